@@ -1,0 +1,95 @@
+"""The objectives as plain functions of the 0/1 matrix; what a step reports comes from here, never from the solver.
+
+`active` is [N, L] bool everywhere. Source: algorithm.md sections 5 and 7 (ours).
+"""
+
+from typing import Literal
+
+import numpy as np
+
+from zorba_ray.allocation.problem import AllocationProblem, Objective
+from zorba_ray.errors import ConfigError
+
+Weighting = Literal["data", "inverse_noise"]
+
+
+def holders(active: np.ndarray) -> np.ndarray:
+    """[L] int64: N_b, on how many clients each block is active."""
+    return active.sum(axis=0, dtype=np.int64)
+
+
+def f1_scale(problem: AllocationProblem) -> float:
+    """N times the surrogate at "everybody active": Σ ω_b + N β Σ γ_b, the divisor that makes f1 = 1 there."""
+    shared = problem.clients * problem.beta * float(problem.shared_cost.sum())
+    return float(problem.block_weight.sum()) + shared
+
+
+def f1(active: np.ndarray, problem: AllocationProblem) -> float:
+    """Convergence surrogate Σ_b ω_b / N_b + β Σ_n Σ_b γ_b a_{n,b} / N, divided by its value for "everybody active".
+
+    No unit; infinite when a block is active nowhere. Both terms depend on N_b alone.
+    """
+    count = holders(active)
+    if (count == 0).any():
+        return float("inf")
+    rare = problem.clients * float((problem.block_weight / count).sum())
+    shared = problem.beta * float((problem.shared_cost * count).sum())
+    return (rare + shared) / f1_scale(problem)
+
+
+def client_bytes(active: np.ndarray, problem: AllocationProblem) -> np.ndarray:
+    """[N] int64: bytes each client holds with its blocks active."""
+    return problem.base_bytes + np.where(active, problem.active_bytes, 0).sum(axis=1, dtype=np.int64)
+
+
+def f2_bytes(active: np.ndarray, problem: AllocationProblem) -> int:
+    """Bytes of all clients together."""
+    return int(client_bytes(active, problem).sum())
+
+
+def worst_share(active: np.ndarray, problem: AllocationProblem) -> float:
+    """The largest bytes_n / V_n over the clients."""
+    return float((client_bytes(active, problem) / problem.budget_bytes).max())
+
+
+def vram(active: np.ndarray, problem: AllocationProblem) -> float:
+    """The f2 that the problem asks for: total bytes or worst share."""
+    if problem.vram_objective == "worst_share":
+        return worst_share(active, problem)
+    return float(f2_bytes(active, problem))
+
+
+def value(objective: Objective, active: np.ndarray, problem: AllocationProblem) -> float:
+    """f1 for "convergence", `vram` for "vram"."""
+    return f1(active, problem) if objective == "convergence" else vram(active, problem)
+
+
+def exact_variance(
+    active: np.ndarray,
+    problem: AllocationProblem,
+    weighting: Weighting,
+    block_sizes: np.ndarray,
+    directions: int,
+    energies: np.ndarray | None = None,
+) -> float:
+    """Variance of one round's update with per-client seeds, Σ_b (d_b/P) Σ_{n∈N_b} w_{n,b}² Σ_{c∈A_n} e_c.
+
+    f1 is a surrogate of this. `block_sizes` is [L] d_b (parameters in scope), `directions` is P, `energies` is [L]
+    e_c = g_c² + σ_c² (1 for every block when not given). Weights: "data" is p_n over the holders of the block,
+    "inverse_noise" is ∝ p_n / |A_n|. A block that nobody holds does not move and adds nothing.
+    Raises ConfigError for an unknown weighting or directions < 1. Source: algorithm.md section 5.
+    """
+    if weighting not in ("data", "inverse_noise"):
+        raise ConfigError(f"weighting = {weighting!r} must be 'data' or 'inverse_noise'")
+    if directions < 1:
+        raise ConfigError(f"directions = {directions!r} must be at least 1")
+    energy = np.ones(problem.blocks) if energies is None else np.asarray(energies, dtype=np.float64)
+    noise = active @ energy  # [N] Σ_{c∈A_n} e_c: one scalar carries the noise of all blocks its client perturbs
+    share = problem.data_weight.copy()
+    if weighting == "inverse_noise":
+        share = share / np.maximum(active.sum(axis=1), 1)
+    mass = np.where(active, share[:, None], 0.0)  # [N, L], not yet divided by the holders' sum
+    total = mass.sum(axis=0)
+    weight = np.divide(mass, total, out=np.zeros_like(mass), where=total > 0)
+    per_block = (weight**2 * noise[:, None]).sum(axis=0)
+    return float((np.asarray(block_sizes, dtype=np.float64) / directions * per_block).sum())

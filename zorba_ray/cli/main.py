@@ -1,0 +1,48 @@
+"""zorba-ray: the commands, and what an error becomes."""
+
+import sys
+
+import typer
+
+from zorba_ray import __version__
+from zorba_ray.cli import allocate, doctor, replay, report, run, schema
+from zorba_ray.errors import ZorbaError
+
+EPILOG = (
+    "Exit codes: 0 ok, 1 internal error, 2 settings, data or model, 3 infeasible allocation, 4 cluster, 5 lost clients, "
+    "6 damaged ledger or message, 7 diverged, 130 interrupted (resumable)."
+)
+
+app = typer.Typer(
+    name="zorba-ray",
+    help="Zeroth-order federated fine-tuning of language models with heterogeneous block activation, on Ray.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("run", no_args_is_help=True)(run.run)
+app.command("allocate", no_args_is_help=True)(allocate.allocate)
+app.command("replay", no_args_is_help=True)(replay.replay)
+app.command("report", no_args_is_help=True)(report.report)
+app.command("doctor")(doctor.doctor)
+app.command("schema")(schema.schema)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: bool = typer.Option(False, "--version", help="Print the version and leave.")) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit()
+
+
+def main() -> None:
+    """Runs the program; a `ZorbaError` becomes one message on stderr and its exit code."""
+    try:
+        app()
+    except ZorbaError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; a run with a ledger continues with --resume", err=True)
+        sys.exit(130)

@@ -1,0 +1,31 @@
+"""What a run would be: settings, allocation, bytes and forward passes."""
+
+import json
+
+from rich.console import Console
+
+from zorba_ray.cli.progress import allocation_table
+from zorba_ray.config import ExperimentConfig
+
+
+def preview(config: ExperimentConfig) -> None:
+    """Prints the resolved settings, the allocation and the cost of a run; runs nothing and writes nothing."""
+    from zorba_ray.experiment import allocation_record, prepare, solve_allocation
+
+    console = Console(soft_wrap=True)
+    console.print_json(json.dumps(config.resolved()))
+    setup = prepare(config)
+    record = allocation_record(setup, solve_allocation(setup), "simulated")
+    console.print(allocation_table(record))
+    pairs = config.zo.directions * config.zo.local_steps
+    blocks = setup.header.blocks
+    cost = 0.0
+    for client in record["clients"]:
+        first = min(client["blocks"]) if client["blocks"] else blocks
+        cost += pairs * 2 * (blocks - first) / blocks + config.zo.local_steps * first / blocks
+    console.print(
+        f"{config.rounds} rounds × {len(record['clients'])} clients × {pairs} forward pairs of {config.data.batch_size} "
+        f"examples; about {cost:.1f} forward passes of the full model per round with the shared prefix "
+        f"({2 * pairs * len(record['clients'])} without)",
+        highlight=False,
+    )

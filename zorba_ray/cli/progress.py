@@ -1,0 +1,128 @@
+"""What a run looks like in a terminal: the allocation, a live line per round, the summary."""
+
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+
+from zorba_ray.config import ExperimentConfig
+from zorba_ray.units import format_bytes, format_seconds
+
+
+class Progress:
+    """Turns metrics records into a live display; on a pipe, one plain line per evaluation."""
+
+    def __init__(self, config: ExperimentConfig) -> None:
+        self._console = Console(stderr=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 120)
+        self._bars = Bars(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[detail]}"),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._bars.add_task("round", total=config.rounds, detail="")
+        self._rounds = config.rounds
+        self._share = ""
+        self._totals = [0, 0]
+
+    def __enter__(self) -> "Progress":
+        self._bars.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.__exit__(kind, error, trace)
+
+    def show(self, event: dict[str, Any]) -> None:
+        """One event of the run."""
+        kind = event["kind"]
+        if kind == "status":
+            self._bars.update(self._task, detail=event["text"])
+            self._console.print(f"[dim]{event['text']} …[/dim]", highlight=False)
+        elif kind == "allocation":
+            self._console.print(allocation_table(event))
+            shares = [c["bytes"] / c["budget_bytes"] for c in event["clients"] if c["budget_bytes"]]
+            label = f"{event['bytes_source']}, {event['accelerator']}"
+            self._share = f" · VRAM ≤ {max(shares):.0%} of budget ({label})" if shares else ""
+        elif kind == "round":
+            self._show_round(event)
+        elif kind == "eval":
+            accuracy = "" if event["accuracy"] is None else f"  accuracy {event['accuracy']:.3f}"
+            self._console.print(
+                f"round {event['round']:>4}/{self._rounds}  {event['split']:<10} loss {event['loss']:.4f}{accuracy}",
+                highlight=False,
+            )
+
+    def _show_round(self, event: dict[str, Any]) -> None:
+        self._totals[0] += event["bytes_up"]
+        self._totals[1] += event["bytes_down"]
+        lost = event["clients_failed"] + event["clients_late"] + len(event["rejected"])
+        detail = (
+            f"loss {event['loss']:.4f} · clients {event['clients_ok']} ok"
+            + (f", {lost} lost" if lost else "")
+            + f" · {format_bytes(self._totals[0])} up, {format_bytes(self._totals[1])} down"
+            + self._share
+        )
+        self._bars.update(self._task, completed=event["round"], detail=detail)
+        if lost:
+            reasons = {**event["failures"], **event["rejected"]}
+            for client, reason in reasons.items():
+                self._console.print(f"[yellow]round {event['round']}: client {client}: {reason}[/yellow]", highlight=False)
+
+
+def allocation_table(record: dict[str, Any]) -> Table:
+    """Who activates which blocks, and what each client holds against its budget."""
+    table = Table(
+        title=f"Allocation: ε = {record['epsilon']:g}, f1 = {record['f1']:.4g} (1 = all active), gap {record['gap']:.2g}, "
+        f"bytes {record['bytes_source']}, accelerators {record['accelerator']}",
+        title_justify="left",
+    )
+    for name in ("client", "class", "examples", "blocks", "holds", "budget", "share"):
+        table.add_column(name, justify="left" if name in ("class", "blocks") else "right")
+    for client in record["clients"]:
+        active = set(client["blocks"])
+        budget = client["budget_bytes"]
+        table.add_row(
+            str(client["client"]),
+            client["class"],
+            str(client["examples"]),
+            "".join("█" if block in active else "·" for block in range(record["blocks"])),
+            format_bytes(client["bytes"]),
+            "–" if budget is None else format_bytes(budget),
+            "–" if budget is None else f"{client['bytes'] / budget:.0%}",
+        )
+    return table
+
+
+def print_summary(summary: dict[str, Any], path: Path) -> None:
+    """The last lines of a run, on stdout."""
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    table = Table(title=f"{summary['method']}: {summary['rounds_done']} rounds, {summary['status']}", title_justify="left")
+    table.add_column("figure")
+    table.add_column("start", justify="right")
+    table.add_column("end", justify="right")
+    rows = [
+        ("validation loss", "start_loss", "final_loss", "{:.4f}"),
+        ("validation accuracy", "start_accuracy", "final_accuracy", "{:.3f}"),
+        ("test accuracy", "start_test_accuracy", "test_accuracy", "{:.3f}"),
+    ]
+    for label, first, last, form in rows:
+        cells = [form.format(summary[key]) if summary[key] is not None else "–" for key in (first, last)]
+        table.add_row(label, *cells)
+    table.add_row("bytes per client and round, up", "", f"{summary['bytes_up_per_client_round']:.0f}")
+    table.add_row("bytes per client and round, down", "", f"{summary['bytes_down_per_client_round']:.0f}")
+    table.add_row("ledger", "", format_bytes(summary["ledger_bytes"]))
+    table.add_row("time (CPU)", "", f"{format_seconds(summary['wall_s'])} ({format_seconds(summary['cpu_s'])})")
+    console.print(table)
+    console.print(f"θ SHA-256 {summary['weights_sha256']}", highlight=False, soft_wrap=True)
+    console.print(f"report {path / 'report.html'}", highlight=False, soft_wrap=True)

@@ -1,0 +1,35 @@
+"""Typed settings of one run. Imports no torch, Ray or transformers."""
+
+from zorba_ray.config.allocation import AllocationConfig
+from zorba_ray.config.data import DataConfig
+from zorba_ray.config.experiment import (
+    ExperimentConfig,
+    changed_numbers,
+    config_from_tree,
+    load_config,
+    presets,
+)
+from zorba_ray.config.federation import FederationConfig, FleetClass, FleetDistribution
+from zorba_ray.config.memory import MemoryConfig
+from zorba_ray.config.model import ModelConfig
+from zorba_ray.config.tracking import EvalConfig, TrackingConfig
+from zorba_ray.config.zo import DirectionsConfig, ZOConfig
+
+__all__ = [
+    "AllocationConfig",
+    "DataConfig",
+    "DirectionsConfig",
+    "EvalConfig",
+    "ExperimentConfig",
+    "FederationConfig",
+    "FleetClass",
+    "FleetDistribution",
+    "MemoryConfig",
+    "ModelConfig",
+    "TrackingConfig",
+    "ZOConfig",
+    "changed_numbers",
+    "config_from_tree",
+    "load_config",
+    "presets",
+]

@@ -1,0 +1,57 @@
+"""Which examples there are, how they read as text, and which client holds which."""
+
+import string
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from zorba_ray.config.base import StrictModel
+
+
+class DataConfig(StrictModel):
+    """Data set, prompt, partition and batches."""
+
+    path: str = Field("builtin", min_length=1)
+    """`builtin`, a folder with train/validation/test in parquet, JSONL or CSV, one such file, or a hub id."""
+    prompt: str = "{text}"
+    """Template of the model's input; fields in braces are column names, as in "{premise} {hypothesis}"."""
+    label_column: str = "label"
+    """Column of the label: integers 0 … C−1, or text equal to an entry of `label_words` or of labels.json."""
+    label_words: tuple[str, ...] = ()
+    """One entry per label, in label order: a word for head `label_words`, a sentence for head `label_prompts`."""
+    max_length: int = Field(128, ge=4)
+    """Tokens per example; the text is cut at its end so that what the prompt puts after it is kept."""
+    batch_size: int = Field(16, ge=1)
+    """Examples per forward pair."""
+    partition: Literal["iid", "dirichlet", "column", "files"] = "iid"
+    """`iid`: shuffled and dealt out. `dirichlet`: label shares per client drawn with `alpha`. `column`: the values of
+    `partition_column` are dealt to the clients. `files`: one train-*.parquet (or .jsonl, .csv) file per client."""
+    alpha: float = Field(1.0, gt=0)
+    """Concentration of the Dirichlet partition; small is uneven."""
+    partition_column: str | None = None
+    """Column that names the owner of an example, for partition=column."""
+    train_rows: int | None = Field(None, ge=1)
+    """Use only this many training examples (a seeded sample); None is all."""
+    holdout: float = Field(0.1, gt=0, lt=0.5)
+    """Share of the training rows that becomes validation (and test) where the source has none."""
+
+    @field_validator("prompt")
+    @classmethod
+    def _prompt_has_fields(cls, value: str) -> str:
+        try:
+            fields = [name for _, name, _, _ in string.Formatter().parse(value) if name is not None]
+        except ValueError as error:
+            raise ValueError(f"not a template: {error}; columns stand in braces, as in '{{text}} It was'") from error
+        if not fields or not all(name.isidentifier() for name in fields):
+            raise ValueError("a prompt needs at least one column in braces, as in '{text} It was'")
+        return value
+
+    @model_validator(mode="after")
+    def _labels_and_partition(self) -> "DataConfig":
+        if len(set(self.label_words)) != len(self.label_words):
+            raise ValueError(f"label_words {list(self.label_words)} must differ from each other")
+        if len(self.label_words) == 1:
+            raise ValueError("label_words needs at least two entries, one per label")
+        if self.partition == "column" and not self.partition_column:
+            raise ValueError("partition=column needs data.partition_column")
+        return self

@@ -1,0 +1,161 @@
+"""The whole experiment: one field per section, the checks that span sections, loading and digests."""
+
+import hashlib
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from zorba_ray.config.allocation import AllocationConfig
+from zorba_ray.config.base import StrictModel, apply_override, explain, parse_override
+from zorba_ray.config.data import DataConfig
+from zorba_ray.config.federation import FederationConfig
+from zorba_ray.config.memory import MemoryConfig
+from zorba_ray.config.model import ModelConfig
+from zorba_ray.config.tracking import EvalConfig, TrackingConfig
+from zorba_ray.config.zo import DirectionsConfig, ZOConfig
+from zorba_ray.errors import ConfigError
+
+NOT_NUMBERS = (
+    "name",
+    "model.path",
+    "data.path",
+    "directions.backend",
+    "eval",
+    "tracking",
+    "federation.backend",
+    "federation.mode",
+    "federation.workers",
+    "federation.gpus",
+    "federation.gpu_memory",
+    "federation.address",
+    "federation.deadline_s",
+    "federation.retries",
+    "federation.quorum",
+    "allocation.time_limit_s",
+    "allocation.gap",
+)
+"""Settings that may change between a run and its resume. Paths are judged by what they hold: the weights and the data
+have digests of their own; the allocation is read back from the run directory."""
+
+
+class ExperimentConfig(StrictModel):
+    """One run of zorba-ray."""
+
+    name: str = Field("run", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    """Short name; the run directory is runs/NAME unless --run-dir says otherwise."""
+    method: Literal["zorba"] = "zorba"
+    """The federated method."""
+    rounds: int = Field(100, ge=1)
+    """Rounds of the federation."""
+    seed: int = Field(0, ge=0, lt=2**64)
+    """Master seed: directions, partition, batches and participants all derive from it by counters."""
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
+    zo: ZOConfig = ZOConfig()
+    directions: DirectionsConfig = DirectionsConfig()
+    memory: MemoryConfig = MemoryConfig()
+    allocation: AllocationConfig = AllocationConfig()
+    federation: FederationConfig = FederationConfig()
+    eval: EvalConfig = EvalConfig()
+    tracking: TrackingConfig = TrackingConfig()
+
+    @model_validator(mode="after")
+    def _across_sections(self) -> "ExperimentConfig":
+        if self.allocation.coverage > self.federation.clients:
+            raise ValueError(
+                f"allocation.coverage ({self.allocation.coverage}) asks for more clients per block than "
+                f"federation.clients ({self.federation.clients})"
+            )
+        if len(set(self.allocation.order)) != 2:
+            raise ValueError(f"allocation.order {list(self.allocation.order)} must name both objectives once")
+        # Where an active block costs the same bytes as a frozen one, no budget can bind: choosing by budget is void.
+        same = self.memory.master == "host" and self.memory.frozen == "device"
+        fp32 = self.memory.compute_dtype == "fp32" and self.memory.frozen == "device"
+        if self.federation.fleet is not None and (same or fp32):
+            raise ValueError(
+                f"memory.frozen={self.memory.frozen}, memory.master={self.memory.master}, memory.compute_dtype="
+                f"{self.memory.compute_dtype}: an active block holds as many bytes as a frozen one, so no VRAM budget "
+                "can bind; set memory.frozen=host, or memory.master=device with a 16-bit memory.compute_dtype, or drop "
+                "federation.fleet"
+            )
+        return self
+
+    def resolved(self) -> dict[str, Any]:
+        """All settings as JSON-ready values, defaults included."""
+        return self.model_dump(mode="json")
+
+    def numbers(self) -> dict[str, Any]:
+        """The settings that change results, dotted key -> value; NOT_NUMBERS are left out."""
+        flat: dict[str, Any] = {}
+
+        def walk(node: Any, prefix: str) -> None:
+            if prefix in NOT_NUMBERS:
+                return
+            if isinstance(node, dict):
+                for key, child in node.items():
+                    walk(child, f"{prefix}.{key}" if prefix else key)
+            else:
+                flat[prefix] = node
+
+        walk(self.resolved(), "")
+        return flat
+
+    def digest(self) -> str:
+        """SHA-256 (hex) of the settings that change results."""
+        text = json.dumps(self.numbers(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def changed_numbers(old: ExperimentConfig, new: ExperimentConfig) -> list[str]:
+    """One line 'key: old -> new' per setting that changes results and differs."""
+    before, after = old.numbers(), new.numbers()
+    keys = sorted(before.keys() | after.keys())
+    return [f"{key}: {before.get(key)!r} -> {after.get(key)!r}" for key in keys if before.get(key) != after.get(key)]
+
+
+def presets() -> list[str]:
+    """Names of the configurations shipped inside the package."""
+    folder = resources.files("zorba_ray") / "presets"
+    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+
+
+def config_from_tree(tree: dict[str, Any], origin: str) -> ExperimentConfig:
+    """Validates a plain dictionary.
+
+    Raises:
+        ConfigError: any fault, each with key, value and rule.
+    """
+    try:
+        return ExperimentConfig.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(explain(error, ExperimentConfig, origin)) from error
+
+
+def load_config(source: str, overrides: list[str] | None = None) -> ExperimentConfig:
+    """Settings from a preset's name or a YAML/JSON file, with dotted overrides on top.
+
+    Raises:
+        ConfigError: no such preset or file, not a mapping, or any refused setting.
+    """
+    if source in presets():
+        text = (resources.files("zorba_ray") / "presets" / f"{source}.yaml").read_text(encoding="utf-8")
+    else:
+        path = Path(source)
+        if not path.is_file():
+            raise ConfigError(f"config {source!r}: no such file, and not a preset ({', '.join(presets())})")
+        text = path.read_text(encoding="utf-8")
+    try:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"config {source!r} is not YAML: {error}") from error
+    tree = {} if tree is None else tree
+    if not isinstance(tree, dict):
+        raise ConfigError(f"config {source!r}: the top level must be a mapping of settings, got {type(tree).__name__}")
+    for text in overrides or []:
+        parts, value = parse_override(text)
+        apply_override(tree, parts, value)
+    return config_from_tree(tree, source)

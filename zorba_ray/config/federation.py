@@ -1,0 +1,106 @@
+"""The fleet of clients and where it runs."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from zorba_ray.config.base import ByteCount, StrictModel
+
+
+class FleetClass(StrictModel):
+    """Clients of one kind."""
+
+    name: str = Field(min_length=1)
+    """Name in messages and reports."""
+    count: int = Field(ge=1)
+    """How many there are."""
+    vram: ByteCount = Field(gt=0)
+    """VRAM budget of each, in bytes or text such as "24 GiB"."""
+
+
+class FleetDistribution(StrictModel):
+    """Budgets drawn per client from the run's seed."""
+
+    distribution: Literal["uniform", "log_uniform"]
+    """Uniform in bytes, or in their logarithm."""
+    low: ByteCount = Field(gt=0)
+    """Smallest budget."""
+    high: ByteCount = Field(gt=0)
+    """Largest budget."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "FleetDistribution":
+        if self.high < self.low:
+            raise ValueError(f"high ({self.high}) must not be below low ({self.low})")
+        return self
+
+
+def _gpus(value: Any) -> Any:
+    return int(value) if isinstance(value, str) and value.isdigit() else value
+
+
+class FederationConfig(StrictModel):
+    """Clients, participation, failure policy and the backend that runs them."""
+
+    clients: int = Field(8, ge=1)
+    """N, number of clients."""
+    fleet: tuple[FleetClass, ...] | FleetDistribution | None = None
+    """Classes of clients with counts (they must add up to `clients`) and budgets, or a distribution.
+    None: no budgets, every client may hold every block."""
+    seeds: Literal["per_client", "shared"] = "per_client"
+    """Every client its own directions, or one direction for all (as DeComFL)."""
+    weights: Literal["data", "inverse_noise"] = "data"
+    """w_{n,b} ∝ p_n, or ∝ p_n/|A_n| (algorithm.md §5)."""
+    participants: int | float | None = None
+    """Clients asked per round: a count ≥ 1, a share in (0, 1), or None for all."""
+    backend: Literal["sequential", "ray"] = "sequential"
+    """In this process, or on Ray actors; same numbers, bit for bit."""
+    mode: Literal["pinned", "packed"] = "packed"
+    """`pinned`: one client per actor. `packed`: many clients per actor on one replica of θ."""
+    workers: int = Field(2, ge=1)
+    """Actors in packed mode."""
+    gpus: Annotated[Literal["auto", "simulated"] | int, BeforeValidator(_gpus)] = "auto"
+    """Real GPUs of the federation (a number), `simulated` (logical ones, marked so in all outputs), or `auto`:
+    the real ones if there are any, else simulated."""
+    gpu_memory: ByteCount = Field(80 * 2**30, gt=0)
+    """Bytes of one simulated GPU; an actor's fraction is budget / gpu_memory, rounded down to 1e-4, at least 1e-4."""
+    address: str | None = None
+    """Ray address to join; None: RAY_ADDRESS if set, else a private Ray on this machine for this run."""
+    deadline_s: float = Field(600.0, gt=0)
+    """Seconds a round waits for reports; later ones are recorded as late."""
+    quorum: float = Field(0.5, gt=0, le=1)
+    """Share of the asked clients whose reports a round needs; below it the run stops with exit code 5."""
+    retries: int = Field(3, ge=0)
+    """How often a client whose actor died is asked again within a round."""
+
+    @field_validator("participants")
+    @classmethod
+    def _participants(cls, value: int | float | None) -> int | float | None:
+        if value is None or (isinstance(value, int) and value >= 1) or (isinstance(value, float) and 0 < value < 1):
+            return value
+        if isinstance(value, float) and value == int(value) and value >= 1:
+            return int(value)
+        raise ValueError("a count of clients ≥ 1 or a share strictly between 0 and 1")
+
+    @field_validator("gpus")
+    @classmethod
+    def _gpu_count(cls, value: str | int) -> str | int:
+        if isinstance(value, int) and value < 1:
+            raise ValueError("a number of GPUs ≥ 1, 'auto' or 'simulated'")
+        return value
+
+    @model_validator(mode="after")
+    def _counts_add_up(self) -> "FederationConfig":
+        if isinstance(self.fleet, tuple):
+            total = sum(kind.count for kind in self.fleet)
+            if total != self.clients:
+                raise ValueError(
+                    f"the counts in federation.fleet add up to {total}, federation.clients is {self.clients}: "
+                    "make them equal, or drop the fleet with federation.fleet=null"
+                )
+            names = [kind.name for kind in self.fleet]
+            if len(set(names)) != len(names):
+                raise ValueError(f"class names in federation.fleet must differ, got {names}")
+        if isinstance(self.participants, int) and self.participants > self.clients:
+            raise ValueError(f"federation.participants ({self.participants}) exceeds federation.clients ({self.clients})")
+        return self

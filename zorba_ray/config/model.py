@@ -1,0 +1,23 @@
+"""Which model is fine-tuned, and how a label is read from it."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from zorba_ray.config.base import StrictModel
+
+
+class ModelConfig(StrictModel):
+    """The transformer and its head."""
+
+    path: str = Field("builtin", min_length=1)
+    """`builtin`, a local folder in Hugging Face layout, `package:NAME` (an installed package with `get_model_path()`),
+    or a hub id such as facebook/opt-125m."""
+    revision: str | None = None
+    """Commit, tag or branch of a hub id; None is the hub's default branch."""
+    head: Literal["auto", "label_words", "label_prompts", "lm"] = "auto"
+    """`label_words`: logits of the label words at the last position (causal LM). `label_prompts`: temperature × cosine
+    between the mean-pooled text and the pooled label prompts (sentence encoder). `lm`: next-token loss (causal LM).
+    `auto`: label_words for a causal LM, label_prompts for an encoder."""
+    temperature: float = Field(20.0, gt=0)
+    """τ of `label_prompts`."""

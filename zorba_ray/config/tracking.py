@@ -1,0 +1,29 @@
+"""When the model is evaluated and who else hears of it."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from zorba_ray.config.base import StrictModel
+
+
+class EvalConfig(StrictModel):
+    """Evaluation on the driver's replica."""
+
+    every: int = Field(10, ge=1)
+    """Rounds between evaluations on the validation split; the start and the last round are always evaluated."""
+    batch_size: int = Field(64, ge=1)
+    """Examples per evaluation batch."""
+    rows: int | None = Field(None, ge=1)
+    """Use only the first rows of the validation and test splits; None is all."""
+
+
+class TrackingConfig(StrictModel):
+    """Sinks beside metrics.jsonl, which is always written."""
+
+    wandb: Literal["auto", "online", "offline", "disabled"] = "auto"
+    """`auto`: online only when a key is configured, else offline. Never asks, never blocks more than 20 s."""
+    project: str = "zorba-ray"
+    """W&B project."""
+    group: str | None = None
+    """W&B group."""

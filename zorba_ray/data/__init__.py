@@ -1,0 +1,18 @@
+"""Examples: sources, prompts, partition among the clients, and batches."""
+
+from zorba_ray.data.batches import BatchOrder, TokenTable, in_length_order
+from zorba_ray.data.partition import partition, partition_digest
+from zorba_ray.data.prompts import encode_rows
+from zorba_ray.data.tasks import Split, Task, load_task
+
+__all__ = [
+    "BatchOrder",
+    "Split",
+    "Task",
+    "TokenTable",
+    "encode_rows",
+    "in_length_order",
+    "load_task",
+    "partition",
+    "partition_digest",
+]

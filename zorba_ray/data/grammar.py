@@ -1,0 +1,210 @@
+"""The built-in language: a small grammar that writes pretraining text and a four-class review task.
+
+Why our own: the demonstration and the tests need a pretrained model and a task with no download, no licence question and
+no library in between. Everything here comes from a seed, through a hash of our own, with the standard library only.
+
+**The task.** A review of one to two clauses; the label is how good the MAIN clause says the thing was, in four grades:
+terrible, poor, good, great. A clause holds a phrase, and the phrase has a grade by rule, not by a word alone:
+
+- 48 adjectives in four strengths; `not` turns a phrase around ("not nice" is poor, "not superb" is poor, "not dreadful" is
+  good); `very` makes a mild word strong ("very nice" is great); `slightly` makes a strong one mild ("slightly dreadful" is
+  poor).
+- With two clauses the conjunction says which one counts ("although A , B" and "A but B": B; "A even though B": A). The
+  other clause is of the other sign, so that counting words does not answer.
+
+**The pretraining text.** As with a real language model, the ability is in the text, and the prompt does not simply call it:
+
+- `expert :` followed by a review and "it was <word>": the word is right. So the skill can be learnt.
+- The same review with NO header and "it was <word>", as the crowd writes: in `_CROWD_TRUE` of the cases the right word,
+  otherwise the habit of the domain (people call a hotel good and a phone poor whatever they say of it; some domains have no
+  habit). The task's prompt is of this kind: zero-shot the model follows habit more than opinion.
+- Reviews with no header that go on with what people did ("we left early"), which does follow the opinion, and a phrase
+  book ("very nice means great"). So the opinion is computed without the header too; it is merely not read out by "It was".
+
+Fine-tuning has to move the read-out from habit to opinion: an ability present but not elicited, which is the situation in
+which zeroth-order fine-tuning of a pretrained model works at all. Measured numbers: `tools/pretrain_builtin.py`.
+
+**Splits.** A review's text falls into one of ten buckets by its SHA-256; pretraining, train, validation and test own
+different buckets, so that they are disjoint for every size and seed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from itertools import islice
+from typing import Literal
+
+Split = Literal["train", "validation", "test"]
+
+TASK_PROMPT = "{text} It was"
+"""How a task text is put to the model; the label words compete for the next token."""
+
+TASK_LABEL_WORDS = ["terrible", "poor", "good", "great"]
+"""Label i is the word TASK_LABEL_WORDS[i]; each is one token of the built-in tokenizer, with and without a space before it."""
+
+TASK_SIZES: dict[Split, int] = {"train": 4096, "validation": 512, "test": 1024}
+"""Rows of each split when `task_split` is given no size."""
+
+TASK_SEED = 2026
+"""Seed of the task as shipped."""
+
+_BUCKETS: dict[str, range] = {"pretraining": range(4), "train": range(4, 8), "validation": range(8, 9), "test": range(9, 10)}
+
+# Grade 0..3 = terrible, poor, good, great; twelve words each. No label word stands in a review.
+_ADJECTIVES = (
+    "awful dreadful horrible hideous disgusting appalling atrocious dire ghastly rotten abysmal vile".split(),
+    "dull weak bland slow plain flat dim stale clumsy noisy shabby boring".split(),
+    "nice pleasant decent pretty neat solid tidy fresh warm smart lively charming".split(),
+    "superb brilliant wonderful amazing fantastic stunning marvellous splendid perfect magnificent glorious dazzling".split(),
+)
+_NOT = ("not", "never", "hardly")
+_VERY = ("very", "really", "truly")
+_SLIGHTLY = ("slightly", "somewhat", "mildly")
+_VERBS = ("was", "seemed", "looked", "felt")
+
+# Domain -> (its parts, the crowd's habitual grade or None).
+_DOMAINS: dict[str, tuple[tuple[str, ...], int | None]] = {
+    "hotel": (("room", "bed", "lobby", "bath"), 2),
+    "phone": (("screen", "battery", "camera", "speaker"), 1),
+    "film": (("plot", "cast", "score", "ending"), 3),
+    "course": (("lecture", "teacher", "exam", "lab"), 0),
+    "diner": (("soup", "waiter", "menu", "salad"), 2),
+    "novel": (("story", "hero", "style", "cover"), None),
+    "car": (("engine", "seat", "brake", "radio"), None),
+    "park": (("lake", "path", "garden", "bench"), 1),
+}
+_OPENERS = ("we tried the {d}", "i saw the {d}", "my friend chose the {d}", "they showed us the {d}", "she wanted the {d}", "here is the {d}")
+_TIMES = ("today", "yesterday", "on monday", "on friday", "last week", "last year", "again", "at noon")
+
+# What people did: four ways for each grade.
+_DEEDS = (
+    ("we left early", "i want my money back", "they should close it", "one star"),
+    ("we will stay away", "i may not return", "they should improve it", "two stars"),
+    ("we will come again", "i may return", "they should keep it", "three stars"),
+    ("we told everybody", "i love it", "they deserve a prize", "four stars"),
+)
+_ASIDES = ("it was late", "it was monday", "it was raining", "it was crowded")
+
+_CROWD_TRUE = 0.2
+"""Share of headerless "it was <word>" lines in which the crowd writes the right word."""
+
+
+class _Stream:
+    """Numbers from SplitMix64 (Steele, Lea, Flood 2014): the same on every machine and Python."""
+
+    def __init__(self, *key: object) -> None:
+        digest = hashlib.sha256("|".join(map(str, key)).encode()).digest()
+        self._state = int.from_bytes(digest[:8], "little")
+
+    def bits(self) -> int:
+        """The next 64 bits."""
+        mask = 0xFFFFFFFFFFFFFFFF
+        self._state = (self._state + 0x9E3779B97F4A7C15) & mask
+        x = self._state
+        x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & mask
+        x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & mask
+        return x ^ (x >> 31)
+
+    def unit(self) -> float:
+        """A number in [0, 1)."""
+        return (self.bits() >> 11) / 2.0**53
+
+    def below(self, n: int) -> int:
+        """A whole number in 0..n-1."""
+        return int(self.unit() * n)
+
+    def pick(self, options: tuple[str, ...] | list[str]) -> str:
+        """One of the options."""
+        return options[self.below(len(options))]
+
+
+def _phrase(rng: _Stream, grade: int) -> str:
+    """A phrase of the grade: a plain adjective, or a modifier that brings another adjective to it."""
+    form = rng.below(5)
+    strong = grade in (0, 3)
+    if form < 2:
+        return rng.pick(_ADJECTIVES[grade])
+    if strong:  # very + the mild word of the same sign
+        return f"{rng.pick(_VERY)} {rng.pick(_ADJECTIVES[1 if grade == 0 else 2])}"
+    if form == 2:  # slightly + the strong word of the same sign
+        return f"{rng.pick(_SLIGHTLY)} {rng.pick(_ADJECTIVES[0 if grade == 1 else 3])}"
+    other = (2, 3) if grade == 1 else (0, 1)  # not + a word of the other sign
+    return f"{rng.pick(_NOT)} {rng.pick(_ADJECTIVES[other[form - 3]])}"
+
+
+def _review(rng: _Stream, grade: int) -> tuple[str, str]:
+    """(text, domain) of a review whose main clause has the grade."""
+    domain = rng.pick(tuple(_DOMAINS))
+    parts = _DOMAINS[domain][0]
+
+    def clause(g: int) -> str:
+        return f"the {rng.pick(parts)} {rng.pick(_VERBS)} {_phrase(rng, g)}"
+
+    opener = rng.pick(_OPENERS).format(d=domain)
+    head = f"{opener} {rng.pick(_TIMES)} ."
+    main = clause(grade)
+    kind = rng.below(6)
+    if kind < 3:
+        return f"{head} {main} .", domain
+    aside = clause(rng.below(2) + (2 if grade < 2 else 0))
+    body = (f"although {aside} , {main}", f"{aside} but {main}", f"{main} even though {aside}")[kind - 3]
+    return f"{head} {body} .", domain
+
+
+def _bucket(text: str) -> int:
+    return hashlib.sha256(text.encode()).digest()[0] * 10 // 256
+
+
+def _reviews(owner: str, seed: int) -> Iterator[tuple[str, str, int, _Stream]]:
+    """Endless different (text, domain, grade, stream) of the owner's buckets; every four in a row hold each grade once."""
+    rng = _Stream(owner, seed)
+    seen: set[str] = set()
+    while True:
+        grades = [0, 1, 2, 3]
+        while grades:
+            grade = grades.pop(rng.below(len(grades)))
+            text, domain = _review(rng, grade)
+            while text in seen or _bucket(text) not in _BUCKETS[owner]:
+                text, domain = _review(rng, grade)
+            seen.add(text)
+            yield text, domain, grade, rng
+
+
+def pretraining_text(seed: int, n: int) -> Iterator[str]:
+    """n documents of one line each, in lower case, words and marks separated by spaces."""
+    source = _reviews("pretraining", seed)
+    for _ in range(n):
+        text, domain, grade, rng = next(source)
+        word = TASK_LABEL_WORDS[grade]
+        kind = rng.unit()
+        if kind < 0.15:
+            yield f"{_phrase(rng, grade)} means {word} ."
+        elif kind < 0.55:
+            yield f"expert : {text} it was {word} . {rng.pick(_DEEDS[grade])} ."
+        elif kind < 0.70:
+            yield f"{text} {rng.pick(_DEEDS[grade])} ."
+        elif kind < 0.75:
+            yield f"{text} {rng.pick(_ASIDES)} ."
+        else:
+            habit = _DOMAINS[domain][1]
+            if rng.unit() >= _CROWD_TRUE:
+                word = rng.pick(TASK_LABEL_WORDS) if habit is None else TASK_LABEL_WORDS[habit]
+            yield f"{text} it was {word} . {rng.pick(_DEEDS[grade])} ."
+
+
+def task_split(split: Split, n: int | None = None, seed: int = TASK_SEED) -> list[tuple[str, int]]:
+    """The first n rows (text, label) of a split; no text occurs twice, nor in another split, nor in the pretraining text."""
+    size = TASK_SIZES[split] if n is None else n
+    return [(text, grade) for text, _, grade, _ in islice(_reviews(split, seed), size)]
+
+
+def vocabulary() -> list[str]:
+    """Every word and mark of the language, sorted: what the built-in tokenizer knows."""
+    parts: list[str] = [*TASK_LABEL_WORDS, *_NOT, *_VERY, *_SLIGHTLY, *_VERBS, *_TIMES, *_ASIDES]
+    parts += ["expert : means although but even though the , . it was"]
+    parts += [w for words in _ADJECTIVES for w in words] + [deed for deeds in _DEEDS for deed in deeds]
+    parts += [opener.format(d="") for opener in _OPENERS]
+    for domain, (things, _) in _DOMAINS.items():
+        parts += [domain, *things]
+    return sorted({word for part in parts for word in part.split()})

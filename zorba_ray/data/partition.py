@@ -1,0 +1,103 @@
+"""Which client holds which training example: every example exactly once, no client empty."""
+
+import hashlib
+
+import numpy as np
+
+from zorba_ray.config import DataConfig
+from zorba_ray.directions import permutation, uniforms
+from zorba_ray.errors import DataError
+
+
+def partition(
+    config: DataConfig, clients: int, labels: np.ndarray, owners: list[str] | None, seed: int
+) -> list[np.ndarray]:
+    """Row numbers (sorted, int64) of each client.
+
+    Raises:
+        DataError: fewer examples than clients, or owners that cannot fill the clients.
+    """
+    rows = len(labels)
+    if rows < clients:
+        raise DataError(
+            f"data: {rows} training examples for federation.clients={clients}; every client needs at least one"
+        )
+    if config.partition == "iid":
+        parts = [np.sort(part) for part in np.array_split(permutation(seed, "partition", 0, 0, rows), clients)]
+    elif config.partition == "dirichlet":
+        parts = _dirichlet(labels, clients, config.alpha, seed)
+    else:
+        parts = _by_owner(config, clients, owners)
+    return _fill_empty(parts)
+
+
+def partition_digest(parts: list[np.ndarray]) -> str:
+    """SHA-256 (hex) of who holds what; in the ledger's header."""
+    hasher = hashlib.sha256()
+    for part in parts:
+        hasher.update(len(part).to_bytes(8, "little"))
+        hasher.update(part.astype("<i8").tobytes())
+    return hasher.hexdigest()
+
+
+def _dirichlet(labels: np.ndarray, clients: int, alpha: float, seed: int) -> list[np.ndarray]:
+    """Each label's examples, shuffled, are cut at the cumulated shares of one Dirichlet(alpha) draw over the clients."""
+    parts: list[list[np.ndarray]] = [[] for _ in range(clients)]
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        rows = rows[permutation(seed, "partition", 1, int(label), len(rows))]
+        draws = _gammas(alpha, clients, seed, int(label))
+        cuts = np.round(np.cumsum(draws / draws.sum())[:-1] * len(rows)).astype(np.int64)
+        for client, piece in enumerate(np.split(rows, cuts)):
+            parts[client].append(piece)
+    return [np.sort(np.concatenate(pieces)) for pieces in parts]
+
+
+def _gammas(alpha: float, count: int, seed: int, label: int) -> np.ndarray:
+    """float64 [count] ~ Gamma(alpha), scaled by a common factor; Marsaglia and Tsang (2000) on counted uniforms.
+
+    Small alpha uses Gamma(alpha) = Gamma(alpha + 1) · U^(1/alpha), in logarithms so that nothing underflows to 0/0.
+    """
+    from statistics import NormalDist
+
+    shape = alpha + 1.0
+    d = shape - 1.0 / 3.0
+    c = 1.0 / np.sqrt(9.0 * d)
+    normal = NormalDist()
+    logs = np.empty(count)
+    for place in range(count):
+        for attempt in range(1000):
+            u = uniforms(seed, "partition", 2 + place, label << 16 | attempt, 3)
+            x = normal.inv_cdf(float(u[0]))
+            v = (1.0 + c * x) ** 3
+            if v > 0 and np.log(u[1]) < 0.5 * x * x + d - d * v + d * np.log(v):
+                logs[place] = np.log(d * v) + np.log(u[2]) / alpha
+                break
+    return np.exp(logs - logs.max())
+
+
+def _by_owner(config: DataConfig, clients: int, owners: list[str] | None) -> list[np.ndarray]:
+    if owners is None:
+        raise DataError(
+            f"data.partition={config.partition}: the training data has no "
+            + (f"column {config.partition_column!r}" if config.partition == "column" else "train-* files")
+        )
+    names = sorted(set(owners))
+    exact = config.partition == "files"
+    if len(names) < clients or (exact and len(names) != clients):
+        what = "training files" if exact else f"values in column {config.partition_column!r}"
+        rule = "exactly as many are needed" if exact else "at least as many are needed"
+        raise DataError(f"data.partition={config.partition}: {len(names)} {what} for {clients} clients; {rule}")
+    client_of = {name: place % clients for place, name in enumerate(names)}
+    home = np.array([client_of[owner] for owner in owners])
+    return [np.flatnonzero(home == client) for client in range(clients)]
+
+
+def _fill_empty(parts: list[np.ndarray]) -> list[np.ndarray]:
+    """Gives every empty client one example of the then largest one."""
+    parts = list(parts)
+    for client, part in enumerate(parts):
+        if len(part) == 0:
+            donor = max(range(len(parts)), key=lambda other: len(parts[other]))
+            parts[client], parts[donor] = parts[donor][-1:], parts[donor][:-1]
+    return parts

@@ -1,0 +1,31 @@
+"""Counter-based directions: the same bits on every device, in any chunking and process layout."""
+
+from zorba_ray.directions.backend import DirectionBackend, Entry, direction_backend
+from zorba_ray.directions.streams import (
+    EMBEDDINGS,
+    FINAL_NORM,
+    HEAD,
+    VERSION,
+    Distribution,
+    TensorStream,
+    direction_seed,
+    permutation,
+    tensor_stream,
+    uniforms,
+)
+
+__all__ = [
+    "EMBEDDINGS",
+    "FINAL_NORM",
+    "HEAD",
+    "VERSION",
+    "DirectionBackend",
+    "Distribution",
+    "Entry",
+    "TensorStream",
+    "direction_backend",
+    "direction_seed",
+    "permutation",
+    "tensor_stream",
+    "uniforms",
+]

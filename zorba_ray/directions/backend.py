@@ -1,0 +1,58 @@
+"""The two operations on directions, and which implementation performs them.
+
+Both read θ in fp32 and address elements by their row-major index in the whole logical tensor (`offset` for a shard).
+
+- `perturb_into`: scratch = RN(fp32(θ̄) + a), θ̄ = RN_dtype(θ), a = ±μ z rounded once; θ is never written.
+- `apply_commit`: θ = RN(θ + acc), acc = Σ_k c_k z_k in fp32 in ledger order, each product rounded before it is added.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import torch
+
+from zorba_ray.directions.streams import TensorStream
+from zorba_ray.errors import ClusterError
+
+
+class Entry(NamedTuple):
+    """One term of a commit for one tensor: coefficient (exactly representable in fp32) times a direction."""
+
+    stream: TensorStream
+    coefficient: float
+
+
+class DirectionBackend(Protocol):
+    """Interface of all implementations; they agree bit for bit."""
+
+    name: str
+
+    def perturb_into(
+        self, scratch: torch.Tensor, theta: torch.Tensor, stream: TensorStream, scale: float, offset: int = 0
+    ) -> None:
+        """scratch [n] (fp32 or bf16) ← θ [n] (fp32) + scale · z; `scale` = ±μ is rounded to fp32."""
+        ...
+
+    def apply_commit(self, theta: torch.Tensor, entries: Sequence[Entry], offset: int = 0) -> None:
+        """θ [n] (fp32, in place) ← RN(θ + Σ coefficient · z); no entry leaves the bytes alone."""
+        ...
+
+
+def direction_backend(name: str, device: str = "cpu") -> DirectionBackend:
+    """The implementation called `name` ("auto", "numpy", "numba", "triton") for tensors on `device`.
+
+    Raises:
+        ClusterError: triton asked for without a CUDA device, or a CUDA device without a kernel for it.
+    """
+    if name == "triton" or device != "cpu":
+        raise ClusterError(
+            f"directions.backend={name} on device {device}: this version has kernels for CPU tensors only "
+            "(numpy, numba); set directions.backend=auto and federation.gpus=simulated"
+        )
+    if name == "numpy":
+        from zorba_ray.directions.reference import NumpyDirections
+
+        return NumpyDirections()
+    from zorba_ray.directions.numba_cpu import NumbaDirections
+
+    return NumbaDirections()

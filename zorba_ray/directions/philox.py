@@ -1,0 +1,61 @@
+"""Philox4x64-10 (Salmon et al., SC'11; constants of Random123) and the table of normal quantiles.
+
+`philox4x64` is the definition, in plain integers, for known answers; `words` is numpy's native generator brought to the
+same counters. Both are the reference that every kernel must reproduce bit for bit.
+"""
+
+import functools
+import hashlib
+from statistics import NormalDist
+
+import numpy as np
+
+M0, M1 = 0xD2E7470EE14C6C93, 0xCA5A826395121157
+W0, W1 = 0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B
+ROUNDS = 10
+MASK = 2**64 - 1
+
+GROUP_BITS = 256
+"""Bits of one counter value: four 64-bit words."""
+
+QUANTILES = 4096
+_SCALE = 0.99983971099263947712  # brings the variance of the mid-point quantiles to 1
+_TABLE_SHA256 = "87d2297bd6f503ad9b582cb87a6d8d21e20633747144ac688b90f4efcde6a2e8"
+
+
+def philox4x64(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tuple[int, int, int, int]:
+    """One block: four 64-bit words from a 256-bit counter and a 128-bit key, least significant word first."""
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for _ in range(ROUNDS):
+        product0, product1 = M0 * c0, M1 * c2
+        c0, c1, c2, c3 = (product1 >> 64) ^ c1 ^ k0, product1 & MASK, (product0 >> 64) ^ c3 ^ k1, product0 & MASK
+        k0, k1 = (k0 + W0) & MASK, (k1 + W1) & MASK
+    return c0, c1, c2, c3
+
+
+def words(key: tuple[int, int], counter: tuple[int, int, int, int], groups: int) -> np.ndarray:
+    """Words of `groups` consecutive counters (c0, c0+1, …), uint64 [4 · groups].
+
+    numpy increments its counter before each group, so it is started one lower.
+    """
+    c0, c1, c2, c3 = counter
+    start = ((c0 | c1 << 64 | c2 << 128 | c3 << 192) - 1) % 2**256
+    return np.random.Philox(key=key[0] | key[1] << 64, counter=start).random_raw(4 * groups)
+
+
+@functools.cache
+def gaussian_table() -> np.ndarray:
+    """float32 [4096]: mid-point normal quantiles scaled to variance 1, antisymmetric, read-only.
+
+    Raises:
+        RuntimeError: this Python's quantiles differ from the definition (checked by SHA-256).
+    """
+    normal = NormalDist()
+    upper = [normal.inv_cdf((i + 0.5) / QUANTILES) / _SCALE for i in range(QUANTILES // 2, QUANTILES)]
+    half = np.array(upper, dtype=np.float64).astype("<f4")
+    table = np.concatenate([-half[::-1], half])
+    if hashlib.sha256(table.tobytes()).hexdigest() != _TABLE_SHA256:
+        raise RuntimeError("the table of normal quantiles differs from its definition; this Python's math is unusual")
+    table.setflags(write=False)
+    return table

@@ -1,0 +1,79 @@
+"""Directions in numpy: the reference implementation, and the fallback that needs no compiler."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from zorba_ray.directions.arrays import flat_fp32, flat_scratch, round_to_bf16
+from zorba_ray.directions.backend import Entry
+from zorba_ray.directions.philox import gaussian_table, words
+from zorba_ray.directions.streams import KEY1, TensorStream
+
+_TILE = 1 << 16  # elements at a time: keeps the temporaries in cache
+_LANES = 16  # u16 lanes of a 256-bit group
+
+# Row v holds the signs of byte v, least significant bit first.
+_SIGNS = (np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little") * 2.0 - 1.0).astype("f4")
+
+
+def signs(stream: TensorStream, offset: int, count: int) -> np.ndarray:
+    """Rademacher entries `offset` … `offset + count − 1`, float32 ±1."""
+    first, last = offset >> 8, (offset + count + 255) >> 8
+    drawn = words((stream.k0, KEY1), (first, stream.c1, stream.c2, 0), last - first)
+    octets = drawn.astype("<u8", copy=False).view(np.uint8)
+    start = offset - (first << 8)
+    return np.take(_SIGNS, octets, axis=0).reshape(-1)[start : start + count]
+
+
+def quantile_indices(stream: TensorStream, offset: int, count: int) -> np.ndarray:
+    """Table indices of the gaussian entries `offset` … `offset + count − 1`, uint16 in 0 … 4095."""
+    first, last = offset // _LANES, -(-(offset + count) // _LANES)
+    drawn = words((stream.k0, KEY1), (first, stream.c1, stream.c2, 0), last - first)
+    start = offset - first * _LANES
+    return (drawn.astype("<u8", copy=False).view("<u2") >> 4)[start : start + count]
+
+
+def direction(stream: TensorStream, offset: int, count: int) -> np.ndarray:
+    """z itself, float32 [count]: for tests and references, never on the hot path."""
+    if stream.distribution == "rademacher":
+        return signs(stream, offset, count)
+    return gaussian_table()[quantile_indices(stream, offset, count)]
+
+
+class NumpyDirections:
+    """`DirectionBackend` on numpy."""
+
+    name = "numpy"
+
+    def perturb_into(
+        self, scratch: torch.Tensor, theta: torch.Tensor, stream: TensorStream, scale: float, offset: int = 0
+    ) -> None:
+        source, target = flat_fp32(theta), flat_scratch(scratch)
+        narrow = target.dtype == np.uint16
+        step = np.float32(scale)
+        table = gaussian_table() * step
+        for start in range(0, source.size, _TILE):
+            part = source[start : start + _TILE]
+            if narrow:
+                part = (round_to_bf16(part).astype(np.uint32) << 16).view(np.float32)
+            if stream.distribution == "rademacher":
+                moved = part + signs(stream, offset + start, part.size) * step
+            else:
+                moved = part + table[quantile_indices(stream, offset + start, part.size)]
+            target[start : start + part.size] = round_to_bf16(moved) if narrow else moved
+
+    def apply_commit(self, theta: torch.Tensor, entries: Sequence[Entry], offset: int = 0) -> None:
+        if not entries:
+            return
+        target = flat_fp32(theta)
+        for start in range(0, target.size, _TILE):
+            part = target[start : start + _TILE]
+            total = np.zeros(part.size, dtype=np.float32)
+            for stream, coefficient in entries:
+                if stream.distribution == "rademacher":
+                    total += signs(stream, offset + start, part.size) * np.float32(coefficient)
+                else:
+                    scaled = gaussian_table() * np.float32(coefficient)
+                    total += scaled[quantile_indices(stream, offset + start, part.size)]
+            part += total

@@ -1,0 +1,63 @@
+"""Where every random number of a run sits. The ONLY place where seeds are made ("zdir v1").
+
+z(run seed, round, stream, step, direction, tensor, element) is a pure function; nothing draws from a generator that has
+state. Sampling (batches, participants, partition, budgets) uses the same cipher under a key of its own.
+"""
+
+import functools
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from zorba_ray.directions.philox import philox4x64, words
+
+VERSION = "zdir v1"
+
+KEY1 = 0x5A6F7242415F7631  # "ZorBA_v1"
+_SEED_KEY1 = 0x5A425F534545445F  # "ZB_SEED_"
+_SAMPLE_KEY1 = 0x5A425F53414D504C  # "ZB_SAMPL"
+
+EMBEDDINGS, FINAL_NORM, HEAD = 0xFFFF0000, 0xFFFF0001, 0xFFFF0002
+"""Block ids of what is not a transformer block."""
+
+Distribution = Literal["rademacher", "gaussian"]
+_PURPOSE: dict[str, int] = {"rademacher": 0, "gaussian": 1}
+
+Sample = Literal["batches", "participants", "partition", "budgets", "rows"]
+_SAMPLE_PURPOSE: dict[str, int] = {"batches": 16, "participants": 17, "partition": 18, "budgets": 19, "rows": 20}
+
+
+class TensorStream(NamedTuple):
+    """Key and counter of one tensor's direction; c0 counts 256-bit groups along the tensor, c3 = 0."""
+
+    k0: int
+    c1: int
+    c2: int
+    distribution: Distribution
+
+
+@functools.lru_cache(maxsize=65536)
+def direction_seed(master: int, round: int, stream: int, step: int) -> int:
+    """seed64 of one (round, stream, step). `stream` is the client id (seeds: per_client) or 0 (shared)."""
+    return philox4x64((step, stream, round, 0), (master, _SEED_KEY1))[0]
+
+
+def tensor_stream(seed: int, block: int, slot: int, direction: int, distribution: Distribution) -> TensorStream:
+    """Stream of tensor `slot` of `block` for one direction under `seed` (a `direction_seed`)."""
+    return TensorStream(seed, block << 32 | slot, _PURPOSE[distribution] << 32 | direction, distribution)
+
+
+def sample_words(master: int, purpose: Sample, a: int, b: int, count: int) -> np.ndarray:
+    """uint64 [count] for sampling decision (purpose, a, b); e.g. a = client, b = epoch."""
+    groups = -(-count // 4)
+    return words((master, _SAMPLE_KEY1), (0, a, _SAMPLE_PURPOSE[purpose] << 32, b), groups)[:count]
+
+
+def permutation(master: int, purpose: Sample, a: int, b: int, count: int) -> np.ndarray:
+    """A permutation of 0 … count−1 as int64; the order of 64-bit keys, so no library's shuffle is involved."""
+    return np.argsort(sample_words(master, purpose, a, b, count), kind="stable")
+
+
+def uniforms(master: int, purpose: Sample, a: int, b: int, count: int) -> np.ndarray:
+    """float64 [count], uniform in (0, 1): the top 53 bits, at mid-points."""
+    return ((sample_words(master, purpose, a, b, count) >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53

@@ -1,0 +1,83 @@
+"""Every exception of the package: one base, one exit code each, all picklable (they cross Ray).
+
+Messages name the setting, the value and the rule, and say what to do. To add one: subclass `ZorbaError`, set
+`exit_code`, keep the constructor at one message string (pickling depends on it), and list it in the README's table.
+"""
+
+
+class ZorbaError(Exception):
+    """Base of all errors that a user can meet. `exit_code` is what the command line returns."""
+
+    exit_code = 1
+
+
+class ConfigError(ZorbaError, ValueError):
+    """A setting has a wrong name, type or value, or two settings contradict each other."""
+
+    exit_code = 2
+
+
+class DataError(ConfigError):
+    """The data cannot serve: missing, empty, unlabelled, or a label outside the label words."""
+
+
+class ModelError(ConfigError):
+    """The model cannot be loaded or has no list of transformer blocks."""
+
+
+class RunDirError(ConfigError):
+    """The run directory exists already, is missing, or belongs to a run with other settings."""
+
+
+class AllocationInfeasible(ZorbaError):
+    """No allocation of blocks satisfies the constraints; the message names client, constraint and missing bytes."""
+
+    exit_code = 3
+
+
+class ClusterError(ZorbaError):
+    """Ray or an accelerator is missing, too small or unreachable."""
+
+    exit_code = 4
+
+
+class LostClients(ZorbaError):
+    """Fewer reports than the quorum; the ledger is intact and the run can be resumed."""
+
+    exit_code = 5
+
+
+class LedgerError(ZorbaError):
+    """The ledger is damaged or belongs to another model, configuration or manifest."""
+
+    exit_code = 6
+
+
+class MessageError(ZorbaError):
+    """A frame or message on the wire is malformed, of an unknown version, or for another round."""
+
+    exit_code = 6
+
+
+class ReportRejected(ZorbaError):
+    """A client's report was refused (wrong round, wrong plan, wrong count, not finite); the round goes on without it."""
+
+    exit_code = 5
+
+
+class Diverged(ZorbaError):
+    """The loss or the update is no longer finite; the ledger is intact up to the round named."""
+
+    exit_code = 7
+
+
+class Interrupted(ZorbaError):
+    """The user or the scheduler asked the run to stop; the ledger is intact and the run can be resumed."""
+
+    exit_code = 130
+
+
+class StaleReplica(ZorbaError):
+    """A worker's θ is not the one that a plan was made for; it must catch up from the ledger."""
+
+    exit_code = 4

@@ -1,0 +1,16 @@
+"""One run: wiring, loop, evaluation, tracking, resume."""
+
+from zorba_ray.experiment.allocate import allocation_record, solve_allocation
+from zorba_ray.experiment.build import Setup, prepare
+from zorba_ray.experiment.run import run_experiment, sequential_backend
+from zorba_ray.experiment.rundir import RunDir
+
+__all__ = [
+    "RunDir",
+    "Setup",
+    "allocation_record",
+    "prepare",
+    "run_experiment",
+    "sequential_backend",
+    "solve_allocation",
+]

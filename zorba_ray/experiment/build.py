@@ -1,0 +1,150 @@
+"""Settings -> everything a run needs before its first round: model, examples, partition, fleet, memory, header."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from zorba_ray.config import ExperimentConfig
+from zorba_ray.data import Split, Task, TokenTable, encode_rows, load_task, partition, partition_digest
+from zorba_ray.directions import VERSION, direction_backend
+from zorba_ray.errors import ConfigError
+from zorba_ray.experiment.fleet import Client, build_fleet
+from zorba_ray.federation import ClientHost
+from zorba_ray.memory import ClientMemory, Workload, client_memory
+from zorba_ray.methods import build_method
+from zorba_ray.models import LoadedModel, TaskModel, load_model
+from zorba_ray.protocol.ledger import FORMAT
+from zorba_ray.protocol.messages import LedgerHeader
+from zorba_ray.protocol.replay import ReplicaState
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What `prepare` derives from the settings."""
+
+    config: ExperimentConfig
+    model: TaskModel
+    train: TokenTable
+    validation: TokenTable
+    test: TokenTable
+    parts: list[np.ndarray]
+    """Rows of `train` of every client."""
+    fleet: list[Client]
+    memory: ClientMemory
+    header: LedgerHeader
+
+    @property
+    def samples(self) -> list[int]:
+        """|D_n|."""
+        return [len(part) for part in self.parts]
+
+    def shard(self, client: int) -> TokenTable:
+        """A client's training examples."""
+        return self.train.take(self.parts[client])
+
+
+def prepare(config: ExperimentConfig) -> Setup:
+    """Loads and derives; nothing is written and no client runs.
+
+    Raises:
+        ConfigError, DataError, ModelError: what is wrong with settings, data or model.
+    """
+    # One thread: matrix kernels may answer differently with another number of threads (algorithm.md §3).
+    torch.set_num_threads(1)
+    task = load_task(config.data, config.seed, labelled=config.model.head != "lm")
+    model = load_task_model(config)
+    train, validation, test = (_tokenise(split, config, model.loaded) for split in _limited(task, config))
+    parts = partition(config.data, config.federation.clients, task.train.labels, task.train.owners, config.seed)
+    manifest = model.replica.manifest
+    memory = client_memory(manifest, config.memory, config.zo.scope, _workload(config, model.loaded))
+    header = LedgerHeader(
+        format=FORMAT,
+        directions=VERSION,
+        method=config.method,
+        weights_sha256=model.replica.digest(),
+        manifest_sha256=manifest.digest,
+        config_sha256=config.digest(),
+        partition_sha256=partition_digest(parts),
+        data_sha256=_table_digest(train),
+        seed=config.seed,
+        seeds=config.federation.seeds,
+        weights=config.federation.weights,
+        distribution=config.zo.distribution,
+        scope=config.zo.scope,
+        directions_per_step=config.zo.directions,
+        local_steps=config.zo.local_steps,
+        samples=tuple(len(part) for part in parts),
+        blocks=manifest.blocks,
+    )
+    return Setup(config, model, train, validation, test, parts, build_fleet(config), memory, header)
+
+
+def load_task_model(config: ExperimentConfig) -> TaskModel:
+    """The model at θ0 with its head, on this machine's CPU.
+
+    Raises:
+        ConfigError: data.max_length exceeds the model's positions; and as `load_model`.
+    """
+    loaded = load_model(config.model)
+    positions = getattr(loaded.network.config, "max_position_embeddings", None)
+    if positions is not None and config.data.max_length > positions:
+        raise ConfigError(
+            f"data.max_length={config.data.max_length} exceeds the {positions} positions of {config.model.path}"
+        )
+    directions = direction_backend(config.directions.backend)
+    return TaskModel(loaded, config.model, config.data.prompt, config.data.label_words, config.zo.scope, directions)
+
+
+def build_host(config: ExperimentConfig, header: LedgerHeader, model: TaskModel, shards: dict[int, TokenTable]) -> ClientHost:
+    """A host of the given clients on a model at θ0.
+
+    Raises:
+        LedgerError: the model is not the header's.
+    """
+    state = ReplicaState(model.replica, direction_backend(config.directions.backend), header)
+    return ClientHost(config, build_method(config, state.rule), model, state, shards)
+
+
+def worker_host(tree: dict[str, Any], header: LedgerHeader, shards: dict[int, TokenTable]) -> ClientHost:
+    """`build_host` for a fresh process: loads the model itself. What Ray actors call."""
+    torch.set_num_threads(1)
+    config = ExperimentConfig.model_validate(tree)
+    return build_host(config, header, load_task_model(config), shards)
+
+
+def _limited(task: Task, config: ExperimentConfig) -> tuple[Split, Split, Split]:
+    if config.eval.rows is None:
+        return task.train, task.validation, task.test
+    validation, test = (split.take(np.arange(min(config.eval.rows, len(split)))) for split in (task.validation, task.test))
+    return task.train, validation, test
+
+
+def _tokenise(split: Split, config: ExperimentConfig, loaded: LoadedModel) -> TokenTable:
+    def encode(texts: list[str]) -> list[list[int]]:
+        return loaded.tokenizer(texts)["input_ids"]
+
+    rows = encode_rows(split.columns, config.data.prompt, encode, config.data.max_length)
+    return TokenTable.from_lists(rows, split.labels)
+
+
+def _table_digest(table: TokenTable) -> str:
+    hasher = hashlib.sha256()
+    for array in (table.tokens, table.starts, table.labels):
+        hasher.update(np.ascontiguousarray(array).data)
+    return hasher.hexdigest()
+
+
+def _workload(config: ExperimentConfig, loaded: LoadedModel) -> Workload:
+    settings = loaded.network.config
+    length = config.memory.length or config.data.max_length
+    lm = config.model.head == "lm"
+    return Workload(
+        batch_size=config.memory.batch_size or config.data.batch_size,
+        length=length,
+        hidden=int(settings.hidden_size),
+        logits=int(settings.vocab_size) if lm else len(config.data.label_words),
+        positions=length if lm else 1,
+    )

@@ -1,0 +1,45 @@
+"""Validation and test on the driver's replica."""
+
+import time
+from typing import Any
+
+import torch
+
+from zorba_ray.data import TokenTable, in_length_order
+from zorba_ray.errors import Diverged
+from zorba_ray.models import Batch, TaskModel
+
+
+class Evaluator:
+    """Fixed batches of one split, shortest first."""
+
+    def __init__(self, model: TaskModel, split: str, table: TokenTable, batch_size: int) -> None:
+        self._model = model
+        self.split = split
+        pad = int(model.loaded.tokenizer.pad_token_id)
+        self._batches = [
+            Batch(*(torch.from_numpy(array) for array in table.collate(rows, pad)))
+            for rows in in_length_order(table.lengths, batch_size)
+        ]
+
+    def record(self, round: int) -> dict[str, Any]:
+        """The metrics record of an evaluation at θ after `round`.
+
+        Raises:
+            Diverged: the loss is not finite.
+        """
+        start = time.perf_counter()
+        found = self._model.evaluate(self._batches)
+        if not found.loss < float("inf"):
+            raise Diverged(
+                f"round {round}: the {self.split} loss is {found.loss}; lower zo.lr, set zo.clip, or check the data"
+            )
+        return {
+            "kind": "eval",
+            "round": round,
+            "split": self.split,
+            "loss": found.loss,
+            "accuracy": found.accuracy,
+            "items": found.items,
+            "eval_s": time.perf_counter() - start,
+        }

@@ -1,0 +1,39 @@
+"""The run inside the driver actor, its clients on Ray actors."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from zorba_ray.config import config_from_tree
+from zorba_ray.experiment.build import Setup
+from zorba_ray.experiment.run import run_experiment
+from zorba_ray.experiment.rundir import RunDir
+from zorba_ray.federation import Backend, ClientHost
+from zorba_ray.federation.placement import place_clients
+
+ENTRY = "zorba_ray.experiment.on_ray:run_in_driver"
+
+
+def driver_payload(tree: dict[str, Any], run: Path, accelerator: str, command: list[str]) -> dict[str, Any]:
+    """What `run_in_driver` is given; crosses to the driver actor."""
+    return {"config": tree, "run": str(run.resolve()), "accelerator": accelerator, "command": command}
+
+
+def run_in_driver(
+    payload: dict[str, Any], emit: Callable[[dict[str, Any]], None], should_stop: Callable[[], bool]
+) -> dict[str, Any]:
+    """`run_experiment` with the Ray backend."""
+    config = config_from_tree(payload["config"], "the driver's settings")
+    run = RunDir(Path(payload["run"]))
+    return run_experiment(config, run, _ray_backend, payload["accelerator"], payload["command"], emit, should_stop)
+
+
+def _ray_backend(setup: Setup, host: ClientHost, allocation: dict[str, Any], ledger: Path) -> Backend:
+    from zorba_ray.federation.ray_backend import RayBackend
+
+    settings = setup.config.federation
+    specs = place_clients(settings, [client.budget for client in setup.fleet], settings.gpu_memory)
+    shards = [setup.shard(client.id) for client in setup.fleet]
+    return RayBackend(
+        setup.config, "zorba_ray.experiment.build:worker_host", setup.header, specs, shards, ledger
+    )

@@ -1,0 +1,85 @@
+"""Resuming: the ledger is the truth; metrics.jsonl is brought in line with it."""
+
+import json
+from typing import Any
+
+from zorba_ray.errors import LedgerError
+from zorba_ray.experiment.rundir import RunDir
+from zorba_ray.experiment.tracking import JsonlMonitor, keep_rounds, read_records
+from zorba_ray.protocol.ledger import LedgerContents
+from zorba_ray.protocol.messages import LedgerHeader
+from zorba_ray.protocol.replay import rule_of, unpack_scalars
+
+_REMEDY = {
+    "weights_sha256": "model.path holds other weights",
+    "manifest_sha256": "model.path holds a model of another shape",
+    "config_sha256": "settings that change results differ",
+    "partition_sha256": "the examples are dealt to the clients differently",
+    "data_sha256": "data.path holds other examples, or the tokenizer differs",
+    "directions": "this program draws directions by another version",
+}
+
+
+def check_header(found: LedgerHeader, expected: LedgerHeader, name: str) -> None:
+    """Whether a ledger belongs to this model, data and configuration.
+
+    Raises:
+        LedgerError: names every field that differs, with both values.
+    """
+    faults = []
+    for field in LedgerHeader.__struct_fields__:
+        old, new = getattr(found, field), getattr(expected, field)
+        if old != new:
+            faults.append(f"{field}: ledger {str(old)[:24]}, here {str(new)[:24]} ({_REMEDY.get(field, 'settings differ')})")
+    if faults:
+        raise LedgerError(f"{name} belongs to another run:\n  " + "\n  ".join(faults))
+
+
+def repair_metrics(run: RunDir, contents: LedgerContents) -> None:
+    """Every round of the ledger exactly once in metrics.jsonl, none beyond it.
+
+    A round whose record was lost in a kill comes back from pending.json, or, with its loss unknown, from the ledger.
+    """
+    if run.metrics.exists():
+        keep_rounds(run.metrics, contents.last_round)
+    present = {record["round"] for record in records_of(run, "round")}
+    missing = [record for record in contents.records if record.round not in present]
+    if not missing:
+        return
+    pending = _pending(run)
+    sink = JsonlMonitor(run.metrics)
+    rule = rule_of(contents.header)
+    for record, commit in zip(contents.records, contents.commits(), strict=True):
+        if record.round in present:
+            continue
+        if pending.get("round") == record.round:
+            sink.log({**pending, "recovered": True})
+            continue
+        clients, scalars = unpack_scalars(commit, rule)
+        sink.log(
+            {
+                "kind": "round",
+                "round": record.round,
+                "loss": None,
+                "lr": commit.lr,
+                "scalar_rms": float((scalars.astype("f8") ** 2).mean() ** 0.5),
+                "scalar_mean": float(scalars.astype("f8").mean()),
+                "clients_ok": len(clients),
+                "commit_bytes": len(record.body) - len(commit.active or b""),
+                "recovered": True,
+            }
+        )
+
+
+def records_of(run: RunDir, kind: str) -> list[dict[str, Any]]:
+    """Records of one kind in metrics.jsonl, in file order."""
+    if not run.metrics.exists():
+        return []
+    return [record for record in read_records(run.metrics) if record["kind"] == kind]
+
+
+def _pending(run: RunDir) -> dict[str, Any]:
+    try:
+        return json.loads(run.pending.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return {}

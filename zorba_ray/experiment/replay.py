@@ -1,0 +1,69 @@
+"""A run's θ, rebuilt from base weights and ledger in a fresh process."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from zorba_ray.directions import direction_backend
+from zorba_ray.errors import ConfigError, LedgerError
+from zorba_ray.experiment.rundir import RunDir
+from zorba_ray.models import Replica, load_model
+from zorba_ray.models import export as export_model
+from zorba_ray.protocol.ledger import read_ledger
+from zorba_ray.protocol.replay import ReplicaState
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """Outcome of a replay."""
+
+    round: int
+    last_round: int
+    digest: str
+    confirmed: bool
+    """The run's summary names the same digest for this round."""
+    ledger_bytes: int
+    seconds: float
+    """Of applying the commits alone."""
+
+
+def replay_run(path: Path, until: int | None, folder: Path | None, model: str | None) -> Replayed:
+    """Replays the ledger of `path` up to round `until` (None: all) and exports to `folder` if given.
+
+    Raises:
+        RunDirError, LedgerError: not a run, or a damaged ledger, or one of another model.
+        ConfigError: a round beyond the ledger, or a folder that exists.
+    """
+    run = RunDir(path)
+    config = run.read_config()
+    contents = read_ledger(run.ledger)
+    until = contents.last_round if until is None else until
+    if until > contents.last_round:
+        raise ConfigError(f"--round {until}: the ledger of {path} ends at round {contents.last_round}")
+    if folder is not None and folder.exists() and any(folder.iterdir()):
+        raise ConfigError(f"--export {folder}: the folder exists and is not empty")
+    source = config.model if model is None else config.model.model_copy(update={"path": model})
+    loaded = load_model(source)
+    replica = Replica(loaded)
+    if replica.digest() != contents.header.weights_sha256:
+        raise LedgerError(
+            f"{run.ledger} begins at weights {contents.header.weights_sha256[:16]}…, {source.path} holds "
+            f"{replica.digest()[:16]}…: give the base model of the run with --model"
+        )
+    state = ReplicaState(replica, direction_backend(config.directions.backend), contents.header)
+    start = time.perf_counter()
+    state.catch_up(record.body for record in contents.records[:until])
+    seconds = time.perf_counter() - start
+    digest = replica.digest()
+    confirmed = False
+    if until == contents.last_round and run.summary.exists():
+        summary = run.read_json(run.summary)
+        if summary["rounds_done"] == until:
+            confirmed = summary["weights_sha256"] == digest
+            if not confirmed:
+                raise LedgerError(
+                    f"replay of {path} gives {digest}, its summary says {summary['weights_sha256']}: report this as a defect"
+                )
+    if folder is not None:
+        export_model(replica, loaded, folder)
+    return Replayed(until, contents.last_round, digest, confirmed, run.ledger.stat().st_size, seconds)

@@ -1,0 +1,288 @@
+"""One run: prepare, allocate, rounds, evaluation, summary. Starts anew or goes on from the ledger."""
+
+import contextlib
+import resource
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zorba_ray.config import ExperimentConfig
+from zorba_ray.errors import Diverged, Interrupted, LostClients, ZorbaError
+from zorba_ray.experiment.allocate import allocation_record, recorded_active, solve_allocation
+from zorba_ray.experiment.build import Setup, build_host, prepare
+from zorba_ray.experiment.evaluate import Evaluator
+from zorba_ray.experiment.provenance import provenance
+from zorba_ray.experiment.recovery import check_header, records_of, repair_metrics
+from zorba_ray.experiment.rundir import RunDir, write_json
+from zorba_ray.experiment.summary import summarise
+from zorba_ray.experiment.tracking import Fanout, JsonlMonitor, WandbMonitor, resolve_mode
+from zorba_ray.federation import Backend, ClientHost, RoundResult, SequentialBackend, participants, run_round
+from zorba_ray.methods import build_method
+from zorba_ray.protocol.ledger import LedgerWriter
+from zorba_ray.protocol.messages import pack_active
+from zorba_ray.protocol.traffic import count_round
+
+Emit = Callable[[dict[str, Any]], None]
+"""Receives every metrics record, and {"kind": "status", "text": …} between them."""
+
+BackendFactory = Callable[[Setup, ClientHost, dict[str, Any], Path], Backend]
+"""(setup, the driver's host, allocation.json, ledger) -> backend."""
+
+_STATUS: dict[type[BaseException], str] = {
+    LostClients: "lost_clients",
+    Diverged: "diverged",
+    Interrupted: "interrupted",
+    KeyboardInterrupt: "interrupted",
+}
+
+
+def sequential_backend(setup: Setup, host: ClientHost, allocation: dict[str, Any], ledger: Path) -> Backend:
+    """All clients in this process, on the driver's replica."""
+    return SequentialBackend(host)
+
+
+def run_experiment(
+    config: ExperimentConfig,
+    run: RunDir,
+    make_backend: BackendFactory,
+    accelerator: str,
+    command: list[str],
+    emit: Emit,
+    should_stop: Callable[[], bool],
+) -> dict[str, Any]:
+    """Runs to the last round; returns summary.json, which is written whatever happens.
+
+    Raises:
+        ZorbaError: as documented for settings, data, model, allocation, clients and ledger; the ledger keeps every
+            committed round.
+    """
+    run.lock()
+    try:
+        experiment = _Experiment(config, run, make_backend, accelerator, command, emit, should_stop)
+        try:
+            experiment.start()
+            experiment.rounds()
+            return experiment.finish("finished", None)
+        except BaseException as error:
+            if experiment.started:
+                experiment.finish(_STATUS.get(type(error), "failed"), f"{type(error).__name__}: {error}")
+            raise
+        finally:
+            experiment.close()
+    finally:
+        run.unlock()
+
+
+class _Experiment:
+    """State of one session of a run; a resumed run is a new session."""
+
+    def __init__(
+        self,
+        config: ExperimentConfig,
+        run: RunDir,
+        make_backend: BackendFactory,
+        accelerator: str,
+        command: list[str],
+        emit: Emit,
+        should_stop: Callable[[], bool],
+    ) -> None:
+        self.config = config
+        self.run = run
+        self._make_backend = make_backend
+        self._accelerator = accelerator
+        self._command = command
+        self._emit = emit
+        self._should_stop = should_stop
+        self._clock = (time.perf_counter(), time.process_time())
+        self._resources = contextlib.ExitStack()
+        self.started = False
+
+    def start(self) -> None:
+        """Model, data, allocation, ledger, replica at the ledger's end, workers."""
+        config, run = self.config, self.run
+        self._say("loading model and data")
+        self.setup = setup = prepare(config)
+        origin = setup.model.replica.scoped_copy(config.zo.scope)
+        self._distance = lambda: setup.model.replica.distance(origin)
+        info = provenance(run.path, self._command)
+        write_json(run.provenance, info)
+        self._writer = self._open_ledger()
+        self._jsonl = JsonlMonitor(run.metrics)
+        self._fanout = Fanout(self._monitors(info))
+        self._resources.callback(self._writer.close)
+        sequential = self._make_backend is sequential_backend
+        shards = {client.id: setup.shard(client.id) for client in setup.fleet} if sequential else {}
+        self._host = build_host(config, setup.header, setup.model, shards)
+        self._method = build_method(config, self._host.state.rule)
+        self._validation = Evaluator(setup.model, "validation", setup.validation, config.eval.batch_size)
+        self._test = Evaluator(setup.model, "test", setup.test, config.eval.batch_size)
+        self.started = True
+        self._fanout.start(config.resolved(), info)
+        self._fanout.artifact(run.allocation, "allocation")
+        self._evaluate(0, self._validation, self._test)
+        self._host.state.catch_up(record.body for record in self._replayed)
+        if self._first_round > 1 and self._due(self._first_round - 1):
+            self._evaluate(self._first_round - 1, self._validation)
+        self._say("starting clients")
+        self._backend = self._make_backend(setup, self._host, self._allocation, run.ledger)
+        self._resources.callback(self._backend.close)
+
+    def rounds(self) -> None:
+        """From the first uncommitted round to the last.
+
+        Raises:
+            Interrupted: asked to stop; the round in progress was finished first.
+        """
+        for number in range(self._first_round, self.config.rounds + 1):
+            if self._should_stop():
+                raise Interrupted(
+                    f"stopped after round {number - 1} of {self.config.rounds}; continue with "
+                    f"`zorba-ray run … --run-dir {self.run.path} --resume`"
+                )
+            self._round(number)
+            if self._due(number):
+                self._evaluate(number, self._validation)
+        self._evaluate(self.config.rounds, self._test)
+
+    def _round(self, number: int) -> None:
+        start = time.perf_counter()
+        config, state = self.config, self._host.state
+        asked = participants(config.seed, number, config.federation.clients, config.federation.participants)
+        plan = self._method.plan(number, state.chain, self._unannounced if state.round == 0 else None)
+        if plan.active is not None:
+            state.set_active(plan.active)
+        result = run_round(self._backend, self._method, plan, asked, config.federation.quorum)
+        record = self._record(result)
+        # The record waits aside until the round counts: a kill between ledger and metrics then loses nothing.
+        write_json(self.run.pending, record)
+        committing = time.perf_counter()
+        self._writer.append(number, result.body)
+        committed = time.perf_counter()
+        self._backend.apply(result.body)
+        state.apply(result.body)
+        record["distance"] = self._distance()
+        applied = time.perf_counter()
+        record["time"] = {
+            "clients_s": result.clients_s,
+            "aggregate_s": result.aggregate_s,
+            "commit_s": committed - committing,
+            "apply_s": applied - committed,
+            "round_s": applied - start,
+        }
+        self._log(record)
+
+    def _record(self, result: RoundResult) -> dict[str, Any]:
+        traffic = count_round(result.plan, result.plan_frame, result.commit, result.body, result.frames)
+        scalars = result.scalars.astype(np.float64)
+        return {
+            "kind": "round",
+            "round": result.plan.round,
+            "loss": result.loss,
+            "lr": result.plan.lr,
+            "scalar_rms": float(np.sqrt((scalars**2).mean())),
+            "scalar_mean": float(scalars.mean()),
+            "clients_asked": len(result.asked),
+            "clients_ok": len(result.reports),
+            "clients_failed": len(result.failed),
+            "clients_late": len(result.late),
+            "rejected": {str(client): reason for client, reason in result.rejected.items()},
+            "failures": {str(client): reason for client, reason in {**result.failed, **result.late}.items()},
+            "report_bytes": traffic.reports,
+            "plan_bytes": traffic.plan,
+            "commit_bytes": traffic.commit,
+            "active_set_bytes": traffic.active_sets,
+            "bytes_up": traffic.reports,
+            "bytes_down": traffic.down * len(result.asked),
+            "peak_rss_bytes": self._peak_rss(),
+            "recovered": False,
+        }
+
+    def _open_ledger(self) -> LedgerWriter:
+        """A new ledger, or the existing one with all that hangs on its position."""
+        run, header = self.run, self.setup.header
+        if run.ledger.exists():
+            writer, contents = LedgerWriter.resume(run.ledger)
+            check_header(contents.header, header, str(run.ledger))
+            if contents.torn_bytes:
+                self._say(f"ledger: cut {contents.torn_bytes} bytes of a torn record after round {contents.last_round}")
+            repair_metrics(run, contents)
+            self._allocation = run.read_json(run.allocation)
+            self._replayed = contents.records
+            self._say(f"resuming after round {contents.last_round}")
+        else:
+            self._say("solving the allocation")
+            self._allocation = allocation_record(self.setup, solve_allocation(self.setup), self._accelerator)
+            write_json(run.allocation, self._allocation)
+            writer = LedgerWriter.create(run.ledger, header)
+            self._replayed = ()
+        self._first_round = len(self._replayed) + 1
+        self._unannounced = pack_active(recorded_active(self._allocation), header.blocks)
+        self._emit({"kind": "allocation", **self._allocation})
+        return writer
+
+    def _evaluate(self, round: int, *evaluators: Evaluator) -> None:
+        """Evaluates unless this round's record exists from an earlier session."""
+        done = {(r["round"], r["split"]) for r in records_of(self.run, "eval")}
+        for evaluator in evaluators:
+            if (round, evaluator.split) not in done:
+                self._log(evaluator.record(round))
+
+    def _due(self, number: int) -> bool:
+        return number % self.config.eval.every == 0 or number == self.config.rounds
+
+    def _monitors(self, info: dict[str, Any]) -> list[WandbMonitor]:
+        mode = resolve_mode(self.config.tracking.wandb)
+        if mode == "disabled":
+            return []
+        tracking = self.config.tracking
+        return [WandbMonitor(self.run.path, tracking.project, tracking.group, info["run_id"], mode, "train")]
+
+    def _log(self, record: dict[str, Any]) -> None:
+        self._jsonl.log(record)
+        self._fanout.log(record)
+        self._emit(record)
+
+    def _say(self, text: str) -> None:
+        self._emit({"kind": "status", "text": text})
+
+    def _peak_rss(self) -> int:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+    def finish(self, status: str, error: str | None) -> dict[str, Any]:
+        """Writes and returns the summary."""
+        backend = getattr(self, "_backend", None)
+        usage: list[Any] = []
+        retries = 0
+        if backend is not None:
+            with contextlib.suppress(ZorbaError):
+                usage, retries = backend.usage(), backend.retries()
+        summary = summarise(
+            self.config,
+            self._allocation,
+            records_of(self.run, "round"),
+            records_of(self.run, "eval"),
+            {
+                "status": status,
+                "error": error,
+                "weights_sha256": self.setup.model.replica.digest(),
+                "ledger_bytes": self.run.ledger.stat().st_size,
+                "peak_rss_bytes": max([self._peak_rss(), *(worker.peak_rss_bytes for worker in usage)]),
+                "workers": [vars(worker) for worker in usage],
+                "retries": retries,
+                "resumed_after_round": self._first_round - 1,
+                "wall_s": time.perf_counter() - self._clock[0],
+                "cpu_s": time.process_time() - self._clock[1] + sum(worker.cpu_s for worker in usage),
+            },
+        )
+        write_json(self.run.summary, summary)
+        self.run.pending.unlink(missing_ok=True)
+        self._fanout.artifact(self.run.ledger, "ledger")
+        self._fanout.finish(summary)
+        return summary
+
+    def close(self) -> None:
+        """Ends workers and closes the ledger."""
+        self._resources.close()

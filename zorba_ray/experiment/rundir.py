@@ -1,0 +1,110 @@
+"""A run's directory: which file is what, created once, locked while in use, written atomically."""
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import IO, Any
+
+from zorba_ray.config import ExperimentConfig, changed_numbers, config_from_tree
+from zorba_ray.errors import RunDirError
+
+
+class RunDir:
+    """Paths of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.resolved.json"
+        self.provenance = path / "provenance.json"
+        self.allocation = path / "allocation.json"
+        self.ledger = path / "ledger.zl"
+        self.metrics = path / "metrics.jsonl"
+        self.pending = path / "pending.json"
+        self.summary = path / "summary.json"
+        self.report = path / "report.html"
+        self._lock: IO[str] | None = None
+
+    @classmethod
+    def create(cls, path: Path, config: ExperimentConfig) -> "RunDir":
+        """A new run directory with its resolved settings.
+
+        Raises:
+            RunDirError: it exists with something in it.
+        """
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise RunDirError(
+                f"run directory {path} exists: continue it with --resume, or name another with --run-dir DIR"
+            )
+        path.mkdir(parents=True, exist_ok=True)
+        run = cls(path)
+        write_json(run.config, config.resolved())
+        return run
+
+    @classmethod
+    def reopen(cls, path: Path, config: ExperimentConfig) -> "RunDir":
+        """The directory of a run that is to be resumed with `config`.
+
+        Raises:
+            RunDirError: not a run directory, or settings that change results differ (they are listed).
+        """
+        run = cls(path)
+        old = run.read_config()
+        changes = changed_numbers(old, config)
+        if changes:
+            listing = "\n  ".join(changes)
+            raise RunDirError(
+                f"resume of {path}: settings that change results differ (old -> new):\n  {listing}\n"
+                "resume with the old values, or start a new run in another directory"
+            )
+        write_json(run.config, config.resolved())
+        return run
+
+    def read_config(self) -> ExperimentConfig:
+        """The resolved settings.
+
+        Raises:
+            RunDirError: missing or not JSON.
+        """
+        return config_from_tree(self.read_json(self.config), str(self.config))
+
+    def read_json(self, path: Path) -> dict[str, Any]:
+        """A JSON object of this run.
+
+        Raises:
+            RunDirError: missing or damaged.
+        """
+        try:
+            tree = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise RunDirError(f"{self.path} is not a run directory: {path.name} is missing") from error
+        except json.JSONDecodeError as error:
+            raise RunDirError(f"{path} is not JSON ({error})") from error
+        if not isinstance(tree, dict):
+            raise RunDirError(f"{path} holds no JSON object")
+        return tree
+
+    def lock(self) -> None:
+        """Holds the directory until this process ends.
+
+        Raises:
+            RunDirError: another process runs in it.
+        """
+        self._lock = (self.path / ".lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RunDirError(f"run directory {self.path} is in use by another process") from error
+
+    def unlock(self) -> None:
+        """Gives the directory back."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+
+def write_json(path: Path, tree: Any) -> None:
+    """Writes aside and renames: a reader sees the old file or the new one, never half."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.write_text(json.dumps(tree, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    aside.replace(path)

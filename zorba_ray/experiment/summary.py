@@ -1,0 +1,73 @@
+"""summary.json: the run in one object, computed from its records."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from zorba_ray.config import ExperimentConfig
+
+
+def summarise(
+    config: ExperimentConfig,
+    allocation: dict[str, Any],
+    rounds: Sequence[dict[str, Any]],
+    evals: Sequence[dict[str, Any]],
+    session: dict[str, Any],
+) -> dict[str, Any]:
+    """Headline figures of a run.
+
+    Args:
+        rounds, evals: records of metrics.jsonl.
+        session: what only this session knows (status, digest, times of this session, peak memory).
+
+    Byte figures are per client and round: a report's frame up; a plan's and a commit's frame down, active sets left out.
+    """
+    validation = [record for record in evals if record["split"] == "validation"]
+    test = {record["round"]: record for record in evals if record["split"] == "test"}
+    first, last = (validation[0], validation[-1]) if validation else ({}, {})
+    reports = sum(record["clients_ok"] + len(record.get("rejected") or {}) for record in rounds if "report_bytes" in record)
+    done = len(rounds)
+    pairs = config.zo.directions * config.zo.local_steps
+    return {
+        "status": session["status"],
+        "error": session["error"],
+        "method": config.method,
+        "rounds": config.rounds,
+        "rounds_done": done,
+        "start_loss": first.get("loss"),
+        "final_loss": last.get("loss"),
+        "start_accuracy": first.get("accuracy"),
+        "final_accuracy": last.get("accuracy"),
+        "start_test_accuracy": test.get(0, {}).get("accuracy"),
+        "test_accuracy": test.get(config.rounds, {}).get("accuracy"),
+        "start_test_loss": test.get(0, {}).get("loss"),
+        "test_loss": test.get(config.rounds, {}).get("loss"),
+        "weights_sha256": session["weights_sha256"],
+        "distance": next((r["distance"] for r in reversed(rounds) if r.get("distance") is not None), None),
+        "bytes_up_per_client_round": _ratio(sum(r.get("report_bytes", 0) for r in rounds), reports),
+        "bytes_down_per_client_round": _ratio(sum(r.get("plan_bytes", 0) + r["commit_bytes"] for r in rounds), done),
+        "active_set_bytes": sum(r.get("active_set_bytes", 0) for r in rounds),
+        "ledger_bytes": session["ledger_bytes"],
+        "forward_pairs_per_client": pairs * done,
+        "peak_rss_bytes": session["peak_rss_bytes"],
+        "vram_bytes_per_client": {
+            "source": allocation["bytes_source"],
+            "accelerator": allocation["accelerator"],
+            "clients": [
+                {key: client[key] for key in ("client", "bytes", "budget_bytes")} for client in allocation["clients"]
+            ],
+            "all_active": allocation["bytes_all_active"],
+        },
+        "allocation_gap": allocation["gap"],
+        "clients_failed": sum(r.get("clients_failed", 0) for r in rounds),
+        "clients_late": sum(r.get("clients_late", 0) for r in rounds),
+        "clients_rejected": sum(len(r.get("rejected") or {}) for r in rounds),
+        "retries": session["retries"],
+        "workers": session["workers"],
+        "resumed_after_round": session["resumed_after_round"],
+        "wall_s": session["wall_s"],
+        "cpu_s": session["cpu_s"],
+    }
+
+
+def _ratio(total: float, count: int) -> float | None:
+    return total / count if count else None

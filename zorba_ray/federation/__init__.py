@@ -1,0 +1,18 @@
+"""Rounds over a backend: in this process, or on Ray."""
+
+from zorba_ray.federation.backend import Answer, Backend, Failure, Usage
+from zorba_ray.federation.host import ClientHost
+from zorba_ray.federation.round import RoundResult, participants, run_round
+from zorba_ray.federation.sequential import SequentialBackend
+
+__all__ = [
+    "Answer",
+    "Backend",
+    "ClientHost",
+    "Failure",
+    "RoundResult",
+    "SequentialBackend",
+    "Usage",
+    "participants",
+    "run_round",
+]

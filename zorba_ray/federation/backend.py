@@ -1,0 +1,50 @@
+"""Where clients run: the interface that the sequential and the Ray backend share."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A client that gave no report."""
+
+    kind: Literal["failed", "late"]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What one worker process used so far."""
+
+    worker: str
+    cpu_s: float
+    peak_rss_bytes: int
+
+
+Answer = bytes | Failure
+"""A report's frame, or why there is none."""
+
+
+class Backend(Protocol):
+    """Asks clients and spreads commits. Holds no algorithm."""
+
+    def ask(self, plan: bytes, clients: Sequence[int]) -> dict[int, Answer]:
+        """One answer per asked client, within the deadline. Client errors come back as `Failure`, never as exceptions."""
+        ...
+
+    def apply(self, body: bytes) -> None:
+        """Gives a commit, which is in the ledger already, to every worker's replica."""
+        ...
+
+    def usage(self) -> list[Usage]:
+        """CPU time and peak memory of the worker processes; empty where clients run in the driver's process."""
+        ...
+
+    def retries(self) -> int:
+        """How often a client was asked again so far."""
+        ...
+
+    def close(self) -> None:
+        """Ends the workers."""
+        ...

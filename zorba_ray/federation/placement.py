@@ -1,0 +1,83 @@
+"""Which actor serves which clients, and which fraction of a GPU it takes. Numbers only; no Ray here."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from zorba_ray.config import FederationConfig
+from zorba_ray.errors import ConfigError
+from zorba_ray.units import format_bytes
+
+GRAIN = 10_000
+"""Ray counts GPUs in steps of 1e-4 and truncates."""
+
+
+@dataclass(frozen=True)
+class ActorSpec:
+    """One actor: its clients, its resources, and the bytes it may use on a real GPU."""
+
+    name: str
+    clients: tuple[int, ...]
+    gpu_fraction: float
+    cpus: float
+    budget: int | None
+
+
+def place_clients(config: FederationConfig, budgets: Sequence[int | None], gpu_memory: int) -> list[ActorSpec]:
+    """Actors of the fleet.
+
+    `pinned`: one client each, budget / gpu_memory of a GPU, rounded down to 1e-4, at least 1e-4. `packed`: clients dealt
+    round-robin to `workers` actors, which serve them one after another, so that the largest budget counts. A fraction is
+    bookkeeping; the cap on a real GPU is set by the actor itself.
+
+    Raises:
+        ConfigError: a budget above one GPU.
+    """
+    for client, budget in enumerate(budgets):
+        if budget is not None and budget > gpu_memory:
+            raise ConfigError(
+                f"federation.fleet: client {client} has a budget of {format_bytes(budget)}, one GPU has "
+                f"{format_bytes(gpu_memory)} (federation.gpu_memory); a client lives on one GPU"
+            )
+    count = len(budgets) if config.mode == "pinned" else min(config.workers, len(budgets))
+    specs = []
+    for place in range(count):
+        clients = tuple(range(place, len(budgets), count))
+        known = [budget for budget in (budgets[client] for client in clients) if budget is not None]
+        largest = max(known) if known else None
+        specs.append(
+            ActorSpec(
+                name=f"client-{clients[0]}" if config.mode == "pinned" else f"worker-{place}",
+                clients=clients,
+                gpu_fraction=gpu_fraction(largest, gpu_memory),
+                # A pinned actor stands for a device of its own: CPUs must not limit how many there are.
+                cpus=0.0 if config.mode == "pinned" else 1.0,
+                budget=largest,
+            )
+        )
+    return specs
+
+
+def gpu_fraction(budget: int | None, gpu_memory: int) -> float:
+    """budget / gpu_memory rounded down to 1e-4, at least 1e-4: seven actors at 0.14285 fit, at 0.1429 they would not."""
+    if budget is None:
+        return 1 / GRAIN
+    return max(1, budget * GRAIN // gpu_memory) / GRAIN
+
+
+def gpus_needed(specs: Sequence[ActorSpec]) -> int:
+    """Whole GPUs that hold all fractions, filled largest first."""
+    rooms: list[int] = []
+    for share in sorted((round(spec.gpu_fraction * GRAIN) for spec in specs), reverse=True):
+        for place, room in enumerate(rooms):
+            if room >= share:
+                rooms[place] -= share
+                break
+        else:
+            rooms.append(GRAIN - share)
+    return len(rooms)
+
+
+def cpus_needed(specs: Sequence[ActorSpec]) -> int:
+    """Whole CPUs for all actors."""
+    return math.ceil(sum(spec.cpus for spec in specs))

@@ -1,0 +1,50 @@
+"""The client actor: a thin shell around a `ClientHost`."""
+
+import importlib
+import os
+import resource
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from zorba_ray.data import TokenTable
+from zorba_ray.federation.backend import Usage
+from zorba_ray.federation.host import ClientHost
+from zorba_ray.protocol.messages import LedgerHeader
+
+
+class ClientActor:
+    """Serves its clients from one replica. A restart begins at θ0 and catches up from the ledger."""
+
+    def __init__(
+        self, builder: str, tree: dict[str, Any], header: LedgerHeader, clients: Sequence[int], shards: Sequence[TokenTable]
+    ) -> None:
+        """`builder`: "module:function" that makes a ClientHost from (tree, header, shards)."""
+        module, _, name = builder.partition(":")
+        build = getattr(importlib.import_module(module), name)
+        self._host: ClientHost = build(tree, header, dict(zip(clients, shards, strict=True)))
+
+    def position(self) -> int:
+        """The last round applied."""
+        return self._host.state.round
+
+    def process(self) -> int:
+        """This process's id."""
+        return os.getpid()
+
+    def catch_up(self, bodies: Sequence[bytes]) -> None:
+        """Applies commits in order."""
+        self._host.state.catch_up(bodies)
+
+    def apply(self, body: bytes) -> None:
+        """Applies the next commit."""
+        self._host.state.apply(body)
+
+    def answer(self, plan: bytes, client: int) -> bytes:
+        """A report's frame."""
+        return self._host.answer(plan, client)
+
+    def usage(self, name: str) -> Usage:
+        """What this process used."""
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return Usage(name, time.process_time(), peak)

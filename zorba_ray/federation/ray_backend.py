@@ -1,0 +1,235 @@
+"""Clients as Ray actors. All waiting happens in one loop with a deadline; there is no bare `ray.get` of many.
+
+A client's answer is a pure function of the ledger, the plan and its data, so an actor that died is restarted by Ray,
+caught up from the ledger and asked again: the run's numbers do not change.
+"""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import ActorDiedError, GetTimeoutError, RayActorError, RayError, RayTaskError
+
+from zorba_ray.config import ExperimentConfig
+from zorba_ray.data import TokenTable
+from zorba_ray.errors import ClusterError, StaleReplica, ZorbaError
+from zorba_ray.federation.backend import Answer, Failure, Usage
+from zorba_ray.federation.placement import ActorSpec
+from zorba_ray.federation.ray_actors import ClientActor
+from zorba_ray.protocol.ledger import read_ledger
+from zorba_ray.protocol.messages import LedgerHeader
+
+_START_S = 300.0
+"""Seconds for all actors to load the model, once."""
+_BACKOFF_S = 0.2
+
+
+class RayBackend:
+    """`Backend` on Ray actors, pinned or packed."""
+
+    def __init__(
+        self,
+        config: ExperimentConfig,
+        builder: str,
+        header: LedgerHeader,
+        specs: Sequence[ActorSpec],
+        shards: Sequence[TokenTable],
+        ledger: Path,
+    ) -> None:
+        """Starts the actors and brings them to the ledger's end.
+
+        Args:
+            builder: see `ClientActor`.
+            shards: training examples of every client, by client id.
+
+        Raises:
+            ClusterError: an actor cannot be placed or cannot start.
+        """
+        self._deadline_s = config.federation.deadline_s
+        self._allowed = config.federation.retries
+        self._specs = list(specs)
+        self._ledger = ledger
+        self._retried = 0
+        tree = config.resolved()
+        actor = ray.remote(ClientActor)
+        self._actors = [
+            actor.options(
+                name=None,
+                num_cpus=spec.cpus,
+                num_gpus=spec.gpu_fraction,
+                max_restarts=-1,
+                max_task_retries=0,
+            ).remote(builder, tree, header, spec.clients, [shards[client] for client in spec.clients])
+            for spec in self._specs
+        ]
+        self._home = {client: place for place, spec in enumerate(self._specs) for client in spec.clients}
+        self._await_start()
+
+    def _await_start(self) -> None:
+        waiting = {handle.position.remote(): place for place, handle in enumerate(self._actors)}
+        end = time.monotonic() + _START_S
+        while waiting:
+            ready, _ = ray.wait(list(waiting), timeout=max(0.0, end - time.monotonic()))
+            if not ready:
+                names = ", ".join(self._specs[place].name for place in waiting.values())
+                raise ClusterError(
+                    f"{names} did not start within {_START_S:.0f} s; the cluster has {ray.available_resources()} free"
+                )
+            for ref in ready:
+                place = waiting.pop(ref)
+                try:
+                    self._catch_up(place, ray.get(ref))
+                except RayTaskError as error:
+                    raise self._start_error(place, error.cause) from error
+                except RayActorError as error:
+                    raise self._start_error(place, error) from error
+
+    def _start_error(self, place: int, cause: BaseException) -> ZorbaError:
+        inner = getattr(cause, "cause", None) or cause
+        if isinstance(inner, ZorbaError):
+            return inner
+        return ClusterError(f"actor {self._specs[place].name} could not start: {cause}")
+
+    def _catch_up(self, place: int, position: int) -> None:
+        contents = read_ledger(self._ledger)
+        if position < contents.last_round:
+            bodies = [record.body for record in contents.records[position:]]
+            self._actors[place].catch_up.remote(bodies)
+
+    def ask(self, plan: bytes, clients: Sequence[int]) -> dict[int, Answer]:
+        question = _Question(self, plan, clients, time.monotonic() + self._deadline_s)
+        answers = question.run()
+        self._retried += question.retried
+        return answers
+
+    def apply(self, body: bytes) -> None:
+        """Sent, not awaited: an actor that misses a commit is caught when it is asked next."""
+        for handle in self._actors:
+            handle.apply.remote(body)
+
+    def usage(self) -> list[Usage]:
+        found = []
+        for spec, handle in zip(self._specs, self._actors, strict=True):
+            try:
+                found.append(ray.get(handle.usage.remote(spec.name), timeout=10))
+            except (RayError, GetTimeoutError):
+                continue
+        return found
+
+    def retries(self) -> int:
+        return self._retried
+
+    def processes(self) -> dict[str, int]:
+        """Actor name -> process id; actors that do not answer within 10 s are left out."""
+        found = {}
+        for spec, handle in zip(self._specs, self._actors, strict=True):
+            try:
+                found[spec.name] = ray.get(handle.process.remote(), timeout=10)
+            except (RayError, GetTimeoutError):
+                continue
+        return found
+
+    def close(self) -> None:
+        for handle in self._actors:
+            ray.kill(handle, no_restart=True)
+
+
+class _Question:
+    """One plan put to some clients: what is pending, who must be asked again."""
+
+    def __init__(self, backend: RayBackend, plan: bytes, clients: Sequence[int], end: float) -> None:
+        self._backend = backend
+        self._plan = plan
+        self._end = end
+        self._answers: dict[int, Answer] = {}
+        self._attempts = dict.fromkeys(clients, 0)
+        self._pending: dict[Any, tuple[int, int | None]] = {}
+        """Object reference -> (actor, client), or (actor, None) for the position of an actor that was lost."""
+        self._wanted: dict[int, list[int]] = {}
+        """Lost actor -> clients to ask again once it is back."""
+        self.retried = 0
+
+    def run(self) -> dict[int, Answer]:
+        """One answer per client; those still out at the deadline are late and their actors are restarted."""
+        for client in self._attempts:
+            self._submit(self._backend._home[client], client)
+        while self._pending:
+            left = self._end - time.monotonic()
+            ready, _ = ray.wait(list(self._pending), timeout=max(0.0, left))
+            if not ready:
+                self._give_up()
+                break
+            for ref in ready:
+                if ref in self._pending:
+                    self._receive(ref, *self._pending.pop(ref))
+        return self._answers
+
+    def _submit(self, place: int, client: int) -> None:
+        self._pending[self._backend._actors[place].answer.remote(self._plan, client)] = (place, client)
+
+    def _receive(self, ref: Any, place: int, client: int | None) -> None:
+        try:
+            value = ray.get(ref)
+        except RayTaskError as error:
+            if client is not None and not isinstance(error.cause, StaleReplica):
+                cause = error.cause
+                self._answers[client] = Failure("failed", f"{type(cause).__name__}: {cause}")
+                return
+            self._lose(place, client)
+        except ActorDiedError as error:
+            # Restarts are unlimited, so this actor cannot be built again.
+            self._fail_all(place, client, f"its actor cannot be restarted: {str(error).strip().splitlines()[0]}")
+        except RayError:
+            self._lose(place, client)
+        else:
+            if client is None:
+                self._backend._catch_up(place, value)
+                for wanted in self._wanted.pop(place):
+                    self._submit(place, wanted)
+            else:
+                self._answers[client] = value
+
+    def _lose(self, place: int, client: int | None) -> None:
+        """An actor died, is restarting, or is behind: take back what it owes, and ask where it stands."""
+        owed = self._take_back(place, client)
+        if client is None:
+            time.sleep(min(_BACKOFF_S, max(0.0, self._end - time.monotonic())))
+        else:
+            self.retried += len(owed)
+            for debtor in owed:
+                self._attempts[debtor] += 1
+        waiting = self._wanted.setdefault(place, [])
+        for debtor in owed:
+            if self._attempts[debtor] > self._backend._allowed:
+                reason = f"its actor was lost {self._attempts[debtor]} times, federation.retries={self._backend._allowed}"
+                self._answers[debtor] = Failure("failed", reason)
+            elif debtor not in waiting:
+                waiting.append(debtor)
+        if waiting:
+            self._pending[self._backend._actors[place].position.remote()] = (place, None)
+        else:
+            del self._wanted[place]
+
+    def _take_back(self, place: int, client: int | None) -> list[int]:
+        """Removes everything pending on an actor; returns the clients it was to answer for, in order."""
+        owed = [] if client is None else [client]
+        for ref, (home, other) in list(self._pending.items()):
+            if home == place:
+                del self._pending[ref]
+                if other is not None:
+                    owed.append(other)
+        return sorted(owed)
+
+    def _fail_all(self, place: int, client: int | None, reason: str) -> None:
+        for debtor in {*self._take_back(place, client), *self._wanted.pop(place, [])}:
+            self._answers[debtor] = Failure("failed", reason)
+
+    def _give_up(self) -> None:
+        """The deadline: a hung process cannot be told from a slow one, so both are restarted."""
+        late = [client for client in self._attempts if client not in self._answers]
+        for client in late:
+            self._answers[client] = Failure("late", f"no report within federation.deadline_s={self._backend._deadline_s:g}")
+        for place in {self._backend._home[client] for client in late}:
+            ray.kill(self._backend._actors[place], no_restart=False)

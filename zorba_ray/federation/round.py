@@ -1,0 +1,113 @@
+"""One round over any backend: ask, check, aggregate. What is written and applied is the experiment's business."""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from zorba_ray.directions import permutation
+from zorba_ray.errors import LostClients, MessageError, ReportRejected
+from zorba_ray.federation.backend import Backend, Failure
+from zorba_ray.methods import Method, report_loss
+from zorba_ray.protocol.codec import decode, encode, frame_digest
+from zorba_ray.protocol.messages import ClientReport, RoundCommit, RoundPlan
+
+
+@dataclass(frozen=True)
+class RoundResult:
+    """A round up to its commit."""
+
+    plan: RoundPlan
+    plan_frame: bytes
+    asked: tuple[int, ...]
+    reports: tuple[ClientReport, ...]
+    """Accepted, by client id."""
+    frames: tuple[bytes, ...]
+    """All reports that arrived, as encoded."""
+    commit: RoundCommit
+    body: bytes
+    """Frame of the commit: the ledger's record and the wire's message."""
+    failed: dict[int, str] = field(default_factory=dict)
+    late: dict[int, str] = field(default_factory=dict)
+    rejected: dict[int, str] = field(default_factory=dict)
+    clients_s: float = 0.0
+    aggregate_s: float = 0.0
+
+    @property
+    def loss(self) -> float:
+        """Mean training loss over the accepted clients, by examples."""
+        total = sum(report.samples for report in self.reports)
+        return sum(report_loss(report) * report.samples for report in self.reports) / total
+
+    @property
+    def scalars(self) -> np.ndarray:
+        """float32: all accepted ρ."""
+        return np.frombuffer(self.commit.scalars, dtype="<f4")
+
+
+def participants(seed: int, number: int, clients: int, wanted: int | float | None) -> tuple[int, ...]:
+    """S_t: who is asked in round `number`, ascending; a sample without replacement where `wanted` is a count or a share."""
+    count = clients if wanted is None else wanted if isinstance(wanted, int) else max(1, round_half_up(wanted * clients))
+    if count >= clients:
+        return tuple(range(clients))
+    return tuple(sorted(permutation(seed, "participants", number, 0, clients)[:count].tolist()))
+
+
+def round_half_up(value: float) -> int:
+    """2.5 -> 3."""
+    return math.floor(value + 0.5)
+
+
+def needed_reports(asked: int, quorum: float) -> int:
+    """Reports that a round needs: ⌈quorum · asked⌉, at least one."""
+    return max(1, math.ceil(quorum * asked - 1e-9))
+
+
+def run_round(
+    backend: Backend, method: Method, plan: RoundPlan, asked: Sequence[int], quorum: float
+) -> RoundResult:
+    """Asks the participants and aggregates what passes the checks.
+
+    Raises:
+        LostClients: fewer accepted reports than the quorum; names who failed and why.
+    """
+    frame = encode(plan)
+    digest = frame_digest(frame)
+    start = time.perf_counter()
+    answers = backend.ask(frame, asked)
+    answered = time.perf_counter()
+    reports: list[ClientReport] = []
+    failed: dict[int, str] = {}
+    late: dict[int, str] = {}
+    rejected: dict[int, str] = {}
+    frames: list[bytes] = []
+    for client in sorted(asked):
+        answer = answers[client]
+        if isinstance(answer, Failure):
+            (late if answer.kind == "late" else failed)[client] = answer.reason
+            continue
+        frames.append(answer)
+        try:
+            report = decode(answer, ClientReport)
+            method.check(report, client, plan, digest)
+        except (MessageError, ReportRejected) as error:
+            rejected[client] = str(error)
+            continue
+        reports.append(report)
+    needed = needed_reports(len(asked), quorum)
+    if len(reports) < needed:
+        reasons = {**failed, **late, **rejected}
+        listing = "; ".join(f"client {client}: {reason}" for client, reason in sorted(reasons.items())[:5])
+        raise LostClients(
+            f"round {plan.round}: {len(reports)} of {len(asked)} reports, federation.quorum={quorum} needs {needed} "
+            f"({listing}). The ledger is intact: resume with --resume when the clients are back"
+        )
+    commit = method.aggregate(plan, reports)
+    body = encode(commit)
+    done = time.perf_counter()
+    return RoundResult(
+        plan, frame, tuple(asked), tuple(reports), tuple(frames), commit, body, failed, late, rejected,
+        answered - start, done - answered,
+    )  # fmt: skip

@@ -1,0 +1,5 @@
+"""What a client's accelerator holds."""
+
+from zorba_ray.memory.inventory import ClientMemory, Workload, client_memory
+
+__all__ = ["ClientMemory", "Workload", "client_memory"]

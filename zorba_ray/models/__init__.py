@@ -1,0 +1,23 @@
+"""Transformers as ordered blocks: loading, θ in one arena, the paired forward, and heads."""
+
+from zorba_ray.models.heads import Batch
+from zorba_ray.models.load import LoadedModel, load_model
+from zorba_ray.models.manifest import Manifest, Scope, TensorEntry
+from zorba_ray.models.paired import Perturbation
+from zorba_ray.models.replica import Replica, export
+from zorba_ray.models.task import Evaluation, PreparedBatch, TaskModel
+
+__all__ = [
+    "Batch",
+    "Evaluation",
+    "LoadedModel",
+    "Manifest",
+    "Perturbation",
+    "PreparedBatch",
+    "Replica",
+    "Scope",
+    "TaskModel",
+    "TensorEntry",
+    "export",
+    "load_model",
+]

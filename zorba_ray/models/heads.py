@@ -1,0 +1,142 @@
+"""From the last hidden state to a loss and a prediction, in fp32.
+
+Shapes: B rows, T tokens, H width, C labels, V vocabulary. `rows` may be 2B: the two signs of a forward pair.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch.nn import functional
+
+from zorba_ray.config import ModelConfig
+from zorba_ray.errors import ConfigError
+from zorba_ray.models.load import LoadedModel
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Tokens [B, T] with their mask (1 = real) and labels [B] (unused by the LM head)."""
+
+    ids_BT: torch.Tensor
+    mask_BT: torch.Tensor
+    labels_B: torch.Tensor
+
+    def __len__(self) -> int:
+        return self.ids_BT.shape[0]
+
+
+class Head(Protocol):
+    """`logits` for `rows` of hidden states, and the summed loss, right answers and counted items of a batch."""
+
+    def losses(self, hidden: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None, int]:
+        """(loss per counted item, whether each prediction is right or None, number of items)."""
+        ...
+
+
+class LabelWordsHead:
+    """Causal LM: logits of the label words at the last real position, nothing else of the vocabulary."""
+
+    def __init__(self, weight_CH: torch.Tensor, bias_C: torch.Tensor | None) -> None:
+        self._weight_CH = weight_CH
+        self._bias_C = bias_C
+
+    def losses(self, hidden: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None, int]:
+        last_BH = hidden[torch.arange(len(batch)), last_positions(batch.mask_BT)]
+        logits_BC = functional.linear(last_BH, self._weight_CH, self._bias_C).float()
+        right = logits_BC.argmax(dim=1) == batch.labels_B
+        return functional.cross_entropy(logits_BC, batch.labels_B, reduction="none"), right, len(batch)
+
+
+class LabelPromptsHead:
+    """Sentence encoder: temperature × cosine between the mean-pooled text and each label prompt's vector.
+
+    The prompts' vectors are those of θ0 and stay fixed, on every replica.
+    """
+
+    def __init__(self, prompts_CH: torch.Tensor, temperature: float) -> None:
+        self._prompts_CH = functional.normalize(prompts_CH, dim=1)
+        self._temperature = temperature
+
+    def losses(self, hidden: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None, int]:
+        pooled_BH = functional.normalize(mean_pool(hidden, batch.mask_BT).float(), dim=1)
+        logits_BC = self._temperature * functional.linear(pooled_BH, self._prompts_CH)
+        right = logits_BC.argmax(dim=1) == batch.labels_B
+        return functional.cross_entropy(logits_BC, batch.labels_B, reduction="none"), right, len(batch)
+
+
+class LanguageModelHead:
+    """Causal LM: next-token loss over the real tokens, full vocabulary."""
+
+    def __init__(self, weight_VH: torch.Tensor, bias_V: torch.Tensor | None) -> None:
+        self._weight_VH = weight_VH
+        self._bias_V = bias_V
+
+    def losses(self, hidden: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None, int]:
+        counted = (batch.mask_BT[:, 1:] * batch.mask_BT[:, :-1]).bool()
+        logits = functional.linear(hidden[:, :-1][counted], self._weight_VH, self._bias_V).float()
+        return functional.cross_entropy(logits, batch.ids_BT[:, 1:][counted], reduction="none"), None, len(logits)
+
+
+def last_positions(mask_BT: torch.Tensor) -> torch.Tensor:
+    """[B] index of the last real token, with padding on either side."""
+    return mask_BT.shape[1] - 1 - mask_BT.flip(1).argmax(dim=1)
+
+
+def mean_pool(hidden: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
+    """[B, H] mean of the hidden states of the real tokens."""
+    weights = mask_BT.unsqueeze(-1).to(hidden.dtype)
+    return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
+
+
+def model_inputs(loaded: LoadedModel, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Arguments of the backbone. Positions are given where left padding would shift them (OPT counts its own)."""
+    inputs = {"input_ids": ids_BT, "attention_mask": mask_BT}
+    if loaded.causal and loaded.network.config.model_type != "opt" and bool((mask_BT[:, 0] == 0).any()):
+        inputs["position_ids"] = (mask_BT.cumsum(dim=1) - 1).clamp_min(0)
+    return inputs
+
+
+def label_tokens(tokenizer: Any, prompt: str, words: tuple[str, ...]) -> list[int]:
+    """First token of each label word as it follows the prompt.
+
+    Raises:
+        ConfigError: no words, a word without tokens, or two words with the same first token.
+    """
+    if not words:
+        raise ConfigError("data.label_words is empty: head label_words needs one word per label, as in [terrible, great]")
+    spacer = "" if prompt.endswith((" ", "\n")) else " "
+    tokens = []
+    for word in words:
+        ids = tokenizer(spacer + word, add_special_tokens=False)["input_ids"]
+        if not ids or ids[0] == tokenizer.unk_token_id:
+            raise ConfigError(f"data.label_words: {word!r} is unknown to the tokenizer")
+        tokens.append(ids[0])
+    if len(set(tokens)) != len(tokens):
+        raise ConfigError(
+            f"data.label_words {list(words)} start with the same token ({tokens}); choose words that differ in the first"
+        )
+    return tokens
+
+
+def build_head(config: ModelConfig, loaded: LoadedModel, prompt: str, words: tuple[str, ...]) -> Head:
+    """The head that `model.head` asks for, at θ0.
+
+    Raises:
+        ConfigError: label words that the head cannot use.
+    """
+    kind = config.head if config.head != "auto" else ("label_words" if loaded.causal else "label_prompts")
+    if kind == "label_prompts":
+        if not words:
+            raise ConfigError("data.label_words is empty: head label_prompts needs one sentence per label")
+        encoded = loaded.tokenizer(list(words), padding=True, return_tensors="pt")
+        inputs = model_inputs(loaded, encoded["input_ids"], encoded["attention_mask"])
+        prompts_CH = mean_pool(loaded.backbone(**inputs)[0], encoded["attention_mask"])
+        return LabelPromptsHead(prompts_CH, config.temperature)
+    output = loaded.network.get_output_embeddings()
+    weight, bias = output.weight, getattr(output, "bias", None)
+    if kind == "lm":
+        return LanguageModelHead(weight, bias)
+    tokens = torch.tensor(label_tokens(loaded.tokenizer, prompt, words))
+    # The head is part of the stem and never perturbed: its rows are copied once.
+    return LabelWordsHead(weight[tokens].clone(), None if bias is None else bias[tokens].clone())

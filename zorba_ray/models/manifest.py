@@ -1,0 +1,92 @@
+"""The run's MANIFEST: which parameter tensor sits in which block and slot (rng.md).
+
+Fixed at the start of a run, hashed into the ledger's header, independent of the order in which modules are registered:
+within a block the slots follow the tensors' names. Tied weights have one entry.
+"""
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from zorba_ray.directions import EMBEDDINGS, FINAL_NORM, HEAD
+
+Scope = Literal["all", "matrices", "bias_norm"]
+
+ALIGNMENT = 16
+"""fp32 elements: 64 bytes, so that every tensor of the arena is aligned alike on every replica."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorEntry:
+    """One parameter tensor: `offset` is its first element in the arena."""
+
+    block: int
+    slot: int
+    name: str
+    shape: tuple[int, ...]
+    offset: int
+
+    @property
+    def numel(self) -> int:
+        return math.prod(self.shape)
+
+    def in_scope(self, scope: Scope) -> bool:
+        """Whether `scope` perturbs this tensor when its block is active."""
+        return scope == "all" or (len(self.shape) >= 2) == (scope == "matrices")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All tensors, transformer blocks first in order, then embeddings, final norm and head."""
+
+    tensors: tuple[TensorEntry, ...]
+    blocks: int
+    """L, the number of transformer blocks."""
+
+    @cached_property
+    def by_block(self) -> dict[int, tuple[TensorEntry, ...]]:
+        """Block id -> its tensors in slot order."""
+        table: dict[int, list[TensorEntry]] = {}
+        for entry in self.tensors:
+            table.setdefault(entry.block, []).append(entry)
+        return {block: tuple(entries) for block, entries in table.items()}
+
+    @cached_property
+    def size(self) -> int:
+        """Elements of the arena, padding included."""
+        last = self.tensors[-1]
+        return last.offset + _padded(last.numel)
+
+    @property
+    def numel(self) -> int:
+        """Parameters of the model."""
+        return sum(entry.numel for entry in self.tensors)
+
+    def scoped(self, block: int, scope: Scope) -> tuple[TensorEntry, ...]:
+        """Tensors of `block` that a perturbation of `scope` moves."""
+        return tuple(entry for entry in self.by_block[block] if entry.in_scope(scope))
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the list (block, slot, name, shape)."""
+        listing = [[entry.block, entry.slot, entry.name, list(entry.shape)] for entry in self.tensors]
+        return hashlib.sha256(json.dumps(listing, separators=(",", ":")).encode()).hexdigest()
+
+
+def build_manifest(shapes: dict[str, tuple[int, ...]], block_of: dict[str, int], blocks: int) -> Manifest:
+    """Manifest from parameter names: `block_of[name]` is a block number or one of EMBEDDINGS, FINAL_NORM, HEAD."""
+    tensors: list[TensorEntry] = []
+    offset = 0
+    for block in [*range(blocks), EMBEDDINGS, FINAL_NORM, HEAD]:
+        names = sorted(name for name in shapes if block_of[name] == block)
+        for slot, name in enumerate(names):
+            tensors.append(TensorEntry(block, slot, name, shapes[name], offset))
+            offset += _padded(tensors[-1].numel)
+    return Manifest(tuple(tensors), blocks)
+
+
+def _padded(numel: int) -> int:
+    return -(-numel // ALIGNMENT) * ALIGNMENT

@@ -1,0 +1,65 @@
+"""θ: one aligned fp32 arena that all parameters of a model are views of."""
+
+import hashlib
+from typing import Any
+
+import torch
+
+from zorba_ray.errors import Diverged
+from zorba_ray.models.blocks import model_manifest
+from zorba_ray.models.load import LoadedModel
+from zorba_ray.models.manifest import Manifest, Scope
+
+
+class Replica:
+    """The master weights of one process, in the manifest's order, each tensor 64-byte aligned."""
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        """Moves the parameters of `loaded.network` into the arena; tied weights stay tied."""
+        self.manifest: Manifest = model_manifest(loaded.network, loaded.blocks_name, len(loaded.blocks))
+        self.theta = torch.empty(self.manifest.size, dtype=torch.float32).zero_()
+        assert self.theta.data_ptr() % 64 == 0, "the arena must be 64-byte aligned"
+        self.parameters: dict[str, torch.Tensor] = {}
+        for entry in self.manifest.tensors:
+            view = self.theta[entry.offset : entry.offset + entry.numel]
+            parameter = loaded.network.get_parameter(entry.name)
+            view.copy_(parameter.data.reshape(-1))
+            parameter.data = view.view(entry.shape)
+            self.parameters[entry.name] = view
+
+    def digest(self) -> str:
+        """SHA-256 (hex) of all tensors, little-endian fp32, in the manifest's order."""
+        hasher = hashlib.sha256()
+        for entry in self.manifest.tensors:
+            hasher.update(self.parameters[entry.name].numpy().data)
+        return hasher.hexdigest()
+
+    def scoped_copy(self, scope: Scope) -> dict[str, torch.Tensor]:
+        """Copies of the tensors that a run with `scope` can move (all blocks): θ0 for `distance`."""
+        return {
+            entry.name: self.parameters[entry.name].clone()
+            for block in range(self.manifest.blocks)
+            for entry in self.manifest.scoped(block, scope)
+        }
+
+    def distance(self, origin: dict[str, torch.Tensor]) -> float:
+        """‖θ − θ0‖ over the tensors of `origin`.
+
+        Raises:
+            Diverged: θ is no longer finite.
+        """
+        total = sum(float((self.parameters[name] - start).double().square().sum()) for name, start in origin.items())
+        if not total < float("inf"):
+            raise Diverged("θ is no longer finite: the step was too large; lower zo.lr or set zo.clip")
+        return total**0.5
+
+
+def export(replica: Replica, loaded: LoadedModel, folder: Any) -> None:
+    """Writes a `save_pretrained` folder (weights and tokenizer) of θ. Unbinds the network from the arena."""
+    for entry in replica.manifest.tensors:
+        parameter = loaded.network.get_parameter(entry.name)
+        parameter.data = parameter.data.clone()
+    for module in loaded.network.modules():
+        module.__dict__.pop("forward", None)  # the wrappers of the paired forward
+    loaded.network.save_pretrained(folder)
+    loaded.tokenizer.save_pretrained(folder)

@@ -1,0 +1,97 @@
+"""A model and its head as the rounds see it: losses of forward pairs, and evaluation."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+
+from zorba_ray.config import ModelConfig
+from zorba_ray.directions import DirectionBackend
+from zorba_ray.models.heads import Batch, build_head, model_inputs
+from zorba_ray.models.load import LoadedModel
+from zorba_ray.models.manifest import Scope
+from zorba_ray.models.paired import PairedBackbone, Perturbation, Prefix
+from zorba_ray.models.replica import Replica
+
+
+@dataclass(frozen=True)
+class PreparedBatch:
+    """A batch with its prefix computed: what the directions of one step share."""
+
+    batch: Batch
+    prefix: Prefix
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Mean loss and accuracy (None for the LM head) over `items` examples or tokens."""
+
+    loss: float
+    accuracy: float | None
+    items: int
+
+
+class TaskModel:
+    """One replica's model: θ in an arena, blocks that run in pairs, and a head fixed at θ0."""
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        config: ModelConfig,
+        prompt: str,
+        label_words: tuple[str, ...],
+        scope: Scope,
+        directions: DirectionBackend,
+    ) -> None:
+        self.loaded = loaded
+        self.replica = Replica(loaded)
+        with torch.inference_mode():
+            self.head = build_head(config, loaded, prompt, label_words)
+            self._backbone = PairedBackbone(
+                loaded.backbone,
+                loaded.blocks,
+                self.replica.parameters,
+                self.replica.manifest,
+                scope,
+                directions,
+                {"use_cache": False} if loaded.causal else {},
+            )
+            # One plain forward: the blocks note whether they answer with a tensor or a tuple.
+            ids = torch.full((1, 2), int(loaded.tokenizer.pad_token_id))
+            self._backbone.hidden(self._inputs(ids, torch.ones_like(ids)))
+
+    @property
+    def scratch_elements(self) -> int:
+        """fp32 elements of the scratch buffer."""
+        return self._backbone.scratch.numel()
+
+    @torch.inference_mode()
+    def prepare(self, batch: Batch, active: frozenset[int]) -> PreparedBatch:
+        """Computes the prefix of `batch` for a client that activates `active`."""
+        return PreparedBatch(batch, self._backbone.prefix(self._inputs(batch.ids_BT, batch.mask_BT), active))
+
+    @torch.inference_mode()
+    def pair(self, prepared: PreparedBatch, perturbation: Perturbation) -> tuple[float, float]:
+        """(F(θ + μz), F(θ − μz)) on the prepared batch: mean losses in fp32."""
+        hidden = self._backbone.pair(prepared.prefix, perturbation)
+        plus, minus = (self.head.losses(half, prepared.batch)[0].mean() for half in hidden.chunk(2))
+        return float(plus), float(minus)
+
+    @torch.inference_mode()
+    def evaluate(self, batches: Iterable[Batch]) -> Evaluation:
+        """Mean loss and accuracy at θ; the mean over items does not depend on how they are batched, up to rounding."""
+        total, right, items = 0.0, 0, 0
+        judged = False
+        for batch in batches:
+            losses, correct, count = self.head.losses(
+                self._backbone.hidden(self._inputs(batch.ids_BT, batch.mask_BT)), batch
+            )
+            total += float(losses.double().sum())
+            items += count
+            if correct is not None:
+                right += int(correct.sum())
+                judged = True
+        return Evaluation(total / items, right / items if judged else None, items)
+
+    def _inputs(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> dict[str, torch.Tensor]:
+        return model_inputs(self.loaded, ids_BT, mask_BT)

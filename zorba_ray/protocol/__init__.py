@@ -1,0 +1,1 @@
+"""Messages, frames, the ledger and its replay, and the count of bytes."""

@@ -1,0 +1,222 @@
+"""The ledger: an append-only file of commits from which any replica is rebuilt.
+
+Layout: magic, then records. A record is
+
+    length u32 | round u32 | CRC-32 of those 8 bytes u32 | body [length] | CRC-32 of body u32 | chain [32]
+
+little-endian; chain = SHA-256(previous chain ‖ body), from SHA-256(magic) on. Record 0 is the header (round 0), then one
+record per round, ascending, the body being the frame of a RoundCommit.
+
+The length has a CRC of its own: fewer bytes than a verified length are a torn tail (the write was cut off) and may be
+cut; a complete record that fails any check is damage and is refused with its offset.
+"""
+
+import hashlib
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from zorba_ray.errors import LedgerError, MessageError
+from zorba_ray.protocol.codec import decode
+from zorba_ray.protocol.messages import LedgerHeader, RoundCommit
+
+MAGIC = b"ZORBALG1"
+FORMAT = 1
+_HEAD = struct.Struct("<III")
+_TAIL = 4 + 32
+
+
+@dataclass(frozen=True)
+class Record:
+    """One verified record: `offset` of its first byte in the file and the chain after it."""
+
+    round: int
+    body: bytes
+    offset: int
+    chain: bytes
+
+
+@dataclass(frozen=True)
+class LedgerContents:
+    """A verified ledger."""
+
+    header: LedgerHeader
+    records: tuple[Record, ...]
+    """Commits, ascending by round, without gaps."""
+    size: int
+    """Bytes up to the last whole record."""
+    torn_bytes: int
+    """Bytes after it: a record whose write was cut off."""
+    header_chain: bytes
+
+    @property
+    def chain(self) -> bytes:
+        """Chain after the last record."""
+        return self.records[-1].chain if self.records else self.header_chain
+
+    @property
+    def last_round(self) -> int:
+        return self.records[-1].round if self.records else 0
+
+    def commits(self, until: int | None = None) -> Iterator[RoundCommit]:
+        """The commits up to and including round `until` (None: all)."""
+        for record in self.records:
+            if until is not None and record.round > until:
+                return
+            yield decode(record.body, RoundCommit)
+
+
+def next_chain(chain: bytes, body: bytes) -> bytes:
+    """Chain after a record with this body."""
+    return hashlib.sha256(chain + body).digest()
+
+
+def header_body(header: LedgerHeader) -> bytes:
+    """Body of record 0."""
+    return msgspec.msgpack.encode(header)
+
+
+def first_chain(header: LedgerHeader) -> bytes:
+    """Chain after record 0."""
+    return next_chain(hashlib.sha256(MAGIC).digest(), header_body(header))
+
+
+def read_ledger(path: Path) -> LedgerContents:
+    """Reads and verifies every byte.
+
+    Raises:
+        LedgerError: no such file, not a ledger, or damaged: names the offset and what is wrong.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise LedgerError(f"{path}: no such ledger") from error
+    if data[: len(MAGIC)] != MAGIC:
+        raise LedgerError(f"{path}: not a ledger of this version (offset 0: {data[:8]!r}, expected {MAGIC!r})")
+    chain = hashlib.sha256(MAGIC).digest()
+    records: list[Record] = []
+    offset = len(MAGIC)
+    while True:
+        record = _next_record(path, data, offset, chain, expected=len(records))
+        if record is None:
+            break
+        records.append(record)
+        chain = record.chain
+        offset += _HEAD.size + len(record.body) + _TAIL
+    if not records:
+        raise LedgerError(f"{path}: the header record is incomplete; no round can be in this file: start the run anew")
+    try:
+        header = msgspec.msgpack.decode(records[0].body, type=LedgerHeader)
+    except msgspec.MsgspecError as error:
+        raise LedgerError(f"{path}: offset {records[0].offset}: the header cannot be read ({error})") from error
+    if header.format != FORMAT:
+        raise LedgerError(f"{path}: ledger format {header.format}, this program writes and reads {FORMAT}")
+    return LedgerContents(header, tuple(records[1:]), offset, len(data) - offset, records[0].chain)
+
+
+def _next_record(path: Path, data: bytes, offset: int, chain: bytes, expected: int) -> Record | None:
+    """The record at `offset`, or None where the file ends or is torn."""
+    rest = len(data) - offset
+    if rest < _HEAD.size:
+        return None
+    length, number, check = _HEAD.unpack_from(data, offset)
+    if zlib.crc32(data[offset : offset + 8]) != check:
+        raise LedgerError(f"{path}: offset {offset}: the record's length and round are damaged (CRC)")
+    if rest < _HEAD.size + length + _TAIL:
+        return None
+    start = offset + _HEAD.size
+    body = data[start : start + length]
+    stored_check, stored_chain = struct.unpack_from("<I32s", data, start + length)
+    if zlib.crc32(body) != stored_check:
+        raise LedgerError(f"{path}: offset {start}: the record of round {number} is damaged (CRC)")
+    after = next_chain(chain, body)
+    if after != stored_chain:
+        raise LedgerError(f"{path}: offset {start + length + 4}: the hash chain breaks at round {number}")
+    if number != expected:
+        raise LedgerError(f"{path}: offset {offset}: round {number} where round {expected} belongs")
+    if number:
+        try:
+            commit = decode(body, RoundCommit)
+        except MessageError as error:
+            raise LedgerError(f"{path}: offset {start}: round {number}: {error}") from error
+        if commit.round != number:
+            raise LedgerError(f"{path}: offset {start}: the commit of round {commit.round} is filed under {number}")
+    return Record(number, body, offset, after)
+
+
+class LedgerWriter:
+    """Appends commits; each is on disk (fsync) when `append` returns."""
+
+    def __init__(self, path: Path, chain: bytes, last_round: int) -> None:
+        self.path = path
+        self.chain = chain
+        self.last_round = last_round
+        self._file = path.open("r+b")
+        self._file.seek(0, os.SEEK_END)
+
+    @classmethod
+    def create(cls, path: Path, header: LedgerHeader) -> "LedgerWriter":
+        """A new ledger; written aside and renamed, so that a kill leaves a whole header or none.
+
+        Raises:
+            LedgerError: the file exists.
+        """
+        if path.exists():
+            raise LedgerError(f"{path}: exists already; resume the run or choose another directory")
+        body = header_body(header)
+        chain = first_chain(header)
+        aside = path.with_suffix(".tmp")
+        with aside.open("wb") as file:
+            file.write(MAGIC + _record(0, body, chain))
+            file.flush()
+            os.fsync(file.fileno())
+        aside.rename(path)
+        sync_folder(path.parent)
+        return cls(path, chain, 0)
+
+    @classmethod
+    def resume(cls, path: Path) -> tuple["LedgerWriter", LedgerContents]:
+        """Opens an existing ledger for appending; a torn tail is cut off.
+
+        Raises:
+            LedgerError: as `read_ledger`.
+        """
+        contents = read_ledger(path)
+        if contents.torn_bytes:
+            with path.open("r+b") as file:
+                file.truncate(contents.size)
+                file.flush()
+                os.fsync(file.fileno())
+        return cls(path, contents.chain, contents.last_round), contents
+
+    def append(self, round: int, body: bytes) -> bytes:
+        """Writes and syncs the record of `round`; returns the chain after it."""
+        assert round == self.last_round + 1, (round, self.last_round)
+        chain = next_chain(self.chain, body)
+        self._file.write(_record(round, body, chain))
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self.chain, self.last_round = chain, round
+        return chain
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _record(round: int, body: bytes, chain: bytes) -> bytes:
+    head = struct.pack("<II", len(body), round)
+    return head + struct.pack("<I", zlib.crc32(head)) + body + struct.pack("<I", zlib.crc32(body)) + chain
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes a rename in `folder` durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

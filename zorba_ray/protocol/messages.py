@@ -1,0 +1,104 @@
+"""What crosses the wire: seeds are implied by (round, client, step), scalars are sent, tensors never.
+
+Integers are as in the manifest and the plan; fp32 values travel as little-endian bytes.
+"""
+
+import msgspec
+
+
+class RoundPlan(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Driver to clients, once per round."""
+
+    round: int
+    """1 … rounds."""
+    lr: float
+    """η of this round."""
+    perturbation_scale: float
+    """μ."""
+    parent: bytes
+    """First 8 bytes of the ledger's hash chain before this round: a client on another θ must not answer."""
+    active: bytes | None = None
+    """Active sets of all clients (`pack_active`); None: as before."""
+
+
+class ClientReport(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Client to driver. Nothing else of a client's data leaves it."""
+
+    round: int
+    client: int
+    plan: bytes
+    """First 8 bytes of SHA-256 of the plan's frame."""
+    loss: bytes
+    """fp32: mean training loss over the pairs."""
+    samples: int
+    """Examples behind the report."""
+    scalars: bytes
+    """fp32 [K · P]: ρ, step by step, direction by direction."""
+
+
+class RoundCommit(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Driver to all replicas, and the ledger's record."""
+
+    round: int
+    lr: float
+    """η."""
+    clients: bytes
+    """uint32 [n]: R_t, ascending."""
+    scalars: bytes
+    """fp32 [n · K · P]: the raw ρ in the same order."""
+    active: bytes | None = None
+    """Active sets of all clients when they changed; None: as before."""
+
+
+class LedgerHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """First record of a ledger: what a replay needs beside θ0, and digests of all it rests on."""
+
+    format: int
+    directions: str
+    """Version of the streams ("zdir v1")."""
+    method: str
+    weights_sha256: str
+    """θ0."""
+    manifest_sha256: str
+    config_sha256: str
+    """Settings that change results."""
+    partition_sha256: str
+    data_sha256: str
+    """Tokens and labels of the training split."""
+    seed: int
+    seeds: str
+    weights: str
+    distribution: str
+    scope: str
+    directions_per_step: int
+    """P."""
+    local_steps: int
+    """K."""
+    samples: tuple[int, ...]
+    """|D_n|."""
+    blocks: int
+    """L."""
+
+
+def pack_active(active: list[frozenset[int]], blocks: int) -> bytes:
+    """⌈L/8⌉ bytes per client, bit b of the little-endian integer = block b is active."""
+    width = -(-blocks // 8)
+    return b"".join(sum(1 << block for block in own).to_bytes(width, "little") for own in active)
+
+
+def unpack_active(packed: bytes, clients: int, blocks: int) -> list[frozenset[int]]:
+    """Inverse of `pack_active`.
+
+    Raises:
+        ValueError: wrong length, or a bit beyond the last block.
+    """
+    width = -(-blocks // 8)
+    if len(packed) != width * clients:
+        raise ValueError(f"active sets of {len(packed)} bytes, {width * clients} expected for {clients} clients")
+    sets = []
+    for client in range(clients):
+        bits = int.from_bytes(packed[client * width : (client + 1) * width], "little")
+        if bits >> blocks:
+            raise ValueError(f"client {client} activates a block beyond {blocks - 1}")
+        sets.append(frozenset(block for block in range(blocks) if bits >> block & 1))
+    return sets

@@ -1,0 +1,29 @@
+"""What every replica must know, beside the commits, to derive the update: fixed for a run, written in the ledger's header."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from zorba_ray.directions import Distribution
+from zorba_ray.models import Scope
+
+
+@dataclass(frozen=True)
+class UpdateRule:
+    """Constants of algorithm.md §3 for one run."""
+
+    seed: int
+    """Master seed of the directions."""
+    seeds: Literal["per_client", "shared"]
+    weights: Literal["data", "inverse_noise"]
+    distribution: Distribution
+    scope: Scope
+    directions: int
+    """P."""
+    local_steps: int
+    """K."""
+    samples: tuple[int, ...]
+    """|D_n| of every client, in client order."""
+
+    def stream_of(self, client: int) -> int:
+        """The `stream` of a client's directions: its id, or 0 when all share one."""
+        return client if self.seeds == "per_client" else 0
