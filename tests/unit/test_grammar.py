@@ -61,7 +61,9 @@ def test_no_task_text_was_in_the_pretraining_text() -> None:
 
 def test_labels_are_balanced_exactly() -> None:
     for split, size in TASK_SIZES.items():
-        assert Counter(label for _, label in task_split(split)) == dict.fromkeys(range(len(TASK_LABEL_WORDS)), size // 4)
+        assert Counter(label for _, label in task_split(split)) == dict.fromkeys(
+            range(len(TASK_LABEL_WORDS)), size // 4
+        )
 
 
 def test_no_label_word_stands_in_a_review() -> None:

@@ -9,8 +9,12 @@ import heapq
 import numpy as np
 
 from zorba_ray.allocation import objectives
+from zorba_ray.allocation.bounds import counting_bound
 from zorba_ray.allocation.cap import Cap, within_share
 from zorba_ray.allocation.problem import AllocationProblem, Objective
+
+# Each halves the interval of the worst share that the heuristic searches.
+SHARE_BISECTIONS = 10
 
 
 def greedy(problem: AllocationProblem, objective: Objective, cap: Cap | None = None) -> np.ndarray | None:
@@ -18,19 +22,34 @@ def greedy(problem: AllocationProblem, objective: Objective, cap: Cap | None = N
 
     None does not mean that the problem is infeasible.
     """
-    narrowed = within_share(problem, cap)
-    start = lean(narrowed)
-    if start is None:
-        return None
     if objective == "convergence":
-        active = fill(narrowed, start, total_cap=_total_cap(problem, cap))
+        narrowed = within_share(problem, cap)
+        total_cap = int(cap.limit) if cap is not None and problem.vram_objective == "total_bytes" else None
+        start = lean(narrowed)
+        active = None if start is None else fill(narrowed, start, total_cap=total_cap)
+    elif cap is None:
+        active = lean(problem)
+    elif problem.vram_objective == "worst_share":
+        active = _least_share(problem, cap)
     else:
-        active = start if cap is None else fill(narrowed, start, f1_cap=cap.limit)
-    return active if cap is None or cap.holds(active, problem) else None
+        start = lean(problem)
+        active = None if start is None else fill(problem, start, f1_cap=cap.limit)
+    return active if active is not None and (cap is None or cap.holds(active, problem)) else None
 
 
-def _total_cap(problem: AllocationProblem, cap: Cap | None) -> int | None:
-    return int(cap.limit) if cap is not None and problem.vram_objective == "total_bytes" else None
+def _least_share(problem: AllocationProblem, cap: Cap) -> np.ndarray | None:
+    """A matrix that keeps the cap on f1 with a small worst share: bisection over the share that budgets are cut to."""
+    best, low, high = None, counting_bound(problem, "vram"), 1.0
+    for _ in range(SHARE_BISECTIONS):
+        share = high if best is None else (low + high) / 2
+        active = greedy(problem, "convergence", Cap("vram", share))
+        if active is not None and cap.holds(active, problem):
+            best, high = active, objectives.worst_share(active, problem)
+        elif best is None:
+            return None
+        else:
+            low = share
+    return best
 
 
 def lean(problem: AllocationProblem) -> np.ndarray | None:
@@ -59,12 +78,14 @@ def _cover(problem: AllocationProblem, by_room: bool) -> np.ndarray | None:
             if client is not None:
                 active[client, block] = True
                 room[client] -= extra[client, block]
+    held = objectives.holders(active)
     for client in np.flatnonzero(~active.any(axis=1)):
         # Cheapest block; among equals the one that fewest clients hold.
-        block = np.lexsort((np.arange(problem.blocks), active.sum(axis=0), extra[client]))[0]
+        block = np.lexsort((held, extra[client]))[0]
         if extra[client, block] > room[client]:
             return None
         active[client, block] = True
+        held[block] += 1
     return active
 
 

@@ -113,16 +113,15 @@ class Lexicographic:
 
     def _start(self, objective: Objective, cap: Cap | None) -> tuple[np.ndarray | None, bool]:
         """The best known point that keeps the cap, and whether it is the heuristic's."""
-        best, best_is_greedy = greedy(self.problem, objective, cap), True
-        # Latest first: among equals the step before this one has done most.
-        for point in reversed(self.points):
-            if cap is not None and not cap.holds(point, self.problem):
-                continue
-            if best is None or self._value(objective, point) <= self._value(objective, best):
-                better = best is None or self._value(objective, point) < self._value(objective, best)
-                if better or best_is_greedy:
-                    best, best_is_greedy = point, not self.solver_found
-        return best, best_is_greedy and best is not None
+        # Latest first, and the heuristic last: among equals `min` keeps the point that the most steps have improved.
+        points = [point for point in reversed(self.points) if cap is None or cap.holds(point, self.problem)]
+        heuristic = greedy(self.problem, objective, cap)
+        if heuristic is not None:
+            points.append(heuristic)
+        if not points:
+            return None, False
+        best = min(points, key=lambda point: self._value(objective, point))
+        return best, best is heuristic or not self.solver_found
 
     def _known_bound(self, objective: Objective, cap: Cap | None) -> float:
         """The best bound proven earlier for this objective under no cap or a looser one."""

@@ -58,8 +58,6 @@ def minimise(
     `start` [N, L] bool must be valid and keep the cap; the answer is never worse than it.
     """
     narrowed = within_share(problem, cap)
-    if (narrowed.budget_bytes <= 0).any():
-        return StepAnswer(start, float("-inf"), "infeasible", False)
     model = AllocationModel(narrowed, merge(narrowed), objective, cap)
     if start is not None:
         model.add_chords_at(objectives.holders(start), reach=2)

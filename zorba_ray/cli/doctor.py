@@ -41,7 +41,9 @@ def _guarded(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
     try:
         yield from check()
     except Exception as error:  # a check that fails is itself a finding
-        yield Finding("fault", f"{check.__name__.strip('_')}: {type(error).__name__}: {error}", "reinstall with `make install`")
+        yield Finding(
+            "fault", f"{check.__name__.strip('_')}: {type(error).__name__}: {error}", "reinstall with `make install`"
+        )
 
 
 def _python() -> Iterator[Finding]:
@@ -78,7 +80,9 @@ def _solver() -> Iterator[Finding]:
     )
     answer = allocate(problem, 10.0, 1e-4)
     known = answer.active.sum() == 3 and answer.f2_bytes == 32
-    yield Finding("ok" if known else "fault", f"allocation solved by {answer.solver}", "" if known else "reinstall highspy")
+    yield Finding(
+        "ok" if known else "fault", f"allocation solved by {answer.solver}", "" if known else "reinstall highspy"
+    )
 
 
 def _kernels() -> Iterator[Finding]:
@@ -93,7 +97,9 @@ def _kernels() -> Iterator[Finding]:
         direction_backend(name).perturb_into(scratch, theta, tensor_stream(7, 1, 2, 3, "rademacher"), 1e-3)
         results.append(scratch)
     same = torch.equal(*results)
-    yield Finding("ok" if same else "fault", "numpy and numba directions agree bit for bit", "" if same else "report this")
+    yield Finding(
+        "ok" if same else "fault", "numpy and numba directions agree bit for bit", "" if same else "report this"
+    )
 
 
 def _ray() -> Iterator[Finding]:
@@ -108,13 +114,21 @@ def _ray() -> Iterator[Finding]:
             yield Finding("ok", f"Ray cluster at RAY_ADDRESS={address}: {ray.cluster_resources()}")
         except Exception as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            yield Finding("fault", f"no answer at RAY_ADDRESS={address}: {reason}", "start the cluster or unset RAY_ADDRESS")
+            yield Finding(
+                "fault", f"no answer at RAY_ADDRESS={address}: {reason}", "start the cluster or unset RAY_ADDRESS"
+            )
         finally:
             ray.shutdown()
     else:
-        yield Finding("note", "RAY_ADDRESS is not set", "runs start a private Ray on this machine; set it to join a cluster")
+        yield Finding(
+            "note", "RAY_ADDRESS is not set", "runs start a private Ray on this machine; set it to join a cluster"
+        )
     if address and os.environ.get("RAY_AUTH_MODE") != "token":
-        yield Finding("note", "RAY_AUTH_MODE is not token", "a Ray head without token auth runs anybody's code: set it on all nodes")
+        yield Finding(
+            "note",
+            "RAY_AUTH_MODE is not token",
+            "a Ray head without token auth runs anybody's code: set it on all nodes",
+        )
 
 
 def _accelerators() -> Iterator[Finding]:
@@ -126,7 +140,9 @@ def _accelerators() -> Iterator[Finding]:
         yield Finding("note", f"CUDA: {names}", "this version computes on CPUs; GPUs are simulated")
     else:
         yield Finding("note", "no CUDA device", "GPUs are simulated: memory is modelled and marked so")
-    yield Finding("ok", f"{os.cpu_count()} cores, {os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB")
+    yield Finding(
+        "ok", f"{os.cpu_count()} cores, {os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB"
+    )
 
 
 def _wandb() -> Iterator[Finding]:

@@ -77,7 +77,9 @@ class Progress:
         if lost:
             reasons = {**event["failures"], **event["rejected"]}
             for client, reason in reasons.items():
-                self._console.print(f"[yellow]round {event['round']}: client {client}: {reason}[/yellow]", highlight=False)
+                self._console.print(
+                    f"[yellow]round {event['round']}: client {client}: {reason}[/yellow]", highlight=False
+                )
 
 
 def allocation_table(record: dict[str, Any]) -> Table:
@@ -107,7 +109,9 @@ def allocation_table(record: dict[str, Any]) -> Table:
 def print_summary(summary: dict[str, Any], path: Path) -> None:
     """The last lines of a run, on stdout."""
     console = Console(width=None if sys.stdout.isatty() else 120)
-    table = Table(title=f"{summary['method']}: {summary['rounds_done']} rounds, {summary['status']}", title_justify="left")
+    table = Table(
+        title=f"{summary['method']}: {summary['rounds_done']} rounds, {summary['status']}", title_justify="left"
+    )
     table.add_column("figure")
     table.add_column("start", justify="right")
     table.add_column("end", justify="right")

@@ -36,7 +36,9 @@ def _execute(settings: Any, path: Path, resume: bool) -> dict[str, Any]:
     from zorba_ray.cli.progress import Progress
     from zorba_ray.errors import RunDirError
     from zorba_ray.experiment.rundir import RunDir
+    from zorba_ray.federation.accelerator import choose_accelerator, gpu_count
 
+    accelerator = choose_accelerator(settings)
     if resume:
         if not path.is_dir():
             raise RunDirError(f"--resume: there is no run directory {path}")
@@ -54,17 +56,14 @@ def _execute(settings: Any, path: Path, resume: bool) -> dict[str, Any]:
             from zorba_ray.experiment.run import run_experiment, sequential_backend
 
             return run_experiment(
-                settings, directory, sequential_backend, "simulated", sys.argv, progress.show, stop.is_set
+                settings, directory, sequential_backend, accelerator, sys.argv, progress.show, stop.is_set
             )
-        from zorba_ray.experiment.fleet import build_fleet
-        from zorba_ray.experiment.on_ray import ENTRY, driver_payload
-        from zorba_ray.federation.placement import place_clients
+        from zorba_ray.experiment.on_ray import ENTRY, driver_payload, fleet_actors
         from zorba_ray.federation.ray_session import ray_session
 
-        budgets = [client.budget for client in build_fleet(settings)]
-        specs = place_clients(settings.federation, budgets, settings.federation.gpu_memory)
+        specs = fleet_actors(settings, accelerator)
         progress.show({"kind": "status", "text": "starting Ray"})
-        with ray_session(settings.federation, specs) as accelerator:
+        with ray_session(settings.federation.address, specs, gpu_count(settings) if accelerator == "cuda" else None):
             from zorba_ray.federation.ray_driver import launch
 
             payload = driver_payload(settings.resolved(), directory.path, accelerator, sys.argv)

@@ -1,10 +1,11 @@
 """Strict settings: unknown keys, wrong types and contradictions are errors that name the key, the value and the rule."""
 
 import difflib
-from typing import Annotated, Any
+from collections.abc import Iterator
+from typing import Annotated, Any, get_args
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo, field_validator
 
 from zorba_ray.errors import ConfigError
 from zorba_ray.units import parse_bytes
@@ -14,9 +15,17 @@ ByteCount = Annotated[int, BeforeValidator(parse_bytes)]
 
 
 class StrictModel(BaseModel):
-    """Frozen settings that refuse unknown keys and non-finite numbers."""
+    """Frozen settings that refuse unknown keys, non-finite numbers and truth values in the place of numbers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_value(cls, value: Any, info: ValidationInfo) -> Any:
+        # pydantic reads true as the number 1, and YAML 1.1 reads yes, no, on and off as truth values.
+        if isinstance(value, bool) and cls.model_fields[info.field_name or ""].annotation is not bool:
+            raise ValueError("a truth value is neither a number nor text")
+        return value
 
 
 def parse_override(text: str) -> tuple[list[str], Any]:
@@ -32,7 +41,10 @@ def parse_override(text: str) -> tuple[list[str], Any]:
     try:
         return parts, yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise ConfigError(f"override {text!r}: the value is not YAML ({error})") from error
+        raise ConfigError(
+            f"override {text!r}: the value is not YAML ({error}); text with braces or colons stands in quotes, as in "
+            "data.prompt='\"{text} It was\"'"
+        ) from error
 
 
 def apply_override(tree: dict[str, Any], parts: list[str], value: Any) -> None:
@@ -44,6 +56,8 @@ def apply_override(tree: dict[str, Any], parts: list[str], value: Any) -> None:
     node = tree
     for depth, part in enumerate(parts[:-1]):
         child = node.setdefault(part, {})
+        if child is None:  # a section whose keys are all left out
+            child = node[part] = {}
         if not isinstance(child, dict):
             raise ConfigError(f"override {'.'.join(parts)}: {'.'.join(parts[: depth + 1])} is a value, not a section")
         node = child
@@ -51,14 +65,21 @@ def apply_override(tree: dict[str, Any], parts: list[str], value: Any) -> None:
 
 
 def known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
-    """All dotted keys of a settings tree, sections included."""
+    """All dotted keys of a settings tree, sections included; places in lists are left out."""
     keys = []
     for name, field in model.model_fields.items():
         keys.append(prefix + name)
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
+        for kind in _sections(field.annotation):
             keys += known_keys(kind, f"{prefix}{name}.")
     return keys
+
+
+def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The settings classes inside an annotation, through unions, tuples and Annotated."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _sections(part)
 
 
 def explain(error: ValidationError, model: type[BaseModel], origin: str) -> str:
@@ -69,15 +90,21 @@ def explain(error: ValidationError, model: type[BaseModel], origin: str) -> str:
         location = [str(part) for part in fault["loc"] if not str(part).startswith(("function-", "tagged-", "list["))]
         key = ".".join(location) or "(top level)"
         if fault["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(key, names, n=1, cutoff=0.5) or [
-                name for name in names if name.rsplit(".", 1)[-1] in difflib.get_close_matches(
-                    location[-1], [n.rsplit(".", 1)[-1] for n in names], n=1, cutoff=0.6
-                )
+            dotted = ".".join(part for part in location if not part.isdigit())
+            near = difflib.get_close_matches(dotted, names, n=1, cutoff=0.5) or [
+                name
+                for name in names
+                if name.rsplit(".", 1)[-1]
+                in difflib.get_close_matches(location[-1], [n.rsplit(".", 1)[-1] for n in names], n=1, cutoff=0.6)
             ]
             hint = f"; did you mean {near[0]}?" if near else "; `zorba-ray schema` lists all settings"
             lines.append(f"  {key}: unknown setting (value {fault['input']!r}){hint}")
         else:
             message = fault["msg"].removeprefix("Value error, ")
             value = "" if fault["type"] == "missing" or isinstance(fault["input"], dict) else f" = {fault['input']!r}"
+            if fault["type"] == "string_type" and isinstance(fault["input"], dict):
+                message += f", not {fault['input']!r}: put text with braces in quotes"
+            if isinstance(fault["input"], bool):
+                message += "; YAML reads yes, no, on and off as truth values: put text in quotes"
             lines.append(f"  {key}{value}: {message}")
     return "\n".join(lines)

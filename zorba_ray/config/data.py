@@ -44,6 +44,10 @@ class DataConfig(StrictModel):
             raise ValueError(f"not a template: {error}; columns stand in braces, as in '{{text}} It was'") from error
         if not fields or not all(name.isidentifier() for name in fields):
             raise ValueError("a prompt needs at least one column in braces, as in '{text} It was'")
+        try:
+            value.format(**dict.fromkeys(fields, "text"))
+        except (ValueError, LookupError, AttributeError) as error:
+            raise ValueError(f"not a template for text: {error}; write columns plainly, as in '{{text}}'") from error
         return value
 
     @model_validator(mode="after")

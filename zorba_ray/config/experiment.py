@@ -147,7 +147,10 @@ def load_config(source: str, overrides: list[str] | None = None) -> ExperimentCo
         path = Path(source)
         if not path.is_file():
             raise ConfigError(f"config {source!r}: no such file, and not a preset ({', '.join(presets())})")
-        text = path.read_text(encoding="utf-8")
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"config {source!r} cannot be read as UTF-8 text: {error}") from error
     try:
         tree = yaml.safe_load(text)
     except yaml.YAMLError as error:

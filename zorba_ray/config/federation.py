@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from zorba_ray.config.base import ByteCount, StrictModel
 
@@ -36,7 +36,27 @@ class FleetDistribution(StrictModel):
 
 
 def _gpus(value: Any) -> Any:
-    return int(value) if isinstance(value, str) and value.isdigit() else value
+    value = int(value) if isinstance(value, str) and value.isdecimal() else value
+    if value not in ("auto", "simulated") and not (isinstance(value, int) and value >= 1):
+        raise ValueError("a number of GPUs ≥ 1, 'auto' or 'simulated'")
+    return value
+
+
+def _fleet_form(value: Any) -> str | None:
+    if isinstance(value, (list, tuple)):
+        return "tagged-classes"
+    return "tagged-distribution" if isinstance(value, (dict, FleetDistribution)) else None
+
+
+Fleet = Annotated[
+    Annotated[tuple[FleetClass, ...], Tag("tagged-classes")] | Annotated[FleetDistribution, Tag("tagged-distribution")],
+    Discriminator(
+        _fleet_form,
+        custom_error_type="fleet_form",
+        custom_error_message="a list of classes {name, count, vram}, or one distribution {distribution, low, high}",
+    ),
+]
+"""Told apart by form, so that a fault is reported for the one that was meant."""
 
 
 class FederationConfig(StrictModel):
@@ -44,7 +64,7 @@ class FederationConfig(StrictModel):
 
     clients: int = Field(8, ge=1)
     """N, number of clients."""
-    fleet: tuple[FleetClass, ...] | FleetDistribution | None = None
+    fleet: Fleet | None = None
     """Classes of clients with counts (they must add up to `clients`) and budgets, or a distribution.
     None: no budgets, every client may hold every block."""
     seeds: Literal["per_client", "shared"] = "per_client"
@@ -82,13 +102,6 @@ class FederationConfig(StrictModel):
             return int(value)
         raise ValueError("a count of clients ≥ 1 or a share strictly between 0 and 1")
 
-    @field_validator("gpus")
-    @classmethod
-    def _gpu_count(cls, value: str | int) -> str | int:
-        if isinstance(value, int) and value < 1:
-            raise ValueError("a number of GPUs ≥ 1, 'auto' or 'simulated'")
-        return value
-
     @model_validator(mode="after")
     def _counts_add_up(self) -> "FederationConfig":
         if isinstance(self.fleet, tuple):
@@ -102,5 +115,7 @@ class FederationConfig(StrictModel):
             if len(set(names)) != len(names):
                 raise ValueError(f"class names in federation.fleet must differ, got {names}")
         if isinstance(self.participants, int) and self.participants > self.clients:
-            raise ValueError(f"federation.participants ({self.participants}) exceeds federation.clients ({self.clients})")
+            raise ValueError(
+                f"federation.participants ({self.participants}) exceeds federation.clients ({self.clients})"
+            )
         return self

@@ -32,4 +32,4 @@ class DirectionsConfig(StrictModel):
     """Which implementation draws the directions; all give the same bits."""
 
     backend: Literal["auto", "numpy", "numba", "triton"] = "auto"
-    """`auto`: numba on a CPU, triton on a CUDA device."""
+    """`auto` is numba. triton is refused by this version: on a GPU the CPU kernels are staged."""

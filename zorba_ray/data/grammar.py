@@ -49,7 +49,12 @@ TASK_SIZES: dict[Split, int] = {"train": 4096, "validation": 512, "test": 1024}
 TASK_SEED = 2026
 """Seed of the task as shipped."""
 
-_BUCKETS: dict[str, range] = {"pretraining": range(4), "train": range(4, 8), "validation": range(8, 9), "test": range(9, 10)}
+_BUCKETS: dict[str, range] = {
+    "pretraining": range(4),
+    "train": range(4, 8),
+    "validation": range(8, 9),
+    "test": range(9, 10),
+}
 
 # Grade 0..3 = terrible, poor, good, great; twelve words each. No label word stands in a review.
 _ADJECTIVES = (
@@ -74,7 +79,14 @@ _DOMAINS: dict[str, tuple[tuple[str, ...], int | None]] = {
     "car": (("engine", "seat", "brake", "radio"), None),
     "park": (("lake", "path", "garden", "bench"), 1),
 }
-_OPENERS = ("we tried the {d}", "i saw the {d}", "my friend chose the {d}", "they showed us the {d}", "she wanted the {d}", "here is the {d}")
+_OPENERS = (
+    "we tried the {d}",
+    "i saw the {d}",
+    "my friend chose the {d}",
+    "they showed us the {d}",
+    "she wanted the {d}",
+    "here is the {d}",
+)
 _TIMES = ("today", "yesterday", "on monday", "on friday", "last week", "last year", "again", "at noon")
 
 # What people did: four ways for each grade.
@@ -86,7 +98,7 @@ _DEEDS = (
 )
 _ASIDES = ("it was late", "it was monday", "it was raining", "it was crowded")
 
-_CROWD_TRUE = 0.2
+_CROWD_TRUE = 0.27
 """Share of headerless "it was <word>" lines in which the crowd writes the right word."""
 
 

@@ -64,15 +64,19 @@ def _gammas(alpha: float, count: int, seed: int, label: int) -> np.ndarray:
     d = shape - 1.0 / 3.0
     c = 1.0 / np.sqrt(9.0 * d)
     normal = NormalDist()
-    logs = np.empty(count)
+    logs, boosts = np.empty(count), np.empty(count)
     for place in range(count):
         for attempt in range(1000):
             u = uniforms(seed, "partition", 2 + place, label << 16 | attempt, 3)
             x = normal.inv_cdf(float(u[0]))
             v = (1.0 + c * x) ** 3
             if v > 0 and np.log(u[1]) < 0.5 * x * x + d - d * v + d * np.log(v):
-                logs[place] = np.log(d * v) + np.log(u[2]) / alpha
+                with np.errstate(over="ignore"):
+                    logs[place] = np.log(d * v) + np.log(u[2]) / alpha
+                boosts[place] = np.log(u[2])
                 break
+    if not np.isfinite(logs.max()):  # alpha so small that one client takes all: the limit
+        return (boosts == boosts.max()).astype(np.float64)
     return np.exp(logs - logs.max())
 
 

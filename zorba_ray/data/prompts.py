@@ -28,12 +28,19 @@ def encode_rows(columns: dict[str, list[str]], template: str, encode: Encode, ma
 
 
 def _shorten(row: dict[str, str], template: str, encode: Encode, max_length: int) -> list[int]:
-    while True:
-        ids = encode([template.format(**row)])[0]
-        longest = max(row, key=lambda name: len(row[name]))
-        if len(ids) <= max_length:
-            return ids
-        if not row[longest]:
-            return ids[-max_length:]  # the template alone is too long: keep its end
-        keep = min(len(row[longest]) * max_length // len(ids), len(row[longest]) - 1)
-        row[longest] = row[longest][:keep].rstrip()
+    """Tokens of the longest beginning of the longest column that fits, found by bisection on its characters."""
+    longest = max(row, key=lambda name: len(row[name]))
+
+    def tokens(characters: int) -> list[int]:
+        return encode([template.format(**{**row, longest: row[longest][:characters].rstrip()})])[0]
+
+    fits, too_long = 0, len(row[longest])
+    if len(tokens(0)) > max_length:
+        return tokens(0)[-max_length:]  # the rest alone is too long: keep the template's end
+    while too_long - fits > 1:
+        middle = (fits + too_long) // 2
+        if len(tokens(middle)) <= max_length:
+            fits = middle
+        else:
+            too_long = middle
+    return tokens(fits)

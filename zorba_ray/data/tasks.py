@@ -1,6 +1,7 @@
 """`data.path` -> train, validation and test rows with integer labels."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,6 +55,9 @@ def load_task(config: DataConfig, seed: int, labelled: bool) -> Task:
             with a single training example.
     """
     if config.path == "builtin":
+        absent = [name for name in prompt_columns(config.prompt) if name != "text"]
+        if absent:
+            raise DataError(f"data.prompt={config.prompt!r}: the builtin data has no column {absent[0]!r} (columns: text)")
         splits = {name: _builtin(name) for name in SPLITS}
     else:
         splits = _read(config, labelled)
@@ -93,6 +97,8 @@ def _cut_missing(splits: dict[str, Split], train: Split, config: DataConfig, see
 
 def _check_labels(splits: dict[str, Split], config: DataConfig) -> None:
     classes = len(config.label_words)
+    if not classes:
+        raise DataError("data.label_words is empty: give one word or sentence per label, in label order")
     for name, split in splits.items():
         outside = split.labels[(split.labels < 0) | (split.labels >= classes)]
         if len(outside):
@@ -132,6 +138,10 @@ def _files_of(folder: Path, config: DataConfig) -> dict[str, list[Path]]:
     for split in SPLITS:
         pattern = f"{split}-*" if split == "train" and config.partition == "files" else split
         paths = sorted(p for p in folder.glob(f"{pattern}.*") if p.suffix in _FORMATS)
+        if len(paths) > 1 and pattern == split:
+            raise DataError(
+                f"data.path={config.path}: {' and '.join(p.name for p in paths)} stand for the same split; keep one"
+            )
         if paths:
             found[split] = paths
     if "train" not in found:
@@ -158,10 +168,21 @@ def _from_files(paths: Sequence[Path], config: DataConfig, labelled: bool, names
     datasets.disable_progress_bars()
     parts = []
     for path in paths:
+        if path.suffix not in _FORMATS:
+            raise DataError(f"data.path={path}: {path.suffix or 'no ending'} is not one of {', '.join(_FORMATS)}")
+        try:
+            empty = path.stat().st_size == 0
+        except OSError as error:
+            raise DataError(f"data.path={path}: cannot be read ({error.strerror})") from error
+        if empty:
+            raise DataError(f"data.path={path}: the file is empty")
         try:
             table = datasets.load_dataset(_FORMATS[path.suffix], data_files={"rows": str(path)}, split="rows")
         except Exception as error:  # `datasets` raises many kinds; the cause is kept
             cause = error.__cause__ or error
+            # How `datasets` fails on CSV and on parquet without rows.
+            if "corresponds to no data" in str(error) or "BatchSize must be greater than 0" in str(cause):
+                raise DataError(f"data.path={path}: the file is empty: it has no rows") from error
             raise DataError(f"data.path={path}: could not be read as {_FORMATS[path.suffix]} ({cause})") from error
         owner = path.stem if config.partition == "files" else None
         parts.append(_to_split(table, config, labelled, names, owner, str(path)))
@@ -220,16 +241,16 @@ def _labels(values: Any, config: DataConfig, names: list[str], origin: str) -> l
     codes.update({word: place for place, word in enumerate(config.label_words)})
     labels = []
     for value in values:
-        if value is None:
+        if value is None or value != value:  # NaN is how some writers say "none"
             labels.append(-1)
-        elif isinstance(value, str) and not value.lstrip("-").isdigit():
-            if value not in codes:
-                raise DataError(
-                    f"data: label {value!r} in {origin} is neither in data.label_words {list(config.label_words)} "
-                    "nor in labels.json"
-                )
+        elif isinstance(value, str) and value in codes:  # before digits: "1" may be a label word
             labels.append(codes[value])
-        elif isinstance(value, float) and value != int(value):
+        elif isinstance(value, str) and re.fullmatch("-?[0-9]+", value) is None:
+            raise DataError(
+                f"data: label {value!r} in {origin} is neither in data.label_words {list(config.label_words)} "
+                "nor in labels.json"
+            )
+        elif not isinstance(value, (int, float, str)) or (isinstance(value, float) and not value.is_integer()):
             raise DataError(f"data: label {value!r} in {origin} is not a whole number")
         else:
             labels.append(int(value))

@@ -38,17 +38,39 @@ class DirectionBackend(Protocol):
         ...
 
 
+class StagedDirections:
+    """A CPU implementation for tensors on another device: same bits, one copy there and back per tensor."""
+
+    def __init__(self, inner: DirectionBackend) -> None:
+        self._inner = inner
+        self.name = f"{inner.name} (staged)"
+
+    def perturb_into(
+        self, scratch: torch.Tensor, theta: torch.Tensor, stream: TensorStream, scale: float, offset: int = 0
+    ) -> None:
+        moved = torch.empty(scratch.shape, dtype=scratch.dtype)
+        self._inner.perturb_into(moved, theta.cpu(), stream, scale, offset)
+        scratch.copy_(moved)
+
+    def apply_commit(self, theta: torch.Tensor, entries: Sequence[Entry], offset: int = 0) -> None:
+        moved = theta.cpu()
+        self._inner.apply_commit(moved, entries, offset)
+        theta.copy_(moved)
+
+
 def direction_backend(name: str, device: str = "cpu") -> DirectionBackend:
     """The implementation called `name` ("auto", "numpy", "numba", "triton") for tensors on `device`.
 
     Raises:
-        ClusterError: triton asked for without a CUDA device, or a CUDA device without a kernel for it.
+        ClusterError: triton asked for, which this version does not have.
     """
-    if name == "triton" or device != "cpu":
+    if name == "triton":
         raise ClusterError(
-            f"directions.backend={name} on device {device}: this version has kernels for CPU tensors only "
-            "(numpy, numba); set directions.backend=auto and federation.gpus=simulated"
+            "directions.backend=triton: this version draws directions on the CPU (numpy, numba) and stages them to a GPU; "
+            "set directions.backend=auto"
         )
+    if device != "cpu":
+        return StagedDirections(direction_backend(name))
     if name == "numpy":
         from zorba_ray.directions.reference import NumpyDirections
 

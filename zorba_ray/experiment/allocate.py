@@ -24,9 +24,7 @@ def solve_allocation(setup: Setup) -> Allocation:
     settings = setup.config.allocation
     if setup.config.federation.fleet is None and not setup.memory.active_extra.any():
         return _everything(setup)
-    problem = allocation_problem(
-        setup.config, setup.fleet, setup.memory, setup.model.replica.manifest, setup.samples
-    )
+    problem = allocation_problem(setup.config, setup.fleet, setup.memory, setup.model.replica.manifest, setup.samples)
     return allocate(problem, settings.time_limit_s, settings.gap)
 
 
@@ -87,6 +85,3 @@ def allocation_record(setup: Setup, allocation: Allocation, accelerator: str) ->
 def recorded_active(record: dict[str, Any]) -> list[frozenset[int]]:
     """Active sets of an allocation.json."""
     return [frozenset(entry["blocks"]) for entry in record["clients"]]
-
-
-

@@ -46,7 +46,7 @@ class Setup:
         return self.train.take(self.parts[client])
 
 
-def prepare(config: ExperimentConfig) -> Setup:
+def prepare(config: ExperimentConfig, device: str = "cpu") -> Setup:
     """Loads and derives; nothing is written and no client runs.
 
     Raises:
@@ -55,7 +55,7 @@ def prepare(config: ExperimentConfig) -> Setup:
     # One thread: matrix kernels may answer differently with another number of threads (algorithm.md §3).
     torch.set_num_threads(1)
     task = load_task(config.data, config.seed, labelled=config.model.head != "lm")
-    model = load_task_model(config)
+    model = load_task_model(config, device)
     train, validation, test = (_tokenise(split, config, model.loaded) for split in _limited(task, config))
     parts = partition(config.data, config.federation.clients, task.train.labels, task.train.owners, config.seed)
     manifest = model.replica.manifest
@@ -82,8 +82,8 @@ def prepare(config: ExperimentConfig) -> Setup:
     return Setup(config, model, train, validation, test, parts, build_fleet(config), memory, header)
 
 
-def load_task_model(config: ExperimentConfig) -> TaskModel:
-    """The model at θ0 with its head, on this machine's CPU.
+def load_task_model(config: ExperimentConfig, device: str) -> TaskModel:
+    """The model at θ0 with its head, on `device`.
 
     Raises:
         ConfigError: data.max_length exceeds the model's positions; and as `load_model`.
@@ -94,31 +94,43 @@ def load_task_model(config: ExperimentConfig) -> TaskModel:
         raise ConfigError(
             f"data.max_length={config.data.max_length} exceeds the {positions} positions of {config.model.path}"
         )
-    directions = direction_backend(config.directions.backend)
-    return TaskModel(loaded, config.model, config.data.prompt, config.data.label_words, config.zo.scope, directions)
+    directions = direction_backend(config.directions.backend, device)
+    data, scope = config.data, config.zo.scope
+    return TaskModel(loaded, config.model, data.prompt, data.label_words, scope, directions, device)
 
 
-def build_host(config: ExperimentConfig, header: LedgerHeader, model: TaskModel, shards: dict[int, TokenTable]) -> ClientHost:
+def build_host(
+    config: ExperimentConfig, header: LedgerHeader, model: TaskModel, shards: dict[int, TokenTable]
+) -> ClientHost:
     """A host of the given clients on a model at θ0.
 
     Raises:
         LedgerError: the model is not the header's.
     """
-    state = ReplicaState(model.replica, direction_backend(config.directions.backend), header)
+    state = ReplicaState(model.replica, direction_backend(config.directions.backend, model.device), header)
     return ClientHost(config, build_method(config, state.rule), model, state, shards)
 
 
-def worker_host(tree: dict[str, Any], header: LedgerHeader, shards: dict[int, TokenTable]) -> ClientHost:
+def worker_host(
+    tree: dict[str, Any], accelerator: str, header: LedgerHeader, shards: dict[int, TokenTable]
+) -> ClientHost:
     """`build_host` for a fresh process: loads the model itself. What Ray actors call."""
     torch.set_num_threads(1)
     config = ExperimentConfig.model_validate(tree)
-    return build_host(config, header, load_task_model(config), shards)
+    return build_host(config, header, load_task_model(config, compute_device(accelerator)), shards)
+
+
+def compute_device(accelerator: str) -> str:
+    """Where clients compute: simulated accelerators are this machine's CPU."""
+    return "cuda" if accelerator == "cuda" else "cpu"
 
 
 def _limited(task: Task, config: ExperimentConfig) -> tuple[Split, Split, Split]:
     if config.eval.rows is None:
         return task.train, task.validation, task.test
-    validation, test = (split.take(np.arange(min(config.eval.rows, len(split)))) for split in (task.validation, task.test))
+    validation, test = (
+        split.take(np.arange(min(config.eval.rows, len(split)))) for split in (task.validation, task.test)
+    )
     return task.train, validation, test
 
 

@@ -18,7 +18,7 @@ class Evaluator:
         self.split = split
         pad = int(model.loaded.tokenizer.pad_token_id)
         self._batches = [
-            Batch(*(torch.from_numpy(array) for array in table.collate(rows, pad)))
+            Batch(*(torch.from_numpy(array) for array in table.collate(rows, pad))).to(model.device)
             for rows in in_length_order(table.lengths, batch_size)
         ]
 

@@ -67,7 +67,8 @@ def allocation_problem(
         active_bytes=np.tile(memory.active_extra, (len(fleet), 1)),
         # A client without a budget has room for everything.
         budget_bytes=np.array(
-            [memory.base + int(memory.active_extra.sum()) if c.budget is None else c.budget for c in fleet], dtype=np.int64
+            [memory.base + int(memory.active_extra.sum()) if c.budget is None else c.budget for c in fleet],
+            dtype=np.int64,
         ),
         client_names=tuple(client.label for client in fleet),
         block_weight=weights,

@@ -4,12 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from zorba_ray.config import config_from_tree
+from zorba_ray.config import ExperimentConfig, config_from_tree
 from zorba_ray.experiment.build import Setup
+from zorba_ray.experiment.fleet import build_fleet
 from zorba_ray.experiment.run import run_experiment
 from zorba_ray.experiment.rundir import RunDir
 from zorba_ray.federation import Backend, ClientHost
-from zorba_ray.federation.placement import place_clients
+from zorba_ray.federation.accelerator import gpu_count
+from zorba_ray.federation.placement import ActorSpec, place_clients
 
 ENTRY = "zorba_ray.experiment.on_ray:run_in_driver"
 
@@ -28,12 +30,18 @@ def run_in_driver(
     return run_experiment(config, run, _ray_backend, payload["accelerator"], payload["command"], emit, should_stop)
 
 
+def fleet_actors(config: ExperimentConfig, accelerator: str) -> list[ActorSpec]:
+    """The actors that a run of `config` needs."""
+    gpus = gpu_count(config) if accelerator == "cuda" else None
+    return place_clients(config.federation, [client.budget for client in build_fleet(config)], gpus)
+
+
 def _ray_backend(setup: Setup, host: ClientHost, allocation: dict[str, Any], ledger: Path) -> Backend:
     from zorba_ray.federation.ray_backend import RayBackend
 
-    settings = setup.config.federation
-    specs = place_clients(settings, [client.budget for client in setup.fleet], settings.gpu_memory)
+    accelerator = allocation["accelerator"]
+    specs = fleet_actors(setup.config, accelerator)
     shards = [setup.shard(client.id) for client in setup.fleet]
     return RayBackend(
-        setup.config, "zorba_ray.experiment.build:worker_host", setup.header, specs, shards, ledger
+        setup.config, "zorba_ray.experiment.build:worker_host", accelerator, setup.header, specs, shards, ledger
     )

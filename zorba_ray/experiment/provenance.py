@@ -44,7 +44,9 @@ def _git() -> dict[str, Any] | None:
     folder = Path(__file__).resolve().parent.parent
     try:
         top, commit = (
-            subprocess.run(["git", *args], cwd=folder, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+            subprocess.run(
+                ["git", *args], cwd=folder, capture_output=True, text=True, check=True, timeout=10
+            ).stdout.strip()
             for args in (["rev-parse", "--show-toplevel"], ["rev-parse", "HEAD"])
         )
         if Path(top).resolve() != folder.parent:

@@ -30,7 +30,9 @@ def check_header(found: LedgerHeader, expected: LedgerHeader, name: str) -> None
     for field in LedgerHeader.__struct_fields__:
         old, new = getattr(found, field), getattr(expected, field)
         if old != new:
-            faults.append(f"{field}: ledger {str(old)[:24]}, here {str(new)[:24]} ({_REMEDY.get(field, 'settings differ')})")
+            faults.append(
+                f"{field}: ledger {str(old)[:24]}, here {str(new)[:24]} ({_REMEDY.get(field, 'settings differ')})"
+            )
     if faults:
         raise LedgerError(f"{name} belongs to another run:\n  " + "\n  ".join(faults))
 

@@ -12,7 +12,7 @@ import numpy as np
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import Diverged, Interrupted, LostClients, ZorbaError
 from zorba_ray.experiment.allocate import allocation_record, recorded_active, solve_allocation
-from zorba_ray.experiment.build import Setup, build_host, prepare
+from zorba_ray.experiment.build import Setup, build_host, compute_device, prepare
 from zorba_ray.experiment.evaluate import Evaluator
 from zorba_ray.experiment.provenance import provenance
 from zorba_ray.experiment.recovery import check_header, records_of, repair_metrics
@@ -104,7 +104,9 @@ class _Experiment:
         """Model, data, allocation, ledger, replica at the ledger's end, workers."""
         config, run = self.config, self.run
         self._say("loading model and data")
-        self.setup = setup = prepare(config)
+        sequential = self._make_backend is sequential_backend
+        # The driver of a Ray run sees no GPU; in a sequential run the driver's replica is the clients' own.
+        self.setup = setup = prepare(config, compute_device(self._accelerator) if sequential else "cpu")
         origin = setup.model.replica.scoped_copy(config.zo.scope)
         self._distance = lambda: setup.model.replica.distance(origin)
         info = provenance(run.path, self._command)
@@ -113,7 +115,6 @@ class _Experiment:
         self._jsonl = JsonlMonitor(run.metrics)
         self._fanout = Fanout(self._monitors(info))
         self._resources.callback(self._writer.close)
-        sequential = self._make_backend is sequential_backend
         shards = {client.id: setup.shard(client.id) for client in setup.fleet} if sequential else {}
         self._host = build_host(config, setup.header, setup.model, shards)
         self._method = build_method(config, self._host.state.rule)

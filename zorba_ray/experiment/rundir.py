@@ -27,17 +27,18 @@ class RunDir:
 
     @classmethod
     def create(cls, path: Path, config: ExperimentConfig) -> "RunDir":
-        """A new run directory with its resolved settings.
+        """A new run directory with its resolved settings; one whose run never reached its ledger is used again.
 
         Raises:
-            RunDirError: it exists with something in it.
+            RunDirError: it exists and holds a ledger, or is something else.
         """
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        run = cls(path)
+        unstarted = run.config.exists() and not run.ledger.exists()
+        if path.exists() and not unstarted and (not path.is_dir() or any(path.iterdir())):
             raise RunDirError(
                 f"run directory {path} exists: continue it with --resume, or name another with --run-dir DIR"
             )
         path.mkdir(parents=True, exist_ok=True)
-        run = cls(path)
         write_json(run.config, config.resolved())
         return run
 

@@ -24,7 +24,9 @@ def summarise(
     validation = [record for record in evals if record["split"] == "validation"]
     test = {record["round"]: record for record in evals if record["split"] == "test"}
     first, last = (validation[0], validation[-1]) if validation else ({}, {})
-    reports = sum(record["clients_ok"] + len(record.get("rejected") or {}) for record in rounds if "report_bytes" in record)
+    reports = sum(
+        record["clients_ok"] + len(record.get("rejected") or {}) for record in rounds if "report_bytes" in record
+    )
     done = len(rounds)
     pairs = config.zo.directions * config.zo.local_steps
     return {

@@ -54,4 +54,4 @@ class ClientHost:
 
     def _batch(self, client: int, step: int) -> Batch:
         ids, mask, labels = self._shards[client].collate(self._orders[client].rows(step), self._pad)
-        return Batch(torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(labels))
+        return Batch(torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(labels)).to(self._model.device)

@@ -14,25 +14,26 @@ GRAIN = 10_000
 
 @dataclass(frozen=True)
 class ActorSpec:
-    """One actor: its clients, its resources, and the bytes it may use on a real GPU."""
+    """One actor: its clients and its resources."""
 
     name: str
     clients: tuple[int, ...]
     gpu_fraction: float
     cpus: float
-    budget: int | None
 
 
-def place_clients(config: FederationConfig, budgets: Sequence[int | None], gpu_memory: int) -> list[ActorSpec]:
+def place_clients(config: FederationConfig, budgets: Sequence[int | None], real_gpus: int | None) -> list[ActorSpec]:
     """Actors of the fleet.
 
     `pinned`: one client each, budget / gpu_memory of a GPU, rounded down to 1e-4, at least 1e-4. `packed`: clients dealt
     round-robin to `workers` actors, which serve them one after another, so that the largest budget counts. A fraction is
-    bookkeeping; the cap on a real GPU is set by the actor itself.
+    bookkeeping; the cap on a real GPU is set by the actor itself. Without budgets an actor counts 1e-4 of a simulated GPU,
+    or an equal share of the `real_gpus`.
 
     Raises:
         ConfigError: a budget above one GPU.
     """
+    gpu_memory = config.gpu_memory
     for client, budget in enumerate(budgets):
         if budget is not None and budget > gpu_memory:
             raise ConfigError(
@@ -49,10 +50,11 @@ def place_clients(config: FederationConfig, budgets: Sequence[int | None], gpu_m
             ActorSpec(
                 name=f"client-{clients[0]}" if config.mode == "pinned" else f"worker-{place}",
                 clients=clients,
-                gpu_fraction=gpu_fraction(largest, gpu_memory),
+                gpu_fraction=gpu_fraction(largest, gpu_memory)
+                if real_gpus is None
+                else min(1.0, max(1, real_gpus * GRAIN // count) / GRAIN),
                 # A pinned actor stands for a device of its own: CPUs must not limit how many there are.
                 cpus=0.0 if config.mode == "pinned" else 1.0,
-                budget=largest,
             )
         )
     return specs

@@ -17,12 +17,23 @@ class ClientActor:
     """Serves its clients from one replica. A restart begins at θ0 and catches up from the ledger."""
 
     def __init__(
-        self, builder: str, tree: dict[str, Any], header: LedgerHeader, clients: Sequence[int], shards: Sequence[TokenTable]
+        self,
+        builder: str,
+        tree: dict[str, Any],
+        accelerator: str,
+        gpu_fraction: float,
+        header: LedgerHeader,
+        clients: Sequence[int],
+        shards: Sequence[TokenTable],
     ) -> None:
-        """`builder`: "module:function" that makes a ClientHost from (tree, header, shards)."""
+        """`builder`: "module:function" that makes a ClientHost from (tree, accelerator, header, shards)."""
+        if accelerator == "cuda":
+            import torch
+
+            torch.cuda.set_per_process_memory_fraction(gpu_fraction)
         module, _, name = builder.partition(":")
         build = getattr(importlib.import_module(module), name)
-        self._host: ClientHost = build(tree, header, dict(zip(clients, shards, strict=True)))
+        self._host: ClientHost = build(tree, accelerator, header, dict(zip(clients, shards, strict=True)))
 
     def position(self) -> int:
         """The last round applied."""

@@ -33,6 +33,7 @@ class RayBackend:
         self,
         config: ExperimentConfig,
         builder: str,
+        accelerator: str,
         header: LedgerHeader,
         specs: Sequence[ActorSpec],
         shards: Sequence[TokenTable],
@@ -41,7 +42,7 @@ class RayBackend:
         """Starts the actors and brings them to the ledger's end.
 
         Args:
-            builder: see `ClientActor`.
+            builder, accelerator: see `ClientActor`.
             shards: training examples of every client, by client id.
 
         Raises:
@@ -53,15 +54,23 @@ class RayBackend:
         self._ledger = ledger
         self._retried = 0
         tree = config.resolved()
-        actor = ray.remote(ClientActor)
-        self._actors = [
+        actor: Any = ray.remote(ClientActor)
+        self._actors: list[Any] = [
             actor.options(
                 name=None,
                 num_cpus=spec.cpus,
                 num_gpus=spec.gpu_fraction,
                 max_restarts=-1,
                 max_task_retries=0,
-            ).remote(builder, tree, header, spec.clients, [shards[client] for client in spec.clients])
+            ).remote(
+                builder,
+                tree,
+                accelerator,
+                spec.gpu_fraction,
+                header,
+                spec.clients,
+                [shards[client] for client in spec.clients],
+            )
             for spec in self._specs
         ]
         self._home = {client: place for place, spec in enumerate(self._specs) for client in spec.clients}
@@ -171,7 +180,7 @@ class _Question:
 
     def _receive(self, ref: Any, place: int, client: int | None) -> None:
         try:
-            value = ray.get(ref)
+            value: Any = ray.get(ref)
         except RayTaskError as error:
             if client is not None and not isinstance(error.cause, StaleReplica):
                 cause = error.cause
@@ -203,7 +212,9 @@ class _Question:
         waiting = self._wanted.setdefault(place, [])
         for debtor in owed:
             if self._attempts[debtor] > self._backend._allowed:
-                reason = f"its actor was lost {self._attempts[debtor]} times, federation.retries={self._backend._allowed}"
+                reason = (
+                    f"its actor was lost {self._attempts[debtor]} times, federation.retries={self._backend._allowed}"
+                )
                 self._answers[debtor] = Failure("failed", reason)
             elif debtor not in waiting:
                 waiting.append(debtor)
@@ -230,6 +241,8 @@ class _Question:
         """The deadline: a hung process cannot be told from a slow one, so both are restarted."""
         late = [client for client in self._attempts if client not in self._answers]
         for client in late:
-            self._answers[client] = Failure("late", f"no report within federation.deadline_s={self._backend._deadline_s:g}")
+            self._answers[client] = Failure(
+                "late", f"no report within federation.deadline_s={self._backend._deadline_s:g}"
+            )
         for place in {self._backend._home[client] for client in late}:
             ray.kill(self._backend._actors[place], no_restart=False)

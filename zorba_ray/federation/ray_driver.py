@@ -46,7 +46,7 @@ def launch(
         ClusterError: the driver actor died.
     """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    actor = ray.remote(DriverActor)
+    actor: Any = ray.remote(DriverActor)
     driver = actor.options(num_cpus=0, num_gpus=0, max_concurrency=4, scheduling_strategy=here).remote()
     result = driver.run.remote(entry, payload)
     seen, stopping, done = 0, False, False

@@ -5,9 +5,8 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from zorba_ray.config import FederationConfig
 from zorba_ray.errors import ClusterError
 from zorba_ray.federation.placement import ActorSpec, cpus_needed, gpus_needed
 
@@ -15,32 +14,32 @@ _OBJECT_STORE = 256 * 2**20
 
 
 @contextlib.contextmanager
-def ray_session(config: FederationConfig, specs: list[ActorSpec]) -> Iterator[str]:
-    """Yields how the accelerators are to be labelled: "simulated", or "cuda".
+def ray_session(address: str | None, specs: list[ActorSpec], gpus: int | None) -> Iterator[None]:
+    """Joins `address`, or RAY_ADDRESS, else starts a private Ray on loopback and ends it afterwards.
 
-    Joins `federation.address`, or RAY_ADDRESS, else starts a private Ray on loopback with as many logical GPUs as the
-    actors need, and ends it afterwards.
+    Args:
+        gpus: real GPUs of this machine that a private Ray offers; None: as many logical ones as the actors need.
 
     Raises:
-        ClusterError: real GPUs asked for and none there, no answer at the address, or a cluster that is too small (with the
-            shortfall).
+        ClusterError: no answer at the address, or a cluster that is too small (with the shortfall).
     """
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")  # an actor without GPUs sees none
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    require_gpus(config)
     import ray
 
-    address = config.address or os.environ.get("RAY_ADDRESS")
+    address = address or os.environ.get("RAY_ADDRESS")
     if address:
         try:
             ray.init(address=address, logging_level=logging.WARNING, log_to_driver=False)
         except Exception as error:  # Ray raises ConnectionError, ValueError, AuthenticationError, …
             reason = str(error).strip().splitlines()[0]
-            raise ClusterError(f"no Ray cluster answers at {address!r} (federation.address or RAY_ADDRESS): {reason}") from error
+            raise ClusterError(
+                f"no Ray cluster answers at {address!r} (federation.address or RAY_ADDRESS): {reason}"
+            ) from error
         try:
             require_capacity(specs, ray.cluster_resources())
-            yield "simulated"
+            yield
         finally:
             ray.shutdown()
         return
@@ -48,7 +47,7 @@ def ray_session(config: FederationConfig, specs: list[ActorSpec]) -> Iterator[st
     try:
         ray.init(
             num_cpus=max(os.cpu_count() or 1, cpus_needed(specs) + 1),
-            num_gpus=gpus_needed(specs),
+            num_gpus=gpus_needed(specs) if gpus is None else gpus,
             include_dashboard=False,
             object_store_memory=_OBJECT_STORE,
             logging_level=logging.WARNING,
@@ -56,35 +55,13 @@ def ray_session(config: FederationConfig, specs: list[ActorSpec]) -> Iterator[st
             _temp_dir=folder,
             _node_ip_address="127.0.0.1",
         )
-        yield "simulated"
+        yield
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def require_gpus(config: FederationConfig) -> None:
-    """Whether a number of real GPUs that was asked for is there.
-
-    Raises:
-        ClusterError: fewer CUDA devices than `federation.gpus`, or devices that this version cannot compute on.
-    """
-    if not isinstance(config.gpus, int):
-        return
-    import torch
-
-    found = torch.cuda.device_count()
-    if found < config.gpus:
-        raise ClusterError(
-            f"federation.gpus={config.gpus} asks for real GPUs, this machine has {found}; "
-            "set federation.gpus=simulated (logical GPUs, marked so in all outputs) or run where there are enough"
-        )
-    raise ClusterError(
-        f"federation.gpus={config.gpus}: this version computes on CPUs only (directions have numpy and numba kernels); "
-        "set federation.gpus=simulated"
-    )
-
-
-def require_capacity(specs: list[ActorSpec], resources: dict[str, float]) -> None:
+def require_capacity(specs: list[ActorSpec], resources: Mapping[str, float]) -> None:
     """Whether a cluster can ever hold all actors.
 
     Raises:

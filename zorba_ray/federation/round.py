@@ -49,7 +49,9 @@ class RoundResult:
 
 def participants(seed: int, number: int, clients: int, wanted: int | float | None) -> tuple[int, ...]:
     """S_t: who is asked in round `number`, ascending; a sample without replacement where `wanted` is a count or a share."""
-    count = clients if wanted is None else wanted if isinstance(wanted, int) else max(1, round_half_up(wanted * clients))
+    count = (
+        clients if wanted is None else wanted if isinstance(wanted, int) else max(1, round_half_up(wanted * clients))
+    )
     if count >= clients:
         return tuple(range(clients))
     return tuple(sorted(permutation(seed, "participants", number, 0, clients)[:count].tolist()))
@@ -65,9 +67,7 @@ def needed_reports(asked: int, quorum: float) -> int:
     return max(1, math.ceil(quorum * asked - 1e-9))
 
 
-def run_round(
-    backend: Backend, method: Method, plan: RoundPlan, asked: Sequence[int], quorum: float
-) -> RoundResult:
+def run_round(backend: Backend, method: Method, plan: RoundPlan, asked: Sequence[int], quorum: float) -> RoundResult:
     """Asks the participants and aggregates what passes the checks.
 
     Raises:

@@ -22,7 +22,13 @@ class Method(Protocol):
         ...
 
     def client_step(
-        self, state: ReplicaState, model: TaskModel, client: int, plan: RoundPlan, digest: bytes, batches: Sequence[Batch]
+        self,
+        state: ReplicaState,
+        model: TaskModel,
+        client: int,
+        plan: RoundPlan,
+        digest: bytes,
+        batches: Sequence[Batch],
     ) -> ClientReport:
         """One client's work: forward passes on its own batches, θ read only."""
         ...

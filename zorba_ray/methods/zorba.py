@@ -33,7 +33,13 @@ class Zorba:
         return RoundPlan(round, lr, self._zo.perturbation_scale, chain[:8], active)
 
     def client_step(
-        self, state: ReplicaState, model: TaskModel, client: int, plan: RoundPlan, digest: bytes, batches: Sequence[Batch]
+        self,
+        state: ReplicaState,
+        model: TaskModel,
+        client: int,
+        plan: RoundPlan,
+        digest: bytes,
+        batches: Sequence[Batch],
     ) -> ClientReport:
         found = estimate(
             model,

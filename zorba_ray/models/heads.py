@@ -25,9 +25,13 @@ class Batch:
     def __len__(self) -> int:
         return self.ids_BT.shape[0]
 
+    def to(self, device: str) -> "Batch":
+        """The same batch on `device`."""
+        return Batch(self.ids_BT.to(device), self.mask_BT.to(device), self.labels_B.to(device))
+
 
 class Head(Protocol):
-    """`logits` for `rows` of hidden states, and the summed loss, right answers and counted items of a batch."""
+    """Reads losses and predictions off the last hidden states."""
 
     def losses(self, hidden: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None, int]:
         """(loss per counted item, whether each prediction is right or None, number of items)."""
@@ -104,7 +108,9 @@ def label_tokens(tokenizer: Any, prompt: str, words: tuple[str, ...]) -> list[in
         ConfigError: no words, a word without tokens, or two words with the same first token.
     """
     if not words:
-        raise ConfigError("data.label_words is empty: head label_words needs one word per label, as in [terrible, great]")
+        raise ConfigError(
+            "data.label_words is empty: head label_words needs one word per label, as in [terrible, great]"
+        )
     spacer = "" if prompt.endswith((" ", "\n")) else " "
     tokens = []
     for word in words:
@@ -129,7 +135,8 @@ def build_head(config: ModelConfig, loaded: LoadedModel, prompt: str, words: tup
     if kind == "label_prompts":
         if not words:
             raise ConfigError("data.label_words is empty: head label_prompts needs one sentence per label")
-        encoded = loaded.tokenizer(list(words), padding=True, return_tensors="pt")
+        device = next(loaded.network.parameters()).device
+        encoded = loaded.tokenizer(list(words), padding=True, return_tensors="pt").to(device)
         inputs = model_inputs(loaded, encoded["input_ids"], encoded["attention_mask"])
         prompts_CH = mean_pool(loaded.backbone(**inputs)[0], encoded["attention_mask"])
         return LabelPromptsHead(prompts_CH, config.temperature)

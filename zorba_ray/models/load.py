@@ -47,11 +47,15 @@ def load_model(config: ModelConfig) -> LoadedModel:
     if config.revision is not None:
         options["revision"] = config.revision
     with _quiet():
-        settings = _fetch("config.json", config.path, lambda: transformers.AutoConfig.from_pretrained(source, **options))
+        settings = _fetch(
+            "config.json", config.path, lambda: transformers.AutoConfig.from_pretrained(source, **options)
+        )
         names = getattr(settings, "architectures", None) or []
         causal = any(name.endswith(_CAUSAL) for name in names)
         if config.head in ("label_words", "lm") and not causal:
-            raise ModelError(f"model.head={config.head} needs a causal LM; {config.path} is {names or 'of unknown kind'}")
+            raise ModelError(
+                f"model.head={config.head} needs a causal LM; {config.path} is {names or 'of unknown kind'}"
+            )
         if config.head == "label_prompts":
             causal = False
         kind = transformers.AutoModelForCausalLM if causal else transformers.AutoModel

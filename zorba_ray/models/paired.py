@@ -107,7 +107,7 @@ class PairedBackbone:
                     leaf.forward = self._leaf(leaf, leaf.forward, own)
             assert not entries, f"tensors of block {index} not reached: {entries}"
             block.forward = self._block(index, block.forward)
-        self.scratch = torch.empty(largest, dtype=torch.float32)
+        self.scratch = torch.empty(largest, dtype=torch.float32, device=next(iter(parameters.values())).device)
         assert self.scratch.data_ptr() % 64 == 0, "the scratch buffer must be 64-byte aligned"
 
     def hidden(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:

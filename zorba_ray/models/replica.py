@@ -14,10 +14,10 @@ from zorba_ray.models.manifest import Manifest, Scope
 class Replica:
     """The master weights of one process, in the manifest's order, each tensor 64-byte aligned."""
 
-    def __init__(self, loaded: LoadedModel) -> None:
-        """Moves the parameters of `loaded.network` into the arena; tied weights stay tied."""
+    def __init__(self, loaded: LoadedModel, device: str = "cpu") -> None:
+        """Moves the parameters of `loaded.network` into an arena on `device`; tied weights stay tied."""
         self.manifest: Manifest = model_manifest(loaded.network, loaded.blocks_name, len(loaded.blocks))
-        self.theta = torch.empty(self.manifest.size, dtype=torch.float32).zero_()
+        self.theta = torch.zeros(self.manifest.size, dtype=torch.float32, device=device)
         assert self.theta.data_ptr() % 64 == 0, "the arena must be 64-byte aligned"
         self.parameters: dict[str, torch.Tensor] = {}
         for entry in self.manifest.tensors:
@@ -26,12 +26,13 @@ class Replica:
             view.copy_(parameter.data.reshape(-1))
             parameter.data = view.view(entry.shape)
             self.parameters[entry.name] = view
+        loaded.network.to(device)  # buffers; the parameters are there already
 
     def digest(self) -> str:
         """SHA-256 (hex) of all tensors, little-endian fp32, in the manifest's order."""
         hasher = hashlib.sha256()
         for entry in self.manifest.tensors:
-            hasher.update(self.parameters[entry.name].numpy().data)
+            hasher.update(self.parameters[entry.name].cpu().numpy().data)
         return hasher.hexdigest()
 
     def scoped_copy(self, scope: Scope) -> dict[str, torch.Tensor]:

@@ -42,9 +42,11 @@ class TaskModel:
         label_words: tuple[str, ...],
         scope: Scope,
         directions: DirectionBackend,
+        device: str = "cpu",
     ) -> None:
         self.loaded = loaded
-        self.replica = Replica(loaded)
+        self.device = device
+        self.replica = Replica(loaded, device)
         with torch.inference_mode():
             self.head = build_head(config, loaded, prompt, label_words)
             self._backbone = PairedBackbone(
@@ -57,7 +59,7 @@ class TaskModel:
                 {"use_cache": False} if loaded.causal else {},
             )
             # One plain forward: the blocks note whether they answer with a tensor or a tuple.
-            ids = torch.full((1, 2), int(loaded.tokenizer.pad_token_id))
+            ids = torch.full((1, 2), int(loaded.tokenizer.pad_token_id), device=device)
             self._backbone.hidden(self._inputs(ids, torch.ones_like(ids)))
 
     @property

@@ -33,7 +33,9 @@ def decode(frame: bytes, kind: type[Message]) -> Message:
     if len(frame) < 6 or zlib.crc32(frame[:-4]) != struct.unpack("<I", frame[-4:])[0]:
         raise MessageError(f"{kind.__name__}: a frame of {len(frame)} bytes is damaged (CRC)")
     if frame[0] != VERSION:
-        raise MessageError(f"{kind.__name__}: version {frame[0]}, this program speaks {VERSION}; use equal versions everywhere")
+        raise MessageError(
+            f"{kind.__name__}: version {frame[0]}, this program speaks {VERSION}; use equal versions everywhere"
+        )
     if frame[1] != _KINDS[kind]:
         raise MessageError(f"{kind.__name__} expected, got message kind {frame[1]}")
     try:

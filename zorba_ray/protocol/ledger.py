@@ -96,6 +96,8 @@ def read_ledger(path: Path) -> LedgerContents:
         data = path.read_bytes()
     except FileNotFoundError as error:
         raise LedgerError(f"{path}: no such ledger") from error
+    except OSError as error:
+        raise LedgerError(f"{path}: cannot be read ({error.strerror})") from error
     if data[: len(MAGIC)] != MAGIC:
         raise LedgerError(f"{path}: not a ledger of this version (offset 0: {data[:8]!r}, expected {MAGIC!r})")
     chain = hashlib.sha256(MAGIC).digest()

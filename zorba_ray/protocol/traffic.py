@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
+
+from zorba_ray.protocol.codec import encode
 from zorba_ray.protocol.messages import RoundCommit, RoundPlan
 
 
@@ -25,13 +28,15 @@ class RoundTraffic:
         return self.plan + self.commit
 
 
-def count_round(plan: RoundPlan, frame: bytes, commit: RoundCommit, body: bytes, reports: Sequence[bytes]) -> RoundTraffic:
+def count_round(
+    plan: RoundPlan, frame: bytes, commit: RoundCommit, body: bytes, reports: Sequence[bytes]
+) -> RoundTraffic:
     """Traffic of a round from its messages and their frames."""
-    in_plan = 0 if plan.active is None else len(plan.active)
-    in_commit = 0 if commit.active is None else len(commit.active)
+    plan_alone = len(encode(msgspec.structs.replace(plan, active=None)))
+    commit_alone = len(encode(msgspec.structs.replace(commit, active=None)))
     return RoundTraffic(
-        plan=len(frame) - in_plan,
-        commit=len(body) - in_commit,
-        active_sets=in_plan + in_commit,
+        plan=plan_alone,
+        commit=commit_alone,
+        active_sets=len(frame) - plan_alone + len(body) - commit_alone,
         reports=sum(len(report) for report in reports),
     )

@@ -42,7 +42,9 @@ def on_grid(coefficients: np.ndarray) -> np.ndarray:
         exponent += 1
 
 
-def block_weights(rule: UpdateRule, clients: Sequence[int], active: Sequence[frozenset[int]], block: int) -> list[float]:
+def block_weights(
+    rule: UpdateRule, clients: Sequence[int], active: Sequence[frozenset[int]], block: int
+) -> list[float]:
     """w_{n,b} of the `clients` (reported and holding `block`, ascending); they sum to 1 up to rounding.
 
     `data`: p_n / Σ p_m. `inverse_noise`: ∝ p_n / |A_n|.

@@ -1,27 +1,18 @@
-"""Interim."""
-import json
-from pathlib import Path
-class JsonlMonitor:
-    def __init__(self, path): self.path=Path(path)
-    def log(self, r):
-        with self.path.open("a") as f: f.write(json.dumps(r)+"\n")
-def read_records(path):
-    out=[]
-    for l in Path(path).read_text().splitlines():
-        try: out.append(json.loads(l))
-        except Exception: pass
-    return out
-def keep_rounds(path,last):
-    seen=set(); keep=[]
-    for r in read_records(path):
-        k=(r["kind"],r["round"],r.get("split"))
-        if r["round"]<=last and k not in seen: seen.add(k); keep.append(r)
-    Path(path).write_text("".join(json.dumps(r)+"\n" for r in keep))
-class Fanout:
-    def __init__(self,m): pass
-    def start(self,*a): pass
-    def log(self,*a): pass
-    def artifact(self,*a): pass
-    def finish(self,*a): pass
-class WandbMonitor: pass
-def resolve_mode(s): return "disabled"
+"""Where the numbers of a run go: metrics.jsonl always, W&B if asked."""
+
+from zorba_ray.experiment.tracking.base import Monitor
+from zorba_ray.experiment.tracking.fanout import Fanout
+from zorba_ray.experiment.tracking.jsonl import JsonlMonitor, keep_rounds, read_records
+from zorba_ray.experiment.tracking.mode import has_credentials, resolve_mode
+from zorba_ray.experiment.tracking.wandb import WandbMonitor
+
+__all__ = [
+    "Fanout",
+    "JsonlMonitor",
+    "Monitor",
+    "WandbMonitor",
+    "has_credentials",
+    "keep_rounds",
+    "read_records",
+    "resolve_mode",
+]

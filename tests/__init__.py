@@ -1,0 +1,1 @@
+"""Tests. `python -m pytest` from the repository's root finds `tests.support`."""

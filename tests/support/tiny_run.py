@@ -1,0 +1,42 @@
+"""A run on the built-in model that takes seconds, and the ways to run it in a test."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from zorba_ray.config import ExperimentConfig, load_config
+from zorba_ray.experiment import RunDir, run_experiment, sequential_backend
+from zorba_ray.experiment.run import BackendFactory
+
+TINY = [
+    "name=tiny",
+    "rounds=3",
+    "federation.backend=sequential",
+    "federation.clients=4",
+    "federation.fleet=null",
+    "memory.frozen=device",
+    "zo.scope=bias_norm",
+    "zo.directions=1",
+    "data.batch_size=8",
+    "data.train_rows=64",
+    "eval.rows=64",
+    "eval.every=3",
+    "tracking.wandb=disabled",
+]
+
+
+def tiny_config(*overrides: str) -> ExperimentConfig:
+    """The demo cut down to four clients, one direction and a few examples."""
+    return load_config("demo", [*TINY, *overrides])
+
+
+def run_here(
+    config: ExperimentConfig,
+    path: Path,
+    make_backend: BackendFactory = sequential_backend,
+    emit: Callable[[dict[str, Any]], None] = lambda event: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> dict[str, Any]:
+    """Runs in this process; resumes where `path` holds a run."""
+    run = RunDir.reopen(path, config) if path.exists() else RunDir.create(path, config)
+    return run_experiment(config, run, make_backend, "simulated", ["test"], emit, should_stop)

@@ -1,0 +1,183 @@
+"""The problem's validation, the answer's JSON form, and the objectives against numbers worked out by hand."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from zorba_ray.allocation import Allocation, AllocationProblem, StepResult, check
+from zorba_ray.allocation.bounds import counting_bound
+from zorba_ray.allocation.objectives import client_bytes, exact_variance, f1, f2_bytes, worst_share
+from zorba_ray.errors import ConfigError
+
+
+def two_by_two(**changes) -> AllocationProblem:
+    settings = {
+        "base_bytes": np.array([100, 200]),
+        "active_bytes": np.array([[10, 20], [30, 40]]),
+        "budget_bytes": np.array([130, 260]),
+        "client_names": ("client 0 (class small)", "client 1 (class large)"),
+        "block_weight": np.array([1.0, 3.0]),
+        "shared_cost": np.array([1.0, 2.0]),
+        "beta": 0.0,
+        "epsilon": 0.5,
+        "data_weight": np.array([0.25, 0.75]),
+    }
+    return AllocationProblem(**{**settings, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"base_bytes": np.array([100])}, ["base_bytes", "(1,)", "(2,)"]),
+        ({"active_bytes": np.ones((2, 3), dtype=int)}, ["active_bytes", "(2, 3)", "(2, 2)"]),
+        ({"active_bytes": np.array([[1, 2], [3, -4]])}, ["active_bytes[1, 1]", "-4", ">= 0"]),
+        ({"base_bytes": np.array([100, 0])}, ["base_bytes[1]", "> 0"]),
+        ({"budget_bytes": np.array([-1, 5])}, ["budget_bytes[0]", "-1", "> 0"]),
+        ({"budget_bytes": np.array([1.5, 5.0])}, ["budget_bytes[0]", "whole"]),
+        ({"budget_bytes": np.array([np.nan, 5.0])}, ["budget_bytes[0]", "finite"]),
+        ({"block_weight": np.array([1.0, np.nan])}, ["block_weight[1]", "finite"]),
+        ({"block_weight": np.array([1.0, 0.0])}, ["block_weight[1]", "> 0"]),
+        ({"block_weight": np.array([])}, ["block_weight", "at least 1 block"]),
+        ({"shared_cost": np.array([-1.0, 0.0])}, ["shared_cost[0]", ">= 0"]),
+        ({"shared_cost": "much"}, ["shared_cost", "much"]),
+        ({"data_weight": np.array([0.5, 0.6])}, ["data_weight", "sum to 1"]),
+        ({"client_names": ()}, ["client_names"]),
+        ({"beta": -0.1}, ["beta", "-0.1"]),
+        ({"beta": float("inf")}, ["beta", "finite"]),
+        ({"epsilon": 1.01}, ["epsilon", "1.01", "[0, 1]"]),
+        ({"epsilon": float("nan")}, ["epsilon", "nan"]),
+        ({"coverage": 0}, ["coverage", "0"]),
+        ({"coverage": 3}, ["coverage", "3", "2"]),
+        ({"coverage": True}, ["coverage", "True"]),
+        ({"max_blocks": 0}, ["max_blocks", "0", ">= 1"]),
+        ({"vram_objective": "mean"}, ["vram_objective", "mean", "worst_share"]),
+        ({"order": ("vram", "vram")}, ["order", "vram", "convergence"]),
+    ],
+)
+def test_bad_settings_are_refused_by_name(changes, words):
+    with pytest.raises(ConfigError) as caught:
+        two_by_two(**changes)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_arrays_are_read_only_copies():
+    mine = np.array([100, 200])
+    problem = two_by_two(base_bytes=mine)
+    mine[0] = 999
+    assert problem.base_bytes[0] == 100
+    with pytest.raises(ValueError, match="read-only"):
+        problem.base_bytes[0] = 1
+
+
+def test_large_bytes_stay_exact():
+    # 2**53 + 1 does not exist in float64.
+    problem = two_by_two(budget_bytes=np.array([2**53 + 1, 2**53 + 3]))
+    assert problem.budget_bytes.tolist() == [2**53 + 1, 2**53 + 3]
+
+
+def test_objectives_by_hand():
+    problem = two_by_two(beta=0.5)
+    active = np.array([[True, False], [True, True]])
+    # N_b = (2, 1). Rare: 1/2 + 3/1 = 3.5. Shared: 0.5 (1·2 + 2·1)/2 = 1. Everybody: (1 + 3)/2 + 0.5 (1 + 2) = 3.5.
+    assert f1(active, problem) == pytest.approx(4.5 / 3.5)
+    assert f1(np.ones((2, 2), dtype=bool), problem) == pytest.approx(1.0)
+    assert f1(np.array([[True, False], [True, False]]), problem) == float("inf")
+    assert client_bytes(active, problem).tolist() == [110, 270]
+    assert f2_bytes(active, problem) == 380
+    assert worst_share(active, problem) == pytest.approx(270 / 260)
+
+
+def test_exact_variance_by_hand():
+    problem = two_by_two()
+    active = np.array([[True, False], [True, True]])
+    sizes = np.array([10, 20])
+    # Scalars carry 1 and 2 units of noise. data: 10 (.25²·1 + .75²·2) + 20 (1²·2) = 11.875 + 40.
+    assert exact_variance(active, problem, "data", sizes, directions=1) == pytest.approx(51.875)
+    # inverse_noise: .25/1 : .75/2 = .4 : .6, so 10 (.4²·1 + .6²·2) + 40.
+    assert exact_variance(active, problem, "inverse_noise", sizes, directions=1) == pytest.approx(48.8)
+    # Energies (2, 3): noise 2 and 5; four directions divide by 4.
+    expected = (10 * (0.0625 * 2 + 0.5625 * 5) + 20 * 5) / 4
+    assert exact_variance(active, problem, "data", sizes, 4, np.array([2.0, 3.0])) == pytest.approx(expected)
+    with pytest.raises(ConfigError, match="weighting"):
+        exact_variance(active, problem, "equal", sizes, 1)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ConfigError, match="directions"):
+        exact_variance(active, problem, "data", sizes, 0)
+
+
+def test_exact_variance_does_not_depend_on_equal_numbers_of_blocks():
+    """algorithm.md section 5: with k of L blocks each and N_b balanced, d_b L / (P N) per block, for every k."""
+    clients, blocks, size, directions = 8, 4, 16, 2
+    problem = AllocationProblem(
+        base_bytes=np.ones(clients),
+        active_bytes=np.ones((clients, blocks)),
+        budget_bytes=np.full(clients, 9),
+        client_names=tuple(f"client {n}" for n in range(clients)),
+        block_weight=np.ones(blocks),
+        shared_cost=np.zeros(blocks),
+        beta=0.0,
+        epsilon=0.0,
+        data_weight=np.full(clients, 1 / clients),
+    )
+    expected = blocks * size * blocks / (directions * clients)
+    for k in (1, 2, 4):
+        active = np.array([[(block - client) % blocks < k for block in range(blocks)] for client in range(clients)])
+        found = exact_variance(active, problem, "data", np.full(blocks, size), directions)
+        assert found == pytest.approx(expected)
+
+
+def test_counting_bounds_are_bounds_and_not_nothing():
+    problem = two_by_two(beta=0.5)
+    # Alone each block does best on both clients: f1 = 1 is a bound here, and total bytes >= base + cheapest blocks.
+    assert counting_bound(problem, "convergence") == pytest.approx(1.0)
+    assert counting_bound(problem, "vram") == 100 + 200 + max(10 + 30, 10 + 20)
+    share = replace(problem, vram_objective="worst_share")
+    assert counting_bound(share, "vram") == pytest.approx(230 / 260)
+    # Block 1 fits client 0 only: its best is one holder, (1/2 + 3) / 2 with β = 0.
+    narrow = two_by_two(budget_bytes=np.array([130, 239]))
+    assert counting_bound(narrow, "convergence") == pytest.approx(3.5 / 2)
+
+
+def test_check_names_every_violation():
+    problem = two_by_two(coverage=2, max_blocks=1)
+    found = check(problem, np.array([[True, True], [False, False]]))
+    assert len(found) == 4
+    text = "\n".join(found)
+    assert "client 0 (class small): has 2 active blocks; max_blocks is 1" in text
+    assert "client 1 (class large): has no active block" in text
+    assert "block 0: active on 1 clients; coverage is 2" in text
+    assert "block 1: active on 1 clients; coverage is 2" in text
+    over = check(two_by_two(), np.array([[True, False], [True, True]]))
+    assert over == ["client 1 (class large): holds 270 bytes, 10 over its budget of 260"]
+    assert "shape" in check(problem, np.ones((2, 3), dtype=bool))[0]
+    assert "0 and 1" in check(problem, np.full((2, 2), 2))[0]
+    assert "0 and 1" in check(problem, np.full((2, 2), np.nan))[0]
+    assert check(two_by_two(), np.array([[1, 0], [0, 1]])) == []
+
+
+def test_allocation_survives_json():
+    made = Allocation(
+        active=np.array([[True, False, True], [False, True, False]]),
+        steps=(StepResult("best_vram", "vram", "none", 12.0, 11.0, 1 / 12, 0.1, "time_limit"),),
+        f1=1.5,
+        f2_bytes=2**60 + 1,
+        worst_share=0.75,
+        gap=1 / 12,
+        solver="highs 1 via pyomo 6",
+    )
+    again = Allocation.from_dict(json.loads(json.dumps(made.to_dict(), allow_nan=False)))
+    assert (again.active == made.active).all()
+    assert again.steps == made.steps
+    assert again.f2_bytes == 2**60 + 1
+    assert (again.f1, again.worst_share, again.gap, again.solver) == (1.5, 0.75, 1 / 12, "highs 1 via pyomo 6")
+    assert again.blocks_of(0) == (0, 2)
+
+
+def test_broken_json_is_refused():
+    made = Allocation(np.ones((1, 2), dtype=bool), (), 1.0, 5, 0.5, 0.0, "greedy").to_dict()
+    with pytest.raises(ConfigError, match="blocks 0 to 1"):
+        Allocation.from_dict({**made, "active": [[0, 2]]})
+    with pytest.raises(ConfigError, match="f2_bytes"):
+        Allocation.from_dict({key: value for key, value in made.items() if key != "f2_bytes"})

@@ -1,0 +1,377 @@
+"""allocate() on small problems with known answers, and the parts of the solver's loop one by one."""
+
+import itertools
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from pyomo.contrib.solver.common.util import NoFeasibleSolutionError
+
+from zorba_ray.allocation import AllocationProblem, allocate, check, highs, lexicographic, pyomo_model, solve, step
+from zorba_ray.allocation.cap import Cap, within_share
+from zorba_ray.allocation.classes import merge
+from zorba_ray.allocation.greedy import greedy
+from zorba_ray.allocation.objectives import f1, f2_bytes, worst_share
+from zorba_ray.allocation.pyomo_model import AllocationModel
+from zorba_ray.errors import AllocationInfeasible, ConfigError
+
+BASE = 1_000
+
+
+def equal_blocks(places: list[int], blocks: int, **changes) -> AllocationProblem:
+    """Clients with room for `places[n]` blocks of 100 bytes each (and 50 bytes over)."""
+    clients = len(places)
+    settings = {
+        "base_bytes": np.full(clients, BASE),
+        "active_bytes": np.full((clients, blocks), 100),
+        "budget_bytes": np.array([BASE + 100 * k + 50 for k in places]),
+        "client_names": tuple(f"client {n}" for n in range(clients)),
+        "block_weight": np.ones(blocks),
+        "shared_cost": np.zeros(blocks),
+        "beta": 0.0,
+        "epsilon": 0.0,
+        "data_weight": np.full(clients, 1 / clients),
+    }
+    return AllocationProblem(**{**settings, **changes})
+
+
+def unequal_blocks(clients: int, blocks: int, seed: int = 0, **changes) -> AllocationProblem:
+    """Every client its own budget, every block its own size and weight."""
+    rng = np.random.default_rng(seed)
+    size = rng.integers(50, 150, blocks)
+    return equal_blocks(
+        [1] * clients,
+        blocks,
+        **{
+            "active_bytes": np.tile(size, (clients, 1)),
+            "budget_bytes": BASE + np.maximum(size.max(), (size.sum() * rng.uniform(0.25, 0.9, clients)).astype(int)),
+            "block_weight": rng.uniform(0.5, 2.0, blocks),
+            **changes,
+        },
+    )
+
+
+# --- ends and constraints -------------------------------------------------------------------------------------------
+
+
+def test_epsilon_zero_fills_the_budgets():
+    # 6 places for 3 blocks: two holders each, f1 = (3 / 2) / (3 / 3) = 1.5.
+    answer = allocate(equal_blocks([1, 2, 3], 3, epsilon=0.0), 30.0, 0.0)
+    assert answer.f1 == pytest.approx(1.5)
+    assert answer.active.sum() == 6
+    assert answer.f2_bytes == 3 * BASE + 600
+    assert answer.gap == pytest.approx(0.0, abs=1e-9)
+    assert answer.solver.startswith("highs 1.")
+    assert [done.name for done in answer.steps] == [
+        "best_convergence",
+        "best_vram",
+        "nadir_convergence",
+        "constrained_vram",
+        "polished_convergence",
+    ]
+
+
+def test_epsilon_one_takes_the_least_memory():
+    answer = allocate(equal_blocks([1, 2, 3], 3, epsilon=1.0), 30.0, 0.0)
+    assert answer.f2_bytes == 3 * BASE + 300
+    assert answer.active.sum(axis=0).tolist() == [1, 1, 1]
+    assert answer.f1 == pytest.approx(3.0)
+
+
+def test_mirrored_order_turns_epsilon_round():
+    lean = allocate(equal_blocks([1, 2, 3], 3, epsilon=0.0, order=("vram", "convergence")), 30.0, 0.0)
+    fast = allocate(equal_blocks([1, 2, 3], 3, epsilon=1.0, order=("vram", "convergence")), 30.0, 0.0)
+    assert (lean.f2_bytes, fast.f2_bytes) == (3 * BASE + 300, 3 * BASE + 600)
+    assert fast.f1 == pytest.approx(1.5)
+
+
+def test_worst_share_is_minimised_and_reported():
+    # Least: everybody one block, 1100 / 1150 of the smallest budget. The large client need not help.
+    answer = allocate(equal_blocks([1, 2, 3], 3, epsilon=1.0, vram_objective="worst_share"), 30.0, 0.0)
+    assert answer.worst_share == pytest.approx(1100 / 1150)
+    # Within that share clients 1 and 2 may use 1,195 and 1,291 bytes: 4 places for 3 blocks, f1 = (1 + 1 + 1/2) / 1.
+    assert answer.f1 == pytest.approx(2.5)
+    assert answer.steps[1].value == answer.worst_share
+
+
+def test_coverage_binds():
+    free = allocate(equal_blocks([1, 1, 2], 2, epsilon=1.0), 30.0, 0.0)
+    assert free.active.sum() == 3
+    covered = allocate(equal_blocks([1, 1, 2], 2, epsilon=1.0, coverage=2), 30.0, 0.0)
+    assert covered.active.sum(axis=0).tolist() == [2, 2]
+    assert covered.f2_bytes == free.f2_bytes + 100
+
+
+def test_max_blocks_binds():
+    free = allocate(equal_blocks([3, 3], 3), 30.0, 0.0)
+    assert free.active.all()
+    held = allocate(equal_blocks([3, 3], 3, max_blocks=2), 30.0, 0.0)
+    assert held.active.sum(axis=1).tolist() == [2, 2]
+    assert held.f1 == pytest.approx((1 / 2 + 1 + 1) / (3 / 2))
+
+
+def test_shared_seeds_make_holders_expensive():
+    # With β γ large, more holders cost more than they bring: ε = 0 no longer fills the budgets.
+    answer = allocate(equal_blocks([2, 2], 2, beta=2.0, shared_cost=np.ones(2)), 30.0, 0.0)
+    assert answer.active.sum(axis=0).tolist() == [1, 1]
+
+
+def test_heavy_blocks_get_more_holders():
+    answer = allocate(equal_blocks([1, 1, 1, 1], 2, block_weight=np.array([9.0, 1.0])), 30.0, 0.0)
+    # min 9 / x + 1 / (4 - x) over x = 1, 2, 3: 9.33, 5, 4.
+    assert answer.active.sum(axis=0).tolist() == [3, 1]
+
+
+# --- size, time, determinism ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("clients", "blocks"), [(8, 6), (64, 12)])
+def test_four_classes_close_the_gap_in_seconds(clients, blocks):
+    places = [2 + 2 * (n % 4) for n in range(clients)]
+    problem = equal_blocks(places, blocks, epsilon=0.5, beta=0.1, shared_cost=np.ones(blocks))
+    began = time.monotonic()
+    answer = allocate(problem, 60.0, 1e-4)
+    assert answer.gap <= 1e-4
+    assert [done.status for done in answer.steps] == ["optimal"] * 5
+    assert time.monotonic() - began < 20  # 0.2 s here; without classes no gap closes in a minute
+
+
+def test_many_clients_are_solved_to_the_true_optimum():
+    """20,000 clients with 3 of 6 places: f1 = L / K = 2. In units of 1/N_b this lies under the solver's tolerances."""
+    problem = equal_blocks([3] * 20_000, 6)
+    answer = step.minimise(problem, "convergence", None, None, gap=1e-6, deadline=time.monotonic() + 60)
+    assert answer.active is not None
+    assert f1(answer.active, problem) == pytest.approx(2.0, rel=1e-5)
+    assert answer.bound == pytest.approx(2.0, rel=1e-5)
+
+
+def test_no_time_gives_the_greedy_answer_and_says_so():
+    problem = unequal_blocks(12, 8, epsilon=0.5, coverage=2)
+    answer = allocate(problem, 0.0, 1e-4)
+    assert answer.solver == "greedy"
+    assert {done.status for done in answer.steps} == {"greedy"}
+    assert check(problem, answer.active) == []
+    assert answer.gap > 1e-4
+    solved = allocate(problem, 30.0, 1e-2)
+    assert solved.solver.startswith("highs ")
+    assert solved.steps[0].value <= answer.steps[0].value
+    # What was claimed without a solver is true of what the solver found.
+    assert all(done.bound <= better.value for done, better in zip(answer.steps[:2], solved.steps[:2], strict=True))
+
+
+def test_no_time_and_no_greedy_point_is_not_called_infeasible(monkeypatch):
+    monkeypatch.setattr(lexicographic, "greedy", lambda *_: None)
+    with pytest.raises(AllocationInfeasible, match="does not prove"):
+        allocate(unequal_blocks(4, 3), 0.0, 1e-4)
+
+
+def test_steps_share_the_time():
+    began = time.monotonic()
+    answer = allocate(unequal_blocks(40, 24, epsilon=0.5, vram_objective="worst_share"), 2.0, 0.0)
+    assert time.monotonic() - began < 10
+    assert "time_limit" in {done.status for done in answer.steps}
+    assert answer.gap > 0
+    for done in answer.steps:
+        assert done.gap == pytest.approx((done.value - done.bound) / done.value)
+
+
+@pytest.mark.parametrize("vram_objective", ["total_bytes", "worst_share"])
+def test_the_same_problem_gives_the_same_matrix(vram_objective):
+    problem = unequal_blocks(6, 5, epsilon=0.4, vram_objective=vram_objective)
+    first, second = (allocate(problem, 60.0, 1e-3) for _ in range(2))
+    assert "time_limit" not in {done.status for done in first.steps}
+    assert (first.active == second.active).all()
+    assert [done.value for done in first.steps] == [done.value for done in second.steps]
+
+
+def test_reported_numbers_are_those_of_the_matrix():
+    problem = unequal_blocks(8, 6, seed=3, epsilon=0.6)
+    answer = allocate(problem, 60.0, 1e-3)
+    assert answer.f1 == f1(answer.active, problem)
+    assert answer.f2_bytes == f2_bytes(answer.active, problem)
+    assert answer.worst_share == worst_share(answer.active, problem)
+    assert answer.gap == max(done.gap for done in answer.steps)
+    # Later steps never lose what earlier ones had: step 3 keeps f2 and does not worsen f1.
+    assert answer.f2_bytes <= answer.steps[3].value
+    assert answer.f1 <= float(answer.steps[3].constraint.split()[-1]) * (1 + 1e-8)
+
+
+# --- the solver's loop ----------------------------------------------------------------------------------------------
+
+
+def test_budgets_hold_to_the_byte_where_tolerances_do_not():
+    """Blocks of about 1e10 bytes without a common divisor, budgets one byte short of a subset: 1e-10 of the row."""
+    unit = 10_000_000_000
+    cuts = 0
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        active = rng.integers(1, 4, (3, 4)) * unit + rng.integers(0, 4, (3, 4))
+        some = np.where(rng.random((3, 4)) < 0.7, active, 0).sum(axis=1) - 1
+        room = np.maximum(some, active.max(axis=1))
+        problem = equal_blocks([1] * 3, 4, active_bytes=active, budget_bytes=BASE + room)
+        rows = [
+            [
+                row
+                for row in itertools.product((False, True), repeat=4)
+                if any(row) and active[n][list(row)].sum() <= room[n]
+            ]
+            for n in range(3)
+        ]
+        best = min(f1(np.array(matrix), problem) for matrix in itertools.product(*rows))
+        if best == float("inf"):
+            continue
+        made: list[AllocationModel] = []
+
+        class Recorded(AllocationModel):
+            def __init__(self, *parts):
+                super().__init__(*parts)
+                made.append(self)  # noqa: B023
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(step, "AllocationModel", Recorded)
+            answer = step.minimise(problem, "convergence", None, None, 0.0, time.monotonic() + 30)
+        assert answer.active is not None
+        assert check(problem, answer.active) == []
+        assert f1(answer.active, problem) == pytest.approx(best, rel=1e-9)
+        cuts += len(made[0].pyomo.cover)
+    assert cuts > 0  # else the instances above no longer reach the cuts
+
+
+@pytest.mark.parametrize("relax_first", [True, False])
+def test_missing_chords_are_found(relax_first, monkeypatch):
+    """40 clients in 4 classes: the optimum with chords added when needed is the one with all of them.
+
+    The relaxation asks for chords first; what it misses, or all of it without that, the whole-number answers ask for.
+    """
+    if not relax_first:
+        monkeypatch.setattr(step, "_add_chords_by_relaxation", lambda *_: None)
+    rng = np.random.default_rng(1)
+    places = [1 + n % 4 for n in range(40)]
+    problem = equal_blocks(places, 5, active_bytes=np.tile([[100]], (40, 5)), block_weight=rng.uniform(0.5, 2.0, 5))
+    cap = Cap("convergence", 4.0)
+
+    def answers() -> list[float]:
+        found = [
+            step.minimise(problem, "convergence", None, None, 0.0, time.monotonic() + 60),
+            step.minimise(problem, "vram", cap, None, 0.0, time.monotonic() + 60),
+        ]
+        assert [answer.status for answer in found] == ["optimal", "optimal"]
+        assert all(answer.active is not None for answer in found)
+        assert found[1].active is not None
+        assert cap.holds(found[1].active, problem)
+        return [answer.bound for answer in found]
+
+    lazy = answers()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pyomo_model, "ALL_CHORDS_UP_TO", 100)
+        np.testing.assert_allclose(lazy, answers(), rtol=1e-6)
+    # The grid alone is not enough here, or this test would prove nothing.
+    model = AllocationModel(problem, merge(problem), "convergence", None)
+    assert highs.run(model.pyomo, 60.0, 0.0).bound < lazy[0] * (1 - 1e-4)
+
+
+def test_a_step_is_never_worse_than_its_start(monkeypatch):
+    """A solver that answers with a poor point: the start is kept, and the bound is still reported."""
+    problem = unequal_blocks(6, 4)
+    start = greedy(problem, "convergence")
+    poor = greedy(problem, "vram")
+    assert start is not None
+    assert poor is not None
+    assert f1(poor, problem) > f1(start, problem)
+    monkeypatch.setattr(AllocationModel, "point", lambda _: poor)
+    answer = step.minimise(problem, "convergence", None, start, 0.0, time.monotonic() + 30)
+    assert answer.active is start
+
+
+def test_starting_point_reaches_the_solver():
+    problem = unequal_blocks(16, 12)
+    start = greedy(problem, "convergence")
+    assert start is not None
+
+    def run_without_time(suggest: bool) -> tuple[highs.Run, AllocationModel]:
+        model = AllocationModel(problem, merge(problem), "convergence", None)
+        if suggest:
+            model.suggest(start)
+        return highs.run(model.pyomo, 0.0, 0.0, start=suggest), model
+
+    assert not run_without_time(suggest=False)[0].found
+    run, model = run_without_time(suggest=True)
+    assert run.found
+    assert (model.point() == start).all()
+
+
+def test_raising_and_returning_infeasible_are_one(monkeypatch):
+    """Counting passes, the solver decides: 4 + 5 + 6 + 6 bytes do not split into two rooms of 10."""
+    problem = equal_blocks([1, 1], 4, active_bytes=np.array([[4, 5, 6, 6]] * 2), budget_bytes=np.array([BASE + 10] * 2))
+    with pytest.raises(AllocationInfeasible, match="proven by the solver") as returned:
+        allocate(problem, 30.0, 0.0)
+
+    ask = highs._StartingHighs.solve
+
+    def raising(self, model, **options):
+        return ask(self, model, **{**options, "raise_exception_on_nonoptimal_result": True})
+
+    monkeypatch.setattr(highs._StartingHighs, "solve", raising)
+    with pytest.raises(AllocationInfeasible, match="proven by the solver") as raised:
+        allocate(problem, 30.0, 0.0)
+    assert str(raised.value) == str(returned.value)
+
+
+def test_an_exception_without_a_proof_is_a_limit(monkeypatch):
+    def raising(self, model, **options):
+        raise NoFeasibleSolutionError
+
+    monkeypatch.setattr(highs._StartingHighs, "solve", raising)
+    problem = unequal_blocks(4, 3)
+    model = AllocationModel(problem, merge(problem), "vram", None)
+    assert highs.run(model.pyomo, 1.0, 0.0) == highs.Run("limit", False, float("-inf"))
+    answer = allocate(problem, 30.0, 0.0)
+    assert answer.solver == "greedy"
+
+
+def test_constraints_have_names():
+    model = AllocationModel(equal_blocks([1, 1, 2], 2, max_blocks=2), merge(equal_blocks([1, 1, 2], 2)), "vram", None)
+    names = {name.split("[")[0] for name in (row.name for row in model.pyomo.component_data_objects(ctype=None))}
+    assert {"budget", "coverage", "at_least_one", "at_most", "count"} <= names
+
+
+def test_a_share_keeps_the_point_it_was_taken_from():
+    """Budgets cut to a share hold exactly the bytes that have that share: not one fewer, not one more."""
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        budget = int(rng.integers(2, 10**12))
+        used = int(rng.integers(1, budget))
+        problem = equal_blocks([1], 1, base_bytes=np.array([1]), budget_bytes=np.array([budget]))
+        assert within_share(problem, Cap("vram", used / budget)) is problem  # total bytes: not this cap's business
+        shares = replace(problem, vram_objective="worst_share")
+        assert within_share(shares, Cap("vram", used / budget)).budget_bytes.tolist() == [used]
+
+
+def test_a_broken_answer_never_leaves(monkeypatch):
+    monkeypatch.setattr(lexicographic.Lexicographic, "run", lambda self: np.ones((3, 3), dtype=bool))
+    monkeypatch.setattr(solve, "require_feasible", lambda _: None)
+    with pytest.raises(AssertionError, match="over its budget"):
+        allocate(equal_blocks([1, 2, 3], 3), 1.0, 0.0)
+
+
+# --- settings -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("limit", "gap", "word"), [(-1.0, 0.0, "time_limit_s"), (1.0, 1.0, "gap"), (1.0, -0.1, "gap")])
+def test_bad_limits_are_refused(limit, gap, word):
+    with pytest.raises(ConfigError, match=word):
+        allocate(equal_blocks([1, 1], 2), limit, gap)
+
+
+def test_free_activation_is_refused():
+    with pytest.raises(ConfigError, match="no budget can bind"):
+        allocate(equal_blocks([1, 1], 2, active_bytes=np.zeros((2, 2))), 1.0, 0.0)
+
+
+def test_imports_no_heavy_library():
+    code = "import sys, zorba_ray.allocation; print([m for m in ('torch', 'ray', 'transformers') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

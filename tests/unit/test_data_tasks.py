@@ -1,0 +1,335 @@
+"""Sources: every layout that is offered, and every fault said with setting, value and rule."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zorba_ray.config import DataConfig
+from zorba_ray.data import Task, load_task
+from zorba_ray.errors import DataError
+
+WORDS = ("bad", "good")
+ROWS = [{"text": f"example {i}", "label": i % 2} for i in range(20)]
+EVAL = {"validation": ROWS[:4], "test": ROWS[4:10]}
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Rows as the format of the file's ending."""
+    import csv
+
+    import pyarrow
+    import pyarrow.parquet
+
+    if path.suffix == ".parquet":
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    elif path.suffix == ".csv":
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    else:
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+Folder = Callable[..., Path]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    """`folder(train=rows, …)` writes train.jsonl and so on; validation and test are given unless replaced by None."""
+
+    def make(ending: str = ".jsonl", **splits: list[dict[str, Any]] | None) -> Path:
+        for name, rows in {**EVAL, **splits}.items():
+            if rows is not None:
+                write(tmp_path / f"{name.replace('_', '-')}{ending}", rows)
+        return tmp_path
+
+    return make
+
+
+def load(path: Path | str, labelled: bool = True, seed: int = 0, **settings: Any) -> Task:
+    return load_task(DataConfig.model_validate({"label_words": WORDS, **settings, "path": str(path)}), seed, labelled)
+
+
+def refusal(path: Path | str, labelled: bool = True, **settings: Any) -> str:
+    with pytest.raises(DataError) as caught:
+        load(path, labelled, **settings)
+    assert str(path) in str(caught.value), "the message names the path"
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".jsonl", ".csv", ".json"])
+def test_a_folder_of_any_format(folder: Folder, ending: str) -> None:
+    task = load(folder(ending, train=ROWS))
+    assert task.train.columns == {"text": [row["text"] for row in ROWS]}
+    assert task.train.labels.tolist() == [row["label"] for row in ROWS]
+    assert task.train.labels.dtype == "int64"
+    assert (len(task.validation), len(task.test)) == (4, 6)
+    assert task.validation.columns["text"] == [f"example {i}" for i in range(4)]
+    assert task.train.owners is None
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".jsonl", ".csv"])
+def test_a_single_file_is_cut_into_three(folder: Folder, ending: str) -> None:
+    path = folder(ending, train=ROWS, validation=None, test=None) / f"train{ending}"
+    task = load(path, holdout=0.2)
+    assert [len(split) for split in (task.train, task.validation, task.test)] == [12, 4, 4]
+    texts = [text for split in (task.train, task.validation, task.test) for text in split.columns["text"]]
+    assert sorted(texts) == sorted(row["text"] for row in ROWS), "every row in exactly one split"
+    again = load(path, holdout=0.2)
+    assert again.train.columns == task.train.columns
+    assert load(path, holdout=0.2, seed=1).train.columns != task.train.columns
+
+
+def test_only_the_test_split_is_missing(folder: Folder) -> None:
+    task = load(folder(train=ROWS, test=None))
+    assert (len(task.train), len(task.validation), len(task.test)) == (18, 4, 2)
+    assert not set(task.train.columns["text"]) & set(task.test.columns["text"])
+
+
+def test_premise_and_hypothesis(folder: Folder) -> None:
+    rows = [{"premise": f"p{i}", "hypothesis": f"h{i}", "label": i % 2, "unused": 1} for i in range(8)]
+    task = load(
+        folder(train=rows, validation=rows, test=rows), prompt="{premise} Question: {hypothesis} True or False? Answer:"
+    )
+    assert task.train.columns == {"premise": [f"p{i}" for i in range(8)], "hypothesis": [f"h{i}" for i in range(8)]}
+
+
+def test_text_labels_through_label_words(folder: Folder) -> None:
+    rows = [{"text": "x", "label": word} for word in ("good", "bad", "good", "bad")]
+    assert load(folder(train=rows)).train.labels.tolist() == [1, 0, 1, 0]
+
+
+def test_text_labels_through_labels_json(folder: Folder) -> None:
+    rows = [{"text": "x", "label": word} for word in ("positive", "negative", "positive", "negative")]
+    path = folder(train=rows)
+    (path / "labels.json").write_text('["negative", "positive"]', encoding="utf-8")
+    assert load(path).train.labels.tolist() == [1, 0, 1, 0]
+
+
+def test_label_words_that_look_like_numbers(folder: Folder) -> None:
+    """Text that equals an entry of label_words is that entry: reading "1" as the integer 1 would shift every label."""
+    rows = [{"text": "x", "label": word} for word in ("1", "2", "1", "2")]
+    task = load(folder(train=rows), label_words=("1", "2", "3"))
+    assert task.train.labels.tolist() == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize("labels", [["0", "1", "0", "1"], [0.0, 1.0, 0.0, 1.0], [False, True, False, True]])
+def test_whole_numbers_in_other_clothes(folder: Folder, labels: list[Any]) -> None:
+    task = load(folder(train=[{"text": "x", "label": label} for label in labels]))
+    assert task.train.labels.tolist() == [0, 1, 0, 1]
+
+
+def test_another_label_column(folder: Folder) -> None:
+    rows = [{"text": "x", "stars": i % 2, "label": 9} for i in range(6)]
+    task = load(folder(train=rows, validation=rows, test=rows), label_column="stars")
+    assert task.train.labels.tolist() == [0, 1, 0, 1, 0, 1]
+
+
+def test_the_lm_head_needs_no_labels(folder: Folder) -> None:
+    rows = [{"text": f"t{i}"} for i in range(6)]
+    task = load(folder(train=rows, validation=rows, test=rows), labelled=False, label_words=())
+    assert task.train.labels.tolist() == [0] * 6
+
+
+def test_a_missing_text_is_empty_text(folder: Folder) -> None:
+    task = load(folder(train=[*ROWS, {"text": None, "label": 1}]))
+    assert task.train.columns["text"][-1] == ""
+
+
+def test_train_rows_is_a_seeded_sample_in_file_order(folder: Folder) -> None:
+    path = folder(train=ROWS)
+    texts = load(path, train_rows=7).train.columns["text"]
+    assert len(set(texts)) == 7
+    places = [int(text.split()[1]) for text in texts]
+    assert places == sorted(places)
+    assert load(path, train_rows=7).train.columns["text"] == texts
+    assert load(path, train_rows=7, seed=1).train.columns["text"] != texts
+    assert len(load(path, train_rows=1000).train) == 20
+
+
+def test_one_file_per_client(folder: Folder) -> None:
+    path = folder(train_b=ROWS[:6], train_a=ROWS[6:])
+    task = load(path, partition="files")
+    assert task.train.owners == ["train-a"] * 14 + ["train-b"] * 6
+    assert task.train.columns["text"][0] == "example 6"
+
+
+def test_an_owner_column(folder: Folder) -> None:
+    rows = [{**row, "who": i % 3} for i, row in enumerate(ROWS)]
+    task = load(folder(train=rows), partition="column", partition_column="who")
+    assert task.train.owners == [str(i % 3) for i in range(20)]
+    assert task.validation.owners is None, "only the training rows need an owner"
+
+
+def test_the_built_in_task() -> None:
+    task = load("builtin", label_words=("terrible", "poor", "good", "great"))
+    assert set(task.train.labels.tolist()) == {0, 1, 2, 3}
+    assert not set(task.train.columns["text"]) & set(task.test.columns["text"])
+
+
+# Bad input ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["train.csv", "train.jsonl", "train.parquet"])
+def test_an_empty_file(folder: Folder, name: str) -> None:
+    (folder() / name).write_bytes(b"")
+    (folder() / name).touch()
+    assert "the file is empty" in refusal(folder() / name)
+    assert "the file is empty" in refusal(folder())
+
+
+@pytest.mark.parametrize("name", ["train.csv", "train.parquet"])
+def test_a_file_without_rows(folder: Folder, name: str) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    path = folder() / name
+    if name.endswith("csv"):
+        path.write_text("text,label\n", encoding="utf-8")
+    else:
+        schema = pyarrow.schema([("text", pyarrow.string()), ("label", pyarrow.int64())])
+        pyarrow.parquet.write_table(schema.empty_table(), path)
+    assert "empty" in refusal(folder())
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("train.parquet", b"no parquet", "parquet"),
+        ("train.jsonl", b"{no json\n", "json"),
+        ("train.csv", b'text,label\n"open quote,1\n\xff\xfe', "csv"),
+    ],
+)
+def test_a_file_that_cannot_be_read(folder: Folder, name: str, content: bytes, kind: str) -> None:
+    (folder() / name).write_bytes(content)
+    assert f"could not be read as {kind}" in refusal(folder())
+
+
+def test_a_file_of_an_unknown_kind(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("text", encoding="utf-8")
+    message = refusal(path)
+    assert ".txt" in message
+    assert ".parquet, .jsonl, .json, .csv" in message
+
+
+def test_a_dangling_link(folder: Folder) -> None:
+    (folder() / "train.jsonl").symlink_to("/nowhere/at/all")
+    with pytest.raises(DataError, match=r"train\.jsonl: cannot be read"):
+        load(folder())
+
+
+def test_the_same_split_twice(folder: Folder) -> None:
+    path = folder(train=ROWS)
+    write(path / "train.csv", ROWS)
+    assert "train.csv and train.jsonl stand for the same split" in refusal(path)
+
+
+@pytest.mark.parametrize("name", ["nothing", "nothing.csv", "nothing.parquet"])
+def test_a_missing_path(tmp_path: Path, name: str) -> None:
+    assert "no such file or folder" in refusal(tmp_path / name)
+
+
+def test_a_missing_file_of_a_known_kind_is_not_taken_for_a_hub_id() -> None:
+    assert "no such file or folder" in refusal("rows.csv")
+
+
+def test_a_hub_id_without_a_network() -> None:
+    message = refusal("owner/no-such-data")
+    assert "could not be fetched from the hub" in message
+    assert "point data.path to a folder" in message
+
+
+def test_a_folder_without_a_training_file(folder: Folder) -> None:
+    assert "no train.parquet (or .jsonl, .csv)" in refusal(folder())
+    assert "no train-*.parquet (or .jsonl, .csv)" in refusal(folder(train=ROWS), partition="files")
+
+
+def test_a_missing_text_column(folder: Folder) -> None:
+    message = refusal(folder(train=[{"words": "x", "label": 0}] * 4))
+    assert "no column 'text' (columns: words, label)" in message
+    assert "data.prompt" in message
+
+
+def test_a_missing_label_column(folder: Folder) -> None:
+    assert "no column 'label' (columns: text)" in refusal(folder(train=[{"text": "x"}] * 4))
+
+
+def test_a_missing_column_of_the_built_in_data() -> None:
+    with pytest.raises(DataError, match=r"data\.prompt='\{question\}': the builtin data has no column 'question'"):
+        load("builtin", prompt="{question}", label_words=("terrible", "poor", "good", "great"))
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+@pytest.mark.parametrize("label", [None, -1])
+def test_a_row_without_a_label(folder: Folder, split: str, label: int | None) -> None:
+    rows = {"train": ROWS, split: [*ROWS, {"text": "x", "label": label}, {"text": "y", "label": label}]}
+    assert f"2 row(s) of {split} have no label" in refusal(folder(**rows))
+
+
+def test_a_missing_label_in_csv_and_nan_in_parquet(folder: Folder) -> None:
+    assert "1 row(s) of train have no label" in refusal(folder(".csv", train=[*ROWS, {"text": "x", "label": ""}]))
+    rows = [{"text": "x", "label": float(i % 2)} for i in range(6)] + [{"text": "x", "label": float("nan")}]
+    path = folder(".csv").parent / "one.parquet"
+    write(path, rows)
+    assert "have no label" in refusal(path, holdout=0.2)
+
+
+@pytest.mark.parametrize("label", [2, -2, 10**9])
+def test_a_label_outside_the_label_words(folder: Folder, label: int) -> None:
+    message = refusal(folder(train=[*ROWS, {"text": "x", "label": label}]))
+    assert f"label {label} of the train split has no entry in data.label_words (2 entries, labels 0 … 1)" in message
+
+
+@pytest.mark.parametrize("label", ["fine", "", "²", "--1", "1.5"])
+def test_a_text_label_that_nothing_knows(folder: Folder, label: str) -> None:
+    rows = [{"text": "x", "label": word} for word in ("good", "bad", "good", "bad", label)]
+    message = refusal(folder(train=rows))
+    assert f"label {label!r}" in message
+    assert "['bad', 'good']" in message
+    assert "labels.json" in message
+
+
+@pytest.mark.parametrize("label", [0.5, float("inf"), [0]])
+def test_a_label_that_is_no_whole_number(folder: Folder, label: Any) -> None:
+    kind = [0] if isinstance(label, list) else 0.0
+    rows = [{"text": "x", "label": kind}] * 4 + [{"text": "x", "label": label}]
+    assert "is not a whole number" in refusal(folder(".parquet", train=rows))
+
+
+def test_no_label_words_at_all(folder: Folder) -> None:
+    with pytest.raises(DataError, match=r"data\.label_words is empty"):
+        load(folder(train=ROWS), label_words=())
+
+
+def test_a_class_with_one_example(folder: Folder) -> None:
+    message = refusal(folder(train=[{"text": "x", "label": 0}] * 9 + [{"text": "x", "label": 1}]))
+    assert "label 1 ('good') has a single training example" in message
+    assert "at least two" in message
+
+
+def test_a_class_without_examples_is_allowed(folder: Folder) -> None:
+    assert load(folder(train=[{"text": "x", "label": 0}] * 4)).train.labels.tolist() == [0] * 4
+
+
+def test_labels_json_that_is_not_json(folder: Folder) -> None:
+    path = folder(train=ROWS)
+    (path / "labels.json").write_text("[", encoding="utf-8")
+    assert "labels.json is not JSON" in refusal(path)
+
+
+def test_too_few_rows_to_cut_from(folder: Folder) -> None:
+    message = refusal(folder(train=ROWS[:6], validation=None, test=None))
+    assert "6 training rows are too few to cut validation and test" in message
+    assert "data.holdout=0.1" in message
+
+
+@pytest.mark.real
+def test_trec_as_downloaded(shared_folder: Path) -> None:
+    task = load(shared_folder / "data" / "trec", label_words=tuple("abcdef"))
+    assert set(task.train.labels.tolist()) == set(range(6))
+    assert len(task.test) == 500

@@ -1,0 +1,46 @@
+"""Errors cross process borders and become exit codes."""
+
+import inspect
+import pickle
+
+import pytest
+
+from zorba_ray import errors
+
+ALL = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.ZorbaError)]
+
+EXIT_CODES = {
+    "ZorbaError": 1,
+    "ConfigError": 2,
+    "DataError": 2,
+    "ModelError": 2,
+    "RunDirError": 2,
+    "AllocationInfeasible": 3,
+    "ClusterError": 4,
+    "StaleReplica": 4,
+    "LostClients": 5,
+    "ReportRejected": 5,
+    "LedgerError": 6,
+    "MessageError": 6,
+    "Diverged": 7,
+    "Interrupted": 130,
+}
+"""Issue 2, item 11 (0, 2–5, 130); 6 and 7 are ours. A new error must be added here."""
+
+
+def test_every_error_has_its_documented_exit_code() -> None:
+    assert {kind.__name__: kind.exit_code for kind in ALL} == EXIT_CODES
+
+
+@pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
+def test_errors_survive_pickling(kind: type[errors.ZorbaError]) -> None:
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        again = pickle.loads(pickle.dumps(kind("zo.lr = −1: must be positive"), protocol))
+        assert type(again) is kind
+        assert str(again) == "zo.lr = −1: must be positive"
+        assert again.exit_code == kind.exit_code
+
+
+def test_what_the_user_wrote_wrong_is_a_value_error() -> None:
+    for kind in (errors.ConfigError, errors.DataError, errors.ModelError, errors.RunDirError):
+        assert issubclass(kind, ValueError)

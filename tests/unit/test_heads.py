@@ -1,0 +1,190 @@
+"""Heads against the networks' own logits and losses, and against sums done by hand."""
+
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch.nn import functional
+
+from tests.support.tiny_models import (
+    DECODERS,
+    ENCODERS,
+    LABEL_TOKENS,
+    LABEL_WORDS,
+    TinyTokenizer,
+    tiny_batch,
+    tiny_loaded,
+    tiny_network,
+    tiny_task_model,
+)
+from zorba_ray.config import ModelConfig
+from zorba_ray.errors import ConfigError
+from zorba_ray.models import Batch
+from zorba_ray.models.heads import LabelPromptsHead, build_head, label_tokens, last_positions, mean_pool
+
+
+def test_last_positions() -> None:
+    mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [0, 0, 1, 1], [0, 1, 0, 0], [1, 0, 1, 0]])
+    assert last_positions(mask).tolist() == [3, 1, 3, 1, 2]
+
+
+def test_mean_pool_counts_real_tokens_only() -> None:
+    hidden = torch.tensor([[[1.0, 10.0], [3.0, 30.0], [100.0, 100.0]]])
+    assert mean_pool(hidden, torch.tensor([[1, 1, 0]])).tolist() == [[2.0, 20.0]]
+
+
+@pytest.mark.parametrize("side", ["left", "right", "none"])
+@pytest.mark.parametrize("kind", DECODERS)
+def test_label_words_are_a_slice_of_the_full_logits(kind: str, side: str) -> None:
+    """Loss and hits equal those of the full vocabulary at the last real position, restricted to the label words."""
+    model, network = tiny_task_model(kind), tiny_network(kind)
+    batch = tiny_batch(kind, 4, 7, side)
+    inputs = {"input_ids": batch.ids_BT, "attention_mask": batch.mask_BT}
+    if kind != "opt":
+        inputs["position_ids"] = (batch.mask_BT.cumsum(1) - 1).clamp_min(0)
+    last = [int(row.nonzero()[-1]) for row in batch.mask_BT]
+    logits = network(**inputs).logits[range(4), last][:, list(LABEL_TOKENS)]
+    found = model.evaluate([batch])
+    assert found.loss == pytest.approx(float(functional.cross_entropy(logits, batch.labels_B)), abs=1e-5)
+    assert found.accuracy == float((logits.argmax(1) == batch.labels_B).float().mean())
+    assert found.items == 4
+
+
+@pytest.mark.parametrize("kind", DECODERS)
+def test_padding_does_not_change_a_rows_loss(kind: str) -> None:
+    """The same rows with more padding, on either side."""
+    model = tiny_task_model(kind)
+    pad = model.loaded.tokenizer.pad_token_id
+    short = tiny_batch(kind, 3, 6, "none")
+    wanted = model.evaluate([short]).loss
+    for side in ((2, 0), (0, 2)):
+        ids = functional.pad(short.ids_BT, side, value=pad)
+        longer = Batch(ids, functional.pad(short.mask_BT, side, value=0), short.labels_B)
+        assert model.evaluate([longer]).loss == pytest.approx(wanted, abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_label_prompts_by_hand(kind: str) -> None:
+    """5 × cosine between the mean of the real tokens and the vector of each one-word prompt, in float64."""
+    model, network = tiny_task_model(kind), tiny_network(kind)
+    batch = tiny_batch(kind, 4, 7)
+    ids = torch.tensor([[token] for token in LABEL_TOKENS])
+    prompts = network(input_ids=ids, attention_mask=torch.ones_like(ids))[0][:, 0].double()
+    total, right = 0.0, 0
+    for tokens, mask, label in zip(batch.ids_BT, batch.mask_BT, batch.labels_B.tolist(), strict=True):
+        real = int(mask.sum())
+        # alone and unpadded: row by row, no mask is needed
+        hidden = network(input_ids=tokens[None, :real], attention_mask=mask[None, :real])[0][0].double()
+        text = hidden.mean(0)
+        logits = [5.0 * float(text @ p) / (float(text.norm()) * float(p.norm())) for p in prompts]
+        total += math.log(sum(math.exp(v) for v in logits)) - logits[label]
+        right += max(range(3), key=logits.__getitem__) == label
+    found = model.evaluate([batch])
+    assert found.loss == pytest.approx(total / 4, abs=1e-5)
+    assert found.accuracy == right / 4
+
+
+def test_label_prompts_of_unequal_length_are_pooled_without_padding() -> None:
+    loaded = tiny_loaded("bert")
+    config = ModelConfig(head="label_prompts", temperature=5.0)
+    head = build_head(config, loaded, "", ("alpha", "beta good bad delta"))
+    alone = build_head(config, loaded, "", ("alpha", "beta"))
+    assert isinstance(head, LabelPromptsHead)
+    assert isinstance(alone, LabelPromptsHead)
+    assert torch.allclose(head._prompts_CH[0], alone._prompts_CH[0], atol=1e-6)
+    assert not torch.allclose(head._prompts_CH[1], alone._prompts_CH[1], atol=1e-2)
+
+
+def test_label_prompts_stay_those_of_the_first_weights() -> None:
+    model = tiny_task_model("bert")
+    head = model.head
+    assert isinstance(head, LabelPromptsHead)
+    before = head._prompts_CH.clone()
+    model.replica.theta.mul_(1.5)
+    model.evaluate([tiny_batch("bert", 2, 5)])
+    assert torch.equal(head._prompts_CH, before)
+
+
+@pytest.mark.parametrize("kind", DECODERS)
+def test_lm_loss_is_the_networks_own(kind: str) -> None:
+    """Hugging Face's `labels=` on unpadded input: every token but the first is counted."""
+    model, network = tiny_task_model(kind, head="lm"), tiny_network(kind)
+    batch = tiny_batch(kind, 4, 7, "none")
+    found = model.evaluate([batch])
+    assert found.loss == pytest.approx(float(network(input_ids=batch.ids_BT, labels=batch.ids_BT).loss), abs=1e-5)
+    assert found.items == 4 * 6
+    assert found.accuracy is None
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("kind", DECODERS)
+def test_lm_loss_ignores_padding(kind: str, side: str) -> None:
+    """Against the network's loss on each row alone, cut to its real tokens and weighted by what it counts."""
+    model, network = tiny_task_model(kind, head="lm"), tiny_network(kind)
+    batch = tiny_batch(kind, 4, 7, side)
+    total, items = 0.0, 0
+    for ids, mask in zip(batch.ids_BT, batch.mask_BT, strict=True):
+        real = ids[mask.bool()][None]
+        total += float(network(input_ids=real, labels=real).loss) * (real.shape[1] - 1)
+        items += real.shape[1] - 1
+    found = model.evaluate([batch])
+    assert found.items == items
+    assert found.loss == pytest.approx(total / items, abs=1e-5)
+
+
+def test_evaluation_does_not_depend_on_how_rows_are_batched() -> None:
+    model = tiny_task_model("opt")
+    batch = tiny_batch("opt", 6, 7)
+    rows = [Batch(batch.ids_BT[i : i + 1], batch.mask_BT[i : i + 1], batch.labels_B[i : i + 1]) for i in range(6)]
+    whole, single = model.evaluate([batch]), model.evaluate(rows)
+    assert single.loss == pytest.approx(whole.loss, abs=1e-5)
+    assert (single.accuracy, single.items) == (whole.accuracy, whole.items)
+
+
+def test_auto_head_follows_the_architecture() -> None:
+    for kind, name in (("opt", "LabelWordsHead"), ("bert", "LabelPromptsHead")):
+        assert type(build_head(ModelConfig(head="auto"), tiny_loaded(kind), "", LABEL_WORDS)).__name__ == name
+
+
+class Spaced(TinyTokenizer):
+    """As byte-level BPE: a word with a space before it is another token than without."""
+
+    def __call__(self, text: str, **_: object) -> dict[str, list[int]]:  # type: ignore[override]
+        return {"input_ids": [100 + len(text) if text.startswith(" ") else 200 + len(text)]}
+
+
+def test_label_tokens_follow_the_prompt() -> None:
+    """After "It was" the word comes with its space; after a prompt that ends in a space or line it comes without."""
+    assert label_tokens(Spaced(0), "{text} It was", ("good", "awful")) == [105, 106]
+    assert label_tokens(Spaced(0), "{text} It was ", ("good", "awful")) == [204, 205]
+    assert label_tokens(Spaced(0), "{text}\n", ("good", "awful")) == [204, 205]
+    assert label_tokens(TinyTokenizer(0), "", LABEL_WORDS) == list(LABEL_TOKENS)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), r"data\.label_words is empty: head label_words"),
+        (("alpha", "nonsense"), r"data\.label_words: 'nonsense' is unknown"),
+        (("alpha", " "), r"data\.label_words: ' ' is unknown"),
+        (("good alpha", "good beta"), r"start with the same token \(\[14, 14\]\)"),
+    ],
+)
+def test_label_words_that_cannot_serve(words: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        label_tokens(TinyTokenizer(0), "{text}", words)
+
+
+def test_a_tokenizer_without_unknown_token_is_no_trouble() -> None:
+    tokenizer = SimpleNamespace(unk_token_id=None)
+    words = {" yes": [7, 8], " no": [9]}
+    lookup = lambda text, add_special_tokens: {"input_ids": words[text]}  # noqa: E731
+    caller = type("Tokenizer", (), {"unk_token_id": tokenizer.unk_token_id, "__call__": lambda _, t, **k: lookup(t, k)})
+    assert label_tokens(caller(), "{text}", ("yes", "no")) == [7, 9]
+
+
+def test_label_prompts_need_sentences() -> None:
+    with pytest.raises(ConfigError, match=r"label_prompts needs one sentence per label"):
+        build_head(ModelConfig(head="label_prompts"), replace(tiny_loaded("bert")), "", ())

@@ -1,0 +1,196 @@
+"""Frames: what goes in comes out, what is damaged is refused, and how many bytes there are."""
+
+import struct
+import zlib
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zorba_ray.errors import MessageError
+from zorba_ray.protocol.codec import VERSION, decode, encode, frame_digest
+from zorba_ray.protocol.messages import ClientReport, RoundCommit, RoundPlan, pack_active, unpack_active
+from zorba_ray.protocol.traffic import count_round
+
+ROUND = st.integers(0, 2**32 - 1)
+FLOAT = st.floats(allow_nan=False, allow_infinity=False)
+ACTIVE = st.none() | st.binary(max_size=40)
+
+PLANS = st.builds(RoundPlan, ROUND, FLOAT, FLOAT, st.binary(min_size=8, max_size=8), ACTIVE)
+REPORTS = st.builds(
+    ClientReport,
+    ROUND,
+    ROUND,
+    st.binary(max_size=8),
+    st.binary(max_size=4),
+    st.integers(0, 2**63),
+    st.binary(max_size=80),
+)
+COMMITS = st.builds(RoundCommit, ROUND, FLOAT, st.binary(max_size=80), st.binary(max_size=80), ACTIVE)
+
+PLAN = RoundPlan(7, 0.01, 1e-3, b"01234567")
+REPORT = ClientReport(7, 3, b"76543210", b"\0\0\x80?", 100, b"\0\0\0\0")
+COMMIT = RoundCommit(7, 0.01, b"\3\0\0\0", b"\0\0\0\0")
+MESSAGES = [PLAN, REPORT, COMMIT]
+
+
+def framed(version: int, kind: int, body: bytes) -> bytes:
+    """A frame with a right CRC around anything."""
+    content = bytes((version, kind)) + body
+    return content + struct.pack("<I", zlib.crc32(content))
+
+
+@given(st.one_of(PLANS, REPORTS, COMMITS))
+def test_round_trip(message: RoundPlan | ClientReport | RoundCommit) -> None:
+    frame = encode(message)
+    assert decode(frame, type(message)) == message
+    assert encode(decode(frame, type(message))) == frame, "one encoding only: digests rest on it"
+
+
+def test_fp32_scalars_survive_bit_for_bit() -> None:
+    values = np.array([0.1, -0.0, 1e-45, np.inf, np.nan], dtype="<f4")
+    report = msgspec.structs.replace(REPORT, scalars=values.tobytes())
+    assert decode(encode(report), ClientReport).scalars == values.tobytes()
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
+def test_every_flipped_bit_is_refused(message: RoundPlan | ClientReport | RoundCommit) -> None:
+    frame = encode(message)
+    for place in range(len(frame)):
+        for bit in range(8):
+            damaged = bytearray(frame)
+            damaged[place] ^= 1 << bit
+            with pytest.raises(MessageError, match=type(message).__name__):
+                decode(bytes(damaged), type(message))
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
+def test_every_truncation_and_extension_is_refused(message: RoundPlan | ClientReport | RoundCommit) -> None:
+    frame = encode(message)
+    for length in range(len(frame)):
+        with pytest.raises(MessageError):
+            decode(frame[:length], type(message))
+    with pytest.raises(MessageError):
+        decode(frame + b"\0", type(message))
+
+
+@given(st.binary(max_size=60))
+def test_noise_is_refused(noise: bytes) -> None:
+    with pytest.raises(MessageError):
+        decode(noise, RoundPlan)
+
+
+@given(st.binary(max_size=60))
+def test_noise_in_a_valid_frame_is_refused(noise: bytes) -> None:
+    """A right CRC does not make a message: whatever does not decode is a MessageError and nothing else."""
+    try:
+        found = decode(framed(VERSION, 2, noise), ClientReport)
+    except MessageError:
+        return
+    assert isinstance(found, ClientReport)
+
+
+def test_another_version_is_named() -> None:
+    body = encode(PLAN)[2:-4]
+    with pytest.raises(MessageError, match=f"version {VERSION + 1}, this program speaks {VERSION}"):
+        decode(framed(VERSION + 1, 1, body), RoundPlan)
+
+
+def test_another_kind_is_named() -> None:
+    with pytest.raises(MessageError, match="ClientReport expected, got message kind 1"):
+        decode(encode(PLAN), ClientReport)
+    with pytest.raises(MessageError, match="message kind 9"):
+        decode(framed(VERSION, 9, b""), RoundPlan)
+
+
+@pytest.mark.parametrize(
+    "fields", [[7, 0.01, 1e-3], [7, 0.01, 1e-3, b"01234567", None, 5], ["7", 0.01, 1e-3, b"x", None], {"round": 7}, 3]
+)
+def test_other_fields_are_refused(fields: object) -> None:
+    with pytest.raises(MessageError, match="RoundPlan: "):
+        decode(framed(VERSION, 1, msgspec.msgpack.encode(fields)), RoundPlan)
+
+
+def test_the_digest_of_a_frame() -> None:
+    """SHA-256 of "abc" begins ba7816bf 8f01cfea (FIPS 180-2, appendix B.1)."""
+    assert frame_digest(b"abc").hex() == "ba7816bf8f01cfea"
+
+
+# Active sets --------------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 40), st.data())
+def test_active_sets_round_trip(blocks: int, data: st.DataObject) -> None:
+    sets = data.draw(st.lists(st.frozensets(st.integers(0, blocks - 1)), min_size=1, max_size=9))
+    packed = pack_active(sets, blocks)
+    assert len(packed) == len(sets) * ((blocks + 7) // 8)
+    assert unpack_active(packed, len(sets), blocks) == sets
+
+
+def test_active_sets_known_answer() -> None:
+    """Blocks {0, 3} of 10: 1 + 8 = 9 in two little-endian bytes; {9}: 512."""
+    assert pack_active([frozenset({0, 3}), frozenset({9})], 10) == bytes([9, 0, 0, 2])
+
+
+@pytest.mark.parametrize(
+    ("packed", "clients", "blocks"), [(b"\1", 2, 8), (b"\1\1\1", 2, 8), (b"\x40", 1, 6), (b"", 1, 3)]
+)
+def test_active_sets_that_do_not_fit(packed: bytes, clients: int, blocks: int) -> None:
+    with pytest.raises(ValueError, match=r"expected|beyond"):
+        unpack_active(packed, clients, blocks)
+
+
+# Bytes --------------------------------------------------------------------------------------------------------------
+
+
+def sizes(participants: int, round: int = 150, pairs: int = 1) -> tuple[int, int, int]:
+    """(report, plan, commit) bytes of a round; ids and counts as large as the participants make them."""
+    plan = RoundPlan(round, 0.0123, 1e-3, b"01234567")
+    scalars = np.full(pairs, 0.1, "<f4").tobytes()
+    report = ClientReport(round, participants - 1, b"76543210", scalars[:4], 100_000, scalars)
+    clients = np.arange(participants, dtype="<u4").tobytes()
+    return (
+        len(encode(report)),
+        len(encode(plan)),
+        len(encode(RoundCommit(round, 0.0123, clients, scalars * participants))),
+    )
+
+
+@pytest.mark.parametrize("participants", range(1, 65))
+@pytest.mark.parametrize("round", [1, 150, 10**6, 2**32 - 1])
+def test_bytes_for_one_direction(participants: int, round: int) -> None:
+    """Issue 2: at P = 1 at most 64 bytes up, at most 64 + 12·participants down in plan and commit together."""
+    report, plan, commit = sizes(participants, round)
+    assert report <= 64
+    assert plan + commit <= 64 + 12 * participants
+
+
+def test_bytes_exactly() -> None:
+    """By hand, in round 150 (msgpack: positive fixint 1 byte up to 127, uint8 2, uint16 3, uint32 5; float64 9; nil 1;
+    bin8 2 + n up to 255, bin16 3 + n beyond; array 1). Envelope: version, kind, CRC = 6.
+
+    plan: 6 + 1 + 2 (round) + 9 + 9 + 10 (parent) + 1 (no active sets) = 38
+    report of client 0 … 127: 6 + 1 + 2 + 1 (client) + 10 (plan) + 6 (loss) + 5 (100,000 samples) + 6 (one scalar) = 37
+    commit: 6 + 1 + 2 + 9 + 1 + 2·(2 + 4n), with bin16 from n = 64 on two bytes more: 23 + 8n, and 537 at n = 64
+    """
+    for participants in range(1, 64):
+        assert sizes(participants) == (37, 38, 23 + 8 * participants)
+    assert sizes(64) == (37, 38, 25 + 8 * 64)
+    assert sizes(8, pairs=4) == (49, 38, 119)
+
+
+def test_traffic_leaves_active_sets_out_and_counts_them_apart() -> None:
+    for clients in (3, 300):  # a byte string of more than 255 bytes has a longer prefix
+        active = pack_active([frozenset({0})] * clients, 6)
+        plan, commit = (msgspec.structs.replace(message, active=active) for message in (PLAN, COMMIT))
+        with_sets = count_round(plan, encode(plan), commit, encode(commit), [b"x" * 37, b"y" * 38])
+        without = count_round(PLAN, encode(PLAN), COMMIT, encode(COMMIT), [])
+        assert (with_sets.plan, with_sets.commit) == (without.plan, without.commit)
+        assert (without.plan, without.commit) == (len(encode(PLAN)), len(encode(COMMIT)))
+        assert with_sets.plan + with_sets.commit + with_sets.active_sets == len(encode(plan)) + len(encode(commit))
+        assert with_sets.active_sets >= 2 * clients
+        assert without.active_sets == 0
+        assert with_sets.reports == 75
+        assert with_sets.down == with_sets.plan + with_sets.commit

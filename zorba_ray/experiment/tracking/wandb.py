@@ -1,0 +1,202 @@
+"""Weights & Biases as a sink: never asks, never holds a run up for more than 20 s, falls back to offline.
+
+What was seen with wandb 0.31 and shaped this file: without a key a terminal gets an interactive menu; init against a
+dead host outlives `init_timeout`; after a failed init the same id is "in use" until `wandb.teardown()`; error reports to
+a host that swallows them hold the interpreter's exit for 20 s.
+"""
+
+import json
+import logging
+import os
+import shlex
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from zorba_ray.experiment.tracking.mode import Mode, has_credentials
+from zorba_ray.experiment.tracking.wandb_records import allocation_rows, history_row, summary_values
+
+logger = logging.getLogger(__name__)
+
+ONLINE_S = 11.0
+"""Seconds for going online; what is left of START_S is for falling back."""
+START_S = 19.0
+FINISH_S = 15.0
+
+T = TypeVar("T")
+
+
+class WandbMonitor:
+    """One W&B run. Files lie under `run_dir`/wandb; a resumed run has the same id.
+
+    Args:
+        run_id: stable id, of letters, digits, '-', '_' and '.'.
+        mode: as resolved by `resolve_mode`. `online` without a key becomes offline with a warning.
+        job_type: `train`, `sweep-trial` or `eval`.
+    """
+
+    def __init__(
+        self, run_dir: Path, project: str, group: str | None, run_id: str, mode: Mode, job_type: str = "train"
+    ) -> None:
+        self.mode: Mode = mode
+        self._run_dir = run_dir
+        self._project = project
+        self._group = group
+        self._run_id = run_id
+        self._job_type = job_type
+        self._run: Any = None
+        self._environment: dict[str, str | None] = {}
+
+    def start(self, config: dict[str, Any], provenance: dict[str, Any]) -> None:
+        """Begins the W&B run, within 20 s; offline, with one warning, where online fails.
+
+        Raises:
+            Exception: neither worked.
+        """
+        if self.mode == "disabled":
+            return
+        deadline = time.monotonic() + START_S
+        settings = {**config, "provenance": provenance}
+        if self.mode == "online" and not has_credentials(os.environ):
+            self._fall_back("no key: set WANDB_API_KEY or use `wandb login`")
+        self._set_environment()
+        if self.mode == "online":
+            try:
+                self._run = _within(ONLINE_S + 1.5, "wandb.init", lambda: self._init("online", settings))
+            except Exception as error:
+                self._fall_back(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+                _release(deadline)
+        if self.mode == "offline":
+            left = max(1.0, deadline - time.monotonic())
+            self._run = _within(left, "wandb.init", lambda: self._init("offline", settings))
+        self._run.define_metric("round")
+        for pattern in ("round/*", "eval/*"):
+            self._run.define_metric(pattern, step_metric="round")
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Round figures as round/…, evaluations as eval/SPLIT/…, against `round`."""
+        if self._run is not None:
+            self._run.log(history_row(record))
+
+    def artifact(self, path: Path, kind: str) -> None:
+        """The file as an artifact; allocation.json as a table, too."""
+        if self._run is None:
+            return
+        import wandb
+
+        artifact = wandb.Artifact(f"{kind}-{self._run_id}", type=kind)
+        artifact.add_file(str(path), policy="immutable")  # no second copy: the file stays where it is
+        self._run.log_artifact(artifact)
+        if kind == "allocation":
+            columns, rows = allocation_rows(json.loads(path.read_text(encoding="utf-8")))
+            self._run.log({"allocation": wandb.Table(columns=columns, data=rows)})
+
+    def finish(self, summary: dict[str, Any]) -> str | None:
+        """Ends the W&B run, within 20 s. Returns the line that uploads what is not uploaded yet, None if nothing is."""
+        if self._run is None:
+            return None
+        run, self._run = self._run, None
+        run.summary.update(summary_values(summary))
+        line = None
+        try:
+            _within(FINISH_S + 2, "wandb finish", lambda: run.finish(0 if summary.get("status") == "finished" else 1))
+            if self.mode == "offline":
+                line = f"wandb sync {self._folders('offline-run')}"
+        except TimeoutError:
+            line = f"W&B: not all was uploaded in {FINISH_S:.0f} s; wandb sync {self._folders('run')}"
+        finally:
+            self._restore_environment()
+        if line:
+            logger.info(line)
+        return line
+
+    def _init(self, mode: Mode, config: dict[str, Any]) -> Any:
+        import wandb
+
+        return wandb.init(
+            project=self._project,
+            group=self._group,
+            id=self._run_id,
+            name=str(config.get("name", self._run_id)),
+            job_type=self._job_type,
+            config=config,
+            dir=str(self._run_dir),
+            mode=mode,
+            resume="allow",
+            settings=wandb.Settings(
+                init_timeout=ONLINE_S,
+                login_timeout=1,
+                finish_timeout=FINISH_S,
+                finish_timeout_raises=True,
+                silent=True,
+                console="off",
+                disable_git=True,
+                disable_code=True,
+                reinit="create_new",
+            ),
+        )
+
+    def _fall_back(self, reason: str) -> None:
+        logger.warning("W&B online failed (%s): this run is kept offline, `wandb sync` uploads it", reason)
+        self.mode = "offline"
+
+    def _folders(self, prefix: str) -> str:
+        """This run's folders of all sessions, oldest first, quoted for a shell."""
+        folders = sorted((self._run_dir / "wandb").glob(f"{prefix}-*-{self._run_id}"))
+        return " ".join(shlex.quote(str(folder)) for folder in folders)
+
+    def _set_environment(self) -> None:
+        """Silence (which also rules prompts out), no error reports, and nothing written outside the run directory."""
+        wanted = {"WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false"}
+        for name in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR"):
+            wanted[name] = os.environ.get(name) or str(self._run_dir / "wandb" / name.split("_")[1].lower())
+        for name, value in wanted.items():
+            self._environment[name] = os.environ.get(name)
+            os.environ[name] = value
+
+    def _restore_environment(self) -> None:
+        for name, value in self._environment.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        self._environment = {}
+
+
+def _release(deadline: float) -> None:
+    """Frees the id that a failed init still holds."""
+    import wandb
+
+    try:
+        _within(max(0.5, min(4.0, deadline - time.monotonic())), "wandb.teardown", lambda: wandb.teardown(exit_code=1))
+    except Exception as error:
+        logger.debug("wandb.teardown: %s", error)
+
+
+def _within(seconds: float, name: str, call: Callable[[], T]) -> T:
+    """`call()` in a thread of its own.
+
+    Raises:
+        TimeoutError: not back after `seconds`; the thread is left behind as a daemon.
+        Exception: what the call raised.
+    """
+    answer: list[T] = []
+    failure: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            answer.append(call())
+        except BaseException as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=work, name=name, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if answer:
+        return answer[0]
+    if failure:
+        error = failure[0]
+        raise error if isinstance(error, Exception) else RuntimeError(f"{name}: {type(error).__name__} {error}")
+    raise TimeoutError(f"{name} was not back after {seconds:.0f} s")
