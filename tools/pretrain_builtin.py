@@ -25,7 +25,7 @@ from transformers import OPTConfig, OPTForCausalLM, PreTrainedTokenizerFast
 from zorba_ray.data import grammar
 
 HIDDEN, LAYERS, HEADS, MAX_LENGTH = 112, 6, 4, 64
-STEPS, BATCH, PEAK_LR, WARMUP, WEIGHT_DECAY = 3000, 64, 2e-3, 100, 0.01
+STEPS, BATCH, PEAK_LR, WARMUP, WEIGHT_DECAY = 600, 64, 2e-3, 100, 0.01
 SEED = 0
 SPECIALS = ("<pad>", "<s>", "</s>", "<unk>")
 DEFAULT_OUT = Path(__file__).resolve().parents[1] / "zorba_ray" / "models" / "builtin"

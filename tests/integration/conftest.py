@@ -1,6 +1,7 @@
 """One private Ray for the whole test session, on loopback, with its own folder; ended by its own handle."""
 
 import logging
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
     """A joined Ray of 8 logical CPUs and 2 logical GPUs."""
+    os.environ.setdefault("RAY_worker_niceness", "0")
     import ray
 
     folder = tempfile.mkdtemp(prefix="zt-")

@@ -155,6 +155,7 @@ def test_merged_clients_equal_the_plain_model(monkeypatch):
     monkeypatch.setattr(step, "merge", one_by_one)
     for problem, answer in zip(problems, merged, strict=True):
         plain = allocate(problem, 60.0, 0.0)
+        assert answer.gap <= 1e-6
         np.testing.assert_allclose(
             [done.value for done in answer.steps], [done.value for done in plain.steps], rtol=1e-7
         )

@@ -52,7 +52,7 @@ def test_a_slice_of_z_is_z_of_the_slice(
 @settings(max_examples=30, deadline=None)
 @given(seeds, distributions)
 def test_mean_and_variance(seed: int, distribution: Distribution) -> None:
-    """Of 2¹⁶ entries: |mean| < 6/256 is six standard deviations; the same for the mean square of a gaussian (6·√2/256)."""
+    """Of 2¹⁶ entries, within six standard deviations: 6/256 for the mean, 6·√2/256 for a gaussian's mean square."""
     z = direction(tensor_stream(seed, 0, 0, 0, distribution), 0, 1 << 16).astype(np.float64)
     assert abs(z.mean()) < 6 / 256
     assert abs((z**2).mean() - 1) < 6 * 1.42 / 256

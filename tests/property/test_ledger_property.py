@@ -1,4 +1,4 @@
-"""Random lives of a ledger: appends, clean and torn ends, resumes. Nothing whole is ever lost, nothing half is ever kept."""
+"""Random lives of a ledger: appends, torn ends, resumes. Nothing whole is lost and nothing half is kept."""
 
 import shutil
 import struct

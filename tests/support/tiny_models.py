@@ -1,7 +1,7 @@
 """Random networks of a few thousand parameters in six architectures, made from config classes: no hub, no files.
 
-Every weight is drawn from a seeded generator, biases and norms too (their usual zeros and ones would hide mistakes), and
-large enough that losses differ between classes. Building one twice gives the same network.
+Every weight is drawn from a seeded generator, biases and norms too (their usual zeros and ones would hide mistakes),
+and large enough that losses differ between classes. Building one twice gives the same network.
 """
 
 from collections.abc import Callable
@@ -33,11 +33,12 @@ KINDS = (*DECODERS, *ENCODERS)
 class TinyTokenizer:
     """Words to ids by a fixed table; everything else is unknown. Pads on the right."""
 
-    unk_token_id = 3
-    table = {word: 10 + place for place, word in enumerate((*LABEL_WORDS, "delta", "good", "bad", "alphabet"))}
+    unk_token_id: int | None = 3
 
     def __init__(self, pad_token_id: int) -> None:
         self.pad_token_id = pad_token_id
+        words = (*LABEL_WORDS, "delta", "good", "bad")
+        self._table = {word: 10 + place for place, word in enumerate(words)}
 
     def __call__(
         self, text: Any, add_special_tokens: bool = True, padding: bool = False, return_tensors: str | None = None
@@ -53,7 +54,7 @@ class TinyTokenizer:
         return transformers.BatchEncoding({"input_ids": ids, "attention_mask": mask}, tensor_type=return_tensors)
 
     def _encode(self, text: str) -> list[int]:
-        return [self.table.get(word, self.unk_token_id) for word in text.split()]
+        return [self._table.get(word, 3) for word in text.split()]
 
 
 def _common(**more: Any) -> dict[str, Any]:
@@ -67,7 +68,8 @@ _MAKERS: dict[str, Callable[[int], nn.Module]] = {
     "opt": lambda blocks: transformers.OPTForCausalLM(
         transformers.OPTConfig(
             vocab_size=VOCABULARY, hidden_size=HIDDEN, ffn_dim=48, num_hidden_layers=blocks, num_attention_heads=4,
-            max_position_embeddings=POSITIONS, word_embed_proj_dim=HIDDEN, pad_token_id=1, bos_token_id=2, eos_token_id=2,
+            max_position_embeddings=POSITIONS, word_embed_proj_dim=HIDDEN,
+            pad_token_id=1, bos_token_id=2, eos_token_id=2,
         )
     ),
     "gpt2": lambda blocks: transformers.GPT2LMHeadModel(
@@ -120,7 +122,8 @@ def tiny_task_model(
     """A `TaskModel` with label words or label prompts over three classes, or the LM head."""
     directions = directions or direction_backend("numpy")
     loaded = tiny_loaded(kind, seed, blocks)
-    return TaskModel(loaded, ModelConfig(head=head, temperature=5.0), "{text}", LABEL_WORDS, scope, directions)
+    config = ModelConfig.model_validate({"head": head, "temperature": 5.0})
+    return TaskModel(loaded, config, "{text}", LABEL_WORDS, scope, directions)
 
 
 def tiny_batch(kind: str, rows: int, length: int, side: str = "right", seed: int = 0) -> Batch:

@@ -131,3 +131,12 @@ def test_what_only_the_solver_can_see():
     assert "proven by the solver" in text
     assert "1 bytes missing in all" in text
     assert_advice_is_tight(problem, text)
+
+
+def test_the_repair_is_the_cheapest_in_sum():
+    # Client 0 keeps block 0 (50) and client 1 takes 45 + 55 in a room of 40: +60. Next best: 65, then 75, then 80.
+    problem = make([[50, 60, 70], [40, 45, 55]], [50, 40])
+    text = message(problem)
+    assert "60 bytes missing in all" in text
+    assert "client 1 (class large) from 1,040 to 1,100 (+60)" in text
+    assert_advice_is_tight(problem, text)

@@ -97,6 +97,13 @@ def test_worst_share_is_minimised_and_reported():
     assert answer.steps[1].value == answer.worst_share
 
 
+def test_worst_share_counts_the_fullest_client_of_a_class():
+    # 3 blocks on 2 equal clients: one of them holds 2, not 1.5 each.
+    answer = allocate(equal_blocks([3, 3], 3, epsilon=1.0, vram_objective="worst_share"), 30.0, 0.0)
+    assert answer.worst_share == pytest.approx(1200 / 1350)
+    assert answer.steps[1].bound == pytest.approx(1200 / 1350)
+
+
 def test_coverage_binds():
     free = allocate(equal_blocks([1, 1, 2], 2, epsilon=1.0), 30.0, 0.0)
     assert free.active.sum() == 3

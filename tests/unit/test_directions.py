@@ -1,4 +1,4 @@
-"""The cipher, the seeds, the table, bfloat16 rounding and sampling against known answers (tests/golden/directions.json)."""
+"""Cipher, seeds, table, bfloat16 rounding and sampling against known answers (tests/golden/directions.json)."""
 
 import hashlib
 import json
@@ -66,9 +66,7 @@ def test_seeds_differ_in_every_argument() -> None:
     base = (0x0123456789ABCDEF, 7, 3, 1)
     seeds = {direction_seed(*base)}
     for place in range(4):
-        changed = list(base)
-        changed[place] += 1
-        seeds.add(direction_seed(*changed))
+        seeds.add(direction_seed(*(value + (place == at) for at, value in enumerate(base))))
     assert len(seeds) == 5
 
 

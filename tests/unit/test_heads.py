@@ -1,8 +1,6 @@
 """Heads against the networks' own logits and losses, and against sums done by hand."""
 
 import math
-from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -88,7 +86,7 @@ def test_label_prompts_by_hand(kind: str) -> None:
 
 def test_label_prompts_of_unequal_length_are_pooled_without_padding() -> None:
     loaded = tiny_loaded("bert")
-    config = ModelConfig(head="label_prompts", temperature=5.0)
+    config = ModelConfig.model_validate({"head": "label_prompts", "temperature": 5.0})
     head = build_head(config, loaded, "", ("alpha", "beta good bad delta"))
     alone = build_head(config, loaded, "", ("alpha", "beta"))
     assert isinstance(head, LabelPromptsHead)
@@ -145,7 +143,10 @@ def test_evaluation_does_not_depend_on_how_rows_are_batched() -> None:
 
 def test_auto_head_follows_the_architecture() -> None:
     for kind, name in (("opt", "LabelWordsHead"), ("bert", "LabelPromptsHead")):
-        assert type(build_head(ModelConfig(head="auto"), tiny_loaded(kind), "", LABEL_WORDS)).__name__ == name
+        assert (
+            type(build_head(ModelConfig.model_validate({"head": "auto"}), tiny_loaded(kind), "", LABEL_WORDS)).__name__
+            == name
+        )
 
 
 class Spaced(TinyTokenizer):
@@ -177,14 +178,17 @@ def test_label_words_that_cannot_serve(words: tuple[str, ...], message: str) -> 
         label_tokens(TinyTokenizer(0), "{text}", words)
 
 
+class NoUnknown(TinyTokenizer):
+    unk_token_id = None
+
+    def __call__(self, text: str, **_: object) -> dict[str, list[int]]:  # type: ignore[override]
+        return {"input_ids": {" yes": [7, 8], " no": [9]}[text]}
+
+
 def test_a_tokenizer_without_unknown_token_is_no_trouble() -> None:
-    tokenizer = SimpleNamespace(unk_token_id=None)
-    words = {" yes": [7, 8], " no": [9]}
-    lookup = lambda text, add_special_tokens: {"input_ids": words[text]}  # noqa: E731
-    caller = type("Tokenizer", (), {"unk_token_id": tokenizer.unk_token_id, "__call__": lambda _, t, **k: lookup(t, k)})
-    assert label_tokens(caller(), "{text}", ("yes", "no")) == [7, 9]
+    assert label_tokens(NoUnknown(0), "{text}", ("yes", "no")) == [7, 9]
 
 
 def test_label_prompts_need_sentences() -> None:
     with pytest.raises(ConfigError, match=r"label_prompts needs one sentence per label"):
-        build_head(ModelConfig(head="label_prompts"), replace(tiny_loaded("bert")), "", ())
+        build_head(ModelConfig.model_validate({"head": "label_prompts"}), tiny_loaded("bert"), "", ())

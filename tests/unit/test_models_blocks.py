@@ -24,7 +24,7 @@ LISTS = {
     "roberta": "encoder.layer",
 }
 
-PINNED_DIGEST = "?"
+PINNED_DIGEST = "2ea40833ae41fe4acc62e907879b8f2e9f42d4c27ece5e31d79e2a3ba224a57c"
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -128,7 +128,7 @@ def test_who_runs_how_often_and_on_how_many_rows(kind: str) -> None:
     loaded = tiny_loaded(kind)
     for index, block in enumerate(loaded.blocks):
         spy(index, block)
-    config = ModelConfig(head="auto")
+    config = ModelConfig.model_validate({})
     model = TaskModel(loaded, config, "{text}", ("alpha", "beta", "gamma"), "all", direction_backend("numpy"))
     seen.clear()
     prepared = model.prepare(tiny_batch(kind, 3, 6), ACTIVE["spread"])
@@ -151,8 +151,8 @@ def test_an_overlay_stands_for_theta_in_its_tensors() -> None:
     """As with local steps: the overlay's tensor is perturbed, all other tensors are θ's."""
     model, moved = tiny_task_model("opt"), tiny_task_model("opt")
     batch, active = tiny_batch("opt", 4, 7), frozenset({2})
-    entry = model.replica.manifest.scoped(2, "all")[3]
-    walked = model.replica.parameters[entry.name] + 0.3
+    entry = next(e for e in model.replica.manifest.scoped(2, "all") if e.name.endswith("fc1.weight"))
+    walked = model.replica.parameters[entry.name] * 1.5
     moved.replica.parameters[entry.name].copy_(walked)
     plain = Perturbation(SEED, 0, SCALE, "rademacher")
     overlaid = Perturbation(SEED, 0, SCALE, "rademacher", {(entry.block, entry.slot): walked.clone()})
@@ -186,4 +186,6 @@ def test_a_parameter_outside_leaf_modules_is_refused() -> None:
     loaded = LoadedModel(network, network, network.encoder.layer, "encoder.layer", base.tokenizer, True, "odd")
     network.get_output_embeddings = network.get_input_embeddings
     with pytest.raises(ModelError, match=r"encoder\.layer\.0\.scale belongs to no leaf module"):
-        TaskModel(loaded, ModelConfig(), "{text}", ("alpha", "beta"), "all", direction_backend("numpy"))
+        TaskModel(
+            loaded, ModelConfig.model_validate({}), "{text}", ("alpha", "beta"), "all", direction_backend("numpy")
+        )

@@ -19,7 +19,8 @@ from zorba_ray.protocol.messages import LedgerHeader, RoundCommit
 HEADER = LedgerHeader(
     format=FORMAT, directions="zdir v1", method="zorba", weights_sha256="w" * 64, manifest_sha256="m" * 64,
     config_sha256="c" * 64, partition_sha256="p" * 64, data_sha256="d" * 64, seed=2**64 - 1, seeds="per_client",
-    weights="data", distribution="rademacher", scope="all", directions_per_step=1, local_steps=1, samples=(5, 7), blocks=3,
+    weights="data", distribution="rademacher", scope="all", directions_per_step=1, local_steps=1, samples=(5, 7),
+    blocks=3,
 )  # fmt: skip
 
 
@@ -66,7 +67,7 @@ def test_what_is_written_is_read(ledger: Path) -> None:
 
 
 def test_the_format_is_the_documented_one(ledger: Path) -> None:
-    """length u32 | round u32 | CRC of both | body | CRC of body | chain = SHA-256(previous ‖ body), from SHA-256(magic)."""
+    """length u32 | round u32 | CRC of both | body | CRC of body | SHA-256(previous ‖ body), from SHA-256(magic)."""
     written(ledger, 1)
     data = ledger.read_bytes()
     chain, offset = hashlib.sha256(b"ZORBALG1").digest(), 8
@@ -125,17 +126,18 @@ def test_resume_goes_on_as_if_nothing_had_been(ledger: Path, tmp_path: Path) -> 
     assert ledger.read_bytes() == (tmp_path / "straight.zl").read_bytes()
 
 
-def test_every_flipped_bit_is_refused_with_its_offset(ledger: Path) -> None:
+def test_every_flipped_bit_is_refused_with_its_offset(ledger: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All 8 bits of every byte of a 2-round ledger: never accepted, never read as a torn tail, and the offset that is
     named lies at or before the damage, within the damaged record."""
     marks = [0, 8, *written(ledger, 2)]  # magic, header, rounds
     data = ledger.read_bytes()
+    damaged = bytearray()
+    monkeypatch.setattr(Path, "read_bytes", lambda path: bytes(damaged))
     for place in range(len(data)):
         start = max(mark for mark in marks if mark <= place)
         for bit in range(8):
-            damaged = bytearray(data)
+            damaged[:] = data
             damaged[place] ^= 1 << bit
-            ledger.write_bytes(damaged)
             message = refusal(ledger)
             offset = int(message.split("offset ")[1].split(":")[0])
             assert start <= offset <= place, (place, bit, message)

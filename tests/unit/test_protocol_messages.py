@@ -178,7 +178,7 @@ def test_bytes_exactly() -> None:
     for participants in range(1, 64):
         assert sizes(participants) == (37, 38, 23 + 8 * participants)
     assert sizes(64) == (37, 38, 25 + 8 * 64)
-    assert sizes(8, pairs=4) == (49, 38, 119)
+    assert sizes(8, pairs=4) == (49, 38, 23 + 8 * (4 + 4 * 4))
 
 
 def test_traffic_leaves_active_sets_out_and_counts_them_apart() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from zorba_ray.errors import ConfigError
-from zorba_ray.experiment.tracking import JsonlMonitor, WandbMonitor, read_records, resolve_mode
+from zorba_ray.experiment.tracking import WandbMonitor, resolve_mode
 from zorba_ray.experiment.tracking.wandb_records import history_row
 
 DUMMY = "0" * 40
@@ -182,10 +182,3 @@ def test_unreachable_host_costs_at_most_20_s(
     assert [r.levelname for r in caplog.records if r.name.startswith("zorba_ray")] == ["WARNING"]
     rows = [entry["history"]["item"] for entry in _inspect(_offline_file(tmp_path)) if entry["type"] == "history"]
     assert [row["round/loss"] for row in rows if "round/loss" in row] == [0.6125]
-
-
-def test_metrics_file_and_wandb_agree(tmp_path: Path) -> None:
-    sink = JsonlMonitor(tmp_path / "metrics.jsonl")
-    for record in RECORDS:
-        sink.log(record)
-    assert [history_row(r) for r in read_records(sink.path)] == [history_row(r) for r in RECORDS]

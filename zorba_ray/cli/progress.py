@@ -49,6 +49,8 @@ class Progress:
         if kind == "status":
             self._bars.update(self._task, detail=event["text"])
             self._console.print(f"[dim]{event['text']} …[/dim]", highlight=False)
+        elif kind == "note":
+            self._console.print(event["text"], highlight=False, soft_wrap=True)
         elif kind == "allocation":
             self._console.print(allocation_table(event))
             shares = [c["bytes"] / c["budget_bytes"] for c in event["clients"] if c["budget_bytes"]]

@@ -1,5 +1,6 @@
 """`data.path` -> train, validation and test rows with integer labels."""
 
+import functools
 import json
 import re
 from collections import Counter
@@ -73,6 +74,7 @@ def load_task(config: DataConfig, seed: int, labelled: bool) -> Task:
     return Task(splits["train"], splits["validation"], splits["test"])
 
 
+@functools.cache  # writing the examples takes longer than a short run
 def _builtin(name: Any) -> Split:
     rows = grammar.task_split(name)
     return Split({"text": [text for text, _ in rows]}, np.array([label for _, label in rows], dtype=np.int64))

@@ -281,7 +281,8 @@ class _Experiment:
         write_json(self.run.summary, summary)
         self.run.pending.unlink(missing_ok=True)
         self._fanout.artifact(self.run.ledger, "ledger")
-        self._fanout.finish(summary)
+        for line in self._fanout.finish(summary):
+            self._emit({"kind": "note", "text": line})
         return summary
 
     def close(self) -> None:

@@ -53,6 +53,8 @@ class RayBackend:
         self._specs = list(specs)
         self._ledger = ledger
         self._retried = 0
+        self._returning: dict[int, float] = {}
+        """Actors that were lost and have not told their position since -> when they were lost (monotonic)."""
         tree = config.resolved()
         actor: Any = ray.remote(ClientActor)
         self._actors: list[Any] = [
@@ -163,7 +165,11 @@ class _Question:
     def run(self) -> dict[int, Answer]:
         """One answer per client; those still out at the deadline are late and their actors are restarted."""
         for client in self._attempts:
-            self._submit(self._backend._home[client], client)
+            place = self._backend._home[client]
+            if place in self._backend._returning:
+                self._await_return(place, [client])
+            else:
+                self._submit(place, client)
         while self._pending:
             left = self._end - time.monotonic()
             ready, _ = ray.wait(list(self._pending), timeout=max(0.0, left))
@@ -194,6 +200,7 @@ class _Question:
             self._lose(place, client)
         else:
             if client is None:
+                self._backend._returning.pop(place, None)
                 self._backend._catch_up(place, value)
                 for wanted in self._wanted.pop(place):
                     self._submit(place, wanted)
@@ -209,19 +216,25 @@ class _Question:
             self.retried += len(owed)
             for debtor in owed:
                 self._attempts[debtor] += 1
-        waiting = self._wanted.setdefault(place, [])
+        returning = []
         for debtor in owed:
             if self._attempts[debtor] > self._backend._allowed:
                 reason = (
                     f"its actor was lost {self._attempts[debtor]} times, federation.retries={self._backend._allowed}"
                 )
                 self._answers[debtor] = Failure("failed", reason)
-            elif debtor not in waiting:
-                waiting.append(debtor)
-        if waiting:
+            else:
+                returning.append(debtor)
+        self._await_return(place, returning)
+
+    def _await_return(self, place: int, clients: list[int]) -> None:
+        """Asks a lost actor for its position; `clients` are asked again when it answers."""
+        wanted = self._wanted.setdefault(place, [])
+        wanted.extend(clients)
+        asked = any(home == place for home, _ in self._pending.values())
+        self._backend._returning.setdefault(place, time.monotonic())
+        if wanted and not asked:
             self._pending[self._backend._actors[place].position.remote()] = (place, None)
-        else:
-            del self._wanted[place]
 
     def _take_back(self, place: int, client: int | None) -> list[int]:
         """Removes everything pending on an actor; returns the clients it was to answer for, in order."""
@@ -238,11 +251,17 @@ class _Question:
             self._answers[debtor] = Failure("failed", reason)
 
     def _give_up(self) -> None:
-        """The deadline: a hung process cannot be told from a slow one, so both are restarted."""
+        """The deadline: a hung process cannot be told from a slow one, so both are restarted.
+
+        An actor that is on its way back already is left alone, or a deadline shorter than a start would keep it away.
+        """
         late = [client for client in self._attempts if client not in self._answers]
         for client in late:
             self._answers[client] = Failure(
                 "late", f"no report within federation.deadline_s={self._backend._deadline_s:g}"
             )
+        now = time.monotonic()
         for place in {self._backend._home[client] for client in late}:
-            ray.kill(self._backend._actors[place], no_restart=False)
+            if now - self._backend._returning.get(place, -_START_S) >= _START_S:
+                ray.kill(self._backend._actors[place], no_restart=False)
+                self._backend._returning[place] = now

@@ -26,6 +26,7 @@ def ray_session(address: str | None, specs: list[ActorSpec], gpus: int | None) -
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")  # an actor without GPUs sees none
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # the clients are the job; at Ray's 15 any other load starves them
     import ray
 
     address = address or os.environ.get("RAY_ADDRESS")

@@ -3,6 +3,7 @@
 Shapes: B rows, T tokens, H width, C labels, V vocabulary. `rows` may be 2B: the two signs of a forward pair.
 """
 
+import string
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -102,25 +103,26 @@ def model_inputs(loaded: LoadedModel, ids_BT: torch.Tensor, mask_BT: torch.Tenso
 
 
 def label_tokens(tokenizer: Any, prompt: str, words: tuple[str, ...]) -> list[int]:
-    """First token of each label word as it follows the prompt.
+    """First token of each label word as the tokenizer writes it after the prompt.
 
     Raises:
-        ConfigError: no words, a word without tokens, or two words with the same first token.
+        ConfigError: no words, a word without tokens of its own, or two words with the same first token.
     """
     if not words:
-        raise ConfigError(
-            "data.label_words is empty: head label_words needs one word per label, as in [terrible, great]"
-        )
-    spacer = "" if prompt.endswith((" ", "\n")) else " "
+        raise ConfigError("data.label_words is empty: head label_words needs one word per label, as in [terrible, great]")
+    fields = {name: "a" for _, name, _, _ in string.Formatter().parse(prompt) if name}
+    before = prompt.format(**fields)
+    spacer = "" if before.endswith((" ", "\n")) else " "
+    lead = tokenizer(before.rstrip())["input_ids"]
     tokens = []
     for word in words:
-        ids = tokenizer(spacer + word, add_special_tokens=False)["input_ids"]
-        if not ids or ids[0] == tokenizer.unk_token_id:
-            raise ConfigError(f"data.label_words: {word!r} is unknown to the tokenizer")
-        tokens.append(ids[0])
+        ids = tokenizer(before + spacer + word)["input_ids"]
+        if ids[: len(lead)] != lead or len(ids) == len(lead) or ids[len(lead)] == tokenizer.unk_token_id:
+            raise ConfigError(f"data.label_words: {word!r} has no token of its own after the prompt {prompt!r}")
+        tokens.append(ids[len(lead)])
     if len(set(tokens)) != len(tokens):
         raise ConfigError(
-            f"data.label_words {list(words)} start with the same token ({tokens}); choose words that differ in the first"
+            f"data.label_words {list(words)}: first tokens {tokens} coincide; choose words that differ in the first token"
         )
     return tokens
 

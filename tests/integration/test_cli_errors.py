@@ -1,0 +1,178 @@
+"""What the command line answers to wrong input: one message, the documented exit code, nothing lost."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Cli
+
+FLEET = "federation.fleet=[{name: tiny, count: 4, vram: 1000}]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragments"),
+    [
+        (["demmo"], ["'demmo'", "demo"]),
+        (["{file}", "zo.lrr=1"], ["zo.lrr", "did you mean zo.lr?"]),
+        (["{file}", "rounds=many"], ["rounds = 'many'"]),
+        (["{file}", "data.alpha=0"], ["data.alpha = 0", "greater than 0"]),
+        (["{file}", "rounds"], ["override 'rounds'", "key=value"]),
+        (["{file}", "data.path=/no/such/folder"], ["data.path=/no/such/folder", "no such file or folder"]),
+        (["{file}", "model.path=/no/such/model"], ["model.path=/no/such/model", "no such folder"]),
+        (["{file}", "model.path=owner/no-such-model"], ["could not be loaded or fetched", "model.path=DIR"]),
+        (["{file}", "model.path=package:no-such-package"], ["not installed", "pip install"]),
+        (["{file}", "data.label_words=[terrible, poor, good]"], ["label 3", "data.label_words"]),
+        (["{file}", "data.label_words=[terrible, poor, good, zzzunknown]"], ["'zzzunknown'", "data.label_words"]),
+        (["{file}", "data.prompt='{question}'"], ["no column 'question'"]),
+        (["{file}", "federation.clients=97", "data.train_rows=96"], ["96 training examples", "federation.clients=97"]),
+        (["{file}", "data.max_length=100000"], ["data.max_length=100000", "positions"]),
+        (["{file}", "data.partition=column", "data.partition_column=who"], ["no column 'who'"]),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, list) else None,
+)
+def test_settings_data_and_models_exit_with_2(
+    cli: Cli, tiny_file: Path, tmp_path: Path, arguments: list[str], fragments: list[str]
+) -> None:
+    outcome = cli(
+        "run", *(a.format(file=tiny_file) if a == "{file}" else a for a in arguments), "--run-dir", tmp_path / "r"
+    )
+    assert outcome.code == 2, outcome.err
+    assert outcome.err.count("error: ") == 1
+    assert "Traceback" not in outcome.err
+    for fragment in fragments:
+        assert fragment in outcome.err
+    assert not (tmp_path / "r" / "ledger.zl").exists()
+
+
+def test_an_infeasible_fleet_exits_with_3_and_names_the_bytes(cli: Cli, tiny_file: Path, tmp_path: Path) -> None:
+    outcome = cli("run", tiny_file, FLEET, "--run-dir", tmp_path / "r")
+    assert outcome.code == 3, outcome.err
+    assert "tiny" in outcome.err
+    assert "missing" in outcome.err
+    # The smallest budget that would do is named: with exactly that one the run is feasible.
+    outcome = cli("allocate", tiny_file, FLEET)
+    assert outcome.code == 3
+
+
+def test_gpus_that_are_not_there_exit_with_4(cli: Cli, tiny_file: Path, tmp_path: Path) -> None:
+    outcome = cli("run", tiny_file, "federation.gpus=64", "--run-dir", tmp_path / "r")
+    assert outcome.code == 4, outcome.err
+    assert "federation.gpus=64" in outcome.err
+    assert "federation.gpus=simulated" in outcome.err
+    assert not (tmp_path / "r").exists()
+
+
+def test_an_existing_run_directory_is_refused_and_kept(cli: Cli, tiny_file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "r"
+    path.mkdir()
+    (path / "thesis.txt").write_text("three years of work", encoding="utf-8")
+    outcome = cli("run", tiny_file, "--run-dir", path)
+    assert outcome.code == 2
+    assert "exists" in outcome.err
+    assert "--resume" in outcome.err
+    assert [file.name for file in path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_finished_run_says_so(cli: Cli, tiny_file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "r"
+    assert cli("run", tiny_file, "rounds=1", "--run-dir", path).code == 0
+    ledger, metrics = (path / "ledger.zl").read_bytes(), (path / "metrics.jsonl").read_bytes()
+    again = cli("run", tiny_file, "rounds=1", "--run-dir", path)
+    assert again.code == 2
+    assert "--resume" in again.err
+    resumed = cli("run", tiny_file, "rounds=1", "--run-dir", path, "--resume")
+    assert resumed.code == 0
+    assert "is finished; nothing to resume" in resumed.out
+    longer = cli("run", tiny_file, "rounds=2", "--run-dir", path, "--resume")
+    assert longer.code == 2
+    assert "rounds: 1 -> 2" in longer.err
+    assert (path / "ledger.zl").read_bytes() == ledger
+    assert (path / "metrics.jsonl").read_bytes() == metrics
+
+
+@pytest.mark.parametrize("command", [["run", "{file}", "--resume", "--run-dir"], ["replay"]])
+def test_a_directory_that_is_no_run(cli: Cli, tiny_file: Path, tmp_path: Path, command: list[str]) -> None:
+    arguments = [tiny_file if word == "{file}" else word for word in command]
+    assert cli(*arguments, tmp_path / "nowhere").code == 2
+    (tmp_path / "empty").mkdir()
+    outcome = cli(*arguments, tmp_path / "empty")
+    assert outcome.code == 2
+    assert "not a run directory" in outcome.err
+    (tmp_path / "empty" / "config.resolved.json").write_text("{", encoding="utf-8")
+    assert "is not JSON" in cli(*arguments, tmp_path / "empty").err
+
+
+def test_a_run_that_failed_before_its_ledger_can_be_begun_again(cli: Cli, tiny_file: Path, tmp_path: Path) -> None:
+    """A typing slip found after the directory was made must not cost the directory's name: nothing is in it."""
+    assert cli("run", tiny_file, "rounds=1", "data.label_words=[a, b]", "--run-dir", tmp_path / "r").code == 2
+    outcome = cli("run", tiny_file, "rounds=1", "--run-dir", tmp_path / "r")
+    assert outcome.code == 0, outcome.err
+
+
+@pytest.mark.xfail(
+    strict=True, reason="cli/progress.py print_summary formats bytes_up_per_client_round = None; reported"
+)
+def test_metrics_lost_at_the_very_end(cli: Cli, tiny_file: Path, tmp_path: Path) -> None:
+    """Killed after the last commit, metrics gone: nothing is left to run, and the summary must still come out."""
+    path = tmp_path / "r"
+    assert cli("run", tiny_file, "rounds=1", "--run-dir", path).code == 0
+    digest = json.loads((path / "summary.json").read_text(encoding="utf-8"))["weights_sha256"]
+    (path / "summary.json").unlink()
+    (path / "metrics.jsonl").unlink()
+    outcome = cli("run", tiny_file, "rounds=1", "--run-dir", path, "--resume")
+    assert outcome.code == 0, outcome.err
+    assert digest in outcome.out
+
+
+@pytest.mark.xfail(
+    strict=True, reason="RunDir.reopen writes the settings before model and ledger are checked; reported"
+)
+def test_a_refused_resume_keeps_the_settings_of_the_run(cli: Cli, tiny_file: Path, tmp_path: Path) -> None:
+    """model.path may change on a resume, but a model that does not fit must not be written into the run's settings, or
+    a later replay looks for the wrong one."""
+    path = tmp_path / "r"
+    assert cli("run", tiny_file, "rounds=1", "--run-dir", path).code == 0
+    (path / "summary.json").unlink()
+    before = (path / "config.resolved.json").read_bytes()
+    assert cli("run", tiny_file, "rounds=1", "model.path=/no/such", "--run-dir", path, "--resume").code == 2
+    assert (path / "config.resolved.json").read_bytes() == before
+
+
+# Commands that only print -------------------------------------------------------------------------------------------
+
+
+def test_schema_lists_every_setting(cli: Cli) -> None:
+    outcome = cli("schema")
+    assert outcome.code == 0
+    for key in ("rounds", "zo.lr", "federation.fleet", "allocation.epsilon", "tracking.wandb"):
+        assert key in outcome.out
+    tree = json.loads(cli("schema", "--json").out)
+    assert "federation" in tree["properties"]
+
+
+def test_allocate_prints_the_table_and_json(cli: Cli, tiny_file: Path) -> None:
+    outcome = cli("allocate", tiny_file)
+    assert outcome.code == 0, outcome.err
+    assert "Allocation" in outcome.out
+    assert "fleet: " in outcome.out
+    record = json.loads(cli("allocate", tiny_file, "--json").out)
+    assert len(record["clients"]) == 4
+    for client in record["clients"]:
+        extra = sum(record["active_extra_bytes"][block] for block in client["blocks"])
+        assert client["bytes"] == sum(record["memory_parts"].values()) + extra
+
+
+def test_a_dry_run_writes_nothing(cli: Cli, tiny_file: Path, tmp_path: Path) -> None:
+    outcome = cli("run", tiny_file, "--dry-run", "--run-dir", tmp_path / "r")
+    assert outcome.code == 0, outcome.err
+    assert "Allocation" in outcome.out
+    assert "forward pairs" in outcome.out
+    assert '"perturbation_scale": 0.001' in outcome.out
+    assert not (tmp_path / "r").exists()
+
+
+def test_wrong_usage_is_exit_code_2(cli: Cli, tiny_file: Path) -> None:
+    assert cli("run", tiny_file, "--no-such-option").code == 2
+    assert cli("no-such-command").code == 2
+    assert cli("replay", "somewhere", "--round", "-1").code == 2

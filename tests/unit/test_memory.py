@@ -1,0 +1,125 @@
+"""The memory model on one model small enough to add up by hand.
+
+Two equal blocks of attn (weight 4×4, bias 4), mlp (weight 8×4) and norm (weight 4); embeddings 10×4; a final norm of 4.
+Batch B = 3, T = 5, H = 4, two label words. In bf16 matrices take 2 bytes an element, 1-D tensors 4:
+
+    block, frozen        16·2 + 32·2 + 4·4 + 4·4 = 128
+    block, fp32 master   16·4 + 32·4 + 4·4 + 4·4 = 224, so an active one costs 96 more
+    stem                 40·2 + 4·4 = 96
+    scratch              the larger leaf: mlp 32·2 = 64 against attn 16·2 + 4·4 = 48
+    activations          rows 2·3·5 = 30: in and out 2·30·4·2 = 480; 8 is the widest: 2·30·8·2 = 960, as are the four
+                         attention tensors 4·30·4·2 = 960; logits 2·3·1·2·4 = 48; together 1,488
+"""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from tests.support.tiny_models import BLOCKS, tiny_loaded
+from zorba_ray.config import MemoryConfig
+from zorba_ray.directions import EMBEDDINGS, FINAL_NORM
+from zorba_ray.memory import ClientMemory, Workload, client_memory
+from zorba_ray.models import Manifest, Replica, Scope
+from zorba_ray.models.manifest import build_manifest
+
+WORK = Workload(batch_size=3, length=5, hidden=4, logits=2, positions=1)
+
+
+def two_blocks() -> Manifest:
+    shapes: dict[str, tuple[int, ...]] = {"embed.weight": (10, 4), "norm.weight": (4,)}
+    homes = {"embed.weight": EMBEDDINGS, "norm.weight": FINAL_NORM}
+    for block in (0, 1):
+        own = {"attn.weight": (4, 4), "attn.bias": (4,), "mlp.weight": (8, 4), "norm.weight": (4,)}
+        shapes |= {f"h.{block}.{name}": shape for name, shape in own.items()}
+        homes |= {f"h.{block}.{name}": block for name in own}
+    return build_manifest(shapes, homes, 2)
+
+
+def memory(scope: Scope = "all", work: Workload = WORK, **changes: str) -> ClientMemory:
+    return client_memory(two_blocks(), MemoryConfig.model_validate(changes), scope, work)
+
+
+def test_by_hand_with_everything_on_the_device() -> None:
+    found = memory()
+    assert found.parts == {
+        "stem": 96, "frozen": 256, "scratch": 64, "stream buffers": 0, "activations": 1488,
+    }  # fmt: skip
+    assert found.active_extra.tolist() == [96, 96]
+    assert found.base == 1904
+    assert [found.bytes_of(frozenset(a)) for a in ((), (0,), (1,), (0, 1))] == [1904, 2000, 2000, 2096]
+    assert found.source == "modelled"
+
+
+def test_by_hand_with_frozen_blocks_on_the_host() -> None:
+    """Nothing frozen is resident: two buffers of a block (256) instead, and an active block costs all of its 224."""
+    found = memory(frozen="host")
+    assert (found.parts["frozen"], found.parts["stream buffers"]) == (0, 256)
+    assert found.active_extra.tolist() == [224, 224]
+
+
+@pytest.mark.parametrize(("frozen", "extra"), [("device", 0), ("host", 128)])
+def test_by_hand_with_the_master_on_the_host(frozen: str, extra: int) -> None:
+    """An active block is a compute-dtype copy: no more than a frozen one that is resident."""
+    assert memory(master="host", frozen=frozen).active_extra.tolist() == [extra, extra]
+
+
+def test_by_hand_in_fp32() -> None:
+    """Blocks 224 each, active or frozen; stem 176; scratch 128; activations 2·(480 + 960) + 48."""
+    found = memory(compute_dtype="fp32")
+    assert found.parts == {
+        "stem": 176, "frozen": 448, "scratch": 128, "stream buffers": 0, "activations": 2928,
+    }  # fmt: skip
+    assert found.active_extra.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("scope", "frozen", "extra", "scratch"),
+    [
+        ("matrices", "device", 96, 64),  # 48 elements at 4 instead of 2 bytes
+        ("matrices", "host", 192, 64),  # the 1-D rest is streamed like a frozen block
+        ("bias_norm", "device", 0, 16),  # fp32 already: activation is free
+        ("bias_norm", "host", 32, 16),
+    ],
+)
+def test_by_hand_by_scope(scope: Scope, frozen: str, extra: int, scratch: int) -> None:
+    found = memory(scope, frozen=frozen)
+    assert found.active_extra.tolist() == [extra, extra]
+    assert found.parts["scratch"] == scratch
+    assert found.parts["stem"] == 96
+    assert found.parts["frozen"] == (256 if frozen == "device" else 0)
+
+
+def test_logits_of_a_language_model() -> None:
+    """2·B·T·V in fp32: 2·3·5·10·4 = 1,200 where two label words took 48."""
+    found = memory(work=Workload(3, 5, 4, logits=10, positions=5))
+    assert found.parts["activations"] == 1488 - 48 + 1200
+
+
+def test_activations_grow_with_batch_and_length() -> None:
+    base = memory().parts["activations"]
+    assert memory(work=Workload(6, 5, 4, 2, 1)).parts["activations"] == 2 * base
+    assert memory(work=Workload(3, 10, 4, 2, 1)).parts["activations"] == 2 * (base - 48) + 48
+
+
+@pytest.mark.parametrize("kind", ["opt", "llama", "bert"])
+@pytest.mark.parametrize(("frozen", "master"), list(itertools.product(("device", "host"), repeat=2)))
+def test_more_active_blocks_never_take_less(kind: str, frozen: str, master: str) -> None:
+    """All subsets of five blocks; the sum is base plus what each block costs."""
+    manifest = Replica(tiny_loaded(kind)).manifest
+    config = MemoryConfig.model_validate({"frozen": frozen, "master": master})
+    found = client_memory(manifest, config, "all", WORK)
+    assert (found.active_extra >= 0).all()
+    assert found.active_extra.dtype == np.int64
+    for bits in range(1 << BLOCKS):
+        own = frozenset(b for b in range(BLOCKS) if bits >> b & 1)
+        for more in set(range(BLOCKS)) - own:
+            assert found.bytes_of(own | {more}) - found.bytes_of(own) == found.active_extra[more]
+
+
+def test_all_active_on_the_device_holds_an_fp32_model() -> None:
+    """Blocks 4 bytes an element whatever the dtype of the frozen copies, beside the stem."""
+    manifest = Replica(tiny_loaded("llama")).manifest
+    found = client_memory(manifest, MemoryConfig.model_validate({}), "all", WORK)
+    everything = found.parts["frozen"] + int(found.active_extra.sum())
+    assert everything == 4 * sum(e.numel for b in range(BLOCKS) for e in manifest.by_block[b])

@@ -1,0 +1,131 @@
+"""What a client reports: ρ, its rounding and clip, its loss, and that it walks an overlay and never θ."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from tests.support.tiny_models import BLOCKS, LABEL_TOKENS, tiny_batch, tiny_network, tiny_task_model
+from zorba_ray.directions import Entry, direction_backend, direction_seed, tensor_stream
+from zorba_ray.directions.reference import direction
+from zorba_ray.models import Perturbation
+from zorba_ray.zo import Estimate, UpdateRule, estimate, on_grid, projected_gradient
+
+DIRECTIONS = direction_backend("numpy")
+ACTIVE = frozenset({1, 3})
+RULE = UpdateRule(7, "per_client", "data", "rademacher", "all", 3, 2, (4, 4, 4))
+
+
+def run(
+    rule: UpdateRule = RULE, clip: float | None = None, lr: float = 0.02, client: int = 2, scale: float = 0.01
+) -> Estimate:
+    model = tiny_task_model("opt")
+    batches = [tiny_batch("opt", 4, 7, seed=step) for step in range(rule.local_steps)]
+    before = model.replica.digest()
+    found = estimate(model, DIRECTIONS, rule, client, 5, lr, scale, clip, ACTIVE, batches)
+    assert model.replica.digest() == before, "a client wrote θ"
+    return found
+
+
+@pytest.mark.parametrize(("plus", "minus"), [(1.0 + 2**-23, 1.0), (0.7, 0.9), (3.25, 3.25), (1e-6, 2.5)])
+def test_projected_gradient_is_rounded_once(plus: float, minus: float) -> None:
+    """fp32 losses; the quotient by rational arithmetic, then to fp32."""
+    high, low = float(np.float32(plus)), float(np.float32(minus))
+    exact = (Fraction(high) - Fraction(low)) / (2 * Fraction(1e-3))
+    rho = projected_gradient(high, low, 1e-3)
+    assert rho.dtype == np.float32
+    assert rho == np.float32(float(exact))
+
+
+def test_projected_gradient_that_is_not_finite_is_told() -> None:
+    """For the driver to refuse; no warning."""
+    assert projected_gradient(3e38, -3e38, 1e-3) == np.inf
+    assert np.isnan(projected_gradient(float("nan"), 1.0, 1e-3))
+    assert np.isnan(projected_gradient(float("inf"), float("inf"), 1e-3))
+
+
+def test_scalars_and_loss_of_one_step() -> None:
+    rule = UpdateRule(7, "per_client", "data", "rademacher", "all", 3, 1, (4, 4, 4))
+    found = run(rule)
+    model = tiny_task_model("opt")
+    prepared = model.prepare(tiny_batch("opt", 4, 7, seed=0), ACTIVE)
+    seed = direction_seed(7, 5, 2, 0)
+    pairs = [model.pair(prepared, Perturbation(seed, place, 0.01, "rademacher")) for place in range(3)]
+    assert found.scalars.shape == (1, 3)
+    assert found.scalars.dtype == np.float32
+    assert found.scalars[0].tolist() == [float(projected_gradient(*pair, 0.01)) for pair in pairs]
+    assert found.loss == pytest.approx(sum(map(sum, pairs)) / 6, rel=1e-12)
+
+
+def test_second_step_is_taken_where_the_first_one_led() -> None:
+    """The overlay is θ after `apply_commit` of the client's own scalars, weight 1, each divided by P."""
+    found = run()
+    model = tiny_task_model("opt")
+    coefficients = on_grid(-0.02 * found.scalars[0].astype(np.float64) / 3)
+    seed = direction_seed(7, 5, 2, 0)
+    for block in ACTIVE:
+        for entry in model.replica.manifest.scoped(block, "all"):
+            listing = [
+                Entry(tensor_stream(seed, block, entry.slot, place, "rademacher"), float(c))
+                for place, c in enumerate(coefficients)
+            ]
+            DIRECTIONS.apply_commit(model.replica.parameters[entry.name], listing)
+    prepared = model.prepare(tiny_batch("opt", 4, 7, seed=1), ACTIVE)
+    seed = direction_seed(7, 5, 2, 1)
+    pairs = [model.pair(prepared, Perturbation(seed, place, 0.01, "rademacher")) for place in range(3)]
+    assert found.scalars[1].tolist() == [float(projected_gradient(*pair, 0.01)) for pair in pairs]
+    assert not np.array_equal(run(lr=1e-9).scalars[1], found.scalars[1])
+
+
+def test_clip_bounds_what_is_reported_and_what_is_walked() -> None:
+    free = run()
+    bound = float(np.sort(np.abs(free.scalars[0]))[1])  # between the smallest and the largest of three
+    held = run(clip=bound)
+    limit = np.float32(bound)
+    assert np.array_equal(held.scalars[0], np.clip(free.scalars[0], -limit, limit))
+    assert np.abs(held.scalars).max() <= limit
+    assert not np.array_equal(held.scalars[1], free.scalars[1])
+
+
+def test_clients_differ_unless_the_seed_is_shared() -> None:
+    shared = UpdateRule(7, "shared", "data", "rademacher", "all", 3, 2, (4, 4, 4))
+    assert not np.array_equal(run(client=1).scalars, run(client=2).scalars)
+    assert np.array_equal(run(shared, client=1).scalars, run(shared, client=2).scalars)
+
+
+def test_estimates_the_gradient() -> None:
+    """ρ is zᵀ∇F up to O(μ²) and the kinks of ReLU (0.3 % here): autograd through the plain network, full vocabulary."""
+    rule = UpdateRule(7, "per_client", "data", "gaussian", "all", 4, 1, (4, 4, 4))
+    found = run(rule, scale=1e-3)
+    network = tiny_network("opt").requires_grad_(True)
+    batch = tiny_batch("opt", 4, 7, seed=0)
+    logits = network(input_ids=batch.ids_BT, attention_mask=batch.mask_BT).logits
+    last = logits[torch.arange(4), batch.mask_BT.sum(1) - 1][:, list(LABEL_TOKENS)]
+    functional.cross_entropy(last, batch.labels_B).backward()
+    seed, manifest = direction_seed(7, 5, 2, 0), tiny_task_model("opt").replica.manifest
+    for place in range(4):
+        slope = 0.0
+        for entry in (entry for block in ACTIVE for entry in manifest.scoped(block, "all")):
+            z = direction(tensor_stream(seed, entry.block, entry.slot, place, "gaussian"), 0, entry.numel)
+            slope += float(torch.from_numpy(z).double() @ network.get_parameter(entry.name).grad.reshape(-1).double())
+        assert abs(slope) > 0.1
+        assert found.scalars[0, place] == pytest.approx(slope, rel=1e-2, abs=1e-2)
+
+
+def test_a_frozen_block_is_never_touched() -> None:
+    """Blocks outside A keep their bytes even in the overlay: it holds tensors of active blocks only."""
+    model = tiny_task_model("opt")
+    seen: set[int] = set()
+    inner = model.pair
+
+    def pair(prepared, perturbation):  # type: ignore[no-untyped-def]
+        seen.update(block for block, _ in perturbation.overlay)
+        return inner(prepared, perturbation)
+
+    model.pair = pair  # type: ignore[method-assign]
+    batches = [tiny_batch("opt", 4, 7, seed=step) for step in range(2)]
+    estimate(model, DIRECTIONS, RULE, 2, 5, 0.02, 0.01, None, ACTIVE, batches)
+    assert seen == ACTIVE
+    assert seen < set(range(BLOCKS))

@@ -1,0 +1,239 @@
+"""A typed reader of one run directory. Unknown keys are passed over: a newer run still reads."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from zorba_ray.config import ExperimentConfig, config_from_tree
+from zorba_ray.errors import ConfigError, RunDirError
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+
+class Client(_Record):
+    """One client of allocation.json."""
+
+    client: int
+    kind: str = Field(alias="class")
+    examples: int
+    budget_bytes: int | None
+    """VRAM budget; None is no budget."""
+    bytes: int
+    """VRAM of its active set, of the allocation's `bytes_source`."""
+    blocks: tuple[int, ...]
+
+    @property
+    def share(self) -> float | None:
+        """bytes / budget_bytes; None without a budget."""
+        return self.bytes / self.budget_bytes if self.budget_bytes else None
+
+
+class Step(_Record):
+    """One solve of the ε-constraint program."""
+
+    name: str
+    objective: str
+    constraint: str = ""
+    value: float | None
+    bound: float | None
+    gap: float | None
+    seconds: float
+    status: str
+
+
+class Allocation(_Record):
+    """allocation.json."""
+
+    clients: tuple[Client, ...]
+    blocks: int = Field(ge=1)
+    epsilon: float
+    f1: float
+    f2_bytes: int
+    worst_share: float | None
+    gap: float | None
+    solver: str
+    steps: tuple[Step, ...]
+    bytes_source: str
+    accelerator: str
+
+
+class Round(_Record):
+    """A round of metrics.jsonl; a round recovered after a kill knows little more than its number."""
+
+    round: int
+    loss: float | None = None
+    lr: float | None = None
+    scalar_rms: float | None = None
+    scalar_mean: float | None = None
+    clients_asked: int | None = None
+    clients_ok: int | None = None
+    clients_failed: int = 0
+    clients_late: int = 0
+    rejected: dict[str, str] = {}
+    failures: dict[str, str] = {}
+    bytes_up: float | None = None
+    """All clients together."""
+    bytes_down: float | None = None
+    distance: float | None = None
+    time: dict[str, float] = {}
+    """Seconds by part; `round_s` is the whole."""
+    recovered: bool = False
+
+
+class Eval(_Record):
+    """An evaluation of metrics.jsonl."""
+
+    round: int
+    split: str
+    loss: float
+    accuracy: float | None = None
+    eval_s: float = 0.0
+
+
+class Summary(_Record):
+    """summary.json; absent while a run is under way."""
+
+    status: str
+    error: str | None = None
+    rounds_done: int
+    weights_sha256: str
+    bytes_up_per_client_round: float | None = None
+    bytes_down_per_client_round: float | None = None
+    active_set_bytes: int | None = None
+    ledger_bytes: int | None = None
+    forward_pairs_per_client: int | None = None
+    peak_rss_bytes: int | None = None
+    wall_s: float
+    cpu_s: float | None = None
+    retries: int = 0
+    resumed_after_round: int = 0
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """Everything the report knows of one run."""
+
+    path: Path
+    config: ExperimentConfig
+    provenance: dict[str, Any]
+    allocation: Allocation
+    rounds: tuple[Round, ...]
+    """In order of their number, each once."""
+    evals: tuple[Eval, ...]
+    """In order of round, each round and split once."""
+    summary: Summary | None
+    """None while the run is under way, or where the file is older than the last rounds."""
+
+    def split(self, name: str) -> tuple[Eval, ...]:
+        """The evaluations of one split."""
+        return tuple(record for record in self.evals if record.split == name)
+
+    @property
+    def status(self) -> str:
+        """As in summary.json; `unfinished` without one."""
+        return self.summary.status if self.summary else "unfinished"
+
+    @property
+    def rounds_done(self) -> int:
+        """Number of the last round on record."""
+        return self.rounds[-1].round if self.rounds else 0
+
+
+def load_run(path: str | Path) -> RunRecord:
+    """Reads a run directory, finished or not.
+
+    Raises:
+        RunDirError: not a directory, a file is missing or damaged, or a value is of the wrong type; names the file.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise RunDirError(f"{path}: no such run directory")
+    config_path = path / "config.resolved.json"
+    tree = _read_json(config_path)
+    try:
+        config = config_from_tree(tree, str(config_path))
+    except ConfigError as error:
+        raise RunDirError(str(error)) from error
+    provenance = _read_json(path / "provenance.json")
+    allocation = _parse(Allocation, _read_json(path / "allocation.json"), str(path / "allocation.json"))
+    rounds, evals = _read_metrics(path / "metrics.jsonl")
+    summary_path = path / "summary.json"
+    summary = _parse(Summary, _read_json(summary_path), str(summary_path)) if summary_path.exists() else None
+    if summary is not None and rounds and summary.rounds_done < len(rounds):
+        summary = None  # of an earlier session; this one is under way
+    return RunRecord(path, config, provenance, allocation, rounds, evals, summary)
+
+
+def labels(runs: Sequence[RunRecord]) -> list[str]:
+    """One name per run, all different: its name, with the directory where names repeat."""
+    names = [run.config.name for run in runs]
+    short = [f"{run.config.name} ({run.path.name})" for run in runs]
+    found = []
+    for index, run in enumerate(runs):
+        if names.count(names[index]) == 1:
+            found.append(names[index])
+        else:
+            found.append(short[index] if short.count(short[index]) == 1 else f"{run.config.name} ({run.path})")
+    return found
+
+
+T = TypeVar("T", bound=_Record)
+
+
+def _parse(kind: type[T], tree: dict[str, Any], where: str) -> T:
+    try:
+        return kind.model_validate(tree)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        key = ".".join(str(part) for part in fault["loc"])
+        raise RunDirError(f"{where}: {key}: {fault['msg']}") from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RunDirError(f"{path.parent} is not a complete run directory: {path.name} is missing") from error
+    except (OSError, ValueError) as error:
+        raise RunDirError(f"{path} cannot be read as JSON ({error})") from error
+    if not isinstance(tree, dict):
+        raise RunDirError(f"{path} holds no JSON object")
+    return tree
+
+
+def _read_metrics(path: Path) -> tuple[tuple[Round, ...], tuple[Eval, ...]]:
+    # Not experiment.tracking.read_records: its package imports torch, and a page of numbers needs none of it.
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError as error:
+        raise RunDirError(f"{path.parent} is not a complete run directory: {path.name} is missing") from error
+    rounds: dict[int, Round] = {}
+    evals: dict[tuple[int, str], Eval] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        where = f"{path}, line {number}"
+        try:
+            tree = json.loads(line)
+            if not isinstance(tree, dict):
+                raise ValueError("not an object")
+        except ValueError as error:
+            if any(later.strip() for later in lines[number:]):
+                raise RunDirError(f"{where}: not a JSON object; only the last line may be torn by a kill") from error
+            continue
+        if tree.get("kind") == "round":
+            entry = _parse(Round, tree, where)
+            rounds.setdefault(entry.round, entry)
+        elif tree.get("kind") == "eval":
+            record = _parse(Eval, tree, where)
+            evals.setdefault((record.round, record.split), record)
+    return (
+        tuple(rounds[number] for number in sorted(rounds)),
+        tuple(evals[key] for key in sorted(evals)),
+    )

@@ -1,0 +1,308 @@
+"""Rows of the page, as text: headline tiles, clients, solver steps, time, faults, settings, provenance."""
+
+import json
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from zorba_ray.report.load import Eval, RunRecord
+from zorba_ray.report.numbers import (
+    NONE,
+    text_bytes,
+    text_gap,
+    text_loss,
+    text_percent,
+    text_seconds,
+    text_value,
+)
+
+_PARTS = {
+    "clients_s": "clients: forward pairs, transport",
+    "aggregate_s": "driver: aggregate reports",
+    "commit_s": "driver: append to the ledger",
+    "apply_s": "driver and workers: apply the update",
+}
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A headline figure."""
+
+    title: str
+    value: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with a caption; `numeric` names the columns set flush right."""
+
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    numeric: frozenset[int] = field(default_factory=frozenset)
+    note: str = ""
+
+
+def memory_label(run: RunRecord) -> str:
+    """Where the run's VRAM figures come from, as in 'modelled, simulated accelerator'."""
+    device = run.allocation.accelerator
+    return f"{run.allocation.bytes_source}, {'simulated accelerator' if device == 'simulated' else device}"
+
+
+def sentence(run: RunRecord) -> str:
+    """What was run, in one sentence."""
+    config, clients = run.config, run.allocation.clients
+    kinds = Counter(client.kind for client in clients)
+    fleet = ", ".join(f"{count} × {kind}" for kind, count in kinds.items())
+    where = "on Ray actors" if config.federation.backend == "ray" else "in one process"
+    return (
+        f"{config.method} fine-tuned the model {config.model.path} on the data {config.data.path} with forward passes "
+        f"only: {run.rounds_done} of {config.rounds} rounds, {len(clients)} clients ({fleet}), "
+        f"{run.allocation.blocks} blocks, {where}, accelerator: {run.allocation.accelerator}."
+    )
+
+
+def state(run: RunRecord) -> str:
+    """A warning for the top of the page; empty for a finished run."""
+    if run.status == "finished":
+        return ""
+    error = f" ({run.summary.error})" if run.summary and run.summary.error else ""
+    if run.status == "unfinished":
+        return f"This run is unfinished: {run.rounds_done} of {run.config.rounds} rounds are on record, no summary yet."
+    status = run.status.replace("_", " ")
+    return f"This run ended early: {status}, after {run.rounds_done} of {run.config.rounds} rounds{error}."
+
+
+def tiles(run: RunRecord) -> list[Tile]:
+    """The headline."""
+    summary, validation, test = run.summary, run.split("validation"), run.split("test")
+    fullest = max((c for c in run.allocation.clients if c.share is not None), key=lambda c: c.share or 0, default=None)
+    if fullest is not None:
+        share = text_percent(fullest.share)
+        vram = f"client {fullest.client}: {text_bytes(fullest.bytes)} of {text_bytes(fullest.budget_bytes)}"
+    else:
+        share = "no budgets"
+        vram = f"largest: {text_bytes(max((c.bytes for c in run.allocation.clients), default=None))}"
+    up, down, session = NONE, NONE, ""
+    if summary is not None:
+        up, down = text_bytes(summary.bytes_up_per_client_round), text_bytes(summary.bytes_down_per_client_round)
+        session = f"CPU time {text_seconds(summary.cpu_s)}"
+        if summary.resumed_after_round:
+            session += f"; last session only, resumed after round {summary.resumed_after_round}"
+    found = [
+        Tile("Validation loss", _change(validation, "loss"), _span(validation)),
+        Tile("Test accuracy", _change(test, "accuracy"), _span(test)),
+        Tile("Sent up per client and round", up, "scalars and their frame"),
+        Tile("Sent down per client and round", down, _sets(run)),
+        Tile("Largest share of a VRAM budget", share, f"{vram} – {memory_label(run)}"),
+        Tile("Wall time", text_seconds(summary.wall_s) if summary else NONE, session),
+    ]
+    if all(record.accuracy is None for record in run.evals) and test:
+        found[1] = Tile("Test loss", _change(test, "loss"), _span(test))
+    return found
+
+
+def clients_table(run: RunRecord) -> Table:
+    """Who holds what."""
+    rows = [
+        [
+            str(client.client),
+            client.kind,
+            f"{client.examples:,}",
+            f"{len(client.blocks)}: {_ranges(client.blocks)}" if client.blocks else "0",
+            text_bytes(client.bytes),
+            text_bytes(client.budget_bytes) if client.budget_bytes is not None else "none",
+            text_percent(client.share),
+        ]
+        for client in run.allocation.clients
+    ]
+    columns = ["Client", "Class", "Examples", "Active blocks", "VRAM", "Budget", "Share"]
+    note = f"VRAM figures are {memory_label(run)}."
+    return Table("Clients", columns, rows, frozenset({0, 2, 4, 5, 6}), note)
+
+
+def steps_table(run: RunRecord) -> Table:
+    """What the solver proved."""
+    a = run.allocation
+    rows = []
+    for step in a.steps:
+        unit = text_bytes if step.objective == "vram" and (step.value or 0) > 1 else text_value
+        value, bound = unit(step.value), unit(step.bound) if _finite(step.bound) else text_value(step.bound)
+        cells = [step.name.replace("_", " "), step.objective, step.constraint, value, bound]
+        rows.append([*cells, text_gap(step.gap), text_seconds(step.seconds), step.status])
+    columns = ["Step", "Objective", "Constraint", "Value", "Bound", "Gap", "Time", "Status"]
+    worst = f", fullest client {text_percent(a.worst_share)} of its budget" if _has_budgets(run) else ""
+    note = (
+        f"ε = {a.epsilon:g}; f1 = {a.f1:.6g} (1: every client activates every block); f2 = {text_bytes(a.f2_bytes)} over "
+        f"the fleet{worst}; VRAM figures are {memory_label(run)}; proven gap {text_gap(a.gap)}; solver: {a.solver}."
+    )
+    return Table("Allocation", columns, rows, frozenset({3, 4, 5, 6}), note)
+
+
+def time_table(run: RunRecord) -> Table:
+    """Where the rounds' time went."""
+    timed = [record.time for record in run.rounds if record.time.get("round_s")]
+    total = sum(entry["round_s"] for entry in timed)
+    parts = {label: sum(entry.get(key, 0.0) for entry in timed) for key, label in _PARTS.items()}
+    parts["driver: other"] = max(0.0, total - sum(parts.values()))
+    rows = [
+        [label, text_seconds(seconds), text_seconds(seconds / len(timed)), text_percent(seconds / total)]
+        for label, seconds in parts.items()
+        if timed
+    ]
+    if timed:
+        rows.append(["all of the round", text_seconds(total), text_seconds(total / len(timed)), text_percent(1.0)])
+    evaluation = sum(record.eval_s for record in run.evals)
+    note = f"{len(timed)} timed rounds; evaluation took {text_seconds(evaluation)} beside them."
+    return Table("Time of a round by part", ["Part", "Total", "Per round", "Share"], rows, frozenset({1, 2, 3}), note)
+
+
+def faults_table(run: RunRecord, limit: int = 50) -> Table | None:
+    """Reports that did not count, and recovered rounds; None if there are none."""
+    rows = []
+    for record in run.rounds:
+        faults = {f"{client}": f"refused: {reason}" for client, reason in record.rejected.items()} | record.failures
+        rows += [[str(record.round), client, reason] for client, reason in faults.items()]
+        missing = record.clients_failed + record.clients_late
+        if missing and not record.failures:
+            counts = f"{record.clients_failed} failed, {record.clients_late} late"
+            rows.append([str(record.round), NONE, counts])
+        if record.recovered:
+            rows.append([str(record.round), NONE, "metrics recovered after a kill"])
+    if not rows:
+        return None
+    note = f"The first {limit} of {len(rows)}." if len(rows) > limit else ""
+    return Table("Faults", ["Round", "Client", "What happened"], rows[:limit], frozenset({0, 1}), note)
+
+
+def costs_table(run: RunRecord) -> Table | None:
+    """Sizes beside the headline; None without a summary."""
+    summary = run.summary
+    if summary is None:
+        return None
+    distance = next((r.distance for r in reversed(run.rounds) if r.distance is not None), None)
+    pairs = summary.forward_pairs_per_client
+    rows = [
+        ["Ledger on disk (all it takes to replay θ)", text_bytes(summary.ledger_bytes)],
+        ["Active sets, sent once, all clients", text_bytes(summary.active_set_bytes)],
+        ["Forward pairs per client", NONE if pairs is None else f"{pairs:,}"],
+        ["Distance ‖θ − θ₀‖", text_value(distance)],
+        ["Largest resident memory of a process (measured, host)", text_bytes(summary.peak_rss_bytes)],
+        ["Clients asked again", f"{summary.retries:,}"],
+    ]
+    return Table("Costs", ["What", "Value"], rows, frozenset({1}))
+
+
+def settings(run: RunRecord) -> dict[str, str]:
+    """Dotted key -> value as JSON."""
+    return {key: json.dumps(value, ensure_ascii=False) for key, value in _flatten(run.config.resolved()).items()}
+
+
+def settings_table(run: RunRecord) -> Table:
+    """All settings, defaults included."""
+    return Table("Settings", ["Setting", "Value"], list(settings(run).items()))
+
+
+def provenance_table(run: RunRecord) -> Table:
+    """Versions, commit and machine."""
+    rows = [
+        [key, str(value) if value is not None else "none"]
+        for key, value in _flatten(run.provenance).items()
+        if key != "command"
+    ]
+    return Table("Provenance", ["What", "Value"], rows)
+
+
+def commands(run: RunRecord) -> list[tuple[str, str]]:
+    """(what it is, shell line) that remake the run."""
+    typed = run.provenance.get("command") or []
+    found = [("as it was typed", shlex.join(str(part) for part in typed))] if typed else []
+    again = ["zorba-ray", "run", f"{run.path}/config.resolved.json", "--run-dir", f"{run.path}-again"]
+    return [*found, ("from the resolved settings", shlex.join(again))]
+
+
+def comparison_table(runs: Sequence[RunRecord], names: Sequence[str]) -> Table:
+    """One row per run."""
+    rows = []
+    for run, name in zip(runs, names, strict=True):
+        shown = {tile.title: tile.value for tile in tiles(run)}
+        loss, test = run.split("validation"), run.split("test")
+        shares = [client.share for client in run.allocation.clients if client.share is not None]
+        rows.append(
+            [
+                name,
+                run.status.replace("_", " "),
+                f"{run.rounds_done} / {run.config.rounds}",
+                _change(loss, "loss"),
+                _change(test, "accuracy"),
+                shown["Sent up per client and round"],
+                shown["Sent down per client and round"],
+                text_percent(max(shares)) if shares else "no budgets",
+                text_bytes(run.allocation.f2_bytes),
+                memory_label(run),
+                shown["Wall time"],
+                run.summary.weights_sha256[:16] if run.summary else NONE,
+            ]
+        )
+    columns = ["Run", "Status", "Rounds", "Validation loss", "Test accuracy", "Up", "Down", "Largest VRAM share"]
+    columns += ["Fleet VRAM", "VRAM figures are", "Wall time", "SHA-256 of θ (first 16)"]
+    return Table("Runs", columns, rows, frozenset({2, 3, 4, 5, 6, 7, 8, 10}), "Up and down: per client and round.")
+
+
+def differences_table(runs: Sequence[RunRecord], names: Sequence[str]) -> Table | None:
+    """Settings that are not the same in all runs; None if all are."""
+    every = [settings(run) for run in runs]
+    keys = sorted({key for tree in every for key in tree if key != "name"})
+    rows = [
+        [key, *(tree.get(key, NONE) for tree in every)] for key in keys if len({tree.get(key) for tree in every}) > 1
+    ]
+    return Table("Settings that differ", ["Setting", *names], rows) if rows else None
+
+
+def _change(records: Sequence[Eval], name: str) -> str:
+    """'first → last'."""
+    text = text_loss if name == "loss" else text_percent
+    values = [value for record in records if (value := getattr(record, name)) is not None]
+    if not values:
+        return NONE
+    return f"{text(values[0])} → {text(values[-1])}" if len(values) > 1 else f"{text(values[0])} → {NONE}"
+
+
+def _span(records: Sequence[Eval]) -> str:
+    if not records:
+        return "not evaluated"
+    first = "zero-shot" if records[0].round == 0 else f"round {records[0].round}"
+    return f"{first} → round {records[-1].round}" if len(records) > 1 else f"{first} only"
+
+
+def _sets(run: RunRecord) -> str:
+    total = run.summary.active_set_bytes if run.summary else None
+    return "plan and commit" if total is None else f"plan and commit; {text_bytes(total)} of active sets beside it"
+
+
+def _ranges(blocks: Sequence[int]) -> str:
+    """(0, 1, 2, 5) -> '0–2, 5'."""
+    spans: list[list[int]] = []
+    for block in sorted(blocks):
+        if spans and block == spans[-1][1] + 1:
+            spans[-1][1] = block
+        else:
+            spans.append([block, block])
+    return ", ".join(str(a) if a == b else f"{a}–{b}" for a, b in spans)
+
+
+def _has_budgets(run: RunRecord) -> bool:
+    return any(client.budget_bytes is not None for client in run.allocation.clients)
+
+
+def _finite(value: float | None) -> bool:
+    return value is not None and abs(value) < float("inf")
+
+
+def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(tree, dict) and tree:
+        return {k: v for key, node in tree.items() for k, v in _flatten(node, f"{prefix}{key}.").items()}
+    return {prefix.removesuffix("."): tree}
