@@ -60,7 +60,7 @@ class MessageError(ZorbaError):
 
 
 class ReportRejected(ZorbaError):
-    """A client's report was refused (wrong round, wrong plan, wrong count, not finite); the round goes on without it."""
+    """A client's report was refused (wrong round, plan or count, not finite); the round goes on without it."""
 
     exit_code = 5
 

@@ -28,7 +28,7 @@ def parse_bytes(value: int | float | str) -> int:
         number, factor = float(value), 1
         exact: int | None = value
     else:
-        match = re.fullmatch(r"\s*([0-9.]+(?:[eE][+-]?[0-9]+)?)\s*([a-zA-Z]*)\s*", str(value))
+        match = re.fullmatch(r"\s*((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*([a-zA-Z]*)\s*", str(value))
         if match is None or match[2].lower() not in _FACTORS:
             raise ValueError(f"{value!r} is not a number of bytes; write 25769803776 or '24 GiB'")
         number, factor, exact = float(match[1]), _FACTORS[match[2].lower()], None

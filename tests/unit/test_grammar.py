@@ -23,7 +23,7 @@ def _digest(lines: list[str]) -> str:
 
 def test_the_text_is_pinned() -> None:
     """The digests are this repository's own first output: a change means another language, and another checkpoint."""
-    assert _digest(list(pretraining_text(0, 500))) == "c2f39ddeb8eaf347"
+    assert _digest(list(pretraining_text(0, 500))) == "7494a20e9d6594f5"
     assert _digest([f"{label} {text}" for text, label in task_split("train", 200)]) == "e032398fb9a56896"
     assert _digest([f"{label} {text}" for text, label in task_split("test", 200)]) == "d5367cabcc3ad5c3"
 
@@ -84,5 +84,5 @@ def test_grades_follow_the_rules() -> None:
     assert rows["very nice"] == 3
     assert rows["slightly dreadful"] == 1
     assert rows["not superb"] == 1
-    assert rows["hardly awful"] == 2
+    assert rows["not awful"] == 2
     assert rows["really dull"] == 0

@@ -96,9 +96,9 @@ def test_clients_differ_unless_the_seed_is_shared() -> None:
 
 
 def test_estimates_the_gradient() -> None:
-    """ρ is zᵀ∇F up to O(μ²) and the kinks of ReLU (0.3 % here): autograd through the plain network, full vocabulary."""
+    """ρ is zᵀ∇F up to the kinks of ReLU and fp32 noise (1e-3 at this μ): autograd through the plain network."""
     rule = UpdateRule(7, "per_client", "data", "gaussian", "all", 4, 1, (4, 4, 4))
-    found = run(rule, scale=1e-3)
+    found = run(rule, scale=1e-4)
     network = tiny_network("opt").requires_grad_(True)
     batch = tiny_batch("opt", 4, 7, seed=0)
     logits = network(input_ids=batch.ids_BT, attention_mask=batch.mask_BT).logits
@@ -111,7 +111,7 @@ def test_estimates_the_gradient() -> None:
             z = direction(tensor_stream(seed, entry.block, entry.slot, place, "gaussian"), 0, entry.numel)
             slope += float(torch.from_numpy(z).double() @ network.get_parameter(entry.name).grad.reshape(-1).double())
         assert abs(slope) > 0.1
-        assert found.scalars[0, place] == pytest.approx(slope, rel=1e-2, abs=1e-2)
+        assert found.scalars[0, place] == pytest.approx(slope, rel=5e-3, abs=1e-2)
 
 
 def test_a_frozen_block_is_never_touched() -> None:

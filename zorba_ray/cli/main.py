@@ -9,7 +9,8 @@ from zorba_ray.cli import allocate, doctor, replay, report, run, schema
 from zorba_ray.errors import ZorbaError
 
 EPILOG = (
-    "Exit codes: 0 ok, 1 internal error, 2 settings, data or model, 3 infeasible allocation, 4 cluster, 5 lost clients, "
+    "Exit codes: 0 ok, 1 internal error, 2 settings, data or model, 3 infeasible allocation, 4 "
+    "cluster, 5 lost clients, "
     "6 damaged ledger or message, 7 diverged, 130 interrupted (resumable)."
 )
 

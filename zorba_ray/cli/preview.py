@@ -24,7 +24,8 @@ def preview(config: ExperimentConfig) -> None:
         first = min(client["blocks"]) if client["blocks"] else blocks
         cost += pairs * 2 * (blocks - first) / blocks + config.zo.local_steps * first / blocks
     console.print(
-        f"{config.rounds} rounds × {len(record['clients'])} clients × {pairs} forward pairs of {config.data.batch_size} "
+        f"{config.rounds} rounds × {len(record['clients'])} clients × {pairs} forward pairs of "
+        f"{config.data.batch_size} "
         f"examples; about {cost:.1f} forward passes of the full model per round with the shared prefix "
         f"({2 * pairs * len(record['clients'])} without)",
         highlight=False,

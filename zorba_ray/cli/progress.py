@@ -87,8 +87,8 @@ class Progress:
 def allocation_table(record: dict[str, Any]) -> Table:
     """Who activates which blocks, and what each client holds against its budget."""
     table = Table(
-        title=f"Allocation: ε = {record['epsilon']:g}, f1 = {record['f1']:.4g} (1 = all active), gap {record['gap']:.2g}, "
-        f"bytes {record['bytes_source']}, accelerators {record['accelerator']}",
+        title=f"Allocation: ε = {record['epsilon']:g}, f1 = {record['f1']:.4g} (1 = all active), "
+        f"gap {record['gap']:.2g}, bytes {record['bytes_source']}, accelerators {record['accelerator']}",
         title_justify="left",
     )
     for name in ("client", "class", "examples", "blocks", "holds", "budget", "share"):
@@ -125,8 +125,9 @@ def print_summary(summary: dict[str, Any], path: Path) -> None:
     for label, first, last, form in rows:
         cells = [form.format(summary[key]) if summary[key] is not None else "–" for key in (first, last)]
         table.add_row(label, *cells)
-    table.add_row("bytes per client and round, up", "", f"{summary['bytes_up_per_client_round']:.0f}")
-    table.add_row("bytes per client and round, down", "", f"{summary['bytes_down_per_client_round']:.0f}")
+    for way in ("up", "down"):
+        size = summary[f"bytes_{way}_per_client_round"]
+        table.add_row(f"bytes per client and round, {way}", "", "–" if size is None else f"{size:.0f}")
     table.add_row("ledger", "", format_bytes(summary["ledger_bytes"]))
     table.add_row("time (CPU)", "", f"{format_seconds(summary['wall_s'])} ({format_seconds(summary['cpu_s'])})")
     console.print(table)

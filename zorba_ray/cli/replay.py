@@ -20,6 +20,8 @@ def replay(
         f"round {found.round} of {found.last_round}, ledger {format_bytes(found.ledger_bytes)}, "
         f"{format_seconds(found.seconds)}"
     )
+    if found.torn_bytes:
+        typer.echo(f"{found.torn_bytes} bytes of a torn record follow; --resume cuts them")
     typer.echo(f"θ SHA-256 {found.digest}" + (" (as the run's summary says)" if found.confirmed else ""))
     if export is not None:
         typer.echo(f"exported to {export}")

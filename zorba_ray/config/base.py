@@ -1,4 +1,4 @@
-"""Strict settings: unknown keys, wrong types and contradictions are errors that name the key, the value and the rule."""
+"""Strict settings: unknown keys, wrong types and contradictions are errors that name key, value and rule."""
 
 import difflib
 from collections.abc import Iterator

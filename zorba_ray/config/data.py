@@ -11,7 +11,7 @@ from zorba_ray.config.base import StrictModel
 class DataConfig(StrictModel):
     """Data set, prompt, partition and batches."""
 
-    path: str = Field("builtin", min_length=1)
+    path: str = Field(default="builtin", min_length=1)
     """`builtin`, a folder with train/validation/test in parquet, JSONL or CSV, one such file, or a hub id."""
     prompt: str = "{text}"
     """Template of the model's input; fields in braces are column names, as in "{premise} {hypothesis}"."""
@@ -19,20 +19,20 @@ class DataConfig(StrictModel):
     """Column of the label: integers 0 … C−1, or text equal to an entry of `label_words` or of labels.json."""
     label_words: tuple[str, ...] = ()
     """One entry per label, in label order: a word for head `label_words`, a sentence for head `label_prompts`."""
-    max_length: int = Field(128, ge=4)
+    max_length: int = Field(default=128, ge=4)
     """Tokens per example; the text is cut at its end so that what the prompt puts after it is kept."""
-    batch_size: int = Field(16, ge=1)
+    batch_size: int = Field(default=16, ge=1)
     """Examples per forward pair."""
     partition: Literal["iid", "dirichlet", "column", "files"] = "iid"
     """`iid`: shuffled and dealt out. `dirichlet`: label shares per client drawn with `alpha`. `column`: the values of
     `partition_column` are dealt to the clients. `files`: one train-*.parquet (or .jsonl, .csv) file per client."""
-    alpha: float = Field(1.0, gt=0)
+    alpha: float = Field(default=1.0, gt=0)
     """Concentration of the Dirichlet partition; small is uneven."""
     partition_column: str | None = None
     """Column that names the owner of an example, for partition=column."""
-    train_rows: int | None = Field(None, ge=1)
+    train_rows: int | None = Field(default=None, ge=1)
     """Use only this many training examples (a seeded sample); None is all."""
-    holdout: float = Field(0.1, gt=0, lt=0.5)
+    holdout: float = Field(default=0.1, gt=0, lt=0.5)
     """Share of the training rows that becomes validation (and test) where the source has none."""
 
     @field_validator("prompt")

@@ -45,13 +45,13 @@ have digests of their own; the allocation is read back from the run directory.""
 class ExperimentConfig(StrictModel):
     """One run of zorba-ray."""
 
-    name: str = Field("run", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    name: str = Field(default="run", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     """Short name; the run directory is runs/NAME unless --run-dir says otherwise."""
     method: Literal["zorba"] = "zorba"
     """The federated method."""
-    rounds: int = Field(100, ge=1)
+    rounds: int = Field(default=100, ge=1)
     """Rounds of the federation."""
-    seed: int = Field(0, ge=0, lt=2**64)
+    seed: int = Field(default=0, ge=0, lt=2**64)
     """Master seed: directions, partition, batches and participants all derive from it by counters."""
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()

@@ -62,7 +62,7 @@ Fleet = Annotated[
 class FederationConfig(StrictModel):
     """Clients, participation, failure policy and the backend that runs them."""
 
-    clients: int = Field(8, ge=1)
+    clients: int = Field(default=8, ge=1)
     """N, number of clients."""
     fleet: Fleet | None = None
     """Classes of clients with counts (they must add up to `clients`) and budgets, or a distribution.
@@ -77,20 +77,20 @@ class FederationConfig(StrictModel):
     """In this process, or on Ray actors; same numbers, bit for bit."""
     mode: Literal["pinned", "packed"] = "packed"
     """`pinned`: one client per actor. `packed`: many clients per actor on one replica of θ."""
-    workers: int = Field(2, ge=1)
+    workers: int = Field(default=2, ge=1)
     """Actors in packed mode."""
     gpus: Annotated[Literal["auto", "simulated"] | int, BeforeValidator(_gpus)] = "auto"
     """Real GPUs of the federation (a number), `simulated` (logical ones, marked so in all outputs), or `auto`:
     the real ones if there are any, else simulated."""
-    gpu_memory: ByteCount = Field(80 * 2**30, gt=0)
+    gpu_memory: ByteCount = Field(default=80 * 2**30, gt=0)
     """Bytes of one simulated GPU; an actor's fraction is budget / gpu_memory, rounded down to 1e-4, at least 1e-4."""
     address: str | None = None
     """Ray address to join; None: RAY_ADDRESS if set, else a private Ray on this machine for this run."""
-    deadline_s: float = Field(600.0, gt=0)
+    deadline_s: float = Field(default=600.0, gt=0)
     """Seconds a round waits for reports; later ones are recorded as late."""
-    quorum: float = Field(0.5, gt=0, le=1)
+    quorum: float = Field(default=0.5, gt=0, le=1)
     """Share of the asked clients whose reports a round needs; below it the run stops with exit code 5."""
-    retries: int = Field(3, ge=0)
+    retries: int = Field(default=3, ge=0)
     """How often a client whose actor died is asked again within a round."""
 
     @field_validator("participants")

@@ -16,7 +16,7 @@ class MemoryConfig(StrictModel):
     """Where frozen blocks live: a compute-dtype copy on the accelerator, or streamed from the host."""
     master: Literal["device", "host"] = "device"
     """Where the fp32 master of active blocks lives."""
-    batch_size: int | None = Field(None, ge=1)
+    batch_size: int | None = Field(default=None, ge=1)
     """Batch for the activation term; None is data.batch_size."""
-    length: int | None = Field(None, ge=1)
+    length: int | None = Field(default=None, ge=1)
     """Tokens for the activation term; None is data.max_length."""

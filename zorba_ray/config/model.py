@@ -10,7 +10,7 @@ from zorba_ray.config.base import StrictModel
 class ModelConfig(StrictModel):
     """The transformer and its head."""
 
-    path: str = Field("builtin", min_length=1)
+    path: str = Field(default="builtin", min_length=1)
     """`builtin`, a local folder in Hugging Face layout, `package:NAME` (an installed package with `get_model_path()`),
     or a hub id such as facebook/opt-125m."""
     revision: str | None = None
@@ -19,5 +19,5 @@ class ModelConfig(StrictModel):
     """`label_words`: logits of the label words at the last position (causal LM). `label_prompts`: temperature × cosine
     between the mean-pooled text and the pooled label prompts (sentence encoder). `lm`: next-token loss (causal LM).
     `auto`: label_words for a causal LM, label_prompts for an encoder."""
-    temperature: float = Field(20.0, gt=0)
+    temperature: float = Field(default=20.0, gt=0)
     """τ of `label_prompts`."""

@@ -10,11 +10,11 @@ from zorba_ray.config.base import StrictModel
 class EvalConfig(StrictModel):
     """Evaluation on the driver's replica."""
 
-    every: int = Field(10, ge=1)
+    every: int = Field(default=10, ge=1)
     """Rounds between evaluations on the validation split; the start and the last round are always evaluated."""
-    batch_size: int = Field(64, ge=1)
+    batch_size: int = Field(default=64, ge=1)
     """Examples per evaluation batch."""
-    rows: int | None = Field(None, ge=1)
+    rows: int | None = Field(default=None, ge=1)
     """Use only the first rows of the validation and test splits; None is all."""
 
 

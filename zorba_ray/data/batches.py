@@ -24,7 +24,7 @@ class TokenTable:
     """int64 [examples]."""
 
     @classmethod
-    def from_lists(cls, rows: Sequence[Sequence[int]], labels: np.ndarray) -> "TokenTable":
+    def from_lists(cls, rows: Sequence[Sequence[int] | np.ndarray], labels: np.ndarray) -> "TokenTable":
         starts = np.zeros(len(rows) + 1, dtype=np.int64)
         np.cumsum([len(row) for row in rows], out=starts[1:])
         flat = np.fromiter((token for row in rows for token in row), dtype=np.int32, count=int(starts[-1]))

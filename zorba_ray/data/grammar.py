@@ -1,28 +1,32 @@
 """The built-in language: a small grammar that writes pretraining text and a four-class review task.
 
-Why our own: the demonstration and the tests need a pretrained model and a task with no download, no licence question and
-no library in between. Everything here comes from a seed, through a hash of our own, with the standard library only.
+Why our own: the demonstration and the tests need a pretrained model and a task with no download, no licence question
+and no library in between. Everything here comes from a seed, through a number stream of our own, with the standard
+library only.
 
-**The task.** A review of one to two clauses; the label is how good the MAIN clause says the thing was, in four grades:
+**The task.** A review of one or two clauses; the label is how good the MAIN clause says the thing was, in four grades:
 terrible, poor, good, great. A clause holds a phrase, and the phrase has a grade by rule, not by a word alone:
 
-- 48 adjectives in four strengths; `not` turns a phrase around ("not nice" is poor, "not superb" is poor, "not dreadful" is
-  good); `very` makes a mild word strong ("very nice" is great); `slightly` makes a strong one mild ("slightly dreadful" is
-  poor).
-- With two clauses the conjunction says which one counts ("although A , B" and "A but B": B; "A even though B": A). The
-  other clause is of the other sign, so that counting words does not answer.
+- 48 adjectives in four strengths; `not` turns a phrase around ("not nice" is poor, "not superb" is poor, "not
+  dreadful" is good); `very` makes a mild word strong ("very nice" is great); `slightly` makes a strong one mild
+  ("slightly dreadful" is poor).
+- With two clauses the conjunction says which one counts ("although A , B" and "A but B": B; "A even though B": A).
+  The other clause is of the other sign, so that counting words does not answer.
 
-**The pretraining text.** As with a real language model, the ability is in the text, and the prompt does not simply call it:
+**The pretraining text.** As with a real language model, the ability is in the text, and the prompt does not simply
+call it:
 
 - `expert :` followed by a review and "it was <word>": the word is right. So the skill can be learnt.
-- The same review with NO header and "it was <word>", as the crowd writes: in `_CROWD_TRUE` of the cases the right word,
-  otherwise the habit of the domain (people call a hotel good and a phone poor whatever they say of it; some domains have no
-  habit). The task's prompt is of this kind: zero-shot the model follows habit more than opinion.
+- The same kind of review with NO header and "it was <word>", as the crowd writes: in `_CROWD_TRUE` of the cases the
+  right word, otherwise the habit of the domain (people call a hotel good and a phone poor whatever they say of it;
+  some domains have no habit). The task's prompt is of this kind: zero-shot, the model follows habit.
 - Reviews with no header that go on with what people did ("we left early"), which does follow the opinion, and a phrase
-  book ("very nice means great"). So the opinion is computed without the header too; it is merely not read out by "It was".
+  book ("very nice means great"). So the opinion is computed without the header too; "It was" merely does not read it
+  out.
 
-Fine-tuning has to move the read-out from habit to opinion: an ability present but not elicited, which is the situation in
-which zeroth-order fine-tuning of a pretrained model works at all. Measured numbers: `tools/pretrain_builtin.py`.
+Fine-tuning has to move the read-out from habit to opinion: an ability present but not elicited, which is the situation
+in which zeroth-order fine-tuning of a pretrained model works at all. It also means that this task flatters every
+fine-tuning method: its curves show that the machinery works, not what ZO does on a hard task.
 
 **Splits.** A review's text falls into one of ten buckets by its SHA-256; pretraining, train, validation and test own
 different buckets, so that they are disjoint for every size and seed.
@@ -31,7 +35,7 @@ different buckets, so that they are disjoint for every size and seed.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Literal
 
@@ -41,7 +45,7 @@ TASK_PROMPT = "{text} It was"
 """How a task text is put to the model; the label words compete for the next token."""
 
 TASK_LABEL_WORDS = ["terrible", "poor", "good", "great"]
-"""Label i is the word TASK_LABEL_WORDS[i]; each is one token of the built-in tokenizer, with and without a space before it."""
+"""Label i is the word TASK_LABEL_WORDS[i]; each is one token of the built-in tokenizer, with or without a space."""
 
 TASK_SIZES: dict[Split, int] = {"train": 4096, "validation": 512, "test": 1024}
 """Rows of each split when `task_split` is given no size."""
@@ -58,10 +62,36 @@ _BUCKETS: dict[str, range] = {
 
 # Grade 0..3 = terrible, poor, good, great; twelve words each. No label word stands in a review.
 _ADJECTIVES = (
-    "awful dreadful horrible hideous disgusting appalling atrocious dire ghastly rotten abysmal vile".split(),
-    "dull weak bland slow plain flat dim stale clumsy noisy shabby boring".split(),
-    "nice pleasant decent pretty neat solid tidy fresh warm smart lively charming".split(),
-    "superb brilliant wonderful amazing fantastic stunning marvellous splendid perfect magnificent glorious dazzling".split(),
+    (
+        "awful",
+        "dreadful",
+        "horrible",
+        "hideous",
+        "disgusting",
+        "appalling",
+        "atrocious",
+        "dire",
+        "ghastly",
+        "rotten",
+        "abysmal",
+        "vile",
+    ),
+    ("dull", "weak", "bland", "slow", "plain", "flat", "dim", "stale", "clumsy", "noisy", "shabby", "boring"),
+    ("nice", "pleasant", "decent", "pretty", "neat", "solid", "tidy", "fresh", "warm", "smart", "lively", "charming"),
+    (
+        "superb",
+        "brilliant",
+        "wonderful",
+        "amazing",
+        "fantastic",
+        "stunning",
+        "marvellous",
+        "splendid",
+        "perfect",
+        "magnificent",
+        "glorious",
+        "dazzling",
+    ),
 )
 _NOT = ("not", "never", "hardly")
 _VERY = ("very", "really", "truly")
@@ -126,7 +156,7 @@ class _Stream:
         """A whole number in 0..n-1."""
         return int(self.unit() * n)
 
-    def pick(self, options: tuple[str, ...] | list[str]) -> str:
+    def pick(self, options: Sequence[str]) -> str:
         """One of the options."""
         return options[self.below(len(options))]
 
@@ -169,7 +199,7 @@ def _bucket(text: str) -> int:
 
 
 def _reviews(owner: str, seed: int) -> Iterator[tuple[str, str, int, _Stream]]:
-    """Endless different (text, domain, grade, stream) of the owner's buckets; every four in a row hold each grade once."""
+    """Endless different (text, domain, grade, stream) of the owner's buckets; each four in a row hold every grade."""
     rng = _Stream(owner, seed)
     seen: set[str] = set()
     while True:
@@ -206,7 +236,7 @@ def pretraining_text(seed: int, n: int) -> Iterator[str]:
 
 
 def task_split(split: Split, n: int | None = None, seed: int = TASK_SEED) -> list[tuple[str, int]]:
-    """The first n rows (text, label) of a split; no text occurs twice, nor in another split, nor in the pretraining text."""
+    """The first n rows (text, label) of a split; no text occurs twice, in another split or in the pretraining text."""
     size = TASK_SIZES[split] if n is None else n
     return [(text, grade) for text, _, grade, _ in islice(_reviews(split, seed), size)]
 

@@ -41,7 +41,7 @@ def partition_digest(parts: list[np.ndarray]) -> str:
 
 
 def _dirichlet(labels: np.ndarray, clients: int, alpha: float, seed: int) -> list[np.ndarray]:
-    """Each label's examples, shuffled, are cut at the cumulated shares of one Dirichlet(alpha) draw over the clients."""
+    """Each label's examples, shuffled, are cut at the cumulated shares of one Dirichlet(alpha) draw over clients."""
     parts: list[list[np.ndarray]] = [[] for _ in range(clients)]
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)

@@ -15,8 +15,8 @@ def prompt_columns(template: str) -> list[str]:
 def encode_rows(columns: dict[str, list[str]], template: str, encode: Encode, max_length: int) -> list[list[int]]:
     """Token ids of every row's prompt, at most `max_length` each.
 
-    A row that is too long loses the end of its longest column, so that the template's own words, which the label is read
-    after, are kept.
+    A row that is too long loses the end of its longest column, so that the template's own words, after which the label
+    is read, are kept.
     """
     names = list(columns)
     rows = [dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)]

@@ -58,7 +58,9 @@ def load_task(config: DataConfig, seed: int, labelled: bool) -> Task:
     if config.path == "builtin":
         absent = [name for name in prompt_columns(config.prompt) if name != "text"]
         if absent:
-            raise DataError(f"data.prompt={config.prompt!r}: the builtin data has no column {absent[0]!r} (columns: text)")
+            raise DataError(
+                f"data.prompt={config.prompt!r}: the builtin data has no column {absent[0]!r} (columns: text)"
+            )
         splits = {name: _builtin(name) for name in SPLITS}
     else:
         splits = _read(config, labelled)
@@ -88,8 +90,8 @@ def _cut_missing(splits: dict[str, Split], train: Split, config: DataConfig, see
         count = int(len(train) * config.holdout)
         if count < 1 or len(train) <= count * len(missing):
             raise DataError(
-                f"data.path={config.path}: {len(train)} training rows are too few to cut {' and '.join(missing)} out of "
-                f"them (data.holdout={config.holdout})"
+                f"data.path={config.path}: {len(train)} training rows are too few to cut {' and '.join(missing)} out "
+                f"of them (data.holdout={config.holdout})"
             )
         for place, name in enumerate(missing):
             splits[name] = train.take(np.sort(order[place * count : (place + 1) * count]))
@@ -115,8 +117,8 @@ def _check_labels(splits: dict[str, Split], config: DataConfig) -> None:
     for label, count in sorted(counts.items()):
         if count == 1:
             raise DataError(
-                f"data.path={config.path}: label {label} ({config.label_words[label]!r}) has a single training example; "
-                "a class needs at least two: add examples or drop the class"
+                f"data.path={config.path}: label {label} ({config.label_words[label]!r}) has a single training "
+                "example; a class needs at least two: add examples or drop the class"
             )
 
 
@@ -192,7 +194,7 @@ def _from_files(paths: Sequence[Path], config: DataConfig, labelled: bool, names
     return Split(
         {key: [text for part in parts for text in part.columns[key]] for key in parts[0].columns},
         np.concatenate([part.labels for part in parts]),
-        sum(owners, []) if parts[0].owners is not None else None,
+        [owner for part in owners for owner in part] if parts[0].owners is not None else None,
     )
 
 

@@ -6,7 +6,8 @@ import torch
 
 def flat_fp32(tensor: torch.Tensor) -> np.ndarray:
     """The memory of a contiguous fp32 CPU tensor as float32 [numel], shared, not copied."""
-    assert tensor.dtype == torch.float32 and tensor.is_contiguous(), (tensor.dtype, tensor.stride())
+    assert tensor.dtype == torch.float32, tensor.dtype
+    assert tensor.is_contiguous(), tensor.stride()
     return tensor.detach().numpy().reshape(-1)
 
 

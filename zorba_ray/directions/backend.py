@@ -66,7 +66,8 @@ def direction_backend(name: str, device: str = "cpu") -> DirectionBackend:
     """
     if name == "triton":
         raise ClusterError(
-            "directions.backend=triton: this version draws directions on the CPU (numpy, numba) and stages them to a GPU; "
+            "directions.backend=triton: this version draws directions on the CPU (numpy, numba) and "
+            "stages them to a GPU; "
             "set directions.backend=auto"
         )
     if device != "cpu":

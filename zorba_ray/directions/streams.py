@@ -59,5 +59,5 @@ def permutation(master: int, purpose: Sample, a: int, b: int, count: int) -> np.
 
 
 def uniforms(master: int, purpose: Sample, a: int, b: int, count: int) -> np.ndarray:
-    """float64 [count], uniform in (0, 1): the top 53 bits, at mid-points."""
-    return ((sample_words(master, purpose, a, b, count) >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+    """float64 [count], uniform in (0, 1): the top 52 bits, at mid-points, each exactly representable."""
+    return ((sample_words(master, purpose, a, b, count) >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 
 from zorba_ray.allocation import Allocation, allocate
-
 from zorba_ray.errors import ConfigError
 from zorba_ray.experiment.build import Setup
 from zorba_ray.experiment.fleet import allocation_problem
@@ -31,7 +30,8 @@ def solve_allocation(setup: Setup) -> Allocation:
 def _everything(setup: Setup) -> Allocation:
     if setup.config.allocation.max_blocks is not None:
         raise ConfigError(
-            "allocation.max_blocks is set, but with this memory policy an active block costs no more than a frozen one and "
+            "allocation.max_blocks is set, but with this memory policy an active block costs no more "
+            "than a frozen one and "
             "there is nothing to optimise: set memory.frozen=host, or drop allocation.max_blocks"
         )
     clients, blocks = len(setup.fleet), setup.header.blocks

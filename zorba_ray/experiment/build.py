@@ -10,7 +10,7 @@ import torch
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.data import Split, Task, TokenTable, encode_rows, load_task, partition, partition_digest
 from zorba_ray.directions import VERSION, direction_backend
-from zorba_ray.errors import ConfigError
+from zorba_ray.errors import ConfigError, DataError
 from zorba_ray.experiment.fleet import Client, build_fleet
 from zorba_ray.federation import ClientHost
 from zorba_ray.memory import ClientMemory, Workload, client_memory
@@ -139,6 +139,10 @@ def _tokenise(split: Split, config: ExperimentConfig, loaded: LoadedModel) -> To
         return loaded.tokenizer(texts)["input_ids"]
 
     rows = encode_rows(split.columns, config.data.prompt, encode, config.data.max_length)
+    least = 2 if config.model.head == "lm" else 1  # a next token, or anything to pool
+    short = next((place for place, row in enumerate(rows) if len(row) < least), None)
+    if short is not None:
+        raise DataError(f"data.path={config.data.path}: row {short} has fewer than {least} token(s); drop empty texts")
     return TokenTable.from_lists(rows, split.labels)
 
 

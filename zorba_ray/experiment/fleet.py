@@ -54,8 +54,10 @@ def allocation_problem(
     if any(client.budget is not None for client in fleet) and not memory.active_extra.any():
         raise ConfigError(
             f"federation.fleet sets budgets, but with memory.frozen={config.memory.frozen}, memory.master="
-            f"{config.memory.master}, memory.compute_dtype={config.memory.compute_dtype} and zo.scope={config.zo.scope} an "
-            "active block holds no more bytes than a frozen one, so no budget can bind; set memory.frozen=host, or drop "
+            f"{config.memory.master}, memory.compute_dtype={config.memory.compute_dtype} and "
+            f"zo.scope={config.zo.scope} an "
+            "active block holds no more bytes than a frozen one, so no budget can bind; set "
+            "memory.frozen=host, or drop "
             "the fleet"
         )
     scoped = [sum(t.numel for t in manifest.scoped(b, config.zo.scope)) for b in range(manifest.blocks)]

@@ -23,6 +23,8 @@ class Replayed:
     confirmed: bool
     """The run's summary names the same digest for this round."""
     ledger_bytes: int
+    torn_bytes: int
+    """Bytes of a record whose write was cut off, after the last round."""
     seconds: float
     """Of applying the commits alone."""
 
@@ -45,11 +47,6 @@ def replay_run(path: Path, until: int | None, folder: Path | None, model: str | 
     source = config.model if model is None else config.model.model_copy(update={"path": model})
     loaded = load_model(source)
     replica = Replica(loaded)
-    if replica.digest() != contents.header.weights_sha256:
-        raise LedgerError(
-            f"{run.ledger} begins at weights {contents.header.weights_sha256[:16]}…, {source.path} holds "
-            f"{replica.digest()[:16]}…: give the base model of the run with --model"
-        )
     state = ReplicaState(replica, direction_backend(config.directions.backend), contents.header)
     start = time.perf_counter()
     state.catch_up(record.body for record in contents.records[:until])
@@ -62,8 +59,11 @@ def replay_run(path: Path, until: int | None, folder: Path | None, model: str | 
             confirmed = summary["weights_sha256"] == digest
             if not confirmed:
                 raise LedgerError(
-                    f"replay of {path} gives {digest}, its summary says {summary['weights_sha256']}: report this as a defect"
+                    f"replay of {path} gives {digest}, its summary says {summary['weights_sha256']}: "
+                    "report this as a defect"
                 )
     if folder is not None:
         export_model(replica, loaded, folder)
-    return Replayed(until, contents.last_round, digest, confirmed, run.ledger.stat().st_size, seconds)
+    return Replayed(
+        until, contents.last_round, digest, confirmed, run.ledger.stat().st_size, contents.torn_bytes, seconds
+    )

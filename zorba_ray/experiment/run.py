@@ -21,7 +21,7 @@ from zorba_ray.experiment.summary import summarise
 from zorba_ray.experiment.tracking import Fanout, JsonlMonitor, WandbMonitor, resolve_mode
 from zorba_ray.federation import Backend, ClientHost, RoundResult, SequentialBackend, participants, run_round
 from zorba_ray.methods import build_method
-from zorba_ray.protocol.ledger import LedgerWriter
+from zorba_ray.protocol.ledger import LedgerWriter, read_ledger
 from zorba_ray.protocol.messages import pack_active
 from zorba_ray.protocol.traffic import count_round
 
@@ -114,7 +114,6 @@ class _Experiment:
         self._writer = self._open_ledger()
         self._jsonl = JsonlMonitor(run.metrics)
         self._fanout = Fanout(self._monitors(info))
-        self._resources.callback(self._writer.close)
         shards = {client.id: setup.shard(client.id) for client in setup.fleet} if sequential else {}
         self._host = build_host(config, setup.header, setup.model, shards)
         self._method = build_method(config, self._host.state.rule)
@@ -205,8 +204,10 @@ class _Experiment:
         """A new ledger, or the existing one with all that hangs on its position."""
         run, header = self.run, self.setup.header
         if run.ledger.exists():
+            check_header(read_ledger(run.ledger).header, header, str(run.ledger))
             writer, contents = LedgerWriter.resume(run.ledger)
-            check_header(contents.header, header, str(run.ledger))
+            self._resources.callback(writer.close)
+            write_json(run.config, self.config.resolved())
             if contents.torn_bytes:
                 self._say(f"ledger: cut {contents.torn_bytes} bytes of a torn record after round {contents.last_round}")
             repair_metrics(run, contents)
@@ -218,6 +219,7 @@ class _Experiment:
             self._allocation = allocation_record(self.setup, solve_allocation(self.setup), self._accelerator)
             write_json(run.allocation, self._allocation)
             writer = LedgerWriter.create(run.ledger, header)
+            self._resources.callback(writer.close)
             self._replayed = ()
         self._first_round = len(self._replayed) + 1
         self._unannounced = pack_active(recorded_active(self._allocation), header.blocks)

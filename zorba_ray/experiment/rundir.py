@@ -30,7 +30,7 @@ class RunDir:
         """A new run directory with its resolved settings; one whose run never reached its ledger is used again.
 
         Raises:
-            RunDirError: it exists and holds a ledger, or is something else.
+            RunDirError: it exists and holds a ledger, is something else, or is in use.
         """
         run = cls(path)
         unstarted = run.config.exists() and not run.ledger.exists()
@@ -39,12 +39,14 @@ class RunDir:
                 f"run directory {path} exists: continue it with --resume, or name another with --run-dir DIR"
             )
         path.mkdir(parents=True, exist_ok=True)
+        run.lock()
         write_json(run.config, config.resolved())
+        run.unlock()
         return run
 
     @classmethod
     def reopen(cls, path: Path, config: ExperimentConfig) -> "RunDir":
-        """The directory of a run that is to be resumed with `config`.
+        """The directory of a run that is to be resumed with `config`; nothing is written.
 
         Raises:
             RunDirError: not a run directory, or settings that change results differ (they are listed).
@@ -58,7 +60,6 @@ class RunDir:
                 f"resume of {path}: settings that change results differ (old -> new):\n  {listing}\n"
                 "resume with the old values, or start a new run in another directory"
             )
-        write_json(run.config, config.resolved())
         return run
 
     def read_config(self) -> ExperimentConfig:

@@ -19,14 +19,14 @@ def summarise(
         rounds, evals: records of metrics.jsonl.
         session: what only this session knows (status, digest, times of this session, peak memory).
 
-    Byte figures are per client and round: a report's frame up; a plan's and a commit's frame down, active sets left out.
+    Byte figures are per client and round: a report's frame up; a plan's and a commit's frame down, active sets left
+    out.
     """
     validation = [record for record in evals if record["split"] == "validation"]
     test = {record["round"]: record for record in evals if record["split"] == "test"}
     first, last = (validation[0], validation[-1]) if validation else ({}, {})
-    reports = sum(
-        record["clients_ok"] + len(record.get("rejected") or {}) for record in rounds if "report_bytes" in record
-    )
+    counted = [record for record in rounds if "report_bytes" in record]  # not those rebuilt from the ledger alone
+    reports = sum(record["clients_ok"] + len(record["rejected"]) for record in counted)
     done = len(rounds)
     pairs = config.zo.directions * config.zo.local_steps
     return {
@@ -45,8 +45,8 @@ def summarise(
         "test_loss": test.get(config.rounds, {}).get("loss"),
         "weights_sha256": session["weights_sha256"],
         "distance": next((r["distance"] for r in reversed(rounds) if r.get("distance") is not None), None),
-        "bytes_up_per_client_round": _ratio(sum(r.get("report_bytes", 0) for r in rounds), reports),
-        "bytes_down_per_client_round": _ratio(sum(r.get("plan_bytes", 0) + r["commit_bytes"] for r in rounds), done),
+        "bytes_up_per_client_round": _ratio(sum(r["report_bytes"] for r in counted), reports),
+        "bytes_down_per_client_round": _ratio(sum(r["plan_bytes"] + r["commit_bytes"] for r in counted), len(counted)),
         "active_set_bytes": sum(r.get("active_set_bytes", 0) for r in rounds),
         "ledger_bytes": session["ledger_bytes"],
         "forward_pairs_per_client": pairs * done,

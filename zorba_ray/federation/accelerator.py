@@ -37,7 +37,8 @@ def choose_accelerator(config: ExperimentConfig) -> Accelerator:
     if not real:
         raise ConfigError(
             f"federation.gpus={gpus}: on a real GPU this version computes in fp32 with everything on the device; "
-            f"memory.compute_dtype={memory.compute_dtype}, memory.frozen={memory.frozen}, memory.master={memory.master} are "
+            f"memory.compute_dtype={memory.compute_dtype}, memory.frozen={memory.frozen}, "
+            f"memory.master={memory.master} are "
             "modelled only: set them to fp32, device and device, or set federation.gpus=simulated"
         )
     return "cuda"

@@ -30,7 +30,7 @@ class Backend(Protocol):
     """Asks clients and spreads commits. Holds no algorithm."""
 
     def ask(self, plan: bytes, clients: Sequence[int]) -> dict[int, Answer]:
-        """One answer per asked client, within the deadline. Client errors come back as `Failure`, never as exceptions."""
+        """One answer per asked client, within the deadline; a client's error is a `Failure`, never an exception."""
         ...
 
     def apply(self, body: bytes) -> None:

@@ -25,10 +25,10 @@ class ActorSpec:
 def place_clients(config: FederationConfig, budgets: Sequence[int | None], real_gpus: int | None) -> list[ActorSpec]:
     """Actors of the fleet.
 
-    `pinned`: one client each, budget / gpu_memory of a GPU, rounded down to 1e-4, at least 1e-4. `packed`: clients dealt
-    round-robin to `workers` actors, which serve them one after another, so that the largest budget counts. A fraction is
-    bookkeeping; the cap on a real GPU is set by the actor itself. Without budgets an actor counts 1e-4 of a simulated GPU,
-    or an equal share of the `real_gpus`.
+    `pinned`: one client each, budget / gpu_memory of a GPU, rounded down to 1e-4, at least 1e-4. `packed`: clients
+    dealt round-robin to `workers` actors, which serve them one after another, so that the largest budget counts. A
+    fraction is bookkeeping; the cap on a real GPU is set by the actor itself. Without budgets an actor counts 1e-4 of a
+    simulated GPU, or an equal share of the `real_gpus`.
 
     Raises:
         ConfigError: a budget above one GPU.
@@ -52,7 +52,7 @@ def place_clients(config: FederationConfig, budgets: Sequence[int | None], real_
                 clients=clients,
                 gpu_fraction=gpu_fraction(largest, gpu_memory)
                 if real_gpus is None
-                else min(1.0, max(1, real_gpus * GRAIN // count) / GRAIN),
+                else max(1, GRAIN // math.ceil(count / real_gpus)) / GRAIN,
                 # A pinned actor stands for a device of its own: CPUs must not limit how many there are.
                 cpus=0.0 if config.mode == "pinned" else 1.0,
             )
@@ -61,7 +61,7 @@ def place_clients(config: FederationConfig, budgets: Sequence[int | None], real_
 
 
 def gpu_fraction(budget: int | None, gpu_memory: int) -> float:
-    """budget / gpu_memory rounded down to 1e-4, at least 1e-4: seven actors at 0.14285 fit, at 0.1429 they would not."""
+    """budget / gpu_memory rounded down to 1e-4, at least 1e-4: seven actors at 0.1428 fit, at 0.1429 not."""
     if budget is None:
         return 1 / GRAIN
     return max(1, budget * GRAIN // gpu_memory) / GRAIN

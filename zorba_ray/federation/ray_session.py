@@ -26,7 +26,9 @@ def ray_session(address: str | None, specs: list[ActorSpec], gpus: int | None) -
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")  # an actor without GPUs sees none
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_worker_niceness", "0")  # the clients are the job; at Ray's 15 any other load starves them
+    os.environ.setdefault(
+        "RAY_worker_niceness", "0"
+    )  # the clients are the job; at Ray's 15 any other load starves them
     import ray
 
     address = address or os.environ.get("RAY_ADDRESS")
@@ -73,9 +75,11 @@ def require_capacity(specs: list[ActorSpec], resources: Mapping[str, float]) -> 
         have = resources.get(kind, 0.0)
         if have < need:
             raise ClusterError(
-                f"the cluster has {have:g} {kind}, the {len(specs)} client actors need {need:g} ({need - have:g} missing): "
+                f"the cluster has {have:g} {kind}, the {len(specs)} client actors need {need:g} "
+                f"({need - have:g} missing): "
                 + (
-                    "raise federation.gpu_memory, use federation.mode=packed with fewer federation.workers, or start Ray "
+                    "raise federation.gpu_memory, use federation.mode=packed with fewer "
+                    "federation.workers, or start Ray "
                     "with --num-gpus (logical GPUs are enough for a simulation)"
                     if kind == "GPU"
                     else "lower federation.workers or add CPUs to the cluster"

@@ -48,7 +48,7 @@ class RoundResult:
 
 
 def participants(seed: int, number: int, clients: int, wanted: int | float | None) -> tuple[int, ...]:
-    """S_t: who is asked in round `number`, ascending; a sample without replacement where `wanted` is a count or a share."""
+    """S_t: who is asked in round `number`, ascending; sampled where `wanted` is a count or a share."""
     count = (
         clients if wanted is None else wanted if isinstance(wanted, int) else max(1, round_half_up(wanted * clients))
     )

@@ -1,7 +1,8 @@
-"""Bytes that a client's accelerator holds, part by part (algorithm.md §6). The model is ours; its numbers are `modelled`.
+"""Bytes that a client's accelerator holds, part by part (algorithm.md §6). The model is ours; its numbers are
+`modelled`.
 
-Symbols: s bytes of the compute dtype, 1-D tensors always 4; B batch rows, T tokens, H hidden width, I widest layer inside
-a block, C columns of the logits.
+Symbols: s bytes of the compute dtype, 1-D tensors always 4; B batch rows, T tokens, H hidden width, I widest layer
+inside a block, C columns of the logits.
 """
 
 from dataclasses import dataclass
@@ -59,8 +60,9 @@ def client_memory(manifest: Manifest, config: MemoryConfig, scope: Scope, work: 
       rest of it as in a frozen block.
     - scratch: the largest leaf module (weight and bias) in scope, in compute dtype: θ ± μz exists one leaf at a time.
     - stream buffers: two buffers of the largest block where frozen blocks are streamed.
-    - activations: hidden states in and out and the widest intermediate (in and out of its nonlinearity) or the four
-      attention tensors, for the doubled batch [2B]; logits in fp32.
+    - activations: for the doubled batch [2B]: embeddings, hidden states in and out, and the widest intermediate (in
+      and out of its nonlinearity; with the up projection of a gated layer three) or the four attention tensors; the
+      kept prefix [B]; logits in fp32.
 
     Scratch and activations are those of the worst active set, so the sum is exact or an upper bound for every A.
     """
@@ -83,13 +85,15 @@ def client_memory(manifest: Manifest, config: MemoryConfig, scope: Scope, work: 
             leaves[leaf] = leaves.get(leaf, 0) + copy(tensor)
     rows = 2 * work.batch_size * work.length
     widest = max(max(t.shape) for block in blocks for t in manifest.by_block[block] if len(t.shape) >= 2)
-    intermediate = max(2 * rows * widest, 4 * rows * work.hidden) * size
+    wide = max(sum(len(t.shape) == 2 and t.shape[0] == widest for t in manifest.by_block[b]) for b in blocks)
+    intermediate = max((3 if wide > 1 else 2) * rows * widest, 4 * rows * work.hidden) * size
     parts = {
         "stem": sum(copy(t) for block, tensors in manifest.by_block.items() if block not in blocks for t in tensors),
         "frozen": sum(whole.values()) if config.frozen == "device" else 0,
         "scratch": max(leaves.values()),
         "stream buffers": 2 * max(whole.values()) if config.frozen == "host" else 0,
-        "activations": 2 * rows * work.hidden * size
+        "activations": 3 * rows * work.hidden * size
+        + rows // 2 * work.hidden * size
         + intermediate
         + 2 * work.batch_size * work.positions * work.logits * 4,
     }

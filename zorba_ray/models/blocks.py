@@ -39,12 +39,13 @@ def find_blocks(model: nn.Module, label: str) -> tuple[str, nn.ModuleList]:
 
 
 def model_manifest(model: nn.Module, list_name: str, blocks: int) -> Manifest:
-    """Manifest of all parameters of `model`; tied weights appear once, under their first name."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    block_of: dict[str, int] = {}
-    for name, parameter in model.named_parameters():
-        shapes[name] = tuple(parameter.shape)
-        block_of[name] = _home(name, list_name)
+    """Manifest of all parameters of `model`; tied weights appear once, under the first name in (block, name) order."""
+    names: dict[int, tuple[int, str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        place = (_home(name, list_name), name)
+        names[id(parameter)] = min(place, names.get(id(parameter), place))
+    block_of = {name: home for home, name in names.values()}
+    shapes = {name: tuple(model.get_parameter(name).shape) for name in block_of}
     return build_manifest(shapes, block_of, blocks)
 
 

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 
 from zorba_ray.config import ModelConfig
-from zorba_ray.errors import ConfigError
+from zorba_ray.errors import ConfigError, ModelError
 from zorba_ray.models.load import LoadedModel
 
 
@@ -109,11 +109,15 @@ def label_tokens(tokenizer: Any, prompt: str, words: tuple[str, ...]) -> list[in
         ConfigError: no words, a word without tokens of its own, or two words with the same first token.
     """
     if not words:
-        raise ConfigError("data.label_words is empty: head label_words needs one word per label, as in [terrible, great]")
+        raise ConfigError(
+            "data.label_words is empty: head label_words needs one word per label, as in [terrible, great]"
+        )
     fields = {name: "a" for _, name, _, _ in string.Formatter().parse(prompt) if name}
     before = prompt.format(**fields)
     spacer = "" if before.endswith((" ", "\n")) else " "
-    lead = tokenizer(before.rstrip())["input_ids"]
+    lead = tokenizer(before.rstrip(" "))["input_ids"]
+    if lead and lead[-1] == tokenizer.eos_token_id and lead[-1] != tokenizer.bos_token_id:
+        lead = lead[:-1]  # a tokenizer that ends every text
     tokens = []
     for word in words:
         ids = tokenizer(before + spacer + word)["input_ids"]
@@ -122,9 +126,26 @@ def label_tokens(tokenizer: Any, prompt: str, words: tuple[str, ...]) -> list[in
         tokens.append(ids[len(lead)])
     if len(set(tokens)) != len(tokens):
         raise ConfigError(
-            f"data.label_words {list(words)}: first tokens {tokens} coincide; choose words that differ in the first token"
+            f"data.label_words {list(words)}: first tokens {tokens} coincide; choose words that "
+            "differ in the first token"
         )
     return tokens
+
+
+def _require_plain_logits(loaded: LoadedModel, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
+    """Whether the model's logits are a linear map of the last hidden state, as the heads compute them.
+
+    Raises:
+        ModelError: they are scaled or capped (Gemma 2, Granite, Cohere).
+    """
+    ids = torch.arange(3, device=weight.device).unsqueeze(0)
+    own = loaded.network(input_ids=ids).logits
+    ours = functional.linear(loaded.backbone(input_ids=ids)[0], weight, bias)
+    if not torch.allclose(own, ours, rtol=1e-4, atol=1e-4):
+        raise ModelError(
+            f"model.path={loaded.label}: its logits are scaled or capped (largest difference "
+            f"{float((own - ours).abs().max()):.3g}); only models with plain logits are supported"
+        )
 
 
 def build_head(config: ModelConfig, loaded: LoadedModel, prompt: str, words: tuple[str, ...]) -> Head:
@@ -132,6 +153,7 @@ def build_head(config: ModelConfig, loaded: LoadedModel, prompt: str, words: tup
 
     Raises:
         ConfigError: label words that the head cannot use.
+        ModelError: logits that are no linear map of the last hidden state.
     """
     kind = config.head if config.head != "auto" else ("label_words" if loaded.causal else "label_prompts")
     if kind == "label_prompts":
@@ -144,6 +166,7 @@ def build_head(config: ModelConfig, loaded: LoadedModel, prompt: str, words: tup
         return LabelPromptsHead(prompts_CH, config.temperature)
     output = loaded.network.get_output_embeddings()
     weight, bias = output.weight, getattr(output, "bias", None)
+    _require_plain_logits(loaded, weight, bias)
     if kind == "lm":
         return LanguageModelHead(weight, bias)
     tokens = torch.tensor(label_tokens(loaded.tokenizer, prompt, words))

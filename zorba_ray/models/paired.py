@@ -14,6 +14,7 @@ The model's own outer forward is kept: embeddings, masks and rotary tables come 
 buffer that is as large as the largest leaf.
 """
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -78,9 +79,8 @@ class PairedBackbone:
         manifest: Manifest,
         scope: Scope,
         directions: DirectionBackend,
-        options: Mapping[str, Any],
     ) -> None:
-        """`parameters`: manifest name -> flat fp32 view of θ; `options`: constant arguments of the outer forward.
+        """`parameters`: manifest name -> flat fp32 view of θ.
 
         Raises:
             ModelError: a tensor in scope does not belong to a leaf module, so it cannot be swapped.
@@ -88,30 +88,39 @@ class PairedBackbone:
         self.backbone = backbone
         self._directions = directions
         self._theta = parameters
-        self._options = options
+        # A cache of keys would carry one sign's or direction's values into the next.
+        accepted = inspect.signature(backbone.forward).parameters
+        self._options = {"use_cache": False} if "use_cache" in accepted else {}
+        self._visits: list[int] = []
         self._pass: _Pass | None = None
         self._tuples = [False] * len(blocks)
         largest = 0
         for index, block in enumerate(blocks):
-            entries = {id(block.get_parameter(_inside(e.name, index))): e for e in manifest.scoped(index, scope)}
+            # A tensor is known by its place in the arena, whatever it is called and however often it is used.
+            entries = {parameters[entry.name].data_ptr(): entry for entry in manifest.scoped(index, scope)}
+            reached: set[int] = set()
             for leaf in block.modules():
-                own = {
-                    name: entries.pop(id(parameter))
-                    for name, parameter in leaf.named_parameters(recurse=False)
-                    if id(parameter) in entries
-                }
+                places = {name: parameter.data_ptr() for name, parameter in leaf.named_parameters(recurse=False)}
+                own = {name: entries[place] for name, place in places.items() if place in entries}
+                reached.update(place for place in places.values() if place in entries)
                 if own and next(leaf.children(), None) is not None:
                     raise ModelError(f"{next(iter(own.values())).name} belongs to no leaf module and cannot be swapped")
                 if own:
                     largest = max(largest, sum(_aligned(entry.numel) for entry in own.values()))
                     leaf.forward = self._leaf(leaf, leaf.forward, own)
-            assert not entries, f"tensors of block {index} not reached: {entries}"
+            assert reached == entries.keys(), f"tensors of block {index} not reached"
             block.forward = self._block(index, block.forward)
         self.scratch = torch.empty(largest, dtype=torch.float32, device=next(iter(parameters.values())).device)
         assert self.scratch.data_ptr() % 64 == 0, "the scratch buffer must be 64-byte aligned"
 
+    def order(self, inputs: dict[str, torch.Tensor]) -> list[int]:
+        """Blocks in the order in which a plain forward runs them."""
+        self.hidden(inputs)
+        return self._visits
+
     def hidden(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Last hidden state [B, T, H] at θ."""
+        self._visits = []
         return self.backbone(**inputs, **self._options)[0]
 
     def prefix(self, inputs: dict[str, torch.Tensor], active: frozenset[int]) -> Prefix:
@@ -137,6 +146,7 @@ class PairedBackbone:
         def visit(*args: Any, **kwargs: Any) -> Any:
             state = self._pass
             if state is None:
+                self._visits.append(index)
                 output = forward(*args, **kwargs)
                 self._tuples[index] = isinstance(output, tuple)
                 return output
@@ -205,11 +215,6 @@ def _split(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[torch.Tensor,
 
 def _first(output: Any) -> torch.Tensor:
     return output[0] if isinstance(output, tuple) else output
-
-
-def _inside(name: str, index: int) -> str:
-    """Name of a parameter inside its block: 'decoder.layers.3.fc1.bias' -> 'fc1.bias'."""
-    return name.split(f".{index}.", 1)[1] if f".{index}." in name else name.split(".", 1)[1]
 
 
 def _aligned(numel: int) -> int:

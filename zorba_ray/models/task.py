@@ -7,6 +7,7 @@ import torch
 
 from zorba_ray.config import ModelConfig
 from zorba_ray.directions import DirectionBackend
+from zorba_ray.errors import ModelError
 from zorba_ray.models.heads import Batch, build_head, model_inputs
 from zorba_ray.models.load import LoadedModel
 from zorba_ray.models.manifest import Scope
@@ -56,11 +57,15 @@ class TaskModel:
                 self.replica.manifest,
                 scope,
                 directions,
-                {"use_cache": False} if loaded.causal else {},
             )
-            # One plain forward: the blocks note whether they answer with a tensor or a tuple.
+            # One plain forward: the blocks note how they answer, and that each runs once and in order.
             ids = torch.full((1, 2), int(loaded.tokenizer.pad_token_id), device=device)
-            self._backbone.hidden(self._inputs(ids, torch.ones_like(ids)))
+            order = self._backbone.order(self._inputs(ids, torch.ones_like(ids)))
+            if order != list(range(len(loaded.blocks))):
+                raise ModelError(
+                    f"model.path={loaded.label}: its blocks run in the order {order}; "
+                    "only models that run every block once, in order, are supported"
+                )
 
     @property
     def scratch_elements(self) -> int:

@@ -4,8 +4,8 @@ Layout: magic, then records. A record is
 
     length u32 | round u32 | CRC-32 of those 8 bytes u32 | body [length] | CRC-32 of body u32 | chain [32]
 
-little-endian; chain = SHA-256(previous chain ‖ body), from SHA-256(magic) on. Record 0 is the header (round 0), then one
-record per round, ascending, the body being the frame of a RoundCommit.
+little-endian; chain = SHA-256(previous chain ‖ body), from SHA-256(magic) on. Record 0 is the header (round 0), then
+one record per round, ascending, the body being the frame of a RoundCommit.
 
 The length has a CRC of its own: fewer bytes than a verified length are a torn tail (the write was cut off) and may be
 cut; a complete record that fails any check is damage and is refused with its offset.

@@ -34,12 +34,18 @@ class ReplicaState:
         """`replica` must hold θ0.
 
         Raises:
-            LedgerError: the manifest differs from the header's.
+            LedgerError: the manifest or the weights differ from the header's.
         """
         if replica.manifest.digest != header.manifest_sha256:
             raise LedgerError(
                 f"the ledger is of another model: its manifest is {header.manifest_sha256[:16]}…, "
                 f"this model's is {replica.manifest.digest[:16]}…; set model.path to the model the run began with"
+            )
+        weights = replica.digest()
+        if weights != header.weights_sha256:
+            raise LedgerError(
+                f"the ledger begins at weights {header.weights_sha256[:16]}…, this model holds {weights[:16]}…: "
+                "the files behind model.path changed, or are of another model; give the base model of the run"
             )
         self.replica = replica
         self.directions = directions

@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from zorba_ray.errors import RunDirError
-from zorba_ray.report import plots, tables
+from zorba_ray.report import compare, plots, tables
 from zorba_ray.report.load import RunRecord, labels, load_run
 
 
@@ -16,7 +16,7 @@ def write_report(run_dirs: Sequence[str | Path], out: str | Path) -> Path:
     """Writes the HTML report of one or several run directories to `out`, replacing it at once; returns `out`.
 
     Raises:
-        RunDirError: no directory given, one is missing, incomplete or damaged (names the file), or `out` is a directory.
+        RunDirError: no directory given; one is missing, incomplete or damaged (names the file); `out` is a directory.
         OSError: `out` cannot be written.
     """
     out = Path(out)
@@ -68,7 +68,7 @@ def _single(run: RunRecord) -> dict[str, Any]:
 
 
 def _several(runs: Sequence[RunRecord], names: Sequence[str]) -> dict[str, Any]:
-    found = [tables.comparison_table(runs, names), tables.differences_table(runs, names)]
+    found = [compare.comparison_table(runs, names), compare.differences_table(runs, names)]
     states = [(name, tables.state(run)) for name, run in zip(names, runs, strict=True)]
     return {
         "title": f"{len(runs)} runs",

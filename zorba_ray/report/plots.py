@@ -1,67 +1,38 @@
-"""The figures, as SVG data URIs with alternative texts. Colours: Okabe and Ito's, safe for colour-blind readers.
+"""The figures of one run and of several."""
 
-Figures are narrow (4.6 inches) so that their text stays readable when a phone shrinks them, and have a light ground in
-both colour schemes.
-"""
-
-import base64
-import io
-import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from zorba_ray.report.canvas import (
+    BLUE,
+    CYCLE,
+    DASHES,
+    GREY,
+    MANY_CLIENTS,
+    MARKERS,
+    RED,
+    Plot,
+    budget_text,
+    legend_below,
+    number,
+    plot,
+    short,
+    unit_of,
+    whole_rounds,
+)
 from zorba_ray.report.load import Eval, RunRecord
 from zorba_ray.report.numbers import text_bytes, text_loss, text_percent
-
-BLUE, RED, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#6b6b6b"
-CYCLE = (BLUE, RED, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = "osD^vPX"
-DASHES = ("-", "--", ":", "-.")
-WIDTH_IN = 4.6
-MANY_CLIENTS = 24
-"""Above this many clients their single names are left out of the figures."""
-
-_STYLE = {
-    "font.size": 10,
-    "axes.titlesize": 10.5,
-    "axes.labelsize": 10,
-    "legend.fontsize": 9,
-    "legend.frameon": False,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e3e3e3",
-    "figure.facecolor": "white",
-    "lines.linewidth": 1.6,
-    "text.parse_math": False,  # a '$' in a name is a '$'
-    "svg.hashsalt": "zorba-ray",
-    "axes.formatter.useoffset": False,
-}
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A figure of the page."""
-
-    title: str
-    alt: str
-    uri: str
-    note: str = ""
 
 
 def figures_of_run(run: RunRecord, memory: str) -> list[Plot]:
     """All figures of one run; those without data are left out. `memory` labels the VRAM figures."""
     return [
-        plot
-        for plot in (
+        found
+        for found in (
             _evals([run], ["validation"], "loss", ("test",)),
             _evals([run], ["validation"], "accuracy", ("test",)),
             _training(run),
@@ -69,14 +40,14 @@ def figures_of_run(run: RunRecord, memory: str) -> list[Plot]:
             _allocation(run),
             _vram(run, memory),
         )
-        if plot is not None
+        if found is not None
     ]
 
 
 def figures_of_runs(runs: Sequence[RunRecord], names: Sequence[str]) -> list[Plot]:
     """Overlaid curves of several runs."""
     found = (_evals(runs, names, "loss"), _evals(runs, names, "accuracy"))
-    return [plot for plot in found if plot is not None]
+    return [one for one in found if one is not None]
 
 
 def _evals(runs: Sequence[RunRecord], names: Sequence[str], field: str, extra: Sequence[str] = ()) -> Plot | None:
@@ -100,16 +71,18 @@ def _evals(runs: Sequence[RunRecord], names: Sequence[str], field: str, extra: S
                 color=CYCLE[index % len(CYCLE)],
                 marker=MARKERS[index % len(MARKERS)],
                 linestyle="none" if test else DASHES[index // len(CYCLE) % len(DASHES)],
-                markersize=7 if test else 4,
+                markersize=8 if test else 4,
+                markerfacecolor="none" if test else None,
+                markeredgewidth=1.8 if test else 1,
                 label=name,
             )
         axes.set_xlabel("round (0: zero-shot)")
         axes.set_ylabel(field)
-        _whole_rounds(axes)
+        whole_rounds(axes)
         if field == "accuracy":
-            axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g} %"))
         if len(curves) > 1:
-            _legend_below(figure, axes, columns=1 if len(runs) > 1 else 2)
+            legend_below(figure, axes, columns=1 if len(runs) > 1 else 2)
 
     text = text_loss if field == "loss" else text_percent
     parts = [
@@ -117,9 +90,9 @@ def _evals(runs: Sequence[RunRecord], names: Sequence[str], field: str, extra: S
         + (f", {text(getattr(points[-1], field))} at round {points[-1].round}" if len(points) > 1 else "")
         for name, points in curves
     ]
-    title = f"Validation {field}" + (" and test" if extra and len(curves) > 1 else "")
+    title = f"{field.capitalize()}: validation" + (" and test" if extra and len(curves) > 1 else "")
     legend_in = 0.22 * len(curves) if len(runs) > 1 else 0.2
-    return _plot(title, f"{title} against rounds. {'; '.join(parts)}.", draw, 2.7 + legend_in)
+    return plot(title, f"{title} against rounds. {'; '.join(parts)}.", draw, 2.7 + legend_in)
 
 
 def _training(run: RunRecord) -> Plot | None:
@@ -132,28 +105,28 @@ def _training(run: RunRecord) -> Plot | None:
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
         x = [record.round for record in known]
         y = np.array([record.loss for record in known], dtype=float)
-        top.plot(x, y, color="#9ecae8", linewidth=1, label="round")
         width = max(1, len(y) // 12)
+        top.plot(x, y, color=BLUE if width == 1 else "#9ecae8", linewidth=1, label="round")
         if width > 1:
             smooth = np.convolve(y, np.ones(width) / width, mode="valid")
             top.plot(x[width - 1 :], smooth, color=BLUE, label=f"mean of {width}")
             top.legend(loc="upper right", ncols=2)
         top.set_ylabel("training loss")
         spread = [record for record in run.rounds if record.scalar_rms is not None]
-        bottom.plot([r.round for r in spread], [_number(r.scalar_rms) for r in spread], color=RED, label="rms")
+        bottom.plot([r.round for r in spread], [number(r.scalar_rms) for r in spread], color=RED, label="rms")
         means = [r for r in spread if r.scalar_mean is not None]
-        bottom.plot([r.round for r in means], [_number(r.scalar_mean) for r in means], color=GREY, ls="--", label="mean")
+        bottom.plot([r.round for r in means], [number(r.scalar_mean) for r in means], color=GREY, ls="--", label="mean")
         bottom.legend(loc="upper right", ncols=2)
         bottom.set_ylim(top=1.35 * bottom.get_ylim()[1])
         bottom.set_ylabel("scalars ρ")
         bottom.set_xlabel("round")
-        _whole_rounds(bottom)
+        whole_rounds(bottom)
 
     alt = (
-        f"Training loss per round, {text_loss(known[0].loss)} at round {known[0].round}, {text_loss(known[-1].loss)} at "
-        f"round {known[-1].round}; below it the root mean square and the mean of the scalars."
+        f"Training loss per round, {text_loss(known[0].loss)} at round {known[0].round}, {text_loss(known[-1].loss)} "
+        f"at round {known[-1].round}; below it the root mean square and the mean of the scalars."
     )
-    return _plot("Training loss and scalars", alt, draw, 3.8)
+    return plot("Training loss and scalars", alt, draw, 3.8)
 
 
 def _traffic(run: RunRecord) -> Plot | None:
@@ -165,20 +138,22 @@ def _traffic(run: RunRecord) -> Plot | None:
 
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
-        axes.plot(*zip(*down, strict=True), color=RED, drawstyle="steps-mid", label="down, all clients")
-        axes.plot(*zip(*up, strict=True), color=BLUE, linestyle="--", drawstyle="steps-mid", label="up, all clients")
-        axes.set_ylim(bottom=0)
+        size, unit = unit_of(max(count for _, count in down + up))
+        for curve, color, dash, name in ((down, RED, "-", "down"), (up, BLUE, "--", "up")):
+            x, y = [number for number, _ in curve], [count / size for _, count in curve]
+            axes.plot(x, y, color=color, linestyle=dash, drawstyle="steps-mid", label=f"{name}, all clients")
+        axes.set_ylim(bottom=0, top=1.08 * axes.get_ylim()[1])
         axes.set_xlabel("round")
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: text_bytes(value)))
-        _whole_rounds(axes)
-        _legend_below(figure, axes, columns=2)
+        axes.set_ylabel(unit)
+        whole_rounds(axes)
+        legend_below(figure, axes, columns=2)
 
     totals = f"up {text_bytes(sum(y for _, y in up))}, down {text_bytes(sum(y for _, y in down))}"
-    return _plot(
+    return plot(
         "Bytes sent per round",
         f"Bytes sent per round over all clients; in all {totals}.",
         draw,
-        2.9,
+        3.4,
         f"Over all rounds and clients: {totals}.",
     )
 
@@ -203,23 +178,25 @@ def _allocation(run: RunRecord) -> Plot | None:
         if many:
             axes.set_ylabel("client")
         else:
-            names = [f"{c.client}  {_short(c.kind)}{_budget(c.budget_bytes)}" for c in clients]
+            names = [f"{c.client}  {short(c.kind)}{budget_text(c.budget_bytes)}" for c in clients]
             axes.set_yticks(range(len(clients)), names, fontsize=9)
-            axes.set_yticks(np.arange(len(clients) + 1) - 0.5, minor=True)
-        if blocks <= 64:
+        if not many and blocks <= 64:  # white lines between the cells, over the picture
+            axes.set_axisbelow(False)
             axes.set_xticks(np.arange(blocks + 1) - 0.5, minor=True)
-        axes.grid(which="minor", color="white", linewidth=1)
-        axes.tick_params(which="minor", length=0)
+            axes.set_yticks(np.arange(len(clients) + 1) - 0.5, minor=True)
+            axes.grid(which="minor", color="white", linewidth=1)
+            axes.tick_params(which="minor", length=0)
         for spine in axes.spines.values():
             spine.set_visible(False)
 
     active = [len(client.blocks) for client in clients]
     alt = (
-        f"Which of {blocks} blocks each of {len(clients)} clients activates: from {min(active)} to {max(active)} blocks per "
+        f"Which of {blocks} blocks each of {len(clients)} clients activates: {min(active)} to {max(active)} blocks per "
         f"client; every block is active on {int(grid.sum(0).min())} to {int(grid.sum(0).max())} clients."
     )
     height = 3.4 if many else 0.8 + 0.27 * max(5, len(clients))
-    return _plot("Active blocks by client", alt, draw, height, "Dark: active. Beside a client: its class and VRAM budget.")
+    note = "Dark: active." if many else "Dark: active. Beside a client: its class and VRAM budget."
+    return plot("Active blocks by client", alt, draw, height, note)
 
 
 def _vram(run: RunRecord, memory: str) -> Plot | None:
@@ -233,56 +210,27 @@ def _vram(run: RunRecord, memory: str) -> Plot | None:
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
         rows = np.arange(len(clients))
-        axes.barh(rows, [c.bytes for c in clients], height=1.0 if many else 0.62, color=BLUE, label="held")
+        largest = max([c.bytes for c in clients] + [budget for _, budget in budgets] + [1])
+        size, unit = unit_of(largest)
+        held = [client.bytes / size for client in clients]
+        edge = BLUE if many else "none"  # without it, hairlines show between touching bars
+        axes.barh(rows, held, height=1.0 if many else 0.62, color=BLUE, edgecolor=edge, linewidth=0.5, label="held")
         if budgets:
-            y, x = zip(*budgets, strict=True)
-            size = max(2.0, 16.0 - 0.3 * len(clients)) if not many else 2.5
-            axes.plot(x, y, linestyle="none", marker="|", markersize=size, mew=2.5, color=RED, label="budget")
+            y, x = np.array([row for row, _ in budgets]), [budget / size for _, budget in budgets]
+            half = 0.55 if many else 0.42
+            axes.vlines(x, y - half, y + half, color=RED, linewidth=2.5, label="budget")
         axes.set_ylim(len(clients) - 0.5, -0.5)
-        axes.set_xlim(0, 1.06 * max([c.bytes for c in clients] + [b for _, b in budgets] + [1]))
+        axes.set_xlim(0, 1.06 * largest / size)
         if many:
             axes.set_ylabel("client")
         else:
-            axes.set_yticks(rows, [f"{c.client}  {_short(c.kind)}" for c in clients], fontsize=9)
+            axes.set_yticks(rows, [f"{c.client}  {short(c.kind)}" for c in clients], fontsize=9)
         axes.grid(axis="y", visible=False)
-        axes.xaxis.set_major_locator(MaxNLocator(4))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: text_bytes(value)))
-        axes.set_xlabel(f"VRAM ({memory})")
-        _legend_below(figure, axes, columns=2)
+        axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.set_xlabel(f"VRAM in {unit} ({memory})")
+        legend_below(figure, axes, columns=2)
 
     shares = [client.share for client in clients if client.share is not None]
     span = f"from {text_percent(min(shares))} to {text_percent(max(shares))} of the budget" if shares else "no budgets"
     height = 3.8 if many else 1.2 + 0.27 * max(5, len(clients))
-    return _plot("VRAM per client", f"VRAM held per client, {memory}: {span}.", draw, height, f"Figures are {memory}.")
-
-
-def _plot(title: str, alt: str, draw: Callable[[Figure], None], height_in: float, note: str = "") -> Plot:
-    with rc_context(_STYLE), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # names in scripts the font lacks
-        figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
-        draw(figure)
-        target = io.StringIO()
-        figure.savefig(target, format="svg", metadata={"Date": None, "Creator": None})
-    data = base64.b64encode(target.getvalue().encode("utf-8")).decode("ascii")
-    return Plot(title, alt, f"data:image/svg+xml;base64,{data}", note)
-
-
-def _legend_below(figure: Figure, axes: Axes, columns: int) -> None:
-    handles, names = axes.get_legend_handles_labels()
-    figure.legend(handles, [_short(name, 48) for name in names], loc="outside lower center", ncols=columns)
-
-
-def _whole_rounds(axes: Any) -> None:
-    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-
-
-def _short(name: str, limit: int = 14) -> str:
-    return name if len(name) <= limit else name[: limit - 1] + "…"
-
-
-def _budget(budget_bytes: int | None) -> str:
-    return f"  {text_bytes(budget_bytes)}" if budget_bytes is not None else ""
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else value
+    return plot("VRAM per client", f"VRAM held per client, {memory}: {span}.", draw, height, f"Figures are {memory}.")

@@ -93,15 +93,15 @@ def tiles(run: RunRecord) -> list[Tile]:
         if summary.resumed_after_round:
             session += f"; last session only, resumed after round {summary.resumed_after_round}"
     found = [
-        Tile("Validation loss", _change(validation, "loss"), _span(validation)),
-        Tile("Test accuracy", _change(test, "accuracy"), _span(test)),
+        Tile("Validation loss", change(validation, "loss"), _span(validation)),
+        Tile("Test accuracy", change(test, "accuracy"), _span(test)),
         Tile("Sent up per client and round", up, "scalars and their frame"),
         Tile("Sent down per client and round", down, _sets(run)),
         Tile("Largest share of a VRAM budget", share, f"{vram} – {memory_label(run)}"),
         Tile("Wall time", text_seconds(summary.wall_s) if summary else NONE, session),
     ]
     if all(record.accuracy is None for record in run.evals) and test:
-        found[1] = Tile("Test loss", _change(test, "loss"), _span(test))
+        found[1] = Tile("Test loss", change(test, "loss"), _span(test))
     return found
 
 
@@ -136,8 +136,9 @@ def steps_table(run: RunRecord) -> Table:
     columns = ["Step", "Objective", "Constraint", "Value", "Bound", "Gap", "Time", "Status"]
     worst = f", fullest client {text_percent(a.worst_share)} of its budget" if _has_budgets(run) else ""
     note = (
-        f"ε = {a.epsilon:g}; f1 = {a.f1:.6g} (1: every client activates every block); f2 = {text_bytes(a.f2_bytes)} over "
-        f"the fleet{worst}; VRAM figures are {memory_label(run)}; proven gap {text_gap(a.gap)}; solver: {a.solver}."
+        f"ε = {a.epsilon:g}; f1 = {a.f1:.6g} (1: every client activates every block); f2 = {text_bytes(a.f2_bytes)} "
+        f"over the fleet{worst}; VRAM figures are {memory_label(run)}; proven gap {text_gap(a.gap)}; "
+        f"solver: {a.solver}."
     )
     return Table("Allocation", columns, rows, frozenset({3, 4, 5, 6}), note)
 
@@ -224,46 +225,8 @@ def commands(run: RunRecord) -> list[tuple[str, str]]:
     return [*found, ("from the resolved settings", shlex.join(again))]
 
 
-def comparison_table(runs: Sequence[RunRecord], names: Sequence[str]) -> Table:
-    """One row per run."""
-    rows = []
-    for run, name in zip(runs, names, strict=True):
-        shown = {tile.title: tile.value for tile in tiles(run)}
-        loss, test = run.split("validation"), run.split("test")
-        shares = [client.share for client in run.allocation.clients if client.share is not None]
-        rows.append(
-            [
-                name,
-                run.status.replace("_", " "),
-                f"{run.rounds_done} / {run.config.rounds}",
-                _change(loss, "loss"),
-                _change(test, "accuracy"),
-                shown["Sent up per client and round"],
-                shown["Sent down per client and round"],
-                text_percent(max(shares)) if shares else "no budgets",
-                text_bytes(run.allocation.f2_bytes),
-                memory_label(run),
-                shown["Wall time"],
-                run.summary.weights_sha256[:16] if run.summary else NONE,
-            ]
-        )
-    columns = ["Run", "Status", "Rounds", "Validation loss", "Test accuracy", "Up", "Down", "Largest VRAM share"]
-    columns += ["Fleet VRAM", "VRAM figures are", "Wall time", "SHA-256 of θ (first 16)"]
-    return Table("Runs", columns, rows, frozenset({2, 3, 4, 5, 6, 7, 8, 10}), "Up and down: per client and round.")
-
-
-def differences_table(runs: Sequence[RunRecord], names: Sequence[str]) -> Table | None:
-    """Settings that are not the same in all runs; None if all are."""
-    every = [settings(run) for run in runs]
-    keys = sorted({key for tree in every for key in tree if key != "name"})
-    rows = [
-        [key, *(tree.get(key, NONE) for tree in every)] for key in keys if len({tree.get(key) for tree in every}) > 1
-    ]
-    return Table("Settings that differ", ["Setting", *names], rows) if rows else None
-
-
-def _change(records: Sequence[Eval], name: str) -> str:
-    """'first → last'."""
+def change(records: Sequence[Eval], name: str) -> str:
+    """'first → last' of `loss` or `accuracy`."""
     text = text_loss if name == "loss" else text_percent
     values = [value for record in records if (value := getattr(record, name)) is not None]
     if not values:
@@ -280,7 +243,7 @@ def _span(records: Sequence[Eval]) -> str:
 
 def _sets(run: RunRecord) -> str:
     total = run.summary.active_set_bytes if run.summary else None
-    return "plan and commit" if total is None else f"plan and commit; {text_bytes(total)} of active sets beside it"
+    return "plan and commit" if total is None else f"plan and commit; active sets once, {text_bytes(total)} in all"
 
 
 def _ranges(blocks: Sequence[int]) -> str:

@@ -1,4 +1,4 @@
-"""What every replica must know, beside the commits, to derive the update: fixed for a run, written in the ledger's header."""
+"""What every replica knows, beside the commits, to derive the update: fixed for a run, in the ledger's header."""
 
 from dataclasses import dataclass
 from typing import Literal

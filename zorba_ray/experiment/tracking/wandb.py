@@ -1,8 +1,8 @@
 """Weights & Biases as a sink: never asks, never holds a run up for more than 20 s, falls back to offline.
 
 What was seen with wandb 0.31 and shaped this file: without a key a terminal gets an interactive menu; init against a
-dead host outlives `init_timeout`; after a failed init the same id is "in use" until `wandb.teardown()`; error reports to
-a host that swallows them hold the interpreter's exit for 20 s.
+dead host outlives `init_timeout`; after a failed init the same id is "in use" until `wandb.teardown()`; error reports
+to a host that swallows them hold the interpreter's exit for 20 s.
 """
 
 import json

@@ -25,7 +25,7 @@ def summary_values(summary: dict[str, Any]) -> dict[str, Any]:
     return {f"summary/{k}": v for k, v in summary.items() if isinstance(v, (bool, int, float, str))}
 
 
-def allocation_rows(allocation: dict[str, Any]) -> tuple[list[str], list[list[Any]]]:
+def allocation_rows(allocation: dict[str, Any]) -> tuple[list[Any], list[Any]]:
     """Columns and rows of allocation.json, one row per client; `bytes` carries its source."""
     source = f"bytes ({allocation['bytes_source']}, {allocation['accelerator']})"
     columns = ["client", "class", "examples", "budget_bytes", source, "blocks"]

@@ -1,0 +1,102 @@
+"""What all figures share: colours, style, the rendering to an SVG data URI. Colours: Okabe and Ito's, safe for
+colour-blind readers.
+
+Figures are narrow (4.6 inches) so that their text stays readable when a phone shrinks them, and have a light ground in
+both colour schemes.
+"""
+
+import base64
+import io
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from zorba_ray.report.numbers import text_bytes
+
+BLUE, RED, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#6b6b6b"
+CYCLE = (BLUE, RED, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = "osD^vPX"
+DASHES = ("-", "--", ":", "-.")
+WIDTH_IN = 4.6
+MANY_CLIENTS = 24
+"""Above this many clients their single names are left out of the figures."""
+
+_STYLE: Any = {
+    "font.size": 10,
+    "axes.titlesize": 10.5,
+    "axes.labelsize": 10,
+    "legend.fontsize": 9,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e3e3e3",
+    "figure.facecolor": "white",
+    "lines.linewidth": 1.6,
+    "text.parse_math": False,  # a '$' in a name is a '$'
+    "svg.hashsalt": "zorba-ray",
+    "axes.formatter.useoffset": False,
+}
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure of the page."""
+
+    title: str
+    alt: str
+    uri: str
+    note: str = ""
+
+
+def plot(title: str, alt: str, draw: Callable[[Figure], None], height_in: float, note: str = "") -> Plot:
+    """Draws on a fresh figure, `height_in` inches high, and renders it; the same input gives the same bytes."""
+    with rc_context(_STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # names in scripts the font lacks
+        figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
+        draw(figure)
+        target = io.StringIO()
+        figure.savefig(target, format="svg", metadata={"Date": None, "Creator": None})
+    data = base64.b64encode(target.getvalue().encode("utf-8")).decode("ascii")
+    return Plot(title, alt, f"data:image/svg+xml;base64,{data}", note)
+
+
+def legend_below(figure: Figure, axes: Axes, columns: int) -> None:
+    """The legend under the axes, where it hides nothing."""
+    handles, names = axes.get_legend_handles_labels()
+    figure.legend(handles, [short(name, 48) for name in names], loc="outside lower center", ncols=columns)
+
+
+def unit_of(largest: float) -> tuple[int, str]:
+    """Bytes per unit and its name, so that axis marks are round numbers."""
+    for power, name in ((40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")):
+        if largest >= 2**power:
+            return 2**power, name
+    return 1, "bytes"
+
+
+def whole_rounds(axes: Any) -> None:
+    """Marks at whole rounds only."""
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+
+
+def short(name: str, limit: int = 14) -> str:
+    """Cut at `limit` characters."""
+    return name if len(name) <= limit else name[: limit - 1] + "…"
+
+
+def budget_text(budget_bytes: int | None) -> str:
+    """What follows a client's class."""
+    return f"  {text_bytes(budget_bytes)}" if budget_bytes is not None else ""
+
+
+def number(value: float | None) -> float:
+    """NaN for None."""
+    return float("nan") if value is None else value
