@@ -41,7 +41,7 @@ class WandbMonitor:
         self, run_dir: Path, project: str, group: str | None, run_id: str, mode: Mode, job_type: str = "train"
     ) -> None:
         self.mode: Mode = mode
-        self._run_dir = run_dir
+        self._run_dir = run_dir.resolve()
         self._project = project
         self._group = group
         self._run_id = run_id
@@ -87,7 +87,7 @@ class WandbMonitor:
         import wandb
 
         artifact = wandb.Artifact(f"{kind}-{self._run_id}", type=kind)
-        artifact.add_file(str(path), policy="immutable")  # no second copy: the file stays where it is
+        artifact.add_file(str(path.resolve()), policy="immutable")  # no second copy: the file stays where it is
         self._run.log_artifact(artifact)
         if kind == "allocation":
             columns, rows = allocation_rows(json.loads(path.read_text(encoding="utf-8")))
