@@ -27,7 +27,7 @@ def run_in_driver(
     """`run_experiment` with the Ray backend."""
     config = config_from_tree(payload["config"], "the driver's settings")
     run = RunDir(Path(payload["run"]))
-    return run_experiment(config, run, _ray_backend, payload["accelerator"], payload["command"], emit, should_stop)
+    return run_experiment(config, run, ray_backend, payload["accelerator"], payload["command"], emit, should_stop)
 
 
 def fleet_actors(config: ExperimentConfig, accelerator: str) -> list[ActorSpec]:
@@ -36,7 +36,8 @@ def fleet_actors(config: ExperimentConfig, accelerator: str) -> list[ActorSpec]:
     return place_clients(config.federation, [client.budget for client in build_fleet(config)], gpus)
 
 
-def _ray_backend(setup: Setup, host: ClientHost, allocation: dict[str, Any], ledger: Path) -> Backend:
+def ray_backend(setup: Setup, host: ClientHost, allocation: dict[str, Any], ledger: Path) -> Backend:
+    """Clients on Ray actors (a `BackendFactory`)."""
     from zorba_ray.federation.ray_backend import RayBackend
 
     accelerator = allocation["accelerator"]

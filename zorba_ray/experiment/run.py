@@ -59,7 +59,7 @@ def run_experiment(
         ZorbaError: as documented for settings, data, model, allocation, clients and ledger; the ledger keeps every
             committed round.
     """
-    run.lock()
+    run.lock(wait_s=15.0)
     try:
         experiment = _Experiment(config, run, make_backend, accelerator, command, emit, should_stop)
         try:

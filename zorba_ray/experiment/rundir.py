@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import time
 from pathlib import Path
 from typing import IO, Any
 
@@ -86,17 +87,25 @@ class RunDir:
             raise RunDirError(f"{path} holds no JSON object")
         return tree
 
-    def lock(self) -> None:
-        """Holds the directory until this process ends.
+    def lock(self, wait_s: float = 0.0) -> None:
+        """Holds the directory until `unlock` or the end of this process.
+
+        Args:
+            wait_s: seconds to wait for a holder that is on its way out, such as the driver of a killed run.
 
         Raises:
             RunDirError: another process runs in it.
         """
         self._lock = (self.path / ".lock").open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise RunDirError(f"run directory {self.path} is in use by another process") from error
+        end = time.monotonic() + wait_s
+        while True:
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except OSError as error:
+                if time.monotonic() >= end:
+                    raise RunDirError(f"run directory {self.path} is in use by another process") from error
+                time.sleep(0.2)
 
     def unlock(self) -> None:
         """Gives the directory back."""

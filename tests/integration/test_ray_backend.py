@@ -1,0 +1,178 @@
+"""The Ray backend on real processes: one SHA-256 with the sequential one, whatever is killed or stopped."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.tiny_run import run_here, tiny_config
+from zorba_ray.config import ExperimentConfig
+from zorba_ray.errors import ClusterError
+from zorba_ray.experiment.on_ray import ENTRY, driver_payload, ray_backend
+from zorba_ray.experiment.replay import replay_run
+from zorba_ray.experiment.rundir import RunDir
+from zorba_ray.federation.placement import place_clients
+
+pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
+
+RAY = ("federation.backend=ray", "federation.deadline_s=120")
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """SHA-256 of θ after the sequential run of six rounds."""
+    return run_here(tiny_config("rounds=6"), tmp_path_factory.mktemp("sequential") / "run")["weights_sha256"]
+
+
+class Saboteur:
+    """Sends a signal to one actor's process while a round is in progress."""
+
+    def __init__(self, rounds: Sequence[int], number: signal.Signals, delay_s: float = 0.03) -> None:
+        self._rounds = rounds
+        self._number = number
+        self._delay_s = delay_s
+        self._backend: Any = None
+        self.hit: list[int] = []
+        self.records: list[dict[str, Any]] = []
+
+    def backend(self, *arguments: Any) -> Any:
+        """A `BackendFactory` that keeps the backend in view."""
+        self._backend = ray_backend(*arguments)
+        return self._backend
+
+    def watch(self, event: dict[str, Any]) -> None:
+        """An `Emit`: after each chosen round, hits an actor early in the next one."""
+        if event["kind"] != "round":
+            return
+        self.records.append(event)
+        if event["round"] in self._rounds:
+            processes = list(self._backend.processes().values())
+            pid = processes[event["round"] % len(processes)]
+
+            def strike() -> None:
+                time.sleep(self._delay_s)
+                os.kill(pid, self._number)
+                self.hit.append(pid)
+
+            threading.Thread(target=strike).start()
+
+
+@pytest.mark.parametrize(
+    ("overrides"),
+    [
+        ("federation.mode=packed", "federation.workers=1"),
+        ("federation.mode=packed", "federation.workers=2", "directions.backend=numpy"),
+        ("federation.mode=pinned",),
+    ],
+    ids=["one worker", "two workers, numpy directions", "pinned: four actors"],
+)
+def test_ray_equals_sequential(reference: str, tmp_path: Path, overrides: tuple[str, ...]):
+    """Backend, mode, number of actors and implementation of the directions leave no trace in θ."""
+    summary = run_here(tiny_config("rounds=6", *RAY, *overrides), tmp_path / "run", ray_backend)
+    assert summary["weights_sha256"] == reference
+    assert replay_run(tmp_path / "run", None, None, None).digest == reference
+
+
+def test_killed_actor_changes_nothing(reference: str, tmp_path: Path):
+    """kill -9 of one of two actors mid-round: restarted, rebuilt from the ledger, asked again."""
+    saboteur = Saboteur([2], signal.SIGKILL)
+    config = tiny_config("rounds=6", *RAY, "federation.workers=2")
+    summary = run_here(config, tmp_path / "run", saboteur.backend, saboteur.watch)
+    assert len(saboteur.hit) == 1
+    assert summary["weights_sha256"] == reference
+    assert summary["clients_failed"] == summary["clients_late"] == 0
+    assert summary["retries"] >= 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+def test_twenty_kills_in_one_run(tmp_path: Path):
+    """One actor killed in each of 20 rounds: the same SHA-256, nothing lost."""
+    expected = run_here(tiny_config("rounds=24"), tmp_path / "sequential")["weights_sha256"]
+    saboteur = Saboteur(range(2, 22), signal.SIGKILL)
+    config = tiny_config("rounds=24", *RAY, "federation.workers=2")
+    summary = run_here(config, tmp_path / "run", saboteur.backend, saboteur.watch)
+    assert len(saboteur.hit) == 20
+    assert summary["weights_sha256"] == expected
+    assert summary["clients_failed"] == summary["clients_late"] == 0
+
+
+def test_stopped_actor_meets_the_deadline(tmp_path: Path):
+    """SIGSTOP: the round ends at the deadline with the quorum recorded, and the actor comes back later."""
+    saboteur = Saboteur([2], signal.SIGSTOP, delay_s=0.0)
+    config = tiny_config("rounds=40", "federation.backend=ray", "federation.workers=2", "federation.deadline_s=20")
+    began = time.monotonic()
+    summary = run_here(config, tmp_path / "run", saboteur.backend, saboteur.watch)
+    late = [record for record in saboteur.records if record["clients_late"]]
+    assert late
+    assert all(record["clients_ok"] == 2 and record["clients_late"] == 2 for record in late)
+    assert all(record["time"]["round_s"] < 21 for record in late)
+    assert saboteur.records[-1]["clients_ok"] == 4, "the stopped actor never came back"
+    assert summary["rounds_done"] == 40
+    assert time.monotonic() - began < 300
+    # A round in which a deadline fired is outside the promise of equal runs, but its ledger replays.
+    assert replay_run(tmp_path / "run", None, None, None).digest == summary["weights_sha256"]
+
+
+def test_lost_quorum_stops_the_run_and_resumes(reference: str, tmp_path: Path):
+    """Both actors hang: below the quorum the run ends with LostClients; the resume reaches the undisturbed SHA-256."""
+    from zorba_ray.errors import LostClients
+
+    held: list[Any] = []
+
+    def factory(*arguments: Any) -> Any:
+        held.append(ray_backend(*arguments))
+        return held[-1]
+
+    def stop_all(event: dict[str, Any]) -> None:
+        if event["kind"] == "round" and event["round"] == 3:
+            for pid in held[-1].processes().values():
+                os.kill(pid, signal.SIGSTOP)
+
+    config = tiny_config("rounds=6", "federation.backend=ray", "federation.workers=2", "federation.deadline_s=4")
+    with pytest.raises(LostClients, match=r"round 4: 0 of 4 reports, federation.quorum=0.5 needs 2"):
+        run_here(config, tmp_path / "run", factory, stop_all)
+    assert RunDir(tmp_path / "run").read_json(tmp_path / "run" / "summary.json")["status"] == "lost_clients"
+    summary = run_here(tiny_config("rounds=6"), tmp_path / "run")
+    assert summary["weights_sha256"] == reference
+    assert summary["resumed_after_round"] == 3
+
+
+def test_driver_actor_runs_and_stops(reference: str, tmp_path: Path):
+    """The driver actor passes events on, obeys a stop after the round in progress, and the run resumes."""
+    from zorba_ray.errors import Interrupted
+    from zorba_ray.federation.ray_driver import launch
+
+    config = tiny_config("rounds=6", *RAY, "federation.workers=1")
+    seen: list[dict[str, Any]] = []
+    run = RunDir.create(tmp_path / "run", config)
+    payload = driver_payload(config.resolved(), run.path, "simulated", ["test"])
+    with pytest.raises(Interrupted, match=r"continue with .*--resume"):
+        launch(ENTRY, payload, seen.append, _after_round(seen, 2))
+    assert any(event["kind"] == "allocation" for event in seen)
+    summary = launch(ENTRY, payload, seen.append, lambda: False)
+    assert summary["weights_sha256"] == reference
+
+
+def _after_round(seen: Sequence[dict[str, Any]], number: int) -> Callable[[], bool]:
+    return lambda: any(event["kind"] == "round" and event["round"] >= number for event in seen)
+
+
+def test_too_small_cluster_is_refused_with_the_shortfall():
+    """More GPU than the cluster has: an error at once, no silent wait."""
+    import ray
+
+    from zorba_ray.federation.ray_session import require_capacity
+
+    fleet = [{"name": "big", "count": 4, "vram": "60GiB"}]
+    settings = ExperimentConfig.model_validate({"federation": {"clients": 4, "fleet": fleet, "mode": "pinned"}}).federation
+    specs = place_clients(settings, [60 * 2**30] * 4, None)
+    began = time.monotonic()
+    with pytest.raises(ClusterError, match=r"has 2 GPU, the 4 client actors need 4 \(2 missing\)"):
+        require_capacity(specs, ray.cluster_resources())
+    assert time.monotonic() - began < 10
