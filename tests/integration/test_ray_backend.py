@@ -170,8 +170,8 @@ def test_too_small_cluster_is_refused_with_the_shortfall():
     from zorba_ray.federation.ray_session import require_capacity
 
     fleet = [{"name": "big", "count": 4, "vram": "60GiB"}]
-    settings = ExperimentConfig.model_validate({"federation": {"clients": 4, "fleet": fleet, "mode": "pinned"}}).federation
-    specs = place_clients(settings, [60 * 2**30] * 4, None)
+    config = ExperimentConfig.model_validate({"federation": {"clients": 4, "fleet": fleet, "mode": "pinned"}})
+    specs = place_clients(config.federation, [60 * 2**30] * 4, None)
     began = time.monotonic()
     with pytest.raises(ClusterError, match=r"has 2 GPU, the 4 client actors need 4 \(2 missing\)"):
         require_capacity(specs, ray.cluster_resources())

@@ -39,14 +39,17 @@ def _smallest_block(problem: AllocationProblem) -> str | None:
     short = np.flatnonzero(needed > problem.budget_bytes)
     if not len(short):
         return None
+    alike: dict[tuple[int, int], list[int]] = {}  # equal clients make one sentence
+    for client in short.tolist():
+        alike.setdefault((int(needed[client]), int(problem.budget_bytes[client])), []).append(client)
     lines = [
-        f"{problem.client_names[client]} needs {needed[client]:,} bytes for its smallest block "
-        f"(block {problem.active_bytes[client].argmin()}) but has a budget of {problem.budget_bytes[client]:,}: "
-        f"{needed[client] - problem.budget_bytes[client]:,} bytes missing; "
-        f"the smallest budget that would do is {needed[client]:,}"
-        for client in short[:NAMED].tolist()
+        problem.client_names[clients[0]]
+        + (f" (and {len(clients) - 1} with the same figures)" if len(clients) > 1 else "")
+        + f" needs {need:,} bytes for its smallest block (block {problem.active_bytes[clients[0]].argmin()}) but has a "
+        f"budget of {budget:,}: {need - budget:,} bytes missing; the smallest budget that would do is {need:,}"
+        for (need, budget), clients in list(alike.items())[:NAMED]
     ]
-    return f"allocation, constraint budget: {_some(lines, len(short), 'clients')}"
+    return f"allocation, constraint budget: {_some(lines, len(alike), 'kinds of clients')}"
 
 
 def _max_blocks(problem: AllocationProblem) -> str | None:

@@ -1,0 +1,1 @@
+"""Measurements, one entry for all: `python -m benchmarks NAME [--quick] [--json]`."""

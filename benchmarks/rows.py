@@ -1,0 +1,50 @@
+"""A measured row, and how rows are printed."""
+
+import json
+import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured figure against its goal. `met` is None where the row has no goal."""
+
+    row: str
+    value: float
+    unit: str
+    goal: str
+    met: bool | None
+    device: str
+    commit: str
+    min: float
+    median: float
+    max: float
+
+
+def make_row(row: str, values: Sequence[float], unit: str, goal: str, met: bool | None) -> Row:
+    """A row whose value is the median of `values`, on this machine's CPU at this commit."""
+    ordered = sorted(values)
+    median = ordered[len(ordered) // 2]
+    return Row(row, median, unit, goal, met, "cpu", _commit(), ordered[0], median, ordered[-1])
+
+
+def print_rows(rows: Sequence[Row], as_json: bool) -> None:
+    """A table, or one JSON list."""
+    if as_json:
+        print(json.dumps([asdict(row) for row in rows], indent=1))
+        return
+    for row in rows:
+        verdict = "" if row.met is None else "  met" if row.met else "  MISSED"
+        spread = "" if row.min == row.max else f"  [{row.min:.4g} … {row.max:.4g}]"
+        print(f"{row.row}: {row.value:.4g} {row.unit}{spread}  (goal: {row.goal}){verdict}")
+
+
+def _commit() -> str:
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True, timeout=10
+        )
+        return found.stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
