@@ -17,7 +17,7 @@ from zorba_ray.experiment import RunDir, prepare, run_experiment, sequential_bac
 from zorba_ray.experiment.evaluate import Evaluator
 from zorba_ray.models.heads import LabelWordsHead, label_tokens, last_positions
 
-ADAMW_STEPS, ADAMW_LR = 200, 1e-3
+ADAMW_STEPS, ADAMW_LR = 400, 1e-3
 MEZO = ["federation.clients=1", "federation.fleet=null", "data.partition=iid", "zo.directions=1", "zo.lr=0.001"]
 """Settings that turn the demo into central MeZO; `rounds` is 60 rounds × 8 clients × 4 directions = 1,920."""
 
@@ -28,7 +28,7 @@ def rows(quick: bool) -> list[Row]:
 
 
 def adamw(steps: int) -> list[Row]:
-    """AdamW on all parameters of the built-in model, batch 32, constant rate, the loss of the label words."""
+    """AdamW on all parameters of the built-in model, batch 32, linear decay, the loss of the label words."""
     config = load_config("demo", ["federation.backend=sequential"])
     setup = prepare(config)
     model, loaded = setup.model, setup.model.loaded
@@ -42,6 +42,8 @@ def adamw(steps: int) -> list[Row]:
         hidden = loaded.backbone(input_ids=ids, attention_mask=mask, use_cache=False)[0]
         last = hidden[torch.arange(len(ids)), last_positions(mask)]
         loss = functional.cross_entropy(last @ network.get_output_embeddings().weight[words].T, labels)
+        for group in optimizer.param_groups:
+            group["lr"] = ADAMW_LR * (1 - step / steps)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
