@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import importlib.util
+import logging
 import os
 import shutil
 import sys
@@ -106,7 +107,7 @@ def _ray() -> Iterator[Finding]:
         import ray
 
         try:
-            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
             yield Finding("ok", f"Ray cluster at RAY_ADDRESS={address}: {ray.cluster_resources()}")
         except Exception as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -42,8 +42,8 @@ def _draw(out, first, groups, k0, c1, c2):
         x0, x1, x2, x3 = np.uint64(first + np.uint64(g)), c1, c2, np.uint64(0)
         a, b = k0, _K1
         for _ in range(10):
-            high0, low0 = _high_product(_M0, x0), _M0 * x0
-            high1, low1 = _high_product(_M1, x2), _M1 * x2
+            high0, low0 = _high_product(_M0, x0), _M0 * x0  # pyright: ignore[reportCallIssue]
+            high1, low1 = _high_product(_M1, x2), _M1 * x2  # pyright: ignore[reportCallIssue]
             x0, x1, x2, x3 = high1 ^ x1 ^ a, low1, high0 ^ x3 ^ b, low0
             a += _W0
             b += _W1
