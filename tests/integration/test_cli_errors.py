@@ -118,9 +118,6 @@ def test_a_run_that_failed_before_its_ledger_can_be_begun_again(cli: Cli, tiny_f
     assert outcome.code == 0, outcome.err
 
 
-@pytest.mark.xfail(
-    strict=True, reason="cli/progress.py print_summary formats bytes_up_per_client_round = None; reported"
-)
 def test_metrics_lost_at_the_very_end(cli: Cli, tiny_file: Path, tmp_path: Path) -> None:
     """Killed after the last commit, metrics gone: nothing is left to run, and the summary must still come out."""
     path = tmp_path / "r"
@@ -133,9 +130,6 @@ def test_metrics_lost_at_the_very_end(cli: Cli, tiny_file: Path, tmp_path: Path)
     assert digest in outcome.out
 
 
-@pytest.mark.xfail(
-    strict=True, reason="RunDir.reopen writes the settings before model and ledger are checked; reported"
-)
 def test_a_refused_resume_keeps_the_settings_of_the_run(cli: Cli, tiny_file: Path, tmp_path: Path) -> None:
     """model.path may change on a resume, but a model that does not fit must not be written into the run's settings, or
     a later replay looks for the wrong one."""

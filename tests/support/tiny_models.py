@@ -34,6 +34,8 @@ class TinyTokenizer:
     """Words to ids by a fixed table; everything else is unknown. Pads on the right."""
 
     unk_token_id: int | None = 3
+    bos_token_id: int | None = None
+    eos_token_id: int | None = None
 
     def __init__(self, pad_token_id: int) -> None:
         self.pad_token_id = pad_token_id

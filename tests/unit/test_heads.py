@@ -154,6 +154,8 @@ class Spaced:
     """As byte-level BPE: a word with a space before it is another token than without."""
 
     unk_token_id = None
+    bos_token_id: int | None = None
+    eos_token_id: int | None = None
 
     def __call__(self, text: str) -> dict[str, list[int]]:
         pieces = re.findall(r"\s?\S+", text)

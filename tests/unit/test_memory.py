@@ -7,8 +7,9 @@ Batch B = 3, T = 5, H = 4, two label words. In bf16 matrices take 2 bytes an ele
     block, fp32 master   16·4 + 32·4 + 4·4 + 4·4 = 224, so an active one costs 96 more
     stem                 40·2 + 4·4 = 96
     scratch              the larger leaf: mlp 32·2 = 64 against attn 16·2 + 4·4 = 48
-    activations          rows 2·3·5 = 30: in and out 2·30·4·2 = 480; 8 is the widest: 2·30·8·2 = 960, as are the four
-                         attention tensors 4·30·4·2 = 960; logits 2·3·1·2·4 = 48; together 1,488
+    activations          rows 2·3·5 = 30: embeddings, in and out 3·30·4·2 = 720; the prefix of one sign 15·4·2 = 120;
+                         8 is the widest: 2·30·8·2 = 960, as are the four attention tensors 4·30·4·2 = 960;
+                         logits 2·3·1·2·4 = 48; together 1,848
 """
 
 import itertools
@@ -43,11 +44,11 @@ def memory(scope: Scope = "all", work: Workload = WORK, **changes: str) -> Clien
 def test_by_hand_with_everything_on_the_device() -> None:
     found = memory()
     assert found.parts == {
-        "stem": 96, "frozen": 256, "scratch": 64, "stream buffers": 0, "activations": 1488,
+        "stem": 96, "frozen": 256, "scratch": 64, "stream buffers": 0, "activations": 1848,
     }  # fmt: skip
     assert found.active_extra.tolist() == [96, 96]
-    assert found.base == 1904
-    assert [found.bytes_of(frozenset(a)) for a in ((), (0,), (1,), (0, 1))] == [1904, 2000, 2000, 2096]
+    assert found.base == 2264
+    assert [found.bytes_of(frozenset(a)) for a in ((), (0,), (1,), (0, 1))] == [2264, 2360, 2360, 2456]
     assert found.source == "modelled"
 
 
@@ -65,10 +66,10 @@ def test_by_hand_with_the_master_on_the_host(frozen: str, extra: int) -> None:
 
 
 def test_by_hand_in_fp32() -> None:
-    """Blocks 224 each, active or frozen; stem 176; scratch 128; activations 2·(480 + 960) + 48."""
+    """Blocks 224 each, active or frozen; stem 176; scratch 128; activations 2·(720 + 120 + 960) + 48."""
     found = memory(compute_dtype="fp32")
     assert found.parts == {
-        "stem": 176, "frozen": 448, "scratch": 128, "stream buffers": 0, "activations": 2928,
+        "stem": 176, "frozen": 448, "scratch": 128, "stream buffers": 0, "activations": 3648,
     }  # fmt: skip
     assert found.active_extra.tolist() == [0, 0]
 
@@ -93,7 +94,17 @@ def test_by_hand_by_scope(scope: Scope, frozen: str, extra: int, scratch: int) -
 def test_logits_of_a_language_model() -> None:
     """2·B·T·V in fp32: 2·3·5·10·4 = 1,200 where two label words took 48."""
     found = memory(work=Workload(3, 5, 4, logits=10, positions=5))
-    assert found.parts["activations"] == 1488 - 48 + 1200
+    assert found.parts["activations"] == 1848 - 48 + 1200
+
+
+def test_a_gated_layer_holds_three_tensors() -> None:
+    """Gate, up and their product at once: 3·30·8·2 = 1,440 where a plain layer has 960."""
+    shapes: dict[str, tuple[int, ...]] = {"h.0.gate.weight": (8, 4), "h.0.up.weight": (8, 4), "h.0.down.weight": (4, 8)}
+    gated = build_manifest(
+        {"embed.weight": (10, 4), **shapes}, {"embed.weight": EMBEDDINGS, **dict.fromkeys(shapes, 0)}, 1
+    )
+    found = client_memory(gated, MemoryConfig(), "all", WORK)
+    assert found.parts["activations"] == 1848 - 960 + 1440
 
 
 def test_activations_grow_with_batch_and_length() -> None:

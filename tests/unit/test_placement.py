@@ -117,9 +117,6 @@ def test_cpus_are_whole() -> None:
     assert cpus_needed([actor(0.1, 1.0), actor(0.1, 1.0)]) == 2
 
 
-@pytest.mark.xfail(
-    strict=True, reason="place_clients shares real GPUs as gpus/actors; reported: needs 1/ceil(actors/gpus)"
-)
 def test_actors_on_real_gpus_fit_them() -> None:
     """An equal share of the machine's GPUs is one that can be placed: 7 actors on 2 GPUs are 4 on one of them, so the
     share is 1/4 and not 2/7; with 2/7 the seventh actor would wait for ever."""
