@@ -69,5 +69,5 @@ def test_other_weights_of_the_same_shape_are_refused():
         1, "zdir v1", "zorba", other.digest(), replica.manifest.digest, "", "", "", 0, "per_client", "data",
         "rademacher", "all", 1, 1, (1,), replica.manifest.blocks,
     )  # fmt: skip
-    with pytest.raises(LedgerError, match="the files behind model.path changed"):
+    with pytest.raises(LedgerError, match=r"the files behind model\.path changed"):
         ReplicaState(replica, direction_backend("numpy"), header)
