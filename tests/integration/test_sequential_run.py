@@ -48,7 +48,7 @@ SUMMARY = """
 method rounds start_loss final_loss start_accuracy final_accuracy test_accuracy weights_sha256 bytes_up_per_client_round
 bytes_down_per_client_round peak_rss_bytes vram_bytes_per_client allocation_gap wall_s cpu_s
 """.split()  # noqa: SIM905
-"""Issue 2, item 9."""
+"""What a summary has at least."""
 
 Factory = Callable[[Setup, ClientHost, dict[str, Any], Path], Backend]
 

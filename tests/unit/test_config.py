@@ -21,7 +21,7 @@ federation.participants federation.gpus federation.deadline_s federation.quorum 
 memory.compute_dtype data.batch_size data.max_length data.prompt data.label_words data.partition
 allocation.time_limit_s allocation.gap eval.every tracking.wandb
 """.split()  # noqa: SIM905
-"""Issue 2, item 10."""
+"""Keys that files and sweeps rely on."""
 
 CHOICES = {
     "zo.scope": ["all", "matrices", "bias_norm"],
@@ -34,7 +34,7 @@ CHOICES = {
     "zo.schedule": ["constant", "linear", "cosine"],
     "tracking.wandb": ["auto", "online", "offline", "disabled"],
 }
-"""Issue 2, items 8–10; partition=column needs a column and is tested below."""
+"""The documented values; partition=column needs a column and is tested below."""
 
 
 def load(tmp_path: Path, *overrides: str, tree: Any = None) -> ExperimentConfig:
@@ -338,7 +338,7 @@ EXEMPT = {
     "allocation.time_limit_s",
     "allocation.gap",
 }
-"""Issue 2, item 11: backend, mode, workers, directions.backend, tracking and paths do not count; the rest is ours."""
+"""Backend, mode, workers, directions.backend, tracking and paths do not count; the rest is ours."""
 
 
 def test_not_numbers_are_real_keys() -> None:

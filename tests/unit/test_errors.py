@@ -25,7 +25,7 @@ EXIT_CODES = {
     "Diverged": 7,
     "Interrupted": 130,
 }
-"""Issue 2, item 11 (0, 2–5, 130); 6 and 7 are ours. A new error must be added here."""
+"""The documented codes. A new error must be added here."""
 
 
 def test_every_error_has_its_documented_exit_code() -> None:

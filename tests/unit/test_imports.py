@@ -60,7 +60,7 @@ def test_settings_allocation_and_wire_types_are_light(module: str) -> None:
     ],
 )
 def test_help_is_quick_and_light(arguments: list[str], expected: str) -> None:
-    """Issue 2, item 11: under 1 s (of CPU time here, as the machine may be busy), neither torch nor ray."""
+    """Under 1 s (of CPU time here, as the machine may be busy), neither torch nor ray."""
     modules, seconds = _probe(_HELP.format(arguments=arguments, expected=expected))
     assert not modules & set(HEAVY)
     assert seconds < 1.0

@@ -168,7 +168,7 @@ def sizes(participants: int, round: int = 150, pairs: int = 1) -> tuple[int, int
 @pytest.mark.parametrize("participants", range(1, 65))
 @pytest.mark.parametrize("round", [1, 150, 10**6, 2**32 - 1])
 def test_bytes_for_one_direction(participants: int, round: int) -> None:
-    """Issue 2: at P = 1 at most 64 bytes up, at most 64 + 12·participants down in plan and commit together."""
+    """The goal: at P = 1 at most 64 bytes up, at most 64 + 12·participants down in plan and commit together."""
     report, plan, commit = sizes(participants, round)
     assert report <= 64
     assert plan + commit <= 64 + 12 * participants

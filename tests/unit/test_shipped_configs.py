@@ -24,14 +24,14 @@ def test_it_parses_and_keeps_its_name(source: str) -> None:
 
 
 def test_the_demo_is_the_one_that_was_asked_for() -> None:
-    """Issue 2, "What must be shown": on Ray, 8 clients, the built-in model and data."""
+    """On Ray, 8 clients, the built-in model and data."""
     demo = load_config("demo")
     assert (demo.federation.backend, demo.federation.clients) == ("ray", 8)
     assert (demo.model.path, demo.data.path) == ("builtin", "builtin")
 
 
 def test_trec_is_the_one_that_was_asked_for() -> None:
-    """Issue 2: 8 clients, per_client seeds, Dirichlet α = 1, at most 150 rounds, budgets in the file."""
+    """8 clients, per_client seeds, Dirichlet α = 1, at most 150 rounds, budgets in the file."""
     trec = load_config(str(ROOT / "tune_configs" / "runs" / "trec_minilm.yaml"))
     assert trec.federation.clients == 8
     assert trec.federation.seeds == "per_client"

@@ -49,7 +49,6 @@ class TaskModel:
         self.device = device
         self.replica = Replica(loaded, device)
         with torch.inference_mode():
-            self.head = build_head(config, loaded, prompt, label_words)
             self._backbone = PairedBackbone(
                 loaded.backbone,
                 loaded.blocks,
@@ -58,6 +57,7 @@ class TaskModel:
                 scope,
                 directions,
             )
+            self.head = build_head(config, loaded, prompt, label_words)
             # One plain forward: the blocks note how they answer, and that each runs once and in order.
             ids = torch.full((1, 2), int(loaded.tokenizer.pad_token_id), device=device)
             order = self._backbone.order(self._inputs(ids, torch.ones_like(ids)))
