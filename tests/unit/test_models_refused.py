@@ -15,7 +15,7 @@ from zorba_ray.models.blocks import find_blocks
 from zorba_ray.protocol.messages import LedgerHeader
 from zorba_ray.protocol.replay import ReplicaState
 
-SIZES = {
+SIZES: dict[str, Any] = {
     "vocab_size": 40, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 48, "num_hidden_layers": 3,
     "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "max_position_embeddings": 32,
 }  # fmt: skip
