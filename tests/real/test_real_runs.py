@@ -55,7 +55,7 @@ def test_stories_loss_falls(shared_folder: Path, tmp_path: Path):
 def test_language_model_head_runs(shared_folder: Path, tmp_path: Path):
     """The next-token loss on SST-2 sentences, without labels."""
     paths = [f"model.path={shared_folder}/models/stories260k", f"data.path={shared_folder}/data/sst2"]
-    overrides = ["model.head=lm", "data.prompt={text}", "rounds=2", "eval.rows=32", "data.train_rows=200"]
+    overrides = ["model.head=lm", 'data.prompt="{text}"', "rounds=2", "eval.rows=32", "data.train_rows=200"]
     config = load_config(str(RUNS / "sst2_stories260k.yaml"), [*paths, *overrides, "federation.fleet=null"])
     summary = run_here(config, tmp_path / "run")
     assert summary["start_accuracy"] is None
