@@ -1,17 +1,29 @@
 """What a run looks like in a terminal: the allocation, a live line per round, the summary."""
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
+from rich.text import Text
 
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.units import format_bytes, format_seconds
+
+
+class _BarsWithDetail(Bars):
+    """The bar with ETA, and a line of its own below it for the figures: both fit 80 columns."""
+
+    detail = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from super().get_renderables()
+        yield Text(self.detail, overflow="ellipsis", no_wrap=True)
 
 
 class Progress:
@@ -19,17 +31,16 @@ class Progress:
 
     def __init__(self, config: ExperimentConfig) -> None:
         self._console = Console(stderr=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 120)
-        self._bars = Bars(
+        self._bars = _BarsWithDetail(
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[detail]}"),
             console=self._console,
             disable=not self._console.is_terminal,
         )
-        self._task = self._bars.add_task("round", total=config.rounds, detail="")
+        self._task = self._bars.add_task("round", total=config.rounds)
         self._rounds = config.rounds
         self._share = ""
         self._totals = [0, 0]
@@ -47,15 +58,15 @@ class Progress:
         """One event of the run."""
         kind = event["kind"]
         if kind == "status":
-            self._bars.update(self._task, detail=event["text"])
+            self._bars.detail = event["text"]
             self._console.print(f"[dim]{event['text']} …[/dim]", highlight=False)
         elif kind == "note":
             self._console.print(event["text"], highlight=False, soft_wrap=True)
         elif kind == "allocation":
             self._console.print(allocation_table(event))
             shares = [c["bytes"] / c["budget_bytes"] for c in event["clients"] if c["budget_bytes"]]
-            label = f"{event['bytes_source']}, {event['accelerator']}"
-            self._share = f" · VRAM ≤ {max(shares):.0%} of budget ({label})" if shares else ""
+            label = "simulated" if event["accelerator"] == "simulated" else event["bytes_source"]
+            self._share = f" · VRAM ≤ {max(shares):.0%} of budget, {label}" if shares else ""
         elif kind == "round":
             self._show_round(event)
         elif kind == "eval":
@@ -70,12 +81,13 @@ class Progress:
         self._totals[1] += event["bytes_down"]
         lost = event["clients_failed"] + event["clients_late"] + len(event["rejected"])
         detail = (
-            f"loss {event['loss']:.4f} · clients {event['clients_ok']} ok"
+            f"loss {event['loss']:.4f} · {event['clients_ok']} ok"
             + (f", {lost} lost" if lost else "")
-            + f" · {format_bytes(self._totals[0])} up, {format_bytes(self._totals[1])} down"
+            + f" · ↑{format_bytes(self._totals[0])} ↓{format_bytes(self._totals[1])}"
             + self._share
         )
-        self._bars.update(self._task, completed=event["round"], detail=detail)
+        self._bars.detail = detail
+        self._bars.update(self._task, completed=event["round"])
         if lost:
             reasons = {**event["failures"], **event["rejected"]}
             for client, reason in reasons.items():
