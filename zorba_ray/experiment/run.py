@@ -113,6 +113,7 @@ class _Experiment:
         write_json(run.provenance, info)
         self._writer = self._open_ledger()
         self._jsonl = JsonlMonitor(run.metrics)
+        self._evaluated = {(record["round"], record["split"]) for record in records_of(run, "eval")}
         self._fanout = Fanout(self._monitors(info))
         shards = {client.id: setup.shard(client.id) for client in setup.fleet} if sequential else {}
         self._host = build_host(config, setup.header, setup.model, shards)
@@ -228,10 +229,10 @@ class _Experiment:
 
     def _evaluate(self, round: int, *evaluators: Evaluator) -> None:
         """Evaluates unless this round's record exists from an earlier session."""
-        done = {(r["round"], r["split"]) for r in records_of(self.run, "eval")}
         for evaluator in evaluators:
-            if (round, evaluator.split) not in done:
+            if (round, evaluator.split) not in self._evaluated:
                 self._log(evaluator.record(round))
+                self._evaluated.add((round, evaluator.split))
 
     def _due(self, number: int) -> bool:
         return number % self.config.eval.every == 0 or number == self.config.rounds

@@ -59,7 +59,6 @@ class RayBackend:
         actor: Any = ray.remote(ClientActor)
         self._actors: list[Any] = [
             actor.options(
-                name=None,
                 num_cpus=spec.cpus,
                 num_gpus=spec.gpu_fraction,
                 max_restarts=-1,

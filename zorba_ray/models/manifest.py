@@ -58,7 +58,7 @@ class Manifest:
     def size(self) -> int:
         """Elements of the arena, padding included."""
         last = self.tensors[-1]
-        return last.offset + _padded(last.numel)
+        return last.offset + padded(last.numel)
 
     @property
     def numel(self) -> int:
@@ -84,9 +84,10 @@ def build_manifest(shapes: dict[str, tuple[int, ...]], block_of: dict[str, int],
         names = sorted(name for name in shapes if block_of[name] == block)
         for slot, name in enumerate(names):
             tensors.append(TensorEntry(block, slot, name, shapes[name], offset))
-            offset += _padded(tensors[-1].numel)
+            offset += padded(tensors[-1].numel)
     return Manifest(tuple(tensors), blocks)
 
 
-def _padded(numel: int) -> int:
+def padded(numel: int) -> int:
+    """`numel` rounded up to the alignment."""
     return -(-numel // ALIGNMENT) * ALIGNMENT

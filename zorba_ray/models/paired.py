@@ -24,7 +24,7 @@ from torch import nn
 
 from zorba_ray.directions import DirectionBackend, Distribution, tensor_stream
 from zorba_ray.errors import ModelError
-from zorba_ray.models.manifest import ALIGNMENT, Manifest, Scope, TensorEntry
+from zorba_ray.models.manifest import Manifest, Scope, TensorEntry, padded
 
 Forward = Callable[..., Any]
 
@@ -106,7 +106,7 @@ class PairedBackbone:
                 if own and next(leaf.children(), None) is not None:
                     raise ModelError(f"{next(iter(own.values())).name} belongs to no leaf module and cannot be swapped")
                 if own:
-                    largest = max(largest, sum(_aligned(entry.numel) for entry in own.values()))
+                    largest = max(largest, sum(padded(entry.numel) for entry in own.values()))
                     leaf.forward = self._leaf(leaf, leaf.forward, own)
             assert reached == entries.keys(), f"tensors of block {index} not reached"
             block.forward = self._block(index, block.forward)
@@ -188,7 +188,7 @@ class PairedBackbone:
             try:
                 for name, entry in own.items():
                     target = self.scratch[start : start + entry.numel]
-                    start += _aligned(entry.numel)
+                    start += padded(entry.numel)
                     theta = perturbation.overlay.get((entry.block, entry.slot), self._theta[entry.name])
                     stream = tensor_stream(
                         perturbation.seed, entry.block, entry.slot, perturbation.direction, perturbation.distribution
@@ -215,7 +215,3 @@ def _split(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[torch.Tensor,
 
 def _first(output: Any) -> torch.Tensor:
     return output[0] if isinstance(output, tuple) else output
-
-
-def _aligned(numel: int) -> int:
-    return -(-numel // ALIGNMENT) * ALIGNMENT
