@@ -71,6 +71,12 @@ class Diverged(ZorbaError):
     exit_code = 7
 
 
+class SweepIncomplete(ZorbaError):
+    """A sweep ended and some of its trials failed; the others are whole."""
+
+    exit_code = 8
+
+
 class Interrupted(ZorbaError):
     """The user or the scheduler asked the run to stop; the ledger is intact and the run can be resumed."""
 

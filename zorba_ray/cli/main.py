@@ -5,13 +5,13 @@ import sys
 import typer
 
 from zorba_ray import __version__
-from zorba_ray.cli import allocate, doctor, replay, report, run, schema
+from zorba_ray.cli import allocate, doctor, replay, report, run, schema, sweep
 from zorba_ray.errors import ZorbaError
 
 EPILOG = (
     "Exit codes: 0 ok, 1 internal error, 2 settings, data or model, 3 infeasible allocation, 4 "
     "cluster, 5 lost clients, "
-    "6 damaged ledger or message, 7 diverged, 130 interrupted (resumable)."
+    "6 damaged ledger or message, 7 diverged, 8 a sweep with failed trials, 130 interrupted (resumable)."
 )
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("run", no_args_is_help=True)(run.run)
+app.command("sweep", no_args_is_help=True)(sweep.sweep)
 app.command("allocate", no_args_is_help=True)(allocate.allocate)
 app.command("replay", no_args_is_help=True)(replay.replay)
 app.command("report", no_args_is_help=True)(report.report)

@@ -1,6 +1,5 @@
 """`zorba-ray run`: one run from the terminal."""
 
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,9 @@ def run(
     dry_run: bool = typer.Option(False, "--dry-run", help="Print settings, allocation and cost; run nothing."),
 ) -> None:
     """Fine-tune: allocate blocks, run the rounds, evaluate, report."""
-    from zorba_ray.config import load_config
+    from zorba_ray.config import anchored, load_config
 
-    settings = load_config(config, overrides)
+    settings = anchored(load_config(config, overrides))
     if dry_run:
         from zorba_ray.cli.preview import preview
 
@@ -34,6 +33,7 @@ def run(
 
 def _execute(settings: Any, path: Path, resume: bool) -> dict[str, Any]:
     from zorba_ray.cli.progress import Progress
+    from zorba_ray.cli.stop import StopFlag
     from zorba_ray.errors import RunDirError
     from zorba_ray.experiment.rundir import RunDir
     from zorba_ray.federation.accelerator import choose_accelerator, gpu_count
@@ -50,7 +50,7 @@ def _execute(settings: Any, path: Path, resume: bool) -> dict[str, Any]:
                 return summary
     else:
         directory = RunDir.create(path, settings)
-    stop = _StopFlag()
+    stop = StopFlag()
     with Progress(settings) as progress:
         if settings.federation.backend == "sequential":
             from zorba_ray.experiment.run import run_experiment, sequential_backend
@@ -59,33 +59,19 @@ def _execute(settings: Any, path: Path, resume: bool) -> dict[str, Any]:
                 settings, directory, sequential_backend, accelerator, sys.argv, progress.show, stop.is_set
             )
         from zorba_ray.experiment.on_ray import ENTRY, driver_payload, fleet_actors
-        from zorba_ray.federation.ray_session import ray_session
+        from zorba_ray.federation.placement import cpus_needed, gpus_needed
+        from zorba_ray.federation.ray_session import ray_session, require_capacity
 
         specs = fleet_actors(settings, accelerator)
         progress.show({"kind": "status", "text": "starting Ray"})
-        with ray_session(settings.federation.address, specs, gpu_count(settings) if accelerator == "cuda" else None):
+        gpus = gpu_count(settings) if accelerator == "cuda" else gpus_needed(specs)
+        with ray_session(settings.federation.address, cpus_needed(specs) + 1, gpus) as resources:
             from zorba_ray.federation.ray_driver import launch
+
+            require_capacity(specs, resources)
 
             payload = driver_payload(settings.resolved(), directory.path, accelerator, sys.argv)
             return launch(ENTRY, payload, progress.show, stop.is_set)
-
-
-class _StopFlag:
-    """The first SIGINT or SIGTERM asks for a stop after the round in progress; a second SIGINT breaks off."""
-
-    def __init__(self) -> None:
-        self._set = False
-        signal.signal(signal.SIGINT, self._on_signal)
-        signal.signal(signal.SIGTERM, self._on_signal)
-
-    def _on_signal(self, number: int, frame: Any) -> None:
-        if self._set and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self._set = True
-        typer.echo("stopping after this round (Ctrl-C again: at once); the ledger keeps every finished round", err=True)
-
-    def is_set(self) -> bool:
-        return self._set
 
 
 def _write_report(path: Path) -> None:

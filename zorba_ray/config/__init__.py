@@ -4,6 +4,7 @@ from zorba_ray.config.allocation import AllocationConfig
 from zorba_ray.config.data import DataConfig
 from zorba_ray.config.experiment import (
     ExperimentConfig,
+    anchored,
     changed_numbers,
     config_from_tree,
     load_config,
@@ -12,12 +13,14 @@ from zorba_ray.config.experiment import (
 from zorba_ray.config.federation import FederationConfig, FleetClass, FleetDistribution
 from zorba_ray.config.memory import MemoryConfig
 from zorba_ray.config.model import ModelConfig
+from zorba_ray.config.sweep import Dimension, SweepConfig, load_sweep
 from zorba_ray.config.tracking import EvalConfig, TrackingConfig
 from zorba_ray.config.zo import DirectionsConfig, ZOConfig
 
 __all__ = [
     "AllocationConfig",
     "DataConfig",
+    "Dimension",
     "DirectionsConfig",
     "EvalConfig",
     "ExperimentConfig",
@@ -26,10 +29,13 @@ __all__ = [
     "FleetDistribution",
     "MemoryConfig",
     "ModelConfig",
+    "SweepConfig",
     "TrackingConfig",
     "ZOConfig",
+    "anchored",
     "changed_numbers",
     "config_from_tree",
     "load_config",
+    "load_sweep",
     "presets",
 ]

@@ -28,6 +28,30 @@ class StrictModel(BaseModel):
         return value
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """A mapping that names a key twice is an error; plain YAML keeps the last and says nothing."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, (str, int, float)) and key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} stands twice", key_node.start_mark
+                )
+            seen.add(key if isinstance(key, (str, int, float)) else id(key_node))
+        return super().construct_mapping(node, deep)
+
+
+def parse_yaml(text: str) -> Any:
+    """The value of a YAML document.
+
+    Raises:
+        yaml.YAMLError: not YAML, or a key stands twice.
+    """
+    return yaml.load(text, _UniqueKeys)
+
+
 def parse_override(text: str) -> tuple[list[str], Any]:
     """'zo.lr=1e-3' -> (['zo', 'lr'], '1e-3'); values are YAML, typed fields repair numbers that YAML 1.1 reads as text.
 

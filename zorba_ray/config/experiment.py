@@ -3,6 +3,7 @@
 import hashlib
 import json
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from zorba_ray.config.allocation import AllocationConfig
-from zorba_ray.config.base import StrictModel, apply_override, explain, parse_override
+from zorba_ray.config.base import StrictModel, apply_override, explain, parse_override, parse_yaml
 from zorba_ray.config.data import DataConfig
 from zorba_ray.config.federation import FederationConfig
 from zorba_ray.config.memory import MemoryConfig
@@ -141,24 +142,50 @@ def load_config(source: str, overrides: list[str] | None = None) -> ExperimentCo
     Raises:
         ConfigError: no such preset or file, not a mapping, or any refused setting.
     """
-    if source in presets():
-        text = (resources.files("zorba_ray") / "presets" / f"{source}.yaml").read_text(encoding="utf-8")
-    else:
-        path = Path(source)
-        if not path.is_file():
-            raise ConfigError(f"config {source!r}: no such file, and not a preset ({', '.join(presets())})")
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"config {source!r} cannot be read as UTF-8 text: {error}") from error
-    try:
-        tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"config {source!r} is not YAML: {error}") from error
-    tree = {} if tree is None else tree
-    if not isinstance(tree, dict):
-        raise ConfigError(f"config {source!r}: the top level must be a mapping of settings, got {type(tree).__name__}")
+    tree = load_tree(source)
     for text in overrides or []:
         parts, value = parse_override(text)
         apply_override(tree, parts, value)
     return config_from_tree(tree, source)
+
+
+def load_tree(source: str) -> dict[str, Any]:
+    """The settings that a preset or file names, not validated yet.
+
+    Raises:
+        ConfigError: no such preset or file, or not a mapping.
+    """
+    if source in presets():
+        return read_yaml(resources.files("zorba_ray") / "presets" / f"{source}.yaml", "config")
+    if not Path(source).is_file():
+        raise ConfigError(f"config {source!r}: no such file, and not a preset ({', '.join(presets())})")
+    return read_yaml(Path(source), "config")
+
+
+def read_yaml(path: Path | Traversable, what: str) -> dict[str, Any]:
+    """A mapping from a YAML or JSON file.
+
+    Raises:
+        ConfigError: missing, not UTF-8, not YAML, not a mapping, or a key that stands twice; `what` names its role.
+    """
+    source = str(path)
+    try:
+        tree = parse_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{what} {source!r} cannot be read as UTF-8 text: {error}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{what} {source!r} is not YAML: {error}") from error
+    tree = {} if tree is None else tree
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{what} {source!r}: the top level must be a mapping of settings, got {type(tree).__name__}")
+    return tree
+
+
+def anchored(config: ExperimentConfig) -> ExperimentConfig:
+    """`model.path` and `data.path` made absolute where they name something here: a Ray worker's folder is another."""
+    found = {}
+    for section in (config.model, config.data):
+        path = Path(section.path)
+        there = section.path != "builtin" and not path.is_absolute() and path.exists()
+        found[type(section)] = section.model_copy(update={"path": str(path.resolve())}) if there else section
+    return config.model_copy(update={"model": found[type(config.model)], "data": found[type(config.data)]})

@@ -27,3 +27,5 @@ class TrackingConfig(StrictModel):
     """W&B project."""
     group: str | None = None
     """W&B group."""
+    job_type: Literal["train", "sweep-trial", "eval"] = "train"
+    """W&B job type; a sweep sets it for its trials."""

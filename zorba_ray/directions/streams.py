@@ -23,8 +23,15 @@ EMBEDDINGS, FINAL_NORM, HEAD = 0xFFFF0000, 0xFFFF0001, 0xFFFF0002
 Distribution = Literal["rademacher", "gaussian"]
 _PURPOSE: dict[str, int] = {"rademacher": 0, "gaussian": 1}
 
-Sample = Literal["batches", "participants", "partition", "budgets", "rows"]
-_SAMPLE_PURPOSE: dict[str, int] = {"batches": 16, "participants": 17, "partition": 18, "budgets": 19, "rows": 20}
+Sample = Literal["batches", "participants", "partition", "budgets", "rows", "sweep"]
+_SAMPLE_PURPOSE: dict[str, int] = {
+    "batches": 16,
+    "participants": 17,
+    "partition": 18,
+    "budgets": 19,
+    "rows": 20,
+    "sweep": 21,
+}
 
 
 class TensorStream(NamedTuple):

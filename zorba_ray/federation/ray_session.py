@@ -14,23 +14,27 @@ _OBJECT_STORE = 256 * 2**20
 
 
 @contextlib.contextmanager
-def ray_session(address: str | None, specs: list[ActorSpec], gpus: int | None) -> Iterator[None]:
+def ray_session(address: str | None, cpus: int, gpus: int) -> Iterator[Mapping[str, float]]:
     """Joins `address`, or RAY_ADDRESS, else starts a private Ray on loopback and ends it afterwards.
 
+    A Ray that this process has joined before is used as it is, and left running. Yields what the cluster has in all.
+
     Args:
-        gpus: real GPUs of this machine that a private Ray offers; None: as many logical ones as the actors need.
+        cpus, gpus: what a private Ray offers at least (logical ones count as well as real ones).
 
     Raises:
-        ClusterError: no answer at the address, or a cluster that is too small (with the shortfall).
+        ClusterError: no answer at the address.
     """
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")  # an actor without GPUs sees none
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault(
-        "RAY_worker_niceness", "0"
-    )  # the clients are the job; at Ray's 15 any other load starves them
+    # The clients are the job: at Ray's own 15 any other load starves them.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     import ray
 
+    if ray.is_initialized():
+        yield ray.cluster_resources()
+        return
     address = address or os.environ.get("RAY_ADDRESS")
     if address:
         try:
@@ -41,16 +45,15 @@ def ray_session(address: str | None, specs: list[ActorSpec], gpus: int | None) -
                 f"no Ray cluster answers at {address!r} (federation.address or RAY_ADDRESS): {reason}"
             ) from error
         try:
-            require_capacity(specs, ray.cluster_resources())
-            yield
+            yield ray.cluster_resources()
         finally:
             ray.shutdown()
         return
     folder = tempfile.mkdtemp(prefix="zr-")  # short: Ray puts unix sockets inside
     try:
         ray.init(
-            num_cpus=max(os.cpu_count() or 1, cpus_needed(specs) + 1),
-            num_gpus=gpus_needed(specs) if gpus is None else gpus,
+            num_cpus=max(os.cpu_count() or 1, cpus),
+            num_gpus=gpus,
             include_dashboard=False,
             object_store_memory=_OBJECT_STORE,
             logging_level=logging.WARNING,
@@ -58,7 +61,7 @@ def ray_session(address: str | None, specs: list[ActorSpec], gpus: int | None) -
             _temp_dir=folder,
             _node_ip_address="127.0.0.1",
         )
-        yield
+        yield ray.cluster_resources()
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)

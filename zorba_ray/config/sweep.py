@@ -1,0 +1,272 @@
+"""A sweep: a run, a space over its dotted settings, and how the space is searched. Imports no Ray."""
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+
+from zorba_ray.config.base import (
+    StrictModel,
+    apply_override,
+    explain,
+    known_keys,
+    parse_override,
+)
+from zorba_ray.config.experiment import ExperimentConfig, load_tree, read_yaml
+from zorba_ray.errors import ConfigError
+
+EveryEvaluation = Literal["validation_loss", "validation_accuracy"]
+"""Metrics that a trial reports at every evaluation: what a scheduler can judge by."""
+AtTheEnd = Literal[
+    "test_loss",
+    "test_accuracy",
+    "fleet_vram_bytes",
+    "worst_share",
+    "f1",
+    "bytes_up_per_client_round",
+    "bytes_down_per_client_round",
+    "distance",
+    "wall_s",
+    "cpu_s",
+]
+"""Metrics that a trial reports once, from its summary."""
+
+NOT_SWEPT = ("name", "tracking", "federation.address", "allocation.time_limit_s")
+"""Settings that belong to the sweep or to the machine, not to a trial."""
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 reads 1e-3 as text: text that is a number counts as one."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+Bound = Annotated[float, BeforeValidator(_number)]
+Values = tuple[Any, ...] | dict[str, Any]
+
+
+class Dimension(StrictModel):
+    """How one setting varies: exactly one of the six forms, and optionally when."""
+
+    grid: Values | None = None
+    """Every value, crossed with the other grids: a list, or a mapping label -> value for values that are long."""
+    choice: Values | None = None
+    """One of these at random; a list or a mapping label -> value."""
+    uniform: tuple[Bound, Bound] | None = None
+    """[low, high]."""
+    loguniform: tuple[Bound, Bound] | None = None
+    """[low, high], uniform in the logarithm."""
+    quniform: tuple[Bound, Bound, Bound] | None = None
+    """[low, high, q]: uniform, rounded to a multiple of q; q = 1 gives whole numbers."""
+    qloguniform: tuple[Bound, Bound, Bound] | None = None
+    """[low, high, q]: uniform in the logarithm, rounded to a multiple of q."""
+    when: dict[str, Any] | None = None
+    """Only where these settings have these values (or one of a list of values); else the run's own value stands."""
+
+    @model_validator(mode="after")
+    def _one_form(self) -> "Dimension":
+        given = [name for name in _FORMS if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"exactly one of {', '.join(_FORMS)}, got {', '.join(given) or 'none'}")
+        bounds = getattr(self, given[0])
+        if given[0] in ("grid", "choice"):
+            if not bounds:
+                raise ValueError(f"{given[0]} has no values: an empty space")
+            listed = list(bounds.values() if isinstance(bounds, dict) else bounds)
+            twice = next((value for place, value in enumerate(listed) if value in listed[:place]), None)
+            if twice is not None:
+                raise ValueError(f"{given[0]} names {twice!r} twice: every value once")
+        else:
+            low, high, *q = bounds
+            if not low < high:
+                raise ValueError(f"{given[0]}: low ({low:g}) must be below high ({high:g})")
+            if "log" in given[0] and low <= 0:
+                raise ValueError(f"{given[0]}: low ({low:g}) must be above 0")
+            if q and not 0 < q[0] <= high - low:
+                raise ValueError(f"{given[0]}: q ({q[0]:g}) must be above 0 and at most high − low ({high - low:g})")
+        return self
+
+    @property
+    def form(self) -> str:
+        """The name of the form that is given."""
+        return next(name for name in _FORMS if getattr(self, name) is not None)
+
+    @property
+    def options(self) -> list[tuple[str | None, Any]]:
+        """(label, value) of a grid or choice; label None where the value shows itself."""
+        values = getattr(self, self.form)
+        return list(values.items()) if isinstance(values, dict) else [(None, value) for value in values]
+
+
+_FORMS = ("grid", "choice", "uniform", "loguniform", "quniform", "qloguniform")
+
+
+class SearchConfig(StrictModel):
+    """Where the next trial comes from."""
+
+    type: Literal["grid", "random", "optuna"] = "grid"
+    """`grid`: all grids crossed. `random`: the same, times `samples` draws of what is no grid. `optuna`: TPE, which
+    learns from the trials before (extra `optuna`); with two metrics it seeks the Pareto front."""
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    """Seed of the draws; the runs have a seed of their own."""
+
+
+class SchedulerConfig(StrictModel):
+    """Which trials are ended early, judged at every evaluation."""
+
+    type: Literal["fifo", "asha", "median"] = "fifo"
+    """`fifo`: none. `asha`: asynchronous successive halving. `median`: worse than the median of the others so far."""
+    grace_rounds: int = Field(default=10, ge=1)
+    """Rounds that every trial may run."""
+    reduction_factor: float = Field(default=3.0, gt=1)
+    """asha: of so many trials at a rung one goes on."""
+    min_samples: int = Field(default=3, ge=1)
+    """median: trials needed for a median."""
+
+
+class MetricConfig(StrictModel):
+    """A figure of a trial, and which way is better."""
+
+    name: EveryEvaluation | AtTheEnd = "validation_loss"
+    """One of the figures that every trial reports."""
+    mode: Literal["min", "max"] = "min"
+    """Smaller or larger is better."""
+
+
+def _metrics(value: Any) -> Any:
+    return [value] if isinstance(value, (dict, MetricConfig)) else value
+
+
+class SweepConfig(StrictModel):
+    """One sweep of zorba-ray."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    """Short name; the directory is runs/sweeps/NAME unless --sweep-dir says otherwise; the W&B group."""
+    question: str = Field(default="", max_length=400)
+    """What the sweep answers, in a sentence."""
+    run: str = "demo"
+    """The run that is varied: a preset, or a run file beside this one."""
+    set: dict[str, Any] = Field(default_factory=dict)
+    """Settings of the run that differ from its file in all trials, dotted key -> value."""
+    space: dict[str, Dimension] = Field(min_length=1)
+    """Dotted setting -> how it varies."""
+    search: SearchConfig = SearchConfig()
+    scheduler: SchedulerConfig = SchedulerConfig()
+    samples: int = Field(default=1, ge=1)
+    """Draws per point of the grid (`random`), or trials (`optuna`)."""
+    concurrency: int | None = Field(default=None, ge=1)
+    """Trials at a time; None is as many as the cluster holds."""
+    metric: Annotated[tuple[MetricConfig, ...], BeforeValidator(_metrics)] = Field(
+        default=(MetricConfig(),), min_length=1, max_length=2
+    )
+    """The figure that trials are compared by, or two for a Pareto front."""
+    retries: int = Field(default=2, ge=0)
+    """How often a trial whose process died goes on from its ledger."""
+    nodes: Literal["driver", "any"] = "driver"
+    """Where trials compute: on the node of the sweep directory, or on any (the directory is on shared storage)."""
+
+    @field_validator("space")
+    @classmethod
+    def _known(cls, space: dict[str, Dimension]) -> dict[str, Dimension]:
+        for key, dimension in space.items():
+            require_setting(key)
+            for other in dimension.when or {}:
+                require_setting(other)
+        return space
+
+    @field_validator("set")
+    @classmethod
+    def _settable(cls, values: dict[str, Any]) -> dict[str, Any]:
+        for key in values:
+            require_setting(key, sweep_only=False)
+        return values
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "SweepConfig":
+        forms = {key: dimension.form for key, dimension in self.space.items()}
+        drawn = [key for key, form in forms.items() if form != "grid"]
+        grids = [key for key, form in forms.items() if form == "grid"]
+        if self.search.type == "grid" and drawn:
+            raise ValueError(f"search.type=grid, but {drawn[0]} is {forms[drawn[0]]}: use grid, or search.type=random")
+        if self.search.type == "optuna" and grids:
+            raise ValueError(f"search.type=optuna, but {grids[0]} is a grid: use choice")
+        if self.search.type == "grid" and self.samples > 1:
+            raise ValueError(f"samples={self.samples} repeats equal trials of a grid: sweep `seed`, or drop samples")
+        names = [metric.name for metric in self.metric]
+        if len(set(names)) != len(names):
+            raise ValueError(f"metric names {names[0]} twice")
+        if self.scheduler.type != "fifo":
+            if len(self.metric) > 1:
+                raise ValueError(f"scheduler.type={self.scheduler.type} judges by one metric, got {names}")
+            if names[0] not in get_args(EveryEvaluation):
+                raise ValueError(
+                    f"scheduler.type={self.scheduler.type} judges at every evaluation, but {names[0]} is reported at "
+                    f"the end only: use one of {', '.join(get_args(EveryEvaluation))}, or scheduler.type=fifo"
+                )
+        return self
+
+    def resolved(self) -> dict[str, Any]:
+        """All settings as JSON-ready values; of a dimension only what is given."""
+        tree = self.model_dump(mode="json", exclude={"space"})
+        tree["space"] = {
+            key: dimension.model_dump(mode="json", exclude_none=True) for key, dimension in self.space.items()
+        }
+        return tree
+
+
+MAY_CHANGE = ("question", "concurrency", "retries", "nodes")
+"""Settings of a sweep that may change between start and resume."""
+
+
+def require_setting(key: str, sweep_only: bool = True) -> None:
+    """Whether a dotted key is a setting of a run (and one that a sweep may vary).
+
+    Raises:
+        ValueError: with the nearest setting.
+    """
+    known = known_keys(ExperimentConfig)
+    if key not in known:
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+        raise ValueError(
+            f"{key} is no setting" + (f"; did you mean {near[0]}?" if near else "; see `zorba-ray schema`")
+        )
+    if sweep_only and any(key == name or key.startswith(f"{name}.") for name in NOT_SWEPT):
+        raise ValueError(f"{key} cannot be swept: the sweep sets it, or it does not change a trial")
+
+
+def load_sweep(source: str, overrides: Iterable[str] = ()) -> tuple[SweepConfig, dict[str, Any]]:
+    """A sweep and the settings of the run that it varies (not validated yet: only trials are whole).
+
+    Args:
+        overrides: `key=value`; keys of the run, or of the sweep after `sweep.`, as in sweep.concurrency=1.
+
+    Raises:
+        ConfigError: a file is missing or not YAML, or a setting is refused.
+    """
+    tree = read_yaml(Path(source), "sweep")
+    for_run = []
+    for text in overrides:
+        parts, value = parse_override(text)
+        if parts[0] == "sweep" and len(parts) > 1:
+            apply_override(tree, parts[1:], value)
+        else:
+            for_run.append((parts, value))
+    try:
+        sweep = SweepConfig.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(explain(error, SweepConfig, source)) from error
+    beside = Path(source).parent / sweep.run
+    base = load_tree(str(beside) if beside.is_file() else sweep.run)
+    for key, value in sweep.set.items():
+        apply_override(base, key.split("."), value)
+    for parts, value in for_run:
+        if ".".join(parts) in sweep.space:
+            raise ConfigError(f"override {'.'.join(parts)}: {source} sweeps it; change its space there")
+        apply_override(base, parts, value)
+    return sweep, base

@@ -1,0 +1,175 @@
+"""A trial as Ray Tune sees it: an ordinary run in its run directory, paused at every evaluation until Tune goes on.
+
+The run stands in a thread of the trial's process. It hands over each evaluation and waits for the next `step`, so that
+a scheduler's decision comes before the next round. A trial that is ended early is asked to stop as Ctrl-C would: its
+run directory is whole and resumable. Nothing is checkpointed through Tune: the ledger is the checkpoint.
+"""
+
+import logging
+import queue
+import threading
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from zorba_ray.config import ExperimentConfig, config_from_tree
+from zorba_ray.errors import Interrupted, ZorbaError
+from zorba_ray.experiment import RunDir, run_experiment, sequential_backend
+from zorba_ray.experiment.on_ray import ray_backend
+from zorba_ray.experiment.tracking import read_records
+from zorba_ray.sweep.state import figures_of, finished_run
+
+Closing = Callable[[Path], Path]
+_STOP_S = 60.0
+"""Seconds for the round in progress when a trial is asked to stop."""
+
+
+def trial_payload(number: int, values: dict[str, Any], config: ExperimentConfig, needs: Any, sweep: Path,
+                  run: str, log: str, command: list[str]) -> dict[str, Any]:  # fmt: skip
+    """The `config` of a Tune trial: plain values only, as Tune writes them to params.json."""
+    return {
+        "trial": number,
+        "values": values,
+        "settings": config.resolved(),
+        "accelerator": needs.accelerator,
+        "bundles": list(needs.bundles),
+        "run": str(sweep / run),
+        "log": str(sweep / log),
+        "command": command,
+    }
+
+
+class FederationTrial(tune.Trainable):
+    """One process that runs trials one after another."""
+
+    def setup(self, config: dict[str, Any], closing: Closing | None = None) -> None:
+        self._closing = closing
+        self._session = _Session(config, closing)
+
+    def step(self) -> dict[str, Any]:
+        return self._session.next_report()
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._session.stop()
+        self._session = _Session(new_config, self._closing)
+        return True
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing: the ledger is the checkpoint. Tune asks once at the end, whatever it was told."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Nothing: a trial that is started again goes on from its ledger."""
+
+    def cleanup(self) -> None:
+        self._session.stop()
+
+    @classmethod
+    def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        return tune.PlacementGroupFactory(config["bundles"], strategy="PACK")
+
+
+class _Session:
+    """The run of one trial, in a thread."""
+
+    def __init__(self, payload: dict[str, Any], closing: Closing | None) -> None:
+        self._payload = payload
+        self._closing = closing
+        self._reports: queue.Queue[dict[str, Any] | BaseException] = queue.Queue()
+        self._go = threading.Semaphore(0)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, name=f"trial-{payload['trial']}", daemon=True)
+        self._thread.start()
+
+    def next_report(self) -> dict[str, Any]:
+        """The run's next evaluation, or its end (`done`).
+
+        Raises:
+            Exception: an error that is no `ZorbaError`: Tune tries the trial again.
+        """
+        self._go.release()
+        report = self._reports.get()
+        if isinstance(report, BaseException):
+            raise report
+        return report
+
+    def stop(self) -> None:
+        """Ends the run after the round in progress; it stays resumable."""
+        self._stop.set()
+        self._go.release()
+        self._thread.join(_STOP_S)
+
+    def _work(self) -> None:
+        self._go.acquire()
+        if self._stop.is_set():
+            return
+        log = Path(self._payload["log"])
+        handler = logging.FileHandler(log, encoding="utf-8", delay=True)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logger = logging.getLogger("zorba_ray")
+        logger.addHandler(handler)
+        try:
+            self._reports.put(self._run())
+        except Interrupted:
+            pass
+        except ZorbaError as error:
+            self._note(traceback.format_exc())
+            self._reports.put({"done": True, "ended": "failed", "error": f"{type(error).__name__}: {error}"})
+        except BaseException as error:
+            self._note(traceback.format_exc())
+            self._reports.put(error)
+        finally:
+            logger.removeHandler(handler)
+            handler.close()
+
+    def _run(self) -> dict[str, Any]:
+        config = config_from_tree(self._payload["settings"], f"trial {self._payload['trial']}")
+        path = Path(self._payload["run"])
+        run = RunDir(path)
+        known = finished_run(path)
+        if known is None:
+            run = RunDir.reopen(path, config) if run.config.exists() else RunDir.create(path, config)
+            self._repeat(run)
+            backend = sequential_backend if config.federation.backend == "sequential" else ray_backend
+            run_experiment(
+                config, run, backend, self._payload["accelerator"], self._payload["command"], self._hear,
+                self._stop.is_set,
+            )  # fmt: skip
+        summary = run.read_json(run.summary)
+        return {
+            "done": True,
+            "ended": "finished",
+            "round": summary["rounds_done"],
+            "weights_sha256": summary["weights_sha256"],
+            **figures_of(summary, run.read_json(run.allocation)),
+        }
+
+    def _repeat(self, run: RunDir) -> None:
+        """A resumed run reports what it evaluated before: a scheduler that started anew hears all of it."""
+        if run.metrics.exists():
+            for record in read_records(run.metrics):
+                if record["kind"] == "eval":
+                    self._hear(record)
+
+    def _hear(self, event: dict[str, Any]) -> None:
+        """An `Emit`: evaluations go to Tune, everything but single rounds to the trial's log."""
+        if event["kind"] in ("status", "note"):
+            self._note(event["text"])
+        elif event["kind"] == "eval":
+            self._note(f"round {event['round']} {event['split']}: loss {event['loss']}, accuracy {event['accuracy']}")
+        if event["kind"] != "eval" or event["split"] != "validation" or self._stop.is_set():
+            return
+        self._reports.put(
+            {"round": event["round"], "validation_loss": event["loss"], "validation_accuracy": event["accuracy"]}
+        )
+        self._go.acquire()
+
+    def _note(self, text: str) -> None:
+        """A line of the trial's log; a log that cannot be written stops nothing."""
+        try:
+            with Path(self._payload["log"]).open("a", encoding="utf-8") as file:
+                file.write(text.rstrip("\n") + "\n")
+        except OSError as error:
+            logging.getLogger(__name__).debug("trial log: %s", error)
