@@ -53,6 +53,12 @@ class LedgerError(ZorbaError):
     exit_code = 6
 
 
+class StorageError(ZorbaError):
+    """A file of the run directory cannot be written: full disk, quota, read-only folder; the run can be resumed."""
+
+    exit_code = 8
+
+
 class MessageError(ZorbaError):
     """A frame or message on the wire is malformed, of an unknown version, or for another round."""
 
