@@ -53,6 +53,12 @@ class LedgerError(ZorbaError):
     exit_code = 6
 
 
+class StorageError(ZorbaError):
+    """A file of the run directory cannot be written: full disk, quota, read-only folder; the run can be resumed."""
+
+    exit_code = 8
+
+
 class MessageError(ZorbaError):
     """A frame or message on the wire is malformed, of an unknown version, or for another round."""
 
@@ -74,7 +80,7 @@ class Diverged(ZorbaError):
 class SweepIncomplete(ZorbaError):
     """A sweep ended and some of its trials failed; the others are whole."""
 
-    exit_code = 8
+    exit_code = 9
 
 
 class Interrupted(ZorbaError):

@@ -23,6 +23,7 @@ EXIT_CODES = {
     "LedgerError": 6,
     "MessageError": 6,
     "Diverged": 7,
+    "StorageError": 8,
     "Interrupted": 130,
 }
 """The documented codes. A new error must be added here."""

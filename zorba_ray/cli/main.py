@@ -11,7 +11,8 @@ from zorba_ray.errors import ZorbaError
 EPILOG = (
     "Exit codes: 0 ok, 1 internal error, 2 settings, data or model, 3 infeasible allocation, 4 "
     "cluster, 5 lost clients, "
-    "6 damaged ledger or message, 7 diverged, 8 a sweep with failed trials, 130 interrupted (resumable)."
+    "6 damaged ledger or message, 7 diverged, 8 disk full or read-only, 9 a sweep with failed trials, 130 interrupted "
+    "(resumable)."
 )
 
 app = typer.Typer(

@@ -6,6 +6,8 @@ from typing import Any
 
 import typer
 
+from zorba_ray.cli.closing import write_run_report
+
 
 def run(
     config: str = typer.Argument(help="A YAML file, or a preset: demo."),
@@ -25,7 +27,6 @@ def run(
         return
     path = run_dir or Path("runs") / settings.name
     summary = _execute(settings, path, resume)
-    _write_report(path)
     from zorba_ray.cli.progress import print_summary
 
     print_summary(summary, path)
@@ -56,7 +57,14 @@ def _execute(settings: Any, path: Path, resume: bool) -> dict[str, Any]:
             from zorba_ray.experiment.run import run_experiment, sequential_backend
 
             return run_experiment(
-                settings, directory, sequential_backend, accelerator, sys.argv, progress.show, stop.is_set
+                settings,
+                directory,
+                sequential_backend,
+                accelerator,
+                sys.argv,
+                progress.show,
+                stop.is_set,
+                write_run_report,
             )
         from zorba_ray.experiment.on_ray import ENTRY, driver_payload, fleet_actors
         from zorba_ray.federation.placement import cpus_needed, gpus_needed
@@ -69,16 +77,5 @@ def _execute(settings: Any, path: Path, resume: bool) -> dict[str, Any]:
             from zorba_ray.federation.ray_driver import launch
 
             require_capacity(specs, resources)
-
-            payload = driver_payload(settings.resolved(), directory.path, accelerator, sys.argv)
+            payload = driver_payload(settings.resolved(), directory.path, accelerator, sys.argv, write_run_report)
             return launch(ENTRY, payload, progress.show, stop.is_set)
-
-
-def _write_report(path: Path) -> None:
-    """The report is a view of the run directory: its failure must not turn a finished run into a failed one."""
-    from zorba_ray.report import write_report
-
-    try:
-        write_report([path], path / "report.html")
-    except Exception as error:
-        typer.echo(f"warning: report.html could not be written ({error}); try `zorba-ray report {path}`", err=True)

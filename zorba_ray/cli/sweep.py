@@ -23,6 +23,7 @@ def sweep(
     if dry_run:
         _preview(settings, base)
         return
+    from zorba_ray.cli.closing import write_run_report
     from zorba_ray.cli.stop import StopFlag
     from zorba_ray.cli.sweep_progress import SweepProgress
     from zorba_ray.errors import ZorbaError
@@ -32,19 +33,12 @@ def sweep(
     stop = StopFlag()
     try:
         with SweepProgress(settings.metric) as progress:
-            run_sweep(settings, base, path, resume, sys.argv, progress.show, stop.is_set, trial_report)
+            run_sweep(settings, base, path, resume, sys.argv, progress.show, stop.is_set, write_run_report)
     except ZorbaError:
         if (path / "sweep.json").exists():
             _finish(path)
         raise
     _finish(path)
-
-
-def trial_report(run: Path) -> Path:
-    """Writes a trial's report.html; runs in the trial's process."""
-    from zorba_ray.report import write_report
-
-    return write_report([run], run / "report.html")
 
 
 def _finish(path: Path) -> None:

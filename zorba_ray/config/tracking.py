@@ -26,6 +26,6 @@ class TrackingConfig(StrictModel):
     project: str = "zorba-ray"
     """W&B project."""
     group: str | None = None
-    """W&B group."""
+    """W&B group; a trial's is the name of its sweep."""
     job_type: Literal["train", "sweep-trial", "eval"] = "train"
-    """W&B job type; a sweep sets it for its trials."""
+    """W&B job type: what kind of run this is among the others of the project."""

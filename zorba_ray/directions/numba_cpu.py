@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
 from zorba_ray.directions.arrays import flat_fp32, flat_scratch
 from zorba_ray.directions.backend import Entry
+from zorba_ray.directions.compiled import compiled
 from zorba_ray.directions.philox import M0, M1, W0, W1, gaussian_table
 from zorba_ray.directions.streams import KEY1, TensorStream
 
@@ -35,7 +36,7 @@ def _high_product(typingctx: Any, a: Any, b: Any) -> Any:
     return types.uint64(types.uint64, types.uint64), build
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _draw(out, first, groups, k0, c1, c2):
     """out uint64 [4 · groups] ← words of counters first, first+1, …"""
     for g in range(groups):
@@ -53,13 +54,13 @@ def _draw(out, first, groups, k0, c1, c2):
         out[4 * g + 3] = x3
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _narrow(value):
     """float32 [1] bits -> bfloat16 bits, half to even."""
     return (value + np.uint32(0x7FFF) + ((value >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
 
 
-@njit(cache=True)
+@compiled()
 def _add_signs(acc, drawn, count, step):
     """acc[:count] += ±step by the bits of drawn (int32 view, 32 elements a row); count ≤ 4,096."""
     rows = count >> 5
@@ -73,7 +74,7 @@ def _add_signs(acc, drawn, count, step):
         acc[e] += np.float32((drawn[e >> 5] >> np.int32(e & 31)) & np.int32(1)) * twice - step
 
 
-@njit(cache=True)
+@compiled()
 def _perturb_signs(out, theta, k0, c1, c2, step, offset):
     drawn = np.empty(4 * _GROUPS, dtype=np.uint64)
     bits = drawn.view(np.int32)
@@ -105,7 +106,7 @@ def _perturb_signs(out, theta, k0, c1, c2, step, offset):
         first += np.uint64(_GROUPS)
 
 
-@njit(cache=True)
+@compiled()
 def _perturb_quantiles(out, theta, table, k0, c1, c2, offset):
     drawn = np.empty(4 * _GROUPS, dtype=np.uint64)
     lanes = drawn.view(np.uint16)
@@ -122,19 +123,19 @@ def _perturb_quantiles(out, theta, table, k0, c1, c2, offset):
         first += np.uint64(_GROUPS)
 
 
-@njit(cache=True)
+@compiled()
 def _to_bf16(out, values):
     for e in range(values.size):
         out[e] = _narrow(values[e])
 
 
-@njit(cache=True)
+@compiled()
 def _through_bf16(out, values):
     for e in range(values.size):
         out[e] = _narrow(values[e]) << np.uint32(16)
 
 
-@njit(cache=True)
+@compiled()
 def _commit_signs(theta, k0, c1, c2, coefficients, offset):
     tile = _GROUPS << 8
     drawn = np.empty(4 * _GROUPS, dtype=np.uint64)
@@ -156,7 +157,7 @@ def _commit_signs(theta, k0, c1, c2, coefficients, offset):
         first += np.uint64(_GROUPS)
 
 
-@njit(cache=True)
+@compiled()
 def _commit_quantiles(theta, tables, k0, c1, c2, offset):
     tile = _GROUPS << 4
     drawn = np.empty(4 * _GROUPS, dtype=np.uint64)

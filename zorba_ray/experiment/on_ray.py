@@ -7,7 +7,7 @@ from typing import Any
 from zorba_ray.config import ExperimentConfig, config_from_tree
 from zorba_ray.experiment.build import Setup
 from zorba_ray.experiment.fleet import build_fleet
-from zorba_ray.experiment.run import run_experiment
+from zorba_ray.experiment.run import Closing, run_experiment
 from zorba_ray.experiment.rundir import RunDir
 from zorba_ray.federation import Backend, ClientHost
 from zorba_ray.federation.accelerator import gpu_count
@@ -16,9 +16,21 @@ from zorba_ray.federation.placement import ActorSpec, place_clients
 ENTRY = "zorba_ray.experiment.on_ray:run_in_driver"
 
 
-def driver_payload(tree: dict[str, Any], run: Path, accelerator: str, command: list[str]) -> dict[str, Any]:
-    """What `run_in_driver` is given; crosses to the driver actor."""
-    return {"config": tree, "run": str(run.resolve()), "accelerator": accelerator, "command": command}
+def driver_payload(
+    tree: dict[str, Any], run: Path, accelerator: str, command: list[str], closing: Closing | None = None
+) -> dict[str, Any]:
+    """What `run_in_driver` is given; crosses to the driver actor.
+
+    Args:
+        closing: as of `run_experiment`; a function of a module, which travels by name.
+    """
+    return {
+        "config": tree,
+        "run": str(run.resolve()),
+        "accelerator": accelerator,
+        "command": command,
+        "closing": closing,
+    }
 
 
 def run_in_driver(
@@ -27,7 +39,9 @@ def run_in_driver(
     """`run_experiment` with the Ray backend."""
     config = config_from_tree(payload["config"], "the driver's settings")
     run = RunDir(Path(payload["run"]))
-    return run_experiment(config, run, ray_backend, payload["accelerator"], payload["command"], emit, should_stop)
+    return run_experiment(
+        config, run, ray_backend, payload["accelerator"], payload["command"], emit, should_stop, payload["closing"]
+    )
 
 
 def fleet_actors(config: ExperimentConfig, accelerator: str) -> list[ActorSpec]:

@@ -1,9 +1,10 @@
 """What a run was made with: versions, commit, machine, command."""
 
-import hashlib
 import importlib.metadata
+import json
 import os
 import platform
+import secrets
 import subprocess
 import sys
 import time
@@ -13,8 +14,15 @@ from typing import Any
 _PACKAGES = ("zorba-ray", "torch", "transformers", "numpy", "numba", "ray", "pyomo", "highspy", "datasets", "wandb")
 
 
-def provenance(run_path: Path, command: list[str]) -> dict[str, Any]:
-    """provenance.json. Paths of this machine are left out, but for the command as it was typed."""
+def provenance(path: Path, command: list[str]) -> dict[str, Any]:
+    """What goes into provenance.json. Paths of this machine are left out, but for the command as it was typed.
+
+    `run_id` is drawn once and kept by every later session, wherever it runs: trackers know the run by it. It is no
+    function of the folder's name: another run in a folder of the same name is another run.
+
+    Args:
+        path: provenance.json of an earlier session, if there was one.
+    """
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": command,
@@ -28,8 +36,15 @@ def provenance(run_path: Path, command: list[str]) -> dict[str, Any]:
             "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
             "gpus": _gpus(),
         },
-        "run_id": hashlib.sha256(f"{platform.node()}:{run_path.resolve()}".encode()).hexdigest()[:16],
+        "run_id": _kept_id(path) or secrets.token_hex(8),
     }
+
+
+def _kept_id(path: Path) -> str | None:
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["run_id"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _version(name: str) -> str | None:

@@ -16,9 +16,9 @@ from zorba_ray.experiment.build import Setup, build_host, compute_device, prepar
 from zorba_ray.experiment.evaluate import Evaluator
 from zorba_ray.experiment.provenance import provenance
 from zorba_ray.experiment.recovery import check_header, records_of, repair_metrics
-from zorba_ray.experiment.rundir import RunDir, write_json
+from zorba_ray.experiment.rundir import RunDir, raise_storage_error, write_json
 from zorba_ray.experiment.summary import summarise
-from zorba_ray.experiment.tracking import Fanout, JsonlMonitor, WandbMonitor, resolve_mode
+from zorba_ray.experiment.tracking import Fanout, JsonlMonitor, WandbMonitor, read_records, resolve_mode
 from zorba_ray.federation import Backend, ClientHost, RoundResult, SequentialBackend, participants, run_round
 from zorba_ray.methods import build_method
 from zorba_ray.protocol.ledger import LedgerWriter, read_ledger
@@ -28,8 +28,14 @@ from zorba_ray.protocol.traffic import count_round
 Emit = Callable[[dict[str, Any]], None]
 """Receives every metrics record, and {"kind": "status", "text": …} between them."""
 
+Closing = Callable[[Path], Path]
+"""Writes the report of the run directory that it is given; returns the file."""
+
 BackendFactory = Callable[[Setup, ClientHost, dict[str, Any], Path], Backend]
 """(setup, the driver's host, allocation.json, ledger) -> backend."""
+
+_CLIENT_LOSSES = 64
+"""Clients asked in a round up to which its record holds the loss of each."""
 
 _STATUS: dict[type[BaseException], str] = {
     LostClients: "lost_clients",
@@ -52,23 +58,29 @@ def run_experiment(
     command: list[str],
     emit: Emit,
     should_stop: Callable[[], bool],
+    closing: Closing | None = None,
 ) -> dict[str, Any]:
-    """Runs to the last round; returns summary.json, which is written whatever happens.
+    """Runs to the last round; returns summary.json, which is written however the run ends, if it can be.
+
+    Args:
+        closing: called with the run directory once the summary is written; its failure is a warning.
 
     Raises:
         ZorbaError: as documented for settings, data, model, allocation, clients and ledger; the ledger keeps every
             committed round.
+        StorageError: a file of the run directory cannot be written, as on a full disk.
     """
     run.lock(wait_s=15.0)
     try:
-        experiment = _Experiment(config, run, make_backend, accelerator, command, emit, should_stop)
+        experiment = _Experiment(config, run, make_backend, accelerator, command, emit, should_stop, closing)
         try:
             experiment.start()
             experiment.rounds()
             return experiment.finish("finished", None)
         except BaseException as error:
             if experiment.started:
-                experiment.finish(_STATUS.get(type(error), "failed"), f"{type(error).__name__}: {error}")
+                experiment.finish_early(error)
+            raise_storage_error(run.path, error)
             raise
         finally:
             experiment.close()
@@ -88,6 +100,7 @@ class _Experiment:
         command: list[str],
         emit: Emit,
         should_stop: Callable[[], bool],
+        closing: Closing | None,
     ) -> None:
         self.config = config
         self.run = run
@@ -96,6 +109,7 @@ class _Experiment:
         self._command = command
         self._emit = emit
         self._should_stop = should_stop
+        self._closing = closing
         self._clock = (time.perf_counter(), time.process_time())
         self._resources = contextlib.ExitStack()
         self.started = False
@@ -109,7 +123,7 @@ class _Experiment:
         self.setup = setup = prepare(config, compute_device(self._accelerator) if sequential else "cpu")
         origin = setup.model.replica.scoped_copy(config.zo.scope)
         self._distance = lambda: setup.model.replica.distance(origin)
-        info = provenance(run.path, self._command)
+        info = provenance(run.provenance, self._command)
         write_json(run.provenance, info)
         self._writer = self._open_ledger()
         self._jsonl = JsonlMonitor(run.metrics)
@@ -185,6 +199,7 @@ class _Experiment:
             "lr": result.plan.lr,
             "scalar_rms": float(np.sqrt((scalars**2).mean())),
             "scalar_mean": float(scalars.mean()),
+            **self._client_loss(result),
             "clients_asked": len(result.asked),
             "clients_ok": len(result.reports),
             "clients_failed": len(result.failed),
@@ -200,6 +215,11 @@ class _Experiment:
             "peak_rss_bytes": self._peak_rss(),
             "recovered": False,
         }
+
+    def _client_loss(self, result: RoundResult) -> dict[str, Any]:
+        if len(result.asked) > _CLIENT_LOSSES:
+            return {}
+        return {"client_loss": {str(client): loss for client, loss in result.client_loss.items()}}
 
     def _open_ledger(self) -> LedgerWriter:
         """A new ledger, or the existing one with all that hangs on its position."""
@@ -242,7 +262,10 @@ class _Experiment:
         if mode == "disabled":
             return []
         tracking = self.config.tracking
-        return [WandbMonitor(self.run.path, tracking.project, tracking.group, info["run_id"], mode, "train")]
+        past = read_records(self.run.metrics) if self.run.metrics.exists() else []
+        return [
+            WandbMonitor(self.run.path, tracking.project, tracking.group, info["run_id"], mode, tracking.job_type, past)
+        ]
 
     def _log(self, record: dict[str, Any]) -> None:
         self._jsonl.log(record)
@@ -251,6 +274,9 @@ class _Experiment:
 
     def _say(self, text: str) -> None:
         self._emit({"kind": "status", "text": text})
+
+    def _note(self, text: str) -> None:
+        self._emit({"kind": "note", "text": text})
 
     def _peak_rss(self) -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -283,10 +309,30 @@ class _Experiment:
         )
         write_json(self.run.summary, summary)
         self.run.pending.unlink(missing_ok=True)
-        self._fanout.artifact(self.run.ledger, "ledger")
+        self._close_report()
+        for path, kind in ((self.run.ledger, "ledger"), (self.run.report, "report"), (self.run.summary, "summary")):
+            if path.exists():
+                self._fanout.artifact(path, kind)
         for line in self._fanout.finish(summary):
-            self._emit({"kind": "note", "text": line})
+            self._note(line)
         return summary
+
+    def finish_early(self, error: BaseException) -> None:
+        """`finish` for a run that ends by `error`; what fails here must not hide it."""
+        try:
+            self.finish(_STATUS.get(type(error), "failed"), f"{type(error).__name__}: {error}")
+        except Exception as second:
+            self._note(f"warning: summary.json could not be written ({second})")
+
+    def _close_report(self) -> None:
+        """A report is a view of the run directory: its failure must not turn a finished run into a failed one."""
+        if self._closing is None:
+            return
+        try:
+            self._closing(self.run.path)
+        except Exception as error:
+            path = self.run.path
+            self._note(f"warning: report.html could not be written ({error}); try `zorba-ray report {path}`")
 
     def close(self) -> None:
         """Ends workers and closes the ledger."""

@@ -1,5 +1,6 @@
 """A run's directory: which file is what, created once, locked while in use, written atomically."""
 
+import errno
 import fcntl
 import json
 import os
@@ -8,7 +9,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from zorba_ray.config import ExperimentConfig, changed_numbers, config_from_tree
-from zorba_ray.errors import RunDirError
+from zorba_ray.errors import RunDirError, StorageError
+
+_STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ENOTDIR}
+"""What the operating system says where a file cannot be written."""
 
 
 class RunDir:
@@ -32,6 +36,7 @@ class RunDir:
 
         Raises:
             RunDirError: it exists and holds a ledger, is something else, or is in use.
+            StorageError: it cannot be written.
         """
         run = cls(path)
         unstarted = run.config.exists() and not run.ledger.exists()
@@ -39,10 +44,15 @@ class RunDir:
             raise RunDirError(
                 f"run directory {path} exists: continue it with --resume, or name another with --run-dir DIR"
             )
-        path.mkdir(parents=True, exist_ok=True)
-        run.lock()
-        write_json(run.config, config.resolved())
-        run.unlock()
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            run.lock()
+            write_json(run.config, config.resolved())
+        except OSError as error:
+            raise_storage_error(path, error)
+            raise
+        finally:
+            run.unlock()
         return run
 
     @classmethod
@@ -95,8 +105,13 @@ class RunDir:
 
         Raises:
             RunDirError: another process runs in it.
+            StorageError: nothing can be written in it.
         """
-        self._lock = (self.path / ".lock").open("w")
+        try:
+            self._lock = (self.path / ".lock").open("w")
+        except OSError as error:
+            raise_storage_error(self.path, error)
+            raise
         end = time.monotonic() + wait_s
         while True:
             try:
@@ -117,5 +132,23 @@ class RunDir:
 def write_json(path: Path, tree: Any) -> None:
     """Writes aside and renames: a reader sees the old file or the new one, never half."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(json.dumps(tree, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    aside.replace(path)
+    try:
+        aside.write_text(json.dumps(tree, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def raise_storage_error(path: Path, error: BaseException) -> None:
+    """Raises what a failed write in run directory `path` means to the user; returns where the disk is not to blame.
+
+    Raises:
+        StorageError: from `error`.
+    """
+    if not isinstance(error, OSError) or error.errno not in _STORAGE:
+        return
+    where = f" ({error.filename})" if error.filename else ""
+    raise StorageError(
+        f"run directory {path}: {error.strerror}{where}. Every committed round is in the ledger: make room, or make "
+        "the folder writable, then continue with --resume"
+    ) from error

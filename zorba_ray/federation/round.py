@@ -42,6 +42,11 @@ class RoundResult:
         return sum(report_loss(report) * report.samples for report in self.reports) / total
 
     @property
+    def client_loss(self) -> dict[int, float]:
+        """Training loss of each accepted client, by client id."""
+        return {report.client: report_loss(report) for report in self.reports}
+
+    @property
     def scalars(self) -> np.ndarray:
         """float32: all accepted ρ."""
         return np.frombuffer(self.commit.scalars, dtype="<f4")

@@ -158,7 +158,8 @@ class LedgerWriter:
         self.path = path
         self.chain = chain
         self.last_round = last_round
-        self._file = path.open("r+b")
+        # Unbuffered: what a full disk refused must not be written by a later close.
+        self._file = path.open("r+b", buffering=0)
         self._file.seek(0, os.SEEK_END)
 
     @classmethod
@@ -197,11 +198,16 @@ class LedgerWriter:
         return cls(path, contents.chain, contents.last_round), contents
 
     def append(self, round: int, body: bytes) -> bytes:
-        """Writes and syncs the record of `round`; returns the chain after it."""
+        """Writes and syncs the record of `round`; returns the chain after it.
+
+        Raises:
+            OSError: not all was written, as on a full disk; what was is a torn tail, which `resume` cuts off.
+        """
         assert round == self.last_round + 1, (round, self.last_round)
         chain = next_chain(self.chain, body)
-        self._file.write(_record(round, body, chain))
-        self._file.flush()
+        rest = memoryview(_record(round, body, chain))
+        while rest:
+            rest = rest[self._file.write(rest) :]
         os.fsync(self._file.fileno())
         self.chain, self.last_round = chain, round
         return chain

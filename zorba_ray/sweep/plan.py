@@ -21,7 +21,7 @@ class TrialPlan:
     name: str
     """Of its run directory."""
     values: dict[str, Any]
-    """Swept key -> value as typed by the settings, its label where the space has one, None where the key is inactive."""
+    """Swept key -> value as typed by the settings, or its label; None where it is inactive."""
     picks: dict[str, tuple[Any, str | None]]
     """Swept key -> (value, label) as picked: what a resume starts from."""
     config: ExperimentConfig
@@ -82,8 +82,8 @@ def require_different(trials: Iterable[TrialPlan]) -> None:
         other = seen.setdefault(json.dumps(settings, sort_keys=True), trial)
         if other is not trial:
             raise ConfigError(
-                f"trials {other.name} and {trial.name} are the same run: {_values(other)} and {_values(trial)} make equal "
-                "settings; name every value once"
+                f"trials {other.name} and {trial.name} are the same run: {_values(other)} and {_values(trial)} make "
+                "equal settings; name every value once"
             )
 
 

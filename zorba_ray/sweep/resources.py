@@ -60,15 +60,15 @@ def require_room(name: str, needs: TrialNeeds, total: Mapping[str, float], nodes
     """
     remedy = {
         "CPU": "lower federation.workers or federation.clients, or add CPUs",
-        "GPU": "raise federation.gpu_memory, use federation.mode=packed, or start Ray with more --num-gpus (logical GPUs "
-        "are enough for a simulation)",
+        "GPU": "raise federation.gpu_memory, use federation.mode=packed, or start Ray with more --num-gpus (logical "
+        "GPUs are enough for a simulation)",
     }
     for kind, need in (("CPU", needs.cpus), ("GPU", needs.gpus)):
         have = total.get(kind, 0.0)
         if have < need:
             raise ClusterError(
-                f"trial {name} needs {need} {kind}, the cluster has {have:g} ({need - have:g} missing), so that it could "
-                f"never start: {remedy[kind]}"
+                f"trial {name} needs {need} {kind}, the cluster has {have:g} ({need - have:g} missing), so that it "
+                f"could never start: {remedy[kind]}"
             )
         largest = max((bundle.get(kind, 0.0) for bundle in needs.bundles), default=0.0)
         widest = max((float(node.get(kind, 0.0)) for node in nodes), default=0.0)

@@ -16,6 +16,7 @@ from ray.tune.stopper import Stopper
 
 from zorba_ray.config import SweepConfig
 from zorba_ray.errors import Interrupted, SweepIncomplete
+from zorba_ray.experiment.run import Closing
 from zorba_ray.experiment.rundir import RunDir
 from zorba_ray.federation.accelerator import gpu_count
 from zorba_ray.federation.ray_session import ray_session
@@ -25,7 +26,7 @@ from zorba_ray.sweep.resources import TrialNeeds, require_room, trial_needs
 from zorba_ray.sweep.schedule import make_scheduler
 from zorba_ray.sweep.search import PlannedSearch, Source, forgotten
 from zorba_ray.sweep.state import SweepDir, SweepState, TrialState
-from zorba_ray.sweep.trial import Closing, FederationTrial, trial_payload
+from zorba_ray.sweep.trial import FederationTrial, trial_payload
 from zorba_ray.sweep.watch import Emit, Watch
 
 _GPU_TRIALS = 4
@@ -177,7 +178,8 @@ class _Sweep:
         if failed:
             listing = "".join(
                 f"\n  {trial.name}: {(trial.error or 'unknown').splitlines()[0]}\n"
-                f"    config {directory.path / trial.run / 'config.resolved.json'}\n    log    {directory.path / trial.log}"
+                f"    config {directory.path / trial.run / 'config.resolved.json'}\n"
+                f"    log    {directory.path / trial.log}"
                 for trial in failed[:10]
             )
             raise SweepIncomplete(

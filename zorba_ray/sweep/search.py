@@ -47,7 +47,8 @@ class PlannedSearch(Searcher):
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
         return True  # metric and space are the plan's
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+    def suggest(self, trial_id: str) -> Any:
+        """The next trial's `config`, or Tune's mark that there is none."""
         if self._waiting:
             return self._payload(self._waiting.pop(0))
         fresh = self._source.next() if self._source is not None else None

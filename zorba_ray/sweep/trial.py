@@ -9,7 +9,6 @@ import logging
 import queue
 import threading
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,10 @@ from zorba_ray.config import ExperimentConfig, config_from_tree
 from zorba_ray.errors import Interrupted, ZorbaError
 from zorba_ray.experiment import RunDir, run_experiment, sequential_backend
 from zorba_ray.experiment.on_ray import ray_backend
+from zorba_ray.experiment.run import Closing
 from zorba_ray.experiment.tracking import read_records
 from zorba_ray.sweep.state import figures_of, finished_run
 
-Closing = Callable[[Path], Path]
 _STOP_S = 60.0
 """Seconds for the round in progress when a trial is asked to stop."""
 
@@ -135,7 +134,7 @@ class _Session:
             backend = sequential_backend if config.federation.backend == "sequential" else ray_backend
             run_experiment(
                 config, run, backend, self._payload["accelerator"], self._payload["command"], self._hear,
-                self._stop.is_set,
+                self._stop.is_set, self._closing,
             )  # fmt: skip
         summary = run.read_json(run.summary)
         return {

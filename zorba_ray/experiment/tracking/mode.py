@@ -1,5 +1,6 @@
 """Whether W&B is used online, offline or not at all: decided here, before wandb is imported, without asking."""
 
+import configparser
 import netrc
 import os
 from collections.abc import Mapping
@@ -11,7 +12,8 @@ from zorba_ray.errors import ConfigError
 
 Mode = Literal["online", "offline", "disabled"]
 
-DEFAULT_URL = "https://api.wandb.ai"
+PUBLIC_HOSTS = ("api.wandb.ai", "api.forge.coreweave.com")
+"""Names of W&B's own service: which of them is the default depends on wandb's version, and keys serve both."""
 
 
 def resolve_mode(setting: str, environ: Mapping[str, str] | None = None) -> Mode:
@@ -38,21 +40,44 @@ def resolve_mode(setting: str, environ: Mapping[str, str] | None = None) -> Mode
 
 
 def has_credentials(environ: Mapping[str, str]) -> bool:
-    """Whether WANDB_API_KEY is set or a netrc file has a password for the W&B host (WANDB_BASE_URL)."""
+    """Whether WANDB_API_KEY is set or a netrc file has a password for the W&B host.
+
+    The host is that of WANDB_BASE_URL, else the one kept by `wandb login --host`, else W&B's own.
+    """
     if environ.get("WANDB_API_KEY", "").strip():
         return True
-    host = urlsplit(environ.get("WANDB_BASE_URL") or DEFAULT_URL).netloc
     try:
-        entry = netrc.netrc(_netrc_path(environ)).authenticators(host) if host else None
+        entries = netrc.netrc(_netrc_path(environ))
     except (OSError, netrc.NetrcParseError, UnicodeDecodeError):
         return False
-    return entry is not None and bool(entry[2])
+    found = (entries.authenticators(host) for host in _hosts(environ))
+    return any(entry is not None and entry[2] for entry in found)
+
+
+def _hosts(environ: Mapping[str, str]) -> tuple[str, ...]:
+    url = environ.get("WANDB_BASE_URL") or _configured_url(environ)
+    host = urlsplit(url).netloc
+    return (host,) if host and host not in PUBLIC_HOSTS else PUBLIC_HOSTS
+
+
+def _configured_url(environ: Mapping[str, str]) -> str:
+    """base_url of wandb's settings file, "" where there is none."""
+    folder = environ.get("WANDB_CONFIG_DIR") or _home(environ) / ".config" / "wandb"
+    settings = configparser.ConfigParser(interpolation=None)
+    try:
+        settings.read(Path(folder) / "settings", encoding="utf-8")
+    except (OSError, configparser.Error, UnicodeDecodeError):
+        return ""
+    return settings.get("default", "base_url", fallback="")
 
 
 def _netrc_path(environ: Mapping[str, str]) -> Path:
     """As wandb looks for it: NETRC, ~/.netrc, ~/_netrc."""
     if environ.get("NETRC"):
         return Path(environ["NETRC"]).expanduser()
-    home = Path(environ["HOME"]) if environ.get("HOME") else Path("~").expanduser()
-    usual = home / ".netrc"
-    return usual if usual.exists() else home / "_netrc"
+    usual = _home(environ) / ".netrc"
+    return usual if usual.exists() else _home(environ) / "_netrc"
+
+
+def _home(environ: Mapping[str, str]) -> Path:
+    return Path(environ["HOME"]) if environ.get("HOME") else Path("~").expanduser()
