@@ -133,7 +133,7 @@ class SchedulerConfig(StrictModel):
 class MetricConfig(StrictModel):
     """A figure of a trial, and which way is better."""
 
-    name: EveryEvaluation | AtTheEnd = "validation_loss"
+    name: Literal[EveryEvaluation, AtTheEnd] = "validation_loss"
     """One of the figures that every trial reports."""
     mode: Literal["min", "max"] = "min"
     """Smaller or larger is better."""
@@ -162,9 +162,7 @@ class SweepConfig(StrictModel):
     """Draws per point of the grid (`random`), or trials (`optuna`)."""
     concurrency: int | None = Field(default=None, ge=1)
     """Trials at a time; None is as many as the cluster holds."""
-    metric: Annotated[tuple[MetricConfig, ...], BeforeValidator(_metrics)] = Field(
-        default=(MetricConfig(),), min_length=1, max_length=2
-    )
+    metric: Annotated[tuple[MetricConfig, ...], BeforeValidator(_metrics)] = (MetricConfig(),)
     """The figure that trials are compared by, or two for a Pareto front."""
     retries: int = Field(default=2, ge=0)
     """How often a trial whose process died goes on from its ledger."""
@@ -199,6 +197,8 @@ class SweepConfig(StrictModel):
         if self.search.type == "grid" and self.samples > 1:
             raise ValueError(f"samples={self.samples} repeats equal trials of a grid: sweep `seed`, or drop samples")
         names = [metric.name for metric in self.metric]
+        if not 1 <= len(names) <= 2:
+            raise ValueError(f"metric: one figure, or two for a Pareto front, got {len(names)}")
         if len(set(names)) != len(names):
             raise ValueError(f"metric names {names[0]} twice")
         if self.scheduler.type != "fifo":
