@@ -149,6 +149,8 @@ class SweepDir:
     def take_stock(self) -> None:
         """Brings every trial in line with its run directory: what finished is finished, whatever was written here."""
         for trial in self.state.trials:
+            if not trial.rounds:
+                continue  # a proposal that was refused: there is no run
             finished = finished_run(self.path / trial.run)
             if finished is not None:
                 trial.status, trial.error = "finished", None

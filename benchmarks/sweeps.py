@@ -1,0 +1,245 @@
+"""What sweeps, trackers, reports and jobs must hold: times, digests after kills, sizes, and what is read back.
+
+Rows that are no figures but promises (exit codes, digests, refusals) are the number of their tests that fail.
+"""
+
+import itertools
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmarks.rows import Row, make_row
+from zorba_ray.cli.closing import write_run_report
+from zorba_ray.config import load_sweep
+from zorba_ray.experiment import RunDir, run_experiment, sequential_backend
+from zorba_ray.federation.ray_session import ray_session
+from zorba_ray.report import write_report
+from zorba_ray.sweep import SweepState, plan_trials, read_state, run_sweep
+
+ROOT = Path(__file__).resolve().parents[1]
+SWEEPS = ROOT / "tune_configs" / "sweeps"
+TWINS = ("epsilon", "perturbation_scale", "clients", "vram_heterogeneity", "seeds_mode", "non_iid")
+KILLS = 5
+
+
+def rows(quick: bool) -> list[Row]:
+    """All rows; `quick` leaves out what takes minutes."""
+    os.environ["WANDB_MODE"] = "disabled"
+    with tempfile.TemporaryDirectory(prefix="zb-") as name:
+        folder = Path(name)
+        if quick:
+            return [*overhead(folder, 3), *report(None, folder)]
+        return [
+            *twins(folder),
+            *overhead(folder, 9),
+            *killed(folder),
+            *report(folder / "killed", folder),
+            *front(),
+            promise("W&B offline run read back: plain, driver actor", "tests/integration/test_wandb_readback.py"),
+            promise("W&B offline run read back: Tune trial", "tests/integration/test_sweep.py", "wandb"),
+            promise("jobs on a token-authenticated head", "tests/integration/test_jobs.py"),
+            promise("W&B, numba cache, report or disk failing", "tests/integration/test_failure_drills.py"),
+        ]
+
+
+def twins(folder: Path) -> list[Row]:
+    """Wall time of the six tiny twins, one after another, each on a Ray that is there already."""
+    with ray_session(None, 4, 4):
+        began = time.perf_counter()
+        for name in TWINS:
+            _run(SWEEPS / "tiny" / f"{name}.yaml", folder / f"twin-{name}")
+        took = time.perf_counter() - began
+    return [make_row("tiny twins of the six sweeps", [took], "s", "≤ 360", took <= 360)]
+
+
+def overhead(folder: Path, trials: int) -> list[Row]:
+    """Seconds that a trial inside Tune takes beyond the same run in this process, one at a time, from the second on.
+
+    The first trial pays for its process: it starts, imports torch and loads the compiled kernels.
+    """
+    file = _sweep_file(folder, "overhead", {"seed": {"grid": list(range(trials))}}, {"concurrency": 1})
+    sweep, base = load_sweep(file)
+    plain: list[float] = []
+    for place, plan in enumerate([plan_trials(sweep, base)[0], *plan_trials(sweep, base)]):
+        run = RunDir.create(folder / f"plain-{place}", plan.config)
+        began = time.perf_counter()
+        run_experiment(
+            plan.config, run, sequential_backend, "simulated", [], lambda event: None, lambda: False, write_run_report
+        )
+        plain.append(time.perf_counter() - began)
+    plain = plain[1:]  # the first warms this process up
+    ends: dict[int, float] = {}
+
+    def hear(event: dict[str, Any]) -> None:
+        if event["kind"] == "trial" and event["status"] == "finished":
+            ends.setdefault(event["trial"], time.perf_counter())
+
+    with ray_session(None, 2, 0):
+        began = time.perf_counter()
+        _run(file, folder / "overhead", emit=hear)
+    times = [ends[number] for number in range(trials)]
+    over = [times[n] - times[n - 1] - plain[n] for n in range(1, trials)]
+    start = times[0] - began - plain[0]
+    median = sorted(over)[len(over) // 2]
+    return [
+        make_row("overhead of Tune per trial over a plain run", over, "s", "≤ 1", median <= 1.0),
+        make_row("worker start of a sweep (process, torch, kernels), once", [start], "s", "none, reported apart", None),
+        make_row("a plain run of the same settings", plain, "s", "none, for comparison", None),
+    ]
+
+
+def killed(folder: Path) -> list[Row]:
+    """24 trials of ε × heterogeneity; kill -9 of the program five times at random moments, then to the end."""
+    file = _sweep_file(
+        folder,
+        "killed",
+        {
+            "allocation.epsilon": {"grid": [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]},
+            "federation.fleet": {"grid": _FLEETS},
+        },
+        {"set": {"rounds": 12, "eval.every": 4}},
+    )
+    undisturbed = _program(file, folder / "undisturbed")
+    undisturbed.wait()
+    dice = random.Random(20261125)
+    path = folder / "killed"
+    for kill in range(KILLS):
+        process = _program(file, path, *(["--resume"] if (path / "sweep.json").exists() else []))
+        target = _rounds(path) + dice.randrange(10, 45)
+        while process.poll() is None and _rounds(path) < target:
+            time.sleep(0.02)
+        time.sleep(dice.uniform(0.0, 0.5))
+        process.kill()
+        process.wait()
+        print(f"kill {kill + 1}: {_rounds(path)} rounds on record", file=sys.stderr)
+    last = _program(file, path, "--resume")
+    code = last.wait()
+    state, expected = read_state(path), read_state(folder / "undisturbed")
+    equal = sum(a.weights_sha256 == b.weights_sha256 for a, b in zip(state.trials, expected.trials, strict=True))
+    whole = sum(_rounds_of(path / trial.run) == list(range(1, trial.rounds + 1)) for trial in state.trials)
+    goal = "24 of 24"
+    return [
+        make_row(
+            f"24 trials, {KILLS} × kill -9: trials finished", [_finished(state)], "", goal, _finished(state) == 24
+        ),
+        make_row("  digests equal to the undisturbed sweep's", [equal], "", goal, equal == 24),
+        make_row("  trials with every round exactly once", [whole], "", goal, whole == 24),
+        make_row("  exit code of the last --resume", [code], "", "0", code == 0),
+    ]
+
+
+def report(sweep_dir: Path | None, folder: Path) -> list[Row]:
+    """The report of 24 trials in Chromium: size, time to the load event, console errors, requests to elsewhere."""
+    from tests.support.browser import open_page  # the tests' own way to a browser
+
+    if sweep_dir is None:
+        from tests.support.fake_sweep import write_sweep
+
+        sweep_dir = write_sweep(folder / "fake")
+    page = write_report([sweep_dir], folder / "sweep-report.html")
+    size = page.stat().st_size / 1e6
+    looks = [open_page(page) for _ in range(3)]
+    seconds = [look.load_s for look in looks]
+    errors = sum(len(look.errors) for look in looks)
+    outside = sum(len(look.requests) for look in looks)
+    return [
+        make_row("report of a 24-trial sweep: size", [size], "MB", "≤ 3", size <= 3),
+        make_row("  opens in Chromium", seconds, "s", "≤ 2", sorted(seconds)[1] <= 2),
+        make_row("  console errors", [errors], "", "0", errors == 0),
+        make_row("  requests to elsewhere", [outside], "", "0", outside == 0),
+    ]
+
+
+def front() -> list[Row]:
+    """The ε front on TREC/MiniLM, run (or gone on with) in runs/sweeps; needs ZORBA_SHARED and MiniLM."""
+    shared = os.environ.get("ZORBA_SHARED")
+    if not shared:
+        return []
+    path = ROOT / "runs" / "sweeps" / "epsilon_trec"
+    _run(SWEEPS / "epsilon_trec.yaml", path, f"data.path={shared}/data/trec", resume=(path / "sweep.json").exists())
+    by_epsilon: dict[float, list[Any]] = {}
+    for trial in read_state(path).trials:
+        by_epsilon.setdefault(trial.values["allocation.epsilon"], []).append(trial.figures)
+    fleet = [max(f["fleet_vram_bytes"] for f in by_epsilon[epsilon]) for epsilon in sorted(by_epsilon)]
+    rises = sum(later > earlier for earlier, later in itertools.pairwise(fleet))
+    found = [make_row("ε front on TREC/MiniLM: steps at which VRAM rises with ε", [rises], "", "0", rises == 0)]
+    for epsilon in sorted(by_epsilon):
+        losses = [figures["validation_loss"] for figures in by_epsilon[epsilon]]
+        size = by_epsilon[epsilon][0]["fleet_vram_bytes"] / 1e6
+        name = f"  ε = {epsilon:g}, fleet {size:.1f} MB: validation loss over {len(losses)} seeds"
+        found.append(make_row(name, losses, "nats", "none, with its spread", None))
+    return found
+
+
+def promise(row: str, path: str, only: str = "") -> Row:
+    """Tests of a promise that fail."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", path, *(["-k", only] if only else [])]
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    last = answer.stdout.strip().splitlines()[-1] if answer.stdout.strip() else answer.stderr[-200:]
+    print(f"{row}: {last}", file=sys.stderr)
+    return make_row(f"{row}: {last}", [answer.returncode], "exit code of pytest", "0", answer.returncode == 0)
+
+
+def _run(file: str | Path, path: Path, *overrides: str, resume: bool = False, emit: Any = None) -> SweepState:
+    sweep, base = load_sweep(str(file), overrides)
+    hear = emit or (lambda event: None)
+    return run_sweep(sweep, base, path, resume, sys.argv, hear, lambda: False, write_run_report)
+
+
+def _sweep_file(folder: Path, name: str, space: dict[str, Any], more: dict[str, Any]) -> str:
+    path = folder / f"{name}.yaml"
+    tree = {"name": name, "run": str(ROOT / "tune_configs" / "runs" / "tiny.yaml"), "space": space, **more}
+    path.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
+    return str(path)
+
+
+def _program(file: str, path: Path, *flags: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "zorba_ray", "sweep", file, "--sweep-dir", str(path), *flags]
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen(command, stdout=quiet, stderr=quiet, start_new_session=True, cwd=ROOT)
+
+
+def _finished(state: SweepState) -> int:
+    return sum(trial.status == "finished" for trial in state.trials)
+
+
+def _rounds(path: Path) -> int:
+    return sum(len(_rounds_of(run)) for run in path.glob("trials/*"))
+
+
+def _rounds_of(run: Path) -> list[int]:
+    try:
+        lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    found = []
+    for line in lines:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue  # being written
+        if record["kind"] == "round":
+            found.append(record["round"])
+    return found
+
+
+_FLEETS = {
+    "equal": [{"name": "three", "count": 4, "vram": 5_964_672}],
+    "mild": [{"name": "four", "count": 2, "vram": 5_970_496}, {"name": "two", "count": 2, "vram": 5_958_848}],
+    "strong": [{"name": "five", "count": 2, "vram": 5_976_320}, {"name": "one", "count": 2, "vram": 5_953_024}],
+    "extreme": [
+        {"name": "six", "count": 1, "vram": 5_982_144},
+        {"name": "three", "count": 1, "vram": 5_964_672},
+        {"name": "two", "count": 1, "vram": 5_958_848},
+        {"name": "one", "count": 1, "vram": 5_953_024},
+    ],
+}
+"""Four fleets of four clients with room for twelve blocks in all (bytes of `tune_configs/runs/tiny.yaml`)."""

@@ -1,0 +1,302 @@
+"""Sweeps on real Ray Tune: twins, digests, stops, failures, kills, resumes, W&B inside a trial."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.tiny_run import run_here
+from tests.support.wandb_files import assert_all_metrics, read_offline_runs
+from zorba_ray.cli.closing import write_run_report
+from zorba_ray.config import load_sweep
+from zorba_ray.errors import ClusterError, Interrupted, RunDirError, SweepIncomplete
+from zorba_ray.sweep import SweepState, plan_trials, read_state, run_sweep
+
+pytestmark = pytest.mark.timeout(600)
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = ROOT / "tune_configs" / "sweeps" / "tiny"
+RUN = yaml.safe_load((ROOT / "tune_configs" / "runs" / "tiny.yaml").read_text(encoding="utf-8"))
+TWINS = ("epsilon", "perturbation_scale", "clients", "vram_heterogeneity", "seeds_mode", "non_iid")
+
+
+def sweep_file(folder: Path, tree: dict[str, Any]) -> str:
+    """A sweep over the tiny run."""
+    (folder / "base.yaml").write_text(yaml.safe_dump(RUN), encoding="utf-8")
+    path = folder / "sweep.yaml"
+    path.write_text(yaml.safe_dump({"name": "s", "run": "base.yaml", **tree}, sort_keys=False), encoding="utf-8")
+    return str(path)
+
+
+def run_file(
+    file: str | Path,
+    path: Path,
+    *overrides: str,
+    resume: bool = False,
+    emit: Callable[[dict[str, Any]], None] = lambda event: None,
+    should_stop: Callable[[], bool] = lambda: False,
+    closing: Any = None,
+) -> SweepState:
+    """`run_sweep` on the Ray of this session."""
+    sweep, base = load_sweep(str(file), overrides)
+    return run_sweep(sweep, base, path, resume, ["test"], emit, should_stop, closing)
+
+
+def digests(state: SweepState) -> dict[str, str | None]:
+    return {trial.name: trial.weights_sha256 for trial in state.trials}
+
+
+@pytest.mark.usefixtures("ray_cluster")
+class TestOnRay:
+    """With the Ray of this session: 8 logical CPUs, 2 logical GPUs."""
+
+    @pytest.mark.parametrize("name", TWINS)
+    def test_twin(self, name: str, tmp_path: Path) -> None:
+        """Every trial ends as an ordinary finished run with the figures that sweep.json says."""
+        state = run_file(TINY / f"{name}.yaml", tmp_path / "sweep", closing=write_run_report)
+        assert (state.status, [trial.status for trial in state.trials]) == ("finished", ["finished"] * 2)
+        for trial in state.trials:
+            folder = tmp_path / "sweep" / trial.run
+            summary = json.loads((folder / "summary.json").read_text())
+            assert summary["weights_sha256"] == trial.weights_sha256
+            assert summary["final_loss"] == trial.figures["validation_loss"]
+            assert [report["round"] for report in trial.curve] == [0, 2, 4]
+            assert (folder / "report.html").exists()
+            assert "round 4 validation" in (tmp_path / "sweep" / trial.log).read_text()
+        assert read_state(tmp_path / "sweep") == state
+
+    def test_a_trial_is_the_plain_run(self, tmp_path: Path) -> None:
+        """Inside Tune, sequential and on client actors in bundles of their own: the SHA-256 of the plain run."""
+        space = {
+            "federation.backend": {"grid": ["sequential", "ray"]},
+            "federation.clients": {"grid": [2, 3]},
+            "federation.mode": {"grid": ["pinned"]},
+        }
+        file = sweep_file(tmp_path, {"space": space})
+        state = run_file(file, tmp_path / "sweep", "federation.gpus=simulated")
+        plans = plan_trials(*load_sweep(file))
+        plain = {
+            clients: run_here(plans[place].config, tmp_path / f"plain-{clients}")["weights_sha256"]
+            for place, clients in ((0, 2), (1, 3))
+        }
+        found = [(trial.values["federation.clients"], trial.weights_sha256) for trial in state.trials]
+        assert found == [(2, plain[2]), (3, plain[3])] * 2
+        assert plain[2] != plain[3]
+
+    def test_one_bundle_for_each_actor(self, tmp_path: Path) -> None:
+        """Pinned clients with half a GPU each, four of them on two GPUs: the group holds what the run uses."""
+        import ray
+        from ray.util.placement_group import placement_group_table
+
+        seen: list[list[dict[str, float]]] = []
+
+        def look(event: dict[str, Any]) -> None:
+            if event["kind"] == "trial" and event["status"] == "running" and event["round"]:
+                groups = [group for group in placement_group_table().values() if group["state"] == "CREATED"]
+                seen.extend([group["bundles"][i] for i in sorted(group["bundles"])] for group in groups)
+
+        fleet = [{"name": "half", "count": 4, "vram": 5964672}]
+        space = {"federation.fleet": {"grid": {"half": fleet}}}
+        tree = {"federation.backend": "ray", "federation.mode": "pinned", "federation.gpu_memory": 2 * 5964672}
+        state = run_file(sweep_file(tmp_path, {"space": space, "set": tree}), tmp_path / "sweep", emit=look)
+        assert state.trials[0].status == "finished"
+        assert seen
+        node = f"node:{ray.util.get_node_ip_address()}"
+        assert seen[0] == [{"CPU": 1.0, node: 0.001}, *[{"GPU": 0.5}] * 4]
+
+    def test_a_trial_that_can_never_start_is_refused_at_once(self, tmp_path: Path) -> None:
+        space = {"federation.workers": {"grid": [2, 30]}}
+        file = sweep_file(tmp_path, {"space": space, "set": {"federation.backend": "ray", "federation.clients": 30}})
+        began = time.monotonic()
+        with pytest.raises(ClusterError, match=r"trial 001-workers=30 needs 31 CPU, the cluster has 8 \(23 missing\)"):
+            run_file(file, tmp_path / "sweep")
+        assert time.monotonic() - began < 30
+        assert not any((tmp_path / "sweep" / "trials").iterdir())
+
+    def test_failed_trials_stop_nothing(self, tmp_path: Path) -> None:
+        """One diverges, one has no feasible allocation, one is fine: names, causes, logs; a resume tries them again."""
+        fleets = {
+            "fits": [{"name": "a", "count": 4, "vram": 5964672}],
+            "tiny": [{"name": "b", "count": 4, "vram": 999}],
+        }
+        space = {
+            "federation.fleet": {"grid": fleets},
+            "zo.lr": {"grid": [0.02, 1e30], "when": {"federation.fleet": "fits"}},
+        }
+        file = sweep_file(tmp_path, {"space": space})
+        with pytest.raises(SweepIncomplete, match=r"2 of 3 trials failed") as caught:
+            run_file(file, tmp_path / "sweep")
+        state = read_state(tmp_path / "sweep")
+        assert [trial.status for trial in state.trials] == ["finished", "failed", "failed"]
+        assert (state.trials[1].error or "").startswith("Diverged")
+        assert (state.trials[2].error or "").startswith("AllocationInfeasible")
+        for trial in state.trials[1:]:
+            assert f"{trial.run}/config.resolved.json" in str(caught.value)
+            assert trial.log in str(caught.value)
+            assert "Traceback" in (tmp_path / "sweep" / trial.log).read_text()
+        with pytest.raises(SweepIncomplete):
+            run_file(file, tmp_path / "sweep", resume=True)
+        assert digests(read_state(tmp_path / "sweep")) == digests(state)
+
+    def test_killed_trial_process_goes_on_from_its_ledger(self, tmp_path: Path) -> None:
+        """kill -9 of the process that runs a trial: Tune starts another, the digest is the plain run's."""
+        killed: list[int] = []
+
+        def strike(event: dict[str, Any]) -> None:
+            if event["kind"] == "trial" and event["round"] >= 6 and not killed:
+                provenance = subprocess.run(["pgrep", "-f", "ray::_Inner"], capture_output=True, text=True)
+                killed.extend(int(pid) for pid in provenance.stdout.split())
+                for pid in killed:
+                    os.kill(pid, signal.SIGKILL)
+
+        file = sweep_file(tmp_path, {"space": {"seed": {"grid": [4]}}, "set": {"rounds": 12}})
+        state = run_file(file, tmp_path / "sweep", emit=strike)
+        assert killed
+        plain = run_here(plan_trials(*load_sweep(file))[0].config, tmp_path / "plain")
+        assert state.trials[0].weights_sha256 == plain["weights_sha256"]
+        summary = json.loads((tmp_path / "sweep" / state.trials[0].run / "summary.json").read_text())
+        assert summary["resumed_after_round"] >= 5
+
+    def test_asked_to_stop_and_resumed(self, tmp_path: Path) -> None:
+        """As Ctrl-C: running trials end after their round; --resume ends the sweep with the digests of plain runs."""
+        file = sweep_file(tmp_path, {"space": {"seed": {"grid": [1, 2, 3]}}, "set": {"rounds": 8}, "concurrency": 1})
+        events: list[dict[str, Any]] = []
+        stop = lambda: any(e.get("trial") == 1 and e["round"] >= 2 for e in events)  # noqa: E731
+        with pytest.raises(Interrupted, match=r"--resume"):
+            run_file(file, tmp_path / "sweep", emit=events.append, should_stop=stop)
+        state = read_state(tmp_path / "sweep")
+        assert state.status == "interrupted"
+        assert [trial.status for trial in state.trials] == ["finished", "pending", "pending"]
+        resumed = run_file(file, tmp_path / "sweep", resume=True)
+        assert (resumed.status, resumed.sessions) == ("finished", 2)
+        assert resumed.trials[0] == state.trials[0]
+        expected = [run_here(p.config, tmp_path / p.name)["weights_sha256"] for p in plan_trials(*load_sweep(file))]
+        assert [trial.weights_sha256 for trial in resumed.trials] == expected
+
+    @pytest.mark.parametrize("scheduler", ["asha", "median"])
+    def test_schedulers_stop_bad_trials(self, scheduler: str, tmp_path: Path) -> None:
+        """A rate that ruins the model loses against three that do not; a resume does not run it again."""
+        space = {"zo.lr": {"grid": [0.001, 0.0011, 0.0012, 0.9]}}
+        settings = {"type": scheduler, "grace_rounds": 2, "min_samples": 2}
+        tree = {"space": space, "set": {"rounds": 8}, "scheduler": settings, "concurrency": 1}
+        file = sweep_file(tmp_path, tree)
+        state = run_file(file, tmp_path / "sweep")
+        assert [trial.status for trial in state.trials] == ["finished"] * 3 + ["stopped"]
+        assert state.trials[3].round < 8
+        summary = json.loads((tmp_path / "sweep" / state.trials[3].run / "summary.json").read_text())
+        assert summary["status"] == "interrupted"
+        again = run_file(file, tmp_path / "sweep", resume=True)
+        assert again.trials == state.trials
+
+    def test_a_resumed_scheduler_remembers(self, tmp_path: Path) -> None:
+        """Three good trials end, then the sweep is stopped: the fourth is judged against them in the next session."""
+        space = {"zo.lr": {"grid": [0.001, 0.0011, 0.0012, 0.9]}}
+        settings = {"type": "asha", "grace_rounds": 2}
+        tree = {"space": space, "set": {"rounds": 8}, "scheduler": settings, "concurrency": 1}
+        file = sweep_file(tmp_path, tree)
+        ended: set[int] = set()
+
+        def hear(event: dict[str, Any]) -> None:
+            if event["kind"] == "trial" and event["status"] == "finished":
+                ended.add(event["trial"])
+
+        with pytest.raises(Interrupted):
+            run_file(file, tmp_path / "sweep", emit=hear, should_stop=lambda: len(ended) == 3)
+        state = run_file(file, tmp_path / "sweep", resume=True)
+        assert state.trials[3].status == "stopped"
+
+    def test_optuna_with_two_objectives_and_a_resume(self, tmp_path: Path) -> None:
+        """Four proposals in two sessions, each a trial of its own; the second session knows the first one's."""
+        pytest.importorskip("optuna")
+        tree = {
+            "space": {"zo.lr": {"loguniform": [1e-3, 1e-1]}, "allocation.epsilon": {"choice": [0.0, 0.5, 1.0]}},
+            "search": {"type": "optuna", "seed": 3},
+            "samples": 4,
+            "concurrency": 1,
+            "metric": [{"name": "validation_loss"}, {"name": "fleet_vram_bytes"}],
+        }
+        file = sweep_file(tmp_path, tree)
+        ended: set[int] = set()
+
+        def hear(event: dict[str, Any]) -> None:
+            if event["kind"] == "trial" and event["status"] == "finished":
+                ended.add(event["trial"])
+
+        with pytest.raises(Interrupted):
+            run_file(file, tmp_path / "sweep", emit=hear, should_stop=lambda: len(ended) >= 2)
+        first = read_state(tmp_path / "sweep")
+        state = run_file(file, tmp_path / "sweep", resume=True)
+        assert [trial.trial for trial in state.trials] == [0, 1, 2, 3]
+        assert all(trial.status == "finished" for trial in state.trials)
+        assert [trial.values for trial in state.trials[:2]] == [trial.values for trial in first.trials[:2]]
+        assert len({trial.values["zo.lr"] for trial in state.trials}) == 4
+
+    def test_wandb_inside_a_trial(self, tmp_path: Path) -> None:
+        """On a Ray that was there before: an offline run per trial, group and job type set, all metrics equal."""
+        file = sweep_file(tmp_path, {"space": {"seed": {"grid": [1, 2]}}, "set": {"tracking.wandb": "offline"}})
+        state = run_file(file, tmp_path / "sweep", closing=write_run_report)
+        for trial in state.trials:
+            folder = tmp_path / "sweep" / trial.run
+            sessions = read_offline_runs(folder)
+            assert_all_metrics(folder, sessions)
+            assert [(found.group, found.job_type) for found in sessions] == [("s", "sweep-trial")]
+            assert "wandb sync" in (tmp_path / "sweep" / trial.log).read_text()
+
+    def test_resume_of_another_sweep_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "a").mkdir()
+        file = sweep_file(tmp_path, {"space": {"seed": {"grid": [1]}}})
+        run_file(file, tmp_path / "sweep")
+        changed = sweep_file(tmp_path / "a", {"space": {"seed": {"grid": [1, 2]}}})
+        with pytest.raises(RunDirError, match=r"space\.seed\.grid: \[1\] -> \[1, 2\]"):
+            run_file(changed, tmp_path / "sweep", resume=True)
+        with pytest.raises(RunDirError, match=r"run\.rounds: 4 -> 5"):
+            run_file(file, tmp_path / "sweep", "rounds=5", resume=True)
+        with pytest.raises(RunDirError, match=r"exists: go on with --resume"):
+            run_file(file, tmp_path / "sweep")
+        with pytest.raises(RunDirError, match=r"no sweep directory"):
+            run_file(file, tmp_path / "nothing", resume=True)
+
+
+def start(file: str, path: Path, *flags: str) -> subprocess.Popen[str]:
+    """`python -m zorba_ray sweep …` on a private Ray, in a session of its own."""
+    command = [sys.executable, "-m", "zorba_ray", "sweep", file, "--sweep-dir", str(path), *flags]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True, cwd=ROOT
+    )
+
+
+def test_driver_killed_and_resumed(tmp_path: Path) -> None:
+    """kill -9 of the program with its private Ray in the middle of a trial: the resume ends every trial, once, with
+    the digests of undisturbed runs."""
+    file = sweep_file(tmp_path, {"space": {"seed": {"grid": [1, 2]}}, "set": {"rounds": 30}})
+    path = tmp_path / "sweep"
+    process = start(file, path)
+    end = time.monotonic() + 240
+    while time.monotonic() < end and process.poll() is None and not _rounds(path):
+        time.sleep(0.05)
+    process.kill()
+    process.communicate(timeout=60)
+    before = read_state(path)
+    assert any(trial.status != "finished" for trial in before.trials)
+    resumed = start(file, path, "--resume")
+    output, _ = resumed.communicate(timeout=400)
+    assert resumed.returncode == 0, output
+    state = read_state(path)
+    expected = [run_here(p.config, tmp_path / p.name)["weights_sha256"] for p in plan_trials(*load_sweep(file))]
+    assert [trial.weights_sha256 for trial in state.trials] == expected
+    for trial in state.trials:
+        rows = [json.loads(line) for line in (path / trial.run / "metrics.jsonl").read_text().splitlines()]
+        assert [row["round"] for row in rows if row["kind"] == "round"] == list(range(1, 31))
+    assert (path / "report.html").exists()
+
+
+def _rounds(path: Path) -> bool:
+    return any('"kind": "round"' in file.read_text() for file in path.glob("trials/*/metrics.jsonl"))
