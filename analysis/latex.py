@@ -1,0 +1,71 @@
+"""A booktabs table for LaTeX. Any text compiles: what pdfLaTeX cannot set is written out."""
+
+from collections.abc import Sequence
+
+_SIGNS = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "'": r"\textquotesingle{}",
+    "`": r"\textasciigrave{}",
+    "–": "--",
+    "…": r"\dots{}",
+    "±": r"\ensuremath{\pm}",
+    "×": r"\ensuremath{\times}",
+    "−": r"\ensuremath{-}",
+    "α": r"\ensuremath{\alpha}",
+    "ε": r"\ensuremath{\varepsilon}",
+    "η": r"\ensuremath{\eta}",
+    "θ": r"\ensuremath{\theta}",
+    "μ": r"\ensuremath{\mu}",
+    "ρ": r"\ensuremath{\rho}",
+}
+
+
+def escape(text: str) -> str:
+    """Text as LaTeX shows it: no character of it is a command."""
+    return "".join(_SIGNS.get(sign) or _other(sign) for sign in text)
+
+
+def _other(sign: str) -> str:
+    if sign.isspace():
+        return " "
+    # Latin-1 letters need no package; anything beyond would stop pdfLaTeX.
+    if 0x20 <= ord(sign) < 0x7F or (0xC0 <= ord(sign) <= 0xFF and sign.isalpha()):
+        return sign
+    return rf"\texttt{{U+{ord(sign):04X}}}"
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int, caption: str, label: str) -> str:
+    """A `table*` float of plain text, escaped here; the first `text_columns` are flush left, the others right."""
+    form = "l" * text_columns + "r" * (len(columns) - text_columns)
+    body = "\n".join("    " + " & ".join(escape(cell) for cell in row) + r" \\" for row in rows)
+    head = " & ".join(escape(column) for column in columns)
+    return (
+        "% needs \\usepackage{booktabs}\n"
+        "\\begin{table*}\n"
+        "  \\centering\n"
+        "  \\small\n"
+        "  \\setlength{\\tabcolsep}{4pt}\n"
+        f"  \\caption{{{escape(caption)}}}\n"
+        f"  \\label{{{label}}}\n"
+        f"  \\begin{{tabular}}{{{form}}}\n"
+        "    \\toprule\n"
+        f"    {head} \\\\\n"
+        "    \\midrule\n"
+        f"{body}\n"
+        "    \\bottomrule\n"
+        "  \\end{tabular}\n"
+        "\\end{table*}\n"
+    )
