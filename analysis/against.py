@@ -32,7 +32,7 @@ def rows_against(
     """
     placed = [(value, group) for group in groups if (value := x(group)) is not None]
     if len({value for value, _ in placed}) < 2:
-        seen = ", ".join(f"{value:g}" for value, _ in placed) or "none"
+        seen = ", ".join(f"{value:g}" for value in sorted({value for value, _ in placed})) or "none"
         raise RunDirError(
             f"this figure needs finished runs with at least two values of {name} ({', '.join(varied)}); found: {seen}"
         )

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from analysis.against import rows_against
 from analysis.collect import Group
@@ -59,20 +59,14 @@ def draw(found: Rows) -> Figure:
         points(time, part, "clients", "seconds_per_round", index, label)
         for name, fill in (("down", None), ("up", "white")):
             points(sent, part, "clients", f"bytes_{name}", index, "", fill)
-            last = part.rows[-1]
-            if index == 0 and last[f"bytes_{name}_mean"] is not None:
-                sent.annotate(
-                    name,
-                    (part.column("clients")[-1], part.column(f"bytes_{name}_mean")[-1]),
-                    textcoords="offset points",
-                    xytext=(-4, 5),
-                    ha="right",
-                )
+            if index == 0:
+                start = (part.column("clients")[0], part.column(f"bytes_{name}_mean")[0])
+                sent.annotate(name, start, textcoords="offset points", xytext=(4, 6))
     for axes in panels:
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_locator(FixedLocator(sorted(set(found.column("clients")))))
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}"))
         axes.set_xlabel("clients N")
     loss.set_ylabel("final validation loss")
     sent.set_ylabel("bytes per client and round")

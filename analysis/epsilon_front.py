@@ -57,10 +57,10 @@ def draw(found: Rows) -> Figure:
         points(loss, part, "epsilon", "loss", index, label)
         points(surrogate, part, "epsilon", "f1", index, label)
     front.set(xlabel=f"fleet VRAM ({unit}; {plain(found.vram_source)})", ylabel="final validation loss")
-    loss.set(xlabel="ε", ylabel="final validation loss")
+    loss.set(xlabel="ε", ylabel="final validation loss", ylim=front.get_ylim())
     surrogate.set(xlabel="ε", ylabel="f1 (all blocks active: 1)")
     letters([front, loss, surrogate])
-    legend(figure, loss, f"mean and min–max, {found.seeds_text()}; filled in (a): not dominated")
+    legend(figure, loss, f"mean and min–max, {found.seeds_text()}; (a): ε beside its point, filled: not dominated")
     _names(front, found, factor)
     return figure
 
@@ -95,7 +95,7 @@ def _names(axes: Axes, found: Rows, factor: int) -> None:
         for _, part in found.parts()
     ]
     bars = [np.array([(a, b - below), (a, b + above)]) for a, b, below, above in zip(x, y, *along, strict=True)]
-    name_points(axes, list(zip(x, y, strict=True)), [f"ε = {row['epsilon']:g}" for row in found.rows], [*lines, *bars])
+    name_points(axes, list(zip(x, y, strict=True)), [f"{row['epsilon']:g}" for row in found.rows], [*lines, *bars])
 
 
 if __name__ == "__main__":

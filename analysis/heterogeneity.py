@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 
 from analysis.against import rows_against, with_note
 from analysis.collect import Group
 from analysis.command import figure_command
 from analysis.cost import variation
 from analysis.rows import Rows, final_loss
-from analysis.style import PAGE_IN, legend, letters, look, plain, points
+from analysis.style import PAGE_IN, legend, letters, look, percent, plain, points
 from zorba_ray.errors import RunDirError
 from zorba_ray.report import RunRecord
 from zorba_ray.units import format_bytes
@@ -87,7 +87,8 @@ def draw(found: Rows) -> Figure:
         points(spread, part, "budget_cv", "blocks_cv", index, label)
     loss.set_ylabel("final validation loss")
     share.set_ylabel(f"worst share of a budget\n({plain(found.vram_source)})")
-    share.yaxis.set_major_formatter(PercentFormatter(1.0))
+    share.set_ylim(0, 1.05)
+    percent(share)
     blocks.set_ylabel("active blocks per client\n(line: mean, band: fewest–most)")
     blocks.yaxis.set_major_locator(MaxNLocator(integer=True))
     spread.set_ylabel("CV of active blocks")

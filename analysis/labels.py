@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
@@ -50,6 +51,7 @@ def _write(axes: Axes, point: tuple[float, float], name: str, place: tuple[int, 
         ha="left" if right > 0 else "right" if right < 0 else "center",
         va="bottom" if up > 0 else "top" if up < 0 else "center",
         fontsize=6.5,
+        path_effects=[withStroke(linewidth=1.5, foreground="white")],
     )
     text.set_in_layout(False)
     return text

@@ -32,6 +32,8 @@ _SIGNS = {
     "ρ": r"\ensuremath{\rho}",
 }
 
+_LONG = 24
+
 
 def escape(text: str) -> str:
     """Text as LaTeX shows it: no character of it is a command."""
@@ -48,16 +50,20 @@ def _other(sign: str) -> str:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int, caption: str, label: str) -> str:
-    """A `table*` float of plain text, escaped here; the first `text_columns` are flush left, the others right."""
-    form = "l" * text_columns + "r" * (len(columns) - text_columns)
+    """A `table*` float of plain text, escaped here; the first `text_columns` are flush left, the others right.
+
+    A first column that is long is set in lines of its own, a fifth of the page wide.
+    """
+    first = "l" if max(len(row[0]) for row in rows) <= _LONG else "p{0.2\\textwidth}"
+    form = first + "l" * (text_columns - 1) + "r" * (len(columns) - text_columns)
     body = "\n".join("    " + " & ".join(escape(cell) for cell in row) + r" \\" for row in rows)
     head = " & ".join(escape(column) for column in columns)
     return (
         "% needs \\usepackage{booktabs}\n"
         "\\begin{table*}\n"
         "  \\centering\n"
-        "  \\small\n"
-        "  \\setlength{\\tabcolsep}{4pt}\n"
+        "  \\footnotesize\n"
+        "  \\setlength{\\tabcolsep}{3pt}\n"
         f"  \\caption{{{escape(caption)}}}\n"
         f"  \\label{{{label}}}\n"
         f"  \\begin{{tabular}}{{{form}}}\n"

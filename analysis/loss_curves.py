@@ -11,13 +11,13 @@ directions.
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 
 from analysis.collect import Group
 from analysis.command import figure_command
 from analysis.curves import accuracy_at, curve_rows, loss_at
 from analysis.rows import Rows
-from analysis.style import PAGE_IN, curve, legend, letters, unit_of
+from analysis.style import PAGE_IN, curve, legend, letters, percent, unit_of
 
 
 def rows(groups: Sequence[Group]) -> Rows:
@@ -39,7 +39,7 @@ def draw(found: Rows) -> Figure:
     for name, line in zip(names, panels, strict=True):
         line[0].set_ylabel(f"validation {name}")
         if name == "accuracy":
-            line[0].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+            percent(line[0])
     titles = ("round", f"bytes per client, up and down ({unit})", "forward passes per client")
     for axes, title in zip(panels[-1], titles, strict=True):
         axes.set_xlabel(title)

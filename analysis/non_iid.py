@@ -10,13 +10,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from analysis.against import rows_against
 from analysis.collect import Group
 from analysis.command import figure_command
 from analysis.rows import Rows, final_accuracy, final_loss
-from analysis.style import COLUMN_IN, legend, letters, level, points
+from analysis.style import COLUMN_IN, legend, letters, level, percent, points
 
 
 def rows(groups: Sequence[Group]) -> Rows:
@@ -47,7 +46,7 @@ def draw(found: Rows) -> Figure:
             level(axes, part.where(~finite), name, index, "iid")
         axes.set_ylabel(f"final validation {name}")
     if "accuracy" in names:
-        panels[1].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        percent(panels[1])
     panels[-1].set_xscale("log")
     panels[-1].set_xlabel("α of the Dirichlet partition")
     letters(panels)

@@ -8,13 +8,12 @@ A large μ measures the curvature with the slope, a small one the rounding of th
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from analysis.against import rows_against
 from analysis.collect import Group
 from analysis.command import figure_command
 from analysis.rows import Rows, final_accuracy, final_loss
-from analysis.style import COLUMN_IN, legend, letters, points
+from analysis.style import COLUMN_IN, legend, letters, percent, points
 
 
 def rows(groups: Sequence[Group]) -> Rows:
@@ -38,7 +37,7 @@ def draw(found: Rows) -> Figure:
             points(axes, part, "perturbation_scale", name, index, label)
         axes.set_ylabel(f"final validation {name}")
     if "accuracy" in names:
-        panels[1].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        percent(panels[1])
     panels[-1].set_xscale("log")
     panels[-1].set_xlabel("perturbation scale μ")
     letters(panels)

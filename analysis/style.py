@@ -4,6 +4,7 @@ Colours are Okabe and Ito's; marker and dash differ too, so that figures survive
 """
 
 import math
+import textwrap
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from analysis.rows import Rows
 
@@ -52,6 +54,9 @@ _STYLE: Any = {
     "figure.constrained_layout.hspace": 0.04,
     "savefig.dpi": 300,
 }
+
+_KEY, _LINE_IN = 9, 0.145
+"""Width of a legend's key in characters, height of a line."""
 
 
 @contextmanager
@@ -93,12 +98,12 @@ def points(axes: Axes, rows: Rows, x: str, y: str, index: int, label: str, fill:
 
 
 def level(axes: Axes, rows: Rows, y: str, index: int, name: str) -> None:
-    """A level line, with its name at its right end, and a band from the smallest to the largest; no rows, no line."""
+    """A level line, with its name beside it, and a band from the smallest to the largest; no rows, no line."""
     for mean, low, high in zip(*(rows.column(f"{y}_{part}") for part in ("mean", "min", "max")), strict=True):
         axes.axhline(mean, color=look(index)["color"], linewidth=0.8, linestyle=(0, (1, 2)))
         axes.axhspan(low, high, color=look(index)["color"], alpha=0.1, linewidth=0)
-        place = axes.get_yaxis_transform()
-        axes.text(1.0, mean, name, transform=place, ha="right", va="bottom", color=look(index)["color"])
+        beside = axes.get_yaxis_transform()
+        axes.text(1.01, mean, name, transform=beside, va="center", color=look(index)["color"])
 
 
 def reach(rows: Rows, name: str) -> np.ndarray:
@@ -109,23 +114,35 @@ def reach(rows: Rows, name: str) -> np.ndarray:
 
 
 def legend(figure: Figure, axes: Axes, title: str) -> None:
-    """Under the panels, where it hides nothing; the title alone where there is one unnamed series."""
+    """Under the panels, where it hides nothing: the figure grows. The title alone where there is one unnamed series."""
     handles, names = axes.get_legend_handles_labels()
     shown = [(handle, name) for handle, name in zip(handles, names, strict=True) if name]
     if not shown:
         figure.supxlabel(plain(title), fontsize=7)
         return
-    longest = max(len(name) for _, name in shown)
-    room = int(figure.get_figwidth() * 17)  # characters of the legend's size, marks and gaps included
-    columns = max(1, min(len(shown), room // (longest + 9)))
+    room = int(figure.get_figwidth() * 15)  # characters of the legend's size in the figure's width
+    texts = [textwrap.fill(name, room - _KEY) for _, name in shown]
+    longest = max(len(line) for text in texts for line in text.splitlines())
+    columns = max(1, min(len(shown), room // (longest + _KEY)))
     columns = math.ceil(len(shown) / math.ceil(len(shown) / columns))  # rows of about equal length
+    # Matplotlib fills a legend column by column.
+    height = max(
+        sum(text.count("\n") + 1 for text in texts[start : start + math.ceil(len(texts) / columns)])
+        for start in range(0, len(texts), math.ceil(len(texts) / columns))
+    )
+    figure.set_figheight(figure.get_figheight() + _LINE_IN * (height - 1))
     figure.legend(
         [handle for handle, _ in shown],
-        [name for _, name in shown],
+        texts,
         loc="outside lower center",
         ncols=columns,
         title=plain(title),
     )
+
+
+def percent(axes: Axes) -> None:
+    """Shares on the y axis read as percent."""
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g} %"))
 
 
 def letters(axes: Any) -> None:
