@@ -66,7 +66,7 @@ def value_text(key: str, value: Any, shown: Mapping[str, str]) -> str:
         return fleet_text(value)
     if isinstance(value, float):
         return f"{value:g}"
-    return "none" if value is None else str(value).replace("_", " ")
+    return "none" if value is None else str(value)
 
 
 def fleet_text(fleet: Any) -> str:
