@@ -16,7 +16,7 @@ _SIGNS = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
+    '"': r"\textquotedblright{}",
     "'": r"\textquotesingle{}",
     "`": r"\textasciigrave{}",
     "–": "--",
@@ -43,8 +43,8 @@ def escape(text: str) -> str:
 def _other(sign: str) -> str:
     if sign.isspace():
         return " "
-    # Latin-1 letters need no package; anything beyond would stop pdfLaTeX.
-    if 0x20 <= ord(sign) < 0x7F or (0xC0 <= ord(sign) <= 0xFF and sign.isalpha()):
+    # Latin-1 letters need no package, eth and thorn apart; anything beyond would stop pdfLaTeX.
+    if 0x20 <= ord(sign) < 0x7F or (0xC0 <= ord(sign) <= 0xFF and sign.isalpha() and sign not in "ÐðÞþ"):
         return sign
     return rf"\texttt{{U+{ord(sign):04X}}}"
 
