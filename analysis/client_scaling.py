@@ -3,7 +3,7 @@
 Fleets with the same classes are one series, whatever the counts. Seconds are wall time of a round (median of the run)
 on the machine that simulated all clients: they tell the cost of the simulation, not of a deployment.
 
-    python -m analysis.client_scaling sweeps/clients -o figures/clients
+    python -m analysis.client_scaling runs/sweeps/clients -o figures/clients
 """
 
 from collections.abc import Mapping, Sequence
@@ -74,7 +74,7 @@ def draw(found: Rows) -> Figure:
     time.set_ylabel("seconds per round (simulation)")
     time.set_ylim(bottom=0)
     letters(panels)
-    legend(figure, loss, f"mean and min–max, {found.seeds_text()}; (b): filled down, hollow up")
+    legend(figure, loss, f"{found.over_seeds()}; (b): filled down, hollow up")
     return figure
 
 

@@ -3,7 +3,7 @@
 A point is the mean over seeds, its bars reach from the smallest to the largest. Filled points are those that no other
 point of the figure beats in both loss and VRAM (of the means); the line joins them by ε.
 
-    python -m analysis.epsilon_front sweeps/epsilon -o figures/epsilon
+    python -m analysis.epsilon_front runs/sweeps/epsilon -o figures/epsilon
 """
 
 from collections.abc import Sequence
@@ -60,7 +60,7 @@ def draw(found: Rows) -> Figure:
     loss.set(xlabel="ε", ylabel="final validation loss", ylim=front.get_ylim())
     surrogate.set(xlabel="ε", ylabel="f1 (all blocks active: 1)")
     letters([front, loss, surrogate])
-    legend(figure, loss, f"mean and min–max, {found.seeds_text()}; (a): ε beside its point, filled: not dominated")
+    legend(figure, loss, f"{found.over_seeds()}; (a): ε beside its point, filled: not dominated")
     _names(front, found, factor)
     return figure
 

@@ -4,7 +4,7 @@ Cells are the mean over the seeds ± the sample standard deviation; the CSV has 
 Accuracy is that of the test split after the last round. VRAM is the fleet's, saved is against every client with every
 block active.
 
-    python -m analysis.headline_table runs/a runs/b sweeps/epsilon -o tables/headline
+    python -m analysis.headline_table runs/a runs/b runs/sweeps/epsilon -o tables/headline
 """
 
 from collections.abc import Sequence

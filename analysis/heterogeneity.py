@@ -4,7 +4,7 @@ The spread is the coefficient of variation of the budgets (standard deviation / 
 equal total: the CSV has each fleet's total and its largest budget over its smallest, and fleets whose totals differ
 by more than 1 % are named.
 
-    python -m analysis.heterogeneity sweeps/vram_heterogeneity -o figures/heterogeneity
+    python -m analysis.heterogeneity runs/sweeps/vram_heterogeneity -o figures/heterogeneity
 """
 
 from collections.abc import Sequence
@@ -95,7 +95,7 @@ def draw(found: Rows) -> Figure:
     for axes in panels[1]:
         axes.set_xlabel("CV of VRAM budgets")
     letters(panels)
-    legend(figure, loss, f"mean and min–max, {found.seeds_text()}")
+    legend(figure, loss, found.over_seeds())
     return figure
 
 

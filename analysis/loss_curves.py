@@ -5,7 +5,7 @@ the largest. Bytes are a client's, up and down together, that takes part in ever
 whole model on one batch, mean over the clients: the blocks before a client's first active one run once for all
 directions.
 
-    python -m analysis.loss_curves sweeps/epsilon -o figures/loss
+    python -m analysis.loss_curves runs/sweeps/epsilon -o figures/loss
 """
 
 from collections.abc import Sequence
@@ -45,7 +45,7 @@ def draw(found: Rows) -> Figure:
         axes.set_xlabel(title)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=axes is panels[-1][0]))
     letters(panels)
-    legend(figure, panels[0][0], f"mean and min–max, {found.seeds_text()}")
+    legend(figure, panels[0][0], found.over_seeds())
     return figure
 
 

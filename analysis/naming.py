@@ -8,15 +8,17 @@ from zorba_ray.units import format_bytes
 SYMBOLS = {
     "allocation.epsilon": "ε",
     "data.alpha": "α",
+    "data.path": "data",
     "federation.clients": "N",
     "federation.fleet": "fleet",
     "federation.seeds": "seeds",
+    "model.path": "model",
     "zo.directions": "P",
     "zo.local_steps": "K",
     "zo.lr": "η",
     "zo.perturbation_scale": "μ",
 }
-"""As in NOTATION.md; other settings go by the last part of their key."""
+"""Symbols as in NOTATION.md; other settings go by the last part of their key."""
 
 
 def labels_of(settings: Sequence[Mapping[str, Any]], shown: Sequence[Mapping[str, str]]) -> list[str]:

@@ -2,7 +2,7 @@
 
 Runs with `data.partition=iid`, what α tends to, are a level line.
 
-    python -m analysis.non_iid sweeps/non_iid -o figures/non_iid
+    python -m analysis.non_iid runs/sweeps/non_iid -o figures/non_iid
 """
 
 import math
@@ -50,7 +50,7 @@ def draw(found: Rows) -> Figure:
     panels[-1].set_xscale("log")
     panels[-1].set_xlabel("α of the Dirichlet partition")
     letters(panels)
-    legend(figure, panels[0], f"mean and min–max, {found.seeds_text()}")
+    legend(figure, panels[0], found.over_seeds())
     return figure
 
 

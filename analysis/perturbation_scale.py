@@ -2,7 +2,7 @@
 
 A large μ measures the curvature with the slope, a small one the rounding of the losses.
 
-    python -m analysis.perturbation_scale sweeps/perturbation_scale -o figures/mu
+    python -m analysis.perturbation_scale runs/sweeps/perturbation_scale -o figures/mu
 """
 
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ def draw(found: Rows) -> Figure:
     panels[-1].set_xscale("log")
     panels[-1].set_xlabel("perturbation scale μ")
     letters(panels)
-    legend(figure, panels[0], f"mean and min–max, {found.seeds_text()}")
+    legend(figure, panels[0], found.over_seeds())
     return figure
 
 

@@ -46,12 +46,13 @@ class Rows:
         """Whether any row has a value there."""
         return any(row[key] is not None for row in self.rows)
 
-    def seeds_text(self) -> str:
-        """'n = 3 seeds', 'n = 2–3 seeds', '1 seed'."""
+    def over_seeds(self) -> str:
+        """What lines and bars are: 'mean and min–max over n = 3 seeds', 'n = 2–3', or '1 seed'."""
         counts = sorted({int(row["n"] or 0) for row in self.rows})
         if counts == [1]:
             return "1 seed"
-        return f"n = {counts[0]} seeds" if len(counts) == 1 else f"n = {counts[0]}–{counts[-1]} seeds"
+        span = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]}–{counts[-1]}"
+        return f"mean and min–max over n = {span} seeds"
 
 
 def spread(name: str, values: Iterable[float | None]) -> Row:

@@ -3,7 +3,7 @@
 With one direction for all, the scalars of the clients multiply the same z and add up: θ goes further from θ0 for the
 same fall of the loss (algorithm.md §5).
 
-    python -m analysis.seeds_mode sweeps/seeds_mode -o figures/seeds_mode
+    python -m analysis.seeds_mode runs/sweeps/seeds_mode -o figures/seeds_mode
 """
 
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ def draw(found: Rows) -> Figure:
     for axes in (loss, distance):
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     letters(panels)
-    legend(figure, loss, f"mean and min–max, {found.seeds_text()}")
+    legend(figure, loss, found.over_seeds())
     return figure
 
 

@@ -26,7 +26,7 @@ def test_runs_that_differ_in_the_seed_alone_make_a_group(tmp_path: Path) -> None
 def test_other_data_or_another_model_is_another_group(tmp_path: Path) -> None:
     """Paths are no numbers for a resume, but two data sets are two lines."""
     runs = [write_member(tmp_path / name, settings={"data.path": f"data/{name}"}) for name in ("sst2", "trec")]
-    assert seeds_by_label(collect(runs)) == {"path = data/sst2": (1,), "path = data/trec": (1,)}
+    assert seeds_by_label(collect(runs)) == {"data = data/sst2": (1,), "data = data/trec": (1,)}
 
 
 def test_a_group_alone_goes_by_its_method(tmp_path: Path) -> None:

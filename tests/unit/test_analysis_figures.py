@@ -103,6 +103,7 @@ def test_loss_curves(tmp_path: Path) -> None:
     assert column(first, "bytes_per_client") == [0, 50, 100]
     assert column(first, "forward_passes_per_client") == [0, 5.375, 10.75]
     assert [(row["n"], row["seeds"]) for row in rows.rows] == [(2, "1 2")] * 6
+    assert figure.legends[0].get_title().get_text() == "mean and min–max over n = 2 seeds"
     costs = ("round", "bytes_per_client", "forward_passes_per_client")
     for axes, (value, cost) in zip(figure.axes, itertools.product(("loss", "accuracy"), costs), strict=True):
         wanted = [list(zip(column(p, cost), column(p, f"{value}_mean"), strict=True)) for _, p in rows.parts()]
@@ -112,7 +113,9 @@ def test_loss_curves(tmp_path: Path) -> None:
 def test_loss_curves_of_a_language_model_show_no_accuracy(tmp_path: Path) -> None:
     rows = loss_curves.rows(collect([write_member(tmp_path / "a", accuracies=None)]).groups)
     with style():
-        assert len(loss_curves.draw(rows).axes) == 3
+        figure = loss_curves.draw(rows)
+    assert len(figure.axes) == 3
+    assert figure.legends[0].get_title().get_text() == "1 seed"
 
 
 def test_epsilon_front(tmp_path: Path) -> None:
@@ -297,7 +300,7 @@ def test_hostile_names_are_shown_as_they_are(tmp_path: Path, monkeypatch: pytest
     rows = loss_curves.rows(collect(runs).groups)
     with style():
         texts = [text.get_text() for text in loss_curves.draw(rows).legends[0].get_texts()]
-    assert texts[1] == "path = data/\\$a\\$_b"
+    assert texts[1] == "data = data/\\$a\\$_b"
     assert len(texts) == 5
 
 
