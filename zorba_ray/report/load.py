@@ -56,7 +56,7 @@ class Allocation(_Record):
     f1: float
     f2_bytes: int
     bytes_all_active: int | None = None
-    """VRAM of one client with every block active; None in runs of before it was recorded."""
+    """VRAM of one client with every block active; None where the file does not say."""
     worst_share: float | None
     gap: float | None
     solver: str
