@@ -1,42 +1,53 @@
-"""Validation loss and accuracy against rounds and against forward pairs, one line per run directory.
+"""Validation loss and accuracy against rounds, bytes per client and forward passes per client.
 
-python -m analysis.loss_curves runs/a runs/b -o loss     # writes loss.pdf and loss.png
+One line per group of runs that differ in the seed alone: the mean over the seeds, with a band from the smallest to
+the largest. Bytes are a client's, up and down together, that takes part in every round. A forward pass is one of the
+whole model on one batch, mean over the clients: the blocks before a client's first active one run once for all
+directions.
+
+    python -m analysis.loss_curves runs/sweeps/epsilon -o figures/loss
 """
 
-import argparse
-from pathlib import Path
+from collections.abc import Sequence
 
-import matplotlib as mpl
-from matplotlib import pyplot
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from zorba_ray.report import load_run
+from analysis.collect import Group
+from analysis.command import figure_command
+from analysis.curves import accuracy_at, curve_rows, loss_at
+from analysis.rows import Rows
+from analysis.style import PAGE_IN, curve, legend, letters, percent, unit_of
 
-mpl.use("Agg")
+
+def rows(groups: Sequence[Group]) -> Rows:
+    """The curves of every group."""
+    return curve_rows(groups, {"loss": loss_at, "accuracy": accuracy_at})
 
 
-def main() -> None:
-    """Draws the figure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", type=Path, help="run directories")
-    parser.add_argument("-o", "--out", type=Path, default=Path("loss"), help="file name without ending")
-    arguments = parser.parse_args()
-    pyplot.style.use("tableau-colorblind10")
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3.4), sharey=True, layout="constrained")
-    for path in arguments.runs:
-        run = load_run(path)
-        records = run.split("validation")
-        rounds = [record.round for record in records]
-        losses = [record.loss for record in records]
-        pairs = run.config.zo.directions * run.config.zo.local_steps
-        label = f"{run.config.name}, seed {run.config.seed}"
-        left.plot(rounds, losses, marker=".", label=label)
-        right.plot([number * pairs for number in rounds], losses, marker=".", label=label)
-    left.set(xlabel="round", ylabel="validation loss")
-    right.set(xlabel="forward pairs per client")
-    right.legend(frameon=False)
-    for ending in ("pdf", "png"):
-        figure.savefig(arguments.out.with_suffix(f".{ending}"), dpi=200)
+def draw(found: Rows) -> Figure:
+    """Loss above, accuracy (where there is one) below, three costs side by side."""
+    names = ["loss", "accuracy"] if found.known("accuracy_mean") else ["loss"]
+    figure = Figure(figsize=(PAGE_IN, 1.75 * len(names) + 0.75), layout="constrained")
+    panels = figure.subplots(len(names), 3, sharey="row", sharex="col", squeeze=False)
+    factor, unit = unit_of(found.column("bytes_per_client"))
+    for index, (label, part) in enumerate(found.parts()):
+        for name, line in zip(names, panels, strict=True):
+            curve(line[0], part, "round", f"{name}", index, label)
+            curve(line[1], part, "bytes_per_client", name, index, label, factor)
+            curve(line[2], part, "forward_passes_per_client", name, index, label)
+    for name, line in zip(names, panels, strict=True):
+        line[0].set_ylabel(f"validation {name}")
+        if name == "accuracy":
+            percent(line[0])
+    titles = ("round", f"bytes per client, up and down ({unit})", "forward passes per client")
+    for axes, title in zip(panels[-1], titles, strict=True):
+        axes.set_xlabel(title)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=axes is panels[-1][0]))
+    letters(panels)
+    legend(figure, panels[0][0], found.over_seeds())
+    return figure
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(figure_command(__doc__, rows, draw))

@@ -55,6 +55,8 @@ class Allocation(_Record):
     epsilon: float
     f1: float
     f2_bytes: int
+    bytes_all_active: int | None = None
+    """VRAM of one client with every block active; None where the file does not say."""
     worst_share: float | None
     gap: float | None
     solver: str

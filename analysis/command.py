@@ -1,0 +1,66 @@
+"""What all scripts share: arguments, what was left out, errors, files."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from analysis.collect import Group, collect
+from analysis.rows import Rows, write_csv
+from analysis.style import save, style
+from zorba_ray.errors import RunDirError, ZorbaError
+
+_ENDINGS = {".pdf", ".png", ".csv", ".tex"}
+
+
+def figure_command(
+    doc: str | None,
+    rows: Callable[[Sequence[Group]], Rows],
+    draw: Callable[[Rows], Figure],
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """`rows` computes the numbers, `draw` shows them: OUT.pdf, OUT.png and OUT.csv. Returns the exit code."""
+
+    def write(found: Rows, out: Path) -> list[Path]:
+        with style():
+            return save(draw(found), out)
+
+    return command(doc, rows, write, arguments)
+
+
+def command(
+    doc: str | None,
+    rows: Callable[[Sequence[Group]], Rows],
+    write: Callable[[Rows, Path], list[Path]],
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """The same for any writer: it gets the rows and OUT, a path without ending, and returns the files it wrote."""
+    title, _, rest = (doc or "").partition("\n")
+    parser = argparse.ArgumentParser(
+        description=title, epilog=rest.strip(), formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("dirs", nargs="+", type=Path, metavar="DIR", help="run directories and sweep directories")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="files to write, without ending")
+    given = parser.parse_args(arguments)
+    out = given.out.with_suffix("") if given.out.suffix in _ENDINGS else given.out
+    try:
+        found = collect(given.dirs)
+        for line in found.left_out:
+            print(f"left out: {line}", file=sys.stderr)
+        numbers = rows(found.groups)
+        for note in numbers.notes:
+            print(f"note: {note}", file=sys.stderr)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        table = out.with_name(out.name + ".csv")
+        write_csv(numbers.rows, table)
+        for path in (*write(numbers, out), table):
+            print(f"wrote {path}")
+    except ZorbaError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return RunDirError.exit_code
+    return 0

@@ -1,0 +1,101 @@
+"""Families of run directories with chosen numbers: what `analysis` reads, small enough to work out by hand."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.support.fake_run import write_fake_run
+
+BASE, EACH, ALL_BLOCKS = 1000, 100, 4
+"""Bytes of a client with nothing active, bytes of an active block, blocks of the model."""
+BLOCKS = ((2, 3), (1,))
+"""Active blocks of the two clients, where nothing else is said."""
+
+
+def write_member(
+    path: Path,
+    *,
+    seed: int = 1,
+    settings: dict[str, Any] | None = None,
+    losses: Sequence[float] = (1.0, 0.75, 0.5),
+    accuracies: Sequence[float] | None = (0.25, 0.5, 0.75),
+    test_accuracy: float = 0.5,
+    blocks: Sequence[Sequence[int]] = BLOCKS,
+    budgets: Sequence[int] | None = None,
+    f1: float = 1.0,
+    finished: bool = True,
+) -> Path:
+    """A run of len(losses) − 1 rounds, each evaluated, with one client per entry of `blocks`. Returns `path`.
+
+    In round t every client sends 10 bytes up and gets 20 + 10 N down, the round takes t / 2 seconds, and
+    ‖θ − θ0‖ is 2 t. `settings` are dotted.
+    """
+    rounds, clients = len(losses) - 1, len(blocks)
+    fleet = [("client", 1, budgets[n] if budgets else None, 1) for n in range(clients)]
+    fleet = [(f"{kind}{n}", *rest) for n, (kind, *rest) in enumerate(fleet)]
+    write_fake_run(
+        path,
+        fleet=fleet,  # type: ignore[arg-type]
+        blocks=ALL_BLOCKS,
+        rounds=rounds,
+        every=1,
+        seed=seed,
+        summary=finished,
+        done=None if finished else rounds - 1,
+    )
+    down = 20 + 10 * clients
+
+    def config(tree: dict[str, Any]) -> None:
+        for key, value in (settings or {}).items():
+            section, _, name = key.rpartition(".")
+            (tree[section] if section else tree)[name] = value
+
+    def allocation(tree: dict[str, Any]) -> None:
+        for client, held in zip(tree["clients"], blocks, strict=True):
+            client.update(blocks=list(held), bytes=BASE + EACH * len(held))
+        tree["f1"] = f1
+        tree["f2_bytes"] = sum(client["bytes"] for client in tree["clients"])
+        tree["bytes_all_active"] = BASE + EACH * ALL_BLOCKS
+
+    def summary(tree: dict[str, Any]) -> None:
+        tree.update(bytes_up_per_client_round=10.0, bytes_down_per_client_round=float(down))
+
+    def record(entry: dict[str, Any]) -> None:
+        number = entry["round"]
+        if entry["kind"] == "round":
+            entry.update(clients_ok=clients, clients_late=0, rejected={}, bytes_up=10 * clients)
+            entry.update(bytes_down=down * clients, distance=2.0 * number, time={"round_s": number / 2})
+        elif entry["split"] == "validation":
+            entry.update(loss=losses[number], accuracy=accuracies[number] if accuracies else None)
+        else:
+            entry.update(accuracy=test_accuracy if accuracies and number == rounds else None)
+
+    edit(path / "config.resolved.json", config)
+    edit(path / "allocation.json", allocation)
+    if finished:
+        edit(path / "summary.json", summary)
+    entries = [json.loads(line) for line in (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    for entry in entries:
+        record(entry)
+    (path / "metrics.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries), encoding="utf-8")
+    return path
+
+
+def edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Changes a JSON file in place."""
+    tree = json.loads(path.read_text(encoding="utf-8"))
+    change(tree)
+    path.write_text(json.dumps(tree), encoding="utf-8")
+
+
+def write_sweep(folder: Path, trials: Sequence[dict[str, Any]]) -> Path:
+    """sweep.json over the runs in FOLDER/trials; each trial needs `name`, the rest is filled in. Returns `folder`."""
+    whole = [
+        {"run": f"trials/{trial['name']}", "status": "finished", "values": {}, "error": None} | trial
+        for trial in trials
+    ]
+    (folder / "sweep.json").write_text(
+        json.dumps({"format": 1, "name": folder.name, "trials": whole}), encoding="utf-8"
+    )
+    return folder
