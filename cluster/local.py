@@ -73,7 +73,7 @@ def main() -> None:
         for _ in range(options.workers):
             cluster.add_node(**node)
         cluster.wait_for_nodes()
-        print(_greeting(options.workers + 1, cluster.address, options.dashboard_port, token), flush=True)
+        print(_greeting(options.workers + 1, options.port, options.dashboard_port, token), flush=True)
         stop.wait()
     finally:
         cluster.shutdown()
@@ -81,7 +81,7 @@ def main() -> None:
     print("ended: all nodes of this cluster", flush=True)
 
 
-def _greeting(nodes: int, address: str, dashboard_port: int, token: Path) -> str:
+def _greeting(nodes: int, port: int, dashboard_port: int, token: Path) -> str:
     exports = {
         **LOOPBACK,
         "RAY_AUTH_TOKEN_PATH": str(token),
@@ -93,7 +93,7 @@ def _greeting(nodes: int, address: str, dashboard_port: int, token: Path) -> str
 {lines}
 ray job submit --working-dir . -- zorba-ray run demo
 
-To join without a job: export RAY_ADDRESS={address}
+To join without a job: export RAY_ADDRESS=127.0.0.1:{port}
 To end it: Ctrl-C here, or kill {os.getpid()}"""
 
 

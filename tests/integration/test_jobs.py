@@ -13,7 +13,7 @@ import pytest
 from tests.support.tiny_run import TINY, run_here, tiny_config
 from tests.support.token_head import TokenHead, status_of
 
-ROUNDS = 40
+ROUNDS = 200
 RAY_RUN = ["federation.backend=ray", "federation.workers=2"]
 
 

@@ -1,8 +1,8 @@
 """A run's records as Ray metrics, beside Ray's own on the metrics port of the node (cluster/grafana_dashboard.json).
 
-Ray prefixes names with `ray_` and appends `_total` to counters. A node exports what its processes hold every few
-seconds and drops a series when its process ends, so that the last rounds of a run may never be seen there: metrics.jsonl
-is the record, this is a window.
+Ray prefixes names with `ray_` and appends `_total` to counters. A node exports every few seconds and drops a gauge that
+is not set again, so each round sets all of them anew. What the last seconds of a run brought may never be seen there:
+metrics.jsonl is the record, this is a window.
 """
 
 import json
@@ -64,6 +64,8 @@ class RayMetricsMonitor:
         from ray.util.metrics import Counter, Gauge
 
         kinds = {"gauge": Gauge, "counter": Counter}
+        self._held: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
+        """Value of every gauge: (name, tags) -> value."""
         self._run = f"{config['name']}-{provenance['run_id'][:8]}"
         self._metrics: dict[str, Any] = {
             name: kinds[series.kind](name, series.help, ("run", *series.tags)) for name, series in SERIES.items()
@@ -78,6 +80,8 @@ class RayMetricsMonitor:
             self._round(record)
 
     def _round(self, record: dict[str, Any]) -> None:
+        for (name, tags), value in self._held.items():
+            self._metrics[name].set(value, dict(tags))
         for name in ("round", "loss", "scalar_rms", "distance", "lr"):
             self._set(f"zorba_{name}", record[name])
         for part, seconds in record["time"].items():
@@ -104,7 +108,9 @@ class RayMetricsMonitor:
 
     def _set(self, name: str, value: float | None, **tags: str) -> None:
         if value is not None:
-            self._metrics[name].set(float(value), {"run": self._run, **tags})
+            tags["run"] = self._run
+            self._held[name, frozenset(tags.items())] = float(value)
+            self._metrics[name].set(float(value), tags)
 
     def _add(self, name: str, value: float, **tags: str) -> None:
         if value > 0:  # Ray refuses to add nothing
