@@ -1,7 +1,7 @@
 """The fields of ray.io/v1 RayCluster and RayJob that our manifests use, as a strict schema of our own.
 
 Names and types were read from KubeRay v1.7.0 (ray-operator/config/crd/bases, commit feeaf72f). It covers what is used
-here and nothing more: a field that is not in the table is refused, known to KubeRay or not, so that a new field is looked
+here and nothing more: a field that is not in the table is refused, known to KubeRay or not, so that it is looked
 up before it is used. `tests/unit/test_cluster_files.py` also validates against the whole CRDs where ZORBA_KUBERAY_CRDS
 names a folder with ray.io_rayclusters.yaml and ray.io_rayjobs.yaml.
 """

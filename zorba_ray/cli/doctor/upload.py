@@ -13,7 +13,7 @@ from zorba_ray.cli.doctor.settings import Plan
 from zorba_ray.units import format_bytes
 
 _ENTRY_BYTES = 76
-"""A file's headers in a zip archive, beside its name, which stands there twice."""
+"""A file's two headers in a zip archive, without its name."""
 
 
 def check(folder: Path, plan: Plan | None) -> Iterator[Finding]:
@@ -51,11 +51,15 @@ def packed_files(folder: Path) -> dict[Path, int]:
     return found
 
 
+def archive_bytes(packed: dict[Path, int]) -> int:
+    """Bytes of Ray's archive, which is not compressed: the files, and headers that name each of them twice."""
+    return sum(size + _ENTRY_BYTES + 2 * len(os.fsencode(path)) for path, size in packed.items())
+
+
 def _size(folder: Path, packed: dict[Path, int]) -> Iterator[Finding]:
     from ray._private.ray_constants import DASHBOARD_CLIENT_MAX_SIZE as cap
 
-    # Ray does not compress: the archive is the files and their headers.
-    total = sum(size + _ENTRY_BYTES + 2 * len(str(path)) for path, size in packed.items())
+    total = archive_bytes(packed)
     line = f"{folder} uploads {len(packed)} files, {format_bytes(total)} (Ray takes {format_bytes(cap)})"
     if total < cap:
         yield Finding("ok", line)
