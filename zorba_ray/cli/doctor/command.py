@@ -13,7 +13,7 @@ def doctor(
     address: str = typer.Option(
         None,
         "--address",
-        help="Cluster to ask: http://HOST:8265 (jobs) or HOST:6379 [default: RAY_API_SERVER_ADDRESS or RAY_ADDRESS].",
+        help="Cluster to ask: http://HOST:8265 (jobs) or HOST:6379; else RAY_API_SERVER_ADDRESS or RAY_ADDRESS.",
     ),
     working_dir: Path = typer.Option(None, "--working-dir", help="Folder that `ray job submit` is to upload."),
 ) -> None:
