@@ -45,9 +45,15 @@ class TokenHead:
 
     def job(self, submission_id: str) -> dict[str, Any]:
         """Details of a job, as the jobs API has them: `status`, `driver_exit_code`, `message`."""
-        request = urllib.request.Request(
-            f"{self.url}/api/jobs/{submission_id}", headers={"Authorization": f"Bearer {TOKEN}"}
-        )
+        return self._call(f"/api/jobs/{submission_id}", "GET")
+
+    def stop(self, submission_id: str) -> None:
+        """What `ray job stop --no-wait` asks for, without the seconds that the command takes to start."""
+        self._call(f"/api/jobs/{submission_id}/stop", "POST")
+
+    def _call(self, path: str, method: str) -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        request = urllib.request.Request(self.url + path, method=method, headers=headers)
         with urllib.request.urlopen(request, timeout=30) as answer:
             return json.loads(answer.read())
 

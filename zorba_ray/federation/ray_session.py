@@ -29,9 +29,13 @@ def ray_session(address: str | None, specs: list[ActorSpec], gpus: int | None) -
     os.environ.setdefault(
         "RAY_worker_niceness", "0"
     )  # the clients are the job; at Ray's 15 any other load starves them
+    address = address or os.environ.get("RAY_ADDRESS")
+    if not address:
+        # Ray's switch for one machine: without it 127.0.0.1 below is replaced by the address of a network card, and Ray
+        # listens on all interfaces. Read when Ray is imported first.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     import ray
 
-    address = address or os.environ.get("RAY_ADDRESS")
     if address:
         try:
             ray.init(address=address, logging_level=logging.WARNING, log_to_driver=False)
