@@ -12,6 +12,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -35,9 +36,16 @@ def main() -> None:
     parser.add_argument("--cpus", type=int, default=2, help="logical CPUs of a node [2]")
     parser.add_argument("--gpus", type=int, default=1, help="logical GPUs of a node [1]")
     parser.add_argument("--port", type=int, default=6379, help="port of the head [6379]")
-    parser.add_argument("--dashboard-port", type=int, default=8265, help="port of dashboard and jobs [8265]")
+    parser.add_argument(
+        "--dashboard-port", type=int, default=8265, help="port of dashboard and jobs; the next one is taken too [8265]"
+    )
     options = parser.parse_args()
 
+    # The agent that starts jobs: at Ray's own default another Ray of this machine may sit, and jobs would never start.
+    agent_port = options.dashboard_port + 1
+    for number in (options.port, options.dashboard_port, agent_port):
+        if _listening(number):
+            sys.exit(f"port {number} is taken: choose others with --port and --dashboard-port (which takes two)")
     folder = Path(tempfile.mkdtemp(prefix="zl-"))  # short: Ray puts unix sockets inside
     token = folder / "token"
     token.touch(mode=0o600)
@@ -69,16 +77,24 @@ def main() -> None:
             include_dashboard=True,
             dashboard_host="127.0.0.1",
             dashboard_port=options.dashboard_port,
+            dashboard_agent_listen_port=agent_port,
         )
         for _ in range(options.workers):
             cluster.add_node(**node)
         cluster.wait_for_nodes()
+        while not (_listening(agent_port) or stop.wait(0.5)):
+            pass
         print(_greeting(options.workers + 1, options.port, options.dashboard_port, token), flush=True)
         stop.wait()
     finally:
         cluster.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
     print("ended: all nodes of this cluster", flush=True)
+
+
+def _listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _greeting(nodes: int, port: int, dashboard_port: int, token: Path) -> str:

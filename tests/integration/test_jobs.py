@@ -14,6 +14,8 @@ from tests.support.tiny_run import TINY, run_here, tiny_config
 from tests.support.token_head import TokenHead, status_of
 
 ROUNDS = 60
+pytestmark = pytest.mark.timeout(900)
+
 RAY_RUN = ["federation.backend=ray", "federation.workers=2"]
 
 
