@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.token_head import TokenHead, token_head
+
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
@@ -29,3 +31,10 @@ def ray_cluster() -> Iterator[None]:
     yield
     ray.shutdown()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def head() -> Iterator[TokenHead]:
+    """One token-authenticated Ray head for all tests of jobs and metrics."""
+    with token_head() as running:
+        yield running

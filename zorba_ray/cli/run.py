@@ -25,7 +25,9 @@ def run(
 
         preview(settings)
         return
-    path = run_dir or Path("runs") / settings.name
+    from zorba_ray.cli.job import lasting
+
+    path = lasting(run_dir or Path("runs") / settings.name)
     summary = _execute(settings, path, resume)
     from zorba_ray.cli.progress import print_summary
 

@@ -1,5 +1,6 @@
 """`zorba-ray sweep`: many runs on Ray Tune."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,16 @@ def sweep(
         _preview(settings, base)
         return
     from zorba_ray.cli.closing import write_run_report
+    from zorba_ray.cli.job import lasting
     from zorba_ray.cli.stop import StopFlag
     from zorba_ray.cli.sweep_progress import SweepProgress
     from zorba_ray.errors import ZorbaError
+    from zorba_ray.federation.ray_session import set_ray_environment
+
+    set_ray_environment((base.get("federation") or {}).get("address") or os.environ.get("RAY_ADDRESS"))
     from zorba_ray.sweep import run_sweep
 
-    path = sweep_dir or Path("runs") / "sweeps" / settings.name
+    path = lasting(sweep_dir or Path("runs") / "sweeps" / settings.name)
     stop = StopFlag()
     try:
         with SweepProgress(settings.metric) as progress:

@@ -19,6 +19,7 @@ from zorba_ray.experiment.recovery import check_header, records_of, repair_metri
 from zorba_ray.experiment.rundir import RunDir, raise_storage_error, write_json
 from zorba_ray.experiment.summary import summarise
 from zorba_ray.experiment.tracking import Fanout, JsonlMonitor, WandbMonitor, read_records, resolve_mode
+from zorba_ray.experiment.tracking.ray_metrics import ray_monitors
 from zorba_ray.federation import Backend, ClientHost, RoundResult, SequentialBackend, participants, run_round
 from zorba_ray.methods import build_method
 from zorba_ray.protocol.ledger import LedgerWriter, read_ledger
@@ -128,7 +129,7 @@ class _Experiment:
         self._writer = self._open_ledger()
         self._jsonl = JsonlMonitor(run.metrics)
         self._evaluated = {(record["round"], record["split"]) for record in records_of(run, "eval")}
-        self._fanout = Fanout(self._monitors(info))
+        self._fanout = Fanout([*self._monitors(info), *ray_monitors()])
         shards = {client.id: setup.shard(client.id) for client in setup.fleet} if sequential else {}
         self._host = build_host(config, setup.header, setup.model, shards)
         self._method = build_method(config, self._host.state.rule)

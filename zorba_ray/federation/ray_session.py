@@ -13,6 +13,23 @@ from zorba_ray.federation.placement import ActorSpec, cpus_needed, gpus_needed
 _OBJECT_STORE = 256 * 2**20
 
 
+def set_ray_environment(address: str | None) -> None:
+    """Ray's switches, which count only before Ray is imported first.
+
+    Args:
+        address: of the Ray that will be joined; None: a private one.
+    """
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")  # an actor without GPUs sees none
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # The clients are the job: at Ray's own 15 any other load starves them.
+    os.environ.setdefault("RAY_worker_niceness", "0")
+    if not address:
+        # Ray's switch for one machine: without it 127.0.0.1 is replaced by the address of a network card, and Ray
+        # listens on all interfaces.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+
+
 @contextlib.contextmanager
 def ray_session(address: str | None, cpus: int, gpus: int) -> Iterator[Mapping[str, float]]:
     """Joins `address`, or RAY_ADDRESS, else starts a private Ray on loopback and ends it afterwards.
@@ -25,17 +42,13 @@ def ray_session(address: str | None, cpus: int, gpus: int) -> Iterator[Mapping[s
     Raises:
         ClusterError: no answer at the address.
     """
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")  # an actor without GPUs sees none
-    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # The clients are the job: at Ray's own 15 any other load starves them.
-    os.environ.setdefault("RAY_worker_niceness", "0")
+    address = address or os.environ.get("RAY_ADDRESS")
+    set_ray_environment(address)
     import ray
 
     if ray.is_initialized():
         yield ray.cluster_resources()
         return
-    address = address or os.environ.get("RAY_ADDRESS")
     if address:
         try:
             ray.init(address=address, logging_level=logging.WARNING, log_to_driver=False)

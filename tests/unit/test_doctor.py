@@ -1,0 +1,289 @@
+"""`zorba-ray doctor`: what it finds without a cluster; every fault has a remedy and makes exit code 4."""
+
+import http.server
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import Cli, Outcome
+from zorba_ray.cli.doctor import cluster, machine, settings, upload
+from zorba_ray.cli.doctor.finding import Finding
+from zorba_ray.config import load_config
+
+TOKEN = "4d5a" * 16
+
+
+@pytest.fixture(autouse=True)
+def _no_cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))  # no ~/.ray/auth_token
+
+
+def faults(findings: Iterator[Finding] | list[Finding]) -> list[Finding]:
+    """The faults; each must have a remedy."""
+    found = [finding for finding in findings if finding.level == "fault"]
+    assert all(finding.remedy for finding in found)
+    return found
+
+
+def plan_of(folder: Path, tree: dict[str, Any]) -> settings.Plan:
+    """The plan of a run file in `folder`."""
+    (folder / "run.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+    plan, findings = settings.read(str(folder / "run.yaml"))
+    assert plan is not None, findings
+    return plan
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A working directory with data and a model."""
+    work = tmp_path / "work"
+    for name in ("data/train.jsonl", "data/validation.jsonl", "model/config.json"):
+        (work / name).parent.mkdir(parents=True, exist_ok=True)
+        (work / name).write_text("{}\n", encoding="utf-8")
+    return work
+
+
+TREE = {"data": {"path": "data", "label_words": ["bad", "good"]}, "model": {"path": "./model"}}
+
+
+# Upload.
+
+
+def test_a_folder_that_holds_everything_is_in_order(folder: Path):
+    findings = list(upload.check(folder, plan_of(folder, TREE)))
+    assert not faults(findings)
+    assert [finding.what.split("=")[0] for finding in findings[1:]] == ["the config", "data.path", "model.path"]
+
+
+@pytest.mark.parametrize(
+    ("ignore_file", "pattern", "named"),
+    [
+        (".gitignore", "/data/", "data.path"),
+        (".gitignore", "*.jsonl", "data.path"),
+        (".rayignore", "model", "model.path"),
+        ("data/.gitignore", "validation.*", "data.path"),
+        (".gitignore", "run.yaml", "the config"),
+    ],
+)
+def test_an_ignored_file_of_the_config_is_a_fault(folder: Path, ignore_file: str, pattern: str, named: str):
+    (folder / ignore_file).write_text(pattern + "\n", encoding="utf-8")
+    [fault] = faults(upload.check(folder, plan_of(folder, TREE)))
+    assert fault.what.startswith(named)
+    assert f"by {ignore_file})" in fault.what
+
+
+def test_gitignore_is_not_honoured_where_ray_is_told_so(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    (folder / ".gitignore").write_text("data\n", encoding="utf-8")
+    plan = plan_of(folder, TREE)
+    assert faults(upload.check(folder, plan))
+    monkeypatch.setenv("RAY_RUNTIME_ENV_IGNORE_GITIGNORE", "1")
+    assert not faults(upload.check(folder, plan))
+
+
+def test_a_folder_that_ray_leaves_out_by_default_is_a_fault(folder: Path):
+    (folder / "data").rename(folder / "venv")
+    [fault] = faults(upload.check(folder, plan_of(folder, {**TREE, "data": {**TREE["data"], "path": "venv"}})))
+    assert "Ray's default excludes" in fault.what
+
+
+def test_paths_outside_the_folder(folder: Path, tmp_path: Path):
+    """Relative: a fault. Absolute: a note, as a volume may be there on the nodes. Absolute and inside: a fault."""
+    (tmp_path / "elsewhere").mkdir()
+    for path, level, said in (
+        ("../elsewhere", "fault", "outside"),
+        (str(tmp_path / "elsewhere"), "note", "outside"),
+        (str(folder / "data"), "fault", "name it relatively: data.path=data"),
+        ("nowhere", "fault", "nothing there"),
+        ("owner/name", "note", "hub id"),
+    ):
+        tree = {**TREE, "data": {**TREE["data"], "path": path}}
+        [finding] = [f for f in upload.check(folder, plan_of(folder, tree)) if f.what.startswith("data.path")]
+        assert finding.level == level, path
+        assert said in f"{finding.what} {finding.remedy}"
+
+
+def test_a_run_file_outside_the_folder_is_a_fault(folder: Path, tmp_path: Path):
+    [fault] = faults(upload.check(folder, plan_of(tmp_path, TREE)))
+    assert fault.what.startswith("the config")
+
+
+def test_the_size_is_what_ray_would_send(folder: Path, tmp_path: Path):
+    """The estimate is the size of Ray's own archive to the byte, ignore files and empty folders aside."""
+    from ray._private.runtime_env.packaging import create_package
+
+    (folder / ".rayignore").write_text("model\n", encoding="utf-8")
+    (folder / "data" / "größe.bin").write_bytes(os.urandom(100_000))
+    archive = tmp_path / "archive.zip"
+    create_package(str(folder), archive, include_gitignore=True, excludes=[".git"])
+    packed = upload.packed_files(folder)
+    assert Path("data/größe.bin") in packed
+    assert Path("model/config.json") not in packed
+    assert upload.archive_bytes(packed) == pytest.approx(archive.stat().st_size, abs=600)
+
+
+def test_a_folder_over_the_cap_is_a_fault_that_names_the_largest(folder: Path):
+    with (folder / "weights.bin").open("wb") as file:
+        file.truncate(101 * 2**20)
+    [fault] = faults(upload.check(folder, None))
+    assert "largest: weights.bin 101 MiB" in fault.what
+    (folder / ".rayignore").write_text("weights.bin\n", encoding="utf-8")
+    assert not faults(upload.check(folder, None))
+
+
+def test_no_folder(tmp_path: Path):
+    assert faults(upload.check(tmp_path / "none", None))
+
+
+# Settings.
+
+
+def test_a_sweep_file_names_its_run_and_the_runs_files(folder: Path):
+    plan_of(folder, TREE)
+    sweep = {"name": "s", "run": "run.yaml", "set": {"zo.lr": 0.5}, "space": {"seed": {"grid": [1, 2]}}}
+    (folder / "sweep.yaml").write_text(yaml.safe_dump(sweep), encoding="utf-8")
+    plan, _ = settings.read(str(folder / "sweep.yaml"))
+    assert plan is not None
+    assert [file.name for file in plan.files] == ["sweep.yaml", "run.yaml"]
+    assert plan.config.zo.lr == 0.5
+    (folder / ".gitignore").write_text("run.yaml\n", encoding="utf-8")
+    [fault] = faults(upload.check(folder, plan))
+    assert "run.yaml" in fault.what
+
+
+def test_refused_settings_are_a_fault(folder: Path):
+    (folder / "run.yaml").write_text("zo: {lrr: 1}\n", encoding="utf-8")
+    plan, findings = settings.read(str(folder / "run.yaml"))
+    assert plan is None
+    assert "did you mean zo.lr?" in faults(findings)[0].what
+
+
+# Cluster. The answers of a head are played here; tests/integration/test_jobs.py asks a real one.
+
+
+@contextmanager
+def head(token: str | None, version: str, cpus: float = 8, gpus: float = 1) -> Iterator[str]:
+    """A jobs API of a few lines."""
+    usage = {"CPU": [0.0, cpus], "GPU": [0.0, gpus]}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            admitted = token is None or self.headers.get("Authorization") == f"Bearer {token}"
+            body: dict[str, Any] = {"ray_version": version}
+            if self.path == "/api/cluster_status":
+                body = {"data": {"clusterStatus": {"loadMetricsReport": {"usage": usage}}}}
+            self.send_response(200 if admitted else 401)
+            self.end_headers()
+            self.wfile.write(json.dumps(body if admitted else {}).encode())
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _version() -> str:
+    import ray
+
+    return ray.__version__
+
+
+def test_a_head_without_token_auth_is_a_fault():
+    with head(None, _version()) as url:
+        [fault] = faults(cluster.check(url, None))
+    assert "answers without a token" in fault.what
+    assert "RAY_AUTH_MODE=token" in fault.remedy
+
+
+def test_tokens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """None, a wrong one, the right one in the environment, the right one in a file."""
+    with head(TOKEN, _version()) as url:
+        assert "no token" in faults(cluster.check(url, None))[0].what
+        monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
+        assert "refuses this token" in faults(cluster.check(url, None))[0].what
+        monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
+        assert not faults(cluster.check(url, None))
+        monkeypatch.delenv("RAY_AUTH_TOKEN")
+        (tmp_path / "token").write_text(TOKEN + "\n", encoding="ascii")
+        monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
+        assert not faults(cluster.check(url, None))
+
+
+def test_another_ray_on_the_cluster_is_a_fault(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
+    with head(TOKEN, "2.52.0") as url:
+        [fault] = faults(cluster.check(url, None))
+    assert "the cluster has Ray 2.52.0" in fault.what
+
+
+@pytest.mark.parametrize(("cpus", "gpus", "kind"), [(1, 1, "CPU"), (8, 0, "GPU")])
+def test_a_cluster_that_is_too_small_is_a_fault_with_the_shortfall(
+    monkeypatch: pytest.MonkeyPatch, cpus: int, gpus: int, kind: str
+):
+    monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
+    demo = load_config("demo", [])
+    with head(TOKEN, _version(), cpus, gpus) as url:
+        [fault] = faults(cluster.check(url, demo))
+        assert f"{cpus if kind == 'CPU' else gpus} {kind}" in fault.what
+        assert "missing" in fault.what
+        assert not faults(cluster.check(url, load_config("demo", ["federation.backend=sequential"])))
+
+
+def test_nothing_at_the_address_is_a_fault_within_seconds():
+    start = time.monotonic()
+    [fault] = faults(cluster.check("http://127.0.0.1:9", None))
+    assert "no answer" in fault.what
+    assert time.monotonic() - start < 20
+
+
+def test_a_plain_address_far_away_is_noted(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(cluster, "_get", lambda url, token: (0, {}))
+    notes = [finding for finding in cluster.check("http://head.example.com:8265", None) if finding.level == "note"]
+    assert "not encrypted" in notes[0].what
+
+
+# This machine, and the command.
+
+
+def test_online_wandb_without_a_key_is_a_fault(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    [fault] = faults(machine.wandb("online"))
+    assert "runtime_env" in fault.remedy
+    monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
+    assert not faults(machine.wandb("online"))
+    assert not faults(machine.wandb("auto"))
+
+
+def test_little_shared_memory_is_a_fault(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(machine, "_STORE_BYTES", 2**60)
+    [fault] = faults(machine.shared_memory())
+    assert "--shm-size" in fault.remedy
+
+
+def test_the_command_exits_with_4_on_a_fault_and_0_without(cli: Cli, folder: Path):
+    plan_of(folder, TREE)
+    good: Outcome = cli("doctor", folder / "run.yaml", "--working-dir", folder)
+    assert good.code == 0, good.out
+    assert "data.path=data is uploaded" in good.out
+    (folder / ".gitignore").write_text("data\n", encoding="utf-8")
+    bad = cli("doctor", folder / "run.yaml", "--working-dir", folder)
+    assert bad.code == 4
+    [line] = [line for line in bad.out.splitlines() if line.startswith("fault")]
+    assert " → " in line

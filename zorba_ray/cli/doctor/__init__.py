@@ -1,0 +1,5 @@
+"""`zorba-ray doctor`."""
+
+from zorba_ray.cli.doctor.command import doctor
+
+__all__ = ["doctor"]

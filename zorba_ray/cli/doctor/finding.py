@@ -1,0 +1,13 @@
+"""What a check answers."""
+
+from typing import Literal, NamedTuple
+
+Level = Literal["ok", "note", "fault"]
+
+
+class Finding(NamedTuple):
+    """One line of the doctor's answer. A fault always has a remedy."""
+
+    level: Level
+    what: str
+    remedy: str = ""
