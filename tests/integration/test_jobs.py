@@ -12,6 +12,9 @@ import pytest
 
 from tests.support.tiny_run import TINY, run_here, tiny_config
 from tests.support.token_head import TokenHead, status_of
+from tests.support.wandb_files import assert_all_metrics, read_offline_runs
+from zorba_ray.config import load_sweep
+from zorba_ray.sweep import plan_trials, read_state
 
 ROUNDS = 60
 pytestmark = pytest.mark.timeout(900)
@@ -160,3 +163,55 @@ def test_a_working_directory_over_the_limit(head: TokenHead, folder: Path):
     code, output = submit(head, folder, "too-large", "zorba-ray", "run", "demo")
     assert code == 1
     assert "413" in output or "too large" in output.lower() or "exceeds" in output.lower(), output[-2000:]
+
+
+SWEEP = """\
+name: job-sweep
+run: tiny.yaml
+space: {seed: {grid: [1, 2]}}
+set: {rounds: 40, eval.every: 20, tracking.wandb: offline}
+"""
+
+
+@pytest.fixture
+def sweep_folder(folder: Path) -> Path:
+    """A working directory with a sweep and the run that it varies."""
+    shipped = Path(__file__).resolve().parents[2] / "tune_configs" / "runs" / "tiny.yaml"
+    (folder / "tiny.yaml").write_text(shipped.read_text(encoding="utf-8"), encoding="utf-8")
+    (folder / "sweep.yaml").write_text(SWEEP, encoding="utf-8")
+    return folder
+
+
+def test_a_sweep_as_a_job_stopped_and_resumed(head: TokenHead, sweep_folder: Path):
+    """Stopped in the first trial, submitted again with --resume: code 0, each trial whole and once, digests of plain
+    runs, and W&B's offline files of every trial hold all metrics."""
+    path = head.home / "runs" / "js"
+    command = ["zorba-ray", "sweep", "sweep.yaml", "--sweep-dir", "runs/js"]
+    submit(head, sweep_folder, "sweep-stop", *command, flags=("--no-wait",))
+    first = path / "trials" / "000-seed=1"
+    wait_for(lambda: len(rounds_of(first)) >= 2 or head.job("sweep-stop")["status"] == "FAILED", "two rounds", 240)
+    assert head.job("sweep-stop")["status"] == "RUNNING", head.logs("sweep-stop")
+    head.stop("sweep-stop")
+    wait_for(lambda: head.job("sweep-stop")["status"] == "STOPPED", "a stopped job")
+    assert len(rounds_of(first)) < 40
+    code, output = submit(head, sweep_folder, "sweep-resumed", *command, "--resume")
+    assert code == 0, output
+    log = head.logs("sweep-resumed")
+    assert "job-sweep: 2 trials, finished" in log
+    assert f"report {path / 'report.html'}" in log
+    sweep, base = load_sweep(str(sweep_folder / "sweep.yaml"))
+    state = read_state(path)
+    for plan, trial in zip(plan_trials(sweep, base), state.trials, strict=True):
+        plain = run_here(plan.config, sweep_folder.parent / plan.name)
+        assert (trial.status, trial.weights_sha256) == ("finished", plain["weights_sha256"])
+        assert rounds_of(path / trial.run) == list(range(1, 41))
+        assert_all_metrics(path / trial.run, read_offline_runs(path / trial.run))
+
+
+def test_a_failing_sweep_as_a_job(head: TokenHead, sweep_folder: Path):
+    """A trial that the cluster could never hold: code 4 and the shortfall, before anything runs."""
+    flags = ["federation.backend=ray", "federation.workers=64", "federation.clients=64"]
+    submitted, output = submit(head, sweep_folder, "sweep-large", "zorba-ray", "sweep", "sweep.yaml", *flags)
+    assert submitted == 1, output
+    assert head.job("sweep-large")["driver_exit_code"] == 4
+    assert "needs 65 CPU" in head.logs("sweep-large")
