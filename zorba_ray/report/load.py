@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from zorba_ray.config import ExperimentConfig, config_from_tree
 from zorba_ray.errors import ConfigError, RunDirError
 
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 
 
 class Record(BaseModel):
@@ -232,7 +232,8 @@ def _loads(text: str) -> Any:
 
 
 def _printable(node: Any) -> Any:
-    """Halves of surrogate pairs and control characters, which neither XML nor UTF-8 can hold, become U+FFFD."""
+    """Control characters and halves of surrogate pairs, which XML and UTF-8 cannot hold, and marks that would turn the
+    direction of the text around them, become U+FFFD."""
     if isinstance(node, dict):
         return {_printable(key): _printable(value) for key, value in node.items()}
     if isinstance(node, list):

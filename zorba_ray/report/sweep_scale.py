@@ -10,7 +10,7 @@ from zorba_ray.report.groups import SEED, cost
 from zorba_ray.report.load_sweep import Metric, SweepRecord, TrialRecord
 from zorba_ray.report.numbers import text_figure, text_swept
 
-_FEW = 8
+_FEW = 12
 """Up to so many different numbers each has its mark."""
 
 
@@ -33,7 +33,7 @@ def key_scale(sweep: SweepRecord, key: str) -> Scale:
     values = [trial.entry.values.get(key) for trial in sweep.trials]
     numbers = [float(value) for value in values if isinstance(value, (int, float))]
     distinct = sorted(set(numbers))
-    if len(numbers) < len(values) or (key == SEED and len(distinct) <= 2 * _FEW):
+    if len(numbers) < len(values) or (key == SEED and len(distinct) <= _FEW):
         order = distinct_values(values)
         places = {value: _even(index, len(order)) for index, value in enumerate(order)}
         return Scale(
