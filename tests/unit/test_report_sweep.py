@@ -58,6 +58,11 @@ def mixed_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
+@pytest.fixture(scope="module")
+def mixed_page(mixed_dir: Path) -> ReportPage:
+    return _page(mixed_dir)
+
+
 def test_a_finished_sweep_is_read_whole(sweep_dir: Path) -> None:
     sweep, state = load_sweep(sweep_dir), _state(sweep_dir)
     assert is_sweep(sweep_dir)
@@ -128,6 +133,41 @@ def test_before_any_trial_has_ended_the_best_is_of_what_there_is(tmp_path: Path)
         assert "no trial has a value yet" in _page(path).text
 
 
+def test_a_sweep_that_has_just_begun(tmp_path: Path) -> None:
+    path = _edit(write_fake_sweep(tmp_path / "s", rounds=10), lambda state: state.update(trials=[], status="running"))
+    page = _page(path)
+    assert page.values()["Trials finished"] == "0 of 0"
+    assert page.plots() == {}
+    assert len(page.tables["Trials"]) == 1
+
+
+def test_a_loss_that_is_not_finite_is_no_value(tmp_path: Path) -> None:
+    path = write_fake_sweep(tmp_path / "s", rounds=10, endings={4: "failed"})
+    metrics = path / _state(path)["trials"][4]["run"] / "metrics.jsonl"
+    nan = {"kind": "eval", "round": 11, "split": "validation", "loss": math.nan, "accuracy": None}
+    with metrics.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(nan) + "\n")
+    assert load_sweep(path).trials[4].figure("validation_loss") is None
+    page = _page(path)
+    assert not re.search(r"\bnan\b", page.source, re.IGNORECASE)
+    assert len(_marks(page.plots()["Parallel coordinates"])) == 23
+
+
+def test_a_key_that_only_some_trials_have(tmp_path: Path) -> None:
+    path = write_fake_sweep(tmp_path / "s", rounds=10)
+
+    def some(state: dict[str, Any]) -> None:
+        state["space"]["zo.clip"] = {"uniform": [0, 1]}
+        for trial in state["trials"]:
+            trial["values"]["zo.clip"] = trial["trial"] / 24 if trial["trial"] > 3 else None
+
+    page = _page(_edit(path, some))
+    assert "Validation loss against clip" in page.plots()
+    scale = key_scale(load_sweep(path), "zo.clip")
+    assert math.isnan(scale.place(None))
+    assert (scale.place(4 / 24), scale.place(23 / 24)) == (0, 1)
+
+
 def test_a_sweep_killed_at_any_moment_has_a_page(mixed_dir: Path, tmp_path: Path) -> None:
     path = Path(shutil.copytree(mixed_dir, tmp_path / "killed"))
     runs = [path / trial["run"] for trial in _state(path)["trials"]]
@@ -192,8 +232,8 @@ def test_headline(sweep_dir: Path, page: ReportPage) -> None:
     )
 
 
-def test_every_trial_has_its_row(mixed_dir: Path) -> None:
-    page, state = _page(mixed_dir), _state(mixed_dir)
+def test_every_trial_has_its_row(mixed_dir: Path, mixed_page: ReportPage) -> None:
+    page, state = mixed_page, _state(mixed_dir)
     rows = page.tables["Trials"]
     columns = {name: place for place, name in enumerate(rows[0])}
     assert len(rows) == 25
@@ -216,8 +256,8 @@ def test_every_trial_has_its_row(mixed_dir: Path) -> None:
     assert rows[24][5:] == ["0 / 20", *["–"] * (len(rows[0]) - 7), state["trials"][23]["run"]]
 
 
-def test_failed_trials_show_error_log_and_settings(mixed_dir: Path) -> None:
-    page, state = _page(mixed_dir), _state(mixed_dir)
+def test_failed_trials_show_error_log_and_settings(mixed_dir: Path, mixed_page: ReportPage) -> None:
+    page, state = mixed_page, _state(mixed_dir)
     assert "2 of 24 trials failed" in page.text
     assert "Trial 4: epsilon 0, fleet extreme, seed 2, round 12" in page.text
     assert page.text.count("LostClients: 1 of 6 reports in round 12, quorum 3") == 2

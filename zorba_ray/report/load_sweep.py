@@ -17,8 +17,8 @@ SWEEP_FILE = "sweep.json"
 
 def _scalar(value: Any) -> Any:
     """Numbers, text and None as they are; anything else as JSON text."""
-    plain = value is None or (isinstance(value, (int, float, str)) and not isinstance(value, bool))
-    return value if plain else json.dumps(value, ensure_ascii=False)
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return value if value is None or number or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _finite(value: Any) -> Any:
@@ -95,10 +95,11 @@ class TrialRecord:
         return self.entry.round if self.entry.round is not None else self.run.rounds_done if self.run else 0
 
     def figure(self, name: str) -> float | None:
-        """A figure of sweep.json (`validation_loss`, `fleet_vram_bytes`, …), else the same from the run's files."""
+        """A figure of sweep.json (`validation_loss`, `fleet_vram_bytes`, …), else the same from the run's files; None
+        where it is unknown or not finite."""
         found = self.entry.figures.get(name)
         if found is None and self.run is not None and name in _FROM_RUN:
-            found = _FROM_RUN[name](self.run)
+            found = _finite(_FROM_RUN[name](self.run))
         return found
 
 

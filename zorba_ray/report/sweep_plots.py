@@ -1,5 +1,6 @@
 """Figures of a sweep: Pareto front, metric against each key, learning curves."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -173,7 +174,7 @@ def curves(sweep: SweepRecord, keys: Sequence[str]) -> Plot | None:
     known = []
     for trial in sorted(sweep.trials, key=lambda t: (t is best, -level.get(t.entry.trial, len(LEVELS)))):
         points = trial.run.split("validation") if trial.run else ()
-        pairs = [(record.round, value) for record in points if (value := getattr(record, field)) is not None]
+        pairs = [(r.round, value) for r in points if math.isfinite(value := number(getattr(r, field)))]
         if pairs:
             known.append((trial, pairs))
     if not known:

@@ -33,16 +33,12 @@ def key_scale(sweep: SweepRecord, key: str) -> Scale:
     values = [trial.entry.values.get(key) for trial in sweep.trials]
     numbers = [float(value) for value in values if isinstance(value, (int, float))]
     distinct = sorted(set(numbers))
-    if len(numbers) < len(values) or (key == SEED and len(distinct) <= _FEW):
-        order = distinct_values(values)
+    order = distinct_values(values)
+    text = any(isinstance(value, str) for value in values)
+    if text or not numbers or (len(order) <= _FEW and (key == SEED or None in order)):
         places = {value: _even(index, len(order)) for index, value in enumerate(order)}
-        return Scale(
-            labelled=True,
-            log=False,
-            ticks=tuple((place, short(text_swept(value), 18)) for value, place in places.items()),
-            place=lambda value: places[value],
-            few=True,
-        )
+        ticks = spaced([(place, short(text_swept(value), 18)) for value, place in places.items()])
+        return Scale(labelled=True, log=False, ticks=ticks, place=lambda value: places[value], few=True)
     return number_scale(numbers, is_log(sweep.space.get(key), distinct), text_swept)
 
 
@@ -58,7 +54,9 @@ def number_scale(values: Sequence[float], log: bool, text: Callable[[float], str
     low, high = turn(min(values)), turn(max(values))
     distinct = sorted(set(values))
 
-    def place(value: float) -> float:
+    def place(value: float | None) -> float:
+        if value is None:  # a key that only some trials have
+            return math.nan
         return 0.5 if high <= low else (turn(value) - low) / (high - low)
 
     few = len(distinct) <= _FEW
