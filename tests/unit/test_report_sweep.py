@@ -418,12 +418,14 @@ def test_hostile_text_is_escaped_everywhere(tmp_path: Path) -> None:
         state["trials"][6]["status"] = "<i>odd</i>"
         state["trials"][9]["values"]["federation.fleet"] = ["a", {"<u>": 1}]
 
-    page = _page(_edit(path, worse), tmp_path / "r.html")
+    (path / "javascript:alert(1)").write_text("a log whose name is an address", encoding="utf-8")
+    page = _page(_edit(path, worse))
     tags = [tag for tag, _ in page.tags]
     assert tags.count("script") == 1
     assert not {"img", "b", "i", "u"} & set(tags)
     assert not any(key.startswith("on") for _, attributes in page.tags for key in attributes)
     links = [attributes["href"] or "" for tag, attributes in page.tags if tag == "a"]
+    assert "javascript%3Aalert%281%29" in links
     assert not any(":" in link for link in links)
     printable = re.sub("[\x01\x1b\u202e]", "\ufffd", HOSTILE)
     assert page.tables["Trials"][1][2] == printable

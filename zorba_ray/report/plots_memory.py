@@ -97,7 +97,7 @@ def vram(run: RunRecord, memory: str) -> Plot | None:
         f"VRAM held per client, {memory}: {span}.",
         draw,
         height,
-        f"{met_text(run)}. Figures are {memory}.",
+        f"{met_text(run).capitalize()}. Figures are {memory}.",
     )
 
 

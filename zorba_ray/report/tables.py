@@ -125,7 +125,7 @@ def clients_table(run: RunRecord) -> Table:
         for client in run.allocation.clients
     ]
     columns = ["Client", "Class", "Examples", "Active blocks", "VRAM", "Budget", "Share", "Met"]
-    note = f"{met_text(run)}. VRAM figures are {memory_label(run)}."
+    note = f"{met_text(run).capitalize()}. VRAM figures are {memory_label(run)}."
     if losses:
         columns.append("Training loss")
         note += " Training loss: mean over a client's last ten reports."
