@@ -31,15 +31,19 @@ def write_fake_run(
     summary: bool = True,
     status: str = "finished",
     lr: float = 2e-3,
+    epsilon: float = 0.2,
+    fall: float = 0.24,
+    client_loss: bool = False,
 ) -> Path:
-    """A run of `rounds` rounds, stopped after `done`; `lm` has no accuracies. Returns `path`."""
+    """A run of `rounds` rounds, stopped after `done`; `lm` has no accuracies, `fall` is what the loss loses at most.
+    Returns `path`."""
     path.mkdir(parents=True)
     rng = np.random.default_rng(seed)
     done = rounds if done is None else done
     clients = _clients(fleet, blocks, rng)
-    allocation = _allocation(clients, blocks)
-    records = _records(rng, len(clients), rounds, done, every, lm, lr)
-    _write(path / "config.resolved.json", _config(name, fleet, rounds, every, seed, lr))
+    allocation = _allocation(clients, blocks, epsilon)
+    records = _records(rng, len(clients), rounds, done, every, lm, lr, fall, client_loss)
+    _write(path / "config.resolved.json", _config(name, fleet, rounds, every, seed, lr, epsilon))
     _write(path / "provenance.json", _provenance(name))
     _write(path / "allocation.json", allocation)
     (path / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
@@ -70,7 +74,7 @@ def _clients(fleet: Fleet, blocks: int, rng: np.random.Generator) -> list[dict[s
     return found
 
 
-def _allocation(clients: list[dict[str, Any]], blocks: int) -> dict[str, Any]:
+def _allocation(clients: list[dict[str, Any]], blocks: int, epsilon: float) -> dict[str, Any]:
     f2 = sum(client["bytes"] for client in clients)
     shares = [client["bytes"] / client["budget_bytes"] for client in clients if client["budget_bytes"]]
     steps = [
@@ -84,7 +88,7 @@ def _allocation(clients: list[dict[str, Any]], blocks: int) -> dict[str, Any]:
         "clients": clients,
         "blocks": blocks,
         "block_parameters": [12_595_200] * blocks,
-        "epsilon": 0.2,
+        "epsilon": epsilon,
         "f1": 1.3125,
         "f2_bytes": f2,
         "worst_share": max(shares, default=1.0),
@@ -97,12 +101,20 @@ def _allocation(clients: list[dict[str, Any]], blocks: int) -> dict[str, Any]:
 
 
 def _records(
-    rng: np.random.Generator, clients: int, rounds: int, done: int, every: int, lm: bool, lr: float
+    rng: np.random.Generator,
+    clients: int,
+    rounds: int,
+    done: int,
+    every: int,
+    lm: bool,
+    lr: float,
+    most: float,
+    client_loss: bool,
 ) -> list[dict[str, Any]]:
     def evaluation(number: int, split: str) -> dict[str, Any]:
         fall = 1 - np.exp(-3 * number / rounds)
-        loss = 0.69 - 0.24 * fall + float(rng.normal(0, 0.004))
-        accuracy = None if lm else round(0.53 + 0.31 * fall + float(rng.normal(0, 0.006)), 6)
+        loss = 0.69 - most * fall + float(rng.normal(0, 0.004))
+        accuracy = None if lm else round(0.53 + 1.29 * most * fall + float(rng.normal(0, 0.006)), 6)
         return {"kind": "eval", "round": number, "split": split, "loss": loss, "accuracy": accuracy, "eval_s": 0.81}
 
     found = [evaluation(0, "validation"), evaluation(0, "test")]
@@ -138,6 +150,8 @@ def _records(
                 "recovered": False,
             }
         )
+        if client_loss:
+            found[-1]["client_loss"] = {str(n): found[-1]["loss"] + 0.02 * (n - clients / 2) for n in range(clients)}
         if number % every == 0 or number == rounds:
             found.append(evaluation(number, "validation"))
     if done == rounds:
@@ -185,7 +199,7 @@ def _summary(
     }
 
 
-def _config(name: str, fleet: Fleet, rounds: int, every: int, seed: int, lr: float) -> dict[str, Any]:
+def _config(name: str, fleet: Fleet, rounds: int, every: int, seed: int, lr: float, epsilon: float) -> dict[str, Any]:
     budgets = all(budget is not None for _, _, budget, _ in fleet)
     tree = {
         "name": name,
@@ -195,7 +209,7 @@ def _config(name: str, fleet: Fleet, rounds: int, every: int, seed: int, lr: flo
         "data": {"path": "data/sst2", "prompt": "{sentence} It was", "label_words": ["terrible", "great"]},
         "zo": {"lr": lr, "directions": 4},
         "memory": {"frozen": "host"},
-        "allocation": {"epsilon": 0.2},
+        "allocation": {"epsilon": epsilon},
         "federation": {
             "clients": sum(count for _, count, _, _ in fleet),
             "fleet": [{"name": kind, "count": n, "vram": budget} for kind, n, budget, _ in fleet] if budgets else None,

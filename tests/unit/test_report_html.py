@@ -1,58 +1,18 @@
 """The page: its figures are the run's, everything is escaped, nothing is fetched."""
 
-import base64
 import json
 import re
 import xml.etree.ElementTree as ET
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.fake_run import FLEET, write_fake_run
+from tests.support.report_page import ReportPage
 from zorba_ray.errors import RunDirError
 from zorba_ray.report import load_run, write_report
 from zorba_ray.report.numbers import text_bytes, text_gap, text_loss, text_percent, text_seconds, text_value
-
-
-class _Page(HTMLParser):
-    """Text, tags and tables of a page."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.source = path.read_text(encoding="utf-8")
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.tables: dict[str, list[list[str]]] = {}
-        self.texts: list[str] = []
-        self.feed(self.source)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag == "table":
-            self._rows: list[list[str]] = []
-        elif tag == "tr":
-            self._rows.append([])
-        elif tag in ("td", "th"):
-            self._rows[-1].append("")
-
-    def handle_data(self, data: str) -> None:
-        tag = self.tags[-1][0] if self.tags else ""
-        if tag == "caption" and data.strip():
-            self.tables[data] = self._rows
-        elif tag in ("td", "th") and data.strip():
-            self._rows[-1][-1] += data
-        if tag != "style" and data.strip():
-            self.texts.append(data)
-
-    @property
-    def text(self) -> str:
-        return "\n".join(self.texts)
-
-    def values(self) -> dict[str, str]:
-        """Headline: title -> value."""
-        pattern = r"<dt>([^<]*)</dt><dd(?: class=\"value\")?>(?:<code class=\"digest\">)?([^<]*)<"
-        return dict(re.findall(pattern, self.source))
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -65,14 +25,14 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def page(run_dir: Path) -> _Page:
+def page(run_dir: Path) -> ReportPage:
     out = run_dir.parent / "deep" / "report.html"
     assert write_report([run_dir], out) == out
     assert [item.name for item in out.parent.iterdir()] == ["report.html"]
-    return _Page(out)
+    return ReportPage(out)
 
 
-def test_headline_is_the_summary(run_dir: Path, page: _Page) -> None:
+def test_headline_is_the_summary(run_dir: Path, page: ReportPage) -> None:
     s = _json(run_dir / "summary.json")
     vram = s["vram_bytes_per_client"]["clients"]
     assert page.values() == {
@@ -86,7 +46,7 @@ def test_headline_is_the_summary(run_dir: Path, page: _Page) -> None:
     }
 
 
-def test_clients_are_the_allocation(run_dir: Path, page: _Page) -> None:
+def test_clients_are_the_allocation(run_dir: Path, page: ReportPage) -> None:
     rows = page.tables["Clients"][1:]
     for row, client in zip(rows, _json(run_dir / "allocation.json")["clients"], strict=True):
         blocks = client["blocks"]
@@ -98,10 +58,11 @@ def test_clients_are_the_allocation(run_dir: Path, page: _Page) -> None:
             text_bytes(client["bytes"]),
             text_bytes(client["budget_bytes"]),
             f"{100 * client['bytes'] / client['budget_bytes']:.1f} %",
+            f"met, {text_bytes(client['budget_bytes'] - client['bytes'])} spare",
         ]
 
 
-def test_steps_show_bound_and_gap(run_dir: Path, page: _Page) -> None:
+def test_steps_show_bound_and_gap(run_dir: Path, page: ReportPage) -> None:
     allocation = _json(run_dir / "allocation.json")
     rows = page.tables["Allocation"][1:]
     for row, step in zip(rows, allocation["steps"], strict=True):
@@ -117,7 +78,7 @@ def test_steps_show_bound_and_gap(run_dir: Path, page: _Page) -> None:
     assert f"proven gap {text_gap(allocation['gap'])}" in page.text
 
 
-def test_time_adds_up(run_dir: Path, page: _Page) -> None:
+def test_time_adds_up(run_dir: Path, page: ReportPage) -> None:
     records = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     times = [record["time"] for record in records if record["kind"] == "round"]
     rows = {row[0]: row[1:] for row in page.tables["Time of a round by part"]}
@@ -128,7 +89,7 @@ def test_time_adds_up(run_dir: Path, page: _Page) -> None:
     assert rows["clients: forward pairs, transport"][2] == text_percent(clients / total)
 
 
-def test_settings_provenance_and_command_are_whole(run_dir: Path, page: _Page) -> None:
+def test_settings_provenance_and_command_are_whole(run_dir: Path, page: ReportPage) -> None:
     shown = dict(page.tables["Settings"][1:])
     config = _json(run_dir / "config.resolved.json")
     assert shown["zo.lr"] == "0.002"
@@ -141,11 +102,11 @@ def test_settings_provenance_and_command_are_whole(run_dir: Path, page: _Page) -
     assert f"zorba-ray run {run_dir}/config.resolved.json --run-dir {run_dir}-again" in page.text
 
 
-def test_faults_are_listed(page: _Page) -> None:
+def test_faults_are_listed(page: ReportPage) -> None:
     assert page.tables["Faults"][1:] == [["37", "–", "0 failed, 1 late"], ["40", "3", "refused: not finite"]]
 
 
-def test_memory_is_labelled_wherever_it_stands(page: _Page) -> None:
+def test_memory_is_labelled_wherever_it_stands(page: ReportPage) -> None:
     label = "modelled, simulated accelerator"
     assert f"6 GiB – {label}" in page.text  # headline
     assert f"VRAM figures are {label}." in page.text  # clients
@@ -155,35 +116,70 @@ def test_memory_is_labelled_wherever_it_stands(page: _Page) -> None:
     assert "memory of a process (measured, host)" in page.text
 
 
-def test_figures_are_svg_with_alternative_texts(run_dir: Path, page: _Page) -> None:
-    images = [attributes for tag, attributes in page.tags if tag == "img"]
-    assert len(images) == 6
-    for image in images:
-        head, _, data = (image["src"] or "").partition(",")
-        assert head == "data:image/svg+xml;base64"
-        assert ET.fromstring(base64.b64decode(data)).tag.endswith("svg")
-        assert len(image["alt"] or "") > 40
+def test_figures_are_svg_with_alternative_texts(run_dir: Path, page: ReportPage) -> None:
+    plots = [attributes for tag, attributes in page.tags if tag == "svg"]
+    assert len(plots) == 7
+    assert all(plot["role"] == "img" and len(plot["aria-label"] or "") > 40 for plot in plots)
+    for text in re.findall(r"<svg .*?</svg>", page.source, re.DOTALL):
+        ET.fromstring(text)
     s = _json(run_dir / "summary.json")
     assert f"{text_loss(s['start_loss'])} at round 0, {text_loss(s['final_loss'])} at round 40" in (
-        images[0]["alt"] or ""
+        plots[0]["aria-label"] or ""
     )
+    # 40 rounds of 8 clients, 46 bytes up each; one report was late in round 37
+    assert any(f"in all up {text_bytes(46 * (40 * 8 - 1))}" in (plot["aria-label"] or "") for plot in plots)
 
 
-def test_nothing_is_fetched_or_run(page: _Page) -> None:
+def test_ids_are_unique(page: ReportPage) -> None:
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids)) > 0
+    used = set(re.findall(r"(?:url\(|href=\")#([\w-]+)", page.source))
+    assert used == set(ids)
+
+
+def test_nothing_is_fetched_or_run(page: ReportPage) -> None:
     links = [value or "" for _, attributes in page.tags for key, value in attributes.items() if key in ("src", "href")]
     assert links
-    assert all(link.startswith("data:") for link in links)
+    assert all(link.startswith(("data:", "#")) for link in links)
     assert not any(tag in ("script", "iframe", "object", "embed", "base", "form") for tag, _ in page.tags)
-    assert not re.search(r"url\(|@import|https?://", page.source)
+    assert not re.search(r"url\((?!#)|@import|https?://", page.source)
     assert "default-src 'none'" in page.source
-    assert len(page.source.encode()) < 1_500_000
+    assert "script-src" not in page.source
+    assert len(page.source.encode()) < 300_000
 
 
-def test_the_page_is_the_same_twice(run_dir: Path, page: _Page, tmp_path: Path) -> None:
+def test_figures_follow_the_colour_scheme(page: ReportPage) -> None:
+    plots = "".join(re.findall(r"<svg .*?</svg>", page.source, re.DOTALL))
+    assert not re.search(r"#[0-9a-fA-F]{6}\b(?!-)", re.sub(r"#f[0-9a-f]{8}-\w+", "", plots))
+    used = set(re.findall(r"var\(--(\w+)\)", plots))
+    for scheme in re.findall(r":root \{(.*?)\}", page.source, re.DOTALL)[:2]:  # light, dark
+        assert used <= set(re.findall(r"--([\w-]+):", scheme))
+
+
+def test_who_met_which_budget(tmp_path: Path) -> None:
+    run_dir = write_fake_run(tmp_path / "run", rounds=12, client_loss=True)
+    allocation = _json(run_dir / "allocation.json")
+    first, second = allocation["clients"][:2]
+    first["budget_bytes"] = first["bytes"] - 2**28
+    second["budget_bytes"] = None
+    (run_dir / "allocation.json").write_text(json.dumps(allocation), encoding="utf-8")
+    page = ReportPage(write_report([run_dir], tmp_path / "r.html"))
+    rows = page.tables["Clients"]
+    assert rows[0][7:] == ["Met", "Training loss"]
+    spare = allocation["clients"][2]["budget_bytes"] - allocation["clients"][2]["bytes"]
+    assert [row[7] for row in rows[1:4]] == ["over by 256 MiB", "no budget", f"met, {text_bytes(spare)} spare"]
+    assert "6 of 7 budgets met" in page.text
+    records = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    last = [record["client_loss"]["5"] for record in records if record["kind"] == "round"][-10:]
+    assert rows[6][8] == text_loss(sum(last) / 10)
+    assert "Training loss by client" in page.text
+
+
+def test_the_page_is_the_same_twice(run_dir: Path, page: ReportPage, tmp_path: Path) -> None:
     assert write_report([run_dir], tmp_path / "again.html").read_text(encoding="utf-8") == page.source
 
 
-def test_tables_can_be_reached_by_keyboard(page: _Page) -> None:
+def test_tables_can_be_reached_by_keyboard(page: ReportPage) -> None:
     regions = [attributes for _, attributes in page.tags if attributes.get("class") == "scroll"]
     assert len(regions) == len(page.tables)
     assert all(region["tabindex"] == "0" and region["aria-label"] for region in regions)
@@ -197,7 +193,7 @@ def test_text_of_a_run_is_escaped(tmp_path: Path) -> None:
     summary = _json(run_dir / "summary.json")
     summary |= {"status": "diverged", "error": "<b>bold</b>", "rounds_done": 1}
     (run_dir / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
-    page = _Page(write_report([run_dir], tmp_path / "r.html"))
+    page = ReportPage(write_report([run_dir], tmp_path / "r.html"))
     assert not any(tag in ("script", "b") or attributes.get("src") == "x" for tag, attributes in page.tags)
     assert page.tables["Clients"][1][1] == HOSTILE
     assert "<b>bold</b>" in page.text
@@ -205,7 +201,7 @@ def test_text_of_a_run_is_escaped(tmp_path: Path) -> None:
 
 
 def test_an_unfinished_run_says_so(tmp_path: Path) -> None:
-    page = _Page(
+    page = ReportPage(
         write_report([write_fake_run(tmp_path / "run", rounds=40, done=13, summary=False)], tmp_path / "r.html")
     )
     assert "This run is unfinished: 13 of 40 rounds are on record, no summary yet." in page.text
@@ -216,32 +212,32 @@ def test_an_unfinished_run_says_so(tmp_path: Path) -> None:
 
 
 def test_a_run_before_its_first_round(tmp_path: Path) -> None:
-    page = _Page(write_report([write_fake_run(tmp_path / "run", done=0, summary=False)], tmp_path / "r.html"))
+    page = ReportPage(write_report([write_fake_run(tmp_path / "run", done=0, summary=False)], tmp_path / "r.html"))
     assert "0 of 120 rounds" in page.text
-    assert sum(tag == "img" for tag, _ in page.tags) == 4  # no training loss, no traffic yet
+    assert sum(tag == "svg" for tag, _ in page.tags) == 4  # no training loss, no traffic, no time yet
 
 
 def test_a_language_model_run_without_budgets(tmp_path: Path) -> None:
     run_dir = write_fake_run(tmp_path / "run", rounds=20, lm=True, fleet=[("unlimited", 3, None, 24)])
-    page = _Page(write_report([run_dir], tmp_path / "r.html"))
+    page = ReportPage(write_report([run_dir], tmp_path / "r.html"))
     assert "Test accuracy" not in page.values()
     assert "→" in page.values()["Test loss"]
     assert page.values()["Largest share of a VRAM budget"] == "no budgets"
-    assert [row[5:] for row in page.tables["Clients"][1:]] == [["none", "–"]] * 3
-    assert sum(tag == "img" for tag, _ in page.tags) == 5
+    assert [row[5:] for row in page.tables["Clients"][1:]] == [["none", "–", "no budget"]] * 3
+    assert sum(tag == "svg" for tag, _ in page.tags) == 6
 
 
 def test_an_early_end_is_told_with_its_error(tmp_path: Path) -> None:
     run_dir = write_fake_run(tmp_path / "run", rounds=20, done=9, status="lost_clients")
-    page = _Page(write_report([run_dir], tmp_path / "r.html"))
+    page = ReportPage(write_report([run_dir], tmp_path / "r.html"))
     assert "ended early: lost clients, after 9 of 20 rounds (LostClients: 2 of 8 reports, quorum 4)." in page.text
 
 
 def test_a_hundred_clients_stay_small(tmp_path: Path) -> None:
     fleet = [(kind, 13 * count, budget, active) for kind, count, budget, active in FLEET]
     out = write_report([write_fake_run(tmp_path / "run", rounds=200, fleet=fleet)], tmp_path / "r.html")
-    assert len(_Page(out).tables["Clients"]) == 105
-    assert out.stat().st_size < 1_500_000
+    assert len(ReportPage(out).tables["Clients"]) == 105
+    assert out.stat().st_size < 1_000_000
 
 
 def test_several_runs_side_by_side(tmp_path: Path) -> None:
@@ -250,7 +246,7 @@ def test_several_runs_side_by_side(tmp_path: Path) -> None:
         write_fake_run(tmp_path / "b", name="halved", rounds=20, lr=1e-3, seed=3),
         write_fake_run(tmp_path / "c", name="running", rounds=20, done=11, seed=4, summary=False),
     ]
-    page = _Page(write_report(dirs, tmp_path / "r.html"))
+    page = ReportPage(write_report(dirs, tmp_path / "r.html"))
     rows = page.tables["Runs"]
     assert [row[:3] for row in rows[1:]] == [
         ["base", "finished", "20 / 20"],
@@ -266,7 +262,7 @@ def test_several_runs_side_by_side(tmp_path: Path) -> None:
         ["zo.lr", "0.002", "0.001", "0.002"],
     ]
     assert sum(tag == "details" for tag, _ in page.tags) == 3
-    assert sum(tag == "img" for tag, _ in page.tags) == 2
+    assert sum(tag == "svg" for tag, _ in page.tags) == 2
     assert "VRAM figures are modelled, simulated accelerator." in page.text
 
 
@@ -274,7 +270,7 @@ def test_sources_that_differ_stand_beside_the_figure(tmp_path: Path) -> None:
     dirs = [write_fake_run(tmp_path / name, name=name, rounds=2) for name in ("a", "b")]
     allocation = _json(dirs[1] / "allocation.json") | {"bytes_source": "measured", "accelerator": "cuda: H200"}
     (dirs[1] / "allocation.json").write_text(json.dumps(allocation), encoding="utf-8")
-    page = _Page(write_report(dirs, tmp_path / "r.html"))
+    page = ReportPage(write_report(dirs, tmp_path / "r.html"))
     assert [row[8].partition(" (")[2] for row in page.tables["Runs"][1:]] == [
         "modelled, simulated accelerator)",
         "measured, cuda: H200)",

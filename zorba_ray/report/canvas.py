@@ -1,29 +1,32 @@
-"""What all figures share: colours, style, the rendering to an SVG data URI. Colours: Okabe and Ito's, safe for
-colour-blind readers.
+"""What all figures share: colours, style, the way from a drawing to an element of the page. Colours: Okabe and Ito's,
+safe for colour-blind readers, and a blue-to-orange row for values.
 
-Figures are narrow (4.6 inches) so that their text stays readable when a phone shrinks them, and have a light ground in
-both colour schemes.
+Figures are narrow (4.6 inches) so that their text stays readable when a phone shrinks them; wide ones scroll there.
 """
 
-import base64
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from zorba_ray.report.numbers import text_bytes
+from zorba_ray.report.svg import Mark, inline_svg
 
 BLUE, RED, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#6b6b6b"
-CYCLE = (BLUE, RED, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+INK, CARD, PALE, OFF = "#000000", "#ffffff", "#9ecae8", "#eef1f4"
+CYCLE = (BLUE, RED, GREEN, "#CC79A7", "#E69F00", "#56B4E9", INK)
+LEVELS = ("#084594", "#2171b5", "#4a90c4", "#8a8a8a", "#b97f3f", "#cc6a1e", "#a63603")
+"""Best to worst; every colour has at least three times the contrast of its ground."""
 MARKERS = "osD^vPX"
 DASHES = ("-", "--", ":", "-.")
-WIDTH_IN = 4.6
+WIDTH_IN, WIDE_IN = 4.6, 9.5
 MANY_CLIENTS = 24
 """Above this many clients their single names are left out of the figures."""
 
@@ -35,12 +38,19 @@ _STYLE: Any = {
     "legend.frameon": False,
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "axes.edgecolor": GREY,
     "axes.grid": True,
     "axes.axisbelow": True,
+    "axes.facecolor": "none",
     "grid.color": "#e3e3e3",
-    "figure.facecolor": "white",
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "figure.frameon": False,
     "lines.linewidth": 1.6,
     "text.parse_math": False,  # a '$' in a name is a '$'
+    "svg.fonttype": "none",
     "svg.hashsalt": "zorba-ray",
     "axes.formatter.useoffset": False,
 }
@@ -52,20 +62,30 @@ class Plot:
 
     title: str
     alt: str
-    uri: str
+    svg: Markup
     note: str = ""
+    wide: bool = False
+    """Takes the whole width of the page."""
 
 
-def plot(title: str, alt: str, draw: Callable[[Figure], None], height_in: float, note: str = "") -> Plot:
-    """Draws on a fresh figure, `height_in` inches high, and renders it; the same input gives the same bytes."""
+def plot(
+    title: str,
+    alt: str,
+    draw: Callable[[Figure], None],
+    height_in: float,
+    note: str = "",
+    wide: bool = False,
+    marks: Mapping[str, Mark] | None = None,
+) -> Plot:
+    """Draws on a fresh figure, `height_in` inches high, and renders it; the same input gives the same bytes. `marks`
+    names what the artists with a gid stand for."""
     with rc_context(_STYLE), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # names in scripts the font lacks
-        figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # the browser has more fonts
+        figure = Figure(figsize=(WIDE_IN if wide else WIDTH_IN, height_in), layout="constrained")
         draw(figure)
         target = io.StringIO()
         figure.savefig(target, format="svg", metadata={"Date": None, "Creator": None})
-    data = base64.b64encode(target.getvalue().encode("utf-8")).decode("ascii")
-    return Plot(title, alt, f"data:image/svg+xml;base64,{data}", note)
+    return Plot(title, alt, inline_svg(target.getvalue(), alt, marks or {}), note, wide)
 
 
 def legend_below(figure: Figure, axes: Axes, columns: int) -> None:
@@ -88,7 +108,8 @@ def whole_rounds(axes: Any) -> None:
 
 
 def short(name: str, limit: int = 14) -> str:
-    """Cut at `limit` characters."""
+    """One line, cut at `limit` characters."""
+    name = " ".join(name.split())
     return name if len(name) <= limit else name[: limit - 1] + "…"
 
 

@@ -1,6 +1,7 @@
 """A typed reader of one run directory. Unknown keys are passed over: a newer run still reads."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from zorba_ray.config import ExperimentConfig, config_from_tree
 from zorba_ray.errors import ConfigError, RunDirError
 
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 
-class _Record(BaseModel):
+
+class Record(BaseModel):
+    """Part of a file: frozen, unknown keys passed over."""
+
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
 
-class Client(_Record):
+class Client(Record):
     """One client of allocation.json."""
 
     client: int
@@ -33,8 +38,13 @@ class Client(_Record):
         """bytes / budget_bytes; None without a budget."""
         return self.bytes / self.budget_bytes if self.budget_bytes else None
 
+    @property
+    def spare_bytes(self) -> int | None:
+        """What the budget leaves; negative where it is exceeded, None without a budget."""
+        return None if self.budget_bytes is None else self.budget_bytes - self.bytes
 
-class Step(_Record):
+
+class Step(Record):
     """One solve of the ε-constraint program."""
 
     name: str
@@ -47,7 +57,7 @@ class Step(_Record):
     status: str
 
 
-class Allocation(_Record):
+class Allocation(Record):
     """allocation.json."""
 
     clients: tuple[Client, ...]
@@ -65,11 +75,13 @@ class Allocation(_Record):
     accelerator: str
 
 
-class Round(_Record):
+class Round(Record):
     """A round of metrics.jsonl; a round recovered after a kill knows little more than its number."""
 
     round: int
     loss: float | None = None
+    client_loss: dict[int, float] = {}
+    """Training loss by client; empty where the run did not record it."""
     lr: float | None = None
     scalar_rms: float | None = None
     scalar_mean: float | None = None
@@ -88,7 +100,7 @@ class Round(_Record):
     recovered: bool = False
 
 
-class Eval(_Record):
+class Eval(Record):
     """An evaluation of metrics.jsonl."""
 
     round: int
@@ -98,7 +110,7 @@ class Eval(_Record):
     eval_s: float = 0.0
 
 
-class Summary(_Record):
+class Summary(Record):
     """summary.json; absent while a run is under way."""
 
     status: str
@@ -157,16 +169,16 @@ def load_run(path: str | Path) -> RunRecord:
     if not path.is_dir():
         raise RunDirError(f"{path}: no such run directory")
     config_path = path / "config.resolved.json"
-    tree = _read_json(config_path)
+    tree = read_json(config_path)
     try:
         config = config_from_tree(tree, str(config_path))
     except ConfigError as error:
         raise RunDirError(str(error)) from error
-    provenance = _read_json(path / "provenance.json")
-    allocation = _parse(Allocation, _read_json(path / "allocation.json"), str(path / "allocation.json"))
+    provenance = read_json(path / "provenance.json")
+    allocation = parse(Allocation, read_json(path / "allocation.json"), str(path / "allocation.json"))
     rounds, evals = _read_metrics(path / "metrics.jsonl")
     summary_path = path / "summary.json"
-    summary = _parse(Summary, _read_json(summary_path), str(summary_path)) if summary_path.exists() else None
+    summary = parse(Summary, read_json(summary_path), str(summary_path)) if summary_path.exists() else None
     if summary is not None and rounds and summary.rounds_done < len(rounds):
         summary = None  # of an earlier session; this one is under way
     return RunRecord(path, config, provenance, allocation, rounds, evals, summary)
@@ -185,10 +197,11 @@ def labels(runs: Sequence[RunRecord]) -> list[str]:
     return found
 
 
-T = TypeVar("T", bound=_Record)
+T = TypeVar("T", bound=BaseModel)
 
 
-def _parse(kind: type[T], tree: dict[str, Any], where: str) -> T:
+def parse(kind: type[T], tree: dict[str, Any], where: str) -> T:
+    """`tree` as a typed record; RunDirError names file and key."""
     try:
         return kind.model_validate(tree)
     except ValidationError as error:
@@ -197,16 +210,37 @@ def _parse(kind: type[T], tree: dict[str, Any], where: str) -> T:
         raise RunDirError(f"{where}: {key}: {fault['msg']}") from error
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, of: str = "run") -> dict[str, Any]:
+    """A JSON object of a run's or sweep's directory, its text made printable.
+
+    Raises:
+        RunDirError: missing, unreadable or no object; names the file.
+    """
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
+        tree = _loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise RunDirError(f"{path.parent} is not a complete run directory: {path.name} is missing") from error
+        raise RunDirError(f"{path.parent} is not a complete {of} directory: {path.name} is missing") from error
     except (OSError, ValueError) as error:
         raise RunDirError(f"{path} cannot be read as JSON ({error})") from error
     if not isinstance(tree, dict):
         raise RunDirError(f"{path} holds no JSON object")
     return tree
+
+
+def _loads(text: str) -> Any:
+    tree = json.loads(text)
+    # Most lines hold neither an escape nor such a character, and are not walked.
+    return _printable(tree) if "\\u" in text or _UNPRINTABLE.search(text) else tree
+
+
+def _printable(node: Any) -> Any:
+    """Control characters and halves of surrogate pairs, which XML and UTF-8 cannot hold, and marks that would turn the
+    direction of the text around them, become U+FFFD."""
+    if isinstance(node, dict):
+        return {_printable(key): _printable(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_printable(item) for item in node]
+    return _UNPRINTABLE.sub("\ufffd", node) if isinstance(node, str) else node
 
 
 def _read_metrics(path: Path) -> tuple[tuple[Round, ...], tuple[Eval, ...]]:
@@ -222,7 +256,7 @@ def _read_metrics(path: Path) -> tuple[tuple[Round, ...], tuple[Eval, ...]]:
             continue
         where = f"{path}, line {number}"
         try:
-            tree = json.loads(line)
+            tree = _loads(line.decode("utf-8"))
             if not isinstance(tree, dict):
                 raise ValueError("not an object")
         except ValueError as error:
@@ -230,10 +264,10 @@ def _read_metrics(path: Path) -> tuple[tuple[Round, ...], tuple[Eval, ...]]:
                 raise RunDirError(f"{where}: not a JSON object; only the last line may be torn by a kill") from error
             continue
         if tree.get("kind") == "round":
-            entry = _parse(Round, tree, where)
+            entry = parse(Round, tree, where)
             rounds.setdefault(entry.round, entry)
         elif tree.get("kind") == "eval":
-            record = _parse(Eval, tree, where)
+            record = parse(Eval, tree, where)
             evals.setdefault((record.round, record.split), record)
     return (
         tuple(rounds[number] for number in sorted(rounds)),

@@ -47,3 +47,21 @@ def text_gap(gap: float | None) -> str:
     if math.isinf(gap):
         return "unknown"
     return "0 %" if abs(gap) < 1e-9 else f"{100 * gap:.3g} %"
+
+
+def text_figure(name: str, value: float | None) -> str:
+    """A figure by the unit in its name: 'fleet_vram_bytes' in bytes, '…_accuracy' in percent, '…_s' in seconds."""
+    if name.endswith("loss"):
+        return text_loss(value)
+    if name.endswith(("accuracy", "share")):
+        return text_percent(value)
+    if "bytes" in name:
+        return text_bytes(value)
+    return text_seconds(value) if name.endswith("_s") else text_value(value)
+
+
+def text_swept(value: float | str | None) -> str:
+    """A swept value: numbers in six digits, 'none' for None."""
+    if value is None:
+        return "none"
+    return value if isinstance(value, str) else f"{value:.6g}" if isinstance(value, float) else str(value)

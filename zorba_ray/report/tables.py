@@ -1,13 +1,9 @@
-"""Rows of the page, as text: headline tiles, clients, solver steps, time, faults, settings, provenance."""
+"""Rows of a run's page, as text: headline tiles, clients, solver steps, time, faults, costs."""
 
-import json
-import shlex
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
-from zorba_ray.report.load import Eval, RunRecord
+from zorba_ray.report.load import Client, Eval, RunRecord
 from zorba_ray.report.numbers import (
     NONE,
     text_bytes,
@@ -17,6 +13,7 @@ from zorba_ray.report.numbers import (
     text_seconds,
     text_value,
 )
+from zorba_ray.report.page import Table, Tile
 
 _PARTS = {
     "clients_s": "clients: forward pairs, transport",
@@ -24,26 +21,6 @@ _PARTS = {
     "commit_s": "driver: append to the ledger",
     "apply_s": "driver and workers: apply the update",
 }
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A headline figure."""
-
-    title: str
-    value: str
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table with a caption; `numeric` names the columns set flush right."""
-
-    caption: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    numeric: frozenset[int] = field(default_factory=frozenset)
-    note: str = ""
 
 
 def memory_label(run: RunRecord) -> str:
@@ -83,6 +60,7 @@ def tiles(run: RunRecord) -> list[Tile]:
     if fullest is not None:
         share = text_percent(fullest.share)
         vram = f"client {fullest.client}: {text_bytes(fullest.bytes)} of {text_bytes(fullest.budget_bytes)}"
+        vram = f"{met_text(run)}; {vram}"
     else:
         share = "no budgets"
         vram = f"largest: {text_bytes(max((c.bytes for c in run.allocation.clients), default=None))}"
@@ -105,8 +83,33 @@ def tiles(run: RunRecord) -> list[Tile]:
     return found
 
 
+def budget_verdict(client: Client) -> str:
+    """Whether a client's active set fits its budget, and by how many bytes."""
+    spare = client.spare_bytes
+    if spare is None:
+        return "no budget"
+    return f"met, {text_bytes(spare)} spare" if spare >= 0 else f"over by {text_bytes(-spare)}"
+
+
+def met_text(run: RunRecord) -> str:
+    """As in '8 of 8 budgets met'."""
+    spare = [client.spare_bytes for client in run.allocation.clients if client.spare_bytes is not None]
+    return f"{sum(value >= 0 for value in spare)} of {len(spare)} budgets met" if spare else "no budgets"
+
+
+def last_client_losses(run: RunRecord, reports: int = 10) -> dict[int, float]:
+    """Client -> mean training loss of its last reports; empty where the run did not record them."""
+    found: dict[int, list[float]] = {}
+    for record in reversed(run.rounds):
+        for client, loss in record.client_loss.items():
+            if len(found.setdefault(client, [])) < reports:
+                found[client].append(loss)
+    return {client: sum(losses) / len(losses) for client, losses in found.items()}
+
+
 def clients_table(run: RunRecord) -> Table:
-    """Who holds what."""
+    """Who holds what, and who met which budget."""
+    losses = last_client_losses(run)
     rows = [
         [
             str(client.client),
@@ -116,12 +119,17 @@ def clients_table(run: RunRecord) -> Table:
             text_bytes(client.bytes),
             text_bytes(client.budget_bytes) if client.budget_bytes is not None else "none",
             text_percent(client.share),
+            budget_verdict(client),
+            *([text_loss(losses.get(client.client))] if losses else []),
         ]
         for client in run.allocation.clients
     ]
-    columns = ["Client", "Class", "Examples", "Active blocks", "VRAM", "Budget", "Share"]
-    note = f"VRAM figures are {memory_label(run)}."
-    return Table("Clients", columns, rows, frozenset({0, 2, 4, 5, 6}), note)
+    columns = ["Client", "Class", "Examples", "Active blocks", "VRAM", "Budget", "Share", "Met"]
+    note = f"{met_text(run).capitalize()}. VRAM figures are {memory_label(run)}."
+    if losses:
+        columns.append("Training loss")
+        note += " Training loss: mean over a client's last ten reports."
+    return Table("Clients", columns, rows, frozenset({0, 2, 4, 5, 6, 8}), note)
 
 
 def steps_table(run: RunRecord) -> Table:
@@ -143,21 +151,28 @@ def steps_table(run: RunRecord) -> Table:
     return Table("Allocation", columns, rows, frozenset({3, 4, 5, 6}), note)
 
 
+def time_by_part(run: RunRecord) -> dict[str, float]:
+    """Part -> seconds over all timed rounds; empty where no round was timed."""
+    timed = [record.time for record in run.rounds if record.time.get("round_s")]
+    if not timed:
+        return {}
+    parts = {label: sum(entry.get(key, 0.0) for entry in timed) for key, label in _PARTS.items()}
+    parts["driver: other"] = max(0.0, sum(entry["round_s"] for entry in timed) - sum(parts.values()))
+    return parts
+
+
 def time_table(run: RunRecord) -> Table:
     """Where the rounds' time went."""
-    timed = [record.time for record in run.rounds if record.time.get("round_s")]
-    total = sum(entry["round_s"] for entry in timed)
-    parts = {label: sum(entry.get(key, 0.0) for entry in timed) for key, label in _PARTS.items()}
-    parts["driver: other"] = max(0.0, total - sum(parts.values()))
+    whole = [record.time["round_s"] for record in run.rounds if record.time.get("round_s")]
+    total, count = sum(whole), len(whole)
     rows = [
-        [label, text_seconds(seconds), text_seconds(seconds / len(timed)), text_percent(seconds / total)]
-        for label, seconds in parts.items()
-        if timed
+        [label, text_seconds(seconds), text_seconds(seconds / count), text_percent(seconds / total)]
+        for label, seconds in time_by_part(run).items()
     ]
-    if timed:
-        rows.append(["all of the round", text_seconds(total), text_seconds(total / len(timed)), text_percent(1.0)])
+    if rows:
+        rows.append(["all of the round", text_seconds(total), text_seconds(total / count), text_percent(1.0)])
     evaluation = sum(record.eval_s for record in run.evals)
-    note = f"{len(timed)} timed rounds; evaluation took {text_seconds(evaluation)} beside them."
+    note = f"{count} timed rounds; evaluation took {text_seconds(evaluation)} beside them."
     return Table("Time of a round by part", ["Part", "Total", "Per round", "Share"], rows, frozenset({1, 2, 3}), note)
 
 
@@ -195,34 +210,6 @@ def costs_table(run: RunRecord) -> Table | None:
         ["Clients asked again", f"{summary.retries:,}"],
     ]
     return Table("Costs", ["What", "Value"], rows, frozenset({1}))
-
-
-def settings(run: RunRecord) -> dict[str, str]:
-    """Dotted key -> value as JSON."""
-    return {key: json.dumps(value, ensure_ascii=False) for key, value in _flatten(run.config.resolved()).items()}
-
-
-def settings_table(run: RunRecord) -> Table:
-    """All settings, defaults included."""
-    return Table("Settings", ["Setting", "Value"], list(settings(run).items()))
-
-
-def provenance_table(run: RunRecord) -> Table:
-    """Versions, commit and machine."""
-    rows = [
-        [key, str(value) if value is not None else "none"]
-        for key, value in _flatten(run.provenance).items()
-        if key != "command"
-    ]
-    return Table("Provenance", ["What", "Value"], rows)
-
-
-def commands(run: RunRecord) -> list[tuple[str, str]]:
-    """(what it is, shell line) that remake the run."""
-    typed = run.provenance.get("command") or []
-    found = [("as it was typed", shlex.join(str(part) for part in typed))] if typed else []
-    again = ["zorba-ray", "run", f"{run.path}/config.resolved.json", "--run-dir", f"{run.path}-again"]
-    return [*found, ("from the resolved settings", shlex.join(again))]
 
 
 def change(records: Sequence[Eval], name: str) -> str:
@@ -263,9 +250,3 @@ def _has_budgets(run: RunRecord) -> bool:
 
 def _finite(value: float | None) -> bool:
     return value is not None and abs(value) < float("inf")
-
-
-def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
-    if isinstance(tree, dict) and tree:
-        return {k: v for key, node in tree.items() for k, v in _flatten(node, f"{prefix}{key}.").items()}
-    return {prefix.removesuffix("."): tree}

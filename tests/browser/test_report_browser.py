@@ -1,0 +1,273 @@
+"""Reports in a real Chromium: quiet, quick, self-contained; by eye, by keyboard, on a phone, in the dark, on paper.
+
+Needs the playwright package and a Chromium of the system; nothing is downloaded.
+"""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.fake_run import write_fake_run
+from tests.support.fake_sweep import write_fake_sweep
+from zorba_ray.report import write_report
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="the playwright package is not installed")
+
+HOSTILE = "<script>alert(1)</script>\"'</svg> \u202eabc \u0645\u0631\u062d\u0628\u0627 😀 "
+KINDS = ("sweep", "under_way", "hostile", "run", "runs")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = next((path for name in names if (path := shutil.which(name))), None)
+    if found is None:
+        pytest.skip(f"no browser: none of {', '.join(names)} is on the PATH")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """One report of each kind."""
+    root = tmp_path_factory.mktemp("browser")
+    endings: dict[int, Any] = {3: "failed", 4: "failed", 7: "stopped", 15: "running", 23: "pending"}
+    hostile = {"equal": HOSTILE, "extreme": "long-" * 120}
+    runs = [write_fake_run(root / name, name=name, rounds=20, client_loss=True) for name in ("one", "two")]
+    sources = {
+        "sweep": [write_fake_sweep(root / "sweep")],
+        "under_way": [write_fake_sweep(root / "under_way", endings=endings, status="running", rounds=30)],
+        "hostile": [
+            write_fake_sweep(
+                root / "hostile",
+                name=HOSTILE + "x" * 300,
+                question=HOSTILE,
+                endings=endings,
+                labels=hostile,
+                error=9 * HOSTILE + "y" * 999,
+                rounds=30,
+            )
+        ],
+        "run": runs[:1],
+        "runs": runs,
+    }
+    return {kind: write_report(dirs, root / f"{kind}.html") for kind, dirs in sources.items()}
+
+
+class View:
+    """A page that was opened, with what it said and asked for."""
+
+    def __init__(self, browser: Any, path: Path, **context: Any) -> None:
+        self.context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}, **context})
+        self.page = self.context.new_page()
+        self.said: list[str] = []
+        self.asked: list[str] = []
+        self.page.on("console", lambda message: self.said.append(f"{message.type}: {message.text}"))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("dialog", lambda dialog: (self.said.append("dialog"), dialog.dismiss()))
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.goto(path.as_uri(), wait_until="load")
+
+    def __enter__(self) -> "View":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.context.close()
+
+
+def _widths(page: Any) -> tuple[int, int]:
+    """What the page takes and has, in pixels."""
+    return tuple(page.evaluate("[document.scrollingElement.scrollWidth, innerWidth]"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_quiet_self_contained_and_small(browser: Any, pages: dict[str, Path], kind: str) -> None:
+    with View(browser, pages[kind]) as view:
+        assert view.said == []
+        assert [url for url in view.asked if not url.startswith("data:")] == [pages[kind].as_uri()]
+        takes, has = _widths(view.page)
+        assert takes <= has
+    assert pages[kind].stat().st_size <= (3_000_000 if kind not in ("run", "runs") else 1_000_000)
+
+
+def test_a_sweep_of_24_trials_opens_within_two_seconds(browser: Any, pages: dict[str, Path]) -> None:
+    with View(browser, pages["sweep"]) as view:
+        timing = "performance.getEntriesByType('navigation')[0]"
+        assert 0 < view.page.evaluate(f"{timing}.loadEventEnd - {timing}.startTime") <= 2000
+        assert view.page.locator("tr[data-trials]").count() == 24 + 8
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_text_alternatives_and_headings(browser: Any, pages: dict[str, Path], kind: str) -> None:
+    with View(browser, pages[kind]) as view:
+        faults = view.page.evaluate("""() => {
+          const faults = [];
+          for (const image of document.querySelectorAll("svg, img")) {
+            const text = image.getAttribute(image.tagName === "IMG" ? "alt" : "aria-label") || "";
+            if (text.length < 20) faults.push("no text alternative");
+            const role = image.getAttribute("role"), inside = image.querySelector("[tabindex]");
+            if (!["img", "group"].includes(role)) faults.push(`role ${role}`);
+            if (role === "img" && inside) faults.push("a stop inside an image"); // its children are not read out
+          }
+          for (const stop of document.querySelectorAll(".mark[tabindex]"))
+            if (stop.getAttribute("role") !== "img" || !stop.getAttribute("aria-label")) faults.push("nameless mark");
+          for (const table of document.querySelectorAll("table")) {
+            const bare = (cell) => cell.scope !== "col" || !cell.textContent.trim();
+            if (!table.caption || [...table.tHead.rows[0].cells].some(bare)) faults.push("no caption or headers");
+          }
+          const ids = [...document.querySelectorAll("[id]")].map((node) => node.id);
+          if (new Set(ids).size !== ids.length) faults.push("an id twice");
+          const levels = [...document.querySelectorAll("h1, h2, h3, h4")].map((node) => Number(node.tagName[1]));
+          if (levels[0] !== 1 || levels.filter((level) => level === 1).length !== 1) faults.push("not one h1");
+          if (levels.some((level, at) => at && level > levels[at - 1] + 1)) faults.push("a level of headings left out");
+          if (document.documentElement.lang !== "en" || !document.title) faults.push("no language or title");
+          return faults;
+        }""")
+        assert faults == []
+
+
+_FOCUS = """() => {
+  const node = document.activeElement, style = getComputedStyle(node);
+  const hit = node.querySelector ? node.querySelector(":scope > .hit") : null;
+  const seen = hit ? getComputedStyle(hit).stroke !== "rgba(0, 0, 0, 0)" : style.outlineStyle !== "none";
+  const plot = node.closest ? node.closest(".plot") : null;
+  const kind = node.classList.contains("mark") ? "mark" : node.tagName.toLowerCase();
+  return [kind, node === document.body ? "" : (plot || node).getAttribute("aria-label") || node.innerText, seen];
+}"""
+
+
+def test_the_keyboard_reaches_figures_tables_links_and_details(browser: Any, pages: dict[str, Path]) -> None:
+    with View(browser, pages["under_way"]) as view:
+        stops = []
+        for _ in range(400):
+            view.page.keyboard.press("Tab")
+            stop = view.page.evaluate(_FOCUS)
+            if stop[0] == "body":
+                break
+            stops.append(stop)
+        assert all(seen for *_, seen in stops), [stop for stop in stops if not stop[2]]
+        kinds = [kind for kind, *_ in stops]
+        assert {"mark", "div", "button", "a", "pre", "summary"} == set(kinds)
+        # one stop per figure: Pareto front, parallel coordinates, three keys
+        assert kinds.count("mark") == 5
+        assert kinds.count("summary") == view.page.locator("summary").count() == 4
+        assert (
+            kinds.index("mark")
+            < max(place for place, kind in enumerate(kinds) if kind == "button")
+            < kinds.index("summary")
+        )
+
+
+def test_arrows_go_from_point_to_point(browser: Any, pages: dict[str, Path]) -> None:
+    with View(browser, pages["sweep"]) as view:
+        page = view.page
+        page.locator(".wide .mark[tabindex='0']").focus()
+        seen = set()
+        for _ in range(24):
+            seen.add(page.evaluate("document.activeElement.dataset.trials"))
+            page.keyboard.press("ArrowRight")
+        assert seen == {str(trial) for trial in range(24)}
+        trial = page.evaluate("document.activeElement.dataset.trials")
+        assert page.locator("#tip").is_visible()
+        assert page.locator("#tip").inner_text().startswith(f"Trial {trial}: epsilon")
+        assert page.locator("tr.lit").evaluate_all("rows => rows.map(row => row.dataset.trials)")[-1] == trial
+        page.keyboard.press("Escape")
+        assert page.locator("#tip").is_hidden()
+
+
+def test_pointing_at_a_configuration_lights_up_its_trials(browser: Any, pages: dict[str, Path]) -> None:
+    with View(browser, pages["sweep"]) as view:
+        page = view.page
+        mark = page.locator(".plot").first.locator(".mark").first
+        trials = set(mark.get_attribute("data-trials").split())
+        assert len(trials) == 3
+        mark.hover()
+        label = mark.get_attribute("aria-label")
+        assert page.locator("#tip").text_content() == label
+        lit = "nodes => nodes.map(node => node.dataset.trials)"
+        assert set(page.locator(".wide .mark.lit").evaluate_all(lit)) == trials
+        rows = page.locator("tr.lit").evaluate_all(lit)
+        assert rows[0].split() == sorted(trials, key=int)  # its configuration
+        assert set(rows[1:]) == trials
+        page.locator("h1").hover()
+        assert page.locator(".lit").count() == 0
+        assert page.locator("#tip").is_hidden()
+
+
+def test_headers_sort_by_click_and_key(browser: Any, pages: dict[str, Path]) -> None:
+    with View(browser, pages["under_way"]) as view:
+        page = view.page
+        table = page.locator("table.sortable").last
+        heads = table.locator("thead th").all_inner_texts()
+        column = next(place for place, text in enumerate(heads) if text.startswith("Validation loss"))
+        button = table.locator("thead th button").nth(column)
+
+        def values() -> list[str]:
+            return table.locator(f"tbody td:nth-child({column + 1})").all_inner_texts()
+
+        before = values()
+        button.click()
+        known = sorted(text for text in before if text != "–")
+        assert values() == known + ["–"] * before.count("–")
+        assert table.locator("th").nth(column).get_attribute("aria-sort") == "ascending"
+        button.focus()
+        page.keyboard.press("Enter")
+        assert values() == known[::-1] + ["–"] * before.count("–")
+        assert table.locator("th[aria-sort]").count() == 1
+        table.locator("thead th button").first.click()
+        assert values() == before
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_phone_scrolls_one_way(browser: Any, pages: dict[str, Path], kind: str) -> None:
+    with View(browser, pages[kind], viewport={"width": 390, "height": 844}, device_scale_factor=2) as view:
+        takes, has = _widths(view.page)
+        assert (takes, has) == (390, 390)
+        sizes = view.page.evaluate("""() => [...document.querySelectorAll(".plot")].map((plot) =>
+          Math.min(...[...plot.querySelectorAll("text")].map((text) =>
+            parseFloat(getComputedStyle(text).fontSize) * plot.getScreenCTM().a)))""")
+        assert min(sizes) >= 8  # pixels, of the smallest text of every figure
+
+
+def _lightness(page: Any, selector: str, name: str) -> int:
+    """Sum of the three channels, 0 to 765."""
+    colour = page.locator(selector).first.evaluate(f"node => getComputedStyle(node).{name}")
+    return sum(int(part) for part in colour.removeprefix("rgb(").rstrip(")").split(",")[:3])
+
+
+@pytest.mark.parametrize("kind", ["sweep", "run"])
+def test_figures_are_dark_in_the_dark_and_light_on_paper(browser: Any, pages: dict[str, Path], kind: str) -> None:
+    with View(browser, pages[kind], color_scheme="dark") as view:
+        page = view.page
+        assert _lightness(page, "figure", "backgroundColor") < 150
+        assert _lightness(page, ".plot text", "fill") > 600
+        page.emulate_media(media="print")
+        assert _lightness(page, "figure", "backgroundColor") == 765
+        assert _lightness(page, ".plot text", "fill") == 0
+
+
+def test_paper_shows_everything(browser: Any, pages: dict[str, Path]) -> None:
+    with View(browser, pages["under_way"]) as view:
+        view.page.emulate_media(media="print")
+        boxes = view.page.locator("details table, .plot, article").evaluate_all(
+            "nodes => nodes.map(node => node.getBoundingClientRect().height)"
+        )
+        assert len(boxes) > 10
+        assert all(height > 20 for height in boxes)  # folded settings too
+        data = view.page.pdf(format="A4")
+    assert data.startswith(b"%PDF")
+    assert 3 <= data.count(b"/Type /Page\n") <= 12
+
+
+def test_without_scripting_all_is_there(browser: Any, pages: dict[str, Path]) -> None:
+    with View(browser, pages["sweep"], java_script_enabled=False) as view:
+        assert view.said == []
+        assert view.page.locator("tr[data-trials]").count() == 24 + 8
+        marks = view.page.locator(".mark[tabindex='0'] > title")
+        assert marks.count() == 8 + 4 * 24  # the browser's own tips
+        assert view.page.locator("thead button").count() == 0

@@ -1,0 +1,495 @@
+"""Reading sweep directories, and their page: its figures are the sweep's, everything is escaped."""
+
+import base64
+import hashlib
+import json
+import math
+import re
+import shutil
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.fake_run import write_fake_run
+from tests.support.fake_sweep import write_fake_sweep
+from tests.support.report_page import ReportPage
+from zorba_ray.errors import RunDirError
+from zorba_ray.report import group_trials, is_sweep, load_sweep, pareto_front, write_report
+from zorba_ray.report.groups import best_trial, spread_of, swept_keys
+from zorba_ray.report.numbers import text_bytes, text_loss, text_percent
+from zorba_ray.report.sweep_scale import is_log, key_scale, levels, number_scale, spaced
+
+Endings = dict[int, Any]
+MIXED: Endings = {3: "failed", 4: "failed", 7: "stopped", 8: "stopped", 15: "running", 16: "running", 23: "pending"}
+
+
+def _state(path: Path) -> dict[str, Any]:
+    return json.loads((path / "sweep.json").read_text(encoding="utf-8"))
+
+
+def _edit(path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    state = _state(path)
+    change(state)
+    (path / "sweep.json").write_text(json.dumps(state), encoding="utf-8")
+    return path
+
+
+def _page(path: Path, out: Path | None = None) -> ReportPage:
+    return ReportPage(write_report([path], out or path / "report.html"))
+
+
+@pytest.fixture(scope="module")
+def sweep_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_fake_sweep(tmp_path_factory.mktemp("sweep") / "epsilon", rounds=20)
+
+
+@pytest.fixture(scope="module")
+def page(sweep_dir: Path) -> ReportPage:
+    return _page(sweep_dir)
+
+
+@pytest.fixture(scope="module")
+def mixed_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_fake_sweep(
+        tmp_path_factory.mktemp("sweep") / "mixed", rounds=20, endings=MIXED, status="running", name="mixed"
+    )
+
+
+@pytest.fixture(scope="module")
+def mixed_page(mixed_dir: Path) -> ReportPage:
+    return _page(mixed_dir)
+
+
+def test_a_finished_sweep_is_read_whole(sweep_dir: Path) -> None:
+    sweep, state = load_sweep(sweep_dir), _state(sweep_dir)
+    assert is_sweep(sweep_dir)
+    assert not is_sweep(sweep_dir / "trials")
+    assert (sweep.name, sweep.status, len(sweep.trials)) == ("epsilon", "finished", 24)
+    assert swept_keys(sweep) == ["allocation.epsilon", "federation.fleet", "seed"]
+    for trial, raw in zip(sweep.trials, state["trials"], strict=True):
+        assert trial.run is not None
+        assert trial.entry.values == raw["values"]
+        assert trial.figure("validation_loss") == raw["figures"]["validation_loss"]
+        assert trial.run.split("validation")[-1].loss == raw["figures"]["validation_loss"]
+
+
+def test_groups_join_seeds_and_rank_by_their_mean(sweep_dir: Path) -> None:
+    sweep, state = load_sweep(sweep_dir), _state(sweep_dir)
+    groups = group_trials(sweep)
+    assert [len(group.trials) for group in groups] == [3] * 8
+    losses: dict[tuple[float, str], list[float]] = {}
+    for raw in state["trials"]:
+        key = (raw["values"]["allocation.epsilon"], raw["values"]["federation.fleet"])
+        losses.setdefault(key, []).append(raw["figures"]["validation_loss"])
+    means = {key: math.fsum(values) / 3 for key, values in losses.items()}
+    order = sorted(means, key=lambda key: means[key])
+    assert [(g.values["allocation.epsilon"], g.values["federation.fleet"]) for g in groups] == order
+    spread = groups[0].spread("validation_loss")
+    assert spread is not None
+    assert (spread.low, spread.high, spread.count) == (min(losses[order[0]]), max(losses[order[0]]), 3)
+    assert spread.mean == pytest.approx(means[order[0]], rel=1e-15)
+
+
+def test_the_front_by_hand() -> None:
+    #        A: least x   dominated by A   B         dominated by B  C: least y
+    points = [(1.0, 9.0), (2.0, 9.5), (3.0, 4.0), (3.0, 5.0), (7.0, 1.0)]
+    assert pareto_front(points) == [0, 2, 4]
+    assert pareto_front(list(reversed(points))) == [4, 2, 0]
+    assert pareto_front([(1.0, 1.0), (1.0, 1.0), (2.0, 1.0)]) == [0, 1]
+    assert pareto_front([]) == []
+
+
+def test_what_did_not_end_is_not_compared(mixed_dir: Path) -> None:
+    sweep = load_sweep(mixed_dir)
+    best = best_trial(sweep)
+    assert best is not None
+    assert best.finished
+    counts = {tuple(group.values.values()): len(group.settled) for group in group_trials(sweep)}
+    assert counts[(0.0, "extreme")] == 1  # trials 3, 4 failed
+    assert counts[(0.25, "equal")] == 1  # 7, 8 stopped early
+    running = sweep.trials[15]
+    assert running.run is not None
+    assert running.figure("validation_loss") == running.run.split("validation")[-1].loss  # from its files
+    assert running.figure("wall_s") is None
+
+
+def test_before_any_trial_has_ended_the_best_is_of_what_there_is(tmp_path: Path) -> None:
+    endings: Endings = dict.fromkeys(range(1, 24), "pending") | {5: "running"}
+    path = write_fake_sweep(tmp_path / "s", rounds=20, endings=endings, status="running")
+    shutil.rmtree(path / _state(path)["trials"][0]["run"])
+    _edit(path, lambda state: state["trials"][0].update(status="pending", figures={}, round=None))
+    best = best_trial(load_sweep(path))
+    assert best is not None
+    assert best.entry.trial == 5
+    page = _page(path)
+    assert "running, round 10" in page.text
+    assert "Best configurations" not in page.tables
+    for state in ({"status": "pending", "figures": {}}, {"status": "running", "figures": {"validation_loss": None}}):
+        shutil.rmtree(path / "trials", ignore_errors=True)
+        _edit(path, lambda tree, state=state: [trial.update(state) for trial in tree["trials"]])
+        assert "no trial has a value yet" in _page(path).text
+
+
+def test_a_sweep_that_has_just_begun(tmp_path: Path) -> None:
+    path = _edit(write_fake_sweep(tmp_path / "s", rounds=10), lambda state: state.update(trials=[], status="running"))
+    page = _page(path)
+    assert page.values()["Trials finished"] == "0 of 0"
+    assert page.plots() == {}
+    assert len(page.tables["Trials"]) == 1
+
+
+def test_a_loss_that_is_not_finite_is_no_value(tmp_path: Path) -> None:
+    path = write_fake_sweep(tmp_path / "s", rounds=10, endings={4: "failed"})
+    metrics = path / _state(path)["trials"][4]["run"] / "metrics.jsonl"
+    nan = {"kind": "eval", "round": 11, "split": "validation", "loss": math.nan, "accuracy": None}
+    with metrics.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(nan) + "\n")
+    assert load_sweep(path).trials[4].figure("validation_loss") is None
+    page = _page(path)
+    assert not re.search(r"\bnan\b", page.source, re.IGNORECASE)
+    assert len(_marks(page.plots()["Parallel coordinates"])) == 23
+
+
+def test_a_key_that_only_some_trials_have(tmp_path: Path) -> None:
+    path = write_fake_sweep(tmp_path / "s", rounds=10)
+
+    def some(state: dict[str, Any]) -> None:
+        state["space"]["zo.clip"] = {"uniform": [0, 1]}
+        for trial in state["trials"]:
+            trial["values"]["zo.clip"] = trial["trial"] / 24 if trial["trial"] > 3 else None
+
+    page = _page(_edit(path, some))
+    assert "Validation loss against clip" in page.plots()
+    scale = key_scale(load_sweep(path), "zo.clip")
+    assert math.isnan(scale.place(None))
+    assert (scale.place(4 / 24), scale.place(23 / 24)) == (0, 1)
+
+
+def test_a_sweep_killed_at_any_moment_has_a_page(mixed_dir: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copytree(mixed_dir, tmp_path / "killed"))
+    runs = [path / trial["run"] for trial in _state(path)["trials"]]
+    with (runs[15] / "metrics.jsonl").open("ab") as file:
+        file.write(b'{"kind": "round", "ro\xc3')
+    (runs[16] / "allocation.json").unlink()
+    shutil.rmtree(runs[0])
+    (runs[1] / "provenance.json").write_text("{", encoding="utf-8")
+    sweep = load_sweep(path)
+    assert sweep.trials[15].run is not None
+    assert (sweep.trials[16].run, sweep.trials[16].fault) == (None, "")  # not whole yet
+    assert "no such run directory" in sweep.trials[0].fault
+    page = _page(path)
+    assert "sweep.json says: running" in page.text
+    assert re.search(r"Trial 1: its files cannot be read: .*provenance\.json cannot be read as JSON", page.text)
+    assert page.tables["Trials"][1][6] == text_loss(_state(path)["trials"][0]["figures"]["validation_loss"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: state.update(format=2), r"sweep\.json: format: Input should be 1"),
+        (lambda state: state.pop("trials"), r"sweep\.json: trials: Field required"),
+        (lambda state: state.update(metrics=[]), r"sweep\.json: metrics: .*at least 1"),
+        (lambda state: state["trials"][2].update(run="../other"), r"trial 2: run '\.\./other' is outside"),
+        (lambda state: state["trials"][2].update(run="/etc"), r"trial 2: run '/etc' is outside"),
+    ],
+)
+def test_a_damaged_sweep_is_named(
+    sweep_dir: Path, tmp_path: Path, change: Callable[[dict[str, Any]], object], message: str
+) -> None:
+    (tmp_path / "sweep.json").write_text((sweep_dir / "sweep.json").read_text(encoding="utf-8"), encoding="utf-8")
+    _edit(tmp_path, lambda state: change(state))
+    with pytest.raises(RunDirError, match=message):
+        load_sweep(tmp_path)
+
+
+def test_refusals(sweep_dir: Path, tmp_path: Path) -> None:
+    run_dir = write_fake_run(tmp_path / "run", rounds=2)
+    with pytest.raises(RunDirError, match="is a sweep: it has a report of its own"):
+        write_report([run_dir, sweep_dir], tmp_path / "r.html")
+    with pytest.raises(RunDirError, match=r"not a complete sweep directory: sweep\.json is missing"):
+        load_sweep(tmp_path)
+    with pytest.raises(RunDirError, match="no such sweep directory"):
+        load_sweep(tmp_path / "none")
+
+
+def test_headline(sweep_dir: Path, page: ReportPage) -> None:
+    trials = _state(sweep_dir)["trials"]
+    best = min(trials, key=lambda trial: trial["figures"]["validation_loss"])
+    memory = [trial["figures"]["fleet_vram_bytes"] for trial in trials]
+    shown = page.values()
+    assert shown["Best validation loss"] == text_loss(best["figures"]["validation_loss"])
+    assert f"trial {best['trial']}: epsilon {best['values']['allocation.epsilon']:g}, fleet" in page.text
+    assert shown["Trials finished"] == "24 of 24"
+    assert shown["Total time"] == "31 min 13 s"
+    assert shown["Fleet VRAM"] == f"{text_bytes(min(memory))} – {text_bytes(max(memory))}"
+    assert "modelled, simulated accelerator" in page.text
+    assert (
+        "What do bytes saved by a larger ε cost in loss? 24 trials over allocation.epsilon (4 values), "
+        "federation.fleet (2 values), seed (3 values): 24 finished; ranked by the lowest validation loss." in page.text
+    )
+
+
+def test_every_trial_has_its_row(mixed_dir: Path, mixed_page: ReportPage) -> None:
+    page, state = mixed_page, _state(mixed_dir)
+    rows = page.tables["Trials"]
+    columns = {name: place for place, name in enumerate(rows[0])}
+    assert len(rows) == 25
+    for row, trial in zip(rows[1:], state["trials"], strict=True):
+        status = "stopped early" if trial["status"] == "stopped" else trial["status"]
+        assert row[:5] == [
+            str(trial["trial"]),
+            f"{trial['values']['allocation.epsilon']:g}",
+            trial["values"]["federation.fleet"],
+            str(trial["values"]["seed"]),
+            status,
+        ]
+        assert row[columns["Run directory"]] == trial["run"]
+        if trial["status"] == "finished":
+            figures = trial["figures"]
+            assert row[columns["Validation loss"]] == text_loss(figures["validation_loss"])
+            assert row[columns["Test accuracy"]] == text_percent(figures["test_accuracy"])
+            assert row[columns["Fleet VRAM"]] == text_bytes(figures["fleet_vram_bytes"])
+            assert row[columns["SHA-256 of θ"]] == trial["weights_sha256"][:12]
+    assert rows[24][5:] == ["0 / 20", *["–"] * (len(rows[0]) - 7), state["trials"][23]["run"]]
+
+
+def test_failed_trials_show_error_log_and_settings(mixed_dir: Path, mixed_page: ReportPage) -> None:
+    page, state = mixed_page, _state(mixed_dir)
+    assert "2 of 24 trials failed" in page.text
+    assert "Trial 4: epsilon 0, fleet extreme, seed 2, round 12" in page.text
+    assert page.text.count("LostClients: 1 of 6 reports in round 12, quorum 3") == 2
+    run = state["trials"][4]["run"]
+    links = {attributes.get("href") for tag, attributes in page.tags if tag == "a"}
+    quoted = run.replace("=", "%3D")
+    assert {f"{quoted}/trial.log", f"{quoted}/config.resolved.json", f"{quoted}/report.html"} <= links
+    assert not any(state["trials"][3]["run"].replace("=", "%3D") in (link or "") for link in links)  # it has no files
+    assert f"{state['trials'][3]['run']}/trial.log" in page.text
+
+
+def test_links_are_relative_to_the_page(mixed_dir: Path, tmp_path: Path) -> None:
+    out = tmp_path / "elsewhere" / "r.html"
+    links = [str(attributes["href"]) for tag, attributes in _page(mixed_dir, out).tags if tag == "a"]
+    assert links
+    for link in links:
+        assert (out.parent / link.replace("%3D", "=")).is_file()
+
+
+def test_settings_base_provenance_and_commands_are_whole(sweep_dir: Path, page: ReportPage) -> None:
+    state = _state(sweep_dir)
+    shown = {key: json.loads(value) for key, value in page.tables["Settings of the sweep"][1:]}
+    assert shown == state["settings"]
+    base = dict(page.tables["Base settings"][1:])
+    assert {key.split(".")[0] for key in base} == set(state["base"])
+    assert json.loads(dict(page.tables["Space"][1:])["allocation.epsilon.grid"]) == [0, 0.25, 0.5, 1]
+    assert dict(page.tables["Provenance"][1:])["git.commit"] == "bb14dbc2d5d95bf87334c989328704549367c17b"
+    assert "zorba-ray sweep tune_configs/sweeps/epsilon.yaml name=epsilon" in page.text
+    assert f"zorba-ray report {sweep_dir}" in page.text
+
+
+def _marks(plot: ET.Element) -> list[ET.Element]:
+    return [node for node in plot.iter() if node.get("class") == "mark"]
+
+
+def test_the_figures_of_a_sweep(sweep_dir: Path, page: ReportPage) -> None:
+    plots = page.plots()
+    assert list(plots) == [
+        "Pareto front: validation loss and fleet VRAM",
+        "Validation loss of all trials",
+        "Parallel coordinates",
+        "Validation loss against epsilon",
+        "Validation loss against fleet",
+        "Validation loss against seed",
+    ]
+    front = _marks(plots["Pareto front: validation loss and fleet VRAM"])
+    assert len(front) == 8  # one per configuration
+    assert sorted(int(t) for mark in front for t in str(mark.get("data-trials")).split()) == list(range(24))
+    for title in list(plots)[1:]:
+        assert sorted(int(str(mark.get("data-trials"))) for mark in _marks(plots[title])) == list(range(24))
+    first = next(m for m in _marks(plots["Parallel coordinates"]) if m.get("data-trials") == "7")
+    raw = _state(sweep_dir)["trials"][7]
+    assert first.get("tabindex") == "0"
+    assert first.findtext("title") == first.get("aria-label")
+    assert first.get("aria-label") == (
+        "Trial 7: epsilon 0.25, fleet equal, seed 2\n"
+        f"validation loss: {text_loss(raw['figures']['validation_loss'])}\n"
+        f"test accuracy: {text_percent(raw['figures']['test_accuracy'])}\n"
+        f"fleet VRAM: {text_bytes(raw['figures']['fleet_vram_bytes'])}"
+    )
+
+
+def test_letters_of_the_front_stand_in_the_table(sweep_dir: Path, page: ReportPage) -> None:
+    means = {}
+    for raw in _state(sweep_dir)["trials"]:
+        key = (f"{raw['values']['allocation.epsilon']:g}", raw["values"]["federation.fleet"])
+        figures = raw["figures"]
+        means.setdefault(key, []).append((figures["fleet_vram_bytes"], figures["validation_loss"]))
+    points = {key: tuple(math.fsum(column) / 3 for column in zip(*rows, strict=True)) for key, rows in means.items()}
+    on_front = [
+        key
+        for key, (x, y) in sorted(points.items(), key=lambda item: item[1])
+        if not any((a <= x and b <= y) and (a, b) != (x, y) for a, b in points.values())
+    ]
+    shown = {row[1]: (row[2], row[3]) for row in page.tables["Best configurations"][1:] if row[1]}
+    assert shown == {chr(65 + place): key for place, key in enumerate(on_front)}
+    assert 2 <= len(on_front) < 8
+    assert page.values()["On the Pareto front"] == f"{len(on_front)} of 8"
+
+
+def test_two_metrics_have_a_front_of_their_own(tmp_path: Path) -> None:
+    metrics = (("validation_loss", "min"), ("test_accuracy", "max"))
+    page = _page(write_fake_sweep(tmp_path / "s", rounds=10, metrics=metrics))
+    assert "Pareto front: validation loss and test accuracy" in page.plots()
+    assert "Better: low validation loss, high test accuracy." in page.text
+
+
+def test_a_metric_to_be_raised_ranks_from_above(tmp_path: Path) -> None:
+    path = write_fake_sweep(tmp_path / "s", rounds=10, metrics=(("validation_accuracy", "max"),))
+    best = max(_state(path)["trials"], key=lambda trial: trial["figures"]["validation_accuracy"])
+    page = _page(path)
+    assert page.values()["Best validation accuracy"] == text_percent(best["figures"]["validation_accuracy"])
+    assert "ranked by the highest validation accuracy" in page.text
+    assert "Validation accuracy of all trials" in page.plots()
+
+
+def test_a_loguniform_key_has_a_logarithmic_axis(tmp_path: Path) -> None:
+    path = write_fake_sweep(tmp_path / "s", rounds=10, loguniform=True)
+    page = _page(path)
+    assert "lr (logarithmic)" in page.source
+    assert page.values()["Spread over seeds"] == "–"
+    scale = key_scale(load_sweep(path), "zo.lr")
+    rates = sorted(trial["values"]["zo.lr"] for trial in _state(path)["trials"])
+    middle = math.sqrt(rates[0] * rates[-1])
+    assert [round(scale.place(rate), 12) for rate in (rates[0], middle, rates[-1])] == [0, 0.5, 1]
+
+
+def test_without_memory_to_trade_there_is_no_front(tmp_path: Path) -> None:
+    path = write_fake_sweep(tmp_path / "s", rounds=10)
+    _edit(path, lambda state: [t["figures"].update(fleet_vram_bytes=2**30) for t in state["trials"]])
+    page = _page(path)
+    assert not any("Pareto" in title for title in page.plots())
+    assert "1 GiB" in page.values()["Fleet VRAM"]
+
+
+def test_scales() -> None:
+    assert is_log({"grid": [1e-4, 1e-3, 1e-2]}, [1e-4, 1e-3, 1e-2])
+    assert not is_log({"grid": [0, 0.5, 1]}, [0, 0.5, 1])
+    assert not is_log({"uniform": [0.01, 1]}, [0.01, 0.3, 1])
+    assert is_log({"loguniform": [0.1, 1]}, [0.1, 0.3])
+    scale = number_scale([0.0, 0.013, 0.02, *[0.001 * i for i in range(20)]], False, lambda value: f"{value:g}")
+    assert [text for _, text in scale.ticks] == ["0", "0.005", "0.01", "0.015", "0.02"]
+    assert number_scale([3.0, 3.0], False, str).place(3.0) == 0.5
+    assert spaced([(0.0, "aaaa"), (0.1, "bbbb"), (0.5, "c")], per_letter=0.05) == ((0.0, "aaaa"), (0.5, "c"))
+
+
+def test_levels_go_by_rank(sweep_dir: Path) -> None:
+    sweep = load_sweep(sweep_dir)
+    found = levels(sweep.trials, sweep.metrics[0])
+    losses = {trial.entry.trial: trial.figure("validation_loss") or 0.0 for trial in sweep.trials}
+    order = sorted(losses, key=lambda trial: losses[trial])
+    assert (found[order[0]], found[order[-1]]) == (0, 6)
+    assert [found[trial] for trial in order] == sorted(found.values())
+    assert spread_of(sweep.trials, "no_such_figure") is None
+
+
+HOSTILE = "<script>alert('$1^')</script>&\"' </svg></style>]]>--> {{ 7*7 }} "
+HOSTILE += "\u202eabc\u0645\u0631\u062d\u0628\u0627 😀 \x01\x1b"
+LONG = "very-long-" * 60
+
+
+def test_hostile_text_is_escaped_everywhere(tmp_path: Path) -> None:
+    path = write_fake_sweep(
+        tmp_path / "<img src=x>",
+        rounds=10,
+        name=HOSTILE,
+        question=HOSTILE,
+        endings=MIXED,
+        labels={"equal": HOSTILE, "extreme": LONG},
+        error=HOSTILE + LONG + "\nsecond line",
+    )
+
+    def worse(state: dict[str, Any]) -> None:
+        state["command"] += ["x=</script><script>alert(1)</script>", "\ud800 half a pair"]
+        state["settings"]["</td>"] = {"<b>": HOSTILE}
+        state["trials"][4]["log"] = "javascript:alert(1)"
+        state["trials"][5]["name"] = HOSTILE
+        state["trials"][6]["status"] = "<i>odd</i>"
+        state["trials"][9]["values"]["federation.fleet"] = ["a", {"<u>": 1}]
+
+    (path / "javascript:alert(1)").write_text("a log whose name is an address", encoding="utf-8")
+    page = _page(_edit(path, worse))
+    tags = [tag for tag, _ in page.tags]
+    assert tags.count("script") == 1
+    assert not {"img", "b", "i", "u"} & set(tags)
+    assert not any(key.startswith("on") for _, attributes in page.tags for key in attributes)
+    links = [attributes["href"] or "" for tag, attributes in page.tags if tag == "a"]
+    assert "javascript%3Aalert%281%29" in links
+    assert not any(":" in link for link in links)
+    printable = re.sub("[\x01\x1b\u202e]", "\ufffd", HOSTILE)
+    assert page.tables["Trials"][1][2] == printable
+    assert printable + LONG + "\nsecond line" in page.text
+    assert "&lt;script&gt;alert" in page.source
+    assert "\ufffd half a pair" in page.text
+    for plot in page.plots().values():  # well-formed, nothing escaped from its text
+        assert {node.tag for node in plot.iter()} <= {
+            "svg",
+            "g",
+            "path",
+            "use",
+            "defs",
+            "text",
+            "clipPath",
+            "rect",
+            "title",
+        }
+
+
+def test_the_script_alone_is_admitted_by_its_hash(page: ReportPage) -> None:
+    (script,) = re.findall(r"<script>(.*?)</script>", page.source, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page.source)
+    assert policy.replace("&#39;", "'") == (
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
+        f"script-src 'sha256-{digest}'"
+    )
+    assert "innerHTML" not in script
+
+
+def test_the_page_is_the_same_twice(sweep_dir: Path, page: ReportPage) -> None:
+    assert write_report([sweep_dir], sweep_dir / "report.html").read_text(encoding="utf-8") == page.source
+
+
+def test_runs_of_several_versions_are_told(sweep_dir: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copytree(sweep_dir, tmp_path / "s"))
+    where = path / _state(path)["trials"][3]["run"] / "provenance.json"
+    tree = json.loads(where.read_text(encoding="utf-8"))
+    tree["git"]["commit"] = "f" * 40
+    where.write_text(json.dumps(tree), encoding="utf-8")
+    assert "not run by one version of the code" in _page(path).text
+
+
+def _luminance(colour: str) -> float:
+    """Relative luminance as WCAG 2.2 defines it."""
+    digits = colour.lstrip("#")
+    digits = "".join(2 * digit for digit in digits) if len(digits) == 3 else digits
+    parts = [int(digits[place : place + 2], 16) / 255 for place in (0, 2, 4)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def _contrast(one: str, other: str) -> float:
+    high, low = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_contrast(page: ReportPage, scheme: int) -> None:
+    """4.5 for text, 3 for what is drawn (WCAG 2.2, 1.4.3 and 1.4.11)."""
+    blocks = re.findall(r":root \{(.*?)\}", page.source, re.DOTALL)
+    colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]+)", blocks[scheme]))
+    for text, ground in (("ink", "card"), ("soft", "card"), ("soft", "ground"), ("accent", "card"), ("ink", "lit")):
+        assert _contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+    for drawn in ("blue", "red", "green", *(f"q{level}" for level in range(7))):
+        assert _contrast(colours[drawn], colours["card"]) >= 3, drawn

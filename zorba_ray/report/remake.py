@@ -1,0 +1,52 @@
+"""What is needed to run it again: settings, provenance, command."""
+
+import json
+import shlex
+from typing import Any
+
+from zorba_ray.report.load import RunRecord
+from zorba_ray.report.page import Table
+
+
+def settings(run: RunRecord) -> dict[str, str]:
+    """Dotted key -> value as JSON."""
+    return _texts(run.config.resolved())
+
+
+def settings_table(run: RunRecord) -> Table:
+    """All settings, defaults included."""
+    return Table("Settings", ["Setting", "Value"], list(settings(run).items()))
+
+
+def flat_table(caption: str, tree: dict[str, Any]) -> Table:
+    """Dotted keys and JSON values of any tree of settings."""
+    return Table(caption, ["Setting", "Value"], list(_texts(tree).items()))
+
+
+def provenance_table(run: RunRecord) -> Table:
+    """Versions, commit and machine."""
+    rows = [
+        [key, str(value) if value is not None else "none"]
+        for key, value in flatten(run.provenance).items()
+        if key != "command"
+    ]
+    return Table("Provenance", ["What", "Value"], rows)
+
+
+def commands(run: RunRecord) -> list[tuple[str, str]]:
+    """(what it is, shell line) that remake the run."""
+    typed = run.provenance.get("command") or []
+    found = [("as it was typed", shlex.join(str(part) for part in typed))] if typed else []
+    again = ["zorba-ray", "run", f"{run.path}/config.resolved.json", "--run-dir", f"{run.path}-again"]
+    return [*found, ("from the resolved settings", shlex.join(again))]
+
+
+def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Dotted key -> value."""
+    if isinstance(tree, dict) and tree:
+        return {k: v for key, node in tree.items() for k, v in flatten(node, f"{prefix}{key}.").items()}
+    return {prefix.removesuffix("."): tree}
+
+
+def _texts(tree: dict[str, Any]) -> dict[str, str]:
+    return {key: json.dumps(value, ensure_ascii=False) for key, value in flatten(tree).items()} if tree else {}
