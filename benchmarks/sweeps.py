@@ -138,22 +138,27 @@ def killed(folder: Path) -> list[Row]:
 
 def report(sweep_dir: Path | None, folder: Path) -> list[Row]:
     """The report of 24 trials in Chromium: size, time to the load event, console errors, requests to elsewhere."""
-    from tests.support.browser import open_page  # the tests' own way to a browser
+    from tests.support.browser import View, browser_path, chromium
+    from tests.support.fake_sweep import write_fake_sweep
 
-    if sweep_dir is None:
-        from tests.support.fake_sweep import write_sweep
-
-        sweep_dir = write_sweep(folder / "fake")
-    page = write_report([sweep_dir], folder / "sweep-report.html")
+    page = write_report([sweep_dir or write_fake_sweep(folder / "fake")], folder / "sweep-report.html")
     size = page.stat().st_size / 1e6
-    looks = [open_page(page) for _ in range(3)]
-    seconds = [look.load_s for look in looks]
-    errors = sum(len(look.errors) for look in looks)
-    outside = sum(len(look.requests) for look in looks)
+    found = [make_row("report of a 24-trial sweep: size", [size], "MB", "≤ 3", size <= 3)]
+    path = browser_path()
+    if path is None:
+        print("no Chromium on the PATH: the report was not opened", file=sys.stderr)
+        return found
+    seconds, said, outside = [], 0, 0
+    with chromium(path) as browser:
+        for _ in range(5):
+            with View(browser, page) as view:
+                seconds.append(view.load_s)
+                said += len(view.said)
+                outside += sum(url != page.as_uri() and not url.startswith("data:") for url in view.asked)
     return [
-        make_row("report of a 24-trial sweep: size", [size], "MB", "≤ 3", size <= 3),
-        make_row("  opens in Chromium", seconds, "s", "≤ 2", sorted(seconds)[1] <= 2),
-        make_row("  console errors", [errors], "", "0", errors == 0),
+        *found,
+        make_row("  opens in Chromium", seconds, "s", "≤ 2", sorted(seconds)[2] <= 2),
+        make_row("  console messages", [said], "", "0", said == 0),
         make_row("  requests to elsewhere", [outside], "", "0", outside == 0),
     ]
 

@@ -3,18 +3,18 @@
 Needs the playwright package and a Chromium of the system; nothing is downloaded.
 """
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.browser import BROWSERS, View, browser_path, chromium
 from tests.support.fake_run import write_fake_run
 from tests.support.fake_sweep import write_fake_sweep
 from zorba_ray.report import write_report
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="the playwright package is not installed")
+pytest.importorskip("playwright.sync_api", reason="the playwright package is not installed")
 
 HOSTILE = "<script>alert(1)</script>\"'</svg> \u202eabc \u0645\u0631\u062d\u0628\u0627 😀 "
 KINDS = ("sweep", "under_way", "hostile", "run", "runs")
@@ -22,14 +22,11 @@ KINDS = ("sweep", "under_way", "hostile", "run", "runs")
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    found = next((path for name in names if (path := shutil.which(name))), None)
+    found = browser_path()
     if found is None:
-        pytest.skip(f"no browser: none of {', '.join(names)} is on the PATH")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is on the PATH")
+    with chromium(found) as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")
@@ -57,27 +54,6 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "runs": runs,
     }
     return {kind: write_report(dirs, root / f"{kind}.html") for kind, dirs in sources.items()}
-
-
-class View:
-    """A page that was opened, with what it said and asked for."""
-
-    def __init__(self, browser: Any, path: Path, **context: Any) -> None:
-        self.context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}, **context})
-        self.page = self.context.new_page()
-        self.said: list[str] = []
-        self.asked: list[str] = []
-        self.page.on("console", lambda message: self.said.append(f"{message.type}: {message.text}"))
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        self.page.on("dialog", lambda dialog: (self.said.append("dialog"), dialog.dismiss()))
-        self.page.on("request", lambda request: self.asked.append(request.url))
-        self.page.goto(path.as_uri(), wait_until="load")
-
-    def __enter__(self) -> "View":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.context.close()
 
 
 def _widths(page: Any) -> tuple[int, int]:
