@@ -89,7 +89,6 @@ def main() -> None:
     finally:
         cluster.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
-    print("ended: all nodes of this cluster", flush=True)
 
 
 def _listening(port: int) -> bool:
