@@ -29,10 +29,12 @@ from zorba_ray.experiment.tracking.wandb_sessions import read_sessions
 
 logger = logging.getLogger(__name__)
 
-ONLINE_S = 11.0
+ONLINE_S = 8.0
 """Seconds for going online; what is left of START_S is for falling back."""
 START_S = 19.0
 FINISH_S = 15.0
+CALL_S = 8.0
+"""Seconds for handing rows or a file to wandb's process, which takes milliseconds where that process is well."""
 FLUSH_S = 2.0
 """Seconds of rows that a kill may lose (15 by default); `wandb leet` follows a run that is under way."""
 
@@ -99,7 +101,7 @@ class WandbMonitor:
                     self._told = range(getattr(self._run, "starting_step", 0))
                 except Exception as error:
                     self._fall_back(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
-                    _release(deadline)
+                    _release(min(4.0, deadline - time.monotonic()))
             if self.mode == "offline":
                 left = max(1.0, deadline - time.monotonic())
                 self._run = _within(left, "wandb.init", lambda: self._init("offline", settings))
@@ -115,20 +117,12 @@ class WandbMonitor:
         """Round figures as round/…, evaluations as eval/SPLIT/…, against `round`."""
         if self._run is not None:
             self._rows.append(history_row(record))
-            self._catch_up()
+            self._guarded("log", self._catch_up)
 
     def artifact(self, path: Path, kind: str) -> None:
         """The file as an artifact; allocation.json as a table, a heat map and figures, too."""
-        if self._run is None:
-            return
-        import wandb
-
-        artifact = wandb.Artifact(f"{kind}-{self._run_id}", type=kind)
-        # A resumed run changes all files but the allocation: what is uploaded later must be a copy.
-        artifact.add_file(str(path.resolve()), policy="immutable" if kind == "allocation" else "mutable")
-        self._run.log_artifact(artifact)
-        if kind == "allocation":
-            self._show_allocation(json.loads(path.read_text(encoding="utf-8")))
+        if self._run is not None:
+            self._guarded("artifact", lambda: self._add_artifact(path, kind))
 
     def finish(self, summary: dict[str, Any]) -> str | None:
         """Ends the W&B run, within 20 s. Returns the line that uploads what is not uploaded yet, None if nothing is."""
@@ -137,19 +131,40 @@ class WandbMonitor:
         run, line = self._run, None
         now = Path(run.dir).parent
         try:
-            self._catch_up()
-            run.summary.update(summary_values(summary))
+            self._guarded("log", self._catch_up)
             self._run = None
+            run.summary.update(summary_values(summary))
             _within(FINISH_S + 2, "wandb finish", lambda: run.finish(0 if summary.get("status") == "finished" else 1))
             if self.mode == "offline":
                 line = self._sync_line(now)
         except TimeoutError:
+            _kill_service()  # its exit hook would go on uploading
             line = f"W&B: not all was uploaded in {FINISH_S:.0f} s; {self._sync_line(now)}"
         finally:
             self._restore_environment()
         if line:
             logger.info(line)
         return line
+
+    def _guarded(self, name: str, call: Callable[[], None]) -> None:
+        """A call that must come back: wandb's own process may be dead, or stuck on a folder that hangs."""
+        try:
+            _within(CALL_S, f"wandb {name}", call)
+        except Exception:
+            self._run = None
+            _kill_service()
+            self._restore_environment()
+            raise
+
+    def _add_artifact(self, path: Path, kind: str) -> None:
+        import wandb
+
+        artifact = wandb.Artifact(f"{kind}-{self._run_id}", type=kind)
+        # A resumed run changes all files but the allocation: what is uploaded later must be a copy.
+        artifact.add_file(str(path.resolve()), policy="immutable" if kind == "allocation" else "mutable")
+        self._run.log_artifact(artifact)
+        if kind == "allocation":
+            self._show_allocation(json.loads(path.read_text(encoding="utf-8")))
 
     def _catch_up(self) -> None:
         """Logs the rows that W&B lacks. The step of row i is i + 1."""
@@ -246,14 +261,32 @@ class WandbMonitor:
         self._environment = {}
 
 
-def _release(deadline: float) -> None:
-    """Frees the id that a failed init still holds."""
+def _release(seconds: float) -> None:
+    """Ends wandb's process: frees the id that a failed init still holds. One that is stuck is killed."""
     import wandb
 
     try:
-        _within(max(0.5, min(4.0, deadline - time.monotonic())), "wandb.teardown", lambda: wandb.teardown(exit_code=1))
+        _within(max(0.5, seconds), "wandb.teardown", lambda: wandb.teardown(exit_code=1))
     except Exception as error:
         logger.debug("wandb.teardown: %s", error)
+        _kill_service()
+
+
+def _kill_service() -> None:
+    """Ends wandb's process by force, and the exit hook that would wait for it for ever.
+
+    What it had not written is lost to W&B, and told again when the run resumes. These are private names of wandb: where
+    another version has others, a stuck process holds up the interpreter's exit, and nothing else.
+    """
+    try:
+        from wandb.sdk import wandb_setup
+
+        connection: Any = wandb_setup.singleton()._connection
+        wandb_setup._singleton = None
+        connection._cleanup()
+        connection._proc._process.kill()
+    except Exception as error:
+        logger.debug("wandb's process: %s", error)
 
 
 def _within(seconds: float, name: str, call: Callable[[], T]) -> T:
