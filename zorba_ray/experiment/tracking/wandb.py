@@ -11,11 +11,10 @@ import logging
 import os
 import shlex
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Container, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from zorba_ray.experiment.tracking.mode import Mode, has_credentials
 from zorba_ray.experiment.tracking.wandb_records import (
@@ -25,6 +24,7 @@ from zorba_ray.experiment.tracking.wandb_records import (
     history_row,
     summary_values,
 )
+from zorba_ray.experiment.tracking.wandb_service import kill_service, put_environment, release, within
 from zorba_ray.experiment.tracking.wandb_sessions import read_sessions
 
 logger = logging.getLogger(__name__)
@@ -37,8 +37,6 @@ CALL_S = 8.0
 """Seconds for handing rows or a file to wandb's process, which takes milliseconds where that process is well."""
 FLUSH_S = 2.0
 """Seconds of rows that a kill may lose (15 by default); `wandb leet` follows a run that is under way."""
-
-T = TypeVar("T")
 
 
 class WandbMonitor:
@@ -97,15 +95,16 @@ class WandbMonitor:
             before = self._earlier_steps()
             if self.mode == "online":
                 try:
-                    self._run = _within(ONLINE_S + 1.5, "wandb.init", lambda: self._init("online", settings))
+                    self._run = within(ONLINE_S + 1.5, "wandb.init", lambda: self._init("online", settings))
                     self._told = range(getattr(self._run, "starting_step", 0))
                 except Exception as error:
                     self._fall_back(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
-                    _release(min(4.0, deadline - time.monotonic()))
+                    release(min(4.0, deadline - time.monotonic()))
             if self.mode == "offline":
                 left = max(1.0, deadline - time.monotonic())
-                self._run = _within(left, "wandb.init", lambda: self._init("offline", settings))
+                self._run = within(left, "wandb.init", lambda: self._init("offline", settings))
                 self._told = before
+            os.environ.pop("WANDB_SERVICE", None)  # nor may our children join ours
             self._run.define_metric("round")
             for pattern in ("round/*", "eval/*"):
                 self._run.define_metric(pattern, step_metric="round")
@@ -134,11 +133,11 @@ class WandbMonitor:
             self._guarded("log", self._catch_up)
             self._run = None
             run.summary.update(summary_values(summary))
-            _within(FINISH_S + 2, "wandb finish", lambda: run.finish(0 if summary.get("status") == "finished" else 1))
+            within(FINISH_S + 2, "wandb finish", lambda: run.finish(0 if summary.get("status") == "finished" else 1))
             if self.mode == "offline":
                 line = self._sync_line(now)
         except TimeoutError:
-            _kill_service()  # its exit hook would go on uploading
+            kill_service()  # its exit hook would go on uploading
             line = f"W&B: not all was uploaded in {FINISH_S:.0f} s; {self._sync_line(now)}"
         finally:
             self._restore_environment()
@@ -149,10 +148,10 @@ class WandbMonitor:
     def _guarded(self, name: str, call: Callable[[], None]) -> None:
         """A call that must come back: wandb's own process may be dead, or stuck on a folder that hangs."""
         try:
-            _within(CALL_S, f"wandb {name}", call)
+            within(CALL_S, f"wandb {name}", call)
         except Exception:
             self._run = None
-            _kill_service()
+            kill_service()
             self._restore_environment()
             raise
 
@@ -245,72 +244,18 @@ class WandbMonitor:
 
     def _set_environment(self) -> None:
         """Silence (which also rules prompts out), no error reports, and nothing written outside the run directory."""
-        wanted = {"WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false"}
+        wanted: dict[str, str | None] = {
+            "WANDB_SILENT": "true",
+            "WANDB_ERROR_REPORTING": "false",
+            # wandb's process of the program that started this one: it knows this run's id still when this program is
+            # killed and resumed, and it may be gone before this program ends.
+            "WANDB_SERVICE": None,
+        }
         for name in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR"):
             wanted[name] = os.environ.get(name) or str(self._folder / name.split("_")[1].lower())
-        for name, value in wanted.items():
-            self._environment[name] = os.environ.get(name)
-            os.environ[name] = value
+        self._environment = {name: os.environ.get(name) for name in wanted}
+        put_environment(wanted)
 
     def _restore_environment(self) -> None:
-        for name, value in self._environment.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        put_environment(self._environment)
         self._environment = {}
-
-
-def _release(seconds: float) -> None:
-    """Ends wandb's process: frees the id that a failed init still holds. One that is stuck is killed."""
-    import wandb
-
-    try:
-        _within(max(0.5, seconds), "wandb.teardown", lambda: wandb.teardown(exit_code=1))
-    except Exception as error:
-        logger.debug("wandb.teardown: %s", error)
-        _kill_service()
-
-
-def _kill_service() -> None:
-    """Ends wandb's process by force, and the exit hook that would wait for it for ever.
-
-    What it had not written is lost to W&B, and told again when the run resumes. These are private names of wandb: where
-    another version has others, a stuck process holds up the interpreter's exit, and nothing else.
-    """
-    try:
-        from wandb.sdk import wandb_setup
-
-        connection: Any = wandb_setup.singleton()._connection
-        wandb_setup._singleton = None
-        connection._cleanup()
-        connection._proc._process.kill()
-    except Exception as error:
-        logger.debug("wandb's process: %s", error)
-
-
-def _within(seconds: float, name: str, call: Callable[[], T]) -> T:
-    """`call()` in a thread of its own.
-
-    Raises:
-        TimeoutError: not back after `seconds`; the thread is left behind as a daemon.
-        Exception: what the call raised.
-    """
-    answer: list[T] = []
-    failure: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            answer.append(call())
-        except BaseException as error:
-            failure.append(error)
-
-    thread = threading.Thread(target=work, name=name, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if answer:
-        return answer[0]
-    if failure:
-        error = failure[0]
-        raise error if isinstance(error, Exception) else RuntimeError(f"{name}: {type(error).__name__} {error}")
-    raise TimeoutError(f"{name} was not back after {seconds:.0f} s")
