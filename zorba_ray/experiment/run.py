@@ -249,13 +249,14 @@ class _Experiment:
         backend = getattr(self, "_backend", None)
         usage: list[Any] = []
         retries = 0
+        rounds = records_of(self.run, "round")
         if backend is not None:
             with contextlib.suppress(ZorbaError):
                 usage, retries = backend.usage(), backend.retries()
         summary = summarise(
             self.config,
             self._allocation,
-            records_of(self.run, "round"),
+            rounds,
             records_of(self.run, "eval"),
             {
                 "status": status,
@@ -271,7 +272,8 @@ class _Experiment:
             },
         )
         write_json(self.run.summary, summary)
-        self.run.pending.unlink(missing_ok=True)
+        if len(rounds) == self._writer.last_round:  # else it has the record that a full disk kept out of the metrics
+            self.run.pending.unlink(missing_ok=True)
         self._close_report()
         for path, kind in ((self.run.ledger, "ledger"), (self.run.report, "report"), (self.run.summary, "summary")):
             if path.exists():
