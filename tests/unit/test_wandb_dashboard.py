@@ -14,7 +14,7 @@ from tests.support.tiny_run import run_here, tiny_config
 from zorba_ray.experiment.tracking import read_records
 from zorba_ray.experiment.tracking.wandb_records import allocation_values, history_row, summary_values
 
-pytestmark = pytest.mark.filterwarnings("ignore:Pydantic V1 style:DeprecationWarning")  # wandb-workspaces
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # wandb-workspaces
 
 PANELS = [panel for panels in SECTIONS.values() for panel in panels]
 FLEET = 'federation.fleet=[{"name": "all", "count": 4, "vram": "1GiB"}]'
