@@ -43,7 +43,7 @@ def rows(quick: bool) -> list[Row]:
             *killed(folder),
             *report(folder / "killed", folder),
             *front(),
-            promise("W&B offline run read back: plain, driver actor", "tests/integration/test_wandb_readback.py"),
+            promise("W&B offline run read back: plain, driver actor", "tests/integration/test_wandb_runs.py"),
             promise("W&B offline run read back: Tune trial", "tests/integration/test_sweep.py", "wandb"),
             promise("jobs on a token-authenticated head", "tests/integration/test_jobs.py"),
             promise("W&B, numba cache, report or disk failing", "tests/integration/test_failure_drills.py"),

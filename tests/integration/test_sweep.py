@@ -122,7 +122,7 @@ class TestOnRay:
         assert not any((tmp_path / "sweep" / "trials").iterdir())
 
     def test_failed_trials_stop_nothing(self, tmp_path: Path) -> None:
-        """One diverges, one has no feasible allocation, one is fine: names, causes, logs; a resume tries them again."""
+        """One is lost to a rate beyond all bounds, one has no feasible allocation, one is fine: names, causes, logs; a resume tries them again."""
         fleets = {
             "fits": [{"name": "a", "count": 4, "vram": 5964672}],
             "tiny": [{"name": "b", "count": 4, "vram": 999}],
@@ -136,7 +136,7 @@ class TestOnRay:
             run_file(file, tmp_path / "sweep")
         state = read_state(tmp_path / "sweep")
         assert [trial.status for trial in state.trials] == ["finished", "failed", "failed"]
-        assert (state.trials[1].error or "").startswith("Diverged")
+        assert (state.trials[1].error or "").startswith("LostClients")
         assert (state.trials[2].error or "").startswith("AllocationInfeasible")
         for trial in state.trials[1:]:
             assert f"{trial.run}/config.resolved.json" in str(caught.value)

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import Diverged, Interrupted, LostClients, ZorbaError
 from zorba_ray.experiment.allocate import allocation_record, recorded_active, solve_allocation
@@ -16,15 +14,15 @@ from zorba_ray.experiment.build import Setup, build_host, compute_device, prepar
 from zorba_ray.experiment.evaluate import Evaluator
 from zorba_ray.experiment.provenance import provenance
 from zorba_ray.experiment.recovery import check_header, records_of, repair_metrics
+from zorba_ray.experiment.round_record import round_record
 from zorba_ray.experiment.rundir import RunDir, raise_storage_error, write_json
 from zorba_ray.experiment.summary import summarise
 from zorba_ray.experiment.tracking import Fanout, JsonlMonitor, WandbMonitor, read_records, resolve_mode
 from zorba_ray.experiment.tracking.ray_metrics import ray_monitors
-from zorba_ray.federation import Backend, ClientHost, RoundResult, SequentialBackend, participants, run_round
+from zorba_ray.federation import Backend, ClientHost, SequentialBackend, participants, run_round
 from zorba_ray.methods import build_method
 from zorba_ray.protocol.ledger import LedgerWriter, read_ledger
 from zorba_ray.protocol.messages import pack_active
-from zorba_ray.protocol.traffic import count_round
 
 Emit = Callable[[dict[str, Any]], None]
 """Receives every metrics record, and {"kind": "status", "text": …} between them."""
@@ -34,9 +32,6 @@ Closing = Callable[[Path], Path]
 
 BackendFactory = Callable[[Setup, ClientHost, dict[str, Any], Path], Backend]
 """(setup, the driver's host, allocation.json, ledger) -> backend."""
-
-_CLIENT_LOSSES = 64
-"""Clients asked in a round up to which its record holds the loss of each."""
 
 _STATUS: dict[type[BaseException], str] = {
     LostClients: "lost_clients",
@@ -171,7 +166,7 @@ class _Experiment:
         if plan.active is not None:
             state.set_active(plan.active)
         result = run_round(self._backend, self._method, plan, asked, config.federation.quorum)
-        record = self._record(result)
+        record = round_record(result, self._peak_rss())
         # The record waits aside until the round counts: a kill between ledger and metrics then loses nothing.
         write_json(self.run.pending, record)
         committing = time.perf_counter()
@@ -189,38 +184,6 @@ class _Experiment:
             "round_s": applied - start,
         }
         self._log(record)
-
-    def _record(self, result: RoundResult) -> dict[str, Any]:
-        traffic = count_round(result.plan, result.plan_frame, result.commit, result.body, result.frames)
-        scalars = result.scalars.astype(np.float64)
-        return {
-            "kind": "round",
-            "round": result.plan.round,
-            "loss": result.loss,
-            "lr": result.plan.lr,
-            "scalar_rms": float(np.sqrt((scalars**2).mean())),
-            "scalar_mean": float(scalars.mean()),
-            **self._client_loss(result),
-            "clients_asked": len(result.asked),
-            "clients_ok": len(result.reports),
-            "clients_failed": len(result.failed),
-            "clients_late": len(result.late),
-            "rejected": {str(client): reason for client, reason in result.rejected.items()},
-            "failures": {str(client): reason for client, reason in {**result.failed, **result.late}.items()},
-            "report_bytes": traffic.reports,
-            "plan_bytes": traffic.plan,
-            "commit_bytes": traffic.commit,
-            "active_set_bytes": traffic.active_sets,
-            "bytes_up": traffic.reports,
-            "bytes_down": traffic.down * len(result.asked),
-            "peak_rss_bytes": self._peak_rss(),
-            "recovered": False,
-        }
-
-    def _client_loss(self, result: RoundResult) -> dict[str, Any]:
-        if len(result.asked) > _CLIENT_LOSSES:
-            return {}
-        return {"client_loss": {str(client): loss for client, loss in result.client_loss.items()}}
 
     def _open_ledger(self) -> LedgerWriter:
         """A new ledger, or the existing one with all that hangs on its position."""
@@ -287,13 +250,14 @@ class _Experiment:
         backend = getattr(self, "_backend", None)
         usage: list[Any] = []
         retries = 0
+        rounds = records_of(self.run, "round")
         if backend is not None:
             with contextlib.suppress(ZorbaError):
                 usage, retries = backend.usage(), backend.retries()
         summary = summarise(
             self.config,
             self._allocation,
-            records_of(self.run, "round"),
+            rounds,
             records_of(self.run, "eval"),
             {
                 "status": status,
@@ -309,7 +273,8 @@ class _Experiment:
             },
         )
         write_json(self.run.summary, summary)
-        self.run.pending.unlink(missing_ok=True)
+        if len(rounds) == self._writer.last_round:  # else it has the record that a full disk kept out of the metrics
+            self.run.pending.unlink(missing_ok=True)
         self._close_report()
         for path, kind in ((self.run.ledger, "ledger"), (self.run.report, "report"), (self.run.summary, "summary")):
             if path.exists():

@@ -11,11 +11,10 @@ import logging
 import os
 import shlex
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Container, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from zorba_ray.experiment.tracking.mode import Mode, has_credentials
 from zorba_ray.experiment.tracking.wandb_records import (
@@ -25,18 +24,19 @@ from zorba_ray.experiment.tracking.wandb_records import (
     history_row,
     summary_values,
 )
+from zorba_ray.experiment.tracking.wandb_service import kill_service, put_environment, release, within
 from zorba_ray.experiment.tracking.wandb_sessions import read_sessions
 
 logger = logging.getLogger(__name__)
 
-ONLINE_S = 11.0
+ONLINE_S = 8.0
 """Seconds for going online; what is left of START_S is for falling back."""
 START_S = 19.0
 FINISH_S = 15.0
+CALL_S = 8.0
+"""Seconds for handing rows or a file to wandb's process, which takes milliseconds where that process is well."""
 FLUSH_S = 2.0
 """Seconds of rows that a kill may lose (15 by default); `wandb leet` follows a run that is under way."""
-
-T = TypeVar("T")
 
 
 class WandbMonitor:
@@ -95,15 +95,16 @@ class WandbMonitor:
             before = self._earlier_steps()
             if self.mode == "online":
                 try:
-                    self._run = _within(ONLINE_S + 1.5, "wandb.init", lambda: self._init("online", settings))
+                    self._run = within(ONLINE_S + 1.5, "wandb.init", lambda: self._init("online", settings))
                     self._told = range(getattr(self._run, "starting_step", 0))
                 except Exception as error:
                     self._fall_back(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
-                    _release(deadline)
+                    release(min(4.0, deadline - time.monotonic()))
             if self.mode == "offline":
                 left = max(1.0, deadline - time.monotonic())
-                self._run = _within(left, "wandb.init", lambda: self._init("offline", settings))
+                self._run = within(left, "wandb.init", lambda: self._init("offline", settings))
                 self._told = before
+            os.environ.pop("WANDB_SERVICE", None)  # nor may our children join ours
             self._run.define_metric("round")
             for pattern in ("round/*", "eval/*"):
                 self._run.define_metric(pattern, step_metric="round")
@@ -115,20 +116,12 @@ class WandbMonitor:
         """Round figures as round/…, evaluations as eval/SPLIT/…, against `round`."""
         if self._run is not None:
             self._rows.append(history_row(record))
-            self._catch_up()
+            self._guarded("log", self._catch_up)
 
     def artifact(self, path: Path, kind: str) -> None:
         """The file as an artifact; allocation.json as a table, a heat map and figures, too."""
-        if self._run is None:
-            return
-        import wandb
-
-        artifact = wandb.Artifact(f"{kind}-{self._run_id}", type=kind)
-        # A resumed run changes all files but the allocation: what is uploaded later must be a copy.
-        artifact.add_file(str(path.resolve()), policy="immutable" if kind == "allocation" else "mutable")
-        self._run.log_artifact(artifact)
-        if kind == "allocation":
-            self._show_allocation(json.loads(path.read_text(encoding="utf-8")))
+        if self._run is not None:
+            self._guarded("artifact", lambda: self._add_artifact(path, kind))
 
     def finish(self, summary: dict[str, Any]) -> str | None:
         """Ends the W&B run, within 20 s. Returns the line that uploads what is not uploaded yet, None if nothing is."""
@@ -137,19 +130,40 @@ class WandbMonitor:
         run, line = self._run, None
         now = Path(run.dir).parent
         try:
-            self._catch_up()
-            run.summary.update(summary_values(summary))
+            self._guarded("log", self._catch_up)
             self._run = None
-            _within(FINISH_S + 2, "wandb finish", lambda: run.finish(0 if summary.get("status") == "finished" else 1))
+            run.summary.update(summary_values(summary))
+            within(FINISH_S + 2, "wandb finish", lambda: run.finish(0 if summary.get("status") == "finished" else 1))
             if self.mode == "offline":
                 line = self._sync_line(now)
         except TimeoutError:
+            kill_service()  # its exit hook would go on uploading
             line = f"W&B: not all was uploaded in {FINISH_S:.0f} s; {self._sync_line(now)}"
         finally:
             self._restore_environment()
         if line:
             logger.info(line)
         return line
+
+    def _guarded(self, name: str, call: Callable[[], None]) -> None:
+        """A call that must come back: wandb's own process may be dead, or stuck on a folder that hangs."""
+        try:
+            within(CALL_S, f"wandb {name}", call)
+        except Exception:
+            self._run = None
+            kill_service()
+            self._restore_environment()
+            raise
+
+    def _add_artifact(self, path: Path, kind: str) -> None:
+        import wandb
+
+        artifact = wandb.Artifact(f"{kind}-{self._run_id}", type=kind)
+        # A resumed run changes all files but the allocation: what is uploaded later must be a copy.
+        artifact.add_file(str(path.resolve()), policy="immutable" if kind == "allocation" else "mutable")
+        self._run.log_artifact(artifact)
+        if kind == "allocation":
+            self._show_allocation(json.loads(path.read_text(encoding="utf-8")))
 
     def _catch_up(self) -> None:
         """Logs the rows that W&B lacks. The step of row i is i + 1."""
@@ -230,54 +244,18 @@ class WandbMonitor:
 
     def _set_environment(self) -> None:
         """Silence (which also rules prompts out), no error reports, and nothing written outside the run directory."""
-        wanted = {"WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false"}
+        wanted: dict[str, str | None] = {
+            "WANDB_SILENT": "true",
+            "WANDB_ERROR_REPORTING": "false",
+            # wandb's process of the program that started this one: it knows this run's id still when this program is
+            # killed and resumed, and it may be gone before this program ends.
+            "WANDB_SERVICE": None,
+        }
         for name in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR"):
             wanted[name] = os.environ.get(name) or str(self._folder / name.split("_")[1].lower())
-        for name, value in wanted.items():
-            self._environment[name] = os.environ.get(name)
-            os.environ[name] = value
+        self._environment = {name: os.environ.get(name) for name in wanted}
+        put_environment(wanted)
 
     def _restore_environment(self) -> None:
-        for name, value in self._environment.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        put_environment(self._environment)
         self._environment = {}
-
-
-def _release(deadline: float) -> None:
-    """Frees the id that a failed init still holds."""
-    import wandb
-
-    try:
-        _within(max(0.5, min(4.0, deadline - time.monotonic())), "wandb.teardown", lambda: wandb.teardown(exit_code=1))
-    except Exception as error:
-        logger.debug("wandb.teardown: %s", error)
-
-
-def _within(seconds: float, name: str, call: Callable[[], T]) -> T:
-    """`call()` in a thread of its own.
-
-    Raises:
-        TimeoutError: not back after `seconds`; the thread is left behind as a daemon.
-        Exception: what the call raised.
-    """
-    answer: list[T] = []
-    failure: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            answer.append(call())
-        except BaseException as error:
-            failure.append(error)
-
-    thread = threading.Thread(target=work, name=name, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if answer:
-        return answer[0]
-    if failure:
-        error = failure[0]
-        raise error if isinstance(error, Exception) else RuntimeError(f"{name}: {type(error).__name__} {error}")
-    raise TimeoutError(f"{name} was not back after {seconds:.0f} s")

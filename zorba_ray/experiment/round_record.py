@@ -1,0 +1,45 @@
+"""The record of a round in metrics.jsonl, as far as it is known when the round counts."""
+
+from typing import Any
+
+import numpy as np
+
+from zorba_ray.federation import RoundResult
+from zorba_ray.protocol.traffic import count_round
+
+CLIENT_LOSSES = 64
+"""Clients asked up to which a record holds the loss of each."""
+
+
+def round_record(result: RoundResult, peak_rss_bytes: int) -> dict[str, Any]:
+    """A record of kind `round`; `distance` and `time` are added once the commit is applied.
+
+    Args:
+        peak_rss_bytes: of the driver's process.
+    """
+    traffic = count_round(result.plan, result.plan_frame, result.commit, result.body, result.frames)
+    scalars = result.scalars.astype(np.float64)
+    losses = {str(client): loss for client, loss in result.client_loss.items()}
+    return {
+        "kind": "round",
+        "round": result.plan.round,
+        "loss": result.loss,
+        **({"client_loss": losses} if len(result.asked) <= CLIENT_LOSSES else {}),
+        "lr": result.plan.lr,
+        "scalar_rms": float(np.sqrt((scalars**2).mean())),
+        "scalar_mean": float(scalars.mean()),
+        "clients_asked": len(result.asked),
+        "clients_ok": len(result.reports),
+        "clients_failed": len(result.failed),
+        "clients_late": len(result.late),
+        "rejected": {str(client): reason for client, reason in result.rejected.items()},
+        "failures": {str(client): reason for client, reason in {**result.failed, **result.late}.items()},
+        "report_bytes": traffic.reports,
+        "plan_bytes": traffic.plan,
+        "commit_bytes": traffic.commit,
+        "active_set_bytes": traffic.active_sets,
+        "bytes_up": traffic.reports,
+        "bytes_down": traffic.down * len(result.asked),
+        "peak_rss_bytes": peak_rss_bytes,
+        "recovered": False,
+    }
