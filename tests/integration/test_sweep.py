@@ -122,7 +122,8 @@ class TestOnRay:
         assert not any((tmp_path / "sweep" / "trials").iterdir())
 
     def test_failed_trials_stop_nothing(self, tmp_path: Path) -> None:
-        """One is lost to a rate beyond all bounds, one has no feasible allocation, one is fine: names, causes, logs; a resume tries them again."""
+        """A rate beyond all bounds, no feasible allocation, and one that is fine: names, causes, logs; a resume tries
+        the first two again."""
         fleets = {
             "fits": [{"name": "a", "count": 4, "vram": 5964672}],
             "tiny": [{"name": "b", "count": 4, "vram": 999}],
@@ -151,11 +152,10 @@ class TestOnRay:
         killed: list[int] = []
 
         def strike(event: dict[str, Any]) -> None:
-            if event["kind"] == "trial" and event["round"] >= 6 and not killed:
-                provenance = subprocess.run(["pgrep", "-f", "ray::_Inner"], capture_output=True, text=True)
-                killed.extend(int(pid) for pid in provenance.stdout.split())
-                for pid in killed:
-                    os.kill(pid, signal.SIGKILL)
+            if event["kind"] == "trial" and event["round"] == 6 and not killed:
+                first = (tmp_path / "sweep" / event["log"]).read_text().splitlines()[0]
+                killed.append(int(first.split()[1]))  # "process PID on NODE"
+                os.kill(killed[0], signal.SIGKILL)
 
         file = sweep_file(tmp_path, {"space": {"seed": {"grid": [4]}}, "set": {"rounds": 12}})
         state = run_file(file, tmp_path / "sweep", emit=strike)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -263,3 +264,38 @@ def test_online_without_key_asks_nobody(
 def test_disabled_touches_nothing(tmp_path: Path) -> None:
     assert _drive(WandbMonitor(tmp_path, "zorba", None, "abc125", "disabled"), tmp_path) is None
     assert [item.name for item in tmp_path.iterdir()] == ["allocation.json"]
+
+
+_UNREACHABLE = """
+import os, socket, sys, threading, time
+from pathlib import Path
+from zorba_ray.experiment.tracking import Fanout, WandbMonitor, resolve_mode
+server = socket.create_server(("127.0.0.1", 0), backlog=50)
+port = server.getsockname()[1]
+held = []
+def accept():
+    while True:
+        held.append(server.accept())
+if sys.argv[2] == "refuses":
+    server.close()
+else:
+    threading.Thread(target=accept, daemon=True).start()
+os.environ.update(WANDB_BASE_URL=f"http://127.0.0.1:{port}", WANDB_API_KEY="0" * 40)
+monitor = WandbMonitor(Path(sys.argv[1]), "p", None, "abc", resolve_mode("auto"))
+sinks, began = Fanout([monitor]), time.monotonic()
+sinks.start({}, {})
+sinks.log({"kind": "round", "round": 1, "loss": 1.0})
+print(sinks.finish({"status": "finished"}))
+print("delay", time.monotonic() - began)
+"""
+
+
+@pytest.mark.parametrize("host", ["refuses", "is mute"])
+def test_an_unreachable_host_costs_seconds(tmp_path: Path, host: str) -> None:
+    """A key, no terminal, and a host that refuses or never answers: offline within 20 s, and the line that syncs."""
+    done = subprocess.run(
+        [sys.executable, "-c", _UNREACHABLE, str(tmp_path), host], capture_output=True, text=True, timeout=120,
+        stdin=subprocess.DEVNULL, check=True,
+    )  # fmt: skip
+    assert "wandb sync" in done.stdout
+    assert float(done.stdout.rpartition("delay ")[2]) < 20

@@ -6,6 +6,8 @@ run directory is whole and resumable. Nothing is checkpointed through Tune: the 
 """
 
 import logging
+import os
+import platform
 import queue
 import threading
 import traceback
@@ -109,6 +111,7 @@ class _Session:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         logger = logging.getLogger("zorba_ray")
         logger.addHandler(handler)
+        self._note(f"process {os.getpid()} on {platform.node()}")
         try:
             self._reports.put(self._run())
         except Interrupted:
