@@ -301,7 +301,6 @@ def test_the_figures_of_a_sweep(sweep_dir: Path, page: ReportPage) -> None:
         "Parallel coordinates",
         "Validation loss against epsilon",
         "Validation loss against fleet",
-        "Validation loss against seed",
     ]
     front = _marks(plots["Pareto front: validation loss and fleet VRAM"])
     assert len(front) == 8  # one per configuration

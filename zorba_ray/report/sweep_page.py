@@ -14,7 +14,8 @@ from zorba_ray.report.remake import flat_table, provenance_table
 def sweep_page(sweep: SweepRecord, folder: Path) -> Page:
     """`folder` is where the page will lie: links are relative to it."""
     keys, groups = swept_keys(sweep), group_trials(sweep)
-    fronts = [sweep_plots.front(sweep, groups, keys, other) for other in (sweep_tables.FLEET_VRAM, *sweep.metrics[1:])]
+    others = {other.name: other for other in (*sweep.metrics[1:], sweep_tables.FLEET_VRAM)}
+    fronts = [sweep_plots.front(sweep, groups, keys, other) for other in others.values()]
     drawn = [*fronts, sweep_plots.curves(sweep, keys), parallel(sweep, keys), *sweep_plots.effects(sweep, keys)]
     found = [one for one in drawn if one is not None]
     best = sweep_tables.configurations_table(sweep, groups)

@@ -92,8 +92,8 @@ def front(sweep: SweepRecord, groups: Sequence[Group], keys: Sequence[str], othe
 
 
 def effects(sweep: SweepRecord, keys: Sequence[str]) -> list[Plot]:
-    """The first metric against each swept key."""
-    found = (_effect(sweep, key, keys) for key in keys)
+    """The first metric against each swept key; seeds repeat a trial and are no effect, unless nothing else is swept."""
+    found = (_effect(sweep, key, keys) for key in keys if key != "seed" or len(keys) == 1)
     return [one for one in found if one is not None]
 
 

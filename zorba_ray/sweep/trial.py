@@ -5,6 +5,7 @@ a scheduler's decision comes before the next round. A trial that is ended early 
 run directory is whole and resumable. Nothing is checkpointed through Tune: the ledger is the checkpoint.
 """
 
+import gc
 import logging
 import os
 import platform
@@ -125,6 +126,8 @@ class _Session:
         finally:
             logger.removeHandler(handler)
             handler.close()
+            # A model stands in reference cycles: without this the next trial starts beside this one's weights.
+            gc.collect()
 
     def _run(self) -> dict[str, Any]:
         config = config_from_tree(self._payload["settings"], f"trial {self._payload['trial']}")
