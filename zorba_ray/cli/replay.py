@@ -7,9 +7,9 @@ import typer
 
 def replay(
     run_dir: Path = typer.Argument(help="A run directory."),
-    round: int = typer.Option(None, "--round", min=0, help="Stop after this round [default: the last]."),
+    round: int = typer.Option(None, "--round", min=0, help="Stop after this round (default: the last)."),
     export: Path = typer.Option(None, "--export", help="Write the model there as a save_pretrained folder."),
-    model: str = typer.Option(None, "--model", help="Where the base model is now [default: model.path of the run]."),
+    model: str = typer.Option(None, "--model", help="Where the base model is now (default: model.path of the run)."),
 ) -> None:
     """Rebuild θ from the ledger, print its SHA-256, and export it if asked."""
     from zorba_ray.experiment.replay import replay_run

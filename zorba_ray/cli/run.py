@@ -12,7 +12,7 @@ from zorba_ray.cli.closing import write_run_report
 def run(
     config: str = typer.Argument(help="A YAML file, or a preset: demo."),
     overrides: list[str] = typer.Argument(None, help="Settings as key=value, e.g. zo.lr=0.02 federation.mode=pinned."),
-    run_dir: Path = typer.Option(None, "--run-dir", help="Where the run is kept [default: runs/NAME]."),
+    run_dir: Path = typer.Option(None, "--run-dir", help="Where the run is kept (default: runs/NAME)."),
     resume: bool = typer.Option(False, "--resume", help="Go on from the run directory's ledger."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Print settings, allocation and cost; run nothing."),
 ) -> None:

@@ -13,7 +13,7 @@ def sweep(
     overrides: list[str] = typer.Argument(
         None, help="Settings of the run as key=value, or of the sweep as sweep.key=value, e.g. sweep.concurrency=1."
     ),
-    sweep_dir: Path = typer.Option(None, "--sweep-dir", help="Where the sweep is kept [default: runs/sweeps/NAME]."),
+    sweep_dir: Path = typer.Option(None, "--sweep-dir", help="Where the sweep is kept (default: runs/sweeps/NAME)."),
     resume: bool = typer.Option(False, "--resume", help="Run what is not finished; failed trials are tried again."),
     dry_run: bool = typer.Option(False, "--dry-run", help="List the trials and what each would reserve; run nothing."),
 ) -> None:

@@ -1,0 +1,93 @@
+"""`zorba-ray sweep` with wrong input: one message, the documented exit code, nothing started and nothing lost."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import Cli
+from zorba_ray.config import load_sweep
+from zorba_ray.sweep.plan import plan_trials
+from zorba_ray.sweep.state import SweepDir
+
+RUN = Path(__file__).resolve().parents[2] / "tune_configs" / "runs" / "tiny.yaml"
+GOOD: dict[str, Any] = {"name": "s", "run": str(RUN), "space": {"seed": {"grid": [1, 2]}}}
+
+
+def write(folder: Path, **change: Any) -> Path:
+    path = folder / "sweep.yaml"
+    path.write_text(yaml.safe_dump({**GOOD, **change}, sort_keys=False), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"space": {"zo.lrr": {"grid": [1]}}}, "did you mean zo.lr?"),
+        ({"space": {}}, "space"),
+        ({"space": {"zo.lr": {"grid": []}}}, "an empty space"),
+        ({"metric": {"name": "perplexity"}}, "metric.0.name = 'perplexity'"),
+        ({"space": {"zo.lr": {"grid": ["1e-3", "0.001"]}}}, "are the same run"),
+        ({"space": {"zo.lr": {"grid": ["fast"]}}}, "zo.lr = 'fast'"),
+        ({"space": {"zo.directions": {"grid": ["two"]}}}, "zo.directions = 'two'"),
+        ({"space": {"federation.clients": {"grid": [0]}}}, "federation.clients = 0"),
+    ],
+)
+def test_refused_with_code_2(cli: Cli, tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    outcome = cli("sweep", write(tmp_path, **change), "--sweep-dir", tmp_path / "out")
+    assert outcome.code == 2
+    assert message in outcome.err
+    assert outcome.err.count("error: ") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_such_file(cli: Cli, tmp_path: Path) -> None:
+    outcome = cli("sweep", tmp_path / "nothing.yaml")
+    assert outcome.code == 2
+    assert "nothing.yaml" in outcome.err
+
+
+def test_dry_run_lists_trials_and_writes_nothing(cli: Cli, tmp_path: Path) -> None:
+    file = write(tmp_path, set={"federation.backend": "ray", "federation.workers": 3})
+    outcome = cli("sweep", file, "--dry-run", "--sweep-dir", tmp_path / "out")
+    assert outcome.code == 0
+    rows = [line for line in outcome.out.splitlines() if "-seed=" in line]
+    assert [row.replace("│", " ").split() for row in rows] == [
+        ["000-seed=1", "4", "1", "4"],
+        ["001-seed=2", "4", "1", "4"],
+    ]
+    assert not (tmp_path / "out").exists()
+
+
+def test_resume_with_a_changed_space_and_a_directory_in_use(cli: Cli, tmp_path: Path) -> None:
+    file = write(tmp_path)
+    sweep, base = load_sweep(str(file))
+    directory = SweepDir.create(tmp_path / "out", sweep, base, ["test"])
+    for plan in plan_trials(sweep, base):
+        directory.add(plan)
+    directory.write()
+    before = (tmp_path / "out" / "sweep.json").read_bytes()
+    again = cli("sweep", file, "--sweep-dir", tmp_path / "out")
+    assert (again.code, "exists: go on with --resume" in again.err) == (2, True)
+    changed = cli(
+        "sweep", write(tmp_path, space={"seed": {"grid": [1, 3]}}), "--sweep-dir", tmp_path / "out", "--resume"
+    )
+    assert changed.code == 2
+    assert "space.seed.grid: [1, 2] -> [1, 3]" in changed.err
+    missing = cli("sweep", file, "--sweep-dir", tmp_path / "none", "--resume")
+    assert (missing.code, "sweep.json is missing" in missing.err) == (2, True)
+    (tmp_path / "out" / "sweep.json").write_text("{", encoding="utf-8")
+    damaged = cli("sweep", file, "--sweep-dir", tmp_path / "out", "--resume")
+    assert (damaged.code, "is damaged" in damaged.err) == (2, True)
+    assert before.startswith(b"{")
+
+
+def test_optuna_without_its_package(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    file = write(tmp_path, space={"zo.lr": {"uniform": [0.1, 0.2]}}, search={"type": "optuna"}, samples=2)
+    outcome = cli("sweep", file, "--sweep-dir", tmp_path / "out")
+    assert outcome.code == 2
+    assert "pip install 'zorba-ray[optuna]'" in outcome.err
