@@ -92,7 +92,8 @@ class TestOnRay:
         assert plain[2] != plain[3]
 
     def test_one_bundle_for_each_actor(self, tmp_path: Path) -> None:
-        """Pinned clients with half a GPU each, four of them on two GPUs: the group holds what the run uses."""
+        """Pinned clients with unequal shares of two GPUs, the small ones first: the group holds what the run uses, and
+        every actor finds its own bundle."""
         import ray
         from ray.util.placement_group import placement_group_table
 
@@ -103,14 +104,14 @@ class TestOnRay:
                 groups = [group for group in placement_group_table().values() if group["state"] == "CREATED"]
                 seen.extend([group["bundles"][i] for i in sorted(group["bundles"])] for group in groups)
 
-        fleet = [{"name": "half", "count": 4, "vram": 5964672}]
-        space = {"federation.fleet": {"grid": {"half": fleet}}}
-        tree = {"federation.backend": "ray", "federation.mode": "pinned", "federation.gpu_memory": 2 * 5964672}
+        fleet = [{"name": "quarter", "count": 2, "vram": 5964672}, {"name": "most", "count": 2, "vram": 3 * 5964672}]
+        space = {"federation.fleet": {"grid": {"uneven": fleet}}}
+        tree = {"federation.backend": "ray", "federation.mode": "pinned", "federation.gpu_memory": 4 * 5964672}
         state = run_file(sweep_file(tmp_path, {"space": space, "set": tree}), tmp_path / "sweep", emit=look)
         assert state.trials[0].status == "finished"
         assert seen
         node = f"node:{ray.util.get_node_ip_address()}"
-        assert seen[0] == [{"CPU": 1.0, node: 0.001}, *[{"GPU": 0.5}] * 4]
+        assert seen[0] == [{"CPU": 1.0, node: 0.001}, *[{"GPU": 0.25}] * 2, *[{"GPU": 0.75}] * 2]
 
     def test_a_trial_that_can_never_start_is_refused_at_once(self, tmp_path: Path) -> None:
         space = {"federation.workers": {"grid": [2, 30]}}

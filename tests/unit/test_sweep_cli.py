@@ -8,6 +8,8 @@ import yaml
 
 from tests.conftest import Cli
 from zorba_ray.config import load_sweep
+from zorba_ray.errors import RunDirError
+from zorba_ray.experiment import RunDir
 from zorba_ray.sweep.plan import plan_trials
 from zorba_ray.sweep.state import SweepDir
 
@@ -91,3 +93,36 @@ def test_optuna_without_its_package(cli: Cli, tmp_path: Path, monkeypatch: pytes
     outcome = cli("sweep", file, "--sweep-dir", tmp_path / "out")
     assert outcome.code == 2
     assert "pip install 'zorba-ray[optuna]'" in outcome.err
+
+
+def test_what_a_refused_sweep_left_is_no_obstacle(tmp_path: Path) -> None:
+    """Folders without sweep.json and without a trial: killed while Ray started, or refused by the cluster."""
+    sweep, base = load_sweep(str(write(tmp_path)))
+    SweepDir.create(tmp_path / "out", sweep, base, ["test"])
+    (tmp_path / "out" / ".lock").touch()
+    SweepDir.create(tmp_path / "out", sweep, base, ["test"])
+    (tmp_path / "out" / "trials" / "000").mkdir()
+    with pytest.raises(RunDirError, match="exists"):
+        SweepDir.create(tmp_path / "out", sweep, base, ["test"])
+
+
+def test_a_run_directory_killed_before_its_settings(tmp_path: Path) -> None:
+    """Nothing but the lock, and half a file: the run may begin."""
+    config = plan_trials(*load_sweep(str(write(tmp_path))))[0].config
+    (tmp_path / "run").mkdir()
+    for name in (".lock", ".config.resolved.json.123"):
+        (tmp_path / "run" / name).touch()
+    assert RunDir.create(tmp_path / "run", config).config.exists()
+
+
+def test_two_programs_in_one_sweep(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second waits a little, then says so; it touches nothing."""
+    (tmp_path / "out").mkdir()
+    holder = RunDir(tmp_path / "out")
+    holder.lock()
+    lock = RunDir.lock
+    monkeypatch.setattr(RunDir, "lock", lambda self, wait_s=0.0: lock(self, 0.2))
+    outcome = cli("sweep", write(tmp_path), "--sweep-dir", tmp_path / "out")
+    assert (outcome.code, "is in use by another process" in outcome.err) == (2, True)
+    assert [entry.name for entry in (tmp_path / "out").iterdir()] == [".lock"]
+    holder.unlock()

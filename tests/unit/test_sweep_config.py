@@ -45,6 +45,10 @@ def write(folder: Path, tree: Any) -> str:
             {"metric": [{"name": "validation_loss"}, {"name": "f1"}], "scheduler": {"type": "median"}},
             r"scheduler\.type=median judges by one metric",
         ),
+        (
+            {"space": {"data.alpha": {"grid": [1.0], "when": {"seed": 1}}, "seed": {"grid": [1, 2]}}},
+            r"space\.data\.alpha\.when names seed, which must stand before",
+        ),
         ({"schedular": {"type": "asha"}}, r"schedular: unknown setting .* did you mean scheduler"),
         ({"set": {"zo.directons": 2}}, r"zo\.directons is no setting; did you mean zo\.directions\?"),
         ({"name": "a b"}, r"name = 'a b'"),
@@ -87,3 +91,8 @@ def test_an_override_of_a_swept_setting_is_refused(tmp_path: Path) -> None:
 def test_not_a_mapping(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigError, match=r"sweep '.*sweep\.yaml'"):
         load_sweep(write(tmp_path, text))
+
+
+def test_merge_keys_are_yaml(tmp_path: Path) -> None:
+    text = "name: s\nspace: {seed: {grid: [1]}}\nset: {<<: {rounds: 3}, seed: 2}\n"
+    assert load_sweep(write(tmp_path, text))[0].set == {"rounds": 3, "seed": 2}

@@ -82,10 +82,26 @@ def test_when() -> None:
     ]
 
 
-@pytest.mark.parametrize(("partition", "count"), [("dirichlet", 2), ("iid", 1)])
-def test_when_falls_back_on_the_run(partition: str, count: int) -> None:
+def test_when_falls_back_on_the_run() -> None:
     space = {"data.alpha": {"grid": [0.1, 1.0], "when": {"data.partition": ["dirichlet", "column"]}}}
-    assert len(values(sweep(space), {"data": {"partition": partition}})) == count
+    assert len(values(sweep(space), {"data": {"partition": "dirichlet"}})) == 2
+
+
+def test_when_that_never_holds() -> None:
+    space = {"seed": {"grid": [1]}, "data.alpha": {"grid": [0.1], "when": {"data.partition": "dirichlet"}}}
+    with pytest.raises(ConfigError, match=r"space\.data\.alpha\.when holds for no trial"):
+        plan_trials(sweep(space), {})
+
+
+def test_when_compares_numbers_as_numbers() -> None:
+    """YAML 1.1 reads 1e-3 as text."""
+    space = {"zo.lr": {"grid": [0.001, 0.01]}, "zo.directions": {"grid": [2], "when": {"zo.lr": "1e-3"}}}
+    assert [v["zo.directions"] for v in values(sweep(space))] == [2, None]
+
+
+def test_a_section_that_is_no_mapping_is_refused() -> None:
+    with pytest.raises(ConfigError, match="tracking"):
+        plan_trials(sweep({"seed": {"grid": [1]}}), {"tracking": "offline"})
 
 
 def test_draws_are_a_function_of_seed_and_number() -> None:
@@ -172,7 +188,7 @@ def test_bundles_are_what_the_trial_uses() -> None:
     [
         ({"CPU": 2.0, "GPU": 4.0}, [{"CPU": 2.0, "GPU": 4.0}], r"trial t needs 3 CPU, the cluster has 2 \(1 missing\)"),
         ({"CPU": 4.0}, [{"CPU": 4.0}], r"trial t needs 2 GPU, the cluster has 0 \(2 missing\).*--num-gpus"),
-        ({"CPU": 4.0, "GPU": 2.0}, [{"CPU": 1.0}] * 4, r"needs 2 CPU on one node, the largest node has 1"),
+        ({"CPU": 4.0, "GPU": 2.0}, [{"CPU": 1.0}] * 4, r"needs 2 CPU together on one node, and no node"),
     ],
 )
 def test_a_trial_that_can_never_start(total: dict[str, float], nodes: list[dict[str, float]], message: str) -> None:

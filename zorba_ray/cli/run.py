@@ -39,9 +39,10 @@ def _execute(settings: Any, path: Path, resume: bool) -> dict[str, Any]:
     from zorba_ray.cli.stop import StopFlag
     from zorba_ray.errors import RunDirError
     from zorba_ray.experiment.rundir import RunDir
-    from zorba_ray.federation.accelerator import choose_accelerator, gpu_count
+    from zorba_ray.federation.accelerator import choose_accelerator, gpu_count, with_counted_gpus
 
     accelerator = choose_accelerator(settings)
+    settings = with_counted_gpus(settings, accelerator)
     if resume:
         if not path.is_dir():
             raise RunDirError(f"--resume: there is no run directory {path}")

@@ -28,10 +28,12 @@ def sweep(
     from zorba_ray.cli.job import lasting
     from zorba_ray.cli.stop import StopFlag
     from zorba_ray.cli.sweep_progress import SweepProgress
-    from zorba_ray.errors import ZorbaError
+    from zorba_ray.errors import Interrupted, SweepIncomplete
     from zorba_ray.federation.ray_session import set_ray_environment
 
-    set_ray_environment((base.get("federation") or {}).get("address") or os.environ.get("RAY_ADDRESS"))
+    federation = base.get("federation")
+    address = federation.get("address") if isinstance(federation, dict) else None
+    set_ray_environment(address or os.environ.get("RAY_ADDRESS"))
     from zorba_ray.sweep import run_sweep
 
     path = lasting(sweep_dir or Path("runs") / "sweeps" / settings.name)
@@ -39,9 +41,8 @@ def sweep(
     try:
         with SweepProgress(settings.metric) as progress:
             run_sweep(settings, base, path, resume, sys.argv, progress.show, stop.is_set, write_run_report)
-    except ZorbaError:
-        if (path / "sweep.json").exists():
-            _finish(path)
+    except (Interrupted, SweepIncomplete):
+        _finish(path)
         raise
     _finish(path)
 

@@ -68,13 +68,13 @@ class SweepProgress:
 
 
 def print_trials(state: Any, path: Path) -> None:
-    """All trials, the best first, on stdout."""
+    """All trials on stdout: the finished ones first, the best on top."""
     first = state.metrics[0]
     sign = 1 if first["mode"] == "min" else -1
 
-    def place(trial: Any) -> tuple[bool, float]:
+    def place(trial: Any) -> tuple[bool, bool, float]:
         value = trial.figures.get(first["name"])
-        return value is None, 0.0 if value is None else sign * value
+        return trial.status != "finished", value is None, 0.0 if value is None else sign * value
 
     table = Table(
         title=f"{state.name}: {len(state.trials)} trials, {state.status}, {format_seconds(state.wall_s)}",

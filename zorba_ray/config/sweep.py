@@ -190,6 +190,10 @@ class SweepConfig(StrictModel):
         forms = {key: dimension.form for key, dimension in self.space.items()}
         drawn = [key for key, form in forms.items() if form != "grid"]
         grids = [key for key, form in forms.items() if form == "grid"]
+        for place, (key, dimension) in enumerate(self.space.items()):
+            late = [other for other in dimension.when or {} if other in list(self.space)[place:]]
+            if late:
+                raise ValueError(f"space.{key}.when names {late[0]}, which must stand before {key} in the space")
         if self.search.type == "grid" and drawn:
             raise ValueError(f"search.type=grid, but {drawn[0]} is {forms[drawn[0]]}: use grid, or search.type=random")
         if self.search.type == "optuna" and grids:

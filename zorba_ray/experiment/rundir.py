@@ -40,7 +40,11 @@ class RunDir:
         """
         run = cls(path)
         unstarted = run.config.exists() and not run.ledger.exists()
-        if path.exists() and not unstarted and (not path.is_dir() or any(path.iterdir())):
+        if (
+            path.exists()
+            and not unstarted
+            and (not path.is_dir() or any(not entry.name.startswith(".") for entry in path.iterdir()))
+        ):
             raise RunDirError(
                 f"run directory {path} exists: continue it with --resume, or name another with --run-dir DIR"
             )

@@ -44,6 +44,14 @@ def choose_accelerator(config: ExperimentConfig) -> Accelerator:
     return "cuda"
 
 
+def with_counted_gpus(config: ExperimentConfig, accelerator: Accelerator) -> ExperimentConfig:
+    """`federation.gpus=auto` as a number where GPUs are real: a driver actor or a trial sees none to count."""
+    if accelerator != "cuda":
+        return config
+    federation = config.federation.model_copy(update={"gpus": gpu_count(config)})
+    return config.model_copy(update={"federation": federation})
+
+
 def gpu_count(config: ExperimentConfig) -> int:
     """Real GPUs of a federation on `cuda`."""
     import torch

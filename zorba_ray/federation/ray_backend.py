@@ -11,6 +11,7 @@ from typing import Any
 
 import ray
 from ray.exceptions import ActorDiedError, GetTimeoutError, RayActorError, RayError, RayTaskError
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.data import TokenTable
@@ -63,6 +64,7 @@ class RayBackend:
                 num_gpus=spec.gpu_fraction,
                 max_restarts=-1,
                 max_task_retries=0,
+                scheduling_strategy=_room(place, len(self._specs)),
             ).remote(
                 builder,
                 tree,
@@ -72,7 +74,7 @@ class RayBackend:
                 spec.clients,
                 [shards[client] for client in spec.clients],
             )
-            for spec in self._specs
+            for place, spec in enumerate(self._specs)
         ]
         self._home = {client: place for place, spec in enumerate(self._specs) for client in spec.clients}
         self._await_start()
@@ -144,6 +146,19 @@ class RayBackend:
     def close(self) -> None:
         for handle in self._actors:
             ray.kill(handle, no_restart=True)
+
+
+def _room(place: int, actors: int) -> Any:
+    """Where actor number `place` goes: inside a trial's placement group into a bundle of its own, after the trial's.
+
+    Left to Ray, a small actor may take a large one's bundle, and the large one waits for ever.
+    """
+    group = ray.util.get_current_placement_group()
+    if group is None:
+        return "DEFAULT"
+    if group.bundle_count != actors + 1:
+        raise ClusterError(f"the placement group has {group.bundle_count} bundles for {actors} actors and their driver")
+    return PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=place + 1)
 
 
 class _Question:

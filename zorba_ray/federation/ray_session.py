@@ -4,8 +4,11 @@ import contextlib
 import logging
 import os
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from zorba_ray.errors import ClusterError
 from zorba_ray.federation.placement import ActorSpec, cpus_needed, gpus_needed
@@ -49,6 +52,11 @@ def ray_session(address: str | None, cpus: int, gpus: int) -> Iterator[Mapping[s
     if ray.is_initialized():
         yield ray.cluster_resources()
         return
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    if address and address.startswith("ray://"):
+        raise ClusterError(
+            f"address {address!r}: a Ray Client cannot hold a run; give HOST:PORT of a node, or use `ray job submit`"
+        )
     if address:
         try:
             ray.init(address=address, logging_level=logging.WARNING, log_to_driver=False)
@@ -57,6 +65,7 @@ def ray_session(address: str | None, cpus: int, gpus: int) -> Iterator[Mapping[s
             raise ClusterError(
                 f"no Ray cluster answers at {address!r} (federation.address or RAY_ADDRESS): {reason}"
             ) from error
+        _restore(handlers)
         try:
             yield ray.cluster_resources()
         finally:
@@ -74,10 +83,18 @@ def ray_session(address: str | None, cpus: int, gpus: int) -> Iterator[Mapping[s
             _temp_dir=folder,
             _node_ip_address="127.0.0.1",
         )
+        _restore(handlers)
         yield ray.cluster_resources()
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _restore(handlers: Mapping[signal.Signals, Any]) -> None:
+    """Puts back what `ray.init` took: its own SIGTERM ends the process at once, without a summary."""
+    if threading.current_thread() is threading.main_thread():
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def require_capacity(specs: list[ActorSpec], resources: Mapping[str, float]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from zorba_ray.config import ExperimentConfig, SweepConfig, anchored, config_from_tree
 from zorba_ray.config.base import apply_override
 from zorba_ray.errors import ConfigError
-from zorba_ray.sweep.space import Pick, Point, points
+from zorba_ray.sweep.space import Pick, Point, points, quantile
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,31 @@ def plan_trials(sweep: SweepConfig, base: Mapping[str, Any]) -> list[TrialPlan]:
     samples = sweep.samples if sweep.search.type == "random" else 1
     found = points(sweep.space, defaults(base), samples, sweep.search.seed)
     trials = [make_trial(sweep, base, number, point) for number, point in enumerate(found)]
+    never = [key for key in sweep.space if not any(key in trial.picks for trial in trials)]
+    if never:
+        raise ConfigError(f"sweep {sweep.name}: space.{never[0]}.when holds for no trial; correct it, or drop the key")
     require_different(trials)
     return trials
+
+
+def typical_trials(sweep: SweepConfig, base: Mapping[str, Any]) -> list[TrialPlan]:
+    """Trials at both ends and in the middle of a space whose trials are proposed as it runs.
+
+    Raises:
+        ConfigError: none of them is valid; the last one's fault.
+    """
+    found: list[TrialPlan] = []
+    fault = ConfigError(f"sweep {sweep.name}: no trial")
+    for share in (0.0, 0.5, 1.0):
+        try:
+            found.append(
+                make_trial(sweep, base, len(found), {key: quantile(dim, share) for key, dim in sweep.space.items()})
+            )
+        except ConfigError as error:
+            fault = error
+    if not found:
+        raise fault
+    return found
 
 
 def make_trial(sweep: SweepConfig, base: Mapping[str, Any], number: int, point: Point) -> TrialPlan:
@@ -50,8 +73,9 @@ def make_trial(sweep: SweepConfig, base: Mapping[str, Any], number: int, point: 
     for key, pick in point.items():
         apply_override(tree, key.split("."), copy.deepcopy(pick.value))
     tree["name"] = f"{sweep.name}-{number:03d}"
-    tracking = dict(tree.get("tracking") or {})
-    tree["tracking"] = {**tracking, "group": sweep.name, "job_type": "sweep-trial"}
+    tracking = {} if tree.get("tracking") is None else tree["tracking"]
+    if isinstance(tracking, dict):  # what else it is, validation refuses
+        tree["tracking"] = {**tracking, "group": sweep.name, "job_type": "sweep-trial"}
     shown = ", ".join(f"{key}={_show(pick)}" for key, pick in point.items())
     config = anchored(config_from_tree(tree, f"sweep {sweep.name}, trial {number} ({shown})"))
     _require_metrics(sweep, config, f"sweep {sweep.name}, trial {number} ({shown})")

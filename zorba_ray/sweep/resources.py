@@ -13,6 +13,11 @@ from zorba_ray.federation.placement import cpus_needed, gpus_needed
 _NODE_SHARE = 0.001
 """Of a node's own resource `node:IP`: binds a bundle to that node and takes nothing from it."""
 
+_HERE = (
+    "a trial's own process runs on the node of the sweep directory (nodes: driver): give that node a CPU, or set "
+    "sweep.nodes=any with the sweep directory on shared storage"
+)
+
 
 @dataclass(frozen=True)
 class TrialNeeds:
@@ -70,10 +75,10 @@ def require_room(name: str, needs: TrialNeeds, total: Mapping[str, float], nodes
                 f"trial {name} needs {need} {kind}, the cluster has {have:g} ({need - have:g} missing), so that it "
                 f"could never start: {remedy[kind]}"
             )
-        largest = max((bundle.get(kind, 0.0) for bundle in needs.bundles), default=0.0)
-        widest = max((float(node.get(kind, 0.0)) for node in nodes), default=0.0)
-        if largest > widest:
+    for bundle in needs.bundles:
+        if not any(all(float(node.get(kind, 0.0)) >= need for kind, need in bundle.items()) for node in nodes):
+            wanted = ", ".join(f"{need:g} {kind}" for kind, need in bundle.items())
             raise ClusterError(
-                f"trial {name} needs {largest:g} {kind} on one node, the largest node has {widest:g} "
-                f"({largest - widest:g} missing), so that it could never start: {remedy[kind]}"
+                f"trial {name} needs {wanted} together on one node, and no node of the cluster has that, so that it "
+                "could never start: " + (_HERE if any(kind.startswith("node:") for kind in bundle) else remedy["CPU"])
             )

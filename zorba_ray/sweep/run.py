@@ -12,20 +12,20 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray.tune.stopper import Stopper
 
 from zorba_ray.config import SweepConfig
 from zorba_ray.errors import Interrupted, SweepIncomplete
 from zorba_ray.experiment.run import Closing
-from zorba_ray.experiment.rundir import RunDir
+from zorba_ray.experiment.rundir import RunDir, raise_storage_error
 from zorba_ray.federation.accelerator import gpu_count
 from zorba_ray.federation.ray_session import ray_session
 from zorba_ray.sweep.optuna_source import OptunaSource, import_optuna
-from zorba_ray.sweep.plan import TrialPlan, make_trial, plan_trials, point_of
+from zorba_ray.sweep.plan import TrialPlan, make_trial, plan_trials, point_of, typical_trials
 from zorba_ray.sweep.resources import TrialNeeds, require_room, trial_needs
 from zorba_ray.sweep.schedule import make_scheduler
-from zorba_ray.sweep.search import PlannedSearch, Source, forgotten
-from zorba_ray.sweep.state import SweepDir, SweepState, TrialState
+from zorba_ray.sweep.search import PlannedSearch, Source
+from zorba_ray.sweep.state import SweepDir, SweepState, TrialState, read_state, require_free
+from zorba_ray.sweep.stopping import SweepStop
 from zorba_ray.sweep.trial import FederationTrial, trial_payload
 from zorba_ray.sweep.watch import Emit, Watch
 
@@ -59,21 +59,28 @@ def run_sweep(
     if sweep.search.type == "optuna":
         import_optuna()
         plans: dict[int, TrialPlan] = {}
+        typical = typical_trials(sweep, base)
     else:
         plans = {plan.number: plan for plan in plan_trials(sweep, base)}
+        typical = list(plans.values())
     if resume:
-        directory = SweepDir.reopen(path, sweep, base)
-        for trial in directory.state.trials:
-            if trial.rounds:
-                plans[trial.trial] = make_trial(sweep, base, trial.trial, point_of(trial.picks))
+        read_state(path)
     else:
-        directory = SweepDir.create(path, sweep, base, command)
-        for plan in plans.values():
-            directory.add(plan)
-    lock = RunDir(directory.path)
+        require_free(path)
+        path.mkdir(parents=True, exist_ok=True)
+    lock = RunDir(path)
     lock.lock(wait_s=15.0)
     try:
-        return _Sweep(sweep, base, directory, plans, command, emit, should_stop, closing).run()
+        if resume:
+            directory = SweepDir.reopen(path, sweep, base)
+            for trial in directory.state.trials:
+                if trial.rounds:
+                    plans[trial.trial] = make_trial(sweep, base, trial.trial, point_of(trial.picks))
+        else:
+            directory = SweepDir.create(path, sweep, base, command)
+            for plan in plans.values():
+                directory.add(plan)
+        return _Sweep(sweep, base, directory, plans, typical, command, emit, should_stop, closing).run()
     finally:
         lock.unlock()
 
@@ -87,6 +94,7 @@ class _Sweep:
         base: dict[str, Any],
         directory: SweepDir,
         plans: dict[int, TrialPlan],
+        typical: list[TrialPlan],
         command: list[str],
         emit: Emit,
         should_stop: Callable[[], bool],
@@ -96,6 +104,8 @@ class _Sweep:
         self._base = base
         self._directory = directory
         self._plans = plans
+        self._typical = typical
+        """What a private Ray is sized for, and the longest trial is taken from."""
         self._command = command
         self._emit = emit
         self._should_stop = should_stop
@@ -106,11 +116,10 @@ class _Sweep:
         directory = self._directory
         directory.take_stock()
         directory.state.status = "running"
-        needs = [self._needs(plan) for plan in self._plans.values()]
-        address = (self._base.get("federation") or {}).get("address")
+        needs = [(plan, self._needs(plan)) for plan in self._typical]
+        address = self._typical[0].config.federation.address
         self._emit({"kind": "status", "text": "starting Ray"})
-        cpus = max([need.cpus for need in needs], default=1)
-        with ray_session(address, cpus, self._private_gpus(needs)):
+        with ray_session(address, max(need.cpus for _, need in needs), _private_gpus(needs)):
             if self._sweep.nodes == "driver":
                 self._node = f"node:{ray.util.get_node_ip_address()}"
             for plan in self._plans.values():
@@ -133,14 +142,15 @@ class _Sweep:
             left += max(0, sweep.samples - len(directory.state.trials))
         if not left:
             return
-        rounds = max([trial.rounds for trial in directory.state.trials], default=0)
-        watch = Watch(directory, source, self._emit, self._should_stop)
+        rounds = max(plan.config.rounds for plan in self._typical)
+        stop = SweepStop(directory, self._should_stop)
+        watch = Watch(directory, source, self._emit, stop.asked)
         _quiet()
         tuner = tune.Tuner(
             tune.with_parameters(FederationTrial, closing=self._closing),
             tune_config=tune.TuneConfig(
-                search_alg=PlannedSearch(waiting, self._payload, source),
-                scheduler=make_scheduler(sweep, rounds or self._rounds(), past),
+                search_alg=PlannedSearch(waiting, self._payload, source, stop.asked),
+                scheduler=make_scheduler(sweep, rounds, past),
                 num_samples=left,
                 max_concurrent_trials=sweep.concurrency,
                 reuse_actors=True,
@@ -153,7 +163,7 @@ class _Sweep:
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=sweep.retries),
                 callbacks=[watch],
-                stop=_StopAll(self._should_stop),
+                stop=stop,
                 verbose=0,
             ),
         )
@@ -168,6 +178,9 @@ class _Sweep:
         short = self._sweep.search.type == "optuna" and len(state.trials) < self._sweep.samples
         state.status = "interrupted" if open_ or short else "finished"
         directory.write()
+        if directory.broken is not None:
+            raise_storage_error(directory.path, directory.broken)
+            raise directory.broken
         self._emit({"kind": "sweep", **state.model_dump(mode="json")})
         if state.status == "interrupted":
             raise Interrupted(
@@ -188,12 +201,6 @@ class _Sweep:
             )
         return state
 
-    def _private_gpus(self, needs: list[TrialNeeds]) -> int:
-        """GPUs of a private Ray: the real ones, or logical ones for a few trials at a time."""
-        if any(need.accelerator == "cuda" for need in needs):
-            return max(gpu_count(plan.config) for plan in self._plans.values())
-        return _GPU_TRIALS * max([need.gpus for need in needs], default=_GPU_TRIALS)
-
     def _needs(self, plan: TrialPlan) -> TrialNeeds:
         return trial_needs(plan.config, self._node)
 
@@ -213,23 +220,11 @@ class _Sweep:
             trial.log, self._command,
         )  # fmt: skip
 
-    def _rounds(self) -> int:
-        return int(self._base.get("rounds", 100))
 
-
-class _StopAll(Stopper):
-    """Ends the sweep when the terminal or the scheduler asks for it."""
-
-    __getstate__ = forgotten
-
-    def __init__(self, should_stop: Callable[[], bool]) -> None:
-        self._should_stop = should_stop
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return False
-
-    def stop_all(self) -> bool:
-        return self._should_stop()
+def _private_gpus(needs: list[tuple[TrialPlan, TrialNeeds]]) -> int:
+    """GPUs of a private Ray: the real ones, or logical ones for a few trials at a time."""
+    real = [gpu_count(plan.config) for plan, need in needs if need.accelerator == "cuda"]
+    return max(real) if real else _GPU_TRIALS * max(need.gpus for _, need in needs)
 
 
 def _quiet() -> None:

@@ -45,15 +45,17 @@ def make_scheduler(sweep: SweepConfig, rounds: int, past: Sequence[TrialState]) 
             grace_period=settings.grace_rounds,
             min_samples_required=settings.min_samples,
         )
-    return Remembering(inner, past)
+    return Remembering(inner, metric.name, past)
 
 
 class Remembering(FIFOScheduler):
     """Passes everything on to another scheduler; before the first trial it tells it of the past."""
 
-    def __init__(self, inner: FIFOScheduler, past: Sequence[TrialState]) -> None:
+    def __init__(self, inner: FIFOScheduler, metric: str, past: Sequence[TrialState]) -> None:
         super().__init__()
         self._inner = inner
+        self._metric = metric
+        self._heard: set[tuple[str, Any]] = set()
         self._past = list(past)
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
@@ -62,22 +64,36 @@ class Remembering(FIFOScheduler):
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         past, self._past = self._past, []
         for state in past:
-            old: Any = _Past(f"earlier-{state.trial}")
-            self._inner.on_trial_add(tune_controller, old)
-            for report in state.curve:
-                self._inner.on_trial_result(tune_controller, old, dict(report))
-            if state.curve:
-                self._inner.on_trial_complete(tune_controller, old, dict(state.curve[-1]))
+            self._tell(tune_controller, _Past(f"earlier-{state.trial}"), state)
         self._inner.on_trial_add(tune_controller, trial)
+
+    def _tell(self, tune_controller: Any, old: Any, state: TrialState) -> None:
+        """The evaluations of a trial that ended before; what the scheduler would decide now is void."""
+        if isinstance(self._inner, MedianStoppingRule):
+            # Its `on_trial_complete` only notes a result; `on_trial_result` would judge, and take a verdict as done.
+            for report in state.curve:
+                self._inner.on_trial_complete(tune_controller, old, dict(report))
+            return
+        self._inner.on_trial_add(tune_controller, old)
+        for report in state.curve:
+            self._inner.on_trial_result(tune_controller, old, dict(report))
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         self._inner.on_trial_error(tune_controller, trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        return self._inner.on_trial_result(tune_controller, trial, result)
+        """A trial whose process was replaced repeats its evaluations: each counts once. Nothing is ever paused: a
+        pause would load model and data again."""
+        heard = (trial.trial_id, result.get("round"))
+        if self._metric not in result or heard in self._heard:
+            return TrialScheduler.CONTINUE
+        self._heard.add(heard)
+        verdict = self._inner.on_trial_result(tune_controller, trial, result)
+        return TrialScheduler.CONTINUE if verdict == TrialScheduler.PAUSE else verdict
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        self._inner.on_trial_complete(tune_controller, trial, result)
+        if self._metric in result and "round" in result:  # a failed trial has neither
+            self._inner.on_trial_complete(tune_controller, trial, result)
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
         self._inner.on_trial_remove(tune_controller, trial)

@@ -32,15 +32,21 @@ class PlannedSearch(Searcher):
         waiting: trials to run, in order.
         payload: trial -> the `config` of its Tune trial.
         source: makes more when `waiting` is empty; None: there are no more.
+        ending: whether the sweep is to end; no trial is handed out then.
     """
 
     def __init__(
-        self, waiting: list[TrialState], payload: Callable[[TrialState], dict[str, Any]], source: Source | None
+        self,
+        waiting: list[TrialState],
+        payload: Callable[[TrialState], dict[str, Any]],
+        source: Source | None,
+        ending: Callable[[], bool],
     ) -> None:
         super().__init__()
         self._waiting = list(waiting)
         self._payload = payload
         self._source = source
+        self._ending = ending
 
     __getstate__ = forgotten
 
@@ -49,6 +55,8 @@ class PlannedSearch(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         """The next trial's `config`, or Tune's mark that there is none."""
+        if self._ending():
+            return Searcher.FINISHED
         if self._waiting:
             return self._payload(self._waiting.pop(0))
         fresh = self._source.next() if self._source is not None else None

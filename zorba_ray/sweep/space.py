@@ -55,7 +55,7 @@ def active(dimension: Dimension, point: Mapping[str, Pick], base: Mapping[str, A
     for key, wanted in (dimension.when or {}).items():
         found = point[key] if key in point else Pick(_look_up(base, key))
         choices = wanted if isinstance(wanted, list) else [wanted]
-        if found.value not in choices and (found.label is None or found.label not in choices):
+        if not any(_same(found.value, choice) or found.label == choice for choice in choices):
             return False
     return True
 
@@ -75,6 +75,20 @@ def rounded(value: float, low: float, high: float, q: float) -> float:
     """The nearest multiple of q within [low, high]; ten digits, so that 3 · 0.1 reads 0.3."""
     steps = min(max(round(value / q), math.ceil(low / q - 1e-9)), math.floor(high / q + 1e-9))
     return float(f"{steps * q:.10g}")
+
+
+def _same(found: Any, wanted: Any) -> bool:
+    """Equal, also where YAML 1.1 reads one number as text (1e-3)."""
+    if found == wanted:
+        return True
+    try:
+        return (
+            isinstance(found, (int, float, str))
+            and isinstance(wanted, (int, float, str))
+            and (float(found) == float(wanted))
+        )
+    except ValueError:
+        return False
 
 
 def _look_up(tree: Any, key: str) -> Any:

@@ -86,6 +86,8 @@ class SweepDir:
         self.state = state
         self._began = time.monotonic() - state.wall_s
         self._written = 0.0
+        self.broken: OSError | None = None
+        """Why sweep.json could not be written."""
 
     @classmethod
     def create(cls, path: Path, sweep: SweepConfig, base: dict[str, Any], command: list[str]) -> "SweepDir":
@@ -94,10 +96,7 @@ class SweepDir:
         Raises:
             RunDirError: the directory exists and is not empty.
         """
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise RunDirError(
-                f"sweep directory {path} exists: go on with --resume, or name another with --sweep-dir DIR"
-            )
+        require_free(path)
         (path / "trials").mkdir(parents=True, exist_ok=True)
         (path / "logs").mkdir(exist_ok=True)
         settings = sweep.resolved()
@@ -164,8 +163,27 @@ class SweepDir:
         now = time.monotonic()
         if force or now - self._written >= _WRITE_EVERY_S:
             self.state.wall_s = now - self._began
-            write_json(self.path / "sweep.json", self.state.model_dump(mode="json"))
             self._written = now
+            try:
+                write_json(self.path / "sweep.json", self.state.model_dump(mode="json"))
+            except OSError as error:
+                self.broken = error  # inside Tune's callbacks it would be lost; the sweep stops and says so
+
+
+def require_free(path: Path) -> None:
+    """Whether a new sweep may stand at `path`: nothing there, or what a sweep left that never came to its first trial.
+
+    Raises:
+        RunDirError: it is taken.
+    """
+    if not path.exists():
+        return
+    if path.is_dir() and not (path / "sweep.json").exists():
+        names = {entry.name for entry in path.iterdir() if not entry.name.startswith(".")}
+        unstarted = not (path / "trials").exists() or not any((path / "trials").iterdir())
+        if names <= {"trials", "logs", "tune"} and unstarted:
+            return
+    raise RunDirError(f"sweep directory {path} exists: go on with --resume, or name another with --sweep-dir DIR")
 
 
 def read_state(path: Path) -> SweepState:

@@ -23,10 +23,9 @@ from zorba_ray.experiment import RunDir, run_experiment, sequential_backend
 from zorba_ray.experiment.on_ray import ray_backend
 from zorba_ray.experiment.run import Closing
 from zorba_ray.experiment.tracking import read_records
+from zorba_ray.federation.accelerator import with_counted_gpus
 from zorba_ray.sweep.state import figures_of, finished_run
-
-_STOP_S = 60.0
-"""Seconds for the round in progress when a trial is asked to stop."""
+from zorba_ray.sweep.stopping import stop_file
 
 
 def trial_payload(number: int, values: dict[str, Any], config: ExperimentConfig, needs: Any, sweep: Path,
@@ -35,9 +34,10 @@ def trial_payload(number: int, values: dict[str, Any], config: ExperimentConfig,
     return {
         "trial": number,
         "values": values,
-        "settings": config.resolved(),
+        "settings": with_counted_gpus(config, needs.accelerator).resolved(),
         "accelerator": needs.accelerator,
         "bundles": list(needs.bundles),
+        "sweep": str(sweep),
         "run": str(sweep / run),
         "log": str(sweep / log),
         "command": command,
@@ -55,7 +55,7 @@ class FederationTrial(tune.Trainable):
         return self._session.next_report()
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self._session.stop()
+        self._session.stop()  # to its end: two runs must never share a process
         self._session = _Session(new_config, self._closing)
         return True
 
@@ -101,7 +101,7 @@ class _Session:
         """Ends the run after the round in progress; it stays resumable."""
         self._stop.set()
         self._go.release()
-        self._thread.join(_STOP_S)
+        self._thread.join()
 
     def _work(self) -> None:
         self._go.acquire()
@@ -116,13 +116,13 @@ class _Session:
         try:
             self._reports.put(self._run())
         except Interrupted:
-            pass
+            self._reports.put({"done": True, "ended": "interrupted"})
         except ZorbaError as error:
-            self._note(traceback.format_exc())
             self._reports.put({"done": True, "ended": "failed", "error": f"{type(error).__name__}: {error}"})
-        except BaseException as error:
             self._note(traceback.format_exc())
+        except BaseException as error:
             self._reports.put(error)
+            self._note(traceback.format_exc())
         finally:
             logger.removeHandler(handler)
             handler.close()
@@ -137,10 +137,12 @@ class _Session:
         if known is None:
             run = RunDir.reopen(path, config) if run.config.exists() else RunDir.create(path, config)
             self._repeat(run)
+            if self._ending():
+                raise Interrupted("asked to stop before the first round of this session")
             backend = sequential_backend if config.federation.backend == "sequential" else ray_backend
             run_experiment(
                 config, run, backend, self._payload["accelerator"], self._payload["command"], self._hear,
-                self._stop.is_set, self._closing,
+                self._ending, self._closing,
             )  # fmt: skip
         summary = run.read_json(run.summary)
         return {
@@ -150,6 +152,10 @@ class _Session:
             "weights_sha256": summary["weights_sha256"],
             **figures_of(summary, run.read_json(run.allocation)),
         }
+
+    def _ending(self) -> bool:
+        """Whether this trial is ended early, or the whole sweep is to stop."""
+        return self._stop.is_set() or stop_file(Path(self._payload["sweep"])).exists()
 
     def _repeat(self, run: RunDir) -> None:
         """A resumed run reports what it evaluated before: a scheduler that started anew hears all of it."""

@@ -21,11 +21,11 @@ class Watch(tune.Callback):
 
     __getstate__ = forgotten
 
-    def __init__(self, directory: SweepDir, source: Source | None, emit: Emit, should_stop: Callable[[], bool]) -> None:
+    def __init__(self, directory: SweepDir, source: Source | None, emit: Emit, ending: Callable[[], bool]) -> None:
         self._directory = directory
         self._source = source
         self._emit = emit
-        self._should_stop = should_stop
+        self._ending = ending
         self._began = time.monotonic()
         self._started = False
 
@@ -68,13 +68,13 @@ class Watch(tune.Callback):
         elif ended == "failed":
             state.status, state.error = "failed", result["error"]
         else:
-            state.status = "pending" if self._should_stop() else "stopped"
+            state.status = "pending" if ended == "interrupted" or self._ending() else "stopped"
         self._ended(state)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         state = self._state(trial)
-        cause = trial.get_error() or "its process died"
-        state.status, state.error = "failed", str(cause).strip().splitlines()[-1]
+        lines = str(trial.get_error() or "").strip().splitlines()
+        state.status, state.error = "failed", lines[-1] if lines else "its process died"
         self._ended(state)
 
     def _ended(self, state: TrialState) -> None:
