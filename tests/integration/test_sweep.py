@@ -111,7 +111,7 @@ class TestOnRay:
         assert state.trials[0].status == "finished"
         assert seen
         node = f"node:{ray.util.get_node_ip_address()}"
-        assert seen[0] == [{"CPU": 1.0, node: 0.001}, *[{"GPU": 0.25}] * 2, *[{"GPU": 0.75}] * 2]
+        assert seen[0] == [{"CPU": 1.0, node: 0.001}, *[{"GPU": 0.75}] * 2, *[{"GPU": 0.25}] * 2]
 
     def test_a_trial_that_can_never_start_is_refused_at_once(self, tmp_path: Path) -> None:
         space = {"federation.workers": {"grid": [2, 30]}}

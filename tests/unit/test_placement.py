@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from zorba_ray.config import FederationConfig
 from zorba_ray.errors import ConfigError
-from zorba_ray.federation.placement import ActorSpec, cpus_needed, gpu_fraction, gpus_needed, place_clients
+from zorba_ray.federation.placement import (
+    ActorSpec,
+    cpus_needed,
+    gpu_fraction,
+    gpus_needed,
+    largest_first,
+    place_clients,
+)
 
 GIB = 2**30
 
@@ -123,3 +130,10 @@ def test_actors_on_real_gpus_fit_them() -> None:
     for gpus in range(1, 9):
         for actors in range(1, 17):
             assert gpus_needed(place([None] * actors, GIB, real_gpus=gpus, mode="pinned")) <= gpus
+
+
+def test_largest_shares_are_reserved_first():
+    """0.25, 0.25, 0.75, 0.75 in that order would fill one GPU to a half and leave the second 0.75 without room."""
+    shares = (0.25, 0.75, 0.25, 0.75, 0.5)
+    specs = [ActorSpec(str(place), (place,), share, 0.0) for place, share in enumerate(shares)]
+    assert largest_first(specs) == [1, 3, 4, 0, 2]

@@ -67,6 +67,15 @@ def gpu_fraction(budget: int | None, gpu_memory: int) -> float:
     return max(1, budget * GRAIN // gpu_memory) / GRAIN
 
 
+def largest_first(specs: Sequence[ActorSpec]) -> list[int]:
+    """Places of the actors in the order in which their shares of GPUs are to be reserved.
+
+    Ray gives a share to the fullest GPU that holds it, in the order of asking: small ones first leave gaps in which no
+    large one fits, although `gpus_needed` is right.
+    """
+    return sorted(range(len(specs)), key=lambda place: -specs[place].gpu_fraction)
+
+
 def gpus_needed(specs: Sequence[ActorSpec]) -> int:
     """Whole GPUs that hold all fractions, filled largest first."""
     rooms: list[int] = []

@@ -17,7 +17,7 @@ from zorba_ray.config import ExperimentConfig
 from zorba_ray.data import TokenTable
 from zorba_ray.errors import ClusterError, StaleReplica, ZorbaError
 from zorba_ray.federation.backend import Answer, Failure, Usage
-from zorba_ray.federation.placement import ActorSpec
+from zorba_ray.federation.placement import ActorSpec, largest_first
 from zorba_ray.federation.ray_actors import ClientActor
 from zorba_ray.protocol.ledger import read_ledger
 from zorba_ray.protocol.messages import LedgerHeader
@@ -58,13 +58,13 @@ class RayBackend:
         """Actors that were lost and have not told their position since -> when they were lost (monotonic)."""
         tree = config.resolved()
         actor: Any = ray.remote(ClientActor)
-        self._actors: list[Any] = [
-            actor.options(
-                num_cpus=spec.cpus,
+        handles = {
+            place: actor.options(
+                num_cpus=(spec := self._specs[place]).cpus,
                 num_gpus=spec.gpu_fraction,
                 max_restarts=-1,
                 max_task_retries=0,
-                scheduling_strategy=_room(place, len(self._specs)),
+                scheduling_strategy=_room(turn, len(self._specs)),
             ).remote(
                 builder,
                 tree,
@@ -74,8 +74,9 @@ class RayBackend:
                 spec.clients,
                 [shards[client] for client in spec.clients],
             )
-            for place, spec in enumerate(self._specs)
-        ]
+            for turn, place in enumerate(largest_first(self._specs))
+        }
+        self._actors: list[Any] = [handles[place] for place in range(len(self._specs))]
         self._home = {client: place for place, spec in enumerate(self._specs) for client in spec.clients}
         self._await_start()
 
@@ -148,8 +149,8 @@ class RayBackend:
             ray.kill(handle, no_restart=True)
 
 
-def _room(place: int, actors: int) -> Any:
-    """Where actor number `place` goes: inside a trial's placement group into a bundle of its own, after the trial's.
+def _room(turn: int, actors: int) -> Any:
+    """Where the actor that is started at `turn` goes: in a trial's placement group into the bundle of that number.
 
     Left to Ray, a small actor may take a large one's bundle, and the large one waits for ever.
     """
@@ -158,7 +159,7 @@ def _room(place: int, actors: int) -> Any:
         return "DEFAULT"
     if group.bundle_count != actors + 1:
         raise ClusterError(f"the placement group has {group.bundle_count} bundles for {actors} actors and their driver")
-    return PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=place + 1)
+    return PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=turn + 1)
 
 
 class _Question:

@@ -8,7 +8,7 @@ from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import ClusterError
 from zorba_ray.experiment.on_ray import fleet_actors
 from zorba_ray.federation.accelerator import choose_accelerator
-from zorba_ray.federation.placement import cpus_needed, gpus_needed
+from zorba_ray.federation.placement import cpus_needed, gpus_needed, largest_first
 
 _NODE_SHARE = 0.001
 """Of a node's own resource `node:IP`: binds a bundle to that node and takes nothing from it."""
@@ -22,7 +22,7 @@ _HERE = (
 @dataclass(frozen=True)
 class TrialNeeds:
     """Bundles of one trial: the first is the trial's own process (loop, evaluation; the clients too where they run in
-    it), then one for each client actor."""
+    it), then one for each client actor, the largest share of a GPU first."""
 
     accelerator: str
     bundles: tuple[dict[str, float], ...]
@@ -48,7 +48,8 @@ def trial_needs(config: ExperimentConfig, node: str | None) -> TrialNeeds:
         return TrialNeeds(accelerator, (own,), 1, gpus)
     specs = fleet_actors(config, accelerator)
     actors = tuple(
-        {kind: amount for kind, amount in (("CPU", spec.cpus), ("GPU", spec.gpu_fraction)) if amount} for spec in specs
+        {kind: amount for kind, amount in (("CPU", spec.cpus), ("GPU", spec.gpu_fraction)) if amount}
+        for spec in (specs[place] for place in largest_first(specs))
     )
     return TrialNeeds(accelerator, (own, *actors), 1 + cpus_needed(specs), gpus_needed(specs))
 
