@@ -301,3 +301,21 @@ def test_driver_killed_and_resumed(tmp_path: Path) -> None:
 
 def _rounds(path: Path) -> bool:
     return any('"kind": "round"' in file.read_text() for file in path.glob("trials/*/metrics.jsonl"))
+
+
+def test_sigterm_ends_the_sweep_after_the_round(tmp_path: Path) -> None:
+    """As a scheduler of jobs does it: code 130, the running trial's summary is written, the sweep says how to go on."""
+    file = sweep_file(tmp_path, {"space": {"seed": {"grid": [1, 2]}}, "set": {"rounds": 400, "eval.every": 400}})
+    path = tmp_path / "sweep"
+    process = start(file, path)
+    end = time.monotonic() + 240
+    while time.monotonic() < end and process.poll() is None and not _rounds(path):
+        time.sleep(0.05)
+    process.terminate()
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, output
+    assert "--resume" in output
+    state = read_state(path)
+    assert (state.status, {trial.status for trial in state.trials}) == ("interrupted", {"pending"})
+    summary = json.loads((path / state.trials[0].run / "summary.json").read_text())
+    assert (summary["status"], 0 < summary["rounds_done"] < 400) == ("interrupted", True)
