@@ -130,7 +130,7 @@ def test_the_keyboard_reaches_figures_tables_links_and_details(browser: Any, pag
         kinds = [kind for kind, *_ in stops]
         assert {"mark", "div", "button", "a", "pre", "summary"} == set(kinds)
         # one stop per figure: Pareto front, parallel coordinates, three keys
-        assert kinds.count("mark") == 5
+        assert kinds.count("mark") == 4
         assert kinds.count("summary") == view.page.locator("summary").count() == 4
         assert (
             kinds.index("mark")
@@ -245,5 +245,5 @@ def test_without_scripting_all_is_there(browser: Any, pages: dict[str, Path]) ->
         assert view.said == []
         assert view.page.locator("tr[data-trials]").count() == 24 + 8
         marks = view.page.locator(".mark[tabindex='0'] > title")
-        assert marks.count() == 8 + 4 * 24  # the browser's own tips
+        assert marks.count() == 8 + 3 * 24  # the browser's own tips
         assert view.page.locator("thead button").count() == 0

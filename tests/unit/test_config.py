@@ -326,6 +326,7 @@ EXEMPT = {
     "tracking.wandb",
     "tracking.project",
     "tracking.group",
+    "tracking.job_type",
     "federation.backend",
     "federation.mode",
     "federation.workers",
@@ -411,6 +412,7 @@ ALTERED = {
     "tracking.wandb": "disabled",
     "tracking.project": "p",
     "tracking.group": "g",
+    "tracking.job_type": "eval",
 }
 
 

@@ -24,6 +24,7 @@ EXIT_CODES = {
     "MessageError": 6,
     "Diverged": 7,
     "StorageError": 8,
+    "SweepIncomplete": 9,
     "Interrupted": 130,
 }
 """The documented codes. A new error must be added here."""
