@@ -24,7 +24,13 @@ from zorba_ray.experiment.tracking.wandb_records import (
     history_row,
     summary_values,
 )
-from zorba_ray.experiment.tracking.wandb_service import kill_service, put_environment, release, within
+from zorba_ray.experiment.tracking.wandb_service import (
+    drop_import_hooks,
+    kill_service,
+    put_environment,
+    release,
+    within,
+)
 from zorba_ray.experiment.tracking.wandb_sessions import read_sessions
 
 logger = logging.getLogger(__name__)
@@ -105,6 +111,7 @@ class WandbMonitor:
                 self._run = within(left, "wandb.init", lambda: self._init("offline", settings))
                 self._told = before
             os.environ.pop("WANDB_SERVICE", None)  # nor may our children join ours
+            drop_import_hooks()
             self._run.define_metric("round")
             for pattern in ("round/*", "eval/*"):
                 self._run.define_metric(pattern, step_metric="round")

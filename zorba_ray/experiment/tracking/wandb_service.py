@@ -31,6 +31,16 @@ def release(seconds: float) -> None:
         kill_service()
 
 
+def drop_import_hooks() -> None:
+    """Takes away what wandb.init hangs on later imports (telemetry of which libraries are used).
+
+    Such a hook speaks to wandb's process: once that is lost, importing a hooked library would fail.
+    """
+    from wandb.sdk.lib import import_hooks
+
+    import_hooks.unregister_all_post_import_hooks()
+
+
 def kill_service() -> None:
     """Ends wandb's process by force, and the exit hook that would wait for it for ever.
 
