@@ -50,6 +50,17 @@ def run_file(
     return run_sweep(sweep, base, path, resume, ["test"], emit, should_stop, closing)
 
 
+def finished_so_far() -> tuple[set[int], Callable[[dict[str, Any]], None]]:
+    """Numbers of the trials that finished, and the `emit` that collects them."""
+    ended: set[int] = set()
+
+    def hear(event: dict[str, Any]) -> None:
+        if event["kind"] == "trial" and event["status"] == "finished":
+            ended.add(event["trial"])
+
+    return ended, hear
+
+
 def digests(state: SweepState) -> dict[str, str | None]:
     return {trial.name: trial.weights_sha256 for trial in state.trials}
 
@@ -203,12 +214,7 @@ class TestOnRay:
         settings = {"type": "asha", "grace_rounds": 2}
         tree = {"space": space, "set": {"rounds": 8}, "scheduler": settings, "concurrency": 1}
         file = sweep_file(tmp_path, tree)
-        ended: set[int] = set()
-
-        def hear(event: dict[str, Any]) -> None:
-            if event["kind"] == "trial" and event["status"] == "finished":
-                ended.add(event["trial"])
-
+        ended, hear = finished_so_far()
         with pytest.raises(Interrupted):
             run_file(file, tmp_path / "sweep", emit=hear, should_stop=lambda: len(ended) == 3)
         state = run_file(file, tmp_path / "sweep", resume=True)
@@ -225,12 +231,7 @@ class TestOnRay:
             "metric": [{"name": "validation_loss"}, {"name": "fleet_vram_bytes"}],
         }
         file = sweep_file(tmp_path, tree)
-        ended: set[int] = set()
-
-        def hear(event: dict[str, Any]) -> None:
-            if event["kind"] == "trial" and event["status"] == "finished":
-                ended.add(event["trial"])
-
+        ended, hear = finished_so_far()
         with pytest.raises(Interrupted):
             run_file(file, tmp_path / "sweep", emit=hear, should_stop=lambda: len(ended) >= 2)
         first = read_state(tmp_path / "sweep")

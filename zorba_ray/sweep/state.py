@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from zorba_ray.config import SweepConfig, config_from_tree
+from zorba_ray.config import SweepConfig
 from zorba_ray.config.sweep import MAY_CHANGE
 from zorba_ray.errors import RunDirError
 from zorba_ray.experiment.rundir import RunDir, write_json
@@ -209,7 +209,6 @@ def finished_run(path: Path) -> tuple[dict[str, float | None], str] | None:
     summary = run.read_json(run.summary)
     if summary["status"] != "finished":
         return None
-    config_from_tree(run.read_json(run.config), str(run.config))
     return figures_of(summary, run.read_json(run.allocation)), summary["weights_sha256"]
 
 
