@@ -4,6 +4,7 @@ import json
 import logging
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from tests.support.wandb_files import OfflineRun, inspect, read_offline_runs
 from zorba_ray.errors import ConfigError
 from zorba_ray.experiment.tracking import WandbMonitor, resolve_mode
 from zorba_ray.experiment.tracking.wandb_records import allocation_picture, allocation_values, history_row
-from zorba_ray.experiment.tracking.wandb_sessions import BLOCK, read_sessions
+from zorba_ray.experiment.tracking.wandb_sessions import BLOCK, read_sessions, wait_for_end
 
 DUMMY = "0" * 40
 
@@ -209,6 +210,11 @@ def test_torn_files_count_up_to_the_tear(tmp_path: Path) -> None:
         assert sorted(session.steps) == [e["history"]["step"]["num"] for e in entries if e["type"] == "history"]
         assert session.begun == any(entry["type"] == "run" for entry in entries)
         assert session.ended == (cut == len(content))
+    assert not wait_for_end(run.folder, "abc", 0.05)  # the file is cut
+    writer = threading.Timer(0.1, file.write_bytes, [content])
+    writer.start()
+    assert wait_for_end(run.folder, "abc", 30)
+    writer.join()
 
 
 def test_the_picture_of_an_allocation() -> None:

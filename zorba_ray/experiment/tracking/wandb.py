@@ -31,7 +31,7 @@ from zorba_ray.experiment.tracking.wandb_service import (
     release,
     within,
 )
-from zorba_ray.experiment.tracking.wandb_sessions import read_sessions
+from zorba_ray.experiment.tracking.wandb_sessions import read_sessions, wait_for_end
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +41,8 @@ START_S = 19.0
 FINISH_S = 15.0
 CALL_S = 8.0
 """Seconds for handing rows or a file to wandb's process, which takes milliseconds where that process is well."""
+CLOSE_S = 2.0
+"""Seconds for the last bytes of an offline file, which wandb writes after its `finish` has returned."""
 FLUSH_S = 2.0
 """Seconds of rows that a kill may lose (15 by default); `wandb leet` follows a run that is under way."""
 
@@ -142,7 +144,7 @@ class WandbMonitor:
             run.summary.update(summary_values(summary))
             within(FINISH_S + 2, "wandb finish", lambda: run.finish(0 if summary.get("status") == "finished" else 1))
             if self.mode == "offline":
-                line = self._sync_line(now)
+                line = self._sync_line(now, CLOSE_S)
         except TimeoutError:
             kill_service()  # its exit hook would go on uploading
             line = f"W&B: not all was uploaded in {FINISH_S:.0f} s; {self._sync_line(now)}"
@@ -239,9 +241,13 @@ class WandbMonitor:
         logger.warning("W&B online failed (%s): this run is kept offline, `wandb sync` uploads it", reason)
         self.mode = "offline"
 
-    def _sync_line(self, now: Path) -> str:
-        """Uploads session `now` and every earlier one that has something to upload, oldest first."""
+    def _sync_line(self, now: Path, patience: float = 0) -> str:
+        """Uploads session `now` and every earlier one that has something to upload, oldest first.
+
+        Waits `patience` seconds at most for the end of the session on disk.
+        """
         try:
+            wait_for_end(now, self._run_id, patience)
             sessions = read_sessions(self._folder, self._run_id)
             folders = [session.folder for session in sessions if session.uploadable or session.folder == now]
         except Exception as error:

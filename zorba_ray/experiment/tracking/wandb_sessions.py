@@ -10,6 +10,7 @@ little-endian, a chunk never crossing a block. Each record is one `Record` of wa
 
 import re
 import struct
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,20 @@ def read_sessions(folder: Path, run_id: str) -> list[Session]:
         if (match := name.fullmatch(path.name)) and path.is_dir()
     ]
     return [_read(path, run_id) for _, _, path in sorted(found)]
+
+
+def wait_for_end(folder: Path, run_id: str, seconds: float) -> bool:
+    """Waits until the end of session `folder` is on disk; False: it is not after `seconds`.
+
+    `Run.finish` tells wandb's process to close the file and does not wait for it: who reads or uploads it at once can
+    find rows missing.
+    """
+    deadline = time.monotonic() + seconds
+    while not _read(folder, run_id).ended:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
 
 
 def _read(folder: Path, run_id: str) -> Session:
