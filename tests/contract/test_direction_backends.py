@@ -7,7 +7,7 @@ backend is judged as the others are.
 import hashlib
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from zorba_ray.directions import DirectionBackend, Distribution, Entry, TensorStream, direction_backend, tensor_stream
+from zorba_ray.directions import DirectionBackend, Distribution, TensorStream, Terms, direction_backend, tensor_stream
 from zorba_ray.directions.philox import gaussian_table, philox4x64
 from zorba_ray.directions.streams import KEY1
 from zorba_ray.zo import on_grid
@@ -29,9 +29,9 @@ BACKENDS: dict[str, Callable[[], DirectionBackend]] = {
 }
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "directions.json").read_text("utf-8"))
 DISTRIBUTIONS: tuple[Distribution, ...] = ("rademacher", "gaussian")
-# Around the group (256 signs, 16 gaussians), the numba tile (4,096 and 256) and the numpy tile (65,536).
-SIZES = (1, 15, 16, 17, 31, 33, 255, 256, 257, 4095, 4097, 8200, 65537)
-OFFSETS = (0, 1, 15, 16, 17, 31, 255, 256, 257, 4095, 65535)
+# Around the group (256 signs, 16 gaussians), the numba tile (2,048 and 128) and the numpy tile (65,536).
+SIZES = (1, 15, 16, 17, 31, 33, 127, 129, 255, 256, 257, 2047, 2048, 2049, 4097, 8200, 65537)
+OFFSETS = (0, 1, 15, 16, 17, 31, 255, 256, 257, 2047, 4095, 65535)
 
 
 @pytest.fixture(params=BACKENDS)
@@ -41,6 +41,13 @@ def backend(request: pytest.FixtureRequest) -> DirectionBackend:
 
 def stream_of(distribution: Distribution, direction: int = 0, slot: int = 2) -> TensorStream:
     return tensor_stream(0x0123456789ABCDEF, 3, slot, direction, distribution)
+
+
+def terms_of(distribution: Distribution, coefficients: Sequence[float], numbers: Sequence[int] | None = None) -> Terms:
+    """Terms on directions 0, 1, … of `stream_of`'s seed, or on those in `numbers`."""
+    numbers = range(len(coefficients)) if numbers is None else numbers
+    seeds = np.full(len(coefficients), 0x0123456789ABCDEF, dtype=np.uint64)
+    return Terms(seeds, np.array(numbers, dtype=np.uint64), np.array(coefficients, dtype=np.float32), distribution)
 
 
 def plain(stream: TensorStream, offset: int, count: int) -> np.ndarray:
@@ -157,14 +164,14 @@ def test_commit_equals_the_sum_in_ledger_order(
 ) -> None:
     """acc = +0; acc += fl32(c_k z_k) in order; θ = RN(θ + acc), once. Coefficients off any grid on purpose."""
     coefficients = np.random.default_rng(entries).standard_normal(entries).astype(np.float32) * np.float32(1e-2)
-    listing = [Entry(stream_of(distribution, k), float(c)) for k, c in enumerate(coefficients)]
+    terms = terms_of(distribution, coefficients.tolist())
     for size, offset in ((1, 0), (333, 5), (4500, 255)):
         theta = weights(size)
         total = np.zeros(size, dtype=np.float32)
-        for stream, c in listing:
-            total += plain(stream, offset, size) * np.float32(c)
+        for k, c in enumerate(coefficients):
+            total += plain(stream_of(distribution, k), offset, size) * c
         wanted = (theta.numpy() + total).view(np.int32)
-        backend.apply_commit(theta, listing, offset)
+        backend.apply_commits(theta, 3, 2, [terms], offset)
         assert np.array_equal(bits(theta), wanted), (size, offset)
 
 
@@ -173,11 +180,11 @@ def test_commit_equals_the_sum_in_ledger_order(
 def test_commit_equals_the_reference_on_odd_sizes_and_offsets(
     backend: DirectionBackend, distribution: Distribution, size: int
 ) -> None:
-    listing = [Entry(stream_of(distribution, k), 1e-3 * (k - 4.3)) for k in range(9)]
+    terms = terms_of(distribution, [1e-3 * (k - 4.3) for k in range(9)])
     for offset in (0, 1, 17, 255, 4095) if size < 8000 else (0, 17):
         wanted, got = weights(size), weights(size)
-        direction_backend("numpy").apply_commit(wanted, listing, offset)
-        backend.apply_commit(got, listing, offset)
+        direction_backend("numpy").apply_commits(wanted, 3, 2, [terms], offset)
+        backend.apply_commits(got, 3, 2, [terms], offset)
         assert np.array_equal(bits(got), bits(wanted)), offset
 
 
@@ -185,7 +192,8 @@ def test_no_entry_leaves_every_byte_alone(backend: DirectionBackend) -> None:
     """−0.0 + 0.0 would be +0.0."""
     theta = torch.tensor([-0.0, 0.0, 1.5, float("nan")])
     before = bits(theta).copy()
-    backend.apply_commit(theta, [])
+    backend.apply_commits(theta, 3, 2, [])
+    backend.apply_commits(theta, 3, 2, [terms_of("rademacher", []), terms_of("rademacher", [])])
     assert np.array_equal(bits(theta), before)
     assert bits(theta)[0] != bits(theta)[1]
 
@@ -196,18 +204,18 @@ def test_a_shard_equals_the_slice_of_the_whole(
     backend: DirectionBackend, distribution: Distribution, cuts: tuple[int, ...]
 ) -> None:
     """Chunk invariance, for both operations and both scratch types."""
-    size, listing = 5001, [Entry(stream_of(distribution, k), 0.013 * (k + 1)) for k in range(3)]
+    size, terms, stream = 5001, terms_of(distribution, [0.013, 0.026, 0.039]), stream_of(distribution, 1)
     edges = [0, *cuts, size]
     for dtype in (torch.float32, torch.bfloat16):
         whole, pieces = torch.empty(size, dtype=dtype), torch.empty(size, dtype=dtype)
-        backend.perturb_into(whole, weights(size), listing[1].stream, 1e-3)
+        backend.perturb_into(whole, weights(size), stream, 1e-3)
         for low, high in itertools.pairwise(edges):
-            backend.perturb_into(pieces[low:high], weights(size)[low:high], listing[1].stream, 1e-3, low)
+            backend.perturb_into(pieces[low:high], weights(size)[low:high], stream, 1e-3, low)
         assert np.array_equal(bits(pieces), bits(whole))
     whole, pieces = weights(size), weights(size)
-    backend.apply_commit(whole, listing)
+    backend.apply_commits(whole, 3, 2, [terms])
     for low, high in itertools.pairwise(edges):
-        backend.apply_commit(pieces[low:high], listing, low)
+        backend.apply_commits(pieces[low:high], 3, 2, [terms], low)
     assert np.array_equal(bits(pieces), bits(whole))
 
 
@@ -221,7 +229,7 @@ def test_rademacher_commit_does_not_depend_on_order_on_the_grid(backend: Directi
         found = set()
         for order in (np.arange(40), np.arange(40)[::-1], rng.permutation(40)):
             theta = weights(3000)
-            backend.apply_commit(theta, [Entry(stream_of(distribution, int(k)), float(coefficients[k])) for k in order])
+            backend.apply_commits(theta, 3, 2, [terms_of(distribution, coefficients[order].tolist(), order.tolist())])
             found.add(theta.numpy().tobytes())
         return found
 
@@ -233,14 +241,31 @@ def test_rademacher_commit_does_not_depend_on_order_on_the_grid(backend: Directi
 def test_one_commit_is_not_several_passes(backend: DirectionBackend) -> None:
     """θ is rounded once per commit: near 1 a step of 4e-8 is lost alone, and not lost as one of nine."""
     once, stepwise = torch.ones(4096), torch.ones(4096)
-    listing = [Entry(stream_of("rademacher", 0), 2.0**-25)] * 9
-    backend.apply_commit(once, listing)
-    for entry in listing:
-        backend.apply_commit(stepwise, [entry])
+    backend.apply_commits(once, 3, 2, [terms_of("rademacher", [2.0**-25] * 9, [0] * 9)])
+    backend.apply_commits(stepwise, 3, 2, [terms_of("rademacher", [2.0**-25])] * 9)
     assert float((once - stepwise).abs().max()) > 0
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+@pytest.mark.parametrize("counts", [(3, 0, 1), (1,) * 7, (40, 33), (0, 65, 2)])
+def test_commits_in_one_call_are_one_after_another(
+    backend: DirectionBackend, distribution: Distribution, counts: tuple[int, ...]
+) -> None:
+    """A replay of many rounds rounds θ once per round, as those who were there did."""
+    rng = np.random.default_rng(sum(counts))
+    commits = [
+        terms_of(distribution, rng.standard_normal(count).tolist(), rng.integers(0, 99, count).tolist())
+        for count in counts
+    ]
+    for size, offset in ((2048, 0), (5001, 77)):
+        together, apart = weights(size), weights(size)
+        backend.apply_commits(together, 3, 2, commits, offset)
+        for terms in commits:
+            direction_backend("numpy").apply_commits(apart, 3, 2, [terms], offset)
+        assert np.array_equal(bits(together), bits(apart))
 
 
 def test_an_empty_tensor_is_no_trouble(backend: DirectionBackend) -> None:
     theta = torch.empty(0)
     backend.perturb_into(torch.empty(0), theta, stream_of("rademacher"), 1e-3)
-    backend.apply_commit(theta, [Entry(stream_of("gaussian"), 1.0)])
+    backend.apply_commits(theta, 3, 2, [terms_of("gaussian", [1.0])])

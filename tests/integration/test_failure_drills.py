@@ -216,13 +216,13 @@ else:
     caching.IndexDataCacheFile.save = full
     caching.IndexDataCacheFile.load = lambda self, key: None
 import torch
-from zorba_ray.directions.backend import Entry, direction_backend
-from zorba_ray.directions.streams import TensorStream
-stream = TensorStream(1, 2, 3, "rademacher")
+import numpy as np
+from zorba_ray.directions import Terms, direction_backend
+terms = Terms(np.ones(1, np.uint64), np.ones(1, np.uint64), np.float32([0.25]), "rademacher")
 theta = torch.arange(5000, dtype=torch.float32)
 one, two = theta.clone(), theta.clone()
-direction_backend("numba").apply_commit(one, [Entry(stream, 0.25)])
-direction_backend("numpy").apply_commit(two, [Entry(stream, 0.25)])
+direction_backend("numba").apply_commits(one, 2, 3, [terms])
+direction_backend("numpy").apply_commits(two, 2, 3, [terms])
 assert torch.equal(one, two) and not torch.equal(one, theta)
 """
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zorba_ray.directions import Distribution, Entry, direction_backend, permutation, tensor_stream, uniforms
+from zorba_ray.directions import Distribution, Terms, direction_backend, permutation, tensor_stream, uniforms
 from zorba_ray.directions.reference import direction
 
 torch.set_num_threads(1)
@@ -31,10 +31,12 @@ def test_backends_agree_bit_for_bit(
     NUMPY.perturb_into(first, theta, stream, scale, offset)
     NUMBA.perturb_into(second, theta, stream, scale, offset)
     assert torch.equal(first.view(torch.int16), second.view(torch.int16))
-    listing = [Entry(tensor_stream(seed, block, slot, k, distribution), scale / (k + 1)) for k in range(1 + slot % 9)]
+    count = 1 + slot % 70
+    coefficients = (scale / np.arange(1, count + 1)).astype(np.float32)
+    terms = Terms(np.full(count, seed, np.uint64), np.arange(count, dtype=np.uint64), coefficients, distribution)
     first, second = theta.clone(), theta.clone()
-    NUMPY.apply_commit(first, listing, offset)
-    NUMBA.apply_commit(second, listing, offset)
+    NUMPY.apply_commits(first, block, slot, [terms], offset)
+    NUMBA.apply_commits(second, block, slot, [terms], offset)
     assert torch.equal(first.view(torch.int32), second.view(torch.int32))
 
 

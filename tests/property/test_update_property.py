@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from zorba_ray.zo import UpdateRule, block_weights, commit_entries, on_grid
+from zorba_ray.zo import RoundUpdate, UpdateRule, block_weights, commit_terms, on_grid, round_seeds
 
 values = st.floats(-1e37, 1e37, allow_nan=False) | st.floats(-1.0, 1.0) | st.floats(-1e-40, 1e-40)
 coefficients = st.lists(values, max_size=60)
@@ -66,10 +66,12 @@ def test_signed_sums_are_exact_in_any_order(given_values: list[float], seed: int
 
 
 @st.composite
-def federations(draw: st.DrawFn) -> tuple[UpdateRule, list[frozenset[int]]]:
+def federations(draw: st.DrawFn) -> tuple[UpdateRule, np.ndarray]:
     clients, blocks = draw(st.integers(1, 8)), draw(st.integers(1, 6))
     samples = tuple(draw(st.lists(st.integers(1, 10**6), min_size=clients, max_size=clients)))
-    active = [draw(st.frozensets(st.integers(0, blocks - 1), min_size=1)) for _ in range(clients)]
+    active = np.zeros((clients, blocks), dtype=bool)
+    for own in active:
+        own[list(draw(st.frozensets(st.integers(0, blocks - 1), min_size=1)))] = True
     rule = UpdateRule(
         draw(st.integers(0, 2**64 - 1)), draw(st.sampled_from(["per_client", "shared"])),
         draw(st.sampled_from(["data", "inverse_noise"])), "rademacher", "all",
@@ -80,35 +82,40 @@ def federations(draw: st.DrawFn) -> tuple[UpdateRule, list[frozenset[int]]]:
 
 @settings(max_examples=150, deadline=None)
 @given(federations())
-def test_weights_add_up_to_one(federation: tuple[UpdateRule, list[frozenset[int]]]) -> None:
+def test_weights_add_up_to_one(federation: tuple[UpdateRule, np.ndarray]) -> None:
     rule, active = federation
-    for block in range(6):
-        holders = [client for client in range(len(active)) if block in active[client]]
-        if holders:
-            weights = block_weights(rule, holders, active, block)
-            assert math.isclose(sum(weights), 1.0, rel_tol=1e-12)
-            assert min(weights) > 0
+    for block in range(active.shape[1]):
+        holders = np.flatnonzero(active[:, block])
+        if len(holders):
+            weights = block_weights(rule, holders, active)
+            assert math.isclose(weights.sum(), 1.0, rel_tol=1e-12)
+            assert weights.min() > 0
 
 
 @settings(max_examples=100, deadline=None)
 @given(federations(), st.integers(0, 2**32 - 1))
-def test_entries_are_those_of_the_holders_in_ledger_order(
-    federation: tuple[UpdateRule, list[frozenset[int]]], seed: int
-) -> None:
+def test_entries_are_those_of_the_holders_in_ledger_order(federation: tuple[UpdateRule, np.ndarray], seed: int) -> None:
     """Every holder gives K · P terms, none is lost or mixed up: equal scalars ρ = −1, η = P give back the weights."""
     rule, active = federation
     rng = np.random.default_rng(seed)
-    clients = np.flatnonzero(rng.random(len(active)) < 0.7).tolist()
+    clients = np.flatnonzero(rng.random(len(active)) < 0.7)
     scalars = np.full((len(clients), rule.local_steps, rule.directions), -1.0, dtype=np.float32)
-    for block in range(6):
-        holders = [client for client in clients if block in active[client]]
-        entries = commit_entries(rule, 3, float(rule.directions), clients, scalars, active, block)
-        if not holders:
-            assert entries == []
+    update = RoundUpdate(3, float(rule.directions), clients, scalars, active)
+    seeds = round_seeds(rule, update)
+    for block in range(active.shape[1]):
+        places = np.flatnonzero(active[clients, block])
+        terms = commit_terms(rule, update, seeds, block)
+        if not len(places):
+            assert len(terms) == 0
             continue
         repeat = rule.local_steps * rule.directions
-        weights = np.repeat(block_weights(rule, holders, active, block), repeat)
-        grid = on_grid(weights)
-        assert [entry[2] for entry in entries] == [float(value) for value in grid if value != 0]
-        if (grid != 0).all():
-            assert [entry[1] for entry in entries] == list(range(rule.directions)) * rule.local_steps * len(holders)
+        grid = on_grid(np.repeat(block_weights(rule, clients[places], active), repeat))
+        own = np.repeat(seeds[places].reshape(-1), rule.directions)
+        numbers = np.tile(np.arange(rule.directions), rule.local_steps * len(places))
+        if rule.seeds == "shared":
+            grid = grid.reshape(len(places), repeat).sum(axis=0)
+            own, numbers = own[:repeat], numbers[:repeat]
+        moving = grid != 0
+        assert terms.coefficients.tolist() == grid[moving].tolist()
+        assert terms.seeds.tolist() == own[moving].tolist()
+        assert terms.directions.tolist() == numbers[moving].tolist()

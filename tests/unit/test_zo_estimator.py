@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from tests.support.tiny_models import BLOCKS, LABEL_TOKENS, tiny_batch, tiny_network, tiny_task_model
-from zorba_ray.directions import Entry, direction_backend, direction_seed, tensor_stream
+from zorba_ray.directions import Terms, direction_backend, direction_seed, tensor_stream
 from zorba_ray.directions.reference import direction
 from zorba_ray.models import Perturbation
 from zorba_ray.zo import Estimate, UpdateRule, estimate, on_grid, projected_gradient
@@ -67,11 +67,8 @@ def test_second_step_is_taken_where_the_first_one_led() -> None:
     seed = direction_seed(7, 5, 2, 0)
     for block in ACTIVE:
         for entry in model.replica.manifest.scoped(block, "all"):
-            listing = [
-                Entry(tensor_stream(seed, block, entry.slot, place, "rademacher"), float(c))
-                for place, c in enumerate(coefficients)
-            ]
-            DIRECTIONS.apply_commit(model.replica.parameters[entry.name], listing)
+            terms = Terms(np.full(3, seed, np.uint64), np.arange(3, dtype=np.uint64), coefficients, "rademacher")
+            DIRECTIONS.apply_commits(model.replica.parameters[entry.name], block, entry.slot, [terms])
     prepared = model.prepare(tiny_batch("opt", 4, 7, seed=1), ACTIVE)
     seed = direction_seed(7, 5, 2, 1)
     pairs = [model.pair(prepared, Perturbation(seed, place, 0.01, "rademacher")) for place in range(3)]

@@ -1,6 +1,6 @@
 """Counter-based directions: the same bits on every device, in any chunking and process layout."""
 
-from zorba_ray.directions.backend import DirectionBackend, Entry, direction_backend
+from zorba_ray.directions.backend import DirectionBackend, Terms, direction_backend
 from zorba_ray.directions.streams import (
     EMBEDDINGS,
     FINAL_NORM,
@@ -21,8 +21,8 @@ __all__ = [
     "VERSION",
     "DirectionBackend",
     "Distribution",
-    "Entry",
     "TensorStream",
+    "Terms",
     "direction_backend",
     "direction_seed",
     "permutation",

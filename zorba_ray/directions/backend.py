@@ -3,23 +3,35 @@
 Both read θ in fp32 and address elements by their row-major index in the whole logical tensor (`offset` for a shard).
 
 - `perturb_into`: scratch = RN(fp32(θ̄) + a), θ̄ = RN_dtype(θ), a = ±μ z rounded once; θ is never written.
-- `apply_commit`: θ = RN(θ + acc), acc = Σ_k c_k z_k in fp32 in ledger order, each product rounded before it is added.
+- `apply_commits`: for one commit after another θ = RN(θ + acc), acc = Σ_k c_k z_k in fp32 in ledger order, each product
+  rounded before it is added. Several commits in one call are one pass over memory and the same bytes.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
+import numpy as np
 import torch
 
-from zorba_ray.directions.streams import TensorStream
+from zorba_ray.directions.streams import Distribution, TensorStream
 from zorba_ray.errors import ClusterError
 
 
-class Entry(NamedTuple):
-    """One term of a commit for one tensor: coefficient (exactly representable in fp32) times a direction."""
+@dataclass(frozen=True)
+class Terms:
+    """A commit on the tensors of one block: Σ_k coefficients[k] · z(seeds[k], directions[k]), in ledger order."""
 
-    stream: TensorStream
-    coefficient: float
+    seeds: np.ndarray
+    """uint64 [K], seed64 of (round, stream, step)."""
+    directions: np.ndarray
+    """uint64 [K], number of the direction within its step."""
+    coefficients: np.ndarray
+    """float32 [K]."""
+    distribution: Distribution
+
+    def __len__(self) -> int:
+        return len(self.coefficients)
 
 
 class DirectionBackend(Protocol):
@@ -33,8 +45,13 @@ class DirectionBackend(Protocol):
         """scratch [n] (fp32 or bf16) ← θ [n] (fp32) + scale · z; `scale` = ±μ is rounded to fp32."""
         ...
 
-    def apply_commit(self, theta: torch.Tensor, entries: Sequence[Entry], offset: int = 0) -> None:
-        """θ [n] (fp32, in place) ← RN(θ + Σ coefficient · z); no entry leaves the bytes alone."""
+    def apply_commits(
+        self, theta: torch.Tensor, block: int, slot: int, commits: Sequence[Terms], offset: int = 0
+    ) -> None:
+        """θ [n] (fp32, in place) ← RN(θ + Σ coefficient · z) for each commit in turn; one without terms moves no byte.
+
+        `block`, `slot`: the tensor's place in the manifest. All commits draw from one distribution.
+        """
         ...
 
 
@@ -52,9 +69,11 @@ class StagedDirections:
         self._inner.perturb_into(moved, theta.cpu(), stream, scale, offset)
         scratch.copy_(moved)
 
-    def apply_commit(self, theta: torch.Tensor, entries: Sequence[Entry], offset: int = 0) -> None:
+    def apply_commits(
+        self, theta: torch.Tensor, block: int, slot: int, commits: Sequence[Terms], offset: int = 0
+    ) -> None:
         moved = theta.cpu()
-        self._inner.apply_commit(moved, entries, offset)
+        self._inner.apply_commits(moved, block, slot, commits, offset)
         theta.copy_(moved)
 
 

@@ -1,132 +1,62 @@
 """Directions compiled by numba for one CPU thread; bit-equal to `reference`.
 
-Words are drawn for a tile of 16 groups (4,096 signs) that stays in cache; the ±1 step is written as bit · 2a − a on
-32-element rows, which the compiler vectorises and which is exactly ±a. numba contracts nothing to fused multiply-adds.
+Words are drawn for a tile of 8 groups (2,048 signs) and, in a commit, for up to 32 seeds of it (8 KiB): they stay in
+the first-level cache while rows of 32 elements gather their terms in registers. What does not fill a tile (an offset
+within a group, the tail) goes through a buffer of one tile.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
-from numba import types
-from numba.extending import intrinsic
 
 from zorba_ray.directions.arrays import flat_fp32, flat_scratch
-from zorba_ray.directions.backend import Entry
+from zorba_ray.directions.backend import Terms
 from zorba_ray.directions.compiled import compiled
-from zorba_ray.directions.philox import M0, M1, W0, W1, gaussian_table
-from zorba_ray.directions.streams import KEY1, TensorStream
+from zorba_ray.directions.philox import gaussian_table
+from zorba_ray.directions.streams import TensorStream, direction_counter, tensor_counter
+from zorba_ray.directions.vector_philox import GROUPS, draw_groups
+from zorba_ray.directions.vector_rows import LANES, fold_signs, shift_row
 
-_M0, _M1, _W0, _W1, _K1 = (np.uint64(v) for v in (M0, M1, W0, W1, KEY1))
-_GROUPS = 16  # 256-bit groups per tile
-
-
-@intrinsic
-def _high_product(typingctx: Any, a: Any, b: Any) -> Any:
-    """Upper 64 bits of a 64 × 64 bit product; LLVM has 128-bit integers where numba has none."""
-
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        from llvmlite import ir
-
-        wide = ir.IntType(128)
-        product = builder.mul(builder.zext(args[0], wide), builder.zext(args[1], wide))
-        return builder.trunc(builder.lshr(product, ir.Constant(wide, 64)), ir.IntType(64))
-
-    return types.uint64(types.uint64, types.uint64), build
-
-
-@compiled(inline="always")
-def _draw(out, first, groups, k0, c1, c2):
-    """out uint64 [4 · groups] ← words of counters first, first+1, …"""
-    for g in range(groups):
-        x0, x1, x2, x3 = np.uint64(first + np.uint64(g)), c1, c2, np.uint64(0)
-        a, b = k0, _K1
-        for _ in range(10):
-            high0, low0 = _high_product(_M0, x0), _M0 * x0  # pyright: ignore[reportCallIssue]
-            high1, low1 = _high_product(_M1, x2), _M1 * x2  # pyright: ignore[reportCallIssue]
-            x0, x1, x2, x3 = high1 ^ x1 ^ a, low1, high0 ^ x3 ^ b, low0
-            a += _W0
-            b += _W1
-        out[4 * g] = x0
-        out[4 * g + 1] = x1
-        out[4 * g + 2] = x2
-        out[4 * g + 3] = x3
-
-
-@compiled(inline="always")
-def _narrow(value):
-    """float32 [1] bits -> bfloat16 bits, half to even."""
-    return (value + np.uint32(0x7FFF) + ((value >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+_SEEDS = 32
+_WORDS = 4 * GROUPS
+_TILE = GROUPS << 8  # signs
+_ROWS = _TILE // LANES
+_VALUES = GROUPS << 4  # gaussian entries of a tile
 
 
 @compiled()
-def _add_signs(acc, drawn, count, step):
-    """acc[:count] += ±step by the bits of drawn (int32 view, 32 elements a row); count ≤ 4,096."""
-    rows = count >> 5
-    twice = step + step
-    full = acc[: rows << 5].reshape(rows, 32)
-    for i in range(rows):
-        w = drawn[i]
-        for j in range(32):
-            full[i, j] += np.float32((w >> np.int32(j)) & np.int32(1)) * twice - step
-    for e in range(rows << 5, count):
-        acc[e] += np.float32((drawn[e >> 5] >> np.int32(e & 31)) & np.int32(1)) * twice - step
+def _shift_tile(out, theta, at, bits, step):
+    for row in range(_ROWS):
+        shift_row(out, theta, at + row * LANES, bits[row], step)
 
 
 @compiled()
 def _perturb_signs(out, theta, k0, c1, c2, step, offset):
-    drawn = np.empty(4 * _GROUPS, dtype=np.uint64)
+    """out (float32, or uint16 for bfloat16) ← RN(θ̄ ± step)."""
+    drawn = np.empty(_WORDS, dtype=np.uint64)
     bits = drawn.view(np.int32)
-    tile = _GROUPS << 8
-    lead = offset & 255  # elements of the first group that lie before the shard
-    size = theta.size
+    before = np.zeros(_TILE, dtype=np.float32)
+    after = np.zeros(_TILE, dtype=out.dtype)
     first = np.uint64(offset >> 8)
-    if lead == 0:
-        start = 0
-        while start < size:
-            count = min(tile, size - start)
-            _draw(drawn, first, (count + 255) >> 8, k0, c1, c2)
-            part = out[start : start + count]
-            part[:] = theta[start : start + count]
-            _add_signs(part, bits, count, step)
-            start += count
-            first += np.uint64(_GROUPS)
-        return
-    buffer = np.zeros(tile, dtype=np.float32)
-    start = -lead
-    while start < size:
-        count = min(tile, size - start)
-        _draw(drawn, first, (count + 255) >> 8, k0, c1, c2)
-        skip = -start if start < 0 else 0
-        buffer[skip:count] = theta[start + skip : start + count]
-        _add_signs(buffer, bits, count, step)
-        out[start + skip : start + count] = buffer[skip:count]
-        start += count
-        first += np.uint64(_GROUPS)
+    start = -(offset & 255)  # the first group may begin before the shard
+    while start < theta.size:
+        draw_groups(drawn, 0, first, k0, c1, c2)
+        if start >= 0 and start + _TILE <= theta.size:
+            _shift_tile(out, theta, start, bits, step)
+        else:
+            low, high = max(0, -start), min(_TILE, theta.size - start)
+            before[low:high] = theta[start + low : start + high]
+            _shift_tile(after, before, 0, bits, step)
+            out[start + low : start + high] = after[low:high]
+        start += _TILE
+        first += np.uint64(GROUPS)
 
 
 @compiled()
-def _perturb_quantiles(out, theta, table, k0, c1, c2, offset):
-    drawn = np.empty(4 * _GROUPS, dtype=np.uint64)
-    lanes = drawn.view(np.uint16)
-    size = theta.size
-    start = -(offset & 15)
-    first = np.uint64(offset >> 4)
-    while start < size:
-        count = min(_GROUPS << 4, size - start)
-        _draw(drawn, first, (count + 15) >> 4, k0, c1, c2)
-        skip = -start if start < 0 else 0
-        for e in range(skip, count):
-            out[start + e] = theta[start + e] + table[lanes[e] >> 4]
-        start += count
-        first += np.uint64(_GROUPS)
-
-
-@compiled()
-def _to_bf16(out, values):
-    for e in range(values.size):
-        out[e] = _narrow(values[e])
+def _narrow(value):
+    """Bits of a float32 -> bits of a bfloat16, half to even."""
+    return (value + np.uint32(0x7FFF) + ((value >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
 
 
 @compiled()
@@ -136,48 +66,73 @@ def _through_bf16(out, values):
 
 
 @compiled()
-def _commit_signs(theta, k0, c1, c2, coefficients, offset):
-    tile = _GROUPS << 8
-    drawn = np.empty(4 * _GROUPS, dtype=np.uint64)
-    bits = drawn.view(np.int32)
-    acc = np.empty(tile, dtype=np.float32)
-    size = theta.size
-    start = -(offset & 255)
-    first = np.uint64(offset >> 8)
-    while start < size:
-        count = min(tile, size - start)
-        acc[:count] = np.float32(0)
-        for k in range(coefficients.size):
-            _draw(drawn, first, (count + 255) >> 8, k0[k], c1[k], c2[k])
-            _add_signs(acc, bits, count, coefficients[k])
-        skip = -start if start < 0 else 0
-        for e in range(skip, count):
-            theta[start + e] += acc[e]
-        start += count
-        first += np.uint64(_GROUPS)
+def _to_bf16(out, values):
+    for e in range(values.size):
+        out[e] = _narrow(values[e])
 
 
 @compiled()
-def _commit_quantiles(theta, tables, k0, c1, c2, offset):
-    tile = _GROUPS << 4
-    drawn = np.empty(4 * _GROUPS, dtype=np.uint64)
+def _perturb_quantiles(out, theta, table, k0, c1, c2, offset):
+    """out ← RN(θ + table[·]); the table holds the products, each rounded once."""
+    drawn = np.empty(_WORDS, dtype=np.uint64)
     lanes = drawn.view(np.uint16)
-    acc = np.empty(tile, dtype=np.float32)
-    size = theta.size
-    start = -(offset & 15)
     first = np.uint64(offset >> 4)
-    while start < size:
-        count = min(tile, size - start)
-        acc[:count] = np.float32(0)
-        for k in range(k0.size):
-            _draw(drawn, first, (count + 15) >> 4, k0[k], c1[k], c2[k])
-            for e in range(count):
-                acc[e] += tables[k, lanes[e] >> 4]
-        skip = -start if start < 0 else 0
-        for e in range(skip, count):
-            theta[start + e] += acc[e]
-        start += count
-        first += np.uint64(_GROUPS)
+    start = -(offset & 15)
+    while start < theta.size:
+        draw_groups(drawn, 0, first, k0, c1, c2)
+        for e in range(max(0, -start), min(_VALUES, theta.size - start)):
+            out[start + e] = theta[start + e] + table[lanes[e] >> 4]
+        start += _VALUES
+        first += np.uint64(GROUPS)
+
+
+@compiled()
+def _commit_signs(theta, k0, c1, c2, coefficients, ends, offset):
+    """Commits one after another on each tile; the entries of commit r end before ends[r]."""
+    drawn = np.empty(_SEEDS * _WORDS, dtype=np.uint64)
+    bits = drawn.view(np.int32)
+    acc = np.empty(_TILE, dtype=np.float32)
+    first = np.uint64(offset >> 8)
+    start = -(offset & 255)
+    while start < theta.size:
+        low, high = max(0, -start), min(_TILE, theta.size - start)
+        begin = 0
+        for end in ends:
+            acc[:] = np.float32(0)
+            while begin < end:
+                stop = min(end, begin + _SEEDS)
+                for k in range(begin, stop):
+                    draw_groups(drawn, (k - begin) * _WORDS, first, k0[k], c1, c2[k])
+                for row in range(_ROWS):
+                    fold_signs(acc, row * LANES, bits, row, _ROWS, coefficients, begin, stop)
+                begin = stop
+            for e in range(low, high):
+                theta[start + e] += acc[e]
+        start += _TILE
+        first += np.uint64(GROUPS)
+
+
+@compiled()
+def _commit_quantiles(theta, table, k0, c1, c2, coefficients, ends, offset):
+    drawn = np.empty(_WORDS, dtype=np.uint64)
+    lanes = drawn.view(np.uint16)
+    acc = np.empty(_VALUES, dtype=np.float32)
+    first = np.uint64(offset >> 4)
+    start = -(offset & 15)
+    while start < theta.size:
+        low, high = max(0, -start), min(_VALUES, theta.size - start)
+        begin = 0
+        for end in ends:
+            acc[:] = np.float32(0)
+            for k in range(begin, end):
+                draw_groups(drawn, 0, first, k0[k], c1, c2[k])
+                for e in range(_VALUES):
+                    acc[e] += table[lanes[e] >> 4] * coefficients[k]
+            begin = end
+            for e in range(low, high):
+                theta[start + e] += acc[e]
+        start += _VALUES
+        first += np.uint64(GROUPS)
 
 
 class NumbaDirections:
@@ -189,29 +144,34 @@ class NumbaDirections:
         self, scratch: torch.Tensor, theta: torch.Tensor, stream: TensorStream, scale: float, offset: int = 0
     ) -> None:
         source, target = flat_fp32(theta), flat_scratch(scratch)
-        narrow = target.dtype == np.uint16
-        out = np.empty(source.size, dtype=np.float32) if narrow else target
-        if narrow:
-            _through_bf16(out.view(np.uint32), source.view(np.uint32))
-            source = out.copy()
         k0, c1, c2 = np.uint64(stream.k0), np.uint64(stream.c1), np.uint64(stream.c2)
         step = np.float32(scale)
         if stream.distribution == "rademacher":
-            _perturb_signs(out, source, k0, c1, c2, step, offset)
-        else:
-            _perturb_quantiles(out, source, gaussian_table() * step, k0, c1, c2, offset)
-        if narrow:
-            _to_bf16(target, out.view(np.uint32))
-
-    def apply_commit(self, theta: torch.Tensor, entries: Sequence[Entry], offset: int = 0) -> None:
-        if not entries:
+            _perturb_signs(target, source, k0, c1, c2, step, offset)
             return
+        table = gaussian_table() * step
+        if target.dtype != np.uint16:
+            _perturb_quantiles(target, source, table, k0, c1, c2, offset)
+            return
+        moved = np.empty(source.size, dtype=np.float32)
+        _through_bf16(moved.view(np.uint32), source.view(np.uint32))
+        _perturb_quantiles(moved, moved, table, k0, c1, c2, offset)
+        _to_bf16(target, moved.view(np.uint32))
+
+    def apply_commits(
+        self, theta: torch.Tensor, block: int, slot: int, commits: Sequence[Terms], offset: int = 0
+    ) -> None:
+        commits = [terms for terms in commits if len(terms)]
+        if not commits:
+            return
+        distribution = commits[0].distribution
+        k0 = np.concatenate([terms.seeds for terms in commits])
+        c2 = np.concatenate([terms.directions for terms in commits]) + np.uint64(direction_counter(0, distribution))
+        coefficients = np.concatenate([terms.coefficients for terms in commits])
+        ends = np.cumsum([len(terms) for terms in commits], dtype=np.int64)
+        c1 = np.uint64(tensor_counter(block, slot))
         target = flat_fp32(theta)
-        k0 = np.array([entry.stream.k0 for entry in entries], dtype=np.uint64)
-        c1 = np.array([entry.stream.c1 for entry in entries], dtype=np.uint64)
-        c2 = np.array([entry.stream.c2 for entry in entries], dtype=np.uint64)
-        coefficients = np.array([entry.coefficient for entry in entries], dtype=np.float32)
-        if entries[0].stream.distribution == "rademacher":
-            _commit_signs(target, k0, c1, c2, coefficients, offset)
+        if distribution == "rademacher":
+            _commit_signs(target, k0, c1, c2, coefficients, ends, offset)
         else:
-            _commit_quantiles(target, gaussian_table()[None, :] * coefficients[:, None], k0, c1, c2, offset)
+            _commit_quantiles(target, gaussian_table(), k0, c1, c2, coefficients, ends, offset)

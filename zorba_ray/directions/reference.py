@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from zorba_ray.directions.arrays import flat_fp32, flat_scratch, round_to_bf16
-from zorba_ray.directions.backend import Entry
+from zorba_ray.directions.backend import Terms
 from zorba_ray.directions.philox import gaussian_table, words
-from zorba_ray.directions.streams import KEY1, TensorStream
+from zorba_ray.directions.streams import KEY1, TensorStream, tensor_stream
 
 _TILE = 1 << 16  # elements at a time: keeps the temporaries in cache
 _LANES = 16  # u16 lanes of a 256-bit group
@@ -35,7 +35,7 @@ def quantile_indices(stream: TensorStream, offset: int, count: int) -> np.ndarra
 
 
 def direction(stream: TensorStream, offset: int, count: int) -> np.ndarray:
-    """z itself, float32 [count]: for tests and references, never on the hot path."""
+    """z itself, float32 [count]."""
     if stream.distribution == "rademacher":
         return signs(stream, offset, count)
     return gaussian_table()[quantile_indices(stream, offset, count)]
@@ -63,17 +63,20 @@ class NumpyDirections:
                 moved = part + table[quantile_indices(stream, offset + start, part.size)]
             target[start : start + part.size] = round_to_bf16(moved) if narrow else moved
 
-    def apply_commit(self, theta: torch.Tensor, entries: Sequence[Entry], offset: int = 0) -> None:
-        if not entries:
-            return
+    def apply_commits(
+        self, theta: torch.Tensor, block: int, slot: int, commits: Sequence[Terms], offset: int = 0
+    ) -> None:
         target = flat_fp32(theta)
-        for start in range(0, target.size, _TILE):
-            part = target[start : start + _TILE]
-            total = np.zeros(part.size, dtype=np.float32)
-            for stream, coefficient in entries:
-                if stream.distribution == "rademacher":
-                    total += signs(stream, offset + start, part.size) * np.float32(coefficient)
-                else:
-                    scaled = gaussian_table() * np.float32(coefficient)
-                    total += scaled[quantile_indices(stream, offset + start, part.size)]
-            part += total
+        for terms in commits:
+            if len(terms) == 0:
+                continue
+            listing = [
+                (tensor_stream(int(seed), block, slot, int(direction), terms.distribution), coefficient)
+                for seed, direction, coefficient in zip(terms.seeds, terms.directions, terms.coefficients, strict=True)
+            ]
+            for start in range(0, target.size, _TILE):
+                part = target[start : start + _TILE]
+                total = np.zeros(part.size, dtype=np.float32)
+                for stream, coefficient in listing:
+                    total += direction(stream, offset + start, part.size) * coefficient
+                part += total

@@ -51,7 +51,17 @@ def direction_seed(master: int, round: int, stream: int, step: int) -> int:
 
 def tensor_stream(seed: int, block: int, slot: int, direction: int, distribution: Distribution) -> TensorStream:
     """Stream of tensor `slot` of `block` for one direction under `seed` (a `direction_seed`)."""
-    return TensorStream(seed, block << 32 | slot, _PURPOSE[distribution] << 32 | direction, distribution)
+    return TensorStream(seed, tensor_counter(block, slot), direction_counter(direction, distribution), distribution)
+
+
+def tensor_counter(block: int, slot: int) -> int:
+    """c1 of a tensor."""
+    return block << 32 | slot
+
+
+def direction_counter(direction: int, distribution: Distribution) -> int:
+    """c2 of a direction."""
+    return _PURPOSE[distribution] << 32 | direction
 
 
 def sample_words(master: int, purpose: Sample, a: int, b: int, count: int) -> np.ndarray:

@@ -87,7 +87,7 @@ def pack_active(active: list[frozenset[int]], blocks: int) -> bytes:
 
 
 def unpack_active(packed: bytes, clients: int, blocks: int) -> list[frozenset[int]]:
-    """Inverse of `pack_active`.
+    """Inverse of `pack_active`; equal sets are one object, of which thousands of clients share a few.
 
     Raises:
         ValueError: wrong length, or a bit beyond the last block.
@@ -95,10 +95,14 @@ def unpack_active(packed: bytes, clients: int, blocks: int) -> list[frozenset[in
     width = -(-blocks // 8)
     if len(packed) != width * clients:
         raise ValueError(f"active sets of {len(packed)} bytes, {width * clients} expected for {clients} clients")
+    known: dict[bytes, frozenset[int]] = {}
     sets = []
     for client in range(clients):
-        bits = int.from_bytes(packed[client * width : (client + 1) * width], "little")
-        if bits >> blocks:
-            raise ValueError(f"client {client} activates a block beyond {blocks - 1}")
-        sets.append(frozenset(block for block in range(blocks) if bits >> block & 1))
+        own = packed[client * width : (client + 1) * width]
+        if own not in known:
+            bits = int.from_bytes(own, "little")
+            if bits >> blocks:
+                raise ValueError(f"client {client} activates a block beyond {blocks - 1}")
+            known[own] = frozenset(block for block in range(blocks) if bits >> block & 1)
+        sets.append(known[own])
     return sets

@@ -10,7 +10,10 @@ from zorba_ray.models import Replica
 from zorba_ray.protocol.codec import decode
 from zorba_ray.protocol.ledger import first_chain, next_chain
 from zorba_ray.protocol.messages import LedgerHeader, RoundCommit, unpack_active
-from zorba_ray.zo import UpdateRule, apply_round
+from zorba_ray.zo import RoundUpdate, UpdateRule, apply_rounds
+
+_FUSED_TERMS = 2048
+"""Scalars of the commits of one pass: 20 bytes each, per block."""
 
 
 def rule_of(header: LedgerHeader) -> UpdateRule:
@@ -52,6 +55,7 @@ class ReplicaState:
         self.rule = rule_of(header)
         self.header = header
         self.active: list[frozenset[int]] = []
+        self._holders = np.zeros((len(self.rule.samples), header.blocks), dtype=bool)
         self.round = 0
         self.chain = first_chain(header)
 
@@ -65,53 +69,66 @@ class ReplicaState:
             self.active = unpack_active(packed, len(self.rule.samples), self.header.blocks)
         except ValueError as error:
             raise LedgerError(f"round {self.round + 1}: {error}") from error
+        width = len(packed) // len(self.active)
+        bits = np.frombuffer(packed, dtype=np.uint8).reshape(len(self.active), width)
+        self._holders = np.unpackbits(bits, axis=1, bitorder="little")[:, : self.header.blocks].astype(bool)
 
-    def apply(self, body: bytes) -> RoundCommit:
+    def apply(self, body: bytes) -> None:
         """Applies the next commit (a ledger record's body).
 
         Raises:
             LedgerError: not the next round, or scalars that do not fit its clients.
             Diverged: the update overflows fp32.
         """
+        self.catch_up([body])
+
+    def catch_up(self, bodies: Iterable[bytes]) -> None:
+        """Applies several commits in order, as many in one pass over θ as stay within _FUSED_TERMS.
+
+        Raises:
+            LedgerError, Diverged: as `apply`; θ stands at the last pass before the fault.
+        """
+        updates: list[RoundUpdate] = []
+        terms, chain = 0, self.chain
+        for body in bodies:
+            update = self._read(body, self.round + len(updates) + 1)
+            chain = next_chain(chain, body)
+            updates.append(update)
+            terms += update.scalars.size
+            if terms >= _FUSED_TERMS:
+                self._take(updates, chain)
+                updates, terms = [], 0
+        if updates:
+            self._take(updates, chain)
+
+    def _read(self, body: bytes, number: int) -> RoundUpdate:
         commit = decode(body, RoundCommit)
-        if commit.round != self.round + 1:
-            raise LedgerError(f"commit of round {commit.round} where round {self.round + 1} is next")
+        if commit.round != number:
+            raise LedgerError(f"commit of round {commit.round} where round {number} is next")
         if commit.active is not None:
             self.set_active(commit.active)
         clients, scalars = unpack_scalars(commit, self.rule)
-        apply_round(
-            self.directions,
-            self.rule,
-            self.replica.manifest,
-            self.replica.parameters,
-            commit.round,
-            commit.lr,
-            clients,
-            scalars,
-            self.active,
-        )
-        self.round = commit.round
-        self.chain = next_chain(self.chain, body)
-        return commit
+        return RoundUpdate(commit.round, commit.lr, clients, scalars, self._holders)
 
-    def catch_up(self, bodies: Iterable[bytes]) -> None:
-        """Applies several commits in order."""
-        for body in bodies:
-            self.apply(body)
+    def _take(self, updates: list[RoundUpdate], chain: bytes) -> None:
+        apply_rounds(self.directions, self.rule, self.replica.manifest, self.replica.parameters, updates)
+        self.round = updates[-1].round
+        self.chain = chain
 
 
-def unpack_scalars(commit: RoundCommit, rule: UpdateRule) -> tuple[list[int], np.ndarray]:
-    """(client ids, ρ float32 [n, K, P]) of a commit.
+def unpack_scalars(commit: RoundCommit, rule: UpdateRule) -> tuple[np.ndarray, np.ndarray]:
+    """(client ids int64 [n], ρ float32 [n, K, P]) of a commit.
 
     Raises:
         LedgerError: counts do not fit, ids not ascending or unknown, or a scalar is not finite.
     """
-    clients = np.frombuffer(commit.clients, dtype="<u4").astype(np.int64).tolist()
+    clients = np.frombuffer(commit.clients, dtype="<u4").astype(np.int64)
     shape = (len(clients), rule.local_steps, rule.directions)
     if len(commit.scalars) != 4 * shape[0] * shape[1] * shape[2]:
         raise LedgerError(f"round {commit.round}: {len(commit.scalars)} bytes of scalars for {shape[0]} clients")
-    if sorted(set(clients)) != clients or (clients and clients[-1] >= len(rule.samples)):
-        raise LedgerError(f"round {commit.round}: client ids {clients} are not ascending ids of this federation")
+    if (np.diff(clients) <= 0).any() or (len(clients) and clients[-1] >= len(rule.samples)):
+        listing = clients.tolist()
+        raise LedgerError(f"round {commit.round}: client ids {listing} are not ascending ids of this federation")
     scalars = np.frombuffer(commit.scalars, dtype="<f4").astype(np.float32).reshape(shape)
     if not np.isfinite(scalars).all():
         raise LedgerError(f"round {commit.round}: a scalar is not finite")

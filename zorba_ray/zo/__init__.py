@@ -3,16 +3,18 @@
 from zorba_ray.zo.estimator import Estimate, estimate, projected_gradient
 from zorba_ray.zo.rule import UpdateRule
 from zorba_ray.zo.schedule import learning_rate
-from zorba_ray.zo.update import apply_round, block_weights, commit_entries, on_grid
+from zorba_ray.zo.update import RoundUpdate, apply_rounds, block_weights, commit_terms, on_grid, round_seeds
 
 __all__ = [
     "Estimate",
+    "RoundUpdate",
     "UpdateRule",
-    "apply_round",
+    "apply_rounds",
     "block_weights",
-    "commit_entries",
+    "commit_terms",
     "estimate",
     "learning_rate",
     "on_grid",
     "projected_gradient",
+    "round_seeds",
 ]

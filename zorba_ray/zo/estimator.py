@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from zorba_ray.directions import DirectionBackend, Entry, direction_seed, tensor_stream
+from zorba_ray.directions import DirectionBackend, Terms, direction_seed
 from zorba_ray.models import Batch, Perturbation, TaskModel
 from zorba_ray.zo.rule import UpdateRule
 from zorba_ray.zo.update import on_grid
@@ -44,7 +44,7 @@ def estimate(
 
     Args:
         batches: one per local step. With K > 1 the client walks an overlay of its active blocks by the same
-            `apply_commit`, with its own scalars; θ itself stays.
+            `apply_commits`, with its own scalars; θ itself stays.
         scale: μ.
         clip: |ρ| is clipped to this; None is no clip.
     """
@@ -76,18 +76,14 @@ def _walk(
     overlay: dict[tuple[int, int], torch.Tensor],
 ) -> None:
     """One local step on the overlay (created from θ at the first)."""
-    coefficients = on_grid(np.array([-lr * float(rho) / rule.directions for rho in scalars]))
+    coefficients = on_grid(-lr * scalars.astype(np.float64) / rule.directions)
+    moving = np.flatnonzero(coefficients)
+    seeds = np.full(len(moving), seed, dtype=np.uint64)
+    terms = Terms(seeds, moving.astype(np.uint64), coefficients[moving], rule.distribution)
     replica = model.replica
     for block in sorted(active):
         for tensor in replica.manifest.scoped(block, rule.scope):
             key = (tensor.block, tensor.slot)
             if key not in overlay:
                 overlay[key] = replica.parameters[tensor.name].clone()
-            directions.apply_commit(
-                overlay[key],
-                [
-                    Entry(tensor_stream(seed, tensor.block, tensor.slot, place, rule.distribution), float(value))
-                    for place, value in enumerate(coefficients)
-                    if value != 0.0
-                ],
-            )
+            directions.apply_commits(overlay[key], tensor.block, tensor.slot, [terms])

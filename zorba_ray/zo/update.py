@@ -1,18 +1,19 @@
 """The one update: from broadcast scalars to θ, the same on the server, on every worker and in a replay.
 
 algorithm.md §3 steps 4–7. Coefficients are derived in float64 with + − × ÷ in a fixed order, put on one power-of-two
-grid per (commit, block), and applied by the fused `apply_commit`.
+grid per (commit, block), and applied by the fused `apply_commits`.
 """
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from zorba_ray.directions import DirectionBackend, Entry, direction_seed, tensor_stream
+from zorba_ray.directions import DirectionBackend, Terms, direction_seed
 from zorba_ray.errors import Diverged
-from zorba_ray.models import Manifest, TensorEntry
+from zorba_ray.models import Manifest
 from zorba_ray.zo.rule import UpdateRule
 
 _MANTISSA = 24
@@ -27,9 +28,7 @@ def on_grid(coefficients: np.ndarray) -> np.ndarray:
     Raises:
         Diverged: a coefficient is not finite, or the sum exceeds fp32.
     """
-    total = 0.0
-    for value in coefficients.tolist():
-        total += abs(value)
+    total = _sum(np.abs(coefficients))
     if not math.isfinite(total) or total >= 2.0**127:
         raise Diverged(f"the update's coefficients sum to {total}: lower zo.lr or set zo.clip")
     if total == 0.0:
@@ -42,84 +41,90 @@ def on_grid(coefficients: np.ndarray) -> np.ndarray:
         exponent += 1
 
 
-def block_weights(
-    rule: UpdateRule, clients: Sequence[int], active: Sequence[frozenset[int]], block: int
-) -> list[float]:
-    """w_{n,b} of the `clients` (reported and holding `block`, ascending); they sum to 1 up to rounding.
+@dataclass(frozen=True)
+class RoundUpdate:
+    """What a commit says of one round, as arrays."""
 
-    `data`: p_n / Σ p_m. `inverse_noise`: ∝ p_n / |A_n|.
+    round: int
+    lr: float
+    """η."""
+    clients: np.ndarray
+    """int64 [n]: R_t, ascending client ids."""
+    scalars: np.ndarray
+    """float32 [n, K, P]: the raw ρ."""
+    active: np.ndarray
+    """bool [N, L]: a_{n,b} of every client of the federation."""
+
+
+def block_weights(rule: UpdateRule, clients: np.ndarray, active: np.ndarray) -> np.ndarray:
+    """w_{n,b} float64 [n] of the `clients` (reported and holding the block, ascending); their sum is 1 up to rounding.
+
+    `data`: p_n / Σ p_m. `inverse_noise`: ∝ p_n / |A_n|. `active` as in `RoundUpdate`.
     """
-    if rule.weights == "data":
-        raw = [float(rule.samples[client]) for client in clients]
-    else:
-        raw = [rule.samples[client] / len(active[client]) for client in clients]
-    total = 0.0
-    for value in raw:
-        total += value
-    return [value / total for value in raw]
+    raw = np.array(rule.samples, dtype=np.float64)[clients]
+    if rule.weights == "inverse_noise":
+        raw = raw / active[clients].sum(axis=1)
+    return raw / _sum(raw)
 
 
-def commit_entries(
-    rule: UpdateRule,
-    round: int,
-    lr: float,
-    clients: Sequence[int],
-    scalars: np.ndarray,
-    active: Sequence[frozenset[int]],
-    block: int,
-) -> list[tuple[int, int, float]]:
-    """(seed64, direction, coefficient) of every non-zero term of `block`, in ledger order: client, step, direction.
+def commit_terms(rule: UpdateRule, update: RoundUpdate, seeds: np.ndarray, block: int) -> Terms:
+    """Every non-zero term of `block`, in ledger order: client, step, direction.
+
+    Where all clients share the directions and z is ±1, the coefficients of one direction are added up: they lie on one
+    grid, so the sum is exact in any order, and a commit costs P · K directions however many clients there are.
 
     Args:
-        clients: R_t, ascending client ids.
-        scalars: float32 [len(clients), K, P], the raw ρ.
-        active: A_n of every client.
+        seeds: uint64 [n, K], `round_seeds` of the update.
     """
-    holders = [place for place, client in enumerate(clients) if block in active[client]]
-    weights = block_weights(rule, [clients[place] for place in holders], active, block)
-    seeds: list[tuple[int, int]] = []
-    values: list[float] = []
-    for place, weight in zip(holders, weights, strict=True):
-        for step in range(rule.local_steps):
-            seed = direction_seed(rule.seed, round, rule.stream_of(clients[place]), step)
-            for direction in range(rule.directions):
-                seeds.append((seed, direction))
-                values.append(-lr * weight * float(scalars[place, step, direction]) / rule.directions)
-    grid = on_grid(np.array(values)) if values else np.zeros(0, dtype=np.float32)
-    return [(seed, direction, float(c)) for (seed, direction), c in zip(seeds, grid, strict=True) if c != 0.0]
+    holders = np.flatnonzero(update.active[update.clients, block])
+    if not len(holders):
+        return Terms(np.zeros(0, np.uint64), np.zeros(0, np.uint64), np.zeros(0, np.float32), rule.distribution)
+    weights = block_weights(rule, update.clients[holders], update.active)
+    rho = update.scalars[holders].astype(np.float64)
+    grid = on_grid(((-update.lr * weights)[:, None, None] * rho / rule.directions).reshape(-1))
+    numbers = np.broadcast_to(np.arange(rule.directions, dtype=np.uint64), rho.shape)
+    own = np.broadcast_to(seeds[holders][:, :, None], rho.shape)
+    if rule.seeds == "shared" and rule.distribution == "rademacher":
+        grid = grid.reshape(len(holders), -1).astype(np.float64).sum(axis=0).astype(np.float32)
+        numbers, own = numbers[0], own[0]
+    moving = grid != 0
+    return Terms(own.reshape(-1)[moving], numbers.reshape(-1)[moving], grid[moving], rule.distribution)
 
 
-def apply_terms(
-    directions: DirectionBackend,
-    rule: UpdateRule,
-    tensors: Sequence[TensorEntry],
-    theta: Mapping[str, torch.Tensor],
-    terms: Sequence[tuple[int, int, float]],
-) -> None:
-    """θ ← RN(θ + Σ c z) on the given tensors of one block; without a term nothing is touched."""
-    for tensor in tensors:
-        directions.apply_commit(
-            theta[tensor.name],
-            [
-                Entry(tensor_stream(seed, tensor.block, tensor.slot, direction, rule.distribution), coefficient)
-                for seed, direction, coefficient in terms
-            ],
-        )
+def round_seeds(rule: UpdateRule, update: RoundUpdate) -> np.ndarray:
+    """seed64 of every reported client and step, uint64 [n, K]."""
+    seeds = [
+        [direction_seed(rule.seed, update.round, rule.stream_of(client), step) for step in range(rule.local_steps)]
+        for client in update.clients.tolist()
+    ]
+    return np.array(seeds, dtype=np.uint64).reshape(len(seeds), rule.local_steps)
 
 
-def apply_round(
+def apply_rounds(
     directions: DirectionBackend,
     rule: UpdateRule,
     manifest: Manifest,
     theta: Mapping[str, torch.Tensor],
-    round: int,
-    lr: float,
-    clients: Sequence[int],
-    scalars: np.ndarray,
-    active: Sequence[frozenset[int]],
+    updates: Sequence[RoundUpdate],
 ) -> None:
-    """One commit on one replica: every block, also those that this replica's clients never perturb."""
-    for block in range(manifest.blocks):
-        terms = commit_entries(rule, round, lr, clients, scalars, active, block)
-        if terms:
-            apply_terms(directions, rule, manifest.scoped(block, rule.scope), theta, terms)
+    """Commits on one replica, in one pass over memory: every block, also those that its clients never perturb.
+
+    The bytes are those of one round after another.
+
+    Raises:
+        Diverged: a coefficient overflows; θ is untouched then.
+    """
+    seeds = [round_seeds(rule, update) for update in updates]
+    terms = [
+        [commit_terms(rule, update, own, block) for update, own in zip(updates, seeds, strict=True)]
+        for block in range(manifest.blocks)
+    ]
+    for block, commits in enumerate(terms):
+        for tensor in manifest.scoped(block, rule.scope):
+            directions.apply_commits(theta[tensor.name], tensor.block, tensor.slot, commits)
+
+
+def _sum(values: np.ndarray) -> float:
+    """Left to right: numpy's own sum adds in an order that depends on its version and the machine."""
+    with np.errstate(over="ignore"):
+        return float(np.cumsum(values)[-1]) if len(values) else 0.0

@@ -1,0 +1,133 @@
+"""Rows of 32 signs as vectors: the parts of the numba kernels that are written in LLVM's own terms.
+
+One 32-bit word of the stream holds the signs of 32 elements. As a vector of 32 lanes, lane j is the word shifted left
+by 31 − j, so that bit j stands where a float keeps its sign; flipping −c by that bit gives +c where the bit is set and
+−c where it is not. That is four vector operations per seed (shift, and, xor, add), no table and no branch, and the
+accumulators stay in registers over all seeds. LLVM splits the 32 lanes into what the machine has (4 × AVX2,
+2 × AVX-512, 8 × NEON). Nothing is reassociated or contracted: a lane adds its terms one by one, in order.
+"""
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic as _typed_intrinsic
+
+intrinsic: Any = _typed_intrinsic  # the caller does not pass the typing context
+
+LANES = 32
+
+_F32, _I32, _I16, _I64 = ir.FloatType(), ir.IntType(32), ir.IntType(16), ir.IntType(64)
+_FLOATS, _INTS, _HALVES = (ir.VectorType(kind, LANES) for kind in (_F32, _I32, _I16))
+
+
+def _splat(builder: Any, value: Any) -> Any:
+    """All lanes equal `value`."""
+    vector = ir.VectorType(value.type, LANES)
+    one = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.Constant(_I32, 0))
+    zeros = ir.Constant(ir.VectorType(_I32, LANES), [0] * LANES)
+    return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), zeros)
+
+
+def _constant(value: int) -> Any:
+    return ir.Constant(_INTS, [value] * LANES)
+
+
+def _signed(builder: Any, word: Any, negative: Any) -> Any:
+    """<32 x float>: +c where the word's bit is set, −c elsewhere; `negative` is −c as <32 x i32>."""
+    places = ir.Constant(_INTS, [LANES - 1 - lane for lane in range(LANES)])
+    bits = builder.and_(builder.shl(_splat(builder, word), places), _constant(1 << 31))
+    return builder.bitcast(builder.xor(bits, negative), _FLOATS)
+
+
+def _negated(builder: Any, value: Any) -> Any:
+    """−value in all lanes, as <32 x i32>."""
+    bits = builder.xor(builder.bitcast(value, _I32), ir.Constant(_I32, 1 << 31))
+    return _splat(builder, bits)
+
+
+def _start(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    """Address of an array's first element."""
+    return context.make_array(kind)(context, builder, value=value).data
+
+
+def _vector_at(builder: Any, start: Any, index: Any, vector: Any) -> Any:
+    """Address of lanes index … index + 31."""
+    return builder.bitcast(builder.gep(start, [index]), vector.as_pointer())
+
+
+def _through_bf16(builder: Any, floats: Any) -> Any:
+    """bfloat16 bit patterns of finite floats in the low half of <32 x i32>, half to even."""
+    bits = builder.bitcast(floats, _INTS)
+    odd = builder.and_(builder.lshr(bits, _constant(16)), _constant(1))
+    return builder.lshr(builder.add(bits, builder.add(odd, _constant(0x7FFF))), _constant(16))
+
+
+@intrinsic
+def fold_signs(typingctx: Any, acc: Any, at: Any, bits: Any, row: Any, stride: Any, coefs: Any, first: Any, last: Any):
+    """acc[at : at + 32] += Σ_k ±coefs[k], k = first … last − 1, signs from bits[(k − first) · stride + row].
+
+    acc, coefs: float32 [·]; bits: int32 [·].
+    """
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kinds = signature.args
+        acc_at = _start(context, builder, kinds[0], args[0])
+        bits_at = _start(context, builder, kinds[2], args[2])
+        coefs_at = _start(context, builder, kinds[5], args[5])
+        at, row, stride, first, last = args[1], args[3], args[4], args[6], args[7]
+        target = _vector_at(builder, acc_at, at, _FLOATS)
+        before = builder.load(target, align=4)
+        entry = builder.block
+        body, after = builder.append_basic_block("seed"), builder.append_basic_block("done")
+        builder.cbranch(builder.icmp_signed("<", first, last), body, after)
+        builder.position_at_end(body)
+        k, place, total = builder.phi(_I64), builder.phi(_I64), builder.phi(_FLOATS)
+        word = builder.load(builder.gep(bits_at, [place]))
+        negative = _negated(builder, builder.load(builder.gep(coefs_at, [k])))
+        added = builder.fadd(total, _signed(builder, word, negative))
+        following = builder.add(k, ir.Constant(_I64, 1))
+        for phi, begin, again in (
+            (k, first, following),
+            (place, row, builder.add(place, stride)),
+            (total, before, added),
+        ):
+            phi.add_incoming(begin, entry)
+            phi.add_incoming(again, body)
+        builder.cbranch(builder.icmp_signed("<", following, last), body, after)
+        builder.position_at_end(after)
+        result = builder.phi(_FLOATS)
+        result.add_incoming(before, entry)
+        result.add_incoming(added, body)
+        builder.store(result, target, align=4)
+        return context.get_dummy_value()
+
+    i64 = types.int64
+    return types.void(acc, i64, bits, i64, i64, coefs, i64, i64), build
+
+
+@intrinsic
+def shift_row(typingctx: Any, out: Any, theta: Any, at: Any, word: Any, step: Any):
+    """out[at : at + 32] ← theta[at : at + 32] ± step by the bits of `word` (int32).
+
+    theta: float32. out: float32, or uint16 for bfloat16 bit patterns: then θ̄ = RN(θ) is moved and rounded again.
+    """
+    narrow = out.dtype == types.uint16
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kinds = signature.args
+        source = _vector_at(builder, _start(context, builder, kinds[1], args[1]), args[2], _FLOATS)
+        values = builder.load(source, align=4)
+        if narrow:
+            wide = builder.shl(_through_bf16(builder, values), _constant(16))
+            values = builder.bitcast(wide, _FLOATS)
+        moved = builder.fadd(values, _signed(builder, args[3], _negated(builder, args[4])))
+        start = _start(context, builder, kinds[0], args[0])
+        if narrow:
+            halves = builder.trunc(_through_bf16(builder, moved), _HALVES)
+            builder.store(halves, _vector_at(builder, start, args[2], _HALVES), align=2)
+        else:
+            builder.store(moved, _vector_at(builder, start, args[2], _FLOATS), align=4)
+        return context.get_dummy_value()
+
+    return types.void(out, theta, types.int64, types.int32, types.float32), build
