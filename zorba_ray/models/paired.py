@@ -5,17 +5,20 @@ Shapes: B batch rows, T tokens, H hidden width.
 The model's own outer forward is kept: embeddings, masks and rotary tables come from it, in any architecture. Only the
 `forward` of the blocks, and of the leaf modules inside them, is wrapped on the instance; parameter names do not change.
 
-- `prefix` runs the outer forward on the batch [B]; blocks below s (the first active one) compute, blocks from s on only
-  note what they were given. The hidden state before s is kept.
-- `pair` runs the outer forward on the doubled batch [2B]; blocks below s pass through, s starts from [h; h], an active
-  block runs on each half with the arguments noted for [B]. So no argument is ever doubled or halved by guessing.
+- `prefix` runs the outer forward on the batch [B]: blocks below s (the first active one) compute, blocks from s on only
+  note what they were given. Once more on the doubled batch [2B], with no block computing, for what frozen blocks from s
+  on are given there. So no argument is ever doubled or halved by guessing.
+- `pairs` runs the blocks from s on with these arguments, block by block, then the outer forward on [2B] with the last
+  block handing over the result, for what follows the blocks.
 
-θ is never written: a leaf module of an active block computes with a copy of its tensors, perturbed into one scratch
-buffer that is as large as the largest leaf.
+θ is never written: a leaf module of an active block computes with a copy of its tensors, perturbed into a scratch
+buffer. One client needs a buffer as large as the largest leaf. Several clients that share a direction take a block's
+perturbed tensors together, one sign at a time, from a buffer as large as the largest block: each is drawn once for all.
+They never share a matrix product, whose rows may depend on how many there are: a client's numbers are its own.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,24 +51,30 @@ class Prefix:
     """What all directions on one batch share."""
 
     inputs: dict[str, torch.Tensor]
-    """Arguments of the outer forward, [B, …]."""
+    """Arguments of the outer forward, doubled: [2B, …]."""
     active: frozenset[int]
     first: int
     hidden_BTH: torch.Tensor
-    calls: dict[int, tuple[tuple[Any, ...], dict[str, Any]]]
-    """Active block -> its arguments beside the hidden state, for [B]."""
+    calls: dict[int, "_Call"]
+    """Block from `first` on -> its arguments beside the hidden state: for [B] where active, else for [2B]."""
+
+
+_Call = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 @dataclass
 class _Pass:
-    """State of one outer forward."""
+    """An outer forward in which some blocks do not compute."""
 
-    active: frozenset[int]
-    first: int
-    calls: dict[int, tuple[tuple[Any, ...], dict[str, Any]]]
-    hidden: torch.Tensor | None
-    perturbation: Perturbation | None
-    sign: float = 0.0
+    computing: int
+    """Blocks below this one compute."""
+    noting: frozenset[int]
+    """Blocks whose arguments are noted."""
+    calls: dict[int, _Call]
+    reached: torch.Tensor | None = None
+    """Hidden state that the first block which does not compute was given."""
+    result: torch.Tensor | None = None
+    """What the last block returns instead of what it was given."""
 
 
 class PairedBackbone:
@@ -93,11 +102,18 @@ class PairedBackbone:
         self._options = {"use_cache": False} if "use_cache" in accepted else {}
         self._visits: list[int] = []
         self._pass: _Pass | None = None
+        self._perturbation: Perturbation | None = None
+        self._sign = 0.0
+        self._together: dict[str, torch.Tensor] = {}
+        """Name -> perturbed tensor of the block at hand, where several clients take it together."""
+        self._forwards: list[Forward] = []
         self._tuples = [False] * len(blocks)
+        self._scoped = [manifest.scoped(index, scope) for index in range(len(blocks))]
+        self._block_scratch: torch.Tensor | None = None
         largest = 0
         for index, block in enumerate(blocks):
             # A tensor is known by its place in the arena, whatever it is called and however often it is used.
-            entries = {parameters[entry.name].data_ptr(): entry for entry in manifest.scoped(index, scope)}
+            entries = {parameters[entry.name].data_ptr(): entry for entry in self._scoped[index]}
             reached: set[int] = set()
             for leaf in block.modules():
                 places = {name: parameter.data_ptr() for name, parameter in leaf.named_parameters(recurse=False)}
@@ -109,6 +125,7 @@ class PairedBackbone:
                     largest = max(largest, sum(padded(entry.numel) for entry in own.values()))
                     leaf.forward = self._leaf(leaf, leaf.forward, own)
             assert reached == entries.keys(), f"tensors of block {index} not reached"
+            self._forwards.append(block.forward)
             block.forward = self._block(index, block.forward)
         self.scratch = torch.empty(largest, dtype=torch.float32, device=next(iter(parameters.values())).device)
         assert self.scratch.data_ptr() % 64 == 0, "the scratch buffer must be 64-byte aligned"
@@ -125,15 +142,59 @@ class PairedBackbone:
 
     def prefix(self, inputs: dict[str, torch.Tensor], active: frozenset[int]) -> Prefix:
         """Runs the blocks below the first active one, once for all directions and both signs."""
-        state = _Pass(active, min(active), {}, None, None)
-        self._run(state, inputs)
-        assert state.hidden is not None
-        return Prefix(inputs, active, state.first, state.hidden, state.calls)
+        first, calls = min(active), dict[int, _Call]()
+        single = _Pass(first, active, calls)
+        self._run(single, inputs)
+        assert single.reached is not None
+        doubled = {name: torch.cat([value, value]) for name, value in inputs.items()}
+        frozen = frozenset(range(first, len(self._forwards))) - active
+        if frozen:
+            self._run(_Pass(0, frozen, calls), doubled)
+        return Prefix(doubled, active, first, single.reached, calls)
 
-    def pair(self, prefix: Prefix, perturbation: Perturbation) -> torch.Tensor:
-        """Last hidden states [2B, T, H]: rows 0 … B−1 at θ + μz, rows B … 2B−1 at θ − μz."""
-        doubled = {name: torch.cat([value, value]) for name, value in prefix.inputs.items()}
-        return self._run(_Pass(prefix.active, prefix.first, prefix.calls, prefix.hidden_BTH, perturbation), doubled)
+    def pairs(self, prefixes: Sequence[Prefix], perturbation: Perturbation) -> list[torch.Tensor]:
+        """Last hidden states [2B, T, H] of each batch: rows 0 … B−1 at θ + μz, rows B … 2B−1 at θ − μz.
+
+        Each batch is computed by itself; a tensor that several of them perturb is perturbed once per sign.
+        """
+        hidden = [torch.cat([prefix.hidden_BTH, prefix.hidden_BTH]) for prefix in prefixes]
+        self._perturbation = perturbation
+        try:
+            for index in range(min(prefix.first for prefix in prefixes), len(self._forwards)):
+                moved = [place for place, prefix in enumerate(prefixes) if index in prefix.active]
+                for place, prefix in enumerate(prefixes):
+                    if index >= prefix.first and index not in prefix.active:
+                        hidden[place] = self._apply(index, hidden[place], prefix)
+                halves = [
+                    self._active(index, sign, [hidden[place].chunk(2)[half] for place in moved], prefixes, moved)
+                    for half, sign in enumerate((1.0, -1.0))
+                ]
+                for place, plus, minus in zip(moved, *halves, strict=True):
+                    hidden[place] = torch.cat([plus, minus])
+        finally:
+            self._perturbation = None
+        return [
+            self._run(_Pass(0, frozenset(), {}, result=result), prefix.inputs)
+            for prefix, result in zip(prefixes, hidden, strict=True)
+        ]
+
+    def _active(
+        self, index: int, sign: float, halves: list[torch.Tensor], prefixes: Sequence[Prefix], places: list[int]
+    ) -> list[torch.Tensor]:
+        """An active block at one sign, on the half batch of everybody who perturbs it."""
+        self._sign = sign
+        try:
+            if len(places) > 1:
+                self._together = self._perturb_block(index)
+            return [self._apply(index, half, prefixes[place]) for place, half in zip(places, halves, strict=True)]
+        finally:
+            self._sign = 0.0
+            self._together = {}
+
+    def _apply(self, index: int, hidden: torch.Tensor, prefix: Prefix) -> torch.Tensor:
+        rest, named = prefix.calls[index]
+        output = self._forwards[index](hidden, *rest, **named)
+        return output[0] if isinstance(output, tuple) else output
 
     def _run(self, state: _Pass, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         self._pass = state
@@ -150,56 +211,59 @@ class PairedBackbone:
                 output = forward(*args, **kwargs)
                 self._tuples[index] = isinstance(output, tuple)
                 return output
+            if index < state.computing:
+                return forward(*args, **kwargs)
             hidden, rest, named = _split(args, kwargs)
-            if state.perturbation is None:
-                if index < state.first:
-                    return forward(*args, **kwargs)
-                if index == state.first:
-                    state.hidden = hidden
-                if index in state.active:
-                    state.calls[index] = (rest, named)
-                return self._pack(index, hidden)
-            if index < state.first:
-                return self._pack(index, hidden)
-            if index == state.first:
-                assert state.hidden is not None
-                hidden = torch.cat([state.hidden, state.hidden])
-            if index not in state.active:
-                return forward(hidden, *rest, **named)
-            rest, named = state.calls[index]
-            halves = []
-            for sign, half in zip((1.0, -1.0), hidden.chunk(2), strict=True):
-                state.sign = sign
-                halves.append(_first(forward(half, *rest, **named)))
-            state.sign = 0.0
-            return self._pack(index, torch.cat(halves))
+            if index == state.computing:
+                state.reached = hidden
+            if index in state.noting:
+                state.calls[index] = (rest, named)
+            if state.result is not None and index == len(self._forwards) - 1:
+                hidden = state.result
+            return self._pack(index, hidden)
 
         return visit
 
     def _leaf(self, leaf: nn.Module, forward: Forward, own: dict[str, TensorEntry]) -> Forward:
         def compute(*args: Any, **kwargs: Any) -> Any:
-            state = self._pass
-            if state is None or state.sign == 0.0:
+            if self._sign == 0.0:
                 return forward(*args, **kwargs)
-            perturbation = state.perturbation
-            assert perturbation is not None
             kept = {name: leaf._parameters[name] for name in own}
             start = 0
             try:
                 for name, entry in own.items():
-                    target = self.scratch[start : start + entry.numel]
-                    start += padded(entry.numel)
-                    theta = perturbation.overlay.get((entry.block, entry.slot), self._theta[entry.name])
-                    stream = tensor_stream(
-                        perturbation.seed, entry.block, entry.slot, perturbation.direction, perturbation.distribution
-                    )
-                    self._directions.perturb_into(target, theta, stream, state.sign * perturbation.scale)
+                    target = self._together.get(entry.name)
+                    if target is None:
+                        target = self.scratch[start : start + entry.numel]
+                        start += padded(entry.numel)
+                        self._perturb(target, entry)
                     leaf._parameters[name] = target.view(entry.shape)  # type: ignore[assignment]
                 return forward(*args, **kwargs)
             finally:
                 leaf._parameters.update(kept)
 
         return compute
+
+    def _perturb(self, target: torch.Tensor, entry: TensorEntry) -> None:
+        """target ← θ ± μz of one tensor."""
+        own = self._perturbation
+        assert own is not None
+        theta = own.overlay.get((entry.block, entry.slot), self._theta[entry.name])
+        stream = tensor_stream(own.seed, entry.block, entry.slot, own.direction, own.distribution)
+        self._directions.perturb_into(target, theta, stream, self._sign * own.scale)
+
+    def _perturb_block(self, index: int) -> dict[str, torch.Tensor]:
+        """All scoped tensors of a block at the current sign."""
+        if self._block_scratch is None:
+            largest = max(sum(padded(entry.numel) for entry in scoped) for scoped in self._scoped)
+            self._block_scratch = torch.empty(largest, dtype=torch.float32, device=self.scratch.device)
+            assert self._block_scratch.data_ptr() % 64 == 0, "the scratch buffer must be 64-byte aligned"
+        start, found = 0, {}
+        for entry in self._scoped[index]:
+            found[entry.name] = self._block_scratch[start : start + entry.numel]
+            start += padded(entry.numel)
+            self._perturb(found[entry.name], entry)
+        return found
 
     def _pack(self, index: int, hidden: torch.Tensor) -> Any:
         """A block's output in the form that the outer forward expects of it."""
@@ -211,7 +275,3 @@ def _split(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[torch.Tensor,
     if args:
         return args[0], args[1:], kwargs
     return kwargs["hidden_states"], (), {name: value for name, value in kwargs.items() if name != "hidden_states"}
-
-
-def _first(output: Any) -> torch.Tensor:
-    return output[0] if isinstance(output, tuple) else output

@@ -1,6 +1,6 @@
 """A model and its head as the rounds see it: losses of forward pairs, and evaluation."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -77,12 +77,20 @@ class TaskModel:
         """Computes the prefix of `batch` for a client that activates `active`."""
         return PreparedBatch(batch, self._backbone.prefix(self._inputs(batch.ids_BT, batch.mask_BT), active))
 
-    @torch.inference_mode()
     def pair(self, prepared: PreparedBatch, perturbation: Perturbation) -> tuple[float, float]:
         """(F(θ + μz), F(θ − μz)) on the prepared batch: mean losses in fp32."""
-        hidden = self._backbone.pair(prepared.prefix, perturbation)
-        plus, minus = (self.head.losses(half, prepared.batch)[0].mean() for half in hidden.chunk(2))
-        return float(plus), float(minus)
+        return self.pairs([prepared], perturbation)[0]
+
+    @torch.inference_mode()
+    def pairs(self, prepared: Sequence[PreparedBatch], perturbation: Perturbation) -> list[tuple[float, float]]:
+        """`pair` of several batches along one direction, each with the bits it has alone."""
+        found = []
+        for own, hidden in zip(
+            prepared, self._backbone.pairs([one.prefix for one in prepared], perturbation), strict=True
+        ):
+            plus, minus = (self.head.losses(half, own.batch)[0].mean() for half in hidden.chunk(2))
+            found.append((float(plus), float(minus)))
+        return found
 
     @torch.inference_mode()
     def evaluate(self, batches: Iterable[Batch]) -> Evaluation:
