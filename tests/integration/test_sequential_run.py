@@ -367,7 +367,7 @@ class Wrapped:
 
 def wrapped(alter: Callable[[int, int, Answer], Answer]) -> Factory:
     def make(setup: Setup, host: ClientHost, allocation: dict[str, Any], ledger: Path) -> Backend:
-        shards = {client.id: setup.shard(client.id) for client in setup.fleet}
+        shards = setup.shards(range(len(setup.fleet)))
         clients = ClientHost(setup.config, build_method(setup.config, host.state.rule), setup.model, host.state, shards)
         return Wrapped(sequential_backend(setup, clients, allocation, ledger), alter)  # type: ignore[return-value]
 

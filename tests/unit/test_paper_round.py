@@ -16,7 +16,7 @@ from torch.nn import functional
 from tests.support.paper_round import PaperRound, Settings, paper_round
 from tests.support.tiny_models import LABEL_TOKENS, LABEL_WORDS, VOCABULARY, tiny_network, tiny_task_model
 from zorba_ray.config import ExperimentConfig
-from zorba_ray.data import BatchOrder, TokenTable
+from zorba_ray.data import BatchOrder, Shards, TokenTable
 from zorba_ray.directions import VERSION, direction_backend
 from zorba_ray.experiment.build import build_host
 from zorba_ray.federation.round import run_round
@@ -54,6 +54,16 @@ def example_tables(pad: int) -> dict[int, TokenTable]:
     return tables
 
 
+def all_in_one_table(tables: dict[int, TokenTable]) -> Shards:
+    """The clients' examples interleaved, as a partition leaves them."""
+    owners = [(place, client) for client, table in tables.items() for place in range(len(table))]
+    owners.sort()
+    tokens = [tables[client].tokens[slice(*tables[client].starts[place : place + 2])] for place, client in owners]
+    labels = np.array([tables[client].labels[place] for place, client in owners])
+    rows = {client: np.array([row for row, (_, own) in enumerate(owners) if own == client]) for client in tables}
+    return Shards(TokenTable.from_lists(tokens, labels), rows)
+
+
 def experiment(settings: Settings, head: str = "auto", backend: str = "numba") -> ExperimentConfig:
     zo = {
         "lr": settings.lr, "schedule": "constant", "perturbation_scale": settings.scale,
@@ -79,7 +89,7 @@ def engine_rounds(
     """Rounds 1 … `rounds` of the real thing, in process."""
     config = experiment(settings, backend=backend)
     model = tiny_task_model(kind, settings.scope, SEED, directions=direction_backend(backend), blocks=BLOCKS)  # type: ignore[arg-type]
-    tables = example_tables(int(model.loaded.tokenizer.pad_token_id))
+    shards = all_in_one_table(example_tables(int(model.loaded.tokenizer.pad_token_id)))
     header = LedgerHeader(
         format=FORMAT, directions=VERSION, method="zorba", weights_sha256=model.replica.digest(),
         manifest_sha256=model.replica.manifest.digest, config_sha256="", partition_sha256="", data_sha256="",
@@ -87,7 +97,7 @@ def engine_rounds(
         scope=settings.scope, directions_per_step=settings.directions, local_steps=settings.local_steps,
         samples=SAMPLES, blocks=BLOCKS,
     )  # fmt: skip
-    host = build_host(config, header, model, tables)
+    host = build_host(config, header, model, shards)
     method = build_method(config, rule_of(header))
     found = []
     for number in range(1, rounds + 1):

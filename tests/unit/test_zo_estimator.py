@@ -8,10 +8,10 @@ import torch
 from torch.nn import functional
 
 from tests.support.tiny_models import BLOCKS, LABEL_TOKENS, tiny_batch, tiny_network, tiny_task_model
-from zorba_ray.directions import Terms, direction_backend, direction_seed, tensor_stream
+from zorba_ray.directions import Distribution, TensorStream, Terms, direction_backend, direction_seed, tensor_stream
 from zorba_ray.directions.reference import direction
 from zorba_ray.models import Perturbation
-from zorba_ray.zo import Estimate, UpdateRule, estimate, on_grid, projected_gradient
+from zorba_ray.zo import Estimate, Share, StepSizes, UpdateRule, estimate, on_grid, projected_gradient
 
 DIRECTIONS = direction_backend("numpy")
 ACTIVE = frozenset({1, 3})
@@ -24,7 +24,8 @@ def run(
     model = tiny_task_model("opt")
     batches = [tiny_batch("opt", 4, 7, seed=step) for step in range(rule.local_steps)]
     before = model.replica.digest()
-    found = estimate(model, DIRECTIONS, rule, client, 5, lr, scale, clip, ACTIVE, batches)
+    sizes = StepSizes(lr, scale, clip)
+    (found,) = estimate(model, DIRECTIONS, rule, 5, sizes, [Share(client, ACTIVE, batches)])
     assert model.replica.digest() == before, "a client wrote θ"
     return found
 
@@ -123,6 +124,45 @@ def test_a_frozen_block_is_never_touched() -> None:
 
     model.pair = pair  # type: ignore[method-assign]
     batches = [tiny_batch("opt", 4, 7, seed=step) for step in range(2)]
-    estimate(model, DIRECTIONS, RULE, 2, 5, 0.02, 0.01, None, ACTIVE, batches)
+    estimate(model, DIRECTIONS, RULE, 5, StepSizes(0.02, 0.01, None), [Share(2, ACTIVE, batches)])
     assert seen == ACTIVE
     assert seen < set(range(BLOCKS))
+
+
+@pytest.mark.parametrize("distribution", ["rademacher", "gaussian"])
+def test_clients_that_share_directions_have_the_numbers_they_have_alone(distribution: Distribution) -> None:
+    """Other lengths, other active sets, one of them with a prefix: bit for bit; θ is not written."""
+    rule = UpdateRule(7, "shared", "data", distribution, "all", 2, 1, (4, 4, 4, 4))
+    model = tiny_task_model("opt")
+    before = model.replica.digest()
+    sets = [ACTIVE, frozenset(range(BLOCKS)), frozenset({BLOCKS - 1}), frozenset({1, 2})]
+    shares = [Share(n, own, [tiny_batch("opt", 2 + n, 9 - n, seed=n)]) for n, own in enumerate(sets)]
+    sizes = StepSizes(0.1, 0.01, None)
+    together = estimate(model, DIRECTIONS, rule, 3, sizes, shares)
+    alone = [estimate(model, DIRECTIONS, rule, 3, sizes, [share])[0] for share in shares]
+    assert [own.scalars.tobytes() for own in together] == [own.scalars.tobytes() for own in alone]
+    assert [own.loss for own in together] == [own.loss for own in alone]
+    assert len({own.scalars.tobytes() for own in together}) == len(sets)
+    assert model.replica.digest() == before
+
+
+def test_a_shared_block_is_perturbed_once_per_sign() -> None:
+    """Three clients with blocks 1 and 3: one draw per tensor, sign and direction, as for one client."""
+    drawn: list[int] = []
+
+    class Counting:
+        name = "counting"
+        apply_commits = DIRECTIONS.apply_commits
+
+        def perturb_into(
+            self, scratch: torch.Tensor, theta: torch.Tensor, stream: TensorStream, scale: float, offset: int = 0
+        ) -> None:
+            drawn.append(stream.c1)
+            DIRECTIONS.perturb_into(scratch, theta, stream, scale, offset)
+
+    rule = UpdateRule(7, "shared", "data", "rademacher", "all", 2, 1, (4, 4, 4))
+    model = tiny_task_model("opt", directions=Counting())
+    shares = [Share(n, ACTIVE, [tiny_batch("opt", 4, 7, seed=n)]) for n in range(3)]
+    estimate(model, DIRECTIONS, rule, 3, StepSizes(0.1, 0.01, None), shares)
+    tensors = sum(len(model.replica.manifest.scoped(block, "all")) for block in ACTIVE)
+    assert len(drawn) == tensors * 2 * 2

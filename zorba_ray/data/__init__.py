@@ -3,10 +3,12 @@
 from zorba_ray.data.batches import BatchOrder, TokenTable, in_length_order
 from zorba_ray.data.partition import partition, partition_digest
 from zorba_ray.data.prompts import encode_rows
+from zorba_ray.data.shards import Shards
 from zorba_ray.data.tasks import Split, Task, load_task
 
 __all__ = [
     "BatchOrder",
+    "Shards",
     "Split",
     "Task",
     "TokenTable",

@@ -1,6 +1,7 @@
 """Settings -> everything a run needs before its first round: model, examples, partition, fleet, memory, header."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import torch
 
 from zorba_ray.config import ExperimentConfig
-from zorba_ray.data import Split, Task, TokenTable, encode_rows, load_task, partition, partition_digest
+from zorba_ray.data import Shards, Split, Task, TokenTable, encode_rows, load_task, partition, partition_digest
 from zorba_ray.directions import VERSION, direction_backend
 from zorba_ray.errors import ConfigError, DataError
 from zorba_ray.experiment.fleet import Client, build_fleet
@@ -41,9 +42,9 @@ class Setup:
         """|D_n|."""
         return [len(part) for part in self.parts]
 
-    def shard(self, client: int) -> TokenTable:
-        """A client's training examples."""
-        return self.train.take(self.parts[client])
+    def shards(self, clients: Sequence[int]) -> Shards:
+        """The training examples of some clients."""
+        return Shards.of(self.train, self.parts, clients)
 
 
 def prepare(config: ExperimentConfig, device: str = "cpu") -> Setup:
@@ -99,9 +100,7 @@ def load_task_model(config: ExperimentConfig, device: str) -> TaskModel:
     return TaskModel(loaded, config.model, data.prompt, data.label_words, scope, directions, device)
 
 
-def build_host(
-    config: ExperimentConfig, header: LedgerHeader, model: TaskModel, shards: dict[int, TokenTable]
-) -> ClientHost:
+def build_host(config: ExperimentConfig, header: LedgerHeader, model: TaskModel, shards: Shards) -> ClientHost:
     """A host of the given clients on a model at θ0.
 
     Raises:
@@ -111,9 +110,7 @@ def build_host(
     return ClientHost(config, build_method(config, state.rule), model, state, shards)
 
 
-def worker_host(
-    tree: dict[str, Any], accelerator: str, header: LedgerHeader, shards: dict[int, TokenTable]
-) -> ClientHost:
+def worker_host(tree: dict[str, Any], accelerator: str, header: LedgerHeader, shards: Shards) -> ClientHost:
     """`build_host` for a fresh process: loads the model itself. What Ray actors call."""
     torch.set_num_threads(1)
     config = ExperimentConfig.model_validate(tree)

@@ -56,7 +56,7 @@ def ray_backend(setup: Setup, host: ClientHost, allocation: dict[str, Any], ledg
 
     accelerator = allocation["accelerator"]
     specs = fleet_actors(setup.config, accelerator)
-    shards = [setup.shard(client.id) for client in setup.fleet]
+    shards = setup.shards(range(len(setup.fleet)))
     return RayBackend(
         setup.config, "zorba_ray.experiment.build:worker_host", accelerator, setup.header, specs, shards, ledger
     )

@@ -125,8 +125,8 @@ class _Experiment:
         self._jsonl = JsonlMonitor(run.metrics)
         self._evaluated = {(record["round"], record["split"]) for record in records_of(run, "eval")}
         self._fanout = Fanout([*self._monitors(info), *ray_monitors()])
-        shards = {client.id: setup.shard(client.id) for client in setup.fleet} if sequential else {}
-        self._host = build_host(config, setup.header, setup.model, shards)
+        here = range(config.federation.clients) if sequential else ()
+        self._host = build_host(config, setup.header, setup.model, setup.shards(here))
         self._method = build_method(config, self._host.state.rule)
         self._validation = Evaluator(setup.model, "validation", setup.validation, config.eval.batch_size)
         self._test = Evaluator(setup.model, "test", setup.test, config.eval.batch_size)

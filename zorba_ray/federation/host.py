@@ -1,57 +1,90 @@
 """A process that serves clients from one replica: the part that every backend shares."""
 
-from collections.abc import Mapping
+import functools
+import time
+from collections.abc import Mapping, Sequence
 
 import torch
 
 from zorba_ray.config import ExperimentConfig
-from zorba_ray.data import BatchOrder, TokenTable
-from zorba_ray.errors import StaleReplica
+from zorba_ray.data import BatchOrder, Shards
+from zorba_ray.errors import StaleReplica, ZorbaError
+from zorba_ray.federation.backend import Answer, Failure
 from zorba_ray.methods import Method
 from zorba_ray.models import Batch, TaskModel
 from zorba_ray.protocol.codec import decode, encode, frame_digest
 from zorba_ray.protocol.messages import RoundPlan
 from zorba_ray.protocol.replay import ReplicaState
 
+_TOGETHER = 16
+"""Clients that go through the model together where they share directions: their hidden states are held at once."""
+_ORDERS = 256
+"""Clients whose batch order of the current epoch is kept; others' is made anew from its counters."""
+
 
 class ClientHost:
     """Answers plans for its clients; their examples stay here."""
 
     def __init__(
-        self,
-        config: ExperimentConfig,
-        method: Method,
-        model: TaskModel,
-        state: ReplicaState,
-        shards: Mapping[int, TokenTable],
+        self, config: ExperimentConfig, method: Method, model: TaskModel, state: ReplicaState, shards: Shards
     ) -> None:
-        """`shards`: client id -> its training examples."""
+        """`shards`: the training examples of the clients that live here."""
         self.state = state
         self._method = method
         self._model = model
         self._local_steps = config.zo.local_steps
+        self._group = _TOGETHER if config.federation.seeds == "shared" else 1
         self._pad = int(model.loaded.tokenizer.pad_token_id)
-        self._shards = dict(shards)
-        self._orders = {
-            client: BatchOrder(config.seed, client, shard.lengths, config.data.batch_size)
-            for client, shard in self._shards.items()
-        }
+        self._shards = shards
 
-    def answer(self, frame: bytes, client: int) -> bytes:
-        """The report's frame of `client` for a plan's frame. A pure function of plan, θ and the client's data.
+        @functools.lru_cache(maxsize=_ORDERS)
+        def order(client: int) -> BatchOrder:
+            return BatchOrder(config.seed, client, shards.lengths(client), config.data.batch_size)
+
+        self._order = order
+
+    def answer(self, frame: bytes, clients: Sequence[int], seconds: float = float("inf")) -> dict[int, Answer]:
+        """Answers to a plan's frame: of the first of `clients` at least, then of the next ones until `seconds` passed.
+
+        A client's report is a pure function of plan, θ and the client's data; its error is a `Failure` of its own.
 
         Raises:
             StaleReplica: this replica is not where the plan expects it.
         """
+        end = time.monotonic() + seconds
         plan = decode(frame, RoundPlan)
         if plan.parent != self.state.chain[:8]:
             raise StaleReplica(f"replica at round {self.state.round} was given the plan of round {plan.round}")
         if plan.active is not None:
             self.state.set_active(plan.active)
-        first = (plan.round - 1) * self._local_steps
-        batches = [self._batch(client, first + step) for step in range(self._local_steps)]
-        return encode(self._method.client_step(self.state, self._model, client, plan, frame_digest(frame), batches))
+        digest = frame_digest(frame)
+        answers: dict[int, Answer] = {}
+        for start in range(0, len(clients), self._group):
+            if answers and time.monotonic() > end:
+                break
+            answers.update(self._answer_together(plan, digest, clients[start : start + self._group]))
+        return answers
 
-    def _batch(self, client: int, step: int) -> Batch:
-        ids, mask, labels = self._shards[client].collate(self._orders[client].rows(step), self._pad)
-        return Batch(torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(labels)).to(self._model.device)
+    def _answer_together(self, plan: RoundPlan, digest: bytes, clients: Sequence[int]) -> Mapping[int, Answer]:
+        try:
+            batches = {client: self._batches(client, plan.round) for client in clients}
+            reports = self._method.client_steps(self.state, self._model, plan, digest, batches)
+            return {report.client: encode(report) for report in reports}
+        except ZorbaError as error:
+            if len(clients) == 1:
+                return {clients[0]: Failure("failed", f"{type(error).__name__}: {error}")}
+        answers: dict[int, Answer] = {}
+        for client in clients:
+            answers.update(self._answer_together(plan, digest, [client]))
+        return answers
+
+    def _batches(self, client: int, round: int) -> list[Batch]:
+        """The minibatches of a client's local steps in a round."""
+        first = (round - 1) * self._local_steps
+        order = self._order(client)
+        found = []
+        for step in range(first, first + self._local_steps):
+            ids, mask, labels = self._shards.collate(client, order.rows(step), self._pad)
+            batch = Batch(torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(labels))
+            found.append(batch.to(self._model.device))
+        return found

@@ -7,8 +7,10 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from zorba_ray.data import TokenTable
-from zorba_ray.federation.backend import Usage
+import numpy as np
+
+from zorba_ray.data import Shards, TokenTable
+from zorba_ray.federation.backend import Answer, Usage
 from zorba_ray.federation.host import ClientHost
 from zorba_ray.protocol.messages import LedgerHeader
 
@@ -23,17 +25,20 @@ class ClientActor:
         accelerator: str,
         gpu_fraction: float,
         header: LedgerHeader,
-        clients: Sequence[int],
-        shards: Sequence[TokenTable],
+        table: TokenTable,
+        rows: dict[int, np.ndarray],
     ) -> None:
-        """`builder`: "module:function" that makes a ClientHost from (tree, accelerator, header, shards)."""
+        """`builder`: "module:function" that makes a ClientHost from (tree, accelerator, header, shards).
+
+        `table`: tokens of all clients, shared by the actors of a node; `rows`: those of each client that lives here.
+        """
         if accelerator == "cuda":
             import torch
 
             torch.cuda.set_per_process_memory_fraction(gpu_fraction)
         module, _, name = builder.partition(":")
         build = getattr(importlib.import_module(module), name)
-        self._host: ClientHost = build(tree, accelerator, header, dict(zip(clients, shards, strict=True)))
+        self._host: ClientHost = build(tree, accelerator, header, Shards(table, rows))
 
     def position(self) -> int:
         """The last round applied."""
@@ -51,9 +56,9 @@ class ClientActor:
         """Applies the next commit."""
         self._host.state.apply(body)
 
-    def answer(self, plan: bytes, client: int) -> bytes:
-        """A report's frame."""
-        return self._host.answer(plan, client)
+    def answer(self, plan: bytes, clients: Sequence[int], seconds: float) -> dict[int, Answer]:
+        """Answers of the first clients, as many as fit into `seconds`."""
+        return self._host.answer(plan, clients, seconds)
 
     def usage(self, name: str) -> Usage:
         """What this process used."""

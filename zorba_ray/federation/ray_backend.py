@@ -14,7 +14,7 @@ from ray.exceptions import ActorDiedError, GetTimeoutError, RayActorError, RayEr
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from zorba_ray.config import ExperimentConfig
-from zorba_ray.data import TokenTable
+from zorba_ray.data import Shards
 from zorba_ray.errors import ClusterError, StaleReplica, ZorbaError
 from zorba_ray.federation.backend import Answer, Failure, Usage
 from zorba_ray.federation.placement import ActorSpec, largest_first
@@ -25,6 +25,9 @@ from zorba_ray.protocol.messages import LedgerHeader
 _START_S = 300.0
 """Seconds for all actors to load the model, once."""
 _BACKOFF_S = 0.2
+_SLICE_S = 0.25
+"""Seconds after which an actor hands over the answers it has: few calls where clients are quick, few late clients where
+they are slow."""
 
 
 class RayBackend:
@@ -37,14 +40,14 @@ class RayBackend:
         accelerator: str,
         header: LedgerHeader,
         specs: Sequence[ActorSpec],
-        shards: Sequence[TokenTable],
+        shards: Shards,
         ledger: Path,
     ) -> None:
         """Starts the actors and brings them to the ledger's end.
 
         Args:
             builder, accelerator: see `ClientActor`.
-            shards: training examples of every client, by client id.
+            shards: training examples of all clients; the table is put into each node's memory once.
 
         Raises:
             ClusterError: an actor cannot be placed or cannot start.
@@ -58,6 +61,7 @@ class RayBackend:
         """Actors that were lost and have not told their position since -> when they were lost (monotonic)."""
         tree = config.resolved()
         actor: Any = ray.remote(ClientActor)
+        table = ray.put(shards.table)
         handles = {
             place: actor.options(
                 num_cpus=(spec := self._specs[place]).cpus,
@@ -71,8 +75,8 @@ class RayBackend:
                 accelerator,
                 spec.gpu_fraction,
                 header,
-                spec.clients,
-                [shards[client] for client in spec.clients],
+                table,
+                {client: shards.rows[client] for client in spec.clients},
             )
             for turn, place in enumerate(largest_first(self._specs))
         }
@@ -171,20 +175,22 @@ class _Question:
         self._end = end
         self._answers: dict[int, Answer] = {}
         self._attempts = dict.fromkeys(clients, 0)
-        self._pending: dict[Any, tuple[int, int | None]] = {}
-        """Object reference -> (actor, client), or (actor, None) for the position of an actor that was lost."""
+        self._pending: dict[Any, tuple[int, list[int]]] = {}
+        """Object reference -> (actor, clients asked); no clients: the position of an actor that was lost."""
         self._wanted: dict[int, list[int]] = {}
         """Lost actor -> clients to ask again once it is back."""
         self.retried = 0
 
     def run(self) -> dict[int, Answer]:
         """One answer per client; those still out at the deadline are late and their actors are restarted."""
+        homes: dict[int, list[int]] = {}
         for client in self._attempts:
-            place = self._backend._home[client]
+            homes.setdefault(self._backend._home[client], []).append(client)
+        for place, clients in homes.items():
             if place in self._backend._returning:
-                self._await_return(place, [client])
+                self._await_return(place, clients)
             else:
-                self._submit(place, client)
+                self._submit(place, clients)
         while self._pending:
             left = self._end - time.monotonic()
             ready, _ = ray.wait(list(self._pending), timeout=max(0.0, left))
@@ -196,36 +202,41 @@ class _Question:
                     self._receive(ref, *self._pending.pop(ref))
         return self._answers
 
-    def _submit(self, place: int, client: int) -> None:
-        self._pending[self._backend._actors[place].answer.remote(self._plan, client)] = (place, client)
+    def _submit(self, place: int, clients: list[int]) -> None:
+        if clients:
+            call = self._backend._actors[place].answer.remote(self._plan, clients, _SLICE_S)
+            self._pending[call] = (place, clients)
 
-    def _receive(self, ref: Any, place: int, client: int | None) -> None:
+    def _receive(self, ref: Any, place: int, clients: list[int]) -> None:
         try:
             value: Any = ray.get(ref)
         except RayTaskError as error:
-            if client is not None and not isinstance(error.cause, StaleReplica):
+            if not clients or isinstance(error.cause, StaleReplica):
+                self._lose(place, clients)
+            elif len(clients) > 1:  # one of them is at fault
+                for client in clients:
+                    self._submit(place, [client])
+            else:
                 cause = error.cause
-                self._answers[client] = Failure("failed", f"{type(cause).__name__}: {cause}")
-                return
-            self._lose(place, client)
+                self._answers[clients[0]] = Failure("failed", f"{type(cause).__name__}: {cause}")
         except ActorDiedError as error:
             # Restarts are unlimited, so this actor cannot be built again.
-            self._fail_all(place, client, f"its actor cannot be restarted: {str(error).strip().splitlines()[0]}")
+            self._fail_all(place, clients, f"its actor cannot be restarted: {str(error).strip().splitlines()[0]}")
         except RayError:
-            self._lose(place, client)
+            self._lose(place, clients)
         else:
-            if client is None:
-                self._backend._returning.pop(place, None)
-                self._backend._catch_up(place, value)
-                for wanted in self._wanted.pop(place):
-                    self._submit(place, wanted)
+            if clients:
+                self._answers.update(value)
+                self._submit(place, [client for client in clients if client not in value])
             else:
-                self._answers[client] = value
+                self._backend._returning.pop(place, [])
+                self._backend._catch_up(place, value)
+                self._submit(place, self._wanted.pop(place))
 
-    def _lose(self, place: int, client: int | None) -> None:
+    def _lose(self, place: int, clients: list[int]) -> None:
         """An actor died, is restarting, or is behind: take back what it owes, and ask where it stands."""
-        owed = self._take_back(place, client)
-        if client is None:
+        owed = self._take_back(place, clients)
+        if not clients:
             time.sleep(min(_BACKOFF_S, max(0.0, self._end - time.monotonic())))
         else:
             self.retried += len(owed)
@@ -249,20 +260,19 @@ class _Question:
         asked = any(home == place for home, _ in self._pending.values())
         self._backend._returning.setdefault(place, time.monotonic())
         if wanted and not asked:
-            self._pending[self._backend._actors[place].position.remote()] = (place, None)
+            self._pending[self._backend._actors[place].position.remote()] = (place, [])
 
-    def _take_back(self, place: int, client: int | None) -> list[int]:
+    def _take_back(self, place: int, clients: list[int]) -> list[int]:
         """Removes everything pending on an actor; returns the clients it was to answer for, in order."""
-        owed = [] if client is None else [client]
-        for ref, (home, other) in list(self._pending.items()):
+        owed = list(clients)
+        for ref, (home, others) in list(self._pending.items()):
             if home == place:
                 del self._pending[ref]
-                if other is not None:
-                    owed.append(other)
+                owed += others
         return sorted(owed)
 
-    def _fail_all(self, place: int, client: int | None, reason: str) -> None:
-        for debtor in {*self._take_back(place, client), *self._wanted.pop(place, [])}:
+    def _fail_all(self, place: int, clients: list[int], reason: str) -> None:
+        for debtor in {*self._take_back(place, clients), *self._wanted.pop(place, [])}:
             self._answers[debtor] = Failure("failed", reason)
 
     def _give_up(self) -> None:

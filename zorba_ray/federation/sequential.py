@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from zorba_ray.errors import ZorbaError
-from zorba_ray.federation.backend import Answer, Failure, Usage
+from zorba_ray.federation.backend import Answer, Usage
 from zorba_ray.federation.host import ClientHost
 
 
@@ -14,13 +13,7 @@ class SequentialBackend:
         self._host = host
 
     def ask(self, plan: bytes, clients: Sequence[int]) -> dict[int, Answer]:
-        answers: dict[int, Answer] = {}
-        for client in clients:
-            try:
-                answers[client] = self._host.answer(plan, client)
-            except ZorbaError as error:
-                answers[client] = Failure("failed", f"{type(error).__name__}: {error}")
-        return answers
+        return self._host.answer(plan, clients)
 
     def apply(self, body: bytes) -> None:
         """The driver applied it to the replica that is shared with it."""

@@ -1,10 +1,10 @@
 """What a federated method is: four pure functions around one round; no I/O, no clock, no process.
 
-The driver calls `plan`, `check` and `aggregate`; a client's host calls `client_step`; everybody applies the commit with
-the one update (`protocol.replay.ReplicaState`).
+The driver calls `plan`, `check` and `aggregate`; a client's host calls `client_steps`; everybody applies the commit
+with the one update (`protocol.replay.ReplicaState`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from zorba_ray.models import Batch, TaskModel
@@ -21,16 +21,18 @@ class Method(Protocol):
         """What every participant of `round` is told; `active` only when the active sets changed."""
         ...
 
-    def client_step(
+    def client_steps(
         self,
         state: ReplicaState,
         model: TaskModel,
-        client: int,
         plan: RoundPlan,
         digest: bytes,
-        batches: Sequence[Batch],
-    ) -> ClientReport:
-        """One client's work: forward passes on its own batches, θ read only."""
+        batches: Mapping[int, Sequence[Batch]],
+    ) -> list[ClientReport]:
+        """The work of some clients of one worker, each on its own batches: forward passes only, θ read only.
+
+        Each report is the one that the client gives alone.
+        """
         ...
 
     def check(self, report: ClientReport, client: int, plan: RoundPlan, digest: bytes) -> None:

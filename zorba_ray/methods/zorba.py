@@ -6,7 +6,7 @@ minibatch, both signs), sends ρ = [F(θ + μz) − F(θ − μz)] / 2μ, and ev
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from zorba_ray.errors import ReportRejected
 from zorba_ray.models import Batch, TaskModel
 from zorba_ray.protocol.messages import ClientReport, RoundCommit, RoundPlan
 from zorba_ray.protocol.replay import ReplicaState
-from zorba_ray.zo import UpdateRule, estimate, learning_rate
+from zorba_ray.zo import Share, StepSizes, UpdateRule, estimate, learning_rate
 
 
 class Zorba:
@@ -32,30 +32,28 @@ class Zorba:
         lr = learning_rate(self._zo.schedule, self._zo.lr, round, self._rounds)
         return RoundPlan(round, lr, self._zo.perturbation_scale, chain[:8], active)
 
-    def client_step(
+    def client_steps(
         self,
         state: ReplicaState,
         model: TaskModel,
-        client: int,
         plan: RoundPlan,
         digest: bytes,
-        batches: Sequence[Batch],
-    ) -> ClientReport:
-        found = estimate(
-            model,
-            state.directions,
-            self._rule,
-            client,
-            plan.round,
-            plan.lr,
-            plan.perturbation_scale,
-            self._zo.clip,
-            state.active[client],
-            batches,
-        )
-        loss = np.float32(found.loss).tobytes()
-        scalars = found.scalars.astype("<f4").tobytes()
-        return ClientReport(plan.round, client, digest, loss, self._rule.samples[client], scalars)
+        batches: Mapping[int, Sequence[Batch]],
+    ) -> list[ClientReport]:
+        shares = [Share(client, state.active[client], own) for client, own in batches.items()]
+        sizes = StepSizes(plan.lr, plan.perturbation_scale, self._zo.clip)
+        found = estimate(model, state.directions, self._rule, plan.round, sizes, shares)
+        return [
+            ClientReport(
+                plan.round,
+                share.client,
+                digest,
+                np.float32(own.loss).tobytes(),
+                self._rule.samples[share.client],
+                own.scalars.astype("<f4").tobytes(),
+            )
+            for share, own in zip(shares, found, strict=True)
+        ]
 
     def check(self, report: ClientReport, client: int, plan: RoundPlan, digest: bytes) -> None:
         if report.round != plan.round:

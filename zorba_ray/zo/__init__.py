@@ -1,6 +1,6 @@
 """The zeroth-order step: projected gradients at the clients, one update for all replicas."""
 
-from zorba_ray.zo.estimator import Estimate, estimate, projected_gradient
+from zorba_ray.zo.estimator import Estimate, Share, StepSizes, estimate, projected_gradient
 from zorba_ray.zo.rule import UpdateRule
 from zorba_ray.zo.schedule import learning_rate
 from zorba_ray.zo.update import RoundUpdate, apply_rounds, block_weights, commit_terms, on_grid, round_seeds
@@ -8,6 +8,8 @@ from zorba_ray.zo.update import RoundUpdate, apply_rounds, block_weights, commit
 __all__ = [
     "Estimate",
     "RoundUpdate",
+    "Share",
+    "StepSizes",
     "UpdateRule",
     "apply_rounds",
     "block_weights",

@@ -13,6 +13,29 @@ from zorba_ray.zo.update import on_grid
 
 
 @dataclass(frozen=True)
+class Share:
+    """A client's part in a round."""
+
+    client: int
+    active: frozenset[int]
+    """A_n."""
+    batches: Sequence[Batch]
+    """One per local step."""
+
+
+@dataclass(frozen=True)
+class StepSizes:
+    """What the plan of a round sets."""
+
+    lr: float
+    """η, for local steps."""
+    scale: float
+    """μ."""
+    clip: float | None
+    """|ρ| is clipped to this; None is no clip."""
+
+
+@dataclass(frozen=True)
 class Estimate:
     """What a client reports."""
 
@@ -32,37 +55,58 @@ def estimate(
     model: TaskModel,
     directions: DirectionBackend,
     rule: UpdateRule,
-    client: int,
     round: int,
-    lr: float,
-    scale: float,
-    clip: float | None,
-    active: frozenset[int],
-    batches: Sequence[Batch],
-) -> Estimate:
-    """ρ for every local step and direction; θ is read only.
+    sizes: StepSizes,
+    shares: Sequence[Share],
+) -> list[Estimate]:
+    """ρ of every client for every local step and direction; θ is read only. A client's numbers are those it has alone.
 
-    Args:
-        batches: one per local step. With K > 1 the client walks an overlay of its active blocks by the same
-            `apply_commits`, with its own scalars; θ itself stays.
-        scale: μ.
-        clip: |ρ| is clipped to this; None is no clip.
+    With K > 1 a client walks an overlay of its active blocks by the same `apply_commits`, with its own scalars; θ
+    itself stays. Clients that share a direction (seeds: shared, K = 1) go through the model together, so that each
+    tensor is perturbed once for all of them; their hidden states are held at the same time.
     """
+    if rule.seeds == "shared" and rule.local_steps == 1:
+        return _together(model, rule, round, sizes, shares)
+    return [_alone(model, directions, rule, round, sizes, share) for share in shares]
+
+
+def _together(
+    model: TaskModel, rule: UpdateRule, round: int, sizes: StepSizes, shares: Sequence[Share]
+) -> list[Estimate]:
+    seed = direction_seed(rule.seed, round, rule.stream_of(shares[0].client), 0)
+    prepared = [model.prepare(share.batches[0], share.active) for share in shares]
+    scalars = np.zeros((len(shares), 1, rule.directions), dtype=np.float32)
+    totals = [0.0] * len(shares)
+    for direction in range(rule.directions):
+        perturbation = Perturbation(seed, direction, sizes.scale, rule.distribution)
+        for place, (plus, minus) in enumerate(model.pairs(prepared, perturbation)):
+            totals[place] += (plus + minus) / 2.0
+            scalars[place, 0, direction] = _clipped(plus, minus, sizes)
+    return [Estimate(own, total / rule.directions) for own, total in zip(scalars, totals, strict=True)]
+
+
+def _alone(
+    model: TaskModel, directions: DirectionBackend, rule: UpdateRule, round: int, sizes: StepSizes, share: Share
+) -> Estimate:
     scalars = np.zeros((rule.local_steps, rule.directions), dtype=np.float32)
     overlay: dict[tuple[int, int], torch.Tensor] = {}
     total = 0.0
-    for step, batch in enumerate(batches):
-        seed = direction_seed(rule.seed, round, rule.stream_of(client), step)
-        prepared = model.prepare(batch, active)
+    for step, batch in enumerate(share.batches):
+        seed = direction_seed(rule.seed, round, rule.stream_of(share.client), step)
+        prepared = model.prepare(batch, share.active)
         for direction in range(rule.directions):
-            perturbation = Perturbation(seed, direction, scale, rule.distribution, overlay)
+            perturbation = Perturbation(seed, direction, sizes.scale, rule.distribution, overlay)
             plus, minus = model.pair(prepared, perturbation)
             total += (plus + minus) / 2.0
-            rho = projected_gradient(plus, minus, scale)
-            scalars[step, direction] = rho if clip is None else np.clip(rho, np.float32(-clip), np.float32(clip))
+            scalars[step, direction] = _clipped(plus, minus, sizes)
         if step + 1 < rule.local_steps and np.isfinite(scalars[step]).all():
-            _walk(model, directions, rule, seed, lr, scalars[step], active, overlay)
+            _walk(model, directions, rule, seed, sizes.lr, scalars[step], share.active, overlay)
     return Estimate(scalars, total / (rule.local_steps * rule.directions))
+
+
+def _clipped(plus: float, minus: float, sizes: StepSizes) -> np.float32:
+    rho = projected_gradient(plus, minus, sizes.scale)
+    return rho if sizes.clip is None else np.clip(rho, np.float32(-sizes.clip), np.float32(sizes.clip))
 
 
 def _walk(
