@@ -179,7 +179,10 @@ def _wandb_processes() -> list[int]:
     """Living children of this process that are wandb's service."""
     found = []
     for task in Path("/proc/self/task").iterdir():
-        for pid in (task / "children").read_text(encoding="utf-8").split():
+        children = ""
+        with contextlib.suppress(OSError):  # the thread has just ended
+            children = (task / "children").read_text(encoding="utf-8")
+        for pid in children.split():
             with contextlib.suppress(OSError):
                 if b"wandb-core" in Path(f"/proc/{pid}/cmdline").read_bytes():
                     found.append(int(pid))

@@ -50,7 +50,7 @@ bytes_down_per_client_round peak_rss_bytes vram_bytes_per_client allocation_gap 
 """.split()  # noqa: SIM905
 """What a summary has at least."""
 
-Factory = Callable[[Setup, ClientHost, dict[str, Any], Path], Backend]
+Factory = Callable[[Setup, ClientHost, dict[str, Any], RunDir], Backend]
 
 
 def tree_with(*overrides: str) -> dict[str, Any]:
@@ -338,9 +338,11 @@ def test_a_ledger_of_other_data_is_refused_by_field(stopped: Path, tmp_path: Pat
     assert (stopped / "ledger.zl").read_bytes() == before
 
 
-def test_a_directory_in_use_is_refused(stopped: Path) -> None:
+def test_a_directory_in_use_is_refused(stopped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = RunDir(stopped)
     other.lock()
+    lock = RunDir.lock
+    monkeypatch.setattr(RunDir, "lock", lambda run, wait_s: lock(run, min(wait_s, 0.3)))
     try:
         with pytest.raises(RunDirError, match="in use by another process"):
             execute(stopped, resume=True)
@@ -366,10 +368,10 @@ class Wrapped:
 
 
 def wrapped(alter: Callable[[int, int, Answer], Answer]) -> Factory:
-    def make(setup: Setup, host: ClientHost, allocation: dict[str, Any], ledger: Path) -> Backend:
+    def make(setup: Setup, host: ClientHost, allocation: dict[str, Any], run: RunDir) -> Backend:
         shards = setup.shards(range(len(setup.fleet)))
         clients = ClientHost(setup.config, build_method(setup.config, host.state.rule), setup.model, host.state, shards)
-        return Wrapped(sequential_backend(setup, clients, allocation, ledger), alter)  # type: ignore[return-value]
+        return Wrapped(sequential_backend(setup, clients, allocation, run), alter)  # type: ignore[return-value]
 
     return make
 

@@ -36,6 +36,7 @@ NOT_NUMBERS = (
     "federation.deadline_s",
     "federation.retries",
     "federation.quorum",
+    "federation.snapshot_every",
     "allocation.time_limit_s",
     "allocation.gap",
 )

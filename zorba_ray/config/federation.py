@@ -92,6 +92,9 @@ class FederationConfig(StrictModel):
     """Share of the asked clients whose reports a round needs; below it the run stops with exit code 5."""
     retries: int = Field(default=3, ge=0)
     """How often a client whose actor died is asked again within a round."""
+    snapshot_every: int | None = Field(default=200, ge=1)
+    """Rounds between snapshots of what the run moved: a new or restarted replica replays the rounds since the newest
+    one. Two are kept in the run directory. None keeps none, and a replica replays the whole ledger."""
 
     @field_validator("participants")
     @classmethod

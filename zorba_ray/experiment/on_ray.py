@@ -50,7 +50,7 @@ def fleet_actors(config: ExperimentConfig, accelerator: str) -> list[ActorSpec]:
     return place_clients(config.federation, [client.budget for client in build_fleet(config)], gpus)
 
 
-def ray_backend(setup: Setup, host: ClientHost, allocation: dict[str, Any], ledger: Path) -> Backend:
+def ray_backend(setup: Setup, host: ClientHost, allocation: dict[str, Any], run: RunDir) -> Backend:
     """Clients on Ray actors (a `BackendFactory`)."""
     from zorba_ray.federation.ray_backend import RayBackend
 
@@ -58,5 +58,12 @@ def ray_backend(setup: Setup, host: ClientHost, allocation: dict[str, Any], ledg
     specs = fleet_actors(setup.config, accelerator)
     shards = setup.shards(range(len(setup.fleet)))
     return RayBackend(
-        setup.config, "zorba_ray.experiment.build:worker_host", accelerator, setup.header, specs, shards, ledger
+        setup.config,
+        "zorba_ray.experiment.build:worker_host",
+        accelerator,
+        setup.header,
+        specs,
+        shards,
+        run.ledger,
+        run.snapshots,
     )

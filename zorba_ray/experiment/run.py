@@ -7,13 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import Diverged, Interrupted, LostClients, ZorbaError
-from zorba_ray.experiment.allocate import allocation_record, recorded_active, solve_allocation
+from zorba_ray.experiment.allocate import recorded_active
 from zorba_ray.experiment.build import Setup, build_host, compute_device, prepare
 from zorba_ray.experiment.evaluate import Evaluator
+from zorba_ray.experiment.opening import bring_up, open_ledger
 from zorba_ray.experiment.provenance import provenance
-from zorba_ray.experiment.recovery import check_header, records_of, repair_metrics
+from zorba_ray.experiment.recovery import records_of
 from zorba_ray.experiment.round_record import round_record
 from zorba_ray.experiment.rundir import RunDir, raise_storage_error, write_json
 from zorba_ray.experiment.summary import summarise
@@ -21,8 +24,8 @@ from zorba_ray.experiment.tracking import Fanout, JsonlMonitor, WandbMonitor, re
 from zorba_ray.experiment.tracking.ray_metrics import ray_monitors
 from zorba_ray.federation import Backend, ClientHost, SequentialBackend, participants, run_round
 from zorba_ray.methods import build_method
-from zorba_ray.protocol.ledger import LedgerWriter, read_ledger
 from zorba_ray.protocol.messages import pack_active
+from zorba_ray.protocol.snapshot import write_snapshot
 
 Emit = Callable[[dict[str, Any]], None]
 """Receives every metrics record, and {"kind": "status", "text": …} between them."""
@@ -30,8 +33,8 @@ Emit = Callable[[dict[str, Any]], None]
 Closing = Callable[[Path], Path]
 """Writes the report of the run directory that it is given; returns the file."""
 
-BackendFactory = Callable[[Setup, ClientHost, dict[str, Any], Path], Backend]
-"""(setup, the driver's host, allocation.json, ledger) -> backend."""
+BackendFactory = Callable[[Setup, ClientHost, dict[str, Any], RunDir], Backend]
+"""(setup, the driver's host, allocation.json, run directory) -> backend."""
 
 _STATUS: dict[type[BaseException], str] = {
     LostClients: "lost_clients",
@@ -41,7 +44,7 @@ _STATUS: dict[type[BaseException], str] = {
 }
 
 
-def sequential_backend(setup: Setup, host: ClientHost, allocation: dict[str, Any], ledger: Path) -> Backend:
+def sequential_backend(setup: Setup, host: ClientHost, allocation: dict[str, Any], run: RunDir) -> Backend:
     """All clients in this process, on the driver's replica."""
     return SequentialBackend(host)
 
@@ -121,7 +124,13 @@ class _Experiment:
         self._distance = lambda: setup.model.replica.distance(origin)
         info = provenance(run.provenance, self._command)
         write_json(run.provenance, info)
-        self._writer = self._open_ledger()
+        self._opened = open_ledger(setup, run, self._accelerator, self._say)
+        self._writer = self._opened.writer
+        self._resources.callback(self._writer.close)
+        self._allocation = self._opened.allocation
+        self._first_round = self._opened.first_round
+        self._unannounced = pack_active(recorded_active(self._allocation), setup.header.blocks)
+        self._emit({"kind": "allocation", **self._allocation})
         self._jsonl = JsonlMonitor(run.metrics)
         self._evaluated = {(record["round"], record["split"]) for record in records_of(run, "eval")}
         self._fanout = Fanout([*self._monitors(info), *ray_monitors()])
@@ -134,11 +143,11 @@ class _Experiment:
         self._fanout.start(config.resolved(), info)
         self._fanout.artifact(run.allocation, "allocation")
         self._evaluate(0, self._validation, self._test)
-        self._host.state.catch_up(record.body for record in self._replayed)
+        bring_up(self._host.state, run, self._opened)
         if self._first_round > 1 and self._due(self._first_round - 1):
             self._evaluate(self._first_round - 1, self._validation)
         self._say("starting clients")
-        self._backend = self._make_backend(setup, self._host, self._allocation, run.ledger)
+        self._backend = self._make_backend(setup, self._host, self._allocation, run)
         self._resources.callback(self._backend.close)
 
     def rounds(self) -> None:
@@ -184,32 +193,12 @@ class _Experiment:
             "round_s": applied - start,
         }
         self._log(record)
-
-    def _open_ledger(self) -> LedgerWriter:
-        """A new ledger, or the existing one with all that hangs on its position."""
-        run, header = self.run, self.setup.header
-        if run.ledger.exists():
-            check_header(read_ledger(run.ledger).header, header, str(run.ledger))
-            writer, contents = LedgerWriter.resume(run.ledger)
-            self._resources.callback(writer.close)
-            write_json(run.config, self.config.resolved())
-            if contents.torn_bytes:
-                self._say(f"ledger: cut {contents.torn_bytes} bytes of a torn record after round {contents.last_round}")
-            repair_metrics(run, contents)
-            self._allocation = run.read_json(run.allocation)
-            self._replayed = contents.records
-            self._say(f"resuming after round {contents.last_round}")
-        else:
-            self._say("solving the allocation")
-            self._allocation = allocation_record(self.setup, solve_allocation(self.setup), self._accelerator)
-            write_json(run.allocation, self._allocation)
-            writer = LedgerWriter.create(run.ledger, header)
-            self._resources.callback(writer.close)
-            self._replayed = ()
-        self._first_round = len(self._replayed) + 1
-        self._unannounced = pack_active(recorded_active(self._allocation), header.blocks)
-        self._emit({"kind": "allocation", **self._allocation})
-        return writer
+        every = config.federation.snapshot_every
+        if every is not None and number % every == 0:
+            try:
+                write_snapshot(self.run.snapshots, state)
+            except (OSError, SafetensorError) as error:  # a shortcut less, nothing lost
+                self._note(f"warning: no snapshot of round {number} ({error})")
 
     def _evaluate(self, round: int, *evaluators: Evaluator) -> None:
         """Evaluates unless this round's record exists from an earlier session."""

@@ -24,6 +24,7 @@ class RunDir:
         self.provenance = path / "provenance.json"
         self.allocation = path / "allocation.json"
         self.ledger = path / "ledger.zl"
+        self.snapshots = path / "snapshots"
         self.metrics = path / "metrics.jsonl"
         self.pending = path / "pending.json"
         self.summary = path / "summary.json"

@@ -13,6 +13,7 @@ from zorba_ray.data import Shards, TokenTable
 from zorba_ray.federation.backend import Answer, Usage
 from zorba_ray.federation.host import ClientHost
 from zorba_ray.protocol.messages import LedgerHeader
+from zorba_ray.protocol.snapshot import Snapshot, restore
 
 
 class ClientActor:
@@ -47,6 +48,10 @@ class ClientActor:
     def process(self) -> int:
         """This process's id."""
         return os.getpid()
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Takes over a snapshot of this run."""
+        restore(self._host.state, snapshot)
 
     def catch_up(self, bodies: Sequence[bytes]) -> None:
         """Applies commits in order."""

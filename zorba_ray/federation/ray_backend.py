@@ -21,6 +21,7 @@ from zorba_ray.federation.placement import ActorSpec, largest_first
 from zorba_ray.federation.ray_actors import ClientActor
 from zorba_ray.protocol.ledger import read_ledger
 from zorba_ray.protocol.messages import LedgerHeader
+from zorba_ray.protocol.snapshot import newest_snapshot
 
 _START_S = 300.0
 """Seconds for all actors to load the model, once."""
@@ -42,11 +43,13 @@ class RayBackend:
         specs: Sequence[ActorSpec],
         shards: Shards,
         ledger: Path,
+        snapshots: Path,
     ) -> None:
         """Starts the actors and brings them to the ledger's end.
 
         Args:
             builder, accelerator: see `ClientActor`.
+            snapshots: folder of the run's snapshots.
             shards: training examples of all clients; the table is put into each node's memory once.
 
         Raises:
@@ -57,6 +60,9 @@ class RayBackend:
         self._specs = list(specs)
         self._ledger = ledger
         self._retried = 0
+        self._snapshots = snapshots
+        self._snapshot: tuple[int, int, Any] | None = None
+        """(ledger's last round when it was looked for, its round, reference): read once for all actors that start."""
         self._returning: dict[int, float] = {}
         """Actors that were lost and have not told their position since -> when they were lost (monotonic)."""
         tree = config.resolved()
@@ -111,9 +117,16 @@ class RayBackend:
 
     def _catch_up(self, place: int, position: int) -> None:
         contents = read_ledger(self._ledger)
-        if position < contents.last_round:
-            bodies = [record.body for record in contents.records[position:]]
-            self._actors[place].catch_up.remote(bodies)
+        if position >= contents.last_round:
+            return
+        if self._snapshot is None or self._snapshot[0] != contents.last_round:
+            found = newest_snapshot(self._snapshots, contents)
+            self._snapshot = (contents.last_round, found.round if found else 0, ray.put(found))
+        _, known, snapshot = self._snapshot
+        if position < known:
+            self._actors[place].restore.remote(snapshot)
+            position = known
+        self._actors[place].catch_up.remote([record.body for record in contents.records[position:]])
 
     def ask(self, plan: bytes, clients: Sequence[int]) -> dict[int, Answer]:
         question = _Question(self, plan, clients, time.monotonic() + self._deadline_s)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 import numpy as np
+import torch
 
 from zorba_ray.directions import DirectionBackend
 from zorba_ray.errors import LedgerError
@@ -55,6 +56,8 @@ class ReplicaState:
         self.rule = rule_of(header)
         self.header = header
         self.active: list[frozenset[int]] = []
+        self.packed_active = b""
+        """`active` as it came."""
         self._holders = np.zeros((len(self.rule.samples), header.blocks), dtype=bool)
         self.round = 0
         self.chain = first_chain(header)
@@ -69,9 +72,19 @@ class ReplicaState:
             self.active = unpack_active(packed, len(self.rule.samples), self.header.blocks)
         except ValueError as error:
             raise LedgerError(f"round {self.round + 1}: {error}") from error
+        self.packed_active = packed
         width = len(packed) // len(self.active)
         bits = np.frombuffer(packed, dtype=np.uint8).reshape(len(self.active), width)
         self._holders = np.unpackbits(bits, axis=1, bitorder="little")[:, : self.header.blocks].astype(bool)
+
+    def movable(self) -> dict[str, torch.Tensor]:
+        """Name -> flat fp32 tensor of θ, of those that commits of this run can move."""
+        manifest = self.replica.manifest
+        return {
+            entry.name: self.replica.parameters[entry.name]
+            for block in range(manifest.blocks)
+            for entry in manifest.scoped(block, self.rule.scope)
+        }
 
     def apply(self, body: bytes) -> None:
         """Applies the next commit (a ledger record's body).

@@ -1,0 +1,69 @@
+"""A run's ledger at the start of a session: created with its allocation, or taken up where it ends."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from zorba_ray.experiment.allocate import allocation_record, solve_allocation
+from zorba_ray.experiment.build import Setup
+from zorba_ray.experiment.recovery import check_header, repair_metrics
+from zorba_ray.experiment.rundir import RunDir, write_json
+from zorba_ray.protocol.ledger import LedgerContents, LedgerWriter, read_ledger
+from zorba_ray.protocol.replay import ReplicaState
+from zorba_ray.protocol.snapshot import newest_snapshot, restore
+
+
+@dataclass(frozen=True)
+class OpenedLedger:
+    """Where a session begins."""
+
+    writer: LedgerWriter
+    allocation: dict[str, Any]
+    """allocation.json."""
+    contents: LedgerContents | None
+    """None: the run is new."""
+
+    @property
+    def first_round(self) -> int:
+        """The first round to be done."""
+        return 1 + (self.contents.last_round if self.contents else 0)
+
+
+def open_ledger(setup: Setup, run: RunDir, accelerator: str, say: Callable[[str], None]) -> OpenedLedger:
+    """A new ledger, or the existing one with all that hangs on its position.
+
+    Raises:
+        LedgerError: the ledger is damaged or of another run.
+        AllocationInfeasible, SolverError: a new run's allocation.
+    """
+    if not run.ledger.exists():
+        say("solving the allocation")
+        allocation = allocation_record(setup, solve_allocation(setup), accelerator)
+        write_json(run.allocation, allocation)
+        return OpenedLedger(LedgerWriter.create(run.ledger, setup.header), allocation, None)
+    check_header(read_ledger(run.ledger).header, setup.header, str(run.ledger))
+    writer, contents = LedgerWriter.resume(run.ledger)
+    try:
+        write_json(run.config, setup.config.resolved())
+        if contents.torn_bytes:
+            say(f"ledger: cut {contents.torn_bytes} bytes of a torn record after round {contents.last_round}")
+        repair_metrics(run, contents)
+        say(f"resuming after round {contents.last_round}")
+        return OpenedLedger(writer, run.read_json(run.allocation), contents)
+    except BaseException:
+        writer.close()
+        raise
+
+
+def bring_up(state: ReplicaState, run: RunDir, opened: OpenedLedger) -> None:
+    """Moves a replica at θ0 to the ledger's end, from the newest snapshot on if there is one.
+
+    Raises:
+        LedgerError, Diverged: a commit cannot be applied.
+    """
+    if opened.contents is None:
+        return
+    snapshot = newest_snapshot(run.snapshots, opened.contents)
+    if snapshot is not None:
+        restore(state, snapshot)
+    state.catch_up(record.body for record in opened.contents.records[state.round :])
