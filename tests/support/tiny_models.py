@@ -120,12 +120,13 @@ def tiny_task_model(
     head: Any = "auto",
     directions: DirectionBackend | None = None,
     blocks: int = BLOCKS,
+    rank: int = 0,
 ) -> TaskModel:
     """A `TaskModel` with label words or label prompts over three classes, or the LM head."""
     directions = directions or direction_backend("numpy")
     loaded = tiny_loaded(kind, seed, blocks)
     config = ModelConfig.model_validate({"head": head, "temperature": 5.0})
-    return TaskModel(loaded, config, "{text}", LABEL_WORDS, scope, directions)
+    return TaskModel(loaded, config, "{text}", LABEL_WORDS, scope, directions, rank=rank)
 
 
 def tiny_batch(kind: str, rows: int, length: int, side: str = "right", seed: int = 0) -> Batch:

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from zorba_ray.config.base import StrictModel
 
@@ -22,10 +22,30 @@ class ZOConfig(StrictModel):
     """K, steps a client walks on an overlay of its active blocks before it reports."""
     distribution: Literal["rademacher", "gaussian"] = "rademacher"
     """Entries of z: ±1, or a 4,096-entry table of normal quantiles."""
+    family: Literal["dense", "low_rank"] = "dense"
+    """Directions of a matrix: every entry its own, or U Vᵀ/√r with U, V of ±1 (vectors stay dense). Low rank needs no
+    perturbed copy of a weight."""
+    rank: int | None = Field(default=None, ge=1)
+    """r of family low_rank."""
     scope: Literal["all", "matrices", "bias_norm"] = "all"
     """Tensors of an active block that are perturbed: all, those with two or more axes, or the 1-D ones."""
     clip: float | None = Field(default=None, gt=0)
     """Largest |ρ|: clients clip to it, the driver refuses a report beyond it. None is no clip."""
+
+    @model_validator(mode="after")
+    def _family_and_rank(self) -> "ZOConfig":
+        if (self.family == "low_rank") != (self.rank is not None):
+            raise ValueError(
+                f"family={self.family} with rank={self.rank}: low_rank needs a rank such as zo.rank=1, dense takes none"
+            )
+        if self.family == "low_rank" and self.distribution != "rademacher":
+            raise ValueError(
+                f"distribution={self.distribution} with family=low_rank: U and V are signs, by which a commit is exact "
+                "on every device; set zo.distribution=rademacher"
+            )
+        if self.family == "low_rank" and self.scope == "bias_norm":
+            raise ValueError("family=low_rank with scope=bias_norm: no matrix is perturbed; set zo.family=dense")
+        return self
 
 
 class DirectionsConfig(StrictModel):

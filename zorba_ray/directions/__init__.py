@@ -1,6 +1,7 @@
 """Counter-based directions: the same bits on every device, in any chunking and process layout."""
 
 from zorba_ray.directions.backend import DirectionBackend, Terms, direction_backend
+from zorba_ray.directions.low_rank import apply_low_rank, factors
 from zorba_ray.directions.streams import (
     EMBEDDINGS,
     FINAL_NORM,
@@ -23,8 +24,10 @@ __all__ = [
     "Distribution",
     "TensorStream",
     "Terms",
+    "apply_low_rank",
     "direction_backend",
     "direction_seed",
+    "factors",
     "permutation",
     "tensor_stream",
     "uniforms",

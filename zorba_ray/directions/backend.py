@@ -33,6 +33,11 @@ class Terms:
     def __len__(self) -> int:
         return len(self.coefficients)
 
+    def moving(self) -> "Terms":
+        """Without the terms whose coefficient is zero."""
+        kept = self.coefficients != 0
+        return Terms(self.seeds[kept], self.directions[kept], self.coefficients[kept], self.distribution)
+
 
 class DirectionBackend(Protocol):
     """Interface of all implementations; they agree bit for bit."""

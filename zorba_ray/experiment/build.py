@@ -16,7 +16,7 @@ from zorba_ray.experiment.fleet import Client, build_fleet
 from zorba_ray.federation import ClientHost
 from zorba_ray.memory import ClientMemory, Workload, client_memory
 from zorba_ray.methods import build_method
-from zorba_ray.models import LoadedModel, TaskModel, load_model
+from zorba_ray.models import LoadedModel, Manifest, Scope, TaskModel, load_model
 from zorba_ray.protocol.ledger import FORMAT
 from zorba_ray.protocol.messages import LedgerHeader
 from zorba_ray.protocol.replay import ReplicaState
@@ -79,6 +79,8 @@ def prepare(config: ExperimentConfig, device: str = "cpu") -> Setup:
         local_steps=config.zo.local_steps,
         samples=tuple(len(part) for part in parts),
         blocks=manifest.blocks,
+        family=config.zo.family,
+        rank=config.zo.rank or 0,
     )
     return Setup(config, model, train, validation, test, parts, build_fleet(config), memory, header)
 
@@ -96,8 +98,22 @@ def load_task_model(config: ExperimentConfig, device: str) -> TaskModel:
             f"data.max_length={config.data.max_length} exceeds the {positions} positions of {config.model.path}"
         )
     directions = direction_backend(config.directions.backend, device)
-    data, scope = config.data, config.zo.scope
-    return TaskModel(loaded, config.model, data.prompt, data.label_words, scope, directions, device)
+    data, scope, rank = config.data, config.zo.scope, config.zo.rank or 0
+    model = TaskModel(loaded, config.model, data.prompt, data.label_words, scope, directions, device, rank)
+    _check_rank(rank, model.replica.manifest, scope)
+    return model
+
+
+def _check_rank(rank: int, manifest: Manifest, scope: Scope) -> None:
+    for block in range(manifest.blocks):
+        for tensor in manifest.scoped(block, scope):
+            side = min(tensor.shape[0], tensor.numel // tensor.shape[0])
+            if len(tensor.shape) >= 2 and rank > side:
+                shape = " × ".join(map(str, tensor.shape))
+                raise ConfigError(
+                    f"zo.rank={rank} exceeds {side}, the smaller side of {tensor.name} ({shape}): lower it, or set "
+                    "zo.family=dense"
+                )
 
 
 def build_host(config: ExperimentConfig, header: LedgerHeader, model: TaskModel, shards: Shards) -> ClientHost:

@@ -25,8 +25,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from zorba_ray.directions import DirectionBackend, Distribution, tensor_stream
+from zorba_ray.directions import DirectionBackend, Distribution, TensorStream, factors, tensor_stream
 from zorba_ray.errors import ModelError
+from zorba_ray.models.low_rank_leaf import half_of, is_linear, linear_pair
 from zorba_ray.models.manifest import Manifest, Scope, TensorEntry, padded
 
 Forward = Callable[..., Any]
@@ -56,7 +57,8 @@ class Prefix:
     first: int
     hidden_BTH: torch.Tensor
     calls: dict[int, "_Call"]
-    """Block from `first` on -> its arguments beside the hidden state: for [B] where active, else for [2B]."""
+    """Block from `first` on -> its arguments beside the hidden state, for the rows that it runs on: [B] where a sign
+    at a time, else [2B]."""
 
 
 _Call = tuple[tuple[Any, ...], dict[str, Any]]
@@ -88,8 +90,9 @@ class PairedBackbone:
         manifest: Manifest,
         scope: Scope,
         directions: DirectionBackend,
+        rank: int = 0,
     ) -> None:
-        """`parameters`: manifest name -> flat fp32 view of θ.
+        """`parameters`: manifest name -> flat fp32 view of θ. `rank`: of the directions of matrices; 0: dense.
 
         Raises:
             ModelError: a tensor in scope does not belong to a leaf module, so it cannot be swapped.
@@ -103,7 +106,10 @@ class PairedBackbone:
         self._visits: list[int] = []
         self._pass: _Pass | None = None
         self._perturbation: Perturbation | None = None
+        self._rank = rank
         self._sign = 0.0
+        self._both = False
+        """An active block runs on [x⁺; x⁻] at once, as low-rank directions allow."""
         self._together: dict[str, torch.Tensor] = {}
         """Name -> perturbed tensor of the block at hand, where several clients take it together."""
         self._forwards: list[Forward] = []
@@ -147,9 +153,9 @@ class PairedBackbone:
         self._run(single, inputs)
         assert single.reached is not None
         doubled = {name: torch.cat([value, value]) for name, value in inputs.items()}
-        frozen = frozenset(range(first, len(self._forwards))) - active
-        if frozen:
-            self._run(_Pass(0, frozen, calls), doubled)
+        at_once = frozenset(range(first, len(self._forwards))) - (frozenset() if self._rank else active)
+        if at_once:
+            self._run(_Pass(0, at_once, calls), doubled)
         return Prefix(doubled, active, first, single.reached, calls)
 
     def pairs(self, prefixes: Sequence[Prefix], perturbation: Perturbation) -> list[torch.Tensor]:
@@ -161,9 +167,10 @@ class PairedBackbone:
         self._perturbation = perturbation
         try:
             for index in range(min(prefix.first for prefix in prefixes), len(self._forwards)):
-                moved = [place for place, prefix in enumerate(prefixes) if index in prefix.active]
+                moved = [] if self._rank else [n for n, prefix in enumerate(prefixes) if index in prefix.active]
                 for place, prefix in enumerate(prefixes):
-                    if index >= prefix.first and index not in prefix.active:
+                    if index >= prefix.first and place not in moved:
+                        self._both = index in prefix.active
                         hidden[place] = self._apply(index, hidden[place], prefix)
                 halves = [
                     self._active(index, sign, [hidden[place].chunk(2)[half] for place in moved], prefixes, moved)
@@ -173,6 +180,7 @@ class PairedBackbone:
                     hidden[place] = torch.cat([plus, minus])
         finally:
             self._perturbation = None
+            self._both = False
         return [
             self._run(_Pass(0, frozenset(), {}, result=result), prefix.inputs)
             for prefix, result in zip(prefixes, hidden, strict=True)
@@ -225,9 +233,8 @@ class PairedBackbone:
         return visit
 
     def _leaf(self, leaf: nn.Module, forward: Forward, own: dict[str, TensorEntry]) -> Forward:
-        def compute(*args: Any, **kwargs: Any) -> Any:
-            if self._sign == 0.0:
-                return forward(*args, **kwargs)
+        def swapped(*args: Any, **kwargs: Any) -> Any:
+            """`forward` with perturbed copies of the leaf's tensors."""
             kept = {name: leaf._parameters[name] for name in own}
             start = 0
             try:
@@ -242,15 +249,64 @@ class PairedBackbone:
             finally:
                 leaf._parameters.update(kept)
 
+        def compute(*args: Any, **kwargs: Any) -> Any:
+            if self._both:
+                return self._linear(leaf, own, args[0]) if is_linear(leaf) else halves(*args, **kwargs)
+            return forward(*args, **kwargs) if self._sign == 0.0 else swapped(*args, **kwargs)
+
+        def halves(*args: Any, **kwargs: Any) -> Any:
+            rows, found = args[0].shape[0], []
+            try:
+                for half, self._sign in enumerate((1.0, -1.0)):
+                    named = {name: half_of(value, rows, half) for name, value in kwargs.items()}
+                    found.append(swapped(*(half_of(value, rows, half) for value in args), **named))
+            finally:
+                self._sign = 0.0
+            return torch.cat(found)
+
         return compute
+
+    def _linear(self, leaf: nn.Module, own: dict[str, TensorEntry], x: torch.Tensor) -> torch.Tensor:
+        perturbation = self._perturbation
+        assert perturbation is not None
+        values = dict(leaf._parameters)
+        for name, entry in own.items():
+            values[name] = self._at(entry).view(entry.shape)  # type: ignore[assignment]
+        factors = bias_step = None
+        if "weight" in own:
+            factors = self._factors(own["weight"])
+        if "bias" in own:
+            entry = own["bias"]
+            bias_step = torch.empty(entry.numel, dtype=torch.float32, device=x.device)
+            stream = self._stream(entry)
+            self._directions.perturb_into(bias_step, torch.zeros_like(bias_step), stream, perturbation.scale)
+        weight, bias = values["weight"], values["bias"]
+        assert weight is not None
+        return linear_pair(x, weight, bias, factors, bias_step, perturbation.scale)
+
+    def _at(self, entry: TensorEntry) -> torch.Tensor:
+        """θ of a tensor, or what stands for it."""
+        assert self._perturbation is not None
+        return self._perturbation.overlay.get((entry.block, entry.slot), self._theta[entry.name])
+
+    def _stream(self, entry: TensorEntry) -> TensorStream:
+        own = self._perturbation
+        assert own is not None
+        return tensor_stream(own.seed, entry.block, entry.slot, own.direction, own.distribution)
+
+    def _factors(self, entry: TensorEntry) -> tuple[torch.Tensor, torch.Tensor]:
+        shape = (entry.shape[0], entry.numel // entry.shape[0])
+        return factors(self._directions, self._stream(entry), shape, self._rank, self._theta[entry.name].device)
 
     def _perturb(self, target: torch.Tensor, entry: TensorEntry) -> None:
         """target ← θ ± μz of one tensor."""
-        own = self._perturbation
-        assert own is not None
-        theta = own.overlay.get((entry.block, entry.slot), self._theta[entry.name])
-        stream = tensor_stream(own.seed, entry.block, entry.slot, own.direction, own.distribution)
-        self._directions.perturb_into(target, theta, stream, self._sign * own.scale)
+        assert self._perturbation is not None
+        scale = self._sign * self._perturbation.scale
+        if self._rank and len(entry.shape) >= 2:
+            u, v = self._factors(entry)
+            torch.add(self._at(entry), (u @ v.T).view(-1), alpha=scale / self._rank**0.5, out=target)
+        else:
+            self._directions.perturb_into(target, self._at(entry), self._stream(entry), scale)
 
     def _perturb_block(self, index: int) -> dict[str, torch.Tensor]:
         """All scoped tensors of a block at the current sign."""

@@ -44,7 +44,9 @@ class TaskModel:
         scope: Scope,
         directions: DirectionBackend,
         device: str = "cpu",
+        rank: int = 0,
     ) -> None:
+        """`rank`: of the directions of matrices; 0: dense."""
         self.loaded = loaded
         self.device = device
         self.replica = Replica(loaded, device)
@@ -56,6 +58,7 @@ class TaskModel:
                 self.replica.manifest,
                 scope,
                 directions,
+                rank,
             )
             self.head = build_head(config, loaded, prompt, label_words)
             # One plain forward: the blocks note how they answer, and that each runs once and in order.

@@ -50,7 +50,7 @@ class RoundCommit(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
     """Active sets of all clients when they changed; None: as before."""
 
 
-class LedgerHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class LedgerHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """First record of a ledger: what a replay needs beside θ0, and digests of all it rests on."""
 
     format: int
@@ -78,6 +78,10 @@ class LedgerHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """|D_n|."""
     blocks: int
     """L."""
+    family: str = "dense"
+    """Directions of matrices."""
+    rank: int = 0
+    """r of low-rank directions."""
 
 
 def pack_active(active: list[frozenset[int]], blocks: int) -> bytes:

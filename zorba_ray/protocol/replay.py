@@ -28,6 +28,7 @@ def rule_of(header: LedgerHeader) -> UpdateRule:
         directions=header.directions_per_step,
         local_steps=header.local_steps,
         samples=header.samples,
+        rank=header.rank,
     )
 
 

@@ -1,7 +1,8 @@
 """A client's share of a round: K local steps of P forward pairs each (algorithm.md §3 step 2)."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -9,7 +10,7 @@ import torch
 from zorba_ray.directions import DirectionBackend, Terms, direction_seed
 from zorba_ray.models import Batch, Perturbation, TaskModel
 from zorba_ray.zo.rule import UpdateRule
-from zorba_ray.zo.update import on_grid
+from zorba_ray.zo.update import move, on_grid, rank_of
 
 
 @dataclass(frozen=True)
@@ -120,14 +121,16 @@ def _walk(
     overlay: dict[tuple[int, int], torch.Tensor],
 ) -> None:
     """One local step on the overlay (created from θ at the first)."""
-    coefficients = on_grid(-lr * scalars.astype(np.float64) / rule.directions)
-    moving = np.flatnonzero(coefficients)
-    seeds = np.full(len(moving), seed, dtype=np.uint64)
-    terms = Terms(seeds, moving.astype(np.uint64), coefficients[moving], rule.distribution)
+    raw = -lr * scalars.astype(np.float64) / rule.directions
+    numbers = np.arange(len(raw), dtype=np.uint64)
+    terms = {0: Terms(np.full(len(raw), seed, dtype=np.uint64), numbers, on_grid(raw), rule.distribution)}
+    if rule.rank:
+        terms[rule.rank] = replace(terms[0], coefficients=on_grid(raw / math.sqrt(rule.rank), rule.rank))
     replica = model.replica
     for block in sorted(active):
         for tensor in replica.manifest.scoped(block, rule.scope):
             key = (tensor.block, tensor.slot)
             if key not in overlay:
                 overlay[key] = replica.parameters[tensor.name].clone()
-            directions.apply_commits(overlay[key], tensor.block, tensor.slot, [terms])
+            rank = rank_of(rule, tensor)
+            move(directions, tensor, overlay[key], rank, [terms[rank].moving()])

@@ -23,6 +23,8 @@ class UpdateRule:
     """K."""
     samples: tuple[int, ...]
     """|D_n| of every client, in client order."""
+    rank: int = 0
+    """r of U Vᵀ/√r, the directions of matrices; 0: dense."""
 
     def stream_of(self, client: int) -> int:
         """The `stream` of a client's directions: its id, or 0 when all share one."""

@@ -11,19 +11,20 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from zorba_ray.directions import DirectionBackend, Terms, direction_seed
+from zorba_ray.directions import DirectionBackend, Terms, apply_low_rank, direction_seed
 from zorba_ray.errors import Diverged
-from zorba_ray.models import Manifest
+from zorba_ray.models import Manifest, TensorEntry
 from zorba_ray.zo.rule import UpdateRule
 
 _MANTISSA = 24
 _SMALLEST = -149  # exponent of the smallest positive fp32
 
 
-def on_grid(coefficients: np.ndarray) -> np.ndarray:
-    """float64 [k] -> float32 [k], all multiples of one δ = 2^x with Σ|m_k| < 2^24, so that fp32 sums of ±c_k are exact.
+def on_grid(coefficients: np.ndarray, rank: int = 1) -> np.ndarray:
+    """float64 [k] -> float32 [k], all multiples of one δ = 2^x with Σ|m_k| < 2^24 / rank.
 
-    x starts at e − 24, e the frexp exponent of Σ|c|, and is raised until the ROUNDED integers fit (rng.md).
+    So fp32 sums of ±c_k, or of c_k times integers up to `rank`, are exact. x starts at e − 24, e the frexp exponent of
+    Σ|c|, and is raised until the ROUNDED integers fit (rng.md).
 
     Raises:
         Diverged: a coefficient is not finite, or the sum exceeds fp32.
@@ -36,7 +37,7 @@ def on_grid(coefficients: np.ndarray) -> np.ndarray:
     exponent = max(math.frexp(total)[1] - _MANTISSA, _SMALLEST)
     while True:
         integers = np.rint(np.ldexp(coefficients, -exponent))
-        if int(np.abs(integers).sum()) < 2**_MANTISSA:
+        if rank * int(np.abs(integers).sum()) < 2**_MANTISSA:
             return np.ldexp(integers, exponent).astype(np.float32)
         exponent += 1
 
@@ -67,7 +68,7 @@ def block_weights(rule: UpdateRule, clients: np.ndarray, active: np.ndarray) -> 
     return raw / _sum(raw)
 
 
-def commit_terms(rule: UpdateRule, update: RoundUpdate, seeds: np.ndarray, block: int) -> Terms:
+def commit_terms(rule: UpdateRule, update: RoundUpdate, seeds: np.ndarray, block: int, rank: int = 0) -> Terms:
     """Every non-zero term of `block`, in ledger order: client, step, direction.
 
     Where all clients share the directions and z is ±1, the coefficients of one direction are added up: they lie on one
@@ -75,20 +76,21 @@ def commit_terms(rule: UpdateRule, update: RoundUpdate, seeds: np.ndarray, block
 
     Args:
         seeds: uint64 [n, K], `round_seeds` of the update.
+        rank: 0 for tensors with dense directions; r for matrices with U Vᵀ/√r: the coefficients are c/√r.
     """
     holders = np.flatnonzero(update.active[update.clients, block])
     if not len(holders):
         return Terms(np.zeros(0, np.uint64), np.zeros(0, np.uint64), np.zeros(0, np.float32), rule.distribution)
     weights = block_weights(rule, update.clients[holders], update.active)
     rho = update.scalars[holders].astype(np.float64)
-    grid = on_grid(((-update.lr * weights)[:, None, None] * rho / rule.directions).reshape(-1))
+    raw = ((-update.lr * weights)[:, None, None] * rho / rule.directions).reshape(-1)
+    grid = on_grid(raw / math.sqrt(rank), rank) if rank else on_grid(raw)
     numbers = np.broadcast_to(np.arange(rule.directions, dtype=np.uint64), rho.shape)
     own = np.broadcast_to(seeds[holders][:, :, None], rho.shape)
     if rule.seeds == "shared" and rule.distribution == "rademacher":
         grid = grid.reshape(len(holders), -1).astype(np.float64).sum(axis=0).astype(np.float32)
         numbers, own = numbers[0], own[0]
-    moving = grid != 0
-    return Terms(own.reshape(-1)[moving], numbers.reshape(-1)[moving], grid[moving], rule.distribution)
+    return Terms(own.reshape(-1), numbers.reshape(-1), grid, rule.distribution).moving()
 
 
 def round_seeds(rule: UpdateRule, update: RoundUpdate) -> np.ndarray:
@@ -115,13 +117,32 @@ def apply_rounds(
         Diverged: a coefficient overflows; θ is untouched then.
     """
     seeds = [round_seeds(rule, update) for update in updates]
-    terms = [
-        [commit_terms(rule, update, own, block) for update, own in zip(updates, seeds, strict=True)]
+    commits = {
+        (block, rank): [
+            commit_terms(rule, update, own, block, rank) for update, own in zip(updates, seeds, strict=True)
+        ]
         for block in range(manifest.blocks)
-    ]
-    for block, commits in enumerate(terms):
+        for rank in {0, rule.rank}
+    }
+    for block in range(manifest.blocks):
         for tensor in manifest.scoped(block, rule.scope):
-            directions.apply_commits(theta[tensor.name], tensor.block, tensor.slot, commits)
+            rank = rank_of(rule, tensor)
+            move(directions, tensor, theta[tensor.name], rank, commits[block, rank])
+
+
+def rank_of(rule: UpdateRule, tensor: TensorEntry) -> int:
+    """r of the tensor's directions; 0: dense, as those of vectors always are."""
+    return rule.rank if len(tensor.shape) >= 2 else 0
+
+
+def move(
+    directions: DirectionBackend, tensor: TensorEntry, theta: torch.Tensor, rank: int, commits: Sequence[Terms]
+) -> None:
+    """Commits on one tensor (fp32 [numel], in place)."""
+    if rank:
+        apply_low_rank(directions, theta, tensor.block, tensor.slot, tensor.shape, rank, commits)
+    else:
+        directions.apply_commits(theta, tensor.block, tensor.slot, commits)
 
 
 def _sum(values: np.ndarray) -> float:

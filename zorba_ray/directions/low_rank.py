@@ -1,0 +1,85 @@
+"""Low-rank directions: z = U Vᵀ/√r for a matrix [m, n], U [m, r] and V [n, r] of signs from the tensor's own stream.
+
+Elements 0 … m·r − 1 of the stream are U row by row, the n·r that follow are V. An entry of U Vᵀ is an integer of size r
+at most, so with coefficients c/√r on a grid whose sum stays below 2^24/r quanta (`update.commit_terms`) every partial
+sum of a commit is exact in fp32, in any order, with or without fused multiply-adds: a commit by matrix product gives
+the same bytes on every device and library, as dense signs do. Only signs have this property: gaussian factors are
+refused by the settings.
+
+MeZO's memory and LOZO's form (Chen et al., "Enhancing zeroth-order fine-tuning for language models with low-rank
+structures", arXiv 2410.07698), drawn from our streams.
+"""
+
+from collections.abc import Sequence
+
+import torch
+
+from zorba_ray.directions.backend import DirectionBackend, Terms
+from zorba_ray.directions.streams import TensorStream, tensor_stream
+
+_SUM_BYTES = 1 << 22
+"""Of the sum that is held beside θ while it grows."""
+_COLUMNS = 1024
+"""Columns of factors in one product."""
+
+
+def factors(
+    backend: DirectionBackend, stream: TensorStream, shape: tuple[int, int], rank: int, device: torch.device | str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(U fp32 [m, r], V fp32 [n, r]), entries ±1."""
+    rows, columns = shape
+    drawn = torch.empty((rows + columns) * rank, dtype=torch.float32, device=device)
+    backend.perturb_into(drawn, torch.zeros_like(drawn), stream, 1.0)
+    return drawn[: rows * rank].view(rows, rank), drawn[rows * rank :].view(columns, rank)
+
+
+def apply_low_rank(
+    backend: DirectionBackend,
+    theta: torch.Tensor,
+    block: int,
+    slot: int,
+    shape: tuple[int, ...],
+    rank: int,
+    commits: Sequence[Terms],
+) -> None:
+    """θ [m·n] (fp32, in place) ← RN(θ + Σ coefficient · U Vᵀ) for each commit in turn; one without terms moves no byte.
+
+    Args:
+        shape: of the tensor; all axes but the first count as columns.
+        commits: coefficients are c/√r on the grid for this rank.
+    """
+    matrix = theta.view(shape[0], -1)
+    for terms in commits:
+        if len(terms) == 0:
+            continue
+        left, right = _stacked(backend, block, slot, (matrix.shape[0], matrix.shape[1]), rank, terms, theta.device)
+        height = max(1, _SUM_BYTES // (4 * matrix.shape[1]))
+        for start in range(0, matrix.shape[0], height):
+            part = slice(start, start + height)
+            total = left[part, :_COLUMNS] @ right[:_COLUMNS]
+            for low in range(_COLUMNS, left.shape[1], _COLUMNS):
+                total += left[part, low : low + _COLUMNS] @ right[low : low + _COLUMNS]
+            matrix[part] += total
+
+
+def _stacked(
+    backend: DirectionBackend,
+    block: int,
+    slot: int,
+    shape: tuple[int, int],
+    rank: int,
+    terms: Terms,
+    device: torch.device,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """([m, K·r] with the coefficients, [K·r, n]) of all terms side by side."""
+    left = torch.empty(shape[0], len(terms) * rank, dtype=torch.float32, device=device)
+    right = torch.empty(len(terms) * rank, shape[1], dtype=torch.float32, device=device)
+    for place, (seed, direction, coefficient) in enumerate(
+        zip(terms.seeds.tolist(), terms.directions.tolist(), terms.coefficients.tolist(), strict=True)
+    ):
+        own = slice(place * rank, (place + 1) * rank)
+        stream = tensor_stream(seed, block, slot, direction, terms.distribution)
+        u, v = factors(backend, stream, shape, rank, device)
+        left[:, own] = u * coefficient
+        right[own] = v.T
+    return left, right
