@@ -52,7 +52,7 @@ def test_commits_round_once_each_and_none_moves_no_byte() -> None:
     nothing = Terms(np.zeros(0, np.uint64), np.zeros(0, np.uint64), np.zeros(0, np.float32), "rademacher")
     apply_low_rank(NUMPY, theta, 0, 0, (3, 4), 1, [nothing])
     assert bool(torch.signbit(theta).all())
-    one = Terms(np.ones(1, np.uint64), np.zeros(1, np.uint64), np.float32([2.0**-25]), "rademacher")
+    one = Terms(np.ones(1, np.uint64), np.zeros(1, np.uint64), np.array([2.0**-25], np.float32), "rademacher")
     together, apart = torch.ones(12), torch.ones(12)
     apply_low_rank(NUMPY, together, 0, 0, (3, 4), 1, [one, one])
     apply_low_rank(NUMPY, apart, 0, 0, (3, 4), 1, [one])

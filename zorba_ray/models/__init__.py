@@ -3,7 +3,7 @@
 from zorba_ray.models.heads import Batch
 from zorba_ray.models.load import LoadedModel, load_model
 from zorba_ray.models.manifest import Manifest, Scope, TensorEntry
-from zorba_ray.models.paired import Perturbation
+from zorba_ray.models.perturbed_leaf import Perturbation
 from zorba_ray.models.replica import Replica, export
 from zorba_ray.models.task import Evaluation, PreparedBatch, TaskModel
 

@@ -11,7 +11,8 @@ from zorba_ray.errors import ModelError
 from zorba_ray.models.heads import Batch, build_head, model_inputs
 from zorba_ray.models.load import LoadedModel
 from zorba_ray.models.manifest import Scope
-from zorba_ray.models.paired import PairedBackbone, Perturbation, Prefix
+from zorba_ray.models.paired import PairedBackbone, Prefix
+from zorba_ray.models.perturbed_leaf import Perturbation
 from zorba_ray.models.replica import Replica
 
 
@@ -73,7 +74,7 @@ class TaskModel:
     @property
     def scratch_elements(self) -> int:
         """fp32 elements of the scratch buffer."""
-        return self._backbone.scratch.numel()
+        return self._backbone.scratch_elements
 
     @torch.inference_mode()
     def prepare(self, batch: Batch, active: frozenset[int]) -> PreparedBatch:
