@@ -369,8 +369,8 @@ class Wrapped:
 
 def wrapped(alter: Callable[[int, int, Answer], Answer]) -> Factory:
     def make(setup: Setup, host: ClientHost, allocation: dict[str, Any], run: RunDir) -> Backend:
-        shards = setup.shards(range(len(setup.fleet)))
-        clients = ClientHost(setup.config, build_method(setup.config, host.state.rule), setup.model, host.state, shards)
+        clients = ClientHost(setup.config, build_method(setup.config, host.state.rule), setup.model, host.state)
+        clients.settle(setup.shards(range(len(setup.fleet))))
         return Wrapped(sequential_backend(setup, clients, allocation, run), alter)  # type: ignore[return-value]
 
     return make

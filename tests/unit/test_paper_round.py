@@ -97,7 +97,8 @@ def engine_rounds(
         scope=settings.scope, directions_per_step=settings.directions, local_steps=settings.local_steps,
         samples=SAMPLES, blocks=BLOCKS,
     )  # fmt: skip
-    host = build_host(config, header, model, shards)
+    host = build_host(config, header, model)
+    host.settle(shards)
     method = build_method(config, rule_of(header))
     found = []
     for number in range(1, rounds + 1):

@@ -70,8 +70,9 @@ def test_the_format_is_the_documented_one(ledger: Path) -> None:
     """length u32 | round u32 | CRC of both | body | CRC of body | SHA-256(previous ‖ body), from SHA-256(magic)."""
     written(ledger, 1)
     data = ledger.read_bytes()
+    dense = {name: value for name, value in msgspec.structs.asdict(HEADER).items() if name not in ("family", "rank")}
     chain, offset = hashlib.sha256(b"ZORBALG1").digest(), 8
-    for number, content in enumerate([msgspec.msgpack.encode(HEADER), body(1)]):
+    for number, content in enumerate([msgspec.msgpack.encode(dense), body(1)]):
         head = struct.pack("<II", len(content), number)
         chain = hashlib.sha256(chain + content).digest()
         record = head + struct.pack("<I", zlib.crc32(head)) + content + struct.pack("<I", zlib.crc32(content)) + chain
@@ -80,6 +81,13 @@ def test_the_format_is_the_documented_one(ledger: Path) -> None:
     assert offset == len(data)
     assert first_chain(HEADER) == read_ledger(ledger).header_chain
     assert next_chain(first_chain(HEADER), body(1)) == read_ledger(ledger).chain
+
+
+def test_the_header_names_a_family_that_is_not_dense(ledger: Path) -> None:
+    header = msgspec.structs.replace(HEADER, family="low_rank", rank=2)
+    LedgerWriter.create(ledger, header).close()
+    assert read_ledger(ledger).header == header
+    assert read_ledger(ledger).header_chain == first_chain(header) != first_chain(HEADER)
 
 
 def test_an_append_is_on_disk_when_it_returns(ledger: Path, monkeypatch: pytest.MonkeyPatch) -> None:

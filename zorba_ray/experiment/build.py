@@ -116,21 +116,21 @@ def _check_rank(rank: int, manifest: Manifest, scope: Scope) -> None:
                 )
 
 
-def build_host(config: ExperimentConfig, header: LedgerHeader, model: TaskModel, shards: Shards) -> ClientHost:
-    """A host of the given clients on a model at θ0.
+def build_host(config: ExperimentConfig, header: LedgerHeader, model: TaskModel) -> ClientHost:
+    """A host on a model at θ0, with nobody in it yet.
 
     Raises:
         LedgerError: the model is not the header's.
     """
     state = ReplicaState(model.replica, direction_backend(config.directions.backend, model.device), header)
-    return ClientHost(config, build_method(config, state.rule), model, state, shards)
+    return ClientHost(config, build_method(config, state.rule), model, state)
 
 
-def worker_host(tree: dict[str, Any], accelerator: str, header: LedgerHeader, shards: Shards) -> ClientHost:
+def worker_host(tree: dict[str, Any], accelerator: str, header: LedgerHeader) -> ClientHost:
     """`build_host` for a fresh process: loads the model itself. What Ray actors call."""
     torch.set_num_threads(1)
     config = ExperimentConfig.model_validate(tree)
-    return build_host(config, header, load_task_model(config, compute_device(accelerator)), shards)
+    return build_host(config, header, load_task_model(config, compute_device(accelerator)))
 
 
 def compute_device(accelerator: str) -> str:

@@ -134,8 +134,9 @@ class _Experiment:
         self._jsonl = JsonlMonitor(run.metrics)
         self._evaluated = {(record["round"], record["split"]) for record in records_of(run, "eval")}
         self._fanout = Fanout([*self._monitors(info), *ray_monitors()])
-        here = range(config.federation.clients) if sequential else ()
-        self._host = build_host(config, setup.header, setup.model, setup.shards(here))
+        self._host = build_host(config, setup.header, setup.model)
+        if sequential:
+            self._host.settle(setup.shards(range(config.federation.clients)))
         self._method = build_method(config, self._host.state.rule)
         self._validation = Evaluator(setup.model, "validation", setup.validation, config.eval.batch_size)
         self._test = Evaluator(setup.model, "test", setup.test, config.eval.batch_size)

@@ -25,23 +25,21 @@ _ORDERS = 256
 class ClientHost:
     """Answers plans for its clients; their examples stay here."""
 
-    def __init__(
-        self, config: ExperimentConfig, method: Method, model: TaskModel, state: ReplicaState, shards: Shards
-    ) -> None:
-        """`shards`: the training examples of the clients that live here."""
+    def __init__(self, config: ExperimentConfig, method: Method, model: TaskModel, state: ReplicaState) -> None:
+        """Nobody lives here before `settle`."""
         self.state = state
         self._method = method
         self._model = model
         self._local_steps = config.zo.local_steps
         self._group = _TOGETHER if config.federation.seeds == "shared" else 1
         self._pad = int(model.loaded.tokenizer.pad_token_id)
+        self._seed, self._batch_size = config.seed, config.data.batch_size
+        self._shards: Shards | None = None
+        self._order = functools.lru_cache(maxsize=_ORDERS)(self._make_order)
+
+    def settle(self, shards: Shards) -> None:
+        """Takes in clients with their training examples."""
         self._shards = shards
-
-        @functools.lru_cache(maxsize=_ORDERS)
-        def order(client: int) -> BatchOrder:
-            return BatchOrder(config.seed, client, shards.lengths(client), config.data.batch_size)
-
-        self._order = order
 
     def answer(self, frame: bytes, clients: Sequence[int], seconds: float = float("inf")) -> dict[int, Answer]:
         """Answers to a plan's frame: of the first of `clients` at least, then of the next ones until `seconds` passed.
@@ -49,10 +47,12 @@ class ClientHost:
         A client's report is a pure function of plan, θ and the client's data; its error is a `Failure` of its own.
 
         Raises:
-            StaleReplica: this replica is not where the plan expects it.
+            StaleReplica: this replica is not where the plan expects it, or its clients have not settled.
         """
         end = time.monotonic() + seconds
         plan = decode(frame, RoundPlan)
+        if self._shards is None:
+            raise StaleReplica("no client has settled here yet")
         if plan.parent != self.state.chain[:8]:
             raise StaleReplica(f"replica at round {self.state.round} was given the plan of round {plan.round}")
         if plan.active is not None:
@@ -80,6 +80,7 @@ class ClientHost:
 
     def _batches(self, client: int, round: int) -> list[Batch]:
         """The minibatches of a client's local steps in a round."""
+        assert self._shards is not None
         first = (round - 1) * self._local_steps
         order = self._order(client)
         found = []
@@ -88,3 +89,7 @@ class ClientHost:
             batch = Batch(torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(labels))
             found.append(batch.to(self._model.device))
         return found
+
+    def _make_order(self, client: int) -> BatchOrder:
+        assert self._shards is not None
+        return BatchOrder(self._seed, client, self._shards.lengths(client), self._batch_size)

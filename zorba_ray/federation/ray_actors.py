@@ -26,20 +26,15 @@ class ClientActor:
         accelerator: str,
         gpu_fraction: float,
         header: LedgerHeader,
-        table: TokenTable,
-        rows: dict[int, np.ndarray],
     ) -> None:
-        """`builder`: "module:function" that makes a ClientHost from (tree, accelerator, header, shards).
-
-        `table`: tokens of all clients, shared by the actors of a node; `rows`: those of each client that lives here.
-        """
+        """`builder`: "module:function" that makes a ClientHost from (tree, accelerator, header)."""
         if accelerator == "cuda":
             import torch
 
             torch.cuda.set_per_process_memory_fraction(gpu_fraction)
         module, _, name = builder.partition(":")
         build = getattr(importlib.import_module(module), name)
-        self._host: ClientHost = build(tree, accelerator, header, Shards(table, rows))
+        self._host: ClientHost = build(tree, accelerator, header)
 
     def position(self) -> int:
         """The last round applied."""
@@ -48,6 +43,13 @@ class ClientActor:
     def process(self) -> int:
         """This process's id."""
         return os.getpid()
+
+    def settle(self, table: TokenTable, rows: dict[int, np.ndarray]) -> None:
+        """Takes in its clients.
+
+        `table`: tokens of all clients, shared by the actors of a node; `rows`: those of each that lives here.
+        """
+        self._host.settle(Shards(table, rows))
 
     def restore(self, snapshot: Snapshot) -> None:
         """Takes over a snapshot of this run."""

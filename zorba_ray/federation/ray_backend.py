@@ -67,7 +67,9 @@ class RayBackend:
         """Actors that were lost and have not told their position since -> when they were lost (monotonic)."""
         tree = config.resolved()
         actor: Any = ray.remote(ClientActor)
-        table = ray.put(shards.table)
+        # Not arguments of the actor: Ray could not restart it once such an object is lost.
+        self._table = ray.put(shards.table)
+        self._rows = [ray.put({client: shards.rows[client] for client in spec.clients}) for spec in self._specs]
         handles = {
             place: actor.options(
                 num_cpus=(spec := self._specs[place]).cpus,
@@ -81,8 +83,6 @@ class RayBackend:
                 accelerator,
                 spec.gpu_fraction,
                 header,
-                table,
-                {client: shards.rows[client] for client in spec.clients},
             )
             for turn, place in enumerate(largest_first(self._specs))
         }
@@ -103,7 +103,7 @@ class RayBackend:
             for ref in ready:
                 place = waiting.pop(ref)
                 try:
-                    self._catch_up(place, ray.get(ref))
+                    self._bring_up(place, ray.get(ref))
                 except RayTaskError as error:
                     raise self._start_error(place, error.cause) from error
                 except RayActorError as error:
@@ -115,7 +115,9 @@ class RayBackend:
             return inner
         return ClusterError(f"actor {self._specs[place].name} could not start: {cause}")
 
-    def _catch_up(self, place: int, position: int) -> None:
+    def _bring_up(self, place: int, position: int) -> None:
+        """Gives an actor that has started its clients and the commits it lacks."""
+        self._actors[place].settle.remote(self._table, self._rows[place])
         contents = read_ledger(self._ledger)
         if position >= contents.last_round:
             return
@@ -243,7 +245,7 @@ class _Question:
                 self._submit(place, [client for client in clients if client not in value])
             else:
                 self._backend._returning.pop(place, [])
-                self._backend._catch_up(place, value)
+                self._backend._bring_up(place, value)
                 self._submit(place, self._wanted.pop(place))
 
     def _lose(self, place: int, clients: list[int]) -> None:

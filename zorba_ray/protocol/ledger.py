@@ -77,8 +77,11 @@ def next_chain(chain: bytes, body: bytes) -> bytes:
 
 
 def header_body(header: LedgerHeader) -> bytes:
-    """Body of record 0."""
-    return msgspec.msgpack.encode(header)
+    """Body of record 0. Dense directions go unnamed, as before there were others: the same bytes, the same chain."""
+    fields = msgspec.structs.asdict(header)
+    if header.family == "dense":
+        del fields["family"], fields["rank"]
+    return msgspec.msgpack.encode(fields)
 
 
 def first_chain(header: LedgerHeader) -> bytes:

@@ -50,7 +50,7 @@ class RoundCommit(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
     """Active sets of all clients when they changed; None: as before."""
 
 
-class LedgerHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class LedgerHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """First record of a ledger: what a replay needs beside θ0, and digests of all it rests on."""
 
     format: int
