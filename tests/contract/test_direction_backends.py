@@ -1,12 +1,15 @@
 """What every direction backend promises, row by row; a new backend gets its tests by adding a row to BACKENDS.
 
 The reference values are computed here from `philox4x64` alone (the definition in plain integers), so that the numpy
-backend is judged as the others are.
+backend is judged as the others are. Two rows are Triton's: on a CUDA device (`-m gpu`), and in Triton's interpreter on
+the CPU, with TRITON_INTERPRET=1 in the environment (tests/unit/test_triton_directions.py sets it in a subprocess).
 """
 
 import hashlib
+import importlib.util
 import itertools
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,16 +19,61 @@ import pytest
 import torch
 
 from zorba_ray.directions import DirectionBackend, Distribution, TensorStream, Terms, direction_backend, tensor_stream
+from zorba_ray.directions.backend import StagedDirections
 from zorba_ray.directions.philox import gaussian_table, philox4x64
 from zorba_ray.directions.streams import KEY1
 from zorba_ray.zo import on_grid
 
 torch.set_num_threads(1)
 
+HAS_TRITON = importlib.util.find_spec("triton") is not None
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+
+
+class OnDevice:
+    """A backend of another device, seen from the CPU: all it was given is copied back, θ of a perturbation, too."""
+
+    def __init__(self, inner: DirectionBackend, device: str) -> None:
+        self._inner, self._device, self.name = inner, device, inner.name
+
+    def perturb_into(
+        self, scratch: torch.Tensor, theta: torch.Tensor, stream: TensorStream, scale: float, offset: int = 0
+    ) -> None:
+        target, source = scratch.to(self._device), theta.to(self._device)
+        self._inner.perturb_into(target, source, stream, scale, offset)
+        scratch.copy_(target)
+        theta.copy_(source)
+
+    def apply_commits(
+        self, theta: torch.Tensor, block: int, slot: int, commits: Sequence[Terms], offset: int = 0
+    ) -> None:
+        moved = theta.to(self._device)
+        self._inner.apply_commits(moved, block, slot, commits, offset)
+        theta.copy_(moved)
+
+
+def interpreted() -> DirectionBackend:
+    """Triton's kernels run by its interpreter, on CPU tensors."""
+    from zorba_ray.directions.triton_cuda import TritonDirections
+
+    return TritonDirections()
+
+
 BACKENDS: dict[str, Callable[[], DirectionBackend]] = {
     "numpy": lambda: direction_backend("numpy"),
     "numba": lambda: direction_backend("numba"),
-    "staged": lambda: direction_backend("auto", "cuda"),  # stages any device through the CPU; works on CPU tensors too
+    "staged": lambda: StagedDirections(direction_backend("numba")),  # any device: works on CPU tensors, too
+    "triton": lambda: OnDevice(direction_backend("triton", "cuda"), "cuda"),
+}
+if INTERPRETED:
+    BACKENDS["interpreted"] = interpreted
+MARKS: dict[str, Sequence[pytest.MarkDecorator]] = {
+    "triton": [
+        pytest.mark.gpu,
+        pytest.mark.skipif(
+            INTERPRETED or not (HAS_TRITON and torch.cuda.is_available()), reason="needs triton and a CUDA device"
+        ),
+    ],
 }
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "directions.json").read_text("utf-8"))
 DISTRIBUTIONS: tuple[Distribution, ...] = ("rademacher", "gaussian")
@@ -34,7 +82,7 @@ SIZES = (1, 15, 16, 17, 31, 33, 127, 129, 255, 256, 257, 2047, 2048, 2049, 4097,
 OFFSETS = (0, 1, 15, 16, 17, 31, 255, 256, 257, 2047, 4095, 65535)
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=[pytest.param(name, marks=MARKS.get(name, ())) for name in BACKENDS])
 def backend(request: pytest.FixtureRequest) -> DirectionBackend:
     return BACKENDS[request.param]()
 

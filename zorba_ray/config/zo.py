@@ -52,4 +52,5 @@ class DirectionsConfig(StrictModel):
     """Which implementation draws the directions; all give the same bits."""
 
     backend: Literal["auto", "numpy", "numba", "triton"] = "auto"
-    """`auto` is numba. triton is refused by this version: on a GPU the CPU kernels are staged."""
+    """`auto` is numba on the CPU and triton on a real GPU, if it works there; if not, numba on the CPU with copies.
+    triton needs real GPUs (`federation.gpus`). numpy and numba on a real GPU: drawn on the CPU, copied."""

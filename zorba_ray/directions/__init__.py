@@ -1,6 +1,6 @@
 """Counter-based directions: the same bits on every device, in any chunking and process layout."""
 
-from zorba_ray.directions.backend import DirectionBackend, Terms, direction_backend
+from zorba_ray.directions.backend import DirectionBackend, Terms, cpu_directions, direction_backend
 from zorba_ray.directions.low_rank import apply_low_rank, factors
 from zorba_ray.directions.streams import (
     EMBEDDINGS,
@@ -25,6 +25,7 @@ __all__ = [
     "TensorStream",
     "Terms",
     "apply_low_rank",
+    "cpu_directions",
     "direction_backend",
     "direction_seed",
     "factors",

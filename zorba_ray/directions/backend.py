@@ -7,6 +7,9 @@ Both read θ in fp32 and address elements by their row-major index in the whole 
   rounded before it is added. Several commits in one call are one pass over memory and the same bytes.
 """
 
+import functools
+import importlib.util
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,7 +18,9 @@ import numpy as np
 import torch
 
 from zorba_ray.directions.streams import Distribution, TensorStream
-from zorba_ray.errors import ClusterError
+from zorba_ray.errors import ClusterError, ConfigError
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -85,17 +90,37 @@ class StagedDirections:
 def direction_backend(name: str, device: str = "cpu") -> DirectionBackend:
     """The implementation called `name` ("auto", "numpy", "numba", "triton") for tensors on `device`.
 
+    auto is numba; on a CUDA device it is triton where that works, and numba on the CPU with copies where it does not.
+
     Raises:
-        ClusterError: triton asked for, which this version does not have.
+        ConfigError: triton for tensors on the CPU.
+        ClusterError: triton asked for where it is missing, does not compile or differs from the reference.
     """
-    if name == "triton":
-        raise ClusterError(
-            "directions.backend=triton: this version draws directions on the CPU (numpy, numba) and "
-            "stages them to a GPU; "
-            "set directions.backend=auto"
-        )
-    if device != "cpu":
-        return StagedDirections(direction_backend(name))
+    if device == "cpu":
+        if name == "triton":
+            raise ConfigError(
+                "directions.backend=triton: triton draws on a CUDA device, and these tensors are on the CPU; "
+                "set directions.backend=auto, or federation.gpus to a number of real GPUs"
+            )
+        return _on_cpu(name)
+    if name in ("auto", "triton") and torch.device(device).type == "cuda":
+        found = _triton(device)
+        if not isinstance(found, str):
+            return found
+        if name == "triton":
+            raise ClusterError(
+                f"directions.backend=triton: {found}; set directions.backend=auto, which draws on the CPU instead"
+            )
+        logger.info("directions are drawn on the CPU and copied to %s: %s", device, found)
+    return StagedDirections(_on_cpu(name))
+
+
+def cpu_directions(name: str) -> DirectionBackend:
+    """For a replica that stays on the CPU wherever clients compute (a driver's, a replay's): triton is auto here."""
+    return _on_cpu("auto" if name == "triton" else name)
+
+
+def _on_cpu(name: str) -> DirectionBackend:
     if name == "numpy":
         from zorba_ray.directions.reference import NumpyDirections
 
@@ -103,3 +128,21 @@ def direction_backend(name: str, device: str = "cpu") -> DirectionBackend:
     from zorba_ray.directions.numba_cpu import NumbaDirections
 
     return NumbaDirections()
+
+
+@functools.cache
+def _triton(device: str) -> DirectionBackend | str:
+    """Triton's directions, checked once per process and device against the reference; or why there are none."""
+    if importlib.util.find_spec("triton") is None:
+        return "triton is not installed (torch's wheels for CUDA bring it)"
+    if not torch.cuda.is_available():
+        return "torch finds no CUDA device"
+    try:
+        from zorba_ray.directions.agreement import first_difference
+        from zorba_ray.directions.triton_cuda import TritonDirections
+
+        backend = TritonDirections()
+        difference = first_difference(backend, device)
+    except Exception as error:  # no C compiler, an old driver, a card it cannot compile for: the CPU's kernels remain
+        return f"triton fails on {device} ({type(error).__name__}: {error})"
+    return backend if difference is None else f"triton differs from the reference on {device} in {difference}"

@@ -10,7 +10,7 @@ import torch
 
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.data import Shards, Split, Task, TokenTable, encode_rows, load_task, partition, partition_digest
-from zorba_ray.directions import VERSION, direction_backend
+from zorba_ray.directions import VERSION, DirectionBackend, cpu_directions, direction_backend
 from zorba_ray.errors import ConfigError, DataError
 from zorba_ray.experiment.fleet import Client, build_fleet
 from zorba_ray.federation import ClientHost
@@ -97,7 +97,7 @@ def load_task_model(config: ExperimentConfig, device: str) -> TaskModel:
         raise ConfigError(
             f"data.max_length={config.data.max_length} exceeds the {positions} positions of {config.model.path}"
         )
-    directions = direction_backend(config.directions.backend, device)
+    directions = _directions(config, device)
     data, scope, rank = config.data, config.zo.scope, config.zo.rank or 0
     model = TaskModel(loaded, config.model, data.prompt, data.label_words, scope, directions, device, rank)
     _check_rank(rank, model.replica.manifest, scope)
@@ -122,7 +122,7 @@ def build_host(config: ExperimentConfig, header: LedgerHeader, model: TaskModel)
     Raises:
         LedgerError: the model is not the header's.
     """
-    state = ReplicaState(model.replica, direction_backend(config.directions.backend, model.device), header)
+    state = ReplicaState(model.replica, _directions(config, model.device), header)
     return ClientHost(config, build_method(config, state.rule), model, state)
 
 
@@ -131,6 +131,11 @@ def worker_host(tree: dict[str, Any], accelerator: str, header: LedgerHeader) ->
     torch.set_num_threads(1)
     config = ExperimentConfig.model_validate(tree)
     return build_host(config, header, load_task_model(config, compute_device(accelerator)))
+
+
+def _directions(config: ExperimentConfig, device: str) -> DirectionBackend:
+    name = config.directions.backend
+    return cpu_directions(name) if device == "cpu" else direction_backend(name, device)
 
 
 def compute_device(accelerator: str) -> str:

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from zorba_ray.directions import direction_backend
+from zorba_ray.directions import cpu_directions
 from zorba_ray.errors import ConfigError, LedgerError
 from zorba_ray.experiment.rundir import RunDir
 from zorba_ray.models import Replica, load_model
@@ -47,7 +47,7 @@ def replay_run(path: Path, until: int | None, folder: Path | None, model: str | 
     source = config.model if model is None else config.model.model_copy(update={"path": model})
     loaded = load_model(source)
     replica = Replica(loaded)
-    state = ReplicaState(replica, direction_backend(config.directions.backend), contents.header)
+    state = ReplicaState(replica, cpu_directions(config.directions.backend), contents.header)
     start = time.perf_counter()
     state.catch_up(record.body for record in contents.records[:until])
     seconds = time.perf_counter() - start

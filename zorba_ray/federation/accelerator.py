@@ -15,8 +15,19 @@ def choose_accelerator(config: ExperimentConfig) -> Accelerator:
 
     Raises:
         ClusterError: fewer CUDA devices than `federation.gpus`.
-        ConfigError: real GPUs asked for with a memory policy that is only modelled.
+        ConfigError: real GPUs asked for with a memory policy that is only modelled, or triton without real GPUs.
     """
+    accelerator = _choose(config)
+    if accelerator == "simulated" and config.directions.backend == "triton":
+        raise ConfigError(
+            f"directions.backend=triton draws on a real GPU, and with federation.gpus={config.federation.gpus} "
+            "this run computes on the CPU; set directions.backend=auto (the same bits), or federation.gpus to a "
+            "number of real GPUs"
+        )
+    return accelerator
+
+
+def _choose(config: ExperimentConfig) -> Accelerator:
     gpus = config.federation.gpus
     if gpus == "simulated":
         return "simulated"

@@ -10,7 +10,6 @@ from zorba_ray.models.blocks import model_manifest
 from zorba_ray.models.load import LoadedModel
 from zorba_ray.models.manifest import Manifest, Scope
 
-
 _TILE = 1 << 16
 
 

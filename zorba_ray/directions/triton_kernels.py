@@ -1,0 +1,143 @@
+"""Triton's kernels for directions: words to a workspace, and their expansion onto θ (`triton_cuda` launches them).
+
+The first kernel writes Philox words, the others expand them: words that were drawn where they are used would be drawn
+again by every thread that shares them. What is added is never a product: ±c is c with its sign flipped by a bit, a
+gaussian term comes from a table scaled beforehand, so nothing can contract to a fused multiply-add.
+
+Shapes: a program of the expanding kernels has [ROWS, 32] elements, 32 being the signs of one 32-bit word.
+"""
+
+import triton  # pyright: ignore[reportMissingImports]  (comes with torch's wheels for CUDA)
+import triton.language as tl  # pyright: ignore[reportMissingImports]
+
+from zorba_ray.directions.philox import M0, M1, ROUNDS, W0, W1
+from zorba_ray.directions.streams import KEY1
+
+_M0, _M1, _W0, _W1 = (tl.constexpr(value) for value in (M0, M1, W0, W1))
+_K1, _ROUNDS = tl.constexpr(KEY1), tl.constexpr(ROUNDS)
+
+
+@triton.jit
+def _philox(c0, c1, c2, k0):
+    """The four words of counters (c0, c1, c2, 0) under key (k0, KEY1), all uint64."""
+    c3 = c0 ^ c0
+    k1 = c3 + _K1
+    k0 = c3 + k0  # a block, not a scalar: sums wrap in the interpreter, too
+    for _ in tl.static_range(_ROUNDS):
+        low0, high0 = c0 * _M0, tl.umulhi(c0, c3 * 0 + _M0)
+        low1, high1 = c2 * _M1, tl.umulhi(c2, c3 * 0 + _M1)
+        c0 = high1 ^ c1 ^ k0
+        c1 = low1
+        c2 = high0 ^ c3 ^ k1
+        c3 = low0
+        k0 += _W0
+        k1 += _W1
+    return c0, c1, c2, c3
+
+
+@triton.jit(do_not_specialize=["first", "groups"])
+def write_words(words, keys, first, groups, GROUPS: tl.constexpr):
+    """words int64 [seeds, 4 · groups] ← counters first, first + 1, …; keys int64 [seeds, 3] = (k0, c1, c2)."""
+    seed = tl.program_id(1)
+    start = tl.program_id(0) * GROUPS
+    block = tl.arange(0, GROUPS).to(tl.uint64)
+    k0 = tl.load(keys + 3 * seed).to(tl.uint64, bitcast=True)
+    c1 = tl.load(keys + 3 * seed + 1).to(tl.uint64, bitcast=True)
+    c2 = tl.load(keys + 3 * seed + 2).to(tl.uint64, bitcast=True)
+    c0 = block + (first.to(tl.int64) + start).to(tl.uint64)
+    nothing = block ^ block
+    w0, w1, w2, w3 = _philox(c0, nothing + c1, nothing + c2, k0)
+    # Side by side in one block, so that a thread stores whole groups.
+    drawn = tl.interleave(tl.interleave(w0, w2), tl.interleave(w1, w3))
+    place = 4 * start + tl.arange(0, 4 * GROUPS)
+    tl.store(words + seed * 4 * groups + place, drawn.to(tl.int64, bitcast=True), mask=place < 4 * groups)
+
+
+@triton.jit
+def _narrow(value):
+    """fp32 -> bfloat16 bits in the lower half of uint32, half to even, by integers; finite input."""
+    bits = value.to(tl.uint32, bitcast=True)
+    return (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+
+
+@triton.jit
+def _terms(words, values, row, column, place, inside, last, GAUSSIAN: tl.constexpr):
+    """c z of one seed, fp32 [ROWS, 32]; values: c itself, or the table times c."""
+    if GAUSSIAN:
+        lane = tl.load(words + place, mask=inside, other=0).to(tl.uint16, bitcast=True)
+        term = tl.load(values + (lane.to(tl.int32) >> 4), mask=inside, other=0.0)
+    else:
+        word = tl.load(words + row, mask=row * 32 < last, other=0).to(tl.uint32, bitcast=True)
+        minus = ((~word)[:, None] << (31 - column)[None, :]) & 0x80000000  # the sign bit where the bit is clear
+        term = (tl.load(values).to(tl.uint32, bitcast=True) ^ minus).to(tl.float32, bitcast=True)
+    return term
+
+
+@triton.jit
+def perturb(
+    scratch, theta, words, values, lead, size, GAUSSIAN: tl.constexpr, NARROW: tl.constexpr, ROWS: tl.constexpr
+):
+    """scratch [size] ← RN(θ̄ + c z); the first `lead` entries of the words lie before the shard. NARROW: int16 bits."""
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    column = tl.arange(0, 32)
+    place = row[:, None] * 32 + column[None, :]
+    element = place - lead
+    inside = (element >= 0) & (element < size)
+    value = tl.load(theta + element, mask=inside, other=0.0)
+    if NARROW:
+        value = (_narrow(value) << 16).to(tl.float32, bitcast=True)
+    value += _terms(words, values, row, column, place, inside, lead + size, GAUSSIAN)
+    if NARROW:
+        tl.store(scratch + element, _narrow(value).to(tl.uint16).to(tl.int16, bitcast=True), mask=inside)
+    else:
+        tl.store(scratch + element, value, mask=inside)
+
+
+@triton.jit(do_not_specialize=["ends", "commits", "first", "seeds"])
+def commit(
+    theta,
+    carry,
+    words,
+    values,
+    ends,
+    commits,
+    first,
+    seeds,
+    stride,
+    lead,
+    size,
+    GAUSSIAN: tl.constexpr,
+    WIDTH: tl.constexpr,
+    CARRIED: tl.constexpr,
+    OPEN: tl.constexpr,
+    ROWS: tl.constexpr,
+):
+    """acc += c_k z_k for the staged seeds, first, first + 1, …, in order; θ ← RN(θ + acc), acc ← 0 where a commit ends.
+
+    ends: int32 [commits], the seed after the last one of each commit that ends in this staging. CARRIED: the first
+    began before it, its acc is in carry. OPEN: another ends after it, its acc goes to carry.
+    """
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    column = tl.arange(0, 32)
+    place = row[:, None] * 32 + column[None, :]
+    element = place - lead
+    inside = (element >= 0) & (element < size)
+    value = tl.load(theta + element, mask=inside, other=0.0)
+    total = tl.load(carry + element, mask=inside, other=0.0) if CARRIED else tl.zeros([ROWS, 32], dtype=tl.float32)
+    start = 0
+    for ended in range(commits):
+        end = (tl.load(ends + ended) - first).to(tl.int32)
+        for seed in range(start, end):
+            total += _terms(
+                words + seed * stride, values + seed * WIDTH, row, column, place, inside, lead + size, GAUSSIAN
+            )
+        value += total
+        total = tl.zeros([ROWS, 32], dtype=tl.float32)
+        start = end
+    tl.store(theta + element, value, mask=inside)
+    if OPEN:
+        for seed in range(start, seeds):
+            total += _terms(
+                words + seed * stride, values + seed * WIDTH, row, column, place, inside, lead + size, GAUSSIAN
+            )
+        tl.store(carry + element, total, mask=inside)
