@@ -2,10 +2,10 @@
 
 import argparse
 
-from benchmarks import reference, sweeps
+from benchmarks import gpu, reference, sweeps
 from benchmarks.rows import print_rows
 
-NAMES = {"reference": reference.rows, "sweeps": sweeps.rows}
+NAMES = {"gpu": gpu.rows, "reference": reference.rows, "sweeps": sweeps.rows}
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """A measured row, and how rows are printed."""
 
 import json
+import math
 import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -8,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class Row:
-    """One measured figure against its goal. `met` is None where the row has no goal."""
+    """One measured figure against its goal. `met` is None where there is no goal, `value` NaN where nothing ran."""
 
     row: str
     value: float
@@ -30,14 +31,23 @@ def make_row(row: str, values: Sequence[float], unit: str, goal: str, met: bool 
 
 
 def print_rows(rows: Sequence[Row], as_json: bool) -> None:
-    """A table, or one JSON list."""
+    """A table, or one JSON list; a value that was not measured is null."""
     if as_json:
-        print(json.dumps([asdict(row) for row in rows], indent=1))
+        plain = [{key: None if value != value else value for key, value in asdict(row).items()} for row in rows]
+        print(json.dumps(plain, indent=1))
         return
     for row in rows:
+        if math.isnan(row.value):
+            print(f"{row.row}: {row.device}  (goal: {row.goal})")
+            continue
         verdict = "" if row.met is None else "  met" if row.met else "  MISSED"
         spread = "" if row.min == row.max else f"  [{row.min:.4g} … {row.max:.4g}]"
         print(f"{row.row}: {row.value:.4g} {row.unit}{spread}  (goal: {row.goal}){verdict}")
+
+
+def not_run(row: str, unit: str, goal: str, why: str = "not run on a GPU") -> Row:
+    """A row without figures: its value is NaN and its device says why."""
+    return Row(row, math.nan, unit, goal, None, why, _commit(), math.nan, math.nan, math.nan)
 
 
 def _commit() -> str:
