@@ -2,10 +2,16 @@
 
 import argparse
 
-from benchmarks import gpu, reference, sweeps
+from benchmarks import gpu, reference, scale, speed, sweeps
 from benchmarks.rows import print_rows
 
-NAMES = {"gpu": gpu.rows, "reference": reference.rows, "sweeps": sweeps.rows}
+NAMES = {
+    "reference": reference.rows,
+    "sweeps": sweeps.rows,
+    "speed": speed.rows,
+    "scale": scale.rows,
+    "gpu": gpu.rows,
+}
 
 
 def main() -> None:

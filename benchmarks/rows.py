@@ -23,11 +23,11 @@ class Row:
     max: float
 
 
-def make_row(row: str, values: Sequence[float], unit: str, goal: str, met: bool | None) -> Row:
-    """A row whose value is the median of `values`, on this machine's CPU at this commit."""
+def make_row(row: str, values: Sequence[float], unit: str, goal: str, met: bool | None, device: str = "cpu") -> Row:
+    """A row whose value is the median of `values`, on this machine at this commit."""
     ordered = sorted(values)
     median = ordered[len(ordered) // 2]
-    return Row(row, median, unit, goal, met, "cpu", _commit(), ordered[0], median, ordered[-1])
+    return Row(row, median, unit, goal, met, device, _commit(), ordered[0], median, ordered[-1])
 
 
 def print_rows(rows: Sequence[Row], as_json: bool) -> None:

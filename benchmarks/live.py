@@ -1,0 +1,41 @@
+"""A real run, round by round, with a moment between rounds in which something else may be timed."""
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.alternate import Clock, Times
+from zorba_ray.config import ExperimentConfig
+from zorba_ray.experiment import RunDir, run_experiment, sequential_backend
+from zorba_ray.experiment.run import BackendFactory
+
+_NUMBERS = itertools.count()
+
+
+def run_rounds(
+    config: ExperimentConfig,
+    folder: Path,
+    between: Callable[[dict[str, Any], RunDir], None] = lambda record, run: None,
+    make_backend: BackendFactory = sequential_backend,
+    warm: int = 1,
+) -> Times:
+    """Times of every round after the first `warm`, all that a run does included: checks, ledger on disk, metrics.
+
+    Args:
+        between: called after every round with its record and the run's directory; its time is nobody's.
+    """
+    run = RunDir.create(folder / f"run-{next(_NUMBERS)}", config)
+    times = Times()
+    clock: list[Clock] = []
+
+    def hear(event: dict[str, Any]) -> None:
+        if event["kind"] != "round":
+            return
+        if clock and event["round"] > warm:
+            clock[0].stop(times)
+        between(event, run)
+        clock[:] = [Clock()]
+
+    run_experiment(config, run, make_backend, "simulated", ["benchmarks"], hear, lambda: False)
+    return times

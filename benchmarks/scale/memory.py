@@ -1,0 +1,95 @@
+"""Resident memory of a run on two Ray workers against the number of its clients.
+
+The training examples are the same few thousand, however many clients share them, so what grows is what a client costs
+beyond its data. Counted is the resident set of the driver and of both workers after the last round, in which every
+client was asked; Ray's own processes are not. Every number of clients has a process of its own, with its own Ray.
+"""
+
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from benchmarks.alternate import at_most, judged
+from benchmarks.rows import Row
+from benchmarks.shapes import TEN_MILLION, THOUSANDS, data_folder, model_folder, settings
+
+WORKERS, BATCH, LENGTH, ROUNDS = 2, 2, 8, 2
+DEVICE = "cpu, driver and 2 workers"
+_PAGE = 4096
+
+
+def rows(quick: bool, folder: Path) -> list[Row]:
+    """All rows of this file."""
+    counts = (10, 1000) if quick else (10, 100, 1_000, 10_000)
+    model = model_folder(folder / "thousands", THOUSANDS)
+    data = data_folder(folder / "many", max(counts) * BATCH, LENGTH)
+    found = {clients: _in_process(model, data, clients, folder) for clients in counts}
+    made = [
+        judged(f"RSS of driver and {WORKERS} workers, {clients:,} clients", [_total(sizes) / 1e6], "MB", None, DEVICE)
+        for clients, sizes in found.items()
+    ]
+    least, most = counts[0], counts[-1]
+    for name in ("driver", "workers", "all"):
+        grown = [_part(found[clients], name) for clients in (least, most)]
+        per_client = (grown[1] - grown[0]) / (most - least) / 1e3
+        goal = at_most(5, " KB") if name == "all" else None
+        made.append(judged(f"RSS per client from {least} to {most:,}: {name}", [per_client], "KB", goal, DEVICE))
+    replicas = {len(sizes) - 1 for sizes in found.values()}
+    equal = ("2 = workers", lambda value: value == WORKERS)
+    made.append(judged("processes that hold a replica for clients", sorted(replicas), "", equal, DEVICE))
+    return made if quick else [*made, one_replica_each(folder)]
+
+
+def one_replica_each(folder: Path) -> Row:
+    """That a worker does not hold a replica per client: growth of the workers' memory in sizes of one replica."""
+    model = model_folder(folder / "ten-million", TEN_MILLION)
+    data = data_folder(folder / "few", 80 * BATCH, LENGTH)
+    few, many = (_part(_in_process(model, data, clients, folder), "workers") for clients in (8, 80))
+    size = 4 * TEN_MILLION.block_parameters
+    name = f"growth of the workers' RSS from 8 to 80 clients, in replicas of {size / 1e6:.0f} MB"
+    return judged(name, [(many - few) / size], "", at_most(0.5), DEVICE)
+
+
+def _in_process(model: Path, data: Path, clients: int, folder: Path) -> dict[str, int]:
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(measure, model, data, clients, folder / f"memory-{model.name}-{clients}").result()
+
+
+def measure(model: Path, data: Path, clients: int, folder: Path) -> dict[str, int]:
+    """Process name -> resident bytes after the last round; runs in a process of its own."""
+    from benchmarks.live import run_rounds
+    from zorba_ray.experiment import RunDir
+    from zorba_ray.experiment.on_ray import ray_backend
+    from zorba_ray.federation.ray_session import ray_session
+
+    federation = {"clients": clients, "backend": "ray", "workers": WORKERS, "deadline_s": 3600}
+    config = settings(model, data, ROUNDS, LENGTH, BATCH, federation=federation)
+    made: list[Any] = []
+    sizes: dict[str, int] = {}
+
+    def backend(*arguments: Any) -> Any:
+        made.append(ray_backend(*arguments))
+        return made[-1]
+
+    def between(record: dict[str, Any], run: RunDir) -> None:
+        assert record["clients_ok"] == clients, record
+        if record["round"] == ROUNDS:
+            for name, pid in {"driver": "self", **made[0].processes()}.items():
+                sizes[name] = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
+
+    folder.mkdir()
+    with ray_session(None, WORKERS, 1):
+        run_rounds(config, folder, between, backend)
+    return sizes
+
+
+def _total(sizes: dict[str, int]) -> int:
+    return sum(sizes.values())
+
+
+def _part(sizes: dict[str, int], name: str) -> int:
+    """Bytes of the driver, of the workers, or of all."""
+    if name == "driver":
+        return sizes["driver"]
+    return _total(sizes) - (sizes["driver"] if name == "workers" else 0)

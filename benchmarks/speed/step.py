@@ -1,0 +1,82 @@
+"""One zeroth-order step at the shape of OPT-125M: ours against MeZO's, and against the floor of floating-point work.
+
+Ours: prefix, forward pair, and the commit of its one direction. MeZO's: four passes over the tensors of all twelve
+blocks (no others: ours moves no others either) and two full forwards. Both take one batch, fp32, and the logits of the
+label words at the last position.
+"""
+
+import copy
+import itertools
+from collections.abc import Callable
+
+import numpy as np
+
+from benchmarks.alternate import alternate, at_least, at_most, ratio_rows
+from benchmarks.rows import Row
+from benchmarks.shapes import OPT_125M, PROMPT, WORDS, Shape, batch, loaded, network
+from benchmarks.twins import MezoTwin, plain_loss
+from zorba_ray.config import ModelConfig
+from zorba_ray.directions import direction_backend, direction_seed
+from zorba_ray.models import Batch, Perturbation, TaskModel
+from zorba_ray.zo import UpdateRule, apply_round, projected_gradient
+
+MU, LR = 1e-3, 1e-6
+RULE = UpdateRule(
+    seed=1, seeds="per_client", weights="data", distribution="rademacher", scope="all", directions=1, local_steps=1,
+    samples=(1,),
+)  # fmt: skip
+GOALS = {12: 1.8, 6: 2.4, 3: 3.0}
+"""Active blocks, from the top -> how many times faster than MeZO's step."""
+
+
+def rows(quick: bool) -> list[Row]:
+    """All rows of this file; a turn takes about fifteen seconds."""
+    return steps(OPT_125M, 8, 64, 1 if quick else 5)
+
+
+def steps(shape: Shape, rows: int, length: int, turns: int) -> list[Row]:
+    """The step with all blocks, the top half and the top quarter active."""
+    plain = loaded(network(shape))
+    model = TaskModel(
+        loaded(copy.deepcopy(plain.network)), ModelConfig(), PROMPT, WORDS, "all", direction_backend("numba")
+    )
+    given = batch(rows, length)
+    loss = plain_loss(plain, model.head, given)
+    twin = MezoTwin([parameter.data for parameter in plain.blocks.parameters()], MU, LR)
+    numbers = itertools.count(1)
+
+    def forwards() -> None:
+        loss()
+        loss()
+
+    layers = shape.layers
+    counts = [layers * active // 12 for active in GOALS]
+    ours = [our_step(model, given, frozenset(range(layers - count, layers)), numbers) for count in counts]
+    mezo, two, *found = alternate([lambda: twin.step(loss, next(numbers)), forwards, *ours], turns)
+    made: list[Row] = []
+    for count, goal, times in zip(counts, GOALS.values(), found, strict=True):
+        name = f"ZO step, OPT {layers}×{shape.hidden}, batch {rows}×{length}, {count} of {layers} blocks active"
+        made += ratio_rows(f"{name}: MeZO's step / ours", mezo, times, at_least(goal, "×"))
+        floor = (layers - count + 2 * count) / (2 * layers)
+        made += ratio_rows(
+            f"{name}: ours / two forwards, over the floor of {floor:.3f}", times, two, at_most(1.1, "×"), 1 / floor
+        )
+    return [*made, *ratio_rows("MeZO's step / two forwards", mezo, two, None)]
+
+
+def our_step(
+    model: TaskModel, given: Batch, active: frozenset[int], numbers: "itertools.count[int]"
+) -> Callable[[], None]:
+    """One step of one client that holds `active`: forward pair and commit."""
+    directions = direction_backend("numba")
+    replica = model.replica
+
+    def step() -> None:
+        round = next(numbers)
+        seed = direction_seed(RULE.seed, round, 0, 0)
+        prepared = model.prepare(given, active)
+        plus, minus = model.pair(prepared, Perturbation(seed, 0, MU, RULE.distribution))
+        scalars = np.array([[[projected_gradient(plus, minus, MU)]]], dtype=np.float32)
+        apply_round(directions, RULE, replica.manifest, replica.parameters, round, LR, [0], scalars, [active])
+
+    return step
