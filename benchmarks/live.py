@@ -19,11 +19,13 @@ def run_rounds(
     between: Callable[[dict[str, Any], RunDir], None] = lambda record, run: None,
     make_backend: BackendFactory = sequential_backend,
     warm: int = 1,
+    before: Callable[[], None] = lambda: None,
 ) -> Times:
     """Times of every round after the first `warm`, all that a run does included: checks, ledger on disk, metrics.
 
     Args:
         between: called after every round with its record and the run's directory; its time is nobody's.
+        before: called right before the next round; its time is nobody's either.
     """
     run = RunDir.create(folder / f"run-{next(_NUMBERS)}", config)
     times = Times()
@@ -35,6 +37,7 @@ def run_rounds(
         if clock and event["round"] > warm:
             clock[0].stop(times)
         between(event, run)
+        before()
         clock[:] = [Clock()]
 
     run_experiment(config, run, make_backend, "simulated", ["benchmarks"], hear, lambda: False)

@@ -6,17 +6,18 @@ client was asked; Ray's own processes are not. Every number of clients has a pro
 """
 
 import multiprocessing
+import os
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from benchmarks.alternate import at_most, judged
+from benchmarks.processes import resident_bytes
 from benchmarks.rows import Row
 from benchmarks.shapes import TEN_MILLION, THOUSANDS, data_folder, model_folder, settings
 
 WORKERS, BATCH, LENGTH, ROUNDS = 2, 2, 8, 2
 DEVICE = "cpu, driver and 2 workers"
-_PAGE = 4096
 
 
 def rows(quick: bool, folder: Path) -> list[Row]:
@@ -75,8 +76,9 @@ def measure(model: Path, data: Path, clients: int, folder: Path) -> dict[str, in
     def between(record: dict[str, Any], run: RunDir) -> None:
         assert record["clients_ok"] == clients, record
         if record["round"] == ROUNDS:
-            for name, pid in {"driver": "self", **made[0].processes()}.items():
-                sizes[name] = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
+            sizes.update(
+                {name: resident_bytes(pid) for name, pid in {"driver": os.getpid(), **made[0].processes()}.items()}
+            )
 
     folder.mkdir()
     with ray_session(None, WORKERS, 1):

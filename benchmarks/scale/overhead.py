@@ -1,18 +1,22 @@
 """What the driver and Ray add to a round beyond its computing, with a model of a few thousand parameters.
 
 Computing is the bare loop: per client the prefix and the forward pair of its batch, then one commit; no plan, no
-report, no ledger, no process. It is done in this process between two rounds of the real run, in turns. With one worker
-the overhead is the round less the loop; with two workers it is the round less half the loop, and what two busy
-processes and the driver take from each other on few cores counts as overhead too.
+report, no ledger, no process. It is done in this process between two rounds of the real run, in turns. The overhead is
+
+- in CPU time, what a round takes of all processes (driver, worker, Ray's own) less what the loop takes;
+- in wall time, the round less the loop: one worker computes, so that nothing is hidden by computing side by side.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.alternate import DEVICE, Times, at_most, judged
+from benchmarks.alternate import Times, at_most, judged
 from benchmarks.live import run_rounds
+from benchmarks.processes import cpu_seconds, family
 from benchmarks.rows import Row
 from benchmarks.scale.fit import fit_line
 from benchmarks.shapes import THOUSANDS, batch, data_folder, model_folder, settings
@@ -27,67 +31,95 @@ from zorba_ray.zo import apply_round, projected_gradient
 
 BATCH, LENGTH, WARM = 2, 8, 2
 BASE_MS, CLIENT_MS = 10.0, 0.2
+DEVICE = "cpu, 1 worker of 1 thread"
+NAME = "overhead of driver and Ray per round, packed"
 
 
 def rows(quick: bool, folder: Path) -> list[Row]:
-    """All rows of this file."""
-    turns = {8: 5, 64: 3} if quick else {8: 25, 64: 15, 512: 7}
+    """All rows of this file; quick has one number of clients and no fit."""
+    turns = {64: 5} if quick else {8: 25, 64: 15, 512: 9}
     model = model_folder(folder / "overhead-model", THOUSANDS)
     data = data_folder(folder / "overhead-data", max(turns) * BATCH, LENGTH)
-    made: list[Row] = []
+    found: dict[int, Overhead] = {}
     with ray_session(None, 2, 1):
-        for workers in (1,) if quick else (1, 2):
-            found = {
-                clients: _overhead_ms(_config(model, data, clients, workers, count), folder, workers)
-                for clients, count in turns.items()
-            }
-            made += _told(found, workers)
+        for clients, count in turns.items():
+            federation = {"clients": clients, "backend": "ray", "workers": 1}
+            directions = {"backend": "numba"}
+            found[clients] = measure(
+                settings(model, data, WARM + count, LENGTH, BATCH, federation=federation, directions=directions),
+                folder,
+            )
+    made = [row for clients, overhead in found.items() for row in overhead.rows(clients)]
+    return made if quick else [*made, *_fitted(found)]
+
+
+def _fitted(found: "dict[int, Overhead]") -> list[Row]:
+    """Constant and slope against the number of clients."""
+    made: list[Row] = []
+    counts = list(found)
+    for kind in ("CPU", "wall"):
+        medians = [_median(one.cpu_ms if kind == "CPU" else one.wall_ms) for one in found.values()]
+        line = fit_line(counts, medians, [_allowed(clients) for clients in counts])
+        for what, value, goal in (("constant", line.intercept, BASE_MS), ("per client", line.slope, CLIENT_MS)):
+            made.append(judged(f"{NAME}: fitted, {what} ({kind})", [value], "ms", at_most(goal, " ms"), DEVICE))
     return made
 
 
-def _told(found: dict[int, tuple[list[float], list[float]]], workers: int) -> list[Row]:
-    """Rows of one number of workers; the goal is for one, where what is computing is known to the millisecond."""
-    device = f"cpu, {workers} worker{'s' if workers > 1 else ''} of 1 thread"
-    name = f"overhead of driver and Ray per round, packed, {workers} worker{'s' if workers > 1 else ''}"
-    made: list[Row] = []
-    for clients, (over, driver) in found.items():
-        goal = at_most(round(BASE_MS + CLIENT_MS * clients, 1), " ms") if workers == 1 else None
-        made.append(judged(f"{name}, N = {clients} (wall)", over, "ms", goal, device))
-        made.append(judged(f"{name}, N = {clients}: the driver's CPU", driver, "ms", None, DEVICE))
-    counts = list(found)
-    medians = [sorted(over)[len(over) // 2] for over, _ in found.values()]
-    line = fit_line(counts, medians, [BASE_MS + CLIENT_MS * clients for clients in counts])
-    goals = (at_most(BASE_MS, " ms"), at_most(CLIENT_MS, " ms")) if workers == 1 else (None, None)
-    return [
-        *made,
-        judged(f"{name}: fitted constant (wall)", [line.intercept], "ms", goals[0], device),
-        judged(f"{name}: fitted, per client (wall)", [line.slope], "ms", goals[1], device),
-    ]
+@dataclass
+class Overhead:
+    """Per round, in ms."""
+
+    cpu_ms: list[float] = field(default_factory=list)
+    """CPU of all processes beyond the loop's."""
+    wall_ms: list[float] = field(default_factory=list)
+    """Wall time beyond the loop's."""
+    driver_ms: list[float] = field(default_factory=list)
+    """CPU of the driver's process."""
+    loop_ms: list[float] = field(default_factory=list)
+    """CPU of the loop."""
+
+    def rows(self, clients: int) -> list[Row]:
+        """Rows of one number of clients."""
+        name, goal = f"{NAME}, N = {clients}", at_most(round(_allowed(clients), 1), " ms")
+        return [
+            judged(f"{name}: all processes beyond computing (CPU)", self.cpu_ms, "ms", goal, DEVICE),
+            judged(f"{name}: beyond computing (wall)", self.wall_ms, "ms", goal, DEVICE),
+            judged(f"{name}: the driver's process alone (CPU)", self.driver_ms, "ms", None, DEVICE),
+            judged(f"{name}: the computing itself (CPU)", self.loop_ms, "ms", None, DEVICE),
+        ]
 
 
-def _config(model: Path, data: Path, clients: int, workers: int, turns: int) -> ExperimentConfig:
-    federation = {"clients": clients, "backend": "ray", "workers": workers}
-    directions = {"backend": "numba"}
-    return settings(model, data, WARM + turns, LENGTH, BATCH, federation=federation, directions=directions)
-
-
-def _overhead_ms(config: ExperimentConfig, folder: Path, workers: int) -> tuple[list[float], list[float]]:
-    """Per round, in ms: wall time beyond the bare loop's, and CPU time of the driver's process."""
+def measure(config: ExperimentConfig, folder: Path) -> Overhead:
+    """A run on Ray with the bare loop between its rounds."""
     bare = Times()
     loop = _bare_loop(config)
+    pids: list[int] = []
+    began: list[float] = []
+    spent: list[float] = []
 
     def between(record: dict[str, Any], run: RunDir) -> None:
-        if record["round"] <= WARM:
-            loop(record["round"])
+        number = record["round"]
+        if number <= WARM:
+            pids[:] = family()
+            loop(number)
         else:
-            bare.add(lambda: loop(record["round"]))
+            spent.append(cpu_seconds(pids) - began[0])
+            bare.add(lambda: loop(number))
 
-    times = run_rounds(config, folder, between, ray_backend, WARM)
-    over = [1e3 * (own - loop / workers) for own, loop in zip(times.wall, bare.wall, strict=True)]
-    return over, [1e3 * value for value in times.cpu]
+    def before() -> None:
+        began[:] = [cpu_seconds(pids)]
+
+    times = run_rounds(config, folder, between, ray_backend, WARM, before)
+    found = Overhead()
+    for all_cpu, cpu, wall, loop_cpu, loop_wall in zip(spent, times.cpu, times.wall, bare.cpu, bare.wall, strict=True):
+        found.cpu_ms.append(1e3 * (all_cpu - loop_cpu))
+        found.wall_ms.append(1e3 * (wall - loop_wall))
+        found.driver_ms.append(1e3 * cpu)
+        found.loop_ms.append(1e3 * loop_cpu)
+    return found
 
 
-def _bare_loop(config: ExperimentConfig) -> Any:
+def _bare_loop(config: ExperimentConfig) -> Callable[[int], None]:
     """The computing of a round, by number, on a model of its own."""
     setup = prepare(config)
     model, rule = setup.model, rule_of(setup.header)
@@ -107,3 +139,12 @@ def _bare_loop(config: ExperimentConfig) -> Any:
         apply_round(directions, rule, replica.manifest, replica.parameters, round, config.zo.lr, ids, scalars, held)
 
     return loop
+
+
+def _allowed(clients: int) -> float:
+    """The goal in ms."""
+    return BASE_MS + CLIENT_MS * clients
+
+
+def _median(values: list[float]) -> float:
+    return sorted(values)[len(values) // 2]

@@ -30,11 +30,11 @@ GOALS = {12: 1.8, 6: 2.4, 3: 3.0}
 
 
 def rows(quick: bool) -> list[Row]:
-    """All rows of this file; a turn takes about fifteen seconds."""
-    return steps(OPT_125M, 8, 64, 1 if quick else 5)
+    """All rows of this file; a turn takes about fifteen seconds, of which quick has one."""
+    return steps(OPT_125M, 8, 64, 1, warm=False) if quick else steps(OPT_125M, 8, 64, 5)
 
 
-def steps(shape: Shape, rows: int, length: int, turns: int) -> list[Row]:
+def steps(shape: Shape, rows: int, length: int, turns: int, warm: bool = True) -> list[Row]:
     """The step with all blocks, the top half and the top quarter active."""
     plain = loaded(network(shape))
     model = TaskModel(
@@ -52,7 +52,7 @@ def steps(shape: Shape, rows: int, length: int, turns: int) -> list[Row]:
     layers = shape.layers
     counts = [layers * active // 12 for active in GOALS]
     ours = [our_step(model, given, frozenset(range(layers - count, layers)), numbers) for count in counts]
-    mezo, two, *found = alternate([lambda: twin.step(loss, next(numbers)), forwards, *ours], turns)
+    mezo, two, *found = alternate([lambda: twin.step(loss, next(numbers)), forwards, *ours], turns, warm)
     made: list[Row] = []
     for count, goal, times in zip(counts, GOALS.values(), found, strict=True):
         name = f"ZO step, OPT {layers}×{shape.hidden}, batch {rows}×{length}, {count} of {layers} blocks active"
