@@ -1,5 +1,6 @@
 """A measured row, and how rows are printed."""
 
+import functools
 import json
 import math
 import subprocess
@@ -50,6 +51,7 @@ def not_run(row: str, unit: str, goal: str, why: str = "not run on a GPU") -> Ro
     return Row(row, math.nan, unit, goal, None, why, _commit(), math.nan, math.nan, math.nan)
 
 
+@functools.cache
 def _commit() -> str:
     try:
         found = subprocess.run(
