@@ -27,7 +27,7 @@ from zorba_ray.experiment.on_ray import ray_backend
 from zorba_ray.federation.ray_session import ray_session
 from zorba_ray.models import Perturbation
 from zorba_ray.protocol.replay import rule_of
-from zorba_ray.zo import apply_round, projected_gradient
+from zorba_ray.zo import RoundUpdate, apply_rounds, projected_gradient
 
 BATCH, LENGTH, WARM = 2, 8, 2
 BASE_MS, CLIENT_MS = 10.0, 0.2
@@ -135,8 +135,9 @@ def _bare_loop(config: ExperimentConfig) -> Callable[[int], None]:
             plus, minus = model.pair(model.prepare(given, every), Perturbation(seed, 0, scale, "rademacher"))
             scalars[client] = projected_gradient(plus, minus, scale)
         replica = model.replica
-        ids, held = list(range(clients)), [every] * clients
-        apply_round(directions, rule, replica.manifest, replica.parameters, round, config.zo.lr, ids, scalars, held)
+        held = np.ones((clients, len(every)), dtype=bool)
+        update = RoundUpdate(round, config.zo.lr, np.arange(clients), scalars, held)
+        apply_rounds(directions, rule, replica.manifest, replica.parameters, [update])
 
     return loop
 

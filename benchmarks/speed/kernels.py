@@ -1,11 +1,12 @@
 """Direction arithmetic against MeZO's pass and against the machine's own in-place add."""
 
+import numpy as np
 import torch
 
 from benchmarks.alternate import alternate, at_least, at_most, cost_row, ratio_rows
 from benchmarks.rows import Row
 from benchmarks.twins import mezo_pass
-from zorba_ray.directions import Distribution, Entry, direction_backend, tensor_stream
+from zorba_ray.directions import Distribution, Terms, direction_backend, tensor_stream
 
 ELEMENTS = 2**24
 PASSES = 8
@@ -54,13 +55,14 @@ def commits(seeds: int, elements: int, turns: int) -> list[Row]:
     """One fused update of `seeds` directions, per element and seed; MeZO's pass is timed over 8 of them."""
     directions = direction_backend("numba")
     theta = torch.randn(elements)
-    entries = [Entry(tensor_stream(seed, 0, 0, 0, "rademacher"), 2.0**-20) for seed in range(seeds)]
+    numbers = np.arange(seeds, dtype=np.uint64)
+    terms = Terms(numbers, np.zeros_like(numbers), np.full(seeds, 2.0**-20, dtype=np.float32), "rademacher")
 
     def passes() -> None:
         for seed in range(PASSES):
             mezo_pass([theta], seed, 1e-9)
 
-    mezo, ours = alternate([passes, lambda: directions.apply_commit(theta, entries)], turns)
+    mezo, ours = alternate([passes, lambda: directions.apply_commits(theta, 0, 0, [terms])], turns)
     name = f"fused update, K = {seeds} ({elements / 2**20:g}M elements)"
     return [
         *ratio_rows(f"{name}: MeZO's pass / ours per seed", mezo, ours, at_least(25, "×"), seeds / PASSES),

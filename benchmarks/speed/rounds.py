@@ -69,14 +69,13 @@ def against_decomfl(model: Path, folder: Path, clients: int, seeds: str, turns: 
 def _batches(config: ExperimentConfig) -> Callable[[int, int], Batch]:
     """(client, round) -> the batch that the run takes there."""
     setup = prepare(config)
-    shards = [setup.shard(client.id) for client in setup.fleet]
-    orders = [
-        BatchOrder(config.seed, client, shard.lengths, config.data.batch_size) for client, shard in enumerate(shards)
-    ]
+    clients = range(config.federation.clients)
+    shards = setup.shards(clients)
+    orders = [BatchOrder(config.seed, client, shards.lengths(client), config.data.batch_size) for client in clients]
     pad = int(setup.model.loaded.tokenizer.pad_token_id)
 
     def batch(client: int, round: int) -> Batch:
-        arrays = shards[client].collate(orders[client].rows(round - 1), pad)
+        arrays = shards.collate(client, orders[client].rows(round - 1), pad)
         return Batch(*(torch.from_numpy(array) for array in arrays))
 
     return batch

@@ -8,6 +8,7 @@ label words at the last position.
 import copy
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from benchmarks.twins import MezoTwin, plain_loss
 from zorba_ray.config import ModelConfig
 from zorba_ray.directions import direction_backend, direction_seed
 from zorba_ray.models import Batch, Perturbation, TaskModel
-from zorba_ray.zo import UpdateRule, apply_round, projected_gradient
+from zorba_ray.zo import RoundUpdate, UpdateRule, apply_rounds, projected_gradient
 
 MU, LR = 1e-3, 1e-6
 RULE = UpdateRule(
@@ -31,7 +32,9 @@ GOALS = {12: 1.8, 6: 2.4, 3: 3.0}
 
 def rows(quick: bool) -> list[Row]:
     """All rows of this file; a turn takes about fifteen seconds, of which quick has one."""
-    return steps(OPT_125M, 8, 64, 1, warm=False) if quick else steps(OPT_125M, 8, 64, 5)
+    if quick:
+        return steps(OPT_125M, 8, 64, 1, warm=False)
+    return [*steps(OPT_125M, 8, 64, 5), *low_rank(OPT_125M, 8, 64, 5), *low_rank(OPT_125M, 1, 16, 9)]
 
 
 def steps(shape: Shape, rows: int, length: int, turns: int, warm: bool = True) -> list[Row]:
@@ -64,8 +67,30 @@ def steps(shape: Shape, rows: int, length: int, turns: int, warm: bool = True) -
     return [*made, *ratio_rows("MeZO's step / two forwards", mezo, two, None)]
 
 
+def low_rank(shape: Shape, rows: int, length: int, turns: int) -> list[Row]:
+    """The step with directions U Vᵀ/√r against the dense one, all blocks active; copies weigh most at few tokens."""
+    plain = network(shape)
+    every = frozenset(range(shape.layers))
+    dense, slim = (
+        TaskModel(
+            loaded(copy.deepcopy(plain)), ModelConfig(), PROMPT, WORDS, "all", direction_backend("numba"), rank=rank
+        )
+        for rank in (0, 1)
+    )
+    given, numbers = batch(rows, length), itertools.count(1)
+    first = our_step(dense, given, every, numbers)
+    second = our_step(slim, given, every, numbers, replace(RULE, rank=1))
+    one, other = alternate([first, second], turns)
+    name = f"ZO step, OPT {shape.layers}×{shape.hidden}, batch {rows}×{length}, all blocks active"
+    return ratio_rows(f"{name}: dense / low_rank with r = 1", one, other, None)
+
+
 def our_step(
-    model: TaskModel, given: Batch, active: frozenset[int], numbers: "itertools.count[int]"
+    model: TaskModel,
+    given: Batch,
+    active: frozenset[int],
+    numbers: "itertools.count[int]",
+    rule: UpdateRule = RULE,
 ) -> Callable[[], None]:
     """One step of one client that holds `active`: forward pair and commit."""
     directions = direction_backend("numba")
@@ -73,10 +98,12 @@ def our_step(
 
     def step() -> None:
         round = next(numbers)
-        seed = direction_seed(RULE.seed, round, 0, 0)
+        seed = direction_seed(rule.seed, round, 0, 0)
         prepared = model.prepare(given, active)
-        plus, minus = model.pair(prepared, Perturbation(seed, 0, MU, RULE.distribution))
+        plus, minus = model.pair(prepared, Perturbation(seed, 0, MU, rule.distribution))
         scalars = np.array([[[projected_gradient(plus, minus, MU)]]], dtype=np.float32)
-        apply_round(directions, RULE, replica.manifest, replica.parameters, round, LR, [0], scalars, [active])
+        held = np.isin(np.arange(replica.manifest.blocks), list(active))[None]
+        update = RoundUpdate(round, LR, np.zeros(1, dtype=np.int64), scalars, held)
+        apply_rounds(directions, rule, replica.manifest, replica.parameters, [update])
 
     return step
