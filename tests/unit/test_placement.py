@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zorba_ray.config import FederationConfig
+from zorba_ray.config import ExperimentConfig, FederationConfig
 from zorba_ray.errors import ConfigError
+from zorba_ray.experiment.build import set_threads
 from zorba_ray.federation.placement import (
     ActorSpec,
     cpus_needed,
@@ -137,3 +138,15 @@ def test_largest_shares_are_reserved_first():
     shares = (0.25, 0.75, 0.25, 0.75, 0.5)
     specs = [ActorSpec(str(place), (place,), share, 0.0) for place, share in enumerate(shares)]
     assert largest_first(specs) == [1, 3, 4, 0, 2]
+
+
+def test_a_packed_actor_counts_its_threads() -> None:
+    assert [spec.cpus for spec in place([None] * 4, GIB, mode="packed", workers=2, threads=2)] == [2.0, 2.0]
+    assert [spec.cpus for spec in place([None] * 2, GIB, mode="pinned", threads=2)] == [0.0, 0.0]
+
+
+def test_more_threads_than_cores_are_refused_and_change_results() -> None:
+    config = ExperimentConfig.model_validate({"federation": {"threads": 4096}})
+    with pytest.raises(ConfigError, match=r"federation.threads=4096 exceeds the \d+ cores of this machine"):
+        set_threads(config)
+    assert config.digest() != ExperimentConfig().digest()

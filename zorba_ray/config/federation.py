@@ -79,6 +79,9 @@ class FederationConfig(StrictModel):
     """`pinned`: one client per actor. `packed`: many clients per actor on one replica of θ."""
     workers: int = Field(default=2, ge=1)
     """Actors in packed mode."""
+    threads: int = Field(default=1, ge=1)
+    """CPU threads of torch in each process. Matrix kernels may round otherwise with another number, so it counts among
+    the settings that change results. One thread per worker and more workers is the faster way to use the cores."""
     gpus: Annotated[Literal["auto", "simulated"] | int, BeforeValidator(_gpus)] = "auto"
     """Real GPUs of the federation (a number), `simulated` (logical ones, marked so in all outputs), or `auto`:
     the real ones if there are any, else simulated."""

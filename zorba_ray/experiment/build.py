@@ -1,6 +1,8 @@
 """Settings -> everything a run needs before its first round: model, examples, partition, fleet, memory, header."""
 
 import hashlib
+import os
+import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -53,8 +55,7 @@ def prepare(config: ExperimentConfig, device: str = "cpu") -> Setup:
     Raises:
         ConfigError, DataError, ModelError: what is wrong with settings, data or model.
     """
-    # One thread: matrix kernels may answer differently with another number of threads (algorithm.md §3).
-    torch.set_num_threads(1)
+    set_threads(config)
     task = load_task(config.data, config.seed, labelled=config.model.head != "lm")
     model = load_task_model(config, device)
     train, validation, test = (_tokenise(split, config, model.loaded) for split in _limited(task, config))
@@ -83,6 +84,21 @@ def prepare(config: ExperimentConfig, device: str = "cpu") -> Setup:
         rank=config.zo.rank or 0,
     )
     return Setup(config, model, train, validation, test, parts, build_fleet(config), memory, header)
+
+
+def set_threads(config: ExperimentConfig) -> None:
+    """torch's threads in this process: matrix kernels may answer otherwise with another number (algorithm.md §3).
+
+    Raises:
+        ConfigError: more than this machine has cores.
+    """
+    threads, cores = config.federation.threads, os.cpu_count() or 1
+    if threads > cores:
+        raise ConfigError(
+            f"federation.threads={threads} exceeds the {cores} cores of this machine ({platform.node()}): set "
+            f"federation.threads to {cores} or less on every node"
+        )
+    torch.set_num_threads(threads)
 
 
 def load_task_model(config: ExperimentConfig, device: str) -> TaskModel:
@@ -128,8 +144,8 @@ def build_host(config: ExperimentConfig, header: LedgerHeader, model: TaskModel)
 
 def worker_host(tree: dict[str, Any], accelerator: str, header: LedgerHeader) -> ClientHost:
     """`build_host` for a fresh process: loads the model itself. What Ray actors call."""
-    torch.set_num_threads(1)
     config = ExperimentConfig.model_validate(tree)
+    set_threads(config)
     return build_host(config, header, load_task_model(config, compute_device(accelerator)))
 
 

@@ -54,7 +54,7 @@ def place_clients(config: FederationConfig, budgets: Sequence[int | None], real_
                 if real_gpus is None
                 else max(1, GRAIN // math.ceil(count / real_gpus)) / GRAIN,
                 # A pinned actor stands for a device of its own: CPUs must not limit how many there are.
-                cpus=0.0 if config.mode == "pinned" else 1.0,
+                cpus=0.0 if config.mode == "pinned" else float(config.threads),
             )
         )
     return specs
