@@ -18,10 +18,19 @@ import numpy as np
 import pytest
 import torch
 
-from zorba_ray.directions import DirectionBackend, Distribution, TensorStream, Terms, direction_backend, tensor_stream
+from zorba_ray.directions import (
+    DirectionBackend,
+    Distribution,
+    TensorStream,
+    Terms,
+    direction_backend,
+    tensor_stream,
+    timed,
+)
 from zorba_ray.directions.backend import StagedDirections
 from zorba_ray.directions.philox import gaussian_table, philox4x64
 from zorba_ray.directions.streams import KEY1
+from zorba_ray.stopwatch import Stopwatch
 from zorba_ray.zo import on_grid
 
 torch.set_num_threads(1)
@@ -63,6 +72,7 @@ BACKENDS: dict[str, Callable[[], DirectionBackend]] = {
     "numpy": lambda: direction_backend("numpy"),
     "numba": lambda: direction_backend("numba"),
     "staged": lambda: StagedDirections(direction_backend("numba")),  # any device: works on CPU tensors, too
+    "timed": lambda: timed(direction_backend("numba"), Stopwatch()),
     "triton": lambda: OnDevice(direction_backend("triton", "cuda"), "cuda"),
 }
 if INTERPRETED:

@@ -326,6 +326,7 @@ EXEMPT = {
     "tracking.wandb",
     "tracking.project",
     "tracking.group",
+    "tracking.profile",
     "tracking.job_type",
     "federation.backend",
     "federation.mode",
@@ -414,6 +415,7 @@ ALTERED = {
     "tracking.wandb": "disabled",
     "tracking.project": "p",
     "tracking.group": "g",
+    "tracking.profile": True,
     "tracking.job_type": "eval",
 }
 

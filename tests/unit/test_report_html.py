@@ -89,6 +89,28 @@ def test_time_adds_up(run_dir: Path, page: ReportPage) -> None:
     assert rows["clients: forward pairs, transport"][2] == text_percent(clients / total)
 
 
+def test_a_profile_is_shown_where_there_is_one(tmp_path: Path, page: ReportPage) -> None:
+    assert "Profile" not in page.tables
+    path = write_fake_run(tmp_path / "run", rounds=20)
+    part = {"what": "forward passes", "seconds": 6.0, "share": 0.75, "seconds_per_round": 0.3, "cpu_s": 11.0}
+    none = {"what": "snapshots", "seconds": 0.0, "share": 0.0, "seconds_per_round": None, "cpu_s": 0.0}
+    profile = {
+        "rounds": {"first": 1, "last": 20, "count": 20},
+        "workers": 2,
+        "start_s": 4.0,
+        "wall_s": 8.0,
+        "cpu_s": 15.0,
+        "parts": {"forward": part, "snapshots": none},
+    }
+    (path / "profile.json").write_text(json.dumps(profile), encoding="utf-8")
+    shown = ReportPage(write_report([path], tmp_path / "report.html"))
+    assert shown.tables["Profile"][1:] == [["forward passes", "6.0 s", "0.3 s", "75.0 %", "11.0 s"]]
+    assert "Rounds 1–20 on 2 workers, whose mean is shown: 8.0 s, with evaluation; 4.0 s before them." in shown.text
+    (path / "profile.json").write_text(json.dumps({**profile, "wall_s": "long"}), encoding="utf-8")
+    with pytest.raises(RunDirError, match=r"profile\.json: wall_s"):
+        write_report([path], tmp_path / "report.html")
+
+
 def test_settings_provenance_and_command_are_whole(run_dir: Path, page: ReportPage) -> None:
     shown = dict(page.tables["Settings"][1:])
     config = _json(run_dir / "config.resolved.json")

@@ -75,6 +75,8 @@ class Progress:
                 f"round {event['round']:>4}/{self._rounds}  {event['split']:<10} loss {event['loss']:.4f}{accuracy}",
                 highlight=False,
             )
+        elif kind == "profile":
+            self._console.print(profile_table(event))
 
     def _show_round(self, event: dict[str, Any]) -> None:
         self._totals[0] += event["bytes_up"]
@@ -117,6 +119,34 @@ def allocation_table(record: dict[str, Any]) -> Table:
             "–" if budget is None else format_bytes(budget),
             "–" if budget is None else f"{client['bytes'] / budget:.0%}",
         )
+    return table
+
+
+def profile_table(record: dict[str, Any]) -> Table:
+    """Where the rounds' time went; parts that took none are left out."""
+    rounds, workers = record["rounds"], record["workers"]
+    where = "one process" if workers is None else f"{workers} workers"
+    table = Table(
+        title=f"Profile: rounds {rounds['first']}–{rounds['last']}, {where}; "
+        f"{format_seconds(record['start_s'])} before them",
+        title_justify="left",
+    )
+    table.add_column("part")
+    for name in ("seconds", "share", "ms per round", "CPU s"):
+        table.add_column(name, justify="right")
+
+    def add(what: str, seconds: float, cpu_s: float, share: str) -> None:
+        each = f"{1000 * seconds / rounds['count']:.2f}" if rounds["count"] else "–"
+        table.add_row(what, f"{seconds:.3f}", share, each, f"{cpu_s:.3f}")
+
+    for part in record["parts"].values():
+        if part["seconds"] or part["cpu_s"]:
+            add(part["what"], part["seconds"], part["cpu_s"], f"{part['share']:.1%}")
+    table.add_section()
+    add("all", record["wall_s"], sum(part["cpu_s"] for part in record["parts"].values()), "100.0%")
+    beside = record["worker_commits"]
+    if beside["seconds"]:
+        add(beside["what"], beside["seconds"], beside["cpu_s"], "–")
     return table
 
 

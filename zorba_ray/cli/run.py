@@ -14,12 +14,13 @@ def run(
     overrides: list[str] = typer.Argument(None, help="Settings as key=value, e.g. zo.lr=0.02 federation.mode=pinned."),
     run_dir: Path = typer.Option(None, "--run-dir", help="Where the run is kept (default: runs/NAME)."),
     resume: bool = typer.Option(False, "--resume", help="Go on from the run directory's ledger."),
+    profile: bool = typer.Option(False, "--profile", help="Measure where the rounds' time goes (profile.json)."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Print settings, allocation and cost; run nothing."),
 ) -> None:
     """Fine-tune: allocate blocks, run the rounds, evaluate, report."""
     from zorba_ray.config import anchored, load_config
 
-    settings = anchored(load_config(config, overrides))
+    settings = anchored(load_config(config, [*(overrides or ()), *(["tracking.profile=true"] if profile else ())]))
     if dry_run:
         from zorba_ray.cli.preview import preview
 

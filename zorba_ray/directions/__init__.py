@@ -14,6 +14,7 @@ from zorba_ray.directions.streams import (
     tensor_stream,
     uniforms,
 )
+from zorba_ray.directions.timed import timed
 
 __all__ = [
     "EMBEDDINGS",
@@ -31,5 +32,6 @@ __all__ = [
     "factors",
     "permutation",
     "tensor_stream",
+    "timed",
     "uniforms",
 ]

@@ -12,7 +12,7 @@ import torch
 
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.data import Shards, Split, Task, TokenTable, encode_rows, load_task, partition, partition_digest
-from zorba_ray.directions import VERSION, DirectionBackend, cpu_directions, direction_backend
+from zorba_ray.directions import VERSION, DirectionBackend, cpu_directions, direction_backend, timed
 from zorba_ray.errors import ConfigError, DataError
 from zorba_ray.experiment.fleet import Client, build_fleet
 from zorba_ray.federation import ClientHost
@@ -22,6 +22,7 @@ from zorba_ray.models import LoadedModel, Manifest, Scope, TaskModel, load_model
 from zorba_ray.protocol.ledger import FORMAT
 from zorba_ray.protocol.messages import LedgerHeader
 from zorba_ray.protocol.replay import ReplicaState
+from zorba_ray.stopwatch import UNWATCHED, Watch, watch_if
 
 
 @dataclass(frozen=True)
@@ -49,15 +50,18 @@ class Setup:
         return Shards.of(self.train, self.parts, clients)
 
 
-def prepare(config: ExperimentConfig, device: str = "cpu") -> Setup:
+def prepare(config: ExperimentConfig, device: str = "cpu", watch: Watch = UNWATCHED) -> Setup:
     """Loads and derives; nothing is written and no client runs.
+
+    Args:
+        watch: of this process; takes the time of the model's directions.
 
     Raises:
         ConfigError, DataError, ModelError: what is wrong with settings, data or model.
     """
     set_threads(config)
     task = load_task(config.data, config.seed, labelled=config.model.head != "lm")
-    model = load_task_model(config, device)
+    model = load_task_model(config, device, watch)
     train, validation, test = (_tokenise(split, config, model.loaded) for split in _limited(task, config))
     parts = partition(config.data, config.federation.clients, task.train.labels, task.train.owners, config.seed)
     manifest = model.replica.manifest
@@ -101,7 +105,7 @@ def set_threads(config: ExperimentConfig) -> None:
     torch.set_num_threads(threads)
 
 
-def load_task_model(config: ExperimentConfig, device: str) -> TaskModel:
+def load_task_model(config: ExperimentConfig, device: str, watch: Watch = UNWATCHED) -> TaskModel:
     """The model at θ0 with its head, on `device`.
 
     Raises:
@@ -113,7 +117,7 @@ def load_task_model(config: ExperimentConfig, device: str) -> TaskModel:
         raise ConfigError(
             f"data.max_length={config.data.max_length} exceeds the {positions} positions of {config.model.path}"
         )
-    directions = _directions(config, device)
+    directions = _directions(config, device, watch)
     data, scope, rank = config.data, config.zo.scope, config.zo.rank or 0
     model = TaskModel(loaded, config.model, data.prompt, data.label_words, scope, directions, device, rank)
     _check_rank(rank, model.replica.manifest, scope)
@@ -132,31 +136,35 @@ def _check_rank(rank: int, manifest: Manifest, scope: Scope) -> None:
                 )
 
 
-def build_host(config: ExperimentConfig, header: LedgerHeader, model: TaskModel) -> ClientHost:
+def build_host(
+    config: ExperimentConfig, header: LedgerHeader, model: TaskModel, watch: Watch = UNWATCHED
+) -> ClientHost:
     """A host on a model at θ0, with nobody in it yet.
 
     Raises:
         LedgerError: the model is not the header's.
     """
-    state = ReplicaState(model.replica, _directions(config, model.device), header)
-    return ClientHost(config, build_method(config, state.rule), model, state)
+    state = ReplicaState(model.replica, _directions(config, model.device, watch), header)
+    return ClientHost(config, build_method(config, state.rule), model, state, watch)
 
 
 def worker_host(tree: dict[str, Any], accelerator: str, header: LedgerHeader) -> ClientHost:
     """`build_host` for a fresh process: loads the model itself. What Ray actors call."""
     config = ExperimentConfig.model_validate(tree)
     set_threads(config)
-    return build_host(config, header, load_task_model(config, compute_device(accelerator)))
-
-
-def _directions(config: ExperimentConfig, device: str) -> DirectionBackend:
-    name = config.directions.backend
-    return cpu_directions(name) if device == "cpu" else direction_backend(name, device)
+    own = watch_if(config.tracking.profile)
+    with own.part("start"):
+        return build_host(config, header, load_task_model(config, compute_device(accelerator), own), own)
 
 
 def compute_device(accelerator: str) -> str:
     """Where clients compute: simulated accelerators are this machine's CPU."""
     return "cuda" if accelerator == "cuda" else "cpu"
+
+
+def _directions(config: ExperimentConfig, device: str, watch: Watch) -> DirectionBackend:
+    name = config.directions.backend
+    return timed(cpu_directions(name) if device == "cpu" else direction_backend(name, device), watch)
 
 
 def _limited(task: Task, config: ExperimentConfig) -> tuple[Split, Split, Split]:

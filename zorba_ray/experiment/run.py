@@ -10,22 +10,24 @@ from typing import Any
 from safetensors import SafetensorError
 
 from zorba_ray.config import ExperimentConfig
-from zorba_ray.errors import Diverged, Interrupted, LostClients, ZorbaError
+from zorba_ray.errors import Interrupted, ZorbaError
 from zorba_ray.experiment.allocate import recorded_active
 from zorba_ray.experiment.build import Setup, build_host, compute_device, prepare
 from zorba_ray.experiment.evaluate import Evaluator
+from zorba_ray.experiment.monitors import monitors
 from zorba_ray.experiment.opening import bring_up, open_ledger
+from zorba_ray.experiment.profile import round_profile
 from zorba_ray.experiment.provenance import provenance
 from zorba_ray.experiment.recovery import records_of
 from zorba_ray.experiment.round_record import round_record
 from zorba_ray.experiment.rundir import RunDir, raise_storage_error, write_json
-from zorba_ray.experiment.summary import summarise
-from zorba_ray.experiment.tracking import Fanout, JsonlMonitor, WandbMonitor, read_records, resolve_mode
-from zorba_ray.experiment.tracking.ray_metrics import ray_monitors
-from zorba_ray.federation import Backend, ClientHost, SequentialBackend, participants, run_round
+from zorba_ray.experiment.summary import status_of, summarise
+from zorba_ray.experiment.tracking import Fanout, JsonlMonitor
+from zorba_ray.federation import Backend, ClientHost, SequentialBackend, Usage, participants, run_round
 from zorba_ray.methods import build_method
 from zorba_ray.protocol.messages import pack_active
 from zorba_ray.protocol.snapshot import write_snapshot
+from zorba_ray.stopwatch import watch_if
 
 Emit = Callable[[dict[str, Any]], None]
 """Receives every metrics record, and {"kind": "status", "text": …} between them."""
@@ -35,13 +37,6 @@ Closing = Callable[[Path], Path]
 
 BackendFactory = Callable[[Setup, ClientHost, dict[str, Any], RunDir], Backend]
 """(setup, the driver's host, allocation.json, run directory) -> backend."""
-
-_STATUS: dict[type[BaseException], str] = {
-    LostClients: "lost_clients",
-    Diverged: "diverged",
-    Interrupted: "interrupted",
-    KeyboardInterrupt: "interrupted",
-}
 
 
 def sequential_backend(setup: Setup, host: ClientHost, allocation: dict[str, Any], run: RunDir) -> Backend:
@@ -73,8 +68,10 @@ def run_experiment(
     try:
         experiment = _Experiment(config, run, make_backend, accelerator, command, emit, should_stop, closing)
         try:
-            experiment.start()
-            experiment.rounds()
+            with experiment.watch.part("start"):
+                experiment.start()
+            with experiment.watch.part("rounds"):
+                experiment.rounds()
             return experiment.finish("finished", None)
         except BaseException as error:
             if experiment.started:
@@ -110,6 +107,7 @@ class _Experiment:
         self._should_stop = should_stop
         self._closing = closing
         self._clock = (time.perf_counter(), time.process_time())
+        self.watch = watch_if(config.tracking.profile)
         self._resources = contextlib.ExitStack()
         self.started = False
 
@@ -119,7 +117,7 @@ class _Experiment:
         self._say("loading model and data")
         sequential = self._make_backend is sequential_backend
         # The driver of a Ray run sees no GPU; in a sequential run the driver's replica is the clients' own.
-        self.setup = setup = prepare(config, compute_device(self._accelerator) if sequential else "cpu")
+        self.setup = setup = prepare(config, compute_device(self._accelerator) if sequential else "cpu", self.watch)
         origin = setup.model.replica.scoped_copy(config.zo.scope)
         self._distance = lambda: setup.model.replica.distance(origin)
         info = provenance(run.provenance, self._command)
@@ -133,8 +131,8 @@ class _Experiment:
         self._emit({"kind": "allocation", **self._allocation})
         self._jsonl = JsonlMonitor(run.metrics)
         self._evaluated = {(record["round"], record["split"]) for record in records_of(run, "eval")}
-        self._fanout = Fanout([*self._monitors(info), *ray_monitors()])
-        self._host = build_host(config, setup.header, setup.model)
+        self._fanout = Fanout(monitors(config.tracking, run, info))
+        self._host = build_host(config, setup.header, setup.model, self.watch)
         if sequential:
             self._host.settle(setup.shards(range(config.federation.clients)))
         self._method = build_method(config, self._host.state.rule)
@@ -175,16 +173,23 @@ class _Experiment:
         plan = self._method.plan(number, state.chain, self._unannounced if state.round == 0 else None)
         if plan.active is not None:
             state.set_active(plan.active)
-        result = run_round(self._backend, self._method, plan, asked, config.federation.quorum)
-        record = round_record(result, self._peak_rss())
-        # The record waits aside until the round counts: a kill between ledger and metrics then loses nothing.
-        write_json(self.run.pending, record)
+        part = self.watch.part
+        with part("aggregate"):
+            result = run_round(self._backend, self._method, plan, asked, config.federation.quorum, self.watch)
+        with part("records"):
+            record = round_record(result, self._peak_rss())
+            # The record waits aside until the round counts: a kill between ledger and metrics then loses nothing.
+            write_json(self.run.pending, record)
         committing = time.perf_counter()
-        self._writer.append(number, result.body)
+        with part("ledger"):
+            self._writer.append(number, result.body)
         committed = time.perf_counter()
-        self._backend.apply(result.body)
-        state.apply(result.body)
-        record["distance"] = self._distance()
+        with part("send"):
+            self._backend.apply(result.body)
+        with part("apply"):
+            state.apply(result.body)
+        with part("distance"):
+            record["distance"] = self._distance()
         applied = time.perf_counter()
         record["time"] = {
             "clients_s": result.clients_s,
@@ -197,7 +202,8 @@ class _Experiment:
         every = config.federation.snapshot_every
         if every is not None and number % every == 0:
             try:
-                write_snapshot(self.run.snapshots, state)
+                with part("snapshots"):
+                    write_snapshot(self.run.snapshots, state)
             except (OSError, SafetensorError) as error:  # a shortcut less, nothing lost
                 self._note(f"warning: no snapshot of round {number} ({error})")
 
@@ -205,26 +211,20 @@ class _Experiment:
         """Evaluates unless this round's record exists from an earlier session."""
         for evaluator in evaluators:
             if (round, evaluator.split) not in self._evaluated:
-                self._log(evaluator.record(round))
+                with self.watch.part("evaluation"):
+                    record = evaluator.record(round)
+                self._log(record)
                 self._evaluated.add((round, evaluator.split))
 
     def _due(self, number: int) -> bool:
         return number % self.config.eval.every == 0 or number == self.config.rounds
 
-    def _monitors(self, info: dict[str, Any]) -> list[WandbMonitor]:
-        mode = resolve_mode(self.config.tracking.wandb)
-        if mode == "disabled":
-            return []
-        tracking = self.config.tracking
-        past = read_records(self.run.metrics) if self.run.metrics.exists() else []
-        return [
-            WandbMonitor(self.run.path, tracking.project, tracking.group, info["run_id"], mode, tracking.job_type, past)
-        ]
-
     def _log(self, record: dict[str, Any]) -> None:
-        self._jsonl.log(record)
-        self._fanout.log(record)
-        self._emit(record)
+        with self.watch.part("records"):
+            self._jsonl.log(record)
+            self._fanout.log(record)
+        with self.watch.part("watchers"):
+            self._emit(record)
 
     def _say(self, text: str) -> None:
         self._emit({"kind": "status", "text": text})
@@ -238,7 +238,7 @@ class _Experiment:
     def finish(self, status: str, error: str | None) -> dict[str, Any]:
         """Writes and returns the summary."""
         backend = getattr(self, "_backend", None)
-        usage: list[Any] = []
+        usage: list[Usage] = []
         retries = 0
         rounds = records_of(self.run, "round")
         if backend is not None:
@@ -255,7 +255,7 @@ class _Experiment:
                 "weights_sha256": self.setup.model.replica.digest(),
                 "ledger_bytes": self.run.ledger.stat().st_size,
                 "peak_rss_bytes": max([self._peak_rss(), *(worker.peak_rss_bytes for worker in usage)]),
-                "workers": [vars(worker) for worker in usage],
+                "workers": [worker.figures for worker in usage],
                 "retries": retries,
                 "resumed_after_round": self._first_round - 1,
                 "wall_s": time.perf_counter() - self._clock[0],
@@ -265,6 +265,11 @@ class _Experiment:
         write_json(self.run.summary, summary)
         if len(rounds) == self._writer.last_round:  # else it has the record that a full disk kept out of the metrics
             self.run.pending.unlink(missing_ok=True)
+        if (reading := self.watch.read()) is not None:
+            apart = None if self._make_backend is sequential_backend else usage
+            profile = round_profile(reading, apart, self._first_round, self._writer.last_round)
+            write_json(self.run.profile, profile)
+            self._emit({"kind": "profile", **profile})
         self._close_report()
         for path, kind in ((self.run.ledger, "ledger"), (self.run.report, "report"), (self.run.summary, "summary")):
             if path.exists():
@@ -276,7 +281,7 @@ class _Experiment:
     def finish_early(self, error: BaseException) -> None:
         """`finish` for a run that ends by `error`; what fails here must not hide it."""
         try:
-            self.finish(_STATUS.get(type(error), "failed"), f"{type(error).__name__}: {error}")
+            self.finish(status_of(error), f"{type(error).__name__}: {error}")
         except Exception as second:
             self._note(f"warning: summary.json could not be written ({second})")
 

@@ -28,6 +28,7 @@ class RunDir:
         self.metrics = path / "metrics.jsonl"
         self.pending = path / "pending.json"
         self.summary = path / "summary.json"
+        self.profile = path / "profile.json"
         self.report = path / "report.html"
         self._lock: IO[str] | None = None
 

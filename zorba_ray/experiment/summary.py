@@ -4,6 +4,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from zorba_ray.config import ExperimentConfig
+from zorba_ray.errors import Diverged, Interrupted, LostClients
+
+_STATUS: dict[type[BaseException], str] = {
+    LostClients: "lost_clients",
+    Diverged: "diverged",
+    Interrupted: "interrupted",
+    KeyboardInterrupt: "interrupted",
+}
+
+
+def status_of(error: BaseException) -> str:
+    """The status of a run that `error` ended."""
+    return _STATUS.get(type(error), "failed")
 
 
 def summarise(

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
+
+from zorba_ray.stopwatch import Reading
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,13 @@ class Usage:
     worker: str
     cpu_s: float
     peak_rss_bytes: int
+    reading: Reading | None = None
+    """Where its time went; None where the run is not profiled."""
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """What a summary says of it."""
+        return {"worker": self.worker, "cpu_s": self.cpu_s, "peak_rss_bytes": self.peak_rss_bytes}
 
 
 Answer = bytes | Failure

@@ -15,6 +15,7 @@ from zorba_ray.models import Batch, TaskModel
 from zorba_ray.protocol.codec import decode, encode, frame_digest
 from zorba_ray.protocol.messages import RoundPlan
 from zorba_ray.protocol.replay import ReplicaState
+from zorba_ray.stopwatch import UNWATCHED, Watch
 
 _TOGETHER = 16
 """Clients that go through the model together where they share directions: their hidden states are held at once."""
@@ -25,9 +26,17 @@ _ORDERS = 256
 class ClientHost:
     """Answers plans for its clients; their examples stay here."""
 
-    def __init__(self, config: ExperimentConfig, method: Method, model: TaskModel, state: ReplicaState) -> None:
-        """Nobody lives here before `settle`."""
+    def __init__(
+        self,
+        config: ExperimentConfig,
+        method: Method,
+        model: TaskModel,
+        state: ReplicaState,
+        watch: Watch = UNWATCHED,
+    ) -> None:
+        """Nobody lives here before `settle`. `watch`: of this process."""
         self.state = state
+        self.watch = watch
         self._method = method
         self._model = model
         self._local_steps = config.zo.local_steps
@@ -67,8 +76,10 @@ class ClientHost:
 
     def _answer_together(self, plan: RoundPlan, digest: bytes, clients: Sequence[int]) -> Mapping[int, Answer]:
         try:
-            batches = {client: self._batches(client, plan.round) for client in clients}
-            reports = self._method.client_steps(self.state, self._model, plan, digest, batches)
+            with self.watch.part("batches"):
+                batches = {client: self._batches(client, plan.round) for client in clients}
+            with self.watch.part("forward"):
+                reports = self._method.client_steps(self.state, self._model, plan, digest, batches)
             return {report.client: encode(report) for report in reports}
         except ZorbaError as error:
             if len(clients) == 1:

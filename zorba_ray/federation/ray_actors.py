@@ -49,7 +49,8 @@ class ClientActor:
 
         `table`: tokens of all clients, shared by the actors of a node; `rows`: those of each that lives here.
         """
-        self._host.settle(Shards(table, rows))
+        with self._host.watch.part("start"):
+            self._host.settle(Shards(table, rows))
 
     def restore(self, snapshot: Snapshot) -> None:
         """Takes over a snapshot of this run."""
@@ -57,17 +58,20 @@ class ClientActor:
 
     def catch_up(self, bodies: Sequence[bytes]) -> None:
         """Applies commits in order."""
-        self._host.state.catch_up(bodies)
+        with self._host.watch.part("apply"):
+            self._host.state.catch_up(bodies)
 
     def apply(self, body: bytes) -> None:
         """Applies the next commit."""
-        self._host.state.apply(body)
+        with self._host.watch.part("apply"):
+            self._host.state.apply(body)
 
     def answer(self, plan: bytes, clients: Sequence[int], seconds: float) -> dict[int, Answer]:
         """Answers of the first clients, as many as fit into `seconds`."""
-        return self._host.answer(plan, clients, seconds)
+        with self._host.watch.part("answer", lap=self._host.state.round + 1):
+            return self._host.answer(plan, clients, seconds)
 
     def usage(self, name: str) -> Usage:
         """What this process used."""
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        return Usage(name, time.process_time(), peak)
+        return Usage(name, time.process_time(), peak, self._host.watch.read())

@@ -13,6 +13,7 @@ from zorba_ray.federation.backend import Backend, Failure
 from zorba_ray.methods import Method, report_loss
 from zorba_ray.protocol.codec import decode, encode, frame_digest
 from zorba_ray.protocol.messages import ClientReport, RoundCommit, RoundPlan
+from zorba_ray.stopwatch import UNWATCHED, Watch
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,13 @@ def needed_reports(asked: int, quorum: float) -> int:
     return max(1, math.ceil(quorum * asked - 1e-9))
 
 
-def run_round(backend: Backend, method: Method, plan: RoundPlan, asked: Sequence[int], quorum: float) -> RoundResult:
+def run_round(
+    backend: Backend, method: Method, plan: RoundPlan, asked: Sequence[int], quorum: float, watch: Watch = UNWATCHED
+) -> RoundResult:
     """Asks the participants and aggregates what passes the checks.
+
+    Args:
+        watch: the driver's; the asking is the part `ask`.
 
     Raises:
         LostClients: fewer accepted reports than the quorum; names who failed and why.
@@ -81,7 +87,8 @@ def run_round(backend: Backend, method: Method, plan: RoundPlan, asked: Sequence
     frame = encode(plan)
     digest = frame_digest(frame)
     start = time.perf_counter()
-    answers = backend.ask(frame, asked)
+    with watch.part("ask"):
+        answers = backend.ask(frame, asked)
     answered = time.perf_counter()
     reports: list[ClientReport] = []
     failed: dict[int, str] = {}

@@ -14,6 +14,7 @@ from zorba_ray.report import compare, plots, remake, tables
 from zorba_ray.report.load import RunRecord, labels, load_run
 from zorba_ray.report.load_sweep import is_sweep, load_sweep
 from zorba_ray.report.page import Detail, Page, Section
+from zorba_ray.report.profile import profile_table
 from zorba_ray.report.sweep_page import sweep_page
 
 
@@ -70,7 +71,7 @@ def runs_page(runs: Sequence[RunRecord]) -> Page:
 
 
 def _single(run: RunRecord) -> Page:
-    first = [tables.clients_table(run), tables.steps_table(run), tables.time_table(run)]
+    first = [tables.clients_table(run), tables.steps_table(run), tables.time_table(run), profile_table(run)]
     rest = [tables.faults_table(run), tables.costs_table(run)]
     return Page(
         title=run.config.name,

@@ -1,0 +1,108 @@
+"""profile.json: where the wall time of a session's rounds went. Its parts add up to the whole.
+
+Clients in the driver's process are parts of its own time. Clients elsewhere: of the driver's waiting for them, the
+workers' mean is forward, perturb, …; what the slowest of a round took beyond the mean is imbalance; what is left of
+the waiting is Ray's. CPU seconds are those of all processes.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from zorba_ray.federation import Usage
+from zorba_ray.stopwatch import Path, Reading, Spent
+
+_PARTS = {
+    "forward": "forward passes: prefix, pairs, head, estimate",
+    "perturb": "directions: θ ± μz",
+    "local_steps": "directions: commits on clients' overlays",
+    "kernels": "directions: first calls, which load or compile kernels",
+    "batches": "minibatches",
+    "messages": "plans and reports, client side",
+    "imbalance": "slowest worker beyond the mean",
+    "ray": "Ray: calls, transport, queues, commits under way",
+    "aggregate": "checking and aggregating reports",
+    "ledger": "appending to the ledger, with fsync",
+    "apply": "directions: the commit on the driver's θ",
+    "distance": "distance ‖θ − θ₀‖",
+    "evaluation": "evaluation",
+    "records": "metrics.jsonl and trackers",
+    "watchers": "terminal, or the sweep that a trial waits for",
+    "snapshots": "snapshots",
+    "rest": "the rest",
+}
+
+
+def round_profile(driver: Reading, usage: Sequence[Usage] | None, first: int, last: int) -> dict[str, Any]:
+    """profile.json of rounds `first` … `last`.
+
+    Args:
+        driver: its paths begin with `start` or `rounds`.
+        usage: of the workers, whose paths begin with `answer`, of which a lap is a round, or `apply`; None: clients
+            ran in the driver's process. What a restarted worker did before is not in it, and counts as Ray's.
+    """
+    workers = [worker.reading for worker in usage or () if worker.reading is not None]
+    spent = dict.fromkeys(_PARTS, Spent())
+    for path, own in driver.parts.items():
+        if path[:1] == ("rounds",):
+            spent[_part(path, usage is None)] += own
+    if workers:
+        _share_out(spent, workers)
+    wall, count = sum(own.wall_s for own in spent.values()), last - first + 1
+    applied = [own for worker in workers for path, own in worker.parts.items() if path[:1] == ("apply",)]
+    return {
+        "rounds": {"first": first, "last": last, "count": count},
+        "workers": None if usage is None else len(workers),
+        "start_s": sum(own.wall_s for path, own in driver.parts.items() if path[:1] == ("start",)),
+        "wall_s": wall,
+        "cpu_s": sum(own.cpu_s for own in spent.values()) + sum(own.cpu_s for own in applied),
+        "parts": {
+            name: {
+                "what": _PARTS[name],
+                "seconds": own.wall_s,
+                "share": own.wall_s / wall if wall else 0.0,
+                "seconds_per_round": own.wall_s / count if count else None,
+                "cpu_s": own.cpu_s,
+            }
+            for name, own in spent.items()
+        },
+        "worker_commits": {
+            "what": "directions: commits on the workers' θ, beside the driver's",
+            "seconds": sum(own.wall_s for own in applied) / len(workers) if workers else 0.0,
+            "cpu_s": sum(own.cpu_s for own in applied),
+        },
+    }
+
+
+def _part(path: Path, here: bool) -> str:
+    """The part that a path of the stopwatch is of; `here`: clients run in the driver's process."""
+    name = path[-1]
+    if "apply" in path and name != "kernels":
+        return "apply"  # low-rank commits draw their factors in it
+    names = {
+        "commit": "local_steps",
+        "rounds": "rest",
+        "answer": "messages",
+        "ask": "messages" if here else "ray",
+        "send": "apply" if here else "ray",
+    }
+    return names.get(name, name)
+
+
+def _share_out(spent: dict[str, Spent], workers: Sequence[Reading]) -> None:
+    """Divides the waiting for workers, which stands under `ray`, among what they did, imbalance and Ray."""
+    rounds = {number for worker in workers for number in worker.laps}
+    busiest = sum(max(worker.laps.get(number, 0.0) for worker in workers) for number in rounds)
+    waited = spent["ray"].wall_s
+    # An answer given up at its deadline can have gone on beyond the waiting.
+    scale = min(1.0, waited / busiest) if busiest else 1.0
+    mean = 0.0
+    for worker in workers:
+        for path, own in worker.parts.items():
+            if path[:1] == ("answer",):
+                told = Spent(scale * own.wall_s / len(workers), own.cpu_s)
+                spent[_part(path, False)] += told
+                mean += told.wall_s
+            elif path == ():
+                spent["ray"] += Spent(0.0, own.cpu_s)
+    spent["imbalance"] += Spent(max(0.0, scale * busiest - mean))
+    spent["ray"] += Spent(-scale * busiest)
