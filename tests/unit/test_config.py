@@ -409,6 +409,7 @@ ALTERED = {
     "federation.quorum": 0.9,
     "federation.retries": 1,
     "federation.snapshot_every": 3,
+    "federation.threads": 2,
     "eval.every": 3,
     "eval.batch_size": 3,
     "eval.rows": 3,
@@ -435,7 +436,17 @@ def test_the_digest_follows_what_changes_results(key: str, value: Any) -> None:
 
 
 def test_altered_covers_every_setting() -> None:
-    assert {*ALTERED, "method", "federation.fleet"} == set(leaves(ExperimentConfig().resolved()))
+    together = {"zo.family", "zo.rank"}
+    assert {*ALTERED, *together, "method", "federation.fleet"} == set(leaves(ExperimentConfig().resolved()))
+
+
+def test_family_and_rank_change_together_and_change_results() -> None:
+    base, first, second = (
+        ExperimentConfig.model_validate({"zo": zo})
+        for zo in ({}, {"family": "low_rank", "rank": 1}, {"family": "low_rank", "rank": 2})
+    )
+    assert len({base.digest(), first.digest(), second.digest()}) == 3
+    assert [change.split(":")[0] for change in changed_numbers(base, first)] == ["zo.family", "zo.rank"]
 
 
 def test_a_change_of_the_fleet_is_shown(tmp_path: Path) -> None:
