@@ -20,7 +20,7 @@ demo: install  ## the main job: eight unequal clients on Ray, forward passes onl
 	$(BIN)/zorba-ray run demo
 
 test: install  ## no network, no GPU; two files at a time, as half of the tests wait for processes to start
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu and not slow and not real"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not gpu and not slow and not real"
 
 real: install minilm  ## real model and data: ZORBA_SHARED names the folder with data/ and models/
 	$(BIN)/python -m pytest -m "real"

@@ -20,6 +20,13 @@ for _name in [name for name in os.environ if name.startswith("WANDB_")] + ["RAY_
 
 from zorba_ray.config import ExperimentConfig, config_from_tree  # noqa: E402
 
+LONGEST = ("test_sweep.py", "test_jobs.py", "test_ray_backend.py")
+"""Files of minutes: begun first, so that no worker is left alone with one at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
 
 def pytest_unconfigure() -> None:
     shutil.rmtree(_CACHE, ignore_errors=True)

@@ -134,3 +134,10 @@ def test_all_active_on_the_device_holds_an_fp32_model() -> None:
     found = client_memory(manifest, MemoryConfig.model_validate({}), "all", WORK)
     everything = found.parts["frozen"] + int(found.active_extra.sum())
     assert everything == 4 * sum(e.numel for b in range(BLOCKS) for e in manifest.by_block[b])
+
+
+def test_low_rank_needs_factors_instead_of_a_copy() -> None:
+    """r = 2, bf16: mlp 2·(8 + 4 + 30)·2 = 168; attn 2·(4 + 4 + 30)·2 + 4·4 = 168. The rest is as with dense ones."""
+    dense, slim = (client_memory(two_blocks(), MemoryConfig(), "all", WORK, rank) for rank in (0, 2))
+    assert slim.parts["scratch"] == 168
+    assert {**slim.parts, "scratch": 0} == {**dense.parts, "scratch": 0}

@@ -65,7 +65,8 @@ def prepare(config: ExperimentConfig, device: str = "cpu", watch: Watch = UNWATC
     train, validation, test = (_tokenise(split, config, model.loaded) for split in _limited(task, config))
     parts = partition(config.data, config.federation.clients, task.train.labels, task.train.owners, config.seed)
     manifest = model.replica.manifest
-    memory = client_memory(manifest, config.memory, config.zo.scope, _workload(config, model.loaded))
+    workload = _workload(config, model.loaded)
+    memory = client_memory(manifest, config.memory, config.zo.scope, workload, config.zo.rank or 0)
     header = LedgerHeader(
         format=FORMAT,
         directions=VERSION,

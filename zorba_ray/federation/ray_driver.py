@@ -19,6 +19,8 @@ class DriverActor:
 
     def __init__(self) -> None:
         self._events: list[dict[str, Any]] = []
+        self._fetched = 0
+        """Events that were handed over already, and are no longer held."""
         self._stop = threading.Event()
 
     def run(self, entry: str, payload: dict[str, Any]) -> Any:
@@ -28,8 +30,10 @@ class DriverActor:
         return function(payload, self._events.append, self._stop.is_set)
 
     def events(self, start: int) -> list[dict[str, Any]]:
-        """Events from number `start` on."""
-        return self._events[start:]
+        """Events from number `start` on; those before it are forgotten."""
+        done, self._fetched = start - self._fetched, start
+        del self._events[:done]
+        return list(self._events)
 
     def stop(self) -> None:
         """Asks the function to end at its next convenience."""

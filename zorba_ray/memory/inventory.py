@@ -51,7 +51,9 @@ class ClientMemory:
         return self.base + int(sum(int(self.active_extra[block]) for block in active))
 
 
-def client_memory(manifest: Manifest, config: MemoryConfig, scope: Scope, work: Workload) -> ClientMemory:
+def client_memory(
+    manifest: Manifest, config: MemoryConfig, scope: Scope, work: Workload, rank: int = 0
+) -> ClientMemory:
     """The memory model of one client; equal for all clients of a run, whose budgets and active sets differ.
 
     - stem: embeddings, final norm and head in compute dtype.
@@ -59,6 +61,8 @@ def client_memory(manifest: Manifest, config: MemoryConfig, scope: Scope, work: 
     - active block: its tensors in scope as fp32 master (4 bytes) or, with the master on the host, in compute dtype; the
       rest of it as in a frozen block.
     - scratch: the largest leaf module (weight and bias) in scope, in compute dtype: θ ± μz exists one leaf at a time.
+      With directions of rank r a matrix [m, n] needs its factors instead, r (m + n) in compute dtype, and r columns of
+      the doubled batch.
     - stream buffers: two buffers of the largest block where frozen blocks are streamed.
     - activations: for the doubled batch [2B]: embeddings, hidden states in and out, and the widest intermediate (in
       and out of its nonlinearity; with the up projection of a gated layer three) or the four attention tensors; the
@@ -71,6 +75,11 @@ def client_memory(manifest: Manifest, config: MemoryConfig, scope: Scope, work: 
     def copy(tensor: TensorEntry) -> int:
         return tensor.numel * (size if len(tensor.shape) >= 2 else 4)
 
+    rows = 2 * work.batch_size * work.length
+
+    def slim(matrix: TensorEntry) -> int:
+        return rank * (matrix.shape[0] + matrix.numel // matrix.shape[0] + rows) * size
+
     blocks = range(manifest.blocks)
     whole = {block: sum(copy(tensor) for tensor in manifest.by_block[block]) for block in blocks}
     extra = np.zeros(manifest.blocks, dtype=np.int64)
@@ -82,8 +91,7 @@ def client_memory(manifest: Manifest, config: MemoryConfig, scope: Scope, work: 
         extra[block] = master - (held if config.frozen == "device" else 0)
         for tensor in scoped:
             leaf = (block, tensor.name.rpartition(".")[0])
-            leaves[leaf] = leaves.get(leaf, 0) + copy(tensor)
-    rows = 2 * work.batch_size * work.length
+            leaves[leaf] = leaves.get(leaf, 0) + (slim(tensor) if rank and len(tensor.shape) >= 2 else copy(tensor))
     widest = max(max(t.shape) for block in blocks for t in manifest.by_block[block] if len(t.shape) >= 2)
     wide = max(sum(len(t.shape) == 2 and t.shape[0] == widest for t in manifest.by_block[b]) for b in blocks)
     intermediate = max((3 if wide > 1 else 2) * rows * widest, 4 * rows * work.hidden) * size

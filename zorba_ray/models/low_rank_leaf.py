@@ -2,8 +2,8 @@
 
 y± = x± (W ± μ U Vᵀ/√r)ᵀ + (b ± μ z_b) = x± Wᵀ + b ± [(x± V) μ/√r Uᵀ + μ z_b]
 
-so no perturbed copy of a weight exists. A module that is no `nn.Linear` runs once per sign with perturbed copies of its
-tensors, as with dense directions.
+so no perturbed copy of a weight exists. A module that is neither `nn.Linear` nor GPT-2's `Conv1D` (x W + b) runs once
+per sign with perturbed copies of its tensors, as with dense directions.
 """
 
 import math
@@ -12,11 +12,17 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional
+from transformers.pytorch_utils import Conv1D
 
 
 def is_linear(leaf: nn.Module) -> bool:
-    """Whether the module computes x Wᵀ + b and nothing else."""
-    return type(leaf).forward is nn.Linear.forward
+    """Whether the module computes x Wᵀ + b or x W + b and nothing else."""
+    return type(leaf).forward in (nn.Linear.forward, Conv1D.forward)
+
+
+def is_transposed(leaf: nn.Module) -> bool:
+    """Whether it is x W + b."""
+    return type(leaf).forward is Conv1D.forward
 
 
 def linear_pair(

@@ -15,7 +15,7 @@ from torch import nn
 
 from zorba_ray.directions import DirectionBackend, Distribution, TensorStream, factors, tensor_stream
 from zorba_ray.errors import ModelError
-from zorba_ray.models.low_rank_leaf import half_of, is_linear, linear_pair
+from zorba_ray.models.low_rank_leaf import half_of, is_linear, is_transposed, linear_pair
 from zorba_ray.models.manifest import TensorEntry, padded
 
 Forward = Callable[..., Any]
@@ -156,8 +156,10 @@ class PerturbedLeaves:
         if "bias" in own:
             bias_step = torch.empty(own["bias"].numel, dtype=torch.float32, device=x.device)
             self._directions.perturb_into(bias_step, torch.zeros_like(bias_step), self._stream(own["bias"]), scale)
-        matrix = self._factors(own["weight"]) if "weight" in own else None
-        return linear_pair(x, tensors["weight"], tensors["bias"], matrix, bias_step, scale)
+        weight, matrix = tensors["weight"], self._factors(own["weight"]) if "weight" in own else None
+        if is_transposed(leaf):
+            weight, matrix = weight.T, matrix and (matrix[1], matrix[0])
+        return linear_pair(x, weight, tensors["bias"], matrix, bias_step, scale)
 
     def _at(self, entry: TensorEntry) -> torch.Tensor:
         """θ of a tensor, or what stands for it."""

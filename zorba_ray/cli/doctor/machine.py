@@ -71,7 +71,10 @@ def accelerators() -> Iterator[Finding]:
     count = torch.cuda.device_count()
     names = ", ".join(torch.cuda.get_device_name(i) for i in range(count))
     if count:
-        yield Finding("note", f"CUDA: {names}", "this version computes on CPUs; GPUs are simulated")
+        from zorba_ray.directions import direction_backend
+
+        drawn = direction_backend("auto", "cuda").name
+        yield Finding("ok", f"CUDA: {names}; directions by {drawn}", "real where memory is fp32, device, device")
     else:
         yield Finding("note", "no CUDA device", "GPUs are simulated: memory is modelled and marked so")
     yield Finding(
