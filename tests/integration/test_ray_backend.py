@@ -78,6 +78,22 @@ def test_ray_equals_sequential(reference: str, tmp_path: Path, overrides: tuple[
     assert replay_run(tmp_path / "run", None, None, None).digest == reference
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("federation.seeds=shared", "federation.clients=6"),
+        ("zo.family=low_rank", "zo.rank=2", "zo.scope=all", "zo.lr=1e-4"),
+    ],
+    ids=["shared seeds", "low rank"],
+)
+def test_other_directions_on_ray_equal_sequential(tmp_path: Path, settings: tuple[str, ...]):
+    """Six clients dealt to two workers share blocks three by three, in one process six by six."""
+    here = run_here(tiny_config(*settings), tmp_path / "here")
+    config = tiny_config(*RAY, "federation.workers=2", *settings)
+    there = run_here(config, tmp_path / "there", ray_backend)
+    assert there["weights_sha256"] == here["weights_sha256"]
+
+
 def test_killed_actor_changes_nothing(reference: str, tmp_path: Path):
     """kill -9 of one of two actors mid-round: restarted, rebuilt from the ledger, asked again."""
     saboteur = Saboteur([2], signal.SIGKILL)

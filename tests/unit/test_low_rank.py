@@ -8,9 +8,12 @@ import pytest
 import torch
 
 from tests.support.tiny_models import BLOCKS, DECODERS, KINDS, tiny_batch, tiny_network, tiny_task_model
+from tests.support.tiny_run import tiny_config
 from zorba_ray.config import ZOConfig
 from zorba_ray.directions import Terms, apply_low_rank, direction_backend, direction_seed, factors, tensor_stream
 from zorba_ray.directions.reference import direction, signs
+from zorba_ray.errors import ConfigError
+from zorba_ray.experiment import prepare
 from zorba_ray.models import Perturbation
 from zorba_ray.zo import RoundUpdate, Share, StepSizes, UpdateRule, apply_rounds, estimate, on_grid
 
@@ -128,3 +131,10 @@ def test_local_steps_walk_an_overlay_by_the_same_commit() -> None:
 def test_bad_settings(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ZOConfig.model_validate(settings)
+
+
+def test_a_rank_beyond_a_matrix_is_refused() -> None:
+    """Of the built-in model; the message names the tensor, its shape and what to do."""
+    config = tiny_config("zo.family=low_rank", "zo.rank=129", "zo.scope=all")
+    with pytest.raises(ConfigError, match=r"zo\.rank=129 exceeds \d+, the smaller side of .* \(\d+ × \d+\): lower it"):
+        prepare(config)
