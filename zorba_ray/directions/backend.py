@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from zorba_ray.directions.streams import Distribution, TensorStream
+from zorba_ray.directions.streams import Distribution, TensorStream, direction_counter, tensor_counter
 from zorba_ray.errors import ClusterError, ConfigError
 
 logger = logging.getLogger(__name__)
@@ -42,6 +42,39 @@ class Terms:
         """Without the terms whose coefficient is zero."""
         kept = self.coefficients != 0
         return Terms(self.seeds[kept], self.directions[kept], self.coefficients[kept], self.distribution)
+
+
+@dataclass(frozen=True)
+class JoinedTerms:
+    """The terms of several commits on one tensor, end to end."""
+
+    k0: np.ndarray
+    """uint64 [K]: keys."""
+    c1: int
+    c2: np.ndarray
+    """uint64 [K]: counters of the directions."""
+    coefficients: np.ndarray
+    """float32 [K]."""
+    ends: np.ndarray
+    """int64 [commits]: the term after the last one of each commit."""
+    distribution: Distribution
+
+
+def join_terms(commits: Sequence[Terms], block: int, slot: int) -> JoinedTerms | None:
+    """What a kernel is given for `apply_commits`; commits without terms are left out, None: all are."""
+    commits = [terms for terms in commits if len(terms)]
+    if not commits:
+        return None
+    distribution = commits[0].distribution
+    assert all(terms.distribution == distribution for terms in commits)
+    return JoinedTerms(
+        np.concatenate([terms.seeds for terms in commits]),
+        tensor_counter(block, slot),
+        np.concatenate([terms.directions for terms in commits]) + np.uint64(direction_counter(0, distribution)),
+        np.concatenate([terms.coefficients for terms in commits]),
+        np.cumsum([len(terms) for terms in commits], dtype=np.int64),
+        distribution,
+    )
 
 
 class DirectionBackend(Protocol):

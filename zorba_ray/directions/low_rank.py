@@ -6,7 +6,7 @@ sum of a commit is exact in fp32, in any order, with or without fused multiply-a
 the same bytes on every device and library, as dense signs do. Only signs have this property: gaussian factors are
 refused by the settings.
 
-MeZO's memory and LOZO's form (Chen et al., "Enhancing zeroth-order fine-tuning for language models with low-rank
+The form of LOZO (Chen et al., "Enhancing zeroth-order fine-tuning for language models with low-rank
 structures", arXiv 2410.07698), drawn from our streams.
 """
 

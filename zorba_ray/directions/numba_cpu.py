@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from zorba_ray.directions.arrays import flat_fp32, flat_scratch
-from zorba_ray.directions.backend import Terms
+from zorba_ray.directions.backend import Terms, join_terms
 from zorba_ray.directions.compiled import compiled
 from zorba_ray.directions.philox import gaussian_table
-from zorba_ray.directions.streams import TensorStream, direction_counter, tensor_counter
+from zorba_ray.directions.streams import TensorStream
 from zorba_ray.directions.vector_philox import GROUPS, draw_groups
 from zorba_ray.directions.vector_rows import LANES, fold_signs, shift_row
 
@@ -161,17 +161,12 @@ class NumbaDirections:
     def apply_commits(
         self, theta: torch.Tensor, block: int, slot: int, commits: Sequence[Terms], offset: int = 0
     ) -> None:
-        commits = [terms for terms in commits if len(terms)]
-        if not commits:
+        joined = join_terms(commits, block, slot)
+        if joined is None:
             return
-        distribution = commits[0].distribution
-        k0 = np.concatenate([terms.seeds for terms in commits])
-        c2 = np.concatenate([terms.directions for terms in commits]) + np.uint64(direction_counter(0, distribution))
-        coefficients = np.concatenate([terms.coefficients for terms in commits])
-        ends = np.cumsum([len(terms) for terms in commits], dtype=np.int64)
-        c1 = np.uint64(tensor_counter(block, slot))
-        target = flat_fp32(theta)
-        if distribution == "rademacher":
-            _commit_signs(target, k0, c1, c2, coefficients, ends, offset)
+        target, c1 = flat_fp32(theta), np.uint64(joined.c1)
+        if joined.distribution == "rademacher":
+            _commit_signs(target, joined.k0, c1, joined.c2, joined.coefficients, joined.ends, offset)
         else:
-            _commit_quantiles(target, gaussian_table(), k0, c1, c2, coefficients, ends, offset)
+            table = gaussian_table()
+            _commit_quantiles(target, table, joined.k0, c1, joined.c2, joined.coefficients, joined.ends, offset)

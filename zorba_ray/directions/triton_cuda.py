@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from zorba_ray.directions.backend import Terms
+from zorba_ray.directions.backend import Terms, join_terms
 from zorba_ray.directions.philox import gaussian_table
-from zorba_ray.directions.streams import Distribution, TensorStream, direction_counter, tensor_counter
+from zorba_ray.directions.streams import Distribution, TensorStream
 from zorba_ray.directions.triton_kernels import commit, perturb, write_words
 
 _GROUPS = 128  # counters per program of the first kernel
@@ -61,18 +61,12 @@ class TritonDirections:
     def apply_commits(
         self, theta: torch.Tensor, block: int, slot: int, commits: Sequence[Terms], offset: int = 0
     ) -> None:
-        commits = [terms for terms in commits if len(terms)]
-        if not commits:
+        joined = join_terms(commits, block, slot)
+        if joined is None:
             return
-        target, distribution = _flat(theta, torch.float32), commits[0].distribution
-        assert all(terms.distribution == distribution for terms in commits)
-        k0, directions, coefficients = (
-            np.concatenate([getattr(terms, name) for terms in commits])
-            for name in ("seeds", "directions", "coefficients")
-        )
-        c2 = directions + np.uint64(direction_counter(0, distribution))
-        work = _Work(target.device, k0, tensor_counter(block, slot), c2, coefficients, distribution)
-        ends = np.cumsum([len(terms) for terms in commits], dtype=np.int32)
+        target, k0 = _flat(theta, torch.float32), joined.k0
+        work = _Work(target.device, k0, joined.c1, joined.c2, joined.coefficients, joined.distribution)
+        ends = joined.ends.astype(np.int32)
         ends_there = _moved(ends, target.device)
         for start, count in work.tiles(target.numel()):
             part = target[start : start + count]

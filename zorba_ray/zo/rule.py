@@ -1,7 +1,10 @@
 """What every replica knows, beside the commits, to derive the update: fixed for a run, in the ledger's header."""
 
+import functools
 from dataclasses import dataclass
 from typing import Literal
+
+import numpy as np
 
 from zorba_ray.directions import Distribution
 from zorba_ray.models import Scope
@@ -25,6 +28,11 @@ class UpdateRule:
     """|D_n| of every client, in client order."""
     rank: int = 0
     """r of U Vᵀ/√r, the directions of matrices; 0: dense."""
+
+    @functools.cached_property
+    def counts(self) -> np.ndarray:
+        """`samples` as float64 [N]."""
+        return np.array(self.samples, dtype=np.float64)
 
     def stream_of(self, client: int) -> int:
         """The `stream` of a client's directions: its id, or 0 when all share one."""

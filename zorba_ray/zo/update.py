@@ -62,7 +62,7 @@ def block_weights(rule: UpdateRule, clients: np.ndarray, active: np.ndarray) -> 
 
     `data`: p_n / Σ p_m. `inverse_noise`: ∝ p_n / |A_n|. `active` as in `RoundUpdate`.
     """
-    raw = np.array(rule.samples, dtype=np.float64)[clients]
+    raw = rule.counts[clients]
     if rule.weights == "inverse_noise":
         raw = raw / active[clients].sum(axis=1)
     return raw / _sum(raw)
