@@ -244,7 +244,7 @@ class _Question:
                 self._answers.update(value)
                 self._submit(place, [client for client in clients if client not in value])
             else:
-                self._backend._returning.pop(place, [])
+                self._backend._returning.pop(place, None)
                 self._backend._bring_up(place, value)
                 self._submit(place, self._wanted.pop(place))
 
