@@ -1,13 +1,13 @@
 """What the driver and Ray add to a round beyond its computing, with a model of a few thousand parameters.
 
 One worker computes for all clients, so nothing is hidden by computing side by side. Its own stopwatch says, round by
-round, what it spent in the forward pairs and their directions. The overhead of a round is what is left of it
+round, what the clients computed: their minibatches and forward pairs, directions included. The overhead of a round is
+what is left of it
 
 - in wall time, as the driver sees it;
 - in CPU time, of all processes: driver, worker and Ray's own.
 
-So minibatches, plans, reports, checks, ledger, metrics, the commits of driver and worker and everything of Ray's are
-overhead.
+So plans, reports, checks, ledger, metrics, the commits of driver and worker and everything of Ray's are overhead.
 """
 
 import itertools
@@ -73,7 +73,7 @@ class Overhead:
     driver_ms: list[float] = field(default_factory=list)
     """CPU of the driver's process."""
     computing_ms: list[float] = field(default_factory=list)
-    """CPU of the worker's forward pairs."""
+    """CPU of the worker's minibatches and forward pairs."""
 
     def rows(self, clients: int) -> list[Row]:
         """Rows of one number of clients."""
@@ -92,7 +92,7 @@ def measure(config: ExperimentConfig, folder: Path) -> Overhead:
     pids: list[int] = []
     began: list[float] = []
     spent: list[float] = []  # CPU seconds of all processes, per round
-    pairs: list[Spent] = []  # the worker's forward pairs, so far
+    computed: list[Spent] = []  # what the worker computed, so far
 
     def backend(*arguments: Any) -> Backend:
         backends.append(ray_backend(*arguments))
@@ -104,14 +104,14 @@ def measure(config: ExperimentConfig, folder: Path) -> Overhead:
         else:
             pids[:] = family()
         if record["round"] >= WARM:
-            pairs.append(_forward_pairs(backends[0]))
+            computed.append(_computed(backends[0]))
 
     def before() -> None:
         began[:] = [cpu_seconds(pids)]
 
     times = run_rounds(config, folder, between, backend, WARM, before)
     found = Overhead()
-    for turn, (earlier, later) in enumerate(itertools.pairwise(pairs)):
+    for turn, (earlier, later) in enumerate(itertools.pairwise(computed)):
         found.cpu_ms.append(1e3 * (spent[turn] - (later.cpu_s - earlier.cpu_s)))
         found.wall_ms.append(1e3 * (times.wall[turn] - (later.wall_s - earlier.wall_s)))
         found.driver_ms.append(1e3 * times.cpu[turn])
@@ -119,11 +119,12 @@ def measure(config: ExperimentConfig, folder: Path) -> Overhead:
     return found
 
 
-def _forward_pairs(backend: Backend) -> Spent:
-    """What the one worker spent in forward pairs so far, by its stopwatch."""
+def _computed(backend: Backend) -> Spent:
+    """What the one worker spent in minibatches and forward pairs so far, by its stopwatch."""
     (usage,) = backend.usage()
     assert usage.reading is not None, "the run is profiled"
-    return sum((own for path, own in usage.reading.parts.items() if "forward" in path), Spent())
+    parts = usage.reading.parts.items()
+    return sum((own for path, own in parts if path[1:2] in (("batches",), ("forward",))), Spent())
 
 
 def _allowed(clients: int) -> float:

@@ -72,6 +72,8 @@ def sample_words(master: int, purpose: Sample, a: int, b: int, count: int) -> np
 
 def permutation(master: int, purpose: Sample, a: int, b: int, count: int) -> np.ndarray:
     """A permutation of 0 … count−1 as int64; the order of 64-bit keys, so no library's shuffle is involved."""
+    if count <= 1:  # nothing to order; a client with one batch per epoch asks for this every epoch
+        return np.arange(count)
     return np.argsort(sample_words(master, purpose, a, b, count), kind="stable")
 
 
