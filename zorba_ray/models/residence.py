@@ -128,6 +128,11 @@ class Residence:
             self._hold(block, [wanted[entry.name] for entry in entries if entry.name in wanted])
         self._entered = key
 
+    def clear(self) -> None:
+        """Frees everything; the next `enter` brings in anew."""
+        self._streamed, self._at_home, self._entered = {}, {}, None
+        self._free({})
+
     def held_bytes(self) -> dict[str, int]:
         """Bytes of blocks on the accelerator now: frozen, active, stream buffers."""
         found = {"frozen": 0, "active": 0, "stream buffers": sum(len(buffer.memory) for buffer in self._buffers)}

@@ -15,7 +15,7 @@ from zorba_ray.models.mixed_precision import mix_precision
 from zorba_ray.models.paired import PairedBackbone, Prefix
 from zorba_ray.models.perturbed_leaf import Perturbation
 from zorba_ray.models.replica import Replica
-from zorba_ray.models.residence import RESIDENT, STREAMED, HostStore, Residence, move_buffers
+from zorba_ray.models.residence import RESIDENT, STREAMED, HostStore, Placement, Residence, move_buffers
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,12 @@ class TaskModel:
     ) -> None:
         """`device`: what computes. `rank`: of the directions of matrices; 0: dense.
 
-        `store`: θ is kept in host memory, and blocks come to `device` as `placement` says; None: θ is on `device`.
+        `store`: θ is kept in host memory, and blocks come to `device` as `place` says; None: θ is on `device`.
         """
         self.loaded = loaded
         self.device = device
         self.store = store
-        self.placement = RESIDENT if store is None or not store.apart else STREAMED
-        """Of the client that is served next; only with a store."""
+        self._placement = RESIDENT if store is None or not store.apart else STREAMED
         compute, self._residence = torch.float32, None
         if store is None:
             self.replica = Replica(loaded, device)
@@ -97,6 +96,16 @@ class TaskModel:
         """fp32 elements of the scratch buffer."""
         return self._backbone.scratch_elements
 
+    def place(self, placement: Placement) -> None:
+        """Where the blocks of the client live whose batch is prepared next; with a store only."""
+        assert self._residence is not None
+        self._placement = placement
+
+    def clear(self) -> None:
+        """Frees what the accelerator holds of blocks, the stream buffers too."""
+        if self._residence is not None:
+            self._residence.clear()
+
     def held_bytes(self) -> dict[str, int]:
         """Bytes of blocks that the accelerator holds now, by part, and of the scratch buffer; with a store only."""
         assert self._residence is not None
@@ -109,7 +118,7 @@ class TaskModel:
 
     @torch.inference_mode()
     def prepare(self, batch: Batch, active: frozenset[int]) -> PreparedBatch:
-        """Computes the prefix of `batch` for a client that activates `active` and is placed as `placement` says."""
+        """Computes the prefix of `batch` for a client that activates `active` and lives as `place` said."""
         self._enter(active)
         return PreparedBatch(batch, self._backbone.prefix(self._inputs(batch.ids_BT, batch.mask_BT), active))
 
@@ -152,7 +161,7 @@ class TaskModel:
         """The blocks of a client, or those of an evaluation, which needs no master."""
         if self._residence is not None:
             at_home = self.store is not None and not self.store.apart and not active
-            self._residence.enter(RESIDENT if at_home else self.placement, active)
+            self._residence.enter(RESIDENT if at_home else self._placement, active)
 
     def _inputs(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> dict[str, torch.Tensor]:
         return model_inputs(self.loaded, ids_BT, mask_BT)
