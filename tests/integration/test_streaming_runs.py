@@ -35,6 +35,15 @@ def test_a_streamed_run_is_the_resident_one(
         assert summary[figure] == resident[figure], figure
 
 
+def test_shared_seeds_one_client_at_a_time(tmp_path: Path) -> None:
+    """Resident clients that share a direction go through the model together, streamed ones alone."""
+    found = [
+        run_here(tiny_config("federation.seeds=shared", *settings), tmp_path / name)["weights_sha256"]
+        for name, settings in (("resident", ()), ("streamed", HOST))
+    ]
+    assert found[0] == found[1]
+
+
 @pytest.mark.usefixtures("ray_cluster")
 @pytest.mark.timeout(600)
 def test_streamed_on_ray_with_two_workers(resident: dict[str, Any], tmp_path: Path) -> None:

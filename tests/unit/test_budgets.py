@@ -54,7 +54,9 @@ class FakeCuda:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.peak = 0
-        self.cap: float | None = None
+        self.cap = 0.95
+        monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+        monkeypatch.setattr(torch.cuda, "get_per_process_memory_fraction", lambda device: self.cap)
         properties = type("Properties", (), {"total_memory": 1000})
         monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
         monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
@@ -75,15 +77,16 @@ def budgets(gpu: FakeCuda) -> GpuBudgets:
     """Client 0 may take 400 bytes, client 1 all of the GPU."""
     manifest = Replica(tiny_loaded("opt")).manifest
     memory = FleetMemory(manifest, MemoryConfig(), "all", Workload(2, 4, 32, 3, 1))
-    return GpuBudgets("cuda", [400, None], memory)
+    return GpuBudgets([400, None], memory)
 
 
 def test_a_gpu_is_capped_at_the_client_at_hand_and_its_peak_kept(gpu: FakeCuda, budgets: GpuBudgets) -> None:
     with budgets.serving(0, frozenset({1})):
         assert gpu.cap == 0.4
         gpu.peak = 390
+    assert gpu.cap == 0.95, "an evaluation is no client's"
     with budgets.serving(1, frozenset({1})):
-        assert gpu.cap == 1.0
+        assert gpu.cap == 0.95
         gpu.peak = 900
     with budgets.serving(0, frozenset({1})):
         gpu.peak = 100

@@ -170,7 +170,7 @@ def build_host(
     state = ReplicaState(model.replica, _directions(config, model.device, watch), header, lazily)
     memory, own = fleet_memory(config, model), [client.budget for client in build_fleet(config)]
     placements = [memory.placement(budget) for budget in own] if model.store is not None else []
-    budgets = GpuBudgets(model.device, own, memory) if model.device == "cuda" else None
+    budgets = GpuBudgets(own, memory) if model.device == "cuda" else None
     return ClientHost(config, build_method(config, state.rule), model, state, watch, placements, budgets)
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import resource
 import time
+from collections import ChainMap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -257,11 +258,7 @@ class _Experiment:
                 "ledger_bytes": self.run.ledger.stat().st_size,
                 "peak_rss_bytes": max([self._peak_rss(), *(worker.peak_rss_bytes for worker in usage)]),
                 "workers": [worker.figures for worker in usage],
-                "vram_peaks": {
-                    client: peak
-                    for peaks in (self._host.vram_peaks, *(worker.vram_peaks for worker in usage))
-                    for client, peak in peaks.items()
-                },
+                "vram_peaks": dict(ChainMap(*(dict(one.vram_peaks) for one in (self._host, *usage)))),
                 "retries": retries,
                 "resumed_after_round": self._first_round - 1,
                 "wall_s": time.perf_counter() - self._clock[0],

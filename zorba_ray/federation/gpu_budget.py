@@ -15,9 +15,11 @@ from zorba_ray.memory import FleetMemory, largest, parts_of
 class GpuBudgets:
     """Of the clients that a process serves on one GPU, one after another."""
 
-    def __init__(self, device: str, budgets: Sequence[int | None], memory: FleetMemory) -> None:
-        self._device, self._budgets, self._memory = device, budgets, memory
-        self._total = torch.cuda.get_device_properties(device).total_memory
+    def __init__(self, budgets: Sequence[int | None], memory: FleetMemory) -> None:
+        """`budgets`: bytes of each client, or None for no more than the process may take."""
+        self._budgets, self._memory = budgets, memory
+        self._device = torch.cuda.current_device()
+        self._total = torch.cuda.get_device_properties(self._device).total_memory
         self.peaks: dict[int, int] = {}
         """Client -> most bytes that torch held allocated while it was served (max_memory_allocated)."""
 
@@ -30,9 +32,9 @@ class GpuBudgets:
         """
         budget = self._budgets[client]
         torch.cuda.empty_cache()  # what the allocator keeps unused counts against the cap
-        torch.cuda.set_per_process_memory_fraction(
-            1.0 if budget is None else min(1.0, budget / self._total), self._device
-        )
+        whole = torch.cuda.get_per_process_memory_fraction(self._device)
+        if budget is not None:
+            torch.cuda.set_per_process_memory_fraction(min(whole, budget / self._total), self._device)
         torch.cuda.reset_peak_memory_stats(self._device)
         try:
             yield
@@ -41,6 +43,7 @@ class GpuBudgets:
         finally:
             peak = torch.cuda.max_memory_allocated(self._device)
             self.peaks[client] = max(peak, self.peaks.get(client, 0))
+            torch.cuda.set_per_process_memory_fraction(whole, self._device)
         if budget is not None and peak > budget:
             raise BudgetExceeded(self._over(client, active, f"{peak:,} bytes were allocated (measured)"))
 
