@@ -8,20 +8,23 @@ from zorba_ray.allocation import Allocation, allocate
 from zorba_ray.errors import ConfigError
 from zorba_ray.experiment.build import Setup
 from zorba_ray.experiment.fleet import allocation_problem
+from zorba_ray.memory import ClientMemory, require_within
+from zorba_ray.models import Placement
 
 
 def solve_allocation(setup: Setup) -> Allocation:
     """Who activates which blocks.
 
-    Without a fleet, where activating costs no memory at all, everybody activates everything (or the last
-    `allocation.max_blocks` blocks).
+    Where activating costs no memory at all, without a fleet or because `auto` found room for everything, everybody
+    activates everything.
 
     Raises:
         AllocationInfeasible: names client, constraint and missing bytes.
         ConfigError: budgets that cannot bind.
     """
     settings = setup.config.allocation
-    if setup.config.federation.fleet is None and not setup.memory.active_extra.any():
+    free = not any(setup.memory.of(client.budget).active_extra.any() for client in setup.fleet)
+    if free and (setup.config.federation.fleet is None or setup.memory.chooses):
         return _everything(setup)
     problem = allocation_problem(setup.config, setup.fleet, setup.memory, setup.model.replica.manifest, setup.samples)
     return allocate(problem, settings.time_limit_s, settings.gap)
@@ -35,7 +38,7 @@ def _everything(setup: Setup) -> Allocation:
             "there is nothing to optimise: set memory.frozen=host, or drop allocation.max_blocks"
         )
     clients, blocks = len(setup.fleet), setup.header.blocks
-    total = clients * setup.memory.base
+    total = sum(setup.memory.of(client.budget).base for client in setup.fleet)
     return Allocation(
         active=np.ones((clients, blocks), dtype=bool),
         steps=(),
@@ -48,22 +51,33 @@ def _everything(setup: Setup) -> Allocation:
 
 
 def allocation_record(setup: Setup, allocation: Allocation, accelerator: str) -> dict[str, Any]:
-    """allocation.json: who holds what, what it costs, what was proven."""
+    """allocation.json: who holds what, what it costs, what was proven.
+
+    Raises:
+        BudgetExceeded: a client would hold more than its budget.
+    """
     manifest = setup.model.replica.manifest
-    clients = []
+    clients: list[dict[str, Any]] = []
+    placements: dict[Placement, ClientMemory] = {}
     for client, samples in zip(setup.fleet, setup.samples, strict=True):
         blocks = allocation.blocks_of(client.id)
+        memory, placement = setup.memory.of(client.budget), setup.memory.placement(client.budget)
+        placements[placement] = memory
+        require_within(client.label, client.budget, memory, frozenset(blocks))
         clients.append(
             {
                 "client": client.id,
                 "class": client.kind,
                 "examples": samples,
                 "budget_bytes": client.budget,
-                "bytes": setup.memory.bytes_of(frozenset(blocks)),
+                "bytes": memory.bytes_of(frozenset(blocks)),
                 "blocks": list(blocks),
+                "frozen": placement.frozen,
+                "master": placement.master,
             }
         )
     record = allocation.to_dict()
+    roomy = setup.memory.of(None)
     return {
         "clients": clients,
         "blocks": setup.header.blocks,
@@ -71,12 +85,21 @@ def allocation_record(setup: Setup, allocation: Allocation, accelerator: str) ->
         "block_parameters_in_scope": [
             sum(t.numel for t in manifest.scoped(b, setup.config.zo.scope)) for b in range(manifest.blocks)
         ],
-        "memory_parts": setup.memory.parts,
-        "active_extra_bytes": setup.memory.active_extra.tolist(),
+        "placements": [
+            {
+                "frozen": own.frozen,
+                "master": own.master,
+                "parts": memory.parts,
+                "active_extra_bytes": memory.active_extra.tolist(),
+            }
+            for own, memory in placements.items()
+        ],
+        "memory_parts": roomy.parts,
+        "active_extra_bytes": roomy.active_extra.tolist(),
         "epsilon": setup.config.allocation.epsilon,
         **{key: record[key] for key in ("f1", "f2_bytes", "worst_share", "gap", "solver", "steps")},
-        "bytes_all_active": setup.memory.bytes_of(frozenset(range(manifest.blocks))),
-        "bytes_source": setup.memory.source,
+        "bytes_all_active": roomy.bytes_of(frozenset(range(manifest.blocks))),
+        "bytes_source": roomy.source,
         "accelerator": accelerator,
         "partition_sha256": setup.header.partition_sha256,
     }

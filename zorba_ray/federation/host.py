@@ -1,8 +1,9 @@
 """A process that serves clients from one replica: the part that every backend shares."""
 
+import contextlib
 import functools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
@@ -10,8 +11,9 @@ from zorba_ray.config import ExperimentConfig
 from zorba_ray.data import BatchOrder, Shards
 from zorba_ray.errors import StaleReplica, ZorbaError
 from zorba_ray.federation.backend import Answer, Failure
+from zorba_ray.federation.gpu_budget import GpuBudgets
 from zorba_ray.methods import Method
-from zorba_ray.models import Batch, TaskModel
+from zorba_ray.models import Batch, Placement, TaskModel
 from zorba_ray.protocol.codec import decode, encode, frame_digest
 from zorba_ray.protocol.messages import RoundPlan
 from zorba_ray.protocol.replay import ReplicaState
@@ -33,18 +35,35 @@ class ClientHost:
         model: TaskModel,
         state: ReplicaState,
         watch: Watch = UNWATCHED,
+        placements: Sequence[Placement] = (),
+        budgets: GpuBudgets | None = None,
     ) -> None:
-        """Nobody lives here before `settle`. `watch`: of this process."""
+        """Nobody lives here before `settle`.
+
+        Args:
+            watch: of this process.
+            placements: where each client's blocks live; empty: on the accelerator, all of them.
+            budgets: of the clients on a real GPU.
+        """
         self.state = state
         self.watch = watch
         self._method = method
         self._model = model
         self._local_steps = config.zo.local_steps
-        self._group = _TOGETHER if config.federation.seeds == "shared" else 1
+        self._placements, self._budgets = placements, budgets
+        self._served: int | None = None
+        # An accelerator holds the blocks of one client at a time.
+        alone = bool(placements) or budgets is not None or config.federation.seeds != "shared"
+        self._group = 1 if alone else _TOGETHER
         self._pad = int(model.loaded.tokenizer.pad_token_id)
         self._seed, self._batch_size = config.seed, config.data.batch_size
         self._shards: Shards | None = None
         self._order = functools.lru_cache(maxsize=_ORDERS)(self._make_order)
+
+    @property
+    def vram_peaks(self) -> Mapping[int, int]:
+        """Client -> bytes measured on a real GPU; empty on a simulated one."""
+        return {} if self._budgets is None else self._budgets.peaks
 
     def settle(self, shards: Shards) -> None:
         """Takes in clients with their training examples."""
@@ -78,7 +97,7 @@ class ClientHost:
         try:
             with self.watch.part("batches"):
                 batches = {client: self._batches(client, plan.round) for client in clients}
-            with self.watch.part("forward"):
+            with self.watch.part("forward"), self._accelerator_of(clients[0]):
                 reports = self._method.client_steps(self.state, self._model, plan, digest, batches)
             return {report.client: encode(report) for report in reports}
         except ZorbaError as error:
@@ -88,6 +107,20 @@ class ClientHost:
         for client in clients:
             answers.update(self._answer_together(plan, digest, [client]))
         return answers
+
+    @contextlib.contextmanager
+    def _accelerator_of(self, client: int) -> Iterator[None]:
+        """Blocks live where this client's placement says; on a real GPU within its budget."""
+        if self._placements:
+            self._model.place(self._placements[client])
+        if self._budgets is None:
+            yield
+            return
+        if client != self._served:
+            self._model.clear()  # the peak of a client holds nothing of the one before
+            self._served = client
+        with self._budgets.serving(client, self.state.active[client]):
+            yield
 
     def _batches(self, client: int, round: int) -> list[Batch]:
         """The minibatches of a client's local steps in a round."""

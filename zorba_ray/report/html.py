@@ -72,7 +72,7 @@ def runs_page(runs: Sequence[RunRecord]) -> Page:
 
 def _single(run: RunRecord) -> Page:
     first = [tables.clients_table(run), tables.steps_table(run), tables.time_table(run), profile_table(run)]
-    rest = [tables.faults_table(run), tables.costs_table(run)]
+    rest = [tables.faults_table(run), tables.budgets_table(run), tables.costs_table(run)]
     return Page(
         title=run.config.name,
         lead=tables.sentence(run),

@@ -1,12 +1,14 @@
 """The zeroth-order step: projected gradients at the clients, one update for all replicas."""
 
 from zorba_ray.zo.estimator import Estimate, Share, StepSizes, estimate, projected_gradient
+from zorba_ray.zo.pending import PendingCommits
 from zorba_ray.zo.rule import UpdateRule
 from zorba_ray.zo.schedule import learning_rate
 from zorba_ray.zo.update import RoundUpdate, apply_rounds, block_weights, commit_terms, on_grid, round_seeds
 
 __all__ = [
     "Estimate",
+    "PendingCommits",
     "RoundUpdate",
     "Share",
     "StepSizes",

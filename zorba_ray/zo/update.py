@@ -113,18 +113,27 @@ def apply_rounds(
     Raises:
         Diverged: a coefficient overflows; θ is untouched then.
     """
-    seeds = [round_seeds(rule, update) for update in updates]
-    commits = {
-        (block, rank): [
-            commit_terms(rule, update, own, block, rank) for update, own in zip(updates, seeds, strict=True)
-        ]
-        for block in range(manifest.blocks)
-        for rank in {0, rule.rank}
-    }
+    commits = commit_table(rule, manifest.blocks, updates)
     for block in range(manifest.blocks):
         for tensor in manifest.scoped(block, rule.scope):
             rank = rank_of(rule, tensor)
             move(directions, tensor, theta[tensor.name], rank, commits[block, rank])
+
+
+def commit_table(rule: UpdateRule, blocks: int, updates: Sequence[RoundUpdate]) -> dict[tuple[int, int], list[Terms]]:
+    """(block, rank of the directions) -> terms of each commit in order, also of those that have none.
+
+    Raises:
+        Diverged: a coefficient overflows.
+    """
+    seeds = [round_seeds(rule, update) for update in updates]
+    return {
+        (block, rank): [
+            commit_terms(rule, update, own, block, rank) for update, own in zip(updates, seeds, strict=True)
+        ]
+        for block in range(blocks)
+        for rank in {0, rule.rank}
+    }
 
 
 def rank_of(rule: UpdateRule, tensor: TensorEntry) -> int:
