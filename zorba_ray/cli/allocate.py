@@ -16,11 +16,12 @@ def allocate(
 
     from zorba_ray.cli.progress import allocation_table
     from zorba_ray.config import load_config
-    from zorba_ray.experiment import allocation_record, prepare, solve_allocation
+    from zorba_ray.experiment import allocation_record, prepare, probe_here, solve_allocation
     from zorba_ray.units import format_bytes
 
     setup = prepare(load_config(config, overrides))
-    record = allocation_record(setup, solve_allocation(setup), "simulated")
+    probe = probe_here(setup) if setup.config.allocation.block_weights == "probe" else None
+    record = allocation_record(setup, solve_allocation(setup, probe=probe), "simulated", probe=probe)
     if json_out:
         typer.echo(json.dumps(record, indent=1))
         return

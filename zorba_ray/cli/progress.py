@@ -100,8 +100,9 @@ class Progress:
 
 def allocation_table(record: dict[str, Any]) -> Table:
     """Who activates which blocks, and what each client holds against its budget."""
+    f1 = "∞ (a block is held by nobody)" if record["f1"] is None else f"{record['f1']:.4g} (1 = all active)"
     table = Table(
-        title=f"Allocation: ε = {record['epsilon']:g}, f1 = {record['f1']:.4g} (1 = all active), "
+        title=f"Allocation: ε = {record['epsilon']:g}, f1 = {f1}, "
         f"gap {record['gap']:.2g}, bytes {record['bytes_source']}, accelerators {record['accelerator']}",
         title_justify="left",
     )

@@ -14,8 +14,8 @@ from zorba_ray.config import ExperimentConfig
 from zorba_ray.data import Shards, Split, Task, TokenTable, encode_rows, load_task, partition, partition_digest
 from zorba_ray.directions import VERSION, DirectionBackend, cpu_directions, direction_backend, timed
 from zorba_ray.errors import ConfigError, DataError
-from zorba_ray.experiment.fleet import Client, build_fleet
-from zorba_ray.federation import ClientHost, GpuBudgets
+from zorba_ray.experiment.fleet import Client, budgets_by_round, fleet_at
+from zorba_ray.federation import ClientAccelerator, ClientHost
 from zorba_ray.memory import FleetMemory, Workload
 from zorba_ray.methods import build_method
 from zorba_ray.models import HostStore, LoadedModel, Manifest, Scope, TaskModel, load_model
@@ -37,6 +37,7 @@ class Setup:
     parts: list[np.ndarray]
     """Rows of `train` of every client."""
     fleet: list[Client]
+    """As it is in round 1."""
     memory: FleetMemory
     header: LedgerHeader
 
@@ -90,7 +91,7 @@ def prepare(
         rank=config.zo.rank or 0,
     )
     return Setup(
-        config, model, train, validation, test, parts, build_fleet(config), fleet_memory(config, model), header
+        config, model, train, validation, test, parts, fleet_at(config, 1), fleet_memory(config, model), header
     )
 
 
@@ -168,10 +169,9 @@ def build_host(
     """
     lazily = _directions(config, "cpu", watch) if model.store is not None else None
     state = ReplicaState(model.replica, _directions(config, model.device, watch), header, lazily)
-    memory, own = fleet_memory(config, model), [client.budget for client in build_fleet(config)]
-    placements = [memory.placement(budget) for budget in own] if model.store is not None else []
-    budgets = GpuBudgets(own, memory) if model.device == "cuda" else None
-    return ClientHost(config, build_method(config, state.rule), model, state, watch, placements, budgets)
+    served = model.store is not None or model.device == "cuda"
+    accelerator = ClientAccelerator(model, fleet_memory(config, model), budgets_by_round(config)) if served else None
+    return ClientHost(config, build_method(config, state.rule), model, state, watch, accelerator)
 
 
 def worker_host(tree: dict[str, Any], accelerator: str, header: LedgerHeader) -> ClientHost:

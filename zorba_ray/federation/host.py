@@ -1,23 +1,26 @@
 """A process that serves clients from one replica: the part that every backend shares."""
 
-import contextlib
 import functools
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
+import numpy as np
 import torch
 
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.data import BatchOrder, Shards
+from zorba_ray.directions import uniforms
 from zorba_ray.errors import StaleReplica, ZorbaError
 from zorba_ray.federation.backend import Answer, Failure
-from zorba_ray.federation.gpu_budget import GpuBudgets
+from zorba_ray.federation.client_accelerator import ClientAccelerator
 from zorba_ray.methods import Method
-from zorba_ray.models import Batch, Placement, TaskModel
-from zorba_ray.protocol.codec import decode, encode, frame_digest
-from zorba_ray.protocol.messages import RoundPlan
+from zorba_ray.models import Batch, TaskModel
+from zorba_ray.protocol.codec import decode_question, encode, frame_digest
+from zorba_ray.protocol.messages import ProbePlan, ProbeReport, RoundPlan, unpack_active
 from zorba_ray.protocol.replay import ReplicaState
 from zorba_ray.stopwatch import UNWATCHED, Watch
+from zorba_ray.zo import probe_scalars
 
 _TOGETHER = 16
 """Clients that go through the model together where they share directions: their hidden states are held at once."""
@@ -35,25 +38,22 @@ class ClientHost:
         model: TaskModel,
         state: ReplicaState,
         watch: Watch = UNWATCHED,
-        placements: Sequence[Placement] = (),
-        budgets: GpuBudgets | None = None,
+        accelerator: ClientAccelerator | None = None,
     ) -> None:
         """Nobody lives here before `settle`.
 
         Args:
             watch: of this process.
-            placements: where each client's blocks live; empty: on the accelerator, all of them.
-            budgets: of the clients on a real GPU.
+            accelerator: what places and measures clients; None: all blocks are where the model is, unmeasured.
         """
         self.state = state
         self.watch = watch
         self._method = method
         self._model = model
         self._local_steps = config.zo.local_steps
-        self._placements, self._budgets = placements, budgets
-        self._served: int | None = None
+        self._accelerator = accelerator
         # An accelerator holds the blocks of one client at a time.
-        alone = bool(placements) or budgets is not None or config.federation.seeds != "shared"
+        alone = accelerator is not None or config.federation.seeds != "shared"
         self._group = 1 if alone else _TOGETHER
         self._pad = int(model.loaded.tokenizer.pad_token_id)
         self._seed, self._batch_size = config.seed, config.data.batch_size
@@ -63,7 +63,7 @@ class ClientHost:
     @property
     def vram_peaks(self) -> Mapping[int, int]:
         """Client -> bytes measured on a real GPU; empty on a simulated one."""
-        return {} if self._budgets is None else self._budgets.peaks
+        return {} if self._accelerator is None else self._accelerator.peaks
 
     def settle(self, shards: Shards) -> None:
         """Takes in clients with their training examples."""
@@ -78,12 +78,12 @@ class ClientHost:
             StaleReplica: this replica is not where the plan expects it, or its clients have not settled.
         """
         end = time.monotonic() + seconds
-        plan = decode(frame, RoundPlan)
+        plan = decode_question(frame)
         if self._shards is None:
             raise StaleReplica("no client has settled here yet")
         if plan.parent != self.state.chain[:8]:
             raise StaleReplica(f"replica at round {self.state.round} was given the plan of round {plan.round}")
-        if plan.active is not None:
+        if isinstance(plan, RoundPlan) and plan.active is not None:
             self.state.set_active(plan.active)
         digest = frame_digest(frame)
         answers: dict[int, Answer] = {}
@@ -93,11 +93,16 @@ class ClientHost:
             answers.update(self._answer_together(plan, digest, clients[start : start + self._group]))
         return answers
 
-    def _answer_together(self, plan: RoundPlan, digest: bytes, clients: Sequence[int]) -> Mapping[int, Answer]:
+    def _answer_together(
+        self, plan: RoundPlan | ProbePlan, digest: bytes, clients: Sequence[int]
+    ) -> Mapping[int, Answer]:
         try:
+            if isinstance(plan, ProbePlan):
+                with self.watch.part("forward"):
+                    return {client: encode(self._probe(plan, digest, client)) for client in clients}
             with self.watch.part("batches"):
                 batches = {client: self._batches(client, plan.round) for client in clients}
-            with self.watch.part("forward"), self._accelerator_of(clients[0]):
+            with self.watch.part("forward"), self._serving(clients[0], plan.round, self.state.active[clients[0]]):
                 reports = self._method.client_steps(self.state, self._model, plan, digest, batches)
             return {report.client: encode(report) for report in reports}
         except ZorbaError as error:
@@ -108,31 +113,38 @@ class ClientHost:
             answers.update(self._answer_together(plan, digest, [client]))
         return answers
 
-    @contextlib.contextmanager
-    def _accelerator_of(self, client: int) -> Iterator[None]:
-        """Blocks live where this client's placement says; on a real GPU within its budget."""
-        if self._placements:
-            self._model.place(self._placements[client])
-        if self._budgets is None:
-            yield
-            return
-        if client != self._served:
-            self._model.clear()  # the peak of a client holds nothing of the one before
-            self._served = client
-        with self._budgets.serving(client, self.state.active[client]):
-            yield
+    def _serving(self, client: int, round: int, active: frozenset[int]) -> AbstractContextManager[None]:
+        if self._accelerator is None:
+            return nullcontext()
+        return self._accelerator.serving(client, round, active)
 
     def _batches(self, client: int, round: int) -> list[Batch]:
         """The minibatches of a client's local steps in a round."""
         assert self._shards is not None
         first = (round - 1) * self._local_steps
         order = self._order(client)
-        found = []
-        for step in range(first, first + self._local_steps):
-            ids, mask, labels = self._shards.collate(client, order.rows(step), self._pad)
-            batch = Batch(torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(labels))
-            found.append(batch.to(self._model.device))
-        return found
+        return [self._batch(client, order.rows(step)) for step in range(first, first + self._local_steps)]
+
+    def _batch(self, client: int, rows: np.ndarray) -> Batch:
+        assert self._shards is not None
+        ids, mask, labels = self._shards.collate(client, rows, self._pad)
+        batch = Batch(torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(labels))
+        return batch.to(self._model.device)
+
+    def _probe(self, plan: ProbePlan, digest: bytes, client: int) -> ProbeReport:
+        """Two batches, drawn with replacement: independent of each other however few examples the client has."""
+        assert self._shards is not None
+        examples = len(self._shards.rows[client])
+        draws = uniforms(self._seed, "probe", client, plan.round, 2 * self._batch_size)
+        rows = (draws * examples).astype(np.int64).reshape(2, -1)
+        batches = [self._batch(client, own) for own in rows]
+        rule, blocks = self.state.rule, range(self.state.header.blocks)
+        if plan.blocks is not None:
+            blocks = sorted(unpack_active(plan.blocks, len(rule.samples), len(blocks))[client])
+        scale = plan.perturbation_scale
+        with self._serving(client, plan.round, frozenset(blocks[:1])):
+            scalars = probe_scalars(self._model, rule, plan.round, scale, blocks, plan.pairs, batches)
+        return ProbeReport(plan.round, client, digest, scalars.astype("<f4").tobytes())
 
     def _make_order(self, client: int) -> BatchOrder:
         assert self._shards is not None

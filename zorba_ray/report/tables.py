@@ -142,9 +142,10 @@ def steps_table(run: RunRecord) -> Table:
         cells = [step.name.replace("_", " "), step.objective, step.constraint, value, bound]
         rows.append([*cells, text_gap(step.gap), text_seconds(step.seconds), step.status])
     columns = ["Step", "Objective", "Constraint", "Value", "Bound", "Gap", "Time", "Status"]
+    f1 = "∞" if a.f1 is None else f"{a.f1:.6g}"
     worst = f", fullest client {text_percent(a.worst_share)} of its budget" if _has_budgets(run) else ""
     note = (
-        f"ε = {a.epsilon:g}; f1 = {a.f1:.6g} (1: every client activates every block); f2 = {text_bytes(a.f2_bytes)} "
+        f"ε = {a.epsilon:g}; f1 = {f1} (1: every client activates every block); f2 = {text_bytes(a.f2_bytes)} "
         f"over the fleet{worst}; VRAM figures are {memory_label(run)}; proven gap {text_gap(a.gap)}; "
         f"solver: {a.solver}."
     )
@@ -225,7 +226,7 @@ def costs_table(run: RunRecord) -> Table | None:
     pairs = summary.forward_pairs_per_client
     rows = [
         ["Ledger on disk (all it takes to replay θ)", text_bytes(summary.ledger_bytes)],
-        ["Active sets, sent once, all clients", text_bytes(summary.active_set_bytes)],
+        ["Active sets, sent when they change, all clients", text_bytes(summary.active_set_bytes)],
         ["Forward pairs per client", NONE if pairs is None else f"{pairs:,}"],
         ["Distance ‖θ − θ₀‖", text_value(distance)],
         ["Largest resident memory of a process (measured, host)", text_bytes(summary.peak_rss_bytes)],
@@ -252,7 +253,11 @@ def _span(records: Sequence[Eval]) -> str:
 
 def _sets(run: RunRecord) -> str:
     total = run.summary.active_set_bytes if run.summary else None
-    return "plan and commit" if total is None else f"plan and commit; active sets once, {text_bytes(total)} in all"
+    return (
+        "plan and commit"
+        if total is None
+        else f"plan and commit; active sets when they change, {text_bytes(total)} in all"
+    )
 
 
 def _ranges(blocks: Sequence[int]) -> str:
