@@ -73,8 +73,10 @@ class PairedBackbone:
         scope: Scope,
         directions: DirectionBackend,
         rank: int = 0,
+        compute: torch.dtype = torch.float32,
     ) -> None:
         """`parameters`: manifest name -> flat fp32 view of θ. `rank`: of the directions of matrices; 0: dense.
+        `compute`: dtype of perturbed matrices.
 
         Raises:
             ModelError: a tensor in scope does not belong to a leaf module, so it cannot be swapped.
@@ -88,7 +90,7 @@ class PairedBackbone:
         self._pass: _Pass | None = None
         self._forwards: list[Forward] = []
         self._tuples = [False] * len(blocks)
-        self._leaves = PerturbedLeaves(parameters, directions, rank)
+        self._leaves = PerturbedLeaves(parameters, directions, rank, compute)
         for index, block in enumerate(blocks):
             self._leaves.wrap(index, block, manifest.scoped(index, scope))
             self._forwards.append(block.forward)

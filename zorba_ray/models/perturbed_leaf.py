@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensor
 
 from zorba_ray.directions import DirectionBackend, Distribution, TensorStream, factors, tensor_stream
 from zorba_ray.errors import ModelError
@@ -38,11 +39,19 @@ class Perturbation:
 class PerturbedLeaves:
     """The leaf modules of all blocks, wrapped on the instance; plain outside `one_sign` and `both_signs`."""
 
-    def __init__(self, theta: Mapping[str, torch.Tensor], directions: DirectionBackend, rank: int) -> None:
-        """`theta`: manifest name -> flat fp32 view of θ. `rank`: of the directions of matrices; 0: dense."""
+    def __init__(
+        self,
+        theta: Mapping[str, torch.Tensor],
+        directions: DirectionBackend,
+        rank: int,
+        compute: torch.dtype = torch.float32,
+    ) -> None:
+        """`theta`: manifest name -> flat fp32 view of θ. `rank`: of the directions of matrices; 0: dense. `compute`:
+        dtype of perturbed matrices; vectors are fp32."""
         self._theta = theta
         self._directions = directions
         self._rank = rank
+        self._compute = compute
         self._perturbation: Perturbation | None = None
         self._sign = 0.0
         self._both = False
@@ -60,16 +69,16 @@ class PerturbedLeaves:
         """
         self._scoped[index] = scoped
         # A tensor is known by its place in the arena, whatever it is called and however often it is used.
-        entries = {self._theta[entry.name].data_ptr(): entry for entry in scoped}
-        reached: set[int] = set()
+        entries = {_place(self._theta[entry.name]): entry for entry in scoped}
+        reached: set[tuple[int, int]] = set()
         for leaf in block.modules():
-            places = {name: parameter.data_ptr() for name, parameter in leaf.named_parameters(recurse=False)}
+            places = {name: _place(parameter) for name, parameter in leaf.named_parameters(recurse=False)}
             own = {name: entries[place] for name, place in places.items() if place in entries}
             reached.update(place for place in places.values() if place in entries)
             if own and next(leaf.children(), None) is not None:
                 raise ModelError(f"{next(iter(own.values())).name} belongs to no leaf module and cannot be swapped")
             if own:
-                self._largest = max(self._largest, sum(padded(entry.numel) for entry in own.values()))
+                self._largest = max(self._largest, sum(self._room(entry) for entry in own.values()))
                 leaf.forward = self._leaf(leaf, leaf.forward, own)
         assert reached == entries.keys(), f"tensors of block {index} not reached"
 
@@ -79,7 +88,7 @@ class PerturbedLeaves:
 
     @property
     def scratch_elements(self) -> int:
-        """fp32 elements of the scratch buffer of one client."""
+        """Elements (of the compute dtype) of the scratch buffer of one client."""
         return self._scratch.numel()
 
     @contextlib.contextmanager
@@ -121,8 +130,8 @@ class PerturbedLeaves:
                 for name, entry in own.items():
                     target = self._together.get(entry.name)
                     if target is None:
-                        target = self._scratch[start : start + entry.numel]
-                        start += padded(entry.numel)
+                        target = self._target(self._scratch, start, entry)
+                        start += self._room(entry)
                         self._perturb(target, entry)
                     leaf._parameters[name] = target.view(entry.shape)  # type: ignore[assignment]
                 return forward(*args, **kwargs)
@@ -189,17 +198,33 @@ class PerturbedLeaves:
         """All scoped tensors of a block at the current sign."""
         if not len(self._block_scratch):
             self._block_scratch = self._buffer(
-                max(sum(padded(entry.numel) for entry in scoped) for scoped in self._scoped.values())
+                max(sum(self._room(entry) for entry in scoped) for scoped in self._scoped.values())
             )
         start, found = 0, {}
         for entry in self._scoped[index]:
-            found[entry.name] = self._block_scratch[start : start + entry.numel]
-            start += padded(entry.numel)
+            found[entry.name] = self._target(self._block_scratch, start, entry)
+            start += self._room(entry)
             self._perturb(found[entry.name], entry)
         return found
 
+    def _size(self, entry: TensorEntry) -> int:
+        """Elements of the compute dtype that a perturbed tensor takes; vectors are fp32."""
+        return entry.numel * (1 if len(entry.shape) >= 2 else 4 // self._compute.itemsize)
+
+    def _room(self, entry: TensorEntry) -> int:
+        return padded(self._size(entry))
+
+    def _target(self, buffer: torch.Tensor, start: int, entry: TensorEntry) -> torch.Tensor:
+        target = buffer[start : start + self._size(entry)]
+        return target if len(entry.shape) >= 2 else target.view(torch.float32)
+
     def _buffer(self, size: int) -> torch.Tensor:
         device = next(iter(self._theta.values())).device
-        buffer = torch.empty(size, dtype=torch.float32, device=device)
-        assert buffer.data_ptr() % 64 == 0, "the scratch buffer must be 64-byte aligned"
+        buffer = torch.empty(size, dtype=self._compute, device=device)
+        assert isinstance(buffer, FakeTensor) or buffer.data_ptr() % 64 == 0, "the buffer must be 64-byte aligned"
         return buffer
+
+
+def _place(tensor: torch.Tensor) -> tuple[int, int]:
+    """Where a tensor begins; holds of tensors without memory too, as memory is counted."""
+    return tensor.untyped_storage()._cdata, int(tensor.storage_offset())
