@@ -26,7 +26,7 @@ def scrape(url: str) -> list[Sample]:
 
 def test_a_run_is_seen_on_the_metrics_port(head: TokenHead, tmp_path: Path):
     """Every metric with its run tag, clients one by one, and values that stand in the run directory."""
-    fleet = "federation.fleet=[{name: a, count: 4, vram: 6000000}]"
+    fleet = "federation.fleet=[{name: a, count: 4, vram: 6200000}]"
     settings = [*TINY, fleet, "federation.backend=ray", "memory.frozen=host", "rounds=4000", "eval.every=4000"]
     command = ["zorba-ray", "run", "demo", *settings, "--run-dir", "runs/scraped"]
     submitted = head.ray(

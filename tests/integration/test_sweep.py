@@ -115,9 +115,9 @@ class TestOnRay:
                 groups = [group for group in placement_group_table().values() if group["state"] == "CREATED"]
                 seen.extend([group["bundles"][i] for i in sorted(group["bundles"])] for group in groups)
 
-        fleet = [{"name": "quarter", "count": 2, "vram": 5964672}, {"name": "most", "count": 2, "vram": 3 * 5964672}]
+        fleet = [{"name": "quarter", "count": 2, "vram": 6135680}, {"name": "most", "count": 2, "vram": 3 * 6135680}]
         space = {"federation.fleet": {"grid": {"uneven": fleet}}}
-        tree = {"federation.backend": "ray", "federation.mode": "pinned", "federation.gpu_memory": 4 * 5964672}
+        tree = {"federation.backend": "ray", "federation.mode": "pinned", "federation.gpu_memory": 4 * 6135680}
         state = run_file(sweep_file(tmp_path, {"space": space, "set": tree}), tmp_path / "sweep", emit=look)
         assert state.trials[0].status == "finished"
         assert seen
@@ -137,7 +137,7 @@ class TestOnRay:
         """A rate beyond all bounds, no feasible allocation, and one that is fine: names, causes, logs; a resume tries
         the first two again."""
         fleets = {
-            "fits": [{"name": "a", "count": 4, "vram": 5964672}],
+            "fits": [{"name": "a", "count": 4, "vram": 6135680}],
             "tiny": [{"name": "b", "count": 4, "vram": 999}],
         }
         space = {

@@ -76,7 +76,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
 def budgets(gpu: FakeCuda) -> GpuBudgets:
     """Client 0 may take 400 bytes, client 1 all of the GPU."""
     manifest = Replica(tiny_loaded("opt")).manifest
-    memory = FleetMemory(manifest, MemoryConfig(), "all", Workload(2, 4, 32, 3, 1))
+    memory = FleetMemory(manifest, MemoryConfig(), "all", Workload(2, 4, 32, 3, 1, 4))
     return GpuBudgets([400, None], memory)
 
 

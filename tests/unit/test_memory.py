@@ -7,9 +7,13 @@ Batch B = 3, T = 5, H = 4, two label words. In bf16 matrices take 2 bytes an ele
     block, fp32 master   16·4 + 32·4 + 4·4 + 4·4 = 224, so an active one costs 96 more
     stem                 40·2 + 4·4 = 96
     scratch              the larger leaf: mlp 32·2 = 64 against attn 16·2 + 4·4 = 48
-    activations          rows 2·3·5 = 30: embeddings, in and out 3·30·4·2 = 720; the prefix of one sign 15·4·2 = 120;
-                         8 is the widest: 2·30·8·2 = 960, as are the four attention tensors 4·30·4·2 = 960;
-                         logits 2·3·1·2·4 = 48; together 1,848
+
+Activations: one hidden state of one sign is h = 3·5·4·2 = 120. The norms have no bias, so they are RMS norms in fp32:
+a copy, a product and a product with the weight, each 2h. A block above its input takes 7h: attention (norm, and query,
+key and value with three temporaries of the rotation) 1 + 6; the norm in the middle 1 + 6; the feed-forward layer, 8
+wide, 1 + 1 + 2·2. The largest moment is the final norm on both signs: prefix 1, halves of the last active block 2, the
+pair 2, the doubled embeddings 2, the norm 2·6: 19h = 2,280. Beside it ids and mask for 3 batches, 16 bytes a token, and
+attention masks (5 bytes) with positions (8) for 5: 15·(48 + 65) = 1,695; together 3,975.
 """
 
 import itertools
@@ -17,14 +21,16 @@ import itertools
 import numpy as np
 import pytest
 
-from tests.support.tiny_models import BLOCKS, tiny_loaded
+from tests.support.tiny_models import BLOCKS, HIDDEN, tiny_loaded
 from zorba_ray.config import MemoryConfig
 from zorba_ray.directions import EMBEDDINGS, FINAL_NORM
 from zorba_ray.memory import ClientMemory, Workload, client_memory
+from zorba_ray.memory.inventory import zorba_footprint
+from zorba_ray.memory.policy import Policy
 from zorba_ray.models import Manifest, Replica, Scope
 from zorba_ray.models.manifest import build_manifest
 
-WORK = Workload(batch_size=3, length=5, hidden=4, logits=2, positions=1)
+WORK = Workload(batch_size=3, length=5, hidden=4, logits=2, positions=1, heads=2)
 
 
 def two_blocks() -> Manifest:
@@ -44,11 +50,11 @@ def memory(scope: Scope = "all", work: Workload = WORK, **changes: str) -> Clien
 def test_by_hand_with_everything_on_the_device() -> None:
     found = memory()
     assert found.parts == {
-        "stem": 96, "frozen": 256, "scratch": 64, "stream buffers": 0, "activations": 1848,
+        "stem": 96, "frozen": 256, "scratch": 64, "stream buffers": 0, "activations": 3975, "logits": 0,
     }  # fmt: skip
     assert found.active_extra.tolist() == [96, 96]
-    assert found.base == 2264
-    assert [found.bytes_of(frozenset(a)) for a in ((), (0,), (1,), (0, 1))] == [2264, 2360, 2360, 2456]
+    assert found.base == 4391
+    assert [found.bytes_of(frozenset(a)) for a in ((), (0,), (1,), (0, 1))] == [4391, 4487, 4487, 4583]
     assert found.source == "modelled"
 
 
@@ -66,10 +72,11 @@ def test_by_hand_with_the_master_on_the_host(frozen: str, extra: int) -> None:
 
 
 def test_by_hand_in_fp32() -> None:
-    """Blocks 224 each, active or frozen; stem 176; scratch 128; activations 2·(720 + 120 + 960) + 48."""
+    """Blocks 224 each, active or frozen; stem 176; scratch 128. h = 240; no copies for norms, which take 2h; a block
+    takes 7h (attention): a frozen one on both signs 1 + 2 + 2 + 14 = 19h = 4,560, and 15·(48 + 39) = 1,305."""
     found = memory(compute_dtype="fp32")
     assert found.parts == {
-        "stem": 176, "frozen": 448, "scratch": 128, "stream buffers": 0, "activations": 3648,
+        "stem": 176, "frozen": 448, "scratch": 128, "stream buffers": 0, "activations": 5865, "logits": 0,
     }  # fmt: skip
     assert found.active_extra.tolist() == [0, 0]
 
@@ -92,25 +99,29 @@ def test_by_hand_by_scope(scope: Scope, frozen: str, extra: int, scratch: int) -
 
 
 def test_logits_of_a_language_model() -> None:
-    """2·B·T·V in fp32: 2·3·5·10·4 = 1,200 where two label words took 48."""
-    found = memory(work=Workload(3, 5, 4, logits=10, positions=5))
-    assert found.parts["activations"] == 1848 - 48 + 1200
+    """One sign at a time: 3·4 counted positions, each a gathered hidden state of 8 bytes, and 100 logits in fp32 with
+    their log-softmax: 12·(8 + 800) = 9,696. Beside them prefix and pair, 3h, and ids and masks for 3: 360 + 1,305."""
+    found = memory(work=Workload(3, 5, 4, logits=100, positions=5, heads=2))
+    assert (found.parts["activations"], found.parts["logits"]) == (1665, 9696)
 
 
 def test_a_gated_layer_holds_three_tensors() -> None:
-    """Gate, up and their product at once: 3·30·8·2 = 1,440 where a plain layer has 960."""
-    shapes: dict[str, tuple[int, ...]] = {"h.0.gate.weight": (8, 4), "h.0.up.weight": (8, 4), "h.0.down.weight": (4, 8)}
-    gated = build_manifest(
-        {"embed.weight": (10, 4), **shapes}, {"embed.weight": EMBEDDINGS, **dict.fromkeys(shapes, 0)}, 1
-    )
-    found = client_memory(gated, MemoryConfig(), "all", WORK)
-    assert found.parts["activations"] == 1848 - 960 + 1440
+    """12 wide, three tensors of 3h each, with the norm's output and the middle 11h; a frozen block 1 + 4 + 22 = 27h =
+    3,240, and 1,305. One such tensor less would be 21h."""
+    shapes: dict[str, tuple[int, ...]] = {
+        "h.0.gate.weight": (12, 4), "h.0.up.weight": (12, 4), "h.0.down.weight": (4, 12), "h.0.norm.weight": (4,),
+        "h.1.gate.weight": (12, 4), "h.1.up.weight": (12, 4), "h.1.down.weight": (4, 12), "h.1.norm.weight": (4,),
+    }  # fmt: skip
+    homes = {name: int(name[2]) for name in shapes} | {"embed.weight": EMBEDDINGS, "norm.weight": FINAL_NORM}
+    gated = build_manifest({"embed.weight": (10, 4), "norm.weight": (4,), **shapes}, homes, 2)
+    assert client_memory(gated, MemoryConfig(), "all", WORK).parts["activations"] == 3240 + 1305
 
 
 def test_activations_grow_with_batch_and_length() -> None:
+    """Twice the rows, twice everything; twice the length, masks four times as large: 30·(48 + 5·(8 + 10)) + 38h."""
     base = memory().parts["activations"]
-    assert memory(work=Workload(6, 5, 4, 2, 1)).parts["activations"] == 2 * base
-    assert memory(work=Workload(3, 10, 4, 2, 1)).parts["activations"] == 2 * (base - 48) + 48
+    assert memory(work=Workload(6, 5, 4, 2, 1, 2)).parts["activations"] == 2 * base
+    assert memory(work=Workload(3, 10, 4, 2, 1, 2)).parts["activations"] == 30 * 138 + 4560
 
 
 @pytest.mark.parametrize("kind", ["opt", "llama", "bert"])
@@ -136,8 +147,25 @@ def test_all_active_on_the_device_holds_an_fp32_model() -> None:
     assert everything == 4 * sum(e.numel for b in range(BLOCKS) for e in manifest.by_block[b])
 
 
-def test_low_rank_needs_factors_instead_of_a_copy() -> None:
-    """r = 2, bf16: mlp 2·(8 + 4 + 30)·2 = 168; attn 2·(4 + 4 + 30)·2 + 4·4 = 168. The rest is as with dense ones."""
-    dense, slim = (client_memory(two_blocks(), MemoryConfig(), "all", WORK, rank) for rank in (0, 2))
-    assert slim.parts["scratch"] == 168
+@pytest.mark.parametrize(("master", "scratch"), [("host", 168), ("device", 232)])
+def test_low_rank_needs_factors_instead_of_a_copy(master: str, scratch: int) -> None:
+    """r = 2, bf16: mlp 2·(8 + 4 + 30)·2 = 168; attn 2·(4 + 4 + 30)·2 + 4·4 = 168. An fp32 master on the accelerator is
+    cast leaf by leaf: 64 more. The rest is as with dense directions."""
+    config = MemoryConfig.model_validate({"master": master})
+    dense, slim = (client_memory(two_blocks(), config, "all", WORK, rank) for rank in (0, 2))
+    assert slim.parts["scratch"] == scratch
     assert {**slim.parts, "scratch": 0} == {**dense.parts, "scratch": 0}
+
+
+@pytest.mark.parametrize("kind", ["opt", "llama", "bert"])
+@pytest.mark.parametrize(("frozen", "master"), list(itertools.product(("device", "host"), repeat=2)))
+def test_no_active_set_holds_more_than_the_sum_says(kind: str, frozen: str, master: str) -> None:
+    """What the solver is given bounds the exact bytes of every active set from above."""
+    manifest = Replica(tiny_loaded(kind)).manifest
+    config = MemoryConfig.model_validate({"frozen": frozen, "master": master})
+    work = Workload(4, 16, HIDDEN, 3, 1, 4)
+    bound = client_memory(manifest, config, "all", work)
+    for bits in range(1, 1 << BLOCKS):
+        active = frozenset(b for b in range(BLOCKS) if bits >> b & 1)
+        exact = zorba_footprint(manifest, "bf16", Policy.of(config), "all", work, active)
+        assert exact.total <= bound.bytes_of(active)

@@ -232,4 +232,5 @@ def _workload(config: ExperimentConfig, loaded: LoadedModel) -> Workload:
         hidden=int(settings.hidden_size),
         logits=int(settings.vocab_size) if lm else len(config.data.label_words),
         positions=length if lm else 1,
+        heads=int(settings.num_attention_heads),
     )

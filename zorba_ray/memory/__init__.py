@@ -2,7 +2,8 @@
 
 from zorba_ray.memory.budget import largest, parts_of, require_within
 from zorba_ray.memory.fleet_memory import FleetMemory
-from zorba_ray.memory.inventory import ClientMemory, Workload, client_memory
+from zorba_ray.memory.inventory import ClientMemory, client_memory
+from zorba_ray.memory.workload import Workload
 
 __all__ = [
     "ClientMemory",

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from zorba_ray.config import MemoryConfig
-from zorba_ray.memory.inventory import ClientMemory, Workload, client_memory
+from zorba_ray.memory.inventory import ClientMemory, client_memory
+from zorba_ray.memory.workload import Workload
 from zorba_ray.models import Manifest, Placement, Scope
 
 

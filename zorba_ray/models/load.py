@@ -42,22 +42,9 @@ def load_model(config: ModelConfig) -> LoadedModel:
     Raises:
         ModelError: nothing there, not fetchable, no block list, or a head that the architecture cannot serve.
     """
-    source, local = locate(config.path)
-    options: dict[str, Any] = {"local_files_only": local}
-    if config.revision is not None:
-        options["revision"] = config.revision
+    source, options = _source(config)
     with _quiet():
-        settings = _fetch(
-            "config.json", config.path, lambda: transformers.AutoConfig.from_pretrained(source, **options)
-        )
-        names = getattr(settings, "architectures", None) or []
-        causal = any(name.endswith(_CAUSAL) for name in names)
-        if config.head in ("label_words", "lm") and not causal:
-            raise ModelError(
-                f"model.head={config.head} needs a causal LM; {config.path} is {names or 'of unknown kind'}"
-            )
-        if config.head == "label_prompts":
-            causal = False
+        causal = is_causal(load_settings(config), config)
         kind = transformers.AutoModelForCausalLM if causal else transformers.AutoModel
         network = _fetch("weights", config.path, lambda: kind.from_pretrained(source, dtype=torch.float32, **options))
         tokenizer = _fetch(
@@ -71,6 +58,39 @@ def load_model(config: ModelConfig) -> LoadedModel:
     name, blocks = find_blocks(network, config.path)
     backbone = network.base_model if causal else network
     return LoadedModel(network, backbone, blocks, name, tokenizer, causal, config.path)
+
+
+def load_settings(config: ModelConfig) -> Any:
+    """The transformers configuration of a model: its config.json.
+
+    Raises:
+        ModelError: nothing there, or not fetchable.
+    """
+    source, options = _source(config)
+    with _quiet():
+        return _fetch("config.json", config.path, lambda: transformers.AutoConfig.from_pretrained(source, **options))
+
+
+def is_causal(settings: Any, config: ModelConfig) -> bool:
+    """Whether `model.head` reads a causal LM (else an encoder) of this transformers configuration.
+
+    Raises:
+        ModelError: the head needs a causal LM, and this is none.
+    """
+    names = getattr(settings, "architectures", None) or []
+    causal = any(name.endswith(_CAUSAL) for name in names)
+    if config.head in ("label_words", "lm") and not causal:
+        raise ModelError(f"model.head={config.head} needs a causal LM; {config.path} is {names or 'of unknown kind'}")
+    return causal and config.head != "label_prompts"
+
+
+def _source(config: ModelConfig) -> tuple[str, dict[str, Any]]:
+    """What from_pretrained is given."""
+    source, local = locate(config.path)
+    options: dict[str, Any] = {"local_files_only": local}
+    if config.revision is not None:
+        options["revision"] = config.revision
+    return source, options
 
 
 def locate(path: str) -> tuple[str, bool]:

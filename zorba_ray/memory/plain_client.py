@@ -1,0 +1,109 @@
+"""The other methods' clients in plain PyTorch, written from the published algorithms: one step each, to be counted.
+
+All weights are on the accelerator in the compute dtype. Where a published program makes temporaries that a fused call
+does not, the fused call stands here, which favours the method.
+"""
+
+from collections.abc import Callable, Iterator
+
+import torch
+
+from zorba_ray.memory.method import ADAMW, CANDIDATE_SEEDS, DECOMFL_BATCH, FEDKSEED, LORA, LORA_RANK, SGD, Method
+from zorba_ray.memory.storage_counter import StorageCounter
+from zorba_ray.models import LoadedModel
+from zorba_ray.models.lora import add_lora
+
+MU, RATE = 1e-3, 1e-6
+
+
+class PlainClient:
+    """A model of one method with its parameters labelled by part."""
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        method: Method,
+        loss: Callable[[], torch.Tensor],
+        unread: frozenset[str],
+        counter: StorageCounter,
+    ) -> None:
+        """`loss`: one full forward on the batch, and the head. `unread`: parameters that it does not depend on; they
+        get no gradient."""
+        self._method = method
+        self._loss = loss
+        self._counter = counter
+        inside = {id(parameter) for parameter in loaded.blocks.parameters()}
+        kind = "frozen" if method == LORA else "active"
+        for parameter in loaded.network.parameters():
+            counter.label(parameter, kind if id(parameter) in inside else "stem")
+        for buffer in loaded.network.buffers():
+            counter.label(buffer, "stem")
+        with counter.part("active"):
+            self._moved = add_lora(loaded.blocks, LORA_RANK) if method == LORA else list(loaded.network.parameters())
+        if method in (SGD, ADAMW):
+            self._moved = [p for name, p in loaded.network.named_parameters() if name not in unread]
+        self._moments: list[tuple[torch.Tensor, torch.Tensor]] = []
+        with counter.part("optimizer state"):
+            if method in (ADAMW, LORA):
+                self._moments = [(torch.zeros_like(p), torch.zeros_like(p)) for p in self._moved]
+            if method == FEDKSEED:
+                self._accumulators = torch.zeros(CANDIDATE_SEEDS, device=self._moved[0].device)
+        if method.first_order:
+            for parameter in self._moved:
+                parameter.requires_grad_(True)
+                parameter.register_post_accumulate_grad_hook(self._found)
+
+    def step(self) -> None:
+        """One local step."""
+        if self._method.first_order:
+            self._backprop()
+        else:
+            with torch.inference_mode():
+                self._zeroth_order()
+
+    def _zeroth_order(self) -> None:
+        """θ + μz, F⁺, θ − μz, F⁻, θ, θ − ηρz: Algorithm 1 of MeZO; DeComFL and FedKSeed walk as it does."""
+        stored = None
+        if self._method == DECOMFL_BATCH:
+            with self._counter.part("scratch"):
+                stored = torch.randn(sum(p.numel() for p in self._moved), dtype=self._moved[0].dtype)
+        self._walk(MU, stored)
+        self._loss()
+        self._walk(-2 * MU, stored)
+        self._loss()
+        self._walk(MU, stored)
+        self._walk(-RATE, stored)
+        if self._method == FEDKSEED:
+            self._accumulators[:1].add_(RATE)
+
+    def _walk(self, scale: float, stored: torch.Tensor | None) -> None:
+        pieces: Iterator[torch.Tensor | None] = iter([None] * len(self._moved))
+        if stored is not None:
+            pieces = iter(stored.split([parameter.numel() for parameter in self._moved]))
+        with self._counter.part("scratch"):
+            for parameter, piece in zip(self._moved, pieces, strict=True):
+                z = torch.randn_like(parameter) if piece is None else piece.view(parameter.shape)
+                parameter.add_(z, alpha=scale)
+                del z
+
+    def _backprop(self) -> None:
+        for parameter in self._moved:
+            parameter.grad = None
+        self._loss().backward()
+        with torch.no_grad(), self._counter.part("optimizer state"):
+            for place, parameter in enumerate(self._moved):
+                assert parameter.grad is not None
+                if self._moments:
+                    self._adamw(parameter, parameter.grad, *self._moments[place])
+                else:
+                    parameter.add_(parameter.grad, alpha=-RATE)
+
+    def _adamw(self, parameter: torch.Tensor, gradient: torch.Tensor, mean: torch.Tensor, square: torch.Tensor) -> None:
+        mean.lerp_(gradient, 0.1)
+        square.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
+        parameter.mul_(1 - RATE * 0.01)
+        parameter.addcdiv_(mean, square.sqrt().add_(1e-8), value=-RATE)
+
+    def _found(self, parameter: torch.Tensor) -> None:
+        assert parameter.grad is not None
+        self._counter.label(parameter.grad, "gradients")
