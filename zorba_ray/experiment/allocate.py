@@ -6,6 +6,7 @@ import numpy as np
 
 from zorba_ray.allocation import Allocation, allocate
 from zorba_ray.errors import ConfigError
+from zorba_ray.experiment.allocation_facts import allocation_facts, problem_of, scoped_sizes
 from zorba_ray.experiment.build import Setup
 from zorba_ray.experiment.fleet import allocation_problem
 
@@ -75,6 +76,9 @@ def allocation_record(setup: Setup, allocation: Allocation, accelerator: str) ->
         "active_extra_bytes": setup.memory.active_extra.tolist(),
         "epsilon": setup.config.allocation.epsilon,
         **{key: record[key] for key in ("f1", "f2_bytes", "worst_share", "gap", "solver", "steps")},
+        "vram_objective": setup.config.allocation.vram,
+        "weights": setup.config.federation.weights,
+        **allocation_facts(problem_of(setup), allocation, scoped_sizes(setup), setup.config.zo.directions),
         "bytes_all_active": setup.memory.bytes_of(frozenset(range(manifest.blocks))),
         "bytes_source": setup.memory.source,
         "accelerator": accelerator,
