@@ -3,5 +3,6 @@
 from zorba_ray.allocation.check import check
 from zorba_ray.allocation.problem import Allocation, AllocationProblem, StepResult
 from zorba_ray.allocation.solve import allocate
+from zorba_ray.allocation.what_if import WhatIf, smallest_budgets
 
-__all__ = ["Allocation", "AllocationProblem", "StepResult", "allocate", "check"]
+__all__ = ["Allocation", "AllocationProblem", "StepResult", "WhatIf", "allocate", "check", "smallest_budgets"]

@@ -33,6 +33,13 @@ def require_feasible(problem: AllocationProblem) -> None:
             raise AllocationInfeasible(reason)
 
 
+def require_places(problem: AllocationProblem) -> None:
+    """Raise AllocationInfeasible where no budget would help: the limits on blocks alone leave too few places."""
+    reason = _max_blocks(problem)
+    if reason is not None:
+        raise AllocationInfeasible(reason)
+
+
 def _smallest_block(problem: AllocationProblem) -> str | None:
     """A client that cannot hold even its smallest block."""
     needed = problem.base_bytes + problem.active_bytes.min(axis=1)
@@ -81,7 +88,7 @@ def _holders(problem: AllocationProblem) -> str | None:
             f"nearest other, {problem.client_names[nearest]}, needs {alone[nearest, block]:,} bytes and has "
             f"{problem.budget_bytes[nearest]:,}: {missing[nearest]:,} bytes missing"
         )
-    return f"allocation, constraint coverage: {_some(lines, len(short), 'blocks')}. {_cheapest_repair(problem)}"
+    return f"allocation, constraint coverage: {_some(lines, len(short), 'blocks')}. {_advice(problem)}"
 
 
 def _places(problem: AllocationProblem) -> str | None:
@@ -95,7 +102,7 @@ def _places(problem: AllocationProblem) -> str | None:
     return (
         f"allocation, constraint coverage: {problem.blocks} blocks on {problem.coverage} clients each are {needed} "
         f"block places, but the budgets hold {needed - short}, short by {'' if equal else 'at least '}{short}. "
-        + (_raises(problem, _cheapest_places(problem, capacity, short)) if equal else _cheapest_repair(problem))
+        + (_raises(problem, _cheapest_places(problem, capacity, short)) if equal else _advice(problem))
     )
 
 
@@ -126,14 +133,22 @@ def explain_infeasible(problem: AllocationProblem) -> str:
     """The message for a problem that counting let pass and the solver proved infeasible. May take REPAIR_LIMIT_S."""
     return (
         "allocation, constraints budget and coverage together: the blocks do not fit into the budgets so that each is "
-        f"active on {problem.coverage} clients (proven by the solver). {_cheapest_repair(problem)}"
+        f"active on {problem.coverage} clients (proven by the solver). {_advice(problem)}"
     )
 
 
-def _cheapest_repair(problem: AllocationProblem) -> str:
-    """The least extra bytes, and on which clients, that make the problem feasible: extra_n >= 0 in every budget.
+def _advice(problem: AllocationProblem) -> str:
+    missing, proven = cheapest_repair(problem)
+    if missing is None:
+        return f"no repair was found in {REPAIR_LIMIT_S:g} s: raise budgets or lower coverage"
+    return _raises(problem, missing, smallest=proven)
 
-    Needs `max_blocks` to leave enough places, or no bytes would do.
+
+def cheapest_repair(problem: AllocationProblem) -> tuple[dict[int, int] | None, bool]:
+    """The least extra bytes in sum that make the problem feasible, as client -> bytes, and whether that is proven.
+
+    None where the repair program found nothing in REPAIR_LIMIT_S. Needs `max_blocks` to leave enough places, or no
+    bytes would do.
     """
     model = new_model("cheapest_repair")
     scale = float(problem.active_bytes.max())
@@ -160,12 +175,11 @@ def _cheapest_repair(problem: AllocationProblem) -> str:
     model.goal = pyo.Objective(rule=lambda m: sum(m.extra[n] for n in clients))
     run = highs.run(model, REPAIR_LIMIT_S, gap=0.0)
     if not run.found:
-        return f"no repair was found in {REPAIR_LIMIT_S:g} s: raise budgets or lower coverage"
+        return None, False
     # The repair that the answer needs in exact bytes, not the solver's rounded extras.
     used = [sum(int(problem.active_bytes[n, b]) for b in blocks if active(model, n, b)) for n in clients]
     over = [used[n] - int(problem.room_bytes[n]) for n in clients]
-    missing = {n: over[n] for n in clients if over[n] > 0}
-    return _raises(problem, missing, smallest=run.status == "optimal")
+    return {n: over[n] for n in clients if over[n] > 0}, run.status == "optimal"
 
 
 def _raises(problem: AllocationProblem, missing: dict[int, int], smallest: bool = True) -> str:
