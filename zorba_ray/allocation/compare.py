@@ -1,4 +1,4 @@
-"""What stands beside an allocation: the heuristic's answer under the same constraint. Source: algorithm.md section 7."""
+"""What stands beside an allocation: the heuristic's answer under the same constraint (algorithm.md section 7)."""
 
 import numpy as np
 

@@ -1,7 +1,7 @@
 """The Pareto front over ε: `allocate` at several ε of one problem, without the points that another one beats.
 
-ε = 0 and ε = 1 are its ends: the best of the first objective, and the best of the second. Source: algorithm.md section 7
-(ours).
+ε = 0 and ε = 1 are its ends: the best of the first objective, and the best of the second. Source: algorithm.md section
+7 (ours).
 """
 
 from collections.abc import Callable

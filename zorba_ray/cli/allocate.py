@@ -19,7 +19,11 @@ def allocate(
         False, "--what-if", help="Also the smallest budgets that would do; told unasked where the fleet is infeasible."
     ),
     out: Path = typer.Option(
-        None, "--out", "-o", metavar="DIR", help="Folder for allocation.json and .png; with --front front.json and .png."
+        None,
+        "--out",
+        "-o",
+        metavar="DIR",
+        help="Folder for allocation.json and .png; with --front front.json and .png.",
     ),
     json_out: bool = typer.Option(False, "--json", help="Print JSON instead of tables."),
 ) -> None:

@@ -1,5 +1,6 @@
 """What `zorba-ray allocate` prints under the heat map: objectives with their bounds, steps, front, what-if."""
 
+import math
 import os
 import sys
 from typing import Any
@@ -8,8 +9,6 @@ from rich.console import Console
 from rich.table import Table
 
 from zorba_ray.cli.fitted import Column, fitted_table
-from zorba_ray.cli.heat_map import heat_map, legend
-from zorba_ray.report.load import Allocation
 from zorba_ray.units import format_bytes, format_seconds
 
 _NAMED = 12
@@ -23,18 +22,32 @@ def print_answer(name: str, answers: dict[str, Any]) -> None:
     console = Console(width=fixed, highlight=False)
     width, tree = console.width, answers[name]
     if name == "allocation":
-        allocation = Allocation.model_validate(tree)
-        console.print(heat_map(allocation, width))
-        console.print(legend(allocation, width))
+        print_map(console, tree)
         console.print(fleet_text(tree))
         for table in (objectives_table, variance_table, steps_table):
             console.print(table(tree, width))
+        console.print(
+            "bound here: proven, nothing that keeps the constraint of the objective's last step has less; bound at "
+            "all: nothing has less. greedy: the heuristic under the same ε-constraint."
+        )
     elif name == "what_if":
-        console.print(what_if_table(tree, width))
+        if tree["clients"]:
+            console.print(what_if_table(tree, width))
         console.print(what_if_text(tree))
     else:
         console.print(front_table(tree, answers["allocation"]["vram_objective"] == "worst_share", width))
         console.print(front_text(tree))
+
+
+def print_map(console: Console, record: dict[str, Any]) -> None:
+    """Who activates which blocks, and what each holds against its budget; `record` is allocation.json."""
+    # Here, as reports load matplotlib, which `--help` must not wait for.
+    from zorba_ray.cli.heat_map import heat_map, legend
+    from zorba_ray.report.load import Allocation
+
+    allocation = Allocation.model_validate(record)
+    console.print(heat_map(allocation, console.width))
+    console.print(legend(allocation, console.width), highlight=False)
 
 
 def fleet_text(record: dict[str, Any]) -> str:
@@ -59,9 +72,9 @@ def objectives_table(record: dict[str, Any], width: int) -> Table:
     columns = [
         Column("objective", [_name(row["objective"], share) for row in rows], left=True),
         Column("value", [text(row, row["value"]) for row in rows]),
-        Column("least possible at this ε", [text(row, row["bound"]) for row in rows], keep=-1),
+        Column("bound here", [text(row, row["bound"]) for row in rows], keep=-1),
         Column("gap", [gap_text(row["gap"]) for row in rows]),
-        Column("least possible at all", [text(row, row["best"]) for row in rows], keep=-2),
+        Column("bound at all", [text(row, row["best"]) for row in rows], keep=-2),
     ]
     if greedy is not None:
         columns.append(Column("greedy", [text(row, greedy["objectives"][row["objective"]]) for row in rows], keep=-1))
@@ -109,12 +122,12 @@ def front_table(front: dict[str, Any], share: bool, width: int) -> Table:
     points = front["points"]
     by_name = [{entry["objective"]: entry for entry in point["objectives"]} for point in points]
     columns = [Column("ε", [f"{point['epsilon']:.3g}" for point in points])]
-    for objective in by_name[0]:
+    for objective in map(str, by_name[0]):
         entries = [found[objective] for found in by_name]
         name = _NAMES.get(objective, objective)
         columns += [
             Column(name, [_text(objective, entry["value"], share) for entry in entries]),
-            Column(f"{name} ≥", [_text(objective, entry["bound"], share) for entry in entries], keep=-3),
+            Column(f"{name} bound", [_text(objective, entry["bound"], share) for entry in entries], keep=-3),
         ]
     columns += [
         Column("gap", [gap_text(max(entry["gap"] for entry in found.values())) for found in by_name], keep=-1),
@@ -132,8 +145,8 @@ def front_text(front: dict[str, Any]) -> str:
     same = sum(entry["reason"] == "same point" for entry in front["left_out"])
     open_points = [f"{p['epsilon']:.3g}" for p in front["points"] if p["statuses"] != ["optimal"]]
     return (
-        f"{grid} values of ε, {front['solved']} solved; {same} gave a point again, {len(front['left_out']) - same} were "
-        "dominated. "
+        f"{grid} values of ε, {front['solved']} solved; {same} gave a point again, {len(front['left_out']) - same} "
+        "were dominated. "
         + (
             f"Stopped by allocation.time_limit_s at ε = {', '.join(open_points)}: the true front may lie lower there, "
             "down to the bounds."
@@ -162,7 +175,7 @@ def what_if_table(record: dict[str, Any], width: int) -> Table:
 def what_if_text(record: dict[str, Any]) -> str:
     """The same in words, and by one factor for the whole fleet."""
     least = "" if record["proven"] else " (enough; not proven to be the least)"
-    factor = f"{record['factor']:.6g}"
+    factor = f"{math.ceil(1e6 * record['factor']) / 1e6:.6f}"  # rounded down it might not do
     if record["feasible"]:
         return f"The fleet is feasible as it is, and would be with every budget at {factor} of its size{least}."
     kinds = len({(client["budget_bytes"], client["needed_bytes"]) for client in record["clients"]})

@@ -1,6 +1,7 @@
 """Who activates which blocks, in a terminal: clients (or groups of them) down, blocks across."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 from rich.table import Table
@@ -27,7 +28,7 @@ def shades(share: np.ndarray, cells: int) -> str:
     """
     count = min(cells, len(share))
     edges = np.linspace(0, len(share), count + 1).round().astype(int)
-    means = [float(share[start:stop].mean()) for start, stop in zip(edges[:-1], edges[1:], strict=True)]
+    means = [float(share[start:stop].mean()) for start, stop in pairwise(edges)]
     return "".join(_SHADES[0 if mean <= 0 else 4 if mean >= 1 else 1 + int(3 * mean)] for mean in means)
 
 
@@ -70,20 +71,24 @@ def legend(allocation: Allocation, width: int) -> str:
 def _beside(rows: list[FleetRow], grouped: bool) -> tuple[list[Column], list[Column]]:
     """Columns before the map, and after it."""
     budgets = any(row.budget is not None for row in rows)
-    mixed = any(not row.kind for row in rows)
+    # What tells the groups apart stays on the narrowest terminal: their class, or their budgets.
+    by_class = len({row.kind for row in rows}) > 1 and all(row.kind for row in rows)
+    names = [f"{row.clients:,}" if grouped else row.name for row in rows]
+    kinds = [_cut(row.kind or "mixed") for row in rows]
     before = [
-        Column("clients" if grouped else "client", [f"{row.clients:,}" if grouped else row.name for row in rows]),
-        Column("class", [_cut(row.kind or "mixed") for row in rows], keep=-4 if mixed or not grouped else 0, left=True),
-        Column("examples", [f"{row.examples:,}" for row in rows], keep=-5),
+        Column("clients" if grouped else "client", names, keep=-1 if grouped else 0),
+        Column("class", kinds, keep=0 if grouped and by_class else -5, left=True),
+        Column("examples", [f"{row.examples:,}" for row in rows], keep=-6),
     ]
     after = [
-        Column("active", [_range(row.blocks, str) for row in rows], keep=-3),
-        Column("holds", [_range(row.bytes, format_bytes) for row in rows], keep=-2 if budgets else -1),
+        Column("active", [_range(row.blocks, str) for row in rows], keep=-4),
+        Column("holds", [_range(row.bytes, format_bytes) for row in rows], keep=-3 if budgets else -2),
     ]
     if budgets:
         limits = ["–" if row.budget is None else _range(row.budget, format_bytes) for row in rows]
         shares = ["–" if row.fullest is None else f"{row.fullest:.1%}" for row in rows]
-        after += [Column("budget", limits, keep=-2), Column("share", shares, keep=-1)]
+        by_budget = grouped and not by_class
+        after += [Column("budget", limits, keep=0 if by_budget else -3), Column("share", shares, keep=-2)]
     return before, after
 
 

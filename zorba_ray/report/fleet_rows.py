@@ -1,11 +1,15 @@
-"""A fleet of any size as a few rows: one per client, or one per group of clients with the share that holds each block."""
+"""A fleet of any size as a few rows: one per client, or per group of clients with the share that holds each block."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from zorba_ray.report.load import Allocation, Client
+
+GROUPS = 12
+"""Rows of a fleet that is too large to show every client."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -13,7 +17,7 @@ class FleetRow:
     """One client, or several that are shown together."""
 
     name: str
-    """Its id, or the name of the group."""
+    """Its id; empty for several clients."""
     kind: str
     """Class; empty where classes are mixed."""
     clients: int
@@ -32,8 +36,8 @@ class FleetRow:
 
 
 def fleet_rows(allocation: Allocation, limit: int) -> list[FleetRow]:
-    """At most `limit` (at least 1) rows. Up to that many clients each have one; more are shown by class, and a class of
-    many budgets in parts of about equal size, from small to large budgets."""
+    """Up to `limit` clients have a row each; more are shown by class, in at most GROUPS rows (or one per class), and a
+    class of many budgets in parts of about equal size, from small to large budgets."""
     clients = allocation.clients
     if len(clients) <= limit:
         return [_row(str(one.client), [one], allocation.blocks) for one in clients]
@@ -41,13 +45,13 @@ def fleet_rows(allocation: Allocation, limit: int) -> list[FleetRow]:
     for one in clients:
         kinds.setdefault(one.kind, []).append(one)
     if len(kinds) > limit:
-        return [_row(_span(part), part, allocation.blocks) for part in _by_budget(clients, limit)]
+        return [_row("", part, allocation.blocks) for part in _by_budget(clients, GROUPS)]
+    spare = max(0, GROUPS - len(kinds))
     rows = []
     for members in kinds.values():
         # Every class at least one row, the rest of the rows by size.
-        most = 1 + (limit - len(kinds)) * len(members) // len(clients)
-        parts = _by_budget(members, most)
-        rows += [_row("" if len(parts) == 1 else _span(part), part, allocation.blocks) for part in parts]
+        for part in _by_budget(members, 1 + spare * len(members) // len(clients)):
+            rows.append(_row("", part, allocation.blocks))
     return rows
 
 
@@ -60,12 +64,7 @@ def _by_budget(clients: Sequence[Client], most: int) -> list[list[Client]]:
         return list(by_budget.values())
     ordered = [one for members in by_budget.values() for one in members]
     cuts = np.linspace(0, len(ordered), most + 1).round().astype(int)
-    return [ordered[start:stop] for start, stop in zip(cuts[:-1], cuts[1:], strict=True)]
-
-
-def _span(part: Sequence[Client]) -> str:
-    ids = [one.client for one in part]
-    return f"{min(ids)}…{max(ids)}" if len(ids) > 1 else str(ids[0])
+    return [ordered[start:stop] for start, stop in pairwise(cuts)]
 
 
 def _row(name: str, part: Sequence[Client], blocks: int) -> FleetRow:
