@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from zorba_ray.allocation import Allocation, AllocationProblem
 from zorba_ray.allocation.cap import Cap
 from zorba_ray.allocation.greedy import greedy
-from zorba_ray.allocation.problem import Allocation, AllocationProblem
 
 
 def greedy_beside(problem: AllocationProblem, allocation: Allocation) -> np.ndarray | None:

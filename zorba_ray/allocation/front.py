@@ -10,11 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from zorba_ray.allocation import objectives
-from zorba_ray.allocation.bounds import counting_bound
-from zorba_ray.allocation.problem import Allocation, AllocationProblem, Objective
-from zorba_ray.allocation.solve import allocate
-from zorba_ray.allocation.step import relative_gap
+from zorba_ray.allocation import Allocation, AllocationProblem, allocate, objectives
+from zorba_ray.allocation.problem import Objective
 from zorba_ray.errors import ConfigError
 
 # f1 sums floats: numbers closer than this, relative, are the same point.
@@ -29,11 +26,11 @@ class Proven:
     value: float
     """At the allocation: f1 without a unit, bytes, a share of a budget, or seconds."""
     bound: float
-    """Proven: no allocation that keeps the constraint of this ε has less."""
+    """Proven: no allocation that keeps the constraint of its last step has less; −inf where nothing was proven."""
     gap: float
-    """(value − bound) / value, never negative."""
+    """(value − bound) / value, never negative; infinite without a bound."""
     best: float
-    """Proven: no allocation at all has less."""
+    """Proven: no allocation at all has less; −inf where nothing was proven."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,16 +143,16 @@ def require_count(count: int) -> None:
 def proven(problem: AllocationProblem, allocation: Allocation) -> tuple[Proven, ...]:
     """Value, bounds and gap of every objective in `order`, from the steps of the allocation.
 
-    The bound is that of the last step that minimised the objective; the best is that of its first one, or, where none
-    did, what counting alone proves.
+    The bound is that of the last step that minimised the objective, the best that of its step without a constraint.
     """
     entries = []
     for objective in problem.order:
         value = objectives.value(objective, allocation.active, problem)
         steps = [step for step in allocation.steps if step.objective == objective]
-        best = steps[0].bound if steps else counting_bound(problem, objective)
-        bound = min(value, steps[-1].bound if steps else best)
-        entries.append(Proven(objective, value, bound, relative_gap(value, bound), min(best, value)))
+        bound = min(value, steps[-1].bound) if steps else float("-inf")
+        best = max((min(value, step.bound) for step in steps if step.constraint == "none"), default=float("-inf"))
+        gap = max(0.0, (value - bound) / value) if value > 0 else 0.0
+        entries.append(Proven(objective, value, bound, gap, best))
     return tuple(entries)
 
 
