@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zorba_ray.allocation import AllocationProblem, allocate, check, classes, step
+from zorba_ray.allocation import AllocationProblem, allocate, check, classes, solve
 from zorba_ray.allocation.greedy import greedy
 from zorba_ray.errors import AllocationInfeasible
 
@@ -133,9 +133,21 @@ def test_solver_equals_enumeration_on_many():
     assert sum(feasible) >= 200
 
 
+def one_by_one(merged: classes.Merged) -> classes.Merged:
+    """The same problem with a row for every client."""
+    group = np.repeat(np.arange(len(merged.size)), merged.size)[np.argsort(np.concatenate(merged.members))]
+    rows = ("equal", "active_bytes", "capacity", "least", "required", "forbidden", "budget_bytes", "base_bytes")
+    return replace(
+        merged,
+        members=tuple(np.array([client]) for client in range(merged.clients)),
+        size=np.ones(merged.clients, dtype=np.int64),
+        **{name: getattr(merged, name)[group] for name in rows},
+    )
+
+
 def test_merged_clients_equal_the_plain_model(monkeypatch):
     def merges_something(problem: AllocationProblem) -> bool:
-        return len(classes.merge(problem)) < problem.clients
+        return len(classes.merge(problem).size) < problem.clients
 
     def with_equal_clients(seed: int) -> AllocationProblem:
         problem = random_problem(seed)
@@ -147,12 +159,7 @@ def test_merged_clients_equal_the_plain_model(monkeypatch):
     problems = [problem for problem in problems if len(every_allocation(problem))][:10]
     assert len(problems) == 10
     merged = [allocate(problem, 60.0, 0.0) for problem in problems]
-
-    def one_by_one(problem: AllocationProblem) -> tuple[classes.Group, ...]:
-        most = classes.capacities(problem)
-        return tuple(classes.Group((client,), None, int(most[client])) for client in range(problem.clients))
-
-    monkeypatch.setattr(step, "merge", one_by_one)
+    monkeypatch.setattr(solve, "merge", lambda problem: one_by_one(classes.merge(problem)))
     for problem, answer in zip(problems, merged, strict=True):
         plain = allocate(problem, 60.0, 0.0)
         assert answer.gap <= 1e-6
@@ -189,11 +196,12 @@ def test_check_agrees_with_enumeration(seed: int, density: float):
 @given(seed=st.integers(0, 10_000))
 def test_greedy_is_valid_or_none(seed: int):
     problem = random_problem(seed)
+    merged = classes.merge(problem)
     for objective in ("convergence", "vram"):
-        active = greedy(problem, objective)
-        if active is not None:
-            assert check(problem, active) == []
-        elif (problem.active_bytes == problem.active_bytes[:, :1]).all():
+        counts = greedy(merged, objective)
+        if counts is not None:
+            assert check(problem, classes.deal(counts, merged)) == []
+        elif merged.equal.all():
             # Where blocks cost the same, the heuristic is exact about feasibility.
             assert len(every_allocation(problem)) == 0
 
@@ -203,9 +211,23 @@ def test_greedy_is_valid_or_none(seed: int):
 def test_dealing_gives_the_counts_back_and_balances(data: st.DataObject):
     size, blocks = data.draw(st.integers(1, 6)), data.draw(st.integers(1, 6))
     counts = np.array([data.draw(st.lists(st.integers(0, size), min_size=blocks, max_size=blocks))])
-    group = classes.Group(members=tuple(range(1, 1 + size)), block_bytes=1, capacity=blocks)
-    active = classes.deal(counts, (group,), clients=size + 2)
-    assert (classes.counts_of(active, (group,)) == counts).all()
+    # One client of another kind, then the group, then another one more.
+    places = np.array([blocks + 1, *[blocks] * size, blocks + 2])
+    problem = AllocationProblem(
+        base_bytes=np.ones(size + 2),
+        active_bytes=np.array([[2] * blocks, *[[1] * blocks] * size, [3] * blocks]),
+        budget_bytes=1 + 3 * places,
+        client_names=tuple(f"client {client}" for client in range(size + 2)),
+        block_weight=np.ones(blocks),
+        shared_cost=np.zeros(blocks),
+        beta=0.0,
+        epsilon=0.0,
+        data_weight=np.full(size + 2, 1.0 / (size + 2)),
+    )
+    merged = classes.merge(problem)
+    assert [len(members) for members in merged.members] == [1, size, 1]
+    active = classes.deal(np.concatenate([0 * counts, counts, 0 * counts]), merged)
+    assert (active.sum(axis=0) == counts[0]).all()
     assert not active[[0, size + 1]].any()  # nobody outside the group
     held = active[1 : 1 + size].sum(axis=1)
     assert held.max() - held.min() <= 1

@@ -1,7 +1,8 @@
 """Who activates which blocks: the ε-constraint lexicographic allocation, on numbers only."""
 
+from zorba_ray.allocation.answer import Allocation, StepResult
 from zorba_ray.allocation.check import check
-from zorba_ray.allocation.problem import Allocation, AllocationProblem, StepResult
+from zorba_ray.allocation.problem import AllocationProblem
 from zorba_ray.allocation.solve import allocate
 from zorba_ray.allocation.what_if import WhatIf, smallest_budgets
 

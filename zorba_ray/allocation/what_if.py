@@ -9,12 +9,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from zorba_ray.allocation import objectives
-from zorba_ray.allocation.feasibility import cheapest_repair, require_places
+from zorba_ray.allocation.classes import deal, merge
+from zorba_ray.allocation.feasibility import require_places
 from zorba_ray.allocation.greedy import greedy
 from zorba_ray.allocation.problem import AllocationProblem
+from zorba_ray.allocation.repair import cheapest_repair
 from zorba_ray.allocation.step import minimise
+from zorba_ray.errors import AllocationInfeasible
 
-# Seconds for the smallest factor; the cheapest raise has its own limit (feasibility.REPAIR_LIMIT_S).
+# Seconds for the smallest factor; the cheapest raise has its own limit (repair.REPAIR_LIMIT_S).
 FACTOR_LIMIT_S = 10.0
 
 
@@ -37,7 +40,8 @@ class WhatIf:
 def smallest_budgets(problem: AllocationProblem) -> WhatIf:
     """The smallest budgets at which `problem` has an allocation, in bytes and as one factor. Takes up to 20 s.
 
-    Raises AllocationInfeasible where no budget would do, because the limits on blocks per client leave too few places.
+    Raises AllocationInfeasible where no budget would do, because the limits on blocks per client, or the blocks that
+    clients must and must not hold, leave too few places.
     The factor is the least worst share of budget once no budget binds, so it is exact and needs no bisection.
     """
     require_places(problem)
@@ -59,8 +63,14 @@ def _factor(problem: AllocationProblem) -> tuple[float, bool]:
     everything = problem.base_bytes + problem.active_bytes.sum(axis=1)
     # A whole multiple keeps shares exact: share of k·V is share of V over k.
     times = max(1, int((-(-everything // problem.budget_bytes)).max()))
-    free = replace(problem, budget_bytes=problem.budget_bytes * times, vram_objective="worst_share")
+    free = merge(replace(problem, budget_bytes=problem.budget_bytes * times, vram_objective="worst_share"))
     start = greedy(free, "vram")
-    answer = minimise(free, "vram", None, start, gap=0.0, deadline=time.monotonic() + FACTOR_LIMIT_S)
-    assert answer.active is not None, "with room for every block the heuristic always finds a point"
-    return objectives.worst_share(answer.active, problem), answer.status == "optimal"
+    answer = minimise(free, "vram", (), start, gap=0.0, deadline=time.monotonic() + FACTOR_LIMIT_S)
+    if answer.counts is None:
+        proven = "proven by the solver" if answer.status == "infeasible" else f"none found in {FACTOR_LIMIT_S:g} s"
+        raise AllocationInfeasible(
+            f"allocation: max_blocks, must_hold and must_not_hold leave no matrix with {problem.coverage} holders per "
+            f"block, whatever the budgets ({proven})"
+        )
+    factor = objectives.worst_share(deal(answer.counts, free), problem)
+    return factor, answer.status == "optimal"
