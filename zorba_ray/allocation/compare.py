@@ -4,6 +4,7 @@ import numpy as np
 
 from zorba_ray.allocation import Allocation, AllocationProblem
 from zorba_ray.allocation.cap import Cap
+from zorba_ray.allocation.classes import deal, merge
 from zorba_ray.allocation.greedy import greedy
 
 
@@ -19,5 +20,7 @@ def greedy_beside(problem: AllocationProblem, allocation: Allocation) -> np.ndar
     if len(ends) < 2:
         return None
     best, nadir = min(ends), ends[-1]
-    capped = greedy(problem, second, Cap(first, best + problem.epsilon * (nadir - best)))
-    return greedy(problem, first) if capped is None else capped
+    merged = merge(problem)
+    counts = greedy(merged, second, (Cap(first, best + problem.epsilon * (nadir - best)),))
+    counts = greedy(merged, first) if counts is None else counts
+    return None if counts is None else deal(counts, merged)

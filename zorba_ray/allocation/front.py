@@ -52,6 +52,7 @@ class FrontPoint:
             "f1": found.f1,
             "f2_bytes": found.f2_bytes,
             "worst_share": found.worst_share,
+            "f3_seconds": found.f3_seconds,
             "blocks_mean": float(held.mean()),
             "blocks_min": int(held.min()),
             "blocks_max": int(held.max()),
