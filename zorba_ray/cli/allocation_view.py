@@ -211,7 +211,7 @@ def _text(objective: str, value: float | None, share: bool) -> str:
     if value is None:
         return "–"
     if objective == "vram":
-        return f"{value:.2%}" if share else _bytes(value)
+        return f"{100 * value:.5g} %" if share else _bytes(value)
     return format_seconds(value) if objective == "time" else f"{value:.5g}"
 
 

@@ -43,41 +43,47 @@ def write_allocation_picture(allocation: Allocation, path: Path) -> Path:
 
 
 def write_front_picture(front: dict[str, Any], record: dict[str, Any], path: Path) -> Path:
-    """f1 against f2 of every point of the front, with what is proven, this run's ε and the heuristic's answer.
+    """Two objectives of every point of the front (f1 upwards where it is one of them), with what is not proven, these
+    settings' own answer and the heuristic's.
 
     `front` and `record` are front.json and allocation.json.
 
     Raises:
         OSError: the file cannot be written.
     """
-    points, share = front["points"], record["vram_objective"] == "worst_share"
+    points, order = front["points"], [entry["objective"] for entry in record["objectives"]]
+    up = "convergence" if "convergence" in order else order[0]
+    across = next(objective for objective in order if objective != up)
+    share = record["vram_objective"] == "worst_share"
+    scale, unit = (1, "") if share or across != "vram" else unit_of(max(_of(point, across) for point in points))
+    labels = {
+        "convergence": "f1 (all blocks active: 1)",
+        "vram": "f2: worst share of a budget"
+        if share
+        else f"f2: VRAM of the fleet in {unit} ({record['bytes_source']})",
+        "time": "f3: seconds of a round (modelled)",
+    }
 
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
-        scale, unit = (1, "") if share else unit_of(max(_of(point, "vram") for point in points))
-        x = np.array([_of(point, "vram") for point in points]) / scale
-        y = np.array([_of(point, "convergence") for point in points])
+        x = np.array([_of(point, across) for point in points]) / scale
+        y = np.array([_of(point, up) for point in points])
         axes.plot(x, y, "o-", color=BLUE, label="front", linewidth=1, zorder=3)
-        least = np.array([_of(point, "vram", "bound") for point in points]) / scale
+        least = np.array([_of(point, across, "bound") for point in points]) / scale
         if (least < x).any():
-            axes.hlines(
-                y, least, x, color=GREY, linewidth=1, linestyle=":", label="not proven: f2 down to here", zorder=2
-            )
+            label = "not proven: as far as here"
+            axes.hlines(y, least, x, color=GREY, linewidth=1, linestyle=":", label=label, zorder=2)
         own = {entry["objective"]: entry["value"] for entry in record["objectives"]}
+        here: dict[str, Any] = {"color": RED, "ls": "none"}
         label = f"these settings, ε = {record['epsilon']:g}"
-        axes.plot(
-            own["vram"] / scale, own["convergence"], "o", ms=12, mfc="none", mec=RED, mew=1.6, ls="none", label=label
-        )
+        axes.plot(own[across] / scale, own[up], "o", ms=12, mfc="none", mew=1.6, label=label, **here)
         if record["greedy"] is not None:
             there = record["greedy"]["objectives"]
-            axes.plot(there["vram"] / scale, there["convergence"], "X", color=RED, ls="none", label="greedy", zorder=4)
+            axes.plot(there[across] / scale, there[up], "X", label="greedy", zorder=4, **here)
         _names(axes, x, y, [f"{point['epsilon']:.3g}" for point in points])
-        if share:
+        if across == "vram" and share:
             axes.xaxis.set_major_formatter(PercentFormatter(1.0))
-        axes.set_xlabel(
-            "f2: worst share of a budget" if share else f"f2: VRAM of the fleet in {unit} ({record['bytes_source']})"
-        )
-        axes.set_ylabel("f1 (all blocks active: 1)")
+        axes.set(xlabel=labels[across], ylabel=labels[up])
         axes.margins(0.09, 0.12)
         axes.set_title("Pareto front over ε (beside each point)", loc="left")
         legend_below(figure, axes, columns=2)
