@@ -2,12 +2,13 @@
 
 import argparse
 
-from benchmarks import gpu, reference, scale, speed, sweeps
+from benchmarks import allocation_learning, gpu, reference, scale, speed, sweeps
 from benchmarks.rows import print_rows
 
 NAMES = {
     "reference": reference.rows,
     "sweeps": sweeps.rows,
+    "allocation_learning": allocation_learning.rows,
     "speed": speed.rows,
     "scale": scale.rows,
     "gpu": gpu.rows,

@@ -388,6 +388,9 @@ ALTERED = {
     "memory.length": 9,
     "allocation.epsilon": 0.5,
     "allocation.block_weights": "params",
+    "allocation.algorithm": "random",
+    "allocation.probe_pairs": 5,
+    "allocation.every": 5,
     "allocation.beta": 0.1,
     "allocation.coverage": 2,
     "allocation.max_blocks": 2,
@@ -398,6 +401,7 @@ ALTERED = {
     "federation.clients": 9,
     "federation.seeds": "shared",
     "federation.weights": "inverse_noise",
+    "federation.changes": [{"round": 2, "client": 1, "leave": True}],
     "federation.participants": 3,
     "federation.backend": "ray",
     "federation.mode": "pinned",
@@ -436,7 +440,7 @@ def test_the_digest_follows_what_changes_results(key: str, value: Any) -> None:
 
 
 def test_altered_covers_every_setting() -> None:
-    together = {"zo.family", "zo.rank"}
+    together = {"zo.family", "zo.rank", "allocation.probe_every"}
     assert {*ALTERED, *together, "method", "federation.fleet"} == set(leaves(ExperimentConfig().resolved()))
 
 

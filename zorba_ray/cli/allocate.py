@@ -7,6 +7,7 @@ import typer
 
 if TYPE_CHECKING:
     from zorba_ray.experiment import Setup
+    from zorba_ray.experiment.probe import Probe
 
 
 def allocate(
@@ -35,7 +36,7 @@ def allocate(
     from zorba_ray.cli.out_dir import require_writable
     from zorba_ray.config import load_config
     from zorba_ray.errors import AllocationInfeasible, ConfigError
-    from zorba_ray.experiment import allocation_record, prepare, solve_allocation
+    from zorba_ray.experiment import allocation_record, prepare, probe_here, solve_allocation
 
     settings = load_config(config, overrides)
     # What is wrong with the question is said before minutes are spent on an answer.
@@ -49,6 +50,7 @@ def allocate(
             "budget that could be too small; set federation.fleet"
         )
     setup = prepare(settings)
+    probe = probe_here(setup) if settings.allocation.block_weights == "probe" else None
     answers: dict[str, Any] = {}
 
     def answer(name: str, tree: Any) -> None:
@@ -60,35 +62,39 @@ def allocate(
             _write(out, name, answers)
 
     try:
-        answer("allocation", allocation_record(setup, solve_allocation(setup), "simulated"))
+        answer("allocation", allocation_record(setup, solve_allocation(setup, probe=probe), "simulated", probe=probe))
         if what_if:
-            answer("what_if", _what_if(setup))
+            answer("what_if", _what_if(setup, probe))
         if front is not None:
-            answer("front", _front(setup, front))
+            answer("front", _front(setup, probe, front))
     except AllocationInfeasible as error:
         answers["infeasible"] = str(error)
-        answer("what_if", _what_if(setup))
+        answer("what_if", _what_if(setup, probe))
         raise
     finally:
         if json_out and answers:
             typer.echo(json.dumps({**answers.pop("allocation", {}), **answers}, indent=1))
 
 
-def _what_if(setup: "Setup") -> dict[str, Any]:
-    from zorba_ray.experiment.allocation_facts import problem_of, what_if_record
+def _what_if(setup: "Setup", probe: "Probe | None") -> dict[str, Any]:
+    from zorba_ray.experiment.allocate import problem_of
+    from zorba_ray.experiment.allocation_facts import what_if_record
 
-    return what_if_record(problem_of(setup))
+    return what_if_record(problem_of(setup, setup.fleet, probe.energies if probe else None))
 
 
-def _front(setup: "Setup", count: int) -> dict[str, Any]:
+def _front(setup: "Setup", probe: "Probe | None", count: int) -> dict[str, Any]:
     from zorba_ray.allocation.front import pareto_front
-    from zorba_ray.experiment.allocation_facts import front_record, problem_of
+    from zorba_ray.experiment.allocate import problem_of
+    from zorba_ray.experiment.allocation_facts import front_record
 
     def told(epsilon: float) -> None:
         typer.echo(f"front: solving ε = {epsilon:.3g}", err=True)
 
-    problem, limits = problem_of(setup), setup.config.allocation
-    return front_record(setup, problem, pareto_front(problem, count, limits.time_limit_s, limits.gap, told))
+    limits, energies = setup.config.allocation, probe.energies if probe else None
+    problem = problem_of(setup, setup.fleet, energies)
+    found = pareto_front(problem, count, limits.time_limit_s, limits.gap, told)
+    return front_record(setup, problem, found, energies)
 
 
 def _write(out: Path, name: str, answers: dict[str, Any]) -> None:

@@ -89,7 +89,7 @@ def variance_table(record: dict[str, Any], width: int) -> Table:
         Column("weights", [f"{kind} (this run)" if kind == record["weights"] else kind for kind in kinds], left=True),
         Column("variance", [f"{exact[kind]:.5g}" for kind in kinds]),
         Column("all active", [f"{exact['all_active'][kind]:.5g}" for kind in kinds], keep=-2),
-        Column("ratio", [f"{exact[kind] / exact['all_active'][kind]:.4g}" for kind in kinds]),
+        Column("ratio", [_ratio(exact[kind], exact["all_active"][kind]) for kind in kinds]),
     ]
     if greedy is not None:
         columns.append(Column("greedy", [f"{greedy['exact_variance'][kind]:.5g}" for kind in kinds], keep=-1))
@@ -191,6 +191,10 @@ def gap_text(gap: float | None) -> str:
     if gap is None:
         return "unknown"
     return "0 %" if gap < 1e-9 else f"{100 * gap:.2g} %"
+
+
+def _ratio(value: float, whole: float) -> str:
+    return f"{value / whole:.4g}" if whole > 0 else "–"  # a probe may find no energy at all
 
 
 def _blocks(point: dict[str, Any]) -> str:

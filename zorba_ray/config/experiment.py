@@ -74,6 +74,9 @@ class ExperimentConfig(StrictModel):
             )
         if len(set(self.allocation.order)) != 2:
             raise ValueError(f"allocation.order {list(self.allocation.order)} must name both objectives once")
+        late = [change.round for change in self.federation.changes if change.round > self.rounds]
+        if late:
+            raise ValueError(f"federation.changes names round {late[0]}, the run ends with round {self.rounds}")
         # Where an active block costs the same bytes as a frozen one, no budget can bind: choosing by budget is void.
         same = self.memory.master == "host" and self.memory.frozen == "device"
         fp32 = self.memory.compute_dtype == "fp32" and self.memory.frozen == "device"

@@ -35,6 +35,31 @@ class FleetDistribution(StrictModel):
         return self
 
 
+class FleetChange(StrictModel):
+    """What changes in the fleet before a round; the blocks are then dealt anew."""
+
+    round: int = Field(ge=2)
+    """The first round that it holds for."""
+    client: int | None = Field(default=None, ge=0)
+    """The client it is about; or `name`."""
+    name: str | None = None
+    """A class of `fleet`: it is about all its clients."""
+    vram: ByteCount | None = Field(default=None, gt=0)
+    """The new budget."""
+    leave: bool = False
+    """Gone from this round on: not asked, and holding no block."""
+    join: bool = False
+    """Here from this round on; who was not here before is absent from the start."""
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> "FleetChange":
+        if (self.client is None) == (self.name is None):
+            raise ValueError(f"a change of round {self.round} names a client or a class (name), not both or neither")
+        if (self.vram is not None) + self.leave + self.join != 1:
+            raise ValueError(f"a change of round {self.round} needs one of vram, leave: true and join: true")
+        return self
+
+
 def _gpus(value: Any) -> Any:
     value = int(value) if isinstance(value, str) and value.isdecimal() else value
     if value not in ("auto", "simulated") and not (isinstance(value, int) and value >= 1):
@@ -67,6 +92,8 @@ class FederationConfig(StrictModel):
     fleet: Fleet | None = None
     """Classes of clients with counts (they must add up to `clients`) and budgets, or a distribution.
     None: no budgets, every client may hold every block."""
+    changes: tuple[FleetChange, ...] = ()
+    """Clients that join, leave or get another budget during the run."""
     seeds: Literal["per_client", "shared"] = "per_client"
     """Every client its own directions, or one direction for all (as DeComFL)."""
     weights: Literal["data", "inverse_noise"] = "data"
@@ -120,8 +147,40 @@ class FederationConfig(StrictModel):
             names = [kind.name for kind in self.fleet]
             if len(set(names)) != len(names):
                 raise ValueError(f"class names in federation.fleet must differ, got {names}")
+        self._check_changes()
         if isinstance(self.participants, int) and self.participants > self.clients:
             raise ValueError(
                 f"federation.participants ({self.participants}) exceeds federation.clients ({self.clients})"
             )
         return self
+
+    def changed(self, change: FleetChange) -> range:
+        """The clients that a change is about."""
+        if change.client is not None:
+            return range(change.client, change.client + 1)
+        first = 0
+        for kind in self.fleet if isinstance(self.fleet, tuple) else ():
+            if kind.name == change.name:
+                return range(first, first + kind.count)
+            first += kind.count
+        return range(0)
+
+    def _check_changes(self) -> None:
+        """Raises ValueError: an unknown client or class, a budget without a fleet, or a client that leaves twice."""
+        here: dict[int, bool] = {}
+        for change in sorted(self.changes, key=lambda one: one.round):
+            who = f"federation.changes, round {change.round}"
+            clients = self.changed(change)
+            if not clients or clients[-1] >= self.clients:
+                named = f"class {change.name!r}" if change.client is None else f"client {change.client}"
+                raise ValueError(f"{who}: there is no {named}; clients are 0 … {self.clients - 1}, classes as in fleet")
+            if change.vram is not None:
+                if self.fleet is None:
+                    raise ValueError(f"{who}: a new budget (vram) needs federation.fleet, which sets the first ones")
+                continue
+            for client in clients:
+                if here.get(client, not change.join) == change.join:
+                    raise ValueError(
+                        f"{who}: client {client} cannot {'join' if change.join else 'leave'} twice in a row"
+                    )
+                here[client] = change.join

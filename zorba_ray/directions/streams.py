@@ -20,10 +20,13 @@ _SAMPLE_KEY1 = 0x5A425F53414D504C  # "ZB_SAMPL"
 EMBEDDINGS, FINAL_NORM, HEAD = 0xFFFF0000, 0xFFFF0001, 0xFFFF0002
 """Block ids of what is not a transformer block."""
 
+PROBE = 2**32
+"""The stream of probes, shared by all clients: beyond every client id."""
+
 Distribution = Literal["rademacher", "gaussian"]
 _PURPOSE: dict[str, int] = {"rademacher": 0, "gaussian": 1}
 
-Sample = Literal["batches", "participants", "partition", "budgets", "rows", "sweep"]
+Sample = Literal["batches", "participants", "partition", "budgets", "rows", "sweep", "allocation", "probe"]
 _SAMPLE_PURPOSE: dict[str, int] = {
     "batches": 16,
     "participants": 17,
@@ -31,6 +34,8 @@ _SAMPLE_PURPOSE: dict[str, int] = {
     "budgets": 19,
     "rows": 20,
     "sweep": 21,
+    "allocation": 22,
+    "probe": 23,
 }
 
 

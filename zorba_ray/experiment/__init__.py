@@ -2,6 +2,7 @@
 
 from zorba_ray.experiment.allocate import allocation_record, solve_allocation
 from zorba_ray.experiment.build import Setup, prepare
+from zorba_ray.experiment.probe import probe_here
 from zorba_ray.experiment.run import run_experiment, sequential_backend
 from zorba_ray.experiment.rundir import RunDir
 
@@ -10,6 +11,7 @@ __all__ = [
     "Setup",
     "allocation_record",
     "prepare",
+    "probe_here",
     "run_experiment",
     "sequential_backend",
     "solve_allocation",

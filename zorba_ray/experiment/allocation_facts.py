@@ -8,18 +8,9 @@ from zorba_ray.allocation import Allocation, AllocationProblem, objectives, smal
 from zorba_ray.allocation.compare import greedy_beside
 from zorba_ray.allocation.front import Front, proven
 from zorba_ray.experiment.build import Setup
-from zorba_ray.experiment.fleet import allocation_problem
+from zorba_ray.zo import BlockEnergies
 
 WEIGHTINGS: tuple[objectives.Weighting, ...] = ("data", "inverse_noise")
-
-
-def problem_of(setup: Setup) -> AllocationProblem:
-    """The allocation problem of a run.
-
-    Raises:
-        ConfigError: as `allocation_problem`.
-    """
-    return allocation_problem(setup.config, setup.fleet, setup.memory, setup.model.replica.manifest, setup.samples)
 
 
 def scoped_sizes(setup: Setup) -> np.ndarray:
@@ -29,44 +20,39 @@ def scoped_sizes(setup: Setup) -> np.ndarray:
 
 
 def exact_variances(
-    problem: AllocationProblem,
-    active: np.ndarray,
-    block_sizes: np.ndarray,
-    directions: int,
-    energies: np.ndarray | None = None,
+    setup: Setup, problem: AllocationProblem, active: np.ndarray, energies: BlockEnergies | None
 ) -> dict[str, float]:
     """Weighting -> the exact variance of one round's update that f1 stands for (algorithm.md section 5).
 
     Args:
-        active: bool [N, L].
-        block_sizes: int [L], d_b.
-        directions: P.
-        energies: float [L], e_c = g_c² + σ_c² of every block; None: equal, in all 1.
+        active: bool [N, L], of the clients of `problem`.
+        energies: of a probe; a client's own gradient in block c then has the energy g_c² + ζ_c² (1 − Σ p_n²) in the
+            mean. None: equal in all blocks, in all 1.
     """
-    shares = np.full(problem.blocks, 1.0 / problem.blocks) if energies is None else energies
+    if energies is None:
+        each = np.full(problem.blocks, 1.0 / problem.blocks)
+    else:
+        spread = energies.dissimilarity * (1.0 - float((problem.data_weight**2).sum()))
+        each = energies.energy + spread + energies.noise
+    sizes, directions = scoped_sizes(setup), setup.config.zo.directions
     return {
-        weighting: objectives.exact_variance(active, problem, weighting, block_sizes, directions, shares)
+        weighting: objectives.exact_variance(active, problem, weighting, sizes, directions, each)
         for weighting in WEIGHTINGS
     }
 
 
 def allocation_facts(
-    problem: AllocationProblem,
-    allocation: Allocation,
-    block_sizes: np.ndarray,
-    directions: int,
-    energies: np.ndarray | None = None,
+    setup: Setup, allocation: Allocation, problem: AllocationProblem, energies: BlockEnergies | None
 ) -> dict[str, Any]:
     """JSON-ready: `objectives`, `greedy` (None where there is none) and `exact_variance`.
 
     Args:
-        block_sizes: int [L], d_b: parameters in scope.
-        directions: P.
+        allocation: of the clients of `problem`.
         energies: as in `exact_variances`.
     """
 
     def variance(active: np.ndarray) -> dict[str, float]:
-        return exact_variances(problem, active, block_sizes, directions, energies)
+        return exact_variances(setup, problem, active, energies)
 
     heuristic = greedy_beside(problem, allocation)
     return {
@@ -86,12 +72,13 @@ def allocation_facts(
     }
 
 
-def front_record(setup: Setup, problem: AllocationProblem, front: Front) -> dict[str, Any]:
+def front_record(
+    setup: Setup, problem: AllocationProblem, front: Front, energies: BlockEnergies | None
+) -> dict[str, Any]:
     """front.json: the points with bounds, gaps and the exact variance of each."""
     record = front.to_dict()
-    sizes, directions = scoped_sizes(setup), setup.config.zo.directions
     for entry, point in zip(record["points"], front.points, strict=True):
-        entry["exact_variance"] = exact_variances(problem, point.allocation.active, sizes, directions)
+        entry["exact_variance"] = exact_variances(setup, problem, point.allocation.active, energies)
     return record
 
 

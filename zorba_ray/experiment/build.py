@@ -14,7 +14,7 @@ from zorba_ray.config import ExperimentConfig
 from zorba_ray.data import Shards, Split, Task, TokenTable, encode_rows, load_task, partition, partition_digest
 from zorba_ray.directions import VERSION, DirectionBackend, cpu_directions, direction_backend, timed
 from zorba_ray.errors import ConfigError, DataError
-from zorba_ray.experiment.fleet import Client, build_fleet
+from zorba_ray.experiment.fleet import Client, fleet_at
 from zorba_ray.federation import ClientHost
 from zorba_ray.memory import ClientMemory, Workload, client_memory
 from zorba_ray.methods import build_method
@@ -37,6 +37,7 @@ class Setup:
     parts: list[np.ndarray]
     """Rows of `train` of every client."""
     fleet: list[Client]
+    """As it is in round 1."""
     memory: ClientMemory
     header: LedgerHeader
 
@@ -88,7 +89,7 @@ def prepare(config: ExperimentConfig, device: str = "cpu", watch: Watch = UNWATC
         family=config.zo.family,
         rank=config.zo.rank or 0,
     )
-    return Setup(config, model, train, validation, test, parts, build_fleet(config), memory, header)
+    return Setup(config, model, train, validation, test, parts, fleet_at(config, 1), memory, header)
 
 
 def set_threads(config: ExperimentConfig) -> None:

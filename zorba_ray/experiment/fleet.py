@@ -1,6 +1,7 @@
 """Clients with names and budgets, and the allocation problem that they and the model make."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from zorba_ray.directions import uniforms
 from zorba_ray.errors import ConfigError
 from zorba_ray.memory import ClientMemory
 from zorba_ray.models import Manifest
+from zorba_ray.zo import BlockEnergies, probe_weights
 
 
 @dataclass(frozen=True)
@@ -19,33 +21,58 @@ class Client:
     id: int
     kind: str
     budget: int | None
+    present: bool = True
+    """Whether it takes part; who is absent holds no block."""
 
     @property
     def label(self) -> str:
         return f"client {self.id} (class {self.kind})"
 
 
-def build_fleet(config: ExperimentConfig) -> list[Client]:
-    """The clients in id order: classes in the order of the file, or budgets drawn per client from the run's seed."""
-    settings = config.federation
-    if settings.fleet is None:
-        return [Client(n, "unlimited", None) for n in range(settings.clients)]
-    if isinstance(settings.fleet, FleetDistribution):
-        low, high = settings.fleet.low, settings.fleet.high
-        draws = uniforms(config.seed, "budgets", 0, 0, settings.clients)
-        if settings.fleet.distribution == "uniform":
-            budgets = low + draws * (high - low)
-        else:
-            budgets = low * (high / low) ** draws
-        return [Client(n, settings.fleet.distribution, int(budgets[n])) for n in range(settings.clients)]
-    kinds = [kind for kind in settings.fleet for _ in range(kind.count)]
-    return [Client(n, kind.name, kind.vram) for n, kind in enumerate(kinds)]
+def fleet_at(config: ExperimentConfig, number: int) -> list[Client]:
+    """The clients in id order as they are in round `number`, after all changes up to it."""
+    fleet = _first_fleet(config)
+    changes = sorted(config.federation.changes, key=lambda change: change.round)
+    first: dict[int, bool] = {}  # whether its first change of presence is that it joins
+    for change in changes:
+        if change.vram is None:
+            for client in config.federation.changed(change):
+                first.setdefault(client, change.join)
+    for client, joins in first.items():
+        fleet[client] = replace(fleet[client], present=not joins)
+    for change in changes:
+        for client in config.federation.changed(change) if change.round <= number else ():
+            if change.vram is not None:
+                fleet[client] = replace(fleet[client], budget=change.vram)
+            else:
+                fleet[client] = replace(fleet[client], present=change.join)
+    return fleet
+
+
+def fleet_rounds(config: ExperimentConfig) -> list[int]:
+    """Round 1 and the rounds before which the fleet changes, ascending."""
+    return sorted({1, *(change.round for change in config.federation.changes)})
+
+
+def largest_budgets(config: ExperimentConfig) -> list[int | None]:
+    """The largest budget that each client has in the run: what its actor asks room for."""
+    states = [[client.budget for client in fleet_at(config, number)] for number in fleet_rounds(config)]
+    return [None if None in own else max(own) for own in zip(*states, strict=True)]
 
 
 def allocation_problem(
-    config: ExperimentConfig, fleet: list[Client], memory: ClientMemory, manifest: Manifest, samples: list[int]
+    config: ExperimentConfig,
+    fleet: Sequence[Client],
+    memory: ClientMemory,
+    manifest: Manifest,
+    samples: Sequence[int],
+    energies: BlockEnergies | None = None,
 ) -> AllocationProblem:
     """Numbers only: what the solver needs.
+
+    Args:
+        fleet, samples: clients that are present, and |D_n| of each.
+        energies: of a probe, for block_weights: probe; without one ω is uniform and γ by parameters.
 
     Raises:
         ConfigError: budgets are set, but an active block costs no more than a frozen one, so that none can bind.
@@ -61,7 +88,11 @@ def allocation_problem(
             "the fleet"
         )
     scoped = [sum(t.numel for t in manifest.scoped(b, config.zo.scope)) for b in range(manifest.blocks)]
-    weights = np.ones(manifest.blocks) if settings.block_weights == "uniform" else np.array(scoped, dtype=np.float64)
+    weights = np.array(scoped, dtype=np.float64) if settings.block_weights == "params" else np.ones(manifest.blocks)
+    cost = np.array(scoped, dtype=np.float64)
+    if energies is not None:
+        weights = probe_weights(energies)
+        cost = energies.energy if energies.energy.any() else cost
     shared = config.federation.seeds == "shared"
     total = sum(samples)
     return AllocationProblem(
@@ -74,7 +105,7 @@ def allocation_problem(
         ),
         client_names=tuple(client.label for client in fleet),
         block_weight=weights,
-        shared_cost=np.array(scoped, dtype=np.float64) / sum(scoped),
+        shared_cost=cost / cost.sum(),
         beta=settings.beta if settings.beta is not None else (1.0 if shared else 0.0),
         epsilon=settings.epsilon,
         coverage=settings.coverage,
@@ -83,3 +114,20 @@ def allocation_problem(
         order=settings.order,
         data_weight=np.array(samples, dtype=np.float64) / total,
     )
+
+
+def _first_fleet(config: ExperimentConfig) -> list[Client]:
+    """The clients before any change, in id order: classes in the order of the file, or budgets drawn from the seed."""
+    settings = config.federation
+    if settings.fleet is None:
+        return [Client(n, "unlimited", None) for n in range(settings.clients)]
+    if isinstance(settings.fleet, FleetDistribution):
+        low, high = settings.fleet.low, settings.fleet.high
+        draws = uniforms(config.seed, "budgets", 0, 0, settings.clients)
+        if settings.fleet.distribution == "uniform":
+            budgets = low + draws * (high - low)
+        else:
+            budgets = low * (high / low) ** draws
+        return [Client(n, settings.fleet.distribution, int(budgets[n])) for n in range(settings.clients)]
+    kinds = [kind for kind in settings.fleet for _ in range(kind.count)]
+    return [Client(n, kind.name, kind.vram) for n, kind in enumerate(kinds)]

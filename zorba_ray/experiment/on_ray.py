@@ -6,7 +6,7 @@ from typing import Any
 
 from zorba_ray.config import ExperimentConfig, config_from_tree
 from zorba_ray.experiment.build import Setup
-from zorba_ray.experiment.fleet import build_fleet
+from zorba_ray.experiment.fleet import largest_budgets
 from zorba_ray.experiment.run import Closing, run_experiment
 from zorba_ray.experiment.rundir import RunDir
 from zorba_ray.federation import Backend, ClientHost
@@ -47,7 +47,7 @@ def run_in_driver(
 def fleet_actors(config: ExperimentConfig, accelerator: str) -> list[ActorSpec]:
     """The actors that a run of `config` needs."""
     gpus = gpu_count(config) if accelerator == "cuda" else None
-    return place_clients(config.federation, [client.budget for client in build_fleet(config)], gpus)
+    return place_clients(config.federation, largest_budgets(config), gpus)
 
 
 def ray_backend(setup: Setup, host: ClientHost, allocation: dict[str, Any], run: RunDir) -> Backend:

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-from zorba_ray.experiment.allocate import allocation_record, solve_allocation
 from zorba_ray.experiment.build import Setup
+from zorba_ray.experiment.deals import Deals
 from zorba_ray.experiment.recovery import check_header, repair_metrics
 from zorba_ray.experiment.rundir import RunDir, write_json
 from zorba_ray.protocol.ledger import LedgerContents, LedgerWriter, read_ledger
@@ -18,8 +17,7 @@ class OpenedLedger:
     """Where a session begins."""
 
     writer: LedgerWriter
-    allocation: dict[str, Any]
-    """allocation.json."""
+    deals: Deals
     contents: LedgerContents | None
     """None: the run is new."""
 
@@ -38,9 +36,8 @@ def open_ledger(setup: Setup, run: RunDir, accelerator: str, say: Callable[[str]
     """
     if not run.ledger.exists():
         say("solving the allocation")
-        allocation = allocation_record(setup, solve_allocation(setup), accelerator)
-        write_json(run.allocation, allocation)
-        return OpenedLedger(LedgerWriter.create(run.ledger, setup.header), allocation, None)
+        deals = Deals.begin(setup, run, accelerator)
+        return OpenedLedger(LedgerWriter.create(run.ledger, setup.header), deals, None)
     check_header(read_ledger(run.ledger).header, setup.header, str(run.ledger))
     writer, contents = LedgerWriter.resume(run.ledger)
     try:
@@ -49,7 +46,7 @@ def open_ledger(setup: Setup, run: RunDir, accelerator: str, say: Callable[[str]
             say(f"ledger: cut {contents.torn_bytes} bytes of a torn record after round {contents.last_round}")
         repair_metrics(run, contents)
         say(f"resuming after round {contents.last_round}")
-        return OpenedLedger(writer, run.read_json(run.allocation), contents)
+        return OpenedLedger(writer, Deals(setup, run, run.read_json(run.allocation)), contents)
     except BaseException:
         writer.close()
         raise

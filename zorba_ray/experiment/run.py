@@ -11,7 +11,6 @@ from safetensors import SafetensorError
 
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import Interrupted, ZorbaError
-from zorba_ray.experiment.allocate import recorded_active
 from zorba_ray.experiment.build import Setup, build_host, compute_device, prepare
 from zorba_ray.experiment.evaluate import Evaluator
 from zorba_ray.experiment.monitors import monitors
@@ -23,9 +22,8 @@ from zorba_ray.experiment.round_record import round_record
 from zorba_ray.experiment.rundir import RunDir, raise_storage_error, write_json
 from zorba_ray.experiment.summary import status_of, summarise
 from zorba_ray.experiment.tracking import Fanout, JsonlMonitor
-from zorba_ray.federation import Backend, ClientHost, SequentialBackend, Usage, participants, run_round
+from zorba_ray.federation import Backend, ClientHost, SequentialBackend, Usage, run_round
 from zorba_ray.methods import build_method
-from zorba_ray.protocol.messages import pack_active
 from zorba_ray.protocol.snapshot import write_snapshot
 from zorba_ray.stopwatch import watch_if
 
@@ -125,10 +123,10 @@ class _Experiment:
         self._opened = open_ledger(setup, run, self._accelerator, self._say)
         self._writer = self._opened.writer
         self._resources.callback(self._writer.close)
-        self._allocation = self._opened.allocation
+        self._deals = self._opened.deals
         self._first_round = self._opened.first_round
-        self._unannounced = pack_active(recorded_active(self._allocation), setup.header.blocks)
-        self._emit({"kind": "allocation", **self._allocation})
+        if not self._deals.provisional:
+            self._emit({"kind": "allocation", **self._deals.record})
         self._jsonl = JsonlMonitor(run.metrics)
         self._evaluated = {(record["round"], record["split"]) for record in records_of(run, "eval")}
         self._fanout = Fanout(monitors(config.tracking, run, info))
@@ -146,7 +144,7 @@ class _Experiment:
         if self._first_round > 1 and self._due(self._first_round - 1):
             self._evaluate(self._first_round - 1, self._validation)
         self._say("starting clients")
-        self._backend = self._make_backend(setup, self._host, self._allocation, run)
+        self._backend = self._make_backend(setup, self._host, self._deals.record, run)
         self._resources.callback(self._backend.close)
 
     def rounds(self) -> None:
@@ -169,8 +167,11 @@ class _Experiment:
     def _round(self, number: int) -> None:
         start = time.perf_counter()
         config, state = self.config, self._host.state
-        asked = participants(config.seed, number, config.federation.clients, config.federation.participants)
-        plan = self._method.plan(number, state.chain, self._unannounced if state.round == 0 else None)
+        with self.watch.part("aggregate"):
+            deal = self._deals.before(number, state.chain, self._backend.ask, self._emit)
+        asked = self._deals.asked(number)
+        active = self._deals.packed(number)
+        plan = self._method.plan(number, state.chain, active if active != state.packed_active else None)
         if plan.active is not None:
             state.set_active(plan.active)
         part = self.watch.part
@@ -178,6 +179,8 @@ class _Experiment:
             result = run_round(self._backend, self._method, plan, asked, config.federation.quorum, self.watch)
         with part("records"):
             record = round_record(result, self._peak_rss())
+            if deal is not None:
+                record["deal"] = {key: deal[key] for key in ("reason", "f1", "f2_bytes", "clients_changed")}
             # The record waits aside until the round counts: a kill between ledger and metrics then loses nothing.
             write_json(self.run.pending, record)
         committing = time.perf_counter()
@@ -246,7 +249,7 @@ class _Experiment:
                 usage, retries = backend.usage(), backend.retries()
         summary = summarise(
             self.config,
-            self._allocation,
+            self._deals.record,
             rounds,
             records_of(self.run, "eval"),
             {

@@ -2,7 +2,7 @@
 
 from zorba_ray.federation.backend import Answer, Backend, Failure, Usage
 from zorba_ray.federation.host import ClientHost
-from zorba_ray.federation.round import RoundResult, participants, run_round
+from zorba_ray.federation.round import RoundResult, needed_reports, participants, run_round
 from zorba_ray.federation.sequential import SequentialBackend
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "RoundResult",
     "SequentialBackend",
     "Usage",
+    "needed_reports",
     "participants",
     "run_round",
 ]

@@ -4,18 +4,21 @@ import functools
 import time
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.data import BatchOrder, Shards
+from zorba_ray.directions import uniforms
 from zorba_ray.errors import StaleReplica, ZorbaError
 from zorba_ray.federation.backend import Answer, Failure
 from zorba_ray.methods import Method
 from zorba_ray.models import Batch, TaskModel
-from zorba_ray.protocol.codec import decode, encode, frame_digest
-from zorba_ray.protocol.messages import RoundPlan
+from zorba_ray.protocol.codec import decode_question, encode, frame_digest
+from zorba_ray.protocol.messages import ProbePlan, ProbeReport, RoundPlan, unpack_active
 from zorba_ray.protocol.replay import ReplicaState
 from zorba_ray.stopwatch import UNWATCHED, Watch
+from zorba_ray.zo import probe_scalars
 
 _TOGETHER = 16
 """Clients that go through the model together where they share directions: their hidden states are held at once."""
@@ -59,12 +62,12 @@ class ClientHost:
             StaleReplica: this replica is not where the plan expects it, or its clients have not settled.
         """
         end = time.monotonic() + seconds
-        plan = decode(frame, RoundPlan)
+        plan = decode_question(frame)
         if self._shards is None:
             raise StaleReplica("no client has settled here yet")
         if plan.parent != self.state.chain[:8]:
             raise StaleReplica(f"replica at round {self.state.round} was given the plan of round {plan.round}")
-        if plan.active is not None:
+        if isinstance(plan, RoundPlan) and plan.active is not None:
             self.state.set_active(plan.active)
         digest = frame_digest(frame)
         answers: dict[int, Answer] = {}
@@ -74,8 +77,13 @@ class ClientHost:
             answers.update(self._answer_together(plan, digest, clients[start : start + self._group]))
         return answers
 
-    def _answer_together(self, plan: RoundPlan, digest: bytes, clients: Sequence[int]) -> Mapping[int, Answer]:
+    def _answer_together(
+        self, plan: RoundPlan | ProbePlan, digest: bytes, clients: Sequence[int]
+    ) -> Mapping[int, Answer]:
         try:
+            if isinstance(plan, ProbePlan):
+                with self.watch.part("forward"):
+                    return {client: encode(self._probe(plan, digest, client)) for client in clients}
             with self.watch.part("batches"):
                 batches = {client: self._batches(client, plan.round) for client in clients}
             with self.watch.part("forward"):
@@ -94,12 +102,26 @@ class ClientHost:
         assert self._shards is not None
         first = (round - 1) * self._local_steps
         order = self._order(client)
-        found = []
-        for step in range(first, first + self._local_steps):
-            ids, mask, labels = self._shards.collate(client, order.rows(step), self._pad)
-            batch = Batch(torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(labels))
-            found.append(batch.to(self._model.device))
-        return found
+        return [self._batch(client, order.rows(step)) for step in range(first, first + self._local_steps)]
+
+    def _batch(self, client: int, rows: np.ndarray) -> Batch:
+        assert self._shards is not None
+        ids, mask, labels = self._shards.collate(client, rows, self._pad)
+        batch = Batch(torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(labels))
+        return batch.to(self._model.device)
+
+    def _probe(self, plan: ProbePlan, digest: bytes, client: int) -> ProbeReport:
+        """Two batches, drawn with replacement: independent of each other however few examples the client has."""
+        assert self._shards is not None
+        examples = len(self._shards.rows[client])
+        draws = uniforms(self._seed, "probe", client, plan.round, 2 * self._batch_size)
+        rows = (draws * examples).astype(np.int64).reshape(2, -1)
+        batches = [self._batch(client, own) for own in rows]
+        rule, blocks = self.state.rule, range(self.state.header.blocks)
+        if plan.blocks is not None:
+            blocks = sorted(unpack_active(plan.blocks, len(rule.samples), len(blocks))[client])
+        scalars = probe_scalars(self._model, rule, plan.round, plan.perturbation_scale, blocks, plan.pairs, batches)
+        return ProbeReport(plan.round, client, digest, scalars.astype("<f4").tobytes())
 
     def _make_order(self, client: int) -> BatchOrder:
         assert self._shards is not None

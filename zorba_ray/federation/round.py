@@ -53,14 +53,18 @@ class RoundResult:
         return np.frombuffer(self.commit.scalars, dtype="<f4")
 
 
-def participants(seed: int, number: int, clients: int, wanted: int | float | None) -> tuple[int, ...]:
-    """S_t: who is asked in round `number`, ascending; sampled where `wanted` is a count or a share."""
-    count = (
-        clients if wanted is None else wanted if isinstance(wanted, int) else max(1, round_half_up(wanted * clients))
-    )
-    if count >= clients:
-        return tuple(range(clients))
-    return tuple(sorted(permutation(seed, "participants", number, 0, clients)[:count].tolist()))
+def participants(
+    seed: int, number: int, clients: int, wanted: int | float | None, absent: frozenset[int] = frozenset()
+) -> tuple[int, ...]:
+    """S_t: who is asked in round `number`, ascending; sampled where `wanted` is a count or a share (of those here)."""
+    here = clients - len(absent)
+    count = here if wanted is None else wanted if isinstance(wanted, int) else max(1, round_half_up(wanted * here))
+    if count >= here:
+        return tuple(client for client in range(clients) if client not in absent)
+    order = [
+        client for client in permutation(seed, "participants", number, 0, clients).tolist() if client not in absent
+    ]
+    return tuple(sorted(order[:count]))
 
 
 def round_half_up(value: float) -> int:

@@ -8,17 +8,17 @@ from typing import TypeVar
 import msgspec
 
 from zorba_ray.errors import MessageError
-from zorba_ray.protocol.messages import ClientReport, RoundCommit, RoundPlan
+from zorba_ray.protocol.messages import ClientReport, ProbePlan, ProbeReport, RoundCommit, RoundPlan
 
 VERSION = 1
-_KINDS: dict[type, int] = {RoundPlan: 1, ClientReport: 2, RoundCommit: 3}
+_KINDS: dict[type, int] = {RoundPlan: 1, ClientReport: 2, RoundCommit: 3, ProbePlan: 4, ProbeReport: 5}
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODERS = {kind: msgspec.msgpack.Decoder(kind) for kind in _KINDS}
 
-Message = TypeVar("Message", RoundPlan, ClientReport, RoundCommit)
+Message = TypeVar("Message", RoundPlan, ClientReport, RoundCommit, ProbePlan, ProbeReport)
 
 
-def encode(message: RoundPlan | ClientReport | RoundCommit) -> bytes:
+def encode(message: RoundPlan | ClientReport | RoundCommit | ProbePlan | ProbeReport) -> bytes:
     """The frame of a message."""
     body = bytes((VERSION, _KINDS[type(message)])) + _ENCODER.encode(message)
     return body + struct.pack("<I", zlib.crc32(body))
@@ -42,6 +42,17 @@ def decode(frame: bytes, kind: type[Message]) -> Message:
         return _DECODERS[kind].decode(frame[2:-4])
     except msgspec.MsgspecError as error:
         raise MessageError(f"{kind.__name__}: {error}") from error
+
+
+def decode_question(frame: bytes) -> RoundPlan | ProbePlan:
+    """What the driver asks of clients.
+
+    Raises:
+        MessageError: as `decode`.
+    """
+    if frame[1:2] == bytes((_KINDS[ProbePlan],)):
+        return decode(frame, ProbePlan)
+    return decode(frame, RoundPlan)
 
 
 def frame_digest(frame: bytes) -> bytes:

@@ -50,6 +50,32 @@ class RoundCommit(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
     """Active sets of all clients when they changed; None: as before."""
 
 
+class ProbePlan(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Driver to clients, before a round that the blocks are dealt for: forward pairs on one block at a time."""
+
+    round: int
+    """The round that comes next."""
+    pairs: int
+    """Forward pairs per block and batch; two batches."""
+    perturbation_scale: float
+    """μ."""
+    parent: bytes
+    """As in a round's plan."""
+    blocks: bytes | None = None
+    """Blocks that each client has room to probe (`pack_active`); None: all."""
+
+
+class ProbeReport(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Client to driver: the scalars of a probe."""
+
+    round: int
+    client: int
+    plan: bytes
+    """First 8 bytes of SHA-256 of the plan's frame."""
+    scalars: bytes
+    """fp32 [2 batches · probed blocks, ascending · pairs]: ρ."""
+
+
 class LedgerHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """First record of a ledger: what a replay needs beside θ0, and digests of all it rests on."""
 

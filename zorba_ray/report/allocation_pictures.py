@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from zorba_ray.report.canvas import BLUE, GREY, MANY_CLIENTS, OFF, RED, legend_below, picture, short, unit_of
 from zorba_ray.report.fleet_rows import FleetRow, fleet_rows
 from zorba_ray.report.load import Allocation
-from zorba_ray.report.numbers import text_gap
+from zorba_ray.report.numbers import text_gap, text_value
 
 _SHADES = LinearSegmentedColormap.from_list("held", [OFF, BLUE])
 
@@ -35,7 +35,7 @@ def write_allocation_picture(allocation: Allocation, path: Path) -> Path:
         gap = f", proven within {text_gap(allocation.gap)}" if allocation.gap is not None else ""
         figure.suptitle(
             f"{len(allocation.clients):,} clients × {allocation.blocks} blocks, ε = {allocation.epsilon:g}, "
-            f"f1 = {allocation.f1:.4g}{gap}",
+            f"f1 = {text_value(allocation.f1) if allocation.f1 is not None else '∞'}{gap}",
             fontsize=11,
         )
 

@@ -63,7 +63,8 @@ class Allocation(Record):
     clients: tuple[Client, ...]
     blocks: int = Field(ge=1)
     epsilon: float
-    f1: float
+    f1: float | None
+    """None where some block is active nowhere."""
     f2_bytes: int
     bytes_all_active: int | None = None
     """VRAM of one client with every block active; None where the file does not say."""

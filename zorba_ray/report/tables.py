@@ -142,9 +142,10 @@ def steps_table(run: RunRecord) -> Table:
         cells = [step.name.replace("_", " "), step.objective, step.constraint, value, bound]
         rows.append([*cells, text_gap(step.gap), text_seconds(step.seconds), step.status])
     columns = ["Step", "Objective", "Constraint", "Value", "Bound", "Gap", "Time", "Status"]
+    f1 = "∞" if a.f1 is None else f"{a.f1:.6g}"
     worst = f", fullest client {text_percent(a.worst_share)} of its budget" if _has_budgets(run) else ""
     note = (
-        f"ε = {a.epsilon:g}; f1 = {a.f1:.6g} (1: every client activates every block); f2 = {text_bytes(a.f2_bytes)} "
+        f"ε = {a.epsilon:g}; f1 = {f1} (1: every client activates every block); f2 = {text_bytes(a.f2_bytes)} "
         f"over the fleet{worst}; VRAM figures are {memory_label(run)}; proven gap {text_gap(a.gap)}; "
         f"solver: {a.solver}."
     )

@@ -1,22 +1,27 @@
 """The zeroth-order step: projected gradients at the clients, one update for all replicas."""
 
 from zorba_ray.zo.estimator import Estimate, Share, StepSizes, estimate, projected_gradient
+from zorba_ray.zo.probe import BlockEnergies, block_energies, probe_scalars, probe_weights
 from zorba_ray.zo.rule import UpdateRule
 from zorba_ray.zo.schedule import learning_rate
 from zorba_ray.zo.update import RoundUpdate, apply_rounds, block_weights, commit_terms, on_grid, round_seeds
 
 __all__ = [
+    "BlockEnergies",
     "Estimate",
     "RoundUpdate",
     "Share",
     "StepSizes",
     "UpdateRule",
     "apply_rounds",
+    "block_energies",
     "block_weights",
     "commit_terms",
     "estimate",
     "learning_rate",
     "on_grid",
+    "probe_scalars",
+    "probe_weights",
     "projected_gradient",
     "round_seeds",
 ]

@@ -37,7 +37,7 @@ def allocation_values(allocation: dict[str, Any]) -> dict[str, float]:
     """
     clients = allocation["clients"]
     values = {
-        "allocation/f1": allocation["f1"],
+        **({"allocation/f1": allocation["f1"]} if allocation["f1"] is not None else {}),
         "vram/fleet_bytes": sum(client["bytes"] for client in clients),
         "vram/all_active_bytes": allocation["bytes_all_active"] * len(clients),
     }

@@ -1,0 +1,155 @@
+"""Which deal of the blocks holds in which round, kept in allocation.json: written before the first plan that uses it,
+read back on resume, so that nothing is solved or probed twice."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from zorba_ray.allocation import rotate
+from zorba_ray.experiment.allocate import allocation_record, first_allocation, problem_of, solve_allocation
+from zorba_ray.experiment.build import Setup
+from zorba_ray.experiment.fleet import fleet_at
+from zorba_ray.experiment.probe import Ask, Probe, run_probe
+from zorba_ray.experiment.rundir import RunDir, write_json
+from zorba_ray.federation import participants
+from zorba_ray.protocol.messages import pack_active
+
+PROVISIONAL = "provisional"
+"""Of the deal that a probe before round 1 will replace."""
+
+
+class Deals:
+    """The deals of one run. A deal holds from its round to the next deal's."""
+
+    def __init__(self, setup: Setup, run: RunDir, record: dict[str, Any]) -> None:
+        """`record`: allocation.json, whose top level describes the last deal."""
+        self._setup = setup
+        self._run = run
+        self.record = record
+
+    @classmethod
+    def begin(cls, setup: Setup, run: RunDir, accelerator: str) -> "Deals":
+        """The first deal of a new run, written to its directory.
+
+        Raises:
+            AllocationInfeasible, SolverError, ConfigError: as `first_allocation`.
+        """
+        allocation = first_allocation(setup)
+        probed = setup.config.allocation.block_weights == "probe"
+        record = allocation_record(setup, allocation, accelerator)
+        deals = cls(setup, run, {**record, "probes": [], "deals": []})
+        deals._add(1, PROVISIONAL if probed else "start", allocation.active)
+        return deals
+
+    def packed(self, number: int) -> bytes:
+        """Active sets of round `number` (`pack_active`)."""
+        deal = [deal for deal in self.record["deals"] if deal["round"] <= number][-1]
+        return pack_active([_holding(row) for row in deal["active"]], self._setup.header.blocks)
+
+    @property
+    def provisional(self) -> bool:
+        """Whether a probe comes before the first deal."""
+        return self.record["deals"][0]["reason"] == PROVISIONAL
+
+    def asked(self, number: int) -> tuple[int, ...]:
+        """S_t: who is asked in round `number`, of the clients that are present."""
+        config = self._setup.config
+        absent = frozenset(client.id for client in fleet_at(config, number) if not client.present)
+        return participants(config.seed, number, config.federation.clients, config.federation.participants, absent)
+
+    def before(
+        self, number: int, chain: bytes, ask: Ask, emit: Callable[[dict[str, Any]], None]
+    ) -> dict[str, Any] | None:
+        """Probes and deals anew where that is due before round `number`; returns the deal that begins with it, if any.
+
+        Args:
+            chain, ask: see `run_probe`.
+            emit: is told of a new deal.
+
+        Raises:
+            LostClients: too few answers to a probe.
+            AllocationInfeasible: there is none with the weights found, in time.
+        """
+        last = self.record["deals"][-1]
+        if last["round"] == number and last["reason"] != PROVISIONAL:
+            return last  # dealt at the start, or by an earlier session that ended before the round did
+        new = self._deal(number, chain, ask)
+        if new is not None and number == 1:
+            emit({"kind": "allocation", **self.record})
+        elif new is not None:
+            what = f"{new['clients_changed']} clients hold other blocks"
+            emit({"kind": "note", "text": f"round {number}: blocks dealt anew ({new['reason']}), {what}"})
+        return new
+
+    def _deal(self, number: int, chain: bytes, ask: Ask) -> dict[str, Any] | None:
+        settings, record = self._setup.config.allocation, self.record
+        fleet = fleet_at(self._setup.config, number)
+        probes = settings.block_weights == "probe" and _due(number, settings.probe_every, first=True)
+        changed = number > 1 and fleet != fleet_at(self._setup.config, number - 1)
+        if probes:
+            record["probes"].append(run_probe(self._setup, fleet, number, chain, ask).record())
+        probe = Probe.of(record["probes"][-1]) if record["probes"] else None
+        if probes or changed:
+            allocation = solve_allocation(self._setup, fleet, probe)
+            kept = {key: record[key] for key in ("probes", "deals")}
+            self.record = {**allocation_record(self._setup, allocation, record["accelerator"], fleet, probe), **kept}
+            return self._add(number, "fleet changed" if changed else "probe", allocation.active)
+        if _due(number, settings.every, first=False):
+            return self._add(number, "rotation", self._rotated(number))
+        return None
+
+    def _rotated(self, number: int) -> np.ndarray:
+        fleet = fleet_at(self._setup.config, number)
+        present = np.array([client.present for client in fleet])
+        active = _matrix(self.record["deals"][-1]["active"])
+        if not self._setup.memory.active_extra.any():
+            return active  # everybody holds everything
+        problem = problem_of(self._setup, fleet)
+        active[present] = rotate(active[present], self._held(number)[present], problem)
+        return active
+
+    def _held(self, number: int) -> np.ndarray:
+        """Rounds before `number` in which each client held each block, float64 [N, L]."""
+        deals = self.record["deals"]
+        ends = [*(deal["round"] for deal in deals[1:]), number]
+        return np.sum(
+            [(end - deal["round"]) * _matrix(deal["active"]) for deal, end in zip(deals, ends, strict=True)], axis=0
+        ).astype(np.float64)
+
+    def _add(self, number: int, reason: str, active: np.ndarray) -> dict[str, Any]:
+        """Makes the top level agree with the new deal, and writes all."""
+        record, deals = self.record, [deal for deal in self.record["deals"] if deal["round"] < number]
+        memory = self._setup.memory
+        for client, row in zip(record["clients"], active, strict=True):
+            client["blocks"] = np.flatnonzero(row).tolist()
+            client["bytes"] = memory.bytes_of(frozenset(client["blocks"])) if client["present"] else 0
+        rows = ["".join("1" if held else "0" for held in row) for row in active.tolist()]
+        before = deals[-1]["active"] if deals else rows
+        deal = {
+            "round": number,
+            "reason": reason,
+            "f1": record["f1"],
+            "f2_bytes": record["f2_bytes"],
+            "gap": record["gap"],
+            "solver": record["solver"],
+            "clients_changed": sum(own != other for own, other in zip(rows, before, strict=True)),
+            "active": rows,
+        }
+        record["deals"] = [*deals, deal]
+        write_json(self._run.allocation, record)
+        return deal
+
+
+def _due(number: int, every: int | None, first: bool) -> bool:
+    """Whether round `number` begins a period of `every` rounds; the first one begins with the run."""
+    return first if number == 1 else every is not None and (number - 1) % every == 0
+
+
+def _matrix(rows: Sequence[str]) -> np.ndarray:
+    """bool [N, L] of a deal's rows of 0 and 1."""
+    return np.array([[mark == "1" for mark in row] for row in rows])
+
+
+def _holding(row: str) -> frozenset[int]:
+    return frozenset(block for block, mark in enumerate(row) if mark == "1")
