@@ -33,7 +33,7 @@ def summarise(
         session: what only this session knows (status, digest, times of this session, peak memory).
 
     Byte figures are per client and round: a report's frame up; a plan's and a commit's frame down, active sets left
-    out.
+    out. Probes are counted apart, for all clients together.
     """
     validation = [record for record in evals if record["split"] == "validation"]
     test = {record["round"]: record for record in evals if record["split"] == "test"}
@@ -73,6 +73,11 @@ def summarise(
             "all_active": allocation["bytes_all_active"],
         },
         "allocation_gap": allocation["gap"],
+        "deals": len(allocation["deals"]),
+        "probes": len(allocation["probes"]),
+        "probe_forward_pairs": sum(probe["forward_pairs"] for probe in allocation["probes"]),
+        "probe_bytes_up": sum(probe["bytes_up"] for probe in allocation["probes"]),
+        "probe_bytes_down": sum(probe["bytes_down"] for probe in allocation["probes"]),
         "clients_failed": sum(r.get("clients_failed", 0) for r in rounds),
         "clients_late": sum(r.get("clients_late", 0) for r in rounds),
         "clients_rejected": sum(len(r.get("rejected") or {}) for r in rounds),
