@@ -96,6 +96,33 @@ def test_an_infeasible_fleet_is_told_the_smallest_budgets_unasked(
     assert cli("allocate", tiny_file, fleet(room, *raised)).code == 0
 
 
+def test_comparators_and_probes_are_shown_as_what_they_are(
+    cli: Cli, tiny_file: Path, tmp_path: Path, room: tuple[int, int]
+) -> None:
+    """`last` leaves blocks to nobody and proves nothing; a probe's energies stand in the exact variance."""
+    last = cli("allocate", tiny_file, fleet(room, 2, 2, 1, 1), "allocation.algorithm=last", "--out", tmp_path)
+    assert last.code == 0, last.err
+    assert "∞" in last.out
+    assert "Solver: last" in last.out
+    assert "bound here" not in last.out
+    record = json.loads((tmp_path / "allocation.json").read_text(encoding="utf-8"))
+    assert record["objectives"][0] == {
+        "objective": "convergence", "value": None, "bound": None, "gap": None, "best": None,
+    }  # fmt: skip
+    probed = ("allocation.block_weights=probe", "allocation.probe_pairs=2", "--front", "2")
+    found = cli("allocate", tiny_file, fleet(room, 2, 2, 2, 2), *probed, "--json")
+    assert found.code == 0, found.err
+    tree = json.loads(found.out)
+    assert tree["exact_variance"]["energies"] == "measured"
+    # Everything active, data weights: Σ_b d_b / P Σ_n p_n² Σ_c e_c.
+    share = [client["examples"] for client in tree["clients"]]
+    squares = sum((count / sum(share)) ** 2 for count in share)
+    probe = tree["probe"]
+    energies = sum(probe["energy"]) + (1 - squares) * sum(probe["dissimilarity"]) + sum(probe["noise"])
+    whole = sum(tree["block_parameters_in_scope"]) * squares * energies
+    assert tree["exact_variance"]["all_active"]["data"] == pytest.approx(whole)
+
+
 @pytest.mark.parametrize("count", ["1", "0", "-5"])
 def test_a_front_of_less_than_two_points_is_refused_at_once(cli: Cli, tiny_file: Path, count: str) -> None:
     found = cli("allocate", tiny_file, "--front", count)

@@ -152,7 +152,7 @@ def proven(problem: AllocationProblem, allocation: Allocation) -> tuple[Proven, 
         steps = [step for step in allocation.steps if step.objective == objective]
         bound = min(value, steps[-1].bound) if steps else float("-inf")
         best = max((min(value, step.bound) for step in steps if step.constraint == "none"), default=float("-inf"))
-        gap = max(0.0, (value - bound) / value) if value > 0 else 0.0
+        gap = max(0.0, (value - bound) / value) if np.isfinite(bound) and np.isfinite(value) else float("inf")
         entries.append(Proven(objective, value, bound, gap, best))
     return tuple(entries)
 

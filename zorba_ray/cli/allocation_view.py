@@ -24,12 +24,13 @@ def print_answer(name: str, answers: dict[str, Any]) -> None:
     if name == "allocation":
         print_map(console, tree)
         console.print(fleet_text(tree))
-        for table in (objectives_table, variance_table, steps_table):
+        for table in (objectives_table, variance_table, *([steps_table] if tree["steps"] else [])):
             console.print(table(tree, width))
-        console.print(
-            "bound here: proven, nothing that keeps the constraint of the objective's last step has less; bound at "
-            "all: nothing has less. greedy: the heuristic under the same ε-constraint."
-        )
+        if tree["steps"]:
+            console.print(
+                "bound here: proven, nothing that keeps the constraint of the objective's last step has less; bound at "
+                "all: nothing has less. greedy: the heuristic under the same ε-constraint."
+            )
     elif name == "what_if":
         if tree["clients"]:
             console.print(what_if_table(tree, width))
@@ -56,7 +57,8 @@ def fleet_text(record: dict[str, Any]) -> str:
     parts = ", ".join(f"{name} {format_bytes(size)}" for name, size in record["memory_parts"].items())
     return (
         f"Fleet: {format_bytes(record['f2_bytes'])}; with all blocks active everywhere {format_bytes(total)} "
-        f"({1 - record['f2_bytes'] / total:.1%} less). One client with nothing active: {parts}."
+        f"({1 - record['f2_bytes'] / total:.1%} less). One client with nothing active: {parts}. "
+        f"Solver: {record['solver']}."
     )
 
 
@@ -71,11 +73,15 @@ def objectives_table(record: dict[str, Any], width: int) -> Table:
 
     columns = [
         Column("objective", [_name(row["objective"], share) for row in rows], left=True),
-        Column("value", [text(row, row["value"]) for row in rows]),
-        Column("bound here", [text(row, row["bound"]) for row in rows], keep=-1),
-        Column("gap", [gap_text(row["gap"]) for row in rows]),
-        Column("bound at all", [text(row, row["best"]) for row in rows], keep=-2),
+        # Without a value: f1 where a block is on no client.
+        Column("value", ["∞" if row["value"] is None else text(row, row["value"]) for row in rows]),
     ]
+    if record["steps"]:
+        columns += [
+            Column("bound here", [text(row, row["bound"]) for row in rows], keep=-1),
+            Column("gap", [gap_text(row["gap"]) for row in rows]),
+            Column("bound at all", [text(row, row["best"]) for row in rows], keep=-2),
+        ]
     if greedy is not None:
         columns.append(Column("greedy", [text(row, greedy["objectives"][row["objective"]]) for row in rows], keep=-1))
     return fitted_table(f"Objectives at ε = {record['epsilon']:g} (f1: 1 = all active)", columns, width)
