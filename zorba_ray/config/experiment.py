@@ -72,8 +72,11 @@ class ExperimentConfig(StrictModel):
                 f"allocation.coverage ({self.allocation.coverage}) asks for more clients per block than "
                 f"federation.clients ({self.federation.clients})"
             )
-        if len(set(self.allocation.order)) != 2:
-            raise ValueError(f"allocation.order {list(self.allocation.order)} must name both objectives once")
+        if len(set(self.allocation.order)) < len(self.allocation.order):
+            raise ValueError(
+                f"allocation.order {list(self.allocation.order)} must name each objective once: both objectives "
+                "(convergence, vram), or time too"
+            )
         # Where an active block costs the same bytes as a frozen one, no budget can bind: choosing by budget is void.
         same = self.memory.master == "host" and self.memory.frozen == "device"
         fp32 = self.memory.compute_dtype == "fp32" and self.memory.frozen == "device"
