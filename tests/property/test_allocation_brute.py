@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zorba_ray.allocation import AllocationProblem, allocate, check, classes, solve
+from zorba_ray.allocation import AllocationProblem, allocate, check, classes, solve, step
 from zorba_ray.allocation.greedy import greedy
 from zorba_ray.errors import AllocationInfeasible
 
 SEEDS = range(60)
+FULL_SEEDS = range(40)
 MANY_SEEDS = range(60, 1060)
 
 
@@ -50,18 +51,48 @@ def random_problem(seed: int) -> AllocationProblem:
     )
 
 
+def random_full_problem(seed: int) -> AllocationProblem:
+    """The same with all that the problem knows: rules, limits per client, times, and any order of the objectives."""
+    plain = random_problem(seed)
+    rng = np.random.default_rng((seed, 1))
+    shape = (plain.clients, plain.blocks)
+    rule = rng.choice([0, 0, 0, 0, 0, 1, 2], shape)
+    orders = [order for count in (2, 3) for order in itertools.permutations(("convergence", "vram", "time"), count)]
+    speed = rng.uniform(0.5, 2.0, (plain.clients, 1))
+    equal = rng.random() < 0.3
+    same = np.zeros(plain.clients, dtype=int) if equal else np.arange(plain.clients)
+    return replace(
+        plain,
+        **{name: getattr(plain, name)[same] for name in ("base_bytes", "active_bytes", "budget_bytes")},
+        min_blocks=rng.integers(1, 3, plain.clients).clip(1, plain.blocks) if rng.random() < 0.3 else 1,
+        max_blocks=rng.integers(2, 5, plain.clients) if rng.random() < 0.3 and plain.blocks > 1 else None,
+        must_hold=(rule == 1)[same] if rng.random() < 0.5 else None,
+        must_not_hold=(rule == 2)[same] if rng.random() < 0.5 else None,
+        block_seconds=(speed * rng.uniform(0.5, 1.5, plain.blocks))[same],
+        stream_seconds=rng.uniform(0.0, 0.5, shape)[same] if rng.random() < 0.5 else None,
+        time_objective="slowest" if rng.random() < 0.5 else "sum",
+        order=orders[int(rng.integers(len(orders)))],
+    )
+
+
 def every_allocation(problem: AllocationProblem) -> np.ndarray:
     """[M, N, L] bool: all valid matrices."""
     clients, blocks = problem.active_bytes.shape
+    low = np.broadcast_to(problem.min_blocks, (clients,))
+    high = np.broadcast_to(blocks if problem.max_blocks is None else problem.max_blocks, (clients,))
+    must = np.zeros((clients, blocks)) if problem.must_hold is None else problem.must_hold
+    never = np.zeros((clients, blocks)) if problem.must_not_hold is None else problem.must_not_hold
     rows = []
     for client in range(clients):
         rows.append(
             [
                 row
                 for row in itertools.product((False, True), repeat=blocks)
-                if 1 <= sum(row) <= (problem.max_blocks or blocks)
+                if low[client] <= sum(row) <= high[client]
                 and problem.base_bytes[client] + problem.active_bytes[client][list(row)].sum()
                 <= problem.budget_bytes[client]
+                and all(held or not has for held, has in zip(row, must[client], strict=True))
+                and not any(held and may_not for held, may_not in zip(row, never[client], strict=True))
             ]
         )
     matrices = np.array(list(itertools.product(*rows)), dtype=bool).reshape(-1, clients, blocks)
@@ -69,7 +100,7 @@ def every_allocation(problem: AllocationProblem) -> np.ndarray:
 
 
 def evaluate(problem: AllocationProblem, matrices: np.ndarray) -> dict[str, np.ndarray]:
-    """Both objectives of every matrix, [M] each."""
+    """The objectives of every matrix, [M] each."""
     held = matrices.sum(axis=1)
     everybody = problem.block_weight.sum() / problem.clients + problem.beta * problem.shared_cost.sum()
     rare = (problem.block_weight / held).sum(axis=1)
@@ -77,24 +108,43 @@ def evaluate(problem: AllocationProblem, matrices: np.ndarray) -> dict[str, np.n
     used = problem.base_bytes + (matrices * problem.active_bytes).sum(axis=2)
     total, share = used.sum(axis=1).astype(float), (used / problem.budget_bytes).max(axis=1)
     vram = total if problem.vram_objective == "total_bytes" else share
-    return {"convergence": (rare + shared) / everybody, "vram": vram}
+    found = {"convergence": (rare + shared) / everybody, "vram": vram}
+    if problem.block_seconds is not None:
+        # A block runs twice when it or one before it is active; a frozen one is streamed.
+        seconds = np.zeros(matrices.shape[:2])
+        started = np.zeros(matrices.shape[:2], dtype=bool)
+        for block in range(matrices.shape[2]):
+            started |= matrices[:, :, block]
+            seconds += problem.block_seconds[:, block] * np.where(started, 2, 1)
+            if problem.stream_seconds is not None:
+                seconds += problem.stream_seconds[:, block] * ~matrices[:, :, block]
+        found["time"] = seconds.max(axis=1) if problem.time_objective == "slowest" else seconds.sum(axis=1)
+    return found
 
 
 def expected_steps(problem: AllocationProblem, matrices: np.ndarray) -> list[float]:
-    """The five optima of the algorithm, in its order."""
-    values = evaluate(problem, matrices)
-    first, second = (values[name] for name in problem.order)
-    digits = 1 + 1e-9
-    best_first, best_second = first.min(), second.min()
-    nadir = first[second <= best_second * digits].min()
-    allowed = best_first + problem.epsilon * (nadir - best_first)
-    constrained = second[first <= allowed * digits].min()
-    return [best_first, best_second, nadir, constrained, first[second <= constrained * digits].min()]
+    """The optima of the algorithm's steps, in its order."""
+    values, digits = evaluate(problem, matrices), 1 + 1e-9
+    order = problem.order
+    allowed = [np.ones(len(matrices), dtype=bool)]  # by the caps of the first 0, 1, 2 objectives
+    optima = [float(values[order[0]].min())]
+    for one, other in itertools.pairwise(order):
+        first, second, mask = values[one], values[other], allowed[-1]
+        best_second = second[mask].min()
+        nadir = first[mask & (second <= best_second * digits)].min()
+        best_first = first[mask].min()
+        allowed.append(mask & (first <= (best_first + problem.epsilon * (nadir - best_first)) * digits))
+        optima += [float(best_second), float(nadir), float(second[allowed[-1]].min())]
+    fixed = values[order[-1]] <= optima[-1] * digits
+    for place in range(len(order) - 2, -1, -1):
+        objective = values[order[place]]
+        optima.append(float(objective[fixed & allowed[place]].min()))
+        fixed = fixed & (objective <= optima[-1] * digits)
+    return optima
 
 
-def compare_with_enumeration(seed: int) -> bool:
-    """Assert the solver's answer for one seed; whether the instance was feasible."""
-    problem = random_problem(seed)
+def compare_with_enumeration(problem: AllocationProblem, seed: int) -> bool:
+    """Assert the solver's answer; whether the instance was feasible."""
     matrices = every_allocation(problem)
     if len(matrices) == 0:
         with pytest.raises(AllocationInfeasible):
@@ -111,25 +161,32 @@ def compare_with_enumeration(seed: int) -> bool:
         assert done.gap <= 1e-6, f"seed {seed}: {done}"
 
     # The point returned has those values, is valid, and no other point dominates it.
-    mine = evaluate(problem, answer.active[None])
-    first, second = (float(mine[name][0]) for name in problem.order)
-    np.testing.assert_allclose([first, second], [expected[4], expected[3]], rtol=1e-7, err_msg=f"seed {seed}")
+    mine = {name: float(value[0]) for name, value in evaluate(problem, answer.active[None]).items()}
+    last = [mine[name] for name in problem.order[::-1]]
+    fixed = expected[-len(problem.order) :]  # the last objective's optimum, then those of the polishing steps
+    np.testing.assert_allclose(last, fixed, rtol=1e-7, err_msg=f"seed {seed}")
     assert any((answer.active == matrix).all() for matrix in matrices), f"seed {seed}: not a valid matrix"
     others = evaluate(problem, matrices)
-    less = [others[name] < float(mine[name][0]) * (1 - 1e-9) for name in problem.order]
-    not_more = [others[name] <= float(mine[name][0]) * (1 + 1e-9) for name in problem.order]
-    assert not (not_more[0] & not_more[1] & (less[0] | less[1])).any(), f"seed {seed}: dominated"
+    not_more = np.logical_and.reduce([others[name] <= mine[name] * (1 + 1e-9) for name in problem.order])
+    less = np.logical_or.reduce([others[name] < mine[name] * (1 - 1e-9) for name in problem.order])
+    assert not (not_more & less).any(), f"seed {seed}: dominated"
     return True
 
 
 def test_solver_equals_enumeration():
-    feasible = [compare_with_enumeration(seed) for seed in SEEDS]
+    feasible = [compare_with_enumeration(random_problem(seed), seed) for seed in SEEDS]
     assert 20 <= sum(feasible) < len(SEEDS)  # both kinds were seen
 
 
+def test_solver_equals_enumeration_with_rules_times_and_any_order():
+    feasible = [compare_with_enumeration(random_full_problem(seed), seed) for seed in FULL_SEEDS]
+    assert 10 <= sum(feasible) < len(FULL_SEEDS)
+
+
 @pytest.mark.slow
-def test_solver_equals_enumeration_on_many():
-    feasible = [compare_with_enumeration(seed) for seed in MANY_SEEDS]
+@pytest.mark.parametrize("family", [random_problem, random_full_problem])
+def test_solver_equals_enumeration_on_many(family):
+    feasible = [compare_with_enumeration(family(seed), seed) for seed in MANY_SEEDS]
     assert sum(feasible) >= 200
 
 
@@ -183,25 +240,35 @@ def test_front_is_monotone_and_ends_at_the_optima():
         assert second[-1] == pytest.approx(values[problem.order[1]].min(), rel=1e-9), f"seed {seed}: ε = 1"
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
-@given(seed=st.integers(0, 10_000), density=st.floats(0.2, 1.0))
-def test_check_agrees_with_enumeration(seed: int, density: float):
-    problem = random_problem(seed)
-    active = np.random.default_rng(seed).random(problem.active_bytes.shape) < density
-    valid = any((active == matrix).all() for matrix in every_allocation(problem))
-    assert (check(problem, active) == []) == valid
+def test_check_agrees_with_enumeration():
+    """Random matrices, and valid ones with an entry or two turned over."""
+    seen = {True: 0, False: 0}
+    for seed in range(60):
+        problem = random_full_problem(seed)
+        valid = every_allocation(problem)
+        known = {matrix.tobytes() for matrix in valid}
+        rng = np.random.default_rng(seed)
+        for trial in range(20):
+            active = rng.random(problem.active_bytes.shape) < rng.uniform(0.2, 1.0)
+            if trial % 2 and len(valid):
+                active = valid[rng.integers(len(valid))] ^ (rng.random(active.shape) < 0.1)
+            expected = active.tobytes() in known
+            assert (check(problem, active) == []) == expected, f"seed {seed}, trial {trial}"
+            seen[expected] += 1
+    assert min(seen.values()) >= 100
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 10_000))
 def test_greedy_is_valid_or_none(seed: int):
-    problem = random_problem(seed)
+    problem = random_full_problem(seed)
     merged = classes.merge(problem)
     for objective in ("convergence", "vram"):
         counts = greedy(merged, objective)
         if counts is not None:
             assert check(problem, classes.deal(counts, merged)) == []
-        elif merged.equal.all():
+            assert step.is_valid(merged, counts)
+        elif merged.equal.all() and problem.must_hold is None and problem.must_not_hold is None:
             # Where blocks cost the same, the heuristic is exact about feasibility.
             assert len(every_allocation(problem)) == 0
 
