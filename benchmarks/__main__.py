@@ -2,7 +2,7 @@
 
 import argparse
 
-from benchmarks import gpu, reference, scale, speed, sweeps
+from benchmarks import allocation, gpu, reference, scale, speed, sweeps
 from benchmarks.rows import print_rows
 
 NAMES = {
@@ -11,6 +11,7 @@ NAMES = {
     "speed": speed.rows,
     "scale": scale.rows,
     "gpu": gpu.rows,
+    "allocation": allocation.rows,
 }
 
 
