@@ -24,3 +24,21 @@ def unequal(clients: int, blocks: int, seed: int) -> AllocationProblem:
         epsilon=0.1,
         data_weight=np.full(clients, 1 / clients),
     )
+
+
+def five_classes(clients: int, blocks: int = 32) -> AllocationProblem:
+    """Equal blocks and five classes of clients with room for 2, 5, 9, 17 and 26 of 32 blocks; ε = 0.1."""
+    size, places = 40 * MEGABYTE, np.array([2, 5, 9, 17, 26])
+    kind = np.arange(clients) % len(places)
+    rng = np.random.default_rng(0)
+    return AllocationProblem(
+        base_bytes=np.full(clients, 500 * MEGABYTE),
+        active_bytes=np.broadcast_to(np.int64(size), (clients, blocks)),
+        budget_bytes=500 * MEGABYTE + size * places[kind] + size // 2,
+        client_names=tuple(f"client {n}" for n in range(clients)),
+        block_weight=rng.uniform(0.5, 1.5, blocks),
+        shared_cost=np.zeros(blocks),
+        beta=0.0,
+        epsilon=0.1,
+        data_weight=np.full(clients, 1 / clients),
+    )

@@ -1,12 +1,13 @@
 """The Pareto front over ε: ends, order, what is left out, and its bounds, against all matrices of tiny problems."""
 
 import itertools
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from tests.property.test_allocation_brute import every_allocation, random_problem
+from tests.support.enumerated import every_allocation, random_problem
 from tests.unit.test_allocation_solve import equal_blocks, unequal_blocks
 from zorba_ray.allocation import AllocationProblem, allocate, front, objectives
 from zorba_ray.allocation.front import Left, pareto_front, proven
@@ -111,4 +112,20 @@ def test_json_holds_what_the_table_shows():
     problem = unequal_blocks(4, 4)
     tree = pareto_front(problem, 3, 30.0, 1e-3).to_dict()
     assert {"epsilon", "f1", "f2_bytes", "worst_share", "gap", "objectives", "statuses"} <= set(tree["points"][0])
+    json.dumps(tree, allow_nan=False)
     assert set(tree["points"][0]["objectives"][0]) == {"objective", "value", "bound", "gap", "best"}
+
+
+def test_three_objectives_and_one_outside_of_the_order():
+    """Round time as the third objective is minimised; outside of the order only its value is known."""
+    problem = unequal_blocks(3, 4, seed=2, block_seconds=np.full((3, 4), 0.5), epsilon=0.5)
+    timed = replace(problem, order=("convergence", "vram", "time"))
+    found = pareto_front(timed, 3, 30.0, 0.0)
+    for point in found.points:
+        f3 = point.proven[2]
+        assert f3.objective == "time"
+        assert f3.value == point.allocation.f3_seconds
+        assert 0 < f3.bound <= f3.value
+    untimed = proven(problem, allocate(problem, 30.0, 0.0))[2].to_dict()
+    assert untimed["value"] > 0
+    assert [untimed[name] for name in ("bound", "gap", "best")] == [None] * 3

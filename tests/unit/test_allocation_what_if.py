@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.property.test_allocation_brute import every_allocation, random_problem
+from tests.support.enumerated import every_allocation, random_problem
 from zorba_ray.allocation import smallest_budgets
 from zorba_ray.errors import AllocationInfeasible
 

@@ -20,7 +20,7 @@ def check(problem: AllocationProblem, active: np.ndarray) -> list[str]:
         return [f"the matrix has shape {matrix.shape}; {clients} clients and {blocks} blocks were asked for"]
     if matrix.dtype.kind not in "biuf" or (matrix.dtype.kind != "b" and not ((matrix == 0) | (matrix == 1)).all()):
         return ["the matrix holds something other than 0 and 1"]
-    matrix = matrix.astype(bool)
+    matrix = matrix.astype(bool, copy=False)
 
     found: list[str] = []
     # int64 is wide enough: the problem refuses bytes that could sum to 2**62.

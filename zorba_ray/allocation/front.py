@@ -32,6 +32,12 @@ class Proven:
     best: float
     """Proven: no allocation at all has less; −inf where nothing was proven."""
 
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready: it knows no infinity, so None where there is no number."""
+        numbers = {"value": self.value, "bound": self.bound, "gap": self.gap, "best": self.best}
+        found = {name: float(number) if np.isfinite(number) else None for name, number in numbers.items()}
+        return {"objective": self.objective, **found}
+
 
 @dataclass(frozen=True, eq=False)
 class FrontPoint:
@@ -41,7 +47,7 @@ class FrontPoint:
     """The ε of the grid that gave it."""
     allocation: Allocation
     proven: tuple[Proven, ...]
-    """One entry per objective of `order`."""
+    """One entry per objective, those of `order` first."""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready, without the matrix: its ε in the settings gives it again."""
@@ -56,7 +62,7 @@ class FrontPoint:
             "blocks_mean": float(held.mean()),
             "blocks_min": int(held.min()),
             "blocks_max": int(held.max()),
-            "objectives": [vars(entry).copy() for entry in self.proven],
+            "objectives": [entry.to_dict() for entry in self.proven],
             "gap": found.gap,
             "solver": found.solver,
             "statuses": sorted({step.status for step in found.steps}),
@@ -142,12 +148,18 @@ def require_count(count: int) -> None:
 
 
 def proven(problem: AllocationProblem, allocation: Allocation) -> tuple[Proven, ...]:
-    """Value, bounds and gap of every objective in `order`, from the steps of the allocation.
+    """Value, bounds and gap of every objective, from the steps of the allocation: those of `order` first.
 
-    The bound is that of the last step that minimised the objective, the best that of its step without a constraint.
+    The bound is that of the last step that minimised the objective, the best that of its step without a constraint. Of
+    an objective outside of `order` only the value is known; round time is left out where the problem has no times.
     """
+    others: tuple[Objective, ...] = ("convergence", "vram")
+    if problem.block_seconds is not None:
+        others = ("convergence", "vram", "time")
+    shown: list[Objective] = list(problem.order)
+    shown += [objective for objective in others if objective not in shown]
     entries = []
-    for objective in problem.order:
+    for objective in shown:
         value = objectives.value(objective, allocation.active, problem)
         steps = [step for step in allocation.steps if step.objective == objective]
         bound = min(value, steps[-1].bound) if steps else float("-inf")

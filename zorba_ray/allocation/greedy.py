@@ -10,6 +10,7 @@ import heapq
 import numpy as np
 
 from zorba_ray.allocation import objectives
+from zorba_ray.allocation.balance import balance
 from zorba_ray.allocation.bounds import counting_bound, f1_terms
 from zorba_ray.allocation.cap import Cap, Caps, within_share
 from zorba_ray.allocation.classes import Merged
@@ -19,7 +20,7 @@ from zorba_ray.allocation.room import Room
 # Each halves the interval of the worst share, or of the round time, that the heuristic searches.
 BISECTIONS = 10
 # A block with N_b holders gets N_b / CHUNK more at a time: exact steps up to twice this, and no walk over a million.
-CHUNK = 16
+CHUNK = 64
 
 
 def greedy(problem: Merged, objective: Objective, caps: Caps = ()) -> np.ndarray | None:
@@ -37,7 +38,7 @@ def greedy(problem: Merged, objective: Objective, caps: Caps = ()) -> np.ndarray
         totals = [int(cap.limit) for cap in caps if cap.objective == "vram" and not cap.is_in_budgets(problem)]
         f1_caps = [cap.limit for cap in caps if cap.objective == "convergence"]
         if counts is not None and (objective == "convergence" or f1_caps):
-            counts = fill(narrowed, counts, min(f1_caps, default=None), min(totals, default=None))
+            counts = balance(narrowed, fill(narrowed, counts, min(f1_caps, default=None), min(totals, default=None)))
     return counts if counts is not None and all(cap.holds(counts, problem) for cap in caps) else None
 
 

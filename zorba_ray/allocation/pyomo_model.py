@@ -30,6 +30,8 @@ from zorba_ray.allocation.twins import sorted_twins, twins
 
 # Up to this many clients every chord is a row from the start; above, rows are added where the solver needs them.
 ALL_CHORDS_UP_TO = 32
+# Where else they are put around a known point, in parts of N_b: the error between two such chords is 1e-4 and less.
+CHORDS_AROUND = (0.7, 0.85, 0.95, 0.98, 0.99, 1.01, 1.02, 1.05, 1.2, 1.4)
 # The worst share is a number in [0, 1] and seconds can be small: stretched, so that the solver's absolute tolerances
 # mean little.
 SHARE_SCALE = 1000.0
@@ -117,7 +119,7 @@ class AllocationModel:
         model.f1 = pyo.Expression(expr=sum(rare[b] * model.inverse[b] + shared[b] * model.holders[b] for b in model.B))
         if self.is_lazy:
             # A coarse grid to start from; the relaxation and the incumbent say where more are needed.
-            grid = {min(int(1.5**i), clients - 1) for i in range(1 + math.ceil(math.log(clients, 1.5)))}
+            grid = {min(2**i, clients - 1) for i in range(1 + math.ceil(math.log2(clients)))}
         else:
             grid = set(range(1, clients))
         for b in range(problem.blocks):
@@ -226,15 +228,12 @@ class AllocationModel:
 
     # --- what the solver's loop does with it ----------------------------------------------------------------------
 
-    def add_chords_at(self, counts: np.ndarray, reach: int) -> int:
-        """Chords around N_b = `counts` [L], `reach` whole numbers each way. Returns how many are new."""
-        if not self.is_lazy:
-            return 0
-        new = 0
-        for block, count in enumerate(counts.tolist()):
-            at = math.floor(count)
-            new += sum(self._add_chord(block, k) for k in range(at - reach, at + reach))
-        return new
+    def add_chords_at(self, held: np.ndarray) -> None:
+        """Chords around N_b = `held` [L]: exact next to it, and spread in proportion to it."""
+        for block, count in enumerate(held.tolist() if self.is_lazy else []):
+            near = [count + step for step in range(-2, 2)]
+            for k in {*near, *(round(count * factor) for factor in CHORDS_AROUND)}:
+                self._add_chord(block, k)
 
     def add_violated_chords(self) -> int:
         """Chords that the present values of N_b and U_b break by more than 1e-7. Returns how many are new."""

@@ -37,20 +37,21 @@ def allocate(problem: AllocationProblem, time_limit_s: float, gap: float) -> All
     require_feasible(problem)
     merged = merge(problem)
     algorithm = Lexicographic(merged, gap, deadline=time.monotonic() + time_limit_s)
-    active = deal(algorithm.run(), merged)
+    counts = algorithm.run()
+    active = deal(counts, merged)
     violations = check(problem, active)
     # Our own slip, never the user's: no such matrix may leave this package.
     if violations:
         raise AssertionError(f"the allocation breaks its constraints: {'; '.join(violations[:20])}")
-    steps = tuple(algorithm.steps)
+    steps, used = tuple(algorithm.steps), objectives.client_bytes(active, problem)
     # Bounds without the solver (counting, the Lagrangian dual) can prove a heuristic's point too.
     proven = all(step.status == "optimal" for step in steps)
     return Allocation(
         active=active,
         steps=steps,
-        f1=objectives.f1(active, problem),
-        f2_bytes=objectives.f2_bytes(active, problem),
-        worst_share=objectives.worst_share(active, problem),
+        f1=objectives.f1(counts, merged),
+        f2_bytes=int(used.sum()),
+        worst_share=float((used / problem.budget_bytes).max()),
         gap=max(step.gap for step in steps),
         solver=highs.version() if algorithm.solver_found else "local search, proven by bounds" if proven else "greedy",
         f3_seconds=None if problem.block_seconds is None else objectives.round_seconds(active, problem),

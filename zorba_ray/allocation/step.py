@@ -113,8 +113,10 @@ def _solve(
         return StepAnswer(best, bound, "limit", False)
     model = AllocationModel(narrowed, objective, caps)
     if start is not None:
-        model.add_chords_at(start.sum(axis=0), reach=2)
-    _add_chords_by_relaxation(model, gap, deadline)
+        model.add_chords_at(start.sum(axis=0))
+    if start is None or not problem.equal.all():
+        # Where all blocks are equal, whole programs are as cheap as relaxed ones, and the start is near the optimum.
+        _add_chords_by_relaxation(model, gap, deadline)
     target = bound / (1 - gap) / model.unit if np.isfinite(bound) else None
     for _ in range(MAX_RUNS):
         left = deadline - time.monotonic()

@@ -12,7 +12,8 @@ def number_array(name: str, value: Any, shape: tuple[int | None, ...], dtype: ty
 
     A broadcast of one row stays one: a million clients with the same bytes take the memory of one of them.
     """
-    if isinstance(value, np.ndarray) and value.ndim == 2 and value.shape[0] == shape[0] and value.strides[0] == 0:
+    is_one_row = isinstance(value, np.ndarray) and value.ndim == 2 and value.strides[0] == 0
+    if is_one_row and value.shape[0] == shape[0] != 1:
         return np.broadcast_to(number_array(name, value[:1], (1, *shape[1:]), dtype), value.shape)
     try:
         given = np.asarray(value)

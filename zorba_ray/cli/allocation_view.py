@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from zorba_ray.cli.fitted import Column, fitted_table
-from zorba_ray.units import format_bytes, format_seconds
+from zorba_ray.units import format_bytes
 
 _NAMED = 12
 """Kinds of clients in the what-if table."""
@@ -136,7 +136,11 @@ def front_table(front: dict[str, Any], share: bool, width: int) -> Table:
             Column(f"{name} bound", [_text(objective, entry["bound"], share) for entry in entries], keep=-3),
         ]
     columns += [
-        Column("gap", [gap_text(max(entry["gap"] for entry in found.values())) for found in by_name], keep=-1),
+        Column(
+            "gap",
+            [gap_text(max(entry["gap"] for entry in found.values() if entry["gap"] is not None)) for found in by_name],
+            keep=-1,
+        ),
         Column("fullest", [f"{point['worst_share']:.1%}" for point in points], keep=-4),
         Column("blocks per client", [_blocks(point) for point in points], keep=-2),
         Column("variance, data", [f"{point['exact_variance']['data']:.4g}" for point in points], keep=-4),
@@ -222,7 +226,7 @@ def _text(objective: str, value: float | None, share: bool) -> str:
         return "–"
     if objective == "vram":
         return f"{100 * value:.5g} %" if share else _bytes(value)
-    return format_seconds(value) if objective == "time" else f"{value:.5g}"
+    return f"{value:.5g} s" if objective == "time" else f"{value:.5g}"
 
 
 def _bytes(count: float) -> str:

@@ -54,13 +54,14 @@ def allocation_facts(
     def variance(active: np.ndarray) -> dict[str, float]:
         return exact_variances(setup, problem, active, energies)
 
+    known = proven(problem, allocation)
     heuristic = greedy_beside(problem, allocation)
     return {
-        "objectives": [_finite(vars(entry)) for entry in proven(problem, allocation)],
+        "objectives": [entry.to_dict() for entry in known],
         "greedy": None
         if heuristic is None
         else {
-            "objectives": {entry: objectives.value(entry, heuristic, problem) for entry in problem.order},
+            "objectives": {own.objective: objectives.value(own.objective, heuristic, problem) for own in known},
             "blocks_mean": float(heuristic.sum(axis=1).mean()),
             "exact_variance": variance(heuristic),
         },
@@ -101,8 +102,3 @@ def what_if_record(problem: AllocationProblem) -> dict[str, Any]:
         "proven": found.proven,
         "clients": clients,
     }
-
-
-def _finite(entry: dict[str, Any]) -> dict[str, Any]:
-    """JSON knows no infinity: None, as where a block is on no client."""
-    return {key: None if isinstance(value, float) and not np.isfinite(value) else value for key, value in entry.items()}

@@ -9,6 +9,7 @@ from zorba_ray.allocation import AllocationProblem
 from zorba_ray.config import ExperimentConfig, FleetDistribution
 from zorba_ray.directions import uniforms
 from zorba_ray.errors import ConfigError
+from zorba_ray.experiment.fleet_rules import rules
 from zorba_ray.memory import ClientMemory
 from zorba_ray.models import Manifest
 from zorba_ray.zo import BlockEnergies, probe_weights
@@ -75,7 +76,8 @@ def allocation_problem(
         energies: of a probe, for block_weights: probe; without one ω is uniform and γ by parameters.
 
     Raises:
-        ConfigError: budgets are set, but an active block costs no more than a frozen one, so that none can bind.
+        ConfigError: budgets are set, but an active block costs no more than a frozen one, so that none can bind; a
+            rule names a class, client or block that does not exist; rules that contradict each other.
     """
     settings = config.allocation
     if any(client.budget is not None for client in fleet) and not memory.active_extra.any():
@@ -97,7 +99,7 @@ def allocation_problem(
     total = sum(samples)
     return AllocationProblem(
         base_bytes=np.full(len(fleet), memory.base, dtype=np.int64),
-        active_bytes=np.tile(memory.active_extra, (len(fleet), 1)),
+        active_bytes=np.broadcast_to(memory.active_extra, (len(fleet), manifest.blocks)),
         # A client without a budget has room for everything.
         budget_bytes=np.array(
             [memory.base + int(memory.active_extra.sum()) if c.budget is None else c.budget for c in fleet],
@@ -109,10 +111,10 @@ def allocation_problem(
         beta=settings.beta if settings.beta is not None else (1.0 if shared else 0.0),
         epsilon=settings.epsilon,
         coverage=settings.coverage,
-        max_blocks=settings.max_blocks,
         vram_objective=settings.vram,
         order=settings.order,
         data_weight=np.array(samples, dtype=np.float64) / total,
+        **rules(config, [client.kind for client in fleet], manifest),
     )
 
 

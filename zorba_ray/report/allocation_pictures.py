@@ -96,7 +96,7 @@ def _heat_map(figure: Figure, axes: Axes, rows: list[FleetRow], grouped: bool) -
     gap = 0.6 if grid.shape[1] <= 64 else 0.0
     mesh = axes.pcolormesh(
         np.arange(grid.shape[1] + 1) - 0.5, np.arange(len(rows) + 1) - 0.5, grid,
-        cmap=_SHADES, vmin=0, vmax=1, edgecolors="white", linewidth=gap,
+        cmap=_SHADES, vmin=0, vmax=float(grid.max()) or 1.0, edgecolors="white", linewidth=gap,
     )  # fmt: skip
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_yticks(range(len(rows)), [_label(row) for row in rows], fontsize=9)
@@ -134,7 +134,8 @@ def _label(row: FleetRow) -> str:
 
 
 def _of(point: dict[str, Any], objective: str, what: str = "value") -> float:
-    return next(entry[what] for entry in point["objectives"] if entry["objective"] == objective)
+    found = next(entry[what] for entry in point["objectives"] if entry["objective"] == objective)
+    return float("nan") if found is None else found
 
 
 def _names(axes: Axes, x: np.ndarray, y: np.ndarray, names: list[str]) -> None:
