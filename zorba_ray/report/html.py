@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from zorba_ray.errors import RunDirError
-from zorba_ray.report import compare, plots, remake, tables
+from zorba_ray.report import compare, deals, plots, remake, tables
 from zorba_ray.report.load import RunRecord, labels, load_run
 from zorba_ray.report.load_sweep import is_sweep, load_sweep
 from zorba_ray.report.page import Detail, Page, Section
@@ -71,8 +71,9 @@ def runs_page(runs: Sequence[RunRecord]) -> Page:
 
 
 def _single(run: RunRecord) -> Page:
-    first = [tables.clients_table(run), tables.steps_table(run), tables.time_table(run), profile_table(run)]
-    rest = [tables.faults_table(run), tables.costs_table(run)]
+    first = [tables.clients_table(run), tables.steps_table(run), deals.deals_table(run), deals.blocks_table(run)]
+    rest = [tables.time_table(run), profile_table(run)]
+    last = [tables.faults_table(run), tables.costs_table(run)]
     return Page(
         title=run.config.name,
         lead=tables.sentence(run),
@@ -81,7 +82,7 @@ def _single(run: RunRecord) -> Page:
         digest=run.summary.weights_sha256 if run.summary else None,
         sections=[
             Section("Figures", plots=plots.figures_of_run(run, tables.memory_label(run))),
-            Section("Tables", tables=[table for table in [*first, *rest] if table is not None and table.rows]),
+            Section("Tables", tables=[table for table in [*first, *rest, *last] if table is not None and table.rows]),
         ],
         details=[_detail("Settings and provenance", run, opened=True)],
     )

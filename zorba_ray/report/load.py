@@ -57,6 +57,34 @@ class Step(Record):
     status: str
 
 
+class Deal(Record):
+    """Who held which blocks from a round on."""
+
+    round: int
+    reason: str
+    f1: float | None
+    f2_bytes: int
+    gap: float | None
+    clients_changed: int
+    active: tuple[str, ...]
+    """Per client one mark per block, 1 for active."""
+
+
+class Probe(Record):
+    """What a probe of the clients' gradients found, by block."""
+
+    round: int
+    energy: tuple[float, ...]
+    dissimilarity: tuple[float, ...]
+    dissimilarity_error: tuple[float, ...]
+    noise: tuple[float, ...]
+    weights: tuple[float, ...]
+    pairs: int
+    forward_pairs: int
+    bytes_up: int
+    bytes_down: int
+
+
 class Allocation(Record):
     """allocation.json."""
 
@@ -74,6 +102,10 @@ class Allocation(Record):
     steps: tuple[Step, ...]
     bytes_source: str
     accelerator: str
+    deals: tuple[Deal, ...] = ()
+    """In order of their rounds; none in files that were not written by a run."""
+    probe: Probe | None = None
+    """The last one."""
 
 
 class Round(Record):

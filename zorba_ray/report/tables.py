@@ -204,7 +204,7 @@ def costs_table(run: RunRecord) -> Table | None:
     pairs = summary.forward_pairs_per_client
     rows = [
         ["Ledger on disk (all it takes to replay θ)", text_bytes(summary.ledger_bytes)],
-        ["Active sets, sent once, all clients", text_bytes(summary.active_set_bytes)],
+        ["Active sets, sent when they change, all clients", text_bytes(summary.active_set_bytes)],
         ["Forward pairs per client", NONE if pairs is None else f"{pairs:,}"],
         ["Distance ‖θ − θ₀‖", text_value(distance)],
         ["Largest resident memory of a process (measured, host)", text_bytes(summary.peak_rss_bytes)],
@@ -231,7 +231,11 @@ def _span(records: Sequence[Eval]) -> str:
 
 def _sets(run: RunRecord) -> str:
     total = run.summary.active_set_bytes if run.summary else None
-    return "plan and commit" if total is None else f"plan and commit; active sets once, {text_bytes(total)} in all"
+    return (
+        "plan and commit"
+        if total is None
+        else f"plan and commit; active sets when they change, {text_bytes(total)} in all"
+    )
 
 
 def _ranges(blocks: Sequence[int]) -> str:
