@@ -44,12 +44,42 @@ def command(
     parser.add_argument("dirs", nargs="+", type=Path, metavar="DIR", help="run directories and sweep directories")
     parser.add_argument("-o", "--out", type=Path, required=True, help="files to write, without ending")
     given = parser.parse_args(arguments)
-    out = given.out.with_suffix("") if given.out.suffix in _ENDINGS else given.out
-    try:
+
+    def numbers() -> Rows:
         found = collect(given.dirs)
         for line in found.left_out:
             print(f"left out: {line}", file=sys.stderr)
-        numbers = rows(found.groups)
+        return rows(found.groups)
+
+    return _finish(numbers, write, given.out)
+
+
+def simulation_command(
+    doc: str | None, rows: Callable[[], Rows], draw: Callable[[Rows], Figure], arguments: Sequence[str] | None = None
+) -> int:
+    """As `figure_command`, for numbers that need no runs; prints them, too, but not those without an expected value."""
+    title, _, rest = (doc or "").partition("\n")
+    parser = argparse.ArgumentParser(
+        description=title, epilog=rest.strip(), formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("-o", "--out", type=Path, required=True, help="files to write, without ending")
+
+    def write(found: Rows, out: Path) -> list[Path]:
+        for row in found.rows:
+            if row["expected"] is not None:
+                figures = f"{row['expected']:>12.6g} {row['simulated']:>12.6g} ± {row['standard_error']:<10.3g}"
+                print(f"{row['step']:<10} {row['case']:<24} {row['weights']:<14} {figures}")
+        with style():
+            return save(draw(found), out)
+
+    return _finish(rows, write, parser.parse_args(arguments).out)
+
+
+def _finish(rows: Callable[[], Rows], write: Callable[[Rows, Path], list[Path]], out: Path) -> int:
+    """Writes what there is and says so; errors become a message and an exit code."""
+    out = out.with_suffix("") if out.suffix in _ENDINGS else out
+    try:
+        numbers = rows()
         for note in numbers.notes:
             print(f"note: {note}", file=sys.stderr)
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
 import argparse
 
-from benchmarks import allocation_learning, gpu, reference, scale, speed, sweeps
+from benchmarks import allocation, allocation_learning, gpu, reference, scale, speed, sweeps
 from benchmarks.rows import print_rows
 
 NAMES = {
@@ -12,6 +12,7 @@ NAMES = {
     "speed": speed.rows,
     "scale": scale.rows,
     "gpu": gpu.rows,
+    "allocation": allocation.rows,
 }
 
 

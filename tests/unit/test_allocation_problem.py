@@ -1,13 +1,13 @@
 """The problem's validation, the answer's JSON form, and the objectives against numbers worked out by hand."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from zorba_ray.allocation import Allocation, AllocationProblem, StepResult, check
 from zorba_ray.allocation.bounds import counting_bound
+from zorba_ray.allocation.classes import merge
 from zorba_ray.allocation.objectives import client_bytes, exact_variance, f1, f2_bytes, worst_share
 from zorba_ray.errors import ConfigError
 
@@ -129,14 +129,14 @@ def test_exact_variance_does_not_depend_on_equal_numbers_of_blocks():
 
 
 def test_counting_bounds_are_bounds_and_not_nothing():
-    problem = two_by_two(beta=0.5)
+    problem = merge(two_by_two(beta=0.5))
     # Alone each block does best on both clients: f1 = 1 is a bound here, and total bytes >= base + cheapest blocks.
     assert counting_bound(problem, "convergence") == pytest.approx(1.0)
     assert counting_bound(problem, "vram") == 100 + 200 + max(10 + 30, 10 + 20)
-    share = replace(problem, vram_objective="worst_share")
+    share = merge(two_by_two(beta=0.5, vram_objective="worst_share"))
     assert counting_bound(share, "vram") == pytest.approx(230 / 260)
     # Block 1 fits client 0 only: its best is one holder, (1/2 + 3) / 2 with β = 0.
-    narrow = two_by_two(budget_bytes=np.array([130, 239]))
+    narrow = merge(two_by_two(budget_bytes=np.array([130, 239])))
     assert counting_bound(narrow, "convergence") == pytest.approx(3.5 / 2)
 
 

@@ -12,10 +12,11 @@ from pyomo.contrib.solver.common.util import NoFeasibleSolutionError
 
 from zorba_ray.allocation import AllocationProblem, allocate, check, highs, lexicographic, pyomo_model, solve, step
 from zorba_ray.allocation.cap import Cap, within_share
-from zorba_ray.allocation.classes import merge
+from zorba_ray.allocation.classes import deal, merge
 from zorba_ray.allocation.greedy import greedy
 from zorba_ray.allocation.objectives import f1, f2_bytes, worst_share
 from zorba_ray.allocation.pyomo_model import AllocationModel
+from zorba_ray.allocation.twins import sorted_twins
 from zorba_ray.errors import AllocationInfeasible, ConfigError
 
 BASE = 1_000
@@ -149,9 +150,10 @@ def test_four_classes_close_the_gap_in_seconds(clients, blocks):
 def test_many_clients_are_solved_to_the_true_optimum():
     """20,000 clients with 3 of 6 places: f1 = L / K = 2. In units of 1/N_b this lies under the solver's tolerances."""
     problem = equal_blocks([3] * 20_000, 6)
-    answer = step.minimise(problem, "convergence", None, None, gap=1e-6, deadline=time.monotonic() + 60)
-    assert answer.active is not None
-    assert f1(answer.active, problem) == pytest.approx(2.0, rel=1e-5)
+    merged = merge(problem)
+    answer = step.minimise(merged, "convergence", (), None, gap=1e-6, deadline=time.monotonic() + 60)
+    assert answer.counts is not None
+    assert f1(deal(answer.counts, merged), problem) == pytest.approx(2.0, rel=1e-5)
     assert answer.bound == pytest.approx(2.0, rel=1e-5)
 
 
@@ -239,10 +241,10 @@ def test_budgets_hold_to_the_byte_where_tolerances_do_not():
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(step, "AllocationModel", Recorded)
-            answer = step.minimise(problem, "convergence", None, None, 0.0, time.monotonic() + 30)
-        assert answer.active is not None
-        assert check(problem, answer.active) == []
-        assert f1(answer.active, problem) == pytest.approx(best, rel=1e-9)
+            answer = step.minimise(merge(problem), "convergence", (), None, 0.0, time.monotonic() + 30)
+        assert answer.counts is not None
+        assert check(problem, answer.counts) == []
+        assert f1(answer.counts, problem) == pytest.approx(best, rel=1e-9)
         cuts += len(made[0].pyomo.cover)
     assert cuts > 0  # else the instances above no longer reach the cuts
 
@@ -262,13 +264,13 @@ def test_missing_chords_are_found(relax_first, monkeypatch):
 
     def answers() -> list[float]:
         found = [
-            step.minimise(problem, "convergence", None, None, 0.0, time.monotonic() + 60),
-            step.minimise(problem, "vram", cap, None, 0.0, time.monotonic() + 60),
+            step.minimise(merge(problem), "convergence", (), None, 0.0, time.monotonic() + 60),
+            step.minimise(merge(problem), "vram", (cap,), None, 0.0, time.monotonic() + 60),
         ]
         assert [answer.status for answer in found] == ["optimal", "optimal"]
-        assert all(answer.active is not None for answer in found)
-        assert found[1].active is not None
-        assert cap.holds(found[1].active, problem)
+        assert all(answer.counts is not None for answer in found)
+        assert found[1].counts is not None
+        assert cap.holds(found[1].counts, merge(problem))
         return [answer.bound for answer in found]
 
     lazy = answers()
@@ -276,30 +278,31 @@ def test_missing_chords_are_found(relax_first, monkeypatch):
         patch.setattr(pyomo_model, "ALL_CHORDS_UP_TO", 100)
         np.testing.assert_allclose(lazy, answers(), rtol=1e-6)
     # The grid alone is not enough here, or this test would prove nothing.
-    model = AllocationModel(problem, merge(problem), "convergence", None)
+    model = AllocationModel(merge(problem), "convergence", ())
     assert highs.run(model.pyomo, 60.0, 0.0).bound < lazy[0] * (1 - 1e-4)
 
 
 def test_a_step_is_never_worse_than_its_start(monkeypatch):
     """A solver that answers with a poor point: the start is kept, and the bound is still reported."""
-    problem = unequal_blocks(6, 4)
+    problem = merge(unequal_blocks(6, 4))
     start = greedy(problem, "convergence")
     poor = greedy(problem, "vram")
     assert start is not None
     assert poor is not None
     assert f1(poor, problem) > f1(start, problem)
-    monkeypatch.setattr(AllocationModel, "point", lambda _: poor)
-    answer = step.minimise(problem, "convergence", None, start, 0.0, time.monotonic() + 30)
-    assert answer.active is start
+    monkeypatch.setattr(step, "_search", lambda problem, start, gap, deadline: (start, float("-inf")))
+    monkeypatch.setattr(AllocationModel, "counts", lambda _: poor)
+    answer = step.minimise(problem, "convergence", (), start, 0.0, time.monotonic() + 30)
+    assert answer.counts is start
 
 
 def test_starting_point_reaches_the_solver():
-    problem = unequal_blocks(16, 12)
+    problem = merge(unequal_blocks(16, 12))
     start = greedy(problem, "convergence")
     assert start is not None
 
     def run_without_time(suggest: bool) -> tuple[highs.Run, AllocationModel]:
-        model = AllocationModel(problem, merge(problem), "convergence", None)
+        model = AllocationModel(problem, "convergence", ())
         if suggest:
             model.suggest(start)
         return highs.run(model.pyomo, 0.0, 0.0, start=suggest), model
@@ -307,7 +310,7 @@ def test_starting_point_reaches_the_solver():
     assert not run_without_time(suggest=False)[0].found
     run, model = run_without_time(suggest=True)
     assert run.found
-    assert (model.point() == start).all()
+    assert (model.counts() == sorted_twins(start, model.twins)).all()
 
 
 def test_raising_and_returning_infeasible_are_one(monkeypatch):
@@ -333,16 +336,16 @@ def test_an_exception_without_a_proof_is_a_limit(monkeypatch):
 
     monkeypatch.setattr(highs._StartingHighs, "solve", raising)
     problem = unequal_blocks(4, 3)
-    model = AllocationModel(problem, merge(problem), "vram", None)
+    model = AllocationModel(merge(problem), "vram", ())
     assert highs.run(model.pyomo, 1.0, 0.0) == highs.Run("limit", False, float("-inf"))
     answer = allocate(problem, 30.0, 0.0)
     assert answer.solver == "greedy"
 
 
 def test_constraints_have_names():
-    model = AllocationModel(equal_blocks([1, 1, 2], 2, max_blocks=2), merge(equal_blocks([1, 1, 2], 2)), "vram", None)
+    model = AllocationModel(merge(equal_blocks([1, 1, 2], 2, max_blocks=2)), "vram", ())
     names = {name.split("[")[0] for name in (row.name for row in model.pyomo.component_data_objects(ctype=None))}
-    assert {"budget", "coverage", "at_least_one", "at_most", "count"} <= names
+    assert {"budget", "coverage", "at_least", "at_most", "count"} <= names
 
 
 def test_a_share_keeps_the_point_it_was_taken_from():
@@ -352,13 +355,14 @@ def test_a_share_keeps_the_point_it_was_taken_from():
         budget = int(rng.integers(2, 10**12))
         used = int(rng.integers(1, budget))
         problem = equal_blocks([1], 1, base_bytes=np.array([1]), budget_bytes=np.array([budget]))
-        assert within_share(problem, Cap("vram", used / budget)) is problem  # total bytes: not this cap's business
-        shares = replace(problem, vram_objective="worst_share")
-        assert within_share(shares, Cap("vram", used / budget)).budget_bytes.tolist() == [used]
+        totals, caps = merge(problem), (Cap("vram", used / budget),)
+        assert within_share(totals, caps) is totals  # total bytes: not this cap's business
+        shares = merge(replace(problem, vram_objective="worst_share"))
+        assert within_share(shares, caps).budget_bytes.tolist() == [used]
 
 
 def test_a_broken_answer_never_leaves(monkeypatch):
-    monkeypatch.setattr(lexicographic.Lexicographic, "run", lambda self: np.ones((3, 3), dtype=bool))
+    monkeypatch.setattr(lexicographic.Lexicographic, "run", lambda self: np.ones((3, 3), dtype=int))
     monkeypatch.setattr(solve, "require_feasible", lambda _: None)
     with pytest.raises(AssertionError, match="over its budget"):
         allocate(equal_blocks([1, 2, 3], 3), 1.0, 0.0)

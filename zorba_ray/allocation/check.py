@@ -1,4 +1,4 @@
-"""The independent judge of an allocation: its own loops over the matrix, sharing no code with the model or objectives.
+"""The independent judge of an allocation: its own sums over the matrix, sharing no code with the model or objectives.
 
 Source: the constraints of algorithm.md section 7 (ours).
 """
@@ -11,32 +11,51 @@ from zorba_ray.allocation.problem import AllocationProblem
 def check(problem: AllocationProblem, active: np.ndarray) -> list[str]:
     """Every violated constraint in words, with its numbers; empty when the allocation is valid.
 
-    `active` must be [N, L] of bool, or of the numbers 0 and 1. Does not raise.
+    `active` must be [N, L] of bool, or of the numbers 0 and 1. Does not raise. A million clients with 32 blocks take
+    about half a second.
     """
     matrix = np.asarray(active)
-    expected = (len(problem.client_names), len(problem.block_weight))
-    if matrix.shape != expected:
-        return [f"the matrix has shape {matrix.shape}; {expected[0]} clients and {expected[1]} blocks were asked for"]
-    if matrix.dtype.kind not in "biuf" or any(entry not in (0, 1) for entry in np.unique(matrix).tolist()):
+    clients, blocks = len(problem.client_names), len(problem.block_weight)
+    if matrix.shape != (clients, blocks):
+        return [f"the matrix has shape {matrix.shape}; {clients} clients and {blocks} blocks were asked for"]
+    if matrix.dtype.kind not in "biuf" or (matrix.dtype.kind != "b" and not ((matrix == 0) | (matrix == 1)).all()):
         return ["the matrix holds something other than 0 and 1"]
+    matrix = matrix.astype(bool, copy=False)
 
     found: list[str] = []
-    seen = [0] * expected[1]
-    for client, row in enumerate(matrix.tolist()):
-        held = [block for block, entry in enumerate(row) if entry]
-        for block in held:
-            seen[block] += 1
-        # Python integers: no width, no rounding.
-        used = int(problem.base_bytes[client]) + sum(int(problem.active_bytes[client, block]) for block in held)
-        budget = int(problem.budget_bytes[client])
-        name = problem.client_names[client]
-        if used > budget:
-            found.append(f"{name}: holds {used:,} bytes, {used - budget:,} over its budget of {budget:,}")
-        if not held:
-            found.append(f"{name}: has no active block; every client needs at least 1")
-        if problem.max_blocks is not None and len(held) > problem.max_blocks:
-            found.append(f"{name}: has {len(held)} active blocks; max_blocks is {problem.max_blocks}")
-    for block, count in enumerate(seen):
+    # int64 is wide enough: the problem refuses bytes that could sum to 2**62.
+    used = problem.base_bytes.astype(np.int64)
+    held = np.zeros(clients, dtype=np.int64)
+    holders = []
+    for block in range(blocks):
+        column = matrix[:, block]
+        used = used + np.where(column, problem.active_bytes[:, block], 0)
+        held += column
+        holders.append(int(np.count_nonzero(column)))
+    for client in np.flatnonzero(used > problem.budget_bytes).tolist():
+        over = int(used[client]) - int(problem.budget_bytes[client])
+        found.append(
+            f"{problem.client_names[client]}: holds {int(used[client]):,} bytes, {over:,} over its budget of "
+            f"{int(problem.budget_bytes[client]):,}"
+        )
+    for client in np.flatnonzero(held == 0).tolist():
+        found.append(f"{problem.client_names[client]}: has no active block; every client needs at least 1")
+    least = np.broadcast_to(problem.min_blocks, (clients,))
+    for client in np.flatnonzero((held < least) & (held > 0)).tolist():
+        found.append(f"{problem.client_names[client]}: has {held[client]} active blocks; min_blocks is {least[client]}")
+    if problem.max_blocks is not None:
+        most = np.broadcast_to(problem.max_blocks, (clients,))
+        for client in np.flatnonzero(held > most).tolist():
+            found.append(
+                f"{problem.client_names[client]}: has {held[client]} active blocks; max_blocks is {most[client]}"
+            )
+    if problem.must_hold is not None:
+        for client, block in np.argwhere(problem.must_hold & ~matrix).tolist():
+            found.append(f"{problem.client_names[client]}: must hold block {block} and does not")
+    if problem.must_not_hold is not None:
+        for client, block in np.argwhere(problem.must_not_hold & matrix).tolist():
+            found.append(f"{problem.client_names[client]}: must not hold block {block} and does")
+    for block, count in enumerate(holders):
         if count < problem.coverage:
             found.append(f"block {block}: active on {count} clients; coverage is {problem.coverage}")
     return found

@@ -1,41 +1,90 @@
 """Why a problem has no allocation: which client, which constraint, how many bytes, and the smallest budgets that do.
 
-`require_feasible` answers by counting, before any solving; where all blocks of a client cost the same, counting is
-exact (a 0/1 matrix with given row limits and column sums exists whenever the totals fit). What counting cannot see
-(knapsacks of unequal blocks) the solver proves, and `explain_infeasible` then asks it for the cheapest repair.
+`require_feasible` answers by counting, before any solving; where all blocks of a client cost the same and nothing is
+prescribed, counting is exact (a 0/1 matrix with given row limits and column sums exists whenever the totals fit). What
+counting cannot see (knapsacks of unequal blocks, rules that cross) the solver proves, and `explain_infeasible` then
+asks for the cheapest repair.
 Source: the constraints of algorithm.md section 7 (ours).
 """
 
-import heapq
-from typing import Any
-
 import numpy as np
-import pyomo.environ as pyo
 
-from zorba_ray.allocation import highs
 from zorba_ray.allocation.classes import capacities
 from zorba_ray.allocation.problem import AllocationProblem
-from zorba_ray.allocation.pyomo_model import new_model
+from zorba_ray.allocation.repair import REPAIR_LIMIT_S, cheapest_repair, counting_is_exact, needed_bytes
 from zorba_ray.errors import AllocationInfeasible
 
 # Messages name this many clients or blocks and count the rest.
 NAMED = 5
-# Seconds for the repair program; what it has by then is still a sufficient repair.
-REPAIR_LIMIT_S = 10.0
 
 
 def require_feasible(problem: AllocationProblem) -> None:
     """Raise AllocationInfeasible, with all numbers, where counting shows that no allocation exists."""
+    require_places(problem)
     # In this order: each may rely on the ones before it having found nothing.
-    for find in (_smallest_block, _max_blocks, _holders, _places):
-        reason = find(problem)
-        if reason is not None:
-            raise AllocationInfeasible(reason)
+    _raise(_own_needs(problem) or _holders(problem) or _places(problem))
 
 
-def _smallest_block(problem: AllocationProblem) -> str | None:
-    """A client that cannot hold even its smallest block."""
-    needed = problem.base_bytes + problem.active_bytes.min(axis=1)
+def require_places(problem: AllocationProblem) -> None:
+    """Raise AllocationInfeasible where no budget would help: limits and rules on blocks alone leave too few places."""
+    _raise(_rules(problem) or _max_blocks(problem) or _allowed_holders(problem))
+
+
+def _raise(reason: str | None) -> None:
+    if reason is not None:
+        raise AllocationInfeasible(reason)
+
+
+def _rules(problem: AllocationProblem) -> str | None:
+    """A client whose rules leave no number of blocks between its least and its most."""
+    if problem.must_hold is None and problem.must_not_hold is None:
+        return None
+    must, may = problem.required.sum(axis=1), problem.blocks - problem.forbidden.sum(axis=1)
+    for client in np.flatnonzero(must > problem.most_blocks)[:1].tolist():
+        return (
+            f"allocation, constraint must_hold: {problem.client_names[client]} must hold {must[client]} blocks "
+            f"({_numbers(problem.required[client])}), but max_blocks lets it hold {problem.most_blocks[client]}"
+        )
+    for client in np.flatnonzero(may < problem.least_blocks)[:1].tolist():
+        return (
+            f"allocation, constraint must_not_hold: {problem.client_names[client]} may hold {may[client]} of "
+            f"{problem.blocks} blocks, but must have at least {problem.least_blocks[client]} (min_blocks)"
+        )
+    return None
+
+
+def _max_blocks(problem: AllocationProblem) -> str | None:
+    """`max_blocks` alone leaves too few places for the coverage, whatever the budgets."""
+    offered, needed = int(problem.most_blocks.sum()), problem.blocks * problem.coverage
+    if offered >= needed:
+        return None
+    most = problem.max_blocks
+    text = (
+        f"allocation, constraint coverage: {problem.blocks} blocks on {problem.coverage} clients each are {needed} "
+        f"block places, but max_blocks{f' = {most}' if isinstance(most, int) else ''} gives {problem.clients} clients "
+        f"{offered}, {needed - offered} too few, whatever the budgets"
+    )
+    if not isinstance(most, int):
+        return f"{text}; raise max_blocks of some clients"
+    return f"{text}; the smallest max_blocks that would do is {-(-needed // problem.clients)}"
+
+
+def _allowed_holders(problem: AllocationProblem) -> str | None:
+    """A block that too few clients may hold, whatever the budgets."""
+    if problem.must_not_hold is None:
+        return None
+    allowed = problem.clients - problem.must_not_hold.sum(axis=0)
+    for block in np.flatnonzero(allowed < problem.coverage)[:1].tolist():
+        return (
+            f"allocation, constraint coverage: block {block} must be active on {problem.coverage} clients, but only "
+            f"{allowed[block]} of {problem.clients} may hold it (must_not_hold), whatever the budgets"
+        )
+    return None
+
+
+def _own_needs(problem: AllocationProblem) -> str | None:
+    """A client that cannot hold even the blocks that it must, or its smallest ones up to its least number."""
+    needed = needed_bytes(problem)
     short = np.flatnonzero(needed > problem.budget_bytes)
     if not len(short):
         return None
@@ -45,142 +94,93 @@ def _smallest_block(problem: AllocationProblem) -> str | None:
     lines = [
         problem.client_names[clients[0]]
         + (f" (and {len(clients) - 1} with the same figures)" if len(clients) > 1 else "")
-        + f" needs {need:,} bytes for its smallest block (block {problem.active_bytes[clients[0]].argmin()}) but has a "
+        + f" needs {need:,} bytes for {_need_text(problem, clients[0])} but has a "
         f"budget of {budget:,}: {need - budget:,} bytes missing; the smallest budget that would do is {need:,}"
         for (need, budget), clients in list(alike.items())[:NAMED]
     ]
     return f"allocation, constraint budget: {_some(lines, len(alike), 'kinds of clients')}"
 
 
-def _max_blocks(problem: AllocationProblem) -> str | None:
-    """`max_blocks` alone leaves too few places for the coverage, whatever the budgets."""
-    offered, needed = problem.clients * problem.block_limit, problem.blocks * problem.coverage
-    if offered >= needed:
-        return None
-    enough = -(-needed // problem.clients)
-    return (
-        f"allocation, constraint coverage: {problem.blocks} blocks on {problem.coverage} clients each are {needed} "
-        f"block places, but max_blocks = {problem.max_blocks} gives {problem.clients} clients {offered}, "
-        f"{needed - offered} too few, whatever the budgets; the smallest max_blocks that would do is {enough}"
-    )
+def _need_text(problem: AllocationProblem, client: int) -> str:
+    must, least = problem.required[client], int(problem.least_blocks[client])
+    others = least - int(must.sum())
+    if must.any():
+        more = f" and its {others} smallest others" if others > 0 else ""
+        return f"the blocks that it must hold ({_numbers(must)}){more}"
+    if least > 1:
+        return f"its {least} smallest blocks (min_blocks)"
+    allowed = np.where(problem.forbidden[client], np.iinfo(np.int64).max, problem.active_bytes[client])
+    return f"its smallest block (block {allowed.argmin()})"
 
 
 def _holders(problem: AllocationProblem) -> str | None:
     """A block that too few clients could hold even alone."""
-    alone = problem.base_bytes[:, None] + problem.active_bytes  # [N, L] bytes with just this block
-    able = (alone <= problem.budget_bytes[:, None]).sum(axis=0)
-    short = np.flatnonzero(able < problem.coverage)
-    if not len(short):
+    room = problem.room_bytes
+    able = [
+        int(np.count_nonzero((problem.active_bytes[:, block] <= room) & ~problem.forbidden[:, block]))
+        for block in range(problem.blocks)
+    ]
+    short = [block for block in range(problem.blocks) if able[block] < problem.coverage]
+    if not short:
         return None
     lines = []
-    for block in short[:NAMED].tolist():
-        missing = alone[:, block] - problem.budget_bytes
-        nearest = int(np.argsort(missing, kind="stable")[able[block]])
+    for block in short[:NAMED]:
+        alone = problem.base_bytes + problem.active_bytes[:, block]
+        missing = alone - problem.budget_bytes
+        # Among those that may hold it and cannot yet.
+        nearest = int(
+            np.argmin(np.where((missing > 0) & ~problem.forbidden[:, block], missing, np.iinfo(np.int64).max))
+        )
         lines.append(
             f"block {block} must be active on {problem.coverage} clients, but only {able[block]} can hold it; the "
-            f"nearest other, {problem.client_names[nearest]}, needs {alone[nearest, block]:,} bytes and has "
+            f"nearest other, {problem.client_names[nearest]}, needs {alone[nearest]:,} bytes and has "
             f"{problem.budget_bytes[nearest]:,}: {missing[nearest]:,} bytes missing"
         )
-    return f"allocation, constraint coverage: {_some(lines, len(short), 'blocks')}. {_cheapest_repair(problem)}"
+    return f"allocation, constraint coverage: {_some(lines, len(short), 'blocks')}. {_advice(problem)}"
 
 
 def _places(problem: AllocationProblem) -> str | None:
     """The budgets have fewer block places together than the coverage needs (smallest blocks counted everywhere)."""
-    capacity = capacities(problem)
     needed = problem.blocks * problem.coverage
-    short = needed - int(capacity.sum())
+    short = needed - int(capacities(problem).sum())
     if short <= 0:
         return None
-    equal = bool((problem.active_bytes == problem.active_bytes[:, :1]).all())
+    exact = counting_is_exact(problem)
     return (
         f"allocation, constraint coverage: {problem.blocks} blocks on {problem.coverage} clients each are {needed} "
-        f"block places, but the budgets hold {needed - short}, short by {'' if equal else 'at least '}{short}. "
-        + (_raises(problem, _cheapest_places(problem, capacity, short)) if equal else _cheapest_repair(problem))
+        f"block places, but the budgets hold {needed - short}, short by {'' if exact else 'at least '}{short}. "
+        f"{_advice(problem)}"
     )
-
-
-def _cheapest_places(problem: AllocationProblem, capacity: np.ndarray, short: int) -> dict[int, int]:
-    """client -> bytes missing, the least in sum, for `short` more places where all blocks of a client cost the same.
-
-    A client's next place costs one block less what it has left, every further one a block: never less than the one
-    before, so taking the cheapest place each time is cheapest in sum.
-    """
-    block_bytes, room, held = problem.active_bytes[:, 0], problem.room_bytes, capacity.copy()
-    missing: dict[int, int] = {}
-
-    def next_place(client: int) -> tuple[int, int]:
-        return int(block_bytes[client] * (held[client] + 1) - room[client]) - missing.get(client, 0), client
-
-    heap = [next_place(client) for client in range(problem.clients) if held[client] < problem.block_limit]
-    heapq.heapify(heap)
-    for _ in range(short):
-        price, client = heapq.heappop(heap)
-        missing[client] = missing.get(client, 0) + price
-        held[client] += 1
-        if held[client] < problem.block_limit:
-            heapq.heappush(heap, next_place(client))
-    return missing
 
 
 def explain_infeasible(problem: AllocationProblem) -> str:
     """The message for a problem that counting let pass and the solver proved infeasible. May take REPAIR_LIMIT_S."""
+    rules = problem.must_hold is not None or problem.must_not_hold is not None
     return (
         "allocation, constraints budget and coverage together: the blocks do not fit into the budgets so that each is "
-        f"active on {problem.coverage} clients (proven by the solver). {_cheapest_repair(problem)}"
+        f"active on {problem.coverage} clients{', with the blocks that clients must and must not hold' * rules} "
+        f"(proven by the solver). {_advice(problem)}"
     )
 
 
-def _cheapest_repair(problem: AllocationProblem) -> str:
-    """The least extra bytes, and on which clients, that make the problem feasible: extra_n >= 0 in every budget.
-
-    Needs `max_blocks` to leave enough places, or no bytes would do.
-    """
-    model = new_model("cheapest_repair")
-    scale = float(problem.active_bytes.max())
-    clients, blocks = range(problem.clients), range(problem.blocks)
-    model.a = pyo.Var(clients, blocks, domain=pyo.Binary)
-    model.extra = pyo.Var(clients, domain=pyo.NonNegativeReals)
-
-    def budget(m: Any, n: int) -> Any:
-        used = sum(int(problem.active_bytes[n, b]) / scale * m.a[n, b] for b in blocks)
-        return used <= int(problem.room_bytes[n]) / scale + m.extra[n]
-
-    def coverage(m: Any, b: int) -> Any:
-        return sum(m.a[n, b] for n in clients) >= problem.coverage
-
-    def held(m: Any, n: int) -> Any:
-        return (1, sum(m.a[n, b] for b in blocks), problem.block_limit)
-
-    def active(m: Any, n: int, b: int) -> bool:
-        return round(m.a[n, b].value) == 1
-
-    model.budget = pyo.Constraint(clients, rule=budget)
-    model.coverage = pyo.Constraint(blocks, rule=coverage)
-    model.held = pyo.Constraint(clients, rule=held)
-    model.goal = pyo.Objective(rule=lambda m: sum(m.extra[n] for n in clients))
-    run = highs.run(model, REPAIR_LIMIT_S, gap=0.0)
-    if not run.found:
-        return f"no repair was found in {REPAIR_LIMIT_S:g} s: raise budgets or lower coverage"
-    # The repair that the answer needs in exact bytes, not the solver's rounded extras.
-    used = [sum(int(problem.active_bytes[n, b]) for b in blocks if active(model, n, b)) for n in clients]
-    over = [used[n] - int(problem.room_bytes[n]) for n in clients]
-    missing = {n: over[n] for n in clients if over[n] > 0}
-    return _raises(problem, missing, smallest=run.status == "optimal")
-
-
-def _raises(problem: AllocationProblem, missing: dict[int, int], smallest: bool = True) -> str:
-    """As "1,200 bytes missing in all; the smallest budget that would do: client 3 from 9,000 to 10,200 (+1,200)".
-
-    `smallest` False: these budgets would do, but are not proven to be the least.
-    """
+def _advice(problem: AllocationProblem) -> str:
+    """As "1,200 bytes missing in all; the smallest budget that would do: client 3 from 9,000 to 10,200 (+1,200)"."""
+    missing, proven = cheapest_repair(problem)
+    if missing is None:
+        return f"No repair was found in {REPAIR_LIMIT_S:g} s: raise budgets, lower coverage, or loosen the rules"
     lines = [
         f"{problem.client_names[client]} from {problem.budget_bytes[client]:,} to "
         f"{int(problem.budget_bytes[client]) + extra:,} (+{extra:,})"
         for client, extra in list(missing.items())[:NAMED]
     ]
     budgets = "budget" if len(missing) == 1 else "budgets"
-    advice = f"{'the smallest ' if smallest else ''}{budgets} that would do"
+    # Not proven: these budgets would do, but less might.
+    advice = f"{'the smallest ' if proven else ''}{budgets} that would do"
     return f"{sum(missing.values()):,} bytes missing in all; {advice}: {_some(lines, len(missing), 'clients')}"
+
+
+def _numbers(flags: np.ndarray) -> str:
+    return ", ".join(str(block) for block in np.flatnonzero(flags).tolist())
 
 
 def _some(lines: list[str], count: int, what: str) -> str:

@@ -41,10 +41,13 @@ class _StartingHighs(Highs):
         core.setSolution(start)
 
 
-def run(model: Any, time_limit_s: float, gap: float, start: bool = False, relax: bool = False) -> Run:
+def run(
+    model: Any, time_limit_s: float, gap: float, start: bool = False, relax: bool = False, target: float | None = None
+) -> Run:
     """Minimise the model's objective with one thread and a fixed seed.
 
-    `gap` is relative. `start`: the variables hold a feasible point to begin with. `relax`: drop integrality.
+    `gap` is relative. `start`: the variables hold a feasible point to begin with. `relax`: drop integrality. `target`:
+    a point at least as good as this is good enough to stop.
     Found values are loaded into the model's variables. Pyomo may raise where another version returns a status
     (infeasible models, limits without a point): both are turned into the same Run.
     """
@@ -55,6 +58,8 @@ def run(model: Any, time_limit_s: float, gap: float, start: bool = False, relax:
         "primal_feasibility_tolerance": FEASIBILITY_TOLERANCE,
         "solve_relaxation": relax,
     }
+    if target is not None:
+        options["objective_target"] = target
     try:
         if start:
             solver.start_from(model)

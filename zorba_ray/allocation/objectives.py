@@ -1,14 +1,19 @@
 """The objectives as plain functions of the 0/1 matrix; what a step reports comes from here, never from the solver.
 
-`active` is [N, L] bool everywhere. Source: algorithm.md sections 5 and 7 (ours).
+Every function takes the matrix [N, L] bool with the AllocationProblem, or the counts [G, L] of its groups of equal
+clients with the Merged problem, whose rows stand for `size` clients each. Source: algorithm.md sections 5 and 7 (ours).
 """
 
 from typing import Literal
 
 import numpy as np
 
+from zorba_ray.allocation.classes import Merged
 from zorba_ray.allocation.problem import AllocationProblem, Objective
 from zorba_ray.errors import ConfigError
+
+Rows = AllocationProblem | Merged
+"""The problem whose rows the matrix has."""
 
 Weighting = Literal["data", "inverse_noise"]
 
@@ -18,13 +23,13 @@ def holders(active: np.ndarray) -> np.ndarray:
     return active.sum(axis=0, dtype=np.int64)
 
 
-def f1_scale(problem: AllocationProblem) -> float:
+def f1_scale(problem: Rows) -> float:
     """N times the surrogate at "everybody active": Σ ω_b + N β Σ γ_b, the divisor that makes f1 = 1 there."""
     shared = problem.clients * problem.beta * float(problem.shared_cost.sum())
     return float(problem.block_weight.sum()) + shared
 
 
-def f1(active: np.ndarray, problem: AllocationProblem) -> float:
+def f1(active: np.ndarray, problem: Rows) -> float:
     """Convergence surrogate Σ_b ω_b / N_b + β Σ_n Σ_b γ_b a_{n,b} / N, divided by its value for "everybody active".
 
     No unit; infinite when a block is active nowhere. Both terms depend on N_b alone.
@@ -37,31 +42,64 @@ def f1(active: np.ndarray, problem: AllocationProblem) -> float:
     return (rare + shared) / f1_scale(problem)
 
 
+def active_bytes_of(active: np.ndarray, problem: Rows) -> np.ndarray:
+    """[rows] int64: bytes of the active blocks of each row, all its clients together."""
+    # Block by block: no [N, L] temporary of 8-byte numbers.
+    used = np.zeros(len(active), dtype=np.int64)
+    for block in range(problem.blocks):
+        used += active[:, block] * problem.active_bytes[:, block]
+    return used
+
+
 def client_bytes(active: np.ndarray, problem: AllocationProblem) -> np.ndarray:
     """[N] int64: bytes each client holds with its blocks active."""
-    return problem.base_bytes + np.where(active, problem.active_bytes, 0).sum(axis=1, dtype=np.int64)
+    return problem.base_bytes + active_bytes_of(active, problem)
 
 
-def f2_bytes(active: np.ndarray, problem: AllocationProblem) -> int:
+def f2_bytes(active: np.ndarray, problem: Rows) -> int:
     """Bytes of all clients together."""
-    return int(client_bytes(active, problem).sum())
+    return problem.total_base + int(active_bytes_of(active, problem).sum())
 
 
-def worst_share(active: np.ndarray, problem: AllocationProblem) -> float:
-    """The largest bytes_n / V_n over the clients."""
-    return float((client_bytes(active, problem) / problem.budget_bytes).max())
+def worst_share(active: np.ndarray, problem: Rows) -> float:
+    """The largest bytes_n / V_n over the clients. In a group it is that of the member with the most blocks."""
+    fullest = active_bytes_of(active, problem)
+    if (problem.size > 1).any():
+        # Blocks cost the same in a group, and are dealt so that numbers of blocks differ by at most 1.
+        level = -(-active.sum(axis=1, dtype=np.int64) // problem.size)
+        fullest = np.where(problem.size > 1, level * problem.active_bytes[:, 0], fullest)
+    return float(((problem.base_bytes + fullest) / problem.budget_bytes).max())
 
 
-def vram(active: np.ndarray, problem: AllocationProblem) -> float:
-    """The f2 that the problem asks for: total bytes or worst share."""
-    if problem.vram_objective == "worst_share":
-        return worst_share(active, problem)
-    return float(f2_bytes(active, problem))
+def client_seconds(active: np.ndarray, problem: Rows) -> np.ndarray:
+    """[rows] float64: time_n = Σ_b t_{n,b} (1 + s_{n,b}) + Σ_{b frozen} stream_{n,b}, s = 1 from A_n's first.
+
+    One forward pair with the prefix shared: blocks before the first active one run once, the others for both signs.
+    Rows must stand for one client each. Raises ConfigError where the problem has no times.
+    """
+    if problem.block_seconds is None:
+        raise ConfigError("allocation: the round time needs block_seconds [N, L]")
+    assert (problem.size == 1).all(), "clients are not merged where times count"
+    held = active.astype(bool)
+    seconds = (problem.block_seconds * (1 + np.logical_or.accumulate(held, axis=1))).sum(axis=1)
+    if problem.stream_seconds is not None:
+        seconds = seconds + np.where(held, 0.0, problem.stream_seconds).sum(axis=1)
+    return seconds
 
 
-def value(objective: Objective, active: np.ndarray, problem: AllocationProblem) -> float:
-    """f1 for "convergence", `vram` for "vram"."""
-    return f1(active, problem) if objective == "convergence" else vram(active, problem)
+def round_seconds(active: np.ndarray, problem: Rows) -> float:
+    """f3: the seconds of the slowest client, or of all together (`time_objective`)."""
+    seconds = client_seconds(active, problem)
+    return float(seconds.max() if problem.time_objective == "slowest" else seconds.sum())
+
+
+def value(objective: Objective, active: np.ndarray, problem: Rows) -> float:
+    """f1 for "convergence", total bytes or worst share for "vram", `round_seconds` for "time"."""
+    if objective == "convergence":
+        return f1(active, problem)
+    if objective == "time":
+        return round_seconds(active, problem)
+    return worst_share(active, problem) if problem.vram_objective == "worst_share" else float(f2_bytes(active, problem))
 
 
 def exact_variance(

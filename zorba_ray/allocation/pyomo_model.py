@@ -2,11 +2,14 @@
 
 Indices: r group of equal clients (one client where nothing merges), b block, k chord. Variables and constraints:
 
-    y[r,b]            how many members of group r hold block b, 0 .. size (0/1 for a single client)
+    y[r,b]            how many members of group r hold block b, 0 .. size (0/1 for a single client); fixed by its bounds
+                      where they must or must not hold it
     holders[b] = N_b  count[b]:         N_b = Σ_r y[r,b]; a variable of its own keeps chord rows at two entries
     inverse[b] = U_b  chord[b,k]:       U_b ≥ N (2k + 1 − N_b) / (k (k + 1)), so U_b = N / N_b at whole N_b; U_b ≥ 1
     share             worst_share[r]:   share ≥ bytes_r / V_r
-                      budget[r], coverage[b], at_least_one[r], at_most[r], convergence_cap, vram_cap
+    started[r,b]      start[r,b]:       started ≥ y[r,b], and ≥ started[r,b−1]: from the first active on
+    slowest           wait[r]:          slowest ≥ seconds_r
+                      budget[r], coverage[b], at_least[r], at_most[r], twin[r], convergence_cap, vram_cap, time_cap[r]
 
 U_b = N / N_b and not 1 / N_b: at large N the latter lies below the solver's tolerances.
 Source: algorithm.md section 7 (ours).
@@ -19,32 +22,38 @@ import numpy as np
 import pyomo.environ as pyo
 
 from zorba_ray.allocation import objectives
-from zorba_ray.allocation.cap import Cap
-from zorba_ray.allocation.classes import Group, counts_of, deal
-from zorba_ray.allocation.problem import AllocationProblem, Objective
+from zorba_ray.allocation.bounds import f1_terms
+from zorba_ray.allocation.cap import Cap, Caps
+from zorba_ray.allocation.classes import Merged
+from zorba_ray.allocation.problem import Objective
+from zorba_ray.allocation.twins import sorted_twins, twins
 
 # Up to this many clients every chord is a row from the start; above, rows are added where the solver needs them.
 ALL_CHORDS_UP_TO = 32
-# The worst share is a number in [0, 1]: stretched, so that the solver's absolute tolerances mean little.
+# Where else they are put around a known point, in parts of N_b: the error between two such chords is 1e-4 and less.
+CHORDS_AROUND = (0.7, 0.85, 0.95, 0.98, 0.99, 1.01, 1.02, 1.05, 1.2, 1.4)
+# The worst share is a number in [0, 1] and seconds can be small: stretched, so that the solver's absolute tolerances
+# mean little.
 SHARE_SCALE = 1000.0
 # Whole-number rows are exact for the solver up to about this size (its integrality tolerance is 1e-6).
 EXACT_UNITS = 100_000
 
 
 class AllocationModel:
-    """The program of one step: minimise `objective`, with `cap` on the other one.
+    """The program of one step: minimise `objective`, with caps on the other ones.
 
     A cap on the worst share must have been written into the budgets before (`cap.within_share`).
     """
 
-    def __init__(
-        self, problem: AllocationProblem, groups: tuple[Group, ...], objective: Objective, cap: Cap | None
-    ) -> None:
-        self.problem, self.groups, self.objective = problem, groups, objective
-        self.cap = None if cap is not None and self._cap_is_in_budgets(cap) else cap
-        self.needs_f1 = objective == "convergence" or (cap is not None and cap.objective == "convergence")
+    def __init__(self, problem: Merged, objective: Objective, caps: Caps) -> None:
+        self.problem, self.objective = problem, objective
+        self.caps = {cap.objective: cap for cap in caps if not cap.is_in_budgets(problem)}
+        self.needs_f1 = objective == "convergence" or "convergence" in self.caps
         self.byte_unit = _byte_unit(problem.active_bytes)
         self.chords: set[tuple[int, int]] = set()
+        self.twins = twins(problem)
+        self.limits: dict[Objective, float] = {}
+        self.second = 1.0
         self.pyomo = new_model("allocation")
         self._add_counts()
         self._add_client_rows()
@@ -52,7 +61,10 @@ class AllocationModel:
             self._add_convergence()
         if objective == "vram" and problem.vram_objective == "worst_share":
             self._add_worst_share()
-        self._add_cap()
+        if objective == "time" or "time" in self.caps:
+            self._add_time()
+        for cap in self.caps.values():
+            self._add_cap(cap)
         self._add_objective()
 
     @property
@@ -62,45 +74,39 @@ class AllocationModel:
 
     # --- building -----------------------------------------------------------------------------------------------
 
-    def _cap_is_in_budgets(self, cap: Cap) -> bool:
-        return cap.objective == "vram" and self.problem.vram_objective == "worst_share"
-
     def _add_counts(self) -> None:
         model, problem = self.pyomo, self.problem
-        model.R = pyo.RangeSet(0, len(self.groups) - 1)
+        model.R = pyo.RangeSet(0, len(problem.size) - 1)
         model.B = pyo.RangeSet(0, problem.blocks - 1)
-
-        def limits(_: Any, r: int, b: int) -> tuple[int, int]:
-            group = self.groups[r]
-            fits = problem.active_bytes[group.members[0], b] <= problem.room_bytes[group.members[0]]
-            return (0, group.size if group.block_bytes is not None or fits else 0)
-
-        model.y = pyo.Var(model.R, model.B, domain=pyo.Integers, bounds=limits)
+        low = (problem.size[:, None] * problem.required).tolist()
+        high = (problem.size[:, None] * ~problem.forbidden).tolist()
+        model.y = pyo.Var(model.R, model.B, domain=pyo.Integers, bounds=lambda _, r, b: (low[r][b], high[r][b]))
         model.holders = pyo.Var(model.B, domain=pyo.Reals, bounds=(0, problem.clients))
         model.count = pyo.Constraint(model.B, rule=lambda m, b: m.holders[b] == sum(m.y[r, b] for r in m.R))
         model.coverage = pyo.Constraint(model.B, rule=lambda m, b: m.holders[b] >= problem.coverage)
 
     def _add_client_rows(self) -> None:
-        model, problem, groups = self.pyomo, self.problem, self.groups
+        model: Any = self.pyomo
+        problem = self.problem
+        size, capacity, least = problem.size.tolist(), problem.capacity.tolist(), problem.least.tolist()
 
         def held(m: Any, r: int) -> Any:
             return sum(m.y[r, b] for b in m.B)
 
         def budget(m: Any, r: int) -> Any:
-            group = groups[r]
-            if group.block_bytes is not None:
+            if problem.equal[r]:
                 # Equal blocks: the byte budget is a whole number of blocks, exactly.
-                return held(m, r) <= group.size * group.capacity
-            client = group.members[0]
-            coefficients, room = _whole_row(problem.active_bytes[client], int(problem.room_bytes[client]))
+                return held(m, r) <= size[r] * capacity[r]
+            coefficients, room = _whole_row(problem.active_bytes[r], int(problem.room_bytes[r]))
             return sum(coefficients[b] * m.y[r, b] for b in m.B) <= room
 
         model.budget = pyo.Constraint(model.R, rule=budget)
-        model.at_least_one = pyo.Constraint(model.R, rule=lambda m, r: held(m, r) >= groups[r].size)
-        if problem.max_blocks is not None:
-            model.at_most = pyo.Constraint(
-                model.R, rule=lambda m, r: held(m, r) <= groups[r].size * problem.block_limit
-            )
+        model.at_least = pyo.Constraint(model.R, rule=lambda m, r: held(m, r) >= size[r] * least[r])
+        if problem.source.max_blocks is not None:
+            model.at_most = pyo.Constraint(model.R, rule=lambda m, r: held(m, r) <= size[r] * capacity[r])
+        # Clients that only their names tell apart: the first holds no fewer blocks than the second, and so on.
+        model.T = pyo.Set(initialize=sorted(self.twins))
+        model.twin = pyo.Constraint(model.T, rule=lambda m, r: held(m, self.twins[r]) >= held(m, r))
         model.cover = pyo.ConstraintList()  # exact cuts, see `forbid`
 
     def _add_convergence(self) -> None:
@@ -108,13 +114,12 @@ class AllocationModel:
         clients = problem.clients
         model.inverse = pyo.Var(model.B, domain=pyo.Reals, bounds=(1, clients))
         model.chord = pyo.Constraint(pyo.Any)
-        scale = objectives.f1_scale(problem)
-        rare = (problem.block_weight / scale).tolist()
-        shared = (problem.beta * problem.shared_cost / scale).tolist()
+        terms, slopes = f1_terms(problem)
+        rare, shared = (terms / clients).tolist(), slopes.tolist()
         model.f1 = pyo.Expression(expr=sum(rare[b] * model.inverse[b] + shared[b] * model.holders[b] for b in model.B))
         if self.is_lazy:
             # A coarse grid to start from; the relaxation and the incumbent say where more are needed.
-            grid = {min(int(1.5**i), clients - 1) for i in range(1 + math.ceil(math.log(clients, 1.5)))}
+            grid = {min(2**i, clients - 1) for i in range(1 + math.ceil(math.log2(clients)))}
         else:
             grid = set(range(1, clients))
         for b in range(problem.blocks):
@@ -122,51 +127,93 @@ class AllocationModel:
                 self._add_chord(b, k)
 
     def _add_worst_share(self) -> None:
-        model, problem, groups = self.pyomo, self.problem, self.groups
+        model, problem = self.pyomo, self.problem
         model.share = pyo.Var(domain=pyo.NonNegativeReals)
         # A merged group's fullest member holds `level` blocks: with counts dealt round robin, the mean rounded up.
-        model.M = pyo.Set(initialize=[r for r, group in enumerate(groups) if group.block_bytes is not None])
+        model.M = pyo.Set(initialize=np.flatnonzero(problem.equal).tolist())
         model.level = pyo.Var(model.M, domain=pyo.Integers, bounds=(0, problem.blocks))
         model.fullest = pyo.Constraint(
-            model.M, rule=lambda m, r: sum(m.y[r, b] for b in m.B) <= groups[r].size * m.level[r]
+            model.M, rule=lambda m, r: sum(m.y[r, b] for b in m.B) <= int(problem.size[r]) * m.level[r]
         )
 
         def worst(m: Any, r: int) -> Any:
-            group, client = groups[r], groups[r].members[0]
-            per_byte = SHARE_SCALE / int(problem.budget_bytes[client])
-            if group.block_bytes is not None:
-                extra = group.block_bytes * per_byte * m.level[r]
+            per_byte = SHARE_SCALE / int(problem.budget_bytes[r])
+            if problem.equal[r]:
+                extra = int(problem.active_bytes[r, 0]) * per_byte * m.level[r]
             else:
-                extra = sum(int(problem.active_bytes[client, b]) * per_byte * m.y[r, b] for b in m.B)
-            return m.share >= int(problem.base_bytes[client]) * per_byte + extra
+                extra = sum(int(problem.active_bytes[r, b]) * per_byte * m.y[r, b] for b in m.B)
+            return m.share >= int(problem.base_bytes[r]) * per_byte + extra
 
         model.worst_share = pyo.Constraint(model.R, rule=worst)
 
+    def _add_time(self) -> None:
+        """Seconds in units of `second`, about the slowest client's with everything active over SHARE_SCALE."""
+        model, problem = self.pyomo, self.problem
+        everything = objectives.client_seconds(np.ones(problem.active_bytes.shape, dtype=bool), problem)
+        streamed = 0.0 if problem.stream_seconds is None else float(problem.stream_seconds.sum(axis=1).max())
+        self.second = (float(everything.max()) + streamed) / SHARE_SCALE or 1.0
+        # Not whole by declaration: between whole y the smallest value that keeps the rows is 0 or 1.
+        model.started = pyo.Var(model.R, model.B, bounds=(0, 1))
+        model.start = pyo.Constraint(model.R, model.B, rule=lambda m, r, b: m.started[r, b] >= m.y[r, b])
+
+        def stays(m: Any, r: int, b: int) -> Any:
+            return m.started[r, b] >= m.started[r, b - 1] if b > 0 else pyo.Constraint.Skip
+
+        model.stays_started = pyo.Constraint(model.R, model.B, rule=stays)
+        assert problem.block_seconds is not None
+        compute = problem.block_seconds / self.second
+        stream = np.zeros_like(compute) if problem.stream_seconds is None else problem.stream_seconds / self.second
+
+        def seconds(m: Any, r: int) -> Any:
+            return sum(
+                float(compute[r, b]) * (1 + m.started[r, b]) + float(stream[r, b]) * (1 - m.y[r, b]) for b in m.B
+            )
+
+        model.seconds = pyo.Expression(model.R, rule=seconds)
+        if self.objective == "time" and problem.time_objective == "slowest":
+            model.slowest = pyo.Var(domain=pyo.NonNegativeReals)
+            model.wait = pyo.Constraint(model.R, rule=lambda m, r: m.slowest >= m.seconds[r])
+
     def _total_units(self) -> Any:
         """Active bytes of all clients in units of `byte_unit`."""
-        bytes_of = [self.problem.active_bytes[group.members[0]] for group in self.groups]
+        units = (self.problem.active_bytes / self.byte_unit).tolist()
         m = self.pyomo
-        return sum(int(bytes_of[r][b]) / self.byte_unit * m.y[r, b] for r in m.R for b in m.B)
+        return sum(units[r][b] * m.y[r, b] for r in m.R for b in m.B)
 
-    def _add_cap(self) -> None:
-        if self.cap is None:
+    def _add_cap(self, cap: Cap) -> None:
+        model = self.pyomo
+        if cap.objective == "convergence":
+            self.limits["convergence"] = cap.limit
+            model.convergence_cap = pyo.Constraint(expr=model.f1 <= cap.limit)
+        elif cap.objective == "vram":
+            limit = self.limits["vram"] = (int(cap.limit) - self.problem.total_base) / self.byte_unit
+            model.vram_cap = pyo.Constraint(expr=self._total_units() <= limit)
+        else:
+            self.limits["time"] = cap.limit / self.second
+            model.time_cap = pyo.Constraint(pyo.Any)
+            self._set_time_cap()
+
+    def _set_time_cap(self) -> None:
+        model, limit = self.pyomo, self.limits["time"]
+        if self.problem.time_objective == "sum":
+            model.time_cap[0] = sum(model.seconds[r] for r in model.R) <= limit
             return
-        if self.cap.objective == "convergence":
-            self._cap_limit = self.cap.limit
-            self.pyomo.convergence_cap = pyo.Constraint(expr=self.pyomo.f1 <= self._cap_limit)
-            return
-        self._cap_limit = (int(self.cap.limit) - int(self.problem.base_bytes.sum())) / self.byte_unit
-        self.pyomo.vram_cap = pyo.Constraint(expr=self._total_units() <= self._cap_limit)
+        for r in model.R:
+            model.time_cap[r] = model.seconds[r] <= limit
 
     def _add_objective(self) -> None:
         m, problem = self.pyomo, self.problem
         if self.objective == "convergence":
             self.unit, expression = 1.0, m.f1
+        elif self.objective == "time":
+            self.unit = self.second
+            slowest = problem.time_objective == "slowest"
+            expression = m.slowest if slowest else sum(m.seconds[r] for r in m.R)
         elif problem.vram_objective == "worst_share":
             self.unit, expression = 1.0 / SHARE_SCALE, m.share
         else:
             self.unit = self.byte_unit
-            expression = self._total_units() + int(problem.base_bytes.sum()) / self.byte_unit
+            expression = self._total_units() + problem.total_base / self.byte_unit
         m.goal = pyo.Objective(expr=expression, sense=pyo.minimize)
 
     def _add_chord(self, block: int, k: int) -> bool:
@@ -181,15 +228,12 @@ class AllocationModel:
 
     # --- what the solver's loop does with it ----------------------------------------------------------------------
 
-    def add_chords_at(self, counts: np.ndarray, reach: int) -> int:
-        """Chords around N_b = `counts` [L], `reach` whole numbers each way. Returns how many are new."""
-        if not self.is_lazy:
-            return 0
-        new = 0
-        for block, count in enumerate(counts.tolist()):
-            at = math.floor(count)
-            new += sum(self._add_chord(block, k) for k in range(at - reach, at + reach))
-        return new
+    def add_chords_at(self, held: np.ndarray) -> None:
+        """Chords around N_b = `held` [L]: exact next to it, and spread in proportion to it."""
+        for block, count in enumerate(held.tolist() if self.is_lazy else []):
+            near = [count + step for step in range(-2, 2)]
+            for k in {*near, *(round(count * factor) for factor in CHORDS_AROUND)}:
+                self._add_chord(block, k)
 
     def add_violated_chords(self) -> int:
         """Chords that the present values of N_b and U_b break by more than 1e-7. Returns how many are new."""
@@ -204,49 +248,60 @@ class AllocationModel:
                 new += self._add_chord(block, k) + self._add_chord(block, k - 1)
         return new
 
-    def forbid(self, active: np.ndarray) -> bool:
-        """A cover cut: these entries of [N, L] `active` cannot all be 1, because their exact bytes are too many.
+    def forbid(self, entries: np.ndarray) -> bool:
+        """A cover cut: these entries of [G, L] cannot all be 1, because their exact bytes are too many.
 
         Returns False, adding nothing, where an entry lies in a merged group (a count does not say whose it is).
         """
-        row_of = {group.members[0]: r for r, group in enumerate(self.groups) if group.size == 1}
-        entries = [(int(client), int(block)) for client, block in np.argwhere(active)]
-        if any(client not in row_of for client, _ in entries):
+        listed = np.argwhere(entries > 0).tolist()
+        if any(self.problem.size[r] > 1 for r, _ in listed):
             return False
-        self.pyomo.cover.add(sum(self.pyomo.y[row_of[client], b] for client, b in entries) <= len(entries) - 1)
+        self.pyomo.cover.add(sum(self.pyomo.y[r, b] for r, b in listed) <= len(listed) - 1)
         return True
 
-    def tighten_cap(self, by: float) -> None:
-        """Lower the cap row's right-hand side by `by` (f1, or bytes), after an answer broke it within tolerance."""
-        assert self.cap is not None, "there is no cap row to tighten"
-        if self.cap.objective == "convergence":
-            self._cap_limit -= by
-            self.pyomo.convergence_cap.set_value(self.pyomo.f1 <= self._cap_limit)
+    def tighten(self, cap: Cap, by: float) -> None:
+        """Lower a cap row's right-hand side by `by` (f1, bytes or seconds), after an answer broke it in tolerance."""
+        model, unit = self.pyomo, {"convergence": 1.0, "vram": self.byte_unit, "time": self.second}
+        self.limits[cap.objective] -= by / unit[cap.objective]
+        limit = self.limits[cap.objective]
+        if cap.objective == "convergence":
+            model.convergence_cap.set_value(model.f1 <= limit)
+        elif cap.objective == "vram":
+            model.vram_cap.set_value(self._total_units() <= limit)
         else:
-            self._cap_limit -= by / self.byte_unit
-            self.pyomo.vram_cap.set_value(self._total_units() <= self._cap_limit)
+            model.time_cap.clear()
+            self._set_time_cap()
 
-    def point(self) -> np.ndarray:
-        """[N, L] bool: the solver's counts, rounded and dealt out to the clients. Not yet checked."""
-        counts = np.zeros((len(self.groups), self.problem.blocks), dtype=np.int64)
+    def counts(self) -> np.ndarray:
+        """[G, L] int64: the solver's counts, rounded. Not yet checked."""
+        counts = np.zeros(self.problem.active_bytes.shape, dtype=np.int64)
         for (r, b), variable in self.pyomo.y.items():
             counts[r, b] = round(variable.value)
-        return deal(counts, self.groups, self.problem.clients)
+        return counts
 
-    def suggest(self, active: np.ndarray) -> None:
-        """Write a known feasible matrix into the variables, for the solver to start from."""
-        m, counts, held = self.pyomo, counts_of(active, self.groups), objectives.holders(active)
-        for r, group in enumerate(self.groups):
-            for b in range(self.problem.blocks):
+    def suggest(self, counts: np.ndarray) -> None:
+        """Write known feasible counts [G, L] into the variables, for the solver to start from."""
+        m, problem = self.pyomo, self.problem
+        counts = sorted_twins(counts, self.twins)
+        held = counts.sum(axis=0)
+        started = np.logical_or.accumulate(counts > 0, axis=1)
+        for r in m.R:
+            for b in m.B:
                 m.y[r, b].set_value(int(counts[r, b]), skip_validation=True)
+                if hasattr(m, "started"):
+                    m.started[r, b].set_value(int(started[r, b]), skip_validation=True)
             if hasattr(m, "level") and r in m.level:
-                m.level[r].set_value(-(-int(counts[r].sum()) // group.size), skip_validation=True)
-        for b in range(self.problem.blocks):
+                level = -(-int(counts[r].sum()) // int(problem.size[r]))
+                m.level[r].set_value(level, skip_validation=True)
+        for b in m.B:
             m.holders[b].set_value(int(held[b]), skip_validation=True)
             if self.needs_f1:
-                m.inverse[b].set_value(self.problem.clients / int(held[b]), skip_validation=True)
+                m.inverse[b].set_value(problem.clients / int(held[b]), skip_validation=True)
         if hasattr(m, "share"):
-            m.share.set_value(SHARE_SCALE * objectives.worst_share(active, self.problem), skip_validation=True)
+            m.share.set_value(SHARE_SCALE * objectives.worst_share(counts, problem), skip_validation=True)
+        if hasattr(m, "slowest"):
+            slowest = float(objectives.client_seconds(counts, problem).max())
+            m.slowest.set_value(slowest / self.second, skip_validation=True)
 
 
 def new_model(name: str) -> Any:

@@ -8,10 +8,12 @@ from typing import Literal
 import numpy as np
 
 from zorba_ray.allocation import objectives
+from zorba_ray.allocation.answer import Allocation
 from zorba_ray.allocation.bounds import counting_bound
+from zorba_ray.allocation.classes import deal, merge
 from zorba_ray.allocation.feasibility import require_feasible
 from zorba_ray.allocation.greedy import greedy
-from zorba_ray.allocation.problem import Allocation, AllocationProblem
+from zorba_ray.allocation.problem import AllocationProblem
 from zorba_ray.errors import AllocationInfeasible
 
 Comparator = Literal["greedy", "random", "last"]
@@ -30,7 +32,9 @@ def allocate_simply(problem: AllocationProblem, algorithm: Comparator, draws: np
     """
     require_feasible(problem)
     if algorithm == "greedy":
-        active = greedy(problem, "convergence", None)
+        merged = merge(problem)
+        counts = greedy(merged, "convergence")
+        active = None if counts is None else deal(counts, merged)
     elif algorithm == "random":
         active = random(problem, draws)
     else:
@@ -47,7 +51,7 @@ def allocate_simply(problem: AllocationProblem, algorithm: Comparator, draws: np
         f1=f1,
         f2_bytes=objectives.f2_bytes(active, problem),
         worst_share=objectives.worst_share(active, problem),
-        gap=1.0 if f1 == float("inf") else max(0.0, 1.0 - counting_bound(problem, "convergence") / f1),
+        gap=1.0 if f1 == float("inf") else max(0.0, 1.0 - counting_bound(merge(problem), "convergence") / f1),
         solver=algorithm,
     )
 
@@ -56,7 +60,7 @@ def last(problem: AllocationProblem) -> np.ndarray | None:
     """[N, L] bool: every client the last blocks that fit, without a hole; coverage is not kept. None: some client
     has no room for the last block."""
     backwards = problem.active_bytes[:, ::-1].cumsum(axis=1)
-    fits = np.minimum((backwards <= problem.room_bytes[:, None]).sum(axis=1), problem.block_limit)
+    fits = np.minimum((backwards <= problem.room_bytes[:, None]).sum(axis=1), problem.most_blocks)
     active = np.arange(problem.blocks) >= problem.blocks - fits[:, None]
     return active if (fits >= 1).all() else None
 
@@ -68,7 +72,10 @@ def random(problem: AllocationProblem, draws: np.ndarray) -> np.ndarray | None:
     room = problem.room_bytes.copy()
     for client, order in enumerate(np.argsort(draws, axis=1, kind="stable")):
         for block in order:
-            if problem.active_bytes[client, block] <= room[client] and active[client].sum() < problem.block_limit:
+            if (
+                problem.active_bytes[client, block] <= room[client]
+                and active[client].sum() < problem.most_blocks[client]
+            ):
                 active[client, block] = True
                 room[client] -= problem.active_bytes[client, block]
     for block in np.argsort(draws[0], kind="stable"):

@@ -1,7 +1,7 @@
-"""One minimisation, end to end: program, HiGHS, rounding, exact evaluation, repair.
+"""One minimisation, end to end: local search, Lagrangian bound, program, HiGHS, rounding, exact evaluation, repair.
 
 The solver works within tolerances; what is kept here is exact. An answer that breaks a budget or the byte cap by a few
-bytes is cut off by a cover cut, one that breaks the f1 cap is answered by a tighter cap, missing chords are added, and
+bytes is cut off by a cover cut, one that breaks another cap is answered by a tighter cap, missing chords are added, and
 the program is solved again. Source: algorithm.md section 7 (ours).
 """
 
@@ -12,10 +12,11 @@ from typing import Literal
 import numpy as np
 
 from zorba_ray.allocation import greedy, highs, objectives
-from zorba_ray.allocation.cap import Cap, within_share
-from zorba_ray.allocation.check import check
-from zorba_ray.allocation.classes import merge
-from zorba_ray.allocation.problem import AllocationProblem, Objective
+from zorba_ray.allocation.cap import Cap, Caps, within_share
+from zorba_ray.allocation.classes import Merged
+from zorba_ray.allocation.dual import dual_bound
+from zorba_ray.allocation.improve import descend, improve
+from zorba_ray.allocation.problem import Objective
 from zorba_ray.allocation.pyomo_model import AllocationModel
 
 # A gap of exactly 0 is never proven in floating point: this close counts as closed.
@@ -24,46 +25,99 @@ GAP_SLACK = 1e-6
 MAX_RUNS = 20
 # Part of the remaining time one run may take while chords are missing, so that a run is left to repair with.
 LAZY_SHARE = 0.6
+# Part of the remaining time that local search and bound may take, so that the solver is left with the rest.
+SEARCH_SHARE = 0.4
 
 
 @dataclass(frozen=True)
 class StepAnswer:
-    """What a step ends with. `active` is the best matrix known, the start included; None when there is none."""
+    """What a step ends with. `counts` [G, L] are the best known, the start included; None when there are none."""
 
-    active: np.ndarray | None
+    counts: np.ndarray | None
     bound: float
-    """Proven lower bound of the objective in natural units (f1, bytes, share); −inf when the solver proved none."""
+    """Proven lower bound of the objective in natural units (f1, bytes, share, seconds); −inf when none was proven."""
     status: Literal["optimal", "limit", "infeasible"]
     solver_found: bool
     """Whether the solver itself produced a feasible point."""
 
 
 def relative_gap(value: float, bound: float) -> float:
-    """(value − bound) / value for value > 0, never negative; infinite without a bound or a value."""
+    """(value − bound) / value for value > 0, never negative; 0 at value 0; infinite without a bound or a value."""
     if not np.isfinite(value) or not np.isfinite(bound):
         return float("inf")
-    return max(0.0, (value - bound) / value)
+    return max(0.0, (value - bound) / value) if value > 0 else 0.0
+
+
+def is_valid(problem: Merged, counts: np.ndarray) -> bool:
+    """Whether the counts keep every constraint but the caps, in exact bytes."""
+    held, total = counts.sum(axis=0), counts.sum(axis=1)
+    used = objectives.active_bytes_of(counts, problem)
+    fits = np.where(problem.equal, total <= problem.size * problem.capacity, used <= problem.room_bytes)
+    return bool(
+        (counts >= problem.size[:, None] * problem.required).all()
+        and (counts <= problem.size[:, None] * ~problem.forbidden).all()
+        and (held >= problem.coverage).all()
+        and fits.all()
+        and (total <= problem.size * problem.capacity).all()
+        and (total >= problem.size * problem.least).all()
+    )
 
 
 def minimise(
-    problem: AllocationProblem,
+    problem: Merged,
     objective: Objective,
-    cap: Cap | None,
+    caps: Caps,
     start: np.ndarray | None,
     gap: float,
     deadline: float,
 ) -> StepAnswer:
-    """Minimise `objective` under the problem's constraints and `cap`, until `deadline` (of time.monotonic).
+    """Minimise `objective` under the problem's constraints and `caps`, until `deadline` (of time.monotonic).
 
-    `start` [N, L] bool must be valid and keep the cap; the answer is never worse than it.
+    `start` [G, L] must be valid and keep the caps; the answer is never worse than it.
     """
-    narrowed = within_share(problem, cap)
-    model = AllocationModel(narrowed, merge(narrowed), objective, cap)
-    if start is not None:
-        model.add_chords_at(objectives.holders(start), reach=2)
-    _add_chords_by_relaxation(model, gap, deadline)
+    narrowed = within_share(problem, caps)
+    best, bound = start, float("-inf")
+    # Caps on other sums couple the clients once more: seen, there the program alone is faster and closer.
+    if objective == "convergence" and start is not None and all(cap.is_in_budgets(problem) for cap in caps):
+        best, bound = _search(narrowed, start, gap, deadline)
+        if relative_gap(objectives.f1(best, problem), bound) <= gap + GAP_SLACK:
+            return StepAnswer(best, bound, "optimal", False)
+    return _solve(problem, narrowed, objective, caps, best, bound, gap, deadline)
 
-    best, bound, bound_is_open, found = start, float("-inf"), True, False
+
+def _search(problem: Merged, start: np.ndarray, gap: float, deadline: float) -> tuple[np.ndarray, float]:
+    """Counts with a smaller f1 by local search, and the Lagrangian bound of f1."""
+    began = time.monotonic()
+    if began >= deadline:
+        return start, float("-inf")
+    until = began + SEARCH_SHARE * (deadline - began)
+    best = descend(problem, start, until)
+    bound = dual_bound(problem, best, gap, until)
+    # On from there, as far as the bound says that there can be something to find.
+    return improve(problem, best, bound / (1 - gap) * (1 + GAP_SLACK), until), bound
+
+
+def _solve(
+    problem: Merged,
+    narrowed: Merged,
+    objective: Objective,
+    caps: Caps,
+    start: np.ndarray | None,
+    known: float,
+    gap: float,
+    deadline: float,
+) -> StepAnswer:
+    """The program and its repairs; `known` is a bound proven before."""
+    best, bound, bound_is_open, found = start, known, True, False
+    if time.monotonic() >= deadline:
+        return StepAnswer(best, bound, "limit", False)
+    model = AllocationModel(narrowed, objective, caps)
+    if start is not None:
+        model.add_chords_at(start.sum(axis=0))
+    if start is None or not problem.equal.all():
+        # Where all blocks are equal, whole programs are as cheap as relaxed ones, and the start is near the optimum.
+        _add_chords_by_relaxation(model, gap, deadline)
+    target = bound / (1 - gap) / model.unit if np.isfinite(bound) else None
     for _ in range(MAX_RUNS):
         left = deadline - time.monotonic()
         if left <= 0:
@@ -71,7 +125,7 @@ def minimise(
         if best is not None:
             model.suggest(best)
         limit = left * LAZY_SHARE if model.is_lazy else left
-        run = highs.run(model.pyomo, limit, gap, start=best is not None)
+        run = highs.run(model.pyomo, limit, gap, start=best is not None, target=target)
         if run.status == "infeasible":
             return StepAnswer(best, bound, "infeasible" if best is None else "limit", found)
         if bound_is_open:
@@ -79,25 +133,26 @@ def minimise(
         if not run.found:
             break
         new_chords = model.add_violated_chords()
-        active = answered = model.point()
-        cuts = _forbid_overfull(model, active)
-        broken_cap = 0.0
+        counts = answered = model.counts()
+        cuts = _forbid_overfull(model, counts)
+        broken: list[tuple[Cap, float]] = []
         if cuts == 0:
-            broken_cap = _over_cap(active, problem, cap)
-            active = _mend(active, narrowed, cap) if broken_cap > 0 else active
-            if check(narrowed, active) == [] and (cap is None or cap.holds(active, problem)):
+            broken = [(cap, over) for cap in caps if (over := cap.over(counts, problem)) > 0]
+            counts = _mend(counts, narrowed, broken)
+            if is_valid(narrowed, counts) and all(cap.holds(counts, problem) for cap in caps):
                 found = True
-                best = _better(objective, problem, active, best)
+                best = _better(objective, problem, counts, best)
         if best is not None and relative_gap(objectives.value(objective, best, problem), bound) <= gap + GAP_SLACK:
             return StepAnswer(best, bound, "optimal", found)
         if new_chords + cuts > 0:
             continue
-        if broken_cap == 0:
+        if not broken:
             break
         # The cap was broken within the solver's tolerance. Too many bytes: exactly these entries are out (and all that
-        # hold more). Too large an f1: a tighter row, which may cut off true points, so no new bound from here on.
-        if not (cap is not None and cap.objective == "vram" and model.forbid(answered)):
-            model.tighten_cap(2 * broken_cap)
+        # hold more). Otherwise a tighter row, which may cut off true points, so no new bound from here on.
+        cap, over = broken[0]
+        if not (cap.objective == "vram" and model.forbid(answered)):
+            model.tighten(cap, 2 * over)
             bound_is_open = False
     return StepAnswer(best, bound, "limit", found)
 
@@ -110,37 +165,29 @@ def _add_chords_by_relaxation(model: AllocationModel, gap: float, deadline: floa
             return
 
 
-def _forbid_overfull(model: AllocationModel, active: np.ndarray) -> int:
+def _forbid_overfull(model: AllocationModel, counts: np.ndarray) -> int:
     """A cover cut for every single client whose blocks, in exact bytes, are over its budget. Returns how many."""
     problem = model.problem
-    over = np.flatnonzero(objectives.client_bytes(active, problem) > problem.budget_bytes)
-    for client in over.tolist():
-        only = np.zeros_like(active)
-        only[client] = active[client]
-        cut = model.forbid(only)
-        assert cut, "a merged group's capacity is exact, so its members are never over budget"
+    used = objectives.active_bytes_of(counts, problem)
+    over = np.flatnonzero(~problem.equal & (used > problem.room_bytes))
+    for row in over.tolist():
+        only = np.zeros_like(counts)
+        only[row] = counts[row]
+        model.forbid(only)
     return len(over)
 
 
-def _over_cap(active: np.ndarray, problem: AllocationProblem, cap: Cap | None) -> float:
-    """By how much the matrix is over the cap; 0 when it keeps it."""
-    if cap is None or cap.holds(active, problem):
-        return 0.0
-    return objectives.value(cap.objective, active, problem) - cap.limit
-
-
-def _mend(active: np.ndarray, problem: AllocationProblem, cap: Cap | None) -> np.ndarray:
+def _mend(counts: np.ndarray, problem: Merged, broken: list[tuple[Cap, float]]) -> np.ndarray:
     """Where f1 is over its cap (missing chords flatter it), add blocks until it is not, if budgets allow."""
-    if cap is None or cap.objective != "convergence":
-        return active
-    return greedy.fill(problem, active, f1_cap=cap.limit)
+    for cap, _ in broken:
+        if cap.objective == "convergence" and is_valid(problem, counts):
+            return greedy.fill(problem, counts, f1_cap=cap.limit)
+    return counts
 
 
-def _better(
-    objective: Objective, problem: AllocationProblem, active: np.ndarray, best: np.ndarray | None
-) -> np.ndarray:
+def _better(objective: Objective, problem: Merged, counts: np.ndarray, best: np.ndarray | None) -> np.ndarray:
     if best is None:
-        return active
+        return counts
     # Ties keep the earlier point, so that a step never moves without a reason.
-    gained = objectives.value(objective, active, problem) < objectives.value(objective, best, problem)
-    return active if gained else best
+    gained = objectives.value(objective, counts, problem) < objectives.value(objective, best, problem)
+    return counts if gained else best

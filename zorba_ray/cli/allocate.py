@@ -1,45 +1,115 @@
-"""`zorba-ray allocate`: who would activate which blocks."""
+"""`zorba-ray allocate`: who would activate which blocks, what that is proven to be, and what else could be had."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from zorba_ray.experiment import Setup
+    from zorba_ray.experiment.probe import Probe
 
 
 def allocate(
     config: str = typer.Argument(help="A YAML file, or a preset: demo."),
     overrides: list[str] = typer.Argument(None, help="Settings as key=value, e.g. allocation.epsilon=0.2."),
-    json_out: bool = typer.Option(False, "--json", help="Print allocation.json instead of the table."),
+    front: int = typer.Option(
+        None, "--front", metavar="K", help="Also the Pareto front at K values of ε; each may take the time limit."
+    ),
+    what_if: bool = typer.Option(
+        False, "--what-if", help="Also the smallest budgets that would do; told unasked where the fleet is infeasible."
+    ),
+    out: Path = typer.Option(
+        None,
+        "--out",
+        "-o",
+        metavar="DIR",
+        help="Folder for allocation.json and .png; with --front front.json and .png.",
+    ),
+    json_out: bool = typer.Option(False, "--json", help="Print JSON instead of tables."),
 ) -> None:
     """Solve the allocation of a configuration and show it with its proven bounds."""
     import json
 
-    from rich.console import Console
-    from rich.table import Table
-
-    from zorba_ray.cli.progress import allocation_table
+    from zorba_ray.allocation.front import require_count
+    from zorba_ray.cli.allocation_view import print_answer
+    from zorba_ray.cli.out_dir import require_writable
     from zorba_ray.config import load_config
+    from zorba_ray.errors import AllocationInfeasible, ConfigError
     from zorba_ray.experiment import allocation_record, prepare, probe_here, solve_allocation
-    from zorba_ray.units import format_bytes
 
-    setup = prepare(load_config(config, overrides))
-    probe = probe_here(setup) if setup.config.allocation.block_weights == "probe" else None
-    record = allocation_record(setup, solve_allocation(setup, probe=probe), "simulated", probe=probe)
-    if json_out:
-        typer.echo(json.dumps(record, indent=1))
-        return
-    console = Console()
-    console.print(allocation_table(record))
-    total = len(record["clients"]) * record["bytes_all_active"]
-    console.print(
-        f"fleet: {format_bytes(record['f2_bytes'])}; with all blocks active everywhere {format_bytes(total)} "
-        f"({1 - record['f2_bytes'] / total:.1%} less); one client with nothing active: "
-        + ", ".join(f"{name} {format_bytes(size)}" for name, size in record["memory_parts"].items()),
-        highlight=False,
-    )
-    steps = Table(title="Steps of the ε-constraint lexicographic algorithm", title_justify="left")
-    for name in ("step", "minimises", "value", "bound", "gap", "seconds", "status"):
-        steps.add_column(name)
-    for step in record["steps"]:
-        steps.add_row(
-            step["name"], step["objective"], f"{step['value']:.6g}", f"{step['bound']:.6g}", f"{step['gap']:.2g}",
-            f"{step['seconds']:.2f}", step["status"],
-        )  # fmt: skip
-    console.print(steps)
+    settings = load_config(config, overrides)
+    # What is wrong with the question is said before minutes are spent on an answer.
+    if front is not None:
+        require_count(front)
+    if out is not None:
+        require_writable(out)
+    if what_if and settings.federation.fleet is None:
+        raise ConfigError(
+            f"--what-if: federation.fleet is null, so that none of the {settings.federation.clients} clients has a "
+            "budget that could be too small; set federation.fleet"
+        )
+    setup = prepare(settings)
+    probe = probe_here(setup) if settings.allocation.block_weights == "probe" else None
+    answers: dict[str, Any] = {}
+
+    def answer(name: str, tree: Any) -> None:
+        """Each as soon as it is there: a front that is interrupted takes nothing with it."""
+        answers[name] = tree
+        if not json_out:
+            print_answer(name, answers)
+        if out is not None:
+            _write(out, name, answers)
+
+    try:
+        answer("allocation", allocation_record(setup, solve_allocation(setup, probe=probe), "simulated", probe=probe))
+        if what_if:
+            answer("what_if", _what_if(setup, probe))
+        if front is not None:
+            answer("front", _front(setup, probe, front))
+    except AllocationInfeasible as error:
+        answers["infeasible"] = str(error)
+        answer("what_if", _what_if(setup, probe))
+        raise
+    finally:
+        if json_out and answers:
+            typer.echo(json.dumps({**answers.pop("allocation", {}), **answers}, indent=1))
+
+
+def _what_if(setup: "Setup", probe: "Probe | None") -> dict[str, Any]:
+    from zorba_ray.experiment.allocate import problem_of
+    from zorba_ray.experiment.allocation_facts import what_if_record
+
+    return what_if_record(problem_of(setup, setup.fleet, probe.energies if probe else None))
+
+
+def _front(setup: "Setup", probe: "Probe | None", count: int) -> dict[str, Any]:
+    from zorba_ray.allocation.front import pareto_front
+    from zorba_ray.experiment.allocate import problem_of
+    from zorba_ray.experiment.allocation_facts import front_record
+
+    def told(epsilon: float) -> None:
+        typer.echo(f"front: solving ε = {epsilon:.3g}", err=True)
+
+    limits, energies = setup.config.allocation, probe.energies if probe else None
+    problem = problem_of(setup, setup.fleet, energies)
+    found = pareto_front(problem, count, limits.time_limit_s, limits.gap, told)
+    return front_record(setup, problem, found, energies)
+
+
+def _write(out: Path, name: str, answers: dict[str, Any]) -> None:
+    """One answer as JSON, and as a picture where there is something to see."""
+    from zorba_ray.cli.out_dir import storing
+    from zorba_ray.experiment.rundir import write_json
+    from zorba_ray.report.allocation_pictures import write_allocation_picture, write_front_picture
+    from zorba_ray.report.load import Allocation
+
+    with storing(out):
+        write_json(out / f"{name}.json", answers[name])
+        written = [out / f"{name}.json"]
+        if name == "allocation":
+            written.append(write_allocation_picture(Allocation.model_validate(answers[name]), out / "allocation.png"))
+        elif name == "front":
+            written.append(write_front_picture(answers["front"], answers["allocation"], out / "front.png"))
+    for path in written:
+        typer.echo(f"wrote {path}", err=True)

@@ -6,6 +6,7 @@ import typer
 
 from zorba_ray import __version__
 from zorba_ray.cli import allocate, doctor, replay, report, run, schema, sweep
+from zorba_ray.cli.plain_text import never_fail
 from zorba_ray.errors import ZorbaError
 
 EPILOG = (
@@ -41,6 +42,7 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
 
 def main() -> None:
     """Runs the program; a `ZorbaError` becomes one message on stderr and its exit code."""
+    never_fail()
     try:
         app()
     except ZorbaError as error:

@@ -4,7 +4,7 @@ import json
 
 from rich.console import Console
 
-from zorba_ray.cli.progress import allocation_table
+from zorba_ray.cli.allocation_view import print_map
 from zorba_ray.config import ExperimentConfig
 
 
@@ -17,7 +17,7 @@ def preview(config: ExperimentConfig) -> None:
     setup = prepare(config)
     probe = probe_here(setup) if setup.config.allocation.block_weights == "probe" else None
     record = allocation_record(setup, solve_allocation(setup, probe=probe), "simulated", probe=probe)
-    console.print(allocation_table(record))
+    print_map(console, record)
     pairs = config.zo.directions * config.zo.local_steps
     blocks = setup.header.blocks
     cost = 0.0

@@ -12,6 +12,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
+from zorba_ray.cli.allocation_view import print_map
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.units import format_bytes, format_seconds
 
@@ -63,7 +64,7 @@ class Progress:
         elif kind == "note":
             self._console.print(event["text"], highlight=False, soft_wrap=True)
         elif kind == "allocation":
-            self._console.print(allocation_table(event))
+            print_map(self._console, event)
             shares = [c["bytes"] / c["budget_bytes"] for c in event["clients"] if c["budget_bytes"]]
             label = "simulated" if event["accelerator"] == "simulated" else event["bytes_source"]
             self._share = f" · VRAM ≤ {max(shares):.0%} of budget, {label}" if shares else ""
@@ -96,31 +97,6 @@ class Progress:
                 self._console.print(
                     f"[yellow]round {event['round']}: client {client}: {reason}[/yellow]", highlight=False
                 )
-
-
-def allocation_table(record: dict[str, Any]) -> Table:
-    """Who activates which blocks, and what each client holds against its budget."""
-    f1 = "∞ (a block is held by nobody)" if record["f1"] is None else f"{record['f1']:.4g} (1 = all active)"
-    table = Table(
-        title=f"Allocation: ε = {record['epsilon']:g}, f1 = {f1}, "
-        f"gap {record['gap']:.2g}, bytes {record['bytes_source']}, accelerators {record['accelerator']}",
-        title_justify="left",
-    )
-    for name in ("client", "class", "examples", "blocks", "holds", "budget", "share"):
-        table.add_column(name, justify="left" if name in ("class", "blocks") else "right")
-    for client in record["clients"]:
-        active = set(client["blocks"])
-        budget = client["budget_bytes"]
-        table.add_row(
-            str(client["client"]),
-            client["class"],
-            str(client["examples"]),
-            "".join("█" if block in active else "·" for block in range(record["blocks"])),
-            format_bytes(client["bytes"]),
-            "–" if budget is None else format_bytes(budget),
-            "–" if budget is None else f"{client['bytes'] / budget:.0%}",
-        )
-    return table
 
 
 def profile_table(record: dict[str, Any]) -> Table:

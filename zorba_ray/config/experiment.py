@@ -72,8 +72,11 @@ class ExperimentConfig(StrictModel):
                 f"allocation.coverage ({self.allocation.coverage}) asks for more clients per block than "
                 f"federation.clients ({self.federation.clients})"
             )
-        if len(set(self.allocation.order)) != 2:
-            raise ValueError(f"allocation.order {list(self.allocation.order)} must name both objectives once")
+        if len(set(self.allocation.order)) < len(self.allocation.order):
+            raise ValueError(
+                f"allocation.order {list(self.allocation.order)} must name each objective once: both objectives "
+                "(convergence, vram), or time too"
+            )
         late = [change.round for change in self.federation.changes if change.round > self.rounds]
         if late:
             raise ValueError(f"federation.changes names round {late[0]}, the run ends with round {self.rounds}")

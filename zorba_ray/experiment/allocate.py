@@ -9,6 +9,7 @@ import numpy as np
 from zorba_ray.allocation import Allocation, AllocationProblem, allocate, allocate_simply
 from zorba_ray.directions import uniforms
 from zorba_ray.errors import AllocationInfeasible, ConfigError
+from zorba_ray.experiment.allocation_facts import allocation_facts
 from zorba_ray.experiment.build import Setup
 from zorba_ray.experiment.fleet import Client, allocation_problem, fleet_at, fleet_rounds
 from zorba_ray.experiment.probe import Probe, probe_here
@@ -104,6 +105,11 @@ def _of_all(found: Allocation, fleet: Sequence[Client]) -> Allocation:
     return replace(found, active=active)
 
 
+def _present(found: Allocation, fleet: Sequence[Client]) -> Allocation:
+    """The inverse of `_of_all`: with the rows of the clients that are present."""
+    return replace(found, active=found.active[[client.present for client in fleet]])
+
+
 def _everything(setup: Setup, fleet: Sequence[Client]) -> Allocation:
     if setup.config.allocation.max_blocks is not None:
         raise ConfigError(
@@ -140,9 +146,10 @@ def allocation_record(
         BudgetExceeded: a client would hold more than its budget.
     """
     manifest = setup.model.replica.manifest
+    fleet, energies = setup.fleet if fleet is None else fleet, probe.energies if probe else None
     clients: list[dict[str, Any]] = []
     placements: dict[Placement, ClientMemory] = {}
-    for client, samples in zip(setup.fleet if fleet is None else fleet, setup.samples, strict=True):
+    for client, samples in zip(fleet, setup.samples, strict=True):
         blocks = allocation.blocks_of(client.id)
         memory, placement = setup.memory.of(client.budget), setup.memory.placement(client.budget)
         placements[placement] = memory
@@ -184,6 +191,9 @@ def allocation_record(
         # JSON knows no infinity: no number where some block is active nowhere.
         "f1": record["f1"] if record["f1"] < float("inf") else None,
         **{key: record[key] for key in ("f2_bytes", "worst_share", "gap", "solver", "steps")},
+        "vram_objective": setup.config.allocation.vram,
+        "weights": setup.config.federation.weights,
+        **allocation_facts(setup, _present(allocation, fleet), problem_of(setup, fleet, energies), energies),
         "bytes_all_active": roomy.bytes_of(frozenset(range(manifest.blocks))),
         "bytes_source": roomy.source,
         "accelerator": accelerator,

@@ -3,6 +3,7 @@
 import bisect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from zorba_ray.allocation import AllocationProblem
 from zorba_ray.config import ExperimentConfig, FleetDistribution
 from zorba_ray.directions import uniforms
 from zorba_ray.errors import ConfigError
+from zorba_ray.experiment.fleet_rules import rules
 from zorba_ray.memory import FleetMemory
 from zorba_ray.models import Manifest
 from zorba_ray.zo import BlockEnergies, probe_weights
@@ -84,7 +86,8 @@ def allocation_problem(
         energies: of a probe, for block_weights: probe; without one ω is uniform and γ by parameters.
 
     Raises:
-        ConfigError: budgets are set, but an active block costs no more than a frozen one, so that none can bind.
+        ConfigError: budgets are set, but an active block costs no more than a frozen one, so that none can bind; a
+            rule names a class, client or block that does not exist; rules that contradict each other.
     """
     settings = config.allocation
     own = [memory.of(client.budget) for client in fleet]
@@ -124,11 +127,25 @@ def allocation_problem(
         beta=settings.beta if settings.beta is not None else (1.0 if shared else 0.0),
         epsilon=settings.epsilon,
         coverage=settings.coverage,
-        max_blocks=settings.max_blocks,
         vram_objective=settings.vram,
         order=settings.order,
         data_weight=np.array(samples, dtype=np.float64) / total,
+        **_rules_of(config, fleet, memory, manifest),
     )
+
+
+def _rules_of(
+    config: ExperimentConfig, fleet: Sequence[Client], memory: FleetMemory, manifest: Manifest
+) -> dict[str, Any]:
+    """The rules of the clients in `fleet`; the settings name clients by their ids, absent ones included."""
+    kinds = [client.kind for client in _first_fleet(config)]
+    streamed = np.zeros(len(kinds), dtype=bool)
+    present = [client.id for client in fleet]
+    streamed[present] = [memory.placement(client.budget).frozen == "host" for client in fleet]
+    found = rules(config, kinds, manifest, streamed)
+    if len(present) == len(kinds):
+        return found
+    return {name: value[present] if isinstance(value, np.ndarray) else value for name, value in found.items()}
 
 
 def _first_fleet(config: ExperimentConfig) -> list[Client]:

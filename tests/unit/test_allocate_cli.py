@@ -1,0 +1,156 @@
+"""`zorba-ray allocate`: what it prints and writes, and what it answers to a question that has no answer."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Cli
+from zorba_ray.config import load_config
+from zorba_ray.experiment import prepare
+
+
+@pytest.fixture
+def room(tiny_file: Path) -> tuple[int, int]:
+    """Bytes of a client with nothing active, and of one more active block."""
+    memory = prepare(load_config(str(tiny_file))).memory
+    assert len(set(memory.active_extra.tolist())) == 1
+    return memory.base, int(memory.active_extra[0])
+
+
+def fleet(room: tuple[int, int], *places: int) -> str:
+    """The override for one client with room for each number of blocks."""
+    kinds = [f"{{name: of-{k}-{n}, count: 1, vram: {room[0] + k * room[1]}}}" for n, k in enumerate(places)]
+    return f"federation.fleet=[{', '.join(kinds)}]"
+
+
+def test_tables_front_and_files(cli: Cli, tiny_file: Path, tmp_path: Path, room: tuple[int, int]) -> None:
+    out = tmp_path / "a" / "b"
+    arguments = (tiny_file, fleet(room, 6, 4, 2, 2), "allocation.epsilon=0.5")
+    found = cli("allocate", *arguments, "--front", 5, "--what-if", "--out", out)
+    assert found.code == 0, found.err
+    record, front, what_if = (
+        json.loads((out / f"{name}.json").read_text(encoding="utf-8")) for name in ("allocation", "front", "what_if")
+    )
+    assert sorted(path.name for path in out.iterdir()) == [
+        "allocation.json", "allocation.png", "front.json", "front.png", "what_if.json",
+    ]  # fmt: skip
+    for name in ("allocation", "front"):
+        assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    # Four rows of six signs, each with as many blocks as the record says.
+    rows = [line for line in found.out.splitlines() if "of-" in line]
+    assert [row.count("█") for row in rows] == [len(client["blocks"]) for client in record["clients"]]
+    assert [row.count("█") + row.count("·") for row in rows] == [6] * 4
+    for text in ("Objectives at ε = 0.5", "bound here", "greedy", "data (this run)", "inverse_noise", "Pareto front"):
+        assert text in found.out
+    assert f"{len(front['points'])} points" in found.out
+    assert "The fleet is feasible as it is" in found.out
+    assert what_if["feasible"]
+    assert what_if["factor"] < 1
+    # The ends of the front, the run's own ε on it, and the numbers of one point from its matrix.
+    points = front["points"]
+    assert [points[0]["epsilon"], points[-1]["epsilon"]] == [0.0, 1.0]
+    assert all(one["f1"] < two["f1"] and one["f2_bytes"] > two["f2_bytes"] for one, two in pairwise(points))
+    assert any(point["f1"] == record["f1"] and point["f2_bytes"] == record["f2_bytes"] for point in points)
+    assert points[-1]["f2_bytes"] == 4 * room[0] + 6 * room[1]
+    exact = record["exact_variance"]
+    assert exact["energies"] == "uniform"
+    # Equal blocks of d parameters, P directions, energies of 1 in all: Σ_b d/P Σ p_n² = L d Σ p_n² / P.
+    samples = [client["examples"] for client in record["clients"]]
+    squares = sum((count / sum(samples)) ** 2 for count in samples)
+    sizes = record["block_parameters_in_scope"]
+    assert exact["all_active"]["data"] == pytest.approx(sum(sizes) * squares)
+    assert record["greedy"]["objectives"]["vram"] >= record["objectives"][1]["bound"]
+
+
+def test_json_is_one_object_with_front_and_what_if(cli: Cli, tiny_file: Path, room: tuple[int, int]) -> None:
+    found = cli("allocate", tiny_file, fleet(room, 3, 3, 3, 3), "--json", "--front", 2, "--what-if")
+    assert found.code == 0, found.err
+    tree = json.loads(found.out)
+    assert {"clients", "f1", "objectives", "exact_variance", "front", "what_if"} <= set(tree)
+    assert "front: solving ε = 1" in found.err
+
+
+def test_an_infeasible_fleet_is_told_the_smallest_budgets_unasked(
+    cli: Cli, tiny_file: Path, tmp_path: Path, room: tuple[int, int]
+) -> None:
+    """Four clients with one place each, six blocks: two blocks are missing, and budgets that would do are named."""
+    arguments = (tiny_file, fleet(room, 1, 1, 1, 1))
+    found = cli("allocate", *arguments, "--out", tmp_path)
+    assert found.code == 3
+    assert found.err.count("error: ") == 1
+    assert f"{2 * room[1]:,} bytes missing in all" in found.out
+    assert "What if" in found.out
+    what_if = json.loads((tmp_path / "what_if.json").read_text(encoding="utf-8"))
+    assert not what_if["feasible"]
+    assert what_if["missing_bytes"] == 2 * room[1]
+    assert what_if["factor"] == pytest.approx((room[0] + 2 * room[1]) / (room[0] + room[1]))
+    as_json = cli("allocate", *arguments, "--json")
+    assert as_json.code == 3
+    tree = json.loads(as_json.out)
+    assert tree["what_if"] == what_if
+    assert tree["infeasible"] in as_json.err
+    needed = {client["client"]: client["needed_bytes"] for client in what_if["clients"]}
+    raised = [(needed.get(n, room[0] + room[1]) - room[0]) // room[1] for n in range(4)]
+    assert cli("allocate", tiny_file, fleet(room, *raised)).code == 0
+
+
+def test_comparators_and_probes_are_shown_as_what_they_are(
+    cli: Cli, tiny_file: Path, tmp_path: Path, room: tuple[int, int]
+) -> None:
+    """`last` leaves blocks to nobody and proves nothing; a probe's energies stand in the exact variance."""
+    last = cli("allocate", tiny_file, fleet(room, 2, 2, 1, 1), "allocation.algorithm=last", "--out", tmp_path)
+    assert last.code == 0, last.err
+    assert "∞" in last.out
+    assert "Solver: last" in last.out
+    assert "bound here" not in last.out
+    record = json.loads((tmp_path / "allocation.json").read_text(encoding="utf-8"))
+    assert record["objectives"][0] == {
+        "objective": "convergence", "value": None, "bound": None, "gap": None, "best": None,
+    }  # fmt: skip
+    probed = ("allocation.block_weights=probe", "allocation.probe_pairs=2", "--front", "2")
+    found = cli("allocate", tiny_file, fleet(room, 2, 2, 2, 2), *probed, "--json")
+    assert found.code == 0, found.err
+    tree = json.loads(found.out)
+    assert tree["exact_variance"]["energies"] == "measured"
+    # Everything active, data weights: Σ_b d_b / P Σ_n p_n² Σ_c e_c.
+    share = [client["examples"] for client in tree["clients"]]
+    squares = sum((count / sum(share)) ** 2 for count in share)
+    probe = tree["probe"]
+    energies = sum(probe["energy"]) + (1 - squares) * sum(probe["dissimilarity"]) + sum(probe["noise"])
+    whole = sum(tree["block_parameters_in_scope"]) * squares * energies
+    assert tree["exact_variance"]["all_active"]["data"] == pytest.approx(whole)
+
+
+@pytest.mark.parametrize("count", ["1", "0", "-5"])
+def test_a_front_of_less_than_two_points_is_refused_at_once(cli: Cli, tiny_file: Path, count: str) -> None:
+    found = cli("allocate", tiny_file, "--front", count)
+    assert found.code == 2
+    assert f"front: {count} points asked for" in found.err
+    assert found.out == ""
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_a_place_that_cannot_be_written_is_refused_at_once(
+    cli: Cli, tiny_file: Path, tmp_path: Path, place: str
+) -> None:
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
+    found = cli("allocate", tiny_file, "--out", tmp_path / place)
+    assert found.code == 8
+    assert f"--out {tmp_path / place}" in found.err
+    assert found.out == ""
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_fleet_without_budgets(cli: Cli, tiny_file: Path) -> None:
+    """It has a front, as convergence still costs memory, but no what-if; where activation is free it has neither."""
+    found = cli("allocate", tiny_file, "--what-if")
+    assert found.code == 2
+    assert "federation.fleet is null" in found.err
+    assert "4 clients" in found.err
+    assert "Pareto front" in cli("allocate", tiny_file, "--front", 2).out
+    free = cli("allocate", tiny_file, "--front", 2, "memory.master=host", "memory.frozen=device")
+    assert free.code == 2
+    assert "nothing to allocate" in free.err
+    assert "Active blocks: 4 clients" in free.out, "the allocation itself is not lost"

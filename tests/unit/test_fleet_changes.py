@@ -1,0 +1,116 @@
+"""Settings of re-allocation, and the fleet that they make round by round."""
+
+import json
+
+import numpy as np
+import pytest
+
+from zorba_ray.config import ExperimentConfig, load_config
+from zorba_ray.errors import ConfigError, MessageError
+from zorba_ray.experiment.fleet import fleet_at, fleet_rounds, largest_budgets
+from zorba_ray.federation import participants
+from zorba_ray.protocol.codec import decode, decode_question, encode
+from zorba_ray.protocol.messages import ProbePlan, ProbeReport, RoundPlan
+
+FLEET = 'federation.fleet=[{"name": "a", "count": 2, "vram": 100}, {"name": "b", "count": 2, "vram": 50}]'
+
+
+def config(*changes: dict[str, object], overrides: tuple[str, ...] = ()) -> ExperimentConfig:
+    """Two clients a of 100 bytes and two b of 50."""
+    more = [f"federation.changes={json.dumps(changes)}", *overrides]
+    return load_config("demo", ["rounds=9", "federation.clients=4", FLEET, *more])
+
+
+def test_the_fleet_of_a_round():
+    """Client 0 leaves in 3 and is back in 5; class b joins in 4, so it is absent before; a budget in 5."""
+    found = config(
+        {"round": 3, "client": 0, "leave": True},
+        {"round": 5, "client": 0, "join": True},
+        {"round": 4, "name": "b", "join": True},
+        {"round": 5, "client": 1, "vram": "1 KB"},
+    )
+    here = {number: [client.id for client in fleet_at(found, number) if client.present] for number in range(1, 7)}
+    assert here == {1: [0, 1], 2: [0, 1], 3: [1], 4: [1, 2, 3], 5: [0, 1, 2, 3], 6: [0, 1, 2, 3]}
+    assert [client.budget for client in fleet_at(found, 4)] == [100, 100, 50, 50]
+    assert [client.budget for client in fleet_at(found, 5)] == [100, 1000, 50, 50]
+    assert fleet_rounds(found) == [1, 3, 4, 5]
+    assert largest_budgets(found) == [100, 1000, 50, 50]
+
+
+def test_order_in_the_file_does_not_count():
+    one, other = {"round": 3, "client": 0, "leave": True}, {"round": 5, "client": 0, "join": True}
+    assert fleet_at(config(one, other), 4) == fleet_at(config(other, one), 4)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"round": 1, "client": 0, "leave": True}, "greater than or equal to 2"),
+        ({"round": 10, "client": 0, "leave": True}, "names round 10, the run ends with round 9"),
+        ({"round": 3, "client": 4, "leave": True}, "there is no client 4"),
+        ({"round": 3, "name": "c", "leave": True}, "there is no class 'c'"),
+        ({"round": 3, "leave": True}, "a client or a class"),
+        ({"round": 3, "client": 0, "name": "a", "leave": True}, "a client or a class"),
+        ({"round": 3, "client": 0}, "one of vram, leave: true and join: true"),
+        ({"round": 3, "client": 0, "leave": True, "join": True}, "one of vram, leave: true and join: true"),
+        ({"round": 3, "client": 0, "vram": 0}, "greater than 0"),
+    ],
+)
+def test_a_change_that_makes_no_sense_is_refused(change: dict[str, object], message: str):
+    with pytest.raises(ConfigError, match=message):
+        config(change)
+
+
+def test_nobody_leaves_twice():
+    with pytest.raises(ConfigError, match="round 5: client 1 cannot leave twice in a row"):
+        config({"round": 3, "client": 1, "leave": True}, {"round": 5, "name": "a", "leave": True})
+
+
+def test_a_new_budget_needs_a_fleet():
+    with pytest.raises(ConfigError, match=r"needs federation\.fleet"):
+        config({"round": 3, "client": 1, "vram": 7}, overrides=("federation.fleet=null",))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("allocation.probe_every=5",), "only block_weights=probe"),
+        (("allocation.algorithm=random", "allocation.epsilon=0.5"), "know no ε"),
+        (("allocation.algorithm=last", "allocation.every=5"), "off the last blocks"),
+        (("allocation.probe_pairs=1",), "greater than or equal to 2"),
+        (("allocation.every=0",), "greater than or equal to 1"),
+        (("allocation.algorithm=best",), "lexicographic"),
+    ],
+)
+def test_settings_that_contradict_are_refused(overrides: tuple[str, ...], message: str):
+    with pytest.raises(ConfigError, match=message):
+        config(overrides=overrides)
+
+
+def test_participants_are_drawn_from_those_who_are_here():
+    absent = frozenset({1, 5})
+    for number in range(1, 30):
+        asked = participants(3, number, 8, 3, absent)
+        assert len(set(asked)) == 3
+        assert not absent & set(asked)
+    assert participants(3, 1, 8, None, absent) == (0, 2, 3, 4, 6, 7)
+    assert len(participants(3, 1, 8, 0.5, absent)) == 3
+    assert participants(3, 1, 8, 7, absent) == (0, 2, 3, 4, 6, 7)
+    assert [participants(3, n, 8, 3) for n in range(9)] == [participants(3, n, 8, 3, frozenset()) for n in range(9)]
+
+
+def test_probe_messages_travel():
+    plan = ProbePlan(4, 8, 1e-3, b"12345678", b"\x07\x38")
+    assert decode_question(encode(plan)) == plan
+    rounds = RoundPlan(4, 0.1, 1e-3, b"12345678")
+    assert decode_question(encode(rounds)) == rounds
+    report = ProbeReport(4, 1, b"12345678", np.zeros(6, "<f4").tobytes())
+    assert decode(encode(report), ProbeReport) == report
+    assert len(encode(report)) <= 24 + 24
+    damaged = bytearray(encode(plan))
+    damaged[5] ^= 1
+    for frame in (bytes(damaged), b"", b"\x01\x04"):
+        with pytest.raises(MessageError, match="damaged"):
+            decode_question(frame)
+    with pytest.raises(MessageError):
+        decode_question(encode(report))
