@@ -11,6 +11,7 @@ from zorba_ray.errors import BudgetExceeded
 from zorba_ray.experiment.build import prepare
 from zorba_ray.experiment.on_ray import ray_backend
 from zorba_ray.experiment.replay import replay_run
+from zorba_ray.report import write_report
 
 ALL_BLOCKS = ("zo.scope=all", "zo.lr=1e-4", "rounds=4")
 HOST = ("memory.frozen=host", "memory.master=host")
@@ -86,6 +87,10 @@ def test_auto_places_each_class_by_its_budget(tmp_path: Path) -> None:
     assert (first["class"], first["frozen"], first["share"]) == ("s", "host", 1.0)
     assert (second["class"], second["frozen"], second["source"]) == ("l", "device", "modelled")
     assert replay_run(tmp_path / "run", None, None, None).confirmed
+    page = write_report([tmp_path / "run"], tmp_path / "report.html").read_text(encoding="utf-8")
+    table = page[page.index("VRAM peak against budget") :]
+    for cell in ("2 × s", "frozen host, master host", "2 × l", "frozen device, master device", "modelled", "100.0 %"):
+        assert cell in table, cell
 
 
 def test_a_fleet_over_its_budget_is_refused_before_the_first_round(tmp_path: Path) -> None:
