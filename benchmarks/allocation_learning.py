@@ -123,7 +123,7 @@ def arm_config(task: Task, comparison: str, arm: str, seed: int, more: Sequence[
         "federation.backend=sequential", "federation.fleet=null", f"eval.every={EVERY}",
         "tracking.wandb=disabled", *more,
     ]  # fmt: skip
-    memory = prepare(load_config(task.source, plain)).memory
+    memory = prepare(load_config(task.source, plain)).memory.of(None)
     each = int(memory.active_extra[0])
     fleet = [
         f'{{"name": "{blocks} blocks", "count": {count}, "vram": {memory.base + blocks * each}}}'

@@ -18,7 +18,8 @@ MANIFEST = build_manifest({"a": (2, 3), "b": (3,), "c": (4, 5)}, {"a": 0, "b": 0
 
 def made(frozen: str = "host", **allocation: Any) -> dict[str, Any]:
     settings = {"allocation": allocation, "memory": {"frozen": frozen, "batch_size": 2, "length": 5}}
-    return rules(ExperimentConfig.model_validate(settings), KINDS, MANIFEST)
+    streamed = np.array([frozen == "host"] * len(KINDS))
+    return rules(ExperimentConfig.model_validate(settings), KINDS, MANIFEST, streamed)
 
 
 def test_nothing_asked_for_is_nothing_prescribed():
