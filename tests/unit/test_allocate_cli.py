@@ -14,7 +14,7 @@ from zorba_ray.experiment import prepare
 @pytest.fixture
 def room(tiny_file: Path) -> tuple[int, int]:
     """Bytes of a client with nothing active, and of one more active block."""
-    memory = prepare(load_config(str(tiny_file))).memory
+    memory = prepare(load_config(str(tiny_file))).memory.of(None)
     assert len(set(memory.active_extra.tolist())) == 1
     return memory.base, int(memory.active_extra[0])
 

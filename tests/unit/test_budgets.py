@@ -10,8 +10,8 @@ from zorba_ray.cli.progress import budgets_table
 from zorba_ray.config import MemoryConfig, config_from_tree
 from zorba_ray.errors import BudgetExceeded, ClusterError, ConfigError
 from zorba_ray.experiment.budgets import budget_rows
-from zorba_ray.federation import GpuBudgets
 from zorba_ray.federation.accelerator import choose_accelerator
+from zorba_ray.federation.gpu_budget import GpuBudgets
 from zorba_ray.memory import FleetMemory, Workload
 from zorba_ray.models import Replica
 
@@ -74,21 +74,20 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
 
 @pytest.fixture
 def budgets(gpu: FakeCuda) -> GpuBudgets:
-    """Client 0 may take 400 bytes, client 1 all of the GPU."""
     manifest = Replica(tiny_loaded("opt")).manifest
     memory = FleetMemory(manifest, MemoryConfig(), "all", Workload(2, 4, 32, 3, 1, 4))
-    return GpuBudgets([400, None], memory)
+    return GpuBudgets(memory)
 
 
 def test_a_gpu_is_capped_at_the_client_at_hand_and_its_peak_kept(gpu: FakeCuda, budgets: GpuBudgets) -> None:
-    with budgets.serving(0, frozenset({1})):
+    with budgets.serving(0, frozenset({1}), 400):
         assert gpu.cap == 0.4
         gpu.peak = 390
     assert gpu.cap == 0.95, "an evaluation is no client's"
-    with budgets.serving(1, frozenset({1})):
+    with budgets.serving(1, frozenset({1}), None):
         assert gpu.cap == 0.95
         gpu.peak = 900
-    with budgets.serving(0, frozenset({1})):
+    with budgets.serving(0, frozenset({1}), 400):
         gpu.peak = 100
     assert budgets.peaks == {0: 390, 1: 900}
 
@@ -97,7 +96,7 @@ def test_a_measured_peak_over_the_budget_is_an_error(gpu: FakeCuda, budgets: Gpu
     message = (
         r"client 0 needs more than its budget of 400 bytes: 401 bytes were allocated \(measured\).*largest part is"
     )
-    with pytest.raises(BudgetExceeded, match=message), budgets.serving(0, frozenset({1})):
+    with pytest.raises(BudgetExceeded, match=message), budgets.serving(0, frozenset({1}), 400):
         gpu.peak = 401
     assert budgets.peaks == {0: 401}
 
@@ -107,7 +106,7 @@ def test_out_of_memory_names_client_and_part(gpu: FakeCuda, budgets: GpuBudgets)
         pytest.raises(
             BudgetExceeded, match=r"client 1 needs more than 1,000 bytes of the GPU: CUDA out of memory.*largest part"
         ),
-        budgets.serving(1, frozenset({1})),
+        budgets.serving(1, frozenset({1}), None),
     ):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB\nmore")
 
