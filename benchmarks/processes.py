@@ -1,9 +1,19 @@
 """CPU time and memory of this process and everything it started (Linux, from /proc)."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
-_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+@dataclass(frozen=True)
+class Held:
+    """Bytes of memory that a process holds."""
+
+    resident: int
+    """The resident set, pages of mapped files and of Ray's store included: a kernel may take those back at any time, so
+    it moves by tens of megabytes on its own."""
+    own: int
+    """Anonymous pages, swapped ones included."""
 
 
 def family() -> list[int]:
@@ -36,6 +46,14 @@ def cpu_seconds(pids: list[int]) -> float:
     return total / 1e9
 
 
-def resident_bytes(pid: int) -> int:
-    """Resident set of a process."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
+def memory_of(pid: int) -> Held:
+    """What a process holds now."""
+    return Held(_status(pid, "VmRSS"), _status(pid, "RssAnon") + _status(pid, "VmSwap"))
+
+
+def _status(pid: int, name: str) -> int:
+    """A field of /proc/PID/status in bytes."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return 1024 * int(line.split()[1])
+    raise ValueError(f"/proc/{pid}/status has no {name}")

@@ -35,6 +35,12 @@ class AllocationInfeasible(ZorbaError):
     exit_code = 3
 
 
+class BudgetExceeded(ZorbaError):
+    """A client holds, or would hold, more bytes on its accelerator than its budget; the message names the part."""
+
+    exit_code = 3
+
+
 class ClusterError(ZorbaError):
     """Ray or an accelerator is missing, too small or unreachable."""
 

@@ -1,8 +1,9 @@
 """Resident memory of a run on two Ray workers against the number of its clients.
 
 The training examples are the same few thousand, however many clients share them, so what grows is what a client costs
-beyond its data. Counted is the resident set of the driver and of both workers after the last round, in which every
-client was asked; Ray's own processes are not. Every number of clients has a process of its own, with its own Ray.
+beyond its data. Counted is what the driver and both workers hold after the last round, in which every client was
+asked; Ray's own processes are not. Every number of clients has a process of its own, with its own Ray. Judged is the
+growth of their own (anonymous) memory; the resident sets stand beside it.
 """
 
 import multiprocessing
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.alternate import at_most, judged
-from benchmarks.processes import resident_bytes
+from benchmarks.processes import Held, memory_of
 from benchmarks.rows import Row
 from benchmarks.shapes import TEN_MILLION, THOUSANDS, data_folder, model_folder, settings
 
@@ -25,18 +26,21 @@ def rows(quick: bool, folder: Path) -> list[Row]:
     counts = (10, 1000) if quick else (10, 100, 1_000, 10_000)
     model = model_folder(folder / "thousands", THOUSANDS)
     data = data_folder(folder / "many", max(counts) * BATCH, LENGTH)
+    _in_process(
+        model, data, counts[0], folder / "first"
+    )  # compiles the kernels, which takes memory that later runs spare
     found = {clients: _in_process(model, data, clients, folder) for clients in counts}
     made = [
-        judged(f"RSS of driver and {WORKERS} workers, {clients:,} clients", [_total(sizes) / 1e6], "MB", None, DEVICE)
-        for clients, sizes in found.items()
+        judged(f"{kind} memory of driver and {WORKERS} workers, {clients:,} clients", [size / 1e6], "MB", None, DEVICE)
+        for clients, held in found.items()
+        for kind, size in (("resident", sum(one.resident for one in held.values())), ("own", _own(held, "all")))
     ]
     least, most = counts[0], counts[-1]
     for name in ("driver", "workers", "all"):
-        grown = [_part(found[clients], name) for clients in (least, most)]
-        per_client = (grown[1] - grown[0]) / (most - least) / 1e3
+        per_client = (_own(found[most], name) - _own(found[least], name)) / (most - least) / 1e3
         goal = at_most(5, " KB") if name == "all" else None
-        made.append(judged(f"RSS per client from {least} to {most:,}: {name}", [per_client], "KB", goal, DEVICE))
-    replicas = {len(sizes) - 1 for sizes in found.values()}
+        made.append(judged(f"memory per client from {least} to {most:,}: {name}", [per_client], "KB", goal, DEVICE))
+    replicas = {len(held) - 1 for held in found.values()}
     equal = ("2 = workers", lambda value: value == WORKERS)
     made.append(judged("processes that hold a replica for clients", sorted(replicas), "", equal, DEVICE))
     return made if quick else [*made, one_replica_each(folder)]
@@ -46,19 +50,19 @@ def one_replica_each(folder: Path) -> Row:
     """That a worker does not hold a replica per client: growth of the workers' memory in sizes of one replica."""
     model = model_folder(folder / "ten-million", TEN_MILLION)
     data = data_folder(folder / "few", 80 * BATCH, LENGTH)
-    few, many = (_part(_in_process(model, data, clients, folder), "workers") for clients in (8, 80))
+    few, many = (_own(_in_process(model, data, clients, folder), "workers") for clients in (8, 80))
     size = 4 * TEN_MILLION.block_parameters
-    name = f"growth of the workers' RSS from 8 to 80 clients, in replicas of {size / 1e6:.0f} MB"
+    name = f"growth of the workers' memory from 8 to 80 clients, in replicas of {size / 1e6:.0f} MB"
     return judged(name, [(many - few) / size], "", at_most(0.5), DEVICE)
 
 
-def _in_process(model: Path, data: Path, clients: int, folder: Path) -> dict[str, int]:
+def _in_process(model: Path, data: Path, clients: int, folder: Path) -> dict[str, Held]:
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(measure, model, data, clients, folder / f"memory-{model.name}-{clients}").result()
 
 
-def measure(model: Path, data: Path, clients: int, folder: Path) -> dict[str, int]:
-    """Process name -> resident bytes after the last round; runs in a process of its own."""
+def measure(model: Path, data: Path, clients: int, folder: Path) -> dict[str, Held]:
+    """Process name -> what it holds after the last round; runs in a process of its own."""
     from benchmarks.live import run_rounds
     from zorba_ray.experiment import RunDir
     from zorba_ray.experiment.on_ray import ray_backend
@@ -67,7 +71,7 @@ def measure(model: Path, data: Path, clients: int, folder: Path) -> dict[str, in
     federation = {"clients": clients, "backend": "ray", "workers": WORKERS, "deadline_s": 3600}
     config = settings(model, data, ROUNDS, LENGTH, BATCH, federation=federation)
     made: list[Any] = []
-    sizes: dict[str, int] = {}
+    found: dict[str, Held] = {}
 
     def backend(*arguments: Any) -> Any:
         made.append(ray_backend(*arguments))
@@ -76,22 +80,16 @@ def measure(model: Path, data: Path, clients: int, folder: Path) -> dict[str, in
     def between(record: dict[str, Any], run: RunDir) -> None:
         assert record["clients_ok"] == clients, record
         if record["round"] == ROUNDS:
-            sizes.update(
-                {name: resident_bytes(pid) for name, pid in {"driver": os.getpid(), **made[0].processes()}.items()}
-            )
+            pids = {"driver": os.getpid(), **made[0].processes()}
+            found.update({name: memory_of(pid) for name, pid in pids.items()})
 
-    folder.mkdir()
+    folder.mkdir(parents=True)
     with ray_session(None, WORKERS, 1):
         run_rounds(config, folder, between, backend)
-    return sizes
+    return found
 
 
-def _total(sizes: dict[str, int]) -> int:
-    return sum(sizes.values())
-
-
-def _part(sizes: dict[str, int], name: str) -> int:
+def _own(held: dict[str, Held], name: str) -> int:
     """Bytes of the driver, of the workers, or of all."""
-    if name == "driver":
-        return sizes["driver"]
-    return _total(sizes) - (sizes["driver"] if name == "workers" else 0)
+    chosen = {"driver": {"driver"}, "workers": held.keys() - {"driver"}, "all": held.keys()}[name]
+    return sum(held[process].own for process in chosen)

@@ -1,35 +1,34 @@
 """What the driver and Ray add to a round beyond its computing, with a model of a few thousand parameters.
 
-Computing is the bare loop: per client the prefix and the forward pair of its batch, then one commit; no plan, no
-report, no ledger, no process. It is done in this process between two rounds of the real run, in turns. The overhead is
+One worker computes for all clients, so nothing is hidden by computing side by side. Its own stopwatch says, round by
+round, what the clients computed: their minibatches and forward pairs, directions included. The overhead of a round is
+what is left of it
 
-- in CPU time, what a round takes of all processes (driver, worker, Ray's own) less what the loop takes;
-- in wall time, the round less the loop: one worker computes, so that nothing is hidden by computing side by side.
+- in wall time, as the driver sees it;
+- in CPU time, of all processes: driver, worker and Ray's own.
+
+So plans, reports, checks, ledger, metrics, the commits of driver and worker and everything of Ray's are overhead.
 """
 
-from collections.abc import Callable
+import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from benchmarks.alternate import Times, at_most, judged
+from benchmarks.alternate import at_most, judged
 from benchmarks.live import run_rounds
 from benchmarks.processes import cpu_seconds, family
 from benchmarks.rows import Row
 from benchmarks.scale.fit import fit_line
-from benchmarks.shapes import THOUSANDS, batch, data_folder, model_folder, settings
+from benchmarks.shapes import THOUSANDS, data_folder, model_folder, settings
 from zorba_ray.config import ExperimentConfig
-from zorba_ray.directions import direction_backend, direction_seed
-from zorba_ray.experiment import RunDir, prepare
+from zorba_ray.experiment import RunDir
 from zorba_ray.experiment.on_ray import ray_backend
+from zorba_ray.federation import Backend
 from zorba_ray.federation.ray_session import ray_session
-from zorba_ray.models import Perturbation
-from zorba_ray.protocol.replay import rule_of
-from zorba_ray.zo import RoundUpdate, apply_rounds, projected_gradient
+from zorba_ray.stopwatch import Spent
 
-BATCH, LENGTH, WARM = 2, 8, 2
+BATCH, LENGTH, WARM = 2, 8, 3
 BASE_MS, CLIENT_MS = 10.0, 0.2
 DEVICE = "cpu, 1 worker of 1 thread"
 NAME = "overhead of driver and Ray per round, packed"
@@ -37,18 +36,16 @@ NAME = "overhead of driver and Ray per round, packed"
 
 def rows(quick: bool, folder: Path) -> list[Row]:
     """All rows of this file; quick has one number of clients and no fit."""
-    turns = {64: 5} if quick else {8: 25, 64: 15, 512: 9}
+    turns = {64: 9} if quick else {8: 41, 64: 25, 512: 15}
     model = model_folder(folder / "overhead-model", THOUSANDS)
     data = data_folder(folder / "overhead-data", max(turns) * BATCH, LENGTH)
     found: dict[int, Overhead] = {}
     with ray_session(None, 2, 1):
         for clients, count in turns.items():
             federation = {"clients": clients, "backend": "ray", "workers": 1}
-            directions = {"backend": "numba"}
-            found[clients] = measure(
-                settings(model, data, WARM + count, LENGTH, BATCH, federation=federation, directions=directions),
-                folder,
-            )
+            tracking = {"wandb": "disabled", "profile": True}
+            config = settings(model, data, WARM + count, LENGTH, BATCH, federation=federation, tracking=tracking)
+            found[clients] = measure(config, folder)
     made = [row for clients, overhead in found.items() for row in overhead.rows(clients)]
     return made if quick else [*made, *_fitted(found)]
 
@@ -70,13 +67,13 @@ class Overhead:
     """Per round, in ms."""
 
     cpu_ms: list[float] = field(default_factory=list)
-    """CPU of all processes beyond the loop's."""
+    """CPU of all processes beyond computing."""
     wall_ms: list[float] = field(default_factory=list)
-    """Wall time beyond the loop's."""
+    """Wall time beyond computing."""
     driver_ms: list[float] = field(default_factory=list)
     """CPU of the driver's process."""
-    loop_ms: list[float] = field(default_factory=list)
-    """CPU of the loop."""
+    computing_ms: list[float] = field(default_factory=list)
+    """CPU of the worker's minibatches and forward pairs."""
 
     def rows(self, clients: int) -> list[Row]:
         """Rows of one number of clients."""
@@ -85,61 +82,49 @@ class Overhead:
             judged(f"{name}: all processes beyond computing (CPU)", self.cpu_ms, "ms", goal, DEVICE),
             judged(f"{name}: beyond computing (wall)", self.wall_ms, "ms", goal, DEVICE),
             judged(f"{name}: the driver's process alone (CPU)", self.driver_ms, "ms", None, DEVICE),
-            judged(f"{name}: the computing itself (CPU)", self.loop_ms, "ms", None, DEVICE),
+            judged(f"{name}: the computing itself (CPU)", self.computing_ms, "ms", None, DEVICE),
         ]
 
 
 def measure(config: ExperimentConfig, folder: Path) -> Overhead:
-    """A run on Ray with the bare loop between its rounds."""
-    bare = Times()
-    loop = _bare_loop(config)
+    """Overhead of every round of a profiled run on Ray after the first few."""
+    backends: list[Backend] = []
     pids: list[int] = []
     began: list[float] = []
-    spent: list[float] = []
+    spent: list[float] = []  # CPU seconds of all processes, per round
+    computed: list[Spent] = []  # what the worker computed, so far
+
+    def backend(*arguments: Any) -> Backend:
+        backends.append(ray_backend(*arguments))
+        return backends[-1]
 
     def between(record: dict[str, Any], run: RunDir) -> None:
-        number = record["round"]
-        if number <= WARM:
-            pids[:] = family()
-            loop(number)
-        else:
+        if record["round"] > WARM:
             spent.append(cpu_seconds(pids) - began[0])
-            bare.add(lambda: loop(number))
+        else:
+            pids[:] = family()
+        if record["round"] >= WARM:
+            computed.append(_computed(backends[0]))
 
     def before() -> None:
         began[:] = [cpu_seconds(pids)]
 
-    times = run_rounds(config, folder, between, ray_backend, WARM, before)
+    times = run_rounds(config, folder, between, backend, WARM, before)
     found = Overhead()
-    for all_cpu, cpu, wall, loop_cpu, loop_wall in zip(spent, times.cpu, times.wall, bare.cpu, bare.wall, strict=True):
-        found.cpu_ms.append(1e3 * (all_cpu - loop_cpu))
-        found.wall_ms.append(1e3 * (wall - loop_wall))
-        found.driver_ms.append(1e3 * cpu)
-        found.loop_ms.append(1e3 * loop_cpu)
+    for turn, (earlier, later) in enumerate(itertools.pairwise(computed)):
+        found.cpu_ms.append(1e3 * (spent[turn] - (later.cpu_s - earlier.cpu_s)))
+        found.wall_ms.append(1e3 * (times.wall[turn] - (later.wall_s - earlier.wall_s)))
+        found.driver_ms.append(1e3 * times.cpu[turn])
+        found.computing_ms.append(1e3 * (later.cpu_s - earlier.cpu_s))
     return found
 
 
-def _bare_loop(config: ExperimentConfig) -> Callable[[int], None]:
-    """The computing of a round, by number, on a model of its own."""
-    setup = prepare(config)
-    model, rule = setup.model, rule_of(setup.header)
-    directions = direction_backend("numba")
-    clients, scale = config.federation.clients, config.zo.perturbation_scale
-    every = frozenset(range(setup.header.blocks))
-    given = batch(BATCH, LENGTH)
-
-    def loop(round: int) -> None:
-        scalars = np.zeros((clients, 1, 1), dtype=np.float32)
-        for client in range(clients):
-            seed = direction_seed(rule.seed, round, client, 0)
-            plus, minus = model.pair(model.prepare(given, every), Perturbation(seed, 0, scale, "rademacher"))
-            scalars[client] = projected_gradient(plus, minus, scale)
-        replica = model.replica
-        held = np.ones((clients, len(every)), dtype=bool)
-        update = RoundUpdate(round, config.zo.lr, np.arange(clients), scalars, held)
-        apply_rounds(directions, rule, replica.manifest, replica.parameters, [update])
-
-    return loop
+def _computed(backend: Backend) -> Spent:
+    """What the one worker spent in minibatches and forward pairs so far, by its stopwatch."""
+    (usage,) = backend.usage()
+    assert usage.reading is not None, "the run is profiled"
+    parts = usage.reading.parts.items()
+    return sum((own for path, own in parts if path[1:2] in (("batches",), ("forward",))), Spent())
 
 
 def _allowed(clients: int) -> float:

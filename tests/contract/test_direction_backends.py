@@ -215,6 +215,25 @@ def test_perturb_equals_the_reference_on_odd_sizes_and_offsets(
         assert np.array_equal(bits(got), bits(wanted)), offset
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shift", [0, 1, 16, 32])
+def test_a_large_perturbed_copy_equals_the_reference_wherever_it_begins_in_memory(
+    backend: DirectionBackend, dtype: torch.dtype, shift: int
+) -> None:
+    """Beyond 4 MB numba stores past the caches, where the place in memory allows it; interpreted, it takes too long."""
+    size = 3000 if INTERPRETED else 2**20 + 777
+    reference, theta, stream = direction_backend("numpy"), weights(size), stream_of("rademacher")
+    wanted = torch.empty(size, dtype=dtype)
+    for offset in (0, 8, 224, 2049):
+        memory = torch.full((size + 2 * 64,), 7.0, dtype=dtype)
+        got = memory[shift : shift + size]
+        reference.perturb_into(wanted, theta, stream, 1e-3, offset)
+        backend.perturb_into(got, theta, stream, 1e-3, offset)
+        assert np.array_equal(bits(got), bits(wanted)), offset
+        outside = torch.cat([memory[:shift], memory[shift + size :]])
+        assert (outside == 7).all(), "wrote beyond its copy"
+
+
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 @pytest.mark.parametrize("entries", range(1, 10))
 def test_commit_equals_the_sum_in_ledger_order(

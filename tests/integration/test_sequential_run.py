@@ -194,7 +194,7 @@ def test_a_seed_changes_the_digest(tmp_path: Path, sha: str) -> None:
 
 def budgets_for_two_blocks() -> str:
     """A fleet of which the first two clients have room for two blocks (all blocks of the built-in model are equal)."""
-    memory = prepare(config_from_tree(TREE, "test")).memory
+    memory = prepare(config_from_tree(TREE, "test")).memory.of(None)
     small, large = (memory.bytes_of(frozenset(range(blocks))) for blocks in (2, len(memory.active_extra)))
     return f"federation.fleet=[{{name: s, count: 2, vram: {small}}}, {{name: l, count: 2, vram: {large}}}]"
 

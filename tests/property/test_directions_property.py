@@ -5,7 +5,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zorba_ray.directions import Distribution, Terms, direction_backend, permutation, tensor_stream, uniforms
+from zorba_ray.directions import (
+    Distribution,
+    Terms,
+    direction_backend,
+    direction_seed,
+    direction_seeds,
+    permutation,
+    tensor_stream,
+    uniforms,
+)
 from zorba_ray.directions.reference import direction
 
 torch.set_num_threads(1)
@@ -67,3 +76,12 @@ def test_permutation_is_one_and_uniforms_are_inside(seed: int, a: int, b: int, c
     drawn = uniforms(seed, "rows", a, b, count)
     assert len(drawn) == count
     assert ((drawn > 0) & (drawn < 1)).all()
+
+
+@given(seeds, st.integers(1, 2**32), st.lists(st.integers(0, 2**64 - 1), max_size=20), st.integers(1, 4))
+def test_seeds_of_many_clients_are_those_of_each(master: int, round: int, streams: list[int], steps: int) -> None:
+    found = direction_seeds(master, round, np.array(streams, dtype=np.uint64), steps)
+    assert found.dtype == np.uint64
+    assert found.shape == (len(streams), steps)
+    wanted = [[direction_seed(master, round, stream, step) for step in range(steps)] for stream in streams]
+    assert found.tolist() == wanted

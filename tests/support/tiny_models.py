@@ -13,7 +13,7 @@ from torch import nn
 
 from zorba_ray.config import ModelConfig
 from zorba_ray.directions import DirectionBackend, direction_backend
-from zorba_ray.models import Batch, LoadedModel, Scope, TaskModel
+from zorba_ray.models import Batch, HostStore, LoadedModel, Scope, TaskModel
 from zorba_ray.models.blocks import find_blocks
 
 torch.set_num_threads(1)
@@ -121,12 +121,13 @@ def tiny_task_model(
     directions: DirectionBackend | None = None,
     blocks: int = BLOCKS,
     rank: int = 0,
+    store: HostStore | None = None,
 ) -> TaskModel:
     """A `TaskModel` with label words or label prompts over three classes, or the LM head."""
     directions = directions or direction_backend("numpy")
     loaded = tiny_loaded(kind, seed, blocks)
     config = ModelConfig.model_validate({"head": head, "temperature": 5.0})
-    return TaskModel(loaded, config, "{text}", LABEL_WORDS, scope, directions, rank=rank)
+    return TaskModel(loaded, config, "{text}", LABEL_WORDS, scope, directions, rank=rank, store=store)
 
 
 def tiny_batch(kind: str, rows: int, length: int, side: str = "right", seed: int = 0) -> Batch:

@@ -386,6 +386,7 @@ ALTERED = {
     "memory.master": "host",
     "memory.batch_size": 3,
     "memory.length": 9,
+    "memory.break_even_tokens": 100,
     "allocation.epsilon": 0.5,
     "allocation.block_weights": "params",
     "allocation.algorithm": "random",

@@ -16,6 +16,7 @@ EXIT_CODES = {
     "ModelError": 2,
     "RunDirError": 2,
     "AllocationInfeasible": 3,
+    "BudgetExceeded": 3,
     "ClusterError": 4,
     "StaleReplica": 4,
     "LostClients": 5,

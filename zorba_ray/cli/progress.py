@@ -151,6 +151,25 @@ def profile_table(record: dict[str, Any]) -> Table:
     return table
 
 
+def budgets_table(rows: list[dict[str, Any]]) -> Table:
+    """Peak against budget of the fullest client of each class."""
+    sources = sorted({row["source"] for row in rows})
+    table = Table(title=f"VRAM peak of each class's fullest client, {' and '.join(sources)}", title_justify="left")
+    for name in ("class", "blocks live", "peak", "budget", "share", "largest part"):
+        table.add_column(name, justify="right" if name in ("peak", "budget", "share") else "left")
+    for row in rows:
+        budget, part = row["budget_bytes"], row["largest_part"]
+        table.add_row(
+            f"{row['clients']} × {row['class']}",
+            f"frozen {row['frozen']}, master {row['master']}" if row["frozen"] else "–",
+            format_bytes(row["peak_bytes"]) + ("" if len(sources) == 1 else f" {row['source']}"),
+            "–" if budget is None else format_bytes(budget),
+            "–" if budget is None else f"{row['share']:.1%}",
+            "–" if part is None else f"{part} {format_bytes(row['largest_part_bytes'])}",
+        )
+    return table
+
+
 def print_summary(summary: dict[str, Any], path: Path) -> None:
     """The last lines of a run, on stdout."""
     console = Console(width=None if sys.stdout.isatty() else 120)
@@ -174,5 +193,7 @@ def print_summary(summary: dict[str, Any], path: Path) -> None:
     table.add_row("ledger", "", format_bytes(summary["ledger_bytes"]))
     table.add_row("time (CPU)", "", f"{format_seconds(summary['wall_s'])} ({format_seconds(summary['cpu_s'])})")
     console.print(table)
+    if summary.get("budgets"):  # a run that an earlier version finished has none
+        console.print(budgets_table(summary["budgets"]))
     console.print(f"θ SHA-256 {summary['weights_sha256']}", highlight=False, soft_wrap=True)
     console.print(f"report {path / 'report.html'}", highlight=False, soft_wrap=True)

@@ -77,6 +77,13 @@ class ExperimentConfig(StrictModel):
         late = [change.round for change in self.federation.changes if change.round > self.rounds]
         if late:
             raise ValueError(f"federation.changes names round {late[0]}, the run ends with round {self.rounds}")
+        budgets = any(change.vram is not None for change in self.federation.changes)
+        if budgets and "auto" in (self.memory.frozen, self.memory.master):
+            raise ValueError(
+                f"federation.changes sets new budgets (vram) with memory.frozen={self.memory.frozen}, memory.master="
+                f"{self.memory.master}: auto places a client's blocks once, by its first budget; set both to device "
+                "or host"
+            )
         # Where an active block costs the same bytes as a frozen one, no budget can bind: choosing by budget is void.
         same = self.memory.master == "host" and self.memory.frozen == "device"
         fp32 = self.memory.compute_dtype == "fp32" and self.memory.frozen == "device"

@@ -38,11 +38,6 @@ class TokenTable:
         """int64 [examples]."""
         return np.diff(self.starts)
 
-    def take(self, rows: np.ndarray) -> "TokenTable":
-        """The given examples, in that order."""
-        pieces = [self.tokens[self.starts[row] : self.starts[row + 1]] for row in rows]
-        return TokenTable.from_lists(pieces, self.labels[rows])
-
     def collate(self, rows: np.ndarray, pad: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(ids, mask, labels) of a batch: int64 [B, T], [B, T], [B], padded on the right to the longest example."""
         lengths = self.starts[rows + 1] - self.starts[rows]

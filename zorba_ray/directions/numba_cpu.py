@@ -16,13 +16,24 @@ from zorba_ray.directions.compiled import compiled
 from zorba_ray.directions.philox import gaussian_table
 from zorba_ray.directions.streams import TensorStream
 from zorba_ray.directions.vector_philox import GROUPS, draw_groups
-from zorba_ray.directions.vector_rows import LANES, fold_signs, shift_row
+from zorba_ray.directions.vector_rows import (
+    LANES,
+    STREAM_ALIGNMENT,
+    fold_signs,
+    settle_stores,
+    shift_row,
+    stream_row,
+)
 
 _SEEDS = 32
 _WORDS = 4 * GROUPS
-_TILE = GROUPS << 8  # signs
+_GROUP = 256  # signs of one counter
+_TILE = GROUPS * _GROUP
 _ROWS = _TILE // LANES
 _VALUES = GROUPS << 4  # gaussian entries of a tile
+_BEYOND_CACHES = 2**22
+"""Bytes of θ from which a perturbed copy would push out of the caches what it needs next. Measured: at 9 MB streaming
+takes 0.74 of the time of plain stores, at 2 MB 0.9 (LOG.md)."""
 
 
 @compiled()
@@ -32,8 +43,14 @@ def _shift_tile(out, theta, at, bits, step):
 
 
 @compiled()
-def _perturb_signs(out, theta, k0, c1, c2, step, offset):
-    """out (float32, or uint16 for bfloat16) ← RN(θ̄ ± step)."""
+def _stream_tile(out, theta, at, bits, step):
+    for row in range(_ROWS):
+        stream_row(out, theta, at + row * LANES, bits[row], step)
+
+
+@compiled()
+def _perturb_signs(out, theta, k0, c1, c2, step, offset, streamed):
+    """out (float32, or uint16 for bfloat16) ← RN(θ̄ ± step); `streamed`: past the caches, out[−offset] on a line."""
     drawn = np.empty(_WORDS, dtype=np.uint64)
     bits = drawn.view(np.int32)
     before = np.zeros(_TILE, dtype=np.float32)
@@ -43,7 +60,10 @@ def _perturb_signs(out, theta, k0, c1, c2, step, offset):
     while start < theta.size:
         draw_groups(drawn, 0, first, k0, c1, c2)
         if start >= 0 and start + _TILE <= theta.size:
-            _shift_tile(out, theta, start, bits, step)
+            if streamed:
+                _stream_tile(out, theta, start, bits, step)
+            else:
+                _shift_tile(out, theta, start, bits, step)
         else:
             low, high = max(0, -start), min(_TILE, theta.size - start)
             before[low:high] = theta[start + low : start + high]
@@ -51,6 +71,8 @@ def _perturb_signs(out, theta, k0, c1, c2, step, offset):
             out[start + low : start + high] = after[low:high]
         start += _TILE
         first += np.uint64(GROUPS)
+    if streamed:
+        settle_stores()
 
 
 @compiled()
@@ -147,7 +169,7 @@ class NumbaDirections:
         k0, c1, c2 = np.uint64(stream.k0), np.uint64(stream.c1), np.uint64(stream.c2)
         step = np.float32(scale)
         if stream.distribution == "rademacher":
-            _perturb_signs(target, source, k0, c1, c2, step, offset)
+            _perturb_signs(target, source, k0, c1, c2, step, offset, _may_stream(source, target, offset))
             return
         table = gaussian_table() * step
         if target.dtype != np.uint16:
@@ -170,3 +192,9 @@ class NumbaDirections:
         else:
             table = gaussian_table()
             _commit_quantiles(target, table, joined.k0, c1, joined.c2, joined.coefficients, joined.ends, offset)
+
+
+def _may_stream(source: np.ndarray, target: np.ndarray, offset: int) -> bool:
+    """Whether a perturbed copy is large and every full tile of it begins on a cache line."""
+    first_tile = target.ctypes.data + (-offset % _GROUP) * target.itemsize
+    return source.nbytes >= _BEYOND_CACHES and first_tile % STREAM_ALIGNMENT == 0

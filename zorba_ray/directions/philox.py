@@ -34,6 +34,29 @@ def philox4x64(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tupl
     return c0, c1, c2, c3
 
 
+def first_words(counters: tuple[np.ndarray, np.ndarray, np.ndarray], key: tuple[int, int]) -> np.ndarray:
+    """First word of each block (c0, c1, c2, 0) under one key: uint64, as the counters broadcast."""
+    c0, c1, c2, c3 = np.broadcast_arrays(*(np.asarray(own, dtype=np.uint64) for own in counters), np.uint64(0))
+    k0, k1 = key
+    for _ in range(ROUNDS):
+        high0, low0 = _product(c0, M0)
+        high1, low1 = _product(c2, M1)
+        c0, c1, c2, c3 = high1 ^ c1 ^ np.uint64(k0), low1, high0 ^ c3 ^ np.uint64(k1), low0
+        k0, k1 = (k0 + W0) & MASK, (k1 + W1) & MASK
+    return c0
+
+
+def _product(value: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:
+    """High and low 64 bits of value · factor, from products of halves: numpy has no 128-bit integers."""
+    half, low32 = np.uint64(32), np.uint64(0xFFFFFFFF)
+    a1, a0 = value >> half, value & low32
+    b1, b0 = np.uint64(factor >> 32), np.uint64(factor & 0xFFFFFFFF)
+    low = a0 * b0
+    middle = a1 * b0 + (low >> half)
+    cross = a0 * b1 + (middle & low32)
+    return a1 * b1 + (middle >> half) + (cross >> half), (cross << half) | (low & low32)
+
+
 def words(key: tuple[int, int], counter: tuple[int, int, int, int], groups: int) -> np.ndarray:
     """Words of `groups` consecutive counters (c0, c0+1, …), uint64 [4 · groups].
 

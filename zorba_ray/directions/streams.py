@@ -4,12 +4,11 @@ z(run seed, round, stream, step, direction, tensor, element) is a pure function;
 state. Sampling (batches, participants, partition, budgets) uses the same cipher under a key of its own.
 """
 
-import functools
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from zorba_ray.directions.philox import philox4x64, words
+from zorba_ray.directions.philox import first_words, philox4x64, words
 
 VERSION = "zdir v1"
 
@@ -48,10 +47,14 @@ class TensorStream(NamedTuple):
     distribution: Distribution
 
 
-@functools.lru_cache(maxsize=65536)
 def direction_seed(master: int, round: int, stream: int, step: int) -> int:
     """seed64 of one (round, stream, step). `stream` is the client id (seeds: per_client) or 0 (shared)."""
     return philox4x64((step, stream, round, 0), (master, _SEED_KEY1))[0]
+
+
+def direction_seeds(master: int, round: int, streams: np.ndarray, steps: int) -> np.ndarray:
+    """`direction_seed` of every stream and of steps 0 … `steps` − 1: uint64 [streams, steps]."""
+    return first_words((np.arange(steps)[None, :], streams[:, None], np.array(round)), (master, _SEED_KEY1))
 
 
 def tensor_stream(seed: int, block: int, slot: int, direction: int, distribution: Distribution) -> TensorStream:
@@ -77,6 +80,8 @@ def sample_words(master: int, purpose: Sample, a: int, b: int, count: int) -> np
 
 def permutation(master: int, purpose: Sample, a: int, b: int, count: int) -> np.ndarray:
     """A permutation of 0 … count−1 as int64; the order of 64-bit keys, so no library's shuffle is involved."""
+    if count <= 1:  # nothing to order; a client with one batch per epoch asks for this every epoch
+        return np.arange(count)
     return np.argsort(sample_words(master, purpose, a, b, count), kind="stable")
 
 

@@ -16,6 +16,8 @@ from numba.extending import intrinsic as _typed_intrinsic
 intrinsic: Any = _typed_intrinsic  # the caller does not pass the typing context
 
 LANES = 32
+STREAM_ALIGNMENT = 64
+"""Bytes; a cache line."""
 
 _F32, _I32, _I16, _I64 = ir.FloatType(), ir.IntType(32), ir.IntType(16), ir.IntType(64)
 _FLOATS, _INTS, _HALVES = (ir.VectorType(kind, LANES) for kind in (_F32, _I32, _I16))
@@ -106,28 +108,51 @@ def fold_signs(typingctx: Any, acc: Any, at: Any, bits: Any, row: Any, stride: A
     return types.void(acc, i64, bits, i64, i64, coefs, i64, i64), build
 
 
-@intrinsic
-def shift_row(typingctx: Any, out: Any, theta: Any, at: Any, word: Any, step: Any):
-    """out[at : at + 32] ← theta[at : at + 32] ± step by the bits of `word` (int32).
+def _shift(streamed: bool) -> Any:
+    """The intrinsic `shift_row`; `streamed`: its stores go past the caches."""
 
-    theta: float32. out: float32, or uint16 for bfloat16 bit patterns: then θ̄ = RN(θ) is moved and rounded again.
-    """
-    narrow = out.dtype == types.uint16
+    def shift(typingctx: Any, out: Any, theta: Any, at: Any, word: Any, step: Any):
+        narrow = out.dtype == types.uint16
+
+        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            kinds = signature.args
+            source = _vector_at(builder, _start(context, builder, kinds[1], args[1]), args[2], _FLOATS)
+            values = builder.load(source, align=4)
+            if narrow:
+                wide = builder.shl(_through_bf16(builder, values), _constant(16))
+                values = builder.bitcast(wide, _FLOATS)
+            moved = builder.fadd(values, _signed(builder, args[3], _negated(builder, args[4])))
+            if narrow:
+                moved = builder.trunc(_through_bf16(builder, moved), _HALVES)
+            width = 2 if narrow else 4
+            target = _vector_at(builder, _start(context, builder, kinds[0], args[0]), args[2], moved.type)
+            store = builder.store(moved, target, align=STREAM_ALIGNMENT if streamed else width)
+            if streamed:
+                store.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(_I32, 1)]))
+            return context.get_dummy_value()
+
+        return types.void(out, theta, types.int64, types.int32, types.float32), build
+
+    return intrinsic(shift)
+
+
+shift_row = _shift(streamed=False)
+"""shift_row(out, theta, at, word, step): out[at : at + 32] ← theta[at : at + 32] ± step by the bits of `word` (int32).
+
+theta: float32. out: float32, or uint16 for bfloat16 bit patterns: then θ̄ = RN(θ) is moved and rounded again.
+"""
+
+stream_row = _shift(streamed=True)
+"""`shift_row` whose stores do not first fetch the lines they overwrite: a third less traffic where `out` is beyond the
+caches. The address of out[at] must be a multiple of STREAM_ALIGNMENT, and `settle_stores` must follow the last one."""
+
+
+@intrinsic
+def settle_stores(typingctx: Any):
+    """Waits for the stores of `stream_row`, which other threads may see late otherwise."""
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kinds = signature.args
-        source = _vector_at(builder, _start(context, builder, kinds[1], args[1]), args[2], _FLOATS)
-        values = builder.load(source, align=4)
-        if narrow:
-            wide = builder.shl(_through_bf16(builder, values), _constant(16))
-            values = builder.bitcast(wide, _FLOATS)
-        moved = builder.fadd(values, _signed(builder, args[3], _negated(builder, args[4])))
-        start = _start(context, builder, kinds[0], args[0])
-        if narrow:
-            halves = builder.trunc(_through_bf16(builder, moved), _HALVES)
-            builder.store(halves, _vector_at(builder, start, args[2], _HALVES), align=2)
-        else:
-            builder.store(moved, _vector_at(builder, start, args[2], _FLOATS), align=4)
+        builder.fence("seq_cst")
         return context.get_dummy_value()
 
-    return types.void(out, theta, types.int64, types.int32, types.float32), build
+    return types.void(), build

@@ -12,14 +12,16 @@ from zorba_ray.errors import AllocationInfeasible, ConfigError
 from zorba_ray.experiment.build import Setup
 from zorba_ray.experiment.fleet import Client, allocation_problem, fleet_at, fleet_rounds
 from zorba_ray.experiment.probe import Probe, probe_here
+from zorba_ray.memory import ClientMemory, require_within
+from zorba_ray.models import Placement
 from zorba_ray.zo import BlockEnergies
 
 
 def solve_allocation(setup: Setup, fleet: Sequence[Client] | None = None, probe: Probe | None = None) -> Allocation:
     """Who activates which blocks; absent clients none.
 
-    Without a fleet, where activating costs no memory at all, everybody activates everything (or the last
-    `allocation.max_blocks` blocks).
+    Where activating costs no memory at all, without a fleet or because `auto` found room for everything, everybody
+    activates everything.
 
     Args:
         fleet: None is that of round 1.
@@ -31,7 +33,7 @@ def solve_allocation(setup: Setup, fleet: Sequence[Client] | None = None, probe:
     """
     settings = setup.config.allocation
     fleet = setup.fleet if fleet is None else fleet
-    if _free(setup):
+    if _free(setup, fleet):
         return _everything(setup, fleet)
     if settings.block_weights == "probe" and probe is None:
         probe = probe_here(setup)
@@ -52,9 +54,8 @@ def first_allocation(setup: Setup) -> Allocation:
         ConfigError: budgets that cannot bind.
     """
     for number in fleet_rounds(setup.config)[1:]:
-        if not _free(setup):
-            _require_later(setup, number)
-    if setup.config.allocation.block_weights != "probe" or _free(setup):
+        _require_later(setup, number)
+    if setup.config.allocation.block_weights != "probe" or _free(setup, setup.fleet):
         return solve_allocation(setup)
     return _provisional(setup, setup.fleet)
 
@@ -67,8 +68,11 @@ def problem_of(setup: Setup, fleet: Sequence[Client], energies: BlockEnergies | 
 
 
 def _require_later(setup: Setup, number: int) -> None:
+    fleet = fleet_at(setup.config, number)
+    if _free(setup, fleet):
+        return
     try:
-        _provisional(setup, fleet_at(setup.config, number))
+        _provisional(setup, fleet)
     except (AllocationInfeasible, ConfigError) as error:
         raise type(error)(f"federation.changes, from round {number} on: {error}") from error
 
@@ -82,8 +86,10 @@ def _provisional(setup: Setup, fleet: Sequence[Client]) -> Allocation:
     return _of_all(found, fleet)
 
 
-def _free(setup: Setup) -> bool:
-    return setup.config.federation.fleet is None and not setup.memory.active_extra.any()
+def _free(setup: Setup, fleet: Sequence[Client]) -> bool:
+    """Whether activation costs nobody memory, without a fleet or because `auto` found room for everything."""
+    free = not any(setup.memory.of(client.budget).active_extra.any() for client in fleet)
+    return free and (setup.config.federation.fleet is None or setup.memory.chooses)
 
 
 def _draws(setup: Setup, problem: AllocationProblem) -> np.ndarray:
@@ -107,11 +113,12 @@ def _everything(setup: Setup, fleet: Sequence[Client]) -> Allocation:
             "there is nothing to optimise: set memory.frozen=host, or drop allocation.max_blocks"
         )
     present = np.array([client.present for client in fleet])
+    total = sum(setup.memory.of(client.budget).base for client in fleet if client.present)
     return Allocation(
         active=np.repeat(present[:, None], setup.header.blocks, axis=1),
         steps=(),
         f1=1.0,
-        f2_bytes=int(present.sum()) * setup.memory.base,
+        f2_bytes=total,
         worst_share=0.0,
         gap=0.0,
         solver="none needed: activation costs no memory",
@@ -129,23 +136,34 @@ def allocation_record(
 
     Args:
         fleet: as it was when the allocation was solved; None is that of round 1.
+
+    Raises:
+        BudgetExceeded: a client would hold more than its budget.
     """
     manifest = setup.model.replica.manifest
-    clients = []
+    clients: list[dict[str, Any]] = []
+    placements: dict[Placement, ClientMemory] = {}
     for client, samples in zip(setup.fleet if fleet is None else fleet, setup.samples, strict=True):
         blocks = allocation.blocks_of(client.id)
+        memory, placement = setup.memory.of(client.budget), setup.memory.placement(client.budget)
+        placements[placement] = memory
+        if client.present:
+            require_within(client.label, client.budget, memory, frozenset(blocks))
         clients.append(
             {
                 "client": client.id,
                 "class": client.kind,
                 "examples": samples,
                 "budget_bytes": client.budget,
-                "bytes": setup.memory.bytes_of(frozenset(blocks)) if client.present else 0,
+                "bytes": memory.bytes_of(frozenset(blocks)) if client.present else 0,
                 "blocks": list(blocks),
+                "frozen": placement.frozen,
+                "master": placement.master,
                 "present": client.present,
             }
         )
     record = allocation.to_dict()
+    roomy = setup.memory.of(None)
     return {
         "clients": clients,
         "blocks": setup.header.blocks,
@@ -153,14 +171,23 @@ def allocation_record(
         "block_parameters_in_scope": [
             sum(t.numel for t in manifest.scoped(b, setup.config.zo.scope)) for b in range(manifest.blocks)
         ],
-        "memory_parts": setup.memory.parts,
-        "active_extra_bytes": setup.memory.active_extra.tolist(),
+        "placements": [
+            {
+                "frozen": own.frozen,
+                "master": own.master,
+                "parts": memory.parts,
+                "active_extra_bytes": memory.active_extra.tolist(),
+            }
+            for own, memory in placements.items()
+        ],
+        "memory_parts": roomy.parts,
+        "active_extra_bytes": roomy.active_extra.tolist(),
         "epsilon": setup.config.allocation.epsilon,
         # JSON knows no infinity: no number where some block is active nowhere.
         "f1": record["f1"] if record["f1"] < float("inf") else None,
         **{key: record[key] for key in ("f2_bytes", "worst_share", "gap", "solver", "steps")},
-        "bytes_all_active": setup.memory.bytes_of(frozenset(range(manifest.blocks))),
-        "bytes_source": setup.memory.source,
+        "bytes_all_active": roomy.bytes_of(frozenset(range(manifest.blocks))),
+        "bytes_source": roomy.source,
         "accelerator": accelerator,
         "partition_sha256": setup.header.partition_sha256,
         "probe": None if probe is None else probe.record(),

@@ -15,10 +15,10 @@ from zorba_ray.data import Shards, Split, Task, TokenTable, encode_rows, load_ta
 from zorba_ray.directions import VERSION, DirectionBackend, cpu_directions, direction_backend, timed
 from zorba_ray.errors import ConfigError, DataError
 from zorba_ray.experiment.fleet import Client, fleet_at
-from zorba_ray.federation import ClientHost
-from zorba_ray.memory import ClientMemory, Workload, client_memory
+from zorba_ray.federation import ClientHost, GpuBudgets
+from zorba_ray.memory import FleetMemory, Workload
 from zorba_ray.methods import build_method
-from zorba_ray.models import LoadedModel, Manifest, Scope, TaskModel, load_model
+from zorba_ray.models import HostStore, LoadedModel, Manifest, Scope, TaskModel, load_model
 from zorba_ray.protocol.ledger import FORMAT
 from zorba_ray.protocol.messages import LedgerHeader
 from zorba_ray.protocol.replay import ReplicaState
@@ -38,7 +38,7 @@ class Setup:
     """Rows of `train` of every client."""
     fleet: list[Client]
     """As it is in round 1."""
-    memory: ClientMemory
+    memory: FleetMemory
     header: LedgerHeader
 
     @property
@@ -51,10 +51,13 @@ class Setup:
         return Shards.of(self.train, self.parts, clients)
 
 
-def prepare(config: ExperimentConfig, device: str = "cpu", watch: Watch = UNWATCHED) -> Setup:
+def prepare(
+    config: ExperimentConfig, device: str = "cpu", watch: Watch = UNWATCHED, clients_here: bool = False
+) -> Setup:
     """Loads and derives; nothing is written and no client runs.
 
     Args:
+        clients_here: clients compute on this process's replica, so that its blocks live where `memory` says.
         watch: of this process; takes the time of the model's directions.
 
     Raises:
@@ -62,12 +65,10 @@ def prepare(config: ExperimentConfig, device: str = "cpu", watch: Watch = UNWATC
     """
     set_threads(config)
     task = load_task(config.data, config.seed, labelled=config.model.head != "lm")
-    model = load_task_model(config, device, watch)
+    model = load_task_model(config, device, watch, host_store(config, device) if clients_here else None)
     train, validation, test = (_tokenise(split, config, model.loaded) for split in _limited(task, config))
     parts = partition(config.data, config.federation.clients, task.train.labels, task.train.owners, config.seed)
     manifest = model.replica.manifest
-    workload = _workload(config, model.loaded)
-    memory = client_memory(manifest, config.memory, config.zo.scope, workload, config.zo.rank or 0)
     header = LedgerHeader(
         format=FORMAT,
         directions=VERSION,
@@ -89,7 +90,25 @@ def prepare(config: ExperimentConfig, device: str = "cpu", watch: Watch = UNWATC
         family=config.zo.family,
         rank=config.zo.rank or 0,
     )
-    return Setup(config, model, train, validation, test, parts, fleet_at(config, 1), memory, header)
+    return Setup(
+        config, model, train, validation, test, parts, fleet_at(config, 1), fleet_memory(config, model), header
+    )
+
+
+def fleet_memory(config: ExperimentConfig, model: TaskModel) -> FleetMemory:
+    """Where clients' blocks live, and the bytes of it."""
+    workload = _workload(config, model.loaded)
+    return FleetMemory(model.replica.manifest, config.memory, config.zo.scope, workload, config.zo.rank or 0)
+
+
+def host_store(config: ExperimentConfig, device: str) -> HostStore | None:
+    """How a process that serves clients keeps θ; None: on `device`, in fp32, all of it."""
+    memory = config.memory
+    apart = device != "cpu"
+    dtype = torch.bfloat16 if apart and memory.compute_dtype == "bf16" else torch.float32
+    if dtype == torch.float32 and memory.frozen == memory.master == "device":
+        return None
+    return HostStore(dtype, apart)
 
 
 def set_threads(config: ExperimentConfig) -> None:
@@ -107,8 +126,10 @@ def set_threads(config: ExperimentConfig) -> None:
     torch.set_num_threads(threads)
 
 
-def load_task_model(config: ExperimentConfig, device: str, watch: Watch = UNWATCHED) -> TaskModel:
-    """The model at θ0 with its head, on `device`.
+def load_task_model(
+    config: ExperimentConfig, device: str, watch: Watch = UNWATCHED, store: HostStore | None = None
+) -> TaskModel:
+    """The model at θ0 with its head, on `device`; `store` as of `TaskModel`.
 
     Raises:
         ConfigError: data.max_length exceeds the model's positions; and as `load_model`.
@@ -121,7 +142,7 @@ def load_task_model(config: ExperimentConfig, device: str, watch: Watch = UNWATC
         )
     directions = _directions(config, device, watch)
     data, scope, rank = config.data, config.zo.scope, config.zo.rank or 0
-    model = TaskModel(loaded, config.model, data.prompt, data.label_words, scope, directions, device, rank)
+    model = TaskModel(loaded, config.model, data.prompt, data.label_words, scope, directions, device, rank, store)
     _check_rank(rank, model.replica.manifest, scope)
     return model
 
@@ -145,9 +166,19 @@ def build_host(
 
     Raises:
         LedgerError: the model is not the header's.
+        ConfigError: budgets that change, on a real GPU.
     """
-    state = ReplicaState(model.replica, _directions(config, model.device, watch), header)
-    return ClientHost(config, build_method(config, state.rule), model, state, watch)
+    if model.device == "cuda" and any(change.vram is not None for change in config.federation.changes):
+        raise ConfigError(
+            "federation.changes sets new budgets (vram), which a real GPU's actors cannot follow: their share of it is "
+            "fixed when they start; set federation.gpus=simulated, or let clients leave and join instead"
+        )
+    lazily = _directions(config, "cpu", watch) if model.store is not None else None
+    state = ReplicaState(model.replica, _directions(config, model.device, watch), header, lazily)
+    memory, own = fleet_memory(config, model), [client.budget for client in fleet_at(config, 1)]
+    placements = [memory.placement(budget) for budget in own] if model.store is not None else []
+    budgets = GpuBudgets(own, memory) if model.device == "cuda" else None
+    return ClientHost(config, build_method(config, state.rule), model, state, watch, placements, budgets)
 
 
 def worker_host(tree: dict[str, Any], accelerator: str, header: LedgerHeader) -> ClientHost:
@@ -156,7 +187,8 @@ def worker_host(tree: dict[str, Any], accelerator: str, header: LedgerHeader) ->
     set_threads(config)
     own = watch_if(config.tracking.profile)
     with own.part("start"):
-        return build_host(config, header, load_task_model(config, compute_device(accelerator), own), own)
+        device = compute_device(accelerator)
+        return build_host(config, header, load_task_model(config, device, own, host_store(config, device)), own)
 
 
 def compute_device(accelerator: str) -> str:

@@ -103,7 +103,7 @@ class Deals:
         fleet = fleet_at(self._setup.config, number)
         present = np.array([client.present for client in fleet])
         active = _matrix(self.record["deals"][-1]["active"])
-        if not self._setup.memory.active_extra.any():
+        if active[present].all():
             return active  # everybody holds everything
         problem = problem_of(self._setup, fleet)
         active[present] = rotate(active[present], self._held(number)[present], problem)
@@ -120,8 +120,8 @@ class Deals:
     def _add(self, number: int, reason: str, active: np.ndarray) -> dict[str, Any]:
         """Makes the top level agree with the new deal, and writes all."""
         record, deals = self.record, [deal for deal in self.record["deals"] if deal["round"] < number]
-        memory = self._setup.memory
         for client, row in zip(record["clients"], active, strict=True):
+            memory = self._setup.memory.of(client["budget_bytes"])
             client["blocks"] = np.flatnonzero(row).tolist()
             client["bytes"] = memory.bytes_of(frozenset(client["blocks"])) if client["present"] else 0
         rows = ["".join("1" if held else "0" for held in row) for row in active.tolist()]

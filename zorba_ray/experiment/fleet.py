@@ -9,7 +9,7 @@ from zorba_ray.allocation import AllocationProblem
 from zorba_ray.config import ExperimentConfig, FleetDistribution
 from zorba_ray.directions import uniforms
 from zorba_ray.errors import ConfigError
-from zorba_ray.memory import ClientMemory
+from zorba_ray.memory import FleetMemory
 from zorba_ray.models import Manifest
 from zorba_ray.zo import BlockEnergies, probe_weights
 
@@ -63,7 +63,7 @@ def largest_budgets(config: ExperimentConfig) -> list[int | None]:
 def allocation_problem(
     config: ExperimentConfig,
     fleet: Sequence[Client],
-    memory: ClientMemory,
+    memory: FleetMemory,
     manifest: Manifest,
     samples: Sequence[int],
     energies: BlockEnergies | None = None,
@@ -78,7 +78,10 @@ def allocation_problem(
         ConfigError: budgets are set, but an active block costs no more than a frozen one, so that none can bind.
     """
     settings = config.allocation
-    if any(client.budget is not None for client in fleet) and not memory.active_extra.any():
+    own = [memory.of(client.budget) for client in fleet]
+    extra = np.stack([one.active_extra for one in own])
+    base = np.array([one.base for one in own], dtype=np.int64)
+    if any(client.budget is not None for client in fleet) and not extra.any():
         raise ConfigError(
             f"federation.fleet sets budgets, but with memory.frozen={config.memory.frozen}, memory.master="
             f"{config.memory.master}, memory.compute_dtype={config.memory.compute_dtype} and "
@@ -96,11 +99,14 @@ def allocation_problem(
     shared = config.federation.seeds == "shared"
     total = sum(samples)
     return AllocationProblem(
-        base_bytes=np.full(len(fleet), memory.base, dtype=np.int64),
-        active_bytes=np.tile(memory.active_extra, (len(fleet), 1)),
+        base_bytes=base,
+        active_bytes=extra,
         # A client without a budget has room for everything.
         budget_bytes=np.array(
-            [memory.base + int(memory.active_extra.sum()) if c.budget is None else c.budget for c in fleet],
+            [
+                int(base[place] + extra[place].sum()) if client.budget is None else client.budget
+                for place, client in enumerate(fleet)
+            ],
             dtype=np.int64,
         ),
         client_names=tuple(client.label for client in fleet),

@@ -125,7 +125,8 @@ def _fitting(setup: Setup, client: Client) -> frozenset[int]:
     blocks = range(setup.header.blocks)
     if client.budget is None:
         return frozenset(blocks)
-    return frozenset(block for block in blocks if setup.memory.bytes_of(frozenset({block})) <= client.budget)
+    memory = setup.memory.of(client.budget)
+    return frozenset(block for block in blocks if memory.bytes_of(frozenset({block})) <= client.budget)
 
 
 def _scalars(

@@ -3,6 +3,7 @@
 import contextlib
 import resource
 import time
+from collections import ChainMap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -115,7 +116,8 @@ class _Experiment:
         self._say("loading model and data")
         sequential = self._make_backend is sequential_backend
         # The driver of a Ray run sees no GPU; in a sequential run the driver's replica is the clients' own.
-        self.setup = setup = prepare(config, compute_device(self._accelerator) if sequential else "cpu", self.watch)
+        device = compute_device(self._accelerator) if sequential else "cpu"
+        self.setup = setup = prepare(config, device, self.watch, clients_here=sequential)
         origin = setup.model.replica.scoped_copy(config.zo.scope)
         self._distance = lambda: setup.model.replica.distance(origin)
         info = provenance(run.provenance, self._command)
@@ -259,6 +261,7 @@ class _Experiment:
                 "ledger_bytes": self.run.ledger.stat().st_size,
                 "peak_rss_bytes": max([self._peak_rss(), *(worker.peak_rss_bytes for worker in usage)]),
                 "workers": [worker.figures for worker in usage],
+                "vram_peaks": dict(ChainMap(*(dict(one.vram_peaks) for one in (self._host, *usage)))),
                 "retries": retries,
                 "resumed_after_round": self._first_round - 1,
                 "wall_s": time.perf_counter() - self._clock[0],

@@ -5,6 +5,7 @@ from typing import Any
 
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import Diverged, Interrupted, LostClients
+from zorba_ray.experiment.budgets import budget_rows
 
 _STATUS: dict[type[BaseException], str] = {
     LostClients: "lost_clients",
@@ -30,7 +31,8 @@ def summarise(
 
     Args:
         rounds, evals: records of metrics.jsonl.
-        session: what only this session knows (status, digest, times of this session, peak memory).
+        session: what only this session knows (status, digest, times of this session, peak memory, client -> measured
+            VRAM peak).
 
     Byte figures are per client and round: a report's frame up; a plan's and a commit's frame down, active sets left
     out. Probes are counted apart, for all clients together.
@@ -72,6 +74,7 @@ def summarise(
             ],
             "all_active": allocation["bytes_all_active"],
         },
+        "budgets": budget_rows(allocation, session["vram_peaks"]),
         "allocation_gap": allocation["gap"],
         "deals": len(allocation["deals"]),
         "probes": len(allocation["probes"]),

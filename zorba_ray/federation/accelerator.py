@@ -1,21 +1,24 @@
 """Whether clients compute on real GPUs or on simulated ones."""
 
+import math
 from typing import Literal
 
-from zorba_ray.config import ExperimentConfig
+from zorba_ray.config import ExperimentConfig, FederationConfig, FleetDistribution
 from zorba_ray.errors import ClusterError, ConfigError
+from zorba_ray.units import format_bytes
 
 Accelerator = Literal["simulated", "cuda"]
 
+LEAST_BUDGET = 256 * 2**20
+"""Bytes that a budget on a real GPU must have: workspaces of CUDA's libraries take tens of MiB."""
+
 
 def choose_accelerator(config: ExperimentConfig) -> Accelerator:
-    """`cuda` when real GPUs are asked for, or are there under `auto` and can hold what the memory policy says.
-
-    A real GPU computes in fp32 with all blocks on the device; other memory policies are modelled, on simulated GPUs.
+    """`cuda` when real GPUs are asked for, or are there under `auto` and the fleet's budgets are those of real GPUs.
 
     Raises:
         ClusterError: fewer CUDA devices than `federation.gpus`.
-        ConfigError: real GPUs asked for with a memory policy that is only modelled, or triton without real GPUs.
+        ConfigError: real GPUs asked for with a budget that none of them can keep, or triton without real GPUs.
     """
     accelerator = _choose(config)
     if accelerator == "simulated" and config.directions.backend == "triton":
@@ -28,12 +31,8 @@ def choose_accelerator(config: ExperimentConfig) -> Accelerator:
 
 
 def _choose(config: ExperimentConfig) -> Accelerator:
-    gpus = config.federation.gpus
-    if gpus == "simulated":
-        return "simulated"
-    memory = config.memory
-    real = memory.compute_dtype == "fp32" and memory.frozen == "device" and memory.master == "device"
-    if gpus == "auto" and not real:
+    gpus, least = config.federation.gpus, _least_budget(config.federation)
+    if gpus == "simulated" or (gpus == "auto" and least < LEAST_BUDGET):
         return "simulated"
     import torch
 
@@ -45,14 +44,21 @@ def _choose(config: ExperimentConfig) -> Accelerator:
             f"federation.gpus={gpus} asks for real GPUs, this machine has {found}; "
             "set federation.gpus=simulated (logical GPUs, marked so in all outputs) or run where there are enough"
         )
-    if not real:
+    if least < LEAST_BUDGET:
         raise ConfigError(
-            f"federation.gpus={gpus}: on a real GPU this version computes in fp32 with everything on the device; "
-            f"memory.compute_dtype={memory.compute_dtype}, memory.frozen={memory.frozen}, "
-            f"memory.master={memory.master} are "
-            "modelled only: set them to fp32, device and device, or set federation.gpus=simulated"
+            f"federation.gpus={gpus}: the smallest budget of federation.fleet is {format_bytes(least)}, and the "
+            f"workspaces of CUDA's libraries alone need more; give every client {format_bytes(LEAST_BUDGET)} or more, "
+            "or set federation.gpus=simulated"
         )
     return "cuda"
+
+
+def _least_budget(federation: FederationConfig) -> float:
+    if federation.fleet is None:
+        return math.inf
+    if isinstance(federation.fleet, FleetDistribution):
+        return federation.fleet.low
+    return min(kind.vram for kind in federation.fleet)
 
 
 def with_counted_gpus(config: ExperimentConfig, accelerator: Accelerator) -> ExperimentConfig:

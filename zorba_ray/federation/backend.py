@@ -1,7 +1,7 @@
 """Where clients run: the interface that the sequential and the Ray backend share."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from zorba_ray.stopwatch import Reading
@@ -24,6 +24,8 @@ class Usage:
     peak_rss_bytes: int
     reading: Reading | None = None
     """Where its time went; None where the run is not profiled."""
+    vram_peaks: Mapping[int, int] = field(default_factory=dict)
+    """Client -> bytes measured on a real GPU."""
 
     @property
     def figures(self) -> dict[str, Any]:

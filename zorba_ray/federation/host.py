@@ -1,8 +1,9 @@
 """A process that serves clients from one replica: the part that every backend shares."""
 
+import contextlib
 import functools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -12,8 +13,9 @@ from zorba_ray.data import BatchOrder, Shards
 from zorba_ray.directions import uniforms
 from zorba_ray.errors import StaleReplica, ZorbaError
 from zorba_ray.federation.backend import Answer, Failure
+from zorba_ray.federation.gpu_budget import GpuBudgets
 from zorba_ray.methods import Method
-from zorba_ray.models import Batch, TaskModel
+from zorba_ray.models import Batch, Placement, TaskModel
 from zorba_ray.protocol.codec import decode_question, encode, frame_digest
 from zorba_ray.protocol.messages import ProbePlan, ProbeReport, RoundPlan, unpack_active
 from zorba_ray.protocol.replay import ReplicaState
@@ -36,18 +38,35 @@ class ClientHost:
         model: TaskModel,
         state: ReplicaState,
         watch: Watch = UNWATCHED,
+        placements: Sequence[Placement] = (),
+        budgets: GpuBudgets | None = None,
     ) -> None:
-        """Nobody lives here before `settle`. `watch`: of this process."""
+        """Nobody lives here before `settle`.
+
+        Args:
+            watch: of this process.
+            placements: where each client's blocks live; empty: on the accelerator, all of them.
+            budgets: of the clients on a real GPU.
+        """
         self.state = state
         self.watch = watch
         self._method = method
         self._model = model
         self._local_steps = config.zo.local_steps
-        self._group = _TOGETHER if config.federation.seeds == "shared" else 1
+        self._placements, self._budgets = placements, budgets
+        self._served: int | None = None
+        # An accelerator holds the blocks of one client at a time.
+        alone = bool(placements) or budgets is not None or config.federation.seeds != "shared"
+        self._group = 1 if alone else _TOGETHER
         self._pad = int(model.loaded.tokenizer.pad_token_id)
         self._seed, self._batch_size = config.seed, config.data.batch_size
         self._shards: Shards | None = None
         self._order = functools.lru_cache(maxsize=_ORDERS)(self._make_order)
+
+    @property
+    def vram_peaks(self) -> Mapping[int, int]:
+        """Client -> bytes measured on a real GPU; empty on a simulated one."""
+        return {} if self._budgets is None else self._budgets.peaks
 
     def settle(self, shards: Shards) -> None:
         """Takes in clients with their training examples."""
@@ -86,7 +105,7 @@ class ClientHost:
                     return {client: encode(self._probe(plan, digest, client)) for client in clients}
             with self.watch.part("batches"):
                 batches = {client: self._batches(client, plan.round) for client in clients}
-            with self.watch.part("forward"):
+            with self.watch.part("forward"), self._accelerator_of(clients[0], self.state.active[clients[0]]):
                 reports = self._method.client_steps(self.state, self._model, plan, digest, batches)
             return {report.client: encode(report) for report in reports}
         except ZorbaError as error:
@@ -96,6 +115,20 @@ class ClientHost:
         for client in clients:
             answers.update(self._answer_together(plan, digest, [client]))
         return answers
+
+    @contextlib.contextmanager
+    def _accelerator_of(self, client: int, active: frozenset[int]) -> Iterator[None]:
+        """Blocks live where this client's placement says; on a real GPU within its budget."""
+        if self._placements:
+            self._model.place(self._placements[client])
+        if self._budgets is None:
+            yield
+            return
+        if client != self._served:
+            self._model.clear()  # the peak of a client holds nothing of the one before
+            self._served = client
+        with self._budgets.serving(client, active):
+            yield
 
     def _batches(self, client: int, round: int) -> list[Batch]:
         """The minibatches of a client's local steps in a round."""
@@ -120,8 +153,13 @@ class ClientHost:
         rule, blocks = self.state.rule, range(self.state.header.blocks)
         if plan.blocks is not None:
             blocks = sorted(unpack_active(plan.blocks, len(rule.samples), len(blocks))[client])
-        scalars = probe_scalars(self._model, rule, plan.round, plan.perturbation_scale, blocks, plan.pairs, batches)
-        return ProbeReport(plan.round, client, digest, scalars.astype("<f4").tobytes())
+        scalars = np.zeros((len(batches), len(blocks), plan.pairs), dtype="<f4")
+        for place, block in enumerate(blocks):
+            with self._accelerator_of(client, frozenset({block})):
+                scalars[:, place] = probe_scalars(
+                    self._model, rule, plan.round, plan.perturbation_scale, [block], plan.pairs, batches
+                )[:, 0]
+        return ProbeReport(plan.round, client, digest, scalars.tobytes())
 
     def _make_order(self, client: int) -> BatchOrder:
         assert self._shards is not None

@@ -74,4 +74,4 @@ class ClientActor:
     def usage(self, name: str) -> Usage:
         """What this process used."""
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        return Usage(name, time.process_time(), peak, self._host.watch.read())
+        return Usage(name, time.process_time(), peak, self._host.watch.read(), self._host.vram_peaks)

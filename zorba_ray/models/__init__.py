@@ -4,15 +4,21 @@ from zorba_ray.models.heads import Batch
 from zorba_ray.models.load import LoadedModel, load_model
 from zorba_ray.models.manifest import Manifest, Scope, TensorEntry
 from zorba_ray.models.perturbed_leaf import Perturbation
-from zorba_ray.models.replica import Replica, export
+from zorba_ray.models.replica import Commits, Replica, export
+from zorba_ray.models.residence import RESIDENT, STREAMED, HostStore, Placement
 from zorba_ray.models.task import Evaluation, PreparedBatch, TaskModel
 
 __all__ = [
+    "RESIDENT",
+    "STREAMED",
     "Batch",
+    "Commits",
     "Evaluation",
+    "HostStore",
     "LoadedModel",
     "Manifest",
     "Perturbation",
+    "Placement",
     "PreparedBatch",
     "Replica",
     "Scope",

@@ -48,7 +48,7 @@ class LabelWordsHead:
 
     def losses(self, hidden: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None, int]:
         last_BH = hidden[torch.arange(len(batch)), last_positions(batch.mask_BT)]
-        logits_BC = functional.linear(last_BH, self._weight_CH, self._bias_C).float()
+        logits_BC = _logits(last_BH, self._weight_CH, self._bias_C)
         right = logits_BC.argmax(dim=1) == batch.labels_B
         return functional.cross_entropy(logits_BC, batch.labels_B, reduction="none"), right, len(batch)
 
@@ -60,11 +60,11 @@ class LabelPromptsHead:
     """
 
     def __init__(self, prompts_CH: torch.Tensor, temperature: float) -> None:
-        self._prompts_CH = functional.normalize(prompts_CH, dim=1)
+        self._prompts_CH = functional.normalize(prompts_CH.float(), dim=1)
         self._temperature = temperature
 
     def losses(self, hidden: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None, int]:
-        pooled_BH = functional.normalize(mean_pool(hidden, batch.mask_BT).float(), dim=1)
+        pooled_BH = functional.normalize(mean_pool(hidden, batch.mask_BT), dim=1)
         logits_BC = self._temperature * functional.linear(pooled_BH, self._prompts_CH)
         right = logits_BC.argmax(dim=1) == batch.labels_B
         return functional.cross_entropy(logits_BC, batch.labels_B, reduction="none"), right, len(batch)
@@ -79,7 +79,7 @@ class LanguageModelHead:
 
     def losses(self, hidden: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None, int]:
         counted = (batch.mask_BT[:, 1:] * batch.mask_BT[:, :-1]).bool()
-        logits = functional.linear(hidden[:, :-1][counted], self._weight_VH, self._bias_V).float()
+        logits = _logits(hidden[:, :-1][counted], self._weight_VH, self._bias_V)
         return functional.cross_entropy(logits, batch.ids_BT[:, 1:][counted], reduction="none"), None, len(logits)
 
 
@@ -89,9 +89,16 @@ def last_positions(mask_BT: torch.Tensor) -> torch.Tensor:
 
 
 def mean_pool(hidden: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
-    """[B, H] mean of the hidden states of the real tokens."""
-    weights = mask_BT.unsqueeze(-1).to(hidden.dtype)
-    return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
+    """fp32 [B, H]: mean of the hidden states of the real tokens."""
+    weights = mask_BT.unsqueeze(-1).float()
+    return (hidden.float() * weights).sum(dim=1) / weights.sum(dim=1)
+
+
+def _logits(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """fp32 logits; beside a 16-bit weight the bias is fp32, and added in fp32."""
+    if bias is None or bias.dtype == weight.dtype:
+        return functional.linear(hidden, weight, bias).float()
+    return functional.linear(hidden, weight).float() + bias
 
 
 def model_inputs(loaded: LoadedModel, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -140,8 +147,9 @@ def _require_plain_logits(loaded: LoadedModel, weight: torch.Tensor, bias: torch
     """
     ids = torch.arange(3, device=weight.device).unsqueeze(0)
     own = loaded.network(input_ids=ids).logits
-    ours = functional.linear(loaded.backbone(input_ids=ids)[0], weight, bias)
-    if not torch.allclose(own, ours, rtol=1e-4, atol=1e-4):
+    ours = _logits(loaded.backbone(input_ids=ids)[0], weight, bias)
+    close = 1e-4 if weight.dtype == torch.float32 else 0.02
+    if not torch.allclose(own.float(), ours, rtol=close, atol=close):
         raise ModelError(
             f"model.path={loaded.label}: its logits are scaled or capped (largest difference "
             f"{float((own - ours).abs().max()):.3g}); only models with plain logits are supported"

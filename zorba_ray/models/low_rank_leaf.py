@@ -40,11 +40,14 @@ def linear_pair(
         bias_step: μ z_b [m]; None: the bias is not perturbed.
         scale: μ.
     """
-    y = functional.linear(x, weight, bias)
+    if bias is None or bias.dtype == x.dtype:
+        y = functional.linear(x, weight, bias)
+    else:  # a 16-bit layer: the fp32 bias is added in fp32, and the sum is cast
+        y = functional.linear(x, weight).add_(bias)
     plus, minus = y.chunk(2)
     if factors is not None:
         u, v = factors
-        right = u.T * (scale / math.sqrt(u.shape[1]))
+        right, v = (u.T * (scale / math.sqrt(u.shape[1]))).to(x.dtype), v.to(x.dtype)
         x_plus, x_minus = (x @ v).chunk(2)
         plus += x_plus @ right
         minus -= x_minus @ right

@@ -27,6 +27,7 @@ from torch import nn
 from zorba_ray.directions import DirectionBackend
 from zorba_ray.models.manifest import Manifest, Scope
 from zorba_ray.models.perturbed_leaf import Forward, Perturbation, PerturbedLeaves
+from zorba_ray.models.residence import Residence
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,11 @@ class PairedBackbone:
         scope: Scope,
         directions: DirectionBackend,
         rank: int = 0,
+        compute: torch.dtype = torch.float32,
+        residence: Residence | None = None,
     ) -> None:
         """`parameters`: manifest name -> flat fp32 view of θ. `rank`: of the directions of matrices; 0: dense.
+        `compute`: dtype of perturbed matrices. `residence`: brings blocks to the accelerator; None: they are there.
 
         Raises:
             ModelError: a tensor in scope does not belong to a leaf module, so it cannot be swapped.
@@ -88,17 +92,26 @@ class PairedBackbone:
         self._pass: _Pass | None = None
         self._forwards: list[Forward] = []
         self._tuples = [False] * len(blocks)
-        self._leaves = PerturbedLeaves(parameters, directions, rank)
+        self._residence = residence
+        self._leaves = PerturbedLeaves(parameters, directions, rank, compute)
         for index, block in enumerate(blocks):
             self._leaves.wrap(index, block, manifest.scoped(index, scope))
-            self._forwards.append(block.forward)
-            block.forward = self._block(index, block.forward)
-        self._leaves.allocate()
+            forward: Forward = block.forward
+            if residence is not None:
+                forward = residence.around(index, forward)
+            self._forwards.append(forward)
+            block.forward = self._block(index, forward)
+        self._leaves.allocate(None if residence is None else residence.device)
 
     @property
     def scratch_elements(self) -> int:
         """fp32 elements of the scratch buffer of one client."""
         return self._leaves.scratch_elements
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Bytes of the scratch buffer of one client."""
+        return self._leaves.scratch_bytes
 
     def order(self, inputs: dict[str, torch.Tensor]) -> list[int]:
         """Blocks in the order in which a plain forward runs them."""
@@ -128,6 +141,8 @@ class PairedBackbone:
         Each batch is computed by itself; a tensor that several of them perturb is perturbed once per sign.
         """
         hidden = [torch.cat([prefix.hidden_BTH, prefix.hidden_BTH]) for prefix in prefixes]
+        if self._residence is not None:
+            self._residence.prefetch(min(prefix.first for prefix in prefixes) - 1)
         with self._leaves.along(perturbation):
             for index in range(min(prefix.first for prefix in prefixes), len(self._forwards)):
                 moved = [place for place, prefix in enumerate(prefixes) if index in prefix.active]

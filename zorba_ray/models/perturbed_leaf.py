@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensor
 
 from zorba_ray.directions import DirectionBackend, Distribution, TensorStream, factors, tensor_stream
 from zorba_ray.errors import ModelError
@@ -19,6 +20,9 @@ from zorba_ray.models.low_rank_leaf import half_of, is_linear, is_transposed, li
 from zorba_ray.models.manifest import TensorEntry, padded
 
 Forward = Callable[..., Any]
+
+_PIECE = 1 << 20
+"""Elements of a 16-bit tensor that exist in fp32 at once."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +42,19 @@ class Perturbation:
 class PerturbedLeaves:
     """The leaf modules of all blocks, wrapped on the instance; plain outside `one_sign` and `both_signs`."""
 
-    def __init__(self, theta: Mapping[str, torch.Tensor], directions: DirectionBackend, rank: int) -> None:
-        """`theta`: manifest name -> flat fp32 view of θ. `rank`: of the directions of matrices; 0: dense."""
+    def __init__(
+        self,
+        theta: Mapping[str, torch.Tensor],
+        directions: DirectionBackend,
+        rank: int,
+        compute: torch.dtype = torch.float32,
+    ) -> None:
+        """`theta`: manifest name -> flat fp32 view of θ. `rank`: of the directions of matrices; 0: dense. `compute`:
+        dtype of perturbed matrices; vectors are fp32."""
         self._theta = theta
         self._directions = directions
         self._rank = rank
+        self._compute = compute
         self._perturbation: Perturbation | None = None
         self._sign = 0.0
         self._both = False
@@ -50,6 +62,7 @@ class PerturbedLeaves:
         """Name -> perturbed tensor of the block at hand, where several clients take it together."""
         self._scoped: dict[int, Sequence[TensorEntry]] = {}
         self._largest = 0
+        self._device: torch.device | str | None = None
         self._scratch = self._block_scratch = torch.empty(0)
 
     def wrap(self, index: int, block: nn.Module, scoped: Sequence[TensorEntry]) -> None:
@@ -60,27 +73,33 @@ class PerturbedLeaves:
         """
         self._scoped[index] = scoped
         # A tensor is known by its place in the arena, whatever it is called and however often it is used.
-        entries = {self._theta[entry.name].data_ptr(): entry for entry in scoped}
-        reached: set[int] = set()
+        entries = {_place(self._theta[entry.name]): entry for entry in scoped}
+        reached: set[tuple[int, int]] = set()
         for leaf in block.modules():
-            places = {name: parameter.data_ptr() for name, parameter in leaf.named_parameters(recurse=False)}
+            places = {name: _place(parameter) for name, parameter in leaf.named_parameters(recurse=False)}
             own = {name: entries[place] for name, place in places.items() if place in entries}
             reached.update(place for place in places.values() if place in entries)
             if own and next(leaf.children(), None) is not None:
                 raise ModelError(f"{next(iter(own.values())).name} belongs to no leaf module and cannot be swapped")
             if own:
-                self._largest = max(self._largest, sum(padded(entry.numel) for entry in own.values()))
+                self._largest = max(self._largest, sum(self._room(entry) for entry in own.values()))
                 leaf.forward = self._leaf(leaf, leaf.forward, own)
         assert reached == entries.keys(), f"tensors of block {index} not reached"
 
-    def allocate(self) -> None:
-        """The scratch buffer, once all blocks are wrapped."""
+    def allocate(self, device: str | None = None) -> None:
+        """The scratch buffer, once all blocks are wrapped. `device`: of what computes; None: θ's."""
+        self._device = device
         self._scratch = self._buffer(self._largest)
 
     @property
     def scratch_elements(self) -> int:
-        """fp32 elements of the scratch buffer of one client."""
+        """Elements (of the compute dtype) of the scratch buffer of one client."""
         return self._scratch.numel()
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Bytes of the scratch buffer of one client."""
+        return self._scratch.nbytes
 
     @contextlib.contextmanager
     def along(self, perturbation: Perturbation) -> Iterator[None]:
@@ -121,8 +140,8 @@ class PerturbedLeaves:
                 for name, entry in own.items():
                     target = self._together.get(entry.name)
                     if target is None:
-                        target = self._scratch[start : start + entry.numel]
-                        start += padded(entry.numel)
+                        target = self._target(self._scratch, start, entry)
+                        start += self._room(entry)
                         self._perturb(target, entry)
                     leaf._parameters[name] = target.view(entry.shape)  # type: ignore[assignment]
                 return forward(*args, **kwargs)
@@ -151,7 +170,8 @@ class PerturbedLeaves:
         scale = self._perturbation.scale
         tensors: dict[str, Any] = dict(leaf._parameters)
         for name, entry in own.items():
-            tensors[name] = self._at(entry).view(entry.shape)
+            theta = self._at(entry).view(entry.shape)
+            tensors[name] = theta.to(self._compute) if len(entry.shape) >= 2 else theta
         bias_step = None
         if "bias" in own:
             bias_step = torch.empty(own["bias"].numel, dtype=torch.float32, device=x.device)
@@ -173,33 +193,54 @@ class PerturbedLeaves:
 
     def _factors(self, entry: TensorEntry) -> tuple[torch.Tensor, torch.Tensor]:
         shape = (entry.shape[0], entry.numel // entry.shape[0])
-        return factors(self._directions, self._stream(entry), shape, self._rank, self._theta[entry.name].device)
+        return factors(self._directions, self._stream(entry), shape, self._rank, self._scratch.device)
 
     def _perturb(self, target: torch.Tensor, entry: TensorEntry) -> None:
         """target ← θ ± μz of one tensor."""
         assert self._perturbation is not None
-        scale = self._sign * self._perturbation.scale
+        scale, theta = self._sign * self._perturbation.scale, self._at(entry)
         if self._rank and len(entry.shape) >= 2:
             u, v = self._factors(entry)
-            torch.add(self._at(entry), (u @ v.T).view(-1), alpha=scale / self._rank**0.5, out=target)
-        else:
-            self._directions.perturb_into(target, self._at(entry), self._stream(entry), scale)
+            rounded = theta.to(target.dtype).float()  # as in `perturb_into`
+            torch.add(rounded, (u @ v.T).view(-1), alpha=scale / self._rank**0.5, out=target)
+        elif theta.dtype == torch.float32:
+            self._directions.perturb_into(target, theta, self._stream(entry), scale)
+        else:  # a copy in the compute dtype; directions read fp32, a piece at a time
+            for start in range(0, entry.numel, _PIECE):
+                piece = slice(start, start + _PIECE)
+                self._directions.perturb_into(target[piece], theta[piece].float(), self._stream(entry), scale, start)
 
     def _perturb_block(self, index: int) -> dict[str, torch.Tensor]:
         """All scoped tensors of a block at the current sign."""
         if not len(self._block_scratch):
             self._block_scratch = self._buffer(
-                max(sum(padded(entry.numel) for entry in scoped) for scoped in self._scoped.values())
+                max(sum(self._room(entry) for entry in scoped) for scoped in self._scoped.values())
             )
         start, found = 0, {}
         for entry in self._scoped[index]:
-            found[entry.name] = self._block_scratch[start : start + entry.numel]
-            start += padded(entry.numel)
+            found[entry.name] = self._target(self._block_scratch, start, entry)
+            start += self._room(entry)
             self._perturb(found[entry.name], entry)
         return found
 
+    def _size(self, entry: TensorEntry) -> int:
+        """Elements of the compute dtype that a perturbed tensor takes; vectors are fp32."""
+        return entry.numel * (1 if len(entry.shape) >= 2 else 4 // self._compute.itemsize)
+
+    def _room(self, entry: TensorEntry) -> int:
+        return padded(self._size(entry))
+
+    def _target(self, buffer: torch.Tensor, start: int, entry: TensorEntry) -> torch.Tensor:
+        target = buffer[start : start + self._size(entry)]
+        return target if len(entry.shape) >= 2 else target.view(torch.float32)
+
     def _buffer(self, size: int) -> torch.Tensor:
-        device = next(iter(self._theta.values())).device
-        buffer = torch.empty(size, dtype=torch.float32, device=device)
-        assert buffer.data_ptr() % 64 == 0, "the scratch buffer must be 64-byte aligned"
+        device = self._device or next(iter(self._theta.values())).device
+        buffer = torch.empty(size, dtype=self._compute, device=device)
+        assert isinstance(buffer, FakeTensor) or buffer.data_ptr() % 64 == 0, "the buffer must be 64-byte aligned"
         return buffer
+
+
+def _place(tensor: torch.Tensor) -> tuple[int, int]:
+    """Where a tensor begins; holds of tensors without memory too, as memory is counted."""
+    return tensor.untyped_storage()._cdata, int(tensor.storage_offset())

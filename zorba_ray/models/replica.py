@@ -1,7 +1,8 @@
 """θ: one aligned fp32 arena that all parameters of a model are views of."""
 
 import hashlib
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import torch
 
@@ -13,13 +14,32 @@ from zorba_ray.models.manifest import Manifest, Scope
 _TILE = 1 << 16
 
 
-class Replica:
-    """The master weights of one process, in the manifest's order, each tensor 64-byte aligned."""
+class Commits(Protocol):
+    """Commits of a run that blocks may still lack, known by how many came before."""
 
-    def __init__(self, loaded: LoadedModel, device: str = "cpu") -> None:
-        """Moves the parameters of `loaded.network` into an arena on `device`; tied weights stay tied."""
+    position: int
+    """Commits so far."""
+    oldest: int
+    """Tensors that stand at an earlier position cannot be brought up to date from here."""
+
+    def bring(self, block: int, theta: Mapping[str, torch.Tensor], position: int) -> None:
+        """Applies the commits since `position` to a block's tensors in scope (name -> flat fp32), in place."""
+        ...
+
+
+class Replica:
+    """The master weights of one process, in the manifest's order, each tensor 64-byte aligned.
+
+    With `commits` set, a block may lack the newest ones: whoever reads it brings it up to date first.
+    """
+
+    def __init__(self, loaded: LoadedModel, device: str = "cpu", pinned: bool = False) -> None:
+        """Moves the parameters of `loaded.network` into an arena on `device`; tied weights stay tied.
+
+        `pinned`: page-locked host memory, from which a GPU copies by itself.
+        """
         self.manifest: Manifest = model_manifest(loaded.network, loaded.blocks_name, len(loaded.blocks))
-        self.theta = torch.zeros(self.manifest.size, dtype=torch.float32, device=device)
+        self.theta = torch.zeros(self.manifest.size, dtype=torch.float32, device=device, pin_memory=pinned)
         assert self.theta.data_ptr() % 64 == 0, "the arena must be 64-byte aligned"
         self.parameters: dict[str, torch.Tensor] = {}
         for entry in self.manifest.tensors:
@@ -29,9 +49,34 @@ class Replica:
             parameter.data = view.view(entry.shape)
             self.parameters[entry.name] = view
         loaded.network.to(device)  # buffers; the parameters are there already
+        self.commits: Commits | None = None
+        self._positions = [0] * self.manifest.blocks
+
+    def bring(self, block: int) -> int:
+        """Applies to a block the commits that it lacks; returns its position."""
+        commits = self.commits
+        if commits is not None and self._positions[block] != commits.position:
+            commits.bring(block, self.parameters, self._positions[block])
+            self._positions[block] = commits.position
+        return self._positions[block]
+
+    def bring_all(self) -> None:
+        """`bring` of every block."""
+        for block in range(self.manifest.blocks):
+            self.bring(block)
+
+    def lacks(self, block: int) -> bool:
+        """Whether `bring` would write the block."""
+        return self.commits is not None and self._positions[block] != self.commits.position
+
+    def overwritten(self) -> None:
+        """All blocks were written to the commits' present position from elsewhere."""
+        if self.commits is not None:
+            self._positions = [self.commits.position] * self.manifest.blocks
 
     def digest(self) -> str:
         """SHA-256 (hex) of all tensors, little-endian fp32, in the manifest's order."""
+        self.bring_all()
         hasher = hashlib.sha256()
         for entry in self.manifest.tensors:
             hasher.update(self.parameters[entry.name].cpu().numpy().data)
@@ -39,6 +84,7 @@ class Replica:
 
     def scoped_copy(self, scope: Scope) -> dict[str, torch.Tensor]:
         """Copies of the tensors that a run with `scope` can move (all blocks): θ0 for `distance`."""
+        self.bring_all()
         return {
             entry.name: self.parameters[entry.name].clone()
             for block in range(self.manifest.blocks)
@@ -51,6 +97,7 @@ class Replica:
         Raises:
             Diverged: θ is no longer finite.
         """
+        self.bring_all()
         total = 0.0
         for name, start in origin.items():
             for low in range(0, start.numel(), _TILE):  # temporaries that stay in cache: a tenth of the time
@@ -63,6 +110,7 @@ class Replica:
 
 def export(replica: Replica, loaded: LoadedModel, folder: Any) -> None:
     """Writes a `save_pretrained` folder (weights and tokenizer) of θ. Unbinds the network from the arena."""
+    replica.bring_all()
     for entry in replica.manifest.tensors:
         parameter = loaded.network.get_parameter(entry.name)
         parameter.data = parameter.data.clone()

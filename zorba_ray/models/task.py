@@ -10,10 +10,12 @@ from zorba_ray.directions import DirectionBackend
 from zorba_ray.errors import ModelError
 from zorba_ray.models.heads import Batch, build_head, model_inputs
 from zorba_ray.models.load import LoadedModel
-from zorba_ray.models.manifest import Scope
+from zorba_ray.models.manifest import Scope, TensorEntry
+from zorba_ray.models.mixed_precision import mix_precision
 from zorba_ray.models.paired import PairedBackbone, Prefix
 from zorba_ray.models.perturbed_leaf import Perturbation
 from zorba_ray.models.replica import Replica
+from zorba_ray.models.residence import RESIDENT, STREAMED, HostStore, Placement, Residence, move_buffers
 
 
 @dataclass(frozen=True)
@@ -46,21 +48,39 @@ class TaskModel:
         directions: DirectionBackend,
         device: str = "cpu",
         rank: int = 0,
+        store: HostStore | None = None,
     ) -> None:
-        """`rank`: of the directions of matrices; 0: dense."""
+        """`device`: what computes. `rank`: of the directions of matrices; 0: dense.
+
+        `store`: θ is kept in host memory, and blocks come to `device` as `place` says; None: θ is on `device`.
+        """
         self.loaded = loaded
         self.device = device
-        self.replica = Replica(loaded, device)
+        self.store = store
+        self._placement = RESIDENT if store is None or not store.apart else STREAMED
+        compute, self._residence = torch.float32, None
+        if store is None:
+            self.replica = Replica(loaded, device)
+        else:
+            self.replica = Replica(loaded, pinned=torch.device(device).type == "cuda")
+            move_buffers(loaded.network, device)
+            compute = store.dtype
+            if compute != torch.float32:
+                mix_precision(loaded.network)
+            self._residence = Residence(self.replica, loaded.network, device, scope, store)
         with torch.inference_mode():
             self._backbone = PairedBackbone(
                 loaded.backbone,
                 loaded.blocks,
-                self.replica.parameters,
+                self.replica.parameters if self._residence is None else self._residence.tensors,
                 self.replica.manifest,
                 scope,
                 directions,
                 rank,
+                compute,
+                self._residence,
             )
+            self._enter(frozenset())
             self.head = build_head(config, loaded, prompt, label_words)
             # One plain forward: the blocks note how they answer, and that each runs once and in order.
             ids = torch.full((1, 2), int(loaded.tokenizer.pad_token_id), device=device)
@@ -76,9 +96,30 @@ class TaskModel:
         """fp32 elements of the scratch buffer."""
         return self._backbone.scratch_elements
 
+    def place(self, placement: Placement) -> None:
+        """Where the blocks of the client live whose batch is prepared next; with a store only."""
+        assert self._residence is not None
+        self._placement = placement
+
+    def clear(self) -> None:
+        """Frees what the accelerator holds of blocks, the stream buffers too."""
+        if self._residence is not None:
+            self._residence.clear()
+
+    def held_bytes(self) -> dict[str, int]:
+        """Bytes of blocks that the accelerator holds now, by part, and of the scratch buffer; with a store only."""
+        assert self._residence is not None
+        return {**self._residence.held_bytes(), "scratch": self._backbone.scratch_bytes}
+
+    def master(self, tensor: TensorEntry) -> torch.Tensor:
+        """A copy of a block's tensor at θ, fp32 [numel], on the device that computes."""
+        self.replica.bring(tensor.block)
+        return self.replica.parameters[tensor.name].to(self.device, copy=True)
+
     @torch.inference_mode()
     def prepare(self, batch: Batch, active: frozenset[int]) -> PreparedBatch:
-        """Computes the prefix of `batch` for a client that activates `active`."""
+        """Computes the prefix of `batch` for a client that activates `active` and lives as `place` said."""
+        self._enter(active)
         return PreparedBatch(batch, self._backbone.prefix(self._inputs(batch.ids_BT, batch.mask_BT), active))
 
     def pair(self, prepared: PreparedBatch, perturbation: Perturbation) -> tuple[float, float]:
@@ -88,6 +129,9 @@ class TaskModel:
     @torch.inference_mode()
     def pairs(self, prepared: Sequence[PreparedBatch], perturbation: Perturbation) -> list[tuple[float, float]]:
         """`pair` of several batches along one direction, each with the bits it has alone."""
+        if self._residence is not None:
+            assert len(prepared) == 1, "an accelerator holds one client's blocks at a time"
+            self._enter(prepared[0].prefix.active)
         found = []
         for own, hidden in zip(
             prepared, self._backbone.pairs([one.prefix for one in prepared], perturbation), strict=True
@@ -99,6 +143,7 @@ class TaskModel:
     @torch.inference_mode()
     def evaluate(self, batches: Iterable[Batch]) -> Evaluation:
         """Mean loss and accuracy at θ; the mean over items does not depend on how they are batched, up to rounding."""
+        self._enter(frozenset())
         total, right, items = 0.0, 0, 0
         judged = False
         for batch in batches:
@@ -111,6 +156,12 @@ class TaskModel:
                 right += int(correct.sum())
                 judged = True
         return Evaluation(total / items, right / items if judged else None, items)
+
+    def _enter(self, active: frozenset[int]) -> None:
+        """The blocks of a client, or those of an evaluation, which needs no master."""
+        if self._residence is not None:
+            at_home = self.store is not None and not self.store.apart and not active
+            self._residence.enter(RESIDENT if at_home else self._placement, active)
 
     def _inputs(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> dict[str, torch.Tensor]:
         return model_inputs(self.loaded, ids_BT, mask_BT)

@@ -11,7 +11,7 @@ from zorba_ray.models import Replica
 from zorba_ray.protocol.codec import decode
 from zorba_ray.protocol.ledger import first_chain, next_chain
 from zorba_ray.protocol.messages import LedgerHeader, RoundCommit, unpack_active
-from zorba_ray.zo import RoundUpdate, UpdateRule, apply_rounds
+from zorba_ray.zo import PendingCommits, RoundUpdate, UpdateRule, apply_rounds
 
 _FUSED_TERMS = 2048
 """Scalars of the commits of one pass: 20 bytes each, per block."""
@@ -35,8 +35,17 @@ def rule_of(header: LedgerHeader) -> UpdateRule:
 class ReplicaState:
     """θ, the active sets and the position in the ledger, advanced by one commit at a time."""
 
-    def __init__(self, replica: Replica, directions: DirectionBackend, header: LedgerHeader) -> None:
+    def __init__(
+        self,
+        replica: Replica,
+        directions: DirectionBackend,
+        header: LedgerHeader,
+        lazily_with: DirectionBackend | None = None,
+    ) -> None:
         """`replica` must hold θ0.
+
+        `directions`: of the device that computes. `lazily_with`: of the host, where θ is; commits are then applied to a
+        block when it is next read. None: at once.
 
         Raises:
             LedgerError: the manifest or the weights differ from the header's.
@@ -62,6 +71,10 @@ class ReplicaState:
         self._holders = np.zeros((len(self.rule.samples), header.blocks), dtype=bool)
         self.round = 0
         self.chain = first_chain(header)
+        self._pending = None
+        if lazily_with is not None:
+            self._pending = PendingCommits(self.rule, replica.manifest, lazily_with, directions)
+            replica.commits = self._pending
 
     def set_active(self, packed: bytes) -> None:
         """Takes over active sets from a plan or commit.
@@ -79,13 +92,21 @@ class ReplicaState:
         self._holders = np.unpackbits(bits, axis=1, bitorder="little")[:, : self.header.blocks].astype(bool)
 
     def movable(self) -> dict[str, torch.Tensor]:
-        """Name -> flat fp32 tensor of θ, of those that commits of this run can move."""
+        """Name -> flat fp32 tensor of θ, of those that commits of this run can move; all commits are in them."""
+        self.replica.bring_all()
         manifest = self.replica.manifest
         return {
             entry.name: self.replica.parameters[entry.name]
             for block in range(manifest.blocks)
             for entry in manifest.scoped(block, self.rule.scope)
         }
+
+    def jump(self, round: int, chain: bytes) -> None:
+        """`movable` was written from elsewhere, as it stands after `round`."""
+        if self._pending is not None:
+            self._pending.jump()
+            self.replica.overwritten()
+        self.round, self.chain = round, chain
 
     def apply(self, body: bytes) -> None:
         """Applies the next commit (a ledger record's body).
@@ -125,7 +146,13 @@ class ReplicaState:
         return RoundUpdate(commit.round, commit.lr, clients, scalars, self._holders)
 
     def _take(self, updates: list[RoundUpdate], chain: bytes) -> None:
-        apply_rounds(self.directions, self.rule, self.replica.manifest, self.replica.parameters, updates)
+        if self._pending is None:
+            apply_rounds(self.directions, self.rule, self.replica.manifest, self.replica.parameters, updates)
+        else:
+            self._pending.add(updates)
+            if self._pending.scalars >= _FUSED_TERMS:
+                self.replica.bring_all()
+                self._pending.forget()
         self.round = updates[-1].round
         self.chain = chain
 

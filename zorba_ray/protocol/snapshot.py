@@ -89,7 +89,7 @@ def restore(state: ReplicaState, snapshot: Snapshot) -> None:
     state.set_active(snapshot.active)
     for name, tensor in own.items():
         tensor.copy_(torch.from_numpy(snapshot.tensors[name].copy()))
-    state.round, state.chain = snapshot.round, snapshot.chain
+    state.jump(snapshot.round, snapshot.chain)
 
 
 def _paths(folder: Path) -> list[Path]:

@@ -73,7 +73,7 @@ def runs_page(runs: Sequence[RunRecord]) -> Page:
 def _single(run: RunRecord) -> Page:
     first = [tables.clients_table(run), tables.steps_table(run), deals.deals_table(run), deals.blocks_table(run)]
     rest = [tables.time_table(run), profile_table(run)]
-    last = [tables.faults_table(run), tables.costs_table(run)]
+    last = [tables.faults_table(run), tables.budgets_table(run), tables.costs_table(run)]
     return Page(
         title=run.config.name,
         lead=tables.sentence(run),

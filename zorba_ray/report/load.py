@@ -143,6 +143,23 @@ class Eval(Record):
     eval_s: float = 0.0
 
 
+class Budget(Record):
+    """The fullest client of one class in summary.json."""
+
+    kind: str = Field(alias="class")
+    clients: int
+    client: int
+    frozen: str | None = None
+    master: str | None = None
+    peak_bytes: int
+    source: str
+    """`measured` on a real GPU, else what the allocation counted with."""
+    budget_bytes: int | None
+    share: float | None
+    largest_part: str | None = None
+    largest_part_bytes: int | None = None
+
+
 class Summary(Record):
     """summary.json; absent while a run is under way."""
 
@@ -160,6 +177,7 @@ class Summary(Record):
     cpu_s: float | None = None
     retries: int = 0
     resumed_after_round: int = 0
+    budgets: tuple[Budget, ...] = ()
 
 
 @dataclass(frozen=True)

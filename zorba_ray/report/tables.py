@@ -195,6 +195,28 @@ def faults_table(run: RunRecord, limit: int = 50) -> Table | None:
     return Table("Faults", ["Round", "Client", "What happened"], rows[:limit], frozenset({0, 1}), note)
 
 
+def budgets_table(run: RunRecord) -> Table | None:
+    """Peak against budget, class by class; None without a summary."""
+    if run.summary is None:
+        return None
+    rows = [
+        [
+            f"{row.clients:,} × {row.kind}",
+            str(row.client),
+            f"frozen {row.frozen}, master {row.master}" if row.frozen else NONE,
+            text_bytes(row.peak_bytes),
+            row.source,
+            text_bytes(row.budget_bytes) if row.budget_bytes is not None else "none",
+            text_percent(row.share),
+            f"{row.largest_part}: {text_bytes(row.largest_part_bytes)}" if row.largest_part else NONE,
+        ]
+        for row in run.summary.budgets
+    ]
+    columns = ["Class", "Client", "Blocks live", "Peak", "Source", "Budget", "Share", "Largest part"]
+    note = "The fullest client of each class. The largest part is of the memory model."
+    return Table("VRAM peak against budget", columns, rows, frozenset({1, 3, 5, 6}), note)
+
+
 def costs_table(run: RunRecord) -> Table | None:
     """Sizes beside the headline; None without a summary."""
     summary = run.summary

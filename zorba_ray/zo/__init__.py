@@ -1,6 +1,7 @@
 """The zeroth-order step: projected gradients at the clients, one update for all replicas."""
 
 from zorba_ray.zo.estimator import Estimate, Share, StepSizes, estimate, projected_gradient
+from zorba_ray.zo.pending import PendingCommits
 from zorba_ray.zo.probe import BlockEnergies, block_energies, probe_scalars, probe_weights
 from zorba_ray.zo.rule import UpdateRule
 from zorba_ray.zo.schedule import learning_rate
@@ -9,6 +10,7 @@ from zorba_ray.zo.update import RoundUpdate, apply_rounds, block_weights, commit
 __all__ = [
     "BlockEnergies",
     "Estimate",
+    "PendingCommits",
     "RoundUpdate",
     "Share",
     "StepSizes",

@@ -131,6 +131,6 @@ def _walk(
         for tensor in replica.manifest.scoped(block, rule.scope):
             key = (tensor.block, tensor.slot)
             if key not in overlay:
-                overlay[key] = replica.parameters[tensor.name].clone()
+                overlay[key] = model.master(tensor)
             rank = rank_of(rule, tensor)
             move(directions, tensor, overlay[key], rank, [terms[rank].moving()])

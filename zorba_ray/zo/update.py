@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from zorba_ray.directions import DirectionBackend, Terms, apply_low_rank, direction_seed
+from zorba_ray.directions import DirectionBackend, Terms, apply_low_rank, direction_seeds
 from zorba_ray.errors import Diverged
 from zorba_ray.models import Manifest, TensorEntry
 from zorba_ray.zo.rule import UpdateRule
@@ -95,11 +95,8 @@ def commit_terms(rule: UpdateRule, update: RoundUpdate, seeds: np.ndarray, block
 
 def round_seeds(rule: UpdateRule, update: RoundUpdate) -> np.ndarray:
     """seed64 of every reported client and step, uint64 [n, K]."""
-    seeds = [
-        [direction_seed(rule.seed, update.round, rule.stream_of(client), step) for step in range(rule.local_steps)]
-        for client in update.clients.tolist()
-    ]
-    return np.array(seeds, dtype=np.uint64).reshape(len(seeds), rule.local_steps)
+    streams = update.clients if rule.seeds == "per_client" else np.zeros_like(update.clients)
+    return direction_seeds(rule.seed, update.round, streams, rule.local_steps)
 
 
 def apply_rounds(
@@ -116,18 +113,27 @@ def apply_rounds(
     Raises:
         Diverged: a coefficient overflows; θ is untouched then.
     """
-    seeds = [round_seeds(rule, update) for update in updates]
-    commits = {
-        (block, rank): [
-            commit_terms(rule, update, own, block, rank) for update, own in zip(updates, seeds, strict=True)
-        ]
-        for block in range(manifest.blocks)
-        for rank in {0, rule.rank}
-    }
+    commits = commit_table(rule, manifest.blocks, updates)
     for block in range(manifest.blocks):
         for tensor in manifest.scoped(block, rule.scope):
             rank = rank_of(rule, tensor)
             move(directions, tensor, theta[tensor.name], rank, commits[block, rank])
+
+
+def commit_table(rule: UpdateRule, blocks: int, updates: Sequence[RoundUpdate]) -> dict[tuple[int, int], list[Terms]]:
+    """(block, rank of the directions) -> terms of each commit in order, also of those that have none.
+
+    Raises:
+        Diverged: a coefficient overflows.
+    """
+    seeds = [round_seeds(rule, update) for update in updates]
+    return {
+        (block, rank): [
+            commit_terms(rule, update, own, block, rank) for update, own in zip(updates, seeds, strict=True)
+        ]
+        for block in range(blocks)
+        for rank in {0, rule.rank}
+    }
 
 
 def rank_of(rule: UpdateRule, tensor: TensorEntry) -> int:
