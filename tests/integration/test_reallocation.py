@@ -25,7 +25,7 @@ PROBE = ("allocation.block_weights=probe", "allocation.probe_pairs=2")
 @pytest.fixture(scope="module")
 def budgets() -> Callable[[int], int]:
     """Blocks -> bytes that have room for exactly so many."""
-    memory = prepare(tiny_config("memory.frozen=host", "federation.fleet=null")).memory
+    memory = prepare(tiny_config("memory.frozen=host", "federation.fleet=null")).memory.of(None)
     return lambda blocks: memory.base + blocks * int(memory.active_extra[0])
 
 
