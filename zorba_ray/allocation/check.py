@@ -7,6 +7,9 @@ import numpy as np
 
 from zorba_ray.allocation.problem import AllocationProblem
 
+# So many rows stay in the cache while their bytes are summed.
+CLIENTS_AT_ONCE = 4_096
+
 
 def check(problem: AllocationProblem, active: np.ndarray) -> list[str]:
     """Every violated constraint in words, with its numbers; empty when the allocation is valid.
@@ -26,12 +29,12 @@ def check(problem: AllocationProblem, active: np.ndarray) -> list[str]:
     # int64 is wide enough: the problem refuses bytes that could sum to 2**62.
     used = problem.base_bytes.astype(np.int64)
     held = np.zeros(clients, dtype=np.int64)
-    holders = []
-    for block in range(blocks):
-        column = matrix[:, block]
-        used = used + np.where(column, problem.active_bytes[:, block], 0)
-        held += column
-        holders.append(int(np.count_nonzero(column)))
+    holders = np.zeros(blocks, dtype=np.int64)
+    for first in range(0, clients, CLIENTS_AT_ONCE):
+        some = slice(first, first + CLIENTS_AT_ONCE)
+        used[some] += np.where(matrix[some], problem.active_bytes[some], 0).sum(axis=1)
+        held[some] = np.count_nonzero(matrix[some], axis=1)
+        holders += np.count_nonzero(matrix[some], axis=0)
     for client in np.flatnonzero(used > problem.budget_bytes).tolist():
         over = int(used[client]) - int(problem.budget_bytes[client])
         found.append(
@@ -55,7 +58,7 @@ def check(problem: AllocationProblem, active: np.ndarray) -> list[str]:
     if problem.must_not_hold is not None:
         for client, block in np.argwhere(problem.must_not_hold & matrix).tolist():
             found.append(f"{problem.client_names[client]}: must not hold block {block} and does")
-    for block, count in enumerate(holders):
+    for block, count in enumerate(holders.tolist()):
         if count < problem.coverage:
             found.append(f"block {block}: active on {count} clients; coverage is {problem.coverage}")
     return found

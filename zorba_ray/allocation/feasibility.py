@@ -43,12 +43,14 @@ def _rules(problem: AllocationProblem) -> str | None:
     for client in np.flatnonzero(must > problem.most_blocks)[:1].tolist():
         return (
             f"allocation, constraint must_hold: {problem.client_names[client]} must hold {must[client]} blocks "
-            f"({_numbers(problem.required[client])}), but max_blocks lets it hold {problem.most_blocks[client]}"
+            f"({_numbers(problem.required[client])}), but max_blocks lets it hold {problem.most_blocks[client]}, "
+            "whatever the budgets"
         )
     for client in np.flatnonzero(may < problem.least_blocks)[:1].tolist():
         return (
             f"allocation, constraint must_not_hold: {problem.client_names[client]} may hold {may[client]} of "
-            f"{problem.blocks} blocks, but must have at least {problem.least_blocks[client]} (min_blocks)"
+            f"{problem.blocks} blocks, but must have at least {problem.least_blocks[client]} (min_blocks), whatever "
+            "the budgets"
         )
     return None
 
@@ -166,6 +168,8 @@ def explain_infeasible(problem: AllocationProblem) -> str:
 def _advice(problem: AllocationProblem) -> str:
     """As "1,200 bytes missing in all; the smallest budget that would do: client 3 from 9,000 to 10,200 (+1,200)"."""
     missing, proven = cheapest_repair(problem)
+    if missing is None and proven:
+        return "No budgets would do: max_blocks, must_hold and must_not_hold together leave no matrix"
     if missing is None:
         return f"No repair was found in {REPAIR_LIMIT_S:g} s: raise budgets, lower coverage, or loosen the rules"
     lines = [

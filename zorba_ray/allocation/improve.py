@@ -14,9 +14,9 @@ from zorba_ray.allocation.classes import Merged
 from zorba_ray.allocation.knapsack import Table
 
 CELLS = 8_192
-# Moves of `improve`, and clients moved at random before each descent. Counted and not timed, so that the answer is the
-# same on a slow machine.
-MOVES, KICKED = 3_000, 4
+# Moves of `improve` per client, and clients moved at random before each descent. Counted and not timed, so that the
+# answer is the same on a slow machine.
+MOVES, KICKED = 20, 4
 MARGIN = 1e-12
 
 
@@ -38,7 +38,7 @@ def improve(problem: Merged, start: np.ndarray, target: float, deadline: float) 
     search, rows = _Search(problem, start), _movable(problem)
     best, best_f1 = start, search.f1()
     rng = np.random.default_rng(0)
-    while rows and best_f1 > target and search.moves < MOVES and time.monotonic() < deadline:
+    while rows and best_f1 > target and search.moves < MOVES * len(rows) and time.monotonic() < deadline:
         for row in rng.permutation(rows)[:KICKED].tolist():
             search.move(row, 1.0 + 0.3 * rng.standard_normal(problem.blocks), must_gain=False)
         search.descend(rows, deadline)

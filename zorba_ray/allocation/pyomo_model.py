@@ -7,10 +7,9 @@ Indices: r group of equal clients (one client where nothing merges), b block, k 
     holders[b] = N_b  count[b]:         N_b = Σ_r y[r,b]; a variable of its own keeps chord rows at two entries
     inverse[b] = U_b  chord[b,k]:       U_b ≥ N (2k + 1 − N_b) / (k (k + 1)), so U_b = N / N_b at whole N_b; U_b ≥ 1
     share             worst_share[r]:   share ≥ bytes_r / V_r
-    started[r,b]      start[r,b]:       started ≥ y[r,b], and ≥ started[r,b−1]: from the first active on
-    slowest           wait[r]:          slowest ≥ seconds_r
-                      budget[r], coverage[b], at_least[r], at_most[r], twin[r], convergence_cap, vram_cap, time_cap[r]
+                      budget[r], coverage[b], at_least[r], at_most[r], twin[r], convergence_cap, vram_cap
 
+What counts seconds is in `pyomo_time`.
 U_b = N / N_b and not 1 / N_b: at large N the latter lies below the solver's tolerances.
 Source: algorithm.md section 7 (ours).
 """
@@ -21,7 +20,7 @@ from typing import Any
 import numpy as np
 import pyomo.environ as pyo
 
-from zorba_ray.allocation import objectives
+from zorba_ray.allocation import objectives, pyomo_time
 from zorba_ray.allocation.bounds import f1_terms
 from zorba_ray.allocation.cap import Cap, Caps
 from zorba_ray.allocation.classes import Merged
@@ -32,8 +31,7 @@ from zorba_ray.allocation.twins import sorted_twins, twins
 ALL_CHORDS_UP_TO = 32
 # Where else they are put around a known point, in parts of N_b: the error between two such chords is 1e-4 and less.
 CHORDS_AROUND = (0.7, 0.85, 0.95, 0.98, 0.99, 1.01, 1.02, 1.05, 1.2, 1.4)
-# The worst share is a number in [0, 1] and seconds can be small: stretched, so that the solver's absolute tolerances
-# mean little.
+# The worst share is a number in [0, 1]: stretched, so that the solver's absolute tolerances mean little.
 SHARE_SCALE = 1000.0
 # Whole-number rows are exact for the solver up to about this size (its integrality tolerance is 1e-6).
 EXACT_UNITS = 100_000
@@ -62,7 +60,7 @@ class AllocationModel:
         if objective == "vram" and problem.vram_objective == "worst_share":
             self._add_worst_share()
         if objective == "time" or "time" in self.caps:
-            self._add_time()
+            self.second = pyomo_time.add_seconds(self.pyomo, problem)
         for cap in self.caps.values():
             self._add_cap(cap)
         self._add_objective()
@@ -146,34 +144,6 @@ class AllocationModel:
 
         model.worst_share = pyo.Constraint(model.R, rule=worst)
 
-    def _add_time(self) -> None:
-        """Seconds in units of `second`, about the slowest client's with everything active over SHARE_SCALE."""
-        model, problem = self.pyomo, self.problem
-        everything = objectives.client_seconds(np.ones(problem.active_bytes.shape, dtype=bool), problem)
-        streamed = 0.0 if problem.stream_seconds is None else float(problem.stream_seconds.sum(axis=1).max())
-        self.second = (float(everything.max()) + streamed) / SHARE_SCALE or 1.0
-        # Not whole by declaration: between whole y the smallest value that keeps the rows is 0 or 1.
-        model.started = pyo.Var(model.R, model.B, bounds=(0, 1))
-        model.start = pyo.Constraint(model.R, model.B, rule=lambda m, r, b: m.started[r, b] >= m.y[r, b])
-
-        def stays(m: Any, r: int, b: int) -> Any:
-            return m.started[r, b] >= m.started[r, b - 1] if b > 0 else pyo.Constraint.Skip
-
-        model.stays_started = pyo.Constraint(model.R, model.B, rule=stays)
-        assert problem.block_seconds is not None
-        compute = problem.block_seconds / self.second
-        stream = np.zeros_like(compute) if problem.stream_seconds is None else problem.stream_seconds / self.second
-
-        def seconds(m: Any, r: int) -> Any:
-            return sum(
-                float(compute[r, b]) * (1 + m.started[r, b]) + float(stream[r, b]) * (1 - m.y[r, b]) for b in m.B
-            )
-
-        model.seconds = pyo.Expression(model.R, rule=seconds)
-        if self.objective == "time" and problem.time_objective == "slowest":
-            model.slowest = pyo.Var(domain=pyo.NonNegativeReals)
-            model.wait = pyo.Constraint(model.R, rule=lambda m, r: m.slowest >= m.seconds[r])
-
     def _total_units(self) -> Any:
         """Active bytes of all clients in units of `byte_unit`."""
         units = (self.problem.active_bytes / self.byte_unit).tolist()
@@ -181,25 +151,17 @@ class AllocationModel:
         return sum(units[r][b] * m.y[r, b] for r in m.R for b in m.B)
 
     def _add_cap(self, cap: Cap) -> None:
-        model = self.pyomo
+        model, problem = self.pyomo, self.problem
         if cap.objective == "convergence":
             self.limits["convergence"] = cap.limit
             model.convergence_cap = pyo.Constraint(expr=model.f1 <= cap.limit)
         elif cap.objective == "vram":
-            limit = self.limits["vram"] = (int(cap.limit) - self.problem.total_base) / self.byte_unit
+            limit = self.limits["vram"] = (int(cap.limit) - problem.total_base) / self.byte_unit
             model.vram_cap = pyo.Constraint(expr=self._total_units() <= limit)
         else:
             self.limits["time"] = cap.limit / self.second
             model.time_cap = pyo.Constraint(pyo.Any)
-            self._set_time_cap()
-
-    def _set_time_cap(self) -> None:
-        model, limit = self.pyomo, self.limits["time"]
-        if self.problem.time_objective == "sum":
-            model.time_cap[0] = sum(model.seconds[r] for r in model.R) <= limit
-            return
-        for r in model.R:
-            model.time_cap[r] = model.seconds[r] <= limit
+            pyomo_time.set_cap(model, problem, self.limits["time"])
 
     def _add_objective(self) -> None:
         m, problem = self.pyomo, self.problem
@@ -207,8 +169,7 @@ class AllocationModel:
             self.unit, expression = 1.0, m.f1
         elif self.objective == "time":
             self.unit = self.second
-            slowest = problem.time_objective == "slowest"
-            expression = m.slowest if slowest else sum(m.seconds[r] for r in m.R)
+            expression = pyomo_time.goal(m, problem)
         elif problem.vram_objective == "worst_share":
             self.unit, expression = 1.0 / SHARE_SCALE, m.share
         else:
@@ -270,7 +231,7 @@ class AllocationModel:
             model.vram_cap.set_value(self._total_units() <= limit)
         else:
             model.time_cap.clear()
-            self._set_time_cap()
+            pyomo_time.set_cap(model, self.problem, limit)
 
     def counts(self) -> np.ndarray:
         """[G, L] int64: the solver's counts, rounded. Not yet checked."""

@@ -49,8 +49,8 @@ def counting_is_exact(problem: AllocationProblem) -> bool:
 def cheapest_repair(problem: AllocationProblem) -> tuple[dict[int, int] | None, bool]:
     """The least extra bytes in sum that make the problem feasible, as client -> bytes, and whether that is proven.
 
-    None where the repair program found nothing in REPAIR_LIMIT_S. Needs the limits and rules on blocks to leave enough
-    places, or no bytes would do.
+    None where no bytes would do (proven: the limits and rules on blocks leave no matrix), or where the repair program
+    found nothing in REPAIR_LIMIT_S (not proven).
     """
     return _by_counting(problem) if counting_is_exact(problem) else _by_program(problem)
 
@@ -114,7 +114,7 @@ def _by_program(problem: AllocationProblem) -> tuple[dict[int, int] | None, bool
     model.goal = pyo.Objective(rule=lambda m: sum(m.extra[n] for n in clients))
     run = highs.run(model, REPAIR_LIMIT_S, gap=0.0)
     if not run.found:
-        return None, False
+        return None, run.status == "infeasible"
     # The repair that the answer needs in exact bytes, not the solver's rounded extras.
     used = [sum(int(problem.active_bytes[n, b]) for b in blocks if active(model, n, b)) for n in clients]
     over = [used[n] - int(problem.room_bytes[n]) for n in clients]
