@@ -100,7 +100,9 @@ def variance_table(record: dict[str, Any], width: int) -> Table:
     if greedy is not None:
         columns.append(Column("greedy", [f"{greedy['exact_variance'][kind]:.5g}" for kind in kinds], keep=-1))
     energies = "equal in all blocks, 1 in all" if exact["energies"] == "uniform" else "as measured"
-    return fitted_table(f"Exact variance of a round, gradient energies {energies}", columns, width)
+    return fitted_table(
+        f"Exact variance of a round with per-client seeds, gradient energies {energies}", columns, width
+    )
 
 
 def steps_table(record: dict[str, Any], width: int) -> Table:
