@@ -156,7 +156,7 @@ def proven(problem: AllocationProblem, allocation: Allocation) -> tuple[Proven, 
     others: tuple[Objective, ...] = ("convergence", "vram")
     if problem.block_seconds is not None:
         others = ("convergence", "vram", "time")
-    shown = (*problem.order, *(objective for objective in others if objective not in problem.order))
+    shown: tuple[Objective, ...] = problem.order + tuple(own for own in others if own not in problem.order)
     entries = []
     for objective in shown:
         value = objectives.value(objective, allocation.active, problem)
