@@ -2,7 +2,7 @@
 
 import argparse
 
-from benchmarks import gpu, reference, scale, speed, sweeps
+from benchmarks import gpu, memory, reference, scale, speed, sweeps
 from benchmarks.rows import print_rows
 
 NAMES = {
@@ -10,6 +10,7 @@ NAMES = {
     "sweeps": sweeps.rows,
     "speed": speed.rows,
     "scale": scale.rows,
+    "memory": memory.rows,
     "gpu": gpu.rows,
 }
 
