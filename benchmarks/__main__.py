@@ -2,7 +2,7 @@
 
 import argparse
 
-from benchmarks import allocation, allocation_learning, gpu, reference, scale, speed, sweeps
+from benchmarks import allocation, allocation_learning, gpu, memory, reference, scale, speed, sweeps
 from benchmarks.rows import print_rows
 
 NAMES = {
@@ -11,6 +11,7 @@ NAMES = {
     "allocation_learning": allocation_learning.rows,
     "speed": speed.rows,
     "scale": scale.rows,
+    "memory": memory.rows,
     "gpu": gpu.rows,
     "allocation": allocation.rows,
 }

@@ -6,7 +6,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -156,7 +156,8 @@ def proven(problem: AllocationProblem, allocation: Allocation) -> tuple[Proven, 
     others: tuple[Objective, ...] = ("convergence", "vram")
     if problem.block_seconds is not None:
         others = ("convergence", "vram", "time")
-    shown: tuple[Objective, ...] = problem.order + tuple(own for own in others if own not in problem.order)
+    # The checker widens the names to str when it joins the two.
+    shown = cast("tuple[Objective, ...]", tuple(dict.fromkeys((*problem.order, *others))))
     entries = []
     for objective in shown:
         value = objectives.value(objective, allocation.active, problem)

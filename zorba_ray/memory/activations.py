@@ -49,7 +49,7 @@ class Activations:
             shared = a.query if a.value < a.query else 0.0
             attention = 1 + max(4 * a.query + 2 * a.value, 2 * a.query + 2 * a.value + 2 * shared + mask)
         else:
-            attention = 3 + 3 * a.query + mask
+            attention = 1 + 4 * a.query + max(mask, 1)
         # Beside the hidden state in the middle: the norm's output, which OPT drops; GPT-2 keeps that of attention too.
         kept = {"relu": 0, "gelu": 0 if a.post_norm else 1, "written-out gelu": 2, "swiglu": 1}[a.nonlinearity]
         wide = {"relu": 2, "gelu": 2, "written-out gelu": 4, "swiglu": 3}[a.nonlinearity]

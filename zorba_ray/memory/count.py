@@ -56,7 +56,7 @@ def prepared(loaded: LoadedModel, work: Workload, client: Client, counter: Stora
         head = head_loss(loaded, work, batch)
 
         def pair() -> None:
-            with torch.inference_mode():
+            with torch.no_grad():
                 halves = paired.pair(inputs).chunk(2)
                 with counter.part("logits"):
                     for half in halves:

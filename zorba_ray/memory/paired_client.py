@@ -84,13 +84,15 @@ class PairedClient:
             elif policy.frozen == "device":
                 counter.label(parameter, "frozen")
             else:
+                parameter.data = parameter.data.cpu()  # of a real accelerator; without one the label alone tells
+                theta[entry.name] = parameter.data.view(-1)
                 counter.label(parameter, HOST)
                 self._host.setdefault(entry.block, []).append(_Tensor(*homes[id(parameter)]))
         if self._host:
             with counter.part("stream buffers"):
                 self._buffers = [torch.empty(size, dtype=torch.uint8, device=ids.device) for _ in range(2)]
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def pair(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Last hidden states [2B, T, H] of one direction, with the prefix held as several directions would."""
         prefix = self._backbone.prefix(inputs, self._active)

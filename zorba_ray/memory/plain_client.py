@@ -58,7 +58,7 @@ class PlainClient:
         if self._method.first_order:
             self._backprop()
         else:
-            with torch.inference_mode():
+            with torch.no_grad():
                 self._zeroth_order()
 
     def _zeroth_order(self) -> None:

@@ -57,9 +57,9 @@ def _first_order(manifest: Manifest, live: Activations, weights: dict[str, int],
     saved = h * (live.saved(adapters) + ranks)
     first = h * (4 / size if live.shape.rms else 1) if adapters else 0.0
     """Embeddings need no gradient, so the first block's norm keeps nothing."""
-    all_saved = manifest.blocks * saved - first + h * (live.shape.outer - 1) + live.inputs(1, 1)
-    fused = live.shape.nonlinearity in ("gelu", "written-out gelu")
-    last = 0 if adapters else (1 if fused else 2) * size * max(t.numel for t in manifest.by_block[manifest.blocks - 1])
+    all_saved = manifest.blocks * saved - first + live.inputs(1, 1)
+    last = 0 if adapters else size * max(t.numel for t in manifest.by_block[manifest.blocks - 1])
+    """Gradient of one weight of the feed-forward layer."""
     table = 0 if adapters else max(size * t.numel for t in manifest.by_block[EMBEDDINGS])
     below = gradients - table - size * sum(t.numel for t in manifest.by_block[0]) if not adapters else gradients
     moments = [

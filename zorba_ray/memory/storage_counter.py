@@ -2,7 +2,8 @@
 
 A dispatch mode sees every tensor that an operator returns; what is counted is its storage, once, until it dies. Under
 `FakeTensorMode` nothing is allocated, so a model of any size is counted in seconds. Storage inside a kernel and the
-rounding of an allocator (512 bytes on CUDA) are not seen.
+rounding of an allocator (512 bytes on CUDA) are not seen. Count without gradients under `torch.no_grad`: in inference
+mode a dispatch mode is given composite operators whole, and does not see what they make on the way.
 """
 
 import contextlib

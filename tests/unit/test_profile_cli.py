@@ -1,0 +1,90 @@
+"""`zorba-ray profile`: what it prints, and what it says to wrong input."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from zorba_ray.cli.main import app
+from zorba_ray.errors import ConfigError, ModelError
+from zorba_ray.experiment.profiled import profiled
+from zorba_ray.models.shapes import SHAPES
+
+PARAMETERS = {
+    "opt-125m": 125_239_296,
+    "opt-1.3b": 1_315_758_080,
+    "opt-6.7b": 6_658_473_984,
+    "llama-3-8b": 8_030_261_248,
+    "qwen2.5-7b": 7_615_616_512,
+}
+"""As the published checkpoints have them."""
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_named_shape_has_the_parameters_of_the_published_model(shape: str) -> None:
+    assert profiled(shape, None, None, None).manifest.numel == PARAMETERS[shape]
+
+
+def test_a_table_with_every_source_named() -> None:
+    found = CliRunner().invoke(app, ["profile", "opt-125m", "--batch", "2", "--length", "32"], env={"COLUMNS": "200"})
+    assert found.exit_code == 0, found.output
+    for text in (
+        "modelled",
+        "batch 2 × 32",
+        "full backprop, AdamW",
+        "all blocks streamed, none resident",
+        "CUDA context",
+    ):
+        assert text in found.output
+    assert "counted" not in found.output
+
+
+def test_json_has_parts_that_add_up() -> None:
+    found = CliRunner().invoke(app, ["profile", "demo", "--json"])
+    assert found.exit_code == 0, found.output
+    record = json.loads(found.output)
+    assert (record["batch_size"], record["length"], record["logits"], record["scope"]) == (32, 32, 4, "bias_norm")
+    assert len(record["rows"]) == 4 * 4 + 1 + 7
+    for row in record["rows"]:
+        assert sum(row["modelled"]["parts"].values()) == row["modelled"]["bytes"] > 0
+        assert row["counted"] is None
+        assert row["round_seconds_modelled"] > 0
+
+
+def test_batch_and_length_come_from_the_settings(tmp_path: Path) -> None:
+    file = tmp_path / "my.yaml"
+    file.write_text("model: {path: opt-1.3b}\ndata: {batch_size: 3, max_length: 64}\n", encoding="utf-8")
+    work = profiled(str(file), None, None, None).work
+    assert (work.batch_size, work.length, work.hidden, work.heads) == (3, 64, 2048, 32)
+    work = profiled(str(file), ["memory.batch_size=5", "memory.length=7"], None, None).work
+    assert (work.batch_size, work.length) == (5, 7)
+    work = profiled(str(file), ["memory.batch_size=5"], 6, 8).work
+    assert (work.batch_size, work.length) == (6, 8)
+
+
+@pytest.mark.parametrize(
+    ("source", "overrides", "batch", "length", "message"),
+    [
+        ("opt-13b", [], None, None, "did you mean opt-1.3b"),
+        ("opt-1.3b", [], 0, None, "--batch=0: at least 1"),
+        ("opt-1.3b", [], -4, None, "--batch=-4: at least 1"),
+        ("opt-1.3b", [], None, 1, "--length=1: at least 2"),
+        ("opt-1.3b", [], None, 4096, "exceeds the 2048 positions"),
+        ("missing.yaml", [], None, None, "no such file"),
+        ("./missing", [], None, None, "neither a named shape"),
+        ("opt-1.3b", ["memory.compute_dtype=int3"], None, None, "memory.compute_dtype = 'int3'"),
+        ("opt-1.3b", ["zo.family=low_rank", "zo.rank=2"], None, None, "dense directions only"),
+        ("opt-1.3b", ["memory.batch=0"], None, None, "did you mean memory.batch_size"),
+    ],
+)
+def test_wrong_input_is_named(
+    source: str, overrides: list[str], batch: int | None, length: int | None, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        profiled(source, overrides, batch, length)
+
+
+def test_a_folder_without_a_model(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"config\.json could not be loaded.*Named shapes: opt-125m"):
+        profiled(str(tmp_path), None, None, None)
