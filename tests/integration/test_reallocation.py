@@ -107,6 +107,21 @@ def test_a_rotated_run_says_what_it_dealt(settings: Callable[..., ExperimentConf
     assert fixed["weights_sha256"] != summary["weights_sha256"]
 
 
+def test_a_rotated_run_keeps_rules_and_limits(settings: Callable[..., ExperimentConfig], tmp_path: Path):
+    """Client 0 must hold block 5, client 1 must not hold block 0, and client 3 alone is held to one block."""
+    rules = (
+        "allocation.require=[{clients: [0], blocks: [5]}]",
+        "allocation.forbid=[{clients: [1], blocks: [0]}]",
+        "allocation.limits=[{clients: [3], max_blocks: 1}]",
+    )
+    run_here(settings("allocation.every=1", *rules), tmp_path / "run")
+    deals = [deal["active"] for deal in allocation(tmp_path / "run")["deals"]]
+    assert len({tuple(rows) for rows in deals}) > 1
+    for rows in deals:
+        assert (rows[0][5], rows[1][0], rows[3].count("1")) == ("1", "0", 1), rows
+        assert all(any(row[block] == "1" for row in rows) for block in range(6)), rows
+
+
 @pytest.mark.parametrize("more", [(), ("federation.snapshot_every=2",)], ids=["ledger alone", "snapshots"])
 def test_a_run_that_dies_at_the_boundary_goes_on_the_same(
     settings: Callable[..., ExperimentConfig], tmp_path: Path, more: tuple[str, ...]

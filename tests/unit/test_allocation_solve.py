@@ -14,7 +14,7 @@ from zorba_ray.allocation import AllocationProblem, allocate, check, highs, lexi
 from zorba_ray.allocation.cap import Cap, within_share
 from zorba_ray.allocation.classes import deal, merge
 from zorba_ray.allocation.greedy import greedy
-from zorba_ray.allocation.objectives import f1, f2_bytes, worst_share
+from zorba_ray.allocation.objectives import f1, f2_bytes, relative_gap, worst_share
 from zorba_ray.allocation.pyomo_model import AllocationModel
 from zorba_ray.allocation.twins import sorted_twins
 from zorba_ray.errors import AllocationInfeasible, ConfigError
@@ -179,12 +179,40 @@ def test_no_time_and_no_greedy_point_is_not_called_infeasible(monkeypatch):
 
 def test_steps_share_the_time():
     began = time.monotonic()
-    answer = allocate(unequal_blocks(40, 24, epsilon=0.5, vram_objective="worst_share"), 2.0, 0.0)
+    problem = unequal_blocks(40, 24, epsilon=0.5, vram_objective="worst_share")
+    answer = allocate(problem, 2.0, 0.0)
     assert time.monotonic() - began < 10
     assert "time_limit" in {done.status for done in answer.steps}
     assert answer.gap > 0
+    base_share = (problem.base_bytes / problem.budget_bytes).max()
     for done in answer.steps:
-        assert done.gap == pytest.approx((done.value - done.bound) / done.value)
+        decided = done.value - (base_share if done.objective == "vram" else 0.0)
+        assert done.gap == pytest.approx((done.value - done.bound) / decided)
+
+
+def test_the_base_changes_neither_answer_nor_gap():
+    """A base 10,000 times as large as all blocks: a gap relative to all bytes would call any allocation optimal."""
+    problem = unequal_blocks(8, 6, seed=1, epsilon=0.3)
+    more = 10_000 * int(problem.active_bytes[0].sum())
+    heavy = replace(problem, base_bytes=problem.base_bytes + more, budget_bytes=problem.budget_bytes + more)
+    light, found = (allocate(each, 60.0, 1e-3) for each in (problem, heavy))
+    assert {done.status for done in found.steps} == {"optimal"}
+    assert (found.active == light.active).all()
+    assert [done.gap for done in found.steps] == pytest.approx([done.gap for done in light.steps], abs=1e-9)
+    true = allocate(heavy, 60.0, 0.0)
+    decided = true.steps[3].value - heavy.total_base
+    assert found.steps[3].value - heavy.total_base <= decided * (1 + 2e-3)
+
+
+def test_the_gap_of_memory_is_relative_to_what_activation_adds():
+    """Bases of 1,000 in budgets of 2,000 and 4,000: 2,000 of 2,100 bytes are unavoidable, and a share of 0.5 of 0.6."""
+    total = equal_blocks([1, 1], 2, base_bytes=np.full(2, 1_000), budget_bytes=np.array([2_000, 4_000]))
+    share = replace(total, vram_objective="worst_share")
+    assert relative_gap("vram", 2_100.0, 2_090.0, total) == pytest.approx(0.1)
+    assert relative_gap("vram", 0.6, 0.58, share) == pytest.approx(0.2)
+    assert relative_gap("convergence", 2.0, 1.9, total) == pytest.approx(0.05)
+    assert relative_gap("vram", 2_000.0, 2_000.0, total) == 0.0
+    assert relative_gap("vram", 2_100.0, float("-inf"), total) == float("inf")
 
 
 @pytest.mark.parametrize("vram_objective", ["total_bytes", "worst_share"])

@@ -31,7 +31,8 @@ class StepResult:
     bound: float
     """Proven lower bound of the objective, in the same unit."""
     gap: float
-    """(value − bound) / value, never negative."""
+    """(value − bound) / value, never negative; of "vram", the denominator is the value less what the bases take without
+    any active block (`objectives.relative_gap`)."""
     seconds: float
     """Wall time of the step."""
     status: StepStatus

@@ -28,7 +28,7 @@ class Proven:
     bound: float
     """Proven: no allocation that keeps the constraint of its last step has less; −inf where nothing was proven."""
     gap: float
-    """(value − bound) / value, never negative; infinite without a bound."""
+    """As `objectives.relative_gap`; infinite without a bound."""
     best: float
     """Proven: no allocation at all has less; −inf where nothing was proven."""
 
@@ -164,7 +164,7 @@ def proven(problem: AllocationProblem, allocation: Allocation) -> tuple[Proven, 
         steps = [step for step in allocation.steps if step.objective == objective]
         bound = min(value, steps[-1].bound) if steps else float("-inf")
         best = max((min(value, step.bound) for step in steps if step.constraint == "none"), default=float("-inf"))
-        gap = max(0.0, (value - bound) / value) if np.isfinite(bound) and np.isfinite(value) else float("inf")
+        gap = objectives.relative_gap(objective, value, bound, problem)
         entries.append(Proven(objective, value, bound, gap, best))
     return tuple(entries)
 

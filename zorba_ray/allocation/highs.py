@@ -46,8 +46,8 @@ def run(
 ) -> Run:
     """Minimise the model's objective with one thread and a fixed seed.
 
-    `gap` is relative. `start`: the variables hold a feasible point to begin with. `relax`: drop integrality. `target`:
-    a point at least as good as this is good enough to stop.
+    `gap` is relative to the model's objective. `start`: the variables hold a feasible point to begin with. `relax`:
+    drop integrality. `target`: a point at least as good as this is good enough to stop.
     Found values are loaded into the model's variables. Pyomo may raise where another version returns a status
     (infeasible models, limits without a point): both are turned into the same Run.
     """

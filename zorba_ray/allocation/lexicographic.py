@@ -20,7 +20,7 @@ from zorba_ray.allocation.classes import Merged
 from zorba_ray.allocation.feasibility import explain_infeasible
 from zorba_ray.allocation.greedy import greedy
 from zorba_ray.allocation.problem import Objective
-from zorba_ray.allocation.step import GAP_SLACK, StepAnswer, minimise, relative_gap
+from zorba_ray.allocation.step import GAP_SLACK, StepAnswer, minimise
 from zorba_ray.errors import AllocationInfeasible
 
 # Minimisations for two and for three objectives.
@@ -102,7 +102,7 @@ class Lexicographic:
                 constraint=" and ".join(cap.text(problem) for cap in caps) or "none",
                 value=value,
                 bound=bound,
-                gap=relative_gap(value, bound),
+                gap=objectives.relative_gap(objective, value, bound, problem),
                 seconds=time.monotonic() - began,
                 status=status,
             )
@@ -115,12 +115,13 @@ class Lexicographic:
     def _is_proven(self, objective: Objective, start: np.ndarray, known: float) -> bool:
         """Whether no solver is needed: earlier steps proved the start within the gap, or counting proves it exactly.
 
-        Counting within the gap is not enough: the base counts among the bytes, so a start that holds needless blocks is
-        near in per cent, and the nadir taken from it far off.
+        Counting within the gap is not enough: the start may be the heuristic's, the nadir is taken from it, and a
+        solver mostly ends at the optimum where it may stop earlier.
         """
-        value = self._value(objective, start)
-        by_counting = relative_gap(value, counting_bound(self.problem, objective))
-        return relative_gap(value, known) <= self.gap + GAP_SLACK or by_counting <= 1e-9
+        value, problem = self._value(objective, start), self.problem
+        by_counting = objectives.relative_gap(objective, value, counting_bound(problem, objective), problem)
+        by_steps = objectives.relative_gap(objective, value, known, problem)
+        return by_steps <= self.gap + GAP_SLACK or by_counting <= 1e-9
 
     def _value(self, objective: Objective, counts: np.ndarray) -> float:
         return objectives.value(objective, counts, self.problem)

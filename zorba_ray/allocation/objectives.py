@@ -104,6 +104,28 @@ def value(objective: Objective, active: np.ndarray, problem: Rows) -> float:
     return worst_share(active, problem) if problem.vram_objective == "worst_share" else float(f2_bytes(active, problem))
 
 
+def unavoidable(objective: Objective, problem: Rows) -> float:
+    """What every allocation has of the objective, in its unit: for "vram" the bytes of all bases, or the largest share
+    of a budget that a base takes; 0 for the others, which have no such part."""
+    if objective != "vram":
+        return 0.0
+    if problem.vram_objective == "worst_share":
+        return float((problem.base_bytes / problem.budget_bytes).max())
+    return float(problem.total_base)
+
+
+def relative_gap(objective: Objective, value: float, bound: float, problem: Rows) -> float:
+    """(value − bound) / (value − unavoidable), never negative: how much of what the allocation decides may be too much.
+
+    The base of a client often outweighs its active blocks a hundred times; counted in, a gap would be small for any
+    allocation. 0 where nothing is decided, infinite without a bound or a value. Source: algorithm.md section 7.
+    """
+    if not np.isfinite(value) or not np.isfinite(bound):
+        return float("inf")
+    decided = value - unavoidable(objective, problem)
+    return max(0.0, (value - bound) / decided) if decided > 0 else 0.0
+
+
 def exact_variance(
     active: np.ndarray,
     problem: AllocationProblem,

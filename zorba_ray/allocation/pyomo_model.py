@@ -6,7 +6,7 @@ Indices: r group of equal clients (one client where nothing merges), b block, k 
                       where they must or must not hold it
     holders[b] = N_b  count[b]:         N_b = Σ_r y[r,b]; a variable of its own keeps chord rows at two entries
     inverse[b] = U_b  chord[b,k]:       U_b ≥ N (2k + 1 − N_b) / (k (k + 1)), so U_b = N / N_b at whole N_b; U_b ≥ 1
-    share             worst_share[r]:   share ≥ bytes_r / V_r
+    share             worst_share[r]:   share ≥ bytes_r / V_r − the largest base_r / V_r
                       budget[r], coverage[b], at_least[r], at_most[r], twin[r], convergence_cap, vram_cap
 
 What counts seconds is in `pyomo_time`.
@@ -52,6 +52,8 @@ class AllocationModel:
         self.twins = twins(problem)
         self.limits: dict[Objective, float] = {}
         self.second = 1.0
+        self.unavoidable = objectives.unavoidable(objective, problem)
+        """Not in the program's objective, whose relative gap is that of what is decided. In natural units."""
         self.pyomo = new_model("allocation")
         self._add_counts()
         self._add_client_rows()
@@ -140,7 +142,8 @@ class AllocationModel:
                 extra = int(problem.active_bytes[r, 0]) * per_byte * m.level[r]
             else:
                 extra = sum(int(problem.active_bytes[r, b]) * per_byte * m.y[r, b] for b in m.B)
-            return m.share >= int(problem.base_bytes[r]) * per_byte + extra
+            base = int(problem.base_bytes[r]) * per_byte
+            return m.share >= base - SHARE_SCALE * self.unavoidable + extra
 
         model.worst_share = pyo.Constraint(model.R, rule=worst)
 
@@ -174,7 +177,7 @@ class AllocationModel:
             self.unit, expression = 1.0 / SHARE_SCALE, m.share
         else:
             self.unit = self.byte_unit
-            expression = self._total_units() + problem.total_base / self.byte_unit
+            expression = self._total_units()
         m.goal = pyo.Objective(expr=expression, sense=pyo.minimize)
 
     def _add_chord(self, block: int, k: int) -> bool:
@@ -259,7 +262,8 @@ class AllocationModel:
             if self.needs_f1:
                 m.inverse[b].set_value(problem.clients / int(held[b]), skip_validation=True)
         if hasattr(m, "share"):
-            m.share.set_value(SHARE_SCALE * objectives.worst_share(counts, problem), skip_validation=True)
+            above = objectives.worst_share(counts, problem) - self.unavoidable
+            m.share.set_value(SHARE_SCALE * above, skip_validation=True)
         if hasattr(m, "slowest"):
             slowest = float(objectives.client_seconds(counts, problem).max())
             m.slowest.set_value(slowest / self.second, skip_validation=True)

@@ -1,11 +1,14 @@
 """A new deal of the same worth: other clients hold a block, nothing that was optimised changes.
 
-Three moves keep every client's bytes within its budget, f1, the total bytes and the worst share (the round time f3,
-which asks which blocks, may change):
+Three moves keep every client's bytes within its budget, its rules, f1, the total bytes and the worst share:
 
-- blocks that are equal in bytes, ω and γ hand their holders on, in a circle: who holds few comes to all of them;
-- clients that are equal in bytes and budget hand their whole sets on, in a circle;
-- a client with block b and not c and one with c and not b exchange them, where b and c cost each of them the same.
+- clients that are equal in bytes, budget, limits and rules hand their whole sets on, in a circle;
+- blocks that are equal in bytes, ω, γ and rules hand their holders on, in a circle: who holds few comes to all of them;
+- a client with block b and not c and one with c and not b exchange them, where b and c cost each of them the same and
+  no rule is about them there.
+
+The round time f3 asks which blocks a client holds: where it is an objective, only whole sets move, between clients of
+equal times. Where it is not, it may change.
 
 Source: the bias term ζ² (1/N_b − 1/N) of algorithm.md section 5 is one round's; over rounds in which every client comes
 to hold a block its data is seen. The moves are this project's own.
@@ -21,49 +24,54 @@ _SWEEPS = 16
 """Passes over all pairs of blocks; each exchange lowers a whole number, and a few passes reach the end of it."""
 
 
-def rotate(
-    active: np.ndarray, seen: np.ndarray, problem: AllocationProblem, fixed: np.ndarray | None = None
-) -> np.ndarray:
-    """[N, L] bool: the next deal after `active`, which prefers what clients have held least.
+def rotate(active: np.ndarray, seen: np.ndarray, problem: AllocationProblem) -> np.ndarray:
+    """[N, L] bool: the next deal after `active`, which prefers what clients have held least; `active` itself where
+    nothing can move.
 
     Deterministic: ties go by client and block number.
 
     Args:
-        active: [N, L] bool, the deal in force; valid for `problem`.
+        active: [N, L] bool, the deal in force; valid for `problem`, as is the next one.
         seen: [N, L] float64, rounds for which each client has held each block.
-        fixed: [N, L] bool, entries that must stay as they are; None: all are free.
     """
-    free = np.ones_like(active) if fixed is None else ~fixed
-    dealt = _pass_on_holders(_pass_on_sets(active, problem, free), problem, free)
+    dealt = _pass_on_sets(active, problem)
+    if "time" in problem.order:
+        return dealt
+    dealt = _pass_on_holders(dealt, problem)
+    free = ~(problem.required | problem.forbidden)
     for _ in range(_SWEEPS):
         if not sum(_exchange(dealt, seen, problem, free, b, c) for b, c in combinations(range(problem.blocks), 2)):
             break
     return dealt
 
 
-def _pass_on_sets(active: np.ndarray, problem: AllocationProblem, free: np.ndarray) -> np.ndarray:
+def _pass_on_sets(active: np.ndarray, problem: AllocationProblem) -> np.ndarray:
     """Equal clients hand their sets to the one before them."""
-    figures = np.column_stack((problem.active_bytes, problem.base_bytes, problem.budget_bytes))
+    figures = [problem.active_bytes, problem.base_bytes, problem.budget_bytes, problem.least_blocks]
+    figures += [problem.most_blocks, problem.required, problem.forbidden]
+    if "time" in problem.order:
+        figures += [each for each in (problem.block_seconds, problem.stream_seconds) if each is not None]
     dealt = active.copy()
-    for members in _alike(figures, np.asarray(free.all(axis=1))):
+    for members in _alike(figures):
         dealt[members] = active[np.roll(members, -1)]
     return dealt
 
 
-def _pass_on_holders(active: np.ndarray, problem: AllocationProblem, free: np.ndarray) -> np.ndarray:
-    """Equal blocks hand their holders to the one before them."""
-    figures = np.column_stack((problem.active_bytes.T.astype(np.float64), problem.block_weight, problem.shared_cost))
+def _pass_on_holders(active: np.ndarray, problem: AllocationProblem) -> np.ndarray:
+    """Equal blocks hand their holders to the one before them. Rules are equal on them, so each stays kept."""
+    figures = [problem.active_bytes.T, problem.block_weight, problem.shared_cost]
+    figures += [problem.required.T, problem.forbidden.T]
     dealt = active.copy()
-    for members in _alike(figures, np.asarray(free.all(axis=0))):
+    for members in _alike(figures):
         dealt[:, members] = active[:, np.roll(members, -1)]
     return dealt
 
 
-def _alike(figures: np.ndarray, able: np.ndarray) -> list[list[int]]:
-    """Rows of `figures` with the same bytes, of those that are `able`."""
+def _alike(figures: list[np.ndarray]) -> list[list[int]]:
+    """Rows that are equal, to the byte, in every one of `figures`."""
     found: dict[bytes, list[int]] = {}
-    for row in np.flatnonzero(able).tolist():
-        found.setdefault(figures[row].tobytes(), []).append(row)
+    for row in range(len(figures[0])):
+        found.setdefault(b"".join(each[row].tobytes() for each in figures), []).append(row)
     return list(found.values())
 
 

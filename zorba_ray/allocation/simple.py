@@ -1,4 +1,4 @@
-"""Allocations without a program, to compare the lexicographic one with: the same budgets, no proof.
+"""Allocations without a program, to compare the lexicographic one with: the same budgets and rules, no proof.
 
 Source: the comparators are this project's own; constraints of algorithm.md section 7.
 """
@@ -10,6 +10,7 @@ import numpy as np
 from zorba_ray.allocation import objectives
 from zorba_ray.allocation.answer import Allocation
 from zorba_ray.allocation.bounds import counting_bound
+from zorba_ray.allocation.check import check
 from zorba_ray.allocation.classes import deal, merge
 from zorba_ray.allocation.feasibility import require_feasible
 from zorba_ray.allocation.greedy import greedy
@@ -22,13 +23,14 @@ Comparator = Literal["greedy", "random", "last"]
 def allocate_simply(problem: AllocationProblem, algorithm: Comparator, draws: np.ndarray) -> Allocation:
     """An allocation by one of the comparators.
 
-    f1 is infinite where `last` leaves a block to nobody. The gap is against the bound by counting, which is weak.
+    Every rule is kept, but for the coverage by `last`: f1 is infinite where it leaves a block to nobody. The gap is
+    against the bound by counting, which is weak.
 
     Args:
         draws: float64 [N, L] in (0, 1), all that `random` knows of chance.
 
     Raises:
-        AllocationInfeasible: there is none, or the comparator finds none.
+        AllocationInfeasible: there is none, or the comparator finds none that keeps the rules; names one it breaks.
     """
     require_feasible(problem)
     if algorithm == "greedy":
@@ -39,10 +41,11 @@ def allocate_simply(problem: AllocationProblem, algorithm: Comparator, draws: np
         active = random(problem, draws)
     else:
         active = last(problem)
-    if active is None:
+    broken = ["a block has too few holders"] if active is None else check(problem, active, covered=algorithm != "last")
+    if active is None or broken:
         raise AllocationInfeasible(
-            f"allocation.algorithm={algorithm} found no allocation that keeps budgets and coverage, which does not "
-            "prove that there is none: use allocation.algorithm=lexicographic, or raise a budget"
+            f"allocation.algorithm={algorithm} found no allocation that keeps all rules ({broken[0]}), which does not "
+            "prove that there is none: use allocation.algorithm=lexicographic, raise a budget, or loosen the rule"
         )
     f1 = objectives.f1(active, problem)
     return Allocation(
@@ -56,44 +59,59 @@ def allocate_simply(problem: AllocationProblem, algorithm: Comparator, draws: np
     )
 
 
-def last(problem: AllocationProblem) -> np.ndarray | None:
-    """[N, L] bool: every client the last blocks that fit, without a hole; coverage is not kept. None: some client
-    has no room for the last block."""
-    backwards = problem.active_bytes[:, ::-1].cumsum(axis=1)
-    fits = np.minimum((backwards <= problem.room_bytes[:, None]).sum(axis=1), problem.most_blocks)
-    active = np.arange(problem.blocks) >= problem.blocks - fits[:, None]
-    return active if (fits >= 1).all() else None
+def last(problem: AllocationProblem) -> np.ndarray:
+    """[N, L] bool: every client what it must hold and the last other blocks that it may hold and that fit, the first
+    that does not fit being the end. Neither coverage nor `min_blocks` is looked at."""
+    must = problem.required
+    others = ~(must | problem.forbidden)
+    room = problem.room_bytes - np.where(must, problem.active_bytes, 0).sum(axis=1)
+    places = problem.most_blocks - must.sum(axis=1)
+    used = np.where(others, problem.active_bytes, 0)[:, ::-1].cumsum(axis=1)[:, ::-1]
+    count = others[:, ::-1].cumsum(axis=1)[:, ::-1]
+    return must | (others & (used <= room[:, None]) & (count <= places[:, None]))
 
 
 def random(problem: AllocationProblem, draws: np.ndarray) -> np.ndarray | None:
-    """[N, L] bool: every client takes blocks in random order while they fit; then a block on too few clients takes the
-    place of one that has holders to spare. None where that does not reach the coverage."""
-    active = np.zeros((problem.clients, problem.blocks), dtype=bool)
-    room = problem.room_bytes.copy()
+    """[N, L] bool: every client takes what it must hold, then blocks that it may hold in random order while they fit
+    and leave room for `min_blocks`; then a block on too few clients takes the place of one that has holders to spare.
+    None where that does not reach the coverage."""
+    active = problem.required.copy()
+    room = problem.room_bytes - np.where(active, problem.active_bytes, 0).sum(axis=1)
     for client, order in enumerate(np.argsort(draws, axis=1, kind="stable")):
         for block in order:
-            if (
-                problem.active_bytes[client, block] <= room[client]
-                and active[client].sum() < problem.most_blocks[client]
-            ):
+            if not active[client, block] and _may_take(problem, active[client], int(room[client]), client, int(block)):
                 active[client, block] = True
                 room[client] -= problem.active_bytes[client, block]
     for block in np.argsort(draws[0], kind="stable"):
         while objectives.holders(active)[block] < problem.coverage:
             if not _give(problem, active, room, int(block), draws):
                 return None
-    return active if active.any(axis=1).all() else None
+    return active
+
+
+def _may_take(problem: AllocationProblem, held: np.ndarray, room: int, client: int, block: int) -> bool:
+    """Whether the block fits, and the cheapest blocks that the client then still needs for `min_blocks` do too."""
+    cost, count = problem.active_bytes[client], int(held.sum()) + 1
+    if problem.forbidden[client, block] or count > problem.most_blocks[client]:
+        return False
+    needed = int(problem.least_blocks[client]) - count
+    others = ~(held | problem.forbidden[client])
+    others[block] = False
+    cheapest = int(np.sort(cost[others])[:needed].sum()) if needed > 0 else 0
+    return int(cost[block]) + cheapest <= room
 
 
 def _give(problem: AllocationProblem, active: np.ndarray, room: np.ndarray, block: int, draws: np.ndarray) -> bool:
     """Puts `block` on one more client in place of a block with holders to spare. Returns whether it worked."""
     spare = objectives.holders(active) > problem.coverage
     for client in np.argsort(draws[:, block], kind="stable"):
-        if active[client, block]:
+        if active[client, block] or problem.forbidden[client, block]:
             continue
         for other in np.argsort(draws[client], kind="stable"):
+            if not active[client, other] or not spare[other] or problem.required[client, other]:
+                continue
             change = int(problem.active_bytes[client, block] - problem.active_bytes[client, other])
-            if active[client, other] and spare[other] and change <= room[client]:
+            if change <= room[client]:
                 active[client, other], active[client, block] = False, True
                 room[client] -= change
                 return True

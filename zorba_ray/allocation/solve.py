@@ -16,9 +16,10 @@ def allocate(problem: AllocationProblem, time_limit_s: float, gap: float) -> All
     """Decide which client activates which blocks, by the ε-constraint lexicographic algorithm on HiGHS.
 
     `time_limit_s` (seconds, >= 0) is shared by the minimisations (five, or nine with three objectives); building the
-    programs and explaining an infeasible problem come on top. `gap` (relative, in [0, 1)) is how far from proven
-    optimal each of them may stop; 0 means to within the solver's tolerances (1e-6). The same problem gives the same
-    matrix every time, as long as no step comes near its share of the time limit.
+    programs and explaining an infeasible problem come on top. `gap` (relative, in [0, 1);
+    of memory, to what is above the bases: `objectives.relative_gap`) is how far from proven optimal each of them may
+    stop; 0 means to within the solver's tolerances (1e-6). The same problem gives the same matrix every time, as long
+    as no step comes near its share of the time limit.
 
     Raises ConfigError for settings out of range and for a problem in which activation costs no memory at all, and
     AllocationInfeasible with client, constraint and missing bytes when there is no allocation.

@@ -41,13 +41,6 @@ class StepAnswer:
     """Whether the solver itself produced a feasible point."""
 
 
-def relative_gap(value: float, bound: float) -> float:
-    """(value − bound) / value for value > 0, never negative; 0 at value 0; infinite without a bound or a value."""
-    if not np.isfinite(value) or not np.isfinite(bound):
-        return float("inf")
-    return max(0.0, (value - bound) / value) if value > 0 else 0.0
-
-
 def is_valid(problem: Merged, counts: np.ndarray) -> bool:
     """Whether the counts keep every constraint but the caps, in exact bytes."""
     held, total = counts.sum(axis=0), counts.sum(axis=1)
@@ -80,7 +73,7 @@ def minimise(
     # Caps on other sums couple the clients once more: seen, there the program alone is faster and closer.
     if objective == "convergence" and start is not None and all(cap.is_in_budgets(problem) for cap in caps):
         best, bound = _search(narrowed, start, gap, deadline)
-        if relative_gap(objectives.f1(best, problem), bound) <= gap + GAP_SLACK:
+        if _is_proven(objective, problem, best, bound, gap):
             return StepAnswer(best, bound, "optimal", False)
     return _solve(problem, narrowed, objective, caps, best, bound, gap, deadline)
 
@@ -117,7 +110,7 @@ def _solve(
     if start is None or not problem.equal.all():
         # Where all blocks are equal, whole programs are as cheap as relaxed ones, and the start is near the optimum.
         _add_chords_by_relaxation(model, gap, deadline)
-    target = bound / (1 - gap) / model.unit if np.isfinite(bound) else None
+    target = (bound - model.unavoidable) / (1 - gap) / model.unit if np.isfinite(bound) else None
     for _ in range(MAX_RUNS):
         left = deadline - time.monotonic()
         if left <= 0:
@@ -129,7 +122,7 @@ def _solve(
         if run.status == "infeasible":
             return StepAnswer(best, bound, "infeasible" if best is None else "limit", found)
         if bound_is_open:
-            bound = max(bound, run.bound * model.unit)
+            bound = max(bound, model.unavoidable + run.bound * model.unit)
         if not run.found:
             break
         new_chords = model.add_violated_chords()
@@ -142,7 +135,7 @@ def _solve(
             if is_valid(narrowed, counts) and all(cap.holds(counts, problem) for cap in caps):
                 found = True
                 best = _better(objective, problem, counts, best)
-        if best is not None and relative_gap(objectives.value(objective, best, problem), bound) <= gap + GAP_SLACK:
+        if best is not None and _is_proven(objective, problem, best, bound, gap):
             return StepAnswer(best, bound, "optimal", found)
         if new_chords + cuts > 0:
             continue
@@ -155,6 +148,11 @@ def _solve(
             model.tighten(cap, 2 * over)
             bound_is_open = False
     return StepAnswer(best, bound, "limit", found)
+
+
+def _is_proven(objective: Objective, problem: Merged, counts: np.ndarray, bound: float, gap: float) -> bool:
+    value = objectives.value(objective, counts, problem)
+    return objectives.relative_gap(objective, value, bound, problem) <= gap + GAP_SLACK
 
 
 def _add_chords_by_relaxation(model: AllocationModel, gap: float, deadline: float) -> None:

@@ -96,7 +96,9 @@ class AllocationConfig(StrictModel):
     time_limit_s: float = Field(default=30.0, gt=0)
     """Seconds for all steps together."""
     gap: float = Field(default=1e-3, ge=0, lt=1)
-    """Relative gap at which a step counts as solved."""
+    """Relative gap at which a step counts as solved: (value − bound) / value, where of f2 the value in the denominator
+    counts without the bases, which no allocation changes: bytes above the sum of the bases, or the share above the
+    largest share that a base takes."""
 
     @model_validator(mode="after")
     def _probe_and_comparators(self) -> "AllocationConfig":
