@@ -146,7 +146,8 @@ def steps_table(run: RunRecord) -> Table:
     worst = f", fullest client {text_percent(a.worst_share)} of its budget" if _has_budgets(run) else ""
     note = (
         f"ε = {a.epsilon:g}; f1 = {f1} (1: every client activates every block); f2 = {text_bytes(a.f2_bytes)} "
-        f"over the fleet{worst}; VRAM figures are {memory_label(run)}; proven gap {text_gap(a.gap)}; "
+        f"over the fleet{worst}; VRAM figures are {memory_label(run)}; proven gap {text_gap(a.gap)}, "
+        "of memory without what the bases take; "
         f"solver: {a.solver}."
     )
     return Table("Allocation", columns, rows, frozenset({3, 4, 5, 6}), note)
