@@ -15,7 +15,7 @@ from zorba_ray.experiment.allocate import (
     solve_allocation,
 )
 from zorba_ray.experiment.build import Setup
-from zorba_ray.experiment.fleet import fleet_at
+from zorba_ray.experiment.fleet import fleets_by_round
 from zorba_ray.experiment.probe import Ask, Probe, run_probe
 from zorba_ray.experiment.rundir import RunDir, write_json
 from zorba_ray.federation import participants
@@ -33,6 +33,9 @@ class Deals:
         self._setup = setup
         self._run = run
         self.record = record
+        self._fleet_at = fleets_by_round(setup.config)
+        self._packed = (0, b"")
+        """Round of the deal that was packed last, and its active sets."""
 
     @classmethod
     def begin(cls, setup: Setup, run: RunDir, accelerator: str) -> "Deals":
@@ -51,7 +54,12 @@ class Deals:
     def packed(self, number: int) -> bytes:
         """Active sets of round `number` (`pack_active`)."""
         deal = [deal for deal in self.record["deals"] if deal["round"] <= number][-1]
-        return pack_active([_holding(row) for row in deal["active"]], self._setup.header.blocks)
+        if self._packed[0] != deal["round"]:
+            self._packed = (
+                deal["round"],
+                pack_active([_holding(row) for row in deal["active"]], self._setup.header.blocks),
+            )
+        return self._packed[1]
 
     @property
     def provisional(self) -> bool:
@@ -61,7 +69,7 @@ class Deals:
     def asked(self, number: int) -> tuple[int, ...]:
         """S_t: who is asked in round `number`, of the clients that are present."""
         config = self._setup.config
-        absent = frozenset(client.id for client in fleet_at(config, number) if not client.present)
+        absent = frozenset(client.id for client in self._fleet_at(number) if not client.present)
         return participants(config.seed, number, config.federation.clients, config.federation.participants, absent)
 
     def before(
@@ -90,9 +98,9 @@ class Deals:
 
     def _deal(self, number: int, chain: bytes, ask: Ask) -> dict[str, Any] | None:
         settings, record = self._setup.config.allocation, self.record
-        fleet = fleet_at(self._setup.config, number)
+        fleet = self._fleet_at(number)
         probes = settings.block_weights == "probe" and _due(number, settings.probe_every, first=True)
-        changed = number > 1 and fleet != fleet_at(self._setup.config, number - 1)
+        changed = number > 1 and fleet != self._fleet_at(number - 1)
         if probes:
             record["probes"].append(run_probe(self._setup, fleet, number, chain, ask).record())
         probe = Probe.of(record["probes"][-1]) if record["probes"] else None
@@ -106,7 +114,7 @@ class Deals:
         return None
 
     def _rotated(self, number: int) -> np.ndarray:
-        fleet = fleet_at(self._setup.config, number)
+        fleet = self._fleet_at(number)
         present = np.array([client.present for client in fleet])
         active = _matrix(self.record["deals"][-1]["active"])
         if nothing_to_deal(self._setup, fleet):
@@ -144,6 +152,7 @@ class Deals:
             "active": rows,
         }
         record["deals"] = [*deals, deal]
+        self._packed = (0, b"")
         write_json(self._run.allocation, record)
         return deal
 

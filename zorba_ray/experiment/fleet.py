@@ -57,6 +57,13 @@ def fleet_rounds(config: ExperimentConfig) -> list[int]:
     return sorted({1, *(change.round for change in config.federation.changes)})
 
 
+def fleets_by_round(config: ExperimentConfig) -> Callable[[int], list[Client]]:
+    """`fleet_at` of any round; the same list for all rounds between two changes."""
+    rounds = fleet_rounds(config)
+    fleets = [fleet_at(config, number) for number in rounds]
+    return lambda number: fleets[bisect.bisect_right(rounds, max(number, 1)) - 1]
+
+
 def budgets_by_round(config: ExperimentConfig) -> Callable[[int], list[int | None]]:
     """Round -> budget of every client in bytes, None where there is none."""
     rounds = fleet_rounds(config)
