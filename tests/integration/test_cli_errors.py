@@ -156,8 +156,8 @@ def test_schema_lists_every_setting(cli: Cli) -> None:
 def test_allocate_prints_the_table_and_json(cli: Cli, tiny_file: Path) -> None:
     outcome = cli("allocate", tiny_file)
     assert outcome.code == 0, outcome.err
-    assert "Allocation" in outcome.out
-    assert "fleet: " in outcome.out
+    assert "Active blocks: 4 clients × 6 blocks" in outcome.out
+    assert "Fleet: " in outcome.out
     record = json.loads(cli("allocate", tiny_file, "--json").out)
     assert len(record["clients"]) == 4
     for client in record["clients"]:
@@ -168,7 +168,7 @@ def test_allocate_prints_the_table_and_json(cli: Cli, tiny_file: Path) -> None:
 def test_a_dry_run_writes_nothing(cli: Cli, tiny_file: Path, tmp_path: Path) -> None:
     outcome = cli("run", tiny_file, "--dry-run", "--run-dir", tmp_path / "r")
     assert outcome.code == 0, outcome.err
-    assert "Allocation" in outcome.out
+    assert "Active blocks: 4 clients × 6 blocks" in outcome.out
     assert "forward pairs" in outcome.out
     assert '"perturbation_scale": 0.001' in outcome.out
     assert not (tmp_path / "r").exists()
