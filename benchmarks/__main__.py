@@ -2,13 +2,12 @@
 
 import argparse
 
-from benchmarks import allocation, allocation_learning, gpu, memory, reference, scale, speed, sweeps
+from benchmarks import allocation, gpu, memory, reference, scale, speed, sweeps
 from benchmarks.rows import print_rows
 
 NAMES = {
     "reference": reference.rows,
     "sweeps": sweeps.rows,
-    "allocation_learning": allocation_learning.rows,
     "speed": speed.rows,
     "scale": scale.rows,
     "memory": memory.rows,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.allocation_learning import ARMS, BUILTIN, Outcome, arm_config, comparison_rows, rounds_to
+from benchmarks.allocation.learning import ARMS, BUILTIN, Outcome, arm_config, comparison_rows, rounds_to
 from zorba_ray.experiment import prepare, solve_allocation
 
 
