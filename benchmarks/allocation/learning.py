@@ -95,16 +95,16 @@ def rows() -> list[Row]:
     ]
 
 
-def outcomes(task: Task, comparison: str, seeds: Sequence[int], more: Sequence[str] = ()) -> Iterator[Outcome]:
+def outcomes(task: Task, comparison: str, seeds: Sequence[int]) -> Iterator[Outcome]:
     """All arms, seed by seed, so that an interrupted series compares what it has."""
     for seed in seeds:
         for arm in ARMS[comparison]:
-            yield run_arm(task, comparison, arm, seed, more)
+            yield run_arm(task, comparison, arm, seed)
 
 
-def run_arm(task: Task, comparison: str, arm: str, seed: int, more: Sequence[str] = ()) -> Outcome:
+def run_arm(task: Task, comparison: str, arm: str, seed: int) -> Outcome:
     """One run in this process, in a temporary directory."""
-    config = arm_config(task, comparison, arm, seed, more)
+    config = arm_config(task, comparison, arm, seed)
     evals: list[Mapping[str, Any]] = []
 
     def keep(event: dict[str, Any]) -> None:
@@ -118,12 +118,12 @@ def run_arm(task: Task, comparison: str, arm: str, seed: int, more: Sequence[str
     return Outcome(task.name, comparison, arm, seed, numbers, tuple(float(event["loss"]) for event in evals))
 
 
-def arm_config(task: Task, comparison: str, arm: str, seed: int, more: Sequence[str] = ()) -> ExperimentConfig:
+def arm_config(task: Task, comparison: str, arm: str, seed: int) -> ExperimentConfig:
     """Settings of an arm; budgets in bytes are those that leave room for exactly the blocks of `ROOM`."""
     plain = [
         *task.overrides, f"seed={seed}", f"data.alpha={SKEW[comparison]}", "memory.frozen=host", "memory.master=device",
         "federation.backend=sequential", "federation.fleet=null", f"eval.every={EVERY}",
-        "tracking.wandb=disabled", *RATE[comparison], *more,
+        "tracking.wandb=disabled", *RATE[comparison],
     ]  # fmt: skip
     memory = prepare(load_config(task.source, plain)).memory.of(None)
     each = int(memory.active_extra[0])
