@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from zorba_ray.config import ZOConfig
 from zorba_ray.errors import LostClients, ReportRejected
 from zorba_ray.federation.backend import Answer, Failure, Usage
-from zorba_ray.federation.round import RoundResult, needed_reports, participants, run_round
+from zorba_ray.federation.replies import needed_reports
+from zorba_ray.federation.round import RoundResult, participants, run_round
 from zorba_ray.methods import Zorba
 from zorba_ray.protocol.codec import decode, encode, frame_digest
 from zorba_ray.protocol.messages import ClientReport, RoundCommit

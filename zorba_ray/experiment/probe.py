@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from zorba_ray.errors import LostClients, MessageError, ReportRejected
+from zorba_ray.errors import ReportRejected
 from zorba_ray.experiment.build import Setup, build_host
 from zorba_ray.experiment.fleet import Client
-from zorba_ray.federation import Answer, Failure, needed_reports
+from zorba_ray.federation import Answer, read_replies
 from zorba_ray.protocol.codec import decode, encode, frame_digest
 from zorba_ray.protocol.messages import ProbePlan, ProbeReport, pack_active
 from zorba_ray.zo import BlockEnergies, block_energies, probe_weights
@@ -82,32 +82,19 @@ def run_probe(setup: Setup, fleet: Sequence[Client], number: int, chain: bytes, 
         None if everything else pack_active(room, blocks),
     )
     frame = encode(plan)
-    answers = ask(frame, asked)
-    scalars: dict[int, np.ndarray] = {}
-    reasons: dict[int, str] = {}
-    bytes_up = 0
-    for client in asked:
-        answer = answers[client]
-        if isinstance(answer, Failure):
-            reasons[client] = answer.reason
-            continue
-        bytes_up += len(answer)
-        try:
-            scalars[client] = _scalars(answer, client, frame_digest(frame), plan, sorted(room[client]), blocks)
-        except (MessageError, ReportRejected) as error:
-            reasons[client] = str(error)
-    needed = needed_reports(len(asked), config.federation.quorum)
-    if len(scalars) < needed:
-        listing = "; ".join(f"client {client}: {reason}" for client, reason in sorted(reasons.items())[:5])
-        raise LostClients(
-            f"probe before round {number}: {len(scalars)} of {len(asked)} reports, federation.quorum="
-            f"{config.federation.quorum} needs {needed} ({listing}). The ledger is intact: resume with --resume when "
-            "the clients are back"
-        )
+    digest = frame_digest(frame)
+    replies = read_replies(
+        asked,
+        ask(frame, asked),
+        lambda client, answer: _scalars(answer, client, digest, plan, sorted(room[client]), blocks),
+    )
+    replies.require_quorum(f"probe before round {number}", config.federation.quorum)
+    scalars = replies.accepted
     energies = block_energies(
         np.stack(list(scalars.values())), np.array([setup.samples[client] for client in scalars], dtype=np.float64)
     )
     pairs = sum(2 * plan.pairs * len(room[client]) for client in scalars)
+    bytes_up = sum(len(answer) for answer in replies.frames)
     return Probe(number, energies, plan.pairs, pairs, len(scalars), bytes_up, len(frame) * len(asked))
 
 

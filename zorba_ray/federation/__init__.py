@@ -3,7 +3,8 @@
 from zorba_ray.federation.backend import Answer, Backend, Failure, Usage
 from zorba_ray.federation.client_accelerator import ClientAccelerator
 from zorba_ray.federation.host import ClientHost
-from zorba_ray.federation.round import RoundResult, needed_reports, participants, run_round
+from zorba_ray.federation.replies import read_replies
+from zorba_ray.federation.round import RoundResult, participants, run_round
 from zorba_ray.federation.sequential import SequentialBackend
 
 __all__ = [
@@ -15,7 +16,7 @@ __all__ = [
     "RoundResult",
     "SequentialBackend",
     "Usage",
-    "needed_reports",
     "participants",
+    "read_replies",
     "run_round",
 ]

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from zorba_ray.directions import permutation
-from zorba_ray.errors import LostClients, MessageError, ReportRejected
-from zorba_ray.federation.backend import Backend, Failure
+from zorba_ray.federation.backend import Backend
+from zorba_ray.federation.replies import read_replies
 from zorba_ray.methods import Method, report_loss
 from zorba_ray.protocol.codec import decode, encode, frame_digest
 from zorba_ray.protocol.messages import ClientReport, RoundCommit, RoundPlan
@@ -72,11 +72,6 @@ def round_half_up(value: float) -> int:
     return math.floor(value + 0.5)
 
 
-def needed_reports(asked: int, quorum: float) -> int:
-    """Reports that a round needs: ⌈quorum · asked⌉, at least one."""
-    return max(1, math.ceil(quorum * asked - 1e-9))
-
-
 def run_round(
     backend: Backend, method: Method, plan: RoundPlan, asked: Sequence[int], quorum: float, watch: Watch = UNWATCHED
 ) -> RoundResult:
@@ -94,36 +89,20 @@ def run_round(
     with watch.part("ask"):
         answers = backend.ask(frame, asked)
     answered = time.perf_counter()
-    reports: list[ClientReport] = []
-    failed: dict[int, str] = {}
-    late: dict[int, str] = {}
-    rejected: dict[int, str] = {}
-    frames: list[bytes] = []
-    for client in sorted(asked):
-        answer = answers[client]
-        if isinstance(answer, Failure):
-            (late if answer.kind == "late" else failed)[client] = answer.reason
-            continue
-        frames.append(answer)
-        try:
-            report = decode(answer, ClientReport)
-            method.check(report, client, plan, digest)
-        except (MessageError, ReportRejected) as error:
-            rejected[client] = str(error)
-            continue
-        reports.append(report)
-    needed = needed_reports(len(asked), quorum)
-    if len(reports) < needed:
-        reasons = {**failed, **late, **rejected}
-        listing = "; ".join(f"client {client}: {reason}" for client, reason in sorted(reasons.items())[:5])
-        raise LostClients(
-            f"round {plan.round}: {len(reports)} of {len(asked)} reports, federation.quorum={quorum} needs {needed} "
-            f"({listing}). The ledger is intact: resume with --resume when the clients are back"
-        )
+
+    def read(client: int, answer: bytes) -> ClientReport:
+        report = decode(answer, ClientReport)
+        method.check(report, client, plan, digest)
+        return report
+
+    replies = read_replies(asked, answers, read)
+    replies.require_quorum(f"round {plan.round}", quorum)
+    reports = list(replies.accepted.values())
     commit = method.aggregate(plan, reports)
     body = encode(commit)
     done = time.perf_counter()
     return RoundResult(
-        plan, frame, tuple(asked), tuple(reports), tuple(frames), commit, body, failed, late, rejected,
+        plan, frame, tuple(asked), tuple(reports), tuple(replies.frames), commit, body,
+        replies.failed, replies.late, replies.rejected,
         answered - start, done - answered,
     )  # fmt: skip
