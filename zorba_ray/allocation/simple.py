@@ -33,8 +33,8 @@ def allocate_simply(problem: AllocationProblem, algorithm: Comparator, draws: np
         AllocationInfeasible: there is none, or the comparator finds none that keeps the rules; names one it breaks.
     """
     require_feasible(problem)
+    merged = merge(problem)
     if algorithm == "greedy":
-        merged = merge(problem)
         counts = greedy(merged, "convergence")
         active = None if counts is None else deal(counts, merged)
     elif algorithm == "random":
@@ -54,7 +54,7 @@ def allocate_simply(problem: AllocationProblem, algorithm: Comparator, draws: np
         f1=f1,
         f2_bytes=objectives.f2_bytes(active, problem),
         worst_share=objectives.worst_share(active, problem),
-        gap=1.0 if f1 == float("inf") else max(0.0, 1.0 - counting_bound(merge(problem), "convergence") / f1),
+        gap=1.0 if f1 == float("inf") else max(0.0, 1.0 - counting_bound(merged, "convergence") / f1),
         solver=algorithm,
     )
 

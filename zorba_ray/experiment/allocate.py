@@ -172,10 +172,8 @@ def allocation_record(
     return {
         "clients": clients,
         "blocks": setup.header.blocks,
-        "block_parameters": [sum(t.numel for t in manifest.by_block[b]) for b in range(manifest.blocks)],
-        "block_parameters_in_scope": [
-            sum(t.numel for t in manifest.scoped(b, setup.config.zo.scope)) for b in range(manifest.blocks)
-        ],
+        "block_parameters": manifest.sizes(),
+        "block_parameters_in_scope": manifest.sizes(setup.config.zo.scope),
         "placements": [
             {
                 "frozen": own.frozen,
@@ -200,8 +198,3 @@ def allocation_record(
         "partition_sha256": setup.header.partition_sha256,
         "probe": None if probe is None else probe.record(),
     }
-
-
-def recorded_active(record: dict[str, Any]) -> list[frozenset[int]]:
-    """Active sets of an allocation.json."""
-    return [frozenset(entry["blocks"]) for entry in record["clients"]]

@@ -13,12 +13,6 @@ from zorba_ray.zo import BlockEnergies
 WEIGHTINGS: tuple[objectives.Weighting, ...] = ("data", "inverse_noise")
 
 
-def scoped_sizes(setup: Setup) -> np.ndarray:
-    """int64 [L]: d_b, the parameters in scope of every block."""
-    manifest, scope = setup.model.replica.manifest, setup.config.zo.scope
-    return np.array([sum(t.numel for t in manifest.scoped(b, scope)) for b in range(manifest.blocks)], dtype=np.int64)
-
-
 def exact_variances(
     setup: Setup, problem: AllocationProblem, active: np.ndarray, energies: BlockEnergies | None
 ) -> dict[str, float]:
@@ -34,7 +28,8 @@ def exact_variances(
     else:
         spread = energies.dissimilarity * (1.0 - float((problem.data_weight**2).sum()))
         each = energies.energy + spread + energies.noise
-    sizes, directions = scoped_sizes(setup), setup.config.zo.directions
+    sizes = np.array(setup.model.replica.manifest.sizes(setup.config.zo.scope), dtype=np.int64)
+    directions = setup.config.zo.directions
     return {
         weighting: objectives.exact_variance(active, problem, weighting, sizes, directions, each)
         for weighting in WEIGHTINGS

@@ -3,7 +3,7 @@
 import bisect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from zorba_ray.experiment.fleet_rules import rules
 from zorba_ray.memory import FleetMemory
 from zorba_ray.models import Manifest
 from zorba_ray.zo import BlockEnergies, probe_weights
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -59,22 +61,23 @@ def fleet_rounds(config: ExperimentConfig) -> list[int]:
 
 def fleets_by_round(config: ExperimentConfig) -> Callable[[int], list[Client]]:
     """`fleet_at` of any round; the same list for all rounds between two changes."""
-    rounds = fleet_rounds(config)
-    fleets = [fleet_at(config, number) for number in rounds]
-    return lambda number: fleets[bisect.bisect_right(rounds, max(number, 1)) - 1]
+    return _by_round(config, lambda fleet: fleet)
 
 
 def budgets_by_round(config: ExperimentConfig) -> Callable[[int], list[int | None]]:
     """Round -> budget of every client in bytes, None where there is none."""
+    return _by_round(config, lambda fleet: [client.budget for client in fleet])
+
+
+def _by_round(config: ExperimentConfig, part: Callable[[list[Client]], T]) -> Callable[[int], T]:
     rounds = fleet_rounds(config)
-    budgets = [[client.budget for client in fleet_at(config, number)] for number in rounds]
-    return lambda number: budgets[bisect.bisect_right(rounds, max(number, 1)) - 1]
+    parts = [part(fleet_at(config, number)) for number in rounds]
+    return lambda number: parts[bisect.bisect_right(rounds, max(number, 1)) - 1]
 
 
 def largest_budgets(config: ExperimentConfig) -> list[int | None]:
     """The largest budget that each client has in the run: what its actor asks room for."""
-    at = budgets_by_round(config)
-    states = [at(number) for number in fleet_rounds(config)]
+    states = map(budgets_by_round(config), fleet_rounds(config))
     return [None if None in own else max(own) for own in zip(*states, strict=True)]
 
 
@@ -109,9 +112,8 @@ def allocation_problem(
             "memory.frozen=host, or drop "
             "the fleet"
         )
-    scoped = [sum(t.numel for t in manifest.scoped(b, config.zo.scope)) for b in range(manifest.blocks)]
-    weights = np.array(scoped, dtype=np.float64) if settings.block_weights == "params" else np.ones(manifest.blocks)
-    cost = np.array(scoped, dtype=np.float64)
+    cost = np.array(manifest.sizes(config.zo.scope), dtype=np.float64)
+    weights = cost if settings.block_weights == "params" else np.ones(manifest.blocks)
     if energies is not None:
         weights = probe_weights(energies)
         cost = energies.energy if energies.energy.any() else cost

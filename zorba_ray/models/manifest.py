@@ -69,6 +69,10 @@ class Manifest:
         """Tensors of `block` that a perturbation of `scope` moves."""
         return tuple(entry for entry in self.by_block[block] if entry.in_scope(scope))
 
+    def sizes(self, scope: Scope = "all") -> list[int]:
+        """d_b of every block: parameters that a perturbation of `scope` moves."""
+        return [sum(entry.numel for entry in self.scoped(block, scope)) for block in range(self.blocks)]
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 (hex) of the list (block, slot, name, shape)."""
