@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks.alternate import Clock, Times
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.experiment import RunDir, run_experiment, sequential_backend
-from zorba_ray.experiment.run import BackendFactory
+from zorba_ray.experiment.backends import BackendFactory
 
 _NUMBERS = itertools.count()
 

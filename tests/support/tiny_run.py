@@ -6,7 +6,7 @@ from typing import Any
 
 from zorba_ray.config import ExperimentConfig, load_config
 from zorba_ray.experiment import RunDir, run_experiment, sequential_backend
-from zorba_ray.experiment.run import BackendFactory
+from zorba_ray.experiment.backends import BackendFactory
 
 TINY = [
     "name=tiny",

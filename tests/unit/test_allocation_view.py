@@ -16,7 +16,7 @@ from zorba_ray.cli.heat_map import heat_map, legend, shades
 from zorba_ray.cli.plain_text import never_fail, plain
 from zorba_ray.report.allocation_pictures import write_allocation_picture
 from zorba_ray.report.fleet_rows import GROUPS, fleet_rows
-from zorba_ray.report.load import Allocation
+from zorba_ray.report.records import Allocation
 
 
 @functools.cache

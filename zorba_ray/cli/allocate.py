@@ -102,7 +102,7 @@ def _write(out: Path, name: str, answers: dict[str, Any]) -> None:
     from zorba_ray.cli.out_dir import storing
     from zorba_ray.experiment.rundir import write_json
     from zorba_ray.report.allocation_pictures import write_allocation_picture, write_front_picture
-    from zorba_ray.report.load import Allocation
+    from zorba_ray.report.records import Allocation
 
     with storing(out):
         write_json(out / f"{name}.json", answers[name])

@@ -45,7 +45,7 @@ def print_map(console: Console, record: dict[str, Any]) -> None:
     """Who activates which blocks, and what each holds against its budget; `record` is allocation.json."""
     # Here, as reports load matplotlib, which `--help` must not wait for.
     from zorba_ray.cli.heat_map import heat_map, legend
-    from zorba_ray.report.load import Allocation
+    from zorba_ray.report.records import Allocation
 
     allocation = Allocation.model_validate(record)
     console.print(heat_map(allocation, console.width))

@@ -58,7 +58,8 @@ def _execute(settings: Any, path: Path, resume: bool) -> dict[str, Any]:
     stop = StopFlag()
     with Progress(settings) as progress:
         if settings.federation.backend == "sequential":
-            from zorba_ray.experiment.run import run_experiment, sequential_backend
+            from zorba_ray.experiment.backends import sequential_backend
+            from zorba_ray.experiment.run import run_experiment
 
             return run_experiment(
                 settings,

@@ -1,9 +1,10 @@
 """One run: wiring, loop, evaluation, tracking, resume."""
 
 from zorba_ray.experiment.allocate import allocation_record, solve_allocation
+from zorba_ray.experiment.backends import sequential_backend
 from zorba_ray.experiment.build import Setup, prepare
 from zorba_ray.experiment.probe import probe_here
-from zorba_ray.experiment.run import run_experiment, sequential_backend
+from zorba_ray.experiment.run import run_experiment
 from zorba_ray.experiment.rundir import RunDir
 
 __all__ = [

@@ -12,7 +12,8 @@ from safetensors import SafetensorError
 
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import Interrupted, ZorbaError
-from zorba_ray.experiment.build import Setup, build_host, compute_device, prepare
+from zorba_ray.experiment.backends import BackendFactory, sequential_backend
+from zorba_ray.experiment.build import build_host, compute_device, prepare
 from zorba_ray.experiment.evaluate import Evaluator
 from zorba_ray.experiment.monitors import monitors
 from zorba_ray.experiment.opening import bring_up, open_ledger
@@ -23,7 +24,7 @@ from zorba_ray.experiment.round_record import round_record
 from zorba_ray.experiment.rundir import RunDir, raise_storage_error, write_json
 from zorba_ray.experiment.summary import status_of, summarise
 from zorba_ray.experiment.tracking import Fanout, JsonlMonitor
-from zorba_ray.federation import Backend, ClientHost, SequentialBackend, Usage, run_round
+from zorba_ray.federation import Usage, run_round
 from zorba_ray.methods import build_method
 from zorba_ray.protocol.snapshot import write_snapshot
 from zorba_ray.stopwatch import watch_if
@@ -33,14 +34,6 @@ Emit = Callable[[dict[str, Any]], None]
 
 Closing = Callable[[Path], Path]
 """Writes the report of the run directory that it is given; returns the file."""
-
-BackendFactory = Callable[[Setup, ClientHost, dict[str, Any], RunDir], Backend]
-"""(setup, the driver's host, allocation.json, run directory) -> backend."""
-
-
-def sequential_backend(setup: Setup, host: ClientHost, allocation: dict[str, Any], run: RunDir) -> Backend:
-    """All clients in this process, on the driver's replica."""
-    return SequentialBackend(host)
 
 
 def run_experiment(

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from zorba_ray.errors import RunDirError
-from zorba_ray.report.load import Record, RunRecord, load_run, parse, read_json
+from zorba_ray.report.load import RunRecord, load_run, read_json
+from zorba_ray.report.records import Record, parse
 
 SWEEP_FILE = "sweep.json"
 

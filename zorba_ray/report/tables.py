@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from zorba_ray.report.load import Client, Eval, RunRecord
+from zorba_ray.report.load import RunRecord
 from zorba_ray.report.numbers import (
     NONE,
     text_bytes,
@@ -14,6 +14,7 @@ from zorba_ray.report.numbers import (
     text_value,
 )
 from zorba_ray.report.page import Table, Tile
+from zorba_ray.report.records import Client, Eval
 
 _PARTS = {
     "clients_s": "clients: forward pairs, transport",
