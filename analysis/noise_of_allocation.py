@@ -139,17 +139,7 @@ def _expected_shared(active: np.ndarray) -> float:
 def _problem(active: np.ndarray) -> AllocationProblem:
     """Equal blocks, equal clients, room for everything."""
     clients, blocks = active.shape
-    return AllocationProblem(
-        base_bytes=np.ones(clients),
-        active_bytes=np.ones((clients, blocks)),
-        budget_bytes=np.full(clients, blocks + 1),
-        client_names=tuple(f"client {n}" for n in range(clients)),
-        block_weight=np.ones(blocks),
-        shared_cost=np.zeros(blocks),
-        beta=0.0,
-        epsilon=0.0,
-        data_weight=np.full(clients, 1 / clients),
-    )
+    return AllocationProblem.plain(np.ones(clients), np.ones((clients, blocks)), np.full(clients, blocks + 1))
 
 
 def _bias() -> Iterator[Row]:

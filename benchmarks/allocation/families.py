@@ -13,16 +13,12 @@ def unequal(clients: int, blocks: int, seed: int) -> AllocationProblem:
     size = (MEGABYTE * rng.uniform(0.5, 1.5, blocks)).astype(np.int64)
     budget = MEGABYTE + (size.sum() * rng.uniform(0.15, 0.8, clients)).astype(np.int64)
     assert len(np.unique(budget)) == clients, f"seed {seed} draws a budget twice"
-    return AllocationProblem(
-        base_bytes=np.full(clients, MEGABYTE),
-        active_bytes=np.tile(size, (clients, 1)),
-        budget_bytes=budget,
-        client_names=tuple(f"client {n}" for n in range(clients)),
+    return AllocationProblem.plain(
+        np.full(clients, MEGABYTE),
+        np.tile(size, (clients, 1)),
+        budget,
         block_weight=rng.uniform(0.5, 1.5, blocks),
-        shared_cost=np.zeros(blocks),
-        beta=0.0,
         epsilon=0.1,
-        data_weight=np.full(clients, 1 / clients),
     )
 
 
@@ -31,14 +27,10 @@ def five_classes(clients: int, blocks: int = 32) -> AllocationProblem:
     size, places = 40 * MEGABYTE, np.array([2, 5, 9, 17, 26])
     kind = np.arange(clients) % len(places)
     rng = np.random.default_rng(0)
-    return AllocationProblem(
-        base_bytes=np.full(clients, 500 * MEGABYTE),
-        active_bytes=np.broadcast_to(np.int64(size), (clients, blocks)),
-        budget_bytes=500 * MEGABYTE + size * places[kind] + size // 2,
-        client_names=tuple(f"client {n}" for n in range(clients)),
+    return AllocationProblem.plain(
+        np.full(clients, 500 * MEGABYTE),
+        np.broadcast_to(np.int64(size), (clients, blocks)),
+        500 * MEGABYTE + size * places[kind] + size // 2,
         block_weight=rng.uniform(0.5, 1.5, blocks),
-        shared_cost=np.zeros(blocks),
-        beta=0.0,
         epsilon=0.1,
-        data_weight=np.full(clients, 1 / clients),
     )

@@ -132,17 +132,8 @@ def test_dealing_gives_the_counts_back_and_balances(data: st.DataObject):
     counts = np.array([data.draw(st.lists(st.integers(0, size), min_size=blocks, max_size=blocks))])
     # One client of another kind, then the group, then another one more.
     places = np.array([blocks + 1, *[blocks] * size, blocks + 2])
-    problem = AllocationProblem(
-        base_bytes=np.ones(size + 2),
-        active_bytes=np.array([[2] * blocks, *[[1] * blocks] * size, [3] * blocks]),
-        budget_bytes=1 + 3 * places,
-        client_names=tuple(f"client {client}" for client in range(size + 2)),
-        block_weight=np.ones(blocks),
-        shared_cost=np.zeros(blocks),
-        beta=0.0,
-        epsilon=0.0,
-        data_weight=np.full(size + 2, 1.0 / (size + 2)),
-    )
+    active_bytes = np.array([[2] * blocks, *[[1] * blocks] * size, [3] * blocks])
+    problem = AllocationProblem.plain(np.ones(size + 2), active_bytes, 1 + 3 * places)
     merged = classes.merge(problem)
     assert [len(members) for members in merged.members] == [1, size, 1]
     active = classes.deal(np.concatenate([0 * counts, counts, 0 * counts]), merged)

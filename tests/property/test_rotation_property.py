@@ -16,17 +16,13 @@ def fleet(dice: np.random.Generator, equal_blocks: bool, weights: bool) -> tuple
         clients, blocks = int(dice.integers(2, 9)), int(dice.integers(2, 7))
         sizes = np.full(blocks, 4) if equal_blocks else dice.integers(1, 4, blocks)
         kinds = dice.integers(int(sizes.max()), int(sizes.sum()) + 1, 3)
-        problem = AllocationProblem(
-            base_bytes=np.full(clients, 10),
-            active_bytes=np.tile(sizes, (clients, 1)),
-            budget_bytes=10 + dice.choice(kinds, clients),
-            client_names=tuple(f"client {n}" for n in range(clients)),
+        problem = AllocationProblem.plain(
+            np.full(clients, 10),
+            np.tile(sizes, (clients, 1)),
+            10 + dice.choice(kinds, clients),
             block_weight=dice.uniform(0.5, 1.5, blocks) if weights else np.ones(blocks),
             shared_cost=np.ones(blocks),
-            beta=0.0,
-            epsilon=0.0,
             vram_objective="worst_share",
-            data_weight=np.full(clients, 1.0 / clients),
         )
         try:
             found = allocate_simply(problem, "random", dice.random((clients, blocks)))
@@ -70,17 +66,7 @@ def test_every_client_comes_to_hold_every_block_of_equal_size(seed: int):
 def test_equal_clients_share_out_evenly():
     """Eight clients with two of six blocks: after k deals no pair is ahead of another by more than two."""
     dice = np.random.default_rng(5)
-    problem = AllocationProblem(
-        base_bytes=np.full(8, 10),
-        active_bytes=np.ones((8, 6)),
-        budget_bytes=np.full(8, 12),
-        client_names=tuple(f"client {n}" for n in range(8)),
-        block_weight=np.ones(6),
-        shared_cost=np.ones(6),
-        beta=0.0,
-        epsilon=0.0,
-        data_weight=np.full(8, 0.125),
-    )
+    problem = AllocationProblem.plain(np.full(8, 10), np.ones((8, 6)), np.full(8, 12), shared_cost=np.ones(6))
     active = allocate_simply(problem, "greedy", dice.random((8, 6))).active
     seen = active.astype(np.float64)
     for _ in range(20):
@@ -101,16 +87,11 @@ def ruled(dice: np.random.Generator, timed: bool = False) -> tuple[AllocationPro
         speed = dice.choice([0.5, 1.0], 3)[kind]
         sizes = dice.integers(1, 3, blocks)
         try:
-            problem = AllocationProblem(
-                base_bytes=np.full(clients, 10),
-                active_bytes=np.tile(sizes, (clients, 1)),
-                budget_bytes=np.full(clients, 10 + int(dice.integers(sizes.max(), sizes.sum() + 1))),
-                client_names=tuple(f"client {n}" for n in range(clients)),
-                block_weight=np.ones(blocks),
+            problem = AllocationProblem.plain(
+                np.full(clients, 10),
+                np.tile(sizes, (clients, 1)),
+                np.full(clients, 10 + int(dice.integers(sizes.max(), sizes.sum() + 1))),
                 shared_cost=np.ones(blocks),
-                beta=0.0,
-                epsilon=0.0,
-                data_weight=np.full(clients, 1.0 / clients),
                 min_blocks=low,
                 max_blocks=low + dice.integers(0, 3, 3)[kind],
                 must_hold=must,

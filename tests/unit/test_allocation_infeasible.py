@@ -12,19 +12,15 @@ from zorba_ray.errors import AllocationInfeasible
 
 def make(active: list[list[int]], room: list[int], **changes) -> AllocationProblem:
     """Clients with a base of 1,000 bytes and `room[n]` more."""
-    clients, blocks = len(active), len(active[0])
+    clients = len(active)
     settings = {
         "base_bytes": np.full(clients, 1_000),
         "active_bytes": np.array(active),
         "budget_bytes": 1_000 + np.array(room),
         "client_names": tuple(f"client {n} (class {'small' if n == 0 else 'large'})" for n in range(clients)),
-        "block_weight": np.ones(blocks),
-        "shared_cost": np.zeros(blocks),
-        "beta": 0.0,
         "epsilon": 0.5,
-        "data_weight": np.full(clients, 1 / clients),
     }
-    return AllocationProblem(**{**settings, **changes})
+    return AllocationProblem.plain(**{**settings, **changes})
 
 
 def message(problem: AllocationProblem) -> str:

@@ -19,19 +19,14 @@ def flags(clients: int, blocks: int, *entries: tuple[int, int]) -> np.ndarray:
 
 def make(room: list[int], sizes: list[int], **changes) -> AllocationProblem:
     """Clients with a base of 1,000 bytes and `room[n]` more, all with blocks of `sizes`."""
-    clients, blocks = len(room), len(sizes)
+    clients = len(room)
     settings = {
         "base_bytes": np.full(clients, 1_000),
         "active_bytes": np.tile(sizes, (clients, 1)),
         "budget_bytes": 1_000 + np.array(room),
         "client_names": tuple(f"client {n} (class small)" for n in range(clients)),
-        "block_weight": np.ones(blocks),
-        "shared_cost": np.zeros(blocks),
-        "beta": 0.0,
-        "epsilon": 0.0,
-        "data_weight": np.full(clients, 1 / clients),
     }
-    return AllocationProblem(**{**settings, **changes})
+    return AllocationProblem.plain(**{**settings, **changes})
 
 
 # --- refused ---------------------------------------------------------------------------------------------------------

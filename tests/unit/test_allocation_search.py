@@ -28,14 +28,10 @@ def small_unequal(clients: int, blocks: int, seed: int, **changes) -> Allocation
         "base_bytes": np.full(clients, 10),
         "active_bytes": np.tile(size, (clients, 1)),
         "budget_bytes": 10 + rng.integers(15, size.sum(), clients),
-        "client_names": tuple(f"client {n}" for n in range(clients)),
         "block_weight": rng.uniform(0.5, 1.5, blocks),
-        "shared_cost": np.zeros(blocks),
-        "beta": 0.0,
         "epsilon": 0.1,
-        "data_weight": np.full(clients, 1 / clients),
     }
-    return AllocationProblem(**{**settings, **changes})
+    return AllocationProblem.plain(**{**settings, **changes})
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -30,18 +30,13 @@ def ruled(dice: np.random.Generator) -> AllocationProblem:
 def problem(sizes: list[int], room: list[int], coverage: int = 1, max_blocks: int | None = None) -> AllocationProblem:
     """Clients with `room` bytes beside a base of 100; block b takes sizes[b] bytes on each."""
     clients = len(room)
-    return AllocationProblem(
-        base_bytes=np.full(clients, 100),
-        active_bytes=np.tile(sizes, (clients, 1)),
-        budget_bytes=100 + np.array(room),
-        client_names=tuple(f"client {n}" for n in range(clients)),
-        block_weight=np.ones(len(sizes)),
+    return AllocationProblem.plain(
+        np.full(clients, 100),
+        np.tile(sizes, (clients, 1)),
+        100 + np.array(room),
         shared_cost=np.full(len(sizes), 1.0 / len(sizes)),
-        beta=0.0,
-        epsilon=0.0,
         coverage=coverage,
         max_blocks=max_blocks,
-        data_weight=np.full(clients, 1.0 / clients),
     )
 
 

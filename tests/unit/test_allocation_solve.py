@@ -29,14 +29,8 @@ def equal_blocks(places: list[int], blocks: int, **changes) -> AllocationProblem
         "base_bytes": np.full(clients, BASE),
         "active_bytes": np.full((clients, blocks), 100),
         "budget_bytes": np.array([BASE + 100 * k + 50 for k in places]),
-        "client_names": tuple(f"client {n}" for n in range(clients)),
-        "block_weight": np.ones(blocks),
-        "shared_cost": np.zeros(blocks),
-        "beta": 0.0,
-        "epsilon": 0.0,
-        "data_weight": np.full(clients, 1 / clients),
     }
-    return AllocationProblem(**{**settings, **changes})
+    return AllocationProblem.plain(**{**settings, **changes})
 
 
 def unequal_blocks(clients: int, blocks: int, seed: int = 0, **changes) -> AllocationProblem:

@@ -45,18 +45,8 @@ def test_smallest_budgets_equal_the_enumeration(family):
 def test_a_large_fleet_is_counted_and_not_packed():
     """10,000 clients, each 5 bytes short of a place, one block too many for the places that there are."""
     clients = 10_000
-    problem = AllocationProblem(
-        base_bytes=np.full(clients, 100),
-        active_bytes=np.broadcast_to(np.int64(10), (clients, 4)),
-        budget_bytes=np.full(clients, 125),
-        client_names=tuple(f"client {n}" for n in range(clients)),
-        block_weight=np.ones(4),
-        shared_cost=np.zeros(4),
-        beta=0.0,
-        epsilon=0.0,
-        coverage=5_001,
-        data_weight=np.full(clients, 1 / clients),
-    )
+    active = np.broadcast_to(np.int64(10), (clients, 4))
+    problem = AllocationProblem.plain(np.full(clients, 100), active, np.full(clients, 125), coverage=5_001)
     # 4 × 5,001 places are needed, 2 × 10,000 are there: four clients get five bytes more, or everybody 130 of 125.
     answer = smallest_budgets(problem)
     assert not answer.feasible

@@ -149,6 +149,24 @@ class AllocationProblem:
                     "(must_not_hold); drop one of the two"
                 )
 
+    @classmethod
+    def plain(cls, base_bytes: Any, active_bytes: Any, budget_bytes: Any, **settings: Any) -> "AllocationProblem":
+        """A problem of bytes alone: clients are numbered and have equal data, blocks weigh the same, every client draws
+        directions of its own, ε = 0. `settings` says what is otherwise.
+
+        Raises ConfigError as the constructor.
+        """
+        clients, blocks = np.shape(active_bytes)
+        usual = {
+            "client_names": tuple(f"client {n}" for n in range(clients)),
+            "block_weight": np.ones(blocks),
+            "shared_cost": np.zeros(blocks),
+            "beta": 0.0,
+            "epsilon": 0.0,
+            "data_weight": np.full(clients, 1.0 / clients),
+        }
+        return cls(base_bytes=base_bytes, active_bytes=active_bytes, budget_bytes=budget_bytes, **{**usual, **settings})
+
     @property
     def clients(self) -> int:
         """N."""
