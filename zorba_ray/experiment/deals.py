@@ -34,8 +34,8 @@ class Deals:
         self._run = run
         self.record = record
         self._fleet_at = fleets_by_round(setup.config)
-        self._packed = (0, b"")
-        """Round of the deal that was packed last, and its active sets."""
+        self._packed: tuple[dict[str, Any], bytes] = ({}, b"")
+        """The deal that was packed last, and its active sets."""
 
     @classmethod
     def begin(cls, setup: Setup, run: RunDir, accelerator: str) -> "Deals":
@@ -54,11 +54,9 @@ class Deals:
     def packed(self, number: int) -> bytes:
         """Active sets of round `number` (`pack_active`)."""
         deal = [deal for deal in self.record["deals"] if deal["round"] <= number][-1]
-        if self._packed[0] != deal["round"]:
-            self._packed = (
-                deal["round"],
-                pack_active([_holding(row) for row in deal["active"]], self._setup.header.blocks),
-            )
+        if self._packed[0] is not deal:
+            held = [_holding(row) for row in deal["active"]]
+            self._packed = (deal, pack_active(held, self._setup.header.blocks))
         return self._packed[1]
 
     @property
@@ -152,7 +150,6 @@ class Deals:
             "active": rows,
         }
         record["deals"] = [*deals, deal]
-        self._packed = (0, b"")
         write_json(self._run.allocation, record)
         return deal
 
