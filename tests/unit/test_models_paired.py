@@ -67,7 +67,7 @@ def check(kind: str, active: frozenset[int], shape: str, scope: Scope, distribut
     for place in (0, 1):  # two directions share the prefix
         perturbation = Perturbation(SEED, place, SCALE, distribution)
         with torch.inference_mode():
-            got = model._backbone.pairs([prepared.prefix], perturbation)[0]
+            got = model._backbone.perturbed([prepared.prefix], perturbation)[0]
             wanted = two_full_forwards(kind, model, batch, active, perturbation, scope)
         assert (got - wanted)[real].abs().max() < TOLERANCE
         plus, minus = wanted.chunk(2)

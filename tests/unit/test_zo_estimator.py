@@ -1,6 +1,7 @@
 """What a client reports: ρ, its rounding and clip, its loss, and that it walks an overlay and never θ."""
 
 from fractions import Fraction
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from zorba_ray.zo import Estimate, Share, StepSizes, UpdateRule, estimate, on_gr
 
 DIRECTIONS = direction_backend("numpy")
 ACTIVE = frozenset({1, 3})
+Seeds = Literal["per_client", "shared"]
 RULE = UpdateRule(7, "per_client", "data", "rademacher", "all", 3, 2, (4, 4, 4))
 
 
@@ -58,6 +60,35 @@ def test_scalars_and_loss_of_one_step() -> None:
     assert found.scalars.dtype == np.float32
     assert found.scalars[0].tolist() == [float(projected_gradient(*pair, 0.01)) for pair in pairs]
     assert found.loss == pytest.approx(sum(map(sum, pairs)) / 6, rel=1e-12)
+
+
+@pytest.mark.parametrize("seeds", ["per_client", "shared"])
+@pytest.mark.parametrize("steps", [1, 2])
+def test_one_sided_differences_share_one_base_loss(seeds: Seeds, steps: int) -> None:
+    """ρ_p = [F(θ + μz_p) − F(θ)] / μ; F(θ) is a plain evaluation, at the second step where the first one led."""
+    rule = UpdateRule(7, seeds, "data", "rademacher", "all", 3, steps, (4, 4, 4))
+    model = tiny_task_model("opt")
+    batches = [tiny_batch("opt", 4, 7, seed=step) for step in range(steps)]
+    sizes = StepSizes(0.02, 0.01, None, one_sided=True)
+    (found,) = estimate(model, DIRECTIONS, rule, 5, sizes, [Share(2, ACTIVE, batches)])
+    losses = []
+    for step in range(steps):
+        base = model.evaluate([batches[step]]).loss
+        losses.append(base)
+        seed = direction_seed(7, 5, rule.stream_of(2), step)
+        prepared = model.prepare(batches[step], ACTIVE)
+        plus = [model.pair(prepared, Perturbation(seed, place, 0.01, "rademacher"))[0] for place in range(3)]
+        expected = [(own - base) / 0.01 for own in plus]
+        assert found.scalars[step] == pytest.approx(expected, abs=5e-4)  # rows of a product: B here, 2B in a pair
+        if step + 1 < steps:
+            coefficients = on_grid(-0.02 * found.scalars[step].astype(np.float64) / 3)
+            for block in ACTIVE:
+                for entry in model.replica.manifest.scoped(block, "all"):
+                    terms = Terms(
+                        np.full(3, seed, np.uint64), np.arange(3, dtype=np.uint64), coefficients, "rademacher"
+                    )
+                    DIRECTIONS.apply_commits(model.replica.parameters[entry.name], block, entry.slot, [terms])
+    assert found.loss == pytest.approx(sum(losses) / steps, rel=1e-6)
 
 
 def test_second_step_is_taken_where_the_first_one_led() -> None:
@@ -116,13 +147,13 @@ def test_a_frozen_block_is_never_touched() -> None:
     """Blocks outside A keep their bytes even in the overlay: it holds tensors of active blocks only."""
     model = tiny_task_model("opt")
     seen: set[int] = set()
-    inner = model.pair
+    inner = model.losses
 
-    def pair(prepared, perturbation):  # type: ignore[no-untyped-def]
+    def losses(prepared, perturbation):  # type: ignore[no-untyped-def]
         seen.update(block for block, _ in perturbation.overlay)
         return inner(prepared, perturbation)
 
-    model.pair = pair  # type: ignore[method-assign]
+    model.losses = losses  # type: ignore[method-assign]
     batches = [tiny_batch("opt", 4, 7, seed=step) for step in range(2)]
     estimate(model, DIRECTIONS, RULE, 5, StepSizes(0.02, 0.01, None), [Share(2, ACTIVE, batches)])
     assert seen == ACTIVE

@@ -5,13 +5,21 @@ import json
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from zorba_ray.config.allocation import AllocationConfig
 from zorba_ray.config.base import StrictModel, apply_override, explain, parse_override, parse_yaml
+from zorba_ray.config.baselines import (
+    FIRST_ORDER,
+    FirstOrderConfig,
+    KSeedConfig,
+    MethodName,
+    refuse_what_it_cannot,
+    with_published,
+)
 from zorba_ray.config.data import DataConfig
 from zorba_ray.config.federation import FederationConfig
 from zorba_ray.config.memory import MemoryConfig
@@ -49,8 +57,8 @@ class ExperimentConfig(StrictModel):
 
     name: str = Field(default="run", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     """Short name; the run directory is runs/NAME unless --run-dir says otherwise."""
-    method: Literal["zorba"] = "zorba"
-    """The federated method."""
+    method: MethodName = "zorba"
+    """The federated method; where a baseline's settings are left out, they are those that its authors published."""
     rounds: int = Field(default=100, ge=1)
     """Rounds of the federation."""
     seed: int = Field(default=0, ge=0, lt=2**64)
@@ -64,6 +72,18 @@ class ExperimentConfig(StrictModel):
     federation: FederationConfig = FederationConfig()
     eval: EvalConfig = EvalConfig()
     tracking: TrackingConfig = TrackingConfig()
+    first_order: FirstOrderConfig = FirstOrderConfig()
+    fedkseed: KSeedConfig = KSeedConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _published(cls, data: Any) -> Any:
+        return with_published(data) if isinstance(data, dict) else data
+
+    @property
+    def local_steps(self) -> int:
+        """K of the method: minibatches that a client takes in a round."""
+        return self.first_order.local_steps if self.method in FIRST_ORDER else self.zo.local_steps
 
     @model_validator(mode="after")
     def _across_sections(self) -> "ExperimentConfig":
@@ -72,6 +92,9 @@ class ExperimentConfig(StrictModel):
                 f"allocation.coverage ({self.allocation.coverage}) asks for more clients per block than "
                 f"federation.clients ({self.federation.clients})"
             )
+        refuse_what_it_cannot(self)
+        if self.zo.scope == "lora" and self.model.lora is None:
+            raise ValueError("zo.scope=lora: this model has no adapters; set model.lora, as in model.lora.rank=8")
         if len(set(self.allocation.order)) < len(self.allocation.order):
             raise ValueError(
                 f"allocation.order {list(self.allocation.order)} must name each objective once: both objectives "
@@ -91,6 +114,14 @@ class ExperimentConfig(StrictModel):
                 "federation.fleet"
             )
         return self
+
+    @property
+    def passes_per_round(self) -> int:
+        """Forward passes of a client in a round; a method that backpropagates makes as many backward ones beside."""
+        if self.method in FIRST_ORDER:
+            return self.local_steps
+        directions = self.zo.directions
+        return self.zo.local_steps * (directions + 1 if self.zo.difference == "forward" else 2 * directions)
 
     def resolved(self) -> dict[str, Any]:
         """All settings as JSON-ready values, defaults included."""

@@ -7,6 +7,17 @@ from pydantic import Field
 from zorba_ray.config.base import StrictModel
 
 
+class LoraConfig(StrictModel):
+    """Adapters on the blocks' linear layers: y = W x + (α/r) B A x (Hu et al., 2021)."""
+
+    rank: int = Field(default=8, ge=1)
+    """r."""
+    alpha: float = Field(default=16.0, gt=0)
+    """α."""
+    targets: Literal["attention", "all"] = "attention"
+    """`attention`: query, key, value and output projections; `all`: every linear layer of a block."""
+
+
 class ModelConfig(StrictModel):
     """The transformer and its head."""
 
@@ -21,3 +32,5 @@ class ModelConfig(StrictModel):
     `auto`: label_words for a causal LM, label_prompts for an encoder."""
     temperature: float = Field(default=20.0, gt=0)
     """τ of `label_prompts`."""
+    lora: LoraConfig | None = None
+    """Adapters that are part of the model from the start, B = 0; what is trained is `zo.scope`'s business."""

@@ -18,6 +18,9 @@ class ZOConfig(StrictModel):
     """μ, the finite-difference step. Not to be confused with ε (`allocation.epsilon`)."""
     directions: int = Field(default=1, ge=1)
     """P, forward pairs per client and local step."""
+    difference: Literal["central", "forward"] = "central"
+    """`central`: [F(θ + μz) − F(θ − μz)] / 2μ, 2P passes a step; `forward`: [F(θ + μz) − F(θ)] / μ with one F(θ) for
+    all directions, P + 1 passes."""
     local_steps: int = Field(default=1, ge=1)
     """K, steps a client walks on an overlay of its active blocks before it reports."""
     distribution: Literal["rademacher", "gaussian"] = "rademacher"
@@ -27,8 +30,9 @@ class ZOConfig(StrictModel):
     perturbed copy of a weight."""
     rank: int | None = Field(default=None, ge=1)
     """r of family low_rank."""
-    scope: Literal["all", "matrices", "bias_norm"] = "all"
-    """Tensors of an active block that are perturbed: all, those with two or more axes, or the 1-D ones."""
+    scope: Literal["all", "matrices", "bias_norm", "lora"] = "all"
+    """Tensors of an active block that are perturbed: all, those with two or more axes, the 1-D ones, or the adapters
+    of `model.lora`."""
     clip: float | None = Field(default=None, gt=0)
     """Largest |ρ|: clients clip to it, the driver refuses a report beyond it. None is no clip."""
 
@@ -42,6 +46,10 @@ class ZOConfig(StrictModel):
             raise ValueError(
                 f"distribution={self.distribution} with family=low_rank: U and V are signs, by which a commit is exact "
                 "on every device; set zo.distribution=rademacher"
+            )
+        if self.family == "low_rank" and self.difference == "forward":
+            raise ValueError(
+                "difference=forward with family=low_rank: its blocks take both signs at once; set zo.difference=central"
             )
         if self.family == "low_rank" and self.scope == "bias_norm":
             raise ValueError("family=low_rank with scope=bias_norm: no matrix is perturbed; set zo.family=dense")

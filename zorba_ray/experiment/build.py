@@ -17,7 +17,7 @@ from zorba_ray.errors import ConfigError, DataError
 from zorba_ray.experiment.fleet import Client, budgets_by_round, fleet_at
 from zorba_ray.federation import ClientAccelerator, ClientHost
 from zorba_ray.memory import FleetMemory, Workload
-from zorba_ray.methods import build_method
+from zorba_ray.methods import METHODS, build_method
 from zorba_ray.models import HostStore, LoadedModel, Manifest, Scope, TaskModel, load_model
 from zorba_ray.protocol.ledger import FORMAT
 from zorba_ray.protocol.messages import LedgerHeader
@@ -84,11 +84,12 @@ def prepare(
         distribution=config.zo.distribution,
         scope=config.zo.scope,
         directions_per_step=config.zo.directions,
-        local_steps=config.zo.local_steps,
+        local_steps=config.local_steps,
         samples=tuple(len(part) for part in parts),
         blocks=manifest.blocks,
         family=config.zo.family,
         rank=config.zo.rank or 0,
+        commits=METHODS[config.method].commits,
     )
     return Setup(
         config, model, train, validation, test, parts, fleet_at(config, 1), fleet_memory(config, model), header

@@ -8,7 +8,7 @@ from zorba_ray.experiment.rundir import RunDir
 from zorba_ray.experiment.tracking import JsonlMonitor, keep_rounds, read_records
 from zorba_ray.protocol.ledger import LedgerContents
 from zorba_ray.protocol.messages import LedgerHeader
-from zorba_ray.protocol.replay import rule_of, unpack_scalars
+from zorba_ray.protocol.replay import unpack_scalars
 
 _REMEDY = {
     "weights_sha256": "model.path holds other weights",
@@ -50,14 +50,13 @@ def repair_metrics(run: RunDir, contents: LedgerContents) -> None:
         return
     pending = _pending(run)
     sink = JsonlMonitor(run.metrics)
-    rule = rule_of(contents.header)
     for record, commit in zip(contents.records, contents.commits(), strict=True):
         if record.round in present:
             continue
         if pending.get("round") == record.round:
             sink.log({**pending, "recovered": True})
             continue
-        clients, scalars = unpack_scalars(commit, rule)
+        clients, scalars = unpack_scalars(commit, contents.header)
         sink.log(
             {
                 "kind": "round",
@@ -66,7 +65,7 @@ def repair_metrics(run: RunDir, contents: LedgerContents) -> None:
                 "lr": commit.lr,
                 "scalar_rms": float((scalars.astype("f8") ** 2).mean() ** 0.5),
                 "scalar_mean": float(scalars.astype("f8").mean()),
-                "clients_ok": len(clients),
+                "clients_ok": None if contents.header.commits == "mean" else len(clients),
                 "commit_bytes": len(record.body) - len(commit.active or b""),
                 "recovered": True,
             }

@@ -65,6 +65,7 @@ def summarise(
         "active_set_bytes": sum(r.get("active_set_bytes", 0) for r in rounds),
         "ledger_bytes": session["ledger_bytes"],
         "forward_pairs_per_client": pairs * done,
+        "forward_passes_per_client": config.passes_per_round * done,
         "peak_rss_bytes": session["peak_rss_bytes"],
         "vram_bytes_per_client": {
             "source": allocation["bytes_source"],

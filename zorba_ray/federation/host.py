@@ -50,7 +50,7 @@ class ClientHost:
         self.watch = watch
         self._method = method
         self._model = model
-        self._local_steps = config.zo.local_steps
+        self._local_steps = config.local_steps
         self._accelerator = accelerator
         # An accelerator holds the blocks of one client at a time.
         alone = accelerator is not None or config.federation.seeds != "shared"

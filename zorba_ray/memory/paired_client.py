@@ -96,7 +96,7 @@ class PairedClient:
     def pair(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Last hidden states [2B, T, H] of one direction, with the prefix held as several directions would."""
         prefix = self._backbone.prefix(inputs, self._active)
-        return self._backbone.pairs([prefix], Perturbation(0, 0, 1e-3, "rademacher"))[0]
+        return self._backbone.perturbed([prefix], Perturbation(0, 0, 1e-3, "rademacher"))[0]
 
     def _visited(self, index: int, forward: Forward) -> Forward:
         def visit(*args: Any, **kwargs: Any) -> Any:

@@ -2,10 +2,14 @@
 
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.methods.base import Method
+from zorba_ray.methods.decomfl import DeComFL
+from zorba_ray.methods.mezo import MeZO
 from zorba_ray.methods.zorba import Zorba
 from zorba_ray.zo import UpdateRule
+
+METHODS: dict[str, type[Method]] = {kind.name: kind for kind in (Zorba, DeComFL, MeZO)}
 
 
 def build_method(config: ExperimentConfig, rule: UpdateRule) -> Method:
     """The method that `config.method` names (the settings allow no other)."""
-    return {"zorba": Zorba}[config.method](config.zo, config.rounds, rule)
+    return METHODS[config.method](config, rule)

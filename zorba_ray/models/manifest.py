@@ -13,7 +13,10 @@ from typing import Literal
 
 from zorba_ray.directions import EMBEDDINGS, FINAL_NORM, HEAD
 
-Scope = Literal["all", "matrices", "bias_norm"]
+Scope = Literal["all", "matrices", "bias_norm", "lora"]
+
+ADAPTER = "lora_"
+"""How the last part of an adapter's name begins."""
 
 ALIGNMENT = 16
 """fp32 elements: 64 bytes, so that every tensor of the arena is aligned alike on every replica."""
@@ -35,6 +38,8 @@ class TensorEntry:
 
     def in_scope(self, scope: Scope) -> bool:
         """Whether `scope` perturbs this tensor when its block is active."""
+        if scope == "lora":
+            return self.name.rsplit(".", 1)[-1].startswith(ADAPTER)
         return scope == "all" or (len(self.shape) >= 2) == (scope == "matrices")
 
 

@@ -1,6 +1,6 @@
 """The cheap forward pair (algorithm.md §4): prefix once, frozen blocks on [h⁺; h⁻], active blocks once per sign.
 
-Shapes: B batch rows, T tokens, H hidden width.
+Shapes: B batch rows, T tokens, H hidden width, S signs.
 
 The model's own outer forward is kept: embeddings, masks and rotary tables come from it, in any architecture. Only the
 `forward` of the blocks, and of the leaf modules inside them, is wrapped on the instance; parameter names do not change.
@@ -8,8 +8,10 @@ The model's own outer forward is kept: embeddings, masks and rotary tables come 
 - `prefix` runs the outer forward on the batch [B]: blocks below s (the first active one) compute, blocks from s on only
   note what they were given. Once more on the doubled batch [2B], with no block computing, for what frozen blocks from s
   on are given there. So no argument is ever doubled or halved by guessing.
-- `pairs` runs the blocks from s on with these arguments, block by block, then the outer forward on [2B] with the last
-  block handing over the result, for what follows the blocks.
+- `perturbed` runs the blocks from s on with these arguments, block by block, then the outer forward on [2B] with the
+  last block handing over the result, for what follows the blocks.
+
+One-sided differences run one sign alone: the same with S = 1 signs instead of 2, all on [B].
 
 An active block runs once per sign, or with low-rank directions once on [h⁺; h⁻]; `perturbed_leaf` says with which
 tensors. Several clients that share a direction take each perturbed block together and never a matrix product, whose
@@ -35,13 +37,15 @@ class Prefix:
     """What all directions on one batch share."""
 
     inputs: dict[str, torch.Tensor]
-    """Arguments of the outer forward, doubled: [2B, …]."""
+    """Arguments of the outer forward: [S·B, …]."""
     active: frozenset[int]
     first: int
     hidden_BTH: torch.Tensor
     calls: dict[int, "_Call"]
     """Block from `first` on -> its arguments beside the hidden state, for the rows that it runs on: [B] where a sign
-    at a time, else [2B]."""
+    at a time, else [S·B]."""
+    signs: int
+    """2: θ ± μz; 1: θ + μz alone."""
 
 
 _Call = tuple[tuple[Any, ...], dict[str, Any]]
@@ -123,24 +127,31 @@ class PairedBackbone:
         self._visits = []
         return self.backbone(**inputs, **self._options)[0]
 
-    def prefix(self, inputs: dict[str, torch.Tensor], active: frozenset[int]) -> Prefix:
-        """Runs the blocks below the first active one, once for all directions and both signs."""
+    def prefix(self, inputs: dict[str, torch.Tensor], active: frozenset[int], signs: int = 2) -> Prefix:
+        """Runs the blocks below the first active one, once for all directions and signs (2, or 1 where P + 1 passes
+        give P one-sided differences; then with dense directions only)."""
         first, calls = min(active), dict[int, _Call]()
-        single = _Pass(first, active, calls)
+        beyond = frozenset(range(first, len(self._forwards)))
+        single = _Pass(first, active if signs == 2 else beyond, calls)
         self._run(single, inputs)
         assert single.reached is not None
+        if signs == 1:
+            assert not self._at_once, "low-rank directions take both signs at once"
+            return Prefix(inputs, active, first, single.reached, calls, signs)
         doubled = {name: torch.cat([value, value]) for name, value in inputs.items()}
-        at_once = frozenset(range(first, len(self._forwards))) - (frozenset() if self._at_once else active)
+        at_once = beyond - (frozenset() if self._at_once else active)
         if at_once:
             self._run(_Pass(0, at_once, calls), doubled)
-        return Prefix(doubled, active, first, single.reached, calls)
+        return Prefix(doubled, active, first, single.reached, calls, signs)
 
-    def pairs(self, prefixes: Sequence[Prefix], perturbation: Perturbation) -> list[torch.Tensor]:
-        """Last hidden states [2B, T, H] of each batch: rows 0 … B−1 at θ + μz, rows B … 2B−1 at θ − μz.
+    def perturbed(self, prefixes: Sequence[Prefix], perturbation: Perturbation) -> list[torch.Tensor]:
+        """Last hidden states [S·B, T, H] of each batch: rows 0 … B−1 at θ + μz, rows B … 2B−1 at θ − μz.
 
-        Each batch is computed by itself; a tensor that several of them perturb is perturbed once per sign.
+        Each batch is computed by itself, all with equally many signs; a tensor that several of them perturb is
+        perturbed once per sign.
         """
-        hidden = [torch.cat([prefix.hidden_BTH, prefix.hidden_BTH]) for prefix in prefixes]
+        signs = (1.0, -1.0)[: prefixes[0].signs]
+        hidden = [torch.cat([prefix.hidden_BTH] * len(signs)) for prefix in prefixes]
         if self._residence is not None:
             self._residence.prefetch(min(prefix.first for prefix in prefixes) - 1)
         with self._leaves.along(perturbation):
@@ -155,13 +166,16 @@ class PairedBackbone:
                             hidden[place] = self._apply(index, hidden[place], prefixes[place])
                     continue
                 halves: list[list[torch.Tensor]] = []
-                for half, sign in enumerate((1.0, -1.0)):
+                for half, sign in enumerate(signs):
                     with self._leaves.one_sign(sign, index if len(moved) > 1 else None):
                         halves.append(
-                            [self._apply(index, hidden[place].chunk(2)[half], prefixes[place]) for place in moved]
+                            [
+                                self._apply(index, hidden[place].chunk(len(signs))[half], prefixes[place])
+                                for place in moved
+                            ]
                         )
-                for place, plus, minus in zip(moved, *halves, strict=True):
-                    hidden[place] = torch.cat([plus, minus])
+                for place, *own in zip(moved, *halves, strict=True):
+                    hidden[place] = torch.cat(own)
         return [
             self._run(_Pass(0, frozenset(), {}, result=result), prefix.inputs)
             for prefix, result in zip(prefixes, hidden, strict=True)

@@ -117,27 +117,35 @@ class TaskModel:
         return self.replica.parameters[tensor.name].to(self.device, copy=True)
 
     @torch.inference_mode()
-    def prepare(self, batch: Batch, active: frozenset[int]) -> PreparedBatch:
-        """Computes the prefix of `batch` for a client that activates `active` and lives as `place` said."""
+    def prepare(self, batch: Batch, active: frozenset[int], signs: int = 2) -> PreparedBatch:
+        """Computes the prefix of `batch` for a client that activates `active` and lives as `place` said.
+
+        `signs`: 2 for pairs, 1 for θ + μz alone (dense directions only).
+        """
         self._enter(active)
-        return PreparedBatch(batch, self._backbone.prefix(self._inputs(batch.ids_BT, batch.mask_BT), active))
+        return PreparedBatch(batch, self._backbone.prefix(self._inputs(batch.ids_BT, batch.mask_BT), active, signs))
 
     def pair(self, prepared: PreparedBatch, perturbation: Perturbation) -> tuple[float, float]:
         """(F(θ + μz), F(θ − μz)) on the prepared batch: mean losses in fp32."""
-        return self.pairs([prepared], perturbation)[0]
+        plus, minus = self.losses([prepared], perturbation)[0]
+        return plus, minus
 
     @torch.inference_mode()
-    def pairs(self, prepared: Sequence[PreparedBatch], perturbation: Perturbation) -> list[tuple[float, float]]:
-        """`pair` of several batches along one direction, each with the bits it has alone."""
+    def losses(self, prepared: Sequence[PreparedBatch], perturbation: Perturbation) -> list[tuple[float, ...]]:
+        """Mean losses in fp32 of several batches along one direction, at θ + μz and, with two signs, at θ − μz.
+
+        Each has the bits it has alone. μ = 0 gives F(θ), by the passes that give F(θ + μz).
+        """
         if self._residence is not None:
             assert len(prepared) == 1, "an accelerator holds one client's blocks at a time"
             self._enter(prepared[0].prefix.active)
         found = []
         for own, hidden in zip(
-            prepared, self._backbone.pairs([one.prefix for one in prepared], perturbation), strict=True
+            prepared, self._backbone.perturbed([one.prefix for one in prepared], perturbation), strict=True
         ):
-            plus, minus = (self.head.losses(half, own.batch)[0].mean() for half in hidden.chunk(2))
-            found.append((float(plus), float(minus)))
+            found.append(
+                tuple(float(self.head.losses(part, own.batch)[0].mean()) for part in hidden.chunk(own.prefix.signs))
+            )
         return found
 
     @torch.inference_mode()

@@ -77,10 +77,13 @@ def next_chain(chain: bytes, body: bytes) -> bytes:
 
 
 def header_body(header: LedgerHeader) -> bytes:
-    """Body of record 0. Dense directions go unnamed, as before there were others: the same bytes, the same chain."""
+    """Body of record 0. Dense directions and scalars of every client go unnamed, as before there were others: the same
+    bytes, the same chain."""
     fields = msgspec.structs.asdict(header)
     if header.family == "dense":
         del fields["family"], fields["rank"]
+    if header.commits == "scalars":
+        del fields["commits"]
     return msgspec.msgpack.encode(fields)
 
 

@@ -108,6 +108,8 @@ class LedgerHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Directions of matrices."""
     rank: int = 0
     """r of low-rank directions."""
+    commits: str = "scalars"
+    """What a commit says: every client's `scalars`, or their `mean`."""
 
 
 def pack_active(active: list[frozenset[int]], blocks: int) -> bytes:

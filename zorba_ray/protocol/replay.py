@@ -142,7 +142,7 @@ class ReplicaState:
             raise LedgerError(f"commit of round {commit.round} where round {number} is next")
         if commit.active is not None:
             self.set_active(commit.active)
-        clients, scalars = unpack_scalars(commit, self.rule)
+        clients, scalars = unpack_scalars(commit, self.header)
         return RoundUpdate(commit.round, commit.lr, clients, scalars, self._holders)
 
     def _take(self, updates: list[RoundUpdate], chain: bytes) -> None:
@@ -157,17 +157,20 @@ class ReplicaState:
         self.chain = chain
 
 
-def unpack_scalars(commit: RoundCommit, rule: UpdateRule) -> tuple[np.ndarray, np.ndarray]:
-    """(client ids int64 [n], ρ float32 [n, K, P]) of a commit.
+def unpack_scalars(commit: RoundCommit, header: LedgerHeader) -> tuple[np.ndarray, np.ndarray]:
+    """(client ids int64 [n], ρ float32 [n, K, P]) of a commit; of mean scalars, as if client 0 alone had reported them,
+    whose weight is then 1 and whose directions, being shared, are everybody's.
 
     Raises:
         LedgerError: counts do not fit, ids not ascending or unknown, or a scalar is not finite.
     """
     clients = np.frombuffer(commit.clients, dtype="<u4").astype(np.int64)
-    shape = (len(clients), rule.local_steps, rule.directions)
+    if header.commits == "mean":
+        clients = np.zeros(1, dtype=np.int64)
+    shape = (len(clients), header.local_steps, header.directions_per_step)
     if len(commit.scalars) != 4 * shape[0] * shape[1] * shape[2]:
         raise LedgerError(f"round {commit.round}: {len(commit.scalars)} bytes of scalars for {shape[0]} clients")
-    if (np.diff(clients) <= 0).any() or (len(clients) and clients[-1] >= len(rule.samples)):
+    if (np.diff(clients) <= 0).any() or (len(clients) and clients[-1] >= len(header.samples)):
         listing = clients.tolist()
         raise LedgerError(f"round {commit.round}: client ids {listing} are not ascending ids of this federation")
     scalars = np.frombuffer(commit.scalars, dtype="<f4").astype(np.float32).reshape(shape)

@@ -1,14 +1,14 @@
 """A client's share of a round: K local steps of P forward pairs each (algorithm.md §3 step 2)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from zorba_ray.directions import DirectionBackend, Terms, direction_seed
-from zorba_ray.models import Batch, Perturbation, TaskModel
+from zorba_ray.models import Batch, Perturbation, PreparedBatch, TaskModel
 from zorba_ray.zo.rule import UpdateRule
 from zorba_ray.zo.update import move, on_grid, rank_of
 
@@ -34,6 +34,12 @@ class StepSizes:
     """μ."""
     clip: float | None
     """|ρ| is clipped to this; None is no clip."""
+    one_sided: bool = False
+    """ρ = [F(θ + μz) − F(θ)] / μ with one F(θ) for all directions of a step, instead of [F⁺ − F⁻] / 2μ."""
+
+    @property
+    def signs(self) -> int:
+        return 1 if self.one_sided else 2
 
 
 @dataclass(frozen=True)
@@ -43,13 +49,14 @@ class Estimate:
     scalars: np.ndarray
     """float32 [K, P], ρ."""
     loss: float
-    """Mean of (F⁺ + F⁻)/2 over all pairs."""
+    """Mean of (F⁺ + F⁻)/2 over all pairs; of F(θ) over the local steps where differences are one-sided."""
 
 
-def projected_gradient(plus: float, minus: float, scale: float) -> np.float32:
-    """ρ = (F⁺ − F⁻) / (2μ): fp32 losses, difference and quotient in float64, one rounding to fp32."""
+def projected_gradient(plus: float, minus: float, scale: float, signs: int = 2) -> np.float32:
+    """ρ = (F⁺ − F⁻) / (2μ), or (F⁺ − F) / μ with one sign: fp32 losses, difference and quotient in float64, one
+    rounding to fp32."""
     with np.errstate(over="ignore"):
-        return np.float32((plus - minus) / (2.0 * scale))
+        return np.float32((plus - minus) / (signs * scale))
 
 
 def estimate(
@@ -75,15 +82,32 @@ def _together(
     model: TaskModel, rule: UpdateRule, round: int, sizes: StepSizes, shares: Sequence[Share]
 ) -> list[Estimate]:
     seed = direction_seed(rule.seed, round, rule.stream_of(shares[0].client), 0)
-    prepared = [model.prepare(share.batches[0], share.active) for share in shares]
-    scalars = np.zeros((len(shares), 1, rule.directions), dtype=np.float32)
-    totals = [0.0] * len(shares)
+    prepared = [model.prepare(share.batches[0], share.active, sizes.signs) for share in shares]
+    found = step_scalars(model, rule, sizes, seed, prepared, {})
+    return [Estimate(scalars[None, :], loss) for scalars, loss in found]
+
+
+def step_scalars(
+    model: TaskModel,
+    rule: UpdateRule,
+    sizes: StepSizes,
+    seed: int,
+    prepared: Sequence[PreparedBatch],
+    overlay: Mapping[tuple[int, int], torch.Tensor],
+) -> list[tuple[np.ndarray, float]]:
+    """(ρ float32 [P], loss) of each prepared batch along the directions of `seed`, at θ or where `overlay` puts it."""
+    scalars = np.zeros((len(prepared), rule.directions), dtype=np.float32)
+    totals = [0.0] * len(prepared)
+    bases: list[tuple[float, ...]] | None = None
+    if sizes.one_sided:
+        bases = model.losses(prepared, Perturbation(seed, 0, 0.0, rule.distribution, overlay))
     for direction in range(rule.directions):
-        perturbation = Perturbation(seed, direction, sizes.scale, rule.distribution)
-        for place, (plus, minus) in enumerate(model.pairs(prepared, perturbation)):
-            totals[place] += (plus + minus) / 2.0
-            scalars[place, 0, direction] = _clipped(plus, minus, sizes)
-    return [Estimate(own, total / rule.directions) for own, total in zip(scalars, totals, strict=True)]
+        perturbation = Perturbation(seed, direction, sizes.scale, rule.distribution, overlay)
+        for place, losses in enumerate(model.losses(prepared, perturbation)):
+            plus, minus = (losses[0], bases[place][0]) if bases else losses
+            totals[place] += minus if bases else (plus + minus) / 2.0
+            scalars[place, direction] = _clipped(plus, minus, sizes)
+    return [(own, total / rule.directions) for own, total in zip(scalars, totals, strict=True)]
 
 
 def _alone(
@@ -94,23 +118,20 @@ def _alone(
     total = 0.0
     for step, batch in enumerate(share.batches):
         seed = direction_seed(rule.seed, round, rule.stream_of(share.client), step)
-        prepared = model.prepare(batch, share.active)
-        for direction in range(rule.directions):
-            perturbation = Perturbation(seed, direction, sizes.scale, rule.distribution, overlay)
-            plus, minus = model.pair(prepared, perturbation)
-            total += (plus + minus) / 2.0
-            scalars[step, direction] = _clipped(plus, minus, sizes)
+        prepared = model.prepare(batch, share.active, sizes.signs)
+        ((scalars[step], loss),) = step_scalars(model, rule, sizes, seed, [prepared], overlay)
+        total += loss
         if step + 1 < rule.local_steps and np.isfinite(scalars[step]).all():
-            _walk(model, directions, rule, seed, sizes.lr, scalars[step], share.active, overlay)
-    return Estimate(scalars, total / (rule.local_steps * rule.directions))
+            walk(model, directions, rule, seed, sizes.lr, scalars[step], share.active, overlay)
+    return Estimate(scalars, total / rule.local_steps)
 
 
 def _clipped(plus: float, minus: float, sizes: StepSizes) -> np.float32:
-    rho = projected_gradient(plus, minus, sizes.scale)
+    rho = projected_gradient(plus, minus, sizes.scale, sizes.signs)
     return rho if sizes.clip is None else np.clip(rho, np.float32(-sizes.clip), np.float32(sizes.clip))
 
 
-def _walk(
+def walk(
     model: TaskModel,
     directions: DirectionBackend,
     rule: UpdateRule,
@@ -120,7 +141,11 @@ def _walk(
     active: frozenset[int],
     overlay: dict[tuple[int, int], torch.Tensor],
 ) -> None:
-    """One local step on the overlay (created from θ at the first)."""
+    """One local step along the directions of `seed` on the overlay, which is created from θ at the first.
+
+    Args:
+        scalars: float32 [P], ρ.
+    """
     raw = -lr * scalars.astype(np.float64) / rule.directions
     numbers = np.arange(len(raw), dtype=np.uint64)
     terms = {0: Terms(np.full(len(raw), seed, dtype=np.uint64), numbers, on_grid(raw), rule.distribution)}

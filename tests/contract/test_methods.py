@@ -1,0 +1,138 @@
+"""What every federated method promises, on small real runs: one result however often and wherever it is computed, a
+replay that gives the same bytes, rounds that go on without some clients, frames of the size that they must have."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.tiny_run import run_here, tiny_config
+from zorba_ray.config import METHOD_NAMES, ExperimentConfig
+from zorba_ray.errors import ConfigError, Interrupted
+from zorba_ray.experiment import sequential_backend
+from zorba_ray.experiment.build import Setup
+from zorba_ray.experiment.replay import replay_run
+from zorba_ray.experiment.rundir import RunDir
+from zorba_ray.federation import Backend, ClientHost
+from zorba_ray.federation.backend import Answer, Failure, Usage
+from zorba_ray.methods import METHODS
+from zorba_ray.protocol.ledger import read_ledger
+
+TINY: dict[str, tuple[str, ...]] = {
+    "zorba": (),
+    "decomfl": ("zo.directions=2", "zo.difference=forward", "federation.seeds=shared", "zo.lr=0.005"),
+    "mezo": ("federation.clients=1",),
+}
+"""Method -> what its tiny run sets beside the tiny run's own settings."""
+
+
+def config(method: str, *overrides: str) -> ExperimentConfig:
+    return tiny_config(f"method={method}", *TINY[method], *overrides)
+
+
+class Missing:
+    """A backend in which the last client never answers."""
+
+    def __init__(self, inner: Backend, clients: int) -> None:
+        self._inner, self._clients = inner, clients
+
+    def ask(self, plan: bytes, clients: Sequence[int]) -> dict[int, Answer]:
+        gone = self._clients - 1
+        answers = self._inner.ask(plan, [client for client in clients if client != gone])
+        return {**answers, gone: Failure("failed", "gone")}
+
+    def apply(self, body: bytes) -> None:
+        self._inner.apply(body)
+
+    def usage(self) -> list[Usage]:
+        return self._inner.usage()
+
+    def retries(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+def without_the_last(setup: Setup, host: ClientHost, allocation: dict[str, Any], run: RunDir) -> Backend:
+    """A `BackendFactory`."""
+    host.settle(setup.shards(range(setup.config.federation.clients)))
+    return Missing(sequential_backend(setup, host, allocation, run), setup.config.federation.clients)
+
+
+def test_every_method_is_here() -> None:
+    assert set(TINY) == set(METHODS)
+    assert set(METHODS) <= set(METHOD_NAMES)
+
+
+@pytest.mark.parametrize("method", TINY)
+def test_one_result_however_often_it_is_computed(method: str, tmp_path: Path) -> None:
+    first = run_here(config(method), tmp_path / "first")
+    second = run_here(config(method), tmp_path / "second")
+    assert first["status"] == second["status"] == "finished"
+    assert first["weights_sha256"] == second["weights_sha256"]
+    assert first["final_loss"] == second["final_loss"] != first["start_loss"]
+    other = run_here(config(method, "seed=9"), tmp_path / "other")
+    assert other["weights_sha256"] != first["weights_sha256"]
+
+
+@pytest.mark.parametrize("method", TINY)
+def test_a_replay_gives_the_runs_weights(method: str, tmp_path: Path) -> None:
+    summary = run_here(config(method), tmp_path / "run")
+    replayed = replay_run(tmp_path / "run", None, None, None)
+    assert replayed.confirmed
+    assert replayed.digest == summary["weights_sha256"]
+
+
+@pytest.mark.parametrize("method", TINY)
+def test_a_run_that_was_stopped_goes_on_to_the_same_weights(method: str, tmp_path: Path) -> None:
+    straight = run_here(config(method), tmp_path / "straight")
+    asked: list[bool] = []
+
+    def after_two_rounds() -> bool:
+        asked.append(True)
+        return len(asked) > 2
+
+    with pytest.raises(Interrupted):
+        run_here(config(method), tmp_path / "stopped", should_stop=after_two_rounds)
+    resumed = run_here(config(method), tmp_path / "stopped")
+    assert resumed["weights_sha256"] == straight["weights_sha256"]
+    assert resumed["resumed_after_round"] == 2
+
+
+@pytest.mark.parametrize("method", [name for name in TINY if name != "mezo"])
+def test_rounds_go_on_without_a_client(method: str, tmp_path: Path) -> None:
+    whole = run_here(config(method), tmp_path / "whole")
+    summary = run_here(config(method), tmp_path / "missing", without_the_last)
+    assert summary["status"] == "finished"
+    assert summary["clients_failed"] == summary["rounds"]
+    assert summary["weights_sha256"] != whole["weights_sha256"]
+    assert replay_run(tmp_path / "missing", None, None, None).confirmed
+
+
+@pytest.mark.parametrize("method", TINY)
+def test_the_ledger_says_whose_it_is(method: str, tmp_path: Path) -> None:
+    run_here(config(method), tmp_path / "run")
+    header = read_ledger(tmp_path / "run" / "ledger.zl").header
+    assert (header.method, header.commits) == (method, METHODS[method].commits)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["method=fedprox"], "method = 'fedprox'"),
+        (["method=decomfl", "federation.seeds=per_client"], "federation.seeds=per_client"),
+        (["method=decomfl", "allocation.epsilon=0.5"], "no blocks to allocate"),
+        (["method=mezo", "federation.clients=4"], "federation.clients=4: mezo is central"),
+        (["method=fedmezo", "zo.scope=all"], "perturbs the adapters alone"),
+        (["method=fedit", "model.lora=null"], "set model.lora"),
+        (["zo.scope=lora"], "this model has no adapters"),
+        (["method=fedkseed", "zo.schedule=linear"], "needs one rate"),
+        (["method=fedkseed", "zo.schedule=constant", "zo.directions=3"], "zo.directions=3"),
+        (["zo.difference=forward", "zo.family=low_rank", "zo.rank=1", "zo.scope=all"], "both signs at once"),
+    ],
+)
+def test_what_a_method_cannot_do_is_refused(overrides: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        tiny_config(*overrides)

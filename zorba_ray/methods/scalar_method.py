@@ -1,0 +1,61 @@
+"""What the methods share whose clients report one projected gradient per direction: everything but the aggregation."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from zorba_ray.errors import ReportRejected
+from zorba_ray.methods.base import Method
+from zorba_ray.models import Batch, TaskModel
+from zorba_ray.protocol.messages import ClientReport, RoundCommit, RoundPlan
+from zorba_ray.protocol.replay import ReplicaState
+from zorba_ray.zo import Share, StepSizes, estimate, learning_rate
+
+
+class ScalarMethod(Method):
+    """K local steps of P differences each along the client's directions; the report is fp32 [K · P]."""
+
+    def plan(self, round: int, chain: bytes, active: bytes | None) -> RoundPlan:
+        zo = self._config.zo
+        lr = learning_rate(zo.schedule, zo.lr, round, self._config.rounds)
+        return RoundPlan(round, lr, zo.perturbation_scale, chain[:8], active)
+
+    def client_steps(
+        self,
+        state: ReplicaState,
+        model: TaskModel,
+        plan: RoundPlan,
+        digest: bytes,
+        batches: Mapping[int, Sequence[Batch]],
+    ) -> list[ClientReport]:
+        zo = self._config.zo
+        shares = [Share(client, state.active[client], own) for client, own in batches.items()]
+        sizes = StepSizes(plan.lr, plan.perturbation_scale, zo.clip, zo.difference == "forward")
+        found = estimate(model, state.directions, self._rule, plan.round, sizes, shares)
+        return [
+            ClientReport(
+                plan.round,
+                share.client,
+                digest,
+                np.float32(own.loss).tobytes(),
+                self._rule.samples[share.client],
+                own.scalars.astype("<f4").tobytes(),
+            )
+            for share, own in zip(shares, found, strict=True)
+        ]
+
+    def check_scalars(self, report: ClientReport) -> None:
+        expected = self._rule.local_steps * self._rule.directions
+        if len(report.scalars) != 4 * expected:
+            raise ReportRejected(f"{len(report.scalars)} bytes of scalars, {4 * expected} expected")
+        scalars = np.frombuffer(report.scalars, dtype="<f4")
+        if not np.isfinite(scalars).all():
+            raise ReportRejected("a scalar is not finite")
+        clip = self._config.zo.clip
+        if clip is not None and float(np.abs(scalars).max()) > np.float32(clip):
+            raise ReportRejected(f"|ρ| = {np.abs(scalars).max():.4g} exceeds zo.clip = {clip}")
+
+    def aggregate(self, plan: RoundPlan, reports: Sequence[ClientReport]) -> RoundCommit:
+        """Every client's scalars, as they are."""
+        clients = np.array([report.client for report in reports], dtype="<u4").tobytes()
+        return RoundCommit(plan.round, plan.lr, clients, b"".join(report.scalars for report in reports), plan.active)
