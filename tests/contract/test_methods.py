@@ -22,6 +22,13 @@ from zorba_ray.protocol.ledger import read_ledger
 TINY: dict[str, tuple[str, ...]] = {
     "zorba": (),
     "decomfl": ("zo.directions=2", "zo.difference=forward", "federation.seeds=shared", "zo.lr=0.005"),
+    "fedkseed": (
+        "zo.schedule=constant",
+        "zo.local_steps=3",
+        "fedkseed.pool=8",
+        "zo.lr=0.003",
+        "federation.snapshot_every=1",
+    ),
     "mezo": ("federation.clients=1",),
 }
 """Method -> what its tiny run sets beside the tiny run's own settings."""

@@ -102,6 +102,11 @@ def refuse_what_it_cannot(config: "ExperimentConfig") -> None:
             f"method={method} activates every block at every client, so no VRAM budget can be kept: drop "
             "federation.fleet, or set method=zorba"
         )
+    if (config.memory.frozen, config.memory.master) != ("device", "device"):
+        raise ValueError(
+            f"memory.frozen={config.memory.frozen}, memory.master={config.memory.master}: method={method} keeps its "
+            "whole model on the accelerator; set both to device"
+        )
     if config.allocation != type(config.allocation)():
         raise ValueError(f"method={method} has no blocks to allocate: drop the section allocation")
     if zo.family != "dense":

@@ -13,6 +13,8 @@ from zorba_ray.directions.streams import (
     direction_seed,
     direction_seeds,
     permutation,
+    pool_draws,
+    pool_seeds,
     tensor_stream,
     uniforms,
 )
@@ -35,6 +37,8 @@ __all__ = [
     "direction_seeds",
     "factors",
     "permutation",
+    "pool_draws",
+    "pool_seeds",
     "tensor_stream",
     "timed",
     "uniforms",

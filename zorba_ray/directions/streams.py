@@ -22,10 +22,13 @@ EMBEDDINGS, FINAL_NORM, HEAD = 0xFFFF0000, 0xFFFF0001, 0xFFFF0002
 PROBE = 2**32
 """The stream of probes, shared by all clients: beyond every client id."""
 
+POOL = 2**32 + 1
+"""The stream of a pool of candidate seeds, shared by all clients and rounds."""
+
 Distribution = Literal["rademacher", "gaussian"]
 _PURPOSE: dict[str, int] = {"rademacher": 0, "gaussian": 1}
 
-Sample = Literal["batches", "participants", "partition", "budgets", "rows", "sweep", "allocation", "probe"]
+Sample = Literal["batches", "participants", "partition", "budgets", "rows", "sweep", "allocation", "probe", "pool"]
 _SAMPLE_PURPOSE: dict[str, int] = {
     "batches": 16,
     "participants": 17,
@@ -35,6 +38,7 @@ _SAMPLE_PURPOSE: dict[str, int] = {
     "sweep": 21,
     "allocation": 22,
     "probe": 23,
+    "pool": 24,
 }
 
 
@@ -55,6 +59,17 @@ def direction_seed(master: int, round: int, stream: int, step: int) -> int:
 def direction_seeds(master: int, round: int, streams: np.ndarray, steps: int) -> np.ndarray:
     """`direction_seed` of every stream and of steps 0 … `steps` − 1: uint64 [streams, steps]."""
     return first_words((np.arange(steps)[None, :], streams[:, None], np.array(round)), (master, _SEED_KEY1))
+
+
+def pool_seeds(master: int, size: int) -> np.ndarray:
+    """Candidate seeds 0 … `size` − 1 of a run: uint64 [size], each a `direction_seed`. Rounds begin at 1; these are
+    of round 0."""
+    return direction_seeds(master, 0, np.array([POOL]), size)[0]
+
+
+def pool_draws(master: int, client: int, round: int, steps: int, size: int) -> np.ndarray:
+    """The candidate seeds that a client draws in a round, with replacement: int64 [steps]."""
+    return (uniforms(master, "pool", client, round, steps) * size).astype(np.int64)
 
 
 def tensor_stream(seed: int, block: int, slot: int, direction: int, distribution: Distribution) -> TensorStream:

@@ -21,7 +21,7 @@ from zorba_ray.methods import METHODS, build_method
 from zorba_ray.models import HostStore, LoadedModel, Manifest, Scope, TaskModel, load_model
 from zorba_ray.protocol.ledger import FORMAT
 from zorba_ray.protocol.messages import LedgerHeader
-from zorba_ray.protocol.replay import ReplicaState
+from zorba_ray.protocol.states import replica_state
 from zorba_ray.stopwatch import UNWATCHED, Watch, watch_if
 
 
@@ -90,6 +90,7 @@ def prepare(
         family=config.zo.family,
         rank=config.zo.rank or 0,
         commits=METHODS[config.method].commits,
+        pool=config.fedkseed.pool if config.method == "fedkseed" else 0,
     )
     return Setup(
         config, model, train, validation, test, parts, fleet_at(config, 1), fleet_memory(config, model), header
@@ -169,7 +170,7 @@ def build_host(
         LedgerError: the model is not the header's.
     """
     lazily = _directions(config, "cpu", watch) if model.store is not None else None
-    state = ReplicaState(model.replica, _directions(config, model.device, watch), header, lazily)
+    state = replica_state(model.replica, _directions(config, model.device, watch), header, lazily)
     served = model.store is not None or model.device == "cuda"
     accelerator = ClientAccelerator(model, fleet_memory(config, model), budgets_by_round(config)) if served else None
     return ClientHost(config, build_method(config, state.rule), model, state, watch, accelerator)

@@ -56,16 +56,18 @@ def repair_metrics(run: RunDir, contents: LedgerContents) -> None:
         if pending.get("round") == record.round:
             sink.log({**pending, "recovered": True})
             continue
-        clients, scalars = unpack_scalars(commit, contents.header)
+        scalars = None
+        if contents.header.commits in ("scalars", "mean"):
+            scalars = unpack_scalars(commit, contents.header)[1].astype("f8")
         sink.log(
             {
                 "kind": "round",
                 "round": record.round,
                 "loss": None,
                 "lr": commit.lr,
-                "scalar_rms": float((scalars.astype("f8") ** 2).mean() ** 0.5),
-                "scalar_mean": float(scalars.astype("f8").mean()),
-                "clients_ok": None if contents.header.commits == "mean" else len(clients),
+                "scalar_rms": None if scalars is None else float((scalars**2).mean() ** 0.5),
+                "scalar_mean": None if scalars is None else float(scalars.mean()),
+                "clients_ok": None if contents.header.commits == "mean" else len(commit.clients) // 4,
                 "commit_bytes": len(record.body) - len(commit.active or b""),
                 "recovered": True,
             }

@@ -10,7 +10,7 @@ from zorba_ray.experiment.rundir import RunDir
 from zorba_ray.models import Replica, load_model
 from zorba_ray.models import export as export_model
 from zorba_ray.protocol.ledger import read_ledger
-from zorba_ray.protocol.replay import ReplicaState
+from zorba_ray.protocol.states import replica_state
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def replay_run(path: Path, until: int | None, folder: Path | None, model: str | 
     source = config.model if model is None else config.model.model_copy(update={"path": model})
     loaded = load_model(source)
     replica = Replica(loaded)
-    state = ReplicaState(replica, cpu_directions(config.directions.backend), contents.header)
+    state = replica_state(replica, cpu_directions(config.directions.backend), contents.header)
     start = time.perf_counter()
     state.catch_up(record.body for record in contents.records[:until])
     seconds = time.perf_counter() - start

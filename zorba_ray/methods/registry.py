@@ -3,11 +3,12 @@
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.methods.base import Method
 from zorba_ray.methods.decomfl import DeComFL
+from zorba_ray.methods.fedkseed import FedKSeed
 from zorba_ray.methods.mezo import MeZO
 from zorba_ray.methods.zorba import Zorba
 from zorba_ray.zo import UpdateRule
 
-METHODS: dict[str, type[Method]] = {kind.name: kind for kind in (Zorba, DeComFL, MeZO)}
+METHODS: dict[str, type[Method]] = {kind.name: kind for kind in (Zorba, DeComFL, FedKSeed, MeZO)}
 
 
 def build_method(config: ExperimentConfig, rule: UpdateRule) -> Method:

@@ -84,6 +84,8 @@ def header_body(header: LedgerHeader) -> bytes:
         del fields["family"], fields["rank"]
     if header.commits == "scalars":
         del fields["commits"]
+    if not header.pool:
+        del fields["pool"]
     return msgspec.msgpack.encode(fields)
 
 

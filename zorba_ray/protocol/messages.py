@@ -109,7 +109,9 @@ class LedgerHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rank: int = 0
     """r of low-rank directions."""
     commits: str = "scalars"
-    """What a commit says: every client's `scalars`, or their `mean`."""
+    """What a commit says: every client's `scalars`, their `mean`, or what a `pool` of seeds gets added."""
+    pool: int = 0
+    """Candidate seeds of `commits: pool`."""
 
 
 def pack_active(active: list[frozenset[int]], blocks: int) -> bytes:

@@ -136,12 +136,21 @@ class ReplicaState:
         if updates:
             self._take(updates, chain)
 
-    def _read(self, body: bytes, number: int) -> RoundUpdate:
+    def read_commit(self, body: bytes, number: int) -> RoundCommit:
+        """The commit of round `number`, whose active sets are taken over.
+
+        Raises:
+            LedgerError: of another round, or active sets of another model.
+        """
         commit = decode(body, RoundCommit)
         if commit.round != number:
             raise LedgerError(f"commit of round {commit.round} where round {number} is next")
         if commit.active is not None:
             self.set_active(commit.active)
+        return commit
+
+    def _read(self, body: bytes, number: int) -> RoundUpdate:
+        commit = self.read_commit(body, number)
         clients, scalars = unpack_scalars(commit, self.header)
         return RoundUpdate(commit.round, commit.lr, clients, scalars, self._holders)
 

@@ -32,7 +32,7 @@ class Snapshot:
     active: bytes
     """As `pack_active`."""
     tensors: dict[str, np.ndarray]
-    """Name -> fp32 [numel]."""
+    """Name -> [numel], as `ReplicaState.movable` has it."""
 
 
 class _Label(msgspec.Struct, frozen=True):
@@ -114,5 +114,5 @@ def _digest(tensors: dict[str, np.ndarray]) -> str:
     hasher = hashlib.sha256()
     for name in sorted(tensors):
         hasher.update(name.encode())
-        hasher.update(np.ascontiguousarray(tensors[name], dtype="<f4").data)
+        hasher.update(np.ascontiguousarray(tensors[name], dtype=tensors[name].dtype.newbyteorder("<")).data)
     return hasher.hexdigest()

@@ -1,6 +1,6 @@
 """The zeroth-order step: projected gradients at the clients, one update for all replicas."""
 
-from zorba_ray.zo.estimator import Estimate, Share, StepSizes, estimate, projected_gradient
+from zorba_ray.zo.estimator import Estimate, Share, StepSizes, estimate, projected_gradient, step_scalars, walk
 from zorba_ray.zo.pending import PendingCommits
 from zorba_ray.zo.probe import BlockEnergies, block_energies, probe_scalars, probe_weights
 from zorba_ray.zo.rule import UpdateRule
@@ -26,4 +26,6 @@ __all__ = [
     "probe_weights",
     "projected_gradient",
     "round_seeds",
+    "step_scalars",
+    "walk",
 ]
