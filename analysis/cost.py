@@ -12,14 +12,14 @@ from zorba_ray.report import RunRecord
 def forward_passes_per_round(run: RunRecord) -> float:
     """Full forward passes of one batch that a client computes in a round, mean over the clients.
 
-    K (s + 2 P (L − s)) / L with s the first active block: the blocks before s run once for all directions of a local
-    step, the others at both signs of each direction (algorithm.md §4).
+    (K s + passes (L − s)) / L with s the first active block: the blocks before s run once for all directions of a local
+    step, the others in every pass, of which central differences need 2 K P (algorithm.md §4).
     """
-    pairs, steps, blocks = run.config.zo.directions, run.config.zo.local_steps, run.allocation.blocks
+    passes, steps, blocks = run.config.passes_per_round, run.config.local_steps, run.allocation.blocks
     each = []
     for client in run.allocation.clients:
         first = min(client.blocks, default=blocks)
-        each.append(steps * (first + 2 * pairs * (blocks - first)) / blocks)
+        each.append((steps * first + passes * (blocks - first)) / blocks)
     return sum(each) / len(each)
 
 

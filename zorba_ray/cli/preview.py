@@ -18,16 +18,16 @@ def preview(config: ExperimentConfig) -> None:
     probe = probe_here(setup) if setup.config.allocation.block_weights == "probe" else None
     record = allocation_record(setup, solve_allocation(setup, probe=probe), "simulated", probe=probe)
     print_map(console, record)
-    pairs = config.zo.directions * config.zo.local_steps
+    passes = config.passes_per_round
     blocks = setup.header.blocks
     cost = 0.0
     for client in record["clients"]:
         first = min(client["blocks"]) if client["blocks"] else blocks
-        cost += pairs * 2 * (blocks - first) / blocks + config.zo.local_steps * first / blocks
+        cost += (passes * (blocks - first) + config.local_steps * first) / blocks
     console.print(
-        f"{config.rounds} rounds × {len(record['clients'])} clients × {pairs} forward pairs of "
+        f"{config.rounds} rounds × {len(record['clients'])} clients × {passes} forward passes of "
         f"{config.data.batch_size} "
         f"examples; about {cost:.1f} forward passes of the full model per round with the shared prefix "
-        f"({2 * pairs * len(record['clients'])} without)",
+        f"({passes * len(record['clients'])} without)",
         highlight=False,
     )
