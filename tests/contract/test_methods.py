@@ -29,6 +29,9 @@ TINY: dict[str, tuple[str, ...]] = {
         "zo.lr=0.003",
         "federation.snapshot_every=1",
     ),
+    "fedavg": ("first_order.lr=0.05", "first_order.local_steps=2"),
+    "fedit": ("zo.scope=lora", "first_order.lr=0.01", "first_order.local_steps=2", "model.lora.rank=4"),
+    "fedmezo": ("zo.scope=lora", "zo.local_steps=3", "zo.lr=0.01", "model.lora.rank=4"),
     "mezo": ("federation.clients=1",),
 }
 """Method -> what its tiny run sets beside the tiny run's own settings."""
@@ -132,7 +135,7 @@ def test_the_ledger_says_whose_it_is(method: str, tmp_path: Path) -> None:
         (["method=decomfl", "federation.seeds=per_client"], "federation.seeds=per_client"),
         (["method=decomfl", "allocation.epsilon=0.5"], "no blocks to allocate"),
         (["method=mezo", "federation.clients=4"], "federation.clients=4: mezo is central"),
-        (["method=fedmezo", "zo.scope=all"], "perturbs the adapters alone"),
+        (["method=fedmezo", "zo.scope=all"], "trains the adapters alone"),
         (["method=fedit", "model.lora=null"], "set model.lora"),
         (["zo.scope=lora"], "this model has no adapters"),
         (["method=fedkseed", "zo.schedule=linear"], "needs one rate"),

@@ -150,7 +150,7 @@ def test_commits_that_do_not_fit_are_refused_and_leave_the_replica() -> None:
 def test_reports_with_other_seeds_are_rejected() -> None:
     setup = prepare(tiny_config(*OVERRIDES))
     host = build_host(setup.config, setup.header, setup.model)
-    method = build_method(setup.config, host.state.rule)
+    method = build_method(setup.config, host.state.rule, setup.model.replica.manifest)
     host.settle(setup.shards(range(3)))
     plan = method.plan(1, host.state.chain, b"\x3f" * 3)
     frame = encode(plan)

@@ -99,7 +99,7 @@ def engine_rounds(
     )  # fmt: skip
     host = build_host(config, header, model)
     host.settle(shards)
-    method = build_method(config, rule_of(header))
+    method = build_method(config, rule_of(header), model.replica.manifest)
     found = []
     for number in range(1, rounds + 1):
         packed = pack_active(list(ACTIVE), BLOCKS) if number == 1 else None

@@ -16,6 +16,7 @@ from zorba_ray.federation.backend import Answer, Failure, Usage
 from zorba_ray.federation.replies import needed_reports
 from zorba_ray.federation.round import RoundResult, participants, run_round
 from zorba_ray.methods import Zorba
+from zorba_ray.models import Manifest
 from zorba_ray.protocol.codec import decode, encode, frame_digest
 from zorba_ray.protocol.messages import ClientReport, RoundCommit
 from zorba_ray.zo import UpdateRule
@@ -25,7 +26,8 @@ RULE = UpdateRule(
     seed=1, seeds="per_client", weights="data", distribution="rademacher", scope="all", directions=2, local_steps=3,
     samples=SAMPLES,
 )  # fmt: skip
-METHOD = Zorba(ExperimentConfig(rounds=10, zo=ZOConfig(directions=2, local_steps=3, clip=100.0)), RULE)
+NOTHING = Manifest((), 0)
+METHOD = Zorba(ExperimentConfig(rounds=10, zo=ZOConfig(directions=2, local_steps=3, clip=100.0)), RULE, NOTHING)
 PLAN = METHOD.plan(4, b"0123456789", None)
 
 
@@ -129,12 +131,12 @@ def test_a_frame_that_is_no_report_is_rejected(frame: bytes) -> None:
 def test_a_scalar_at_the_clip_is_allowed() -> None:
     result = play({2: encode(report(2, scalars=fp32(100, -100, 0, 0, 0, 0)))})
     assert not result.rejected
-    fractional = Zorba(ExperimentConfig(zo=ZOConfig(directions=2, local_steps=3, clip=0.1)), RULE)
+    fractional = Zorba(ExperimentConfig(zo=ZOConfig(directions=2, local_steps=3, clip=0.1)), RULE, NOTHING)
     fractional.check(report(2, scalars=fp32(*[0.1] * 6)), 2, PLAN, frame_digest(encode(PLAN)))
 
 
 def test_without_clip_any_finite_scalar_is_allowed() -> None:
-    method = Zorba(ExperimentConfig(zo=ZOConfig(directions=2, local_steps=3)), RULE)
+    method = Zorba(ExperimentConfig(zo=ZOConfig(directions=2, local_steps=3)), RULE, NOTHING)
     method.check(report(2, scalars=fp32(*[3e38] * 6)), 2, PLAN, frame_digest(encode(PLAN)))
     with pytest.raises(ReportRejected):
         METHOD.check(report(2, scalars=fp32(*[3e38] * 6)), 2, PLAN, frame_digest(encode(PLAN)))

@@ -47,6 +47,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     "fedit": {
         "first_order.optimizer": "adamw",
         "first_order.lr": 3e-4,
+        "zo.scope": "lora",
         "model.lora": {"rank": 16, "alpha": 16.0},
     },
     # FederatedScope, branch FedMeZO.
@@ -113,8 +114,8 @@ def refuse_what_it_cannot(config: "ExperimentConfig") -> None:
         raise ValueError(f"zo.family={zo.family}: method={method} is defined with dense directions only")
     if method in WITH_ADAPTERS and config.model.lora is None:
         raise ValueError(f"method={method} trains LoRA adapters: set model.lora, as in model.lora.rank=8")
-    if method == "fedmezo" and zo.scope != "lora":
-        raise ValueError(f"zo.scope={zo.scope}: method=fedmezo perturbs the adapters alone; set zo.scope=lora")
+    if method in WITH_ADAPTERS and zo.scope != "lora":
+        raise ValueError(f"zo.scope={zo.scope}: method={method} trains the adapters alone; set zo.scope=lora")
     if method == "decomfl" and federation.seeds != "shared":
         raise ValueError("federation.seeds=per_client: decomfl averages scalars, which needs federation.seeds=shared")
     if method == "mezo" and federation.clients != 1:

@@ -93,6 +93,8 @@ class ExperimentConfig(StrictModel):
                 f"federation.clients ({self.federation.clients})"
             )
         refuse_what_it_cannot(self)
+        if self.zo.family == "low_rank" and self.model.lora is not None:
+            raise ValueError("zo.family=low_rank with model.lora: adapters take dense directions; set zo.family=dense")
         if self.zo.scope == "lora" and self.model.lora is None:
             raise ValueError("zo.scope=lora: this model has no adapters; set model.lora, as in model.lora.rank=8")
         if len(set(self.allocation.order)) < len(self.allocation.order):

@@ -28,7 +28,9 @@ POOL = 2**32 + 1
 Distribution = Literal["rademacher", "gaussian"]
 _PURPOSE: dict[str, int] = {"rademacher": 0, "gaussian": 1}
 
-Sample = Literal["batches", "participants", "partition", "budgets", "rows", "sweep", "allocation", "probe", "pool"]
+Sample = Literal[
+    "batches", "participants", "partition", "budgets", "rows", "sweep", "allocation", "probe", "pool", "adapters"
+]
 _SAMPLE_PURPOSE: dict[str, int] = {
     "batches": 16,
     "participants": 17,
@@ -39,6 +41,7 @@ _SAMPLE_PURPOSE: dict[str, int] = {
     "allocation": 22,
     "probe": 23,
     "pool": 24,
+    "adapters": 25,
 }
 
 

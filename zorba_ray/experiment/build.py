@@ -173,7 +173,9 @@ def build_host(
     state = replica_state(model.replica, _directions(config, model.device, watch), header, lazily)
     served = model.store is not None or model.device == "cuda"
     accelerator = ClientAccelerator(model, fleet_memory(config, model), budgets_by_round(config)) if served else None
-    return ClientHost(config, build_method(config, state.rule), model, state, watch, accelerator)
+    return ClientHost(
+        config, build_method(config, state.rule, model.replica.manifest), model, state, watch, accelerator
+    )
 
 
 def worker_host(tree: dict[str, Any], accelerator: str, header: LedgerHeader) -> ClientHost:

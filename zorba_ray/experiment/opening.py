@@ -39,7 +39,7 @@ def open_ledger(setup: Setup, run: RunDir, accelerator: str, say: Callable[[str]
         deals = Deals.begin(setup, run, accelerator)
         return OpenedLedger(LedgerWriter.create(run.ledger, setup.header), deals, None)
     check_header(read_ledger(run.ledger).header, setup.header, str(run.ledger))
-    writer, contents = LedgerWriter.resume(run.ledger)
+    writer, contents = LedgerWriter.resume(run.ledger, _kept_until(setup, run))
     try:
         write_json(run.config, setup.config.resolved())
         if contents.torn_bytes:
@@ -50,6 +50,15 @@ def open_ledger(setup: Setup, run: RunDir, accelerator: str, say: Callable[[str]
     except BaseException:
         writer.close()
         raise
+
+
+def _kept_until(setup: Setup, run: RunDir) -> int | None:
+    """The last round whose tensors are at hand, for a method whose commits are tensors: a kill between a record and its
+    snapshot costs that round, which is done again and gives the same bytes."""
+    if setup.header.commits != "tensors":
+        return None
+    snapshot = newest_snapshot(run.snapshots, read_ledger(run.ledger))
+    return snapshot.round if snapshot else 0
 
 
 def bring_up(state: ReplicaState, run: RunDir, opened: OpenedLedger) -> None:

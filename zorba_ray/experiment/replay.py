@@ -9,8 +9,12 @@ from zorba_ray.errors import ConfigError, LedgerError
 from zorba_ray.experiment.rundir import RunDir
 from zorba_ray.models import Replica, load_model
 from zorba_ray.models import export as export_model
-from zorba_ray.protocol.ledger import read_ledger
+from zorba_ray.protocol.codec import decode
+from zorba_ray.protocol.ledger import LedgerContents, read_ledger
+from zorba_ray.protocol.messages import RoundCommit
+from zorba_ray.protocol.snapshot import newest_snapshot, restore
 from zorba_ray.protocol.states import replica_state
+from zorba_ray.protocol.tensor_replay import TensorState
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,10 @@ def replay_run(path: Path, until: int | None, folder: Path | None, model: str | 
     replica = Replica(loaded)
     state = replica_state(replica, cpu_directions(config.directions.backend), contents.header)
     start = time.perf_counter()
-    state.catch_up(record.body for record in contents.records[:until])
+    if isinstance(state, TensorState):
+        _from_snapshot(state, run, contents, until)
+    else:
+        state.catch_up(record.body for record in contents.records[:until])
     seconds = time.perf_counter() - start
     digest = replica.digest()
     confirmed = False
@@ -67,3 +74,26 @@ def replay_run(path: Path, until: int | None, folder: Path | None, model: str | 
     return Replayed(
         until, contents.last_round, digest, confirmed, run.ledger.stat().st_size, contents.torn_bytes, seconds
     )
+
+
+def _from_snapshot(state: TensorState, run: RunDir, contents: LedgerContents, until: int) -> None:
+    """Brings a replica to the newest snapshot, whose tensors must be those that the ledger names.
+
+    Raises:
+        ConfigError: it is of another round than `until`.
+        LedgerError: there is none, or its tensors are others.
+    """
+    if until == 0:
+        return
+    snapshot = newest_snapshot(run.snapshots, contents)
+    if snapshot is None:
+        raise LedgerError(f"{run.snapshots}: no snapshot of this ledger, and the tensors of the run are nowhere else")
+    if snapshot.round != until:
+        raise ConfigError(
+            f"--round {until}: {contents.header.method} keeps the tensors of its newest rounds alone; the newest here "
+            f"is round {snapshot.round}"
+        )
+    restore(state, snapshot)
+    named = decode(contents.records[until - 1].body, RoundCommit).scalars
+    if state.held() != named:
+        raise LedgerError(f"{run.snapshots}: the tensors of round {until} are not those that the ledger names")

@@ -11,14 +11,15 @@ CLIENT_LOSSES = 64
 """Clients asked up to which a record holds the loss of each."""
 
 
-def round_record(result: RoundResult, peak_rss_bytes: int) -> dict[str, Any]:
+def round_record(result: RoundResult, commits: str, peak_rss_bytes: int) -> dict[str, Any]:
     """A record of kind `round`; `distance` and `time` are added once the commit is applied.
 
     Args:
+        commits: `Method.commits`; figures of scalars are None where a commit has none.
         peak_rss_bytes: of the driver's process.
     """
     traffic = count_round(result.plan, result.plan_frame, result.commit, result.body, result.frames)
-    scalars = result.scalars.astype(np.float64)
+    scalars = result.scalars.astype(np.float64) if commits in ("scalars", "mean") else None
     losses = {str(client): loss for client, loss in result.client_loss.items()}
     return {
         "kind": "round",
@@ -26,8 +27,8 @@ def round_record(result: RoundResult, peak_rss_bytes: int) -> dict[str, Any]:
         "loss": result.loss,
         **({"client_loss": losses} if len(result.asked) <= CLIENT_LOSSES else {}),
         "lr": result.plan.lr,
-        "scalar_rms": float(np.sqrt((scalars**2).mean())),
-        "scalar_mean": float(scalars.mean()),
+        "scalar_rms": None if scalars is None else float(np.sqrt((scalars**2).mean())),
+        "scalar_mean": None if scalars is None else float(scalars.mean()),
         "clients_asked": len(result.asked),
         "clients_ok": len(result.reports),
         "clients_failed": len(result.failed),

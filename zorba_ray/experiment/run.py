@@ -27,6 +27,7 @@ from zorba_ray.experiment.tracking import Fanout, JsonlMonitor
 from zorba_ray.federation import Usage, run_round
 from zorba_ray.methods import build_method
 from zorba_ray.protocol.snapshot import write_snapshot
+from zorba_ray.protocol.tensor_replay import ledger_body
 from zorba_ray.stopwatch import watch_if
 
 Emit = Callable[[dict[str, Any]], None]
@@ -128,7 +129,7 @@ class _Experiment:
         self._host = build_host(config, setup.header, setup.model, self.watch)
         if sequential:
             self._host.settle(setup.shards(range(config.federation.clients)))
-        self._method = build_method(config, self._host.state.rule)
+        self._method = build_method(config, self._host.state.rule, setup.model.replica.manifest)
         self._validation = Evaluator(setup.model, "validation", setup.validation, config.eval.batch_size)
         self._test = Evaluator(setup.model, "test", setup.test, config.eval.batch_size)
         self.started = True
@@ -173,14 +174,14 @@ class _Experiment:
         with part("aggregate"):
             result = run_round(self._backend, self._method, plan, asked, config.federation.quorum, self.watch)
         with part("records"):
-            record = round_record(result, self._peak_rss())
+            record = round_record(result, self._method.commits, self._peak_rss())
             if deal is not None:
                 record["deal"] = {key: deal[key] for key in ("reason", "f1", "f2_bytes", "clients_changed")}
             # The record waits aside until the round counts: a kill between ledger and metrics then loses nothing.
             write_json(self.run.pending, record)
         committing = time.perf_counter()
         with part("ledger"):
-            self._writer.append(number, result.body)
+            self._writer.append(number, ledger_body(result.body, self._method.commits))
         committed = time.perf_counter()
         with part("send"):
             self._backend.apply(result.body)
@@ -197,13 +198,21 @@ class _Experiment:
             "round_s": applied - start,
         }
         self._log(record)
-        every = config.federation.snapshot_every
-        if every is not None and number % every == 0:
-            try:
-                with part("snapshots"):
-                    write_snapshot(self.run.snapshots, state)
-            except (OSError, SafetensorError) as error:  # a shortcut less, nothing lost
-                self._note(f"warning: no snapshot of round {number} ({error})")
+        self._snapshot(number)
+
+    def _snapshot(self, number: int) -> None:
+        every = config_every = self.config.federation.snapshot_every
+        if self._method.commits == "tensors":
+            every = 1
+        if every is None or number % every:
+            return
+        try:
+            with self.watch.part("snapshots"):
+                write_snapshot(self.run.snapshots, self._host.state)
+        except (OSError, SafetensorError) as error:
+            if every != config_every:  # the round's tensors are nowhere else
+                raise
+            self._note(f"warning: no snapshot of round {number} ({error})")  # a shortcut less, nothing lost
 
     def _evaluate(self, round: int, *evaluators: Evaluator) -> None:
         """Evaluates unless this round's record exists from an earlier session."""

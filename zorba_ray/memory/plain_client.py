@@ -39,7 +39,11 @@ class PlainClient:
         for buffer in loaded.network.buffers():
             counter.label(buffer, "stem")
         with counter.part("active"):
-            self._moved = add_lora(loaded.blocks, LORA_RANK) if method == LORA else list(loaded.network.parameters())
+            self._moved = (
+                add_lora(loaded.blocks, LORA_RANK, LORA_RANK, "attention", loaded.label)
+                if method == LORA
+                else list(loaded.network.parameters())
+            )
         if method in (SGD, ADAMW):
             self._moved = [p for name, p in loaded.network.named_parameters() if name not in unread]
         self._moments: list[tuple[torch.Tensor, torch.Tensor]] = []

@@ -13,7 +13,7 @@ import numpy as np
 
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import ReportRejected
-from zorba_ray.models import Batch, TaskModel
+from zorba_ray.models import Batch, Manifest, TaskModel
 from zorba_ray.protocol.messages import ClientReport, RoundCommit, RoundPlan
 from zorba_ray.protocol.replay import ReplicaState
 from zorba_ray.zo import UpdateRule
@@ -27,9 +27,10 @@ class Method(ABC):
     commits: ClassVar[str] = "scalars"
     """`LedgerHeader.commits`."""
 
-    def __init__(self, config: ExperimentConfig, rule: UpdateRule) -> None:
+    def __init__(self, config: ExperimentConfig, rule: UpdateRule, manifest: Manifest) -> None:
         self._config = config
         self._rule = rule
+        self._manifest = manifest
 
     @abstractmethod
     def plan(self, round: int, chain: bytes, active: bytes | None) -> RoundPlan:

@@ -14,6 +14,7 @@ from torch import nn
 from zorba_ray.config import ModelConfig
 from zorba_ray.errors import ModelError
 from zorba_ray.models.blocks import find_blocks
+from zorba_ray.models.lora import add_lora, draw_lora
 
 _CAUSAL = ("ForCausalLM", "LMHeadModel")
 
@@ -56,6 +57,11 @@ def load_model(config: ModelConfig) -> LoadedModel:
             raise ModelError(f"model.path={config.path}: the tokenizer has neither a padding nor an end token")
         tokenizer.pad_token = tokenizer.eos_token
     name, blocks = find_blocks(network, config.path)
+    if config.lora is not None:
+        own = config.lora
+        for parameter in add_lora(blocks, own.rank, own.alpha, own.targets, config.path):
+            parameter.requires_grad_(False)
+        draw_lora(blocks)
     backbone = network.base_model if causal else network
     return LoadedModel(network, backbone, blocks, name, tokenizer, causal, config.path)
 

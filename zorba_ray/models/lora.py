@@ -1,25 +1,80 @@
-"""LoRA adapters on the attention projections (Hu et al., 2021): y = W x + (α/r) B A x with A [r, n], B [m, r]."""
+"""LoRA adapters on linear layers: y = W x + (α/r) B A x with A [r, n], B [m, r] (Hu et al., 2021).
 
-from typing import Any
+They are parameters of the leaf module that they stand beside, so that they have places in the manifest and the arena
+like any other tensor. A is drawn by counters, the same for every run of a model: adapters are part of θ0. B is 0.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
+from zorba_ray.directions import uniforms
+from zorba_ray.errors import ModelError
 from zorba_ray.models.low_rank_leaf import is_linear, is_transposed
+from zorba_ray.models.manifest import ADAPTER
 
 _ATTENTION = ("attn", "attention")
+_DOWN, _UP = f"{ADAPTER}down", f"{ADAPTER}up"
+_SCALE = f"{ADAPTER}scale"
+"""α/r, kept beside the parameters."""
+_DRAWN_FROM = 0
+"""Master seed of A."""
 
 
-def add_lora(blocks: nn.ModuleList, rank: int) -> list[nn.Parameter]:
-    """Adapters, α = r, on every linear layer of the blocks' attention (query, key, value, output), on the instance.
+def add_lora(
+    blocks: nn.ModuleList, rank: int, alpha: float, targets: Literal["attention", "all"], label: str
+) -> list[nn.Parameter]:
+    """Adapters, all 0, on the linear layers of the blocks, or of their attention (query, key, value, output).
 
-    Returns the adapters' parameters, in the dtype of the weights that they stand beside.
+    Returns their parameters, in the dtype of the weights that they stand beside.
+
+    Raises:
+        ModelError: there is no such layer; `label` names the model.
     """
-    adapters: list[nn.Parameter] = []
-    for name, leaf in blocks.named_modules():
-        if is_attention(name) and is_linear(leaf):
-            adapters += _adapt(leaf, rank)
+    adapters = [
+        parameter
+        for _, leaf in _targets(blocks, targets)
+        for parameter in _adapt(leaf, rank, alpha / rank)
+    ]  # fmt: skip
+    if not adapters:
+        raise ModelError(f"model.lora: the blocks of {label} have no linear layers for targets={targets}")
     return adapters
+
+
+def draw_lora(blocks: nn.ModuleList) -> None:
+    """Fills A of every adapter, uniform in ±1/√n as `nn.Linear` draws its weights."""
+    place = 0
+    for leaf in blocks.modules():
+        down = leaf._parameters.get(_DOWN)
+        if down is not None:
+            draws = 2.0 * uniforms(_DRAWN_FROM, "adapters", place, 0, down.numel()) - 1.0
+            with torch.no_grad():
+                down.copy_(torch.from_numpy(draws / math.sqrt(down.shape[1])).view(down.shape))
+            place += 1
+
+
+def adapted(leaf: nn.Module, x: torch.Tensor) -> torch.Tensor | None:
+    """(α/r) B A x of a leaf module, None where it has no adapter."""
+    down, up = leaf._parameters.get(_DOWN), leaf._parameters.get(_UP)
+    if down is None or up is None:
+        return None
+    return (x @ down.T) @ up.T * leaf.__dict__[_SCALE]
+
+
+def merge_lora(network: nn.Module) -> None:
+    """W ← W + (α/r) B A for every adapter of `network`, which is then gone."""
+    for leaf in network.modules():
+        down, up = leaf._parameters.get(_DOWN), leaf._parameters.get(_UP)
+        if down is None or up is None:
+            continue
+        change = up.data @ down.data * leaf.__dict__[_SCALE]
+        weight = leaf.get_parameter("weight")
+        weight.data = weight.data + (change.T if is_transposed(leaf) else change)
+        del leaf._parameters[_DOWN], leaf._parameters[_UP]
+        leaf.__dict__.pop("forward", None)
 
 
 def is_attention(name: str) -> bool:
@@ -27,16 +82,26 @@ def is_attention(name: str) -> bool:
     return any(mark in part.lower() for part in name.split(".") for mark in _ATTENTION)
 
 
-def _adapt(leaf: nn.Module, rank: int) -> tuple[nn.Parameter, nn.Parameter]:
+def _targets(blocks: nn.ModuleList, targets: str) -> Iterator[tuple[str, nn.Module]]:
+    for name, leaf in blocks.named_modules():
+        if is_linear(leaf) and (targets == "all" or is_attention(name)):
+            yield name, leaf
+
+
+def _adapt(leaf: nn.Module, rank: int, scale: float) -> tuple[nn.Parameter, nn.Parameter]:
     weight = leaf.get_parameter("weight")
     outputs, inputs = reversed(weight.shape) if is_transposed(leaf) else weight.shape
     options: dict[str, Any] = {"dtype": weight.dtype, "device": weight.device}
-    down = nn.Parameter(torch.randn(rank, inputs, **options) / rank)
-    up = nn.Parameter(torch.zeros(outputs, rank, **options))
+    down, up = nn.Parameter(torch.zeros(rank, inputs, **options)), nn.Parameter(torch.zeros(outputs, rank, **options))
+    leaf.register_parameter(_DOWN, down)
+    leaf.register_parameter(_UP, up)
+    leaf.__dict__[_SCALE] = scale
     plain = leaf.forward
 
     def forward(x: torch.Tensor) -> torch.Tensor:
-        return plain(x) + (x @ down.T) @ up.T
+        change = adapted(leaf, x)
+        assert change is not None
+        return plain(x) + change
 
     leaf.forward = forward
     return down, up

@@ -74,6 +74,10 @@ class Manifest:
         """Tensors of `block` that a perturbation of `scope` moves."""
         return tuple(entry for entry in self.by_block[block] if entry.in_scope(scope))
 
+    def moved(self, scope: Scope) -> tuple[TensorEntry, ...]:
+        """Tensors of all blocks that a run with `scope` can move, in order."""
+        return tuple(entry for block in range(self.blocks) for entry in self.scoped(block, scope))
+
     def sizes(self, scope: Scope = "all") -> list[int]:
         """d_b of every block: parameters that a perturbation of `scope` moves."""
         return [sum(entry.numel for entry in self.scoped(block, scope)) for block in range(self.blocks)]

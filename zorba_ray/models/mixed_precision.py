@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from zorba_ray.models.lora import adapted
 from zorba_ray.models.low_rank_leaf import is_linear, is_transposed
 
 
@@ -30,7 +31,10 @@ def _linear(leaf: nn.Module) -> Any:
         weight, bias = leaf._parameters["weight"], leaf._parameters["bias"]
         assert weight is not None
         y = functional.linear(x, weight.T if transposed else weight)
-        return y if bias is None else y.add_(bias)
+        if bias is not None:
+            y.add_(bias)
+        change = adapted(leaf, x)
+        return y if change is None else y + change
 
     return forward
 

@@ -9,6 +9,7 @@ import torch
 from zorba_ray.errors import Diverged
 from zorba_ray.models.blocks import model_manifest
 from zorba_ray.models.load import LoadedModel
+from zorba_ray.models.lora import merge_lora
 from zorba_ray.models.manifest import Manifest, Scope
 
 _TILE = 1 << 16
@@ -85,11 +86,7 @@ class Replica:
     def scoped_copy(self, scope: Scope) -> dict[str, torch.Tensor]:
         """Copies of the tensors that a run with `scope` can move (all blocks): θ0 for `distance`."""
         self.bring_all()
-        return {
-            entry.name: self.parameters[entry.name].clone()
-            for block in range(self.manifest.blocks)
-            for entry in self.manifest.scoped(block, scope)
-        }
+        return {entry.name: self.parameters[entry.name].clone() for entry in self.manifest.moved(scope)}
 
     def distance(self, origin: dict[str, torch.Tensor]) -> float:
         """‖θ − θ0‖ over the tensors of `origin`.
@@ -116,5 +113,6 @@ def export(replica: Replica, loaded: LoadedModel, folder: Any) -> None:
         parameter.data = parameter.data.clone()
     for module in loaded.network.modules():
         module.__dict__.pop("forward", None)  # the wrappers of the paired forward
+    merge_lora(loaded.network)
     loaded.network.save_pretrained(folder)
     loaded.tokenizer.save_pretrained(folder)

@@ -1,9 +1,12 @@
 """A model and its head as the rounds see it: losses of forward pairs, and evaluation."""
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch import nn
 
 from zorba_ray.config import ModelConfig
 from zorba_ray.directions import DirectionBackend
@@ -81,7 +84,6 @@ class TaskModel:
                 self._residence,
             )
             self._enter(frozenset())
-            self.head = build_head(config, loaded, prompt, label_words)
             # One plain forward: the blocks note how they answer, and that each runs once and in order.
             ids = torch.full((1, 2), int(loaded.tokenizer.pad_token_id), device=device)
             order = self._backbone.order(self._inputs(ids, torch.ones_like(ids)))
@@ -90,6 +92,9 @@ class TaskModel:
                     f"model.path={loaded.label}: its blocks run in the order {order}; "
                     "only models that run every block once, in order, are supported"
                 )
+
+        with torch.no_grad():  # no inference tensors: training differentiates through them
+            self.head = build_head(config, loaded, prompt, label_words)
 
     @property
     def scratch_elements(self) -> int:
@@ -148,6 +153,16 @@ class TaskModel:
             )
         return found
 
+    def training_loss(self, batch: Batch, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Mean loss on a batch with `tensors` (by their names) in the places of θ's, to be differentiated by them.
+
+        For models whose θ is on the device that computes. Frozen tensors get no gradient.
+        """
+        assert self.store is None, "blocks must be where they compute"
+        with _in_place(self.loaded.network, tensors):
+            hidden = self._backbone.hidden(self._inputs(batch.ids_BT, batch.mask_BT))
+            return self.head.losses(hidden, batch)[0].mean()
+
     @torch.inference_mode()
     def evaluate(self, batches: Iterable[Batch]) -> Evaluation:
         """Mean loss and accuracy at θ; the mean over items does not depend on how they are batched, up to rounding."""
@@ -173,3 +188,19 @@ class TaskModel:
 
     def _inputs(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> dict[str, torch.Tensor]:
         return model_inputs(self.loaded, ids_BT, mask_BT)
+
+
+@contextlib.contextmanager
+def _in_place(network: nn.Module, tensors: Mapping[str, torch.Tensor]) -> Iterator[None]:
+    """Leaf modules read `tensors` instead of their own parameters of these dotted names."""
+    kept: list[tuple[dict[str, Any], str, Any]] = []
+    try:
+        for name, tensor in tensors.items():
+            module, _, own = name.rpartition(".")
+            home: dict[str, Any] = network.get_submodule(module)._parameters
+            kept.append((home, own, home[own]))
+            home[own] = tensor
+        yield
+    finally:
+        for home, own, parameter in kept:
+            home[own] = parameter

@@ -11,6 +11,7 @@ The length has a CRC of its own: fewer bytes than a verified length are a torn t
 cut; a complete record that fails any check is damage and is refused with its offset.
 """
 
+import dataclasses
 import hashlib
 import os
 import struct
@@ -191,14 +192,19 @@ class LedgerWriter:
         return cls(path, chain, 0)
 
     @classmethod
-    def resume(cls, path: Path) -> tuple["LedgerWriter", LedgerContents]:
-        """Opens an existing ledger for appending; a torn tail is cut off.
+    def resume(cls, path: Path, until: int | None = None) -> tuple["LedgerWriter", LedgerContents]:
+        """Opens an existing ledger for appending; a torn tail is cut off, and what comes after round `until`.
 
         Raises:
             LedgerError: as `read_ledger`.
         """
         contents = read_ledger(path)
-        if contents.torn_bytes:
+        if until is not None and until < contents.last_round:
+            size = contents.records[until].offset
+            contents = dataclasses.replace(
+                contents, records=contents.records[:until], size=size, torn_bytes=contents.torn_bytes
+            )
+        if contents.size < path.stat().st_size:
             with path.open("r+b") as file:
                 file.truncate(contents.size)
                 file.flush()

@@ -109,7 +109,8 @@ class LedgerHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rank: int = 0
     """r of low-rank directions."""
     commits: str = "scalars"
-    """What a commit says: every client's `scalars`, their `mean`, or what a `pool` of seeds gets added."""
+    """What a commit says: every client's `scalars`, their `mean`, what a `pool` of seeds gets added, or
+    the trained `tensors`."""
     pool: int = 0
     """Candidate seeds of `commits: pool`."""
 

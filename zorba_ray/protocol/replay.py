@@ -95,11 +95,7 @@ class ReplicaState:
         """Name -> flat fp32 tensor of θ, of those that commits of this run can move; all commits are in them."""
         self.replica.bring_all()
         manifest = self.replica.manifest
-        return {
-            entry.name: self.replica.parameters[entry.name]
-            for block in range(manifest.blocks)
-            for entry in manifest.scoped(block, self.rule.scope)
-        }
+        return {entry.name: self.replica.parameters[entry.name] for entry in manifest.moved(self.rule.scope)}
 
     def jump(self, round: int, chain: bytes) -> None:
         """`movable` was written from elsewhere, as it stands after `round`."""

@@ -6,6 +6,7 @@ from zorba_ray.models import Replica
 from zorba_ray.protocol.messages import LedgerHeader
 from zorba_ray.protocol.pool_replay import PoolState
 from zorba_ray.protocol.replay import ReplicaState
+from zorba_ray.protocol.tensor_replay import TensorState
 
 
 def replica_state(
@@ -21,4 +22,6 @@ def replica_state(
     assert lazily_with is None, "only scalars can wait for the reader of a block"
     if header.commits == "pool":
         return PoolState(replica, directions, header)
+    if header.commits == "tensors":
+        return TensorState(replica, directions, header)
     raise LedgerError(f"the ledger's commits are {header.commits!r}, which this program does not know")

@@ -1,0 +1,43 @@
+"""FedMeZO: K local steps of MeZO on LoRA adapters, adapters averaged by examples.
+
+Ling, Chen, Yao, Li, Shen: On the Convergence of Zeroth-Order Federated Tuning for Large Language Models, KDD 2024. No
+seeds travel: a client's directions are its own business, here counters of (round, client, step).
+"""
+
+from collections.abc import Sequence
+
+import torch
+
+from zorba_ray.directions import direction_seed
+from zorba_ray.methods.tensor_method import TensorMethod
+from zorba_ray.models import Batch, TaskModel
+from zorba_ray.protocol.messages import RoundPlan
+from zorba_ray.protocol.replay import ReplicaState
+from zorba_ray.zo import StepSizes, learning_rate, step_scalars, walk
+
+
+class FedMeZO(TensorMethod):
+    """4 d bytes each way, d of the adapters."""
+
+    name = "fedmezo"
+
+    def plan(self, round: int, chain: bytes, active: bytes | None) -> RoundPlan:
+        zo = self._config.zo
+        lr = learning_rate(zo.schedule, zo.lr, round, self._config.rounds)
+        return RoundPlan(round, lr, zo.perturbation_scale, chain[:8], active)
+
+    def train(
+        self, state: ReplicaState, model: TaskModel, plan: RoundPlan, client: int, batches: Sequence[Batch]
+    ) -> tuple[dict[str, torch.Tensor], float]:
+        rule, active = self._rule, state.active[client]
+        sizes = StepSizes(plan.lr, plan.perturbation_scale, self._config.zo.clip)
+        overlay: dict[tuple[int, int], torch.Tensor] = {}
+        total = 0.0
+        for step, batch in enumerate(batches):
+            seed = direction_seed(rule.seed, plan.round, client, step)
+            prepared = model.prepare(batch, active)
+            ((scalars, loss),) = step_scalars(model, rule, sizes, seed, [prepared], overlay)
+            walk(model, state.directions, rule, seed, plan.lr, scalars, active, overlay)
+            total += loss
+        entries = self._manifest.moved(rule.scope)
+        return {entry.name: overlay[entry.block, entry.slot] for entry in entries}, total / len(batches)
