@@ -69,7 +69,7 @@ def _batches(config: ExperimentConfig) -> Callable[[int, int], Batch]:
     """(client, round) -> the batch that the run takes there."""
     setup = prepare(config)
     clients = range(config.federation.clients)
-    shards = setup.shards(clients)
+    shards = setup.shards
     orders = [BatchOrder(config.seed, client, shards.lengths(client), config.data.batch_size) for client in clients]
     pad = int(setup.model.loaded.tokenizer.pad_token_id)
 

@@ -372,7 +372,7 @@ class Wrapped:
 def wrapped(alter: Callable[[int, int, Answer], Answer]) -> Factory:
     def make(setup: Setup, host: ClientHost, allocation: dict[str, Any], run: RunDir) -> Backend:
         clients = ClientHost(setup.config, build_method(setup.config, host.state.rule), setup.model, host.state)
-        clients.settle(setup.shards(range(len(setup.fleet))))
+        clients.settle(setup.shards)
         return Wrapped(sequential_backend(setup, clients, allocation, run), alter)  # type: ignore[return-value]
 
     return make
