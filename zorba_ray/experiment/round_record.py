@@ -19,12 +19,13 @@ def round_record(result: RoundResult, peak_rss_bytes: int) -> dict[str, Any]:
     """
     traffic = count_round(result.plan, result.plan_frame, result.commit, result.body, result.frames)
     scalars = result.scalars.astype(np.float64)
-    losses = {str(client): loss for client, loss in result.client_loss.items()}
+    few = len(result.asked) <= CLIENT_LOSSES
+    losses = {str(client): loss for client, loss in result.client_loss.items()} if few else {}
     return {
         "kind": "round",
         "round": result.plan.round,
         "loss": result.loss,
-        **({"client_loss": losses} if len(result.asked) <= CLIENT_LOSSES else {}),
+        **({"client_loss": losses} if few else {}),
         "lr": result.plan.lr,
         "scalar_rms": float(np.sqrt((scalars**2).mean())),
         "scalar_mean": float(scalars.mean()),

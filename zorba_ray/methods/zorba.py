@@ -6,6 +6,7 @@ minibatch, both signs), sends ρ = [F(θ + μz) − F(θ − μz)] / 2μ, and ev
 """
 
 import math
+import struct
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -84,4 +85,4 @@ class Zorba:
 
 def report_loss(report: ClientReport) -> float:
     """The mean training loss of a report."""
-    return float(np.frombuffer(report.loss, dtype="<f4")[0])
+    return struct.unpack("<f", report.loss)[0]
