@@ -1,19 +1,12 @@
 """`python -m benchmarks NAME [--quick] [--json]`."""
 
 import argparse
+import importlib
 
-from benchmarks import allocation, gpu, memory, reference, scale, speed, sweeps
-from benchmarks.rows import print_rows
+from benchmarks.rows import Row, print_rows
 
-NAMES = {
-    "reference": reference.rows,
-    "sweeps": sweeps.rows,
-    "speed": speed.rows,
-    "scale": scale.rows,
-    "memory": memory.rows,
-    "gpu": gpu.rows,
-    "allocation": allocation.rows,
-}
+NAMES = ("reference", "sweeps", "speed", "scale", "memory", "gpu", "allocation")
+"""Modules of this package with a function `rows(quick)`."""
 
 
 def main() -> None:
@@ -23,8 +16,14 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="under a minute; figures are for a look only")
     parser.add_argument("--json", action="store_true", help="one JSON list")
     arguments = parser.parse_args()
-    names = list(NAMES) if arguments.name == "all" else [arguments.name]
-    print_rows([row for name in names for row in NAMES[name](arguments.quick)], arguments.json)
+    names = NAMES if arguments.name == "all" else (arguments.name,)
+    print_rows([row for name in names for row in _rows(name, arguments.quick)], arguments.json)
+
+
+def _rows(name: str, quick: bool) -> list[Row]:
+    """Imported only when asked for: what one benchmark imports may be seconds, and Ray's switches count before its
+    first import."""
+    return importlib.import_module(f"benchmarks.{name}").rows(quick)
 
 
 if __name__ == "__main__":

@@ -41,14 +41,13 @@ class Clock:
         times.wall.append(time.perf_counter() - self._wall)
 
 
-def alternate(works: Sequence[Callable[[], object]], turns: int, warm: bool = True) -> list[Times]:
-    """Times of each work over `turns` turns; `warm` puts one before them that is not counted (compilation, first touch
-    of memory).
+def alternate(works: Sequence[Callable[[], object]], turns: int) -> list[Times]:
+    """Times of each work over `turns` turns; one before them is not counted (compilation, first touch of memory).
 
     One torch thread from here on.
     """
     torch.set_num_threads(1)
-    for work in works if warm else ():
+    for work in works:
         work()
     found = [Times() for _ in works]
     for _ in range(turns):

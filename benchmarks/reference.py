@@ -34,11 +34,11 @@ def adamw(steps: int) -> list[Row]:
     model, loaded = setup.model, setup.model.loaded
     network = loaded.network.requires_grad_(True)
     words = torch.tensor(label_tokens(loaded.tokenizer, config.data.prompt, config.data.label_words))
-    order = BatchOrder(config.seed, 0, setup.train.lengths, config.data.batch_size)
+    order = BatchOrder(config.seed, 0, setup.shards.table.lengths, config.data.batch_size)
     optimizer = torch.optim.AdamW(network.parameters(), lr=ADAMW_LR)
     pad = int(loaded.tokenizer.pad_token_id)
     for step in range(steps):
-        ids, mask, labels = (torch.from_numpy(part) for part in setup.train.collate(order.rows(step), pad))
+        ids, mask, labels = (torch.from_numpy(part) for part in setup.shards.table.collate(order.rows(step), pad))
         hidden = loaded.backbone(input_ids=ids, attention_mask=mask, use_cache=False)[0]
         last = hidden[torch.arange(len(ids)), last_positions(mask)]
         loss = functional.cross_entropy(last @ network.get_output_embeddings().weight[words].T, labels)

@@ -23,10 +23,10 @@ STRAIGHT: Goal = at_least(0.99)
 
 def rows(quick: bool, folder: Path) -> list[Row]:
     """All rows of this file."""
-    clients = (8, 16, 32) if quick else (8, 32, 128, 512)
+    clients = (4, 8, 16) if quick else (8, 32, 128, 512)
     directions = (1, 2, 4) if quick else (1, 2, 4, 8, 16)
     shapes = SHAPES[:3] if quick else SHAPES
-    rounds = 2 if quick else 5
+    rounds = 3 if quick else 5
     runs = _Runs(folder, max(*clients, 32))
     n = [runs.seconds(ONE, count, 1, rounds) for count in clients]
     p = [runs.seconds(ONE, 8, count, rounds) for count in directions]

@@ -15,7 +15,7 @@ MU = 1e-3
 
 def rows(quick: bool) -> list[Row]:
     """All rows of this file."""
-    turns = 5 if quick else 15
+    turns = 3 if quick else 15
     return [
         *perturbation(turns),
         *commits(64, 2**20 if quick else 2**22, turns),

@@ -28,15 +28,14 @@ GOAL: Goal = at_least(3.5, "×")
 
 
 def rows(quick: bool, folder: Path) -> list[Row]:
-    """All rows of this file."""
+    """All rows of this file; quick has the smaller number of clients only."""
     model = model_folder(folder / "small", SMALL)
-    if quick:
-        return against_decomfl(model, folder, 8, "per_client", 2)
+    counts, turns = ((8,), 1) if quick else ((8, 32), 5)
     return [
         row
-        for clients in (8, 32)
+        for clients in counts
         for seeds in ("per_client", "shared")
-        for row in against_decomfl(model, folder, clients, seeds, 5)
+        for row in against_decomfl(model, folder, clients, seeds, turns)
     ]
 
 
@@ -70,7 +69,7 @@ def _batches(config: ExperimentConfig) -> Callable[[int, int], Batch]:
     """(client, round) -> the batch that the run takes there."""
     setup = prepare(config)
     clients = range(config.federation.clients)
-    shards = setup.shards(clients)
+    shards = setup.shards
     orders = [BatchOrder(config.seed, client, shards.lengths(client), config.data.batch_size) for client in clients]
     pad = int(setup.model.loaded.tokenizer.pad_token_id)
 

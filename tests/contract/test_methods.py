@@ -67,7 +67,7 @@ class Missing:
 
 def without_the_last(setup: Setup, host: ClientHost, allocation: dict[str, Any], run: RunDir) -> Backend:
     """A `BackendFactory`."""
-    host.settle(setup.shards(range(setup.config.federation.clients)))
+    host.settle(setup.shards)
     return Missing(sequential_backend(setup, host, allocation, run), setup.config.federation.clients)
 
 

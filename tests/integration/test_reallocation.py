@@ -68,7 +68,7 @@ class Watched:
         inner.ask = watch  # type: ignore[method-assign]
         # The run tells the sequential backend by its factory; a wrapped one must settle the clients itself.
         setup, host = arguments[0], arguments[1]
-        host.settle(setup.shards(range(len(setup.fleet))))
+        host.settle(setup.shards)
         return inner
 
 

@@ -377,7 +377,7 @@ def wrapped(alter: Callable[[int, int, Answer], Answer]) -> Factory:
             setup.model,
             host.state,
         )
-        clients.settle(setup.shards(range(len(setup.fleet))))
+        clients.settle(setup.shards)
         return Wrapped(sequential_backend(setup, clients, allocation, run), alter)  # type: ignore[return-value]
 
     return make

@@ -35,7 +35,7 @@ def test_a_round_is_the_published_one(difference: str, tmp_path: Path) -> None:
     start = {name: value.clone().double() for name, value in setup.model.replica.parameters.items()}
     moved = [entry for block in range(manifest.blocks) for entry in manifest.scoped(block, "all")]
     host = build_host(config, setup.header, setup.model)
-    host.settle(setup.shards(range(2)))
+    host.settle(setup.shards)
     batches = {client: host._batches(client, 1) for client in range(2)}
     setup.model.head._weight_CH = setup.model.head._weight_CH.double()  # type: ignore[attr-defined]
 

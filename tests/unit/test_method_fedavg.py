@@ -28,7 +28,7 @@ OVERRIDES = ("method=fedavg", "zo.scope=all", f"first_order.local_steps={STEPS}"
 
 def batches_of(setup: Setup, client: int, number: int = 1) -> list[Batch]:
     host = build_host(setup.config, setup.header, setup.model)
-    host.settle(setup.shards(range(setup.config.federation.clients)))
+    host.settle(setup.shards)
     return host._batches(client, number)
 
 

@@ -67,7 +67,7 @@ class Twin:
 
 def batches_of(setup: Setup, client: int) -> list[Batch]:
     host = build_host(setup.config, setup.header, setup.model)
-    host.settle(setup.shards(range(setup.config.federation.clients)))
+    host.settle(setup.shards)
     return host._batches(client, 1)
 
 

@@ -46,7 +46,7 @@ def test_two_rounds_are_the_published_ones(tmp_path: Path) -> None:
     start = {name: value.clone().double() for name, value in setup.model.replica.parameters.items()}
     moved = [entry for block in range(manifest.blocks) for entry in manifest.scoped(block, "all")]
     host = build_host(config, setup.header, setup.model)
-    host.settle(setup.shards(range(3)))
+    host.settle(setup.shards)
     batches = {(client, number): host._batches(client, number) for client in range(3) for number in (1, 2)}
     setup.model.head._weight_CH = setup.model.head._weight_CH.double()  # type: ignore[attr-defined]
     network.double()
@@ -151,7 +151,7 @@ def test_reports_with_other_seeds_are_rejected() -> None:
     setup = prepare(tiny_config(*OVERRIDES))
     host = build_host(setup.config, setup.header, setup.model)
     method = build_method(setup.config, host.state.rule, setup.model.replica.manifest)
-    host.settle(setup.shards(range(3)))
+    host.settle(setup.shards)
     plan = method.plan(1, host.state.chain, b"\x3f" * 3)
     frame = encode(plan)
     answer = host.answer(frame, [0])[0]

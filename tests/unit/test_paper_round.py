@@ -16,7 +16,7 @@ from torch.nn import functional
 from tests.support.paper_round import PaperRound, Settings, paper_round
 from tests.support.tiny_models import LABEL_TOKENS, LABEL_WORDS, VOCABULARY, tiny_network, tiny_task_model
 from zorba_ray.config import ExperimentConfig
-from zorba_ray.data import BatchOrder, Shards, TokenTable
+from zorba_ray.data import BatchOrder, ClientRows, Shards, TokenTable
 from zorba_ray.directions import VERSION, direction_backend
 from zorba_ray.experiment.build import build_host
 from zorba_ray.federation.round import run_round
@@ -60,8 +60,8 @@ def all_in_one_table(tables: dict[int, TokenTable]) -> Shards:
     owners.sort()
     tokens = [tables[client].tokens[slice(*tables[client].starts[place : place + 2])] for place, client in owners]
     labels = np.array([tables[client].labels[place] for place, client in owners])
-    rows = {client: np.array([row for row, (_, own) in enumerate(owners) if own == client]) for client in tables}
-    return Shards(TokenTable.from_lists(tokens, labels), rows)
+    rows = [np.array([row for row, (_, own) in enumerate(owners) if own == client]) for client in tables]
+    return Shards(TokenTable.from_lists(tokens, labels), ClientRows.of(rows))
 
 
 def experiment(settings: Settings, head: str = "auto", backend: str = "numba") -> ExperimentConfig:

@@ -1,6 +1,7 @@
 """Examples: sources, prompts, partition among the clients, and batches."""
 
 from zorba_ray.data.batches import BatchOrder, TokenTable, in_length_order
+from zorba_ray.data.client_rows import ClientRows
 from zorba_ray.data.partition import partition, partition_digest
 from zorba_ray.data.prompts import encode_rows
 from zorba_ray.data.shards import Shards
@@ -8,6 +9,7 @@ from zorba_ray.data.tasks import Split, Task, load_task
 
 __all__ = [
     "BatchOrder",
+    "ClientRows",
     "Shards",
     "Split",
     "Task",

@@ -1,11 +1,11 @@
 """Which rows of one tokenised table belong to which client: the table is held once however many clients there are."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from zorba_ray.data.batches import TokenTable
+from zorba_ray.data.client_rows import ClientRows
 
 
 @dataclass(frozen=True)
@@ -13,13 +13,7 @@ class Shards:
     """Examples of some clients: a client's example i is row rows[client][i] of the table."""
 
     table: TokenTable
-    rows: Mapping[int, np.ndarray]
-    """Client id -> int64 [|D_n|]."""
-
-    @classmethod
-    def of(cls, table: TokenTable, parts: Sequence[np.ndarray], clients: Sequence[int]) -> "Shards":
-        """The shards of `clients` out of a partition of the table."""
-        return cls(table, {client: parts[client] for client in clients})
+    rows: ClientRows
 
     def lengths(self, client: int) -> np.ndarray:
         """Tokens of each example, int64 [|D_n|]."""

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import platform
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,17 @@ import numpy as np
 import torch
 
 from zorba_ray.config import ExperimentConfig
-from zorba_ray.data import Shards, Split, Task, TokenTable, encode_rows, load_task, partition, partition_digest
+from zorba_ray.data import (
+    ClientRows,
+    Shards,
+    Split,
+    Task,
+    TokenTable,
+    encode_rows,
+    load_task,
+    partition,
+    partition_digest,
+)
 from zorba_ray.directions import VERSION, DirectionBackend, cpu_directions, direction_backend, timed
 from zorba_ray.errors import ConfigError, DataError
 from zorba_ray.experiment.fleet import Client, budgets_by_round, fleet_at
@@ -31,11 +40,10 @@ class Setup:
 
     config: ExperimentConfig
     model: TaskModel
-    train: TokenTable
+    shards: Shards
+    """The training examples, and which client has which."""
     validation: TokenTable
     test: TokenTable
-    parts: list[np.ndarray]
-    """Rows of `train` of every client."""
     fleet: list[Client]
     """As it is in round 1."""
     memory: FleetMemory
@@ -44,11 +52,7 @@ class Setup:
     @property
     def samples(self) -> list[int]:
         """|D_n|."""
-        return [len(part) for part in self.parts]
-
-    def shards(self, clients: Sequence[int]) -> Shards:
-        """The training examples of some clients."""
-        return Shards.of(self.train, self.parts, clients)
+        return list(self.header.samples)
 
 
 def prepare(
@@ -92,9 +96,8 @@ def prepare(
         commits=METHODS[config.method].commits,
         pool=config.fedkseed.pool if config.method == "fedkseed" else 0,
     )
-    return Setup(
-        config, model, train, validation, test, parts, fleet_at(config, 1), fleet_memory(config, model), header
-    )
+    shards = Shards(train, ClientRows.of(parts))
+    return Setup(config, model, shards, validation, test, fleet_at(config, 1), fleet_memory(config, model), header)
 
 
 def fleet_memory(config: ExperimentConfig, model: TaskModel) -> FleetMemory:

@@ -56,14 +56,13 @@ def ray_backend(setup: Setup, host: ClientHost, allocation: dict[str, Any], run:
 
     accelerator = allocation["accelerator"]
     specs = fleet_actors(setup.config, accelerator)
-    shards = setup.shards(range(len(setup.fleet)))
     return RayBackend(
         setup.config,
         "zorba_ray.experiment.build:worker_host",
         accelerator,
         setup.header,
         specs,
-        shards,
+        setup.shards,
         run.ledger,
         run.snapshots,
     )

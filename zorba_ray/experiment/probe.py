@@ -101,7 +101,7 @@ def run_probe(setup: Setup, fleet: Sequence[Client], number: int, chain: bytes, 
 def probe_here(setup: Setup) -> Probe:
     """The probe before round 1 with all clients in this process: the numbers that a run would have."""
     host = build_host(setup.config, setup.header, setup.model)
-    host.settle(setup.shards(range(len(setup.fleet))))
+    host.settle(setup.shards)
     return run_probe(setup, setup.fleet, 1, host.state.chain, host.answer)
 
 

@@ -20,12 +20,13 @@ def round_record(result: RoundResult, commits: str, peak_rss_bytes: int) -> dict
     """
     traffic = count_round(result.plan, result.plan_frame, result.commit, result.body, result.frames)
     scalars = result.scalars.astype(np.float64) if commits in ("scalars", "mean") else None
-    losses = {str(client): loss for client, loss in result.client_loss.items()}
+    few = len(result.asked) <= CLIENT_LOSSES
+    losses = {str(client): loss for client, loss in result.client_loss.items()} if few else {}
     return {
         "kind": "round",
         "round": result.plan.round,
         "loss": result.loss,
-        **({"client_loss": losses} if len(result.asked) <= CLIENT_LOSSES else {}),
+        **({"client_loss": losses} if few else {}),
         "lr": result.plan.lr,
         "scalar_rms": None if scalars is None else float(np.sqrt((scalars**2).mean())),
         "scalar_mean": None if scalars is None else float(scalars.mean()),

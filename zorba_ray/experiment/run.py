@@ -128,7 +128,7 @@ class _Experiment:
         self._fanout = Fanout(monitors(config.tracking, run, info))
         self._host = build_host(config, setup.header, setup.model, self.watch)
         if sequential:
-            self._host.settle(setup.shards(range(config.federation.clients)))
+            self._host.settle(setup.shards)
         self._method = build_method(config, self._host.state.rule, setup.model.replica.manifest)
         self._validation = Evaluator(setup.model, "validation", setup.validation, config.eval.batch_size)
         self._test = Evaluator(setup.model, "test", setup.test, config.eval.batch_size)

@@ -17,7 +17,7 @@ from zorba_ray.federation.client_accelerator import ClientAccelerator
 from zorba_ray.methods import Method
 from zorba_ray.models import Batch, TaskModel
 from zorba_ray.protocol.codec import decode_question, encode, frame_digest
-from zorba_ray.protocol.messages import ProbePlan, ProbeReport, RoundPlan, unpack_active
+from zorba_ray.protocol.messages import ClientReport, ProbePlan, ProbeReport, RoundPlan, unpack_active
 from zorba_ray.protocol.replay import ReplicaState
 from zorba_ray.stopwatch import UNWATCHED, Watch
 from zorba_ray.zo import probe_scalars
@@ -86,32 +86,33 @@ class ClientHost:
         if isinstance(plan, RoundPlan) and plan.active is not None:
             self.state.set_active(plan.active)
         digest = frame_digest(frame)
-        answers: dict[int, Answer] = {}
+        found: dict[int, ClientReport | ProbeReport | Failure] = {}
         for start in range(0, len(clients), self._group):
-            if answers and time.monotonic() > end:
+            if found and time.monotonic() > end:
                 break
-            answers.update(self._answer_together(plan, digest, clients[start : start + self._group]))
-        return answers
+            found.update(self._answer_together(plan, digest, clients[start : start + self._group]))
+        # Encoded in one go: right after a forward pass the processor's caches hold other things.
+        return {client: own if isinstance(own, Failure) else encode(own) for client, own in found.items()}
 
     def _answer_together(
         self, plan: RoundPlan | ProbePlan, digest: bytes, clients: Sequence[int]
-    ) -> Mapping[int, Answer]:
+    ) -> Mapping[int, ClientReport | ProbeReport | Failure]:
         try:
             if isinstance(plan, ProbePlan):
                 with self.watch.part("forward"):
-                    return {client: encode(self._probe(plan, digest, client)) for client in clients}
+                    return {client: self._probe(plan, digest, client) for client in clients}
             with self.watch.part("batches"):
                 batches = {client: self._batches(client, plan.round) for client in clients}
             with self.watch.part("forward"), self._serving(clients[0], plan.round, self.state.active[clients[0]]):
                 reports = self._method.client_steps(self.state, self._model, plan, digest, batches)
-            return {report.client: encode(report) for report in reports}
+            return {report.client: report for report in reports}
         except ZorbaError as error:
             if len(clients) == 1:
                 return {clients[0]: Failure("failed", f"{type(error).__name__}: {error}")}
-        answers: dict[int, Answer] = {}
+        found: dict[int, ClientReport | ProbeReport | Failure] = {}
         for client in clients:
-            answers.update(self._answer_together(plan, digest, [client]))
-        return answers
+            found.update(self._answer_together(plan, digest, [client]))
+        return found
 
     def _serving(self, client: int, round: int, active: frozenset[int]) -> AbstractContextManager[None]:
         if self._accelerator is None:

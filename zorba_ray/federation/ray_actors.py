@@ -7,9 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from zorba_ray.data import Shards, TokenTable
+from zorba_ray.data import ClientRows, Shards, TokenTable
 from zorba_ray.federation.backend import Answer, Usage
 from zorba_ray.federation.host import ClientHost
 from zorba_ray.protocol.messages import LedgerHeader
@@ -44,7 +42,7 @@ class ClientActor:
         """This process's id."""
         return os.getpid()
 
-    def settle(self, table: TokenTable, rows: dict[int, np.ndarray]) -> None:
+    def settle(self, table: TokenTable, rows: ClientRows) -> None:
         """Takes in its clients.
 
         `table`: tokens of all clients, shared by the actors of a node; `rows`: those of each that lives here.

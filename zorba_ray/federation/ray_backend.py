@@ -59,7 +59,7 @@ class RayBackend:
         actor: Any = ray.remote(ClientActor)
         # Not arguments of the actor: Ray could not restart it once such an object is lost.
         self._table = ray.put(shards.table)
-        self._rows = [ray.put({client: shards.rows[client] for client in spec.clients}) for spec in self._specs]
+        self._rows = [ray.put(shards.rows.take(spec.clients)) for spec in self._specs]
         handles = {
             place: actor.options(
                 num_cpus=(spec := self._specs[place]).cpus,

@@ -5,11 +5,10 @@ The driver calls `plan`, `check` and `aggregate`; a client's host calls `client_
 """
 
 import math
+import struct
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
-
-import numpy as np
 
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import ReportRejected
@@ -85,4 +84,4 @@ class Method(ABC):
 
 def report_loss(report: ClientReport) -> float:
     """The mean training loss of a report."""
-    return float(np.frombuffer(report.loss, dtype="<f4")[0])
+    return struct.unpack("<f", report.loss)[0]
