@@ -5,7 +5,7 @@ import sys
 import typer
 
 from zorba_ray import __version__
-from zorba_ray.cli import allocate, doctor, profile, replay, report, run, schema, sweep
+from zorba_ray.cli import allocate, compare, doctor, profile, replay, report, run, schema, sweep
 from zorba_ray.cli.plain_text import never_fail
 from zorba_ray.errors import ZorbaError
 
@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 app.command("run", no_args_is_help=True)(run.run)
 app.command("sweep", no_args_is_help=True)(sweep.sweep)
+app.command("compare", no_args_is_help=True)(compare.compare)
 app.command("allocate", no_args_is_help=True)(allocate.allocate)
 app.command("profile", no_args_is_help=True)(profile.profile)
 app.command("replay", no_args_is_help=True)(replay.replay)

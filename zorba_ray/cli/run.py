@@ -39,8 +39,9 @@ def _execute(settings: Any, path: Path, resume: bool) -> dict[str, Any]:
     from zorba_ray.cli.progress import Progress
     from zorba_ray.cli.stop import StopFlag
     from zorba_ray.errors import RunDirError
+    from zorba_ray.experiment.execute import execute
     from zorba_ray.experiment.rundir import RunDir
-    from zorba_ray.federation.accelerator import choose_accelerator, gpu_count, with_counted_gpus
+    from zorba_ray.federation.accelerator import choose_accelerator, with_counted_gpus
 
     accelerator = choose_accelerator(settings)
     settings = with_counted_gpus(settings, accelerator)
@@ -57,30 +58,4 @@ def _execute(settings: Any, path: Path, resume: bool) -> dict[str, Any]:
         directory = RunDir.create(path, settings)
     stop = StopFlag()
     with Progress(settings) as progress:
-        if settings.federation.backend == "sequential":
-            from zorba_ray.experiment.backends import sequential_backend
-            from zorba_ray.experiment.run import run_experiment
-
-            return run_experiment(
-                settings,
-                directory,
-                sequential_backend,
-                accelerator,
-                sys.argv,
-                progress.show,
-                stop.is_set,
-                write_run_report,
-            )
-        from zorba_ray.experiment.on_ray import ENTRY, driver_payload, fleet_actors
-        from zorba_ray.federation.placement import cpus_needed, gpus_needed
-        from zorba_ray.federation.ray_session import ray_session, require_capacity
-
-        specs = fleet_actors(settings, accelerator)
-        progress.show({"kind": "status", "text": "starting Ray"})
-        gpus = gpu_count(settings) if accelerator == "cuda" else gpus_needed(specs)
-        with ray_session(settings.federation.address, cpus_needed(specs) + 1, gpus) as resources:
-            from zorba_ray.federation.ray_driver import launch
-
-            require_capacity(specs, resources)
-            payload = driver_payload(settings.resolved(), directory.path, accelerator, sys.argv, write_run_report)
-            return launch(ENTRY, payload, progress.show, stop.is_set)
+        return execute(settings, directory, accelerator, sys.argv, progress.show, stop.is_set, write_run_report)

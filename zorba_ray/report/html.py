@@ -11,6 +11,8 @@ from markupsafe import Markup
 
 from zorba_ray.errors import RunDirError
 from zorba_ray.report import compare, deals, plots, remake, tables
+from zorba_ray.report.contest import is_contest, load_contest
+from zorba_ray.report.contest_page import contest_page
 from zorba_ray.report.load import RunRecord, labels, load_run
 from zorba_ray.report.load_sweep import is_sweep, load_sweep
 from zorba_ray.report.page import Detail, Page, Section
@@ -19,8 +21,8 @@ from zorba_ray.report.sweep_page import sweep_page
 
 
 def write_report(run_dirs: Sequence[str | Path], out: str | Path) -> Path:
-    """Writes the HTML report of one or several run directories, or of one sweep directory, to `out`, replacing it at
-    once; returns `out`. Links of a sweep's page to its trials are relative to `out`.
+    """Writes the HTML report of one or several run directories, of one sweep or of one comparison to `out`, replacing it
+    at once; returns `out`. Links of a sweep's page to its trials are relative to `out`.
 
     Raises:
         RunDirError: no directory given; one is missing, incomplete or damaged (names the file); a sweep among several;
@@ -38,7 +40,12 @@ def write_report(run_dirs: Sequence[str | Path], out: str | Path) -> Path:
             f"{sweeps[0]} is a sweep: it has a report of its own; runs side by side are named singly, as in "
             f"{sweeps[0]}/trials/NAME"
         )
-    page = sweep_page(load_sweep(sweeps[0]), out.parent) if sweeps else runs_page([load_run(path) for path in run_dirs])
+    if sweeps:
+        page = sweep_page(load_sweep(sweeps[0]), out.parent)
+    elif len(run_dirs) == 1 and is_contest(run_dirs[0]):
+        page = contest_page(load_contest(run_dirs[0]))
+    else:
+        page = runs_page([load_run(path) for path in run_dirs])
     out.parent.mkdir(parents=True, exist_ok=True)
     fresh = out.with_name(f".{out.name}.{os.getpid()}.new")
     try:

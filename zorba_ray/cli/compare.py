@@ -1,0 +1,90 @@
+"""`zorba-ray compare`: methods side by side, at equal forward passes."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import typer
+
+
+def compare(
+    config: str = typer.Argument(help="Zorba's configuration: a YAML file, or a preset: demo."),
+    overrides: list[str] = typer.Argument(None, help="Settings as key=value."),
+    methods: str = typer.Option("zorba,decomfl,fedkseed,fedmezo,mezo", "--methods", help="Names, first the reference."),
+    seeds: int = typer.Option(3, "--seeds", help="Seeds of each method, paired, from the configuration's on."),
+    rates: list[str] = typer.Option(None, "--rates", help="Learning rates to choose from: method=1e-4,3e-4."),
+    tune_share: float = typer.Option(0.25, "--tune-share", help="Share of a run's rounds in which rates are judged."),
+    settings: list[str] = typer.Option(None, "--set", help="A method's own setting: method:key=value."),
+    folder: Path = typer.Option(None, "--dir", help="Where the comparison is kept (default: runs/compare/NAME)."),
+    resume: bool = typer.Option(False, "--resume", help="Go on; finished runs are not repeated."),
+    as_json: bool = typer.Option(False, "--json", help="The table as JSON on stdout."),
+) -> None:
+    """Compare methods: same data, batches and seeds, equal forward passes, each method's rate chosen from a ladder."""
+    from zorba_ray.cli.closing import write_run_report
+    from zorba_ray.cli.compare_view import CompareProgress, print_standings
+    from zorba_ray.cli.job import lasting
+    from zorba_ray.cli.stop import StopFlag
+    from zorba_ray.config import anchored, load_config
+    from zorba_ray.contest import ContestState, plan_contest, run_contest
+    from zorba_ray.errors import Interrupted, SweepIncomplete
+    from zorba_ray.report.contest import load_contest, rows, write_csv
+
+    base = anchored(load_config(config, overrides or []))
+    names = tuple(name.strip() for name in methods.split(",") if name.strip())
+    contest = plan_contest(base, names, seeds, _rates(rates or []), tune_share, _settings(settings or []))
+    path = lasting(folder or Path("runs") / "compare" / base.name)
+    state = ContestState.open(path, contest, resume, sys.argv)
+    stop, error = StopFlag(), None
+    try:
+        with CompareProgress() as progress:
+            run_contest(contest, state, sys.argv, progress.show, stop.is_set, write_run_report)
+    except (Interrupted, SweepIncomplete) as ended:
+        error = ended
+    record = load_contest(path)
+    write_csv(record, path / "compare.csv")
+    if as_json:
+        typer.echo(json.dumps(rows(record), indent=1, ensure_ascii=False))
+    else:
+        print_standings(record)
+    _write_page(path)
+    if error is not None:
+        raise error
+
+
+def _write_page(path: Path) -> None:
+    """The page is a view: its failure must not turn a finished comparison into a failed one."""
+    from zorba_ray.report import write_report
+
+    try:
+        typer.echo(f"report {write_report([path], path / 'compare.html')}", err=True)
+    except Exception as error:
+        typer.echo(f"warning: compare.html could not be written ({error}); try `zorba-ray report {path}`", err=True)
+
+
+def _rates(texts: list[str]) -> dict[str, tuple[float, ...]]:
+    from zorba_ray.errors import ConfigError
+
+    found: dict[str, Any] = {}
+    for text in texts:
+        method, sign, listing = text.partition("=")
+        try:
+            values = tuple(float(value) for value in listing.split(","))
+        except ValueError as error:
+            raise ConfigError(f"--rates {text!r}: write method=rate,rate, as in decomfl=1e-4,3e-4") from error
+        if not sign or method in found:
+            raise ConfigError(f"--rates {text!r}: write method=rate,rate once per method, as in decomfl=1e-4,3e-4")
+        found[method] = values
+    return found
+
+
+def _settings(texts: list[str]) -> dict[str, tuple[str, ...]]:
+    from zorba_ray.errors import ConfigError
+
+    found: dict[str, tuple[str, ...]] = {}
+    for text in texts:
+        method, sign, setting = text.partition(":")
+        if not sign or "=" not in setting:
+            raise ConfigError(f"--set {text!r}: write method:key=value, as in decomfl:zo.directions=10")
+        found[method] = (*found.get(method, ()), setting)
+    return found

@@ -1,0 +1,67 @@
+"""A comparison in a terminal: one line per run, then the tables."""
+
+import sys
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from zorba_ray.report import contest_page
+from zorba_ray.report.contest import ContestRecord
+from zorba_ray.report.page import Table as PageTable
+
+
+class CompareProgress:
+    """Says which run is under way, and how it ended."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._status = self._console.status("starting")
+        self._path, self._rounds = "", 0
+
+    def __enter__(self) -> "CompareProgress":
+        if self._console.is_terminal:
+            self._status.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._console.is_terminal:
+            self._status.__exit__(kind, error, trace)
+
+    def show(self, event: dict[str, Any]) -> None:
+        """One event of the comparison, or of the run under way."""
+        kind = event["kind"]
+        if kind == "cell":
+            self._path, self._rounds = event["path"], event["rounds"]
+            self._console.print(f"{self._path}: {self._rounds} rounds", highlight=False)
+        elif kind == "note":
+            self._console.print(event["text"], highlight=False, soft_wrap=True)
+        elif kind == "round":
+            self._status.update(f"{self._path}: round {event['round']} of {self._rounds}, loss {event['loss']:.4f}")
+        elif kind == "eval" and event["round"] == self._rounds:
+            accuracy = "" if event["accuracy"] is None else f", accuracy {event['accuracy']:.3f}"
+            self._console.print(
+                f"{self._path}: {event['split']} loss {event['loss']:.4f}{accuracy}", highlight=False
+            )  # fmt: skip
+
+
+def print_standings(record: ContestRecord) -> None:
+    """The tables of the page, on stdout."""
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    tables = [contest_page.learning_table(record), *contest_page.levels_tables(record), contest_page.cost_table(record)]
+    for table in (*tables, contest_page.rates_table(record)):
+        console.print(_rich(table))
+    for line in contest_page.warnings(record):
+        console.print(f"[yellow]{line}[/yellow]", highlight=False)
+
+
+def _rich(table: PageTable) -> Table:
+    found = Table(title=table.caption, title_justify="left", caption=table.note, caption_justify="left")
+    for place, name in enumerate(table.columns):
+        found.add_column(name, justify="right" if place in table.numeric else "left")
+    for row in table.rows:
+        found.add_row(*(cell if isinstance(cell, str) else cell.text for cell in row))
+    return found

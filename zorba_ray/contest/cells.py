@@ -1,0 +1,216 @@
+"""Which runs a comparison is made of: one configuration per method and seed, derived from zorba's.
+
+Equal for all methods: examples, partition, model, clients, participants, batch size, evaluation, seeds, and the forward
+passes that a client makes in all (by a method that backpropagates a step counts three: its backward pass costs two).
+Of each method: what its authors published (`config.baselines`), the schedule of the rate where the method allows one,
+the number of rounds that the passes suffice for.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from zorba_ray.config import METHOD_NAMES, ExperimentConfig, config_from_tree
+from zorba_ray.config.base import apply_override, parse_override
+from zorba_ray.config.baselines import FIRST_ORDER, PUBLISHED
+from zorba_ray.errors import ConfigError
+from zorba_ray.federation.round import round_half_up
+
+_SHARED = ("name", "seed", "data", "directions", "eval", "tracking")
+_FEDERATION = (
+    "clients", "participants", "backend", "mode", "workers", "threads", "gpus", "gpu_memory", "address", "deadline_s",
+    "quorum", "retries", "snapshot_every",
+)  # fmt: skip
+_LEAST_ROUNDS = 10
+"""Local steps of fedkseed and fedmezo are cut to leave this many rounds."""
+_BACKPROPAGATED = 3
+TUNING_SEED = 1000
+"""Added to the configuration's seed: rates are judged on another partition and other batches than methods are."""
+
+
+@dataclass(frozen=True)
+class Contest:
+    """What is compared."""
+
+    base: ExperimentConfig
+    """Zorba's configuration."""
+    methods: tuple[str, ...]
+    seeds: tuple[int, ...]
+    rates: Mapping[str, tuple[float, ...]]
+    """Method -> learning rates to choose from."""
+    tune_share: float
+    """Share of a run's rounds in which rates are judged."""
+    overrides: Mapping[str, tuple[str, ...]]
+    """Method -> settings as key=value, on top of all."""
+
+    @property
+    def passes(self) -> int:
+        """Forward passes of each client in all."""
+        return self.base.passes_per_round * self.base.rounds
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run."""
+
+    method: str
+    seed: int
+    rate: float
+    tuning: bool
+    """Whether it judges a rate."""
+    config: ExperimentConfig
+
+    @property
+    def path(self) -> str:
+        """Its run directory, relative to the comparison's."""
+        return f"{self.method}/rate-{self.rate:g}" if self.tuning else f"{self.method}/seed-{self.seed}"
+
+
+def plan_contest(
+    base: ExperimentConfig,
+    methods: Sequence[str],
+    seeds: int,
+    rates: Mapping[str, tuple[float, ...]],
+    tune_share: float,
+    overrides: Mapping[str, tuple[str, ...]],
+) -> Contest:
+    """Checks what is asked.
+
+    Raises:
+        ConfigError: a method unknown or named twice, no seeds, settings for a method that takes no part, a share
+            outside (0, 1], a configuration of another method than zorba, or one that a method cannot be derived from.
+    """
+    unknown = [name for name in methods if name not in METHOD_NAMES]
+    if unknown or not methods:
+        named = ", ".join(unknown) or "none"
+        raise ConfigError(f"--methods: unknown method {named}; there are {', '.join(METHOD_NAMES)}")
+    twice = sorted({name for name in methods if methods.count(name) > 1})
+    if twice:
+        raise ConfigError(f"--methods: {', '.join(twice)} stands twice; a method is compared once")
+    if seeds < 1:
+        raise ConfigError(f"--seeds {seeds}: at least one seed")
+    if not 0 < tune_share <= 1:
+        raise ConfigError(f"--tune-share {tune_share:g}: a share of the rounds in (0, 1]")
+    if base.method != "zorba":
+        raise ConfigError(
+            f"method={base.method}: a comparison starts from zorba's configuration, from which it derives the others"
+        )
+    strangers = sorted(({*rates} | {*overrides}) - {*methods})
+    if strangers:
+        raise ConfigError(f"--rates, --set: {', '.join(strangers)} takes no part; --methods names {', '.join(methods)}")
+    bad = [name for name, own in rates.items() if not own or min(own) <= 0]
+    if bad:
+        raise ConfigError(f"--rates {bad[0]}: one or more positive rates, as in {bad[0]}=1e-4,3e-4")
+    contest = Contest(
+        base, tuple(methods), tuple(range(base.seed, base.seed + seeds)), dict(rates), tune_share, dict(overrides)
+    )
+    for method in methods:
+        cell_config(contest, method, base.seed, 1e-3, 1.0)
+    return contest
+
+
+def ladder_of(contest: Contest, method: str, sizes: Mapping[str, int]) -> tuple[float, ...]:
+    """The rates that a method chooses from: those given, else three.
+
+    Zorba: a third, once and three times its configured rate. Backpropagation: the same around the published rate. The
+    others: a ninth, a third and all of zorba's rate · √(d_zorba / d), as the rate at which zeroth-order steps become
+    noise goes with 1/√d.
+
+    Args:
+        sizes: scope -> d, parameters that it moves in all blocks.
+    """
+    if method in contest.rates:
+        return contest.rates[method]
+    config = cell_config(contest, method, contest.base.seed, 1e-3, 1.0)
+    if method in FIRST_ORDER:
+        centre, steps = PUBLISHED[method]["first_order.lr"], (1 / 3, 1.0, 3.0)
+    elif method == "zorba":
+        centre, steps = contest.base.zo.lr, (1 / 3, 1.0, 3.0)
+    else:
+        centre = contest.base.zo.lr * (sizes[contest.base.zo.scope] / sizes[config.zo.scope]) ** 0.5
+        steps = (1 / 9, 1 / 3, 1.0)
+    return tuple(float(f"{centre * step:.3g}") for step in steps)
+
+
+def cell(contest: Contest, method: str, seed: int, rate: float, tuning: bool) -> Cell:
+    """One run of the comparison."""
+    share = contest.tune_share if tuning else 1.0
+    return Cell(method, seed, rate, tuning, cell_config(contest, method, seed, rate, share))
+
+
+def cell_config(contest: Contest, method: str, seed: int, rate: float, share: float) -> ExperimentConfig:
+    """The configuration of `method` in this comparison.
+
+    Args:
+        share: of the rounds.
+
+    Raises:
+        ConfigError: the derived settings, or those of `overrides`, are refused.
+    """
+    base, tree = contest.base, contest.base.resolved()
+    if method != "zorba":
+        federation = {key: tree["federation"][key] for key in _FEDERATION}
+        memory = {key: tree["memory"][key] for key in ("compute_dtype", "batch_size", "length")}
+        tree = {key: tree[key] for key in _SHARED} | {
+            "method": method,
+            "model": {key: value for key, value in tree["model"].items() if key != "lora"},
+            "memory": memory | {"frozen": "device", "master": "device"},
+            "federation": federation,
+            "zo": {"distribution": base.zo.distribution},
+        }
+        if method != "fedkseed":
+            tree["zo"]["schedule"] = base.zo.schedule
+        if method in FIRST_ORDER:
+            tree["first_order"] = {"schedule": base.zo.schedule}
+        if method == "mezo":
+            federation |= {"clients": 1, "participants": None}
+        if method in ("fedkseed", "fedmezo"):
+            published = PUBLISHED[method]["zo.local_steps"]
+            tree["zo"]["local_steps"] = max(1, min(published, contest.passes // (2 * _LEAST_ROUNDS)))
+    tree["seed"] = seed
+    tree["name"] = f"{base.name}-{method}"
+    tree.setdefault("first_order" if method in FIRST_ORDER else "zo", {})["lr"] = rate
+    for text in contest.overrides.get(method, ()):
+        parts, value = parse_override(text)
+        apply_override(tree, parts, value)
+    origin = f"{method} in this comparison"
+    own = config_from_tree(tree, origin)
+    rounds = max(1, int(share * rounds_for(contest, own)))
+    evaluations = max(1, base.rounds // base.eval.every)
+    tree["rounds"] = rounds
+    tree["eval"] = {**tree["eval"], "every": max(1, round(rounds / evaluations))}
+    return config_from_tree(tree, origin)
+
+
+def rounds_for(contest: Contest, config: ExperimentConfig) -> int:
+    """Rounds that the comparison's forward passes suffice for."""
+    each = config.passes_per_round * (_BACKPROPAGATED if config.method in FIRST_ORDER else 1)
+    total = contest.passes
+    if config.method == "mezo":  # one client makes the passes of all participants
+        total *= participants_of(contest.base)
+    return max(1, total // each)
+
+
+def participants_of(config: ExperimentConfig) -> int:
+    """Clients asked per round."""
+    clients, wanted = config.federation.clients, config.federation.participants
+    if wanted is None:
+        return clients
+    return wanted if isinstance(wanted, int) else max(1, round_half_up(wanted * clients))
+
+
+def passes_of(config: ExperimentConfig, rounds: int) -> int:
+    """Forward passes of a client after some rounds, a backward pass counted as two."""
+    return config.passes_per_round * rounds * (_BACKPROPAGATED if config.method in FIRST_ORDER else 1)
+
+
+def describe(contest: Contest) -> dict[str, Any]:
+    """What decides the numbers, JSON-ready: a resume must not change it."""
+    return {
+        "settings": contest.base.numbers(),
+        "methods": list(contest.methods),
+        "seeds": list(contest.seeds),
+        "rates": {name: list(own) for name, own in sorted(contest.rates.items())},
+        "tune_share": contest.tune_share,
+        "overrides": {name: list(own) for name, own in sorted(contest.overrides.items())},
+    }

@@ -1,0 +1,134 @@
+"""Runs a comparison: rates first, then every method on every seed; what is finished is never done again."""
+
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from zorba_ray.contest.cells import TUNING_SEED, Cell, Contest, cell, ladder_of
+from zorba_ray.contest.state import ContestState
+from zorba_ray.errors import ConfigError, Interrupted, StorageError, SweepIncomplete, ZorbaError
+from zorba_ray.experiment.execute import execute
+from zorba_ray.experiment.run import Closing, Emit
+from zorba_ray.experiment.rundir import RunDir
+from zorba_ray.federation.accelerator import choose_accelerator, with_counted_gpus
+from zorba_ray.models import LoadedModel, load_model
+from zorba_ray.models.blocks import model_manifest
+
+_AT_AN_END = ("finished", "diverged", "failed")
+
+
+def run_contest(
+    contest: Contest,
+    state: ContestState,
+    command: list[str],
+    emit: Emit,
+    should_stop: Callable[[], bool],
+    closing: Closing | None,
+) -> None:
+    """To the last run.
+
+    Raises:
+        Interrupted: asked to stop; every run's ledger is whole.
+        SweepIncomplete: some runs failed; the others are whole. A run that diverged has not failed.
+    """
+    sizes = _sizes(contest)
+    for method in contest.methods:
+        rate = state.tree["chosen"].get(method)
+        if rate is None:
+            rate = _tune(contest, state, method, ladder_of(contest, method, sizes), command, emit, should_stop)
+        for seed in contest.seeds:
+            _run(cell(contest, method, seed, rate, tuning=False), state, command, emit, should_stop, closing)
+    failed = [path for path, own in state.tree["cells"].items() if own["status"] == "failed"]
+    if failed:
+        raise SweepIncomplete(f"{len(failed)} run(s) failed: {', '.join(failed)}; the reasons are in {state.path}")
+
+
+def _tune(
+    contest: Contest,
+    state: ContestState,
+    method: str,
+    ladder: tuple[float, ...],
+    command: list[str],
+    emit: Emit,
+    should_stop: Callable[[], bool],
+) -> float:
+    """The rate with the lowest final validation loss; the smallest of the ladder where none ends."""
+    if len(ladder) == 1:
+        state.choose(method, {}, ladder[0])
+        return ladder[0]
+    tried: dict[str, float | None] = {}
+    for rate in ladder:
+        own = cell(contest, method, contest.base.seed + TUNING_SEED, rate, tuning=True)
+        _run(own, state, command, emit, should_stop, None)
+        tried[f"{rate:g}"] = state.tree["cells"][own.path].get("final_loss")
+    ended = {rate: tried[f"{rate:g}"] for rate in ladder if tried[f"{rate:g}"] is not None}
+    best = min(ended, key=lambda rate: ended[rate] or 0.0) if ended else min(ladder)
+    state.choose(method, tried, best)
+    return best
+
+
+def _run(
+    own: Cell,
+    state: ContestState,
+    command: list[str],
+    emit: Emit,
+    should_stop: Callable[[], bool],
+    closing: Closing | None,
+) -> None:
+    if state.status(own) in _AT_AN_END:
+        return
+    path = state.path / own.path
+    emit({"kind": "cell", "path": own.path, "rounds": own.config.rounds})
+    try:
+        accelerator = choose_accelerator(own.config)
+        config = with_counted_gpus(own.config, accelerator)
+        run = RunDir.reopen(path, config) if (path / "ledger.zl").exists() else RunDir.create(path, config)
+        summary = execute(config, run, accelerator, command, emit, should_stop, closing)
+    except (Interrupted, StorageError):
+        state.note(own, "interrupted", {})
+        raise
+    except ConfigError:  # would fail for every seed alike, and is the user's to mend
+        raise
+    except ZorbaError as error:
+        facts = {"error": f"{type(error).__name__}: {error}", "round": _rounds_done(path)}
+        status = "diverged" if _diverged(path) else "failed"
+        state.note(own, status, facts)
+        emit({"kind": "note", "text": f"{own.path} {status}: {error}"})
+        return
+    except Exception as error:  # ours to mend; the other runs go on
+        state.note(own, "failed", {"error": traceback.format_exc(), "round": _rounds_done(path)})
+        emit({"kind": "note", "text": f"{own.path} failed: {type(error).__name__}: {error}"})
+        return
+    state.note(own, "finished", {"final_loss": summary["final_loss"]})
+
+
+def _diverged(path: Path) -> bool:
+    """Whether a run ended because its numbers did: θ is no longer finite, or too few clients' reports were."""
+    run = RunDir(path)
+    if not run.summary.exists():
+        return False
+    summary: dict[str, Any] = run.read_json(run.summary)
+    return summary["status"] == "diverged" or (
+        summary["status"] == "lost_clients" and "not finite" in (summary["error"] or "")
+    )
+
+
+def _rounds_done(path: Path) -> int | None:
+    run = RunDir(path)
+    return run.read_json(run.summary)["rounds_done"] if run.summary.exists() else None
+
+
+def _sizes(contest: Contest) -> dict[str, int]:
+    """Scope -> parameters that it moves, of the base's model; adapters as the methods publish them."""
+    loaded = load_model(contest.base.model)
+    sizes = {scope: _size(loaded, scope) for scope in ("all", "matrices", "bias_norm")}
+    for method in contest.methods:
+        own = cell(contest, method, contest.base.seed, 1e-3, tuning=False).config
+        if own.zo.scope == "lora":
+            sizes["lora"] = _size(load_model(own.model), "lora")
+    return sizes
+
+
+def _size(loaded: LoadedModel, scope: Any) -> int:
+    return sum(model_manifest(loaded.network, loaded.blocks_name, len(loaded.blocks)).sizes(scope))

@@ -1,0 +1,199 @@
+"""The page of a comparison: who ends where, what it took, and the curves."""
+
+import shlex
+from collections.abc import Callable
+
+from matplotlib.figure import Figure
+
+from zorba_ray.report import contest
+from zorba_ray.report.canvas import CYCLE, DASHES, MARKERS, Plot, legend_below, plot
+from zorba_ray.report.contest import ContestRecord, Interval, Standing
+from zorba_ray.report.load import RunRecord
+from zorba_ray.report.numbers import NONE, text_bytes, text_loss, text_percent, text_seconds, text_value
+from zorba_ray.report.page import Detail, Page, Section, Table, Tile
+from zorba_ray.report.remake import flat_table
+
+
+def contest_page(record: ContestRecord) -> Page:
+    """All of it."""
+    best = min(
+        (one for one in record.standings if one.over(contest.final_loss) is not None),
+        key=lambda one: _mean(one.over(contest.final_loss)),
+        default=None,
+    )
+    seeds = record.entry.asked["seeds"]
+    plots = [own for own in (_curves(record, *axis) for axis in _AXES) if own is not None]
+    command = shlex.join(record.entry.command)
+    return Page(
+        title=record.entry.name,
+        lead=f"{len(record.standings)} methods on the same data, batches and {len(seeds)} seeds, "
+        f"{record.entry.passes:,} forward passes per client each. Intervals are 95 %, by Student's t over the seeds.",
+        warnings=warnings(record),
+        tiles=[] if best is None else [
+            Tile("Lowest final validation loss", best.method, text_interval(best.over(contest.final_loss), text_loss)),
+        ],
+        sections=[
+            Section("Standings", tables=[learning_table(record), *levels_tables(record), cost_table(record)]),
+            Section("Curves", plots=plots, note="Validation loss, mean over the finished seeds of a method."),
+            Section("Rates", tables=[rates_table(record)]),
+        ],
+        details=[
+            Detail("Command", "", [("as it was typed", command)] if command else [], (), opened=True),
+            Detail("Settings", "", (), [flat_table("Zorba's settings", record.entry.asked["settings"])]),
+        ],
+    )  # fmt: skip
+
+
+def warnings(record: ContestRecord) -> list[str]:
+    """Runs that are in no mean, one line each."""
+    found = []
+    for standing in record.standings:
+        for own in standing.others:
+            where = "" if own.round is None else f" after round {own.round}"
+            found.append(f"{standing.method}, seed {own.seed}: {own.status}{where}; it is in no mean.")
+    return found
+
+
+def learning_table(record: ContestRecord) -> Table:
+    """Losses and accuracies."""
+    first = record.standings[0].method
+    columns = [
+        "Method", "Rate", "Seeds", "Final loss", "Best loss", "Final accuracy", "Best accuracy", "Test loss",
+        "Test accuracy", f"Loss above {first}",
+    ]  # fmt: skip
+    rows = [
+        [
+            standing.method,
+            NONE if standing.rate is None else f"{standing.rate:g}",
+            str(len(standing.runs)),
+            text_interval(standing.over(contest.final_loss), text_loss),
+            text_interval(standing.over(contest.best_loss), text_loss),
+            text_interval(standing.over(contest.final_accuracy), text_percent),
+            text_interval(standing.over(contest.best_accuracy), text_percent),
+            text_interval(standing.over(contest.test_loss), text_loss),
+            text_interval(standing.over(contest.test_accuracy), text_percent),
+            NONE if standing.method == first else text_interval(record.difference(standing), text_loss),
+        ]
+        for standing in record.standings
+    ]
+    note = f"Losses and accuracies of the validation split unless said. Loss above {first}: paired by seed."
+    return Table("Learning", columns, rows, frozenset(range(1, len(columns))), note)
+
+
+def levels_tables(record: ContestRecord) -> list[Table]:
+    """Rounds and forward passes to reach given losses; empty where there are none to reach."""
+    if not record.levels:
+        return []
+    columns = ["Method", *(f"{what} to {level:.3f}" for level in record.levels for what in ("Rounds", "Passes"))]
+    rows = []
+    for standing, row in zip(record.standings, contest.rows(record), strict=True):
+        cells = [standing.method]
+        for place in range(1, len(record.levels) + 1):
+            got, runs = row[f"reached_level_{place}"], len(standing.runs)
+            for what in ("rounds", "passes"):
+                value = row[f"{what}_to_level_{place}"]
+                cells.append(
+                    text_value(round(value, 1)) if value is not None
+                    else NONE if not runs else "never" if not got else f"{got} of {runs} seeds"
+                )  # fmt: skip
+        rows.append(cells)
+    note = "At evaluated rounds; a quarter, half and three quarters of the way of the first method."
+    return [Table("What it takes to get there", columns, rows, frozenset(range(1, len(columns))), note)]
+
+
+def cost_table(record: ContestRecord) -> Table:
+    """Bytes, memory, time."""
+    columns = ["Method", "Rounds", "Sent up", "Sent down", "VRAM of a client", "CPU time"]
+    rows = []
+    for standing in record.standings:
+        run = next(iter(standing.runs.values()), None)
+        source = "" if run is None else f" ({run.allocation.bytes_source})"
+        rows.append(
+            [
+                standing.method,
+                NONE if run is None else str(run.config.rounds),
+                text_interval(standing.over(contest.bytes_up), text_bytes),
+                text_interval(standing.over(contest.bytes_down), text_bytes),
+                text_interval(standing.over(contest.vram), text_bytes) + source,
+                text_interval(standing.over(contest.cpu_seconds), text_seconds),
+            ]
+        )
+    note = "Bytes per client in all rounds, from encoded frames. VRAM: of the largest client."
+    return Table("Cost", columns, rows, frozenset(range(1, len(columns))), note)
+
+
+def rates_table(record: ContestRecord) -> Table:
+    """Every rate that was tried, on the tuning seed."""
+    rows = [
+        [method, rate, text_loss(loss), "chosen" if float(rate) == record.entry.chosen.get(method) else ""]
+        for method, tried in record.entry.tried.items()
+        for rate, loss in tried.items()
+    ]
+    share = record.entry.asked["tune_share"]
+    note = f"Judged on a seed of their own, in {100 * share:g} % of the rounds; – is a run that did not end."
+    return Table("Rates tried", ["Method", "Rate", "Final loss", ""], rows, frozenset({1, 2}), note)
+
+
+def text_interval(interval: Interval | None, text: Callable[[float | None], str]) -> str:
+    """'0.3471 ± 0.0210'; without the interval for one value."""
+    if interval is None:
+        return NONE
+    spread = f" ± {text(interval.half)}" if interval.half else ""
+    return text(interval.mean) + spread
+
+
+def _mean(interval: Interval | None) -> float:
+    assert interval is not None
+    return interval.mean
+
+
+def _bytes_at(run: RunRecord, round: int) -> float:
+    total = (contest.bytes_up(run) or 0.0) + (contest.bytes_down(run) or 0.0)
+    return total * round / run.rounds_done if run.rounds_done else 0.0
+
+
+def _cpu_at(run: RunRecord, round: int) -> float:
+    return (contest.cpu_seconds(run) or 0.0) * round / run.rounds_done if run.rounds_done else 0.0
+
+
+_AXES: tuple[tuple[str, Callable[[RunRecord, int], float], str], ...] = (
+    ("round", lambda run, round: float(round), "linear"),
+    ("forward passes per client", lambda run, round: float(contest.passes_at(run, round)), "linear"),
+    ("bytes per client, up and down", _bytes_at, "log"),
+    ("CPU seconds, spread evenly over the rounds", _cpu_at, "linear"),
+)
+
+
+def _curves(record: ContestRecord, label: str, at: Callable[[RunRecord, int], float], scale: str) -> Plot | None:
+    drawn = [standing for standing in record.standings if standing.runs]
+    if not drawn:
+        return None
+
+    def draw(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        for index, standing in enumerate(drawn):
+            xs, ys = _mean_curve(standing, at)
+            skip = 1 if scale == "log" else 0
+            axes.plot(
+                xs[skip:], ys[skip:], color=CYCLE[index % len(CYCLE)], marker=MARKERS[index % len(MARKERS)],
+                linestyle=DASHES[index // len(CYCLE) % len(DASHES)], markersize=4, label=standing.method,
+            )  # fmt: skip
+        axes.set_xscale(scale)
+        axes.set_xlabel(label)
+        axes.set_ylabel("validation loss")
+        legend_below(figure, axes, columns=3)
+
+    names = ", ".join(standing.method for standing in drawn)
+    return plot(f"Against {label}", f"Validation loss of {names} against {label}.", draw, 3.6)
+
+
+def _mean_curve(standing: Standing, at: Callable[[RunRecord, int], float]) -> tuple[list[float], list[float]]:
+    """Means over the finished seeds, which are evaluated at the same rounds."""
+    runs = list(standing.runs.values())
+    shared = min(len(contest.curve(run)) for run in runs)
+    xs, ys = [], []
+    for place in range(shared):
+        points = [contest.curve(run)[place] for run in runs]
+        xs.append(sum(at(run, point.round) for run, point in zip(runs, points, strict=True)) / len(runs))
+        ys.append(sum(point.loss for point in points) / len(runs))
+    return xs, ys
