@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Callable
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from zorba_ray.report import contest
 from zorba_ray.report.canvas import CYCLE, DASHES, MARKERS, Plot, legend_below, plot
@@ -27,7 +28,7 @@ def contest_page(record: ContestRecord) -> Page:
     return Page(
         title=record.entry.name,
         lead=f"{len(record.standings)} methods on the same data, batches and {len(seeds)} seeds, "
-        f"{record.entry.passes:,} forward passes per client each. Intervals are 95 %, by Student's t over the seeds.",
+        f"{record.entry.passes:,} forward passes per client each (a backward pass counts as two). Intervals are 95 %, by Student's t over the seeds.",
         warnings=warnings(record),
         tiles=[] if best is None else [
             Tile("Lowest final validation loss", best.method, text_interval(best.over(contest.final_loss), text_loss)),
@@ -97,7 +98,8 @@ def levels_tables(record: ContestRecord) -> list[Table]:
                     else NONE if not runs else "never" if not got else f"{got} of {runs} seeds"
                 )  # fmt: skip
         rows.append(cells)
-    note = "At evaluated rounds; a quarter, half and three quarters of the way of the first method."
+    note = "At evaluated rounds; a quarter, half and three quarters of the way of the first method. Mezo's one client "
+    note += "makes the passes of all participants."
     return [Table("What it takes to get there", columns, rows, frozenset(range(1, len(columns))), note)]
 
 
@@ -178,7 +180,10 @@ def _curves(record: ContestRecord, label: str, at: Callable[[RunRecord, int], fl
                 xs[skip:], ys[skip:], color=CYCLE[index % len(CYCLE)], marker=MARKERS[index % len(MARKERS)],
                 linestyle=DASHES[index // len(CYCLE) % len(DASHES)], markersize=4, label=standing.method,
             )  # fmt: skip
-        axes.set_xscale(scale)
+        if scale == "log":
+            axes.set_xscale("log", base=10)
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}".replace("e+0", "e")))
+            axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel(label)
         axes.set_ylabel("validation loss")
         legend_below(figure, axes, columns=3)

@@ -21,8 +21,8 @@ from zorba_ray.report.sweep_page import sweep_page
 
 
 def write_report(run_dirs: Sequence[str | Path], out: str | Path) -> Path:
-    """Writes the HTML report of one or several run directories, of one sweep or of one comparison to `out`, replacing it
-    at once; returns `out`. Links of a sweep's page to its trials are relative to `out`.
+    """Writes the HTML report of one or several run directories, or of one sweep or comparison, to `out`, replacing
+    it at once; returns `out`. Links of a sweep's page to its trials are relative to `out`.
 
     Raises:
         RunDirError: no directory given; one is missing, incomplete or damaged (names the file); a sweep among several;

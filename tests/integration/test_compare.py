@@ -1,0 +1,119 @@
+"""A comparison on the tiny task: from the command to its page, cut off and taken up again, with a run that diverges."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.support.tiny_run import TINY
+from zorba_ray.cli.main import app
+from zorba_ray.config import load_config
+from zorba_ray.contest import ContestState, plan_contest, run_contest
+from zorba_ray.errors import Interrupted
+from zorba_ray.report import write_report
+from zorba_ray.report.contest import final_loss, load_contest, rows
+
+METHODS = ("zorba", "decomfl", "mezo")
+RATES = {"zorba": (0.01, 0.03), "decomfl": (0.002,), "mezo": (0.001,)}
+
+
+def command(path: Path, *more: str) -> list[str]:
+    rates = [part for name, own in RATES.items() for part in ("--rates", f"{name}={','.join(map(str, own))}")]
+    return ["compare", "demo", *TINY, "--methods", ",".join(METHODS), "--seeds", "2", *rates, "--dir", str(path), *more]
+
+
+def invoke(path: Path, *more: str) -> Any:
+    return CliRunner().invoke(app, command(path, *more), catch_exceptions=True)
+
+
+def test_a_comparison_from_the_command_to_its_page(tmp_path: Path) -> None:
+    found = invoke(tmp_path / "c", "--json")
+    assert found.exit_code == 0, found.output
+    state = json.loads((tmp_path / "c" / "compare.json").read_text())
+    assert {path for path, own in state["cells"].items() if own["status"] == "finished"} == {
+        "zorba/rate-0.01", "zorba/rate-0.03", *(f"{name}/seed-{seed}" for name in METHODS for seed in (1, 2)),
+    }  # fmt: skip
+    assert state["chosen"] == {"zorba": state["chosen"]["zorba"], "decomfl": 0.002, "mezo": 0.001}
+    tried = state["tried"]["zorba"]
+    assert state["chosen"]["zorba"] == float(min(tried, key=tried.__getitem__))
+    record = load_contest(tmp_path / "c")
+    for standing, row in zip(record.standings, rows(record), strict=True):
+        losses = [final_loss(run) for run in standing.runs.values()]
+        assert row["final_loss_mean"] == pytest.approx(sum(loss for loss in losses if loss is not None) / 2)
+        assert row["seeds"] == [1, 2]
+        assert row["test_accuracy_mean"] is not None
+    pairs = [run.config.seed for standing in record.standings for run in standing.runs.values()]
+    assert pairs == [1, 2] * 3
+    with (tmp_path / "c" / "compare.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert [row["method"] for row in table] == list(METHODS)
+    assert float(table[0]["final_loss_mean"]) == pytest.approx(rows(record)[0]["final_loss_mean"])
+    page = (tmp_path / "c" / "compare.html").read_text()
+    for text in ("decomfl", "Against forward passes per client", "Rates tried", "6 forward passes per client"):
+        assert text in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+
+
+def test_what_was_cut_off_goes_on_and_repeats_nothing(tmp_path: Path) -> None:
+    base = load_config("demo", TINY)
+    contest = plan_contest(base, METHODS, 2, RATES, 0.5, {})
+    asked = 0
+
+    def after_a_while() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > 8  # rates: one round each; then two runs of three rounds
+
+    state = ContestState.open(tmp_path / "c", contest, False, [])
+    with pytest.raises(Interrupted):
+        run_contest(contest, state, [], lambda event: None, after_a_while, None)
+    before = {path: own for path, own in state.tree["cells"].items() if own["status"] == "finished"}
+    assert 0 < len(before) < 8
+    assert [own["status"] for own in state.tree["cells"].values()].count("interrupted") == 1
+    times = {path: (tmp_path / "c" / path / "metrics.jsonl").stat().st_mtime_ns for path in before}
+    again = ContestState.open(tmp_path / "c", contest, True, [])
+    run_contest(contest, again, [], lambda event: None, lambda: False, None)
+    assert {own["status"] for own in again.tree["cells"].values()} == {"finished"}
+    assert times == {path: (tmp_path / "c" / path / "metrics.jsonl").stat().st_mtime_ns for path in before}
+    straight = ContestState.open(tmp_path / "s", contest, False, [])
+    run_contest(contest, straight, [], lambda event: None, lambda: False, None)
+    assert rows(load_contest(tmp_path / "c"))[0]["final_loss_mean"] == rows(load_contest(tmp_path / "s"))[0][
+        "final_loss_mean"
+    ]  # fmt: skip
+
+
+def test_a_run_that_diverged_is_in_no_mean(tmp_path: Path) -> None:
+    base = load_config("demo", TINY)
+    contest = plan_contest(base, ("zorba", "fedavg"), 1, {"zorba": (0.01,), "fedavg": (1e30,)}, 0.5, {})
+    state = ContestState.open(tmp_path / "c", contest, False, [])
+    run_contest(contest, state, [], lambda event: None, lambda: False, None)
+    own = state.tree["cells"]["fedavg/seed-1"]
+    assert own["status"] == "diverged"
+    assert "not finite" in own["error"]
+    row = rows(load_contest(tmp_path / "c"))[1]
+    assert row["diverged"] == [{"seed": 1, "round": 0}]
+    assert row["final_loss_mean"] is None
+    page = write_report([tmp_path / "c"], tmp_path / "page.html").read_text()
+    assert "fedavg, seed 1: diverged after round 0; it is in no mean." in page
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--methods", "zorba,zorba"], "zorba stands twice"),
+        (["--methods", "nonesuch"], "unknown method nonesuch"),
+        (["--seeds", "0"], "--seeds 0"),
+        (["--rates", "zorba"], "write method=rate,rate"),
+        (["--set", "zorba"], "write method:key=value"),
+        (["--set", "zorba:zo.lt=3"], "did you mean zo.lr"),
+        (["--resume"], "no comparison to go on with"),
+    ],
+)
+def test_bad_input_is_told_and_leaves_nothing(more: list[str], message: str, tmp_path: Path) -> None:
+    found = CliRunner().invoke(app, ["compare", "demo", *TINY, "--dir", str(tmp_path / "c"), *more])
+    assert message in str(found.exception)
+    assert getattr(found.exception, "exit_code", None) == 2
+    assert not (tmp_path / "c").exists()

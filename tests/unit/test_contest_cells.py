@@ -1,0 +1,141 @@
+"""How a comparison's runs are derived, what is refused, and how means and intervals are made."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.tiny_run import tiny_config
+from zorba_ray.config import METHOD_NAMES, ExperimentConfig
+from zorba_ray.contest import Contest, ContestState, ladder_of, plan_contest
+from zorba_ray.contest.cells import cell, rounds_for
+from zorba_ray.errors import ConfigError, RunDirError
+from zorba_ray.report.contest import Interval
+
+BASE = ("rounds=20", "zo.directions=3", "eval.every=5", "zo.lr=0.02", "seed=7")
+
+
+def contest(methods: tuple[str, ...] = METHOD_NAMES, seeds: int = 2, base: Any = None, **changes: Any) -> Contest:
+    given: dict[str, Any] = {"rates": {}, "tune_share": 0.25, "overrides": {}} | changes
+    return plan_contest(base or tiny_config(*BASE), methods, seeds, **given)
+
+
+def derived(method: str, **changes: Any) -> ExperimentConfig:
+    return cell(contest(**changes), method, 7, 0.01, tuning=False).config
+
+
+def test_zorba_keeps_its_configuration() -> None:
+    own = derived("zorba")
+    assert own.numbers() == tiny_config(*BASE, "zo.lr=0.01").numbers()
+
+
+@pytest.mark.parametrize("method", METHOD_NAMES)
+def test_what_all_methods_share(method: str) -> None:
+    base, own = tiny_config(*BASE), derived(method)
+    assert own.method == method
+    assert own.data == base.data
+    assert own.seed == 7
+    assert own.federation.clients == (1 if method == "mezo" else base.federation.clients)
+    assert own.model.path == base.model.path
+    assert 3 <= own.rounds // own.eval.every <= 10 or own.rounds < 4
+
+
+@pytest.mark.parametrize(
+    ("method", "rounds", "cost"),
+    # 20 rounds of 3 pairs: 120 passes a client.
+    [("zorba", 20, 6), ("decomfl", 20, 6), ("fedkseed", 10, 12), ("fedmezo", 10, 12), ("mezo", 240, 2), ("fedit", 4, 30),
+     ("fedavg", 4, 30)],
+)  # fmt: skip
+def test_every_client_makes_the_same_passes(method: str, rounds: int, cost: int) -> None:
+    """decomfl: 5 one-sided differences are 6 passes; backpropagation counts three a step; mezo's one client makes those
+    of all four."""
+    own = derived(method)
+    assert own.rounds == rounds
+    assert own.passes_per_round * (3 if method in ("fedit", "fedavg") else 1) == cost
+    assert rounds * cost <= 120 * (4 if method == "mezo" else 1)
+
+
+def test_published_settings_hold_and_a_setting_of_ones_own_wins() -> None:
+    assert derived("decomfl").federation.seeds == "shared"
+    assert derived("decomfl").zo.difference == "forward"
+    assert derived("fedkseed").zo.schedule == "constant"
+    assert derived("fedkseed").fedkseed.pool == 4096
+    model = derived("fedmezo").model
+    assert model.lora is not None
+    assert model.lora.rank == 128
+    own = derived("decomfl", overrides={"decomfl": ("zo.directions=10",)})
+    assert (own.zo.directions, own.rounds) == (10, 120 // 11)
+
+
+def test_rates_are_judged_in_a_share_of_the_rounds_on_a_seed_of_their_own() -> None:
+    own = cell(contest(), "zorba", 1007, 0.5, tuning=True)
+    assert (own.config.rounds, own.config.seed, own.config.zo.lr) == (5, 1007, 0.5)
+    assert own.path == "zorba/rate-0.5"
+    assert cell(contest(), "fedit", 8, 0.5, tuning=False).path == "fedit/seed-8"
+    assert cell(contest(), "fedit", 8, 0.5, tuning=False).config.first_order.lr == 0.5
+
+
+def test_ladders() -> None:
+    """With 100 times more parameters a tenth of the rate."""
+    sizes = {"bias_norm": 100, "all": 10_000, "lora": 400}
+    assert ladder_of(contest(), "zorba", sizes) == (0.00667, 0.02, 0.06)
+    assert ladder_of(contest(), "decomfl", sizes) == (0.000222, 0.000667, 0.002)
+    assert ladder_of(contest(), "fedmezo", sizes) == (0.00111, 0.00333, 0.01)
+    assert ladder_of(contest(), "fedit", sizes) == (0.0001, 0.0003, 0.0009)
+    assert ladder_of(contest(rates={"decomfl": (0.5,)}), "decomfl", sizes) == (0.5,)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"methods": ("zorba", "fedprox")}, "unknown method fedprox; there are zorba, fedavg"),
+        ({"methods": ()}, "unknown method none"),
+        ({"methods": ("zorba", "mezo", "zorba")}, "zorba stands twice"),
+        ({"seeds": 0}, "--seeds 0"),
+        ({"tune_share": 0.0}, "--tune-share 0"),
+        ({"tune_share": 1.5}, "--tune-share 1.5"),
+        ({"methods": ("zorba",), "rates": {"mezo": (0.1,)}}, "mezo takes no part"),
+        ({"rates": {"mezo": (0.1, -1.0)}}, "one or more positive rates"),
+        ({"overrides": {"decomfl": ("federation.seeds=per_client",)}}, "decomfl averages scalars"),
+        ({"base": tiny_config("method=decomfl", "federation.seeds=shared")}, "method=decomfl: a comparison starts"),
+    ],
+)
+def test_what_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        contest(**changes)
+
+
+def test_rounds_are_never_none() -> None:
+    small = contest(base=tiny_config("rounds=1", "zo.directions=1"))
+    own = cell(small, "fedavg", 1, 0.1, tuning=True).config
+    assert own.rounds == rounds_for(small, own) == 1
+
+
+def test_intervals() -> None:
+    """By hand: mean 2, sample deviation 1, t = 4.303 at two degrees of freedom."""
+    own = Interval.of([1.0, 2.0, 3.0])
+    assert own is not None
+    assert (own.mean, own.count) == (2.0, 3)
+    assert own.half == pytest.approx(4.303 / 3**0.5)
+    assert Interval.of([]) is None
+    assert Interval.of([5.0]) == Interval(5.0, None, 1)
+    many = Interval.of([0.0, 2.0] * 50)
+    assert many is not None
+    assert many.half == pytest.approx(1.96 * 1.0050378 / 10)
+
+
+def test_a_folder_is_taken_up_only_by_the_same_comparison(tmp_path: Path) -> None:
+    path = tmp_path / "compare"
+    ContestState.open(path, contest(), False, ["zorba-ray", "compare"])
+    with pytest.raises(RunDirError, match="exists: continue it with --resume"):
+        ContestState.open(path, contest(), False, [])
+    ContestState.open(path, contest(), True, [])
+    with pytest.raises(RunDirError, match=r"another comparison.*\n.*seeds: \[7, 8\] -> \[7, 8, 9\]"):
+        ContestState.open(path, contest(seeds=3), True, [])
+    with pytest.raises(RunDirError, match="no comparison to go on with"):
+        ContestState.open(tmp_path / "nothing", contest(), True, [])
+    (path / "compare.json").write_text("{")
+    with pytest.raises(RunDirError, match="cannot be read"):
+        ContestState.open(path, contest(), True, [])
+    assert json.loads(json.dumps(contest().passes)) == 120
