@@ -11,12 +11,15 @@ from tests.support.tiny_run import run_here, tiny_config
 from zorba_ray.config import METHOD_NAMES, ExperimentConfig
 from zorba_ray.errors import ConfigError, Interrupted
 from zorba_ray.experiment import sequential_backend
-from zorba_ray.experiment.build import Setup
+from zorba_ray.experiment.build import Setup, _workload, prepare
 from zorba_ray.experiment.replay import replay_run
 from zorba_ray.experiment.rundir import RunDir
 from zorba_ray.federation import Backend, ClientHost
 from zorba_ray.federation.backend import Answer, Failure, Usage
+from zorba_ray.memory import method_of
+from zorba_ray.memory.plain_inventory import plain_footprint
 from zorba_ray.methods import METHODS
+from zorba_ray.models import Manifest
 from zorba_ray.protocol.ledger import read_ledger
 
 TINY: dict[str, tuple[str, ...]] = {
@@ -126,6 +129,22 @@ def test_the_ledger_says_whose_it_is(method: str, tmp_path: Path) -> None:
     run_here(config(method), tmp_path / "run")
     header = read_ledger(tmp_path / "run" / "ledger.zl").header
     assert (header.method, header.commits) == (method, METHODS[method].commits)
+
+
+@pytest.mark.parametrize("method", TINY)
+def test_a_clients_bytes_are_those_of_the_methods_own_step(method: str, tmp_path: Path) -> None:
+    """What `zorba-ray profile` says of the method, in the allocation record and in the summary."""
+    own = config(method)
+    setup = prepare(own)
+    table = plain_footprint if method != "zorba" else None
+    summary = run_here(own, tmp_path / "run")
+    (found,) = {client["bytes"] for client in summary["vram_bytes_per_client"]["clients"]}
+    assert summary["vram_bytes_per_client"]["source"] == "modelled"
+    if table is not None:
+        manifest = setup.model.replica.manifest
+        plain = Manifest(tuple(t for t in manifest.tensors if not t.in_scope("lora")), manifest.blocks)
+        work = _workload(own, setup.model.loaded)
+        assert found == table(plain, "bf16", work, method_of(own)).total
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from zorba_ray.config import ModelConfig
 from zorba_ray.errors import ClusterError
 from zorba_ray.memory.count import Client, counted
 from zorba_ray.memory.measure import measured
-from zorba_ray.memory.method import ADAMW, LORA, LORA_RANK, METHODS, MEZO, SGD, ZORBA, Method
+from zorba_ray.memory.method import ADAMW, LORA, METHODS, MEZO, SGD, ZORBA, Method
 from zorba_ray.memory.policy import POLICIES, STREAMED, Policy
 from zorba_ray.memory.storage_counter import HOST, StorageCounter
 from zorba_ray.memory.table import ModelProfile, clients, model_profile
@@ -161,7 +161,7 @@ class TestParts:
     def test_adapters(self, tmp_path: Path) -> None:
         """Four square projections of 32 in three blocks, A and B of rank 16, with two moments."""
         seen = counted(tiny(tmp_path, "opt").model, "bf16", tiny(tmp_path, "opt").work, Client(LORA))
-        adapters = 3 * 4 * 2 * (LORA_RANK * 32) * 2
+        adapters = 3 * 4 * 2 * (LORA.rank * 32) * 2
         assert (seen.parts["active"], seen.parts["optimizer state"]) == (adapters, 2 * adapters)
 
     def test_mezo_holds_one_tensor_of_z_or_one_forward(self, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from zorba_ray.directions import VERSION, DirectionBackend, cpu_directions, dire
 from zorba_ray.errors import ConfigError, DataError
 from zorba_ray.experiment.fleet import Client, budgets_by_round, fleet_at
 from zorba_ray.federation import ClientAccelerator, ClientHost
-from zorba_ray.memory import FleetMemory, Workload
+from zorba_ray.memory import AnyFleetMemory, FleetMemory, PlainFleetMemory, Workload, method_of
 from zorba_ray.methods import METHODS, build_method
 from zorba_ray.models import HostStore, LoadedModel, Manifest, Scope, TaskModel, load_model
 from zorba_ray.protocol.ledger import FORMAT
@@ -46,7 +46,7 @@ class Setup:
     test: TokenTable
     fleet: list[Client]
     """As it is in round 1."""
-    memory: FleetMemory
+    memory: AnyFleetMemory
     header: LedgerHeader
 
     @property
@@ -100,9 +100,11 @@ def prepare(
     return Setup(config, model, shards, validation, test, fleet_at(config, 1), fleet_memory(config, model), header)
 
 
-def fleet_memory(config: ExperimentConfig, model: TaskModel) -> FleetMemory:
+def fleet_memory(config: ExperimentConfig, model: TaskModel) -> AnyFleetMemory:
     """Where clients' blocks live, and the bytes of it."""
     workload = _workload(config, model.loaded)
+    if config.method != "zorba":
+        return PlainFleetMemory(model.replica.manifest, config.memory.compute_dtype, workload, method_of(config))
     return FleetMemory(model.replica.manifest, config.memory, config.zo.scope, workload, config.zo.rank or 0)
 
 

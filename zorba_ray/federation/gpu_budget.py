@@ -9,13 +9,13 @@ from collections.abc import Iterator
 import torch
 
 from zorba_ray.errors import BudgetExceeded
-from zorba_ray.memory import FleetMemory, largest, parts_of
+from zorba_ray.memory import AnyFleetMemory, largest, parts_of
 
 
 class GpuBudgets:
     """Of the clients that a process serves on one GPU, one after another."""
 
-    def __init__(self, memory: FleetMemory) -> None:
+    def __init__(self, memory: AnyFleetMemory) -> None:
         self._memory = memory
         self._device = torch.cuda.current_device()
         self._total = torch.cuda.get_device_properties(self._device).total_memory

@@ -1,6 +1,8 @@
 """The methods whose memory is known, and what each keeps beside a plain model."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from zorba_ray.config import ExperimentConfig
 
 
 @dataclass(frozen=True)
@@ -13,6 +15,11 @@ class Method:
     """As it stands in a table."""
     first_order: bool
     """By backpropagation, or by forward passes."""
+    rank: int = 0
+    """r of the LoRA adapters on the attention projections (query, key, value, output) that alone are trained; 0: the
+    model itself is."""
+    seeds: int = 0
+    """Candidate seeds with an accumulator each."""
 
 
 ZORBA = Method("zorba", "zorba", False)
@@ -20,18 +27,30 @@ SGD = Method("sgd", "full backprop, SGD", True)
 """Weights, gradients; no momentum."""
 ADAMW = Method("adamw", "full backprop, AdamW", True)
 """Two moments per parameter, in the compute dtype as the weights are: the least that AdamW can hold."""
-LORA = Method("lora", "FedIT: LoRA r 16 + AdamW", True)
-"""Adapters on the attention projections (query, key, value, output); everything else frozen."""
+LORA = Method("lora", "FedIT: LoRA r 16 + AdamW", True, rank=16)
+MEZO_LORA = Method("mezo-lora", "FedMeZO: MeZO on LoRA r 128", False, rank=128)
+"""θ stays; the adapters are moved in place, z drawn again tensor by tensor."""
 MEZO = Method("mezo", "MeZO", False)
 """θ moved in place, z drawn again tensor by tensor."""
 DECOMFL_BATCH = Method("decomfl-batch", "DeComFL, stored z", False)
 """One flat z, kept from the first perturbation to the update."""
 DECOMFL = Method("decomfl", "DeComFL, per tensor", False)
 """z drawn again tensor by tensor; the copy of the pulled model lies in host memory, as published."""
-FEDKSEED = Method("fedkseed", "FedKSeed, 4096 seeds", False)
+FEDKSEED = Method("fedkseed", "FedKSeed, 4096 seeds", False, seeds=4096)
 """MeZO's step and one fp32 accumulator per candidate seed."""
 
-METHODS = (ZORBA, SGD, ADAMW, LORA, MEZO, DECOMFL_BATCH, DECOMFL, FEDKSEED)
+METHODS = (ZORBA, SGD, ADAMW, LORA, MEZO_LORA, MEZO, DECOMFL_BATCH, DECOMFL, FEDKSEED)
 
-LORA_RANK = 16
-CANDIDATE_SEEDS = 4096
+
+def method_of(config: ExperimentConfig) -> Method:
+    """The memory of the method of a configuration, its ranks and pools as set there."""
+    rank = config.model.lora.rank if config.model.lora is not None else 0
+    return {
+        "zorba": ZORBA,
+        "fedavg": ADAMW if config.first_order.optimizer == "adamw" else SGD,
+        "fedit": replace(LORA, rank=rank),
+        "fedmezo": replace(MEZO_LORA, rank=rank),
+        "decomfl": DECOMFL,
+        "fedkseed": replace(FEDKSEED, seeds=config.fedkseed.pool),
+        "mezo": MEZO,
+    }[config.method]

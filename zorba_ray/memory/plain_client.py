@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from zorba_ray.memory.method import ADAMW, CANDIDATE_SEEDS, DECOMFL_BATCH, FEDKSEED, LORA, LORA_RANK, SGD, Method
+from zorba_ray.memory.method import ADAMW, DECOMFL_BATCH, SGD, Method
 from zorba_ray.memory.storage_counter import StorageCounter
 from zorba_ray.models import LoadedModel
 from zorba_ray.models.lora import add_lora
@@ -33,25 +33,25 @@ class PlainClient:
         self._loss = loss
         self._counter = counter
         inside = {id(parameter) for parameter in loaded.blocks.parameters()}
-        kind = "frozen" if method == LORA else "active"
+        kind = "frozen" if method.rank else "active"
         for parameter in loaded.network.parameters():
             counter.label(parameter, kind if id(parameter) in inside else "stem")
         for buffer in loaded.network.buffers():
             counter.label(buffer, "stem")
         with counter.part("active"):
             self._moved = (
-                add_lora(loaded.blocks, LORA_RANK, LORA_RANK, "attention", loaded.label)
-                if method == LORA
+                add_lora(loaded.blocks, method.rank, method.rank, "attention", loaded.label)
+                if method.rank
                 else list(loaded.network.parameters())
             )
         if method in (SGD, ADAMW):
             self._moved = [p for name, p in loaded.network.named_parameters() if name not in unread]
         self._moments: list[tuple[torch.Tensor, torch.Tensor]] = []
         with counter.part("optimizer state"):
-            if method in (ADAMW, LORA):
+            if method == ADAMW or (method.first_order and method.rank):
                 self._moments = [(torch.zeros_like(p), torch.zeros_like(p)) for p in self._moved]
-            if method == FEDKSEED:
-                self._accumulators = torch.zeros(CANDIDATE_SEEDS, device=self._moved[0].device)
+            if method.seeds:
+                self._accumulators = torch.zeros(method.seeds, device=self._moved[0].device)
         if method.first_order:
             for parameter in self._moved:
                 parameter.requires_grad_(True)
@@ -77,7 +77,7 @@ class PlainClient:
         self._loss()
         self._walk(MU, stored)
         self._walk(-RATE, stored)
-        if self._method == FEDKSEED:
+        if self._method.seeds:
             self._accumulators[:1].add_(RATE)
 
     def _walk(self, scale: float, stored: torch.Tensor | None) -> None:

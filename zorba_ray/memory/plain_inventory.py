@@ -5,7 +5,7 @@ from zorba_ray.memory.activations import Activations
 from zorba_ray.memory.architecture import architecture
 from zorba_ray.memory.footprint import Footprint, footprint
 from zorba_ray.memory.inventory import COMPUTE_BYTES
-from zorba_ray.memory.method import ADAMW, CANDIDATE_SEEDS, DECOMFL_BATCH, FEDKSEED, LORA, LORA_RANK, Method
+from zorba_ray.memory.method import ADAMW, DECOMFL_BATCH, Method
 from zorba_ray.memory.workload import Workload
 from zorba_ray.models import Manifest
 from zorba_ray.models.lora import is_attention
@@ -16,7 +16,7 @@ def plain_footprint(manifest: Manifest, compute: str, work: Workload, method: Me
     size = COMPUTE_BYTES[compute]
     live = Activations(architecture(manifest, work.hidden), work, size)
     inside = sum(size * t.numel for t in manifest.tensors if t.block in range(manifest.blocks))
-    weights = {"stem": size * manifest.numel - inside, "frozen" if method == LORA else "active": inside}
+    weights = {"stem": size * manifest.numel - inside, "frozen" if method.rank else "active": inside}
     if method.first_order:
         return _first_order(manifest, live, weights, method)
     return _zeroth_order(manifest, live, weights, method)
@@ -25,11 +25,16 @@ def plain_footprint(manifest: Manifest, compute: str, work: Workload, method: Me
 def _zeroth_order(manifest: Manifest, live: Activations, weights: dict[str, int], method: Method) -> Footprint:
     """The larger of the two moments: a tensor's z while θ moves, or the forward pass. A stored z stands in both."""
     stored = live.size * manifest.numel if method == DECOMFL_BATCH else 0
-    z = 0 if stored else live.size * max(tensor.numel for tensor in manifest.tensors)
+    moved = _adapters(manifest, live.size, method.rank) if method.rank else [
+        live.size * tensor.numel for tensor in manifest.tensors
+    ]  # fmt: skip
+    if method.rank:
+        weights = weights | {"active": sum(moved)}
+    z = 0 if stored else max(moved)
     blocks = live.hidden * (live.shape.outer + 1 + live.forward(mixed=False)) + live.inputs(1, 1)
     head = live.hidden + live.inputs(1, 1)
     logits = live.logits(backward=False)
-    state = 4 * CANDIDATE_SEEDS if method == FEDKSEED else 0
+    state = 4 * method.seeds
     if z > max(blocks, head + logits):
         return footprint("modelled", **weights, scratch=z, activations=round(live.inputs(1, 0)), optimizer_state=state)
     at_head = head + logits > blocks
@@ -46,14 +51,14 @@ def _zeroth_order(manifest: Manifest, live: Activations, weights: dict[str, int]
 def _first_order(manifest: Manifest, live: Activations, weights: dict[str, int], method: Method) -> Footprint:
     """The largest of: the head's loss; the start of the backward pass, when every block's activations are saved; its
     end, when all gradients but few activations are there; the optimizer's step, with one temporary of a tensor."""
-    size, h, adapters = live.size, live.hidden, method == LORA
+    size, h, adapters = live.size, live.hidden, method.rank > 0
     unread = HEAD if live.work.positions == 1 else None
-    moved = _adapters(manifest, size) if adapters else [
+    moved = _adapters(manifest, size, method.rank) if adapters else [
         size * tensor.numel for tensor in manifest.tensors if tensor.block != unread
     ]  # fmt: skip
     gradients = sum(moved)
-    state = 2 * gradients if method in (ADAMW, LORA) else 0
-    ranks = 4 * LORA_RANK / live.work.hidden if adapters else 0.0
+    state = 2 * gradients if adapters or method == ADAMW else 0
+    ranks = 4 * method.rank / live.work.hidden
     saved = h * (live.saved(adapters) + ranks)
     first = h * (4 / size if live.shape.rms else 1) if adapters else 0.0
     """Embeddings need no gradient, so the first block's norm keeps nothing."""
@@ -81,10 +86,10 @@ def _first_order(manifest: Manifest, live: Activations, weights: dict[str, int],
     )
 
 
-def _adapters(manifest: Manifest, size: int) -> list[int]:
+def _adapters(manifest: Manifest, size: int, rank: int) -> list[int]:
     """Bytes of A [r, n] and B [m, r] beside every attention projection [m, n]."""
     return [
-        size * LORA_RANK * side
+        size * rank * side
         for block in range(manifest.blocks)
         for tensor in manifest.by_block[block]
         if len(tensor.shape) == 2 and is_attention(tensor.name)

@@ -8,7 +8,7 @@ fully, so the larger of the two counts; passes over weights that move them in pl
 from dataclasses import dataclass
 
 from zorba_ray.memory.inventory import Inventory
-from zorba_ray.memory.method import LORA, ZORBA, Method
+from zorba_ray.memory.method import ZORBA, Method
 from zorba_ray.memory.workload import Workload
 
 
@@ -36,7 +36,8 @@ def round_seconds(
     - A forward takes 2 FLOP per block parameter and token; label words make the head free. A pair of zorba runs blocks
       below its first active one once, all others twice; each block that is not resident crosses the link once. With the
       master on the host its active blocks' copies are refreshed once a round.
-    - MeZO, DeComFL and FedKSeed: two forwards, and four passes that read and write all weights.
+    - MeZO, DeComFL and FedKSeed: two forwards, and four passes that read and write all weights; on adapters alone the
+      passes are next to nothing.
     - Backpropagation: three forwards' worth, LoRA two (no gradients of frozen weights); the optimizer reads and writes
       what it moves, once.
     """
@@ -56,7 +57,9 @@ def round_seconds(
         return max(compute / device.flops, streamed / device.link) + drawn / device.memory
     everything = held.size * held.manifest.numel
     if method.first_order:
-        return forward * (2 if method == LORA else 3) + (0 if method == LORA else 2 * everything / device.memory)
+        return forward * (2 if method.rank else 3) + (0 if method.rank else 2 * everything / device.memory)
+    if method.rank:
+        return 2 * forward
     return 2 * forward + 4 * 2 * everything / device.memory
 
 
