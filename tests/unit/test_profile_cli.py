@@ -45,7 +45,7 @@ def test_json_has_parts_that_add_up() -> None:
     assert found.exit_code == 0, found.output
     record = json.loads(found.output)
     assert (record["batch_size"], record["length"], record["logits"], record["scope"]) == (32, 32, 4, "bias_norm")
-    assert len(record["rows"]) == 4 * 4 + 1 + 7
+    assert len(record["rows"]) == 4 * 4 + 1 + 8
     for row in record["rows"]:
         assert sum(row["modelled"]["parts"].values()) == row["modelled"]["bytes"] > 0
         assert row["counted"] is None

@@ -32,6 +32,9 @@ def _zeroth_order(manifest: Manifest, live: Activations, weights: dict[str, int]
         weights = weights | {"active": sum(moved)}
     z = 0 if stored else max(moved)
     blocks = live.hidden * (live.shape.outer + 1 + live.forward(mixed=False)) + live.inputs(1, 1)
+    if method.rank:  # inside attention: seven hidden states beside the outer ones, and A x
+        beside = live.hidden * (live.shape.outer + 7 + method.rank / live.work.hidden)
+        blocks = max(blocks, beside + live.inputs(1, 1))
     head = live.hidden + live.inputs(1, 1)
     logits = live.logits(backward=False)
     state = 4 * method.seeds

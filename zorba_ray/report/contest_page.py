@@ -28,8 +28,8 @@ def contest_page(record: ContestRecord) -> Page:
     return Page(
         title=record.entry.name,
         lead=f"{len(record.standings)} methods on the same data, batches and {len(seeds)} seeds, "
-        f"{record.entry.passes:,} forward passes per client each (a backward pass counts as two). Intervals are 95 %, by "
-        "Student's t over the seeds.",
+        f"{record.entry.passes:,} forward passes per client each (a backward pass counts as two). Intervals are 95 %, "
+        "by Student's t over the seeds.",
         warnings=warnings(record),
         tiles=[] if best is None else [
             Tile("Lowest final validation loss", best.method, text_interval(best.over(contest.final_loss), text_loss)),
