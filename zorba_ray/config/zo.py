@@ -6,6 +6,11 @@ from pydantic import Field, model_validator
 
 from zorba_ray.config.base import StrictModel
 
+WINDOW = 8
+"""Rounds of momentum where nothing is said: β = 0.7 leaves 2 % of the sum beyond it."""
+LEVERS = ("clip_spread", "normalise", "momentum", "momentum_window")
+"""Settings that are off by default, and then no part of a run's digest: ledgers from before they were there go on."""
+
 
 class ZOConfig(StrictModel):
     """Perturbation, learning rate and what is perturbed (algorithm.md §2–3)."""
@@ -35,6 +40,17 @@ class ZOConfig(StrictModel):
     of `model.lora`."""
     clip: float | None = Field(default=None, gt=0)
     """Largest |ρ|: clients clip to it, the driver refuses a report beyond it. None is no clip."""
+    clip_spread: float | None = Field(default=None, ge=1)
+    """Scalars beyond this multiple of the round's median |ρ| are shrunk to it when the update is derived; the ledger
+    keeps them as they were reported. None is no shrinking."""
+    normalise: Literal["none", "spread"] = "none"
+    """`spread`: the step of a round is divided by the root mean square of its scalars (about 0, after clip_spread), so
+    that η no longer hangs on the scale of losses and gradients. A local step is divided by its own client's."""
+    momentum: float = Field(default=0.0, ge=0, lt=1)
+    """β: a round applies the updates of the last momentum_window rounds in the proportions 1 : β : β² …, which add up
+    to 1, so that η keeps its meaning. 0 is none. Local steps have none."""
+    momentum_window: int = Field(default=WINDOW, ge=2)
+    """W, rounds of momentum; a commit costs every replica W times the directions."""
 
     @model_validator(mode="after")
     def _family_and_rank(self) -> "ZOConfig":
@@ -53,6 +69,15 @@ class ZOConfig(StrictModel):
             )
         if self.family == "low_rank" and self.scope == "bias_norm":
             raise ValueError("family=low_rank with scope=bias_norm: no matrix is perturbed; set zo.family=dense")
+        return self
+
+    @model_validator(mode="after")
+    def _window_of_momentum(self) -> "ZOConfig":
+        if not self.momentum and self.momentum_window != WINDOW:
+            raise ValueError(
+                f"momentum_window={self.momentum_window} with momentum=0: nothing is summed; set zo.momentum, as in "
+                "zo.momentum=0.7, or drop the window"
+            )
         return self
 
 

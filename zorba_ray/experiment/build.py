@@ -90,6 +90,10 @@ def prepare(
         family=config.zo.family,
         rank=config.zo.rank or 0,
         commits=METHODS[config.method].commits,
+        normalise=config.zo.normalise,
+        clip_spread=config.zo.clip_spread or 0.0,
+        momentum=config.zo.momentum,
+        momentum_window=config.zo.momentum_window if config.zo.momentum else 1,
     )
     return Setup(
         config, model, train, validation, test, parts, fleet_at(config, 1), fleet_memory(config, model), header
