@@ -1,8 +1,10 @@
 """A run with the levers of the update on keeps the promises of one without: one SHA-256 however it is computed."""
 
+import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.support.tiny_run import run_here, tiny_config
@@ -21,6 +23,13 @@ RUNS = {
     "shared": ("federation.seeds=shared",),
     "low rank": ("zo.family=low_rank", "zo.rank=2", "zo.scope=all", "zo.lr=1e-4"),
     "lazily": ("memory.frozen=host", "federation.seeds=shared"),
+    "rates": ("zo.block_rates=probe", "allocation.probe_pairs=2", "zo.local_steps=2"),
+    "rates anew": (
+        "zo.block_rates=probe",
+        "allocation.probe_pairs=2",
+        "allocation.block_weights=probe",
+        "allocation.probe_every=3",
+    ),
     "decomfl": ("method=decomfl", "federation.seeds=shared", "zo.directions=2", "federation.participants=null"),
 }
 
@@ -61,6 +70,20 @@ def test_each_lever_moves_something_and_stands_in_the_header(lever: str, tmp_pat
     key, value = lever.removeprefix("zo.").split("=")
     assert str(getattr(header, key)) in (value, f"{value}.0")
     assert header.momentum_window == (8 if key == "momentum" else 1)
+
+
+def test_rates_of_the_blocks_travel_when_they_change(tmp_path: Path) -> None:
+    own = config("rates anew")
+    run_here(own, tmp_path / "run")
+    commits = list(read_ledger(tmp_path / "run" / "ledger.zl").commits())
+    deals = json.loads((tmp_path / "run" / "allocation.json").read_text())["deals"]
+    assert [deal["round"] for deal in deals] == [1, 4, 7]
+    for commit in commits:
+        dealt = next((deal for deal in deals if deal["round"] == commit.round), None)
+        assert commit.rates == (None if dealt is None else np.array(dealt["rates"], dtype="<f4").tobytes())
+    rates = np.array([deal["rates"] for deal in deals])
+    assert rates.mean(axis=1) == pytest.approx(1.0)
+    assert np.ptp(rates, axis=1).min() > 0.1
 
 
 def test_levers_that_are_off_are_no_part_of_the_digest() -> None:

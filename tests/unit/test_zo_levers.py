@@ -15,12 +15,14 @@ from zorba_ray.directions.reference import direction
 from zorba_ray.directions.streams import tensor_stream
 from zorba_ray.models import Replica
 from zorba_ray.zo import (
+    BlockEnergies,
     PendingCommits,
     RoundUpdate,
     Share,
     StepSizes,
     UpdateRule,
     apply_rounds,
+    block_rates,
     commit_terms,
     estimate,
     round_seeds,
@@ -87,10 +89,10 @@ def dense_sum(own: UpdateRule, replica: Replica, updates: list[RoundUpdate]) -> 
                             rate = update.lr * (1.0 if update.rates is None else update.rates[block])
                             factor = powers[back] / sum(powers) * -rate * weight * used[n, step, number]
                             for entry in replica.manifest.scoped(block, own.scope):
-                                rank = own.rank if len(entry.shape) >= 2 else 0
+                                rows, rank = entry.shape[0], own.rank if len(entry.shape) >= 2 else 0
                                 stream = tensor_stream(seed, block, entry.slot, number, own.distribution)
                                 if rank:
-                                    rows, columns = entry.shape[0], entry.numel // entry.shape[0]
+                                    columns = entry.numel // rows
                                     drawn = direction(stream, 0, (rows + columns) * rank)
                                     u, v = drawn[: rows * rank], drawn[rows * rank :]
                                     z = u.reshape(rows, rank) @ v.reshape(columns, rank).T / math.sqrt(rank)
@@ -222,3 +224,16 @@ def test_a_local_step_uses_its_own_clients_spread_and_the_blocks_rates(rates: np
     pairs = [model.pair(prepared, Perturbation(second, place, 0.01, "rademacher")) for place in range(again.directions)]
     assert found.scalars[1].tolist() == [float(projected_gradient(*pair, 0.01)) for pair in pairs]
     assert torch.isfinite(model.replica.theta).all()
+
+
+def test_rates_go_with_the_gradient_per_parameter_within_bounds() -> None:
+    def found(energy: list[float], sizes: list[int]) -> list[float]:
+        nothing = np.zeros(len(energy))
+        return block_rates(BlockEnergies(np.array(energy), nothing, nothing, nothing), sizes).tolist()
+
+    assert found([4.0, 1.0], [1, 1]) == pytest.approx([4 / 3, 2 / 3])
+    assert found([4.0, 4.0], [1, 4]) == pytest.approx([4 / 3, 2 / 3])
+    assert found([0.0, 0.0], [1, 4]) == [1.0, 1.0]
+    wide = found([1e12, 1e-12, 0.0], [1, 1, 1])
+    assert sum(wide) == pytest.approx(3.0, rel=1e-6)
+    assert max(wide) / min(wide) <= 16.0

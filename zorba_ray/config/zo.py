@@ -8,7 +8,7 @@ from zorba_ray.config.base import StrictModel
 
 WINDOW = 8
 """Rounds of momentum where nothing is said: β = 0.7 leaves 2 % of the sum beyond it."""
-LEVERS = ("clip_spread", "normalise", "momentum", "momentum_window")
+LEVERS = ("clip_spread", "normalise", "momentum", "momentum_window", "block_rates")
 """Settings that are off by default, and then no part of a run's digest: ledgers from before they were there go on."""
 
 
@@ -51,6 +51,9 @@ class ZOConfig(StrictModel):
     to 1, so that η keeps its meaning. 0 is none. Local steps have none."""
     momentum_window: int = Field(default=WINDOW, ge=2)
     """W, rounds of momentum; a commit costs every replica W times the directions."""
+    block_rates: Literal["equal", "probe"] = "equal"
+    """Rates of the blocks: η for all, or η times a multiple that goes with the gradient per parameter as a probe before
+    round 1 finds it (`allocation.probe_pairs`; anew with every probe of block_weights=probe)."""
 
     @model_validator(mode="after")
     def _family_and_rank(self) -> "ZOConfig":

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from safetensors import SafetensorError
 
 from zorba_ray.config import ExperimentConfig
@@ -169,6 +170,9 @@ class _Experiment:
         plan = self._method.plan(number, state.chain, active if active != state.packed_active else None)
         if plan.active is not None:
             state.set_active(plan.active)
+        if (rates := self._deals.rates(number)) != state.packed_rates:
+            plan = msgspec.structs.replace(plan, rates=rates)
+            state.set_rates(rates)
         part = self.watch.part
         with part("aggregate"):
             result = run_round(self._backend, self._method, plan, asked, config.federation.quorum, self.watch)
