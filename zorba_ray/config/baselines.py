@@ -116,6 +116,8 @@ def refuse_what_it_cannot(config: "ExperimentConfig") -> None:
             f"zo.{lever}={getattr(zo, lever)}: only methods whose commits are the scalars of one round know it "
             f"({', '.join(sorted(SCALAR))}), not method={method}; drop it"
         )
+    if method not in SCALAR and zo.scope == "auto":
+        raise ValueError(f"zo.scope=auto: method={method} probes nothing; name a scope, such as zo.scope=all")
     if method in WITH_ADAPTERS and config.model.lora is None:
         raise ValueError(f"method={method} trains LoRA adapters: set model.lora, as in model.lora.rank=8")
     if method == "fedmezo" and zo.scope != "lora":

@@ -5,7 +5,9 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from zorba_ray.config.base import StrictModel
+from zorba_ray.errors import ConfigError
 
+FixedScope = Literal["all", "matrices", "bias_norm", "lora", "biases", "norm_weights", "attention", "feed_forward"]
 WINDOW = 8
 """Rounds of momentum where nothing is said: β = 0.7 leaves 2 % of the sum beyond it."""
 LEVERS = ("clip_spread", "normalise", "momentum", "momentum_window", "block_rates")
@@ -35,9 +37,12 @@ class ZOConfig(StrictModel):
     perturbed copy of a weight."""
     rank: int | None = Field(default=None, ge=1)
     """r of family low_rank."""
-    scope: Literal["all", "matrices", "bias_norm", "lora"] = "all"
-    """Tensors of an active block that are perturbed: all, those with two or more axes, the 1-D ones, or the adapters
-    of `model.lora`."""
+    scope: Literal[
+        "all", "matrices", "bias_norm", "lora", "biases", "norm_weights", "attention", "feed_forward", "auto"
+    ] = "all"
+    """Tensors of an active block that are perturbed: all, those with two or more axes (of the attention, or the
+    others), the 1-D ones (biases, or the others), or the adapters of `model.lora`. `auto` chooses among all, matrices
+    and bias_norm by a few forward pairs before the first round; what it chose stays with the run."""
     clip: float | None = Field(default=None, gt=0)
     """Largest |ρ|: clients clip to it, the driver refuses a report beyond it. None is no clip."""
     clip_spread: float | None = Field(default=None, ge=1)
@@ -70,9 +75,23 @@ class ZOConfig(StrictModel):
             raise ValueError(
                 "difference=forward with family=low_rank: its blocks take both signs at once; set zo.difference=central"
             )
-        if self.family == "low_rank" and self.scope == "bias_norm":
-            raise ValueError("family=low_rank with scope=bias_norm: no matrix is perturbed; set zo.family=dense")
+        if self.family == "low_rank" and self.scope in ("bias_norm", "biases", "norm_weights"):
+            raise ValueError(f"family=low_rank with scope={self.scope}: no matrix is perturbed; set zo.family=dense")
         return self
+
+    @property
+    def fixed_scope(self) -> FixedScope:
+        """`scope`, once nothing is left to choose.
+
+        Raises:
+            ConfigError: auto, where nothing is run that could choose.
+        """
+        if self.scope == "auto":
+            raise ConfigError(
+                "zo.scope=auto: what is perturbed is chosen before a run begins, and this needs it now; name a scope, "
+                "such as zo.scope=bias_norm"
+            )
+        return self.scope
 
     @model_validator(mode="after")
     def _window_of_momentum(self) -> "ZOConfig":

@@ -82,7 +82,7 @@ def prepare(
         seeds=config.federation.seeds,
         weights=config.federation.weights,
         distribution=config.zo.distribution,
-        scope=config.zo.scope,
+        scope=config.zo.fixed_scope,
         directions_per_step=config.zo.directions,
         local_steps=config.local_steps,
         samples=tuple(len(part) for part in parts),
@@ -103,7 +103,7 @@ def prepare(
 def fleet_memory(config: ExperimentConfig, model: TaskModel) -> FleetMemory:
     """Where clients' blocks live, and the bytes of it."""
     workload = _workload(config, model.loaded)
-    return FleetMemory(model.replica.manifest, config.memory, config.zo.scope, workload, config.zo.rank or 0)
+    return FleetMemory(model.replica.manifest, config.memory, config.zo.fixed_scope, workload, config.zo.rank or 0)
 
 
 def host_store(config: ExperimentConfig, device: str) -> HostStore | None:
@@ -146,10 +146,17 @@ def load_task_model(
             f"data.max_length={config.data.max_length} exceeds the {positions} positions of {config.model.path}"
         )
     directions = _directions(config, device, watch)
-    data, scope, rank = config.data, config.zo.scope, config.zo.rank or 0
+    data, scope, rank = config.data, config.zo.fixed_scope, config.zo.rank or 0
     model = TaskModel(loaded, config.model, data.prompt, data.label_words, scope, directions, device, rank, store)
+    _check_scope(model.replica.manifest, scope)
     _check_rank(rank, model.replica.manifest, scope)
     return model
+
+
+def _check_scope(manifest: Manifest, scope: Scope) -> None:
+    empty = [block for block, size in enumerate(manifest.sizes(scope)) if not size]
+    if empty:
+        raise ConfigError(f"zo.scope={scope}: block {empty[0]} of this model has no such tensor; set another scope")
 
 
 def _check_rank(rank: int, manifest: Manifest, scope: Scope) -> None:

@@ -159,7 +159,7 @@ class Deals:
             "active": rows,
         }
         if self._setup.config.zo.block_rates == "probe" and record["probes"]:
-            sizes = self._setup.model.replica.manifest.sizes(self._setup.config.zo.scope)
+            sizes = self._setup.model.replica.manifest.sizes(self._setup.config.zo.fixed_scope)
             deal["rates"] = block_rates(Probe.of(record["probes"][-1]).energies, sizes).tolist()
         record["deals"] = [*deals, deal]
         write_json(self._run.allocation, record)
