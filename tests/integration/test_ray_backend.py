@@ -20,6 +20,10 @@ from zorba_ray.federation.placement import place_clients
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
 
+LEVERS = (
+    "zo.momentum=0.7", "zo.momentum_window=3", "zo.normalise=spread", "zo.clip_spread=2", "zo.local_steps=2",
+    "zo.directions=2", "zo.lr=3e-3", "federation.snapshot_every=2", "rounds=7",
+)  # fmt: skip
 RAY = ("federation.backend=ray", "federation.deadline_s=120")
 
 
@@ -83,8 +87,9 @@ def test_ray_equals_sequential(reference: str, tmp_path: Path, overrides: tuple[
     [
         ("federation.seeds=shared", "federation.clients=6"),
         ("zo.family=low_rank", "zo.rank=2", "zo.scope=all", "zo.lr=1e-4"),
+        LEVERS,
     ],
-    ids=["shared seeds", "low rank"],
+    ids=["shared seeds", "low rank", "levers"],
 )
 def test_other_directions_on_ray_equal_sequential(tmp_path: Path, settings: tuple[str, ...]):
     """Six clients dealt to two workers share blocks three by three, in one process six by six."""
@@ -103,6 +108,17 @@ def test_killed_actor_changes_nothing(reference: str, tmp_path: Path):
     assert summary["weights_sha256"] == reference
     assert summary["clients_failed"] == summary["clients_late"] == 0
     assert summary["retries"] >= 1
+
+
+def test_killed_actor_takes_momentum_up_from_a_snapshot(tmp_path: Path):
+    """Killed in round 5: back from the snapshot of round 4, with the commits before it that momentum adds up."""
+    expected = run_here(tiny_config(*LEVERS, "federation.snapshot_every=null"), tmp_path / "here")["weights_sha256"]
+    saboteur = Saboteur([4], signal.SIGKILL)
+    config = tiny_config(*LEVERS, *RAY, "federation.workers=2")
+    summary = run_here(config, tmp_path / "run", saboteur.backend, saboteur.watch)
+    assert len(saboteur.hit) == 1
+    assert summary["retries"] >= 1
+    assert summary["weights_sha256"] == expected
 
 
 @pytest.mark.slow

@@ -37,6 +37,7 @@ def allocate(
     from zorba_ray.config import load_config
     from zorba_ray.errors import AllocationInfeasible, ConfigError
     from zorba_ray.experiment import allocation_record, prepare, probe_here, solve_allocation
+    from zorba_ray.experiment.scope import with_scope
 
     settings = load_config(config, overrides)
     # What is wrong with the question is said before minutes are spent on an answer.
@@ -49,7 +50,7 @@ def allocate(
             f"--what-if: federation.fleet is null, so that none of the {settings.federation.clients} clients has a "
             "budget that could be too small; set federation.fleet"
         )
-    setup = prepare(settings)
+    setup = prepare(with_scope(settings)[0])
     probe = probe_here(setup) if settings.allocation.block_weights == "probe" else None
     answers: dict[str, Any] = {}
 

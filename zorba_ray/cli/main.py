@@ -5,7 +5,7 @@ import sys
 import typer
 
 from zorba_ray import __version__
-from zorba_ray.cli import allocate, compare, doctor, profile, replay, report, run, schema, sweep
+from zorba_ray.cli import allocate, compare, doctor, lr, profile, replay, report, run, schema, sweep
 from zorba_ray.cli.plain_text import never_fail
 from zorba_ray.errors import ZorbaError
 
@@ -28,6 +28,7 @@ app.command("run", no_args_is_help=True)(run.run)
 app.command("sweep", no_args_is_help=True)(sweep.sweep)
 app.command("compare", no_args_is_help=True)(compare.compare)
 app.command("allocate", no_args_is_help=True)(allocate.allocate)
+app.command("lr", no_args_is_help=True)(lr.lr)
 app.command("profile", no_args_is_help=True)(profile.profile)
 app.command("replay", no_args_is_help=True)(replay.replay)
 app.command("report", no_args_is_help=True)(report.report)

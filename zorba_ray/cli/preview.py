@@ -11,8 +11,12 @@ from zorba_ray.config import ExperimentConfig
 def preview(config: ExperimentConfig) -> None:
     """Prints the resolved settings, the allocation and the cost of a run; runs nothing and writes nothing."""
     from zorba_ray.experiment import allocation_record, prepare, probe_here, solve_allocation
+    from zorba_ray.experiment.scope import scope_line, with_scope
 
     console = Console(soft_wrap=True)
+    config, scope = with_scope(config)
+    if scope is not None:
+        console.print(scope_line(scope), highlight=False)
     console.print_json(json.dumps(config.resolved()))
     setup = prepare(config)
     probe = probe_here(setup) if setup.config.allocation.block_weights == "probe" else None

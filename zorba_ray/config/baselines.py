@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from pydantic import Field
 
 from zorba_ray.config.base import StrictModel
+from zorba_ray.config.zo import LEVERS
 
 if TYPE_CHECKING:
     from zorba_ray.config.experiment import ExperimentConfig
@@ -15,6 +16,9 @@ FIRST_ORDER: frozenset[str] = frozenset({"fedavg", "fedit"})
 """Methods that backpropagate."""
 WITH_ADAPTERS: frozenset[str] = frozenset({"fedit", "fedmezo"})
 """Methods that train LoRA adapters and nothing else."""
+
+SCALAR: frozenset[str] = frozenset({"zorba", "decomfl", "mezo"})
+"""Methods whose update is derived from a round's scalars."""
 
 
 class FirstOrderConfig(StrictModel):
@@ -112,6 +116,14 @@ def refuse_what_it_cannot(config: "ExperimentConfig") -> None:
         raise ValueError(f"method={method} has no blocks to allocate: drop the section allocation")
     if zo.family != "dense":
         raise ValueError(f"zo.family={zo.family}: method={method} is defined with dense directions only")
+    lever = next((name for name in LEVERS if getattr(zo, name) != type(zo).model_fields[name].default), None)
+    if method not in SCALAR and lever is not None:
+        raise ValueError(
+            f"zo.{lever}={getattr(zo, lever)}: only methods whose commits are the scalars of one round know it "
+            f"({', '.join(sorted(SCALAR))}), not method={method}; drop it"
+        )
+    if method not in SCALAR and zo.scope == "auto":
+        raise ValueError(f"zo.scope=auto: method={method} probes nothing; name a scope, such as zo.scope=all")
     if method in WITH_ADAPTERS and config.model.lora is None:
         raise ValueError(f"method={method} trains LoRA adapters: set model.lora, as in model.lora.rank=8")
     if method in WITH_ADAPTERS and zo.scope != "lora":

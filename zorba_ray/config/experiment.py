@@ -25,7 +25,7 @@ from zorba_ray.config.federation import FederationConfig
 from zorba_ray.config.memory import MemoryConfig
 from zorba_ray.config.model import ModelConfig
 from zorba_ray.config.tracking import EvalConfig, TrackingConfig
-from zorba_ray.config.zo import DirectionsConfig, ZOConfig
+from zorba_ray.config.zo import LEVERS, DirectionsConfig, ZOConfig
 from zorba_ray.errors import ConfigError
 
 NOT_NUMBERS = (
@@ -130,7 +130,7 @@ class ExperimentConfig(StrictModel):
         return self.model_dump(mode="json")
 
     def numbers(self) -> dict[str, Any]:
-        """The settings that change results, dotted key -> value; NOT_NUMBERS are left out."""
+        """The settings that change results, dotted key -> value; NOT_NUMBERS and levers that are off are left out."""
         flat: dict[str, Any] = {}
 
         def walk(node: Any, prefix: str) -> None:
@@ -143,6 +143,9 @@ class ExperimentConfig(StrictModel):
                 flat[prefix] = node
 
         walk(self.resolved(), "")
+        for lever in LEVERS:
+            if getattr(self.zo, lever) == ZOConfig.model_fields[lever].default:
+                del flat[f"zo.{lever}"]
         return flat
 
     def digest(self) -> str:

@@ -5,6 +5,13 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from zorba_ray.config.base import StrictModel
+from zorba_ray.errors import ConfigError
+
+FixedScope = Literal["all", "matrices", "bias_norm", "lora", "biases", "norm_weights", "attention", "feed_forward"]
+WINDOW = 8
+"""Rounds of momentum where nothing is said: β = 0.7 leaves 2 % of the sum beyond it."""
+LEVERS = ("clip_spread", "normalise", "momentum", "momentum_window", "block_rates")
+"""Settings that are off by default, and then no part of a run's digest: ledgers from before they were there go on."""
 
 
 class ZOConfig(StrictModel):
@@ -30,11 +37,28 @@ class ZOConfig(StrictModel):
     perturbed copy of a weight."""
     rank: int | None = Field(default=None, ge=1)
     """r of family low_rank."""
-    scope: Literal["all", "matrices", "bias_norm", "lora"] = "all"
-    """Tensors of an active block that are perturbed: all, those with two or more axes, the 1-D ones, or the adapters
-    of `model.lora`."""
+    scope: Literal[
+        "all", "matrices", "bias_norm", "lora", "biases", "norm_weights", "attention", "feed_forward", "auto"
+    ] = "all"
+    """Tensors of an active block that are perturbed: all, those with two or more axes (of the attention, or the
+    others), the 1-D ones (biases, or the others), or the adapters of `model.lora`. `auto` chooses among all, matrices
+    and bias_norm by a few forward pairs before the first round; what it chose stays with the run."""
     clip: float | None = Field(default=None, gt=0)
     """Largest |ρ|: clients clip to it, the driver refuses a report beyond it. None is no clip."""
+    clip_spread: float | None = Field(default=None, ge=1)
+    """Scalars beyond this multiple of the round's median |ρ| are shrunk to it when the update is derived; the ledger
+    keeps them as they were reported. None is no shrinking."""
+    normalise: Literal["none", "spread"] = "none"
+    """`spread`: the step of a round is divided by the root mean square of its scalars (about 0, after clip_spread), so
+    that η no longer hangs on the scale of losses and gradients. A local step is divided by its own client's."""
+    momentum: float = Field(default=0.0, ge=0, lt=1)
+    """β: a round applies the updates of the last momentum_window rounds in the proportions 1 : β : β² …, which add up
+    to 1, so that η keeps its meaning. 0 is none. Local steps have none."""
+    momentum_window: int = Field(default=WINDOW, ge=2)
+    """W, rounds of momentum; a commit costs every replica W times the directions."""
+    block_rates: Literal["equal", "probe"] = "equal"
+    """Rates of the blocks: η for all, or η times a multiple that goes with the gradient per parameter as a probe before
+    round 1 finds it (`allocation.probe_pairs`; anew with every probe of block_weights=probe)."""
 
     @model_validator(mode="after")
     def _family_and_rank(self) -> "ZOConfig":
@@ -51,8 +75,31 @@ class ZOConfig(StrictModel):
             raise ValueError(
                 "difference=forward with family=low_rank: its blocks take both signs at once; set zo.difference=central"
             )
-        if self.family == "low_rank" and self.scope == "bias_norm":
-            raise ValueError("family=low_rank with scope=bias_norm: no matrix is perturbed; set zo.family=dense")
+        if self.family == "low_rank" and self.scope in ("bias_norm", "biases", "norm_weights"):
+            raise ValueError(f"family=low_rank with scope={self.scope}: no matrix is perturbed; set zo.family=dense")
+        return self
+
+    @property
+    def fixed_scope(self) -> FixedScope:
+        """`scope`, once nothing is left to choose.
+
+        Raises:
+            ConfigError: auto, where nothing is run that could choose.
+        """
+        if self.scope == "auto":
+            raise ConfigError(
+                "zo.scope=auto: what is perturbed is chosen before a run begins, and this needs it now; name a scope, "
+                "such as zo.scope=bias_norm"
+            )
+        return self.scope
+
+    @model_validator(mode="after")
+    def _window_of_momentum(self) -> "ZOConfig":
+        if not self.momentum and self.momentum_window != WINDOW:
+            raise ValueError(
+                f"momentum_window={self.momentum_window} with momentum=0: nothing is summed; set zo.momentum, as in "
+                "zo.momentum=0.7, or drop the window"
+            )
         return self
 
 

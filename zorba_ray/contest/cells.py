@@ -127,7 +127,7 @@ def ladder_of(contest: Contest, method: str, sizes: Mapping[str, int]) -> tuple[
     elif method == "zorba":
         centre, steps = contest.base.zo.lr, (1 / 3, 1.0, 3.0)
     else:
-        centre = contest.base.zo.lr * (sizes[contest.base.zo.scope] / sizes[config.zo.scope]) ** 0.5
+        centre = contest.base.zo.lr * (sizes[contest.base.zo.fixed_scope] / sizes[config.zo.fixed_scope]) ** 0.5
         steps = (1 / 9, 1 / 3, 1.0)
     return tuple(float(f"{centre * step:.3g}") for step in steps)
 

@@ -3,7 +3,7 @@
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from zorba_ray.contest.cells import TUNING_SEED, Cell, Contest, cell, ladder_of
 from zorba_ray.contest.state import ContestState
@@ -12,7 +12,7 @@ from zorba_ray.experiment.execute import execute
 from zorba_ray.experiment.run import Closing, Emit
 from zorba_ray.experiment.rundir import RunDir
 from zorba_ray.federation.accelerator import choose_accelerator, with_counted_gpus
-from zorba_ray.models import LoadedModel, load_model
+from zorba_ray.models import LoadedModel, Scope, load_model
 from zorba_ray.models.blocks import model_manifest
 
 _AT_AN_END = ("finished", "diverged", "failed")
@@ -122,7 +122,7 @@ def _rounds_done(path: Path) -> int | None:
 def _sizes(contest: Contest) -> dict[str, int]:
     """Scope -> parameters that it moves, of the base's model; adapters as the methods publish them."""
     loaded = load_model(contest.base.model)
-    sizes = {scope: _size(loaded, scope) for scope in ("all", "matrices", "bias_norm")}
+    sizes = {scope: _size(loaded, scope) for scope in get_args(Scope) if scope != "lora"}
     for method in contest.methods:
         own = cell(contest, method, contest.base.seed, 1e-3, tuning=False).config
         if own.zo.scope == "lora":

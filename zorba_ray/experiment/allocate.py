@@ -173,7 +173,7 @@ def allocation_record(
         "clients": clients,
         "blocks": setup.header.blocks,
         "block_parameters": manifest.sizes(),
-        "block_parameters_in_scope": manifest.sizes(setup.config.zo.scope),
+        "block_parameters_in_scope": manifest.sizes(setup.config.zo.fixed_scope),
         "placements": [
             {
                 "frozen": own.frozen,

@@ -28,7 +28,7 @@ def exact_variances(
     else:
         spread = energies.dissimilarity * (1.0 - float((problem.data_weight**2).sum()))
         each = energies.energy + spread + energies.noise
-    sizes = np.array(setup.model.replica.manifest.sizes(setup.config.zo.scope), dtype=np.int64)
+    sizes = np.array(setup.model.replica.manifest.sizes(setup.config.zo.fixed_scope), dtype=np.int64)
     directions = setup.config.zo.directions
     return {
         weighting: objectives.exact_variance(active, problem, weighting, sizes, directions, each)

@@ -86,7 +86,7 @@ def prepare(
         seeds=config.federation.seeds,
         weights=config.federation.weights,
         distribution=config.zo.distribution,
-        scope=config.zo.scope,
+        scope=config.zo.fixed_scope,
         directions_per_step=config.zo.directions,
         local_steps=config.local_steps,
         samples=tuple(len(part) for part in parts),
@@ -95,6 +95,10 @@ def prepare(
         rank=config.zo.rank or 0,
         commits=METHODS[config.method].commits,
         pool=config.fedkseed.pool if config.method == "fedkseed" else 0,
+        normalise=config.zo.normalise,
+        clip_spread=config.zo.clip_spread or 0.0,
+        momentum=config.zo.momentum,
+        momentum_window=config.zo.momentum_window if config.zo.momentum else 1,
     )
     shards = Shards(train, ClientRows.of(parts))
     return Setup(config, model, shards, validation, test, fleet_at(config, 1), fleet_memory(config, model), header)
@@ -105,7 +109,7 @@ def fleet_memory(config: ExperimentConfig, model: TaskModel) -> AnyFleetMemory:
     workload = _workload(config, model.loaded)
     if config.method != "zorba":
         return PlainFleetMemory(model.replica.manifest, config.memory.compute_dtype, workload, method_of(config))
-    return FleetMemory(model.replica.manifest, config.memory, config.zo.scope, workload, config.zo.rank or 0)
+    return FleetMemory(model.replica.manifest, config.memory, config.zo.fixed_scope, workload, config.zo.rank or 0)
 
 
 def host_store(config: ExperimentConfig, device: str) -> HostStore | None:
@@ -148,10 +152,17 @@ def load_task_model(
             f"data.max_length={config.data.max_length} exceeds the {positions} positions of {config.model.path}"
         )
     directions = _directions(config, device, watch)
-    data, scope, rank = config.data, config.zo.scope, config.zo.rank or 0
+    data, scope, rank = config.data, config.zo.fixed_scope, config.zo.rank or 0
     model = TaskModel(loaded, config.model, data.prompt, data.label_words, scope, directions, device, rank, store)
+    _check_scope(model.replica.manifest, scope)
     _check_rank(rank, model.replica.manifest, scope)
     return model
+
+
+def _check_scope(manifest: Manifest, scope: Scope) -> None:
+    empty = [block for block, size in enumerate(manifest.sizes(scope)) if not size]
+    if empty:
+        raise ConfigError(f"zo.scope={scope}: block {empty[0]} of this model has no such tensor; set another scope")
 
 
 def _check_rank(rank: int, manifest: Manifest, scope: Scope) -> None:

@@ -20,6 +20,7 @@ from zorba_ray.experiment.probe import Ask, Probe, run_probe
 from zorba_ray.experiment.rundir import RunDir, write_json
 from zorba_ray.federation import participants
 from zorba_ray.protocol.messages import pack_active
+from zorba_ray.zo import block_rates
 
 PROVISIONAL = "provisional"
 """Of the deal that a probe before round 1 will replace."""
@@ -45,7 +46,7 @@ class Deals:
             AllocationInfeasible, SolverError, ConfigError: as `first_allocation`.
         """
         allocation = first_allocation(setup)
-        probed = setup.config.allocation.block_weights == "probe"
+        probed = "probe" in (setup.config.allocation.block_weights, setup.config.zo.block_rates)
         record = allocation_record(setup, allocation, accelerator)
         deals = cls(setup, run, {**record, "probes": [], "deals": []})
         deals._add(1, PROVISIONAL if probed else "start", allocation.active)
@@ -58,6 +59,11 @@ class Deals:
             held = [_holding(row) for row in deal["active"]]
             self._packed = (deal, pack_active(held, self._setup.header.blocks))
         return self._packed[1]
+
+    def rates(self, number: int) -> bytes:
+        """Rates of the blocks in round `number`, fp32 [L]; empty: 1."""
+        deal = [deal for deal in self.record["deals"] if deal["round"] <= number][-1]
+        return np.array(deal.get("rates", ()), dtype="<f4").tobytes()
 
     @property
     def provisional(self) -> bool:
@@ -96,12 +102,15 @@ class Deals:
 
     def _deal(self, number: int, chain: bytes, ask: Ask) -> dict[str, Any] | None:
         settings, record = self._setup.config.allocation, self.record
+        weighs, rates = settings.block_weights == "probe", self._setup.config.zo.block_rates == "probe"
         fleet = self._fleet_at(number)
-        probes = settings.block_weights == "probe" and _due(number, settings.probe_every, first=True)
+        probes = (weighs or rates) and _due(number, settings.probe_every, first=True)
         changed = number > 1 and fleet != self._fleet_at(number - 1)
         if probes:
             record["probes"].append(run_probe(self._setup, fleet, number, chain, ask).record())
-        probe = Probe.of(record["probes"][-1]) if record["probes"] else None
+        probe = Probe.of(record["probes"][-1]) if weighs and record["probes"] else None
+        if probes and not weighs and not changed:  # for the rates alone: who holds what stands
+            return self._add(number, "probe", _matrix(record["deals"][-1]["active"]))
         if probes or changed:
             allocation = solve_allocation(self._setup, fleet, probe)
             kept = {key: record[key] for key in ("probes", "deals")}
@@ -149,6 +158,9 @@ class Deals:
             "clients_changed": sum(own != other for own, other in zip(rows, before, strict=True)),
             "active": rows,
         }
+        if self._setup.config.zo.block_rates == "probe" and record["probes"]:
+            sizes = self._setup.model.replica.manifest.sizes(self._setup.config.zo.fixed_scope)
+            deal["rates"] = block_rates(Probe.of(record["probes"][-1]).energies, sizes).tolist()
         record["deals"] = [*deals, deal]
         write_json(self._run.allocation, record)
         return deal

@@ -112,7 +112,7 @@ def allocation_problem(
             "memory.frozen=host, or drop "
             "the fleet"
         )
-    cost = np.array(manifest.sizes(config.zo.scope), dtype=np.float64)
+    cost = np.array(manifest.sizes(config.zo.fixed_scope), dtype=np.float64)
     weights = cost if settings.block_weights == "params" else np.ones(manifest.blocks)
     if energies is not None:
         weights = probe_weights(energies)

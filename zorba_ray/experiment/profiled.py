@@ -30,7 +30,7 @@ def profiled(source: str, overrides: list[str] | None, batch: int | None, length
     if config.zo.rank:
         raise ConfigError("zo.family=low_rank: profile knows dense directions only; set zo.family=dense zo.rank=null")
     found = model_profile(
-        config.model, config.memory.compute_dtype, config.zo.scope, rows, tokens,
+        config.model, config.memory.compute_dtype, config.zo.fixed_scope, rows, tokens,
         len(config.data.label_words) or LABELS,
     )  # fmt: skip
     if found.positions is not None and tokens > found.positions:

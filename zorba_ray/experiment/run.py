@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from safetensors import SafetensorError
 
 from zorba_ray.config import ExperimentConfig
@@ -22,6 +23,7 @@ from zorba_ray.experiment.provenance import provenance
 from zorba_ray.experiment.recovery import records_of
 from zorba_ray.experiment.round_record import round_record
 from zorba_ray.experiment.rundir import RunDir, raise_storage_error, write_json
+from zorba_ray.experiment.scope import resolved_scope
 from zorba_ray.experiment.summary import status_of, summarise
 from zorba_ray.experiment.tracking import Fanout, JsonlMonitor
 from zorba_ray.federation import Usage, run_round
@@ -107,12 +109,18 @@ class _Experiment:
     def start(self) -> None:
         """Model, data, allocation, ledger, replica at the ledger's end, workers."""
         config, run = self.config, self.run
-        self._say("loading model and data")
         sequential = self._make_backend is sequential_backend
         # The driver of a Ray run sees no GPU; in a sequential run the driver's replica is the clients' own.
         device = compute_device(self._accelerator) if sequential else "cpu"
+        if config.zo.scope == "auto":
+            self._say("probing what to perturb")
+        config, chosen = resolved_scope(config, run, device)
+        self.config = config
+        if chosen is not None:
+            self._note(chosen)
+        self._say("loading model and data")
         self.setup = setup = prepare(config, device, self.watch, clients_here=sequential)
-        origin = setup.model.replica.scoped_copy(config.zo.scope)
+        origin = setup.model.replica.scoped_copy(config.zo.fixed_scope)
         self._distance = lambda: setup.model.replica.distance(origin)
         info = provenance(run.provenance, self._command)
         write_json(run.provenance, info)
@@ -170,6 +178,9 @@ class _Experiment:
         plan = self._method.plan(number, state.chain, active if active != state.packed_active else None)
         if plan.active is not None:
             state.set_active(plan.active)
+        if (rates := self._deals.rates(number)) != state.packed_rates:
+            plan = msgspec.structs.replace(plan, rates=rates)
+            state.set_rates(rates)
         part = self.watch.part
         with part("aggregate"):
             result = run_round(self._backend, self._method, plan, asked, config.federation.quorum, self.watch)

@@ -22,6 +22,7 @@ class RunDir:
         self.path = path
         self.config = path / "config.resolved.json"
         self.provenance = path / "provenance.json"
+        self.scope = path / "scope.json"
         self.allocation = path / "allocation.json"
         self.ledger = path / "ledger.zl"
         self.snapshots = path / "snapshots"
@@ -70,6 +71,8 @@ class RunDir:
         """
         run = cls(path)
         old = run.read_config()
+        if config.zo.scope == "auto":  # what it chose stands in the settings of the run
+            config = config.model_copy(update={"zo": config.zo.model_copy(update={"scope": old.zo.scope})})
         changes = changed_numbers(old, config)
         if changes:
             listing = "\n  ".join(changes)

@@ -30,7 +30,7 @@ class ScalarMethod(Method):
     ) -> list[ClientReport]:
         zo = self._config.zo
         shares = [Share(client, state.active[client], own) for client, own in batches.items()]
-        sizes = StepSizes(plan.lr, plan.perturbation_scale, zo.clip, zo.difference == "forward")
+        sizes = StepSizes(plan.lr, plan.perturbation_scale, zo.clip, zo.difference == "forward", state.rates)
         found = estimate(model, state.directions, self._rule, plan.round, sizes, shares)
         return [
             ClientReport(
@@ -58,4 +58,5 @@ class ScalarMethod(Method):
     def aggregate(self, plan: RoundPlan, reports: Sequence[ClientReport]) -> RoundCommit:
         """Every client's scalars, as they are."""
         clients = np.array([report.client for report in reports], dtype="<u4").tobytes()
-        return RoundCommit(plan.round, plan.lr, clients, b"".join(report.scalars for report in reports), plan.active)
+        scalars = b"".join(report.scalars for report in reports)
+        return RoundCommit(plan.round, plan.lr, clients, scalars, plan.active, plan.rates)

@@ -13,7 +13,7 @@ from typing import Literal
 
 from zorba_ray.directions import EMBEDDINGS, FINAL_NORM, HEAD
 
-Scope = Literal["all", "matrices", "bias_norm", "lora"]
+Scope = Literal["all", "matrices", "bias_norm", "lora", "biases", "norm_weights", "attention", "feed_forward"]
 
 ADAPTER = "lora_"
 """How the last part of an adapter's name begins."""
@@ -40,7 +40,12 @@ class TensorEntry:
         """Whether `scope` perturbs this tensor when its block is active."""
         if scope == "lora":
             return self.name.rsplit(".", 1)[-1].startswith(ADAPTER)
-        return scope == "all" or (len(self.shape) >= 2) == (scope == "matrices")
+        matrix = len(self.shape) >= 2
+        if scope in ("biases", "norm_weights"):
+            return not matrix and (self.name.rsplit(".", 1)[-1] == "bias") == (scope == "biases")
+        if scope in ("attention", "feed_forward"):
+            return matrix and ("att" in self.name.lower()) == (scope == "attention")
+        return scope == "all" or matrix == (scope == "matrices")
 
 
 @dataclass(frozen=True)

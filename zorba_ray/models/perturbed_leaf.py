@@ -17,7 +17,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from zorba_ray.directions import DirectionBackend, Distribution, TensorStream, factors, tensor_stream
 from zorba_ray.errors import ModelError
 from zorba_ray.models.low_rank_leaf import half_of, is_linear, is_transposed, linear_pair
-from zorba_ray.models.manifest import TensorEntry, padded
+from zorba_ray.models.manifest import Scope, TensorEntry, padded
 
 Forward = Callable[..., Any]
 
@@ -37,6 +37,8 @@ class Perturbation:
     distribution: Distribution
     overlay: Mapping[tuple[int, int], torch.Tensor] = field(default_factory=dict)
     """(block, slot) -> flat fp32 tensor that stands for θ there (local steps); absent: θ itself."""
+    only: Scope | None = None
+    """Of the tensors that the model perturbs, those in this scope alone; None: all. Dense directions only."""
 
 
 class PerturbedLeaves:
@@ -199,6 +201,9 @@ class PerturbedLeaves:
         """target ← θ ± μz of one tensor."""
         assert self._perturbation is not None
         scale, theta = self._sign * self._perturbation.scale, self._at(entry)
+        if self._perturbation.only is not None and not entry.in_scope(self._perturbation.only):
+            target.copy_(theta)
+            return
         if self._rank and len(entry.shape) >= 2:
             u, v = self._factors(entry)
             rounded = theta.to(target.dtype).float()  # as in `perturb_into`

@@ -28,6 +28,7 @@ from zorba_ray.protocol.messages import LedgerHeader, RoundCommit
 
 MAGIC = b"ZORBALG1"
 FORMAT = 1
+_OFF = {"normalise": "none", "clip_spread": 0.0, "momentum": 0.0, "momentum_window": 1}
 _HEAD = struct.Struct("<III")
 _TAIL = 4 + 32
 
@@ -78,8 +79,8 @@ def next_chain(chain: bytes, body: bytes) -> bytes:
 
 
 def header_body(header: LedgerHeader) -> bytes:
-    """Body of record 0. Dense directions and scalars of every client go unnamed, as before there were others: the same
-    bytes, the same chain."""
+    """Body of record 0. Dense directions, scalars of every client and levers that are off go unnamed, as before there
+    were others: the same bytes, the same chain."""
     fields = msgspec.structs.asdict(header)
     if header.family == "dense":
         del fields["family"], fields["rank"]
@@ -87,6 +88,9 @@ def header_body(header: LedgerHeader) -> bytes:
         del fields["commits"]
     if not header.pool:
         del fields["pool"]
+    for lever in _OFF:
+        if fields[lever] == _OFF[lever]:
+            del fields[lever]
     return msgspec.msgpack.encode(fields)
 
 

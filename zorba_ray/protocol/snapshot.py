@@ -6,7 +6,7 @@ one that does not fit the ledger or itself is not used. Replays that prove a run
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -16,7 +16,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from zorba_ray.errors import LedgerError
+from zorba_ray.protocol.codec import decode
 from zorba_ray.protocol.ledger import LedgerContents, sync_folder
+from zorba_ray.protocol.messages import RoundCommit
 from zorba_ray.protocol.replay import ReplicaState
 
 _KEPT = 2
@@ -33,6 +35,10 @@ class Snapshot:
     """As `pack_active`."""
     tensors: dict[str, np.ndarray]
     """Name -> [numel], as `ReplicaState.movable` has it."""
+    recent: tuple[bytes, ...] = ()
+    """With momentum: the commits of up to W − 1 rounds that end with `round`, from the ledger, not from the file."""
+    before: tuple[bytes, bytes] = (b"", b"")
+    """Active sets and rates of the blocks that held before `recent` began, or at `round` where there is none."""
 
 
 class _Label(msgspec.Struct, frozen=True):
@@ -73,8 +79,20 @@ def newest_snapshot(folder: Path, contents: LedgerContents) -> Snapshot | None:
         if found is None or not 1 <= found.round <= contents.last_round:
             continue
         if contents.records[found.round - 1].chain == found.chain:
-            return found
+            first = max(1, found.round + 2 - contents.header.momentum_window)
+            recent = tuple(record.body for record in contents.records[first - 1 : found.round])
+            return replace(found, recent=recent, before=_in_force(contents, first - 1))
     return None
+
+
+def _in_force(contents: LedgerContents, number: int) -> tuple[bytes, bytes]:
+    """Active sets and rates of the blocks after round `number`, empty where no commit has named any."""
+    active = rates = None
+    for record in reversed(contents.records[:number]):
+        commit = decode(record.body, RoundCommit)
+        active = commit.active if active is None else active
+        rates = commit.rates if rates is None else rates
+    return active or b"", rates or b""
 
 
 def restore(state: ReplicaState, snapshot: Snapshot) -> None:
@@ -86,6 +104,11 @@ def restore(state: ReplicaState, snapshot: Snapshot) -> None:
     own = state.movable()
     if {name: tensor.numel() for name, tensor in own.items()} != {n: v.size for n, v in snapshot.tensors.items()}:
         raise LedgerError(f"the snapshot of round {snapshot.round} holds other tensors than this run moves")
+    active, rates = snapshot.before
+    state.set_rates(rates)
+    if active:
+        state.set_active(active)
+    state.remember(snapshot.recent, snapshot.round + 1 - len(snapshot.recent))
     state.set_active(snapshot.active)
     for name, tensor in own.items():
         tensor.copy_(torch.from_numpy(snapshot.tensors[name].copy()))

@@ -2,7 +2,7 @@
 
 from zorba_ray.zo.estimator import Estimate, Share, StepSizes, estimate, projected_gradient, step_scalars, walk
 from zorba_ray.zo.pending import PendingCommits
-from zorba_ray.zo.probe import BlockEnergies, block_energies, probe_scalars, probe_weights
+from zorba_ray.zo.probe import BlockEnergies, block_energies, block_rates, probe_scalars, probe_weights
 from zorba_ray.zo.rule import UpdateRule
 from zorba_ray.zo.schedule import learning_rate
 from zorba_ray.zo.update import RoundUpdate, apply_rounds, block_weights, commit_terms, on_grid, round_seeds
@@ -17,6 +17,7 @@ __all__ = [
     "UpdateRule",
     "apply_rounds",
     "block_energies",
+    "block_rates",
     "block_weights",
     "commit_terms",
     "estimate",

@@ -10,6 +10,7 @@ import torch
 from zorba_ray.directions import DirectionBackend, Terms, direction_seed
 from zorba_ray.models import Batch, Perturbation, PreparedBatch, TaskModel
 from zorba_ray.zo.rule import UpdateRule
+from zorba_ray.zo.scalars import used_scalars
 from zorba_ray.zo.update import move, on_grid, rank_of
 
 
@@ -36,6 +37,8 @@ class StepSizes:
     """|ρ| is clipped to this; None is no clip."""
     one_sided: bool = False
     """ρ = [F(θ + μz) − F(θ)] / μ with one F(θ) for all directions of a step, instead of [F⁺ − F⁻] / 2μ."""
+    rates: np.ndarray | None = None
+    """float64 [L]: multiple of η of every block, for local steps; None: 1."""
 
     @property
     def signs(self) -> int:
@@ -122,7 +125,7 @@ def _alone(
         ((scalars[step], loss),) = step_scalars(model, rule, sizes, seed, [prepared], overlay)
         total += loss
         if step + 1 < rule.local_steps and np.isfinite(scalars[step]).all():
-            walk(model, directions, rule, seed, sizes.lr, scalars[step], share.active, overlay)
+            walk(model, directions, rule, seed, sizes.lr, scalars[step], share.active, overlay, sizes.rates)
     return Estimate(scalars, total / rule.local_steps)
 
 
@@ -140,19 +143,25 @@ def walk(
     scalars: np.ndarray,
     active: frozenset[int],
     overlay: dict[tuple[int, int], torch.Tensor],
+    rates: np.ndarray | None = None,
 ) -> None:
     """One local step along the directions of `seed` on the overlay, which is created from θ at the first.
 
+    Momentum is the federation's and no part of it. A step's scalars are shrunk and divided by their own spread.
+
     Args:
         scalars: float32 [P], ρ.
+        rates: as of `StepSizes`.
     """
-    raw = -lr * scalars.astype(np.float64) / rule.directions
-    numbers = np.arange(len(raw), dtype=np.uint64)
-    terms = {0: Terms(np.full(len(raw), seed, dtype=np.uint64), numbers, on_grid(raw), rule.distribution)}
-    if rule.rank:
-        terms[rule.rank] = replace(terms[0], coefficients=on_grid(raw / math.sqrt(rule.rank), rule.rank))
+    numbers = np.arange(len(scalars), dtype=np.uint64)
+    seeds = np.full(len(scalars), seed, dtype=np.uint64)
+    used = used_scalars(rule, scalars)
     replica = model.replica
     for block in sorted(active):
+        raw = -(lr if rates is None else lr * float(rates[block])) * used / rule.directions
+        terms = {0: Terms(seeds, numbers, on_grid(raw), rule.distribution)}
+        if rule.rank:
+            terms[rule.rank] = replace(terms[0], coefficients=on_grid(raw / math.sqrt(rule.rank), rule.rank))
         for tensor in replica.manifest.scoped(block, rule.scope):
             key = (tensor.block, tensor.slot)
             if key not in overlay:

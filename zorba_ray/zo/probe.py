@@ -19,6 +19,8 @@ from zorba_ray.zo.rule import UpdateRule
 
 _LEAST_SHARE = 1e-3
 """ω of a block is at least this share of the largest one: no block may be given up."""
+_RATES = 4.0
+"""A block's rate is at most so many times the mean rate, and at least the mean divided by it."""
 
 
 @dataclass(frozen=True)
@@ -98,3 +100,19 @@ def probe_weights(energies: BlockEnergies) -> np.ndarray:
         return np.ones(len(weight))
     weight = np.maximum(weight, _LEAST_SHARE * weight.max())
     return weight / weight.mean()
+
+
+def block_rates(energies: BlockEnergies, sizes: Sequence[int]) -> np.ndarray:
+    """Multiples of η by block, float32 [L] with mean 1: √(g_b² / d_b) within bounds.
+
+    Where noise rules, the step of block b that gains most is g_b² / (V d_b) over its curvature. Curvature is larger
+    where gradients are, which the root allows for, as it does for the error of a few pairs.
+
+    Args:
+        sizes: d_b.
+    """
+    density = np.sqrt(energies.energy / np.maximum(np.array(sizes, dtype=np.float64), 1.0))
+    if not density.max() > 0:
+        return np.ones(len(density), dtype=np.float32)
+    rates = np.clip(density / density.mean(), 1.0 / _RATES, _RATES)
+    return (rates / rates.mean()).astype(np.float32)

@@ -1,7 +1,8 @@
 """The one update: from broadcast scalars to θ, the same on the server, on every worker and in a replay.
 
 algorithm.md §3 steps 4–7. Coefficients are derived in float64 with + − × ÷ in a fixed order, put on one power-of-two
-grid per (commit, block), and applied by the fused `apply_commits`.
+grid per (commit, block), and applied by the fused `apply_commits`. With momentum a commit applies the last W rounds'
+updates, all on one grid.
 """
 
 import math
@@ -14,7 +15,9 @@ import torch
 from zorba_ray.directions import DirectionBackend, Terms, apply_low_rank, direction_seeds
 from zorba_ray.errors import Diverged
 from zorba_ray.models import Manifest, TensorEntry
+from zorba_ray.zo.momentum import shares
 from zorba_ray.zo.rule import UpdateRule
+from zorba_ray.zo.scalars import total, used_scalars
 
 _MANTISSA = 24
 _SMALLEST = -149  # exponent of the smallest positive fp32
@@ -29,12 +32,12 @@ def on_grid(coefficients: np.ndarray, rank: int = 1) -> np.ndarray:
     Raises:
         Diverged: a coefficient is not finite, or the sum exceeds fp32.
     """
-    total = _sum(np.abs(coefficients))
-    if not math.isfinite(total) or total >= 2.0**127:
-        raise Diverged(f"the update's coefficients sum to {total}: lower zo.lr or set zo.clip")
-    if total == 0.0:
+    size = total(np.abs(coefficients))
+    if not math.isfinite(size) or size >= 2.0**127:
+        raise Diverged(f"the update's coefficients sum to {size}: lower zo.lr or set zo.clip")
+    if size == 0.0:
         return np.zeros(len(coefficients), dtype=np.float32)
-    exponent = max(math.frexp(total)[1] - _MANTISSA, _SMALLEST)
+    exponent = max(math.frexp(size)[1] - _MANTISSA, _SMALLEST)
     while True:
         integers = np.rint(np.ldexp(coefficients, -exponent))
         if rank * int(np.abs(integers).sum()) < 2**_MANTISSA:
@@ -55,6 +58,33 @@ class RoundUpdate:
     """float32 [n, K, P]: the raw ρ."""
     active: np.ndarray
     """bool [N, L]: a_{n,b} of every client of the federation."""
+    rates: np.ndarray | None = None
+    """float64 [L]: multiple of η of every block; None: 1."""
+    past: "tuple[RoundUpdate, ...]" = ()
+    """With momentum: the updates of up to W − 1 rounds before, newest first."""
+
+    @property
+    def window(self) -> "tuple[RoundUpdate, ...]":
+        """The updates that this round applies, newest first."""
+        return (self, *self.past)
+
+    @property
+    def size(self) -> int:
+        """Scalars of the window."""
+        return sum(own.scalars.size for own in self.window)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One update of a window, with all that its coefficients rest on."""
+
+    update: RoundUpdate
+    share: float
+    """s_i."""
+    seeds: np.ndarray
+    """uint64 [n, K]."""
+    scalars: np.ndarray
+    """float64 [n, K, P], as used."""
 
 
 def block_weights(rule: UpdateRule, clients: np.ndarray, active: np.ndarray) -> np.ndarray:
@@ -65,11 +95,11 @@ def block_weights(rule: UpdateRule, clients: np.ndarray, active: np.ndarray) -> 
     raw = rule.counts[clients]
     if rule.weights == "inverse_noise":
         raw = raw / active[clients].sum(axis=1)
-    return raw / _sum(raw)
+    return raw / total(raw)
 
 
 def commit_terms(rule: UpdateRule, update: RoundUpdate, seeds: np.ndarray, block: int, rank: int = 0) -> Terms:
-    """Every non-zero term of `block`, in ledger order: client, step, direction.
+    """Every non-zero term of `block`, in ledger order: client, step, direction; with momentum the newest round first.
 
     Where all clients share the directions and z is ±1, the coefficients of one direction are added up: they lie on one
     grid, so the sum is exact in any order, and a commit costs P · K directions however many clients there are.
@@ -78,19 +108,47 @@ def commit_terms(rule: UpdateRule, update: RoundUpdate, seeds: np.ndarray, block
         seeds: uint64 [n, K], `round_seeds` of the update.
         rank: 0 for tensors with dense directions; r for matrices with U Vᵀ/√r: the coefficients are c/√r.
     """
-    holders = np.flatnonzero(update.active[update.clients, block])
-    if not len(holders):
+    return _terms(rule, _parts(rule, update, {update.round: seeds}), block, rank)
+
+
+def _parts(rule: UpdateRule, update: RoundUpdate, seeds: dict[int, np.ndarray]) -> list[_Part]:
+    """The window of an update; `seeds`, by round, is added to."""
+    found = []
+    for own, share in zip(update.window, shares(rule.momentum, rule.window), strict=False):
+        if own.round not in seeds:
+            seeds[own.round] = round_seeds(rule, own)
+        found.append(_Part(own, share, seeds[own.round], used_scalars(rule, own.scalars)))
+    return found
+
+
+def _terms(rule: UpdateRule, parts: Sequence[_Part], block: int, rank: int) -> Terms:
+    raw, places = [], []
+    for part in parts:
+        update, holders = part.update, np.flatnonzero(part.update.active[part.update.clients, block])
+        if not len(holders):
+            continue
+        weights = block_weights(rule, update.clients[holders], update.active)
+        rate = update.lr * part.share * (1.0 if update.rates is None else float(update.rates[block]))
+        rho = part.scalars[holders]
+        raw.append(((-rate * weights)[:, None, None] * rho / rule.directions).reshape(-1))
+        numbers = np.broadcast_to(np.arange(rule.directions, dtype=np.uint64), rho.shape)
+        places.append((np.broadcast_to(part.seeds[holders][:, :, None], rho.shape), numbers))
+    if not raw:
         return Terms(np.zeros(0, np.uint64), np.zeros(0, np.uint64), np.zeros(0, np.float32), rule.distribution)
-    weights = block_weights(rule, update.clients[holders], update.active)
-    rho = update.scalars[holders].astype(np.float64)
-    raw = ((-update.lr * weights)[:, None, None] * rho / rule.directions).reshape(-1)
-    grid = on_grid(raw / math.sqrt(rank), rank) if rank else on_grid(raw)
-    numbers = np.broadcast_to(np.arange(rule.directions, dtype=np.uint64), rho.shape)
-    own = np.broadcast_to(seeds[holders][:, :, None], rho.shape)
-    if rule.seeds == "shared" and rule.distribution == "rademacher":
-        grid = grid.reshape(len(holders), -1).astype(np.float64).sum(axis=0).astype(np.float32)
-        numbers, own = numbers[0], own[0]
-    return Terms(own.reshape(-1), numbers.reshape(-1), grid, rule.distribution).moving()
+    together = np.concatenate(raw)
+    grid = on_grid(together / math.sqrt(rank), rank) if rank else on_grid(together)
+    cuts = np.cumsum([len(own) for own in raw])[:-1]
+    coefficients, seeds, directions = [], [], []
+    for own, (seed, number) in zip(np.split(grid, cuts), places, strict=True):
+        if rule.seeds == "shared" and rule.distribution == "rademacher":
+            own = own.reshape(len(seed), -1).astype(np.float64).sum(axis=0).astype(np.float32)
+            seed, number = seed[0], number[0]
+        coefficients.append(own)
+        seeds.append(seed.reshape(-1))
+        directions.append(number.reshape(-1))
+    return Terms(
+        np.concatenate(seeds), np.concatenate(directions), np.concatenate(coefficients), rule.distribution
+    ).moving()
 
 
 def round_seeds(rule: UpdateRule, update: RoundUpdate) -> np.ndarray:
@@ -126,11 +184,10 @@ def commit_table(rule: UpdateRule, blocks: int, updates: Sequence[RoundUpdate]) 
     Raises:
         Diverged: a coefficient overflows.
     """
-    seeds = [round_seeds(rule, update) for update in updates]
+    seeds: dict[int, np.ndarray] = {}
+    windows = [_parts(rule, update, seeds) for update in updates]
     return {
-        (block, rank): [
-            commit_terms(rule, update, own, block, rank) for update, own in zip(updates, seeds, strict=True)
-        ]
+        (block, rank): [_terms(rule, parts, block, rank) for parts in windows]
         for block in range(blocks)
         for rank in {0, rule.rank}
     }
@@ -149,9 +206,3 @@ def move(
         apply_low_rank(directions, theta, tensor.block, tensor.slot, tensor.shape, rank, commits)
     else:
         directions.apply_commits(theta, tensor.block, tensor.slot, commits)
-
-
-def _sum(values: np.ndarray) -> float:
-    """Left to right: numpy's own sum adds in an order that depends on its version and the machine."""
-    with np.errstate(over="ignore"):
-        return float(np.cumsum(values)[-1]) if len(values) else 0.0

@@ -1,0 +1,103 @@
+"""`zo.scope: auto`: sets of tensors, the probe of them, the choice, and that a run keeps what it chose."""
+
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.support.tiny_models import BLOCKS, tiny_batch, tiny_task_model
+from tests.support.tiny_run import run_here, tiny_config
+from zorba_ray.errors import ConfigError, Interrupted
+from zorba_ray.experiment import scope as scopes
+from zorba_ray.experiment.replay import replay_run
+from zorba_ray.models import Perturbation, Scope
+from zorba_ray.protocol.ledger import read_ledger
+from zorba_ray.zo import UpdateRule
+from zorba_ray.zo.scope_probe import KINDS, ScopeScore, choose_scope, present, scope_scores
+
+RULE = UpdateRule(7, "per_client", "data", "rademacher", "all", 3, 1, (4, 4))
+
+
+def test_finer_sets_are_parts_of_the_coarser_ones() -> None:
+    manifest = tiny_task_model("opt").replica.manifest
+    for whole, *parts in (
+        ("all", "matrices", "bias_norm"),
+        ("bias_norm", "biases", "norm_weights"),
+        ("matrices", "attention", "feed_forward"),
+    ):
+        for block in range(BLOCKS):
+            names = [[entry.name for entry in manifest.scoped(block, part)] for part in parts]  # type: ignore[arg-type]
+            own = [entry.name for entry in manifest.scoped(block, whole)]  # type: ignore[arg-type]
+            assert sorted(itertools.chain.from_iterable(names)) == sorted(own)
+            assert all(names)
+    assert "biases" not in present(tiny_task_model("llama").replica.manifest, KINDS)
+
+
+@pytest.mark.parametrize("scope", ["bias_norm", "attention", "biases"])
+def test_a_pair_on_some_tensors_is_that_of_a_model_with_that_scope(scope: Scope) -> None:
+    active, batch = frozenset(range(BLOCKS)), tiny_batch("opt", 4, 7)
+    wide, narrow = tiny_task_model("opt"), tiny_task_model("opt", scope)
+    own = Perturbation(3, 0, 0.01, "rademacher", only=scope)
+    found = wide.pair(wide.prepare(batch, active), own)
+    assert found == narrow.pair(narrow.prepare(batch, active), Perturbation(3, 0, 0.01, "rademacher"))
+    assert found != wide.pair(wide.prepare(batch, active), Perturbation(3, 0, 0.01, "rademacher"))
+
+
+def test_scores_are_moments_of_the_scalars() -> None:
+    model = tiny_task_model("opt")
+    before = model.replica.digest()
+    batches = [tiny_batch("opt", 4, 7, seed=seed) for seed in range(3)]
+    (whole, vectors) = scope_scores(model, RULE, 0.01, ("all", "bias_norm"), 5, batches)
+    assert model.replica.digest() == before
+    assert whole.parameters == sum(model.replica.manifest.sizes("all"))
+    assert whole.second_moment > vectors.second_moment > 0
+    assert whole.second_moment >= whole.energy / 3  # Σ_{n≠m} ρ_n ρ_m ≤ (N − 1) Σ ρ_n²
+    assert vectors.density == vectors.second_moment / vectors.parameters
+
+
+def test_the_choice_goes_by_the_second_moment_per_parameter() -> None:
+    def score(scope: Scope, parameters: int, moment: float) -> ScopeScore:
+        return ScopeScore(scope, parameters, 0.0, 0.0, moment, 0.0)
+
+    found = [
+        score("all", 1000, 50.0),
+        score("matrices", 900, 49.0),
+        score("bias_norm", 100, 6.0),
+        score("biases", 9, 9),
+    ]
+    assert choose_scope(found) == "bias_norm"
+    assert choose_scope([score("all", 1000, 50.0), score("bias_norm", 100, 4.0)]) == "all"
+    assert choose_scope([score("all", 1000, 0.0), score("bias_norm", 100, 0.0)]) == "bias_norm"
+
+
+def test_a_run_keeps_what_it_chose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped, resumed with auto or by name, replayed: the weights of a run that named the scope."""
+    monkeypatch.setattr(scopes, "PAIRS", 2)
+    monkeypatch.setattr(scopes, "CLIENTS", 2)
+    auto, path = tiny_config("zo.scope=auto"), tmp_path / "run"
+    done: list[int] = []
+    notes: list[str] = []
+
+    def emit(event: dict[str, object]) -> None:
+        done.extend([1] if event["kind"] == "round" else [])
+        notes.extend([str(event["text"])] if event["kind"] == "note" else [])
+
+    with pytest.raises(Interrupted):
+        run_here(auto, path, emit=emit, should_stop=lambda: len(done) >= 1)
+    record = json.loads((path / "scope.json").read_text())
+    assert record["forward_pairs"] == 2 * 2 * len(record["scores"])
+    assert notes[0].startswith(f"zo.scope=auto: {record['scope']} (")
+    assert read_ledger(path / "ledger.zl").header.scope == record["scope"]
+    monkeypatch.setattr(scopes, "with_scope", None)  # nothing is probed twice
+    summary = run_here(auto, path)
+    named = run_here(tiny_config(f"zo.scope={record['scope']}"), tmp_path / "named")
+    assert summary["weights_sha256"] == named["weights_sha256"]
+    assert replay_run(path, None, None, None).confirmed
+
+
+def test_what_cannot_be_chosen_or_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="method=fedavg probes nothing"):
+        tiny_config("method=fedavg", "zo.scope=auto")
+    with pytest.raises(ConfigError, match="name a scope"):
+        _ = tiny_config("zo.scope=auto").zo.fixed_scope

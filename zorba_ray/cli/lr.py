@@ -1,0 +1,79 @@
+"""`zorba-ray lr`: a learning rate, from a few rounds at each rate of a ladder."""
+
+import math
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from zorba_ray.experiment.lr_finder import Ladder
+
+_WIDTH = 32
+"""Characters of the longest bar."""
+
+
+def lr(
+    config: str = typer.Argument(help="A YAML file, or a preset: demo."),
+    overrides: list[str] = typer.Argument(None, help="Settings as key=value, e.g. zo.directions=4."),
+    rates: str = typer.Option(None, "--rates", help="Rates, with commas; default: 1.5 decades up and down from zo.lr."),
+    rounds: int = typer.Option(4, "--rounds", min=1, help="Rounds at each rate."),
+    clients: int = typer.Option(4, "--clients", min=1, help="Clients asked in a round."),
+    json_out: bool = typer.Option(False, "--json", help="Print JSON."),
+) -> None:
+    """Find a learning rate: a few rounds from the same start at each rate, and what is well below trouble."""
+    import json
+
+    from rich.console import Console
+
+    from zorba_ray.config import anchored, load_config
+    from zorba_ray.experiment.lr_finder import find_rate
+
+    console = Console()
+    settings = anchored(load_config(config, overrides))
+    with console.status("taking rounds"):
+        found = find_rate(settings, _numbers(rates), rounds, clients)
+    if json_out:
+        typer.echo(json.dumps(found.to_dict(), indent=1))
+        return
+    print_ladder(console, found)
+
+
+def print_ladder(console: "Console", found: "Ladder") -> None:
+    """The table with a bar per rate, and what is suggested."""
+    from rich.table import Table
+
+    table = Table(
+        title=f"validation loss {found.start_loss:.4f} at the start; {found.rounds} rounds of {found.clients} clients "
+        f"at each rate, {found.forward_pairs} forward pairs",
+        title_justify="left",
+    )
+    for name, justify in (("zo.lr", "right"), ("loss", "right"), ("change", "right"), ("", "left")):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    largest = max((-step.change for step in found.steps if step.change is not None and step.change < 0), default=1.0)
+    for step in found.steps:
+        mark = "  ◀ suggested" if step.lr == found.suggested else ""
+        if step.loss is None or step.change is None:
+            table.add_row(f"{step.lr:.3g}", "–", "–", "diverged")
+            continue
+        filled = math.ceil(_WIDTH * -step.change / largest) if step.change < 0 else 0
+        curve = "█" * filled if filled else "rises"
+        table.add_row(f"{step.lr:.3g}", f"{step.loss:.4f}", f"{step.change:+.4f}", curve + mark)
+    console.print(table)
+    if found.suggested is None:
+        console.print("No rate lowers the loss: try --rates with smaller ones, or more zo.directions.")
+    else:
+        edge = "no rate of the ladder raises the loss" if found.edge is None else f"from {found.edge:.3g} on it rises"
+        console.print(f"suggested: zo.lr={found.suggested:.3g} ({edge})", highlight=False)
+
+
+def _numbers(text: str | None) -> list[float] | None:
+    from zorba_ray.errors import ConfigError
+
+    if text is None:
+        return None
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"--rates={text}: numbers with commas between, as in 0.001,0.01") from error
