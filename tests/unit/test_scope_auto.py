@@ -58,7 +58,7 @@ def test_scores_are_moments_of_the_scalars() -> None:
 
 def test_the_choice_goes_by_the_second_moment_per_parameter() -> None:
     def score(scope: Scope, parameters: int, moment: float) -> ScopeScore:
-        return ScopeScore(scope, parameters, 0.0, 0.0, moment, 0.0)
+        return ScopeScore(scope, parameters, 0.0, 0.0, moment, 0.0, 0.0)
 
     found = [
         score("all", 1000, 50.0),
