@@ -393,6 +393,13 @@ ALTERED = {
     "memory.master": "host",
     "memory.batch_size": 3,
     "memory.length": 9,
+    "zo.difference": "forward",
+    "first_order.optimizer": "adamw",
+    "first_order.lr": 0.5,
+    "first_order.schedule": "cosine",
+    "first_order.weight_decay": 0.1,
+    "first_order.local_steps": 3,
+    "fedkseed.pool": 7,
     "memory.break_even_tokens": 100,
     "allocation.epsilon": 0.5,
     "allocation.block_weights": "params",
@@ -456,7 +463,7 @@ def test_the_digest_follows_what_changes_results(key: str, value: Any) -> None:
 
 
 def test_altered_covers_every_setting() -> None:
-    together = {"zo.family", "zo.rank", "zo.momentum_window", "allocation.probe_every"}
+    together = {"model.lora", "zo.family", "zo.rank", "zo.momentum_window", "allocation.probe_every"}
     assert {*ALTERED, *together, "method", "federation.fleet"} == set(leaves(ExperimentConfig().resolved()))
 
 

@@ -91,7 +91,8 @@ def find_rate(
         raise ConfigError(f"rates {list(rates)}: name at least one, all positive")
     config, _ = with_scope(config)
     setup = prepare(config)
-    method = build_method(config, build_host(config, setup.header, setup.model).state.rule)
+    rule = build_host(config, setup.header, setup.model).state.rule
+    method = build_method(config, rule, setup.model.replica.manifest)
     if not isinstance(method, ScalarMethod):
         raise ConfigError(f"method={config.method}: lr knows the methods whose clients report scalars only")
     active = pack_active(
@@ -140,7 +141,7 @@ def _walk(
     """(Validation loss, forward pairs taken) of a few rounds at one rate; θ is θ0 again afterwards."""
     config = setup.config
     host = build_host(config, setup.header, setup.model)
-    host.settle(setup.shards(range(len(setup.fleet))))
+    host.settle(setup.shards)
     state, pairs = host.state, 0
     origin = {name: tensor.clone() for name, tensor in state.movable().items()}
     try:

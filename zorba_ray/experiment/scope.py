@@ -89,7 +89,7 @@ def _fixed(config: ExperimentConfig, scope: str) -> ExperimentConfig:
 
 
 def _batch(setup: Setup, client: int, place: int) -> Batch:
-    shards, size = setup.shards([client]), setup.config.data.batch_size
+    shards, size = setup.shards, setup.config.data.batch_size
     draws = uniforms(setup.config.seed, "probe", client, 0, (place + 1) * size)[place * size :]
     rows = (draws * len(shards.rows[client])).astype(np.int64)
     ids, mask, labels = shards.collate(client, rows, int(setup.model.loaded.tokenizer.pad_token_id))
