@@ -3,6 +3,7 @@
 import json
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -121,6 +122,39 @@ def test_comparators_and_probes_are_shown_as_what_they_are(
     energies = sum(probe["energy"]) + (1 - squares) * sum(probe["dissimilarity"]) + sum(probe["noise"])
     whole = sum(tree["block_parameters_in_scope"]) * squares * energies
     assert tree["exact_variance"]["all_active"]["data"] == pytest.approx(whole)
+
+
+def test_nobody_is_probed_where_that_decides_nothing(cli: Cli, tiny_file: Path, room: tuple[int, int]) -> None:
+    """Room for all six blocks and ε = 0: all are active whatever they weigh. A front asks for them at other ε."""
+    probing = ("allocation.block_weights=probe", "allocation.probe_pairs=2", "--json")
+    arguments = (tiny_file, fleet(room, 6, 6, 6, 6), *probing)
+
+    def told(*more: object) -> dict[str, Any]:
+        found = cli("allocate", *arguments, *more)
+        assert found.code == 0, found.err
+        return json.loads(found.out)
+
+    tree = told()
+    assert tree["probe"] is None
+    assert tree["f1"] == pytest.approx(1.0)
+    assert [len(client["blocks"]) for client in tree["clients"]] == [6] * 4
+    assert told("--front", 2)["probe"] is not None
+    assert told("allocation.epsilon=0.5")["probe"] is not None
+    assert told("federation.seeds=shared")["probe"] is not None
+    assert told("allocation.max_blocks=5")["probe"] is not None
+    assert told("allocation.forbid=[{clients: [1], blocks: [0]}]")["probe"] is not None
+
+
+def test_everybody_with_room_for_everything_under_auto(cli: Cli, tiny_file: Path) -> None:
+    """In fp32 on the accelerator an active block costs nothing; that `auto` chose so is an answer, not a mistake."""
+    kinds = "federation.fleet=[{name: roomy, count: 4, vram: 1GB}]"
+    found = cli("allocate", tiny_file, kinds, "memory.frozen=auto", "memory.master=auto", "memory.compute_dtype=fp32")
+    assert found.code == 0, found.err
+    assert "activation costs no memory" in found.out
+    for rule in ("max_blocks=5", "forbid=[{clients: [3], blocks: [0]}]", "limits=[{clients: [3], max_blocks: 5}]"):
+        found = cli("allocate", tiny_file, "memory.frozen=device", f"allocation.{rule}")
+        assert found.code == 2
+        assert "may hold 5 of 6 blocks" in found.err
 
 
 @pytest.mark.parametrize("count", ["1", "0", "-5"])
