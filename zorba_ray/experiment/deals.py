@@ -44,7 +44,7 @@ class Deals:
         """The first deal of a new run, written to its directory.
 
         Raises:
-            AllocationInfeasible, SolverError, ConfigError: as `first_allocation`.
+            AllocationInfeasible, ConfigError: as `first_allocation`.
         """
         solved = first_allocation(setup)
         record = allocation_record(setup, solved, accelerator)
