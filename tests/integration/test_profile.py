@@ -10,8 +10,11 @@ from tests.conftest import Cli
 from tests.support.tiny_run import run_here, tiny_config
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import Interrupted
+from zorba_ray.experiment import prepare, sequential_backend
 from zorba_ray.experiment.on_ray import ray_backend
+from zorba_ray.federation import Backend
 from zorba_ray.report import write_report
+from zorba_ray.stopwatch import UNWATCHED
 
 SMALL = ("federation.snapshot_every=2", "zo.local_steps=2")
 PROFILE = "tracking.profile=true"
@@ -54,6 +57,27 @@ def test_a_profiled_run_is_the_same_run(sha: str, tmp_path: Path) -> None:
     assert asked <= sum(record["time"]["clients_s"] for record in records) <= profile["wall_s"]
     assert sum(record["time"]["round_s"] for record in records) <= profile["wall_s"] <= summary["wall_s"]
     assert profile["cpu_s"] <= summary["cpu_s"]
+
+
+def test_a_probe_s_passes_are_no_time_of_aggregating(tmp_path: Path) -> None:
+    """Clients elsewhere: what the driver waits for them stands under Ray, the solver's time beside it."""
+    memory = prepare(tiny_config("memory.frozen=host")).memory.of(None)
+    room = memory.base + 2 * int(memory.active_extra[0])
+    fleet = f"federation.fleet=[{{name: a, count: 4, vram: {room}}}]"
+    probing = ("allocation.block_weights=probe", "allocation.probe_pairs=16", "rounds=1")
+
+    def elsewhere(*arguments: Any) -> Backend:
+        setup, host = arguments[0], arguments[1]
+        host.settle(setup.shards(range(4)))
+        host.watch = UNWATCHED  # as if its process were another
+        return sequential_backend(*arguments)
+
+    run_here(tiny_config(PROFILE, "memory.frozen=host", fleet, *probing), tmp_path / "run", elsewhere)
+    profile = read(tmp_path / "run")
+    check_sums(profile)
+    parts = {name: part["seconds"] for name, part in profile["parts"].items()}
+    # 4 clients × 6 blocks × 2 batches × 16 pairs are most of what this run computes.
+    assert parts["ray"] > 4 * (parts["deal"] + parts["aggregate"])
 
 
 def test_a_run_that_ends_early_and_its_resume_each_tell_their_own_rounds(

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.support.tiny_run import run_here, tiny_config
@@ -174,6 +175,38 @@ def test_probes_come_again_and_theta_stays(settings: Callable[..., ExperimentCon
     assert [probe["round"] for probe in probes] == [1, 4]
     assert probes[0]["energy"] != probes[1]["energy"]
     assert replay_run(tmp_path / "run", None, None, None).digest == summary["weights_sha256"]
+
+
+def test_nobody_is_probed_before_there_is_something_to_decide(
+    settings: Callable[..., ExperimentConfig], budgets: Callable[[int], int], tmp_path: Path
+):
+    """All have room for all blocks until client 0 loses some in round 3: one probe, there."""
+    fleet = f"federation.fleet={json.dumps([{'name': 'a', 'count': 4, 'vram': budgets(6)}])}"
+    change = f'federation.changes=[{{"round": 3, "client": 0, "vram": {budgets(2)}}}]'
+    watched = Watched()
+    summary = run_here(settings(*PROBE, fleet, change), tmp_path / "run", watched.backend)
+    found = allocation(tmp_path / "run")
+    assert (watched.probes, [probe["round"] for probe in found["probes"]]) == (1, [3])
+    assert [(deal["round"], deal["reason"]) for deal in found["deals"]] == [(1, "start"), (3, "fleet changed")]
+    assert [row.count("1") for row in found["deals"][-1]["active"]] == [2, 6, 6, 6]
+    assert summary["probes"] == 1
+    watched = Watched()
+    run_here(settings(*PROBE, fleet, "allocation.probe_every=2"), tmp_path / "roomy", watched.backend)
+    assert watched.probes == 0
+
+
+def test_rotation_keeps_f1_at_the_weights_of_the_probe(settings: Callable[..., ExperimentConfig], tmp_path: Path):
+    """Blocks of equal bytes weigh differently after a probe: none may be given the holders of another."""
+    run_here(settings(*PROBE, "allocation.every=2"), tmp_path / "run")
+    found = allocation(tmp_path / "run")
+    weights = np.array(found["probe"]["weights"])
+    worth = [
+        float((weights / np.array([[mark == "1" for mark in row] for row in deal["active"]]).sum(axis=0)).sum())
+        for deal in found["deals"]
+    ]
+    assert len(worth) == 3
+    assert worth == pytest.approx([worth[0]] * 3, rel=1e-12)
+    assert any(deal["clients_changed"] for deal in found["deals"][1:])
 
 
 def changes(budgets: Callable[[int], int]) -> str:

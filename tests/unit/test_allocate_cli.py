@@ -1,12 +1,15 @@
 """`zorba-ray allocate`: what it prints and writes, and what it answers to a question that has no answer."""
 
 import json
+import re
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.conftest import Cli
+from zorba_ray.allocation import lexicographic
 from zorba_ray.config import load_config
 from zorba_ray.experiment import prepare
 
@@ -121,6 +124,94 @@ def test_comparators_and_probes_are_shown_as_what_they_are(
     energies = sum(probe["energy"]) + (1 - squares) * sum(probe["dissimilarity"]) + sum(probe["noise"])
     whole = sum(tree["block_parameters_in_scope"]) * squares * energies
     assert tree["exact_variance"]["all_active"]["data"] == pytest.approx(whole)
+
+
+def test_nobody_is_probed_where_that_decides_nothing(cli: Cli, tiny_file: Path, room: tuple[int, int]) -> None:
+    """Room for all six blocks and ε = 0: all are active whatever they weigh. A front asks for them at other ε."""
+    probing = ("allocation.block_weights=probe", "allocation.probe_pairs=2", "--json")
+    arguments = (tiny_file, fleet(room, 6, 6, 6, 6), *probing)
+
+    def told(*more: object) -> dict[str, Any]:
+        found = cli("allocate", *arguments, *more)
+        assert found.code == 0, found.err
+        return json.loads(found.out)
+
+    tree = told()
+    assert tree["probe"] is None
+    assert tree["f1"] == pytest.approx(1.0)
+    assert [len(client["blocks"]) for client in tree["clients"]] == [6] * 4
+    assert told("--front", 2)["probe"] is not None
+    assert told("allocation.epsilon=0.5")["probe"] is not None
+    assert told("federation.seeds=shared")["probe"] is not None
+    assert told("allocation.max_blocks=5")["probe"] is not None
+    assert told("allocation.forbid=[{clients: [1], blocks: [0]}]")["probe"] is not None
+
+
+def test_everybody_with_room_for_everything_under_auto(cli: Cli, tiny_file: Path) -> None:
+    """In fp32 on the accelerator an active block costs nothing; that `auto` chose so is an answer, not a mistake."""
+    kinds = "federation.fleet=[{name: roomy, count: 4, vram: 1GB}]"
+    found = cli("allocate", tiny_file, kinds, "memory.frozen=auto", "memory.master=auto", "memory.compute_dtype=fp32")
+    assert found.code == 0, found.err
+    assert "activation costs no memory" in found.out
+    for rule in ("max_blocks=5", "forbid=[{clients: [3], blocks: [0]}]", "limits=[{clients: [3], max_blocks: 5}]"):
+        found = cli("allocate", tiny_file, "memory.frozen=device", f"allocation.{rule}")
+        assert found.code == 2
+        assert "may hold 5 of 6 blocks" in found.err
+
+
+HELD, NOT_HELD = "allocation.require=[{clients: [1], blocks: [2]}]", "allocation.forbid=[{clients: [1], blocks: [2]}]"
+
+
+@pytest.mark.parametrize(
+    ("places", "override", "code", "words"),
+    [
+        ((0, 0, 0, 0), "seed=3", 3, ["client 0", "(and 3 with the same figures)", "smallest block", "bytes missing"]),
+        ((2, 2, 2, 2), "allocation.coverage=2", 3, ["12 block places", "hold 8, short by 4", "that would do"]),
+        ((6, 6, 6, 6), "allocation.coverage=5", 2, ["allocation.coverage (5)", "federation.clients (4)"]),
+        ((3, 3, 3, 3), f"{HELD} {NOT_HELD}", 2, ["client 1", "block 2", "allocation.require", "allocation.forbid"]),
+        ((3, 3, 3, 3), "allocation.forbid=[{clients: [0, 1, 2, 3], blocks: [0]}]", 3, ["only 0 of 4", "block 0"]),
+        ((3, 3, 3, 3), "allocation.min_blocks=4 allocation.max_blocks=2", 2, ["at least 4", "at most 2"]),
+        ((), "federation.fleet=[{name: a, count: 4, vram: 0}]", 2, ["vram = 0", "greater than 0"]),
+        ((), "federation.fleet=[{name: a, count: 4, vram: -5}]", 2, ["-5 is not a number of bytes"]),
+        ((), f"federation.fleet=[{{name: a, count: 4, vram: {2**63}}}]", 2, ["less than or equal to", str(2**62)]),
+        ((3, 3, 3, 3), "allocation.beta=.nan", 2, ["allocation.beta = nan", "finite"]),
+        ((3, 3, 3, 3), "allocation.beta=1e308", 2, ["overflows", "1e+308", "N = 4"]),
+        ((3, 3, 3, 3), "allocation.epsilon=-0.1", 2, ["epsilon = -0.1", "greater than or equal to 0"]),
+        ((3, 3, 3, 3), "allocation.epsilon=1.1", 2, ["epsilon = 1.1", "less than or equal to 1"]),
+        ((3, 3, 3, 3), "allocation.time_limit_s=0", 2, ["time_limit_s = 0", "greater than 0"]),
+    ],
+)
+def test_bad_questions_are_refused_in_numbers(
+    cli: Cli,
+    tiny_file: Path,
+    room: tuple[int, int],
+    places: tuple[int, ...],
+    override: str,
+    code: int,
+    words: list[str],
+) -> None:
+    budgets = (fleet(room, *places),) if places else ()
+    overrides = re.split(r" (?=allocation\.)", override)
+    found = cli("allocate", tiny_file, *budgets, *overrides)
+    assert found.code == code, found.err
+    assert found.err.count("error: ") == 1
+    for word in words:
+        assert word in found.err
+
+
+def test_without_time_the_answer_says_that_it_is_the_heuristic_s(
+    cli: Cli, tiny_file: Path, room: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With no heuristic point either, the fleet is not called infeasible."""
+    arguments = (tiny_file, fleet(room, 3, 4, 2, 2), "allocation.epsilon=0.5", "allocation.time_limit_s=1e-9")
+    found = cli("allocate", *arguments)
+    assert found.code == 0, found.err
+    assert "Solver: greedy." in found.out
+    monkeypatch.setattr(lexicographic, "greedy", lambda *_: None)
+    found = cli("allocate", *arguments)
+    assert found.code == 3
+    for words in ("nor the greedy heuristic", "6 blocks to 4 clients", "does not prove", "allocation.time_limit_s"):
+        assert words in found.err
 
 
 @pytest.mark.parametrize("count", ["1", "0", "-5"])

@@ -76,6 +76,7 @@ def test_a_new_budget_needs_a_fleet():
     [
         (("allocation.probe_every=5",), "only block_weights=probe"),
         (("allocation.algorithm=random", "allocation.epsilon=0.5"), "know no ε"),
+        (("allocation.algorithm=last", "allocation.block_weights=probe"), "whatever they weigh"),
         (("allocation.algorithm=last", "allocation.every=5"), "off the last blocks"),
         (("allocation.probe_pairs=1",), "greater than or equal to 2"),
         (("allocation.every=0",), "greater than or equal to 1"),

@@ -84,8 +84,9 @@ class Lexicographic:
             raise AllocationInfeasible(
                 explain_infeasible(problem.source)
                 if answer.status == "infeasible"
-                else "allocation: neither the solver within its time limit nor the greedy heuristic found an "
-                "allocation. That does not prove that there is none: raise the allocation's time limit or some budgets"
+                else f"allocation: in {time.monotonic() - began:.3g} s neither the solver nor the greedy heuristic "
+                f"found an allocation of {problem.blocks} blocks to {problem.clients} clients. That does not prove "
+                "that there is none: raise allocation.time_limit_s or some budgets"
             )
         value = self._value(objective, counts)
         # Tolerances can put a proven bound a hair above the exact value.

@@ -103,6 +103,12 @@ class AllocationProblem:
         if abs(float(arrays["data_weight"].sum()) - 1.0) > 1e-6:
             raise ConfigError(f"allocation: data_weight sums to {arrays['data_weight'].sum()!r}; it must sum to 1")
         require_number("beta", self.beta, low=0.0, high=float("inf"))
+        scale = float(weight.sum()) + clients * float(self.beta) * float(arrays["shared_cost"].sum())
+        if not scale < float("inf"):
+            raise ConfigError(
+                f"allocation: Σ block_weight + N · beta · Σ shared_cost, by which f1 is divided, overflows (beta = "
+                f"{self.beta!r}, largest block_weight {weight.max():.3g}, N = {clients}); take smaller ones"
+            )
         require_number("epsilon", self.epsilon, low=0.0, high=1.0)
         if not is_whole(self.coverage) or not 1 <= self.coverage <= clients:
             raise ConfigError(
@@ -145,8 +151,8 @@ class AllocationProblem:
         if self.must_hold is not None and self.must_not_hold is not None:
             for client, block in np.argwhere(self.must_hold & self.must_not_hold)[:1].tolist():
                 raise ConfigError(
-                    f"allocation: {self.client_names[client]} must hold block {block} (must_hold) and must not hold it "
-                    "(must_not_hold); drop one of the two"
+                    f"allocation: {self.client_names[client]} must hold block {block} (must_hold: allocation.require) "
+                    "and must not hold it (must_not_hold: allocation.forbid); drop one of the two"
                 )
 
     @classmethod

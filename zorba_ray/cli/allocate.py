@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
+    from zorba_ray.allocation import AllocationProblem
     from zorba_ray.experiment import Setup
-    from zorba_ray.experiment.probe import Probe
+    from zorba_ray.experiment.allocate import Solved
 
 
 def allocate(
@@ -37,6 +38,7 @@ def allocate(
     from zorba_ray.config import load_config
     from zorba_ray.errors import AllocationInfeasible, ConfigError
     from zorba_ray.experiment import allocation_record, prepare, probe_here, solve_allocation
+    from zorba_ray.experiment.allocate import probe_decides, problem_of
     from zorba_ray.experiment.scope import with_scope
 
     settings = load_config(config, overrides)
@@ -51,7 +53,8 @@ def allocate(
             "budget that could be too small; set federation.fleet"
         )
     setup = prepare(with_scope(settings)[0])
-    probe = probe_here(setup) if settings.allocation.block_weights == "probe" else None
+    # A front needs ω at its other values of ε even where this one's deal does not.
+    probed = probe_decides(setup, setup.fleet, epsilon=None if front is None else 1.0)
     answers: dict[str, Any] = {}
 
     def answer(name: str, tree: Any) -> None:
@@ -63,39 +66,37 @@ def allocate(
             _write(out, name, answers)
 
     try:
-        answer("allocation", allocation_record(setup, solve_allocation(setup, probe=probe), "simulated", probe=probe))
+        solved = solve_allocation(setup, probe=probe_here(setup) if probed else None)
+        answer("allocation", allocation_record(setup, solved, "simulated"))
         if what_if:
-            answer("what_if", _what_if(setup, probe))
+            answer("what_if", _what_if(solved.problem))
         if front is not None:
-            answer("front", _front(setup, probe, front))
+            answer("front", _front(setup, solved, front))
     except AllocationInfeasible as error:
         answers["infeasible"] = str(error)
-        answer("what_if", _what_if(setup, probe))
+        answer("what_if", _what_if(problem_of(setup, setup.fleet)))
         raise
     finally:
         if json_out and answers:
             typer.echo(json.dumps({**answers.pop("allocation", {}), **answers}, indent=1))
 
 
-def _what_if(setup: "Setup", probe: "Probe | None") -> dict[str, Any]:
-    from zorba_ray.experiment.allocate import problem_of
+def _what_if(problem: "AllocationProblem") -> dict[str, Any]:
     from zorba_ray.experiment.allocation_facts import what_if_record
 
-    return what_if_record(problem_of(setup, setup.fleet, probe.energies if probe else None))
+    return what_if_record(problem)
 
 
-def _front(setup: "Setup", probe: "Probe | None", count: int) -> dict[str, Any]:
+def _front(setup: "Setup", solved: "Solved", count: int) -> dict[str, Any]:
     from zorba_ray.allocation.front import pareto_front
-    from zorba_ray.experiment.allocate import problem_of
     from zorba_ray.experiment.allocation_facts import front_record
 
     def told(epsilon: float) -> None:
         typer.echo(f"front: solving ε = {epsilon:.3g}", err=True)
 
-    limits, energies = setup.config.allocation, probe.energies if probe else None
-    problem = problem_of(setup, setup.fleet, energies)
-    found = pareto_front(problem, count, limits.time_limit_s, limits.gap, told)
-    return front_record(setup, problem, found, energies)
+    limits = setup.config.allocation
+    found = pareto_front(solved.problem, count, limits.time_limit_s, limits.gap, told)
+    return front_record(setup, solved.problem, found, solved.probe.energies if solved.probe else None)
 
 
 def _write(out: Path, name: str, answers: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from zorba_ray.config import ExperimentConfig
 
 def preview(config: ExperimentConfig) -> None:
     """Prints the resolved settings, the allocation and the cost of a run; runs nothing and writes nothing."""
-    from zorba_ray.experiment import allocation_record, prepare, probe_here, solve_allocation
+    from zorba_ray.experiment import allocation_record, prepare, solve_allocation
     from zorba_ray.experiment.scope import scope_line, with_scope
 
     console = Console(soft_wrap=True)
@@ -19,8 +19,7 @@ def preview(config: ExperimentConfig) -> None:
         console.print(scope_line(scope), highlight=False)
     console.print_json(json.dumps(config.resolved()))
     setup = prepare(config)
-    probe = probe_here(setup) if setup.config.allocation.block_weights == "probe" else None
-    record = allocation_record(setup, solve_allocation(setup, probe=probe), "simulated", probe=probe)
+    record = allocation_record(setup, solve_allocation(setup), "simulated")
     print_map(console, record)
     passes = config.passes_per_round
     blocks = setup.header.blocks

@@ -107,6 +107,12 @@ class AllocationConfig(StrictModel):
                 f"probe_every={self.probe_every} with block_weights={self.block_weights}: only block_weights=probe "
                 "probes; set it, or drop probe_every"
             )
+        if self.block_weights == "probe" and self.algorithm in ("random", "last"):
+            raise ValueError(
+                f"block_weights=probe with algorithm={self.algorithm}: it deals the same blocks whatever they weigh, "
+                "so a probe would cost forward passes and change nothing; set block_weights=uniform or params, or "
+                "another algorithm"
+            )
         if self.algorithm != "lexicographic" and self.epsilon > 0:
             raise ValueError(
                 f"epsilon={self.epsilon:g} with algorithm={self.algorithm}: the comparators fill the budgets and know "

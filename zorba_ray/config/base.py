@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from typing import Annotated, Any, get_args
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from zorba_ray.errors import ConfigError
 from zorba_ray.units import parse_bytes
 
-ByteCount = Annotated[int, BeforeValidator(parse_bytes)]
-"""Bytes; accepts an integer or text with a unit ("24 GiB")."""
+ByteCount = Annotated[int, BeforeValidator(parse_bytes), Field(le=2**62)]
+"""Bytes; accepts an integer or text with a unit ("24 GiB"). Sums and differences with int64 must not wrap."""
 
 
 class StrictModel(BaseModel):

@@ -1,7 +1,7 @@
 """Who activates which blocks: solved from the settings, the fleet of a round and, if asked for, a probe."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,22 @@ from zorba_ray.experiment.fleet import Client, allocation_problem, fleet_at, fle
 from zorba_ray.experiment.probe import Probe, probe_here
 from zorba_ray.memory import ClientMemory, require_within
 from zorba_ray.models import Placement
-from zorba_ray.zo import BlockEnergies
 
 
-def solve_allocation(setup: Setup, fleet: Sequence[Client] | None = None, probe: Probe | None = None) -> Allocation:
+@dataclass(frozen=True)
+class Solved:
+    """An allocation, and what it answers."""
+
+    allocation: Allocation
+    """With a row for every client of the federation; absent ones hold nothing."""
+    problem: AllocationProblem
+    """Of the clients that are present, in id order."""
+    fleet: Sequence[Client]
+    probe: Probe | None = None
+    """What ω rests on, if a probe was made."""
+
+
+def solve_allocation(setup: Setup, fleet: Sequence[Client] | None = None, probe: Probe | None = None) -> Solved:
     """Who activates which blocks; absent clients none.
 
     Where activating costs no memory at all, without a fleet or because `auto` found room for everything, everybody
@@ -26,7 +38,7 @@ def solve_allocation(setup: Setup, fleet: Sequence[Client] | None = None, probe:
 
     Args:
         fleet: None is that of round 1.
-        probe: with block_weights: probe, what ω rests on; None asks the clients, in this process.
+        probe: what ω rests on; None asks the clients, in this process, where that can change the deal.
 
     Raises:
         AllocationInfeasible: names client, constraint and missing bytes.
@@ -34,19 +46,19 @@ def solve_allocation(setup: Setup, fleet: Sequence[Client] | None = None, probe:
     """
     settings = setup.config.allocation
     fleet = setup.fleet if fleet is None else fleet
-    if nothing_to_deal(setup, fleet):
-        return _everything(setup, fleet)
-    if settings.block_weights == "probe" and probe is None:
+    if probe is None and probe_decides(setup, fleet):
         probe = probe_here(setup)
-    problem = problem_of(setup, fleet, probe.energies if probe else None)
+    problem = problem_of(setup, fleet, probe)
+    if nothing_to_deal(setup, fleet):
+        return Solved(_everything(setup, fleet, problem), problem, fleet, probe)
     if settings.algorithm == "lexicographic":
         found = allocate(problem, settings.time_limit_s, settings.gap)
     else:
         found = allocate_simply(problem, settings.algorithm, _draws(setup, problem))
-    return _of_all(found, fleet)
+    return Solved(_of_all(found, fleet), problem, fleet, probe)
 
 
-def first_allocation(setup: Setup) -> Allocation:
+def first_allocation(setup: Setup) -> Solved:
     """The allocation before anything is asked of a client: the solved one, or, where a probe comes first, a quick one
     with uniform weights that shows that there is one.
 
@@ -57,15 +69,16 @@ def first_allocation(setup: Setup) -> Allocation:
     for number in fleet_rounds(setup.config)[1:]:
         if not nothing_to_deal(setup, fleet_at(setup.config, number)):
             _require_later(setup, number)
-    if setup.config.allocation.block_weights != "probe" or nothing_to_deal(setup, setup.fleet):
-        return solve_allocation(setup)
-    return _provisional(setup, setup.fleet)
+    if probe_decides(setup, setup.fleet):
+        return _provisional(setup, setup.fleet)
+    return solve_allocation(setup)
 
 
-def problem_of(setup: Setup, fleet: Sequence[Client], energies: BlockEnergies | None = None) -> AllocationProblem:
+def problem_of(setup: Setup, fleet: Sequence[Client], probe: Probe | None = None) -> AllocationProblem:
     """The problem of the clients that are present, in id order."""
     here = [client for client in fleet if client.present]
     samples = [setup.samples[client.id] for client in here]
+    energies = probe.energies if probe else None
     return allocation_problem(setup.config, here, setup.memory, setup.model.replica.manifest, samples, energies)
 
 
@@ -76,13 +89,13 @@ def _require_later(setup: Setup, number: int) -> None:
         raise type(error)(f"federation.changes, from round {number} on: {error}") from error
 
 
-def _provisional(setup: Setup, fleet: Sequence[Client]) -> Allocation:
+def _provisional(setup: Setup, fleet: Sequence[Client]) -> Solved:
     problem = problem_of(setup, fleet)
     try:
         found = allocate_simply(problem, "greedy", _draws(setup, problem))
     except AllocationInfeasible:  # the heuristic may fail where the solver does not
         found = allocate(problem, setup.config.allocation.time_limit_s, setup.config.allocation.gap)
-    return _of_all(found, fleet)
+    return Solved(_of_all(found, fleet), problem, fleet)
 
 
 def nothing_to_deal(setup: Setup, fleet: Sequence[Client]) -> bool:
@@ -90,6 +103,25 @@ def nothing_to_deal(setup: Setup, fleet: Sequence[Client]) -> bool:
     if any(setup.memory.of(client.budget).active_extra.any() for client in fleet if client.present):
         return False
     return setup.config.federation.fleet is None or setup.memory.chooses
+
+
+def probe_decides(setup: Setup, fleet: Sequence[Client], epsilon: float | None = None) -> bool:
+    """Whether the settings ask for a probe and what it says can change the deal of this fleet.
+
+    It cannot where activating costs nothing, or where convergence comes first, nothing of it may be given up, all
+    directions are the clients' own, and everybody may hold everything and has room for it: then everybody does,
+    whatever ω is.
+
+    Args:
+        epsilon: None is that of the settings.
+    """
+    settings = setup.config.allocation
+    if settings.block_weights != "probe" or nothing_to_deal(setup, fleet):
+        return False
+    problem = problem_of(setup, fleet)
+    gives_up_nothing = problem.order[0] == "convergence" and problem.beta == 0 and not (epsilon or problem.epsilon)
+    free = bool((problem.most_blocks == problem.blocks).all()) and not problem.forbidden.any()
+    return not (gives_up_nothing and free and (problem.active_bytes.sum(axis=1) <= problem.room_bytes).all())
 
 
 def _draws(setup: Setup, problem: AllocationProblem) -> np.ndarray:
@@ -110,12 +142,13 @@ def _present(found: Allocation, fleet: Sequence[Client]) -> Allocation:
     return replace(found, active=found.active[[client.present for client in fleet]])
 
 
-def _everything(setup: Setup, fleet: Sequence[Client]) -> Allocation:
-    if setup.config.allocation.max_blocks is not None:
+def _everything(setup: Setup, fleet: Sequence[Client], problem: AllocationProblem) -> Allocation:
+    for client in np.flatnonzero((problem.most_blocks < problem.blocks) | problem.forbidden.any(axis=1))[:1]:
         raise ConfigError(
-            "allocation.max_blocks is set, but with this memory policy an active block costs no more "
-            "than a frozen one and "
-            "there is nothing to optimise: set memory.frozen=host, or drop allocation.max_blocks"
+            f"allocation.max_blocks, limits or forbid: {problem.client_names[client]} may hold "
+            f"{min(problem.most_blocks[client], (~problem.forbidden[client]).sum())} of {problem.blocks} blocks. But "
+            "with this memory policy an active block costs no more than a frozen one, so that everybody activates "
+            "everything and there is nothing to optimise: set memory.frozen=host, or drop the rule"
         )
     present = np.array([client.present for client in fleet])
     total = sum(setup.memory.of(client.budget).base for client in fleet if client.present)
@@ -132,21 +165,16 @@ def _everything(setup: Setup, fleet: Sequence[Client]) -> Allocation:
 
 def allocation_record(
     setup: Setup,
-    allocation: Allocation,
+    solved: Solved,
     accelerator: str,
-    fleet: Sequence[Client] | None = None,
-    probe: Probe | None = None,
 ) -> dict[str, Any]:
     """allocation.json: who holds what, what it costs, what was proven, and what ω rests on if a probe was made.
-
-    Args:
-        fleet: as it was when the allocation was solved; None is that of round 1.
 
     Raises:
         BudgetExceeded: a client would hold more than its budget.
     """
     manifest = setup.model.replica.manifest
-    fleet, energies = setup.fleet if fleet is None else fleet, probe.energies if probe else None
+    allocation, fleet, probe = solved.allocation, solved.fleet, solved.probe
     clients: list[dict[str, Any]] = []
     placements: dict[Placement, ClientMemory] = {}
     for client, samples in zip(fleet, setup.samples, strict=True):
@@ -191,7 +219,7 @@ def allocation_record(
         **{key: record[key] for key in ("f2_bytes", "worst_share", "gap", "solver", "steps")},
         "vram_objective": setup.config.allocation.vram,
         "weights": setup.config.federation.weights,
-        **allocation_facts(setup, _present(allocation, fleet), problem_of(setup, fleet, energies), energies),
+        **allocation_facts(setup, _present(allocation, fleet), solved.problem, probe.energies if probe else None),
         "bytes_all_active": roomy.bytes_of(frozenset(range(manifest.blocks))),
         "bytes_source": roomy.source,
         "accelerator": accelerator,

@@ -11,6 +11,7 @@ from zorba_ray.experiment.allocate import (
     allocation_record,
     first_allocation,
     nothing_to_deal,
+    probe_decides,
     problem_of,
     solve_allocation,
 )
@@ -20,6 +21,7 @@ from zorba_ray.experiment.probe import Ask, Probe, run_probe
 from zorba_ray.experiment.rundir import RunDir, write_json
 from zorba_ray.federation import participants
 from zorba_ray.protocol.messages import pack_active
+from zorba_ray.stopwatch import UNWATCHED, Watch
 from zorba_ray.zo import block_rates
 
 PROVISIONAL = "provisional"
@@ -43,13 +45,13 @@ class Deals:
         """The first deal of a new run, written to its directory.
 
         Raises:
-            AllocationInfeasible, SolverError, ConfigError: as `first_allocation`.
+            AllocationInfeasible, ConfigError: as `first_allocation`.
         """
-        allocation = first_allocation(setup)
-        probed = "probe" in (setup.config.allocation.block_weights, setup.config.zo.block_rates)
-        record = allocation_record(setup, allocation, accelerator)
+        solved = first_allocation(setup)
+        record = allocation_record(setup, solved, accelerator)
         deals = cls(setup, run, {**record, "probes": [], "deals": []})
-        deals._add(1, PROVISIONAL if probed else "start", allocation.active)
+        probed = probe_decides(setup, setup.fleet) or deals._wants_rates
+        deals._add(1, PROVISIONAL if probed else "start", solved.allocation.active)
         return deals
 
     def packed(self, number: int) -> bytes:
@@ -77,12 +79,17 @@ class Deals:
         return participants(config.seed, number, config.federation.clients, config.federation.participants, absent)
 
     def before(
-        self, number: int, chain: bytes, ask: Ask, emit: Callable[[dict[str, Any]], None]
+        self,
+        number: int,
+        chain: bytes,
+        ask: Ask,
+        emit: Callable[[dict[str, Any]], None],
+        watch: Watch = UNWATCHED,
     ) -> dict[str, Any] | None:
         """Probes and deals anew where that is due before round `number`; returns the deal that begins with it, if any.
 
         Args:
-            chain, ask: see `run_probe`.
+            chain, ask, watch: see `run_probe`.
             emit: is told of a new deal.
 
         Raises:
@@ -92,7 +99,7 @@ class Deals:
         last = self.record["deals"][-1]
         if last["round"] == number and last["reason"] != PROVISIONAL:
             return last  # dealt at the start, or by an earlier session that ended before the round did
-        new = self._deal(number, chain, ask)
+        new = self._deal(number, chain, ask, watch)
         if new is not None and number == 1:
             emit({"kind": "allocation", **self.record})
         elif new is not None:
@@ -100,25 +107,36 @@ class Deals:
             emit({"kind": "note", "text": f"round {number}: blocks dealt anew ({new['reason']}), {what}"})
         return new
 
-    def _deal(self, number: int, chain: bytes, ask: Ask) -> dict[str, Any] | None:
+    def _deal(self, number: int, chain: bytes, ask: Ask, watch: Watch) -> dict[str, Any] | None:
         settings, record = self._setup.config.allocation, self.record
-        weighs, rates = settings.block_weights == "probe", self._setup.config.zo.block_rates == "probe"
         fleet = self._fleet_at(number)
-        probes = (weighs or rates) and _due(number, settings.probe_every, first=True)
         changed = number > 1 and fleet != self._fleet_at(number - 1)
+        # Of a fleet for which no probe was needed there is none, when a change makes one needed.
+        due = _due(number, settings.probe_every, first=True) or (changed and not record["probes"])
+        decides = due and probe_decides(self._setup, fleet)
+        probes = decides or (due and self._wants_rates)
         if probes:
-            record["probes"].append(run_probe(self._setup, fleet, number, chain, ask).record())
-        probe = Probe.of(record["probes"][-1]) if weighs and record["probes"] else None
-        if probes and not weighs and not changed:  # for the rates alone: who holds what stands
+            record["probes"].append(run_probe(self._setup, fleet, number, chain, ask, watch).record())
+        if probes and not decides and not changed:  # for the rates alone: who holds what stands
             return self._add(number, "probe", _matrix(record["deals"][-1]["active"]))
         if probes or changed:
-            allocation = solve_allocation(self._setup, fleet, probe)
+            solved = solve_allocation(self._setup, fleet, self._probe)
             kept = {key: record[key] for key in ("probes", "deals")}
-            self.record = {**allocation_record(self._setup, allocation, record["accelerator"], fleet, probe), **kept}
-            return self._add(number, "fleet changed" if changed else "probe", allocation.active)
+            self.record = {**allocation_record(self._setup, solved, record["accelerator"]), **kept}
+            return self._add(number, "fleet changed" if changed else "probe", solved.allocation.active)
         if _due(number, settings.every, first=False):
             return self._add(number, "rotation", self._rotated(number))
         return None
+
+    @property
+    def _probe(self) -> Probe | None:
+        """The last one, where ω is its business."""
+        weighs = self._setup.config.allocation.block_weights == "probe"
+        return Probe.of(self.record["probes"][-1]) if weighs and self.record["probes"] else None
+
+    @property
+    def _wants_rates(self) -> bool:
+        return self._setup.config.zo.block_rates == "probe"
 
     def _rotated(self, number: int) -> np.ndarray:
         fleet = self._fleet_at(number)
@@ -126,7 +144,7 @@ class Deals:
         active = _matrix(self.record["deals"][-1]["active"])
         if nothing_to_deal(self._setup, fleet):
             return active  # everybody holds everything
-        problem = problem_of(self._setup, fleet)
+        problem = problem_of(self._setup, fleet, self._probe)
         active[present] = rotate(active[present], self._held(number)[present], problem)
         return active
 

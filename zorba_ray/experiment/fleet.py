@@ -103,7 +103,8 @@ def allocation_problem(
     own = [memory.of(client.budget) for client in fleet]
     extra = np.stack([one.active_extra for one in own])
     base = np.array([one.base for one in own], dtype=np.int64)
-    if any(client.budget is not None for client in fleet) and not extra.any():
+    # Where `auto` chose so, because everything fits, that is an answer and no mistake.
+    if any(client.budget is not None for client in fleet) and not extra.any() and not memory.chooses:
         raise ConfigError(
             f"federation.fleet sets budgets, but with memory.frozen={config.memory.frozen}, memory.master="
             f"{config.memory.master}, memory.compute_dtype={config.memory.compute_dtype} and "

@@ -32,7 +32,7 @@ def open_ledger(setup: Setup, run: RunDir, accelerator: str, say: Callable[[str]
 
     Raises:
         LedgerError: the ledger is damaged or of another run.
-        AllocationInfeasible, SolverError: a new run's allocation.
+        AllocationInfeasible: a new run's allocation.
     """
     if not run.ledger.exists():
         say("solving the allocation")

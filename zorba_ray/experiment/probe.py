@@ -12,6 +12,7 @@ from zorba_ray.experiment.fleet import Client
 from zorba_ray.federation import Answer, read_replies
 from zorba_ray.protocol.codec import decode, encode, frame_digest
 from zorba_ray.protocol.messages import ProbePlan, ProbeReport, pack_active
+from zorba_ray.stopwatch import UNWATCHED, Watch
 from zorba_ray.zo import BlockEnergies, block_energies, probe_weights
 
 Ask = Callable[[bytes, Sequence[int]], Mapping[int, Answer]]
@@ -61,11 +62,14 @@ class Probe:
         return cls(record["round"], energies, *(record[name] for name in counts))
 
 
-def run_probe(setup: Setup, fleet: Sequence[Client], number: int, chain: bytes, ask: Ask) -> Probe:
+def run_probe(
+    setup: Setup, fleet: Sequence[Client], number: int, chain: bytes, ask: Ask, watch: Watch = UNWATCHED
+) -> Probe:
     """Asks all clients that are present, and have room for a block, before round `number`; θ does not move.
 
     Args:
         chain: of the ledger, where every replica must be.
+        watch: the driver's; the asking is the part `ask`, as a round's is.
 
     Raises:
         LostClients: fewer good answers than `federation.quorum`; names who failed and why.
@@ -83,9 +87,11 @@ def run_probe(setup: Setup, fleet: Sequence[Client], number: int, chain: bytes, 
     )
     frame = encode(plan)
     digest = frame_digest(frame)
+    with watch.part("ask"):
+        answers = ask(frame, asked)
     replies = read_replies(
         asked,
-        ask(frame, asked),
+        answers,
         lambda client, answer: _scalars(answer, client, digest, plan, sorted(room[client]), blocks),
     )
     replies.require_quorum(f"probe before round {number}", config.federation.quorum)

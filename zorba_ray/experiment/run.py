@@ -171,8 +171,8 @@ class _Experiment:
     def _round(self, number: int) -> None:
         start = time.perf_counter()
         config, state = self.config, self._host.state
-        with self.watch.part("aggregate"):
-            deal = self._deals.before(number, state.chain, self._backend.ask, self._emit)
+        with self.watch.part("deal"):
+            deal = self._deals.before(number, state.chain, self._backend.ask, self._emit, self.watch)
         asked = self._deals.asked(number)
         active = self._deals.packed(number)
         plan = self._method.plan(number, state.chain, active if active != state.packed_active else None)

@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensor
 
 from zorba_ray.directions import DirectionBackend, Distribution, TensorStream, factors, tensor_stream
 from zorba_ray.errors import ModelError
 from zorba_ray.models.low_rank_leaf import half_of, is_linear, is_transposed, linear_pair
 from zorba_ray.models.manifest import Scope, TensorEntry, padded
+from zorba_ray.models.place import is_aligned, place
 
 Forward = Callable[..., Any]
 
@@ -75,12 +75,12 @@ class PerturbedLeaves:
         """
         self._scoped[index] = scoped
         # A tensor is known by its place in the arena, whatever it is called and however often it is used.
-        entries = {_place(self._theta[entry.name]): entry for entry in scoped}
+        entries = {place(self._theta[entry.name]): entry for entry in scoped}
         reached: set[tuple[int, int]] = set()
         for leaf in block.modules():
-            places = {name: _place(parameter) for name, parameter in leaf.named_parameters(recurse=False)}
-            own = {name: entries[place] for name, place in places.items() if place in entries}
-            reached.update(place for place in places.values() if place in entries)
+            places = {name: place(parameter) for name, parameter in leaf.named_parameters(recurse=False)}
+            own = {name: entries[begin] for name, begin in places.items() if begin in entries}
+            reached.update(begin for begin in places.values() if begin in entries)
             if own and next(leaf.children(), None) is not None:
                 raise ModelError(f"{next(iter(own.values())).name} belongs to no leaf module and cannot be swapped")
             if own:
@@ -242,10 +242,5 @@ class PerturbedLeaves:
     def _buffer(self, size: int) -> torch.Tensor:
         device = self._device or next(iter(self._theta.values())).device
         buffer = torch.empty(size, dtype=self._compute, device=device)
-        assert isinstance(buffer, FakeTensor) or buffer.data_ptr() % 64 == 0, "the buffer must be 64-byte aligned"
+        assert is_aligned(buffer), "the buffer must be 64-byte aligned"
         return buffer
-
-
-def _place(tensor: torch.Tensor) -> tuple[int, int]:
-    """Where a tensor begins; holds of tensors without memory too, as memory is counted."""
-    return tensor.untyped_storage()._cdata, int(tensor.storage_offset())

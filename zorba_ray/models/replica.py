@@ -5,12 +5,14 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 import torch
+from torch import nn
 
 from zorba_ray.errors import Diverged
 from zorba_ray.models.blocks import model_manifest
 from zorba_ray.models.load import LoadedModel
 from zorba_ray.models.lora import merge_lora
 from zorba_ray.models.manifest import Manifest, Scope
+from zorba_ray.models.place import is_aligned
 
 _TILE = 1 << 16
 
@@ -41,7 +43,7 @@ class Replica:
         """
         self.manifest: Manifest = model_manifest(loaded.network, loaded.blocks_name, len(loaded.blocks))
         self.theta = torch.zeros(self.manifest.size, dtype=torch.float32, device=device, pin_memory=pinned)
-        assert self.theta.data_ptr() % 64 == 0, "the arena must be 64-byte aligned"
+        assert is_aligned(self.theta), "the arena must be 64-byte aligned"
         self.parameters: dict[str, torch.Tensor] = {}
         for entry in self.manifest.tensors:
             view = self.theta[entry.offset : entry.offset + entry.numel]
@@ -49,7 +51,7 @@ class Replica:
             view.copy_(parameter.data.reshape(-1))
             parameter.data = view.view(entry.shape)
             self.parameters[entry.name] = view
-        loaded.network.to(device)  # buffers; the parameters are there already
+        move_buffers(loaded.network, device)
         self.commits: Commits | None = None
         self._positions = [0] * self.manifest.blocks
 
@@ -116,3 +118,10 @@ def export(replica: Replica, loaded: LoadedModel, folder: Any) -> None:
     merge_lora(loaded.network)
     loaded.network.save_pretrained(folder)
     loaded.tokenizer.save_pretrained(folder)
+
+
+def move_buffers(network: nn.Module, device: str) -> None:
+    """Moves what is no parameter (rotary tables, positions) to `device`."""
+    for module in network.modules():
+        for name, buffer in module.named_buffers(recurse=False):
+            module._buffers[name] = buffer.to(device)

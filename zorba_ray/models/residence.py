@@ -11,7 +11,7 @@ The fp32 master of every block is in host memory (`Replica`). A tensor of a bloc
 Commits that a block lacks are applied to its host master on the way, several rounds in one pass.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from zorba_ray.models.block_layout import BlockLayout, compute_dtype
 from zorba_ray.models.lane import lane_to
 from zorba_ray.models.manifest import Scope, TensorEntry
 from zorba_ray.models.perturbed_leaf import Forward
+from zorba_ray.models.place import place
 from zorba_ray.models.replica import Replica
 
 
@@ -95,7 +96,8 @@ class Residence:
         self._places = _places(network, replica)
         if store.apart:
             for entry in (e for block, own in self._entries.items() if block >= manifest.blocks for e in own):
-                self._bind(entry, replica.parameters[entry.name].to(device, compute_dtype(entry, store.dtype)))
+                held = replica.parameters[entry.name].to(device, compute_dtype(entry, store.dtype), copy=True)
+                self._bind(entry, held)
 
     def enter(self, placement: Placement, active: frozenset[int]) -> None:
         """Brings in what a client holds, and frees what it does not; all of it at the commits' present position."""
@@ -141,6 +143,16 @@ class Residence:
         for part, size in self._at_home.values():
             found[part] += size
         return found
+
+    def pieces(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """(part, tensor) of all memory of its own: of blocks on the accelerator now, and `host`, the images of streamed
+        blocks in host memory."""
+        for held in self._held.values():
+            yield held.part, held.tensor
+        for buffer in self._buffers:
+            yield "stream buffers", buffer.memory
+        for _, image in self._images.values():
+            yield "host", image
 
     def around(self, index: int, forward: Forward) -> Forward:
         """A block's forward that finds the block's tensors on the accelerator."""
@@ -201,7 +213,7 @@ class Residence:
         made, image = self._images.get(block, (-1, None))
         if image is None:
             pinned = torch.device(self.device).type == "cuda"
-            image = torch.zeros(layout.nbytes, dtype=torch.uint8, pin_memory=pinned)
+            image = torch.zeros(layout.nbytes, dtype=torch.uint8, device="cpu", pin_memory=pinned)
         if made != position:
             self._lane.drain()
             for entry in entries:
@@ -268,16 +280,9 @@ class Residence:
 
 def _places(network: nn.Module, replica: Replica) -> dict[str, list[tuple[nn.Module, str, nn.Parameter]]]:
     """Name of every tensor -> (module, its name there, the parameter at home); several where weights are tied."""
-    names = {tensor.data_ptr(): name for name, tensor in replica.parameters.items()}
+    names = {place(tensor): name for name, tensor in replica.parameters.items()}
     found: dict[str, list[tuple[nn.Module, str, nn.Parameter]]] = {name: [] for name in replica.parameters}
     for module in network.modules():
         for own, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
-            found[names[parameter.data_ptr()]].append((module, own, parameter))
+            found[names[place(parameter)]].append((module, own, parameter))
     return found
-
-
-def move_buffers(network: nn.Module, device: str) -> None:
-    """Moves what is no parameter (rotary tables, positions) to `device`."""
-    for module in network.modules():
-        for name, buffer in module.named_buffers(recurse=False):
-            module._buffers[name] = buffer.to(device)

@@ -17,8 +17,8 @@ from zorba_ray.models.manifest import Scope, TensorEntry
 from zorba_ray.models.mixed_precision import mix_precision
 from zorba_ray.models.paired import PairedBackbone, Prefix
 from zorba_ray.models.perturbed_leaf import Perturbation
-from zorba_ray.models.replica import Replica
-from zorba_ray.models.residence import RESIDENT, STREAMED, HostStore, Placement, Residence, move_buffers
+from zorba_ray.models.replica import Replica, move_buffers
+from zorba_ray.models.residence import RESIDENT, STREAMED, HostStore, Placement, Residence
 
 
 @dataclass(frozen=True)
