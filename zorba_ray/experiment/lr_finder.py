@@ -96,7 +96,8 @@ def find_rate(
     if not isinstance(method, ScalarMethod):
         raise ConfigError(f"method={config.method}: lr knows the methods whose clients report scalars only")
     active = pack_active(
-        [frozenset(np.flatnonzero(row).tolist()) for row in first_allocation(setup).allocation.active], setup.header.blocks
+        [frozenset(np.flatnonzero(row).tolist()) for row in first_allocation(setup).allocation.active],
+        setup.header.blocks,
     )
     rows = np.arange(min(ROWS, len(setup.validation)))
     judge = Evaluator(setup.model, "validation", _rows(setup.validation, rows), config.eval.batch_size)
