@@ -1,21 +1,16 @@
 """What every federated method promises, on small real runs: one result however often and wherever it is computed, a
 replay that gives the same bytes, rounds that go on without some clients, frames of the size that they must have."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.support.missing_client import without_the_last
 from tests.support.tiny_run import run_here, tiny_config
 from zorba_ray.config import METHOD_NAMES, ExperimentConfig
 from zorba_ray.errors import ConfigError, Interrupted
-from zorba_ray.experiment import sequential_backend
-from zorba_ray.experiment.build import Setup, _workload, prepare
+from zorba_ray.experiment.build import _workload, host_store, prepare
 from zorba_ray.experiment.replay import replay_run
-from zorba_ray.experiment.rundir import RunDir
-from zorba_ray.federation import Backend, ClientHost
-from zorba_ray.federation.backend import Answer, Failure, Usage
 from zorba_ray.memory import method_of
 from zorba_ray.memory.plain_inventory import plain_footprint
 from zorba_ray.methods import METHODS
@@ -42,36 +37,6 @@ TINY: dict[str, tuple[str, ...]] = {
 
 def config(method: str, *overrides: str) -> ExperimentConfig:
     return tiny_config(f"method={method}", *TINY[method], *overrides)
-
-
-class Missing:
-    """A backend in which the last client never answers."""
-
-    def __init__(self, inner: Backend, clients: int) -> None:
-        self._inner, self._clients = inner, clients
-
-    def ask(self, plan: bytes, clients: Sequence[int]) -> dict[int, Answer]:
-        gone = self._clients - 1
-        answers = self._inner.ask(plan, [client for client in clients if client != gone])
-        return {**answers, gone: Failure("failed", "gone")}
-
-    def apply(self, body: bytes) -> None:
-        self._inner.apply(body)
-
-    def usage(self) -> list[Usage]:
-        return self._inner.usage()
-
-    def retries(self) -> int:
-        return 0
-
-    def close(self) -> None:
-        self._inner.close()
-
-
-def without_the_last(setup: Setup, host: ClientHost, allocation: dict[str, Any], run: RunDir) -> Backend:
-    """A `BackendFactory`."""
-    host.settle(setup.shards)
-    return Missing(sequential_backend(setup, host, allocation, run), setup.config.federation.clients)
 
 
 def test_every_method_is_here() -> None:
@@ -129,6 +94,13 @@ def test_the_ledger_says_whose_it_is(method: str, tmp_path: Path) -> None:
     run_here(config(method), tmp_path / "run")
     header = read_ledger(tmp_path / "run" / "ledger.zl").header
     assert (header.method, header.commits) == (method, METHODS[method].commits)
+
+
+@pytest.mark.parametrize("method", TINY)
+def test_blocks_wait_on_a_host_only_where_commits_are_scalars(method: str) -> None:
+    """On a real GPU; elsewhere θ must be on the device, as pools and tensors are applied at once."""
+    store = host_store(config(method), "cuda")
+    assert (store is not None) == (METHODS[method].commits in ("scalars", "mean"))
 
 
 @pytest.mark.parametrize("method", TINY)

@@ -1,6 +1,7 @@
 """The count of live tensors, and the formula against it."""
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from zorba_ray.config import ModelConfig
 from zorba_ray.errors import ClusterError
 from zorba_ray.memory.count import Client, counted
 from zorba_ray.memory.measure import measured
-from zorba_ray.memory.method import ADAMW, LORA, METHODS, MEZO, SGD, ZORBA, Method
+from zorba_ray.memory.method import ADAMW, LORA, METHODS, MEZO, MEZO_LORA, SGD, ZORBA, Method
 from zorba_ray.memory.policy import POLICIES, STREAMED, Policy
 from zorba_ray.memory.storage_counter import HOST, StorageCounter
 from zorba_ray.memory.table import ModelProfile, clients, model_profile
@@ -101,6 +102,23 @@ class TestFormulaAgainstCount:
     @pytest.mark.parametrize("kind", ["opt", "llama"])
     def test_tiny_within_three_percent(self, tmp_path: Path, kind: str, method: Method) -> None:
         assert error(tiny(tmp_path, kind), Client(method)) < 0.03
+
+    @pytest.mark.parametrize(
+        ("method", "rank", "targets"),
+        [
+            (MEZO_LORA, 4, "attention"),
+            (MEZO_LORA, 16, "all"),
+            (LORA, 4, "attention"),
+            (LORA, 16, "all"),
+            (LORA, 128, "all"),
+        ],
+    )
+    @pytest.mark.parametrize("kind", ["opt", "llama"])
+    def test_adapters_of_other_ranks_and_places(
+        self, tmp_path: Path, kind: str, method: Method, rank: int, targets: Any
+    ) -> None:
+        """As runs set them: below and above the hidden width of 32, and beside the feed-forward layers."""
+        assert error(tiny(tmp_path, kind), Client(replace(method, rank=rank, targets=targets))) < 0.03
 
     @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.label)
     @pytest.mark.parametrize("kind", TINY)

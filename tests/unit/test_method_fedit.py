@@ -13,13 +13,11 @@ from tests.support.tiny_run import run_here, tiny_config
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.directions import direction_seed, tensor_stream
 from zorba_ray.directions.reference import direction
-from zorba_ray.errors import ModelError
 from zorba_ray.experiment.build import Setup, build_host, prepare
 from zorba_ray.experiment.replay import replay_run
 from zorba_ray.models import Batch
 from zorba_ray.models.heads import label_tokens
 from zorba_ray.models.load import locate
-from zorba_ray.models.lora import add_lora
 from zorba_ray.protocol.ledger import read_ledger
 from zorba_ray.protocol.snapshot import newest_snapshot
 
@@ -194,8 +192,3 @@ def test_zorba_perturbs_adapters_of_its_active_blocks(tmp_path: Path) -> None:
     setup.model.replica.bring_all()
     moved = {name for name, value in setup.model.replica.parameters.items() if not torch.equal(value, before[name])}
     assert moved == {entry.name for entry in setup.model.replica.manifest.moved("lora")}
-
-
-def test_a_model_without_linear_layers_is_refused() -> None:
-    with pytest.raises(ModelError, match="have no linear layers for targets=attention"):
-        add_lora(nn.ModuleList([nn.Sequential(nn.Conv1d(2, 2, 1))]), 2, 2.0, "attention", "here")

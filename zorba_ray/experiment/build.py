@@ -113,8 +113,13 @@ def fleet_memory(config: ExperimentConfig, model: TaskModel) -> AnyFleetMemory:
 
 
 def host_store(config: ExperimentConfig, device: str) -> HostStore | None:
-    """How a process that serves clients keeps θ; None: on `device`, in fp32, all of it."""
+    """How a process that serves clients keeps θ; None: on `device`, in fp32, all of it.
+
+    Where a commit is no scalars that a block could wait for, it is always the latter.
+    """
     memory = config.memory
+    if METHODS[config.method].commits not in ("scalars", "mean"):
+        return None
     apart = device != "cpu"
     dtype = torch.bfloat16 if apart and memory.compute_dtype == "bf16" else torch.float32
     if dtype == torch.float32 and memory.frozen == memory.master == "device":

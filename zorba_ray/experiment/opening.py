@@ -10,6 +10,7 @@ from zorba_ray.experiment.rundir import RunDir, write_json
 from zorba_ray.protocol.ledger import LedgerContents, LedgerWriter, read_ledger
 from zorba_ray.protocol.replay import ReplicaState
 from zorba_ray.protocol.snapshot import newest_snapshot, restore
+from zorba_ray.protocol.tensor_replay import TensorState
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,15 @@ def open_ledger(setup: Setup, run: RunDir, accelerator: str, say: Callable[[str]
         say("solving the allocation")
         deals = Deals.begin(setup, run, accelerator)
         return OpenedLedger(LedgerWriter.create(run.ledger, setup.header), deals, None)
-    check_header(read_ledger(run.ledger).header, setup.header, str(run.ledger))
-    writer, contents = LedgerWriter.resume(run.ledger, _kept_until(setup, run))
+    found = read_ledger(run.ledger)
+    check_header(found.header, setup.header, str(run.ledger))
+    writer, contents = LedgerWriter.resume(run.ledger, _kept_until(run, found))
     try:
         write_json(run.config, setup.config.resolved())
         if contents.torn_bytes:
             say(f"ledger: cut {contents.torn_bytes} bytes of a torn record after round {contents.last_round}")
+        if contents.last_round < found.last_round:
+            say(f"ledger: cut back from round {found.last_round} to {contents.last_round}, the newest with a snapshot")
         repair_metrics(run, contents)
         say(f"resuming after round {contents.last_round}")
         return OpenedLedger(writer, Deals(setup, run, run.read_json(run.allocation)), contents)
@@ -52,12 +56,12 @@ def open_ledger(setup: Setup, run: RunDir, accelerator: str, say: Callable[[str]
         raise
 
 
-def _kept_until(setup: Setup, run: RunDir) -> int | None:
+def _kept_until(run: RunDir, found: LedgerContents) -> int | None:
     """The last round whose tensors are at hand, for a method whose commits are tensors: a kill between a record and its
-    snapshot costs that round, which is done again and gives the same bytes."""
-    if setup.header.commits != "tensors":
+    snapshot costs that round, which is done again and gives the same bytes. Without any snapshot all rounds are."""
+    if found.header.commits != "tensors":
         return None
-    snapshot = newest_snapshot(run.snapshots, read_ledger(run.ledger))
+    snapshot = newest_snapshot(run.snapshots, found)
     return snapshot.round if snapshot else 0
 
 
@@ -72,4 +76,6 @@ def bring_up(state: ReplicaState, run: RunDir, opened: OpenedLedger) -> None:
     snapshot = newest_snapshot(run.snapshots, opened.contents)
     if snapshot is not None:
         restore(state, snapshot)
+        if isinstance(state, TensorState):
+            state.require(opened.contents.records[snapshot.round - 1].body)
     state.catch_up(record.body for record in opened.contents.records[state.round :])

@@ -59,6 +59,7 @@ def repair_metrics(run: RunDir, contents: LedgerContents) -> None:
         scalars = None
         if contents.header.commits in ("scalars", "mean"):
             scalars = unpack_scalars(commit, contents.header)[1].astype("f8")
+        commit_bytes = len(record.body) - len(commit.active or b"")
         sink.log(
             {
                 "kind": "round",
@@ -68,7 +69,8 @@ def repair_metrics(run: RunDir, contents: LedgerContents) -> None:
                 "scalar_rms": None if scalars is None else float((scalars**2).mean() ** 0.5),
                 "scalar_mean": None if scalars is None else float(scalars.mean()),
                 "clients_ok": None if contents.header.commits == "mean" else len(commit.clients) // 4,
-                "commit_bytes": len(record.body) - len(commit.active or b""),
+                # The ledger has the SHA-256 of tensors where the wire had the tensors.
+                "commit_bytes": None if contents.header.commits == "tensors" else commit_bytes,
                 "recovered": True,
             }
         )

@@ -9,9 +9,7 @@ from zorba_ray.errors import ConfigError, LedgerError
 from zorba_ray.experiment.rundir import RunDir
 from zorba_ray.models import Replica, load_model
 from zorba_ray.models import export as export_model
-from zorba_ray.protocol.codec import decode
 from zorba_ray.protocol.ledger import LedgerContents, read_ledger
-from zorba_ray.protocol.messages import RoundCommit
 from zorba_ray.protocol.snapshot import newest_snapshot, restore
 from zorba_ray.protocol.states import replica_state
 from zorba_ray.protocol.tensor_replay import TensorState
@@ -36,15 +34,17 @@ class Replayed:
 def replay_run(path: Path, until: int | None, folder: Path | None, model: str | None) -> Replayed:
     """Replays the ledger of `path` up to round `until` (None: all) and exports to `folder` if given.
 
+    Where commits are tensors the ledger has their SHA-256 alone: the newest snapshot is restored and held against it.
+
     Raises:
-        RunDirError, LedgerError: not a run, or a damaged ledger, or one of another model.
-        ConfigError: a round beyond the ledger, or a folder that exists.
+        RunDirError, LedgerError: not a run, or a damaged ledger, or one of another model, or tensors that it does not
+            name.
+        ConfigError: a round beyond the ledger, or one whose tensors are not kept, or a folder that exists.
     """
     run = RunDir(path)
     config = run.read_config()
     contents = read_ledger(run.ledger)
-    until = contents.last_round if until is None else until
-    if until > contents.last_round:
+    if until is not None and until > contents.last_round:
         raise ConfigError(f"--round {until}: the ledger of {path} ends at round {contents.last_round}")
     if folder is not None and folder.exists() and any(folder.iterdir()):
         raise ConfigError(f"--export {folder}: the folder exists and is not empty")
@@ -57,6 +57,7 @@ def replay_run(path: Path, until: int | None, folder: Path | None, model: str | 
         _from_snapshot(state, run, contents, until)
     else:
         state.catch_up(record.body for record in contents.records[:until])
+    until = state.round
     seconds = time.perf_counter() - start
     digest = replica.digest()
     confirmed = False
@@ -76,24 +77,22 @@ def replay_run(path: Path, until: int | None, folder: Path | None, model: str | 
     )
 
 
-def _from_snapshot(state: TensorState, run: RunDir, contents: LedgerContents, until: int) -> None:
-    """Brings a replica to the newest snapshot, whose tensors must be those that the ledger names.
+def _from_snapshot(state: TensorState, run: RunDir, contents: LedgerContents, until: int | None) -> None:
+    """Brings a replica at θ0 to the newest snapshot, whose tensors must be those that the ledger names.
 
     Raises:
         ConfigError: it is of another round than `until`.
         LedgerError: there is none, or its tensors are others.
     """
-    if until == 0:
+    if until == 0 or not contents.records:
         return
     snapshot = newest_snapshot(run.snapshots, contents)
     if snapshot is None:
         raise LedgerError(f"{run.snapshots}: no snapshot of this ledger, and the tensors of the run are nowhere else")
-    if snapshot.round != until:
+    if until not in (None, snapshot.round):
         raise ConfigError(
-            f"--round {until}: {contents.header.method} keeps the tensors of its newest rounds alone; the newest here "
-            f"is round {snapshot.round}"
+            f"--round {until}: tensors are not in the ledger, and {contents.header.method} keeps those of its newest "
+            f"rounds alone; here that is round {snapshot.round}"
         )
     restore(state, snapshot)
-    named = decode(contents.records[until - 1].body, RoundCommit).scalars
-    if state.held() != named:
-        raise LedgerError(f"{run.snapshots}: the tensors of round {until} are not those that the ledger names")
+    state.require(contents.records[snapshot.round - 1].body)

@@ -12,7 +12,7 @@ import msgspec
 from safetensors import SafetensorError
 
 from zorba_ray.config import ExperimentConfig
-from zorba_ray.errors import Interrupted, ZorbaError
+from zorba_ray.errors import Interrupted, StorageError, ZorbaError
 from zorba_ray.experiment.backends import BackendFactory, sequential_backend
 from zorba_ray.experiment.build import build_host, compute_device, prepare
 from zorba_ray.experiment.evaluate import Evaluator
@@ -198,6 +198,8 @@ class _Experiment:
             self._backend.apply(result.body)
         with part("apply"):
             state.apply(result.body)
+        if self._method.commits == "tensors":
+            self._snapshot(number)  # before anybody is told of the round: without it the round is done again
         with part("distance"):
             record["distance"] = self._distance()
         applied = time.perf_counter()
@@ -209,20 +211,20 @@ class _Experiment:
             "round_s": applied - start,
         }
         self._log(record)
-        self._snapshot(number)
+        every = config.federation.snapshot_every
+        if self._method.commits != "tensors" and every is not None and number % every == 0:
+            self._snapshot(number)
 
     def _snapshot(self, number: int) -> None:
-        every = config_every = self.config.federation.snapshot_every
-        if self._method.commits == "tensors":
-            every = 1
-        if every is None or number % every:
-            return
         try:
             with self.watch.part("snapshots"):
                 write_snapshot(self.run.snapshots, self._host.state)
         except (OSError, SafetensorError) as error:
-            if every != config_every:  # the round's tensors are nowhere else
-                raise
+            if self._method.commits == "tensors":
+                raise StorageError(
+                    f"{self.run.snapshots}: the tensors of round {number} cannot be written ({error}), and they are "
+                    "nowhere else: make room, then continue with --resume, which does the round again"
+                ) from error
             self._note(f"warning: no snapshot of round {number} ({error})")  # a shortcut less, nothing lost
 
     def _evaluate(self, round: int, *evaluators: Evaluator) -> None:

@@ -24,6 +24,9 @@ from zorba_ray.protocol.ledger import read_ledger
 from zorba_ray.protocol.messages import LedgerHeader
 from zorba_ray.protocol.snapshot import newest_snapshot
 
+_LARGE = 1 << 16
+"""Bytes of a commit."""
+
 
 class RayBackend:
     """`Backend` on Ray actors, pinned or packed."""
@@ -134,8 +137,10 @@ class RayBackend:
 
     def apply(self, body: bytes) -> None:
         """Sent, not awaited: an actor that misses a commit is caught when it is asked next."""
+        # Large ones, of methods that send tensors, go into the object store once, not once per actor.
+        commit: Any = ray.put(body) if len(body) > _LARGE else body
         for handle in self._actors:
-            handle.apply.remote(body)
+            handle.apply.remote(commit)
 
     def usage(self) -> list[Usage]:
         found = []

@@ -5,6 +5,7 @@ H. Each line below was checked against the count, operator by operator; `counted
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from zorba_ray.memory.architecture import Architecture
 from zorba_ray.memory.workload import Workload
@@ -57,8 +58,14 @@ class Activations:
         normed = a.inner + 3 + self.norm(mixed) if a.post_norm else 1 + self.norm(mixed)
         return max(attention, feed, normed)
 
-    def saved(self, adapters: bool) -> float:
-        """What a block keeps for its backward pass, in h: of all parameters, or of adapters on its attention."""
+    def adapted_attention(self, rank: int) -> float:
+        """Peak of attention with adapters above a block's input, in h, with nothing saved: at a projection A x, or what
+        is added to the projection, stands beside it."""
+        return (5 if self.shape.post_norm else 6) + max(1.0, rank / self.work.hidden)
+
+    def saved(self, adapters: Literal["attention", "all"] | None) -> float:
+        """What a block keeps for its backward pass, in h: of all parameters (None), or of adapters on its attention or
+        on all of its linear layers; A x apart."""
         a, fp32 = self.shape, 4 / self.size
         keys = a.query if a.value < a.query else a.value
         attention = 2 * a.query + 2 * keys
@@ -66,9 +73,10 @@ class Activations:
         mask = self.work.length / self.work.hidden
         # An input of a layer is kept for the gradient of its weight; a nonlinearity keeps its input, a ReLU its output.
         own = {"relu": 1, "gelu": 1, "written-out gelu": 4, "swiglu": 3}[a.nonlinearity]
-        wide = own + (0 if adapters or a.nonlinearity == "relu" else 1)
+        wide = own + (0 if adapters == "attention" or a.nonlinearity == "relu" else 1)
         every = 2 * (fp32 + 2) if a.rms else 4.0
-        norms = (2 * fp32 + 1 if a.rms else 3.0) if adapters else every
+        read = 1 if adapters == "attention" else 2  # outputs of the two norms that an adapter reads
+        norms = (2 * fp32 + read if a.rms else 2.0 + read) if adapters else every
         return norms + attention + wide * a.inner + lines + mask
 
     def backward(self) -> float:

@@ -36,7 +36,7 @@ def architecture(manifest: Manifest, hidden: int) -> Architecture:
 
     `hidden`: H.
     """
-    block = manifest.by_block[0]
+    block = [tensor for tensor in manifest.by_block[0] if not tensor.in_scope("lora")]  # of the layers themselves
     matrices = [tensor for tensor in block if len(tensor.shape) == 2]
     names = {tensor.name for tensor in block}
     widest = max(max(tensor.shape) for tensor in matrices)

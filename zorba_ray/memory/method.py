@@ -1,8 +1,10 @@
 """The methods whose memory is known, and what each keeps beside a plain model."""
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from zorba_ray.config import ExperimentConfig
+from zorba_ray.config.model import LoraConfig
 
 
 @dataclass(frozen=True)
@@ -16,8 +18,9 @@ class Method:
     first_order: bool
     """By backpropagation, or by forward passes."""
     rank: int = 0
-    """r of the LoRA adapters on the attention projections (query, key, value, output) that alone are trained; 0: the
-    model itself is."""
+    """r of the LoRA adapters that alone are trained; 0: the model itself is."""
+    targets: Literal["attention", "all"] = "attention"
+    """Layers of a block with adapters: query, key, value and output projections, or every linear one."""
     seeds: int = 0
     """Candidate seeds with an accumulator each."""
 
@@ -44,12 +47,12 @@ METHODS = (ZORBA, SGD, ADAMW, LORA, MEZO_LORA, MEZO, DECOMFL_BATCH, DECOMFL, FED
 
 def method_of(config: ExperimentConfig) -> Method:
     """The memory of the method of a configuration, its ranks and pools as set there."""
-    rank = config.model.lora.rank if config.model.lora is not None else 0
+    lora = config.model.lora or LoraConfig()  # read by methods that need the section
     return {
         "zorba": ZORBA,
         "fedavg": ADAMW if config.first_order.optimizer == "adamw" else SGD,
-        "fedit": replace(LORA, rank=rank),
-        "fedmezo": replace(MEZO_LORA, rank=rank),
+        "fedit": replace(LORA, rank=lora.rank, targets=lora.targets),
+        "fedmezo": replace(MEZO_LORA, rank=lora.rank, targets=lora.targets),
         "decomfl": DECOMFL,
         "fedkseed": replace(FEDKSEED, seeds=config.fedkseed.pool),
         "mezo": MEZO,

@@ -40,7 +40,7 @@ class PlainClient:
             counter.label(buffer, "stem")
         with counter.part("active"):
             self._moved = (
-                add_lora(loaded.blocks, method.rank, method.rank, "attention", loaded.label)
+                add_lora(loaded.blocks, method.rank, method.rank, method.targets, loaded.label)
                 if method.rank
                 else list(loaded.network.parameters())
             )

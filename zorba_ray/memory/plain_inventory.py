@@ -25,16 +25,16 @@ def plain_footprint(manifest: Manifest, compute: str, work: Workload, method: Me
 def _zeroth_order(manifest: Manifest, live: Activations, weights: dict[str, int], method: Method) -> Footprint:
     """The larger of the two moments: a tensor's z while θ moves, or the forward pass. A stored z stands in both."""
     stored = live.size * manifest.numel if method == DECOMFL_BATCH else 0
-    moved = _adapters(manifest, live.size, method.rank) if method.rank else [
+    moved = _adapters(manifest, live.size, method) if method.rank else [
         live.size * tensor.numel for tensor in manifest.tensors
     ]  # fmt: skip
     if method.rank:
         weights = weights | {"active": sum(moved)}
     z = 0 if stored else max(moved)
     blocks = live.hidden * (live.shape.outer + 1 + live.forward(mixed=False)) + live.inputs(1, 1)
-    if method.rank:  # inside attention: seven hidden states beside the outer ones, and A x
-        beside = live.hidden * (live.shape.outer + 7 + method.rank / live.work.hidden)
-        blocks = max(blocks, beside + live.inputs(1, 1))
+    if method.rank:
+        beside = live.shape.outer + 1 + live.adapted_attention(method.rank)
+        blocks = max(blocks, live.hidden * beside + live.inputs(1, 1))
     head = live.hidden + live.inputs(1, 1)
     logits = live.logits(backward=False)
     state = 4 * method.seeds
@@ -56,13 +56,13 @@ def _first_order(manifest: Manifest, live: Activations, weights: dict[str, int],
     end, when all gradients but few activations are there; the optimizer's step, with one temporary of a tensor."""
     size, h, adapters = live.size, live.hidden, method.rank > 0
     unread = HEAD if live.work.positions == 1 else None
-    moved = _adapters(manifest, size, method.rank) if adapters else [
+    moved = _adapters(manifest, size, method) if adapters else [
         size * tensor.numel for tensor in manifest.tensors if tensor.block != unread
     ]  # fmt: skip
     gradients = sum(moved)
     state = 2 * gradients if adapters or method == ADAMW else 0
-    ranks = 4 * method.rank / live.work.hidden
-    saved = h * (live.saved(adapters) + ranks)
+    layers = len(moved) / 2 / manifest.blocks if adapters else 0
+    saved = h * (live.saved(method.targets if adapters else None) + layers * method.rank / live.work.hidden)
     first = h * (4 / size if live.shape.rms else 1) if adapters else 0.0
     """Embeddings need no gradient, so the first block's norm keeps nothing."""
     all_saved = manifest.blocks * saved - first + live.inputs(1, 1)
@@ -89,12 +89,12 @@ def _first_order(manifest: Manifest, live: Activations, weights: dict[str, int],
     )
 
 
-def _adapters(manifest: Manifest, size: int, rank: int) -> list[int]:
-    """Bytes of A [r, n] and B [m, r] beside every attention projection [m, n]."""
+def _adapters(manifest: Manifest, size: int, method: Method) -> list[int]:
+    """Bytes of A [r, n] and B [m, r] beside every attention projection, or every linear layer, [m, n] of a block."""
     return [
-        size * rank * side
+        size * method.rank * side
         for block in range(manifest.blocks)
         for tensor in manifest.by_block[block]
-        if len(tensor.shape) == 2 and is_attention(tensor.name)
+        if len(tensor.shape) == 2 and (method.targets == "all" or is_attention(tensor.name))
         for side in tensor.shape
     ]

@@ -34,7 +34,7 @@ class FedMeZO(TensorMethod):
         overlay: dict[tuple[int, int], torch.Tensor] = {}
         total = 0.0
         for step, batch in enumerate(batches):
-            seed = direction_seed(rule.seed, plan.round, client, step)
+            seed = direction_seed(rule.seed, plan.round, rule.stream_of(client), step)
             prepared = model.prepare(batch, active)
             ((scalars, loss),) = step_scalars(model, rule, sizes, seed, [prepared], overlay)
             walk(model, state.directions, rule, seed, plan.lr, scalars, active, overlay)

@@ -60,7 +60,7 @@ class LabelPromptsHead:
     """
 
     def __init__(self, prompts_CH: torch.Tensor, temperature: float) -> None:
-        self._prompts_CH = functional.normalize(prompts_CH.float(), dim=1)
+        self._prompts_CH = _own(functional.normalize(prompts_CH.float(), dim=1))
         self._temperature = temperature
 
     def losses(self, hidden: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None, int]:
@@ -92,6 +92,12 @@ def mean_pool(hidden: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
     """fp32 [B, H]: mean of the hidden states of the real tokens."""
     weights = mask_BT.unsqueeze(-1).float()
     return (hidden.float() * weights).sum(dim=1) / weights.sum(dim=1)
+
+
+def _own(tensor: torch.Tensor) -> torch.Tensor:
+    """A copy that a backward pass may go through, though heads are built in inference mode."""
+    with torch.inference_mode(False):
+        return tensor.clone()
 
 
 def _logits(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
@@ -179,4 +185,4 @@ def build_head(config: ModelConfig, loaded: LoadedModel, prompt: str, words: tup
         return LanguageModelHead(weight, bias)
     tokens = torch.tensor(label_tokens(loaded.tokenizer, prompt, words))
     # The head is part of the stem and never perturbed: its rows are copied once.
-    return LabelWordsHead(weight[tokens].clone(), None if bias is None else bias[tokens].clone())
+    return LabelWordsHead(_own(weight[tokens]), None if bias is None else _own(bias[tokens]))

@@ -61,7 +61,7 @@ def adapted(leaf: nn.Module, x: torch.Tensor) -> torch.Tensor | None:
     down, up = leaf._parameters.get(_DOWN), leaf._parameters.get(_UP)
     if down is None or up is None:
         return None
-    return (x @ down.T) @ up.T * leaf.__dict__[_SCALE]
+    return ((x @ down.T) @ up.T).mul_(leaf.__dict__[_SCALE])  # in place: no backward pass asks for the product
 
 
 def merge_lora(network: nn.Module) -> None:
@@ -101,7 +101,7 @@ def _adapt(leaf: nn.Module, rank: int, scale: float) -> tuple[nn.Parameter, nn.P
     def forward(x: torch.Tensor) -> torch.Tensor:
         change = adapted(leaf, x)
         assert change is not None
-        return plain(x) + change
+        return plain(x).add_(change)
 
     leaf.forward = forward
     return down, up

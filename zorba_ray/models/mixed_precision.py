@@ -34,7 +34,7 @@ def _linear(leaf: nn.Module) -> Any:
         if bias is not None:
             y.add_(bias)
         change = adapted(leaf, x)
-        return y if change is None else y + change
+        return y if change is None else y.add_(change)
 
     return forward
 

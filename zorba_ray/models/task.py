@@ -84,6 +84,7 @@ class TaskModel:
                 self._residence,
             )
             self._enter(frozenset())
+            self.head = build_head(config, loaded, prompt, label_words)
             # One plain forward: the blocks note how they answer, and that each runs once and in order.
             ids = torch.full((1, 2), int(loaded.tokenizer.pad_token_id), device=device)
             order = self._backbone.order(self._inputs(ids, torch.ones_like(ids)))
@@ -92,9 +93,6 @@ class TaskModel:
                     f"model.path={loaded.label}: its blocks run in the order {order}; "
                     "only models that run every block once, in order, are supported"
                 )
-
-        with torch.no_grad():  # no inference tensors: training differentiates through them
-            self.head = build_head(config, loaded, prompt, label_words)
 
     @property
     def scratch_elements(self) -> int:

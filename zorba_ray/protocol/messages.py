@@ -1,4 +1,5 @@
-"""What crosses the wire: seeds are implied by (round, client, step), scalars are sent, tensors never.
+"""What crosses the wire: seeds are implied by (round, client, step) and scalars are sent; tensors only by the methods
+that train them by name, in the place of scalars.
 
 Integers are as in the manifest and the plan; fp32 values travel as little-endian bytes.
 """

@@ -54,9 +54,16 @@ class TensorState(ReplicaState):
                 start += tensor.numel()
             self.round, self.chain = commit.round, next_chain(self.chain, ledger_body(body, "tensors"))
 
-    def held(self) -> bytes:
-        """SHA-256 of the tensors as a record of the ledger has it."""
+    def require(self, body: bytes) -> None:
+        """Whether θ in scope is what a record of the ledger names.
+
+        Raises:
+            LedgerError: it is not.
+        """
         hasher = hashlib.sha256()
         for tensor in self.movable().values():
             hasher.update(tensor.cpu().numpy().astype("<f4").tobytes())
-        return hasher.digest()
+        if hasher.digest() != decode(body, RoundCommit).scalars:
+            raise LedgerError(
+                f"round {self.round}: the snapshot's tensors are not those that the ledger names; delete the snapshot"
+            )

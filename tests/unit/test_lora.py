@@ -1,0 +1,108 @@
+"""Adapters in six architectures: merged, perturbed in a block, streamed, and no part of what a block's shape says."""
+
+import pytest
+import torch
+
+from tests.support.tiny_models import KINDS, LABEL_WORDS, tiny_batch, tiny_loaded
+from zorba_ray.config import ModelConfig
+from zorba_ray.directions import direction_backend, tensor_stream
+from zorba_ray.directions.reference import direction
+from zorba_ray.errors import ModelError
+from zorba_ray.memory.architecture import architecture
+from zorba_ray.models import HostStore, LoadedModel, Perturbation, Replica, TaskModel
+from zorba_ray.models.lora import add_lora, draw_lora, merge_lora
+
+RANK, ALPHA = 3, 7.0
+
+
+def adapted(kind: str, targets: str = "all") -> LoadedModel:
+    """A tiny model with adapters on every linear layer; B is drawn too, or they would do nothing."""
+    loaded = tiny_loaded(kind)
+    parameters = add_lora(loaded.blocks, RANK, ALPHA, targets, kind)  # type: ignore[arg-type]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    draw_lora(loaded.blocks)
+    generator = torch.Generator().manual_seed(1)
+    for parameter in parameters[1::2]:
+        parameter.copy_(0.2 * torch.randn(parameter.shape, generator=generator))
+    return loaded
+
+
+def task(kind: str, store: HostStore | None = None) -> TaskModel:
+    config = ModelConfig.model_validate({"temperature": 5.0})
+    return TaskModel(
+        adapted(kind), config, "{text}", LABEL_WORDS, "lora", direction_backend("numpy"), store=store
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_merged_into_the_weights_they_do_the_same(kind: str) -> None:
+    loaded, plain = adapted(kind), tiny_loaded(kind)
+    batch = tiny_batch(kind, 3, 8)
+    inputs = {"input_ids": batch.ids_BT, "attention_mask": batch.mask_BT}
+    with torch.no_grad():
+        before = loaded.network(**inputs)[0]
+        merge_lora(loaded.network)
+        after = loaded.network(**inputs)[0]
+        without = plain.network(**inputs)[0]
+    assert {name for name, _ in loaded.network.named_parameters()} == {n for n, _ in plain.network.named_parameters()}
+    torch.testing.assert_close(after, before, atol=2e-5, rtol=1e-5)
+    assert float((before - without).abs().max()) > 0.05
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_pair_moves_the_adapters_of_the_active_blocks_alone(kind: str) -> None:
+    """Against evaluations of a model whose adapters were moved by hand."""
+    scale, active, batch = 1e-2, frozenset({1, 3}), tiny_batch(kind, 4, 8)
+    model = task(kind)
+    found = model.pair(model.prepare(batch, active), Perturbation(77, 0, scale, "rademacher"))
+    for sign, loss in zip((1.0, -1.0), found, strict=True):
+        moved = task(kind)
+        for entry in moved.replica.manifest.moved("lora"):
+            if entry.block in active:
+                z = direction(tensor_stream(77, entry.block, entry.slot, 0, "rademacher"), 0, entry.numel)
+                moved.replica.parameters[entry.name] += sign * scale * torch.from_numpy(z)
+        assert loss == pytest.approx(moved.evaluate([batch]).loss, abs=1e-5)
+    assert found[0] != found[1]
+
+
+@pytest.mark.parametrize("kind", ["opt", "gpt2", "bert"])
+def test_streamed_blocks_bring_their_adapters(kind: str) -> None:
+    batch, along = tiny_batch(kind, 4, 8), Perturbation(77, 0, 1e-2, "rademacher")
+    losses = set()
+    for store in (None, HostStore(torch.float32, apart=True), HostStore(torch.float32)):
+        model = task(kind, store)
+        losses.add(model.pair(model.prepare(batch, frozenset({0, 2})), along))
+    assert len(losses) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_16_bit_model_has_adapters_too(kind: str) -> None:
+    batch, along = tiny_batch(kind, 4, 8), Perturbation(77, 0, 1e-2, "rademacher")
+    exact, rounded = task(kind), task(kind, HostStore(torch.bfloat16, apart=True))
+    active = frozenset({1, 3})
+    for wanted, found in zip(
+        exact.pair(exact.prepare(batch, active), along),
+        rounded.pair(rounded.prepare(batch, active), along),
+        strict=True,
+    ):
+        assert found == pytest.approx(wanted, abs=0.15)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_blocks_shape_is_read_off_its_own_layers(kind: str) -> None:
+    """An adapter of a feed-forward layer is as wide as the layer: no gate beside it."""
+    assert architecture(Replica(adapted(kind)).manifest, 32) == architecture(Replica(tiny_loaded(kind)).manifest, 32)
+
+
+@pytest.mark.parametrize(("targets", "layers"), [("attention", 4), ("all", 6)])
+def test_targets(targets: str, layers: int) -> None:
+    manifest = Replica(adapted("opt", targets)).manifest
+    assert len(manifest.scoped(0, "lora")) == 2 * layers
+    assert manifest.digest != Replica(tiny_loaded("opt")).manifest.digest
+
+
+def test_a_model_without_linear_layers_is_refused() -> None:
+    blocks = torch.nn.ModuleList([torch.nn.Sequential(torch.nn.Conv1d(2, 2, 1))])
+    with pytest.raises(ModelError, match="the blocks of here have no linear layers for targets=all"):
+        add_lora(blocks, 2, 2.0, "all", "here")
