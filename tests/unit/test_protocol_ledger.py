@@ -70,7 +70,7 @@ def test_the_format_is_the_documented_one(ledger: Path) -> None:
     """length u32 | round u32 | CRC of both | body | CRC of body | SHA-256(previous ‖ body), from SHA-256(magic)."""
     written(ledger, 1)
     data = ledger.read_bytes()
-    unnamed = ("family", "rank", "commits", "normalise", "clip_spread", "momentum", "momentum_window")
+    unnamed = ("family", "rank", "commits", "pool", "normalise", "clip_spread", "momentum", "momentum_window")
     dense = {name: value for name, value in msgspec.structs.asdict(HEADER).items() if name not in unnamed}
     chain, offset = hashlib.sha256(b"ZORBALG1").digest(), 8
     for number, content in enumerate([msgspec.msgpack.encode(dense), body(1)]):
