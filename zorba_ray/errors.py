@@ -89,6 +89,12 @@ class SweepIncomplete(ZorbaError):
     exit_code = 9
 
 
+class ContestIncomplete(ZorbaError):
+    """A comparison of methods ended and some of its runs failed; the others are whole."""
+
+    exit_code = 9
+
+
 class Interrupted(ZorbaError):
     """The user or the scheduler asked the run to stop; the ledger is intact and the run can be resumed."""
 

@@ -5,15 +5,15 @@ import sys
 import typer
 
 from zorba_ray import __version__
-from zorba_ray.cli import allocate, doctor, profile, replay, report, run, schema, sweep
+from zorba_ray.cli import allocate, compare, doctor, profile, replay, report, run, schema, sweep
 from zorba_ray.cli.plain_text import never_fail
 from zorba_ray.errors import ZorbaError
 
 EPILOG = (
     "Exit codes: 0 ok, 1 internal error, 2 settings, data or model, 3 infeasible allocation, 4 "
     "cluster, 5 lost clients, "
-    "6 damaged ledger or message, 7 diverged, 8 disk full or read-only, 9 a sweep with failed trials, 130 interrupted "
-    "(resumable)."
+    "6 damaged ledger or message, 7 diverged, 8 disk full or read-only, 9 a sweep or comparison with failed runs, "
+    "130 interrupted (resumable)."
 )
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 app.command("run", no_args_is_help=True)(run.run)
 app.command("sweep", no_args_is_help=True)(sweep.sweep)
+app.command("compare", no_args_is_help=True)(compare.compare)
 app.command("allocate", no_args_is_help=True)(allocate.allocate)
 app.command("profile", no_args_is_help=True)(profile.profile)
 app.command("replay", no_args_is_help=True)(replay.replay)

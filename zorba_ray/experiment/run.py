@@ -160,7 +160,7 @@ class _Experiment:
         self._evaluate(self.config.rounds, self._test)
 
     def _round(self, number: int) -> None:
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.process_time()
         config, state = self.config, self._host.state
         with self.watch.part("aggregate"):
             deal = self._deals.before(number, state.chain, self._backend.ask, self._emit)
@@ -195,6 +195,7 @@ class _Experiment:
             "commit_s": committed - committing,
             "apply_s": applied - committed,
             "round_s": applied - start,
+            "cpu_s": time.process_time() - cpu,  # of this process: all of the round where clients are in it
         }
         self._log(record)
         every = config.federation.snapshot_every

@@ -1,4 +1,4 @@
-"""The page: one run, several side by side, or a sweep, in one file that loads nothing else."""
+"""The page: one run, several side by side, a sweep, or a comparison of methods, in one file that loads nothing else."""
 
 import base64
 import hashlib
@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from zorba_ray.errors import RunDirError
 from zorba_ray.report import compare, deals, plots, remake, tables
+from zorba_ray.report.contest_page import contest_page, is_contest
 from zorba_ray.report.load import RunRecord, labels, load_run
 from zorba_ray.report.load_sweep import is_sweep, load_sweep
 from zorba_ray.report.page import Detail, Page, Section
@@ -19,12 +20,12 @@ from zorba_ray.report.sweep_page import sweep_page
 
 
 def write_report(run_dirs: Sequence[str | Path], out: str | Path) -> Path:
-    """Writes the HTML report of one or several run directories, or of one sweep directory, to `out`, replacing it at
-    once; returns `out`. Links of a sweep's page to its trials are relative to `out`.
+    """Writes the HTML report of one or several run directories, or of one sweep's or comparison's directory, to `out`,
+    replacing it at once; returns `out`. Links of a page to runs are relative to `out`.
 
     Raises:
-        RunDirError: no directory given; one is missing, incomplete or damaged (names the file); a sweep among several;
-            `out` is a directory.
+        RunDirError: no directory given; one is missing, incomplete or damaged (names the file); a sweep or comparison
+            among several; `out` is a directory.
         OSError: `out` cannot be written.
     """
     out = Path(out)
@@ -32,13 +33,19 @@ def write_report(run_dirs: Sequence[str | Path], out: str | Path) -> Path:
         raise RunDirError("a report needs at least one run directory")
     if out.is_dir():
         raise RunDirError(f"{out} is a directory: name a file for the report, as in {out / 'report.html'}")
-    sweeps = [path for path in run_dirs if is_sweep(path)]
-    if sweeps and len(run_dirs) > 1:
+    whole = [path for path in run_dirs if is_sweep(path) or is_contest(path)]
+    if whole and len(run_dirs) > 1:
+        kind, name = ("sweep", "trials/NAME") if is_sweep(whole[0]) else ("comparison", "METHOD/seed-1")
         raise RunDirError(
-            f"{sweeps[0]} is a sweep: it has a report of its own; runs side by side are named singly, as in "
-            f"{sweeps[0]}/trials/NAME"
+            f"{whole[0]} is a {kind}: it has a report of its own; runs side by side are named singly, as in "
+            f"{whole[0]}/{name}"
         )
-    page = sweep_page(load_sweep(sweeps[0]), out.parent) if sweeps else runs_page([load_run(path) for path in run_dirs])
+    if not whole:
+        page = runs_page([load_run(path) for path in run_dirs])
+    elif is_sweep(whole[0]):
+        page = sweep_page(load_sweep(whole[0]), out.parent)
+    else:
+        page = contest_page(Path(whole[0]), out.parent)
     out.parent.mkdir(parents=True, exist_ok=True)
     fresh = out.with_name(f".{out.name}.{os.getpid()}.new")
     try:

@@ -86,3 +86,5 @@ class Page:
     """SHA-256 of θ."""
     interactive: bool = False
     """Has marks and tables for page.js."""
+    source: str = "the run"
+    """What the files that it was written from are of."""

@@ -39,6 +39,7 @@ def sweep_page(sweep: SweepRecord, folder: Path) -> Page:
         sections=[s for s in sections if s.tables or s.plots or s.failures],
         details=_details(sweep),
         interactive=True,
+        source="the runs of a sweep",
     )
 
 
