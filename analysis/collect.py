@@ -1,6 +1,7 @@
 """Run directories, found, read, and put into groups: same settings but the seed.
 
-A folder with `sweep.json` or `trials/` stands for the runs of its trials. Only finished runs are drawn; what is left
+A folder with `sweep.json` or `trials/` stands for the runs of its trials, one with `compare.json` for its compared
+runs. Only finished runs are drawn; what is left
 out is named with its reason, so that a figure never shows fewer runs than its reader believes without saying so.
 """
 
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.naming import flatten, labels_of
+from zorba_ray.contest.records import STATE_FILE, read_contest
 from zorba_ray.errors import RunDirError
 from zorba_ray.report import RunRecord, load_run
 
@@ -46,10 +48,10 @@ class Collection:
 
 
 def collect(paths: Sequence[Path]) -> Collection:
-    """Groups of the finished runs under `paths`, each a run directory or a sweep, in the order given.
+    """Groups of the finished runs under `paths`, each a run directory, a sweep or a comparison, in the order given.
 
     Raises:
-        RunDirError: a path does not exist or holds neither a run nor a sweep, or no finished run is left.
+        RunDirError: a path does not exist or holds neither run, sweep nor comparison, or no finished run is left.
     """
     found: dict[str, list[RunRecord]] = {}
     settings: dict[str, dict[str, Any]] = {}
@@ -103,11 +105,14 @@ def _expand(paths: Sequence[Path], left_out: list[str]) -> Iterator[tuple[Path, 
             yield path, {}
         elif (path / "sweep.json").exists() or (path / "trials").is_dir():
             yield from _trials(path, left_out)
+        elif (path / STATE_FILE).exists():
+            yield from ((path / cell.run, {}) for cell in read_contest(path).cells)
         elif not path.exists():
             raise RunDirError(f"{path}: no such directory")
         else:
             raise RunDirError(
-                f"{path} is neither a run directory (config.resolved.json) nor a sweep (sweep.json or trials/)"
+                f"{path} is neither a run directory (config.resolved.json) nor a sweep (sweep.json or trials/) nor a "
+                f"comparison ({STATE_FILE})"
             )
 
 

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from analysis.collect import Group, collect
 from analysis.rows import Rows, write_csv
 from analysis.style import save, style
+from zorba_ray.contest.records import Contest, read_contest
 from zorba_ray.errors import RunDirError, ZorbaError
 
 _ENDINGS = {".pdf", ".png", ".csv", ".tex"}
@@ -52,6 +53,23 @@ def command(
         return rows(found.groups)
 
     return _finish(numbers, write, given.out)
+
+
+def contest_command(
+    doc: str | None,
+    rows: Callable[[Sequence[Contest]], Rows],
+    write: Callable[[Rows, Path], list[Path]],
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """As `command`, for directories of `zorba-ray compare`."""
+    title, _, rest = (doc or "").partition("\n")
+    parser = argparse.ArgumentParser(
+        description=title, epilog=rest.strip(), formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("dirs", nargs="+", type=Path, metavar="DIR", help="directories of zorba-ray compare")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="files to write, without ending")
+    given = parser.parse_args(arguments)
+    return _finish(lambda: rows([read_contest(path) for path in given.dirs]), write, given.out)
 
 
 def simulation_command(

@@ -2,7 +2,7 @@
 
 import argparse
 
-from benchmarks import allocation, gpu, memory, reference, scale, speed, sweeps
+from benchmarks import allocation, contest, gpu, memory, reference, scale, speed, sweeps
 from benchmarks.rows import print_rows
 
 NAMES = {
@@ -13,6 +13,7 @@ NAMES = {
     "memory": memory.rows,
     "gpu": gpu.rows,
     "allocation": allocation.rows,
+    "contest": contest.rows,
 }
 
 

@@ -10,7 +10,7 @@ from zorba_ray.contest.settings import ContestSettings
 FACTOR = 3.0
 """From one rate of a ladder to the next."""
 
-DEFAULT = {"fedavg": 1e-3, "fedit": 3e-4, "fedmezo": 1e-3, "decomfl": 3e-4, "fedkseed": 3e-5, "mezo": 1e-4}
+DEFAULT = {"fedavg": 1e-3, "fedit": 3e-4, "fedmezo": 1e-3, "decomfl": 3e-4, "fedkseed": 1e-5, "mezo": 1e-4}
 """Method -> the middle of its ladder. Rates published for models of 10⁸ to 10⁹ parameters stand still on smaller ones:
 those of the zeroth-order methods are for some 10⁷, those of the others are as published."""
 
@@ -32,7 +32,8 @@ def rates_of(base: ExperimentConfig, method: str, settings: ContestSettings) -> 
     if not settings.tuning:
         return (middle,)
     count = settings.tries
-    return tuple(float(f"{middle * FACTOR ** (place - count // 2):.6g}") for place in range(count))
+    steps = range(-(count // 2), count - count // 2)
+    return tuple(float(f"{middle * FACTOR**step:.3g}") if step else middle for step in steps)
 
 
 def chosen(tries: Iterable[Try]) -> float | None:

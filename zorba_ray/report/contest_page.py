@@ -71,10 +71,11 @@ def _warnings(state: Contest) -> list[str]:
         bad = [cell for cell in state.cells_of(one.method) if cell.status in ("diverged", "failed")]
         if bad:
             found.append(f"{one.method}: {seeds_text(state, one.method)}. Means are over the finished seeds.")
-        if one.at_end:
-            found.append(
-                f"{one.method}: the chosen rate {one.rate:g} is at an end of its ladder; a wider one may hold a better."
-            )
+    ends = [f"{one.method} {one.rate:g}" for one in state.contestants if one.at_end]
+    if ends:
+        found.append(
+            f"Chosen learning rates at an end of their ladder: {', '.join(ends)}. A wider one may hold a better."
+        )
     return found
 
 
