@@ -101,7 +101,7 @@ def draw(found: Rows) -> Figure:
             axes.set_ylim(len(part.rows) - 0.5, -0.5)
             if line:
                 axes.axvline(0.0, color="#6b6b6b", linewidth=0.6, linestyle="--")
-                axes.set_xlabel(f"minus {plain(str(part.rows[0]['series']))}")
+                axes.set_xlabel(f"final loss minus that of {plain(str(part.rows[0]['series']))}")
             else:
                 axes.set_xlabel(f"final validation loss, {plain(name)}")
     letters(panels)

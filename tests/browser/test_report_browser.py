@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.browser import BROWSERS, View, browser_path, chromium
+from tests.support.fake_contest import write_fake_contest
 from tests.support.fake_run import write_fake_run
 from tests.support.fake_sweep import write_fake_sweep
 from zorba_ray.report import write_report
@@ -17,7 +18,8 @@ from zorba_ray.report import write_report
 pytest.importorskip("playwright.sync_api", reason="the playwright package is not installed")
 
 HOSTILE = "<script>alert(1)</script>\"'</svg> \u202eabc \u0645\u0631\u062d\u0628\u0627 😀 "
-KINDS = ("sweep", "under_way", "hostile", "run", "runs")
+KINDS = ("sweep", "under_way", "hostile", "run", "runs", "contest", "hostile_contest")
+SMALL = ("run", "runs", "contest", "hostile_contest")
 
 
 @pytest.fixture(scope="session")
@@ -52,6 +54,10 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         ],
         "run": runs[:1],
         "runs": runs,
+        "contest": [write_fake_contest(root / "contest")],
+        "hostile_contest": [
+            write_fake_contest(root / "hostile_contest", name=HOSTILE + "x" * 300, error=9 * HOSTILE + "y" * 999)
+        ],
     }
     return {kind: write_report(dirs, root / f"{kind}.html") for kind, dirs in sources.items()}
 
@@ -68,7 +74,7 @@ def test_quiet_self_contained_and_small(browser: Any, pages: dict[str, Path], ki
         assert [url for url in view.asked if not url.startswith("data:")] == [pages[kind].as_uri()]
         takes, has = _widths(view.page)
         assert takes <= has
-    assert pages[kind].stat().st_size <= (3_000_000 if kind not in ("run", "runs") else 1_000_000)
+    assert pages[kind].stat().st_size <= (1_000_000 if kind in SMALL else 3_000_000)
 
 
 def test_a_sweep_of_24_trials_opens_within_two_seconds(browser: Any, pages: dict[str, Path]) -> None:
@@ -216,7 +222,7 @@ def _lightness(page: Any, selector: str, name: str) -> int:
     return sum(int(part) for part in colour.removeprefix("rgb(").rstrip(")").split(",")[:3])
 
 
-@pytest.mark.parametrize("kind", ["sweep", "run"])
+@pytest.mark.parametrize("kind", ["sweep", "run", "contest"])
 def test_figures_are_dark_in_the_dark_and_light_on_paper(browser: Any, pages: dict[str, Path], kind: str) -> None:
     with View(browser, pages[kind], color_scheme="dark") as view:
         page = view.page

@@ -2,6 +2,10 @@
 
 import csv
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -225,3 +229,38 @@ def test_what_would_be_given(cli: Cli, tmp_path: Path) -> None:
     assert "What each method is given" in outcome.out
     assert "Budget: 12 forward passes of a client, 4 asked in a round" in outcome.out
     assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGINT], ids=["killed", "Ctrl-C"])
+def test_killed_at_any_time_and_resumed(tmp_path: Path, signal_number: int) -> None:
+    """In a process of its own, mid-run: SIGKILL says nothing, Ctrl-C ends with 130 after the round; both go on."""
+    path = tmp_path / "c"
+    command = [
+        sys.executable, "-m", "zorba_ray", "compare", "demo", *TINY, "rounds=30", "eval.every=10", "--methods",
+        "zorba,decomfl", "--seeds", "1", "--no-tuning", "--dir", str(path),
+    ]  # fmt: skip
+    metrics = path / "zorba" / "seed-1" / "metrics.jsonl"
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 200
+    while not (metrics.exists() and metrics.read_text().count('"kind": "round"') >= 3):
+        assert process.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    process.send_signal(signal_number)
+    assert process.wait(timeout=100) == (130 if signal_number == signal.SIGINT else -signal.SIGKILL)
+    assert read_contest(path).cells[0].status in ("running", "pending")
+    done = metrics.read_text().count('"kind": "round"')
+    assert 3 <= done < 30
+    settings = make_settings("zorba,decomfl", 1, tuning=False)
+    base = tiny_config("rounds=30", "eval.every=10")
+    rounds: list[dict[str, Any]] = []
+
+    def emit(event: dict[str, Any]) -> None:
+        if event["kind"] == "round":
+            rounds.append(event)
+
+    resumed = run_contest(base, settings, path, True, [], emit, lambda: False)
+    assert len(rounds) <= 30 - done + resumed.contestants[1].rounds + 1
+    fresh = run_contest(base, settings, tmp_path / "fresh", False, [], lambda event: None, lambda: False)
+    assert [cell.weights_sha256 for cell in resumed.cells] == [cell.weights_sha256 for cell in fresh.cells]
+    assert resumed.outcomes[0].figures["final_loss"] == fresh.outcomes[0].figures["final_loss"]

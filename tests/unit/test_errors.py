@@ -26,6 +26,7 @@ EXIT_CODES = {
     "Diverged": 7,
     "StorageError": 8,
     "SweepIncomplete": 9,
+    "ContestIncomplete": 9,
     "Interrupted": 130,
 }
 """The documented codes. A new error must be added here."""

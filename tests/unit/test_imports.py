@@ -55,6 +55,7 @@ def test_settings_allocation_and_wire_types_are_light(module: str) -> None:
     [
         (["--help"], "allocate"),
         (["run", "--help"], "--resume"),
+        (["compare", "--help"], "--methods"),
         (["profile", "--help"], "--length"),
         (["replay", "--help"], "--export"),
         (["doctor", "--help"], "--working-dir"),
