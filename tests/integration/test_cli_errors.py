@@ -169,7 +169,7 @@ def test_a_dry_run_writes_nothing(cli: Cli, tiny_file: Path, tmp_path: Path) -> 
     outcome = cli("run", tiny_file, "--dry-run", "--run-dir", tmp_path / "r")
     assert outcome.code == 0, outcome.err
     assert "Active blocks: 4 clients × 6 blocks" in outcome.out
-    assert "forward pairs" in outcome.out
+    assert "forward passes" in outcome.out
     assert '"perturbation_scale": 0.001' in outcome.out
     assert not (tmp_path / "r").exists()
 
