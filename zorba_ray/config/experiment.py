@@ -125,6 +125,11 @@ class ExperimentConfig(StrictModel):
         directions = self.zo.directions
         return self.zo.local_steps * (directions + 1 if self.zo.difference == "forward" else 2 * directions)
 
+    @property
+    def cost_per_round(self) -> int:
+        """`passes_per_round`, a backward pass counted as two."""
+        return self.passes_per_round * (3 if self.method in FIRST_ORDER else 1)
+
     def resolved(self) -> dict[str, Any]:
         """All settings as JSON-ready values, defaults included."""
         return self.model_dump(mode="json")

@@ -6,7 +6,7 @@ Of each method: what its authors published (`config.baselines`), the schedule of
 the number of rounds that the passes suffice for.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,6 @@ _FEDERATION = (
 )  # fmt: skip
 _LEAST_ROUNDS = 10
 """Local steps of fedkseed and fedmezo are cut to leave this many rounds."""
-_BACKPROPAGATED = 3
 TUNING_SEED = 1000
 """Added to the configuration's seed: rates are judged on another partition and other batches than methods are."""
 
@@ -109,7 +108,7 @@ def plan_contest(
     return contest
 
 
-def ladder_of(contest: Contest, method: str, sizes: Mapping[str, int]) -> tuple[float, ...]:
+def ladder_of(contest: Contest, method: str, size_of: Callable[[ExperimentConfig], int]) -> tuple[float, ...]:
     """The rates that a method chooses from: those given, else three.
 
     Zorba: a third, once and three times its configured rate. Backpropagation: the same around the published rate. The
@@ -117,7 +116,7 @@ def ladder_of(contest: Contest, method: str, sizes: Mapping[str, int]) -> tuple[
     noise goes with 1/√d.
 
     Args:
-        sizes: scope -> d, parameters that it moves in all blocks.
+        size_of: a configuration -> d, the parameters that its scope moves in all blocks.
     """
     if method in contest.rates:
         return contest.rates[method]
@@ -127,7 +126,7 @@ def ladder_of(contest: Contest, method: str, sizes: Mapping[str, int]) -> tuple[
     elif method == "zorba":
         centre, steps = contest.base.zo.lr, (1 / 3, 1.0, 3.0)
     else:
-        centre = contest.base.zo.lr * (sizes[contest.base.zo.fixed_scope] / sizes[config.zo.fixed_scope]) ** 0.5
+        centre = contest.base.zo.lr * (size_of(contest.base) / size_of(config)) ** 0.5
         steps = (1 / 9, 1 / 3, 1.0)
     return tuple(float(f"{centre * step:.3g}") for step in steps)
 
@@ -184,11 +183,10 @@ def cell_config(contest: Contest, method: str, seed: int, rate: float, share: fl
 
 def rounds_for(contest: Contest, config: ExperimentConfig) -> int:
     """Rounds that the comparison's forward passes suffice for."""
-    each = config.passes_per_round * (_BACKPROPAGATED if config.method in FIRST_ORDER else 1)
     total = contest.passes
     if config.method == "mezo":  # one client makes the passes of all participants
         total *= participants_of(contest.base)
-    return max(1, total // each)
+    return max(1, total // config.cost_per_round)
 
 
 def participants_of(config: ExperimentConfig) -> int:
@@ -197,11 +195,6 @@ def participants_of(config: ExperimentConfig) -> int:
     if wanted is None:
         return clients
     return wanted if isinstance(wanted, int) else max(1, round_half_up(wanted * clients))
-
-
-def passes_of(config: ExperimentConfig, rounds: int) -> int:
-    """Forward passes of a client after some rounds, a backward pass counted as two."""
-    return config.passes_per_round * rounds * (_BACKPROPAGATED if config.method in FIRST_ORDER else 1)
 
 
 def describe(contest: Contest) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """Runs a comparison: rates first, then every method on every seed; what is finished is never done again."""
 
+import functools
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
+from zorba_ray.config import ExperimentConfig, ModelConfig
 from zorba_ray.contest.cells import TUNING_SEED, Cell, Contest, cell, ladder_of
 from zorba_ray.contest.state import ContestState
 from zorba_ray.errors import ConfigError, Interrupted, StorageError, SweepIncomplete, ZorbaError
@@ -12,7 +14,7 @@ from zorba_ray.experiment.execute import execute
 from zorba_ray.experiment.run import Closing, Emit
 from zorba_ray.experiment.rundir import RunDir
 from zorba_ray.federation.accelerator import choose_accelerator, with_counted_gpus
-from zorba_ray.models import LoadedModel, Scope, load_model
+from zorba_ray.models import Manifest, load_model
 from zorba_ray.models.blocks import model_manifest
 
 _AT_AN_END = ("finished", "diverged", "failed")
@@ -32,11 +34,10 @@ def run_contest(
         Interrupted: asked to stop; every run's ledger is whole.
         SweepIncomplete: some runs failed; the others are whole. A run that diverged has not failed.
     """
-    sizes = _sizes(contest)
     for method in contest.methods:
         rate = state.tree["chosen"].get(method)
         if rate is None:
-            rate = _tune(contest, state, method, ladder_of(contest, method, sizes), command, emit, should_stop)
+            rate = _tune(contest, state, method, ladder_of(contest, method, _size_of), command, emit, should_stop)
         for seed in contest.seeds:
             _run(cell(contest, method, seed, rate, tuning=False), state, command, emit, should_stop, closing)
     failed = [path for path, own in state.tree["cells"].items() if own["status"] == "failed"]
@@ -119,16 +120,11 @@ def _rounds_done(path: Path) -> int | None:
     return run.read_json(run.summary)["rounds_done"] if run.summary.exists() else None
 
 
-def _sizes(contest: Contest) -> dict[str, int]:
-    """Scope -> parameters that it moves, of the base's model; adapters as the methods publish them."""
-    loaded = load_model(contest.base.model)
-    sizes = {scope: _size(loaded, scope) for scope in get_args(Scope) if scope != "lora"}
-    for method in contest.methods:
-        own = cell(contest, method, contest.base.seed, 1e-3, tuning=False).config
-        if own.zo.scope == "lora":
-            sizes["lora"] = _size(load_model(own.model), "lora")
-    return sizes
+def _size_of(config: ExperimentConfig) -> int:
+    return sum(_manifest(config.model.model_dump_json()).sizes(config.zo.fixed_scope))
 
 
-def _size(loaded: LoadedModel, scope: Any) -> int:
-    return sum(model_manifest(loaded.network, loaded.blocks_name, len(loaded.blocks)).sizes(scope))
+@functools.cache
+def _manifest(model: str) -> Manifest:
+    loaded = load_model(ModelConfig.model_validate_json(model))
+    return model_manifest(loaded.network, loaded.blocks_name, len(loaded.blocks))

@@ -22,6 +22,8 @@ EMBEDDINGS, FINAL_NORM, HEAD = 0xFFFF0000, 0xFFFF0001, 0xFFFF0002
 PROBE = 2**32
 """The stream of probes, shared by all clients: beyond every client id."""
 
+SCOPE_PROBE = 0xFFFF_FFFE
+"""The stream of the probe of `zo.scope: auto`, in round 0, where no client has one."""
 POOL = 2**32 + 1
 """The stream of a pool of candidate seeds, shared by all clients and rounds."""
 

@@ -56,7 +56,7 @@ class Deals:
 
     def packed(self, number: int) -> bytes:
         """Active sets of round `number` (`pack_active`)."""
-        deal = [deal for deal in self.record["deals"] if deal["round"] <= number][-1]
+        deal = self._in_force(number)
         if self._packed[0] is not deal:
             held = [_holding(row) for row in deal["active"]]
             self._packed = (deal, pack_active(held, self._setup.header.blocks))
@@ -64,8 +64,10 @@ class Deals:
 
     def rates(self, number: int) -> bytes:
         """Rates of the blocks in round `number`, fp32 [L]; empty: 1."""
-        deal = [deal for deal in self.record["deals"] if deal["round"] <= number][-1]
-        return np.array(deal.get("rates", ()), dtype="<f4").tobytes()
+        return np.array(self._in_force(number).get("rates", ()), dtype="<f4").tobytes()
+
+    def _in_force(self, number: int) -> dict[str, Any]:
+        return [deal for deal in self.record["deals"] if deal["round"] <= number][-1]
 
     @property
     def provisional(self) -> bool:

@@ -9,17 +9,17 @@ import msgspec
 import numpy as np
 
 from zorba_ray.config import ExperimentConfig
-from zorba_ray.data import TokenTable
-from zorba_ray.errors import ConfigError, Diverged, ReportRejected
+from zorba_ray.errors import ConfigError, Diverged, LostClients
 from zorba_ray.experiment.allocate import first_allocation
 from zorba_ray.experiment.build import Setup, build_host, prepare
 from zorba_ray.experiment.evaluate import Evaluator
 from zorba_ray.experiment.scope import with_scope
-from zorba_ray.federation import participants
-from zorba_ray.methods import build_method
+from zorba_ray.federation import participants, run_round
+from zorba_ray.federation.sequential import SequentialBackend
+from zorba_ray.methods import METHODS, Method, build_method
 from zorba_ray.methods.scalar_method import ScalarMethod
-from zorba_ray.protocol.codec import decode, encode, frame_digest
-from zorba_ray.protocol.messages import ClientReport, pack_active
+from zorba_ray.protocol.messages import pack_active
+from zorba_ray.protocol.replay import rule_of
 
 ROUNDS = 4
 CLIENTS = 4
@@ -89,18 +89,17 @@ def find_rate(
     rates = sorted(rates_around(config.zo.lr) if rates is None else rates)
     if not rates or min(rates) <= 0 or not math.isfinite(max(rates)):
         raise ConfigError(f"rates {list(rates)}: name at least one, all positive")
-    config, _ = with_scope(config)
-    setup = prepare(config)
-    rule = build_host(config, setup.header, setup.model).state.rule
-    method = build_method(config, rule, setup.model.replica.manifest)
-    if not isinstance(method, ScalarMethod):
+    if not issubclass(METHODS[config.method], ScalarMethod):
         raise ConfigError(f"method={config.method}: lr knows the methods whose clients report scalars only")
+    config, _ = with_scope(config)
+    few = config.eval.model_copy(update={"rows": min(ROWS, config.eval.rows or ROWS)})
+    setup = prepare(config.model_copy(update={"eval": few}))
+    method = build_method(config, rule_of(setup.header), setup.model.replica.manifest)
     active = pack_active(
         [frozenset(np.flatnonzero(row).tolist()) for row in first_allocation(setup).allocation.active],
         setup.header.blocks,
     )
-    rows = np.arange(min(ROWS, len(setup.validation)))
-    judge = Evaluator(setup.model, "validation", _rows(setup.validation, rows), config.eval.batch_size)
+    judge = Evaluator(setup.model, "validation", setup.validation, config.eval.batch_size)
     start = judge.record(0)["loss"]
     absent = frozenset(client.id for client in setup.fleet if not client.present)
     wanted = min(clients, config.federation.clients - len(absent))
@@ -131,7 +130,7 @@ def suggest(steps: Sequence[Step], edge: float | None) -> float | None:
 
 def _walk(
     setup: Setup,
-    method: ScalarMethod,
+    method: Method,
     lr: float,
     rounds: int,
     clients: int,
@@ -150,27 +149,13 @@ def _walk(
             asked = participants(config.seed, number, len(setup.fleet), clients, absent)
             told = method.plan(number, state.chain, active if number == 1 else None)
             plan = msgspec.structs.replace(told, lr=lr)
-            frame = encode(plan)
-            answers = host.answer(frame, asked)
-            reports = []
-            for client in asked:
-                answer = answers[client]
-                if not isinstance(answer, bytes):
-                    return None, pairs
-                report = decode(answer, ClientReport)
-                method.check(report, client, plan, frame_digest(frame))
-                reports.append(report)
+            result = run_round(SequentialBackend(host), method, plan, asked, quorum=1.0)
             pairs += len(asked) * config.zo.local_steps * config.zo.directions
-            state.apply(encode(method.aggregate(plan, reports)))
+            state.apply(result.body)
         loss = judge.record(rounds)["loss"]
         return (loss if math.isfinite(loss) else None), pairs
-    except (Diverged, ArithmeticError, ReportRejected):
+    except (Diverged, ArithmeticError, LostClients):
         return None, pairs
     finally:
         for name, tensor in state.movable().items():
             tensor.copy_(origin[name])
-
-
-def _rows(table: TokenTable, rows: np.ndarray) -> TokenTable:
-    cut = int(table.starts[len(rows)])
-    return TokenTable(table.tokens[:cut], table.starts[: len(rows) + 1], table.labels[: len(rows)])

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from safetensors import SafetensorError
 
 from zorba_ray.config import ExperimentConfig
-from zorba_ray.errors import Interrupted, StorageError, ZorbaError
+from zorba_ray.errors import Interrupted, ZorbaError
 from zorba_ray.experiment.backends import BackendFactory, sequential_backend
 from zorba_ray.experiment.build import build_host, compute_device, prepare
 from zorba_ray.experiment.evaluate import Evaluator
@@ -24,11 +23,11 @@ from zorba_ray.experiment.recovery import records_of
 from zorba_ray.experiment.round_record import round_record
 from zorba_ray.experiment.rundir import RunDir, raise_storage_error, write_json
 from zorba_ray.experiment.scope import resolved_scope
+from zorba_ray.experiment.snapshots import Snapshots
 from zorba_ray.experiment.summary import status_of, summarise
 from zorba_ray.experiment.tracking import Fanout, JsonlMonitor
 from zorba_ray.federation import Usage, run_round
 from zorba_ray.methods import build_method
-from zorba_ray.protocol.snapshot import write_snapshot
 from zorba_ray.protocol.tensor_replay import ledger_body
 from zorba_ray.stopwatch import watch_if
 
@@ -138,6 +137,8 @@ class _Experiment:
         if sequential:
             self._host.settle(setup.shards)
         self._method = build_method(config, self._host.state.rule, setup.model.replica.manifest)
+        every = config.federation.snapshot_every
+        self._snapshots = Snapshots(run.snapshots, self._method.commits, every, self.watch, self._note)
         self._validation = Evaluator(setup.model, "validation", setup.validation, config.eval.batch_size)
         self._test = Evaluator(setup.model, "test", setup.test, config.eval.batch_size)
         self.started = True
@@ -198,8 +199,7 @@ class _Experiment:
             self._backend.apply(result.body)
         with part("apply"):
             state.apply(result.body)
-        if self._method.commits == "tensors":
-            self._snapshot(number)  # before anybody is told of the round: without it the round is done again
+        self._snapshots.before_telling(state)
         with part("distance"):
             record["distance"] = self._distance()
         applied = time.perf_counter()
@@ -211,21 +211,7 @@ class _Experiment:
             "round_s": applied - start,
         }
         self._log(record)
-        every = config.federation.snapshot_every
-        if self._method.commits != "tensors" and every is not None and number % every == 0:
-            self._snapshot(number)
-
-    def _snapshot(self, number: int) -> None:
-        try:
-            with self.watch.part("snapshots"):
-                write_snapshot(self.run.snapshots, self._host.state)
-        except (OSError, SafetensorError) as error:
-            if self._method.commits == "tensors":
-                raise StorageError(
-                    f"{self.run.snapshots}: the tensors of round {number} cannot be written ({error}), and they are "
-                    "nowhere else: make room, then continue with --resume, which does the round again"
-                ) from error
-            self._note(f"warning: no snapshot of round {number} ({error})")  # a shortcut less, nothing lost
+        self._snapshots.after_telling(state)
 
     def _evaluate(self, round: int, *evaluators: Evaluator) -> None:
         """Evaluates unless this round's record exists from an earlier session."""

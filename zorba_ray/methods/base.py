@@ -10,12 +10,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+import numpy as np
+
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import ReportRejected
 from zorba_ray.models import Batch, Manifest, TaskModel
 from zorba_ray.protocol.messages import ClientReport, RoundCommit, RoundPlan
 from zorba_ray.protocol.replay import ReplicaState
-from zorba_ray.zo import UpdateRule
+from zorba_ray.zo import UpdateRule, learning_rate
 
 
 class Method(ABC):
@@ -31,11 +33,12 @@ class Method(ABC):
         self._rule = rule
         self._manifest = manifest
 
-    @abstractmethod
     def plan(self, round: int, chain: bytes, active: bytes | None) -> RoundPlan:
         """What every participant of `round` is told; `active` only when the active sets changed."""
+        zo = self._config.zo
+        lr = learning_rate(zo.schedule, zo.lr, round, self._config.rounds)
+        return RoundPlan(round, lr, zo.perturbation_scale, chain[:8], active)
 
-    @abstractmethod
     def client_steps(
         self,
         state: ReplicaState,
@@ -44,10 +47,17 @@ class Method(ABC):
         digest: bytes,
         batches: Mapping[int, Sequence[Batch]],
     ) -> list[ClientReport]:
-        """The work of some clients of one worker, each on its own batches; θ is read only.
+        """The reports of some clients of one worker, each on its own batches; each is the one that it gives alone."""
+        return [
+            ClientReport(plan.round, client, digest, np.float32(loss).tobytes(), self._rule.samples[client], scalars)
+            for client, (loss, scalars) in self.work(state, model, plan, batches).items()
+        ]
 
-        Each report is the one that the client gives alone.
-        """
+    @abstractmethod
+    def work(
+        self, state: ReplicaState, model: TaskModel, plan: RoundPlan, batches: Mapping[int, Sequence[Batch]]
+    ) -> Mapping[int, tuple[float, bytes]]:
+        """Client -> (mean training loss, `ClientReport.scalars`); θ is read only."""
 
     @abstractmethod
     def aggregate(self, plan: RoundPlan, reports: Sequence[ClientReport]) -> RoundCommit:
@@ -80,6 +90,17 @@ class Method(ABC):
         Raises:
             ReportRejected: with the reason.
         """
+
+
+def reporters(reports: Sequence[ClientReport]) -> bytes:
+    """`RoundCommit.clients`."""
+    return np.array([report.client for report in reports], dtype="<u4").tobytes()
+
+
+def data_shares(reports: Sequence[ClientReport]) -> list[float]:
+    """p_n of each report, by examples over the clients that reported."""
+    total = float(sum(report.samples for report in reports))
+    return [report.samples / total for report in reports]
 
 
 def report_loss(report: ClientReport) -> float:

@@ -9,18 +9,18 @@ The published program draws by a generator that all clients may share, sums in h
 per seed: here draws are counters of (client, round), sums are float64, and θ is one fused pass from θ0.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 
 from zorba_ray.directions import pool_draws, pool_seeds
 from zorba_ray.errors import ReportRejected
-from zorba_ray.methods.base import Method
+from zorba_ray.methods.base import Method, data_shares, reporters
 from zorba_ray.models import Batch, TaskModel
 from zorba_ray.protocol.messages import ClientReport, RoundCommit, RoundPlan
 from zorba_ray.protocol.replay import ReplicaState
-from zorba_ray.zo import StepSizes, step_scalars, walk
+from zorba_ray.zo import Share, StepSizes, local_steps
 
 _STEP = np.dtype([("seed", "<u4"), ("scalar", "<f4")])
 
@@ -31,48 +31,20 @@ class FedKSeed(Method):
     name = "fedkseed"
     commits = "pool"
 
-    def plan(self, round: int, chain: bytes, active: bytes | None) -> RoundPlan:
-        zo = self._config.zo
-        return RoundPlan(round, zo.lr, zo.perturbation_scale, chain[:8], active)
-
-    def client_steps(
-        self,
-        state: ReplicaState,
-        model: TaskModel,
-        plan: RoundPlan,
-        digest: bytes,
-        batches: Mapping[int, Sequence[Batch]],
-    ) -> list[ClientReport]:
-        return [self._client(state, model, plan, digest, client, own) for client, own in batches.items()]
-
-    def _client(
-        self,
-        state: ReplicaState,
-        model: TaskModel,
-        plan: RoundPlan,
-        digest: bytes,
-        client: int,
-        batches: Sequence[Batch],
-    ) -> ClientReport:
-        rule, active = self._rule, state.active[client]
+    def work(
+        self, state: ReplicaState, model: TaskModel, plan: RoundPlan, batches: Mapping[int, Sequence[Batch]]
+    ) -> Mapping[int, tuple[float, bytes]]:
         sizes = StepSizes(plan.lr, plan.perturbation_scale, self._config.zo.clip)
-        drawn = self._drawn(client, plan.round)
-        seeds = pool_seeds(rule.seed, self._config.fedkseed.pool)[drawn].tolist()
-        steps = np.zeros(len(batches), dtype=_STEP)
-        steps["seed"] = drawn
-        overlay: dict[tuple[int, int], torch.Tensor] = {}
-        total = 0.0
-        for step, (batch, seed) in enumerate(zip(batches, seeds, strict=True)):
-            prepared = model.prepare(batch, active)
-            ((scalars, loss),) = step_scalars(model, rule, sizes, seed, [prepared], overlay)
-            steps["scalar"][step] = scalars[0]
-            total += loss
-            if not np.isfinite(scalars[0]):
-                break  # the driver refuses the report by name
-            if step + 1 < len(batches):
-                walk(model, state.directions, rule, seed, plan.lr, scalars, active, overlay)
-        mean = np.float32(total / len(batches)).tobytes()
-        return ClientReport(plan.round, client, digest, mean, rule.samples[client], steps.tobytes())
+        found = {}
+        for client, own in batches.items():
+            drawn = self._drawn(client, plan.round)
+            share = Share(client, state.active[client], own)
+            seeds = self._seeds[drawn].tolist()
+            one = local_steps(model, state.directions, self._rule, sizes, share, seeds)
+            steps = np.zeros(len(own), dtype=_STEP)
+            steps["seed"], steps["scalar"] = drawn, one.scalars[:, 0]
+            found[client] = (one.loss, steps.tobytes())
+        return found
 
     def check(self, report: ClientReport, client: int, plan: RoundPlan, digest: bytes) -> None:
         super().check(report, client, plan, digest)
@@ -88,13 +60,16 @@ class FedKSeed(Method):
 
     def aggregate(self, plan: RoundPlan, reports: Sequence[ClientReport]) -> RoundCommit:
         """Σ_n p_n Σ ρ per seed, with p_n by examples over the clients that reported; client by client, step by step."""
-        total = float(sum(report.samples for report in reports))
         sums = np.zeros(self._config.fedkseed.pool)
-        for report in reports:
+        for report, share in zip(reports, data_shares(reports), strict=True):
             steps = _steps(report)
-            np.add.at(sums, steps["seed"], report.samples / total * steps["scalar"].astype(np.float64))
-        clients = np.array([report.client for report in reports], dtype="<u4").tobytes()
-        return RoundCommit(plan.round, plan.lr, clients, sums.astype("<f4").tobytes(), plan.active)
+            np.add.at(sums, steps["seed"], share * steps["scalar"].astype(np.float64))
+        return RoundCommit(plan.round, plan.lr, reporters(reports), sums.astype("<f4").tobytes(), plan.active)
+
+    @functools.cached_property
+    def _seeds(self) -> np.ndarray:
+        """The pool, uint64 [pool]."""
+        return pool_seeds(self._rule.seed, self._config.fedkseed.pool)
 
     def _drawn(self, client: int, round: int) -> np.ndarray:
         """Seeds of a client's steps in a round, int64 [K]."""

@@ -13,18 +13,13 @@ from zorba_ray.methods.tensor_method import TensorMethod
 from zorba_ray.models import Batch, TaskModel
 from zorba_ray.protocol.messages import RoundPlan
 from zorba_ray.protocol.replay import ReplicaState
-from zorba_ray.zo import StepSizes, learning_rate, step_scalars, walk
+from zorba_ray.zo import StepSizes, step_scalars, walk
 
 
 class FedMeZO(TensorMethod):
     """4 d bytes each way, d of the adapters."""
 
     name = "fedmezo"
-
-    def plan(self, round: int, chain: bytes, active: bytes | None) -> RoundPlan:
-        zo = self._config.zo
-        lr = learning_rate(zo.schedule, zo.lr, round, self._config.rounds)
-        return RoundPlan(round, lr, zo.perturbation_scale, chain[:8], active)
 
     def train(
         self, state: ReplicaState, model: TaskModel, plan: RoundPlan, client: int, batches: Sequence[Batch]
@@ -37,7 +32,7 @@ class FedMeZO(TensorMethod):
             seed = direction_seed(rule.seed, plan.round, rule.stream_of(client), step)
             prepared = model.prepare(batch, active)
             ((scalars, loss),) = step_scalars(model, rule, sizes, seed, [prepared], overlay)
-            walk(model, state.directions, rule, seed, plan.lr, scalars, active, overlay)
+            walk(model, state.directions, rule, seed, sizes, scalars, active, overlay)
             total += loss
         entries = self._manifest.moved(rule.scope)
         return {entry.name: overlay[entry.block, entry.slot] for entry in entries}, total / len(batches)

@@ -5,44 +5,27 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from zorba_ray.errors import ReportRejected
-from zorba_ray.methods.base import Method
+from zorba_ray.methods.base import Method, reporters
 from zorba_ray.models import Batch, TaskModel
 from zorba_ray.protocol.messages import ClientReport, RoundCommit, RoundPlan
 from zorba_ray.protocol.replay import ReplicaState
-from zorba_ray.zo import Share, StepSizes, estimate, learning_rate
+from zorba_ray.zo import Share, StepSizes, estimate
 
 
 class ScalarMethod(Method):
     """K local steps of P differences each along the client's directions; the report is fp32 [K · P]."""
 
-    def plan(self, round: int, chain: bytes, active: bytes | None) -> RoundPlan:
-        zo = self._config.zo
-        lr = learning_rate(zo.schedule, zo.lr, round, self._config.rounds)
-        return RoundPlan(round, lr, zo.perturbation_scale, chain[:8], active)
-
-    def client_steps(
-        self,
-        state: ReplicaState,
-        model: TaskModel,
-        plan: RoundPlan,
-        digest: bytes,
-        batches: Mapping[int, Sequence[Batch]],
-    ) -> list[ClientReport]:
+    def work(
+        self, state: ReplicaState, model: TaskModel, plan: RoundPlan, batches: Mapping[int, Sequence[Batch]]
+    ) -> Mapping[int, tuple[float, bytes]]:
         zo = self._config.zo
         shares = [Share(client, state.active[client], own) for client, own in batches.items()]
         sizes = StepSizes(plan.lr, plan.perturbation_scale, zo.clip, zo.difference == "forward", state.rates)
         found = estimate(model, state.directions, self._rule, plan.round, sizes, shares)
-        return [
-            ClientReport(
-                plan.round,
-                share.client,
-                digest,
-                np.float32(own.loss).tobytes(),
-                self._rule.samples[share.client],
-                own.scalars.astype("<f4").tobytes(),
-            )
+        return {
+            share.client: (own.loss, own.scalars.astype("<f4").tobytes())
             for share, own in zip(shares, found, strict=True)
-        ]
+        }
 
     def check_scalars(self, report: ClientReport) -> None:
         expected = self._rule.local_steps * self._rule.directions
@@ -57,6 +40,5 @@ class ScalarMethod(Method):
 
     def aggregate(self, plan: RoundPlan, reports: Sequence[ClientReport]) -> RoundCommit:
         """Every client's scalars, as they are."""
-        clients = np.array([report.client for report in reports], dtype="<u4").tobytes()
         scalars = b"".join(report.scalars for report in reports)
-        return RoundCommit(plan.round, plan.lr, clients, scalars, plan.active, plan.rates)
+        return RoundCommit(plan.round, plan.lr, reporters(reports), scalars, plan.active, plan.rates)

@@ -75,9 +75,7 @@ class PoolState(ReplicaState):
         sums = self._sums.numpy()
         coefficients = on_grid(-sums[-1] * sums[:-1])
         terms = Terms(self._seeds, np.zeros(len(self._seeds), np.uint64), coefficients, self.rule.distribution).moving()
-        manifest = self.replica.manifest
-        for block in range(manifest.blocks):
-            for tensor in manifest.scoped(block, self.rule.scope):
-                theta = self.replica.parameters[tensor.name]
-                theta.copy_(self._start[tensor.name])
-                self.directions.apply_commits(theta, block, tensor.slot, [terms])
+        for tensor in self.replica.manifest.moved(self.rule.scope):
+            theta = self.replica.parameters[tensor.name]
+            theta.copy_(self._start[tensor.name])
+            self.directions.apply_commits(theta, tensor.block, tensor.slot, [terms])

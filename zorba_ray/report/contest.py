@@ -177,7 +177,7 @@ def test_accuracy(run: RunRecord) -> float | None:
 
 def passes_at(run: RunRecord, round: int) -> int:
     """Forward passes of a client after a round; a backward pass counts as two."""
-    return run.config.passes_per_round * round * (3 if run.config.method in ("fedavg", "fedit") else 1)
+    return run.config.cost_per_round * round
 
 
 def rounds_to(run: RunRecord, level: float) -> float | None:

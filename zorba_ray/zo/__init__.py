@@ -1,6 +1,15 @@
 """The zeroth-order step: projected gradients at the clients, one update for all replicas."""
 
-from zorba_ray.zo.estimator import Estimate, Share, StepSizes, estimate, projected_gradient, step_scalars, walk
+from zorba_ray.zo.estimator import (
+    Estimate,
+    Share,
+    StepSizes,
+    estimate,
+    local_steps,
+    projected_gradient,
+    step_scalars,
+    walk,
+)
 from zorba_ray.zo.pending import PendingCommits
 from zorba_ray.zo.probe import BlockEnergies, block_energies, block_rates, probe_scalars, probe_weights
 from zorba_ray.zo.rule import UpdateRule
@@ -22,6 +31,7 @@ __all__ = [
     "commit_terms",
     "estimate",
     "learning_rate",
+    "local_steps",
     "on_grid",
     "probe_scalars",
     "probe_weights",

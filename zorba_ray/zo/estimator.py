@@ -78,7 +78,12 @@ def estimate(
     """
     if rule.seeds == "shared" and rule.local_steps == 1:
         return _together(model, rule, round, sizes, shares)
-    return [_alone(model, directions, rule, round, sizes, share) for share in shares]
+    found = []
+    for share in shares:
+        stream = rule.stream_of(share.client)
+        seeds = [direction_seed(rule.seed, round, stream, step) for step in range(rule.local_steps)]
+        found.append(local_steps(model, directions, rule, sizes, share, seeds))
+    return found
 
 
 def _together(
@@ -113,19 +118,28 @@ def step_scalars(
     return [(own, total / rule.directions) for own, total in zip(scalars, totals, strict=True)]
 
 
-def _alone(
-    model: TaskModel, directions: DirectionBackend, rule: UpdateRule, round: int, sizes: StepSizes, share: Share
+def local_steps(
+    model: TaskModel,
+    directions: DirectionBackend,
+    rule: UpdateRule,
+    sizes: StepSizes,
+    share: Share,
+    seeds: Sequence[int],
 ) -> Estimate:
+    """One client's steps, each from where its own scalars led it so far; after one that is not finite it stays.
+
+    Args:
+        seeds: seed64 of every step.
+    """
     scalars = np.zeros((rule.local_steps, rule.directions), dtype=np.float32)
     overlay: dict[tuple[int, int], torch.Tensor] = {}
     total = 0.0
-    for step, batch in enumerate(share.batches):
-        seed = direction_seed(rule.seed, round, rule.stream_of(share.client), step)
+    for step, (batch, seed) in enumerate(zip(share.batches, seeds, strict=True)):
         prepared = model.prepare(batch, share.active, sizes.signs)
         ((scalars[step], loss),) = step_scalars(model, rule, sizes, seed, [prepared], overlay)
         total += loss
         if step + 1 < rule.local_steps and np.isfinite(scalars[step]).all():
-            walk(model, directions, rule, seed, sizes.lr, scalars[step], share.active, overlay, sizes.rates)
+            walk(model, directions, rule, seed, sizes, scalars[step], share.active, overlay)
     return Estimate(scalars, total / rule.local_steps)
 
 
@@ -139,11 +153,10 @@ def walk(
     directions: DirectionBackend,
     rule: UpdateRule,
     seed: int,
-    lr: float,
+    sizes: StepSizes,
     scalars: np.ndarray,
     active: frozenset[int],
     overlay: dict[tuple[int, int], torch.Tensor],
-    rates: np.ndarray | None = None,
 ) -> None:
     """One local step along the directions of `seed` on the overlay, which is created from θ at the first.
 
@@ -151,14 +164,14 @@ def walk(
 
     Args:
         scalars: float32 [P], ρ.
-        rates: as of `StepSizes`.
     """
     numbers = np.arange(len(scalars), dtype=np.uint64)
     seeds = np.full(len(scalars), seed, dtype=np.uint64)
     used = used_scalars(rule, scalars)
     replica = model.replica
     for block in sorted(active):
-        raw = -(lr if rates is None else lr * float(rates[block])) * used / rule.directions
+        lr = sizes.lr if sizes.rates is None else sizes.lr * float(sizes.rates[block])
+        raw = -lr * used / rule.directions
         terms = {0: Terms(seeds, numbers, on_grid(raw), rule.distribution)}
         if rule.rank:
             terms[rule.rank] = replace(terms[0], coefficients=on_grid(raw / math.sqrt(rule.rank), rule.rank))

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zorba_ray.directions import direction_seed
+from zorba_ray.directions import SCOPE_PROBE, direction_seed
 from zorba_ray.models import Batch, Manifest, Perturbation, Scope, TaskModel
 from zorba_ray.zo.estimator import projected_gradient
 from zorba_ray.zo.rule import UpdateRule
@@ -32,7 +32,6 @@ WITH_MATRICES: tuple[Scope, ...] = ("all", "matrices", "attention", "feed_forwar
 CHOICES: tuple[Scope, ...] = ("all", "matrices", "bias_norm")
 """Sets that are chosen among; finer ones are shown only: on TREC/MiniLM the biases have 2.4 times the energy per
 dimension of all 1-D tensors and learn no better (curvature sits where gradients do)."""
-_STREAM = 0xFFFF_FFFE
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def scope_scores(
     """
     manifest = model.replica.manifest
     everything = frozenset(range(manifest.blocks))
-    seed = direction_seed(rule.seed, 0, _STREAM, 0)
+    seed = direction_seed(rule.seed, 0, SCOPE_PROBE, 0)
     scalars = np.zeros((len(kinds), len(batches), pairs))
     bends = np.zeros_like(scalars)
     for which, batch in enumerate(batches):
