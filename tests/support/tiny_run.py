@@ -7,6 +7,8 @@ from typing import Any
 from zorba_ray.config import ExperimentConfig, load_config
 from zorba_ray.experiment import RunDir, run_experiment, sequential_backend
 from zorba_ray.experiment.backends import BackendFactory
+from zorba_ray.experiment.build import Setup, build_host
+from zorba_ray.models import Batch
 
 TINY = [
     "name=tiny",
@@ -40,3 +42,10 @@ def run_here(
     """Runs in this process; resumes where `path` holds a run."""
     run = RunDir.reopen(path, config) if path.exists() else RunDir.create(path, config)
     return run_experiment(config, run, make_backend, "simulated", ["test"], emit, should_stop)
+
+
+def batches_of(setup: Setup, client: int, number: int = 1) -> list[Batch]:
+    """The minibatches of a client's local steps in a round."""
+    host = build_host(setup.config, setup.header, setup.model)
+    host.settle(setup.shards)
+    return host._batches(client, number)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.support.tiny_run import run_here, tiny_config
+from tests.support.tiny_run import batches_of, run_here, tiny_config
 from zorba_ray.directions import direction_seed, tensor_stream
 from zorba_ray.directions.reference import direction
 from zorba_ray.experiment.build import build_host, prepare
@@ -34,9 +34,7 @@ def test_a_round_is_the_published_one(difference: str, tmp_path: Path) -> None:
     manifest = setup.model.replica.manifest
     start = {name: value.clone().double() for name, value in setup.model.replica.parameters.items()}
     moved = [entry for block in range(manifest.blocks) for entry in manifest.scoped(block, "all")]
-    host = build_host(config, setup.header, setup.model)
-    host.settle(setup.shards)
-    batches = {client: host._batches(client, 1) for client in range(2)}
+    batches = {client: batches_of(setup, client) for client in range(2)}
     setup.model.head._weight_CH = setup.model.head._weight_CH.double()  # type: ignore[attr-defined]
 
     def loss(theta: dict[str, torch.Tensor], batch: Batch) -> float:

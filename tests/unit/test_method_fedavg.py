@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 from transformers import AutoModelForCausalLM
 
-from tests.support.tiny_run import run_here, tiny_config
+from tests.support.tiny_run import batches_of, run_here, tiny_config
 from zorba_ray.errors import ReportRejected
 from zorba_ray.experiment.build import Setup, build_host, prepare
 from zorba_ray.experiment.replay import replay_run
@@ -24,12 +24,6 @@ from zorba_ray.protocol.snapshot import newest_snapshot
 
 STEPS = 4
 OVERRIDES = ("method=fedavg", "zo.scope=all", f"first_order.local_steps={STEPS}", "rounds=1", "eval.every=1")
-
-
-def batches_of(setup: Setup, client: int, number: int = 1) -> list[Batch]:
-    host = build_host(setup.config, setup.header, setup.model)
-    host.settle(setup.shards)
-    return host._batches(client, number)
 
 
 def plain_training(setup: Setup, batches: list[Batch], optimizer: str, lr: float, decay: float) -> Any:

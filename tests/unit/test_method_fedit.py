@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import AutoModelForCausalLM
 
-from tests.support.tiny_run import run_here, tiny_config
+from tests.support.tiny_run import batches_of, run_here, tiny_config
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.directions import direction_seed, tensor_stream
 from zorba_ray.directions.reference import direction
@@ -61,12 +61,6 @@ class Twin:
         last = batch.mask_BT.shape[1] - 1 - batch.mask_BT.flip(1).argmax(1)
         logits = functional.linear(hidden[torch.arange(len(batch)), last], self.network.lm_head.weight[self.words])
         return functional.cross_entropy(logits, batch.labels_B)
-
-
-def batches_of(setup: Setup, client: int) -> list[Batch]:
-    host = build_host(setup.config, setup.header, setup.model)
-    host.settle(setup.shards)
-    return host._batches(client, 1)
 
 
 def after_the_run(config: ExperimentConfig, path: Path) -> dict[str, np.ndarray]:

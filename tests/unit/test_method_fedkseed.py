@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.tiny_run import run_here, tiny_config
+from tests.support.tiny_run import batches_of, run_here, tiny_config
 from zorba_ray.directions import direction_seed, pool_draws, pool_seeds, tensor_stream
 from zorba_ray.directions.reference import direction
 from zorba_ray.directions.streams import POOL
@@ -45,9 +45,7 @@ def test_two_rounds_are_the_published_ones(tmp_path: Path) -> None:
     manifest, network = setup.model.replica.manifest, setup.model.loaded.network
     start = {name: value.clone().double() for name, value in setup.model.replica.parameters.items()}
     moved = [entry for block in range(manifest.blocks) for entry in manifest.scoped(block, "all")]
-    host = build_host(config, setup.header, setup.model)
-    host.settle(setup.shards)
-    batches = {(client, number): host._batches(client, number) for client in range(3) for number in (1, 2)}
+    batches = {(client, number): batches_of(setup, client, number) for client in range(3) for number in (1, 2)}
     setup.model.head._weight_CH = setup.model.head._weight_CH.double()  # type: ignore[attr-defined]
     network.double()
     seeds = pool_seeds(config.seed, POOL_SIZE).tolist()
