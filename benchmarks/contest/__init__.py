@@ -1,0 +1,18 @@
+"""The contest: zorba against the other methods on real tasks at equal forward passes.
+
+Rows are read off comparisons (`zorba-ray compare`), kept below the folder that ZORBA_CONTEST names (default
+runs/contest): what is finished there is not run again, what was cut off goes on. All of them take days of CPU time;
+`python -m benchmarks.contest TASK …` runs or resumes some, and prints the rows of what is there. Quick: the built-in
+task alone, a look.
+"""
+
+from benchmarks.contest.measures import quick_rows, task_rows
+from benchmarks.contest.tasks import QUICK, TASKS, run_task
+from benchmarks.rows import Row
+
+
+def rows(quick: bool) -> list[Row]:
+    """Runs or resumes the comparisons, and measures."""
+    if quick:
+        return quick_rows(run_task(QUICK))
+    return task_rows({task.name: run_task(task) for task in TASKS})

@@ -1,0 +1,26 @@
+"""`python -m benchmarks.contest [TASK …]`: runs or resumes some comparisons of the contest, then prints all rows."""
+
+import argparse
+
+from benchmarks.contest.measures import task_rows
+from benchmarks.contest.tasks import TASKS, read_task, run_task
+from benchmarks.rows import print_rows
+
+
+def main() -> None:
+    """Without a task it only reads."""
+    known = {task.name: task for task in TASKS}
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.contest", description=__doc__)
+    parser.add_argument("tasks", nargs="*", metavar="TASK", help=", ".join(known))
+    parser.add_argument("--json", action="store_true", help="one JSON list")
+    arguments = parser.parse_args()
+    unknown = [name for name in arguments.tasks if name not in known]
+    if unknown:
+        parser.error(f"no task {', '.join(unknown)}; there are {', '.join(known)}")
+    for name in arguments.tasks:
+        run_task(known[name])
+    print_rows(task_rows({task.name: read_task(task) for task in TASKS}), arguments.json)
+
+
+if __name__ == "__main__":
+    main()

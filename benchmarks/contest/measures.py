@@ -1,0 +1,182 @@
+"""Rows of the contest from its comparisons, and the goals that they are held against."""
+
+import math
+from collections.abc import Callable, Mapping
+from statistics import fmean
+
+from benchmarks.contest.tasks import AG_NEWS, BANKING77, CB, RIVALS, SST2, TREC, TREC_QUARTER, TREC_SKEWED
+from benchmarks.rows import Row, make_row, not_run
+from zorba_ray.report import RunRecord
+from zorba_ray.report.contest import ContestRecord, Interval, final_loss, passes_at, rounds_to, test_accuracy
+
+_DEVICE = "cpu, 1 thread"
+_ABSENT = "not run, or no data or model"
+
+Figure = Callable[[RunRecord], float | None]
+
+
+def task_rows(found: Mapping[str, ContestRecord | None]) -> list[Row]:
+    """All rows; those whose comparison or method is missing have no figures.
+
+    Args:
+        found: name of a task -> its comparison.
+    """
+    trec, quarter, skewed = (found.get(task.name) for task in (TREC, TREC_QUARTER, TREC_SKEWED))
+    rows = [_accuracy(trec, "zorba", "TREC, 1,000 forward pairs of a client", "≥ 0.90 (start 0.574)", 0.90)]
+    for where, record in (("TREC, 1,000 pairs", trec), ("TREC, 250 pairs", quarter)):
+        rows += [_lead(record, rival, where) for rival in RIVALS]
+        rows.append(_passes(record, where, 0.6))
+    rows += [_lost(trec, skewed, method) for method in ("zorba", "decomfl")]
+    for task, where, goal in (
+        (SST2, "SST-2, 2,000 pairs", 8.0),
+        (AG_NEWS, "AG News, 2,000 pairs", 8.0),
+        (BANKING77, "BANKING77, 1,000 pairs", None),
+        (CB, "CB, 1,000 pairs", None),
+    ):
+        rows.append(_gained(found.get(task.name), where, goal))
+    widest = next((record for record in (trec, quarter) if record and _has(record, "fedit")), None)
+    return [*rows, *_bytes(widest)]
+
+
+def quick_rows(record: ContestRecord | None) -> list[Row]:
+    """Of the built-in task."""
+    assert record is not None
+    looks = [_accuracy(record, one.method, "built-in, quick", "none, a look", None) for one in record.standings]
+    return [*looks, _passes(record, "built-in, quick", None), *_bytes(record)]
+
+
+def _accuracy(record: ContestRecord | None, method: str, where: str, goal: str, least: float | None) -> Row:
+    values = list(_by_seed(record, method, test_accuracy).values())
+    return _row(
+        f"{where}: test accuracy, {method}", values, "", goal, lambda: None if least is None else least <= fmean(values)
+    )
+
+
+def _lead(record: ContestRecord | None, rival: str, where: str) -> Row:
+    """How far zorba's final loss is below a rival's, seed by seed."""
+    gaps = _paired(_by_seed(record, rival, final_loss), _by_seed(record, "zorba", final_loss))
+    interval = Interval.of(gaps)
+    known = interval is not None and interval.half is not None
+    said = f" (mean {interval.mean:.4f} ± {interval.half:.4f})" if interval and interval.half is not None else ""
+    name = f"{where}: final loss, {rival} minus zorba{said}"
+    return _row(
+        name, gaps, "nats", "above 0 by more than its 95 % interval",
+        lambda: interval.mean > (interval.half or 0.0) if interval and known else None,
+    )  # fmt: skip
+
+
+def _passes(record: ContestRecord | None, where: str, most: float | None) -> Row:
+    """Zorba's passes to decomfl's final loss of the same seed, as a share of all of decomfl's.
+
+    A seed that never gets there counts as one evaluation beyond zorba's last round.
+    """
+    shares = []
+    own, other = _runs(record, "zorba"), _runs(record, "decomfl")
+    for seed in own.keys() & other.keys():
+        run, rival, target = own[seed], other[seed], final_loss(other[seed])
+        reached = None if target is None else rounds_to(run, target)
+        rounds = run.config.rounds + run.config.eval.every if reached is None else int(reached)
+        shares.append(passes_at(run, rounds) / passes_at(rival, rival.config.rounds))
+    name = f"{where}: zorba's forward passes to decomfl's final loss, share of decomfl's"
+    goal = "none, a look" if most is None else f"≤ {most:g}"
+    return _row(name, shares, "", goal, lambda: None if most is None else fmean(shares) <= most)
+
+
+def _lost(even: ContestRecord | None, skewed: ContestRecord | None, method: str) -> Row:
+    """Points of test accuracy that uneven labels and half of the participants cost."""
+    found = [100 * gap for gap in _paired(*(_by_seed(one, method, test_accuracy) for one in (even, skewed)))]
+    name = f"TREC, α 0.1 and half of the clients against α 1 and all: points of test accuracy lost, {method}"
+    goal = "≤ 5" if method == "zorba" else "none, for comparison"
+    return _row(name, found, "points", goal, lambda: fmean(found) <= 5 if method == "zorba" else None)
+
+
+def _gained(record: ContestRecord | None, where: str, least: float | None) -> Row:
+    ends, starts = (_by_seed(record, "zorba", figure) for figure in (test_accuracy, _start_accuracy))
+    found = [100 * gap for gap in _paired(ends, starts)]
+    goal = "none" if least is None else f"≥ {least:g}"
+    name = f"{where}: points of test accuracy gained, zorba"
+    return _row(name, found, "points", goal, lambda: None if least is None else fmean(found) >= least)
+
+
+def _bytes(record: ContestRecord | None) -> list[Row]:
+    """Encoded frames of a client, up and down, per round or over the run."""
+    return [_against_decomfl(record), _against_fedit(record), _fedkseed(record)]
+
+
+def _against_decomfl(record: ContestRecord | None) -> Row:
+    """Zorba's round against decomfl's with as many directions and the other participants' scalars."""
+    name = "bytes of a round, up and down: zorba, of decomfl's with the other participants' scalars"
+    shares = []
+    own, other = _runs(record, "zorba"), _runs(record, "decomfl")
+    for seed in own.keys() & other.keys():
+        mine, theirs = own[seed].config.zo, other[seed].config.zo
+        scalars = mine.directions * mine.local_steps
+        # A scalar travels up and down once; per-client directions add those of the others on the way down.
+        more = 8 * (scalars - theirs.directions * theirs.local_steps)
+        others = 4 * scalars * (_participants(own[seed]) - 1)
+        shares.append(_per_round(own[seed]) / (_per_round(other[seed]) + more + others))
+    return _row(name, shares, "", "≤ 1", lambda: max(shares) <= 1)
+
+
+def _against_fedit(record: ContestRecord | None) -> Row:
+    name = "bytes of the whole run, up and down: fedit's, of zorba's"
+    own, other = _runs(record, "zorba"), _runs(record, "fedit")
+    ratios = [
+        _per_round(other[seed]) * other[seed].rounds_done / (_per_round(own[seed]) * own[seed].rounds_done)
+        for seed in own.keys() & other.keys()
+    ]
+    return _row(name, ratios, "×", "≥ 1e4", lambda: min(ratios) >= 1e4)
+
+
+def _fedkseed(record: ContestRecord | None) -> Row:
+    """Each way, as the pool's sums go down and a client's go up."""
+    name = "bytes of a round, one way: fedkseed, of 4 + 4 pool + 8 steps"
+    shares = []
+    for run in _runs(record, "fedkseed").values():
+        expected = 4 + 4 * run.config.fedkseed.pool + 8 * run.config.zo.local_steps
+        summary = run.summary
+        ways = (summary.bytes_up_per_client_round, summary.bytes_down_per_client_round) if summary else ()
+        shares += [way / expected for way in ways if way is not None]
+    return _row(
+        name, shares, "", "within 1 % of 1", lambda: all(math.isclose(one, 1.0, rel_tol=0.01) for one in shares)
+    )  # fmt: skip
+
+
+def _row(name: str, values: list[float], unit: str, goal: str, met: Callable[[], bool | None]) -> Row:
+    return make_row(name, values, unit, goal, met(), _DEVICE) if values else not_run(name, unit, goal, _ABSENT)
+
+
+def _runs(record: ContestRecord | None, method: str) -> dict[int, RunRecord]:
+    standing = next((one for one in record.standings if one.method == method), None) if record else None
+    return dict(standing.runs) if standing else {}
+
+
+def _has(record: ContestRecord, method: str) -> bool:
+    return bool(_runs(record, method))
+
+
+def _by_seed(record: ContestRecord | None, method: str, figure: Figure) -> dict[int, float]:
+    found = {seed: figure(run) for seed, run in _runs(record, method).items()}
+    return {seed: value for seed, value in found.items() if value is not None}
+
+
+def _paired(one: Mapping[int, float], other: Mapping[int, float]) -> list[float]:
+    """Differences of the seeds that both have."""
+    return [one[seed] - other[seed] for seed in sorted(one.keys() & other.keys())]
+
+
+def _start_accuracy(run: RunRecord) -> float | None:
+    found = run.split("test")
+    return found[0].accuracy if found and found[0].round == 0 else None
+
+
+def _per_round(run: RunRecord) -> float:
+    """Bytes of a client, up and down."""
+    summary = run.summary
+    ways = (summary.bytes_up_per_client_round, summary.bytes_down_per_client_round) if summary else ()
+    return math.fsum(way for way in ways if way is not None)
+
+
+def _participants(run: RunRecord) -> int:
+    clients, wanted = run.config.federation.clients, run.config.federation.participants
+    return clients if wanted is None else wanted if isinstance(wanted, int) else max(1, round(wanted * clients))

