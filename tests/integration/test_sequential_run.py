@@ -164,10 +164,10 @@ def test_the_summary_holds_what_was_asked_for(straight: Path) -> None:
 def test_bytes_in_the_summary_are_those_of_the_frames(straight: Path) -> None:
     """Rounds 1–4, 4 clients, P = 1, 24 examples each. By hand as in test_protocol_messages: report
     6 + 1 + 1 + 1 + 10 + 6 + 1 + 6 = 32, plan 6 + 1 + 1 + 9 + 9 + 10 + 1 = 37,
-    commit 6 + 1 + 1 + 9 + 1 + 2·(2 + 16) = 54."""
+    commit of all four, without ids, 6 + 1 + 1 + 9 + 1 + 2 + (2 + 16) = 38."""
     summary = json.loads((straight / "summary.json").read_text(encoding="utf-8"))
     assert summary["bytes_up_per_client_round"] == 32
-    assert summary["bytes_down_per_client_round"] == 37 + 54
+    assert summary["bytes_down_per_client_round"] == 37 + 38
     # Six blocks or fewer: one byte per client, in the plan and in the commit of round 1, and what frames it.
     assert 2 * 4 <= summary["active_set_bytes"] <= 2 * (4 + 2)
 

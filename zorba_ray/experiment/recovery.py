@@ -56,9 +56,10 @@ def repair_metrics(run: RunDir, contents: LedgerContents) -> None:
         if pending.get("round") == record.round:
             sink.log({**pending, "recovered": True})
             continue
-        scalars = None
+        scalars, reported = None, len(commit.clients) // 4
         if contents.header.commits in ("scalars", "mean"):
-            scalars = unpack_scalars(commit, contents.header)[1].astype("f8")
+            clients, scalars = unpack_scalars(commit, contents.header)
+            scalars, reported = scalars.astype("f8"), len(clients)
         commit_bytes = len(record.body) - len(commit.active or b"")
         sink.log(
             {
@@ -68,7 +69,7 @@ def repair_metrics(run: RunDir, contents: LedgerContents) -> None:
                 "lr": commit.lr,
                 "scalar_rms": None if scalars is None else float((scalars**2).mean() ** 0.5),
                 "scalar_mean": None if scalars is None else float(scalars.mean()),
-                "clients_ok": None if contents.header.commits == "mean" else len(commit.clients) // 4,
+                "clients_ok": None if contents.header.commits == "mean" else reported,
                 # The ledger has the SHA-256 of tensors where the wire had the tensors.
                 "commit_bytes": None if contents.header.commits == "tensors" else commit_bytes,
                 "recovered": True,

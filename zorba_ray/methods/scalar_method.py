@@ -39,6 +39,7 @@ class ScalarMethod(Method):
             raise ReportRejected(f"|ρ| = {np.abs(scalars).max():.4g} exceeds zo.clip = {clip}")
 
     def aggregate(self, plan: RoundPlan, reports: Sequence[ClientReport]) -> RoundCommit:
-        """Every client's scalars, as they are."""
+        """Every client's scalars, as they are; ids only where some client is missing."""
         scalars = b"".join(report.scalars for report in reports)
-        return RoundCommit(plan.round, plan.lr, reporters(reports), scalars, plan.active, plan.rates)
+        clients = b"" if len(reports) == len(self._rule.samples) else reporters(reports)
+        return RoundCommit(plan.round, plan.lr, clients, scalars, plan.active, plan.rates)

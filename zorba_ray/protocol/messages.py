@@ -46,7 +46,8 @@ class RoundCommit(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
     lr: float
     """η."""
     clients: bytes
-    """uint32 [n]: R_t, ascending."""
+    """uint32 [n]: R_t, ascending; empty where a commit of all clients' scalars says that every client of the federation
+    reported."""
     scalars: bytes
     """fp32 [n · K · P]: the raw ρ in the same order."""
     active: bytes | None = None

@@ -211,6 +211,8 @@ def unpack_scalars(commit: RoundCommit, header: LedgerHeader) -> tuple[np.ndarra
     clients = np.frombuffer(commit.clients, dtype="<u4").astype(np.int64)
     if header.commits == "mean":
         clients = np.zeros(1, dtype=np.int64)
+    elif not len(clients):
+        clients = np.arange(len(header.samples), dtype=np.int64)
     shape = (len(clients), header.local_steps, header.directions_per_step)
     if len(commit.scalars) != 4 * shape[0] * shape[1] * shape[2]:
         raise LedgerError(f"round {commit.round}: {len(commit.scalars)} bytes of scalars for {shape[0]} clients")
