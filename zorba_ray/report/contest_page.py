@@ -76,8 +76,8 @@ def learning_table(record: ContestRecord) -> Table:
     """Losses and accuracies."""
     first = record.standings[0].method
     columns = [
-        "Method", "Rate", "Seeds", "Final loss", "Best loss", "Final accuracy", "Best accuracy", "Test loss",
-        "Test accuracy", f"Loss above {first}",
+        "Method", "Rate", "Seeds", "Final loss", f"Loss above {first}", "Best loss", "Final accuracy", "Best accuracy",
+        "Test loss", "Test accuracy",
     ]  # fmt: skip
     rows = [
         [
@@ -85,12 +85,12 @@ def learning_table(record: ContestRecord) -> Table:
             NONE if standing.rate is None else f"{standing.rate:g}",
             str(len(standing.runs)),
             text_interval(standing.over(contest.final_loss), text_loss),
+            NONE if standing.method == first else text_interval(record.difference(standing), text_loss),
             text_interval(standing.over(contest.best_loss), text_loss),
             text_interval(standing.over(contest.final_accuracy), text_percent),
             text_interval(standing.over(contest.best_accuracy), text_percent),
             text_interval(standing.over(contest.test_loss), text_loss),
             text_interval(standing.over(contest.test_accuracy), text_percent),
-            NONE if standing.method == first else text_interval(record.difference(standing), text_loss),
         ]
         for standing in record.standings
     ]
@@ -150,7 +150,7 @@ def rates_table(record: ContestRecord) -> Table:
     ]
     share = record.entry.asked["tune_share"]
     note = f"Judged on a seed of their own, in {100 * share:g} % of the rounds; – is a run that did not end."
-    return Table("Rates tried", ["Method", "Rate", "Final loss", ""], rows, frozenset({1, 2}), note)
+    return Table("Rates tried", ["Method", "Rate", "Final loss", "Choice"], rows, frozenset({1, 2}), note)
 
 
 def text_interval(interval: Interval | None, text: Callable[[float | None], str]) -> str:
