@@ -11,6 +11,7 @@ from analysis.collect import Group, collect
 from analysis.rows import Rows, write_csv
 from analysis.style import save, style
 from zorba_ray.errors import RunDirError, ZorbaError
+from zorba_ray.report.contest import ContestRecord, load_contest
 
 _ENDINGS = {".pdf", ".png", ".csv", ".tex"}
 
@@ -52,6 +53,35 @@ def command(
         return rows(found.groups)
 
     return _finish(numbers, write, given.out)
+
+
+def contest_command(
+    doc: str | None,
+    rows: Callable[[Sequence[ContestRecord]], Rows],
+    write: Callable[[Sequence[ContestRecord], Rows, Path], list[Path]],
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """As `command`, for directories of `zorba-ray compare`; `write` gets the comparisons, too."""
+    title, _, rest = (doc or "").partition("\n")
+    parser = argparse.ArgumentParser(
+        description=title, epilog=rest.strip(), formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("dirs", nargs="+", type=Path, metavar="DIR", help="directories of zorba-ray compare")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="files to write, without ending")
+    given = parser.parse_args(arguments)
+    records: list[ContestRecord] = []
+
+    def numbers() -> Rows:
+        seen: set[Path] = set()
+        for path in given.dirs:
+            if path.resolve() in seen:
+                print(f"left out: {path}: named twice", file=sys.stderr)
+                continue
+            seen.add(path.resolve())
+            records.append(load_contest(path))
+        return rows(records)
+
+    return _finish(numbers, lambda found, out: write(records, found, out), given.out)
 
 
 def simulation_command(

@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 
 from tests.support.browser import BROWSERS, View, browser_path, chromium
+from tests.support.fake_contest import LADDER, write_fake_contest
 from tests.support.fake_run import write_fake_run
 from tests.support.fake_sweep import write_fake_sweep
+from zorba_ray.config import METHOD_NAMES
 from zorba_ray.report import write_report
 
 pytest.importorskip("playwright.sync_api", reason="the playwright package is not installed")
 
 HOSTILE = "<script>alert(1)</script>\"'</svg> \u202eabc \u0645\u0631\u062d\u0628\u0627 😀 "
-KINDS = ("sweep", "under_way", "hostile", "run", "runs")
+KINDS = ("sweep", "under_way", "hostile", "run", "runs", "contest", "hostile_contest")
 
 
 @pytest.fixture(scope="session")
@@ -52,6 +54,15 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         ],
         "run": runs[:1],
         "runs": runs,
+        "contest": [write_fake_contest(root / "contest", tried={"mezo": {"0.001": 0.5, "0.003": 0.625}})],
+        "hostile_contest": [
+            write_fake_contest(
+                root / "hostile_contest",
+                name=HOSTILE + "x" * 300,
+                endings={"fedavg/seed-3": "diverged", "mezo/seed-1": "failed"},
+                todo=("zorba/seed-2", "fedit/seed-1", "fedit/seed-2", "fedit/seed-3"),
+            )
+        ],
     }
     return {kind: write_report(dirs, root / f"{kind}.html") for kind, dirs in sources.items()}
 
@@ -69,6 +80,27 @@ def test_quiet_self_contained_and_small(browser: Any, pages: dict[str, Path], ki
         takes, has = _widths(view.page)
         assert takes <= has
     assert pages[kind].stat().st_size <= (3_000_000 if kind not in ("run", "runs") else 1_000_000)
+
+
+def test_a_comparison_shows_its_tables_curves_and_warnings(browser: Any, pages: dict[str, Path]) -> None:
+    with View(browser, pages["contest"]) as view:
+        page = view.page
+        captions = page.locator("caption").all_inner_texts()
+        assert captions[:4] == ["Learning", "What it takes to get there", "Cost", "Rates tried"]
+        counts = [page.locator("table").nth(place).locator("tbody tr").count() for place in range(4)]
+        assert counts == [len(METHOD_NAMES)] * 3 + [len(LADDER) * (len(METHOD_NAMES) - 1) + 2]
+        second = page.locator("table").first.locator("tbody tr").nth(1).locator("td").all_inner_texts()
+        assert second[:5] == ["fedavg", "0.003", "3", "0.5625 ± 0.1553", "0.0625 ± 0.0776"]
+        titles = page.locator("figure h3").all_inner_texts()
+        axes = ("round", "forward passes per client", "bytes per client, up and down", "CPU seconds, spread evenly")
+        assert [title.removesuffix(" over the rounds") for title in titles] == [f"Against {axis}" for axis in axes]
+        boxes = page.locator(".plot").evaluate_all("plots => plots.map(plot => plot.getBoundingClientRect())")
+        assert all(box["width"] > 300 and box["height"] > 200 for box in boxes)
+        for plot in page.locator(".plot").all():
+            words = plot.locator("text").all_text_contents()
+            assert {*METHOD_NAMES} <= {*words}
+        warning = "mezo: rate 0.001 is the lowest of 2 tried; the best rate may lie beyond."
+        assert page.locator(".warning").all_inner_texts() == [warning]
 
 
 def test_a_sweep_of_24_trials_opens_within_two_seconds(browser: Any, pages: dict[str, Path]) -> None:

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from zorba_ray.report import contest_page
 from zorba_ray.report.contest import ContestRecord
+from zorba_ray.report.numbers import text_count
 from zorba_ray.report.page import Table as PageTable
 
 
@@ -36,7 +37,7 @@ class CompareProgress:
         kind = event["kind"]
         if kind == "cell":
             self._path, self._rounds = event["path"], event["rounds"]
-            self._console.print(f"{self._path}: {self._rounds} rounds", highlight=False)
+            self._console.print(f"{self._path}: {text_count(self._rounds, 'round')}", highlight=False)
         elif kind == "note":
             self._console.print(event["text"], highlight=False, soft_wrap=True)
         elif kind == "round":

@@ -49,6 +49,18 @@ class ContestEntry(Record):
     tried: dict[str, dict[str, float | None]] = Field(default_factory=dict)
     cells: dict[str, CellEntry] = Field(default_factory=dict)
 
+    def is_chosen(self, method: str, rate: str) -> bool:
+        """Whether a tried rate, as `tried` spells it, is the one that the method's runs have."""
+        return method in self.chosen and f"{self.chosen[method]:g}" == rate
+
+    def end_of_ladder(self, method: str) -> str | None:
+        """'lowest' or 'highest' where the chosen rate is that of those tried; None elsewhere, or with one tried."""
+        ladder = sorted(self.tried.get(method, {}), key=float)
+        if len(ladder) < 2:
+            return None
+        ends = (("lowest", ladder[0]), ("highest", ladder[-1]))
+        return next((end for end, rate in ends if self.is_chosen(method, rate)), None)
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -105,6 +117,11 @@ class ContestRecord:
         if start is None or end is None or not end.mean < start.mean:
             return ()
         return tuple(start.mean + share * (end.mean - start.mean) for share in _LEVELS)
+
+    def missing(self, standing: Standing) -> tuple[int, ...]:
+        """Seeds whose run has not begun, or is under way for the first time."""
+        begun = {*standing.runs, *(own.seed for own in standing.others)}
+        return tuple(seed for seed in self.entry.asked["seeds"] if seed not in begun)
 
     def difference(self, standing: Standing) -> Interval | None:
         """Final validation loss less the first method's, seed by seed; positive where the first is better."""
@@ -264,7 +281,7 @@ def write_csv(record: ContestRecord, path: Path) -> Path:
         rates.writerow(["method", "rate", "final_loss", "chosen"])
         for method, tried in record.entry.tried.items():
             for rate, loss in tried.items():
-                rates.writerow([method, rate, loss, float(rate) == record.entry.chosen.get(method)])
+                rates.writerow([method, rate, loss, record.entry.is_chosen(method, rate)])
     return path
 
 

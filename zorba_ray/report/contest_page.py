@@ -10,7 +10,7 @@ from zorba_ray.report import contest
 from zorba_ray.report.canvas import CYCLE, DASHES, MARKERS, Plot, legend_below, plot
 from zorba_ray.report.contest import ContestRecord, Interval, Standing
 from zorba_ray.report.load import RunRecord
-from zorba_ray.report.numbers import NONE, text_bytes, text_loss, text_percent, text_seconds, text_value
+from zorba_ray.report.numbers import NONE, text_bytes, text_count, text_loss, text_percent, text_seconds, text_value
 from zorba_ray.report.page import Detail, Page, Section, Table, Tile
 from zorba_ray.report.remake import flat_table
 
@@ -25,11 +25,12 @@ def contest_page(record: ContestRecord) -> Page:
     seeds = record.entry.asked["seeds"]
     plots = [own for own in (_curves(record, *axis) for axis in _AXES) if own is not None]
     command = shlex.join(record.entry.command)
+    intervals = "Intervals are 95 %, by Student's t over the seeds." if len(seeds) > 1 else "One seed has no interval."
     return Page(
         title=record.entry.name,
-        lead=f"{len(record.standings)} methods on the same data, batches and {len(seeds)} seeds, "
-        f"{record.entry.passes:,} forward passes per client each (a backward pass counts as two). Intervals are 95 %, "
-        "by Student's t over the seeds.",
+        lead=f"{text_count(len(record.standings), 'method')} on the same data, batches and "
+        f"{text_count(len(seeds), 'seed')}, {text_count(record.entry.passes, 'forward pass', 'forward passes')} per "
+        f"client each (a backward pass counts as two). {intervals}",
         warnings=warnings(record),
         tiles=[] if best is None else [
             Tile("Lowest final validation loss", best.method, text_interval(best.over(contest.final_loss), text_loss)),
@@ -47,21 +48,36 @@ def contest_page(record: ContestRecord) -> Page:
 
 
 def warnings(record: ContestRecord) -> list[str]:
-    """Runs that are in no mean, one line each."""
+    """Runs that are in no mean, and rates at an end of those tried; one line each."""
     found = []
     for standing in record.standings:
         for own in standing.others:
             where = "" if own.round is None else f" after round {own.round}"
             found.append(f"{standing.method}, seed {own.seed}: {own.status}{where}; it is in no mean.")
+        if missing := record.missing(standing):
+            seeds = f"seed{'s' if len(missing) > 1 else ''} {', '.join(map(str, missing))}"
+            found.append(f"{standing.method}: no run yet of {seeds}.")
+        found += _at_an_end(record, standing)
     return found
+
+
+def _at_an_end(record: ContestRecord, standing: Standing) -> list[str]:
+    end, tried = record.entry.end_of_ladder(standing.method), record.entry.tried.get(standing.method, {})
+    if end is None or standing.rate is None:
+        return []
+    if all(loss is None for loss in tried.values()):
+        return [f"{standing.method}: none of {len(tried)} rates ended; the {end}, {standing.rate:g}, was taken."]
+    return [
+        f"{standing.method}: rate {standing.rate:g} is the {end} of {len(tried)} tried; the best rate may lie beyond."
+    ]
 
 
 def learning_table(record: ContestRecord) -> Table:
     """Losses and accuracies."""
     first = record.standings[0].method
     columns = [
-        "Method", "Rate", "Seeds", "Final loss", "Best loss", "Final accuracy", "Best accuracy", "Test loss",
-        "Test accuracy", f"Loss above {first}",
+        "Method", "Rate", "Seeds", "Final loss", f"Loss above {first}", "Best loss", "Final accuracy", "Best accuracy",
+        "Test loss", "Test accuracy",
     ]  # fmt: skip
     rows = [
         [
@@ -69,12 +85,12 @@ def learning_table(record: ContestRecord) -> Table:
             NONE if standing.rate is None else f"{standing.rate:g}",
             str(len(standing.runs)),
             text_interval(standing.over(contest.final_loss), text_loss),
+            NONE if standing.method == first else text_interval(record.difference(standing), text_loss),
             text_interval(standing.over(contest.best_loss), text_loss),
             text_interval(standing.over(contest.final_accuracy), text_percent),
             text_interval(standing.over(contest.best_accuracy), text_percent),
             text_interval(standing.over(contest.test_loss), text_loss),
             text_interval(standing.over(contest.test_accuracy), text_percent),
-            NONE if standing.method == first else text_interval(record.difference(standing), text_loss),
         ]
         for standing in record.standings
     ]
@@ -128,13 +144,13 @@ def cost_table(record: ContestRecord) -> Table:
 def rates_table(record: ContestRecord) -> Table:
     """Every rate that was tried, on the tuning seed."""
     rows = [
-        [method, rate, text_loss(loss), "chosen" if float(rate) == record.entry.chosen.get(method) else ""]
+        [method, rate, text_loss(loss), "chosen" if record.entry.is_chosen(method, rate) else ""]
         for method, tried in record.entry.tried.items()
         for rate, loss in tried.items()
     ]
     share = record.entry.asked["tune_share"]
     note = f"Judged on a seed of their own, in {100 * share:g} % of the rounds; – is a run that did not end."
-    return Table("Rates tried", ["Method", "Rate", "Final loss", ""], rows, frozenset({1, 2}), note)
+    return Table("Rates tried", ["Method", "Rate", "Final loss", "Choice"], rows, frozenset({1, 2}), note)
 
 
 def text_interval(interval: Interval | None, text: Callable[[float | None], str]) -> str:

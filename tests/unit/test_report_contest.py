@@ -1,0 +1,105 @@
+"""A comparison as it is read and shown: quantiles, what is told of rates and missing runs, the page's words."""
+
+import csv
+import math
+from pathlib import Path
+
+import pytest
+
+from tests.support.fake_contest import LADDER, write_fake_contest
+from tests.support.report_page import ReportPage
+from zorba_ray.report import write_report
+from zorba_ray.report.contest import _T975, load_contest, write_csv
+from zorba_ray.report.contest_page import warnings
+from zorba_ray.report.numbers import text_count
+
+
+@pytest.mark.parametrize("freedom", range(1, 31))
+def test_quantiles_of_student_t(freedom: int) -> None:
+    """By the finite series for whole degrees of freedom (Abramowitz and Stegun 26.7.3, 26.7.4): P(|T| <= t) = 95 %."""
+    assert _within(_T975[freedom - 1] - 5.1e-4, freedom) < 0.95 < _within(_T975[freedom - 1] + 5.1e-4, freedom)
+
+
+def _within(t: float, freedom: int) -> float:
+    angle = math.atan(t / math.sqrt(freedom))
+    term = math.cos(angle) if freedom % 2 else 1.0
+    total = 0.0
+    for step in range(freedom // 2):
+        total += term
+        low = 2 * step + (2 if freedom % 2 else 1)
+        term *= math.cos(angle) ** 2 * low / (low + 1)
+    return 2 / math.pi * (angle + math.sin(angle) * total) if freedom % 2 else math.sin(angle) * total
+
+
+def test_a_rate_inside_its_ladder_and_a_single_one_give_no_warning(tmp_path: Path) -> None:
+    record = load_contest(write_fake_contest(tmp_path / "c", tried={"mezo": {}}))
+    assert record.entry.chosen["zorba"] == 0.003
+    assert warnings(record) == []
+
+
+@pytest.mark.parametrize(
+    ("ladder", "told"),
+    [
+        ({"0.001": 0.5, "0.003": 0.6}, "zorba: rate 0.001 is the lowest of 2 tried; the best rate may lie beyond."),
+        ({"1e-05": 0.7, "0.3": 0.6}, "zorba: rate 0.3 is the highest of 2 tried; the best rate may lie beyond."),
+        # What lies above was tried, and did not end.
+        ({"0.001": 0.7, "0.003": 0.6, "0.009": None}, None),
+        ({"0.001": 0.7, "0.003": None}, "zorba: rate 0.001 is the lowest of 2 tried; the best rate may lie beyond."),
+        ({"0.001": None, "0.003": None}, "zorba: none of 2 rates ended; the lowest, 0.001, was taken."),
+        ({"0.001": 0.7}, None),
+    ],
+)
+def test_rates_at_an_end(ladder: dict[str, float | None], told: str | None, tmp_path: Path) -> None:
+    record = load_contest(write_fake_contest(tmp_path / "c", methods=("zorba",), tried={"zorba": ladder}))
+    assert warnings(record) == ([told] if told else [])
+
+
+def test_a_rate_of_many_digits_is_known_as_chosen(tmp_path: Path) -> None:
+    """compare.json spells tried rates with six digits, and the chosen one with all."""
+    path = write_fake_contest(tmp_path / "c", methods=("zorba",), tried={"zorba": {"0.0123457": 0.5, "0.02": 0.6}})
+    text = (
+        (path / "compare.json")
+        .read_text()
+        .replace('"chosen": {"zorba": 0.0123457}', '"chosen": {"zorba": 0.012345678}')
+    )
+    (path / "compare.json").write_text(text)
+    record = load_contest(path)
+    assert record.entry.chosen == {"zorba": 0.012345678}
+    assert warnings(record)[0].startswith("zorba: rate 0.0123457 is the lowest")
+    with write_csv(record, tmp_path / "t.csv").with_name("t-rates.csv").open() as file:
+        assert [row["chosen"] for row in csv.DictReader(file)] == ["True", "False"]
+
+
+def test_runs_in_no_mean(tmp_path: Path) -> None:
+    endings = {"decomfl/seed-2": "diverged", "mezo/seed-1": "failed", "mezo/seed-3": "interrupted"}
+    todo = ("zorba/seed-3", "fedit/seed-1", "fedit/seed-2", "fedit/seed-3")
+    path = write_fake_contest(tmp_path / "c", methods=("zorba", "decomfl", "mezo", "fedit"), endings=endings, todo=todo)
+    record = load_contest(path)
+    assert warnings(record) == [
+        "zorba: no run yet of seed 3.",
+        "decomfl, seed 2: diverged after round 1; it is in no mean.",
+        "mezo, seed 1: failed after round 1; it is in no mean.",
+        "mezo, seed 3: interrupted after round 1; it is in no mean.",
+        "fedit: no run yet of seeds 1, 2, 3.",
+    ]
+    page = ReportPage(write_report([path], tmp_path / "page.html"))
+    assert all(line in page.text for line in warnings(record))
+
+
+def test_the_page_counts_in_words(tmp_path: Path) -> None:
+    page = ReportPage(write_report([write_fake_contest(tmp_path / "a")], tmp_path / "a.html"))
+    assert "7 methods on the same data, batches and 3 seeds, 24 forward passes per client each" in page.text
+    assert "Student's t over the seeds" in page.text
+    [seven] = [rows for caption, rows in page.tables.items() if caption == "Rates tried"]
+    assert len(seven) == 1 + 7 * len(LADDER)
+    one = write_fake_contest(tmp_path / "b", methods=("zorba",), seeds=1)
+    page = ReportPage(write_report([one], tmp_path / "b.html"))
+    assert "1 method on the same data, batches and 1 seed, 24 forward passes" in page.text
+    assert "One seed has no interval." in page.text
+    assert "1 seeds" not in page.text
+    assert "±" not in page.text
+
+
+def test_counts() -> None:
+    assert [text_count(n, "seed") for n in (0, 1, 1200)] == ["0 seeds", "1 seed", "1,200 seeds"]
+    assert text_count(2, "forward pass", "forward passes") == "2 forward passes"
