@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from statistics import fmean
 
-from benchmarks.contest.tasks import AG_NEWS, BANKING77, CB, RIVALS, SST2, TREC, TREC_QUARTER, TREC_SKEWED
+from benchmarks.contest.tasks import AG_NEWS, BANKING77, BYTES, CB, RIVALS, SST2, TREC, TREC_SHORT, TREC_SKEWED
 from benchmarks.rows import Row, make_row, not_run
 from zorba_ray.report import RunRecord
 from zorba_ray.report.contest import ContestRecord, Interval, final_loss, passes_at, rounds_to, test_accuracy
@@ -21,9 +21,9 @@ def task_rows(found: Mapping[str, ContestRecord | None]) -> list[Row]:
     Args:
         found: name of a task -> its comparison.
     """
-    trec, quarter, skewed = (found.get(task.name) for task in (TREC, TREC_QUARTER, TREC_SKEWED))
+    trec, short, skewed = (found.get(task.name) for task in (TREC, TREC_SHORT, TREC_SKEWED))
     rows = [_accuracy(trec, "zorba", "TREC, 1,000 forward pairs of a client", "≥ 0.90 (start 0.574)", 0.90)]
-    for where, record in (("TREC, 1,000 pairs", trec), ("TREC, 250 pairs", quarter)):
+    for where, record in (("TREC, 1,000 pairs", trec), ("TREC, 200 pairs", short)):
         rows += [_lead(record, rival, where) for rival in RIVALS]
         rows.append(_passes(record, where, 0.6))
     rows += [_lost(trec, skewed, method) for method in ("zorba", "decomfl")]
@@ -34,8 +34,7 @@ def task_rows(found: Mapping[str, ContestRecord | None]) -> list[Row]:
         (CB, "CB, 1,000 pairs", None),
     ):
         rows.append(_gained(found.get(task.name), where, goal))
-    widest = next((record for record in (trec, quarter) if record and _has(record, "fedit")), None)
-    return [*rows, *_bytes(widest)]
+    return [*rows, *_bytes(found.get(BYTES.name))]
 
 
 def quick_rows(record: ContestRecord | None) -> list[Row]:
@@ -99,8 +98,13 @@ def _gained(record: ContestRecord | None, where: str, least: float | None) -> Ro
 
 
 def _bytes(record: ContestRecord | None) -> list[Row]:
-    """Encoded frames of a client, up and down, per round or over the run."""
-    return [_against_decomfl(record), _against_fedit(record), _fedkseed(record)]
+    """Encoded frames of a client, up and down."""
+    return [
+        _against_decomfl(record),
+        _against_fedit(record, "a round", lambda _: 1.0),
+        _against_fedit(record, "a forward pass", lambda run: passes_at(run, 1)),
+        _fedkseed(record),
+    ]
 
 
 def _against_decomfl(record: ContestRecord | None) -> Row:
@@ -118,12 +122,13 @@ def _against_decomfl(record: ContestRecord | None) -> Row:
     return _row(name, shares, "", "≤ 1", lambda: max(shares) <= 1)
 
 
-def _against_fedit(record: ContestRecord | None) -> Row:
-    name = "bytes of the whole run, up and down: fedit's, of zorba's"
+def _against_fedit(record: ContestRecord | None, each: str, share: Callable[[RunRecord], float]) -> Row:
+    """Bytes of a round over `share` of it."""
+    name = f"bytes of {each}, up and down: fedit's, of zorba's"
     own, other = _runs(record, "zorba"), _runs(record, "fedit")
+    found = own.keys() & other.keys()
     ratios = [
-        _per_round(other[seed]) * other[seed].rounds_done / (_per_round(own[seed]) * own[seed].rounds_done)
-        for seed in own.keys() & other.keys()
+        _per_round(other[seed]) / share(other[seed]) / (_per_round(own[seed]) / share(own[seed])) for seed in found
     ]
     return _row(name, ratios, "×", "≥ 1e4", lambda: min(ratios) >= 1e4)
 
@@ -149,10 +154,6 @@ def _row(name: str, values: list[float], unit: str, goal: str, met: Callable[[],
 def _runs(record: ContestRecord | None, method: str) -> dict[int, RunRecord]:
     standing = next((one for one in record.standings if one.method == method), None) if record else None
     return dict(standing.runs) if standing else {}
-
-
-def _has(record: ContestRecord, method: str) -> bool:
-    return bool(_runs(record, method))
 
 
 def _by_seed(record: ContestRecord | None, method: str, figure: Figure) -> dict[int, float]:

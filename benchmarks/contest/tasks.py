@@ -50,14 +50,19 @@ class Task:
 
 
 TREC = Task("trec", "contest_trec", "trec", ALL)
-TREC_QUARTER = Task("trec_quarter", "contest_trec", "trec", ALL, overrides=("rounds=55", "eval.every=5"))
-"""A quarter of the passes, which a desk machine finishes within hours."""
+TREC_SHORT = Task("trec_short", "contest_trec", "trec", ("zorba", *RIVALS), overrides=("rounds=44", "eval.every=4"))
+"""A fifth of the passes, which one core finishes in about an hour."""
+BYTES = Task(
+    "bytes", "contest_trec", "trec", ("zorba", "decomfl", "fedkseed", "fedit"), 1,
+    ("rounds=22", "data.batch_size=1", "eval.every=22", "eval.rows=64"),
+)  # fmt: skip
+"""What travels, which neither examples nor the number of rounds change; learns nothing."""
 TREC_SKEWED = Task("trec_skewed", "contest_trec", "trec", overrides=("data.alpha=0.1", "federation.participants=0.5"))
 SST2 = Task("sst2", "contest_sst2", "sst2")
 AG_NEWS = Task("agnews", "contest_agnews", "ag_news")
 BANKING77 = Task("banking77", "contest_banking77", "banking77")
 CB = Task("cb", "contest_cb", "cb")
-TASKS = (TREC, TREC_QUARTER, TREC_SKEWED, SST2, AG_NEWS, BANKING77, CB)
+TASKS = (TREC, TREC_SHORT, TREC_SKEWED, SST2, AG_NEWS, BANKING77, CB, BYTES)
 
 _CUT = (
     "rounds=4", "eval.every=1", "eval.rows=64", "zo.directions=2", "data.batch_size=8", "tracking.wandb=disabled",
@@ -76,7 +81,7 @@ def run_task(task: Task) -> ContestRecord | None:
     base = task.settings()
     if base is None:
         return None
-    rates = dict.fromkeys(task.methods, (1e-3,)) if task is QUICK else {}
+    rates = dict.fromkeys(task.methods, (1e-3,)) if task in (QUICK, BYTES) else {}
     contest = plan_contest(base, task.methods, task.seeds, rates, 0.25, {})
     command = ["benchmarks", task.name]
     state = ContestState.open(task.path, contest, is_contest(task.path), command)
