@@ -134,14 +134,12 @@ def _against_fedit(record: ContestRecord | None, each: str, share: Callable[[Run
 
 
 def _fedkseed(record: ContestRecord | None) -> Row:
-    """Each way, as the pool's sums go down and a client's go up."""
-    name = "bytes of a round, one way: fedkseed, of 4 + 4 pool + 8 steps"
-    shares = []
-    for run in _runs(record, "fedkseed").values():
-        expected = 4 + 4 * run.config.fedkseed.pool + 8 * run.config.zo.local_steps
-        summary = run.summary
-        ways = (summary.bytes_up_per_client_round, summary.bytes_down_per_client_round) if summary else ()
-        shares += [way / expected for way in ways if way is not None]
+    """The pool's sums go down and a client's go up."""
+    name = "bytes of a round, up and down: fedkseed, of 4 + 4 pool + 8 steps"
+    shares = [
+        _per_round(run) / (4 + 4 * run.config.fedkseed.pool + 8 * run.config.zo.local_steps)
+        for run in _runs(record, "fedkseed").values()
+    ]
     return _row(
         name, shares, "", "within 1 % of 1", lambda: all(math.isclose(one, 1.0, rel_tol=0.01) for one in shares)
     )  # fmt: skip
