@@ -77,6 +77,10 @@ class ReportRejected(ZorbaError):
     exit_code = 5
 
 
+class NotFinite(ReportRejected):
+    """A client's report was refused because its numbers are no longer finite."""
+
+
 class Diverged(ZorbaError):
     """The loss or the update is no longer finite; the ledger is intact up to the round named."""
 

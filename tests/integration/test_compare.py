@@ -92,7 +92,7 @@ def test_a_run_that_diverged_is_in_no_mean(tmp_path: Path) -> None:
     run_contest(contest, state, [], lambda event: None, lambda: False, None)
     own = state.tree["cells"]["fedavg/seed-1"]
     assert own["status"] == "diverged"
-    assert "not finite" in own["error"]
+    assert "no longer finite" in own["error"]
     row = rows(load_contest(tmp_path / "c"))[1]
     assert row["diverged"] == [{"seed": 1, "round": 0}]
     assert row["final_loss_mean"] is None

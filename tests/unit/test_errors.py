@@ -21,6 +21,7 @@ EXIT_CODES = {
     "StaleReplica": 4,
     "LostClients": 5,
     "ReportRejected": 5,
+    "NotFinite": 5,
     "LedgerError": 6,
     "MessageError": 6,
     "Diverged": 7,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zorba_ray.config import ExperimentConfig, ZOConfig
-from zorba_ray.errors import LostClients, ReportRejected
+from zorba_ray.errors import Diverged, LostClients, ReportRejected
 from zorba_ray.federation.backend import Answer, Failure, Usage
 from zorba_ray.federation.replies import needed_reports
 from zorba_ray.federation.round import RoundResult, participants, run_round
@@ -141,6 +141,19 @@ def test_without_clip_any_finite_scalar_is_allowed() -> None:
     method.check(report(2, scalars=fp32(*[3e38] * 6)), 2, PLAN, frame_digest(encode(PLAN)))
     with pytest.raises(ReportRejected):
         METHOD.check(report(2, scalars=fp32(*[3e38] * 6)), 2, PLAN, frame_digest(encode(PLAN)))
+
+
+def test_a_quorum_that_only_divergence_missed_is_divergence() -> None:
+    nan = encode(report(0, scalars=fp32(*[float("nan")] * 6)))
+    gone, grown = Failure("failed", "the actor died"), Failure("failed", "Diverged: too large", diverged=True)
+    two: dict[int, Answer] = {0: nan, 1: encode(report(1, loss=fp32(float("inf"))))}
+    with pytest.raises(Diverged, match="round 4: the numbers of 2 of 4 clients are no longer finite"):
+        play(two, quorum=0.75)
+    with pytest.raises(Diverged, match="3 of 4"):
+        play({**two, 2: grown}, quorum=0.75)
+    with pytest.raises(LostClients, match="1 of 4 reports"):
+        play({0: nan, 1: gone, 2: gone}, quorum=0.75)
+    assert play({0: nan}, quorum=0.75).rejected == {0: "a scalar is not finite"}
 
 
 def test_failed_and_late_clients_are_kept_apart() -> None:

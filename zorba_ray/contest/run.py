@@ -4,12 +4,11 @@ import functools
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from zorba_ray.config import ExperimentConfig, ModelConfig
 from zorba_ray.contest.cells import TUNING_SEED, Cell, Contest, cell, ladder_of
 from zorba_ray.contest.state import ContestState
-from zorba_ray.errors import ConfigError, Interrupted, StorageError, SweepIncomplete, ZorbaError
+from zorba_ray.errors import ConfigError, Diverged, Interrupted, StorageError, SweepIncomplete, ZorbaError
 from zorba_ray.experiment.execute import execute
 from zorba_ray.experiment.run import Closing, Emit
 from zorba_ray.experiment.rundir import RunDir
@@ -93,7 +92,7 @@ def _run(
         raise
     except ZorbaError as error:
         facts = {"error": f"{type(error).__name__}: {error}", "round": _rounds_done(path)}
-        status = "diverged" if _diverged(path) else "failed"
+        status = "diverged" if isinstance(error, Diverged) else "failed"
         state.note(own, status, facts)
         emit({"kind": "note", "text": f"{own.path} {status}: {error}"})
         return
@@ -102,17 +101,6 @@ def _run(
         emit({"kind": "note", "text": f"{own.path} failed: {type(error).__name__}: {error}"})
         return
     state.note(own, "finished", {"final_loss": summary["final_loss"]})
-
-
-def _diverged(path: Path) -> bool:
-    """Whether a run ended because its numbers did: θ is no longer finite, or too few clients' reports were."""
-    run = RunDir(path)
-    if not run.summary.exists():
-        return False
-    summary: dict[str, Any] = run.read_json(run.summary)
-    return summary["status"] == "diverged" or (
-        summary["status"] == "lost_clients" and "not finite" in (summary["error"] or "")
-    )
 
 
 def _rounds_done(path: Path) -> int | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from zorba_ray.errors import ReportRejected
+from zorba_ray.errors import NotFinite, ReportRejected
 from zorba_ray.experiment.build import Setup, build_host
 from zorba_ray.experiment.fleet import Client
 from zorba_ray.federation import Answer, read_replies
@@ -138,7 +138,7 @@ def _scalars(
         raise ReportRejected(f"{len(report.scalars)} bytes of scalars, {4 * shape[0] * shape[1] * shape[2]} expected")
     scalars = np.frombuffer(report.scalars, dtype="<f4").reshape(shape)
     if not np.isfinite(scalars).all():
-        raise ReportRejected("a scalar is not finite")
+        raise NotFinite("a scalar is not finite")
     found = np.full((2, blocks, plan.pairs), np.nan)
     found[:, list(probed)] = scalars
     return found

@@ -13,6 +13,8 @@ class Failure:
 
     kind: Literal["failed", "late"]
     reason: str
+    diverged: bool = False
+    """Failed because its numbers are no longer finite."""
 
 
 @dataclass(frozen=True)

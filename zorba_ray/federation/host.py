@@ -11,7 +11,7 @@ import torch
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.data import BatchOrder, Shards
 from zorba_ray.directions import uniforms
-from zorba_ray.errors import StaleReplica, ZorbaError
+from zorba_ray.errors import Diverged, StaleReplica, ZorbaError
 from zorba_ray.federation.backend import Answer, Failure
 from zorba_ray.federation.client_accelerator import ClientAccelerator
 from zorba_ray.methods import Method
@@ -110,7 +110,7 @@ class ClientHost:
             return {report.client: report for report in reports}
         except ZorbaError as error:
             if len(clients) == 1:
-                return {clients[0]: Failure("failed", f"{type(error).__name__}: {error}")}
+                return {clients[0]: Failure("failed", f"{type(error).__name__}: {error}", isinstance(error, Diverged))}
         found: dict[int, ClientReport | ProbeReport | Failure] = {}
         for client in clients:
             found.update(self._answer_together(plan, digest, [client]))

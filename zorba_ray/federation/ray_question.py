@@ -11,7 +11,7 @@ from typing import Any
 import ray
 from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
-from zorba_ray.errors import StaleReplica
+from zorba_ray.errors import Diverged, StaleReplica
 from zorba_ray.federation.backend import Answer, Failure
 
 START_S = 300.0
@@ -92,7 +92,9 @@ class Question:
                     self._submit(place, [client])
             else:
                 cause = error.cause
-                self._answers[clients[0]] = Failure("failed", f"{type(cause).__name__}: {cause}")
+                self._answers[clients[0]] = Failure(
+                    "failed", f"{type(cause).__name__}: {cause}", isinstance(cause, Diverged)
+                )
         except ActorDiedError as error:
             # Restarts are unlimited, so this actor cannot be built again.
             self._fail_all(place, clients, f"its actor cannot be restarted: {str(error).strip().splitlines()[0]}")

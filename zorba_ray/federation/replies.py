@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from zorba_ray.errors import LostClients, MessageError, ReportRejected
+from zorba_ray.errors import Diverged, LostClients, MessageError, NotFinite, ReportRejected
 from zorba_ray.federation.backend import Answer, Failure
 
 T = TypeVar("T")
@@ -20,6 +20,8 @@ class Replies(Generic[T]):
     failed: dict[int, str] = field(default_factory=dict)
     late: dict[int, str] = field(default_factory=dict)
     rejected: dict[int, str] = field(default_factory=dict)
+    not_finite: set[int] = field(default_factory=set)
+    """Those of the failed and rejected whose numbers are no longer finite."""
     frames: list[bytes] = field(default_factory=list)
     """All answers that arrived, as encoded."""
 
@@ -28,10 +30,16 @@ class Replies(Generic[T]):
 
         Raises:
             LostClients: fewer than the quorum; names who failed and why.
+            Diverged: fewer than the quorum, which it would not be but for numbers that are no longer finite.
         """
         reasons = {**self.failed, **self.late, **self.rejected}
         asked = len(self.accepted) + len(reasons)
         needed = needed_reports(asked, quorum)
+        if len(self.accepted) < needed <= len(self.accepted) + len(self.not_finite):
+            raise Diverged(
+                f"{question}: the numbers of {len(self.not_finite)} of {asked} clients are no longer finite, "
+                f"federation.quorum={quorum} needs {needed}: lower the learning rate or set zo.clip"
+            )
         if len(self.accepted) < needed:
             listing = "; ".join(f"client {client}: {reason}" for client, reason in sorted(reasons.items())[:5])
             raise LostClients(
@@ -47,12 +55,16 @@ def read_replies(asked: Sequence[int], answers: Mapping[int, Answer], read: Call
         answer = answers[client]
         if isinstance(answer, Failure):
             (replies.late if answer.kind == "late" else replies.failed)[client] = answer.reason
+            if answer.diverged:
+                replies.not_finite.add(client)
             continue
         replies.frames.append(answer)
         try:
             replies.accepted[client] = read(client, answer)
         except (MessageError, ReportRejected) as error:
             replies.rejected[client] = str(error)
+            if isinstance(error, NotFinite):
+                replies.not_finite.add(client)
     return replies
 
 

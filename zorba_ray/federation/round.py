@@ -81,7 +81,7 @@ def run_round(
         watch: the driver's; the asking is the part `ask`.
 
     Raises:
-        LostClients: fewer accepted reports than the quorum; names who failed and why.
+        LostClients, Diverged: fewer accepted reports than the quorum, as `Replies.require_quorum` tells them apart.
     """
     frame = encode(plan)
     digest = frame_digest(frame)

@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from zorba_ray.config import ExperimentConfig
-from zorba_ray.errors import ReportRejected
+from zorba_ray.errors import NotFinite, ReportRejected
 from zorba_ray.models import Batch, Manifest, TaskModel
 from zorba_ray.protocol.messages import ClientReport, RoundCommit, RoundPlan
 from zorba_ray.protocol.replay import ReplicaState
@@ -81,7 +81,7 @@ class Method(ABC):
             raise ReportRejected(f"{len(report.loss)} bytes of loss, 4 expected")
         self.check_scalars(report)
         if not math.isfinite(report_loss(report)):
-            raise ReportRejected("the loss is not finite")
+            raise NotFinite("the loss is not finite")
 
     @abstractmethod
     def check_scalars(self, report: ClientReport) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from zorba_ray.directions import pool_draws, pool_seeds
-from zorba_ray.errors import ReportRejected
+from zorba_ray.errors import NotFinite, ReportRejected
 from zorba_ray.methods.base import Method, data_shares, reporters
 from zorba_ray.models import Batch, TaskModel
 from zorba_ray.protocol.messages import ClientReport, RoundCommit, RoundPlan
@@ -56,7 +56,7 @@ class FedKSeed(Method):
         if len(report.scalars) != expected:
             raise ReportRejected(f"{len(report.scalars)} bytes of seeds and scalars, {expected} expected")
         if not np.isfinite(_steps(report)["scalar"]).all():
-            raise ReportRejected("a scalar is not finite")
+            raise NotFinite("a scalar is not finite")
 
     def aggregate(self, plan: RoundPlan, reports: Sequence[ClientReport]) -> RoundCommit:
         """Σ_n p_n Σ ρ per seed, with p_n by examples over the clients that reported; client by client, step by step."""

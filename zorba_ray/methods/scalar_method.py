@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from zorba_ray.errors import ReportRejected
+from zorba_ray.errors import NotFinite, ReportRejected
 from zorba_ray.methods.base import Method, reporters
 from zorba_ray.models import Batch, TaskModel
 from zorba_ray.protocol.messages import ClientReport, RoundCommit, RoundPlan
@@ -33,7 +33,7 @@ class ScalarMethod(Method):
             raise ReportRejected(f"{len(report.scalars)} bytes of scalars, {4 * expected} expected")
         scalars = np.frombuffer(report.scalars, dtype="<f4")
         if not np.isfinite(scalars).all():
-            raise ReportRejected("a scalar is not finite")
+            raise NotFinite("a scalar is not finite")
         clip = self._config.zo.clip
         if clip is not None and float(np.abs(scalars).max()) > np.float32(clip):
             raise ReportRejected(f"|ρ| = {np.abs(scalars).max():.4g} exceeds zo.clip = {clip}")

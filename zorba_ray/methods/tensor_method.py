@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
-from zorba_ray.errors import ReportRejected
+from zorba_ray.errors import NotFinite, ReportRejected
 from zorba_ray.methods.base import Method, data_shares, reporters
 from zorba_ray.models import Batch, TaskModel
 from zorba_ray.protocol.messages import ClientReport, RoundCommit, RoundPlan
@@ -40,7 +40,7 @@ class TensorMethod(Method):
         if len(report.scalars) != expected:
             raise ReportRejected(f"{len(report.scalars)} bytes of tensors, {expected} expected")
         if not np.isfinite(np.frombuffer(report.scalars, dtype="<f4")).all():
-            raise ReportRejected("a trained tensor is not finite: its training diverged")
+            raise NotFinite("a trained tensor is not finite: its training diverged")
 
     def aggregate(self, plan: RoundPlan, reports: Sequence[ClientReport]) -> RoundCommit:
         """Σ p_n x_n with p_n by examples over the clients that reported, in float64, client by client, rounded once."""
