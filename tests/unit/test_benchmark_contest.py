@@ -16,7 +16,7 @@ from zorba_ray.report.contest import ContestRecord, load_contest
 
 CONFIGS = Path(__file__).resolve().parents[2] / "tune_configs" / "runs"
 PAIRS = {"trec": 1000, "trec_short": 200, "trec_skewed": 1000, "sst2": 2000, "agnews": 2000, "banking77": 1000,
-         "cb": 1000, "bytes": 50}  # fmt: skip
+         "cb": 1000, "bytes": 120}  # fmt: skip
 
 
 def fake(path: Path, *methods: str) -> ContestRecord:

@@ -45,7 +45,7 @@ def test_what_all_methods_share(method: str) -> None:
     ("method", "rounds", "cost"),
     # 20 rounds of 3 pairs: 120 passes a client.
     [("zorba", 20, 6), ("decomfl", 20, 6), ("fedkseed", 10, 12), ("fedmezo", 10, 12), ("mezo", 240, 2),
-     ("fedit", 4, 30), ("fedavg", 4, 30)],
+     ("fedit", 10, 12), ("fedavg", 10, 12)],
 )  # fmt: skip
 def test_every_client_makes_the_same_passes(method: str, rounds: int, cost: int) -> None:
     """decomfl: 5 one-sided differences are 6 passes; backpropagation counts three a step; mezo's one client makes those

@@ -12,7 +12,7 @@ from typing import Any
 
 from zorba_ray.config import METHOD_NAMES, ExperimentConfig, config_from_tree
 from zorba_ray.config.base import apply_override, parse_override
-from zorba_ray.config.baselines import FIRST_ORDER, PUBLISHED
+from zorba_ray.config.baselines import FIRST_ORDER, PUBLISHED, FirstOrderConfig
 from zorba_ray.errors import ConfigError
 from zorba_ray.federation.round import round_half_up
 
@@ -22,7 +22,7 @@ _FEDERATION = (
     "quorum", "retries", "snapshot_every",
 )  # fmt: skip
 _LEAST_ROUNDS = 10
-"""Local steps of fedkseed and fedmezo are cut to leave this many rounds."""
+"""Local steps of fedkseed, fedmezo and of backpropagation are cut to leave this many rounds."""
 TUNING_SEED = 1000
 """Added to the configuration's seed: rates are judged on another partition and other batches than methods are."""
 
@@ -160,7 +160,9 @@ def cell_config(contest: Contest, method: str, seed: int, rate: float, share: fl
         if method != "fedkseed":
             tree["zo"]["schedule"] = base.zo.schedule
         if method in FIRST_ORDER:
-            tree["first_order"] = {"schedule": base.zo.schedule}
+            published = FirstOrderConfig().local_steps
+            steps = max(1, min(published, contest.passes // (3 * _LEAST_ROUNDS)))
+            tree["first_order"] = {"schedule": base.zo.schedule, "local_steps": steps}
         if method == "mezo":
             federation |= {"clients": 1, "participants": None}
         if method in ("fedkseed", "fedmezo"):
