@@ -23,7 +23,7 @@ def task_rows(found: Mapping[str, ContestRecord | None]) -> list[Row]:
     """
     trec, short, skewed = (found.get(task.name) for task in (TREC, TREC_SHORT, TREC_SKEWED))
     rows = [_accuracy(trec, "zorba", "TREC, 1,000 forward pairs of a client", "≥ 0.90 (start 0.574)", 0.90)]
-    for where, record in (("TREC, 1,000 pairs", trec), ("TREC, 200 pairs", short)):
+    for where, record in (("TREC, 1,000 pairs", trec), ("TREC, 150 pairs", short)):
         rows += [_lead(record, rival, where) for rival in RIVALS]
         rows.append(_passes(record, where, 0.6))
     rows += [_lost(trec, skewed, method) for method in ("zorba", "decomfl")]

@@ -70,7 +70,8 @@ def test_published_settings_hold_and_a_setting_of_ones_own_wins() -> None:
 
 def test_rates_are_judged_in_a_share_of_the_rounds_on_a_seed_of_their_own() -> None:
     own = cell(contest(), "zorba", 1007, 0.5, tuning=True)
-    assert (own.config.rounds, own.config.seed, own.config.zo.lr) == (5, 1007, 0.5)
+    # A quarter of the rounds: twice the rate.
+    assert (own.config.rounds, own.config.seed, own.config.zo.lr, own.rate) == (5, 1007, 1.0, 0.5)
     assert own.path == "zorba/rate-0.5"
     assert cell(contest(), "fedit", 8, 0.5, tuning=False).path == "fedit/seed-8"
     assert cell(contest(), "fedit", 8, 0.5, tuning=False).config.first_order.lr == 0.5

@@ -132,9 +132,10 @@ def ladder_of(contest: Contest, method: str, size_of: Callable[[ExperimentConfig
 
 
 def cell(contest: Contest, method: str, seed: int, rate: float, tuning: bool) -> Cell:
-    """One run of the comparison."""
+    """One run of the comparison. What judges a rate takes it as much larger as its rounds are fewer: the best step of
+    T noisy ones goes with 1/√T (Ghadimi and Lan, SIAM J. Optim. 23, 2013, which has zeroth-order steps too)."""
     share = contest.tune_share if tuning else 1.0
-    return Cell(method, seed, rate, tuning, cell_config(contest, method, seed, rate, share))
+    return Cell(method, seed, rate, tuning, cell_config(contest, method, seed, rate / share**0.5, share))
 
 
 def cell_config(contest: Contest, method: str, seed: int, rate: float, share: float) -> ExperimentConfig:
