@@ -6,6 +6,7 @@ from statistics import fmean
 
 from benchmarks.contest.tasks import AG_NEWS, BANKING77, BYTES, CB, RIVALS, SST2, TREC, TREC_SHORT, TREC_SKEWED
 from benchmarks.rows import Row, make_row, not_run
+from zorba_ray.federation.round import participant_count
 from zorba_ray.report import RunRecord
 from zorba_ray.report.contest import ContestRecord, Interval, final_loss, passes_at, rounds_to, test_accuracy
 
@@ -113,11 +114,11 @@ def _against_decomfl(record: ContestRecord | None) -> Row:
     shares = []
     own, other = _runs(record, "zorba"), _runs(record, "decomfl")
     for seed in own.keys() & other.keys():
-        mine, theirs = own[seed].config.zo, other[seed].config.zo
+        mine, theirs, federation = own[seed].config.zo, other[seed].config.zo, own[seed].config.federation
         scalars = mine.directions * mine.local_steps
         # A scalar travels up and down once; per-client directions add those of the others on the way down.
         more = 8 * (scalars - theirs.directions * theirs.local_steps)
-        others = 4 * scalars * (_participants(own[seed]) - 1)
+        others = 4 * scalars * (participant_count(federation.clients, federation.participants) - 1)
         shares.append(_per_round(own[seed]) / (_per_round(other[seed]) + more + others))
     return _row(name, shares, "", "≤ 1", lambda: max(shares) <= 1)
 
@@ -174,8 +175,3 @@ def _per_round(run: RunRecord) -> float:
     summary = run.summary
     ways = (summary.bytes_up_per_client_round, summary.bytes_down_per_client_round) if summary else ()
     return math.fsum(way for way in ways if way is not None)
-
-
-def _participants(run: RunRecord) -> int:
-    clients, wanted = run.config.federation.clients, run.config.federation.participants
-    return clients if wanted is None else wanted if isinstance(wanted, int) else max(1, round(wanted * clients))

@@ -4,7 +4,9 @@ import itertools
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from tests.support.tiny_models import BLOCKS, tiny_batch, tiny_task_model
 from tests.support.tiny_run import run_here, tiny_config
@@ -53,22 +55,51 @@ def test_scores_are_moments_of_the_scalars() -> None:
     assert whole.parameters == sum(model.replica.manifest.sizes("all"))
     assert whole.second_moment > vectors.second_moment > 0
     assert whole.second_moment >= whole.energy / 3  # Σ_{n≠m} ρ_n ρ_m ≤ (N − 1) Σ ρ_n²
-    assert vectors.density == vectors.second_moment / vectors.parameters
+    assert whole.curvature > vectors.curvature > 0
 
 
-def test_the_choice_goes_by_the_second_moment_per_parameter() -> None:
-    def score(scope: Scope, parameters: int, moment: float) -> ScopeScore:
-        return ScopeScore(scope, parameters, 0.0, 0.0, moment, 0.0, 0.0)
+def test_the_bend_is_the_gauss_newton_part() -> None:
+    """By hand from the logits at both signs: Var_p of their slope, and the slope of the loss."""
+    model, active = tiny_task_model("opt"), frozenset(range(BLOCKS))
+    own, batch = Perturbation(3, 0, 0.002, "rademacher"), tiny_batch("opt", 4, 7)
+    prepared = model.prepare(batch, active)
+    logits: list[torch.Tensor] = []
+    kept = model.head.logits
+    model.head.logits = lambda hidden, own_batch: logits.append(kept(hidden, own_batch)) or logits[-1]  # type: ignore[method-assign, func-returns-value]
+    rho, bend = model.bend(prepared, own)
+    plus, minus = (one.double().numpy() for one in logits[-2:])
+    slope, middle = (plus - minus) / 0.004, (plus + minus) / 2
+    likely = np.exp(middle) / np.exp(middle).sum(axis=1, keepdims=True)
+    mean = (likely * slope).sum(axis=1, keepdims=True)
+    assert bend == pytest.approx((likely * (slope - mean) ** 2).sum(axis=1).mean())
+    labels = batch.labels_B.numpy()
+    residual = likely - np.eye(likely.shape[1])[labels]
+    assert rho == pytest.approx((residual * slope).sum(axis=1).mean(), rel=2e-3)
+
+
+def test_the_choice_is_the_set_that_the_rate_suits() -> None:
+    def score(scope: Scope, parameters: int, curvature: float) -> ScopeScore:
+        return ScopeScore(scope, parameters, 0.0, 0.0, 1.0, curvature, 0.0)
 
     found = [
-        score("all", 1000, 50.0),
-        score("matrices", 900, 49.0),
-        score("bias_norm", 100, 6.0),
-        score("biases", 9, 9),
+        score("all", 1000, 160.0),
+        score("matrices", 900, 150.0),
+        score("bias_norm", 100, 10.0),
+        score("biases", 9, 1.0),
     ]
-    assert choose_scope(found) == "bias_norm"
-    assert choose_scope([score("all", 1000, 50.0), score("bias_norm", 100, 4.0)]) == "all"
-    assert choose_scope([score("all", 1000, 0.0), score("bias_norm", 100, 0.0)]) == "bias_norm"
+    # n = 16: heats 0.03, 0.028 and 0.0019 at 0.003, and ten times that at 0.03.
+    assert choose_scope(found, 0.001, 16) == "all"
+    assert choose_scope(found, 0.003, 16) == "matrices"
+    assert choose_scope(found, 0.03, 16) == "bias_norm"
+    assert choose_scope(found, 3.0, 16) == "bias_norm", "the coolest where all are hot"
+    flat = [score("all", 1000, 0.0), score("bias_norm", 100, 0.0)]
+    assert choose_scope(flat, 0.03, 16) == "all"
+
+
+def test_pairs_of_a_round() -> None:
+    assert scopes.pairs_per_round(tiny_config("zo.directions=3")) == 12
+    assert scopes.pairs_per_round(tiny_config("zo.directions=3", "federation.participants=0.5")) == 6
+    assert scopes.pairs_per_round(tiny_config("zo.directions=3", "federation.seeds=shared")) == 3
 
 
 def test_a_run_keeps_what_it_chose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

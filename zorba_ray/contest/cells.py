@@ -14,7 +14,7 @@ from zorba_ray.config import METHOD_NAMES, ExperimentConfig, config_from_tree
 from zorba_ray.config.base import apply_override, parse_override
 from zorba_ray.config.baselines import FIRST_ORDER, PUBLISHED, FirstOrderConfig
 from zorba_ray.errors import ConfigError
-from zorba_ray.federation.round import round_half_up
+from zorba_ray.federation.round import participant_count
 
 _SHARED = ("name", "seed", "data", "directions", "eval", "tracking")
 _FEDERATION = (
@@ -188,16 +188,8 @@ def rounds_for(contest: Contest, config: ExperimentConfig) -> int:
     """Rounds that the comparison's forward passes suffice for."""
     total = contest.passes
     if config.method == "mezo":  # one client makes the passes of all participants
-        total *= participants_of(contest.base)
+        total *= participant_count(contest.base.federation.clients, contest.base.federation.participants)
     return max(1, total // config.cost_per_round)
-
-
-def participants_of(config: ExperimentConfig) -> int:
-    """Clients asked per round."""
-    clients, wanted = config.federation.clients, config.federation.participants
-    if wanted is None:
-        return clients
-    return wanted if isinstance(wanted, int) else max(1, round_half_up(wanted * clients))
 
 
 def describe(contest: Contest) -> dict[str, Any]:

@@ -10,10 +10,11 @@ from zorba_ray.config import ExperimentConfig
 from zorba_ray.directions import uniforms
 from zorba_ray.experiment.build import Setup, prepare
 from zorba_ray.experiment.rundir import RunDir, write_json
+from zorba_ray.federation.round import participant_count
 from zorba_ray.models import Batch
 from zorba_ray.protocol.ledger import read_ledger
 from zorba_ray.protocol.replay import rule_of
-from zorba_ray.zo.scope_probe import CHOICES, KINDS, WITH_MATRICES, choose_scope, present, scope_scores
+from zorba_ray.zo.scope_probe import CHOICES, HEAT, KINDS, WITH_MATRICES, choose_scope, present, scope_scores
 
 PAIRS = 6
 """Forward pairs per set and client."""
@@ -41,14 +42,15 @@ def with_scope(config: ExperimentConfig, device: str = "cpu") -> tuple[Experimen
     manifest = setup.model.replica.manifest
     kinds = present(manifest, WITH_MATRICES if config.zo.family == "low_rank" else KINDS)
     scores = scope_scores(setup.model, rule_of(setup.header), config.zo.perturbation_scale, kinds, PAIRS, batches)
-    chosen = choose_scope(scores)
+    pairs = pairs_per_round(config)
+    chosen = choose_scope(scores, config.zo.lr, pairs)
     record = {
         "scope": chosen,
         "among": [kind for kind in kinds if kind in CHOICES],
         "pairs": PAIRS,
         "clients": asked,
         "forward_pairs": PAIRS * len(batches) * len(kinds),
-        "scores": [{**asdict(score), "density": score.density} for score in scores],
+        "scores": [{**asdict(score), "heat": score.heat(config.zo.lr, pairs)} for score in scores],
     }
     return _fixed(config, chosen), record
 
@@ -77,11 +79,20 @@ def resolved_scope(config: ExperimentConfig, run: RunDir, device: str) -> tuple[
 def scope_line(record: dict[str, Any]) -> str:
     """What was chosen and by which figures, in one line."""
     figures = ", ".join(
-        f"{score['scope']} {score['density']:.2g}" for score in record["scores"] if score["scope"] in record["among"]
+        f"{score['scope']} {score['heat']:.2g}" for score in record["scores"] if score["scope"] in record["among"]
     )
     return (
-        f"zo.scope=auto: {record['scope']} (mean ρ² per parameter: {figures}; {record['forward_pairs']} forward pairs)"
+        f"zo.scope=auto: {record['scope']} (heat at this rate, {HEAT:g} suits: {figures}; "
+        f"{record['forward_pairs']} forward pairs)"
     )
+
+
+def pairs_per_round(config: ExperimentConfig) -> int:
+    """Forward pairs of a round along directions of their own: of all participants, or of one where they share them."""
+    federation = config.federation
+    if federation.seeds == "shared":
+        return config.zo.directions
+    return config.zo.directions * participant_count(federation.clients, federation.participants)
 
 
 def _fixed(config: ExperimentConfig, scope: str) -> ExperimentConfig:

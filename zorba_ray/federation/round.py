@@ -58,13 +58,18 @@ def participants(
 ) -> tuple[int, ...]:
     """S_t: who is asked in round `number`, ascending; sampled where `wanted` is a count or a share (of those here)."""
     here = clients - len(absent)
-    count = here if wanted is None else wanted if isinstance(wanted, int) else max(1, round_half_up(wanted * here))
+    count = participant_count(here, wanted)
     if count >= here:
         return tuple(client for client in range(clients) if client not in absent)
     order = [
         client for client in permutation(seed, "participants", number, 0, clients).tolist() if client not in absent
     ]
     return tuple(sorted(order[:count]))
+
+
+def participant_count(clients: int, wanted: int | float | None) -> int:
+    """Clients asked in a round, of so many that are here."""
+    return clients if wanted is None else wanted if isinstance(wanted, int) else max(1, round_half_up(wanted * clients))
 
 
 def round_half_up(value: float) -> int:

@@ -38,6 +38,10 @@ class Head(Protocol):
         """(loss per counted item, whether each prediction is right or None, number of items)."""
         ...
 
+    def logits(self, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """fp32 [items, C or V], whose softmax the losses are of."""
+        ...
+
 
 class LabelWordsHead:
     """Causal LM: logits of the label words at the last real position, nothing else of the vocabulary."""
@@ -47,10 +51,11 @@ class LabelWordsHead:
         self._bias_C = bias_C
 
     def losses(self, hidden: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None, int]:
+        return _of_labels(self.logits(hidden, batch), batch)
+
+    def logits(self, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
         last_BH = hidden[torch.arange(len(batch)), last_positions(batch.mask_BT)]
-        logits_BC = _logits(last_BH, self._weight_CH, self._bias_C)
-        right = logits_BC.argmax(dim=1) == batch.labels_B
-        return functional.cross_entropy(logits_BC, batch.labels_B, reduction="none"), right, len(batch)
+        return _logits(last_BH, self._weight_CH, self._bias_C)
 
 
 class LabelPromptsHead:
@@ -64,10 +69,11 @@ class LabelPromptsHead:
         self._temperature = temperature
 
     def losses(self, hidden: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None, int]:
+        return _of_labels(self.logits(hidden, batch), batch)
+
+    def logits(self, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
         pooled_BH = functional.normalize(mean_pool(hidden, batch.mask_BT), dim=1)
-        logits_BC = self._temperature * functional.linear(pooled_BH, self._prompts_CH)
-        right = logits_BC.argmax(dim=1) == batch.labels_B
-        return functional.cross_entropy(logits_BC, batch.labels_B, reduction="none"), right, len(batch)
+        return self._temperature * functional.linear(pooled_BH, self._prompts_CH)
 
 
 class LanguageModelHead:
@@ -78,9 +84,22 @@ class LanguageModelHead:
         self._bias_V = bias_V
 
     def losses(self, hidden: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None, int]:
-        counted = (batch.mask_BT[:, 1:] * batch.mask_BT[:, :-1]).bool()
-        logits = _logits(hidden[:, :-1][counted], self._weight_VH, self._bias_V)
-        return functional.cross_entropy(logits, batch.ids_BT[:, 1:][counted], reduction="none"), None, len(logits)
+        logits = self.logits(hidden, batch)
+        found = functional.cross_entropy(logits, batch.ids_BT[:, 1:][_counted(batch)], reduction="none")
+        return found, None, len(logits)
+
+    def logits(self, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
+        return _logits(hidden[:, :-1][_counted(batch)], self._weight_VH, self._bias_V)
+
+
+def _of_labels(logits_BC: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None, int]:
+    right = logits_BC.argmax(dim=1) == batch.labels_B
+    return functional.cross_entropy(logits_BC, batch.labels_B, reduction="none"), right, len(batch)
+
+
+def _counted(batch: Batch) -> torch.Tensor:
+    """bool [B, T − 1]: real tokens that have a real one before them."""
+    return (batch.mask_BT[:, 1:] * batch.mask_BT[:, :-1]).bool()
 
 
 def last_positions(mask_BT: torch.Tensor) -> torch.Tensor:

@@ -151,6 +151,21 @@ class TaskModel:
             )
         return found
 
+    @torch.inference_mode()
+    def bend(self, prepared: PreparedBatch, perturbation: Perturbation) -> tuple[float, float]:
+        """(ρ, zᵀ G z) along one direction, G the Gauss–Newton part of the Hessian of F, which is never negative: with y
+        the logits of an item and p the softmax of (y⁺ + y⁻)/2, the mean over items of Var_p[(y⁺ − y⁻) / 2μ]."""
+        if self._residence is not None:
+            self._enter(prepared.prefix.active)
+        (hidden,) = self._backbone.perturbed([prepared.prefix], perturbation)
+        signs = hidden.chunk(2)
+        plus, minus = (float(self.head.losses(part, prepared.batch)[0].mean()) for part in signs)
+        upper, lower = (self.head.logits(part, prepared.batch).double() for part in signs)
+        slopes = (upper - lower) / (2 * perturbation.scale)
+        likely = torch.softmax((upper + lower) / 2, dim=-1)
+        spread = (likely * slopes**2).sum(dim=-1) - (likely * slopes).sum(dim=-1) ** 2
+        return (plus - minus) / (2 * perturbation.scale), float(spread.mean())
+
     def training_loss(self, batch: Batch, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Mean loss on a batch with `tensors` (by their names) in the places of θ's, to be differentiated by them.
 

@@ -149,7 +149,8 @@ def rates_table(record: ContestRecord) -> Table:
         for rate, loss in tried.items()
     ]
     share = record.entry.asked["tune_share"]
-    note = f"Judged on a seed of their own, in {100 * share:g} % of the rounds; – is a run that did not end."
+    larger = f", {share**-0.5:.3g} times as large" if share < 1 else ""
+    note = f"Judged on a seed of their own, in {100 * share:g} % of the rounds{larger}; – is a run that did not end."
     return Table("Rates tried", ["Method", "Rate", "Final loss", "Choice"], rows, frozenset({1, 2}), note)
 
 
