@@ -26,7 +26,7 @@ def rows(quick: bool, folder: Path) -> list[Row]:
     clients = (4, 8, 16) if quick else (8, 32, 128, 512)
     directions = (1, 2, 4) if quick else (1, 2, 4, 8, 16)
     shapes = SHAPES[:3] if quick else SHAPES
-    rounds = 3 if quick else 5
+    rounds = 2 if quick else 5
     runs = _Runs(folder, max(*clients, 32))
     n = [runs.seconds(ONE, count, 1, rounds) for count in clients]
     p = [runs.seconds(ONE, 8, count, rounds) for count in directions]
@@ -36,7 +36,7 @@ def rows(quick: bool, folder: Path) -> list[Row]:
         *_line(f"N = {clients[0]} … {clients[-1]} clients (P = 1, d = {one:.1f}M)", clients, n, lambda s: s / one),
         *_line(f"P = {directions[0]} … {directions[-1]} (N = 8, d = {one:.1f}M)", directions, p, lambda s: s / 8 / one),
         *_line(f"d = {sizes[0]:.0f}M … {sizes[-1]:.0f}M (N = 4, P = 1)", sizes, d, lambda s: s / 4),
-        *no_catch_up(runs, 20 if quick else 100),
+        *no_catch_up(runs, 12 if quick else 100),
     ]
 
 

@@ -36,7 +36,7 @@ NAME = "overhead of driver and Ray per round, packed"
 
 def rows(quick: bool, folder: Path) -> list[Row]:
     """All rows of this file; quick has one number of clients and no fit."""
-    turns = {64: 5} if quick else {8: 41, 64: 25, 512: 15}
+    turns = {64: 3} if quick else {8: 41, 64: 25, 512: 15}
     model = model_folder(folder / "overhead-model", THOUSANDS)
     data = data_folder(folder / "overhead-data", max(turns) * BATCH, LENGTH)
     found: dict[int, Overhead] = {}
