@@ -49,8 +49,9 @@ class Task:
         )  # fmt: skip
 
 
+_SHORT = ("rounds=33", "eval.every=3", "data.batch_size=16", "zo.lr=0.025")
 TREC = Task("trec", "contest_trec", "trec", ALL)
-TREC_SHORT = Task("trec_short", "contest_trec", "trec", ("zorba", *RIVALS), overrides=("rounds=33", "eval.every=3"))
+TREC_SHORT = Task("trec_short", "contest_trec", "trec", ("zorba", *RIVALS), overrides=_SHORT)
 """The passes of 150 pairs, which one core finishes in about an hour."""
 BYTES = Task(
     "bytes", "contest_trec", "trec", ("zorba", "decomfl", "fedkseed", "fedit"), 1,
