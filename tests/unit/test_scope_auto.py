@@ -16,7 +16,7 @@ from zorba_ray.experiment.replay import replay_run
 from zorba_ray.models import Perturbation, Scope
 from zorba_ray.protocol.ledger import read_ledger
 from zorba_ray.zo import UpdateRule
-from zorba_ray.zo.scope_probe import KINDS, ScopeScore, choose_scope, present, scope_scores
+from zorba_ray.zo.scope_probe import HEAT, KINDS, ScopeScore, choose_scope, present, scope_scores
 
 RULE = UpdateRule(7, "per_client", "data", "rademacher", "all", 3, 1, (4, 4))
 
@@ -94,6 +94,17 @@ def test_the_choice_is_the_set_that_the_rate_suits() -> None:
     assert choose_scope(found, 3.0, 16) == "bias_norm", "the coolest where all are hot"
     flat = [score("all", 1000, 0.0), score("bias_norm", 100, 0.0)]
     assert choose_scope(flat, 0.03, 16) == "all"
+
+
+def test_the_rate_that_suits_a_set_has_the_heat_of_one_that_suits() -> None:
+    rate, pairs = scopes.suited_rate(tiny_config("zo.scope=bias_norm"))
+    assert rate is not None
+    _, record = scopes.with_scope(tiny_config("zo.scope=auto", f"zo.lr={rate}"))
+    assert record is not None
+    assert record["scope"] == "bias_norm"
+    (own,) = [score for score in record["scores"] if score["scope"] == "bias_norm"]
+    assert own["heat"] == pytest.approx(HEAT)
+    assert pairs * len(record["scores"]) == record["forward_pairs"]
 
 
 def test_pairs_of_a_round() -> None:

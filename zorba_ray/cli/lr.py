@@ -66,6 +66,11 @@ def print_ladder(console: "Console", found: "Ladder") -> None:
     else:
         edge = "no rate of the ladder raises the loss" if found.edge is None else f"from {found.edge:.3g} on it rises"
         console.print(f"suggested: zo.lr={found.suggested:.3g} ({edge})", highlight=False)
+    if found.suited is not None:
+        console.print(
+            f"by the curvature of the logits alone ({found.suited_pairs} forward pairs): zo.lr={found.suited:.3g}",
+            highlight=False,
+        )
 
 
 def _numbers(text: str | None) -> list[float] | None:

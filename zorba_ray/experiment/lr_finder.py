@@ -13,7 +13,7 @@ from zorba_ray.errors import ConfigError, Diverged, LostClients
 from zorba_ray.experiment.allocate import first_allocation
 from zorba_ray.experiment.build import Setup, build_host, prepare
 from zorba_ray.experiment.evaluate import Evaluator
-from zorba_ray.experiment.scope import with_scope
+from zorba_ray.experiment.scope import suited_rate, with_scope
 from zorba_ray.federation import participants, run_round
 from zorba_ray.federation.sequential import SequentialBackend
 from zorba_ray.methods import METHODS, Method, build_method
@@ -59,6 +59,9 @@ class Ladder:
     clients: int
     forward_pairs: int
     """Of all rates and clients together."""
+    suited: float | None
+    """The rate that suits the curvature of the logits, by `suited_pairs` forward pairs and no round (`scope_probe`)."""
+    suited_pairs: int
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -110,7 +113,7 @@ def find_rate(
         pairs += taken
         done(place + 1, len(rates))
     edge = first_beyond(steps)
-    return Ladder(tuple(steps), start, edge, suggest(steps, edge), rounds, wanted, pairs)
+    return Ladder(tuple(steps), start, edge, suggest(steps, edge), rounds, wanted, pairs, *suited_rate(config))
 
 
 def first_beyond(steps: Sequence[Step]) -> float | None:

@@ -1,5 +1,6 @@
 """`zo.scope: auto`: what is perturbed, chosen once before a run has a ledger, and read from the ledger afterwards."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,10 +12,19 @@ from zorba_ray.directions import uniforms
 from zorba_ray.experiment.build import Setup, prepare
 from zorba_ray.experiment.rundir import RunDir, write_json
 from zorba_ray.federation.round import participant_count
-from zorba_ray.models import Batch
+from zorba_ray.models import Batch, Scope
 from zorba_ray.protocol.ledger import read_ledger
 from zorba_ray.protocol.replay import rule_of
-from zorba_ray.zo.scope_probe import CHOICES, HEAT, KINDS, WITH_MATRICES, choose_scope, present, scope_scores
+from zorba_ray.zo.scope_probe import (
+    CHOICES,
+    HEAT,
+    KINDS,
+    WITH_MATRICES,
+    ScopeScore,
+    choose_scope,
+    present,
+    scope_scores,
+)
 
 PAIRS = 6
 """Forward pairs per set and client."""
@@ -30,18 +40,8 @@ def with_scope(config: ExperimentConfig, device: str = "cpu") -> tuple[Experimen
     """
     if config.zo.scope != "auto":
         return config, None
-    everything = _fixed(config, "all")
-    # Dense directions, no budgets and all blocks at home: what is measured belongs to θ and the data alone.
-    plain = everything.zo.model_copy(update={"family": "dense", "rank": None})
-    federation = config.federation.model_copy(update={"fleet": None})
-    setup = prepare(everything.model_copy(update={"zo": plain, "federation": federation}), device)
-    largest = sorted(range(len(setup.samples)), key=lambda client: (-setup.samples[client], client))[:CLIENTS]
-    # A central method's one client gives independent batches instead.
-    asked = sorted(largest) if len(largest) > 1 else largest * CLIENTS
-    batches = [_batch(setup, client, place) for place, client in enumerate(asked)]
-    manifest = setup.model.replica.manifest
-    kinds = present(manifest, WITH_MATRICES if config.zo.family == "low_rank" else KINDS)
-    scores = scope_scores(setup.model, rule_of(setup.header), config.zo.perturbation_scale, kinds, PAIRS, batches)
+    scores, asked = _measured(_fixed(config, "all"), WITH_MATRICES if config.zo.family == "low_rank" else KINDS, device)
+    kinds = [score.scope for score in scores]
     pairs = pairs_per_round(config)
     chosen = choose_scope(scores, config.zo.lr, pairs)
     record = {
@@ -49,10 +49,32 @@ def with_scope(config: ExperimentConfig, device: str = "cpu") -> tuple[Experimen
         "among": [kind for kind in kinds if kind in CHOICES],
         "pairs": PAIRS,
         "clients": asked,
-        "forward_pairs": PAIRS * len(batches) * len(kinds),
+        "forward_pairs": PAIRS * len(asked) * len(kinds),
         "scores": [{**asdict(score), "heat": score.heat(config.zo.lr, pairs)} for score in scores],
     }
     return _fixed(config, chosen), record
+
+
+def suited_rate(config: ExperimentConfig, device: str = "cpu") -> tuple[float | None, int]:
+    """(η whose heat on the tensors in scope is HEAT, forward pairs that it took), by the curvature of the logits; None
+    where they do not change."""
+    (score,), asked = _measured(config, (config.zo.fixed_scope,), device)
+    rate = HEAT * pairs_per_round(config) / score.curvature if score.curvature > 0 else None
+    return rate, PAIRS * len(asked)
+
+
+def _measured(config: ExperimentConfig, kinds: Sequence[Scope], device: str) -> tuple[list[ScopeScore], list[int]]:
+    """Scores of those of `kinds` that the model has, and the clients asked."""
+    # Dense directions, no budgets and all blocks at home: what is measured belongs to θ and the data alone.
+    plain = config.zo.model_copy(update={"family": "dense", "rank": None, "difference": "central"})
+    federation = config.federation.model_copy(update={"fleet": None})
+    setup = prepare(config.model_copy(update={"zo": plain, "federation": federation}), device)
+    largest = sorted(range(len(setup.samples)), key=lambda client: (-setup.samples[client], client))[:CLIENTS]
+    # A central method's one client gives independent batches instead.
+    asked = sorted(largest) if len(largest) > 1 else largest * CLIENTS
+    batches = [_batch(setup, client, place) for place, client in enumerate(asked)]
+    there, scale = present(setup.model.replica.manifest, kinds), config.zo.perturbation_scale
+    return scope_scores(setup.model, rule_of(setup.header), scale, there, PAIRS, batches), asked
 
 
 def resolved_scope(config: ExperimentConfig, run: RunDir, device: str) -> tuple[ExperimentConfig, str | None]:
