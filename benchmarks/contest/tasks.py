@@ -49,7 +49,7 @@ class Task:
         )  # fmt: skip
 
 
-_SHORT = ("rounds=33", "eval.every=3", "data.batch_size=16", "zo.lr=0.025")
+_SHORT = ("rounds=33", "eval.every=3", "zo.lr=0.002")
 TREC = Task("trec", "contest_trec", "trec", ALL)
 TREC_SHORT = Task("trec_short", "contest_trec", "trec", ("zorba", *RIVALS), overrides=_SHORT)
 """The passes of 150 pairs, which one core finishes in about an hour."""
