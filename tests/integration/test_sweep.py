@@ -149,7 +149,7 @@ class TestOnRay:
             run_file(file, tmp_path / "sweep")
         state = read_state(tmp_path / "sweep")
         assert [trial.status for trial in state.trials] == ["finished", "failed", "failed"]
-        assert (state.trials[1].error or "").startswith("LostClients")
+        assert (state.trials[1].error or "").startswith("Diverged")
         assert (state.trials[2].error or "").startswith("AllocationInfeasible")
         for trial in state.trials[1:]:
             assert f"{trial.run}/config.resolved.json" in str(caught.value)
