@@ -38,13 +38,7 @@ def command(
     arguments: Sequence[str] | None = None,
 ) -> int:
     """The same for any writer: it gets the rows and OUT, a path without ending, and returns the files it wrote."""
-    title, _, rest = (doc or "").partition("\n")
-    parser = argparse.ArgumentParser(
-        description=title, epilog=rest.strip(), formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("dirs", nargs="+", type=Path, metavar="DIR", help="run directories and sweep directories")
-    parser.add_argument("-o", "--out", type=Path, required=True, help="files to write, without ending")
-    given = parser.parse_args(arguments)
+    given = _parser(doc, "run directories and sweep directories").parse_args(arguments)
 
     def numbers() -> Rows:
         found = collect(given.dirs)
@@ -62,13 +56,7 @@ def contest_command(
     arguments: Sequence[str] | None = None,
 ) -> int:
     """As `command`, for directories of `zorba-ray compare`; `write` gets the comparisons, too."""
-    title, _, rest = (doc or "").partition("\n")
-    parser = argparse.ArgumentParser(
-        description=title, epilog=rest.strip(), formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("dirs", nargs="+", type=Path, metavar="DIR", help="directories of zorba-ray compare")
-    parser.add_argument("-o", "--out", type=Path, required=True, help="files to write, without ending")
-    given = parser.parse_args(arguments)
+    given = _parser(doc, "directories of zorba-ray compare").parse_args(arguments)
     records: list[ContestRecord] = []
 
     def numbers() -> Rows:
@@ -88,11 +76,7 @@ def simulation_command(
     doc: str | None, rows: Callable[[], Rows], draw: Callable[[Rows], Figure], arguments: Sequence[str] | None = None
 ) -> int:
     """As `figure_command`, for numbers that need no runs; prints them, too, but not those without an expected value."""
-    title, _, rest = (doc or "").partition("\n")
-    parser = argparse.ArgumentParser(
-        description=title, epilog=rest.strip(), formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("-o", "--out", type=Path, required=True, help="files to write, without ending")
+    parser = _parser(doc)
 
     def write(found: Rows, out: Path) -> list[Path]:
         for row in found.rows:
@@ -103,6 +87,18 @@ def simulation_command(
             return save(draw(found), out)
 
     return _finish(rows, write, parser.parse_args(arguments).out)
+
+
+def _parser(doc: str | None, dirs: str | None = None) -> argparse.ArgumentParser:
+    """Of a script with this docstring; `dirs` says of which kind the directories are that it reads, if it reads any."""
+    title, _, rest = (doc or "").partition("\n")
+    parser = argparse.ArgumentParser(
+        description=title, epilog=rest.strip(), formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    if dirs is not None:
+        parser.add_argument("dirs", nargs="+", type=Path, metavar="DIR", help=dirs)
+    parser.add_argument("-o", "--out", type=Path, required=True, help="files to write, without ending")
+    return parser
 
 
 def _finish(rows: Callable[[], Rows], write: Callable[[Rows, Path], list[Path]], out: Path) -> int:

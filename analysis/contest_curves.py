@@ -14,6 +14,7 @@ from analysis.rows import Row, Rows
 from analysis.style import COLUMN_IN, PAGE_IN, legend, letters, look, plain
 from zorba_ray.report import RunRecord
 from zorba_ray.report.contest import ContestRecord, curve, passes_at
+from zorba_ray.report.load import told_apart
 
 MEAN = "mean"
 """Stands in the column `seed` of the points over all seeds."""
@@ -24,16 +25,8 @@ _LIGHT: dict[str, Any] = {"alpha": 0.35, "linewidth": 0.6, "zorder": 1.5}
 
 
 def names_of(records: Sequence[ContestRecord]) -> list[str]:
-    """One name per comparison, all different: its folder beside it where names repeat."""
-    names = [record.entry.name for record in records]
-    short = [f"{record.entry.name} ({record.path.name})" for record in records]
-    found = []
-    for place, record in enumerate(records):
-        if names.count(names[place]) == 1:
-            found.append(names[place])
-        else:
-            found.append(short[place] if short.count(short[place]) == 1 else f"{names[place]} ({record.path})")
-    return found
+    """One name per comparison, all different."""
+    return told_apart([(record.entry.name, record.path) for record in records])
 
 
 def room(across: int) -> int:

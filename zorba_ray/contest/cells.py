@@ -161,14 +161,12 @@ def cell_config(contest: Contest, method: str, seed: int, rate: float, share: fl
         if method != "fedkseed":
             tree["zo"]["schedule"] = base.zo.schedule
         if method in FIRST_ORDER:
-            published = FirstOrderConfig().local_steps
-            steps = max(1, min(published, contest.passes // (3 * _LEAST_ROUNDS)))
+            steps = _steps(contest, FirstOrderConfig().local_steps, 3)
             tree["first_order"] = {"schedule": base.zo.schedule, "local_steps": steps}
         if method == "mezo":
             federation |= {"clients": 1, "participants": None}
         if method in ("fedkseed", "fedmezo"):
-            published = PUBLISHED[method]["zo.local_steps"]
-            tree["zo"]["local_steps"] = max(1, min(published, contest.passes // (2 * _LEAST_ROUNDS)))
+            tree["zo"]["local_steps"] = _steps(contest, PUBLISHED[method]["zo.local_steps"], 2)
     tree["seed"] = seed
     tree["name"] = f"{base.name}-{method}"
     tree.setdefault("first_order" if method in FIRST_ORDER else "zo", {})["lr"] = rate
@@ -182,6 +180,11 @@ def cell_config(contest: Contest, method: str, seed: int, rate: float, share: fl
     tree["rounds"] = rounds
     tree["eval"] = {**tree["eval"], "every": max(1, round(rounds / evaluations))}
     return config_from_tree(tree, origin)
+
+
+def _steps(contest: Contest, published: int, cost: int) -> int:
+    """Local steps of `cost` passes each: those published, or as many as leave _LEAST_ROUNDS."""
+    return max(1, min(published, contest.passes // (cost * _LEAST_ROUNDS)))
 
 
 def rounds_for(contest: Contest, config: ExperimentConfig) -> int:

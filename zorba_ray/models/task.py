@@ -155,8 +155,7 @@ class TaskModel:
     def bend(self, prepared: PreparedBatch, perturbation: Perturbation) -> tuple[float, float]:
         """(ρ, zᵀ G z) along one direction, G the Gauss–Newton part of the Hessian of F, which is never negative: with y
         the logits of an item and p the softmax of (y⁺ + y⁻)/2, the mean over items of Var_p[(y⁺ − y⁻) / 2μ]."""
-        if self._residence is not None:
-            self._enter(prepared.prefix.active)
+        self._enter(prepared.prefix.active)
         (hidden,) = self._backbone.perturbed([prepared.prefix], perturbation)
         signs = hidden.chunk(2)
         plus, minus = (float(self.head.losses(part, prepared.batch)[0].mean()) for part in signs)

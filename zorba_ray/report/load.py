@@ -70,15 +70,20 @@ def load_run(path: str | Path) -> RunRecord:
 
 
 def labels(runs: Sequence[RunRecord]) -> list[str]:
-    """One name per run, all different: its name, with the directory where names repeat."""
-    names = [run.config.name for run in runs]
-    short = [f"{run.config.name} ({run.path.name})" for run in runs]
+    """One name per run, all different."""
+    return told_apart([(run.config.name, run.path) for run in runs])
+
+
+def told_apart(named: Sequence[tuple[str, Path]]) -> list[str]:
+    """Names, all different: each with its directory where names repeat."""
+    names = [name for name, _ in named]
+    short = [f"{name} ({path.name})" for name, path in named]
     found = []
-    for index, run in enumerate(runs):
-        if names.count(names[index]) == 1:
-            found.append(names[index])
+    for index, (name, path) in enumerate(named):
+        if names.count(name) == 1:
+            found.append(name)
         else:
-            found.append(short[index] if short.count(short[index]) == 1 else f"{run.config.name} ({run.path})")
+            found.append(short[index] if short.count(short[index]) == 1 else f"{name} ({path})")
     return found
 
 

@@ -11,8 +11,9 @@ and known within a fifth after 24 pairs, where differences of losses give tr H_S
 A round's step −η mean(ρ z) over n pairs gains η ‖g_S‖² to first order and costs (η²/2n) E[ρ²] tr G_S to second. Both ρ
 and zᵀ G z come from the change of the logits along z, and so E[ρ²] / tr G_S is found to be the same for every set (the
 built-in model: 0.34 to 0.36, MiniLM on TREC: 0.19 to 0.25): no set is better than another at a rate of its own. At one
-rate η a set is too hot or too cold: rates that learn best have a heat η tr G_S / n of 0.019 to 0.033 on three models,
-twice as much turns back before the end, and less learns more slowly in proportion.
+rate η a set is too hot or too cold: rates known to learn well over 40 to 222 rounds have a heat η tr G_S / n of 0.019
+to 0.033 on three models, twice as much turned back before the end, and less learns more slowly in proportion. Fewer
+rounds stand more: 33 on TREC learnt best at 0.06.
 """
 
 import math
