@@ -6,6 +6,7 @@ runs/contest): what is finished there is not run again, what was cut off goes on
 task alone, a look.
 """
 
+from benchmarks.contest.levers import LEVER_TASKS, lever_rows
 from benchmarks.contest.measures import quick_rows, task_rows
 from benchmarks.contest.tasks import QUICK, TASKS, run_task
 from benchmarks.rows import Row
@@ -15,4 +16,5 @@ def rows(quick: bool) -> list[Row]:
     """Runs or resumes the comparisons, and measures."""
     if quick:
         return quick_rows(run_task(QUICK))
-    return task_rows({task.name: run_task(task) for task in TASKS})
+    found = {task.name: run_task(task) for task in (*TASKS, *LEVER_TASKS)}
+    return [*task_rows(found), *lever_rows(found)]

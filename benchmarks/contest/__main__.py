@@ -2,6 +2,7 @@
 
 import argparse
 
+from benchmarks.contest.levers import LEVER_TASKS, lever_rows
 from benchmarks.contest.measures import task_rows
 from benchmarks.contest.tasks import TASKS, read_task, run_task
 from benchmarks.rows import print_rows
@@ -9,7 +10,7 @@ from benchmarks.rows import print_rows
 
 def main() -> None:
     """Without a task it only reads."""
-    known = {task.name: task for task in TASKS}
+    known = {task.name: task for task in (*TASKS, *LEVER_TASKS)}
     parser = argparse.ArgumentParser(prog="python -m benchmarks.contest", description=__doc__)
     parser.add_argument("tasks", nargs="*", metavar="TASK", help=", ".join(known))
     parser.add_argument("--json", action="store_true", help="one JSON list")
@@ -19,7 +20,8 @@ def main() -> None:
         parser.error(f"no task {', '.join(unknown)}; there are {', '.join(known)}")
     for name in arguments.tasks:
         run_task(known[name])
-    print_rows(task_rows({task.name: read_task(task) for task in TASKS}), arguments.json)
+    found = {name: read_task(task) for name, task in known.items()}
+    print_rows([*task_rows(found), *lever_rows(found)], arguments.json)
 
 
 if __name__ == "__main__":

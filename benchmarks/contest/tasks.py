@@ -3,7 +3,8 @@
 import importlib.util
 import os
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from zorba_ray.report.contest import ContestRecord, is_contest, load_contest
 RIVALS = ("decomfl", "fedkseed", "fedmezo", "mezo")
 """Methods that zorba is to leave behind in final loss."""
 ALL = ("zorba", *RIVALS, "fedit", "fedavg")
+_FEW = ("zorba", "decomfl", "fedkseed", "fedit")
 _CONFIGS = Path(__file__).parents[2] / "tune_configs" / "runs"
 
 
@@ -31,6 +33,11 @@ class Task:
     methods: tuple[str, ...] = ("zorba", "decomfl")
     seeds: int = 3
     overrides: tuple[str, ...] = ()
+    """Settings of zorba, from which the other methods' are derived."""
+    rates: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """Method -> rates to choose from, where an earlier comparison has narrowed them (LOG.md); else the usual ladder."""
+    own: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Method -> settings on top, at the forward passes that the task has without them."""
 
     @property
     def path(self) -> Path:
@@ -49,16 +56,19 @@ class Task:
         )  # fmt: skip
 
 
-_SHORT = ("rounds=33", "eval.every=3", "zo.lr=0.002")
 TREC = Task("trec", "contest_trec", "trec", ALL)
+_SHORT = ("rounds=33", "eval.every=3", "zo.lr=0.002")
 TREC_SHORT = Task("trec_short", "contest_trec", "trec", ("zorba", *RIVALS), overrides=_SHORT)
 """The passes of 150 pairs, which one core finishes in about an hour."""
 BYTES = Task(
-    "bytes", "contest_trec", "trec", ("zorba", "decomfl", "fedkseed", "fedit"), 1,
+    "bytes", "contest_trec", "trec", _FEW, 1,
     ("rounds=120", "zo.directions=1", "data.batch_size=1", "eval.every=120", "eval.rows=64"),
+    dict.fromkeys(_FEW, (1e-3,)),
 )  # fmt: skip
 """What travels with one direction a round, which examples do not change; frames grow by a byte from round 128 on."""
-TREC_SKEWED = Task("trec_skewed", "contest_trec", "trec", overrides=("data.alpha=0.1", "federation.participants=0.5"))
+_SKEWED = ("rounds=444", "eval.every=12", "data.alpha=0.1", "federation.participants=0.5", "data.label_shift=correct")
+TREC_SKEWED = Task("trec_skewed", "contest_trec", "trec", overrides=_SKEWED)
+"""A client takes part in half of the rounds, so that it makes the passes of `trec` in twice as many."""
 SST2 = Task("sst2", "contest_sst2", "sst2")
 AG_NEWS = Task("agnews", "contest_agnews", "ag_news")
 BANKING77 = Task("banking77", "contest_banking77", "banking77")
@@ -69,7 +79,7 @@ _CUT = (
     "rounds=4", "eval.every=1", "eval.rows=64", "zo.directions=2", "data.batch_size=8", "tracking.wandb=disabled",
     "federation.backend=sequential",
 )  # fmt: skip
-QUICK = Task("builtin", "demo", methods=("zorba", "decomfl", "fedkseed", "fedit"), seeds=2, overrides=_CUT)
+QUICK = Task("builtin", "demo", methods=_FEW, seeds=2, overrides=_CUT, rates=dict.fromkeys(_FEW, (1e-3,)))
 """Seconds; its figures mean nothing beyond that everything runs."""
 
 
@@ -82,8 +92,7 @@ def run_task(task: Task) -> ContestRecord | None:
     base = task.settings()
     if base is None:
         return None
-    rates = dict.fromkeys(task.methods, (1e-3,)) if task in (QUICK, BYTES) else {}
-    contest = plan_contest(base, task.methods, task.seeds, rates, 0.25, {})
+    contest = plan_contest(base, task.methods, task.seeds, task.rates, 0.25, task.own)
     command = ["benchmarks", task.name]
     state = ContestState.open(task.path, contest, is_contest(task.path), command)
     try:

@@ -2,16 +2,21 @@
 
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmarks.contest import __main__ as command
+from benchmarks.contest.levers import BASES, LEVER_TASKS, LEVERS, lever_rows
 from benchmarks.contest.measures import task_rows
 from benchmarks.contest.tasks import ALL, BYTES, QUICK, RIVALS, SST2, TASKS, TREC, TREC_SHORT, TREC_SKEWED, Task
 from benchmarks.rows import Row
 from tests.support.fake_contest import write_fake_contest
 from zorba_ray.config import METHOD_NAMES, load_config
+from zorba_ray.contest import plan_contest
+from zorba_ray.contest.cells import cell
+from zorba_ray.federation.round import participant_count
 from zorba_ray.report.contest import ContestRecord, load_contest
 
 CONFIGS = Path(__file__).resolve().parents[2] / "tune_configs" / "runs"
@@ -96,11 +101,40 @@ def test_an_unknown_task_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert "no task trek; there are trec, " in capsys.readouterr().err
 
 
+def test_a_lever_is_held_against_none_seed_by_seed(tmp_path: Path) -> None:
+    """Methods named first and second: 1/16 and the seeds' spread between them."""
+    none = fake(tmp_path / "none", "zorba")
+    worse = fake(tmp_path / "worse", "decomfl", "zorba")
+    worse = replace(worse, standings=worse.standings[1:])
+    rows = {
+        one.row.split(" (")[0]: one for one in lever_rows({"levers/trec/none": none, "levers/trec/momentum": worse})
+    }
+    assert len(rows) == len(BASES) * (len(LEVERS) - 1)
+    found = rows["trec: final loss, momentum minus none"]
+    assert (found.min, found.median, found.max) == pytest.approx((1 / 32, 2 / 32, 3 / 32))
+    assert "0.0625 ± 0.0776" in found.row
+    assert sum(one.value == one.value for one in rows.values()) == 1
+
+
+@pytest.mark.parametrize("task", LEVER_TASKS, ids=lambda task: task.name)
+def test_levers_are_settings_at_the_passes_of_none(task: Task) -> None:
+    source = task.config if not task.data else str(CONFIGS / f"{task.config}.yaml")
+    base = load_config(source, list(task.overrides))
+    contest = plan_contest(base, task.methods, task.seeds, task.rates, 0.25, task.own)
+    own = cell(contest, "zorba", 1, task.rates["zorba"][0], tuning=False).config
+    assert abs(own.rounds * own.passes_per_round - contest.passes) < own.passes_per_round
+    changed = {key for key, value in own.numbers().items() if base.numbers().get(key) != value} - {"zo.lr", "rounds"}
+    assert changed == {text.split("=")[0] for text in task.own.get("zorba", ())}
+
+
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 def test_tasks_are_those_that_were_asked_for(task: Task) -> None:
     """The forward passes of so many pairs of a client, to less than a round."""
     config = load_config(str(CONFIGS / f"{task.config}.yaml"), list(task.overrides))
-    assert 0 <= 2 * PAIRS[task.name] - config.rounds * config.passes_per_round < config.passes_per_round
+    federation = config.federation
+    share = participant_count(federation.clients, federation.participants) / federation.clients
+    own = share * config.rounds * config.passes_per_round
+    assert 0 <= 2 * PAIRS[task.name] - own < config.passes_per_round
     assert set(task.methods) <= set(ALL) == set(METHOD_NAMES)
 
 

@@ -32,6 +32,11 @@ class DataConfig(StrictModel):
     """Column that names the owner of an example, for partition=column."""
     train_rows: int | None = Field(default=None, ge=1)
     """Use only this many training examples (a seeded sample); None is all."""
+    label_shift: Literal["ignore", "correct"] = "ignore"
+    """`correct`: in training, a client adds to each label's logit the logarithm of the label's share of its own
+    examples over that of all clients' (counts + 1), so that what it has most of does not pull the model: logit
+    adjustment (Menon et al., ICLR 2021, arXiv 2007.07314), client by client (FedLC, Zhang et al., ICML 2022, arXiv
+    2209.00189). Every client must know the federation's label counts. Evaluation has none of it."""
     holdout: float = Field(default=0.1, gt=0, lt=0.5)
     """Share of the training rows that becomes validation (and test) where the source has none."""
 

@@ -5,12 +5,12 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import torch
 
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.directions import uniforms
 from zorba_ray.experiment.build import Setup, prepare
 from zorba_ray.experiment.rundir import RunDir, write_json
+from zorba_ray.federation import ClientBatches
 from zorba_ray.federation.round import participant_count
 from zorba_ray.models import Batch, Scope
 from zorba_ray.protocol.ledger import read_ledger
@@ -125,5 +125,5 @@ def _batch(setup: Setup, client: int, place: int) -> Batch:
     shards, size = setup.shards, setup.config.data.batch_size
     draws = uniforms(setup.config.seed, "probe", client, 0, (place + 1) * size)[place * size :]
     rows = (draws * len(shards.rows[client])).astype(np.int64)
-    ids, mask, labels = shards.collate(client, rows, int(setup.model.loaded.tokenizer.pad_token_id))
-    return Batch(*(torch.from_numpy(part) for part in (ids, mask, labels))).to(setup.model.device)
+    pad = int(setup.model.loaded.tokenizer.pad_token_id)
+    return ClientBatches(setup.config, shards, pad, setup.model.device).batch(client, rows)

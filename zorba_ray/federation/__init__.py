@@ -2,6 +2,7 @@
 
 from zorba_ray.federation.backend import Answer, Backend, Failure, Usage
 from zorba_ray.federation.client_accelerator import ClientAccelerator
+from zorba_ray.federation.client_batches import ClientBatches
 from zorba_ray.federation.host import ClientHost
 from zorba_ray.federation.replies import read_replies
 from zorba_ray.federation.round import RoundResult, participants, run_round
@@ -11,6 +12,7 @@ __all__ = [
     "Answer",
     "Backend",
     "ClientAccelerator",
+    "ClientBatches",
     "ClientHost",
     "Failure",
     "RoundResult",

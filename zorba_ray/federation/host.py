@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
-import torch
 
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.data import BatchOrder, Shards
@@ -14,6 +13,7 @@ from zorba_ray.directions import uniforms
 from zorba_ray.errors import Diverged, StaleReplica, ZorbaError
 from zorba_ray.federation.backend import Answer, Failure
 from zorba_ray.federation.client_accelerator import ClientAccelerator
+from zorba_ray.federation.client_batches import ClientBatches
 from zorba_ray.methods import Method
 from zorba_ray.models import Batch, TaskModel
 from zorba_ray.protocol.codec import decode_question, encode, frame_digest
@@ -57,7 +57,9 @@ class ClientHost:
         self._group = 1 if alone else _TOGETHER
         self._pad = int(model.loaded.tokenizer.pad_token_id)
         self._seed, self._batch_size = config.seed, config.data.batch_size
+        self._config = config
         self._shards: Shards | None = None
+        self._examples: ClientBatches | None = None
         self._order = functools.lru_cache(maxsize=_ORDERS)(self._make_order)
 
     @property
@@ -68,6 +70,7 @@ class ClientHost:
     def settle(self, shards: Shards) -> None:
         """Takes in clients with their training examples."""
         self._shards = shards
+        self._examples = ClientBatches(self._config, shards, self._pad, self._model.device)
 
     def answer(self, frame: bytes, clients: Sequence[int], seconds: float = float("inf")) -> dict[int, Answer]:
         """Answers to a plan's frame: of the first of `clients` at least, then of the next ones until `seconds` passed.
@@ -129,10 +132,8 @@ class ClientHost:
         return [self._batch(client, order.rows(step)) for step in range(first, first + self._local_steps)]
 
     def _batch(self, client: int, rows: np.ndarray) -> Batch:
-        assert self._shards is not None
-        ids, mask, labels = self._shards.collate(client, rows, self._pad)
-        batch = Batch(torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(labels))
-        return batch.to(self._model.device)
+        assert self._examples is not None
+        return self._examples.batch(client, rows)
 
     def _probe(self, plan: ProbePlan, digest: bytes, client: int) -> ProbeReport:
         """Two batches, drawn with replacement: independent of each other however few examples the client has."""

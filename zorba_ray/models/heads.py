@@ -22,13 +22,16 @@ class Batch:
     ids_BT: torch.Tensor
     mask_BT: torch.Tensor
     labels_B: torch.Tensor
+    shift_C: torch.Tensor | None = None
+    """fp32 [C], added to the logits of the labels; None: nothing."""
 
     def __len__(self) -> int:
         return self.ids_BT.shape[0]
 
     def to(self, device: str) -> "Batch":
         """The same batch on `device`."""
-        return Batch(self.ids_BT.to(device), self.mask_BT.to(device), self.labels_B.to(device))
+        shift_C = None if self.shift_C is None else self.shift_C.to(device)
+        return Batch(self.ids_BT.to(device), self.mask_BT.to(device), self.labels_B.to(device), shift_C)
 
 
 class Head(Protocol):
@@ -55,7 +58,7 @@ class LabelWordsHead:
 
     def logits(self, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
         last_BH = hidden[torch.arange(len(batch)), last_positions(batch.mask_BT)]
-        return _logits(last_BH, self._weight_CH, self._bias_C)
+        return _shifted(_logits(last_BH, self._weight_CH, self._bias_C), batch)
 
 
 class LabelPromptsHead:
@@ -73,7 +76,7 @@ class LabelPromptsHead:
 
     def logits(self, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
         pooled_BH = functional.normalize(mean_pool(hidden, batch.mask_BT), dim=1)
-        return self._temperature * functional.linear(pooled_BH, self._prompts_CH)
+        return _shifted(self._temperature * functional.linear(pooled_BH, self._prompts_CH), batch)
 
 
 class LanguageModelHead:
@@ -95,6 +98,10 @@ class LanguageModelHead:
 def _of_labels(logits_BC: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None, int]:
     right = logits_BC.argmax(dim=1) == batch.labels_B
     return functional.cross_entropy(logits_BC, batch.labels_B, reduction="none"), right, len(batch)
+
+
+def _shifted(logits_BC: torch.Tensor, batch: Batch) -> torch.Tensor:
+    return logits_BC if batch.shift_C is None else logits_BC + batch.shift_C
 
 
 def _counted(batch: Batch) -> torch.Tensor:

@@ -1,0 +1,92 @@
+"""Logits corrected for a client's label shares: the numbers by hand, what they do to a loss, and to a federation's."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from tests.support.tiny_models import ENCODERS, LABEL_WORDS, tiny_batch, tiny_task_model
+from zorba_ray.config import ExperimentConfig
+from zorba_ray.data import ClientRows, Shards, TokenTable
+from zorba_ray.federation import ClientBatches
+from zorba_ray.models import Batch
+
+LABELS = np.array([0, 0, 0, 0, 1, 1, 2])
+PARTS = [np.array([0, 1, 2]), np.array([3, 4, 5, 6])]
+
+
+def shards() -> Shards:
+    return Shards(TokenTable.from_lists([[5, 6]] * len(LABELS), LABELS), ClientRows.of(PARTS))
+
+
+def test_shares_by_hand() -> None:
+    """Counts and one: the client has 3, 0, 0 of all 4, 2, 1."""
+    own, all_ = (4 / 6, 1 / 6, 1 / 6), (5 / 10, 3 / 10, 2 / 10)
+    wanted = [math.log(mine / theirs) for mine, theirs in zip(own, all_, strict=True)]
+    assert shards().label_shift(0, 3).tolist() == pytest.approx(wanted, rel=1e-6)
+    assert shards().label_shift(0, 3).dtype == np.float32
+
+
+def test_a_client_like_the_federation_is_left_alone() -> None:
+    """Up to the one that is added to every count."""
+    table = TokenTable.from_lists([[5]] * 4000, np.arange(4000) % 4)
+    found = Shards(table, ClientRows.of([np.arange(2000), np.arange(2000, 4000)])).label_shift(1, 4)
+    assert np.abs(found).max() < 1e-6
+
+
+@pytest.mark.parametrize("kind", ["opt", *ENCODERS])
+def test_the_loss_is_that_of_shifted_logits(kind: str) -> None:
+    model, batch = tiny_task_model(kind), tiny_batch(kind, 5, 6)
+    shift = torch.linspace(-2, 1, len(LABEL_WORDS))
+    shifted = Batch(batch.ids_BT, batch.mask_BT, batch.labels_B, shift)
+    with torch.inference_mode():
+        hidden = model._backbone.hidden(model._inputs(batch.ids_BT, batch.mask_BT))
+        logits = model.head.logits(hidden, batch)
+    wanted = functional.cross_entropy(logits + shift, batch.labels_B)
+    assert model.evaluate([shifted]).loss == pytest.approx(float(wanted), abs=1e-6)
+    assert float(model.training_loss(shifted, {}).detach()) == pytest.approx(float(wanted), abs=1e-6)
+    assert shifted.to("cpu").shift_C is not None
+
+
+@pytest.mark.parametrize("kind", ["ignore", "correct"])
+def test_only_where_it_is_asked_for(kind: str) -> None:
+    config = config_of(kind)
+    batch = ClientBatches(config, shards(), 0, "cpu").batch(0, np.array([2, 0]))
+    assert batch.labels_B.tolist() == [0, 0]
+    if kind == "ignore":
+        assert batch.shift_C is None
+    else:
+        assert batch.shift_C is not None
+        assert batch.shift_C.tolist() == shards().label_shift(0, len(LABEL_WORDS)).tolist()
+
+
+def test_clients_of_one_label_each_agree_with_the_whole() -> None:
+    """The minimiser stays: y given x from two labels, each client with one of them nearly alone.
+
+    Scores s(x) of log odds that are right for the whole have no gradient on any client once they are corrected, and
+    pull each client's way where they are not.
+    """
+    rng = np.random.default_rng(0)
+    n = 200_000
+    x = rng.integers(0, 4, n)
+    odds = np.array([-1.0, -0.3, 0.4, 1.5])
+    y = (rng.random(n) < 1 / (1 + np.exp(-odds[x]))).astype(np.int64)
+    first = rng.random(n) < np.where(y == 0, 0.95, 0.1)
+    own = Shards(
+        TokenTable.from_lists([[1]] * n, y), ClientRows.of([np.flatnonzero(first), np.flatnonzero(~first)])
+    )  # fmt: skip
+    for client in (0, 1):
+        rows = own.rows[client]
+        shift = own.label_shift(client, 2)
+        pulls = {}
+        for name, more in (("plain", 0.0), ("corrected", float(shift[1] - shift[0]))):
+            likely = 1 / (1 + np.exp(-(odds[x[rows]] + more)))
+            pulls[name] = max(abs(np.mean((likely - y[rows])[x[rows] == value])) for value in range(4))
+        assert pulls["corrected"] < 0.02 < 0.1 < pulls["plain"]
+
+
+def config_of(kind: Any) -> ExperimentConfig:
+    return ExperimentConfig.model_validate({"data": {"label_words": list(LABEL_WORDS), "label_shift": kind}})
