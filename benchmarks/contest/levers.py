@@ -9,7 +9,8 @@ from statistics import fmean
 
 from benchmarks.contest.tasks import AG_NEWS, SST2, TREC_SHORT, Task
 from benchmarks.rows import Row, make_row, not_run
-from zorba_ray.report.contest import ContestRecord, Interval, final_loss
+from zorba_ray.report.contest import ContestRecord, final_loss
+from zorba_ray.report.interval import Interval
 
 
 @dataclass(frozen=True)

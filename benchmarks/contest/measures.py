@@ -8,7 +8,8 @@ from benchmarks.contest.tasks import AG_NEWS, BANKING77, BYTES, CB, RIVALS, SST2
 from benchmarks.rows import Row, make_row, not_run
 from zorba_ray.federation.round import participant_count
 from zorba_ray.report import RunRecord
-from zorba_ray.report.contest import ContestRecord, Interval, final_loss, passes_at, rounds_to, test_accuracy
+from zorba_ray.report.contest import ContestRecord, final_loss, passes_at, rounds_to, test_accuracy
+from zorba_ray.report.interval import Interval
 
 _DEVICE = "cpu, 1 thread"
 _ABSENT = "not run, or no data or model"

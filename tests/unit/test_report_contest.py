@@ -9,15 +9,17 @@ import pytest
 from tests.support.fake_contest import LADDER, write_fake_contest
 from tests.support.report_page import ReportPage
 from zorba_ray.report import write_report
-from zorba_ray.report.contest import _T975, load_contest, write_csv
-from zorba_ray.report.contest_page import warnings
+from zorba_ray.report.contest import load_contest, write_csv
+from zorba_ray.report.contest_page import rates_table, warnings
+from zorba_ray.report.interval import _quantile
 from zorba_ray.report.numbers import text_count
 
 
-@pytest.mark.parametrize("freedom", range(1, 31))
+@pytest.mark.parametrize("freedom", [*range(1, 31), 31, 40, 100, 1001])
 def test_quantiles_of_student_t(freedom: int) -> None:
     """By the finite series for whole degrees of freedom (Abramowitz and Stegun 26.7.3, 26.7.4): P(|T| <= t) = 95 %."""
-    assert _within(_T975[freedom - 1] - 5.1e-4, freedom) < 0.95 < _within(_T975[freedom - 1] + 5.1e-4, freedom)
+    off = 5.1e-4 if freedom <= 30 else 4e-3
+    assert _within(_quantile(freedom) - off, freedom) < 0.95 < _within(_quantile(freedom) + off, freedom)
 
 
 def _within(t: float, freedom: int) -> float:
@@ -52,6 +54,12 @@ def test_a_rate_inside_its_ladder_and_a_single_one_give_no_warning(tmp_path: Pat
 def test_rates_at_an_end(ladder: dict[str, float | None], told: str | None, tmp_path: Path) -> None:
     record = load_contest(write_fake_contest(tmp_path / "c", methods=("zorba",), tried={"zorba": ladder}))
     assert warnings(record) == ([told] if told else [])
+
+
+def test_a_rate_that_was_given_is_shown_as_such(tmp_path: Path) -> None:
+    record = load_contest(write_fake_contest(tmp_path / "c", methods=("zorba", "mezo"), tried={"mezo": {}}))
+    rows = [row for row in rates_table(record).rows if row[0] == "mezo"]
+    assert rows == [["mezo", f"{record.entry.chosen['mezo']:g}", "–", "given"]]
 
 
 def test_a_rate_of_many_digits_is_known_as_chosen(tmp_path: Path) -> None:

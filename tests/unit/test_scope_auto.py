@@ -97,7 +97,7 @@ def test_the_choice_is_the_set_that_the_rate_suits() -> None:
 
 
 def test_the_rate_that_suits_a_set_has_the_heat_of_one_that_suits() -> None:
-    rate, pairs = scopes.suited_rate(tiny_config("zo.scope=bias_norm"))
+    rate, pairs = scopes.suited_rate(tiny_config("zo.scope=bias_norm"), None)
     assert rate is not None
     _, record = scopes.with_scope(tiny_config("zo.scope=auto", f"zo.lr={rate}"))
     assert record is not None
@@ -105,6 +105,7 @@ def test_the_rate_that_suits_a_set_has_the_heat_of_one_that_suits() -> None:
     (own,) = [score for score in record["scores"] if score["scope"] == "bias_norm"]
     assert own["heat"] == pytest.approx(HEAT)
     assert pairs * len(record["scores"]) == record["forward_pairs"]
+    assert scopes.suited_rate(tiny_config("zo.scope=bias_norm"), record) == (rate, record["forward_pairs"])
 
 
 def test_pairs_of_a_round() -> None:

@@ -94,7 +94,7 @@ def find_rate(
         raise ConfigError(f"rates {list(rates)}: name at least one, all positive")
     if not issubclass(METHODS[config.method], ScalarMethod):
         raise ConfigError(f"method={config.method}: lr knows the methods whose clients report scalars only")
-    config, _ = with_scope(config)
+    config, chosen = with_scope(config)
     few = config.eval.model_copy(update={"rows": min(ROWS, config.eval.rows or ROWS)})
     setup = prepare(config.model_copy(update={"eval": few}))
     method = build_method(config, rule_of(setup.header), setup.model.replica.manifest)
@@ -113,7 +113,7 @@ def find_rate(
         pairs += taken
         done(place + 1, len(rates))
     edge = first_beyond(steps)
-    return Ladder(tuple(steps), start, edge, suggest(steps, edge), rounds, wanted, pairs, *suited_rate(config))
+    return Ladder(tuple(steps), start, edge, suggest(steps, edge), rounds, wanted, pairs, *suited_rate(config, chosen))
 
 
 def first_beyond(steps: Sequence[Step]) -> float | None:

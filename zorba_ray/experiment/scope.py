@@ -55,12 +55,22 @@ def with_scope(config: ExperimentConfig, device: str = "cpu") -> tuple[Experimen
     return _fixed(config, chosen), record
 
 
-def suited_rate(config: ExperimentConfig, device: str = "cpu") -> tuple[float | None, int]:
+def suited_rate(
+    config: ExperimentConfig, chosen: dict[str, Any] | None, device: str = "cpu"
+) -> tuple[float | None, int]:
     """(η whose heat on the tensors in scope is HEAT, forward pairs that it took), by the curvature of the logits; None
-    where they do not change."""
-    (score,), asked = _measured(config, (config.zo.fixed_scope,), device)
-    rate = HEAT * pairs_per_round(config) / score.curvature if score.curvature > 0 else None
-    return rate, PAIRS * len(asked)
+    where they do not change.
+
+    Args:
+        chosen: of `with_scope`, whose scores are not measured again; None: nothing was chosen.
+    """
+    if chosen is None:
+        (score,), asked = _measured(config, (config.zo.fixed_scope,), device)
+        curvature, pairs = score.curvature, PAIRS * len(asked)
+    else:
+        curvature = next(own["curvature"] for own in chosen["scores"] if own["scope"] == chosen["scope"])
+        pairs = chosen["forward_pairs"]
+    return (HEAT * pairs_per_round(config) / curvature if curvature > 0 else None), pairs
 
 
 def _measured(config: ExperimentConfig, kinds: Sequence[Scope], device: str) -> tuple[list[ScopeScore], list[int]]:

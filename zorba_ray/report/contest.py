@@ -9,17 +9,12 @@ from typing import Any
 
 from pydantic import Field
 
+from zorba_ray.report.interval import Interval
 from zorba_ray.report.load import RunRecord, load_run, read_json
 from zorba_ray.report.records import Eval, Record, parse
 
 CONTEST_FILE = "compare.json"
 
-_T975 = (
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120,
-    2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
-)  # fmt: skip
-"""97.5 % quantiles of Student's t at 1, 2, … 30 degrees of freedom."""
-_NORMAL975 = 1.960
 _LEVELS = (0.25, 0.5, 0.75)
 """Losses to reach: these shares of the way from the start to the first method's mean final loss."""
 
@@ -60,28 +55,6 @@ class ContestEntry(Record):
             return None
         ends = (("lowest", ladder[0]), ("highest", ladder[-1]))
         return next((end for end, rate in ends if self.is_chosen(method, rate)), None)
-
-
-@dataclass(frozen=True)
-class Interval:
-    """Mean of n values and half the width of its 95 % interval (None for one value)."""
-
-    mean: float
-    half: float | None
-    count: int
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> "Interval | None":
-        """By Student's t; None without values."""
-        n = len(values)
-        if not n:
-            return None
-        mean = math.fsum(values) / n
-        if n == 1:
-            return cls(mean, None, 1)
-        spread = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
-        quantile = _T975[n - 2] if n - 2 < len(_T975) else _NORMAL975
-        return cls(mean, quantile * spread / math.sqrt(n), n)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from zorba_ray.report import contest
 from zorba_ray.report.canvas import CYCLE, DASHES, MARKERS, Plot, legend_below, plot
-from zorba_ray.report.contest import ContestRecord, Interval, Standing
+from zorba_ray.report.contest import ContestRecord, Standing
+from zorba_ray.report.interval import Interval
 from zorba_ray.report.load import RunRecord
 from zorba_ray.report.numbers import NONE, text_bytes, text_count, text_loss, text_percent, text_seconds, text_value
 from zorba_ray.report.page import Detail, Page, Section, Table, Tile
@@ -142,12 +143,13 @@ def cost_table(record: ContestRecord) -> Table:
 
 
 def rates_table(record: ContestRecord) -> Table:
-    """Every rate that was tried, on the tuning seed."""
-    rows = [
-        [method, rate, text_loss(loss), "chosen" if record.entry.is_chosen(method, rate) else ""]
-        for method, tried in record.entry.tried.items()
-        for rate, loss in tried.items()
-    ]
+    """Every rate that was tried, on the tuning seed, and those that were given."""
+    rows = []
+    for method, tried in record.entry.tried.items():
+        if not tried and method in record.entry.chosen:
+            rows.append([method, f"{record.entry.chosen[method]:g}", NONE, "given"])
+        for rate, loss in tried.items():
+            rows.append([method, rate, text_loss(loss), "chosen" if record.entry.is_chosen(method, rate) else ""])
     share = record.entry.asked["tune_share"]
     larger = f", {share**-0.5:.3g} times as large" if share < 1 else ""
     note = f"Judged on a seed of their own, in {100 * share:g} % of the rounds{larger}; – is a run that did not end."
