@@ -21,8 +21,8 @@ from zorba_ray.cli.closing import write_run_report
 from zorba_ray.errors import StorageError
 from zorba_ray.experiment import RunDir, run_experiment, sequential_backend
 from zorba_ray.experiment import run as run_module
+from zorba_ray.experiment.callbacks import Closing
 from zorba_ray.experiment.replay import replay_run
-from zorba_ray.experiment.run import Closing
 from zorba_ray.protocol.ledger import read_ledger
 
 # Enough rounds that the ledger outgrows pending.json, which is written before it.

@@ -5,7 +5,6 @@ import resource
 import time
 from collections import ChainMap
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,6 +13,7 @@ from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import Interrupted, ZorbaError
 from zorba_ray.experiment.backends import BackendFactory, sequential_backend
 from zorba_ray.experiment.build import build_host, compute_device, prepare
+from zorba_ray.experiment.callbacks import Closing, Emit, close_report
 from zorba_ray.experiment.evaluate import Evaluator
 from zorba_ray.experiment.monitors import monitors
 from zorba_ray.experiment.opening import bring_up, open_ledger
@@ -30,12 +30,6 @@ from zorba_ray.federation import Usage, run_round
 from zorba_ray.methods import build_method
 from zorba_ray.protocol.tensor_replay import ledger_body
 from zorba_ray.stopwatch import watch_if
-
-Emit = Callable[[dict[str, Any]], None]
-"""Receives every metrics record, and {"kind": "status", "text": …} between them."""
-
-Closing = Callable[[Path], Path]
-"""Writes the report of the run directory that it is given; returns the file."""
 
 
 def run_experiment(
@@ -277,7 +271,7 @@ class _Experiment:
             profile = round_profile(reading, apart, self._first_round, self._writer.last_round)
             write_json(self.run.profile, profile)
             self._emit({"kind": "profile", **profile})
-        self._close_report()
+        close_report(self._closing, self.run.path, self._note)
         for path, kind in ((self.run.ledger, "ledger"), (self.run.report, "report"), (self.run.summary, "summary")):
             if path.exists():
                 self._fanout.artifact(path, kind)
@@ -291,16 +285,6 @@ class _Experiment:
             self.finish(status_of(error), f"{type(error).__name__}: {error}")
         except Exception as second:
             self._note(f"warning: summary.json could not be written ({second})")
-
-    def _close_report(self) -> None:
-        """A report is a view of the run directory: its failure must not turn a finished run into a failed one."""
-        if self._closing is None:
-            return
-        try:
-            self._closing(self.run.path)
-        except Exception as error:
-            path = self.run.path
-            self._note(f"warning: report.html could not be written ({error}); try `zorba-ray report {path}`")
 
     def close(self) -> None:
         """Ends workers and closes the ledger."""

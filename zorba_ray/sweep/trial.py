@@ -20,8 +20,8 @@ from ray import tune
 from zorba_ray.config import ExperimentConfig, config_from_tree
 from zorba_ray.errors import Interrupted, ZorbaError
 from zorba_ray.experiment import RunDir, run_experiment, sequential_backend
+from zorba_ray.experiment.callbacks import Closing
 from zorba_ray.experiment.on_ray import ray_backend
-from zorba_ray.experiment.run import Closing
 from zorba_ray.experiment.tracking import read_records
 from zorba_ray.federation.accelerator import with_counted_gpus
 from zorba_ray.sweep.state import figures_of, finished_run
