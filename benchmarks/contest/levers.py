@@ -33,7 +33,7 @@ LEVERS = (
     Lever("clip_spread", ("zo.clip_spread=2",)),
     Lever("momentum", ("zo.momentum=0.7",)),
     Lever("block_rates", ("zo.block_rates=probe",)),
-    Lever("label_shift", ("data.label_shift=correct",)),
+    Lever("label_shift", ("data.label_shift=1",)),
 )
 _BUILTIN = (
     "rounds=32", "eval.every=32", "zo.scope=all", "zo.lr=0.002", "zo.directions=8", "zo.difference=forward",

@@ -66,7 +66,7 @@ BYTES = Task(
     dict.fromkeys(_FEW, (1e-3,)),
 )  # fmt: skip
 """What travels with one direction a round, which examples do not change; frames grow by a byte from round 128 on."""
-_SKEWED = ("rounds=444", "eval.every=12", "data.alpha=0.1", "federation.participants=0.5", "data.label_shift=correct")
+_SKEWED = ("rounds=444", "eval.every=12", "data.alpha=0.1", "federation.participants=0.5", "data.label_shift=0.5")
 TREC_SKEWED = Task("trec_skewed", "contest_trec", "trec", overrides=_SKEWED)
 """A client takes part in half of the rounds, so that it makes the passes of `trec` in twice as many."""
 SST2 = Task("sst2", "contest_sst2", "sst2")

@@ -163,7 +163,7 @@ def test_all_faults_are_reported_together(tmp_path: Path) -> None:
     [
         (["data.label_words=[great]"], ["label_words", "at least two"]),
         (["data.label_words=[great,great]"], ["label_words", "['great', 'great']", "differ"]),
-        (["data.label_shift=correct", "model.head=lm"], ["data.label_shift=correct", "model.head=lm", "no labels"]),
+        (["data.label_shift=0.5", "model.head=lm"], ["data.label_shift=0.5", "model.head=lm", "no labels"]),
         (["data.partition=column"], ["partition=column", "data.partition_column"]),
         (["allocation.coverage=9"], ["allocation.coverage (9)", "federation.clients (8)"]),
         (["allocation.order=[vram,vram]"], ["allocation.order", "['vram', 'vram']", "both objectives"]),
@@ -377,7 +377,7 @@ ALTERED = {
     "data.partition_column": "who",
     "data.train_rows": 50,
     "data.holdout": 0.2,
-    "data.label_shift": "correct",
+    "data.label_shift": 0.5,
     "zo.lr": 0.7,
     "zo.schedule": "cosine",
     "zo.perturbation_scale": 0.1,

@@ -1,7 +1,6 @@
 """Logits corrected for a client's label shares: the numbers by hand, what they do to a loss, and to a federation's."""
 
 import math
-from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +26,6 @@ def test_shares_by_hand() -> None:
     own, all_ = (4 / 6, 1 / 6, 1 / 6), (5 / 10, 3 / 10, 2 / 10)
     wanted = [math.log(mine / theirs) for mine, theirs in zip(own, all_, strict=True)]
     assert shards().label_shift(0, 3).tolist() == pytest.approx(wanted, rel=1e-6)
-    assert shards().label_shift(0, 3).dtype == np.float32
 
 
 def test_a_client_like_the_federation_is_left_alone() -> None:
@@ -51,16 +49,17 @@ def test_the_loss_is_that_of_shifted_logits(kind: str) -> None:
     assert shifted.to("cpu").shift_C is not None
 
 
-@pytest.mark.parametrize("kind", ["ignore", "correct"])
-def test_only_where_it_is_asked_for(kind: str) -> None:
-    config = config_of(kind)
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_as_much_of_it_as_is_asked_for(share: float) -> None:
+    config = ExperimentConfig.model_validate({"data": {"label_words": list(LABEL_WORDS), "label_shift": share}})
     batch = ClientBatches(config, shards(), 0, "cpu").batch(0, np.array([2, 0]))
     assert batch.labels_B.tolist() == [0, 0]
-    if kind == "ignore":
+    if not share:
         assert batch.shift_C is None
     else:
         assert batch.shift_C is not None
-        assert batch.shift_C.tolist() == shards().label_shift(0, len(LABEL_WORDS)).tolist()
+        assert batch.shift_C.dtype == torch.float32
+        assert batch.shift_C.tolist() == pytest.approx(share * shards().label_shift(0, len(LABEL_WORDS)), rel=1e-6)
 
 
 def test_clients_of_one_label_each_agree_with_the_whole() -> None:
@@ -86,7 +85,3 @@ def test_clients_of_one_label_each_agree_with_the_whole() -> None:
             likely = 1 / (1 + np.exp(-(odds[x[rows]] + more)))
             pulls[name] = max(abs(np.mean((likely - y[rows])[x[rows] == value])) for value in range(4))
         assert pulls["corrected"] < 0.02 < 0.1 < pulls["plain"]
-
-
-def config_of(kind: Any) -> ExperimentConfig:
-    return ExperimentConfig.model_validate({"data": {"label_words": list(LABEL_WORDS), "label_shift": kind}})

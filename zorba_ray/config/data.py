@@ -32,11 +32,12 @@ class DataConfig(StrictModel):
     """Column that names the owner of an example, for partition=column."""
     train_rows: int | None = Field(default=None, ge=1)
     """Use only this many training examples (a seeded sample); None is all."""
-    label_shift: Literal["ignore", "correct"] = "ignore"
-    """`correct`: in training, a client adds to each label's logit the logarithm of the label's share of its own
-    examples over that of all clients' (counts + 1), so that what it has most of does not pull the model: logit
-    adjustment (Menon et al., ICLR 2021, arXiv 2007.07314), client by client (FedLC, Zhang et al., ICML 2022, arXiv
-    2209.00189). Every client must know the federation's label counts. Evaluation has none of it."""
+    label_shift: float = Field(default=0.0, ge=0, le=1)
+    """τ: in training, a client adds to each label's logit τ times the logarithm of the label's share of its own
+    examples over that of all clients' (counts + 1), so that what it has most of pulls the model less: logit adjustment
+    (Menon et al., ICLR 2021, arXiv 2007.07314), client by client (FedLC, Zhang et al., ICML 2022, arXiv 2209.00189).
+    1 takes the shift of labels out, and with it what a client with one label could teach; 0 is none. Every client must
+    know the federation's label counts. Evaluation has none of it."""
     holdout: float = Field(default=0.1, gt=0, lt=0.5)
     """Share of the training rows that becomes validation (and test) where the source has none."""
 

@@ -102,10 +102,10 @@ class ExperimentConfig(StrictModel):
                 f"allocation.order {list(self.allocation.order)} must name each objective once: both objectives "
                 "(convergence, vram), or time too"
             )
-        if self.data.label_shift == "correct" and self.model.head == "lm":
+        if self.data.label_shift and self.model.head == "lm":
             raise ValueError(
-                "data.label_shift=correct with model.head=lm: a language model's loss has no labels; set "
-                "data.label_shift=ignore"
+                f"data.label_shift={self.data.label_shift:g} with model.head=lm: a language model's loss has no "
+                "labels; set data.label_shift=0"
             )
         late = [change.round for change in self.federation.changes if change.round > self.rounds]
         if late:
@@ -156,7 +156,7 @@ class ExperimentConfig(StrictModel):
         for lever in LEVERS:
             if getattr(self.zo, lever) == ZOConfig.model_fields[lever].default:
                 del flat[f"zo.{lever}"]
-        if self.data.label_shift == "ignore":  # came later, like the levers
+        if not self.data.label_shift:  # came later, like the levers
             del flat["data.label_shift"]
         return flat
 

@@ -25,7 +25,7 @@ class Shards:
         return self.table.collate(self.rows[client][examples], pad)
 
     def label_shift(self, client: int, labels: int) -> np.ndarray:
-        """Logarithm of each label's share of the client's examples over its share of the table, float32 [labels].
+        """Logarithm of each label's share of the client's examples over its share of the table, float64 [labels].
 
         Both of counts + 1, so that a label that the client does not have is rare there and not impossible.
         """
@@ -33,4 +33,4 @@ class Shards:
             np.bincount(found, minlength=labels) + 1.0
             for found in (self.table.labels[self.rows[client]], self.table.labels)
         )
-        return np.log(own / own.sum() / (all_ / all_.sum())).astype(np.float32)
+        return np.log(own / own.sum() / (all_ / all_.sum()))

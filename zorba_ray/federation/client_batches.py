@@ -13,11 +13,13 @@ class ClientBatches:
 
     def __init__(self, config: ExperimentConfig, shards: Shards, pad: int, device: str) -> None:
         self._shards, self._pad, self._device = shards, pad, device
-        self._labels = len(config.data.label_words) if config.data.label_shift == "correct" else 0
+        self._labels, self._share = len(config.data.label_words), config.data.label_shift
 
     def batch(self, client: int, examples: np.ndarray) -> Batch:
         """Some of a client's examples (int64, by their place among its own)."""
         arrays = self._shards.collate(client, examples, self._pad)
         ids, mask, labels = (torch.from_numpy(array) for array in arrays)
-        shift = torch.from_numpy(self._shards.label_shift(client, self._labels)) if self._labels else None
+        shift = None
+        if self._share:
+            shift = torch.from_numpy(self._share * self._shards.label_shift(client, self._labels)).float()
         return Batch(ids, mask, labels, shift).to(self._device)
