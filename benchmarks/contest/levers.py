@@ -40,10 +40,10 @@ _BUILTIN = (
     "allocation.every=2", "data.batch_size=8", "tracking.wandb=disabled", "federation.backend=sequential",
     "federation.fleet=[{name: half, count: 8, vram: 4000000}]",
 )  # fmt: skip
-_SHORT = ("rounds=33", "eval.every=33", "zo.lr=0.002")
+_SHORT = ("rounds=33", "eval.every=33", "zo.lr=0.002", "data.label_shift=0")
 BASES = (
     Task("builtin", "demo", overrides=_BUILTIN),
-    replace(TREC_SHORT, name="trec", overrides=_SHORT),
+    replace(TREC_SHORT, name="trec", overrides=(*TREC_SHORT.overrides, "eval.every=33")),
     replace(AG_NEWS, overrides=_SHORT),
     replace(SST2, overrides=_SHORT),
 )

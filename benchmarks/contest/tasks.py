@@ -57,7 +57,10 @@ class Task:
 
 
 TREC = Task("trec", "contest_trec", "trec", ALL)
-_SHORT = ("rounds=33", "eval.every=3", "zo.lr=0.002")
+_SHORT = (
+    "rounds=33", "eval.every=3", "data.batch_size=16", "data.label_shift=0",
+    "federation.fleet=[{name: half, count: 8, vram: 59400000}]",
+)  # fmt: skip
 TREC_SHORT = Task("trec_short", "contest_trec", "trec", ("zorba", *RIVALS), overrides=_SHORT)
 """The passes of 150 pairs, which one core finishes in about an hour."""
 BYTES = Task(
@@ -66,7 +69,10 @@ BYTES = Task(
     dict.fromkeys(_FEW, (1e-3,)),
 )  # fmt: skip
 """What travels with one direction a round, which examples do not change; frames grow by a byte from round 128 on."""
-_SKEWED = ("rounds=444", "eval.every=12", "data.alpha=0.1", "federation.participants=0.5", "data.label_shift=0.5")
+_SKEWED = (
+    "rounds=444", "eval.every=12", "zo.lr=0.0007", "data.alpha=0.1", "data.label_shift=0.5", "federation.participants=0.5",
+    "data.batch_size=16", "federation.fleet=[{name: half, count: 8, vram: 59400000}]",
+)  # fmt: skip
 TREC_SKEWED = Task("trec_skewed", "contest_trec", "trec", overrides=_SKEWED)
 """A client takes part in half of the rounds, so that it makes the passes of `trec` in twice as many."""
 SST2 = Task("sst2", "contest_sst2", "sst2")
