@@ -33,7 +33,7 @@ class DataConfig(StrictModel):
     train_rows: int | None = Field(default=None, ge=1)
     """Use only this many training examples (a seeded sample); None is all."""
     label_shift: float = Field(default=0.0, ge=0, le=1)
-    """τ: in training, a client adds to each label's logit τ times the logarithm of the label's share of its own
+    """κ: in training, a client adds to each label's logit κ times the logarithm of the label's share of its own
     examples over that of all clients' (counts + 1), so that what it has most of pulls the model less: logit adjustment
     (Menon et al., ICLR 2021, arXiv 2007.07314), client by client (FedLC, Zhang et al., ICML 2022, arXiv 2209.00189).
     1 takes the shift of labels out, and with it what a client with one label could teach; 0 is none. Every client must
