@@ -25,7 +25,7 @@ class Lever:
 
 LEVERS = (
     Lever("none", ()),
-    Lever("central", ("zo.difference=central", "zo.directions=4")),
+    Lever("central", ("zo.difference=central", "zo.directions=4"), 0.5),
     Lever("fixed_deal", ("allocation.every=null",)),
     Lever("matrices", ("zo.scope=matrices",)),
     Lever("bias_norm", ("zo.scope=bias_norm",), 12.5),

@@ -99,8 +99,12 @@ def _tree(method: str, seed: int, rate: float) -> dict[str, Any]:
     }
     if method in ("fedavg", "fedit"):
         return tree | {"first_order": {"lr": rate, "local_steps": 2}}
-    return tree | {"zo": {"lr": rate} | {"zorba": {"directions": DIRECTIONS}, "fedkseed": {"local_steps": 2},
-                                         "fedmezo": {"local_steps": 2}}.get(method, {})}  # fmt: skip
+    own: dict[str, dict[str, Any]] = {
+        "zorba": {"directions": DIRECTIONS, "difference": "central"},
+        "fedkseed": {"local_steps": 2},
+        "fedmezo": {"local_steps": 2},
+    }
+    return tree | {"zo": {"lr": rate} | own.get(method, {})}
 
 
 def _write_run(path: Path, method: str, seed: int, rate: float, final: float, test_accuracy: float) -> None:

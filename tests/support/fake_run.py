@@ -207,7 +207,7 @@ def _config(name: str, fleet: Fleet, rounds: int, every: int, seed: int, lr: flo
         "seed": seed,
         "model": {"path": "facebook/opt-350m"},
         "data": {"path": "data/sst2", "prompt": "{sentence} It was", "label_words": ["terrible", "great"]},
-        "zo": {"lr": lr, "directions": 4},
+        "zo": {"lr": lr, "directions": 4, "difference": "central"},
         "memory": {"frozen": "host"},
         "allocation": {"epsilon": epsilon},
         "federation": {

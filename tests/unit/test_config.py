@@ -479,6 +479,24 @@ def test_family_and_rank_change_together_and_change_results() -> None:
     assert [change.split(":")[0] for change in changed_numbers(base, first)] == ["zo.family", "zo.rank"]
 
 
+@pytest.mark.parametrize(
+    ("zo", "method", "difference"),
+    [
+        ({}, "zorba", "central"),
+        ({"directions": 1}, "zorba", "central"),
+        ({"directions": 2}, "zorba", "forward"),
+        ({"directions": "8"}, "zorba", "forward"),
+        ({"directions": 8, "difference": "central"}, "zorba", "central"),
+        ({"directions": 8, "family": "low_rank", "rank": 1}, "zorba", "central"),
+        ({"directions": 8}, "mezo", "central"),
+    ],
+)
+def test_several_dense_directions_are_one_sided_unless_said(zo: dict[str, Any], method: str, difference: str) -> None:
+    found = ExperimentConfig.model_validate({"zo": zo, "method": method})
+    assert found.zo.difference == difference
+    assert ExperimentConfig.model_validate(found.resolved()).digest() == found.digest()
+
+
 def test_a_change_of_the_fleet_is_shown(tmp_path: Path) -> None:
     without = load(tmp_path, "memory.frozen=host")
     classes = load(tmp_path, "memory.frozen=host", FLEET)

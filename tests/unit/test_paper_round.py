@@ -67,7 +67,7 @@ def all_in_one_table(tables: dict[int, TokenTable]) -> Shards:
 def experiment(settings: Settings, head: str = "auto", backend: str = "numba") -> ExperimentConfig:
     zo = {
         "lr": settings.lr, "schedule": "constant", "perturbation_scale": settings.scale,
-        "directions": settings.directions, "local_steps": settings.local_steps,
+        "directions": settings.directions, "difference": "central", "local_steps": settings.local_steps,
         "distribution": settings.distribution, "scope": settings.scope,
     }  # fmt: skip
     return ExperimentConfig.model_validate(

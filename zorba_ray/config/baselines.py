@@ -88,13 +88,31 @@ PUBLISHED: dict[str, dict[str, Any]] = {
 
 
 def with_published(tree: dict[str, Any]) -> dict[str, Any]:
-    """`tree` with the published settings of its method where it says nothing; the argument is left as it is."""
-    for key, value in PUBLISHED.get(str(tree.get("method", "zorba")), {}).items():
+    """`tree` with the published settings of its method where it says nothing; the argument is left as it is.
+
+    Zorba's two-sided differences are the paper's; with several dense directions a step they give way to one-sided ones,
+    which learn more per forward pass (LOG.md, 2026-11-28).
+    """
+    method = str(tree.get("method", "zorba"))
+    published = dict(PUBLISHED.get(method, {}))
+    if method == "zorba" and _several_dense(tree.get("zo")):
+        published["zo.difference"] = "forward"
+    for key, value in published.items():
         section, name = key.split(".")
         own = tree.get(section)
         if own is None or (isinstance(own, dict) and name not in own):
             tree = {**tree, section: {**(own or {}), name: value}}
     return tree
+
+
+def _several_dense(zo: Any) -> bool:
+    """Whether a section as it was written, not validated yet, asks for two or more dense directions."""
+    if not isinstance(zo, dict) or zo.get("family", "dense") != "dense":
+        return False
+    try:
+        return int(zo.get("directions", 1)) > 1
+    except (TypeError, ValueError):
+        return False
 
 
 def refuse_what_it_cannot(config: "ExperimentConfig") -> None:

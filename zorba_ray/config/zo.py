@@ -27,7 +27,7 @@ class ZOConfig(StrictModel):
     """P, forward pairs per client and local step."""
     difference: Literal["central", "forward"] = "central"
     """`central`: [F(θ + μz) − F(θ − μz)] / 2μ, 2P passes a step; `forward`: [F(θ + μz) − F(θ)] / μ with one F(θ) for
-    all directions, P + 1 passes."""
+    all directions, P + 1 passes. Left out, zorba takes `forward` where P ≥ 2 directions are dense."""
     local_steps: int = Field(default=1, ge=1)
     """K, steps a client walks on an overlay of its active blocks before it reports."""
     distribution: Literal["rademacher", "gaussian"] = "rademacher"
