@@ -112,23 +112,28 @@ def ladder_of(contest: Contest, method: str, size_of: Callable[[ExperimentConfig
     """The rates that a method chooses from: those given, else three.
 
     Zorba: a third, once and three times its configured rate. Backpropagation: the same around the published rate. The
-    others: a ninth, a third and all of zorba's rate · √(d_zorba / d), as the rate at which zeroth-order steps become
-    noise goes with 1/√d.
+    others: the same around zorba's rate · √(d_zorba / d) · n / n_zorba with n the scalars behind a step, as
+    zeroth-order steps become noise at a rate that falls with √d and rises with n.
 
     Args:
         size_of: a configuration -> d, the parameters that its scope moves in all blocks.
     """
     if method in contest.rates:
         return contest.rates[method]
-    config = cell_config(contest, method, contest.base.seed, 1e-3, 1.0)
     if method in FIRST_ORDER:
-        centre, steps = PUBLISHED[method]["first_order.lr"], (1 / 3, 1.0, 3.0)
+        centre = PUBLISHED[method]["first_order.lr"]
     elif method == "zorba":
-        centre, steps = contest.base.zo.lr, (1 / 3, 1.0, 3.0)
+        centre = contest.base.zo.lr
     else:
-        centre = contest.base.zo.lr * (size_of(contest.base) / size_of(config)) ** 0.5
-        steps = (1 / 9, 1 / 3, 1.0)
-    return tuple(float(f"{centre * step:.3g}") for step in steps)
+        config = cell_config(contest, method, contest.base.seed, 1e-3, 1.0)
+        shrunk = (size_of(contest.base) / size_of(config)) ** 0.5
+        centre = contest.base.zo.lr * shrunk * _scalars(config) / _scalars(contest.base)
+    return tuple(float(f"{centre * step:.3g}") for step in (1 / 3, 1.0, 3.0))
+
+
+def _scalars(config: ExperimentConfig) -> int:
+    """Scalars that a step of all clients together rests on; of local steps, one."""
+    return config.zo.directions * participant_count(config.federation.clients, config.federation.participants)
 
 
 def cell(contest: Contest, method: str, seed: int, rate: float, tuning: bool) -> Cell:
