@@ -15,7 +15,7 @@ from zorba_ray.protocol.ledger import read_ledger
 
 ALL = (
     "rounds=7", "zo.momentum=0.7", "zo.momentum_window=3", "zo.normalise=spread", "zo.clip_spread=2", "zo.lr=3e-3",
-    "federation.participants=3",
+    "federation.participants=3", "data.label_shift=0.5",
 )  # fmt: skip
 RUNS = {
     "all": (),

@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
 LEVERS = (
     "zo.momentum=0.7", "zo.momentum_window=3", "zo.normalise=spread", "zo.clip_spread=2", "zo.local_steps=2",
     "zo.directions=2", "zo.lr=3e-3", "federation.snapshot_every=2", "rounds=7",
+    "data.label_shift=0.5",
 )  # fmt: skip
 RAY = ("federation.backend=ray", "federation.deadline_s=120")
 
