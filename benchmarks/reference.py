@@ -19,7 +19,7 @@ from zorba_ray.models.heads import LabelWordsHead, label_tokens, last_positions
 
 ADAMW_STEPS, ADAMW_LR = 400, 1e-3
 MEZO = ["federation.clients=1", "federation.fleet=null", "data.partition=iid", "zo.directions=1", "zo.lr=0.001"]
-"""Settings that turn the demo into central MeZO; `rounds` is 60 rounds × 8 clients × 4 directions = 1,920."""
+"""Settings that turn the demo into central MeZO; `rounds` is 60 rounds × 8 clients × 8 passes, two of a pair: 1,920."""
 
 
 def rows(quick: bool) -> list[Row]:

