@@ -72,6 +72,18 @@ def test_each_lever_moves_something_and_stands_in_the_header(lever: str, tmp_pat
     assert header.momentum_window == (8 if key == "momentum" else 1)
 
 
+def test_a_correction_of_label_shares_reaches_the_clients(tmp_path: Path) -> None:
+    """And no evaluation: the start is the same."""
+    starts, rounds = [], []
+    for share in ("0", "1"):
+        run_here(tiny_config("rounds=1", f"data.label_shift={share}"), tmp_path / share)
+        records = [json.loads(line) for line in (tmp_path / share / "metrics.jsonl").read_text().splitlines()]
+        starts.append(next(record for record in records if record["kind"] == "eval"))
+        rounds.append(next(record for record in records if record["kind"] == "round"))
+    assert starts[0]["loss"] == starts[1]["loss"]
+    assert all(rounds[0]["client_loss"][client] != rounds[1]["client_loss"][client] for client in "0123")
+
+
 def test_rates_of_the_blocks_travel_when_they_change(tmp_path: Path) -> None:
     own = config("rates anew")
     run_here(own, tmp_path / "run")
