@@ -5,12 +5,11 @@ Where a task starts from: eight directions, one-sided, all tensors, half of the 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from statistics import fmean
 
+from benchmarks.contest.measures import by_seed, gap_row, paired
 from benchmarks.contest.tasks import AG_NEWS, SST2, TREC_SHORT, Task
-from benchmarks.rows import Row, make_row, not_run
+from benchmarks.rows import Row
 from zorba_ray.report.contest import ContestRecord, final_loss
-from zorba_ray.report.interval import Interval
 
 
 @dataclass(frozen=True)
@@ -69,26 +68,14 @@ def lever_rows(found: Mapping[str, ContestRecord | None]) -> list[Row]:
     Args:
         found: name of a task -> its comparison.
     """
+    goal = "none; it wins below 0 by more than its 95 % interval"
     rows = []
     for base in BASES:
-        plain = _losses(found.get(f"levers/{base.name}/none"))
-        for lever in LEVERS[1:]:
-            own = _losses(found.get(f"levers/{base.name}/{lever.name}"))
-            gaps = [own[seed] - plain[seed] for seed in sorted(own.keys() & plain.keys())]
-            rows.append(_row(f"{base.name}: final loss, {lever.name} minus none", gaps))
+        losses = {
+            lever.name: by_seed(found.get(f"levers/{base.name}/{lever.name}"), "zorba", final_loss) for lever in LEVERS
+        }
+        plain = losses.pop("none")
+        for name, own in losses.items():
+            title = f"{base.name}: final loss, {name} minus none"
+            rows.append(gap_row(title, paired(own, plain), goal, lambda mean, half: None))
     return rows
-
-
-def _row(name: str, gaps: list[float]) -> Row:
-    goal = "none; it wins below 0 by more than its 95 % interval"
-    interval = Interval.of(gaps)
-    if interval is None:
-        return not_run(name, "nats", goal, "not run, or no data or model")
-    half = f" ± {interval.half:.4f}" if interval.half is not None else ""
-    return make_row(f"{name} (mean {fmean(gaps):.4f}{half})", gaps, "nats", goal, None, "cpu, 1 thread")
-
-
-def _losses(record: ContestRecord | None) -> dict[int, float]:
-    runs = record.standings[0].runs if record else {}
-    found = {seed: final_loss(run) for seed, run in runs.items()}
-    return {seed: loss for seed, loss in found.items() if loss is not None}

@@ -47,7 +47,7 @@ def quick_rows(record: ContestRecord | None) -> list[Row]:
 
 
 def _accuracy(record: ContestRecord | None, method: str, where: str, goal: str, least: float | None) -> Row:
-    values = list(_by_seed(record, method, test_accuracy).values())
+    values = list(by_seed(record, method, test_accuracy).values())
     return _row(
         f"{where}: test accuracy, {method}", values, "", goal, lambda: None if least is None else least <= fmean(values)
     )
@@ -55,15 +55,24 @@ def _accuracy(record: ContestRecord | None, method: str, where: str, goal: str, 
 
 def _lead(record: ContestRecord | None, rival: str, where: str) -> Row:
     """How far zorba's final loss is below a rival's, seed by seed."""
-    gaps = _paired(_by_seed(record, rival, final_loss), _by_seed(record, "zorba", final_loss))
-    interval = Interval.of(gaps)
-    known = interval is not None and interval.half is not None
-    said = f" (mean {interval.mean:.4f} ± {interval.half:.4f})" if interval and interval.half is not None else ""
-    name = f"{where}: final loss, {rival} minus zorba{said}"
-    return _row(
-        name, gaps, "nats", "above 0 by more than its 95 % interval",
-        lambda: interval.mean > (interval.half or 0.0) if interval and known else None,
+    gaps = paired(by_seed(record, rival, final_loss), by_seed(record, "zorba", final_loss))
+    return gap_row(
+        f"{where}: final loss, {rival} minus zorba", gaps, "above 0 by more than its 95 % interval",
+        lambda mean, half: mean > half,
     )  # fmt: skip
+
+
+def gap_row(name: str, gaps: list[float], goal: str, met: Callable[[float, float], bool | None]) -> Row:
+    """Differences of final losses, their mean and half its 95 % interval in the name.
+
+    Args:
+        met: judges mean and half; asked where there is an interval.
+    """
+    interval = Interval.of(gaps)
+    if interval is None or interval.half is None:
+        return _row(name, gaps, "nats", goal, lambda: None)
+    mean, half = interval.mean, interval.half
+    return _row(f"{name} (mean {mean:.4f} ± {half:.4f})", gaps, "nats", goal, lambda: met(mean, half))
 
 
 def _passes(record: ContestRecord | None, where: str, most: float | None) -> Row:
@@ -85,15 +94,15 @@ def _passes(record: ContestRecord | None, where: str, most: float | None) -> Row
 
 def _lost(even: ContestRecord | None, skewed: ContestRecord | None, method: str) -> Row:
     """Points of test accuracy that uneven labels and half of the participants cost."""
-    found = [100 * gap for gap in _paired(*(_by_seed(one, method, test_accuracy) for one in (even, skewed)))]
+    found = [100 * gap for gap in paired(*(by_seed(one, method, test_accuracy) for one in (even, skewed)))]
     name = f"TREC, α 0.1 and half of the clients against α 1 and all: points of test accuracy lost, {method}"
     goal = "≤ 5" if method == "zorba" else "none, for comparison"
     return _row(name, found, "points", goal, lambda: fmean(found) <= 5 if method == "zorba" else None)
 
 
 def _gained(record: ContestRecord | None, where: str, least: float | None) -> Row:
-    ends, starts = (_by_seed(record, "zorba", figure) for figure in (test_accuracy, _start_accuracy))
-    found = [100 * gap for gap in _paired(ends, starts)]
+    ends, starts = (by_seed(record, "zorba", figure) for figure in (test_accuracy, _start_accuracy))
+    found = [100 * gap for gap in paired(ends, starts)]
     goal = "none" if least is None else f"≥ {least:g}"
     name = f"{where}: points of test accuracy gained, zorba"
     return _row(name, found, "points", goal, lambda: None if least is None else fmean(found) >= least)
@@ -156,12 +165,13 @@ def _runs(record: ContestRecord | None, method: str) -> dict[int, RunRecord]:
     return dict(standing.runs) if standing else {}
 
 
-def _by_seed(record: ContestRecord | None, method: str, figure: Figure) -> dict[int, float]:
+def by_seed(record: ContestRecord | None, method: str, figure: Figure) -> dict[int, float]:
+    """Seed -> figure of the method's finished runs that have it; empty without a comparison."""
     found = {seed: figure(run) for seed, run in _runs(record, method).items()}
     return {seed: value for seed, value in found.items() if value is not None}
 
 
-def _paired(one: Mapping[int, float], other: Mapping[int, float]) -> list[float]:
+def paired(one: Mapping[int, float], other: Mapping[int, float]) -> list[float]:
     """Differences of the seeds that both have."""
     return [one[seed] - other[seed] for seed in sorted(one.keys() & other.keys())]
 

@@ -18,6 +18,7 @@ import torch
 
 from benchmarks.contest.tasks import TASKS
 from zorba_ray.config import ExperimentConfig
+from zorba_ray.errors import ZorbaError
 from zorba_ray.experiment.build import Setup, build_host, prepare
 from zorba_ray.experiment.rundir import RunDir
 from zorba_ray.federation import ClientBatches
@@ -98,20 +99,25 @@ def _gradients(setup: Setup, config: ExperimentConfig, clients: Sequence[int], b
 def _gradient(setup: Setup, examples: ClientBatches, client: int, rows: np.ndarray) -> torch.Tensor:
     """fp32 [d], by the tensors in scope of all blocks."""
     replica, scope = setup.model.replica, setup.config.zo.fixed_scope
-    blocks = range(replica.manifest.blocks)
-    entries = [entry for block in blocks for entry in replica.manifest.scoped(block, scope)]
     tensors = {
-        entry.name: replica.parameters[entry.name].detach().clone().view(entry.shape).requires_grad_(True)
-        for entry in entries
+        entry.name: setup.model.master(entry).view(entry.shape).requires_grad_(True)
+        for entry in replica.manifest.moved(scope)
     }
     loss = setup.model.training_loss(examples.batch(client, rows), tensors)
     found = torch.autograd.grad(loss, list(tensors.values()), allow_unused=True)
-    return torch.cat(
-        [
-            torch.zeros(entry.numel) if part is None else part.flatten()
-            for entry, part in zip(entries, found, strict=True)
-        ]
-    )
+    parts = zip(tensors.values(), found, strict=True)
+    return torch.cat([(torch.zeros_like(tensor) if part is None else part).flatten() for tensor, part in parts])
+
+
+def _prepared(base: ExperimentConfig, after: Path | None) -> Setup:
+    """At θ0, or where the run in `after` ended."""
+    if after is None:
+        return prepare(base)
+    run = RunDir(after)
+    setup = prepare(run.read_config())
+    state = build_host(setup.config, setup.header, setup.model).state
+    state.catch_up(record.body for record in read_ledger(run.ledger).records)
+    return setup
 
 
 def main() -> None:
@@ -127,13 +133,12 @@ def main() -> None:
     base = known[arguments.task].settings()
     if base is None:
         parser.error("model or data are not there: `make minilm`, and ZORBA_SHARED")
-    config = RunDir(arguments.after).read_config() if arguments.after else base
-    setup = prepare(config)
-    if arguments.after:
-        contents = read_ledger(RunDir(arguments.after).ledger)
-        build_host(config, setup.header, setup.model).state.catch_up(record.body for record in contents.records)
+    try:
+        setup = _prepared(base, arguments.after)
+    except ZorbaError as error:
+        parser.error(str(error))
     found = measure(setup, SHARES, arguments.batches)
-    unit = found[0.0].gain(config.data.batch_size)
+    unit = found[0.0].gain(setup.config.data.batch_size)
     for share, own in found.items():
         print(
             f"label_shift {share:g}: along {own.along:.3g}, clients {own.clients:.3g}, example {own.example:.4g}; "

@@ -21,17 +21,21 @@ def shards() -> Shards:
     return Shards(TokenTable.from_lists([[5, 6]] * len(LABELS), LABELS), ClientRows.of(PARTS))
 
 
+def shift_of(own: Shards, client: int, labels: int) -> np.ndarray:
+    return own.label_shift(client, own.label_counts(labels))
+
+
 def test_shares_by_hand() -> None:
     """Counts and one: the client has 3, 0, 0 of all 4, 2, 1."""
     own, all_ = (4 / 6, 1 / 6, 1 / 6), (5 / 10, 3 / 10, 2 / 10)
     wanted = [math.log(mine / theirs) for mine, theirs in zip(own, all_, strict=True)]
-    assert shards().label_shift(0, 3).tolist() == pytest.approx(wanted, rel=1e-6)
+    assert shift_of(shards(), 0, 3).tolist() == pytest.approx(wanted, rel=1e-6)
 
 
 def test_a_client_like_the_federation_is_left_alone() -> None:
     """Up to the one that is added to every count."""
     table = TokenTable.from_lists([[5]] * 4000, np.arange(4000) % 4)
-    found = Shards(table, ClientRows.of([np.arange(2000), np.arange(2000, 4000)])).label_shift(1, 4)
+    found = shift_of(Shards(table, ClientRows.of([np.arange(2000), np.arange(2000, 4000)])), 1, 4)
     assert np.abs(found).max() < 1e-6
 
 
@@ -59,7 +63,7 @@ def test_as_much_of_it_as_is_asked_for(share: float) -> None:
     else:
         assert batch.shift_C is not None
         assert batch.shift_C.dtype == torch.float32
-        assert batch.shift_C.tolist() == pytest.approx(share * shards().label_shift(0, len(LABEL_WORDS)), rel=1e-6)
+        assert batch.shift_C.tolist() == pytest.approx(share * shift_of(shards(), 0, len(LABEL_WORDS)), rel=1e-6)
 
 
 def test_clients_of_one_label_each_agree_with_the_whole() -> None:
@@ -79,7 +83,7 @@ def test_clients_of_one_label_each_agree_with_the_whole() -> None:
     )  # fmt: skip
     for client in (0, 1):
         rows = own.rows[client]
-        shift = own.label_shift(client, 2)
+        shift = shift_of(own, client, 2)
         pulls = {}
         for name, more in (("plain", 0.0), ("corrected", float(shift[1] - shift[0]))):
             likely = 1 / (1 + np.exp(-(odds[x[rows]] + more)))

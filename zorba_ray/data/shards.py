@@ -24,13 +24,18 @@ class Shards:
         """A batch of the client's `examples`, as `TokenTable.collate`."""
         return self.table.collate(self.rows[client][examples], pad)
 
-    def label_shift(self, client: int, labels: int) -> np.ndarray:
-        """Logarithm of each label's share of the client's examples over its share of the table, float64 [labels].
+    def label_counts(self, labels: int) -> np.ndarray:
+        """Examples of each label in the whole table, int64 [labels]."""
+        return np.bincount(self.table.labels, minlength=labels)
+
+    def label_shift(self, client: int, counts: np.ndarray) -> np.ndarray:
+        """Logarithm of each label's share of the client's examples over its share in all, float64 [labels].
 
         Both of counts + 1, so that a label that the client does not have is rare there and not impossible.
+
+        Args:
+            counts: of `label_counts`.
         """
-        own, all_ = (
-            np.bincount(found, minlength=labels) + 1.0
-            for found in (self.table.labels[self.rows[client]], self.table.labels)
-        )
-        return np.log(own / own.sum() / (all_ / all_.sum()))
+        own = np.bincount(self.table.labels[self.rows[client]], minlength=len(counts)) + 1.0
+        among = counts + 1.0
+        return np.log(own / own.sum() / (among / among.sum()))

@@ -13,7 +13,8 @@ class ClientBatches:
 
     def __init__(self, config: ExperimentConfig, shards: Shards, pad: int, device: str) -> None:
         self._shards, self._pad, self._device = shards, pad, device
-        self._labels, self._share = len(config.data.label_words), config.data.label_shift
+        self._share = config.data.label_shift
+        self._counts = shards.label_counts(len(config.data.label_words)) if self._share else np.zeros(0)
 
     def batch(self, client: int, examples: np.ndarray) -> Batch:
         """Some of a client's examples (int64, by their place among its own)."""
@@ -21,5 +22,5 @@ class ClientBatches:
         ids, mask, labels = (torch.from_numpy(array) for array in arrays)
         shift = None
         if self._share:
-            shift = torch.from_numpy(self._share * self._shards.label_shift(client, self._labels)).float()
+            shift = torch.from_numpy(self._share * self._shards.label_shift(client, self._counts)).float()
         return Batch(ids, mask, labels, shift).to(self._device)
