@@ -152,7 +152,10 @@ def rates_table(record: ContestRecord) -> Table:
             rows.append([method, rate, text_loss(loss), "chosen" if record.entry.is_chosen(method, rate) else ""])
     share = record.entry.asked["tune_share"]
     larger = f", {share**-0.5:.3g} times as large" if share < 1 else ""
-    note = f"Judged on a seed of their own, in {100 * share:g} % of the rounds{larger}; – is a run that did not end; a given rate is not judged."
+    note = (
+        f"Judged on a seed of their own, in {100 * share:g} % of the rounds{larger}; – is a run that did not end; a "
+        "given rate is not judged."
+    )
     return Table("Rates tried", ["Method", "Rate", "Final loss", "Choice"], rows, frozenset({1, 2}), note)
 
 
