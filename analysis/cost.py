@@ -24,16 +24,17 @@ def forward_passes_per_round(run: RunRecord) -> float:
 
 
 def bytes_by_round(run: RunRecord) -> list[float] | None:
-    """Bytes per client after 0, 1, … rounds, up and down together; None where a round has none on record.
+    """Bytes of a client that takes part in every round after 0, 1, … of them, up and down together; None where a round
+    has none on record.
 
     A report's frame up, a plan's and a commit's frame down. Active sets, sent once, are left out.
     """
     total, found = 0.0, [0.0]
     for record in run.rounds:
         arrived = (record.clients_ok or 0) + len(record.rejected)
-        if record.bytes_up is None or record.bytes_down is None or not record.clients_asked or not arrived:
+        if record.bytes_up is None or record.plan_bytes is None or record.commit_bytes is None or not arrived:
             return None
-        total += record.bytes_up / arrived + record.bytes_down / record.clients_asked
+        total += record.bytes_up / arrived + record.plan_bytes + record.commit_bytes
         found.append(total)
     return found
 

@@ -1,6 +1,7 @@
 """What every federated method promises, on small real runs: one result however often and wherever it is computed, a
 replay that gives the same bytes, rounds that go on without some clients, frames of the size that they must have."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,8 @@ from zorba_ray.errors import ConfigError, Interrupted
 from zorba_ray.experiment.build import _workload, host_store, prepare
 from zorba_ray.experiment.replay import replay_run
 from zorba_ray.memory import method_of
-from zorba_ray.memory.plain_inventory import plain_footprint
+from zorba_ray.memory.count import Client, counted
 from zorba_ray.methods import METHODS
-from zorba_ray.models import Manifest
 from zorba_ray.protocol.ledger import read_ledger
 
 TINY: dict[str, tuple[str, ...]] = {
@@ -89,6 +89,17 @@ def test_rounds_go_on_without_a_client(method: str, tmp_path: Path) -> None:
     assert replay_run(tmp_path / "missing", None, None, None).confirmed
 
 
+@pytest.mark.parametrize("method", [name for name in TINY if name != "mezo"])
+def test_rounds_go_on_when_a_client_leaves(method: str, tmp_path: Path) -> None:
+    """Client 0, who stands for all in a commit of mean scalars."""
+    changes = 'federation.changes=[{"round": 2, "client": 0, "leave": true}]'
+    run_here(config(method, changes), tmp_path / "run")
+    told = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    distances = [one["distance"] for one in told if one["kind"] == "round"]
+    assert len(set(distances)) == 3  # θ moves in every round
+    assert replay_run(tmp_path / "run", None, None, None).confirmed
+
+
 @pytest.mark.parametrize("method", TINY)
 def test_the_ledger_says_whose_it_is(method: str, tmp_path: Path) -> None:
     run_here(config(method), tmp_path / "run")
@@ -105,18 +116,16 @@ def test_blocks_wait_on_a_host_only_where_commits_are_scalars(method: str) -> No
 
 @pytest.mark.parametrize("method", TINY)
 def test_a_clients_bytes_are_those_of_the_methods_own_step(method: str, tmp_path: Path) -> None:
-    """What `zorba-ray profile` says of the method, in the allocation record and in the summary."""
+    """Counted, on the tensors that the run trains; in the allocation record and in the summary."""
     own = config(method)
     setup = prepare(own)
-    table = plain_footprint if method != "zorba" else None
     summary = run_here(own, tmp_path / "run")
     (found,) = {client["bytes"] for client in summary["vram_bytes_per_client"]["clients"]}
     assert summary["vram_bytes_per_client"]["source"] == "modelled"
-    if table is not None:
-        manifest = setup.model.replica.manifest
-        plain = Manifest(tuple(t for t in manifest.tensors if not t.in_scope("lora")), manifest.blocks)
-        work = _workload(own, setup.model.loaded)
-        assert found == table(plain, "bf16", work, method_of(own)).total
+    if method != "zorba":
+        plain = own.model.model_copy(update={"lora": None})
+        told = counted(plain, "bf16", _workload(own, setup.model.loaded), Client(method_of(own)))
+        assert found == pytest.approx(told.total, rel=0.03)
 
 
 @pytest.mark.parametrize(

@@ -223,7 +223,10 @@ def test_variants_run_resume_and_replay(tmp_path: Path, overrides: list[str]) ->
     replayed = replay_run(path, None, None, None)
     assert replayed.confirmed
     assert replayed.digest == direct["weights_sha256"]
-    asked = [record["clients_asked"] for record in records(path) if record["kind"] == "round"]
+    told = [record for record in records(path) if record["kind"] == "round"]
+    asked = [record["clients_asked"] for record in told]
+    for record in told[1:]:  # a commit goes to all four, or who was not asked could not catch up
+        assert record["bytes_down"] == asked[0] * record["plan_bytes"] + 4 * record["commit_bytes"]
     wanted = {"federation.participants=3": 3, "federation.participants=0.5": 2}
     assert asked == [next((wanted[o] for o in overrides if o in wanted), 4)] * 3
     allocation = json.loads((path / "allocation.json").read_text(encoding="utf-8"))

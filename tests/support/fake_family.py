@@ -65,7 +65,13 @@ def write_member(
         number = entry["round"]
         if entry["kind"] == "round":
             entry.update(clients_ok=clients, clients_late=0, rejected={}, bytes_up=10 * clients)
-            entry.update(bytes_down=down * clients, distance=2.0 * number, time={"round_s": number / 2})
+            entry.update(
+                bytes_down=down * clients,
+                plan_bytes=0,
+                commit_bytes=down,
+                distance=2.0 * number,
+                time={"round_s": number / 2},
+            )
         elif entry["split"] == "validation":
             entry.update(loss=losses[number], accuracy=accuracies[number] if accuracies else None)
         else:

@@ -18,6 +18,7 @@ from zorba_ray.memory.method import ADAMW, LORA, METHODS, MEZO, MEZO_LORA, SGD, 
 from zorba_ray.memory.policy import POLICIES, STREAMED, Policy
 from zorba_ray.memory.storage_counter import HOST, StorageCounter
 from zorba_ray.memory.table import ModelProfile, clients, model_profile
+from zorba_ray.models import Scope
 
 TINY: dict[str, dict[str, Any]] = {
     "opt": {
@@ -111,6 +112,8 @@ class TestFormulaAgainstCount:
             (LORA, 4, "attention"),
             (LORA, 16, "all"),
             (LORA, 128, "all"),
+            (MEZO_LORA, 16, "query"),
+            (LORA, 16, "query_value"),
         ],
     )
     @pytest.mark.parametrize("kind", ["opt", "llama"])
@@ -119,6 +122,23 @@ class TestFormulaAgainstCount:
     ) -> None:
         """As runs set them: below and above the hidden width of 32, and beside the feed-forward layers."""
         assert error(tiny(tmp_path, kind), Client(replace(method, rank=rank, targets=targets))) < 0.03
+
+    @pytest.mark.parametrize(
+        "method",
+        [replace(LORA, rank=4, targets="all"), replace(LORA, rank=16, targets="attention"), replace(LORA, rank=4)],
+        ids=lambda method: f"r {method.rank}, {method.targets}",
+    )
+    def test_adapters_on_an_encoder(self, tmp_path: Path, method: Method) -> None:
+        assert error(tiny(tmp_path, "bert"), Client(method)) < 0.03
+
+    @pytest.mark.parametrize("scope", ["all", "matrices", "bias_norm", "attention", "biases", "norm_weights"])
+    @pytest.mark.parametrize("method", [SGD, ADAMW, MEZO], ids=lambda method: method.name)
+    @pytest.mark.parametrize("kind", TINY)
+    def test_what_a_run_trains(self, tmp_path: Path, kind: str, method: Method, scope: Scope) -> None:
+        """No embedding gets a gradient or a z, and no layer keeps an input that no weight asks for."""
+        if kind == "llama" and scope == "biases":
+            pytest.skip("it has none")
+        assert error(tiny(tmp_path, kind), Client(replace(method, scope=scope))) < 0.03
 
     @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.label)
     @pytest.mark.parametrize("kind", TINY)
@@ -177,9 +197,9 @@ class TestParts:
         assert counted(profile.model, "bf16", profile.work, Client(SGD)).parts["optimizer state"] == 0
 
     def test_adapters(self, tmp_path: Path) -> None:
-        """Four square projections of 32 in three blocks, A and B of rank 16, with two moments."""
+        """The query projections, 32 square, in three blocks, A and B of rank 16, with two moments."""
         seen = counted(tiny(tmp_path, "opt").model, "bf16", tiny(tmp_path, "opt").work, Client(LORA))
-        adapters = 3 * 4 * 2 * (LORA.rank * 32) * 2
+        adapters = 3 * 2 * (LORA.rank * 32) * 2
         assert (seen.parts["active"], seen.parts["optimizer state"]) == (adapters, 2 * adapters)
 
     def test_mezo_holds_one_tensor_of_z_or_one_forward(self, tmp_path: Path) -> None:

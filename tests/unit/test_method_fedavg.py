@@ -86,6 +86,26 @@ def test_weights_are_averaged_by_examples(tmp_path: Path) -> None:
         torch.testing.assert_close(parameter.detach(), wanted, atol=2e-6, rtol=0.0)
 
 
+def test_a_mean_is_taken_in_float64_and_rounded_once() -> None:
+    """Three clients that found the same tensor leave it as it is; of two, every value is the nearest fp32."""
+    setup = prepare(tiny_config(*OVERRIDES))
+    host = build_host(setup.config, setup.header, setup.model)
+    method = build_method(setup.config, host.state.rule, setup.model.replica.manifest)
+    plan = method.plan(1, host.state.chain, None)
+    draws = np.random.default_rng(1).standard_normal((2, 1000)).astype("<f4")
+
+    def mean(own: list[np.ndarray], samples: list[int]) -> np.ndarray:
+        reports = [
+            ClientReport(1, client, b"", np.float32(1.0).tobytes(), number, tensor.tobytes())
+            for client, (tensor, number) in enumerate(zip(own, samples, strict=True))
+        ]
+        return np.frombuffer(method.aggregate(plan, reports).scalars, dtype="<f4")
+
+    assert mean([draws[0]] * 3, [1, 1, 1]).tolist() == draws[0].tolist()
+    wide = draws.astype(np.float64)
+    assert mean([draws[0], draws[1]], [3, 7]).tolist() == (0.3 * wide[0] + 0.7 * wide[1]).astype("<f4").tolist()
+
+
 def test_bytes_are_those_of_the_tensors(tmp_path: Path) -> None:
     """4 d each way, exactly, beside frames of known sizes; the ledger keeps 32 of them.
 

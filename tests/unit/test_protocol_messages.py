@@ -200,4 +200,3 @@ def test_traffic_leaves_active_sets_out_and_counts_them_apart() -> None:
         assert with_sets.active_sets >= 2 * clients
         assert without.active_sets == 0
         assert with_sets.reports == 75
-        assert with_sets.down == with_sets.plan + with_sets.commit

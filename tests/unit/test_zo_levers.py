@@ -234,6 +234,10 @@ def test_rates_go_with_the_gradient_per_parameter_within_bounds() -> None:
     assert found([4.0, 1.0], [1, 1]) == pytest.approx([4 / 3, 2 / 3])
     assert found([4.0, 4.0], [1, 4]) == pytest.approx([4 / 3, 2 / 3])
     assert found([0.0, 0.0], [1, 4]) == [1.0, 1.0]
-    wide = found([1e12, 1e-12, 0.0], [1, 1, 1])
-    assert sum(wide) == pytest.approx(3.0, rel=1e-6)
-    assert max(wide) / min(wide) <= 16.0
+    for energy in ([1e12, 1e-12, 0.0], [1e12, *[0.0] * 23], [*[1.0] * 23, 0.0], [256.0, *[1.0] * 11]):
+        wide = found(energy, [1] * len(energy))
+        assert sum(wide) == pytest.approx(len(wide), rel=1e-6)
+        assert max(wide) <= 4.0
+        assert min(wide) >= 0.25
+        assert sorted(wide, reverse=True) == wide  # more gradient, more rate
+        assert wide[0] > wide[-1]

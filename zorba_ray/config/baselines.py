@@ -47,12 +47,12 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     "zorba": {},
     # FedAvg as DeComFL's scripts run it beside their own method.
     "fedavg": {"first_order.optimizer": "sgd", "first_order.lr": 1e-3},
-    # FederatedGPT-Shepherd: r 16, α 16, rate 3e-4.
+    # FederatedGPT-Shepherd, main.py: r 16, α 16 on the query projection, rate 3e-4.
     "fedit": {
         "first_order.optimizer": "adamw",
         "first_order.lr": 3e-4,
         "zo.scope": "lora",
-        "model.lora": {"rank": 16, "alpha": 16.0},
+        "model.lora": {"rank": 16, "alpha": 16.0, "targets": "query"},
     },
     # FederatedScope, branch FedMeZO.
     "fedmezo": {
@@ -61,7 +61,8 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "zo.distribution": "gaussian",
         "zo.local_steps": 30,
         "zo.scope": "lora",
-        "model.lora": {"rank": 128, "alpha": 256.0},
+        "model.lora": {"rank": 128, "alpha": 256.0, "targets": "query_value"},
+        "data.batch_size": 1,
     },
     # DeComFL: README and run scripts, OPT-125M.
     "decomfl": {

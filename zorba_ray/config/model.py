@@ -14,8 +14,8 @@ class LoraConfig(StrictModel):
     """r."""
     alpha: float = Field(default=16.0, gt=0)
     """α."""
-    targets: Literal["attention", "all"] = "attention"
-    """`attention`: query, key, value and output projections; `all`: every linear layer of a block."""
+    targets: Literal["query", "query_value", "attention", "all"] = "attention"
+    """Projections of attention (`attention`: query, key, value and output), or every linear layer of a block."""
 
 
 class ModelConfig(StrictModel):

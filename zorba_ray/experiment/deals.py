@@ -80,6 +80,10 @@ class Deals:
         absent = frozenset(client.id for client in self._fleet_at(number) if not client.present)
         return participants(config.seed, number, config.federation.clients, config.federation.participants, absent)
 
+    def present(self, number: int) -> int:
+        """Clients that are in the federation in round `number`, asked or not."""
+        return sum(client.present for client in self._fleet_at(number))
+
     def before(
         self,
         number: int,

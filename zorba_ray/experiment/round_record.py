@@ -11,16 +11,19 @@ CLIENT_LOSSES = 64
 """Clients asked up to which a record holds the loss of each."""
 
 
-def round_record(result: RoundResult, commits: str, peak_rss_bytes: int) -> dict[str, Any]:
+def round_record(result: RoundResult, commits: str, present: int, peak_rss_bytes: int) -> dict[str, Any]:
     """A record of kind `round`; `distance` and `time` are added once the commit is applied.
 
     Args:
         commits: `Method.commits`; figures of scalars are None where a commit has none.
+        present: clients of the federation in this round. Who is not asked needs a commit of scalars all the same, or
+            could not catch up; tensors and sums of a pool replace those before, and go to who is asked.
         peak_rss_bytes: of the driver's process.
     """
     traffic = count_round(result.plan, result.plan_frame, result.commit, result.body, result.frames)
     scalars = result.scalars.astype(np.float64) if commits in ("scalars", "mean") else None
     few = len(result.asked) <= CLIENT_LOSSES
+    receivers = present if commits in ("scalars", "mean") else len(result.asked)
     losses = {str(client): loss for client, loss in result.client_loss.items()} if few else {}
     return {
         "kind": "round",
@@ -41,7 +44,7 @@ def round_record(result: RoundResult, commits: str, peak_rss_bytes: int) -> dict
         "commit_bytes": traffic.commit,
         "active_set_bytes": traffic.active_sets,
         "bytes_up": traffic.reports,
-        "bytes_down": traffic.down * len(result.asked),
+        "bytes_down": len(result.plan_frame) * len(result.asked) + len(result.body) * receivers,
         "peak_rss_bytes": peak_rss_bytes,
         "recovered": False,
     }

@@ -180,7 +180,7 @@ class _Experiment:
         with part("aggregate"):
             result = run_round(self._backend, self._method, plan, asked, config.federation.quorum, self.watch)
         with part("records"):
-            record = round_record(result, self._method.commits, self._peak_rss())
+            record = round_record(result, self._method.commits, self._deals.present(number), self._peak_rss())
             if deal is not None:
                 record["deal"] = {key: deal[key] for key in ("reason", "f1", "f2_bytes", "clients_changed")}
             # The record waits aside until the round counts: a kill between ledger and metrics then loses nothing.

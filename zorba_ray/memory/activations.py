@@ -9,6 +9,9 @@ from typing import Literal
 
 from zorba_ray.memory.architecture import Architecture
 from zorba_ray.memory.workload import Workload
+from zorba_ray.models.lora import Targets
+
+Layers = Literal["none", "attention", "feed_forward", "all"]
 
 
 @dataclass(frozen=True)
@@ -58,30 +61,42 @@ class Activations:
         normed = a.inner + 3 + self.norm(mixed) if a.post_norm else 1 + self.norm(mixed)
         return max(attention, feed, normed)
 
-    def adapted_attention(self, rank: int) -> float:
-        """Peak of attention with adapters above a block's input, in h, with nothing saved: at a projection A x, or what
-        is added to the projection, stands beside it."""
-        return (5 if self.shape.post_norm else 6) + max(1.0, rank / self.work.hidden)
+    def adapted_attention(self, rank: int, targets: Targets) -> float:
+        """Peak of attention with adapters above a block's input, in h, with nothing saved: at the last projection that
+        has one A x, or what is added to the projection, stands beside it and those before."""
+        beside = {"query": 1, "query_value": 3}.get(targets, 5)
+        return beside + (0 if self.shape.post_norm else 1) + max(1.0, rank / self.work.hidden)
 
-    def saved(self, adapters: Literal["attention", "all"] | None) -> float:
-        """What a block keeps for its backward pass, in h: of all parameters (None), or of adapters on its attention or
-        on all of its linear layers; A x apart."""
-        a, fp32 = self.shape, 4 / self.size
-        keys = a.query if a.value < a.query else a.value
-        attention = 2 * a.query + 2 * keys
-        lines = 4 * self.work.heads / (self.work.hidden * self.size)  # log-sum-exp of attention
-        mask = self.work.length / self.work.hidden
+    def saved(self, layers: Layers, norms: bool) -> float:
+        """What a block keeps for its backward pass, in h.
+
+        Args:
+            layers: linear layers with trained weights, or with trained adapters; A x apart.
+            norms: whether weights of norms are trained.
+        """
+        a = self.shape
         # An input of a layer is kept for the gradient of its weight; a nonlinearity keeps its input, a ReLU its output.
         own = {"relu": 1, "gelu": 1, "written-out gelu": 4, "swiglu": 3}[a.nonlinearity]
-        wide = own + (0 if adapters == "attention" or a.nonlinearity == "relu" else 1)
-        every = 2 * (fp32 + 2) if a.rms else 4.0
-        read = 1 if adapters == "attention" else 2  # outputs of the two norms that an adapter reads
-        norms = (2 * fp32 + read if a.rms else 2.0 + read) if adapters else every
-        return norms + attention + wide * a.inner + lines + mask
+        wide = own + (1 if layers in ("feed_forward", "all") and a.nonlinearity != "relu" else 0)
+        below = self.saved_attention(layers in ("attention", "all"), norms)
+        return below + self._normed(norms) + (1 if layers in ("feed_forward", "all") else 0) + wide * a.inner
 
-    def backward(self) -> float:
-        """Gradients of hidden states at the start of the backward pass, in h."""
-        wide = {"relu": 2, "gelu": 1, "written-out gelu": 3, "swiglu": 3}[self.shape.nonlinearity]
+    def saved_attention(self, read: bool, norms: bool) -> float:
+        """The part of `saved` that is attention's and its norm's. `read`: its layers' input is kept."""
+        a = self.shape
+        keys = a.query if a.value < a.query else a.value
+        lines = 4 * self.work.heads / (self.work.hidden * self.size)  # log-sum-exp of attention
+        mask = self.work.length / self.work.hidden
+        return self._normed(norms) + read + 2 * a.query + 2 * keys + lines + mask
+
+    def _normed(self, norms: bool) -> float:
+        """What a norm keeps, in h, its output apart."""
+        return 4 / self.size + (1 if norms else 0) if self.shape.rms else 1.0
+
+    def backward(self, freed: bool) -> float:
+        """Gradients of hidden states at the start of the backward pass, in h. `freed`: a GELU's output was kept for the
+        weight that read it, and dies before the gradient of the GELU's input is there."""
+        wide = {"relu": 2, "gelu": 1 if freed else 2, "written-out gelu": 3, "swiglu": 3}[self.shape.nonlinearity]
         return max(1 + wide * self.shape.inner, 6 * 4 / self.size if self.shape.rms else 0.0)
 
     def logits(self, backward: bool) -> float:

@@ -1,10 +1,12 @@
 """The methods whose memory is known, and what each keeps beside a plain model."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from zorba_ray.config import ExperimentConfig
+from zorba_ray.config.baselines import WITH_ADAPTERS
 from zorba_ray.config.model import LoraConfig
+from zorba_ray.models import Manifest, Scope, TensorEntry
+from zorba_ray.models.lora import Targets
 
 
 @dataclass(frozen=True)
@@ -19,10 +21,22 @@ class Method:
     """By backpropagation, or by forward passes."""
     rank: int = 0
     """r of the LoRA adapters that alone are trained; 0: the model itself is."""
-    targets: Literal["attention", "all"] = "attention"
-    """Layers of a block with adapters: query, key, value and output projections, or every linear one."""
+    targets: Targets = "attention"
+    """Layers of a block with adapters."""
     seeds: int = 0
     """Candidate seeds with an accumulator each."""
+    scope: Scope | None = None
+    """Tensors of the blocks that alone are trained, as in a run (without adapters); None: all of the model, as
+    published."""
+
+    @property
+    def moments(self) -> bool:
+        """Whether AdamW keeps two of every trained parameter."""
+        return self.first_order and (self.rank > 0 or self.name == "adamw")
+
+    def trained(self, manifest: Manifest) -> tuple[TensorEntry, ...]:
+        """What a step moves, where that is no adapters."""
+        return manifest.tensors if self.scope is None else manifest.moved(self.scope)
 
 
 ZORBA = Method("zorba", "zorba", False)
@@ -30,8 +44,8 @@ SGD = Method("sgd", "full backprop, SGD", True)
 """Weights, gradients; no momentum."""
 ADAMW = Method("adamw", "full backprop, AdamW", True)
 """Two moments per parameter, in the compute dtype as the weights are: the least that AdamW can hold."""
-LORA = Method("lora", "FedIT: LoRA r 16 + AdamW", True, rank=16)
-MEZO_LORA = Method("mezo-lora", "FedMeZO: MeZO on LoRA r 128", False, rank=128)
+LORA = Method("lora", "FedIT: LoRA r 16 + AdamW", True, rank=16, targets="query")
+MEZO_LORA = Method("mezo-lora", "FedMeZO: MeZO on LoRA r 128", False, rank=128, targets="query_value")
 """θ stays; the adapters are moved in place, z drawn again tensor by tensor."""
 MEZO = Method("mezo", "MeZO", False)
 """θ moved in place, z drawn again tensor by tensor."""
@@ -46,14 +60,19 @@ METHODS = (ZORBA, SGD, ADAMW, LORA, MEZO_LORA, MEZO, DECOMFL_BATCH, DECOMFL, FED
 
 
 def method_of(config: ExperimentConfig) -> Method:
-    """The memory of the method of a configuration, its ranks and pools as set there."""
+    """The memory of the method of a configuration, its ranks, pools and trained tensors as set there.
+
+    Raises:
+        ConfigError: zo.scope=auto, before anything was chosen.
+    """
     lora = config.model.lora or LoraConfig()  # read by methods that need the section
-    return {
+    if config.method in WITH_ADAPTERS:
+        return replace(LORA if config.method == "fedit" else MEZO_LORA, rank=lora.rank, targets=lora.targets)
+    own = {
         "zorba": ZORBA,
         "fedavg": ADAMW if config.first_order.optimizer == "adamw" else SGD,
-        "fedit": replace(LORA, rank=lora.rank, targets=lora.targets),
-        "fedmezo": replace(MEZO_LORA, rank=lora.rank, targets=lora.targets),
         "decomfl": DECOMFL,
         "fedkseed": replace(FEDKSEED, seeds=config.fedkseed.pool),
         "mezo": MEZO,
     }[config.method]
+    return replace(own, scope=config.zo.fixed_scope)

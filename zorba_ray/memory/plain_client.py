@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from zorba_ray.memory.method import ADAMW, DECOMFL_BATCH, SGD, Method
+from zorba_ray.memory.method import DECOMFL_BATCH, Method
 from zorba_ray.memory.storage_counter import StorageCounter
 from zorba_ray.models import LoadedModel
+from zorba_ray.models.blocks import model_manifest
 from zorba_ray.models.lora import add_lora
 
 MU, RATE = 1e-3, 1e-6
@@ -38,17 +39,14 @@ class PlainClient:
             counter.label(parameter, kind if id(parameter) in inside else "stem")
         for buffer in loaded.network.buffers():
             counter.label(buffer, "stem")
-        with counter.part("active"):
-            self._moved = (
-                add_lora(loaded.blocks, method.rank, method.rank, method.targets, loaded.label)
-                if method.rank
-                else list(loaded.network.parameters())
-            )
-        if method in (SGD, ADAMW):
-            self._moved = [p for name, p in loaded.network.named_parameters() if name not in unread]
+        if method.rank:
+            with counter.part("active"):
+                self._moved = add_lora(loaded.blocks, method.rank, method.rank, method.targets, loaded.label)
+        else:
+            self._moved = _trained(loaded, method, unread if method.first_order else frozenset())
         self._moments: list[tuple[torch.Tensor, torch.Tensor]] = []
         with counter.part("optimizer state"):
-            if method == ADAMW or (method.first_order and method.rank):
+            if method.moments:
                 self._moments = [(torch.zeros_like(p), torch.zeros_like(p)) for p in self._moved]
             if method.seeds:
                 self._accumulators = torch.zeros(method.seeds, device=self._moved[0].device)
@@ -111,3 +109,10 @@ class PlainClient:
     def _found(self, parameter: torch.Tensor) -> None:
         assert parameter.grad is not None
         self._counter.label(parameter.grad, "gradients")
+
+
+def _trained(loaded: LoadedModel, method: Method, unread: frozenset[str]) -> list[torch.nn.Parameter]:
+    """Parameters of the tensors that a step moves, but for those that no gradient reaches."""
+    manifest = model_manifest(loaded.network, loaded.blocks_name, len(loaded.blocks))
+    wanted = {tensor.name for tensor in method.trained(manifest)} - unread
+    return [parameter for name, parameter in loaded.network.named_parameters() if name in wanted]

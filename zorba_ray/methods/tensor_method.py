@@ -46,5 +46,5 @@ class TensorMethod(Method):
         """Σ p_n x_n with p_n by examples over the clients that reported, in float64, client by client, rounded once."""
         mean = np.zeros(len(reports[0].scalars) // 4)
         for report, share in zip(reports, data_shares(reports), strict=True):
-            mean += share * np.frombuffer(report.scalars, dtype="<f4")
+            mean += share * np.frombuffer(report.scalars, dtype="<f4").astype(np.float64)
         return RoundCommit(plan.round, plan.lr, reporters(reports), mean.astype("<f4").tobytes(), plan.active)

@@ -16,7 +16,11 @@ from zorba_ray.errors import ModelError
 from zorba_ray.models.low_rank_leaf import is_linear, is_transposed
 from zorba_ray.models.manifest import ADAPTER
 
+Targets = Literal["query", "query_value", "attention", "all"]
 _ATTENTION = ("attn", "attention")
+_QUERY = ("q_proj", "query", "c_attn")
+"""GPT-2's c_attn makes query, key and value at once, and is adapted as a whole."""
+_VALUE = ("v_proj", "value")
 _DOWN, _UP = f"{ADAPTER}down", f"{ADAPTER}up"
 _SCALE = f"{ADAPTER}scale"
 """α/r, kept beside the parameters."""
@@ -24,10 +28,8 @@ _DRAWN_FROM = 0
 """Master seed of A."""
 
 
-def add_lora(
-    blocks: nn.ModuleList, rank: int, alpha: float, targets: Literal["attention", "all"], label: str
-) -> list[nn.Parameter]:
-    """Adapters, all 0, on the linear layers of the blocks, or of their attention (query, key, value, output).
+def add_lora(blocks: nn.ModuleList, rank: int, alpha: float, targets: Targets, label: str) -> list[nn.Parameter]:
+    """Adapters, all 0, on the linear layers of the blocks that `targets` names.
 
     Returns their parameters, in the dtype of the weights that they stand beside.
 
@@ -77,14 +79,20 @@ def merge_lora(network: nn.Module) -> None:
         leaf.__dict__.pop("forward", None)
 
 
-def is_attention(name: str) -> bool:
-    """Whether a module or tensor of this dotted name belongs to a block's attention; its norms do too."""
-    return any(mark in part.lower() for part in name.split(".") for mark in _ATTENTION)
+def is_target(name: str, targets: Targets) -> bool:
+    """Whether a linear layer, or its weight, of this dotted name gets an adapter."""
+    parts = name.lower().split(".")
+    if targets == "all":
+        return True
+    if targets == "attention":
+        return any(mark in part for part in parts for mark in _ATTENTION)
+    wanted = _QUERY if targets == "query" else _QUERY + _VALUE
+    return any(part in wanted for part in parts)
 
 
-def _targets(blocks: nn.ModuleList, targets: str) -> Iterator[tuple[str, nn.Module]]:
+def _targets(blocks: nn.ModuleList, targets: Targets) -> Iterator[tuple[str, nn.Module]]:
     for name, leaf in blocks.named_modules():
-        if is_linear(leaf) and (targets == "all" or is_attention(name)):
+        if is_linear(leaf) and is_target(name, targets):
             yield name, leaf
 
 

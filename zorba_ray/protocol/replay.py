@@ -184,7 +184,9 @@ class ReplicaState:
     def _read(self, body: bytes, number: int) -> RoundUpdate:
         commit = self.read_commit(body, number)
         clients, scalars = unpack_scalars(commit, self.header)
-        update = RoundUpdate(commit.round, commit.lr, clients, scalars, self._holders, self.rates)
+        # A mean is everybody's, of all blocks: client 0, who stands for all, may be away and hold none.
+        holders = np.ones_like(self._holders) if self.header.commits == "mean" else self._holders
+        update = RoundUpdate(commit.round, commit.lr, clients, scalars, holders, self.rates)
         past = tuple(self._recent)
         self._recent.appendleft(update)
         return replace(update, past=past)

@@ -16,16 +16,11 @@ class RoundTraffic:
     plan: int
     """Bytes of the plan's frame, to each asked client; active sets left out."""
     commit: int
-    """Bytes of the commit's frame, to every client (or it evaluates a stale model); active sets left out."""
+    """Bytes of the commit's frame, to every client that is to keep up; active sets left out."""
     active_sets: int
     """Bytes of active sets, and of the blocks' rates, in both frames."""
     reports: int
     """Bytes of all reports' frames together."""
-
-    @property
-    def down(self) -> int:
-        """Bytes to one participant: plan and commit."""
-        return self.plan + self.commit
 
 
 def count_round(

@@ -166,7 +166,7 @@ def test_accuracy(run: RunRecord) -> float | None:
 
 
 def passes_at(run: RunRecord, round: int) -> int:
-    """Forward passes of a client after a round; a backward pass counts as two."""
+    """Forward passes after a round, of a client that takes part in every one; a backward pass counts as two."""
     return run.config.cost_per_round * round
 
 
@@ -182,13 +182,13 @@ def passes_to(run: RunRecord, level: float) -> float | None:
 
 
 def bytes_up(run: RunRecord) -> float | None:
-    """Per client, in all rounds."""
+    """Of a client that takes part in every round, in all of them."""
     each = run.summary.bytes_up_per_client_round if run.summary else None
     return None if each is None else each * run.rounds_done
 
 
 def bytes_down(run: RunRecord) -> float | None:
-    """Per client, in all rounds."""
+    """Of a client that takes part in every round, in all of them."""
     each = run.summary.bytes_down_per_client_round if run.summary else None
     return None if each is None else each * run.rounds_done
 

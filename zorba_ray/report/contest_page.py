@@ -138,7 +138,7 @@ def cost_table(record: ContestRecord) -> Table:
                 text_interval(standing.over(contest.cpu_seconds), text_seconds),
             ]
         )
-    note = "Bytes per client in all rounds, from encoded frames. VRAM: of the largest client."
+    note = "Bytes of a client that takes part in every round, from encoded frames. VRAM: of the largest client."
     return Table("Cost", columns, rows, frozenset(range(1, len(columns))), note)
 
 

@@ -119,6 +119,10 @@ class Round(Record):
     bytes_up: float | None = None
     """All clients together."""
     bytes_down: float | None = None
+    """All clients together, active sets included; commits of scalars also to those that were not asked."""
+    plan_bytes: float | None = None
+    """Of the frame, to each client asked; active sets left out. So `commit_bytes`."""
+    commit_bytes: float | None = None
     distance: float | None = None
     time: dict[str, float] = {}
     """Seconds by part; `round_s` is the whole."""

@@ -103,10 +103,11 @@ def probe_weights(energies: BlockEnergies) -> np.ndarray:
 
 
 def block_rates(energies: BlockEnergies, sizes: Sequence[int]) -> np.ndarray:
-    """Multiples of η by block, float32 [L] with mean 1: √(g_b² / d_b) within bounds.
+    """Multiples of η by block, float32 [L] with mean 1: (g_b² / d_b)^(t/2), within bounds.
 
     Where noise rules, the step of block b that gains most is g_b² / (V d_b) over its curvature. Curvature is larger
-    where gradients are, which the root allows for, as it does for the error of a few pairs.
+    where gradients are, which the root allows for, as it does for the error of a few pairs. t is 1, or as much less
+    as the bounds ask for.
 
     Args:
         sizes: d_b.
@@ -114,5 +115,20 @@ def block_rates(energies: BlockEnergies, sizes: Sequence[int]) -> np.ndarray:
     density = np.sqrt(energies.energy / np.maximum(np.array(sizes, dtype=np.float64), 1.0))
     if not density.max() > 0:
         return np.ones(len(density), dtype=np.float32)
-    rates = np.clip(density / density.mean(), 1.0 / _RATES, _RATES)
-    return (rates / rates.mean()).astype(np.float32)
+    density = np.maximum(density / density.max(), _RATES**-2)
+
+    def tempered(exponent: float) -> np.ndarray:
+        rates = density**exponent
+        return rates / rates.mean()
+
+    def beyond(exponent: float) -> bool:
+        rates = tempered(exponent)
+        return bool(rates.max() > _RATES or rates.min() < 1.0 / _RATES)
+
+    if not beyond(1.0):
+        return tempered(1.0).astype(np.float32)
+    low, high = 0.0, 1.0
+    for _ in range(30):
+        middle = (low + high) / 2
+        low, high = (low, middle) if beyond(middle) else (middle, high)
+    return tempered(low).astype(np.float32)

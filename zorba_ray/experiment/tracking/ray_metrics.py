@@ -35,7 +35,7 @@ SERIES = {
     ),
     "zorba_clients": Series("counter", "Answers of clients by outcome: ok, failed, late, rejected", ("outcome",)),
     "zorba_bytes_up": Series("counter", "Bytes of all reports"),
-    "zorba_bytes_down": Series("counter", "Bytes of plans and commits to all asked clients"),
+    "zorba_bytes_down": Series("counter", "Bytes of plans and commits to all clients"),
     "zorba_client_loss": Series("gauge", "Training loss of a client in the round", ("client",)),
     "zorba_client_bytes": Series("gauge", "Bytes that a client holds, modelled or measured", ("client",)),
     "zorba_client_budget_bytes": Series("gauge", "VRAM budget of a client", ("client",)),
