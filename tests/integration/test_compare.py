@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ from typer.testing import CliRunner
 
 from tests.support.tiny_run import TINY
 from zorba_ray.cli.main import app
-from zorba_ray.config import load_config
+from zorba_ray.config import ExperimentConfig, load_config
 from zorba_ray.contest import ContestState, plan_contest, run_contest
-from zorba_ray.errors import Interrupted
+from zorba_ray.contest import run as contest_run
+from zorba_ray.errors import Interrupted, LostClients, RunDirError, SweepIncomplete
+from zorba_ray.experiment.rundir import RunDir
 from zorba_ray.report import write_report
-from zorba_ray.report.contest import final_loss, load_contest, rows
+from zorba_ray.report.contest import final_loss, load_contest, passes_at, rows
+from zorba_ray.report.contest_page import warnings
 
 METHODS = ("zorba", "decomfl", "mezo")
 RATES = {"zorba": (0.01, 0.03), "decomfl": (0.002,), "mezo": (0.001,)}
@@ -80,9 +84,71 @@ def test_what_was_cut_off_goes_on_and_repeats_nothing(tmp_path: Path) -> None:
     assert times == {path: (tmp_path / "c" / path / "metrics.jsonl").stat().st_mtime_ns for path in before}
     straight = ContestState.open(tmp_path / "s", contest, False, [])
     run_contest(contest, straight, [], lambda event: None, lambda: False, None)
+    assert rows(load_contest(tmp_path / "c"))[0]["cpu_s_mean"] is not None
     assert rows(load_contest(tmp_path / "c"))[0]["final_loss_mean"] == rows(load_contest(tmp_path / "s"))[0][
         "final_loss_mean"
     ]  # fmt: skip
+
+
+def test_what_failed_is_tried_again_and_what_is_gone_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lost machine at a rate: no rate is chosen without it. Then a folder that someone removed."""
+    rates = {"zorba": (0.01, 0.03), "mezo": (0.001,)}
+    contest = plan_contest(load_config("demo", TINY), ("zorba", "mezo"), 1, rates, 0.5, {})
+    state = ContestState.open(tmp_path / "c", contest, False, [])
+    whole = contest_run.execute
+
+    def lost(config: ExperimentConfig, *more: Any) -> Any:
+        if config.zo.lr > 0.03:  # the second rate, taken larger as its rounds are fewer
+            raise LostClients("client 1 is gone")
+        return whole(config, *more)
+
+    monkeypatch.setattr(contest_run, "execute", lost)
+    with pytest.raises(SweepIncomplete, match=r"1 run\(s\) failed: zorba/rate-0.03"):
+        run_contest(contest, state, [], lambda event: None, lambda: False, None)
+    assert set(state.tree["chosen"]) == {"mezo"}  # which went on
+    monkeypatch.setattr(contest_run, "execute", whole)
+    (tmp_path / "c" / "mezo" / "seed-1").rename(tmp_path / "away")
+    again = ContestState.open(tmp_path / "c", contest, True, [])
+    run_contest(contest, again, [], lambda event: None, lambda: False, None)
+    assert {own["status"] for own in again.tree["cells"].values()} == {"finished"}
+    assert set(again.tree["chosen"]) == {"zorba", "mezo"}
+    digests = {
+        json.loads((path / "summary.json").read_text())["weights_sha256"]
+        for path in (tmp_path / "away", tmp_path / "c" / "mezo" / "seed-1")
+    }
+    assert len(digests) == 1
+    (tmp_path / "away").rename(tmp_path / "c" / "zorba" / "swapped")
+    shutil.rmtree(tmp_path / "c" / "zorba" / "seed-1")
+    (tmp_path / "c" / "zorba" / "swapped").rename(tmp_path / "c" / "zorba" / "seed-1")
+    with pytest.raises(RunDirError, match="holds a run of mezo, seed 1, where the comparison had zorba, seed 1"):
+        load_contest(tmp_path / "c")
+
+
+def test_two_programs_do_not_share_a_comparison(tmp_path: Path) -> None:
+    contest = plan_contest(load_config("demo", TINY), ("zorba",), 1, {"zorba": (0.01,)}, 0.5, {})
+    state = ContestState.open(tmp_path / "c", contest, False, [])
+    holder = RunDir(tmp_path / "c")
+    holder.lock()
+    with pytest.raises(RunDirError, match="in use by another process"):
+        run_contest(contest, state, [], lambda event: None, lambda: False, None)
+    holder.unlock()
+
+
+def test_a_probe_is_counted(tmp_path: Path) -> None:
+    base = load_config("demo", [*TINY, "zo.block_rates=probe", "allocation.probe_pairs=2"])
+    contest = plan_contest(base, ("zorba",), 1, {"zorba": (0.01,)}, 0.5, {})
+    run_contest(
+        contest, ContestState.open(tmp_path / "c", contest, False, []), [], lambda event: None, lambda: False, None
+    )
+    record = load_contest(tmp_path / "c")
+    (run,) = record.standings[0].runs.values()
+    pairs = json.loads((tmp_path / "c" / "zorba" / "seed-1" / "summary.json").read_text())["probe_forward_pairs"]
+    assert pairs > 0
+    assert passes_at(run, 0) == 0
+    assert passes_at(run, 3) == 3 * run.config.passes_per_round + 2 * pairs // 4
+    assert f"probes made {2 * pairs // 4} forward passes per client beside" in " ".join(warnings(record))
 
 
 def test_a_run_that_diverged_is_in_no_mean(tmp_path: Path) -> None:

@@ -4,13 +4,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.support.tiny_run import tiny_config
 from zorba_ray.config import METHOD_NAMES, ExperimentConfig
 from zorba_ray.contest import Contest, ContestState, ladder_of, plan_contest
 from zorba_ray.contest.cells import cell, rounds_for
-from zorba_ray.errors import ConfigError, RunDirError
+from zorba_ray.errors import ConfigError, RunDirError, StorageError
+from zorba_ray.experiment.build import prepare
 from zorba_ray.report.contest import Interval
 
 BASE = ("rounds=20", "zo.directions=3", "zo.difference=central", "eval.every=5", "zo.lr=0.02", "seed=7")
@@ -102,6 +104,25 @@ def test_ladders() -> None:
         ({"tune_share": 1.5}, "--tune-share 1.5"),
         ({"methods": ("zorba",), "rates": {"mezo": (0.1,)}}, "mezo takes no part"),
         ({"rates": {"mezo": (0.1, -1.0)}}, "one or more positive rates"),
+        ({"rates": {"mezo": (float("nan"),)}}, "one or more positive rates"),
+        ({"rates": {"mezo": (0.1, float("inf"))}}, "one or more positive rates"),
+        ({"rates": {"mezo": (0.1, 0.1000000001)}}, "two rates are the same"),
+        ({"seeds": 10**9}, "--seeds 1000000000: at least one seed, at most 1,000"),
+        ({"base": tiny_config("seed=18446744073709551615")}, "seed"),
+        ({"base": tiny_config("federation.changes=[{round: 2, client: 0, leave: true}]")}, "keeps its clients"),
+        ({"base": tiny_config("zo.normalise=spread")}, "zorba's rate says nothing about those of fedmezo, decomfl"),
+        *[
+            ({"overrides": {"decomfl": (setting,)}}, message)
+            for setting, message in (
+                ("seed=7", "is the same for all methods"),
+                ("method=fedavg", "is the same for all methods"),
+                ("zo.lr=5", "is the same for all methods"),
+                ("data.train_rows=10", "is the same for all methods"),
+                ("federation.clients=2", "is the same for all methods"),
+                ("rounds=50", "follows from the comparison"),
+                ("eval.every=1", "follows from the comparison"),
+            )
+        ],
         ({"overrides": {"decomfl": ("federation.seeds=per_client",)}}, "decomfl averages scalars"),
         ({"base": tiny_config("method=decomfl", "federation.seeds=shared")}, "method=decomfl: a comparison starts"),
     ],
@@ -133,14 +154,40 @@ def test_intervals() -> None:
 def test_a_folder_is_taken_up_only_by_the_same_comparison(tmp_path: Path) -> None:
     path = tmp_path / "compare"
     ContestState.open(path, contest(), False, ["zorba-ray", "compare"])
+    begun = ContestState.open(path, contest(), False, [])  # nothing had run in it
+    begun.note(cell(contest(), "zorba", 7, 0.1, tuning=False), "interrupted", {})
     with pytest.raises(RunDirError, match="exists: continue it with --resume"):
         ContestState.open(path, contest(), False, [])
     ContestState.open(path, contest(), True, [])
     with pytest.raises(RunDirError, match=r"another comparison.*\n.*seeds: \[7, 8\] -> \[7, 8, 9\]"):
         ContestState.open(path, contest(seeds=3), True, [])
+    with pytest.raises(RunDirError, match=r"\n  eval.rows: 64 -> 65$"):
+        ContestState.open(path, contest(base=tiny_config(*BASE, "eval.rows=65")), True, [])
+    with pytest.raises(RunDirError, match=r"\n  settings.zo.lr: [0-9.]+ -> 0.5$"):
+        ContestState.open(path, contest(base=tiny_config(*BASE, "zo.lr=0.5")), True, [])
     with pytest.raises(RunDirError, match="no comparison to go on with"):
         ContestState.open(tmp_path / "nothing", contest(), True, [])
     (path / "compare.json").write_text("{")
     with pytest.raises(RunDirError, match="cannot be read"):
         ContestState.open(path, contest(), True, [])
+    for text in ("{}", "null", "[]", '{"asked": {}, "chosen": {}, "tried": {}, "cells": []}'):
+        (path / "compare.json").write_text(text)
+        with pytest.raises(RunDirError, match="is no comparison"):
+            ContestState.open(path, contest(), True, [])
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="Not a directory"):
+        ContestState.open(tmp_path / "file" / "below", contest(), False, [])
     assert json.loads(json.dumps(contest().passes)) == 120
+
+
+def test_runs_on_other_data_are_told_apart(tmp_path: Path) -> None:
+    state = ContestState.open(tmp_path / "compare", contest(), False, [])
+    header = prepare(tiny_config()).header
+    own = cell(contest(), "zorba", 7, 0.1, tuning=False)
+    state.check_inputs(own, header)
+    state.check_inputs(own, header)
+    for changes, what in (({"data_sha256": "0" * 64}, "its data are not"), ({"weights_sha256": "1" * 64}, "weights")):
+        with pytest.raises(RunDirError, match=what):
+            state.check_inputs(own, msgspec.structs.replace(header, **changes))
+    adapted = cell(contest(), "fedit", 7, 0.1, tuning=False)  # its adapters are part of its weights
+    state.check_inputs(adapted, msgspec.structs.replace(header, weights_sha256="2" * 64))

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.fake_contest import LADDER, write_fake_contest
+from tests.support.fake_family import edit
 from tests.support.report_page import ReportPage
 from zorba_ray.report import write_report
-from zorba_ray.report.contest import load_contest, write_csv
-from zorba_ray.report.contest_page import rates_table, warnings
+from zorba_ray.report.contest import cpu_seconds, load_contest, rows, write_csv
+from zorba_ray.report.contest_page import contest_page, levels_tables, rates_table, warnings
 from zorba_ray.report.interval import _quantile
 from zorba_ray.report.numbers import text_count
 
@@ -92,6 +93,29 @@ def test_runs_in_no_mean(tmp_path: Path) -> None:
     ]
     page = ReportPage(write_report([path], tmp_path / "page.html"))
     assert all(line in page.text for line in warnings(record))
+
+
+def test_a_seed_that_diverged_flatters_nothing(tmp_path: Path) -> None:
+    """Zorba's last seed, the worst one, is gone: its mean is the lowest, and no lead."""
+    path = write_fake_contest(tmp_path / "c", methods=("zorba", "mezo"), endings={"zorba/seed-3": "diverged"})
+    record = load_contest(path)
+    page = contest_page(record)
+    assert [tile.value for tile in page.tiles] == ["mezo"]
+    (row, other) = rows(record)
+    assert row["final_loss_mean"] < other["final_loss_mean"]
+    assert row["reached_level_1"] == 2
+    assert row["rounds_to_level_1"] is row["passes_to_level_1"] is None
+    assert other["rounds_to_level_1"] is not None
+    assert any("2 of 3 seeds" in cell for cell in levels_tables(record)[0].rows[0])
+
+
+def test_time_of_a_run_that_was_taken_up_again_is_not_known(tmp_path: Path) -> None:
+    path = write_fake_contest(tmp_path / "c", methods=("zorba",), seeds=2)
+    edit(path / "zorba" / "seed-2" / "summary.json", lambda tree: tree.update(resumed_after_round=3, cpu_s=0.1))
+    (standing,) = load_contest(path).standings
+    known = standing.over(cpu_seconds)
+    assert known is not None
+    assert (known.mean, known.count) == (12.0, 1)
 
 
 def test_the_page_counts_in_words(tmp_path: Path) -> None:

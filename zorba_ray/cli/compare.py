@@ -27,7 +27,7 @@ def compare(
     from zorba_ray.cli.stop import StopFlag
     from zorba_ray.config import anchored, load_config
     from zorba_ray.contest import ContestState, plan_contest, run_contest
-    from zorba_ray.errors import Interrupted, SweepIncomplete
+    from zorba_ray.errors import ZorbaError
     from zorba_ray.report.contest import load_contest, rows, write_csv
 
     base = anchored(load_config(config, overrides or []))
@@ -39,7 +39,7 @@ def compare(
     try:
         with CompareProgress() as progress:
             run_contest(contest, state, sys.argv, progress.show, stop.is_set, write_run_report)
-    except (Interrupted, SweepIncomplete) as ended:
+    except ZorbaError as ended:
         error = ended
     record = load_contest(path)
     write_csv(record, path / "compare.csv")

@@ -6,11 +6,11 @@ Of each method: what its authors published (`config.baselines`), the schedule of
 the number of rounds that the passes suffice for.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from zorba_ray.config import METHOD_NAMES, ExperimentConfig, config_from_tree
+from zorba_ray.config import ExperimentConfig, config_from_tree
 from zorba_ray.config.base import apply_override, parse_override
 from zorba_ray.config.baselines import FIRST_ORDER, PUBLISHED, FirstOrderConfig
 from zorba_ray.errors import ConfigError
@@ -65,49 +65,6 @@ class Cell:
         return f"{self.method}/rate-{self.rate:g}" if self.tuning else f"{self.method}/seed-{self.seed}"
 
 
-def plan_contest(
-    base: ExperimentConfig,
-    methods: Sequence[str],
-    seeds: int,
-    rates: Mapping[str, tuple[float, ...]],
-    tune_share: float,
-    overrides: Mapping[str, tuple[str, ...]],
-) -> Contest:
-    """Checks what is asked.
-
-    Raises:
-        ConfigError: a method unknown or named twice, no seeds, settings for a method that takes no part, a share
-            outside (0, 1], a configuration of another method than zorba, or one that a method cannot be derived from.
-    """
-    unknown = [name for name in methods if name not in METHOD_NAMES]
-    if unknown or not methods:
-        named = ", ".join(unknown) or "none"
-        raise ConfigError(f"--methods: unknown method {named}; there are {', '.join(METHOD_NAMES)}")
-    twice = sorted({name for name in methods if methods.count(name) > 1})
-    if twice:
-        raise ConfigError(f"--methods: {', '.join(twice)} stands twice; a method is compared once")
-    if seeds < 1:
-        raise ConfigError(f"--seeds {seeds}: at least one seed")
-    if not 0 < tune_share <= 1:
-        raise ConfigError(f"--tune-share {tune_share:g}: a share of the rounds in (0, 1]")
-    if base.method != "zorba":
-        raise ConfigError(
-            f"method={base.method}: a comparison starts from zorba's configuration, from which it derives the others"
-        )
-    strangers = sorted(({*rates} | {*overrides}) - {*methods})
-    if strangers:
-        raise ConfigError(f"--rates, --set: {', '.join(strangers)} takes no part; --methods names {', '.join(methods)}")
-    bad = [name for name, own in rates.items() if not own or min(own) <= 0]
-    if bad:
-        raise ConfigError(f"--rates {bad[0]}: one or more positive rates, as in {bad[0]}=1e-4,3e-4")
-    contest = Contest(
-        base, tuple(methods), tuple(range(base.seed, base.seed + seeds)), dict(rates), tune_share, dict(overrides)
-    )
-    for method in methods:
-        cell_config(contest, method, base.seed, 1e-3, 1.0)
-    return contest
-
-
 def ladder_of(contest: Contest, method: str, size_of: Callable[[ExperimentConfig], int]) -> tuple[float, ...]:
     """The rates that a method chooses from: those given, else three.
 
@@ -150,7 +107,7 @@ def cell_config(contest: Contest, method: str, seed: int, rate: float, share: fl
         share: of the rounds.
 
     Raises:
-        ConfigError: the derived settings, or those of `overrides`, are refused.
+        ConfigError: the derived settings, or those of `overrides`, are refused, or would void the comparison.
     """
     base, tree = contest.base, contest.base.resolved()
     if method != "zorba":
@@ -170,6 +127,8 @@ def cell_config(contest: Contest, method: str, seed: int, rate: float, share: fl
             tree["first_order"] = {"schedule": base.zo.schedule, "local_steps": steps}
         if method == "mezo":
             federation |= {"clients": 1, "participants": None}
+            if base.data.partition in ("column", "files"):  # whose owners are more than one
+                tree["data"] = tree["data"] | {"partition": "iid", "partition_column": None}
         if method in ("fedkseed", "fedmezo"):
             tree["zo"]["local_steps"] = _steps(contest, PUBLISHED[method]["zo.local_steps"], 2)
     tree["seed"] = seed
@@ -180,11 +139,33 @@ def cell_config(contest: Contest, method: str, seed: int, rate: float, share: fl
         apply_override(tree, parts, value)
     origin = f"{method} in this comparison"
     own = config_from_tree(tree, origin)
+    _refuse_unequal(contest, own, method, seed, rate)
     rounds = max(1, int(share * rounds_for(contest, own)))
     evaluations = max(1, base.rounds // base.eval.every)
     tree["rounds"] = rounds
     tree["eval"] = {**tree["eval"], "every": max(1, round(rounds / evaluations))}
     return config_from_tree(tree, origin)
+
+
+def _refuse_unequal(contest: Contest, own: ExperimentConfig, method: str, seed: int, rate: float) -> None:
+    """What is equal for all methods, or has an option of its own, is no method's setting."""
+    base = contest.base
+    found: dict[str, tuple[Any, Any]] = {
+        "method": (own.method, method),
+        "seed (--seeds)": (own.seed, seed),
+        "learning rate (--rates)": (own.first_order.lr if method in FIRST_ORDER else own.zo.lr, rate),
+        "model.path": (own.model.path, base.model.path),
+        "eval": (own.eval, base.eval),
+    }
+    if method != "mezo":
+        found["federation.clients"] = (own.federation.clients, base.federation.clients)
+        found["federation.participants"] = (own.federation.participants, base.federation.participants)
+    free = {"batch_size", "label_shift", *(("partition", "partition_column") if method == "mezo" else ())}
+    for key in type(base.data).model_fields.keys() - free:
+        found[f"data.{key}"] = (getattr(own.data, key), getattr(base.data, key))
+    changed = sorted(key for key, (one, other) in found.items() if one != other)
+    if changed:
+        raise ConfigError(f"--set {method}: {changed[0]} is the same for all methods, or given by its own option")
 
 
 def _steps(contest: Contest, published: int, cost: int) -> int:
@@ -204,6 +185,7 @@ def describe(contest: Contest) -> dict[str, Any]:
     """What decides the numbers, JSON-ready: a resume must not change it."""
     return {
         "settings": contest.base.numbers(),
+        "eval": {"rows": contest.base.eval.rows, "every": contest.base.eval.every},
         "methods": list(contest.methods),
         "seeds": list(contest.seeds),
         "rates": {name: list(own) for name, own in sorted(contest.rates.items())},

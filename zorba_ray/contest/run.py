@@ -3,6 +3,7 @@
 import functools
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from zorba_ray.config import ExperimentConfig, ModelConfig
@@ -15,8 +16,7 @@ from zorba_ray.experiment.rundir import RunDir
 from zorba_ray.federation.accelerator import choose_accelerator, with_counted_gpus
 from zorba_ray.models import Manifest, load_model
 from zorba_ray.models.blocks import model_manifest
-
-_AT_AN_END = ("finished", "diverged", "failed")
+from zorba_ray.protocol.ledger import read_ledger
 
 
 def run_contest(
@@ -27,16 +27,38 @@ def run_contest(
     should_stop: Callable[[], bool],
     closing: Closing | None,
 ) -> None:
-    """To the last run.
+    """To the last run. Runs that failed before are tried again.
 
     Raises:
         Interrupted: asked to stop; every run's ledger is whole.
         SweepIncomplete: some runs failed; the others are whole. A run that diverged has not failed.
+        RunDirError: another process is at it, or data or weights are not those of the runs before.
+        StorageError: the disk is full.
     """
+    folder = RunDir(state.path)
+    folder.lock()
+    try:
+        _run_all(contest, state, command, emit, should_stop, closing)
+    finally:
+        folder.unlock()
+
+
+def _run_all(
+    contest: Contest,
+    state: ContestState,
+    command: list[str],
+    emit: Emit,
+    should_stop: Callable[[], bool],
+    closing: Closing | None,
+) -> None:
+    chosen: dict[str, float | None] = state.tree["chosen"]
+    ladders = {name: ladder_of(contest, name, _size_of) for name in contest.methods if name not in chosen}
     for method in contest.methods:
-        rate = state.tree["chosen"].get(method)
+        rate = chosen.get(method)
         if rate is None:
-            rate = _tune(contest, state, method, ladder_of(contest, method, _size_of), command, emit, should_stop)
+            rate = _tune(contest, state, method, ladders[method], command, emit, should_stop)
+        if rate is None:
+            continue
         for seed in contest.seeds:
             _run(cell(contest, method, seed, rate, tuning=False), state, command, emit, should_stop, closing)
     failed = [path for path, own in state.tree["cells"].items() if own["status"] == "failed"]
@@ -52,8 +74,9 @@ def _tune(
     command: list[str],
     emit: Emit,
     should_stop: Callable[[], bool],
-) -> float:
-    """The rate with the lowest final validation loss; the smallest of the ladder where none ends."""
+) -> float | None:
+    """The rate with the lowest final validation loss; the smallest of the ladder where all diverge; None where a run
+    failed, which says nothing about its rate."""
     if len(ladder) == 1:
         state.choose(method, {}, ladder[0])
         return ladder[0]
@@ -61,6 +84,8 @@ def _tune(
     for rate in ladder:
         own = cell(contest, method, contest.base.seed + TUNING_SEED, rate, tuning=True)
         _run(own, state, command, emit, should_stop, None)
+        if state.tree["cells"][own.path]["status"] == "failed":
+            return None
         tried[f"{rate:g}"] = state.tree["cells"][own.path].get("final_loss")
     ended = {rate: tried[f"{rate:g}"] for rate in ladder if tried[f"{rate:g}"] is not None}
     best = min(ended, key=lambda rate: ended[rate] or 0.0) if ended else min(ladder)
@@ -76,7 +101,7 @@ def _run(
     should_stop: Callable[[], bool],
     closing: Closing | None,
 ) -> None:
-    if state.status(own) in _AT_AN_END:
+    if state.at_an_end(own):
         return
     path = state.path / own.path
     emit({"kind": "cell", "path": own.path, "rounds": own.config.rounds})
@@ -85,8 +110,10 @@ def _run(
         config = with_counted_gpus(own.config, accelerator)
         run = RunDir.reopen(path, config) if (path / "ledger.zl").exists() else RunDir.create(path, config)
         summary = execute(config, run, accelerator, command, emit, should_stop, closing)
+        state.check_inputs(own, read_ledger(run.ledger).header)
     except (Interrupted, StorageError):
-        state.note(own, "interrupted", {})
+        with suppress(StorageError):  # the first one says it all
+            state.note(own, "interrupted", {})
         raise
     except ConfigError:  # would fail for every seed alike, and is the user's to mend
         raise

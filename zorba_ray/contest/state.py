@@ -6,7 +6,8 @@ from typing import Any
 
 from zorba_ray.contest.cells import Cell, Contest, describe
 from zorba_ray.errors import RunDirError
-from zorba_ray.experiment.rundir import write_json
+from zorba_ray.experiment.rundir import RunDir, raise_storage_error, write_json
+from zorba_ray.protocol.messages import LedgerHeader
 
 CONTEST_FILE = "compare.json"
 
@@ -20,39 +21,53 @@ class ContestState:
 
     @classmethod
     def open(cls, path: Path, contest: Contest, resume: bool, command: list[str]) -> "ContestState":
-        """A new comparison in an empty folder, or one that goes on.
+        """A new comparison in an empty folder or where none has begun, or one that goes on.
 
         Raises:
             RunDirError: the folder is in use and `resume` is not said, or there is nothing to resume, or what is
                 compared differs.
+            StorageError: it cannot be written.
         """
-        file = path / CONTEST_FILE
         asked = json.loads(json.dumps(describe(contest)))
         if not resume:
-            if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            if path.exists() and (not path.is_dir() or any(path.iterdir())) and not _unstarted(path):
                 raise RunDirError(f"{path} exists: continue it with --resume, or name another with --dir DIR")
-            path.mkdir(parents=True, exist_ok=True)
             own = cls(path, {
                 "name": contest.base.name, "command": command, "asked": asked, "passes": contest.passes, "chosen": {},
-                "tried": {}, "cells": {},
+                "tried": {}, "cells": {}, "inputs": {},
             })  # fmt: skip
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise_storage_error(path, error)
+                raise
             own.write()
             return own
-        try:
-            tree = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise RunDirError(
-                f"--resume: {file} cannot be read ({error}); there is no comparison to go on with"
-            ) from error
-        changed = [key for key in asked if asked[key] != tree["asked"].get(key)]
-        if changed:
-            lines = [f"{key}: {tree['asked'].get(key)} -> {asked[key]}" for key in changed]
+        tree = _read(path / CONTEST_FILE)
+        lines = _changes(tree["asked"], asked)
+        if lines:
             raise RunDirError(f"resume of {path}: another comparison (old -> new):\n  " + "\n  ".join(lines))
         return cls(path, tree)
 
-    def status(self, cell: Cell) -> str | None:
-        """finished, diverged, failed or interrupted; None: not begun."""
-        return self.tree["cells"].get(cell.path, {}).get("status")
+    def at_an_end(self, cell: Cell) -> bool:
+        """Whether a run is not to be taken up again: it finished and is still there, or diverged, as it would again."""
+        status = self.tree["cells"].get(cell.path, {}).get("status")
+        return status == "diverged" or (status == "finished" and RunDir(self.path / cell.path).summary.exists())
+
+    def check_inputs(self, cell: Cell, header: LedgerHeader) -> None:
+        """Notes the digests of a seed's examples and a method's weights, and holds later runs against them.
+
+        Raises:
+            RunDirError: they differ, so that the runs must not stand in one table.
+        """
+        found = {"data": (cell.seed, header.data_sha256), "weights": (cell.method, header.weights_sha256)}
+        for what, (of, digest) in found.items():
+            known = self.tree.setdefault("inputs", {}).setdefault(f"{what} of {of}", digest)
+            if known != digest:
+                raise RunDirError(
+                    f"{self.path / cell.path}: its {what} are not those of the runs before it "
+                    f"({digest[:8]}…, then {known[:8]}…): put these back, remove that folder, and go on with --resume"
+                )
 
     def note(self, cell: Cell, status: str, facts: dict[str, Any]) -> None:
         """Writes down how a run ended."""
@@ -68,4 +83,37 @@ class ContestState:
         self.write()
 
     def write(self) -> None:
-        write_json(self.path / CONTEST_FILE, self.tree)
+        """Raises StorageError where that cannot be done."""
+        try:
+            write_json(self.path / CONTEST_FILE, self.tree)
+        except OSError as error:
+            raise_storage_error(self.path, error)
+            raise
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        tree = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunDirError(f"--resume: {file} cannot be read ({error}); there is no comparison to go on with") from error
+    parts = ("asked", "chosen", "tried", "cells")
+    if not isinstance(tree, dict) or not all(isinstance(tree.get(part), dict) for part in parts):
+        raise RunDirError(f"--resume: {file} is no comparison: it lacks one of {', '.join(parts)}")
+    return tree
+
+
+def _unstarted(path: Path) -> bool:
+    """Whether a folder holds a comparison of which nothing has run."""
+    return (path / CONTEST_FILE).exists() and not _read(path / CONTEST_FILE)["cells"]
+
+
+def _changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Lines "key: old -> new"; of settings, those that differ alone."""
+    lines = []
+    for key in new:
+        was, now = old.get(key), new[key]
+        if was != now and isinstance(was, dict) and isinstance(now, dict):
+            lines += [f"{key}.{line}" for line in _changes(was, {**dict.fromkeys(was), **now})]
+        elif was != now:
+            lines.append(f"{key}: {was} -> {now}")
+    return lines

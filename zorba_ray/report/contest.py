@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import Field
 
+from zorba_ray.errors import RunDirError
 from zorba_ray.report.interval import Interval
 from zorba_ray.report.load import RunRecord, load_run, read_json
 from zorba_ray.report.records import Eval, Record, parse
@@ -68,6 +69,11 @@ class Standing:
     others: tuple[CellEntry, ...]
     """Runs that diverged, failed or are under way; in no mean."""
 
+    @property
+    def lost(self) -> tuple[CellEntry, ...]:
+        """Seeds that came to nothing."""
+        return tuple(own for own in self.others if own.status in ("diverged", "failed"))
+
     def over(self, value: Callable[[RunRecord], float | None]) -> Interval | None:
         """Of the runs that have the value."""
         found = (value(run) for run in self.runs.values())
@@ -121,10 +127,20 @@ def load_contest(path: str | Path) -> ContestRecord:
     standings = []
     for method in entry.asked["methods"]:
         own = {name: cell for name, cell in entry.cells.items() if cell.method == method and not cell.tuning}
-        runs = {cell.seed: load_run(path / name) for name, cell in own.items() if cell.status == "finished"}
+        runs = {cell.seed: _run_of(path / name, cell) for name, cell in own.items() if cell.status == "finished"}
         rest = tuple(cell for cell in own.values() if cell.status != "finished")
         standings.append(Standing(method, entry.chosen.get(method), dict(sorted(runs.items())), rest))
     return ContestRecord(path, entry, tuple(standings))
+
+
+def _run_of(path: Path, cell: CellEntry) -> RunRecord:
+    run = load_run(path)
+    if (run.config.method, run.config.seed) != (cell.method, cell.seed):
+        raise RunDirError(
+            f"{path} holds a run of {run.config.method}, seed {run.config.seed}, where the comparison had "
+            f"{cell.method}, seed {cell.seed}: put its own back, or remove it and go on with --resume"
+        )
+    return run
 
 
 def curve(run: RunRecord) -> list[Eval]:
@@ -166,8 +182,14 @@ def test_accuracy(run: RunRecord) -> float | None:
 
 
 def passes_at(run: RunRecord, round: int) -> int:
-    """Forward passes after a round, of a client that takes part in every one; a backward pass counts as two."""
-    return run.config.cost_per_round * round
+    """Forward passes after a round, of a client that takes part in every one, and its share of what a probe made before
+    the first; a backward pass counts as two."""
+    return run.config.cost_per_round * round + (probe_passes(run) if round else 0)
+
+
+def probe_passes(run: RunRecord) -> int:
+    """Forward passes of probes, a mean over the clients."""
+    return round(2 * run.summary.probe_forward_pairs / run.config.federation.clients) if run.summary else 0
 
 
 def rounds_to(run: RunRecord, level: float) -> float | None:
@@ -182,15 +204,20 @@ def passes_to(run: RunRecord, level: float) -> float | None:
 
 
 def bytes_up(run: RunRecord) -> float | None:
-    """Of a client that takes part in every round, in all of them."""
-    each = run.summary.bytes_up_per_client_round if run.summary else None
-    return None if each is None else each * run.rounds_done
+    """Of a client that takes part in every round, in all and in probes; None of mezo's, for which nothing travels."""
+    summary = run.summary
+    if summary is None or summary.bytes_up_per_client_round is None or run.config.method == "mezo":
+        return None
+    return summary.bytes_up_per_client_round * run.rounds_done + summary.probe_bytes_up / run.config.federation.clients
 
 
 def bytes_down(run: RunRecord) -> float | None:
-    """Of a client that takes part in every round, in all of them."""
-    each = run.summary.bytes_down_per_client_round if run.summary else None
-    return None if each is None else each * run.rounds_done
+    """Of a client that takes part in every round, in all and in probes; None of mezo's, for which nothing travels."""
+    summary = run.summary
+    if summary is None or summary.bytes_down_per_client_round is None or run.config.method == "mezo":
+        return None
+    own = summary.probe_bytes_down / run.config.federation.clients
+    return summary.bytes_down_per_client_round * run.rounds_done + own
 
 
 def vram(run: RunRecord) -> float | None:
@@ -199,7 +226,8 @@ def vram(run: RunRecord) -> float | None:
 
 
 def cpu_seconds(run: RunRecord) -> float | None:
-    return run.summary.cpu_s if run.summary else None
+    """None of a run that was taken up again: its summary has those of the last session."""
+    return run.summary.cpu_s if run.summary and not run.summary.resumed_after_round else None
 
 
 FIGURES: dict[str, Callable[[RunRecord], float | None]] = {
@@ -235,7 +263,7 @@ def rows(record: ContestRecord) -> list[dict[str, Any]]:
         for place, level in enumerate(record.levels, start=1):
             row[f"level_{place}"] = level
             for name, reach in (("rounds", rounds_to), ("passes", passes_to)):
-                got = [reach(run, level) for run in standing.runs.values()]
+                got = [reach(run, level) for run in standing.runs.values()] + [None] * len(standing.lost)
                 row[f"{name}_to_level_{place}"] = _mean_if_all(got)
                 row[f"reached_level_{place}"] = sum(one is not None for one in got)
         found.append(row)

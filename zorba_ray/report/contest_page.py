@@ -18,8 +18,9 @@ from zorba_ray.report.remake import flat_table
 
 def contest_page(record: ContestRecord) -> Page:
     """All of it."""
+    whole = [one for one in record.standings if not one.lost] or list(record.standings)
     best = min(
-        (one for one in record.standings if one.over(contest.final_loss) is not None),
+        (one for one in whole if one.over(contest.final_loss) is not None),
         key=lambda one: _mean(one.over(contest.final_loss)),
         default=None,
     )
@@ -59,6 +60,21 @@ def warnings(record: ContestRecord) -> list[str]:
             seeds = f"seed{'s' if len(missing) > 1 else ''} {', '.join(map(str, missing))}"
             found.append(f"{standing.method}: no run yet of {seeds}.")
         found += _at_an_end(record, standing)
+        found += _beyond(record, standing)
+    return found
+
+
+def _beyond(record: ContestRecord, standing: Standing) -> list[str]:
+    """A probe's passes, or one round dearer than what all have."""
+    run = next(iter(standing.runs.values()), None)
+    if run is None or standing.method == "mezo":
+        return []
+    rounds, probe = run.config.cost_per_round * run.config.rounds, contest.probe_passes(run)
+    found = []
+    if rounds > record.entry.passes:
+        found.append(f"{standing.method}: its one round takes {text_count(rounds, 'forward pass', 'forward passes')}.")
+    if probe:
+        found.append(f"{standing.method}: probes made {probe:,} forward passes per client beside.")
     return found
 
 
@@ -108,7 +124,7 @@ def levels_tables(record: ContestRecord) -> list[Table]:
     for standing, row in zip(record.standings, contest.rows(record), strict=True):
         cells = [standing.method]
         for place in range(1, len(record.levels) + 1):
-            got, runs = row[f"reached_level_{place}"], len(standing.runs)
+            got, runs = row[f"reached_level_{place}"], len(standing.runs) + len(standing.lost)
             for what in ("rounds", "passes"):
                 value = row[f"{what}_to_level_{place}"]
                 cells.append(

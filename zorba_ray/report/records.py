@@ -168,6 +168,11 @@ class Summary(Record):
     active_set_bytes: int | None = None
     ledger_bytes: int | None = None
     forward_pairs_per_client: int | None = None
+    probe_forward_pairs: int = 0
+    """Of all clients, before the first round and between."""
+    probe_bytes_up: int = 0
+    """Of all clients. So `probe_bytes_down`."""
+    probe_bytes_down: int = 0
     peak_rss_bytes: int | None = None
     wall_s: float
     cpu_s: float | None = None
