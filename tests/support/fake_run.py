@@ -184,6 +184,7 @@ def _summary(
         "active_set_bytes": 96,
         "ledger_bytes": 21_417,
         "forward_pairs_per_client": 4 * done,
+        "forward_passes_per_client": 8 * done,
         "peak_rss_bytes": 1_610_612_736,
         "vram_bytes_per_client": {
             "source": allocation["bytes_source"],

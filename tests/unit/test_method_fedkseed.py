@@ -161,5 +161,13 @@ def test_reports_with_other_seeds_are_rejected() -> None:
     steps[0] = (steps[0] + 1) % POOL_SIZE
     with pytest.raises(ReportRejected, match="not those that it had to draw"):
         method.check(msgspec.structs.replace(report, scalars=steps.tobytes()), 0, plan, digest)
+    beyond = np.frombuffer(report.scalars, dtype="<f4").copy()
+    beyond[1] = 51.0
+    clipped = build_method(
+        setup.config.model_copy(update={"zo": setup.config.zo.model_copy(update={"clip": 50.0})}), host.state.rule,
+        setup.model.replica.manifest,
+    )  # fmt: skip
+    with pytest.raises(ReportRejected, match=r"\|ρ\| = 51 exceeds zo.clip = 50"):
+        clipped.check(msgspec.structs.replace(report, scalars=beyond.tobytes()), 0, plan, digest)
     with pytest.raises(ReportRejected, match="32 bytes of seeds and scalars, 40 expected"):
         method.check(msgspec.structs.replace(report, scalars=report.scalars[:-8]), 0, plan, digest)

@@ -92,6 +92,19 @@ class Method(ABC):
         """
 
 
+def check_size(scalars: np.ndarray, clip: float | None) -> None:
+    """Judges float32 ρ of any shape.
+
+    Raises:
+        NotFinite: one of them is not.
+        ReportRejected: one of them is beyond `zo.clip`, to which clients clip.
+    """
+    if not np.isfinite(scalars).all():
+        raise NotFinite("a scalar is not finite")
+    if clip is not None and float(np.abs(scalars).max()) > np.float32(clip):
+        raise ReportRejected(f"|ρ| = {np.abs(scalars).max():.4g} exceeds zo.clip = {clip}")
+
+
 def reporters(reports: Sequence[ClientReport]) -> bytes:
     """`RoundCommit.clients`."""
     return np.array([report.client for report in reports], dtype="<u4").tobytes()

@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from zorba_ray.directions import pool_draws, pool_seeds
-from zorba_ray.errors import NotFinite, ReportRejected
-from zorba_ray.methods.base import Method, data_shares, reporters
+from zorba_ray.errors import ReportRejected
+from zorba_ray.methods.base import Method, check_size, data_shares, reporters
 from zorba_ray.models import Batch, TaskModel
 from zorba_ray.protocol.messages import ClientReport, RoundCommit, RoundPlan
 from zorba_ray.protocol.replay import ReplicaState
@@ -55,8 +55,7 @@ class FedKSeed(Method):
         expected = _STEP.itemsize * self._rule.local_steps
         if len(report.scalars) != expected:
             raise ReportRejected(f"{len(report.scalars)} bytes of seeds and scalars, {expected} expected")
-        if not np.isfinite(_steps(report)["scalar"]).all():
-            raise NotFinite("a scalar is not finite")
+        check_size(_steps(report)["scalar"], self._config.zo.clip)
 
     def aggregate(self, plan: RoundPlan, reports: Sequence[ClientReport]) -> RoundCommit:
         """Σ_n p_n Σ ρ per seed, with p_n by examples over the clients that reported; client by client, step by step."""

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from zorba_ray.errors import NotFinite, ReportRejected
-from zorba_ray.methods.base import Method, reporters
+from zorba_ray.errors import ReportRejected
+from zorba_ray.methods.base import Method, check_size, reporters
 from zorba_ray.models import Batch, TaskModel
 from zorba_ray.protocol.messages import ClientReport, RoundCommit, RoundPlan
 from zorba_ray.protocol.replay import ReplicaState
@@ -31,12 +31,7 @@ class ScalarMethod(Method):
         expected = self._rule.local_steps * self._rule.directions
         if len(report.scalars) != 4 * expected:
             raise ReportRejected(f"{len(report.scalars)} bytes of scalars, {4 * expected} expected")
-        scalars = np.frombuffer(report.scalars, dtype="<f4")
-        if not np.isfinite(scalars).all():
-            raise NotFinite("a scalar is not finite")
-        clip = self._config.zo.clip
-        if clip is not None and float(np.abs(scalars).max()) > np.float32(clip):
-            raise ReportRejected(f"|ρ| = {np.abs(scalars).max():.4g} exceeds zo.clip = {clip}")
+        check_size(np.frombuffer(report.scalars, dtype="<f4"), self._config.zo.clip)
 
     def aggregate(self, plan: RoundPlan, reports: Sequence[ClientReport]) -> RoundCommit:
         """Every client's scalars, as they are; ids only where some client is missing."""

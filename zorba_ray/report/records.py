@@ -168,6 +168,7 @@ class Summary(Record):
     active_set_bytes: int | None = None
     ledger_bytes: int | None = None
     forward_pairs_per_client: int | None = None
+    forward_passes_per_client: int | None = None
     probe_forward_pairs: int = 0
     """Of all clients, before the first round and between."""
     probe_bytes_up: int = 0

@@ -225,11 +225,11 @@ def costs_table(run: RunRecord) -> Table | None:
     if summary is None:
         return None
     distance = next((r.distance for r in reversed(run.rounds) if r.distance is not None), None)
-    pairs = summary.forward_pairs_per_client
+    passes = summary.forward_passes_per_client
     rows = [
         ["Ledger on disk (all it takes to replay θ)", text_bytes(summary.ledger_bytes)],
         ["Active sets, sent when they change, all clients", text_bytes(summary.active_set_bytes)],
-        ["Forward pairs per client", NONE if pairs is None else f"{pairs:,}"],
+        ["Forward passes per client", NONE if passes is None else f"{passes:,}"],
         ["Distance ‖θ − θ₀‖", text_value(distance)],
         ["Largest resident memory of a process (measured, host)", text_bytes(summary.peak_rss_bytes)],
         ["Clients asked again", f"{summary.retries:,}"],
