@@ -72,7 +72,7 @@ def test_what_was_cut_off_goes_on_and_repeats_nothing(tmp_path: Path) -> None:
         return asked > 8  # rates: one round each; then two runs of three rounds
 
     state = ContestState.open(tmp_path / "c", contest, False, [])
-    with pytest.raises(Interrupted):
+    with pytest.raises(Interrupted, match=r"stopped in .*zorba-ray compare … --dir .*/c --resume"):
         run_contest(contest, state, [], lambda event: None, after_a_while, None)
     before = {path: own for path, own in state.tree["cells"].items() if own["status"] == "finished"}
     assert 0 < len(before) < 8

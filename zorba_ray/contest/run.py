@@ -111,10 +111,14 @@ def _run(
         run = RunDir.reopen(path, config) if (path / "ledger.zl").exists() else RunDir.create(path, config)
         summary = execute(config, run, accelerator, command, emit, should_stop, closing)
         state.check_inputs(own, read_ledger(run.ledger).header)
-    except (Interrupted, StorageError):
+    except (Interrupted, StorageError) as error:
         with suppress(StorageError):  # the first one says it all
             state.note(own, "interrupted", {})
-        raise
+        if isinstance(error, StorageError):
+            raise
+        raise Interrupted(
+            f"stopped in {own.path}; continue with `zorba-ray compare … --dir {state.path} --resume`"
+        ) from error
     except ConfigError:  # would fail for every seed alike, and is the user's to mend
         raise
     except ZorbaError as error:

@@ -1,0 +1,80 @@
+"""What is asked of a comparison, checked before anything runs."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from zorba_ray.config import METHOD_NAMES, ExperimentConfig
+from zorba_ray.config.baselines import FIRST_ORDER
+from zorba_ray.contest.cells import TUNING_SEED, Contest, cell
+from zorba_ray.errors import ConfigError
+
+_MOST_SEEDS = 1000
+_GIVEN = ("name", "rounds", "eval")
+"""Settings of a cell that follow from the comparison, whatever a method says."""
+
+
+def plan_contest(
+    base: ExperimentConfig,
+    methods: Sequence[str],
+    seeds: int,
+    rates: Mapping[str, tuple[float, ...]],
+    tune_share: float,
+    overrides: Mapping[str, tuple[str, ...]],
+) -> Contest:
+    """Derives every run, so that none is refused after others have run.
+
+    Raises:
+        ConfigError: a method unknown or named twice, no seeds or too many, rates that are none, settings for a method
+            that takes no part or that are equal for all, a share outside (0, 1], a configuration of another method than
+            zorba or of changing clients, or one that a method cannot be derived from.
+    """
+    unknown = [name for name in methods if name not in METHOD_NAMES]
+    if unknown or not methods:
+        named = ", ".join(unknown) or "none"
+        raise ConfigError(f"--methods: unknown method {named}; there are {', '.join(METHOD_NAMES)}")
+    twice = sorted({name for name in methods if methods.count(name) > 1})
+    if twice:
+        raise ConfigError(f"--methods: {', '.join(twice)} stands twice; a method is compared once")
+    if not 1 <= seeds <= _MOST_SEEDS:
+        raise ConfigError(f"--seeds {seeds}: at least one seed, at most {_MOST_SEEDS:,}")
+    if not 0 < tune_share <= 1:
+        raise ConfigError(f"--tune-share {tune_share:g}: a share of the rounds in (0, 1]")
+    if base.method != "zorba":
+        raise ConfigError(
+            f"method={base.method}: a comparison starts from zorba's configuration, from which it derives the others"
+        )
+    if base.federation.changes:
+        raise ConfigError("federation.changes: a comparison keeps its clients and their budgets; drop it")
+    strangers = sorted(({*rates} | {*overrides}) - {*methods})
+    if strangers:
+        raise ConfigError(f"--rates, --set: {', '.join(strangers)} takes no part; --methods names {', '.join(methods)}")
+    _check_rates(base, methods, rates)
+    for method, texts in overrides.items():
+        for text in texts:
+            if text.split("=")[0].split(".")[0].strip() in _GIVEN:
+                raise ConfigError(f"--set {method}:{text}: this follows from the comparison; set it for all methods")
+    contest = Contest(
+        base, tuple(methods), tuple(range(base.seed, base.seed + seeds)), dict(rates), tune_share, dict(overrides)
+    )
+    for method in methods:
+        known = rates.get(method, (1e-3,))
+        for rate in known:
+            for seed in contest.seeds:
+                cell(contest, method, seed, rate, tuning=False)
+            if len(known) > 1 or method not in rates:
+                cell(contest, method, base.seed + TUNING_SEED, rate, tuning=True)
+    return contest
+
+
+def _check_rates(base: ExperimentConfig, methods: Sequence[str], rates: Mapping[str, tuple[float, ...]]) -> None:
+    for name, own in rates.items():
+        if not own or not all(0 < rate < math.inf for rate in own):
+            raise ConfigError(f"--rates {name}: one or more positive rates, as in {name}=1e-4,3e-4")
+        if len({f"{rate:g}" for rate in own}) < len(own):
+            raise ConfigError(f"--rates {name}: two rates are the same to six digits")
+    guessed = [name for name in methods if name not in rates and name not in FIRST_ORDER and name != "zorba"]
+    if base.zo.normalise != "none" and guessed:
+        raise ConfigError(
+            f"zo.normalise={base.zo.normalise}: zorba's rate says nothing about those of {', '.join(guessed)} then; "
+            f"give them, as in --rates {guessed[0]}=1e-4,3e-4"
+        )
