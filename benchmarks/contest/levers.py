@@ -47,12 +47,11 @@ _SHORT = ("rounds=24", "eval.every=24", "eval.rows=400", "data.label_shift=0", "
 BASES = (
     Task("builtin", "demo", overrides=_BUILTIN),
     replace(TREC_SHORT, name="trec", overrides=(*TREC_SHORT.overrides, "eval.every=33")),
-    replace(AG_NEWS, overrides=(*_SHORT, _FOUR.format(59_400_000))),
-    replace(SST2, overrides=(*_SHORT, _FOUR.format(62_200_000))),
+    replace(AG_NEWS, overrides=(*_SHORT, "zo.lr=0.0006", _FOUR.format(59_400_000))),
+    replace(SST2, overrides=(*_SHORT, "zo.lr=0.0005", _FOUR.format(62_200_000))),
 )
 """Two to ten CPU minutes per lever and task: the passes of 144 pairs on the built-in task, of 150 on TREC, of 108 on AG
-News and SST-2, these with four clients. Half of the scalars suit half of a rate, and a shorter schedule a higher one,
-so their rates are those of the contest."""
+News and SST-2, these with four clients."""
 
 
 def lever_task(base: Task, lever: Lever) -> Task:
