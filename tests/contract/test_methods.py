@@ -128,6 +128,20 @@ def test_a_clients_bytes_are_those_of_the_methods_own_step(method: str, tmp_path
         assert found == pytest.approx(told.total, rel=0.03)
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("method", ["mezo", "decomfl", "fedkseed", "fedavg"])
+def test_a_method_of_whole_tensors_may_train_adapters_alone(method: str, optimizer: str) -> None:
+    if method != "fedavg" and optimizer == "adamw":
+        pytest.skip("it has no optimizer")
+    own = config(method, "zo.scope=lora", "model.lora.rank=4", f"first_order.optimizer={optimizer}")
+    setup = prepare(own)
+    plain = own.model.model_copy(update={"lora": None})
+    told = counted(plain, "bf16", _workload(own, setup.model.loaded), Client(method_of(own)))
+    everything = frozenset(range(setup.header.blocks))
+    assert setup.memory.of(None).bytes_of(everything) == pytest.approx(told.total, rel=0.03)
+    assert (told.parts["optimizer state"] > 4 * 8) == (optimizer == "adamw")
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [

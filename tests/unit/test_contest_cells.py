@@ -1,6 +1,7 @@
 """How a comparison's runs are derived, what is refused, and how means and intervals are made."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,7 @@ def test_ladders() -> None:
                 ("zo.lr=5", "is the same for all methods"),
                 ("data.train_rows=10", "is the same for all methods"),
                 ("federation.clients=2", "is the same for all methods"),
+                ("model.temperature=5", "model is the same for all methods"),
                 ("rounds=50", "follows from the comparison"),
                 ("eval.every=1", "follows from the comparison"),
             )
@@ -155,6 +157,11 @@ def test_a_folder_is_taken_up_only_by_the_same_comparison(tmp_path: Path) -> Non
     path = tmp_path / "compare"
     ContestState.open(path, contest(), False, ["zorba-ray", "compare"])
     begun = ContestState.open(path, contest(), False, [])  # nothing had run in it
+    (path / "zorba" / "seed-7").mkdir(parents=True)
+    (path / "zorba" / "seed-7" / "ledger.zl").write_bytes(b"")  # a run was killed in it
+    with pytest.raises(RunDirError, match="exists: continue it with --resume"):
+        ContestState.open(path, contest(), False, [])
+    shutil.rmtree(path / "zorba")
     begun.note(cell(contest(), "zorba", 7, 0.1, tuning=False), "interrupted", {})
     with pytest.raises(RunDirError, match="exists: continue it with --resume"):
         ContestState.open(path, contest(), False, [])
@@ -169,6 +176,10 @@ def test_a_folder_is_taken_up_only_by_the_same_comparison(tmp_path: Path) -> Non
         ContestState.open(tmp_path / "nothing", contest(), True, [])
     (path / "compare.json").write_text("{")
     with pytest.raises(RunDirError, match="cannot be read"):
+        ContestState.open(path, contest(), True, [])
+    begun.tree["asked"].pop("eval")
+    begun.write()
+    with pytest.raises(RunDirError, match="begun by an earlier version"):
         ContestState.open(path, contest(), True, [])
     for text in ("{}", "null", "[]", '{"asked": {}, "chosen": {}, "tried": {}, "cells": []}'):
         (path / "compare.json").write_text(text)
@@ -189,5 +200,9 @@ def test_runs_on_other_data_are_told_apart(tmp_path: Path) -> None:
     for changes, what in (({"data_sha256": "0" * 64}, "its data are not"), ({"weights_sha256": "1" * 64}, "weights")):
         with pytest.raises(RunDirError, match=what):
             state.check_inputs(own, msgspec.structs.replace(header, **changes))
-    adapted = cell(contest(), "fedit", 7, 0.1, tuning=False)  # its adapters are part of its weights
-    state.check_inputs(adapted, msgspec.structs.replace(header, weights_sha256="2" * 64))
+    other = {"manifest_sha256": "3" * 64, "weights_sha256": "2" * 64}  # adapters are part of the weights
+    state.check_inputs(cell(contest(), "fedit", 7, 0.1, tuning=False), msgspec.structs.replace(header, **other))
+    with pytest.raises(RunDirError, match="its weights are not"):
+        state.check_inputs(
+            cell(contest(), "mezo", 7, 0.1, tuning=False), msgspec.structs.replace(header, weights_sha256="1" * 64)
+        )

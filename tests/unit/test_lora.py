@@ -10,7 +10,7 @@ from zorba_ray.directions.reference import direction
 from zorba_ray.errors import ModelError
 from zorba_ray.memory.architecture import architecture
 from zorba_ray.models import HostStore, LoadedModel, Perturbation, Replica, TaskModel
-from zorba_ray.models.lora import add_lora, draw_lora, merge_lora
+from zorba_ray.models.lora import add_lora, draw_lora, is_target, merge_lora
 
 RANK, ALPHA = 3, 7.0
 
@@ -95,14 +95,35 @@ def test_a_blocks_shape_is_read_off_its_own_layers(kind: str) -> None:
     assert architecture(Replica(adapted(kind)).manifest, 32) == architecture(Replica(tiny_loaded(kind)).manifest, 32)
 
 
-@pytest.mark.parametrize(("targets", "layers"), [("attention", 4), ("all", 6)])
-def test_targets(targets: str, layers: int) -> None:
-    manifest = Replica(adapted("opt", targets)).manifest
+@pytest.mark.parametrize(
+    ("kind", "targets", "layers"),
+    [
+        ("opt", "query", 1), ("opt", "query_value", 2), ("opt", "attention", 4), ("opt", "all", 6),
+        ("llama", "query", 1), ("bert", "query_value", 2), ("gpt2", "query", 1), ("gpt2", "query_value", 1),
+    ],
+)  # fmt: skip
+def test_targets(kind: str, targets: str, layers: int) -> None:
+    """GPT-2 has one layer for query, key and value."""
+    manifest = Replica(adapted(kind, targets)).manifest
     assert len(manifest.scoped(0, "lora")) == 2 * layers
-    assert manifest.digest != Replica(tiny_loaded("opt")).manifest.digest
+    assert manifest.digest != Replica(tiny_loaded(kind)).manifest.digest
+
+
+@pytest.mark.parametrize(
+    ("name", "query", "value"),
+    [
+        ("attention.self.query", True, True), ("attention.q_lin.weight", True, True), ("attn.v", False, True),
+        ("attention.query_key_value", True, True), ("self_attn.qkv_proj", True, True),
+        ("self_attn.k_proj", False, False), ("attn.o.weight", False, False), ("mlp.fc_in", False, False),
+    ],
+)  # fmt: skip
+def test_projections_by_name(name: str, query: bool, value: bool) -> None:
+    assert (is_target(name, "query"), is_target(name, "query_value")) == (query, value or query)
 
 
 def test_a_model_without_linear_layers_is_refused() -> None:
     blocks = torch.nn.ModuleList([torch.nn.Sequential(torch.nn.Conv1d(2, 2, 1))])
-    with pytest.raises(ModelError, match="the blocks of here have no linear layers for targets=all"):
+    with pytest.raises(ModelError, match=r"the blocks of here have no linear layers for targets=all$"):
         add_lora(blocks, 2, 2.0, "all", "here")
+    with pytest.raises(ModelError, match=r"for targets=query; model.lora.targets=attention goes by other names"):
+        add_lora(blocks, 2, 2.0, "query", "here")

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -131,7 +131,7 @@ class TestFormulaAgainstCount:
     def test_adapters_on_an_encoder(self, tmp_path: Path, method: Method) -> None:
         assert error(tiny(tmp_path, "bert"), Client(method)) < 0.03
 
-    @pytest.mark.parametrize("scope", ["all", "matrices", "bias_norm", "attention", "biases", "norm_weights"])
+    @pytest.mark.parametrize("scope", sorted({*get_args(Scope)} - {"lora"}))
     @pytest.mark.parametrize("method", [SGD, ADAMW, MEZO], ids=lambda method: method.name)
     @pytest.mark.parametrize("kind", TINY)
     def test_what_a_run_trains(self, tmp_path: Path, kind: str, method: Method, scope: Scope) -> None:

@@ -11,7 +11,16 @@ from tests.support.fake_family import edit
 from tests.support.report_page import ReportPage
 from zorba_ray.report import write_report
 from zorba_ray.report.contest import cpu_seconds, load_contest, rows, write_csv
-from zorba_ray.report.contest_page import contest_page, levels_tables, rates_table, warnings
+from zorba_ray.report.contest_page import (
+    _bytes_at,
+    _cpu_at,
+    _curves,
+    _mean_curve,
+    contest_page,
+    levels_tables,
+    rates_table,
+    warnings,
+)
 from zorba_ray.report.interval import _quantile
 from zorba_ray.report.numbers import text_count
 
@@ -116,6 +125,14 @@ def test_time_of_a_run_that_was_taken_up_again_is_not_known(tmp_path: Path) -> N
     known = standing.over(cpu_seconds)
     assert known is not None
     assert (known.mean, known.count) == (12.0, 1)
+    assert _mean_curve(standing, _cpu_at)[0][-1] == 12.0  # and half of it in no mean
+
+
+def test_a_method_that_is_not_on_an_axis_is_not_drawn(tmp_path: Path) -> None:
+    """Central mezo sends nothing."""
+    record = load_contest(write_fake_contest(tmp_path / "c", methods=("mezo",)))
+    assert _curves(record, "bytes", _bytes_at, "log") is None
+    assert _curves(record, "CPU seconds", _cpu_at, "linear") is not None
 
 
 def test_the_page_counts_in_words(tmp_path: Path) -> None:

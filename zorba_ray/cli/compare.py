@@ -27,7 +27,8 @@ def compare(
     from zorba_ray.cli.stop import StopFlag
     from zorba_ray.config import anchored, load_config
     from zorba_ray.contest import ContestState, plan_contest, run_contest
-    from zorba_ray.errors import ZorbaError
+    from zorba_ray.errors import RunDirError, ZorbaError
+    from zorba_ray.experiment.rundir import raise_storage_error
     from zorba_ray.report.contest import load_contest, rows, write_csv
 
     base = anchored(load_config(config, overrides or []))
@@ -41,13 +42,20 @@ def compare(
             run_contest(contest, state, sys.argv, progress.show, stop.is_set, write_run_report)
     except ZorbaError as ended:
         error = ended
-    record = load_contest(path)
-    write_csv(record, path / "compare.csv")
-    if as_json:
-        typer.echo(json.dumps(rows(record), indent=1, ensure_ascii=False))
-    else:
-        print_standings(record)
-    _write_page(path)
+    if isinstance(error, RunDirError):  # another program's, or one that must be mended first
+        raise error
+    try:
+        record = load_contest(path)
+        write_csv(record, path / "compare.csv")
+        if as_json:
+            typer.echo(json.dumps(rows(record), indent=1, ensure_ascii=False))
+        else:
+            print_standings(record)
+        _write_page(path)
+    except (ZorbaError, OSError) as second:
+        if error is None:
+            raise_storage_error(path, second)
+            raise
     if error is not None:
         raise error
 

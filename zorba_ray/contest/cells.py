@@ -23,6 +23,7 @@ _FEDERATION = (
 )  # fmt: skip
 _LEAST_ROUNDS = 10
 """Local steps of fedkseed, fedmezo and of backpropagation are cut to leave this many rounds."""
+_NO_LORA = {"lora": None}
 TUNING_SEED = 1000
 """Added to the configuration's seed: rates are judged on another partition and other batches than methods are."""
 
@@ -127,8 +128,6 @@ def cell_config(contest: Contest, method: str, seed: int, rate: float, share: fl
             tree["first_order"] = {"schedule": base.zo.schedule, "local_steps": steps}
         if method == "mezo":
             federation |= {"clients": 1, "participants": None}
-            if base.data.partition in ("column", "files"):  # whose owners are more than one
-                tree["data"] = tree["data"] | {"partition": "iid", "partition_column": None}
         if method in ("fedkseed", "fedmezo"):
             tree["zo"]["local_steps"] = _steps(contest, PUBLISHED[method]["zo.local_steps"], 2)
     tree["seed"] = seed
@@ -154,14 +153,14 @@ def _refuse_unequal(contest: Contest, own: ExperimentConfig, method: str, seed: 
         "method": (own.method, method),
         "seed (--seeds)": (own.seed, seed),
         "learning rate (--rates)": (own.first_order.lr if method in FIRST_ORDER else own.zo.lr, rate),
-        "model.path": (own.model.path, base.model.path),
+        "model": (own.model.model_copy(update=_NO_LORA), base.model.model_copy(update=_NO_LORA)),
         "eval": (own.eval, base.eval),
+        "federation.changes": (own.federation.changes, base.federation.changes),
     }
     if method != "mezo":
         found["federation.clients"] = (own.federation.clients, base.federation.clients)
         found["federation.participants"] = (own.federation.participants, base.federation.participants)
-    free = {"batch_size", "label_shift", *(("partition", "partition_column") if method == "mezo" else ())}
-    for key in type(base.data).model_fields.keys() - free:
+    for key in type(base.data).model_fields.keys() - {"batch_size", "label_shift"}:
         found[f"data.{key}"] = (getattr(own.data, key), getattr(base.data, key))
     changed = sorted(key for key, (one, other) in found.items() if one != other)
     if changed:

@@ -45,6 +45,8 @@ def plan_contest(
         )
     if base.federation.changes:
         raise ConfigError("federation.changes: a comparison keeps its clients and their budgets; drop it")
+    if base.data.partition == "files" and "mezo" in methods:
+        raise ConfigError("data.partition=files: a file per client, and central mezo has one client; leave mezo out")
     strangers = sorted(({*rates} | {*overrides}) - {*methods})
     if strangers:
         raise ConfigError(f"--rates, --set: {', '.join(strangers)} takes no part; --methods names {', '.join(methods)}")

@@ -43,7 +43,12 @@ class ContestState:
                 raise
             own.write()
             return own
-        tree = _read(path / CONTEST_FILE)
+        tree = _read(path)
+        if "eval" not in tree["asked"]:
+            raise RunDirError(
+                f"resume of {path}: begun by an earlier version, whose fedit and fedmezo had other adapters and which "
+                "did not note the evaluation; finish it with that version, or begin anew with --dir DIR"
+            )
         lines = _changes(tree["asked"], asked)
         if lines:
             raise RunDirError(f"resume of {path}: another comparison (old -> new):\n  " + "\n  ".join(lines))
@@ -55,12 +60,16 @@ class ContestState:
         return status == "diverged" or (status == "finished" and RunDir(self.path / cell.path).summary.exists())
 
     def check_inputs(self, cell: Cell, header: LedgerHeader) -> None:
-        """Notes the digests of a seed's examples and a method's weights, and holds later runs against them.
+        """Notes the digests of a seed's training examples and of the weights, which are others with other adapters, and
+        holds later runs against them.
 
         Raises:
             RunDirError: they differ, so that the runs must not stand in one table.
         """
-        found = {"data": (cell.seed, header.data_sha256), "weights": (cell.method, header.weights_sha256)}
+        found = {
+            "data": (cell.seed, header.data_sha256),
+            "weights": (header.manifest_sha256[:8], header.weights_sha256),
+        }
         for what, (of, digest) in found.items():
             known = self.tree.setdefault("inputs", {}).setdefault(f"{what} of {of}", digest)
             if known != digest:
@@ -91,20 +100,21 @@ class ContestState:
             raise
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, Any]:
+    file = path / CONTEST_FILE
     try:
         tree = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise RunDirError(f"--resume: {file} cannot be read ({error}); there is no comparison to go on with") from error
+        raise RunDirError(f"{file} cannot be read ({error}); there is no comparison to go on with") from error
     parts = ("asked", "chosen", "tried", "cells")
     if not isinstance(tree, dict) or not all(isinstance(tree.get(part), dict) for part in parts):
-        raise RunDirError(f"--resume: {file} is no comparison: it lacks one of {', '.join(parts)}")
+        raise RunDirError(f"{file} is no comparison: it lacks one of {', '.join(parts)}")
     return tree
 
 
 def _unstarted(path: Path) -> bool:
-    """Whether a folder holds a comparison of which nothing has run."""
-    return (path / CONTEST_FILE).exists() and not _read(path / CONTEST_FILE)["cells"]
+    """Whether a folder holds a comparison of which no run has reached its first round."""
+    return (path / CONTEST_FILE).exists() and not any(path.glob("*/*/ledger.zl")) and not _read(path)["cells"]
 
 
 def _changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

@@ -79,7 +79,7 @@ class Activations:
         own = {"relu": 1, "gelu": 1, "written-out gelu": 4, "swiglu": 3}[a.nonlinearity]
         wide = own + (1 if layers in ("feed_forward", "all") and a.nonlinearity != "relu" else 0)
         below = self.saved_attention(layers in ("attention", "all"), norms)
-        return below + self._normed(norms) + (1 if layers in ("feed_forward", "all") else 0) + wide * a.inner
+        return below + self.normed(norms) + (1 if layers in ("feed_forward", "all") else 0) + wide * a.inner
 
     def saved_attention(self, read: bool, norms: bool) -> float:
         """The part of `saved` that is attention's and its norm's. `read`: its layers' input is kept."""
@@ -87,9 +87,9 @@ class Activations:
         keys = a.query if a.value < a.query else a.value
         lines = 4 * self.work.heads / (self.work.hidden * self.size)  # log-sum-exp of attention
         mask = self.work.length / self.work.hidden
-        return self._normed(norms) + read + 2 * a.query + 2 * keys + lines + mask
+        return self.normed(norms) + read + 2 * a.query + 2 * keys + lines + mask
 
-    def _normed(self, norms: bool) -> float:
+    def normed(self, norms: bool) -> float:
         """What a norm keeps, in h, its output apart."""
         return 4 / self.size + (1 if norms else 0) if self.shape.rms else 1.0
 

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 
 from zorba_ray.config import ExperimentConfig
-from zorba_ray.config.baselines import WITH_ADAPTERS
 from zorba_ray.config.model import LoraConfig
 from zorba_ray.models import Manifest, Scope, TensorEntry
 from zorba_ray.models.lora import Targets
@@ -32,7 +31,7 @@ class Method:
     @property
     def moments(self) -> bool:
         """Whether AdamW keeps two of every trained parameter."""
-        return self.first_order and (self.rank > 0 or self.name == "adamw")
+        return self.name in ("adamw", "lora")
 
     def trained(self, manifest: Manifest) -> tuple[TensorEntry, ...]:
         """What a step moves, where that is no adapters."""
@@ -65,14 +64,17 @@ def method_of(config: ExperimentConfig) -> Method:
     Raises:
         ConfigError: zo.scope=auto, before anything was chosen.
     """
-    lora = config.model.lora or LoraConfig()  # read by methods that need the section
-    if config.method in WITH_ADAPTERS:
-        return replace(LORA if config.method == "fedit" else MEZO_LORA, rank=lora.rank, targets=lora.targets)
     own = {
         "zorba": ZORBA,
         "fedavg": ADAMW if config.first_order.optimizer == "adamw" else SGD,
+        "fedit": LORA,
+        "fedmezo": MEZO_LORA,
         "decomfl": DECOMFL,
         "fedkseed": replace(FEDKSEED, seeds=config.fedkseed.pool),
         "mezo": MEZO,
     }[config.method]
-    return replace(own, scope=config.zo.fixed_scope)
+    scope = config.zo.fixed_scope
+    if scope != "lora":
+        return replace(own, scope=scope)
+    lora = config.model.lora or LoraConfig()  # a scope of adapters that are not there is refused elsewhere
+    return replace(own, rank=lora.rank, targets=lora.targets)

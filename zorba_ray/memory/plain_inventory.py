@@ -79,8 +79,11 @@ def _first_order(manifest: Manifest, live: Activations, weights: dict[str, int],
     saved = h * (live.saved(read, norms) + layers * method.rank / live.work.hidden)
     first = 0.0
     """What the first block does not keep, as embeddings need no gradient: its norm, or attention as a whole."""
-    if read == "feed_forward" or (live.shape.post_norm and method.scope == "norm_weights"):
-        first = h * live.saved_attention(False, norms)
+    attention, norm = live.saved_attention(False, norms), live.normed(norms)
+    if read == "feed_forward":  # where norms come first, the second one's neither
+        first = h * (attention if live.shape.post_norm else attention + norm)
+    elif live.shape.post_norm and method.scope == "norm_weights":
+        first = h * (attention - norm)
     elif adapters or method.scope is not None:
         first = h * (4 / size if live.shape.rms else 0 if norms else 1)
     backward = h * live.backward(not adapters and read in ("feed_forward", "all"))

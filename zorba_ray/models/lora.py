@@ -18,9 +18,9 @@ from zorba_ray.models.manifest import ADAPTER
 
 Targets = Literal["query", "query_value", "attention", "all"]
 _ATTENTION = ("attn", "attention")
-_QUERY = ("q_proj", "query", "c_attn")
-"""GPT-2's c_attn makes query, key and value at once, and is adapted as a whole."""
-_VALUE = ("v_proj", "value")
+_QUERY = ("q_proj", "query", "q_lin", "q", "c_attn", "query_key_value", "qkv_proj", "wqkv")
+"""The last four make query, key and value at once, and are adapted as a whole."""
+_VALUE = ("v_proj", "value", "v_lin", "v")
 _DOWN, _UP = f"{ADAPTER}down", f"{ADAPTER}up"
 _SCALE = f"{ADAPTER}scale"
 """α/r, kept beside the parameters."""
@@ -42,7 +42,8 @@ def add_lora(blocks: nn.ModuleList, rank: int, alpha: float, targets: Targets, l
         for parameter in _adapt(leaf, rank, alpha / rank)
     ]  # fmt: skip
     if not adapters:
-        raise ModelError(f"model.lora: the blocks of {label} have no linear layers for targets={targets}")
+        hint = "; model.lora.targets=attention goes by other names" if targets.startswith("query") else ""
+        raise ModelError(f"model.lora: the blocks of {label} have no linear layers for targets={targets}{hint}")
     return adapters
 
 

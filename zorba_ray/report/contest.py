@@ -182,8 +182,8 @@ def test_accuracy(run: RunRecord) -> float | None:
 
 
 def passes_at(run: RunRecord, round: int) -> int:
-    """Forward passes after a round, of a client that takes part in every one, and its share of what a probe made before
-    the first; a backward pass counts as two."""
+    """Forward passes after a round, of a client that takes part in every one; a backward pass counts as two. All probes
+    of blocks count from round 1 on, as if they came before it."""
     return run.config.cost_per_round * round + (probe_passes(run) if round else 0)
 
 

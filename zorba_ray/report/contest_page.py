@@ -18,9 +18,8 @@ from zorba_ray.report.remake import flat_table
 
 def contest_page(record: ContestRecord) -> Page:
     """All of it."""
-    whole = [one for one in record.standings if not one.lost] or list(record.standings)
     best = min(
-        (one for one in whole if one.over(contest.final_loss) is not None),
+        (one for one in record.standings if not one.lost and one.over(contest.final_loss) is not None),
         key=lambda one: _mean(one.over(contest.final_loss)),
         default=None,
     )
@@ -69,10 +68,10 @@ def _beyond(record: ContestRecord, standing: Standing) -> list[str]:
     run = next(iter(standing.runs.values()), None)
     if run is None or standing.method == "mezo":
         return []
-    rounds, probe = run.config.cost_per_round * run.config.rounds, contest.probe_passes(run)
+    passes, probe = run.config.cost_per_round * run.config.rounds, contest.probe_passes(run)
     found = []
-    if rounds > record.entry.passes:
-        found.append(f"{standing.method}: its one round takes {text_count(rounds, 'forward pass', 'forward passes')}.")
+    if passes > record.entry.passes:
+        found.append(f"{standing.method}: its one round takes {text_count(passes, 'forward pass', 'forward passes')}.")
     if probe:
         found.append(f"{standing.method}: probes made {probe:,} forward passes per client beside.")
     return found
@@ -188,16 +187,19 @@ def _mean(interval: Interval | None) -> float:
     return interval.mean
 
 
-def _bytes_at(run: RunRecord, round: int) -> float:
-    total = (contest.bytes_up(run) or 0.0) + (contest.bytes_down(run) or 0.0)
-    return total * round / run.rounds_done if run.rounds_done else 0.0
+def _bytes_at(run: RunRecord, round: int) -> float | None:
+    up, down = contest.bytes_up(run), contest.bytes_down(run)
+    return None if up is None or down is None else (up + down) * round / max(run.rounds_done, 1)
 
 
-def _cpu_at(run: RunRecord, round: int) -> float:
-    return (contest.cpu_seconds(run) or 0.0) * round / run.rounds_done if run.rounds_done else 0.0
+def _cpu_at(run: RunRecord, round: int) -> float | None:
+    seconds = contest.cpu_seconds(run)
+    return None if seconds is None else seconds * round / max(run.rounds_done, 1)
 
 
-_AXES: tuple[tuple[str, Callable[[RunRecord, int], float], str], ...] = (
+At = Callable[[RunRecord, int], float | None]
+"""Where a run is on an axis after a round; None for every round where that is not known."""
+_AXES: tuple[tuple[str, At, str], ...] = (
     ("round", lambda run, round: float(round), "linear"),
     ("forward passes per client", lambda run, round: float(contest.passes_at(run, round)), "linear"),
     ("bytes per client, up and down", _bytes_at, "log"),
@@ -205,14 +207,16 @@ _AXES: tuple[tuple[str, Callable[[RunRecord, int], float], str], ...] = (
 )
 
 
-def _curves(record: ContestRecord, label: str, at: Callable[[RunRecord, int], float], scale: str) -> Plot | None:
-    drawn = [standing for standing in record.standings if standing.runs]
+def _curves(record: ContestRecord, label: str, at: At, scale: str) -> Plot | None:
+    drawn = [  # each with the colour that it has in every figure
+        (index, standing) for index, standing in enumerate(record.standings) if _placed(standing, at)
+    ]
     if not drawn:
         return None
 
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
-        for index, standing in enumerate(drawn):
+        for index, standing in drawn:
             xs, ys = _mean_curve(standing, at)
             skip = 1 if scale == "log" else 0
             axes.plot(
@@ -227,17 +231,22 @@ def _curves(record: ContestRecord, label: str, at: Callable[[RunRecord, int], fl
         axes.set_ylabel("validation loss")
         legend_below(figure, axes, columns=3)
 
-    names = ", ".join(standing.method for standing in drawn)
+    names = ", ".join(standing.method for _, standing in drawn)
     return plot(f"Against {label}", f"Validation loss of {names} against {label}.", draw, 3.6)
 
 
-def _mean_curve(standing: Standing, at: Callable[[RunRecord, int], float]) -> tuple[list[float], list[float]]:
-    """Means over the finished seeds, which are evaluated at the same rounds."""
-    runs = list(standing.runs.values())
+def _placed(standing: Standing, at: At) -> list[RunRecord]:
+    """Finished runs that have a place on the axis."""
+    return [run for run in standing.runs.values() if at(run, 0) is not None]
+
+
+def _mean_curve(standing: Standing, at: At) -> tuple[list[float], list[float]]:
+    """Means over the finished seeds that are on the axis, which are evaluated at the same rounds."""
+    runs = _placed(standing, at)
     shared = min(len(contest.curve(run)) for run in runs)
     xs, ys = [], []
     for place in range(shared):
         points = [contest.curve(run)[place] for run in runs]
-        xs.append(sum(at(run, point.round) for run, point in zip(runs, points, strict=True)) / len(runs))
+        xs.append(sum(at(run, point.round) or 0.0 for run, point in zip(runs, points, strict=True)) / len(runs))
         ys.append(sum(point.loss for point in points) / len(runs))
     return xs, ys
