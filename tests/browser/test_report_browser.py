@@ -96,9 +96,9 @@ def test_a_comparison_shows_its_tables_curves_and_warnings(browser: Any, pages: 
         assert [title.removesuffix(" over the rounds") for title in titles] == [f"Against {axis}" for axis in axes]
         boxes = page.locator(".plot").evaluate_all("plots => plots.map(plot => plot.getBoundingClientRect())")
         assert all(box["width"] > 300 and box["height"] > 200 for box in boxes)
-        for plot in page.locator(".plot").all():
-            words = plot.locator("text").all_text_contents()
-            assert {*METHOD_NAMES} <= {*words}
+        for plot, axis in zip(page.locator(".plot").all(), axes, strict=True):
+            drawn = {*METHOD_NAMES} - ({"mezo"} if axis.startswith("bytes") else set())  # it is central
+            assert {*plot.locator("text").all_text_contents()} & {*METHOD_NAMES} == drawn
         warning = "mezo: rate 0.001 is the lowest of 2 tried; the best rate may lie beyond."
         assert page.locator(".warning").all_inner_texts() == [warning]
 
