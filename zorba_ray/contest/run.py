@@ -35,32 +35,17 @@ def run_contest(
         RunDirError: another process is at it, or data or weights are not those of the runs before.
         StorageError: the disk is full.
     """
-    folder = RunDir(state.path)
-    folder.lock()
-    try:
-        _run_all(contest, state, command, emit, should_stop, closing)
-    finally:
-        folder.unlock()
-
-
-def _run_all(
-    contest: Contest,
-    state: ContestState,
-    command: list[str],
-    emit: Emit,
-    should_stop: Callable[[], bool],
-    closing: Closing | None,
-) -> None:
     chosen: dict[str, float | None] = state.tree["chosen"]
-    ladders = {name: ladder_of(contest, name, _size_of) for name in contest.methods if name not in chosen}
-    for method in contest.methods:
-        rate = chosen.get(method)
-        if rate is None:
-            rate = _tune(contest, state, method, ladders[method], command, emit, should_stop)
-        if rate is None:
-            continue
-        for seed in contest.seeds:
-            _run(cell(contest, method, seed, rate, tuning=False), state, command, emit, should_stop, closing)
+    with state.held():
+        ladders = {name: ladder_of(contest, name, _size_of) for name in contest.methods if name not in chosen}
+        for method in contest.methods:
+            rate = chosen.get(method)
+            if rate is None:
+                rate = _tune(contest, state, method, ladders[method], command, emit, should_stop)
+            if rate is None:
+                continue
+            for seed in contest.seeds:
+                _run(cell(contest, method, seed, rate, tuning=False), state, command, emit, should_stop, closing)
     failed = [path for path, own in state.tree["cells"].items() if own["status"] == "failed"]
     if failed:
         raise SweepIncomplete(f"{len(failed)} run(s) failed: {', '.join(failed)}; the reasons are in {state.path}")

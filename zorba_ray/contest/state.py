@@ -1,6 +1,8 @@
 """compare.json: what is compared, which rates were tried, how far every run is. Rewritten whole after each event."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,20 @@ class ContestState:
         if lines:
             raise RunDirError(f"resume of {path}: another comparison (old -> new):\n  " + "\n  ".join(lines))
         return cls(path, tree)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """The folder, for this process alone.
+
+        Raises:
+            RunDirError: another process has it.
+        """
+        folder = RunDir(self.path)
+        folder.lock()
+        try:
+            yield
+        finally:
+            folder.unlock()
 
     def at_an_end(self, cell: Cell) -> bool:
         """Whether a run is not to be taken up again: it finished and is still there, or diverged, as it would again."""
