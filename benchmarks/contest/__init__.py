@@ -8,6 +8,7 @@ task alone, a look.
 
 from benchmarks.contest.levers import LEVER_TASKS, lever_rows
 from benchmarks.contest.measures import quick_rows, task_rows
+from benchmarks.contest.shape import BYTES_OPT
 from benchmarks.contest.tasks import QUICK, TASKS, run_task
 from benchmarks.rows import Row
 
@@ -16,5 +17,5 @@ def rows(quick: bool) -> list[Row]:
     """Runs or resumes the comparisons, and measures."""
     if quick:
         return quick_rows(run_task(QUICK))
-    found = {task.name: run_task(task) for task in (*TASKS, *LEVER_TASKS)}
+    found = {task.name: run_task(task) for task in (*TASKS, BYTES_OPT, *LEVER_TASKS)}
     return [*task_rows(found), *lever_rows(found)]

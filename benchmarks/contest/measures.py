@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from statistics import fmean
 
+from benchmarks.contest.shape import BYTES_OPT
 from benchmarks.contest.tasks import AG_NEWS, BANKING77, BYTES, CB, RIVALS, SST2, TREC, TREC_SHORT, TREC_SKEWED
 from benchmarks.rows import Row, make_row, not_run
 from zorba_ray.federation.round import participant_count
@@ -36,7 +37,8 @@ def task_rows(found: Mapping[str, ContestRecord | None]) -> list[Row]:
         (CB, "CB, 1,000 pairs", None),
     ):
         rows.append(_gained(found.get(task.name), where, goal))
-    return [*rows, *_bytes(found.get(BYTES.name))]
+    wide = _against_fedit(found.get(BYTES_OPT.name), "a round on OPT-125M's shape", lambda _: 1.0)
+    return [*rows, *_bytes(found.get(BYTES.name)), wide]
 
 
 def quick_rows(record: ContestRecord | None) -> list[Row]:

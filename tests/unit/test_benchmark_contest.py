@@ -10,8 +10,10 @@ import pytest
 from benchmarks.contest import __main__ as command
 from benchmarks.contest.levers import BASES, LEVER_TASKS, LEVERS, lever_rows
 from benchmarks.contest.measures import task_rows
+from benchmarks.contest.shape import BYTES_OPT, ShapeTask
 from benchmarks.contest.tasks import ALL, BYTES, QUICK, RIVALS, SST2, TASKS, TREC, TREC_SHORT, TREC_SKEWED, Task
 from benchmarks.rows import Row
+from benchmarks.shapes import THOUSANDS
 from tests.support.fake_contest import write_fake_contest
 from zorba_ray.config import METHOD_NAMES, load_config
 from zorba_ray.contest import plan_contest
@@ -81,16 +83,32 @@ def test_bytes(tmp_path: Path) -> None:
     found = {BYTES.name: fake(tmp_path / "c", "zorba", "decomfl", "fedkseed", "fedit")}
     against = row(found, "zorba, of decomfl's")
     assert (against.value, against.met) == (pytest.approx(50 / 34), False)
-    each_round, each_pass = row(found, "bytes of a round", "fedit"), row(found, "bytes of a forward pass", "fedit")
+    each_round, each_pass = row(found, "bytes of a round, ", "fedit"), row(found, "bytes of a forward pass", "fedit")
     assert (each_round.value, each_round.met) == (1.0, False)
     assert each_pass.value == pytest.approx(4 / 6)
     pool = row(found, "fedkseed, of 4 + 4 pool")
     assert (pool.value, pool.met) == (pytest.approx(50 / (4 + 4 * 4096 + 8 * 2)), False)
 
 
+def test_bytes_of_a_shape(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The row of OPT-125M's shape; and a task of a shape makes its model and data once."""
+    found = row({BYTES_OPT.name: fake(tmp_path / "c", "zorba", "fedit")}, "OPT-125M's shape")
+    assert (found.value, found.met) == (1.0, False)
+    monkeypatch.setenv("ZORBA_CONTEST", str(tmp_path / "contest"))
+    task = ShapeTask("small", "", methods=("zorba", "fedit"), seeds=1, rates=BYTES_OPT.rates, shape=THOUSANDS)
+    config = task.settings()
+    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "contest").rglob("*.*")}
+    assert task.settings() == config
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "contest").rglob("*.*")} == made != {}
+    contest = plan_contest(config, task.methods, task.seeds, task.rates, 0.25, task.own)
+    assert contest.passes == 60
+    (tmp_path / "contest" / "shapes" / "small" / "data" / "test.jsonl").unlink()
+    assert task.settings() == config
+
+
 def test_what_was_not_run_has_a_row_that_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     rows = task_rows({})
-    assert len(rows) == 1 + 2 * (len(RIVALS) + 1) + 2 + 4 + 4
+    assert len(rows) == 1 + 2 * (len(RIVALS) + 1) + 2 + 4 + 4 + 1
     assert all(one.value != one.value and one.met is None for one in rows)
 
 
