@@ -23,7 +23,7 @@ test: install  ## no network, no GPU; two files at a time, as half of the tests 
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not gpu and not slow and not real"
 
 real: install minilm  ## real model and data: ZORBA_SHARED names the folder with data/ and models/
-	$(BIN)/python -m pytest -m "real"
+	$(BIN)/python -m pytest -n 2 -m "real"
 
 slow: install
 	$(BIN)/python -m pytest -m "slow"

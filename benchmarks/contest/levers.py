@@ -48,7 +48,7 @@ BASES = (
     Task("builtin", "demo", overrides=_BUILTIN),
     replace(TREC_SHORT, name="trec", overrides=(*TREC_SHORT.overrides, "eval.every=33")),
     replace(AG_NEWS, overrides=(*_SHORT, "zo.lr=0.0006", _FOUR.format(59_400_000))),
-    replace(SST2, overrides=(*_SHORT, "zo.lr=0.0005", _FOUR.format(62_200_000))),
+    replace(SST2, overrides=(*_SHORT, "zo.lr=0.0005", "data.batch_size=8", _FOUR.format(62_200_000))),
 )
 """Two to ten CPU minutes per lever and task: the passes of 144 pairs on the built-in task, of 150 on TREC, of 108 on AG
 News and SST-2, these with four clients."""
