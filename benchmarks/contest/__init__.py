@@ -12,10 +12,13 @@ from benchmarks.contest.shape import BYTES_OPT
 from benchmarks.contest.tasks import QUICK, TASKS, run_task
 from benchmarks.rows import Row
 
+ALL_TASKS = (*TASKS, BYTES_OPT, *LEVER_TASKS)
+"""What `python -m benchmarks contest` runs and `python -m benchmarks.contest` knows by name."""
+
 
 def rows(quick: bool) -> list[Row]:
     """Runs or resumes the comparisons, and measures."""
     if quick:
         return quick_rows(run_task(QUICK))
-    found = {task.name: run_task(task) for task in (*TASKS, BYTES_OPT, *LEVER_TASKS)}
+    found = {task.name: run_task(task) for task in ALL_TASKS}
     return [*task_rows(found), *lever_rows(found)]

@@ -2,16 +2,16 @@
 
 import argparse
 
-from benchmarks.contest.levers import LEVER_TASKS, lever_rows
+from benchmarks.contest import ALL_TASKS
+from benchmarks.contest.levers import lever_rows
 from benchmarks.contest.measures import task_rows
-from benchmarks.contest.shape import BYTES_OPT
-from benchmarks.contest.tasks import TASKS, read_task, run_task
+from benchmarks.contest.tasks import read_task, run_task
 from benchmarks.rows import print_rows
 
 
 def main() -> None:
     """Without a task it only reads."""
-    known = {task.name: task for task in (*TASKS, BYTES_OPT, *LEVER_TASKS)}
+    known = {task.name: task for task in ALL_TASKS}
     parser = argparse.ArgumentParser(prog="python -m benchmarks.contest", description=__doc__)
     parser.add_argument("tasks", nargs="*", metavar="TASK", help=", ".join(known))
     parser.add_argument("--json", action="store_true", help="one JSON list")
