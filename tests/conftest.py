@@ -1,5 +1,6 @@
 """What all tests share: one thread, no network, no trackers, a small run, and the command line in process."""
 
+import gc
 import os
 import shutil
 import signal
@@ -26,6 +27,11 @@ LONGEST = ("test_sweep.py", "test_jobs.py", "test_ray_backend.py")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays: the counts of memory collect garbage often, and need not look through it each time."""
+    gc.freeze()
 
 
 def pytest_unconfigure() -> None:
