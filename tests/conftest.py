@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What is loaded by now stays: the counts of memory collect garbage often, and need not look through it each time."""
+    """What is loaded by now stays: counts of memory collect garbage often, and need not look through it each time."""
     gc.freeze()
 
 
