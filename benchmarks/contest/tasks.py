@@ -70,8 +70,8 @@ BYTES = Task(
 )  # fmt: skip
 """What travels with one direction a round, which examples do not change; frames grow by a byte from round 128 on."""
 _SKEWED = (
-    "rounds=444", "eval.every=12", "zo.lr=0.0007", "data.alpha=0.1", "data.label_shift=0.5", "data.batch_size=16",
-    "federation.participants=0.5", "federation.fleet=[{name: half, count: 8, vram: 59400000}]",
+    "rounds=444", "eval.every=12", "zo.lr=0.0008", "data.alpha=0.1", "data.label_shift_schedule=linear",
+    "federation.participants=0.5",
 )  # fmt: skip
 TREC_SKEWED = Task("trec_skewed", "contest_trec", "trec", overrides=_SKEWED)
 """A client takes part in half of the rounds, so that it makes the passes of `trec` in twice as many."""

@@ -24,6 +24,7 @@ LEVERS = (
     "zo.momentum=0.7", "zo.momentum_window=3", "zo.normalise=spread", "zo.clip_spread=2", "zo.local_steps=2",
     "zo.directions=2", "zo.lr=3e-3", "federation.snapshot_every=2", "rounds=7",
     "data.label_shift=0.5",
+    "data.label_shift_schedule=linear",
 )  # fmt: skip
 RAY = ("federation.backend=ray", "federation.deadline_s=120")
 

@@ -163,6 +163,7 @@ def test_all_faults_are_reported_together(tmp_path: Path) -> None:
     [
         (["data.label_words=[great]"], ["label_words", "at least two"]),
         (["data.label_words=[great,great]"], ["label_words", "['great', 'great']", "differ"]),
+        (["data.label_shift_schedule=linear"], ["data.label_shift_schedule=linear", "data.label_shift=0", "=1"]),
         (["data.label_shift=0.5", "model.head=lm"], ["data.label_shift=0.5", "model.head=lm", "no labels"]),
         (["data.partition=column"], ["partition=column", "data.partition_column"]),
         (["allocation.coverage=9"], ["allocation.coverage (9)", "federation.clients (8)"]),
@@ -355,7 +356,7 @@ def test_numbers_leave_out_exactly_the_exempt_settings() -> None:
 
 
 OFF = {f"zo.{lever}" for lever in ("clip_spread", "normalise", "momentum", "momentum_window", "block_rates")}
-OFF |= {"data.label_shift"}
+OFF |= {"data.label_shift", "data.label_shift_schedule"}
 """Levers that are off are no part of the digest."""
 
 ALTERED = {
@@ -467,6 +468,7 @@ def test_the_digest_follows_what_changes_results(key: str, value: Any) -> None:
 
 def test_altered_covers_every_setting() -> None:
     together = {"model.lora", "zo.family", "zo.rank", "zo.momentum_window", "allocation.probe_every"}
+    together |= {"data.label_shift_schedule"}
     assert {*ALTERED, *together, "method", "federation.fleet"} == set(leaves(ExperimentConfig().resolved()))
 
 
@@ -477,6 +479,15 @@ def test_family_and_rank_change_together_and_change_results() -> None:
     )
     assert len({base.digest(), first.digest(), second.digest()}) == 3
     assert [change.split(":")[0] for change in changed_numbers(base, first)] == ["zo.family", "zo.rank"]
+
+
+def test_how_the_correction_falls_changes_results() -> None:
+    base, falling = (
+        ExperimentConfig.model_validate({"data": {"label_shift": 0.5, "label_shift_schedule": schedule}})
+        for schedule in ("constant", "linear")
+    )
+    assert base.digest() != falling.digest()
+    assert [change.split(":")[0] for change in changed_numbers(base, falling)] == ["data.label_shift_schedule"]
 
 
 @pytest.mark.parametrize(

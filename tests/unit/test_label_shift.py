@@ -66,6 +66,17 @@ def test_as_much_of_it_as_is_asked_for(share: float) -> None:
         assert batch.shift_C.tolist() == pytest.approx(share * shift_of(shards(), 0, len(LABEL_WORDS)), rel=1e-6)
 
 
+def test_it_falls_in_a_line() -> None:
+    """All of it in round 1, a quarter left in round 4 of 4."""
+    data = {"label_words": list(LABEL_WORDS), "label_shift": 0.8, "label_shift_schedule": "linear"}
+    batches = ClientBatches(ExperimentConfig.model_validate({"rounds": 4, "data": data}), shards(), 0, "cpu")
+    whole = shift_of(shards(), 1, len(LABEL_WORDS))
+    for round, share in ((1, 0.8), (2, 0.6), (4, 0.2)):
+        found = batches.batch(1, np.array([0]), round).shift_C
+        assert found is not None
+        assert found.tolist() == pytest.approx(share * whole, rel=1e-6)
+
+
 def test_clients_of_one_label_each_agree_with_the_whole() -> None:
     """The minimiser stays: y given x from two labels, each client with one of them nearly alone.
 

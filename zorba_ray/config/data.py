@@ -38,6 +38,9 @@ class DataConfig(StrictModel):
     (Menon et al., ICLR 2021, arXiv 2007.07314), client by client (FedLC, Zhang et al., ICML 2022, arXiv 2209.00189).
     1 takes the shift of labels out, and with it what a client with one label could teach; 0 is none. Every client must
     know the federation's label counts. Evaluation has none of it."""
+    label_shift_schedule: Literal["constant", "linear"] = "constant"
+    """`linear`: κ falls from `label_shift` in round 1 to 0 after the last, so that labels that no client has together
+    are weighed against each other while the learning rate is small."""
     holdout: float = Field(default=0.1, gt=0, lt=0.5)
     """Share of the training rows that becomes validation (and test) where the source has none."""
 

@@ -107,6 +107,11 @@ class ExperimentConfig(StrictModel):
                 f"data.label_shift={self.data.label_shift:g} with model.head=lm: a language model's loss has no "
                 "labels; set data.label_shift=0"
             )
+        if self.data.label_shift_schedule != "constant" and not self.data.label_shift:
+            raise ValueError(
+                f"data.label_shift_schedule={self.data.label_shift_schedule} with data.label_shift=0: there is nothing "
+                "that could fall; set data.label_shift, as in data.label_shift=1"
+            )
         late = [change.round for change in self.federation.changes if change.round > self.rounds]
         if late:
             raise ValueError(f"federation.changes names round {late[0]}, the run ends with round {self.rounds}")
@@ -158,6 +163,8 @@ class ExperimentConfig(StrictModel):
                 del flat[f"zo.{lever}"]
         if not self.data.label_shift:  # came later, like the levers
             del flat["data.label_shift"]
+        if self.data.label_shift_schedule == "constant":
+            del flat["data.label_shift_schedule"]
         return flat
 
     def digest(self) -> str:

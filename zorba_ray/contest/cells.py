@@ -160,7 +160,7 @@ def _refuse_unequal(contest: Contest, own: ExperimentConfig, method: str, seed: 
     if method != "mezo":
         found["federation.clients"] = (own.federation.clients, base.federation.clients)
         found["federation.participants"] = (own.federation.participants, base.federation.participants)
-    for key in type(base.data).model_fields.keys() - {"batch_size", "label_shift"}:
+    for key in type(base.data).model_fields.keys() - {"batch_size", "label_shift", "label_shift_schedule"}:
         found[f"data.{key}"] = (getattr(own.data, key), getattr(base.data, key))
     changed = sorted(key for key, (one, other) in found.items() if one != other)
     if changed:

@@ -14,13 +14,15 @@ class ClientBatches:
     def __init__(self, config: ExperimentConfig, shards: Shards, pad: int, device: str) -> None:
         self._shards, self._pad, self._device = shards, pad, device
         self._share = config.data.label_shift
+        self._fall = 1 / config.rounds if config.data.label_shift_schedule == "linear" else 0.0
         self._counts = shards.label_counts(len(config.data.label_words)) if self._share else np.zeros(0)
 
-    def batch(self, client: int, examples: np.ndarray) -> Batch:
-        """Some of a client's examples (int64, by their place among its own)."""
+    def batch(self, client: int, examples: np.ndarray, round: int = 1) -> Batch:
+        """Some of a client's examples (int64, by their place among its own), corrected as in `round` (1 … rounds)."""
         arrays = self._shards.collate(client, examples, self._pad)
         ids, mask, labels = (torch.from_numpy(array) for array in arrays)
         shift = None
         if self._share:
-            shift = torch.from_numpy(self._share * self._shards.label_shift(client, self._counts)).float()
+            share = self._share * (1 - self._fall * (round - 1))
+            shift = torch.from_numpy(share * self._shards.label_shift(client, self._counts)).float()
         return Batch(ids, mask, labels, shift).to(self._device)

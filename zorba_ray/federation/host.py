@@ -129,11 +129,11 @@ class ClientHost:
         assert self._shards is not None
         first = (round - 1) * self._local_steps
         order = self._order(client)
-        return [self._batch(client, order.rows(step)) for step in range(first, first + self._local_steps)]
+        return [self._batch(client, order.rows(step), round) for step in range(first, first + self._local_steps)]
 
-    def _batch(self, client: int, rows: np.ndarray) -> Batch:
+    def _batch(self, client: int, rows: np.ndarray, round: int) -> Batch:
         assert self._examples is not None
-        return self._examples.batch(client, rows)
+        return self._examples.batch(client, rows, round)
 
     def _probe(self, plan: ProbePlan, digest: bytes, client: int) -> ProbeReport:
         """Two batches, drawn with replacement: independent of each other however few examples the client has."""
@@ -141,7 +141,7 @@ class ClientHost:
         examples = len(self._shards.rows[client])
         draws = uniforms(self._seed, "probe", client, plan.round, 2 * self._batch_size)
         rows = (draws * examples).astype(np.int64).reshape(2, -1)
-        batches = [self._batch(client, own) for own in rows]
+        batches = [self._batch(client, own, plan.round) for own in rows]
         rule, blocks = self.state.rule, range(self.state.header.blocks)
         if plan.blocks is not None:
             blocks = sorted(unpack_active(plan.blocks, len(rule.samples), len(blocks))[client])
