@@ -84,6 +84,19 @@ def test_a_correction_of_label_shares_reaches_the_clients(tmp_path: Path) -> Non
     assert all(rounds[0]["client_loss"][client] != rounds[1]["client_loss"][client] for client in "0123")
 
 
+def test_a_correction_that_falls_falls_for_the_clients(tmp_path: Path) -> None:
+    """The same in round 1, less of it in round 2."""
+    rounds = []
+    for schedule in ("constant", "linear"):
+        own = tiny_config("rounds=2", "data.label_shift=1", f"data.label_shift_schedule={schedule}")
+        run_here(own, tmp_path / schedule)
+        records = [json.loads(line) for line in (tmp_path / schedule / "metrics.jsonl").read_text().splitlines()]
+        rounds.append([record["client_loss"] for record in records if record["kind"] == "round"])
+    (first, second), (also_first, less) = rounds
+    assert first == also_first
+    assert all(second[client] != less[client] for client in "0123")
+
+
 def test_rates_of_the_blocks_travel_when_they_change(tmp_path: Path) -> None:
     own = config("rates anew")
     run_here(own, tmp_path / "run")

@@ -6,6 +6,7 @@ import torch
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.data import Shards
 from zorba_ray.models import Batch
+from zorba_ray.zo import scheduled
 
 
 class ClientBatches:
@@ -13,8 +14,8 @@ class ClientBatches:
 
     def __init__(self, config: ExperimentConfig, shards: Shards, pad: int, device: str) -> None:
         self._shards, self._pad, self._device = shards, pad, device
+        self._config = config
         self._share = config.data.label_shift
-        self._fall = 1 / config.rounds if config.data.label_shift_schedule == "linear" else 0.0
         self._counts = shards.label_counts(len(config.data.label_words)) if self._share else np.zeros(0)
 
     def batch(self, client: int, examples: np.ndarray, round: int = 1) -> Batch:
@@ -23,6 +24,6 @@ class ClientBatches:
         ids, mask, labels = (torch.from_numpy(array) for array in arrays)
         shift = None
         if self._share:
-            share = self._share * (1 - self._fall * (round - 1))
+            share = scheduled(self._config.data.label_shift_schedule, self._share, round, self._config.rounds)
             shift = torch.from_numpy(share * self._shards.label_shift(client, self._counts)).float()
         return Batch(ids, mask, labels, shift).to(self._device)

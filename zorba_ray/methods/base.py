@@ -17,7 +17,7 @@ from zorba_ray.errors import NotFinite, ReportRejected
 from zorba_ray.models import Batch, Manifest, TaskModel
 from zorba_ray.protocol.messages import ClientReport, RoundCommit, RoundPlan
 from zorba_ray.protocol.replay import ReplicaState
-from zorba_ray.zo import UpdateRule, learning_rate
+from zorba_ray.zo import UpdateRule, scheduled
 
 
 class Method(ABC):
@@ -36,7 +36,7 @@ class Method(ABC):
     def plan(self, round: int, chain: bytes, active: bytes | None) -> RoundPlan:
         """What every participant of `round` is told; `active` only when the active sets changed."""
         zo = self._config.zo
-        lr = learning_rate(zo.schedule, zo.lr, round, self._config.rounds)
+        lr = scheduled(zo.schedule, zo.lr, round, self._config.rounds)
         return RoundPlan(round, lr, zo.perturbation_scale, chain[:8], active)
 
     def client_steps(

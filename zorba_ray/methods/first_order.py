@@ -8,7 +8,7 @@ from zorba_ray.methods.tensor_method import TensorMethod
 from zorba_ray.models import Batch, TaskModel
 from zorba_ray.protocol.messages import RoundPlan
 from zorba_ray.protocol.replay import ReplicaState
-from zorba_ray.zo import learning_rate
+from zorba_ray.zo import scheduled
 
 
 class FirstOrderMethod(TensorMethod):
@@ -16,7 +16,7 @@ class FirstOrderMethod(TensorMethod):
 
     def plan(self, round: int, chain: bytes, active: bytes | None) -> RoundPlan:
         own = self._config.first_order
-        lr = learning_rate(own.schedule, own.lr, round, self._config.rounds)
+        lr = scheduled(own.schedule, own.lr, round, self._config.rounds)
         return RoundPlan(round, lr, 0.0, chain[:8], active)
 
     def train(

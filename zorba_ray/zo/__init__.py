@@ -13,7 +13,7 @@ from zorba_ray.zo.estimator import (
 from zorba_ray.zo.pending import PendingCommits
 from zorba_ray.zo.probe import BlockEnergies, block_energies, block_rates, probe_scalars, probe_weights
 from zorba_ray.zo.rule import UpdateRule
-from zorba_ray.zo.schedule import learning_rate
+from zorba_ray.zo.schedule import scheduled
 from zorba_ray.zo.update import RoundUpdate, apply_rounds, block_weights, commit_terms, on_grid, round_seeds
 
 __all__ = [
@@ -30,13 +30,13 @@ __all__ = [
     "block_weights",
     "commit_terms",
     "estimate",
-    "learning_rate",
     "local_steps",
     "on_grid",
     "probe_scalars",
     "probe_weights",
     "projected_gradient",
     "round_seeds",
+    "scheduled",
     "step_scalars",
     "walk",
 ]

@@ -1,14 +1,15 @@
-"""Learning rate of a round."""
+"""What falls over the rounds: the learning rate, and the correction of label shares."""
 
 import math
 from typing import Literal
 
 
-def learning_rate(schedule: Literal["constant", "linear", "cosine"], lr: float, round: int, rounds: int) -> float:
-    """η of `round` (1 … rounds): `lr` at round 1; linear and cosine would reach 0 at round `rounds` + 1."""
+def scheduled(schedule: Literal["constant", "linear", "cosine"], value: float, round: int, rounds: int) -> float:
+    """What is left of `value` in `round` (1 … rounds): all in round 1; linear and cosine would reach 0 at round
+    `rounds` + 1."""
     passed = (round - 1) / rounds
     if schedule == "constant":
-        return lr
+        return value
     if schedule == "linear":
-        return lr * (1.0 - passed)
-    return lr * 0.5 * (1.0 + math.cos(math.pi * passed))
+        return value * (1.0 - passed)
+    return value * 0.5 * (1.0 + math.cos(math.pi * passed))
