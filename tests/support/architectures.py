@@ -1,0 +1,162 @@
+"""A tiny random network of every model type that transformers maps as a causal or masked language model.
+
+One table of small sizes serves them all: a configuration is made from its class's defaults with every field that the
+table knows made small. What a type needs beside is in `architecture_exceptions.py`, and why some cannot be made.
+Every weight is drawn from a seeded generator, biases, norms and gates too, for zeros and ones hide mistakes.
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from functools import cache
+from itertools import cycle, islice
+from typing import Any
+
+import torch
+import transformers
+from torch import nn
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+)
+
+from tests.support.architecture_exceptions import CHANGES, ENCODERS, UNBUILDABLE
+
+VOCABULARY = 128
+BLOCKS = 3
+MIXED_BLOCKS = 4
+"""Blocks where they are of several kinds."""
+
+TYPES: tuple[str, ...] = tuple(sorted({*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, *MODEL_FOR_MASKED_LM_MAPPING_NAMES}))
+BUILDABLE: tuple[str, ...] = tuple(name for name in TYPES if name not in UNBUILDABLE)
+
+_SIZES: dict[str, int] = {
+    # widths
+    **dict.fromkeys(("hidden_size", "d_model", "n_embd", "dim", "emb_dim", "embedding_size", "embedding_dim"), 32),
+    **dict.fromkeys(("word_embed_proj_dim", "input_embedding_size", "output_embedding_size", "lru_width"), 32),
+    **dict.fromkeys(("intermediate_size", "ffn_dim", "decoder_ffn_dim", "encoder_ffn_dim", "n_inner", "dff"), 48),
+    **dict.fromkeys(("ffn_hidden_size", "hidden_dim", "dim_ff", "d_inner", "intermediate_size_mlp"), 48),
+    **dict.fromkeys(("dense_intermediate_size", "feed_forward_size", "prediction_head_size"), 48),
+    **dict.fromkeys(("moe_intermediate_size", "shared_expert_intermediate_size", "shared_intermediate_size"), 24),
+    **dict.fromkeys(("moe_shared_expert_intermediate_size", "shared_experts_intermediate_size"), 24),
+    **dict.fromkeys(("expert_ffn_hidden_size", "prefix_dense_intermediate_size"), 24),
+    # heads
+    **dict.fromkeys(("num_attention_heads", "n_head", "n_heads", "num_heads", "attention_heads"), 4),
+    **dict.fromkeys(("decoder_attention_heads", "encoder_attention_heads", "num_encoder_attention_heads"), 4),
+    **dict.fromkeys(("num_decoder_attention_heads", "swa_num_attention_heads", "num_self_attention_heads"), 4),
+    **dict.fromkeys(("num_key_value_heads", "num_kv_heads", "swa_num_key_value_heads"), 2),
+    **dict.fromkeys(("head_dim", "v_head_dim", "qk_nope_head_dim", "dim_head", "d_head", "d_kv"), 8),
+    **dict.fromkeys(("swa_head_dim", "attention_head_size", "index_head_dim", "kv_channels"), 8),
+    **dict.fromkeys(("qk_rope_head_dim", "rotary_dim"), 4),
+    **dict.fromkeys(("index_n_heads", "linear_num_key_heads"), 2),
+    **dict.fromkeys(("linear_num_value_heads",), 4),
+    **dict.fromkeys(("linear_key_head_dim", "linear_value_head_dim"), 8),
+    **dict.fromkeys(("q_lora_rank", "kv_lora_rank"), 16),
+    # depths
+    **dict.fromkeys(("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers"), BLOCKS),
+    **dict.fromkeys(("encoder_layers", "num_encoder_layers", "num_decoder_layers"), BLOCKS),
+    # experts
+    **dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"), 4),
+    **dict.fromkeys(("num_experts_per_tok", "moe_topk", "moe_k", "top_k_experts"), 2),
+    **dict.fromkeys(("n_group", "topk_group", "n_shared_experts", "num_shared_experts"), 1),
+    **dict.fromkeys(("moe_num_shared_experts", "first_k_dense_replace", "num_dense_layers"), 1),
+    # states
+    **dict.fromkeys(("mamba_d_state", "state_size", "ssm_state_size", "mamba_d_head", "mamba_head_dim"), 8),
+    **dict.fromkeys(("mamba_headdim", "chunk_size", "mamba_chunk_size", "block_size"), 8),
+    # tables
+    **dict.fromkeys(("vocab_size", "entity_vocab_size", "vocab_size_per_layer_input", "decoder_vocab_size"), VOCABULARY),
+    **dict.fromkeys(("max_position_embeddings", "n_positions", "max_seq_len", "context_length", "n_ctx"), 64),
+    **dict.fromkeys(("sliding_window", "local_attention", "window_size", "attention_window_size"), 4),
+    **dict.fromkeys(("sliding_window_size", "attention_chunk_size"), 4),
+}  # fmt: skip
+"""Field of a configuration -> its size, wherever the type has that field and sets it."""
+
+_LAYER_KINDS = ("layer_types", "mlp_layer_types", "layers_block_type", "block_types", "indexer_types")
+
+
+def is_causal(model_type: str) -> bool:
+    """Whether `tiny` makes a causal LM of this type; else a bare encoder, as checkpoints of the type mostly are."""
+    return model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and model_type not in ENCODERS
+
+
+def tiny(model_type: str, seed: int = 0) -> Any:
+    """The network in eval mode, fp32, on the CPU; the same seed gives the same network.
+
+    Raises:
+        KeyError: transformers does not map the type, or it is in `UNBUILDABLE`.
+    """
+    if model_type not in BUILDABLE:
+        raise KeyError(UNBUILDABLE.get(model_type, f"{model_type} is no causal or masked language model"))
+    maker = transformers.AutoModelForCausalLM if is_causal(model_type) else transformers.AutoModel
+    with _quiet(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = maker.from_config(tiny_config(model_type), attn_implementation="eager")
+    network.eval().requires_grad_(False)
+    _draw(network, seed)
+    return network
+
+
+def tiny_config(model_type: str) -> Any:
+    """The configuration of `tiny`."""
+    settings, kinds = _defaults(model_type)
+    changes = CHANGES.get(model_type, {})
+    fields = {field.name: field.default for field in dataclasses.fields(settings)}
+    small = {name: size for name, size in _SIZES.items() if fields.get(name) is not None}
+    blocks = MIXED_BLOCKS if any(len(set(each)) > 1 for each in kinds.values()) else BLOCKS
+    for name in ("num_hidden_layers", "n_layer", "n_layers", "num_layers"):
+        if name in small:
+            small[name] = blocks
+    blocks = changes.get("num_hidden_layers", blocks)
+    for name, each in kinds.items():
+        small[name] = list(islice(cycle(dict.fromkeys(each)), blocks))
+    for name in fields:
+        if name.endswith("_token_id") and isinstance(fields[name], int) and fields[name] >= VOCABULARY:
+            small[name] = ("pad_token_id", "bos_token_id", "eos_token_id", name).index(name)
+    with _quiet():
+        return settings(**(small | changes))
+
+
+def tiny_inputs(network: Any, rows: int = 4, length: int = 9, padded: bool = True, seed: int = 0) -> dict[str, Any]:
+    """`input_ids` [rows, length] and `attention_mask`: row i is padded on the right by i mod 4 tokens."""
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(10, VOCABULARY, (rows, length), generator=generator)
+    mask = torch.ones(rows, length, dtype=torch.long)
+    for row in range(rows if padded else 0):
+        mask[row, length - row % 4 :] = 0
+    pad = network.config.get_text_config().pad_token_id
+    ids[mask == 0] = 0 if pad is None or pad < 0 else pad
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+@cache
+def _defaults(model_type: str) -> tuple[type[Any], dict[str, list[Any]]]:
+    """Class of a type's configuration (of its text part, if it has parts), and the kinds of its blocks by default."""
+    with _quiet():
+        config: Any = transformers.CONFIG_MAPPING[model_type]()
+        text = config.get_text_config(decoder=True)
+    given = {name: getattr(text, name, None) for name in _LAYER_KINDS}
+    fields = {field.name for field in dataclasses.fields(type(text))}
+    return type(text), {name: list(each) for name, each in given.items() if each and name in fields}
+
+
+def _draw(network: nn.Module, seed: int) -> None:
+    """Draws all weights. What starts as a constant, or as a vector made on purpose (rates of decay), stays around it."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in network.named_parameters():
+        noise = torch.randn(parameter.shape, generator=generator)
+        kept = name.endswith(("A_log", "time_decay")) or parameter.ndim < 2 or bool((parameter == parameter.view(-1)[0]).all())
+        if kept and bool(parameter.isfinite().all()):
+            parameter.add_(noise, alpha=0.1)
+        else:
+            parameter.copy_(0.15 * noise)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing is said of token ids outside small vocabularies, or of kernels that are not installed."""
+    level = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity(transformers.logging.CRITICAL)
+    try:
+        yield
+    finally:
+        transformers.logging.set_verbosity(level)
