@@ -20,7 +20,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
 )
 
-from tests.support.architecture_exceptions import CHANGES, ENCODERS, UNBUILDABLE
+from tests.support.architecture_exceptions import CHANGES, ENCODERS, NEEDED, UNBUILDABLE
 
 VOCABULARY = 128
 BLOCKS = 3
@@ -63,6 +63,8 @@ _SIZES: dict[str, int] = {
     # states
     **dict.fromkeys(("mamba_d_state", "state_size", "ssm_state_size", "mamba_d_head", "mamba_head_dim"), 8),
     **dict.fromkeys(("mamba_headdim", "chunk_size", "mamba_chunk_size", "block_size"), 8),
+    **dict.fromkeys(("mamba_n_heads", "mamba_num_heads"), 8),
+    "mamba_d_ssm": 64,
     # tables
     **dict.fromkeys(("vocab_size", "entity_vocab_size", "vocab_size_per_layer_input", "decoder_vocab_size"), VOCABULARY),
     **dict.fromkeys(("max_position_embeddings", "n_positions", "max_seq_len", "context_length", "n_ctx"), 64),
@@ -97,23 +99,27 @@ def tiny(model_type: str, seed: int = 0) -> Any:
 
 
 def tiny_config(model_type: str) -> Any:
-    """The configuration of `tiny`."""
-    settings, kinds = _defaults(model_type)
-    changes = CHANGES.get(model_type, {})
-    fields = {field.name: field.default for field in dataclasses.fields(settings)}
-    small = {name: size for name, size in _SIZES.items() if fields.get(name) is not None}
+    """The configuration of `tiny`, with all its parts."""
+    return _small(transformers.CONFIG_MAPPING[model_type], CHANGES.get(model_type, {}))
+
+
+def _small(settings: type[Any], changes: dict[str, Any]) -> Any:
+    """A configuration of this class with small sizes and then `changes`, which may be nested for its parts."""
+    usual, kinds, parts = _usual(settings)
+    small = {name: size for name, size in _SIZES.items() if usual.get(name) is not None}
+    small |= {name: _SIZES[name] for name in ("head_dim", "num_key_value_heads") if name in usual}
+    if "kv_lora_rank" in small:
+        small["num_key_value_heads"] = small["num_attention_heads"]
     blocks = MIXED_BLOCKS if any(len(set(each)) > 1 for each in kinds.values()) else BLOCKS
-    for name in ("num_hidden_layers", "n_layer", "n_layers", "num_layers"):
-        if name in small:
-            small[name] = blocks
     blocks = changes.get("num_hidden_layers", blocks)
-    for name, each in kinds.items():
-        small[name] = list(islice(cycle(dict.fromkeys(each)), blocks))
-    for name in fields:
-        if name.endswith("_token_id") and isinstance(fields[name], int) and fields[name] >= VOCABULARY:
-            small[name] = ("pad_token_id", "bos_token_id", "eos_token_id", name).index(name)
+    small |= {name: blocks for name in ("num_hidden_layers", "n_layer", "n_layers", "num_layers") if name in small}
+    small |= {name: list(islice(cycle(dict.fromkeys(each)), blocks)) for name, each in kinds.items()}
+    for name, value in usual.items():
+        if name.endswith("_token_id") and isinstance(value, int) and value >= VOCABULARY:
+            small[name] = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}.get(name, 3)
+    small |= {name: _small(part, changes.get(name, {})) for name, part in parts.items()}
     with _quiet():
-        return settings(**(small | changes))
+        return settings(**(small | {name: value for name, value in changes.items() if name not in parts}))
 
 
 def tiny_inputs(network: Any, rows: int = 4, length: int = 9, padded: bool = True, seed: int = 0) -> dict[str, Any]:
@@ -123,20 +129,24 @@ def tiny_inputs(network: Any, rows: int = 4, length: int = 9, padded: bool = Tru
     mask = torch.ones(rows, length, dtype=torch.long)
     for row in range(rows if padded else 0):
         mask[row, length - row % 4 :] = 0
-    pad = network.config.get_text_config().pad_token_id
-    ids[mask == 0] = 0 if pad is None or pad < 0 else pad
+    pad = getattr(network.config.get_text_config(), "pad_token_id", None)
+    ids[mask == 0] = pad or 0
     return {"input_ids": ids, "attention_mask": mask}
 
 
 @cache
-def _defaults(model_type: str) -> tuple[type[Any], dict[str, list[Any]]]:
-    """Class of a type's configuration (of its text part, if it has parts), and the kinds of its blocks by default."""
+def _usual(settings: type[Any]) -> tuple[dict[str, Any], dict[str, list[Any]], dict[str, type[Any]]]:
+    """By default, of a configuration class: its fields' values, the kinds of its blocks, the classes of its parts."""
     with _quiet():
-        config: Any = transformers.CONFIG_MAPPING[model_type]()
-        text = config.get_text_config(decoder=True)
-    given = {name: getattr(text, name, None) for name in _LAYER_KINDS}
-    fields = {field.name for field in dataclasses.fields(type(text))}
-    return type(text), {name: list(each) for name, each in given.items() if each and name in fields}
+        config = settings(**NEEDED.get(settings.model_type, {}))
+    fields = {field.name: field.default for field in dataclasses.fields(settings)}
+    kinds = {name: getattr(config, name, None) for name in _LAYER_KINDS if name in fields}
+    parts = {name: getattr(config, name, None) for name in settings.sub_configs or {}}
+    return (
+        fields,
+        {name: list(each) for name, each in kinds.items() if each},
+        {name: type(part) for name, part in parts.items() if part is not None},
+    )
 
 
 def _draw(network: nn.Module, seed: int) -> None:
