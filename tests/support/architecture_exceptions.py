@@ -3,50 +3,156 @@
 from typing import Any
 
 ENCODERS = frozenset(
-    "bert big_bird camembert data2vec-text electra ernie megatron-bert rembert roberta roberta-prelayernorm roc_bert"
-    " roformer xlm-roberta xlm-roberta-xl xmod".split()
+    {
+        "bert",
+        "big_bird",
+        "camembert",
+        "data2vec-text",
+        "electra",
+        "ernie",
+        "megatron-bert",
+        "rembert",
+        "roberta",
+        "roberta-prelayernorm",
+        "roc_bert",
+        "roformer",
+        "xlm-roberta",
+        "xlm-roberta-xl",
+        "xmod",
+    }
 )
 """Mapped as causal LM too, but their checkpoints are encoders."""
-
-NEEDED: dict[str, dict[str, Any]] = {"gemma4_assistant": {"text_config": {"model_type": "gemma4_text", "hidden_size_per_layer_input": 0}}}
-"""Type -> fields without which its configuration has no default."""
 
 _TWO_ROPES = {kind: {"rope_type": "default", "rope_theta": 10000.0} for kind in ("full_attention", "sliding_attention")}
 _MUP = {"embedding_multiplier": 1.5, "residual_multiplier": 0.7, "attention_multiplier": 0.4, "logits_scaling": 2.0}
 
+_SHARED_KEYS = {
+    "num_hidden_layers": 4,
+    "num_kv_shared_layers": 2,
+    "layer_types": ["sliding_attention", "full_attention"] * 2,
+    "hidden_size_per_layer_input": 8,
+}
+_GLOBAL = {"global_head_dim": 16, "final_logit_softcapping": 2.0}
+_GEMMA4 = {**_SHARED_KEYS, **_GLOBAL}
+_DOTS3 = {
+    "num_key_value_heads": 4,
+    "swa_num_attention_heads": 4,
+    "swa_num_key_value_heads": 4,
+    "swa_q_lora_rank": 16,
+    "swa_kv_lora_rank": 16,
+    "swa_head_dim": 12,
+    "swa_qk_nope_head_dim": 8,
+    "swa_v_head_dim": 8,
+    "head_dim": 12,
+}
+_QWEN4 = {
+    "hc_count": 2,
+    "hc_lowrank": 8,
+    "indexer_n_heads": 2,
+    "indexer_kv_heads": 1,
+    "indexer_head_dim": 8,
+    "indexer_budget": 4,
+    "indexer_compress_ratio": 2,
+}
+
 CHANGES: dict[str, dict[str, Any]] = {
     "bamba": {"num_hidden_layers": 4, "attn_layer_indices": [1, 3]},
+    "blt": {
+        "encoder_hash_byte_group_vocab": 50,
+        "encoder_config": {"hidden_size_global": 32},
+        "decoder_config": {"hidden_size_global": 32},
+        "global_config": {"hidden_size": 32},
+    },
     "cohere": {"logit_scale": 0.7},
     "cohere2": {"logit_scale": 0.7},
     "cohere2_moe": {"logit_scale": 0.7},
     "cohere_compass_text": {"rope_parameters": _TWO_ROPES, "logit_scale": 0.7},
+    "dbrx": {
+        "attn_config": {"rope_theta": 10000.0, "kv_n_heads": 2, "clip_qkv": 8.0},
+        "ffn_config": {"moe_top_k": 2},
+        "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
+    },
     "deepseek_v2": {"n_group": 1, "topk_group": 1, "num_experts_per_tok": 2},
-    "deepseek_v4": {"num_key_value_heads": 1, "o_groups": 2, "o_lora_rank": 8, "compress_rates": {"compressed_sparse_attention": 2, "heavily_compressed_attention": 4}},
+    "deepseek_v4": {
+        "num_key_value_heads": 1,
+        "o_groups": 2,
+        "o_lora_rank": 8,
+        "compress_rates": {"compressed_sparse_attention": 2, "heavily_compressed_attention": 4},
+    },
     "dots1": {"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2},
+    "dots3_note": {
+        "text_config": _DOTS3,
+        "vision_config": {"adapter_in_dim": 32, "adapter_out_dim": 32, "num_hidden_layers": 2},
+        "audio_config": {"adapter_input_size": 32, "adapter_out_dim": 32, "downsample_hidden_size": 8},
+    },
+    "dots3_note_text": _DOTS3,
     "esm": {"vocab_size": 128, "mask_token_id": 32, "pad_token_id": 1},
-    "funnel": {"block_sizes": [2, 2]},
+    "esmc": {"num_key_value_heads": 4},
+    "funnel": {"block_sizes": [2, 2], "architectures": ["FunnelModel"]},
     "gemma2": {"final_logit_softcapping": 2.0, "attn_logit_softcapping": 2.0},
+    "gemma3n_text": {**_SHARED_KEYS, "altup_num_inputs": 2, "laurel_rank": 8},
+    "gemma4": {"text_config": _GEMMA4},
+    "gemma4_text": _GEMMA4,
+    "gemma4_unified": {"text_config": _GLOBAL},
+    "gemma4_unified_text": _GLOBAL,
+    "got_ocr2": {"vision_config": {"image_size": 32, "output_channels": 8, "mlp_dim": 32, "global_attn_indexes": [1]}},
     "gpt_neo": {"num_layers": 4, "attention_types": [[["global", "local"], 2]]},
     "granite": _MUP,
     "granite_swa": _MUP,
     "granitemoe": _MUP,
     "granitemoe_swa": _MUP,
+    "granitemoehybrid": {**_MUP, "num_hidden_layers": 4, "layer_types": ["mamba", "attention"] * 2},
     "granitemoeshared": _MUP,
-    "granitemoehybrid": _MUP,
     "jamba": {"num_hidden_layers": 4, "attn_layer_period": 2, "attn_layer_offset": 1},
+    "kimi_linear": {"linear_head_dim": 8, "linear_num_heads": 4},
     "lfm2": {"num_hidden_layers": 4, "layer_types": ["conv", "full_attention"] * 2, "block_multiple_of": 8},
     "lfm2_moe": {"num_hidden_layers": 4, "layer_types": ["conv", "full_attention"] * 2},
-    "longcat_flash": {"zero_expert_num": 2},
+    "longcat_flash": {"zero_expert_num": 2, "head_dim": 4},
     "mamba2": {"num_heads": 8},
     "mobilebert": {"intra_bottleneck_size": 16},
     "neomme": {"head_dim": 16},
-    "reformer": {"is_decoder": True, "attn_layers": ["local", "lsh", "local", "lsh"], "axial_pos_shape": [8, 8], "axial_pos_embds_dim": [16, 16], "local_attn_chunk_length": 4, "lsh_attn_chunk_length": 4, "hash_seed": 7, "num_buckets": 4},
-    "roc_bert": {"pronunciation_vocab_size": 128, "shape_vocab_size": 128, "pronunciation_embed_dim": 16, "shape_embed_dim": 16},
-    "xlstm": {"num_heads": 4, "hidden_size": 64},
+    "phi4_multimodal": {
+        "audio_config": {
+            "num_blocks": 1,
+            "nemo_conv_channels": 8,
+            "ext_pw_out_channel": 32,
+            "depthwise_separable_out_channel": 32,
+        },
+        "vision_config": {"num_hidden_layers": 2, "image_size": 28, "crop_size": 28},
+    },
+    "qwen4_exp": {"text_config": _QWEN4},
+    "qwen4_exp_text": _QWEN4,
+    "reformer": {
+        "is_decoder": True,
+        "attn_layers": ["local", "lsh", "local", "lsh"],
+        "axial_pos_shape": [8, 8],
+        "axial_pos_embds_dim": [16, 16],
+        "local_attn_chunk_length": 4,
+        "lsh_attn_chunk_length": 4,
+        "hash_seed": 7,
+        "num_buckets": 4,
+    },
+    "roc_bert": {
+        "pronunciation_vocab_size": 128,
+        "shape_vocab_size": 128,
+        "pronunciation_embed_dim": 16,
+        "shape_embed_dim": 16,
+    },
+    "xlstm": {"num_heads": 4, "hidden_size": 64, "qk_dim_factor": 1.0},
     "xmod": {"default_language": "en_XX", "languages": ["en_XX", "de_DE"]},
     "zaya": {"num_experts_per_tok": 1, "router_hidden_size": 16},
 }
 """Type -> fields of its configuration."""
 
-UNBUILDABLE: dict[str, str] = {}
+_DRAFT = "a draft model: it continues the hidden states and keys of another model and takes no text alone"
+_AUDIO = "AutoModelForCausalLM hands the decoder's class the configuration of the whole, which it cannot read"
+
+UNBUILDABLE: dict[str, str] = {
+    "gemma3n": "its vision tower needs the package timm; gemma3n_text is its text part",
+    "gemma4_assistant": _DRAFT,
+    "gemma4_unified_assistant": _DRAFT,
+    "musicgen": _AUDIO,
+    "musicgen_melody": _AUDIO,
+    "perceiver": "it takes `inputs` instead of `input_ids` and returns latents that belong to no token",
+}
 """Type -> why there is no tiny network of it, in a sentence."""

@@ -20,7 +20,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
 )
 
-from tests.support.architecture_exceptions import CHANGES, ENCODERS, NEEDED, UNBUILDABLE
+from tests.support.architecture_exceptions import CHANGES, ENCODERS, UNBUILDABLE
 
 VOCABULARY = 128
 BLOCKS = 3
@@ -66,7 +66,8 @@ _SIZES: dict[str, int] = {
     **dict.fromkeys(("mamba_n_heads", "mamba_num_heads"), 8),
     "mamba_d_ssm": 64,
     # tables
-    **dict.fromkeys(("vocab_size", "entity_vocab_size", "vocab_size_per_layer_input", "decoder_vocab_size"), VOCABULARY),
+    **dict.fromkeys(("vocab_size", "entity_vocab_size", "vocab_size_per_layer_input"), VOCABULARY),
+    "decoder_vocab_size": VOCABULARY,
     **dict.fromkeys(("max_position_embeddings", "n_positions", "max_seq_len", "context_length", "n_ctx"), 64),
     **dict.fromkeys(("sliding_window", "local_attention", "window_size", "attention_window_size"), 4),
     **dict.fromkeys(("sliding_window_size", "attention_chunk_size"), 4),
@@ -138,7 +139,7 @@ def tiny_inputs(network: Any, rows: int = 4, length: int = 9, padded: bool = Tru
 def _usual(settings: type[Any]) -> tuple[dict[str, Any], dict[str, list[Any]], dict[str, type[Any]]]:
     """By default, of a configuration class: its fields' values, the kinds of its blocks, the classes of its parts."""
     with _quiet():
-        config = settings(**NEEDED.get(settings.model_type, {}))
+        config = settings()
     fields = {field.name: field.default for field in dataclasses.fields(settings)}
     kinds = {name: getattr(config, name, None) for name in _LAYER_KINDS if name in fields}
     parts = {name: getattr(config, name, None) for name in settings.sub_configs or {}}
@@ -150,11 +151,15 @@ def _usual(settings: type[Any]) -> tuple[dict[str, Any], dict[str, list[Any]], d
 
 
 def _draw(network: nn.Module, seed: int) -> None:
-    """Draws all weights. What starts as a constant, or as a vector made on purpose (rates of decay), stays around it."""
+    """Draws all weights; what starts as a constant, or as a vector with a purpose (rates of decay), stays near it."""
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in network.named_parameters():
         noise = torch.randn(parameter.shape, generator=generator)
-        kept = name.endswith(("A_log", "time_decay")) or parameter.ndim < 2 or bool((parameter == parameter.view(-1)[0]).all())
+        kept = (
+            name.endswith(("A_log", "time_decay"))
+            or parameter.ndim < 2
+            or bool((parameter == parameter.view(-1)[0]).all())
+        )
         if kept and bool(parameter.isfinite().all()):
             parameter.add_(noise, alpha=0.1)
         else:
