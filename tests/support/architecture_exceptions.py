@@ -24,7 +24,6 @@ ENCODERS = frozenset(
 """Mapped as causal LM too, but their checkpoints are encoders."""
 
 _TWO_ROPES = {kind: {"rope_type": "default", "rope_theta": 10000.0} for kind in ("full_attention", "sliding_attention")}
-_MUP = {"embedding_multiplier": 1.5, "residual_multiplier": 0.7, "attention_multiplier": 0.4, "logits_scaling": 2.0}
 
 _SHARED_KEYS = {
     "num_hidden_layers": 4,
@@ -63,9 +62,6 @@ CHANGES: dict[str, dict[str, Any]] = {
         "decoder_config": {"hidden_size_global": 32},
         "global_config": {"hidden_size": 32},
     },
-    "cohere": {"logit_scale": 0.7},
-    "cohere2": {"logit_scale": 0.7},
-    "cohere2_moe": {"logit_scale": 0.7},
     "cohere_compass_text": {"rope_parameters": _TWO_ROPES, "logit_scale": 0.7},
     "dbrx": {
         "attn_config": {"rope_theta": 10000.0, "kv_n_heads": 2, "clip_qkv": 8.0},
@@ -89,7 +85,6 @@ CHANGES: dict[str, dict[str, Any]] = {
     "esm": {"vocab_size": 128, "mask_token_id": 32, "pad_token_id": 1},
     "esmc": {"num_key_value_heads": 4},
     "funnel": {"block_sizes": [2, 2], "architectures": ["FunnelModel"]},
-    "gemma2": {"final_logit_softcapping": 2.0, "attn_logit_softcapping": 2.0},
     "gemma3n_text": {**_SHARED_KEYS, "altup_num_inputs": 2, "laurel_rank": 8},
     "gemma4": {"text_config": _GEMMA4},
     "gemma4_text": _GEMMA4,
@@ -97,18 +92,14 @@ CHANGES: dict[str, dict[str, Any]] = {
     "gemma4_unified_text": _GLOBAL,
     "got_ocr2": {"vision_config": {"image_size": 32, "output_channels": 8, "mlp_dim": 32, "global_attn_indexes": [1]}},
     "gpt_neo": {"num_layers": 4, "attention_types": [[["global", "local"], 2]]},
-    "granite": _MUP,
-    "granite_swa": _MUP,
-    "granitemoe": _MUP,
-    "granitemoe_swa": _MUP,
-    "granitemoehybrid": {**_MUP, "num_hidden_layers": 4, "layer_types": ["mamba", "attention"] * 2},
-    "granitemoeshared": _MUP,
+    "granitemoehybrid": {"num_hidden_layers": 4, "layer_types": ["mamba", "attention"] * 2},
     "jamba": {"num_hidden_layers": 4, "attn_layer_period": 2, "attn_layer_offset": 1},
     "kimi_linear": {"linear_head_dim": 8, "linear_num_heads": 4},
     "lfm2": {"num_hidden_layers": 4, "layer_types": ["conv", "full_attention"] * 2, "block_multiple_of": 8},
     "lfm2_moe": {"num_hidden_layers": 4, "layer_types": ["conv", "full_attention"] * 2},
     "longcat_flash": {"zero_expert_num": 2, "head_dim": 4},
     "mamba2": {"num_heads": 8},
+    "minicpm3": {"dim_model_base": 16},
     "mobilebert": {"intra_bottleneck_size": 16},
     "neomme": {"head_dim": 16},
     "phi4_multimodal": {
@@ -144,6 +135,9 @@ CHANGES: dict[str, dict[str, Any]] = {
 }
 """Type -> fields of its configuration."""
 
+SPREADS: dict[str, float] = {"mobilebert": 0.05}
+"""Type -> standard deviation of its weights, where the usual 0.15 makes activations in the thousands."""
+
 _DRAFT = "a draft model: it continues the hidden states and keys of another model and takes no text alone"
 _AUDIO = "AutoModelForCausalLM hands the decoder's class the configuration of the whole, which it cannot read"
 
@@ -151,6 +145,7 @@ UNBUILDABLE: dict[str, str] = {
     "gemma3n": "its vision tower needs the package timm; gemma3n_text is its text part",
     "gemma4_assistant": _DRAFT,
     "gemma4_unified_assistant": _DRAFT,
+    "mra": "its attention is a CUDA kernel; without it transformers computes with zeros in its place",
     "musicgen": _AUDIO,
     "musicgen_melody": _AUDIO,
     "perceiver": "it takes `inputs` instead of `input_ids` and returns latents that belong to no token",

@@ -1,12 +1,13 @@
 """A tiny random network of every model type that transformers maps as a causal or masked language model.
 
-One table of small sizes serves them all: a configuration is made from its class's defaults with every field that the
+One table of small values serves them all: a configuration is made from its class's defaults with every field that the
 table knows made small. What a type needs beside is in `architecture_exceptions.py`, and why some cannot be made.
 Every weight is drawn from a seeded generator, biases, norms and gates too, for zeros and ones hide mistakes.
 """
 
 import contextlib
 import dataclasses
+import logging
 from collections.abc import Iterator
 from functools import cache
 from itertools import cycle, islice
@@ -20,7 +21,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
 )
 
-from tests.support.architecture_exceptions import CHANGES, ENCODERS, UNBUILDABLE
+from tests.support.architecture_exceptions import CHANGES, ENCODERS, SPREADS, UNBUILDABLE
 
 VOCABULARY = 128
 BLOCKS = 3
@@ -30,7 +31,7 @@ MIXED_BLOCKS = 4
 TYPES: tuple[str, ...] = tuple(sorted({*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, *MODEL_FOR_MASKED_LM_MAPPING_NAMES}))
 BUILDABLE: tuple[str, ...] = tuple(name for name in TYPES if name not in UNBUILDABLE)
 
-_SIZES: dict[str, int] = {
+_SMALL: dict[str, float] = {
     # widths
     **dict.fromkeys(("hidden_size", "d_model", "n_embd", "dim", "emb_dim", "embedding_size", "embedding_dim"), 32),
     **dict.fromkeys(("word_embed_proj_dim", "input_embedding_size", "output_embedding_size", "lru_width"), 32),
@@ -49,6 +50,7 @@ _SIZES: dict[str, int] = {
     **dict.fromkeys(("swa_head_dim", "attention_head_size", "index_head_dim", "kv_channels"), 8),
     **dict.fromkeys(("qk_rope_head_dim", "rotary_dim"), 4),
     **dict.fromkeys(("index_n_heads", "linear_num_key_heads"), 2),
+    "index_topk": 4,
     **dict.fromkeys(("linear_num_value_heads",), 4),
     **dict.fromkeys(("linear_key_head_dim", "linear_value_head_dim"), 8),
     **dict.fromkeys(("q_lora_rank", "kv_lora_rank"), 16),
@@ -68,11 +70,19 @@ _SIZES: dict[str, int] = {
     # tables
     **dict.fromkeys(("vocab_size", "entity_vocab_size", "vocab_size_per_layer_input"), VOCABULARY),
     "decoder_vocab_size": VOCABULARY,
+    # caps and multipliers, away from the 1 or the 30 at which a mistake would not be seen
+    **dict.fromkeys(("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap"), 2.0),
+    **dict.fromkeys(("attn_logit_softcapping", "logits_scaling", "logits_mup_width_multiplier"), 2.0),
+    **dict.fromkeys(("logit_scale", "residual_multiplier", "key_multiplier", "lm_head_multiplier"), 0.7),
+    **dict.fromkeys(("attention_in_multiplier", "attention_out_multiplier"), 0.7),
+    **dict.fromkeys(("ssm_in_multiplier", "ssm_out_multiplier"), 0.7),
+    "embedding_multiplier": 1.5,
+    "attention_multiplier": 0.4,
     **dict.fromkeys(("max_position_embeddings", "n_positions", "max_seq_len", "context_length", "n_ctx"), 64),
     **dict.fromkeys(("sliding_window", "local_attention", "window_size", "attention_window_size"), 4),
     **dict.fromkeys(("sliding_window_size", "attention_chunk_size"), 4),
 }  # fmt: skip
-"""Field of a configuration -> its size, wherever the type has that field and sets it."""
+"""Field of a configuration -> its value, wherever the type has that field and sets it."""
 
 _LAYER_KINDS = ("layer_types", "mlp_layer_types", "layers_block_type", "block_types", "indexer_types")
 
@@ -95,7 +105,7 @@ def tiny(model_type: str, seed: int = 0) -> Any:
         torch.manual_seed(seed)
         network = maker.from_config(tiny_config(model_type), attn_implementation="eager")
     network.eval().requires_grad_(False)
-    _draw(network, seed)
+    _draw(network, SPREADS.get(model_type, 0.15), seed)
     return network
 
 
@@ -105,10 +115,10 @@ def tiny_config(model_type: str) -> Any:
 
 
 def _small(settings: type[Any], changes: dict[str, Any]) -> Any:
-    """A configuration of this class with small sizes and then `changes`, which may be nested for its parts."""
+    """A configuration of this class with small values and then `changes`, which may be nested for its parts."""
     usual, kinds, parts = _usual(settings)
-    small = {name: size for name, size in _SIZES.items() if usual.get(name) is not None}
-    small |= {name: _SIZES[name] for name in ("head_dim", "num_key_value_heads") if name in usual}
+    small = {name: size for name, size in _SMALL.items() if usual.get(name) is not None}
+    small |= {name: _SMALL[name] for name in ("head_dim", "num_key_value_heads") if name in usual}
     if "kv_lora_rank" in small:
         small["num_key_value_heads"] = small["num_attention_heads"]
     blocks = MIXED_BLOCKS if any(len(set(each)) > 1 for each in kinds.values()) else BLOCKS
@@ -150,7 +160,7 @@ def _usual(settings: type[Any]) -> tuple[dict[str, Any], dict[str, list[Any]], d
     )
 
 
-def _draw(network: nn.Module, seed: int) -> None:
+def _draw(network: nn.Module, spread: float, seed: int) -> None:
     """Draws all weights; what starts as a constant, or as a vector with a purpose (rates of decay), stays near it."""
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in network.named_parameters():
@@ -163,14 +173,14 @@ def _draw(network: nn.Module, seed: int) -> None:
         if kept and bool(parameter.isfinite().all()):
             parameter.add_(noise, alpha=0.1)
         else:
-            parameter.copy_(0.15 * noise)
+            parameter.copy_(spread * noise)
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Nothing is said of token ids outside small vocabularies, or of kernels that are not installed."""
     level = transformers.logging.get_verbosity()
-    transformers.logging.set_verbosity(transformers.logging.CRITICAL)
+    transformers.logging.set_verbosity(logging.CRITICAL)
     try:
         yield
     finally:
