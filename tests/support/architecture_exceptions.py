@@ -68,6 +68,15 @@ CHANGES: dict[str, dict[str, Any]] = {
         "ffn_config": {"moe_top_k": 2},
         "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
     },
+    "deberta": {"relative_attention": True, "pos_att_type": ["c2p", "p2c"]},
+    "deberta-v2": {
+        "relative_attention": True,
+        "pos_att_type": ["c2p", "p2c"],
+        "position_buckets": 8,
+        "norm_rel_ebd": "layer_norm",
+        "share_att_key": True,
+        "position_biased_input": False,
+    },
     "deepseek_v2": {"n_group": 1, "topk_group": 1, "num_experts_per_tok": 2},
     "deepseek_v4": {
         "num_key_value_heads": 1,
@@ -82,7 +91,13 @@ CHANGES: dict[str, dict[str, Any]] = {
         "audio_config": {"adapter_input_size": 32, "adapter_out_dim": 32, "downsample_hidden_size": 8},
     },
     "dots3_note_text": _DOTS3,
-    "esm": {"vocab_size": 128, "mask_token_id": 32, "pad_token_id": 1},
+    "esm": {
+        "position_embedding_type": "rotary",
+        "token_dropout": True,
+        "vocab_size": 128,
+        "mask_token_id": 32,
+        "pad_token_id": 1,
+    },
     "esmc": {"num_key_value_heads": 4},
     "funnel": {"block_sizes": [2, 2], "architectures": ["FunnelModel"]},
     "gemma3n_text": {**_SHARED_KEYS, "altup_num_inputs": 2, "laurel_rank": 8},
@@ -129,11 +144,42 @@ CHANGES: dict[str, dict[str, Any]] = {
         "pronunciation_embed_dim": 16,
         "shape_embed_dim": 16,
     },
+    "squeezebert": {"embedding_size": 32},
     "xlstm": {"num_heads": 4, "hidden_size": 64, "qk_dim_factor": 1.0},
     "xmod": {"default_language": "en_XX", "languages": ["en_XX", "de_DE"]},
     "zaya": {"num_experts_per_tok": 1, "router_hidden_size": 16},
 }
 """Type -> fields of its configuration."""
+
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    **{f"{name} as decoder": (name, {"is_decoder": True}) for name in sorted(ENCODERS)},
+    "deepseek_v3 without query rank": ("deepseek_v3", {"q_lora_rank": None}),
+    "falcon with alibi": ("falcon", {"alibi": True, "multi_query": False, "parallel_attn": False, "bias": True}),
+    "falcon with grouped keys": ("falcon", {"new_decoder_architecture": True, "num_kv_heads": 2}),
+    "gemma4 with experts": (
+        "gemma4_text",
+        {
+            "enable_moe_block": True,
+            "num_experts": 4,
+            "top_k_experts": 2,
+            "moe_intermediate_size": 24,
+            "num_kv_shared_layers": 0,
+            "hidden_size_per_layer_input": 0,
+        },
+    ),
+    "gemma4 with own keys": ("gemma4_text", {"num_kv_shared_layers": 0, "attention_k_eq_v": True}),
+    "gpt2 with upcast attention": ("gpt2", {"scale_attn_by_inverse_layer_idx": True, "reorder_and_upcast_attn": True}),
+    "gpt_bigcode with all heads": ("gpt_bigcode", {"multi_query": False}),
+    "gpt_neox in sequence": ("gpt_neox", {"use_parallel_residual": False}),
+    "llama with biases": ("llama", {"attention_bias": True, "mlp_bias": True, "tie_word_embeddings": True}),
+    "opt with norms after": ("opt", {"do_layer_norm_before": False, "word_embed_proj_dim": 16}),
+    "qwen2 with windows": (
+        "qwen2",
+        {"use_sliding_window": True, "layer_types": ["full_attention", *["sliding_attention"] * 2]},
+    ),
+    "stablelm in parallel": ("stablelm", {"use_parallel_residual": True, "qk_layernorm": True}),
+}
+"""Name -> a type and fields that change how its blocks compute, as known checkpoints set them."""
 
 SPREADS: dict[str, float] = {"mobilebert": 0.05}
 """Type -> standard deviation of its weights, where the usual 0.15 makes activations in the thousands."""

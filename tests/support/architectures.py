@@ -21,7 +21,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
 )
 
-from tests.support.architecture_exceptions import CHANGES, ENCODERS, SPREADS, UNBUILDABLE
+from tests.support.architecture_exceptions import CHANGES, ENCODERS, SPREADS, UNBUILDABLE, VARIANTS
 
 VOCABULARY = 128
 BLOCKS = 3
@@ -33,8 +33,9 @@ BUILDABLE: tuple[str, ...] = tuple(name for name in TYPES if name not in UNBUILD
 
 _SMALL: dict[str, float] = {
     # widths
-    **dict.fromkeys(("hidden_size", "d_model", "n_embd", "dim", "emb_dim", "embedding_size", "embedding_dim"), 32),
-    **dict.fromkeys(("word_embed_proj_dim", "input_embedding_size", "output_embedding_size", "lru_width"), 32),
+    **dict.fromkeys(("hidden_size", "d_model", "n_embd", "dim", "emb_dim", "embedding_dim"), 32),
+    **dict.fromkeys(("embedding_size", "input_embedding_size", "output_embedding_size"), 16),
+    **dict.fromkeys(("word_embed_proj_dim", "lru_width"), 32),
     **dict.fromkeys(("intermediate_size", "ffn_dim", "decoder_ffn_dim", "encoder_ffn_dim", "n_inner", "dff"), 48),
     **dict.fromkeys(("ffn_hidden_size", "hidden_dim", "dim_ff", "d_inner", "intermediate_size_mlp"), 48),
     **dict.fromkeys(("dense_intermediate_size", "feed_forward_size", "prediction_head_size"), 48),
@@ -87,31 +88,37 @@ _SMALL: dict[str, float] = {
 _LAYER_KINDS = ("layer_types", "mlp_layer_types", "layers_block_type", "block_types", "indexer_types")
 
 
-def is_causal(model_type: str) -> bool:
-    """Whether `tiny` makes a causal LM of this type; else a bare encoder, as checkpoints of the type mostly are."""
-    return model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and model_type not in ENCODERS
+def is_causal(name: str) -> bool:
+    """Whether `tiny` makes a causal LM of this type or variant; else a bare encoder, as its checkpoints mostly are."""
+    model_type, changes = VARIANTS.get(name, (name, {}))
+    decoder = model_type not in ENCODERS or changes.get("is_decoder", False)
+    return decoder and model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 
-def tiny(model_type: str, seed: int = 0) -> Any:
-    """The network in eval mode, fp32, on the CPU; the same seed gives the same network.
+def tiny(name: str, seed: int = 0, attention: str | None = "eager") -> Any:
+    """The network of a type or variant in eval mode, fp32, on the CPU; the same seed gives the same network.
+
+    `attention`: transformers' name of the attention kernel; None: what from_pretrained takes.
 
     Raises:
         KeyError: transformers does not map the type, or it is in `UNBUILDABLE`.
     """
-    if model_type not in BUILDABLE:
-        raise KeyError(UNBUILDABLE.get(model_type, f"{model_type} is no causal or masked language model"))
-    maker = transformers.AutoModelForCausalLM if is_causal(model_type) else transformers.AutoModel
+    if name not in BUILDABLE and name not in VARIANTS:
+        raise KeyError(UNBUILDABLE.get(name, f"{name} is no causal or masked language model of transformers"))
+    maker = transformers.AutoModelForCausalLM if is_causal(name) else transformers.AutoModel
+    options = {} if attention is None else {"attn_implementation": attention}
     with _quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = maker.from_config(tiny_config(model_type), attn_implementation="eager")
+        network = maker.from_config(tiny_config(name), **options)
     network.eval().requires_grad_(False)
-    _draw(network, SPREADS.get(model_type, 0.15), seed)
+    _draw(network, SPREADS.get(name, 0.15), seed)
     return network
 
 
-def tiny_config(model_type: str) -> Any:
+def tiny_config(name: str) -> Any:
     """The configuration of `tiny`, with all its parts."""
-    return _small(transformers.CONFIG_MAPPING[model_type], CHANGES.get(model_type, {}))
+    model_type, changes = VARIANTS.get(name, (name, {}))
+    return _small(transformers.CONFIG_MAPPING[model_type], CHANGES.get(model_type, {}) | changes)
 
 
 def _small(settings: type[Any], changes: dict[str, Any]) -> Any:
