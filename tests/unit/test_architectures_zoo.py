@@ -59,7 +59,7 @@ def test_all_configurations_are_small() -> None:
         config = tiny_config(name).get_text_config(decoder=True)
         assert config.vocab_size <= VOCABULARY, name
         assert getattr(config, "hidden_size", 32) <= 64, name
-        if name != "hrm_text":  # it counts every pass through its few blocks
+        if name not in ("hrm_text", "longcat_flash"):  # they count passes, and halves of blocks
             assert getattr(config, "num_hidden_layers", MIXED_BLOCKS) <= MIXED_BLOCKS, name
 
 
