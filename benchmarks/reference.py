@@ -16,6 +16,7 @@ from zorba_ray.data import BatchOrder
 from zorba_ray.experiment import RunDir, prepare, run_experiment, sequential_backend
 from zorba_ray.experiment.evaluate import Evaluator
 from zorba_ray.models.heads import LabelWordsHead, label_tokens, last_positions
+from zorba_ray.models.logits import LinearLogits
 
 ADAMW_STEPS, ADAMW_LR = 400, 1e-3
 MEZO = ["federation.clients=1", "federation.fleet=null", "data.partition=iid", "zo.directions=1", "zo.lr=0.001"]
@@ -49,7 +50,7 @@ def adamw(steps: int) -> list[Row]:
         optimizer.step()
     # The run's head holds the label words' rows of θ0: evaluate with the trained ones.
     with torch.inference_mode():
-        model.head = LabelWordsHead(network.get_output_embeddings().weight[words], None)
+        model.head = LabelWordsHead(LinearLogits(network.get_output_embeddings().weight[words], None))
     found = {
         split: Evaluator(model, split, table, 64).record(steps)
         for split, table in (("validation", setup.validation), ("test", setup.test))

@@ -11,8 +11,7 @@ import torch
 import transformers
 
 from zorba_ray.config import ExperimentConfig, ModelConfig, config_from_tree
-from zorba_ray.models import Batch, LoadedModel
-from zorba_ray.models.blocks import find_blocks
+from zorba_ray.models import Batch, LoadedModel, loaded_model
 from zorba_ray.models.load import locate
 
 WORDS = ("terrible", "poor", "good", "great")
@@ -65,8 +64,7 @@ def network(shape: Shape) -> Any:
 
 def loaded(made: Any) -> LoadedModel:
     """A network as `load_model` would return it."""
-    name, blocks = find_blocks(made, "benchmark")
-    return LoadedModel(made, made.base_model, blocks, name, tokenizer(), True, "benchmark")
+    return loaded_model(made, tokenizer(), True, "benchmark")
 
 
 def batch(rows: int, length: int) -> Batch:

@@ -13,8 +13,7 @@ from torch import nn
 
 from zorba_ray.config import ModelConfig
 from zorba_ray.directions import DirectionBackend, direction_backend
-from zorba_ray.models import Batch, HostStore, LoadedModel, Scope, TaskModel
-from zorba_ray.models.blocks import find_blocks
+from zorba_ray.models import Batch, HostStore, LoadedModel, Scope, TaskModel, loaded_model
 
 torch.set_num_threads(1)
 
@@ -108,9 +107,7 @@ def tiny_loaded(kind: str, seed: int = 0, blocks: int = BLOCKS) -> LoadedModel:
     """As `load_model` would return it."""
     network = tiny_network(kind, seed, blocks)
     causal = kind in DECODERS
-    name, found = find_blocks(network, kind)
-    tokenizer = TinyTokenizer(int(network.config.pad_token_id))
-    return LoadedModel(network, network.base_model if causal else network, found, name, tokenizer, causal, kind)
+    return loaded_model(network, TinyTokenizer(int(network.config.pad_token_id)), causal, kind)
 
 
 def tiny_task_model(

@@ -48,13 +48,13 @@ def test_two_lists_of_blocks() -> None:
 
 
 def test_blocks_that_share_parameters() -> None:
-    block = nn.Linear(4, 4)
+    block = nn.Sequential(nn.Linear(4, 4))
     with pytest.raises(ModelError, match=r"model\.path=twice: blocks of layers share parameters"):
         find_blocks(nn.ModuleDict({"layers": nn.ModuleList([block, block])}), "twice")
 
 
 def test_a_list_inside_a_block_is_not_a_second_list() -> None:
-    """Experts of a mixture, say."""
+    """Experts of a mixture, say; and a list of plain layers outside is no list of blocks."""
 
     class Block(nn.Module):
         def __init__(self) -> None:

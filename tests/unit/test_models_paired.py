@@ -1,6 +1,5 @@
 """The cheap forward pair against two full forwards of copies with perturbed weights, in six architectures."""
 
-import copy
 from collections import Counter
 from typing import Any
 
@@ -20,8 +19,7 @@ from tests.support.tiny_models import (
 from zorba_ray.config import ModelConfig
 from zorba_ray.directions import Distribution, direction_backend, tensor_stream
 from zorba_ray.directions.reference import direction
-from zorba_ray.errors import ModelError
-from zorba_ray.models import Batch, LoadedModel, Perturbation, Scope, TaskModel
+from zorba_ray.models import Batch, Perturbation, Scope, TaskModel
 
 SEED = 0xABCDEF
 SCALE = 0.02
@@ -168,24 +166,3 @@ def test_scratch_is_the_largest_leaf_in_scope() -> None:
     assert tiny_task_model("opt").scratch_elements == 48 * 32 + 48
     assert tiny_task_model("opt", "matrices").scratch_elements == 48 * 32
     assert tiny_task_model("opt", "bias_norm").scratch_elements == 32 + 32
-
-
-class Holder(nn.Module):
-    """A block whose own parameter sits beside a child: it cannot be swapped by wrapping a leaf."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(4))
-        self.inner = nn.Linear(4, 4)
-
-
-def test_a_parameter_outside_leaf_modules_is_refused() -> None:
-    base = tiny_loaded("bert")
-    network = copy.deepcopy(base.network)
-    network.encoder.layer = nn.ModuleList([Holder(), Holder()])
-    loaded = LoadedModel(network, network, network.encoder.layer, "encoder.layer", base.tokenizer, True, "odd")
-    network.get_output_embeddings = network.get_input_embeddings
-    with pytest.raises(ModelError, match=r"encoder\.layer\.0\.scale belongs to no leaf module"):
-        TaskModel(
-            loaded, ModelConfig.model_validate({}), "{text}", ("alpha", "beta"), "all", direction_backend("numpy")
-        )

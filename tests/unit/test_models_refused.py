@@ -9,9 +9,8 @@ import transformers
 from tests.support.tiny_models import LABEL_WORDS, TinyTokenizer, tiny_batch, tiny_loaded
 from zorba_ray.config import ModelConfig
 from zorba_ray.directions import direction_backend
-from zorba_ray.errors import LedgerError, ModelError
-from zorba_ray.models import LoadedModel, Perturbation, Replica, TaskModel
-from zorba_ray.models.blocks import find_blocks
+from zorba_ray.errors import LedgerError
+from zorba_ray.models import LoadedModel, Perturbation, Replica, TaskModel, loaded_model
 from zorba_ray.protocol.messages import LedgerHeader
 from zorba_ray.protocol.replay import ReplicaState
 
@@ -22,29 +21,12 @@ SIZES: dict[str, Any] = {
 
 
 def loaded(network: Any, causal: bool) -> LoadedModel:
-    name, blocks = find_blocks(network, "tiny")
-    backbone = network.base_model if causal else network
-    return LoadedModel(network.eval(), backbone, blocks, name, TinyTokenizer(0), causal, "tiny")
+    return loaded_model(network, TinyTokenizer(0), causal, "tiny")
 
 
 def task(model: LoadedModel, head: Any) -> TaskModel:
     config = ModelConfig.model_validate({"head": head})
     return TaskModel(model, config, "{text}", LABEL_WORDS, "all", direction_backend("numpy"))
-
-
-def test_one_block_that_runs_several_times_is_refused():
-    """ALBERT runs its one group of layers three times: each visit would restart from the kept prefix."""
-    network = transformers.AlbertModel(transformers.AlbertConfig(**SIZES, embedding_size=16, num_hidden_groups=1))
-    with pytest.raises(ModelError, match=r"its blocks run in the order \[0, 0, 0\]"):
-        task(loaded(network, causal=False), "label_prompts")
-
-
-def test_capped_logits_are_refused():
-    """Gemma 2 caps its logits, so a slice of a linear map is another loss than the model's own."""
-    config = transformers.Gemma2Config(**SIZES, head_dim=8, num_key_value_heads=2, final_logit_softcapping=0.01)
-    torch.manual_seed(0)
-    with pytest.raises(ModelError, match="scaled or capped"):
-        task(loaded(transformers.Gemma2ForCausalLM(config), causal=True), "label_words")
 
 
 def test_decoder_with_label_prompts_keeps_no_cache():

@@ -147,7 +147,8 @@ def reference(
     network = tiny_network(kind, SEED, BLOCKS)
     loss = LabelPromptsLoss(network) if kind == "bert" else label_words_loss
     for name, parameter in network.named_parameters():
-        parameter.copy_(theta[name].view(parameter.shape))
+        if name in theta:  # a pooler is no part of θ
+            parameter.copy_(theta[name].view(parameter.shape))
     pad = int(network.config.pad_token_id)
     batches = {}
     for client, table in example_tables(pad).items():

@@ -9,12 +9,13 @@ from benchmarks.twins import DecomflTwin, MezoTwin, mezo_pass, plain_loss
 from tests.support.tiny_models import tiny_batch, tiny_loaded
 from zorba_ray.models import Batch, LoadedModel
 from zorba_ray.models.heads import LabelWordsHead
+from zorba_ray.models.logits import LinearLogits
 
 MU, LR = 1e-2, 1e-3
 
 
 def _head(loaded: LoadedModel) -> LabelWordsHead:
-    return LabelWordsHead(loaded.network.get_output_embeddings().weight[10:13].clone(), None)
+    return LabelWordsHead(LinearLogits(loaded.network.get_output_embeddings().weight[10:13].clone(), None))
 
 
 def _tensors(loaded: LoadedModel) -> list[torch.Tensor]:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,10 +25,12 @@ from zorba_ray.data import (
 from zorba_ray.directions import VERSION, DirectionBackend, cpu_directions, direction_backend, timed
 from zorba_ray.errors import ConfigError, DataError
 from zorba_ray.experiment.fleet import Client, budgets_by_round, fleet_at
+from zorba_ray.experiment.pair_check import require_right_pairs
 from zorba_ray.federation import ClientAccelerator, ClientHost
 from zorba_ray.memory import AnyFleetMemory, FleetMemory, PlainFleetMemory, Workload, method_of
 from zorba_ray.methods import METHODS, build_method
 from zorba_ray.models import HostStore, LoadedModel, Manifest, Scope, TaskModel, load_model
+from zorba_ray.models.limits import require_length, require_positions, require_tokens
 from zorba_ray.protocol.ledger import FORMAT
 from zorba_ray.protocol.messages import LedgerHeader
 from zorba_ray.protocol.states import replica_state
@@ -56,28 +59,40 @@ class Setup:
 
 
 def prepare(
-    config: ExperimentConfig, device: str = "cpu", watch: Watch = UNWATCHED, clients_here: bool = False
+    config: ExperimentConfig,
+    device: str = "cpu",
+    watch: Watch = UNWATCHED,
+    clients_here: bool = False,
+    accelerator: str = "simulated",
 ) -> Setup:
     """Loads and derives; nothing is written and no client runs.
 
     Args:
         clients_here: clients compute on this process's replica, so that its blocks live where `memory` says.
         watch: of this process; takes the time of the model's directions.
+        accelerator: what clients compute on, here or elsewhere.
 
     Raises:
         ConfigError, DataError, ModelError: what is wrong with settings, data or model.
     """
     set_threads(config)
     task = load_task(config.data, config.seed, labelled=config.model.head != "lm")
-    model = load_task_model(config, device, watch, host_store(config, device) if clients_here else None)
-    train, validation, test = (_tokenise(split, config, model.loaded) for split in _limited(task, config))
+    with watch.part("load"):
+        loaded = load_model(config.model)
+    tables = tuple(_tokenise(split, config, loaded) for split in _limited(task, config))
+    train, validation, test = tables
+    _require_limits(config, loaded, tables)
+    model = task_model(loaded, config, device, watch, host_store(config, device) if clients_here else None)
+    with watch.part("check"):
+        weights = require_right_pairs(config, model)
+        _emulate(config, accelerator, device, watch)
     parts = partition(config.data, config.federation.clients, task.train.labels, task.train.owners, config.seed)
     manifest = model.replica.manifest
     header = LedgerHeader(
         format=FORMAT,
         directions=VERSION,
         method=config.method,
-        weights_sha256=model.replica.digest(),
+        weights_sha256=weights,
         manifest_sha256=manifest.digest,
         config_sha256=config.digest(),
         partition_sha256=partition_digest(parts),
@@ -142,20 +157,49 @@ def set_threads(config: ExperimentConfig) -> None:
     torch.set_num_threads(threads)
 
 
+def _require_limits(config: ExperimentConfig, loaded: LoadedModel, tables: Sequence[TokenTable]) -> None:
+    """Whether the model takes the tokens and the lengths of the data and of the label words.
+
+    Raises:
+        ConfigError, ModelError: it does not.
+    """
+    length = config.data.max_length
+    require_positions(loaded, length)
+    words: list[list[int]] = (
+        loaded.tokenizer(list(config.data.label_words))["input_ids"] if config.data.label_words else []
+    )
+    highest = {"the texts": max(int(table.tokens.max()) for table in tables)}
+    if words:
+        highest["data.label_words"] = max(max(row, default=0) for row in words)
+    require_tokens(loaded, highest)
+    longest = max(int(table.lengths.max()) for table in tables)
+    require_length(
+        loaded, max(longest, *(len(row) for row in words)) if words else longest, f"data.max_length={length}"
+    )
+
+
+def _emulate(config: ExperimentConfig, accelerator: str, device: str, watch: Watch) -> None:
+    """The check of pairs in 16 bits on this CPU, where clients will compute so on GPUs of other processes."""
+    if accelerator == "cuda" and device == "cpu" and config.memory.compute_dtype == "bf16":
+        store = HostStore(torch.bfloat16, True)
+        require_right_pairs(config, task_model(load_model(config.model), config, "cpu", watch, store))
+
+
 def load_task_model(
     config: ExperimentConfig, device: str, watch: Watch = UNWATCHED, store: HostStore | None = None
 ) -> TaskModel:
     """The model at θ0 with its head, on `device`; `store` as of `TaskModel`.
 
     Raises:
-        ConfigError: data.max_length exceeds the model's positions; and as `load_model`.
+        ModelError: as `load_model`.
     """
-    loaded = load_model(config.model)
-    positions = getattr(loaded.network.config, "max_position_embeddings", None)
-    if positions is not None and config.data.max_length > positions:
-        raise ConfigError(
-            f"data.max_length={config.data.max_length} exceeds the {positions} positions of {config.model.path}"
-        )
+    return task_model(load_model(config.model), config, device, watch, store)
+
+
+def task_model(
+    loaded: LoadedModel, config: ExperimentConfig, device: str, watch: Watch = UNWATCHED, store: HostStore | None = None
+) -> TaskModel:
+    """The task model on a network that was just loaded."""
     directions = _directions(config, device, watch)
     data, scope, rank = config.data, config.zo.fixed_scope, config.zo.rank or 0
     model = TaskModel(loaded, config.model, data.prompt, data.label_words, scope, directions, device, rank, store)
@@ -206,7 +250,11 @@ def worker_host(tree: dict[str, Any], accelerator: str, header: LedgerHeader) ->
     own = watch_if(config.tracking.profile)
     with own.part("start"):
         device = compute_device(accelerator)
-        return build_host(config, header, load_task_model(config, device, own, host_store(config, device)), own)
+        model = load_task_model(config, device, own, host_store(config, device))
+        if device == "cuda":  # what the driver emulated, on the real thing; workers of one machine check once
+            with own.part("check"):
+                require_right_pairs(config, model)
+        return build_host(config, header, model, own)
 
 
 def compute_device(accelerator: str) -> str:

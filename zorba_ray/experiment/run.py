@@ -112,7 +112,7 @@ class _Experiment:
         if chosen is not None:
             self._note(chosen)
         self._say("loading model and data")
-        self.setup = setup = prepare(config, device, self.watch, clients_here=sequential)
+        self.setup = setup = prepare(config, device, self.watch, sequential, self._accelerator)
         origin = setup.model.replica.scoped_copy(config.zo.fixed_scope)
         self._distance = lambda: setup.model.replica.distance(origin)
         info = provenance(run.provenance, self._command)

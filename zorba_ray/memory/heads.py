@@ -8,6 +8,7 @@ from torch.nn import functional
 from zorba_ray.memory.workload import Workload
 from zorba_ray.models import Batch, LoadedModel
 from zorba_ray.models.heads import LabelPromptsHead, LabelWordsHead
+from zorba_ray.models.logits import LinearLogits
 
 Loss = Callable[[torch.Tensor], torch.Tensor]
 """Hidden states [B, T, H] -> mean loss."""
@@ -27,7 +28,8 @@ def head_loss(loaded: LoadedModel, work: Workload, batch: Batch) -> Loss:
     bias = getattr(output, "bias", None)
     if work.positions == 1:
         words = slice(0, work.logits)
-        label = LabelWordsHead(output.weight.detach()[words].clone(), None if bias is None else bias[words].clone())
+        rows = output.weight.detach()[words].clone(), None if bias is None else bias[words].clone()
+        label = LabelWordsHead(LinearLogits(*rows))
         return lambda hidden: label.losses(hidden, batch)[0].mean()
 
     def next_token(hidden: torch.Tensor) -> torch.Tensor:

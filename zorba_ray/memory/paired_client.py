@@ -57,11 +57,10 @@ class PairedClient:
         for buffer in loaded.network.buffers():
             counter.label(buffer, "stem")
         if compute != torch.float32:
-            mix_precision(loaded.network)
+            mix_precision(loaded, compute)
         with counter.part("scratch"):
             self._backbone = PairedBackbone(
-                loaded.backbone,
-                loaded.blocks,
+                loaded,
                 residence.tensors,
                 replica.manifest,
                 scope,
@@ -69,9 +68,10 @@ class PairedClient:
                 compute=compute,
                 residence=residence,
             )
+        # One pass makes the stream buffers, which are then known as such.
         ids = torch.zeros(1, 2, dtype=torch.long, device=device)
         residence.enter(STREAMED, frozenset())
-        self._backbone.order({"input_ids": ids, "attention_mask": torch.ones_like(ids)})
+        self._backbone.hidden({"input_ids": ids, "attention_mask": torch.ones_like(ids)})
         # Where no block is resident, an active one comes by as a frozen one does.
         placement = Placement(cast(_Where, policy.frozen), cast(_Where, policy.master))
         residence.enter(placement, active if policy.resident else frozenset())

@@ -1,9 +1,10 @@
 """Transformers as ordered blocks: loading, θ in one arena, the paired forward, and heads."""
 
 from zorba_ray.models.heads import Batch
-from zorba_ray.models.load import LoadedModel, load_model
+from zorba_ray.models.load import load_model
+from zorba_ray.models.loaded import LoadedModel, loaded_model
 from zorba_ray.models.manifest import Manifest, Scope, TensorEntry
-from zorba_ray.models.perturbed_leaf import Perturbation
+from zorba_ray.models.perturbed_tensors import Perturbation
 from zorba_ray.models.replica import Commits, Replica, export
 from zorba_ray.models.residence import RESIDENT, STREAMED, HostStore, Placement
 from zorba_ray.models.task import Evaluation, PreparedBatch, TaskModel
@@ -26,4 +27,5 @@ __all__ = [
     "TensorEntry",
     "export",
     "load_model",
+    "loaded_model",
 ]

@@ -1,5 +1,7 @@
 """A module tree -> its ordered transformer blocks and the manifest of its parameters."""
 
+from collections.abc import Callable, Collection
+
 from torch import nn
 
 from zorba_ray.directions import EMBEDDINGS, FINAL_NORM, HEAD
@@ -7,44 +9,71 @@ from zorba_ray.errors import ModelError
 from zorba_ray.models.manifest import Manifest, build_manifest
 
 
-def find_blocks(model: nn.Module, label: str) -> tuple[str, nn.ModuleList]:
-    """(dotted name, list) of the model's transformer blocks: its one ModuleList of equal, parameterised modules.
+def find_blocks(model: nn.Module, label: str, forward: Callable[[], object] | None = None) -> tuple[str, nn.ModuleList]:
+    """(dotted name, list) of the model's transformer blocks: its one ModuleList of modules with parameters that is in
+    no other such list.
+
+    Args:
+        forward: runs the model on text; where there are several lists, those count whose modules it runs, so that the
+            blocks of a vision tower are none. None: all count.
 
     Raises:
-        ModelError: no such list, several (an encoder-decoder), or blocks that share parameters (ALBERT).
+        ModelError: no such list, several (an encoder-decoder), or blocks that share parameters.
     """
-    found: list[tuple[str, nn.ModuleList]] = []
+    lists: list[tuple[str, nn.ModuleList]] = []
     for name, module in model.named_modules():
-        if not isinstance(module, nn.ModuleList) or any(name.startswith(f"{outer}.") for outer, _ in found):
+        if not isinstance(module, nn.ModuleList) or any(name.startswith(f"{outer}.") for outer, _ in lists):
             continue
-        kinds = {type(child) for child in module}
-        if len(kinds) == 1 and any(True for child in module for _ in child.parameters()):
-            found.append((name, module))
-    if not found:
+        if all(_is_block(child) for child in module) and len(module):
+            lists.append((name, module))
+    if len(lists) > 1 and forward is not None:
+        ran = _modules_run(model, forward)
+        lists = [(name, blocks) for name, blocks in lists if any(block in ran for block in blocks)]
+    if not lists:
         raise ModelError(
-            f"model.path={label}: no list of transformer blocks (a ModuleList of equal modules) in "
+            f"model.path={label}: no list of transformer blocks (a ModuleList of modules with parameters) in "
             f"{type(model).__name__}; a decoder or encoder in Hugging Face layout is needed"
         )
-    if len(found) > 1:
-        names = ", ".join(f"{name} ({len(blocks)})" for name, blocks in found)
+    if len(lists) > 1:
+        names = ", ".join(f"{name} ({len(blocks)})" for name, blocks in lists)
         raise ModelError(f"model.path={label}: several block lists ({names}); only models with one are supported")
-    name, blocks = found[0]
+    name, blocks = lists[0]
     seen: set[int] = set()
     for block in blocks:
-        own = {id(parameter) for parameter in block.parameters()}
-        if own & seen:
+        parameters = {id(parameter) for parameter in block.parameters()}
+        if parameters & seen:
             raise ModelError(f"model.path={label}: blocks of {name} share parameters; they cannot be activated apart")
-        seen |= own
+        seen |= parameters
     return name, blocks
 
 
-def model_manifest(model: nn.Module, list_name: str, blocks: int) -> Manifest:
-    """Manifest of all parameters of `model`; tied weights appear once, under the first name in (block, name) order."""
+def _is_block(module: nn.Module) -> bool:
+    """Whether it has parts of its own: a list of plain layers is no list of blocks."""
+    return next(module.children(), None) is not None and next(module.parameters(), None) is not None
+
+
+def _modules_run(model: nn.Module, forward: Callable[[], object]) -> set[nn.Module]:
+    ran: set[nn.Module] = set()
+    handles = [module.register_forward_pre_hook(lambda own, _: ran.add(own)) for module in model.modules()]
+    try:
+        forward()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return ran
+
+
+def model_manifest(model: nn.Module, list_name: str, blocks: int, unused: Collection[str] = ()) -> Manifest:
+    """Manifest of all parameters of `model`; tied weights appear once, under the first name in (block, name) order.
+
+    Args:
+        unused: names of parameters that do not reach the loss; they are no part of θ.
+    """
     names: dict[int, tuple[int, str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
-        place = (_home(name, list_name), name)
-        names[id(parameter)] = min(place, names.get(id(parameter), place))
-    block_of = {name: home for home, name in names.values()}
+        home = (_home(name, list_name), name)
+        names[id(parameter)] = min(home, names.get(id(parameter), home))
+    block_of = {name: home for home, name in names.values() if name not in unused}
     shapes = {name: tuple(model.get_parameter(name).shape) for name in block_of}
     return build_manifest(shapes, block_of, blocks)
 

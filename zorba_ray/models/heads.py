@@ -11,8 +11,9 @@ import torch
 from torch.nn import functional
 
 from zorba_ray.config import ModelConfig
-from zorba_ray.errors import ConfigError, ModelError
-from zorba_ray.models.load import LoadedModel
+from zorba_ray.errors import ConfigError
+from zorba_ray.models.loaded import LoadedModel
+from zorba_ray.models.logits import Logits, logits_of
 
 
 @dataclass(frozen=True)
@@ -49,16 +50,16 @@ class Head(Protocol):
 class LabelWordsHead:
     """Causal LM: logits of the label words at the last real position, nothing else of the vocabulary."""
 
-    def __init__(self, weight_CH: torch.Tensor, bias_C: torch.Tensor | None) -> None:
-        self._weight_CH = weight_CH
-        self._bias_C = bias_C
+    def __init__(self, logits: Logits) -> None:
+        """`logits`: of the label words, [N, H] -> [N, C]."""
+        self._logits = logits
 
     def losses(self, hidden: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None, int]:
         return _of_labels(self.logits(hidden, batch), batch)
 
     def logits(self, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
         last_BH = hidden[torch.arange(len(batch)), last_positions(batch.mask_BT)]
-        return _shifted(_logits(last_BH, self._weight_CH, self._bias_C), batch)
+        return _shifted(self._logits(last_BH), batch)
 
 
 class LabelPromptsHead:
@@ -82,9 +83,9 @@ class LabelPromptsHead:
 class LanguageModelHead:
     """Causal LM: next-token loss over the real tokens, full vocabulary."""
 
-    def __init__(self, weight_VH: torch.Tensor, bias_V: torch.Tensor | None) -> None:
-        self._weight_VH = weight_VH
-        self._bias_V = bias_V
+    def __init__(self, logits: Logits) -> None:
+        """`logits`: of the vocabulary, [N, H] -> [N, V]."""
+        self._logits = logits
 
     def losses(self, hidden: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None, int]:
         logits = self.logits(hidden, batch)
@@ -92,7 +93,7 @@ class LanguageModelHead:
         return found, None, len(logits)
 
     def logits(self, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
-        return _logits(hidden[:, :-1][_counted(batch)], self._weight_VH, self._bias_V)
+        return self._logits(hidden[:, :-1][_counted(batch)])
 
 
 def _of_labels(logits_BC: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None, int]:
@@ -124,13 +125,6 @@ def _own(tensor: torch.Tensor) -> torch.Tensor:
     """A copy that a backward pass may go through, though heads are built in inference mode."""
     with torch.inference_mode(False):
         return tensor.clone()
-
-
-def _logits(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    """fp32 logits; beside a 16-bit weight the bias is fp32, and added in fp32."""
-    if bias is None or bias.dtype == weight.dtype:
-        return functional.linear(hidden, weight, bias).float()
-    return functional.linear(hidden, weight).float() + bias
 
 
 def model_inputs(loaded: LoadedModel, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -171,29 +165,12 @@ def label_tokens(tokenizer: Any, prompt: str, words: tuple[str, ...]) -> list[in
     return tokens
 
 
-def _require_plain_logits(loaded: LoadedModel, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
-    """Whether the model's logits are a linear map of the last hidden state, as the heads compute them.
-
-    Raises:
-        ModelError: they are scaled or capped (Gemma 2, Granite, Cohere).
-    """
-    ids = torch.arange(3, device=weight.device).unsqueeze(0)
-    own = loaded.network(input_ids=ids).logits
-    ours = _logits(loaded.backbone(input_ids=ids)[0], weight, bias)
-    close = 1e-4 if weight.dtype == torch.float32 else 0.02
-    if not torch.allclose(own.float(), ours, rtol=close, atol=close):
-        raise ModelError(
-            f"model.path={loaded.label}: its logits are scaled or capped (largest difference "
-            f"{float((own - ours).abs().max()):.3g}); only models with plain logits are supported"
-        )
-
-
 def build_head(config: ModelConfig, loaded: LoadedModel, prompt: str, words: tuple[str, ...]) -> Head:
     """The head that `model.head` asks for, at θ0.
 
     Raises:
         ConfigError: label words that the head cannot use.
-        ModelError: logits that are no linear map of the last hidden state.
+        ModelError: logits that are no function of the last hidden state.
     """
     kind = config.head if config.head != "auto" else ("label_words" if loaded.causal else "label_prompts")
     if kind == "label_prompts":
@@ -202,13 +179,10 @@ def build_head(config: ModelConfig, loaded: LoadedModel, prompt: str, words: tup
         device = next(loaded.network.parameters()).device
         encoded = loaded.tokenizer(list(words), padding=True, return_tensors="pt").to(device)
         inputs = model_inputs(loaded, encoded["input_ids"], encoded["attention_mask"])
-        prompts_CH = mean_pool(loaded.backbone(**inputs)[0], encoded["attention_mask"])
+        hidden = loaded.backbone(**inputs, **loaded.trace.options)[0]
+        prompts_CH = mean_pool(hidden, encoded["attention_mask"])
         return LabelPromptsHead(prompts_CH, config.temperature)
-    output = loaded.network.get_output_embeddings()
-    weight, bias = output.weight, getattr(output, "bias", None)
-    _require_plain_logits(loaded, weight, bias)
     if kind == "lm":
-        return LanguageModelHead(weight, bias)
+        return LanguageModelHead(logits_of(loaded, None))
     tokens = torch.tensor(label_tokens(loaded.tokenizer, prompt, words))
-    # The head is part of the stem and never perturbed: its rows are copied once.
-    return LabelWordsHead(_own(weight[tokens]), None if bias is None else _own(bias[tokens]))
+    return LabelWordsHead(logits_of(loaded, tokens))

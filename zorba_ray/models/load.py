@@ -2,75 +2,60 @@
 
 import contextlib
 import importlib
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from torch import nn
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from zorba_ray.config import ModelConfig
 from zorba_ray.errors import ModelError
-from zorba_ray.models.blocks import find_blocks
-from zorba_ray.models.lora import add_lora, draw_lora
+from zorba_ray.models.checkpoint import require_finite, require_sane_folder, require_whole
+from zorba_ray.models.loaded import LoadedModel, loaded_model
 
 _CAUSAL = ("ForCausalLM", "LMHeadModel")
-
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """What `load_model` returns."""
-
-    network: Any
-    """The Hugging Face model, in eval mode."""
-    backbone: nn.Module
-    """The part without head: inputs -> last hidden state [B, T, H]."""
-    blocks: nn.ModuleList
-    blocks_name: str
-    """Dotted name of the list of blocks inside `network`."""
-    tokenizer: Any
-    causal: bool
-    """A causal LM with an output embedding, or an encoder."""
-    label: str
-    """`model.path`, for messages."""
+_REASON = 300
+"""Characters of another library's message that are passed on."""
 
 
 def load_model(config: ModelConfig) -> LoadedModel:
-    """Network, blocks and tokenizer for `config`.
+    """Network, blocks and tokenizer for `config`. No code of the model's folder is run, and nobody is asked to.
 
     Raises:
-        ModelError: nothing there, not fetchable, no block list, or a head that the architecture cannot serve.
+        ModelError: nothing there, not fetchable, weights that are missing, of other shapes or not finite, no block
+            list, or a head that the architecture cannot serve.
     """
     source, options = _source(config)
+    causal = is_causal(load_settings(config), config)
+    kind = transformers.AutoModelForCausalLM if causal else transformers.AutoModel
     with _quiet():
-        causal = is_causal(load_settings(config), config)
-        kind = transformers.AutoModelForCausalLM if causal else transformers.AutoModel
-        network = _fetch("weights", config.path, lambda: kind.from_pretrained(source, dtype=torch.float32, **options))
+        network, report = _fetch(
+            "weights",
+            config.path,
+            lambda: kind.from_pretrained(source, dtype=torch.float32, output_loading_info=True, **options),
+        )
         tokenizer = _fetch(
             "tokenizer", config.path, lambda: transformers.AutoTokenizer.from_pretrained(source, **options)
         )
-    network.eval().requires_grad_(False)
     if tokenizer.pad_token_id is None:
         if tokenizer.eos_token is None:
             raise ModelError(f"model.path={config.path}: the tokenizer has neither a padding nor an end token")
         tokenizer.pad_token = tokenizer.eos_token
-    name, blocks = find_blocks(network, config.path)
-    if config.lora is not None:
-        own = config.lora
-        for parameter in add_lora(blocks, own.rank, own.alpha, own.targets, config.path):
-            parameter.requires_grad_(False)
-        draw_lora(blocks)
-    backbone = network.base_model if causal else network
-    return LoadedModel(network, backbone, blocks, name, tokenizer, causal, config.path)
+    fresh = frozenset(str(key) for key in report["missing_keys"])
+    loaded = loaded_model(network, tokenizer, causal, config.path, config.lora, fresh)
+    require_whole(loaded, report)
+    require_finite(loaded)
+    return loaded
 
 
 def load_settings(config: ModelConfig) -> Any:
     """The transformers configuration of a model: its config.json.
 
     Raises:
-        ModelError: nothing there, or not fetchable.
+        ModelError: nothing there, not fetchable, or no configuration of a model.
     """
     source, options = _source(config)
     with _quiet():
@@ -84,7 +69,13 @@ def is_causal(settings: Any, config: ModelConfig) -> bool:
         ModelError: the head needs a causal LM, and this is none.
     """
     names = getattr(settings, "architectures", None) or []
+    kind = str(getattr(settings, "model_type", ""))
+    known = kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
     causal = any(name.endswith(_CAUSAL) for name in names)
+    if known and names and not causal:  # an LM inside a model of pictures and text
+        causal = any(name == MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[kind] for name in names)
+    if known and not names:
+        causal = kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
     if config.head in ("label_words", "lm") and not causal:
         raise ModelError(f"model.head={config.head} needs a causal LM; {config.path} is {names or 'of unknown kind'}")
     return causal and config.head != "label_prompts"
@@ -93,9 +84,12 @@ def is_causal(settings: Any, config: ModelConfig) -> bool:
 def _source(config: ModelConfig) -> tuple[str, dict[str, Any]]:
     """What from_pretrained is given."""
     source, local = locate(config.path)
-    options: dict[str, Any] = {"local_files_only": local}
+    # Said aloud: where it is left out, transformers asks on the terminal whether to run the folder's code.
+    options: dict[str, Any] = {"local_files_only": local, "trust_remote_code": False}
     if config.revision is not None:
         options["revision"] = config.revision
+    if local:
+        require_sane_folder(Path(source), config.path)
     return source, options
 
 
@@ -125,22 +119,25 @@ def locate(path: str) -> tuple[str, bool]:
     return path, False
 
 
-def _fetch(what: str, path: str, load: Any) -> Any:
+def _fetch(what: str, path: str, load: Callable[[], Any]) -> Any:
     try:
         return load()
-    except (OSError, ValueError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    except (KeyboardInterrupt, SystemExit, MemoryError):
+        raise
+    except BaseException as error:  # damaged files fail in many ways, and a panic of a Rust library is no Exception
+        lines = str(error).strip().splitlines()
+        reason = " ".join(line.strip() for line in lines[:3] if line.strip()) or type(error).__name__
         raise ModelError(
-            f"model.path={path}: the {what} could not be loaded or fetched ({reason}). For a hub id without a network, "
-            "download the model elsewhere (`hf download OWNER/NAME --local-dir DIR`) and set model.path=DIR"
+            f"model.path={path}: the {what} could not be loaded or fetched ({reason[:_REASON]}). For a hub id without "
+            "a network, download the model elsewhere (`hf download OWNER/NAME --local-dir DIR`) and set model.path=DIR"
         ) from error
 
 
 @contextlib.contextmanager
-def _quiet() -> Any:
+def _quiet() -> Iterator[None]:
     """No progress bars or load reports of transformers; what matters is said by our own errors."""
     level = transformers.logging.get_verbosity()
-    transformers.logging.set_verbosity_error()
+    transformers.logging.set_verbosity(transformers.logging.CRITICAL)
     transformers.logging.disable_progress_bar()
     try:
         yield

@@ -13,7 +13,7 @@ from torch import nn
 
 from zorba_ray.directions import uniforms
 from zorba_ray.errors import ModelError
-from zorba_ray.models.low_rank_leaf import is_linear, is_transposed
+from zorba_ray.models.linear import is_linear, is_transposed
 from zorba_ray.models.manifest import ADAPTER
 
 Targets = Literal["query", "query_value", "attention", "all"]

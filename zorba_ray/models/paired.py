@@ -11,25 +11,29 @@ The model's own outer forward is kept: embeddings, masks and rotary tables come 
 - `perturbed` runs the blocks from s on with these arguments, block by block, then the outer forward on [2B] with the
   last block handing over the result, for what follows the blocks.
 
+That holds where nothing but the hidden state passes from block to block (`trace.chained`). Where more does (keys that
+blocks share, several streams, work between blocks), a pair is two whole forward passes, each with its sign's tensors.
+
 One-sided differences run one sign alone: the same with S = 1 signs instead of 2, all on [B].
 
-An active block runs once per sign, or with low-rank directions once on [h⁺; h⁻]; `perturbed_leaf` says with which
+An active block runs once per sign, or with low-rank directions once on [h⁺; h⁻]; `perturbed_tensors` says with which
 tensors. Several clients that share a direction take each perturbed block together and never a matrix product, whose
 rows may depend on how many there are: a client's numbers are its own.
 """
 
-import inspect
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 
 from zorba_ray.directions import DirectionBackend
+from zorba_ray.models.loaded import LoadedModel
 from zorba_ray.models.manifest import Manifest, Scope
-from zorba_ray.models.perturbed_leaf import Forward, Perturbation, PerturbedLeaves
+from zorba_ray.models.perturbed_tensors import Forward, Perturbation, PerturbedTensors
 from zorba_ray.models.residence import Residence
+from zorba_ray.models.trace import Trace, split_hidden
 
 
 @dataclass(frozen=True)
@@ -37,10 +41,12 @@ class Prefix:
     """What all directions on one batch share."""
 
     inputs: dict[str, torch.Tensor]
-    """Arguments of the outer forward: [S·B, …]."""
+    """Arguments of the outer forward: [S·B, …]; [B, …] where blocks are not chained."""
     active: frozenset[int]
     first: int
-    hidden_BTH: torch.Tensor
+    """The first block that has to run for every direction."""
+    hidden_BTH: torch.Tensor | None
+    """What it is given; None where blocks are not chained, and nothing is shared."""
     calls: dict[int, "_Call"]
     """Block from `first` on -> its arguments beside the hidden state, for the rows that it runs on: [B] where a sign
     at a time, else [S·B]."""
@@ -66,13 +72,20 @@ class _Pass:
     """What the last block returns instead of what it was given."""
 
 
+@dataclass(frozen=True)
+class _WholePass:
+    """A forward pass in which all blocks compute, the active ones at θ + sign · μz."""
+
+    active: frozenset[int]
+    sign: float
+
+
 class PairedBackbone:
     """A backbone (no head) whose blocks can run plainly, as a prefix, or as a forward pair."""
 
     def __init__(
         self,
-        backbone: nn.Module,
-        blocks: nn.ModuleList,
+        loaded: LoadedModel,
         parameters: Mapping[str, torch.Tensor],
         manifest: Manifest,
         scope: Scope,
@@ -85,61 +98,79 @@ class PairedBackbone:
         `compute`: dtype of perturbed matrices. `residence`: brings blocks to the accelerator; None: they are there.
 
         Raises:
-            ModelError: a tensor in scope does not belong to a leaf module, so it cannot be swapped.
+            ModelError: a tensor in scope is read outside its block, so it cannot be swapped.
         """
-        self.backbone = backbone
-        self._at_once = rank > 0
-        # A cache of keys would carry one sign's or direction's values into the next.
-        accepted = inspect.signature(backbone.forward).parameters
-        self._options = {"use_cache": False} if "use_cache" in accepted else {}
-        self._visits: list[int] = []
-        self._pass: _Pass | None = None
+        self.backbone = loaded.backbone
+        self._blocks = loaded.blocks
+        self._trace: Trace = loaded.trace
+        self._pass: _Pass | _WholePass | None = None
         self._forwards: list[Forward] = []
-        self._tuples = [False] * len(blocks)
         self._residence = residence
-        self._leaves = PerturbedLeaves(parameters, directions, rank, compute)
-        for index, block in enumerate(blocks):
-            self._leaves.wrap(index, block, manifest.scoped(index, scope))
+        self._tensors = PerturbedTensors(parameters, directions, rank, compute)
+        self._plain = [block.forward for block in loaded.blocks]
+        for index, block in enumerate(loaded.blocks):
+            name = f"{loaded.blocks_name}.{index}"
+            self._tensors.wrap(index, name, block, manifest.scoped(index, scope), loaded.trace)
             forward: Forward = block.forward
             if residence is not None:
                 forward = residence.around(index, forward)
             self._forwards.append(forward)
             block.forward = self._block(index, forward)
-        self._leaves.allocate(None if residence is None else residence.device)
+        self._tensors.allocate(None if residence is None else residence.device)
 
     @property
     def scratch_elements(self) -> int:
         """fp32 elements of the scratch buffer of one client."""
-        return self._leaves.scratch_elements
+        return self._tensors.scratch_elements
 
     @property
     def scratch_bytes(self) -> int:
         """Bytes of the scratch buffer of one client."""
-        return self._leaves.scratch_bytes
+        return self._tensors.scratch_bytes
 
-    def order(self, inputs: dict[str, torch.Tensor]) -> list[int]:
-        """Blocks in the order in which a plain forward runs them."""
-        self.hidden(inputs)
-        return self._visits
+    @property
+    def chained(self) -> bool:
+        """Whether directions on one batch share a prefix, and each block runs by itself; else a pair is two whole
+        forward passes."""
+        return self._trace.chained
+
+    def poisoned(self, active: frozenset[int], name: str | None = None) -> contextlib.AbstractContextManager[None]:
+        """Tensors in scope of the active blocks (None: all, else that one) are NaN wherever a perturbed copy is not in
+        their place."""
+        return self._tensors.poisoned(active, name)
+
+    @contextlib.contextmanager
+    def lifted(self) -> Iterator[None]:
+        """The network runs as it did before its blocks were wrapped; what brings blocks to an accelerator too."""
+        wrapped = [block.forward for block in self._blocks]
+        with self._tensors.lifted():
+            try:
+                for block, plain in zip(self._blocks, self._plain, strict=True):
+                    block.forward = plain
+                yield
+            finally:
+                for block, forward in zip(self._blocks, wrapped, strict=True):
+                    block.forward = forward
 
     def hidden(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Last hidden state [B, T, H] at θ."""
-        self._visits = []
-        return self.backbone(**inputs, **self._options)[0]
+        return self.backbone(**inputs, **self._trace.options)[0]
 
     def prefix(self, inputs: dict[str, torch.Tensor], active: frozenset[int], signs: int = 2) -> Prefix:
         """Runs the blocks below the first active one, once for all directions and signs (2, or 1 where P + 1 passes
         give P one-sided differences; then with dense directions only)."""
+        if not self.chained:
+            return Prefix(inputs, active, 0, None, {}, signs)
         first, calls = min(active), dict[int, _Call]()
         beyond = frozenset(range(first, len(self._forwards)))
-        single = _Pass(first, active if signs == 2 else beyond, calls)
+        singly = frozenset(b for b in active if not self._tensors.at_once(b))
+        single = _Pass(first, singly if signs == 2 else beyond, calls)
         self._run(single, inputs)
         assert single.reached is not None
         if signs == 1:
-            assert not self._at_once, "low-rank directions take both signs at once"
             return Prefix(inputs, active, first, single.reached, calls, signs)
         doubled = {name: torch.cat([value, value]) for name, value in inputs.items()}
-        at_once = beyond - (frozenset() if self._at_once else active)
+        at_once = frozenset(b for b in beyond if b not in active or self._tensors.at_once(b))
         if at_once:
             self._run(_Pass(0, at_once, calls), doubled)
         return Prefix(doubled, active, first, single.reached, calls, signs)
@@ -151,23 +182,25 @@ class PairedBackbone:
         perturbed once per sign.
         """
         signs = (1.0, -1.0)[: prefixes[0].signs]
-        hidden = [torch.cat([prefix.hidden_BTH] * len(signs)) for prefix in prefixes]
+        if not self.chained:
+            return [self._whole(prefix, perturbation, signs) for prefix in prefixes]
+        hidden = [torch.cat([_reached(prefix)] * len(signs)) for prefix in prefixes]
         if self._residence is not None:
             self._residence.prefetch(min(prefix.first for prefix in prefixes) - 1)
-        with self._leaves.along(perturbation):
+        with self._tensors.along(perturbation):
             for index in range(min(prefix.first for prefix in prefixes), len(self._forwards)):
                 moved = [place for place, prefix in enumerate(prefixes) if index in prefix.active]
                 for place, prefix in enumerate(prefixes):
                     if index >= prefix.first and index not in prefix.active:
                         hidden[place] = self._apply(index, hidden[place], prefix)
-                if self._at_once:
-                    with self._leaves.both_signs():
+                if len(signs) == 2 and self._tensors.at_once(index):
+                    with self._tensors.both_signs():
                         for place in moved:
                             hidden[place] = self._apply(index, hidden[place], prefixes[place])
                     continue
                 halves: list[list[torch.Tensor]] = []
                 for half, sign in enumerate(signs):
-                    with self._leaves.one_sign(sign, index if len(moved) > 1 else None):
+                    with self._tensors.one_sign(sign, index if len(moved) > 1 else None):
                         halves.append(
                             [
                                 self._apply(index, hidden[place].chunk(len(signs))[half], prefixes[place])
@@ -181,33 +214,37 @@ class PairedBackbone:
             for prefix, result in zip(prefixes, hidden, strict=True)
         ]
 
+    def _whole(self, prefix: Prefix, perturbation: Perturbation, signs: Sequence[float]) -> torch.Tensor:
+        if self._residence is not None:
+            self._residence.prefetch(-1)
+        with self._tensors.along(perturbation):
+            return torch.cat([self._run(_WholePass(prefix.active, sign), prefix.inputs) for sign in signs])
+
     def _apply(self, index: int, hidden: torch.Tensor, prefix: Prefix) -> torch.Tensor:
         rest, named = prefix.calls[index]
         output = self._forwards[index](hidden, *rest, **named)
         return output[0] if isinstance(output, tuple) else output
 
-    def _run(self, state: _Pass, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    def _run(self, state: _Pass | _WholePass, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         self._pass = state
         try:
-            return self.backbone(**inputs, **self._options)[0]
+            return self.hidden(inputs)
         finally:
             self._pass = None
 
     def _block(self, index: int, forward: Forward) -> Forward:
         def visit(*args: Any, **kwargs: Any) -> Any:
             state = self._pass
-            if state is None:
-                self._visits.append(index)
-                output = forward(*args, **kwargs)
-                self._tuples[index] = isinstance(output, tuple)
-                return output
-            if index < state.computing:
+            if isinstance(state, _WholePass) and index in state.active:
+                with self._tensors.one_sign(state.sign, None):
+                    return forward(*args, **kwargs)
+            if not isinstance(state, _Pass) or index < state.computing:
                 return forward(*args, **kwargs)
-            hidden, rest, named = _split(args, kwargs)
+            hidden, call = split_hidden(args, kwargs)
             if index == state.computing:
                 state.reached = hidden
             if index in state.noting:
-                state.calls[index] = (rest, named)
+                state.calls[index] = call
             if state.result is not None and index == len(self._forwards) - 1:
                 hidden = state.result
             return self._pack(index, hidden)
@@ -216,11 +253,10 @@ class PairedBackbone:
 
     def _pack(self, index: int, hidden: torch.Tensor) -> Any:
         """A block's output in the form that the outer forward expects of it."""
-        return (hidden,) if self._tuples[index] else hidden
+        behind = self._trace.extra_outputs[index]
+        return hidden if behind < 0 else (hidden, *[None] * behind)
 
 
-def _split(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[torch.Tensor, tuple[Any, ...], dict[str, Any]]:
-    """The hidden state apart from a block's other arguments."""
-    if args:
-        return args[0], args[1:], kwargs
-    return kwargs["hidden_states"], (), {name: value for name, value in kwargs.items() if name != "hidden_states"}
+def _reached(prefix: Prefix) -> torch.Tensor:
+    assert prefix.hidden_BTH is not None
+    return prefix.hidden_BTH

@@ -9,7 +9,7 @@ from torch import nn
 
 from zorba_ray.errors import Diverged
 from zorba_ray.models.blocks import model_manifest
-from zorba_ray.models.load import LoadedModel
+from zorba_ray.models.loaded import LoadedModel
 from zorba_ray.models.lora import merge_lora
 from zorba_ray.models.manifest import Manifest, Scope
 from zorba_ray.models.place import is_aligned
@@ -41,7 +41,7 @@ class Replica:
 
         `pinned`: page-locked host memory, from which a GPU copies by itself.
         """
-        self.manifest: Manifest = model_manifest(loaded.network, loaded.blocks_name, len(loaded.blocks))
+        self.manifest: Manifest = model_manifest(loaded.network, loaded.blocks_name, len(loaded.blocks), loaded.unused)
         self.theta = torch.zeros(self.manifest.size, dtype=torch.float32, device=device, pin_memory=pinned)
         assert is_aligned(self.theta), "the arena must be 64-byte aligned"
         self.parameters: dict[str, torch.Tensor] = {}
@@ -116,7 +116,9 @@ def export(replica: Replica, loaded: LoadedModel, folder: Any) -> None:
     for module in loaded.network.modules():
         module.__dict__.pop("forward", None)  # the wrappers of the paired forward
     merge_lora(loaded.network)
-    loaded.network.save_pretrained(folder)
+    # What the checkpoint lacked and the loss does not read was drawn at random: another model each time.
+    state = {name: tensor for name, tensor in loaded.network.state_dict().items() if name not in loaded.fresh}
+    loaded.network.save_pretrained(folder, state_dict=state)
     loaded.tokenizer.save_pretrained(folder)
 
 

@@ -21,7 +21,7 @@ from torch import nn
 from zorba_ray.models.block_layout import BlockLayout, compute_dtype
 from zorba_ray.models.lane import lane_to
 from zorba_ray.models.manifest import Scope, TensorEntry
-from zorba_ray.models.perturbed_leaf import Forward
+from zorba_ray.models.perturbed_tensors import Forward
 from zorba_ray.models.place import place
 from zorba_ray.models.replica import Replica
 
@@ -284,5 +284,6 @@ def _places(network: nn.Module, replica: Replica) -> dict[str, list[tuple[nn.Mod
     found: dict[str, list[tuple[nn.Module, str, nn.Parameter]]] = {name: [] for name in replica.parameters}
     for module in network.modules():
         for own, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
-            found[names[place(parameter)]].append((module, own, parameter))
+            if place(parameter) in names:  # else it does not reach the loss
+                found[names[place(parameter)]].append((module, own, parameter))
     return found

@@ -5,12 +5,11 @@ from typing import Any
 
 import torch
 import transformers
-from torch import nn
 
 from zorba_ray.config import ModelConfig
 from zorba_ray.errors import ModelError
-from zorba_ray.models.blocks import find_blocks
-from zorba_ray.models.load import LoadedModel, is_causal, load_settings
+from zorba_ray.models.load import is_causal, load_settings
+from zorba_ray.models.loaded import LoadedModel, loaded_model
 
 SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     "opt-125m": ("opt", {"hidden_size": 768, "ffn_dim": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}),
@@ -70,7 +69,4 @@ def skeleton(model: ModelConfig, dtype: torch.dtype) -> LoadedModel:
     causal = is_causal(settings, model)
     kind = transformers.AutoModelForCausalLM if causal else transformers.AutoModel
     network: Any = kind.from_config(settings, dtype=dtype)
-    network.eval().requires_grad_(False)
-    name, blocks = find_blocks(network, model.path)
-    backbone: nn.Module = network.base_model if causal else network
-    return LoadedModel(network, backbone, blocks, name, None, causal, model.path)
+    return loaded_model(network, None, causal, model.path)

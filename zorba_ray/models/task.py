@@ -10,13 +10,12 @@ from torch import nn
 
 from zorba_ray.config import ModelConfig
 from zorba_ray.directions import DirectionBackend
-from zorba_ray.errors import ModelError
 from zorba_ray.models.heads import Batch, build_head, model_inputs
-from zorba_ray.models.load import LoadedModel
+from zorba_ray.models.loaded import LoadedModel, running
 from zorba_ray.models.manifest import Scope, TensorEntry
 from zorba_ray.models.mixed_precision import mix_precision
 from zorba_ray.models.paired import PairedBackbone, Prefix
-from zorba_ray.models.perturbed_leaf import Perturbation
+from zorba_ray.models.perturbed_tensors import Perturbation
 from zorba_ray.models.replica import Replica, move_buffers
 from zorba_ray.models.residence import RESIDENT, STREAMED, HostStore, Placement, Residence
 
@@ -60,39 +59,48 @@ class TaskModel:
         self.loaded = loaded
         self.device = device
         self.store = store
+        self.scope, self.rank = scope, rank
         self._placement = RESIDENT if store is None or not store.apart else STREAMED
-        compute, self._residence = torch.float32, None
+        self.compute = torch.float32
+        """dtype of matrices."""
+        self._residence = None
         if store is None:
             self.replica = Replica(loaded, device)
         else:
             self.replica = Replica(loaded, pinned=torch.device(device).type == "cuda")
             move_buffers(loaded.network, device)
-            compute = store.dtype
-            if compute != torch.float32:
-                mix_precision(loaded.network)
+            self.compute = store.dtype
+            if self.compute != torch.float32:
+                mix_precision(loaded, self.compute)
             self._residence = Residence(self.replica, loaded.network, device, scope, store)
         with torch.inference_mode():
             self._backbone = PairedBackbone(
-                loaded.backbone,
-                loaded.blocks,
+                loaded,
                 self.replica.parameters if self._residence is None else self._residence.tensors,
                 self.replica.manifest,
                 scope,
                 directions,
                 rank,
-                compute,
+                self.compute,
                 self._residence,
             )
             self._enter(frozenset())
-            self.head = build_head(config, loaded, prompt, label_words)
-            # One plain forward: the blocks note how they answer, and that each runs once and in order.
-            ids = torch.full((1, 2), int(loaded.tokenizer.pad_token_id), device=device)
-            order = self._backbone.order(self._inputs(ids, torch.ones_like(ids)))
-            if order != list(range(len(loaded.blocks))):
-                raise ModelError(
-                    f"model.path={loaded.label}: its blocks run in the order {order}; "
-                    "only models that run every block once, in order, are supported"
-                )
+            with running(loaded.label):
+                self.head = build_head(config, loaded, prompt, label_words)
+
+    @contextlib.contextmanager
+    def lifted(self) -> Iterator[None]:
+        """The network runs as it was loaded (in 16 bits: mixed), its blocks where they are at home."""
+        self.clear()
+        with self._backbone.lifted():
+            yield
+
+    @contextlib.contextmanager
+    def poisoned(self, active: frozenset[int], name: str | None = None) -> Iterator[None]:
+        """Tensors in scope of the active blocks (None: all, else that one) are NaN wherever they are not perturbed."""
+        self._enter(active)
+        with self._backbone.poisoned(active, name):
+            yield
 
     @property
     def scratch_elements(self) -> int:

@@ -1,8 +1,9 @@
-"""What the leaf modules of an active block compute with: θ ± μz in a scratch buffer, or low-rank corrections.
+"""What the modules of an active block compute with: θ ± μz in a scratch buffer, or low-rank corrections.
 
-θ is never written. A leaf that runs at one sign computes with a copy of its tensors, perturbed into a scratch buffer.
-One client needs a buffer as large as the largest leaf; clients that share a direction take all tensors of a block from
-a buffer as large as the largest block, so that each is drawn once for all of them.
+θ is never written. A module in which a tensor is read (`models.trace`) runs with a copy of it, perturbed into a scratch
+buffer: as a rule the tensor's own module, without children. One client needs a buffer as large as the largest of these,
+with the parents that hold copies of their own meanwhile. Clients that share a direction take all tensors of a block
+from a buffer as large as the largest block, so that each is drawn once for all of them.
 """
 
 import contextlib
@@ -15,9 +16,10 @@ from torch import nn
 
 from zorba_ray.directions import DirectionBackend, Distribution, TensorStream, factors, tensor_stream
 from zorba_ray.errors import ModelError
-from zorba_ray.models.low_rank_leaf import half_of, is_linear, is_transposed, linear_pair
+from zorba_ray.models.linear import half_of, is_linear, is_transposed, linear_pair, linear_step
 from zorba_ray.models.manifest import Scope, TensorEntry, padded
 from zorba_ray.models.place import is_aligned, place
+from zorba_ray.models.trace import Trace
 
 Forward = Callable[..., Any]
 
@@ -41,8 +43,17 @@ class Perturbation:
     """Of the tensors that the model perturbs, those in this scope alone; None: all. Dense directions only."""
 
 
-class PerturbedLeaves:
-    """The leaf modules of all blocks, wrapped on the instance; plain outside `one_sign` and `both_signs`."""
+@dataclass(frozen=True)
+class _Swap:
+    """A tensor in scope, and every (module, name) of its block that holds it: several where it is tied."""
+
+    entry: TensorEntry
+    holders: tuple[tuple[nn.Module, str], ...]
+
+
+class PerturbedTensors:
+    """The modules of all blocks that read tensors in scope, wrapped on the instance; plain outside `one_sign` and
+    `both_signs`."""
 
     def __init__(
         self,
@@ -63,30 +74,85 @@ class PerturbedLeaves:
         self._together: dict[str, torch.Tensor] = {}
         """Name -> perturbed tensor of the block at hand, where several clients take it together."""
         self._scoped: dict[int, Sequence[TensorEntry]] = {}
+        self._swaps: dict[int, list[_Swap]] = {}
+        self._at_once: dict[int, bool] = {}
+        self._plain: list[tuple[nn.Module, Forward]] = []
+        self._used = 0
+        """Elements of the scratch buffer that modules in progress hold."""
         self._largest = 0
         self._device: torch.device | str | None = None
         self._scratch = self._block_scratch = torch.empty(0)
 
-    def wrap(self, index: int, block: nn.Module, scoped: Sequence[TensorEntry]) -> None:
-        """Takes over the leaves of a block that hold its tensors in scope.
+    def wrap(self, index: int, name: str, block: nn.Module, scoped: Sequence[TensorEntry], trace: Trace) -> None:
+        """Takes over the modules of block `name` that read its tensors in scope.
 
         Raises:
-            ModelError: such a tensor does not belong to a leaf module, so it cannot be swapped.
+            ModelError: such a tensor is read outside the block, where it cannot be swapped.
         """
+        outside = next((entry.name for entry in scoped if entry.name in trace.elsewhere), None)
+        if outside is not None:
+            raise ModelError(
+                f"{outside} is read outside its block, so that it cannot be perturbed with it: choose a zo.scope "
+                "without it, such as zo.scope=bias_norm, or another model"
+            )
         self._scoped[index] = scoped
         # A tensor is known by its place in the arena, whatever it is called and however often it is used.
-        entries = {place(self._theta[entry.name]): entry for entry in scoped}
-        reached: set[tuple[int, int]] = set()
-        for leaf in block.modules():
-            places = {name: place(parameter) for name, parameter in leaf.named_parameters(recurse=False)}
-            own = {name: entries[begin] for name, begin in places.items() if begin in entries}
-            reached.update(begin for begin in places.values() if begin in entries)
-            if own and next(leaf.children(), None) is not None:
-                raise ModelError(f"{next(iter(own.values())).name} belongs to no leaf module and cannot be swapped")
-            if own:
-                self._largest = max(self._largest, sum(self._room(entry) for entry in own.values()))
-                leaf.forward = self._leaf(leaf, leaf.forward, own)
-        assert reached == entries.keys(), f"tensors of block {index} not reached"
+        holders: dict[tuple[int, int], list[tuple[nn.Module, str]]] = {}
+        for module in block.modules():
+            for own, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
+                holders.setdefault(place(parameter), []).append((module, own))
+        swaps = {e.name: _Swap(e, tuple(holders[place(self._theta[e.name])])) for e in scoped}
+        self._swaps[index] = list(swaps.values())
+        sites: dict[str, list[_Swap]] = {}
+        for entry in scoped:
+            owner = entry.name.rpartition(".")[0]  # of a tensor that was added after the trace
+            sites.setdefault(trace.readers.get(entry.name, owner), []).append(swaps[entry.name])
+        rooms = {site: sum(self._room(swap.entry) for swap in own) for site, own in sites.items()}
+        for site, own in sites.items():
+            outer = sum(room for other, room in rooms.items() if site.startswith(f"{other}.") or site == other)
+            self._largest = max(self._largest, outer)
+            module = block.get_submodule(site[len(name) + 1 :])
+            self._plain.append((module, module.forward))
+            module.forward = self._reader(module, module.forward, own)
+        self._at_once[index] = self._rank > 0 and sites.keys() <= trace.rows_first
+
+    def at_once(self, index: int) -> bool:
+        """Whether the block runs once on [x⁺; x⁻] where it is active, and not once per sign: low-rank directions, and
+        every module that reads a tensor in scope has the rows of the batch on its first axis."""
+        return self._at_once[index]
+
+    @contextlib.contextmanager
+    def poisoned(self, active: frozenset[int], name: str | None = None) -> Iterator[None]:
+        """Tensors in scope of the active blocks (None: all, else that one) are NaN wherever they are not swapped in.
+        NaN holds no memory."""
+        kept = [
+            (module, own, module._parameters[own])
+            for index in active
+            for swap in self._swaps[index]
+            if name in (None, swap.entry.name)
+            for module, own in swap.holders
+        ]
+        try:
+            for module, own, tensor in kept:
+                assert tensor is not None
+                nan = torch.full((), float("nan"), dtype=tensor.dtype, device=tensor.device)
+                module._parameters[own] = nan.expand(tensor.shape)  # type: ignore[assignment]
+            yield
+        finally:
+            for module, own, tensor in kept:
+                module._parameters[own] = tensor
+
+    @contextlib.contextmanager
+    def lifted(self) -> Iterator[None]:
+        """All modules run as they were before they were wrapped."""
+        wrapped = [module.forward for module, _ in self._plain]
+        try:
+            for module, forward in self._plain:
+                module.forward = forward
+            yield
+        finally:
+            for (module, _), forward in zip(self._plain, wrapped, strict=True):
+                module.forward = forward
 
     def allocate(self, device: str | None = None) -> None:
         """The scratch buffer, once all blocks are wrapped. `device`: of what computes; None: θ's."""
@@ -133,41 +199,53 @@ class PerturbedLeaves:
         finally:
             self._both = False
 
-    def _leaf(self, leaf: nn.Module, forward: Forward, own: dict[str, TensorEntry]) -> Forward:
+    def _reader(self, module: nn.Module, forward: Forward, own: Sequence[_Swap]) -> Forward:
+        alone = module._parameters.keys() <= {"weight", "bias"} and all(len(swap.holders) == 1 for swap in own)
+        corrected = bool(self._rank) and alone and is_linear(module)
+        entries = {swap.holders[0][1]: swap.entry for swap in own}
+
         def swapped(*args: Any, **kwargs: Any) -> Any:
-            """`forward` with perturbed copies of the leaf's tensors."""
-            kept = {name: leaf._parameters[name] for name in own}
-            start = 0
+            """`forward` with perturbed copies of the tensors that it reads."""
+            kept = [(holder, name, holder._parameters[name]) for swap in own for holder, name in swap.holders]
+            start = self._used
             try:
-                for name, entry in own.items():
-                    target = self._together.get(entry.name)
+                for swap in own:
+                    target = self._together.get(swap.entry.name)
                     if target is None:
-                        target = self._target(self._scratch, start, entry)
-                        start += self._room(entry)
-                        self._perturb(target, entry)
-                    leaf._parameters[name] = target.view(entry.shape)  # type: ignore[assignment]
+                        target = self._target(self._scratch, self._used, swap.entry)
+                        self._used += self._room(swap.entry)
+                        self._perturb(target, swap.entry)
+                    for holder, name in swap.holders:
+                        holder._parameters[name] = target.view(swap.entry.shape)  # type: ignore[assignment]
                 return forward(*args, **kwargs)
             finally:
-                leaf._parameters.update(kept)
+                self._used = start
+                for holder, name, tensor in kept:
+                    holder._parameters[name] = tensor
 
         def halves(*args: Any, **kwargs: Any) -> Any:
-            rows, found = args[0].shape[0], []
+            rows, answers = args[0].shape[0], []
             try:
                 for half, self._sign in enumerate((1.0, -1.0)):
                     named = {name: half_of(value, rows, half) for name, value in kwargs.items()}
-                    found.append(swapped(*(half_of(value, rows, half) for value in args), **named))
+                    answers.append(swapped(*(half_of(value, rows, half) for value in args), **named))
             finally:
                 self._sign = 0.0
-            return torch.cat(found)
+            return torch.cat(answers)
 
         def compute(*args: Any, **kwargs: Any) -> Any:
             if self._both:
-                return self._linear(leaf, own, args[0]) if is_linear(leaf) else halves(*args, **kwargs)
-            return forward(*args, **kwargs) if self._sign == 0.0 else swapped(*args, **kwargs)
+                return linear_pair(args[0], *self._terms(module, entries)) if corrected else halves(*args, **kwargs)
+            if self._sign == 0.0:
+                return forward(*args, **kwargs)
+            if corrected and not self._together:
+                return linear_step(args[0], *self._terms(module, entries), self._sign)
+            return swapped(*args, **kwargs)
 
         return compute
 
-    def _linear(self, leaf: nn.Module, own: dict[str, TensorEntry], x: torch.Tensor) -> torch.Tensor:
+    def _terms(self, leaf: nn.Module, own: Mapping[str, TensorEntry]) -> tuple[Any, Any, Any, Any, float]:
+        """(weight, bias, factors, bias step, μ) of a linear layer along the low-rank direction at hand."""
         assert self._perturbation is not None
         scale = self._perturbation.scale
         tensors: dict[str, Any] = dict(leaf._parameters)
@@ -176,12 +254,12 @@ class PerturbedLeaves:
             tensors[name] = theta.to(self._compute) if len(entry.shape) >= 2 else theta
         bias_step = None
         if "bias" in own:
-            bias_step = torch.empty(own["bias"].numel, dtype=torch.float32, device=x.device)
+            bias_step = torch.empty(own["bias"].numel, dtype=torch.float32, device=self._scratch.device)
             self._directions.perturb_into(bias_step, torch.zeros_like(bias_step), self._stream(own["bias"]), scale)
         weight, matrix = tensors["weight"], self._factors(own["weight"]) if "weight" in own else None
         if is_transposed(leaf):
             weight, matrix = weight.T, matrix and (matrix[1], matrix[0])
-        return linear_pair(x, weight, tensors["bias"], matrix, bias_step, scale)
+        return weight, tensors["bias"], matrix, bias_step, scale
 
     def _at(self, entry: TensorEntry) -> torch.Tensor:
         """θ of a tensor, or what stands for it."""

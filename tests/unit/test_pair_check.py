@@ -1,0 +1,283 @@
+"""The pair check passes what is right, and refuses every way in which the engine or a model can be wrong."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from torch import nn
+
+from tests.support.pair_checks import as_loaded, batches, check, checked_model
+from tests.support.tiny_models import KINDS, TinyTokenizer, tiny_loaded, tiny_network
+from zorba_ray.errors import ModelError
+from zorba_ray.models import LoadedModel, Scope, TensorEntry, heads, loaded_model
+from zorba_ray.models.heads import Batch
+from zorba_ray.models.pair_check import PairPath
+from zorba_ray.models.paired import PairedBackbone, Prefix
+from zorba_ray.models.perturbed_tensors import PerturbedTensors
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_right_pairs_pass(kind: str) -> None:
+    """Evaluation on 2 batches; 4 sets × 2 batches × 2 signs."""
+    verdict = check(checked_model(tiny_loaded(kind)))
+    assert verdict.largest <= 1e-5
+    assert verdict.compared == 2 + 16
+
+
+@pytest.mark.parametrize("scope", ["matrices", "bias_norm", "attention", "feed_forward", "norm_weights"])
+def test_scopes_pass(scope: Scope) -> None:
+    assert check(checked_model(tiny_loaded("opt"), scope)).largest <= 1e-5
+
+
+@pytest.mark.parametrize(
+    "path",
+    [PairPath(1, False, "rademacher"), PairPath(1, True, "gaussian"), PairPath(2, True, "rademacher"), None],
+    ids=["one-sided", "together, one-sided", "together", "no pairs"],
+)
+def test_paths_pass(path: PairPath | None) -> None:
+    assert check(checked_model(tiny_loaded("llama")), path).largest <= 1e-5
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "qwen2", "bert"])
+@pytest.mark.parametrize("how", [{"rank": 2}, {"sixteen_bits": True}, {"rank": 2, "sixteen_bits": True}], ids=str)
+def test_low_rank_and_sixteen_bits_pass(kind: str, how: dict[str, Any]) -> None:
+    verdict = check(checked_model(tiny_loaded(kind), "matrices", **how))
+    assert verdict.largest <= verdict.allowed
+    if "sixteen_bits" not in how:
+        assert verdict.largest <= 1e-5
+
+
+def test_the_lm_head_passes() -> None:
+    assert check(checked_model(tiny_loaded("llama"), head="lm"), head="lm").largest <= 1e-5
+
+
+def test_a_check_leaves_the_model_as_it_was() -> None:
+    """θ, its places and every module's forward: a second check and an evaluation give the same bits."""
+    model = checked_model(tiny_loaded("qwen2"))
+    before, loss = model.replica.digest(), model.evaluate(batches(model))
+    first = check(model)
+    assert model.replica.digest() == before
+    assert model.evaluate(batches(model)) == loss
+    assert check(model) == first
+    assert all(
+        model.loaded.network.get_parameter(n).data_ptr() == t.data_ptr() for n, t in model.replica.parameters.items()
+    )
+
+
+class _Wrong:
+    """Mutations of the engine: each makes scalars of another model."""
+
+    @staticmethod
+    def swapped_sign(patch: pytest.MonkeyPatch) -> None:
+        plain = PerturbedTensors.one_sign
+        patch.setattr(PerturbedTensors, "one_sign", lambda self, sign, shared: plain(self, -sign, shared))
+
+    @staticmethod
+    def missing_block(patch: pytest.MonkeyPatch) -> None:
+        plain = PairedBackbone.prefix
+
+        def prefix(self: PairedBackbone, inputs: Any, active: frozenset[int], *rest: Any) -> Prefix:
+            return plain(self, inputs, active - {max(active)} or active, *rest)
+
+        patch.setattr(PairedBackbone, "prefix", prefix)
+
+    @staticmethod
+    def mask_off_by_one(patch: pytest.MonkeyPatch) -> None:
+        plain = PairedBackbone.prefix
+
+        def prefix(self: PairedBackbone, inputs: dict[str, torch.Tensor], *rest: Any) -> Prefix:
+            mask = inputs["attention_mask"].clone()
+            mask[:, :-1] *= inputs["attention_mask"][:, 1:]
+            return plain(self, {**inputs, "attention_mask": mask}, *rest)
+
+        patch.setattr(PairedBackbone, "prefix", prefix)
+
+    @staticmethod
+    def label_read_one_too_early(patch: pytest.MonkeyPatch) -> None:
+        plain = heads.last_positions
+        patch.setattr(heads, "last_positions", lambda mask: plain(mask) - 1)
+
+    @staticmethod
+    def another_direction(patch: pytest.MonkeyPatch) -> None:
+        plain = PerturbedTensors.along
+        patch.setattr(PerturbedTensors, "along", lambda self, move: plain(self, dataclasses.replace(move, direction=7)))
+
+    @staticmethod
+    def scale_twice(patch: pytest.MonkeyPatch) -> None:
+        plain = PerturbedTensors.along
+        patch.setattr(
+            PerturbedTensors, "along", lambda self, move: plain(self, dataclasses.replace(move, scale=2 * move.scale))
+        )
+
+    @staticmethod
+    def one_tensor_left_out(patch: pytest.MonkeyPatch) -> None:
+        plain = PerturbedTensors._perturb
+
+        def perturb(self: PerturbedTensors, target: torch.Tensor, entry: Any) -> None:
+            if entry.name.endswith("v_proj.weight"):
+                target.copy_(self._at(entry))
+            else:
+                plain(self, target, entry)
+
+        patch.setattr(PerturbedTensors, "_perturb", perturb)
+
+    @staticmethod
+    def cache_kept(patch: pytest.MonkeyPatch) -> None:
+        """Keys of the first sign stay for the second."""
+        plain = PairedBackbone._apply
+        kept: dict[int, torch.Tensor] = {}
+
+        def apply(self: PairedBackbone, index: int, hidden: torch.Tensor, prefix: Prefix) -> torch.Tensor:
+            answer = plain(self, index, hidden, prefix)
+            first = kept.setdefault(index, answer)
+            return 0.5 * (answer + first) if first.shape == answer.shape else answer
+
+        patch.setattr(PairedBackbone, "_apply", apply)
+
+    @staticmethod
+    def prefix_of_another_block(patch: pytest.MonkeyPatch) -> None:
+        plain = PairedBackbone.prefix
+
+        def prefix(self: PairedBackbone, inputs: Any, active: frozenset[int], *rest: Any) -> Prefix:
+            made = plain(self, inputs, active, *rest)
+            later = min(made.first + 1, 4)
+            return dataclasses.replace(made, first=later) if later in made.calls else made
+
+        patch.setattr(PairedBackbone, "prefix", prefix)
+
+
+@pytest.mark.parametrize("mutation", [name for name in vars(_Wrong) if not name.startswith("_")])
+def test_a_mutation_of_the_engine_is_refused(mutation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    getattr(_Wrong, mutation)(monkeypatch)
+    model = checked_model(tiny_loaded("llama"))
+    with pytest.raises(ModelError, match=r"not the model's own.*rounding|with the tensor hidden nan"):
+        check(model)
+
+
+def test_a_refusal_names_block_tensor_and_both_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    _Wrong.one_tensor_left_out(monkeypatch)
+    with pytest.raises(ModelError) as caught:
+        check(checked_model(tiny_loaded("llama")))
+    text = str(caught.value)
+    assert "block 0: model.layers.0.self_attn.v_proj.weight is not perturbed" in text
+    assert "plain model" in text
+    assert "zo.scope" in text
+
+
+def _tampered(change: Callable[[Any], None]) -> LoadedModel:
+    network = tiny_network("llama")
+    change(network)
+    return loaded_model(network, TinyTokenizer(0), True, "tampered")
+
+
+def _norm_reads_a_block(network: Any) -> None:
+    plain, weight = network.model.norm.forward, network.model.layers[1].mlp.up_proj
+    network.model.norm.forward = lambda x: plain(x) * (1.0 + weight.weight.mean())
+
+
+def test_a_tensor_that_is_read_outside_its_block_is_refused() -> None:
+    with pytest.raises(ModelError, match=r"layers\.1\.mlp\.up_proj\.weight is read outside its block"):
+        checked_model(_tampered(_norm_reads_a_block))
+
+
+def test_poison_finds_what_the_trace_did_not_see() -> None:
+    loaded = _tampered(_norm_reads_a_block)
+    blind = dataclasses.replace(loaded, trace=dataclasses.replace(loaded.trace, elsewhere=()))
+    with pytest.raises(ModelError, match=r"block 1: model\.layers\.1\.mlp\.up_proj\.weight is read outside") as caught:
+        check(checked_model(blind))
+    assert "nan" in str(caught.value)
+
+
+def test_a_state_that_a_module_hides_is_refused() -> None:
+    """A block that remembers its last answer: no argument shows it, the numbers do."""
+
+    def remember(network: Any) -> None:
+        block = network.model.layers[2]
+        plain, kept = block.forward, []
+
+        def forward(x: torch.Tensor, *rest: Any, **named: Any) -> torch.Tensor:
+            answer = plain(x, *rest, **named)
+            if kept and kept[0].shape == answer.shape:
+                answer = answer + 0.1 * kept[0]
+            kept[:] = [answer]
+            return answer
+
+        block.forward = forward
+
+    with pytest.raises(ModelError):
+        check(checked_model(_tampered(remember)))
+
+
+class _Keys(nn.Module):
+    """Leaves its keys in a dict that the next block reads."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, hidden_states: torch.Tensor, shared: dict[str, torch.Tensor], **named: Any) -> torch.Tensor:
+        answer = self.inner(hidden_states, **named)
+        answer = answer + 0.2 * shared.get("keys", torch.zeros(()))
+        shared["keys"] = answer
+        return answer
+
+
+def test_state_that_blocks_share_beside_the_hidden_state_is_right() -> None:
+    """Two whole forward passes, each with its own dict."""
+    network = tiny_network("llama")
+    network.model.layers = nn.ModuleList([_Keys(layer) for layer in network.model.layers])
+    plain = network.model.forward
+
+    def forward(*args: Any, **named: Any) -> Any:
+        return plain(*args, **named, shared={})
+
+    network.model.forward = forward
+    loaded = loaded_model(network, TinyTokenizer(0), True, "shared keys")
+    assert not loaded.trace.chained
+    assert "state" in loaded.trace.why_not
+    assert check(checked_model(loaded)).largest <= 1e-5
+
+
+def test_a_model_without_a_finite_loss_is_refused() -> None:
+    loaded = tiny_loaded("opt")
+    loaded.network.get_parameter("model.decoder.final_layer_norm.weight").fill_(float("inf"))
+    with pytest.raises(ModelError, match="not finite before any step"):
+        check(checked_model(loaded))
+
+
+def test_a_scope_that_moves_nothing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys' biases cancel in a softmax: their scalars would be rounding alone."""
+    monkeypatch.setattr(TensorEntry, "in_scope", lambda entry, scope: entry.name.endswith("k_proj.bias"))
+    with pytest.raises(ModelError, match="no perturbation moves the loss"):
+        check(checked_model(tiny_loaded("opt"), "biases"))
+
+
+def test_albert_runs_its_block_three_times() -> None:
+    """One group of layers in every depth: perturbed in all three runs of a pass."""
+    sizes = {"vocab_size": 40, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 48}
+    config = transformers.AlbertConfig(
+        **sizes, num_hidden_layers=3, embedding_size=16, num_hidden_groups=1, max_position_embeddings=32
+    )
+    torch.manual_seed(0)
+    loaded = as_loaded(transformers.AlbertModel(config), False, "albert")
+    assert loaded.trace.order == (0, 0, 0)
+    assert check(checked_model(loaded)).largest <= 1e-5
+
+
+def test_logits_are_the_models_own() -> None:
+    """Gemma 2 caps them, and a cap that hardly bites at the start is seen all the same."""
+    sizes = {"vocab_size": 40, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 48}
+    for cap in (0.5, 30.0):
+        torch.manual_seed(0)
+        config = transformers.Gemma2Config(
+            **sizes, num_hidden_layers=3, num_key_value_heads=2, head_dim=8, final_logit_softcapping=cap
+        )
+        model = checked_model(as_loaded(transformers.Gemma2ForCausalLM(config), True, "gemma2"))
+        assert check(model).largest <= 1e-5
+        hidden = 100.0 * torch.randn(2, 3, 32)
+        batch = Batch(torch.zeros(2, 3, dtype=torch.long), torch.ones(2, 3, dtype=torch.long), torch.zeros(2))
+        with torch.inference_mode():
+            assert float(model.head.logits(hidden, batch).abs().max()) <= cap

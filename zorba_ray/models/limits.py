@@ -1,0 +1,86 @@
+"""What a model can take: tokens within its table, and texts within its positions. Measured before a run begins."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from zorba_ray.errors import ConfigError, ModelError
+from zorba_ray.models.loaded import LoadedModel, sample_ids
+
+_POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len")
+
+
+def require_positions(loaded: LoadedModel, max_length: int) -> None:
+    """Whether `data.max_length` is within what the model's settings say.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    settings = loaded.network.config.get_text_config()
+    stated = [value for name in _POSITIONS if isinstance(value := getattr(settings, name, None), int) and value > 0]
+    if stated and max_length > min(stated):
+        raise ConfigError(
+            f"data.max_length={max_length} exceeds the {min(stated)} positions of {loaded.label}: set "
+            f"data.max_length={min(stated)} or less"
+        )
+
+
+def require_tokens(loaded: LoadedModel, highest: Mapping[str, int]) -> None:
+    """Whether the model's table has all tokens.
+
+    Args:
+        highest: what is asked about -> its highest token id, as in {"the training texts": 49151}.
+
+    Raises:
+        ModelError: names the token, the table and the remedy.
+    """
+    rows = int(loaded.network.get_input_embeddings().weight.shape[0])
+    pad = int(loaded.tokenizer.pad_token_id)
+    for what, token in {"padding": pad, **highest}.items():
+        if not 0 <= token < rows:
+            text = str(loaded.tokenizer.convert_ids_to_tokens(token))
+            raise ModelError(
+                f"model.path={loaded.label}: token {token} ({text!r:.60}) of {what} is beyond the model's table of "
+                f"{rows} tokens (0 … {rows - 1}): the tokenizer is not this model's; take the one that belongs to it, "
+                "or save the model again after resize_token_embeddings"
+            )
+
+
+@torch.inference_mode()
+def require_length(loaded: LoadedModel, longest: int, setting: str) -> None:
+    """Whether the model can be run on `longest` tokens: some count positions from an offset, so that their table ends
+    before their settings say.
+
+    Args:
+        loaded: on the CPU, nothing in it wrapped.
+        setting: what the length comes from and how it is changed, as in "data.max_length=66".
+
+    Raises:
+        ConfigError: names the largest length that it takes.
+    """
+    error = _failure(loaded, longest)
+    if error is None:
+        return
+    fits, too_long = 0, longest
+    while too_long - fits > 1:
+        middle = (fits + too_long) // 2
+        if _failure(loaded, middle) is None:
+            fits = middle
+        else:
+            too_long = middle
+    raise ConfigError(
+        f"{setting}: the longest text has {longest} tokens, and {loaded.label} takes at most {fits} ({error}): set "
+        f"data.max_length={fits} or less, or shorten the label words"
+    )
+
+
+def _failure(loaded: LoadedModel, length: int) -> str | None:
+    """What the model says of a text of `length` tokens; None: it takes it."""
+    tokens = sample_ids(loaded.network, loaded.label).flatten()
+    ids: Any = tokens.repeat(-(-length // len(tokens)))[:length].unsqueeze(0)
+    try:
+        loaded.backbone(input_ids=ids, attention_mask=torch.ones_like(ids), **loaded.trace.options)
+    except (IndexError, RuntimeError, ValueError) as error:
+        return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+    return None

@@ -1,0 +1,157 @@
+"""A network as the rest of the program takes it: its blocks found, one forward pass watched, adapters added."""
+
+import contextlib
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensor
+
+from zorba_ray.config.model import LoraConfig
+from zorba_ray.errors import ModelError, ZorbaError
+from zorba_ray.models.blocks import find_blocks
+from zorba_ray.models.lora import add_lora, draw_lora
+from zorba_ray.models.trace import LENGTH, ROWS, Trace, watch, without_cache
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A Hugging Face model, in eval mode, on one device, nothing in it wrapped."""
+
+    network: Any
+    backbone: nn.Module
+    """The part without head: inputs -> last hidden state [B, T, H]."""
+    blocks: nn.ModuleList
+    blocks_name: str
+    """Dotted name of the list of blocks inside `network`."""
+    tokenizer: Any
+    causal: bool
+    """A causal LM with an output embedding, or an encoder."""
+    label: str
+    """`model.path`, for messages."""
+    trace: Trace
+    """What one forward pass showed."""
+    unused: frozenset[str]
+    """Names of parameters that do not reach the loss (an encoder's pooler): no part of θ."""
+    fresh: frozenset[str] = frozenset()
+    """Names of tensors that the checkpoint lacks."""
+
+
+def loaded_model(
+    network: Any,
+    tokenizer: Any,
+    causal: bool,
+    label: str,
+    lora: LoraConfig | None = None,
+    fresh: Collection[str] = (),
+) -> LoadedModel:
+    """Finds the blocks of `network`, adds adapters to them, and watches one forward pass.
+
+    Raises:
+        ModelError: no block list; a network that cannot run on text alone; a block that does not run.
+    """
+    network.eval().requires_grad_(False)
+    ids = sample_ids(network, label)
+
+    def forward() -> None:
+        with torch.no_grad(), running(label):
+            network(input_ids=ids, attention_mask=torch.ones_like(ids), **without_cache(network))
+
+    name, blocks = find_blocks(network, label, forward)
+    backbone = network
+    if causal:
+        backbone = network.base_model if network.base_model is not network else getattr(network, name.split(".")[0])
+    if backbone is blocks:
+        raise ModelError(f"model.path={label}: {type(network).__name__} has no backbone apart from its head")
+    if lora is not None:
+        for parameter in add_lora(blocks, lora.rank, lora.alpha, lora.targets, label):
+            parameter.requires_grad_(False)
+        draw_lora(blocks)
+    with running(label):
+        trace = watch(network, backbone, blocks, ids)
+        unused = _unused(network, causal, ids, trace, name)
+    idle = sorted(set(range(len(blocks))) - set(trace.order))
+    if idle:
+        raise ModelError(
+            f"model.path={label}: block {idle[0]} of {name} does not run on text; only models that run every block are "
+            "supported"
+        )
+    return LoadedModel(network, backbone, blocks, name, tokenizer, causal, label, trace, unused, frozenset(fresh))
+
+
+def sample_ids(network: Any, label: str) -> torch.Tensor:
+    """[ROWS, LENGTH] different tokens of the model's vocabulary, none of which pads, on the model's device.
+
+    Raises:
+        ModelError: the model has no input embedding.
+    """
+    try:
+        embedding = network.get_input_embeddings()
+        vocabulary = int(embedding.weight.shape[0])
+    except (NotImplementedError, AttributeError) as error:
+        raise ModelError(
+            f"model.path={label}: {type(network).__name__} has no input embedding that tokens are looked up in"
+        ) from error
+    settings = network.config.get_text_config()
+    pads = {getattr(settings, "pad_token_id", None), getattr(embedding, "padding_idx", None)}
+    tokens = [token for token in range(min(vocabulary, 4 * ROWS * LENGTH)) if token not in pads] or [0]
+    spread = [tokens[(7 + 13 * place) % len(tokens)] for place in range(ROWS * LENGTH)]
+    return torch.tensor(spread, device=embedding.weight.device).view(ROWS, LENGTH)
+
+
+@contextlib.contextmanager
+def running(label: str) -> Iterator[None]:
+    """What a network's own code raises inside is a `ModelError`: it cannot be run as this program runs models.
+
+    Raises:
+        ModelError: names the model and what its code says.
+    """
+    try:
+        yield
+    except (ZorbaError, MemoryError):
+        raise
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [""])[0]
+        raise ModelError(
+            f"model.path={label}: the model cannot be run here ({type(error).__name__}: {reason[:200]}); a decoder or "
+            "encoder that takes input_ids and attention_mask is needed, on a real GPU one that computes in 16 bits or "
+            "memory.compute_dtype=fp32"
+        ) from error
+
+
+def _unused(network: Any, causal: bool, ids: torch.Tensor, trace: Trace, blocks: str) -> frozenset[str]:
+    """Parameters outside the blocks that can be NaN without a trace in the model's answer.
+
+    Only those can be which the forward pass reads late or not at all. Tensors without memory cannot tell: none.
+    """
+    if isinstance(next(network.parameters()), FakeTensor):
+        return frozenset()
+    owners: dict[nn.Module, list[str]] = {}
+    for name, parameter in network.named_parameters():
+        inside = name.startswith(f"{blocks}.")
+        if not inside and name not in trace.early and not _tied_to_early(network, parameter, trace):
+            owners.setdefault(network.get_submodule(name.rpartition(".")[0]), []).append(name)
+    found: set[str] = set()
+    for owner, names in owners.items():
+        kept = dict(owner._parameters)
+        try:
+            for own, parameter in kept.items():
+                if parameter is not None:
+                    nan = torch.full((), float("nan"), dtype=parameter.dtype, device=parameter.device)
+                    owner._parameters[own] = nan.expand(parameter.shape)  # type: ignore[assignment]
+            with torch.no_grad():
+                answer = network(input_ids=ids, attention_mask=torch.ones_like(ids), **trace.options)
+            seen = answer.logits if causal else answer[0]
+            if not bool(seen.isnan().any()):
+                found.update(names)
+        finally:
+            owner._parameters.update(kept)
+    return frozenset(found)
+
+
+def _tied_to_early(network: Any, parameter: nn.Parameter, trace: Trace) -> bool:
+    return any(
+        own is parameter and name in trace.early for name, own in network.named_parameters(remove_duplicate=False)
+    )

@@ -1,0 +1,139 @@
+"""From a last hidden state to logits, as the model itself makes them.
+
+Most causal LMs multiply by the output weight and add a bias. Some scale or cap the result (Gemma 2, Granite, Cohere).
+Those are asked themselves: their own forward runs, with a backbone that hands over the given state, and an output layer
+that has the wanted rows alone.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import torch
+from torch.nn import functional
+
+from zorba_ray.errors import ModelError
+from zorba_ray.models.loaded import LoadedModel, sample_ids
+
+_SCALES = (1.0, 30.0)
+"""Multiples of a hidden state at which a linear map is told from another: a cap shows on large logits only."""
+
+
+class Logits(Protocol):
+    """Logits of some or all tokens."""
+
+    def __call__(self, hidden_NH: torch.Tensor) -> torch.Tensor:
+        """fp32 [N, C]."""
+        ...
+
+
+class LinearLogits:
+    """W h + b; beside a 16-bit weight the bias is fp32, and added in fp32."""
+
+    def __init__(self, weight_CH: torch.Tensor, bias_C: torch.Tensor | None) -> None:
+        self._weight_CH, self._bias_C = weight_CH, bias_C
+
+    def __call__(self, hidden_NH: torch.Tensor) -> torch.Tensor:
+        weight, bias = self._weight_CH, self._bias_C
+        hidden_NH = hidden_NH.to(weight.dtype)
+        if bias is None or bias.dtype == weight.dtype:
+            return functional.linear(hidden_NH, weight, bias).float()
+        return functional.linear(hidden_NH, weight).float() + bias
+
+
+class OwnLogits:
+    """What the model's forward makes of a last hidden state, whatever that is."""
+
+    def __init__(self, loaded: LoadedModel, weight_CH: torch.Tensor, bias_C: torch.Tensor | None) -> None:
+        """`weight_CH`, `bias_C`: rows of the output layer."""
+        self._loaded = loaded
+        self._weight_CH, self._bias_C = weight_CH, bias_C
+        ids = sample_ids(loaded.network, loaded.label)[:1]
+        self._answer = type(loaded.backbone(input_ids=ids, attention_mask=torch.ones_like(ids), **loaded.trace.options))
+
+    def __call__(self, hidden_NH: torch.Tensor) -> torch.Tensor:
+        state = hidden_NH.unsqueeze(1)
+        ids = torch.zeros(len(state), 1, dtype=torch.long, device=state.device)
+        with self._handing_over(state):
+            answer = self._loaded.network(input_ids=ids, attention_mask=torch.ones_like(ids))
+        return answer.logits[:, 0].float()
+
+    @contextlib.contextmanager
+    def _handing_over(self, state: torch.Tensor) -> Iterator[None]:
+        backbone, output = self._loaded.backbone, self._loaded.network.get_output_embeddings()
+        kept, forward = dict(output._parameters), backbone.__dict__.get("forward")
+
+        def hand_over(*args: Any, **kwargs: Any) -> Any:
+            return (state,) if self._answer is tuple else self._answer(last_hidden_state=state)
+
+        try:
+            backbone.forward = hand_over  # type: ignore[method-assign]
+            output._parameters["weight"] = self._weight_CH
+            if self._bias_C is not None:
+                output._parameters["bias"] = self._bias_C
+            yield
+        finally:
+            output._parameters.update(kept)
+            del backbone.forward
+            if forward is not None:
+                backbone.forward = forward
+
+
+def logits_of(loaded: LoadedModel, tokens: torch.Tensor | None) -> Logits:
+    """Logits of `tokens`, or of the whole vocabulary (None). A copy of the rows, as the stem is never perturbed.
+
+    Raises:
+        ModelError: the model's logits are no function of its last hidden state and its output layer.
+    """
+    output = loaded.network.get_output_embeddings()
+    if output is None or getattr(output, "weight", None) is None:
+        raise ModelError(f"model.path={loaded.label}: {type(loaded.network).__name__} has no output layer to read")
+    weight, bias = output.weight, getattr(output, "bias", None)
+    ids = sample_ids(loaded.network, loaded.label)
+    mask = torch.ones_like(ids)
+    wanted = loaded.network(input_ids=ids, attention_mask=mask, **loaded.trace.options).logits.float().flatten(0, 1)
+    if not bool(wanted.isfinite().all()):
+        raise ModelError(
+            f"model.path={loaded.label}: its logits are not finite before any step; the weights are damaged"
+        )
+    hidden = loaded.backbone(input_ids=ids, attention_mask=mask, **loaded.trace.options)[0].flatten(0, 1)
+    close = 1e-4 if weight.dtype == torch.float32 else 0.02
+    linear = LinearLogits(weight, bias)
+    own = _own_logits(loaded, weight, bias, hidden, wanted, close)
+    if own is None or all(torch.allclose(own(s * hidden), linear(s * hidden), close, close) for s in _SCALES):
+        if not torch.allclose(linear(hidden), wanted, close, close):
+            raise ModelError(
+                f"model.path={loaded.label}: its logits are not made of its last hidden state alone (largest "
+                f"difference {float((linear(hidden) - wanted).abs().max()):.3g}); take another model"
+            )
+        kind: Any = LinearLogits
+    else:
+
+        def kind(weight: torch.Tensor, bias: torch.Tensor | None) -> OwnLogits:
+            return OwnLogits(loaded, weight, bias)
+
+    if tokens is None:
+        return kind(weight, bias)
+    return kind(_copy(weight[tokens]), None if bias is None else _copy(bias[tokens]))
+
+
+def _own_logits(
+    loaded: LoadedModel,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    hidden: torch.Tensor,
+    wanted: torch.Tensor,
+    close: float,
+) -> OwnLogits | None:
+    """The model's own way, if it can be asked for a hidden state; None: it cannot."""
+    try:
+        own = OwnLogits(loaded, weight, bias)
+        return own if torch.allclose(own(hidden), wanted, close, close) else None
+    except Exception:  # a forward that takes more from its backbone than the last hidden state
+        return None
+
+
+def _copy(tensor: torch.Tensor) -> torch.Tensor:
+    """A copy that a backward pass may go through, though heads are built in inference mode."""
+    with torch.inference_mode(False):
+        return tensor.clone()

@@ -1,0 +1,181 @@
+"""The loss as the untouched Hugging Face model has it, with tensors of blocks perturbed: what pairs are held against.
+
+It shares no code with the forward pair. The whole network runs once per sign, head and all; a block's tensors are
+replaced by perturbed copies while the block runs, one block at a time, by hooks.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.utils.hooks import RemovableHandle
+
+from zorba_ray.config import ModelConfig
+from zorba_ray.directions import DirectionBackend, factors, tensor_stream
+from zorba_ray.models.block_layout import compute_dtype
+from zorba_ray.models.heads import Batch, label_tokens, model_inputs
+from zorba_ray.models.loaded import LoadedModel
+from zorba_ray.models.manifest import Scope, TensorEntry
+from zorba_ray.models.perturbed_tensors import Perturbation
+from zorba_ray.models.place import place
+from zorba_ray.models.replica import Replica
+
+
+@dataclass(frozen=True)
+class PlainHead:
+    """How the loss is read off the network's own answer."""
+
+    kind: str
+    """`label_words`, `label_prompts` or `lm`."""
+    tokens: Sequence[int] = ()
+    """First tokens of the label words."""
+    prompts: tuple[torch.Tensor, torch.Tensor] | None = None
+    """Tokens and mask of the label prompts, int64 [C, T]."""
+    temperature: float = 1.0
+
+
+def plain_head(config: ModelConfig, loaded: LoadedModel, prompt: str, words: Sequence[str]) -> PlainHead:
+    """The head that `model.head` asks for."""
+    kind = config.head if config.head != "auto" else ("label_words" if loaded.causal else "label_prompts")
+    if kind == "lm":
+        return PlainHead("lm")
+    if kind == "label_words":
+        return PlainHead("label_words", label_tokens(loaded.tokenizer, prompt, tuple(words)))
+    encoded = loaded.tokenizer(list(words), padding=True, return_tensors="pt")
+    device = loaded.network.get_input_embeddings().weight.device
+    prompts = (encoded["input_ids"].to(device), encoded["attention_mask"].to(device))
+    return PlainHead("label_prompts", prompts=prompts, temperature=config.temperature)
+
+
+class PlainLoss:
+    """Mean loss on a batch at θ, or at θ + sign · μz on some blocks. θ is read only."""
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        replica: Replica,
+        head: PlainHead,
+        scope: Scope,
+        rank: int,
+        directions: DirectionBackend,
+        device: str,
+        dtype: torch.dtype,
+    ) -> None:
+        """The network must run as it was loaded, with 16-bit matrices as `mix_precision` makes them.
+
+        Args:
+            directions: on the CPU.
+            device: what computes.
+            dtype: of matrices.
+        """
+        self._loaded, self._replica, self._head = loaded, replica, head
+        self._scope, self._rank, self._directions = scope, rank, directions
+        self._device, self._dtype = device, dtype
+        names = {place(tensor): name for name, tensor in replica.parameters.items()}
+        self._holders: list[dict[str, list[tuple[nn.Module, str]]]] = []
+        for block in loaded.blocks:
+            holders: dict[str, list[tuple[nn.Module, str]]] = {}
+            for module in block.modules():
+                for own, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
+                    holders.setdefault(names[place(parameter)], []).append((module, own))
+            self._holders.append(holders)
+        self._prompts_CH: torch.Tensor | None = None
+        self._left: str | None = None
+
+    def __call__(
+        self, batch: Batch, active: frozenset[int] = frozenset(), move: Perturbation | None = None, sign: float = 0.0
+    ) -> float:
+        """The mean loss; `move` is the direction along which the active blocks are perturbed by sign · μ."""
+        if self._head.prompts is not None and self._prompts_CH is None:
+            with self._perturbed(frozenset(), None, 0.0):
+                self._prompts_CH = self._pooled(*self._head.prompts)
+        with self._perturbed(active, move, sign):
+            return float(self._loss(batch))
+
+    @contextlib.contextmanager
+    def without(self, name: str) -> Iterator[None]:
+        """A tensor is not perturbed inside."""
+        self._left = name
+        try:
+            yield
+        finally:
+            self._left = None
+
+    def entry(self, tensor: TensorEntry, move: Perturbation | None, sign: float) -> torch.Tensor:
+        """A copy of a tensor, perturbed where `move` says."""
+        theta = self._replica.parameters[tensor.name].cpu()
+        value = theta.to(compute_dtype(tensor, self._dtype)).float()
+        if move is not None and tensor.in_scope(self._scope) and tensor.name != self._left:
+            stream = tensor_stream(move.seed, tensor.block, tensor.slot, move.direction, move.distribution)
+            value = value.clone().add_(self._direction(tensor, stream), alpha=sign * move.scale)
+        return value.to(device=self._device, dtype=compute_dtype(tensor, self._dtype)).view(tensor.shape)
+
+    def _direction(self, tensor: TensorEntry, stream: Any) -> torch.Tensor:
+        """z of one tensor, flat fp32."""
+        if self._rank and len(tensor.shape) >= 2:
+            shape = (tensor.shape[0], tensor.numel // tensor.shape[0])
+            u, v = factors(self._directions, stream, shape, self._rank, "cpu")
+            return (u @ v.T).view(-1) / self._rank**0.5
+        z = torch.zeros(tensor.numel)
+        self._directions.perturb_into(z, torch.zeros(tensor.numel), stream, 1.0)
+        return z
+
+    @contextlib.contextmanager
+    def _perturbed(self, active: frozenset[int], move: Perturbation | None, sign: float) -> Iterator[None]:
+        handles: list[RemovableHandle] = []
+        apart = self._device != "cpu" or self._dtype != torch.float32
+        for index, block in enumerate(self._loaded.blocks):
+            if index not in active and not apart:
+                continue
+            kept: list[tuple[nn.Module, str, Any]] = []
+            handles.append(
+                block.register_forward_pre_hook(self._bind(index, move if index in active else None, sign, kept))
+            )
+            handles.append(block.register_forward_hook(_restore(kept), always_call=True))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _bind(self, index: int, move: Perturbation | None, sign: float, kept: list[tuple[nn.Module, str, Any]]) -> Any:
+        def hook(block: nn.Module, args: Any) -> None:
+            for tensor in self._replica.manifest.by_block[index]:
+                value = self.entry(tensor, move, sign)
+                for module, own in self._holders[index][tensor.name]:
+                    kept.append((module, own, module._parameters[own]))
+                    module._parameters[own] = value  # type: ignore[assignment]
+
+        return hook
+
+    def _loss(self, batch: Batch) -> torch.Tensor:
+        inputs = model_inputs(self._loaded, batch.ids_BT, batch.mask_BT)
+        if self._head.kind == "label_prompts":
+            assert self._prompts_CH is not None
+            logits = self._head.temperature * functional.cosine_similarity(
+                self._pooled(batch.ids_BT, batch.mask_BT)[:, None], self._prompts_CH[None], dim=-1
+            )
+            return functional.cross_entropy(logits, batch.labels_B)
+        logits = self._loaded.network(**inputs, **self._loaded.trace.options).logits.float()
+        if self._head.kind == "label_words":
+            rows = [row[: int(mask.nonzero().max()) + 1][-1] for row, mask in zip(logits, batch.mask_BT, strict=True)]
+            return functional.cross_entropy(torch.stack(rows)[:, list(self._head.tokens)], batch.labels_B)
+        wanted = batch.ids_BT.masked_fill(batch.mask_BT == 0, -100)[:, 1:]
+        return functional.cross_entropy(logits[:, :-1].flatten(0, 1), wanted.flatten())
+
+    def _pooled(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        hidden = self._loaded.backbone(**model_inputs(self._loaded, ids, mask), **self._loaded.trace.options)[0].float()
+        return torch.stack([row[real.bool()].mean(dim=0) for row, real in zip(hidden, mask, strict=True)])
+
+
+def _restore(kept: list[tuple[nn.Module, str, Any]]) -> Any:
+    def hook(block: nn.Module, args: Any, output: Any) -> None:
+        for module, own, parameter in reversed(kept):
+            module._parameters[own] = parameter
+        kept.clear()
+
+    return hook

@@ -1,0 +1,275 @@
+"""One plain forward pass, watched: how a network runs its blocks, and in which module each tensor is read.
+
+Two things follow from it. A tensor of a block is perturbed around the module in which it is read: its own module as a
+rule, a parent where that reads `self.conv.weight` without calling `conv`. And blocks are driven one by one only where
+nothing but the hidden state passes from one to the next; else a pair is two whole forward passes (`models.paired`).
+
+What is seen here is structure, the same in every process. Whether it suffices is judged by numbers: `pair_check`.
+"""
+
+import inspect
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+ROWS, LENGTH = 3, 5
+"""Of the watched batch: two different numbers, so that an axis is known by its length."""
+
+_VIEWS = frozenset({"data", "T", "mT", "H", "mH", "real", "imag"})
+"""Attributes of a tensor that give its values; the others (shape, dtype, …) do not."""
+_FACTS = frozenset(
+    {"size", "dim", "numel", "nelement", "stride", "element_size", "is_floating_point", "is_complex", "is_contiguous",
+     "get_device", "storage_offset", "data_ptr", "untyped_storage", "__len__"}
+)  # fmt: skip
+"""Methods of a tensor that do not give its values."""
+
+Options = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a forward pass showed."""
+
+    options: Options
+    """Arguments that a forward pass of the backbone takes beside its inputs: no cache."""
+    order: tuple[int, ...]
+    """Blocks in the order in which they ran."""
+    chained: bool
+    """Nothing but the hidden state [B, …] passes from block to block."""
+    why_not: str
+    """Why the blocks are not chained; empty where they are."""
+    extra_outputs: tuple[int, ...]
+    """Of each block: None's behind the hidden state in its output; -1: the output is the hidden state itself."""
+    readers: Mapping[str, str]
+    """Name of a tensor of a block -> name of the module in which it is read: what to swap it around."""
+    elsewhere: tuple[str, ...]
+    """Tensors of blocks that were read outside their block."""
+    rows_first: frozenset[str]
+    """Modules without children that were always given, and gave, a tensor with the batch, or all tokens row by row, on
+    its first axis."""
+    early: frozenset[str]
+    """Parameters that were read before the last block was done; the others may not reach the loss."""
+
+
+def watch(network: nn.Module, backbone: nn.Module, blocks: nn.ModuleList, ids: torch.Tensor) -> Trace:
+    """Runs `network` on `ids` [ROWS, LENGTH], all of them real tokens.
+
+    The network must be as it was loaded: on one device, nothing wrapped.
+    """
+    assert tuple(ids.shape) == (ROWS, LENGTH)
+    observer = _Observer(network, blocks)
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    options = without_cache(backbone)
+    with torch.no_grad():
+        try:
+            observer.run(inputs, options)
+        except TypeError:
+            if not options or "use_cache" in inspect.signature(backbone.forward).parameters:
+                raise
+            options = {}  # `**kwargs` of the backbone do not take it
+            observer = _Observer(network, blocks)
+            observer.run(inputs, options)
+    return observer.conclude(options)
+
+
+def without_cache(backbone: nn.Module) -> Options:
+    """A cache of keys would carry one sign's or direction's values into the next."""
+    accepted = inspect.signature(backbone.forward).parameters
+    anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values())
+    return {"use_cache": False} if anything or "use_cache" in accepted else {}
+
+
+@dataclass
+class _Visit:
+    """One run of a block."""
+
+    block: int
+    hidden: Any
+    rest: list[Any]
+    output: Any = None
+
+
+@dataclass
+class _Observer(TorchFunctionMode):
+    """Keeps the stack of running modules, and notes for every function of torch which parameters it was given."""
+
+    network: nn.Module
+    blocks: nn.ModuleList
+    visits: list[_Visit] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        self._names = {module: name for name, module in self.network.named_modules()}
+        self._index = {block: place for place, block in enumerate(self.blocks)}
+        self._parameters = {id(p): name for name, p in self.network.named_parameters()}
+        self._owners: dict[str, str] = {}
+        """Tensor of a block -> the block; a tied tensor under the first of its names, as in the manifest."""
+        for block in self.blocks:
+            within = self._names[block]
+            named = sorted(
+                ((f"{within}.{own}", p) for own, p in block.named_parameters(remove_duplicate=False)),
+                key=lambda pair: pair[0],
+            )
+            first = {id(p): name for name, p in reversed(named)}
+            self._parameters.update(first)
+            self._owners.update(dict.fromkeys(first.values(), within))
+        self._stack: list[nn.Module] = []
+        self._reads: dict[str, list[tuple[nn.Module, ...]]] = defaultdict(list)
+        self._entered: set[nn.Module] = set()
+        self._early: frozenset[str] = frozenset()
+        self._other_axis: set[nn.Module] = set()
+
+    def run(self, inputs: dict[str, torch.Tensor], options: Options) -> None:
+        """One forward pass under observation."""
+        handles = []
+        for module in self._names:
+            handles.append(module.register_forward_pre_hook(self._enter, with_kwargs=True, prepend=True))
+            handles.append(module.register_forward_hook(self._leave, always_call=True))
+        try:
+            with self:
+                self.network(**inputs, **options)
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if self._stack and _gives_values(func):
+            for tensor in _tensors((args, kwargs or {})):
+                name = self._parameters.get(id(tensor))
+                if name is not None:
+                    self._reads[name].append(tuple(self._stack))
+        return func(*args, **(kwargs or {}))
+
+    def _enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._stack.append(module)
+        self._entered.add(module)
+        given = next(_tensors((args, kwargs)), None)
+        if given is None or not given.ndim or given.shape[0] not in (ROWS, ROWS * LENGTH):
+            self._other_axis.add(module)
+        if module in self._index:
+            hidden, rest = split_hidden(args, kwargs)
+            self.visits.append(_Visit(self._index[module], hidden, [*rest[0], *rest[1].values()]))
+
+    def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
+        if not isinstance(output, torch.Tensor) or output.shape[:1] not in ((ROWS,), (ROWS * LENGTH,)):
+            self._other_axis.add(module)
+        if module in self._index:
+            self.visits[-1].output = output
+            self._early = frozenset(self._reads)
+        self._stack.pop()
+
+    def conclude(self, options: Options) -> Trace:
+        """The trace of the pass that was run."""
+        why_not = self._unchained()
+        extra = [-1] * len(self.blocks)
+        for visit in self.visits:
+            if isinstance(visit.output, tuple):
+                extra[visit.block] = len(visit.output) - 1
+        childless = {module for module in self._entered if next(module.children(), None) is None}
+        readers, elsewhere = self._readers()
+        return Trace(
+            options,
+            tuple(visit.block for visit in self.visits),
+            not why_not,
+            why_not,
+            tuple(extra),
+            readers,
+            elsewhere,
+            frozenset(self._names[module] for module in childless - self._other_axis),
+            self._early,
+        )
+
+    def _unchained(self) -> str:
+        """The first reason why blocks cannot be driven one by one; empty: they can."""
+        order = [visit.block for visit in self.visits]
+        if order != list(range(len(self.blocks))):
+            return f"its blocks run in the order {order}"
+        passed: list[torch.Tensor] = []
+        for visit in self.visits:
+            if not isinstance(visit.hidden, torch.Tensor):
+                return f"block {visit.block} is not given its hidden state first or as hidden_states"
+            if visit.hidden.shape[0] != ROWS:
+                return f"block {visit.block} has another axis first than the batch"
+            if passed and visit.hidden is not passed[-1]:
+                return f"something is computed between blocks {visit.block - 1} and {visit.block}"
+            if not all(_is_plain(value) for value in visit.rest):
+                return f"block {visit.block} is given an object that blocks could pass state through"
+            if any(value is earlier for value in _tensors(visit.rest) for earlier in passed):
+                return f"block {visit.block} is given what earlier blocks answered, beside its hidden state"
+            answer = visit.output if isinstance(visit.output, tuple) else (visit.output,)
+            if not isinstance(answer[0], torch.Tensor) or any(value is not None for value in answer[1:]):
+                return f"block {visit.block} answers with more than its hidden state"
+            passed.append(answer[0])
+        return ""
+
+    def _readers(self) -> tuple[dict[str, str], tuple[str, ...]]:
+        levels: dict[str, int] = {}
+        elsewhere = []
+        for name, block in self._owners.items():
+            owner = name.rpartition(".")[0]
+            stacks = [[self._names[module] for module in stack] for stack in self._reads.get(name, ())]
+            if any(block not in stack for stack in stacks):
+                elsewhere.append(name)
+                continue
+            inside = [reader for reader in _ancestors(owner, block) if all(reader in stack for stack in stacks)]
+            level = _ancestors(owner, block).index(inside[0])
+            levels[_kind(name)] = max(level, levels.get(_kind(name), 0))
+        # An expert that no token reached is read as its like are.
+        readers = {
+            name: _ancestors(name.rpartition(".")[0], block)[levels.get(_kind(name), 0)]
+            for name, block in self._owners.items()
+        }
+        return readers, tuple(elsewhere)
+
+
+def split_hidden(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, tuple[tuple[Any, ...], dict[str, Any]]]:
+    """(hidden state, other arguments) of a block's call; None where it is neither first nor called hidden_states."""
+    if args:
+        return args[0], (args[1:], kwargs)
+    rest = {name: value for name, value in kwargs.items() if name != "hidden_states"}
+    return kwargs.get("hidden_states"), ((), rest)
+
+
+def _ancestors(owner: str, block: str) -> list[str]:
+    """A module's name and its parents' up to the block's, innermost first."""
+    names = [owner]
+    while names[-1] != block:
+        names.append(names[-1].rpartition(".")[0])
+    return names
+
+
+def _kind(name: str) -> str:
+    """A tensor's name without numbers: of all blocks and experts alike."""
+    return re.sub(r"\d+", "#", name)
+
+
+def _gives_values(func: Any) -> bool:
+    name = getattr(func, "__name__", "")
+    if name == "__get__":
+        return getattr(func.__self__, "__name__", "") in _VIEWS
+    return name not in _FACTS
+
+
+def _tensors(value: Any) -> Iterator[torch.Tensor]:
+    """All tensors in nested tuples, lists and dicts."""
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, (tuple, list, dict)):
+        inside: Iterable[Any] = value.values() if isinstance(value, dict) else value
+        for part in inside:
+            yield from _tensors(part)
+
+
+def _is_plain(value: Any) -> bool:
+    """A tensor, a constant, or a tuple of such: nothing that a block could leave something in for the next."""
+    if isinstance(value, tuple):
+        return all(_is_plain(part) for part in value)
+    return value is None or isinstance(
+        value, (torch.Tensor, bool, int, float, str, torch.dtype, torch.device, torch.Size)
+    )
