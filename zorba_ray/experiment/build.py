@@ -3,6 +3,7 @@
 import hashlib
 import os
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.data import (
     ClientRows,
+    Cut,
     Shards,
     Split,
     Task,
@@ -20,7 +22,9 @@ from zorba_ray.data import (
     load_task,
     partition,
     partition_digest,
+    prompt_tail,
 )
+from zorba_ray.data.tasks import SPLITS
 from zorba_ray.directions import VERSION, DirectionBackend, cpu_directions, direction_backend, timed
 from zorba_ray.errors import ConfigError, DataError
 from zorba_ray.experiment.fleet import Client, budgets_by_round, fleet_at
@@ -28,6 +32,8 @@ from zorba_ray.federation import ClientAccelerator, ClientHost
 from zorba_ray.memory import AnyFleetMemory, FleetMemory, PlainFleetMemory, Workload, method_of
 from zorba_ray.methods import METHODS, build_method
 from zorba_ray.models import HostStore, LoadedModel, Manifest, Scope, TaskModel, load_model
+from zorba_ray.models.label_prompts import check_label_prompts
+from zorba_ray.models.label_tokens import check_rows, read_label_tokens
 from zorba_ray.protocol.ledger import FORMAT
 from zorba_ray.protocol.messages import LedgerHeader
 from zorba_ray.protocol.states import replica_state
@@ -48,6 +54,8 @@ class Setup:
     """As it is in round 1."""
     memory: AnyFleetMemory
     header: LedgerHeader
+    cuts: Mapping[str, Cut]
+    """By split: rows longer than data.max_length."""
 
     @property
     def samples(self) -> list[int]:
@@ -70,7 +78,8 @@ def prepare(
     set_threads(config)
     task = load_task(config.data, config.seed, labelled=config.model.head != "lm")
     model = load_task_model(config, device, watch, host_store(config, device) if clients_here else None)
-    train, validation, test = (_tokenise(split, config, model.loaded) for split in _limited(task, config))
+    tables, cuts = _tokenise(_limited(task, config), config, model.loaded)
+    train, validation, test = tables
     parts = partition(config.data, config.federation.clients, task.train.labels, task.train.owners, config.seed)
     manifest = model.replica.manifest
     header = LedgerHeader(
@@ -101,7 +110,8 @@ def prepare(
         momentum_window=config.zo.momentum_window if config.zo.momentum else 1,
     )
     shards = Shards(train, ClientRows.of(parts))
-    return Setup(config, model, shards, validation, test, fleet_at(config, 1), fleet_memory(config, model), header)
+    memory = fleet_memory(config, model)
+    return Setup(config, model, shards, validation, test, fleet_at(config, 1), memory, header, cuts)
 
 
 def fleet_memory(config: ExperimentConfig, model: TaskModel) -> AnyFleetMemory:
@@ -156,6 +166,8 @@ def load_task_model(
         raise ConfigError(
             f"data.max_length={config.data.max_length} exceeds the {positions} positions of {config.model.path}"
         )
+    if not loaded.causal and positions is not None:
+        check_label_prompts(loaded.tokenizer, config.data.label_words, positions, config.model.path)
     directions = _directions(config, device, watch)
     data, scope, rank = config.data, config.zo.fixed_scope, config.zo.rank or 0
     model = TaskModel(loaded, config.model, data.prompt, data.label_words, scope, directions, device, rank, store)
@@ -228,16 +240,35 @@ def _limited(task: Task, config: ExperimentConfig) -> tuple[Split, Split, Split]
     return task.train, validation, test
 
 
-def _tokenise(split: Split, config: ExperimentConfig, loaded: LoadedModel) -> TokenTable:
-    def encode(texts: list[str]) -> list[list[int]]:
-        return loaded.tokenizer(texts)["input_ids"]
+def _tokenise(
+    splits: tuple[Split, Split, Split], config: ExperimentConfig, loaded: LoadedModel
+) -> tuple[list[TokenTable], dict[str, Cut]]:
+    """Tokens of the three splits, and what was cut of them.
 
-    rows = encode_rows(split.columns, config.data.prompt, encode, config.data.max_length)
+    Where label words are scored, rows end where the word begins, and that it follows there is checked.
+    """
+    tokenizer, template, words = loaded.tokenizer, config.data.prompt, config.data.label_words
+    answers = read_label_tokens(tokenizer, template, words) if loaded.causal and config.model.head != "lm" else None
+
+    def encode(texts: list[str]) -> list[list[int]]:
+        return tokenizer(texts)["input_ids"] if answers is None else answers.encode(tokenizer, texts)
+
     least = 2 if config.model.head == "lm" else 1  # a next token, or anything to pool
-    short = next((place for place, row in enumerate(rows) if len(row) < least), None)
-    if short is not None:
-        raise DataError(f"data.path={config.data.path}: row {short} has fewer than {least} token(s); drop empty texts")
-    return TokenTable.from_lists(rows, split.labels)
+    tables, cuts = [], {}
+    for name, split in zip(SPLITS, splits, strict=True):
+        encoded = encode_rows(split.columns, template, encode, config.data.max_length)
+        short = next((place for place, row in enumerate(encoded.tokens) if len(row) < least), None)
+        if short is not None:
+            raise DataError(
+                f"data.path={config.data.path}: row {short + 1} of {name} has fewer than {least} token(s); drop empty "
+                "texts"
+            )
+        if answers is not None:
+            every = not prompt_tail(template).strip()
+            check_rows(tokenizer, answers, words, encoded.texts, encoded.tokens, every, name)
+        tables.append(TokenTable.from_lists(encoded.tokens, split.labels))
+        cuts[name] = encoded.cut
+    return tables, cuts
 
 
 def _table_digest(table: TokenTable) -> str:
