@@ -117,10 +117,11 @@ HAND_WRITTEN: dict[str, tuple[bytes, str]] = {
     "a quoted header over two lines": (b'text,"la\nbel"\na,1\n', ","),
     "an empty name": (b",text\n0,a\n1,b\n", ","),
     "two columns of a name that is not wanted": (b"text,x,x\na,1,2\n", ","),
-    "one column": (b'text\na\nb c\n""\n', ","),
+    "one column": (b"text\na\nb c\n", ","),
     "a quote inside a field": (b'text,label\n5" disk,1\n', ","),
     "a space before a quote": (b'text,label\n "a",1\n', ","),
     "semicolons": ("text;label\na, b;1\n„c“;2\n".encode(), ";"),
+    "semicolons and quotes": (b'"text";"label"\n"a";"1"\n', ";"),
     "tabs": (b'text\tlabel\na, b;c\t1\n"d\te"\t2\n', "\t"),
     "other columns first": (b"id,label,text\n01,1,02\n", ","),
     "a column of blanks": (b"text,label\n  ,1\n\t,2\n", ","),
@@ -135,6 +136,13 @@ def test_csv_written_by_hand(tmp_path: Path, name: str) -> None:
     found = ours(path)
     assert found == by_pandas(path, delimiter)
     assert found
+
+
+def test_an_empty_text_alone_on_its_line(tmp_path: Path) -> None:
+    """Quoted, as csv.writer writes it, it is a row; pandas drops it."""
+    path = tmp_path / "rows.csv"
+    path.write_bytes(b'text\na\n""\n\n')
+    assert ours(path) == ["a", ""] == by_pyarrow_csv(path)
 
 
 @pytest.mark.parametrize(
@@ -184,6 +192,7 @@ CSV_REFUSED: dict[str, tuple[bytes, str]] = {
     "two texts": (b"text,text\na,b\n", r"more than one column 'text'"),
     "no header": (b"a film,1\nb film,0\n", r"no column 'text' \(columns: 'a film', '1'\)"),
     "a space in the header": (b"label, text\n1,a\n", r"no column 'text' \(columns: 'label', ' text'\)"),
+    "a torn header": (b'"text,label\na,1\n', r"the header: unexpected end of data"),
     "bars": (b"text|label\na|1\n", r"no column 'text' \(columns: 'text\|label'\)"),
     "control characters in the header": (b"\x1b[2Jtext,label\na,1\n", r"columns: '\\x1b\[2Jtext'"),
     "a long header": (b"x" * 300_000 + b",label\na,1\n", r"300,000 characters"),

@@ -61,8 +61,8 @@ def _classes(task: Task, words: Sequence[str]) -> list[str]:
         only = np.unique(split.labels)
         if len(only) == 1:
             found.append(
-                f"all {len(split):,} {name} rows have label {only[0]} ({quoted(words[only[0]])}): accuracy says nothing "
-                "about the others"
+                f"all {len(split):,} {name} rows have label {only[0]} ({quoted(words[only[0]])}): accuracy says "
+                "nothing about the others"
             )
     return found
 
@@ -112,8 +112,8 @@ def _scored_by_first_token(first_tokens: Mapping[str, str]) -> list[str]:
     pairs = [f"{quoted(word)} by {quoted(token)}" for word, token in list(first_tokens.items())[:10]]
     more = f", … ({len(first_tokens)} in all)" if len(pairs) < len(first_tokens) else ""
     return [
-        f"label words of several tokens are scored by their first token alone: {', '.join(pairs)}{more}; choose words of "
-        "one token each"
+        f"label words of several tokens are scored by their first token alone: {', '.join(pairs)}{more}; choose words "
+        "of one token each"
     ]
 
 

@@ -98,7 +98,7 @@ def _take(origin: str, names: Sequence[str], wanted: list[str], optional: str | 
             f"data.path={origin} has no column {quoted(absent)} (columns: {listed(names)}); "
             "set data.prompt and data.label_column accordingly"
         )
-    taken = list(dict.fromkeys([*wanted, *([optional] if optional is not None and optional in names else [])]))
+    taken = wanted if optional is None or optional in wanted or optional not in names else [*wanted, optional]
     twice = next((name for name in taken if list(names).count(name) > 1), None)
     if twice is not None:
         raise DataError(f"data.path={origin} has more than one column {quoted(twice)}; rename or drop the others")
@@ -131,6 +131,8 @@ def _read_csv(path: Path, origin: str, wanted: list[str], optional: str | None) 
 
 def _csv_rows(file: TextIO, origin: str, wanted: list[str], optional: str | None) -> Table:
     reader, header = _header(file, origin, wanted)
+    if not header:
+        raise DataError(f"data.path={origin}: the file is empty")
     names = _take(origin, header, wanted, optional)
     columns: list[list[str]] = [[] for _ in names]
     places = [header.index(name) for name in names]
@@ -162,21 +164,24 @@ def _csv_rows(file: TextIO, origin: str, wanted: list[str], optional: str | None
 
 
 def _header(file: TextIO, origin: str, wanted: list[str]) -> tuple[Any, list[str]]:
-    """A reader behind the header, and the header."""
-    for delimiter in (*_DELIMITERS, ","):  # the comma again for the message
-        file.seek(0)
-        reader = csv.reader(file, delimiter=delimiter, strict=True)
+    """A reader behind the header, and the header; of the comma where no delimiter gives what is wanted."""
+    for delimiter in _DELIMITERS:
         try:
-            header = next((fields for fields in reader if fields), None)
-        except csv.Error as error:
-            if delimiter != ",":
-                continue
-            raise _unreadable(origin, "csv", f"line {reader.line_num} (the header): {error}") from error
-        if header is None:
-            raise DataError(f"data.path={origin}: the file is empty")
+            reader, header = _first_row(file, delimiter)
+        except csv.Error:
+            continue
         if all(name in header for name in wanted):
-            break
-    return reader, header
+            return reader, header
+    try:
+        return _first_row(file, ",")
+    except csv.Error as error:
+        raise _unreadable(origin, "csv", f"the header: {error}") from error
+
+
+def _first_row(file: TextIO, delimiter: str) -> tuple[Any, list[str]]:
+    file.seek(0)
+    reader = csv.reader(file, delimiter=delimiter, strict=True)
+    return reader, next((fields for fields in reader if fields), [])
 
 
 # JSON ---------------------------------------------------------------------------------------------------------------
@@ -187,7 +192,7 @@ def _read_json(path: Path, origin: str, wanted: list[str], optional: str | None)
     first = next((raw for _, raw in _raw_lines(path) if raw.strip()), b"")
     lines = array("q") if first.lstrip()[:1] != b"[" else None
     rows = _objects(path, origin, wanted) if lines is not None else _object_list(path, origin, wanted)
-    names = list(dict.fromkeys([*wanted, *([optional] if optional is not None else [])]))
+    names = wanted if optional is None or optional in wanted else [*wanted, optional]
     columns: dict[str, list[Any]] = {name: [] for name in names}
     lacking: tuple[str, str, list[str]] | None = None
     seen: set[str] = set()

@@ -20,7 +20,7 @@ def hub_files(path: str) -> dict[str, list[tuple[Path, Kind]]]:
     datasets.disable_progress_bars()
     try:
         builder = datasets.load_dataset_builder(path)
-        kind = next((kind for kind in KINDS.values() if kind == builder.name), None)
+        kind: Kind | None = next((kind for kind in KINDS.values() if kind == builder.name), None)
         files = dict(builder.config.data_files or {})
         wanted = {str(split): list(urls) for split, urls in files.items()} if kind is not None else {}
         fetched = datasets.DownloadManager().download_and_extract(wanted)

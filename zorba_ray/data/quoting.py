@@ -5,12 +5,12 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 
-_WIDTH = 80
-_NAMES = 20
+_WIDTH = 60
+_NAMES = 12
 
 
 def quoted(value: Any) -> str:
-    """Python's notation of a value, at most about 100 characters; nothing in it moves a cursor or ends a line."""
+    """Python's notation of a value, at most about 90 characters; nothing in it moves a cursor or ends a line."""
     if isinstance(value, str):
         return repr(value) if len(value) <= _WIDTH else f"{value[:_WIDTH]!r}… ({len(value):,} characters)"
     text = reprlib.repr(value)
@@ -18,7 +18,7 @@ def quoted(value: Any) -> str:
 
 
 def listed(values: Iterable[Any]) -> str:
-    """The first 20 values, quoted, between commas."""
+    """The first 12 values, quoted, between commas."""
     values = list(values)
     more = f", … ({len(values)} in all)" if len(values) > _NAMES else ""
     return ", ".join(map(quoted, islice(values, _NAMES))) + more

@@ -113,6 +113,7 @@ def _check_labels(train: Split, config: DataConfig) -> None:
 def _read(config: DataConfig, labelled: bool) -> dict[str, Split]:
     path = Path(config.path).expanduser()
     listing = LabelListing()
+    files: dict[str, list[tuple[Path, Kind]]]
     try:
         if path.is_dir():
             files = _files_of(path, config)
