@@ -50,7 +50,7 @@ def _classes(task: Task, words: Sequence[str]) -> list[str]:
             f"all {len(task.train):,} training rows have label {present[0]} ({quoted(words[present[0]])}): there is "
             "nothing to learn from one class; add rows of another, or check data.label_column"
         )
-    absent = [words[label] for label in np.flatnonzero(counts == 0)]
+    absent = [word for word, count in zip(words, counts, strict=True) if not count]
     found = []
     if absent:
         found.append(

@@ -50,7 +50,8 @@ def read_label_tokens(tokenizer: Any, prompt: str, words: Sequence[str]) -> Labe
     """The first token of each label word as the tokenizer writes it after the prompt, and what belongs to it.
 
     Raises:
-        ConfigError: no words, a word without tokens of its own, or two words with the same first token.
+        ConfigError: no words, a word without tokens of its own or joined with the prompt's, or two words with the same
+            first token.
     """
     if not words:
         raise ConfigError(
@@ -68,7 +69,13 @@ def read_label_tokens(tokenizer: Any, prompt: str, words: Sequence[str]) -> Labe
     tokens, pieces = [], []
     for word, answer in zip(words, answers, strict=True):
         answer = answer[: len(answer) - len(ending)]
-        if answer[: len(lead)] != lead or len(answer) == len(lead) or answer[len(lead)] == tokenizer.unk_token_id:
+        if answer[: len(lead)] != lead:
+            raise ConfigError(
+                f"data.prompt={prompt!r}: the tokenizer joins its end with label word {word!r}, so that the model "
+                "would be asked another question than the one that is scored; end data.prompt with a word or a "
+                "colon, as in '{text} It was'"
+            )
+        if len(answer) == len(lead) or answer[len(lead)] == tokenizer.unk_token_id:
             raise ConfigError(f"data.label_words: {word!r} has no token of its own after the prompt {prompt!r}")
         tokens.append(answer[len(lead)])
         pieces.append(len(answer) - len(lead))
