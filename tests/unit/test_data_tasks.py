@@ -9,6 +9,8 @@ import pytest
 
 from zorba_ray.config import DataConfig
 from zorba_ray.data import Task, load_task
+from zorba_ray.data.files import read_table
+from zorba_ray.data.hub import hub_files
 from zorba_ray.errors import DataError
 
 WORDS = ("bad", "good")
@@ -222,6 +224,39 @@ def test_the_same_split_twice(folder: Folder) -> None:
     path = folder(train=ROWS)
     write(path / "train.csv", ROWS)
     assert "train.csv and train.jsonl stand for the same split" in refusal(path)
+
+
+@pytest.mark.parametrize("name", ["test.tsv", "test.csv.gz", "validation.xlsx"])
+def test_a_split_in_another_format_is_not_passed_over(folder: Folder, name: str) -> None:
+    path = folder(train=ROWS, test=None, validation=None)
+    (path / name).write_bytes(b"rows")
+    assert f"{name} is in none of the formats that are read" in refusal(path)
+
+
+def test_endings_in_capitals(folder: Folder) -> None:
+    path = folder(".csv", train=ROWS)
+    for split in ("train", "validation", "test"):
+        (path / f"{split}.csv").rename(path / f"{split}.CSV")
+    assert len(load(path).test) == 6
+
+
+@pytest.mark.parametrize("path", ["/" + "a" * 5000, "./a\x00b", "/a\x1b[2Jb", "./" + "a/" * 3000])
+def test_a_path_that_cannot_be(path: str) -> None:
+    with pytest.raises(DataError) as caught:
+        load(path)
+    assert len(str(caught.value)) <= 2000
+    assert str(caught.value).isprintable()
+
+
+def test_a_hub_repository_is_read_from_its_files(folder: Folder) -> None:
+    """As `datasets` finds them in a folder: text stays text, which its own tables would not keep."""
+    rows = [{"text": text, "label": place % 2} for place, text in enumerate(["NA", "null", "007", "2020-01-01"])]
+    path = folder(".csv", train=rows, validation=rows, test=rows)
+    files = hub_files(str(path))
+    assert {split: [(file.name, kind) for file, kind in parts] for split, parts in files.items()} == {
+        split: [(f"{split}.csv", "csv")] for split in ("train", "validation", "test")
+    }
+    assert read_table(*files["train"][0], ["text"]).texts("text") == ["NA", "null", "007", "2020-01-01"]
 
 
 @pytest.mark.parametrize("name", ["nothing", "nothing.csv", "nothing.parquet"])

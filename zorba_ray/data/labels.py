@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from zorba_ray.data.files import Table
 from zorba_ray.data.label_listing import LabelListing
 from zorba_ray.data.quoting import legible, listed, quoted
+from zorba_ray.data.table import Table
 from zorba_ray.errors import DataError
 
 _WHOLE = re.compile("-?(0|[1-9][0-9]{0,17})")

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from zorba_ray.data.files import Table
 from zorba_ray.data.quoting import quoted
+from zorba_ray.data.table import Table
 from zorba_ray.errors import DataError
 
 

@@ -10,17 +10,34 @@ import numpy as np
 
 from zorba_ray.config import DataConfig
 from zorba_ray.data import grammar
-from zorba_ray.data.files import KINDS, Kind, Table, read_table
+from zorba_ray.data.files import KINDS, Kind, read_table
 from zorba_ray.data.hub import hub_files
 from zorba_ray.data.label_listing import LabelListing, read_listing
 from zorba_ray.data.labels import label_positions
 from zorba_ray.data.owners import column_owners
 from zorba_ray.data.prompts import prompt_columns
-from zorba_ray.data.quoting import legible
+from zorba_ray.data.quoting import legible, quoted
+from zorba_ray.data.table import Table
 from zorba_ray.directions import permutation
 from zorba_ray.errors import DataError
 
 SPLITS = ("train", "validation", "test")
+_OTHER_DATA = {
+    ".tsv",
+    ".txt",
+    ".gz",
+    ".bz2",
+    ".xz",
+    ".zst",
+    ".zip",
+    ".arrow",
+    ".feather",
+    ".xls",
+    ".xlsx",
+    ".ods",
+    ".pkl",
+}
+"""Endings of data that must not be passed over: else a test split would be cut out of the training rows."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +122,7 @@ def _check_labels(train: Split, config: DataConfig) -> None:
     for label, count in sorted(Counter(train.labels.tolist()).items()):
         if count == 1:
             raise DataError(
-                f"data.path={legible(config.path)}: label {label} ({config.label_words[label]!r}) has a single "
+                f"data.path={legible(config.path)}: label {label} ({quoted(config.label_words[label])}) has a single "
                 "training example; a class needs at least two: add examples or drop the class"
             )
 
@@ -168,8 +185,6 @@ def _files_of(folder: Path, config: DataConfig) -> dict[str, list[tuple[Path, Ki
     for split in SPLITS:
         pattern = f"{split}-*" if split == "train" and config.partition == "files" else split
         paths = sorted(p for p in folder.glob(f"{pattern}.*") if p.suffix.lower() in KINDS)
-        if pattern == split:
-            paths = [path for path in paths if path.stem == split]  # none of "train.old.csv"
         if len(paths) > 1 and pattern == split:
             raise DataError(
                 f"data.path={legible(config.path)}: {' and '.join(p.name for p in paths)} stand for the same split; "
@@ -177,6 +192,11 @@ def _files_of(folder: Path, config: DataConfig) -> dict[str, list[tuple[Path, Ki
             )
         if paths:
             found[split] = [(path, _kind(path)) for path in paths]
+        elif other := next((p for p in sorted(folder.glob(f"{split}.*")) if p.suffix.lower() in _OTHER_DATA), None):
+            raise DataError(
+                f"data.path={legible(config.path)}: {legible(other.name)} is in none of the formats that are read; "
+                f"write it as one of {', '.join(KINDS)}, or move it out of the folder"
+            )
     if "train" not in found:
         wanted = "train-*.parquet" if config.partition == "files" else "train.parquet"
         raise DataError(f"data.path={legible(config.path)}: no {wanted} (or .jsonl, .csv) in this folder")

@@ -71,19 +71,22 @@ def read_label_tokens(tokenizer: Any, prompt: str, words: Sequence[str]) -> Labe
         answer = answer[: len(answer) - len(ending)]
         if answer[: len(lead)] != lead:
             raise ConfigError(
-                f"data.prompt={prompt!r}: the tokenizer joins its end with label word {word!r}, so that the model "
-                "would be asked another question than the one that is scored; end data.prompt with a word or a "
+                f"data.prompt={_short(prompt)}: the tokenizer joins its end with label word {_short(word)}, so that the "
+                "model would be asked another question than the one that is scored; end data.prompt with a word or a "
                 "colon, as in '{text} It was'"
             )
         if len(answer) == len(lead) or answer[len(lead)] == tokenizer.unk_token_id:
-            raise ConfigError(f"data.label_words: {word!r} has no token of its own after the prompt {prompt!r}")
+            raise ConfigError(
+                f"data.label_words: {_short(word)} has no token of its own after the prompt {_short(prompt)}"
+            )
         tokens.append(answer[len(lead)])
         pieces.append(len(answer) - len(lead))
-    if len(set(tokens)) != len(tokens):
-        raise ConfigError(
-            f"data.label_words {list(words)}: first tokens {tokens} coincide; choose words that "
-            "differ in the first token"
-        )
+    for place, token in enumerate(tokens):
+        if (other := tokens.index(token)) != place:
+            raise ConfigError(
+                f"data.label_words [{_short(words[other])}, {_short(words[place])}]: first tokens {[token, token]} "
+                "coincide; choose words that differ in the first token"
+            )
     return LabelTokens(tuple(tokens), tuple(pieces), spacer, tuple(ending))
 
 
@@ -129,9 +132,9 @@ def check_rows(
             f"{found.tokens[label]}, which is scored"
         )
         raise DataError(
-            f"data.prompt: with label word {words[label]!r} after row {row + 1} of {split} ({texts[row][-40:]!r}), the "
-            f"tokenizer {what}: the model would be asked another question than the one that is scored. End data.prompt "
-            "with a word or a colon, as in '{text} It was', or leave the row out"
+            f"data.prompt: with label word {_short(words[label])} after row {row + 1} of {split} ({texts[row][-40:]!r}), "
+            f"the tokenizer {what}: the model would be asked another question than the one that is scored. End "
+            "data.prompt with a word or a colon, as in '{text} It was', or leave the row out"
         )
 
 
@@ -144,3 +147,7 @@ def _ending(whole: Sequence[int], answer: Sequence[int]) -> list[int]:
     while length < min(len(whole), len(answer)) - shared and whole[-1 - length] == answer[-1 - length]:
         length += 1
     return list(whole[len(whole) - length :])
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 200 else f"{text[:200]}…")
