@@ -112,9 +112,13 @@ def test_any_number_type_of_parquet(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize(
     ("labels", "words", "readings"),
     [
-        ([1, 0], ("1", "0"), ("('1'), and position 1 ('0')", '{"1": 0, "0": 1}')),
-        ([0, 1, 2], ("1", "2", "3"), ("('1'), and position 1 ('2')", '{"1": 0, "2": 1, "3": 2}')),
-        ([2, 1], ("1", "2", "3"), ("('2'), and position 2 ('3')", '{"1": 0')),
+        ([1, 0], ("1", "0"), ("label 0 ('1') by its name, and label 1 ('0') by its number", '{"1": 0, "0": 1}')),
+        (
+            [0, 1, 2],
+            ("1", "2", "3"),
+            ("label 0 ('1') by its name, and label 1 ('2') by its number", '{"1": 0, "2": 1, "3": 2}'),
+        ),
+        ([2, 1], ("1", "2", "3"), ("label 1 ('2') by its name, and label 2 ('3') by its number", '{"1": 0')),
     ],
 )
 def test_two_readings(

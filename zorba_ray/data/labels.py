@@ -158,10 +158,10 @@ def _refuse_doubtful(found: dict[Any, _Reading], first: dict[Any, _Place], words
     place, reading = first[doubtful[0]], found[doubtful[0]]
     listing = json.dumps({word: label for label, word in enumerate(words[:3])}, ensure_ascii=False)
     raise DataError(
-        f"{place}: label {quoted(place.value)} has two readings: the label word or name of label {reading.word} "
-        f"({quoted(words[reading.word or 0])}), and position {reading.number} ({quoted(words[reading.number or 0])}); "
-        "put data.label_words in the order of their numbers, or say in a labels.json beside the data that labels are "
-        f"the words, as in {legible(listing)}"
+        f"{place}: label {quoted(place.value)} has two readings: label {reading.word} "
+        f"({quoted(words[reading.word or 0])}) by its name, and label {reading.number} "
+        f"({quoted(words[reading.number or 0])}) by its number; put data.label_words in the order of their numbers, or "
+        f"say in a labels.json beside the data that names are meant, as in {legible(listing)}"
     )
 
 

@@ -10,6 +10,8 @@ from zorba_ray.errors import ConfigError, DataError
 SAMPLE = 512
 """Texts, row and label word, of a split that are compared at least, if there are as many."""
 
+_ASKED = "the model would be asked another question than the one that is scored"
+
 
 @dataclass(frozen=True)
 class LabelTokens:
@@ -59,9 +61,8 @@ def read_label_tokens(tokenizer: Any, prompt: str, words: Sequence[str]) -> Labe
         )
     fields = {name: "a" for _, name, _, _ in string.Formatter().parse(prompt) if name}
     before = prompt.format(**fields)
-    spacer = "" if before.endswith((" ", "\n")) else " "
-    if before.endswith(" "):
-        before, spacer = before.rstrip(" "), " "
+    spacer = "" if before.endswith("\n") else " "
+    before = before.rstrip(" ")
     whole = tokenizer(before)["input_ids"]
     answers = [tokenizer(before + spacer + word)["input_ids"] for word in words]
     ending = min((_ending(whole, answer) for answer in answers), key=len)
@@ -71,9 +72,8 @@ def read_label_tokens(tokenizer: Any, prompt: str, words: Sequence[str]) -> Labe
         answer = answer[: len(answer) - len(ending)]
         if answer[: len(lead)] != lead:
             raise ConfigError(
-                f"data.prompt={_short(prompt)}: the tokenizer joins its end with label word {_short(word)}, so that the "
-                "model would be asked another question than the one that is scored; end data.prompt with a word or a "
-                "colon, as in '{text} It was'"
+                f"data.prompt={_short(prompt)}: the tokenizer joins its end with label word {_short(word)}; {_ASKED}. "
+                "End data.prompt with a word or a colon, as in '{text} It was'"
             )
         if len(answer) == len(lead) or answer[len(lead)] == tokenizer.unk_token_id:
             raise ConfigError(
@@ -124,17 +124,15 @@ def check_rows(
         length = len(rows[row])
         if ids[:length] == list(rows[row]) and len(ids) > length and ids[length] == found.tokens[label]:
             continue
-        joined = ids[:length] != list(rows[row])
-        what = (
-            "joins the end of the prompt and the word in other tokens than it writes the prompt alone in"
-            if joined
-            else f"writes the word as token {ids[length] if len(ids) > length else 'none'}, and not as "
-            f"{found.tokens[label]}, which is scored"
-        )
+        if ids[:length] != list(rows[row]):
+            what = "writes the end of the prompt otherwise than in the prompt alone"
+        else:
+            written = ids[length] if len(ids) > length else "none"
+            what = f"writes the word as token {written}, and not as {found.tokens[label]}, which is scored"
         raise DataError(
-            f"data.prompt: with label word {_short(words[label])} after row {row + 1} of {split} ({texts[row][-40:]!r}), "
-            f"the tokenizer {what}: the model would be asked another question than the one that is scored. End "
-            "data.prompt with a word or a colon, as in '{text} It was', or leave the row out"
+            f"data.prompt: row {row + 1} of {split} ({_end(texts[row])}) with label word {_short(words[label])} after it: "
+            f"the tokenizer {what}; {_ASKED}. End data.prompt with a word or a colon, as in '{{text}} It was', or leave "
+            "the row out"
         )
 
 
@@ -151,3 +149,7 @@ def _ending(whole: Sequence[int], answer: Sequence[int]) -> list[int]:
 
 def _short(text: str) -> str:
     return repr(text if len(text) <= 200 else f"{text[:200]}…")
+
+
+def _end(text: str) -> str:
+    return repr(text if len(text) <= 40 else f"…{text[-40:]}")
