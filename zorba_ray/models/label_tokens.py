@@ -130,9 +130,9 @@ def check_rows(
             written = ids[length] if len(ids) > length else "none"
             what = f"writes the word as token {written}, and not as {found.tokens[label]}, which is scored"
         raise DataError(
-            f"data.prompt: row {row + 1} of {split} ({_end(texts[row])}) with label word {_short(words[label])} after it: "
-            f"the tokenizer {what}; {_ASKED}. End data.prompt with a word or a colon, as in '{{text}} It was', or leave "
-            "the row out"
+            f"data.prompt: row {row + 1} of {split} ({_end(texts[row])}) with label word {_short(words[label])} after "
+            f"it: the tokenizer {what}; {_ASKED}. End data.prompt with a word or a colon, as in '{{text}} It was', or "
+            "leave the row out"
         )
 
 
