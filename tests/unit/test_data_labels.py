@@ -147,6 +147,8 @@ def test_two_readings(
             "row 2 (line 2): label 2 of the train split has no entry in data.label_words (2 entries, labels 0 … 1)",
         ),
         ([0, 10**25], "has no entry in data.label_words"),
+        ([0, 10**400], "has no entry in data.label_words"),
+        ([0, float("inf")], "label inf is not a whole number"),
         ([0, "9" * 5000], "5,000 characters"),
         ([0, None], "row 2 (line 2): 2 row(s) of train have no label"),
         ([0, ""], "row 2 (line 2): 2 row(s) of train have no label"),

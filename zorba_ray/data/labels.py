@@ -116,9 +116,10 @@ def _read(place: _Place, codes: dict[str, int], listing: LabelListing, words: Se
     if not isinstance(value, Real):
         hint = "; of a one-hot list write the position of the 1" if isinstance(value, list) else ""
         raise DataError(f"{place}: label {quoted(value)} is not a whole number or text{hint}")
-    exact = float(value)
-    whole = exact.is_integer()
-    number = int(value) if whole else None  # type: ignore[call-overload]
+    if isinstance(value, int):
+        number = value
+    else:
+        number = int(float(value)) if float(value).is_integer() else None
     texts = [text for text in dict.fromkeys([str(value), str(number)]) if text in codes]
     if len({codes[text] for text in texts}) > 1:
         raise DataError(f"{place}: label {quoted(value)} is more than one of the labels {listed(texts)}")

@@ -85,7 +85,7 @@ def load_task(config: DataConfig, seed: int, labelled: bool) -> Task:
         splits = _read(config, labelled)
     for name, split in splits.items():
         if not len(split):
-            raise DataError(f"data.path={config.path}: the {name} split is empty")
+            raise DataError(f"data.path={legible(config.path)}: the {name} split is empty")
     train = splits["train"]
     if config.train_rows is not None and config.train_rows < len(train):
         train = train.take(np.sort(permutation(seed, "rows", 0, 0, len(train))[: config.train_rows]))
@@ -109,8 +109,8 @@ def _cut_missing(splits: dict[str, Split], train: Split, config: DataConfig, see
         count = int(len(train) * config.holdout)
         if count < 1 or len(train) <= count * len(missing):
             raise DataError(
-                f"data.path={config.path}: {len(train)} training rows are too few to cut {' and '.join(missing)} out "
-                f"of them (data.holdout={config.holdout})"
+                f"data.path={legible(config.path)}: {len(train)} training rows are too few to cut "
+                f"{' and '.join(missing)} out of them (data.holdout={config.holdout})"
             )
         for place, name in enumerate(missing):
             splits[name] = train.take(np.sort(order[place * count : (place + 1) * count]))

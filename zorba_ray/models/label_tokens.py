@@ -73,7 +73,7 @@ def read_label_tokens(tokenizer: Any, prompt: str, words: Sequence[str]) -> Labe
         if answer[: len(lead)] != lead:
             raise ConfigError(
                 f"data.prompt={_short(prompt)}: the tokenizer joins its end with label word {_short(word)}; {_ASKED}. "
-                "End data.prompt with a word or a colon, as in '{text} It was'"
+                "End data.prompt otherwise, as with a colon or a line break"
             )
         if len(answer) == len(lead) or answer[len(lead)] == tokenizer.unk_token_id:
             raise ConfigError(
@@ -131,7 +131,7 @@ def check_rows(
             what = f"writes the word as token {written}, and not as {found.tokens[label]}, which is scored"
         raise DataError(
             f"data.prompt: row {row + 1} of {split} ({_end(texts[row])}) with label word {_short(words[label])} after "
-            f"it: the tokenizer {what}; {_ASKED}. End data.prompt with a word or a colon, as in '{{text}} It was', or "
+            f"it: the tokenizer {what}; {_ASKED}. End data.prompt with words of its own, as in '{{text}} It was', or "
             "leave the row out"
         )
 
