@@ -116,10 +116,7 @@ def _read(place: _Place, codes: dict[str, int], listing: LabelListing, words: Se
     if not isinstance(value, Real):
         hint = "; of a one-hot list write the position of the 1" if isinstance(value, list) else ""
         raise DataError(f"{place}: label {quoted(value)} is not a whole number or text{hint}")
-    if isinstance(value, int):
-        number = value
-    else:
-        number = int(float(value)) if float(value).is_integer() else None
+    number = _whole(value)
     texts = [text for text in dict.fromkeys([str(value), str(number)]) if text in codes]
     if len({codes[text] for text in texts}) > 1:
         raise DataError(f"{place}: label {quoted(value)} is more than one of the labels {listed(texts)}")
@@ -128,6 +125,12 @@ def _read(place: _Place, codes: dict[str, int], listing: LabelListing, words: Se
     if number is None:
         raise DataError(f"{place}: label {quoted(value)} is not a whole number, and no label word reads so")
     return None if number == -1 else _Reading(number=number)
+
+
+def _whole(value: Real) -> int | None:
+    if isinstance(value, int):
+        return value
+    return int(float(value)) if float(value).is_integer() else None
 
 
 def _refuse_missing(tables: Mapping[str, Sequence[Table]], column: str, readings: dict[Any, _Reading | None]) -> None:
