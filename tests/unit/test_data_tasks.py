@@ -168,6 +168,12 @@ def test_the_built_in_task() -> None:
     assert not set(task.train.columns["text"]) & set(task.test.columns["text"])
 
 
+@pytest.mark.parametrize("words", [(), ("bad", "good"), ("bad", "poor", "good")])
+def test_too_few_words_for_the_built_in_task(words: tuple[str, ...]) -> None:
+    with pytest.raises(DataError, match=r"data\.label_words \[.*\]: the builtin data has 4 labels"):
+        load("builtin", label_words=words)
+
+
 # Bad input ----------------------------------------------------------------------------------------------------------
 
 

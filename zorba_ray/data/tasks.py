@@ -16,7 +16,7 @@ from zorba_ray.data.label_listing import LabelListing, read_listing
 from zorba_ray.data.labels import label_positions
 from zorba_ray.data.owners import column_owners
 from zorba_ray.data.prompts import prompt_columns
-from zorba_ray.data.quoting import legible, quoted
+from zorba_ray.data.quoting import legible, listed, quoted
 from zorba_ray.data.table import Table
 from zorba_ray.directions import permutation
 from zorba_ray.errors import DataError
@@ -81,6 +81,12 @@ def load_task(config: DataConfig, seed: int, labelled: bool) -> Task:
                 f"data.prompt={config.prompt!r}: the builtin data has no column {absent[0]!r} (columns: text)"
             )
         splits = {name: _builtin(name) for name in SPLITS}
+        classes = 1 + max(int(split.labels.max()) for split in splits.values())
+        if labelled and len(config.label_words) < classes:
+            raise DataError(
+                f"data.label_words [{listed(config.label_words)}]: the builtin data has {classes} labels; give one word "
+                "or sentence for each"
+            )
     else:
         splits = _read(config, labelled)
     for name, split in splits.items():
