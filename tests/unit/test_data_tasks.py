@@ -170,7 +170,7 @@ def test_the_built_in_task() -> None:
 
 @pytest.mark.parametrize("words", [(), ("bad", "good"), ("bad", "poor", "good")])
 def test_too_few_words_for_the_built_in_task(words: tuple[str, ...]) -> None:
-    with pytest.raises(DataError, match=r"data\.label_words \[.*\]: the builtin data has 4 labels"):
+    with pytest.raises(DataError, match=r"data\.label_words \[.*\]: label 3 of the builtin data has no entry"):
         load("builtin", label_words=words)
 
 
