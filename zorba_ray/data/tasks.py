@@ -84,8 +84,8 @@ def load_task(config: DataConfig, seed: int, labelled: bool) -> Task:
         classes = 1 + max(int(split.labels.max()) for split in splits.values())
         if labelled and len(config.label_words) < classes:
             raise DataError(
-                f"data.label_words [{listed(config.label_words)}]: label {classes - 1} of the builtin data has no entry; "
-                f"give {classes} words or sentences"
+                f"data.label_words [{listed(config.label_words)}]: label {classes - 1} of the builtin data has no "
+                f"entry; give {classes} words or sentences"
             )
     else:
         splits = _read(config, labelled)
