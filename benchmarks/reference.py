@@ -15,7 +15,8 @@ from zorba_ray.config import load_config
 from zorba_ray.data import BatchOrder
 from zorba_ray.experiment import RunDir, prepare, run_experiment, sequential_backend
 from zorba_ray.experiment.evaluate import Evaluator
-from zorba_ray.models.heads import LabelWordsHead, label_tokens, last_positions
+from zorba_ray.models.heads import LabelWordsHead, last_positions
+from zorba_ray.models.label_tokens import label_tokens
 from zorba_ray.models.logits import LinearLogits
 
 ADAMW_STEPS, ADAMW_LR = 400, 1e-3

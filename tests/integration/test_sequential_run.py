@@ -153,6 +153,8 @@ def test_the_summary_holds_what_was_asked_for(straight: Path) -> None:
     assert all(summary[key] is not None for key in SUMMARY)
     assert (summary["status"], summary["rounds"], summary["rounds_done"]) == ("finished", 4, 4)
     evals = {(r["round"], r["split"]): r for r in records(straight) if r["kind"] == "eval"}
+    assert summary["cut_rows"].keys() == {"train", "validation", "test"}
+    assert summary["cut_rows"]["train"]["rows"] == 0 < summary["cut_rows"]["train"]["total"]
     assert summary["start_loss"] == evals[0, "validation"]["loss"]
     assert summary["final_loss"] == evals[4, "validation"]["loss"]
     assert summary["test_accuracy"] == evals[4, "test"]["accuracy"]

@@ -9,6 +9,8 @@ import pytest
 
 from zorba_ray.config import DataConfig
 from zorba_ray.data import Task, load_task
+from zorba_ray.data.files import read_table
+from zorba_ray.data.hub import hub_files
 from zorba_ray.errors import DataError
 
 WORDS = ("bad", "good")
@@ -113,11 +115,11 @@ def test_text_labels_through_labels_json(folder: Folder) -> None:
 def test_label_words_that_look_like_numbers(folder: Folder) -> None:
     """Text that equals an entry of label_words is that entry: reading "1" as the integer 1 would shift every label."""
     rows = [{"text": "x", "label": word} for word in ("1", "2", "1", "2")]
-    task = load(folder(train=rows), label_words=("1", "2", "3"))
+    task = load(folder(train=rows, validation=rows, test=rows), label_words=("1", "2", "3"))
     assert task.train.labels.tolist() == [0, 1, 0, 1]
 
 
-@pytest.mark.parametrize("labels", [["0", "1", "0", "1"], [0.0, 1.0, 0.0, 1.0], [False, True, False, True]])
+@pytest.mark.parametrize("labels", [["0", "1", "0", "1"], [0.0, 1.0, 0.0, 1.0]])
 def test_whole_numbers_in_other_clothes(folder: Folder, labels: list[Any]) -> None:
     task = load(folder(train=[{"text": "x", "label": label} for label in labels]))
     assert task.train.labels.tolist() == [0, 1, 0, 1]
@@ -133,11 +135,6 @@ def test_the_lm_head_needs_no_labels(folder: Folder) -> None:
     rows = [{"text": f"t{i}"} for i in range(6)]
     task = load(folder(train=rows, validation=rows, test=rows), labelled=False, label_words=())
     assert task.train.labels.tolist() == [0] * 6
-
-
-def test_a_missing_text_is_empty_text(folder: Folder) -> None:
-    task = load(folder(train=[*ROWS, {"text": None, "label": 1}]))
-    assert task.train.columns["text"][-1] == ""
 
 
 def test_train_rows_is_a_seeded_sample_in_file_order(folder: Folder) -> None:
@@ -169,6 +166,12 @@ def test_the_built_in_task() -> None:
     task = load("builtin", label_words=("terrible", "poor", "good", "great"))
     assert set(task.train.labels.tolist()) == {0, 1, 2, 3}
     assert not set(task.train.columns["text"]) & set(task.test.columns["text"])
+
+
+@pytest.mark.parametrize("words", [(), ("bad", "good"), ("bad", "poor", "good")])
+def test_too_few_words_for_the_built_in_task(words: tuple[str, ...]) -> None:
+    with pytest.raises(DataError, match=r"data\.label_words \[.*\]: label 3 of the builtin data has no entry"):
+        load("builtin", label_words=words)
 
 
 # Bad input ----------------------------------------------------------------------------------------------------------
@@ -229,6 +232,39 @@ def test_the_same_split_twice(folder: Folder) -> None:
     assert "train.csv and train.jsonl stand for the same split" in refusal(path)
 
 
+@pytest.mark.parametrize("name", ["test.tsv", "test.csv.gz", "validation.xlsx"])
+def test_a_split_in_another_format_is_not_passed_over(folder: Folder, name: str) -> None:
+    path = folder(train=ROWS, test=None, validation=None)
+    (path / name).write_bytes(b"rows")
+    assert f"{name} is in none of the formats that are read" in refusal(path)
+
+
+def test_endings_in_capitals(folder: Folder) -> None:
+    path = folder(".csv", train=ROWS)
+    for split in ("train", "validation", "test"):
+        (path / f"{split}.csv").rename(path / f"{split}.CSV")
+    assert len(load(path).test) == 6
+
+
+@pytest.mark.parametrize("path", ["/" + "a" * 5000, "./a\x00b", "/a\x1b[2Jb", "./" + "a/" * 3000])
+def test_a_path_that_cannot_be(path: str) -> None:
+    with pytest.raises(DataError) as caught:
+        load(path)
+    assert len(str(caught.value)) <= 2000
+    assert str(caught.value).isprintable()
+
+
+def test_a_hub_repository_is_read_from_its_files(folder: Folder) -> None:
+    """As `datasets` finds them in a folder: text stays text, which its own tables would not keep."""
+    rows = [{"text": text, "label": place % 2} for place, text in enumerate(["NA", "null", "007", "2020-01-01"])]
+    path = folder(".csv", train=rows, validation=rows, test=rows)
+    files = hub_files(str(path))
+    assert {split: [(file.name, kind) for file, kind in parts] for split, parts in files.items()} == {
+        split: [(f"{split}.csv", "csv")] for split in ("train", "validation", "test")
+    }
+    assert read_table(*files["train"][0], ["text"]).texts("text") == ["NA", "null", "007", "2020-01-01"]
+
+
 @pytest.mark.parametrize("name", ["nothing", "nothing.csv", "nothing.parquet"])
 def test_a_missing_path(tmp_path: Path, name: str) -> None:
     assert "no such file or folder" in refusal(tmp_path / name)
@@ -251,12 +287,12 @@ def test_a_folder_without_a_training_file(folder: Folder) -> None:
 
 def test_a_missing_text_column(folder: Folder) -> None:
     message = refusal(folder(train=[{"words": "x", "label": 0}] * 4))
-    assert "no column 'text' (columns: words, label)" in message
+    assert "no column 'text' (columns: 'words', 'label')" in message
     assert "data.prompt" in message
 
 
 def test_a_missing_label_column(folder: Folder) -> None:
-    assert "no column 'label' (columns: text)" in refusal(folder(train=[{"text": "x"}] * 4))
+    assert "no column 'label' (columns: 'text')" in refusal(folder(train=[{"text": "x"}] * 4))
 
 
 def test_a_missing_column_of_the_built_in_data() -> None:
@@ -285,12 +321,13 @@ def test_a_label_outside_the_label_words(folder: Folder, label: int) -> None:
     assert f"label {label} of the train split has no entry in data.label_words (2 entries, labels 0 … 1)" in message
 
 
-@pytest.mark.parametrize("label", ["fine", "", "²", "--1", "1.5"])
+@pytest.mark.parametrize("label", ["fine", "²", "--1", "1.5", "007", "+1", " good"])
 def test_a_text_label_that_nothing_knows(folder: Folder, label: str) -> None:
     rows = [{"text": "x", "label": word} for word in ("good", "bad", "good", "bad", label)]
     message = refusal(folder(train=rows))
     assert f"label {label!r}" in message
     assert "['bad', 'good']" in message
+    assert "row 5 (line 5)" in message
     assert "labels.json" in message
 
 

@@ -21,7 +21,8 @@ from tests.support.tiny_models import (
 from zorba_ray.config import ModelConfig
 from zorba_ray.errors import ConfigError
 from zorba_ray.models import Batch
-from zorba_ray.models.heads import LabelPromptsHead, build_head, label_tokens, last_positions, mean_pool
+from zorba_ray.models.heads import LabelPromptsHead, build_head, last_positions, mean_pool
+from zorba_ray.models.label_tokens import label_tokens
 
 
 def test_last_positions() -> None:

@@ -15,7 +15,7 @@ from zorba_ray.experiment.build import Setup, build_host, prepare
 from zorba_ray.experiment.replay import replay_run
 from zorba_ray.methods import build_method
 from zorba_ray.models import Batch
-from zorba_ray.models.heads import label_tokens
+from zorba_ray.models.label_tokens import label_tokens
 from zorba_ray.models.load import locate
 from zorba_ray.protocol.codec import decode, encode, frame_digest
 from zorba_ray.protocol.ledger import read_ledger

@@ -111,6 +111,17 @@ def test_a_profile_is_shown_where_there_is_one(tmp_path: Path, page: ReportPage)
         write_report([path], tmp_path / "report.html")
 
 
+def test_rows_that_were_cut_are_said(tmp_path: Path, page: ReportPage) -> None:
+    assert "Cut to data.max_length" not in page.text
+    path = write_fake_run(tmp_path / "run", rounds=20)
+    summary = _json(path / "summary.json")
+    cut = {"rows": 3171, "total": 6920, "tokens_before": 287153, "tokens_after": 202822}
+    summary["cut_rows"] = {"train": cut, "test": {**cut, "rows": 0, "tokens_before": 0, "tokens_after": 0}}
+    (path / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    shown = ReportPage(write_report([path], tmp_path / "report.html"))
+    assert "Cut to data.max_length=128: 3,171 of 6,920 train rows, 287,153 → 202,822 tokens." in shown.text
+
+
 def test_settings_provenance_and_command_are_whole(run_dir: Path, page: ReportPage) -> None:
     shown = dict(page.tables["Settings"][1:])
     config = _json(run_dir / "config.resolved.json")

@@ -12,15 +12,19 @@ class DataConfig(StrictModel):
     """Data set, prompt, partition and batches."""
 
     path: str = Field(default="builtin", min_length=1)
-    """`builtin`, a folder with train/validation/test in parquet, JSONL or CSV, one such file, or a hub id."""
+    """`builtin`, a folder with train/validation/test in parquet, JSONL or CSV, one such file, or a hub id; see
+    docs/data.md."""
     prompt: str = "{text}"
-    """Template of the model's input; fields in braces are column names, as in "{premise} {hypothesis}"."""
+    """Template of the model's input; fields in braces are names of text columns, as in "{premise} {hypothesis}"."""
     label_column: str = "label"
-    """Column of the label: integers 0 … C−1, or text equal to an entry of `label_words` or of labels.json."""
+    """Column of the label: text equal to an entry of `label_words` or to a name in labels.json, or integers 0 … C−1.
+    labels.json, beside the data, is ["negative", "positive"], {"negative": 0, "positive": 1} or {"0": "negative", …}. A
+    number that is also a word at another position is refused, unless the whole column can only be one of them."""
     label_words: tuple[str, ...] = ()
     """One entry per label, in label order: a word for head `label_words`, a sentence for head `label_prompts`."""
     max_length: int = Field(default=128, ge=4)
-    """Tokens per example; the text is cut at its end so that what the prompt puts after it is kept."""
+    """Tokens per example; of a longer one the longest column loses its end until the next is as long, then both. The
+    prompt's own words and the special tokens stay."""
     batch_size: int = Field(default=16, ge=1)
     """Examples per forward pair."""
     partition: Literal["iid", "dirichlet", "column", "files"] = "iid"
@@ -29,7 +33,7 @@ class DataConfig(StrictModel):
     alpha: float = Field(default=1.0, gt=0)
     """Concentration of the Dirichlet partition; small is uneven."""
     partition_column: str | None = None
-    """Column that names the owner of an example, for partition=column."""
+    """Column that names the owner of each training example, as it stands, for partition=column; none may be empty."""
     train_rows: int | None = Field(default=None, ge=1)
     """Use only this many training examples (a seeded sample); None is all."""
     label_shift: float = Field(default=0.0, ge=0, le=1)

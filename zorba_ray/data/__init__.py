@@ -3,13 +3,16 @@
 from zorba_ray.data.batches import BatchOrder, TokenTable, in_length_order
 from zorba_ray.data.client_rows import ClientRows
 from zorba_ray.data.partition import partition, partition_digest
-from zorba_ray.data.prompts import encode_rows
+from zorba_ray.data.prompts import Cut, EncodedRows, encode_rows, prompt_tail
 from zorba_ray.data.shards import Shards
-from zorba_ray.data.tasks import Split, Task, load_task
+from zorba_ray.data.tasks import SPLITS, Split, Task, load_task
 
 __all__ = [
+    "SPLITS",
     "BatchOrder",
     "ClientRows",
+    "Cut",
+    "EncodedRows",
     "Shards",
     "Split",
     "Task",
@@ -19,4 +22,5 @@ __all__ = [
     "load_task",
     "partition",
     "partition_digest",
+    "prompt_tail",
 ]

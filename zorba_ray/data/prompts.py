@@ -1,10 +1,36 @@
 """Rows -> prompts -> tokens."""
 
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from zorba_ray.errors import DataError
 
 Encode = Callable[[list[str]], list[list[int]]]
 """Texts -> token ids, special tokens included."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How many of a split's rows were too long, and what was left of them."""
+
+    rows: int
+    """Rows that were cut."""
+    total: int
+    """Rows of the split."""
+    tokens_before: int
+    """Tokens of the rows that were cut, all together, special tokens included. So `tokens_after`."""
+    tokens_after: int
+
+
+@dataclass(frozen=True)
+class EncodedRows:
+    """A split as the model sees it."""
+
+    tokens: list[list[int]]
+    texts: list[str]
+    """The prompts that the tokens are of, cut where rows were too long."""
+    cut: Cut
 
 
 def prompt_columns(template: str) -> list[str]:
@@ -12,35 +38,70 @@ def prompt_columns(template: str) -> list[str]:
     return list(dict.fromkeys(name for _, name, _, _ in string.Formatter().parse(template) if name))
 
 
-def encode_rows(columns: dict[str, list[str]], template: str, encode: Encode, max_length: int) -> list[list[int]]:
+def prompt_tail(template: str) -> str:
+    """What a template puts after its last column."""
+    parts = list(string.Formatter().parse(template))
+    return parts[-1][0] if parts and parts[-1][1] is None else ""
+
+
+def render(columns: dict[str, list[str]], template: str) -> list[str]:
+    """Every row's prompt."""
+    names = list(columns)
+    return [template.format(**dict(zip(names, values, strict=True))) for values in zip(*columns.values(), strict=True)]
+
+
+def encode_rows(columns: dict[str, list[str]], template: str, encode: Encode, max_length: int) -> EncodedRows:
     """Token ids of every row's prompt, at most `max_length` each.
 
-    A row that is too long loses the end of its longest column, so that the template's own words, after which the label
-    is read, are kept.
+    In a row that is too long the longest column loses its end until it is as long, in characters, as the next one, then
+    both, and so on, until the row fits. The template's own words and the special tokens stay.
+
+    Raises:
+        DataError: they alone are more than `max_length` tokens.
     """
-    names = list(columns)
-    rows = [dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-    tokens = encode([template.format(**row) for row in rows])
-    return [
-        ids if len(ids) <= max_length else _shorten(dict(row), template, encode, max_length)
-        for row, ids in zip(rows, tokens, strict=True)
-    ]
+    texts = render(columns, template)
+    tokens = encode(texts)
+    long = [row for row, ids in enumerate(tokens) if len(ids) > max_length]
+    before = sum(len(tokens[row]) for row in long)
+    rows = [{name: values[row] for name, values in columns.items()} for row in long]
+    for row, (text, ids) in zip(long, _shorten(rows, template, encode, max_length), strict=True):
+        texts[row], tokens[row] = text, ids
+    after = sum(len(tokens[row]) for row in long)
+    return EncodedRows(tokens, texts, Cut(len(long), len(texts), before, after))
 
 
-def _shorten(row: dict[str, str], template: str, encode: Encode, max_length: int) -> list[int]:
-    """Tokens of the longest beginning of the longest column that fits, found by bisection on its characters."""
-    longest = max(row, key=lambda name: len(row[name]))
+def _shorten(
+    rows: Sequence[dict[str, str]], template: str, encode: Encode, max_length: int
+) -> list[tuple[str, list[int]]]:
+    """Prompt and tokens of each row with the largest limit on the characters of a column by which it fits.
 
-    def tokens(characters: int) -> list[int]:
-        return encode([template.format(**{**row, longest: row[longest][:characters].rstrip()})])[0]
+    Found by bisection, of all rows at once: tokenizers are quick with many texts and slow with many calls.
+    """
 
-    fits, too_long = 0, len(row[longest])
-    if len(tokens(0)) > max_length:
-        return tokens(0)[-max_length:]  # the rest alone is too long: keep the template's end
-    while too_long - fits > 1:
-        middle = (fits + too_long) // 2
-        if len(tokens(middle)) <= max_length:
-            fits = middle
-        else:
-            too_long = middle
-    return tokens(fits)
+    def prompt(row: dict[str, str], limit: int) -> str:
+        return template.format(
+            **{name: text if len(text) <= limit else text[:limit].rstrip() for name, text in row.items()}
+        )
+
+    if not rows:
+        return []
+    empty = template.format(**dict.fromkeys(rows[0], ""))
+    (least,) = encode([empty])
+    if len(least) > max_length:
+        raise DataError(
+            f"data.max_length={max_length}: the words of data.prompt and the special tokens alone are {len(least)} "
+            f"tokens, which leaves none for the text; set data.max_length to more than {len(least)}, or shorten "
+            "data.prompt"
+        )
+    best = [(empty, least)] * len(rows)
+    fits = [0] * len(rows)
+    too_long = [max(map(len, row.values())) for row in rows]
+    while open_rows := [place for place in range(len(rows)) if too_long[place] - fits[place] > 1]:
+        middles = [(fits[place] + too_long[place]) // 2 for place in open_rows]
+        prompts = [prompt(rows[place], middle) for place, middle in zip(open_rows, middles, strict=True)]
+        for place, middle, text, ids in zip(open_rows, middles, prompts, encode(prompts), strict=True):
+            if len(ids) <= max_length:
+                fits[place], best[place] = middle, (text, ids)
+            else:
+                too_long[place] = middle
+    return best

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,24 +13,22 @@ import torch
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.data import (
     ClientRows,
+    Cut,
     Shards,
-    Split,
-    Task,
     TokenTable,
-    encode_rows,
     load_task,
     partition,
     partition_digest,
 )
 from zorba_ray.directions import VERSION, DirectionBackend, cpu_directions, direction_backend, timed
-from zorba_ray.errors import ConfigError, DataError
+from zorba_ray.errors import ConfigError
+from zorba_ray.experiment.examples import tokenised
 from zorba_ray.experiment.fleet import Client, budgets_by_round, fleet_at
 from zorba_ray.experiment.pair_check import require_right_pairs
 from zorba_ray.federation import ClientAccelerator, ClientHost
 from zorba_ray.memory import AnyFleetMemory, FleetMemory, PlainFleetMemory, Workload, method_of
 from zorba_ray.methods import METHODS, build_method
 from zorba_ray.models import HostStore, LoadedModel, Manifest, Scope, TaskModel, load_model
-from zorba_ray.models.limits import require_length, require_positions, require_tokens
 from zorba_ray.protocol.ledger import FORMAT
 from zorba_ray.protocol.messages import LedgerHeader
 from zorba_ray.protocol.states import replica_state
@@ -51,6 +49,8 @@ class Setup:
     """As it is in round 1."""
     memory: AnyFleetMemory
     header: LedgerHeader
+    cuts: Mapping[str, Cut]
+    """By split: rows longer than data.max_length."""
 
     @property
     def samples(self) -> list[int]:
@@ -79,9 +79,8 @@ def prepare(
     task = load_task(config.data, config.seed, labelled=config.model.head != "lm")
     with watch.part("load"):
         loaded = load_model(config.model)
-    tables = tuple(_tokenise(split, config, loaded) for split in _limited(task, config))
-    train, validation, test = tables
-    _require_limits(config, loaded, tables)
+    examples = tokenised(task, config, loaded)
+    train, validation, test = examples.tables
     model = task_model(loaded, config, device, watch, host_store(config, device) if clients_here else None)
     with watch.part("check"):
         weights = require_right_pairs(config, model)
@@ -116,7 +115,8 @@ def prepare(
         momentum_window=config.zo.momentum_window if config.zo.momentum else 1,
     )
     shards = Shards(train, ClientRows.of(parts))
-    return Setup(config, model, shards, validation, test, fleet_at(config, 1), fleet_memory(config, model), header)
+    memory = fleet_memory(config, model)
+    return Setup(config, model, shards, validation, test, fleet_at(config, 1), memory, header, examples.cuts)
 
 
 def fleet_memory(config: ExperimentConfig, model: TaskModel) -> AnyFleetMemory:
@@ -155,27 +155,6 @@ def set_threads(config: ExperimentConfig) -> None:
             f"federation.threads to {cores} or less on every node"
         )
     torch.set_num_threads(threads)
-
-
-def _require_limits(config: ExperimentConfig, loaded: LoadedModel, tables: Sequence[TokenTable]) -> None:
-    """Whether the model takes the tokens and the lengths of the data and of the label words.
-
-    Raises:
-        ConfigError, ModelError: it does not.
-    """
-    length = config.data.max_length
-    require_positions(loaded, length)
-    words: list[list[int]] = (
-        loaded.tokenizer(list(config.data.label_words))["input_ids"] if config.data.label_words else []
-    )
-    highest = {"the texts": max(int(table.tokens.max()) for table in tables)}
-    if words:
-        highest["data.label_words"] = max(max(row, default=0) for row in words)
-    require_tokens(loaded, highest)
-    longest = max(int(table.lengths.max()) for table in tables)
-    require_length(
-        loaded, max(longest, *(len(row) for row in words)) if words else longest, f"data.max_length={length}"
-    )
 
 
 def _emulate(config: ExperimentConfig, accelerator: str, device: str, watch: Watch) -> None:
@@ -265,27 +244,6 @@ def compute_device(accelerator: str) -> str:
 def _directions(config: ExperimentConfig, device: str, watch: Watch) -> DirectionBackend:
     name = config.directions.backend
     return timed(cpu_directions(name) if device == "cpu" else direction_backend(name, device), watch)
-
-
-def _limited(task: Task, config: ExperimentConfig) -> tuple[Split, Split, Split]:
-    if config.eval.rows is None:
-        return task.train, task.validation, task.test
-    validation, test = (
-        split.take(np.arange(min(config.eval.rows, len(split)))) for split in (task.validation, task.test)
-    )
-    return task.train, validation, test
-
-
-def _tokenise(split: Split, config: ExperimentConfig, loaded: LoadedModel) -> TokenTable:
-    def encode(texts: list[str]) -> list[list[int]]:
-        return loaded.tokenizer(texts)["input_ids"]
-
-    rows = encode_rows(split.columns, config.data.prompt, encode, config.data.max_length)
-    least = 2 if config.model.head == "lm" else 1  # a next token, or anything to pool
-    short = next((place for place, row in enumerate(rows) if len(row) < least), None)
-    if short is not None:
-        raise DataError(f"data.path={config.data.path}: row {short} has fewer than {least} token(s); drop empty texts")
-    return TokenTable.from_lists(rows, split.labels)
 
 
 def _table_digest(table: TokenTable) -> str:

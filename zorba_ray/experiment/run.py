@@ -1,6 +1,7 @@
 """One run: prepare, allocate, rounds, evaluation, summary. Starts anew or goes on from the ledger."""
 
 import contextlib
+import dataclasses
 import resource
 import time
 from collections import ChainMap
@@ -252,6 +253,7 @@ class _Experiment:
             {
                 "status": status,
                 "error": error,
+                "cut_rows": {split: dataclasses.asdict(cut) for split, cut in self.setup.cuts.items()},
                 "weights_sha256": self.setup.model.replica.digest(),
                 "ledger_bytes": self.run.ledger.stat().st_size,
                 "peak_rss_bytes": max([self._peak_rss(), *(worker.peak_rss_bytes for worker in usage)]),

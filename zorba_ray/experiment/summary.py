@@ -32,8 +32,8 @@ def summarise(
 
     Args:
         rounds, evals: records of metrics.jsonl.
-        session: what only this session knows (status, digest, times of this session, peak memory, client -> measured
-            VRAM peak).
+        session: what only this session knows (status, rows that were cut, digest, times of this session, peak memory,
+            client -> measured VRAM peak).
 
     Byte figures are per client and round: a report's frame up; a plan's and a commit's frame down, active sets left
     out. Probes are counted apart, for all clients together.
@@ -59,6 +59,7 @@ def summarise(
         "test_accuracy": test.get(config.rounds, {}).get("accuracy"),
         "start_test_loss": test.get(0, {}).get("loss"),
         "test_loss": test.get(config.rounds, {}).get("loss"),
+        "cut_rows": session["cut_rows"],
         "weights_sha256": session["weights_sha256"],
         "distance": next((r["distance"] for r in reversed(rounds) if r.get("distance") is not None), None),
         "bytes_up_per_client_round": _ratio(sum(r["report_bytes"] for r in counted), reports),

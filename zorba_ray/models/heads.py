@@ -3,15 +3,15 @@
 Shapes: B rows, T tokens, H width, C labels, V vocabulary. `rows` may be 2B: the two signs of a forward pair.
 """
 
-import string
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch.nn import functional
 
 from zorba_ray.config import ModelConfig
 from zorba_ray.errors import ConfigError
+from zorba_ray.models.label_tokens import label_tokens
 from zorba_ray.models.loaded import LoadedModel
 from zorba_ray.models.logits import Logits, logits_of
 
@@ -133,36 +133,6 @@ def model_inputs(loaded: LoadedModel, ids_BT: torch.Tensor, mask_BT: torch.Tenso
     if loaded.causal and loaded.network.config.model_type != "opt" and bool((mask_BT[:, 0] == 0).any()):
         inputs["position_ids"] = (mask_BT.cumsum(dim=1) - 1).clamp_min(0)
     return inputs
-
-
-def label_tokens(tokenizer: Any, prompt: str, words: tuple[str, ...]) -> list[int]:
-    """First token of each label word as the tokenizer writes it after the prompt.
-
-    Raises:
-        ConfigError: no words, a word without tokens of its own, or two words with the same first token.
-    """
-    if not words:
-        raise ConfigError(
-            "data.label_words is empty: head label_words needs one word per label, as in [terrible, great]"
-        )
-    fields = {name: "a" for _, name, _, _ in string.Formatter().parse(prompt) if name}
-    before = prompt.format(**fields)
-    spacer = "" if before.endswith((" ", "\n")) else " "
-    lead = tokenizer(before.rstrip(" "))["input_ids"]
-    if lead and lead[-1] == tokenizer.eos_token_id and lead[-1] != tokenizer.bos_token_id:
-        lead = lead[:-1]  # a tokenizer that ends every text
-    tokens = []
-    for word in words:
-        ids = tokenizer(before + spacer + word)["input_ids"]
-        if ids[: len(lead)] != lead or len(ids) == len(lead) or ids[len(lead)] == tokenizer.unk_token_id:
-            raise ConfigError(f"data.label_words: {word!r} has no token of its own after the prompt {prompt!r}")
-        tokens.append(ids[len(lead)])
-    if len(set(tokens)) != len(tokens):
-        raise ConfigError(
-            f"data.label_words {list(words)}: first tokens {tokens} coincide; choose words that "
-            "differ in the first token"
-        )
-    return tokens
 
 
 def build_head(config: ModelConfig, loaded: LoadedModel, prompt: str, words: tuple[str, ...]) -> Head:

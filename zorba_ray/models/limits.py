@@ -70,8 +70,8 @@ def require_length(loaded: LoadedModel, longest: int, setting: str) -> None:
         else:
             too_long = middle
     raise ConfigError(
-        f"{setting}: the longest text has {longest} tokens, and {loaded.label} takes at most {fits} ({error}): set "
-        f"data.max_length={fits} or less, or shorten the label words"
+        f"{setting}: the longest text has {longest} tokens, and {loaded.label} takes at most {fits} ({error}): "
+        + (f"set data.max_length={fits} or less" if setting.startswith("data.max_length") else "shorten it")
     )
 
 

@@ -156,12 +156,24 @@ class Budget(Record):
     largest_part_bytes: int | None = None
 
 
+class CutRows(Record):
+    """Rows of one split that were longer than data.max_length."""
+
+    rows: int
+    total: int
+    tokens_before: int
+    """Of the rows that were cut, all together. So `tokens_after`."""
+    tokens_after: int
+
+
 class Summary(Record):
     """summary.json; absent while a run is under way."""
 
     status: str
     error: str | None = None
     rounds_done: int
+    cut_rows: dict[str, CutRows] = {}
+    """By split; empty in files of runs that did not count them."""
     weights_sha256: str
     bytes_up_per_client_round: float | None = None
     bytes_down_per_client_round: float | None = None

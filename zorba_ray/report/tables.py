@@ -39,8 +39,20 @@ def sentence(run: RunRecord) -> str:
     return (
         f"{config.method} fine-tuned the model {config.model.path} on the data {config.data.path} with forward passes "
         f"only: {run.rounds_done} of {config.rounds} rounds, {len(clients)} clients ({fleet}), "
-        f"{run.allocation.blocks} blocks, {where}, accelerator: {run.allocation.accelerator}."
+        f"{run.allocation.blocks} blocks, {where}, accelerator: {run.allocation.accelerator}.{_cut(run)}"
     )
+
+
+def _cut(run: RunRecord) -> str:
+    """How many texts were too long, and what was left of them; empty where none was."""
+    found = [
+        f"{cut.rows:,} of {cut.total:,} {split} rows, {cut.tokens_before:,} → {cut.tokens_after:,} tokens"
+        for split, cut in (run.summary.cut_rows if run.summary else {}).items()
+        if cut.rows
+    ]
+    if not found:
+        return ""
+    return f" Cut to data.max_length={run.config.data.max_length}: {'; '.join(found)}."
 
 
 def state(run: RunRecord) -> str:

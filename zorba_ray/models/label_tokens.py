@@ -1,0 +1,155 @@
+"""Label words as a causal LM reads them: the token that follows the prompt, and rows that end where it begins."""
+
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from zorba_ray.errors import ConfigError, DataError
+
+SAMPLE = 512
+"""Texts, row and label word, of a split that are compared at least, if there are as many."""
+
+_ASKED = "the model would be asked another question than the one that is scored"
+
+
+@dataclass(frozen=True)
+class LabelTokens:
+    """How a tokenizer writes the label words after a prompt."""
+
+    tokens: tuple[int, ...]
+    """The token of each word that is scored: its first."""
+    pieces: tuple[int, ...]
+    """Tokens of each whole word."""
+    spacer: str
+    """What stands between prompt and word: a space, or nothing after a line break."""
+    ending: tuple[int, ...]
+    """What the tokenizer appends to every text (EOS, SEP); rows are read without it."""
+
+    def first_tokens(self, tokenizer: Any, words: Sequence[str]) -> dict[str, str]:
+        """Of the words that are more than one token, the text of the one that is scored."""
+        return {
+            word: str(tokenizer.decode([token])).strip()
+            for word, token, pieces in zip(words, self.tokens, self.pieces, strict=True)
+            if pieces > 1
+        }
+
+    def encode(self, tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of prompts up to where the label word begins."""
+        if self.spacer:
+            texts = [text.rstrip(" ") for text in texts]  # the label word brings its space with it
+        rows = tokenizer(list(texts))["input_ids"]
+        if not self.ending:
+            return rows
+        return [self._without_ending(row) for row in rows]
+
+    def _without_ending(self, row: list[int]) -> list[int]:
+        length = len(self.ending)
+        return row[:-length] if tuple(row[-length:]) == self.ending else row
+
+
+def read_label_tokens(tokenizer: Any, prompt: str, words: Sequence[str]) -> LabelTokens:
+    """The first token of each label word as the tokenizer writes it after the prompt, and what belongs to it.
+
+    Raises:
+        ConfigError: no words, a word without tokens of its own or joined with the prompt's, or two words with the same
+            first token.
+    """
+    if not words:
+        raise ConfigError(
+            "data.label_words is empty: head label_words needs one word per label, as in [terrible, great]"
+        )
+    fields = {name: "a" for _, name, _, _ in string.Formatter().parse(prompt) if name}
+    before = prompt.format(**fields)
+    spacer = "" if before.endswith("\n") else " "
+    before = before.rstrip(" ")
+    whole = tokenizer(before)["input_ids"]
+    answers = [tokenizer(before + spacer + word)["input_ids"] for word in words]
+    ending = min((_ending(whole, answer) for answer in answers), key=len)
+    lead = whole[: len(whole) - len(ending)]
+    tokens, pieces = [], []
+    for word, answer in zip(words, answers, strict=True):
+        answer = answer[: len(answer) - len(ending)]
+        if answer[: len(lead)] != lead:
+            raise ConfigError(
+                f"data.prompt={_short(prompt)}: the tokenizer joins its end with label word {_short(word)}; {_ASKED}. "
+                "End data.prompt otherwise, as with a colon or a line break"
+            )
+        if len(answer) == len(lead) or answer[len(lead)] == tokenizer.unk_token_id:
+            raise ConfigError(
+                f"data.label_words: {_short(word)} has no token of its own after the prompt {_short(prompt)}"
+            )
+        tokens.append(answer[len(lead)])
+        pieces.append(len(answer) - len(lead))
+    for place, token in enumerate(tokens):
+        if (other := tokens.index(token)) != place:
+            raise ConfigError(
+                f"data.label_words [{_short(words[other])}, {_short(words[place])}]: first tokens {[token, token]} "
+                "coincide; choose words that differ in the first token"
+            )
+    return LabelTokens(tuple(tokens), tuple(pieces), spacer, tuple(ending))
+
+
+def label_tokens(tokenizer: Any, prompt: str, words: Sequence[str]) -> list[int]:
+    """First token of each label word after the prompt; raises as `read_label_tokens`."""
+    return list(read_label_tokens(tokenizer, prompt, words).tokens)
+
+
+def check_rows(
+    tokenizer: Any,
+    found: LabelTokens,
+    words: Sequence[str],
+    texts: Sequence[str],
+    rows: Sequence[Sequence[int]],
+    every: bool,
+    split: str,
+) -> None:
+    """Whether what follows each row's tokens is the token that is scored, in the tokens of row and answer.
+
+    Args:
+        texts: prompts; their tokens are `rows`, as `LabelTokens.encode` gives them.
+        every: compares all rows, each with one of the words in turn; else a sample only. The sample, evenly spaced, is
+            compared with every word.
+
+    Raises:
+        DataError: names the first such row, what stands there, and what helps.
+    """
+    step = max(1, len(texts) * len(words) // SAMPLE)
+    pairs = [(row, label) for row in range(0, len(texts), step) for label in range(len(words))]
+    if every:
+        pairs += [(row, row % len(words)) for row in range(len(texts))]
+    prompts = [text.rstrip(" ") for text in texts] if found.spacer else texts
+    asked = [prompts[row] + found.spacer + words[label] for row, label in pairs]
+    for (row, label), ids in zip(pairs, tokenizer(asked)["input_ids"], strict=True):
+        length = len(rows[row])
+        if ids[:length] == list(rows[row]) and len(ids) > length and ids[length] == found.tokens[label]:
+            continue
+        if ids[:length] != list(rows[row]):
+            what = "writes the end of the prompt otherwise than in the prompt alone"
+        else:
+            written = ids[length] if len(ids) > length else "none"
+            what = f"writes the word as token {written}, and not as {found.tokens[label]}, which is scored"
+        raise DataError(
+            f"data.prompt: row {row + 1} of {split} ({_end(texts[row])}) with label word {_short(words[label])} after "
+            f"it: the tokenizer {what}; {_ASKED}. End data.prompt with words of its own, as in '{{text}} It was', or "
+            "leave the row out"
+        )
+
+
+def _ending(whole: Sequence[int], answer: Sequence[int]) -> list[int]:
+    """The tokens at the end of both texts that are not the beginning of both."""
+    shared = 0
+    while shared < min(len(whole), len(answer)) and whole[shared] == answer[shared]:
+        shared += 1
+    length = 0
+    while length < min(len(whole), len(answer)) - shared and whole[-1 - length] == answer[-1 - length]:
+        length += 1
+    return list(whole[len(whole) - length :])
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 200 else f"{text[:200]}…")
+
+
+def _end(text: str) -> str:
+    return repr(text if len(text) <= 40 else f"…{text[-40:]}")
