@@ -4,11 +4,19 @@ Messages name the setting, the value and the rule, and say what to do. To add on
 `exit_code`, keep the constructor at one message string (pickling depends on it), and list it in the README's table.
 """
 
+from zorba_ray.printable import shortened
+
 
 class ZorbaError(Exception):
-    """Base of all errors that a user can meet. `exit_code` is what the command line returns."""
+    """Base of all errors that a user can meet. `exit_code` is what the command line returns.
+
+    A message has at most 2,000 characters, whatever was quoted in it.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(shortened(message))
 
 
 class ConfigError(ZorbaError, ValueError):
