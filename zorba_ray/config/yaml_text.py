@@ -38,6 +38,10 @@ def parse_yaml(text: str) -> Any:
     Raises:
         yaml.YAMLError: not YAML, a key that stands twice, or more than settings can be; says the line where it can.
     """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:  # bytes of a command line that are none
+        raise YAMLTextError("it is not UTF-8") from error
     if len(text) > MOST_BYTES:
         raise YAMLTextError(f"it has {len(text):,} characters, settings have at most {MOST_BYTES:,}")
     _refuse_large(text)

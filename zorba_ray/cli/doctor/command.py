@@ -18,16 +18,16 @@ def doctor(
     working_dir: Path = typer.Option(None, "--working-dir", help="Folder that `ray job submit` is to upload."),
 ) -> None:
     """Check this machine, a cluster and an upload before a run; every fault comes with its remedy."""
-    from rich.console import Console
+    from zorba_ray.cli.terminal import Console
 
     console = Console(soft_wrap=True)
     colours = {"ok": "green", "note": "yellow", "fault": "red"}
     faults = 0
     for finding in _findings(config, address, working_dir):
         faults += finding.level == "fault"
-        console.print(f"[{colours[finding.level]}]{finding.level:<5}[/] ", end="")
+        console.print(f"{finding.level:<5} ", style=colours[finding.level], end="")
         line = finding.what + (f" → {finding.remedy}" if finding.remedy else "")
-        console.print(line, highlight=False, markup=False)
+        console.print(line)
     if faults:
         raise typer.Exit(4)
 
