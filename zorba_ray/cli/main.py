@@ -3,6 +3,7 @@
 import sys
 import traceback
 import unicodedata
+from typing import NoReturn
 
 import typer
 
@@ -10,7 +11,7 @@ from zorba_ray import __version__
 from zorba_ray.cli import allocate, compare, doctor, lr, profile, replay, report, run, schema, sweep
 from zorba_ray.cli.plain_text import never_fail
 from zorba_ray.cli.terminal import guarded, say
-from zorba_ray.errors import ConfigError, ZorbaError
+from zorba_ray.errors import ConfigError, ZorbaError, refused_place
 from zorba_ray.printable import shown
 
 EPILOG = (
@@ -63,10 +64,21 @@ def main() -> None:
         except KeyboardInterrupt:
             say("interrupted; a run with a ledger continues with --resume", err=True)
             sys.exit(130)
+        except OSError as error:
+            if error.filename is None:
+                _report_defect()
+            refused = refused_place("a file or folder cannot be used", error)
+            say(f"error: {refused}", err=True)
+            sys.exit(refused.exit_code)
         except Exception:
-            traceback.print_exc()
-            say("internal error: this is a defect of zorba-ray; please report it with the lines above", err=True)
-            sys.exit(1)
+            _report_defect()
+
+
+def _report_defect() -> NoReturn:
+    """Of the exception that is being handled."""
+    traceback.print_exc()
+    say("internal error: this is a defect of zorba-ray; please report it with the lines above", err=True)
+    sys.exit(1)
 
 
 def _require_printable(arguments: list[str]) -> None:
