@@ -12,7 +12,7 @@ from zorba_ray.printable import printable, shortened
 class ZorbaError(Exception):
     """Base of all errors that a user can meet. `exit_code` is what the command line returns.
 
-    A message has at most 2,000 characters, whatever was quoted in it.
+    A message has fewer than 2,000 characters, whatever was quoted in it.
     """
 
     exit_code = 1
@@ -123,7 +123,7 @@ def refused_place(what: str, error: OSError) -> ZorbaError:
     """What it means to the user that `what`, a file or folder that they named, cannot be used: exit code 8 where the
     disk is to blame, else 2."""
     where = "" if error.filename is None or str(error.filename) in what else f" ({error.filename})"
-    text = printable(f"{what}: {error.strerror or error}{where}")
+    text = printable(f"{shortened(what, 300)}: {error.strerror or error}{shortened(where, 300)}")
     if error.errno in _FULL:
         return StorageError(f"{text}: make room, or name another place")
     return RunDirError(f"{text}: name a place that can be read and written")

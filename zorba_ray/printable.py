@@ -7,8 +7,8 @@ from typing import Any
 UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 """Control characters but tab and line feed, marks that turn the direction of text around, halves of surrogate pairs."""
 
-MESSAGE = 2_000
-"""Characters of the longest error message."""
+MESSAGE = 1_900
+"""Characters of the longest error message; with what a command puts before it, 2,000."""
 _TAIL = 500
 
 

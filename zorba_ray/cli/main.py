@@ -56,7 +56,7 @@ def main() -> None:
     never_fail()
     with guarded():
         try:
-            _require_printable(sys.argv[1:])
+            _require_plausible(sys.argv[1:])
             app()
         except ZorbaError as error:
             say(f"error: {error}", err=True)
@@ -81,7 +81,10 @@ def _report_defect() -> NoReturn:
     sys.exit(1)
 
 
-def _require_printable(arguments: list[str]) -> None:
+_LONGEST_OPTION, _LONGEST_PATH = 200, 4_096
+
+
+def _require_plausible(arguments: list[str]) -> None:
     """Raises ConfigError: an argument that cannot go into names, files and messages."""
     for place, text in enumerate(arguments, start=1):
         if any(unicodedata.category(sign) in ("Cc", "Cs") and sign not in "\n\t" for sign in text):
@@ -89,3 +92,5 @@ def _require_printable(arguments: list[str]) -> None:
                 f"argument {place}, {shown(text)}, has a control character or bytes that are no UTF-8: write it "
                 "without, and rename the file or folder if that is its name"
             )
+        if "=" not in text and len(text) > (_LONGEST_OPTION if text.startswith("-") else _LONGEST_PATH):
+            raise ConfigError(f"argument {place}, {shown(text)}, is longer than any option or path")

@@ -73,7 +73,8 @@ def read_yaml(path: Path | Traversable, what: str) -> dict[str, Any]:
             )
         tree = parse_yaml(raw.decode("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{what} {source} cannot be read as UTF-8 text: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"{what} {source} cannot be read as UTF-8 text: {reason}") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{what} {source} is not YAML for settings: {error}") from error
     tree = {} if tree is None else tree
