@@ -170,5 +170,7 @@ def print_summary(summary: dict[str, Any], path: Path) -> None:
     console.print(table)
     if summary.get("budgets"):  # a run that an earlier version finished has none
         console.print(budgets_table(summary["budgets"]))
+    for text in summary.get("warnings", ()):
+        console.print(f"warning: {text}", style="yellow", soft_wrap=True)
     console.print(f"θ SHA-256 {summary['weights_sha256']}", highlight=False, soft_wrap=True)
     console.print(f"report {path / 'report.html'}", highlight=False, soft_wrap=True)

@@ -161,6 +161,7 @@ class Summary(Record):
 
     status: str
     error: str | None = None
+    warnings: tuple[str, ...] = ()
     rounds_done: int
     weights_sha256: str
     bytes_up_per_client_round: float | None = None
