@@ -34,7 +34,7 @@ class _Short(reprlib.Repr):
 
     def __init__(self) -> None:
         super().__init__()
-        self.maxlevel, self.maxdict, self.maxstring, self.maxother = 3, 4, 80, 80
+        self.maxlevel, self.maxdict, self.maxstring, self.maxother = 2, 4, 80, 80
 
     def repr_int(self, x: int, level: int) -> str:
         # Python refuses to write integers of more than 4,300 digits.
@@ -48,5 +48,5 @@ _SHORT = _Short()
 
 
 def shown(value: Any) -> str:
-    """`repr(value)`, in at most a few hundred characters and without a walk through all of a large value."""
-    return _SHORT.repr(value)
+    """`repr(value)`, in at most 400 characters and without a walk through all of a large value."""
+    return shortened(_SHORT.repr(value), 400)

@@ -25,6 +25,13 @@ ByteCount = Annotated[int, BeforeValidator(parse_bytes), Field(le=2**62)]
 """Bytes; accepts an integer or text with a unit ("24 GiB"). Sums and differences with int64 must not wrap."""
 
 
+def _within_64_bits(value: Any) -> Any:
+    """Python's integers have no end; what computes with them has."""
+    if isinstance(value, int) and not -(2**64) <= value <= 2**64:
+        raise ValueError("beyond 64 bits")
+    return value
+
+
 def _path_text(value: str) -> str:
     if UNPRINTABLE.search(value) or any(sign in value for sign in "\n\t"):
         raise ValueError("a path or name on the hub has no control characters")
@@ -50,10 +57,12 @@ class StrictModel(BaseModel):
         # pydantic reads true as the number 1, and YAML 1.1 reads yes, no, on and off as truth values.
         if isinstance(value, bool) and cls.model_fields[info.field_name or ""].annotation is not bool:
             raise ValueError("a truth value is neither a number nor text")
-        # Python's integers have no end; what computes with them has.
-        if isinstance(value, int) and not -(2**64) <= value <= 2**64:
-            raise ValueError("beyond 64 bits")
-        return value
+        return _within_64_bits(value)
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _no_endless_integer(cls, value: Any) -> Any:
+        return _within_64_bits(value)  # once more: pydantic reads text of 4,300 digits as an integer
 
 
 def parse_override(text: str) -> tuple[list[str], Any]:

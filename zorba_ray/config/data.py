@@ -1,7 +1,7 @@
 """Which examples there are, how they read as text, and which client holds which."""
 
 import string
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -14,11 +14,11 @@ class DataConfig(StrictModel):
 
     path: PathText = "builtin"
     """`builtin`, a folder with train/validation/test in parquet, JSONL or CSV, one such file, or a hub id."""
-    prompt: str = "{text}"
+    prompt: str = Field(default="{text}", max_length=20_000)
     """Template of the model's input; fields in braces are column names, as in "{premise} {hypothesis}"."""
     label_column: str = "label"
     """Column of the label: integers 0 … C−1, or text equal to an entry of `label_words` or of labels.json."""
-    label_words: tuple[str, ...] = ()
+    label_words: tuple[Annotated[str, Field(max_length=2_000)], ...] = Field(default=(), max_length=10_000)
     """One entry per label, in label order: a word for head `label_words`, a sentence for head `label_prompts`."""
     max_length: int = Field(default=128, ge=4)
     """Tokens per example; the text is cut at its end so that what the prompt puts after it is kept."""

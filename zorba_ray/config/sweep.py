@@ -93,7 +93,7 @@ class Dimension(StrictModel):
                 raise ValueError(f"{given[0]}: low ({low:g}) must be below high ({high:g})")
             if "log" in given[0] and low <= 0:
                 raise ValueError(f"{given[0]}: low ({low:g}) must be above 0")
-            if q and not 0 < q[0] <= high - low:
+            if q and not (0 < q[0] <= high - low and math.isfinite(max(-low, high) / q[0])):
                 raise ValueError(f"{given[0]}: q ({q[0]:g}) must be above 0 and at most high − low ({high - low:g})")
         return self
 
