@@ -100,11 +100,9 @@ def test_a_lock_that_links_elsewhere_when_a_run_is_resumed(cli: Cli, tiny_file: 
 )
 def test_every_command_that_reads_settings(cli: Cli, tmp_path: Path, command: list[str]) -> None:
     path = tmp_path / "hostile.yaml"
+    laughs = "a0: &a0 [x, x]\n" + "".join(f"a{i + 1}: &a{i + 1} [*a{i}, *a{i}]\n" for i in range(30))
     for content, fragment in (
-        (
-            "a0: &a [x, x]\n" + "".join(f"a{i + 1}: &a{i + 1} [*a{i or ''}, *a{i or ''}]\n" for i in range(30)),
-            "aliases",
-        ),
+        (laughs, "aliases"),
         ('"\\e[31m[red]": 1\nname: x\n', "\\x1b[31m[red]"),
     ):
         path.write_text(content, encoding="utf-8")

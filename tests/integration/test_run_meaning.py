@@ -50,9 +50,28 @@ def test_a_rate_of_a_thousand_ends_as_diverged_and_stays_so(cli: Cli, tiny_file:
 
 
 def test_a_first_order_method_too(tmp_path: Path) -> None:
-    config = tiny_config("method=fedavg", "first_order.lr=1000", "zo.scope=all", "rounds=6", "eval.every=2")
-    with pytest.raises(Diverged, match=r"round \d"):
+    config = tiny_config("method=fedavg", "model.head=lm", "first_order.lr=1000", "rounds=8", "eval.every=2")
+    with pytest.raises(Diverged, match=r"begin anew with a smaller first_order\.lr"):
         run_here(config, tmp_path / "run")
+
+
+def test_a_loss_that_stays_high_is_told_at_the_third_evaluation(tmp_path: Path) -> None:
+    """The logits of a language model still differ from token to token, and every number is finite."""
+    config = tiny_config("model.head=lm", "zo.lr=1000", "rounds=8", "eval.every=2", "eval.rows=16")
+    with pytest.raises(Diverged, match=r"round 6: the validation loss is more than 1 above .* 3 evaluations in a row"):
+        run_here(config, tmp_path / "run")
+    assert summary_of(tmp_path / "run")["rounds_done"] == 6
+
+
+def test_a_run_that_made_the_model_worse_says_so(tmp_path: Path) -> None:
+    summary = run_here(tiny_config("zo.lr=1000", "zo.scope=all", "rounds=2", "eval.every=2"), tmp_path / "run")
+    assert summary["status"] == "finished"
+    start, end = summary["start_loss"], summary["final_loss"]
+    assert end > start + 0.1
+    assert summary["warnings"][0] == (
+        f"the validation loss rose from {start:.4f} at the start to {end:.4f} after round 2: the run made the model "
+        "worse"
+    )
 
 
 def test_a_language_model_that_learns_is_left_alone_and_has_a_spread(tmp_path: Path) -> None:
@@ -76,9 +95,7 @@ def test_figures_of_an_evaluation(tmp_path: Path) -> None:
 
 def test_a_step_that_moves_nothing_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     path = tmp_path / "run"
-    with pytest.raises(
-        ConfigError, match=r"zo\.perturbation_scale=1e-12: θ ± μ is θ itself for 94\.\d % .* from 6e-08"
-    ):
+    with pytest.raises(ConfigError, match=r"zo\.perturbation_scale=1e-12: θ ± μ is θ itself for 94\.\d %.*from 6e-08"):
         run_here(tiny_config("zo.perturbation_scale=1e-12"), path)
     assert not (path / "ledger.zl").exists()
     assert not (path / "provenance.json").exists()
@@ -86,7 +103,7 @@ def test_a_step_that_moves_nothing_is_refused_before_anything_is_written(tmp_pat
 
 def test_a_step_that_moves_few_is_warned_of_everywhere(tmp_path: Path) -> None:
     path, notes = tmp_path / "run", []
-    config = tiny_config("zo.perturbation_scale=1e-9", "rounds=1")
+    config = tiny_config("zo.perturbation_scale=1e-9", "zo.lr=1e-12", "rounds=1")
     summary = run_here(config, path, emit=lambda event: notes.append(event.get("text")))
     [text] = summary["warnings"]
     assert text.startswith("zo.perturbation_scale=1e-09: θ ± μ is θ itself for 19.3 % of the weights in scope")
@@ -116,8 +133,8 @@ def test_predictions_that_are_one_label() -> None:
 
     def record(round: int, rows: int, labels: int = 4) -> dict[str, Any]:
         return {
-            "split": "validation", "round": round, "items": 64, "predicted_label": 3, "predicted_rows": rows,
-            "labels": labels,
+            "split": "validation", "round": round, "items": 64, "loss": 1.0, "predicted_label": 3,
+            "predicted_rows": rows, "labels": labels,
         }  # fmt: skip
 
     assert end_warnings(config, [record(0, 40), record(5, 63)]) == []
@@ -131,7 +148,7 @@ def test_predictions_that_are_one_label() -> None:
     assert text.endswith("so they were at the start")
     [text] = end_warnings(config, [record(0, 64)])
     assert text.endswith("though they have 4 labels")
-    assert end_warnings(config, [{"split": "validation", "round": 0, "items": 64}]) == []
+    assert end_warnings(config, [{"split": "validation", "round": 0, "items": 64, "loss": 1.0}]) == []
 
 
 def test_warnings_are_text_in_a_page(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from zorba_ray.zo.resolution import Resolution, resolution
 
 _MANY, _NEARLY_ALL = 0.05, 0.9
 """Shares of the weights that μ does not move: from the first on a warning, from the second on an error."""
+_RISE = 1.01
+"""Of the start's validation loss; what is less may be noise."""
 
 
 def start_warnings(setup: Setup, accelerator: str) -> list[str]:
@@ -30,7 +32,8 @@ def end_warnings(config: ExperimentConfig, evals: Sequence[dict[str, Any]]) -> l
     Args:
         evals: records of metrics.jsonl, in file order.
     """
-    return [text for split in ("validation", "test") for text in _constant(config, split, evals)]
+    constant = [text for split in ("validation", "test") for text in _constant(config, split, evals)]
+    return [*_worse(evals), *constant]
 
 
 def _below_resolution(setup: Setup, accelerator: str) -> list[str]:
@@ -55,6 +58,16 @@ def _below_resolution(setup: Setup, accelerator: str) -> list[str]:
 
 def _percent(found: Resolution) -> str:
     return f"{100 * found.share:.3g} %"
+
+
+def _worse(evals: Sequence[dict[str, Any]]) -> list[str]:
+    own = [record for record in evals if record["split"] == "validation"]
+    if not own or own[0]["round"] != 0 or own[-1]["loss"] <= _RISE * own[0]["loss"]:
+        return []
+    return [
+        f"the validation loss rose from {own[0]['loss']:.4f} at the start to {own[-1]['loss']:.4f} after round "
+        f"{own[-1]['round']}: the run made the model worse"
+    ]
 
 
 def _constant(config: ExperimentConfig, split: str, evals: Sequence[dict[str, Any]]) -> list[str]:
