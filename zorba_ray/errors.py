@@ -4,11 +4,21 @@ Messages name the setting, the value and the rule, and say what to do. To add on
 `exit_code`, keep the constructor at one message string (pickling depends on it), and list it in the README's table.
 """
 
+import errno
+
+from zorba_ray.printable import printable, shortened
+
 
 class ZorbaError(Exception):
-    """Base of all errors that a user can meet. `exit_code` is what the command line returns."""
+    """Base of all errors that a user can meet. `exit_code` is what the command line returns.
+
+    A message has fewer than 2,000 characters, whatever was quoted in it.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(shortened(message))
 
 
 class ConfigError(ZorbaError, ValueError):
@@ -103,3 +113,17 @@ class StaleReplica(ZorbaError):
     """A worker's θ is not the one that a plan was made for; it must catch up from the ledger."""
 
     exit_code = 4
+
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+"""What the operating system says of a disk, whatever file or folder was asked for."""
+
+
+def refused_place(what: str, error: OSError) -> ZorbaError:
+    """What it means to the user that `what`, a file or folder that they named, cannot be used: exit code 8 where the
+    disk is to blame, else 2."""
+    where = "" if error.filename is None or str(error.filename) in what else f" ({error.filename})"
+    text = printable(f"{shortened(what, 300)}: {error.strerror or error}{shortened(where, 300)}")
+    if error.errno in _FULL:
+        return StorageError(f"{text}: make room, or name another place")
+    return RunDirError(f"{text}: name a place that can be read and written")

@@ -2,6 +2,8 @@
 
 import re
 
+from zorba_ray.printable import shown
+
 _FACTORS = {
     "": 1,
     "b": 1,
@@ -23,17 +25,17 @@ def parse_bytes(value: int | float | str) -> int:
         ValueError: not a number with an optional unit B, KB … TB, KiB … TiB; negative; or not finite.
     """
     if isinstance(value, bool):
-        raise ValueError(f"{value!r} is not a number of bytes; write 25769803776 or '24 GiB'")
+        raise ValueError(f"{shown(value)} is not a number of bytes; write 25769803776 or '24 GiB'")
     if isinstance(value, int):
-        number, factor = float(value), 1
+        number, factor = (float(value) if abs(value) < 2**64 else float("inf")), 1
         exact: int | None = value
     else:
         match = re.fullmatch(r"\s*((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*([a-zA-Z]*)\s*", str(value))
         if match is None or match[2].lower() not in _FACTORS:
-            raise ValueError(f"{value!r} is not a number of bytes; write 25769803776 or '24 GiB'")
+            raise ValueError(f"{shown(value)} is not a number of bytes; write 25769803776 or '24 GiB'")
         number, factor, exact = float(match[1]), _FACTORS[match[2].lower()], None
-    if number < 0 or number != number or number == float("inf"):
-        raise ValueError(f"{value!r} is not a number of bytes: it must be finite and not negative")
+    if not 0 <= number * factor < float("inf"):
+        raise ValueError(f"{shown(value)} is not a number of bytes: it must be finite and not negative")
     return exact if exact is not None else round(number * factor)
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from tests.support.tiny_run import run_here, tiny_config
 from zorba_ray.cli.closing import write_run_report
-from zorba_ray.errors import StorageError
+from zorba_ray.errors import RunDirError, StorageError
 from zorba_ray.experiment import RunDir, run_experiment, sequential_backend
 from zorba_ray.experiment import run as run_module
 from zorba_ray.experiment.callbacks import Closing
@@ -129,11 +129,11 @@ def test_disk_full_for_everything(tmp_path: Path, reference: str, monkeypatch: p
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
-    """A file stands where the folder of the run's folder should be: exit code 8 and a sentence, no traceback."""
+    """A file stands where the folder of the run's folder should be: another is to be named, as for any wrong input."""
     (tmp_path / "file").write_text("", encoding="utf-8")
-    with pytest.raises(StorageError, match="Not a directory") as caught:
+    with pytest.raises(RunDirError, match="Not a directory") as caught:
         RunDir.create(tmp_path / "file" / "run", tiny_config())
-    assert caught.value.exit_code == 8
+    assert caught.value.exit_code == 2
 
 
 def test_wandb_without_its_folder(tmp_path: Path, reference: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -12,7 +12,7 @@ from tests.support.tiny_run import tiny_config
 from zorba_ray.config import METHOD_NAMES, ExperimentConfig
 from zorba_ray.contest import Contest, ContestState, ladder_of, plan_contest
 from zorba_ray.contest.cells import cell, rounds_for
-from zorba_ray.errors import ConfigError, RunDirError, StorageError
+from zorba_ray.errors import ConfigError, RunDirError
 from zorba_ray.experiment.build import prepare
 from zorba_ray.report.contest import Interval
 
@@ -186,7 +186,7 @@ def test_a_folder_is_taken_up_only_by_the_same_comparison(tmp_path: Path) -> Non
         with pytest.raises(RunDirError, match="is no comparison"):
             ContestState.open(path, contest(), True, [])
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="Not a directory"):
+    with pytest.raises(RunDirError, match="Not a directory"):
         ContestState.open(tmp_path / "file" / "below", contest(), False, [])
     assert json.loads(json.dumps(contest().passes)) == 120
 

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from zorba_ray.cli.terminal import say
+
 if TYPE_CHECKING:
     from zorba_ray.allocation import AllocationProblem
     from zorba_ray.experiment import Setup
@@ -78,7 +80,7 @@ def allocate(
         raise
     finally:
         if json_out and answers:
-            typer.echo(json.dumps({**answers.pop("allocation", {}), **answers}, indent=1))
+            say(json.dumps({**answers.pop("allocation", {}), **answers}, indent=1))
 
 
 def _what_if(problem: "AllocationProblem") -> dict[str, Any]:
@@ -92,7 +94,7 @@ def _front(setup: "Setup", solved: "Solved", count: int) -> dict[str, Any]:
     from zorba_ray.experiment.allocation_facts import front_record
 
     def told(epsilon: float) -> None:
-        typer.echo(f"front: solving ε = {epsilon:.3g}", err=True)
+        say(f"front: solving ε = {epsilon:.3g}", err=True)
 
     limits = setup.config.allocation
     found = pareto_front(solved.problem, count, limits.time_limit_s, limits.gap, told)
@@ -114,4 +116,4 @@ def _write(out: Path, name: str, answers: dict[str, Any]) -> None:
         elif name == "front":
             written.append(write_front_picture(answers["front"], answers["allocation"], out / "front.png"))
     for path in written:
-        typer.echo(f"wrote {path}", err=True)
+        say(f"wrote {path}", err=True)

@@ -5,10 +5,10 @@ import os
 import sys
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from zorba_ray.cli.fitted import Column, fitted_table
+from zorba_ray.cli.terminal import Console
 from zorba_ray.units import format_bytes
 
 _NAMED = 12
@@ -19,7 +19,7 @@ _NAMES = {"convergence": "f1", "vram": "f2", "time": "f3"}
 def print_answer(name: str, answers: dict[str, Any]) -> None:
     """One of "allocation", "what_if" and "front", on stdout, in the width of the terminal (120 on a pipe)."""
     fixed = 120 if not sys.stdout.isatty() and "COLUMNS" not in os.environ else None
-    console = Console(width=fixed, highlight=False)
+    console = Console(width=fixed)
     width, tree = console.width, answers[name]
     if name == "allocation":
         print_map(console, tree)

@@ -7,6 +7,8 @@ from typing import Any
 
 import typer
 
+from zorba_ray.cli.terminal import say
+
 
 def compare(
     config: str = typer.Argument(help="Zorba's configuration: a YAML file, or a preset: demo."),
@@ -48,7 +50,7 @@ def compare(
         record = load_contest(path)
         write_csv(record, path / "compare.csv")
         if as_json:
-            typer.echo(json.dumps(rows(record), indent=1, ensure_ascii=False))
+            say(json.dumps(rows(record), indent=1))
         else:
             print_standings(record)
         _write_page(path)
@@ -65,9 +67,9 @@ def _write_page(path: Path) -> None:
     from zorba_ray.report import write_report
 
     try:
-        typer.echo(f"report {write_report([path], path / 'compare.html')}", err=True)
+        say(f"report {write_report([path], path / 'compare.html')}", err=True)
     except Exception as error:
-        typer.echo(f"warning: compare.html could not be written ({error}); try `zorba-ray report {path}`", err=True)
+        say(f"warning: compare.html could not be written ({error}); try `zorba-ray report {path}`", err=True)
 
 
 def _rates(texts: list[str]) -> dict[str, tuple[float, ...]]:

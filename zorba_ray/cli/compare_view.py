@@ -4,9 +4,10 @@ import sys
 from types import TracebackType
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from zorba_ray.cli.terminal import Console
 from zorba_ray.report import contest_page
 from zorba_ray.report.contest import ContestRecord
 from zorba_ray.report.numbers import text_count
@@ -41,7 +42,8 @@ class CompareProgress:
         elif kind == "note":
             self._console.print(event["text"], highlight=False, soft_wrap=True)
         elif kind == "round":
-            self._status.update(f"{self._path}: round {event['round']} of {self._rounds}, loss {event['loss']:.4f}")
+            line = f"{self._path}: round {event['round']} of {self._rounds}, loss {event['loss']:.4f}"
+            self._status.update(Text(line))  # rich reads markup in plain text here
         elif kind == "eval" and event["round"] == self._rounds:
             accuracy = "" if event["accuracy"] is None else f", accuracy {event['accuracy']:.3f}"
             self._console.print(
@@ -56,7 +58,7 @@ def print_standings(record: ContestRecord) -> None:
     for table in (*tables, contest_page.rates_table(record)):
         console.print(_rich(table))
     for line in contest_page.warnings(record):
-        console.print(f"[yellow]{line}[/yellow]", highlight=False)
+        console.print(line, style="yellow")
 
 
 def _rich(table: PageTable) -> Table:

@@ -11,8 +11,7 @@ import platform
 from collections.abc import Mapping
 from pathlib import Path
 
-import typer
-
+from zorba_ray.cli.terminal import say
 from zorba_ray.errors import RunDirError
 
 _UNPACKED = "working_dir_files"
@@ -46,5 +45,5 @@ def lasting(path: Path, environ: Mapping[str, str] | None = None) -> Path:
             "path (it stands under ZORBA_HOME, default ~/zorba-ray) or one on a lasting volume"
         )
     # The job's log is all that a user sees: it says where the run is, also when the run ends in an error.
-    typer.echo(f"Ray job {job_id(environ)} on {platform.node()}: run directory {place}", err=True)
+    say(f"Ray job {job_id(environ)} on {platform.node()}: run directory {place}", err=True)
     return place

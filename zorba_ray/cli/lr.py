@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from zorba_ray.cli.terminal import say
 
+if TYPE_CHECKING:
+    from zorba_ray.cli.terminal import Console
     from zorba_ray.experiment.lr_finder import Ladder
 
 _WIDTH = 32
@@ -25,8 +26,7 @@ def lr(
     """Find a learning rate: a few rounds from the same start at each rate, and what is well below trouble."""
     import json
 
-    from rich.console import Console
-
+    from zorba_ray.cli.terminal import Console
     from zorba_ray.config import anchored, load_config
     from zorba_ray.experiment.lr_finder import find_rate
 
@@ -35,7 +35,7 @@ def lr(
     with console.status("taking rounds"):
         found = find_rate(settings, _numbers(rates), rounds, clients)
     if json_out:
-        typer.echo(json.dumps(found.to_dict(), indent=1))
+        say(json.dumps(found.to_dict(), indent=1))
         return
     print_ladder(console, found)
 

@@ -1,13 +1,18 @@
 """zorba-ray: the commands, and what an error becomes."""
 
 import sys
+import traceback
+import unicodedata
+from typing import NoReturn
 
 import typer
 
 from zorba_ray import __version__
 from zorba_ray.cli import allocate, compare, doctor, lr, profile, replay, report, run, schema, sweep
 from zorba_ray.cli.plain_text import never_fail
-from zorba_ray.errors import ZorbaError
+from zorba_ray.cli.terminal import guarded, say
+from zorba_ray.errors import ConfigError, ZorbaError, refused_place
+from zorba_ray.printable import shown
 
 EPILOG = (
     "Exit codes: 0 ok, 1 internal error, 2 settings, data or model, 3 infeasible allocation, 4 "
@@ -39,18 +44,53 @@ app.command("schema")(schema.schema)
 @app.callback(invoke_without_command=True)
 def _root(version: bool = typer.Option(False, "--version", help="Print the version and leave.")) -> None:
     if version:
-        typer.echo(__version__)
+        say(__version__)
         raise typer.Exit()
 
 
 def main() -> None:
-    """Runs the program; a `ZorbaError` becomes one message on stderr and its exit code."""
+    """Runs the program; a `ZorbaError` becomes one message on stderr and its exit code.
+
+    Any other exception is a defect: its traceback is shown, and that it is to be reported.
+    """
     never_fail()
-    try:
-        app()
-    except ZorbaError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("interrupted; a run with a ledger continues with --resume", err=True)
-        sys.exit(130)
+    with guarded():
+        try:
+            _require_plausible(sys.argv[1:])
+            app()
+        except ZorbaError as error:
+            say(f"error: {error}", err=True)
+            sys.exit(error.exit_code)
+        except KeyboardInterrupt:
+            say("interrupted; a run with a ledger continues with --resume", err=True)
+            sys.exit(130)
+        except OSError as error:
+            if error.filename is None:
+                _report_defect()
+            refused = refused_place("a file or folder cannot be used", error)
+            say(f"error: {refused}", err=True)
+            sys.exit(refused.exit_code)
+        except Exception:
+            _report_defect()
+
+
+def _report_defect() -> NoReturn:
+    """Of the exception that is being handled."""
+    traceback.print_exc()
+    say("internal error: this is a defect of zorba-ray; please report it with the lines above", err=True)
+    sys.exit(1)
+
+
+_LONGEST_OPTION, _LONGEST_PATH = 200, 4_096
+
+
+def _require_plausible(arguments: list[str]) -> None:
+    """Raises ConfigError: an argument that cannot go into names, files and messages."""
+    for place, text in enumerate(arguments, start=1):
+        if any(unicodedata.category(sign) in ("Cc", "Cs") and sign not in "\n\t" for sign in text):
+            raise ConfigError(
+                f"argument {place}, {shown(text)}, has a control character or bytes that are no UTF-8: write it "
+                "without, and rename the file or folder if that is its name"
+            )
+        if "=" not in text and len(text) > (_LONGEST_OPTION if text.startswith("-") else _LONGEST_PATH):
+            raise ConfigError(f"argument {place}, {shown(text)}, is longer than any option or path")

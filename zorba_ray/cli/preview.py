@@ -2,9 +2,8 @@
 
 import json
 
-from rich.console import Console
-
 from zorba_ray.cli.allocation_view import print_map
+from zorba_ray.cli.terminal import Console
 from zorba_ray.config import ExperimentConfig
 
 

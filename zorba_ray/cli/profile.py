@@ -17,16 +17,15 @@ def profile(
     """Bytes that a client's accelerator holds, from the model's configuration alone: nothing is loaded or run."""
     import json
 
-    from rich.console import Console
-
     from zorba_ray.cli.profile_table import assumptions, profile_table
+    from zorba_ray.cli.terminal import Console, say
     from zorba_ray.experiment.profiled import profiled
 
     found = profiled(config, overrides, batch, length)
     rows = list(found.rows(count))
     if json_out:
         record = {"model": found.model.path, **found.facts(), "rows": [row.to_dict() for row in rows]}
-        typer.echo(json.dumps(record, indent=1))
+        say(json.dumps(record, indent=1))
         return
     console = Console()
     console.print(profile_table(found, rows))

@@ -6,13 +6,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
 from zorba_ray.cli.allocation_view import print_map
+from zorba_ray.cli.terminal import Console
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.units import format_bytes, format_seconds
 
@@ -60,7 +61,7 @@ class Progress:
         kind = event["kind"]
         if kind == "status":
             self._bars.detail = event["text"]
-            self._console.print(f"[dim]{event['text']} …[/dim]", highlight=False)
+            self._console.print(f"{event['text']} …", style="dim")
         elif kind == "note":
             self._console.print(event["text"], highlight=False, soft_wrap=True)
         elif kind == "allocation":
@@ -94,9 +95,7 @@ class Progress:
         if lost:
             reasons = {**event["failures"], **event["rejected"]}
             for client, reason in reasons.items():
-                self._console.print(
-                    f"[yellow]round {event['round']}: client {client}: {reason}[/yellow]", highlight=False
-                )
+                self._console.print(f"round {event['round']}: client {client}: {reason}", style="yellow")
 
 
 def profile_table(record: dict[str, Any]) -> Table:
@@ -171,5 +170,7 @@ def print_summary(summary: dict[str, Any], path: Path) -> None:
     console.print(table)
     if summary.get("budgets"):  # a run that an earlier version finished has none
         console.print(budgets_table(summary["budgets"]))
+    for text in summary.get("warnings", ()):
+        console.print(f"warning: {text}", style="yellow", soft_wrap=True)
     console.print(f"θ SHA-256 {summary['weights_sha256']}", highlight=False, soft_wrap=True)
     console.print(f"report {path / 'report.html'}", highlight=False, soft_wrap=True)

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import typer
 
+from zorba_ray.cli.terminal import say
+
 
 def replay(
     run_dir: Path = typer.Argument(help="A run directory."),
@@ -16,12 +18,12 @@ def replay(
     from zorba_ray.units import format_bytes, format_seconds
 
     found = replay_run(run_dir, round, export, model)
-    typer.echo(
+    say(
         f"round {found.round} of {found.last_round}, ledger {format_bytes(found.ledger_bytes)}, "
         f"{format_seconds(found.seconds)}"
     )
     if found.torn_bytes:
-        typer.echo(f"{found.torn_bytes} bytes of a torn record follow; --resume cuts them")
-    typer.echo(f"θ SHA-256 {found.digest}" + (" (as the run's summary says)" if found.confirmed else ""))
+        say(f"{found.torn_bytes} bytes of a torn record follow; --resume cuts them")
+    say(f"θ SHA-256 {found.digest}" + (" (as the run's summary says)" if found.confirmed else ""))
     if export is not None:
-        typer.echo(f"exported to {export}")
+        say(f"exported to {export}")

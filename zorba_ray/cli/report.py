@@ -4,6 +4,8 @@ from pathlib import Path
 
 import typer
 
+from zorba_ray.cli.terminal import say
+
 
 def report(
     run_dirs: list[Path] = typer.Argument(help="One or more run directories, or one sweep directory."),
@@ -14,4 +16,4 @@ def report(
 
     target = out or run_dirs[0] / "report.html"
     write_report(run_dirs, target)
-    typer.echo(f"wrote {target}")
+    say(f"wrote {target}")

@@ -7,6 +7,7 @@ from typing import Any
 import typer
 
 from zorba_ray.cli.closing import write_run_report
+from zorba_ray.cli.terminal import say
 
 
 def run(
@@ -52,7 +53,7 @@ def _execute(settings: Any, path: Path, resume: bool) -> dict[str, Any]:
         if directory.summary.exists():
             summary = directory.read_json(directory.summary)
             if summary["status"] == "finished":
-                typer.echo(f"{path} is finished; nothing to resume")
+                say(f"{path} is finished; nothing to resume")
                 return summary
     else:
         directory = RunDir.create(path, settings)

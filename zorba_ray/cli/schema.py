@@ -2,6 +2,8 @@
 
 import typer
 
+from zorba_ray.cli.terminal import say
+
 
 def schema(
     as_json: bool = typer.Option(False, "--json", help="JSON schema, for editors and validators."),
@@ -12,11 +14,12 @@ def schema(
     if as_json:
         import json
 
-        typer.echo(json.dumps(ExperimentConfig.model_json_schema(), indent=1))
+        say(json.dumps(ExperimentConfig.model_json_schema(), indent=1))
         return
     from pydantic import BaseModel
-    from rich.console import Console
     from rich.table import Table
+
+    from zorba_ray.cli.terminal import Console
 
     table = Table(show_lines=False, title="Settings (override with key=value)", title_justify="left")
     for name in ("setting", "default", "meaning"):
@@ -29,7 +32,7 @@ def schema(
                 walk(kind, f"{prefix}{name}.")
             else:
                 default = "required" if field.is_required() else repr(field.default)
-                table.add_row(prefix + name, default, (field.description or "").replace("[", "\\["))
+                table.add_row(prefix + name, default, field.description or "")
 
     walk(ExperimentConfig, "")
     Console().print(table)

@@ -3,7 +3,7 @@
 import signal
 from typing import Any
 
-import typer
+from zorba_ray.cli.terminal import say
 
 
 class StopFlag:
@@ -18,7 +18,7 @@ class StopFlag:
         if self._set and number == signal.SIGINT:
             raise KeyboardInterrupt
         self._set = True
-        typer.echo("stopping after this round (Ctrl-C again: at once); the ledger keeps every finished round", err=True)
+        say("stopping after this round (Ctrl-C again: at once); the ledger keeps every finished round", err=True)
 
     def is_set(self) -> bool:
         return self._set

@@ -7,6 +7,8 @@ from typing import Any
 
 import typer
 
+from zorba_ray.cli.terminal import say
+
 
 def sweep(
     file: str = typer.Argument(help="A sweep file, e.g. tune_configs/sweeps/epsilon.yaml."),
@@ -55,15 +57,15 @@ def _finish(path: Path) -> None:
 
     print_trials(read_state(path), path)
     try:
-        typer.echo(f"report {write_report([path], path / 'report.html')}")
+        say(f"report {write_report([path], path / 'report.html')}")
     except Exception as error:
-        typer.echo(f"warning: report.html could not be written ({error}); try `zorba-ray report {path}`", err=True)
+        say(f"warning: report.html could not be written ({error}); try `zorba-ray report {path}`", err=True)
 
 
 def _preview(settings: Any, base: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    from zorba_ray.cli.terminal import Console
     from zorba_ray.errors import ConfigError
     from zorba_ray.sweep.plan import plan_trials
     from zorba_ray.sweep.resources import trial_needs

@@ -6,12 +6,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
+from zorba_ray.cli.terminal import Console
 from zorba_ray.units import format_bytes, format_seconds
 
 _ENDED = ("finished", "stopped", "failed")
@@ -47,7 +47,7 @@ class SweepProgress:
     def show(self, event: dict[str, Any]) -> None:
         """One event of the sweep."""
         if event["kind"] == "status":
-            self._console.print(f"[dim]{event['text']} …[/dim]", highlight=False)
+            self._console.print(f"{event['text']} …", style="dim")
         elif event["kind"] == "plan":
             self._bars.update(self._task, total=event["trials"], completed=event["ended"])
         elif event["kind"] == "trial":

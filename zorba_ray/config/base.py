@@ -2,16 +2,48 @@
 
 import difflib
 from collections.abc import Iterator
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
+from zorba_ray.config.yaml_text import MOST_DEPTH, parse_yaml
 from zorba_ray.errors import ConfigError
+from zorba_ray.printable import UNPRINTABLE, printable, shortened, shown
 from zorba_ray.units import parse_bytes
 
 ByteCount = Annotated[int, BeforeValidator(parse_bytes), Field(le=2**62)]
 """Bytes; accepts an integer or text with a unit ("24 GiB"). Sums and differences with int64 must not wrap."""
+
+
+def _within_64_bits(value: Any) -> Any:
+    """Python's integers have no end; what computes with them has."""
+    if isinstance(value, int) and not -(2**64) <= value <= 2**64:
+        raise ValueError("beyond 64 bits")
+    return value
+
+
+def _path_text(value: str) -> str:
+    if UNPRINTABLE.search(value) or any(sign in value for sign in "\n\t"):
+        raise ValueError("a path or name on the hub has no control characters")
+    if any(len(part.encode("utf-8")) > 255 for part in value.split("/")):
+        raise ValueError("a path has no part of more than 255 bytes")
+    return value
+
+
+PathText = Annotated[str, Field(min_length=1, max_length=4_000), AfterValidator(_path_text)]
+"""Text that names a file or folder, or something on the hub: what any file system can be asked for."""
+
+Settings = TypeVar("Settings", bound=BaseModel)
 
 
 class StrictModel(BaseModel):
@@ -25,51 +57,30 @@ class StrictModel(BaseModel):
         # pydantic reads true as the number 1, and YAML 1.1 reads yes, no, on and off as truth values.
         if isinstance(value, bool) and cls.model_fields[info.field_name or ""].annotation is not bool:
             raise ValueError("a truth value is neither a number nor text")
-        return value
+        return _within_64_bits(value)
 
-
-class _UniqueKeys(yaml.SafeLoader):
-    """A mapping that names a key twice is an error; plain YAML keeps the last and says nothing."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, (str, int, float)) and key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands twice", key_node.start_mark
-                )
-            seen.add(key if isinstance(key, (str, int, float)) else id(key_node))
-        return super().construct_mapping(node, deep)
-
-
-def parse_yaml(text: str) -> Any:
-    """The value of a YAML document.
-
-    Raises:
-        yaml.YAMLError: not YAML, or a key stands twice.
-    """
-    return yaml.load(text, _UniqueKeys)
+    @field_validator("*", mode="after")
+    @classmethod
+    def _no_endless_integer(cls, value: Any) -> Any:
+        return _within_64_bits(value)  # once more: pydantic reads text of 4,300 digits as an integer
 
 
 def parse_override(text: str) -> tuple[list[str], Any]:
     """'zo.lr=1e-3' -> (['zo', 'lr'], '1e-3'); values are YAML, typed fields repair numbers that YAML 1.1 reads as text.
 
     Raises:
-        ConfigError: no '=' or an empty key.
+        ConfigError: no '=', an empty key, or no value that settings can have.
     """
     key, sign, value = text.partition("=")
     parts = key.strip().split(".")
-    if not sign or not all(parts):
-        raise ConfigError(f"override {text!r}: write key=value with a dotted key, as in zo.lr=0.001")
+    if not sign or not all(parts) or len(parts) > MOST_DEPTH:
+        raise ConfigError(f"override {shown(text)}: write key=value with a dotted key, as in zo.lr=0.001")
     try:
-        return parts, yaml.safe_load(value)
+        return parts, parse_yaml(value)
     except yaml.YAMLError as error:
         raise ConfigError(
-            f"override {text!r}: the value is not YAML ({error}); text with braces or colons stands in quotes, as in "
-            "data.prompt='\"{text} It was\"'"
+            f"override {shown(text)}: the value is not YAML for settings ({error}); text with braces or colons stands "
+            "in quotes, as in data.prompt='\"{text} It was\"'"
         ) from error
 
 
@@ -108,13 +119,18 @@ def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from _sections(part)
 
 
+LISTED = 20
+"""Faults that are told one by one."""
+
+
 def explain(error: ValidationError, model: type[BaseModel], origin: str) -> str:
-    """One line per fault: key, value, rule, and for unknown keys the nearest known one."""
-    lines = [f"{origin}: {error.error_count()} setting(s) refused"]
+    """One line per fault, up to LISTED: key, value, rule, and for unknown keys the nearest known one."""
+    lines = [f"{printable(shortened(origin, 200))}: {error.error_count():,} setting(s) refused"]
     names = known_keys(model)
-    for fault in error.errors():
+    faults = error.errors(include_url=False, include_context=False)
+    for fault in faults[:LISTED]:
         location = [str(part) for part in fault["loc"] if not str(part).startswith(("function-", "tagged-", "list["))]
-        key = ".".join(location) or "(top level)"
+        key = printable(shortened(".".join(location), 200)) or "(top level)"
         if fault["type"] == "extra_forbidden":
             dotted = ".".join(part for part in location if not part.isdigit())
             near = difflib.get_close_matches(dotted, names, n=1, cutoff=0.5) or [
@@ -124,13 +140,38 @@ def explain(error: ValidationError, model: type[BaseModel], origin: str) -> str:
                 in difflib.get_close_matches(location[-1], [n.rsplit(".", 1)[-1] for n in names], n=1, cutoff=0.6)
             ]
             hint = f"; did you mean {near[0]}?" if near else "; `zorba-ray schema` lists all settings"
-            lines.append(f"  {key}: unknown setting (value {fault['input']!r}){hint}")
+            lines.append(f"  {key}: unknown setting (value {shown(fault['input'])}){hint}")
         else:
-            message = fault["msg"].removeprefix("Value error, ")
-            value = "" if fault["type"] == "missing" or isinstance(fault["input"], dict) else f" = {fault['input']!r}"
+            message = shortened(fault["msg"].removeprefix("Value error, "), 1_000)
+            value = (
+                "" if fault["type"] == "missing" or isinstance(fault["input"], dict) else f" = {shown(fault['input'])}"
+            )
             if fault["type"] == "string_type" and isinstance(fault["input"], dict):
-                message += f", not {fault['input']!r}: put text with braces in quotes"
+                message += f", not {shown(fault['input'])}: put text with braces in quotes"
             if isinstance(fault["input"], bool):
                 message += "; YAML reads yes, no, on and off as truth values: put text in quotes"
             lines.append(f"  {key}{value}: {message}")
+    if len(faults) > LISTED:
+        lines.append(f"  ... and {len(faults) - LISTED:,} more")
     return "\n".join(lines)
+
+
+def validated(model: type[Settings], tree: Any, origin: str) -> Settings:
+    """`tree` as settings.
+
+    Args:
+        origin: where it is from, for messages.
+
+    Raises:
+        ConfigError: any fault, each with key, value and rule.
+    """
+    try:
+        return model.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(explain(error, model, origin)) from error
+    except (ArithmeticError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        # A check stumbled over input that it was not written for: refused like any other, and said to be our fault too.
+        raise ConfigError(
+            f"{printable(shortened(origin, 200))}: settings that cannot be checked ({type(error).__name__}: {error}). "
+            "That they are not refused by their names is a defect of zorba-ray: please report it"
+        ) from error

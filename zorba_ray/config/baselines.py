@@ -39,7 +39,7 @@ class FirstOrderConfig(StrictModel):
 class KSeedConfig(StrictModel):
     """FedKSeed's candidate seeds."""
 
-    pool: int = Field(default=4096, ge=1)
+    pool: int = Field(default=4096, ge=1, le=10**6)
     """Candidate seeds; every direction of a run is one of theirs."""
 
 
@@ -112,7 +112,7 @@ def _several_dense(zo: Any) -> bool:
         return False
     try:
         return int(zo.get("directions", 1)) > 1
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False
 
 

@@ -1,31 +1,32 @@
 """Which examples there are, how they read as text, and which client holds which."""
 
 import string
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from zorba_ray.config.base import StrictModel
+from zorba_ray.config.base import PathText, StrictModel
+from zorba_ray.printable import shown
 
 
 class DataConfig(StrictModel):
     """Data set, prompt, partition and batches."""
 
-    path: str = Field(default="builtin", min_length=1)
+    path: PathText = "builtin"
     """`builtin`, a folder with train/validation/test in parquet, JSONL or CSV, one such file, or a hub id; see
     docs/data.md."""
-    prompt: str = "{text}"
+    prompt: str = Field(default="{text}", max_length=20_000)
     """Template of the model's input; fields in braces are names of text columns, as in "{premise} {hypothesis}"."""
     label_column: str = "label"
     """Column of the label: text equal to an entry of `label_words` or to a name in labels.json, or integers 0 … C−1.
     labels.json, beside the data, is ["negative", "positive"], {"negative": 0, "positive": 1} or {"0": "negative", …}. A
     number that is also a word at another position is refused, unless the whole column can only be one of them."""
-    label_words: tuple[str, ...] = ()
+    label_words: tuple[Annotated[str, Field(max_length=2_000)], ...] = Field(default=(), max_length=10_000)
     """One entry per label, in label order: a word for head `label_words`, a sentence for head `label_prompts`."""
     max_length: int = Field(default=128, ge=4)
     """Tokens per example; of a longer one the longest column loses its end until the next is as long, then both. The
     prompt's own words and the special tokens stay."""
-    batch_size: int = Field(default=16, ge=1)
+    batch_size: int = Field(default=16, ge=1, le=10**6)
     """Examples per forward pair."""
     partition: Literal["iid", "dirichlet", "column", "files"] = "iid"
     """`iid`: shuffled and dealt out. `dirichlet`: label shares per client drawn with `alpha`. `column`: the values of
@@ -52,15 +53,20 @@ class DataConfig(StrictModel):
     @classmethod
     def _prompt_has_fields(cls, value: str) -> str:
         try:
-            fields = [name for _, name, _, _ in string.Formatter().parse(value) if name is not None]
+            parts = [part for part in string.Formatter().parse(value) if part[1] is not None]
         except ValueError as error:
             raise ValueError(f"not a template: {error}; columns stand in braces, as in '{{text}} It was'") from error
-        if not fields or not all(name.isidentifier() for name in fields):
-            raise ValueError("a prompt needs at least one column in braces, as in '{text} It was'")
-        try:
-            value.format(**dict.fromkeys(fields, "text"))
-        except (ValueError, LookupError, AttributeError) as error:
-            raise ValueError(f"not a template for text: {error}; write columns plainly, as in '{{text}}'") from error
+        # Nothing is formatted here: a width is a number of characters that would be made.
+        for _, name, form, conversion in parts:
+            if form or conversion:
+                raise ValueError(
+                    f"not a template for text: the field {shown(name)} has a format or a conversion; write columns "
+                    "plainly, as in '{text}'"
+                )
+        if not parts or not all(name and name.isidentifier() for _, name, _, _ in parts):
+            raise ValueError(
+                "a prompt needs at least one column in braces, as in '{text} It was', and nothing else in braces"
+            )
         return value
 
     @model_validator(mode="after")

@@ -2,16 +2,15 @@
 
 import hashlib
 import json
+import os
 from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from zorba_ray.config.allocation import AllocationConfig
-from zorba_ray.config.base import StrictModel, apply_override, explain, parse_override, parse_yaml
+from zorba_ray.config.base import StrictModel, apply_override, parse_override, validated
 from zorba_ray.config.baselines import (
     FIRST_ORDER,
     FirstOrderConfig,
@@ -25,8 +24,10 @@ from zorba_ray.config.federation import FederationConfig
 from zorba_ray.config.memory import MemoryConfig
 from zorba_ray.config.model import ModelConfig
 from zorba_ray.config.tracking import EvalConfig, TrackingConfig
+from zorba_ray.config.yaml_text import read_yaml
 from zorba_ray.config.zo import LEVERS, DirectionsConfig, ZOConfig
 from zorba_ray.errors import ConfigError
+from zorba_ray.printable import shown
 
 NOT_NUMBERS = (
     "name",
@@ -55,7 +56,7 @@ have digests of their own; the allocation is read back from the run directory.""
 class ExperimentConfig(StrictModel):
     """One run of zorba-ray."""
 
-    name: str = Field(default="run", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    name: str = Field(default="run", max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     """Short name; the run directory is runs/NAME unless --run-dir says otherwise."""
     method: MethodName = "zorba"
     """The federated method; where a baseline's settings are left out, they are those that its authors published."""
@@ -192,10 +193,7 @@ def config_from_tree(tree: dict[str, Any], origin: str) -> ExperimentConfig:
     Raises:
         ConfigError: any fault, each with key, value and rule.
     """
-    try:
-        return ExperimentConfig.model_validate(tree)
-    except ValidationError as error:
-        raise ConfigError(explain(error, ExperimentConfig, origin)) from error
+    return validated(ExperimentConfig, tree, origin)
 
 
 def load_config(source: str, overrides: list[str] | None = None) -> ExperimentConfig:
@@ -219,28 +217,9 @@ def load_tree(source: str) -> dict[str, Any]:
     """
     if source in presets():
         return read_yaml(resources.files("zorba_ray") / "presets" / f"{source}.yaml", "config")
-    if not Path(source).is_file():
-        raise ConfigError(f"config {source!r}: no such file, and not a preset ({', '.join(presets())})")
+    if not os.path.isfile(source):  # unlike Path's, it has an answer to any text
+        raise ConfigError(f"config {shown(source)}: no such file, and not a preset ({', '.join(presets())})")
     return read_yaml(Path(source), "config")
-
-
-def read_yaml(path: Path | Traversable, what: str) -> dict[str, Any]:
-    """A mapping from a YAML or JSON file.
-
-    Raises:
-        ConfigError: missing, not UTF-8, not YAML, not a mapping, or a key that stands twice; `what` names its role.
-    """
-    source = str(path)
-    try:
-        tree = parse_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{what} {source!r} cannot be read as UTF-8 text: {error}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{what} {source!r} is not YAML: {error}") from error
-    tree = {} if tree is None else tree
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{what} {source!r}: the top level must be a mapping of settings, got {type(tree).__name__}")
-    return tree
 
 
 def anchored(config: ExperimentConfig) -> ExperimentConfig:
@@ -248,6 +227,6 @@ def anchored(config: ExperimentConfig) -> ExperimentConfig:
     found = {}
     for section in (config.model, config.data):
         path = Path(section.path)
-        there = section.path != "builtin" and not path.is_absolute() and path.exists()
+        there = section.path != "builtin" and not path.is_absolute() and os.path.exists(path)
         found[type(section)] = section.model_copy(update={"path": str(path.resolve())}) if there else section
     return config.model_copy(update={"model": found[type(config.model)], "data": found[type(config.data)]})

@@ -12,7 +12,7 @@ class FleetClass(StrictModel):
 
     name: str = Field(min_length=1)
     """Name in messages and reports."""
-    count: int = Field(ge=1)
+    count: int = Field(ge=1, le=10**6)
     """How many there are."""
     vram: ByteCount = Field(gt=0)
     """VRAM budget of each, in bytes or text such as "24 GiB"."""
@@ -87,7 +87,7 @@ Fleet = Annotated[
 class FederationConfig(StrictModel):
     """Clients, participation, failure policy and the backend that runs them."""
 
-    clients: int = Field(default=8, ge=1)
+    clients: int = Field(default=8, ge=1, le=10**6)
     """N, number of clients."""
     fleet: Fleet | None = None
     """Classes of clients with counts (they must add up to `clients`) and budgets, or a distribution.
@@ -104,7 +104,7 @@ class FederationConfig(StrictModel):
     """In this process, or on Ray actors; same numbers, bit for bit."""
     mode: Literal["pinned", "packed"] = "packed"
     """`pinned`: one client per actor. `packed`: many clients per actor on one replica of θ."""
-    workers: int = Field(default=2, ge=1)
+    workers: int = Field(default=2, ge=1, le=10**6)
     """Actors in packed mode."""
     threads: int = Field(default=1, ge=1)
     """CPU threads of torch in each process. Matrix kernels may round otherwise with another number, so it counts among

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from zorba_ray.config.base import StrictModel
+from zorba_ray.config.base import PathText, StrictModel
 
 
 class LoraConfig(StrictModel):
@@ -21,7 +21,7 @@ class LoraConfig(StrictModel):
 class ModelConfig(StrictModel):
     """The transformer and its head."""
 
-    path: str = Field(default="builtin", min_length=1)
+    path: PathText = "builtin"
     """`builtin`, a local folder in Hugging Face layout, `package:NAME` (an installed package with `get_model_path()`),
     or a hub id such as facebook/opt-125m."""
     revision: str | None = None

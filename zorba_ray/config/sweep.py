@@ -1,20 +1,23 @@
 """A sweep: a run, a space over its dotted settings, and how the space is searched. Imports no Ray."""
 
 import difflib
+import math
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from zorba_ray.config.base import (
     StrictModel,
     apply_override,
-    explain,
     known_keys,
     parse_override,
+    validated,
 )
-from zorba_ray.config.experiment import ExperimentConfig, load_tree, read_yaml
+from zorba_ray.config.experiment import ExperimentConfig, load_tree
+from zorba_ray.config.yaml_text import read_yaml
 from zorba_ray.errors import ConfigError
 
 EveryEvaluation = Literal["validation_loss", "validation_accuracy"]
@@ -79,6 +82,8 @@ class Dimension(StrictModel):
             if not bounds:
                 raise ValueError(f"{given[0]} has no values: an empty space")
             listed = list(bounds.values() if isinstance(bounds, dict) else bounds)
+            if len(listed) > MOST_TRIALS:
+                raise ValueError(f"{given[0]} has {len(listed):,} values, at most {MOST_TRIALS:,}")
             twice = next((value for place, value in enumerate(listed) if value in listed[:place]), None)
             if twice is not None:
                 raise ValueError(f"{given[0]} names {twice!r} twice: every value once")
@@ -88,7 +93,7 @@ class Dimension(StrictModel):
                 raise ValueError(f"{given[0]}: low ({low:g}) must be below high ({high:g})")
             if "log" in given[0] and low <= 0:
                 raise ValueError(f"{given[0]}: low ({low:g}) must be above 0")
-            if q and not 0 < q[0] <= high - low:
+            if q and not (0 < q[0] <= high - low and math.isfinite(max(-low, high) / q[0])):
                 raise ValueError(f"{given[0]}: q ({q[0]:g}) must be above 0 and at most high − low ({high - low:g})")
         return self
 
@@ -104,6 +109,8 @@ class Dimension(StrictModel):
         return list(values.items()) if isinstance(values, dict) else [(None, value) for value in values]
 
 
+MOST_TRIALS = 10_000
+"""Trials of a sweep, and values of a setting."""
 _FORMS = ("grid", "choice", "uniform", "loguniform", "quniform", "qloguniform")
 
 
@@ -146,7 +153,7 @@ def _metrics(value: Any) -> Any:
 class SweepConfig(StrictModel):
     """One sweep of zorba-ray."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    name: str = Field(max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     """Short name; the directory is runs/sweeps/NAME unless --sweep-dir says otherwise; the W&B group."""
     question: str = Field(default="", max_length=400)
     """What the sweep answers, in a sentence."""
@@ -198,6 +205,9 @@ class SweepConfig(StrictModel):
             raise ValueError(f"search.type=grid, but {drawn[0]} is {forms[drawn[0]]}: use grid, or search.type=random")
         if self.search.type == "optuna" and grids:
             raise ValueError(f"search.type=optuna, but {grids[0]} is a grid: use choice")
+        trials = math.prod(len(self.space[key].options) for key in grids) * self.samples
+        if trials > MOST_TRIALS:
+            raise ValueError(f"the space has {trials:,} trials, at most {MOST_TRIALS:,}: vary less, or lower samples")
         if self.search.type == "grid" and self.samples > 1:
             raise ValueError(f"samples={self.samples} repeats equal trials of a grid: sweep `seed`, or drop samples")
         names = [metric.name for metric in self.metric]
@@ -261,12 +271,9 @@ def load_sweep(source: str, overrides: Iterable[str] = ()) -> tuple[SweepConfig,
             apply_override(tree, parts[1:], value)
         else:
             for_run.append((parts, value))
-    try:
-        sweep = SweepConfig.model_validate(tree)
-    except ValidationError as error:
-        raise ConfigError(explain(error, SweepConfig, source)) from error
-    beside = Path(source).parent / sweep.run
-    base = load_tree(str(beside) if beside.is_file() else sweep.run)
+    sweep = validated(SweepConfig, tree, source)
+    beside = str(Path(source).parent / sweep.run)
+    base = load_tree(beside if os.path.isfile(beside) else sweep.run)
     for key, value in sweep.set.items():
         apply_override(base, key.split("."), value)
     for parts, value in for_run:

@@ -23,7 +23,7 @@ class ZOConfig(StrictModel):
     """How η falls to 0 over `rounds`. A constant rate rises and falls back in zeroth-order runs; see the README."""
     perturbation_scale: float = Field(default=1e-3, gt=0)
     """μ, the finite-difference step. Not to be confused with ε (`allocation.epsilon`)."""
-    directions: int = Field(default=1, ge=1)
+    directions: int = Field(default=1, ge=1, le=10**6)
     """P, forward pairs per client and local step."""
     difference: Literal["central", "forward"] = "central"
     """`central`: [F(θ + μz) − F(θ − μz)] / 2μ, 2P passes a step; `forward`: [F(θ + μz) − F(θ)] / μ with one F(θ) for

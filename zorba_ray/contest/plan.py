@@ -9,6 +9,7 @@ from zorba_ray.contest.cells import TUNING_SEED, Contest, cell
 from zorba_ray.errors import ConfigError
 
 _MOST_SEEDS = 1000
+_MOST_RATES = 100
 _GIVEN = ("name", "rounds", "eval")
 """Settings of a cell that follow from the comparison, whatever a method says."""
 
@@ -72,6 +73,8 @@ def _check_rates(base: ExperimentConfig, methods: Sequence[str], rates: Mapping[
     for name, own in rates.items():
         if not own or not all(0 < rate < math.inf for rate in own):
             raise ConfigError(f"--rates {name}: one or more positive rates, as in {name}=1e-4,3e-4")
+        if len(own) > _MOST_RATES:
+            raise ConfigError(f"--rates {name}: {len(own):,} rates, at most {_MOST_RATES}")
         if len({f"{rate:g}" for rate in own}) < len(own):
             raise ConfigError(f"--rates {name}: two rates are the same to six digits")
     guessed = [name for name in methods if name not in rates and name not in FIRST_ORDER and name != "zorba"]

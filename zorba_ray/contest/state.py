@@ -8,7 +8,7 @@ from typing import Any
 
 from zorba_ray.contest.cells import Cell, Contest, describe
 from zorba_ray.errors import RunDirError
-from zorba_ray.experiment.rundir import RunDir, raise_storage_error, write_json
+from zorba_ray.experiment.rundir import RunDir, making, raise_storage_error, write_json
 from zorba_ray.protocol.messages import LedgerHeader
 
 CONTEST_FILE = "compare.json"
@@ -32,17 +32,14 @@ class ContestState:
         """
         asked = json.loads(json.dumps(describe(contest)))
         if not resume:
-            if path.exists() and (not path.is_dir() or any(path.iterdir())) and not _unstarted(path):
-                raise RunDirError(f"{path} exists: continue it with --resume, or name another with --dir DIR")
+            with making("--dir", path):
+                if path.exists() and (not path.is_dir() or any(path.iterdir())) and not _unstarted(path):
+                    raise RunDirError(f"{path} exists: continue it with --resume, or name another with --dir DIR")
+                path.mkdir(parents=True, exist_ok=True)
             own = cls(path, {
                 "name": contest.base.name, "command": command, "asked": asked, "passes": contest.passes, "chosen": {},
                 "tried": {}, "cells": {}, "inputs": {},
             })  # fmt: skip
-            try:
-                path.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise_storage_error(path, error)
-                raise
             own.write()
             return own
         tree = _read(path)

@@ -3,11 +3,13 @@
 import time
 from typing import Any
 
+import numpy as np
 import torch
 
 from zorba_ray.data import TokenTable, in_length_order
 from zorba_ray.errors import Diverged
 from zorba_ray.models import Batch, TaskModel
+from zorba_ray.models.task import Evaluation
 
 
 class Evaluator:
@@ -16,6 +18,7 @@ class Evaluator:
     def __init__(self, model: TaskModel, split: str, table: TokenTable, batch_size: int) -> None:
         self._model = model
         self.split = split
+        self._labels = len(np.unique(table.labels))
         pad = int(model.loaded.tokenizer.pad_token_id)
         self._batches = [
             Batch(*(torch.from_numpy(array) for array in table.collate(rows, pad))).to(model.device)
@@ -41,5 +44,14 @@ class Evaluator:
             "loss": found.loss,
             "accuracy": found.accuracy,
             "items": found.items,
+            "spread": found.spread,
+            **self._predictions(found),
             "eval_s": time.perf_counter() - start,
         }
+
+    def _predictions(self, found: Evaluation) -> dict[str, int]:
+        """The label that most rows are given, how many these are, and how many labels the split has."""
+        if found.predicted is None:
+            return {}
+        label = int(np.argmax(found.predicted))
+        return {"predicted_label": label, "predicted_rows": found.predicted[label], "labels": self._labels}

@@ -13,6 +13,7 @@ from zorba_ray.config.zo import WINDOW
 from zorba_ray.errors import ConfigError, Diverged, LostClients
 from zorba_ray.experiment.allocate import first_allocation
 from zorba_ray.experiment.build import Setup, build_host, prepare
+from zorba_ray.experiment.divergence import collapsed
 from zorba_ray.experiment.evaluate import Evaluator
 from zorba_ray.experiment.scope import suited_rate, with_scope
 from zorba_ray.federation import participants, run_round
@@ -106,12 +107,13 @@ def find_rate(
         setup.header.blocks,
     )
     judge = Evaluator(setup.model, "validation", setup.validation, config.eval.batch_size)
-    start = judge.record(0)["loss"]
+    before = judge.record(0)
+    start = before["loss"]
     absent = frozenset(client.id for client in setup.fleet if not client.present)
     wanted = min(clients, config.federation.clients - len(absent))
     steps, pairs = [], 0
     for place, lr in enumerate(rates):
-        loss, taken = _walk(setup, method, lr, rounds, wanted, absent, active, judge)
+        loss, taken = _walk(setup, method, lr, rounds, wanted, absent, active, judge, before)
         steps.append(Step(lr, loss, None if loss is None else loss - start))
         pairs += taken
         done(place + 1, len(rates))
@@ -143,8 +145,13 @@ def _walk(
     absent: frozenset[int],
     active: bytes,
     judge: Evaluator,
+    before: dict[str, Any],
 ) -> tuple[float | None, int]:
-    """(Validation loss, forward pairs taken) of a few rounds at one rate; θ is θ0 again afterwards."""
+    """(Validation loss, forward pairs taken) of a few rounds at one rate; θ is θ0 again afterwards.
+
+    Args:
+        before: the evaluation at θ0. The loss is None where the rounds destroyed the model.
+    """
     config = setup.config
     host = build_host(config, setup.header, setup.model)
     host.settle(setup.shards)
@@ -158,8 +165,8 @@ def _walk(
             result = run_round(SequentialBackend(host), method, plan, asked, quorum=1.0)
             pairs += len(asked) * config.zo.local_steps * config.zo.directions
             state.apply(result.body)
-        loss = judge.record(rounds)["loss"]
-        return (loss if math.isfinite(loss) else None), pairs
+        after = judge.record(rounds)
+        return (None if collapsed(after, before) else after["loss"]), pairs
     except (Diverged, ArithmeticError, LostClients):
         return None, pairs
     finally:

@@ -11,10 +11,12 @@ from typing import Any
 import msgspec
 
 from zorba_ray.config import ExperimentConfig
-from zorba_ray.errors import Interrupted, ZorbaError
+from zorba_ray.config.baselines import FIRST_ORDER
+from zorba_ray.errors import Diverged, Interrupted, ZorbaError
 from zorba_ray.experiment.backends import BackendFactory, sequential_backend
 from zorba_ray.experiment.build import build_host, compute_device, prepare
 from zorba_ray.experiment.callbacks import Closing, Emit, close_report
+from zorba_ray.experiment.divergence import divergence
 from zorba_ray.experiment.evaluate import Evaluator
 from zorba_ray.experiment.monitors import monitors
 from zorba_ray.experiment.opening import bring_up, open_ledger
@@ -22,6 +24,7 @@ from zorba_ray.experiment.profile import round_profile
 from zorba_ray.experiment.provenance import provenance
 from zorba_ray.experiment.recovery import records_of
 from zorba_ray.experiment.round_record import round_record
+from zorba_ray.experiment.run_warnings import end_warnings, start_warnings
 from zorba_ray.experiment.rundir import RunDir, raise_storage_error, write_json
 from zorba_ray.experiment.scope import resolved_scope
 from zorba_ray.experiment.snapshots import Snapshots
@@ -114,6 +117,7 @@ class _Experiment:
             self._note(chosen)
         self._say("loading model and data")
         self.setup = setup = prepare(config, device, self.watch, sequential, self._accelerator)
+        self._warnings = start_warnings(setup, self._accelerator)
         origin = setup.model.replica.scoped_copy(config.zo.fixed_scope)
         self._distance = lambda: setup.model.replica.distance(origin)
         info = provenance(run.provenance, self._command)
@@ -126,7 +130,9 @@ class _Experiment:
         if not self._deals.provisional:
             self._emit({"kind": "allocation", **self._deals.record})
         self._jsonl = JsonlMonitor(run.metrics)
-        self._evaluated = {(record["round"], record["split"]) for record in records_of(run, "eval")}
+        evaluated = records_of(run, "eval")
+        self._evaluated = {(record["round"], record["split"]) for record in evaluated}
+        self._judged = sorted((r for r in evaluated if r["split"] == "validation"), key=lambda r: r["round"])
         self._fanout = Fanout(monitors(config.tracking, run, info))
         self._host = build_host(config, setup.header, setup.model, self.watch)
         if sequential:
@@ -139,10 +145,13 @@ class _Experiment:
         self.started = True
         self._fanout.start(config.resolved(), info)
         self._fanout.artifact(run.allocation, "allocation")
+        for text in self._warnings:
+            self._note(f"warning: {text}")
         self._evaluate(0, self._validation, self._test)
         bring_up(self._host.state, run, self._opened)
         if self._first_round > 1 and self._due(self._first_round - 1):
             self._evaluate(self._first_round - 1, self._validation)
+        self._require_a_model()
         self._say("starting clients")
         self._backend = self._make_backend(setup, self._host, self._deals.record, run)
         self._resources.callback(self._backend.close)
@@ -162,6 +171,7 @@ class _Experiment:
             self._round(number)
             if self._due(number):
                 self._evaluate(number, self._validation)
+                self._require_a_model()
         self._evaluate(self.config.rounds, self._test)
 
     def _round(self, number: int) -> None:
@@ -215,7 +225,15 @@ class _Experiment:
                 with self.watch.part("evaluation"):
                     record = evaluator.record(round)
                 self._log(record)
+                if evaluator is self._validation:
+                    self._judged.append(record)
                 self._evaluated.add((round, evaluator.split))
+
+    def _require_a_model(self) -> None:
+        """Raises Diverged: the last evaluations are those of a model that was destroyed."""
+        if (text := divergence(self._judged)) is not None:
+            rate = "first_order.lr" if self.config.method in FIRST_ORDER else "zo.lr"
+            raise Diverged(f"{text}; begin anew with a smaller {rate}")
 
     def _due(self, number: int) -> bool:
         return number % self.config.eval.every == 0 or number == self.config.rounds
@@ -241,7 +259,7 @@ class _Experiment:
         backend = getattr(self, "_backend", None)
         usage: list[Usage] = []
         retries = 0
-        rounds = records_of(self.run, "round")
+        rounds, evals = records_of(self.run, "round"), records_of(self.run, "eval")
         if backend is not None:
             with contextlib.suppress(ZorbaError):
                 usage, retries = backend.usage(), backend.retries()
@@ -249,11 +267,12 @@ class _Experiment:
             self.config,
             self._deals.record,
             rounds,
-            records_of(self.run, "eval"),
+            evals,
             {
                 "status": status,
                 "error": error,
                 "cut_rows": {split: dataclasses.asdict(cut) for split, cut in self.setup.cuts.items()},
+                "warnings": [*self._warnings, *end_warnings(self.config, evals)],
                 "weights_sha256": self.setup.model.replica.digest(),
                 "ledger_bytes": self.run.ledger.stat().st_size,
                 "peak_rss_bytes": max([self._peak_rss(), *(worker.peak_rss_bytes for worker in usage)]),

@@ -1,15 +1,19 @@
 """A run's directory: which file is what, created once, locked while in use, written atomically."""
 
+import contextlib
 import errno
 import fcntl
 import json
 import os
+import stat
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from zorba_ray.config import ExperimentConfig, changed_numbers, config_from_tree
-from zorba_ray.errors import RunDirError, StorageError
+from zorba_ray.errors import RunDirError, StorageError, refused_place
+from zorba_ray.printable import UNPRINTABLE, shown
 
 _STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 """What the operating system says where a file cannot be written."""
@@ -38,28 +42,26 @@ class RunDir:
         """A new run directory with its resolved settings; one whose run never reached its ledger is used again.
 
         Raises:
-            RunDirError: it exists and holds a ledger, is something else, or is in use.
-            StorageError: it cannot be written.
+            RunDirError: it exists and holds a ledger, is something else, cannot be made there, or is in use.
+            StorageError: the disk is full.
         """
         run = cls(path)
-        unstarted = run.config.exists() and not run.ledger.exists()
-        if (
-            path.exists()
-            and not unstarted
-            and (not path.is_dir() or any(not entry.name.startswith(".") for entry in path.iterdir()))
-        ):
-            raise RunDirError(
-                f"run directory {path} exists: continue it with --resume, or name another with --run-dir DIR"
-            )
-        try:
+        with making("run directory", path):
+            unstarted = run.config.exists() and not run.ledger.exists()
+            if (
+                path.exists()
+                and not unstarted
+                and (not path.is_dir() or any(not entry.name.startswith(".") for entry in path.iterdir()))
+            ):
+                raise RunDirError(
+                    f"run directory {path} exists: continue it with --resume, or name another with --run-dir DIR"
+                )
             path.mkdir(parents=True, exist_ok=True)
-            run.lock()
-            write_json(run.config, config.resolved())
-        except OSError as error:
-            raise_storage_error(path, error)
-            raise
-        finally:
-            run.unlock()
+            try:
+                run.lock()
+                write_json(run.config, config.resolved())
+            finally:
+                run.unlock()
         return run
 
     @classmethod
@@ -113,14 +115,10 @@ class RunDir:
             wait_s: seconds to wait for a holder that is on its way out, such as the driver of a killed run.
 
         Raises:
-            RunDirError: another process runs in it.
+            RunDirError: another process runs in it, or its .lock is no plain file.
             StorageError: nothing can be written in it.
         """
-        try:
-            self._lock = (self.path / ".lock").open("w")
-        except OSError as error:
-            raise_storage_error(self.path, error)
-            raise
+        self._lock = _open_lock(self.path / ".lock")
         end = time.monotonic() + wait_s
         while True:
             try:
@@ -136,6 +134,49 @@ class RunDir:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+
+@contextlib.contextmanager
+def making(what: str, path: Path) -> Iterator[None]:
+    """What the operating system says of a folder that is made, as a message.
+
+    Args:
+        what: its role.
+
+    Raises:
+        RunDirError: the place cannot hold it: a file or a dangling link stands there, /proc, no permission.
+        StorageError: the disk is full.
+    """
+    if UNPRINTABLE.search(str(path)) or any(sign in str(path) for sign in "\n\t"):
+        raise RunDirError(f"{what} {shown(str(path))} has control characters in its name: name another")
+    try:
+        yield
+    except OSError as error:
+        raise refused_place(f"{what} {path}", error) from error
+    except StorageError as error:
+        if isinstance(error.__cause__, OSError):
+            raise refused_place(f"{what} {path}", error.__cause__) from error
+        raise
+
+
+def _open_lock(path: Path) -> IO[str]:
+    """The lock file, made where it is missing; its content is never touched. A link would lock, or make, another file.
+
+    Raises:
+        RunDirError, StorageError: as `RunDir.lock`.
+    """
+    try:
+        # Without waiting: a pipe in its place would be waited for.
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+            raise RunDirError(f"{path} is no plain file: remove it, or name another directory") from error
+        raise_storage_error(path.parent, error)
+        raise
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise RunDirError(f"{path} is no plain file: remove it, or name another directory")
+    return os.fdopen(handle, "r+")
 
 
 def write_json(path: Path, tree: Any) -> None:

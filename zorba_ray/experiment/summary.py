@@ -32,8 +32,8 @@ def summarise(
 
     Args:
         rounds, evals: records of metrics.jsonl.
-        session: what only this session knows (status, rows that were cut, digest, times of this session, peak memory,
-            client -> measured VRAM peak).
+        session: what only this session knows (status, warnings, rows that were cut, digest, times of this session, peak
+            memory, client -> measured VRAM peak).
 
     Byte figures are per client and round: a report's frame up; a plan's and a commit's frame down, active sets left
     out. Probes are counted apart, for all clients together.
@@ -48,6 +48,7 @@ def summarise(
     return {
         "status": session["status"],
         "error": session["error"],
+        "warnings": session["warnings"],
         "method": config.method,
         "rounds": config.rounds,
         "rounds_done": done,

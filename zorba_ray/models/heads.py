@@ -42,6 +42,10 @@ class Head(Protocol):
         """(loss per counted item, whether each prediction is right or None, number of items)."""
         ...
 
+    def judge(self, logits: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None, int]:
+        """`losses`, of logits that are known."""
+        ...
+
     def logits(self, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
         """fp32 [items, C or V], whose softmax the losses are of."""
         ...
@@ -55,7 +59,10 @@ class LabelWordsHead:
         self._logits = logits
 
     def losses(self, hidden: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None, int]:
-        return _of_labels(self.logits(hidden, batch), batch)
+        return self.judge(self.logits(hidden, batch), batch)
+
+    def judge(self, logits: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None, int]:
+        return _of_labels(logits, batch)
 
     def logits(self, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
         last_BH = hidden[torch.arange(len(batch)), last_positions(batch.mask_BT)]
@@ -73,7 +80,10 @@ class LabelPromptsHead:
         self._temperature = temperature
 
     def losses(self, hidden: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None, int]:
-        return _of_labels(self.logits(hidden, batch), batch)
+        return self.judge(self.logits(hidden, batch), batch)
+
+    def judge(self, logits: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None, int]:
+        return _of_labels(logits, batch)
 
     def logits(self, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
         pooled_BH = functional.normalize(mean_pool(hidden, batch.mask_BT), dim=1)
@@ -88,7 +98,9 @@ class LanguageModelHead:
         self._logits = logits
 
     def losses(self, hidden: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None, int]:
-        logits = self.logits(hidden, batch)
+        return self.judge(self.logits(hidden, batch), batch)
+
+    def judge(self, logits: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None, int]:
         found = functional.cross_entropy(logits, batch.ids_BT[:, 1:][_counted(batch)], reduction="none")
         return found, None, len(logits)
 

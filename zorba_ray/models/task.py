@@ -12,6 +12,7 @@ from zorba_ray.config import ModelConfig
 from zorba_ray.directions import DirectionBackend
 from zorba_ray.models.heads import Batch, build_head, model_inputs
 from zorba_ray.models.loaded import LoadedModel, running
+from zorba_ray.models.logit_spread import LogitSpread
 from zorba_ray.models.manifest import Scope, TensorEntry
 from zorba_ray.models.mixed_precision import mix_precision
 from zorba_ray.models.paired import PairedBackbone, Prefix
@@ -35,6 +36,11 @@ class Evaluation:
     loss: float
     accuracy: float | None
     items: int
+    spread: float
+    """How much the logits depend on the item: mean over classes of their standard deviation over items, each item's
+    mean taken out, as a shift of all of its logits changes nothing."""
+    predicted: tuple[int, ...] | None
+    """Items by predicted label; None for the LM head."""
 
 
 class TaskModel:
@@ -188,17 +194,19 @@ class TaskModel:
         """Mean loss and accuracy at θ; the mean over items does not depend on how they are batched, up to rounding."""
         self._enter(frozenset())
         total, right, items = 0.0, 0, 0
-        judged = False
+        predicted, spread = None, LogitSpread()
         for batch in batches:
-            losses, correct, count = self.head.losses(
-                self._backbone.hidden(self._inputs(batch.ids_BT, batch.mask_BT)), batch
-            )
+            logits = self.head.logits(self._backbone.hidden(self._inputs(batch.ids_BT, batch.mask_BT)), batch)
+            losses, correct, count = self.head.judge(logits, batch)
             total += float(losses.double().sum())
             items += count
+            spread.add(logits)
             if correct is not None:
                 right += int(correct.sum())
-                judged = True
-        return Evaluation(total / items, right / items if judged else None, items)
+                counts = torch.bincount(logits.argmax(dim=1), minlength=logits.shape[1])
+                predicted = counts if predicted is None else predicted + counts
+        accuracy, by_label = (None, None) if predicted is None else (right / items, tuple(predicted.tolist()))
+        return Evaluation(total / items, accuracy, items, spread.value(), by_label)
 
     def _enter(self, active: frozenset[int]) -> None:
         """The blocks of a client, or those of an evaluation, which needs no master."""

@@ -84,7 +84,7 @@ def _single(run: RunRecord) -> Page:
     return Page(
         title=run.config.name,
         lead=tables.sentence(run),
-        warnings=[text for text in [tables.state(run)] if text],
+        warnings=tables.warnings(run),
         tiles=tables.tiles(run),
         digest=run.summary.weights_sha256 if run.summary else None,
         sections=[
@@ -97,11 +97,10 @@ def _single(run: RunRecord) -> Page:
 
 def _several(runs: Sequence[RunRecord], names: Sequence[str]) -> Page:
     found = [compare.comparison_table(runs, names), compare.differences_table(runs, names)]
-    states = [(name, tables.state(run)) for name, run in zip(names, runs, strict=True)]
     return Page(
         title=f"{len(runs)} runs",
         lead=f"Comparison of {', '.join(names)}.",
-        warnings=[f"{name}: {text}" for name, text in states if text],
+        warnings=[f"{name}: {text}" for name, run in zip(names, runs, strict=True) for text in tables.warnings(run)],
         tiles=[],
         sections=[
             Section("Figures", plots=plots.figures_of_runs(runs, names)),

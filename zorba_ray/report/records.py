@@ -171,6 +171,7 @@ class Summary(Record):
 
     status: str
     error: str | None = None
+    warnings: tuple[str, ...] = ()
     rounds_done: int
     cut_rows: dict[str, CutRows] = {}
     """By split; empty in files of runs that did not count them."""

@@ -66,6 +66,12 @@ def state(run: RunRecord) -> str:
     return f"This run ended early: {status}, after {run.rounds_done} of {run.config.rounds} rounds{error}."
 
 
+def warnings(run: RunRecord) -> list[str]:
+    """What stands at the top of the page: how the run ended, if early, and what its figures are to be doubted for."""
+    ended = [text for text in [state(run)] if text]
+    return [*ended, *(f"Warning: {text}." for text in (run.summary.warnings if run.summary else ()))]
+
+
 def tiles(run: RunRecord) -> list[Tile]:
     """The headline."""
     summary, validation, test = run.summary, run.split("validation"), run.split("test")

@@ -16,7 +16,7 @@ from ray import tune
 from zorba_ray.config import SweepConfig
 from zorba_ray.errors import Interrupted, SweepIncomplete
 from zorba_ray.experiment.callbacks import Closing
-from zorba_ray.experiment.rundir import RunDir, raise_storage_error
+from zorba_ray.experiment.rundir import RunDir, making, raise_storage_error
 from zorba_ray.federation.accelerator import gpu_count
 from zorba_ray.federation.ray_session import ray_session
 from zorba_ray.sweep.optuna_source import OptunaSource, import_optuna
@@ -66,8 +66,9 @@ def run_sweep(
     if resume:
         read_state(path)
     else:
-        require_free(path)
-        path.mkdir(parents=True, exist_ok=True)
+        with making("--sweep-dir", path):
+            require_free(path)
+            path.mkdir(parents=True, exist_ok=True)
     lock = RunDir(path)
     lock.lock(wait_s=15.0)
     try:

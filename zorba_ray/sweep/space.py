@@ -87,7 +87,7 @@ def _same(found: Any, wanted: Any) -> bool:
             and isinstance(wanted, (int, float, str))
             and (float(found) == float(wanted))
         )
-    except ValueError:
+    except (ValueError, OverflowError):
         return False
 
 

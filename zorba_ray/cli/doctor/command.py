@@ -1,4 +1,5 @@
-"""The command: runs the checks, prints their findings; exit code 4 where one is a fault."""
+"""The command: runs the checks, prints their findings; exit code 2 where the settings are refused, 4 where something
+else is a fault."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,18 +19,19 @@ def doctor(
     working_dir: Path = typer.Option(None, "--working-dir", help="Folder that `ray job submit` is to upload."),
 ) -> None:
     """Check this machine, a cluster and an upload before a run; every fault comes with its remedy."""
-    from rich.console import Console
+    from zorba_ray.cli.terminal import Console
 
     console = Console(soft_wrap=True)
     colours = {"ok": "green", "note": "yellow", "fault": "red"}
-    faults = 0
+    code = 0
     for finding in _findings(config, address, working_dir):
-        faults += finding.level == "fault"
-        console.print(f"[{colours[finding.level]}]{finding.level:<5}[/] ", end="")
+        if finding.level == "fault":
+            code = code or finding.exit_code
+        console.print(f"{finding.level:<5} ", style=colours[finding.level], end="")
         line = finding.what + (f" → {finding.remedy}" if finding.remedy else "")
-        console.print(line, highlight=False, markup=False)
-    if faults:
-        raise typer.Exit(4)
+        console.print(line)
+    if code:
+        raise typer.Exit(code)
 
 
 def _findings(config: str | None, address: str | None, working_dir: Path | None) -> Iterator[Finding]:

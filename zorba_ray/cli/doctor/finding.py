@@ -11,3 +11,5 @@ class Finding(NamedTuple):
     level: Level
     what: str
     remedy: str = ""
+    exit_code: int = 4
+    """Of the command, where this is the first fault."""
