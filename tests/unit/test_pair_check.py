@@ -257,7 +257,7 @@ def test_a_scope_that_moves_nothing_is_refused(monkeypatch: pytest.MonkeyPatch) 
 
 def test_albert_runs_its_block_three_times() -> None:
     """One group of layers in every depth: perturbed in all three runs of a pass."""
-    sizes = {"vocab_size": 40, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 48}
+    sizes: dict[str, Any] = {"vocab_size": 40, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 48}
     config = transformers.AlbertConfig(
         **sizes, num_hidden_layers=3, embedding_size=16, num_hidden_groups=1, max_position_embeddings=32
     )
@@ -269,7 +269,7 @@ def test_albert_runs_its_block_three_times() -> None:
 
 def test_logits_are_the_models_own() -> None:
     """Gemma 2 caps them, and a cap that hardly bites at the start is seen all the same."""
-    sizes = {"vocab_size": 40, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 48}
+    sizes: dict[str, Any] = {"vocab_size": 40, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 48}
     for cap in (0.5, 30.0):
         torch.manual_seed(0)
         config = transformers.Gemma2Config(

@@ -2,6 +2,7 @@
 
 from zorba_ray.data.batches import BatchOrder, TokenTable, in_length_order
 from zorba_ray.data.client_rows import ClientRows
+from zorba_ray.data.doubts import data_doubts
 from zorba_ray.data.partition import partition, partition_digest
 from zorba_ray.data.prompts import Cut, EncodedRows, encode_rows, prompt_tail
 from zorba_ray.data.shards import Shards
@@ -17,6 +18,7 @@ __all__ = [
     "Split",
     "Task",
     "TokenTable",
+    "data_doubts",
     "encode_rows",
     "in_length_order",
     "load_task",

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from zorba_ray.data import (
     Cut,
     Shards,
     TokenTable,
+    data_doubts,
     load_task,
     partition,
     partition_digest,
@@ -51,6 +52,8 @@ class Setup:
     header: LedgerHeader
     cuts: Mapping[str, Cut]
     """By split: rows longer than data.max_length."""
+    doubts: Sequence[str]
+    """What makes the data mean little, as sentences."""
 
     @property
     def samples(self) -> list[int]:
@@ -86,6 +89,9 @@ def prepare(
         weights = require_right_pairs(config, model)
         _emulate(config, accelerator, device, watch)
     parts = partition(config.data, config.federation.clients, task.train.labels, task.train.owners, config.seed)
+    scored = config.data.label_words if config.model.head != "lm" else ()
+    samples = [len(part) for part in parts]
+    doubts = data_doubts(task, config.data.prompt, scored, samples, examples.cuts, examples.first_tokens)
     manifest = model.replica.manifest
     header = LedgerHeader(
         format=FORMAT,
@@ -116,7 +122,7 @@ def prepare(
     )
     shards = Shards(train, ClientRows.of(parts))
     memory = fleet_memory(config, model)
-    return Setup(config, model, shards, validation, test, fleet_at(config, 1), memory, header, examples.cuts)
+    return Setup(config, model, shards, validation, test, fleet_at(config, 1), memory, header, examples.cuts, doubts)
 
 
 def fleet_memory(config: ExperimentConfig, model: TaskModel) -> AnyFleetMemory:

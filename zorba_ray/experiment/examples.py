@@ -20,6 +20,8 @@ class Examples:
     tables: Sequence[TokenTable]
     cuts: dict[str, Cut]
     """By split."""
+    first_tokens: dict[str, str]
+    """Label word -> the text of its first token, of words of which only that is scored."""
 
 
 def tokenised(task: Task, config: ExperimentConfig, loaded: LoadedModel) -> Examples:
@@ -52,7 +54,7 @@ def tokenised(task: Task, config: ExperimentConfig, loaded: LoadedModel) -> Exam
         tables.append(TokenTable.from_lists(encoded.tokens, split.labels))
         cuts[name] = encoded.cut
     _require_limits(config, loaded, tables)
-    return Examples(tables, cuts)
+    return Examples(tables, cuts, {} if answers is None else answers.first_tokens(tokenizer, words))
 
 
 def _limited(task: Task, config: ExperimentConfig) -> tuple[Split, Split, Split]:

@@ -23,7 +23,7 @@ def start_warnings(setup: Setup, accelerator: str) -> list[str]:
     Raises:
         ConfigError: no run can make sense.
     """
-    return [*_below_resolution(setup, accelerator)]
+    return [*_below_resolution(setup, accelerator), *setup.doubts]
 
 
 def end_warnings(config: ExperimentConfig, evals: Sequence[dict[str, Any]]) -> list[str]:

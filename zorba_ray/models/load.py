@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import logging
 from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
@@ -137,7 +138,7 @@ def _fetch(what: str, path: str, load: Callable[[], Any]) -> Any:
 def _quiet() -> Iterator[None]:
     """No progress bars or load reports of transformers; what matters is said by our own errors."""
     level = transformers.logging.get_verbosity()
-    transformers.logging.set_verbosity(transformers.logging.CRITICAL)
+    transformers.logging.set_verbosity(logging.CRITICAL)
     transformers.logging.disable_progress_bar()
     try:
         yield

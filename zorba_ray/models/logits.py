@@ -100,21 +100,15 @@ def logits_of(loaded: LoadedModel, tokens: torch.Tensor | None) -> Logits:
     close = 1e-4 if weight.dtype == torch.float32 else 0.02
     linear = LinearLogits(weight, bias)
     own = _own_logits(loaded, weight, bias, hidden, wanted, close)
-    if own is None or all(torch.allclose(own(s * hidden), linear(s * hidden), close, close) for s in _SCALES):
-        if not torch.allclose(linear(hidden), wanted, close, close):
-            raise ModelError(
-                f"model.path={loaded.label}: its logits are not made of its last hidden state alone (largest "
-                f"difference {float((linear(hidden) - wanted).abs().max()):.3g}); take another model"
-            )
-        kind: Any = LinearLogits
-    else:
-
-        def kind(weight: torch.Tensor, bias: torch.Tensor | None) -> OwnLogits:
-            return OwnLogits(loaded, weight, bias)
-
-    if tokens is None:
-        return kind(weight, bias)
-    return kind(_copy(weight[tokens]), None if bias is None else _copy(bias[tokens]))
+    is_linear = own is None or all(torch.allclose(own(s * hidden), linear(s * hidden), close, close) for s in _SCALES)
+    if is_linear and not torch.allclose(linear(hidden), wanted, close, close):
+        raise ModelError(
+            f"model.path={loaded.label}: its logits are not made of its last hidden state alone (largest "
+            f"difference {float((linear(hidden) - wanted).abs().max()):.3g}); take another model"
+        )
+    if tokens is not None:
+        weight, bias = _copy(weight[tokens]), None if bias is None else _copy(bias[tokens])
+    return LinearLogits(weight, bias) if is_linear else OwnLogits(loaded, weight, bias)
 
 
 def _own_logits(

@@ -75,6 +75,20 @@ def check_pairs(model: TaskModel, plain: PlainLoss, batches: Sequence[Batch], pa
         return _Check(model, plain, batches, path).verdict()
 
 
+@dataclass(frozen=True)
+class _Trial:
+    """What the plain model answers on a set of active blocks."""
+
+    move: Perturbation
+    wanted: list[list[float]]
+    """Loss of each batch at each sign."""
+    allowed: float
+
+
+def _signs(path: PairPath) -> tuple[float, ...]:
+    return (1.0, -1.0)[: path.signs]
+
+
 class _Check:
     def __init__(self, model: TaskModel, plain: PlainLoss, batches: Sequence[Batch], path: PairPath | None) -> None:
         self._model, self._plain, self._batches, self._path = model, plain, batches, path
@@ -155,32 +169,40 @@ class _Check:
         return "a tensor in scope"
 
     def _numbers(self, active: frozenset[int], starts: Sequence[float], allowed: float, path: PairPath) -> None:
-        signs = (1.0, -1.0)[: path.signs]
+        trial = self._trial(active, starts, allowed, path)
+        if trial is None:
+            return
+        signs, move = _signs(path), trial.move
+        answers = [("pair", [self._pair(batch, active, move, path) for batch in self._batches])]
+        if path.together:
+            answers.append(("pair of clients together", self._pairs(self._batches, active, move, path)))
+        for what, pairs in answers:
+            for batch, losses, wanted in zip(self._batches, pairs, trial.wanted, strict=True):
+                within = max(trial.allowed, self._rounding * max(map(abs, wanted)))
+                for loss, plain, sign in zip(losses, wanted, signs, strict=True):
+                    self._compare(what, (batch, active, move, sign), loss, plain, within)
+
+    def _trial(self, active: frozenset[int], starts: Sequence[float], allowed: float, path: PairPath) -> _Trial | None:
+        """The smallest μ whose perturbation can be told from rounding, else the largest; None: so far from θ the model
+        itself has no number."""
+        found = None
         # Low-rank directions are added behind the product, unrounded: like rounded weights only where μ is large.
-        apart = self._model.rank > 0 and self._model.compute != torch.float32
-        for scale in SCALES[1:] if apart else SCALES:
+        unrounded = self._model.rank > 0 and self._model.compute != torch.float32
+        for scale in SCALES[1:] if unrounded else SCALES:
             move = self._move(scale)
-            wanted = [[self._plainly(batch, active, move, sign) for sign in signs] for batch in self._batches]
+            wanted = [[self._plainly(batch, active, move, s) for s in _signs(path)] for batch in self._batches]
             if not all(math.isfinite(loss) for losses in wanted for loss in losses):
-                return  # so far from θ that the model itself has no number
+                return found
             effect = max(abs(loss - start) for losses, start in zip(wanted, starts, strict=True) for loss in losses)
             within = allowed
             if len(active) == self._model.replica.manifest.blocks or scale != SCALES[0]:
                 changes = [self._change(b, w[0], active, move) for b, w in zip(self._batches, wanted, strict=True)]
                 within = max(allowed, *(_CHANGE * change for change in changes))
+            found = _Trial(move, wanted, max(within, _UNROUNDED * effect) if unrounded else within)
             if effect >= _CLEAR[self._model.compute] * within:
                 self._judged += 1
                 break
-        if apart:
-            within = max(within, _UNROUNDED * effect)
-        together = self._pairs(self._batches, active, move, path) if path.together else None
-        for place, (batch, losses) in enumerate(zip(self._batches, wanted, strict=True)):
-            within = max(within, self._rounding * max(abs(loss) for loss in losses))
-            for loss, plain, sign in zip(self._pair(batch, active, move, path), losses, signs, strict=True):
-                self._compare("pair", (batch, active, move, sign), loss, plain, within)
-            if together is not None:
-                for loss, plain, sign in zip(together[place], losses, signs, strict=True):
-                    self._compare("pair of clients together", (batch, active, move, sign), loss, plain, within)
+        return found
 
     def _move(self, scale: float) -> Perturbation:
         assert self._path is not None

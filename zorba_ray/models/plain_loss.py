@@ -73,7 +73,8 @@ class PlainLoss:
             dtype: of matrices.
         """
         self._loaded, self._replica, self._head = loaded, replica, head
-        self._scope, self._rank, self._directions = scope, rank, directions
+        self._scope: Scope = scope
+        self._rank, self._directions = rank, directions
         self._device, self._dtype = device, dtype
         names = {place(tensor): name for name, tensor in replica.parameters.items()}
         self._holders: list[dict[str, list[tuple[nn.Module, str]]]] = []

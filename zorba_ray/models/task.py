@@ -65,7 +65,8 @@ class TaskModel:
         self.loaded = loaded
         self.device = device
         self.store = store
-        self.scope, self.rank = scope, rank
+        self.scope: Scope = scope
+        self.rank = rank
         self._placement = RESIDENT if store is None or not store.apart else STREAMED
         self.compute = torch.float32
         """dtype of matrices."""
