@@ -28,7 +28,8 @@ def write_allocation(run: RunDir, record: dict[str, Any], round: int, chain: byt
     Raises:
         OSError: it cannot be written.
     """
-    digest = {"round": round, "chain": chain.hex(), "sha256": _sha256(record, round, chain.hex())}
+    as_read = json.loads(json.dumps(record))  # keys are text, as in the file
+    digest = {"round": round, "chain": chain.hex(), "sha256": _sha256(as_read, round, chain.hex())}
     write_json(run.allocation, {**record, _KEY: digest}, durably=True)
 
 
@@ -55,5 +56,5 @@ def read_allocation(run: RunDir, contents: LedgerContents) -> dict[str, Any]:
 
 def _sha256(record: dict[str, Any], round: Any, chain: Any) -> str:
     """Of what the file says, however it is laid out; hex."""
-    read_back = json.loads(json.dumps([record, round, chain]))  # keys are text, as in the file
-    return hashlib.sha256(json.dumps(read_back, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    text = json.dumps([record, round, chain], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
