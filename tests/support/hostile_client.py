@@ -1,7 +1,7 @@
 """A federation in which one client's report of one round is not what the client computed."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -11,14 +11,22 @@ from zorba_ray.experiment.backends import BackendFactory
 from zorba_ray.federation import Backend
 from zorba_ray.federation.backend import Answer, Failure
 from zorba_ray.protocol.codec import decode, decode_question, encode
-from zorba_ray.protocol.messages import ClientReport, RoundPlan
+from zorba_ray.protocol.messages import ClientReport, ProbePlan, ProbeReport, RoundPlan
 
+Report = TypeVar("Report", ClientReport, ProbeReport)
 Change = Callable[[ClientReport], ClientReport | None]
 """What becomes of the report; None: it never arrives."""
 
 
-def hostile(client: int, number: int, change: Change, inner: BackendFactory = sequential_backend) -> BackendFactory:
-    """`inner`, with the report of `client` in round `number` changed."""
+def hostile(
+    client: int,
+    number: int,
+    change: Callable[[Report], Report | None],
+    inner: BackendFactory = sequential_backend,
+    of: type[Report] = ClientReport,
+) -> BackendFactory:
+    """`inner`, with the report of `client` in round `number`, or in the probe before it, changed."""
+    asked = RoundPlan if of is ClientReport else ProbePlan
 
     def make(*arguments: Any) -> Backend:
         backend = inner(*arguments)
@@ -29,10 +37,10 @@ def hostile(client: int, number: int, change: Change, inner: BackendFactory = se
 
         def changed(frame: bytes, clients: Sequence[int]) -> dict[int, Answer]:
             answers, plan = dict(ask(frame, clients)), decode_question(frame)
-            if isinstance(plan, RoundPlan) and plan.round == number:
+            if isinstance(plan, asked) and plan.round == number:
                 honest = answers[client]
                 assert isinstance(honest, bytes)
-                report = change(decode(honest, ClientReport))
+                report = change(decode(honest, of))
                 answers[client] = Failure("failed", "gone") if report is None else encode(report)
             return answers
 

@@ -81,7 +81,8 @@ class Deals:
             held = said.get(number, held)
             if number <= contents.last_round and (self.packed(number), self.rates(number)) != held:
                 return f"its active sets or rates in round {number} are not those of the ledger"
-        for number in range(self.record["deals"][-1]["round"] + 1, contents.last_round + 1):
+        first = 1 if self.provisional else self.record["deals"][-1]["round"] + 1
+        for number in range(first, contents.last_round + 1):
             if any(self._due(number)):
                 return f"the deal of round {number} is not in it"
         return None

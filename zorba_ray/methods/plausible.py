@@ -45,12 +45,25 @@ def require_scalars(scalars: np.ndarray, loss: float, scale: float, one_sided: b
     Raises:
         ReportRejected: no losses can give these scalars.
     """
+    require_size(scalars, scale)
     values = scalars.astype(np.float64) * scale
     bound = _SLACK[0] * max(loss, 0.0) + _SLACK[1]
-    mean = float((np.maximum(-values, 0.0) if one_sided else np.abs(values)).mean())
-    if mean > bound or float(np.abs(values).max()) >= LIMIT:
-        largest = float(np.abs(scalars).max())
+    if float((np.maximum(-values, 0.0) if one_sided else np.abs(values)).mean()) > bound:
         raise ReportRejected(
-            f"|ρ| up to {largest:.4g} with a loss of {loss:.4g} and μ = {scale:g}: losses cannot differ by more than "
-            "they are, so these scalars are of no model"
+            f"|ρ| up to {np.abs(scalars).max():.4g} with a loss of {loss:.4g} and μ = {scale:g}: losses cannot differ "
+            "by more than they are, so these scalars are of no model"
+        )
+
+
+def require_size(scalars: np.ndarray, scale: float) -> None:
+    """Judges finite float32 ρ of any shape whose loss is not known.
+
+    Raises:
+        ReportRejected: losses with digits after the point cannot differ by so much.
+    """
+    largest = float(np.abs(scalars).max(initial=0.0))
+    if largest * scale >= LIMIT:
+        raise ReportRejected(
+            f"|ρ| up to {largest:.4g} with μ = {scale:g}: losses would differ by {LIMIT:.0f} or more, so these scalars "
+            "are of no model"
         )
