@@ -5,14 +5,16 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.support.tiny_run import run_here, tiny_config
 from zorba_ray.config import ExperimentConfig
-from zorba_ray.errors import ClusterError
+from zorba_ray.errors import ClusterError, LedgerError
 from zorba_ray.experiment.on_ray import ENTRY, driver_payload, ray_backend
 from zorba_ray.experiment.replay import replay_run
 from zorba_ray.experiment.rundir import RunDir
@@ -191,6 +193,21 @@ def test_driver_actor_runs_and_stops(reference: str, tmp_path: Path):
     assert any(event["kind"] == "allocation" for event in seen)
     summary = launch(ENTRY, payload, seen.append, lambda: False)
     assert summary["weights_sha256"] == reference
+
+
+def test_an_actor_that_finds_other_weights_says_so(tmp_path: Path):
+    """A ledger's error with its own exit code, in one sentence, not the traceback of another process."""
+
+    def elsewhere(setup: Any, *arguments: Any) -> Any:
+        return ray_backend(
+            replace(setup, header=msgspec.structs.replace(setup.header, weights_sha256="0" * 64)), *arguments
+        )
+
+    with pytest.raises(
+        LedgerError, match=r"the ledger begins at weights 0000000000000000…, this model holds"
+    ) as caught:
+        run_here(tiny_config(*RAY), tmp_path / "run", elsewhere)
+    assert "Traceback" not in str(caught.value)
 
 
 def _after_round(seen: Sequence[dict[str, Any]], number: int) -> Callable[[], bool]:

@@ -15,6 +15,7 @@ from zorba_ray.experiment.recovery import check_header
 from zorba_ray.protocol.codec import encode
 from zorba_ray.protocol.ledger import FORMAT, MAGIC, LedgerWriter, first_chain, next_chain, read_ledger
 from zorba_ray.protocol.messages import LedgerHeader, RoundCommit
+from zorba_ray.protocol.replay import unpack_scalars
 
 HEADER = LedgerHeader(
     format=FORMAT, directions="zdir v1", method="zorba", weights_sha256="w" * 64, manifest_sha256="m" * 64,
@@ -233,6 +234,10 @@ START = (0, msgspec.msgpack.encode(HEADER))
         ([(0, b"no header")], "the header cannot be read"),
         ([(0, msgspec.msgpack.encode(msgspec.structs.replace(HEADER, format=FORMAT + 1)))], f"format {FORMAT + 1}"),
         ([(0, msgspec.msgpack.encode({**msgspec.structs.asdict(HEADER), "extra": 1}))], "the header cannot be read"),
+        (
+            [(0, msgspec.msgpack.encode(msgspec.structs.asdict(HEADER)).replace(b"zorba", b"zor\xff\xfe"))],
+            "cannot be read",
+        ),
     ],
 )
 def test_well_formed_nonsense(ledger: Path, entries: list[tuple[int, bytes]], fragment: str) -> None:
@@ -270,3 +275,23 @@ def test_a_ledger_of_another_run_names_the_field(field: str) -> None:
 
 def test_a_ledger_of_the_same_run_passes() -> None:
     check_header(HEADER, msgspec.structs.replace(HEADER), "x")
+
+
+def test_it_says_which_active_sets_and_rates_hold_when(ledger: Path) -> None:
+    writer = LedgerWriter.create(ledger, HEADER)
+    told = {1: (b"\7\7", None), 3: (b"\1\7", b"r" * 12), 4: (None, b"s" * 12), 5: (b"\1\7", None)}
+    for number in range(1, 6):
+        writer.append(number, encode(RoundCommit(number, 0.5, b"", b"\0" * 8, *told.get(number, ()))))
+    writer.close()
+    found = read_ledger(ledger)
+    changes = [(1, b"\7\7", b""), (3, b"\1\7", b"r" * 12), (4, b"\1\7", b"s" * 12)]
+    assert found.changes() == changes
+    assert found.in_force(0) == (b"", b"")
+    assert [found.in_force(number) for number in (1, 2, 3, 4, 5)] == [changes[place][1:] for place in (0, 0, 1, 2, 2)]
+    assert [found.chain_after(number) for number in (0, 5)] == [found.header_chain, found.chain]
+
+
+@pytest.mark.parametrize("clients", [b"\0\0\0", b"\1\0\0\0\0\0\0\0", b"\2\0\0\0"])
+def test_client_ids_that_are_none_are_refused(clients: bytes) -> None:
+    with pytest.raises(LedgerError, match="round 1: "):
+        unpack_scalars(RoundCommit(1, 0.5, clients, b"\0" * len(clients)), HEADER)

@@ -1,7 +1,7 @@
 """A round over a scripted backend: what is rejected, why, and when the round fails."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zorba_ray.config import ExperimentConfig, ZOConfig
-from zorba_ray.errors import Diverged, LostClients, ReportRejected
+from zorba_ray.errors import Diverged, LostClients, NotFinite, ReportRejected
 from zorba_ray.federation.backend import Answer, Failure, Usage
 from zorba_ray.federation.replies import needed_reports
 from zorba_ray.federation.round import RoundResult, participants, run_round
@@ -136,11 +136,65 @@ def test_a_scalar_at_the_clip_is_allowed() -> None:
     fractional.check(report(2, scalars=fp32(*[0.1] * 6)), 2, PLAN, frame_digest(encode(PLAN)))
 
 
-def test_without_clip_any_finite_scalar_is_allowed() -> None:
+def test_without_clip_the_loss_bounds_the_scalars() -> None:
+    """Client 2 reports a loss of 3, μ is 0.001: |F⁺ − F⁻| / 2μ is 3000 at most in the mean, 18,000 in one of six."""
     method = Zorba(ExperimentConfig(zo=ZOConfig(directions=2, local_steps=3)), RULE, NOTHING)
-    method.check(report(2, scalars=fp32(*[3e38] * 6)), 2, PLAN, frame_digest(encode(PLAN)))
-    with pytest.raises(ReportRejected):
-        METHOD.check(report(2, scalars=fp32(*[3e38] * 6)), 2, PLAN, frame_digest(encode(PLAN)))
+
+    def check(*scalars: float, **changes: Any) -> None:
+        method.check(report(2, scalars=fp32(*scalars), **changes), 2, PLAN, frame_digest(encode(PLAN)))
+
+    check(*[3000.0] * 6)
+    check(-18000.0, 0, 0, 0, 0, 0)
+    check(*[0.0] * 6, loss=fp32(0.0))
+    for scalars in ([3100.0] * 6, [0, 0, -19000.0, 0, 0, 0], [1e9] * 6):
+        with pytest.raises(ReportRejected, match="losses cannot differ by more than they are"):
+            check(*scalars)
+    for scalars in ([3e38] * 6, [0, 0, 0, 0, 0, -3.4e38]):
+        with pytest.raises(ReportRejected, match="losses would differ by 16777216 or more"):
+            check(*scalars)
+    with pytest.raises(NotFinite, match="no digit after the point"):
+        check(*[3e38] * 6, loss=fp32(3e38))
+    with pytest.raises(ReportRejected, match="never negative"):
+        check(*[0.0] * 6, loss=fp32(-1.0))
+
+
+def test_of_one_sided_differences_the_loss_bounds_the_negative_ones() -> None:
+    """F(θ + μz) may be any multiple of F(θ), but not below 0; and 2^24 / μ bounds both."""
+    zo = ZOConfig(directions=2, local_steps=3, difference="forward")
+    method = Zorba(ExperimentConfig(zo=zo), RULE, NOTHING)
+
+    def check(value: float) -> None:
+        method.check(report(2, scalars=fp32(*[value] * 6)), 2, PLAN, frame_digest(encode(PLAN)))
+
+    check(1e6)
+    check(-3000.0)
+    for value in (-3100.0, 1.7e10, 3e38):
+        with pytest.raises(ReportRejected, match="of no model"):
+            check(value)
+
+
+def refuses(*clients: int, more_than: int = 0) -> Callable[[bytes], None]:
+    """A judge of commits that cannot apply the scalars of some clients, nor those of more than so many."""
+
+    def judge(body: bytes) -> None:
+        commit = decode(body, RoundCommit)
+        reported = np.frombuffer(commit.clients, "<u4").tolist() or [0, 1, 2, 3]
+        if set(reported) & set(clients) or len(reported) > more_than > 0:
+            raise Diverged(f"not with {reported}")
+
+    return judge
+
+
+def test_whose_report_cannot_be_applied_is_left_out_by_name() -> None:
+    """What is committed is what it would be had the client failed."""
+    result = run_round(Script({}), METHOD, PLAN, (0, 1, 2, 3), 0.5, refuses(1, 3))
+    assert result.rejected == {1: "not with [1]", 3: "not with [3]"}
+    assert result.body == play({n: Failure("failed", "gone") for n in (1, 3)}).body
+    assert len(result.frames) == 4
+    with pytest.raises(Diverged, match=r"numbers of 2 of 4 clients .*federation\.quorum=0\.75 needs 3"):
+        run_round(Script({}), METHOD, PLAN, (0, 1, 2, 3), 0.75, refuses(1, 3))
+    with pytest.raises(Diverged, match=r"not with \[0, 1, 2, 3\]"):
+        run_round(Script({}), METHOD, PLAN, (0, 1, 2, 3), 0.5, refuses(more_than=3))
 
 
 def test_a_quorum_that_only_divergence_missed_is_divergence() -> None:

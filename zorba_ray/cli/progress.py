@@ -93,8 +93,7 @@ class Progress:
         self._bars.detail = detail
         self._bars.update(self._task, completed=event["round"])
         if lost:
-            reasons = {**event["failures"], **event["rejected"]}
-            for client, reason in reasons.items():
+            for client, reason in event["failures"].items():  # of who is rejected a note says so
                 self._console.print(f"round {event['round']}: client {client}: {reason}", style="yellow")
 
 

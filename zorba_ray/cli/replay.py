@@ -13,7 +13,10 @@ def replay(
     export: Path = typer.Option(None, "--export", help="Write the model there as a save_pretrained folder."),
     model: str = typer.Option(None, "--model", help="Where the base model is now (default: model.path of the run)."),
 ) -> None:
-    """Rebuild θ from the ledger, print its SHA-256, and export it if asked."""
+    """Rebuild θ from the ledger, print its SHA-256, and export it if asked.
+
+    A ledger that ends before the rounds that summary.json counts is an error, but with --round.
+    """
     from zorba_ray.experiment.replay import replay_run
     from zorba_ray.units import format_bytes, format_seconds
 
@@ -24,6 +27,8 @@ def replay(
     )
     if found.torn_bytes:
         say(f"{found.torn_bytes} bytes of a torn record follow; --resume cuts them")
+    if found.remark:
+        say(found.remark)
     say(f"θ SHA-256 {found.digest}" + (" (as the run's summary says)" if found.confirmed else ""))
     if export is not None:
         say(f"exported to {export}")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from zorba_ray.allocation import Allocation, AllocationProblem, allocate, allocate_simply
+from zorba_ray.allocation import Allocation, AllocationProblem, allocate, allocate_simply, objectives
 from zorba_ray.directions import uniforms
 from zorba_ray.errors import AllocationInfeasible, ConfigError
 from zorba_ray.experiment.allocation_facts import allocation_facts
@@ -56,6 +56,26 @@ def solve_allocation(setup: Setup, fleet: Sequence[Client] | None = None, probe:
     else:
         found = allocate_simply(problem, settings.algorithm, _draws(setup, problem))
     return Solved(_of_all(found, fleet), problem, fleet, probe)
+
+
+def valued(setup: Setup, fleet: Sequence[Client], active: np.ndarray, probe: Probe | None) -> Solved:
+    """An allocation that is known and not solved: its figures, and nothing proven.
+
+    Args:
+        active: bool [N, L], absent clients included.
+    """
+    problem = problem_of(setup, fleet, probe)
+    here = active[[client.present for client in fleet]]
+    found = Allocation(
+        active=active,
+        steps=(),
+        f1=objectives.f1(here, problem),
+        f2_bytes=objectives.f2_bytes(here, problem),
+        worst_share=objectives.worst_share(here, problem),
+        gap=float("inf"),
+        solver="none: read from the ledger",
+    )
+    return Solved(found, problem, fleet, probe)
 
 
 def first_allocation(setup: Setup) -> Solved:

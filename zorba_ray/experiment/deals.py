@@ -1,5 +1,7 @@
 """Which deal of the blocks holds in which round, kept in allocation.json: written before the first plan that uses it,
-read back on resume, so that nothing is solved or probed twice."""
+read back on resume, so that nothing is solved or probed twice. The ledger has the last word: where the file is
+missing, damaged, of another ledger or says otherwise, its deals are made again and held against the ledger
+(`deals_again.py`)."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,19 +10,23 @@ import numpy as np
 
 from zorba_ray.allocation import rotate
 from zorba_ray.experiment.allocate import (
+    Solved,
     allocation_record,
     first_allocation,
     nothing_to_deal,
     probe_decides,
     problem_of,
     solve_allocation,
+    valued,
 )
+from zorba_ray.experiment.allocation_file import write_allocation
 from zorba_ray.experiment.build import Setup
-from zorba_ray.experiment.fleet import fleets_by_round
+from zorba_ray.experiment.fleet import fleet_rounds, fleets_by_round
 from zorba_ray.experiment.probe import Ask, Probe, run_probe
-from zorba_ray.experiment.rundir import RunDir, write_json
+from zorba_ray.experiment.rundir import RunDir
 from zorba_ray.federation import participants
-from zorba_ray.protocol.messages import pack_active
+from zorba_ray.protocol.ledger import LedgerContents, first_chain
+from zorba_ray.protocol.messages import pack_active, unpack_active
 from zorba_ray.stopwatch import UNWATCHED, Watch
 from zorba_ray.zo import block_rates
 
@@ -37,12 +43,15 @@ class Deals:
         self._run = run
         self.record = record
         self._fleet_at = fleets_by_round(setup.config)
+        self._changes = frozenset(fleet_rounds(setup.config)[1:])
         self._packed: tuple[dict[str, Any], bytes] = ({}, b"")
         """The deal that was packed last, and its active sets."""
+        self._chain = first_chain(setup.header)
+        """Of the ledger before the round that is dealt for."""
 
     @classmethod
     def begin(cls, setup: Setup, run: RunDir, accelerator: str) -> "Deals":
-        """The first deal of a new run, written to its directory.
+        """The first deal of a new run; `write` brings it to the run's directory.
 
         Raises:
             AllocationInfeasible, ConfigError: as `first_allocation`.
@@ -53,6 +62,30 @@ class Deals:
         probed = probe_decides(setup, setup.fleet) or deals._wants_rates
         deals._add(1, PROVISIONAL if probed else "start", solved.allocation.active)
         return deals
+
+    def write(self) -> None:
+        """To allocation.json.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        write_allocation(self._run, self.record, self.record["deals"][-1]["round"], self._chain)
+
+    def fault(self, contents: LedgerContents) -> str | None:
+        """What speaks against a record that was read: its deals are not those that the rounds of the ledger were made
+        with, or one that was due since is not in it. None: nothing."""
+        changes = contents.changes()
+        said = {number: (active, rates) for number, active, rates in changes}
+        held = (b"", b"")
+        for number in sorted({*said, *(deal["round"] for deal in self.record["deals"])}):
+            held = said.get(number, held)
+            if number <= contents.last_round and (self.packed(number), self.rates(number)) != held:
+                return f"its active sets or rates in round {number} are not those of the ledger"
+        first = 1 if self.provisional else self.record["deals"][-1]["round"] + 1
+        for number in range(first, contents.last_round + 1):
+            if any(self._due(number)):
+                return f"the deal of round {number} is not in it"
+        return None
 
     def packed(self, number: int) -> bytes:
         """Active sets of round `number` (`pack_active`)."""
@@ -105,7 +138,9 @@ class Deals:
         last = self.record["deals"][-1]
         if last["round"] == number and last["reason"] != PROVISIONAL:
             return last  # dealt at the start, or by an earlier session that ended before the round did
-        new = self._deal(number, chain, ask, watch)
+        new = self.deal(number, chain, ask, watch)
+        if new is not None:
+            self.write()
         if new is not None and number == 1:
             emit({"kind": "allocation", **self.record})
         elif new is not None:
@@ -113,26 +148,49 @@ class Deals:
             emit({"kind": "note", "text": f"round {number}: blocks dealt anew ({new['reason']}), {what}"})
         return new
 
-    def _deal(self, number: int, chain: bytes, ask: Ask, watch: Watch) -> dict[str, Any] | None:
-        settings, record = self._setup.config.allocation, self.record
-        fleet = self._fleet_at(number)
-        changed = number > 1 and fleet != self._fleet_at(number - 1)
-        # Of a fleet for which no probe was needed there is none, when a change makes one needed.
-        due = _due(number, settings.probe_every, first=True) or (changed and not record["probes"])
-        decides = due and probe_decides(self._setup, fleet)
-        probes = decides or (due and self._wants_rates)
+    def deal(self, number: int, chain: bytes, ask: Ask, watch: Watch = UNWATCHED) -> dict[str, Any] | None:
+        """`before` without its words and its file: the new deal, if one is due."""
+        changed, probes, decides, rotates = self._due(number)
+        self._chain = chain
+        fleet, record = self._fleet_at(number), self.record
         if probes:
             record["probes"].append(run_probe(self._setup, fleet, number, chain, ask, watch).record())
         if probes and not decides and not changed:  # for the rates alone: who holds what stands
             return self._add(number, "probe", _matrix(record["deals"][-1]["active"]))
         if probes or changed:
             solved = solve_allocation(self._setup, fleet, self._probe)
-            kept = {key: record[key] for key in ("probes", "deals")}
-            self.record = {**allocation_record(self._setup, solved, record["accelerator"]), **kept}
+            self._describe(solved)
             return self._add(number, "fleet changed" if changed else "probe", solved.allocation.active)
-        if _due(number, settings.every, first=False):
+        if rotates:
             return self._add(number, "rotation", self._rotated(number))
         return None
+
+    def _due(self, number: int) -> tuple[bool, bool, bool, bool]:
+        """What comes before round `number`: a change of the fleet, a probe, one that can change the deal, a
+        rotation."""
+        settings, fleet = self._setup.config.allocation, self._fleet_at(number)
+        changed = number in self._changes and fleet != self._fleet_at(number - 1)
+        # Of a fleet for which no probe was needed there is none, when a change makes one needed.
+        due = _begins(number, settings.probe_every, first=True) or (changed and not self.record["probes"])
+        decides = due and probe_decides(self._setup, fleet)
+        return changed, decides or (due and self._wants_rates), decides, _begins(number, settings.every, first=False)
+
+    def take(self, number: int, active: bytes) -> None:
+        """Puts the active sets that the ledger says in the place of those that were dealt for round `number`; nothing
+        is known of how good they are."""
+        deal = self._in_force(number)
+        fleet, blocks = self._fleet_at(number), self._setup.header.blocks
+        rows = np.zeros((len(fleet), blocks), dtype=bool)
+        for client, held in enumerate(unpack_active(active, len(fleet), blocks)):
+            rows[client, sorted(held)] = True
+        self._describe(valued(self._setup, fleet, rows, self._probe))
+        self.record["gap"] = None
+        self._add(number, deal["reason"] if deal["round"] == number else "ledger", rows)
+
+    def _describe(self, solved: Solved) -> None:
+        """Makes the top level of the record that of an allocation."""
+        kept = {key: self.record[key] for key in ("probes", "deals")}
+        self.record = {**allocation_record(self._setup, solved, self.record["accelerator"]), **kept}
 
     @property
     def _probe(self) -> Probe | None:
@@ -163,7 +221,7 @@ class Deals:
         ).astype(np.float64)
 
     def _add(self, number: int, reason: str, active: np.ndarray) -> dict[str, Any]:
-        """Makes the top level agree with the new deal, and writes all."""
+        """Makes the top level agree with the new deal."""
         record, deals = self.record, [deal for deal in self.record["deals"] if deal["round"] < number]
         memory = self._setup.memory
         for client, row in zip(record["clients"], active, strict=True):
@@ -186,11 +244,10 @@ class Deals:
             sizes = self._setup.model.replica.manifest.sizes(self._setup.config.zo.fixed_scope)
             deal["rates"] = block_rates(Probe.of(record["probes"][-1]).energies, sizes).tolist()
         record["deals"] = [*deals, deal]
-        write_json(self._run.allocation, record)
         return deal
 
 
-def _due(number: int, every: int | None, first: bool) -> bool:
+def _begins(number: int, every: int | None, first: bool) -> bool:
     """Whether round `number` begins a period of `every` rounds; the first one begins with the run."""
     return first if number == 1 else every is not None and (number - 1) % every == 0
 

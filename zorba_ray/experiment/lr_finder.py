@@ -162,7 +162,7 @@ def _walk(
             asked = participants(config.seed, number, len(setup.fleet), clients, absent)
             told = method.plan(number, state.chain, active if number == 1 else None)
             plan = msgspec.structs.replace(told, lr=lr)
-            result = run_round(SequentialBackend(host), method, plan, asked, quorum=1.0)
+            result = run_round(SequentialBackend(host), method, plan, asked, 1.0, host.state.check)
             pairs += len(asked) * config.zo.local_steps * config.zo.directions
             state.apply(result.body)
         after = judge.record(rounds)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from zorba_ray.experiment.build import Setup
 from zorba_ray.experiment.deals import Deals
+from zorba_ray.experiment.deals_again import resume_deals
 from zorba_ray.experiment.recovery import check_header, repair_metrics
 from zorba_ray.experiment.rundir import RunDir, write_json
 from zorba_ray.protocol.ledger import LedgerContents, LedgerWriter, read_ledger
@@ -28,16 +29,22 @@ class OpenedLedger:
         return 1 + (self.contents.last_round if self.contents else 0)
 
 
-def open_ledger(setup: Setup, run: RunDir, accelerator: str, say: Callable[[str], None]) -> OpenedLedger:
+def open_ledger(
+    setup: Setup, run: RunDir, accelerator: str, say: Callable[[str], None], note: Callable[[str], None]
+) -> OpenedLedger:
     """A new ledger, or the existing one with all that hangs on its position.
 
+    Args:
+        say, note: are told what goes on, and what was passed over.
+
     Raises:
-        LedgerError: the ledger is damaged or of another run.
+        LedgerError: the ledger is damaged or of another run, or its deals are lost.
         AllocationInfeasible: a new run's allocation.
     """
     if not run.ledger.exists():
         say("solving the allocation")
         deals = Deals.begin(setup, run, accelerator)
+        deals.write()
         return OpenedLedger(LedgerWriter.create(run.ledger, setup.header), deals, None)
     found = read_ledger(run.ledger)
     check_header(found.header, setup.header, str(run.ledger))
@@ -50,7 +57,7 @@ def open_ledger(setup: Setup, run: RunDir, accelerator: str, say: Callable[[str]
             say(f"ledger: cut back from round {found.last_round} to {contents.last_round}, the newest with a snapshot")
         repair_metrics(run, contents)
         say(f"resuming after round {contents.last_round}")
-        return OpenedLedger(writer, Deals(setup, run, run.read_json(run.allocation)), contents)
+        return OpenedLedger(writer, resume_deals(setup, run, accelerator, contents, note), contents)
     except BaseException:
         writer.close()
         raise
@@ -65,15 +72,20 @@ def _kept_until(run: RunDir, found: LedgerContents) -> int | None:
     return snapshot.round if snapshot else 0
 
 
-def bring_up(state: ReplicaState, run: RunDir, opened: OpenedLedger) -> None:
+def bring_up(
+    state: ReplicaState, run: RunDir, opened: OpenedLedger, note: Callable[[str], None] = lambda text: None
+) -> None:
     """Moves a replica at θ0 to the ledger's end, from the newest snapshot on if there is one.
+
+    Args:
+        note: is told of snapshots that are passed over.
 
     Raises:
         LedgerError, Diverged: a commit cannot be applied.
     """
     if opened.contents is None:
         return
-    snapshot = newest_snapshot(run.snapshots, opened.contents)
+    snapshot = newest_snapshot(run.snapshots, opened.contents, note)
     if snapshot is not None:
         restore(state, snapshot)
         if isinstance(state, TensorState):

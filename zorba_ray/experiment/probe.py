@@ -10,6 +10,7 @@ from zorba_ray.errors import NotFinite, ReportRejected
 from zorba_ray.experiment.build import Setup, build_host
 from zorba_ray.experiment.fleet import Client
 from zorba_ray.federation import Answer, read_replies
+from zorba_ray.methods.plausible import require_size
 from zorba_ray.protocol.codec import decode, encode, frame_digest
 from zorba_ray.protocol.messages import ProbePlan, ProbeReport, pack_active
 from zorba_ray.stopwatch import UNWATCHED, Watch
@@ -139,6 +140,7 @@ def _scalars(
     scalars = np.frombuffer(report.scalars, dtype="<f4").reshape(shape)
     if not np.isfinite(scalars).all():
         raise NotFinite("a scalar is not finite")
+    require_size(scalars, plan.perturbation_scale)
     found = np.full((2, blocks, plan.pairs), np.nan)
     found[:, list(probed)] = scalars
     return found

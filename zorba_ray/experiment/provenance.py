@@ -43,7 +43,7 @@ def provenance(path: Path, command: list[str]) -> dict[str, Any]:
 def _kept_id(path: Path) -> str | None:
     try:
         return str(json.loads(path.read_text(encoding="utf-8"))["run_id"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

@@ -1,9 +1,8 @@
 """Resuming: the ledger is the truth; metrics.jsonl is brought in line with it."""
 
-import json
 from typing import Any
 
-from zorba_ray.errors import LedgerError
+from zorba_ray.errors import LedgerError, RunDirError
 from zorba_ray.experiment.rundir import RunDir
 from zorba_ray.experiment.tracking import JsonlMonitor, keep_rounds, read_records
 from zorba_ray.protocol.ledger import LedgerContents
@@ -85,7 +84,9 @@ def records_of(run: RunDir, kind: str) -> list[dict[str, Any]]:
 
 
 def _pending(run: RunDir) -> dict[str, Any]:
+    """The record of the round in flight; empty where there is none, or none that can be read."""
     try:
-        return json.loads(run.pending.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
+        found = run.read_json(run.pending)
+    except RunDirError:
         return {}
+    return found if found.get("kind") == "round" else {}

@@ -4,8 +4,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from zorba_ray.directions import cpu_directions
-from zorba_ray.errors import ConfigError, LedgerError
+from zorba_ray.errors import ConfigError, LedgerError, RunDirError
 from zorba_ray.experiment.rundir import RunDir
 from zorba_ray.models import Replica, load_model
 from zorba_ray.models import export as export_model
@@ -29,6 +31,8 @@ class Replayed:
     """Bytes of a record whose write was cut off, after the last round."""
     seconds: float
     """Of applying the commits alone."""
+    remark: str | None = None
+    """Why the summary could not be asked; None where it was, or is not there."""
 
 
 def replay_run(path: Path, until: int | None, folder: Path | None, model: str | None) -> Replayed:
@@ -38,7 +42,7 @@ def replay_run(path: Path, until: int | None, folder: Path | None, model: str | 
 
     Raises:
         RunDirError, LedgerError: not a run, or a damaged ledger, or one of another model, or tensors that it does not
-            name.
+            name, or, where all rounds are asked for, fewer than the run's summary counts.
         ConfigError: a round beyond the ledger, or one whose tensors are not kept, or a folder that exists.
     """
     run = RunDir(path)
@@ -46,6 +50,13 @@ def replay_run(path: Path, until: int | None, folder: Path | None, model: str | 
     contents = read_ledger(run.ledger)
     if until is not None and until > contents.last_round:
         raise ConfigError(f"--round {until}: the ledger of {path} ends at round {contents.last_round}")
+    summary, remark = _summary(run)
+    if summary is not None and until is None and contents.last_round < summary.rounds_done:
+        raise LedgerError(
+            f"the ledger of {path} ends at round {contents.last_round}, its summary counts "
+            f"{summary.rounds_done}: records were cut off, or the file is an older copy; put back the whole one, or "
+            f"replay what is there with --round {contents.last_round}"
+        )
     if folder is not None and folder.exists() and any(folder.iterdir()):
         raise ConfigError(f"--export {folder}: the folder exists and is not empty")
     source = config.model if model is None else config.model.model_copy(update={"path": model})
@@ -61,20 +72,34 @@ def replay_run(path: Path, until: int | None, folder: Path | None, model: str | 
     seconds = time.perf_counter() - start
     digest = replica.digest()
     confirmed = False
-    if until == contents.last_round and run.summary.exists():
-        summary = run.read_json(run.summary)
-        if summary["rounds_done"] == until:
-            confirmed = summary["weights_sha256"] == digest
-            if not confirmed:
-                raise LedgerError(
-                    f"replay of {path} gives {digest}, its summary says {summary['weights_sha256']}: "
-                    "report this as a defect"
-                )
+    if summary is not None and until == contents.last_round == summary.rounds_done:
+        confirmed = summary.weights_sha256 == digest
+        if not confirmed:
+            raise LedgerError(
+                f"replay of {path} gives {digest}, its summary says {summary.weights_sha256}: report this as a defect"
+            )
     if folder is not None:
         export_model(replica, loaded, folder)
     return Replayed(
-        until, contents.last_round, digest, confirmed, run.ledger.stat().st_size, contents.torn_bytes, seconds
+        until, contents.last_round, digest, confirmed, run.ledger.stat().st_size, contents.torn_bytes, seconds, remark
     )
+
+
+class _Summary(msgspec.Struct, frozen=True):
+    """What a replay asks of summary.json."""
+
+    rounds_done: int
+    weights_sha256: str
+
+
+def _summary(run: RunDir) -> tuple[_Summary | None, str | None]:
+    """The run's summary, and why there is none where a file is there: it is a view, and a replay does without."""
+    if not run.summary.exists():
+        return None, None
+    try:
+        return msgspec.convert(run.read_json(run.summary), _Summary), None
+    except (RunDirError, msgspec.ValidationError) as error:
+        return None, f"{run.summary.name} is passed over, it is damaged: {error}"
 
 
 def _from_snapshot(state: TensorState, run: RunDir, contents: LedgerContents, until: int | None) -> None:

@@ -122,7 +122,7 @@ class _Experiment:
         self._distance = lambda: setup.model.replica.distance(origin)
         info = provenance(run.provenance, self._command)
         write_json(run.provenance, info)
-        self._opened = open_ledger(setup, run, self._accelerator, self._say)
+        self._opened = open_ledger(setup, run, self._accelerator, self._say, self._note)
         self._writer = self._opened.writer
         self._resources.callback(self._writer.close)
         self._deals = self._opened.deals
@@ -148,7 +148,7 @@ class _Experiment:
         for text in self._warnings:
             self._note(f"warning: {text}")
         self._evaluate(0, self._validation, self._test)
-        bring_up(self._host.state, run, self._opened)
+        bring_up(self._host.state, run, self._opened, self._note)
         if self._first_round > 1 and self._due(self._first_round - 1):
             self._evaluate(self._first_round - 1, self._validation)
         self._require_a_model()
@@ -189,7 +189,11 @@ class _Experiment:
             state.set_rates(rates)
         part = self.watch.part
         with part("aggregate"):
-            result = run_round(self._backend, self._method, plan, asked, config.federation.quorum, self.watch)
+            result = run_round(
+                self._backend, self._method, plan, asked, config.federation.quorum, state.check, self.watch
+            )
+        for client, reason in result.rejected.items():
+            self._note(f"round {number}: client {client} is left out: {reason}")
         with part("records"):
             record = round_record(result, self._method.commits, self._deals.present(number), self._peak_rss())
             if deal is not None:

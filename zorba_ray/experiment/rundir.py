@@ -14,6 +14,7 @@ from typing import IO, Any
 from zorba_ray.config import ExperimentConfig, changed_numbers, config_from_tree
 from zorba_ray.errors import RunDirError, StorageError, refused_place
 from zorba_ray.printable import UNPRINTABLE, shown
+from zorba_ray.protocol.ledger import sync_folder
 
 _STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 """What the operating system says where a file cannot be written."""
@@ -96,13 +97,15 @@ class RunDir:
         """A JSON object of this run.
 
         Raises:
-            RunDirError: missing or damaged.
+            RunDirError: missing, unreadable or damaged.
         """
         try:
-            tree = json.loads(path.read_text(encoding="utf-8"))
+            tree = json.loads(path.read_bytes())
         except FileNotFoundError as error:
             raise RunDirError(f"{self.path} is not a run directory: {path.name} is missing") from error
-        except json.JSONDecodeError as error:
+        except OSError as error:
+            raise RunDirError(f"{path} cannot be read ({error.strerror})") from error
+        except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, a number of thousands of digits, too deep
             raise RunDirError(f"{path} is not JSON ({error})") from error
         if not isinstance(tree, dict):
             raise RunDirError(f"{path} holds no JSON object")
@@ -179,12 +182,19 @@ def _open_lock(path: Path) -> IO[str]:
     return os.fdopen(handle, "r+")
 
 
-def write_json(path: Path, tree: Any) -> None:
-    """Writes aside and renames: a reader sees the old file or the new one, never half."""
+def write_json(path: Path, tree: Any, durably: bool = False) -> None:
+    """Writes aside and renames: a reader sees the old file or the new one, never half; `durably`: also after the
+    machine went down."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        aside.write_text(json.dumps(tree, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+        with aside.open("w", encoding="utf-8") as file:
+            file.write(json.dumps(tree, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+            if durably:
+                file.flush()
+                os.fsync(file.fileno())
         aside.replace(path)
+        if durably:
+            sync_folder(path.parent)
     finally:
         aside.unlink(missing_ok=True)
 

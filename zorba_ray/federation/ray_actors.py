@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zorba_ray.data import ClientRows, Shards, TokenTable
+from zorba_ray.errors import ZorbaError
 from zorba_ray.federation.backend import Answer, Usage
 from zorba_ray.federation.host import ClientHost
 from zorba_ray.protocol.messages import LedgerHeader
@@ -32,10 +33,20 @@ class ClientActor:
             torch.cuda.set_per_process_memory_fraction(gpu_fraction)
         module, _, name = builder.partition(":")
         build = getattr(importlib.import_module(module), name)
-        self._host: ClientHost = build(tree, accelerator, header)
+        self._fault: ZorbaError | None = None
+        try:
+            self._host: ClientHost = build(tree, accelerator, header)
+        except ZorbaError as error:  # Ray would tell of it as text alone; `position`, which is asked first, raises it
+            self._fault = error
 
     def position(self) -> int:
-        """The last round applied."""
+        """The last round applied.
+
+        Raises:
+            ZorbaError: what kept the actor from being built, as other weights than the ledger's.
+        """
+        if self._fault is not None:
+            raise self._fault
         return self._host.state.round
 
     def process(self) -> int:

@@ -112,7 +112,9 @@ class RayBackend:
         inner = getattr(cause, "cause", None) or cause
         if isinstance(inner, ZorbaError):
             return inner
-        return ClusterError(f"actor {self._specs[place].name} could not start: {cause}")
+        # Ray tells of an actor's death by the traceback of it, whose last line says why.
+        reason = (str(cause).strip() or type(cause).__name__).splitlines()[-1]
+        return ClusterError(f"actor {self._specs[place].name} could not start: {reason}")
 
     def _bring_up(self, place: int, position: int) -> None:
         """Gives an actor that has started its clients and the commits it lacks."""

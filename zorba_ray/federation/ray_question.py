@@ -85,7 +85,9 @@ class Question:
         try:
             value: Any = ray.get(ref)
         except RayTaskError as error:
-            if not clients or isinstance(error.cause, StaleReplica):
+            if not clients:
+                self._fail_all(place, [], f"its actor cannot be restarted: {error.cause}")
+            elif isinstance(error.cause, StaleReplica):
                 self._lose(place, clients)
             elif len(clients) > 1:  # one of them is at fault
                 for client in clients:

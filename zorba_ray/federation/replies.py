@@ -21,9 +21,15 @@ class Replies(Generic[T]):
     late: dict[int, str] = field(default_factory=dict)
     rejected: dict[int, str] = field(default_factory=dict)
     not_finite: set[int] = field(default_factory=set)
-    """Those of the failed and rejected whose numbers are no longer finite."""
+    """Those of the failed and rejected whose numbers are no longer finite, or too large to be used."""
     frames: list[bytes] = field(default_factory=list)
     """All answers that arrived, as encoded."""
+
+    def reject(self, client: int, reason: str) -> None:
+        """Takes back an accepted answer whose numbers are too large to be used."""
+        del self.accepted[client]
+        self.rejected[client] = reason
+        self.not_finite.add(client)
 
     def require_quorum(self, question: str, quorum: float) -> None:
         """Whether enough clients answered well. `question` names it for people, as in "round 3".
@@ -37,8 +43,8 @@ class Replies(Generic[T]):
         needed = needed_reports(asked, quorum)
         if len(self.accepted) < needed <= len(self.accepted) + len(self.not_finite):
             raise Diverged(
-                f"{question}: the numbers of {len(self.not_finite)} of {asked} clients are no longer finite, "
-                f"federation.quorum={quorum} needs {needed}: lower the learning rate or set zo.clip"
+                f"{question}: the numbers of {len(self.not_finite)} of {asked} clients are no longer finite or too "
+                f"large, federation.quorum={quorum} needs {needed}: lower the learning rate or set zo.clip"
             )
         if len(self.accepted) < needed:
             listing = "; ".join(f"client {client}: {reason}" for client, reason in sorted(reasons.items())[:5])

@@ -2,12 +2,13 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from zorba_ray.directions import permutation
+from zorba_ray.errors import Diverged
 from zorba_ray.federation.backend import Backend
 from zorba_ray.federation.replies import read_replies
 from zorba_ray.methods import Method, report_loss
@@ -78,15 +79,26 @@ def round_half_up(value: float) -> int:
 
 
 def run_round(
-    backend: Backend, method: Method, plan: RoundPlan, asked: Sequence[int], quorum: float, watch: Watch = UNWATCHED
+    backend: Backend,
+    method: Method,
+    plan: RoundPlan,
+    asked: Sequence[int],
+    quorum: float,
+    judge: Callable[[bytes], None] = lambda body: None,
+    watch: Watch = UNWATCHED,
 ) -> RoundResult:
     """Asks the participants and aggregates what passes the checks.
 
+    A commit that `judge` refuses is never returned: every report that alone would make one that is refused is rejected,
+    and the others are aggregated as if its client had not been asked.
+
     Args:
+        judge: raises Diverged of a commit's frame that cannot be applied (`ReplicaState.check`).
         watch: the driver's; the asking is the part `ask`.
 
     Raises:
         LostClients, Diverged: fewer accepted reports than the quorum, as `Replies.require_quorum` tells them apart.
+        Diverged: no report alone is at fault, but all together cannot be applied.
     """
     frame = encode(plan)
     digest = frame_digest(frame)
@@ -101,13 +113,42 @@ def run_round(
         return report
 
     replies = read_replies(asked, answers, read)
-    replies.require_quorum(f"round {plan.round}", quorum)
-    reports = list(replies.accepted.values())
-    commit = method.aggregate(plan, reports)
-    body = encode(commit)
+    while True:
+        replies.require_quorum(f"round {plan.round}", quorum)
+        reports = list(replies.accepted.values())
+        commit = method.aggregate(plan, reports)
+        body = encode(commit)
+        refused = _refused(method, plan, reports, body, judge)
+        if not refused:
+            break
+        for client, reason in refused.items():
+            replies.reject(client, reason)
     done = time.perf_counter()
     return RoundResult(
         plan, frame, tuple(asked), tuple(reports), tuple(replies.frames), commit, body,
         replies.failed, replies.late, replies.rejected,
         answered - start, done - answered,
     )  # fmt: skip
+
+
+def _refused(
+    method: Method, plan: RoundPlan, reports: Sequence[ClientReport], body: bytes, judge: Callable[[bytes], None]
+) -> dict[int, str]:
+    """Client -> reason, of those whose report alone makes a commit that is refused; nobody if all together pass.
+
+    Raises:
+        Diverged: all together are refused, and none alone.
+    """
+    try:
+        judge(body)
+        return {}
+    except Diverged:
+        found = {}
+        for report in reports:
+            try:
+                judge(encode(method.aggregate(plan, [report])))
+            except Diverged as error:
+                found[report.client] = str(error)
+        if not found:
+            raise
+        return found

@@ -4,7 +4,6 @@ The driver calls `plan`, `check` and `aggregate`; a client's host calls `client_
 (`protocol.replay.ReplicaState`), which the class's `commits` says how to read.
 """
 
-import math
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -12,8 +11,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from zorba_ray.config import ExperimentConfig
+from zorba_ray.config import ExperimentConfig, ZOConfig
 from zorba_ray.errors import NotFinite, ReportRejected
+from zorba_ray.methods.plausible import require_loss, require_scalars
 from zorba_ray.models import Batch, Manifest, TaskModel
 from zorba_ray.protocol.messages import ClientReport, RoundCommit, RoundPlan
 from zorba_ray.protocol.replay import ReplicaState
@@ -64,7 +64,7 @@ class Method(ABC):
         """The commit of the accepted reports, which are sorted by client id."""
 
     def check(self, report: ClientReport, client: int, plan: RoundPlan, digest: bytes) -> None:
-        """Judges a report before it is used.
+        """Judges a report by itself before it is used; whether θ can hold what follows, `ReplicaState.check` asks.
 
         Raises:
             ReportRejected: with the reason.
@@ -79,12 +79,11 @@ class Method(ABC):
             raise ReportRejected(f"{report.samples} examples, the client joined with {self._rule.samples[client]}")
         if len(report.loss) != 4:
             raise ReportRejected(f"{len(report.loss)} bytes of loss, 4 expected")
-        self.check_scalars(report)
-        if not math.isfinite(report_loss(report)):
-            raise NotFinite("the loss is not finite")
+        self.check_scalars(report, plan)
+        require_loss(report_loss(report))
 
     @abstractmethod
-    def check_scalars(self, report: ClientReport) -> None:
+    def check_scalars(self, report: ClientReport, plan: RoundPlan) -> None:
         """Judges `report.scalars`.
 
         Raises:
@@ -103,6 +102,18 @@ def check_size(scalars: np.ndarray, clip: float | None) -> None:
         raise NotFinite("a scalar is not finite")
     if clip is not None and float(np.abs(scalars).max()) > np.float32(clip):
         raise ReportRejected(f"|ρ| = {np.abs(scalars).max():.4g} exceeds zo.clip = {clip}")
+
+
+def check_differences(scalars: np.ndarray, report: ClientReport, plan: RoundPlan, zo: ZOConfig) -> None:
+    """`check_size` of float32 ρ, then whether they can come of the report's own loss.
+
+    Raises:
+        ReportRejected: with the reason.
+    """
+    check_size(scalars, zo.clip)
+    loss = report_loss(report)
+    require_loss(loss)
+    require_scalars(scalars, loss, plan.perturbation_scale, zo.difference == "forward")
 
 
 def reporters(reports: Sequence[ClientReport]) -> bytes:

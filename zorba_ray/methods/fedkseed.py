@@ -16,7 +16,7 @@ import numpy as np
 
 from zorba_ray.directions import pool_draws, pool_seeds
 from zorba_ray.errors import ReportRejected
-from zorba_ray.methods.base import Method, check_size, data_shares, reporters
+from zorba_ray.methods.base import Method, check_differences, data_shares, reporters
 from zorba_ray.models import Batch, TaskModel
 from zorba_ray.protocol.messages import ClientReport, RoundCommit, RoundPlan
 from zorba_ray.protocol.replay import ReplicaState
@@ -51,11 +51,11 @@ class FedKSeed(Method):
         if not np.array_equal(_steps(report)["seed"], self._drawn(client, plan.round)):
             raise ReportRejected("its seeds are not those that it had to draw")
 
-    def check_scalars(self, report: ClientReport) -> None:
+    def check_scalars(self, report: ClientReport, plan: RoundPlan) -> None:
         expected = _STEP.itemsize * self._rule.local_steps
         if len(report.scalars) != expected:
             raise ReportRejected(f"{len(report.scalars)} bytes of seeds and scalars, {expected} expected")
-        check_size(_steps(report)["scalar"], self._config.zo.clip)
+        check_differences(_steps(report)["scalar"], report, plan, self._config.zo)
 
     def aggregate(self, plan: RoundPlan, reports: Sequence[ClientReport]) -> RoundCommit:
         """Σ_n p_n Σ ρ per seed, with p_n by examples over the clients that reported; client by client, step by step."""
@@ -63,7 +63,9 @@ class FedKSeed(Method):
         for report, share in zip(reports, data_shares(reports), strict=True):
             steps = _steps(report)
             np.add.at(sums, steps["seed"], share * steps["scalar"].astype(np.float64))
-        return RoundCommit(plan.round, plan.lr, reporters(reports), sums.astype("<f4").tobytes(), plan.active)
+        with np.errstate(over="ignore"):  # what fp32 cannot hold is refused before it is committed
+            added = sums.astype("<f4").tobytes()
+        return RoundCommit(plan.round, plan.lr, reporters(reports), added, plan.active)
 
     @functools.cached_property
     def _seeds(self) -> np.ndarray:

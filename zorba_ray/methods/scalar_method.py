@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from zorba_ray.errors import ReportRejected
-from zorba_ray.methods.base import Method, check_size, reporters
+from zorba_ray.methods.base import Method, check_differences, reporters
 from zorba_ray.models import Batch, TaskModel
 from zorba_ray.protocol.messages import ClientReport, RoundCommit, RoundPlan
 from zorba_ray.protocol.replay import ReplicaState
@@ -27,11 +27,11 @@ class ScalarMethod(Method):
             for share, own in zip(shares, found, strict=True)
         }
 
-    def check_scalars(self, report: ClientReport) -> None:
+    def check_scalars(self, report: ClientReport, plan: RoundPlan) -> None:
         expected = self._rule.local_steps * self._rule.directions
         if len(report.scalars) != 4 * expected:
             raise ReportRejected(f"{len(report.scalars)} bytes of scalars, {4 * expected} expected")
-        check_size(np.frombuffer(report.scalars, dtype="<f4"), self._config.zo.clip)
+        check_differences(np.frombuffer(report.scalars, dtype="<f4"), report, plan, self._config.zo)
 
     def aggregate(self, plan: RoundPlan, reports: Sequence[ClientReport]) -> RoundCommit:
         """Every client's scalars, as they are; ids only where some client is missing."""

@@ -35,7 +35,7 @@ class TensorMethod(Method):
             found[client] = (loss, tensors)
         return found
 
-    def check_scalars(self, report: ClientReport) -> None:
+    def check_scalars(self, report: ClientReport, plan: RoundPlan) -> None:
         expected = 4 * sum(entry.numel for entry in self._manifest.moved(self._rule.scope))
         if len(report.scalars) != expected:
             raise ReportRejected(f"{len(report.scalars)} bytes of tensors, {expected} expected")
@@ -47,4 +47,6 @@ class TensorMethod(Method):
         mean = np.zeros(len(reports[0].scalars) // 4)
         for report, share in zip(reports, data_shares(reports), strict=True):
             mean += share * np.frombuffer(report.scalars, dtype="<f4").astype(np.float64)
-        return RoundCommit(plan.round, plan.lr, reporters(reports), mean.astype("<f4").tobytes(), plan.active)
+        with np.errstate(over="ignore"):  # what fp32 cannot hold is refused before it is committed
+            tensors = mean.astype("<f4").tobytes()
+        return RoundCommit(plan.round, plan.lr, reporters(reports), tensors, plan.active)

@@ -53,7 +53,7 @@ def decode(frame: bytes, kind: type[Message]) -> Message:
         raise MessageError(f"{kind.__name__} expected, got message kind {frame[1]}")
     try:
         return _DECODERS[kind].decode(frame[2:-4])
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise MessageError(f"{kind.__name__}: {error}") from error
 
 

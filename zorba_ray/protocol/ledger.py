@@ -72,6 +72,33 @@ class LedgerContents:
                 return
             yield decode(record.body, RoundCommit)
 
+    def chain_after(self, number: int) -> bytes:
+        """Chain after round `number`; 0: after the header."""
+        return self.records[number - 1].chain if number else self.header_chain
+
+    def in_force(self, number: int) -> tuple[bytes, bytes]:
+        """Active sets and rates of the blocks after round `number`, empty where no commit has named any."""
+        active = rates = None
+        for record in reversed(self.records[:number]):
+            commit = decode(record.body, RoundCommit)
+            active = commit.active if active is None else active
+            rates = commit.rates if rates is None else rates
+            if active is not None and rates is not None:
+                break
+        return active or b"", rates or b""
+
+    def changes(self) -> list[tuple[int, bytes, bytes]]:
+        """(round, active sets, rates of the blocks) from round 1 on wherever one of them changes, and what they are
+        then; empty bytes where no commit has named any."""
+        found: list[tuple[int, bytes, bytes]] = []
+        active = rates = b""
+        for commit in self.commits():
+            new = (active if commit.active is None else commit.active, rates if commit.rates is None else commit.rates)
+            if not found or new != (active, rates):
+                found.append((commit.round, *new))
+            active, rates = new
+        return found
+
 
 def next_chain(chain: bytes, body: bytes) -> bytes:
     """Chain after a record with this body."""
@@ -127,7 +154,7 @@ def read_ledger(path: Path) -> LedgerContents:
         raise LedgerError(f"{path}: the header record is incomplete; no round can be in this file: start the run anew")
     try:
         header = msgspec.msgpack.decode(records[0].body, type=LedgerHeader)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise LedgerError(f"{path}: offset {records[0].offset}: the header cannot be read ({error})") from error
     if header.format != FORMAT:
         raise LedgerError(f"{path}: ledger format {header.format}, this program writes and reads {FORMAT}")

@@ -11,10 +11,11 @@ import torch
 from zorba_ray.directions import DirectionBackend, Terms, pool_seeds
 from zorba_ray.errors import LedgerError
 from zorba_ray.models import Replica
+from zorba_ray.protocol.codec import decode
 from zorba_ray.protocol.ledger import next_chain
-from zorba_ray.protocol.messages import LedgerHeader
+from zorba_ray.protocol.messages import LedgerHeader, RoundCommit
 from zorba_ray.protocol.replay import ReplicaState
-from zorba_ray.zo import on_grid
+from zorba_ray.zo import on_grid, require_within_reach
 
 
 class PoolState(ReplicaState):
@@ -41,6 +42,20 @@ class PoolState(ReplicaState):
         self._rebuild()
         self.round, self.chain = round, chain
 
+    def check(self, body: bytes) -> None:
+        """As `ReplicaState.check`: η Σ_j of what the commit adds to |A_j|, and then of all |A_j|.
+
+        Raises:
+            LedgerError: as `catch_up`, but for sums that are not finite.
+            Diverged: too far, or not finite.
+        """
+        commit, sums = decode(body, RoundCommit), self._sums.numpy().copy()
+        with np.errstate(invalid="ignore"):
+            distance = commit.lr * float(np.abs(np.frombuffer(commit.scalars, dtype="<f4").astype(np.float64)).sum())
+        require_within_reach(distance, f"round {commit.round}: its sums")
+        self._add(sums, commit)
+        on_grid(-sums[-1] * sums[:-1])
+
     def catch_up(self, bodies: Iterable[bytes]) -> None:
         """Adds up commits in order, then rebuilds θ once.
 
@@ -52,13 +67,7 @@ class PoolState(ReplicaState):
         for body in bodies:
             number += 1
             commit = self.read_commit(body, number)
-            own = np.frombuffer(commit.scalars, dtype="<f4").astype(np.float64)
-            if len(own) != len(sums) - 1 or not np.isfinite(own).all():
-                raise LedgerError(f"round {number}: {len(own)} sums, {len(sums) - 1} finite ones expected")
-            if sums[-1] not in (0.0, commit.lr):
-                raise LedgerError(f"round {number}: rate {commit.lr:g} after {sums[-1]:g}; a pool of seeds needs one")
-            sums[:-1] += own
-            sums[-1] = commit.lr
+            self._add(sums, commit)
             chain = next_chain(chain, body)
         if number > self.round:
             kept = self._sums.clone()
@@ -69,6 +78,22 @@ class PoolState(ReplicaState):
                 self._sums.copy_(kept)
                 raise
             self.round, self.chain = number, chain
+
+    def _add(self, sums: np.ndarray, commit: RoundCommit) -> None:
+        """Adds a commit to accumulators, with the rate at their end (float64 [pool + 1]).
+
+        Raises:
+            LedgerError: as `catch_up`.
+        """
+        whole = len(commit.scalars) == 4 * (len(sums) - 1)
+        own = np.frombuffer(commit.scalars if whole else b"", dtype="<f4").astype(np.float64)
+        if not whole or not np.isfinite(own).all():
+            sums_found = len(commit.scalars) // 4
+            raise LedgerError(f"round {commit.round}: {sums_found} sums, {len(sums) - 1} finite ones expected")
+        if sums[-1] not in (0.0, commit.lr):
+            raise LedgerError(f"round {commit.round}: rate {commit.lr:g} after {sums[-1]:g}; a pool of seeds needs one")
+        sums[:-1] += own
+        sums[-1] = commit.lr
 
     def _rebuild(self) -> None:
         """θ from θ0: every seed in one pass over each tensor."""

@@ -13,7 +13,7 @@ from zorba_ray.models import Replica
 from zorba_ray.protocol.codec import decode
 from zorba_ray.protocol.ledger import first_chain, next_chain
 from zorba_ray.protocol.messages import LedgerHeader, RoundCommit, unpack_active
-from zorba_ray.zo import PendingCommits, RoundUpdate, UpdateRule, apply_rounds
+from zorba_ray.zo import PendingCommits, RoundUpdate, UpdateRule, apply_rounds, reach, require_within_reach
 
 _FUSED_TERMS = 2048
 """Scalars of the commits of one pass: 20 bytes each, per block."""
@@ -147,6 +147,19 @@ class ReplicaState:
         """
         self.catch_up([body])
 
+    def check(self, body: bytes) -> None:
+        """Whether the next commit can be applied, before it is written: afterwards it is too late. Nothing is changed.
+
+        Its active sets and rates must be those that the plan of the round set here.
+
+        Raises:
+            LedgerError: as `apply`.
+            Diverged: it would move weights further than `zo.reach` allows.
+        """
+        commit = decode(body, RoundCommit)
+        update = replace(self._update(commit), past=tuple(self._recent))
+        require_within_reach(reach(update, self.rule), f"round {commit.round}: its scalars")
+
     def catch_up(self, bodies: Iterable[bytes]) -> None:
         """Applies several commits in order, as many in one pass over θ as stay within _FUSED_TERMS.
 
@@ -182,14 +195,17 @@ class ReplicaState:
         return commit
 
     def _read(self, body: bytes, number: int) -> RoundUpdate:
-        commit = self.read_commit(body, number)
-        clients, scalars = unpack_scalars(commit, self.header)
-        # A mean is everybody's, of all blocks: client 0, who stands for all, may be away and hold none.
-        holders = np.ones_like(self._holders) if self.header.commits == "mean" else self._holders
-        update = RoundUpdate(commit.round, commit.lr, clients, scalars, holders, self.rates)
+        update = self._update(self.read_commit(body, number))
         past = tuple(self._recent)
         self._recent.appendleft(update)
         return replace(update, past=past)
+
+    def _update(self, commit: RoundCommit) -> RoundUpdate:
+        """A commit without those before it, with the active sets and rates in force."""
+        clients, scalars = unpack_scalars(commit, self.header)
+        # A mean is everybody's, of all blocks: client 0, who stands for all, may be away and hold none.
+        holders = np.ones_like(self._holders) if self.header.commits == "mean" else self._holders
+        return RoundUpdate(commit.round, commit.lr, clients, scalars, holders, self.rates)
 
     def _take(self, updates: list[RoundUpdate], chain: bytes) -> None:
         if self._pending is None:
@@ -210,6 +226,8 @@ def unpack_scalars(commit: RoundCommit, header: LedgerHeader) -> tuple[np.ndarra
     Raises:
         LedgerError: counts do not fit, ids not ascending or unknown, or a scalar is not finite.
     """
+    if len(commit.clients) % 4:
+        raise LedgerError(f"round {commit.round}: {len(commit.clients)} bytes of client ids, 4 for each expected")
     clients = np.frombuffer(commit.clients, dtype="<u4").astype(np.int64)
     if header.commits == "mean":
         clients = np.zeros(1, dtype=np.int64)

@@ -1,11 +1,13 @@
 """A replica's place in the ledger on disk, so that a new replica replays the rounds since and not all of them.
 
-A snapshot is a shortcut, never a source: it names the ledger's chain at its round and the SHA-256 of what it holds, and
-one that does not fit the ledger or itself is not used. Replays that prove a run do without.
+A snapshot is a shortcut, never a source: it names the ledger's chain at its round, and a SHA-256 that covers this label
+and the tensors with their names, types and shapes. One that does not fit the ledger or itself is passed over. Active
+sets and rates are not in it: the ledger has them. Replays that prove a run do without.
 """
 
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,9 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from zorba_ray.errors import LedgerError
-from zorba_ray.protocol.codec import decode
 from zorba_ray.protocol.ledger import LedgerContents, sync_folder
-from zorba_ray.protocol.messages import RoundCommit
 from zorba_ray.protocol.replay import ReplicaState
 
 _KEPT = 2
@@ -27,12 +27,10 @@ _KEPT = 2
 
 @dataclass(frozen=True)
 class Snapshot:
-    """θ after a round: the tensors that the run can move, and the active sets."""
+    """θ after a round: the tensors that the run can move."""
 
     round: int
     chain: bytes
-    active: bytes
-    """As `pack_active`."""
     tensors: dict[str, np.ndarray]
     """Name -> [numel], as `ReplicaState.movable` has it."""
     recent: tuple[bytes, ...] = ()
@@ -41,11 +39,13 @@ class Snapshot:
     """Active sets and rates of the blocks that held before `recent` began, or at `round` where there is none."""
 
 
-class _Label(msgspec.Struct, frozen=True):
+class _Label(msgspec.Struct, frozen=True, omit_defaults=True):
     round: int
     chain: bytes
-    active: bytes
-    sha256: str
+    content: str = ""
+    """SHA-256 of round, chain and tensors (`_digest`)."""
+    sha256: str = ""
+    """Of files from before there was `content`: of the tensors' names and bytes alone (`_bare_digest`)."""
 
 
 def write_snapshot(folder: Path, state: ReplicaState) -> Path:
@@ -55,7 +55,7 @@ def write_snapshot(folder: Path, state: ReplicaState) -> Path:
         OSError: it cannot be written.
     """
     tensors = {name: tensor.cpu().numpy() for name, tensor in state.movable().items()}
-    label = _Label(state.round, state.chain, state.packed_active, _digest(tensors))
+    label = _Label(state.round, state.chain, _digest(state.round, state.chain, tensors))
     folder.mkdir(exist_ok=True)
     path = folder / f"round-{state.round:08d}.safetensors"
     aside = path.with_suffix(".tmp")
@@ -72,27 +72,25 @@ def write_snapshot(folder: Path, state: ReplicaState) -> Path:
     return path
 
 
-def newest_snapshot(folder: Path, contents: LedgerContents) -> Snapshot | None:
-    """The newest whole snapshot below `folder` that lies on this ledger; None if there is none."""
+def newest_snapshot(
+    folder: Path, contents: LedgerContents, note: Callable[[str], None] = lambda text: None
+) -> Snapshot | None:
+    """The newest whole snapshot below `folder` that lies on this ledger; None if there is none.
+
+    Args:
+        note: is told of each that is passed over, and why.
+    """
     for path in _paths(folder):
         found = _read(path)
-        if found is None or not 1 <= found.round <= contents.last_round:
-            continue
-        if contents.records[found.round - 1].chain == found.chain:
+        if isinstance(found, str):
+            note(f"snapshot {path.name} is passed over: {found}")
+        elif not 1 <= found.round <= contents.last_round or contents.chain_after(found.round) != found.chain:
+            note(f"snapshot {path.name} is passed over: round {found.round} of this ledger is another, or not there")
+        else:
             first = max(1, found.round + 2 - contents.header.momentum_window)
             recent = tuple(record.body for record in contents.records[first - 1 : found.round])
-            return replace(found, recent=recent, before=_in_force(contents, first - 1))
+            return replace(found, recent=recent, before=contents.in_force(first - 1))
     return None
-
-
-def _in_force(contents: LedgerContents, number: int) -> tuple[bytes, bytes]:
-    """Active sets and rates of the blocks after round `number`, empty where no commit has named any."""
-    active = rates = None
-    for record in reversed(contents.records[:number]):
-        commit = decode(record.body, RoundCommit)
-        active = commit.active if active is None else active
-        rates = commit.rates if rates is None else rates
-    return active or b"", rates or b""
 
 
 def restore(state: ReplicaState, snapshot: Snapshot) -> None:
@@ -109,7 +107,6 @@ def restore(state: ReplicaState, snapshot: Snapshot) -> None:
     if active:
         state.set_active(active)
     state.remember(snapshot.recent, snapshot.round + 1 - len(snapshot.recent))
-    state.set_active(snapshot.active)
     for name, tensor in own.items():
         tensor.copy_(torch.from_numpy(snapshot.tensors[name].copy()))
     state.jump(snapshot.round, snapshot.chain)
@@ -120,20 +117,42 @@ def _paths(folder: Path) -> list[Path]:
     return sorted(folder.glob("round-*.safetensors"), reverse=True)
 
 
-def _read(path: Path) -> Snapshot | None:
-    """None where the file is cut off, damaged or of another form."""
+def _read(path: Path) -> Snapshot | str:
+    """What the file holds, or what is wrong with it."""
     try:
         with safe_open(path, framework="numpy") as file:  # pyright: ignore[reportNoOverloadImplementation]
             label = msgspec.json.decode((file.metadata() or {}).get("label", ""), type=_Label)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, msgspec.MsgspecError):
-        return None
-    if _digest(tensors) != label.sha256:
-        return None
-    return Snapshot(label.round, label.chain, label.active, tensors)
+    except (
+        OSError,
+        SafetensorError,
+        msgspec.MsgspecError,
+        ArithmeticError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:
+        return f"it is cut off, damaged or of another version ({type(error).__name__}: {str(error)[:80]!r})"
+    if label.content:
+        whole = _digest(label.round, label.chain, tensors) == label.content
+    else:  # the ledger confirms round and chain
+        whole = all(own.dtype.kind == "f" for own in tensors.values()) and _bare_digest(tensors) == label.sha256
+    if not whole:
+        return "its SHA-256 is another than its label says"
+    return Snapshot(label.round, label.chain, tensors)
 
 
-def _digest(tensors: dict[str, np.ndarray]) -> str:
+def _digest(round: int, chain: bytes, tensors: dict[str, np.ndarray]) -> str:
+    """SHA-256 (hex) of the label and the tensors, every part after a line that says what and how long it is."""
+    hasher = hashlib.sha256(b"%d %s\n" % (round, chain.hex().encode()))
+    for name in sorted(tensors):
+        own = tensors[name].astype(tensors[name].dtype.newbyteorder("<"), order="C", copy=False)
+        hasher.update(f"{name!r} {own.dtype.str} {own.shape}\n".encode())
+        hasher.update(own.data)
+    return hasher.hexdigest()
+
+
+def _bare_digest(tensors: dict[str, np.ndarray]) -> str:
     hasher = hashlib.sha256()
     for name in sorted(tensors):
         hasher.update(name.encode())

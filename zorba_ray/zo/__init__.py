@@ -12,11 +12,13 @@ from zorba_ray.zo.estimator import (
 )
 from zorba_ray.zo.pending import PendingCommits
 from zorba_ray.zo.probe import BlockEnergies, block_energies, block_rates, probe_scalars, probe_weights
+from zorba_ray.zo.reach import LIMIT, reach, require_within_reach
 from zorba_ray.zo.rule import UpdateRule
 from zorba_ray.zo.schedule import scheduled
 from zorba_ray.zo.update import RoundUpdate, apply_rounds, block_weights, commit_terms, on_grid, round_seeds
 
 __all__ = [
+    "LIMIT",
     "BlockEnergies",
     "Estimate",
     "PendingCommits",
@@ -35,6 +37,8 @@ __all__ = [
     "probe_scalars",
     "probe_weights",
     "projected_gradient",
+    "reach",
+    "require_within_reach",
     "round_seeds",
     "scheduled",
     "step_scalars",

@@ -68,6 +68,10 @@ class RoundUpdate:
         """The updates that this round applies, newest first."""
         return (self, *self.past)
 
+    def shared_window(self, rule: UpdateRule) -> "list[tuple[RoundUpdate, float]]":
+        """The window with the share s_i of each update, newest first."""
+        return list(zip(self.window, shares(rule.momentum, rule.window), strict=False))
+
     @property
     def size(self) -> int:
         """Scalars of the window."""
@@ -114,7 +118,7 @@ def commit_terms(rule: UpdateRule, update: RoundUpdate, seeds: np.ndarray, block
 def _parts(rule: UpdateRule, update: RoundUpdate, seeds: dict[int, np.ndarray]) -> list[_Part]:
     """The window of an update; `seeds`, by round, is added to."""
     found = []
-    for own, share in zip(update.window, shares(rule.momentum, rule.window), strict=False):
+    for own, share in update.shared_window(rule):
         if own.round not in seeds:
             seeds[own.round] = round_seeds(rule, own)
         found.append(_Part(own, share, seeds[own.round], used_scalars(rule, own.scalars)))

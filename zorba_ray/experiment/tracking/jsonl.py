@@ -44,7 +44,7 @@ def read_records(path: str | Path) -> list[dict[str, Any]]:
     """The records of metrics.jsonl in file order; a torn last line is left out.
 
     Raises:
-        RunDirError: a line other than the last is no JSON object; names file and line number.
+        RunDirError: a line other than the last is no record; names file and line number.
         OSError: the file cannot be read.
     """
     lines = Path(path).read_bytes().split(b"\n")
@@ -56,7 +56,7 @@ def read_records(path: str | Path) -> list[dict[str, Any]]:
         if record is not None:
             records.append(record)
         elif any(later.strip() for later in lines[number:]):
-            raise RunDirError(f"{path}, line {number}: not a JSON object; only the last line may be torn by a kill")
+            raise RunDirError(f"{path}, line {number}: not a record; only the last line may be torn by a kill")
     return records
 
 
@@ -84,11 +84,16 @@ def keep_rounds(path: str | Path, last_round: int) -> None:
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:
+    """None where it is no record: an object of a kind and a round, and of a split where it is an evaluation."""
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return record if isinstance(record, dict) else None
+    if not isinstance(record, dict) or not isinstance(record.get("kind"), str):
+        return None
+    if not isinstance(record.get("round"), int) or not isinstance(record.get("split", ""), str):
+        return None
+    return record if record["kind"] != "eval" or "split" in record else None
 
 
 def _cut_torn_tail(path: Path) -> None:

@@ -1,0 +1,416 @@
+"""Every bit of a snapshot and of allocation.json: what is not as it was written is not used, whatever it then says."""
+
+import base64
+import hashlib
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from tests.support.tiny_run import run_here, tiny_config
+from zorba_ray.config import ExperimentConfig
+from zorba_ray.errors import Interrupted, LedgerError, RunDirError
+from zorba_ray.experiment import deals, prepare, sequential_backend
+from zorba_ray.experiment.allocation_file import read_allocation, write_allocation
+from zorba_ray.experiment.rundir import RunDir
+from zorba_ray.federation.backend import Answer, Failure
+from zorba_ray.protocol.codec import decode_question
+from zorba_ray.protocol.ledger import LedgerContents, read_ledger
+from zorba_ray.protocol.messages import ProbePlan
+from zorba_ray.protocol.snapshot import Snapshot, newest_snapshot
+
+POOL = (
+    "method=fedkseed",
+    "zo.schedule=constant",
+    "fedkseed.pool=4",
+    "zo.lr=0.003",
+    "zo.local_steps=1",
+)
+"""A run whose snapshots are one small tensor."""
+BLOCKS = ("rounds=6", "federation.snapshot_every=2", "eval.every=6", "eval.rows=16")
+
+
+def stopped_after(number: int, config: ExperimentConfig, path: Path) -> Path:
+    rounds: list[int] = []
+    with pytest.raises(Interrupted):
+        run_here(
+            config,
+            path,
+            emit=lambda event: rounds.append(1) if event["kind"] == "round" else None,
+            should_stop=lambda: len(rounds) >= number,
+        )
+    return path
+
+
+@pytest.fixture(scope="module", params=["scalars", "pool"])
+def stopped(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """After round 3, with a snapshot of round 2 alone."""
+    config = tiny_config(*BLOCKS, *(POOL if request.param == "pool" else ()))
+    return stopped_after(3, config, tmp_path_factory.mktemp(request.param) / "run")
+
+
+def flips(path: Path, bits: Iterable[int]) -> Iterator[int]:
+    """Each bit, while it alone is flipped in the file."""
+    data = path.read_bytes()
+    with path.open("r+b", buffering=0) as file:
+        for bit in bits:
+            place = bit // 8
+            os.pwrite(file.fileno(), bytes([data[place] ^ 1 << bit % 8]), place)
+            yield bit
+            os.pwrite(file.fileno(), data[place : place + 1], place)
+
+
+def same(found: Snapshot, whole: Snapshot) -> bool:
+    return (found.round, found.chain, found.recent, found.before) == (
+        whole.round,
+        whole.chain,
+        whole.recent,
+        whole.before,
+    ) and all(
+        np.array_equal(found.tensors[name], own) and found.tensors[name].dtype == own.dtype
+        for name, own in whole.tensors.items()
+    )
+
+
+def header_bits(data: bytes) -> int:
+    """Of a safetensors file: a length, and so many bytes of JSON."""
+    return 8 * (8 + int.from_bytes(data[:8], "little"))
+
+
+def test_no_bit_of_a_snapshot_counts_for_another(stopped: Path, tmp_path: Path) -> None:
+    """All bits of the header, and 1,000 of the tensors."""
+    contents = read_ledger(stopped / "ledger.zl")
+    (path,) = (stopped / "snapshots").iterdir()
+    data, copy = path.read_bytes(), tmp_path / path.name
+    copy.write_bytes(data)
+    whole = newest_snapshot(tmp_path, contents)
+    assert whole is not None
+    assert whole.round == 2
+    header = header_bits(data)
+    bits = [*range(header), *(random.Random(3).randrange(header, 8 * len(data)) for _ in range(1000))]
+    said: list[str] = []
+    for bit in flips(copy, bits):
+        said.clear()
+        found = newest_snapshot(tmp_path, contents, said.append)
+        if found is None:
+            assert len(said) == 1, bit
+            assert said[0].startswith(f"snapshot {path.name} is passed over: "), bit
+        else:
+            assert same(found, whole), bit
+            assert bit < header, "of a tensor's bits none is idle"
+
+
+def test_a_snapshot_from_before_labels_had_a_digest_still_counts(stopped: Path, tmp_path: Path) -> None:
+    """Runs whose tensors are nowhere else have such files; active sets in their labels are not looked at."""
+    contents = read_ledger(stopped / "ledger.zl")
+    whole = newest_snapshot(stopped / "snapshots", contents)
+    assert whole is not None
+    hasher = hashlib.sha256()
+    for name in sorted(whole.tensors):
+        hasher.update(name.encode() + whole.tensors[name].tobytes())
+    label = {
+        "round": 2,
+        "chain": base64.b64encode(whole.chain).decode(),
+        "active": "AAAA",
+        "sha256": hasher.hexdigest(),
+    }
+    path = tmp_path / "round-00000002.safetensors"
+    save_file(whole.tensors, path, {"label": json.dumps(label)})
+    found = newest_snapshot(tmp_path, contents)
+    assert found is not None
+    assert same(found, whole)
+    for bit in flips(path, range(header_bits(path.read_bytes()))):
+        found = newest_snapshot(tmp_path, contents)
+        assert found is None or same(found, whole), bit
+
+
+def test_no_bit_of_the_allocation_counts_for_another(tmp_path: Path) -> None:
+    config = tiny_config(*BLOCKS, "federation.clients=2", "rounds=2")
+    path = stopped_after(1, config, tmp_path / "run")
+    run, contents = RunDir(path), read_ledger(path / "ledger.zl")
+    whole, data = read_allocation(run, contents), run.allocation.read_bytes()
+    idle = 0
+    for bit in flips(run.allocation, range(8 * len(data))):
+        try:
+            found = read_allocation(run, contents)
+        except (LedgerError, RunDirError):
+            continue
+        idle += 1
+        assert found == whole, bit
+    assert idle < 0.1 * 8 * len(data), "white space alone"
+
+
+Edit = Callable[[Path, LedgerContents], None]
+
+
+def _without(path: Path, contents: LedgerContents) -> None:
+    path.unlink()
+
+
+def _a_digit(path: Path, contents: LedgerContents) -> None:
+    """Of the active sets of round 1, by hand."""
+    tree = json.loads(path.read_text("utf-8"))
+    row = tree["deals"][0]["active"][0]
+    tree["deals"][0]["active"][0] = row.replace("1", "0", 1)
+    path.write_text(json.dumps(tree), "utf-8")
+
+
+def _forged(path: Path, contents: LedgerContents) -> None:
+    """The deal in force, with a digest that fits."""
+    run = RunDir(path.parent)
+    record = read_allocation(run, contents)
+    last = record["deals"][-1]
+    last["active"][0] = last["active"][0][::-1]
+    write_allocation(run, record, last["round"], contents.chain_after(last["round"] - 1))
+
+
+def _older(path: Path, contents: LedgerContents) -> None:
+    """As it was before the last deal, whole."""
+    run = RunDir(path.parent)
+    record = read_allocation(run, contents)
+    del record["deals"][-1]
+    write_allocation(run, record, 1, contents.header_chain)
+
+
+def _as_before_there_were_digests(path: Path, contents: LedgerContents) -> None:
+    tree = json.loads(path.read_text("utf-8"))
+    del tree["digest"]
+    path.write_text(json.dumps(tree), "utf-8")
+
+
+def _says(text: bytes) -> Edit:
+    def edit(path: Path, contents: LedgerContents) -> None:
+        path.write_bytes(text)
+
+    return edit
+
+
+EDITS: dict[str, Edit] = {
+    "missing": _without,
+    "a digit": _a_digit,
+    "forged": _forged,
+    "older": _older,
+    "no digest": _as_before_there_were_digests,
+    "empty": _says(b""),
+    "no UTF-8": _says(b'{"deals": "\xff\xfe"}'),
+    "a list": _says(b"[1]"),
+    "deep": _says(b'{"a":' * 100_000),
+    "a long number": _says(b'{"a": ' + b"9" * 5_000 + b"}"),
+    "digest of another form": _says(b'{"digest": {"round": "x"}}'),
+}
+
+
+@pytest.fixture(scope="module")
+def fleet() -> str:
+    """Two clients with room for four blocks, two with room for two."""
+    memory = prepare(tiny_config("memory.frozen=host", "federation.fleet=null")).memory.of(None)
+    budgets = [memory.base + blocks * int(memory.active_extra[0]) for blocks in (4, 2)]
+    kinds = [{"name": name, "count": 2, "vram": vram} for name, vram in zip("ab", budgets, strict=True)]
+    return f"federation.fleet={json.dumps(kinds)}"
+
+
+class Rotated:
+    """A run of seven rounds that deals anew every two, undisturbed and stopped after round 4."""
+
+    def __init__(self, folder: Path, *settings: str) -> None:
+        self.config = tiny_config(*BLOCKS, "rounds=7", "memory.frozen=host", "allocation.every=2", *settings)
+        self.digest = run_here(self.config, folder / "straight")["weights_sha256"]
+        self.deals = json.loads((folder / "straight" / "allocation.json").read_text("utf-8"))["deals"]
+        self.stopped = stopped_after(4, self.config, folder / "stopped")
+
+    def copy(self, to: Path) -> Path:
+        return Path(shutil.copytree(self.stopped, to))
+
+    def resume(self, path: Path) -> list[str]:
+        """Resumes, and holds the end against the undisturbed run; what was said."""
+        notes: list[str] = []
+        summary = run_here(
+            self.config, path, emit=lambda event: notes.append(event["text"]) if event["kind"] == "note" else None
+        )
+        assert summary["weights_sha256"] == self.digest
+        found = json.loads((path / "allocation.json").read_text("utf-8"))["deals"]
+        assert [(deal["round"], deal["active"]) for deal in found] == [
+            (deal["round"], deal["active"]) for deal in self.deals
+        ]
+        return notes
+
+
+@pytest.fixture(scope="module")
+def rotated(tmp_path_factory: pytest.TempPathFactory, fleet: str) -> Rotated:
+    return Rotated(tmp_path_factory.mktemp("rotated"), fleet)
+
+
+@pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS.keys())
+def test_a_damaged_allocation_is_made_again_as_it_was(rotated: Rotated, tmp_path: Path, edit: Edit) -> None:
+    path = rotated.copy(tmp_path / "run")
+    edit(path / "allocation.json", read_ledger(path / "ledger.zl"))
+    notes = rotated.resume(path)
+    assert sum(note.startswith("allocation.json is passed over (") for note in notes) == 1
+
+
+def test_a_whole_one_is_used_without_a_word(rotated: Rotated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deals, "first_allocation", lambda setup: pytest.fail("solved again"))
+    notes = rotated.resume(rotated.copy(tmp_path / "run"))
+    assert not [note for note in notes if "passed over" in note]
+
+
+def test_where_the_solver_answers_otherwise_the_ledgers_sets_hold(
+    rotated: Rotated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one of another version would: it gives the clients' sets in the reverse order of blocks."""
+    path, solve = rotated.copy(tmp_path / "run"), deals.first_allocation
+
+    def otherwise(setup: Any) -> Any:
+        solved = solve(setup)
+        return replace(solved, allocation=replace(solved.allocation, active=solved.allocation.active[:, ::-1]))
+
+    (path / "allocation.json").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(deals, "first_allocation", otherwise)
+        notes = rotated.resume(path)
+    assert any("the solver answers otherwise than for round 1" in note for note in notes)
+    found = json.loads((path / "allocation.json").read_text("utf-8"))
+    assert found["deals"][0]["solver"] == "none: read from the ledger"
+
+
+PROBED = (
+    "allocation.block_weights=probe",
+    "allocation.probe_pairs=2",
+    "allocation.probe_every=3",
+    "zo.block_rates=probe",
+)
+
+
+def test_probes_are_asked_again_where_they_were(tmp_path: Path, fleet: str) -> None:
+    """Of θ at rounds 1 and 4, with rates of the blocks that rest on them; a later change of the fleet needs them."""
+    change = 'federation.changes=[{"round": 6, "client": 0, "leave": true}]'
+    run = Rotated(tmp_path, fleet, *PROBED, change)
+    whole = json.loads((run.stopped / "allocation.json").read_text("utf-8"))
+    path = run.copy(tmp_path / "run")
+    (path / "allocation.json").unlink()
+    run.resume(path)
+    found = json.loads((path / "allocation.json").read_text("utf-8"))
+    assert [probe["round"] for probe in found["probes"]] == [1, 4, 7]
+    assert found["probes"][:2] == whole["probes"]
+
+
+def test_a_probe_that_some_client_missed_is_lost_with_its_file(tmp_path: Path, fleet: str) -> None:
+    """Asked again all clients would answer: refused by name, and nothing is changed."""
+
+    def late(*arguments: Any) -> Any:
+        backend = sequential_backend(*arguments)
+        arguments[1].settle(arguments[0].shards)
+        ask = backend.ask
+
+        def without_one(frame: bytes, clients: Sequence[int]) -> dict[int, Answer]:
+            gone = {2: Failure("late", "late")} if isinstance(decode_question(frame), ProbePlan) else {}
+            return {**ask(frame, clients), **gone}
+
+        backend.ask = without_one  # type: ignore[method-assign]
+        return backend
+
+    config = tiny_config(*BLOCKS, "memory.frozen=host", fleet, *PROBED)
+    path = tmp_path / "run"
+    done: list[int] = []
+    with pytest.raises(Interrupted):
+        run_here(
+            config,
+            path,
+            late,
+            lambda event: done.append(1) if event["kind"] == "round" else None,
+            lambda: len(done) >= 2,
+        )
+    kept = (path / "allocation.json").read_bytes()
+    (path / "allocation.json").unlink()
+    with pytest.raises(LedgerError, match="the deal of round 1 does not come out as the ledger says"):
+        run_here(config, path)
+    assert not (path / "allocation.json").exists()
+    (path / "allocation.json").write_bytes(kept)
+    assert run_here(config, path)["status"] == "finished"
+
+
+def _drill(rotated: Rotated, folder: Path, count: int, seed: int) -> tuple[int, int, int]:
+    """(same SHA-256, refused, anything else) of resumes by the command line, each after one flipped bit."""
+    chance = random.Random(seed)
+    settings = folder / "run.yaml"
+    settings.write_text(json.dumps(rotated.config.resolved()), "utf-8")
+    tally = [0, 0, 0]
+    for place in range(count):
+        path = rotated.copy(folder / f"run-{place}")
+        snapshots = sorted((path / "snapshots").iterdir())
+        victim = [snapshots[-1], path / "allocation.json"][place % 2]
+        data = victim.read_bytes()
+        # Of a snapshot half of the bits are of its header.
+        end = 8 * len(data) if place % 2 or place % 4 else header_bits(data)
+        bit = chance.randrange(end)
+        victim.write_bytes(data[: bit // 8] + bytes([data[bit // 8] ^ 1 << bit % 8]) + data[bit // 8 + 1 :])
+        command = [sys.executable, "-m", "zorba_ray", "run", str(settings), "--run-dir", str(path), "--resume"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        text = done.stdout + done.stderr
+        if "Traceback" in text or done.returncode not in (0, 2, 6):
+            tally[2] += 1
+        elif done.returncode:
+            tally[1] += 1
+        else:
+            summary = json.loads((path / "summary.json").read_text("utf-8"))
+            tally[0 if summary["weights_sha256"] == rotated.digest else 2] += 1
+        shutil.rmtree(path)
+    return tally[0], tally[1], tally[2]
+
+
+def test_flipped_bits_through_the_command_line(rotated: Rotated, tmp_path: Path) -> None:
+    same_digest, refused, other = _drill(rotated, tmp_path, 2, seed=1)
+    assert (same_digest + refused, other) == (2, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_fifty_flipped_bits_through_the_command_line(rotated: Rotated, tmp_path: Path) -> None:
+    same_digest, refused, other = _drill(rotated, tmp_path, 50, seed=2)
+    print(f"the same SHA-256: {same_digest}, refused: {refused}, anything else: {other}")
+    assert (same_digest + refused, other) == (50, 0)
+
+
+@pytest.mark.parametrize("text", [b"\xff", b"{}", b"[1]", b'{"rounds_done": "many"}', b'{"a":' * 100_000])
+def test_a_damaged_summary_is_passed_over_by_a_replay(stopped: Path, tmp_path: Path, text: bytes, cli: Any) -> None:
+    path = Path(shutil.copytree(stopped, tmp_path / "run"))
+    (path / "summary.json").write_bytes(text)
+    done = cli("replay", path)
+    assert done.code == 0, done.err
+    assert "summary.json is passed over, it is damaged" in done.out
+
+
+def test_a_ledger_that_is_shorter_than_its_summary_is_refused_but_for_a_round(
+    stopped: Path, tmp_path: Path, cli: Any
+) -> None:
+    path = Path(shutil.copytree(stopped, tmp_path / "run"))
+    contents = read_ledger(path / "ledger.zl")
+    assert cli("replay", path).code == 0
+    data = (path / "ledger.zl").read_bytes()
+    (path / "ledger.zl").write_bytes(data[: contents.records[1].offset])  # whole records, as an older copy
+    done = cli("replay", path)
+    assert done.code == 6
+    assert "ends at round 1, its summary counts 3" in " ".join(done.err.split())
+    assert "--round 1" in done.err
+    done = cli("replay", path, "--round", 1)
+    assert (done.code, "round 1 of 1" in done.out) == (0, True)
+
+
+@pytest.mark.parametrize("text", [b"\xff", b"[1]", b'{"round": 3}', b'{"a":' * 100_000, b"null"])
+def test_a_damaged_record_of_the_round_in_flight_is_passed_over(rotated: Rotated, tmp_path: Path, text: bytes) -> None:
+    path = rotated.copy(tmp_path / "run")
+    lines = (path / "metrics.jsonl").read_text("utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if json.loads(line)["round"] < 4]
+    (path / "metrics.jsonl").write_text("".join(kept), "utf-8")
+    (path / "pending.json").write_bytes(text)
+    rotated.resume(path)

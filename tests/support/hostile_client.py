@@ -1,0 +1,77 @@
+"""A federation in which one client's report of one round is not what the client computed."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+import numpy as np
+
+from zorba_ray.experiment import sequential_backend
+from zorba_ray.experiment.backends import BackendFactory
+from zorba_ray.federation import Backend
+from zorba_ray.federation.backend import Answer, Failure
+from zorba_ray.protocol.codec import decode, decode_question, encode
+from zorba_ray.protocol.messages import ClientReport, ProbePlan, ProbeReport, RoundPlan
+
+Report = TypeVar("Report", ClientReport, ProbeReport)
+Change = Callable[[ClientReport], ClientReport | None]
+"""What becomes of the report; None: it never arrives."""
+
+
+def hostile(
+    client: int,
+    number: int,
+    change: Callable[[Report], Report | None],
+    inner: BackendFactory = sequential_backend,
+    of: type[Report] = ClientReport,
+) -> BackendFactory:
+    """`inner`, with the report of `client` in round `number`, or in the probe before it, changed."""
+    asked = RoundPlan if of is ClientReport else ProbePlan
+
+    def make(*arguments: Any) -> Backend:
+        backend = inner(*arguments)
+        if inner is sequential_backend:  # the run settles the clients of a sequential backend that it knows
+            setup, host = arguments[:2]
+            host.settle(setup.shards)
+        ask = backend.ask
+
+        def changed(frame: bytes, clients: Sequence[int]) -> dict[int, Answer]:
+            answers, plan = dict(ask(frame, clients)), decode_question(frame)
+            if isinstance(plan, asked) and plan.round == number:
+                honest = answers[client]
+                assert isinstance(honest, bytes)
+                report = change(decode(honest, of))
+                answers[client] = Failure("failed", "gone") if report is None else encode(report)
+            return answers
+
+        backend.ask = changed  # type: ignore[method-assign]
+        return backend
+
+    return make
+
+
+def scalars_of(value: float, loss: float | None = None) -> Change:
+    """Every scalar, or weight of a trained tensor, is `value`; and the loss is `loss`, if one is given."""
+
+    def change(report: ClientReport) -> ClientReport:
+        scalars = np.full(len(report.scalars) // 4, value, dtype="<f4").tobytes()
+        told = report.loss if loss is None else np.float32(loss).tobytes()
+        return msgspec.structs.replace(report, scalars=scalars, loss=told)
+
+    return change
+
+
+def steps_of(value: float, loss: float | None = None) -> Change:
+    """`scalars_of` for reports of (seed, scalar) pairs, whose seeds stay."""
+
+    def change(report: ClientReport) -> ClientReport:
+        pairs = np.frombuffer(report.scalars, dtype="<f4").copy()
+        pairs[1::2] = value
+        told = report.loss if loss is None else np.float32(loss).tobytes()
+        return msgspec.structs.replace(report, scalars=pairs.tobytes(), loss=told)
+
+    return change
+
+
+def gone(report: ClientReport) -> None:
+    """The report never arrives."""
