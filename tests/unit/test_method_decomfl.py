@@ -35,7 +35,8 @@ def test_a_round_is_the_published_one(difference: str, tmp_path: Path) -> None:
     start = {name: value.clone().double() for name, value in setup.model.replica.parameters.items()}
     moved = [entry for block in range(manifest.blocks) for entry in manifest.scoped(block, "all")]
     batches = {client: batches_of(setup, client) for client in range(2)}
-    setup.model.head._weight_CH = setup.model.head._weight_CH.double()  # type: ignore[attr-defined]
+    logits = setup.model.head._logits  # type: ignore[attr-defined]
+    logits._weight_CH = logits._weight_CH.double()
 
     def loss(theta: dict[str, torch.Tensor], batch: Batch) -> float:
         network: nn.Module = setup.model.loaded.network

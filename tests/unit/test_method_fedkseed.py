@@ -46,7 +46,8 @@ def test_two_rounds_are_the_published_ones(tmp_path: Path) -> None:
     start = {name: value.clone().double() for name, value in setup.model.replica.parameters.items()}
     moved = [entry for block in range(manifest.blocks) for entry in manifest.scoped(block, "all")]
     batches = {(client, number): batches_of(setup, client, number) for client in range(3) for number in (1, 2)}
-    setup.model.head._weight_CH = setup.model.head._weight_CH.double()  # type: ignore[attr-defined]
+    logits = setup.model.head._logits  # type: ignore[attr-defined]
+    logits._weight_CH = logits._weight_CH.double()
     network.double()
     seeds = pool_seeds(config.seed, POOL_SIZE).tolist()
     noise = {

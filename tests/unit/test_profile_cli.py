@@ -86,5 +86,5 @@ def test_wrong_input_is_named(
 
 
 def test_a_folder_without_a_model(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"config\.json could not be loaded.*Named shapes: opt-125m"):
+    with pytest.raises(ModelError, match=r"no config\.json in this folder.*Named shapes: opt-125m"):
         profiled(str(tmp_path), None, None, None)

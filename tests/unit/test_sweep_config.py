@@ -89,7 +89,7 @@ def test_an_override_of_a_swept_setting_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["- a\n- b\n", "a: [1\n"])
 def test_not_a_mapping(tmp_path: Path, text: str) -> None:
-    with pytest.raises(ConfigError, match=r"sweep '.*sweep\.yaml'"):
+    with pytest.raises(ConfigError, match=r"sweep '"):
         load_sweep(write(tmp_path, text))
 
 

@@ -26,8 +26,9 @@ from zorba_ray.errors import ConfigError
 from zorba_ray.experiment.examples import tokenised
 from zorba_ray.experiment.fleet import Client, budgets_by_round, fleet_at
 from zorba_ray.experiment.pair_check import require_right_pairs
+from zorba_ray.experiment.unfamiliar import unfamiliar_memory
 from zorba_ray.federation import ClientAccelerator, ClientHost
-from zorba_ray.memory import AnyFleetMemory, FleetMemory, PlainFleetMemory, Workload, method_of
+from zorba_ray.memory import AnyFleetMemory, FleetMemory, PlainFleetMemory, Workload, method_of, workload_of
 from zorba_ray.methods import METHODS, build_method
 from zorba_ray.models import HostStore, LoadedModel, Manifest, Scope, TaskModel, load_model
 from zorba_ray.protocol.ledger import FORMAT
@@ -91,7 +92,9 @@ def prepare(
     parts = partition(config.data, config.federation.clients, task.train.labels, task.train.owners, config.seed)
     scored = config.data.label_words if config.model.head != "lm" else ()
     samples = [len(part) for part in parts]
-    doubts = data_doubts(task, config.data.prompt, scored, samples, examples.cuts, examples.first_tokens)
+    memory = fleet_memory(config, model)
+    doubts = unfamiliar_memory(config, loaded, memory, _workload(config, loaded))
+    doubts += data_doubts(task, config.data.prompt, scored, samples, examples.cuts, examples.first_tokens)
     manifest = model.replica.manifest
     header = LedgerHeader(
         format=FORMAT,
@@ -121,7 +124,6 @@ def prepare(
         momentum_window=config.zo.momentum_window if config.zo.momentum else 1,
     )
     shards = Shards(train, ClientRows.of(parts))
-    memory = fleet_memory(config, model)
     return Setup(config, model, shards, validation, test, fleet_at(config, 1), memory, header, examples.cuts, doubts)
 
 
@@ -260,14 +262,7 @@ def _table_digest(table: TokenTable) -> str:
 
 
 def _workload(config: ExperimentConfig, loaded: LoadedModel) -> Workload:
-    settings = loaded.network.config
-    length = config.memory.length or config.data.max_length
-    lm = config.model.head == "lm"
-    return Workload(
-        batch_size=config.memory.batch_size or config.data.batch_size,
-        length=length,
-        hidden=int(settings.hidden_size),
-        logits=int(settings.vocab_size) if lm else len(config.data.label_words),
-        positions=length if lm else 1,
-        heads=int(settings.num_attention_heads),
-    )
+    memory, data = config.memory, config.data
+    labels = None if config.model.head == "lm" else len(data.label_words)
+    rows, length = memory.batch_size or data.batch_size, memory.length or data.max_length
+    return workload_of(loaded.network.config, config.model.path, rows, length, labels)

@@ -5,7 +5,7 @@ from zorba_ray.memory.fleet_memory import FleetMemory
 from zorba_ray.memory.inventory import ClientMemory, client_memory
 from zorba_ray.memory.method import Method, method_of
 from zorba_ray.memory.plain_fleet import PlainFleetMemory
-from zorba_ray.memory.workload import Workload
+from zorba_ray.memory.workload import Workload, workload_of
 
 AnyFleetMemory = FleetMemory | PlainFleetMemory
 
@@ -21,4 +21,5 @@ __all__ = [
     "method_of",
     "parts_of",
     "require_within",
+    "workload_of",
 ]

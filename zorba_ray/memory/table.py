@@ -16,7 +16,7 @@ from zorba_ray.memory.method import METHODS, ZORBA
 from zorba_ray.memory.plain_inventory import plain_footprint
 from zorba_ray.memory.policy import POLICIES
 from zorba_ray.memory.round_time import round_seconds
-from zorba_ray.memory.workload import Workload
+from zorba_ray.memory.workload import Workload, workload_of
 from zorba_ray.models import Manifest, Scope
 from zorba_ray.models.blocks import model_manifest
 from zorba_ray.models.shapes import skeleton
@@ -125,13 +125,5 @@ def model_profile(
         loaded = skeleton(model, torch.float32)
         manifest = model_manifest(loaded.network, loaded.blocks_name, len(loaded.blocks))
     settings = loaded.network.config
-    lm = model.head == "lm"
-    work = Workload(
-        batch_size=batch_size,
-        length=length,
-        hidden=int(settings.hidden_size),
-        logits=int(settings.vocab_size) if lm else labels,
-        positions=length if lm else 1,
-        heads=int(settings.num_attention_heads),
-    )
+    work = workload_of(settings, model.path, batch_size, length, None if model.head == "lm" else labels)
     return ModelProfile(model, compute, scope, work, manifest, getattr(settings, "max_position_embeddings", None))

@@ -1,7 +1,7 @@
 """The loss as the untouched Hugging Face model has it, with tensors of blocks perturbed: what pairs are held against.
 
 It shares no code with the forward pair. The whole network runs once per sign, head and all; a block's tensors are
-replaced by perturbed copies while the block runs, one block at a time, by hooks.
+replaced by perturbed copies while the block runs, one block at a time.
 """
 
 import contextlib
@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.utils.hooks import RemovableHandle
 
 from zorba_ray.config import ModelConfig
 from zorba_ray.directions import DirectionBackend, factors, tensor_stream
@@ -127,31 +126,32 @@ class PlainLoss:
 
     @contextlib.contextmanager
     def _perturbed(self, active: frozenset[int], move: Perturbation | None, sign: float) -> Iterator[None]:
-        handles: list[RemovableHandle] = []
         apart = self._device != "cpu" or self._dtype != torch.float32
-        for index, block in enumerate(self._loaded.blocks):
-            if index not in active and not apart:
-                continue
-            kept: list[tuple[nn.Module, str, Any]] = []
-            handles.append(
-                block.register_forward_pre_hook(self._bind(index, move if index in active else None, sign, kept))
-            )
-            handles.append(block.register_forward_hook(_restore(kept), always_call=True))
+        plain = [block.forward for block in self._loaded.blocks]
         try:
+            for index, block in enumerate(self._loaded.blocks):
+                if index in active or apart:
+                    block.forward = self._bound(index, block.forward, move if index in active else None, sign)
             yield
         finally:
-            for handle in handles:
-                handle.remove()
+            for block, forward in zip(self._loaded.blocks, plain, strict=True):
+                block.forward = forward
 
-    def _bind(self, index: int, move: Perturbation | None, sign: float, kept: list[tuple[nn.Module, str, Any]]) -> Any:
-        def hook(block: nn.Module, args: Any) -> None:
-            for tensor in self._replica.manifest.by_block[index]:
-                value = self.entry(tensor, move, sign)
-                for module, own in self._holders[index][tensor.name]:
-                    kept.append((module, own, module._parameters[own]))
-                    module._parameters[own] = value  # type: ignore[assignment]
+    def _bound(self, index: int, forward: Any, move: Perturbation | None, sign: float) -> Any:
+        def bound(*args: Any, **kwargs: Any) -> Any:
+            kept: list[tuple[nn.Module, str, Any]] = []
+            try:
+                for tensor in self._replica.manifest.by_block[index]:
+                    value = self.entry(tensor, move, sign)
+                    for module, own in self._holders[index][tensor.name]:
+                        kept.append((module, own, module._parameters[own]))
+                        module._parameters[own] = value  # type: ignore[assignment]
+                return forward(*args, **kwargs)
+            finally:
+                for module, own, parameter in reversed(kept):
+                    module._parameters[own] = parameter
 
-        return hook
+        return bound
 
     def _loss(self, batch: Batch) -> torch.Tensor:
         inputs = model_inputs(self._loaded, batch.ids_BT, batch.mask_BT)
@@ -171,12 +171,3 @@ class PlainLoss:
     def _pooled(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         hidden = self._loaded.backbone(**model_inputs(self._loaded, ids, mask), **self._loaded.trace.options)[0].float()
         return torch.stack([row[real.bool()].mean(dim=0) for row, real in zip(hidden, mask, strict=True)])
-
-
-def _restore(kept: list[tuple[nn.Module, str, Any]]) -> Any:
-    def hook(block: nn.Module, args: Any, output: Any) -> None:
-        for module, own, parameter in reversed(kept):
-            module._parameters[own] = parameter
-        kept.clear()
-
-    return hook

@@ -10,7 +10,7 @@ What is seen here is structure, the same in every process. Whether it suffices i
 import inspect
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -126,17 +126,27 @@ class _Observer(TorchFunctionMode):
         self._other_axis: set[nn.Module] = set()
 
     def run(self, inputs: dict[str, torch.Tensor], options: Options) -> None:
-        """One forward pass under observation."""
-        handles = []
-        for module in self._names:
-            handles.append(module.register_forward_pre_hook(self._enter, with_kwargs=True, prepend=True))
-            handles.append(module.register_forward_hook(self._leave, always_call=True))
+        """One forward pass under observation: by a forward of every module, as some are called without hooks."""
+        kept = [(module, module.__dict__.get("forward")) for module in self._names]
         try:
+            for module in self._names:
+                module.forward = self._observed(module, module.forward)
             with self:
                 self.network(**inputs, **options)
         finally:
-            for handle in handles:
-                handle.remove()
+            for module, forward in kept:
+                del module.forward
+                if forward is not None:
+                    module.forward = forward
+
+    def _observed(self, module: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
+        def observed(*args: Any, **kwargs: Any) -> Any:
+            self._enter(module, args, kwargs)
+            output = forward(*args, **kwargs)
+            self._leave(module, output)
+            return output
+
+        return observed
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if self._stack and _gives_values(func):
@@ -156,7 +166,7 @@ class _Observer(TorchFunctionMode):
             hidden, rest = split_hidden(args, kwargs)
             self.visits.append(_Visit(self._index[module], hidden, [*rest[0], *rest[1].values()]))
 
-    def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
+    def _leave(self, module: nn.Module, output: Any) -> None:
         if not isinstance(output, torch.Tensor) or output.shape[:1] not in ((ROWS,), (ROWS * LENGTH,)):
             self._other_axis.add(module)
         if module in self._index:

@@ -1,0 +1,77 @@
+"""Architectures that the memory model was not made for: counted before budgets rest on them, or refused."""
+
+from collections.abc import Iterable
+
+from zorba_ray.config import ExperimentConfig
+from zorba_ray.errors import ModelError
+from zorba_ray.experiment.fleet import fleet_at
+from zorba_ray.memory import AnyFleetMemory, Workload
+from zorba_ray.memory.count import Client, counted
+from zorba_ray.memory.policy import Policy
+from zorba_ray.models import LoadedModel, Placement
+
+FAMILIAR = frozenset({"opt", "gpt2", "llama", "mistral", "qwen2", "bert", "roberta", "xlm-roberta", "camembert"})
+"""Model types whose formulas are held against the count in tests."""
+APART = 0.05
+"""Share by which a formula may miss the count where budgets rest on it."""
+
+
+def unfamiliar_memory(
+    config: ExperimentConfig, loaded: LoadedModel, memory: AnyFleetMemory, work: Workload
+) -> list[str]:
+    """Warnings of a run whose memory figures rest on formulas for other architectures.
+
+    Raises:
+        ModelError: clients have budgets, and the formula is not within 5 % of the count, or nothing can be counted.
+    """
+    kind = str(loaded.network.config.get_text_config().model_type)
+    if kind in FAMILIAR:
+        return []
+    budgets = {client.budget for client in fleet_at(config, 1)}
+    if budgets == {None}:
+        return [
+            f"memory figures of model type {kind} come from formulas for usual transformers, which were not held "
+            "against a count of this architecture"
+        ]
+    if config.method != "zorba":
+        raise ModelError(
+            f"model.path={config.model.path}: the memory of method={config.method} on model type {kind} is not known, "
+            "so that the budgets of federation.fleet cannot be kept; leave them out"
+        )
+    for placement in {memory.placement(budget): None for budget in budgets}:
+        _require_close(config, kind, memory, placement, budgets, work, loaded)
+    return []
+
+
+def _require_close(
+    config: ExperimentConfig,
+    kind: str,
+    memory: AnyFleetMemory,
+    placement: Placement,
+    budgets: Iterable[int | None],
+    work: Workload,
+    loaded: LoadedModel,
+) -> None:
+    budget = next(own for own in budgets if memory.placement(own) == placement)
+    blocks = len(loaded.blocks)
+    for active in (frozenset(range(blocks)), frozenset({0})):
+        client = Client(policy=Policy(placement.frozen, placement.master), active=active, scope=config.zo.fixed_scope)
+        modelled = memory.of(budget).bytes_of(active)
+        try:
+            found = counted(config.model, config.memory.compute_dtype, work, client).total
+        except Exception as error:
+            raise ModelError(
+                f"model.path={config.model.path}: the memory of model type {kind} can be neither modelled nor counted "
+                f"({type(error).__name__}). {_REMEDY}"
+            ) from error
+        if abs(modelled / found - 1) > APART:
+            raise ModelError(
+                f"model.path={config.model.path}: a formula says that a client holds {modelled} bytes, a count of model "
+                f"type {kind} says {found}. {_REMEDY}"
+            )
+
+
+_REMEDY = (
+    "The budgets of federation.fleet cannot be kept with it: leave them out, and say how many blocks a client activates "
+    "with allocation.max_blocks"
+)
