@@ -66,12 +66,12 @@ def _require_close(
             ) from error
         if abs(modelled / found - 1) > APART:
             raise ModelError(
-                f"model.path={config.model.path}: a formula says that a client holds {modelled} bytes, a count of model "
-                f"type {kind} says {found}. {_REMEDY}"
+                f"model.path={config.model.path}: a formula says that a client holds {modelled} bytes, a count of "
+                f"model type {kind} says {found}. {_REMEDY}"
             )
 
 
 _REMEDY = (
-    "The budgets of federation.fleet cannot be kept with it: leave them out, and say how many blocks a client activates "
+    "The budgets of federation.fleet cannot be kept with it: leave them out, and say how many blocks a client has active "
     "with allocation.max_blocks"
 )
