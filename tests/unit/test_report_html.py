@@ -98,6 +98,7 @@ def test_a_profile_is_shown_where_there_is_one(tmp_path: Path, page: ReportPage)
         "rounds": {"first": 1, "last": 20, "count": 20},
         "workers": 2,
         "start_s": 4.0,
+        "check_s": 0.5,
         "wall_s": 8.0,
         "cpu_s": 15.0,
         "parts": {"forward": part, "snapshots": none},
@@ -105,7 +106,10 @@ def test_a_profile_is_shown_where_there_is_one(tmp_path: Path, page: ReportPage)
     (path / "profile.json").write_text(json.dumps(profile), encoding="utf-8")
     shown = ReportPage(write_report([path], tmp_path / "report.html"))
     assert shown.tables["Profile"][1:] == [["forward passes", "6.0 s", "0.3 s", "75.0 %", "11.0 s"]]
-    assert "Rounds 1–20 on 2 workers, whose mean is shown: 8.0 s, with evaluation; 4.0 s before them." in shown.text
+    assert (
+        "Rounds 1–20 on 2 workers, whose mean is shown: 8.0 s, with evaluation; 4.0 s before them, 0.5 s of"
+        in shown.text
+    )
     (path / "profile.json").write_text(json.dumps({**profile, "wall_s": "long"}), encoding="utf-8")
     with pytest.raises(RunDirError, match=r"profile\.json: wall_s"):
         write_report([path], tmp_path / "report.html")

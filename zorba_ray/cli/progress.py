@@ -103,7 +103,7 @@ def profile_table(record: dict[str, Any]) -> Table:
     where = "one process" if workers is None else f"{workers} workers"
     table = Table(
         title=f"Profile: rounds {rounds['first']}–{rounds['last']}, {where}; "
-        f"{format_seconds(record['start_s'])} before them",
+        f"{format_seconds(record['start_s'])} before them, {format_seconds(record['check_s'])} of it to check pairs",
         title_justify="left",
     )
     table.add_column("part")

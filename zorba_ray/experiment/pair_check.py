@@ -28,7 +28,7 @@ from zorba_ray.models.loaded import sample_ids
 from zorba_ray.models.pair_check import PairPath, Verdict, check_pairs, plain_loss
 from zorba_ray.models.plain_loss import PlainHead, plain_head
 
-_LENGTHS = ((9, 5, 7), (6, 6))
+_LENGTHS = ((6, 3, 4), (4, 4))
 """Tokens of the rows of each batch: one with padding, one without."""
 _CODE = ("models", "directions")
 """Packages that compute a pair's losses."""

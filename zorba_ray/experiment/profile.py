@@ -54,6 +54,7 @@ def round_profile(driver: Reading, usage: Sequence[Usage] | None, first: int, la
         "rounds": {"first": first, "last": last, "count": count},
         "workers": None if usage is None else len(workers),
         "start_s": sum(own.wall_s for path, own in driver.parts.items() if path[:1] == ("start",)),
+        "check_s": sum(own.wall_s for path, own in driver.parts.items() if path[:2] == ("start", "check")),
         "wall_s": wall,
         "cpu_s": sum(own.cpu_s for own in spent.values()) + sum(own.cpu_s for own in applied),
         "parts": {

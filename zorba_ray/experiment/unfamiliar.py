@@ -72,6 +72,6 @@ def _require_close(
 
 
 _REMEDY = (
-    "The budgets of federation.fleet cannot be kept with it: leave them out, and say how many blocks a client has active "
+    "The budgets of federation.fleet cannot be kept with it: leave them out, and limit the active blocks of a client "
     "with allocation.max_blocks"
 )

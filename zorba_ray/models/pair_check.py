@@ -149,16 +149,16 @@ class _Check:
     def _poison(self, path: PairPath) -> None:
         active = frozenset(range(self._model.replica.manifest.blocks))
         still = self._move(0.0)
-        for batch in self._batches:
-            clean = self._pair(batch, active, still, path)
-            with self._model.poisoned(active):
-                poisoned = self._pair(batch, active, still, path)
-            if poisoned != clean:
-                raise ModelError(
-                    f"{self._label}: {self._read_elsewhere(batch, still, path, clean)} is read outside the block that "
-                    f"it belongs to, where it is not perturbed (loss {clean[0]:.6g}, with the tensor hidden "
-                    f"{poisoned[0]:.6g}). {_REMEDY}"
-                )
+        batch = self._batches[0]
+        clean = self._pair(batch, active, still, path)
+        with self._model.poisoned(active):
+            poisoned = self._pair(batch, active, still, path)
+        if poisoned != clean:
+            culprit = self._read_elsewhere(batch, still, path, clean)
+            raise ModelError(
+                f"{self._label}: {culprit} is read outside the block that it belongs to, where it is not perturbed "
+                f"(loss {clean[0]:.6g}, with the tensor hidden {poisoned[0]:.6g}). {_REMEDY}"
+            )
 
     def _read_elsewhere(self, batch: Batch, still: Perturbation, path: PairPath, clean: tuple[float, ...]) -> str:
         every = frozenset(range(self._model.replica.manifest.blocks))
@@ -196,8 +196,7 @@ class _Check:
             effect = max(abs(loss - start) for losses, start in zip(wanted, starts, strict=True) for loss in losses)
             within = allowed
             if len(active) == self._model.replica.manifest.blocks or scale != SCALES[0]:
-                changes = [self._change(b, w[0], active, move) for b, w in zip(self._batches, wanted, strict=True)]
-                within = max(allowed, *(_CHANGE * change for change in changes))
+                within = max(allowed, _CHANGE * self._change(self._batches[0], wanted[0][0], active, move))
             found = _Trial(move, wanted, max(within, _UNROUNDED * effect) if unrounded else within)
             if effect >= _CLEAR[self._model.compute] * within:
                 self._judged += 1

@@ -85,6 +85,7 @@ class PlainLoss:
             self._holders.append(holders)
         self._prompts_CH: torch.Tensor | None = None
         self._left: str | None = None
+        self._zeros = self._z = torch.empty(0)
 
     def __call__(
         self, batch: Batch, active: frozenset[int] = frozenset(), move: Perturbation | None = None, sign: float = 0.0
@@ -107,11 +108,10 @@ class PlainLoss:
 
     def entry(self, tensor: TensorEntry, move: Perturbation | None, sign: float) -> torch.Tensor:
         """A copy of a tensor, perturbed where `move` says."""
-        theta = self._replica.parameters[tensor.name].cpu()
-        value = theta.to(compute_dtype(tensor, self._dtype)).float()
+        value = self._replica.parameters[tensor.name].cpu().to(compute_dtype(tensor, self._dtype)).float()
         if move is not None and tensor.in_scope(self._scope) and tensor.name != self._left:
             stream = tensor_stream(move.seed, tensor.block, tensor.slot, move.direction, move.distribution)
-            value = value.clone().add_(self._direction(tensor, stream), alpha=sign * move.scale)
+            value = torch.add(value, self._direction(tensor, stream), alpha=sign * move.scale)
         return value.to(device=self._device, dtype=compute_dtype(tensor, self._dtype)).view(tensor.shape)
 
     def _direction(self, tensor: TensorEntry, stream: Any) -> torch.Tensor:
@@ -120,8 +120,10 @@ class PlainLoss:
             shape = (tensor.shape[0], tensor.numel // tensor.shape[0])
             u, v = factors(self._directions, stream, shape, self._rank, "cpu")
             return (u @ v.T).view(-1) / self._rank**0.5
-        z = torch.zeros(tensor.numel)
-        self._directions.perturb_into(z, torch.zeros(tensor.numel), stream, 1.0)
+        if tensor.numel > len(self._zeros):
+            self._zeros, self._z = torch.zeros(tensor.numel), torch.empty(tensor.numel)
+        z = self._z[: tensor.numel]
+        self._directions.perturb_into(z, self._zeros[: tensor.numel], stream, 1.0)
         return z
 
     @contextlib.contextmanager

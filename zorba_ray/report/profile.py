@@ -30,6 +30,7 @@ class Profile(Record):
     workers: int | None
     """Worker processes; None: clients ran in the driver's."""
     start_s: float
+    check_s: float
     wall_s: float
     cpu_s: float
     parts: dict[str, Part]
@@ -59,6 +60,7 @@ def profile_table(run: RunRecord) -> Table | None:
     where = "in one process" if profile.workers is None else f"on {profile.workers} workers, whose mean is shown"
     note = (
         f"Rounds {profile.rounds.first}–{profile.rounds.last} {where}: {text_seconds(profile.wall_s)}, with "
-        f"evaluation; {text_seconds(profile.start_s)} before them. CPU: {text_seconds(profile.cpu_s)}, all processes."
+        f"evaluation; {text_seconds(profile.start_s)} before them, {text_seconds(profile.check_s)} of it to check "
+        f"forward pairs. CPU: {text_seconds(profile.cpu_s)}, all processes."
     )
     return Table("Profile", ["Part", "Total", "Per round", "Share", "CPU"], rows, frozenset({1, 2, 3, 4}), note)
