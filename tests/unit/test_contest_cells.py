@@ -111,7 +111,6 @@ def test_ladders() -> None:
         ({"seeds": 10**9}, "--seeds 1000000000: at least one seed, at most 1,000"),
         ({"base": tiny_config("seed=18446744073709551615")}, "seed"),
         ({"base": tiny_config("federation.changes=[{round: 2, client: 0, leave: true}]")}, "keeps its clients"),
-        ({"base": tiny_config("zo.normalise=spread")}, "zorba's rate says nothing about those of fedmezo, decomfl"),
         *[
             ({"overrides": {"decomfl": (setting,)}}, message)
             for setting, message in (
