@@ -137,7 +137,8 @@ def test_two_programs_do_not_share_a_comparison(tmp_path: Path) -> None:
 
 
 def test_a_probe_is_counted(tmp_path: Path) -> None:
-    base = load_config("demo", [*TINY, "zo.block_rates=probe", "allocation.probe_pairs=2"])
+    probed = ("allocation.block_weights=probe", "allocation.probe_pairs=2", "allocation.epsilon=0.5")
+    base = load_config("demo", [*TINY, "memory.frozen=host", *probed])
     contest = plan_contest(base, ("zorba",), 1, {"zorba": (0.01,)}, 0.5, {})
     run_contest(
         contest, ContestState.open(tmp_path / "c", contest, False, []), [], lambda event: None, lambda: False, None
