@@ -33,8 +33,6 @@ _CHANGE = 4.0
 """Times the plain model's own change between batch shapes, where that is more."""
 _CLEAR = {torch.float32: 100.0, torch.bfloat16: 10.0, torch.float16: 10.0}
 """A perturbation is judged where it moves the loss by this multiple of what is allowed."""
-_UNROUNDED = 0.1
-"""Share of a perturbation's effect that rounding the perturbed weights to 16 bits may take."""
 _SEED = 0x5EED
 
 
@@ -186,9 +184,10 @@ class _Check:
         """The smallest μ whose perturbation can be told from rounding, else the largest; None: so far from θ the model
         itself has no number."""
         found = None
-        # Low-rank directions are added behind the product, unrounded: like rounded weights only where μ is large.
-        unrounded = self._model.rank > 0 and self._model.compute != torch.float32
-        for scale in SCALES[1:] if unrounded else SCALES:
+        # A low-rank step has a product of its own in 16 bits, rounded in another order than the plain model's: what an
+        # order is worth is seen where the step is rounded into the weight.
+        apart = self._model.rank > 0 and self._model.compute != torch.float32
+        for scale in SCALES:
             move = self._move(scale)
             wanted = [[self._plainly(batch, active, move, s) for s in _signs(path)] for batch in self._batches]
             if not all(math.isfinite(loss) for losses in wanted for loss in losses):
@@ -197,7 +196,14 @@ class _Check:
             within = allowed
             if len(active) == self._model.replica.manifest.blocks or scale != SCALES[0]:
                 within = max(allowed, _CHANGE * self._change(self._batches[0], wanted[0][0], active, move))
-            found = _Trial(move, wanted, max(within, _UNROUNDED * effect) if unrounded else within)
+            if apart:
+                with self._plain.steps_rounded_in():
+                    other = [[self._plainly(batch, active, move, s) for s in _signs(path)] for batch in self._batches]
+                changes = [
+                    abs(a - b) for own, two in zip(wanted, other, strict=True) for a, b in zip(own, two, strict=True)
+                ]
+                within = max(within, _CHANGE * max(changes))
+            found = _Trial(move, wanted, within)
             if effect >= _CLEAR[self._model.compute] * within:
                 self._judged += 1
                 break

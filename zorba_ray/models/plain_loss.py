@@ -17,6 +17,7 @@ from zorba_ray.config import ModelConfig
 from zorba_ray.directions import DirectionBackend, factors, tensor_stream
 from zorba_ray.models.block_layout import compute_dtype
 from zorba_ray.models.heads import Batch, label_tokens, model_inputs
+from zorba_ray.models.linear import is_linear, is_transposed
 from zorba_ray.models.loaded import LoadedModel
 from zorba_ray.models.manifest import Scope, TensorEntry
 from zorba_ray.models.perturbed_tensors import Perturbation
@@ -85,6 +86,7 @@ class PlainLoss:
             self._holders.append(holders)
         self._prompts_CH: torch.Tensor | None = None
         self._left: str | None = None
+        self._rounded_in = False
         self._zeros = self._z = torch.empty(0)
 
     def __call__(
@@ -106,16 +108,32 @@ class PlainLoss:
         finally:
             self._left = None
 
+    @contextlib.contextmanager
+    def steps_rounded_in(self) -> Iterator[None]:
+        """Low-rank steps of 16-bit weights are added to the weight inside, and rounded with it."""
+        self._rounded_in = True
+        try:
+            yield
+        finally:
+            self._rounded_in = False
+
     def entry(self, tensor: TensorEntry, move: Perturbation | None, sign: float) -> torch.Tensor:
         """A copy of a tensor, perturbed where `move` says."""
         value = self._replica.parameters[tensor.name].cpu().to(compute_dtype(tensor, self._dtype)).float()
-        if move is not None and tensor.in_scope(self._scope) and tensor.name != self._left:
-            stream = tensor_stream(move.seed, tensor.block, tensor.slot, move.direction, move.distribution)
-            value = torch.add(value, self._direction(tensor, stream), alpha=sign * move.scale)
+        if self._moves(tensor, move):
+            assert move is not None
+            value = torch.add(value, self._direction(tensor, move), alpha=sign * move.scale)
+        return self._placed(tensor, value)
+
+    def _placed(self, tensor: TensorEntry, value: torch.Tensor) -> torch.Tensor:
         return value.to(device=self._device, dtype=compute_dtype(tensor, self._dtype)).view(tensor.shape)
 
-    def _direction(self, tensor: TensorEntry, stream: Any) -> torch.Tensor:
+    def _moves(self, tensor: TensorEntry, move: Perturbation | None) -> bool:
+        return move is not None and tensor.in_scope(self._scope) and tensor.name != self._left
+
+    def _direction(self, tensor: TensorEntry, move: Perturbation) -> torch.Tensor:
         """z of one tensor, flat fp32."""
+        stream = tensor_stream(move.seed, tensor.block, tensor.slot, move.direction, move.distribution)
         if self._rank and len(tensor.shape) >= 2:
             shape = (tensor.shape[0], tensor.numel // tensor.shape[0])
             u, v = factors(self._directions, stream, shape, self._rank, "cpu")
@@ -142,18 +160,38 @@ class PlainLoss:
     def _bound(self, index: int, forward: Any, move: Perturbation | None, sign: float) -> Any:
         def bound(*args: Any, **kwargs: Any) -> Any:
             kept: list[tuple[nn.Module, str, Any]] = []
+            layers: list[tuple[nn.Module, Any]] = []
             try:
                 for tensor in self._replica.manifest.by_block[index]:
-                    value = self.entry(tensor, move, sign)
-                    for module, own in self._holders[index][tensor.name]:
+                    holders = self._holders[index][tensor.name]
+                    unrounded = self._moves(tensor, move) and self._is_unrounded(tensor, holders)
+                    if unrounded:
+                        assert move is not None
+                        layers.append((holders[0][0], holders[0][0].forward))
+                        step = self._placed(tensor, sign * move.scale * self._direction(tensor, move))
+                        holders[0][0].forward = _stepping(*layers[-1], step)
+                    value = self.entry(tensor, None if unrounded else move, sign)
+                    for module, own in holders:
                         kept.append((module, own, module._parameters[own]))
                         module._parameters[own] = value  # type: ignore[assignment]
                 return forward(*args, **kwargs)
             finally:
                 for module, own, parameter in reversed(kept):
                     module._parameters[own] = parameter
+                for module, plain in layers:
+                    module.forward = plain
 
         return bound
+
+    def _is_unrounded(self, tensor: TensorEntry, holders: Sequence[tuple[nn.Module, str]]) -> bool:
+        """Whether a low-rank step is a product of its own beside a 16-bit weight, so that the two are rounded apart."""
+        if self._rounded_in:
+            return False
+        module = holders[0][0]
+        alone = len(holders) == 1 and module._parameters.keys() <= {"weight", "bias"}
+        return (
+            bool(self._rank) and self._dtype != torch.float32 and len(tensor.shape) == 2 and alone and is_linear(module)
+        )
 
     def _loss(self, batch: Batch) -> torch.Tensor:
         inputs = model_inputs(self._loaded, batch.ids_BT, batch.mask_BT)
@@ -173,3 +211,13 @@ class PlainLoss:
     def _pooled(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         hidden = self._loaded.backbone(**model_inputs(self._loaded, ids, mask), **self._loaded.trace.options)[0].float()
         return torch.stack([row[real.bool()].mean(dim=0) for row, real in zip(hidden, mask, strict=True)])
+
+
+def _stepping(layer: nn.Module, plain: Any, step: torch.Tensor) -> Any:
+    """A linear layer's forward with `step` [of the weight's shape] in a product of its own."""
+    weight = step if is_transposed(layer) else step.T
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        return plain(x) + x.to(step.dtype) @ weight
+
+    return forward
