@@ -204,8 +204,8 @@ class TestOnRay:
 
     @pytest.mark.parametrize("scheduler", ["asha", "median"])
     def test_schedulers_stop_bad_trials(self, scheduler: str, tmp_path: Path) -> None:
-        """A rate that ruins the model loses against three that do not; a resume does not run it again."""
-        space = {"zo.lr": {"grid": [0.001, 0.0011, 0.0012, 0.9]}}
+        """A rate that makes the model worse loses against three that do not; a resume does not run it again."""
+        space = {"zo.lr": {"grid": [0.001, 0.0011, 0.0012, 0.1]}}
         settings = {"type": scheduler, "grace_rounds": 2, "min_samples": 2}
         tree = {"space": space, "set": {"rounds": 8}, "scheduler": settings, "concurrency": 1}
         file = sweep_file(tmp_path, tree)
@@ -219,7 +219,7 @@ class TestOnRay:
 
     def test_a_resumed_scheduler_remembers(self, tmp_path: Path) -> None:
         """Three good trials end, then the sweep is stopped: the fourth is judged against them in the next session."""
-        space = {"zo.lr": {"grid": [0.001, 0.0011, 0.0012, 0.9]}}
+        space = {"zo.lr": {"grid": [0.001, 0.0011, 0.0012, 0.1]}}
         settings = {"type": "asha", "grace_rounds": 2}
         tree = {"space": space, "set": {"rounds": 8}, "scheduler": settings, "concurrency": 1}
         file = sweep_file(tmp_path, tree)
