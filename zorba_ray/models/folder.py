@@ -1,0 +1,104 @@
+"""A model's folder as others wrote it: whether it can be read in seconds, before anything is built from it."""
+
+import json
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from zorba_ray.errors import ModelError
+from zorba_ray.printable import shown
+
+_SETTINGS_BYTES = 1 << 20
+"""Largest config.json that is read; real ones have a few kilobytes."""
+_TEXT_BYTES = 32 << 20
+"""Largest of the other JSON files; an index of 90,000 tensors has 9 MB."""
+_VOCABULARY_BYTES = 100 << 20
+"""Largest file of a tokenizer; that of a vocabulary of 262,144 has 33 MB."""
+_VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "merges.txt", "tokenizer.model", "spiece.model")
+_MOST = 100_000
+"""Blocks, heads, experts or labels: lists of that many are made before any weight is looked at."""
+_COUNTS = re.compile(r"(^|_)(layers?|blocks?|groups?|stages?|heads?|experts?|labels?|depths?|codebooks?|streams?)(_|$)")
+_NO_COUNT = re.compile(r"_(id|ids|size|dim|length|ratio|width|theta)$")
+_CODE = ("attn_implementation", "_attn_implementation", "experts_implementation", "_experts_implementation")
+"""Settings by which transformers fetches kernels, which are code, from the hub."""
+
+
+def read_settings(path: Path, label: str) -> dict[str, Any]:
+    """A model's config.json, which can be turned into a configuration.
+
+    Raises:
+        ModelError: it is no JSON object, too large, of numbers that no model has, names code, or quantised weights.
+    """
+    settings = _read(path, label)
+    for name, value in _entries(settings):
+        if isinstance(value, int) and value > _MOST and _COUNTS.search(name) and not _NO_COUNT.search(name):
+            raise ModelError(
+                f"model.path={label}: config.json says {shown(name)[1:-1]}={shown(value)}, more than {_MOST:,}; take "
+                "config.json and weights from the same model"
+            )
+        if name in _CODE and isinstance(value, str) and "/" in value:
+            raise ModelError(
+                f"model.path={label}: config.json names code to fetch and run ({name}={shown(value)}), which is never "
+                f"done; take {name} out of it"
+            )
+    quantised = settings.get("quantization_config")
+    if quantised:
+        method = quantised.get("quant_method", "an unknown kind") if isinstance(quantised, dict) else "an unknown kind"
+        raise ModelError(
+            f"model.path={label}: the weights are quantised ({shown(method)}) and cannot be trained; take the model in "
+            "16 or 32 bits"
+        )
+    return settings
+
+
+def require_plain_files(folder: Path, label: str) -> None:
+    """Whether the files that are read as text are files, and of sizes that models have.
+
+    Raises:
+        ModelError: names the file.
+    """
+    for path in sorted(folder.iterdir()):
+        try:
+            facts = path.stat()
+        except OSError:  # a link to nothing
+            continue
+        if not (stat.S_ISREG(facts.st_mode) or stat.S_ISDIR(facts.st_mode)):
+            raise ModelError(f"model.path={label}: {shown(path.name)} is no file but a device or pipe; take it away")
+        most = _VOCABULARY_BYTES if path.name in _VOCABULARIES else _TEXT_BYTES if path.suffix == ".json" else None
+        if most is not None and facts.st_size > most:
+            raise ModelError(
+                f"model.path={label}: {shown(path.name)} has {facts.st_size:,} bytes, more than the {most:,} that are "
+                "read; take the model's own"
+            )
+
+
+def _read(path: Path, label: str) -> dict[str, Any]:
+    if not path.is_file():
+        raise ModelError(f"model.path={label}: no config.json in this folder; a Hugging Face folder is needed")
+    if path.stat().st_size > _SETTINGS_BYTES:
+        raise ModelError(f"model.path={label}: config.json has more than {_SETTINGS_BYTES >> 10} KiB")
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(
+            f"model.path={label}: config.json is no JSON object ({str(error)[:120]}); fetch it again"
+        ) from error
+    if not isinstance(settings, dict):
+        raise ModelError(f"model.path={label}: config.json is no JSON object; fetch it again")
+    names = settings.get("architectures")
+    if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise ModelError(f"model.path={label}: config.json says architectures={shown(names)}, which is no list of names")
+    if not isinstance(settings.get("model_type", ""), str):
+        raise ModelError(f"model.path={label}: config.json says model_type={shown(settings['model_type'])}, no name")
+    return settings
+
+
+def _entries(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Names and values, those of parts too."""
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from _entries(value)
+        else:
+            yield name, value
