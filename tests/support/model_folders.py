@@ -51,7 +51,7 @@ def data_folder(path: Path, rows: int = 24) -> Path:
     return path
 
 
-def run_tree(model: Path, data: Path, **changes: Any) -> dict[str, Any]:
+def run_tree(model: Path, data: Path, /, **changes: Any) -> dict[str, Any]:
     """Settings of a run of a second on such a model and such data; `changes` by section."""
     tree: dict[str, Any] = {
         "name": "tiny",

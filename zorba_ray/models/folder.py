@@ -18,9 +18,12 @@ _VOCABULARY_BYTES = 100 << 20
 """Largest file of a tokenizer; that of a vocabulary of 262,144 has 33 MB."""
 _VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "merges.txt", "tokenizer.model", "spiece.model")
 _MOST = 100_000
-"""Blocks, heads, experts or labels: lists of that many are made before any weight is looked at."""
-_COUNTS = re.compile(r"(^|_)(layers?|blocks?|groups?|stages?|heads?|experts?|labels?|depths?|codebooks?|streams?)(_|$)")
-_NO_COUNT = re.compile(r"_(id|ids|size|dim|length|ratio|width|theta)$")
+"""Heads, experts, labels: lists of that many are made before any weight is looked at."""
+_MOST_BLOCKS = 2_000
+"""Blocks, which may share their weights and take none."""
+_BLOCKS = re.compile(r"(^|_)(layers?|blocks?|stages?|depths?)(_|$)")
+_COUNTS = re.compile(r"(^|_)(groups?|heads?|experts?|labels?|codebooks?|streams?)(_|$)")
+_NO_COUNT = re.compile(r"vocab|size|dim|length|position|window|context|ratio|width|theta|scale|token|_ids?$")
 _CODE = ("attn_implementation", "_attn_implementation", "experts_implementation", "_experts_implementation")
 """Settings by which transformers fetches kernels, which are code, from the hub."""
 
@@ -33,10 +36,11 @@ def read_settings(path: Path, label: str) -> dict[str, Any]:
     """
     settings = _read(path, label)
     for name, value in _entries(settings):
-        if isinstance(value, int) and value > _MOST and _COUNTS.search(name) and not _NO_COUNT.search(name):
+        most = _most(name)
+        if most is not None and isinstance(value, int) and value > most:
             raise ModelError(
-                f"model.path={label}: config.json says {shown(name)[1:-1]}={shown(value)}, more than {_MOST:,}; take "
-                "config.json and weights from the same model"
+                f"model.path={label}: config.json says {shown(name)[1:-1]}={shown(value)}, more than the {most:,} that "
+                "are taken; take config.json and weights from the same model"
             )
         if name in _CODE and isinstance(value, str) and "/" in value:
             raise ModelError(
@@ -54,11 +58,16 @@ def read_settings(path: Path, label: str) -> dict[str, Any]:
 
 
 def require_plain_files(folder: Path, label: str) -> None:
-    """Whether the files that are read as text are files, and of sizes that models have.
+    """Whether the files that are read as text are files of sizes that models have, and none of them is an adapter's.
 
     Raises:
         ModelError: names the file.
     """
+    if (folder / "adapter_config.json").exists():
+        raise ModelError(
+            f"model.path={label}: the folder holds an adapter (adapter_config.json); merge it into its base model "
+            "(merge_and_unload), and save that"
+        )
     for path in sorted(folder.iterdir()):
         try:
             facts = path.stat()
@@ -89,10 +98,19 @@ def _read(path: Path, label: str) -> dict[str, Any]:
         raise ModelError(f"model.path={label}: config.json is no JSON object; fetch it again")
     names = settings.get("architectures")
     if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
-        raise ModelError(f"model.path={label}: config.json says architectures={shown(names)}, which is no list of names")
+        raise ModelError(
+            f"model.path={label}: config.json says architectures={shown(names)}, which is no list of names"
+        )
     if not isinstance(settings.get("model_type", ""), str):
         raise ModelError(f"model.path={label}: config.json says model_type={shown(settings['model_type'])}, no name")
     return settings
+
+
+def _most(name: str) -> int | None:
+    """The largest value of a setting that counts parts of a network; None: it counts none."""
+    if _NO_COUNT.search(name):
+        return None
+    return _MOST_BLOCKS if _BLOCKS.search(name) else _MOST if _COUNTS.search(name) else None
 
 
 def _entries(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -182,7 +182,11 @@ def _fetch(what: str, path: str, local: bool, load: Callable[[], Any]) -> Any:
         lines = str(error).strip().splitlines()
         reason = " ".join(line.strip() for line in lines[:3] if line.strip()) or type(error).__name__
         remedy = "fetch the folder again, or save the model again with save_pretrained"
-        if not local:
+        if "trust_remote_code" in reason:
+            reason = "it needs code that comes with the model, which is never run"
+            remedy = "take a model that transformers itself knows"
+        elif not local:
+            reason = reason if hub_answers() else "the hub does not answer, and it was not fetched before"
             remedy = (
                 "see that the name is right; without a network, download the model elsewhere (`hf download OWNER/NAME "
                 "--local-dir DIR`) and set model.path=DIR"

@@ -5,6 +5,7 @@ Nothing is read but headers, where a file has one, and nothing of a pickle but t
 
 import json
 import math
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -91,7 +92,9 @@ def _files(folder: Path, settings: Mapping[str, Any], label: str) -> list[Path]:
                 f"model.path={label}: {name} names weights outside of the folder ({shard[:120]!r}); copy them into it"
             )
         if not file.is_file():
-            raise ModelError(f"model.path={label}: {name} names {shard[:120]!r}, which is not there; fetch the whole model")
+            raise ModelError(
+                f"model.path={label}: {name} names {shard[:120]!r}, which is not there; fetch the whole model"
+            )
         files.append(file)
     return files
 
@@ -130,7 +133,9 @@ def _of_pickle(file: Path, label: str) -> dict[str, Stored]:
                 f"model.path={label}: {file.name} is compressed, as torch.save never writes it; save it as safetensors"
             )
     try:
-        held = torch.load(file, map_location="meta", weights_only=True, mmap=zipped)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about protocols of pickles
+            held = torch.load(file, map_location="meta", weights_only=True, mmap=zipped)
     except Exception as error:
         raise ModelError(
             f"model.path={label}: {file.name} is damaged, or holds other Python objects than tensors, which are never "
