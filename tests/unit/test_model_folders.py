@@ -34,7 +34,8 @@ def refusal(folder: Path) -> str:
     with pytest.raises(ModelError) as caught:
         load(folder)
     assert time.perf_counter() - start < 10
-    assert len(text := str(caught.value)) <= 2000
+    text = str(caught.value)
+    assert len(text) <= 2000
     return text
 
 
@@ -207,7 +208,8 @@ def test_an_adapter_is_no_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", [
-    b"", b"null", b"[1]", b"[" * 200_000, b'{"a":' * 100_000, b'{"model_type": "llama", "vocab_size": ' + b"9" * 5000 + b"}",
+    b"", b"null", b"[1]", b"[" * 200_000, b'{"a":' * 100_000,
+    b'{"model_type": "llama", "vocab_size": ' + b"9" * 5000 + b"}",
     b'{"a": "' + b"x" * (2 << 20) + b'"}', b'{"model_type": "llama\xe9"}', b'{"model_type": ["llama"]}',
     b'{"model_type": "llama", "architectures": [5]}', b'{"model_type": "llama", "architectures": "LlamaForCausalLM"}',
     b"{}", b'{"model_type": "no_such_type"}', b'{"model_type": "' + b"q" * 5000 + b'"}',
@@ -299,7 +301,7 @@ def nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("builtins.input", asked)
 
 
-AUTO = {name: "evil.Evil" for name in ("AutoConfig", "AutoModel", "AutoModelForCausalLM")}
+AUTO = dict.fromkeys(("AutoConfig", "AutoModel", "AutoModelForCausalLM"), "evil.Evil")
 
 
 @pytest.mark.usefixtures("nobody_is_asked")

@@ -39,8 +39,8 @@ def require_shapes(label: str, report: Mapping[str, Any]) -> None:
 
 
 def require_whole(loaded: LoadedModel, report: Mapping[str, Any], stored: Mapping[str, Stored]) -> None:
-    """Whether the files gave every weight that reaches the loss, as numbers that can be trained, and hold none that the
-    model should use.
+    """Whether the files gave every weight that reaches the loss, as numbers that can be trained, and none of them is
+    passed over.
 
     Args:
         report: the loading information of transformers.
@@ -65,8 +65,8 @@ def require_whole(loaded: LoadedModel, report: Mapping[str, Any], stored: Mappin
     )
     if coarse:
         raise ModelError(
-            f"model.path={loaded.label}: weights in numbers that cannot be trained: {_listed(coarse)}; take the model in "
-            "16 or 32 bits"
+            f"model.path={loaded.label}: weights in numbers that cannot be trained: {_listed(coarse)}; take the model "
+            "in 16 or 32 bits"
         )
     ignored = [key for key in unexpected if _belongs(key, loaded, stored)]
     if ignored:

@@ -87,8 +87,8 @@ class SmallTables(TorchDispatchMode):
         size = _made(func.overloadpacket.__name__, args)
         if size > _TABLE_ELEMENTS:
             raise ModelError(
-                f"model.path={self._label}: on a few tokens the model makes a table of {size:.3g} numbers; see that the "
-                "sizes in config.json (positions, windows, chunks) are this model's"
+                f"model.path={self._label}: on a few tokens the model makes a table of {size:.3g} numbers; see that "
+                "the sizes in config.json (positions, windows, chunks) are this model's"
             )
         return func(*args, **(kwargs or {}))
 

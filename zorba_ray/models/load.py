@@ -66,8 +66,8 @@ def load_model(config: ModelConfig) -> LoadedModel:
     if tokenizer.pad_token_id is None:
         if tokenizer.eos_token_id is None:
             raise ModelError(
-                f"model.path={config.path}: the tokenizer has neither a padding nor an end token; name one of its tokens "
-                "as pad_token in tokenizer_config.json"
+                f"model.path={config.path}: the tokenizer has neither a padding nor an end token; name one of its "
+                "tokens as pad_token in tokenizer_config.json"
             )
         tokenizer.pad_token = tokenizer.eos_token
     fresh = frozenset(str(key) for key in report["missing_keys"])

@@ -15,8 +15,8 @@ from torch.nn import functional
 from zorba_ray.errors import ModelError
 from zorba_ray.models.loaded import LoadedModel, sample_ids
 
-_SCALES = (1.0, 30.0)
-"""Multiples of a hidden state at which a linear map is told from another: a cap shows on large logits only."""
+_LARGE = 1_000.0
+"""Logits at which a linear map is told from another: a cap shows on large ones only."""
 
 
 class Logits(Protocol):
@@ -100,7 +100,8 @@ def logits_of(loaded: LoadedModel, tokens: torch.Tensor | None) -> Logits:
     close = 1e-4 if weight.dtype == torch.float32 else 0.02
     linear = LinearLogits(weight, bias)
     own = _own_logits(loaded, weight, bias, hidden, wanted, close)
-    is_linear = own is None or all(torch.allclose(own(s * hidden), linear(s * hidden), close, close) for s in _SCALES)
+    large = _LARGE / max(float(wanted.abs().max()), 1e-6) * hidden
+    is_linear = own is None or all(torch.allclose(own(h), linear(h), close, close) for h in (hidden, large))
     if is_linear and not torch.allclose(linear(hidden), wanted, close, close):
         raise ModelError(
             f"model.path={loaded.label}: its logits are not made of its last hidden state alone (largest "
