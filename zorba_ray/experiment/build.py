@@ -131,8 +131,8 @@ def fleet_memory(config: ExperimentConfig, model: TaskModel) -> AnyFleetMemory:
     """Where clients' blocks live, and the bytes of it."""
     workload = _workload(config, model.loaded)
     if config.method != "zorba":
-        return PlainFleetMemory(model.replica.manifest, config.memory.compute_dtype, workload, method_of(config))
-    return FleetMemory(model.replica.manifest, config.memory, config.zo.fixed_scope, workload, config.zo.rank or 0)
+        return PlainFleetMemory(model.replica.held, config.memory.compute_dtype, workload, method_of(config))
+    return FleetMemory(model.replica.held, config.memory, config.zo.fixed_scope, workload, config.zo.rank or 0)
 
 
 def host_store(config: ExperimentConfig, device: str) -> HostStore | None:

@@ -45,7 +45,7 @@ def require_right_pairs(config: ExperimentConfig, model: TaskModel, weights: str
         ModelError: the losses are not those of the model.
     """
     before = weights or model.replica.digest()
-    path = _path(config)
+    path = _path(config, model)
     head = plain_head(config.model, model.loaded, config.data.prompt, config.data.label_words)
     key = _key(config, model, before, path, head)
     if _passed(key):
@@ -58,14 +58,15 @@ def require_right_pairs(config: ExperimentConfig, model: TaskModel, weights: str
     return before
 
 
-def _path(config: ExperimentConfig) -> PairPath | None:
+def _path(config: ExperimentConfig, model: TaskModel) -> PairPath | None:
     method = METHODS[config.method]
     if method.commits == "tensors" and config.method != "fedmezo":
         return None
     zo = config.zo
     return PairPath(
         1 if zo.difference == "forward" else 2,
-        config.federation.seeds == "shared" and config.local_steps == 1,
+        # An accelerator holds one client's blocks at a time.
+        config.federation.seeds == "shared" and config.local_steps == 1 and model.store is None,
         zo.distribution,
     )
 

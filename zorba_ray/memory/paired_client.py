@@ -15,7 +15,7 @@ from zorba_ray.memory.storage_counter import HOST, StorageCounter
 from zorba_ray.models import STREAMED, HostStore, LoadedModel, Perturbation, Placement, Replica, Scope
 from zorba_ray.models.mixed_precision import mix_precision
 from zorba_ray.models.paired import PairedBackbone
-from zorba_ray.models.replica import move_buffers
+from zorba_ray.models.replica import move_rest
 from zorba_ray.models.residence import Residence
 
 _Where = Literal["device", "host"]
@@ -50,7 +50,7 @@ class PairedClient:
         with counter.part(HOST):
             replica = Replica(loaded)
         with counter.part("stem"):
-            move_buffers(loaded.network, device)
+            move_rest(loaded, device)
             # Fake tensors of one device stand for both memories: a count needs the two apart.
             store = HostStore(compute, apart=True)
             residence = Residence(replica, loaded.network, device, scope, store)

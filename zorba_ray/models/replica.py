@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 import torch
-from torch import nn
 
 from zorba_ray.errors import Diverged
 from zorba_ray.models.blocks import model_manifest
@@ -41,7 +40,10 @@ class Replica:
 
         `pinned`: page-locked host memory, from which a GPU copies by itself.
         """
-        self.manifest: Manifest = model_manifest(loaded.network, loaded.blocks_name, len(loaded.blocks), loaded.unused)
+        network, name, blocks = loaded.network, loaded.blocks_name, len(loaded.blocks)
+        self.manifest: Manifest = model_manifest(network, name, blocks, loaded.unused)
+        self.held: Manifest = model_manifest(network, name, blocks)
+        """What an accelerator holds: tensors that do not reach the loss are computed with all the same."""
         self.theta = torch.zeros(self.manifest.size, dtype=torch.float32, device=device, pin_memory=pinned)
         assert is_aligned(self.theta), "the arena must be 64-byte aligned"
         self.parameters: dict[str, torch.Tensor] = {}
@@ -51,7 +53,7 @@ class Replica:
             view.copy_(parameter.data.reshape(-1))
             parameter.data = view.view(entry.shape)
             self.parameters[entry.name] = view
-        move_buffers(loaded.network, device)
+        move_rest(loaded, device)
         self.commits: Commits | None = None
         self._positions = [0] * self.manifest.blocks
 
@@ -122,8 +124,12 @@ def export(replica: Replica, loaded: LoadedModel, folder: Any) -> None:
     loaded.tokenizer.save_pretrained(folder)
 
 
-def move_buffers(network: nn.Module, device: str) -> None:
-    """Moves what is no parameter (rotary tables, positions) to `device`."""
-    for module in network.modules():
+def move_rest(loaded: LoadedModel, device: str, dtype: torch.dtype = torch.float32) -> None:
+    """Moves what is no part of θ to `device`: buffers (rotary tables, positions), and tensors that do not reach the
+    loss, whose matrices take `dtype`."""
+    for module in loaded.network.modules():
         for name, buffer in module.named_buffers(recurse=False):
             module._buffers[name] = buffer.to(device)
+    for name in loaded.unused:
+        parameter = loaded.network.get_parameter(name)
+        parameter.data = parameter.data.to(device, dtype if parameter.ndim >= 2 else torch.float32)

@@ -17,7 +17,7 @@ from zorba_ray.models.manifest import Scope, TensorEntry
 from zorba_ray.models.mixed_precision import mix_precision
 from zorba_ray.models.paired import PairedBackbone, Prefix
 from zorba_ray.models.perturbed_tensors import Perturbation
-from zorba_ray.models.replica import Replica, move_buffers
+from zorba_ray.models.replica import Replica, move_rest
 from zorba_ray.models.residence import RESIDENT, STREAMED, HostStore, Placement, Residence
 
 
@@ -75,8 +75,8 @@ class TaskModel:
             self.replica = Replica(loaded, device)
         else:
             self.replica = Replica(loaded, pinned=torch.device(device).type == "cuda")
-            move_buffers(loaded.network, device)
             self.compute = store.dtype
+            move_rest(loaded, device, self.compute)
             if self.compute != torch.float32:
                 mix_precision(loaded, self.compute)
             self._residence = Residence(self.replica, loaded.network, device, scope, store)
