@@ -362,3 +362,13 @@ def test_a_tokenizer_without_padding(tmp_path: Path) -> None:
     (folder / "tokenizer.json").unlink()
     (folder / "tokenizer_config.json").unlink()
     assert "the tokenizer could not be loaded" in refusal(folder)
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "gpt2", "gemma2", "bert", "phi3", "mistral", "deepseek_v3"])
+@pytest.mark.parametrize("named", ["TokenizersBackend", "PreTrainedTokenizerFast"])
+def test_a_tokenizer_file_is_read_as_it_stands(tmp_path: Path, kind: str, named: str) -> None:
+    """transformers makes Qwen2's tokenizer of any vocabulary that lies beside a Qwen2."""
+    folder = model_folder(tmp_path, tiny(kind))
+    change_settings(folder, "tokenizer_config.json", tokenizer_class=named)
+    text = "good film w25 nowhere was"
+    assert load(folder).tokenizer(text)["input_ids"] == tokenizer()(text)["input_ids"] == [8, 13, 25, 3, 11]

@@ -16,6 +16,8 @@ _TEXT_BYTES = 32 << 20
 """Largest of the other JSON files; an index of 90,000 tensors has 9 MB."""
 _VOCABULARY_BYTES = 100 << 20
 """Largest file of a tokenizer; that of a vocabulary of 262,144 has 33 MB."""
+_TOKENIZER_BYTES, _BYTES_PER_TOKEN = 16 << 20, 1_000
+"""Real ones have 130 bytes a token, merges included."""
 _VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "merges.txt", "tokenizer.model", "spiece.model")
 _MOST = 100_000
 """Heads, experts, labels: lists of that many are made before any weight is looked at."""
@@ -81,6 +83,21 @@ def require_plain_files(folder: Path, label: str) -> None:
                 f"model.path={label}: {shown(path.name)} has {facts.st_size:,} bytes, more than the {most:,} that are "
                 "read; take the model's own"
             )
+
+
+def require_small_tokenizer(folder: Path, rows: int, label: str) -> None:
+    """Whether tokenizer.json is no larger than that of a model with `rows` tokens can be; it takes ten times its bytes.
+
+    Raises:
+        ModelError: it is.
+    """
+    path = folder / "tokenizer.json"
+    most = _TOKENIZER_BYTES + _BYTES_PER_TOKEN * rows
+    if path.is_file() and path.stat().st_size > most:
+        raise ModelError(
+            f"model.path={label}: tokenizer.json has {path.stat().st_size:,} bytes, more than the {most:,} that are read "
+            f"for a model of {rows:,} tokens; take the model's own"
+        )
 
 
 def _read(path: Path, label: str) -> dict[str, Any]:

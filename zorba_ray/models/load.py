@@ -13,18 +13,21 @@ import torch
 import transformers
 from huggingface_hub import hf_hub_download
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
+from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
 from zorba_ray.config import ModelConfig
 from zorba_ray.errors import ModelError
 from zorba_ray.hub import hub_answers
 from zorba_ray.models.checkpoint import require_finite, require_shapes, require_whole
 from zorba_ray.models.extent import within
-from zorba_ray.models.folder import read_settings, require_plain_files
+from zorba_ray.models.folder import read_settings, require_plain_files, require_small_tokenizer
 from zorba_ray.models.loaded import LoadedModel, loaded_model
 from zorba_ray.models.weight_files import weights_of
 from zorba_ray.printable import printable, shortened
 
 _CAUSAL = ("ForCausalLM", "LMHeadModel")
+_AS_IT_STANDS = ("TokenizersBackend", "PreTrainedTokenizerFast")
+"""Classes of tokenizers that are tokenizer.json and nothing else."""
 _REASON = 300
 """Characters of another library's message that are passed on."""
 
@@ -57,12 +60,9 @@ def load_model(config: ModelConfig) -> LoadedModel:
         require_shapes(config.path, report)
         if weights is None:  # the hub's files are here by now
             weights = weights_of(source.folder, source.settings, config.path)
-        tokenizer = _fetch(
-            "tokenizer",
-            config.path,
-            source.local,
-            lambda: transformers.AutoTokenizer.from_pretrained(source.name, **source.options),
-        )
+        rows = max((tensor.shape[0] for tensor in weights.tensors.values() if len(tensor.shape) == 2), default=0)
+        require_small_tokenizer(source.folder, rows, config.path)
+        tokenizer = _fetch("tokenizer", config.path, source.local, lambda: _tokenizer(source))
     if tokenizer.pad_token_id is None:
         if tokenizer.eos_token_id is None:
             raise ModelError(
@@ -134,6 +134,20 @@ def _source(config: ModelConfig) -> _Source:
             _fetch("config.json", config.path, False, lambda: hf_hub_download(name, "config.json", **wanted))
         ).parent
     return _Source(name, local, options, folder, read_settings(folder / "config.json", config.path))
+
+
+def _tokenizer(source: _Source) -> Any:
+    """The tokenizer as its folder has it.
+
+    For some model types transformers builds one of their own from the vocabulary alone, though tokenizer_config.json
+    asks for tokenizer.json as it stands.
+    """
+    tokenizer = transformers.AutoTokenizer.from_pretrained(source.name, **source.options)
+    named = get_tokenizer_config(source.name, **source.options).get("tokenizer_class")
+    own_file = (source.folder / "tokenizer.json").is_file()
+    if named in _AS_IT_STANDS and own_file and type(tokenizer) is not transformers.PreTrainedTokenizerFast:
+        return transformers.PreTrainedTokenizerFast.from_pretrained(source.name, **source.options)
+    return tokenizer
 
 
 def _settings(source: _Source, config: ModelConfig) -> Any:
