@@ -91,7 +91,8 @@ def test_padding_beyond_the_table(run: Run, tmp_path: Path) -> None:
 
 def test_positions_from_an_offset(run: Run, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    network = transformers.XLMRobertaModel(transformers.XLMRobertaConfig(**(SIZES | {"max_position_embeddings": 20})))
+    sizes: dict[str, Any] = {**SIZES, "max_position_embeddings": 20}
+    network = transformers.XLMRobertaModel(transformers.XLMRobertaConfig(**sizes))
     folder = model_folder(tmp_path / "m", network)
     long = ("data.max_length=20", "data.prompt='\"{text}" + " film" * 17 + "\"'")
     said = _refused(run(folder, "r", *long), tmp_path / "r")

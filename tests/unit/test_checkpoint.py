@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file
 
+from tests.support.architectures import tiny
 from tests.support.model_folders import (
     State,
     beside,
@@ -233,7 +235,7 @@ def test_weights_of_other_floating_kinds_are_fp32_here(tmp_path: Path, dtype: to
     assert held == {torch.float32}
 
 
-@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.float8_e4m3fn, torch.bool])
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.float8_e4m3fn, torch.bool, torch.int64])
 def test_coarse_numbers_are_refused_not_cast(tmp_path: Path, dtype: torch.dtype) -> None:
     folder = model_folder(tmp_path)
     key = "model.layers.0.self_attn.q_proj.weight"
@@ -259,3 +261,10 @@ def test_weights_that_are_no_numbers(tmp_path: Path, key: str, value: float) -> 
 def test_the_quantised_are_named(tmp_path: Path) -> None:
     text = refusal(model_folder(tmp_path, quantization_config={"quant_method": "gptq", "bits": 4}))
     assert "quantised ('gptq')" in text
+
+
+def test_a_table_of_whole_numbers_is_no_weight(tmp_path: Path) -> None:
+    """DeepSeek V4 keeps which expert a token goes to, under a name that transformers changes."""
+    folder = model_folder(tmp_path, tiny("deepseek_v4"))
+    assert any(str(tensor.dtype) == "torch.int64" for tensor in load_file(folder / "model.safetensors").values())
+    assert load(folder).blocks

@@ -17,6 +17,7 @@ _TABLES = re.compile(
     r"(inv_freq|masked_bias|causal_mask|attn_mask|position_ids|token_type_ids|num_batches_tracked|relative_position_index)$"
 )
 """Tables that earlier versions of transformers saved among the weights, and that are now computed."""
+_WHOLE = ("I64", "I32", "int64", "int32")
 _STEM = re.compile(r"embed|wpe|wte|norm|ln_|project|position", re.IGNORECASE)
 _ADAPTER = re.compile(r"(^|\.)(lora_|ia3_|adapter)")
 
@@ -61,7 +62,7 @@ def require_whole(loaded: LoadedModel, report: Mapping[str, Any], stored: Mappin
     coarse = sorted(
         f"{key} ({tensor.kind})"
         for key, tensor in stored.items()
-        if not tensor.trainable and key not in unexpected and not _is_table(key, loaded.network)
+        if not tensor.trainable and key not in unexpected and not _is_table(key, loaded.network, tensor.kind)
     )
     if coarse:
         raise ModelError(
@@ -146,8 +147,8 @@ def _within(key: str, network: Any, stored: Mapping[str, Stored]) -> str | None:
     return key if prefixed else f"{prefix}{key}"
 
 
-def _is_table(key: str, network: Any) -> bool:
-    """Whether a tensor of the files is no weight: a mask or a table of positions."""
+def _is_table(key: str, network: Any, kind: str = "") -> bool:
+    """Whether a tensor of the files is no weight: a mask, or a table of positions, tokens or experts."""
     if _TABLES.search(key):
         return True
     prefix = f"{network.base_model_prefix}."
@@ -158,7 +159,7 @@ def _is_table(key: str, network: Any) -> bool:
             # A layer's bias stands in the layer; beside layers stands the causal mask of old attentions.
             mask = own == "bias" and own not in owner._parameters and next(owner.children(), None) is not None
             return mask or own in owner._buffers
-    return False
+    return kind in _WHOLE  # under another name in the network: weights are not kept in so many bits
 
 
 def _module(network: nn.Module, name: str) -> nn.Module | None:

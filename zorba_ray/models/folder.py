@@ -95,8 +95,8 @@ def require_small_tokenizer(folder: Path, rows: int, label: str) -> None:
     most = _TOKENIZER_BYTES + _BYTES_PER_TOKEN * rows
     if path.is_file() and path.stat().st_size > most:
         raise ModelError(
-            f"model.path={label}: tokenizer.json has {path.stat().st_size:,} bytes, more than the {most:,} that are read "
-            f"for a model of {rows:,} tokens; take the model's own"
+            f"model.path={label}: tokenizer.json has {path.stat().st_size:,} bytes, more than the {most:,} that are "
+            f"read for a model of {rows:,} tokens; take the model's own"
         )
 
 

@@ -195,6 +195,7 @@ def _fetch(what: str, path: str, local: bool, load: Callable[[], Any]) -> Any:
     except BaseException as error:  # damaged files fail in many ways, and a panic of a Rust library is no Exception
         lines = str(error).strip().splitlines()
         reason = " ".join(line.strip() for line in lines[:3] if line.strip()) or type(error).__name__
+        fetched = "" if local else " or fetched"
         remedy = "fetch the folder again, or save the model again with save_pretrained"
         if "trust_remote_code" in reason:
             reason = "it needs code that comes with the model, which is never run"
@@ -206,7 +207,8 @@ def _fetch(what: str, path: str, local: bool, load: Callable[[], Any]) -> Any:
                 "--local-dir DIR`) and set model.path=DIR"
             )
         raise ModelError(
-            f"model.path={path}: the {what} could not be loaded ({shortened(printable(reason), _REASON)}); {remedy}"
+            f"model.path={path}: the {what} could not be loaded{fetched} ({shortened(printable(reason), _REASON)}); "
+            f"{remedy}"
         ) from error
 
 
