@@ -4,7 +4,7 @@ Where a task starts from: eight directions, one-sided, all tensors, half of the 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from benchmarks.contest.measures import by_seed, gap_row, paired
 from benchmarks.contest.tasks import AG_NEWS, SST2, TREC_SHORT, Task
@@ -20,8 +20,6 @@ class Lever:
     settings: tuple[str, ...]
     rate: float = 1.0
     """Multiple of the task's rate, where the change moves the scale of a step (LOG.md says where it is from)."""
-    on: Mapping[str, float] = field(default_factory=dict)
-    """Task -> its own multiple."""
 
 
 LEVERS = (
@@ -31,10 +29,7 @@ LEVERS = (
     Lever("matrices", ("zo.scope=matrices",)),
     Lever("bias_norm", ("zo.scope=bias_norm",), 12.5),
     Lever("lora", ("zo.scope=lora", "model.lora={rank: 8, alpha: 16}"), 10.0),
-    Lever("normalise", ("zo.normalise=spread",), 10.0, {"builtin": 6.7, "agnews": 15.0}),
     Lever("clip_spread", ("zo.clip_spread=2",)),
-    Lever("momentum", ("zo.momentum=0.7",)),
-    Lever("block_rates", ("zo.block_rates=probe",)),
     Lever("label_shift", ("data.label_shift=1",)),
 )
 _BUILTIN = (
@@ -57,7 +52,7 @@ News and SST-2, these with four clients."""
 def lever_task(base: Task, lever: Lever) -> Task:
     """Three runs of zorba with the lever, at its rate."""
     config = base.settings()
-    rate = lever.on.get(base.name, lever.rate) * (config.zo.lr if config else 1e-3)
+    rate = lever.rate * (config.zo.lr if config else 1e-3)
     return replace(
         base, name=f"levers/{base.name}/{lever.name}", methods=("zorba",), rates={"zorba": (rate,)},
         own={"zorba": lever.settings} if lever.settings else {},

@@ -43,7 +43,7 @@ def test_settings_data_and_models_exit_with_2(
     assert "Traceback" not in outcome.err
     for fragment in fragments:
         assert fragment in outcome.err
-    assert not (tmp_path / "r" / "ledger.zl").exists()
+    assert not (tmp_path / "r").exists(), "a refused run left something behind"
 
 
 def test_an_infeasible_fleet_exits_with_3_and_names_the_bytes(cli: Cli, tiny_file: Path, tmp_path: Path) -> None:

@@ -137,7 +137,8 @@ def test_two_programs_do_not_share_a_comparison(tmp_path: Path) -> None:
 
 
 def test_a_probe_is_counted(tmp_path: Path) -> None:
-    base = load_config("demo", [*TINY, "zo.block_rates=probe", "allocation.probe_pairs=2"])
+    probed = ("allocation.block_weights=probe", "allocation.probe_pairs=2", "allocation.epsilon=0.5")
+    base = load_config("demo", [*TINY, "memory.frozen=host", *probed])
     contest = plan_contest(base, ("zorba",), 1, {"zorba": (0.01,)}, 0.5, {})
     run_contest(
         contest, ContestState.open(tmp_path / "c", contest, False, []), [], lambda event: None, lambda: False, None
@@ -160,11 +161,11 @@ def test_a_run_that_diverged_is_in_no_mean(tmp_path: Path) -> None:
     assert own["status"] == "diverged"
     assert "no longer finite" in own["error"]
     row = rows(load_contest(tmp_path / "c"))[1]
-    # One step a round, as the passes are few: the first leads where the second has no number.
-    assert row["diverged"] == [{"seed": 1, "round": 1}]
+    # What the first round would move is judged before it is committed.
+    assert row["diverged"] == [{"seed": 1, "round": 0}]
     assert row["final_loss_mean"] is None
     page = write_report([tmp_path / "c"], tmp_path / "page.html").read_text()
-    assert "fedavg, seed 1: diverged after round 1; it is in no mean." in page
+    assert "fedavg, seed 1: diverged after round 0; it is in no mean." in page
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def test_one_of_another_run_or_of_a_round_beyond_the_ledger_is_passed_over(
     run_here(tiny_config(*SETTINGS, "zo.lr=0.02", "rounds=8"), tmp_path / "other")
     for number in (6, 8):
         shutil.copy(tmp_path / f"other/snapshots/round-{number:08d}.safetensors", stopped / "snapshots")
-    run_here(tiny_config(*SETTINGS, "zo.lr=0.5", "rounds=5"), tmp_path / "shorter")
+    run_here(tiny_config(*SETTINGS, "zo.lr=0.02", "rounds=5"), tmp_path / "shorter")
     shutil.copy(tmp_path / "shorter/snapshots/round-00000004.safetensors", stopped / "snapshots")
     replayed.clear()
     summary = run_here(tiny_config(*SETTINGS), stopped)

@@ -98,6 +98,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "lfm2": {"num_hidden_layers": 4, "layer_types": ["conv", "full_attention"] * 2, "block_multiple_of": 8},
     "lfm2_moe": {"num_hidden_layers": 4, "layer_types": ["conv", "full_attention"] * 2},
     "longcat_flash": {"zero_expert_num": 2, "head_dim": 4},
+    "longformer": {"attention_window": 4},
     "mamba2": {"num_heads": 8},
     "minicpm3": {"dim_model_base": 16},
     "mobilebert": {"intra_bottleneck_size": 16},
@@ -162,11 +163,12 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         "qwen2",
         {"use_sliding_window": True, "layer_types": ["full_attention", *["sliding_attention"] * 2]},
     ),
+    "rwkv without rescaling": ("rwkv", {"rescale_every": 0}),
     "stablelm in parallel": ("stablelm", {"use_parallel_residual": True, "qk_layernorm": True}),
 }
 """Name -> a type and fields that change how its blocks compute, as known checkpoints set them."""
 
-SPREADS: dict[str, float] = {"mobilebert": 0.05}
+SPREADS: dict[str, float] = {"mobilebert": 0.1}
 """Type -> standard deviation of its weights, where the usual 0.15 makes activations in the thousands."""
 
 _DRAFT = "a draft model: it continues the hidden states and keys of another model and takes no text alone"

@@ -30,11 +30,11 @@ def checked_model(
     return TaskModel(loaded, config, "{text}", LABEL_WORDS, scope, cpu_directions("auto"), rank=rank, store=store)
 
 
-def check(model: TaskModel, path: PairPath | None = PAIRS, head: Any = "auto") -> Verdict:
+def check(model: TaskModel, path: PairPath | None = PAIRS, head: Any = "auto", seed: int = 3) -> Verdict:
     """`check_pairs` on random rows, padded and not."""
     config = ModelConfig.model_validate({"head": head, "temperature": 5.0})
     plain = plain_loss(model, plain_head(config, model.loaded, "{text}", LABEL_WORDS), cpu_directions("auto"))
-    return check_pairs(model, plain, batches(model), path)
+    return check_pairs(model, plain, batches(model, seed), path)
 
 
 def batches(model: TaskModel, seed: int = 3) -> list[Batch]:

@@ -125,10 +125,10 @@ def test_a_lever_is_held_against_none_seed_by_seed(tmp_path: Path) -> None:
     worse = fake(tmp_path / "worse", "decomfl", "zorba")
     worse = replace(worse, standings=worse.standings[1:])
     rows = {
-        one.row.split(" (")[0]: one for one in lever_rows({"levers/trec/none": none, "levers/trec/momentum": worse})
+        one.row.split(" (")[0]: one for one in lever_rows({"levers/trec/none": none, "levers/trec/clip_spread": worse})
     }
     assert len(rows) == len(BASES) * (len(LEVERS) - 1)
-    found = rows["trec: final loss, momentum minus none"]
+    found = rows["trec: final loss, clip_spread minus none"]
     assert (found.min, found.median, found.max) == pytest.approx((1 / 32, 2 / 32, 3 / 32))
     assert "0.0625 ± 0.0776" in found.row
     assert sum(one.value == one.value for one in rows.values()) == 1

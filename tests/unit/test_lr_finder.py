@@ -46,10 +46,3 @@ def test_rates_that_are_none_are_refused() -> None:
         find_rate(tiny_config(), [0.0])
     with pytest.raises(ConfigError, match="all positive"):
         find_rate(tiny_config(), [])
-
-
-def test_momentum_and_rates_of_blocks_change_no_suggestion() -> None:
-    """They keep the meaning of η; four rounds of momentum would apply little more than half of their steps."""
-    plain = find_rate(tiny_config("eval.rows=32"), [0.01, 0.03], rounds=2)
-    for settings in (["zo.momentum=0.9"], ["zo.block_rates=probe"]):
-        assert find_rate(tiny_config("eval.rows=32", *settings), [0.01, 0.03], rounds=2).steps == plain.steps

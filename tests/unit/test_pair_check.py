@@ -10,7 +10,7 @@ import transformers
 from torch import nn
 
 from tests.support.pair_checks import as_loaded, batches, check, checked_model
-from tests.support.tiny_models import KINDS, TinyTokenizer, tiny_loaded, tiny_network
+from tests.support.tiny_models import HIDDEN, KINDS, TinyTokenizer, tiny_loaded, tiny_network
 from zorba_ray.errors import ModelError
 from zorba_ray.models import LoadedModel, Scope, TensorEntry, heads, loaded_model
 from zorba_ray.models.heads import Batch
@@ -239,6 +239,81 @@ def test_state_that_blocks_share_beside_the_hidden_state_is_right() -> None:
     assert not loaded.trace.chained
     assert "state" in loaded.trace.why_not
     assert check(checked_model(loaded)).largest <= 1e-5
+
+
+def test_a_model_that_changes_its_weights_as_it_runs_is_refused() -> None:
+    """RWKV divides some by powers of two in its first forward pass."""
+
+    def halve_once(network: Any) -> None:
+        block = network.model.layers[1]
+        plain, done = block.forward, []
+
+        def forward(*args: Any, **named: Any) -> torch.Tensor:
+            if not done:
+                done.append(block.mlp.up_proj.weight.div_(2.0))
+            return plain(*args, **named)
+
+        block.forward = forward
+
+    with pytest.raises(ModelError, match=r"model\.path=tampered: .* changes model\.layers\.1\.mlp\.up_proj\.weight"):
+        _tampered(halve_once)
+
+
+def test_products_of_two_dtypes_are_computed_in_sixteen_bits() -> None:
+    """A vector lifts the hidden state, and the block's own code multiplies it with a matrix."""
+
+    def multiply(network: Any) -> None:
+        for layer in network.model.layers:
+            plain, scale = layer.mlp.forward, torch.full((HIDDEN,), 1.5)
+
+            def forward(x: torch.Tensor, plain: Any = plain, layer: Any = layer, scale: Any = scale) -> torch.Tensor:
+                return plain(x) + 0.1 * torch.matmul(scale * x, layer.self_attn.q_proj.weight.T)
+
+            layer.mlp.forward = forward
+
+    verdict = check(checked_model(_tampered(multiply), sixteen_bits=True))
+    assert verdict.largest <= verdict.allowed
+    assert check(checked_model(_tampered(multiply))).largest <= 1e-5
+
+
+def test_another_error_in_a_block_is_not_hidden() -> None:
+    model = checked_model(tiny_loaded("llama"), sixteen_bits=True)
+    plain = model.loaded.network.model.layers[1].mlp.act_fn.forward
+    calls = []
+
+    def fail(x: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        raise torch.OutOfMemoryError("no room for this type of tensor")
+
+    model.loaded.network.model.layers[1].mlp.act_fn.forward = fail
+    with pytest.raises(ModelError, match="no room for this type"):
+        check(model)
+    assert len(calls) == 1
+    model.loaded.network.model.layers[1].mlp.act_fn.forward = plain
+    assert check(model).compared
+
+
+def test_a_list_of_lists_of_blocks_is_a_list_of_blocks() -> None:
+    """Funnel's encoder: a list of lists that are never called, beside the decoder's list."""
+
+    def nest(network: Any) -> None:
+        network.model.groups = nn.ModuleList([nn.ModuleList([layer]) for layer in network.model.layers[:2]])
+        network.model.layers = network.model.layers[2:]
+        plain = network.model.forward
+
+        def forward(*args: Any, **named: Any) -> Any:
+            kept = network.model.layers
+            layers = [layer for group in network.model.groups for layer in group]
+            network.model.layers = nn.ModuleList([*layers, *kept])
+            try:
+                return plain(*args, **named)
+            finally:
+                network.model.layers = kept
+
+        network.model.forward = forward
+
+    with pytest.raises(ModelError, match=r"several block lists \(model\.layers \(3\), model\.groups \(2\)\)"):
+        _tampered(nest)
 
 
 def test_a_model_without_a_finite_loss_is_refused() -> None:

@@ -96,8 +96,7 @@ class Allocation:
                     )
                 active[client, held] = True
             steps = tuple(StepResult(**step) for step in data["steps"])
-            scalars = {name: data[name] for name in ("f1", "f2_bytes", "worst_share", "gap", "solver")}
+            scalars = {name: data[name] for name in ("f1", "f2_bytes", "worst_share", "gap", "solver", "f3_seconds")}
         except (KeyError, TypeError) as error:
             raise ConfigError(f"allocation: this is not a stored allocation ({error!r})") from error
-        # Records from before there were times have no such key.
-        return cls(active=active, steps=steps, f3_seconds=data.get("f3_seconds"), **scalars)
+        return cls(active=active, steps=steps, **scalars)

@@ -39,13 +39,14 @@ def run(
 def _execute(settings: Any, path: Path, resume: bool) -> dict[str, Any]:
     from zorba_ray.cli.progress import Progress
     from zorba_ray.cli.stop import StopFlag
-    from zorba_ray.errors import RunDirError
+    from zorba_ray.errors import ConfigError, RunDirError
     from zorba_ray.experiment.execute import execute
     from zorba_ray.experiment.rundir import RunDir
     from zorba_ray.federation.accelerator import choose_accelerator, with_counted_gpus
 
     accelerator = choose_accelerator(settings)
     settings = with_counted_gpus(settings, accelerator)
+    existed = path.exists()
     if resume:
         if not path.is_dir():
             raise RunDirError(f"--resume: there is no run directory {path}")
@@ -58,5 +59,10 @@ def _execute(settings: Any, path: Path, resume: bool) -> dict[str, Any]:
     else:
         directory = RunDir.create(path, settings)
     stop = StopFlag()
-    with Progress(settings) as progress:
-        return execute(settings, directory, accelerator, sys.argv, progress.show, stop.is_set, write_run_report)
+    try:
+        with Progress(settings) as progress:
+            return execute(settings, directory, accelerator, sys.argv, progress.show, stop.is_set, write_run_report)
+    except ConfigError:
+        if not existed:
+            directory.withdraw()
+        raise

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from pydantic import Field
 
 from zorba_ray.config.base import StrictModel
-from zorba_ray.config.zo import LEVERS
 
 if TYPE_CHECKING:
     from zorba_ray.config.experiment import ExperimentConfig
@@ -135,10 +134,9 @@ def refuse_what_it_cannot(config: "ExperimentConfig") -> None:
         raise ValueError(f"method={method} has no blocks to allocate: drop the section allocation")
     if zo.family != "dense":
         raise ValueError(f"zo.family={zo.family}: method={method} is defined with dense directions only")
-    lever = next((name for name in LEVERS if getattr(zo, name) != type(zo).model_fields[name].default), None)
-    if method not in SCALAR and lever is not None:
+    if method not in SCALAR and zo.clip_spread is not None:
         raise ValueError(
-            f"zo.{lever}={getattr(zo, lever)}: only methods whose commits are the scalars of one round know it "
+            f"zo.clip_spread={zo.clip_spread:g}: only methods whose commits are the scalars of one round know it "
             f"({', '.join(sorted(SCALAR))}), not method={method}; drop it"
         )
     if method not in SCALAR and zo.scope == "auto":

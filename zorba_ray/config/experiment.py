@@ -25,7 +25,7 @@ from zorba_ray.config.memory import MemoryConfig
 from zorba_ray.config.model import ModelConfig
 from zorba_ray.config.tracking import EvalConfig, TrackingConfig
 from zorba_ray.config.yaml_text import read_yaml
-from zorba_ray.config.zo import LEVERS, DirectionsConfig, ZOConfig
+from zorba_ray.config.zo import DirectionsConfig, ZOConfig
 from zorba_ray.errors import ConfigError
 from zorba_ray.printable import shown
 
@@ -146,7 +146,7 @@ class ExperimentConfig(StrictModel):
         return self.model_dump(mode="json")
 
     def numbers(self) -> dict[str, Any]:
-        """The settings that change results, dotted key -> value; NOT_NUMBERS and levers that are off are left out."""
+        """The settings that change results, dotted key -> value; NOT_NUMBERS are left out."""
         flat: dict[str, Any] = {}
 
         def walk(node: Any, prefix: str) -> None:
@@ -159,13 +159,6 @@ class ExperimentConfig(StrictModel):
                 flat[prefix] = node
 
         walk(self.resolved(), "")
-        for lever in LEVERS:
-            if getattr(self.zo, lever) == ZOConfig.model_fields[lever].default:
-                del flat[f"zo.{lever}"]
-        if not self.data.label_shift:  # came later, like the levers
-            del flat["data.label_shift"]
-        if self.data.label_shift_schedule == "constant":
-            del flat["data.label_shift_schedule"]
         return flat
 
     def digest(self) -> str:

@@ -8,10 +8,6 @@ from zorba_ray.config.base import StrictModel
 from zorba_ray.errors import ConfigError
 
 FixedScope = Literal["all", "matrices", "bias_norm", "lora", "biases", "norm_weights", "attention", "feed_forward"]
-WINDOW = 8
-"""Rounds of momentum where nothing is said: β = 0.7 leaves 2 % of the sum beyond it."""
-LEVERS = ("clip_spread", "normalise", "momentum", "momentum_window", "block_rates")
-"""Settings that are off by default, and then no part of a run's digest: ledgers from before they were there go on."""
 
 
 class ZOConfig(StrictModel):
@@ -48,17 +44,6 @@ class ZOConfig(StrictModel):
     clip_spread: float | None = Field(default=None, ge=1)
     """Scalars beyond this multiple of the round's median |ρ| are shrunk to it when the update is derived; the ledger
     keeps them as they were reported. None is no shrinking."""
-    normalise: Literal["none", "spread"] = "none"
-    """`spread`: the step of a round is divided by the root mean square of its scalars (about 0, after clip_spread), so
-    that η no longer hangs on the scale of losses and gradients. A local step is divided by its own client's."""
-    momentum: float = Field(default=0.0, ge=0, lt=1)
-    """β: a round applies the updates of the last momentum_window rounds in the proportions 1 : β : β² …, which add up
-    to 1, so that η keeps its meaning. 0 is none. Local steps have none."""
-    momentum_window: int = Field(default=WINDOW, ge=2)
-    """W, rounds of momentum; a commit costs every replica W times the directions."""
-    block_rates: Literal["equal", "probe"] = "equal"
-    """Rates of the blocks: η for all, or η times a multiple that goes with the gradient per parameter as a probe before
-    round 1 finds it (`allocation.probe_pairs`; anew with every probe of block_weights=probe)."""
 
     @model_validator(mode="after")
     def _family_and_rank(self) -> "ZOConfig":
@@ -92,15 +77,6 @@ class ZOConfig(StrictModel):
                 "such as zo.scope=bias_norm"
             )
         return self.scope
-
-    @model_validator(mode="after")
-    def _window_of_momentum(self) -> "ZOConfig":
-        if not self.momentum and self.momentum_window != WINDOW:
-            raise ValueError(
-                f"momentum_window={self.momentum_window} with momentum=0: nothing is summed; set zo.momentum, as in "
-                "zo.momentum=0.7, or drop the window"
-            )
-        return self
 
 
 class DirectionsConfig(StrictModel):

@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping, Sequence
 
 from zorba_ray.config import METHOD_NAMES, ExperimentConfig
-from zorba_ray.config.baselines import FIRST_ORDER
 from zorba_ray.contest.cells import TUNING_SEED, Contest, cell
 from zorba_ray.errors import ConfigError
 
@@ -51,7 +50,7 @@ def plan_contest(
     strangers = sorted(({*rates} | {*overrides}) - {*methods})
     if strangers:
         raise ConfigError(f"--rates, --set: {', '.join(strangers)} takes no part; --methods names {', '.join(methods)}")
-    _check_rates(base, methods, rates)
+    _check_rates(rates)
     for method, texts in overrides.items():
         for text in texts:
             if text.split("=")[0].split(".")[0].strip() in _GIVEN:
@@ -69,7 +68,7 @@ def plan_contest(
     return contest
 
 
-def _check_rates(base: ExperimentConfig, methods: Sequence[str], rates: Mapping[str, tuple[float, ...]]) -> None:
+def _check_rates(rates: Mapping[str, tuple[float, ...]]) -> None:
     for name, own in rates.items():
         if not own or not all(0 < rate < math.inf for rate in own):
             raise ConfigError(f"--rates {name}: one or more positive rates, as in {name}=1e-4,3e-4")
@@ -77,9 +76,3 @@ def _check_rates(base: ExperimentConfig, methods: Sequence[str], rates: Mapping[
             raise ConfigError(f"--rates {name}: {len(own):,} rates, at most {_MOST_RATES}")
         if len({f"{rate:g}" for rate in own}) < len(own):
             raise ConfigError(f"--rates {name}: two rates are the same to six digits")
-    guessed = [name for name in methods if name not in rates and name not in FIRST_ORDER and name != "zorba"]
-    if base.zo.normalise != "none" and guessed:
-        raise ConfigError(
-            f"zo.normalise={base.zo.normalise}: zorba's rate says nothing about those of {', '.join(guessed)} then; "
-            f"give them, as in --rates {guessed[0]}=1e-4,3e-4"
-        )

@@ -43,11 +43,6 @@ class ContestState:
             own.write()
             return own
         tree = _read(path)
-        if "eval" not in tree["asked"]:
-            raise RunDirError(
-                f"resume of {path}: begun by an earlier version, whose fedit and fedmezo had other adapters and which "
-                "did not note the evaluation; finish it with that version, or begin anew with --dir DIR"
-            )
         lines = _changes(tree["asked"], asked)
         if lines:
             raise RunDirError(f"resume of {path}: another comparison (old -> new):\n  " + "\n  ".join(lines))
@@ -84,7 +79,7 @@ class ContestState:
             "weights": (header.manifest_sha256[:8], header.weights_sha256),
         }
         for what, (of, digest) in found.items():
-            known = self.tree.setdefault("inputs", {}).setdefault(f"{what} of {of}", digest)
+            known = self.tree["inputs"].setdefault(f"{what} of {of}", digest)
             if known != digest:
                 raise RunDirError(
                     f"{self.path / cell.path}: its {what} are not those of the runs before it "
@@ -119,7 +114,7 @@ def _read(path: Path) -> dict[str, Any]:
         tree = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RunDirError(f"{file} cannot be read ({error}); there is no comparison to go on with") from error
-    parts = ("asked", "chosen", "tried", "cells")
+    parts = ("asked", "chosen", "tried", "cells", "inputs")
     if not isinstance(tree, dict) or not all(isinstance(tree.get(part), dict) for part in parts):
         raise RunDirError(f"{file} is no comparison: it lacks one of {', '.join(parts)}")
     return tree

@@ -118,10 +118,7 @@ def prepare(
         rank=config.zo.rank or 0,
         commits=METHODS[config.method].commits,
         pool=config.fedkseed.pool if config.method == "fedkseed" else 0,
-        normalise=config.zo.normalise,
         clip_spread=config.zo.clip_spread or 0.0,
-        momentum=config.zo.momentum,
-        momentum_window=config.zo.momentum_window if config.zo.momentum else 1,
     )
     shards = Shards(train, ClientRows.of(parts))
     return Setup(config, model, shards, validation, test, fleet_at(config, 1), memory, header, examples.cuts, doubts)

@@ -28,7 +28,6 @@ from zorba_ray.federation import participants
 from zorba_ray.protocol.ledger import LedgerContents, first_chain
 from zorba_ray.protocol.messages import pack_active, unpack_active
 from zorba_ray.stopwatch import UNWATCHED, Watch
-from zorba_ray.zo import block_rates
 
 PROVISIONAL = "provisional"
 """Of the deal that a probe before round 1 will replace."""
@@ -59,8 +58,7 @@ class Deals:
         solved = first_allocation(setup)
         record = allocation_record(setup, solved, accelerator)
         deals = cls(setup, run, {**record, "probes": [], "deals": []})
-        probed = probe_decides(setup, setup.fleet) or deals._wants_rates
-        deals._add(1, PROVISIONAL if probed else "start", solved.allocation.active)
+        deals._add(1, PROVISIONAL if probe_decides(setup, setup.fleet) else "start", solved.allocation.active)
         return deals
 
     def write(self) -> None:
@@ -74,13 +72,11 @@ class Deals:
     def fault(self, contents: LedgerContents) -> str | None:
         """What speaks against a record that was read: its deals are not those that the rounds of the ledger were made
         with, or one that was due since is not in it. None: nothing."""
-        changes = contents.changes()
-        said = {number: (active, rates) for number, active, rates in changes}
-        held = (b"", b"")
+        said, held = contents.active_changes(), b""
         for number in sorted({*said, *(deal["round"] for deal in self.record["deals"])}):
             held = said.get(number, held)
-            if number <= contents.last_round and (self.packed(number), self.rates(number)) != held:
-                return f"its active sets or rates in round {number} are not those of the ledger"
+            if number <= contents.last_round and self.packed(number) != held:
+                return f"its active sets in round {number} are not those of the ledger"
         first = 1 if self.provisional else self.record["deals"][-1]["round"] + 1
         for number in range(first, contents.last_round + 1):
             if any(self._due(number)):
@@ -94,10 +90,6 @@ class Deals:
             held = [_holding(row) for row in deal["active"]]
             self._packed = (deal, pack_active(held, self._setup.header.blocks))
         return self._packed[1]
-
-    def rates(self, number: int) -> bytes:
-        """Rates of the blocks in round `number`, fp32 [L]; empty: 1."""
-        return np.array(self._in_force(number).get("rates", ()), dtype="<f4").tobytes()
 
     def _in_force(self, number: int) -> dict[str, Any]:
         return [deal for deal in self.record["deals"] if deal["round"] <= number][-1]
@@ -150,13 +142,11 @@ class Deals:
 
     def deal(self, number: int, chain: bytes, ask: Ask, watch: Watch = UNWATCHED) -> dict[str, Any] | None:
         """`before` without its words and its file: the new deal, if one is due."""
-        changed, probes, decides, rotates = self._due(number)
+        changed, probes, rotates = self._due(number)
         self._chain = chain
-        fleet, record = self._fleet_at(number), self.record
+        fleet = self._fleet_at(number)
         if probes:
-            record["probes"].append(run_probe(self._setup, fleet, number, chain, ask, watch).record())
-        if probes and not decides and not changed:  # for the rates alone: who holds what stands
-            return self._add(number, "probe", _matrix(record["deals"][-1]["active"]))
+            self.record["probes"].append(run_probe(self._setup, fleet, number, chain, ask, watch).record())
         if probes or changed:
             solved = solve_allocation(self._setup, fleet, self._probe)
             self._describe(solved)
@@ -165,15 +155,14 @@ class Deals:
             return self._add(number, "rotation", self._rotated(number))
         return None
 
-    def _due(self, number: int) -> tuple[bool, bool, bool, bool]:
-        """What comes before round `number`: a change of the fleet, a probe, one that can change the deal, a
+    def _due(self, number: int) -> tuple[bool, bool, bool]:
+        """What comes before round `number`: a change of the fleet, a probe (only one that can change the deal), a
         rotation."""
         settings, fleet = self._setup.config.allocation, self._fleet_at(number)
         changed = number in self._changes and fleet != self._fleet_at(number - 1)
         # Of a fleet for which no probe was needed there is none, when a change makes one needed.
         due = _begins(number, settings.probe_every, first=True) or (changed and not self.record["probes"])
-        decides = due and probe_decides(self._setup, fleet)
-        return changed, decides or (due and self._wants_rates), decides, _begins(number, settings.every, first=False)
+        return changed, due and probe_decides(self._setup, fleet), _begins(number, settings.every, first=False)
 
     def take(self, number: int, active: bytes) -> None:
         """Puts the active sets that the ledger says in the place of those that were dealt for round `number`; nothing
@@ -194,13 +183,8 @@ class Deals:
 
     @property
     def _probe(self) -> Probe | None:
-        """The last one, where ω is its business."""
-        weighs = self._setup.config.allocation.block_weights == "probe"
-        return Probe.of(self.record["probes"][-1]) if weighs and self.record["probes"] else None
-
-    @property
-    def _wants_rates(self) -> bool:
-        return self._setup.config.zo.block_rates == "probe"
+        """The last one."""
+        return Probe.of(self.record["probes"][-1]) if self.record["probes"] else None
 
     def _rotated(self, number: int) -> np.ndarray:
         fleet = self._fleet_at(number)
@@ -240,9 +224,6 @@ class Deals:
             "clients_changed": sum(own != other for own, other in zip(rows, before, strict=True)),
             "active": rows,
         }
-        if self._setup.config.zo.block_rates == "probe" and record["probes"]:
-            sizes = self._setup.model.replica.manifest.sizes(self._setup.config.zo.fixed_scope)
-            deal["rates"] = block_rates(Probe.of(record["probes"][-1]).energies, sizes).tolist()
         record["deals"] = [*deals, deal]
         return deal
 

@@ -2,8 +2,8 @@
 
 Made again means: solved, rotated and probed as they were, from the settings and, for a probe, from a replica brought
 to the round before which the clients were asked. Answers are functions of (θ, plan, data), so they come out the same.
-Each deal is held against the ledger, whose commits name the active sets and rates that the rounds were made with. Where
-a solver answers otherwise than it did (its time was up, or it is of another version), the ledger's sets are taken.
+Each deal is held against the ledger, whose commits name the active sets that the rounds were made with. Where a solver
+answers otherwise than it did (its time was up, or it is of another version), the ledger's sets are taken.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -53,24 +53,22 @@ def resume_deals(
 def _made_again(setup: Setup, run: RunDir, accelerator: str, contents: LedgerContents) -> tuple[Deals, list[int]]:
     """The deals, and the rounds for which the ledger's active sets replaced those that were dealt."""
     deals, clients, taken = Deals.begin(setup, run, accelerator), _Clients(setup, accelerator, contents), []
-    said = {number: (active, rates) for number, active, rates in contents.changes()}
-    held = (b"", b"")
+    said, held = contents.active_changes(), b""
     for number in range(1, contents.last_round + 1):
         new = deals.deal(number, contents.chain_after(number - 1), clients.ask)
         held = said.get(number, held)
         if new is None and number not in said and number > 1:
             continue
-        active, rates = held
-        if deals.packed(number) == active and deals.rates(number) == rates:
+        if deals.packed(number) == held:
             continue
-        if deals.record["probes"] or deals.rates(number) != rates:
+        if deals.record["probes"]:
             raise LedgerError(
                 f"{run.allocation} is missing, damaged or not of this ledger, and the deal of round {number} does not "
                 "come out as the ledger says when it is made again: the probe that it rests on had other answers, as "
                 "when a client was late. Put back the file that the run wrote; the ledger itself is whole, and "
                 "`zorba-ray replay` reads it"
             )
-        deals.take(number, active)
+        deals.take(number, held)
         taken.append(number)
     return deals, taken
 

@@ -9,7 +9,6 @@ import msgspec
 import numpy as np
 
 from zorba_ray.config import ExperimentConfig
-from zorba_ray.config.zo import WINDOW
 from zorba_ray.errors import ConfigError, Diverged, LostClients
 from zorba_ray.experiment.allocate import first_allocation
 from zorba_ray.experiment.build import Setup, build_host, prepare
@@ -83,8 +82,7 @@ def find_rate(
     clients: int = CLIENTS,
     done: Callable[[int, int], None] = lambda number, of: None,
 ) -> Ladder:
-    """Takes `rounds` rounds from θ0 at each rate (None: around `zo.lr`); nothing is written. Momentum and rates of
-    blocks are left out: they keep the meaning of η, and the first would leave half of so few steps for later.
+    """Takes `rounds` rounds from θ0 at each rate (None: around `zo.lr`); nothing is written.
 
     Args:
         done: told (rates done, rates) after each.
@@ -97,8 +95,7 @@ def find_rate(
         raise ConfigError(f"rates {list(rates)}: name at least one, all positive")
     if not issubclass(METHODS[config.method], ScalarMethod):
         raise ConfigError(f"method={config.method}: lr knows the methods whose clients report scalars only")
-    plain = {"momentum": 0.0, "momentum_window": WINDOW, "block_rates": "equal"}
-    config, chosen = with_scope(config.model_copy(update={"zo": config.zo.model_copy(update=plain)}))
+    config, chosen = with_scope(config)
     few = config.eval.model_copy(update={"rows": min(ROWS, config.eval.rows or ROWS)})
     setup = prepare(config.model_copy(update={"eval": few}))
     method = build_method(config, rule_of(setup.header), setup.model.replica.manifest)

@@ -63,12 +63,9 @@ def _path(config: ExperimentConfig, model: TaskModel) -> PairPath | None:
     if method.commits == "tensors" and config.method != "fedmezo":
         return None
     zo = config.zo
-    return PairPath(
-        1 if zo.difference == "forward" else 2,
-        # An accelerator holds one client's blocks at a time.
-        config.federation.seeds == "shared" and config.local_steps == 1 and model.store is None,
-        zo.distribution,
-    )
+    # Blocks that come and go serve one client at a time.
+    together = config.federation.seeds == "shared" and config.local_steps == 1 and model.store is None
+    return PairPath(1 if zo.difference == "forward" else 2, together, zo.distribution)
 
 
 def _batches(model: TaskModel, labels: int, max_length: int) -> Iterator[Batch]:

@@ -8,8 +8,6 @@ from collections import ChainMap
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.config.baselines import FIRST_ORDER
 from zorba_ray.errors import Diverged, Interrupted, ZorbaError
@@ -184,9 +182,6 @@ class _Experiment:
         plan = self._method.plan(number, state.chain, active if active != state.packed_active else None)
         if plan.active is not None:
             state.set_active(plan.active)
-        if (rates := self._deals.rates(number)) != state.packed_rates:
-            plan = msgspec.structs.replace(plan, rates=rates)
-            state.set_rates(rates)
         part = self.watch.part
         with part("aggregate"):
             result = run_round(

@@ -65,6 +65,15 @@ class RunDir:
                 run.unlock()
         return run
 
+    def withdraw(self) -> None:
+        """Takes back `create` for a run that was refused before it had a ledger; anything else is left alone."""
+        if self.ledger.exists():
+            return
+        for file in (self.config, self.provenance, self.scope, self.path / ".lock"):
+            file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a folder with files of somebody else stays
+            self.path.rmdir()
+
     @classmethod
     def reopen(cls, path: Path, config: ExperimentConfig) -> "RunDir":
         """The directory of a run that is to be resumed with `config`; nothing is written.

@@ -43,15 +43,14 @@ def with_scope(config: ExperimentConfig, device: str = "cpu") -> tuple[Experimen
     scores, asked = _measured(_fixed(config, "all"), WITH_MATRICES if config.zo.family == "low_rank" else KINDS, device)
     kinds = [score.scope for score in scores]
     pairs = pairs_per_round(config)
-    normalised = config.zo.normalise == "spread"
-    chosen = choose_scope(scores, config.zo.lr, pairs, normalised)
+    chosen = choose_scope(scores, config.zo.lr, pairs)
     record = {
         "scope": chosen,
         "among": [kind for kind in kinds if kind in CHOICES],
         "pairs": PAIRS,
         "clients": asked,
         "forward_pairs": PAIRS * len(asked) * len(kinds),
-        "scores": [{**asdict(score), "heat": score.heat(config.zo.lr, pairs, normalised)} for score in scores],
+        "scores": [{**asdict(score), "heat": score.heat(config.zo.lr, pairs)} for score in scores],
     }
     return _fixed(config, chosen), record
 
@@ -72,7 +71,7 @@ def suited_rate(
         own = next(own for own in chosen["scores"] if own["scope"] == chosen["scope"])
         score = ScopeScore(**{key: value for key, value in own.items() if key != "heat"})
         pairs = chosen["forward_pairs"]
-    return score.suited(pairs_per_round(config), config.zo.normalise == "spread"), pairs
+    return score.suited(pairs_per_round(config)), pairs
 
 
 def _measured(config: ExperimentConfig, kinds: Sequence[Scope], device: str) -> tuple[list[ScopeScore], list[int]]:

@@ -88,8 +88,6 @@ class ClientHost:
             raise StaleReplica(f"replica at round {self.state.round} was given the plan of round {plan.round}")
         if isinstance(plan, RoundPlan) and plan.active is not None:
             self.state.set_active(plan.active)
-        if isinstance(plan, RoundPlan) and plan.rates is not None:
-            self.state.set_rates(plan.rates)
         digest = frame_digest(frame)
         found: dict[int, ClientReport | ProbeReport | Failure] = {}
         for start in range(0, len(clients), self._group):

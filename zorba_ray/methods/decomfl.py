@@ -22,4 +22,4 @@ class DeComFL(ScalarMethod):
     def aggregate(self, plan: RoundPlan, reports: Sequence[ClientReport]) -> RoundCommit:
         own = np.stack([np.frombuffer(report.scalars, dtype="<f4") for report in reports]).astype(np.float64)
         mean = np.cumsum(own, axis=0)[-1] / len(reports)  # left to right, as everywhere
-        return RoundCommit(plan.round, plan.lr, b"", mean.astype("<f4").tobytes(), plan.active, plan.rates)
+        return RoundCommit(plan.round, plan.lr, b"", mean.astype("<f4").tobytes(), plan.active)

@@ -20,7 +20,7 @@ class ScalarMethod(Method):
     ) -> Mapping[int, tuple[float, bytes]]:
         zo = self._config.zo
         shares = [Share(client, state.active[client], own) for client, own in batches.items()]
-        sizes = StepSizes(plan.lr, plan.perturbation_scale, zo.clip, zo.difference == "forward", state.rates)
+        sizes = StepSizes(plan.lr, plan.perturbation_scale, zo.clip, zo.difference == "forward")
         found = estimate(model, state.directions, self._rule, plan.round, sizes, shares)
         return {
             share.client: (own.loss, own.scalars.astype("<f4").tobytes())
@@ -37,4 +37,4 @@ class ScalarMethod(Method):
         """Every client's scalars, as they are; ids only where some client is missing."""
         scalars = b"".join(report.scalars for report in reports)
         clients = b"" if len(reports) == len(self._rule.samples) else reporters(reports)
-        return RoundCommit(plan.round, plan.lr, clients, scalars, plan.active, plan.rates)
+        return RoundCommit(plan.round, plan.lr, clients, scalars, plan.active)

@@ -28,7 +28,7 @@ def find_blocks(model: nn.Module, label: str, forward: Callable[[], object] | No
             lists.append((name, module))
     if len(lists) > 1 and forward is not None:
         ran = _modules_run(model, forward)
-        lists = [(name, blocks) for name, blocks in lists if any(block in ran for block in blocks)]
+        lists = [(name, blocks) for name, blocks in lists if any(part in ran for part in blocks.modules())]
     if not lists:
         raise ModelError(
             f"model.path={label}: no list of transformer blocks (a ModuleList of modules with parameters) in "
@@ -36,13 +36,18 @@ def find_blocks(model: nn.Module, label: str, forward: Callable[[], object] | No
         )
     if len(lists) > 1:
         names = ", ".join(f"{name} ({len(blocks)})" for name, blocks in lists)
-        raise ModelError(f"model.path={label}: several block lists ({names}); only models with one are supported")
+        raise ModelError(
+            f"model.path={label}: several block lists ({names}); a model with all its blocks in one list is needed"
+        )
     name, blocks = lists[0]
     seen: set[int] = set()
     for block in blocks:
         parameters = {id(parameter) for parameter in block.parameters()}
         if parameters & seen:
-            raise ModelError(f"model.path={label}: blocks of {name} share parameters; they cannot be activated apart")
+            raise ModelError(
+                f"model.path={label}: blocks of {name} share parameters, so that they cannot be activated apart; a "
+                "model whose blocks have parameters of their own is needed"
+            )
         seen |= parameters
     return name, blocks
 

@@ -51,10 +51,12 @@ def loaded_model(
     """Finds the blocks of `network`, adds adapters to them, and watches one forward pass.
 
     Raises:
-        ModelError: no block list; a network that cannot run on text alone; a block that does not run.
+        ModelError: no block list; a network that cannot run on text alone, or changes its weights as it runs; a block
+            that does not run.
     """
     network.eval().requires_grad_(False)
     ids = sample_ids(network, label)
+    versions = {name: parameter._version for name, parameter in network.named_parameters()}
 
     def forward() -> None:
         with torch.no_grad(), running(label), SmallTables(label):
@@ -74,6 +76,12 @@ def loaded_model(
         with SmallTables(label):
             trace = watch(network, backbone, blocks, ids)
         unused = _unused(network, causal, ids, trace, name)
+    for tensor, parameter in network.named_parameters():
+        if parameter._version != versions.get(tensor, parameter._version):
+            raise ModelError(
+                f"model.path={label}: its forward pass changes {tensor} itself, so that θ is not what the checkpoint "
+                "says; switch that off in its config.json, or take another model"
+            )
     idle = sorted(set(range(len(blocks))) - set(trace.order))
     if idle:
         raise ModelError(

@@ -101,11 +101,13 @@ def logits_of(loaded: LoadedModel, tokens: torch.Tensor | None) -> Logits:
     linear = LinearLogits(weight, bias)
     own = _own_logits(loaded, weight, bias, hidden, wanted, close)
     large = _LARGE / max(float(wanted.abs().max()), 1e-6) * hidden
-    is_linear = own is None or all(torch.allclose(own(h), linear(h), close, close) for h in (hidden, large))
-    if is_linear and not torch.allclose(linear(hidden), wanted, close, close):
+    fits = hidden.shape[1] == weight.shape[1]  # else the head has layers before its output layer (ELECTRA)
+    is_linear = own is None or (fits and all(torch.allclose(own(h), linear(h), close, close) for h in (hidden, large)))
+    if is_linear and not (fits and torch.allclose(linear(hidden), wanted, close, close)):
+        apart = f" (largest difference {float((linear(hidden) - wanted).abs().max()):.3g})" if fits else ""
         raise ModelError(
-            f"model.path={loaded.label}: its logits are not made of its last hidden state alone (largest "
-            f"difference {float((linear(hidden) - wanted).abs().max()):.3g}); take another model"
+            f"model.path={loaded.label}: its logits are not made of its last hidden state alone{apart}; take another "
+            "model"
         )
     if tokens is not None:
         weight, bias = _copy(weight[tokens]), None if bias is None else _copy(bias[tokens])

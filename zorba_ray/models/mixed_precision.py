@@ -1,8 +1,8 @@
 """16-bit matrices beside fp32 vectors, as the modelled accelerator computes (algorithm.md §6).
 
 Norms compute in fp32 and cast their output; a bias is added in fp32 and the sum is cast, in the kernel of an in-place
-add, so that no fp32 copy of an output exists. What a table or a vector in fp32 lifts is cast back where a linear layer
-or a block takes it.
+add, so that no fp32 copy of an output exists. What a table or a vector in fp32 lifts is cast back where a linear layer,
+a block, or a matrix product in a block's own code takes it.
 """
 
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 from zorba_ray.models.linear import is_linear, is_transposed
 from zorba_ray.models.loaded import LoadedModel
@@ -46,8 +47,9 @@ def mix_precision(loaded: LoadedModel, dtype: torch.dtype) -> None:
         for name, buffer in module.named_buffers(recurse=False):
             if buffer.is_floating_point() and buffer.ndim >= 2:  # masks and tables; frequencies stay in fp32
                 module._buffers[name] = buffer.to(dtype)
+    products = _Products(dtype)
     for block in blocks:
-        block.forward = _cast_first(block.forward, dtype)
+        block.forward = products.around(_cast_first(block.forward, dtype))
 
 
 def _linear(leaf: nn.Module) -> Any:
@@ -110,6 +112,44 @@ def _cast_first(plain: Any, dtype: torch.dtype) -> Any:
         return plain(*args, **kwargs)
 
     return forward
+
+
+class _Products(TorchFunctionMode):
+    """Casts what a matrix product is given to one dtype, in networks whose code multiplies several.
+
+    Torch refuses such a product. Most networks have none, and are spared the cost of a look at every call of torch: the
+    first refusal in a block switches it on for all.
+    """
+
+    _NAMES = frozenset(
+        {"matmul", "__matmul__", "__rmatmul__", "bmm", "mm", "mv", "addmm", "baddbmm", "einsum", "linear", "conv1d"}
+    )
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self._dtype = dtype
+        self._needed = False
+
+    def around(self, plain: Any) -> Any:
+        """A block's forward under it, where it is needed."""
+
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            if not self._needed:
+                try:
+                    return plain(*args, **kwargs)
+                except RuntimeError as error:
+                    if isinstance(error, torch.OutOfMemoryError) or "type" not in str(error):
+                        raise
+                    self._needed = True
+            with self:
+                return plain(*args, **kwargs)
+
+        return forward
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", "") in self._NAMES and len({t.dtype for t in args if _floats(t)}) > 1:
+            args = tuple(value.to(self._dtype) if _floats(value) else value for value in args)
+        return func(*args, **(kwargs or {}))
 
 
 def _floats(value: Any) -> bool:

@@ -29,6 +29,7 @@ from typing import Any
 import torch
 
 from zorba_ray.directions import DirectionBackend
+from zorba_ray.errors import ModelError
 from zorba_ray.models.loaded import LoadedModel
 from zorba_ray.models.manifest import Manifest, Scope
 from zorba_ray.models.perturbed_tensors import Forward, Perturbation, PerturbedTensors
@@ -109,8 +110,14 @@ class PairedBackbone:
         self._tensors = PerturbedTensors(parameters, directions, rank, compute)
         self._plain = [block.forward for block in loaded.blocks]
         for index, block in enumerate(loaded.blocks):
-            name = f"{loaded.blocks_name}.{index}"
-            self._tensors.wrap(index, name, block, manifest.scoped(index, scope), loaded.trace)
+            name, scoped = f"{loaded.blocks_name}.{index}", manifest.scoped(index, scope)
+            outside = next((entry.name for entry in scoped if entry.name in loaded.trace.elsewhere), None)
+            if outside is not None:
+                raise ModelError(
+                    f"model.path={loaded.label}: {outside} is read outside its block, so that it cannot be perturbed "
+                    "with it: choose a zo.scope without it, such as zo.scope=bias_norm, or another model"
+                )
+            self._tensors.wrap(index, name, block, scoped, loaded.trace)
             forward: Forward = block.forward
             if residence is not None:
                 forward = residence.around(index, forward)

@@ -15,7 +15,6 @@ import torch
 from torch import nn
 
 from zorba_ray.directions import DirectionBackend, Distribution, TensorStream, factors, tensor_stream
-from zorba_ray.errors import ModelError
 from zorba_ray.models.linear import half_of, is_linear, is_transposed, linear_pair, linear_step
 from zorba_ray.models.manifest import Scope, TensorEntry, padded
 from zorba_ray.models.place import is_aligned, place
@@ -84,17 +83,7 @@ class PerturbedTensors:
         self._scratch = self._block_scratch = torch.empty(0)
 
     def wrap(self, index: int, name: str, block: nn.Module, scoped: Sequence[TensorEntry], trace: Trace) -> None:
-        """Takes over the modules of block `name` that read its tensors in scope.
-
-        Raises:
-            ModelError: such a tensor is read outside the block, where it cannot be swapped.
-        """
-        outside = next((entry.name for entry in scoped if entry.name in trace.elsewhere), None)
-        if outside is not None:
-            raise ModelError(
-                f"{outside} is read outside its block, so that it cannot be perturbed with it: choose a zo.scope "
-                "without it, such as zo.scope=bias_norm, or another model"
-            )
+        """Takes over the modules of block `name` that read its tensors in scope; none of them is read elsewhere."""
         self._scoped[index] = scoped
         # A tensor is known by its place in the arena, whatever it is called and however often it is used.
         holders: dict[tuple[int, int], list[tuple[nn.Module, str]]] = {}

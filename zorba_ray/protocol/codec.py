@@ -12,8 +12,6 @@ from zorba_ray.protocol.messages import ClientReport, ProbePlan, ProbeReport, Ro
 
 VERSION = 1
 _KINDS: dict[type, int] = {RoundPlan: 1, ClientReport: 2, RoundCommit: 3, ProbePlan: 4, ProbeReport: 5}
-_ALWAYS: dict[type, int] = {RoundPlan: 5, RoundCommit: 5}
-"""Fields that every frame has; later ones travel only where they say something: other frames keep their bytes."""
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODERS = {kind: msgspec.msgpack.Decoder(kind) for kind in _KINDS}
 
@@ -22,19 +20,8 @@ Message = TypeVar("Message", RoundPlan, ClientReport, RoundCommit, ProbePlan, Pr
 
 def encode(message: RoundPlan | ClientReport | RoundCommit | ProbePlan | ProbeReport) -> bytes:
     """The frame of a message."""
-    body = bytes((VERSION, _KINDS[type(message)])) + _ENCODER.encode(_said(message))
+    body = bytes((VERSION, _KINDS[type(message)])) + _ENCODER.encode(message)
     return body + struct.pack("<I", zlib.crc32(body))
-
-
-def _said(message: msgspec.Struct) -> object:
-    """The message, or its fields without the last ones that say nothing: an array on the wire either way."""
-    least = _ALWAYS.get(type(message))
-    if least is None:
-        return message
-    values = msgspec.structs.astuple(message)
-    while len(values) > least and values[-1] is None:
-        values = values[:-1]
-    return values
 
 
 def decode(frame: bytes, kind: type[Message]) -> Message:

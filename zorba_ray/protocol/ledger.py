@@ -27,8 +27,7 @@ from zorba_ray.protocol.codec import decode
 from zorba_ray.protocol.messages import LedgerHeader, RoundCommit
 
 MAGIC = b"ZORBALG1"
-FORMAT = 1
-_OFF = {"normalise": "none", "clip_spread": 0.0, "momentum": 0.0, "momentum_window": 1}
+FORMAT = 2
 _HEAD = struct.Struct("<III")
 _TAIL = 4 + 32
 
@@ -76,27 +75,21 @@ class LedgerContents:
         """Chain after round `number`; 0: after the header."""
         return self.records[number - 1].chain if number else self.header_chain
 
-    def in_force(self, number: int) -> tuple[bytes, bytes]:
-        """Active sets and rates of the blocks after round `number`, empty where no commit has named any."""
-        active = rates = None
+    def active_after(self, number: int) -> bytes:
+        """Active sets in force after round `number` (`pack_active`); empty where no commit has named any."""
         for record in reversed(self.records[:number]):
-            commit = decode(record.body, RoundCommit)
-            active = commit.active if active is None else active
-            rates = commit.rates if rates is None else rates
-            if active is not None and rates is not None:
-                break
-        return active or b"", rates or b""
+            active = decode(record.body, RoundCommit).active
+            if active is not None:
+                return active
+        return b""
 
-    def changes(self) -> list[tuple[int, bytes, bytes]]:
-        """(round, active sets, rates of the blocks) from round 1 on wherever one of them changes, and what they are
-        then; empty bytes where no commit has named any."""
-        found: list[tuple[int, bytes, bytes]] = []
-        active = rates = b""
+    def active_changes(self) -> dict[int, bytes]:
+        """Round -> active sets that hold from it on; ascending, the rounds whose commits name others than before."""
+        found: dict[int, bytes] = {}
+        active = b""
         for commit in self.commits():
-            new = (active if commit.active is None else commit.active, rates if commit.rates is None else commit.rates)
-            if not found or new != (active, rates):
-                found.append((commit.round, *new))
-            active, rates = new
+            if commit.active is not None and commit.active != active:
+                found[commit.round] = active = commit.active
         return found
 
 
@@ -106,19 +99,8 @@ def next_chain(chain: bytes, body: bytes) -> bytes:
 
 
 def header_body(header: LedgerHeader) -> bytes:
-    """Body of record 0. Dense directions, scalars of every client and levers that are off go unnamed, as before there
-    were others: the same bytes, the same chain."""
-    fields = msgspec.structs.asdict(header)
-    if header.family == "dense":
-        del fields["family"], fields["rank"]
-    if header.commits == "scalars":
-        del fields["commits"]
-    if not header.pool:
-        del fields["pool"]
-    for lever in _OFF:
-        if fields[lever] == _OFF[lever]:
-            del fields[lever]
-    return msgspec.msgpack.encode(fields)
+    """Body of record 0."""
+    return msgspec.msgpack.encode(header)
 
 
 def first_chain(header: LedgerHeader) -> bytes:
@@ -153,11 +135,12 @@ def read_ledger(path: Path) -> LedgerContents:
     if not records:
         raise LedgerError(f"{path}: the header record is incomplete; no round can be in this file: start the run anew")
     try:
-        header = msgspec.msgpack.decode(records[0].body, type=LedgerHeader)
+        fields = msgspec.msgpack.decode(records[0].body)
+        if isinstance(fields, dict) and fields.get("format") != FORMAT:
+            raise LedgerError(f"{path}: ledger format {fields.get('format')}, this program writes and reads {FORMAT}")
+        header = msgspec.convert(fields, LedgerHeader)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise LedgerError(f"{path}: offset {records[0].offset}: the header cannot be read ({error})") from error
-    if header.format != FORMAT:
-        raise LedgerError(f"{path}: ledger format {header.format}, this program writes and reads {FORMAT}")
     return LedgerContents(header, tuple(records[1:]), offset, len(data) - offset, records[0].chain)
 
 

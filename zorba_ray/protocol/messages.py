@@ -20,8 +20,6 @@ class RoundPlan(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
     """First 8 bytes of the ledger's hash chain before this round: a client on another θ must not answer."""
     active: bytes | None = None
     """Active sets of all clients (`pack_active`); None: as before."""
-    rates: bytes | None = None
-    """fp32 [L]: multiple of η of every block when they changed; None: as before, 1 at first."""
 
 
 class ClientReport(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -52,8 +50,6 @@ class RoundCommit(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
     """fp32 [n · K · P]: the raw ρ in the same order."""
     active: bytes | None = None
     """Active sets of all clients when they changed; None: as before."""
-    rates: bytes | None = None
-    """As in the plan."""
 
 
 class ProbePlan(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -119,14 +115,8 @@ class LedgerHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     the trained `tensors`."""
     pool: int = 0
     """Candidate seeds of `commits: pool`."""
-    normalise: str = "none"
-    """`spread`: the update divides a commit's scalars by their spread."""
     clip_spread: float = 0.0
     """Scalars beyond this multiple of the commit's median size are shrunk to it; 0: none are."""
-    momentum: float = 0.0
-    """β; 0: none."""
-    momentum_window: int = 1
-    """W, commits of the sum."""
 
 
 def pack_active(active: list[frozenset[int]], blocks: int) -> bytes:

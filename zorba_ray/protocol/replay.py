@@ -1,8 +1,6 @@
 """A replica and its place in the ledger: θ is a fold over commits."""
 
-from collections import deque
 from collections.abc import Iterable
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -31,10 +29,7 @@ def rule_of(header: LedgerHeader) -> UpdateRule:
         local_steps=header.local_steps,
         samples=header.samples,
         rank=header.rank,
-        normalise=header.normalise,  # type: ignore[arg-type]
         clip_spread=header.clip_spread,
-        momentum=header.momentum,
-        window=header.momentum_window,
     )
 
 
@@ -75,12 +70,6 @@ class ReplicaState:
         self.packed_active = b""
         """`active` as it came."""
         self._holders = np.zeros((len(self.rule.samples), header.blocks), dtype=bool)
-        self.packed_rates = b""
-        """Rates of the blocks as they came; empty: 1."""
-        self.rates: np.ndarray | None = None
-        """float64 [L], of `packed_rates`."""
-        self._recent: deque[RoundUpdate] = deque(maxlen=self.rule.window - 1)
-        """The last updates, newest first: what momentum adds to the next."""
         self.round = 0
         self.chain = first_chain(header)
         self._pending = None
@@ -102,28 +91,6 @@ class ReplicaState:
         width = len(packed) // len(self.active)
         bits = np.frombuffer(packed, dtype=np.uint8).reshape(len(self.active), width)
         self._holders = np.unpackbits(bits, axis=1, bitorder="little")[:, : self.header.blocks].astype(bool)
-
-    def set_rates(self, packed: bytes) -> None:
-        """Takes over the rates of the blocks from a plan or commit; empty: 1.
-
-        Raises:
-            LedgerError: not one finite rate from 0 on per block.
-        """
-        rates = np.frombuffer(packed, dtype="<f4").astype(np.float64) if len(packed) % 4 == 0 else np.zeros(0)
-        if packed and (len(rates) != self.header.blocks or not (np.isfinite(rates) & (rates >= 0)).all()):
-            raise LedgerError(f"round {self.round + 1}: {len(packed)} bytes of rates of {self.header.blocks} blocks")
-        self.packed_rates, self.rates = packed, rates if packed else None
-
-    def remember(self, bodies: Iterable[bytes], first: int) -> None:
-        """Takes note of commits from round `first` on that are in θ already, for momentum, and of what they set; of
-        these alone.
-
-        Raises:
-            LedgerError: as `apply`.
-        """
-        self._recent.clear()
-        for place, body in enumerate(bodies):
-            self._read(body, first + place)
 
     def movable(self) -> dict[str, torch.Tensor]:
         """Name -> flat fp32 tensor of θ, of those that commits of this run can move; all commits are in them."""
@@ -150,15 +117,14 @@ class ReplicaState:
     def check(self, body: bytes) -> None:
         """Whether the next commit can be applied, before it is written: afterwards it is too late. Nothing is changed.
 
-        Its active sets and rates must be those that the plan of the round set here.
+        Its active sets must be those that the plan of the round set here.
 
         Raises:
             LedgerError: as `apply`.
             Diverged: it would move weights further than `zo.reach` allows.
         """
         commit = decode(body, RoundCommit)
-        update = replace(self._update(commit), past=tuple(self._recent))
-        require_within_reach(reach(update, self.rule), f"round {commit.round}: its scalars")
+        require_within_reach(reach(self._update(commit), self.rule), f"round {commit.round}: its scalars")
 
     def catch_up(self, bodies: Iterable[bytes]) -> None:
         """Applies several commits in order, as many in one pass over θ as stay within _FUSED_TERMS.
@@ -169,10 +135,10 @@ class ReplicaState:
         updates: list[RoundUpdate] = []
         terms, chain = 0, self.chain
         for body in bodies:
-            update = self._read(body, self.round + len(updates) + 1)
+            update = self._update(self.read_commit(body, self.round + len(updates) + 1))
             chain = next_chain(chain, body)
             updates.append(update)
-            terms += update.size
+            terms += update.scalars.size
             if terms >= _FUSED_TERMS:
                 self._take(updates, chain)
                 updates, terms = [], 0
@@ -190,22 +156,14 @@ class ReplicaState:
             raise LedgerError(f"commit of round {commit.round} where round {number} is next")
         if commit.active is not None:
             self.set_active(commit.active)
-        if commit.rates is not None:
-            self.set_rates(commit.rates)
         return commit
 
-    def _read(self, body: bytes, number: int) -> RoundUpdate:
-        update = self._update(self.read_commit(body, number))
-        past = tuple(self._recent)
-        self._recent.appendleft(update)
-        return replace(update, past=past)
-
     def _update(self, commit: RoundCommit) -> RoundUpdate:
-        """A commit without those before it, with the active sets and rates in force."""
+        """A commit as arrays, with the active sets in force."""
         clients, scalars = unpack_scalars(commit, self.header)
         # A mean is everybody's, of all blocks: client 0, who stands for all, may be away and hold none.
         holders = np.ones_like(self._holders) if self.header.commits == "mean" else self._holders
-        return RoundUpdate(commit.round, commit.lr, clients, scalars, holders, self.rates)
+        return RoundUpdate(commit.round, commit.lr, clients, scalars, holders)
 
     def _take(self, updates: list[RoundUpdate], chain: bytes) -> None:
         if self._pending is None:

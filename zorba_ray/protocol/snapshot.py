@@ -2,7 +2,7 @@
 
 A snapshot is a shortcut, never a source: it names the ledger's chain at its round, and a SHA-256 that covers this label
 and the tensors with their names, types and shapes. One that does not fit the ledger or itself is passed over. Active
-sets and rates are not in it: the ledger has them. Replays that prove a run do without.
+sets are not in it: the ledger has them. Replays that prove a run do without.
 """
 
 import hashlib
@@ -33,19 +33,15 @@ class Snapshot:
     chain: bytes
     tensors: dict[str, np.ndarray]
     """Name -> [numel], as `ReplicaState.movable` has it."""
-    recent: tuple[bytes, ...] = ()
-    """With momentum: the commits of up to W − 1 rounds that end with `round`, from the ledger, not from the file."""
-    before: tuple[bytes, bytes] = (b"", b"")
-    """Active sets and rates of the blocks that held before `recent` began, or at `round` where there is none."""
+    active: bytes = b""
+    """Active sets in force at `round`: from the ledger, not from the file."""
 
 
-class _Label(msgspec.Struct, frozen=True, omit_defaults=True):
+class _Label(msgspec.Struct, frozen=True):
     round: int
     chain: bytes
-    content: str = ""
+    content: str
     """SHA-256 of round, chain and tensors (`_digest`)."""
-    sha256: str = ""
-    """Of files from before there was `content`: of the tensors' names and bytes alone (`_bare_digest`)."""
 
 
 def write_snapshot(folder: Path, state: ReplicaState) -> Path:
@@ -87,9 +83,7 @@ def newest_snapshot(
         elif not 1 <= found.round <= contents.last_round or contents.chain_after(found.round) != found.chain:
             note(f"snapshot {path.name} is passed over: round {found.round} of this ledger is another, or not there")
         else:
-            first = max(1, found.round + 2 - contents.header.momentum_window)
-            recent = tuple(record.body for record in contents.records[first - 1 : found.round])
-            return replace(found, recent=recent, before=contents.in_force(first - 1))
+            return replace(found, active=contents.active_after(found.round))
     return None
 
 
@@ -102,11 +96,8 @@ def restore(state: ReplicaState, snapshot: Snapshot) -> None:
     own = state.movable()
     if {name: tensor.numel() for name, tensor in own.items()} != {n: v.size for n, v in snapshot.tensors.items()}:
         raise LedgerError(f"the snapshot of round {snapshot.round} holds other tensors than this run moves")
-    active, rates = snapshot.before
-    state.set_rates(rates)
-    if active:
-        state.set_active(active)
-    state.remember(snapshot.recent, snapshot.round + 1 - len(snapshot.recent))
+    if snapshot.active:
+        state.set_active(snapshot.active)
     for name, tensor in own.items():
         tensor.copy_(torch.from_numpy(snapshot.tensors[name].copy()))
     state.jump(snapshot.round, snapshot.chain)
@@ -133,11 +124,7 @@ def _read(path: Path) -> Snapshot | str:
         ValueError,
     ) as error:
         return f"it is cut off, damaged or of another version ({type(error).__name__}: {str(error)[:80]!r})"
-    if label.content:
-        whole = _digest(label.round, label.chain, tensors) == label.content
-    else:  # the ledger confirms round and chain
-        whole = all(own.dtype.kind == "f" for own in tensors.values()) and _bare_digest(tensors) == label.sha256
-    if not whole:
+    if _digest(label.round, label.chain, tensors) != label.content:
         return "its SHA-256 is another than its label says"
     return Snapshot(label.round, label.chain, tensors)
 
@@ -149,12 +136,4 @@ def _digest(round: int, chain: bytes, tensors: dict[str, np.ndarray]) -> str:
         own = tensors[name].astype(tensors[name].dtype.newbyteorder("<"), order="C", copy=False)
         hasher.update(f"{name!r} {own.dtype.str} {own.shape}\n".encode())
         hasher.update(own.data)
-    return hasher.hexdigest()
-
-
-def _bare_digest(tensors: dict[str, np.ndarray]) -> str:
-    hasher = hashlib.sha256()
-    for name in sorted(tensors):
-        hasher.update(name.encode())
-        hasher.update(np.ascontiguousarray(tensors[name], dtype=tensors[name].dtype.newbyteorder("<")).data)
     return hasher.hexdigest()

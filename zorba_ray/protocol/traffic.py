@@ -18,7 +18,7 @@ class RoundTraffic:
     commit: int
     """Bytes of the commit's frame, to every client that is to keep up; active sets left out."""
     active_sets: int
-    """Bytes of active sets, and of the blocks' rates, in both frames."""
+    """Bytes of active sets in both frames."""
     reports: int
     """Bytes of all reports' frames together."""
 
@@ -27,8 +27,8 @@ def count_round(
     plan: RoundPlan, frame: bytes, commit: RoundCommit, body: bytes, reports: Sequence[bytes]
 ) -> RoundTraffic:
     """Traffic of a round from its messages and their frames."""
-    plan_alone = len(encode(msgspec.structs.replace(plan, active=None, rates=None)))
-    commit_alone = len(encode(msgspec.structs.replace(commit, active=None, rates=None)))
+    plan_alone = len(encode(msgspec.structs.replace(plan, active=None)))
+    commit_alone = len(encode(msgspec.structs.replace(commit, active=None)))
     return RoundTraffic(
         plan=plan_alone,
         commit=commit_alone,

@@ -11,7 +11,7 @@ from zorba_ray.zo.estimator import (
     walk,
 )
 from zorba_ray.zo.pending import PendingCommits
-from zorba_ray.zo.probe import BlockEnergies, block_energies, block_rates, probe_scalars, probe_weights
+from zorba_ray.zo.probe import BlockEnergies, block_energies, probe_scalars, probe_weights
 from zorba_ray.zo.reach import LIMIT, reach, require_within_reach
 from zorba_ray.zo.rule import UpdateRule
 from zorba_ray.zo.schedule import scheduled
@@ -28,7 +28,6 @@ __all__ = [
     "UpdateRule",
     "apply_rounds",
     "block_energies",
-    "block_rates",
     "block_weights",
     "commit_terms",
     "estimate",

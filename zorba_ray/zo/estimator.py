@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ import torch
 from zorba_ray.directions import DirectionBackend, Terms, direction_seed
 from zorba_ray.models import Batch, Perturbation, PreparedBatch, TaskModel
 from zorba_ray.zo.rule import UpdateRule
-from zorba_ray.zo.scalars import used_scalars
+from zorba_ray.zo.scalars import clipped_scalars
 from zorba_ray.zo.update import move, on_grid, rank_of
 
 
@@ -37,8 +37,6 @@ class StepSizes:
     """|ρ| is clipped to this; None is no clip."""
     one_sided: bool = False
     """ρ = [F(θ + μz) − F(θ)] / μ with one F(θ) for all directions of a step, instead of [F⁺ − F⁻] / 2μ."""
-    rates: np.ndarray | None = None
-    """float64 [L]: multiple of η of every block, for local steps; None: 1."""
 
     @property
     def signs(self) -> int:
@@ -160,24 +158,23 @@ def walk(
 ) -> None:
     """One local step along the directions of `seed` on the overlay, which is created from θ at the first.
 
-    Momentum is the federation's and no part of it. A step's scalars are shrunk and divided by their own spread.
+    A step's scalars are clipped by their own median (`zo.clip_spread`).
 
     Args:
         scalars: float32 [P], ρ.
     """
     numbers = np.arange(len(scalars), dtype=np.uint64)
     seeds = np.full(len(scalars), seed, dtype=np.uint64)
-    used = used_scalars(rule, scalars)
+    raw = -sizes.lr * clipped_scalars(rule, scalars) / rule.directions
+    terms = {0: Terms(seeds, numbers, on_grid(raw), rule.distribution).moving()}
+    if rule.rank:
+        low = on_grid(raw / math.sqrt(rule.rank), rule.rank)
+        terms[rule.rank] = Terms(seeds, numbers, low, rule.distribution).moving()
     replica = model.replica
     for block in sorted(active):
-        lr = sizes.lr if sizes.rates is None else sizes.lr * float(sizes.rates[block])
-        raw = -lr * used / rule.directions
-        terms = {0: Terms(seeds, numbers, on_grid(raw), rule.distribution)}
-        if rule.rank:
-            terms[rule.rank] = replace(terms[0], coefficients=on_grid(raw / math.sqrt(rule.rank), rule.rank))
         for tensor in replica.manifest.scoped(block, rule.scope):
             key = (tensor.block, tensor.slot)
             if key not in overlay:
                 overlay[key] = model.master(tensor)
             rank = rank_of(rule, tensor)
-            move(directions, tensor, overlay[key], rank, [terms[rank].moving()])
+            move(directions, tensor, overlay[key], rank, [terms[rank]])

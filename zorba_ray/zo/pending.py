@@ -20,7 +20,7 @@ class PendingCommits:
         self.position = 0
         self.oldest = 0
         self.scalars = 0
-        """Scalars of the commits that are kept; with momentum of all that each applies."""
+        """Scalars of the commits that are kept."""
         self._rule, self._manifest = rule, manifest
         self._on_host, self._on_device = on_host, on_device
         self._table: dict[tuple[int, int], list[Terms]] = {}
@@ -34,7 +34,7 @@ class PendingCommits:
         for key, commits in commit_table(self._rule, self._manifest.blocks, updates).items():
             self._table.setdefault(key, []).extend(commits)
         self.position += len(updates)
-        self.scalars += sum(update.size for update in updates)
+        self.scalars += sum(update.scalars.size for update in updates)
 
     def bring(self, block: int, theta: Mapping[str, torch.Tensor], position: int) -> None:
         """Applies the commits since `position` to a block's tensors in scope, in place."""

@@ -19,8 +19,6 @@ from zorba_ray.zo.rule import UpdateRule
 
 _LEAST_SHARE = 1e-3
 """ω of a block is at least this share of the largest one: no block may be given up."""
-_RATES = 4.0
-"""A block's rate is at most so many times the mean rate, and at least the mean divided by it."""
 
 
 @dataclass(frozen=True)
@@ -100,35 +98,3 @@ def probe_weights(energies: BlockEnergies) -> np.ndarray:
         return np.ones(len(weight))
     weight = np.maximum(weight, _LEAST_SHARE * weight.max())
     return weight / weight.mean()
-
-
-def block_rates(energies: BlockEnergies, sizes: Sequence[int]) -> np.ndarray:
-    """Multiples of η by block, float32 [L] with mean 1: (g_b² / d_b)^(t/2), within bounds.
-
-    Where noise rules, the step of block b that gains most is g_b² / (V d_b) over its curvature. Curvature is larger
-    where gradients are, which the root allows for, as it does for the error of a few pairs. t is 1, or as much less
-    as the bounds ask for.
-
-    Args:
-        sizes: d_b.
-    """
-    density = np.sqrt(energies.energy / np.maximum(np.array(sizes, dtype=np.float64), 1.0))
-    if not density.max() > 0:
-        return np.ones(len(density), dtype=np.float32)
-    density = np.maximum(density / density.max(), _RATES**-2)
-
-    def tempered(exponent: float) -> np.ndarray:
-        rates = density**exponent
-        return rates / rates.mean()
-
-    def beyond(exponent: float) -> bool:
-        rates = tempered(exponent)
-        return bool(rates.max() > _RATES or rates.min() < 1.0 / _RATES)
-
-    if not beyond(1.0):
-        return tempered(1.0).astype(np.float32)
-    low, high = 0.0, 1.0
-    for _ in range(30):
-        middle = (low + high) / 2
-        low, high = (low, middle) if beyond(middle) else (middle, high)
-    return tempered(low).astype(np.float32)

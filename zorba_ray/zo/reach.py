@@ -13,25 +13,21 @@ import numpy as np
 
 from zorba_ray.errors import Diverged
 from zorba_ray.zo.rule import UpdateRule
-from zorba_ray.zo.scalars import used_scalars
+from zorba_ray.zo.scalars import clipped_scalars
 from zorba_ray.zo.update import RoundUpdate
 
 LIMIT = 2.0**24
 
 
 def reach(update: RoundUpdate, rule: UpdateRule) -> float:
-    """Bound of Σ|c| over every block: Σ_i s_i η_i max_b r_b · max_n Σ_{k,p} |ρ_{n,k,p}| / P over the window's commits.
+    """Bound of Σ|c| over every block: η max_n Σ_{k,p} |ρ_{n,k,p}| / P.
 
     The weights of a block's holders add up to 1, so no mix of reports reaches further than the one of them that reaches
     furthest alone: where a commit is beyond the limit, at least one report is so by itself.
     """
-    found = 0.0
-    for own, share in update.shared_window(rule):
-        used = np.abs(used_scalars(rule, own.scalars))
-        furthest = float(used.reshape(len(used), -1).sum(axis=1).max(initial=0.0))
-        rate = 1.0 if own.rates is None else float(own.rates.max(initial=0.0))
-        found += share * abs(own.lr) * rate * furthest / rule.directions
-    return found
+    sizes = np.abs(clipped_scalars(rule, update.scalars))
+    furthest = float(sizes.reshape(len(sizes), -1).sum(axis=1).max(initial=0.0))
+    return abs(update.lr) * furthest / rule.directions
 
 
 def require_within_reach(distance: float, what: str) -> None:

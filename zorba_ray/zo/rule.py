@@ -28,14 +28,8 @@ class UpdateRule:
     """|D_n| of every client, in client order."""
     rank: int = 0
     """r of U Vᵀ/√r, the directions of matrices; 0: dense."""
-    normalise: Literal["none", "spread"] = "none"
-    """Whether a commit's scalars are divided by their spread (`scalars.used_scalars`)."""
     clip_spread: float = 0.0
     """Scalars beyond this multiple of the commit's median |ρ| are shrunk to it; 0: none are."""
-    momentum: float = 0.0
-    """β of the sum over the last commits (`momentum.shares`); 0: none."""
-    window: int = 1
-    """W, commits of that sum."""
 
     @functools.cached_property
     def counts(self) -> np.ndarray:

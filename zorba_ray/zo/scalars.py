@@ -1,42 +1,19 @@
-"""The scalars of a commit as the update uses them: shrunk to what most of them are, divided by their spread.
+"""The scalars of a commit as the update uses them: those far beyond most of the others are shrunk (`zo.clip_spread`).
 
-Both act on one set of scalars: all of a commit, or those of one local step of one client. They are derived by every
+This acts on one set of scalars: all of a commit, or those of one local step of one client. It is derived by every
 replica from the raw scalars in the ledger, in float64 in a fixed order, so that nothing more has to travel.
 """
-
-import math
 
 import numpy as np
 
 from zorba_ray.zo.rule import UpdateRule
 
 
-def used_scalars(rule: UpdateRule, scalars: np.ndarray) -> np.ndarray:
-    """float32 [...] -> float64 [...]: ρ, first shrunk (`clip_spread`), then divided by the spread (`normalise`).
-
-    The spread is taken of what is left after shrinking, or one outlier would make the whole round's step small.
-    """
+def clipped_scalars(rule: UpdateRule, scalars: np.ndarray) -> np.ndarray:
+    """float32 [...] -> float64 [...]: ρ, clipped to `clip_spread` times the median |ρ|."""
     found = scalars.astype(np.float64)
-    if rule.clip_spread:
-        bound = rule.clip_spread * median_size(found)
-        if bound > 0:  # where most scalars are 0 the median says nothing
-            found = np.clip(found, -bound, bound)
-    if rule.normalise == "spread":
-        size = spread(found)
-        found = found / size if size > 0 else np.zeros_like(found)
-    return found
-
-
-def spread(values: np.ndarray) -> float:
-    """Root mean square about 0 of float64 [...], added left to right; 0 of nothing.
-
-    About 0 and not about the mean: with one pair per client, or clients that agree, the mean is the signal itself.
-    The idea of FZOO (Dang et al., arXiv 2506.09034), which divides the rate by the standard deviation of one-sided
-    losses.
-    """
-    if not values.size:
-        return 0.0
-    return math.sqrt(total(values.reshape(-1) ** 2) / values.size)
+    bound = rule.clip_spread * median_size(found) if rule.clip_spread else 0.0
+    return np.clip(found, -bound, bound) if bound > 0 else found  # a median of 0 says nothing
 
 
 def median_size(values: np.ndarray) -> float:

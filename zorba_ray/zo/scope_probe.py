@@ -54,16 +54,13 @@ class ScopeScore:
     curvature_error: float
     """Its standard error over the directions."""
 
-    def heat(self, lr: float, pairs: int, normalised: bool = False) -> float:
-        """η tr G_S / n for rounds of n forward pairs. `normalised`: η is divided by √E[ρ²] (`zo.normalise`)."""
-        return lr / self._unit(normalised) * self.curvature / pairs
+    def heat(self, lr: float, pairs: int) -> float:
+        """η tr G_S / n for rounds of n forward pairs."""
+        return lr * self.curvature / pairs
 
-    def suited(self, pairs: int, normalised: bool = False) -> float | None:
+    def suited(self, pairs: int) -> float | None:
         """The η whose heat is HEAT; None where the logits do not change."""
-        return HEAT * pairs / self.curvature * self._unit(normalised) if self.curvature > 0 else None
-
-    def _unit(self, normalised: bool) -> float:
-        return math.sqrt(self.second_moment) if normalised and self.second_moment > 0 else 1.0
+        return HEAT * pairs / self.curvature if self.curvature > 0 else None
 
 
 def present(manifest: Manifest, kinds: Sequence[Scope]) -> list[Scope]:
@@ -102,18 +99,17 @@ def scope_scores(
     ]
 
 
-def choose_scope(scores: Sequence[ScopeScore], lr: float, pairs: int, normalised: bool = False) -> Scope:
+def choose_scope(scores: Sequence[ScopeScore], lr: float, pairs: int) -> Scope:
     """The set of CHOICES that the rate suits best: heat fewest times above or below HEAT; of equals the larger.
 
     Args:
         lr: η at round 1.
         pairs: n, forward pairs along directions of their own in a round.
-        normalised: whether η is divided by the spread of a round's scalars.
     """
     among = [score for score in scores if score.scope in CHOICES]
 
     def away(score: ScopeScore) -> float:
-        heat = score.heat(lr, pairs, normalised)
+        heat = score.heat(lr, pairs)
         return abs(math.log(heat / HEAT)) if heat > 0 else math.inf
 
     return min(among, key=lambda score: (away(score), -score.parameters)).scope

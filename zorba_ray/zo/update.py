@@ -1,8 +1,7 @@
 """The one update: from broadcast scalars to θ, the same on the server, on every worker and in a replay.
 
 algorithm.md §3 steps 4–7. Coefficients are derived in float64 with + − × ÷ in a fixed order, put on one power-of-two
-grid per (commit, block), and applied by the fused `apply_commits`. With momentum a commit applies the last W rounds'
-updates, all on one grid.
+grid per (commit, block), and applied by the fused `apply_commits`.
 """
 
 import math
@@ -15,9 +14,8 @@ import torch
 from zorba_ray.directions import DirectionBackend, Terms, apply_low_rank, direction_seeds
 from zorba_ray.errors import Diverged
 from zorba_ray.models import Manifest, TensorEntry
-from zorba_ray.zo.momentum import shares
 from zorba_ray.zo.rule import UpdateRule
-from zorba_ray.zo.scalars import total, used_scalars
+from zorba_ray.zo.scalars import clipped_scalars, total
 
 _MANTISSA = 24
 _SMALLEST = -149  # exponent of the smallest positive fp32
@@ -58,37 +56,6 @@ class RoundUpdate:
     """float32 [n, K, P]: the raw ρ."""
     active: np.ndarray
     """bool [N, L]: a_{n,b} of every client of the federation."""
-    rates: np.ndarray | None = None
-    """float64 [L]: multiple of η of every block; None: 1."""
-    past: "tuple[RoundUpdate, ...]" = ()
-    """With momentum: the updates of up to W − 1 rounds before, newest first."""
-
-    @property
-    def window(self) -> "tuple[RoundUpdate, ...]":
-        """The updates that this round applies, newest first."""
-        return (self, *self.past)
-
-    def shared_window(self, rule: UpdateRule) -> "list[tuple[RoundUpdate, float]]":
-        """The window with the share s_i of each update, newest first."""
-        return list(zip(self.window, shares(rule.momentum, rule.window), strict=False))
-
-    @property
-    def size(self) -> int:
-        """Scalars of the window."""
-        return sum(own.scalars.size for own in self.window)
-
-
-@dataclass(frozen=True)
-class _Part:
-    """One update of a window, with all that its coefficients rest on."""
-
-    update: RoundUpdate
-    share: float
-    """s_i."""
-    seeds: np.ndarray
-    """uint64 [n, K]."""
-    scalars: np.ndarray
-    """float64 [n, K, P], as used."""
 
 
 def block_weights(rule: UpdateRule, clients: np.ndarray, active: np.ndarray) -> np.ndarray:
@@ -103,7 +70,7 @@ def block_weights(rule: UpdateRule, clients: np.ndarray, active: np.ndarray) -> 
 
 
 def commit_terms(rule: UpdateRule, update: RoundUpdate, seeds: np.ndarray, block: int, rank: int = 0) -> Terms:
-    """Every non-zero term of `block`, in ledger order: client, step, direction; with momentum the newest round first.
+    """Every non-zero term of `block`, in ledger order: client, step, direction.
 
     Where all clients share the directions and z is ±1, the coefficients of one direction are added up: they lie on one
     grid, so the sum is exact in any order, and a commit costs P · K directions however many clients there are.
@@ -112,47 +79,19 @@ def commit_terms(rule: UpdateRule, update: RoundUpdate, seeds: np.ndarray, block
         seeds: uint64 [n, K], `round_seeds` of the update.
         rank: 0 for tensors with dense directions; r for matrices with U Vᵀ/√r: the coefficients are c/√r.
     """
-    return _terms(rule, _parts(rule, update, {update.round: seeds}), block, rank)
-
-
-def _parts(rule: UpdateRule, update: RoundUpdate, seeds: dict[int, np.ndarray]) -> list[_Part]:
-    """The window of an update; `seeds`, by round, is added to."""
-    found = []
-    for own, share in update.shared_window(rule):
-        if own.round not in seeds:
-            seeds[own.round] = round_seeds(rule, own)
-        found.append(_Part(own, share, seeds[own.round], used_scalars(rule, own.scalars)))
-    return found
-
-
-def _terms(rule: UpdateRule, parts: Sequence[_Part], block: int, rank: int) -> Terms:
-    raw, places = [], []
-    for part in parts:
-        update, holders = part.update, np.flatnonzero(part.update.active[part.update.clients, block])
-        if not len(holders):
-            continue
-        weights = block_weights(rule, update.clients[holders], update.active)
-        rate = update.lr * part.share * (1.0 if update.rates is None else float(update.rates[block]))
-        rho = part.scalars[holders]
-        raw.append(((-rate * weights)[:, None, None] * rho / rule.directions).reshape(-1))
-        numbers = np.broadcast_to(np.arange(rule.directions, dtype=np.uint64), rho.shape)
-        places.append((np.broadcast_to(part.seeds[holders][:, :, None], rho.shape), numbers))
-    if not raw:
+    holders = np.flatnonzero(update.active[update.clients, block])
+    if not len(holders):
         return Terms(np.zeros(0, np.uint64), np.zeros(0, np.uint64), np.zeros(0, np.float32), rule.distribution)
-    together = np.concatenate(raw)
-    grid = on_grid(together / math.sqrt(rank), rank) if rank else on_grid(together)
-    cuts = np.cumsum([len(own) for own in raw])[:-1]
-    coefficients, seeds, directions = [], [], []
-    for own, (seed, number) in zip(np.split(grid, cuts), places, strict=True):
-        if rule.seeds == "shared" and rule.distribution == "rademacher":
-            own = own.reshape(len(seed), -1).astype(np.float64).sum(axis=0).astype(np.float32)
-            seed, number = seed[0], number[0]
-        coefficients.append(own)
-        seeds.append(seed.reshape(-1))
-        directions.append(number.reshape(-1))
-    return Terms(
-        np.concatenate(seeds), np.concatenate(directions), np.concatenate(coefficients), rule.distribution
-    ).moving()
+    weights = block_weights(rule, update.clients[holders], update.active)
+    rho = clipped_scalars(rule, update.scalars)[holders]
+    raw = ((-update.lr * weights)[:, None, None] * rho / rule.directions).reshape(-1)
+    coefficients = on_grid(raw / math.sqrt(rank), rank) if rank else on_grid(raw)
+    seed = np.broadcast_to(seeds[holders][:, :, None], rho.shape)
+    number = np.broadcast_to(np.arange(rule.directions, dtype=np.uint64), rho.shape)
+    if rule.seeds == "shared" and rule.distribution == "rademacher":
+        coefficients = coefficients.reshape(len(seed), -1).astype(np.float64).sum(axis=0).astype(np.float32)
+        seed, number = seed[0], number[0]
+    return Terms(seed.reshape(-1), number.reshape(-1), coefficients, rule.distribution).moving()
 
 
 def round_seeds(rule: UpdateRule, update: RoundUpdate) -> np.ndarray:
@@ -188,10 +127,9 @@ def commit_table(rule: UpdateRule, blocks: int, updates: Sequence[RoundUpdate]) 
     Raises:
         Diverged: a coefficient overflows.
     """
-    seeds: dict[int, np.ndarray] = {}
-    windows = [_parts(rule, update, seeds) for update in updates]
+    commits = [(update, round_seeds(rule, update)) for update in updates]
     return {
-        (block, rank): [_terms(rule, parts, block, rank) for parts in windows]
+        (block, rank): [commit_terms(rule, update, seeds, block, rank) for update, seeds in commits]
         for block in range(blocks)
         for rank in {0, rule.rank}
     }
