@@ -82,7 +82,7 @@ def change_settings(folder: Path, name: str = "config.json", **changes: Any) -> 
 def change_weights(folder: Path, change: Callable[[State], Mapping[str, torch.Tensor]]) -> None:
     """Writes model.safetensors again with what `change` makes of its tensors."""
     path = folder / "model.safetensors"
-    changed = {name: tensor.contiguous() for name, tensor in change(load_file(path)).items()}
+    changed = {name: tensor.clone().contiguous() for name, tensor in change(load_file(path)).items()}
     save_file(changed, path, {"format": "pt"})
 
 
