@@ -5,6 +5,7 @@ from pathlib import Path
 from zorba_ray.data.files import KINDS, Kind
 from zorba_ray.data.quoting import legible, listed
 from zorba_ray.errors import DataError
+from zorba_ray.hub import hub_answers
 
 
 def hub_files(path: str) -> dict[str, list[tuple[Path, Kind]]]:
@@ -16,8 +17,11 @@ def hub_files(path: str) -> dict[str, list[tuple[Path, Kind]]]:
         DataError: not there, no network, or kept in another form than parquet, JSON or CSV.
     """
     import datasets
+    from datasets import config as datasets_config
 
     datasets.disable_progress_bars()
+    if not hub_answers():  # what was fetched before is taken from the cache, at once
+        datasets_config.HF_HUB_OFFLINE = True
     try:
         builder = datasets.load_dataset_builder(path)
         kind: Kind | None = next((kind for kind in KINDS.values() if kind == builder.name), None)

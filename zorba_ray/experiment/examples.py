@@ -53,7 +53,7 @@ def tokenised(task: Task, config: ExperimentConfig, loaded: LoadedModel) -> Exam
             check_rows(tokenizer, answers, words, encoded.texts, encoded.tokens, every, name)
         tables.append(TokenTable.from_lists(encoded.tokens, split.labels))
         cuts[name] = encoded.cut
-    _require_limits(config, loaded, tables)
+    _require_limits(config, loaded, tables, () if answers is None else answers.tokens)
     return Examples(tables, cuts, {} if answers is None else answers.first_tokens(tokenizer, words))
 
 
@@ -66,8 +66,13 @@ def _limited(task: Task, config: ExperimentConfig) -> tuple[Split, Split, Split]
     return task.train, validation, test
 
 
-def _require_limits(config: ExperimentConfig, loaded: LoadedModel, tables: Sequence[TokenTable]) -> None:
+def _require_limits(
+    config: ExperimentConfig, loaded: LoadedModel, tables: Sequence[TokenTable], scored: Sequence[int]
+) -> None:
     """Whether the model takes the tokens and the lengths of the data and of the label words.
+
+    Args:
+        scored: tokens of label words, as they stand after the prompt.
 
     Raises:
         ConfigError, ModelError: it does not.
@@ -79,7 +84,7 @@ def _require_limits(config: ExperimentConfig, loaded: LoadedModel, tables: Seque
     )
     highest = {"the texts": max(int(table.tokens.max()) for table in tables)}
     if words:
-        highest["data.label_words"] = max(max(row, default=0) for row in words)
+        highest["data.label_words"] = max(scored or [max(row, default=0) for row in words])
     require_tokens(loaded, highest)
     require_length(loaded, max(int(table.lengths.max()) for table in tables), f"data.max_length={length}")
     if words and not loaded.causal:

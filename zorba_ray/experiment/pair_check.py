@@ -30,6 +30,7 @@ from zorba_ray.models.plain_loss import PlainHead, plain_head
 
 _LENGTHS = ((6, 3, 4), (4, 4))
 """Tokens of the rows of each batch: one with padding, one without."""
+_VERDICT_CHARACTERS = 10_000
 _CODE = ("models", "directions")
 """Packages that compute a pair's losses."""
 
@@ -103,7 +104,7 @@ def _key(config: ExperimentConfig, model: TaskModel, weights: str, path: PairPat
         "lora": lora,
         "path": None if path is None else asdict(path),
         "head": [head.kind, list(head.tokens), prompts, head.temperature],
-        "lengths": [_LENGTHS, config.data.max_length],
+        "batches": [_LENGTHS, config.data.max_length, int(model.loaded.tokenizer.pad_token_id)],
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
@@ -124,14 +125,15 @@ def _folder() -> Path:
 
 def _passed(key: str) -> bool:
     try:
-        return json.loads((_folder() / f"{key}.json").read_text(encoding="utf-8"))["passed"] == key
-    except (OSError, ValueError, KeyError, TypeError):
+        with (_folder() / f"{key}.json").open(encoding="utf-8") as file:
+            return json.loads(file.read(_VERDICT_CHARACTERS))["passed"] == key
+    except (OSError, ValueError, LookupError, TypeError, RuntimeError):  # nested too deep, and no home, are the last
         return False
 
 
 def _remember(key: str, verdict: Verdict) -> None:
     """A folder that cannot be written costs the next run a check and nothing else."""
-    with suppress(OSError):
+    with suppress(OSError, RuntimeError):
         folder = _folder()
         folder.mkdir(parents=True, exist_ok=True)
         fresh = folder / f"{key}.{os.getpid()}"

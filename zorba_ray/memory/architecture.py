@@ -39,7 +39,7 @@ def architecture(manifest: Manifest, hidden: int) -> Architecture:
     block = [tensor for tensor in manifest.by_block[0] if not tensor.in_scope("lora")]  # of the layers themselves
     matrices = [tensor for tensor in block if len(tensor.shape) == 2]
     names = {tensor.name for tensor in block}
-    widest = max(max(tensor.shape) for tensor in matrices)
+    widest = max(max(tensor.shape) for tensor in matrices or block)
     layers = {tensor.name.removesuffix(".weight") for tensor in matrices}
     norms = [t.name for t in block if len(t.shape) == 1 and t.name.removesuffix(".bias") not in layers]
     if sum(tensor.shape[0] == widest for tensor in matrices) > 1:

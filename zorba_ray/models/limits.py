@@ -81,6 +81,8 @@ def _failure(loaded: LoadedModel, length: int) -> str | None:
     ids: Any = tokens.repeat(-(-length // len(tokens)))[:length].unsqueeze(0)
     try:
         loaded.backbone(input_ids=ids, attention_mask=torch.ones_like(ids), **loaded.trace.options)
-    except (IndexError, RuntimeError, ValueError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # of the model's own code
         return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
     return None

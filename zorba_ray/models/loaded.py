@@ -12,6 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from zorba_ray.config.model import LoraConfig
 from zorba_ray.errors import ModelError, ZorbaError
 from zorba_ray.models.blocks import find_blocks
+from zorba_ray.models.extent import SmallTables
 from zorba_ray.models.lora import add_lora, draw_lora
 from zorba_ray.models.trace import LENGTH, ROWS, Trace, watch, without_cache
 
@@ -58,7 +59,7 @@ def loaded_model(
     versions = {name: parameter._version for name, parameter in network.named_parameters()}
 
     def forward() -> None:
-        with torch.no_grad(), running(label):
+        with torch.no_grad(), running(label), SmallTables(label):
             network(input_ids=ids, attention_mask=torch.ones_like(ids), **without_cache(network))
 
     name, blocks = find_blocks(network, label, forward)
@@ -72,7 +73,8 @@ def loaded_model(
             parameter.requires_grad_(False)
         draw_lora(blocks)
     with running(label):
-        trace = watch(network, backbone, blocks, ids)
+        with SmallTables(label):
+            trace = watch(network, backbone, blocks, ids)
         unused = _unused(network, causal, ids, trace, name)
     for tensor, parameter in network.named_parameters():
         if parameter._version != versions.get(tensor, parameter._version):

@@ -15,8 +15,8 @@ from torch.nn import functional
 from zorba_ray.errors import ModelError
 from zorba_ray.models.loaded import LoadedModel, sample_ids
 
-_SCALES = (1.0, 30.0)
-"""Multiples of a hidden state at which a linear map is told from another: a cap shows on large logits only."""
+_LARGE = 1_000.0
+"""Logits at which a linear map is told from another: a cap shows on large ones only."""
 
 
 class Logits(Protocol):
@@ -100,10 +100,9 @@ def logits_of(loaded: LoadedModel, tokens: torch.Tensor | None) -> Logits:
     close = 1e-4 if weight.dtype == torch.float32 else 0.02
     linear = LinearLogits(weight, bias)
     own = _own_logits(loaded, weight, bias, hidden, wanted, close)
+    large = _LARGE / max(float(wanted.abs().max()), 1e-6) * hidden
     fits = hidden.shape[1] == weight.shape[1]  # else the head has layers before its output layer (ELECTRA)
-    is_linear = own is None or (
-        fits and all(torch.allclose(own(s * hidden), linear(s * hidden), close, close) for s in _SCALES)
-    )
+    is_linear = own is None or (fits and all(torch.allclose(own(h), linear(h), close, close) for h in (hidden, large)))
     if is_linear and not (fits and torch.allclose(linear(hidden), wanted, close, close)):
         apart = f" (largest difference {float((linear(hidden) - wanted).abs().max()):.3g})" if fits else ""
         raise ModelError(

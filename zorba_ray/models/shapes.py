@@ -8,6 +8,7 @@ import transformers
 
 from zorba_ray.config import ModelConfig
 from zorba_ray.errors import ModelError
+from zorba_ray.models.extent import within
 from zorba_ray.models.load import is_causal, load_settings
 from zorba_ray.models.loaded import LoadedModel, loaded_model
 
@@ -68,5 +69,6 @@ def skeleton(model: ModelConfig, dtype: torch.dtype) -> LoadedModel:
     settings = settings_of(model)
     causal = is_causal(settings, model)
     kind = transformers.AutoModelForCausalLM if causal else transformers.AutoModel
-    network: Any = kind.from_config(settings, dtype=dtype)
+    with within(None, model.path):
+        network: Any = kind.from_config(settings, dtype=dtype)
     return loaded_model(network, None, causal, model.path)
