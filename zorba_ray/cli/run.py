@@ -1,5 +1,6 @@
 """`zorba-ray run`: one run from the terminal."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def _execute(settings: Any, path: Path, resume: bool) -> dict[str, Any]:
 
     accelerator = choose_accelerator(settings)
     settings = with_counted_gpus(settings, accelerator)
-    existed = path.exists()
+    existed = os.path.exists(path)  # a name too long is no error here: making the directory says so
     if resume:
         if not path.is_dir():
             raise RunDirError(f"--resume: there is no run directory {path}")
