@@ -122,3 +122,5 @@ def hold_against_table(name: str) -> None:
         if not each.refusal and not MODES[mode].get("sixteen_bits"):
             assert each.apart <= EXACT, f"{name}, {mode}"
         assert not each.refusal or len(each.refusal) < 1000
+    passes = 1 + len(MODES)
+    assert made.cells[passes] == rows[name][passes], f"{name}: passes"
