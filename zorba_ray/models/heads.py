@@ -147,6 +147,13 @@ def model_inputs(loaded: LoadedModel, ids_BT: torch.Tensor, mask_BT: torch.Tenso
     return inputs
 
 
+def head_kind(config: ModelConfig, loaded: LoadedModel) -> str:
+    """`model.head`, with what `auto` stands for: `label_words`, `label_prompts` or `lm`."""
+    if config.head != "auto":
+        return config.head
+    return "label_words" if loaded.causal else "label_prompts"
+
+
 def build_head(config: ModelConfig, loaded: LoadedModel, prompt: str, words: tuple[str, ...]) -> Head:
     """The head that `model.head` asks for, at θ0.
 
@@ -154,7 +161,7 @@ def build_head(config: ModelConfig, loaded: LoadedModel, prompt: str, words: tup
         ConfigError: label words that the head cannot use.
         ModelError: logits that are no function of the last hidden state.
     """
-    kind = config.head if config.head != "auto" else ("label_words" if loaded.causal else "label_prompts")
+    kind = head_kind(config, loaded)
     if kind == "label_prompts":
         if not words:
             raise ConfigError("data.label_words is empty: head label_prompts needs one sentence per label")

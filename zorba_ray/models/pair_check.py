@@ -12,7 +12,7 @@ with a larger μ, and a run in which no set can be judged is refused.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -101,7 +101,7 @@ class _Check:
         for batch in self._batches:
             start = self._plainly(batch)
             if not math.isfinite(start):
-                raise ModelError(f"{self._label}: the loss of {len(batch)} rows of the data is {start} before any step")
+                raise ModelError(f"{self._label}: the loss of {len(batch)} short rows is {start} before any step")
             allowed = max(allowed, self._rounding * max(1.0, abs(start)), _CHANGE * self._change(batch, start))
             starts.append(start)
         if allowed > 0.05 * max(1.0, *map(abs, starts)):
@@ -122,13 +122,10 @@ class _Check:
                 )
         return Verdict(self._largest, self._allowed, self._compared)
 
-    def _sets(self) -> Iterator[frozenset[int]]:
-        blocks = self._model.replica.manifest.blocks
-        return iter(
-            dict.fromkeys(
-                (frozenset({0}), frozenset({blocks - 1}), frozenset(range(0, blocks, 3)), frozenset(range(blocks)))
-            )
-        )
+    def _sets(self) -> list[frozenset[int]]:
+        """The first block, the last, every third, all; each set once."""
+        blocks = range(self._model.replica.manifest.blocks)
+        return list(dict.fromkeys(map(frozenset, (blocks[:1], blocks[-1:], blocks[::3], blocks))))
 
     def _plainly(
         self, batch: Batch, active: frozenset[int] = frozenset(), move: Perturbation | None = None, sign: float = 0.0
@@ -214,7 +211,7 @@ class _Check:
         return Perturbation(_SEED, 0, scale, self._path.distribution)
 
     def _pair(self, batch: Batch, active: frozenset[int], move: Perturbation, path: PairPath) -> tuple[float, ...]:
-        return self._model.losses([self._model.prepare(batch, active, path.signs)], move)[0]
+        return self._pairs([batch], active, move, path)[0]
 
     def _pairs(
         self, batches: Sequence[Batch], active: frozenset[int], move: Perturbation, path: PairPath

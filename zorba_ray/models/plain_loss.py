@@ -1,6 +1,6 @@
 """The loss as the untouched Hugging Face model has it, with tensors of blocks perturbed: what pairs are held against.
 
-It shares no code with the forward pair. The whole network runs once per sign, head and all; a block's tensors are
+It runs none of the code of the forward pair. The whole network runs once per sign, head and all; a block's tensors are
 replaced by perturbed copies while the block runs, one block at a time.
 """
 
@@ -16,7 +16,8 @@ from torch.nn import functional
 from zorba_ray.config import ModelConfig
 from zorba_ray.directions import DirectionBackend, factors, tensor_stream
 from zorba_ray.models.block_layout import compute_dtype
-from zorba_ray.models.heads import Batch, label_tokens, model_inputs
+from zorba_ray.models.heads import Batch, head_kind, model_inputs
+from zorba_ray.models.label_tokens import label_tokens
 from zorba_ray.models.linear import is_linear, is_transposed
 from zorba_ray.models.loaded import LoadedModel
 from zorba_ray.models.manifest import Scope, TensorEntry
@@ -40,7 +41,7 @@ class PlainHead:
 
 def plain_head(config: ModelConfig, loaded: LoadedModel, prompt: str, words: Sequence[str]) -> PlainHead:
     """The head that `model.head` asks for."""
-    kind = config.head if config.head != "auto" else ("label_words" if loaded.causal else "label_prompts")
+    kind = head_kind(config, loaded)
     if kind == "lm":
         return PlainHead("lm")
     if kind == "label_words":
