@@ -14,8 +14,8 @@ from collections.abc import Sequence
 
 import torch
 
-from zorba_ray.directions.backend import DirectionBackend, Terms
 from zorba_ray.directions.streams import TensorStream, tensor_stream
+from zorba_ray.directions.terms import DirectionBackend, Terms
 
 _SUM_BYTES = 1 << 22
 """Of the sum that is held beside θ while it grows."""
