@@ -49,7 +49,7 @@ def worker(laps: dict[int, float], idle_cpu_s: float = 0.0) -> Usage:
         ("answer", "forward", "perturb"): Spent(0.25 * busy, 0.25 * busy),
         ("apply", "commit"): Spent(1.0, 0.5),
     }
-    return Usage("w", 0.0, 0, Reading(parts, laps))
+    return Usage("w", 1, 0.0, 0, Reading(parts, laps))
 
 
 def test_clients_in_the_driver_s_process_are_parts_of_its_time() -> None:
@@ -116,7 +116,7 @@ def test_an_answer_that_outlasts_its_deadline_takes_no_more_than_the_waiting() -
     assert profile["wall_s"] == 5.0
 
 
-@pytest.mark.parametrize("usage", [[], [Usage("gone", 0.0, 0)]], ids=["no worker", "a worker without a reading"])
+@pytest.mark.parametrize("usage", [[], [Usage("gone", 1, 0.0, 0)]], ids=["no worker", "a worker without a reading"])
 def test_workers_that_tell_nothing_leave_their_time_to_ray(usage: list[Usage]) -> None:
     profile = round_profile(Reading({ASK: Spent(5.0)}, {}), usage, 1, 1)
     assert seconds(profile) == {"ray": 5.0}

@@ -16,7 +16,7 @@ from zorba_ray.experiment.replay import replay_run
 from zorba_ray.models import Perturbation, Scope
 from zorba_ray.protocol.ledger import read_ledger
 from zorba_ray.zo import UpdateRule
-from zorba_ray.zo.scope_probe import HEAT, KINDS, ScopeScore, choose_scope, present, scope_scores
+from zorba_ray.zo.scope_probe import KINDS, SUITED_RATIO, ScopeScore, choose_scope, present, scope_scores
 
 RULE = UpdateRule(7, "per_client", "data", "rademacher", "all", 3, 1, (4, 4))
 
@@ -87,7 +87,7 @@ def test_the_choice_is_the_set_that_the_rate_suits() -> None:
         score("bias_norm", 100, 10.0),
         score("biases", 9, 1.0),
     ]
-    # n = 16: heats 0.03, 0.028 and 0.0019 at 0.003, and ten times that at 0.03.
+    # n = 16: ratios 0.03, 0.028 and 0.0019 at 0.003, and ten times that at 0.03.
     assert choose_scope(found, 0.001, 16) == "all"
     assert choose_scope(found, 0.003, 16) == "matrices"
     assert choose_scope(found, 0.03, 16) == "bias_norm"
@@ -95,19 +95,19 @@ def test_the_choice_is_the_set_that_the_rate_suits() -> None:
     for own in found:
         rate = own.suited(16)
         assert rate is not None
-        assert own.heat(rate, 16) == pytest.approx(HEAT)
+        assert own.curvature_ratio(rate, 16) == pytest.approx(SUITED_RATIO)
     flat = [score("all", 1000, 0.0), score("bias_norm", 100, 0.0)]
     assert choose_scope(flat, 0.03, 16) == "all"
 
 
-def test_the_rate_that_suits_a_set_has_the_heat_of_one_that_suits() -> None:
+def test_the_rate_that_suits_a_set_has_the_ratio_of_one_that_suits() -> None:
     rate, pairs = scopes.suited_rate(tiny_config("zo.scope=bias_norm"), None)
     assert rate is not None
     _, record = scopes.with_scope(tiny_config("zo.scope=auto", f"zo.lr={rate}"))
     assert record is not None
     assert record["scope"] == "bias_norm"
     (own,) = [score for score in record["scores"] if score["scope"] == "bias_norm"]
-    assert own["heat"] == pytest.approx(HEAT)
+    assert own["curvature_ratio"] == pytest.approx(SUITED_RATIO)
     assert pairs * len(record["scores"]) == record["forward_pairs"]
     assert scopes.suited_rate(tiny_config("zo.scope=bias_norm"), record) == (rate, record["forward_pairs"])
 

@@ -17,8 +17,8 @@ from zorba_ray.protocol.ledger import read_ledger
 from zorba_ray.protocol.replay import rule_of
 from zorba_ray.zo.scope_probe import (
     CHOICES,
-    HEAT,
     KINDS,
+    SUITED_RATIO,
     WITH_MATRICES,
     ScopeScore,
     choose_scope,
@@ -50,7 +50,9 @@ def with_scope(config: ExperimentConfig, device: str = "cpu") -> tuple[Experimen
         "pairs": PAIRS,
         "clients": asked,
         "forward_pairs": PAIRS * len(asked) * len(kinds),
-        "scores": [{**asdict(score), "heat": score.heat(config.zo.lr, pairs)} for score in scores],
+        "scores": [
+            {**asdict(score), "curvature_ratio": score.curvature_ratio(config.zo.lr, pairs)} for score in scores
+        ],
     }
     return _fixed(config, chosen), record
 
@@ -58,8 +60,8 @@ def with_scope(config: ExperimentConfig, device: str = "cpu") -> tuple[Experimen
 def suited_rate(
     config: ExperimentConfig, chosen: dict[str, Any] | None, device: str = "cpu"
 ) -> tuple[float | None, int]:
-    """(η whose heat on the tensors in scope is HEAT, forward pairs that it took), by the curvature of the logits; None
-    where they do not change.
+    """(η whose curvature ratio on the tensors in scope is SUITED_RATIO, forward pairs that it took), by the curvature
+    of the logits; None where they do not change.
 
     Args:
         chosen: of `with_scope`, whose scores are not measured again; None: nothing was chosen.
@@ -69,7 +71,7 @@ def suited_rate(
         pairs = PAIRS * len(asked)
     else:
         own = next(own for own in chosen["scores"] if own["scope"] == chosen["scope"])
-        score = ScopeScore(**{key: value for key, value in own.items() if key != "heat"})
+        score = ScopeScore(**{key: value for key, value in own.items() if key != "curvature_ratio"})
         pairs = chosen["forward_pairs"]
     return score.suited(pairs_per_round(config)), pairs
 
@@ -112,10 +114,12 @@ def resolved_scope(config: ExperimentConfig, run: RunDir, device: str) -> tuple[
 def scope_line(record: dict[str, Any]) -> str:
     """What was chosen and by which figures, in one line."""
     figures = ", ".join(
-        f"{score['scope']} {score['heat']:.2g}" for score in record["scores"] if score["scope"] in record["among"]
+        f"{score['scope']} {score['curvature_ratio']:.2g}"
+        for score in record["scores"]
+        if score["scope"] in record["among"]
     )
     return (
-        f"zo.scope=auto: {record['scope']} (heat at this rate, {HEAT:g} suits: {figures}; "
+        f"zo.scope=auto: {record['scope']} (curvature ratio at this rate, {SUITED_RATIO:g} suits: {figures}; "
         f"{record['forward_pairs']} forward pairs)"
     )
 

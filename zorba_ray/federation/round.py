@@ -34,7 +34,9 @@ class RoundResult:
     late: dict[int, str] = field(default_factory=dict)
     rejected: dict[int, str] = field(default_factory=dict)
     clients_s: float = 0.0
+    """Wall seconds until all answers were in."""
     aggregate_s: float = 0.0
+    """Wall seconds of checks and aggregation."""
 
     @property
     def loss(self) -> float:
@@ -119,12 +121,11 @@ def run_round(
             break
         for client, reason in refused.items():
             replies.reject(client, reason)
-    done = time.perf_counter()
+    seconds = (answered - start, time.perf_counter() - answered)
+    outcome = (replies.failed, replies.late, replies.rejected)
     return RoundResult(
-        plan, frame, tuple(asked), tuple(reports), tuple(replies.frames), commit, body,
-        replies.failed, replies.late, replies.rejected,
-        answered - start, done - answered,
-    )  # fmt: skip
+        plan, frame, tuple(asked), tuple(reports), tuple(replies.frames), commit, body, *outcome, *seconds
+    )
 
 
 def _refused(
@@ -139,12 +140,12 @@ def _refused(
         judge(body)
         return {}
     except Diverged:
-        found = {}
+        refused = {}
         for report in reports:
             try:
                 judge(encode(method.aggregate(plan, [report])))
             except Diverged as error:
-                found[report.client] = str(error)
-        if not found:
+                refused[report.client] = str(error)
+        if not refused:
             raise
-        return found
+        return refused
