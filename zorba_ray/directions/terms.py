@@ -45,11 +45,13 @@ def joined(commits: Sequence[Terms]) -> tuple[Terms, np.ndarray] | None:
     if not commits:
         return None
     (distribution,) = {terms.distribution for terms in commits}
-    columns = ([getattr(terms, name) for terms in commits] for name in ("seeds", "directions", "coefficients"))
-    return (
-        Terms(*(np.concatenate(column) for column in columns), distribution),
-        np.cumsum([len(terms) for terms in commits], dtype=np.int64),
+    terms = Terms(
+        np.concatenate([own.seeds for own in commits]),
+        np.concatenate([own.directions for own in commits]),
+        np.concatenate([own.coefficients for own in commits]),
+        distribution,
     )
+    return terms, np.cumsum([len(own) for own in commits], dtype=np.int64)
 
 
 class DirectionBackend(Protocol):
