@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.missing_client import without_the_last
+from tests.support.hostile_client import without_the_last
 from tests.support.tiny_run import run_here, tiny_config
 from zorba_ray.config import METHOD_NAMES, ExperimentConfig
 from zorba_ray.errors import ConfigError, Interrupted

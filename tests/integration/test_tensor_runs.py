@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.support.missing_client import without_the_last
+from tests.support.hostile_client import without_the_last
 from tests.support.tiny_run import run_here, tiny_config
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import ConfigError, Diverged, LedgerError, StorageError

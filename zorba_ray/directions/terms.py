@@ -44,7 +44,8 @@ def joined(commits: Sequence[Terms]) -> tuple[Terms, np.ndarray] | None:
     commits = [terms for terms in commits if len(terms)]
     if not commits:
         return None
-    (distribution,) = {terms.distribution for terms in commits}
+    distribution = commits[0].distribution
+    assert all(own.distribution == distribution for own in commits), "commits along directions of two kinds"
     terms = Terms(
         np.concatenate([own.seeds for own in commits]),
         np.concatenate([own.directions for own in commits]),

@@ -156,9 +156,9 @@ class ReplicaState:
         """A commit as arrays, with the active sets in force."""
         clients, scalars = unpack_scalars(commit, self.header)
         # A mean is everybody's, of all blocks: client 0, who stands for all, may be away and hold none.
-        everybody = ActiveSets.of_all(self.active.clients, self.active.blocks)
-        holders = everybody if self.header.commits == "mean" else self.active
-        return RoundUpdate(commit.round, commit.lr, clients, scalars, holders)
+        everybodys = self.header.commits == "mean"
+        active = ActiveSets.of_all(self.active.clients, self.active.blocks) if everybodys else self.active
+        return RoundUpdate(commit.round, commit.lr, clients, scalars, active)
 
     def _take(self, updates: list[RoundUpdate], chain: bytes) -> None:
         if self._pending is None:
