@@ -75,7 +75,12 @@ def execute(
             rounds.append(event["round"])
 
     return run_experiment(
-        config, run, "simulated", ["test"], emit, lambda: stop_after is not None and len(rounds) >= stop_after,
+        config,
+        run,
+        "simulated",
+        ["test"],
+        emit,
+        lambda: stop_after is not None and len(rounds) >= stop_after,
         make_backend=backend,
     )
 
