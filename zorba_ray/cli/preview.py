@@ -11,12 +11,12 @@ def preview(config: ExperimentConfig) -> None:
     """Prints the resolved settings, the allocation and the cost of a run; runs nothing and writes nothing."""
     from zorba_ray.assignment import allocation_record
     from zorba_ray.experiment import prepare, solve_allocation
-    from zorba_ray.experiment.scope import scope_line, with_scope
+    from zorba_ray.experiment.scope import with_scope
 
     console = Console(soft_wrap=True)
     config, scope = with_scope(config)
     if scope is not None:
-        console.print(scope_line(scope), highlight=False)
+        console.print(scope.line(), highlight=False)
     console.print_json(json.dumps(config.resolved()))
     setup = prepare(config)
     record = allocation_record(setup, solve_allocation(setup)).tree()
