@@ -1,6 +1,6 @@
 """Tables of a run whose blocks were dealt anew or probed."""
 
-from zorba_ray.report.load import RunRecord
+from zorba_ray.artifacts import Run
 from zorba_ray.report.numbers import NONE, text_bytes, text_gap, text_value
 from zorba_ray.report.page import Table
 
@@ -13,7 +13,7 @@ _REASONS = {
 }
 
 
-def deals_table(run: RunRecord) -> Table | None:
+def deals_table(run: Run) -> Table | None:
     """When the blocks were dealt and why; None where they were dealt once."""
     deals = run.allocation.deals
     if len(deals) < 2:
@@ -30,7 +30,7 @@ def deals_table(run: RunRecord) -> Table | None:
     return Table("Deals of the blocks", columns, rows, frozenset({0, 2, 3, 4, 5}), note)
 
 
-def blocks_table(run: RunRecord) -> Table | None:
+def blocks_table(run: Run) -> Table | None:
     """What each block met: clients, and what the last probe found; None where there was one deal and no probe."""
     deals, probe = run.allocation.deals, run.allocation.probe
     if len(deals) < 2 and probe is None:
