@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from zorba_ray.artifacts import Run
     from zorba_ray.artifacts.allocation import AllocationRecord
     from zorba_ray.config import ExperimentConfig
     from zorba_ray.experiment.replay import Replayed
@@ -34,7 +35,7 @@ def run(
     directory: str | Path,
     resume: bool = False,
     emit: Callable[[dict[str, Any]], None] = lambda event: None,
-) -> dict[str, Any]:
+) -> "Run":
     """Fine-tunes to the last round, in this process or on Ray by `federation.backend`, and writes the report.
 
     Args:
@@ -45,9 +46,11 @@ def run(
         RunDirError: the directory holds something else, or a run of other settings.
         ZorbaError: what the terminal ends with an error for; the ledger keeps every finished round.
     """
+    from zorba_ray.artifacts import Run
     from zorba_ray.experiment.execute import execute_in
 
-    return execute_in(config, Path(directory), resume, ["python"], emit, lambda: False, _write_report)
+    execute_in(config, Path(directory), resume, ["python"], emit, lambda: False, _write_report)
+    return Run(directory)
 
 
 def replay(

@@ -18,12 +18,13 @@ from safetensors.numpy import save_file
 
 from tests.support.tiny_run import run_here, tiny_config
 from zorba_ray.active_sets import ActiveSets
-from zorba_ray.artifacts.allocation import AllocationRecord, Assignment, read_allocation, write_allocation
+from zorba_ray.artifacts import RunDir
+from zorba_ray.artifacts.allocation import AllocationRecord, Assignment
 from zorba_ray.assignment import schedule
+from zorba_ray.assignment.allocation_file import read_allocation, write_allocation
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import Interrupted, LedgerError, RunDirError
 from zorba_ray.experiment import prepare
-from zorba_ray.experiment.rundir import RunDir
 from zorba_ray.protocol.ledger import LedgerContents, read_ledger
 from zorba_ray.protocol.snapshot import Snapshot, newest_snapshot
 

@@ -1,6 +1,5 @@
 """`import zorba_ray`: the commands of the terminal as functions, with the same refusals, and nothing heavy at first."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -25,11 +24,14 @@ def test_a_run_and_its_replay(tmp_path: Path) -> None:
     """Refused where the directory is taken, taken up by `resume`, and the bits of the ledger's replay."""
     config, path = zorba_ray.load_config("demo", *TINY), tmp_path / "run"
     events: list[str] = []
-    zorba_ray.run(config, path, emit=lambda event: events.append(event["kind"]))
+    run = zorba_ray.run(config, path, emit=lambda event: events.append(event["kind"]))
     assert events.count("round") == 3
+    assert (run.status, run.rounds_done, run.summary) == ("finished", 3, zorba_ray.Run(path).summary)
+    assert run.rounds_frame()["loss"].tolist() == [record.loss for record in run.rounds]
+    assert run.allocation.assignments[0].active.counts.tolist() == [run.allocation.blocks] * 4
     assert (path / "report.html").exists()
-    summary = json.loads((path / "summary.json").read_text("utf-8"))
-    assert zorba_ray.replay(path).digest == summary["weights_sha256"]
+    assert run.summary is not None
+    assert zorba_ray.replay(path).digest == run.summary.weights_sha256
     assert zorba_ray.replay(str(path), until=2, export=tmp_path / "model").round == 2
     assert (tmp_path / "model" / "config.json").exists()
     with pytest.raises(RunDirError, match="continue it with --resume"):

@@ -45,7 +45,12 @@ def allocation_record(inputs: AssignmentInputs, solved: Solved) -> AllocationRec
         block_parameters=tuple(inputs.manifest.sizes()),
         block_parameters_in_scope=tuple(inputs.manifest.sizes(inputs.config.zo.fixed_scope)),
         placements=tuple(
-            PlacementBytes(where.frozen, where.master, memory.parts, tuple(memory.active_extra.tolist()))
+            PlacementBytes(
+                frozen=where.frozen,
+                master=where.master,
+                parts=memory.parts,
+                active_extra_bytes=tuple(memory.active_extra.tolist()),
+            )
             for where, memory in ((where, inputs.memory.of(budget)) for where, budget in placements.items())
         ),
         memory_parts=roomy.parts,
@@ -77,7 +82,16 @@ def with_assignment(
     earlier = [assignment for assignment in record.assignments if assignment.round < number]
     before = earlier[-1].active if earlier else active
     changed = int(active.changed(before).sum())
-    added = Assignment(number, reason, record.f1, record.f2_bytes, record.gap, record.solver, changed, active)
+    added = Assignment(
+        round=number,
+        reason=reason,
+        f1=record.f1,
+        f2_bytes=record.f2_bytes,
+        gap=record.gap,
+        solver=record.solver,
+        clients_changed=changed,
+        active=active,
+    )
     clients = tuple(_client(inputs, client, active) for client in inputs.fleet.at(number))
     return msgspec.structs.replace(record, clients=clients, assignments=(*earlier, added))
 
@@ -144,7 +158,7 @@ def _variance(inputs: AssignmentInputs, solved: Solved) -> ExactVariance:
     here = _variances(inputs, solved, active)
     everything = _variances(inputs, solved, np.ones_like(active))
     energies = "uniform" if solved.probe is None else "measured"
-    return ExactVariance(here["data"], here["inverse_noise"], everything, energies)
+    return ExactVariance(**here, all_active=everything, energies=energies)
 
 
 def _variances(inputs: AssignmentInputs, solved: Solved, active: np.ndarray) -> dict[str, float]:

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from zorba_ray.artifacts import RunDir
 from zorba_ray.config import ExperimentConfig, config_from_tree
 from zorba_ray.errors import ConfigError, RunDirError
 from zorba_ray.experiment.backends import fleet_actors
 from zorba_ray.experiment.run import Closing, Emit, run_experiment
-from zorba_ray.experiment.rundir import RunDir
 from zorba_ray.federation.accelerator import choose_accelerator, gpu_count, with_counted_gpus
 
 ENTRY = "zorba_ray.experiment.execute:run_in_driver"
@@ -39,9 +39,9 @@ def execute_in(
         run = RunDir.create(path, config)
     elif path.is_dir():
         run = RunDir.reopen(path, config)
-        if run.summary.exists() and (summary := run.read_json(run.summary))["status"] == "finished":
+        if (finished := run.finished()) is not None:
             emit({"kind": "note", "text": f"{path} is finished; nothing to resume"})
-            return summary
+            return finished.tree()
     else:
         raise RunDirError(f"--resume: there is no run directory {path}")
     try:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from zorba_ray.artifacts import Eval
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import ConfigError, Diverged, LostClients
 from zorba_ray.experiment.allocate import solve_allocation
@@ -102,13 +103,13 @@ def find_rate(
     steps = []
     for lr in rates:
         after = _after_rounds(setup, lr, asked, active, evaluator)
-        loss = None if after is None or collapsed(after, before) else after["loss"]
-        steps.append(Step(lr, loss, None if loss is None else loss - before["loss"]))
+        loss = None if after is None or collapsed(after, before) else after.loss
+        steps.append(Step(lr, loss, None if loss is None else loss - before.loss))
     probe = probe or probe_scopes(config, (config.zo.fixed_scope,))
     edge = first_beyond(steps)
     return Ladder(
         steps=tuple(steps),
-        start_loss=before["loss"],
+        start_loss=before.loss,
         edge=edge,
         suggested=suggest(steps, edge),
         rounds=rounds,
@@ -133,7 +134,7 @@ def suggest(steps: Sequence[Step], edge: float | None) -> float | None:
 
 def _after_rounds(
     setup: Setup, lr: float, asked: Sequence[Sequence[int]], active: bytes, evaluator: Evaluator
-) -> dict[str, Any] | None:
+) -> Eval | None:
     """The evaluation after a round per entry of `asked` at one rate; None: they diverged. θ is θ0 again afterwards."""
     method = build_method(setup.config, rule_of(setup.header), setup.manifest)
     host = build_host(setup.config, setup.header, setup.model)

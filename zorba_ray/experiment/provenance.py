@@ -1,7 +1,6 @@
 """What a run was made with: versions, commit, machine, command."""
 
 import importlib.metadata
-import json
 import os
 import platform
 import secrets
@@ -14,10 +13,13 @@ from typing import Any
 
 import torch
 
+from zorba_ray.artifacts import Provenance, read_record
+from zorba_ray.errors import RunDirError
+
 _PACKAGES = ("zorba-ray", "torch", "transformers", "numpy", "numba", "ray", "pyomo", "highspy", "datasets", "wandb")
 
 
-def provenance(path: Path, command: list[str]) -> dict[str, Any]:
+def provenance(path: Path, command: list[str]) -> Provenance:
     """What goes into provenance.json. Paths of this machine are left out, but for the command as it was typed.
 
     `run_id` is drawn once and kept by every later session, wherever it runs: trackers know the run by it. It is no
@@ -26,28 +28,28 @@ def provenance(path: Path, command: list[str]) -> dict[str, Any]:
     Args:
         path: provenance.json of an earlier session, if there was one.
     """
-    run_id = secrets.token_hex(8)
-    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-        run_id = str(json.loads(path.read_text(encoding="utf-8"))["run_id"])
+    run_id = ""
+    with suppress(RunDirError):
+        run_id = read_record(path, Provenance).run_id
     versions: dict[str, str | None] = dict.fromkeys(_PACKAGES)
     for name in _PACKAGES:
         with suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
-    return {
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "command": command,
-        "python": sys.version.split()[0],
-        "versions": versions,
-        "git": _git(),
-        "machine": {
+    return Provenance(
+        run_id=run_id or secrets.token_hex(8),
+        started=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        command=tuple(command),
+        python=sys.version.split()[0],
+        versions=versions,
+        git=_git(),
+        machine={
             "platform": platform.platform(),
             "cpu": _cpu_name(),
             "cores": os.cpu_count(),
             "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
             "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
         },
-        "run_id": run_id,
-    }
+    )
 
 
 def _git() -> dict[str, Any] | None:
