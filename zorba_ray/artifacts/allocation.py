@@ -8,7 +8,7 @@ from zorba_ray.active_sets import ActiveSets
 from zorba_ray.artifacts.record import Count, Record, Seconds
 
 
-class AssignedClient(Record, frozen=True, kw_only=True):
+class AssignedClient(Record, kw_only=True):
     """One client under the last assignment."""
 
     client: Count
@@ -37,7 +37,7 @@ class AssignedClient(Record, frozen=True, kw_only=True):
         return None if self.budget_bytes is None else self.budget_bytes - self.bytes
 
 
-class PlacementBytes(Record, frozen=True, kw_only=True):
+class PlacementBytes(Record, kw_only=True):
     """Bytes of the clients whose blocks live in one way."""
 
     frozen: str
@@ -48,7 +48,7 @@ class PlacementBytes(Record, frozen=True, kw_only=True):
     """By block: what it costs more when it is active."""
 
 
-class SolverStep(Record, frozen=True, kw_only=True):
+class SolverStep(Record, kw_only=True):
     """One minimisation of the lexicographic program (`zorba_ray.allocation.StepResult`); None: no finite number."""
 
     name: str
@@ -61,7 +61,7 @@ class SolverStep(Record, frozen=True, kw_only=True):
     status: str
 
 
-class ProvenObjective(Record, frozen=True, kw_only=True):
+class ProvenObjective(Record, kw_only=True):
     """What is known of one objective at the allocation; None: no finite number."""
 
     objective: str
@@ -71,7 +71,7 @@ class ProvenObjective(Record, frozen=True, kw_only=True):
     best: float | None
 
 
-class HeuristicAnswer(Record, frozen=True, kw_only=True):
+class HeuristicAnswer(Record, kw_only=True):
     """The greedy heuristic's answer to the same question."""
 
     objectives: dict[str, float]
@@ -79,7 +79,7 @@ class HeuristicAnswer(Record, frozen=True, kw_only=True):
     exact_variance: dict[str, float]
 
 
-class ExactVariance(Record, frozen=True, kw_only=True):
+class ExactVariance(Record, kw_only=True):
     """The exact variance of one round's update that f1 stands for, under each weighting of the clients."""
 
     data: float
@@ -89,7 +89,7 @@ class ExactVariance(Record, frozen=True, kw_only=True):
     """Of the gradient in each block: `uniform`, or `measured` by a probe."""
 
 
-class BlockProbe(Record, frozen=True, kw_only=True):
+class BlockProbe(Record, kw_only=True):
     """What the clients said of the blocks before a round, and what asking cost. Lists are by block (`zo.probe`)."""
 
     round: Count
@@ -111,7 +111,7 @@ class BlockProbe(Record, frozen=True, kw_only=True):
     """The plan's frame, to each client asked."""
 
 
-class Assignment(Record, frozen=True, kw_only=True):
+class Assignment(Record, kw_only=True):
     """Who holds which blocks from a round on, until the next assignment."""
 
     round: Count
@@ -127,7 +127,7 @@ class Assignment(Record, frozen=True, kw_only=True):
     """In JSON one text of 0 and 1 per client."""
 
 
-class AllocationRecord(Record, frozen=True, kw_only=True):
+class AllocationRecord(Record, kw_only=True):
     """allocation.json. What is not in `assignments` and `probes` describes the last assignment."""
 
     clients: tuple[AssignedClient, ...]
