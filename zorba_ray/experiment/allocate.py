@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from zorba_ray.active_sets import ActiveSets
 from zorba_ray.allocation import Allocation, AllocationProblem, allocate, allocate_simply, objectives
 from zorba_ray.directions import uniforms
 from zorba_ray.errors import AllocationInfeasible, ConfigError
@@ -67,7 +68,7 @@ def valued(setup: Setup, fleet: Sequence[Client], active: np.ndarray, probe: Pro
     problem = problem_of(setup, fleet, probe)
     here = active[[client.present for client in fleet]]
     found = Allocation(
-        active=active,
+        active=ActiveSets(active),
         steps=(),
         f1=objectives.f1(here, problem),
         f2_bytes=objectives.f2_bytes(here, problem),
@@ -141,7 +142,7 @@ def probe_decides(setup: Setup, fleet: Sequence[Client], epsilon: float | None =
     problem = problem_of(setup, fleet)
     gives_up_nothing = problem.order[0] == "convergence" and problem.beta == 0 and not (epsilon or problem.epsilon)
     free = bool((problem.most_blocks == problem.blocks).all()) and not problem.forbidden.any()
-    return not (gives_up_nothing and free and (problem.active_bytes.sum(axis=1) <= problem.room_bytes).all())
+    return not (gives_up_nothing and free and (problem.active_bytes.sum(axis=1) <= problem.slack_bytes).all())
 
 
 def _draws(setup: Setup, problem: AllocationProblem) -> np.ndarray:
@@ -152,14 +153,14 @@ def _draws(setup: Setup, problem: AllocationProblem) -> np.ndarray:
 def _of_all(found: Allocation, fleet: Sequence[Client]) -> Allocation:
     """With a row for every client of the federation."""
     present = [client.present for client in fleet]
-    active = np.zeros((len(fleet), found.active.shape[1]), dtype=bool)
-    active[present] = found.active
-    return replace(found, active=active)
+    active = np.zeros((len(fleet), found.active.blocks), dtype=bool)
+    active[present] = found.active.matrix
+    return replace(found, active=ActiveSets(active))
 
 
 def _present(found: Allocation, fleet: Sequence[Client]) -> Allocation:
     """The inverse of `_of_all`: with the rows of the clients that are present."""
-    return replace(found, active=found.active[[client.present for client in fleet]])
+    return replace(found, active=ActiveSets(found.active.matrix[[client.present for client in fleet]]))
 
 
 def _everything(setup: Setup, fleet: Sequence[Client], problem: AllocationProblem) -> Allocation:
@@ -173,7 +174,7 @@ def _everything(setup: Setup, fleet: Sequence[Client], problem: AllocationProble
     present = np.array([client.present for client in fleet])
     total = sum(setup.memory.of(client.budget).base for client in fleet if client.present)
     return Allocation(
-        active=np.repeat(present[:, None], setup.header.blocks, axis=1),
+        active=ActiveSets(np.repeat(present[:, None], setup.header.blocks, axis=1)),
         steps=(),
         f1=1.0,
         f2_bytes=total,
@@ -198,7 +199,7 @@ def allocation_record(
     clients: list[dict[str, Any]] = []
     placements: dict[Placement, ClientMemory] = {}
     for client, samples in zip(fleet, setup.samples, strict=True):
-        blocks = allocation.blocks_of(client.id)
+        blocks = sorted(allocation.active.of(client.id))
         memory, placement = setup.memory.of(client.budget), setup.memory.placement(client.budget)
         placements[placement] = memory
         require_within(client.label, client.budget, memory, frozenset(blocks))
@@ -209,7 +210,7 @@ def allocation_record(
                 "examples": samples,
                 "budget_bytes": client.budget,
                 "bytes": memory.bytes_of(frozenset(blocks)) if client.present else 0,
-                "blocks": list(blocks),
+                "blocks": blocks,
                 "present": client.present,
                 "frozen": placement.frozen,
                 "master": placement.master,

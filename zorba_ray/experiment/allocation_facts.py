@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from zorba_ray.allocation import Allocation, AllocationProblem, objectives, smallest_budgets
-from zorba_ray.allocation.compare import greedy_beside
+from zorba_ray.allocation.comparators import greedy_beside
 from zorba_ray.allocation.front import Front, proven
 from zorba_ray.experiment.build import Setup
 from zorba_ray.zo import BlockEnergies
@@ -50,7 +50,8 @@ def allocation_facts(
         return exact_variances(setup, problem, active, energies)
 
     known = proven(problem, allocation)
-    heuristic = greedy_beside(problem, allocation)
+    beside = greedy_beside(problem, allocation)
+    heuristic = None if beside is None else beside.matrix
     return {
         "objectives": [entry.to_dict() for entry in known],
         "greedy": None
@@ -61,8 +62,8 @@ def allocation_facts(
             "exact_variance": variance(heuristic),
         },
         "exact_variance": {
-            **variance(allocation.active),
-            "all_active": variance(np.ones_like(allocation.active)),
+            **variance(allocation.active.matrix),
+            "all_active": variance(np.ones_like(allocation.active.matrix)),
             "energies": "uniform" if energies is None else "measured",
         },
     }
@@ -74,7 +75,7 @@ def front_record(
     """front.json: the points with bounds, gaps and the exact variance of each."""
     record = front.to_dict()
     for entry, point in zip(record["points"], front.points, strict=True):
-        entry["exact_variance"] = exact_variances(setup, problem, point.allocation.active, energies)
+        entry["exact_variance"] = exact_variances(setup, problem, point.allocation.active.matrix, energies)
     return record
 
 

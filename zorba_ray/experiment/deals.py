@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from zorba_ray.active_sets import ActiveSets
 from zorba_ray.allocation import rotate
 from zorba_ray.experiment.allocate import (
     Solved,
@@ -58,7 +59,7 @@ class Deals:
         solved = first_allocation(setup)
         record = allocation_record(setup, solved, accelerator)
         deals = cls(setup, run, {**record, "probes": [], "deals": []})
-        deals._add(1, PROVISIONAL if probe_decides(setup, setup.fleet) else "start", solved.allocation.active)
+        deals._add(1, PROVISIONAL if probe_decides(setup, setup.fleet) else "start", solved.allocation.active.matrix)
         return deals
 
     def write(self) -> None:
@@ -150,7 +151,7 @@ class Deals:
         if probes or changed:
             solved = solve_allocation(self._setup, fleet, self._probe)
             self._describe(solved)
-            return self._add(number, "fleet changed" if changed else "probe", solved.allocation.active)
+            return self._add(number, "fleet changed" if changed else "probe", solved.allocation.active.matrix)
         if rotates:
             return self._add(number, "rotation", self._rotated(number))
         return None
@@ -193,7 +194,7 @@ class Deals:
         if nothing_to_deal(self._setup, fleet):
             return active  # everybody holds everything
         problem = problem_of(self._setup, fleet, self._probe)
-        active[present] = rotate(active[present], self._held(number)[present], problem)
+        active[present] = rotate(ActiveSets(active[present]), self._held(number)[present], problem).matrix
         return active
 
     def _held(self, number: int) -> np.ndarray:

@@ -100,7 +100,7 @@ def find_rate(
     setup = prepare(config.model_copy(update={"eval": few}))
     method = build_method(config, rule_of(setup.header), setup.model.replica.manifest)
     active = pack_active(
-        [frozenset(np.flatnonzero(row).tolist()) for row in first_allocation(setup).allocation.active],
+        [frozenset(np.flatnonzero(row).tolist()) for row in first_allocation(setup).allocation.active.matrix],
         setup.header.blocks,
     )
     judge = Evaluator(setup.model, "validation", setup.validation, config.eval.batch_size)
