@@ -224,7 +224,8 @@ class AssignmentSchedule:
         present = np.array([client.present for client in fleet])
         active = assignments[-1].active.matrix.copy()
         problem = problem_of(self._inputs, fleet, self._probe)
-        active[present] = rotate(active[present], np.asarray(held, dtype=np.float64)[present], problem)
+        seen = np.asarray(held, dtype=np.float64)[present]
+        active[present] = rotate(ActiveSets(active[present]), seen, problem).matrix
         return ActiveSets(active)
 
 
