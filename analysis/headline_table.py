@@ -19,14 +19,14 @@ from analysis.cost import seconds_of_rounds, vram_saved, vram_source
 from analysis.latex import table
 from analysis.rows import Cell, Measure, Row, Rows, counted, final_accuracy, final_loss, spread
 from analysis.style import unit_of
-from zorba_ray.report import RunRecord
+from zorba_ray.artifacts import Run
 
 
-def _up(run: RunRecord) -> float | None:
+def _up(run: Run) -> float | None:
     return run.summary.bytes_up_per_client_round if run.summary else None
 
 
-def _down(run: RunRecord) -> float | None:
+def _down(run: Run) -> float | None:
     return run.summary.bytes_down_per_client_round if run.summary else None
 
 

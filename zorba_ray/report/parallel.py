@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from zorba_ray.artifacts.sweep import SweepRecord, TrialRecord
 from zorba_ray.report.canvas import GREY, LEVELS, Plot, plot, short
 from zorba_ray.report.groups import best_trial, cost
-from zorba_ray.report.load_sweep import SweepRecord, TrialRecord
 from zorba_ray.report.numbers import text_figure
 from zorba_ray.report.svg import Mark
 from zorba_ray.report.sweep_scale import Scale, figure_scale, key_scale, levels

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from zorba_ray.artifacts.sweep import SweepRecord, TrialRecord
 from zorba_ray.report.groups import Group
-from zorba_ray.report.load_sweep import SweepRecord, TrialRecord
 from zorba_ray.report.numbers import text_figure, text_swept
 
 VRAM = "fleet_vram_bytes"

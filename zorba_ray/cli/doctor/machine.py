@@ -42,7 +42,7 @@ def solver() -> Iterator[Finding]:
         data_weight=np.array([0.5, 0.5]),
     )
     answer = allocate(problem, 10.0, 1e-4)
-    known = answer.active.sum() == 3 and answer.f2_bytes == 32
+    known = answer.active.counts.sum() == 3 and answer.f2_bytes == 32
     yield Finding(
         "ok" if known else "fault", f"allocation solved by {answer.solver}", "" if known else "reinstall highspy"
     )
