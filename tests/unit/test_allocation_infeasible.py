@@ -20,7 +20,7 @@ def make(active: list[list[int]], room: list[int], **changes) -> AllocationProbl
         "client_names": tuple(f"client {n} (class {'small' if n == 0 else 'large'})" for n in range(clients)),
         "epsilon": 0.5,
     }
-    return AllocationProblem.plain(**{**settings, **changes})
+    return AllocationProblem(**{**settings, **changes})
 
 
 def message(problem: AllocationProblem) -> str:

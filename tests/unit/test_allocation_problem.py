@@ -109,7 +109,7 @@ def test_exact_variance_by_hand():
 def test_exact_variance_does_not_depend_on_equal_numbers_of_blocks():
     """algorithm.md section 5: with k of L blocks each and N_b balanced, d_b L / (P N) per block, for every k."""
     clients, blocks, size, directions = 8, 4, 16, 2
-    problem = AllocationProblem.plain(np.ones(clients), np.ones((clients, blocks)), np.full(clients, 9))
+    problem = AllocationProblem(np.ones(clients), np.ones((clients, blocks)), np.full(clients, 9))
     expected = blocks * size * blocks / (directions * clients)
     for k in (1, 2, 4):
         active = np.array([[(block - client) % blocks < k for block in range(blocks)] for client in range(clients)])

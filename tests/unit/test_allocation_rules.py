@@ -27,7 +27,7 @@ def make(room: list[int], sizes: list[int], **changes) -> AllocationProblem:
         "budget_bytes": 1_000 + np.array(room),
         "client_names": tuple(f"client {n} (class small)" for n in range(clients)),
     }
-    return AllocationProblem.plain(**{**settings, **changes})
+    return AllocationProblem(**{**settings, **changes})
 
 
 # --- refused ---------------------------------------------------------------------------------------------------------

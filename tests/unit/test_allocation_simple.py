@@ -30,7 +30,7 @@ def ruled(dice: np.random.Generator) -> AllocationProblem:
 def problem(sizes: list[int], room: list[int], coverage: int = 1, max_blocks: int | None = None) -> AllocationProblem:
     """Clients with `room` bytes beside a base of 100; block b takes sizes[b] bytes on each."""
     clients = len(room)
-    return AllocationProblem.plain(
+    return AllocationProblem(
         np.full(clients, 100),
         np.tile(sizes, (clients, 1)),
         100 + np.array(room),

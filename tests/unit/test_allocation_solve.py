@@ -28,7 +28,7 @@ def equal_blocks(places: list[int], blocks: int, **changes) -> AllocationProblem
         "active_bytes": np.full((clients, blocks), 100),
         "budget_bytes": np.array([BASE + 100 * k + 50 for k in places]),
     }
-    return AllocationProblem.plain(**{**settings, **changes})
+    return AllocationProblem(**{**settings, **changes})
 
 
 def unequal_blocks(clients: int, blocks: int, seed: int = 0, **changes) -> AllocationProblem:

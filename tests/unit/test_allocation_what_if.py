@@ -46,7 +46,7 @@ def test_a_large_fleet_is_counted_and_not_packed():
     """10,000 clients, each 5 bytes short of a place, one block too many for the places that there are."""
     clients = 10_000
     active = np.broadcast_to(np.int64(10), (clients, 4))
-    problem = AllocationProblem.plain(np.full(clients, 100), active, np.full(clients, 125), coverage=5_001)
+    problem = AllocationProblem(np.full(clients, 100), active, np.full(clients, 125), coverage=5_001)
     # 4 × 5,001 places are needed, 2 × 10,000 are there: four clients get five bytes more, or everybody 130 of 125.
     answer = smallest_budgets(problem)
     assert not answer.feasible
