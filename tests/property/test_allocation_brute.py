@@ -135,7 +135,7 @@ def test_dealing_gives_the_counts_back_and_balances(data: st.DataObject):
     # One client of another kind, then the group, then another one more.
     places = np.array([blocks + 1, *[blocks] * size, blocks + 2])
     active_bytes = np.array([[2] * blocks, *[[1] * blocks] * size, [3] * blocks])
-    problem = AllocationProblem.plain(np.ones(size + 2), active_bytes, 1 + 3 * places)
+    problem = AllocationProblem(np.ones(size + 2), active_bytes, 1 + 3 * places)
     merged = classes.merge(problem)
     assert [len(members) for members in merged.members] == [1, size, 1]
     active = classes.deal(np.concatenate([0 * counts, counts, 0 * counts]), merged).matrix

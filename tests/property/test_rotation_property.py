@@ -21,7 +21,7 @@ def fleet(seed: int, equal_blocks: bool = False, weights: bool = False) -> tuple
         clients, blocks = int(dice.integers(2, 9)), int(dice.integers(2, 7))
         sizes = np.full(blocks, 4) if equal_blocks else dice.integers(1, 4, blocks)
         kinds = dice.integers(int(sizes.max()), int(sizes.sum()) + 1, 3)
-        problem = AllocationProblem.plain(
+        problem = AllocationProblem(
             np.full(clients, 10),
             np.tile(sizes, (clients, 1)),
             10 + dice.choice(kinds, clients),
@@ -48,7 +48,7 @@ def ruled(seed: int, timed: bool = False) -> tuple[AllocationProblem, ActiveSets
         speed = dice.choice([0.5, 1.0], 3)[kind]
         sizes = dice.integers(1, 3, blocks)
         try:
-            problem = AllocationProblem.plain(
+            problem = AllocationProblem(
                 np.full(clients, 10),
                 np.tile(sizes, (clients, 1)),
                 np.full(clients, 10 + int(dice.integers(sizes.max(), sizes.sum() + 1))),
@@ -122,7 +122,7 @@ def test_every_client_comes_to_hold_every_block_of_equal_size(seed: int):
 
 def test_equal_clients_share_out_evenly():
     """Eight clients with two of six blocks: after k rotations no pair is ahead of another by more than two."""
-    problem = AllocationProblem.plain(np.full(8, 10), np.ones((8, 6)), np.full(8, 12), shared_cost=np.ones(6))
+    problem = AllocationProblem(np.full(8, 10), np.ones((8, 6)), np.full(8, 12), shared_cost=np.ones(6))
     active = allocate_simply(problem, "greedy", np.full((8, 6), 0.5)).active
     seen = active.matrix.astype(np.float64)
     for _ in range(20):
@@ -147,6 +147,6 @@ BOTH = {"must_hold": np.array([[True, False, False]] * 2), "order": ("convergenc
     ],
 )
 def test_what_rules_and_limits_let_move(rules, sets, expected):
-    problem = AllocationProblem.plain(np.full(2, 10), np.ones((2, 3)), np.full(2, 13), **rules)
+    problem = AllocationProblem(np.full(2, 10), np.ones((2, 3)), np.full(2, 13), **rules)
     active = ActiveSets.of_sets(sets, 3)
     assert rotate(active, 9.0 * active.matrix, problem) == ActiveSets.of_sets(expected, 3)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.support.enumerated import every_allocation, random_problem
-from tests.unit.test_allocation_solve import equal_blocks, unequal_blocks
+from tests.support.fleets import equal_blocks, unequal_blocks
 from zorba_ray.active_sets import ActiveSets
 from zorba_ray.allocation import AllocationProblem, allocate, front, objectives
 from zorba_ray.allocation.front import Left, pareto_front, proven

@@ -8,135 +8,139 @@ import numpy as np
 import pytest
 from pyomo.contrib.solver.common.util import NoFeasibleSolutionError
 
+from benchmarks.allocation.families import five_classes
+from tests.support.fleets import equal_blocks, flags, fleet, unequal_blocks
 from zorba_ray.active_sets import ActiveSets
-from zorba_ray.allocation import AllocationProblem, allocate, check, lexicographic, program, solve
+from zorba_ray.allocation import allocate, check, lexicographic, program, solve
 from zorba_ray.allocation.classes import merge
-from zorba_ray.allocation.objectives import Cap, f1, f2_bytes, relative_gap, within_share, worst_share
+from zorba_ray.allocation.objectives import (
+    Cap,
+    client_seconds,
+    f1,
+    f2_bytes,
+    relative_gap,
+    round_seconds,
+    within_share,
+    worst_share,
+)
 from zorba_ray.allocation.program import Program
-from zorba_ray.allocation.solve import Run, minimise, run_highs
+from zorba_ray.allocation.solve import Run, StepAnswer, minimise, run_highs
 from zorba_ray.allocation.start import greedy
 from zorba_ray.errors import AllocationInfeasible, ConfigError
 
-BASE = 1_000
+# --- known answers --------------------------------------------------------------------------------------------------
 
-
-def equal_blocks(places: list[int], blocks: int, **changes) -> AllocationProblem:
-    """Clients with room for `places[n]` blocks of 100 bytes each (and 50 bytes over)."""
-    clients = len(places)
-    settings = {
-        "base_bytes": np.full(clients, BASE),
-        "active_bytes": np.full((clients, blocks), 100),
-        "budget_bytes": np.array([BASE + 100 * k + 50 for k in places]),
-    }
-    return AllocationProblem.plain(**{**settings, **changes})
-
-
-def unequal_blocks(clients: int, blocks: int, seed: int = 0, **changes) -> AllocationProblem:
-    """Every client its own budget, every block its own size and weight."""
-    rng = np.random.default_rng(seed)
-    size = rng.integers(50, 150, blocks)
-    return equal_blocks(
-        [1] * clients,
-        blocks,
-        **{
-            "active_bytes": np.tile(size, (clients, 1)),
-            "budget_bytes": BASE + np.maximum(size.max(), (size.sum() * rng.uniform(0.25, 0.9, clients)).astype(int)),
-            "block_weight": rng.uniform(0.5, 2.0, blocks),
-            **changes,
-        },
-    )
-
-
-# --- ends and constraints -------------------------------------------------------------------------------------------
-
-
-def test_epsilon_zero_fills_the_budgets():
-    # 6 places for 3 blocks: two holders each, f1 = (3 / 2) / (3 / 3) = 1.5.
-    answer = allocate(equal_blocks([1, 2, 3], 3, epsilon=0.0), 30.0, 0.0)
-    assert answer.f1 == pytest.approx(1.5)
-    assert answer.active.counts.sum() == 6
-    assert answer.f2_bytes == 3 * BASE + 600
-    assert answer.gap == pytest.approx(0.0, abs=1e-9)
-    assert answer.solver.startswith("highs 1.")
-    assert [done.name for done in answer.steps] == [
-        "best_convergence",
-        "best_vram",
-        "nadir_convergence",
-        "constrained_vram",
-        "polished_convergence",
-    ]
-
-
-def test_epsilon_one_takes_the_least_memory():
-    answer = allocate(equal_blocks([1, 2, 3], 3, epsilon=1.0), 30.0, 0.0)
-    assert answer.f2_bytes == 3 * BASE + 300
-    assert answer.active.holders.tolist() == [1, 1, 1]
-    assert answer.f1 == pytest.approx(3.0)
-
-
-def test_mirrored_order_turns_epsilon_round():
-    lean = allocate(equal_blocks([1, 2, 3], 3, epsilon=0.0, order=("vram", "convergence")), 30.0, 0.0)
-    fast = allocate(equal_blocks([1, 2, 3], 3, epsilon=1.0, order=("vram", "convergence")), 30.0, 0.0)
-    assert (lean.f2_bytes, fast.f2_bytes) == (3 * BASE + 300, 3 * BASE + 600)
-    assert fast.f1 == pytest.approx(1.5)
-
-
-def test_worst_share_is_minimised_and_reported():
-    # Least: everybody one block, 1100 / 1150 of the smallest budget. The large client need not help.
-    answer = allocate(equal_blocks([1, 2, 3], 3, epsilon=1.0, vram_objective="worst_share"), 30.0, 0.0)
-    assert answer.worst_share == pytest.approx(1100 / 1150)
-    # Within that share clients 1 and 2 may use 1,195 and 1,291 bytes: 4 places for 3 blocks, f1 = (1 + 1 + 1/2) / 1.
-    assert answer.f1 == pytest.approx(2.5)
-    assert answer.steps[1].value == answer.worst_share
-
-
-def test_worst_share_counts_the_fullest_client_of_a_class():
+MIRRORED = ("vram", "convergence")
+KNOWN = {
+    # 6 places for 3 blocks: two holders each, f1 = (3 / 2) / (3 / 3).
+    "ε = 0 fills the budgets": (equal_blocks([1, 2, 3], 3), {"f1": 1.5, "f2_bytes": 3_600, "holders": [2, 2, 2]}),
+    "ε = 1 takes the least": (equal_blocks([1, 2, 3], 3, epsilon=1.0), {"f1": 3.0, "f2_bytes": 3_300}),
+    "mirrored, ε = 0": (equal_blocks([1, 2, 3], 3, order=MIRRORED), {"f1": 3.0, "f2_bytes": 3_300}),
+    "mirrored, ε = 1": (equal_blocks([1, 2, 3], 3, order=MIRRORED, epsilon=1.0), {"f1": 1.5, "f2_bytes": 3_600}),
+    # Least: everybody one block, 1100 / 1150 of the smallest budget. Within that share clients 1 and 2 may use 1,195
+    # and 1,291 bytes: 4 places for 3 blocks, f1 = (1 + 1 + 1/2) / 1.
+    "worst share": (
+        equal_blocks([1, 2, 3], 3, epsilon=1.0, vram_objective="worst_share"),
+        {"worst_share": 1100 / 1150, "f1": 2.5},
+    ),
     # 3 blocks on 2 equal clients: one of them holds 2, not 1.5 each.
-    answer = allocate(equal_blocks([3, 3], 3, epsilon=1.0, vram_objective="worst_share"), 30.0, 0.0)
-    assert answer.worst_share == pytest.approx(1200 / 1350)
-    assert answer.steps[1].bound == pytest.approx(1200 / 1350)
-
-
-def test_coverage_binds():
-    free = allocate(equal_blocks([1, 1, 2], 2, epsilon=1.0), 30.0, 0.0)
-    assert free.active.counts.sum() == 3
-    covered = allocate(equal_blocks([1, 1, 2], 2, epsilon=1.0, coverage=2), 30.0, 0.0)
-    assert covered.active.holders.tolist() == [2, 2]
-    assert covered.f2_bytes == free.f2_bytes + 100
-
-
-def test_max_blocks_binds():
-    free = allocate(equal_blocks([3, 3], 3), 30.0, 0.0)
-    assert free.active.matrix.all()
-    held = allocate(equal_blocks([3, 3], 3, max_blocks=2), 30.0, 0.0)
-    assert held.active.counts.tolist() == [2, 2]
-    assert held.f1 == pytest.approx((1 / 2 + 1 + 1) / (3 / 2))
-
-
-def test_shared_seeds_make_holders_expensive():
+    "the fullest of a class": (
+        equal_blocks([3, 3], 3, epsilon=1.0, vram_objective="worst_share"),
+        {"worst_share": 1200 / 1350, "bound of best_vram": 1200 / 1350},
+    ),
+    "coverage 1": (equal_blocks([1, 1, 2], 2, epsilon=1.0), {"f2_bytes": 3_300}),
+    "coverage 2": (equal_blocks([1, 1, 2], 2, epsilon=1.0, coverage=2), {"f2_bytes": 3_400, "holders": [2, 2]}),
+    "room for all": (equal_blocks([3, 3], 3), {"f1": 1.0, "counts": [3, 3]}),
+    "max_blocks": (equal_blocks([3, 3], 3, max_blocks=2), {"f1": (1 / 2 + 1 + 1) / (3 / 2), "counts": [2, 2]}),
+    "f3 outside of the order": (fleet([450] * 2, [100] * 3, block_seconds=np.ones((2, 3))), {"f3_seconds": 6.0}),
     # With β γ large, more holders cost more than they bring: ε = 0 no longer fills the budgets.
-    answer = allocate(equal_blocks([2, 2], 2, beta=2.0, shared_cost=np.ones(2)), 30.0, 0.0)
-    assert answer.active.holders.tolist() == [1, 1]
+    "shared seeds": (equal_blocks([2, 2], 2, beta=2.0, shared_cost=np.ones(2)), {"holders": [1, 1]}),
+    # min 9 / x + 1 / (4 − x) over x = 1, 2, 3: 9.33, 5, 4.
+    "heavy blocks": (equal_blocks([1] * 4, 2, block_weight=np.array([9.0, 1.0])), {"holders": [3, 1]}),
+}
 
 
-def test_heavy_blocks_get_more_holders():
-    answer = allocate(equal_blocks([1, 1, 1, 1], 2, block_weight=np.array([9.0, 1.0])), 30.0, 0.0)
-    # min 9 / x + 1 / (4 - x) over x = 1, 2, 3: 9.33, 5, 4.
-    assert answer.active.holders.tolist() == [3, 1]
+@pytest.mark.parametrize("name", KNOWN)
+def test_known_answers(name: str):
+    problem, expected = KNOWN[name]
+    answer = allocate(problem, 30.0, 0.0)
+    known = {"holders": answer.active.holders.tolist(), "counts": answer.active.counts.tolist(), **answer.to_dict()}
+    known["bound of best_vram"] = next(step.bound for step in answer.steps if step.name == "best_vram")
+    for key, value in expected.items():
+        assert known[key] == pytest.approx(value), key
+    assert answer.gap == pytest.approx(0.0, abs=1e-9)
+    assert answer.solver.startswith("highs 1.") or answer.solver == "greedy, proven by counting"
+
+
+@pytest.mark.parametrize("sizes", [[100, 100, 100, 100], [80, 100, 110, 130]])
+def test_rules_and_limits_are_kept(sizes):
+    must, never = flags(6, 4, (0, 3), (1, 3), (4, 0)), flags(6, 4, (2, 0), (3, 0), (5, 1))
+    low, high = np.array([1, 1, 2, 2, 1, 1]), np.array([1, 2, 3, 3, 2, 2])
+    problem = fleet([450] * 6, sizes, must_hold=must, must_not_hold=never, min_blocks=low, max_blocks=high, coverage=2)
+    for epsilon in (0.0, 0.5, 1.0):
+        active = allocate(replace(problem, epsilon=epsilon), 30.0, 1e-2).active
+        assert active.matrix[must].all()
+        assert not active.matrix[never].any()
+        assert ((low <= active.counts) & (active.counts <= high)).all()
+        assert active.holders.min() >= 2
+
+
+def test_seconds_by_hand():
+    seconds, stream = np.array([[1.0, 2.0, 4.0], [10.0, 20.0, 40.0]]), np.full((2, 3), 0.5)
+    problem = fleet([900] * 2, [100] * 3, block_seconds=seconds, stream_seconds=stream)
+    active = np.array([[False, True, False], [False, False, True]])
+    # Client 0: 1 + 2·2 + 2·4 and two frozen blocks streamed; client 1: 10 + 20 + 2·40 and two.
+    assert client_seconds(active, problem).tolist() == [13.0 + 1.0, 110.0 + 1.0]
+    assert round_seconds(active, problem) == 111.0
+    assert round_seconds(active, replace(problem, time_objective="sum")) == 125.0
+    with pytest.raises(ConfigError, match="block_seconds"):
+        client_seconds(active, fleet([900] * 2, [100] * 3))
+
+
+def test_time_first_leaves_slow_clients_the_last_blocks():
+    """Four blocks on four clients, one of them ten times slower: it gets the last block, and f3 says so."""
+    seconds = np.outer([1.0, 1.0, 1.0, 10.0], np.ones(4))
+    problem = fleet([150] * 4, [100] * 4, block_seconds=seconds, order=("time", "convergence", "vram"))
+    answer = allocate(problem, 30.0, 1e-6)
+    assert answer.active.of(3) == {3}
+    assert answer.f3_seconds == pytest.approx(10.0 * (4 + 1))
+    assert " ".join(step.name for step in answer.steps) == (
+        "best_time best_convergence nadir_time constrained_convergence best_vram nadir_convergence constrained_vram "
+        "polished_convergence polished_time"
+    )
+    assert {step.status for step in answer.steps} == {"optimal"}
+    assert allocate(fleet([450] * 2, [100] * 3), 30.0, 1e-6).f3_seconds is None
 
 
 # --- size, time, determinism ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("clients", "blocks"), [(8, 6), (64, 12)])
-def test_four_classes_close_the_gap_in_seconds(clients, blocks):
-    places = [2 + 2 * (n % 4) for n in range(clients)]
-    problem = equal_blocks(places, blocks, epsilon=0.5, beta=0.1, shared_cost=np.ones(blocks))
-    began = time.monotonic()
-    answer = allocate(problem, 60.0, 1e-4)
-    assert answer.gap <= 1e-4
-    assert [done.status for done in answer.steps] == ["optimal"] * 5
-    assert time.monotonic() - began < 20  # 0.2 s here; without classes no gap closes in a minute
+@pytest.mark.parametrize("clients", [100, 20_000])
+def test_classes_are_merged_and_proven_whatever_their_size(clients: int):
+    problem = five_classes(clients)
+    merged = merge(problem)
+    assert merged.active_bytes.shape == (5, 32)
+    answer = allocate(problem, 60.0, 1e-3)
+    assert {done.status for done in answer.steps} == {"optimal"}
+    assert check(problem, answer.active) == []
+
+
+def test_rules_and_times_split_classes():
+    problem = five_classes(50)
+    must = np.zeros((50, 32), dtype=bool)
+    must[[0, 5], 3] = True  # two of the class with two places
+    merged = merge(replace(problem, must_hold=must))
+    assert merged.members[0].tolist() == [0, 5]
+    assert len(merged.size) == 6
+    timed = replace(problem, block_seconds=np.ones((50, 32)), order=("convergence", "time"))
+    assert len(merge(timed).size) == 50
+
+
+def test_a_deadline_in_the_past_ends_a_step():
+    groups = merge(unequal_blocks(16, 8, seed=1))
+    start = greedy(groups, "convergence")
+    answer = minimise(groups, "convergence", (), start, 0.0, deadline=time.monotonic())
+    assert answer == StepAnswer(start, float("-inf"), "limit", False)
 
 
 def test_many_clients_are_solved_to_the_true_optimum():
@@ -240,7 +244,7 @@ def test_budgets_hold_to_the_byte_where_tolerances_do_not():
         active = rng.integers(1, 4, (3, 4)) * unit + rng.integers(0, 4, (3, 4))
         some = np.where(rng.random((3, 4)) < 0.7, active, 0).sum(axis=1) - 1
         room = np.maximum(some, active.max(axis=1))
-        problem = equal_blocks([1] * 3, 4, active_bytes=active, budget_bytes=BASE + room)
+        problem = fleet(room.tolist(), active.tolist())
         rows = [
             [
                 row
@@ -334,7 +338,7 @@ def test_starting_point_reaches_the_solver():
 
 def test_raising_and_returning_infeasible_are_one(monkeypatch):
     """Counting passes, the solver decides: 4 + 5 + 6 + 6 bytes do not split into two rooms of 10."""
-    problem = equal_blocks([1, 1], 4, active_bytes=np.array([[4, 5, 6, 6]] * 2), budget_bytes=np.array([BASE + 10] * 2))
+    problem = fleet([10, 10], [4, 5, 6, 6])
     with pytest.raises(AllocationInfeasible, match="proven by the solver") as returned:
         allocate(problem, 30.0, 0.0)
 
@@ -359,12 +363,6 @@ def test_an_exception_without_a_proof_is_a_limit(monkeypatch):
     assert run_highs(model.model, 1.0, 0.0) == Run("limit", False, float("-inf"))
     answer = allocate(problem, 30.0, 0.0)
     assert answer.solver == "greedy"
-
-
-def test_constraints_have_names():
-    model = Program(merge(equal_blocks([1, 1, 2], 2, max_blocks=2)), "vram", ())
-    names = {name.split("[")[0] for name in (row.name for row in model.model.component_data_objects(ctype=None))}
-    assert {"budget", "coverage", "at_least", "at_most", "count"} <= names
 
 
 def test_a_share_keeps_the_point_it_was_taken_from():

@@ -81,26 +81,16 @@ def greedy_beside(problem: AllocationProblem, allocation: Allocation) -> ActiveS
 def last(problem: AllocationProblem) -> ActiveSets:
     """Every client what it must hold and the last other blocks that it may hold and that fit, the first that does not
     fit being the end. Neither coverage nor `min_blocks` is looked at."""
-    must = problem.required
-    others = ~(must | problem.forbidden)
-    slack = problem.slack_bytes - np.where(must, problem.active_bytes, 0).sum(axis=1)
-    places = problem.most_blocks - must.sum(axis=1)
-    used = np.where(others, problem.active_bytes, 0)[:, ::-1].cumsum(axis=1)[:, ::-1]
-    count = others[:, ::-1].cumsum(axis=1)[:, ::-1]
-    return ActiveSets(must | (others & (used <= slack[:, None]) & (count <= places[:, None])))
+    from_the_end = np.broadcast_to(np.arange(problem.blocks)[::-1], problem.active_bytes.shape)
+    return ActiveSets(_taken_in_order(problem, from_the_end, ends_at_misfit=True)[0])
 
 
 def random(problem: AllocationProblem, draws: np.ndarray) -> ActiveSets | None:
-    """Every client takes what it must hold, then blocks that it may hold in random order while they fit and leave bytes
-    for `min_blocks`; then a block on too few clients takes the place of one that has holders to spare. None where that
-    does not reach the coverage."""
-    active = problem.required.copy()
-    slack = problem.slack_bytes - np.where(active, problem.active_bytes, 0).sum(axis=1)
-    for client, order in enumerate(np.argsort(draws, axis=1, kind="stable")):
-        for block in order:
-            if not active[client, block] and _may_take(problem, active[client], int(slack[client]), client, int(block)):
-                active[client, block] = True
-                slack[client] -= problem.active_bytes[client, block]
+    """Every client takes what it must hold, then blocks that it may hold in random order while they fit; then a block on
+    too few clients takes the place of one that has holders to spare. None where that does not reach the coverage.
+    `min_blocks` is not looked at."""
+    order = np.argsort(draws, axis=1, kind="stable")
+    active, slack = _taken_in_order(problem, order, ends_at_misfit=False)
     for block in np.argsort(draws[0], kind="stable"):
         while active[:, block].sum() < problem.coverage:
             if not _give(problem, active, slack, int(block), draws):
@@ -108,15 +98,21 @@ def random(problem: AllocationProblem, draws: np.ndarray) -> ActiveSets | None:
     return ActiveSets(active)
 
 
-def _may_take(problem: AllocationProblem, held: np.ndarray, slack: int, client: int, block: int) -> bool:
-    """Whether the block fits, and the cheapest blocks that the client then still needs for `min_blocks` do too."""
-    cost, count = problem.active_bytes[client], int(held.sum()) + 1
-    if problem.forbidden[client, block] or count > problem.most_blocks[client]:
-        return False
-    others = ~(held | problem.forbidden[client])
-    others[block] = False
-    needed = max(int(problem.least_blocks[client]) - count, 0)
-    return int(cost[block]) + int(np.sort(cost[others])[:needed].sum()) <= slack
+def _taken_in_order(
+    problem: AllocationProblem, order: np.ndarray, ends_at_misfit: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """The required blocks and those of `order` [N, L] that fit, one after the other: bool [N, L], and bytes left [N]."""
+    active, client = problem.required.copy(), np.arange(problem.clients)
+    slack = problem.slack_bytes - objectives.active_bytes_of(active, problem)
+    goes_on = np.ones(problem.clients, dtype=bool)
+    for block in order.T:
+        cost, may = problem.active_bytes[client, block], ~(active | problem.forbidden)[client, block]
+        takes = goes_on & may & (cost <= slack) & (active.sum(axis=1) < problem.most_blocks)
+        if ends_at_misfit:
+            goes_on &= takes | ~may
+        active[client[takes], block[takes]] = True
+        slack = slack - np.where(takes, cost, 0)
+    return active, slack
 
 
 def _give(problem: AllocationProblem, active: np.ndarray, slack: np.ndarray, block: int, draws: np.ndarray) -> bool:

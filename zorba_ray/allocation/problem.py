@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from zorba_ray.errors import ConfigError
 
@@ -24,7 +23,9 @@ MOST_BYTES = 2**62
 class AllocationProblem:
     """Which client may activate which blocks, under which budgets, and what is to be minimised.
 
-    An [N, L] array that is a broadcast of one row (np.broadcast_to) is kept as one row.
+    What has a default may be left out: clients are then numbered and have equal data, blocks weigh the same, and every
+    client draws directions of its own. A single number stands for a whole array of it. An [N, L] array that is a
+    broadcast of one row (np.broadcast_to) is kept as one row.
     Raises ConfigError from the constructor, naming the setting, the value and the rule.
     """
 
@@ -34,15 +35,15 @@ class AllocationProblem:
     """[N, L] int64 >= 0: extra bytes on client n when block b is active there."""
     budget_bytes: np.ndarray
     """[N] int64 > 0: what client n may use on its accelerator (V_n)."""
-    client_names: tuple[str, ...]
+    client_names: tuple[str, ...] = ()
     """N names for messages, such as "client 3 (class small)"."""
-    block_weight: np.ndarray
+    block_weight: np.ndarray = field(default_factory=lambda: np.ones(()))
     """[L] float64 > 0: ω_b, how much block b loses by being seen by few clients."""
-    shared_cost: np.ndarray
+    shared_cost: np.ndarray = field(default_factory=lambda: np.zeros(()))
     """[L] float64 >= 0: γ_b, what one more holder of block b costs when all clients share one seed."""
-    beta: float
+    beta: float = 0.0
     """β >= 0: weight of the shared-seed term; 0 for per-client seeds."""
-    epsilon: float
+    epsilon: float = 0.0
     """ε in [0, 1] of the ε-constraint: 0 keeps the first objective of `order` at its best, 1 allows its nadir."""
     coverage: int = 1
     """Every block is active on at least this many clients (1 to N)."""
@@ -52,34 +53,37 @@ class AllocationProblem:
     """f2: the bytes of all clients together, or the largest share of a budget that any client uses."""
     order: tuple[Objective, ...] = ("convergence", "vram")
     """The lexicographic order: two or three different objectives."""
-    data_weight: np.ndarray = field(kw_only=True)
-    """[N] float64 >= 0, sums to 1: p_n, used for the reported exact variance only."""
-    min_blocks: int | np.ndarray = field(default=1, kw_only=True)
+    data_weight: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    """[N] float64 >= 0, sums to 1: p_n, used for the reported exact variance only. Empty is the same for all."""
+    min_blocks: int | np.ndarray = 1
     """At least this many active blocks per client, for all or [N]; >= 1."""
-    must_hold: np.ndarray | None = field(default=None, kw_only=True)
+    must_hold: np.ndarray | None = None
     """[N, L] bool: entries that are 1 in every allocation; None for none."""
-    must_not_hold: np.ndarray | None = field(default=None, kw_only=True)
+    must_not_hold: np.ndarray | None = None
     """[N, L] bool: entries that are 0 in every allocation; None for none."""
-    block_seconds: np.ndarray | None = field(default=None, kw_only=True)
+    block_seconds: np.ndarray | None = None
     """[N, L] float64 >= 0: t_{n,b}, seconds of one forward of block b on client n, one sign. Needed for "time"."""
-    stream_seconds: np.ndarray | None = field(default=None, kw_only=True)
+    stream_seconds: np.ndarray | None = None
     """[N, L] float64 >= 0: seconds to bring block b to client n while it is frozen there (both signs share one visit);
     an active block stays on the accelerator. None for 0. Added to the compute, so an upper bound where the two
     overlap."""
-    time_objective: TimeObjective = field(default="slowest", kw_only=True)
+    time_objective: TimeObjective = "slowest"
     """f3: the slowest client, for which a round waits, or the seconds of all clients together."""
 
     def __post_init__(self) -> None:
-        names = tuple(self.client_names)
-        if not names or not all(isinstance(name, str) and name for name in names):
-            raise ConfigError(f"allocation: client_names = {self.client_names!r} must be N >= 1 non-empty strings")
-        clients, blocks = len(names), np.size(self.block_weight)
-        if blocks < 1:
-            raise ConfigError("allocation: block_weight is empty; a model needs at least 1 block")
+        if np.ndim(self.active_bytes) != 2 or not np.size(self.active_bytes):
+            shape = np.shape(self.active_bytes)
+            raise ConfigError(f"allocation: active_bytes has shape {shape}; it must be [N, L], at least 1 x 1")
+        clients, blocks = np.shape(self.active_bytes)
+        names = tuple(self.client_names) or tuple(f"client {n}" for n in range(clients))
+        if len(names) != clients or not all(isinstance(name, str) and name for name in names):
+            raise ConfigError(f"allocation: client_names = {names!r} must be {clients} non-empty strings")
         # The checked copies replace what was passed, and nobody can write to them afterwards.
         fixed: dict[str, Any] = {"client_names": names, "order": self._checked_order()}
         for name, (shape, dtype, rule) in _ARRAYS.items():
             given = getattr(self, name)
+            if name == "data_weight" and not np.size(given):
+                given = 1.0 / clients
             if given is not None:
                 fixed[name] = _array(name, given, tuple({"N": clients, "L": blocks}[axis] for axis in shape), dtype)
                 _require_least(name, fixed[name], rule)
@@ -138,27 +142,6 @@ class AllocationProblem:
                     f"allocation: {self.client_names[client]} must hold block {block} (must_hold: allocation.require) "
                     "and must not hold it (must_not_hold: allocation.forbid); drop one of the two"
                 )
-
-    @classmethod
-    def plain(
-        cls, base_bytes: ArrayLike, active_bytes: ArrayLike, budget_bytes: ArrayLike, **settings: Any
-    ) -> "AllocationProblem":
-        """A problem of bytes alone: clients are numbered and have equal data, blocks weigh the same, every client draws
-        directions of its own, ε = 0. `settings` says what is otherwise.
-
-        Raises ConfigError as the constructor.
-        """
-        clients, blocks = np.shape(active_bytes)
-        usual = {
-            "client_names": tuple(f"client {n}" for n in range(clients)),
-            "block_weight": np.ones(blocks),
-            "shared_cost": np.zeros(blocks),
-            "beta": 0.0,
-            "epsilon": 0.0,
-            "data_weight": np.full(clients, 1.0 / clients),
-        }
-        given = {"base_bytes": base_bytes, "active_bytes": active_bytes, "budget_bytes": budget_bytes}
-        return cls(**{**usual, **given, **settings})
 
     @property
     def clients(self) -> int:
@@ -231,6 +214,8 @@ def _array(name: str, given: Any, shape: tuple[int, ...], dtype: type) -> np.nda
         values = values if values.dtype.kind in "iub" else values.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"allocation: {name} = {given!r} is not an array of numbers") from error
+    if values.ndim == 0:
+        values = np.broadcast_to(values, shape)
     if values.shape != shape:
         raise ConfigError(f"allocation: {name} has shape {values.shape}; it must have shape {shape}")
     if values.ndim == 2 and values.strides[0] == 0 and shape[0] > 1:
