@@ -8,7 +8,6 @@ Needs `pip install zorba-ray[workspaces]`. A dry run needs neither a key nor a n
 
 import argparse
 import json
-import os
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -73,7 +72,7 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
         Lines("frames", ("round/report_bytes", "round/plan_bytes", "round/commit_bytes")),
     ),
     "Memory": (
-        Media("who activates which blocks", ("allocation/blocks", "allocation/table")),
+        Media("who activates which blocks", ("allocation/table",)),
         Lines("peak memory of the driver's process, bytes", ("round/peak_rss_bytes",)),
         Scatter("worst share of a budget against the fleet's bytes", "vram/fleet_bytes", "vram/worst_share"),
     ),
@@ -147,7 +146,7 @@ def main() -> None:
     if not arguments.dry_run:
         if not arguments.entity:
             parser.error("--entity is needed: the W&B user or team that the project belongs to (or use --dry-run)")
-        if not has_credentials(os.environ):
+        if not has_credentials():
             parser.error("no W&B key: set WANDB_API_KEY or use `wandb login` (or use --dry-run)")
     try:
         workspace = build(arguments.project, arguments.entity or "ENTITY", arguments.group)

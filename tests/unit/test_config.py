@@ -329,7 +329,6 @@ EXEMPT = {
     "tracking.project",
     "tracking.group",
     "tracking.profile",
-    "tracking.job_type",
     "federation.backend",
     "federation.mode",
     "federation.snapshot_every",
@@ -441,7 +440,6 @@ ALTERED = {
     "tracking.project": "p",
     "tracking.group": "g",
     "tracking.profile": True,
-    "tracking.job_type": "eval",
 }
 
 

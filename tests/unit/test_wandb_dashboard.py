@@ -73,7 +73,7 @@ def test_every_metric_is_one_that_a_run_logs(tmp_path: Path) -> None:
                     tree = config.resolved()
                     assert name in (tree[section] if section else tree), setting
             case Media():
-                assert set(panel.keys) == {"allocation/blocks", "allocation/table"}  # as test_tracking_wandb reads back
+                assert set(panel.keys) == {"allocation/table"}  # as test_tracking_wandb reads back
 
 
 @pytest.mark.parametrize(

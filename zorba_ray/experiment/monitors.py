@@ -14,6 +14,4 @@ def monitors(tracking: TrackingConfig, run: RunDir, provenance: dict[str, Any]) 
     if mode == "disabled":
         return ray_monitors()
     past = read_records(run.metrics) if run.metrics.exists() else []
-    run_id = provenance["run_id"]
-    wandb = WandbMonitor(run.path, tracking.project, tracking.group, run_id, mode, tracking.job_type, past)
-    return [wandb, *ray_monitors()]
+    return [WandbMonitor(run.path, tracking, provenance["run_id"], mode, past), *ray_monitors()]
