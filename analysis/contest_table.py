@@ -21,13 +21,13 @@ from analysis import contest_curves
 from analysis.command import contest_command
 from analysis.contest_curves import names_of, room, title
 from analysis.cost import vram_source
-from analysis.latex import table
 from analysis.rows import Cell, Row, Rows, write_csv
 from analysis.style import PAGE_IN, letters, look, plain, save, style, unit_of
 from zorba_ray.errors import RunDirError
 from zorba_ray.report import contest
 from zorba_ray.report.contest import ContestRecord, Standing
 from zorba_ray.report.contest_page import warnings
+from zorba_ray.tables.latex import latex_table
 
 _ROW_IN, _FRAME_IN = 0.2, 0.6
 """Height of a method's row in the figure, and of what stands around a panel."""
@@ -138,7 +138,7 @@ def _latex(found: Rows) -> str:
         "counted as two; a central method's one client makes those of all participants. up, down: a client's bytes "
         f"over the whole run. VRAM: of the client that holds most, {found.vram_source}."
     )
-    return table(columns, body, 2, caption, "tab:contest")
+    return latex_table(columns, body, "ll" + "r" * (len(columns) - 2), caption, "tab:contest")
 
 
 def _listed(seeds: Iterable[int]) -> str:

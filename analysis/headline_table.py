@@ -16,10 +16,10 @@ import numpy as np
 from analysis.collect import Group
 from analysis.command import command
 from analysis.cost import seconds_of_rounds, vram_saved, vram_source
-from analysis.latex import table
 from analysis.rows import Cell, Measure, Row, Rows, counted, final_accuracy, final_loss, spread
 from analysis.style import unit_of
 from zorba_ray.report import RunRecord
+from zorba_ray.tables.latex import latex_table
 
 
 def _up(run: RunRecord) -> float | None:
@@ -87,7 +87,8 @@ def write(found: Rows, out: Path) -> list[Path]:
         f"{found.vram_source}; saved: against every block active on every client. time: wall time of all rounds of the "
         "simulation."
     )
-    text = table(["settings", *columns] if several else columns, body, 2 if several else 1, caption, "tab:headline")
+    heads = ["settings", *columns] if several else columns
+    text = latex_table(heads, body, "ll"[not several :].ljust(len(heads), "r"), caption, "tab:headline")
     path = out.with_name(out.name + ".tex")
     path.write_text(text, encoding="utf-8")
     return [path]

@@ -10,7 +10,7 @@ from benchmarks.rows import Row, make_row, not_run
 from zorba_ray.federation.round import participant_count
 from zorba_ray.report import RunRecord
 from zorba_ray.report.contest import ContestRecord, final_loss, passes_at, rounds_to, test_accuracy
-from zorba_ray.report.interval import Interval
+from zorba_ray.tables import Spread
 
 _DEVICE = "cpu, 1 thread"
 _ABSENT = "not run, or no data or model"
@@ -70,7 +70,7 @@ def gap_row(name: str, gaps: list[float], goal: str, met: Callable[[float, float
     Args:
         met: judges mean and half; asked where there is an interval.
     """
-    interval = Interval.of(gaps)
+    interval = Spread.of(gaps)
     if interval is None or interval.half is None:
         return _row(name, gaps, "nats", goal, lambda: None)
     mean, half = interval.mean, interval.half

@@ -1,7 +1,6 @@
 """A comparison as it is read and shown: quantiles, what is told of rates and missing runs, the page's words."""
 
 import csv
-import math
 from pathlib import Path
 
 import pytest
@@ -21,26 +20,6 @@ from zorba_ray.report.contest_page import (
     rates_table,
     warnings,
 )
-from zorba_ray.report.interval import _quantile
-from zorba_ray.report.numbers import text_count
-
-
-@pytest.mark.parametrize("freedom", [*range(1, 31), 31, 40, 100, 1001])
-def test_quantiles_of_student_t(freedom: int) -> None:
-    """By the finite series for whole degrees of freedom (Abramowitz and Stegun 26.7.3, 26.7.4): P(|T| <= t) = 95 %."""
-    off = 5.1e-4 if freedom <= 30 else 4e-3
-    assert _within(_quantile(freedom) - off, freedom) < 0.95 < _within(_quantile(freedom) + off, freedom)
-
-
-def _within(t: float, freedom: int) -> float:
-    angle = math.atan(t / math.sqrt(freedom))
-    term = math.cos(angle) if freedom % 2 else 1.0
-    total = 0.0
-    for step in range(freedom // 2):
-        total += term
-        low = 2 * step + (2 if freedom % 2 else 1)
-        term *= math.cos(angle) ** 2 * low / (low + 1)
-    return 2 / math.pi * (angle + math.sin(angle) * total) if freedom % 2 else math.sin(angle) * total
 
 
 def test_a_rate_inside_its_ladder_and_a_single_one_give_no_warning(tmp_path: Path) -> None:
@@ -147,8 +126,3 @@ def test_the_page_counts_in_words(tmp_path: Path) -> None:
     assert "One seed has no interval." in page.text
     assert "1 seeds" not in page.text
     assert "±" not in page.text
-
-
-def test_counts() -> None:
-    assert [text_count(n, "seed") for n in (0, 1, 1200)] == ["0 seeds", "1 seed", "1,200 seeds"]
-    assert text_count(2, "forward pass", "forward passes") == "2 forward passes"

@@ -19,8 +19,8 @@ from tests.support.report_page import ReportPage
 from zorba_ray.errors import RunDirError
 from zorba_ray.report import group_trials, is_sweep, load_sweep, pareto_front, write_report
 from zorba_ray.report.groups import best_trial, spread_of, swept_keys
-from zorba_ray.report.numbers import text_bytes, text_loss, text_percent
 from zorba_ray.report.sweep_scale import is_log, key_scale, levels, number_scale, spaced
+from zorba_ray.tables.text import text_bytes, text_loss, text_percent
 
 Endings = dict[int, Any]
 MIXED: Endings = {3: "failed", 4: "failed", 7: "stopped", 8: "stopped", 15: "running", 16: "running", 23: "pending"}

@@ -10,8 +10,8 @@ from rich.text import Text
 from zorba_ray.cli.terminal import Console
 from zorba_ray.report import contest_page
 from zorba_ray.report.contest import ContestRecord
-from zorba_ray.report.numbers import text_count
 from zorba_ray.report.page import Table as PageTable
+from zorba_ray.tables.text import text_count
 
 
 class CompareProgress:

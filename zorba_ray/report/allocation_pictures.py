@@ -11,8 +11,8 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from zorba_ray.report.canvas import BLUE, GREY, MANY_CLIENTS, OFF, RED, legend_below, picture, short, unit_of
 from zorba_ray.report.fleet_rows import FleetRow, fleet_rows
-from zorba_ray.report.numbers import text_gap, text_value
 from zorba_ray.report.records import Allocation
+from zorba_ray.tables.text import text_gap, text_value
 
 _SHADES = LinearSegmentedColormap.from_list("held", [OFF, BLUE])
 

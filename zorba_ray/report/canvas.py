@@ -17,8 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from zorba_ray.report.numbers import text_bytes
 from zorba_ray.report.svg import Mark, inline_svg
+from zorba_ray.tables.text import text_bytes
 
 BLUE, RED, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#6b6b6b"
 INK, CARD, PALE, OFF = "#000000", "#ffffff", "#9ecae8", "#eef1f4"

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from zorba_ray.report.load import RunRecord
-from zorba_ray.report.numbers import NONE, text_bytes, text_percent
 from zorba_ray.report.page import Table
 from zorba_ray.report.remake import settings
 from zorba_ray.report.tables import change, memory_label, tiles
+from zorba_ray.tables.text import NONE, text_bytes, text_percent
 
 
 def comparison_table(runs: Sequence[RunRecord], names: Sequence[str]) -> Table:

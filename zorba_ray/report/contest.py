@@ -10,9 +10,9 @@ from typing import Any
 from pydantic import Field
 
 from zorba_ray.errors import RunDirError
-from zorba_ray.report.interval import Interval
 from zorba_ray.report.load import RunRecord, load_run, read_json
 from zorba_ray.report.records import Eval, Record, parse
+from zorba_ray.tables import Spread
 
 CONTEST_FILE = "compare.json"
 
@@ -74,10 +74,10 @@ class Standing:
         """Seeds that came to nothing."""
         return tuple(own for own in self.others if own.status in ("diverged", "failed"))
 
-    def over(self, value: Callable[[RunRecord], float | None]) -> Interval | None:
+    def over(self, value: Callable[[RunRecord], float | None]) -> Spread | None:
         """Of the runs that have the value."""
         found = (value(run) for run in self.runs.values())
-        return Interval.of([one for one in found if one is not None])
+        return Spread.of([one for one in found if one is not None])
 
 
 @dataclass(frozen=True)
@@ -102,12 +102,12 @@ class ContestRecord:
         begun = {*standing.runs, *(own.seed for own in standing.others)}
         return tuple(seed for seed in self.entry.asked["seeds"] if seed not in begun)
 
-    def difference(self, standing: Standing) -> Interval | None:
+    def difference(self, standing: Standing) -> Spread | None:
         """Final validation loss less the first method's, seed by seed; positive where the first is better."""
         first = self.standings[0]
         pairs = [(standing.runs[seed], first.runs[seed]) for seed in standing.runs if seed in first.runs]
         found = [(final_loss(one), final_loss(other)) for one, other in pairs]
-        return Interval.of([one - other for one, other in found if one is not None and other is not None])
+        return Spread.of([one - other for one, other in found if one is not None and other is not None])
 
 
 def is_contest(path: str | Path) -> bool:
@@ -286,7 +286,7 @@ def write_csv(record: ContestRecord, path: Path) -> Path:
     return path
 
 
-def _columns(name: str, interval: Interval | None) -> dict[str, Any]:
+def _columns(name: str, interval: Spread | None) -> dict[str, Any]:
     if interval is None:
         return {f"{name}_mean": None, f"{name}_half": None}
     return {f"{name}_mean": interval.mean, f"{name}_half": interval.half}

@@ -9,11 +9,11 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from zorba_ray.report import contest
 from zorba_ray.report.canvas import CYCLE, DASHES, MARKERS, Plot, legend_below, plot
 from zorba_ray.report.contest import ContestRecord, Standing
-from zorba_ray.report.interval import Interval
 from zorba_ray.report.load import RunRecord
-from zorba_ray.report.numbers import NONE, text_bytes, text_count, text_loss, text_percent, text_seconds, text_value
 from zorba_ray.report.page import Detail, Page, Section, Table, Tile
 from zorba_ray.report.remake import flat_table
+from zorba_ray.tables import Spread
+from zorba_ray.tables.text import NONE, text_bytes, text_count, text_loss, text_percent, text_seconds, text_value
 
 
 def contest_page(record: ContestRecord) -> Page:
@@ -174,7 +174,7 @@ def rates_table(record: ContestRecord) -> Table:
     return Table("Rates tried", ["Method", "Rate", "Final loss", "Choice"], rows, frozenset({1, 2}), note)
 
 
-def text_interval(interval: Interval | None, text: Callable[[float | None], str]) -> str:
+def text_interval(interval: Spread | None, text: Callable[[float | None], str]) -> str:
     """'0.3471 ± 0.0210'; without the interval for one value."""
     if interval is None:
         return NONE
@@ -182,7 +182,7 @@ def text_interval(interval: Interval | None, text: Callable[[float | None], str]
     return text(interval.mean) + spread
 
 
-def _mean(interval: Interval | None) -> float:
+def _mean(interval: Spread | None) -> float:
     assert interval is not None
     return interval.mean
 

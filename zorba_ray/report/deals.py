@@ -1,8 +1,8 @@
 """Tables of a run whose blocks were dealt anew or probed."""
 
 from zorba_ray.report.load import RunRecord
-from zorba_ray.report.numbers import NONE, text_bytes, text_gap, text_value
 from zorba_ray.report.page import Table
+from zorba_ray.tables.text import NONE, text_bytes, text_gap, text_value
 
 _REASONS = {
     "start": "start of the run",

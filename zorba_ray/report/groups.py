@@ -5,18 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from zorba_ray.report.load_sweep import Metric, SweepRecord, TrialRecord
+from zorba_ray.tables import Spread
 
 SEED = "seed"
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Mean and range of a figure over trials."""
-
-    mean: float
-    low: float
-    high: float
-    count: int
 
 
 @dataclass(frozen=True)
@@ -44,8 +35,7 @@ class Group:
 
 def spread_of(trials: Sequence[TrialRecord], name: str) -> Spread | None:
     """Mean and range of a figure over the trials that know it; None where none does."""
-    values = [value for trial in trials if (value := trial.figure(name)) is not None]
-    return Spread(math.fsum(values) / len(values), min(values), max(values), len(values)) if values else None
+    return Spread.of(trial.figure(name) for trial in trials)
 
 
 def swept_keys(sweep: SweepRecord) -> list[str]:

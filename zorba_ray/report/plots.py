@@ -23,11 +23,11 @@ from zorba_ray.report.canvas import (
     whole_rounds,
 )
 from zorba_ray.report.load import RunRecord
-from zorba_ray.report.numbers import text_loss, text_percent
 from zorba_ray.report.plots_costs import time_parts, traffic
 from zorba_ray.report.plots_memory import heat_map, vram
 from zorba_ray.report.records import Eval
 from zorba_ray.report.tables import last_client_losses
+from zorba_ray.tables.text import text_loss, text_percent
 
 
 def figures_of_run(run: RunRecord, memory: str) -> list[Plot]:

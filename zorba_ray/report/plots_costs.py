@@ -6,8 +6,8 @@ from matplotlib.ticker import MaxNLocator
 
 from zorba_ray.report.canvas import BLUE, RED, Plot, legend_below, plot, unit_of, whole_rounds
 from zorba_ray.report.load import RunRecord
-from zorba_ray.report.numbers import text_bytes, text_percent, text_seconds
 from zorba_ray.report.tables import time_by_part
+from zorba_ray.tables.text import text_bytes, text_percent, text_seconds
 
 
 def traffic(run: RunRecord) -> Plot | None:

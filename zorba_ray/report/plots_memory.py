@@ -8,8 +8,8 @@ from matplotlib.ticker import MaxNLocator
 
 from zorba_ray.report.canvas import BLUE, MANY_CLIENTS, OFF, RED, Plot, budget_text, legend_below, plot, short, unit_of
 from zorba_ray.report.load import RunRecord
-from zorba_ray.report.numbers import text_percent
 from zorba_ray.report.tables import met_text
+from zorba_ray.tables.text import text_percent
 
 
 def heat_map(run: RunRecord) -> Plot | None:

@@ -1,9 +1,9 @@
 """Where a profiled run's rounds spent their time: profile.json as a table."""
 
 from zorba_ray.report.load import RunRecord, read_json
-from zorba_ray.report.numbers import NONE, text_percent, text_seconds
 from zorba_ray.report.page import Table
 from zorba_ray.report.records import Record, parse
+from zorba_ray.tables.text import NONE, text_percent, text_seconds
 
 
 class Part(Record):

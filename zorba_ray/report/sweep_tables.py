@@ -9,10 +9,10 @@ from urllib.parse import quote
 
 from zorba_ray.report.groups import SEED, Group, Spread, best_trial, cost, pareto_front, spread_of, swept_keys
 from zorba_ray.report.load_sweep import Metric, SweepRecord, TrialRecord
-from zorba_ray.report.numbers import NONE, text_figure, text_seconds, text_swept
 from zorba_ray.report.page import Cell, Failure, Table, Tile
 from zorba_ray.report.tables import memory_label
 from zorba_ray.report.words import VRAM, figure_name, key_name, status_text, values_text
+from zorba_ray.tables.text import NONE, text_figure, text_seconds, text_swept
 
 FLEET_VRAM = Metric(name=VRAM, mode="min")
 """What a metric is traded against."""

@@ -4,7 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from zorba_ray.report.load import RunRecord
-from zorba_ray.report.numbers import (
+from zorba_ray.report.page import Table, Tile
+from zorba_ray.report.records import Client, Eval
+from zorba_ray.tables.text import (
     NONE,
     text_bytes,
     text_gap,
@@ -13,8 +15,6 @@ from zorba_ray.report.numbers import (
     text_seconds,
     text_value,
 )
-from zorba_ray.report.page import Table, Tile
-from zorba_ray.report.records import Client, Eval
 
 _PARTS = {
     "clients_s": "clients: forward pairs, transport",
