@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from benchmarks.rows import Row, make_row
-from zorba_ray.cli.closing import write_run_report
+from zorba_ray.cli.report import write_run_report
 from zorba_ray.config import load_sweep
 from zorba_ray.experiment import RunDir, run_experiment, sequential_backend
 from zorba_ray.federation.ray_session import ray_session

@@ -15,7 +15,7 @@ import yaml
 
 from tests.support.tiny_run import run_here
 from tests.support.wandb_files import assert_all_metrics, read_offline_runs
-from zorba_ray.cli.closing import write_run_report
+from zorba_ray.cli.report import write_run_report
 from zorba_ray.config import load_sweep
 from zorba_ray.errors import ClusterError, Interrupted, RunDirError, SweepIncomplete
 from zorba_ray.sweep import SweepState, plan_trials, read_state, run_sweep

@@ -1,5 +1,8 @@
 """`zorba-ray allocate`: who would activate which blocks, what that is proven to be, and what else could be had."""
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +11,6 @@ import typer
 from zorba_ray.cli.terminal import say
 
 if TYPE_CHECKING:
-    from zorba_ray.allocation import AllocationProblem
     from zorba_ray.experiment import Setup
     from zorba_ray.experiment.allocate import Solved
 
@@ -36,11 +38,11 @@ def allocate(
 
     from zorba_ray.allocation.front import require_count
     from zorba_ray.cli.allocation_view import print_answer
-    from zorba_ray.cli.out_dir import require_writable
     from zorba_ray.config import load_config
     from zorba_ray.errors import AllocationInfeasible, ConfigError
     from zorba_ray.experiment import allocation_record, prepare, probe_here, solve_allocation
     from zorba_ray.experiment.allocate import probe_decides, problem_of
+    from zorba_ray.experiment.allocation_facts import what_if_record
     from zorba_ray.experiment.scope import with_scope
 
     settings = load_config(config, overrides)
@@ -48,7 +50,10 @@ def allocate(
     if front is not None:
         require_count(front)
     if out is not None:
-        require_writable(out)
+        with _storing(out):
+            out.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=out):
+                pass
     if what_if and settings.federation.fleet is None:
         raise ConfigError(
             f"--what-if: federation.fleet is null, so that none of the {settings.federation.clients} clients has a "
@@ -71,22 +76,16 @@ def allocate(
         solved = solve_allocation(setup, probe=probe_here(setup) if probed else None)
         answer("allocation", allocation_record(setup, solved, "simulated"))
         if what_if:
-            answer("what_if", _what_if(solved.problem))
+            answer("what_if", what_if_record(solved.problem))
         if front is not None:
             answer("front", _front(setup, solved, front))
     except AllocationInfeasible as error:
         answers["infeasible"] = str(error)
-        answer("what_if", _what_if(problem_of(setup, setup.fleet)))
+        answer("what_if", what_if_record(problem_of(setup, setup.fleet)))
         raise
     finally:
         if json_out and answers:
             say(json.dumps({**answers.pop("allocation", {}), **answers}, indent=1))
-
-
-def _what_if(problem: "AllocationProblem") -> dict[str, Any]:
-    from zorba_ray.experiment.allocation_facts import what_if_record
-
-    return what_if_record(problem)
 
 
 def _front(setup: "Setup", solved: "Solved", count: int) -> dict[str, Any]:
@@ -101,14 +100,31 @@ def _front(setup: "Setup", solved: "Solved", count: int) -> dict[str, Any]:
     return front_record(setup, solved.problem, found, solved.probe.energies if solved.probe else None)
 
 
+@contextmanager
+def _storing(out: Path) -> Iterator[None]:
+    """Turns what the operating system says about files in `out` into a message with exit code 8.
+
+    Raises:
+        StorageError: from the OSError.
+    """
+    from zorba_ray.errors import StorageError
+
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"--out {out}: {error.strerror or error} ({error.filename or out}): name a folder that can be written, or "
+            "make room"
+        ) from error
+
+
 def _write(out: Path, name: str, answers: dict[str, Any]) -> None:
     """One answer as JSON, and as a picture where there is something to see."""
-    from zorba_ray.cli.out_dir import storing
     from zorba_ray.experiment.rundir import write_json
     from zorba_ray.report.allocation_pictures import write_allocation_picture, write_front_picture
     from zorba_ray.report.records import Allocation
 
-    with storing(out):
+    with _storing(out):
         write_json(out / f"{name}.json", answers[name])
         written = [out / f"{name}.json"]
         if name == "allocation":

@@ -3,11 +3,17 @@
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from zorba_ray.cli.terminal import say
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from zorba_ray.report.contest import ContestRecord
+    from zorba_ray.report.page import Table as PageTable
 
 
 def compare(
@@ -23,10 +29,9 @@ def compare(
     as_json: bool = typer.Option(False, "--json", help="The table as JSON on stdout."),
 ) -> None:
     """Compare methods: same data, batches and seeds, equal forward passes, each method's rate chosen from a ladder."""
-    from zorba_ray.cli.closing import write_run_report
-    from zorba_ray.cli.compare_view import CompareProgress, print_standings
-    from zorba_ray.cli.job import lasting
-    from zorba_ray.cli.stop import StopFlag
+    from zorba_ray.cli.progress import CompareProgress
+    from zorba_ray.cli.report import write_page, write_run_report
+    from zorba_ray.cli.session import StopFlag, lasting
     from zorba_ray.config import anchored, load_config
     from zorba_ray.contest import ContestState, plan_contest, run_contest
     from zorba_ray.errors import RunDirError, ZorbaError
@@ -52,8 +57,8 @@ def compare(
         if as_json:
             say(json.dumps(rows(record), indent=1))
         else:
-            print_standings(record)
-        _write_page(path)
+            _print_standings(record)
+        write_page(path, "compare.html", err=True)
     except (ZorbaError, OSError) as second:
         if error is None:
             raise_storage_error(path, second)
@@ -62,14 +67,28 @@ def compare(
         raise error
 
 
-def _write_page(path: Path) -> None:
-    """The page is a view: its failure must not turn a finished comparison into a failed one."""
-    from zorba_ray.report import write_report
+def _print_standings(record: "ContestRecord") -> None:
+    """The tables of the page, on stdout."""
+    from zorba_ray.cli.terminal import Console
+    from zorba_ray.report import contest_page
 
-    try:
-        say(f"report {write_report([path], path / 'compare.html')}", err=True)
-    except Exception as error:
-        say(f"warning: compare.html could not be written ({error}); try `zorba-ray report {path}`", err=True)
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    tables = [contest_page.learning_table(record), *contest_page.levels_tables(record), contest_page.cost_table(record)]
+    for table in (*tables, contest_page.rates_table(record)):
+        console.print(_rich(table))
+    for line in contest_page.warnings(record):
+        console.print(line, style="yellow")
+
+
+def _rich(table: "PageTable") -> "Table":
+    from rich.table import Table
+
+    found = Table(title=table.caption, title_justify="left", caption=table.note, caption_justify="left")
+    for place, name in enumerate(table.columns):
+        found.add_column(name, justify="right" if place in table.numeric else "left")
+    for row in table.rows:
+        found.add_row(*(cell if isinstance(cell, str) else cell.text for cell in row))
+    return found
 
 
 def _rates(texts: list[str]) -> dict[str, tuple[float, ...]]:

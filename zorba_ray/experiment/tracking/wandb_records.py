@@ -41,7 +41,7 @@ def allocation_values(allocation: dict[str, Any]) -> dict[str, float]:
     return {**values, "vram/worst_share": max(shares)} if shares else values
 
 
-def allocation_table(allocation: dict[str, Any]) -> tuple[list[str], list[list[Any]]]:
+def allocation_table(allocation: dict[str, Any]) -> tuple[list[Any], list[Any]]:
     """Columns and rows of allocation.json, one row per client; its blocks are drawn with one sign each, █ active.
 
     `bytes` carries its source, `share` is of the budget.
