@@ -19,7 +19,7 @@ import yaml
 from benchmarks.rows import Row, make_row
 from zorba_ray.cli.report import write_run_report
 from zorba_ray.config import load_sweep
-from zorba_ray.experiment import RunDir, run_experiment, sequential_backend
+from zorba_ray.experiment import RunDir, run_experiment
 from zorba_ray.federation.ray_session import ray_session
 from zorba_ray.report import write_report
 from zorba_ray.sweep import SweepState, plan_trials, read_state, run_sweep
@@ -77,7 +77,7 @@ def overhead(folder: Path, trials: int) -> list[Row]:
             run = RunDir.create(folder / f"plain-{next(numbers)}", plan.config)
             began = time.perf_counter()
             run_experiment(
-                plan.config, run, sequential_backend, "simulated", [], lambda event: None, lambda: False,
+                plan.config, run, "simulated", [], lambda event: None, lambda: False,
                 write_run_report,
             )  # fmt: skip
             plain.append(time.perf_counter() - began)

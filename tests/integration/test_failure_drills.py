@@ -19,10 +19,10 @@ import pytest
 from tests.support.tiny_run import run_here, tiny_config
 from zorba_ray.cli.report import write_run_report
 from zorba_ray.errors import RunDirError, StorageError
-from zorba_ray.experiment import RunDir, run_experiment, sequential_backend
+from zorba_ray.experiment import RunDir, run_experiment
 from zorba_ray.experiment import run as run_module
-from zorba_ray.experiment.callbacks import Closing
 from zorba_ray.experiment.replay import replay_run
+from zorba_ray.experiment.run import Closing
 from zorba_ray.protocol.ledger import read_ledger
 
 # Enough rounds that the ledger outgrows pending.json, which is written before it.
@@ -49,7 +49,7 @@ def execute(
         if watch is not None:
             watch(event)
 
-    summary = run_experiment(config, run, sequential_backend, "simulated", ["test"], emit, lambda: False, closing)
+    summary = run_experiment(config, run, "simulated", ["test"], emit, lambda: False, closing)
     return summary, notes
 
 

@@ -10,8 +10,8 @@ from tests.conftest import Cli
 from tests.support.tiny_run import run_here, tiny_config
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import Interrupted
-from zorba_ray.experiment import prepare, sequential_backend
-from zorba_ray.experiment.on_ray import ray_backend
+from zorba_ray.experiment import prepare
+from zorba_ray.experiment.backends import ray_backend, sequential_backend
 from zorba_ray.federation import Backend
 from zorba_ray.report import write_report
 from zorba_ray.stopwatch import UNWATCHED

@@ -12,8 +12,7 @@ from tests.support.tiny_run import run_here, tiny_config
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import AllocationInfeasible, Interrupted
 from zorba_ray.experiment import prepare
-from zorba_ray.experiment.backends import BackendFactory, sequential_backend
-from zorba_ray.experiment.on_ray import ray_backend
+from zorba_ray.experiment.backends import BackendFactory, ray_backend, sequential_backend
 from zorba_ray.experiment.replay import replay_run
 from zorba_ray.federation import Answer, Backend
 from zorba_ray.protocol.codec import decode_question

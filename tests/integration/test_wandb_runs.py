@@ -17,8 +17,8 @@ from tests.support.wandb_files import OfflineRun, assert_all_metrics, read_offli
 from zorba_ray.cli.report import write_run_report
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import Interrupted
-from zorba_ray.experiment import RunDir, run_experiment, sequential_backend
-from zorba_ray.experiment.on_ray import ENTRY, driver_payload
+from zorba_ray.experiment import RunDir, run_experiment
+from zorba_ray.experiment.execute import ENTRY, driver_payload
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -42,7 +42,7 @@ def execute(config: ExperimentConfig, path: Path, stop_after: int | None = None)
     def stop() -> bool:
         return any(event["kind"] == "round" and event["round"] == stop_after for event in events)
 
-    run_experiment(config, run, sequential_backend, "simulated", ["test"], events.append, stop, write_run_report)
+    run_experiment(config, run, "simulated", ["test"], events.append, stop, write_run_report)
     return [event["text"] for event in events if event["kind"] == "note"]
 
 

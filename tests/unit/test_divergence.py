@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from zorba_ray.experiment.divergence import collapsed, divergence
+from zorba_ray.experiment.evaluate import collapsed, divergence
 from zorba_ray.models.logit_spread import LogitSpread
 
 

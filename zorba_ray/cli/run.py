@@ -73,9 +73,10 @@ def _preview(config: "ExperimentConfig") -> None:
     """Prints the resolved settings, the allocation and the cost of a run; runs nothing and writes nothing."""
     import json
 
+    from zorba_ray.assignment import allocation_record
     from zorba_ray.cli.allocation_view import print_map
     from zorba_ray.cli.terminal import Console
-    from zorba_ray.experiment import allocation_record, prepare, solve_allocation
+    from zorba_ray.experiment import prepare, solve_allocation
     from zorba_ray.experiment.scope import scope_line, with_scope
 
     console = Console(soft_wrap=True)
@@ -84,7 +85,7 @@ def _preview(config: "ExperimentConfig") -> None:
         console.print(scope_line(scope))
     console.print_json(json.dumps(config.resolved()))
     setup = prepare(config)
-    record = allocation_record(setup, solve_allocation(setup), "simulated")
+    record = allocation_record(setup, solve_allocation(setup)).tree()
     print_map(console, record)
     passes, blocks = config.passes_per_round, setup.header.blocks
     cost = 0.0

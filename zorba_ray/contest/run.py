@@ -10,9 +10,10 @@ from zorba_ray.config import ExperimentConfig, ModelConfig
 from zorba_ray.contest.cells import TUNING_SEED, Cell, Contest, cell, ladder_of
 from zorba_ray.contest.state import ContestState
 from zorba_ray.errors import ConfigError, Diverged, Interrupted, StorageError, SweepIncomplete, ZorbaError
-from zorba_ray.experiment.callbacks import Closing, Emit
 from zorba_ray.experiment.execute import execute
+from zorba_ray.experiment.run import Closing
 from zorba_ray.experiment.rundir import RunDir
+from zorba_ray.experiment.session import Emit
 from zorba_ray.federation.accelerator import choose_accelerator, with_counted_gpus
 from zorba_ray.models import Manifest, load_model
 from zorba_ray.models.blocks import model_manifest

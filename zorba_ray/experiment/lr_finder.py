@@ -6,20 +6,17 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import ConfigError, Diverged, LostClients
-from zorba_ray.experiment.allocate import first_allocation
+from zorba_ray.experiment.allocate import solve_allocation
 from zorba_ray.experiment.build import Setup, build_host, prepare
-from zorba_ray.experiment.divergence import collapsed
-from zorba_ray.experiment.evaluate import Evaluator
+from zorba_ray.experiment.evaluate import Evaluator, collapsed
 from zorba_ray.experiment.scope import suited_rate, with_scope
 from zorba_ray.federation import participants, run_round
 from zorba_ray.federation.sequential import SequentialBackend
 from zorba_ray.methods import METHODS, Method, build_method
 from zorba_ray.methods.scalar_method import ScalarMethod
-from zorba_ray.protocol.messages import pack_active
 from zorba_ray.protocol.replay import rule_of
 
 ROUNDS = 4
@@ -99,14 +96,11 @@ def find_rate(
     few = config.eval.model_copy(update={"rows": min(ROWS, config.eval.rows or ROWS)})
     setup = prepare(config.model_copy(update={"eval": few}))
     method = build_method(config, rule_of(setup.header), setup.model.replica.manifest)
-    active = pack_active(
-        [frozenset(np.flatnonzero(row).tolist()) for row in first_allocation(setup).allocation.active],
-        setup.header.blocks,
-    )
+    active = solve_allocation(setup).active.packed
     judge = Evaluator(setup.model, "validation", setup.validation, config.eval.batch_size)
     before = judge.record(0)
     start = before["loss"]
-    absent = frozenset(client.id for client in setup.fleet if not client.present)
+    absent = frozenset(client.id for client in setup.fleet.at(1) if not client.present)
     wanted = min(clients, config.federation.clients - len(absent))
     steps, pairs = [], 0
     for place, lr in enumerate(rates):
@@ -156,7 +150,7 @@ def _walk(
     origin = {name: tensor.clone() for name, tensor in state.movable().items()}
     try:
         for number in range(1, rounds + 1):
-            asked = participants(config.seed, number, len(setup.fleet), clients, absent)
+            asked = participants(config.seed, number, setup.config.federation.clients, clients, absent)
             told = method.plan(number, state.chain, active if number == 1 else None)
             plan = msgspec.structs.replace(told, lr=lr)
             result = run_round(SequentialBackend(host), method, plan, asked, 1.0, host.state.check)

@@ -20,7 +20,7 @@ _PARTS = {
     "messages": "plans and reports, client side",
     "imbalance": "slowest worker beyond the mean",
     "ray": "Ray: calls, transport, queues, commits under way",
-    "deal": "dealing the blocks: solver, rotation, what a probe says",
+    "assignment": "assigning the blocks: solver, rotation, what a probe says",
     "aggregate": "checking and aggregating reports",
     "ledger": "appending to the ledger, with fsync",
     "apply": "directions: the commit on the driver's θ",

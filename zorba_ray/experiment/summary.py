@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from zorba_ray.artifacts.allocation import AllocationRecord
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.config.baselines import FIRST_ORDER
 from zorba_ray.errors import Diverged, Interrupted, LostClients
@@ -23,7 +24,7 @@ def status_of(error: BaseException) -> str:
 
 def summarise(
     config: ExperimentConfig,
-    allocation: dict[str, Any],
+    allocation: AllocationRecord,
     rounds: Sequence[dict[str, Any]],
     evals: Sequence[dict[str, Any]],
     session: dict[str, Any],
@@ -71,20 +72,21 @@ def summarise(
         "forward_passes_per_client": config.passes_per_round * done,
         "peak_rss_bytes": session["peak_rss_bytes"],
         "vram_bytes_per_client": {
-            "source": allocation["bytes_source"],
-            "accelerator": allocation["accelerator"],
+            "source": allocation.bytes_source,
+            "accelerator": allocation.accelerator,
             "clients": [
-                {key: client[key] for key in ("client", "bytes", "budget_bytes")} for client in allocation["clients"]
+                {"client": client.client, "bytes": client.bytes, "budget_bytes": client.budget_bytes}
+                for client in allocation.clients
             ],
-            "all_active": allocation["bytes_all_active"],
+            "all_active": allocation.bytes_all_active,
         },
         "budgets": budget_rows(allocation, session["vram_peaks"]),
-        "allocation_gap": allocation["gap"],
-        "deals": len(allocation["deals"]),
-        "probes": len(allocation["probes"]),
-        "probe_forward_pairs": sum(probe["forward_pairs"] for probe in allocation["probes"]),
-        "probe_bytes_up": sum(probe["bytes_up"] for probe in allocation["probes"]),
-        "probe_bytes_down": sum(probe["bytes_down"] for probe in allocation["probes"]),
+        "allocation_gap": allocation.gap,
+        "assignments": len(allocation.assignments),
+        "probes": len(allocation.probes),
+        "probe_forward_pairs": sum(probe.forward_pairs for probe in allocation.probes),
+        "probe_bytes_up": sum(probe.bytes_up for probe in allocation.probes),
+        "probe_bytes_down": sum(probe.bytes_down for probe in allocation.probes),
         "clients_failed": sum(r.get("clients_failed", 0) for r in rounds),
         "clients_late": sum(r.get("clients_late", 0) for r in rounds),
         "clients_rejected": sum(len(r.get("rejected") or {}) for r in rounds),

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
+from zorba_ray.assignment import FleetSchedule
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import ModelError
-from zorba_ray.experiment.fleet import fleet_at
 from zorba_ray.memory import AnyFleetMemory, Workload
 from zorba_ray.memory.count import Client, counted
 from zorba_ray.memory.policy import Policy
@@ -27,7 +27,7 @@ def unfamiliar_memory(
     kind = str(loaded.network.config.get_text_config().model_type)
     if kind in FAMILIAR:
         return []
-    budgets = {client.budget for client in fleet_at(config, 1)}
+    budgets = set(FleetSchedule(config).budgets_at(1))
     if budgets == {None}:
         return [
             f"memory figures of model type {kind} come from formulas for usual transformers, which were not held "

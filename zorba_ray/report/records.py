@@ -94,7 +94,7 @@ class Allocation(Record):
     steps: tuple[Step, ...]
     bytes_source: str
     accelerator: str
-    deals: tuple[Deal, ...] = ()
+    deals: tuple[Deal, ...] = Field(default=(), alias="assignments")
     """In order of their rounds; none in files that were not written by a run."""
     probe: Probe | None = None
     """The last one."""

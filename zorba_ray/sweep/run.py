@@ -15,7 +15,7 @@ from ray import tune
 
 from zorba_ray.config import SweepConfig
 from zorba_ray.errors import Interrupted, SweepIncomplete
-from zorba_ray.experiment.callbacks import Closing
+from zorba_ray.experiment.run import Closing
 from zorba_ray.experiment.rundir import RunDir, making, raise_storage_error
 from zorba_ray.federation.accelerator import gpu_count
 from zorba_ray.federation.ray_session import ray_session

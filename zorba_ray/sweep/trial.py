@@ -19,9 +19,8 @@ from ray import tune
 
 from zorba_ray.config import ExperimentConfig, config_from_tree
 from zorba_ray.errors import Interrupted, ZorbaError
-from zorba_ray.experiment import RunDir, run_experiment, sequential_backend
-from zorba_ray.experiment.callbacks import Closing
-from zorba_ray.experiment.on_ray import ray_backend
+from zorba_ray.experiment import RunDir, run_experiment
+from zorba_ray.experiment.run import Closing
 from zorba_ray.experiment.tracking import read_records
 from zorba_ray.federation.accelerator import with_counted_gpus
 from zorba_ray.sweep.state import figures_of, finished_run
@@ -139,9 +138,8 @@ class _Session:
             self._repeat(run)
             if self._ending():
                 raise Interrupted("asked to stop before the first round of this session")
-            backend = sequential_backend if config.federation.backend == "sequential" else ray_backend
             run_experiment(
-                config, run, backend, self._payload["accelerator"], self._payload["command"], self._hear,
+                config, run, self._payload["accelerator"], self._payload["command"], self._hear,
                 self._ending, self._closing,
             )  # fmt: skip
         summary = run.read_json(run.summary)

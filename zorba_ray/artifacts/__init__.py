@@ -1,0 +1,1 @@
+"""Everything that lies in a run, sweep or comparison directory, as typed records. No torch."""
