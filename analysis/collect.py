@@ -14,7 +14,7 @@ from analysis.naming import flatten, labels_of
 from zorba_ray.errors import RunDirError
 from zorba_ray.report import RunRecord, load_run
 
-NOT_COMPARED = frozenset({"name", "seed", "federation.address"})
+NOT_COMPARED = frozenset({"name", "seed"})
 """Settings in which the runs of one group may differ, beside those of `tracking`."""
 
 

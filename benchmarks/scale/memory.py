@@ -88,7 +88,7 @@ def measure(model: Path, data: Path, clients: int, folder: Path) -> dict[str, He
             found.update({name: memory_of(pid) for name, pid in pids.items()})
 
     folder.mkdir(parents=True)
-    with ray_session(None, WORKERS, 1):
+    with ray_session(WORKERS, 1):
         run_rounds(config, folder, between, backend)
     return found
 

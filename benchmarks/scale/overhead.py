@@ -40,7 +40,7 @@ def rows(quick: bool, folder: Path) -> list[Row]:
     model = model_folder(folder / "overhead-model", THOUSANDS)
     data = data_folder(folder / "overhead-data", max(turns) * BATCH, LENGTH)
     found: dict[int, Overhead] = {}
-    with ray_session(None, 2, 1):
+    with ray_session(2, 1):
         for clients, count in turns.items():
             federation = {"clients": clients, "backend": "ray", "workers": 1}
             tracking = {"wandb": "disabled", "profile": True}

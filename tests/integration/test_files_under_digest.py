@@ -273,7 +273,7 @@ PROBED = (
 
 def test_probes_are_asked_again_where_they_were(tmp_path: Path, fleet: str) -> None:
     """Of θ at rounds 1 and 4; a later change of the fleet needs them."""
-    change = 'federation.changes=[{"round": 6, "client": 0, "leave": true}]'
+    change = 'federation.changes=[{"round": 6, "client": 0, "present": false}]'
     run = Rotated(tmp_path, fleet, *PROBED, change)
     whole = json.loads((run.stopped / "allocation.json").read_text("utf-8"))
     path = run.copy(tmp_path / "run")

@@ -109,12 +109,8 @@ def test_a_rotated_run_says_what_it_dealt(settings: Callable[..., ExperimentConf
 
 def test_a_rotated_run_keeps_rules_and_limits(settings: Callable[..., ExperimentConfig], tmp_path: Path):
     """Client 0 must hold block 5, client 1 must not hold block 0, and client 3 alone is held to one block."""
-    rules = (
-        "allocation.require=[{clients: [0], blocks: [5]}]",
-        "allocation.forbid=[{clients: [1], blocks: [0]}]",
-        "allocation.limits=[{clients: [3], max_blocks: 1}]",
-    )
-    run_here(settings("allocation.every=1", *rules), tmp_path / "run")
+    rules = "[{clients: [0], require: [5]}, {clients: [1], forbid: [0]}, {clients: [3], max_blocks: 1}]"
+    run_here(settings("allocation.every=1", f"allocation.rules={rules}"), tmp_path / "run")
     deals = [deal["active"] for deal in allocation(tmp_path / "run")["deals"]]
     assert len({tuple(rows) for rows in deals}) > 1
     for rows in deals:
@@ -211,9 +207,9 @@ def test_rotation_keeps_f1_at_the_weights_of_the_probe(settings: Callable[..., E
 def changes(budgets: Callable[[int], int]) -> str:
     """Client 1 leaves for two rounds, client 3 joins late, and client 0 gets room for two blocks less."""
     entries = [
-        {"round": 2, "client": 1, "leave": True},
-        {"round": 4, "client": 1, "join": True},
-        {"round": 3, "client": 3, "join": True},
+        {"round": 2, "client": 1, "present": False},
+        {"round": 4, "client": 1, "present": True},
+        {"round": 3, "client": 3, "present": True},
         {"round": 5, "client": 0, "vram": budgets(2)},
     ]
     return f"federation.changes={json.dumps(entries)}"

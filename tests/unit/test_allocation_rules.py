@@ -94,7 +94,7 @@ def test_rules_that_no_budget_cures(ask):
     never = make([900, 900], [100] * 3, must_not_hold=flags(2, 3, (0, 0), (0, 1)), min_blocks=2)
     assert "client 0 (class small) may hold 1 of 3 blocks, but must have at least 2" in ask(never)
     alone = make([900, 900], [100] * 3, must_not_hold=flags(2, 3, (0, 2)), coverage=2)
-    assert "block 2 must be active on 2 clients, but only 1 of 2 may hold it (must_not_hold: allocation.forbid)" in ask(
+    assert "block 2 must be active on 2 clients, but only 1 of 2 may hold it (must_not_hold: allocation.rules)" in ask(
         alone
     )
     few = make([900, 900], [100] * 3, max_blocks=np.array([1, 1]))

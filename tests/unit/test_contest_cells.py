@@ -110,7 +110,7 @@ def test_ladders() -> None:
         ({"rates": {"mezo": (0.1, 0.1000000001)}}, "two rates are the same"),
         ({"seeds": 10**9}, "--seeds 1000000000: at least one seed, at most 1,000"),
         ({"base": tiny_config("seed=18446744073709551615")}, "seed"),
-        ({"base": tiny_config("federation.changes=[{round: 2, client: 0, leave: true}]")}, "keeps its clients"),
+        ({"base": tiny_config("federation.changes=[{round: 2, client: 0, present: false}]")}, "keeps its clients"),
         *[
             ({"overrides": {"decomfl": (setting,)}}, message)
             for setting, message in (

@@ -34,9 +34,7 @@ def sweep(
     from zorba_ray.errors import Interrupted, SweepIncomplete
     from zorba_ray.federation.ray_session import set_ray_environment
 
-    federation = base.get("federation")
-    address = federation.get("address") if isinstance(federation, dict) else None
-    set_ray_environment(address or os.environ.get("RAY_ADDRESS"))
+    set_ray_environment(os.environ.get("RAY_ADDRESS"))
     from zorba_ray.sweep import run_sweep
     from zorba_ray.sweep.state import read_state
 

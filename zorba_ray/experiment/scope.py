@@ -77,7 +77,7 @@ def suited_rate(
 def _measured(config: ExperimentConfig, kinds: Sequence[Scope], device: str) -> tuple[list[ScopeScore], list[int]]:
     """Scores of those of `kinds` that the model has, and the clients asked."""
     # Dense directions, no budgets and all blocks at home: what is measured belongs to θ and the data alone.
-    plain = config.zo.model_copy(update={"family": "dense", "rank": None, "difference": "central"})
+    plain = config.zo.model_copy(update={"rank": None, "difference": "central"})
     federation = config.federation.model_copy(update={"fleet": None})
     setup = prepare(config.model_copy(update={"zo": plain, "federation": federation}), device)
     largest = sorted(range(len(setup.samples)), key=lambda client: (-setup.samples[client], client))[:CLIENTS]

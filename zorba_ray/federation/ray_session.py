@@ -34,8 +34,8 @@ def set_ray_environment(address: str | None) -> None:
 
 
 @contextlib.contextmanager
-def ray_session(address: str | None, cpus: int, gpus: int) -> Iterator[Mapping[str, float]]:
-    """Joins `address`, or RAY_ADDRESS, else starts a private Ray on loopback and ends it afterwards.
+def ray_session(cpus: int, gpus: int) -> Iterator[Mapping[str, float]]:
+    """Joins RAY_ADDRESS, else starts a private Ray on loopback and ends it afterwards.
 
     A Ray that this process has joined before is used as it is, and left running. Yields what the cluster has in all.
 
@@ -45,7 +45,7 @@ def ray_session(address: str | None, cpus: int, gpus: int) -> Iterator[Mapping[s
     Raises:
         ClusterError: no answer at the address.
     """
-    address = address or os.environ.get("RAY_ADDRESS")
+    address = os.environ.get("RAY_ADDRESS")
     set_ray_environment(address)
     import ray
 
@@ -55,16 +55,14 @@ def ray_session(address: str | None, cpus: int, gpus: int) -> Iterator[Mapping[s
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     if address and address.startswith("ray://"):
         raise ClusterError(
-            f"address {address!r}: a Ray Client cannot hold a run; give HOST:PORT of a node, or use `ray job submit`"
+            f"RAY_ADDRESS={address}: a Ray Client cannot hold a run; give HOST:PORT of a node, or use `ray job submit`"
         )
     if address:
         try:
             ray.init(address=address, logging_level=logging.WARNING, log_to_driver=False)
         except Exception as error:  # Ray raises ConnectionError, ValueError, AuthenticationError, …
             reason = str(error).strip().splitlines()[0]
-            raise ClusterError(
-                f"no Ray cluster answers at {address!r} (federation.address or RAY_ADDRESS): {reason}"
-            ) from error
+            raise ClusterError(f"no Ray cluster answers at {address!r} (RAY_ADDRESS): {reason}") from error
         _restore(handlers)
         try:
             yield ray.cluster_resources()
