@@ -172,7 +172,7 @@ HELD_AND_NOT = "allocation.rules=[{clients: [1], require: [2]}, {clients: [1], f
             (3, 3, 3, 3),
             HELD_AND_NOT,
             2,
-            ["client 1", "block 2", "must_hold: allocation.rules", "must_not_hold: allocation.rules"],
+            ["client 1", "block 2", "must_not_hold: allocation.rules"],
         ),
         ((3, 3, 3, 3), "allocation.rules=[{forbid: [0]}]", 3, ["only 0 of 4", "block 0"]),
         ((3, 3, 3, 3), "allocation.rules=[{min_blocks: 4, max_blocks: 2}]", 2, ["at least 4", "at most 2"]),

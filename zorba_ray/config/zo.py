@@ -49,8 +49,8 @@ class ZOConfig(StrictModel):
             return self
         if self.distribution != "rademacher":
             raise ValueError(
-                f"distribution={self.distribution} with rank={self.rank}: U and V are signs, by which a commit is exact on "
-                "every device; set zo.distribution=rademacher"
+                f"distribution={self.distribution} with rank={self.rank}: U and V are signs, so that a commit is exact "
+                "on every device; set zo.distribution=rademacher"
             )
         if self.difference == "forward":
             raise ValueError(
