@@ -19,7 +19,7 @@ from analysis.command import figure_command
 from analysis.cost import seconds_per_round
 from analysis.rows import Rows, final_loss
 from analysis.style import PAGE_IN, legend, letters, points
-from zorba_ray.report import RunRecord
+from zorba_ray.artifacts import Run
 
 
 def rows(groups: Sequence[Group]) -> Rows:
@@ -41,11 +41,11 @@ def _without_counts(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {**settings, "federation.fleet": [{**kind, "count": 1} for kind in fleet]}
 
 
-def _up(run: RunRecord) -> float | None:
+def _up(run: Run) -> float | None:
     return run.summary.bytes_up_per_client_round if run.summary else None
 
 
-def _down(run: RunRecord) -> float | None:
+def _down(run: Run) -> float | None:
     return run.summary.bytes_down_per_client_round if run.summary else None
 
 

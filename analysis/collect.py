@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.naming import flatten, labels_of
+from zorba_ray.artifacts import Run
 from zorba_ray.errors import RunDirError
-from zorba_ray.report import RunRecord, load_run
 
 NOT_COMPARED = frozenset({"name", "seed"})
 """Settings in which the runs of one group may differ, beside those of `tracking`."""
@@ -24,7 +24,7 @@ class Group:
 
     settings: dict[str, Any]
     """Dotted key -> value, without the seed and the names."""
-    runs: tuple[RunRecord, ...]
+    runs: tuple[Run, ...]
     """In order of seed, each seed once."""
     shown: dict[str, str] = field(default_factory=dict)
     """Dotted key -> how a sweep calls the value, for values that have names (a fleet)."""
@@ -51,7 +51,7 @@ def collect(paths: Sequence[Path]) -> Collection:
     Raises:
         RunDirError: a path does not exist or holds neither a run nor a sweep, or no finished run is left.
     """
-    found: dict[str, list[RunRecord]] = {}
+    found: dict[str, list[Run]] = {}
     settings: dict[str, dict[str, Any]] = {}
     shown: dict[str, dict[str, str]] = {}
     left_out: list[str] = []
@@ -61,7 +61,7 @@ def collect(paths: Sequence[Path]) -> Collection:
             continue
         seen.add(path.resolve())
         try:
-            run = load_run(path)
+            run = Run(path)
         except RunDirError as error:
             left_out.append(f"{path}: {error}")
             continue
@@ -91,7 +91,7 @@ def collect(paths: Sequence[Path]) -> Collection:
     return Collection(tuple(labelled), tuple(left_out))
 
 
-def _compared(run: RunRecord) -> dict[str, Any]:
+def _compared(run: Run) -> dict[str, Any]:
     flat = flatten(run.config.resolved())
     return {key: value for key, value in flat.items() if key not in NOT_COMPARED and not key.startswith("tracking.")}
 

@@ -12,9 +12,9 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.rows import Row, Rows
 from analysis.style import COLUMN_IN, PAGE_IN, legend, letters, look, plain
-from zorba_ray.report import RunRecord
+from zorba_ray.artifacts import Run
+from zorba_ray.artifacts.run import told_apart
 from zorba_ray.report.contest import ContestRecord, curve, passes_at
-from zorba_ray.report.load import told_apart
 
 MEAN = "mean"
 """Stands in the column `seed` of the points over all seeds."""
@@ -41,7 +41,7 @@ def title(panels: Sequence[Axes], names: Sequence[str], across: int) -> None:
         axes.set_title(plain(text), loc="left", fontsize=7.5, pad=3)
 
 
-def passes_of_all(run: RunRecord, round: int) -> int:
+def passes_of_all(run: Run, round: int) -> int:
     """Forward passes of all asked clients together after a round: at equal cost whatever the number of clients is."""
     asked = next((one.clients_asked for one in run.rounds if one.clients_asked), len(run.allocation.clients))
     return asked * passes_at(run, round)
@@ -65,7 +65,7 @@ def rows(records: Sequence[ContestRecord]) -> Rows:
     return Rows(tuple(found), "")
 
 
-def _point(seed: str, run: RunRecord, number: int, loss: float) -> Row:
+def _point(seed: str, run: Run, number: int, loss: float) -> Row:
     passes = {"passes_of_a_client": passes_at(run, number), "passes_of_all": passes_of_all(run, number)}
     return {"seed": seed, "round": number, **passes, "loss": loss}
 

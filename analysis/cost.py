@@ -6,10 +6,10 @@ Per client means: per client that takes part in every round.
 from collections.abc import Iterable
 from statistics import median
 
-from zorba_ray.report import RunRecord
+from zorba_ray.artifacts import Run
 
 
-def forward_passes_per_round(run: RunRecord) -> float:
+def forward_passes_per_round(run: Run) -> float:
     """Full forward passes of one batch that a client computes in a round, mean over the clients.
 
     (K s + passes (L − s)) / L with s the first active block: the blocks before s run once for all directions of a local
@@ -23,7 +23,7 @@ def forward_passes_per_round(run: RunRecord) -> float:
     return sum(each) / len(each)
 
 
-def bytes_by_round(run: RunRecord) -> list[float] | None:
+def bytes_by_round(run: Run) -> list[float] | None:
     """Bytes of a client that takes part in every round after 0, 1, … of them, up and down together; None where a round
     has none on record.
 
@@ -39,32 +39,32 @@ def bytes_by_round(run: RunRecord) -> list[float] | None:
     return found
 
 
-def seconds_of_rounds(run: RunRecord) -> float | None:
+def seconds_of_rounds(run: Run) -> float | None:
     """Wall time of all rounds together, evaluation and start left out; over all sessions of a resumed run."""
     times = _round_times(run)
     return sum(times) if times else None
 
 
-def seconds_per_round(run: RunRecord) -> float | None:
+def seconds_per_round(run: Run) -> float | None:
     """Median wall time of a round."""
     times = _round_times(run)
     return median(times) if times else None
 
 
-def _round_times(run: RunRecord) -> list[float] | None:
+def _round_times(run: Run) -> list[float] | None:
     """None where a round was recovered without its time."""
     times = [record.time.get("round_s") for record in run.rounds]
     known = [time for time in times if time is not None]
     return known if len(known) == len(times) else None
 
 
-def vram_saved(run: RunRecord) -> float | None:
+def vram_saved(run: Run) -> float | None:
     """1 − fleet VRAM / (clients × VRAM with all blocks active); None where the run did not record the latter."""
     whole = run.allocation.bytes_all_active
     return 1 - run.allocation.f2_bytes / (whole * len(run.allocation.clients)) if whole else None
 
 
-def vram_source(runs: Iterable[RunRecord]) -> str:
+def vram_source(runs: Iterable[Run]) -> str:
     """Where VRAM figures come from, as in 'modelled, simulated'; several sources are all named."""
     found = dict.fromkeys(f"{run.allocation.bytes_source}, {run.allocation.accelerator}" for run in runs)
     return " and ".join(found)

@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from analysis.collect import Group
 from analysis.cost import bytes_by_round, forward_passes_per_round, vram_source
 from analysis.rows import Row, Rows, counted, spread
+from zorba_ray.artifacts import Run
 from zorba_ray.errors import RunDirError
-from zorba_ray.report import RunRecord
 
-At = Callable[[RunRecord, int], float | None]
+At = Callable[[Run, int], float | None]
 """A value of a run after so many rounds."""
 
 
@@ -46,17 +46,17 @@ def curve_rows(groups: Sequence[Group], measures: Mapping[str, At]) -> Rows:
     return Rows(tuple(rows), vram_source(run for group in groups for run in group.runs), tuple(notes))
 
 
-def loss_at(run: RunRecord, number: int) -> float | None:
+def loss_at(run: Run, number: int) -> float | None:
     """Validation loss."""
     return next(record.loss for record in run.split("validation") if record.round == number)
 
 
-def accuracy_at(run: RunRecord, number: int) -> float | None:
+def accuracy_at(run: Run, number: int) -> float | None:
     """Validation accuracy; None for a language model without labels."""
     return next(record.accuracy for record in run.split("validation") if record.round == number)
 
 
-def distance_at(run: RunRecord, number: int) -> float | None:
+def distance_at(run: Run, number: int) -> float | None:
     """‖θ − θ0‖ over the tensors in scope; None where the round was recovered without it."""
     if number == 0:
         return 0.0

@@ -16,17 +16,17 @@ import numpy as np
 from analysis.collect import Group
 from analysis.command import command
 from analysis.cost import seconds_of_rounds, vram_saved, vram_source
+from analysis.latex import table
 from analysis.rows import Cell, Measure, Row, Rows, counted, final_accuracy, final_loss, spread
 from analysis.style import unit_of
-from zorba_ray.report import RunRecord
-from zorba_ray.tables.latex import latex_table
+from zorba_ray.artifacts import Run
 
 
-def _up(run: RunRecord) -> float | None:
+def _up(run: Run) -> float | None:
     return run.summary.bytes_up_per_client_round if run.summary else None
 
 
-def _down(run: RunRecord) -> float | None:
+def _down(run: Run) -> float | None:
     return run.summary.bytes_down_per_client_round if run.summary else None
 
 
@@ -87,8 +87,7 @@ def write(found: Rows, out: Path) -> list[Path]:
         f"{found.vram_source}; saved: against every block active on every client. time: wall time of all rounds of the "
         "simulation."
     )
-    heads = ["settings", *columns] if several else columns
-    text = latex_table(heads, body, "ll"[not several :].ljust(len(heads), "r"), caption, "tab:headline")
+    text = table(["settings", *columns] if several else columns, body, 2 if several else 1, caption, "tab:headline")
     path = out.with_name(out.name + ".tex")
     path.write_text(text, encoding="utf-8")
     return [path]

@@ -19,8 +19,8 @@ from analysis.command import figure_command
 from analysis.cost import variation
 from analysis.rows import Rows, final_loss
 from analysis.style import PAGE_IN, legend, letters, look, percent, plain, points
+from zorba_ray.artifacts import Run
 from zorba_ray.errors import RunDirError
-from zorba_ray.report import RunRecord
 from zorba_ray.units import format_bytes
 
 
@@ -54,13 +54,13 @@ def rows(groups: Sequence[Group]) -> Rows:
     return with_note(found, f"{skipped} groups without VRAM budgets are left out" if skipped else "")
 
 
-def _budgets(run: RunRecord) -> list[int]:
+def _budgets(run: Run) -> list[int]:
     """One per client; empty where a client has none."""
     found = [client.budget_bytes for client in run.allocation.clients]
     return [budget for budget in found if budget] if all(found) else []
 
 
-def _blocks(run: RunRecord) -> list[int]:
+def _blocks(run: Run) -> list[int]:
     return [len(client.blocks) for client in run.allocation.clients]
 
 

@@ -9,11 +9,11 @@ from statistics import fmean
 import numpy as np
 
 from analysis.collect import Group
-from zorba_ray.report import RunRecord
+from zorba_ray.artifacts import Run
 
 Cell = str | int | float | None
 Row = dict[str, Cell]
-Measure = Callable[[RunRecord], float | None]
+Measure = Callable[[Run], float | None]
 
 
 @dataclass(frozen=True)
@@ -69,13 +69,13 @@ def counted(group: Group) -> Row:
     return {"n": len(group.runs), "seeds": " ".join(map(str, group.seeds))}
 
 
-def final_loss(run: RunRecord) -> float | None:
+def final_loss(run: Run) -> float | None:
     """Validation loss after the last round."""
     records = [record for record in run.split("validation") if record.round == run.config.rounds]
     return records[0].loss if records else None
 
 
-def final_accuracy(run: RunRecord, split: str = "validation") -> float | None:
+def final_accuracy(run: Run, split: str = "validation") -> float | None:
     """Accuracy after the last round."""
     records = [record for record in run.split(split) if record.round == run.config.rounds]
     return records[0].accuracy if records else None

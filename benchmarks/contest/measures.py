@@ -7,15 +7,15 @@ from statistics import fmean
 from benchmarks.contest.shape import BYTES_OPT
 from benchmarks.contest.tasks import AG_NEWS, BANKING77, BYTES, CB, RIVALS, SST2, TREC, TREC_SHORT, TREC_SKEWED
 from benchmarks.rows import Row, make_row, not_run
+from zorba_ray.artifacts import Run
 from zorba_ray.federation.round import participant_count
-from zorba_ray.report import RunRecord
 from zorba_ray.report.contest import ContestRecord, final_loss, passes_at, rounds_to, test_accuracy
 from zorba_ray.tables import Spread
 
 _DEVICE = "cpu, 1 thread"
 _ABSENT = "not run, or no data or model"
 
-Figure = Callable[[RunRecord], float | None]
+Figure = Callable[[Run], float | None]
 
 
 def task_rows(found: Mapping[str, ContestRecord | None]) -> list[Row]:
@@ -135,7 +135,7 @@ def _against_decomfl(record: ContestRecord | None) -> Row:
     return _row(name, shares, "", "≤ 1", lambda: max(shares) <= 1)
 
 
-def _against_fedit(record: ContestRecord | None, each: str, share: Callable[[RunRecord], float]) -> Row:
+def _against_fedit(record: ContestRecord | None, each: str, share: Callable[[Run], float]) -> Row:
     """Bytes of a round over `share` of it."""
     name = f"bytes of {each}, up and down: fedit's, of zorba's"
     own, other = _runs(record, "zorba"), _runs(record, "fedit")
@@ -162,7 +162,7 @@ def _row(name: str, values: list[float], unit: str, goal: str, met: Callable[[],
     return make_row(name, values, unit, goal, met(), _DEVICE) if values else not_run(name, unit, goal, _ABSENT)
 
 
-def _runs(record: ContestRecord | None, method: str) -> dict[int, RunRecord]:
+def _runs(record: ContestRecord | None, method: str) -> dict[int, Run]:
     standing = next((one for one in record.standings if one.method == method), None) if record else None
     return dict(standing.runs) if standing else {}
 
@@ -178,12 +178,12 @@ def paired(one: Mapping[int, float], other: Mapping[int, float]) -> list[float]:
     return [one[seed] - other[seed] for seed in sorted(one.keys() & other.keys())]
 
 
-def _start_accuracy(run: RunRecord) -> float | None:
+def _start_accuracy(run: Run) -> float | None:
     found = run.split("test")
     return found[0].accuracy if found and found[0].round == 0 else None
 
 
-def _per_round(run: RunRecord) -> float:
+def _per_round(run: Run) -> float:
     """Bytes of a client, up and down."""
     summary = run.summary
     ways = (summary.bytes_up_per_client_round, summary.bytes_down_per_client_round) if summary else ()

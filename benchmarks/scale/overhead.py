@@ -20,8 +20,8 @@ from benchmarks.live import run_rounds
 from benchmarks.processes import cpu_seconds, family
 from benchmarks.rows import Row
 from benchmarks.shapes import THOUSANDS, data_folder, model_folder, settings
+from zorba_ray.artifacts import RunDir
 from zorba_ray.config import ExperimentConfig
-from zorba_ray.experiment import RunDir
 from zorba_ray.experiment.backends import ray_backend
 from zorba_ray.federation import Backend
 from zorba_ray.federation.ray_session import ray_session

@@ -10,12 +10,12 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.support.tiny_run import TINY
+from zorba_ray.artifacts import held
 from zorba_ray.cli.main import app
 from zorba_ray.config import ExperimentConfig, load_config
 from zorba_ray.contest import ContestState, plan_contest, run_contest
 from zorba_ray.contest import run as contest_run
 from zorba_ray.errors import Interrupted, LostClients, RunDirError, SweepIncomplete
-from zorba_ray.experiment.rundir import RunDir
 from zorba_ray.report import write_report
 from zorba_ray.report.contest import final_loss, load_contest, passes_at, rows
 from zorba_ray.report.contest_page import warnings
@@ -129,11 +129,8 @@ def test_what_failed_is_tried_again_and_what_is_gone_is_made_again(
 def test_two_programs_do_not_share_a_comparison(tmp_path: Path) -> None:
     contest = plan_contest(load_config("demo", TINY), ("zorba",), 1, {"zorba": (0.01,)}, 0.5, {})
     state = ContestState.open(tmp_path / "c", contest, False, [])
-    holder = RunDir(tmp_path / "c")
-    holder.lock()
-    with pytest.raises(RunDirError, match="in use by another process"):
+    with held(tmp_path / "c"), pytest.raises(RunDirError, match="in use by another process"):
         run_contest(contest, state, [], lambda event: None, lambda: False, None)
-    holder.unlock()
 
 
 def test_a_probe_is_counted(tmp_path: Path) -> None:

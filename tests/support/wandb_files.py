@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zorba_ray.experiment.tracking import read_records
+from zorba_ray.artifacts import read_metrics
 from zorba_ray.experiment.tracking.wandb_records import history_row
 
 
@@ -56,7 +56,7 @@ def read_offline_runs(folder: Path, patience: float = 5.0) -> list[OfflineRun]:
 def assert_all_metrics(run_dir: Path, sessions: list[OfflineRun]) -> None:
     """The newest session tells every record of metrics.jsonl exactly once, in order, with equal values."""
     newest = sessions[-1]
-    assert newest.records() == [history_row(record) for record in read_records(run_dir / "metrics.jsonl")]
+    assert newest.records() == [history_row(record.tree()) for record in read_metrics(run_dir / "metrics.jsonl")]
     assert newest.steps == sorted(set(newest.steps)), "W&B drops rows whose step does not grow"
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from zorba_ray.active_sets import ActiveSets
 from zorba_ray.allocation import AllocationProblem, allocate, check, smallest_budgets
 from zorba_ray.allocation.objectives import client_seconds, round_seconds
 from zorba_ray.errors import AllocationInfeasible, ConfigError
@@ -127,17 +128,17 @@ def test_rules_and_limits_are_kept(sizes):
     problem = make([450] * 6, sizes, must_hold=must, must_not_hold=never, min_blocks=low, max_blocks=high, coverage=2)
     for epsilon in (0.0, 0.5, 1.0):
         answer = allocate(replace(problem, epsilon=epsilon), 30.0, 1e-2)
-        assert answer.active[must].all()
-        assert not answer.active[never].any()
-        held = answer.active.sum(axis=1)
+        assert answer.active.matrix[must].all()
+        assert not answer.active.matrix[never].any()
+        held = answer.active.counts
         assert (held >= low).all()
         assert (held <= high).all()
-        assert answer.active.sum(axis=0).min() >= 2
+        assert answer.active.holders.min() >= 2
 
 
 def test_check_names_rules_and_limits():
     problem = make([900] * 2, [100] * 3, must_hold=flags(2, 3, (0, 2)), must_not_hold=flags(2, 3, (1, 0)), min_blocks=2)
-    found = "\n".join(check(problem, np.array([[True, False, False], [True, True, False]])))
+    found = "\n".join(check(problem, ActiveSets(np.array([[True, False, False], [True, True, False]]))))
     assert "client 0 (class small): has 1 active blocks; min_blocks is 2" in found
     assert "client 0 (class small): must hold block 2 and does not" in found
     assert "client 1 (class small): must not hold block 0 and does" in found
@@ -164,7 +165,7 @@ def test_time_first_leaves_slow_clients_the_last_blocks():
     seconds = np.outer([1.0, 1.0, 1.0, 10.0], np.ones(4))
     problem = make([150] * 4, [100] * 4, block_seconds=seconds, order=("time", "convergence", "vram"))
     answer = allocate(problem, 30.0, 1e-6)
-    assert np.flatnonzero(answer.active[3]).tolist() == [3]
+    assert answer.active.of(3) == {3}
     assert answer.f3_seconds == pytest.approx(10.0 * (4 + 1))
     assert [step.name for step in answer.steps] == [
         "best_time",

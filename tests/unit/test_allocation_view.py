@@ -9,17 +9,19 @@ import pytest
 from matplotlib.image import imread
 from rich.console import Console
 
+from zorba_ray.artifacts import record_of
+from zorba_ray.artifacts.allocation import AllocationRecord
 from zorba_ray.cli.allocation_map import allocation_map, legend, shades
 from zorba_ray.report.allocation_pictures import write_allocation_picture
 from zorba_ray.report.fleet_rows import GROUPS, fleet_rows
-from zorba_ray.report.records import Allocation
 
 
 @functools.cache
-def fleet(clients: int, blocks: int, kinds: int = 2, budgets: int = 1) -> Allocation:
+def fleet(clients: int, blocks: int, kinds: int = 2, budgets: int = 1) -> AllocationRecord:
     """Client n is of class n mod `kinds` and holds n mod `kinds` + 1 blocks in a row from block n on; a class has
     `budgets` different budgets."""
-    return Allocation.model_validate(
+    return record_of(
+        AllocationRecord,
         {
             "clients": [
                 {
@@ -42,11 +44,12 @@ def fleet(clients: int, blocks: int, kinds: int = 2, budgets: int = 1) -> Alloca
             "steps": [],
             "bytes_source": "modelled",
             "accelerator": "simulated",
-        }
+        },
+        "fleet",
     )
 
 
-def printed(allocation: Allocation, width: int) -> str:
+def printed(allocation: AllocationRecord, width: int) -> str:
     stream = io.StringIO()
     table = allocation_map(allocation, width).terminal(width)
     Console(file=stream, width=width, color_system=None).print(table)
@@ -112,10 +115,10 @@ def test_many_budgets_make_few_rows_from_small_to_large():
 
 
 def test_clients_without_budgets_show_none():
-    found = fleet(3, 4).model_dump(by_alias=True)
+    found = fleet(3, 4).tree()
     for client in found["clients"]:
         client["budget_bytes"] = None
-    text = printed(Allocation.model_validate(found), 120)
+    text = printed(record_of(AllocationRecord, found, "fleet"), 120)
     assert "budget" not in text
     assert "holds" in text
 

@@ -10,9 +10,10 @@ import pytest
 
 from tests.support.fake_run import FLEET, write_fake_run
 from tests.support.report_page import ReportPage
+from zorba_ray.artifacts import Run
 from zorba_ray.errors import RunDirError
-from zorba_ray.report import load_run, write_report
-from zorba_ray.tables.text import text_bytes, text_gap, text_loss, text_percent, text_seconds, text_value
+from zorba_ray.report import write_report
+from zorba_ray.report.numbers import text_bytes, text_gap, text_loss, text_percent, text_seconds, text_value
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -291,7 +292,7 @@ def test_several_runs_side_by_side(tmp_path: Path) -> None:
         ["running", "unfinished", "11 / 20"],
     ]
     for row, path in zip(rows[1:], dirs, strict=True):
-        losses = load_run(path).split("validation")
+        losses = Run(path).split("validation")
         assert row[3] == f"{losses[0].loss:.4f} → {losses[-1].loss:.4f}"
     assert page.tables["Settings that differ"] == [
         ["Setting", "base", "halved", "running"],
@@ -320,3 +321,16 @@ def test_refusals(tmp_path: Path) -> None:
     run_dir = write_fake_run(tmp_path / "run", rounds=2)
     with pytest.raises(RunDirError, match="is a directory: name a file"):
         write_report([run_dir], tmp_path)
+
+
+def test_numbers_read_well() -> None:
+    assert [text_bytes(x) for x in (None, 45.5, 46, 46.0, 1536)] == ["–", "45.5 B", "46 B", "46 B", "1.5 KiB"]
+    assert [text_value(x) for x in (None, 1e6, 0.25, float("-inf"), float("inf"))] == [
+        "–",
+        "1,000,000",
+        "0.25",
+        "−∞",
+        "∞",
+    ]
+    assert [text_gap(x) for x in (None, 1e-16, 0.005, float("inf"))] == ["–", "0 %", "0.5 %", "unknown"]
+    assert [text_seconds(x) for x in (None, 0.0042, 1.25, 65)] == ["–", "4.2 ms", "1.2 s", "1 min 5 s"]

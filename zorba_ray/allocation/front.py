@@ -10,8 +10,10 @@ from typing import Any, cast
 
 import numpy as np
 
-from zorba_ray.allocation import Allocation, AllocationProblem, allocate, objectives
-from zorba_ray.allocation.problem import Objective
+from zorba_ray.allocation import objectives
+from zorba_ray.allocation.answer import Allocation
+from zorba_ray.allocation.lexicographic import allocate
+from zorba_ray.allocation.problem import AllocationProblem, Objective
 from zorba_ray.errors import ConfigError
 
 # f1 sums floats: numbers closer than this, relative, are the same point.
@@ -52,7 +54,7 @@ class FrontPoint:
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready, without the matrix: its ε in the settings gives it again."""
         found = self.allocation
-        held = found.active.sum(axis=1)
+        held = found.active.counts
         return {
             "epsilon": self.epsilon,
             "f1": found.f1,
@@ -160,7 +162,7 @@ def proven(problem: AllocationProblem, allocation: Allocation) -> tuple[Proven, 
     shown = cast("tuple[Objective, ...]", tuple(dict.fromkeys((*problem.order, *others))))
     entries = []
     for objective in shown:
-        value = objectives.value(objective, allocation.active, problem)
+        value = objectives.value(objective, allocation.active.matrix, problem)
         steps = [step for step in allocation.steps if step.objective == objective]
         bound = min(value, steps[-1].bound) if steps else float("-inf")
         best = max((min(value, step.bound) for step in steps if step.constraint == "none"), default=float("-inf"))
@@ -188,7 +190,7 @@ def _undominated(
 
 
 def _values(problem: AllocationProblem, allocation: Allocation) -> np.ndarray:
-    return np.array([objectives.value(objective, allocation.active, problem) for objective in problem.order])
+    return np.array([objectives.value(objective, allocation.active.matrix, problem) for objective in problem.order])
 
 
 def _covers(one: np.ndarray, other: np.ndarray) -> bool:

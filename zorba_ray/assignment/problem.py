@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -66,7 +67,7 @@ def problem_of(inputs: AssignmentInputs, fleet: Sequence[Client], probe: BlockPr
     kinds = [client.kind for client in inputs.fleet.at(1)]
     streamed = np.array([inputs.memory.placement(client.budget).frozen == "host" for client in fleet])
     present = [client.id for client in here]
-    restricted = {
+    restricted: dict[str, Any] = {
         name: value[present] if isinstance(value, np.ndarray) else value
         for name, value in rules(config, kinds, inputs.manifest, streamed).items()
     }

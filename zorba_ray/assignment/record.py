@@ -8,7 +8,7 @@ import numpy as np
 
 from zorba_ray.active_sets import ActiveSets
 from zorba_ray.allocation import AllocationProblem, objectives, smallest_budgets
-from zorba_ray.allocation.compare import greedy_beside
+from zorba_ray.allocation.comparators import greedy_beside
 from zorba_ray.allocation.front import Front, proven
 from zorba_ray.artifacts.allocation import (
     AllocationRecord,
@@ -45,7 +45,12 @@ def allocation_record(inputs: AssignmentInputs, solved: Solved) -> AllocationRec
         block_parameters=tuple(inputs.manifest.sizes()),
         block_parameters_in_scope=tuple(inputs.manifest.sizes(inputs.config.zo.fixed_scope)),
         placements=tuple(
-            PlacementBytes(where.frozen, where.master, memory.parts, tuple(memory.active_extra.tolist()))
+            PlacementBytes(
+                frozen=where.frozen,
+                master=where.master,
+                parts=memory.parts,
+                active_extra_bytes=tuple(memory.active_extra.tolist()),
+            )
             for where, memory in ((where, inputs.memory.of(budget)) for where, budget in placements.items())
         ),
         memory_parts=roomy.parts,
@@ -77,7 +82,16 @@ def with_assignment(
     earlier = [assignment for assignment in record.assignments if assignment.round < number]
     before = earlier[-1].active if earlier else active
     changed = int(active.changed(before).sum())
-    added = Assignment(number, reason, record.f1, record.f2_bytes, record.gap, record.solver, changed, active)
+    added = Assignment(
+        round=number,
+        reason=reason,
+        f1=record.f1,
+        f2_bytes=record.f2_bytes,
+        gap=record.gap,
+        solver=record.solver,
+        clients_changed=changed,
+        active=active,
+    )
     clients = tuple(_client(inputs, client, active) for client in inputs.fleet.at(number))
     return msgspec.structs.replace(record, clients=clients, assignments=(*earlier, added))
 
@@ -133,8 +147,8 @@ def _heuristic(inputs: AssignmentInputs, solved: Solved) -> HeuristicAnswer | No
     if active is None:
         return None
     return HeuristicAnswer(
-        objectives={name: objectives.value(name, active, problem) for name in (o.objective for o in _proven(solved))},
-        blocks_mean=float(active.sum(axis=1).mean()),
+        objectives={name: objectives.value(name, active.matrix, problem) for name in (o.objective for o in _proven(solved))},
+        blocks_mean=float(active.counts.mean()),
         exact_variance=_variances(inputs, solved, active),
     )
 
@@ -142,19 +156,17 @@ def _heuristic(inputs: AssignmentInputs, solved: Solved) -> HeuristicAnswer | No
 def _variance(inputs: AssignmentInputs, solved: Solved) -> ExactVariance:
     active = solved.allocation.active
     here = _variances(inputs, solved, active)
-    everything = _variances(inputs, solved, np.ones_like(active))
+    everything = _variances(inputs, solved, ActiveSets.of_all(active.clients, active.blocks))
     energies = "uniform" if solved.probe is None else "measured"
-    return ExactVariance(here["data"], here["inverse_noise"], everything, energies)
+    return ExactVariance(**here, all_active=everything, energies=energies)
 
 
-def _variances(inputs: AssignmentInputs, solved: Solved, active: np.ndarray) -> dict[str, float]:
+def _variances(inputs: AssignmentInputs, solved: Solved, active: ActiveSets) -> dict[str, float]:
     """Weighting -> the exact variance of one round's update that f1 stands for (algorithm.md section 5).
 
     By a probe a client's own gradient in block c has the energy g_c² + ζ_c² (1 − Σ p_n²) in the mean. Without one it is
     equal in all blocks, in all 1.
-
-    Args:
-        active: bool [N, L], of the clients of the problem.
+    `active` is of the clients of the problem.
     """
     problem, energies = solved.problem, energies_of(solved.probe)
     if energies is None:
@@ -165,7 +177,7 @@ def _variances(inputs: AssignmentInputs, solved: Solved, active: np.ndarray) -> 
     sizes = np.array(inputs.manifest.sizes(inputs.config.zo.fixed_scope), dtype=np.int64)
     directions = inputs.config.zo.directions
     return {
-        weighting: objectives.exact_variance(active, problem, weighting, sizes, directions, each)
+        weighting: objectives.exact_variance(active.matrix, problem, weighting, sizes, directions, each)
         for weighting in WEIGHTINGS
     }
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from zorba_ray.active_sets import ActiveSets
 from zorba_ray.allocation import rotate
-from zorba_ray.artifacts.allocation import AllocationRecord, Assignment, BlockProbe, read_allocation, write_allocation
+from zorba_ray.artifacts.allocation import AllocationRecord, Assignment, BlockProbe
+from zorba_ray.assignment.allocation_file import read_allocation, write_allocation
 from zorba_ray.assignment.probe import Ask, run_probe
 from zorba_ray.assignment.problem import AssignmentInputs, problem_of
 from zorba_ray.assignment.record import allocation_record, with_assignment
@@ -223,7 +224,8 @@ class AssignmentSchedule:
         present = np.array([client.present for client in fleet])
         active = assignments[-1].active.matrix.copy()
         problem = problem_of(self._inputs, fleet, self._probe)
-        active[present] = rotate(active[present], np.asarray(held, dtype=np.float64)[present], problem)
+        seen = np.asarray(held, dtype=np.float64)[present]
+        active[present] = rotate(ActiveSets(active[present]), seen, problem).matrix
         return ActiveSets(active)
 
 

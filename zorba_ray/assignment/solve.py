@@ -29,7 +29,7 @@ class Solved:
     def active(self) -> ActiveSets:
         """Of every client of the federation; absent ones hold nothing."""
         matrix = np.zeros((len(self.fleet), self.problem.blocks), dtype=bool)
-        matrix[[client.present for client in self.fleet]] = self.allocation.active
+        matrix[[client.present for client in self.fleet]] = self.allocation.active.matrix
         return ActiveSets(matrix)
 
 
@@ -72,7 +72,7 @@ def as_it_is(inputs: AssignmentInputs, fleet: Sequence[Client], active: ActiveSe
     problem = problem_of(inputs, fleet)
     here = active.matrix[[client.present for client in fleet]]
     found = Allocation(
-        active=here,
+        active=ActiveSets(here),
         steps=(),
         f1=objectives.f1(here, problem),
         f2_bytes=objectives.f2_bytes(here, problem),
@@ -119,7 +119,7 @@ def probe_decides(inputs: AssignmentInputs, fleet: Sequence[Client], epsilon: fl
     problem = problem_of(inputs, fleet)
     gives_up_nothing = problem.order[0] == "convergence" and problem.beta == 0 and not (epsilon or problem.epsilon)
     allowed = bool((problem.most_blocks == problem.blocks).all()) and not problem.forbidden.any()
-    return not (gives_up_nothing and allowed and (problem.active_bytes.sum(axis=1) <= problem.room_bytes).all())
+    return not (gives_up_nothing and allowed and (problem.active_bytes.sum(axis=1) <= problem.slack_bytes).all())
 
 
 def _draws(inputs: AssignmentInputs, problem: AllocationProblem) -> np.ndarray:
@@ -137,7 +137,7 @@ def _everything(inputs: AssignmentInputs, fleet: Sequence[Client], problem: Allo
             "rule"
         )
     return Allocation(
-        active=np.ones((problem.clients, problem.blocks), dtype=bool),
+        active=ActiveSets.of_all(problem.clients, problem.blocks),
         steps=(),
         f1=1.0,
         f2_bytes=problem.total_base,

@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from zorba_ray.artifacts.allocation import AllocationRecord
 from zorba_ray.report.fleet_rows import FleetRow, fleet_rows
-from zorba_ray.report.records import Allocation
 from zorba_ray.tables import Column, Table
 from zorba_ray.tables.text import text_percent
 from zorba_ray.units import format_bytes
@@ -31,7 +31,7 @@ def shades(share: np.ndarray, cells: int) -> str:
     return "".join(_SHADES[0 if mean <= 0 else 4 if mean >= 1 else 1 + int(3 * mean)] for mean in means)
 
 
-def allocation_map(allocation: Allocation, width: int) -> Table[FleetRow]:
+def allocation_map(allocation: AllocationRecord, width: int) -> Table[FleetRow]:
     """Blocks, bytes and budget of every client, or of groups of clients where there are many.
 
     The map takes a third of the `width`, at least LEAST_CELLS characters; `Table.terminal` leaves out what else does
@@ -58,7 +58,7 @@ def allocation_map(allocation: Allocation, width: int) -> Table[FleetRow]:
     return Table(f"Active blocks: {what} × {allocation.blocks} blocks", rows, columns)
 
 
-def legend(allocation: Allocation, width: int) -> str:
+def legend(allocation: AllocationRecord, width: int) -> str:
     """What the signs mean, and how many clients hold a block."""
     held = np.zeros(allocation.blocks, dtype=np.int64)
     for client in allocation.clients:

@@ -50,10 +50,11 @@ _BOUNDS = (
 def print_map(console: Console, record: dict[str, Any]) -> None:
     """Who activates which blocks, and what each holds against its budget; `record` is allocation.json."""
     # Here, as reports load matplotlib, which `--help` must not wait for.
+    from zorba_ray.artifacts import record_of
+    from zorba_ray.artifacts.allocation import AllocationRecord
     from zorba_ray.cli.allocation_map import allocation_map, legend
-    from zorba_ray.report.records import Allocation
 
-    allocation = Allocation.model_validate(record)
+    allocation = record_of(AllocationRecord, record, "allocation")
     console.print(allocation_map(allocation, console.width).terminal(console.width))
     console.print(legend(allocation, console.width))
 

@@ -29,13 +29,13 @@ def compare(
     as_json: bool = typer.Option(False, "--json", help="The table as JSON on stdout."),
 ) -> None:
     """Compare methods: same data, batches and seeds, equal forward passes, each method's rate chosen from a ladder."""
+    from zorba_ray.artifacts import raise_storage_error
     from zorba_ray.cli.progress import CompareProgress
     from zorba_ray.cli.report import write_page, write_run_report
     from zorba_ray.cli.session import StopFlag, lasting
     from zorba_ray.config import anchored, load_config
     from zorba_ray.contest import ContestState, plan_contest, run_contest
     from zorba_ray.errors import RunDirError, ZorbaError
-    from zorba_ray.experiment.rundir import raise_storage_error
     from zorba_ray.report.contest import load_contest, rows, write_csv
 
     base = anchored(load_config(config, overrides or []))

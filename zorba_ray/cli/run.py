@@ -1,6 +1,5 @@
 """`zorba-ray run`: one run from the terminal."""
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from zorba_ray.cli.report import write_run_report
-from zorba_ray.cli.terminal import say
 
 if TYPE_CHECKING:
     from zorba_ray.config import ExperimentConfig
@@ -40,33 +38,11 @@ def _execute(settings: "ExperimentConfig", path: Path, resume: bool) -> dict[str
     """summary.json of the run, which may have been finished before."""
     from zorba_ray.cli.progress import RunProgress
     from zorba_ray.cli.session import StopFlag
-    from zorba_ray.errors import ConfigError, RunDirError
-    from zorba_ray.experiment.execute import execute
-    from zorba_ray.experiment.rundir import RunDir
-    from zorba_ray.federation.accelerator import choose_accelerator, with_counted_gpus
+    from zorba_ray.experiment.execute import execute_in
 
-    accelerator = choose_accelerator(settings)
-    settings = with_counted_gpus(settings, accelerator)
-    existed = os.path.exists(path)  # a name too long is no error here: making the directory says so
-    if resume:
-        if not path.is_dir():
-            raise RunDirError(f"--resume: there is no run directory {path}")
-        directory = RunDir.reopen(path, settings)
-        if directory.summary.exists():
-            summary = directory.read_json(directory.summary)
-            if summary["status"] == "finished":
-                say(f"{path} is finished; nothing to resume")
-                return summary
-    else:
-        directory = RunDir.create(path, settings)
     stop = StopFlag()
-    try:
-        with RunProgress(settings) as progress:
-            return execute(settings, directory, accelerator, sys.argv, progress.show, stop.is_set, write_run_report)
-    except ConfigError:
-        if not existed:
-            directory.withdraw()
-        raise
+    with RunProgress(settings) as progress:
+        return execute_in(settings, path, resume, sys.argv, progress.show, stop.is_set, write_run_report)
 
 
 def _preview(config: "ExperimentConfig") -> None:

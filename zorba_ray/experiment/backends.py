@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
+from zorba_ray.artifacts import RunDir
 from zorba_ray.assignment import FleetSchedule
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.experiment.build import Setup
-from zorba_ray.experiment.rundir import RunDir
 from zorba_ray.federation import Backend, ClientHost, SequentialBackend
 from zorba_ray.federation.accelerator import gpu_count
 from zorba_ray.federation.placement import ActorSpec, place_clients

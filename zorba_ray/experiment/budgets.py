@@ -18,7 +18,9 @@ def budget_rows(allocation: AllocationRecord, peaks: Mapping[int, int]) -> list[
     classes: dict[str, list[AssignedClient]] = {}
     for client in allocation.clients:
         classes.setdefault(client.kind, []).append(client)
-    placements = {(where.frozen, where.master): where.parts for where in allocation.placements}
+    placements: dict[tuple[str | None, str | None], dict[str, int]] = {
+        (where.frozen, where.master): where.parts for where in allocation.placements
+    }
 
     def peak_of(client: AssignedClient) -> int:
         return peaks.get(client.client, client.bytes)

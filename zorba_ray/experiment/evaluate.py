@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
 
+from zorba_ray.artifacts import Eval
 from zorba_ray.config.baselines import FIRST_ORDER
 from zorba_ray.data import TokenTable, in_length_order
 from zorba_ray.errors import Diverged
@@ -34,8 +34,8 @@ class Evaluator:
             for rows in in_length_order(table.lengths, batch_size)
         ]
 
-    def record(self, round: int) -> dict[str, Any]:
-        """The metrics record of an evaluation at θ after `round`.
+    def record(self, round: int) -> Eval:
+        """The record of an evaluation at θ after `round`.
 
         Raises:
             Diverged: the loss is not finite.
@@ -46,34 +46,32 @@ class Evaluator:
             raise Diverged(
                 f"round {round}: the {self._split} loss is {result.loss}; lower zo.lr, set zo.clip, or check the data"
             )
-        record = {
-            "kind": "eval",
-            "round": round,
-            "split": self._split,
-            "loss": result.loss,
-            "accuracy": result.accuracy,
-            "items": result.items,
-            "spread": result.spread,
-        }
-        if result.predicted is not None:  # the label that most rows are given, and how many labels the split has
-            label = int(np.argmax(result.predicted))
-            record |= {"predicted_label": label, "predicted_rows": result.predicted[label], "labels": self._labels}
-        return {**record, "eval_s": time.perf_counter() - start}
+        label = None if result.predicted is None else int(np.argmax(result.predicted))
+        return Eval(
+            round=round,
+            split=self._split,
+            loss=result.loss,
+            accuracy=result.accuracy,
+            items=result.items,
+            spread=result.spread,
+            predicted_label=label,
+            predicted_rows=None if result.predicted is None or label is None else result.predicted[label],
+            labels=None if label is None else self._labels,
+            eval_s=time.perf_counter() - start,
+        )
 
 
 class Evaluations:
     """The evaluations of a run, each of which is made once, whatever the number of sessions."""
 
-    def __init__(
-        self, setup: Setup, past: Sequence[dict[str, Any]], log: Callable[[dict[str, Any]], None], watch: Watch
-    ) -> None:
+    def __init__(self, setup: Setup, past: Sequence[Eval], log: Callable[[Eval], None], watch: Watch) -> None:
         """`past`: the records of earlier sessions; `log` takes each new one."""
         self._config, self._log, self._watch = setup.config, log, watch
         self._evaluators = {
             split: Evaluator(setup.model, split, table, setup.config.eval.batch_size)
             for split, table in (("validation", setup.validation), ("test", setup.test))
         }
-        self._records = {(record["round"], record["split"]): record for record in past}
+        self._records = {(record.round, record.split): record for record in past}
 
     def due(self, round: int) -> bool:
         """Whether the validation split is evaluated after `round`."""
@@ -96,32 +94,32 @@ class Evaluations:
             raise Diverged(f"{text}; begin anew with a smaller {rate}")
 
 
-def collapsed(record: dict[str, Any], start: dict[str, Any]) -> bool:
+def collapsed(record: Eval, start: Eval) -> bool:
     """Whether the logits of an evaluation depend on the row less than COLLAPSED of how they did at the start."""
-    before, now = start.get("spread"), record.get("spread")
+    before, now = start.spread, record.spread
     return before is not None and now is not None and now < COLLAPSED * before
 
 
-def divergence(evals: Sequence[dict[str, Any]]) -> str | None:
+def divergence(evals: Sequence[Eval]) -> str | None:
     """What the last evaluation, or the last IN_A_ROW, say of a destroyed model whose numbers are finite; None: nothing.
 
     Args:
         evals: records of the validation split by round, from the start's on, those of earlier sessions too.
     """
-    if len(evals) < 2 or evals[0]["round"] != 0:
+    if len(evals) < 2 or evals[0].round != 0:
         return None
     start, last = evals[0], evals[-1]
     if collapsed(last, start):
         return (
-            f"round {last['round']}: the logits no longer depend on the row: their spread over the validation rows is "
-            f"{last['spread']:.3g}, at the start {start['spread']:.3g} (loss {last['loss']:.4f}, at the start "
-            f"{start['loss']:.4f})"
+            f"round {last.round}: the logits no longer depend on the row: their spread over the validation rows is "
+            f"{last.spread:.3g}, at the start {start.spread:.3g} (loss {last.loss:.4f}, at the start "
+            f"{start.loss:.4f})"
         )
     recent = evals[1:][-IN_A_ROW:]
-    if len(recent) == IN_A_ROW and all(record["loss"] > start["loss"] + RISE for record in recent):
-        losses = ", ".join(f"{record['loss']:.4f} after round {record['round']}" for record in recent)
+    if len(recent) == IN_A_ROW and all(record.loss > start.loss + RISE for record in recent):
+        losses = ", ".join(f"{record.loss:.4f} after round {record.round}" for record in recent)
         return (
-            f"round {last['round']}: the validation loss is more than {RISE:g} above the start's "
-            f"{start['loss']:.4f} at {IN_A_ROW} evaluations in a row: {losses}"
+            f"round {last.round}: the validation loss is more than {RISE:g} above the start's "
+            f"{start.loss:.4f} at {IN_A_ROW} evaluations in a row: {losses}"
         )
     return None

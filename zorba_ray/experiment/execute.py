@@ -1,16 +1,55 @@
 """A run where its settings say: in this process, or next to its directory in the driver actor of a Ray cluster."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from zorba_ray.artifacts import RunDir
 from zorba_ray.config import ExperimentConfig, config_from_tree
+from zorba_ray.errors import ConfigError, RunDirError
 from zorba_ray.experiment.backends import fleet_actors
 from zorba_ray.experiment.run import Closing, Emit, run_experiment
-from zorba_ray.experiment.rundir import RunDir
-from zorba_ray.federation.accelerator import gpu_count
+from zorba_ray.federation.accelerator import choose_accelerator, gpu_count, with_counted_gpus
 
 ENTRY = "zorba_ray.experiment.execute:run_in_driver"
+
+
+def execute_in(
+    config: ExperimentConfig,
+    path: Path,
+    resume: bool,
+    command: list[str],
+    emit: Emit,
+    should_stop: Callable[[], bool],
+    closing: Closing | None,
+) -> dict[str, Any]:
+    """`execute` in a new directory, or in that of a run that did not end; returns the summary.
+
+    A directory that was made for settings that are then refused is taken away again.
+
+    Raises:
+        RunDirError: the directory holds something else, or a run of other settings, or there is none to resume.
+        ZorbaError: as `execute`.
+    """
+    accelerator = choose_accelerator(config)
+    config = with_counted_gpus(config, accelerator)
+    existed = os.path.exists(path)  # a name too long is no error here: making the directory says so
+    if not resume:
+        run = RunDir.create(path, config)
+    elif path.is_dir():
+        run = RunDir.reopen(path, config)
+        if (finished := run.finished()) is not None:
+            emit({"kind": "note", "text": f"{path} is finished; nothing to resume"})
+            return finished.tree()
+    else:
+        raise RunDirError(f"--resume: there is no run directory {path}")
+    try:
+        return execute(config, run, accelerator, command, emit, should_stop, closing)
+    except ConfigError:
+        if not existed:
+            run.withdraw()
+        raise
 
 
 def execute(

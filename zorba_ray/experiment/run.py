@@ -9,16 +9,30 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from zorba_ray.artifacts import (
+    CutRows,
+    Eval,
+    Profile,
+    Round,
+    RunDir,
+    Summary,
+    held,
+    raise_storage_error,
+    record_of,
+    records_of,
+    write_record,
+)
+from zorba_ray.artifacts.metrics import AssignmentChange
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import Interrupted, ZorbaError
 from zorba_ray.experiment.backends import BACKENDS, BackendFactory
 from zorba_ray.experiment.profile import round_profile
-from zorba_ray.experiment.recovery import records_of
 from zorba_ray.experiment.round_record import round_record
 from zorba_ray.experiment.run_warnings import end_warnings
-from zorba_ray.experiment.rundir import RunDir, raise_storage_error, write_json
 from zorba_ray.experiment.session import Emit, Session, catch_up, open_session
-from zorba_ray.experiment.summary import status_of, summarise
+from zorba_ray.experiment.summary import figures, status_of
 from zorba_ray.federation import Backend, Usage, run_round
 from zorba_ray.protocol.tensor_replay import ledger_body
 from zorba_ray.stopwatch import watch_if
@@ -48,9 +62,8 @@ def run_experiment(
             committed round.
         StorageError: a file of the run directory cannot be written, as on a full disk.
     """
-    run.lock(wait_s=15.0)
     with contextlib.ExitStack() as resources:
-        resources.callback(run.unlock)
+        resources.enter_context(held(run.path, wait_s=15.0))
         watch, session, backend = watch_if(config.tracking.profile), None, None
         try:
             with watch.part("start"):
@@ -113,10 +126,10 @@ def one_round(session: Session, backend: Backend, number: int) -> None:
     with part("records"):
         record = round_record(result, method.commits, schedule.present(number), peak_rss())
         if assignment is not None:
-            names = ("reason", "f1", "f2_bytes", "clients_changed")
-            record["assignment"] = {name: getattr(assignment, name) for name in names}
+            change = msgspec.convert(assignment, AssignmentChange, from_attributes=True)
+            record = msgspec.structs.replace(record, assignment=change)
         # The record waits aside until the round counts: a kill between ledger and metrics then loses nothing.
-        write_json(session.run.pending, record)
+        write_record(session.run.pending, record)
 
     # The commit counts when it is in the ledger; only then does anybody apply it.
     committing = time.perf_counter()
@@ -130,16 +143,16 @@ def one_round(session: Session, backend: Backend, number: int) -> None:
 
     session.snapshots.before_telling(state)
     with part("distance"):
-        record["distance"] = session.distance()
+        distance = session.distance()
     applied = time.perf_counter()
-    record["time"] = {
+    seconds = {
         "clients_s": result.clients_s,
         "aggregate_s": result.aggregate_s,
         "commit_s": committed - committing,
         "apply_s": applied - committed,
         "round_s": applied - start,
     }
-    session.journal.log(record)
+    session.journal.log(msgspec.structs.replace(record, distance=distance, time=seconds))
     session.snapshots.after_telling(state)
 
 
@@ -155,25 +168,26 @@ def finish(
     if backend is not None:
         with contextlib.suppress(ZorbaError):
             usage, retries = backend.usage(), backend.retries()
-    rounds, evals = records_of(run, "round"), records_of(run, "eval")
+    rounds, evals = records_of(run.metrics, Round), records_of(run.metrics, Eval)
     wall_s, cpu_s = session.began
-    figures = {
-        "status": status,
-        "error": error,
-        "cut_rows": {split: dataclasses.asdict(cut) for split, cut in setup.cuts.items()},
-        "warnings": [*session.warnings, *end_warnings(session.config, evals)],
-        "weights_sha256": setup.model.replica.digest(),
-        "ledger_bytes": run.ledger.stat().st_size,
-        "peak_rss_bytes": max([peak_rss(), *(worker.peak_rss_bytes for worker in usage)]),
-        "workers": [worker.figures for worker in usage],
-        "vram_peaks": dict(ChainMap(*(dict(holder.vram_peaks) for holder in (session.host, *usage)))),
-        "retries": retries,
-        "resumed_after_round": session.first_round - 1,
-        "wall_s": time.perf_counter() - wall_s,
-        "cpu_s": time.process_time() - cpu_s + sum(worker.cpu_s for worker in usage),
-    }
-    summary = summarise(session.config, session.schedule.record, rounds, evals, figures)
-    write_json(run.summary, summary)
+    peaks = dict(ChainMap(*(dict(process.vram_peaks) for process in (session.host, *usage))))
+    summary = Summary(
+        status=status,
+        error=error,
+        cut_rows={split: CutRows(**dataclasses.asdict(cut)) for split, cut in setup.cuts.items()},
+        warnings=(*session.warnings, *end_warnings(session.config, evals)),
+        weights_sha256=setup.model.replica.digest(),
+        ledger_bytes=run.ledger.stat().st_size,
+        peak_rss_bytes=max([peak_rss(), *(worker.peak_rss_bytes for worker in usage)]),
+        workers=tuple(worker.figures for worker in usage),
+        retries=retries,
+        resumed_after_round=session.first_round - 1,
+        wall_s=time.perf_counter() - wall_s,
+        cpu_s=time.process_time() - cpu_s + sum(worker.cpu_s for worker in usage),
+        **figures(session.config, session.schedule.record, rounds, evals, peaks),
+    )
+    tree = summary.tree()
+    write_record(run.summary, summary)
     if len(rounds) == session.writer.last_round:  # else it has the record that a full disk kept out of the metrics
         run.pending.unlink(missing_ok=True)
     _write_profile(session, usage)
@@ -186,9 +200,9 @@ def finish(
     for path, kind in ((run.ledger, "ledger"), (run.report, "report"), (run.summary, "summary")):
         if path.exists():
             journal.trackers.artifact(path, kind)
-    for line in journal.trackers.finish(summary):
+    for line in journal.trackers.finish(tree):
         journal.note(line)
-    return summary
+    return tree
 
 
 def _finish_early(session: Session, backend: Backend | None, error: BaseException, closing: Closing | None) -> None:
@@ -202,9 +216,10 @@ def _finish_early(session: Session, backend: Backend | None, error: BaseExceptio
 def _write_profile(session: Session, usage: list[Usage]) -> None:
     if (reading := session.watch.read()) is not None:
         elsewhere = None if session.config.federation.backend == "sequential" else usage
-        profile = round_profile(reading, elsewhere, session.first_round, session.writer.last_round)
-        write_json(session.run.profile, profile)
-        session.journal.emit({"kind": "profile", **profile})
+        spent = round_profile(reading, elsewhere, session.first_round, session.writer.last_round)
+        profile = record_of(Profile, spent, "profile")
+        write_record(session.run.profile, profile)
+        session.journal.emit({"kind": "profile", **profile.tree()})
 
 
 def peak_rss() -> int:

@@ -3,26 +3,31 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from zorba_ray.artifacts import (
+    Eval,
+    Provenance,
+    Round,
+    RunDir,
+    append_record,
+    cut_torn_tail,
+    read_metrics,
+    records_of,
+    write_json,
+    write_record,
+)
 from zorba_ray.assignment import AssignmentSchedule
 from zorba_ray.config import ExperimentConfig, TrackingConfig
 from zorba_ray.experiment.build import Setup, build_host, compute_device, prepare
 from zorba_ray.experiment.evaluate import Evaluations
 from zorba_ray.experiment.provenance import provenance
-from zorba_ray.experiment.recovery import check_header, records_of, repair_metrics
+from zorba_ray.experiment.recovery import check_header, repair_metrics
 from zorba_ray.experiment.run_warnings import start_warnings
-from zorba_ray.experiment.rundir import RunDir, write_json
 from zorba_ray.experiment.scope import resolved_scope
 from zorba_ray.experiment.snapshots import Snapshots
-from zorba_ray.experiment.tracking import (
-    Fanout,
-    JsonlMonitor,
-    Monitor,
-    WandbMonitor,
-    read_records,
-    resolve_mode,
-)
+from zorba_ray.experiment.tracking import Fanout, Monitor, WandbMonitor, resolve_mode
 from zorba_ray.experiment.tracking.ray_metrics import ray_monitors
 from zorba_ray.federation import ClientHost
 from zorba_ray.methods import Method, build_method
@@ -39,18 +44,20 @@ Emit = Callable[[dict[str, Any]], None]
 class Journal:
     """Who hears of a run: metrics.jsonl always, then the trackers, then the caller."""
 
-    file: JsonlMonitor
+    metrics: Path
+    """metrics.jsonl."""
     trackers: Fanout
     emit: Emit
     watch: Watch
 
-    def log(self, record: dict[str, Any]) -> None:
+    def log(self, record: Round | Eval) -> None:
         """One record of metrics.jsonl."""
+        tree = record.tree()
         with self.watch.part("records"):
-            self.file.log(record)
-            self.trackers.log(record)
+            append_record(self.metrics, record)
+            self.trackers.log(tree)
         with self.watch.part("watchers"):
-            self.emit(record)
+            self.emit(tree)
 
     def note(self, text: str) -> None:
         """A line for the user that stays."""
@@ -65,7 +72,7 @@ class Session:
     """With the scope that zo.scope=auto chose."""
     run: RunDir
     setup: Setup
-    provenance: dict[str, Any]
+    provenance: Provenance
     warnings: list[str]
     """Known before the first round."""
     host: ClientHost
@@ -121,9 +128,10 @@ def open_session(
     host = build_host(config, setup.header, setup.model, watch)
     method = build_method(config, host.state.rule, setup.manifest)
     info = provenance(run.provenance, command)
-    write_json(run.provenance, info)
+    write_record(run.provenance, info)
     writer, contents, schedule = _open_ledger(setup, run, say)
-    journal = Journal(JsonlMonitor(run.metrics), Fanout(_trackers(config.tracking, run, info)), emit, watch)
+    cut_torn_tail(run.metrics)
+    journal = Journal(run.metrics, Fanout(_trackers(config.tracking, run, info.run_id)), emit, watch)
     return Session(
         config=config,
         run=run,
@@ -138,7 +146,7 @@ def open_session(
         schedule=schedule,
         snapshots=Snapshots(run.snapshots, method.commits, config.federation.snapshot_every, watch, journal.note),
         journal=journal,
-        evaluations=Evaluations(setup, records_of(run, "eval"), journal.log, watch),
+        evaluations=Evaluations(setup, records_of(run.metrics, Eval), journal.log, watch),
         watch=watch,
         began=began,
     )
@@ -154,7 +162,7 @@ def catch_up(session: Session) -> None:
     run, journal, evaluations = session.run, session.journal, session.evaluations
     if not session.schedule.provisional:
         journal.emit({"kind": "allocation", **session.schedule.record.tree()})
-    journal.trackers.start(session.config.resolved(), session.provenance)
+    journal.trackers.start(session.config.resolved(), session.provenance.tree())
     journal.trackers.artifact(run.allocation, "allocation")
     for text in session.warnings:
         journal.note(f"warning: {text}")
@@ -208,10 +216,10 @@ def _kept_until(run: RunDir, contents: LedgerContents) -> int | None:
     return snapshot.round if snapshot else 0
 
 
-def _trackers(tracking: TrackingConfig, run: RunDir, info: dict[str, Any]) -> list[Monitor]:
+def _trackers(tracking: TrackingConfig, run: RunDir, run_id: str) -> list[Monitor]:
     """What the settings and this process call for beside metrics.jsonl; none is started."""
     mode = resolve_mode(tracking.wandb)
     if mode == "disabled":
         return ray_monitors()
-    past = read_records(run.metrics) if run.metrics.exists() else []
-    return [WandbMonitor(run.path, tracking, info["run_id"], mode, past), *ray_monitors()]
+    past = [record.tree() for record in read_metrics(run.metrics)] if run.metrics.exists() else []
+    return [WandbMonitor(run.path, tracking, run_id, mode, past), *ray_monitors()]

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from zorba_ray.report.load import RunRecord
+from zorba_ray.artifacts import Run
+from zorba_ray.report.numbers import NONE, text_bytes, text_percent
 from zorba_ray.report.page import Table
 from zorba_ray.report.remake import settings
 from zorba_ray.report.tables import change, memory_label, tiles
-from zorba_ray.tables.text import NONE, text_bytes, text_percent
 
 
-def comparison_table(runs: Sequence[RunRecord], names: Sequence[str]) -> Table:
+def comparison_table(runs: Sequence[Run], names: Sequence[str]) -> Table:
     """One row per run."""
     sources = [memory_label(run) for run in runs]
     alike = len(set(sources)) == 1
@@ -41,7 +41,7 @@ def comparison_table(runs: Sequence[RunRecord], names: Sequence[str]) -> Table:
     return Table("Runs", columns, rows, frozenset(range(2, 10)), note)
 
 
-def differences_table(runs: Sequence[RunRecord], names: Sequence[str]) -> Table | None:
+def differences_table(runs: Sequence[Run], names: Sequence[str]) -> Table | None:
     """Settings that are not the same in all runs; None if all are."""
     every = [settings(run) for run in runs]
     keys = sorted({key for tree in every for key in tree if key != "name"})

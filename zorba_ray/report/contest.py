@@ -7,55 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
-
+from zorba_ray.artifacts import Eval, Run, read_record
+from zorba_ray.artifacts.campaigns import COMPARISON_FILE, Comparison, ComparisonCell
 from zorba_ray.errors import RunDirError
-from zorba_ray.report.load import RunRecord, load_run, read_json
-from zorba_ray.report.records import Eval, Record, parse
-from zorba_ray.tables import Spread
-
-CONTEST_FILE = "compare.json"
+from zorba_ray.report.interval import Interval
 
 _LEVELS = (0.25, 0.5, 0.75)
 """Losses to reach: these shares of the way from the start to the first method's mean final loss."""
-
-
-class CellEntry(Record):
-    """A run as compare.json knows it."""
-
-    method: str
-    seed: int
-    rate: float
-    tuning: bool
-    status: str
-    error: str | None = None
-    round: int | None = None
-    """Rounds done, of a run that diverged or failed."""
-
-
-class ContestEntry(Record):
-    """compare.json."""
-
-    name: str
-    command: tuple[str, ...] = ()
-    asked: dict[str, Any]
-    passes: int
-    """Forward passes of each client in all."""
-    chosen: dict[str, float] = Field(default_factory=dict)
-    tried: dict[str, dict[str, float | None]] = Field(default_factory=dict)
-    cells: dict[str, CellEntry] = Field(default_factory=dict)
-
-    def is_chosen(self, method: str, rate: str) -> bool:
-        """Whether a tried rate, as `tried` spells it, is the one that the method's runs have."""
-        return method in self.chosen and f"{self.chosen[method]:g}" == rate
-
-    def end_of_ladder(self, method: str) -> str | None:
-        """'lowest' or 'highest' where the chosen rate is that of those tried; None elsewhere, or with one tried."""
-        ladder = sorted(self.tried.get(method, {}), key=float)
-        if len(ladder) < 2:
-            return None
-        ends = (("lowest", ladder[0]), ("highest", ladder[-1]))
-        return next((end for end, rate in ends if self.is_chosen(method, rate)), None)
 
 
 @dataclass(frozen=True)
@@ -64,20 +22,20 @@ class Standing:
 
     method: str
     rate: float | None
-    runs: dict[int, RunRecord]
+    runs: dict[int, Run]
     """Seed -> finished run."""
-    others: tuple[CellEntry, ...]
+    others: tuple[ComparisonCell, ...]
     """Runs that diverged, failed or are under way; in no mean."""
 
     @property
-    def lost(self) -> tuple[CellEntry, ...]:
+    def lost(self) -> tuple[ComparisonCell, ...]:
         """Seeds that came to nothing."""
         return tuple(own for own in self.others if own.status in ("diverged", "failed"))
 
-    def over(self, value: Callable[[RunRecord], float | None]) -> Spread | None:
+    def over(self, value: Callable[[Run], float | None]) -> Interval | None:
         """Of the runs that have the value."""
         found = (value(run) for run in self.runs.values())
-        return Spread.of([one for one in found if one is not None])
+        return Interval.of([one for one in found if one is not None])
 
 
 @dataclass(frozen=True)
@@ -85,7 +43,7 @@ class ContestRecord:
     """All of a comparison."""
 
     path: Path
-    entry: ContestEntry
+    entry: Comparison
     standings: tuple[Standing, ...]
 
     @property
@@ -102,17 +60,17 @@ class ContestRecord:
         begun = {*standing.runs, *(own.seed for own in standing.others)}
         return tuple(seed for seed in self.entry.asked["seeds"] if seed not in begun)
 
-    def difference(self, standing: Standing) -> Spread | None:
+    def difference(self, standing: Standing) -> Interval | None:
         """Final validation loss less the first method's, seed by seed; positive where the first is better."""
         first = self.standings[0]
         pairs = [(standing.runs[seed], first.runs[seed]) for seed in standing.runs if seed in first.runs]
         found = [(final_loss(one), final_loss(other)) for one, other in pairs]
-        return Spread.of([one - other for one, other in found if one is not None and other is not None])
+        return Interval.of([one - other for one, other in found if one is not None and other is not None])
 
 
 def is_contest(path: str | Path) -> bool:
     """Whether a folder holds a comparison."""
-    return (Path(path) / CONTEST_FILE).is_file()
+    return (Path(path) / COMPARISON_FILE).is_file()
 
 
 def load_contest(path: str | Path) -> ContestRecord:
@@ -122,8 +80,7 @@ def load_contest(path: str | Path) -> ContestRecord:
         RunDirError: a file is missing or damaged; names it.
     """
     path = Path(path)
-    file = path / CONTEST_FILE
-    entry = parse(ContestEntry, read_json(file, "comparison"), str(file))
+    entry = read_record(path / COMPARISON_FILE, Comparison, "comparison", printable=True)
     standings = []
     for method in entry.asked["methods"]:
         own = {name: cell for name, cell in entry.cells.items() if cell.method == method and not cell.tuning}
@@ -133,8 +90,8 @@ def load_contest(path: str | Path) -> ContestRecord:
     return ContestRecord(path, entry, tuple(standings))
 
 
-def _run_of(path: Path, cell: CellEntry) -> RunRecord:
-    run = load_run(path)
+def _run_of(path: Path, cell: ComparisonCell) -> Run:
+    run = Run(path)
     if (run.config.method, run.config.seed) != (cell.method, cell.seed):
         raise RunDirError(
             f"{path} holds a run of {run.config.method}, seed {run.config.seed}, where the comparison had "
@@ -143,67 +100,67 @@ def _run_of(path: Path, cell: CellEntry) -> RunRecord:
     return run
 
 
-def curve(run: RunRecord) -> list[Eval]:
+def curve(run: Run) -> list[Eval]:
     """Evaluations on the validation split, by round."""
     return list(run.split("validation"))
 
 
-def start_loss(run: RunRecord) -> float | None:
+def start_loss(run: Run) -> float | None:
     found = curve(run)
     return found[0].loss if found else None
 
 
-def final_loss(run: RunRecord) -> float | None:
+def final_loss(run: Run) -> float | None:
     found = curve(run)
     return found[-1].loss if found else None
 
 
-def best_loss(run: RunRecord) -> float | None:
+def best_loss(run: Run) -> float | None:
     return min((one.loss for one in curve(run)), default=None)
 
 
-def final_accuracy(run: RunRecord) -> float | None:
+def final_accuracy(run: Run) -> float | None:
     found = curve(run)
     return found[-1].accuracy if found else None
 
 
-def best_accuracy(run: RunRecord) -> float | None:
+def best_accuracy(run: Run) -> float | None:
     return max((one.accuracy for one in curve(run) if one.accuracy is not None), default=None)
 
 
-def test_loss(run: RunRecord) -> float | None:
+def test_loss(run: Run) -> float | None:
     found = run.split("test")
     return found[-1].loss if found and found[-1].round else None
 
 
-def test_accuracy(run: RunRecord) -> float | None:
+def test_accuracy(run: Run) -> float | None:
     found = run.split("test")
     return found[-1].accuracy if found and found[-1].round else None
 
 
-def passes_at(run: RunRecord, round: int) -> int:
+def passes_at(run: Run, round: int) -> int:
     """Forward passes after a round, of a client that takes part in every one; a backward pass counts as two. All probes
     of blocks count from round 1 on, as if they came before it."""
     return run.config.cost_per_round * round + (probe_passes(run) if round else 0)
 
 
-def probe_passes(run: RunRecord) -> int:
+def probe_passes(run: Run) -> int:
     """Forward passes of probes, a mean over the clients."""
     return round(2 * run.summary.probe_forward_pairs / run.config.federation.clients) if run.summary else 0
 
 
-def rounds_to(run: RunRecord, level: float) -> float | None:
+def rounds_to(run: Run, level: float) -> float | None:
     """The first evaluated round with a validation loss at or below `level`; None: never."""
     return next((float(one.round) for one in curve(run) if one.loss <= level), None)
 
 
-def passes_to(run: RunRecord, level: float) -> float | None:
+def passes_to(run: Run, level: float) -> float | None:
     """Forward passes of a client by then."""
     found = rounds_to(run, level)
     return None if found is None else float(passes_at(run, int(found)))
 
 
-def bytes_up(run: RunRecord) -> float | None:
+def bytes_up(run: Run) -> float | None:
     """Of a client that takes part in every round, in all and in probes; None of mezo's, for which nothing travels."""
     summary = run.summary
     if summary is None or summary.bytes_up_per_client_round is None or run.config.method == "mezo":
@@ -211,7 +168,7 @@ def bytes_up(run: RunRecord) -> float | None:
     return summary.bytes_up_per_client_round * run.rounds_done + summary.probe_bytes_up / run.config.federation.clients
 
 
-def bytes_down(run: RunRecord) -> float | None:
+def bytes_down(run: Run) -> float | None:
     """Of a client that takes part in every round, in all and in probes; None of mezo's, for which nothing travels."""
     summary = run.summary
     if summary is None or summary.bytes_down_per_client_round is None or run.config.method == "mezo":
@@ -220,17 +177,17 @@ def bytes_down(run: RunRecord) -> float | None:
     return summary.bytes_down_per_client_round * run.rounds_done + own
 
 
-def vram(run: RunRecord) -> float | None:
+def vram(run: Run) -> float | None:
     """Largest bytes of a client, of the allocation's source."""
     return float(max(client.bytes for client in run.allocation.clients))
 
 
-def cpu_seconds(run: RunRecord) -> float | None:
+def cpu_seconds(run: Run) -> float | None:
     """None of a run that was taken up again: its summary has those of the last session."""
     return run.summary.cpu_s if run.summary and not run.summary.resumed_after_round else None
 
 
-FIGURES: dict[str, Callable[[RunRecord], float | None]] = {
+FIGURES: dict[str, Callable[[Run], float | None]] = {
     "final_loss": final_loss,
     "best_loss": best_loss,
     "final_accuracy": final_accuracy,
@@ -286,7 +243,7 @@ def write_csv(record: ContestRecord, path: Path) -> Path:
     return path
 
 
-def _columns(name: str, interval: Spread | None) -> dict[str, Any]:
+def _columns(name: str, interval: Interval | None) -> dict[str, Any]:
     if interval is None:
         return {f"{name}_mean": None, f"{name}_half": None}
     return {f"{name}_mean": interval.mean, f"{name}_half": interval.half}

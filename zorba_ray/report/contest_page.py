@@ -6,14 +6,14 @@ from collections.abc import Callable
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from zorba_ray.artifacts import Run
 from zorba_ray.report import contest
 from zorba_ray.report.canvas import CYCLE, DASHES, MARKERS, Plot, legend_below, plot
 from zorba_ray.report.contest import ContestRecord, Standing
-from zorba_ray.report.load import RunRecord
+from zorba_ray.report.interval import Interval
+from zorba_ray.report.numbers import NONE, text_bytes, text_count, text_loss, text_percent, text_seconds, text_value
 from zorba_ray.report.page import Detail, Page, Section, Table, Tile
 from zorba_ray.report.remake import flat_table
-from zorba_ray.tables import Spread
-from zorba_ray.tables.text import NONE, text_bytes, text_count, text_loss, text_percent, text_seconds, text_value
 
 
 def contest_page(record: ContestRecord) -> Page:
@@ -174,7 +174,7 @@ def rates_table(record: ContestRecord) -> Table:
     return Table("Rates tried", ["Method", "Rate", "Final loss", "Choice"], rows, frozenset({1, 2}), note)
 
 
-def text_interval(interval: Spread | None, text: Callable[[float | None], str]) -> str:
+def text_interval(interval: Interval | None, text: Callable[[float | None], str]) -> str:
     """'0.3471 ± 0.0210'; without the interval for one value."""
     if interval is None:
         return NONE
@@ -182,22 +182,22 @@ def text_interval(interval: Spread | None, text: Callable[[float | None], str]) 
     return text(interval.mean) + spread
 
 
-def _mean(interval: Spread | None) -> float:
+def _mean(interval: Interval | None) -> float:
     assert interval is not None
     return interval.mean
 
 
-def _bytes_at(run: RunRecord, round: int) -> float | None:
+def _bytes_at(run: Run, round: int) -> float | None:
     up, down = contest.bytes_up(run), contest.bytes_down(run)
     return None if up is None or down is None else (up + down) * round / max(run.rounds_done, 1)
 
 
-def _cpu_at(run: RunRecord, round: int) -> float | None:
+def _cpu_at(run: Run, round: int) -> float | None:
     seconds = contest.cpu_seconds(run)
     return None if seconds is None else seconds * round / max(run.rounds_done, 1)
 
 
-At = Callable[[RunRecord, int], float | None]
+At = Callable[[Run, int], float | None]
 """Where a run is on an axis after a round; None for every round where that is not known."""
 _AXES: tuple[tuple[str, At, str], ...] = (
     ("round", lambda run, round: float(round), "linear"),
@@ -235,7 +235,7 @@ def _curves(record: ContestRecord, label: str, at: At, scale: str) -> Plot | Non
     return plot(f"Against {label}", f"Validation loss of {names} against {label}.", draw, 3.6)
 
 
-def _placed(standing: Standing, at: At) -> list[RunRecord]:
+def _placed(standing: Standing, at: At) -> list[Run]:
     """Finished runs that have a place on the axis."""
     return [run for run in standing.runs.values() if at(run, 0) is not None]
 

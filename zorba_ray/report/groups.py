@@ -4,10 +4,20 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from zorba_ray.report.load_sweep import Metric, SweepRecord, TrialRecord
-from zorba_ray.tables import Spread
+from zorba_ray.artifacts.campaigns import Metric
+from zorba_ray.artifacts.sweep import SweepRecord, TrialRecord
 
 SEED = "seed"
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean and range of a figure over trials."""
+
+    mean: float
+    low: float
+    high: float
+    count: int
 
 
 @dataclass(frozen=True)
@@ -35,7 +45,8 @@ class Group:
 
 def spread_of(trials: Sequence[TrialRecord], name: str) -> Spread | None:
     """Mean and range of a figure over the trials that know it; None where none does."""
-    return Spread.of(trial.figure(name) for trial in trials)
+    values = [value for trial in trials if (value := trial.figure(name)) is not None]
+    return Spread(math.fsum(values) / len(values), min(values), max(values), len(values)) if values else None
 
 
 def swept_keys(sweep: SweepRecord) -> list[str]:

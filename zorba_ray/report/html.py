@@ -9,12 +9,12 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from zorba_ray.artifacts.run import Run, run_names
+from zorba_ray.artifacts.sweep import is_sweep, load_sweep
 from zorba_ray.errors import RunDirError
 from zorba_ray.report import compare, deals, plots, remake, tables
 from zorba_ray.report.contest import is_contest, load_contest
 from zorba_ray.report.contest_page import contest_page
-from zorba_ray.report.load import RunRecord, labels, load_run
-from zorba_ray.report.load_sweep import is_sweep, load_sweep
 from zorba_ray.report.page import Detail, Page, Section
 from zorba_ray.report.profile import profile_table
 from zorba_ray.report.sweep_page import sweep_page
@@ -45,7 +45,7 @@ def write_report(run_dirs: Sequence[str | Path], out: str | Path) -> Path:
     elif len(run_dirs) == 1 and is_contest(run_dirs[0]):
         page = contest_page(load_contest(run_dirs[0]))
     else:
-        page = runs_page([load_run(path) for path in run_dirs])
+        page = runs_page([Run(path) for path in run_dirs])
     out.parent.mkdir(parents=True, exist_ok=True)
     fresh = out.with_name(f".{out.name}.{os.getpid()}.new")
     try:
@@ -72,12 +72,12 @@ def render(page: Page) -> str:
     return template.render(page=page, script=Markup(script), script_hash=f"sha256-{digest}")
 
 
-def runs_page(runs: Sequence[RunRecord]) -> Page:
+def runs_page(runs: Sequence[Run]) -> Page:
     """Of one run, or of several side by side."""
-    return _single(runs[0]) if len(runs) == 1 else _several(runs, labels(runs))
+    return _single(runs[0]) if len(runs) == 1 else _several(runs, run_names(runs))
 
 
-def _single(run: RunRecord) -> Page:
+def _single(run: Run) -> Page:
     first = [tables.clients_table(run), tables.steps_table(run), deals.deals_table(run), deals.blocks_table(run)]
     rest = [tables.time_table(run), profile_table(run)]
     last = [tables.faults_table(run), tables.budgets_table(run), tables.costs_table(run)]
@@ -95,7 +95,7 @@ def _single(run: RunRecord) -> Page:
     )
 
 
-def _several(runs: Sequence[RunRecord], names: Sequence[str]) -> Page:
+def _several(runs: Sequence[Run], names: Sequence[str]) -> Page:
     found = [compare.comparison_table(runs, names), compare.differences_table(runs, names)]
     return Page(
         title=f"{len(runs)} runs",
@@ -110,6 +110,6 @@ def _several(runs: Sequence[RunRecord], names: Sequence[str]) -> Page:
     )
 
 
-def _detail(name: str, run: RunRecord, opened: bool = False) -> Detail:
+def _detail(name: str, run: Run, opened: bool = False) -> Detail:
     found = [remake.settings_table(run), remake.provenance_table(run)]
     return Detail(name, tables.sentence(run), remake.commands(run), found, opened)

@@ -6,13 +6,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from zorba_ray.artifacts.sweep import SweepRecord, TrialRecord
 from zorba_ray.report.canvas import GREY, LEVELS, Plot, plot, short
 from zorba_ray.report.groups import best_trial, cost
-from zorba_ray.report.load_sweep import SweepRecord, TrialRecord
+from zorba_ray.report.numbers import text_figure
 from zorba_ray.report.svg import Mark
 from zorba_ray.report.sweep_scale import Scale, figure_scale, key_scale, levels
 from zorba_ray.report.words import VRAM, figure_name, key_name, trial_text
-from zorba_ray.tables.text import text_figure
 
 _SPREAD = 0.05
 """Trials on one mark are drawn side by side over so much of the axis."""

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from zorba_ray.artifacts import Eval, Run
 from zorba_ray.report.canvas import (
     BLUE,
     CYCLE,
@@ -22,15 +23,13 @@ from zorba_ray.report.canvas import (
     short,
     whole_rounds,
 )
-from zorba_ray.report.load import RunRecord
+from zorba_ray.report.numbers import text_loss, text_percent
 from zorba_ray.report.plots_costs import time_parts, traffic
 from zorba_ray.report.plots_memory import heat_map, vram
-from zorba_ray.report.records import Eval
 from zorba_ray.report.tables import last_client_losses
-from zorba_ray.tables.text import text_loss, text_percent
 
 
-def figures_of_run(run: RunRecord, memory: str) -> list[Plot]:
+def figures_of_run(run: Run, memory: str) -> list[Plot]:
     """All figures of one run; those without data are left out. `memory` labels the VRAM figures."""
     return [
         found
@@ -48,13 +47,13 @@ def figures_of_run(run: RunRecord, memory: str) -> list[Plot]:
     ]
 
 
-def figures_of_runs(runs: Sequence[RunRecord], names: Sequence[str]) -> list[Plot]:
+def figures_of_runs(runs: Sequence[Run], names: Sequence[str]) -> list[Plot]:
     """Overlaid curves of several runs."""
     found = (_evals(runs, names, "loss"), _evals(runs, names, "accuracy"))
     return [one for one in found if one is not None]
 
 
-def _evals(runs: Sequence[RunRecord], names: Sequence[str], field: str, extra: Sequence[str] = ()) -> Plot | None:
+def _evals(runs: Sequence[Run], names: Sequence[str], field: str, extra: Sequence[str] = ()) -> Plot | None:
     """Validation (and, for one run, test) loss or accuracy against rounds; round 0 is zero-shot."""
     curves: list[tuple[str, list[Eval]]] = []
     for run, name in zip(runs, names, strict=True):
@@ -99,7 +98,7 @@ def _evals(runs: Sequence[RunRecord], names: Sequence[str], field: str, extra: S
     return plot(title, f"{title} against rounds. {'; '.join(parts)}.", draw, 2.7 + legend_in)
 
 
-def _training(run: RunRecord) -> Plot | None:
+def _training(run: Run) -> Plot | None:
     """Training loss above, spread of the scalars below."""
     known = [record for record in run.rounds if record.loss is not None]
     if not known:
@@ -133,7 +132,7 @@ def _training(run: RunRecord) -> Plot | None:
     return plot("Training loss and scalars", alt, draw, 3.8)
 
 
-def _client_losses(run: RunRecord) -> Plot | None:
+def _client_losses(run: Run) -> Plot | None:
     """Training loss of each client at the end; None where the run did not record it."""
     losses = last_client_losses(run)
     clients = [client for client in run.allocation.clients if client.client in losses]

@@ -4,13 +4,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from zorba_ray.artifacts import Run
 from zorba_ray.report.canvas import BLUE, RED, Plot, legend_below, plot, unit_of, whole_rounds
-from zorba_ray.report.load import RunRecord
+from zorba_ray.report.numbers import text_bytes, text_percent, text_seconds
 from zorba_ray.report.tables import time_by_part
-from zorba_ray.tables.text import text_bytes, text_percent, text_seconds
 
 
-def traffic(run: RunRecord) -> Plot | None:
+def traffic(run: Run) -> Plot | None:
     """Bytes over all clients, up and down: per round above, from the start on below."""
     up = [(record.round, record.bytes_up) for record in run.rounds if record.bytes_up is not None]
     down = [(record.round, record.bytes_down) for record in run.rounds if record.bytes_down is not None]
@@ -38,7 +38,7 @@ def traffic(run: RunRecord) -> Plot | None:
     return plot("Bytes sent", alt, draw, 3.8, f"Over all rounds and clients: {totals}.")
 
 
-def time_parts(run: RunRecord) -> Plot | None:
+def time_parts(run: Run) -> Plot | None:
     """Seconds of all rounds by part, evaluation beside them."""
     parts = time_by_part(run)
     if not parts:

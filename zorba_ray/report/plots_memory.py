@@ -6,13 +6,13 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
 
+from zorba_ray.artifacts import Run
 from zorba_ray.report.canvas import BLUE, MANY_CLIENTS, OFF, RED, Plot, budget_text, legend_below, plot, short, unit_of
-from zorba_ray.report.load import RunRecord
+from zorba_ray.report.numbers import text_percent
 from zorba_ray.report.tables import met_text
-from zorba_ray.tables.text import text_percent
 
 
-def heat_map(run: RunRecord) -> Plot | None:
+def heat_map(run: Run) -> Plot | None:
     """Heat map of clients by blocks."""
     clients, blocks = run.allocation.clients, run.allocation.blocks
     if not clients:
@@ -54,7 +54,7 @@ def heat_map(run: RunRecord) -> Plot | None:
     return plot("Active blocks by client", alt, draw, height, note)
 
 
-def vram(run: RunRecord, memory: str) -> Plot | None:
+def vram(run: Run, memory: str) -> Plot | None:
     """Bytes per client as bars, budgets as marks."""
     clients = run.allocation.clients
     if not clients:

@@ -1,51 +1,15 @@
 """Where a profiled run's rounds spent their time: profile.json as a table."""
 
-from zorba_ray.report.load import RunRecord, read_json
+from zorba_ray.artifacts import Run
+from zorba_ray.report.numbers import NONE, text_percent, text_seconds
 from zorba_ray.report.page import Table
-from zorba_ray.report.records import Record, parse
-from zorba_ray.tables.text import NONE, text_percent, text_seconds
 
 
-class Part(Record):
-    """Seconds of one part over all rounds."""
-
-    what: str
-    seconds: float
-    share: float = 0.0
-    seconds_per_round: float | None = None
-    cpu_s: float
-
-
-class Rounds(Record):
-    """Which rounds were measured: those of one session."""
-
-    first: int
-    last: int
-
-
-class Profile(Record):
-    """profile.json."""
-
-    rounds: Rounds
-    workers: int | None
-    """Worker processes; None: clients ran in the driver's."""
-    start_s: float
-    check_s: float
-    wall_s: float
-    cpu_s: float
-    parts: dict[str, Part]
-
-
-def profile_table(run: RunRecord) -> Table | None:
-    """The parts that took time; None for a run that was not profiled.
-
-    Raises:
-        RunDirError: profile.json is damaged.
-    """
-    path = run.path / "profile.json"
-    if not path.exists():
+def profile_table(run: Run) -> Table | None:
+    """The parts that took time; None for a run that was not profiled."""
+    profile = run.profile
+    if profile is None:
         return None
-    profile = parse(Profile, read_json(path), str(path))
     rows = [
         [
             part.what,

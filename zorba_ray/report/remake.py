@@ -4,16 +4,16 @@ import json
 import shlex
 from typing import Any
 
-from zorba_ray.report.load import RunRecord
+from zorba_ray.artifacts import Run
 from zorba_ray.report.page import Table
 
 
-def settings(run: RunRecord) -> dict[str, str]:
+def settings(run: Run) -> dict[str, str]:
     """Dotted key -> value as JSON."""
     return _texts(run.config.resolved())
 
 
-def settings_table(run: RunRecord) -> Table:
+def settings_table(run: Run) -> Table:
     """All settings, defaults included."""
     return Table("Settings", ["Setting", "Value"], list(settings(run).items()))
 
@@ -23,20 +23,20 @@ def flat_table(caption: str, tree: dict[str, Any]) -> Table:
     return Table(caption, ["Setting", "Value"], list(_texts(tree).items()))
 
 
-def provenance_table(run: RunRecord) -> Table:
+def provenance_table(run: Run) -> Table:
     """Versions, commit and machine."""
     rows = [
         [key, str(value) if value is not None else "none"]
-        for key, value in flatten(run.provenance).items()
+        for key, value in flatten(run.provenance.tree()).items()
         if key != "command"
     ]
     return Table("Provenance", ["What", "Value"], rows)
 
 
-def commands(run: RunRecord) -> list[tuple[str, str]]:
+def commands(run: Run) -> list[tuple[str, str]]:
     """(what it is, shell line) that remake the run."""
-    typed = run.provenance.get("command") or []
-    found = [("as it was typed", shlex.join(str(part) for part in typed))] if typed else []
+    typed = run.provenance.command
+    found = [("as it was typed", shlex.join(typed))] if typed else []
     again = ["zorba-ray", "run", f"{run.path}/config.resolved.json", "--run-dir", f"{run.path}-again"]
     return [*found, ("from the resolved settings", shlex.join(again))]
 

@@ -3,9 +3,9 @@
 import shlex
 from pathlib import Path
 
+from zorba_ray.artifacts.sweep import SweepRecord
 from zorba_ray.report import sweep_plots, sweep_tables
 from zorba_ray.report.groups import best_trial, group_trials, swept_keys
-from zorba_ray.report.load_sweep import SweepRecord
 from zorba_ray.report.page import Detail, Page, Section
 from zorba_ray.report.parallel import parallel
 from zorba_ray.report.remake import flat_table, provenance_table

@@ -7,6 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from zorba_ray.artifacts.campaigns import Metric
+from zorba_ray.artifacts.sweep import SweepRecord, TrialRecord
 from zorba_ray.report.canvas import (
     BLUE,
     CARD,
@@ -24,12 +26,11 @@ from zorba_ray.report.canvas import (
     whole_rounds,
 )
 from zorba_ray.report.groups import SEED, Group, best_trial, spread_of
-from zorba_ray.report.load_sweep import Metric, SweepRecord, TrialRecord
+from zorba_ray.report.numbers import text_figure, text_swept
 from zorba_ray.report.svg import Mark
 from zorba_ray.report.sweep_scale import distinct_values, key_scale, levels, spaced
 from zorba_ray.report.sweep_tables import front_names, memory_note
 from zorba_ray.report.words import VRAM, figure_name, group_text, key_name, trial_text, values_text
-from zorba_ray.tables.text import text_figure, text_swept
 
 
 def front(sweep: SweepRecord, groups: Sequence[Group], keys: Sequence[str], other: Metric) -> Plot | None:

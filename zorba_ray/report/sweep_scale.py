@@ -5,10 +5,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from zorba_ray.artifacts.campaigns import Metric
+from zorba_ray.artifacts.sweep import SweepRecord, TrialRecord
 from zorba_ray.report.canvas import LEVELS, short, unit_of
 from zorba_ray.report.groups import SEED, cost
-from zorba_ray.report.load_sweep import Metric, SweepRecord, TrialRecord
-from zorba_ray.tables.text import text_figure, text_swept
+from zorba_ray.report.numbers import text_figure, text_swept
 
 _FEW = 12
 """Up to so many different numbers each has its mark."""

@@ -7,12 +7,14 @@ from pathlib import Path
 from statistics import median
 from urllib.parse import quote
 
+from zorba_ray.artifacts import Provenance
+from zorba_ray.artifacts.campaigns import Metric
+from zorba_ray.artifacts.sweep import SweepRecord, TrialRecord
 from zorba_ray.report.groups import SEED, Group, Spread, best_trial, cost, pareto_front, spread_of, swept_keys
-from zorba_ray.report.load_sweep import Metric, SweepRecord, TrialRecord
+from zorba_ray.report.numbers import NONE, text_figure, text_seconds, text_swept
 from zorba_ray.report.page import Cell, Failure, Table, Tile
 from zorba_ray.report.tables import memory_label
 from zorba_ray.report.words import VRAM, figure_name, key_name, status_text, values_text
-from zorba_ray.tables.text import NONE, text_figure, text_seconds, text_swept
 
 FLEET_VRAM = Metric(name=VRAM, mode="min")
 """What a metric is traded against."""
@@ -221,8 +223,7 @@ def _title(name: str) -> str:
 
 
 def _version(trial: TrialRecord) -> str:
-    tree = trial.run.provenance if trial.run else {}
-    git, versions = tree.get("git"), tree.get("versions")
-    commit = str(git.get("commit"))[:12] if isinstance(git, dict) else "none"
-    package = versions.get("zorba-ray") if isinstance(versions, dict) else None
+    made = trial.run.provenance if trial.run else Provenance()
+    commit = str(made.git.get("commit"))[:12] if made.git else "none"
+    package = made.versions.get("zorba-ray")
     return f"zorba-ray {package}, commit {commit}"

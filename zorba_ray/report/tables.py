@@ -3,10 +3,9 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from zorba_ray.report.load import RunRecord
-from zorba_ray.report.page import Table, Tile
-from zorba_ray.report.records import Client, Eval
-from zorba_ray.tables.text import (
+from zorba_ray.artifacts import Eval, Run
+from zorba_ray.artifacts.allocation import AssignedClient
+from zorba_ray.report.numbers import (
     NONE,
     text_bytes,
     text_gap,
@@ -15,6 +14,7 @@ from zorba_ray.tables.text import (
     text_seconds,
     text_value,
 )
+from zorba_ray.report.page import Table, Tile
 
 _PARTS = {
     "clients_s": "clients: forward pairs, transport",
@@ -24,13 +24,13 @@ _PARTS = {
 }
 
 
-def memory_label(run: RunRecord) -> str:
+def memory_label(run: Run) -> str:
     """Where the run's VRAM figures come from, as in 'modelled, simulated accelerator'."""
     device = run.allocation.accelerator
     return f"{run.allocation.bytes_source}, {'simulated accelerator' if device == 'simulated' else device}"
 
 
-def sentence(run: RunRecord) -> str:
+def sentence(run: Run) -> str:
     """What was run, in one sentence."""
     config, clients = run.config, run.allocation.clients
     kinds = Counter(client.kind for client in clients)
@@ -43,7 +43,7 @@ def sentence(run: RunRecord) -> str:
     )
 
 
-def _cut(run: RunRecord) -> str:
+def _cut(run: Run) -> str:
     """How many texts were too long, and what was left of them; empty where none was."""
     found = [
         f"{cut.rows:,} of {cut.total:,} {split} rows, {cut.tokens_before:,} → {cut.tokens_after:,} tokens"
@@ -55,7 +55,7 @@ def _cut(run: RunRecord) -> str:
     return f" Cut to data.max_length={run.config.data.max_length}: {'; '.join(found)}."
 
 
-def state(run: RunRecord) -> str:
+def state(run: Run) -> str:
     """A warning for the top of the page; empty for a finished run."""
     if run.status == "finished":
         return ""
@@ -66,13 +66,13 @@ def state(run: RunRecord) -> str:
     return f"This run ended early: {status}, after {run.rounds_done} of {run.config.rounds} rounds{error}."
 
 
-def warnings(run: RunRecord) -> list[str]:
+def warnings(run: Run) -> list[str]:
     """What stands at the top of the page: how the run ended, if early, and what its figures are to be doubted for."""
     ended = [text for text in [state(run)] if text]
     return [*ended, *(f"Warning: {text}." for text in (run.summary.warnings if run.summary else ()))]
 
 
-def tiles(run: RunRecord) -> list[Tile]:
+def tiles(run: Run) -> list[Tile]:
     """The headline."""
     summary, validation, test = run.summary, run.split("validation"), run.split("test")
     fullest = max((c for c in run.allocation.clients if c.share is not None), key=lambda c: c.share or 0, default=None)
@@ -102,7 +102,7 @@ def tiles(run: RunRecord) -> list[Tile]:
     return found
 
 
-def budget_verdict(client: Client) -> str:
+def budget_verdict(client: AssignedClient) -> str:
     """Whether a client's active set fits its budget, and by how many bytes."""
     spare = client.spare_bytes
     if spare is None:
@@ -110,13 +110,13 @@ def budget_verdict(client: Client) -> str:
     return f"met, {text_bytes(spare)} spare" if spare >= 0 else f"over by {text_bytes(-spare)}"
 
 
-def met_text(run: RunRecord) -> str:
+def met_text(run: Run) -> str:
     """As in '8 of 8 budgets met'."""
     spare = [client.spare_bytes for client in run.allocation.clients if client.spare_bytes is not None]
     return f"{sum(value >= 0 for value in spare)} of {len(spare)} budgets met" if spare else "no budgets"
 
 
-def last_client_losses(run: RunRecord, reports: int = 10) -> dict[int, float]:
+def last_client_losses(run: Run, reports: int = 10) -> dict[int, float]:
     """Client -> mean training loss of its last reports; empty where the run did not record them."""
     found: dict[int, list[float]] = {}
     for record in reversed(run.rounds):
@@ -126,7 +126,7 @@ def last_client_losses(run: RunRecord, reports: int = 10) -> dict[int, float]:
     return {client: sum(losses) / len(losses) for client, losses in found.items()}
 
 
-def clients_table(run: RunRecord) -> Table:
+def clients_table(run: Run) -> Table:
     """Who holds what, and who met which budget."""
     losses = last_client_losses(run)
     rows = [
@@ -151,7 +151,7 @@ def clients_table(run: RunRecord) -> Table:
     return Table("Clients", columns, rows, frozenset({0, 2, 4, 5, 6, 8}), note)
 
 
-def steps_table(run: RunRecord) -> Table:
+def steps_table(run: Run) -> Table:
     """What the solver proved."""
     a = run.allocation
     rows = []
@@ -172,7 +172,7 @@ def steps_table(run: RunRecord) -> Table:
     return Table("Allocation", columns, rows, frozenset({3, 4, 5, 6}), note)
 
 
-def time_by_part(run: RunRecord) -> dict[str, float]:
+def time_by_part(run: Run) -> dict[str, float]:
     """Part -> seconds over all timed rounds; empty where no round was timed."""
     timed = [record.time for record in run.rounds if record.time.get("round_s")]
     if not timed:
@@ -182,7 +182,7 @@ def time_by_part(run: RunRecord) -> dict[str, float]:
     return parts
 
 
-def time_table(run: RunRecord) -> Table:
+def time_table(run: Run) -> Table:
     """Where the rounds' time went."""
     whole = [record.time["round_s"] for record in run.rounds if record.time.get("round_s")]
     total, count = sum(whole), len(whole)
@@ -197,13 +197,13 @@ def time_table(run: RunRecord) -> Table:
     return Table("Time of a round by part", ["Part", "Total", "Per round", "Share"], rows, frozenset({1, 2, 3}), note)
 
 
-def faults_table(run: RunRecord, limit: int = 50) -> Table | None:
+def faults_table(run: Run, limit: int = 50) -> Table | None:
     """Reports that did not count, and recovered rounds; None if there are none."""
     rows = []
     for record in run.rounds:
-        faults = {f"{client}": f"refused: {reason}" for client, reason in record.rejected.items()} | record.failures
-        rows += [[str(record.round), client, reason] for client, reason in faults.items()]
-        missing = record.clients_failed + record.clients_late
+        faults = {client: f"refused: {reason}" for client, reason in record.rejected.items()} | record.failures
+        rows += [[str(record.round), str(client), reason] for client, reason in faults.items()]
+        missing = (record.clients_failed or 0) + (record.clients_late or 0)
         if missing and not record.failures:
             counts = f"{record.clients_failed} failed, {record.clients_late} late"
             rows.append([str(record.round), NONE, counts])
@@ -215,7 +215,7 @@ def faults_table(run: RunRecord, limit: int = 50) -> Table | None:
     return Table("Faults", ["Round", "Client", "What happened"], rows[:limit], frozenset({0, 1}), note)
 
 
-def budgets_table(run: RunRecord) -> Table | None:
+def budgets_table(run: Run) -> Table | None:
     """Peak against budget, class by class; None without a summary."""
     if run.summary is None:
         return None
@@ -237,7 +237,7 @@ def budgets_table(run: RunRecord) -> Table | None:
     return Table("VRAM peak against budget", columns, rows, frozenset({1, 3, 5, 6}), note)
 
 
-def costs_table(run: RunRecord) -> Table | None:
+def costs_table(run: Run) -> Table | None:
     """Sizes beside the headline; None without a summary."""
     summary = run.summary
     if summary is None:
@@ -271,7 +271,7 @@ def _span(records: Sequence[Eval]) -> str:
     return f"{first} → round {records[-1].round}" if len(records) > 1 else f"{first} only"
 
 
-def _sets(run: RunRecord) -> str:
+def _sets(run: Run) -> str:
     total = run.summary.active_set_bytes if run.summary else None
     return (
         "plan and commit"
@@ -291,7 +291,7 @@ def _ranges(blocks: Sequence[int]) -> str:
     return ", ".join(str(a) if a == b else f"{a}–{b}" for a, b in spans)
 
 
-def _has_budgets(run: RunRecord) -> bool:
+def _has_budgets(run: Run) -> bool:
     return any(client.budget_bytes is not None for client in run.allocation.clients)
 
 

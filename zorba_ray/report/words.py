@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from zorba_ray.artifacts.sweep import SweepRecord, TrialRecord
 from zorba_ray.report.groups import Group
-from zorba_ray.report.load_sweep import SweepRecord, TrialRecord
-from zorba_ray.tables.text import text_figure, text_swept
+from zorba_ray.report.numbers import text_figure, text_swept
 
 VRAM = "fleet_vram_bytes"
 

@@ -1,20 +1,21 @@
 """Allocations without a program, to compare the lexicographic one with: the same budgets and rules, no proof.
 
-Source: the comparators are this project's own; constraints of algorithm.md section 7.
+Source: the comparators are this project's own; constraints of docs/algorithm.md section 7.
 """
 
 from typing import Literal
 
 import numpy as np
 
+from zorba_ray.active_sets import ActiveSets
 from zorba_ray.allocation import objectives
 from zorba_ray.allocation.answer import Allocation
-from zorba_ray.allocation.bounds import counting_bound
 from zorba_ray.allocation.check import check
 from zorba_ray.allocation.classes import deal, merge
 from zorba_ray.allocation.feasibility import require_feasible
-from zorba_ray.allocation.greedy import greedy
+from zorba_ray.allocation.objectives import Cap, counting_bound
 from zorba_ray.allocation.problem import AllocationProblem
+from zorba_ray.allocation.start import greedy
 from zorba_ray.errors import AllocationInfeasible
 
 Comparator = Literal["greedy", "random", "last"]
@@ -33,10 +34,10 @@ def allocate_simply(problem: AllocationProblem, algorithm: Comparator, draws: np
         AllocationInfeasible: there is none, or the comparator finds none that keeps the rules; names one it breaks.
     """
     require_feasible(problem)
-    merged = merge(problem)
+    groups = merge(problem)
     if algorithm == "greedy":
-        counts = greedy(merged, "convergence")
-        active = None if counts is None else deal(counts, merged)
+        counts = greedy(groups, "convergence")
+        active = None if counts is None else deal(counts, groups)
     elif algorithm == "random":
         active = random(problem, draws)
     else:
@@ -47,63 +48,80 @@ def allocate_simply(problem: AllocationProblem, algorithm: Comparator, draws: np
             f"allocation.algorithm={algorithm} found no allocation that keeps all rules ({broken[0]}), which does not "
             "prove that there is none: use allocation.algorithm=lexicographic, raise a budget, or loosen the rule"
         )
-    f1 = objectives.f1(active, problem)
+    f1 = objectives.f1(active.matrix, problem)
     return Allocation(
         active=active,
         steps=(),
         f1=f1,
-        f2_bytes=objectives.f2_bytes(active, problem),
-        worst_share=objectives.worst_share(active, problem),
-        gap=1.0 if f1 == float("inf") else max(0.0, 1.0 - counting_bound(merged, "convergence") / f1),
+        f2_bytes=objectives.f2_bytes(active.matrix, problem),
+        worst_share=objectives.worst_share(active.matrix, problem),
+        gap=1.0 if f1 == float("inf") else max(0.0, 1.0 - counting_bound(groups, "convergence") / f1),
         solver=algorithm,
     )
 
 
-def last(problem: AllocationProblem) -> np.ndarray:
-    """[N, L] bool: every client what it must hold and the last other blocks that it may hold and that fit, the first
-    that does not fit being the end. Neither coverage nor `min_blocks` is looked at."""
+def greedy_beside(problem: AllocationProblem, allocation: Allocation) -> ActiveSets | None:
+    """Greedy's answer to the question that `allocation` answers; None where it finds none.
+
+    It minimises the second objective of `order` under the same ε-constraint on the first (whose ends it is told), so
+    that the two differ in the method only. At ε = 0 it may fail where the first objective's optimum is out of its
+    reach; it then answers with its best of the first objective.
+    """
+    first, second = problem.order[:2]
+    ends = [step.value for step in allocation.steps if step.name in (f"best_{first}", f"nadir_{first}")]
+    if len(ends) < 2:
+        return None
+    best, nadir = min(ends), ends[-1]
+    groups = merge(problem)
+    counts = greedy(groups, second, (Cap(first, best + problem.epsilon * (nadir - best)),))
+    counts = greedy(groups, first) if counts is None else counts
+    return None if counts is None else deal(counts, groups)
+
+
+def last(problem: AllocationProblem) -> ActiveSets:
+    """Every client what it must hold and the last other blocks that it may hold and that fit, the first that does not
+    fit being the end. Neither coverage nor `min_blocks` is looked at."""
     must = problem.required
     others = ~(must | problem.forbidden)
-    room = problem.room_bytes - np.where(must, problem.active_bytes, 0).sum(axis=1)
+    slack = problem.slack_bytes - np.where(must, problem.active_bytes, 0).sum(axis=1)
     places = problem.most_blocks - must.sum(axis=1)
     used = np.where(others, problem.active_bytes, 0)[:, ::-1].cumsum(axis=1)[:, ::-1]
     count = others[:, ::-1].cumsum(axis=1)[:, ::-1]
-    return must | (others & (used <= room[:, None]) & (count <= places[:, None]))
+    return ActiveSets(must | (others & (used <= slack[:, None]) & (count <= places[:, None])))
 
 
-def random(problem: AllocationProblem, draws: np.ndarray) -> np.ndarray | None:
-    """[N, L] bool: every client takes what it must hold, then blocks that it may hold in random order while they fit
-    and leave room for `min_blocks`; then a block on too few clients takes the place of one that has holders to spare.
-    None where that does not reach the coverage."""
+def random(problem: AllocationProblem, draws: np.ndarray) -> ActiveSets | None:
+    """Every client takes what it must hold, then blocks that it may hold in random order while they fit and leave bytes
+    for `min_blocks`; then a block on too few clients takes the place of one that has holders to spare. None where that
+    does not reach the coverage."""
     active = problem.required.copy()
-    room = problem.room_bytes - np.where(active, problem.active_bytes, 0).sum(axis=1)
+    slack = problem.slack_bytes - np.where(active, problem.active_bytes, 0).sum(axis=1)
     for client, order in enumerate(np.argsort(draws, axis=1, kind="stable")):
         for block in order:
-            if not active[client, block] and _may_take(problem, active[client], int(room[client]), client, int(block)):
+            if not active[client, block] and _may_take(problem, active[client], int(slack[client]), client, int(block)):
                 active[client, block] = True
-                room[client] -= problem.active_bytes[client, block]
+                slack[client] -= problem.active_bytes[client, block]
     for block in np.argsort(draws[0], kind="stable"):
-        while objectives.holders(active)[block] < problem.coverage:
-            if not _give(problem, active, room, int(block), draws):
+        while active[:, block].sum() < problem.coverage:
+            if not _give(problem, active, slack, int(block), draws):
                 return None
-    return active
+    return ActiveSets(active)
 
 
-def _may_take(problem: AllocationProblem, held: np.ndarray, room: int, client: int, block: int) -> bool:
+def _may_take(problem: AllocationProblem, held: np.ndarray, slack: int, client: int, block: int) -> bool:
     """Whether the block fits, and the cheapest blocks that the client then still needs for `min_blocks` do too."""
     cost, count = problem.active_bytes[client], int(held.sum()) + 1
     if problem.forbidden[client, block] or count > problem.most_blocks[client]:
         return False
-    needed = int(problem.least_blocks[client]) - count
     others = ~(held | problem.forbidden[client])
     others[block] = False
-    cheapest = int(np.sort(cost[others])[:needed].sum()) if needed > 0 else 0
-    return int(cost[block]) + cheapest <= room
+    needed = max(int(problem.least_blocks[client]) - count, 0)
+    return int(cost[block]) + int(np.sort(cost[others])[:needed].sum()) <= slack
 
 
-def _give(problem: AllocationProblem, active: np.ndarray, room: np.ndarray, block: int, draws: np.ndarray) -> bool:
+def _give(problem: AllocationProblem, active: np.ndarray, slack: np.ndarray, block: int, draws: np.ndarray) -> bool:
     """Puts `block` on one more client in place of a block with holders to spare. Returns whether it worked."""
-    spare = objectives.holders(active) > problem.coverage
+    spare = active.sum(axis=0) > problem.coverage
     for client in np.argsort(draws[:, block], kind="stable"):
         if active[client, block] or problem.forbidden[client, block]:
             continue
@@ -111,8 +129,8 @@ def _give(problem: AllocationProblem, active: np.ndarray, room: np.ndarray, bloc
             if not active[client, other] or not spare[other] or problem.required[client, other]:
                 continue
             change = int(problem.active_bytes[client, block] - problem.active_bytes[client, other])
-            if change <= room[client]:
+            if change <= slack[client]:
                 active[client, other], active[client, block] = False, True
-                room[client] -= change
+                slack[client] -= change
                 return True
     return False
