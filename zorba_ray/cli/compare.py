@@ -31,7 +31,9 @@ def compare(
     from zorba_ray.contest import ContestState, plan_contest, run_contest
     from zorba_ray.errors import RunDirError, ZorbaError
     from zorba_ray.experiment.rundir import raise_storage_error
-    from zorba_ray.report.contest import load_contest, rows, write_csv
+    from zorba_ray.report.comparison import comparison_rows as rows
+    from zorba_ray.report.comparison import load_comparison as load_contest
+    from zorba_ray.report.comparison import write_comparison_csv as write_csv
 
     base = anchored(load_config(config, overrides or []))
     names = tuple(name.strip() for name in methods.split(",") if name.strip())
