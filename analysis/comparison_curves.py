@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.rows import Row, Rows
+from zorba_ray.artifacts import Run
 from zorba_ray.report.comparison import ComparisonRecord
 from zorba_ray.report.figure import COLUMN_IN, SHEET_IN, legend, letters, look
-from zorba_ray.report.load import RunRecord
 from zorba_ray.report.measures import passes_at, passes_of_all
 
 MEAN = "mean"
@@ -35,7 +35,7 @@ def rows(named: Sequence[tuple[str, ComparisonRecord]]) -> Rows:
     return Rows(tuple(found))
 
 
-def _point(seed: str, run: RunRecord, number: int, loss: float) -> Row:
+def _point(seed: str, run: Run, number: int, loss: float) -> Row:
     passes = {"passes_of_a_client": passes_at(run, number), "passes_of_all": passes_of_all(run, number)}
     return {"seed": seed, "round": number, **passes, "loss": loss}
 

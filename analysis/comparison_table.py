@@ -21,11 +21,11 @@ from analysis import comparison_curves
 from analysis.command import command, figure
 from analysis.headline_table import with_sd
 from analysis.rows import Row, Rows
+from zorba_ray.artifacts.run import told_apart
 from zorba_ray.errors import RunDirError
 from zorba_ray.report.comparison import ComparisonRecord, MethodResult, comparison_rows, load_comparison, write_csv
 from zorba_ray.report.comparison_page import comparison_warnings
 from zorba_ray.report.figure import SHEET_IN, letters, look, unit_of
-from zorba_ray.report.load import told_apart
 from zorba_ray.report.measures import FIGURES, passes_at, vram_source
 from zorba_ray.tables import Column, Table
 

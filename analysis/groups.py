@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.naming import labels_of
+from zorba_ray.artifacts import Run
 from zorba_ray.errors import RunDirError
-from zorba_ray.report import RunRecord, load_run
 from zorba_ray.report.settings import flatten
 
 NOT_COMPARED = frozenset({"name", "seed", "federation.address"})
@@ -25,7 +25,7 @@ class Group:
 
     settings: dict[str, Any]
     """Dotted key -> value, without the seed and the names."""
-    runs: tuple[RunRecord, ...]
+    runs: tuple[Run, ...]
     """In order of seed, each seed once."""
     shown: Mapping[str, str] = field(default_factory=dict)
     """Dotted key -> how a sweep calls the value, for values that have names (a fleet)."""
@@ -53,7 +53,7 @@ def collect(paths: Sequence[Path]) -> tuple[list[Group], list[str]]:
             continue
         seen.add(path.resolve())
         try:
-            run = load_run(path)
+            run = Run(path)
         except RunDirError as error:
             left_out.append(f"{path}: {error}")
             continue

@@ -17,8 +17,8 @@ from analysis.command import figure, runs_command
 from analysis.draw import Panel, panels_figure
 from analysis.groups import Group
 from analysis.rows import Rows, rows_against
+from zorba_ray.artifacts import Run
 from zorba_ray.errors import RunDirError
-from zorba_ray.report import RunRecord
 from zorba_ray.report.measures import final_loss
 from zorba_ray.units import format_bytes
 
@@ -64,13 +64,13 @@ def variation(values: Sequence[float]) -> float:
     return pstdev(values) / fmean(values)
 
 
-def _budgets(run: RunRecord) -> list[int]:
+def _budgets(run: Run) -> list[int]:
     """One per client; empty where a client has none."""
     budgets = [client.budget_bytes for client in run.allocation.clients]
     return [budget for budget in budgets if budget] if all(budgets) else []
 
 
-def _blocks(run: RunRecord) -> list[int]:
+def _blocks(run: Run) -> list[int]:
     return [len(client.blocks) for client in run.allocation.clients]
 
 

@@ -9,13 +9,13 @@ import numpy as np
 
 from analysis.groups import Group
 from analysis.naming import labels_of
+from zorba_ray.artifacts import Run
 from zorba_ray.errors import RunDirError
-from zorba_ray.report import RunRecord
 from zorba_ray.report.measures import Measure, bytes_by_round, vram_source, whole_passes_per_round
 from zorba_ray.tables import Spread
 
 Row = dict[str, str | int | float | None]
-At = Callable[[RunRecord, int], float | None]
+At = Callable[[Run, int], float | None]
 """A value of a run after so many rounds."""
 
 
@@ -142,16 +142,16 @@ def curve_rows(groups: Sequence[Group], measures: Mapping[str, At]) -> Rows:
     return Rows(tuple(rows), vram_source(run for group in groups for run in group.runs), tuple(notes))
 
 
-def loss_at(run: RunRecord, number: int) -> float | None:
+def loss_at(run: Run, number: int) -> float | None:
     """Validation loss."""
     return next(record.loss for record in run.split("validation") if record.round == number)
 
 
-def accuracy_at(run: RunRecord, number: int) -> float | None:
+def accuracy_at(run: Run, number: int) -> float | None:
     """Validation accuracy; None for a language model without labels."""
     return next(record.accuracy for record in run.split("validation") if record.round == number)
 
 
-def distance_at(run: RunRecord, number: int) -> float | None:
+def distance_at(run: Run, number: int) -> float | None:
     """‖θ − θ0‖ over the tensors in scope; None where the round was recovered without it."""
     return 0.0 if number == 0 else next((r.distance for r in run.rounds if r.round == number), None)

@@ -9,8 +9,9 @@ import torch
 
 from benchmarks.rows import Row, make_row, not_run
 from benchmarks.shapes import OPT_125M, PROMPT, WORDS, loaded, network
+from zorba_ray.artifacts import RunDir
 from zorba_ray.config import ExperimentConfig, config_from_tree, load_config
-from zorba_ray.experiment import RunDir, run_experiment, sequential_backend
+from zorba_ray.experiment import run_experiment, sequential_backend
 from zorba_ray.experiment.build import task_model
 from zorba_ray.experiment.pair_check import require_right_pairs
 from zorba_ray.models import load_model

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.alternate import Clock, Times
+from zorba_ray.artifacts import RunDir
 from zorba_ray.config import ExperimentConfig
-from zorba_ray.experiment import RunDir, run_experiment, sequential_backend
+from zorba_ray.experiment import run_experiment, sequential_backend
 from zorba_ray.experiment.backends import BackendFactory
 
 _NUMBERS = itertools.count()

@@ -11,9 +11,10 @@ import torch
 from torch.nn import functional
 
 from benchmarks.rows import Row, make_row
+from zorba_ray.artifacts import RunDir
 from zorba_ray.config import load_config
 from zorba_ray.data import BatchOrder
-from zorba_ray.experiment import RunDir, prepare, run_experiment, sequential_backend
+from zorba_ray.experiment import prepare, run_experiment, sequential_backend
 from zorba_ray.experiment.evaluate import Evaluator
 from zorba_ray.models.heads import LabelWordsHead, last_positions
 from zorba_ray.models.label_tokens import label_tokens

@@ -17,9 +17,10 @@ from typing import Any
 import yaml
 
 from benchmarks.rows import Row, make_row
+from zorba_ray.artifacts import RunDir
 from zorba_ray.cli.closing import write_run_report
 from zorba_ray.config import load_sweep
-from zorba_ray.experiment import RunDir, run_experiment, sequential_backend
+from zorba_ray.experiment import run_experiment, sequential_backend
 from zorba_ray.federation.ray_session import ray_session
 from zorba_ray.report import write_report
 from zorba_ray.sweep import SweepState, plan_trials, read_state, run_sweep

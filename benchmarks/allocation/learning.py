@@ -26,8 +26,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.rows import Row, make_row
+from zorba_ray.artifacts import RunDir
 from zorba_ray.config import ExperimentConfig, load_config
-from zorba_ray.experiment import RunDir, prepare, run_experiment, sequential_backend
+from zorba_ray.experiment import prepare, run_experiment, sequential_backend
 
 SEEDS = (1, 2, 3, 4, 5)
 EVERY = 4

@@ -68,7 +68,7 @@ def _in_process(model: Path, data: Path, clients: int, folder: Path) -> dict[str
 def measure(model: Path, data: Path, clients: int, folder: Path) -> dict[str, Held]:
     """Process name -> what it holds after the last round; starts a Ray of its own where there is none yet."""
     from benchmarks.live import run_rounds
-    from zorba_ray.experiment import RunDir
+    from zorba_ray.artifacts import RunDir
     from zorba_ray.experiment.on_ray import ray_backend
     from zorba_ray.federation.ray_session import ray_session
 

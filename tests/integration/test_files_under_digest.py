@@ -17,11 +17,11 @@ import pytest
 from safetensors.numpy import save_file
 
 from tests.support.tiny_run import run_here, tiny_config
+from zorba_ray.artifacts import RunDir
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import Interrupted, LedgerError, RunDirError
 from zorba_ray.experiment import deals, prepare, sequential_backend
 from zorba_ray.experiment.allocation_file import read_allocation, write_allocation
-from zorba_ray.experiment.rundir import RunDir
 from zorba_ray.federation.backend import Answer, Failure
 from zorba_ray.protocol.codec import decode_question
 from zorba_ray.protocol.ledger import LedgerContents, read_ledger

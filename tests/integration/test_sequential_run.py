@@ -13,10 +13,12 @@ import pytest
 import yaml
 
 from tests.conftest import Cli
+from zorba_ray.artifacts import RunDir, held
 from zorba_ray.config import config_from_tree
 from zorba_ray.config.base import apply_override, parse_override
 from zorba_ray.errors import Interrupted, LedgerError, LostClients, RunDirError
-from zorba_ray.experiment import RunDir, run_experiment, sequential_backend
+from zorba_ray.experiment import run as run_module
+from zorba_ray.experiment import run_experiment, sequential_backend
 from zorba_ray.experiment.build import Setup, prepare
 from zorba_ray.experiment.replay import replay_run
 from zorba_ray.federation import Backend, ClientHost
@@ -347,15 +349,9 @@ def test_a_ledger_of_other_data_is_refused_by_field(stopped: Path, tmp_path: Pat
 
 
 def test_a_directory_in_use_is_refused(stopped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    other = RunDir(stopped)
-    other.lock()
-    lock = RunDir.lock
-    monkeypatch.setattr(RunDir, "lock", lambda run, wait_s: lock(run, min(wait_s, 0.3)))
-    try:
-        with pytest.raises(RunDirError, match="in use by another process"):
-            execute(stopped, resume=True)
-    finally:
-        other.unlock()
+    monkeypatch.setattr(run_module, "held", lambda path, wait_s: held(path, min(wait_s, 0.3)))
+    with held(stopped), pytest.raises(RunDirError, match="in use by another process"):
+        execute(stopped, resume=True)
 
 
 # Clients that fail --------------------------------------------------------------------------------------------------

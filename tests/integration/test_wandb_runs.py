@@ -14,10 +14,11 @@ import pytest
 
 from tests.support.tiny_run import TINY, tiny_config
 from tests.support.wandb_files import OfflineRun, assert_all_metrics, read_offline_runs
+from zorba_ray.artifacts import RunDir
 from zorba_ray.cli.closing import write_run_report
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import Interrupted
-from zorba_ray.experiment import RunDir, run_experiment, sequential_backend
+from zorba_ray.experiment import run_experiment, sequential_backend
 from zorba_ray.experiment.on_ray import ENTRY, driver_payload
 
 pytestmark = pytest.mark.timeout(300)

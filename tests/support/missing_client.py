@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+from zorba_ray.artifacts import RunDir
 from zorba_ray.experiment import sequential_backend
 from zorba_ray.experiment.build import Setup
-from zorba_ray.experiment.rundir import RunDir
 from zorba_ray.federation import Backend, ClientHost
 from zorba_ray.federation.backend import Answer, Failure, Usage
 

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from zorba_ray.artifacts import RunDir
 from zorba_ray.config import ExperimentConfig, load_config
-from zorba_ray.experiment import RunDir, run_experiment, sequential_backend
+from zorba_ray.experiment import run_experiment, sequential_backend
 from zorba_ray.experiment.backends import BackendFactory
 from zorba_ray.experiment.build import Setup, build_host
 from zorba_ray.models import Batch

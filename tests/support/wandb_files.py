@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zorba_ray.experiment.tracking import read_records
+from zorba_ray.artifacts import read_metrics
 from zorba_ray.experiment.tracking.wandb_records import history_row
 
 
@@ -46,7 +46,7 @@ def read_offline_runs(folder: Path) -> list[OfflineRun]:
 
 def assert_all_metrics(run_dir: Path, sessions: list[OfflineRun]) -> None:
     """Every record of metrics.jsonl is told exactly once over all sessions, in order, with equal values."""
-    expected = [history_row(record) for record in read_records(run_dir / "metrics.jsonl")]
+    expected = [history_row(record.tree()) for record in read_metrics(run_dir / "metrics.jsonl")]
     assert [row for session in sessions for row in session.records()] == expected
     steps = [step for session in sessions for step in session.steps]
     assert steps == sorted(set(steps)), "W&B drops rows whose step does not grow"

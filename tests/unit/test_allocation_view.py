@@ -11,19 +11,21 @@ from matplotlib.image import imread
 from rich.console import Console
 from rich.table import Table
 
+from zorba_ray.artifacts import record_of
+from zorba_ray.artifacts.allocation import Allocation
 from zorba_ray.cli.fitted import Column, fitted_table
 from zorba_ray.cli.heat_map import heat_map, legend, shades
 from zorba_ray.cli.plain_text import never_fail, plain
 from zorba_ray.report.allocation_pictures import write_allocation_picture
 from zorba_ray.report.fleet_rows import GROUPS, fleet_rows
-from zorba_ray.report.records import Allocation
 
 
 @functools.cache
 def fleet(clients: int, blocks: int, kinds: int = 2, budgets: int = 1) -> Allocation:
     """Client n is of class n mod `kinds` and holds n mod `kinds` + 1 blocks in a row from block n on; a class has
     `budgets` different budgets."""
-    return Allocation.model_validate(
+    return record_of(
+        Allocation,
         {
             "clients": [
                 {
@@ -46,7 +48,8 @@ def fleet(clients: int, blocks: int, kinds: int = 2, budgets: int = 1) -> Alloca
             "steps": [],
             "bytes_source": "modelled",
             "accelerator": "simulated",
-        }
+        },
+        "fleet",
     )
 
 
@@ -117,10 +120,10 @@ def test_many_budgets_make_few_rows_from_small_to_large():
 
 
 def test_clients_without_budgets_show_none():
-    found = fleet(3, 4).model_dump(by_alias=True)
+    found = fleet(3, 4).tree()
     for client in found["clients"]:
         client["budget_bytes"] = None
-    text = printed(heat_map(Allocation.model_validate(found), 120), 120)
+    text = printed(heat_map(record_of(Allocation, found, "fleet"), 120), 120)
     assert "budget" not in text
     assert "holds" in text
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from tests.support.fake_family import edit, write_member
-from zorba_ray.report import load_run, write_report
+from zorba_ray.artifacts import Run
+from zorba_ray.report import write_report
 from zorba_ray.report.run_tables import assignments_table, blocks_table
 
 PROBE = {
@@ -35,19 +36,19 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_deals_are_listed_with_their_reasons(run: Path):
-    table = assignments_table(load_run(run))
+    table = assignments_table(Run(run))
     assert [row[:4] for row in table.texts()] == [["1", "start of the run", "2", "∞"], ["2", "rotation", "2", "1.5"]]
 
 
 def test_blocks_say_who_held_them(run: Path):
     """Block 1: client 1 first, then client 0; block 3: client 0 twice; block 0: nobody."""
-    table = blocks_table(load_run(run))
+    table = blocks_table(Run(run))
     assert [row[:3] for row in table.texts()] == [["0", "0", "0"], ["1", "1", "2"], ["2", "1", "2"], ["3", "1", "1"]]
 
 
 def test_a_probe_is_shown_with_its_cost(run: Path):
     edit(run / "allocation.json", lambda tree: tree.update(probe=PROBE))
-    table = blocks_table(load_run(run))
+    table = blocks_table(Run(run))
     assert table.texts()[0][3:] == ["1", "0.5 ± 0.1", "2", "2.2"]
     assert "128 in all" in table.note
 
@@ -60,6 +61,6 @@ def test_the_page_shows_both(run: Path, tmp_path: Path):
 
 
 def test_a_run_that_was_dealt_once_has_no_such_tables(tmp_path: Path):
-    run = load_run(write_member(tmp_path / "run"))
+    run = Run(write_member(tmp_path / "run"))
     assert not assignments_table(run).items
     assert not blocks_table(run).items

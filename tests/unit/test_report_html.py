@@ -10,8 +10,9 @@ import pytest
 
 from tests.support.fake_run import FLEET, write_fake_run
 from tests.support.report_page import ReportPage
+from zorba_ray.artifacts import Run
 from zorba_ray.errors import RunDirError
-from zorba_ray.report import load_run, write_report
+from zorba_ray.report import write_report
 from zorba_ray.tables.text import text_bytes, text_gap, text_loss, text_percent, text_seconds, text_value
 
 
@@ -289,7 +290,7 @@ def test_several_runs_side_by_side(tmp_path: Path) -> None:
         ["running", "unfinished", "11 / 20"],
     ]
     for row, path in zip(rows[1:], dirs, strict=True):
-        losses = load_run(path).split("validation")
+        losses = Run(path).split("validation")
         assert row[3] == f"{losses[0].loss:.4f} → {losses[-1].loss:.4f}"
     assert page.tables["Settings that differ"] == [
         ["Setting", "base", "halved", "running"],

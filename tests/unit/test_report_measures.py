@@ -8,8 +8,8 @@ from torch import nn
 
 from tests.support.fake_family import edit, write_member
 from tests.support.tiny_models import tiny_batch, tiny_task_model
+from zorba_ray.artifacts import Run
 from zorba_ray.models import Perturbation
-from zorba_ray.report import load_run
 from zorba_ray.report.measures import (
     bytes_by_round,
     seconds_of_rounds,
@@ -30,7 +30,7 @@ from zorba_ray.report.measures import (
     ],
 )
 def test_forward_passes_by_hand(tmp_path: Path, pairs: int, steps: int, expected: float) -> None:
-    run = load_run(write_member(tmp_path / "a", settings={"zo.directions": pairs, "zo.local_steps": steps}))
+    run = Run(write_member(tmp_path / "a", settings={"zo.directions": pairs, "zo.local_steps": steps}))
     assert whole_passes_per_round(run) == expected
 
 
@@ -48,13 +48,13 @@ def test_forward_passes_are_those_of_the_engine(tmp_path: Path, active: set[int]
         model.pair(prepared, Perturbation(1, direction, 1e-3, "rademacher"))
     path = write_member(tmp_path / "a", settings={"zo.directions": pairs, "zo.local_steps": 1}, blocks=[sorted(active)])
     edit(path / "allocation.json", lambda tree: tree.update(blocks=5))
-    assert whole_passes_per_round(load_run(path)) == sum(passed) / (rows * len(layers))
+    assert whole_passes_per_round(Run(path)) == sum(passed) / (rows * len(layers))
 
 
 def test_bytes_are_those_of_a_client_that_takes_part_in_every_round(tmp_path: Path) -> None:
     """10 up and 20 + 2 × 10 down a round; a refused report has travelled too, a late one has not."""
     path = write_member(tmp_path / "a")
-    assert bytes_by_round(load_run(path)) == [0.0, 50.0, 100.0]
+    assert bytes_by_round(Run(path)) == [0.0, 50.0, 100.0]
     lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     for entry in lines:
         if entry["kind"] == "round" and entry["round"] == 1:
@@ -62,7 +62,7 @@ def test_bytes_are_those_of_a_client_that_takes_part_in_every_round(tmp_path: Pa
         elif entry["kind"] == "round":
             entry.update(clients_ok=1, clients_late=1, bytes_up=14)
     (path / "metrics.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in lines), encoding="utf-8")
-    assert bytes_by_round(load_run(path)) == [0.0, 52.0, 106.0]
+    assert bytes_by_round(Run(path)) == [0.0, 52.0, 106.0]
 
 
 def test_a_round_recovered_without_its_counts_leaves_them_unknown(tmp_path: Path) -> None:
@@ -74,19 +74,19 @@ def test_a_round_recovered_without_its_counts_leaves_them_unknown(tmp_path: Path
     ]
     lines.append('{"kind": "round", "round": 1, "clients_ok": 2, "recovered": true}')
     (path / "metrics.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    run = load_run(path)
+    run = Run(path)
     assert (bytes_by_round(run), seconds_of_rounds(run), seconds_per_round(run)) == (None, None, None)
 
 
 def test_time_is_that_of_the_rounds(tmp_path: Path) -> None:
-    run = load_run(write_member(tmp_path / "a", losses=(1, 1, 1, 1), accuracies=None))
+    run = Run(write_member(tmp_path / "a", losses=(1, 1, 1, 1), accuracies=None))
     assert (seconds_of_rounds(run), seconds_per_round(run)) == (0.5 + 1.0 + 1.5, 1.0)
 
 
 def test_vram_saved_is_against_everything_active_on_every_client(tmp_path: Path) -> None:
     path = write_member(tmp_path / "a")  # 1200 + 1100 of 2 × 1400
-    run = load_run(path)
+    run = Run(path)
     assert vram_saved(run) == pytest.approx(1 - 2300 / 2800, abs=1e-15)
     assert vram_source([run, run]) == "modelled, simulated"
     edit(path / "allocation.json", lambda tree: tree.pop("bytes_all_active"))
-    assert vram_saved(load_run(path)) is None
+    assert vram_saved(Run(path)) is None

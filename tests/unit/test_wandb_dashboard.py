@@ -11,7 +11,7 @@ import pytest
 
 from analysis.wandb_dashboard import LINES, MEDIA, PARALLEL_RESULTS, PARALLEL_SETTINGS, SCATTERS, main
 from tests.support.tiny_run import run_here, tiny_config
-from zorba_ray.experiment.tracking import read_records
+from zorba_ray.artifacts import read_metrics
 from zorba_ray.experiment.tracking.wandb_records import allocation_values, history_row, summary_values
 from zorba_ray.report.settings import flatten
 
@@ -57,7 +57,7 @@ def test_every_metric_is_one_that_a_run_logs(tmp_path: Path) -> None:
     """Read from a real run's own files, by the functions that make W&B's rows and summary."""
     config = tiny_config("memory.frozen=host", FLEET)
     summary = run_here(config, tmp_path / "run")
-    rows = [history_row(record) for record in read_records(tmp_path / "run/metrics.jsonl")]
+    rows = [history_row(record.tree()) for record in read_metrics(tmp_path / "run/metrics.jsonl")]
     history = {name for row in rows for name in row}
     allocation = json.loads((tmp_path / "run/allocation.json").read_text(encoding="utf-8"))
     final = history | set(summary_values(summary)) | set(allocation_values(allocation))

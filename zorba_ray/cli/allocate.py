@@ -103,16 +103,17 @@ def _front(setup: "Setup", solved: "Solved", count: int) -> dict[str, Any]:
 
 def _write(out: Path, name: str, answers: dict[str, Any]) -> None:
     """One answer as JSON, and as a picture where there is something to see."""
+    from zorba_ray.artifacts import record_of, write_json
+    from zorba_ray.artifacts.allocation import Allocation
     from zorba_ray.cli.out_dir import storing
-    from zorba_ray.experiment.rundir import write_json
     from zorba_ray.report.allocation_pictures import write_allocation_picture, write_front_picture
-    from zorba_ray.report.records import Allocation
 
     with storing(out):
         write_json(out / f"{name}.json", answers[name])
         written = [out / f"{name}.json"]
         if name == "allocation":
-            written.append(write_allocation_picture(Allocation.model_validate(answers[name]), out / "allocation.png"))
+            allocation = record_of(Allocation, answers[name], "allocation")
+            written.append(write_allocation_picture(allocation, out / "allocation.png"))
         elif name == "front":
             written.append(write_front_picture(answers["front"], answers["allocation"], out / "front.png"))
     for path in written:

@@ -44,10 +44,11 @@ def print_answer(name: str, answers: dict[str, Any]) -> None:
 def print_map(console: Console, record: dict[str, Any]) -> None:
     """Who activates which blocks, and what each holds against its budget; `record` is allocation.json."""
     # Here, as reports load matplotlib, which `--help` must not wait for.
+    from zorba_ray.artifacts import record_of
+    from zorba_ray.artifacts.allocation import Allocation
     from zorba_ray.cli.heat_map import heat_map, legend
-    from zorba_ray.report.records import Allocation
 
-    allocation = Allocation.model_validate(record)
+    allocation = record_of(Allocation, record, "allocation")
     console.print(heat_map(allocation, console.width))
     console.print(legend(allocation, console.width), highlight=False)
 

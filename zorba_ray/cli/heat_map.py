@@ -7,9 +7,9 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
+from zorba_ray.artifacts.allocation import Allocation
 from zorba_ray.cli.fitted import BORDERS, Column, fitted_table, fitting
 from zorba_ray.report.fleet_rows import FleetRow, fleet_rows
-from zorba_ray.report.records import Allocation
 from zorba_ray.units import format_bytes
 
 ROWS = 24

@@ -38,11 +38,11 @@ def run(
 
 
 def _execute(settings: Any, path: Path, resume: bool) -> dict[str, Any]:
+    from zorba_ray.artifacts import RunDir
     from zorba_ray.cli.progress import Progress
     from zorba_ray.cli.stop import StopFlag
     from zorba_ray.errors import ConfigError, RunDirError
     from zorba_ray.experiment.execute import execute
-    from zorba_ray.experiment.rundir import RunDir
     from zorba_ray.federation.accelerator import choose_accelerator, with_counted_gpus
 
     accelerator = choose_accelerator(settings)
@@ -52,11 +52,9 @@ def _execute(settings: Any, path: Path, resume: bool) -> dict[str, Any]:
         if not path.is_dir():
             raise RunDirError(f"--resume: there is no run directory {path}")
         directory = RunDir.reopen(path, settings)
-        if directory.summary.exists():
-            summary = directory.read_json(directory.summary)
-            if summary["status"] == "finished":
-                say(f"{path} is finished; nothing to resume")
-                return summary
+        if (finished := directory.finished()) is not None:
+            say(f"{path} is finished; nothing to resume")
+            return finished.tree()
     else:
         directory = RunDir.create(path, settings)
     stop = StopFlag()

@@ -5,10 +5,8 @@ from zorba_ray.experiment.backends import sequential_backend
 from zorba_ray.experiment.build import Setup, prepare
 from zorba_ray.experiment.probe import probe_here
 from zorba_ray.experiment.run import run_experiment
-from zorba_ray.experiment.rundir import RunDir
 
 __all__ = [
-    "RunDir",
     "Setup",
     "allocation_record",
     "prepare",

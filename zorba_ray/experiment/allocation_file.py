@@ -10,8 +10,8 @@ import hashlib
 import json
 from typing import Any
 
+from zorba_ray.artifacts import RunDir, read_tree, write_json
 from zorba_ray.errors import LedgerError
-from zorba_ray.experiment.rundir import RunDir, write_json
 from zorba_ray.protocol.ledger import LedgerContents
 
 _KEY = "digest"
@@ -40,7 +40,7 @@ def read_allocation(run: RunDir, contents: LedgerContents) -> dict[str, Any]:
         RunDirError: missing or no JSON object.
         LedgerError: its digest is missing, is not that of its content, or names another ledger.
     """
-    record = run.read_json(run.allocation)
+    record = read_tree(run.allocation)
     digest = record.pop(_KEY, None)
     if not isinstance(digest, dict):
         raise LedgerError(f"{run.allocation} has no digest")

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from zorba_ray.artifacts import RunDir
 from zorba_ray.experiment.build import Setup
-from zorba_ray.experiment.rundir import RunDir
 from zorba_ray.federation import Backend, ClientHost, SequentialBackend
 
 BackendFactory = Callable[[Setup, ClientHost, dict[str, Any], RunDir], Backend]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from zorba_ray.allocation import rotate
+from zorba_ray.artifacts import RunDir
 from zorba_ray.experiment.allocate import (
     Solved,
     allocation_record,
@@ -23,7 +24,6 @@ from zorba_ray.experiment.allocation_file import write_allocation
 from zorba_ray.experiment.build import Setup
 from zorba_ray.experiment.fleet import fleet_rounds, fleets_by_round
 from zorba_ray.experiment.probe import Ask, Probe, run_probe
-from zorba_ray.experiment.rundir import RunDir
 from zorba_ray.federation import participants
 from zorba_ray.protocol.ledger import LedgerContents, first_chain
 from zorba_ray.protocol.messages import pack_active, unpack_active

@@ -8,11 +8,11 @@ answers otherwise than it did (its time was up, or it is of another version), th
 
 from collections.abc import Callable, Mapping, Sequence
 
+from zorba_ray.artifacts import RunDir
 from zorba_ray.errors import LedgerError, RunDirError
 from zorba_ray.experiment.allocation_file import read_allocation
 from zorba_ray.experiment.build import Setup, build_host, host_store, load_task_model
 from zorba_ray.experiment.deals import Deals
-from zorba_ray.experiment.rundir import RunDir
 from zorba_ray.federation import Answer, ClientHost
 from zorba_ray.protocol.codec import decode_question
 from zorba_ray.protocol.ledger import LedgerContents

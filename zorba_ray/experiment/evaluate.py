@@ -1,11 +1,11 @@
 """Validation and test on the driver's replica."""
 
 import time
-from typing import Any
 
 import numpy as np
 import torch
 
+from zorba_ray.artifacts import Eval
 from zorba_ray.data import TokenTable, in_length_order
 from zorba_ray.errors import Diverged
 from zorba_ray.models import Batch, TaskModel
@@ -25,8 +25,8 @@ class Evaluator:
             for rows in in_length_order(table.lengths, batch_size)
         ]
 
-    def record(self, round: int) -> dict[str, Any]:
-        """The metrics record of an evaluation at θ after `round`.
+    def record(self, round: int) -> Eval:
+        """The record of an evaluation at θ after `round`.
 
         Raises:
             Diverged: the loss is not finite.
@@ -37,17 +37,16 @@ class Evaluator:
             raise Diverged(
                 f"round {round}: the {self.split} loss is {found.loss}; lower zo.lr, set zo.clip, or check the data"
             )
-        return {
-            "kind": "eval",
-            "round": round,
-            "split": self.split,
-            "loss": found.loss,
-            "accuracy": found.accuracy,
-            "items": found.items,
-            "spread": found.spread,
+        return Eval(
+            round=round,
+            split=self.split,
+            loss=found.loss,
+            accuracy=found.accuracy,
+            items=found.items,
+            spread=found.spread,
             **self._predictions(found),
-            "eval_s": time.perf_counter() - start,
-        }
+            eval_s=time.perf_counter() - start,
+        )
 
     def _predictions(self, found: Evaluation) -> dict[str, int]:
         """The label that most rows are given, how many these are, and how many labels the split has."""

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
+from zorba_ray.artifacts import RunDir
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.experiment.backends import sequential_backend
 from zorba_ray.experiment.callbacks import Closing, Emit
 from zorba_ray.experiment.run import run_experiment
-from zorba_ray.experiment.rundir import RunDir
 from zorba_ray.federation.accelerator import gpu_count
 
 

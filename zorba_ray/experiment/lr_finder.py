@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from zorba_ray.artifacts import Eval
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import ConfigError, Diverged, LostClients
 from zorba_ray.experiment.allocate import first_allocation
@@ -105,7 +106,7 @@ def find_rate(
     )
     judge = Evaluator(setup.model, "validation", setup.validation, config.eval.batch_size)
     before = judge.record(0)
-    start = before["loss"]
+    start = before.loss
     absent = frozenset(client.id for client in setup.fleet if not client.present)
     wanted = min(clients, config.federation.clients - len(absent))
     steps, pairs = [], 0
@@ -142,7 +143,7 @@ def _walk(
     absent: frozenset[int],
     active: bytes,
     judge: Evaluator,
-    before: dict[str, Any],
+    before: Eval,
 ) -> tuple[float | None, int]:
     """(Validation loss, forward pairs taken) of a few rounds at one rate; θ is θ0 again afterwards.
 
@@ -163,7 +164,7 @@ def _walk(
             pairs += len(asked) * config.zo.local_steps * config.zo.directions
             state.apply(result.body)
         after = judge.record(rounds)
-        return (None if collapsed(after, before) else after["loss"]), pairs
+        return (None if collapsed(after, before) else after.loss), pairs
     except (Diverged, ArithmeticError, LostClients):
         return None, pairs
     finally:

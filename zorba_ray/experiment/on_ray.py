@@ -4,12 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from zorba_ray.artifacts import RunDir
 from zorba_ray.config import ExperimentConfig, config_from_tree
 from zorba_ray.experiment.build import Setup
 from zorba_ray.experiment.callbacks import Closing
 from zorba_ray.experiment.fleet import largest_budgets
 from zorba_ray.experiment.run import run_experiment
-from zorba_ray.experiment.rundir import RunDir
 from zorba_ray.federation import Backend, ClientHost
 from zorba_ray.federation.accelerator import gpu_count
 from zorba_ray.federation.placement import ActorSpec, place_clients

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from zorba_ray.artifacts import RunDir, write_json
 from zorba_ray.experiment.build import Setup
 from zorba_ray.experiment.deals import Deals
 from zorba_ray.experiment.deals_again import resume_deals
 from zorba_ray.experiment.recovery import check_header, repair_metrics
-from zorba_ray.experiment.rundir import RunDir, write_json
 from zorba_ray.protocol.ledger import LedgerContents, LedgerWriter, read_ledger
 from zorba_ray.protocol.replay import ReplicaState
 from zorba_ray.protocol.snapshot import newest_snapshot, restore

@@ -1,7 +1,6 @@
 """What a run was made with: versions, commit, machine, command."""
 
 import importlib.metadata
-import json
 import os
 import platform
 import secrets
@@ -11,10 +10,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+from zorba_ray.artifacts import Provenance, read_record
+from zorba_ray.errors import RunDirError
+
 _PACKAGES = ("zorba-ray", "torch", "transformers", "numpy", "numba", "ray", "pyomo", "highspy", "datasets", "wandb")
 
 
-def provenance(path: Path, command: list[str]) -> dict[str, Any]:
+def provenance(path: Path, command: list[str]) -> Provenance:
     """What goes into provenance.json. Paths of this machine are left out, but for the command as it was typed.
 
     `run_id` is drawn once and kept by every later session, wherever it runs: trackers know the run by it. It is no
@@ -23,28 +25,28 @@ def provenance(path: Path, command: list[str]) -> dict[str, Any]:
     Args:
         path: provenance.json of an earlier session, if there was one.
     """
-    return {
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "command": command,
-        "python": sys.version.split()[0],
-        "versions": {name: _version(name) for name in _PACKAGES},
-        "git": _git(),
-        "machine": {
+    return Provenance(
+        run_id=_kept_id(path) or secrets.token_hex(8),
+        started=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        command=tuple(command),
+        python=sys.version.split()[0],
+        versions={name: _version(name) for name in _PACKAGES},
+        git=_git(),
+        machine={
             "platform": platform.platform(),
             "cpu": _cpu_name(),
             "cores": os.cpu_count(),
             "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
             "gpus": _gpus(),
         },
-        "run_id": _kept_id(path) or secrets.token_hex(8),
-    }
+    )
 
 
-def _kept_id(path: Path) -> str | None:
+def _kept_id(path: Path) -> str:
     try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["run_id"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
+        return read_record(path, Provenance).run_id
+    except RunDirError:
+        return ""
 
 
 def _version(name: str) -> str | None:

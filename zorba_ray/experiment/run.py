@@ -8,6 +8,24 @@ from collections import ChainMap
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
+from zorba_ray.artifacts import (
+    CutRows,
+    Eval,
+    Profile,
+    Round,
+    RunDir,
+    Summary,
+    append_record,
+    cut_torn_tail,
+    held,
+    raise_storage_error,
+    record_of,
+    records_of,
+    write_record,
+)
+from zorba_ray.artifacts.metrics import DealChange
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.config.baselines import FIRST_ORDER
 from zorba_ray.errors import Diverged, Interrupted, ZorbaError
@@ -20,14 +38,12 @@ from zorba_ray.experiment.monitors import monitors
 from zorba_ray.experiment.opening import bring_up, open_ledger
 from zorba_ray.experiment.profile import round_profile
 from zorba_ray.experiment.provenance import provenance
-from zorba_ray.experiment.recovery import records_of
 from zorba_ray.experiment.round_record import round_record
 from zorba_ray.experiment.run_warnings import end_warnings, start_warnings
-from zorba_ray.experiment.rundir import RunDir, raise_storage_error, write_json
 from zorba_ray.experiment.scope import resolved_scope
 from zorba_ray.experiment.snapshots import Snapshots
-from zorba_ray.experiment.summary import status_of, summarise
-from zorba_ray.experiment.tracking import Fanout, JsonlMonitor
+from zorba_ray.experiment.summary import figures, status_of
+from zorba_ray.experiment.tracking import Fanout
 from zorba_ray.federation import Usage, run_round
 from zorba_ray.methods import build_method
 from zorba_ray.protocol.tensor_replay import ledger_body
@@ -54,8 +70,7 @@ def run_experiment(
             committed round.
         StorageError: a file of the run directory cannot be written, as on a full disk.
     """
-    run.lock(wait_s=15.0)
-    try:
+    with held(run.path, wait_s=15.0):
         experiment = _Experiment(config, run, make_backend, accelerator, command, emit, should_stop, closing)
         try:
             with experiment.watch.part("start"):
@@ -70,8 +85,6 @@ def run_experiment(
             raise
         finally:
             experiment.close()
-    finally:
-        run.unlock()
 
 
 class _Experiment:
@@ -119,7 +132,7 @@ class _Experiment:
         origin = setup.model.replica.scoped_copy(config.zo.fixed_scope)
         self._distance = lambda: setup.model.replica.distance(origin)
         info = provenance(run.provenance, self._command)
-        write_json(run.provenance, info)
+        write_record(run.provenance, info)
         self._opened = open_ledger(setup, run, self._accelerator, self._say, self._note)
         self._writer = self._opened.writer
         self._resources.callback(self._writer.close)
@@ -127,11 +140,11 @@ class _Experiment:
         self._first_round = self._opened.first_round
         if not self._deals.provisional:
             self._emit({"kind": "allocation", **self._deals.record})
-        self._jsonl = JsonlMonitor(run.metrics)
-        evaluated = records_of(run, "eval")
-        self._evaluated = {(record["round"], record["split"]) for record in evaluated}
-        self._judged = sorted((r for r in evaluated if r["split"] == "validation"), key=lambda r: r["round"])
-        self._fanout = Fanout(monitors(config.tracking, run, info))
+        cut_torn_tail(run.metrics)
+        evaluated = records_of(run.metrics, Eval)
+        self._evaluated = {(record.round, record.split) for record in evaluated}
+        self._judged = sorted((r for r in evaluated if r.split == "validation"), key=lambda r: r.round)
+        self._fanout = Fanout(monitors(config.tracking, run, info.run_id))
         self._host = build_host(config, setup.header, setup.model, self.watch)
         if sequential:
             self._host.settle(setup.shards)
@@ -141,7 +154,7 @@ class _Experiment:
         self._validation = Evaluator(setup.model, "validation", setup.validation, config.eval.batch_size)
         self._test = Evaluator(setup.model, "test", setup.test, config.eval.batch_size)
         self.started = True
-        self._fanout.start(config.resolved(), info)
+        self._fanout.start(config.resolved(), info.tree())
         self._fanout.artifact(run.allocation, "allocation")
         for text in self._warnings:
             self._note(f"warning: {text}")
@@ -192,9 +205,11 @@ class _Experiment:
         with part("records"):
             record = round_record(result, self._method.commits, self._deals.present(number), self._peak_rss())
             if deal is not None:
-                record["deal"] = {key: deal[key] for key in ("reason", "f1", "f2_bytes", "clients_changed")}
+                keys = ("reason", "f1", "f2_bytes", "clients_changed")
+                change = DealChange(**{key: deal[key] for key in keys})
+                record = msgspec.structs.replace(record, deal=change)
             # The record waits aside until the round counts: a kill between ledger and metrics then loses nothing.
-            write_json(self.run.pending, record)
+            write_record(self.run.pending, record)
         committing = time.perf_counter()
         with part("ledger"):
             self._writer.append(number, ledger_body(result.body, self._method.commits))
@@ -205,16 +220,16 @@ class _Experiment:
             state.apply(result.body)
         self._snapshots.before_telling(state)
         with part("distance"):
-            record["distance"] = self._distance()
+            distance = self._distance()
         applied = time.perf_counter()
-        record["time"] = {
+        seconds = {
             "clients_s": result.clients_s,
             "aggregate_s": result.aggregate_s,
             "commit_s": committed - committing,
             "apply_s": applied - committed,
             "round_s": applied - start,
         }
-        self._log(record)
+        self._log(msgspec.structs.replace(record, distance=distance, time=seconds))
         self._snapshots.after_telling(state)
 
     def _evaluate(self, round: int, *evaluators: Evaluator) -> None:
@@ -237,12 +252,12 @@ class _Experiment:
     def _due(self, number: int) -> bool:
         return number % self.config.eval.every == 0 or number == self.config.rounds
 
-    def _log(self, record: dict[str, Any]) -> None:
+    def _log(self, record: Round | Eval) -> None:
         with self.watch.part("records"):
-            self._jsonl.log(record)
-            self._fanout.log(record)
+            append_record(self.run.metrics, record)
+            self._fanout.log(record.tree())
         with self.watch.part("watchers"):
-            self._emit(record)
+            self._emit(record.tree())
 
     def _say(self, text: str) -> None:
         self._emit({"kind": "status", "text": text})
@@ -258,46 +273,43 @@ class _Experiment:
         backend = getattr(self, "_backend", None)
         usage: list[Usage] = []
         retries = 0
-        rounds, evals = records_of(self.run, "round"), records_of(self.run, "eval")
+        rounds, evals = records_of(self.run.metrics, Round), records_of(self.run.metrics, Eval)
         if backend is not None:
             with contextlib.suppress(ZorbaError):
                 usage, retries = backend.usage(), backend.retries()
-        summary = summarise(
-            self.config,
-            self._deals.record,
-            rounds,
-            evals,
-            {
-                "status": status,
-                "error": error,
-                "cut_rows": {split: dataclasses.asdict(cut) for split, cut in self.setup.cuts.items()},
-                "warnings": [*self._warnings, *end_warnings(self.config, evals)],
-                "weights_sha256": self.setup.model.replica.digest(),
-                "ledger_bytes": self.run.ledger.stat().st_size,
-                "peak_rss_bytes": max([self._peak_rss(), *(worker.peak_rss_bytes for worker in usage)]),
-                "workers": [worker.figures for worker in usage],
-                "vram_peaks": dict(ChainMap(*(dict(one.vram_peaks) for one in (self._host, *usage)))),
-                "retries": retries,
-                "resumed_after_round": self._first_round - 1,
-                "wall_s": time.perf_counter() - self._clock[0],
-                "cpu_s": time.process_time() - self._clock[1] + sum(worker.cpu_s for worker in usage),
-            },
+        peaks = dict(ChainMap(*(dict(process.vram_peaks) for process in (self._host, *usage))))
+        summary = Summary(
+            status=status,
+            error=error,
+            cut_rows={split: CutRows(**dataclasses.asdict(cut)) for split, cut in self.setup.cuts.items()},
+            warnings=(*self._warnings, *end_warnings(self.config, evals)),
+            weights_sha256=self.setup.model.replica.digest(),
+            ledger_bytes=self.run.ledger.stat().st_size,
+            peak_rss_bytes=max([self._peak_rss(), *(worker.peak_rss_bytes for worker in usage)]),
+            workers=tuple(worker.figures for worker in usage),
+            retries=retries,
+            resumed_after_round=self._first_round - 1,
+            wall_s=time.perf_counter() - self._clock[0],
+            cpu_s=time.process_time() - self._clock[1] + sum(worker.cpu_s for worker in usage),
+            **figures(self.config, self._deals.record, rounds, evals, peaks),
         )
-        write_json(self.run.summary, summary)
+        write_record(self.run.summary, summary)
         if len(rounds) == self._writer.last_round:  # else it has the record that a full disk kept out of the metrics
             self.run.pending.unlink(missing_ok=True)
         if (reading := self.watch.read()) is not None:
             apart = None if self._make_backend is sequential_backend else usage
-            profile = round_profile(reading, apart, self._first_round, self._writer.last_round)
-            write_json(self.run.profile, profile)
-            self._emit({"kind": "profile", **profile})
+            spent = round_profile(reading, apart, self._first_round, self._writer.last_round)
+            profile = record_of(Profile, spent, "profile")
+            write_record(self.run.profile, profile)
+            self._emit({"kind": "profile", **profile.tree()})
         close_report(self._closing, self.run.path, self._note)
         for path, kind in ((self.run.ledger, "ledger"), (self.run.report, "report"), (self.run.summary, "summary")):
             if path.exists():
                 self._fanout.artifact(path, kind)
-        for line in self._fanout.finish(summary):
+        tree = summary.tree()
+        for line in self._fanout.finish(tree):
             self._note(line)
-        return summary
+        return tree
 
     def finish_early(self, error: BaseException) -> None:
         """`finish` for a run that ends by `error`; what fails here must not hide it."""

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from zorba_ray.artifacts import RunDir, write_json
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.directions import uniforms
 from zorba_ray.experiment.build import Setup, prepare
-from zorba_ray.experiment.rundir import RunDir, write_json
 from zorba_ray.federation import ClientBatches
 from zorba_ray.federation.round import participant_count
 from zorba_ray.models import Batch, Scope

@@ -11,6 +11,7 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Outline
 from matplotlib.ticker import MaxNLocator
 
+from zorba_ray.artifacts.allocation import Allocation
 from zorba_ray.report.figure import (
     BLUE,
     GREY,
@@ -26,7 +27,6 @@ from zorba_ray.report.figure import (
     unit_of,
 )
 from zorba_ray.report.fleet_rows import FleetRow, fleet_rows
-from zorba_ray.report.records import Allocation
 from zorba_ray.tables.text import text_gap, text_value
 
 SINGLE_CLIENTS = 24

@@ -7,14 +7,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from zorba_ray.artifacts import Run, read_record
+from zorba_ray.artifacts.campaigns import COMPARISON_FILE, Comparison, ComparisonCell
 from zorba_ray.errors import RunDirError
 from zorba_ray.report import measures
-from zorba_ray.report.contest import CONTEST_FILE as COMPARISON_FILE
-from zorba_ray.report.contest import CellEntry as ComparisonCell
-from zorba_ray.report.contest import ContestEntry as Comparison
-from zorba_ray.report.load import RunRecord, load_run, read_json
 from zorba_ray.report.measures import FIGURES, Measure
-from zorba_ray.report.records import parse
 from zorba_ray.tables import Spread
 
 _LEVELS = (0.25, 0.5, 0.75)
@@ -27,7 +24,7 @@ class MethodResult:
 
     method: str
     rate: float | None
-    runs: dict[int, RunRecord]
+    runs: dict[int, Run]
     """Seed -> finished run."""
     others: tuple[ComparisonCell, ...]
     """Runs that diverged, failed or are under way; in no mean."""
@@ -38,7 +35,7 @@ class MethodResult:
         return tuple(cell for cell in self.others if cell.status in ("diverged", "failed"))
 
     @property
-    def first_run(self) -> RunRecord | None:
+    def first_run(self) -> Run | None:
         """For what all runs of the method share."""
         return next(iter(self.runs.values()), None)
 
@@ -46,7 +43,7 @@ class MethodResult:
         """Over the runs that know it."""
         return Spread.of(measure(run) for run in self.runs.values())
 
-    def reach(self, measure: Callable[[RunRecord, float], float | None], level: float) -> tuple[float | None, int]:
+    def reach(self, measure: Callable[[Run, float], float | None], level: float) -> tuple[float | None, int]:
         """Mean of `rounds_to` or `passes_to`, and how many seeds got there.
 
         The mean is None where one of them did not: a mean over those that did would flatter.
@@ -98,7 +95,7 @@ def load_comparison(path: str | Path) -> ComparisonRecord:
         RunDirError: a file is missing or damaged, or a folder holds another run; names it.
     """
     path = Path(path)
-    entry = parse(Comparison, read_json(path / COMPARISON_FILE, "comparison"), str(path / COMPARISON_FILE))
+    entry = read_record(path / COMPARISON_FILE, Comparison, "comparison", printable=True)
     results = []
     for method in entry.asked["methods"]:
         cells = {name: cell for name, cell in entry.cells.items() if cell.method == method and not cell.tuning}
@@ -108,8 +105,8 @@ def load_comparison(path: str | Path) -> ComparisonRecord:
     return ComparisonRecord(path, entry, tuple(results))
 
 
-def _run_of(path: Path, cell: ComparisonCell) -> RunRecord:
-    run = load_run(path)
+def _run_of(path: Path, cell: ComparisonCell) -> Run:
+    run = Run(path)
     if (run.config.method, run.config.seed) != (cell.method, cell.seed):
         raise RunDirError(
             f"{path} holds a run of {run.config.method}, seed {run.config.seed}, where the comparison had "

@@ -7,10 +7,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from zorba_ray.artifacts import Run
 from zorba_ray.report import measures
 from zorba_ray.report.comparison import ComparisonRecord, MethodResult
 from zorba_ray.report.figure import Plot, legend, look, plot
-from zorba_ray.report.load import RunRecord
 from zorba_ray.report.measures import FIGURES
 from zorba_ray.report.page import Page, Section, Tile
 from zorba_ray.report.settings import settings_table, typed_command
@@ -127,7 +127,7 @@ def learning_table(record: ComparisonRecord) -> Table:
 def levels_table(record: ComparisonRecord) -> Table:
     """Rounds and forward passes to reach given losses."""
 
-    def column(what: str, measure: Callable[[RunRecord, float], float | None], level: float) -> Column[MethodResult]:
+    def column(what: str, measure: Callable[[Run, float], float | None], level: float) -> Column[MethodResult]:
         def get(result: MethodResult) -> str:
             (mean, reached), runs = result.reach(measure, level), len(result.runs) + len(result.lost)
             if mean is not None:
@@ -189,17 +189,17 @@ def rates_table(record: ComparisonRecord) -> Table:
     )
 
 
-At = Callable[[RunRecord, int], float | None]
+At = Callable[[Run, int], float | None]
 """Where a run is on an axis after a round; None for every round where that is not known."""
 
 
-def bytes_at(run: RunRecord, round: int) -> float | None:
+def bytes_at(run: Run, round: int) -> float | None:
     """Bytes of a client, up and down, spread evenly over the rounds."""
     up, down = measures.bytes_up(run), measures.bytes_down(run)
     return None if up is None or down is None else (up + down) * round / max(run.rounds_done, 1)
 
 
-def cpu_at(run: RunRecord, round: int) -> float | None:
+def cpu_at(run: Run, round: int) -> float | None:
     """CPU seconds, spread evenly over the rounds."""
     seconds = measures.cpu_seconds(run)
     return None if seconds is None else seconds * round / max(run.rounds_done, 1)

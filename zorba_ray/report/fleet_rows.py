@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from zorba_ray.report.records import Allocation, Client
+from zorba_ray.artifacts.allocation import Allocation, Client
 
 GROUPS = 12
 """Rows of a fleet that is too large to show every client."""

@@ -6,14 +6,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from zorba_ray.artifacts import Run
 from zorba_ray.report.allocation_pictures import allocation_plots
 from zorba_ray.report.figure import BLUE, GREY, PALE, RED, Plot, legend, look, percent, plot, unit_of, whole_rounds
-from zorba_ray.report.load import RunRecord
 from zorba_ray.report.run_tables import memory_label, met_text
 from zorba_ray.tables.text import text_bytes
 
 
-def run_plots(run: RunRecord) -> list[Plot]:
+def run_plots(run: Run) -> list[Plot]:
     """All figures of one run; those without data are left out."""
     curves = [("validation", run, "validation"), ("test", run, "test")]
     plots = [_evaluations(curves, "loss"), _evaluations(curves, "accuracy"), _training(run)]
@@ -21,13 +21,13 @@ def run_plots(run: RunRecord) -> list[Plot]:
     return [plot for plot in plots if plot is not None]
 
 
-def compared_plots(runs: Sequence[RunRecord], names: Sequence[str]) -> list[Plot]:
+def compared_plots(runs: Sequence[Run], names: Sequence[str]) -> list[Plot]:
     """Validation curves of several runs over each other."""
     curves = [(name, run, "validation") for name, run in zip(names, runs, strict=True)]
     return [plot for field in ("loss", "accuracy") if (plot := _evaluations(curves, field)) is not None]
 
 
-def _evaluations(curves: Sequence[tuple[str, RunRecord, str]], field: str) -> Plot | None:
+def _evaluations(curves: Sequence[tuple[str, Run, str]], field: str) -> Plot | None:
     """Loss or accuracy against rounds, of (name, run, split); round 0 is zero-shot."""
     known = [(name, split, points) for name, run, split in curves if len(points := _points(run.split(split), field))]
     if not known:
@@ -49,7 +49,7 @@ def _evaluations(curves: Sequence[tuple[str, RunRecord, str]], field: str) -> Pl
     return plot(f"{field.capitalize()}: {' and '.join(splits)}", draw, 2.9)
 
 
-def _training(run: RunRecord) -> Plot | None:
+def _training(run: Run) -> Plot | None:
     """Training loss above, spread of the scalars below."""
     losses = _points(run.rounds, "loss")
     if not len(losses):
@@ -74,7 +74,7 @@ def _training(run: RunRecord) -> Plot | None:
     return plot("Training loss and scalars", draw, 3.8)
 
 
-def _traffic(run: RunRecord) -> Plot | None:
+def _traffic(run: Run) -> Plot | None:
     """Bytes over all clients, up and down: per round above, from the start on below."""
     sent = {way: _points(run.rounds, f"bytes_{way}") for way in ("down", "up")}
     if not all(len(points) for points in sent.values()):

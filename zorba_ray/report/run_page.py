@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from zorba_ray.report.load import RunRecord, labels
+from zorba_ray.artifacts import Run
+from zorba_ray.artifacts.run import run_names
 from zorba_ray.report.page import Page, Section
 from zorba_ray.report.run_figures import compared_plots, run_plots
 from zorba_ray.report.run_tables import change, memory_label, run_tables, sent, sentence, tiles, warnings
@@ -11,7 +12,7 @@ from zorba_ray.tables import Column, Table
 from zorba_ray.tables.text import text_bytes, text_percent, text_seconds
 
 
-def run_page(run: RunRecord) -> Page:
+def run_page(run: Run) -> Page:
     """Of one run."""
     return Page(
         title=run.config.name,
@@ -24,9 +25,9 @@ def run_page(run: RunRecord) -> Page:
     )
 
 
-def runs_page(runs: Sequence[RunRecord]) -> Page:
+def runs_page(runs: Sequence[Run]) -> Page:
     """Of several."""
-    names = labels(runs)
+    names = run_names(runs)
     tables = [runs_table(list(zip(names, runs, strict=True))), differences_table(runs, names)]
     return Page(
         title=f"{len(runs)} runs",
@@ -41,16 +42,16 @@ def runs_page(runs: Sequence[RunRecord]) -> Page:
     )
 
 
-def runs_table(named: Sequence[tuple[str, RunRecord]]) -> Table:
+def runs_table(named: Sequence[tuple[str, Run]]) -> Table:
     """One row per run, of (name, run)."""
     sources = dict.fromkeys(memory_label(run) for _, run in named)
     alike = len(sources) == 1
 
-    def share(run: RunRecord) -> float | str:
+    def share(run: Run) -> float | str:
         shares = [client.share for client in run.allocation.clients if client.share is not None]
         return max(shares, default="no budgets")
 
-    def vram(run: RunRecord) -> str:
+    def vram(run: Run) -> str:
         return text_bytes(run.allocation.f2_bytes) + ("" if alike else f" ({memory_label(run)})")
 
     return Table(
@@ -74,6 +75,6 @@ def runs_table(named: Sequence[tuple[str, RunRecord]]) -> Table:
     )
 
 
-def _again(name: str, run: RunRecord) -> Section:
+def _again(name: str, run: Run) -> Section:
     tables = [settings_table("Settings", run.config.resolved()), provenance_table(run)]
     return Section(name, sentence(run), tables=tables, commands=run_commands(run))

@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from zorba_ray.report.load import RunRecord, read_json
+from zorba_ray.artifacts import Eval, Run
+from zorba_ray.artifacts.allocation import Client, Step
 from zorba_ray.report.measures import distance
 from zorba_ray.report.page import Tile
-from zorba_ray.report.records import Client, Eval, Record, Step, parse
 from zorba_ray.tables import Column, Table
 from zorba_ray.tables.text import (
     NONE,
@@ -33,13 +33,13 @@ _REASONS = {
 }
 
 
-def memory_label(run: RunRecord) -> str:
+def memory_label(run: Run) -> str:
     """Where the run's VRAM figures come from, as in 'modelled, simulated accelerator'."""
     device = run.allocation.accelerator
     return f"{run.allocation.bytes_source}, {'simulated accelerator' if device == 'simulated' else device}"
 
 
-def sentence(run: RunRecord) -> str:
+def sentence(run: Run) -> str:
     """What was run, in one sentence; then how many texts were too long, if any were."""
     config, clients = run.config, run.allocation.clients
     fleet = ", ".join(f"{count} × {kind}" for kind, count in Counter(client.kind for client in clients).items())
@@ -57,7 +57,7 @@ def sentence(run: RunRecord) -> str:
     )
 
 
-def warnings(run: RunRecord) -> list[str]:
+def warnings(run: Run) -> list[str]:
     """What stands at the top of the page: how the run ended, if early, and what its figures are to be doubted for."""
     doubts = [f"Warning: {text}." for text in (run.summary.warnings if run.summary else ())]
     if run.status == "finished":
@@ -70,7 +70,7 @@ def warnings(run: RunRecord) -> list[str]:
     return [f"This run ended early: {status}, after {run.rounds_done} of {run.config.rounds} rounds{error}.", *doubts]
 
 
-def tiles(run: RunRecord) -> list[Tile]:
+def tiles(run: Run) -> list[Tile]:
     """The headline."""
     summary, validation, test = run.summary, run.split("validation"), run.split("test")
     shared = [(client.share, client) for client in run.allocation.clients if client.share is not None]
@@ -99,7 +99,7 @@ def tiles(run: RunRecord) -> list[Tile]:
     ]
 
 
-def sent(run: RunRecord, way: str) -> str:
+def sent(run: Run, way: str) -> str:
     """Bytes per client and round, `way` being up or down."""
     return text_bytes(getattr(run.summary, f"bytes_{way}_per_client_round") if run.summary else None)
 
@@ -119,13 +119,13 @@ def _span(records: Sequence[Eval]) -> str:
     return f"{first} → round {records[-1].round}" if len(records) > 1 else f"{first} only"
 
 
-def met_text(run: RunRecord) -> str:
+def met_text(run: Run) -> str:
     """As in '8 of 8 budgets met'."""
     spare = [client.spare_bytes for client in run.allocation.clients if client.spare_bytes is not None]
     return f"{sum(value >= 0 for value in spare)} of {len(spare)} budgets met" if spare else "no budgets"
 
 
-def last_client_losses(run: RunRecord, reports: int = 10) -> dict[int, float]:
+def last_client_losses(run: Run, reports: int = 10) -> dict[int, float]:
     """Client -> mean training loss of its last reports; empty where the run did not record them."""
     found: dict[int, list[float]] = {}
     for record in reversed(run.rounds):
@@ -135,14 +135,14 @@ def last_client_losses(run: RunRecord, reports: int = 10) -> dict[int, float]:
     return {client: sum(losses) / len(losses) for client, losses in found.items()}
 
 
-def run_tables(run: RunRecord) -> list[Table]:
+def run_tables(run: Run) -> list[Table]:
     """All tables of one run; those without rows are left out."""
     tables = [clients_table(run), steps_table(run), assignments_table(run), blocks_table(run), time_table(run)]
     tables += [profile_table(run), faults_table(run), budgets_table(run), costs_table(run)]
     return [table for table in tables if table.items]
 
 
-def clients_table(run: RunRecord) -> Table:
+def clients_table(run: Run) -> Table:
     """Who holds what, and who met which budget."""
     losses = last_client_losses(run)
     columns: list[Column[Client]] = [
@@ -170,7 +170,7 @@ def budget_verdict(client: Client) -> str:
     return f"met, {text_bytes(spare)} spare" if spare >= 0 else f"over by {text_bytes(-spare)}"
 
 
-def steps_table(run: RunRecord) -> Table:
+def steps_table(run: Run) -> Table:
     """What the solver proved."""
     a = run.allocation
 
@@ -200,7 +200,7 @@ def steps_table(run: RunRecord) -> Table:
     return Table("Allocation", a.steps, columns, note)
 
 
-def assignments_table(run: RunRecord) -> Table:
+def assignments_table(run: Run) -> Table:
     """When the blocks were assigned and why; empty where they were assigned once."""
     deals = run.allocation.deals
     return Table(
@@ -218,7 +218,7 @@ def assignments_table(run: RunRecord) -> Table:
     )
 
 
-def blocks_table(run: RunRecord) -> Table:
+def blocks_table(run: Run) -> Table:
     """What each block met: clients, and what the last probe found; empty where there was one assignment, no probe."""
     deals, probe = run.allocation.deals, run.allocation.probe
     shown = len(deals) > 1 or probe is not None
@@ -248,7 +248,7 @@ def blocks_table(run: RunRecord) -> Table:
     return Table("Blocks", range(run.allocation.blocks) if shown else (), columns, note)
 
 
-def time_by_part(run: RunRecord) -> dict[str, float]:
+def time_by_part(run: Run) -> dict[str, float]:
     """Part -> seconds over all timed rounds; empty where no round was timed."""
     timed = [record.time for record in run.rounds if record.time.get("round_s")]
     if not timed:
@@ -258,7 +258,7 @@ def time_by_part(run: RunRecord) -> dict[str, float]:
     return parts
 
 
-def time_table(run: RunRecord) -> Table:
+def time_table(run: Run) -> Table:
     """Where the rounds' time went."""
     whole = [record.time["round_s"] for record in run.rounds if record.time.get("round_s")]
     total, count = sum(whole), len(whole)
@@ -276,46 +276,11 @@ def time_table(run: RunRecord) -> Table:
     )
 
 
-class ProfilePart(Record):
-    """Seconds of one part over all rounds."""
-
-    what: str
-    seconds: float
-    share: float = 0.0
-    seconds_per_round: float | None = None
-    cpu_s: float
-
-
-class ProfiledRounds(Record):
-    """Which rounds were measured: those of one session."""
-
-    first: int
-    last: int
-
-
-class Profile(Record):
-    """profile.json."""
-
-    rounds: ProfiledRounds
-    workers: int | None
-    """Worker processes; None: clients ran in the driver's."""
-    start_s: float
-    check_s: float
-    wall_s: float
-    cpu_s: float
-    parts: dict[str, ProfilePart]
-
-
-def profile_table(run: RunRecord) -> Table:
-    """The parts of a profiled run that took time; empty for a run that was not profiled.
-
-    Raises:
-        RunDirError: profile.json is damaged.
-    """
-    path = run.path / "profile.json"
-    if not path.exists():
+def profile_table(run: Run) -> Table:
+    """The parts of a profiled run that took time; empty for a run that was not profiled."""
+    profile = run.profile
+    if profile is None:
         return Table("Profile", (), ())
-    profile = parse(Profile, read_json(path), str(path))
     where = "in one process" if profile.workers is None else f"on {profile.workers} workers, whose mean is shown"
     return Table(
         "Profile",
@@ -333,17 +298,17 @@ def profile_table(run: RunRecord) -> Table:
     )
 
 
-def faults_table(run: RunRecord, limit: int = 50) -> Table:
+def faults_table(run: Run, limit: int = 50) -> Table:
     """Reports that did not count, and recovered rounds."""
-    rows: list[tuple[int, str, str]] = []
+    rows: list[tuple[int, int | None, str]] = []
     for record in run.rounds:
         rows += [(record.round, client, f"refused: {reason}") for client, reason in record.rejected.items()]
         rows += [(record.round, client, reason) for client, reason in record.failures.items()]
         if (record.clients_failed or record.clients_late) and not record.failures:
-            rows.append((record.round, NONE, f"{record.clients_failed} failed, {record.clients_late} late"))
+            rows.append((record.round, None, f"{record.clients_failed or 0} failed, {record.clients_late or 0} late"))
         if record.recovered:
-            rows.append((record.round, NONE, "metrics recovered after a kill"))
-    columns: list[Column[tuple[int, str, str]]] = [
+            rows.append((record.round, None, "metrics recovered after a kill"))
+    columns: list[Column[tuple[int, int | None, str]]] = [
         Column("Round", lambda row: row[0], str),
         Column("Client", lambda row: row[1], str),
         Column("What happened", lambda row: row[2]),
@@ -352,7 +317,7 @@ def faults_table(run: RunRecord, limit: int = 50) -> Table:
     return Table("Faults", rows[:limit], columns, note)
 
 
-def budgets_table(run: RunRecord) -> Table:
+def budgets_table(run: Run) -> Table:
     """Peak against budget, class by class; empty without a summary."""
     return Table(
         "VRAM peak against budget",
@@ -374,7 +339,7 @@ def budgets_table(run: RunRecord) -> Table:
     )
 
 
-def costs_table(run: RunRecord) -> Table:
+def costs_table(run: Run) -> Table:
     """Sizes beside the headline; empty without a summary."""
     summary = run.summary
     rows = [] if summary is None else [

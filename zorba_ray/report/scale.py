@@ -7,8 +7,8 @@ from typing import Any
 
 from matplotlib.ticker import LogLocator, MaxNLocator
 
+from zorba_ray.artifacts.sweep import SweepRecord
 from zorba_ray.report.figure import short, unit_of
-from zorba_ray.report.load_sweep import SweepRecord
 from zorba_ray.report.trials import SEED
 from zorba_ray.tables.text import text_figure, text_swept
 

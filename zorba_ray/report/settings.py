@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from zorba_ray.report.load import RunRecord
+from zorba_ray.artifacts import Run
 from zorba_ray.tables import Column, Table
 
 
@@ -19,7 +19,7 @@ def flatten(tree: Mapping[str, Any], whole: frozenset[str] = frozenset(), prefix
     return flat
 
 
-def settings(run: RunRecord) -> dict[str, str]:
+def settings(run: Run) -> dict[str, str]:
     """Dotted key -> value as JSON."""
     return {key: _json(value) for key, value in flatten(run.config.resolved()).items()}
 
@@ -29,14 +29,14 @@ def settings_table(caption: str, tree: Mapping[str, Any]) -> Table:
     return Table.pairs(caption, "Setting", "Value", [(key, _json(value)) for key, value in flatten(tree).items()])
 
 
-def provenance_table(run: RunRecord) -> Table:
+def provenance_table(run: Run) -> Table:
     """Versions, commit and machine."""
-    flat = {key: value for key, value in flatten(run.provenance).items() if key != "command"}
+    flat = {key: value for key, value in flatten(run.provenance.tree()).items() if key != "command"}
     rows = [(key, "none" if value is None else str(value)) for key, value in flat.items()]
     return Table.pairs("Provenance", "What", "Value", rows)
 
 
-def differences_table(runs: Sequence[RunRecord], names: Sequence[str]) -> Table:
+def differences_table(runs: Sequence[Run], names: Sequence[str]) -> Table:
     """Settings that are not the same in all runs."""
     every = [settings(run) for run in runs]
     keys = sorted({key for tree in every for key in tree if key != "name"})
@@ -50,10 +50,10 @@ def typed_command(command: Sequence[str]) -> list[tuple[str, str]]:
     return [("as it was typed", shlex.join(map(str, command)))] if command else []
 
 
-def run_commands(run: RunRecord) -> list[tuple[str, str]]:
+def run_commands(run: Run) -> list[tuple[str, str]]:
     """(what it is, shell line) that remake the run."""
     again = ["zorba-ray", "run", f"{run.path}/config.resolved.json", "--run-dir", f"{run.path}-again"]
-    return [*typed_command(run.provenance.get("command") or []), ("from the resolved settings", shlex.join(again))]
+    return [*typed_command(run.provenance.command), ("from the resolved settings", shlex.join(again))]
 
 
 def _json(value: Any) -> str:

@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from zorba_ray.artifacts.campaigns import Metric
+from zorba_ray.artifacts.sweep import SweepRecord, TrialRecord
 from zorba_ray.report.figure import (
     BLUE,
     CARD,
@@ -24,7 +26,6 @@ from zorba_ray.report.figure import (
     unit_of,
     whole_rounds,
 )
-from zorba_ray.report.load_sweep import Metric, SweepRecord, TrialRecord
 from zorba_ray.report.scale import Scale, distinct_values, figure_scale, key_scale, spaced
 from zorba_ray.report.svg import Mark
 from zorba_ray.report.trials import (

@@ -9,8 +9,9 @@ from pathlib import Path
 from statistics import median
 from urllib.parse import quote
 
+from zorba_ray.artifacts import Provenance
+from zorba_ray.artifacts.sweep import SweepRecord, TrialRecord
 from zorba_ray.report.figure import Plot
-from zorba_ray.report.load_sweep import SweepRecord, TrialRecord
 from zorba_ray.report.page import Failure, Page, Section, Tile
 from zorba_ray.report.run_tables import memory_label
 from zorba_ray.report.settings import provenance_table, settings_table, typed_command
@@ -266,8 +267,6 @@ def _key_columns(sweep: SweepRecord, keys: Sequence[str]) -> list[Column]:
 
 
 def _version(trial: TrialRecord) -> str:
-    tree = trial.run.provenance if trial.run else {}
-    git, versions = tree.get("git"), tree.get("versions")
-    commit = str(git.get("commit"))[:12] if isinstance(git, dict) else "none"
-    package = versions.get("zorba-ray") if isinstance(versions, dict) else None
-    return f"zorba-ray {package}, commit {commit}"
+    made = trial.run.provenance if trial.run else Provenance()
+    commit = str(made.git.get("commit"))[:12] if made.git else "none"
+    return f"zorba-ray {made.versions.get('zorba-ray')}, commit {commit}"

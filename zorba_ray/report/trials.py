@@ -4,7 +4,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from zorba_ray.report.load_sweep import Metric, SweepRecord, TrialRecord
+from zorba_ray.artifacts.campaigns import Metric
+from zorba_ray.artifacts.sweep import SweepRecord, TrialRecord
 from zorba_ray.tables import Spread
 from zorba_ray.tables.text import text_figure, text_swept
 

@@ -4,11 +4,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from zorba_ray.artifacts import Run
+from zorba_ray.artifacts.sweep import is_sweep, load_sweep
 from zorba_ray.errors import RunDirError
 from zorba_ray.report.comparison import is_comparison, load_comparison
 from zorba_ray.report.comparison_page import comparison_page
-from zorba_ray.report.load import load_run
-from zorba_ray.report.load_sweep import is_sweep, load_sweep
 from zorba_ray.report.page import Page, render
 from zorba_ray.report.run_page import run_page, runs_page
 from zorba_ray.report.sweep_page import sweep_page
@@ -50,5 +50,5 @@ def _page(run_dirs: Sequence[str | Path], folder: Path) -> Page:
         return sweep_page(load_sweep(sweeps[0]), folder)
     if len(run_dirs) == 1 and is_comparison(run_dirs[0]):
         return comparison_page(load_comparison(run_dirs[0]))
-    runs = [load_run(path) for path in run_dirs]
+    runs = [Run(path) for path in run_dirs]
     return run_page(runs[0]) if len(runs) == 1 else runs_page(runs)
