@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from analysis import headline_table
-from analysis.collect import collect
+from analysis.groups import collect
 from tests.support.fake_family import write_member
 from tests.support.latex import assert_compiles
 
@@ -28,7 +28,7 @@ def runs(tmp_path: Path) -> list[Path]:
 
 def test_numbers_by_hand(runs: list[Path]) -> None:
     """Sample standard deviation of 0.5 and 0.25: 0.25 / √2. Times of rounds 1 and 2: 0.5 + 1."""
-    first, second = headline_table.rows(collect(runs).groups).rows
+    first, second = headline_table.rows(collect(runs)[0]).rows
     assert (first["series"], first["method"], first["clients"], first["rounds"]) == ("ε = 0, N = 2", "zorba", 2, 2)
     assert (first["n"], first["seeds"]) == (2, "1 2")
     assert [first[f"validation_loss_{part}"] for part in ("mean", "min", "max")] == [0.375, 0.25, 0.5]
@@ -74,7 +74,7 @@ def test_files(runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_one_group_has_no_column_of_settings(runs: list[Path], tmp_path: Path) -> None:
-    [path] = headline_table.write(headline_table.rows(collect(runs[:2]).groups), tmp_path / "one")
+    [path] = headline_table.write(headline_table.rows(collect(runs[:2])[0]), tmp_path / "one")
     text = path.read_text(encoding="utf-8")
     assert "settings" not in text
     assert_compiles(text)

@@ -10,10 +10,7 @@ import typer
 from zorba_ray.cli.terminal import say
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-    from zorba_ray.report.contest import ContestRecord
-    from zorba_ray.report.page import Table as PageTable
+    from zorba_ray.report.comparison import ComparisonRecord
 
 
 def compare(
@@ -36,7 +33,7 @@ def compare(
     from zorba_ray.config import anchored, load_config
     from zorba_ray.contest import ContestState, plan_contest, run_contest
     from zorba_ray.errors import RunDirError, ZorbaError
-    from zorba_ray.report.contest import load_contest, rows, write_csv
+    from zorba_ray.report.comparison import comparison_rows, load_comparison, write_comparison_csv
 
     base = anchored(load_config(config, overrides or []))
     names = tuple(name.strip() for name in methods.split(",") if name.strip())
@@ -52,12 +49,12 @@ def compare(
     if isinstance(error, RunDirError):  # another program's, or one that must be mended first
         raise error
     try:
-        record = load_contest(path)
-        write_csv(record, path / "compare.csv")
+        record = load_comparison(path)
+        write_comparison_csv(record, path / "compare.csv")
         if as_json:
-            say(json.dumps(rows(record), indent=1))
+            say(json.dumps(comparison_rows(record), indent=1))
         else:
-            _print_standings(record)
+            _print_results(record)
         write_page(path, "compare.html", err=True)
     except (ZorbaError, OSError) as second:
         if error is None:
@@ -67,28 +64,16 @@ def compare(
         raise error
 
 
-def _print_standings(record: "ContestRecord") -> None:
+def _print_results(record: "ComparisonRecord") -> None:
     """The tables of the page, on stdout."""
     from zorba_ray.cli.terminal import Console
-    from zorba_ray.report import contest_page
+    from zorba_ray.report.comparison_page import comparison_tables, comparison_warnings
 
     console = Console(width=None if sys.stdout.isatty() else 200)
-    tables = [contest_page.learning_table(record), *contest_page.levels_tables(record), contest_page.cost_table(record)]
-    for table in (*tables, contest_page.rates_table(record)):
-        console.print(_rich(table))
-    for line in contest_page.warnings(record):
+    for table in comparison_tables(record):
+        console.print(table.terminal())
+    for line in comparison_warnings(record):
         console.print(line, style="yellow")
-
-
-def _rich(table: "PageTable") -> "Table":
-    from rich.table import Table
-
-    found = Table(title=table.caption, title_justify="left", caption=table.note, caption_justify="left")
-    for place, name in enumerate(table.columns):
-        found.add_column(name, justify="right" if place in table.numeric else "left")
-    for row in table.rows:
-        found.add_row(*(cell if isinstance(cell, str) else cell.text for cell in row))
-    return found
 
 
 def _rates(texts: list[str]) -> dict[str, tuple[float, ...]]:
