@@ -53,12 +53,12 @@ def _preview(config: "ExperimentConfig") -> None:
     from zorba_ray.cli.allocation_view import print_map
     from zorba_ray.cli.terminal import Console
     from zorba_ray.experiment import prepare, solve_allocation
-    from zorba_ray.experiment.scope import scope_line, with_scope
+    from zorba_ray.experiment.scope import with_scope
 
     console = Console(soft_wrap=True)
     config, scope = with_scope(config)
     if scope is not None:
-        console.print(scope_line(scope))
+        console.print(scope.line())
     console.print_json(json.dumps(config.resolved()))
     setup = prepare(config)
     record = allocation_record(setup, solve_allocation(setup)).tree()
