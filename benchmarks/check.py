@@ -4,6 +4,7 @@ import os
 import tempfile
 import time
 from pathlib import Path
+from unittest import mock
 
 import torch
 
@@ -20,14 +21,8 @@ from zorba_ray.models import load_model
 def rows(quick: bool) -> list[Row]:
     """The demonstration, and OPT-125M's shape with random weights."""
     torch.set_num_threads(1)
-    kept = os.environ.get("XDG_CACHE_HOME")
-    try:
-        with tempfile.TemporaryDirectory(prefix="zb-") as folder:
-            return [*_demo(Path(folder), quick), *_opt(Path(folder), 1 if quick else 3)]
-    finally:
-        os.environ.pop("XDG_CACHE_HOME")
-        if kept is not None:
-            os.environ["XDG_CACHE_HOME"] = kept
+    with mock.patch.dict(os.environ), tempfile.TemporaryDirectory(prefix="zb-") as folder:
+        return [*_demo(Path(folder), quick), *_opt(Path(folder), 1 if quick else 3)]
 
 
 def _demo(folder: Path, quick: bool) -> list[Row]:

@@ -94,7 +94,7 @@ def test_other_absurdities(change: Change, reason: str, tmp_path: Path) -> None:
     "settings",
     [
         ("zo.clip_spread=3",),
-        ("federation.seeds=shared", "zo.family=low_rank", "zo.rank=2", "zo.scope=matrices", "zo.lr=0.001"),
+        ("federation.seeds=shared", "zo.rank=2", "zo.scope=matrices", "zo.lr=0.001"),
         ("federation.weights=inverse_noise",),
     ],
     ids=["clipped to the spread", "low rank", "inverse noise"],

@@ -18,7 +18,7 @@ import pytest
 
 from tests.support.tiny_run import run_here, tiny_config
 from zorba_ray.artifacts import RunDir
-from zorba_ray.cli.closing import write_run_report
+from zorba_ray.cli.report import write_run_report
 from zorba_ray.errors import RunDirError, StorageError
 from zorba_ray.experiment import run as run_module
 from zorba_ray.experiment import run_experiment

@@ -89,7 +89,7 @@ def test_ray_equals_sequential(reference: str, tmp_path: Path, overrides: tuple[
     "settings",
     [
         ("federation.seeds=shared", "federation.clients=6"),
-        ("zo.family=low_rank", "zo.rank=2", "zo.scope=all", "zo.lr=1e-4"),
+        ("zo.rank=2", "zo.scope=all", "zo.lr=1e-4"),
         CLIPPED,
     ],
     ids=["shared seeds", "low rank", "clipped, labels shifted"],

@@ -207,9 +207,9 @@ def test_rotation_keeps_f1_at_the_weights_of_the_probe(settings: Callable[..., E
 def changes(budgets: Callable[[int], int]) -> str:
     """Client 1 leaves for two rounds, client 3 joins late, and client 0 gets room for two blocks less."""
     entries = [
-        {"round": 2, "client": 1, "leave": True},
-        {"round": 4, "client": 1, "join": True},
-        {"round": 3, "client": 3, "join": True},
+        {"round": 2, "client": 1, "present": False},
+        {"round": 4, "client": 1, "present": True},
+        {"round": 3, "client": 3, "present": True},
         {"round": 5, "client": 0, "vram": budgets(2)},
     ]
     return f"federation.changes={json.dumps(entries)}"

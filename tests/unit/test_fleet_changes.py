@@ -24,9 +24,9 @@ def test_the_fleet_of_a_round():
     """Client 0 leaves in 3 and is back in 5; class b joins in 4, so it is absent before; a budget in 5."""
     found = FleetSchedule(
         config(
-            {"round": 3, "client": 0, "leave": True},
-            {"round": 5, "client": 0, "join": True},
-            {"round": 4, "name": "b", "join": True},
+            {"round": 3, "client": 0, "present": False},
+            {"round": 5, "client": 0, "present": True},
+            {"round": 4, "kind": "b", "present": True},
             {"round": 5, "client": 1, "vram": "1 KB"},
         )
     )
@@ -39,21 +39,21 @@ def test_the_fleet_of_a_round():
 
 
 def test_order_in_the_file_does_not_count():
-    one, other = {"round": 3, "client": 0, "leave": True}, {"round": 5, "client": 0, "join": True}
+    one, other = {"round": 3, "client": 0, "present": False}, {"round": 5, "client": 0, "present": True}
     assert FleetSchedule(config(one, other)).at(4) == FleetSchedule(config(other, one)).at(4)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"round": 1, "client": 0, "leave": True}, "greater than or equal to 2"),
-        ({"round": 10, "client": 0, "leave": True}, "names round 10, the run ends with round 9"),
-        ({"round": 3, "client": 4, "leave": True}, "there is no client 4"),
-        ({"round": 3, "name": "c", "leave": True}, "there is no class 'c'"),
-        ({"round": 3, "leave": True}, "a client or a class"),
-        ({"round": 3, "client": 0, "name": "a", "leave": True}, "a client or a class"),
-        ({"round": 3, "client": 0}, "one of vram, leave: true and join: true"),
-        ({"round": 3, "client": 0, "leave": True, "join": True}, "one of vram, leave: true and join: true"),
+        ({"round": 1, "client": 0, "present": False}, "greater than or equal to 2"),
+        ({"round": 10, "client": 0, "present": False}, "names round 10, the run ends with round 9"),
+        ({"round": 3, "client": 4, "present": False}, "there is no client 4"),
+        ({"round": 3, "kind": "c", "present": False}, "there is no class 'c'"),
+        ({"round": 3, "present": False}, "a client or a class"),
+        ({"round": 3, "client": 0, "kind": "a", "present": False}, "a client or a class"),
+        ({"round": 3, "client": 0}, "either vram or present"),
+        ({"round": 3, "client": 0, "vram": 7, "present": True}, "either vram or present"),
         ({"round": 3, "client": 0, "vram": 0}, "greater than 0"),
     ],
 )
@@ -64,7 +64,7 @@ def test_a_change_that_makes_no_sense_is_refused(change: dict[str, object], mess
 
 def test_nobody_leaves_twice():
     with pytest.raises(ConfigError, match="round 5: client 1 cannot leave twice in a row"):
-        config({"round": 3, "client": 1, "leave": True}, {"round": 5, "name": "a", "leave": True})
+        config({"round": 3, "client": 1, "present": False}, {"round": 5, "kind": "a", "present": False})
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from zorba_ray.cli.progress import profile_table
+from zorba_ray.cli.summary import profile_table
 from zorba_ray.experiment.profile import round_profile
 from zorba_ray.federation import Usage
 from zorba_ray.stopwatch import Path, Reading, Spent
@@ -143,5 +143,5 @@ def test_the_table_shows_what_took_time() -> None:
 def shown(profile: dict[str, Any]) -> str:
     console = Console(width=120)
     with console.capture() as capture:
-        console.print(profile_table(profile))
+        console.print(profile_table(profile).terminal(120))
     return capture.get()

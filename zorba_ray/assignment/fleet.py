@@ -32,14 +32,14 @@ class FleetSchedule:
         fleet, moved = _first_fleet(config), set[int]()
         for change in changes:
             for client in config.federation.changed(change) if change.vram is None else ():
-                if client not in moved and change.join:  # who joins before leaving is absent at first
+                if client not in moved and change.present:  # who joins before leaving is absent at first
                     fleet[client] = replace(fleet[client], present=False)
                 moved.add(client)
         fleets = {1: fleet}
         for change in changes:
             fleet = fleets.setdefault(change.round, list(fleet))
             for client in config.federation.changed(change):
-                news = {"present": change.join} if change.vram is None else {"budget": change.vram}
+                news = {"present": change.present} if change.vram is None else {"budget": change.vram}
                 fleet[client] = replace(fleet[client], **news)
         self.rounds = tuple(fleets)
         """Round 1 and the rounds before which the fleet changes, ascending."""

@@ -78,7 +78,7 @@ def problem_of(inputs: AssignmentInputs, fleet: Sequence[Client], probe: BlockPr
         client_names=tuple(client.label for client in here),
         block_weight=weights,
         shared_cost=cost / cost.sum(),
-        beta=settings.beta if settings.beta is not None else float(shared),
+        beta=float(shared),
         epsilon=settings.epsilon,
         coverage=settings.coverage,
         vram_objective=settings.vram,

@@ -1,12 +1,12 @@
 """What the settings say about single clients, as the arrays of the allocation problem: rules, limits, and times."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from zorba_ray.config import ExperimentConfig
-from zorba_ray.config.allocation import ClientsOf, HeldBlocks
+from zorba_ray.config.allocation import ClientRule
 from zorba_ray.errors import ConfigError
 from zorba_ray.memory.inventory import COMPUTE_BYTES
 from zorba_ray.models import Manifest
@@ -22,77 +22,74 @@ def rules(config: ExperimentConfig, kinds: Sequence[str], manifest: Manifest, st
     Raises:
         ConfigError: a rule names a class, client or block that does not exist.
     """
-    settings = config.allocation
-    clients, blocks = len(kinds), manifest.blocks
-    low, high = np.full(clients, settings.min_blocks), np.full(clients, settings.max_blocks or blocks)
-    for place, entry in enumerate(settings.limits):
-        chosen = _clients(f"allocation.limits[{place}]", entry, kinds)
-        if entry.min_blocks is not None:
-            low[chosen] = entry.min_blocks
-        if entry.max_blocks is not None:
-            high[chosen] = entry.max_blocks
-    seconds, stream = _times(config, kinds, manifest, streamed)
-    return {
-        "min_blocks": low if settings.limits else settings.min_blocks,
-        "max_blocks": high if settings.limits else settings.max_blocks,
-        "must_hold": _flags("allocation.require", settings.require, kinds, blocks),
-        "must_not_hold": _flags("allocation.forbid", settings.forbid, kinds, blocks),
-        "block_seconds": seconds,
-        "stream_seconds": stream,
-        "time_objective": settings.time,
-    }
+    settings, blocks = config.allocation, manifest.blocks
+    speed = np.ones(len(kinds))
+    found: dict[str, Any] = {"max_blocks": settings.max_blocks, "time_objective": settings.time}
+    if settings.rules:
+        low, high = np.ones(len(kinds), dtype=np.int64), np.full(len(kinds), settings.max_blocks or blocks)
+        held, barred = np.zeros((2, len(kinds), blocks), dtype=bool)
+        for place, rule in enumerate(settings.rules):
+            where = f"allocation.rules[{place}]"
+            chosen = _clients(where, rule, kinds)
+            if rule.min_blocks is not None:
+                low[chosen] = rule.min_blocks
+            if rule.max_blocks is not None:
+                high[chosen] = rule.max_blocks
+            if rule.speed is not None:
+                speed[chosen] = rule.speed
+            for name, entries, flags in (("require", rule.require, held), ("forbid", rule.forbid, barred)):
+                wrong = [block for block in entries if not 0 <= block < blocks]
+                if wrong:
+                    raise ConfigError(f"{where}.{name} names {wrong}; the model has blocks 0 to {blocks - 1}")
+                flags[chosen[:, None], list(entries)] = True
+        found |= {
+            "min_blocks": low,
+            "max_blocks": high,
+            "must_hold": held if held.any() else None,
+            "must_not_hold": barred if barred.any() else None,
+        }
+    seconds, stream = _times(config, speed, manifest, streamed)
+    return {**found, "block_seconds": seconds, "stream_seconds": stream}
 
 
 def _times(
-    config: ExperimentConfig, kinds: Sequence[str], manifest: Manifest, streamed: np.ndarray
+    config: ExperimentConfig, speed: np.ndarray, manifest: Manifest, streamed: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """t_{n,b} = 2 × parameters × tokens / FLOP/s of one forward of one sign, and bytes / bandwidth of a streamed block.
 
     [N, L] seconds each; the latter None where nobody streams. Modelled, not measured.
+
+    Args:
+        speed: [N], multiple of the modelled accelerator's.
     """
-    settings, memory = config.allocation, config.memory
-    tokens = (memory.batch_size or config.data.batch_size) * (memory.length or config.data.max_length)
+    memory, tokens = config.memory, config.data.batch_size * config.data.max_length
     size = COMPUTE_BYTES[memory.compute_dtype]
     tensors = [manifest.by_block[block] for block in range(manifest.blocks)]
     flops = np.array([2.0 * tokens * sum(t.numel for t in block) for block in tensors])
     held = np.array([float(sum(t.numel * (size if len(t.shape) >= 2 else 4) for t in block)) for block in tensors])
-    speed = np.ones(len(kinds))
-    for place, entry in enumerate(settings.speeds):
-        speed[_clients(f"allocation.speeds[{place}]", entry, kinds)] = entry.times
 
     def spread(seconds: np.ndarray) -> np.ndarray:
-        if not settings.speeds:
-            return np.broadcast_to(seconds, (len(kinds), len(seconds)))
+        if (speed == 1).all():
+            return np.broadcast_to(seconds, (len(speed), len(seconds)))
         return seconds / speed[:, None]
 
     stream = None
     if streamed.any():
-        stream = spread(held / settings.host_bytes_per_s)
+        stream = spread(held / memory.host_bytes_per_s)
         stream = stream if streamed.all() else stream * streamed[:, None]
-    return spread(flops / settings.flops_per_s), stream
+    return spread(flops / memory.flops_per_s), stream
 
 
-def _flags(name: str, entries: Iterable[HeldBlocks], kinds: Sequence[str], blocks: int) -> np.ndarray | None:
-    """[N, L] bool; None where there is no entry."""
-    flags = np.zeros((len(kinds), blocks), dtype=bool)
-    entries = tuple(entries)
-    for place, entry in enumerate(entries):
-        where = f"{name}[{place}]"
-        wrong = [block for block in entry.blocks if not 0 <= block < blocks]
-        if wrong:
-            raise ConfigError(f"{where}.blocks names {wrong}; the model has blocks 0 to {blocks - 1}")
-        flags[_clients(where, entry, kinds)[:, None], list(entry.blocks)] = True
-    return flags if entries else None
-
-
-def _clients(where: str, entry: ClientsOf, kinds: Sequence[str]) -> np.ndarray:
-    """Ids of the clients that an entry is about."""
-    if entry.clients is not None:
-        wrong = [client for client in entry.clients if client >= len(kinds)]
+def _clients(where: str, rule: ClientRule, kinds: Sequence[str]) -> np.ndarray:
+    """Ids of the clients that a rule is about."""
+    if rule.clients is not None:
+        wrong = [client for client in rule.clients if client >= len(kinds)]
         if wrong:
             raise ConfigError(f"{where}.clients names {wrong}; there are clients 0 to {len(kinds) - 1}")
-        return np.array(entry.clients)
-    chosen = np.flatnonzero(np.array(kinds) == entry.kind)
+        return np.array(rule.clients)
+    if rule.kind is None:
+        return np.arange(len(kinds))
+    chosen = np.flatnonzero(np.array(kinds) == rule.kind)
     if not len(chosen):
-        raise ConfigError(f"{where}.kind = {entry.kind!r} is no class of the fleet; there are {sorted(set(kinds))}")
+        raise ConfigError(f"{where}.kind = {rule.kind!r} is no class of the fleet; there are {sorted(set(kinds))}")
     return chosen

@@ -131,7 +131,7 @@ def _everything(inputs: AssignmentInputs, fleet: Sequence[Client], problem: Allo
     may_hold = np.minimum(problem.most_blocks, (~problem.forbidden).sum(axis=1))
     for client in np.flatnonzero(may_hold < problem.blocks)[:1]:
         raise ConfigError(
-            f"allocation.max_blocks, limits or forbid: {problem.client_names[client]} may hold {may_hold[client]} of "
+            f"allocation.max_blocks or rules: {problem.client_names[client]} may hold {may_hold[client]} of "
             f"{problem.blocks} blocks. But with this memory policy an active block costs no more than a frozen one, so "
             "that everybody activates everything and there is nothing to optimise: set memory.frozen=host, or drop the "
             "rule"

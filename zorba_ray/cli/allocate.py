@@ -1,5 +1,8 @@
 """`zorba-ray allocate`: who would activate which blocks, what that is proven to be, and what else could be had."""
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +39,6 @@ def allocate(
     from zorba_ray.allocation.front import require_count
     from zorba_ray.assignment import allocation_record, problem_of, what_if_record
     from zorba_ray.cli.allocation_view import print_answer
-    from zorba_ray.cli.out_dir import require_writable
     from zorba_ray.config import load_config
     from zorba_ray.errors import AllocationInfeasible, ConfigError
     from zorba_ray.experiment import prepare, solve_allocation
@@ -47,7 +49,10 @@ def allocate(
     if front is not None:
         require_count(front)
     if out is not None:
-        require_writable(out)
+        with _storing(out):
+            out.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=out):
+                pass
     if what_if and settings.federation.fleet is None:
         raise ConfigError(
             f"--what-if: federation.fleet is null, so that none of the {settings.federation.clients} clients has a "
@@ -93,14 +98,31 @@ def _front(setup: "Setup", solved: "Solved", count: int) -> dict[str, Any]:
     return front_record(setup, solved, found)
 
 
+@contextmanager
+def _storing(out: Path) -> Iterator[None]:
+    """Turns what the operating system says about files in `out` into a message with exit code 8.
+
+    Raises:
+        StorageError: from the OSError.
+    """
+    from zorba_ray.errors import StorageError
+
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"--out {out}: {error.strerror or error} ({error.filename or out}): name a folder that can be written, or "
+            "make room"
+        ) from error
+
+
 def _write(out: Path, name: str, answers: dict[str, Any]) -> None:
     """One answer as JSON, and as a picture where there is something to see."""
     from zorba_ray.artifacts import record_of, write_json
     from zorba_ray.artifacts.allocation import AllocationRecord
-    from zorba_ray.cli.out_dir import storing
     from zorba_ray.report.allocation_pictures import write_allocation_picture, write_front_picture
 
-    with storing(out):
+    with _storing(out):
         write_json(out / f"{name}.json", answers[name])
         written = [out / f"{name}.json"]
         if name == "allocation":

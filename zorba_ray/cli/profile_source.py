@@ -22,13 +22,13 @@ def profiled(source: str, overrides: list[str] | None, batch: int | None, length
             exceeds the model's positions.
     """
     config = _settings(source, overrides or [])
-    rows = batch if batch is not None else config.memory.batch_size or config.data.batch_size
-    tokens = length if length is not None else config.memory.length or config.data.max_length
+    rows = batch if batch is not None else config.data.batch_size
+    tokens = length if length is not None else config.data.max_length
     for option, value, least in (("--batch", rows, 1), ("--length", tokens, 2)):
         if value < least:
             raise ConfigError(f"{option}={value}: at least {least}")
     if config.zo.rank:
-        raise ConfigError("zo.family=low_rank: profile knows dense directions only; set zo.family=dense zo.rank=null")
+        raise ConfigError("zo.rank: profile knows dense directions only; set zo.rank=null")
     found = model_profile(
         config.model, config.memory.compute_dtype, config.zo.fixed_scope, rows, tokens,
         len(config.data.label_words) or LABELS,

@@ -209,7 +209,7 @@ def _check_rank(rank: int, manifest: Manifest, scope: Scope) -> None:
                 shape = " × ".join(map(str, tensor.shape))
                 raise ConfigError(
                     f"zo.rank={rank} exceeds {side}, the smaller side of {tensor.name} ({shape}): lower it, or set "
-                    "zo.family=dense"
+                    "zo.rank=null"
                 )
 
 
@@ -264,7 +264,6 @@ def _table_digest(table: TokenTable) -> str:
 
 
 def _workload(config: ExperimentConfig, loaded: LoadedModel) -> Workload:
-    memory, data = config.memory, config.data
+    data = config.data
     labels = None if config.model.head == "lm" else len(data.label_words)
-    rows, length = memory.batch_size or data.batch_size, memory.length or data.max_length
-    return workload_of(loaded.network.config, config.model.path, rows, length, labels)
+    return workload_of(loaded.network.config, config.model.path, data.batch_size, data.max_length, labels)

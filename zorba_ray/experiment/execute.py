@@ -76,7 +76,7 @@ def execute(
     specs = fleet_actors(config, accelerator)
     emit({"kind": "status", "text": "starting Ray"})
     gpus = gpu_count(config) if accelerator == "cuda" else gpus_needed(specs)
-    with ray_session(config.federation.address, cpus_needed(specs) + 1, gpus) as resources:
+    with ray_session(cpus_needed(specs) + 1, gpus) as resources:
         from zorba_ray.federation.ray_driver import launch
 
         require_capacity(specs, resources)

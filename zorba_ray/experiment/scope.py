@@ -94,7 +94,7 @@ def probe_scopes(config: ExperimentConfig, kinds: Sequence[Scope], device: str =
     """
     # Dense directions, no budgets and all blocks at home: what is measured belongs to θ and the data alone.
     scope = "all" if config.zo.scope == "auto" else config.zo.scope
-    zo = config.zo.model_copy(update={"family": "dense", "rank": None, "difference": "central", "scope": scope})
+    zo = config.zo.model_copy(update={"rank": None, "difference": "central", "scope": scope})
     federation = config.federation.model_copy(update={"fleet": None})
     setup = prepare(config.model_copy(update={"zo": zo, "federation": federation}), device)
     largest = sorted(range(len(setup.samples)), key=lambda client: (-setup.samples[client], client))[:CLIENTS]

@@ -222,5 +222,4 @@ def _trackers(tracking: TrackingConfig, run: RunDir, run_id: str) -> list[Monito
     if mode == "disabled":
         return ray_monitors()
     past = [record.tree() for record in read_metrics(run.metrics)] if run.metrics.exists() else []
-    wandb = WandbMonitor(run.path, tracking.project, tracking.group, run_id, mode, tracking.job_type, past)
-    return [wandb, *ray_monitors()]
+    return [WandbMonitor(run.path, tracking, run_id, mode, past), *ray_monitors()]

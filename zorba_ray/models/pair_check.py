@@ -258,7 +258,7 @@ class _Check:
 
 
 _REMEDY = (
-    "Scalars would be those of another model, so this run is refused: try another zo.scope, zo.family=dense, or "
+    "Scalars would be those of another model, so this run is refused: try another zo.scope, zo.rank=null, or "
     "another model"
 )
 

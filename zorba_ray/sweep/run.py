@@ -114,9 +114,8 @@ class _Sweep:
         directory.take_stock()
         directory.state.status = "running"
         needs = [(plan, self._needs(plan)) for plan in self._typical]
-        address = self._typical[0].config.federation.address
         self._emit({"kind": "status", "text": "starting Ray"})
-        with ray_session(address, max(need.cpus for _, need in needs), _private_gpus(needs)):
+        with ray_session(max(need.cpus for _, need in needs), _private_gpus(needs)):
             if self._sweep.nodes == "driver":
                 self._node = f"node:{ray.util.get_node_ip_address()}"
             for plan in self._plans.values():

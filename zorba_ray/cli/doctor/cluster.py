@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from zorba_ray.cli.doctor.finding import Finding
+from zorba_ray.cli.doctor import Finding
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import ClusterError
 
