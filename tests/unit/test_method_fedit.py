@@ -183,6 +183,6 @@ def test_zorba_perturbs_adapters_of_its_active_blocks(tmp_path: Path) -> None:
     host = build_host(config, setup.header, setup.model)
     before = {name: value.clone() for name, value in setup.model.replica.parameters.items()}
     host.state.catch_up(record.body for record in read_ledger(tmp_path / "run" / "ledger.zl").records)
-    setup.model.replica.bring_all()
+    setup.model.replica.sync_all()
     moved = {name for name, value in setup.model.replica.parameters.items() if not torch.equal(value, before[name])}
     assert moved == {entry.name for entry in setup.model.replica.manifest.moved("lora")}

@@ -1,6 +1,6 @@
 """A zorba client laid out as a policy says, on tensors that need not exist, running what a run runs.
 
-That is `models.replica`, `models.residence` and `models.paired`, with 16-bit matrices (`models.mixed_precision`) where
+That is `models.replica`, `models.offload` and `models.paired`, with 16-bit matrices (`models.mixed_precision`) where
 the compute dtype is bf16. θ's masters and the images of streamed blocks are in host memory: labelled so, not counted.
 """
 
@@ -16,7 +16,7 @@ from zorba_ray.models import STREAMED, HostStore, LoadedModel, Perturbation, Pla
 from zorba_ray.models.mixed_precision import mix_precision
 from zorba_ray.models.paired import PairedBackbone
 from zorba_ray.models.replica import move_rest
-from zorba_ray.models.residence import Residence
+from zorba_ray.models.offload import Offload
 
 _Where = Literal["device", "host"]
 
@@ -53,7 +53,7 @@ class PairedClient:
             move_rest(loaded, device)
             # Fake tensors of one device stand for both memories: a count needs the two apart.
             store = HostStore(compute, apart=True)
-            residence = Residence(replica, loaded.network, device, scope, store)
+            offload = Offload(replica, loaded.network, device, scope, store)
         for buffer in loaded.network.buffers():
             counter.label(buffer, "stem")
         if compute != torch.float32:
@@ -61,21 +61,21 @@ class PairedClient:
         with counter.part("scratch"):
             self._backbone = PairedBackbone(
                 loaded,
-                residence.tensors,
+                offload.tensors,
                 replica.manifest,
                 scope,
                 SilentDirections(),
                 compute=compute,
-                residence=residence,
+                offload=offload,
             )
         # One pass makes the stream buffers, which are then known as such.
         ids = torch.zeros(1, 2, dtype=torch.long, device=device)
-        residence.enter(STREAMED, frozenset())
+        offload.enter(STREAMED, frozenset())
         self._backbone.hidden({"input_ids": ids, "attention_mask": torch.ones_like(ids)})
         # Where no block is resident, an active one comes by as a frozen one does.
         placement = Placement(cast(_Where, policy.frozen), cast(_Where, policy.master))
-        residence.enter(placement, active if policy.resident else frozenset())
-        for part, tensor in residence.pieces():
+        offload.enter(placement, active if policy.resident else frozenset())
+        for part, tensor in offload.pieces():
             counter.label(tensor, part)
 
     @torch.no_grad()

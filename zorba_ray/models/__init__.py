@@ -6,7 +6,7 @@ from zorba_ray.models.loaded import LoadedModel, loaded_model
 from zorba_ray.models.manifest import Manifest, Scope, TensorEntry
 from zorba_ray.models.perturbed_tensors import Perturbation
 from zorba_ray.models.replica import Commits, Replica, export
-from zorba_ray.models.residence import RESIDENT, STREAMED, HostStore, Placement
+from zorba_ray.models.offload import RESIDENT, STREAMED, HostStore, Placement
 from zorba_ray.models.task import Evaluation, PreparedBatch, TaskModel
 
 __all__ = [

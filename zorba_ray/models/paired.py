@@ -33,7 +33,7 @@ from zorba_ray.errors import ModelError
 from zorba_ray.models.loaded import LoadedModel
 from zorba_ray.models.manifest import Manifest, Scope
 from zorba_ray.models.perturbed_tensors import Forward, Perturbation, PerturbedTensors
-from zorba_ray.models.residence import Residence
+from zorba_ray.models.offload import Offload
 from zorba_ray.models.trace import Trace, split_hidden
 
 
@@ -93,10 +93,10 @@ class PairedBackbone:
         directions: DirectionBackend,
         rank: int = 0,
         compute: torch.dtype = torch.float32,
-        residence: Residence | None = None,
+        offload: Offload | None = None,
     ) -> None:
         """`parameters`: manifest name -> flat fp32 view of θ. `rank`: of the directions of matrices; 0: dense.
-        `compute`: dtype of perturbed matrices. `residence`: brings blocks to the accelerator; None: they are there.
+        `compute`: dtype of perturbed matrices. `offload`: brings blocks to the accelerator; None: they are there.
 
         Raises:
             ModelError: a tensor in scope is read outside its block, so it cannot be swapped.
@@ -106,7 +106,7 @@ class PairedBackbone:
         self._trace: Trace = loaded.trace
         self._pass: _Pass | _WholePass | None = None
         self._forwards: list[Forward] = []
-        self._residence = residence
+        self._offload = offload
         self._tensors = PerturbedTensors(parameters, directions, rank, compute)
         self._plain = [block.forward for block in loaded.blocks]
         for index, block in enumerate(loaded.blocks):
@@ -119,11 +119,11 @@ class PairedBackbone:
                 )
             self._tensors.wrap(index, name, block, scoped, loaded.trace)
             forward: Forward = block.forward
-            if residence is not None:
-                forward = residence.around(index, forward)
+            if offload is not None:
+                forward = offload.around(index, forward)
             self._forwards.append(forward)
             block.forward = self._block(index, forward)
-        self._tensors.allocate(None if residence is None else residence.device)
+        self._tensors.allocate(None if offload is None else offload.device)
 
     @property
     def scratch_elements(self) -> int:
@@ -192,8 +192,8 @@ class PairedBackbone:
         if not self.chained:
             return [self._whole(prefix, perturbation, signs) for prefix in prefixes]
         hidden = [torch.cat([_reached(prefix)] * len(signs)) for prefix in prefixes]
-        if self._residence is not None:
-            self._residence.prefetch(min(prefix.first for prefix in prefixes) - 1)
+        if self._offload is not None:
+            self._offload.prefetch(min(prefix.first for prefix in prefixes) - 1)
         with self._tensors.along(perturbation):
             for index in range(min(prefix.first for prefix in prefixes), len(self._forwards)):
                 moved = [place for place, prefix in enumerate(prefixes) if index in prefix.active]
@@ -222,8 +222,8 @@ class PairedBackbone:
         ]
 
     def _whole(self, prefix: Prefix, perturbation: Perturbation, signs: Sequence[float]) -> torch.Tensor:
-        if self._residence is not None:
-            self._residence.prefetch(-1)
+        if self._offload is not None:
+            self._offload.prefetch(-1)
         with self._tensors.along(perturbation):
             return torch.cat([self._run(_WholePass(prefix.active, sign), prefix.inputs) for sign in signs])
 

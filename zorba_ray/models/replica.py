@@ -24,7 +24,7 @@ class Commits(Protocol):
     oldest: int
     """Tensors that stand at an earlier position cannot be brought up to date from here."""
 
-    def bring(self, block: int, theta: Mapping[str, torch.Tensor], position: int) -> None:
+    def sync(self, block: int, theta: Mapping[str, torch.Tensor], position: int) -> None:
         """Applies the commits since `position` to a block's tensors in scope (name -> flat fp32), in place."""
         ...
 
@@ -57,18 +57,18 @@ class Replica:
         self.commits: Commits | None = None
         self._positions = [0] * self.manifest.blocks
 
-    def bring(self, block: int) -> int:
+    def sync(self, block: int) -> int:
         """Applies to a block the commits that it lacks; returns its position."""
         commits = self.commits
         if commits is not None and self._positions[block] != commits.position:
-            commits.bring(block, self.parameters, self._positions[block])
+            commits.sync(block, self.parameters, self._positions[block])
             self._positions[block] = commits.position
         return self._positions[block]
 
-    def bring_all(self) -> None:
+    def sync_all(self) -> None:
         """`bring` of every block."""
         for block in range(self.manifest.blocks):
-            self.bring(block)
+            self.sync(block)
 
     def lacks(self, block: int) -> bool:
         """Whether `bring` would write the block."""
@@ -81,7 +81,7 @@ class Replica:
 
     def digest(self) -> str:
         """SHA-256 (hex) of all tensors, little-endian fp32, in the manifest's order."""
-        self.bring_all()
+        self.sync_all()
         hasher = hashlib.sha256()
         for entry in self.manifest.tensors:
             hasher.update(self.parameters[entry.name].cpu().numpy().data)
@@ -89,7 +89,7 @@ class Replica:
 
     def scoped_copy(self, scope: Scope) -> dict[str, torch.Tensor]:
         """Copies of the tensors that a run with `scope` can move (all blocks): θ0 for `distance`."""
-        self.bring_all()
+        self.sync_all()
         return {entry.name: self.parameters[entry.name].clone() for entry in self.manifest.moved(scope)}
 
     def distance(self, origin: dict[str, torch.Tensor]) -> float:
@@ -98,7 +98,7 @@ class Replica:
         Raises:
             Diverged: θ is no longer finite.
         """
-        self.bring_all()
+        self.sync_all()
         total = 0.0
         for name, start in origin.items():
             for low in range(0, start.numel(), _TILE):  # temporaries that stay in cache: a tenth of the time
@@ -111,7 +111,7 @@ class Replica:
 
 def export(replica: Replica, loaded: LoadedModel, folder: Any) -> None:
     """Writes a `save_pretrained` folder (weights and tokenizer) of θ. Unbinds the network from the arena."""
-    replica.bring_all()
+    replica.sync_all()
     for entry in replica.manifest.tensors:
         parameter = loaded.network.get_parameter(entry.name)
         parameter.data = parameter.data.clone()

@@ -18,7 +18,7 @@ from zorba_ray.models.mixed_precision import mix_precision
 from zorba_ray.models.paired import PairedBackbone, Prefix
 from zorba_ray.models.perturbed_tensors import Perturbation
 from zorba_ray.models.replica import Replica, move_rest
-from zorba_ray.models.residence import RESIDENT, STREAMED, HostStore, Placement, Residence
+from zorba_ray.models.offload import RESIDENT, STREAMED, HostStore, Placement, Offload
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class TaskModel:
         self._placement = RESIDENT if store is None or not store.apart else STREAMED
         self.compute = torch.float32
         """dtype of matrices."""
-        self._residence = None
+        self._offload = None
         if store is None:
             self.replica = Replica(loaded, device)
         else:
@@ -79,17 +79,17 @@ class TaskModel:
             move_rest(loaded, device, self.compute)
             if self.compute != torch.float32:
                 mix_precision(loaded, self.compute)
-            self._residence = Residence(self.replica, loaded.network, device, scope, store)
+            self._offload = Offload(self.replica, loaded.network, device, scope, store)
         with torch.inference_mode():
             self._backbone = PairedBackbone(
                 loaded,
-                self.replica.parameters if self._residence is None else self._residence.tensors,
+                self.replica.parameters if self._offload is None else self._offload.tensors,
                 self.replica.manifest,
                 scope,
                 directions,
                 rank,
                 self.compute,
-                self._residence,
+                self._offload,
             )
             self._enter(frozenset())
             with running(loaded.label):
@@ -114,24 +114,24 @@ class TaskModel:
         """fp32 elements of the scratch buffer."""
         return self._backbone.scratch_elements
 
-    def place(self, placement: Placement) -> None:
+    def use_placement(self, placement: Placement) -> None:
         """Where the blocks of the client live whose batch is prepared next; with a store only."""
-        assert self._residence is not None
+        assert self._offload is not None
         self._placement = placement
 
     def clear(self) -> None:
         """Frees what the accelerator holds of blocks, the stream buffers too."""
-        if self._residence is not None:
-            self._residence.clear()
+        if self._offload is not None:
+            self._offload.clear()
 
     def held_bytes(self) -> dict[str, int]:
         """Bytes of blocks that the accelerator holds now, by part, and of the scratch buffer; with a store only."""
-        assert self._residence is not None
-        return {**self._residence.held_bytes(), "scratch": self._backbone.scratch_bytes}
+        assert self._offload is not None
+        return {**self._offload.held_bytes(), "scratch": self._backbone.scratch_bytes}
 
     def master(self, tensor: TensorEntry) -> torch.Tensor:
         """A copy of a block's tensor at θ, fp32 [numel], on the device that computes."""
-        self.replica.bring(tensor.block)
+        self.replica.sync(tensor.block)
         return self.replica.parameters[tensor.name].to(self.device, copy=True)
 
     @torch.inference_mode()
@@ -154,7 +154,7 @@ class TaskModel:
 
         Each has the bits it has alone. μ = 0 gives F(θ), by the passes that give F(θ + μz).
         """
-        if self._residence is not None:
+        if self._offload is not None:
             assert len(prepared) == 1, "an accelerator holds one client's blocks at a time"
             self._enter(prepared[0].prefix.active)
         found = []
@@ -167,7 +167,7 @@ class TaskModel:
         return found
 
     @torch.inference_mode()
-    def bend(self, prepared: PreparedBatch, perturbation: Perturbation) -> tuple[float, float]:
+    def gauss_newton_quadratic(self, prepared: PreparedBatch, perturbation: Perturbation) -> tuple[float, float]:
         """(ρ, zᵀ G z) along one direction, G the Gauss–Newton part of the Hessian of F, which is never negative: with y
         the logits of an item and p the softmax of (y⁺ + y⁻)/2, the mean over items of Var_p[(y⁺ − y⁻) / 2μ]."""
         self._enter(prepared.prefix.active)
@@ -211,9 +211,9 @@ class TaskModel:
 
     def _enter(self, active: frozenset[int]) -> None:
         """The blocks of a client, or those of an evaluation, which needs no master."""
-        if self._residence is not None:
+        if self._offload is not None:
             at_home = self.store is not None and not self.store.apart and not active
-            self._residence.enter(RESIDENT if at_home else self._placement, active)
+            self._offload.enter(RESIDENT if at_home else self._placement, active)
 
     def _inputs(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> dict[str, torch.Tensor]:
         return model_inputs(self.loaded, ids_BT, mask_BT)

@@ -36,7 +36,7 @@ class PendingCommits:
         self.position += len(updates)
         self.scalars += sum(update.scalars.size for update in updates)
 
-    def bring(self, block: int, theta: Mapping[str, torch.Tensor], position: int) -> None:
+    def sync(self, block: int, theta: Mapping[str, torch.Tensor], position: int) -> None:
         """Applies the commits since `position` to a block's tensors in scope, in place."""
         assert position >= self.oldest, "commits that were forgotten"
         for tensor in self._manifest.scoped(block, self._rule.scope):

@@ -92,7 +92,7 @@ def scope_scores(
         for place, scope in enumerate(kinds):
             for pair in range(pairs):
                 perturbation = Perturbation(seed, pair, scale, rule.distribution, only=scope)
-                scalars[place, which, pair], bends[place, which, pair] = model.bend(prepared, perturbation)
+                scalars[place, which, pair], bends[place, which, pair] = model.gauss_newton_quadratic(prepared, perturbation)
     return [
         _score(scope, sum(manifest.sizes(scope)), own, bend)
         for scope, own, bend in zip(kinds, scalars, bends, strict=True)

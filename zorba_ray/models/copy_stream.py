@@ -12,7 +12,7 @@ Copies = Sequence[tuple[torch.Tensor, torch.Tensor]]
 """(target, source), of equal size and dtype."""
 
 
-class Lane(Protocol):
+class CopyStream(Protocol):
     """Fills buffers 0 and 1."""
 
     def fill(self, buffer: int, copies: Copies) -> None:
@@ -32,7 +32,7 @@ class Lane(Protocol):
         ...
 
 
-class PlainLane:
+class PlainCopyStream:
     """Copies within host memory, done when they return."""
 
     def fill(self, buffer: int, copies: Copies) -> None:
@@ -49,7 +49,7 @@ class PlainLane:
         """No copy outlasts `fill`."""
 
 
-class CudaLane:
+class CudaCopyStream:
     """Copies from pinned memory on a stream of their own; events order them against the computing stream."""
 
     def __init__(self, device: str) -> None:
@@ -77,6 +77,6 @@ class CudaLane:
         self._side.synchronize()
 
 
-def lane_to(device: str) -> Lane:
+def copy_stream_to(device: str) -> CopyStream:
     """The lane from host memory to `device`."""
-    return CudaLane(device) if torch.device(device).type == "cuda" else PlainLane()
+    return CudaCopyStream(device) if torch.device(device).type == "cuda" else PlainCopyStream()

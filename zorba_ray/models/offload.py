@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from zorba_ray.models.block_layout import BlockLayout, compute_dtype
-from zorba_ray.models.lane import lane_to
+from zorba_ray.models.copy_stream import copy_stream_to
 from zorba_ray.models.manifest import Scope, TensorEntry
 from zorba_ray.models.perturbed_tensors import Forward
 from zorba_ray.models.place import place
@@ -68,7 +68,7 @@ class _Buffer:
     """(block, position, names of the tensors)."""
 
 
-class Residence:
+class Offload:
     """The blocks of one model on one accelerator; holds one client's at a time."""
 
     def __init__(self, replica: Replica, network: nn.Module, device: str, scope: Scope, store: HostStore) -> None:
@@ -82,7 +82,7 @@ class Residence:
         self._scoped = [{entry.name for entry in manifest.scoped(b, scope)} for b in range(manifest.blocks)]
         self._layouts = [BlockLayout(manifest.by_block[block], store.dtype) for block in range(manifest.blocks)]
         self._images: dict[int, tuple[int, torch.Tensor]] = {}
-        self._lane = lane_to(device)
+        self._copies = copy_stream_to(device)
         self._buffers: list[_Buffer] = []
         self._using = 1
         self._streamed: dict[int, frozenset[str]] = {}
@@ -162,7 +162,7 @@ class Residence:
             if names is None:
                 return forward(*args, **kwargs)
             place = self._load(index)
-            self._lane.arrive(place)
+            self._copies.arrive(place)
             buffer, layout = self._buffers[place].memory, self._layouts[index]
             for entry in self._entries[index]:
                 if entry.name in names:
@@ -172,7 +172,7 @@ class Residence:
             try:
                 return forward(*args, **kwargs)
             finally:
-                self._lane.leave(place)
+                self._copies.leave(place)
                 self._unbind(names)
 
         return visit
@@ -189,7 +189,7 @@ class Residence:
             size = max(layout.nbytes for layout in self._layouts)
             self._buffers = [_Buffer(torch.empty(size, dtype=torch.uint8, device=self.device)) for _ in range(2)]
             for place in range(2):  # what the memory served before must be done
-                self._lane.leave(place)
+                self._copies.leave(place)
         names = self._streamed[index]
         position, image = self._image(index)
         key = (index, position, names)
@@ -198,7 +198,7 @@ class Residence:
                 return place
         place = 1 - self._using
         buffer = self._buffers[place]
-        self._lane.fill(place, [(buffer.memory[run], image[run]) for run in self._layouts[index].runs(names)])
+        self._copies.fill(place, [(buffer.memory[run], image[run]) for run in self._layouts[index].runs(names)])
         buffer.holds = key
         self.visits += 1
         return place
@@ -215,7 +215,7 @@ class Residence:
             pinned = torch.device(self.device).type == "cuda"
             image = torch.zeros(layout.nbytes, dtype=torch.uint8, device="cpu", pin_memory=pinned)
         if made != position:
-            self._lane.drain()
+            self._copies.drain()
             for entry in entries:
                 layout.view(image, entry.name).copy_(self._replica.parameters[entry.name])
             self._images[block] = (position, image)
@@ -223,8 +223,8 @@ class Residence:
 
     def _bring(self, block: int) -> int:
         if self._replica.lacks(block):
-            self._lane.drain()
-        return self._replica.bring(block)
+            self._copies.drain()
+        return self._replica.sync(block)
 
     def _free(self, wanted: Mapping[str, tuple[TensorEntry, bool, str]]) -> None:
         gone = [n for n, held in self._held.items() if n not in wanted or wanted[n][1] != held.master]
@@ -233,7 +233,7 @@ class Residence:
             self.tensors[name] = self._replica.parameters[name]
         self._unbind(gone)
         if not self._streamed and self._buffers:
-            self._lane.drain()
+            self._copies.drain()
             self._buffers = []
 
     def _hold(self, block: int, wanted: list[tuple[TensorEntry, bool, Literal["frozen", "active"]]]) -> None:
@@ -261,7 +261,7 @@ class Residence:
             held.position = position
         if moving:
             assert commits is not None
-            commits.bring(block, moving, begin)
+            commits.sync(block, moving, begin)
         if stale:
             self._bring(block)
             for entry in stale:

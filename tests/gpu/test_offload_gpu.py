@@ -31,7 +31,7 @@ def rounds_of(kind: str, placement: Placement, dtype: torch.dtype) -> tuple[np.n
     holds = np.isin(np.arange(model.replica.manifest.blocks), list(active))[None]
     found = []
     for number in (1, 2, 3):
-        model.place(placement)
+        model.use_placement(placement)
         share = Share(0, active, [tiny_batch(kind, 3, 6, seed=number).to("cuda")])
         (own,) = estimate(model, directions, RULE, number, StepSizes(0.02, 0.01, None), [share])
         found.append(own.scalars)
