@@ -22,7 +22,7 @@ from zorba_ray.config import ModelConfig
 from zorba_ray.errors import ConfigError
 from zorba_ray.models import Batch
 from zorba_ray.models.heads import LabelPromptsHead, build_head, last_positions, mean_pool
-from zorba_ray.models.label_tokens import label_tokens
+from zorba_ray.models.label_tokens import read_label_tokens
 
 
 def test_last_positions() -> None:
@@ -166,11 +166,11 @@ class Spaced:
 @pytest.mark.parametrize("prompt", ["{text} It was", "{text} It was ", "It was"])
 def test_label_tokens_follow_the_prompt(prompt: str) -> None:
     """The word is read as it stands after the prompt, with its space (100 + letters), not as the first of a text."""
-    assert label_tokens(Spaced(), prompt, ("good", "awful", "ok then")) == [104, 105, 102]
+    assert read_label_tokens(Spaced(), prompt, ("good", "awful", "ok then")).tokens == (104, 105, 102)
 
 
 def test_label_tokens_of_the_tiny_tokenizer() -> None:
-    assert label_tokens(TinyTokenizer(0), "{text}", LABEL_WORDS) == list(LABEL_TOKENS)
+    assert read_label_tokens(TinyTokenizer(0), "{text}", LABEL_WORDS).tokens == LABEL_TOKENS
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_label_tokens_of_the_tiny_tokenizer() -> None:
 )
 def test_label_words_that_cannot_serve(words: tuple[str, ...], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        label_tokens(TinyTokenizer(0), "{text}", words)
+        read_label_tokens(TinyTokenizer(0), "{text}", words).tokens
 
 
 def test_label_prompts_need_sentences() -> None:

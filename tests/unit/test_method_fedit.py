@@ -16,7 +16,7 @@ from zorba_ray.directions.reference import direction
 from zorba_ray.experiment.build import Setup, build_host, prepare
 from zorba_ray.experiment.replay import replay_run
 from zorba_ray.models import Batch
-from zorba_ray.models.label_tokens import label_tokens
+from zorba_ray.models.label_tokens import read_label_tokens
 from zorba_ray.models.load import locate
 from zorba_ray.protocol.ledger import read_ledger
 from zorba_ray.protocol.snapshot import newest_snapshot
@@ -43,7 +43,9 @@ class Twin:
     def __init__(self, setup: Setup, dtype: torch.dtype = torch.float32) -> None:
         self.network = AutoModelForCausalLM.from_pretrained(locate("builtin")[0], dtype=torch.float32)
         self.network.eval().requires_grad_(False)
-        self.words = label_tokens(setup.model.loaded.tokenizer, setup.config.data.prompt, setup.config.data.label_words)
+        self.words = read_label_tokens(
+            setup.model.loaded.tokenizer, setup.config.data.prompt, setup.config.data.label_words
+        ).tokens
         start = setup.model.replica.parameters
         self.tensors: dict[str, nn.Parameter] = {}
         for name, module in list(self.network.named_modules()):

@@ -12,11 +12,11 @@ import torch
 from zorba_ray.directions import TensorStream, Terms
 from zorba_ray.memory.policy import Policy
 from zorba_ray.memory.storage_counter import HOST, StorageCounter
-from zorba_ray.models import STREAMED, HostStore, LoadedModel, Perturbation, Placement, Replica, Scope
+from zorba_ray.models import STREAMED, Batch, HostStore, LoadedModel, Perturbation, Placement, Replica, Scope
 from zorba_ray.models.mixed_precision import mix_precision
+from zorba_ray.models.offload import Offload
 from zorba_ray.models.paired import PairedBackbone
 from zorba_ray.models.replica import move_rest
-from zorba_ray.models.offload import Offload
 
 _Where = Literal["device", "host"]
 
@@ -53,21 +53,15 @@ class PairedClient:
             move_rest(loaded, device)
             # Fake tensors of one device stand for both memories: a count needs the two apart.
             store = HostStore(compute, apart=True)
-            offload = Offload(replica, loaded.network, device, scope, store)
+            offload = Offload(replica, device, scope, store)
         for buffer in loaded.network.buffers():
             counter.label(buffer, "stem")
         if compute != torch.float32:
             mix_precision(loaded, compute)
         with counter.part("scratch"):
             self._backbone = PairedBackbone(
-                loaded,
-                offload.tensors,
-                replica.manifest,
-                scope,
-                SilentDirections(),
-                compute=compute,
-                offload=offload,
-            )
+                loaded, replica, scope, SilentDirections(), compute=compute, offload=offload
+            )  # fmt: skip
         # One pass makes the stream buffers, which are then known as such.
         ids = torch.zeros(1, 2, dtype=torch.long, device=device)
         offload.enter(STREAMED, frozenset())
@@ -79,7 +73,7 @@ class PairedClient:
             counter.label(tensor, part)
 
     @torch.no_grad()
-    def pair(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    def pair(self, batch: Batch, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Last hidden states [2B, T, H] of one direction, with the prefix held as several directions would."""
-        prefix = self._backbone.prefix(inputs, self._active)
-        return self._backbone.perturbed([prefix], Perturbation(0, 0, 1e-3, "rademacher"))[0]
+        prepared = self._backbone.prepare(batch, inputs, self._active)
+        return self._backbone.perturbed([prepared], Perturbation(0, 0, 1e-3, "rademacher"))[0]

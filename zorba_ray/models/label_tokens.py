@@ -90,11 +90,6 @@ def read_label_tokens(tokenizer: Any, prompt: str, words: Sequence[str]) -> Labe
     return LabelTokens(tuple(tokens), tuple(pieces), spacer, tuple(ending))
 
 
-def label_tokens(tokenizer: Any, prompt: str, words: Sequence[str]) -> list[int]:
-    """First token of each label word after the prompt; raises as `read_label_tokens`."""
-    return list(read_label_tokens(tokenizer, prompt, words).tokens)
-
-
 def check_rows(
     tokenizer: Any,
     found: LabelTokens,

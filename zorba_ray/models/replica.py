@@ -2,7 +2,8 @@
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Protocol
 
 import torch
 
@@ -11,7 +12,7 @@ from zorba_ray.models.blocks import model_manifest
 from zorba_ray.models.loaded import LoadedModel
 from zorba_ray.models.lora import merge_lora
 from zorba_ray.models.manifest import Manifest, Scope
-from zorba_ray.models.place import is_aligned
+from zorba_ray.models.swap import Holder, holders_of, is_aligned
 
 _TILE = 1 << 16
 
@@ -40,38 +41,44 @@ class Replica:
 
         `pinned`: page-locked host memory, from which a GPU copies by itself.
         """
-        network, name, blocks = loaded.network, loaded.blocks_name, len(loaded.blocks)
-        self.manifest: Manifest = model_manifest(network, name, blocks, loaded.unused)
-        self.held: Manifest = model_manifest(network, name, blocks)
+        network, blocks = loaded.network, len(loaded.blocks)
+        self.manifest: Manifest = model_manifest(network, loaded.blocks_name, blocks, loaded.unused)
+        self.held: Manifest = model_manifest(network, loaded.blocks_name, blocks)
         """What an accelerator holds: tensors that do not reach the loss are computed with all the same."""
         self.theta = torch.zeros(self.manifest.size, dtype=torch.float32, device=device, pin_memory=pinned)
         assert is_aligned(self.theta), "the arena must be 64-byte aligned"
         self.parameters: dict[str, torch.Tensor] = {}
+        """Name -> flat view of the arena."""
         for entry in self.manifest.tensors:
             view = self.theta[entry.offset : entry.offset + entry.numel]
-            parameter = loaded.network.get_parameter(entry.name)
+            parameter = network.get_parameter(entry.name)
             view.copy_(parameter.data.reshape(-1))
             parameter.data = view.view(entry.shape)
             self.parameters[entry.name] = view
+        self.holders: dict[str, list[Holder]] = holders_of(network, self.parameters)
         move_rest(loaded, device)
         self.commits: Commits | None = None
-        self._positions = [0] * self.manifest.blocks
+        self._positions = [0] * blocks
+
+    @property
+    def position(self) -> int:
+        """Commits so far."""
+        return 0 if self.commits is None else self.commits.position
 
     def sync(self, block: int) -> int:
         """Applies to a block the commits that it lacks; returns its position."""
-        commits = self.commits
-        if commits is not None and self._positions[block] != commits.position:
-            commits.sync(block, self.parameters, self._positions[block])
-            self._positions[block] = commits.position
+        if self.commits is not None and self.lacks(block):
+            self.commits.sync(block, self.parameters, self._positions[block])
+            self._positions[block] = self.commits.position
         return self._positions[block]
 
     def sync_all(self) -> None:
-        """`bring` of every block."""
+        """`sync` of every block."""
         for block in range(self.manifest.blocks):
             self.sync(block)
 
     def lacks(self, block: int) -> bool:
-        """Whether `bring` would write the block."""
+        """Whether `sync` would write the block."""
         return self.commits is not None and self._positions[block] != self.commits.position
 
     def overwritten(self) -> None:
@@ -109,7 +116,7 @@ class Replica:
         return total**0.5
 
 
-def export(replica: Replica, loaded: LoadedModel, folder: Any) -> None:
+def export(replica: Replica, loaded: LoadedModel, folder: Path) -> None:
     """Writes a `save_pretrained` folder (weights and tokenizer) of θ. Unbinds the network from the arena."""
     replica.sync_all()
     for entry in replica.manifest.tensors:

@@ -92,7 +92,8 @@ def scope_scores(
         for place, scope in enumerate(kinds):
             for pair in range(pairs):
                 perturbation = Perturbation(seed, pair, scale, rule.distribution, only=scope)
-                scalars[place, which, pair], bends[place, which, pair] = model.gauss_newton_quadratic(prepared, perturbation)
+                rho, bend = model.gauss_newton_quadratic(prepared, perturbation)
+                scalars[place, which, pair], bends[place, which, pair] = rho, bend
     return [
         _score(scope, sum(manifest.sizes(scope)), own, bend)
         for scope, own, bend in zip(kinds, scalars, bends, strict=True)
