@@ -184,7 +184,7 @@ def test_label_tokens_of_the_tiny_tokenizer() -> None:
 )
 def test_label_words_that_cannot_serve(words: tuple[str, ...], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        read_label_tokens(TinyTokenizer(0), "{text}", words).tokens
+        read_label_tokens(TinyTokenizer(0), "{text}", words)
 
 
 def test_label_prompts_need_sentences() -> None:
