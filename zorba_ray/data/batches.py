@@ -50,7 +50,7 @@ class TokenTable:
 
 @dataclass(frozen=True)
 class ClientRows:
-    """Row numbers of clients[i]: rows[starts[i] : starts[i + 1]]. Thousands of small arrays would take kilobytes each."""
+    """Row numbers of clients[i]: rows[starts[i] : starts[i + 1]]. Many small arrays would take kilobytes each."""
 
     clients: np.ndarray
     """int64 [n]: ids, ascending."""

@@ -101,6 +101,11 @@ class _File:
     def origin(self) -> str:
         return on_one_line(str(self.path))
 
+    @property
+    def more(self) -> list[str]:
+        """The optional column, unless it is wanted anyway."""
+        return [] if self.optional is None or self.optional in self.wanted else [self.optional]
+
     def unreadable(self, why: str) -> DataError:
         """The error for a file that is not what its ending says."""
         return DataError(f"data.path={self.origin}: could not be read as {self.kind}: {why}")
@@ -117,8 +122,7 @@ class _File:
                 f"data.path={self.origin} has no column {shown(absent)} (columns: {listed(names)}); "
                 "set data.prompt and data.label_column accordingly"
             )
-        more = [self.optional] if self.optional in names and self.optional not in self.wanted else []
-        taken = [*self.wanted, *(name for name in more if name is not None)]
+        taken = [*self.wanted, *(name for name in self.more if name in names)]
         twice = next((name for name in taken if list(names).count(name) > 1), None)
         if twice is not None:
             raise DataError(
@@ -179,19 +183,23 @@ def _csv_rows(file: _File, opened: TextIO) -> Table:
 
 def _csv_header(file: _File, opened: TextIO) -> tuple[Any, list[str]]:
     """A reader behind the header, and the header; of the comma where no delimiter gives what is wanted."""
-    for delimiter in (*_DELIMITERS, ","):
-        opened.seek(0)
-        reader = csv.reader(opened, delimiter=delimiter, strict=True)
-        fault, header = None, []
+    for delimiter in _DELIMITERS:
         try:
-            header = next((fields for fields in reader if fields), [])
-        except csv.Error as error:
-            fault = error
-        if fault is None and all(name in header for name in file.wanted):
-            break
-    if fault is not None:
-        raise file.unreadable(f"the header: {fault}") from fault
-    return reader, header
+            reader, header = _csv_start(opened, delimiter)
+        except csv.Error:
+            continue
+        if all(name in header for name in file.wanted):
+            return reader, header
+    try:
+        return _csv_start(opened, _DELIMITERS[0])
+    except csv.Error as error:
+        raise file.unreadable(f"the header: {error}") from error
+
+
+def _csv_start(opened: TextIO, delimiter: str) -> tuple[Any, list[str]]:
+    opened.seek(0)
+    reader = csv.reader(opened, delimiter=delimiter, strict=True)
+    return reader, next((fields for fields in reader if fields), [])
 
 
 def _is_utf8(raw: bytes) -> bool:
@@ -208,7 +216,7 @@ def _is_utf8(raw: bytes) -> bool:
 def _read_json(file: _File) -> Table:
     first = next((raw for _, raw in file.raw_lines() if raw.strip()), b"")
     lines = array("q") if first.lstrip()[:1] != b"[" else None
-    names = list(dict.fromkeys([*file.wanted, *([] if file.optional is None else [file.optional])]))
+    names = [*file.wanted, *file.more]
     columns: dict[str, list[Any]] = {name: [] for name in names}
     lacking: tuple[str, str, list[str]] | None = None
     seen: set[str] = set()
