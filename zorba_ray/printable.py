@@ -63,3 +63,8 @@ def listed(values: Collection[Any], most: int = 12) -> str:
 def on_one_line(text: str) -> str:
     """A path or a library's message: at most 400 characters, line ends and all else that does not print escaped."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in shortened(text, 400))
+
+
+def first_line(error: BaseException, most: int = 160) -> str:
+    """What an error of a library says, cut to its first line; its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:most]

@@ -17,7 +17,7 @@ from zorba_ray.data.tables import KINDS, Kind, Table, read_table
 from zorba_ray.directions import permutation
 from zorba_ray.errors import DataError
 from zorba_ray.hub import hub_answers
-from zorba_ray.printable import listed, on_one_line, shown
+from zorba_ray.printable import first_line, listed, on_one_line, shown
 
 SPLITS = ("train", "validation", "test")
 _OTHER_DATA = (
@@ -231,10 +231,9 @@ def hub_files(path: str) -> _Files:
         wanted = {str(split): list(urls) for split, urls in files.items()} if kind is not None else {}
         fetched = datasets.DownloadManager().download_and_extract(wanted)
     except Exception as error:  # `datasets` raises many kinds
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DataError(
-            f"{origin}: not a local file or folder, and could not be fetched from the hub ({on_one_line(reason)}); "
-            "without a network, point data.path to a folder with train/validation/test.parquet"
+            f"{origin}: not a local file or folder, and could not be fetched from the hub "
+            f"({on_one_line(first_line(error, 400))}); without a network, point data.path to a folder with train/validation/test.parquet"
         ) from error
     if kind is None:
         raise DataError(

@@ -16,6 +16,7 @@ from zorba_ray.models.extent import SmallTables
 from zorba_ray.models.lora import add_lora, draw_lora
 from zorba_ray.models.swap import TensorsSwapped, nan_like
 from zorba_ray.models.trace import LENGTH, ROWS, Trace, watch, without_cache
+from zorba_ray.printable import first_line
 
 
 @dataclass(frozen=True)
@@ -124,10 +125,9 @@ def running(label: str) -> Iterator[None]:
     except (ZorbaError, MemoryError):
         raise
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [""])[0]
         raise ModelError(
-            f"model.path={label}: the model cannot be run here ({type(error).__name__}: {reason[:200]}); a decoder or "
-            "encoder that takes input_ids and attention_mask is needed, on a real GPU one that computes in 16 bits or "
+            f"model.path={label}: the model cannot be run here ({type(error).__name__}: {first_line(error, 200)}); a "
+            "decoder or encoder that takes input_ids and attention_mask is needed, on a real GPU one that computes in 16 bits or "
             "memory.compute_dtype=fp32"
         ) from error
 

@@ -1,7 +1,6 @@
 """A model and its head as the rounds see it: losses of forward pairs, and evaluation."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +16,7 @@ from zorba_ray.models.offload import RESIDENT, STREAMED, HostStore, Offload, Pla
 from zorba_ray.models.paired import PairedBackbone, PreparedBatch
 from zorba_ray.models.perturbed_tensors import Perturbation
 from zorba_ray.models.replica import Replica, move_rest
-from zorba_ray.models.swap import TensorsSwapped
+from zorba_ray.models.swap import ForwardsSwapped, TensorsSwapped
 
 
 @dataclass(frozen=True)
@@ -76,19 +75,16 @@ class TaskModel:
             with running(loaded.label):
                 self.head = build_head(config, loaded, prompt, label_words)
 
-    @contextmanager
-    def lifted(self) -> Iterator[None]:
-        """The network runs as it was loaded (in 16 bits: mixed), its blocks where they are at home."""
+    def lifted(self) -> ForwardsSwapped:
+        """A context: the network runs as it was loaded (in 16 bits: mixed), its blocks where they are at home."""
         self.clear()
-        with self._backbone.lifted():
-            yield
+        return self._backbone.lifted()
 
-    @contextmanager
-    def poisoned(self, active: frozenset[int], name: str | None = None) -> Iterator[None]:
-        """Tensors in scope of the active blocks (None: all, else that one) are NaN wherever they are not perturbed."""
+    def poisoned(self, active: frozenset[int], name: str | None = None) -> TensorsSwapped:
+        """A context: tensors in scope of the active blocks (None: all, else that one) are NaN wherever they are not
+        perturbed."""
         self._enter(active)
-        with self._backbone.tensors.poisoned(active, name):
-            yield
+        return self._backbone.tensors.poisoned(active, name)
 
     def use_placement(self, placement: Placement) -> None:
         """Where the blocks of the client live whose batch is prepared next; with a store only."""
