@@ -233,7 +233,8 @@ def hub_files(path: str) -> _Files:
     except Exception as error:  # `datasets` raises many kinds
         raise DataError(
             f"{origin}: not a local file or folder, and could not be fetched from the hub "
-            f"({on_one_line(first_line(error, 400))}); without a network, point data.path to a folder with train/validation/test.parquet"
+            f"({on_one_line(first_line(error, 400))}); without a network, point data.path to a folder with "
+            "train/validation/test.parquet"
         ) from error
     if kind is None:
         raise DataError(

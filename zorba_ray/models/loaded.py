@@ -127,8 +127,8 @@ def running(label: str) -> Iterator[None]:
     except Exception as error:
         raise ModelError(
             f"model.path={label}: the model cannot be run here ({type(error).__name__}: {first_line(error, 200)}); a "
-            "decoder or encoder that takes input_ids and attention_mask is needed, on a real GPU one that computes in 16 bits or "
-            "memory.compute_dtype=fp32"
+            "decoder or encoder that takes input_ids and attention_mask is needed, on a real GPU one that computes in "
+            "16 bits or memory.compute_dtype=fp32"
         ) from error
 
 

@@ -68,8 +68,8 @@ def weights_of(folder: Path, settings: Mapping[str, Any], label: str) -> Weights
             raise
         except Exception as error:  # damaged files fail in many ways
             raise ModelError(
-                f"model.path={label}: {file.name} is damaged or holds no weights ({first_line(error)}); fetch it again, "
-                "or save the model again with save_pretrained"
+                f"model.path={label}: {file.name} is damaged or holds no weights ({first_line(error)}); fetch it "
+                "again, or save the model again with save_pretrained"
             ) from error
     return Weights(tensors, sum(file.stat().st_size for file in files))
 
