@@ -17,7 +17,7 @@ from zorba_ray.data import BatchOrder
 from zorba_ray.experiment import prepare, run_experiment
 from zorba_ray.experiment.evaluate import Evaluator
 from zorba_ray.models.heads import LabelWordsHead, last_positions
-from zorba_ray.models.label_tokens import label_tokens
+from zorba_ray.models.label_tokens import read_label_tokens
 from zorba_ray.models.logits import LinearLogits
 
 ADAMW_STEPS, ADAMW_LR = 400, 1e-3
@@ -36,7 +36,7 @@ def adamw(steps: int) -> list[Row]:
     setup = prepare(config)
     model, loaded = setup.model, setup.model.loaded
     network = loaded.network.requires_grad_(True)
-    words = torch.tensor(label_tokens(loaded.tokenizer, config.data.prompt, config.data.label_words))
+    words = torch.tensor(read_label_tokens(loaded.tokenizer, config.data.prompt, config.data.label_words).tokens)
     order = BatchOrder(config.seed, 0, setup.shards.table.lengths, config.data.batch_size)
     optimizer = torch.optim.AdamW(network.parameters(), lr=ADAMW_LR)
     pad = int(loaded.tokenizer.pad_token_id)

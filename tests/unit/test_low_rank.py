@@ -75,7 +75,7 @@ def test_pair_equals_two_full_forwards(kind: str, rank: int) -> None:
     for number in (0, 1):
         perturbation = Perturbation(SEED, number, SCALE, "rademacher")
         with torch.inference_mode():
-            (got,) = model._backbone.perturbed([prepared.prefix], perturbation)
+            (got,) = model._backbone.perturbed([prepared], perturbation)
             wanted = []
             for sign in (SCALE, -SCALE):
                 network = tiny_network(kind)

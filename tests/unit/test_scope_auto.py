@@ -66,7 +66,7 @@ def test_the_bend_is_the_gauss_newton_part() -> None:
     logits: list[torch.Tensor] = []
     kept = model.head.logits
     model.head.logits = lambda hidden, own_batch: logits.append(kept(hidden, own_batch)) or logits[-1]  # type: ignore[method-assign, func-returns-value]
-    rho, bend = model.bend(prepared, own)
+    rho, bend = model.gauss_newton_quadratic(prepared, own)
     plus, minus = (one.double().numpy() for one in logits[-2:])
     slope, middle = (plus - minus) / 0.004, (plus + minus) / 2
     likely = np.exp(middle) / np.exp(middle).sum(axis=1, keepdims=True)

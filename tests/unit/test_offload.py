@@ -49,7 +49,7 @@ def ask(model: TaskModel, kind: str, rule: UpdateRule, number: int, placements: 
     for client, active in enumerate(ACTIVE):
         batches = [tiny_batch(kind, 3, 6, seed=10 * number + client + 100 * step) for step in range(rule.local_steps)]
         if model.store is not None:
-            model.place(placements[client])
+            model.use_placement(placements[client])
         found.append(scalars_of(model, rule, number, batches, active, client))
     return np.stack(found)
 
@@ -120,7 +120,7 @@ def test_what_is_held_is_what_the_memory_model_counts(placement: Placement, scop
     modelled = client_memory(model.replica.manifest, settings, scope, Workload(3, 6, 32, 3, 1, 4))
     active = frozenset({1, 3})
     seen = watch_bytes(model)
-    model.place(placement)
+    model.use_placement(placement)
     scalars_of(model, rule, 1, [tiny_batch("opt", 3, 6)], active)
     resident = modelled.parts["frozen"] + sum(int(modelled.active_extra[block]) for block in active)
     assert {held["frozen"] + held["active"] for held in seen} == {resident}
@@ -142,21 +142,21 @@ def watch_bytes(model: TaskModel) -> list[dict[str, int]]:
 def test_a_forward_pair_visits_a_streamed_block_once_and_the_prefix_once_per_batch() -> None:
     """Active {3} of 5: blocks 0, 1, 2 once for the batch, block 4 once; the second direction finds it in its buffer."""
     model = streamed_model("opt", rule_of(), HostStore())
-    model.place(STREAMED)
+    model.use_placement(STREAMED)
     scalars_of(model, rule_of(), 1, [tiny_batch("opt", 3, 6)], frozenset({3}))
-    residence = model._residence
-    assert residence is not None
-    assert residence.visits == 4
+    offload = model._offload
+    assert offload is not None
+    assert offload.visits == 4
 
 
 def test_four_streamed_blocks_pass_once_per_direction() -> None:
     """Active {0} of 5, two directions: 4 visits each; blocks 3 and 4 are still in the buffers, 1 and 2 are not."""
     model = streamed_model("opt", rule_of(), HostStore())
-    model.place(STREAMED)
+    model.use_placement(STREAMED)
     scalars_of(model, rule_of(), 1, [tiny_batch("opt", 3, 6)], frozenset({0}))
-    residence = model._residence
-    assert residence is not None
-    assert residence.visits == 8
+    offload = model._offload
+    assert offload is not None
+    assert offload.visits == 8
 
 
 def test_pending_commits_reach_a_block_when_it_is_read() -> None:
@@ -170,7 +170,7 @@ def test_pending_commits_reach_a_block_when_it_is_read() -> None:
     pending.add(updates[:1])
     pending.add(updates[1:])
     assert torch.equal(replica.theta, before)
-    replica.bring(3)
+    replica.sync(3)
     moved = {entry.block for entry in replica.manifest.tensors if replica.parameters[entry.name].ne(
         before[entry.offset : entry.offset + entry.numel]).any()}  # fmt: skip
     assert moved == {3}

@@ -1,55 +1,36 @@
 """How bytes reach the two stream buffers: by plain copies, or on a CUDA stream beside the one that computes.
 
-A buffer is filled, awaited by what computes with it, and left to be filled again. The CUDA lane was not run on a GPU.
+A buffer is filled, awaited by what computes with it, and left to be filled again. The CUDA stream was not run on a GPU.
 """
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import torch
 
-Copies = Sequence[tuple[torch.Tensor, torch.Tensor]]
-"""(target, source), of equal size and dtype."""
 
+class CopyStream:
+    """Fills buffers 0 and 1 by copies within host memory, which are done when they return."""
 
-class Lane(Protocol):
-    """Fills buffers 0 and 1."""
+    def fill(self, buffer: int, copies: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
+        """Starts to fill a buffer, once what was computed with it before is done.
 
-    def fill(self, buffer: int, copies: Copies) -> None:
-        """Starts to fill a buffer, once what was computed with it before is done."""
-        ...
-
-    def arrive(self, buffer: int) -> None:
-        """What computes from now on finds the buffer filled."""
-        ...
-
-    def leave(self, buffer: int) -> None:
-        """What was asked to compute so far is the last that needs the buffer's content."""
-        ...
-
-    def drain(self) -> None:
-        """Returns when no copy is under way: sources and buffers may then be written or freed."""
-        ...
-
-
-class PlainLane:
-    """Copies within host memory, done when they return."""
-
-    def fill(self, buffer: int, copies: Copies) -> None:
+        Args:
+            copies: (target, source), of equal size and dtype.
+        """
         for target, source in copies:
             target.copy_(source)
 
     def arrive(self, buffer: int) -> None:
-        """It is filled."""
+        """What computes from now on finds the buffer filled."""
 
     def leave(self, buffer: int) -> None:
-        """Nothing computes beside the program."""
+        """What was asked to compute so far is the last that needs the buffer's content."""
 
     def drain(self) -> None:
-        """No copy outlasts `fill`."""
+        """Returns when no copy is under way: sources and buffers may then be written or freed."""
 
 
-class CudaLane:
+class CudaCopyStream(CopyStream):
     """Copies from pinned memory on a stream of their own; events order them against the computing stream."""
 
     def __init__(self, device: str) -> None:
@@ -60,7 +41,7 @@ class CudaLane:
         for buffer in range(2):
             self.leave(buffer)
 
-    def fill(self, buffer: int, copies: Copies) -> None:
+    def fill(self, buffer: int, copies: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
         self._side.wait_event(self._left[buffer])
         with torch.cuda.stream(self._side):
             for target, source in copies:
@@ -77,6 +58,6 @@ class CudaLane:
         self._side.synchronize()
 
 
-def lane_to(device: str) -> Lane:
-    """The lane from host memory to `device`."""
-    return CudaLane(device) if torch.device(device).type == "cuda" else PlainLane()
+def copy_stream_to(device: str) -> CopyStream:
+    """From host memory to `device`."""
+    return CudaCopyStream(device) if torch.device(device).type == "cuda" else CopyStream()

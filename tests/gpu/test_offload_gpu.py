@@ -32,7 +32,7 @@ def rounds_of(kind: str, placement: Placement, dtype: torch.dtype) -> tuple[np.n
     holds = ActiveSets.of_sets([active], model.replica.manifest.blocks)
     found = []
     for number in (1, 2, 3):
-        model.place(placement)
+        model.use_placement(placement)
         batches = {0: [tiny_batch(kind, 3, 6, seed=number).to("cuda")]}
         scalars, _ = Estimator(model, directions, RULE, 0.02, 0.01).round(number, holds, batches)[0]
         found.append(scalars)
