@@ -231,14 +231,14 @@ def blocks_table(run: Run) -> Table:
     note = "Clients that hold a block now, and that held it in some assignment."
     if probe is not None:
         columns += [
-            Column("g²", lambda block: probe.energy[block], text_value),
-            Column(
+            Column[int]("g²", lambda block: probe.energy[block], text_value),
+            Column[int](
                 "ζ² between clients",
                 lambda block: f"{probe.dissimilarity[block]:.3g} ± {probe.dissimilarity_error[block]:.2g}",
                 str,
             ),
-            Column("σ² of a batch", lambda block: probe.noise[block], text_value),
-            Column("ω", lambda block: probe.weights[block], "{:.3g}".format),
+            Column[int]("σ² of a batch", lambda block: probe.noise[block], text_value),
+            Column[int]("ω", lambda block: probe.weights[block], "{:.3g}".format),
         ]
         note += (
             f" Estimates of the probe before round {probe.round}: {probe.pairs} forward pairs per client, block and "
@@ -267,10 +267,10 @@ def time_table(run: Run) -> Table:
         "Time of a round by part",
         [*time_by_part(run).items(), ("all of the round", total)] if whole else (),
         [
-            Column("Part", lambda part: part[0]),
-            Column("Total", lambda part: part[1], text_seconds),
-            Column("Per round", lambda part: part[1] / count, text_seconds),
-            Column("Share", lambda part: part[1] / total, text_percent),
+            Column[tuple[str, float]]("Part", lambda part: part[0]),
+            Column[tuple[str, float]]("Total", lambda part: part[1], text_seconds),
+            Column[tuple[str, float]]("Per round", lambda part: part[1] / count, text_seconds),
+            Column[tuple[str, float]]("Share", lambda part: part[1] / total, text_percent),
         ],
         f"{count} timed rounds; evaluation took {beside} beside them.",
     )
