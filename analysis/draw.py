@@ -97,7 +97,7 @@ def _panel(axes: Axes, rows: Rows, panel: Panel) -> None:
         percent(axes.yaxis)
     axes.set(xlabel=panel.xlabel.format(unit), ylabel=panel.ylabel)
     if panel.bottom is not None:
-        axes.set_ylim(bottom=panel.bottom)
+        axes.set_ylim(panel.bottom, 1.05 * axes.get_ylim()[1])
 
 
 def _curve(axes: Axes, x: np.ndarray, rows: Rows, y: str, index: int, label: str) -> None:

@@ -258,7 +258,7 @@ def test_every_trial_has_its_row(mixed_dir: Path, mixed_page: ReportPage) -> Non
 def test_failed_trials_show_error_log_and_settings(mixed_dir: Path, mixed_page: ReportPage) -> None:
     page, state = mixed_page, _state(mixed_dir)
     assert "2 of 24 trials failed" in page.text
-    assert "Trial 4: epsilon 0, fleet extreme, seed 2, round 12" in page.text
+    assert page.tables["Errors"][2][:2] == ["4: epsilon 0, fleet extreme, seed 2", "12"]
     assert page.text.count("LostClients: 1 of 6 reports in round 12, quorum 3") == 2
     run = state["trials"][4]["run"]
     links = {attributes.get("href") for tag, attributes in page.tags if tag == "a"}
