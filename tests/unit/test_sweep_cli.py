@@ -8,11 +8,11 @@ import yaml
 
 from tests.conftest import Cli
 from zorba_ray.artifacts import RunDir, held
+from zorba_ray.campaigns.sweep import run as sweep_run
+from zorba_ray.campaigns.sweep.plan import plan_trials
+from zorba_ray.campaigns.sweep.state import add_trial, begin_sweep
 from zorba_ray.config import load_sweep
 from zorba_ray.errors import RunDirError
-from zorba_ray.sweep import run as sweep_run
-from zorba_ray.sweep.plan import plan_trials
-from zorba_ray.sweep.state import SweepDir
 
 RUN = Path(__file__).resolve().parents[2] / "tune_configs" / "runs" / "tiny.yaml"
 GOOD: dict[str, Any] = {"name": "s", "run": str(RUN), "space": {"seed": {"grid": [1, 2]}}}
@@ -66,11 +66,11 @@ def test_dry_run_lists_trials_and_writes_nothing(cli: Cli, tmp_path: Path) -> No
 def test_resume_with_a_changed_space_and_a_directory_in_use(cli: Cli, tmp_path: Path) -> None:
     file = write(tmp_path)
     sweep, base = load_sweep(str(file))
-    directory = SweepDir.create(tmp_path / "out", sweep, base, ["test"])
+    directory = begin_sweep(tmp_path / "out", sweep, base, ["test"])
     for plan in plan_trials(sweep, base):
-        directory.add(plan)
+        add_trial(directory.state, plan)
+    directory.state.trials[0].status = "running"
     directory.write()
-    before = (tmp_path / "out" / "sweep.json").read_bytes()
     again = cli("sweep", file, "--sweep-dir", tmp_path / "out")
     assert (again.code, "exists: go on with --resume" in again.err) == (2, True)
     changed = cli(
@@ -82,8 +82,7 @@ def test_resume_with_a_changed_space_and_a_directory_in_use(cli: Cli, tmp_path: 
     assert (missing.code, "sweep.json is missing" in missing.err) == (2, True)
     (tmp_path / "out" / "sweep.json").write_text("{", encoding="utf-8")
     damaged = cli("sweep", file, "--sweep-dir", tmp_path / "out", "--resume")
-    assert (damaged.code, "is damaged" in damaged.err) == (2, True)
-    assert before.startswith(b"{")
+    assert (damaged.code, "cannot be read as JSON" in damaged.err) == (2, True)
 
 
 def test_optuna_without_its_package(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,14 +96,17 @@ def test_optuna_without_its_package(cli: Cli, tmp_path: Path, monkeypatch: pytes
 
 
 def test_what_a_refused_sweep_left_is_no_obstacle(tmp_path: Path) -> None:
-    """Folders without sweep.json and without a trial: killed while Ray started, or refused by the cluster."""
+    """Folders of which no run has begun: killed while Ray started, or refused by the cluster."""
     sweep, base = load_sweep(str(write(tmp_path)))
-    SweepDir.create(tmp_path / "out", sweep, base, ["test"])
-    (tmp_path / "out" / ".lock").touch()
-    SweepDir.create(tmp_path / "out", sweep, base, ["test"])
-    (tmp_path / "out" / "trials" / "000").mkdir()
+    out = tmp_path / "out"
+    for name in ("trials/000", "logs"):
+        (out / name).mkdir(parents=True)
+    (out / ".lock").touch()
+    begin_sweep(out, sweep, base, ["test"]).write()
+    begin_sweep(out, sweep, base, ["test"])
+    (out / "trials" / "000" / "ledger.zl").touch()
     with pytest.raises(RunDirError, match="exists"):
-        SweepDir.create(tmp_path / "out", sweep, base, ["test"])
+        begin_sweep(out, sweep, base, ["test"])
 
 
 def test_a_run_directory_killed_before_its_settings(tmp_path: Path) -> None:

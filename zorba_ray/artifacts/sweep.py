@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from zorba_ray.artifacts.campaigns import SWEEP_FILE, Metric, Sweep, Trial
+from zorba_ray.artifacts.campaigns import Metric, Sweep, Trial
 from zorba_ray.artifacts.record import read_record
 from zorba_ray.artifacts.run import Run
 from zorba_ray.errors import RunDirError
@@ -68,7 +68,7 @@ class SweepRecord:
 
 def is_sweep(path: str | Path) -> bool:
     """Whether a directory is a sweep's."""
-    return (Path(path) / SWEEP_FILE).is_file()
+    return (Path(path) / Sweep.FILE).is_file()
 
 
 def load_sweep(path: str | Path) -> SweepRecord:
@@ -81,7 +81,7 @@ def load_sweep(path: str | Path) -> SweepRecord:
     path = Path(path)
     if not path.is_dir():
         raise RunDirError(f"{path}: no such sweep directory")
-    where = path / SWEEP_FILE
+    where = path / Sweep.FILE
     file = read_record(where, Sweep, "sweep", printable=True)
     trials = []
     for entry in file.trials:
