@@ -45,8 +45,8 @@ BASES = (
     replace(AG_NEWS, overrides=(*_SHORT, "zo.lr=0.0006", _FOUR.format(59_400_000))),
     replace(SST2, overrides=(*_SHORT, "zo.lr=0.0005", "data.batch_size=8", _FOUR.format(62_200_000))),
 )
-"""Two to ten CPU minutes per option and task: the passes of 144 pairs on the built-in task, of 150 on TREC, of 108 on AG
-News and SST-2, these with four clients."""
+"""Two to ten CPU minutes per option and task: the passes of 144 pairs on the built-in task, of 150 on TREC, of 108 on
+AG News and SST-2, these with four clients."""
 
 
 def option_task(base: Task, option: Option) -> Task:

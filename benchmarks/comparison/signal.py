@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from benchmarks.comparison.tasks import TASKS
-from zorba_ray.artifacts import RunDir
+from zorba_ray.artifacts import RunDir, read_settings
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import ZorbaError
 from zorba_ray.experiment.build import Setup, build_host, prepare
@@ -114,7 +114,7 @@ def _prepared(base: ExperimentConfig, after: Path | None) -> Setup:
     if after is None:
         return prepare(base)
     run = RunDir(after)
-    setup = prepare(run.read_config())
+    setup = prepare(read_settings(run.config)[0])
     state = build_host(setup.config, setup.header, setup.model).state
     state.catch_up(record.body for record in read_ledger(run.ledger).records)
     return setup

@@ -156,7 +156,7 @@ def test_a_run_that_diverged_is_in_no_mean(tmp_path: Path) -> None:
     run_comparison(plan, directory, [], lambda event: None, lambda: False, None)
     own = directory.state.cells["fedavg/seed-1"]
     assert own.status == "diverged"
-    assert "no longer finite" in own.error or ""
+    assert "no longer finite" in (own.error or "")
     row = rows(load_contest(tmp_path / "c"))[1]
     # What the first round would move is judged before it is committed.
     assert row["diverged"] == [{"seed": 1, "round": 0}]

@@ -212,7 +212,7 @@ class TestOnRay:
         file = sweep_file(tmp_path, tree)
         state = run_file(file, tmp_path / "sweep")
         assert [trial.status for trial in state.trials] == ["finished"] * 3 + ["stopped"]
-        assert state.trials[3].round < 8
+        assert (state.trials[3].round or 0) < 8
         summary = json.loads((tmp_path / "sweep" / state.trials[3].run / "summary.json").read_text())
         assert summary["status"] == "interrupted"
         again = run_file(file, tmp_path / "sweep", resume=True)

@@ -124,13 +124,12 @@ def test_an_option_is_held_against_none_seed_by_seed(tmp_path: Path) -> None:
     none = fake(tmp_path / "none", "zorba")
     worse = fake(tmp_path / "worse", "decomfl", "zorba")
     worse = replace(worse, standings=worse.standings[1:])
-    rows = {
-        one.row.split(" (")[0]: one for one in option_rows({"options/trec/none": none, "options/trec/clip_spread": worse})
-    }
+    found = option_rows({"options/trec/none": none, "options/trec/clip_spread": worse})
+    rows = {one.row.split(" (")[0]: one for one in found}
     assert len(rows) == len(BASES) * (len(OPTIONS) - 1)
-    found = rows["trec: final loss, clip_spread minus none"]
-    assert (found.min, found.median, found.max) == pytest.approx((1 / 32, 2 / 32, 3 / 32))
-    assert "0.0625 ± 0.0776" in found.row
+    clipped = rows["trec: final loss, clip_spread minus none"]
+    assert (clipped.min, clipped.median, clipped.max) == pytest.approx((1 / 32, 2 / 32, 3 / 32))
+    assert "0.0625 ± 0.0776" in clipped.row
     assert sum(one.value == one.value for one in rows.values()) == 1
 
 

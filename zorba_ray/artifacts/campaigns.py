@@ -16,7 +16,7 @@ class Cell(Record, kw_only=True):
     error: str | None = None
     round: Count | None = None
     """Rounds done; None: not known."""
-    rounds: Count | None = None
+    rounds: Count = 0
     """Asked for; 0 where the settings were refused, so that there is no run."""
 
 
@@ -28,7 +28,7 @@ class Trial(Cell, kw_only=True):
     run: str
     """Its run directory, relative to the sweep's."""
     name: str
-    log: str | None = None
+    log: str = ""
     """What it said, relative to the sweep's directory."""
     values: dict[str, Any]
     """Swept key -> value, or its label; None where it is inactive."""

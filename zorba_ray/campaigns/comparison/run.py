@@ -4,6 +4,7 @@ import functools
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from zorba_ray.artifacts import RunDir, Summary, held
@@ -58,78 +59,71 @@ def run_comparison(
         StorageError: the disk is full.
     """
     with held(directory.path):
-        _Comparison(plan, directory, command, emit, should_stop, closing).run()
+        _Session(plan, directory, command, emit, should_stop, closing).run()
 
 
-class _Comparison:
-    """One session of a comparison."""
+@dataclass
+class _Session:
+    plan: ComparisonPlan
+    directory: CampaignDir[Comparison]
+    command: list[str]
+    emit: Emit
+    should_stop: Callable[[], bool]
+    closing: Closing | None
 
-    def __init__(
-        self,
-        plan: ComparisonPlan,
-        directory: CampaignDir[Comparison],
-        command: list[str],
-        emit: Emit,
-        should_stop: Callable[[], bool],
-        closing: Closing | None,
-    ) -> None:
-        self._plan = plan
-        self._directory = directory
-        self._state = directory.state
-        self._command = command
-        self._emit = emit
-        self._should_stop = should_stop
-        self._closing = closing
+    @property
+    def state(self) -> Comparison:
+        return self.directory.state
 
     def run(self) -> None:
-        plan, chosen = self._plan, self._state.chosen
+        plan, chosen = self.plan, self.state.chosen
         ladders = {name: ladder_of(plan, name, _size_of) for name in plan.methods if name not in chosen}
         for method in plan.methods:
             rate = chosen[method] if method in chosen else self._choose(method, ladders[method])
             if rate is not None:
                 for seed in plan.seeds:
-                    self._run(planned(plan, method, seed, rate, tuning=False), self._closing)
-        self._directory.require_whole([(path, cell, "") for path, cell in self._state.cells.items()])
+                    self._run(planned(plan, method, seed, rate, tuning=False), self.closing)
+        self.directory.require_whole([(path, cell, "") for path, cell in self.state.cells.items()])
 
     def _choose(self, method: str, ladder: tuple[float, ...]) -> float | None:
         """The rate with the lowest final validation loss; the smallest of the ladder where all diverge; None where a
         run failed, which says nothing about its rate."""
         tried: dict[str, float | None] = {}
         for rate in ladder if len(ladder) > 1 else ():
-            judging = planned(self._plan, method, self._plan.base.seed + TUNING_SEED, rate, tuning=True)
+            judging = planned(self.plan, method, self.plan.base.seed + TUNING_SEED, rate, tuning=True)
             self._run(judging, None)
-            cell = self._state.cells[judging.path]
+            cell = self.state.cells[judging.path]
             if cell.status == "failed":
                 return None
             tried[f"{rate:g}"] = cell.final_loss
         losses = {rate: loss for rate in ladder if (loss := tried.get(f"{rate:g}")) is not None}
         best = min(losses, key=losses.__getitem__) if losses else min(ladder)
-        self._state.tried[method], self._state.chosen[method] = tried, best
-        self._directory.write()
+        self.state.tried[method], self.state.chosen[method] = tried, best
+        self.directory.write()
         return best
 
     def _run(self, cell: PlannedRun, closing: Closing | None) -> None:
         """One run, unless it is at an end: finished and still there, or diverged, as it would again."""
-        path = self._directory.path / cell.path
-        known = self._state.cells.get(cell.path)
+        path = self.directory.path / cell.path
+        known = self.state.cells.get(cell.path)
         if known is not None and (
             known.status == "diverged" or (known.status == "finished" and RunDir(path).summary.exists())
         ):
             return
-        self._emit({"kind": "cell", "path": cell.path, "rounds": cell.config.rounds})
+        self.emit({"kind": "cell", "path": cell.path, "rounds": cell.config.rounds})
         try:
             accelerator = choose_accelerator(cell.config)
             config = with_counted_gpus(cell.config, accelerator)
             run = open_run(path, config)
-            summary = execute(config, run, accelerator, self._command, self._emit, self._should_stop, closing)
-            check_inputs(self._state, cell, read_ledger(run.ledger).header, path)
+            summary = execute(config, run, accelerator, self.command, self.emit, self.should_stop, closing)
+            check_inputs(self.state, cell, read_ledger(run.ledger).header, path)
         except (Interrupted, StorageError) as error:
             with suppress(StorageError):  # the first one says it all
                 self._note(cell, "interrupted")
             if isinstance(error, StorageError):
                 raise
             raise Interrupted(
-                f"stopped in {cell.path}; continue with `zorba-ray compare … --dir {self._directory.path} --resume`"
+                f"stopped in {cell.path}; continue with `zorba-ray compare … --dir {self.directory.path} --resume`"
             ) from error
         except ConfigError:  # would fail for every seed alike, and is the user's to mend
             raise
@@ -138,7 +132,7 @@ class _Comparison:
             text = f"{type(error).__name__}: {error}"
             # What is no ZorbaError is ours to mend.
             self._note(cell, status, text if isinstance(error, ZorbaError) else traceback.format_exc(), _rounds(path))
-            self._emit({"kind": "note", "text": f"{cell.path} {status}: {text}"})
+            self.emit({"kind": "note", "text": f"{cell.path} {status}: {text}"})
         else:
             self._note(cell, "finished", final_loss=summary["final_loss"])
 
@@ -151,11 +145,11 @@ class _Comparison:
         final_loss: float | None = None,
     ) -> None:
         """Writes down how a run ended."""
-        self._state.cells[cell.path] = ComparisonCell(
+        self.state.cells[cell.path] = ComparisonCell(
             method=cell.method, seed=cell.seed, rate=cell.rate, tuning=cell.tuning, status=status, error=error,
             round=round, rounds=cell.config.rounds, final_loss=final_loss,
         )  # fmt: skip
-        self._directory.write()
+        self.directory.write()
 
 
 def check_inputs(state: Comparison, cell: PlannedRun, header: LedgerHeader, path: Path) -> None:

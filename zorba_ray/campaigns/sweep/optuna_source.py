@@ -37,9 +37,15 @@ class OptunaSource:
         self._defaults = defaults(base)
         self._state = state
         self._admit = admit
+        kinds = optuna.distributions
+        self._distributions: dict[str, Any] = {
+            key: kinds.CategoricalDistribution(list(range(len(dimension.options))))
+            if dimension.form == "choice"
+            else kinds.FloatDistribution(*dimension.bounds[:2], log=dimension.form == "loguniform")
+            for key, dimension in sweep.space.items()
+        }
         directions = ["minimize" if metric.mode == "min" else "maximize" for metric in sweep.metric]
         self._study = optuna.create_study(directions=directions)
-        self._asked: dict[int, Any] = {}
         for trial in state.trials:
             if trial.status in ("finished", "stopped", "failed"):
                 self.tell(trial)
@@ -50,60 +56,43 @@ class OptunaSource:
             number = len(self._state.trials)
             seed = (self._sweep.search.seed + number) % 2**32
             self._study.sampler = self._optuna.samplers.TPESampler(seed=seed)
-            asked = self._study.ask()
+            asked = self._study.ask(self._distributions)
+            # What becomes of it is told as a trial of its own, in this session as after a resume.
+            self._study.tell(asked, state=self._optuna.trial.TrialState.FAIL)
             point: Point = {}
             for key, dimension in self._sweep.space.items():
                 if active(dimension, point, self._defaults):
-                    point[key] = _suggest(asked, key, dimension)
+                    point[key] = _pick(dimension, asked.params[key])
             try:
-                trial = self._admit(make_trial(self._sweep, self._base, number, point))
+                return self._admit(make_trial(self._sweep, self._base, number, point))
             except (ConfigError, ClusterError) as error:
-                self._study.tell(asked, state=self._optuna.trial.TrialState.FAIL)
                 self._refuse(number, point, str(error))
-                continue
-            self._asked[number] = asked
-            return trial
         return None
 
     def tell(self, trial: Trial) -> None:
-        """Its figures become values of the study; a trial without them counts as failed."""
-        states = self._optuna.trial.TrialState
+        """Its figures become values of the study; of a trial that failed there are none."""
         values = [trial.figures.get(metric.name) for metric in self._sweep.metric]
-        known = trial.status != "failed" and all(value is not None for value in values)
-        asked = self._asked.pop(trial.trial, None)
-        if asked is not None:
-            self._study.tell(asked, values if known else None, state=states.COMPLETE if known else states.FAIL)
-        elif known:
-            params, distributions = {}, {}
-            for key, (value, label) in trial.picks.items():
-                distributions[key] = self._distribution(self._sweep.space[key])
-                params[key] = _option_place(self._sweep.space[key], value, label)
-            self._study.add_trial(
-                self._optuna.trial.create_trial(values=values, params=params, distributions=distributions)
-            )
+        if trial.status != "failed" and all(value is not None for value in values):
+            params = {key: _proposed(self._sweep.space[key], Pick(*pick)) for key, pick in trial.picks.items()}
+            told = {key: self._distributions[key] for key in params}
+            self._study.add_trial(self._optuna.trial.create_trial(values=values, params=params, distributions=told))
 
     def _refuse(self, number: int, point: Point, reason: str) -> None:
         name = f"{number:03d}-refused"
+        shown = {key: pick.value if pick.label is None else pick.label for key, pick in point.items()}
         self._state.trials.append(
             Trial(
                 trial=number,
                 name=name,
                 run=f"trials/{name}",
                 log=f"logs/{name}.log",
-                values={key: _shown(point.get(key)) for key in self._sweep.space},
+                values={key: shown.get(key) for key in self._sweep.space},
                 picks={key: (pick.value, pick.label) for key, pick in point.items()},
                 status="failed",
                 error=reason,
                 rounds=0,
             )
         )
-
-    def _distribution(self, dimension: Dimension) -> Any:
-        kinds = self._optuna.distributions
-        if dimension.form == "choice":
-            return kinds.CategoricalDistribution(list(range(len(dimension.options))))
-        low, high, *_ = dimension.bounds
-        return kinds.FloatDistribution(low, high, log=dimension.form == "loguniform")
 
 
 def import_optuna() -> Any:
@@ -119,27 +108,21 @@ def import_optuna() -> Any:
     return optuna
 
 
-def _suggest(asked: Any, key: str, dimension: Dimension) -> Pick:
+def _pick(dimension: Dimension, proposed: Any) -> Pick:
     """Options are proposed by their place: Optuna takes plain values only."""
     if dimension.form == "choice":
-        label, value = dimension.options[asked.suggest_categorical(key, list(range(len(dimension.options))))]
+        label, value = dimension.options[proposed]
         return Pick(value, label)
     low, high, *q = dimension.bounds
-    value = asked.suggest_float(key, low, high, log=dimension.form == "loguniform")
-    return Pick(rounded(value, low, high, q[0]) if q else value)
+    return Pick(rounded(proposed, low, high, q[0]) if q else proposed)
 
 
-def _option_place(dimension: Dimension, value: Any, label: str | None) -> Any:
+def _proposed(dimension: Dimension, pick: Pick) -> Any:
+    """The inverse of `_pick`."""
     if dimension.form != "choice":
-        return value
+        return pick.value
     return next(
         place
-        for place, (name, option) in enumerate(dimension.options)
-        if (name == label if label is not None else option == value)
+        for place, (label, value) in enumerate(dimension.options)
+        if (label == pick.label if pick.label is not None else value == pick.value)
     )
-
-
-def _shown(pick: Pick | None) -> Any:
-    if pick is None:
-        return None
-    return pick.label if pick.label is not None else pick.value

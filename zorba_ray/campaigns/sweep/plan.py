@@ -76,7 +76,7 @@ def make_trial(sweep: SweepConfig, base: Mapping[str, Any], number: int, point: 
     tracking = {} if tree.get("tracking") is None else tree["tracking"]
     if isinstance(tracking, dict):  # what else it is, validation refuses
         tree["tracking"] = {**tracking, "group": sweep.name, "job_type": "sweep-trial"}
-    shown = ", ".join(f"{key}={_show(pick)}" for key, pick in point.items())
+    shown = ", ".join(f"{key}={_shown(pick)}" for key, pick in point.items())
     config = anchored(config_from_tree(tree, f"sweep {sweep.name}, trial {number} ({shown})"))
     _require_metrics(sweep, config, f"sweep {sweep.name}, trial {number} ({shown})")
     if sweep.scheduler.type != "fifo" and config.rounds <= sweep.scheduler.grace_rounds:
@@ -138,10 +138,10 @@ def _typed(config: ExperimentConfig, key: str, pick: Pick | None) -> Any:
     node: Any = config.resolved()
     for part in key.split("."):
         node = node.get(part) if isinstance(node, dict) else None
-    return node if isinstance(node, (int, float, str, type(None))) else _show(pick)
+    return node if isinstance(node, (int, float, str, type(None))) else _shown(pick)
 
 
-def _show(pick: Pick) -> str:
+def _shown(pick: Pick) -> str:
     return pick.label if pick.label is not None else str(pick.value)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import ClusterError
 from zorba_ray.experiment.on_ray import fleet_actors
-from zorba_ray.federation.accelerator import choose_accelerator
+from zorba_ray.federation.accelerator import Accelerator, choose_accelerator
 from zorba_ray.federation.placement import cpus_needed, gpus_needed, largest_first
 
 _NODE_SHARE = 0.001
@@ -24,7 +24,7 @@ class TrialNeeds:
     """Bundles of one trial: the first is the trial's own process (loop, evaluation; the clients too where they run in
     it), then one for each client actor, the largest share of a GPU first."""
 
-    accelerator: str
+    accelerator: Accelerator
     bundles: tuple[dict[str, float], ...]
     cpus: int
     gpus: int

@@ -6,8 +6,8 @@ ledger how far it is.
 
 import logging
 import os
-import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -84,62 +84,52 @@ def run_sweep(
                 add_trial(directory.state, plan)
         for folder in ("trials", "logs"):
             (path / folder).mkdir(exist_ok=True)
-        return _Sweep(sweep, base, directory, plans, typical, command, emit, should_stop, closing).run()
+        watch = Watch(directory, emit, should_stop)
+        return _Sweep(sweep, base, directory, plans, typical, command, emit, closing, watch).run()
 
 
+@dataclass
 class _Sweep:
     """One session of a sweep."""
 
-    def __init__(
-        self,
-        sweep: SweepConfig,
-        base: dict[str, Any],
-        directory: CampaignDir[Sweep],
-        plans: dict[int, TrialPlan],
-        typical: list[TrialPlan],
-        command: list[str],
-        emit: Emit,
-        should_stop: Callable[[], bool],
-        closing: Closing | None,
-    ) -> None:
-        self._sweep = sweep
-        self._base = base
-        self._directory = directory
-        self._plans = plans
-        self._typical = typical
-        """What a private Ray is sized for, and the longest trial is taken from."""
-        self._command = command
-        self._emit = emit
-        self._should_stop = should_stop
-        self._closing = closing
-        self._node: str | None = None
-        self._watch = Watch(directory, emit, should_stop, time.monotonic() - (directory.state.wall_s or 0.0))
+    sweep: SweepConfig
+    base: dict[str, Any]
+    directory: CampaignDir[Sweep]
+    plans: dict[int, TrialPlan]
+    typical: list[TrialPlan]
+    """What a private Ray is sized for, and the longest trial is taken from."""
+    command: list[str]
+    emit: Emit
+    closing: Closing | None
+    watch: Watch
+    node: str | None = None
+    """Ray's name of the node that trials are bound to."""
 
     def run(self) -> Sweep:
-        state = self._directory.state
+        state = self.directory.state
         state.status = "running"
-        needs = [(plan, self._needs(plan)) for plan in self._typical]
-        address = self._typical[0].config.federation.address
-        self._emit({"kind": "status", "text": "starting Ray"})
+        needs = [(plan, self._needs(plan)) for plan in self.typical]
+        address = self.typical[0].config.federation.address
+        self.emit({"kind": "status", "text": "starting Ray"})
         with ray_session(address, max(need.cpus for _, need in needs), _private_gpus(needs)):
-            if self._sweep.nodes == "driver":
-                self._node = f"node:{ray.util.get_node_ip_address()}"
-            for plan in self._plans.values():
+            if self.sweep.nodes == "driver":
+                self.node = f"node:{ray.util.get_node_ip_address()}"
+            for plan in self.plans.values():
                 self._require_room(plan)
-            self._directory.write()
-            total = self._sweep.samples if self._sweep.search.type == "optuna" else len(state.trials)
+            self.directory.write()
+            total = self.sweep.samples if self.sweep.search.type == "optuna" else len(state.trials)
             ended = sum(trial.status in ("finished", "stopped") for trial in state.trials)
-            self._emit({"kind": "plan", "trials": total, "ended": ended})
+            self.emit({"kind": "plan", "trials": total, "ended": ended})
             self._tune()
         return self._conclude()
 
     def _tune(self) -> None:
-        state, sweep, watch = self._directory.state, self._sweep, self._watch
+        state, sweep, watch = self.directory.state, self.sweep, self.watch
         waiting = [trial for trial in state.trials if trial.status == "pending"]
         past = [trial for trial in state.trials if trial.status in ("finished", "stopped")]
         left = len(waiting)
         if sweep.search.type == "optuna":
-            watch.source = OptunaSource(sweep, self._base, state, self._admit)
+            watch.source = OptunaSource(sweep, self.base, state, self._admit)
             left += max(0, sweep.samples - len(state.trials))
         if not left:
             return
@@ -148,10 +138,10 @@ class _Sweep:
         os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
         logging.getLogger("ray.tune").setLevel(logging.ERROR)
         tuner = tune.Tuner(
-            tune.with_parameters(FederationTrial, closing=self._closing),
+            tune.with_parameters(FederationTrial, closing=self.closing),
             tune_config=tune.TuneConfig(
                 search_alg=PlannedSearch(waiting, self._payload, watch),
-                scheduler=make_scheduler(sweep, max(plan.config.rounds for plan in self._typical), past),
+                scheduler=make_scheduler(sweep, max(plan.config.rounds for plan in self.typical), past),
                 num_samples=left,
                 max_concurrent_trials=sweep.concurrency,
                 reuse_actors=True,
@@ -160,7 +150,7 @@ class _Sweep:
             ),
             run_config=tune.RunConfig(
                 name=f"session-{state.sessions}",
-                storage_path=str((self._directory.path / "tune").resolve()),
+                storage_path=str((self.directory.path / "tune").resolve()),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=_RETRIES),
                 callbacks=[watch],
@@ -171,16 +161,16 @@ class _Sweep:
         tuner.fit()
 
     def _conclude(self) -> Sweep:
-        directory, state = self._directory, self._directory.state
+        directory, state = self.directory, self.directory.state
         waiting = [trial for trial in state.trials if trial.status in ("pending", "running")]
         for trial in waiting:
             trial.status = "pending"
-        short = self._sweep.search.type == "optuna" and len(state.trials) < self._sweep.samples
+        short = self.sweep.search.type == "optuna" and len(state.trials) < self.sweep.samples
         state.status = "interrupted" if waiting or short else "finished"
-        self._watch.write()
-        if self._watch.broken is not None:
-            raise self._watch.broken
-        self._emit({"kind": "sweep", **state.tree()})
+        self.watch.write()
+        if self.watch.broken is not None:
+            raise self.watch.broken
+        self.emit({"kind": "sweep", **state.tree()})
         if state.status == "interrupted":
             raise Interrupted(
                 f"sweep stopped with {len(waiting)} trial(s) under way or waiting; continue with "
@@ -192,7 +182,7 @@ class _Sweep:
                     trial.name,
                     trial,
                     f"\n    config {directory.path / trial.run / 'config.resolved.json'}"
-                    f"\n    log    {directory.path / (trial.log or '')}",
+                    f"\n    log    {directory.path / trial.log}",
                 )
                 for trial in state.trials
             ]
@@ -200,7 +190,7 @@ class _Sweep:
         return state
 
     def _needs(self, plan: TrialPlan) -> TrialNeeds:
-        return trial_needs(plan.config, self._node)
+        return trial_needs(plan.config, self.node)
 
     def _require_room(self, plan: TrialPlan) -> None:
         """Refuses a trial that the whole cluster could not hold."""
@@ -210,12 +200,12 @@ class _Sweep:
     def _admit(self, plan: TrialPlan) -> Trial:
         """A trial that was proposed while the sweep runs."""
         self._require_room(plan)
-        self._plans[plan.number] = plan
-        return add_trial(self._directory.state, plan)
+        self.plans[plan.number] = plan
+        return add_trial(self.directory.state, plan)
 
     def _payload(self, trial: Trial) -> dict[str, Any]:
-        plan = self._plans[trial.trial]
-        return trial_payload(plan, trial, self._needs(plan), self._directory.path.resolve(), self._command)
+        plan = self.plans[trial.trial]
+        return trial_payload(plan, trial, self._needs(plan), self.directory.path.resolve(), self.command)
 
 
 def _private_gpus(needs: list[tuple[TrialPlan, TrialNeeds]]) -> int:

@@ -4,28 +4,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from zorba_ray.artifacts import RunDir, read_tree
+from zorba_ray.artifacts import Run, RunDir
 from zorba_ray.artifacts.campaigns import Metric, Sweep, Trial
+from zorba_ray.artifacts.sweep import FIGURES
 from zorba_ray.campaigns.directory import CampaignDir, changes, require_same
 from zorba_ray.campaigns.sweep.plan import TrialPlan
 from zorba_ray.config import SweepConfig
 from zorba_ray.config.sweep import MAY_CHANGE
-
-_FROM_SUMMARY = {
-    "validation_loss": "final_loss",
-    "validation_accuracy": "final_accuracy",
-    "test_loss": "test_loss",
-    "test_accuracy": "test_accuracy",
-    "bytes_up_per_client_round": "bytes_up_per_client_round",
-    "bytes_down_per_client_round": "bytes_down_per_client_round",
-    "forward_pairs_per_client": "forward_pairs_per_client",
-    "distance": "distance",
-    "wall_s": "wall_s",
-    "cpu_s": "cpu_s",
-}
-_FROM_ALLOCATION = {"f1": "f1", "fleet_vram_bytes": "f2_bytes", "worst_share": "worst_share"}
-FIGURES = (*_FROM_SUMMARY, *_FROM_ALLOCATION)
-"""What trials are compared by."""
 
 
 def begin_sweep(path: Path, sweep: SweepConfig, base: dict[str, Any], command: list[str]) -> CampaignDir[Sweep]:
@@ -92,10 +77,8 @@ def add_trial(state: Sweep, plan: TrialPlan) -> Trial:
 
 def finished_trial(path: Path) -> tuple[dict[str, float | None], str] | None:
     """Figures and digest of θ of a run directory whose run is finished, else None."""
-    run = RunDir(path)
-    summary = run.finished()
+    summary = RunDir(path).finished()
     if summary is None:
         return None
-    allocation = read_tree(run.allocation)
-    figures = {name: getattr(summary, field) for name, field in _FROM_SUMMARY.items()}
-    return figures | {name: allocation[key] for name, key in _FROM_ALLOCATION.items()}, summary.weights_sha256
+    run = Run(path)
+    return {name: figure(run) for name, figure in FIGURES.items()}, summary.weights_sha256

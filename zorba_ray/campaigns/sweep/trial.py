@@ -42,7 +42,7 @@ def trial_payload(plan: TrialPlan, trial: Trial, needs: TrialNeeds, sweep: Path,
         "bundles": list(needs.bundles),
         "sweep": str(sweep),
         "run": str(sweep / trial.run),
-        "log": str(sweep / (trial.log or "")),
+        "log": str(sweep / trial.log),
         "command": command,
     }
 

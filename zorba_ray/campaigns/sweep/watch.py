@@ -10,8 +10,8 @@ from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
 from zorba_ray.artifacts.campaigns import Sweep, Trial
+from zorba_ray.artifacts.sweep import FIGURES
 from zorba_ray.campaigns.directory import CampaignDir
-from zorba_ray.campaigns.sweep.state import FIGURES
 from zorba_ray.errors import StorageError
 from zorba_ray.experiment.callbacks import Emit
 
@@ -45,22 +45,16 @@ def _forgotten(self: Any) -> dict[str, Any]:
 
 
 class Watch(tune.Callback):
-    """Keeps the state of every trial, and says when the sweep is to end: asked to, or its disk is full.
-
-    Args:
-        began: `time.monotonic()` less the seconds of earlier sessions.
-    """
+    """Keeps the state of every trial, and says when the sweep is to end: asked to, or its disk is full."""
 
     __getstate__ = _forgotten
 
-    def __init__(
-        self, directory: CampaignDir[Sweep], emit: Emit, should_stop: Callable[[], bool], began: float
-    ) -> None:
+    def __init__(self, directory: CampaignDir[Sweep], emit: Emit, should_stop: Callable[[], bool]) -> None:
         self._directory = directory
         self._emit = emit
         self._should_stop = should_stop
-        self._began = began
         self._session = time.monotonic()
+        self._earlier_s = directory.state.wall_s or 0.0
         self._started = False
         self._asked: float | None = None
         self.source: Source | None = None
@@ -71,7 +65,7 @@ class Watch(tune.Callback):
 
     def write(self, every_s: float = 0.0) -> None:
         """Writes sweep.json; a fault is kept in `broken`."""
-        self._directory.state.wall_s = time.monotonic() - self._began
+        self._directory.state.wall_s = self._earlier_s + time.monotonic() - self._session
         try:
             self._directory.write(every_s)
         except StorageError as error:
