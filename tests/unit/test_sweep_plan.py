@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from zorba_ray.campaigns.sweep.plan import make_trial, plan_trials, point_of
+from zorba_ray.campaigns.sweep.plan import make_trial, plan_trials
 from zorba_ray.campaigns.sweep.resources import TrialNeeds, require_room, trial_needs
 from zorba_ray.campaigns.sweep.space import points, quantile, rounded
 from zorba_ray.config import SweepConfig
@@ -150,7 +150,7 @@ def test_rounded_stays_inside_and_reads_well() -> None:
 def test_a_trial_is_rebuilt_from_what_was_picked() -> None:
     config = sweep({"seed": {"grid": [5]}, "zo.lr": {"uniform": [0.0, 1.0]}}, search={"type": "random"})
     (plan,) = plan_trials(config, {})
-    assert make_trial(config, {}, 0, point_of(plan.picks)) == plan
+    assert make_trial(config, {}, 0, plan.point) == plan
 
 
 def test_tracking_of_a_trial() -> None:

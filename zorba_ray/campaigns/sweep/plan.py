@@ -22,8 +22,8 @@ class TrialPlan:
     """Of its run directory."""
     values: dict[str, Any]
     """Swept key -> value as typed by the settings, or its label; None where it is inactive."""
-    picks: dict[str, tuple[Any, str | None]]
-    """Swept key -> (value, label) as picked: what a resume starts from."""
+    point: Point
+    """As picked: what a resume starts from."""
     config: ExperimentConfig
 
 
@@ -36,7 +36,7 @@ def plan_trials(sweep: SweepConfig, base: Mapping[str, Any]) -> list[TrialPlan]:
     samples = sweep.samples if sweep.search.type == "random" else 1
     found = points(sweep.space, defaults(base), samples, sweep.search.seed)
     trials = [make_trial(sweep, base, number, point) for number, point in enumerate(found)]
-    never = [key for key in sweep.space if not any(key in trial.picks for trial in trials)]
+    never = [key for key in sweep.space if not any(key in trial.point for trial in trials)]
     if never:
         raise ConfigError(f"sweep {sweep.name}: space.{never[0]}.when holds for no trial; correct it, or drop the key")
     require_different(trials)
@@ -49,18 +49,17 @@ def typical_trials(sweep: SweepConfig, base: Mapping[str, Any]) -> list[TrialPla
     Raises:
         ConfigError: none of them is valid; the last one's fault.
     """
-    found: list[TrialPlan] = []
-    fault = ConfigError(f"sweep {sweep.name}: no trial")
+    trials: list[TrialPlan] = []
+    fault: ConfigError | None = None
     for share in (0.0, 0.5, 1.0):
+        point = {key: quantile(dimension, share) for key, dimension in sweep.space.items()}
         try:
-            found.append(
-                make_trial(sweep, base, len(found), {key: quantile(dim, share) for key, dim in sweep.space.items()})
-            )
+            trials.append(make_trial(sweep, base, len(trials), point))
         except ConfigError as error:
             fault = error
-    if not found:
+    if fault is not None and not trials:
         raise fault
-    return found
+    return trials
 
 
 def make_trial(sweep: SweepConfig, base: Mapping[str, Any], number: int, point: Point) -> TrialPlan:
@@ -85,13 +84,7 @@ def make_trial(sweep: SweepConfig, base: Mapping[str, Any], number: int, point: 
             f"rounds={config.rounds}: lower it, or use scheduler.type=fifo"
         )
     values = {key: _typed(config, key, point.get(key)) for key in sweep.space}
-    picks = {key: (pick.value, pick.label) for key, pick in point.items()}
-    return TrialPlan(number, _name(number, values), values, picks, config)
-
-
-def point_of(picks: Mapping[str, Iterable[Any]]) -> Point:
-    """The point that `TrialPlan.picks` came from."""
-    return {key: Pick(*pick) for key, pick in picks.items()}
+    return TrialPlan(number, _name(number, values), values, dict(point), config)
 
 
 def require_different(trials: Iterable[TrialPlan]) -> None:

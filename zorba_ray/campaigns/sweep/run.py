@@ -18,9 +18,10 @@ from zorba_ray.artifacts import held
 from zorba_ray.artifacts.campaigns import Sweep, Trial
 from zorba_ray.campaigns.directory import CampaignDir
 from zorba_ray.campaigns.sweep.optuna_source import OptunaSource, import_optuna
-from zorba_ray.campaigns.sweep.plan import TrialPlan, make_trial, plan_trials, point_of, typical_trials
+from zorba_ray.campaigns.sweep.plan import TrialPlan, make_trial, plan_trials, typical_trials
 from zorba_ray.campaigns.sweep.resources import TrialNeeds, require_room, trial_needs
 from zorba_ray.campaigns.sweep.schedule import make_scheduler
+from zorba_ray.campaigns.sweep.space import Pick
 from zorba_ray.campaigns.sweep.state import add_trial, begin_sweep, resume_sweep
 from zorba_ray.campaigns.sweep.trial import FederationTrial, trial_payload
 from zorba_ray.campaigns.sweep.watch import PlannedSearch, Watch
@@ -76,8 +77,9 @@ def run_sweep(
         if resume:
             directory = resume_sweep(path, sweep, base)
             for trial in directory.state.trials:
-                if trial.rounds:
-                    plans[trial.trial] = make_trial(sweep, base, trial.trial, point_of(trial.picks))
+                if trial.rounds and trial.trial not in plans:  # one that was proposed
+                    point = {key: Pick(*pick) for key, pick in trial.picks.items()}
+                    plans[trial.trial] = make_trial(sweep, base, trial.trial, point)
         else:
             directory = begin_sweep(path, sweep, base, command)
             for plan in plans.values():

@@ -67,7 +67,7 @@ def add_trial(state: Sweep, plan: TrialPlan) -> Trial:
         run=f"trials/{plan.name}",
         log=f"logs/{plan.name}.log",
         values=plan.values,
-        picks=plan.picks,
+        picks={key: (pick.value, pick.label) for key, pick in plan.point.items()},
         round=0,
         rounds=plan.config.rounds,
     )
