@@ -18,7 +18,7 @@ from zorba_ray.artifacts.campaigns import Sweep, read_campaign
 from zorba_ray.campaigns.sweep import plan_trials, run_sweep
 from zorba_ray.cli.closing import write_run_report
 from zorba_ray.config import load_sweep
-from zorba_ray.experiment import run_experiment, sequential_backend
+from zorba_ray.experiment import run_experiment
 from zorba_ray.federation.ray_session import ray_session
 from zorba_ray.report import write_report
 
@@ -71,7 +71,7 @@ def overhead(folder: Path, trials: int) -> list[Row]:
             run = RunDir.create(folder / f"plain-{next(numbers)}", plan.config)
             began = time.perf_counter()
             run_experiment(
-                plan.config, run, sequential_backend, "simulated", [], lambda event: None, lambda: False,
+                plan.config, run, "simulated", [], lambda event: None, lambda: False,
                 write_run_report,
             )  # fmt: skip
             plain.append(time.perf_counter() - began)

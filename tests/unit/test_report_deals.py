@@ -29,7 +29,7 @@ def run(tmp_path: Path) -> Path:
     path = write_member(tmp_path / "run")
 
     def dealt(tree: dict[str, Any]) -> None:
-        tree["deals"] = [deal(1, "start", ["0011", "0100"], None), deal(2, "rotation", ["0101", "0010"])]
+        tree["assignments"] = [deal(1, "start", ["0011", "0100"], None), deal(2, "rotation", ["0101", "0010"])]
 
     edit(path / "allocation.json", dealt)
     return path

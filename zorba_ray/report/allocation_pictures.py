@@ -9,7 +9,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from zorba_ray.artifacts.allocation import Allocation
+from zorba_ray.artifacts.allocation import AllocationRecord
 from zorba_ray.report.canvas import BLUE, GREY, MANY_CLIENTS, OFF, RED, legend_below, picture, short, unit_of
 from zorba_ray.report.fleet_rows import FleetRow, fleet_rows
 from zorba_ray.report.numbers import text_gap, text_value
@@ -17,7 +17,7 @@ from zorba_ray.report.numbers import text_gap, text_value
 _SHADES = LinearSegmentedColormap.from_list("held", [OFF, BLUE])
 
 
-def write_allocation_picture(allocation: Allocation, path: Path) -> Path:
+def write_allocation_picture(allocation: AllocationRecord, path: Path) -> Path:
     """Heat map of clients (groups of them where there are many) by blocks, and what each holds against its budget.
 
     Raises:

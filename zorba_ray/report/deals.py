@@ -1,5 +1,7 @@
 """Tables of a run whose blocks were dealt anew or probed."""
 
+import numpy as np
+
 from zorba_ray.artifacts import Run
 from zorba_ray.report.numbers import NONE, text_bytes, text_gap, text_value
 from zorba_ray.report.page import Table
@@ -15,7 +17,7 @@ _REASONS = {
 
 def deals_table(run: Run) -> Table | None:
     """When the blocks were dealt and why; None where they were dealt once."""
-    deals = run.allocation.deals
+    deals = run.allocation.assignments
     if len(deals) < 2:
         return None
     rows = [
@@ -32,14 +34,13 @@ def deals_table(run: Run) -> Table | None:
 
 def blocks_table(run: Run) -> Table | None:
     """What each block met: clients, and what the last probe found; None where there was one deal and no probe."""
-    deals, probe = run.allocation.deals, run.allocation.probe
+    deals, probe = run.allocation.assignments, run.allocation.probe
     if len(deals) < 2 and probe is None:
         return None
     rows = []
     for block in range(run.allocation.blocks):
-        held = [[row[block] == "1" for row in deal.active] for deal in deals]
-        now = sum(held[-1]) if held else 0
-        ever = sum(map(any, zip(*held, strict=True)))
+        held = np.array([deal.active.matrix[:, block] for deal in deals])
+        now, ever = (int(held[-1].sum()), int(held.any(axis=0).sum())) if deals else (0, 0)
         found = [NONE] * 4
         if probe is not None:
             error = probe.dissimilarity_error[block]

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from zorba_ray.artifacts import Eval, Run
-from zorba_ray.artifacts.allocation import Client
+from zorba_ray.artifacts.allocation import AssignedClient
 from zorba_ray.report.numbers import (
     NONE,
     text_bytes,
@@ -102,7 +102,7 @@ def tiles(run: Run) -> list[Tile]:
     return found
 
 
-def budget_verdict(client: Client) -> str:
+def budget_verdict(client: AssignedClient) -> str:
     """Whether a client's active set fits its budget, and by how many bytes."""
     spare = client.spare_bytes
     if spare is None:

@@ -14,8 +14,9 @@ from zorba_ray.campaigns.comparison.cells import planned_run as planned
 from zorba_ray.campaigns.directory import CampaignDir, changes, open_run, require_same
 from zorba_ray.config import ExperimentConfig, ModelConfig
 from zorba_ray.errors import ConfigError, Diverged, Interrupted, RunDirError, StorageError, ZorbaError
-from zorba_ray.experiment.callbacks import Closing, Emit
 from zorba_ray.experiment.execute import execute
+from zorba_ray.experiment.run import Closing
+from zorba_ray.experiment.session import Emit
 from zorba_ray.federation.accelerator import choose_accelerator, with_counted_gpus
 from zorba_ray.models import Manifest, load_model
 from zorba_ray.models.blocks import model_manifest

@@ -27,7 +27,8 @@ from zorba_ray.campaigns.sweep.trial import FederationTrial, trial_payload
 from zorba_ray.campaigns.sweep.watch import PlannedSearch, Watch
 from zorba_ray.config import SweepConfig
 from zorba_ray.errors import Interrupted
-from zorba_ray.experiment.callbacks import Closing, Emit
+from zorba_ray.experiment.run import Closing
+from zorba_ray.experiment.session import Emit
 from zorba_ray.federation.accelerator import gpu_count
 from zorba_ray.federation.ray_session import ray_session
 

@@ -26,9 +26,8 @@ from zorba_ray.campaigns.sweep.state import finished_trial
 from zorba_ray.campaigns.sweep.watch import stop_file
 from zorba_ray.config import config_from_tree
 from zorba_ray.errors import Interrupted, ZorbaError
-from zorba_ray.experiment import run_experiment, sequential_backend
-from zorba_ray.experiment.callbacks import Closing
-from zorba_ray.experiment.on_ray import ray_backend
+from zorba_ray.experiment import run_experiment
+from zorba_ray.experiment.run import Closing
 from zorba_ray.federation.accelerator import with_counted_gpus
 
 
@@ -141,9 +140,8 @@ class _Session:
             self._repeat(run)
             if self._ending():
                 raise Interrupted("asked to stop before the first round of this session")
-            backend = sequential_backend if config.federation.backend == "sequential" else ray_backend
             run_experiment(
-                config, run, backend, self._payload["accelerator"], self._payload["command"], self._hear,
+                config, run, self._payload["accelerator"], self._payload["command"], self._hear,
                 self._ending, self._closing,
             )  # fmt: skip
             found = finished_trial(path)
