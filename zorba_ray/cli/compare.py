@@ -26,12 +26,12 @@ def compare(
     from zorba_ray.artifacts import raise_storage_error
     from zorba_ray.campaigns.comparison import open_comparison, plan_comparison, run_comparison
     from zorba_ray.cli.closing import write_run_report
-    from zorba_ray.cli.compare_view import CompareProgress, print_standings
+    from zorba_ray.cli.compare_view import CompareProgress, print_results
     from zorba_ray.cli.job import lasting
     from zorba_ray.cli.stop import StopFlag
     from zorba_ray.config import anchored, load_config
     from zorba_ray.errors import RunDirError, ZorbaError
-    from zorba_ray.report.contest import load_contest, rows, write_csv
+    from zorba_ray.report.comparison import comparison_rows, load_comparison, write_comparison_csv
 
     base = anchored(load_config(config, overrides or []))
     names = tuple(name.strip() for name in methods.split(",") if name.strip())
@@ -47,12 +47,12 @@ def compare(
     if isinstance(error, RunDirError):  # another program's, or one that must be mended first
         raise error
     try:
-        record = load_contest(path)
-        write_csv(record, path / "compare.csv")
+        record = load_comparison(path)
+        write_comparison_csv(record, path / "compare.csv")
         if as_json:
-            say(json.dumps(rows(record), indent=1))
+            say(json.dumps(comparison_rows(record), indent=1))
         else:
-            print_standings(record)
+            print_results(record)
         _write_page(path)
     except (ZorbaError, OSError) as second:
         if error is None:

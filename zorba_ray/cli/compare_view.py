@@ -4,14 +4,12 @@ import sys
 from types import TracebackType
 from typing import Any
 
-from rich.table import Table
 from rich.text import Text
 
 from zorba_ray.cli.terminal import Console
-from zorba_ray.report import contest_page
-from zorba_ray.report.contest import ContestRecord
-from zorba_ray.report.numbers import text_count
-from zorba_ray.report.page import Table as PageTable
+from zorba_ray.report.comparison import ComparisonRecord
+from zorba_ray.report.comparison_page import comparison_tables, comparison_warnings
+from zorba_ray.tables.text import text_count
 
 
 class CompareProgress:
@@ -51,20 +49,10 @@ class CompareProgress:
             )  # fmt: skip
 
 
-def print_standings(record: ContestRecord) -> None:
+def print_results(record: ComparisonRecord) -> None:
     """The tables of the page, on stdout."""
     console = Console(width=None if sys.stdout.isatty() else 200)
-    tables = [contest_page.learning_table(record), *contest_page.levels_tables(record), contest_page.cost_table(record)]
-    for table in (*tables, contest_page.rates_table(record)):
-        console.print(_rich(table))
-    for line in contest_page.warnings(record):
+    for table in comparison_tables(record):
+        console.print(table.terminal())
+    for line in comparison_warnings(record):
         console.print(line, style="yellow")
-
-
-def _rich(table: PageTable) -> Table:
-    found = Table(title=table.caption, title_justify="left", caption=table.note, caption_justify="left")
-    for place, name in enumerate(table.columns):
-        found.add_column(name, justify="right" if place in table.numeric else "left")
-    for row in table.rows:
-        found.add_row(*(cell if isinstance(cell, str) else cell.text for cell in row))
-    return found

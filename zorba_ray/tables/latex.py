@@ -49,29 +49,28 @@ def _other(sign: str) -> str:
     return rf"\texttt{{U+{ord(sign):04X}}}"
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int, caption: str, label: str) -> str:
-    """A `table*` float of plain text, escaped here; the first `text_columns` are flush left, the others right.
+def latex_table(columns: Sequence[str], rows: Sequence[Sequence[str]], flush: str, caption: str, label: str) -> str:
+    """A `table*` float of plain text, escaped here; `flush` has l or r for each column.
 
     A first column that is long is set in lines of its own, a fifth of the page wide.
     """
-    first = "l" if max(len(row[0]) for row in rows) <= _LONG else "p{0.2\\textwidth}"
-    form = first + "l" * (text_columns - 1) + "r" * (len(columns) - text_columns)
-    body = "\n".join("    " + " & ".join(escape(cell) for cell in row) + r" \\" for row in rows)
-    head = " & ".join(escape(column) for column in columns)
-    return (
-        "% needs \\usepackage{booktabs}\n"
-        "\\begin{table*}\n"
-        "  \\centering\n"
-        "  \\footnotesize\n"
-        "  \\setlength{\\tabcolsep}{3pt}\n"
-        f"  \\caption{{{escape(caption)}}}\n"
-        f"  \\label{{{label}}}\n"
-        f"  \\begin{{tabular}}{{{form}}}\n"
-        "    \\toprule\n"
-        f"    {head} \\\\\n"
-        "    \\midrule\n"
-        f"{body}\n"
-        "    \\bottomrule\n"
-        "  \\end{tabular}\n"
-        "\\end{table*}\n"
-    )
+    form = flush if max((len(row[0]) for row in rows), default=0) <= _LONG else "p{0.2\\textwidth}" + flush[1:]
+    head, *body = (" & ".join(map(escape, cells)) + r" \\" for cells in (columns, *rows))
+    lines = [
+        r"% needs \usepackage{booktabs}",
+        r"\begin{table*}",
+        r"  \centering",
+        r"  \footnotesize",
+        r"  \setlength{\tabcolsep}{3pt}",
+        rf"  \caption{{{escape(caption)}}}",
+        rf"  \label{{{label}}}",
+        rf"  \begin{{tabular}}{{{form}}}",
+        r"    \toprule",
+        f"    {head}",
+        r"    \midrule",
+        *(f"    {line}" for line in body),
+        r"    \bottomrule",
+        r"  \end{tabular}",
+        r"\end{table*}",
+    ]
+    return "\n".join(lines) + "\n"

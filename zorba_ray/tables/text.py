@@ -1,4 +1,4 @@
-"""How figures read on the page."""
+"""How numbers read, on a page, in a terminal and in a figure."""
 
 import math
 

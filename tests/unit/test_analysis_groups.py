@@ -4,13 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from analysis.collect import Collection, collect
+from analysis.groups import Group, collect
 from tests.support.fake_family import edit, write_member, write_sweep
 from zorba_ray.errors import RunDirError
 
+Found = tuple[list[Group], list[str]]
 
-def seeds_by_label(found: Collection) -> dict[str, tuple[int, ...]]:
-    return {group.label: group.seeds for group in found.groups}
+
+def seeds_by_label(found: Found) -> dict[str, tuple[int, ...]]:
+    return {group.label: group.seeds for group in found[0]}
 
 
 def test_runs_that_differ_in_the_seed_alone_make_a_group(tmp_path: Path) -> None:
@@ -20,7 +22,7 @@ def test_runs_that_differ_in_the_seed_alone_make_a_group(tmp_path: Path) -> None
             write_member(tmp_path / f"{epsilon}-{seed}", seed=seed, settings=settings)
     found = collect(sorted(tmp_path.iterdir()))
     assert seeds_by_label(found) == {"ε = 0": (1, 2, 3), "ε = 0.5": (1, 2, 3)}
-    assert found.left_out == ()
+    assert found[1] == []
 
 
 def test_other_data_or_another_model_is_another_group(tmp_path: Path) -> None:
@@ -67,7 +69,7 @@ def test_what_is_not_drawn_is_named(tmp_path: Path) -> None:
     )
     found = collect([sweep, sweep / "trials" / "0-good"])  # the same run twice counts once
     assert seeds_by_label(found) == {"zorba": (1,)}
-    reasons = {Path(line.partition(": ")[0]).name: line.partition(": ")[2] for line in found.left_out}
+    reasons = {Path(line.partition(": ")[0]).name: line.partition(": ")[2] for line in found[1]}
     assert reasons.keys() == {"1-twin", "2-early", "3-lost", "4-torn", "5-broken", "6-later"}
     assert reasons["1-twin"].startswith("repeats seed 1 of")
     assert reasons["2-early"] == "unfinished after round 1"
@@ -83,7 +85,7 @@ def test_a_torn_sweep_file_costs_only_the_names(tmp_path: Path, text: str) -> No
     (tmp_path / "sweep.json").write_text(text, encoding="utf-8")
     found = collect([tmp_path])
     assert seeds_by_label(found) == {"zorba": (1,)}
-    assert "its trials are taken from trials/ alone" in found.left_out[0]
+    assert "its trials are taken from trials/ alone" in found[1][0]
 
 
 def test_a_path_that_is_no_run_is_refused(tmp_path: Path) -> None:

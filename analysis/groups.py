@@ -5,14 +5,15 @@ out is named with its reason, so that a figure never shows fewer runs than its r
 """
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from analysis.naming import flatten, labels_of
+from analysis.naming import labels_of
 from zorba_ray.artifacts import Run
 from zorba_ray.errors import RunDirError
+from zorba_ray.report.settings import flatten
 
 NOT_COMPARED = frozenset({"name", "seed", "federation.address"})
 """Settings in which the runs of one group may differ, beside those of `tracking`."""
@@ -26,34 +27,25 @@ class Group:
     """Dotted key -> value, without the seed and the names."""
     runs: tuple[Run, ...]
     """In order of seed, each seed once."""
-    shown: dict[str, str] = field(default_factory=dict)
+    shown: Mapping[str, str] = field(default_factory=dict)
     """Dotted key -> how a sweep calls the value, for values that have names (a fleet)."""
     label: str = ""
     """What tells this group from the others of its collection."""
 
     @property
     def seeds(self) -> tuple[int, ...]:
+        """Of its runs."""
         return tuple(run.config.seed for run in self.runs)
 
 
-@dataclass(frozen=True)
-class Collection:
-    """What a script draws, and what it does not."""
-
-    groups: tuple[Group, ...]
-    left_out: tuple[str, ...]
-    """One line "DIR: reason" each."""
-
-
-def collect(paths: Sequence[Path]) -> Collection:
-    """Groups of the finished runs under `paths`, each a run directory or a sweep, in the order given.
+def collect(paths: Sequence[Path]) -> tuple[list[Group], list[str]]:
+    """Groups of the finished runs under `paths`, each a run directory or a sweep, in the order given; and what was left
+    out, one line "DIR: reason" each.
 
     Raises:
         RunDirError: a path does not exist or holds neither a run nor a sweep, or no finished run is left.
     """
-    found: dict[str, list[Run]] = {}
-    settings: dict[str, dict[str, Any]] = {}
-    shown: dict[str, dict[str, str]] = {}
+    groups: dict[str, Group] = {}
     left_out: list[str] = []
     seen: set[Path] = set()
     for path, names in _expand(paths, left_out):
@@ -68,32 +60,21 @@ def collect(paths: Sequence[Path]) -> Collection:
         if run.status != "finished":
             left_out.append(f"{path}: {run.status.replace('_', ' ')} after round {run.rounds_done}")
             continue
-        values = _compared(run)
-        key = json.dumps(values, sort_keys=True)
-        twin = next((other for other in found.get(key, []) if other.config.seed == run.config.seed), None)
-        if twin is not None:
+        flat = flatten(run.config.resolved(), whole=frozenset({"federation.fleet"}))
+        flat = {key: v for key, v in flat.items() if key not in NOT_COMPARED and not key.startswith("tracking.")}
+        group = groups.get(key := json.dumps(flat, sort_keys=True), Group(flat, ()))
+        if twin := next((other for other in group.runs if other.config.seed == run.config.seed), None):
             left_out.append(f"{path}: repeats seed {run.config.seed} of {twin.path}")
             continue
-        found.setdefault(key, []).append(run)
-        settings[key] = values
-        shown.setdefault(key, {}).update(names)
-    if not found:
+        runs = sorted([*group.runs, run], key=lambda run: run.config.seed)
+        groups[key] = replace(group, runs=tuple(runs), shown={**group.shown, **names})
+    if not groups:
         reasons = "".join(f"\n  {line}" for line in left_out)
         raise RunDirError(f"no finished run in {', '.join(map(str, paths))}{reasons}")
-    groups = [
-        Group(settings[key], tuple(sorted(runs, key=lambda run: run.config.seed)), shown[key])
-        for key, runs in found.items()
-    ]
-    names = labels_of([group.settings for group in groups], [group.shown for group in groups])
-    if len(groups) == 1:
-        names = [groups[0].runs[0].config.method]
-    labelled = (Group(group.settings, group.runs, group.shown, name) for group, name in zip(groups, names, strict=True))
-    return Collection(tuple(labelled), tuple(left_out))
-
-
-def _compared(run: Run) -> dict[str, Any]:
-    flat = flatten(run.config.resolved())
-    return {key: value for key, value in flat.items() if key not in NOT_COMPARED and not key.startswith("tracking.")}
+    found = list(groups.values())
+    labels = labels_of([group.settings for group in found], [group.shown for group in found])
+    labels = [found[0].runs[0].config.method] if len(found) == 1 else labels
+    return [replace(group, label=label) for group, label in zip(found, labels, strict=True)], left_out
 
 
 def _expand(paths: Sequence[Path], left_out: list[str]) -> Iterator[tuple[Path, dict[str, str]]]:
@@ -112,7 +93,15 @@ def _expand(paths: Sequence[Path], left_out: list[str]) -> Iterator[tuple[Path, 
 
 
 def _trials(sweep: Path, left_out: list[str]) -> Iterator[tuple[Path, dict[str, str]]]:
-    recorded = _recorded_trials(sweep, left_out)
+    """The trials of sweep.json, by the name of their directory; the runs are drawn without it too."""
+    recorded: dict[str, dict[str, Any]] = {}
+    try:
+        tree = json.loads((sweep / "sweep.json").read_text(encoding="utf-8"))
+        recorded = {Path(trial["run"]).name: trial for trial in tree["trials"]}
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        left_out.append(f"{sweep}/sweep.json: cannot be read ({error!r}); its trials are taken from trials/ alone")
     folders = {path.name for path in (sweep / "trials").glob("*") if path.is_dir()}
     for name in sorted(folders | recorded.keys()):
         trial, path = recorded.get(name, {}), sweep / "trials" / name
@@ -122,16 +111,3 @@ def _trials(sweep: Path, left_out: list[str]) -> Iterator[tuple[Path, dict[str, 
         else:
             error = f" ({trial['error']})" if trial.get("error") else ""
             left_out.append(f"{path}: {trial.get('status', 'no run')}{error}, no config.resolved.json")
-
-
-def _recorded_trials(sweep: Path, left_out: list[str]) -> dict[str, dict[str, Any]]:
-    """Trials of sweep.json by the name of their directory; the runs are drawn without it too."""
-    path = sweep / "sweep.json"
-    if not path.exists():
-        return {}
-    try:
-        trials = json.loads(path.read_text(encoding="utf-8"))["trials"]
-        return {Path(trial["run"]).name: trial for trial in trials}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        left_out.append(f"{path}: cannot be read ({error!r}); its trials are taken from trials/ alone")
-        return {}

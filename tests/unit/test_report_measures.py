@@ -6,19 +6,18 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from analysis.cost import (
-    bytes_by_round,
-    forward_passes_per_round,
-    seconds_of_rounds,
-    seconds_per_round,
-    variation,
-    vram_saved,
-    vram_source,
-)
 from tests.support.fake_family import edit, write_member
 from tests.support.tiny_models import tiny_batch, tiny_task_model
 from zorba_ray.artifacts import Run
 from zorba_ray.models import Perturbation
+from zorba_ray.report.measures import (
+    bytes_by_round,
+    seconds_of_rounds,
+    seconds_per_round,
+    vram_saved,
+    vram_source,
+    whole_passes_per_round,
+)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +31,7 @@ from zorba_ray.models import Perturbation
 )
 def test_forward_passes_by_hand(tmp_path: Path, pairs: int, steps: int, expected: float) -> None:
     run = Run(write_member(tmp_path / "a", settings={"zo.directions": pairs, "zo.local_steps": steps}))
-    assert forward_passes_per_round(run) == expected
+    assert whole_passes_per_round(run) == expected
 
 
 @pytest.mark.parametrize("active", [{0}, {2}, {1, 3}, {4}])
@@ -49,7 +48,7 @@ def test_forward_passes_are_those_of_the_engine(tmp_path: Path, active: set[int]
         model.pair(prepared, Perturbation(1, direction, 1e-3, "rademacher"))
     path = write_member(tmp_path / "a", settings={"zo.directions": pairs, "zo.local_steps": 1}, blocks=[sorted(active)])
     edit(path / "allocation.json", lambda tree: tree.update(blocks=5))
-    assert forward_passes_per_round(Run(path)) == sum(passed) / (rows * len(layers))
+    assert whole_passes_per_round(Run(path)) == sum(passed) / (rows * len(layers))
 
 
 def test_bytes_are_those_of_a_client_that_takes_part_in_every_round(tmp_path: Path) -> None:
@@ -91,8 +90,3 @@ def test_vram_saved_is_against_everything_active_on_every_client(tmp_path: Path)
     assert vram_source([run, run]) == "modelled, simulated"
     edit(path / "allocation.json", lambda tree: tree.pop("bytes_all_active"))
     assert vram_saved(Run(path)) is None
-
-
-def test_variation() -> None:
-    assert variation([5, 5, 5]) == 0
-    assert variation([2, 4]) == pytest.approx(1 / 3, abs=1e-15)
