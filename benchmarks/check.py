@@ -11,7 +11,7 @@ from benchmarks.rows import Row, make_row, not_run
 from benchmarks.shapes import OPT_125M, PROMPT, WORDS, loaded, network
 from zorba_ray.artifacts import RunDir
 from zorba_ray.config import ExperimentConfig, config_from_tree, load_config
-from zorba_ray.experiment import run_experiment, sequential_backend
+from zorba_ray.experiment import run_experiment
 from zorba_ray.experiment.build import task_model
 from zorba_ray.experiment.pair_check import require_right_pairs
 from zorba_ray.models import load_model
@@ -39,7 +39,7 @@ def _demo(folder: Path, quick: bool) -> list[Row]:
         return [*found, not_run(name, "", goal, "left out by --quick")]
     run = RunDir.create(folder / "demo", config)
     start = time.process_time()
-    run_experiment(config, run, sequential_backend, "simulated", [], lambda _: None, lambda: False)
+    run_experiment(config, run, "simulated", [], lambda _: None, lambda: False)
     share = sorted(seconds)[len(seconds) // 2] / (time.process_time() - start)
     return [*found, make_row(name, [share], "", goal, share <= 0.03)]
 

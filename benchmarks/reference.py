@@ -14,7 +14,7 @@ from benchmarks.rows import Row, make_row
 from zorba_ray.artifacts import RunDir
 from zorba_ray.config import load_config
 from zorba_ray.data import BatchOrder
-from zorba_ray.experiment import prepare, run_experiment, sequential_backend
+from zorba_ray.experiment import prepare, run_experiment
 from zorba_ray.experiment.evaluate import Evaluator
 from zorba_ray.models.heads import LabelWordsHead, last_positions
 from zorba_ray.models.label_tokens import label_tokens
@@ -57,7 +57,7 @@ def adamw(steps: int) -> list[Row]:
         split: Evaluator(model, split, table, 64).record(steps)
         for split, table in (("validation", setup.validation), ("test", setup.test))
     }
-    return _rows(f"AdamW, {steps} steps", found["validation"]["loss"], found["test"]["accuracy"])
+    return _rows(f"AdamW, {steps} steps", found["validation"].loss, found["test"].accuracy)
 
 
 def mezo(pairs: int) -> list[Row]:
@@ -67,7 +67,7 @@ def mezo(pairs: int) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         run = RunDir.create(Path(folder) / "mezo", config)
         summary = run_experiment(
-            config, run, sequential_backend, "simulated", ["benchmarks"], lambda event: None, lambda: False
+            config, run, "simulated", ["benchmarks"], lambda event: None, lambda: False
         )
     return _rows(f"central MeZO, {pairs} pairs", summary["final_loss"], summary["test_accuracy"])
 

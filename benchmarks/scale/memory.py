@@ -69,7 +69,7 @@ def measure(model: Path, data: Path, clients: int, folder: Path) -> dict[str, He
     """Process name -> what it holds after the last round; starts a Ray of its own where there is none yet."""
     from benchmarks.live import run_rounds
     from zorba_ray.artifacts import RunDir
-    from zorba_ray.experiment.on_ray import ray_backend
+    from zorba_ray.experiment.backends import ray_backend
     from zorba_ray.federation.ray_session import ray_session
 
     federation = {"clients": clients, "backend": "ray", "workers": WORKERS, "deadline_s": 3600}

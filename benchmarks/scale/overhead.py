@@ -23,7 +23,7 @@ from benchmarks.scale.fit import fit_line
 from benchmarks.shapes import THOUSANDS, data_folder, model_folder, settings
 from zorba_ray.artifacts import RunDir
 from zorba_ray.config import ExperimentConfig
-from zorba_ray.experiment.on_ray import ray_backend
+from zorba_ray.experiment.backends import ray_backend
 from zorba_ray.federation import Backend
 from zorba_ray.federation.ray_session import ray_session
 from zorba_ray.stopwatch import Spent

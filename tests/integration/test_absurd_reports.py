@@ -13,7 +13,7 @@ from tests.support.hostile_client import Change, gone, hostile, scalars_of, step
 from tests.support.tiny_run import run_here, tiny_config
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import Diverged, LostClients
-from zorba_ray.experiment.on_ray import ray_backend
+from zorba_ray.experiment.backends import ray_backend
 from zorba_ray.experiment.replay import replay_run
 from zorba_ray.protocol.ledger import read_ledger
 from zorba_ray.protocol.messages import ProbeReport

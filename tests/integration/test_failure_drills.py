@@ -21,9 +21,9 @@ from zorba_ray.artifacts import RunDir
 from zorba_ray.cli.closing import write_run_report
 from zorba_ray.errors import RunDirError, StorageError
 from zorba_ray.experiment import run as run_module
-from zorba_ray.experiment import run_experiment, sequential_backend
-from zorba_ray.experiment.callbacks import Closing
+from zorba_ray.experiment import run_experiment
 from zorba_ray.experiment.replay import replay_run
+from zorba_ray.experiment.run import Closing
 from zorba_ray.protocol.ledger import read_ledger
 
 # Enough rounds that the ledger outgrows pending.json, which is written before it.
@@ -50,7 +50,7 @@ def execute(
         if watch is not None:
             watch(event)
 
-    summary = run_experiment(config, run, sequential_backend, "simulated", ["test"], emit, lambda: False, closing)
+    summary = run_experiment(config, run, "simulated", ["test"], emit, lambda: False, closing)
     return summary, notes
 
 

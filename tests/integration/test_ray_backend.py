@@ -16,7 +16,8 @@ from tests.support.tiny_run import run_here, tiny_config
 from zorba_ray.artifacts import Run, RunDir
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import ClusterError, LedgerError
-from zorba_ray.experiment.on_ray import ENTRY, driver_payload, ray_backend
+from zorba_ray.experiment.backends import ray_backend
+from zorba_ray.experiment.execute import ENTRY, driver_payload
 from zorba_ray.experiment.replay import replay_run
 from zorba_ray.federation.placement import place_clients
 

@@ -8,8 +8,8 @@ import pytest
 
 from tests.support.tiny_run import run_here, tiny_config
 from zorba_ray.errors import BudgetExceeded
+from zorba_ray.experiment.backends import ray_backend
 from zorba_ray.experiment.build import prepare
-from zorba_ray.experiment.on_ray import ray_backend
 from zorba_ray.experiment.replay import replay_run
 from zorba_ray.report import write_report
 

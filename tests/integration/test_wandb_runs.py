@@ -18,8 +18,8 @@ from zorba_ray.artifacts import RunDir
 from zorba_ray.cli.closing import write_run_report
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import Interrupted
-from zorba_ray.experiment import run_experiment, sequential_backend
-from zorba_ray.experiment.on_ray import ENTRY, driver_payload
+from zorba_ray.experiment import run_experiment
+from zorba_ray.experiment.execute import ENTRY, driver_payload
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -43,7 +43,7 @@ def execute(config: ExperimentConfig, path: Path, stop_after: int | None = None)
     def stop() -> bool:
         return any(event["kind"] == "round" and event["round"] == stop_after for event in events)
 
-    run_experiment(config, run, sequential_backend, "simulated", ["test"], events.append, stop, write_run_report)
+    run_experiment(config, run, "simulated", ["test"], events.append, stop, write_run_report)
     return [event["text"] for event in events if event["kind"] == "note"]
 
 

@@ -6,8 +6,7 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 
-from zorba_ray.experiment import sequential_backend
-from zorba_ray.experiment.backends import BackendFactory
+from zorba_ray.experiment.backends import BackendFactory, sequential_backend
 from zorba_ray.federation import Backend
 from zorba_ray.federation.backend import Answer, Failure
 from zorba_ray.protocol.codec import decode, decode_question, encode
@@ -30,9 +29,6 @@ def hostile(
 
     def make(*arguments: Any) -> Backend:
         backend = inner(*arguments)
-        if inner is sequential_backend:  # the run settles the clients of a sequential backend that it knows
-            setup, host = arguments[:2]
-            host.settle(setup.shards)
         ask = backend.ask
 
         def changed(frame: bytes, clients: Sequence[int]) -> dict[int, Answer]:

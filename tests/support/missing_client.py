@@ -1,10 +1,9 @@
 """A federation in which the last client never answers."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from zorba_ray.artifacts import RunDir
-from zorba_ray.experiment import sequential_backend
+from zorba_ray.experiment.backends import sequential_backend
 from zorba_ray.experiment.build import Setup
 from zorba_ray.federation import Backend, ClientHost
 from zorba_ray.federation.backend import Answer, Failure, Usage
@@ -34,7 +33,6 @@ class Missing:
         self._inner.close()
 
 
-def without_the_last(setup: Setup, host: ClientHost, allocation: dict[str, Any], run: RunDir) -> Backend:
+def without_the_last(setup: Setup, host: ClientHost, run: RunDir) -> Backend:
     """A `BackendFactory`."""
-    host.settle(setup.shards)
-    return Missing(sequential_backend(setup, host, allocation, run), setup.config.federation.clients)
+    return Missing(sequential_backend(setup, host, run), setup.config.federation.clients)

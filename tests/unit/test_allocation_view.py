@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from zorba_ray.artifacts import record_of
-from zorba_ray.artifacts.allocation import Allocation
+from zorba_ray.artifacts.allocation import AllocationRecord
 from zorba_ray.cli.fitted import Column, fitted_table
 from zorba_ray.cli.heat_map import heat_map, legend, shades
 from zorba_ray.cli.plain_text import never_fail, plain
@@ -21,11 +21,11 @@ from zorba_ray.report.fleet_rows import GROUPS, fleet_rows
 
 
 @functools.cache
-def fleet(clients: int, blocks: int, kinds: int = 2, budgets: int = 1) -> Allocation:
+def fleet(clients: int, blocks: int, kinds: int = 2, budgets: int = 1) -> AllocationRecord:
     """Client n is of class n mod `kinds` and holds n mod `kinds` + 1 blocks in a row from block n on; a class has
     `budgets` different budgets."""
     return record_of(
-        Allocation,
+        AllocationRecord,
         {
             "clients": [
                 {
@@ -123,7 +123,7 @@ def test_clients_without_budgets_show_none():
     found = fleet(3, 4).tree()
     for client in found["clients"]:
         client["budget_bytes"] = None
-    text = printed(heat_map(record_of(Allocation, found, "fleet"), 120), 120)
+    text = printed(heat_map(record_of(AllocationRecord, found, "fleet"), 120), 120)
     assert "budget" not in text
     assert "holds" in text
 

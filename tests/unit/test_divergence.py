@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from zorba_ray.artifacts import Eval
-from zorba_ray.experiment.divergence import collapsed, divergence
+from zorba_ray.experiment.evaluate import collapsed, divergence
 from zorba_ray.models.logit_spread import LogitSpread
 
 

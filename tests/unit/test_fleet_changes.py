@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from zorba_ray.assignment import FleetSchedule
 from zorba_ray.config import ExperimentConfig, load_config
 from zorba_ray.errors import ConfigError, MessageError
-from zorba_ray.experiment.fleet import fleet_at, fleet_rounds, largest_budgets
 from zorba_ray.federation import participants
 from zorba_ray.protocol.codec import decode, decode_question, encode
 from zorba_ray.protocol.messages import ProbePlan, ProbeReport, RoundPlan
@@ -23,23 +23,25 @@ def config(*changes: dict[str, object], overrides: tuple[str, ...] = ()) -> Expe
 
 def test_the_fleet_of_a_round():
     """Client 0 leaves in 3 and is back in 5; class b joins in 4, so it is absent before; a budget in 5."""
-    found = config(
-        {"round": 3, "client": 0, "leave": True},
-        {"round": 5, "client": 0, "join": True},
-        {"round": 4, "name": "b", "join": True},
-        {"round": 5, "client": 1, "vram": "1 KB"},
+    found = FleetSchedule(
+        config(
+            {"round": 3, "client": 0, "leave": True},
+            {"round": 5, "client": 0, "join": True},
+            {"round": 4, "name": "b", "join": True},
+            {"round": 5, "client": 1, "vram": "1 KB"},
+        )
     )
-    here = {number: [client.id for client in fleet_at(found, number) if client.present] for number in range(1, 7)}
+    here = {number: [client.id for client in found.at(number) if client.present] for number in range(1, 7)}
     assert here == {1: [0, 1], 2: [0, 1], 3: [1], 4: [1, 2, 3], 5: [0, 1, 2, 3], 6: [0, 1, 2, 3]}
-    assert [client.budget for client in fleet_at(found, 4)] == [100, 100, 50, 50]
-    assert [client.budget for client in fleet_at(found, 5)] == [100, 1000, 50, 50]
-    assert fleet_rounds(found) == [1, 3, 4, 5]
-    assert largest_budgets(found) == [100, 1000, 50, 50]
+    assert [client.budget for client in found.at(4)] == found.budgets_at(4) == [100, 100, 50, 50]
+    assert [client.budget for client in found.at(5)] == found.budgets_at(9) == [100, 1000, 50, 50]
+    assert found.rounds == (1, 3, 4, 5)
+    assert found.largest_budgets == [100, 1000, 50, 50]
 
 
 def test_order_in_the_file_does_not_count():
     one, other = {"round": 3, "client": 0, "leave": True}, {"round": 5, "client": 0, "join": True}
-    assert fleet_at(config(one, other), 4) == fleet_at(config(other, one), 4)
+    assert FleetSchedule(config(one, other)).at(4) == FleetSchedule(config(other, one)).at(4)
 
 
 @pytest.mark.parametrize(
@@ -66,14 +68,13 @@ def test_nobody_leaves_twice():
         config({"round": 3, "client": 1, "leave": True}, {"round": 5, "name": "a", "leave": True})
 
 
-def test_a_new_budget_needs_a_fleet():
-    with pytest.raises(ConfigError, match=r"needs federation\.fleet"):
-        config({"round": 3, "client": 1, "vram": 7}, overrides=("federation.fleet=null",))
-
-
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
+        (
+            ("federation.fleet=null", 'federation.changes=[{"round": 3, "client": 1, "vram": 7}]'),
+            r"needs federation\.fleet",
+        ),
         (("allocation.probe_every=5",), "only block_weights=probe"),
         (("allocation.algorithm=random", "allocation.epsilon=0.5"), "know no ε"),
         (("allocation.algorithm=last", "allocation.block_weights=probe"), "whatever they weigh"),

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from zorba_ray.assignment.rules import rules
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import ConfigError
-from zorba_ray.experiment.fleet_rules import rules
 from zorba_ray.models.manifest import build_manifest
 
 KINDS = ["small", "small", "large"]

@@ -7,8 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from zorba_ray.cli.main import app
+from zorba_ray.cli.profile_source import profiled
 from zorba_ray.errors import ConfigError, ModelError
-from zorba_ray.experiment.profiled import profiled
 from zorba_ray.models.shapes import SHAPES
 
 PARAMETERS = {

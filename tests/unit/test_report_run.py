@@ -300,7 +300,7 @@ def test_assignments_and_probes_have_their_tables(tmp_path: Path) -> None:
     same = {"f2_bytes": 2300, "gap": 0.0, "solver": "x", "clients_changed": 2}
     first = {"round": 1, "reason": "start", "f1": None, "active": ["0011", "0100"], **same}
     second = {"round": 2, "reason": "rotation", "f1": 1.5, "active": ["0101", "0010"], **same}
-    edit(path / "allocation.json", lambda tree: tree.update(deals=[first, second]))
+    edit(path / "allocation.json", lambda tree: tree.update(assignments=[first, second]))
     rows = assignments_table(Run(path)).texts()
     assert [row[:4] for row in rows] == [["1", "start of the run", "2", "∞"], ["2", "rotation", "2", "1.5"]]
     held = [["0", "0", "0"], ["1", "1", "2"], ["2", "1", "2"], ["3", "1", "1"]]

@@ -95,12 +95,12 @@ def test_waiting_for_workers_is_their_mean_imbalance_and_ray() -> None:
 
 def test_waiting_for_a_probe_is_waiting_and_not_work_of_the_driver() -> None:
     """In one process it is the clients' own work; of workers, their work and Ray's."""
-    probe: Path = ("rounds", "deal", "ask")
-    dealing = {("rounds", "deal"): Spent(0.5), probe: Spent(1.0), ASK: Spent(5.0)}
+    probe: Path = ("rounds", "assignment", "ask")
+    dealing = {("rounds", "assignment"): Spent(0.5), probe: Spent(1.0), ASK: Spent(5.0)}
     here = round_profile(Reading({**dealing, (*probe, "forward"): Spent(4.0)}, {}), None, 1, 1)
-    assert seconds(here) == {"deal": 0.5, "messages": 6.0, "forward": 4.0}
+    assert seconds(here) == {"assignment": 0.5, "messages": 6.0, "forward": 4.0}
     there = round_profile(Reading(dealing, {}), [worker({1: 4.0})], 1, 1)
-    assert seconds(there) == {"deal": 0.5, "forward": 3.0, "perturb": 1.0, "ray": 2.0}
+    assert seconds(there) == {"assignment": 0.5, "forward": 3.0, "perturb": 1.0, "ray": 2.0}
 
 
 def test_a_worker_without_work_in_a_round_counts_as_waiting() -> None:

@@ -101,15 +101,17 @@ def test_the_choice_is_the_set_that_the_rate_suits() -> None:
 
 
 def test_the_rate_that_suits_a_set_has_the_heat_of_one_that_suits() -> None:
-    rate, pairs = scopes.suited_rate(tiny_config("zo.scope=bias_norm"), None)
+    alone = scopes.probe_scopes(tiny_config("zo.scope=bias_norm"), ("bias_norm",))
+    rate = alone.suited_rate("bias_norm")
     assert rate is not None
-    _, record = scopes.with_scope(tiny_config("zo.scope=auto", f"zo.lr={rate}"))
-    assert record is not None
+    _, probe = scopes.with_scope(tiny_config("zo.scope=auto", f"zo.lr={rate}"))
+    assert probe is not None
+    record = probe.record()
     assert record["scope"] == "bias_norm"
-    (own,) = [score for score in record["scores"] if score["scope"] == "bias_norm"]
-    assert own["heat"] == pytest.approx(HEAT)
-    assert pairs * len(record["scores"]) == record["forward_pairs"]
-    assert scopes.suited_rate(tiny_config("zo.scope=bias_norm"), record) == (rate, record["forward_pairs"])
+    (score,) = [score for score in record["scores"] if score["scope"] == "bias_norm"]
+    assert score["heat"] == pytest.approx(HEAT)
+    assert alone.forward_pairs * len(record["scores"]) == record["forward_pairs"]
+    assert probe.suited_rate("bias_norm") == rate
 
 
 def test_pairs_of_a_round() -> None:

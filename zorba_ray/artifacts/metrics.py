@@ -12,8 +12,8 @@ from zorba_ray.artifacts.record import Count, Record, Seconds, parse_json, recor
 from zorba_ray.errors import RunDirError
 
 
-class DealChange(Record, kw_only=True):
-    """What changed in a round that began with another deal."""
+class AssignmentChange(Record, kw_only=True):
+    """What changed in a round that began with another assignment."""
 
     reason: str
     f1: float | None = None
@@ -53,7 +53,7 @@ class Round(Record, tag_field="kind", tag="round", kw_only=True):
     """All clients together, active sets included; commits of scalars also to those that were not asked."""
     distance: float | None = None
     """‖θ − θ0‖."""
-    deal: DealChange | None = None
+    assignment: AssignmentChange | None = None
     time: dict[str, float] = {}
     """Seconds by part; `round_s` is the whole."""
     peak_rss_bytes: Count | None = None

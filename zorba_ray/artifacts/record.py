@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 
 import msgspec
 
+from zorba_ray.active_sets import ActiveSets
 from zorba_ray.artifacts.files import write_json
 from zorba_ray.errors import RunDirError
 from zorba_ray.printable import UNPRINTABLE, shown
@@ -33,7 +34,7 @@ class Record(msgspec.Struct, kw_only=True, dict=True):
 
     def tree(self) -> dict[str, Any]:
         """JSON-ready, with the unknown keys."""
-        tree = msgspec.to_builtins(self, str_keys=True)
+        tree = msgspec.to_builtins(self, str_keys=True, enc_hook=_encoded)
         for record, own in _records(self, tree):
             own.update(record.unknown)
         return tree
@@ -81,7 +82,7 @@ def record_of(kind: type[Kind], tree: dict[str, Any], where: str) -> Kind:
             "use the zorba-ray that wrote it (provenance.json of a run names it), or a newer one"
         )
     try:
-        record = msgspec.convert(tree, kind, str_keys=True)
+        record = msgspec.convert(tree, kind, str_keys=True, dec_hook=_decoded)
     except msgspec.ValidationError as error:
         rule, _, key = str(error).partition(" - at ")
         key = key.strip("`").removeprefix("$").lstrip(".")
@@ -122,6 +123,19 @@ def parse_json(text: str, printable: bool = False) -> Any:
     tree = json.loads(text)
     # Most texts hold neither an escape nor such a character, and are not walked.
     return _printable(tree) if printable and ("\\u" in text or UNPRINTABLE.search(text)) else tree
+
+
+def _encoded(value: Any) -> Any:
+    """JSON of the one type that it does not know."""
+    if isinstance(value, ActiveSets):
+        return value.marks
+    raise NotImplementedError(f"{type(value).__name__} in a record")
+
+
+def _decoded(kind: type[Any], value: Any) -> Any:
+    if kind is ActiveSets and isinstance(value, list) and all(isinstance(row, str) for row in value):
+        return ActiveSets.of_marks(value)
+    raise ValueError(f"{kind.__name__} expected")
 
 
 def _printable(node: Any) -> Any:

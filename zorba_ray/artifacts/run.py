@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zorba_ray.artifacts.allocation import Allocation
+from zorba_ray.artifacts.allocation import AllocationRecord
 from zorba_ray.artifacts.metrics import Eval, Round, read_metrics
 from zorba_ray.artifacts.record import read_record
 from zorba_ray.artifacts.run_files import Profile, Provenance, Summary
@@ -45,7 +45,7 @@ class Run:
         files = RunDir(path)
         self.config, self.unknown_settings = read_settings(files.config, printable=True)
         self.provenance = read_record(files.provenance, Provenance, printable=True)
-        self.allocation = read_record(files.allocation, Allocation, printable=True)
+        self.allocation = read_record(files.allocation, AllocationRecord, printable=True)
         try:
             records = read_metrics(files.metrics, printable=True)
         except FileNotFoundError as error:

@@ -45,10 +45,10 @@ def print_map(console: Console, record: dict[str, Any]) -> None:
     """Who activates which blocks, and what each holds against its budget; `record` is allocation.json."""
     # Here, as reports load matplotlib, which `--help` must not wait for.
     from zorba_ray.artifacts import record_of
-    from zorba_ray.artifacts.allocation import Allocation
+    from zorba_ray.artifacts.allocation import AllocationRecord
     from zorba_ray.cli.heat_map import heat_map, legend
 
-    allocation = record_of(Allocation, record, "allocation")
+    allocation = record_of(AllocationRecord, record, "allocation")
     console.print(heat_map(allocation, console.width))
     console.print(legend(allocation, console.width), highlight=False)
 

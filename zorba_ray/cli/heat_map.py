@@ -7,7 +7,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from zorba_ray.artifacts.allocation import Allocation
+from zorba_ray.artifacts.allocation import AllocationRecord
 from zorba_ray.cli.fitted import BORDERS, Column, fitted_table, fitting
 from zorba_ray.report.fleet_rows import FleetRow, fleet_rows
 from zorba_ray.units import format_bytes
@@ -32,7 +32,7 @@ def shades(share: np.ndarray, cells: int) -> str:
     return "".join(_SHADES[0 if mean <= 0 else 4 if mean >= 1 else 1 + int(3 * mean)] for mean in means)
 
 
-def heat_map(allocation: Allocation, width: int) -> Table:
+def heat_map(allocation: AllocationRecord, width: int) -> Table:
     """Blocks, bytes and budget of every client, or of groups of clients where there are many; fits `width` columns."""
     rows = fleet_rows(allocation, ROWS)
     grouped = len(rows) < len(allocation.clients)
@@ -51,7 +51,7 @@ def heat_map(allocation: Allocation, width: int) -> Table:
     return fitted_table(f"Active blocks: {what} × {allocation.blocks} blocks", columns(cells), width)
 
 
-def legend(allocation: Allocation, width: int) -> str:
+def legend(allocation: AllocationRecord, width: int) -> str:
     """What the signs mean, and how many clients hold a block."""
     held = np.zeros(allocation.blocks, dtype=np.int64)
     for client in allocation.clients:

@@ -9,16 +9,17 @@ from zorba_ray.config import ExperimentConfig
 
 def preview(config: ExperimentConfig) -> None:
     """Prints the resolved settings, the allocation and the cost of a run; runs nothing and writes nothing."""
-    from zorba_ray.experiment import allocation_record, prepare, solve_allocation
-    from zorba_ray.experiment.scope import scope_line, with_scope
+    from zorba_ray.assignment import allocation_record
+    from zorba_ray.experiment import prepare, solve_allocation
+    from zorba_ray.experiment.scope import with_scope
 
     console = Console(soft_wrap=True)
     config, scope = with_scope(config)
     if scope is not None:
-        console.print(scope_line(scope), highlight=False)
+        console.print(scope.line(), highlight=False)
     console.print_json(json.dumps(config.resolved()))
     setup = prepare(config)
-    record = allocation_record(setup, solve_allocation(setup), "simulated")
+    record = allocation_record(setup, solve_allocation(setup)).tree()
     print_map(console, record)
     passes = config.passes_per_round
     blocks = setup.header.blocks

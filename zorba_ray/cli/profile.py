@@ -17,9 +17,9 @@ def profile(
     """Bytes that a client's accelerator holds, from the model's configuration alone: nothing is loaded or run."""
     import json
 
+    from zorba_ray.cli.profile_source import profiled
     from zorba_ray.cli.profile_table import assumptions, profile_table
     from zorba_ray.cli.terminal import Console, say
-    from zorba_ray.experiment.profiled import profiled
 
     found = profiled(config, overrides, batch, length)
     rows = list(found.rows(count))

@@ -1,6 +1,5 @@
 """`zorba-ray run`: one run from the terminal."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,6 @@ from typing import Any
 import typer
 
 from zorba_ray.cli.closing import write_run_report
-from zorba_ray.cli.terminal import say
 
 
 def run(
@@ -38,30 +36,10 @@ def run(
 
 
 def _execute(settings: Any, path: Path, resume: bool) -> dict[str, Any]:
-    from zorba_ray.artifacts import RunDir
     from zorba_ray.cli.progress import Progress
     from zorba_ray.cli.stop import StopFlag
-    from zorba_ray.errors import ConfigError, RunDirError
-    from zorba_ray.experiment.execute import execute
-    from zorba_ray.federation.accelerator import choose_accelerator, with_counted_gpus
+    from zorba_ray.experiment.execute import execute_in
 
-    accelerator = choose_accelerator(settings)
-    settings = with_counted_gpus(settings, accelerator)
-    existed = os.path.exists(path)  # a name too long is no error here: making the directory says so
-    if resume:
-        if not path.is_dir():
-            raise RunDirError(f"--resume: there is no run directory {path}")
-        directory = RunDir.reopen(path, settings)
-        if (finished := directory.finished()) is not None:
-            say(f"{path} is finished; nothing to resume")
-            return finished.tree()
-    else:
-        directory = RunDir.create(path, settings)
     stop = StopFlag()
-    try:
-        with Progress(settings) as progress:
-            return execute(settings, directory, accelerator, sys.argv, progress.show, stop.is_set, write_run_report)
-    except ConfigError:
-        if not existed:
-            directory.withdraw()
-        raise
+    with Progress(settings) as progress:
+        return execute_in(settings, path, resume, sys.argv, progress.show, stop.is_set, write_run_report)

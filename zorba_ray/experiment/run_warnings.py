@@ -17,13 +17,13 @@ _RISE = 1.01
 """Of the start's validation loss; what is less may be noise."""
 
 
-def start_warnings(setup: Setup, accelerator: str) -> list[str]:
+def start_warnings(setup: Setup) -> list[str]:
     """Sentences with numbers, known before the first round: about the settings, then about the data.
 
     Raises:
         ConfigError: no run can make sense.
     """
-    return [*_below_resolution(setup, accelerator), *setup.doubts]
+    return [*_below_resolution(setup), *setup.doubts]
 
 
 def end_warnings(config: ExperimentConfig, evals: Sequence[Eval]) -> list[str]:
@@ -36,11 +36,11 @@ def end_warnings(config: ExperimentConfig, evals: Sequence[Eval]) -> list[str]:
     return [*_worse(evals), *constant]
 
 
-def _below_resolution(setup: Setup, accelerator: str) -> list[str]:
+def _below_resolution(setup: Setup) -> list[str]:
     config = setup.config
     if config.method in FIRST_ORDER:
         return []
-    half = accelerator == "cuda" and config.memory.compute_dtype == "bf16"
+    half = setup.accelerator == "cuda" and config.memory.compute_dtype == "bf16"
     dtype = torch.bfloat16 if half else torch.float32
     scale = config.zo.perturbation_scale
     found = resolution(setup.model.replica, config.zo.fixed_scope, scale, dtype)

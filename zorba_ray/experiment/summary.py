@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zorba_ray.artifacts import Budget, Eval, Round, record_of
+from zorba_ray.artifacts.allocation import AllocationRecord
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.config.baselines import FIRST_ORDER
 from zorba_ray.errors import Diverged, Interrupted, LostClients
@@ -24,7 +25,7 @@ def status_of(error: BaseException) -> str:
 
 def figures(
     config: ExperimentConfig,
-    allocation: dict[str, Any],
+    allocation: AllocationRecord,
     rounds: Sequence[Round],
     evals: Sequence[Eval],
     vram_peaks: Mapping[int, int],
@@ -48,7 +49,7 @@ def figures(
     up = sum(record.report_bytes or 0 for record in counted)
     down = sum((record.plan_bytes or 0) + (record.commit_bytes or 0) for record in counted)
     pairs = 0 if config.method in FIRST_ORDER else config.zo.directions * config.zo.local_steps
-    probes = allocation["probes"]
+    probes = allocation.probes
     return {
         "method": config.method,
         "rounds": config.rounds,
@@ -62,20 +63,21 @@ def figures(
         "forward_pairs_per_client": pairs * len(rounds),
         "forward_passes_per_client": config.passes_per_round * len(rounds),
         "vram_bytes_per_client": {
-            "source": allocation["bytes_source"],
-            "accelerator": allocation["accelerator"],
+            "source": allocation.bytes_source,
+            "accelerator": allocation.accelerator,
             "clients": [
-                {key: client[key] for key in ("client", "bytes", "budget_bytes")} for client in allocation["clients"]
+                {"client": client.client, "bytes": client.bytes, "budget_bytes": client.budget_bytes}
+                for client in allocation.clients
             ],
-            "all_active": allocation["bytes_all_active"],
+            "all_active": allocation.bytes_all_active,
         },
         "budgets": tuple(record_of(Budget, row, "budgets") for row in budget_rows(allocation, vram_peaks)),
-        "allocation_gap": allocation["gap"],
-        "deals": len(allocation["deals"]),
+        "allocation_gap": allocation.gap,
+        "assignments": len(allocation.assignments),
         "probes": len(probes),
-        "probe_forward_pairs": sum(probe["forward_pairs"] for probe in probes),
-        "probe_bytes_up": sum(probe["bytes_up"] for probe in probes),
-        "probe_bytes_down": sum(probe["bytes_down"] for probe in probes),
+        "probe_forward_pairs": sum(probe.forward_pairs for probe in probes),
+        "probe_bytes_up": sum(probe.bytes_up for probe in probes),
+        "probe_bytes_down": sum(probe.bytes_down for probe in probes),
         "clients_failed": sum(record.clients_failed or 0 for record in rounds),
         "clients_late": sum(record.clients_late or 0 for record in rounds),
         "clients_rejected": sum(len(record.rejected) for record in rounds),

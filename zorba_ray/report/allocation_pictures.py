@@ -11,7 +11,7 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Outline
 from matplotlib.ticker import MaxNLocator
 
-from zorba_ray.artifacts.allocation import Allocation
+from zorba_ray.artifacts.allocation import AllocationRecord
 from zorba_ray.report.figure import (
     BLUE,
     GREY,
@@ -34,7 +34,7 @@ SINGLE_CLIENTS = 24
 _SHADES = 10
 
 
-def allocation_plots(allocation: Allocation, memory: str, met: str) -> list[Plot]:
+def allocation_plots(allocation: AllocationRecord, memory: str, met: str) -> list[Plot]:
     """Active blocks, and bytes against budgets, for a page; none without clients.
 
     Args:
@@ -68,7 +68,7 @@ def allocation_plots(allocation: Allocation, memory: str, met: str) -> list[Plot
     ]
 
 
-def write_allocation_picture(allocation: Allocation, path: Path) -> Path:
+def write_allocation_picture(allocation: AllocationRecord, path: Path) -> Path:
     """Active blocks beside bytes against budgets, of clients or of groups of them where there are many, as a PNG.
 
     Raises:

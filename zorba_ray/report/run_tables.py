@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from zorba_ray.artifacts import Eval, Run
-from zorba_ray.artifacts.allocation import Client, Step
+from zorba_ray.artifacts.allocation import AssignedClient, SolverStep
 from zorba_ray.report.measures import distance
 from zorba_ray.report.page import Tile
 from zorba_ray.tables import Column, Table
@@ -145,7 +145,7 @@ def run_tables(run: Run) -> list[Table]:
 def clients_table(run: Run) -> Table:
     """Who holds what, and who met which budget."""
     losses = last_client_losses(run)
-    columns: list[Column[Client]] = [
+    columns: list[Column[AssignedClient]] = [
         Column("Client", lambda client: client.client, str),
         Column("Class", lambda client: client.kind),
         Column("Examples", lambda client: client.examples, text_value),
@@ -162,7 +162,7 @@ def clients_table(run: Run) -> Table:
     return Table("Clients", run.allocation.clients, columns, note)
 
 
-def budget_verdict(client: Client) -> str:
+def budget_verdict(client: AssignedClient) -> str:
     """Whether a client's active set fits its budget, and by how many bytes."""
     spare = client.spare_bytes
     if spare is None:
@@ -174,13 +174,13 @@ def steps_table(run: Run) -> Table:
     """What the solver proved."""
     a = run.allocation
 
-    def text(step: Step, value: float | None) -> str:
+    def text(step: SolverStep, value: float | None) -> str:
         in_bytes = (
             step.objective == "vram" and (step.value or 0) > 1 and value is not None and abs(value) < float("inf")
         )
         return text_bytes(value) if in_bytes else text_value(value)
 
-    columns: list[Column[Step]] = [
+    columns: list[Column[SolverStep]] = [
         Column("Step", lambda step: step.name.replace("_", " ")),
         Column("Objective", lambda step: step.objective),
         Column("Constraint", lambda step: step.constraint),
@@ -202,17 +202,17 @@ def steps_table(run: Run) -> Table:
 
 def assignments_table(run: Run) -> Table:
     """When the blocks were assigned and why; empty where they were assigned once."""
-    deals = run.allocation.deals
+    assignments = run.allocation.assignments
     return Table(
         "Assignments of the blocks",
-        deals if len(deals) > 1 else (),
+        assignments if len(assignments) > 1 else (),
         [
-            Column("From round", lambda deal: deal.round, str),
-            Column("Why", lambda deal: _REASONS.get(deal.reason, deal.reason)),
-            Column("Clients that changed", lambda deal: deal.clients_changed, str),
-            Column("f1", lambda deal: _f1(deal.f1), str),
-            Column("Fleet VRAM", lambda deal: deal.f2_bytes, text_bytes),
-            Column("Gap", lambda deal: deal.gap, text_gap),
+            Column("From round", lambda new: new.round, str),
+            Column("Why", lambda new: _REASONS.get(new.reason, new.reason)),
+            Column("Clients that changed", lambda new: new.clients_changed, str),
+            Column("f1", lambda new: _f1(new.f1), str),
+            Column("Fleet VRAM", lambda new: new.f2_bytes, text_bytes),
+            Column("Gap", lambda new: new.gap, text_gap),
         ],
         "A rotation keeps f1 and the bytes. f1 of different fleets, or under other weights, does not compare.",
     )
@@ -220,9 +220,9 @@ def assignments_table(run: Run) -> Table:
 
 def blocks_table(run: Run) -> Table:
     """What each block met: clients, and what the last probe found; empty where there was one assignment, no probe."""
-    deals, probe = run.allocation.deals, run.allocation.probe
-    shown = len(deals) > 1 or probe is not None
-    held = [[[mark == "1" for mark in row] for row in deal.active] for deal in deals]  # assignment, client, block
+    assignments, probe = run.allocation.assignments, run.allocation.probe
+    shown = len(assignments) > 1 or probe is not None
+    held = [assignment.active.matrix.tolist() for assignment in assignments]  # assignment, client, block
     columns: list[Column[int]] = [
         Column("Block", lambda block: block, str),
         Column("Active on", lambda block: sum(row[block] for row in held[-1]) if held else 0, str),

@@ -127,7 +127,7 @@ def _capacity(address: str, config: ExperimentConfig | None, resources: dict[str
     if config is None or config.federation.backend == "sequential":
         yield Finding("ok", f"{address} has {listing}")
         return
-    from zorba_ray.experiment.on_ray import fleet_actors
+    from zorba_ray.experiment.backends import fleet_actors
     from zorba_ray.federation.ray_session import require_capacity
 
     try:
