@@ -258,7 +258,7 @@ def _fleets(axes: Axes, found: Rows, y: str, what: str) -> None:
 
 def _simulated(axes: Axes, x: np.ndarray, part: Rows, index: int, name: str) -> None:
     """Points with two standard errors."""
-    kind = look(index) | {"linestyle": "none", "label": name}
+    kind: dict[str, Any] = look(index) | {"linestyle": "none", "label": name}
     axes.errorbar(x, part.column("simulated"), yerr=2 * part.column("standard_error"), **kind)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.browser import BROWSERS, View, browser_path, chromium
-from tests.support.fake_contest import LADDER, write_fake_contest
+from tests.support.fake_comparison import LADDER, write_fake_comparison
 from tests.support.fake_run import write_fake_run
 from tests.support.fake_sweep import write_fake_sweep
 from zorba_ray.config import METHOD_NAMES
@@ -54,9 +54,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         ],
         "run": runs[:1],
         "runs": runs,
-        "contest": [write_fake_contest(root / "contest", tried={"mezo": {"0.001": 0.5, "0.003": 0.625}})],
+        "contest": [write_fake_comparison(root / "contest", tried={"mezo": {"0.001": 0.5, "0.003": 0.625}})],
         "hostile_contest": [
-            write_fake_contest(
+            write_fake_comparison(
                 root / "hostile_contest",
                 name=HOSTILE + "x" * 300,
                 endings={"fedavg/seed-3": "diverged", "mezo/seed-1": "failed"},
@@ -161,8 +161,8 @@ def test_the_keyboard_reaches_figures_tables_links_and_details(browser: Any, pag
         assert all(seen for *_, seen in stops), [stop for stop in stops if not stop[2]]
         kinds = [kind for kind, *_ in stops]
         assert {"mark", "div", "button", "a", "pre", "summary"} == set(kinds)
-        # one stop per figure: Pareto front, parallel coordinates, three keys
-        assert kinds.count("mark") == 4
+        # one stop per figure: Pareto front, two keys
+        assert kinds.count("mark") == 3
         assert kinds.count("summary") == view.page.locator("summary").count() == 4
         assert (
             kinds.index("mark")
@@ -174,7 +174,7 @@ def test_the_keyboard_reaches_figures_tables_links_and_details(browser: Any, pag
 def test_arrows_go_from_point_to_point(browser: Any, pages: dict[str, Path]) -> None:
     with View(browser, pages["sweep"]) as view:
         page = view.page
-        page.locator(".wide .mark[tabindex='0']").focus()
+        page.locator(".plot").nth(2).locator(".mark[tabindex='0']").focus()
         seen = set()
         for _ in range(24):
             seen.add(page.evaluate("document.activeElement.dataset.trials"))
@@ -198,7 +198,7 @@ def test_pointing_at_a_configuration_lights_up_its_trials(browser: Any, pages: d
         label = mark.get_attribute("aria-label")
         assert page.locator("#tip").text_content() == label
         lit = "nodes => nodes.map(node => node.dataset.trials)"
-        assert set(page.locator(".wide .mark.lit").evaluate_all(lit)) == trials
+        assert set(page.locator(".plot").nth(1).locator(".mark.lit").evaluate_all(lit)) == trials
         rows = page.locator("tr.lit").evaluate_all(lit)
         assert rows[0].split() == sorted(trials, key=int)  # its configuration
         assert set(rows[1:]) == trials
@@ -277,5 +277,5 @@ def test_without_scripting_all_is_there(browser: Any, pages: dict[str, Path]) ->
         assert view.said == []
         assert view.page.locator("tr[data-trials]").count() == 24 + 8
         marks = view.page.locator(".mark[tabindex='0'] > title")
-        assert marks.count() == 8 + 3 * 24  # the browser's own tips
+        assert marks.count() == 8 + 2 * 24  # the browser's own tips
         assert view.page.locator("thead button").count() == 0

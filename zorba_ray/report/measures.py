@@ -5,6 +5,7 @@ round, so that runs with drop-outs compare.
 """
 
 from collections.abc import Callable, Iterable
+from operator import itemgetter
 from statistics import median
 
 from zorba_ray.artifacts import Run
@@ -12,41 +13,29 @@ from zorba_ray.artifacts import Run
 Measure = Callable[[Run], float | None]
 
 
-def start_loss(run: Run) -> float | None:
-    """Validation loss of the first evaluation."""
-    return run.split("validation")[0].loss if run.split("validation") else None
+def _evaluated(split: str, field: str, pick: Callable[[list[float]], float], after: int = 0) -> Measure:
+    """`pick` of the values of the evaluations from round `after` on; None without any."""
+
+    def measure(run: Run) -> float | None:
+        values = [getattr(record, field) for record in run.split(split) if record.round >= after]
+        known = [value for value in values if value is not None]
+        return pick(known) if known else None
+
+    return measure
 
 
-def final_loss(run: Run) -> float | None:
-    """Validation loss of the last evaluation."""
-    return run.split("validation")[-1].loss if run.split("validation") else None
-
-
-def best_loss(run: Run) -> float | None:
-    """Lowest validation loss."""
-    return min((record.loss for record in run.split("validation")), default=None)
-
-
-def final_accuracy(run: Run) -> float | None:
-    """Validation accuracy of the last evaluation; None for a language model without labels."""
-    return run.split("validation")[-1].accuracy if run.split("validation") else None
-
-
-def best_accuracy(run: Run) -> float | None:
-    """Highest validation accuracy."""
-    return max((record.accuracy for record in run.split("validation") if record.accuracy is not None), default=None)
-
-
-def test_loss(run: Run) -> float | None:
-    """Loss on the test split after training; None where it was evaluated before the first round only."""
-    found = run.split("test")
-    return found[-1].loss if found and found[-1].round else None
-
-
-def test_accuracy(run: Run) -> float | None:
-    """Accuracy on the test split after training."""
-    found = run.split("test")
-    return found[-1].accuracy if found and found[-1].round else None
+_first, _last = itemgetter(0), itemgetter(-1)
+start_loss = _evaluated("validation", "loss", _first)
+"""Validation loss of the first evaluation."""
+final_loss = _evaluated("validation", "loss", _last)
+"""Validation loss of the last evaluation. So `final_accuracy`, unknown for a language model without labels."""
+final_accuracy = _evaluated("validation", "accuracy", _last)
+best_loss = _evaluated("validation", "loss", min)
+"""Lowest validation loss. So `best_accuracy`, the highest."""
+best_accuracy = _evaluated("validation", "accuracy", max)
+test_loss = _evaluated("test", "loss", _last, after=1)
+"""Loss on the test split after training. So `test_accuracy`."""
+test_accuracy = _evaluated("test", "accuracy", _last, after=1)
 
 
 def distance(run: Run) -> float | None:

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from zorba_ray.report.figure import Plot
-from zorba_ray.tables import Link, Table
+from zorba_ray.tables import Table
 
 
 @dataclass(frozen=True)
@@ -23,16 +23,6 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class Failure:
-    """A run that failed."""
-
-    title: str
-    error: str
-    files: Sequence[tuple[str, Link]]
-    """(what it is, where it lies)"""
-
-
-@dataclass(frozen=True)
 class Section:
     """A part of the page under one heading."""
 
@@ -40,14 +30,13 @@ class Section:
     note: str = ""
     plots: Sequence[Plot] = ()
     tables: Sequence[Table] = ()
-    failures: Sequence[Failure] = ()
     commands: Sequence[tuple[str, str]] = ()
     """(what it is, shell line)"""
 
     @property
     def empty(self) -> bool:
         """Has nothing to show."""
-        return not (self.plots or self.tables or self.failures or self.commands)
+        return not (self.plots or self.tables or self.commands)
 
 
 @dataclass(frozen=True)

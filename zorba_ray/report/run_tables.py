@@ -204,17 +204,17 @@ def steps_table(run: Run) -> Table:
 
 def assignments_table(run: Run) -> Table:
     """When the blocks were assigned and why; empty where they were assigned once."""
-    deals = run.allocation.assignments
+    assignments = run.allocation.assignments
     return Table(
         "Assignments of the blocks",
-        deals if len(deals) > 1 else (),
+        assignments if len(assignments) > 1 else (),
         [
-            Column("From round", lambda deal: deal.round, str),
-            Column("Why", lambda deal: _REASONS.get(deal.reason, deal.reason)),
-            Column("Clients that changed", lambda deal: deal.clients_changed, str),
-            Column("f1", lambda deal: _f1(deal.f1), str),
-            Column("Fleet VRAM", lambda deal: deal.f2_bytes, text_bytes),
-            Column("Gap", lambda deal: deal.gap, text_gap),
+            Column("From round", lambda new: new.round, str),
+            Column("Why", lambda new: _REASONS.get(new.reason, new.reason)),
+            Column("Clients that changed", lambda new: new.clients_changed, str),
+            Column("f1", lambda new: _f1(new.f1), str),
+            Column("Fleet VRAM", lambda new: new.f2_bytes, text_bytes),
+            Column("Gap", lambda new: new.gap, text_gap),
         ],
         "A rotation keeps f1 and the bytes. f1 of different fleets, or under other weights, does not compare.",
     )
@@ -222,9 +222,9 @@ def assignments_table(run: Run) -> Table:
 
 def blocks_table(run: Run) -> Table:
     """What each block met: clients, and what the last probe found; empty where there was one assignment, no probe."""
-    deals, probe = run.allocation.assignments, run.allocation.probe
-    shown = len(deals) > 1 or probe is not None
-    held = [deal.active.matrix for deal in deals]  # of an assignment: bool [client, block]
+    assignments, probe = run.allocation.assignments, run.allocation.probe
+    shown = len(assignments) > 1 or probe is not None
+    held = [assignment.active.matrix.tolist() for assignment in assignments]  # assignment, client, block
     columns: list[Column[int]] = [
         Column("Block", lambda block: block, str),
         Column("Active on", lambda block: int(held[-1][:, block].sum()) if held else 0, str),
@@ -233,14 +233,14 @@ def blocks_table(run: Run) -> Table:
     note = "Clients that hold a block now, and that held it in some assignment."
     if probe is not None:
         columns += [
-            Column("g²", lambda block: probe.energy[block], text_value),
-            Column(
+            Column[int]("g²", lambda block: probe.energy[block], text_value),
+            Column[int](
                 "ζ² between clients",
                 lambda block: f"{probe.dissimilarity[block]:.3g} ± {probe.dissimilarity_error[block]:.2g}",
                 str,
             ),
-            Column("σ² of a batch", lambda block: probe.noise[block], text_value),
-            Column("ω", lambda block: probe.weights[block], "{:.3g}".format),
+            Column[int]("σ² of a batch", lambda block: probe.noise[block], text_value),
+            Column[int]("ω", lambda block: probe.weights[block], "{:.3g}".format),
         ]
         note += (
             f" Estimates of the probe before round {probe.round}: {probe.pairs} forward pairs per client, block and "
@@ -269,10 +269,10 @@ def time_table(run: Run) -> Table:
         "Time of a round by part",
         [*time_by_part(run).items(), ("all of the round", total)] if whole else (),
         [
-            Column("Part", lambda part: part[0]),
-            Column("Total", lambda part: part[1], text_seconds),
-            Column("Per round", lambda part: part[1] / count, text_seconds),
-            Column("Share", lambda part: part[1] / total, text_percent),
+            Column[tuple[str, float]]("Part", lambda part: part[0]),
+            Column[tuple[str, float]]("Total", lambda part: part[1], text_seconds),
+            Column[tuple[str, float]]("Per round", lambda part: part[1] / count, text_seconds),
+            Column[tuple[str, float]]("Share", lambda part: part[1] / total, text_percent),
         ],
         f"{count} timed rounds; evaluation took {beside} beside them.",
     )

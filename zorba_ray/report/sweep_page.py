@@ -12,10 +12,10 @@ from urllib.parse import quote
 from zorba_ray.artifacts import Provenance
 from zorba_ray.artifacts.sweep import SweepRecord, TrialRecord
 from zorba_ray.report.figure import Plot
-from zorba_ray.report.page import Failure, Page, Section, Tile
+from zorba_ray.report.page import Page, Section, Tile
 from zorba_ray.report.run_tables import memory_label
 from zorba_ray.report.settings import provenance_table, settings_table, typed_command
-from zorba_ray.report.sweep_figures import curves_plot, effect_plot, front_plot, parallel_plot
+from zorba_ray.report.sweep_figures import curves_plot, effect_plot, front_plot
 from zorba_ray.report.trials import (
     FLEET_VRAM,
     SEED,
@@ -50,7 +50,7 @@ def sweep_page(sweep: SweepRecord, folder: Path) -> Page:
             sweep_plots(sweep, groups),
         ),
         Section("Trials", tables=[trials_table(sweep, folder)]),
-        Section("Failed trials", failures=failures(sweep, folder)),
+        Section("Failed trials", tables=[table for table in [failures_table(sweep, folder)] if table.items]),
     ]
     return Page(
         title=sweep.name,
@@ -68,8 +68,10 @@ def sweep_plots(sweep: SweepRecord, groups: Sequence[Group]) -> list[Plot]:
     keys = swept_keys(sweep)
     others = {other.name: other for other in (*sweep.metrics[1:], FLEET_VRAM)}
     plots = [front_plot(sweep, groups, keys, other, memory_sources(sweep)) for other in others.values()]
-    plots += [curves_plot(sweep, keys), parallel_plot(sweep, keys)]
-    plots += [effect_plot(sweep, key, keys) for key in keys if key != SEED or len(keys) == 1]
+    plots += [
+        curves_plot(sweep, keys),
+        *(effect_plot(sweep, key, keys) for key in keys if key != SEED or len(keys) == 1),
+    ]
     return [plot for plot in plots if plot is not None]
 
 
@@ -209,17 +211,21 @@ def trials_table(sweep: SweepRecord, folder: Path) -> Table:
     return Table("Trials", sweep.trials, columns, note, [str(trial.entry.trial) for trial in sweep.trials])
 
 
-def failures(sweep: SweepRecord, folder: Path) -> list[Failure]:
+def failures_table(sweep: SweepRecord, folder: Path) -> Table:
     """Trials that failed, with error and files."""
-    keys, found = swept_keys(sweep), []
-    for trial in sweep.with_status("failed"):
-        entry = trial.entry
-        files = {"Log": sweep.path / entry.log} if entry.log else {}
-        files["Settings"] = trial.path / "config.resolved.json"
-        links = [(what, Link(os.path.relpath(path, sweep.path), address(path, folder))) for what, path in files.items()]
-        title = f"Trial {entry.trial}: {values_text(entry.values, keys) or entry.name}, round {trial.round}"
-        found.append(Failure(title, entry.error or trial.fault or "no error on record", links))
-    return found
+    keys = swept_keys(sweep)
+
+    def link(path: Path) -> Link:
+        return Link(os.path.relpath(path, sweep.path), address(path, folder))
+
+    columns: list[Column[TrialRecord]] = [
+        Column("Trial", lambda trial: f"{trial.entry.trial}: {values_text(trial.entry.values, keys)}"),
+        Column("Round", lambda trial: trial.round, str),
+        Column("Error", lambda trial: trial.entry.error or trial.fault or "no error on record"),
+        Column("Log", lambda trial: link(sweep.path / trial.entry.log) if trial.entry.log else None),
+        Column("Settings", lambda trial: link(trial.path / "config.resolved.json")),
+    ]
+    return Table("Errors", sweep.with_status("failed"), columns)
 
 
 def address(path: Path, folder: Path) -> str:
