@@ -17,6 +17,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from tests.support.tiny_run import run_here, tiny_config
+from zorba_ray.active_sets import ActiveSets
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import Interrupted, LedgerError, RunDirError
 from zorba_ray.experiment import deals, prepare, sequential_backend
@@ -253,7 +254,8 @@ def test_where_the_solver_answers_otherwise_the_ledgers_sets_hold(
 
     def otherwise(setup: Any) -> Any:
         solved = solve(setup)
-        return replace(solved, allocation=replace(solved.allocation, active=solved.allocation.active[:, ::-1]))
+        turned = ActiveSets(solved.allocation.active.matrix[:, ::-1])
+        return replace(solved, allocation=replace(solved.allocation, active=turned))
 
     (path / "allocation.json").unlink()
     with monkeypatch.context() as patch:
