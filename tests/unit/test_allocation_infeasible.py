@@ -88,7 +88,7 @@ HOPELESS = [
     ),
     (
         fleet([900, 900], [100] * 3, must_not_hold=flags(2, 3, (0, 2)), coverage=2),
-        "block 2 must be active on 2 clients, but only 1 of 2 may hold it (must_not_hold: allocation.forbid)",
+        "block 2 must be active on 2 clients, but only 1 of 2 may hold it (must_not_hold: allocation.rules)",
     ),
     (
         fleet([900, 900], [100] * 3, max_blocks=np.array([1, 1])),

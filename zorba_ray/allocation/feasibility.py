@@ -52,13 +52,13 @@ def _rules(problem: AllocationProblem) -> str | None:
     must, may = problem.required.sum(axis=1), problem.blocks - problem.forbidden.sum(axis=1)
     for client in np.flatnonzero(must > problem.most_blocks)[:1]:
         return (
-            f"allocation, constraint must_hold (allocation.require): {problem.client_names[client]} must hold "
+            f"allocation, constraint must_hold (allocation.rules): {problem.client_names[client]} must hold "
             f"{must[client]} blocks ({_numbers(problem.required[client])}), but max_blocks lets it hold "
             f"{problem.most_blocks[client]}, whatever the budgets"
         )
     for client in np.flatnonzero(may < problem.least_blocks)[:1]:
         return (
-            f"allocation, constraint must_not_hold (allocation.forbid): {problem.client_names[client]} may hold "
+            f"allocation, constraint must_not_hold (allocation.rules): {problem.client_names[client]} may hold "
             f"{may[client]} of {problem.blocks} blocks, but must have at least {problem.least_blocks[client]} "
             "(min_blocks), whatever the budgets"
         )
@@ -89,7 +89,7 @@ def _allowed_holders(problem: AllocationProblem) -> str | None:
     for block in np.flatnonzero(allowed < problem.coverage)[:1].tolist():
         return (
             f"allocation, constraint coverage: block {block} must be active on {problem.coverage} clients, but only "
-            f"{allowed[block]} of {problem.clients} may hold it (must_not_hold: allocation.forbid), whatever the "
+            f"{allowed[block]} of {problem.clients} may hold it (must_not_hold: allocation.rules), whatever the "
             "budgets"
         )
     return None

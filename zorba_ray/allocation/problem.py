@@ -139,8 +139,8 @@ class AllocationProblem:
         if self.must_hold is not None and self.must_not_hold is not None:
             for client, block in np.argwhere(self.must_hold & self.must_not_hold)[:1].tolist():
                 raise ConfigError(
-                    f"allocation: {self.client_names[client]} must hold block {block} (must_hold: allocation.require) "
-                    "and must not hold it (must_not_hold: allocation.forbid); drop one of the two"
+                    f"allocation: {self.client_names[client]} must hold block {block} (must_hold: allocation.rules) "
+                    "and must not hold it (must_not_hold: allocation.rules); drop one of the two"
                 )
 
     @property
