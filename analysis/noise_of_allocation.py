@@ -141,7 +141,7 @@ def _expected_shared(active: np.ndarray) -> float:
 def _problem(active: np.ndarray) -> AllocationProblem:
     """Equal blocks, equal clients, room for everything."""
     clients, blocks = active.shape
-    return AllocationProblem.plain(np.ones(clients), np.ones((clients, blocks)), np.full(clients, blocks + 1))
+    return AllocationProblem(np.ones(clients), np.ones((clients, blocks)), np.full(clients, blocks + 1))
 
 
 def _bias() -> Iterator[Row]:

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zorba_ray.active_sets import ActiveSets
-from zorba_ray.allocation import AllocationProblem, allocate_simply, check, objectives, rotate
+from zorba_ray.allocation import AllocationProblem, allocate_simply, check, objectives
+from zorba_ray.assignment.rotate import rotate
 from zorba_ray.errors import AllocationInfeasible, ConfigError
 
 SEEDS = st.integers(0, 2**32 - 1)

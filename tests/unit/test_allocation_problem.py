@@ -92,7 +92,7 @@ def test_arrays_are_read_only_copies():
 
 def test_one_row_or_number_for_all_stays_one():
     row = np.broadcast_to(np.array([3, 4]), (1_000, 2))
-    problem = AllocationProblem(10, row, 20, must_hold=np.broadcast_to([True, False], (1_000, 2)))
+    problem = AllocationProblem(np.array(10), row, np.array(20), must_hold=np.broadcast_to([True, False], (1_000, 2)))
     assert problem.active_bytes.strides[0] == 0
     assert problem.required.strides[0] == 0
     assert problem.active_bytes.shape == (1_000, 2)

@@ -6,7 +6,6 @@ from zorba_ray.allocation.comparators import allocate_simply
 from zorba_ray.allocation.feasibility import WhatIf, smallest_budgets
 from zorba_ray.allocation.lexicographic import allocate
 from zorba_ray.allocation.problem import AllocationProblem
-from zorba_ray.allocation.rotate import rotate
 
 __all__ = [
     "Allocation",
@@ -16,6 +15,5 @@ __all__ = [
     "allocate",
     "allocate_simply",
     "check",
-    "rotate",
     "smallest_budgets",
 ]

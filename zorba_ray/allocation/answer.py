@@ -33,8 +33,8 @@ class StepResult:
     seconds: float
     """Wall time of the step."""
     status: StepStatus
-    """optimal: proven within the gap asked for. time_limit: the solver stopped earlier. greedy: the solver gave no
-    point in time and the heuristic's was kept."""
+    """optimal: proven within the gap asked for. time_limit: the solver stopped earlier. greedy: so far the solver gave
+    no point in time and the heuristic's was kept."""
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ def last(problem: AllocationProblem) -> ActiveSets:
 
 def random(problem: AllocationProblem, draws: np.ndarray) -> ActiveSets | None:
     """Every client takes what it must hold, then blocks that it may hold in random order while they fit. Then a block
-    on too few clients takes the place of one that has holders to spare. None where that does not reach the coverage.
+    on too few clients takes the place of one that has holders to spare. None where that does not reach the coverage;
     `min_blocks` is not looked at."""
     order = np.argsort(draws, axis=1, kind="stable")
     active, slack = _taken_in_order(problem, order, ends_at_misfit=False)
@@ -101,7 +101,7 @@ def random(problem: AllocationProblem, draws: np.ndarray) -> ActiveSets | None:
 def _taken_in_order(
     problem: AllocationProblem, order: np.ndarray, ends_at_misfit: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The required blocks and those of `order` [N, L] that fit, in turn: bool [N, L], and bytes left [N]."""
+    """bool [N, L], the required blocks and those of `order` [N, L] that fit one after the other; bytes left [N]."""
     active, client = problem.required.copy(), np.arange(problem.clients)
     slack = problem.slack_bytes - objectives.active_bytes_of(active, problem)
     goes_on = np.ones(problem.clients, dtype=bool)

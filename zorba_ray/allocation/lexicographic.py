@@ -115,7 +115,7 @@ class Lexicographic:
 
     def _step(self, name: str, objective: Objective, caps: Caps) -> np.ndarray:
         groups, began = self.groups, time.monotonic()
-        start, start_is_greedy = self._start(objective, caps)
+        start = self._start(objective, caps)
         known = self._known_bound(objective, caps)
         if start is not None and self._is_proven(objective, start, known):
             # As at ε = 0 and ε = 1.
@@ -134,9 +134,8 @@ class Lexicographic:
         value = self._value(objective, counts)
         # Tolerances can put a proven bound a hair above the exact value.
         bound = min(value, max(answer.bound, known, counting_bound(groups, objective)))
-        status: StepStatus = "optimal" if answer.status == "optimal" else "time_limit"
-        if status == "time_limit" and start_is_greedy and not answer.solver_found:
-            status = "greedy"
+        self.solver_found = self.solver_found or answer.solver_found
+        stopped: StepStatus = "time_limit" if self.solver_found else "greedy"
         self.steps.append(
             StepResult(
                 name=name,
@@ -146,12 +145,11 @@ class Lexicographic:
                 bound=bound,
                 gap=objectives.relative_gap(objective, value, bound, groups),
                 seconds=time.monotonic() - began,
-                status=status,
+                status="optimal" if answer.status == "optimal" else stopped,
             )
         )
         self.points.append(counts)
         self.proven.append((objective, caps, max(answer.bound, known)))
-        self.solver_found = self.solver_found or answer.solver_found
         return counts
 
     def _is_proven(self, objective: Objective, start: np.ndarray, known: float) -> bool:
@@ -173,17 +171,14 @@ class Lexicographic:
             return self.deadline
         return now + (self.deadline - now) / (STEPS[len(self.groups.source.order)] - len(self.steps))
 
-    def _start(self, objective: Objective, caps: Caps) -> tuple[np.ndarray | None, bool]:
-        """The best known point that keeps the caps, and whether it is the heuristic's."""
+    def _start(self, objective: Objective, caps: Caps) -> np.ndarray | None:
+        """The best known point that keeps the caps."""
         # Latest first, and the heuristic last: among equals `min` keeps the point that the most steps have improved.
         points = [point for point in reversed(self.points) if objectives.are_kept(caps, point, self.groups)]
         heuristic = greedy(self.groups, objective, caps)
         if heuristic is not None:
             points.append(heuristic)
-        if not points:
-            return None, False
-        best = min(points, key=lambda point: self._value(objective, point))
-        return best, best is heuristic or not self.solver_found
+        return min(points, key=lambda point: self._value(objective, point), default=None)
 
     def _known_bound(self, objective: Objective, caps: Caps) -> float:
         """The best bound proven earlier for this objective under no caps or looser ones."""

@@ -5,7 +5,7 @@ AllocationProblem, or counts [G, L] with the Groups that it was merged to. Sourc
 (ours).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -145,24 +145,15 @@ def counting_bound(problem: Groups, objective: Objective) -> float:
         above = np.minimum(below + 1, high)
         return float(np.minimum(rare / below + shared * below, rare / above + shared * above).sum())
     if objective == "time":
-        # Every block once, and once more the cheapest that a client can begin with: the last one it may hold.
-        assert problem.block_seconds is not None
-        after = problem.block_seconds[:, ::-1].cumsum(axis=1)[:, ::-1]
-        seconds = after[:, 0] + np.where(problem.forbidden, after[:, :1], after).min(axis=1)
-        return float(seconds.max() if source.time_objective == "slowest" else seconds.sum())
+        # With nothing active and nothing streamed every block runs once.
+        nothing = replace(problem, stream_seconds=None)
+        return round_seconds(np.zeros(problem.active_bytes.shape, dtype=bool), nothing)
     # Every client its cheapest block, or those that it must hold.
     open_bytes = np.where(problem.forbidden, problem.active_bytes.max(), problem.active_bytes).min(axis=1)
     cheapest = np.maximum(active_bytes_of(problem.required, problem), open_bytes)
     if source.vram_objective == "worst_share":
         return float(((problem.base_bytes + cheapest) / problem.budget_bytes).max())
-    # Or every block on its `coverage` cheapest clients.
-    by_block = 0
-    for block in range(source.blocks):
-        able = np.flatnonzero(~problem.forbidden[:, block])
-        able = able[np.argsort(problem.active_bytes[able, block], kind="stable")]
-        taken = np.diff(np.minimum(problem.size[able].cumsum(), source.coverage), prepend=0)
-        by_block += int((taken * problem.active_bytes[able, block]).sum())
-    return float(int(source.base_bytes.sum()) + max(int((problem.size * cheapest).sum()), by_block))
+    return float(int(source.base_bytes.sum()) + int((problem.size * cheapest).sum()))
 
 
 # --- caps -------------------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ class AllocationProblem:
     """Which client may activate which blocks, under which budgets, and what is to be minimised.
 
     What has a default may be left out: clients are then numbered and have equal data, blocks weigh the same, and every
-    client draws directions of its own. A single number stands for a whole array of it. An [N, L] array that is a
+    client draws directions of its own. An array of no dimension stands for a whole one. An [N, L] array that is a
     broadcast of one row (np.broadcast_to) is kept as one row.
     Raises ConfigError from the constructor, naming the setting, the value and the rule.
     """

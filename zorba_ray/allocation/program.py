@@ -91,8 +91,9 @@ class Program:
             if groups.equal[r]:
                 # Equal blocks: the byte budget is a whole number of blocks, exactly.
                 return held(m, r) <= most[r]
-            coefficients, limit = _whole_row(groups.active_bytes[r], int(groups.slack_bytes[r]))
-            return sum(coefficients[b] * m.y[r, b] for b in m.B) <= limit
+            row, slack = groups.active_bytes[r], int(groups.slack_bytes[r])
+            unit = _unit(row, slack, otherwise=int(row.max()))
+            return sum(int(row[b]) / unit * m.y[r, b] for b in m.B) <= slack / unit
 
         model.budget = pyo.Constraint(model.R, rule=budget)
         model.at_least = pyo.Constraint(model.R, rule=lambda m, r: held(m, r) >= least[r])
@@ -116,7 +117,8 @@ class Program:
     def _add_vram(self) -> None:
         model, groups = self.model, self.groups
         if groups.source.vram_objective == "total_bytes":
-            self.units["vram"] = _byte_unit(groups.active_bytes)
+            sizes = groups.active_bytes
+            self.units["vram"] = _unit(sizes, int(sizes.max()), otherwise=round(float(sizes.mean())))
             units = (groups.active_bytes / self.units["vram"]).tolist()
             model.total = pyo.Expression(expr=sum(units[r][b] * model.y[r, b] for r in model.R for b in model.B))
             return
@@ -259,17 +261,7 @@ def new_model(name: str) -> Any:
     return pyo.ConcreteModel(name=name)
 
 
-def _byte_unit(active_bytes: np.ndarray) -> int:
-    """The unit of the total-bytes row: the common divisor where it leaves small whole numbers, else the mean."""
-    largest = int(active_bytes.max())
-    divisor = int(np.gcd.reduce(active_bytes, axis=None))
-    return divisor if largest // divisor <= EXACT_UNITS else round(float(active_bytes.mean()))
-
-
-def _whole_row(coefficients: np.ndarray, slack: int) -> tuple[list[float], float]:
-    """One client's budget row divided by the common divisor of its bytes, or by the largest where that is too big."""
-    divisor = int(np.gcd.reduce(coefficients))
-    if slack // divisor <= EXACT_UNITS:
-        return [float(int(entry) // divisor) for entry in coefficients], float(slack // divisor)
-    largest = int(coefficients.max())
-    return [int(entry) / largest for entry in coefficients], slack / largest
+def _unit(sizes: np.ndarray, largest: int, otherwise: int) -> int:
+    """The unit of a row of bytes: the common divisor where it leaves small whole numbers."""
+    divisor = int(np.gcd.reduce(sizes, axis=None))
+    return divisor if largest // divisor <= EXACT_UNITS else otherwise

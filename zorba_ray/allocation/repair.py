@@ -3,8 +3,6 @@
 Source: the constraints of docs/algorithm.md section 7 (ours).
 """
 
-from typing import Any
-
 import numpy as np
 import pyomo.environ as pyo
 
@@ -77,19 +75,11 @@ def _by_program(problem: AllocationProblem) -> tuple[np.ndarray | None, bool]:
     least, most = problem.least_blocks.tolist(), problem.most_blocks.tolist()
     model.a = pyo.Var(clients, blocks, domain=pyo.Binary, bounds=lambda _, n, b: (low[n][b], high[n][b]))
     model.extra = pyo.Var(clients, domain=pyo.NonNegativeReals)
-
-    def budget(m: Any, n: int) -> Any:
-        return sum(sizes[n][b] * m.a[n, b] for b in blocks) <= slack[n] + m.extra[n]
-
-    def coverage(m: Any, b: int) -> Any:
-        return sum(m.a[n, b] for n in clients) >= problem.coverage
-
-    def held(m: Any, n: int) -> Any:
-        return (least[n], sum(m.a[n, b] for b in blocks), most[n])
-
-    model.budget = pyo.Constraint(clients, rule=budget)
-    model.coverage = pyo.Constraint(blocks, rule=coverage)
-    model.held = pyo.Constraint(clients, rule=held)
+    model.budget = pyo.Constraint(
+        clients, rule=lambda m, n: sum(sizes[n][b] * m.a[n, b] for b in blocks) <= slack[n] + m.extra[n]
+    )
+    model.coverage = pyo.Constraint(blocks, rule=lambda m, b: sum(m.a[n, b] for n in clients) >= problem.coverage)
+    model.held = pyo.Constraint(clients, rule=lambda m, n: (least[n], sum(m.a[n, b] for b in blocks), most[n]))
     model.goal = pyo.Objective(rule=lambda m: sum(m.extra[n] for n in clients))
     run = run_highs(model, REPAIR_LIMIT_S, gap=0.0)
     if not run.found:

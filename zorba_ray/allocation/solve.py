@@ -23,7 +23,6 @@ from zorba_ray.allocation.classes import Groups
 from zorba_ray.allocation.objectives import Caps
 from zorba_ray.allocation.problem import Objective
 from zorba_ray.allocation.program import Program
-from zorba_ray.allocation.start import fill
 
 # HiGHS's own default is 1e-6; answers are re-evaluated exactly, so a finer one saves repairs.
 FEASIBILITY_TOLERANCE = 1e-7
@@ -83,15 +82,10 @@ def minimise(
         if not run.found:
             break
         new_chords = program.add_violated_chords()
-        answered = program.counts()
-        cuts = _forbid_overfull(program, answered)
-        broken = [(cap, over) for cap in caps if (over := cap.over(answered, groups)) > 0]
-        counts = answered
-        for cap, _ in broken:
-            # Where f1 is over its cap (missing chords flatter it), add blocks until it is not, if budgets allow.
-            if cap.objective == "convergence" and narrowed.accepts(counts):
-                counts = fill(narrowed, counts, f1_cap=cap.limit)
-        if narrowed.accepts(counts) and objectives.are_kept(caps, counts, groups):
+        counts = program.counts()
+        cuts = _forbid_overfull(program, counts)
+        broken = [(cap, over) for cap in caps if (over := cap.over(counts, groups)) > 0]
+        if not broken and narrowed.accepts(counts):
             found = True
             # Ties keep the earlier point, so that a step never moves without a reason.
             value = objectives.value(objective, counts, groups)
@@ -106,7 +100,7 @@ def minimise(
         # The cap was broken within the solver's tolerance. Too many bytes: exactly these entries are out (and all that
         # hold more). Otherwise a tighter row, which may cut off true points, so no new bound from here on.
         cap, over = broken[0]
-        if not (cap.objective == "vram" and program.forbid(answered)):
+        if not (cap.objective == "vram" and program.forbid(counts)):
             program.tighten(cap, 2 * over)
             bound_is_open = False
     return StepAnswer(best, bound, "limit", found)

@@ -1,6 +1,6 @@
 """A fast deterministic heuristic: comparator, starting point for the solver, and fallback when time runs out.
 
-`lean` meets coverage with few bytes, `fill` then adds the block that improves f1 most per byte until a cap is met.
+`_cover` meets coverage with few bytes, `_fill` then adds the block that improves f1 most per byte until a cap is met.
 Both work on counts [G, L] of groups of equal clients and add several holders at once where a block has many already.
 Neither proves anything. Source: the constraints of docs/algorithm.md section 7; the heuristic is ours.
 """
@@ -24,11 +24,13 @@ def greedy(groups: Groups, objective: Objective, caps: Caps = ()) -> np.ndarray 
     None does not mean that the problem is infeasible. Round time is not looked at: it is for the solver.
     """
     narrowed = objectives.within_share(groups, caps)
-    counts = lean(narrowed)
+    # Cheapest clients first is lean; those with most slack first is safe where blocks cost the same.
+    counts = _cover(narrowed, by_slack=False)
+    counts = _cover(narrowed, by_slack=True) if counts is None else counts
     f1_caps = [cap.limit for cap in caps if cap.objective == "convergence"]
     if counts is not None and (objective == "convergence" or f1_caps):
         totals = [int(cap.limit) for cap in caps if cap.objective == "vram" and not cap.is_share(groups)]
-        counts = fill(narrowed, counts, min(f1_caps, default=None), min(totals, default=None))
+        counts = _fill(narrowed, counts, min(f1_caps, default=None), min(totals, default=None))
     return counts if counts is not None and objectives.are_kept(caps, counts, groups) else None
 
 
@@ -63,16 +65,8 @@ class _Partial:
         self.bytes_left[group] -= more * self.groups.active_bytes[group, block]
 
 
-def lean(groups: Groups) -> np.ndarray | None:
-    """[G, L] int64 with every block on `coverage` clients and every client holding its least, using few bytes; or None.
-
-    Tries cheapest clients first, then the clients with most slack left, which is safe where blocks cost the same.
-    """
-    cheapest = _cover(groups, by_slack=False)
-    return _cover(groups, by_slack=True) if cheapest is None else cheapest
-
-
 def _cover(groups: Groups, by_slack: bool) -> np.ndarray | None:
+    """[G, L] int64: every block on `coverage` clients, every client with its least, using few bytes; or None."""
     partial, cost = _Partial(groups, groups.low), groups.active_bytes
     is_kept = (partial.places >= 0) & (groups.equal | (partial.bytes_left >= 0))
     if (groups.required & groups.forbidden).any() or not is_kept.all():
@@ -100,7 +94,7 @@ def _cover(groups: Groups, by_slack: bool) -> np.ndarray | None:
     return partial.counts
 
 
-def fill(groups: Groups, start: np.ndarray, f1_cap: float | None = None, total_cap: int | None = None) -> np.ndarray:
+def _fill(groups: Groups, start: np.ndarray, f1_cap: float | None = None, total_cap: int | None = None) -> np.ndarray:
     """[G, L] int64: `start` plus the additions that lower f1 most per byte, within all budgets.
 
     Stops at f1 <= f1_cap when given; never goes over `total_cap` bytes. Every addition that is refused once is refused

@@ -13,12 +13,12 @@ import msgspec
 import numpy as np
 
 from zorba_ray.active_sets import ActiveSets
-from zorba_ray.allocation import rotate
 from zorba_ray.artifacts.allocation import AllocationRecord, Assignment, BlockProbe
 from zorba_ray.assignment.allocation_file import read_allocation, write_allocation
 from zorba_ray.assignment.probe import Ask, run_probe
 from zorba_ray.assignment.problem import AssignmentInputs, problem_of
 from zorba_ray.assignment.record import allocation_record, with_assignment
+from zorba_ray.assignment.rotate import rotate
 from zorba_ray.assignment.solve import (
     Solved,
     activation_is_free,
