@@ -14,8 +14,9 @@ from benchmarks.live import run_rounds
 from benchmarks.rows import Row
 from benchmarks.shapes import SMALL, data_folder, model_folder, settings
 from benchmarks.twins import DecomflTwin, plain_loss
+from zorba_ray.artifacts import RunDir
 from zorba_ray.config import ExperimentConfig
-from zorba_ray.experiment import RunDir, prepare
+from zorba_ray.experiment import prepare
 from zorba_ray.federation import ClientBatches
 from zorba_ray.models import Batch, load_model
 

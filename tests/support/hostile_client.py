@@ -6,8 +6,7 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 
-from zorba_ray.experiment import sequential_backend
-from zorba_ray.experiment.backends import BackendFactory
+from zorba_ray.experiment.backends import BackendFactory, sequential_backend
 from zorba_ray.federation import Backend
 from zorba_ray.federation.backend import Answer, Failure
 from zorba_ray.protocol.messages import ClientReport, ProbePlan, ProbeReport, RoundPlan, decode, decode_question, encode
@@ -31,8 +30,6 @@ def hostile(
     def make(*arguments: Any) -> Backend:
         backend, setup = inner(*arguments), arguments[0]
         culprit = client % setup.config.federation.clients
-        if inner is sequential_backend:  # the run loads the clients of a sequential backend that it knows
-            arguments[1].load_shards(setup.shards)
         ask = backend.ask
 
         def changed(frame: bytes, clients: Sequence[int]) -> dict[int, Answer]:

@@ -75,7 +75,7 @@ def test_pair_equals_two_full_forwards(kind: str, rank: int) -> None:
     for number in (0, 1):
         perturbation = Perturbation(SEED, number, SCALE, "rademacher")
         with torch.inference_mode():
-            (got,) = model._backbone.perturbed([prepared.prefix], perturbation)
+            (got,) = model._backbone.perturbed([prepared], perturbation)
             wanted = []
             for sign in (SCALE, -SCALE):
                 network = tiny_network(kind)
@@ -120,12 +120,10 @@ def test_local_steps_walk_an_overlay_by_the_same_commit() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"family": "low_rank"}, "low_rank needs a rank"),
-        ({"rank": 2}, "dense takes none"),
-        ({"family": "low_rank", "rank": 0}, "greater than or equal to 1"),
-        ({"family": "low_rank", "rank": 1, "distribution": "gaussian"}, "set zo.distribution=rademacher"),
-        ({"family": "low_rank", "rank": 1, "scope": "bias_norm"}, "no matrix is perturbed"),
-        ({"family": "sparse"}, "dense"),
+        ({"rank": 0}, "greater than or equal to 1"),
+        ({"rank": 1, "distribution": "gaussian"}, "set zo.distribution=rademacher"),
+        ({"rank": 1, "difference": "forward"}, "set zo.difference=central"),
+        ({"rank": 1, "scope": "bias_norm"}, "no matrix is perturbed"),
     ],
 )
 def test_bad_settings(settings: dict[str, object], message: str) -> None:
@@ -135,6 +133,6 @@ def test_bad_settings(settings: dict[str, object], message: str) -> None:
 
 def test_a_rank_beyond_a_matrix_is_refused() -> None:
     """Of the built-in model; the message names the tensor, its shape and what to do."""
-    config = tiny_config("zo.family=low_rank", "zo.rank=129", "zo.scope=all")
+    config = tiny_config("zo.rank=129", "zo.scope=all")
     with pytest.raises(ConfigError, match=r"zo\.rank=129 exceeds \d+, the smaller side of .* \(\d+ × \d+\): lower it"):
         prepare(config)

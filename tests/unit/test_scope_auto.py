@@ -66,7 +66,7 @@ def test_the_bend_is_the_gauss_newton_part() -> None:
     logits: list[torch.Tensor] = []
     kept = model.head.logits
     model.head.logits = lambda hidden, own_batch: logits.append(kept(hidden, own_batch)) or logits[-1]  # type: ignore[method-assign, func-returns-value]
-    rho, bend = model.bend(prepared, own)
+    rho, bend = model.gauss_newton_quadratic(prepared, own)
     plus, minus = (one.double().numpy() for one in logits[-2:])
     slope, middle = (plus - minus) / 0.004, (plus + minus) / 2
     likely = np.exp(middle) / np.exp(middle).sum(axis=1, keepdims=True)
@@ -87,7 +87,7 @@ def test_the_choice_is_the_set_that_the_rate_suits() -> None:
         score("bias_norm", 100, 10.0),
         score("biases", 9, 1.0),
     ]
-    # n = 16: ratios 0.03, 0.028 and 0.0019 at 0.003, and ten times that at 0.03.
+    # n = 16: heats 0.03, 0.028 and 0.0019 at 0.003, and ten times that at 0.03.
     assert choose_scope(found, 0.001, 16) == "all"
     assert choose_scope(found, 0.003, 16) == "matrices"
     assert choose_scope(found, 0.03, 16) == "bias_norm"
@@ -101,15 +101,17 @@ def test_the_choice_is_the_set_that_the_rate_suits() -> None:
 
 
 def test_the_rate_that_suits_a_set_has_the_ratio_of_one_that_suits() -> None:
-    rate, pairs = scopes.suited_rate(tiny_config("zo.scope=bias_norm"), None)
+    alone = scopes.probe_scopes(tiny_config("zo.scope=bias_norm"), ("bias_norm",))
+    rate = alone.suited_rate("bias_norm")
     assert rate is not None
-    _, record = scopes.with_scope(tiny_config("zo.scope=auto", f"zo.lr={rate}"))
-    assert record is not None
+    _, probe = scopes.with_scope(tiny_config("zo.scope=auto", f"zo.lr={rate}"))
+    assert probe is not None
+    record = probe.record()
     assert record["scope"] == "bias_norm"
-    (own,) = [score for score in record["scores"] if score["scope"] == "bias_norm"]
-    assert own["curvature_ratio"] == pytest.approx(SUITED_RATIO)
-    assert pairs * len(record["scores"]) == record["forward_pairs"]
-    assert scopes.suited_rate(tiny_config("zo.scope=bias_norm"), record) == (rate, record["forward_pairs"])
+    (score,) = [score for score in record["scores"] if score["scope"] == "bias_norm"]
+    assert score["curvature_ratio"] == pytest.approx(SUITED_RATIO)
+    assert alone.forward_pairs * len(record["scores"]) == record["forward_pairs"]
+    assert probe.suited_rate("bias_norm") == rate
 
 
 def test_pairs_of_a_round() -> None:

@@ -141,7 +141,7 @@ def test_any_grouping_and_any_kernel_give_the_same_bytes(rank: int) -> None:
     lazy = Replica(tiny_loaded("opt"))
     lazy.commits = pending = PendingCommits(own, lazy.manifest, NUMPY, NUMPY)
     pending.add(updates[:4])
-    lazy.bring(1)
+    lazy.sync(1)
     pending.add(updates[4:])
     assert lazy.digest() == one_by_one
 

@@ -39,8 +39,8 @@ def set_ray_environment(address: str | None) -> None:
 
 
 @contextlib.contextmanager
-def ray_session(address: str | None, cpus: int, gpus: int) -> Iterator[Mapping[str, float]]:
-    """Joins `address`, or RAY_ADDRESS, else starts a private Ray on loopback and ends it afterwards.
+def ray_session(cpus: int, gpus: int) -> Iterator[Mapping[str, float]]:
+    """Joins RAY_ADDRESS, else starts a private Ray on loopback and ends it afterwards.
 
     A Ray that this process has joined before is used as it is, and left running. Yields what the cluster has in all.
 
@@ -50,7 +50,7 @@ def ray_session(address: str | None, cpus: int, gpus: int) -> Iterator[Mapping[s
     Raises:
         ClusterError: no answer at the address.
     """
-    address = address or os.environ.get("RAY_ADDRESS")
+    address = os.environ.get("RAY_ADDRESS")
     set_ray_environment(address)
     import ray
 
@@ -59,7 +59,7 @@ def ray_session(address: str | None, cpus: int, gpus: int) -> Iterator[Mapping[s
         return
     if address and address.startswith("ray://"):
         raise ClusterError(
-            f"address {address!r}: a Ray Client cannot hold a run; give HOST:PORT of a node, or use `ray job submit`"
+            f"RAY_ADDRESS={address}: a Ray Client cannot hold a run; give HOST:PORT of a node, or use `ray job submit`"
         )
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     with contextlib.ExitStack() as stack:
@@ -82,9 +82,7 @@ def ray_session(address: str | None, cpus: int, gpus: int) -> Iterator[Mapping[s
             if not address:
                 raise
             reason = str(error).strip().splitlines()[0]
-            raise ClusterError(
-                f"no Ray cluster answers at {address!r} (federation.address or RAY_ADDRESS): {reason}"
-            ) from error
+            raise ClusterError(f"no Ray cluster answers at {address!r} (RAY_ADDRESS): {reason}") from error
         # `ray.init` takes SIGTERM: its own handler ends the process at once, without a summary.
         if threading.current_thread() is threading.main_thread():
             for number, handler in handlers.items():

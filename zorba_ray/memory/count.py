@@ -57,7 +57,7 @@ def prepared(loaded: LoadedModel, work: Workload, client: Client, counter: Stora
 
         def pair() -> None:
             with torch.no_grad():
-                halves = paired.pair(inputs).chunk(2)
+                halves = paired.pair(batch, inputs).chunk(2)
                 with counter.part("logits"):
                     for half in halves:
                         head(half)

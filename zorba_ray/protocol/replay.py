@@ -88,7 +88,7 @@ class ReplicaState:
 
     def movable(self) -> dict[str, torch.Tensor]:
         """Name -> flat fp32 tensor of θ, of those that commits of this run can move; all commits are in them."""
-        self.replica.bring_all()
+        self.replica.sync_all()
         manifest = self.replica.manifest
         return {entry.name: self.replica.parameters[entry.name] for entry in manifest.moved(self.rule.scope)}
 
@@ -166,7 +166,7 @@ class ReplicaState:
         else:
             self._pending.add(updates)
             if self._pending.scalars >= _FUSED_TERMS:
-                self.replica.bring_all()
+                self.replica.sync_all()
                 self._pending.forget()
         self.round = updates[-1].round
         self.chain = chain

@@ -92,7 +92,9 @@ def scope_scores(
         for place, scope in enumerate(kinds):
             for pair in range(pairs):
                 perturbation = Perturbation(seed, pair, scale, rule.distribution, only=scope)
-                scalars[place, which, pair], curvatures[place, which, pair] = model.bend(prepared, perturbation)
+                scalars[place, which, pair], curvatures[place, which, pair] = model.gauss_newton_quadratic(
+                    prepared, perturbation
+                )
     return [
         _score(scope, sum(manifest.sizes(scope)), own, curvature)
         for scope, own, curvature in zip(kinds, scalars, curvatures, strict=True)

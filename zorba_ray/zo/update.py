@@ -216,7 +216,7 @@ class PendingCommits:
         self.position += len(updates)
         self.scalars += sum(update.scalars.size for update in updates)
 
-    def bring(self, block: int, theta: Mapping[str, torch.Tensor], position: int) -> None:
+    def sync(self, block: int, theta: Mapping[str, torch.Tensor], position: int) -> None:
         """Applies the commits since `position` to a block's tensors in scope (name -> fp32 [numel]), in place."""
         assert position >= self.oldest, "commits that were forgotten"
         table = {rank: self._table[block, rank][position - self.oldest :] for rank in {0, self._rule.rank}}
@@ -251,4 +251,4 @@ def apply_rounds(
     pending = PendingCommits(rule, manifest, directions, directions)
     pending.add(updates)
     for block in range(manifest.blocks):
-        pending.bring(block, theta, 0)
+        pending.sync(block, theta, 0)
