@@ -96,9 +96,9 @@ def assert_intact(path: Path, reference: str, rounds: int) -> None:
 def test_disk_full_at_the_ledger(tmp_path: Path, reference: str) -> None:
     """Half a record is written; the round does not count, and is done again by the resume."""
     path = tmp_path / "run"
-    error = run_into_a_full_disk(path, "ledger.zl", 10)
-    assert str(error).startswith(f"run directory {path}: File too large")
-    assert "continue with --resume" in str(error)
+    error = str(run_into_a_full_disk(path, "ledger.zl", 10))
+    assert error.startswith(f"run directory {path}: File too large")
+    assert "continue with --resume" in error
     assert read_ledger(path / "ledger.zl").torn_bytes == 20
     assert_intact(path, reference, 10)
 
