@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from analysis import contest_curves, contest_table
 from analysis.command import contest_command
 from analysis.style import style
-from tests.support.fake_contest import SPREAD, write_fake_contest
+from tests.support.fake_comparison import SPREAD, write_fake_comparison
 from zorba_ray.errors import RunDirError
 from zorba_ray.report.contest import load_contest
 
@@ -37,7 +37,7 @@ def test_rows_by_hand(tmp_path: Path) -> None:
     24 passes: six rounds of two central directions, four of two steps of backpropagation, at three passes each; mezo's
     client makes those of two.
     """
-    found = contest_table.rows([load_contest(write_fake_contest(tmp_path / "c", methods=METHODS))])
+    found = contest_table.rows([load_contest(write_fake_comparison(tmp_path / "c", methods=METHODS))])
     zorba, fedavg, mezo = found.rows
     assert [row["series"] for row in found.rows] == list(METHODS)
     assert [(row["rounds"], row["passes"]) for row in found.rows] == [(6, 24), (4, 24), (24, 48)]
@@ -59,7 +59,7 @@ def test_rows_by_hand(tmp_path: Path) -> None:
 
 def test_seeds_that_did_not_finish_are_named_and_in_no_mean(tmp_path: Path) -> None:
     """Fedavg lacks seed 3: of losses 1/2 and 9/16 and of zorba's first two, t = 12.706; mezo has seed 2 alone."""
-    path = write_fake_contest(
+    path = write_fake_comparison(
         tmp_path / "c",
         methods=METHODS,
         tried={"zorba": {"0.1": 0.5, "0.2": 0.6}},
@@ -84,8 +84,8 @@ def test_seeds_that_did_not_finish_are_named_and_in_no_mean(tmp_path: Path) -> N
 
 
 def test_the_figure_shows_the_rows(tmp_path: Path) -> None:
-    one = load_contest(write_fake_contest(tmp_path / "a", name="one", methods=METHODS))
-    other = load_contest(write_fake_contest(tmp_path / "b", name="$2", methods=("zorba", "mezo"), seeds=1))
+    one = load_contest(write_fake_comparison(tmp_path / "a", name="one", methods=METHODS))
+    other = load_contest(write_fake_comparison(tmp_path / "b", name="$2", methods=("zorba", "mezo"), seeds=1))
     with style():
         figure = contest_table.draw(contest_table.rows([one, other]))
     losses, losses_2, differences, differences_2 = figure.axes
@@ -105,7 +105,7 @@ def test_the_figure_shows_the_rows(tmp_path: Path) -> None:
 
 def test_curves_against_the_passes_of_all_clients(tmp_path: Path) -> None:
     """Straight from 1 to the mean final loss. Zorba asks two clients for 4 passes a round, mezo one for 2."""
-    found = contest_curves.rows([load_contest(write_fake_contest(tmp_path / "c", methods=("zorba", "mezo")))])
+    found = contest_curves.rows([load_contest(write_fake_comparison(tmp_path / "c", methods=("zorba", "mezo")))])
     lines = {key: dict(part.parts("seed")) for key, part in found.parts()}
     zorba, mezo = lines["zorba"]["mean"], lines["mezo"]["mean"]
     assert list(lines["zorba"]) == ["1", "2", "3", "mean"]
@@ -123,7 +123,7 @@ def test_curves_against_the_passes_of_all_clients(tmp_path: Path) -> None:
 
 
 def test_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    paths = [write_fake_contest(tmp_path / name, name="trec_$1", methods=METHODS) for name in ("a", "b")]
+    paths = [write_fake_comparison(tmp_path / name, name="trec_$1", methods=METHODS) for name in ("a", "b")]
     out = tmp_path / "tables" / "contest"
     assert run_script(*paths, paths[0], "-o", out) == 0
     endings = ("-curves.csv", "-curves.pdf", "-curves.png", ".csv", ".pdf", ".png", ".tex")
@@ -142,7 +142,7 @@ def test_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_one_comparison_is_the_same_bytes_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write_fake_contest(tmp_path / "c", methods=METHODS, todo=("mezo/seed-1", "mezo/seed-2", "mezo/seed-3"))
+    path = write_fake_comparison(tmp_path / "c", methods=METHODS, todo=("mezo/seed-1", "mezo/seed-2", "mezo/seed-3"))
     assert run_script(path, "-o", tmp_path / "x") == 0
     monkeypatch.setattr(sys, "argv", ["contest_table", str(path), "-o", str(tmp_path / "y")])
     monkeypatch.delitem(sys.modules, "analysis.contest_table", raising=False)
@@ -155,7 +155,7 @@ def test_one_comparison_is_the_same_bytes_again(tmp_path: Path, monkeypatch: pyt
 
 def test_what_cannot_be_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     todo = ("zorba/seed-1", "zorba/seed-2")
-    path = write_fake_contest(tmp_path / "c", methods=("zorba",), seeds=2, todo=todo)
+    path = write_fake_comparison(tmp_path / "c", methods=("zorba",), seeds=2, todo=todo)
     with pytest.raises(RunDirError, match="no finished run in"):
         contest_table.rows([load_contest(path)])
     assert run_script(tmp_path, "-o", tmp_path / "x") == 2

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fake_contest import LADDER, write_fake_contest
+from tests.support.fake_comparison import LADDER, write_fake_comparison
 from tests.support.fake_family import edit
 from tests.support.report_page import ReportPage
 from zorba_ray.report import write_report
@@ -44,7 +44,7 @@ def _within(t: float, freedom: int) -> float:
 
 
 def test_a_rate_inside_its_ladder_and_a_single_one_give_no_warning(tmp_path: Path) -> None:
-    record = load_contest(write_fake_contest(tmp_path / "c", tried={"mezo": {}}))
+    record = load_contest(write_fake_comparison(tmp_path / "c", tried={"mezo": {}}))
     assert record.entry.chosen["zorba"] == 0.003
     assert warnings(record) == []
 
@@ -62,19 +62,19 @@ def test_a_rate_inside_its_ladder_and_a_single_one_give_no_warning(tmp_path: Pat
     ],
 )
 def test_rates_at_an_end(ladder: dict[str, float | None], told: str | None, tmp_path: Path) -> None:
-    record = load_contest(write_fake_contest(tmp_path / "c", methods=("zorba",), tried={"zorba": ladder}))
+    record = load_contest(write_fake_comparison(tmp_path / "c", methods=("zorba",), tried={"zorba": ladder}))
     assert warnings(record) == ([told] if told else [])
 
 
 def test_a_rate_that_was_given_is_shown_as_such(tmp_path: Path) -> None:
-    record = load_contest(write_fake_contest(tmp_path / "c", methods=("zorba", "mezo"), tried={"mezo": {}}))
+    record = load_contest(write_fake_comparison(tmp_path / "c", methods=("zorba", "mezo"), tried={"mezo": {}}))
     rows = [row for row in rates_table(record).rows if row[0] == "mezo"]
     assert rows == [["mezo", f"{record.entry.chosen['mezo']:g}", "–", "given"]]
 
 
 def test_a_rate_of_many_digits_is_known_as_chosen(tmp_path: Path) -> None:
     """compare.json spells tried rates with six digits, and the chosen one with all."""
-    path = write_fake_contest(tmp_path / "c", methods=("zorba",), tried={"zorba": {"0.0123457": 0.5, "0.02": 0.6}})
+    path = write_fake_comparison(tmp_path / "c", methods=("zorba",), tried={"zorba": {"0.0123457": 0.5, "0.02": 0.6}})
     text = (
         (path / "compare.json")
         .read_text()
@@ -91,7 +91,8 @@ def test_a_rate_of_many_digits_is_known_as_chosen(tmp_path: Path) -> None:
 def test_runs_in_no_mean(tmp_path: Path) -> None:
     endings = {"decomfl/seed-2": "diverged", "mezo/seed-1": "failed", "mezo/seed-3": "interrupted"}
     todo = ("zorba/seed-3", "fedit/seed-1", "fedit/seed-2", "fedit/seed-3")
-    path = write_fake_contest(tmp_path / "c", methods=("zorba", "decomfl", "mezo", "fedit"), endings=endings, todo=todo)
+    methods = ("zorba", "decomfl", "mezo", "fedit")
+    path = write_fake_comparison(tmp_path / "c", methods=methods, endings=endings, todo=todo)
     record = load_contest(path)
     assert warnings(record) == [
         "zorba: no run yet of seed 3.",
@@ -106,7 +107,7 @@ def test_runs_in_no_mean(tmp_path: Path) -> None:
 
 def test_a_seed_that_diverged_flatters_nothing(tmp_path: Path) -> None:
     """Zorba's last seed, the worst one, is gone: its mean is the lowest, and no lead."""
-    path = write_fake_contest(tmp_path / "c", methods=("zorba", "mezo"), endings={"zorba/seed-3": "diverged"})
+    path = write_fake_comparison(tmp_path / "c", methods=("zorba", "mezo"), endings={"zorba/seed-3": "diverged"})
     record = load_contest(path)
     page = contest_page(record)
     assert [tile.value for tile in page.tiles] == ["mezo"]
@@ -119,7 +120,7 @@ def test_a_seed_that_diverged_flatters_nothing(tmp_path: Path) -> None:
 
 
 def test_time_of_a_run_that_was_taken_up_again_is_not_known(tmp_path: Path) -> None:
-    path = write_fake_contest(tmp_path / "c", methods=("zorba",), seeds=2)
+    path = write_fake_comparison(tmp_path / "c", methods=("zorba",), seeds=2)
     edit(path / "zorba" / "seed-2" / "summary.json", lambda tree: tree.update(resumed_after_round=3, cpu_s=0.1))
     (standing,) = load_contest(path).standings
     known = standing.over(cpu_seconds)
@@ -130,18 +131,18 @@ def test_time_of_a_run_that_was_taken_up_again_is_not_known(tmp_path: Path) -> N
 
 def test_a_method_that_is_not_on_an_axis_is_not_drawn(tmp_path: Path) -> None:
     """Central mezo sends nothing."""
-    record = load_contest(write_fake_contest(tmp_path / "c", methods=("mezo",)))
+    record = load_contest(write_fake_comparison(tmp_path / "c", methods=("mezo",)))
     assert _curves(record, "bytes", _bytes_at, "log") is None
     assert _curves(record, "CPU seconds", _cpu_at, "linear") is not None
 
 
 def test_the_page_counts_in_words(tmp_path: Path) -> None:
-    page = ReportPage(write_report([write_fake_contest(tmp_path / "a")], tmp_path / "a.html"))
+    page = ReportPage(write_report([write_fake_comparison(tmp_path / "a")], tmp_path / "a.html"))
     assert "7 methods on the same data, batches and 3 seeds, 24 forward passes per client each" in page.text
     assert "Student's t over the seeds" in page.text
     [seven] = [rows for caption, rows in page.tables.items() if caption == "Rates tried"]
     assert len(seven) == 1 + 7 * len(LADDER)
-    one = write_fake_contest(tmp_path / "b", methods=("zorba",), seeds=1)
+    one = write_fake_comparison(tmp_path / "b", methods=("zorba",), seeds=1)
     page = ReportPage(write_report([one], tmp_path / "b.html"))
     assert "1 method on the same data, batches and 1 seed, 24 forward passes" in page.text
     assert "One seed has no interval." in page.text

@@ -36,7 +36,7 @@ def sweep(
     federation = base.get("federation")
     address = federation.get("address") if isinstance(federation, dict) else None
     set_ray_environment(address or os.environ.get("RAY_ADDRESS"))
-    from zorba_ray.sweep import run_sweep
+    from zorba_ray.campaigns.sweep import run_sweep
 
     path = lasting(sweep_dir or Path("runs") / "sweeps" / settings.name)
     stop = StopFlag()
@@ -51,11 +51,11 @@ def sweep(
 
 def _finish(path: Path) -> None:
     """The report is a view: its failure must not turn a finished sweep into a failed one."""
+    from zorba_ray.artifacts.campaigns import Sweep, read_campaign
     from zorba_ray.cli.sweep_progress import print_trials
     from zorba_ray.report import write_report
-    from zorba_ray.sweep.state import read_state
 
-    print_trials(read_state(path), path)
+    print_trials(read_campaign(path, Sweep), path)
     try:
         say(f"report {write_report([path], path / 'report.html')}")
     except Exception as error:
@@ -65,10 +65,10 @@ def _finish(path: Path) -> None:
 def _preview(settings: Any, base: dict[str, Any]) -> None:
     from rich.table import Table
 
+    from zorba_ray.campaigns.sweep.plan import plan_trials
+    from zorba_ray.campaigns.sweep.resources import trial_needs
     from zorba_ray.cli.terminal import Console
     from zorba_ray.errors import ConfigError
-    from zorba_ray.sweep.plan import plan_trials
-    from zorba_ray.sweep.resources import trial_needs
 
     if settings.search.type == "optuna":
         raise ConfigError("--dry-run: search.type=optuna proposes its trials as it runs; there is no list to show")

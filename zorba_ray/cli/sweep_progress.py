@@ -70,19 +70,19 @@ class SweepProgress:
 def print_trials(state: Any, path: Path) -> None:
     """All trials on stdout: the finished ones first, the best on top."""
     first = state.metrics[0]
-    sign = 1 if first["mode"] == "min" else -1
+    sign = 1 if first.mode == "min" else -1
 
     def place(trial: Any) -> tuple[bool, bool, float]:
-        value = trial.figures.get(first["name"])
+        value = trial.figures.get(first.name)
         return trial.status != "finished", value is None, 0.0 if value is None else sign * value
 
     table = Table(
-        title=f"{state.name}: {len(state.trials)} trials, {state.status}, {format_seconds(state.wall_s)}",
+        title=f"{state.name}: {len(state.trials)} trials, {state.status}, {format_seconds(state.wall_s or 0.0)}",
         title_justify="left",
     )
     table.add_column("trial", overflow="fold")
     table.add_column("status")
-    names = [metric["name"] for metric in state.metrics]
+    names = [metric.name for metric in state.metrics]
     names += [name for name in ("validation_accuracy", "fleet_vram_bytes") if name not in names]
     for name in names:
         table.add_column(name.replace("_", " "), justify="right")

@@ -22,7 +22,6 @@ from pathlib import Path
 
 import msgspec
 
-from zorba_ray.artifacts.files import sync_folder
 from zorba_ray.errors import LedgerError, MessageError
 from zorba_ray.protocol.messages import LedgerHeader, RoundCommit, decode, require_known
 
@@ -243,3 +242,12 @@ class LedgerWriter:
 def _record(round: int, body: bytes, chain: bytes) -> bytes:
     head = struct.pack("<II", len(body), round)
     return head + struct.pack("<I", zlib.crc32(head)) + body + struct.pack("<I", zlib.crc32(body)) + chain
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes a rename in `folder` durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from zorba_ray.artifacts import Eval, Run, read_record
-from zorba_ray.artifacts.campaigns import COMPARISON_FILE, Comparison, ComparisonCell
+from zorba_ray.artifacts.campaigns import Comparison, ComparisonCell
 from zorba_ray.errors import RunDirError
 from zorba_ray.report.interval import Interval
 
@@ -70,7 +70,7 @@ class ContestRecord:
 
 def is_contest(path: str | Path) -> bool:
     """Whether a folder holds a comparison."""
-    return (Path(path) / COMPARISON_FILE).is_file()
+    return (Path(path) / Comparison.FILE).is_file()
 
 
 def load_contest(path: str | Path) -> ContestRecord:
@@ -80,7 +80,7 @@ def load_contest(path: str | Path) -> ContestRecord:
         RunDirError: a file is missing or damaged; names it.
     """
     path = Path(path)
-    entry = read_record(path / COMPARISON_FILE, Comparison, "comparison", printable=True)
+    entry = read_record(path / Comparison.FILE, Comparison, "comparison", printable=True)
     standings = []
     for method in entry.asked["methods"]:
         own = {name: cell for name, cell in entry.cells.items() if cell.method == method and not cell.tuning}
