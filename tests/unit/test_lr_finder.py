@@ -41,8 +41,7 @@ def test_every_rate_begins_at_the_start() -> None:
     assert together.forward_pairs >= 2 * 2 * 4
 
 
-def test_rates_that_are_none_are_refused() -> None:
+@pytest.mark.parametrize("rates", [[0.0], []])
+def test_rates_that_are_none_are_refused(rates: list[float]) -> None:
     with pytest.raises(ConfigError, match="all positive"):
-        find_rate(tiny_config(), [0.0])
-    with pytest.raises(ConfigError, match="all positive"):
-        find_rate(tiny_config(), [])
+        find_rate(tiny_config(), rates)

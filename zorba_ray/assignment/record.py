@@ -146,9 +146,10 @@ def _heuristic(inputs: AssignmentInputs, solved: Solved) -> HeuristicAnswer | No
     active = greedy_beside(problem, solved.allocation)
     if active is None:
         return None
-    names = [entry.objective for entry in _proven(solved)]
     return HeuristicAnswer(
-        objectives={name: objectives.value(name, active.matrix, problem) for name in names},
+        objectives={
+            entry.objective: objectives.value(entry.objective, active.matrix, problem) for entry in _proven(solved)
+        },
         blocks_mean=float(active.counts.mean()),
         exact_variance=_variances(inputs, solved, active),
     )
