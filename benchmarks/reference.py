@@ -11,9 +11,10 @@ import torch
 from torch.nn import functional
 
 from benchmarks.rows import Row, make_row
+from zorba_ray.artifacts import RunDir
 from zorba_ray.config import load_config
 from zorba_ray.data import BatchOrder
-from zorba_ray.experiment import RunDir, prepare, run_experiment, sequential_backend
+from zorba_ray.experiment import prepare, run_experiment
 from zorba_ray.experiment.evaluate import Evaluator
 from zorba_ray.models.heads import LabelWordsHead, last_positions
 from zorba_ray.models.label_tokens import read_label_tokens
@@ -65,9 +66,7 @@ def mezo(pairs: int) -> list[Row]:
     config = load_config("demo", overrides)
     with tempfile.TemporaryDirectory() as folder:
         run = RunDir.create(Path(folder) / "mezo", config)
-        summary = run_experiment(
-            config, run, sequential_backend, "simulated", ["benchmarks"], lambda event: None, lambda: False
-        )
+        summary = run_experiment(config, run, "simulated", ["benchmarks"], lambda event: None, lambda: False)
     return _rows(f"central MeZO, {pairs} pairs", summary["final_loss"], summary["test_accuracy"])
 
 

@@ -9,13 +9,14 @@ import torch
 
 from tests.support.tiny_models import BLOCKS, DECODERS, KINDS, tiny_batch, tiny_network, tiny_task_model
 from tests.support.tiny_run import tiny_config
+from zorba_ray.active_sets import ActiveSets
 from zorba_ray.config import ZOConfig
 from zorba_ray.directions import Terms, apply_low_rank, direction_backend, direction_seed, factors, tensor_stream
 from zorba_ray.directions.reference import direction, signs
 from zorba_ray.errors import ConfigError
 from zorba_ray.experiment import prepare
 from zorba_ray.models import Perturbation
-from zorba_ray.zo import RoundUpdate, Share, StepSizes, UpdateRule, apply_rounds, estimate, on_grid
+from zorba_ray.zo import Estimator, RoundUpdate, UpdateRule, apply_rounds, on_grid
 
 NUMPY = direction_backend("numpy")
 SEED, SCALE = 0xABCDEF, 0.02
@@ -103,29 +104,26 @@ def test_local_steps_walk_an_overlay_by_the_same_commit() -> None:
     active = frozenset({1, 3})
     batches = [tiny_batch("opt", 4, 7, seed=step) for step in range(2)]
     model = tiny_task_model("opt", rank=2)
-    (found,) = estimate(model, NUMPY, rule, 5, StepSizes(0.02, 0.01, None), [Share(0, active, batches)])
+    holds = ActiveSets.of_sets([active], BLOCKS)
+    scalars, _ = Estimator(model, NUMPY, rule, 0.02, 0.01).round(5, holds, {0: batches})[0]
     other = tiny_task_model("opt", rank=2)
-    holds = np.zeros((1, BLOCKS), dtype=bool)
-    holds[0, list(active)] = True
     first = UpdateRule(7, "per_client", "data", "rademacher", "all", 2, 1, (4,), rank=2)
-    update = RoundUpdate(5, 0.02, np.array([0]), found.scalars[:1][None], holds)
+    update = RoundUpdate(5, 0.02, np.array([0]), scalars[:1][None], holds)
     apply_rounds(NUMPY, first, other.replica.manifest, other.replica.parameters, [update])
     prepared = other.prepare(batches[1], active)
 
     seed = direction_seed(7, 5, 0, 1)
     pairs = [other.pair(prepared, Perturbation(seed, number, 0.01, "rademacher")) for number in range(2)]
-    assert found.scalars[1].tolist() == [float(np.float32((a - b) / 0.02)) for a, b in pairs]
+    assert scalars[1].tolist() == [float(np.float32((a - b) / 0.02)) for a, b in pairs]
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"family": "low_rank"}, "low_rank needs a rank"),
-        ({"rank": 2}, "dense takes none"),
-        ({"family": "low_rank", "rank": 0}, "greater than or equal to 1"),
-        ({"family": "low_rank", "rank": 1, "distribution": "gaussian"}, "set zo.distribution=rademacher"),
-        ({"family": "low_rank", "rank": 1, "scope": "bias_norm"}, "no matrix is perturbed"),
-        ({"family": "sparse"}, "dense"),
+        ({"rank": 0}, "greater than or equal to 1"),
+        ({"rank": 1, "distribution": "gaussian"}, "set zo.distribution=rademacher"),
+        ({"rank": 1, "difference": "forward"}, "set zo.difference=central"),
+        ({"rank": 1, "scope": "bias_norm"}, "no matrix is perturbed"),
     ],
 )
 def test_bad_settings(settings: dict[str, object], message: str) -> None:
@@ -135,6 +133,6 @@ def test_bad_settings(settings: dict[str, object], message: str) -> None:
 
 def test_a_rank_beyond_a_matrix_is_refused() -> None:
     """Of the built-in model; the message names the tensor, its shape and what to do."""
-    config = tiny_config("zo.family=low_rank", "zo.rank=129", "zo.scope=all")
+    config = tiny_config("zo.rank=129", "zo.scope=all")
     with pytest.raises(ConfigError, match=r"zo\.rank=129 exceeds \d+, the smaller side of .* \(\d+ × \d+\): lower it"):
         prepare(config)

@@ -8,16 +8,15 @@ import pytest
 import torch
 
 from tests.support.tiny_run import batches_of, run_here, tiny_config
+from zorba_ray.artifacts import read_tree
 from zorba_ray.directions import direction_seed, pool_draws, pool_seeds, tensor_stream
 from zorba_ray.directions.reference import direction
 from zorba_ray.directions.streams import POOL
 from zorba_ray.errors import LedgerError, ReportRejected
 from zorba_ray.experiment.build import build_host, prepare
-from zorba_ray.experiment.rundir import RunDir
 from zorba_ray.methods import build_method
-from zorba_ray.protocol.codec import decode, encode, frame_digest
 from zorba_ray.protocol.ledger import read_ledger
-from zorba_ray.protocol.messages import ClientReport, RoundCommit
+from zorba_ray.protocol.messages import ClientReport, RoundCommit, decode, encode, frame_digest
 from zorba_ray.protocol.snapshot import newest_snapshot, restore
 
 POOL_SIZE, STEPS, MU, LR = 6, 5, 1e-2, 1e-3
@@ -95,7 +94,7 @@ def test_frames_weigh_what_was_published(tmp_path: Path) -> None:
     """4 + 4 pool + 8 K bytes a client and round, both ways together, within one per cent: 17,988 at 4,096 and 200."""
     pool, steps = 4096, 200
     run_here(tiny_config(*OVERRIDES, f"fedkseed.pool={pool}", f"zo.local_steps={steps}", "rounds=1"), tmp_path / "run")
-    summary = RunDir(tmp_path / "run").read_json(tmp_path / "run" / "summary.json")
+    summary = read_tree(tmp_path / "run" / "summary.json")
     total = summary["bytes_up_per_client_round"] + summary["bytes_down_per_client_round"]
     assert total == pytest.approx(4 + 4 * pool + 8 * steps, rel=0.01)
 
@@ -150,7 +149,7 @@ def test_reports_with_other_seeds_are_rejected() -> None:
     setup = prepare(tiny_config(*OVERRIDES))
     host = build_host(setup.config, setup.header, setup.model)
     method = build_method(setup.config, host.state.rule, setup.model.replica.manifest)
-    host.settle(setup.shards)
+    host.load_shards(setup.shards)
     plan = method.plan(1, host.state.chain, b"\x3f" * 3)
     frame = encode(plan)
     answer = host.answer(frame, [0])[0]

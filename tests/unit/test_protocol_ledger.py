@@ -12,16 +12,15 @@ import pytest
 
 from zorba_ray.errors import LedgerError
 from zorba_ray.experiment.recovery import check_header
-from zorba_ray.protocol.codec import encode
-from zorba_ray.protocol.ledger import FORMAT, MAGIC, LedgerWriter, first_chain, next_chain, read_ledger
-from zorba_ray.protocol.messages import LedgerHeader, RoundCommit
+from zorba_ray.protocol.ledger import FORMAT, MAGIC, LedgerWriter, first_chain, header_body, next_chain, read_ledger
+from zorba_ray.protocol.messages import LedgerHeader, RoundCommit, Section, decode, encode
 from zorba_ray.protocol.replay import unpack_scalars
 
 HEADER = LedgerHeader(
     format=FORMAT, directions="zdir v1", method="zorba", weights_sha256="w" * 64, manifest_sha256="m" * 64,
     config_sha256="c" * 64, partition_sha256="p" * 64, data_sha256="d" * 64, seed=2**64 - 1, seeds="per_client",
     weights="data", distribution="rademacher", scope="all", directions_per_step=1, local_steps=1, samples=(5, 7),
-    blocks=3,
+    blocks=3, family="dense", rank=0, commits="scalars", pool=0, clip_spread=0.0,
 )  # fmt: skip
 
 
@@ -71,7 +70,7 @@ def test_the_format_is_the_documented_one(ledger: Path) -> None:
     """length u32 | round u32 | CRC of both | body | CRC of body | SHA-256(previous ‖ body), from SHA-256(magic)."""
     written(ledger, 1)
     data = ledger.read_bytes()
-    header = msgspec.structs.asdict(HEADER)
+    header = {name: value for name, value in msgspec.structs.asdict(HEADER).items() if name != "sections"}
     chain, offset = hashlib.sha256(b"ZORBALG1").digest(), 8
     for number, content in enumerate([msgspec.msgpack.encode(header), body(1)]):
         head = struct.pack("<II", len(content), number)
@@ -96,17 +95,13 @@ def test_an_append_is_on_disk_when_it_returns(ledger: Path, monkeypatch: pytest.
     writer.close()
 
 
-def test_create_refuses_what_is_there(ledger: Path) -> None:
+def test_create_leaves_nothing_aside_and_refuses_what_is_there(ledger: Path) -> None:
     written(ledger, 1)
+    assert [path.name for path in ledger.parent.iterdir()] == ["ledger.zl"]
     before = ledger.read_bytes()
     with pytest.raises(LedgerError, match="exists already"):
         LedgerWriter.create(ledger, HEADER)
     assert ledger.read_bytes() == before
-
-
-def test_create_leaves_nothing_aside(ledger: Path) -> None:
-    written(ledger, 0)
-    assert [path.name for path in ledger.parent.iterdir()] == ["ledger.zl"]
 
 
 def test_rounds_are_appended_in_order(ledger: Path) -> None:
@@ -116,16 +111,6 @@ def test_rounds_are_appended_in_order(ledger: Path) -> None:
             writer.append(wrong, body(2))
     writer.close()
     assert read_ledger(ledger).records == ()
-
-
-def test_resume_goes_on_as_if_nothing_had_been(ledger: Path, tmp_path: Path) -> None:
-    written(ledger, 2)
-    writer, contents = LedgerWriter.resume(ledger)
-    assert contents.last_round == writer.last_round == 2
-    writer.append(3, body(3))
-    writer.close()
-    written(tmp_path / "straight.zl", 3)
-    assert ledger.read_bytes() == (tmp_path / "straight.zl").read_bytes()
 
 
 def test_every_flipped_bit_is_refused_with_its_offset(ledger: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,13 +159,6 @@ def test_appended_garbage_is_damage(ledger: Path, garbage: bytes) -> None:
     with ledger.open("ab") as file:
         file.write(garbage)
     assert f"offset {size}: " in refusal(ledger)
-
-
-def test_less_than_a_record_head_is_torn(ledger: Path) -> None:
-    written(ledger, 2)
-    with ledger.open("ab") as file:
-        file.write(b"\1" * 11)
-    assert read_ledger(ledger).torn_bytes == 11
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\3\4", b"ZORBALG2" + b"\0" * 100, b"PAR1" * 40])
@@ -253,6 +231,8 @@ def test_records_of_another_ledger_do_not_fit(ledger: Path, tmp_path: Path) -> N
 def altered(value: Any) -> Any:
     if isinstance(value, int | float):
         return value - 1
+    if isinstance(value, dict):
+        return {"privacy": Section(1, b"")}
     return (*value, 9) if isinstance(value, tuple) else "other" + value
 
 
@@ -287,3 +267,19 @@ def test_it_says_which_active_sets_hold_when(ledger: Path) -> None:
 def test_client_ids_that_are_none_are_refused(clients: bytes) -> None:
     with pytest.raises(LedgerError, match="round 1: "):
         unpack_scalars(RoundCommit(1, 0.5, clients, b"\0" * len(clients)), HEADER)
+
+
+def test_sections_of_the_header_are_kept_or_refused_by_name(ledger: Path) -> None:
+    """As those of messages: a commit's section is under the chain like the rest of it."""
+    header = msgspec.structs.replace(HEADER, sections={"privacy": Section(1, b"budget")})
+    commit = msgspec.structs.replace(decode(body(1), RoundCommit), sections={"masks": Section(1, b"seed")})
+    writer = LedgerWriter.create(ledger, header)
+    writer.append(1, encode(commit))
+    writer.close()
+    found = read_ledger(ledger)
+    assert (found.header, list(found.commits())) == (header, [commit])
+    assert len(header_body(header)) > len(header_body(HEADER))
+    ledger.unlink()
+    needed = msgspec.structs.replace(HEADER, sections={"privacy": Section(1, b"", required=True)})
+    LedgerWriter.create(ledger, needed).close()
+    assert "the header: section 'privacy', version 1" in refusal(ledger)

@@ -13,12 +13,10 @@ from hypothesis import strategies as st
 from zorba_ray.config import ExperimentConfig, ZOConfig
 from zorba_ray.errors import Diverged, LostClients, NotFinite, ReportRejected
 from zorba_ray.federation.backend import Answer, Failure, Usage
-from zorba_ray.federation.replies import needed_reports
-from zorba_ray.federation.round import RoundResult, participants, run_round
+from zorba_ray.federation.round import RoundResult, needed_reports, participants, run_round
 from zorba_ray.methods import Zorba
 from zorba_ray.models import Manifest
-from zorba_ray.protocol.codec import decode, encode, frame_digest
-from zorba_ray.protocol.messages import ClientReport, RoundCommit
+from zorba_ray.protocol.messages import ClientReport, RoundCommit, decode, encode, frame_digest
 from zorba_ray.zo import UpdateRule
 
 SAMPLES = (10, 20, 30, 40)

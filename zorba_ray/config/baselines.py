@@ -107,7 +107,7 @@ def with_published(tree: dict[str, Any]) -> dict[str, Any]:
 
 def _several_dense(zo: Any) -> bool:
     """Whether a section as it was written, not validated yet, asks for two or more dense directions."""
-    if not isinstance(zo, dict) or zo.get("family", "dense") != "dense":
+    if not isinstance(zo, dict) or zo.get("rank") is not None:
         return False
     try:
         return int(zo.get("directions", 1)) > 1
@@ -132,8 +132,8 @@ def refuse_what_it_cannot(config: "ExperimentConfig") -> None:
         )
     if config.allocation != type(config.allocation)():
         raise ValueError(f"method={method} has no blocks to allocate: drop the section allocation")
-    if zo.family != "dense":
-        raise ValueError(f"zo.family={zo.family}: method={method} is defined with dense directions only")
+    if zo.rank is not None:
+        raise ValueError(f"zo.rank={zo.rank}: method={method} is defined with dense directions only")
     if method not in SCALAR and zo.clip_spread is not None:
         raise ValueError(
             f"zo.clip_spread={zo.clip_spread:g}: only methods whose commits are the scalars of one round know it "

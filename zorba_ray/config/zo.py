@@ -28,11 +28,9 @@ class ZOConfig(StrictModel):
     """K, steps a client walks on an overlay of its active blocks before it reports."""
     distribution: Literal["rademacher", "gaussian"] = "rademacher"
     """Entries of z: ±1, or a 4,096-entry table of normal quantiles."""
-    family: Literal["dense", "low_rank"] = "dense"
-    """Directions of a matrix: every entry its own, or U Vᵀ/√r with U, V of ±1 (vectors stay dense). Low rank needs no
-    perturbed copy of a weight."""
     rank: int | None = Field(default=None, ge=1)
-    """r of family low_rank."""
+    """r: directions of a matrix are of low rank, U Vᵀ/√r with U, V of ±1 (vectors stay dense), which needs no perturbed
+    copy of a weight. None: dense, every entry its own."""
     scope: Literal[
         "all", "matrices", "bias_norm", "lora", "biases", "norm_weights", "attention", "feed_forward", "auto"
     ] = "all"
@@ -46,23 +44,27 @@ class ZOConfig(StrictModel):
     keeps them as they were reported. None is no shrinking."""
 
     @model_validator(mode="after")
-    def _family_and_rank(self) -> "ZOConfig":
-        if (self.family == "low_rank") != (self.rank is not None):
+    def _low_rank(self) -> "ZOConfig":
+        if self.rank is None:
+            return self
+        if self.distribution != "rademacher":
             raise ValueError(
-                f"family={self.family} with rank={self.rank}: low_rank needs a rank such as zo.rank=1, dense takes none"
-            )
-        if self.family == "low_rank" and self.distribution != "rademacher":
-            raise ValueError(
-                f"distribution={self.distribution} with family=low_rank: U and V are signs, by which a commit is exact "
+                f"distribution={self.distribution} with rank={self.rank}: U and V are signs, so that a commit is exact "
                 "on every device; set zo.distribution=rademacher"
             )
-        if self.family == "low_rank" and self.difference == "forward":
+        if self.difference == "forward":
             raise ValueError(
-                "difference=forward with family=low_rank: its blocks take both signs at once; set zo.difference=central"
+                f"difference=forward with rank={self.rank}: its blocks take both signs at once; set "
+                "zo.difference=central"
             )
-        if self.family == "low_rank" and self.scope in ("bias_norm", "biases", "norm_weights"):
-            raise ValueError(f"family=low_rank with scope={self.scope}: no matrix is perturbed; set zo.family=dense")
+        if self.scope in ("bias_norm", "biases", "norm_weights"):
+            raise ValueError(f"rank={self.rank} with scope={self.scope}: no matrix is perturbed; set zo.rank=null")
         return self
+
+    @property
+    def family(self) -> Literal["dense", "low_rank"]:
+        """What directions of a matrix are; by `rank`."""
+        return "dense" if self.rank is None else "low_rank"
 
     @property
     def fixed_scope(self) -> FixedScope:

@@ -1,6 +1,6 @@
 """Counter-based directions: the same bits on every device, in any chunking and process layout."""
 
-from zorba_ray.directions.backend import DirectionBackend, Terms, cpu_directions, direction_backend
+from zorba_ray.directions.choose import cpu_directions, direction_backend, timed
 from zorba_ray.directions.low_rank import apply_low_rank, factors
 from zorba_ray.directions.streams import (
     EMBEDDINGS,
@@ -19,7 +19,7 @@ from zorba_ray.directions.streams import (
     tensor_stream,
     uniforms,
 )
-from zorba_ray.directions.timed import timed
+from zorba_ray.directions.terms import DirectionBackend, Terms
 
 __all__ = [
     "EMBEDDINGS",

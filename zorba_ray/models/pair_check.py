@@ -36,7 +36,7 @@ _CLEAR = {torch.float32: 100.0, torch.bfloat16: 10.0, torch.float16: 10.0}
 """A perturbation is judged where it moves the loss by this multiple of what is allowed."""
 _SEED = 0x5EED
 _REMEDY = (
-    "Scalars would be those of another model, so this run is refused: try another zo.scope, zo.family=dense, or "
+    "Scalars would be those of another model, so this run is refused: try another zo.scope, zo.rank=null, or "
     "another model"
 )
 
