@@ -26,6 +26,10 @@ class BlockLayout:
         span, dtype = self._spans[name]
         return buffer[span].view(dtype)
 
+    def views(self, buffer: torch.Tensor) -> dict[str, torch.Tensor]:
+        """All tensors by name, as `view`."""
+        return {name: self.view(buffer, name) for name in self._spans}
+
     def runs(self, names: Collection[str]) -> list[slice]:
         """The bytes of some tensors, neighbours together."""
         runs: list[slice] = []

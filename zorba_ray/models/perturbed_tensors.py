@@ -145,15 +145,21 @@ class PerturbedTensors:
         corrected = bool(self._rank) and alone and is_linear(module)
         keys = {holders[entry.name][0][1]: entry for entry in entries}
 
+        rooms: dict[int, dict[str, torch.Tensor]] = {}
+        """Bytes of the scratch buffer that were taken before -> the copies behind them."""
+
         def swapped(*args: Any, **kwargs: Any) -> Any:
             """`forward` with perturbed copies of the tensors that it reads."""
             start = self._used
             try:
                 copies = self._together
-                if not copies or entries[0].name not in copies:
-                    room = self.scratch[start : start + layout.nbytes]
+                if not copies:
+                    if start not in rooms:
+                        rooms[start] = layout.views(self.scratch[start:])
+                    copies = rooms[start]
                     self._used += layout.nbytes
-                    copies = self._perturbed(room, layout, entries)
+                    for entry in entries:
+                        self._perturb(copies[entry.name], entry)
                 with TensorsSwapped(
                     [(m, key, copies[e.name].view(e.shape)) for e in entries for m, key in holders[e.name]]
                 ):
@@ -216,14 +222,8 @@ class PerturbedTensors:
         if not len(self._block_scratch):
             size = max(BlockLayout(scoped, self._compute).nbytes for scoped in self._scoped)
             self._block_scratch = torch.empty(size, dtype=torch.uint8, device=self.scratch.device)
-        layout = BlockLayout(self._scoped[index], self._compute)
-        return self._perturbed(self._block_scratch, layout, self._scoped[index])
-
-    def _perturbed(
-        self, room: torch.Tensor, layout: BlockLayout, entries: Sequence[TensorEntry]
-    ) -> dict[str, torch.Tensor]:
-        copies = {entry.name: layout.view(room, entry.name) for entry in entries}
-        for entry in entries:
+        copies = BlockLayout(self._scoped[index], self._compute).views(self._block_scratch)
+        for entry in self._scoped[index]:
             self._perturb(copies[entry.name], entry)
         return copies
 
