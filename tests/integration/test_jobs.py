@@ -13,8 +13,9 @@ import pytest
 from tests.support.tiny_run import TINY, run_here, tiny_config
 from tests.support.token_head import TokenHead, status_of
 from tests.support.wandb_files import assert_all_metrics, read_offline_runs
+from zorba_ray.artifacts.campaigns import Sweep, read_campaign
+from zorba_ray.campaigns.sweep import plan_trials
 from zorba_ray.config import load_sweep
-from zorba_ray.sweep import plan_trials, read_state
 
 ROUNDS = 60
 pytestmark = pytest.mark.timeout(900)
@@ -200,7 +201,7 @@ def test_a_sweep_as_a_job_stopped_and_resumed(head: TokenHead, sweep_folder: Pat
     assert "job-sweep: 2 trials, finished" in log
     assert f"report {path / 'report.html'}" in log
     sweep, base = load_sweep(str(sweep_folder / "sweep.yaml"))
-    state = read_state(path)
+    state = read_campaign(path, Sweep)
     for plan, trial in zip(plan_trials(sweep, base), state.trials, strict=True):
         plain = run_here(plan.config, sweep_folder.parent / plan.name)
         assert (trial.status, trial.weights_sha256) == ("finished", plain["weights_sha256"])

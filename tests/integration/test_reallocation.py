@@ -15,9 +15,8 @@ from zorba_ray.experiment import prepare
 from zorba_ray.experiment.backends import BackendFactory, ray_backend, sequential_backend
 from zorba_ray.experiment.replay import replay_run
 from zorba_ray.federation import Answer, Backend
-from zorba_ray.protocol.codec import decode_question
 from zorba_ray.protocol.ledger import read_ledger
-from zorba_ray.protocol.messages import ProbePlan, RoundPlan
+from zorba_ray.protocol.messages import ProbePlan, RoundPlan, decode_question
 
 PROBE = ("allocation.block_weights=probe", "allocation.probe_pairs=2")
 

@@ -24,9 +24,8 @@ from zorba_ray.experiment.build import Setup, prepare
 from zorba_ray.experiment.replay import replay_run
 from zorba_ray.federation import Backend, ClientHost
 from zorba_ray.federation.backend import Answer, Failure
-from zorba_ray.protocol.codec import decode, decode_question, encode
 from zorba_ray.protocol.ledger import read_ledger
-from zorba_ray.protocol.messages import ClientReport
+from zorba_ray.protocol.messages import ClientReport, decode, decode_question, encode
 
 TREE: dict[str, Any] = {
     "name": "tiny",

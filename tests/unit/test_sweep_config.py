@@ -32,7 +32,7 @@ def write(folder: Path, tree: Any) -> str:
         ({"space": {"zo.lr": {"grid": [0.1, 0.2, 0.1]}}}, r"grid names 0\.1 twice"),
         ({"space": {"zo.lr": {"uniform": [0.2, 0.1]}}}, r"low \(0\.2\) must be below high"),
         ({"space": {"zo.lr": {"loguniform": [0, 0.1]}}}, r"low \(0\) must be above 0"),
-        ({"space": {"zo.lr": {"quniform": [0, 1, 2]}}}, r"q \(2\) must be above 0 and at most"),
+        ({"space": {"zo.lr": {"uniform": [0, 1, 2]}}}, r"q \(2\) must be above 0 and at most"),
         ({"space": {"zo.lr": {"uniform": ["a", 1]}}}, r"space\.zo\.lr\.uniform\.0 = 'a'"),
         ({"space": {"zo.lr": {"uniform": [0.1, 0.2]}}}, r"search\.type=grid, but zo\.lr is uniform"),
         ({"search": {"type": "optuna"}}, r"search\.type=optuna, but zo\.lr is a grid: use choice"),

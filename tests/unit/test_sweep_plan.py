@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
+from zorba_ray.campaigns.sweep.plan import make_trial, plan_trials
+from zorba_ray.campaigns.sweep.resources import TrialNeeds, require_room, trial_needs
+from zorba_ray.campaigns.sweep.space import points, quantile, rounded
 from zorba_ray.config import SweepConfig
 from zorba_ray.errors import ClusterError, ConfigError
-from zorba_ray.sweep.plan import make_trial, plan_trials, point_of
-from zorba_ray.sweep.resources import TrialNeeds, require_room, trial_needs
-from zorba_ray.sweep.space import points, quantile, rounded
 
 
 def sweep(space: dict[str, Any], **more: Any) -> SweepConfig:
@@ -129,9 +129,9 @@ def test_random_search_crosses_grids_and_draws_anew() -> None:
     [
         ({"uniform": [2.0, 4.0]}, 0.25, 2.5),
         ({"loguniform": [1e-4, 1.0]}, 0.5, 1e-2),
-        ({"quniform": [0.0, 1.0, 0.25]}, 0.4, 0.5),
-        ({"quniform": [1, 10, 3]}, 0.999, 9.0),
-        ({"qloguniform": [1, 64, 1]}, 0.5, 8.0),
+        ({"uniform": [0.0, 1.0, 0.25]}, 0.4, 0.5),
+        ({"uniform": [1, 10, 3]}, 0.999, 9.0),
+        ({"loguniform": [1, 64, 1]}, 0.5, 8.0),
         ({"choice": ["a", "b"]}, 0.6, "b"),
     ],
 )
@@ -150,7 +150,7 @@ def test_rounded_stays_inside_and_reads_well() -> None:
 def test_a_trial_is_rebuilt_from_what_was_picked() -> None:
     config = sweep({"seed": {"grid": [5]}, "zo.lr": {"uniform": [0.0, 1.0]}}, search={"type": "random"})
     (plan,) = plan_trials(config, {})
-    assert make_trial(config, {}, 0, point_of(plan.picks)) == plan
+    assert make_trial(config, {}, 0, plan.point) == plan
 
 
 def test_tracking_of_a_trial() -> None:

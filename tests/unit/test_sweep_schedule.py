@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from ray.tune.schedulers import TrialScheduler
 
+from zorba_ray.artifacts.campaigns import Trial
+from zorba_ray.campaigns.sweep.schedule import make_scheduler
 from zorba_ray.config import SweepConfig
-from zorba_ray.sweep.schedule import make_scheduler
-from zorba_ray.sweep.state import TrialState
 
 
 @dataclass(frozen=True)
@@ -22,19 +22,17 @@ def trial_of(name: str) -> Any:
     return _Trial(name)
 
 
-def scheduler(kind: str, past: list[TrialState]) -> TrialScheduler:
-    settings = {"type": kind, "grace_rounds": 2, "reduction_factor": 2, "min_samples": 2}
+def scheduler(kind: str, past: list[Trial]) -> TrialScheduler:
+    settings = {"type": kind, "grace_rounds": 2, "reduction_factor": 2}
     tree = {"name": "s", "space": {"seed": {"grid": [1]}}, "scheduler": settings}
     return make_scheduler(SweepConfig.model_validate(tree), 8, past)
 
 
-def ended(number: int, losses: list[float]) -> TrialState:
+def ended(number: int, losses: list[float]) -> Trial:
     curve: list[dict[str, float | None]] = [
         {"round": 2.0 * place, "validation_loss": loss} for place, loss in enumerate(losses)
     ]
-    return TrialState(
-        trial=number, name=str(number), run="", log="", values={}, picks={}, rounds=8, status="finished", curve=curve
-    )
+    return Trial(trial=number, name=str(number), run="", values={}, picks={}, rounds=8, status="finished", curve=curve)
 
 
 def report(round: int, loss: float) -> dict[str, Any]:

@@ -125,7 +125,7 @@ SWEEPS = {
 
 @pytest.mark.parametrize("kind", SWEEPS)
 def test_a_hostile_space(tmp_path: Path, kind: str) -> None:
-    from zorba_ray.sweep.plan import plan_trials
+    from zorba_ray.campaigns.sweep.plan import plan_trials
 
     space, fragment = SWEEPS[kind]
     numbers = ", ".join(map(str, range(1, 4_001)))

@@ -1,6 +1,6 @@
 """What lies in the directory of a run, sweep or comparison: typed records, one reader, one writer. No torch."""
 
-from zorba_ray.artifacts.files import held, making, raise_storage_error, sync_folder, write_json
+from zorba_ray.artifacts.files import held, making, raise_storage_error, write_json
 from zorba_ray.artifacts.metrics import (
     Eval,
     Round,
@@ -38,7 +38,6 @@ __all__ = [
     "read_tree",
     "record_of",
     "records_of",
-    "sync_folder",
     "write_json",
     "write_record",
 ]

@@ -1,13 +1,11 @@
 """sweep.json and compare.json: which runs a sweep or a comparison is made of, and how far each is."""
 
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import msgspec
 
-from zorba_ray.artifacts.record import Count, Record, Seconds
-
-SWEEP_FILE = "sweep.json"
-COMPARISON_FILE = "compare.json"
+from zorba_ray.artifacts.record import Count, Record, Seconds, read_record
 
 
 class Cell(Record, kw_only=True):
@@ -18,7 +16,7 @@ class Cell(Record, kw_only=True):
     error: str | None = None
     round: Count | None = None
     """Rounds done; None: not known."""
-    rounds: Count | None = None
+    rounds: Count = 0
     """Asked for; 0 where the settings were refused, so that there is no run."""
 
 
@@ -30,7 +28,7 @@ class Trial(Cell, kw_only=True):
     run: str
     """Its run directory, relative to the sweep's."""
     name: str
-    log: str | None = None
+    log: str = ""
     """What it said, relative to the sweep's directory."""
     values: dict[str, Any]
     """Swept key -> value, or its label; None where it is inactive."""
@@ -53,6 +51,9 @@ class Metric(Record, kw_only=True):
 class Sweep(Record, kw_only=True):
     """sweep.json."""
 
+    FILE: ClassVar[str] = "sweep.json"
+    WHAT: ClassVar[str] = "sweep"
+
     name: str
     question: str = ""
     """In one sentence."""
@@ -73,6 +74,11 @@ class Sweep(Record, kw_only=True):
     """The run that is varied, as far as it was set."""
     trials: list[Trial]
 
+    @property
+    def every_cell(self) -> list[Trial]:
+        """All runs."""
+        return self.trials
+
 
 class ComparisonCell(Cell, kw_only=True):
     """One run of a comparison."""
@@ -89,6 +95,9 @@ class ComparisonCell(Cell, kw_only=True):
 class Comparison(Record, kw_only=True):
     """compare.json."""
 
+    FILE: ClassVar[str] = "compare.json"
+    WHAT: ClassVar[str] = "comparison"
+
     name: str
     command: tuple[str, ...] = ()
     asked: dict[str, Any]
@@ -104,6 +113,11 @@ class Comparison(Record, kw_only=True):
     inputs: dict[str, str] = {}
     """Data or weights -> their SHA-256, the same for all runs that share them."""
 
+    @property
+    def every_cell(self) -> "list[ComparisonCell]":
+        """All runs that began."""
+        return list(self.cells.values())
+
     def is_chosen(self, method: str, rate: str) -> bool:
         """Whether a tried rate, as `tried` spells it, is the one that the method's runs have."""
         return method in self.chosen and f"{self.chosen[method]:g}" == rate
@@ -115,3 +129,15 @@ class Comparison(Record, kw_only=True):
             return None
         ends = (("lowest", ladder[0]), ("highest", ladder[-1]))
         return next((end for end, rate in ends if self.is_chosen(method, rate)), None)
+
+
+State = TypeVar("State", Sweep, Comparison)
+
+
+def read_campaign(path: Path, kind: type[State]) -> State:
+    """The state of a sweep's or comparison's directory.
+
+    Raises:
+        RunDirError: missing or damaged; names file and key.
+    """
+    return read_record(path / kind.FILE, kind, kind.WHAT)

@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from zorba_ray.errors import RunDirError, StorageError, refused_place
 from zorba_ray.printable import UNPRINTABLE, shown
+from zorba_ray.protocol.ledger import sync_folder
 
 _STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 """What the operating system says where a file cannot be written."""
@@ -46,15 +47,6 @@ def replace_text(path: Path, text: str, durably: bool = False) -> None:
             sync_folder(path.parent)
     finally:
         aside.unlink(missing_ok=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes a rename in `folder` durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextlib.contextmanager

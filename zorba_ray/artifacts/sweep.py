@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from zorba_ray.artifacts.campaigns import SWEEP_FILE, Metric, Sweep, Trial
+from zorba_ray.artifacts.campaigns import Metric, Sweep, Trial
 from zorba_ray.artifacts.record import read_record
 from zorba_ray.artifacts.run import Run
 from zorba_ray.errors import RunDirError
@@ -39,8 +39,8 @@ class TrialRecord:
         """A figure of sweep.json (`validation_loss`, `fleet_vram_bytes`, …), else the same from the run's files; None
         where it is unknown or not finite."""
         found = self.entry.figures.get(name)
-        if (found is None or not math.isfinite(found)) and self.run is not None and name in _FROM_RUN:
-            found = _FROM_RUN[name](self.run)
+        if (found is None or not math.isfinite(found)) and self.run is not None and name in FIGURES:
+            found = FIGURES[name](self.run)
         return found if found is not None and math.isfinite(found) else None
 
 
@@ -68,7 +68,7 @@ class SweepRecord:
 
 def is_sweep(path: str | Path) -> bool:
     """Whether a directory is a sweep's."""
-    return (Path(path) / SWEEP_FILE).is_file()
+    return (Path(path) / Sweep.FILE).is_file()
 
 
 def load_sweep(path: str | Path) -> SweepRecord:
@@ -81,7 +81,7 @@ def load_sweep(path: str | Path) -> SweepRecord:
     path = Path(path)
     if not path.is_dir():
         raise RunDirError(f"{path}: no such sweep directory")
-    where = path / SWEEP_FILE
+    where = path / Sweep.FILE
     file = read_record(where, Sweep, "sweep", printable=True)
     trials = []
     for entry in file.trials:
@@ -121,23 +121,19 @@ def _of_summary(field: str) -> Callable[[Run], float | None]:
     return lambda run: getattr(run.summary, field) if run.summary else None
 
 
-_FROM_RUN: dict[str, Callable[[Run], float | None]] = {
+FIGURES: dict[str, Callable[[Run], float | None]] = {
     "validation_loss": _last("validation", "loss"),
     "validation_accuracy": _last("validation", "accuracy"),
     "test_loss": _last("test", "loss"),
     "test_accuracy": _last("test", "accuracy"),
+    "distance": lambda run: next((r.distance for r in reversed(run.rounds) if r.distance is not None), None),
+    "bytes_up_per_client_round": _of_summary("bytes_up_per_client_round"),
+    "bytes_down_per_client_round": _of_summary("bytes_down_per_client_round"),
+    "forward_pairs_per_client": _of_summary("forward_pairs_per_client"),
+    "wall_s": _of_summary("wall_s"),
+    "cpu_s": _of_summary("cpu_s"),
+    "f1": lambda run: run.allocation.f1,
     "fleet_vram_bytes": lambda run: float(run.allocation.f2_bytes),
     "worst_share": lambda run: run.allocation.worst_share,
-    "f1": lambda run: run.allocation.f1,
-    "distance": lambda run: next((r.distance for r in reversed(run.rounds) if r.distance is not None), None),
-    **{
-        name: _of_summary(name)
-        for name in (
-            "wall_s",
-            "cpu_s",
-            "bytes_up_per_client_round",
-            "bytes_down_per_client_round",
-            "forward_pairs_per_client",
-        )
-    },
 }
+"""What trials are compared by, read from a run."""

@@ -9,7 +9,7 @@ import numpy as np
 from zorba_ray.active_sets import ActiveSets
 from zorba_ray.allocation import AllocationProblem, objectives, smallest_budgets
 from zorba_ray.allocation.comparators import greedy_beside
-from zorba_ray.allocation.front import Front, proven
+from zorba_ray.allocation.front import Front, Proven, proven
 from zorba_ray.artifacts.allocation import (
     AllocationRecord,
     AssignedClient,
@@ -147,7 +147,9 @@ def _heuristic(inputs: AssignmentInputs, solved: Solved) -> HeuristicAnswer | No
     if active is None:
         return None
     return HeuristicAnswer(
-        objectives={name: objectives.value(name, active.matrix, problem) for name in (o.objective for o in _proven(solved))},
+        objectives={
+            entry.objective: objectives.value(entry.objective, active.matrix, problem) for entry in _proven(solved)
+        },
         blocks_mean=float(active.counts.mean()),
         exact_variance=_variances(inputs, solved, active),
     )
@@ -165,8 +167,7 @@ def _variances(inputs: AssignmentInputs, solved: Solved, active: ActiveSets) -> 
     """Weighting -> the exact variance of one round's update that f1 stands for (algorithm.md section 5).
 
     By a probe a client's own gradient in block c has the energy g_c² + ζ_c² (1 − Σ p_n²) in the mean. Without one it is
-    equal in all blocks, in all 1.
-    `active` is of the clients of the problem.
+    equal in all blocks, in all 1. `active` is of the clients of the problem.
     """
     problem, energies = solved.problem, energies_of(solved.probe)
     if energies is None:
@@ -182,7 +183,7 @@ def _variances(inputs: AssignmentInputs, solved: Solved, active: ActiveSets) -> 
     }
 
 
-def _proven(solved: Solved) -> Any:
+def _proven(solved: Solved) -> tuple[Proven, ...]:
     return proven(solved.problem, solved.allocation)
 
 

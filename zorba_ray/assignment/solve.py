@@ -140,7 +140,7 @@ def _everything(inputs: AssignmentInputs, fleet: Sequence[Client], problem: Allo
         active=ActiveSets.of_all(problem.clients, problem.blocks),
         steps=(),
         f1=1.0,
-        f2_bytes=problem.total_base,
+        f2_bytes=int(problem.base_bytes.sum()),
         worst_share=0.0,
         gap=0.0,
         solver="none needed: activation costs no memory",

@@ -27,23 +27,23 @@ def compare(
 ) -> None:
     """Compare methods: same data, batches and seeds, equal forward passes, each method's rate chosen from a ladder."""
     from zorba_ray.artifacts import raise_storage_error
+    from zorba_ray.campaigns.comparison import open_comparison, plan_comparison, run_comparison
     from zorba_ray.cli.progress import CompareProgress
     from zorba_ray.cli.report import write_page, write_run_report
     from zorba_ray.cli.session import StopFlag, lasting
     from zorba_ray.config import anchored, load_config
-    from zorba_ray.contest import ContestState, plan_contest, run_contest
     from zorba_ray.errors import RunDirError, ZorbaError
     from zorba_ray.report.comparison import comparison_rows, load_comparison, write_comparison_csv
 
     base = anchored(load_config(config, overrides or []))
     names = tuple(name.strip() for name in methods.split(",") if name.strip())
-    contest = plan_contest(base, names, seeds, _rates(rates or []), tune_share, _settings(settings or []))
+    plan = plan_comparison(base, names, seeds, _rates(rates or []), tune_share, _settings(settings or []))
     path = lasting(folder or Path("runs") / "compare" / base.name)
-    state = ContestState.open(path, contest, resume, sys.argv)
+    directory = open_comparison(path, plan, resume, sys.argv)
     stop, error = StopFlag(), None
     try:
         with CompareProgress() as progress:
-            run_contest(contest, state, sys.argv, progress.show, stop.is_set, write_run_report)
+            run_comparison(plan, directory, sys.argv, progress.show, stop.is_set, write_run_report)
     except ZorbaError as ended:
         error = ended
     if isinstance(error, RunDirError):  # another program's, or one that must be mended first

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from zorba_ray.artifacts import Summary, record_of
+from zorba_ray.artifacts.campaigns import Sweep
 from zorba_ray.cli.terminal import Console
 from zorba_ray.tables import Column, Table
 from zorba_ray.tables.text import NONE, text_bytes, text_figure
@@ -51,15 +52,15 @@ def print_summary(summary: dict[str, Any], path: Path) -> None:
     console.print(f"report {path / 'report.html'}", soft_wrap=True)
 
 
-def print_trials(state: Any) -> None:
+def print_trials(state: Sweep) -> None:
     """All trials of a sweep on stdout: the finished ones first, the best on top."""
     first = state.metrics[0]
-    sign = 1 if first["mode"] == "min" else -1
-    names = [metric["name"] for metric in state.metrics]
+    sign = 1 if first.mode == "min" else -1
+    names = [metric.name for metric in state.metrics]
     names += [name for name in ("validation_accuracy", "fleet_vram_bytes") if name not in names]
 
     def rank(trial: Any) -> tuple[bool, bool, float]:
-        value = trial.figures.get(first["name"])
+        value = trial.figures.get(first.name)
         return trial.status != "finished", value is None, sign * (value or 0.0)
 
     figures: list[Column[Any]] = [
@@ -71,7 +72,7 @@ def print_trials(state: Any) -> None:
         for name in names
     ]
     table = Table(
-        f"{state.name}: {len(state.trials)} trials, {state.status}, {format_seconds(state.wall_s)}",
+        f"{state.name}: {len(state.trials)} trials, {state.status}, {format_seconds(state.wall_s or 0.0)}",
         sorted(state.trials, key=rank),
         [Column("trial", lambda trial: trial.name), Column("status", lambda trial: trial.status), *figures],
     )

@@ -35,8 +35,8 @@ def sweep(
     from zorba_ray.federation.ray_session import set_ray_environment
 
     set_ray_environment(os.environ.get("RAY_ADDRESS"))
-    from zorba_ray.sweep import run_sweep
-    from zorba_ray.sweep.state import read_state
+    from zorba_ray.artifacts.campaigns import Sweep, read_campaign
+    from zorba_ray.campaigns.sweep import run_sweep
 
     path = lasting(sweep_dir or Path("runs") / "sweeps" / settings.name)
     stop, ended = StopFlag(), None
@@ -45,7 +45,7 @@ def sweep(
             run_sweep(settings, base, path, resume, sys.argv, progress.show, stop.is_set, write_run_report)
     except (Interrupted, SweepIncomplete) as error:
         ended = error
-    print_trials(read_state(path))
+    print_trials(read_campaign(path, Sweep))
     write_page(path, "report.html")
     if ended is not None:
         raise ended
@@ -53,10 +53,10 @@ def sweep(
 
 def _preview(settings: "SweepConfig", base: dict[str, Any]) -> None:
     """A line per trial with what it would reserve."""
+    from zorba_ray.campaigns.sweep.plan import plan_trials
+    from zorba_ray.campaigns.sweep.resources import trial_needs
     from zorba_ray.cli.terminal import Console
     from zorba_ray.errors import ConfigError
-    from zorba_ray.sweep.plan import plan_trials
-    from zorba_ray.sweep.resources import trial_needs
     from zorba_ray.tables import Column, Table
 
     if settings.search.type == "optuna":

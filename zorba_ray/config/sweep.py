@@ -51,24 +51,21 @@ def _number(value: Any) -> Any:
 
 
 Bound = Annotated[float, BeforeValidator(_number)]
+Bounds = Annotated[tuple[Bound, ...], Field(min_length=2, max_length=3)]
 Values = tuple[Any, ...] | dict[str, Any]
 
 
 class Dimension(StrictModel):
-    """How one setting varies: exactly one of the six forms, and optionally when."""
+    """How one setting varies: exactly one of the four forms, and optionally when."""
 
     grid: Values | None = None
     """Every value, crossed with the other grids: a list, or a mapping label -> value for values that are long."""
     choice: Values | None = None
     """One of these at random; a list or a mapping label -> value."""
-    uniform: tuple[Bound, Bound] | None = None
-    """[low, high]."""
-    loguniform: tuple[Bound, Bound] | None = None
-    """[low, high], uniform in the logarithm."""
-    quniform: tuple[Bound, Bound, Bound] | None = None
-    """[low, high, q]: uniform, rounded to a multiple of q; q = 1 gives whole numbers."""
-    qloguniform: tuple[Bound, Bound, Bound] | None = None
-    """[low, high, q]: uniform in the logarithm, rounded to a multiple of q."""
+    uniform: Bounds | None = None
+    """[low, high], or [low, high, q]: rounded to a multiple of q; q = 1 gives whole numbers."""
+    loguniform: Bounds | None = None
+    """The same, uniform in the logarithm."""
     when: dict[str, Any] | None = None
     """Only where these settings have these values (or one of a list of values); else the run's own value stands."""
 
@@ -91,7 +88,7 @@ class Dimension(StrictModel):
             low, high, *q = bounds
             if not low < high:
                 raise ValueError(f"{given[0]}: low ({low:g}) must be below high ({high:g})")
-            if "log" in given[0] and low <= 0:
+            if given[0] == "loguniform" and low <= 0:
                 raise ValueError(f"{given[0]}: low ({low:g}) must be above 0")
             if q and not (0 < q[0] <= high - low and math.isfinite(max(-low, high) / q[0])):
                 raise ValueError(f"{given[0]}: q ({q[0]:g}) must be above 0 and at most high − low ({high - low:g})")
@@ -103,6 +100,11 @@ class Dimension(StrictModel):
         return next(name for name in _FORMS if getattr(self, name) is not None)
 
     @property
+    def bounds(self) -> Bounds:
+        """(low, high) or (low, high, q) of a uniform or loguniform."""
+        return getattr(self, self.form)
+
+    @property
     def options(self) -> list[tuple[str | None, Any]]:
         """(label, value) of a grid or choice; label None where the value shows itself."""
         values = getattr(self, self.form)
@@ -111,7 +113,7 @@ class Dimension(StrictModel):
 
 MOST_TRIALS = 10_000
 """Trials of a sweep, and values of a setting."""
-_FORMS = ("grid", "choice", "uniform", "loguniform", "quniform", "qloguniform")
+_FORMS = ("grid", "choice", "uniform", "loguniform")
 
 
 class SearchConfig(StrictModel):
@@ -133,8 +135,6 @@ class SchedulerConfig(StrictModel):
     """Rounds that every trial may run."""
     reduction_factor: float = Field(default=3.0, gt=1)
     """asha: of so many trials at a rung one goes on."""
-    min_samples: int = Field(default=3, ge=1)
-    """median: trials needed for a median."""
 
 
 class MetricConfig(StrictModel):
@@ -171,8 +171,6 @@ class SweepConfig(StrictModel):
     """Trials at a time; None is as many as the cluster holds."""
     metric: Annotated[tuple[MetricConfig, ...], BeforeValidator(_metrics)] = (MetricConfig(),)
     """The figure that trials are compared by, or two for a Pareto front."""
-    retries: int = Field(default=2, ge=0)
-    """How often a trial whose process died goes on from its ledger."""
     nodes: Literal["driver", "any"] = "driver"
     """Where trials compute: on the node of the sweep directory, or on any (the directory is on shared storage)."""
 
@@ -234,7 +232,7 @@ class SweepConfig(StrictModel):
         return tree
 
 
-MAY_CHANGE = ("question", "concurrency", "retries", "nodes")
+MAY_CHANGE = ("question", "concurrency", "nodes")
 """Settings of a sweep that may change between start and resume."""
 
 

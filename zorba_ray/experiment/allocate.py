@@ -19,6 +19,6 @@ def solve_allocation(setup: Setup, epsilon: float | None = None) -> Solved:
     fleet, probe = setup.fleet.at(1), None
     if probe_decides(setup, fleet, epsilon):
         host = build_host(setup.config, setup.header, setup.model)
-        host.settle(setup.shards)
+        host.load_shards(setup.shards)
         probe = run_probe(setup, fleet, 1, host.state.chain, host.answer)
     return solve(setup, fleet, probe)

@@ -16,7 +16,7 @@ BackendFactory = Callable[[Setup, ClientHost, RunDir], Backend]
 
 def sequential_backend(setup: Setup, host: ClientHost, run: RunDir) -> Backend:
     """All clients in this process, on the driver's replica."""
-    host.settle(setup.shards)
+    host.load_shards(setup.shards)
     return SequentialBackend(host)
 
 

@@ -138,7 +138,7 @@ def _after_rounds(
     """The evaluation after a round per entry of `asked` at one rate; None: they diverged. θ is θ0 again afterwards."""
     method = build_method(setup.config, rule_of(setup.header), setup.manifest)
     host = build_host(setup.config, setup.header, setup.model)
-    host.settle(setup.shards)
+    host.load_shards(setup.shards)
     state = host.state
     origin = {name: tensor.clone() for name, tensor in state.movable().items()}
     try:

@@ -34,7 +34,7 @@ from zorba_ray.experiment.run_warnings import end_warnings
 from zorba_ray.experiment.session import Emit, Session, catch_up, open_session
 from zorba_ray.experiment.summary import figures, status_of
 from zorba_ray.federation import Backend, Usage, run_round
-from zorba_ray.protocol.tensor_replay import ledger_body
+from zorba_ray.protocol.states import ledger_body
 from zorba_ray.stopwatch import watch_if
 
 Closing = Callable[[Path], Path]
@@ -113,7 +113,7 @@ def one_round(session: Session, backend: Backend, number: int) -> None:
     with part("assignment"):
         assignment = schedule.before(number, state.chain, backend.ask, session.journal.emit, session.watch)
     active, asked = schedule.active(number).packed, schedule.asked(number)
-    plan = method.plan(number, state.chain, active if active != state.packed_active else None)
+    plan = method.plan(number, state.chain, active if active != state.active.packed else None)
     if plan.active is not None:
         state.set_active(plan.active)
 

@@ -33,7 +33,7 @@ from zorba_ray.federation import ClientHost
 from zorba_ray.methods import Method, build_method
 from zorba_ray.protocol.ledger import LedgerContents, LedgerWriter, read_ledger
 from zorba_ray.protocol.snapshot import newest_snapshot, restore
-from zorba_ray.protocol.tensor_replay import TensorState
+from zorba_ray.protocol.states import TensorState
 from zorba_ray.stopwatch import Watch
 
 Emit = Callable[[dict[str, Any]], None]

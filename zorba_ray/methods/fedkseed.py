@@ -20,7 +20,7 @@ from zorba_ray.methods.base import Method, check_differences, data_shares, repor
 from zorba_ray.models import Batch, TaskModel
 from zorba_ray.protocol.messages import ClientReport, RoundCommit, RoundPlan
 from zorba_ray.protocol.replay import ReplicaState
-from zorba_ray.zo import Share, StepSizes, local_steps
+from zorba_ray.zo import Estimator
 
 _STEP = np.dtype([("seed", "<u4"), ("scalar", "<f4")])
 
@@ -34,16 +34,16 @@ class FedKSeed(Method):
     def work(
         self, state: ReplicaState, model: TaskModel, plan: RoundPlan, batches: Mapping[int, Sequence[Batch]]
     ) -> Mapping[int, tuple[float, bytes]]:
-        sizes = StepSizes(plan.lr, plan.perturbation_scale, self._config.zo.clip)
+        estimator = Estimator(
+            model, state.directions, self._rule, plan.lr, plan.perturbation_scale, self._config.zo.clip
+        )
         found = {}
         for client, own in batches.items():
             drawn = self._drawn(client, plan.round)
-            share = Share(client, state.active[client], own)
-            seeds = self._seeds[drawn].tolist()
-            one = local_steps(model, state.directions, self._rule, sizes, share, seeds)
+            scalars, loss = estimator.local_steps(state.active.of(client), own, self._seeds[drawn].tolist())
             steps = np.zeros(len(own), dtype=_STEP)
-            steps["seed"], steps["scalar"] = drawn, one.scalars[:, 0]
-            found[client] = (one.loss, steps.tobytes())
+            steps["seed"], steps["scalar"] = drawn, scalars[:, 0]
+            found[client] = (loss, steps.tobytes())
         return found
 
     def check(self, report: ClientReport, client: int, plan: RoundPlan, digest: bytes) -> None:

@@ -13,7 +13,7 @@ from zorba_ray.methods.tensor_method import TensorMethod
 from zorba_ray.models import Batch, TaskModel
 from zorba_ray.protocol.messages import RoundPlan
 from zorba_ray.protocol.replay import ReplicaState
-from zorba_ray.zo import StepSizes, step_scalars, walk
+from zorba_ray.zo import Estimator, Overlay
 
 
 class FedMeZO(TensorMethod):
@@ -24,15 +24,15 @@ class FedMeZO(TensorMethod):
     def train(
         self, state: ReplicaState, model: TaskModel, plan: RoundPlan, client: int, batches: Sequence[Batch]
     ) -> tuple[dict[str, torch.Tensor], float]:
-        rule, active = self._rule, state.active[client]
-        sizes = StepSizes(plan.lr, plan.perturbation_scale, self._config.zo.clip)
-        overlay: dict[tuple[int, int], torch.Tensor] = {}
+        rule, active = self._rule, state.active.of(client)
+        mu, clip = plan.perturbation_scale, self._config.zo.clip
+        estimator = Estimator(model, state.directions, rule, plan.lr, mu, clip)
+        overlay: Overlay = {}
         total = 0.0
         for step, batch in enumerate(batches):
             seed = direction_seed(rule.seed, plan.round, rule.stream_of(client), step)
-            prepared = model.prepare(batch, active)
-            ((scalars, loss),) = step_scalars(model, rule, sizes, seed, [prepared], overlay)
-            walk(model, state.directions, rule, seed, sizes, scalars, active, overlay)
+            ((scalars, loss),) = estimator.step(seed, [model.prepare(batch, active)], overlay)
+            estimator.walk(seed, scalars, active, overlay)
             total += loss
         entries = self._manifest.moved(rule.scope)
         return {entry.name: overlay[entry.block, entry.slot] for entry in entries}, total / len(batches)

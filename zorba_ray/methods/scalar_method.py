@@ -9,7 +9,7 @@ from zorba_ray.methods.base import Method, check_differences, reporters
 from zorba_ray.models import Batch, TaskModel
 from zorba_ray.protocol.messages import ClientReport, RoundCommit, RoundPlan
 from zorba_ray.protocol.replay import ReplicaState
-from zorba_ray.zo import Share, StepSizes, estimate
+from zorba_ray.zo import Estimator
 
 
 class ScalarMethod(Method):
@@ -19,13 +19,10 @@ class ScalarMethod(Method):
         self, state: ReplicaState, model: TaskModel, plan: RoundPlan, batches: Mapping[int, Sequence[Batch]]
     ) -> Mapping[int, tuple[float, bytes]]:
         zo = self._config.zo
-        shares = [Share(client, state.active[client], own) for client, own in batches.items()]
-        sizes = StepSizes(plan.lr, plan.perturbation_scale, zo.clip, zo.difference == "forward")
-        found = estimate(model, state.directions, self._rule, plan.round, sizes, shares)
-        return {
-            share.client: (own.loss, own.scalars.astype("<f4").tobytes())
-            for share, own in zip(shares, found, strict=True)
-        }
+        mu, one_sided = plan.perturbation_scale, zo.difference == "forward"
+        estimator = Estimator(model, state.directions, self._rule, plan.lr, mu, zo.clip, one_sided)
+        reports = estimator.round(plan.round, state.active, batches)
+        return {client: (loss, scalars.astype("<f4").tobytes()) for client, (scalars, loss) in reports.items()}
 
     def check_scalars(self, report: ClientReport, plan: RoundPlan) -> None:
         expected = self._rule.local_steps * self._rule.directions

@@ -1,0 +1,200 @@
+"""Which runs a comparison is made of: one configuration per method and seed, derived from zorba's.
+
+Equal for all methods: examples, partition, model, clients, participants, batch size, evaluation, seeds, and the forward
+passes that a client makes in all (by a method that backpropagates a step counts three: its backward pass costs two).
+Of each method: what its authors published (`config.baselines`), the schedule of the rate where the method allows one,
+the number of rounds that the passes suffice for.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from zorba_ray.config import ExperimentConfig, config_from_tree
+from zorba_ray.config.base import apply_override, parse_override
+from zorba_ray.config.baselines import FIRST_ORDER, PUBLISHED, FirstOrderConfig
+from zorba_ray.errors import ConfigError
+from zorba_ray.federation.round import participant_count
+
+_SHARED = ("name", "seed", "data", "directions", "eval", "tracking")
+_FEDERATION = (
+    "clients", "participants", "backend", "mode", "workers", "threads", "gpus", "gpu_memory", "deadline_s",
+    "quorum", "retries", "snapshot_every",
+)  # fmt: skip
+_LEAST_ROUNDS = 10
+"""Local steps of fedkseed, fedmezo and of backpropagation are cut to leave this many rounds."""
+_NO_LORA = {"lora": None}
+TUNING_SEED = 1000
+"""Added to the configuration's seed: rates are judged on another partition and other batches than methods are."""
+
+
+@dataclass(frozen=True)
+class ComparisonPlan:
+    """What is compared."""
+
+    base: ExperimentConfig
+    """Zorba's configuration."""
+    methods: tuple[str, ...]
+    seeds: tuple[int, ...]
+    rates: Mapping[str, tuple[float, ...]]
+    """Method -> learning rates to choose from."""
+    tune_share: float
+    """Share of a run's rounds in which rates are judged."""
+    overrides: Mapping[str, tuple[str, ...]]
+    """Method -> settings as key=value, on top of all."""
+
+    @property
+    def passes(self) -> int:
+        """Forward passes of each client in all."""
+        return self.base.passes_per_round * self.base.rounds
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run."""
+
+    method: str
+    seed: int
+    rate: float
+    tuning: bool
+    """Whether it judges a rate."""
+    config: ExperimentConfig
+
+    @property
+    def path(self) -> str:
+        """Its run directory, relative to the comparison's."""
+        return f"{self.method}/rate-{self.rate:g}" if self.tuning else f"{self.method}/seed-{self.seed}"
+
+
+def ladder_of(plan: ComparisonPlan, method: str, size_of: Callable[[ExperimentConfig], int]) -> tuple[float, ...]:
+    """The rates that a method chooses from: those given, else three.
+
+    Zorba: a third, once and three times its configured rate. Backpropagation: the same around the published rate. The
+    others: the same around zorba's rate · √(d_zorba / d) · n / n_zorba with n the scalars behind a step, as
+    zeroth-order steps become noise at a rate that falls with √d and rises with n.
+
+    Args:
+        size_of: a configuration -> d, the parameters that its scope moves in all blocks.
+    """
+    if method in plan.rates:
+        return plan.rates[method]
+    if method in FIRST_ORDER:
+        centre = PUBLISHED[method]["first_order.lr"]
+    elif method == "zorba":
+        centre = plan.base.zo.lr
+    else:
+        config = cell_config(plan, method, plan.base.seed, 1e-3, 1.0)
+        shrunk = (size_of(plan.base) / size_of(config)) ** 0.5
+        centre = plan.base.zo.lr * shrunk * _scalars(config) / _scalars(plan.base)
+    return tuple(float(f"{centre * step:.3g}") for step in (1 / 3, 1.0, 3.0))
+
+
+def _scalars(config: ExperimentConfig) -> int:
+    """Scalars that a step of all clients together rests on; of local steps, one."""
+    return config.zo.directions * participant_count(config.federation.clients, config.federation.participants)
+
+
+def planned_run(plan: ComparisonPlan, method: str, seed: int, rate: float, tuning: bool) -> PlannedRun:
+    """One run of the comparison. What judges a rate takes it as much larger as its rounds are fewer: the best step of
+    T noisy ones goes with 1/√T (Ghadimi and Lan, SIAM J. Optim. 23, 2013, which has zeroth-order steps too)."""
+    share = plan.tune_share if tuning else 1.0
+    return PlannedRun(method, seed, rate, tuning, cell_config(plan, method, seed, rate / share**0.5, share))
+
+
+def cell_config(plan: ComparisonPlan, method: str, seed: int, rate: float, share: float) -> ExperimentConfig:
+    """The configuration of `method` in this comparison.
+
+    Args:
+        share: of the rounds.
+
+    Raises:
+        ConfigError: the derived settings, or those of `overrides`, are refused, or would void the comparison.
+    """
+    base, tree = plan.base, _tree_of(plan, method)
+    tree["seed"] = seed
+    tree["name"] = f"{base.name}-{method}"
+    tree.setdefault("first_order" if method in FIRST_ORDER else "zo", {})["lr"] = rate
+    for text in plan.overrides.get(method, ()):
+        parts, value = parse_override(text)
+        apply_override(tree, parts, value)
+    origin = f"{method} in this comparison"
+    derived = config_from_tree(tree, origin)
+    _refuse_unequal(plan, derived, method, seed, rate)
+    rounds = max(1, int(share * rounds_for(plan, derived)))
+    evaluations = max(1, base.rounds // base.eval.every)
+    tree["rounds"] = rounds
+    tree["eval"] = {**tree["eval"], "every": max(1, round(rounds / evaluations))}
+    return config_from_tree(tree, origin)
+
+
+def _tree_of(plan: ComparisonPlan, method: str) -> dict[str, Any]:
+    """Settings of a method before seed, rate and rounds: what all share, and what the method leaves open."""
+    base, tree = plan.base, plan.base.resolved()
+    if method == "zorba":
+        return tree
+    federation = {key: tree["federation"][key] for key in _FEDERATION}
+    memory = {key: tree["memory"][key] for key in ("compute_dtype",)}
+    tree = {key: tree[key] for key in _SHARED} | {
+        "method": method,
+        "model": {key: value for key, value in tree["model"].items() if key != "lora"},
+        "memory": memory | {"frozen": "device", "master": "device"},
+        "federation": federation,
+        "zo": {"distribution": base.zo.distribution},
+    }
+    if method != "fedkseed":
+        tree["zo"]["schedule"] = base.zo.schedule
+    if method in FIRST_ORDER:
+        steps = _steps(plan, FirstOrderConfig().local_steps, 3)
+        tree["first_order"] = {"schedule": base.zo.schedule, "local_steps": steps}
+    if method == "mezo":
+        federation |= {"clients": 1, "participants": None}
+    if method in ("fedkseed", "fedmezo"):
+        tree["zo"]["local_steps"] = _steps(plan, PUBLISHED[method]["zo.local_steps"], 2)
+    return tree
+
+
+def _refuse_unequal(plan: ComparisonPlan, derived: ExperimentConfig, method: str, seed: int, rate: float) -> None:
+    """What is equal for all methods, or has an option of its derived, is no method's setting."""
+    base = plan.base
+    pairs: dict[str, tuple[Any, Any]] = {
+        "method": (derived.method, method),
+        "seed (--seeds)": (derived.seed, seed),
+        "learning rate (--rates)": (derived.first_order.lr if method in FIRST_ORDER else derived.zo.lr, rate),
+        "model": (derived.model.model_copy(update=_NO_LORA), base.model.model_copy(update=_NO_LORA)),
+        "eval": (derived.eval, base.eval),
+        "federation.changes": (derived.federation.changes, base.federation.changes),
+    }
+    if method != "mezo":
+        pairs["federation.clients"] = (derived.federation.clients, base.federation.clients)
+        pairs["federation.participants"] = (derived.federation.participants, base.federation.participants)
+    for key in type(base.data).model_fields.keys() - {"batch_size", "label_shift", "label_shift_schedule"}:
+        pairs[f"data.{key}"] = (getattr(derived.data, key), getattr(base.data, key))
+    changed = sorted(key for key, (now, needed) in pairs.items() if now != needed)
+    if changed:
+        raise ConfigError(f"--set {method}: {changed[0]} is the same for all methods, or given by its derived option")
+
+
+def _steps(plan: ComparisonPlan, published: int, cost: int) -> int:
+    """Local steps of `cost` passes each: those published, or as many as leave _LEAST_ROUNDS."""
+    return max(1, min(published, plan.passes // (cost * _LEAST_ROUNDS)))
+
+
+def rounds_for(plan: ComparisonPlan, config: ExperimentConfig) -> int:
+    """Rounds that the comparison's forward passes suffice for."""
+    total = plan.passes
+    if config.method == "mezo":  # one client makes the passes of all participants
+        total *= participant_count(plan.base.federation.clients, plan.base.federation.participants)
+    return max(1, total // config.cost_per_round)
+
+
+def describe(plan: ComparisonPlan) -> dict[str, Any]:
+    """What decides the numbers, JSON-ready: a resume must not change it."""
+    return {
+        "settings": plan.base.numbers(),
+        "eval": {"rows": plan.base.eval.rows, "every": plan.base.eval.every},
+        "methods": list(plan.methods),
+        "seeds": list(plan.seeds),
+        "rates": {name: list(values) for name, values in sorted(plan.rates.items())},
+        "tune_share": plan.tune_share,
+        "overrides": {name: list(values) for name, values in sorted(plan.overrides.items())},
+    }

@@ -1,0 +1,189 @@
+"""Runs a comparison: rates first, then every method on every seed; what is finished is never done again."""
+
+import functools
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from zorba_ray.artifacts import RunDir, Summary, held
+from zorba_ray.artifacts.campaigns import Comparison, ComparisonCell
+from zorba_ray.campaigns.comparison.cells import TUNING_SEED, ComparisonPlan, PlannedRun, describe, ladder_of
+from zorba_ray.campaigns.comparison.cells import planned_run as planned
+from zorba_ray.campaigns.directory import CampaignDir, changes, open_run, require_same
+from zorba_ray.config import ExperimentConfig, ModelConfig
+from zorba_ray.errors import ConfigError, Diverged, Interrupted, RunDirError, StorageError, ZorbaError
+from zorba_ray.experiment.execute import execute
+from zorba_ray.experiment.run import Closing
+from zorba_ray.experiment.session import Emit
+from zorba_ray.federation.accelerator import choose_accelerator, with_counted_gpus
+from zorba_ray.models import Manifest, load_model
+from zorba_ray.models.blocks import model_manifest
+from zorba_ray.protocol.ledger import read_ledger
+from zorba_ray.protocol.messages import LedgerHeader
+
+
+def open_comparison(path: Path, plan: ComparisonPlan, resume: bool, command: list[str]) -> CampaignDir[Comparison]:
+    """A new comparison in an empty folder or where none has begun, or one that goes on.
+
+    Raises:
+        RunDirError: the folder is taken and `resume` is not said, or there is nothing to resume, or what is compared
+            differs.
+        StorageError: it cannot be written.
+    """
+    asked = describe(plan)
+    if resume:
+        directory = CampaignDir.resume(path, Comparison)
+        require_same(path, changes(directory.state.asked, asked), "comparison")
+        return directory
+    state = Comparison(name=plan.base.name, command=tuple(command), asked=asked, passes=plan.passes)
+    directory = CampaignDir.begin(path, state, "--dir")
+    directory.write()
+    return directory
+
+
+def run_comparison(
+    plan: ComparisonPlan,
+    directory: CampaignDir[Comparison],
+    command: list[str],
+    emit: Emit,
+    should_stop: Callable[[], bool],
+    closing: Closing | None,
+) -> None:
+    """To the last run. Runs that failed before are tried again.
+
+    Raises:
+        Interrupted: asked to stop; every run's ledger is whole.
+        SweepIncomplete: some runs failed; the others are whole. A run that diverged has not failed.
+        RunDirError: another process is at it, or data or weights are not those of the runs before.
+        StorageError: the disk is full.
+    """
+    with held(directory.path):
+        _Session(plan, directory, command, emit, should_stop, closing).run()
+
+
+@dataclass
+class _Session:
+    plan: ComparisonPlan
+    directory: CampaignDir[Comparison]
+    command: list[str]
+    emit: Emit
+    should_stop: Callable[[], bool]
+    closing: Closing | None
+
+    @property
+    def state(self) -> Comparison:
+        return self.directory.state
+
+    def run(self) -> None:
+        plan, chosen = self.plan, self.state.chosen
+        ladders = {name: ladder_of(plan, name, _size_of) for name in plan.methods if name not in chosen}
+        for method in plan.methods:
+            rate = chosen[method] if method in chosen else self._choose(method, ladders[method])
+            if rate is not None:
+                for seed in plan.seeds:
+                    self._run(planned(plan, method, seed, rate, tuning=False), self.closing)
+        self.directory.require_whole([(path, cell, "") for path, cell in self.state.cells.items()])
+
+    def _choose(self, method: str, ladder: tuple[float, ...]) -> float | None:
+        """The rate with the lowest final validation loss; the smallest of the ladder where all diverge; None where a
+        run failed, which says nothing about its rate."""
+        tried: dict[str, float | None] = {}
+        for rate in ladder if len(ladder) > 1 else ():
+            judging = planned(self.plan, method, self.plan.base.seed + TUNING_SEED, rate, tuning=True)
+            self._run(judging, None)
+            cell = self.state.cells[judging.path]
+            if cell.status == "failed":
+                return None
+            tried[f"{rate:g}"] = cell.final_loss
+        losses = {rate: loss for rate in ladder if (loss := tried.get(f"{rate:g}")) is not None}
+        best = min(losses, key=losses.__getitem__) if losses else min(ladder)
+        self.state.tried[method], self.state.chosen[method] = tried, best
+        self.directory.write()
+        return best
+
+    def _run(self, cell: PlannedRun, closing: Closing | None) -> None:
+        """One run, unless it is at an end: finished and still there, or diverged, as it would again."""
+        path = self.directory.path / cell.path
+        known = self.state.cells.get(cell.path)
+        if known is not None and (
+            known.status == "diverged" or (known.status == "finished" and RunDir(path).summary.exists())
+        ):
+            return
+        self.emit({"kind": "cell", "path": cell.path, "rounds": cell.config.rounds})
+        try:
+            accelerator = choose_accelerator(cell.config)
+            config = with_counted_gpus(cell.config, accelerator)
+            run = open_run(path, config)
+            summary = execute(config, run, accelerator, self.command, self.emit, self.should_stop, closing)
+            check_inputs(self.state, cell, read_ledger(run.ledger).header, path)
+        except (Interrupted, StorageError) as error:
+            with suppress(StorageError):  # the first one says it all
+                self._note(cell, "interrupted")
+            if isinstance(error, StorageError):
+                raise
+            raise Interrupted(
+                f"stopped in {cell.path}; continue with `zorba-ray compare … --dir {self.directory.path} --resume`"
+            ) from error
+        except ConfigError:  # would fail for every seed alike, and is the user's to mend
+            raise
+        except Exception as error:  # the other runs go on
+            status = "diverged" if isinstance(error, Diverged) else "failed"
+            text = f"{type(error).__name__}: {error}"
+            # What is no ZorbaError is ours to mend.
+            self._note(cell, status, text if isinstance(error, ZorbaError) else traceback.format_exc(), _rounds(path))
+            self.emit({"kind": "note", "text": f"{cell.path} {status}: {text}"})
+        else:
+            self._note(cell, "finished", final_loss=summary["final_loss"])
+
+    def _note(
+        self,
+        cell: PlannedRun,
+        status: str,
+        error: str | None = None,
+        round: int | None = None,
+        final_loss: float | None = None,
+    ) -> None:
+        """Writes down how a run ended."""
+        self.state.cells[cell.path] = ComparisonCell(
+            method=cell.method, seed=cell.seed, rate=cell.rate, tuning=cell.tuning, status=status, error=error,
+            round=round, rounds=cell.config.rounds, final_loss=final_loss,
+        )  # fmt: skip
+        self.directory.write()
+
+
+def check_inputs(state: Comparison, cell: PlannedRun, header: LedgerHeader, path: Path) -> None:
+    """Notes the digests of a seed's training examples and of the weights, which are others with other adapters, and
+    holds later runs against them.
+
+    Raises:
+        RunDirError: they differ, so that the runs must not stand in one table.
+    """
+    inputs = {
+        "data": (cell.seed, header.data_sha256),
+        "weights": (header.manifest_sha256[:8], header.weights_sha256),
+    }
+    for what, (of, digest) in inputs.items():
+        known = state.inputs.setdefault(f"{what} of {of}", digest)
+        if known != digest:
+            raise RunDirError(
+                f"{path}: its {what} are not those of the runs before it ({digest[:8]}…, then {known[:8]}…): put these "
+                "back, remove that folder, and go on with --resume"
+            )
+
+
+def _rounds(path: Path) -> int | None:
+    """Rounds that a run which ended early has done."""
+    run = RunDir(path)
+    return run.read(run.summary, Summary).rounds_done if run.summary.exists() else None
+
+
+def _size_of(config: ExperimentConfig) -> int:
+    return sum(_manifest(config.model.model_dump_json()).sizes(config.zo.fixed_scope))
+
+
+@functools.cache
+def _manifest(model: str) -> Manifest:
+    loaded = load_model(ModelConfig.model_validate_json(model))
+    return model_manifest(loaded.network, loaded.blocks_name, len(loaded.blocks))

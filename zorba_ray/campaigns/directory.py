@@ -1,0 +1,153 @@
+"""What a sweep and a comparison share: a directory that is begun once, resumed by the same question, and never redone.
+
+A campaign is a list of cells, each the settings of a run and its run directory. The state file (sweep.json,
+compare.json) is rewritten at once whenever a cell begins or ends; how far a cell is stands in its own ledger. So after
+any kill a resume repeats no finished cell, and the others go on from their last round.
+"""
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Generic
+
+from zorba_ray.artifacts import RunDir, making, raise_storage_error, write_record
+from zorba_ray.artifacts.campaigns import Cell, State, read_campaign
+from zorba_ray.config import ExperimentConfig
+from zorba_ray.errors import RunDirError, SweepIncomplete
+
+_FOLDERS = {"trials", "logs", "tune"}
+"""What a sweep makes before its state file."""
+_LISTED = 10
+
+
+class CampaignDir(Generic[State]):
+    """A campaign's directory and its state."""
+
+    def __init__(self, path: Path, state: State) -> None:
+        self.path = path
+        self.state: State = state
+        self._written = 0.0
+
+    @classmethod
+    def begin(cls, path: Path, state: State, option: str) -> "CampaignDir[State]":
+        """A new campaign; its state is not written yet.
+
+        Args:
+            option: of the command line, that names the directory.
+
+        Raises:
+            RunDirError: the directory holds a campaign that began, or something else, or cannot be made there.
+            StorageError: the disk is full.
+        """
+        with making(option, path):
+            if path.exists() and not _is_free(path, type(state)):
+                raise RunDirError(
+                    f"{state.WHAT} directory {path} exists: go on with --resume, or name another with {option} DIR"
+                )
+            path.mkdir(parents=True, exist_ok=True)
+        return cls(path, state)
+
+    @classmethod
+    def resume(cls, path: Path, kind: type[State]) -> "CampaignDir[State]":
+        """The directory of a campaign that goes on.
+
+        Raises:
+            RunDirError: there is none, or its state file is damaged.
+        """
+        return cls(path, read_campaign(path, kind))
+
+    def write(self, every_s: float = 0.0) -> None:
+        """Writes the state, unless it was written within the last `every_s` seconds.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        if time.monotonic() - self._written < every_s:
+            return
+        self._written = time.monotonic()
+        try:
+            write_record(self.path / self.state.FILE, self.state)
+        except OSError as error:
+            raise_storage_error(self.path, error)
+            raise
+
+    def require_whole(self, cells: Sequence[tuple[str, Cell, str]]) -> None:
+        """Whether no cell failed.
+
+        Args:
+            cells: run directory, cell, and where to read more.
+
+        Raises:
+            SweepIncomplete: names those that did, and why.
+        """
+        failed = [entry for entry in cells if entry[1].status == "failed"]
+        if failed:
+            listing = "".join(
+                f"\n  {run}: {_one_line(cell.error or 'unknown')}{more}" for run, cell, more in failed[:_LISTED]
+            )
+            raise SweepIncomplete(
+                f"{len(failed)} of {len(cells)} runs failed, the others are whole; --resume tries them again:{listing}"
+            )
+
+
+def require_same(path: Path, lines: Sequence[str], what: str) -> None:
+    """Whether a campaign is resumed by the question that it began with.
+
+    Args:
+        lines: of `changes`.
+
+    Raises:
+        RunDirError: lists what differs.
+    """
+    if lines:
+        raise RunDirError(
+            f"resume of {path}: the {what} is another than the one that was started (old -> new):\n  "
+            + "\n  ".join(lines)
+            + f"\nresume with the old values, or start a new {what} in another directory"
+        )
+
+
+def changes(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    """One line "key: old -> new" per dotted key that differs."""
+    left, right = _flat(old), _flat(json.loads(json.dumps(new)))
+    return [
+        f"{prefix}{key}: {left.get(key, 'not set')!r} -> {right.get(key, 'not set')!r}"
+        for key in sorted(left.keys() | right.keys())
+        if left.get(key, "not set") != right.get(key, "not set")
+    ]
+
+
+def open_run(path: Path, config: ExperimentConfig) -> RunDir:
+    """The run directory of a cell: taken up again where it has a ledger, else made.
+
+    Raises:
+        RunDirError: it holds another run.
+        StorageError: the disk is full.
+    """
+    return RunDir.reopen(path, config) if RunDir(path).ledger.exists() else RunDir.create(path, config)
+
+
+def _one_line(error: str) -> str:
+    lines = error.strip().splitlines() or [""]
+    return lines[-1] if lines[0].startswith("Traceback") else lines[0]
+
+
+def _is_free(path: Path, kind: type[State]) -> bool:
+    """Whether a new campaign may stand there: nothing, or what one left of which no run has begun."""
+    if not path.is_dir() or any(path.glob("*/*/ledger.zl")):
+        return False
+    names = {entry.name for entry in path.iterdir() if not entry.name.startswith(".")}
+    if kind.FILE in names:
+        return all(cell.status == "pending" for cell in read_campaign(path, kind).every_cell)
+    return names <= _FOLDERS
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            found.update(_flat(value, f"{prefix}{key}."))
+        else:
+            found[f"{prefix}{key}"] = value
+    return found

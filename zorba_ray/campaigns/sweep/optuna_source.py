@@ -1,0 +1,128 @@
+"""Trials proposed by Optuna's TPE from the figures of those before; one metric, or two for a Pareto front.
+
+A resumed sweep tells a fresh study everything that ended. The sampler is seeded anew for every proposal, so that a
+proposal depends on the seed, its number and what was told before it, and on no hidden state.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from zorba_ray.artifacts.campaigns import Sweep, Trial
+from zorba_ray.campaigns.sweep.plan import TrialPlan, defaults, make_trial
+from zorba_ray.campaigns.sweep.space import Pick, Point, active, rounded
+from zorba_ray.config import Dimension, SweepConfig
+from zorba_ray.errors import ClusterError, ConfigError
+
+
+class OptunaSource:
+    """`Source` on an Optuna study.
+
+    Args:
+        state: of the sweep; refused proposals are added to it.
+        admit: adds a trial, or refuses one that the cluster could never hold (`ClusterError`).
+    """
+
+    def __init__(
+        self,
+        sweep: SweepConfig,
+        base: Mapping[str, Any],
+        state: Sweep,
+        admit: Callable[[TrialPlan], Trial],
+    ) -> None:
+        optuna = import_optuna()
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._optuna = optuna
+        self._sweep = sweep
+        self._base = base
+        self._defaults = defaults(base)
+        self._state = state
+        self._admit = admit
+        kinds = optuna.distributions
+        self._distributions: dict[str, Any] = {
+            key: kinds.CategoricalDistribution(list(range(len(dimension.options))))
+            if dimension.form == "choice"
+            else kinds.FloatDistribution(*dimension.bounds[:2], log=dimension.form == "loguniform")
+            for key, dimension in sweep.space.items()
+        }
+        directions = ["minimize" if metric.mode == "min" else "maximize" for metric in sweep.metric]
+        self._study = optuna.create_study(directions=directions)
+        for trial in state.trials:
+            if trial.status in ("finished", "stopped", "failed"):
+                self.tell(trial)
+
+    def next(self) -> Trial | None:
+        """The next proposal that makes a valid trial; refused ones are kept as failed trials, with the reason."""
+        while len(self._state.trials) < self._sweep.samples:
+            number = len(self._state.trials)
+            seed = (self._sweep.search.seed + number) % 2**32
+            self._study.sampler = self._optuna.samplers.TPESampler(seed=seed)
+            asked = self._study.ask(self._distributions)
+            # What becomes of it is told as a trial of its own, in this session as after a resume.
+            self._study.tell(asked, state=self._optuna.trial.TrialState.FAIL)
+            point: Point = {}
+            for key, dimension in self._sweep.space.items():
+                if active(dimension, point, self._defaults):
+                    point[key] = _pick(dimension, asked.params[key])
+            try:
+                return self._admit(make_trial(self._sweep, self._base, number, point))
+            except (ConfigError, ClusterError) as error:
+                self._refuse(number, point, str(error))
+        return None
+
+    def tell(self, trial: Trial) -> None:
+        """Its figures become values of the study; of a trial that failed there are none."""
+        values = [trial.figures.get(metric.name) for metric in self._sweep.metric]
+        if trial.status != "failed" and all(value is not None for value in values):
+            params = {key: _proposed(self._sweep.space[key], Pick(*pick)) for key, pick in trial.picks.items()}
+            told = {key: self._distributions[key] for key in params}
+            self._study.add_trial(self._optuna.trial.create_trial(values=values, params=params, distributions=told))
+
+    def _refuse(self, number: int, point: Point, reason: str) -> None:
+        name = f"{number:03d}-refused"
+        shown = {key: pick.value if pick.label is None else pick.label for key, pick in point.items()}
+        self._state.trials.append(
+            Trial(
+                trial=number,
+                name=name,
+                run=f"trials/{name}",
+                log=f"logs/{name}.log",
+                values={key: shown.get(key) for key in self._sweep.space},
+                picks={key: (pick.value, pick.label) for key, pick in point.items()},
+                status="failed",
+                error=reason,
+                rounds=0,
+            )
+        )
+
+
+def import_optuna() -> Any:
+    """The optuna package.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        import optuna
+    except ImportError as error:
+        raise ConfigError("search.type=optuna needs an extra: pip install 'zorba-ray[optuna]'") from error
+    return optuna
+
+
+def _pick(dimension: Dimension, proposed: Any) -> Pick:
+    """Options are proposed by their place: Optuna takes plain values only."""
+    if dimension.form == "choice":
+        label, value = dimension.options[proposed]
+        return Pick(value, label)
+    low, high, *q = dimension.bounds
+    return Pick(rounded(proposed, low, high, q[0]) if q else proposed)
+
+
+def _proposed(dimension: Dimension, pick: Pick) -> Any:
+    """The inverse of `_pick`."""
+    if dimension.form != "choice":
+        return pick.value
+    return next(
+        place
+        for place, (label, value) in enumerate(dimension.options)
+        if (label == pick.label if pick.label is not None else value == pick.value)
+    )

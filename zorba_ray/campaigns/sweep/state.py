@@ -1,0 +1,84 @@
+"""A sweep's trials in sweep.json: planned, brought in line with their run directories, compared by figures."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from zorba_ray.artifacts import Run, RunDir
+from zorba_ray.artifacts.campaigns import Metric, Sweep, Trial
+from zorba_ray.artifacts.sweep import FIGURES
+from zorba_ray.campaigns.directory import CampaignDir, changes, require_same
+from zorba_ray.campaigns.sweep.plan import TrialPlan
+from zorba_ray.config import SweepConfig
+from zorba_ray.config.sweep import MAY_CHANGE
+
+
+def begin_sweep(path: Path, sweep: SweepConfig, base: dict[str, Any], command: list[str]) -> CampaignDir[Sweep]:
+    """A new sweep's directory.
+
+    Raises:
+        RunDirError, StorageError: as `CampaignDir.begin`.
+    """
+    settings = sweep.resolved()
+    state = Sweep(
+        name=sweep.name,
+        question=sweep.question,
+        command=tuple(command),
+        started=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        metrics=tuple(Metric(name=metric.name, mode=metric.mode) for metric in sweep.metric),
+        space=settings["space"],
+        settings=settings,
+        base=base,
+        trials=[],
+    )
+    return CampaignDir.begin(path, state, "--sweep-dir")
+
+
+def resume_sweep(path: Path, sweep: SweepConfig, base: dict[str, Any]) -> CampaignDir[Sweep]:
+    """The directory of a sweep that goes on with the same space; what finished is finished, whatever sweep.json says.
+
+    Raises:
+        RunDirError: no sweep there, or its space or run was another (the differences are listed).
+    """
+    directory = CampaignDir.resume(path, Sweep)
+    state, settings = directory.state, sweep.resolved()
+    kept = {key: value for key, value in settings.items() if key not in MAY_CHANGE}
+    old = {key: value for key, value in state.settings.items() if key not in MAY_CHANGE}
+    require_same(path, [*changes(old, kept), *changes(state.base, base, "run.")], "sweep")
+    state.sessions += 1
+    state.settings = settings
+    for trial in state.trials:
+        if not trial.rounds:
+            continue  # a proposal that was refused: there is no run
+        finished = finished_trial(path / trial.run)
+        if finished is not None:
+            trial.status, trial.error, trial.round = "finished", None, trial.rounds
+            trial.figures, trial.weights_sha256 = finished
+        elif trial.status in ("running", "failed", "finished"):
+            trial.status = "pending"
+    return directory
+
+
+def add_trial(state: Sweep, plan: TrialPlan) -> Trial:
+    """A trial is known from now on."""
+    trial = Trial(
+        trial=plan.number,
+        name=plan.name,
+        run=f"trials/{plan.name}",
+        log=f"logs/{plan.name}.log",
+        values=plan.values,
+        picks={key: (pick.value, pick.label) for key, pick in plan.point.items()},
+        round=0,
+        rounds=plan.config.rounds,
+    )
+    state.trials.append(trial)
+    return trial
+
+
+def finished_trial(path: Path) -> tuple[dict[str, float | None], str] | None:
+    """Figures and digest of θ of a run directory whose run is finished, else None."""
+    summary = RunDir(path).finished()
+    if summary is None:
+        return None
+    run = Run(path)
+    return {name: figure(run) for name, figure in FIGURES.items()}, summary.weights_sha256

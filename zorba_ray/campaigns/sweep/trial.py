@@ -1,0 +1,180 @@
+"""A trial as Ray Tune sees it: an ordinary run in its run directory, paused at every evaluation until Tune goes on.
+
+The run stands in a thread of the trial's process. It hands over each evaluation and waits for the next `step`, so that
+a scheduler's decision comes before the next round. A trial that is ended early is asked to stop as Ctrl-C would: its
+run directory is whole and resumable. Nothing is checkpointed through Tune: the ledger is the checkpoint.
+"""
+
+import gc
+import logging
+import os
+import platform
+import queue
+import threading
+import traceback
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from zorba_ray.artifacts import Eval, RunDir, records_of
+from zorba_ray.artifacts.campaigns import Trial
+from zorba_ray.campaigns.directory import open_run
+from zorba_ray.campaigns.sweep.plan import TrialPlan
+from zorba_ray.campaigns.sweep.resources import TrialNeeds
+from zorba_ray.campaigns.sweep.state import finished_trial
+from zorba_ray.campaigns.sweep.watch import stop_file
+from zorba_ray.config import config_from_tree
+from zorba_ray.errors import Interrupted, ZorbaError
+from zorba_ray.experiment import run_experiment
+from zorba_ray.experiment.run import Closing
+from zorba_ray.federation.accelerator import with_counted_gpus
+
+
+def trial_payload(plan: TrialPlan, trial: Trial, needs: TrialNeeds, sweep: Path, command: list[str]) -> dict[str, Any]:
+    """The `config` of a Tune trial: plain values only, as Tune writes them to params.json."""
+    return {
+        "trial": plan.number,
+        "values": plan.values,
+        "settings": with_counted_gpus(plan.config, needs.accelerator).resolved(),
+        "accelerator": needs.accelerator,
+        "bundles": list(needs.bundles),
+        "sweep": str(sweep),
+        "run": str(sweep / trial.run),
+        "log": str(sweep / trial.log),
+        "command": command,
+    }
+
+
+class FederationTrial(tune.Trainable):
+    """One process that runs trials one after another."""
+
+    def setup(self, config: dict[str, Any], closing: Closing | None = None) -> None:
+        self._closing = closing
+        self._session = _Session(config, closing)
+
+    def step(self) -> dict[str, Any]:
+        return self._session.next_report()
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._session.stop()  # to its end: two runs must never share a process
+        self._session = _Session(new_config, self._closing)
+        return True
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing: the ledger is the checkpoint. Tune asks once at the end, whatever it was told."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Nothing: a trial that is started again goes on from its ledger."""
+
+    def cleanup(self) -> None:
+        self._session.stop()
+
+    @classmethod
+    def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        return tune.PlacementGroupFactory(config["bundles"], strategy="PACK")
+
+
+class _Session:
+    """The run of one trial, in a thread."""
+
+    def __init__(self, payload: dict[str, Any], closing: Closing | None) -> None:
+        self._payload = payload
+        self._closing = closing
+        self._reports: queue.Queue[dict[str, Any] | BaseException] = queue.Queue()
+        self._go = threading.Semaphore(0)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, name=f"trial-{payload['trial']}", daemon=True)
+        self._thread.start()
+
+    def next_report(self) -> dict[str, Any]:
+        """The run's next evaluation, or its end (`done`).
+
+        Raises:
+            Exception: an error that is no `ZorbaError`: Tune tries the trial again.
+        """
+        self._go.release()
+        report = self._reports.get()
+        if isinstance(report, BaseException):
+            raise report
+        return report
+
+    def stop(self) -> None:
+        """Ends the run after the round in progress; it stays resumable."""
+        self._stop.set()
+        self._go.release()
+        self._thread.join()
+
+    def _work(self) -> None:
+        self._go.acquire()
+        if self._stop.is_set():
+            return
+        log = Path(self._payload["log"])
+        handler = logging.FileHandler(log, encoding="utf-8", delay=True)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logger = logging.getLogger("zorba_ray")
+        logger.addHandler(handler)
+        self._note(f"process {os.getpid()} on {platform.node()}")
+        try:
+            self._reports.put(self._run())
+        except Interrupted:
+            self._reports.put({"done": True, "ended": "interrupted"})
+        except ZorbaError as error:
+            self._reports.put({"done": True, "ended": "failed", "error": f"{type(error).__name__}: {error}"})
+            self._note(traceback.format_exc())
+        except BaseException as error:
+            self._reports.put(error)
+            self._note(traceback.format_exc())
+        finally:
+            logger.removeHandler(handler)
+            handler.close()
+            # A model stands in reference cycles: without this the next trial starts beside this one's weights.
+            gc.collect()
+
+    def _run(self) -> dict[str, Any]:
+        config = config_from_tree(self._payload["settings"], f"trial {self._payload['trial']}")
+        path = Path(self._payload["run"])
+        found = finished_trial(path)
+        if found is None:
+            run = open_run(path, config)
+            self._repeat(run)
+            if self._ending():
+                raise Interrupted("asked to stop before the first round of this session")
+            run_experiment(
+                config, run, self._payload["accelerator"], self._payload["command"], self._hear,
+                self._ending, self._closing,
+            )  # fmt: skip
+            found = finished_trial(path)
+            assert found is not None, path
+        figures, digest = found
+        return {"done": True, "ended": "finished", "round": config.rounds, "weights_sha256": digest, **figures}
+
+    def _ending(self) -> bool:
+        """Whether this trial is ended early, or the whole sweep is to stop."""
+        return self._stop.is_set() or stop_file(Path(self._payload["sweep"])).exists()
+
+    def _repeat(self, run: RunDir) -> None:
+        """A resumed run reports what it evaluated before: a scheduler that started anew hears all of it."""
+        for record in records_of(run.metrics, Eval):
+            self._hear(record.tree())
+
+    def _hear(self, event: dict[str, Any]) -> None:
+        """An `Emit`: evaluations go to Tune, everything but single rounds to the trial's log."""
+        if event["kind"] in ("status", "note"):
+            self._note(event["text"])
+        elif event["kind"] == "eval":
+            self._note(f"round {event['round']} {event['split']}: loss {event['loss']}, accuracy {event['accuracy']}")
+        if event["kind"] != "eval" or event["split"] != "validation" or self._stop.is_set():
+            return
+        self._reports.put(
+            {"round": event["round"], "validation_loss": event["loss"], "validation_accuracy": event["accuracy"]}
+        )
+        self._go.acquire()
+
+    def _note(self, text: str) -> None:
+        """A line of the trial's log; a log that cannot be written stops nothing."""
+        try:
+            with Path(self._payload["log"]).open("a", encoding="utf-8") as file:
+                file.write(text.rstrip("\n") + "\n")
+        except OSError as error:
+            logging.getLogger(__name__).debug("trial log: %s", error)

@@ -1,0 +1,200 @@
+"""Between Ray Tune and sweep.json: which trial is next, what became of it, and how a sweep ends early."""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from ray import tune
+from ray.tune.search import Searcher
+from ray.tune.stopper import Stopper
+
+from zorba_ray.artifacts.campaigns import Sweep, Trial
+from zorba_ray.artifacts.sweep import FIGURES
+from zorba_ray.campaigns.directory import CampaignDir
+from zorba_ray.errors import StorageError
+from zorba_ray.experiment.callbacks import Emit
+
+_START_S = 60.0
+"""Seconds without a first trial after which the user is told why."""
+_END_S = 60.0
+"""Seconds that running trials have for their round, summary and report. Tune itself would give them ten."""
+_WRITE_EVERY_S = 1.0
+
+
+class Source(Protocol):
+    """Makes new trials while a sweep runs; grids and random draws are planned before and need none."""
+
+    def next(self) -> Trial | None:
+        """A new trial, which stands in the sweep's state; None: no more."""
+        ...
+
+    def tell(self, trial: Trial) -> None:
+        """A trial ended: its status and figures are known."""
+        ...
+
+
+def stop_file(sweep: Path) -> Path:
+    """While it is there, no trial of the sweep begins another round."""
+    return sweep / ".stop"
+
+
+def _forgotten(self: Any) -> dict[str, Any]:
+    """A `__getstate__`: Tune pickles its parts for a restore of its own, which a sweep never asks for."""
+    return {}
+
+
+class Watch(tune.Callback):
+    """Keeps the state of every trial, and says when the sweep is to end: asked to, or its disk is full."""
+
+    __getstate__ = _forgotten
+
+    def __init__(self, directory: CampaignDir[Sweep], emit: Emit, should_stop: Callable[[], bool]) -> None:
+        self._directory = directory
+        self._emit = emit
+        self._should_stop = should_stop
+        self._session = time.monotonic()
+        self._earlier_s = directory.state.wall_s or 0.0
+        self._started = False
+        self._asked: float | None = None
+        self.source: Source | None = None
+        self.broken: StorageError | None = None
+        """Why sweep.json could not be written: in Tune's callbacks an exception would be lost."""
+        self.stopper = _Stop(self)
+        stop_file(directory.path).unlink(missing_ok=True)
+
+    def write(self, every_s: float = 0.0) -> None:
+        """Writes sweep.json; a fault is kept in `broken`."""
+        self._directory.state.wall_s = self._earlier_s + time.monotonic() - self._session
+        try:
+            self._directory.write(every_s)
+        except StorageError as error:
+            self.broken = error
+
+    def ending(self) -> bool:
+        """Whether the sweep is to end; asks the trials the first time."""
+        if self._asked is None and (self._should_stop() or self.broken is not None):
+            self._asked = time.monotonic()
+            stop_file(self._directory.path).touch()
+        return self._asked is not None
+
+    def may_end(self) -> bool:
+        """Whether Tune may end what is left: nothing runs any more, or it had its time."""
+        if not self.ending() or self._asked is None:
+            return False
+        running = any(trial.status == "running" for trial in self._directory.state.trials)
+        return not running or time.monotonic() - self._asked > _END_S
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Says once that nothing could start: the resources exist, but somebody else holds them."""
+        if not self._started and time.monotonic() - self._session > _START_S:
+            self._started = True
+            text = f"no trial could start for {_START_S:.0f} s: the cluster is occupied; waiting"
+            self._emit({"kind": "status", "text": text})
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._started = True
+        state = self._state(trial)
+        state.status, state.error = "running", None
+        state.curve = []
+        self.write()
+        self._tell(state)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        state = self._state(trial)
+        state.round = int(result.get("round", state.round or 0))
+        state.figures = {**state.figures, **{name: result[name] for name in FIGURES if name in result}}
+        if not result.get("ended"):
+            names = ("round", "validation_loss", "validation_accuracy")
+            state.curve.append({name: result.get(name) for name in names})
+        self.write(_WRITE_EVERY_S)
+        self._tell(state)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        state, result = self._state(trial), trial.last_result or {}
+        ended = result.get("ended")
+        if ended == "finished":
+            state.status, state.weights_sha256 = "finished", result["weights_sha256"]
+        elif ended == "failed":
+            state.status, state.error = "failed", result["error"]
+        else:
+            state.status = "pending" if ended == "interrupted" or self.ending() else "stopped"
+        self._ended(state)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        state = self._state(trial)
+        lines = str(trial.get_error() or "").strip().splitlines()
+        state.status, state.error = "failed", lines[-1] if lines else "its process died"
+        self._ended(state)
+
+    def _ended(self, state: Trial) -> None:
+        self.write()
+        if self.source is not None and state.status != "pending":
+            self.source.tell(state)
+        self._tell(state)
+
+    def _tell(self, state: Trial) -> None:
+        self._emit({"kind": "trial", **state.tree()})
+
+    def _state(self, trial: Any) -> Trial:
+        number = trial.config["trial"]
+        return next(state for state in self._directory.state.trials if state.trial == number)
+
+
+class _Stop(Stopper):
+    """Tune asks it whether to end."""
+
+    __getstate__ = _forgotten
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self._watch.may_end()
+
+
+class PlannedSearch(Searcher):
+    """Tune asks it for the next trial: first what earlier sessions left, by number, then new ones of the source.
+
+    Args:
+        waiting: trials to run, in order.
+        payload: trial -> the `config` of its Tune trial.
+        watch: knows the source, and whether the sweep is to end; no trial is handed out then.
+    """
+
+    __getstate__ = _forgotten
+
+    def __init__(self, waiting: list[Trial], payload: Callable[[Trial], dict[str, Any]], watch: Watch) -> None:
+        super().__init__()
+        self._waiting = list(waiting)
+        self._payload = payload
+        self._watch = watch
+
+    def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
+        return True  # metric and space are the plan's
+
+    def suggest(self, trial_id: str) -> Any:
+        """The next trial's `config`, or Tune's mark that there is none."""
+        if self._watch.ending():
+            return Searcher.FINISHED
+        if self._waiting:
+            return self._payload(self._waiting.pop(0))
+        fresh = self._watch.source.next() if self._watch.source is not None else None
+        if fresh is None:
+            return Searcher.FINISHED
+        self._watch.write()
+        return self._payload(fresh)
+
+    def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
+        """`Watch` tells the source: it knows why a trial ended."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: sweep.json is the state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: sweep.json is the state."""
