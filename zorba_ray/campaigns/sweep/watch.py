@@ -13,7 +13,7 @@ from zorba_ray.artifacts.campaigns import Sweep, Trial
 from zorba_ray.artifacts.sweep import FIGURES
 from zorba_ray.campaigns.directory import CampaignDir
 from zorba_ray.errors import StorageError
-from zorba_ray.experiment.callbacks import Emit
+from zorba_ray.experiment.session import Emit
 
 _START_S = 60.0
 """Seconds without a first trial after which the user is told why."""
