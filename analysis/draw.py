@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -109,7 +110,7 @@ def _curve(axes: Axes, x: np.ndarray, rows: Rows, y: str, index: int, label: str
 
 def points(axes: Axes, x: np.ndarray, rows: Rows, y: str, index: int, label: str, hollow: bool = False) -> None:
     """Mean at each x, joined, with a bar from the smallest to the largest over the seeds."""
-    kind = look(index) | ({"markerfacecolor": "white"} if hollow else {})
+    kind: dict[str, Any] = look(index) | ({"markerfacecolor": "white"} if hollow else {})
     mean = rows.column(f"{y}_mean")
     axes.errorbar(x, mean, yerr=reach(rows, y), label=label, capsize=1.8, elinewidth=0.8, **kind)
 

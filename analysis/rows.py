@@ -131,7 +131,7 @@ def curve_rows(groups: Sequence[Group], measures: Mapping[str, At]) -> Rows:
             notes.append(f"{group.label}: a round was recovered after a kill without its byte counts; no bytes shown")
         passes = sum(whole_passes_per_round(run) for run in group.runs) / len(group.runs)
         for number in sorted(rounds):
-            sent = Spread.of_all(counts and counts[number] for counts in traffic)
+            sent = Spread.of_all(None if counts is None else counts[number] for counts in traffic)
             row: Row = {"series": group.label, **counted(group), "round": number}
             row |= {"bytes_per_client": sent and sent.mean, "forward_passes_per_client": number * passes}
             for name, value in measures.items():

@@ -72,7 +72,7 @@ def build(project: str, entity: str, group: str | None = None) -> Any:
     from wandb_workspaces.reports.v2.interface import ParallelCoordinatesPlotColumn as Column
 
     def lines(title: str, metrics: tuple[str, ...]) -> Any:
-        found = {"metric_regex": metrics[0]} if "\\" in metrics[0] else {"y": list(metrics)}
+        found: dict[str, Any] = {"metric_regex": metrics[0]} if "\\" in metrics[0] else {"y": list(metrics)}
         return wr.LinePlot(title=title, x="round", log_y=title in LOGARITHMIC or None, **found)
 
     def panels(section: str) -> list[Any]:

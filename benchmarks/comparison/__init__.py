@@ -13,7 +13,7 @@ from benchmarks.comparison.tasks import QUICK, TASKS, run_task
 from benchmarks.rows import Row
 
 ALL_TASKS = (*TASKS, BYTES_OPT, *OPTION_TASKS)
-"""What `python -m benchmarks contest` runs and `python -m benchmarks.comparison` knows by name."""
+"""What `python -m benchmarks comparison` runs and `python -m benchmarks.comparison` knows by name."""
 
 
 def rows(quick: bool) -> list[Row]:

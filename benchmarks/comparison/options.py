@@ -6,11 +6,11 @@ Where a task starts from: eight directions, one-sided, all tensors, half of the 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from zorba_ray.report.contest import ContestRecord, final_loss
-
 from benchmarks.comparison.measures import by_seed, gap_row, paired
 from benchmarks.comparison.tasks import AG_NEWS, SST2, TREC_SHORT, Task
 from benchmarks.rows import Row
+from zorba_ray.report.comparison import ComparisonRecord
+from zorba_ray.report.measures import final_loss
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ def option_task(base: Task, option: Option) -> Task:
 OPTION_TASKS = tuple(option_task(base, option) for base in BASES for option in OPTIONS)
 
 
-def option_rows(found: Mapping[str, ContestRecord | None]) -> list[Row]:
-    """Final loss with a option less that without, seed by seed; below 0 by more than its interval, it wins.
+def option_rows(found: Mapping[str, ComparisonRecord | None]) -> list[Row]:
+    """Final loss with an option less that without, seed by seed; below 0 by more than its interval, it wins.
 
     Args:
         found: name of a task -> its comparison.

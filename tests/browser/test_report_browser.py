@@ -161,8 +161,8 @@ def test_the_keyboard_reaches_figures_tables_links_and_details(browser: Any, pag
         assert all(seen for *_, seen in stops), [stop for stop in stops if not stop[2]]
         kinds = [kind for kind, *_ in stops]
         assert {"mark", "div", "button", "a", "pre", "summary"} == set(kinds)
-        # one stop per figure: Pareto front, parallel coordinates, three keys
-        assert kinds.count("mark") == 4
+        # one stop per figure: Pareto front, two keys
+        assert kinds.count("mark") == 3
         assert kinds.count("summary") == view.page.locator("summary").count() == 4
         assert (
             kinds.index("mark")
@@ -174,7 +174,7 @@ def test_the_keyboard_reaches_figures_tables_links_and_details(browser: Any, pag
 def test_arrows_go_from_point_to_point(browser: Any, pages: dict[str, Path]) -> None:
     with View(browser, pages["sweep"]) as view:
         page = view.page
-        page.locator(".wide .mark[tabindex='0']").focus()
+        page.locator(".plot").nth(2).locator(".mark[tabindex='0']").focus()
         seen = set()
         for _ in range(24):
             seen.add(page.evaluate("document.activeElement.dataset.trials"))
@@ -198,7 +198,7 @@ def test_pointing_at_a_configuration_lights_up_its_trials(browser: Any, pages: d
         label = mark.get_attribute("aria-label")
         assert page.locator("#tip").text_content() == label
         lit = "nodes => nodes.map(node => node.dataset.trials)"
-        assert set(page.locator(".wide .mark.lit").evaluate_all(lit)) == trials
+        assert set(page.locator(".plot").nth(1).locator(".mark.lit").evaluate_all(lit)) == trials
         rows = page.locator("tr.lit").evaluate_all(lit)
         assert rows[0].split() == sorted(trials, key=int)  # its configuration
         assert set(rows[1:]) == trials
@@ -277,5 +277,5 @@ def test_without_scripting_all_is_there(browser: Any, pages: dict[str, Path]) ->
         assert view.said == []
         assert view.page.locator("tr[data-trials]").count() == 24 + 8
         marks = view.page.locator(".mark[tabindex='0'] > title")
-        assert marks.count() == 8 + 3 * 24  # the browser's own tips
+        assert marks.count() == 8 + 2 * 24  # the browser's own tips
         assert view.page.locator("thead button").count() == 0

@@ -6,14 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from analysis.style import style
 from matplotlib.axes import Axes
-from zorba_ray.report.contest import load_contest
 
-from analysis import contest_curves, contest_table
-from analysis.command import contest_command
+from analysis import comparison_curves, comparison_table
+from analysis.comparison_table import load
 from tests.support.fake_comparison import SPREAD, write_fake_comparison
 from zorba_ray.errors import RunDirError
+from zorba_ray.report.figure import print_style
 
 THREE = 4.303 * SPREAD / 3**0.5
 """Half the 95 % interval of three losses SPREAD apart, whose sample standard deviation is SPREAD."""
@@ -22,7 +21,7 @@ METHODS = ("zorba", "fedavg", "mezo")
 
 def run_script(*arguments: str | Path) -> int:
     """The script's own command, without its process."""
-    return contest_command("x", contest_table.rows, contest_table.write, [str(part) for part in arguments])
+    return comparison_table.main([str(part) for part in arguments])
 
 
 def points(axes: Axes) -> list[tuple[float, float]]:
@@ -37,7 +36,7 @@ def test_rows_by_hand(tmp_path: Path) -> None:
     24 passes: six rounds of two central directions, four of two steps of backpropagation, at three passes each; mezo's
     client makes those of two.
     """
-    found = contest_table.rows([load_contest(write_fake_comparison(tmp_path / "c", methods=METHODS))])
+    found = comparison_table.rows(load([write_fake_comparison(tmp_path / "c", methods=METHODS)]))
     zorba, fedavg, mezo = found.rows
     assert [row["series"] for row in found.rows] == list(METHODS)
     assert [(row["rounds"], row["passes"]) for row in found.rows] == [(6, 24), (4, 24), (24, 48)]
@@ -66,7 +65,7 @@ def test_seeds_that_did_not_finish_are_named_and_in_no_mean(tmp_path: Path) -> N
         endings={"fedavg/seed-3": "diverged", "mezo/seed-1": "failed"},
         todo=("mezo/seed-3",),
     )
-    found = contest_table.rows([load_contest(path)])
+    found = comparison_table.rows(load([path]))
     zorba, fedavg, mezo = found.rows
     assert (fedavg["n"], fedavg["seeds"], fedavg["diverged"], fedavg["pairs"]) == (2, "1 2", "3", 2)
     assert fedavg["final_loss_mean"] == pytest.approx(0.5625 - SPREAD)
@@ -84,16 +83,16 @@ def test_seeds_that_did_not_finish_are_named_and_in_no_mean(tmp_path: Path) -> N
 
 
 def test_the_figure_shows_the_rows(tmp_path: Path) -> None:
-    one = load_contest(write_fake_comparison(tmp_path / "a", name="one", methods=METHODS))
-    other = load_contest(write_fake_comparison(tmp_path / "b", name="$2", methods=("zorba", "mezo"), seeds=1))
-    with style():
-        figure = contest_table.draw(contest_table.rows([one, other]))
+    one = write_fake_comparison(tmp_path / "a", name="one", methods=METHODS)
+    other = write_fake_comparison(tmp_path / "b", name="$2", methods=("zorba", "mezo"), seeds=1)
+    with print_style():
+        figure = comparison_table.draw(comparison_table.rows(load([one, other])))
     losses, losses_2, differences, differences_2 = figure.axes
     assert points(losses) == [(0.5, 0), (0.5625, 1), (0.625, 2)]
     assert points(differences) == [(0.0625, 1), (0.125, 2)]
     assert points(losses_2) == [(0.5, 0), (0.5625, 1)]
     assert points(differences_2) == [(0.0625, 1)]
-    assert [axes.get_title(loc="left") for axes in figure.axes] == ["(a) one", "(b) \\$2", "(c)", "(d)"]
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["(a) one", "(b) $2", "(c)", "(d)"]
     bars = [bar.get_segments()[0][:, 0] for bar in losses.collections]  # type: ignore[attr-defined]
     assert [(right - left) / 2 for left, right in bars] == pytest.approx([THREE, 2 * THREE, 3 * THREE])
     assert not losses_2.collections, "one seed has no interval"
@@ -105,7 +104,7 @@ def test_the_figure_shows_the_rows(tmp_path: Path) -> None:
 
 def test_curves_against_the_passes_of_all_clients(tmp_path: Path) -> None:
     """Straight from 1 to the mean final loss. Zorba asks two clients for 4 passes a round, mezo one for 2."""
-    found = contest_curves.rows([load_contest(write_fake_comparison(tmp_path / "c", methods=("zorba", "mezo")))])
+    found = comparison_curves.rows(load([write_fake_comparison(tmp_path / "c", methods=("zorba", "mezo"))]))
     lines = {key: dict(part.parts("seed")) for key, part in found.parts()}
     zorba, mezo = lines["zorba"]["mean"], lines["mezo"]["mean"]
     assert list(lines["zorba"]) == ["1", "2", "3", "mean"]
@@ -114,8 +113,8 @@ def test_curves_against_the_passes_of_all_clients(tmp_path: Path) -> None:
     assert mezo.column("passes_of_all").tolist() == [2 * number for number in range(25)]
     assert zorba.column("loss") == pytest.approx([1 - number / 12 for number in range(7)])
     assert lines["zorba"]["1"].column("loss")[-1] == pytest.approx(0.5 - SPREAD)
-    with style():
-        [axes] = contest_curves.draw(found).axes
+    with print_style():
+        [axes] = comparison_curves.draw(found).axes
     drawn = [line.get_xydata().tolist() for line in axes.lines if line.get_linewidth() > 1]  # type: ignore[union-attr]
     wanted = [zip(mean.column("passes_of_all"), mean.column("loss"), strict=True) for mean in (zorba, mezo)]
     assert drawn == [[list(point) for point in line] for line in wanted]
@@ -124,13 +123,13 @@ def test_curves_against_the_passes_of_all_clients(tmp_path: Path) -> None:
 
 def test_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     paths = [write_fake_comparison(tmp_path / name, name="trec_$1", methods=METHODS) for name in ("a", "b")]
-    out = tmp_path / "tables" / "contest"
+    out = tmp_path / "tables" / "comparison"
     assert run_script(*paths, paths[0], "-o", out) == 0
     endings = ("-curves.csv", "-curves.pdf", "-curves.png", ".csv", ".pdf", ".png", ".tex")
-    assert sorted(file.name for file in out.parent.iterdir()) == [f"contest{ending}" for ending in endings]
+    assert sorted(file.name for file in out.parent.iterdir()) == [f"comparison{ending}" for ending in endings]
     with out.with_suffix(".csv").open(encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
-    assert [line["contest"] for line in lines] == ["trec_$1 (a)"] * 3 + ["trec_$1 (b)"] * 3
+    assert [line["comparison"] for line in lines] == ["trec_$1 (a)"] * 3 + ["trec_$1 (b)"] * 3
     assert float(lines[1]["difference_half"]) == pytest.approx(THREE)
     pm = r"\ensuremath{\pm}"
     row = next(line for line in out.with_suffix(".tex").read_text(encoding="utf-8").splitlines() if "fedavg" in line)
@@ -144,10 +143,10 @@ def test_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_one_comparison_is_the_same_bytes_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_fake_comparison(tmp_path / "c", methods=METHODS, todo=("mezo/seed-1", "mezo/seed-2", "mezo/seed-3"))
     assert run_script(path, "-o", tmp_path / "x") == 0
-    monkeypatch.setattr(sys, "argv", ["contest_table", str(path), "-o", str(tmp_path / "y")])
-    monkeypatch.delitem(sys.modules, "analysis.contest_table", raising=False)
+    monkeypatch.setattr(sys, "argv", ["comparison_table", str(path), "-o", str(tmp_path / "y")])
+    monkeypatch.delitem(sys.modules, "analysis.comparison_table", raising=False)
     with pytest.raises(SystemExit) as ended:
-        runpy.run_module("analysis.contest_table", run_name="__main__")
+        runpy.run_module("analysis.comparison_table", run_name="__main__")
     assert ended.value.code == 0
     for ending in (".csv", ".tex", ".pdf", ".png", "-curves.csv", "-curves.pdf", "-curves.png"):
         assert (tmp_path / f"x{ending}").read_bytes() == (tmp_path / f"y{ending}").read_bytes(), ending
@@ -157,7 +156,7 @@ def test_what_cannot_be_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     todo = ("zorba/seed-1", "zorba/seed-2")
     path = write_fake_comparison(tmp_path / "c", methods=("zorba",), seeds=2, todo=todo)
     with pytest.raises(RunDirError, match="no finished run in"):
-        contest_table.rows([load_contest(path)])
+        comparison_table.rows(load([path]))
     assert run_script(tmp_path, "-o", tmp_path / "x") == 2
     assert "compare.json is missing" in capsys.readouterr().err
     assert not list(tmp_path.glob("x*"))

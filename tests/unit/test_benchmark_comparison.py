@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from zorba_ray.report.contest import ContestRecord, load_contest
 
 from benchmarks.comparison import __main__ as command
 from benchmarks.comparison.measures import task_rows
@@ -20,18 +19,19 @@ from zorba_ray.campaigns.comparison import plan_comparison
 from zorba_ray.campaigns.comparison.cells import planned_run
 from zorba_ray.config import METHOD_NAMES, load_config
 from zorba_ray.federation.round import participant_count
+from zorba_ray.report.comparison import ComparisonRecord, load_comparison
 
 CONFIGS = Path(__file__).resolve().parents[2] / "tune_configs" / "runs"
 PAIRS = {"trec": 1000, "trec_short": 150, "trec_skewed": 1000, "sst2": 2000, "agnews": 2000, "banking77": 1000,
          "cb": 1000, "bytes": 120}  # fmt: skip
 
 
-def fake(path: Path, *methods: str) -> ContestRecord:
+def fake(path: Path, *methods: str) -> ComparisonRecord:
     """Method p of the folder ends at 1/2 + p/16, its seeds (p mod 3 + 1)/32 apart; test accuracy 3/4 − p/32."""
-    return load_contest(write_fake_comparison(path, methods=methods))
+    return load_comparison(write_fake_comparison(path, methods=methods))
 
 
-def row(found: Mapping[str, ContestRecord | None], *words: str) -> Row:
+def row(found: Mapping[str, ComparisonRecord | None], *words: str) -> Row:
     """The one row whose name has all words."""
     rows = [one for one in task_rows(found) if all(word in one.row for word in words)]
     assert len(rows) == 1, [one.row for one in rows]
@@ -94,15 +94,15 @@ def test_bytes_of_a_shape(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     """The row of OPT-125M's shape; and a task of a shape makes its model and data once."""
     found = row({BYTES_OPT.name: fake(tmp_path / "c", "zorba", "fedit")}, "OPT-125M's shape")
     assert (found.value, found.met) == (1.0, False)
-    monkeypatch.setenv("ZORBA_COMPARISONS", str(tmp_path / "contest"))
+    monkeypatch.setenv("ZORBA_COMPARISONS", str(tmp_path / "comparisons"))
     task = ShapeTask("small", "", methods=("zorba", "fedit"), seeds=1, rates=BYTES_OPT.rates, shape=THOUSANDS)
     config = task.settings()
-    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "contest").rglob("*.*")}
+    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "comparisons").rglob("*.*")}
     assert task.settings() == config
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "contest").rglob("*.*")} == made != {}
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "comparisons").rglob("*.*")} == made != {}
     plan = plan_comparison(config, task.methods, task.seeds, task.rates, 0.25, task.own)
     assert plan.passes == 60
-    (tmp_path / "contest" / "shapes" / "small" / "data" / "test.jsonl").unlink()
+    (tmp_path / "comparisons" / "shapes" / "small" / "data" / "test.jsonl").unlink()
     assert task.settings() == config
 
 
@@ -123,13 +123,13 @@ def test_an_option_is_held_against_none_seed_by_seed(tmp_path: Path) -> None:
     """Methods named first and second: 1/16 and the seeds' spread between them."""
     none = fake(tmp_path / "none", "zorba")
     worse = fake(tmp_path / "worse", "decomfl", "zorba")
-    worse = replace(worse, standings=worse.standings[1:])
-    found = option_rows({"options/trec/none": none, "options/trec/clip_spread": worse})
-    rows = {one.row.split(" (")[0]: one for one in found}
+    worse = replace(worse, results=worse.results[1:])
+    clipped = option_rows({"options/trec/none": none, "options/trec/clip_spread": worse})
+    rows = {one.row.split(" (")[0]: one for one in clipped}
     assert len(rows) == len(BASES) * (len(OPTIONS) - 1)
-    clipped = rows["trec: final loss, clip_spread minus none"]
-    assert (clipped.min, clipped.median, clipped.max) == pytest.approx((1 / 32, 2 / 32, 3 / 32))
-    assert "0.0625 ± 0.0776" in clipped.row
+    found = rows["trec: final loss, clip_spread minus none"]
+    assert (found.min, found.median, found.max) == pytest.approx((1 / 32, 2 / 32, 3 / 32))
+    assert "0.0625 ± 0.0776" in found.row
     assert sum(one.value == one.value for one in rows.values()) == 1
 
 

@@ -1,52 +1,32 @@
 """A comparison as it is read and shown: quantiles, what is told of rates and missing runs, the page's words."""
 
 import csv
-import math
 from pathlib import Path
 
 import pytest
-from zorba_ray.report.contest import cpu_seconds, load_contest, rows, write_csv
-from zorba_ray.report.contest_page import (
-    _bytes_at,
-    _cpu_at,
-    _curves,
-    _mean_curve,
-    contest_page,
-    levels_tables,
-    rates_table,
-    warnings,
-)
-from zorba_ray.report.interval import _quantile
-from zorba_ray.report.numbers import text_count
 
 from tests.support.fake_comparison import LADDER, write_fake_comparison
 from tests.support.fake_family import edit
 from tests.support.report_page import ReportPage
 from zorba_ray.report import write_report
-
-
-@pytest.mark.parametrize("freedom", [*range(1, 31), 31, 40, 100, 1001])
-def test_quantiles_of_student_t(freedom: int) -> None:
-    """By the finite series for whole degrees of freedom (Abramowitz and Stegun 26.7.3, 26.7.4): P(|T| <= t) = 95 %."""
-    off = 5.1e-4 if freedom <= 30 else 4e-3
-    assert _within(_quantile(freedom) - off, freedom) < 0.95 < _within(_quantile(freedom) + off, freedom)
-
-
-def _within(t: float, freedom: int) -> float:
-    angle = math.atan(t / math.sqrt(freedom))
-    term = math.cos(angle) if freedom % 2 else 1.0
-    total = 0.0
-    for step in range(freedom // 2):
-        total += term
-        low = 2 * step + (2 if freedom % 2 else 1)
-        term *= math.cos(angle) ** 2 * low / (low + 1)
-    return 2 / math.pi * (angle + math.sin(angle) * total) if freedom % 2 else math.sin(angle) * total
+from zorba_ray.report.comparison import comparison_rows, load_comparison, write_comparison_csv
+from zorba_ray.report.comparison_page import (
+    bytes_at,
+    comparison_page,
+    comparison_warnings,
+    cpu_at,
+    curves_plot,
+    levels_table,
+    mean_curve,
+    rates_table,
+)
+from zorba_ray.report.measures import cpu_seconds
 
 
 def test_a_rate_inside_its_ladder_and_a_single_one_give_no_warning(tmp_path: Path) -> None:
-    record = load_contest(write_fake_comparison(tmp_path / "c", tried={"mezo": {}}))
+    record = load_comparison(write_fake_comparison(tmp_path / "c", tried={"mezo": {}}))
     assert record.entry.chosen["zorba"] == 0.003
-    assert warnings(record) == []
+    assert comparison_warnings(record) == []
 
 
 @pytest.mark.parametrize(
@@ -62,13 +42,13 @@ def test_a_rate_inside_its_ladder_and_a_single_one_give_no_warning(tmp_path: Pat
     ],
 )
 def test_rates_at_an_end(ladder: dict[str, float | None], told: str | None, tmp_path: Path) -> None:
-    record = load_contest(write_fake_comparison(tmp_path / "c", methods=("zorba",), tried={"zorba": ladder}))
-    assert warnings(record) == ([told] if told else [])
+    record = load_comparison(write_fake_comparison(tmp_path / "c", methods=("zorba",), tried={"zorba": ladder}))
+    assert comparison_warnings(record) == ([told] if told else [])
 
 
 def test_a_rate_that_was_given_is_shown_as_such(tmp_path: Path) -> None:
-    record = load_contest(write_fake_comparison(tmp_path / "c", methods=("zorba", "mezo"), tried={"mezo": {}}))
-    rows = [row for row in rates_table(record).rows if row[0] == "mezo"]
+    record = load_comparison(write_fake_comparison(tmp_path / "c", methods=("zorba", "mezo"), tried={"mezo": {}}))
+    rows = [row for row in rates_table(record).texts() if row[0] == "mezo"]
     assert rows == [["mezo", f"{record.entry.chosen['mezo']:g}", "–", "given"]]
 
 
@@ -81,10 +61,10 @@ def test_a_rate_of_many_digits_is_known_as_chosen(tmp_path: Path) -> None:
         .replace('"chosen": {"zorba": 0.0123457}', '"chosen": {"zorba": 0.012345678}')
     )
     (path / "compare.json").write_text(text)
-    record = load_contest(path)
+    record = load_comparison(path)
     assert record.entry.chosen == {"zorba": 0.012345678}
-    assert warnings(record)[0].startswith("zorba: rate 0.0123457 is the lowest")
-    with write_csv(record, tmp_path / "t.csv").with_name("t-rates.csv").open() as file:
+    assert comparison_warnings(record)[0].startswith("zorba: rate 0.0123457 is the lowest")
+    with write_comparison_csv(record, tmp_path / "t.csv").with_name("t-rates.csv").open() as file:
         assert [row["chosen"] for row in csv.DictReader(file)] == ["True", "False"]
 
 
@@ -93,8 +73,8 @@ def test_runs_in_no_mean(tmp_path: Path) -> None:
     todo = ("zorba/seed-3", "fedit/seed-1", "fedit/seed-2", "fedit/seed-3")
     methods = ("zorba", "decomfl", "mezo", "fedit")
     path = write_fake_comparison(tmp_path / "c", methods=methods, endings=endings, todo=todo)
-    record = load_contest(path)
-    assert warnings(record) == [
+    record = load_comparison(path)
+    assert comparison_warnings(record) == [
         "zorba: no run yet of seed 3.",
         "decomfl, seed 2: diverged after round 1; it is in no mean.",
         "mezo, seed 1: failed after round 1; it is in no mean.",
@@ -102,38 +82,38 @@ def test_runs_in_no_mean(tmp_path: Path) -> None:
         "fedit: no run yet of seeds 1, 2, 3.",
     ]
     page = ReportPage(write_report([path], tmp_path / "page.html"))
-    assert all(line in page.text for line in warnings(record))
+    assert all(line in page.text for line in comparison_warnings(record))
 
 
 def test_a_seed_that_diverged_flatters_nothing(tmp_path: Path) -> None:
     """Zorba's last seed, the worst one, is gone: its mean is the lowest, and no lead."""
     path = write_fake_comparison(tmp_path / "c", methods=("zorba", "mezo"), endings={"zorba/seed-3": "diverged"})
-    record = load_contest(path)
-    page = contest_page(record)
+    record = load_comparison(path)
+    page = comparison_page(record)
     assert [tile.value for tile in page.tiles] == ["mezo"]
-    (row, other) = rows(record)
+    (row, other) = comparison_rows(record)
     assert row["final_loss_mean"] < other["final_loss_mean"]
     assert row["reached_level_1"] == 2
     assert row["rounds_to_level_1"] is row["passes_to_level_1"] is None
     assert other["rounds_to_level_1"] is not None
-    assert "2 of 3 seeds" in levels_tables(record)[0].rows[0]
+    assert "2 of 3 seeds" in levels_table(record).texts()[0]
 
 
 def test_time_of_a_run_that_was_taken_up_again_is_not_known(tmp_path: Path) -> None:
     path = write_fake_comparison(tmp_path / "c", methods=("zorba",), seeds=2)
     edit(path / "zorba" / "seed-2" / "summary.json", lambda tree: tree.update(resumed_after_round=3, cpu_s=0.1))
-    (standing,) = load_contest(path).standings
-    known = standing.over(cpu_seconds)
+    (result,) = load_comparison(path).results
+    known = result.over(cpu_seconds)
     assert known is not None
     assert (known.mean, known.count) == (12.0, 1)
-    assert _mean_curve(standing, _cpu_at)[0][-1] == 12.0  # and half of it in no mean
+    assert mean_curve(result, cpu_at)[-1][0] == 12.0  # and half of it in no mean
 
 
 def test_a_method_that_is_not_on_an_axis_is_not_drawn(tmp_path: Path) -> None:
     """Central mezo sends nothing."""
-    record = load_contest(write_fake_comparison(tmp_path / "c", methods=("mezo",)))
-    assert _curves(record, "bytes", _bytes_at, "log") is None
-    assert _curves(record, "CPU seconds", _cpu_at, "linear") is not None
+    record = load_comparison(write_fake_comparison(tmp_path / "c", methods=("mezo",)))
+    assert curves_plot(record, "bytes", bytes_at, "log") is None
+    assert curves_plot(record, "CPU seconds", cpu_at, "linear") is not None
 
 
 def test_the_page_counts_in_words(tmp_path: Path) -> None:
@@ -148,8 +128,3 @@ def test_the_page_counts_in_words(tmp_path: Path) -> None:
     assert "One seed has no interval." in page.text
     assert "1 seeds" not in page.text
     assert "±" not in page.text
-
-
-def test_counts() -> None:
-    assert [text_count(n, "seed") for n in (0, 1, 1200)] == ["0 seeds", "1 seed", "1,200 seeds"]
-    assert text_count(2, "forward pass", "forward passes") == "2 forward passes"

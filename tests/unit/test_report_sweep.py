@@ -19,7 +19,7 @@ from tests.support.report_page import ReportPage
 from zorba_ray.artifacts.sweep import is_sweep, load_sweep
 from zorba_ray.errors import RunDirError
 from zorba_ray.report import write_report
-from zorba_ray.report.scale import is_log, key_scale, number_scale, spaced
+from zorba_ray.report.sweep_figures import distinct_values, is_log
 from zorba_ray.report.trials import best_trial, group_trials, levels, pareto_front, spread_of, swept_keys
 from zorba_ray.tables.text import text_bytes, text_loss, text_percent
 
@@ -151,7 +151,7 @@ def test_a_loss_that_is_not_finite_is_no_value(tmp_path: Path) -> None:
     assert load_sweep(path).trials[4].figure("validation_loss") is None
     page = _page(path)
     assert not re.search(r"\bnan\b", page.source, re.IGNORECASE)
-    assert len(_marks(page.plots()["Parallel coordinates"])) == 23
+    assert len(_marks(page.plots()["Validation loss against epsilon"])) == 23
 
 
 def test_a_key_that_only_some_trials_have(tmp_path: Path) -> None:
@@ -163,10 +163,8 @@ def test_a_key_that_only_some_trials_have(tmp_path: Path) -> None:
             trial["values"]["zo.clip"] = trial["trial"] / 24 if trial["trial"] > 3 else None
 
     page = _page(_edit(path, some))
-    assert "Validation loss against clip" in page.plots()
-    scale = key_scale(load_sweep(path), "zo.clip")
-    assert math.isnan(scale.place(None))
-    assert (scale.place(4 / 24), scale.place(23 / 24)) == (0, 1)
+    # The four trials that lack the key have no place on its axis.
+    assert len(_marks(page.plots()["Validation loss against clip"])) == 20
 
 
 def test_a_sweep_killed_at_any_moment_has_a_page(mixed_dir: Path, tmp_path: Path) -> None:
@@ -299,7 +297,6 @@ def test_the_figures_of_a_sweep(sweep_dir: Path, page: ReportPage) -> None:
     assert list(plots) == [
         "Pareto front: validation loss and fleet VRAM",
         "Validation loss of all trials",
-        "Parallel coordinates",
         "Validation loss against epsilon",
         "Validation loss against fleet",
     ]
@@ -308,7 +305,7 @@ def test_the_figures_of_a_sweep(sweep_dir: Path, page: ReportPage) -> None:
     assert sorted(int(t) for mark in front for t in str(mark.get("data-trials")).split()) == list(range(24))
     for title in list(plots)[1:]:
         assert sorted(int(str(mark.get("data-trials"))) for mark in _marks(plots[title])) == list(range(24))
-    first = next(m for m in _marks(plots["Parallel coordinates"]) if m.get("data-trials") == "7")
+    first = next(m for m in _marks(plots["Validation loss against fleet"]) if m.get("data-trials") == "7")
     raw = _state(sweep_dir)["trials"][7]
     assert first.get("tabindex") == "0"
     assert first.findtext("title") == first.get("aria-label")
@@ -359,10 +356,6 @@ def test_a_loguniform_key_has_a_logarithmic_axis(tmp_path: Path) -> None:
     page = _page(path)
     assert "lr (logarithmic)" in page.source
     assert page.values()["Spread over seeds"] == "–"
-    scale = key_scale(load_sweep(path), "zo.lr")
-    rates = sorted(trial["values"]["zo.lr"] for trial in _state(path)["trials"])
-    middle = math.sqrt(rates[0] * rates[-1])
-    assert [round(scale.place(rate), 12) for rate in (rates[0], middle, rates[-1])] == [0, 0.5, 1]
 
 
 def test_without_memory_to_trade_there_is_no_front(tmp_path: Path) -> None:
@@ -378,10 +371,7 @@ def test_scales() -> None:
     assert not is_log({"grid": [0, 0.5, 1]}, [0, 0.5, 1])
     assert not is_log({"uniform": [0.01, 1]}, [0.01, 0.3, 1])
     assert is_log({"loguniform": [0.1, 1]}, [0.1, 0.3])
-    scale = number_scale([0.0, 0.013, 0.02, *[0.001 * i for i in range(20)]], False, lambda value: f"{value:g}")
-    assert [text for _, text in scale.ticks] == ["0", "0.005", "0.01", "0.015", "0.02"]
-    assert number_scale([3.0, 3.0], False, str).place(3.0) == 0.5
-    assert spaced([(0.0, "aaaa"), (0.1, "bbbb"), (0.5, "c")], per_letter=0.05) == ((0.0, "aaaa"), (0.5, "c"))
+    assert distinct_values([3, "b", None, 1.5, "a", 3]) == [1.5, 3, "b", "a", None]
 
 
 def test_levels_go_by_rank(sweep_dir: Path) -> None:

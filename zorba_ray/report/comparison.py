@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from zorba_ray.artifacts import Run, read_record
-from zorba_ray.artifacts.campaigns import COMPARISON_FILE, Comparison, ComparisonCell
+from zorba_ray.artifacts.campaigns import Comparison, ComparisonCell
 from zorba_ray.errors import RunDirError
 from zorba_ray.report import measures
 from zorba_ray.report.measures import FIGURES, Measure
@@ -85,7 +85,7 @@ class ComparisonRecord:
 
 def is_comparison(path: str | Path) -> bool:
     """Whether a folder holds a comparison."""
-    return (Path(path) / COMPARISON_FILE).is_file()
+    return (Path(path) / Comparison.FILE).is_file()
 
 
 def load_comparison(path: str | Path) -> ComparisonRecord:
@@ -95,7 +95,7 @@ def load_comparison(path: str | Path) -> ComparisonRecord:
         RunDirError: a file is missing or damaged, or a folder holds another run; names it.
     """
     path = Path(path)
-    entry = read_record(path / COMPARISON_FILE, Comparison, "comparison", printable=True)
+    entry = read_record(path / Comparison.FILE, Comparison, "comparison", printable=True)
     results = []
     for method in entry.asked["methods"]:
         cells = {name: cell for name, cell in entry.cells.items() if cell.method == method and not cell.tuning}

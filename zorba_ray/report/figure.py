@@ -1,15 +1,15 @@
 """One kit of figures for pages, pictures and print: colours, two styles, legends, and where a drawing goes.
 
 Colours are Okabe and Ito's, safe for colour-blind readers, and a blue-to-orange row for ranks; markers and dashes
-differ too. A page's figures are narrow (4.6 inches) so that their text stays readable when a phone shrinks them;
-wide ones scroll there. The same input gives the same bytes.
+differ too. A page's figures are narrow (4.6 inches) so that their text stays readable when a phone shrinks them.
+The same input gives the same bytes.
 """
 
 import io
 import math
 import textwrap
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from markupsafe import Markup
-from matplotlib import rc_context
+from matplotlib import rc_context, rcParams
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
@@ -33,8 +33,8 @@ LEVELS = ("#084594", "#2171b5", "#4a90c4", "#8a8a8a", "#b97f3f", "#cc6a1e", "#a6
 _CYCLE = (BLUE, RED, GREEN, "#CC79A7", "#E69F00", "#56B4E9", INK)
 _MARKERS = "osD^vPX<>"
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)), (0, (8, 1.5, 2.5, 1.5)))
-WIDTH_IN, WIDE_IN = 4.6, 9.5
-"""Widths of a page's figures."""
+WIDTH_IN = 4.6
+"""Width of a page's figures."""
 COLUMN_IN, SHEET_IN = 3.4, 7.0
 """Widths of a paper's column and of its sheet."""
 
@@ -97,8 +97,6 @@ class Plot:
     title: str
     svg: Markup
     note: str = ""
-    wide: bool = False
-    """Takes the whole width of the page."""
 
 
 def plot(
@@ -106,18 +104,17 @@ def plot(
     draw: Callable[[Figure], None],
     height_in: float,
     note: str = "",
-    wide: bool = False,
     marks: Mapping[str, Mark] | None = None,
 ) -> Plot:
     """Draws on a fresh figure, `height_in` inches high, for a page; `marks` names what the artists with a gid stand
     for. The text alternative is read off the drawing."""
     with _style(_PAGE):
-        figure = Figure(figsize=(WIDE_IN if wide else WIDTH_IN, height_in), layout="constrained")
+        figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
         draw(figure)
         target = io.StringIO()
         figure.savefig(target, format="svg", metadata={"Date": None, "Creator": None})
     alt = " ".join([f"{title}.", *map(_alternative, figure.axes), note]).strip()
-    return Plot(title, inline_svg(target.getvalue(), alt, marks or {}), note, wide)
+    return Plot(title, inline_svg(target.getvalue(), alt, marks or {}), note)
 
 
 def _alternative(axes: Axes) -> str:
@@ -185,8 +182,6 @@ def legend(figure: Figure, axes: Axes, title: str = "") -> None:
         if title:
             figure.supxlabel(title, fontsize=7)
         return
-    from matplotlib import rcParams
-
     room = int(figure.get_figwidth() * 105 / rcParams["legend.fontsize"])  # characters in the figure's width
     texts = [textwrap.fill(short(name, 3 * room), room - _KEY) for _, name in named]
     longest = max(len(line) for text in texts for line in text.splitlines())
@@ -199,7 +194,7 @@ def legend(figure: Figure, axes: Axes, title: str = "") -> None:
     figure.legend([h for h, _ in named], texts, loc="outside lower center", ncols=columns, title=title or None)
 
 
-def name_points(axes: Axes, x: Sequence[float], y: Sequence[float], names: Sequence[str]) -> None:
+def name_points(axes: Axes, x: np.ndarray, y: np.ndarray, names: Sequence[str]) -> None:
     """Names beside points; of points that lie on each other in the picture only the first is named."""
     spans = [max(float(np.ptp(values)), 1e-12) for values in (x, y)]
     named: list[tuple[float, float]] = []
@@ -211,7 +206,7 @@ def name_points(axes: Axes, x: Sequence[float], y: Sequence[float], names: Seque
             axes.annotate(name, (a, b), (5, 4), textcoords="offset points", fontsize="small", path_effects=stroke)
 
 
-def letters(panels: Sequence[Axes], names: Sequence[str] = (), room: int = 40) -> None:
+def letters(panels: Iterable[Axes], names: Sequence[str] = (), room: int = 40) -> None:
     """(a), (b), … over the panels, and behind them their names, in lines of `room` characters."""
     for index, axes in enumerate(panels):
         name = names[index] if index < len(names) else ""

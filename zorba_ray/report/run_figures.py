@@ -1,6 +1,7 @@
 """The figures of one run and of several: evaluations, training, allocation, traffic."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -36,8 +37,10 @@ def _evaluations(curves: Sequence[tuple[str, Run, str]], field: str) -> Plot | N
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
         for index, (name, split, points) in enumerate(known):
-            test = {"linestyle": "none", "markersize": 8, "markerfacecolor": "none", "markeredgewidth": 1.8}
-            axes.plot(*points.T, label=name, **look(index) | ({"markersize": 4} if split == "validation" else test))
+            kind: dict[str, Any] = look(index) | {"markersize": 4}
+            if split == "test":
+                kind |= {"linestyle": "none", "markersize": 8, "markerfacecolor": "none", "markeredgewidth": 1.8}
+            axes.plot(*points.T, label=name, **kind)
         axes.set(xlabel="round (0: zero-shot)", ylabel=field)
         whole_rounds(axes)
         if field == "accuracy":

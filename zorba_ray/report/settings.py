@@ -40,8 +40,10 @@ def differences_table(runs: Sequence[Run], names: Sequence[str]) -> Table:
     """Settings that are not the same in all runs."""
     every = [settings(run) for run in runs]
     keys = sorted({key for tree in every for key in tree if key != "name"})
-    columns = [Column("Setting", lambda key: key)]
-    columns += [Column(name, lambda key, tree=tree: tree.get(key)) for name, tree in zip(names, every, strict=True)]
+    columns = [Column[str]("Setting", lambda key: key)]
+    columns += [
+        Column[str](name, lambda key, tree=tree: tree.get(key)) for name, tree in zip(names, every, strict=True)
+    ]
     return Table("Settings that differ", [k for k in keys if len({tree.get(k) for tree in every}) > 1], columns)
 
 

@@ -1,14 +1,12 @@
-"""Figures of a sweep: Pareto front, learning curves, metric against each key, parallel coordinates."""
+"""Figures of a sweep: Pareto front, learning curves, metric against each key."""
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from zorba_ray.artifacts.campaigns import Metric
 from zorba_ray.artifacts.sweep import SweepRecord, TrialRecord
@@ -26,13 +24,12 @@ from zorba_ray.report.figure import (
     unit_of,
     whole_rounds,
 )
-from zorba_ray.report.scale import Scale, distinct_values, figure_scale, key_scale, spaced
 from zorba_ray.report.svg import Mark
 from zorba_ray.report.trials import (
+    SEED,
     VRAM,
     Group,
     best_trial,
-    cost,
     figure_name,
     figure_title,
     front_names,
@@ -42,10 +39,10 @@ from zorba_ray.report.trials import (
     spread_of,
     trial_text,
 )
-from zorba_ray.tables.text import text_figure
+from zorba_ray.tables.text import text_swept
 
-_SIDE_BY_SIDE = 0.05
-"""Trials on one mark of parallel coordinates are drawn over so much of the axis."""
+_FEW = 12
+"""Up to so many different values have their mean and range."""
 _DASHED = (0, (3, 2))
 """Of trials that did not run to the end."""
 
@@ -97,40 +94,66 @@ def front_plot(
 
 
 def effect_plot(sweep: SweepRecord, key: str, keys: Sequence[str]) -> Plot | None:
-    """The first metric against one key. Points: trials that ran to the end; where they share few values, their mean and
-    range."""
-    metric, scale = sweep.metrics[0], key_scale(sweep, key)
-    trials = [trial for trial in sweep.with_status("finished") if trial.figure(metric.name) is not None]
-    values = distinct_values([trial.entry.values.get(key) for trial in trials])
+    """The first metric against one key. Points: trials that ran to the end, in the colours of their ranks; where they
+    share few values, with mean and range. Text and seeds are spread evenly, numbers on a scale."""
+    metric = sweep.metrics[0]
+    known = [(t, value) for t in sweep.with_status("finished") if (value := t.figure(metric.name)) is not None]
+    labelled = key == SEED or any(isinstance(trial.entry.values.get(key), str) for trial, _ in known)
+    # On a scale, a trial that lacks the key has no place.
+    known = [(trial, y) for trial, y in known if labelled or trial.entry.values.get(key) is not None]
+    values = distinct_values([trial.entry.values.get(key) for trial, _ in known])
     if len(values) < 2:
         return None
-    spreads = [spread_of([trial for trial in trials if trial.entry.values.get(key) == value], metric.name)
-               for value in values] if scale.few else []  # fmt: skip
-    level = levels(trials, metric, len(LEVELS))
+    trials = [trial for trial, _ in known]
+    level, few = levels(trials, metric, len(LEVELS)), labelled or len(values) <= _FEW
+    log = not labelled and is_log(sweep.space.get(key), values)
+
+    def place(trial: TrialRecord) -> Any:
+        value = trial.entry.values.get(key)
+        return values.index(value) if labelled else value
 
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
-        for trial in trials:
-            at, color = scale.place(trial.entry.values.get(key)), LEVELS[level[trial.entry.trial]]
-            dot = axes.plot(at, trial.figure(metric.name), "o", color=color, markersize=5, markeredgewidth=0)[0]
+        for value in values if few else ():
+            some = [trial for trial in trials if trial.entry.values.get(key) == value]
+            if spread := spread_of(some, metric.name):
+                axes.vlines(place(some[0]), spread.low, spread.high, color=PALE, linewidth=3)
+                axes.plot(place(some[0]), spread.mean, "_", color=GREY, markersize=14, markeredgewidth=2)
+        for trial, y in known:
+            color = LEVELS[level[trial.entry.trial]]
+            dot = axes.plot(place(trial), y, "o", color=color, markersize=5, markeredgewidth=0)[0]
             dot.set_gid(f"trial-{trial.entry.trial}")
-        means = [(scale.place(value) + 0.025, spread) for value, spread in zip(values, spreads, strict=False) if spread]
-        if means:
-            x, y = zip(*((at, spread.mean) for at, spread in means), strict=True)
-            axes.plot(x, y, "_", color=GREY, markersize=12, markeredgewidth=2, label="mean")
-            axes.vlines(x, [s.low for _, s in means], [s.high for _, s in means], color=GREY, linewidth=1)
-        margin = 0.12 if scale.few else 0.04
-        axes.set_xlim(-margin, 1 + margin)
-        ticks = scale.ticks if scale.labelled else spaced(scale.ticks, per_letter=0.032)
-        crowded = scale.labelled and max(len(text) for _, text in ticks) * len(ticks) > 36
-        axes.set_xticks([at for at, _ in ticks], [text for _, text in ticks], rotation=25 if crowded else 0)
-        axes.set_xlabel(f"{short(key_name(key, keys), 40)}{' (logarithmic)' if scale.log else ''}")
-        axes.set_ylabel(figure_name(metric.name))
+        if labelled:
+            texts = [short(text_swept(value), 18) for value in values]
+            axes.set_xticks(range(len(texts)), texts, rotation=25 if sum(map(len, texts)) > 36 else 0)
+            axes.set_xlim(-0.5, len(texts) - 0.5)
+        if log:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set(xlabel=f"{short(key_name(key, keys), 40)}{' (logarithmic)' if log else ''}")
+        axes.set(ylabel=figure_name(metric.name))
         _format(axes.yaxis, metric.name)
 
-    note = "Dots: trials that ran to the end, blue is best." + (" Beside them: mean and range." if scale.few else "")
+    note = "Dots: trials that ran to the end, blue is best." + (" Behind them: mean and range." if few else "")
     title = f"{figure_title(metric.name)} against {key_name(key, keys)}"
     return plot(title, draw, 2.9, note, marks=_marks(sweep, trials, keys))
+
+
+def distinct_values(values: Sequence[int | float | str | None]) -> list[int | float | str | None]:
+    """Each once: numbers by size, then text in the order it came, then None."""
+    kinds = dict.fromkeys(values)
+    numbers = sorted(value for value in kinds if isinstance(value, (int, float)))
+    return [*numbers, *(value for value in kinds if isinstance(value, str)), *([None] if None in kinds else [])]
+
+
+def is_log(sampled: Any, distinct: Sequence[Any]) -> bool:
+    """Sampled log-uniformly, or a grid of positive numbers, from small to large, that spans a factor of fifty."""
+    if not distinct or distinct[0] <= 0 or not isinstance(sampled, dict):
+        return False
+    grid = bool(sampled.keys() & {"grid", "choice"})
+    spans = len(distinct) > 2 and distinct[-1] >= 50 * distinct[0]
+    return any("loguniform" in name for name in sampled) or (grid and spans)
 
 
 def curves_plot(sweep: SweepRecord, keys: Sequence[str]) -> Plot | None:
@@ -149,7 +172,8 @@ def curves_plot(sweep: SweepRecord, keys: Sequence[str]) -> Plot | None:
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
         for trial, points in known:
-            line = axes.plot(*zip(*points, strict=True), **_line(trial, trial is best, level, 1))[0]
+            x, y = zip(*points, strict=True)
+            line = axes.plot(x, y, **_line(trial, trial is best, level))[0]
             line.set_gid(f"trial-{trial.entry.trial}")
             if trial is best:
                 line.set_label(f"best: trial {trial.entry.trial}")
@@ -160,87 +184,19 @@ def curves_plot(sweep: SweepRecord, keys: Sequence[str]) -> Plot | None:
         _format(axes.yaxis, field)
         legend(figure, axes)
 
-    note = "Colours as in the parallel coordinates: blue is best, orange worst."
+    note = "Blue is best, orange worst, by rank."
     if not all(trial.finished for trial, _ in known):
         note += " Dashed, with a cross at the end: trials that did not run to the end."
     marks = _marks(sweep, [trial for trial, _ in known], keys, reachable=False)
     return plot(f"Validation {field} of all trials", draw, 3.8, note, marks=marks)
 
 
-def parallel_plot(sweep: SweepRecord, keys: Sequence[str]) -> Plot | None:
-    """Parallel coordinates: one line per trial through its values, its metrics and its memory; None with fewer than
-    two trials that have a value of the metric."""
-    metric, best = sweep.metrics[0], best_trial(sweep)
-    level = levels(sweep.trials, metric, len(LEVELS))
-    trials = [trial for trial in sweep.trials if trial.entry.trial in level]
-    if len(trials) < 2:
-        return None
-    columns: list[tuple[str, Scale, list[float]]] = []
-    for key in keys:
-        scale = key_scale(sweep, key)
-        columns.append((key_name(key, keys), scale, [scale.place(trial.entry.values.get(key)) for trial in trials]))
-    for name in dict.fromkeys([*(m.name for m in sweep.metrics), VRAM]):
-        values = [trial.figure(name) for trial in trials]
-        if known := [value for value in values if value is not None]:
-            scale = figure_scale(known, name)
-            columns.append((figure_name(name), scale, [scale.place(value) for value in values]))
-    order = sorted(range(len(trials)), key=lambda index: -level[trials[index].entry.trial])
-    places = np.array([_side_by_side(at, order) if scale.few else at for _, scale, at in columns])
-
-    def draw(figure: Figure) -> None:
-        axes = figure.add_subplot()
-        axes.axis("off")
-        for index in order:  # the best are drawn last, on top
-            trial = trials[index]
-            kind = _line(trial, trial is best, level, 1.3) | {"solid_capstyle": "round"}
-            axes.plot(range(len(columns)), places[:, index], **kind)[0].set_gid(f"trial-{trial.entry.trial}")
-        for x, (name, scale, _) in enumerate(columns):
-            side, align = (1, "left") if x == len(columns) - 1 else (-1, "right")
-            axes.plot([x, x], [-0.03, 1.03], color=GREY, linewidth=1)
-            for place, text in scale.ticks:
-                axes.plot([x, x + side * 0.012], [place, place], color=GREY, linewidth=1)
-                axes.text(x + side * 0.025, place, text, ha=align, va="center", fontsize=9)
-            axes.text(x, 1.09, short(name, 24), ha="center", va="bottom", fontweight="bold")
-        _colour_key(axes, metric, [value for t in trials if (value := t.figure(metric.name)) is not None])
-        axes.set_xlim(-0.3, len(columns) - 0.7)
-        axes.set_ylim(-0.26, 1.16)
-
-    note = "One line per trial; the best is thick, trials that did not run to the end are dashed. "
-    note += "Trials on the same mark are drawn side by side."
-    if left_out := len(sweep.trials) - len(trials):
-        note += f" {left_out} trials without a {figure_name(metric.name)} are left out."
-    marks = _marks(sweep, trials, keys)
-    return plot("Parallel coordinates", draw, 4.2, note, wide=True, marks=marks)
-
-
-def _colour_key(axes: Axes, metric: Metric, values: Sequence[float]) -> None:
-    """The row of colours, best to worst."""
-    width, left, low = 0.1, 0.35, -0.22
-    for index, color in enumerate(LEVELS):
-        axes.add_patch(Rectangle((left + index * width, low), width, 0.06, facecolor=color, edgecolor="none"))
-    ordered = sorted(values, key=lambda value: cost(value, metric))
-    best, worst = text_figure(metric.name, ordered[0]), text_figure(metric.name, ordered[-1])
-    axes.text(left - 0.03, low + 0.03, f"best {best}", ha="right", va="center", fontsize=9)
-    text = f"worst {worst}, by rank in {figure_name(metric.name)}"
-    axes.text(left + len(LEVELS) * width + 0.03, low + 0.03, text, ha="left", va="center", fontsize=9)
-
-
-def _side_by_side(column: Sequence[float], order: Sequence[int]) -> list[float]:
-    """Places with those that coincide moved apart, the best lowest."""
-    moved = list(column)
-    for place in {value for value in column if not math.isnan(value)}:
-        here = [index for index in reversed(order) if column[index] == place]
-        for rank, index in enumerate(here):
-            moved[index] += _SIDE_BY_SIDE * (rank / (len(here) - 1) - 0.5) if len(here) > 1 else 0.0
-    return moved
-
-
-def _line(trial: TrialRecord, best: bool, level: Mapping[int, int], width: float) -> dict:
+def _line(trial: TrialRecord, best: bool, level: Mapping[int, int]) -> dict[str, Any]:
     """How a trial's line looks: coloured by rank, thick for the best, dashed where it did not run to the end."""
     rank = level.get(trial.entry.trial)
     return {
         "color": GREY if rank is None else LEVELS[rank],
-        "linewidth": 3.2 if best else width,
+        "linewidth": 3.2 if best else 1,
         "linestyle": "-" if trial.finished else _DASHED,
     }
 

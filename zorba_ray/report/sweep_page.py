@@ -15,7 +15,7 @@ from zorba_ray.report.figure import Plot
 from zorba_ray.report.page import Failure, Page, Section, Tile
 from zorba_ray.report.run_tables import memory_label
 from zorba_ray.report.settings import provenance_table, settings_table, typed_command
-from zorba_ray.report.sweep_figures import curves_plot, effect_plot, front_plot, parallel_plot
+from zorba_ray.report.sweep_figures import curves_plot, effect_plot, front_plot
 from zorba_ray.report.trials import (
     FLEET_VRAM,
     SEED,
@@ -68,8 +68,10 @@ def sweep_plots(sweep: SweepRecord, groups: Sequence[Group]) -> list[Plot]:
     keys = swept_keys(sweep)
     others = {other.name: other for other in (*sweep.metrics[1:], FLEET_VRAM)}
     plots = [front_plot(sweep, groups, keys, other, memory_sources(sweep)) for other in others.values()]
-    plots += [curves_plot(sweep, keys), parallel_plot(sweep, keys)]
-    plots += [effect_plot(sweep, key, keys) for key in keys if key != SEED or len(keys) == 1]
+    plots += [
+        curves_plot(sweep, keys),
+        *(effect_plot(sweep, key, keys) for key in keys if key != SEED or len(keys) == 1),
+    ]
     return [plot for plot in plots if plot is not None]
 
 
