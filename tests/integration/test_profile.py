@@ -101,7 +101,7 @@ def test_a_run_that_ends_early_and_its_resume_each_tell_their_own_rounds(
     file = unprofiled(config, tmp_path / "settings.json")
     outcome = cli("run", file, "--run-dir", path, "--resume", "--profile")
     assert outcome.code == 0, outcome.err
-    assert "Profile: rounds 3–3, one process" in outcome.err + outcome.out
+    assert "Rounds 3–3 in one process" in outcome.err + outcome.out
     assert json.loads((path / "summary.json").read_text(encoding="utf-8"))["weights_sha256"] == sha
     assert read(path)["rounds"] == {"first": 3, "last": 3, "count": 1}
     check_sums(read(path))

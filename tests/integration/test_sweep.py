@@ -245,7 +245,7 @@ class TestOnRay:
         assert len({trial.values["zo.lr"] for trial in state.trials}) == 4
 
     def test_wandb_inside_a_trial(self, tmp_path: Path) -> None:
-        """On a Ray that was there before: an offline run per trial, its group set, all metrics equal."""
+        """On a Ray that was there before: an offline run per trial, group and job type set, all metrics equal."""
         file = sweep_file(tmp_path, {"space": {"seed": {"grid": [1, 2]}}, "set": {"tracking.wandb": "offline"}})
         state = run_file(file, tmp_path / "sweep", closing=write_run_report)
         for trial in state.trials:

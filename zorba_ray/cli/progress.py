@@ -9,8 +9,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColu
 from rich.progress import Progress as Bars
 from rich.text import Text
 
+from zorba_ray.artifacts import Profile, record_of
 from zorba_ray.cli.allocation_view import print_map
-from zorba_ray.cli.summary import profile_table
 from zorba_ray.cli.terminal import Console
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.tables.text import text_bytes, text_figure
@@ -84,7 +84,10 @@ class RunProgress(_Progress):
         elif kind == "eval":
             self.console.print(f"round {event['round']:>4}/{self._rounds}  {event['split']:<10} {_evaluated(event)}")
         elif kind == "profile":
-            self.console.print(profile_table(event).terminal(self.console.width))
+            from zorba_ray.report.run_tables import profile_table
+
+            profile = record_of(Profile, event, "profile")
+            self.console.print(profile_table(profile).terminal(self.console.width))
 
     def _show_round(self, event: dict[str, Any]) -> None:
         self._up += event["bytes_up"]

@@ -33,9 +33,8 @@ def check(address: str | None, config: ExperimentConfig | None) -> Iterator[Find
     """Findings about the cluster at `address`, else at RAY_API_SERVER_ADDRESS or RAY_ADDRESS; a note without any."""
     address = address or os.environ.get("RAY_API_SERVER_ADDRESS") or os.environ.get("RAY_ADDRESS")
     if address is None:
-        yield Finding(
-            "note", "RAY_ADDRESS is not set", "runs start a private Ray on this machine; set it to join a cluster"
-        )
+        remedy = "runs start a private Ray on this machine; set it to join a cluster"
+        yield Finding("note", "RAY_ADDRESS is not set", remedy)
         return
     if address.startswith(("http://", "https://")):
         resources = yield from _jobs_api(address.rstrip("/"))
@@ -66,26 +65,19 @@ def _jobs_api(url: str) -> Iterator[Finding]:
         yield Finding("ok", f"{url} refuses without a token ({bare})")
     token = _token()
     if bare != 200 and token is None:
-        yield Finding(
-            "fault",
-            "this terminal has no token",
-            "export RAY_AUTH_MODE=token and RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH, as on the head",
-        )
+        remedy = "export RAY_AUTH_MODE=token and RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH, as on the head"
+        yield Finding("fault", "this terminal has no token", remedy)
         return None
     status, body = _get(f"{url}/api/version", token)
     if status != 200:
         yield Finding("fault", f"{url} refuses this token ({status})", "take the token of the head")
         return None
     theirs = body.get("ray_version")
-    yield (
-        Finding("ok", f"the cluster has Ray {theirs}")
-        if theirs == ray.__version__
-        else Finding(
-            "fault",
-            f"the cluster has Ray {theirs}, this machine {ray.__version__}",
-            f"install ray=={theirs} here, or one image (constraints.txt) everywhere",
-        )
-    )
+    if theirs == ray.__version__:
+        yield Finding("ok", f"the cluster has Ray {theirs}")
+    else:
+        remedy = f"install ray=={theirs} here, or one image (constraints.txt) everywhere"
+        yield Finding("fault", f"the cluster has Ray {theirs}, this machine {ray.__version__}", remedy)
     status, body = _get(f"{url}/api/cluster_status", token)
     usage = (((body.get("data") or {}).get("clusterStatus") or {}).get("loadMetricsReport") or {}).get("usage")
     if status != 200 or not isinstance(usage, dict):
@@ -101,11 +93,8 @@ def _join(address: str) -> Iterator[Finding]:
             [sys.executable, "-c", _JOIN.format(address=address)], capture_output=True, text=True, timeout=_JOIN_S
         )
     except subprocess.TimeoutExpired:
-        yield Finding(
-            "fault",
-            f"no Ray answers at {address} within {_JOIN_S:g} s",
-            "start the cluster, correct the address, or unset RAY_ADDRESS",
-        )
+        remedy = "start the cluster, correct the address, or unset RAY_ADDRESS"
+        yield Finding("fault", f"no Ray answers at {address} within {_JOIN_S:g} s", remedy)
         return None
     if answer.returncode:
         reason = (answer.stderr.strip().splitlines() or ["no reason given"])[-1]
@@ -132,11 +121,10 @@ def _capacity(address: str, config: ExperimentConfig | None, resources: dict[str
 
     try:
         require_capacity(fleet_actors(config, "simulated"), resources)
+        yield Finding("ok", f"{address} has {listing}: enough for the client actors")
     except ClusterError as error:
         what, _, remedy = str(error).partition(": ")
         yield Finding("fault", what, remedy)
-    else:
-        yield Finding("ok", f"{address} has {listing}: enough for the client actors")
 
 
 def _token() -> str | None:

@@ -12,6 +12,7 @@ import os
 import shlex
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -29,8 +30,8 @@ from zorba_ray.experiment.tracking.wandb_records import (
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-ONLINE_S, RELEASE_S, OFFLINE_S = 9.0, 4.0, 6.0
-"""Seconds for going online; where that fails, for ending wandb's process, and for going offline."""
+START_S, ONLINE_S, RELEASE_S = 19.0, 9.0, 4.0
+"""Seconds for all of a start; of these, for going online, and where that fails, for ending wandb's process."""
 FINISH_S = 15.0
 """Seconds for uploading what is left when a run ends."""
 CALL_S = 8.0
@@ -151,6 +152,7 @@ class WandbMonitor:
         """The running W&B run, online or, if that fails, offline."""
         import wandb
 
+        deadline = time.monotonic() + START_S
         if self.mode == "online":
             try:
                 run = _within(ONLINE_S, "init", lambda: self._init("online", config))
@@ -163,7 +165,7 @@ class WandbMonitor:
             else:
                 self._next_step = getattr(run, "starting_step", 0)
                 return run
-        return _within(OFFLINE_S, "init", lambda: self._init("offline", config))
+        return _within(deadline - time.monotonic(), "init", lambda: self._init("offline", config))
 
     def _init(self, mode: Mode, config: dict[str, Any]) -> Any:
         import wandb
