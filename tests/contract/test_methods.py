@@ -23,12 +23,12 @@ TINY: dict[str, tuple[str, ...]] = {
     "fedkseed": (
         "zo.schedule=constant",
         "zo.local_steps=3",
-        "fedkseed.pool=8",
+        "method_settings.pool=8",
         "zo.lr=0.003",
         "federation.snapshot_every=1",
     ),
-    "fedavg": ("first_order.lr=0.05", "first_order.local_steps=2"),
-    "fedit": ("zo.scope=lora", "first_order.lr=0.01", "first_order.local_steps=2", "model.lora.rank=4"),
+    "fedavg": ("method_settings.lr=0.05", "method_settings.local_steps=2"),
+    "fedit": ("zo.scope=lora", "method_settings.lr=0.01", "method_settings.local_steps=2", "model.lora.rank=4"),
     "fedmezo": ("zo.scope=lora", "zo.local_steps=3", "zo.lr=0.01", "model.lora.rank=4"),
     "mezo": ("federation.clients=1",),
 }
@@ -133,7 +133,7 @@ def test_a_clients_bytes_are_those_of_the_methods_own_step(method: str, tmp_path
 def test_a_method_of_whole_tensors_may_train_adapters_alone(method: str, optimizer: str) -> None:
     if method != "fedavg" and optimizer == "adamw":
         pytest.skip("it has no optimizer")
-    own = config(method, "zo.scope=lora", "model.lora.rank=4", f"first_order.optimizer={optimizer}")
+    own = config(method, "zo.scope=lora", "model.lora.rank=4", f"method_settings.optimizer={optimizer}")
     setup = prepare(own)
     plain = own.model.model_copy(update={"lora": None})
     told = counted(plain, "bf16", _workload(own, setup.model.loaded), Client(method_of(own)))

@@ -22,8 +22,8 @@ from zorba_ray.protocol import snapshot as snapshots
 from zorba_ray.protocol.ledger import read_ledger
 
 SETTINGS: dict[str, tuple[str, ...]] = {
-    "fedavg": ("first_order.lr=0.05", "first_order.local_steps=2"),
-    "fedit": ("zo.scope=lora", "first_order.lr=0.01", "first_order.local_steps=2", "model.lora.rank=4"),
+    "fedavg": ("method_settings.lr=0.05", "method_settings.local_steps=2"),
+    "fedit": ("zo.scope=lora", "method_settings.lr=0.01", "method_settings.local_steps=2", "model.lora.rank=4"),
     "fedmezo": ("zo.scope=lora", "zo.local_steps=2", "zo.lr=0.01", "model.lora.rank=4"),
 }
 RAY = ("federation.backend=ray", "federation.deadline_s=120", "federation.mode=packed")
@@ -172,7 +172,7 @@ class TestDivergence:
         assert found["weights_sha256"] == missing["weights_sha256"]
         assert rounds(tmp_path / "run")[0]["rejected"] == {"3": "a trained tensor is not finite: its training diverged"}
 
-    @pytest.mark.parametrize(("method", "rate"), [("fedavg", "first_order.lr=1e30"), ("fedmezo", "zo.lr=1e38")])
+    @pytest.mark.parametrize(("method", "rate"), [("fedavg", "method_settings.lr=1e30"), ("fedmezo", "zo.lr=1e38")])
     def test_where_all_diverge_the_run_ends_by_name(self, method: str, rate: str, tmp_path: Path) -> None:
         with pytest.raises(Diverged, match=r"numbers of 4 of 4 clients .*: lower the learning rate"):
             run_here(config(method, rate), tmp_path / "run")

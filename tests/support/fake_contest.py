@@ -98,7 +98,7 @@ def _tree(method: str, seed: int, rate: float) -> dict[str, Any]:
         "eval": {"every": 1},
     }
     if method in ("fedavg", "fedit"):
-        return tree | {"first_order": {"lr": rate, "local_steps": 2}}
+        return tree | {"method_settings": {"lr": rate, "local_steps": 2}}
     own: dict[str, dict[str, Any]] = {
         "zorba": {"directions": DIRECTIONS, "difference": "central"},
         "fedkseed": {"local_steps": 2},

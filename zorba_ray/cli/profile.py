@@ -11,7 +11,7 @@ def profile(
     overrides: list[str] = typer.Argument(None, help="Settings as key=value, e.g. memory.compute_dtype=fp32."),
     batch: int = typer.Option(None, "--batch", help="Rows of one sign; default: memory.batch_size, data.batch_size."),
     length: int = typer.Option(None, "--length", help="Tokens of a row; default: memory.length, data.max_length."),
-    count: bool = typer.Option(False, "--count", help="Count every row beside its formula; seconds each."),
+    count: bool = typer.Option(False, "--count", help="Count rows that have a formula too; seconds each."),
     json_out: bool = typer.Option(False, "--json", help="Print JSON, with the bytes of every part."),
 ) -> None:
     """Bytes that a client's accelerator holds, from the model's configuration alone: nothing is loaded or run."""

@@ -2,7 +2,7 @@
 
 Equal for all methods: examples, partition, model, clients, participants, batch size, evaluation, seeds, and the forward
 passes that a client makes in all (by a method that backpropagates a step counts three: its backward pass costs two).
-Of each method: what its authors published (`config.baselines`), the schedule of the rate where the method allows one,
+Of each method: what its authors published (its file in `methods`), the schedule of the rate where the method allows one,
 the number of rounds that the passes suffice for.
 """
 
@@ -10,9 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from zorba_ray.config import ExperimentConfig, config_from_tree
+from zorba_ray.config import DEFAULT_METHOD, ExperimentConfig, MethodSpec, ZOConfig, config_from_tree, load_method
 from zorba_ray.config.base import apply_override, parse_override
-from zorba_ray.config.baselines import FIRST_ORDER, PUBLISHED, FirstOrderConfig
 from zorba_ray.errors import ConfigError
 from zorba_ray.federation.round import participant_count
 
@@ -22,7 +21,7 @@ _FEDERATION = (
     "quorum", "retries", "snapshot_every",
 )  # fmt: skip
 _LEAST_ROUNDS = 10
-"""Local steps of fedkseed, fedmezo and of backpropagation are cut to leave this many rounds."""
+"""Local steps are cut to leave this many rounds."""
 _NO_LORA = {"lora": None}
 TUNING_SEED = 1000
 """Added to the configuration's seed: rates are judged on another partition and other batches than methods are."""
@@ -78,9 +77,9 @@ def ladder_of(contest: Contest, method: str, size_of: Callable[[ExperimentConfig
     """
     if method in contest.rates:
         return contest.rates[method]
-    if method in FIRST_ORDER:
-        centre = PUBLISHED[method]["first_order.lr"]
-    elif method == "zorba":
+    if load_method(method).backward:
+        centre = load_method(method).Settings.model_fields["lr"].default
+    elif method == DEFAULT_METHOD:
         centre = contest.base.zo.lr
     else:
         config = cell_config(contest, method, contest.base.seed, 1e-3, 1.0)
@@ -110,8 +109,8 @@ def cell_config(contest: Contest, method: str, seed: int, rate: float, share: fl
     Raises:
         ConfigError: the derived settings, or those of `overrides`, are refused, or would void the comparison.
     """
-    base, tree = contest.base, contest.base.resolved()
-    if method != "zorba":
+    base, tree, kind = contest.base, contest.base.resolved(), load_method(method)
+    if method != DEFAULT_METHOD:
         federation = {key: tree["federation"][key] for key in _FEDERATION}
         memory = {key: tree["memory"][key] for key in ("compute_dtype", "batch_size", "length")}
         tree = {key: tree[key] for key in _SHARED} | {
@@ -121,18 +120,18 @@ def cell_config(contest: Contest, method: str, seed: int, rate: float, share: fl
             "federation": federation,
             "zo": {"distribution": base.zo.distribution},
         }
-        if method != "fedkseed":
+        if not kind.one_rate:
             tree["zo"]["schedule"] = base.zo.schedule
-        if method in FIRST_ORDER:
-            steps = _steps(contest, FirstOrderConfig().local_steps, 3)
-            tree["first_order"] = {"schedule": base.zo.schedule, "local_steps": steps}
-        if method == "mezo":
+        if kind.central:
             federation |= {"clients": 1, "participants": None}
-        if method in ("fedkseed", "fedmezo"):
-            tree["zo"]["local_steps"] = _steps(contest, PUBLISHED[method]["zo.local_steps"], 2)
+        steps = tree.setdefault(kind.steps_in, {})
+        if kind.backward:
+            steps |= {"schedule": base.zo.schedule, "local_steps": _steps(contest, _published_steps(kind), 3)}
+        elif _published_steps(kind) > 1:
+            steps["local_steps"] = _steps(contest, _published_steps(kind), 2)
     tree["seed"] = seed
     tree["name"] = f"{base.name}-{method}"
-    tree.setdefault("first_order" if method in FIRST_ORDER else "zo", {})["lr"] = rate
+    tree.setdefault(kind.steps_in, {})["lr"] = rate
     for text in contest.overrides.get(method, ()):
         parts, value = parse_override(text)
         apply_override(tree, parts, value)
@@ -152,12 +151,12 @@ def _refuse_unequal(contest: Contest, own: ExperimentConfig, method: str, seed: 
     found: dict[str, tuple[Any, Any]] = {
         "method": (own.method, method),
         "seed (--seeds)": (own.seed, seed),
-        "learning rate (--rates)": (own.first_order.lr if method in FIRST_ORDER else own.zo.lr, rate),
+        "learning rate (--rates)": (getattr(own, own.spec.steps_in).lr, rate),
         "model": (own.model.model_copy(update=_NO_LORA), base.model.model_copy(update=_NO_LORA)),
         "eval": (own.eval, base.eval),
         "federation.changes": (own.federation.changes, base.federation.changes),
     }
-    if method != "mezo":
+    if not load_method(method).central:
         found["federation.clients"] = (own.federation.clients, base.federation.clients)
         found["federation.participants"] = (own.federation.participants, base.federation.participants)
     for key in type(base.data).model_fields.keys() - {"batch_size", "label_shift", "label_shift_schedule"}:
@@ -165,6 +164,12 @@ def _refuse_unequal(contest: Contest, own: ExperimentConfig, method: str, seed: 
     changed = sorted(key for key, (one, other) in found.items() if one != other)
     if changed:
         raise ConfigError(f"--set {method}: {changed[0]} is the same for all methods, or given by its own option")
+
+
+def _published_steps(kind: type[MethodSpec]) -> int:
+    """K as the authors published it."""
+    settings = ZOConfig if kind.steps_in == "zo" else kind.Settings
+    return kind.published.get(f"{kind.steps_in}.local_steps", settings.model_fields["local_steps"].default)
 
 
 def _steps(contest: Contest, published: int, cost: int) -> int:
@@ -175,7 +180,7 @@ def _steps(contest: Contest, published: int, cost: int) -> int:
 def rounds_for(contest: Contest, config: ExperimentConfig) -> int:
     """Rounds that the comparison's forward passes suffice for."""
     total = contest.passes
-    if config.method == "mezo":  # one client makes the passes of all participants
+    if config.spec.central:  # one client makes the passes of all participants
         total *= participant_count(contest.base.federation.clients, contest.base.federation.participants)
     return max(1, total // config.cost_per_round)
 

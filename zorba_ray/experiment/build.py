@@ -28,8 +28,8 @@ from zorba_ray.experiment.fleet import Client, budgets_by_round, fleet_at
 from zorba_ray.experiment.pair_check import require_right_pairs
 from zorba_ray.experiment.unfamiliar import unfamiliar_memory
 from zorba_ray.federation import ClientAccelerator, ClientHost
-from zorba_ray.memory import AnyFleetMemory, FleetMemory, PlainFleetMemory, Workload, method_of, workload_of
-from zorba_ray.methods import METHODS, build_method
+from zorba_ray.memory import FleetMemory, Workload, workload_of
+from zorba_ray.methods import build_method, method_of
 from zorba_ray.models import HostStore, LoadedModel, Manifest, Scope, TaskModel, load_model
 from zorba_ray.protocol.ledger import FORMAT
 from zorba_ray.protocol.messages import LedgerHeader
@@ -49,7 +49,7 @@ class Setup:
     test: TokenTable
     fleet: list[Client]
     """As it is in round 1."""
-    memory: AnyFleetMemory
+    memory: FleetMemory
     header: LedgerHeader
     cuts: Mapping[str, Cut]
     """By split: rows longer than data.max_length."""
@@ -116,29 +116,26 @@ def prepare(
         blocks=manifest.blocks,
         family=config.zo.family,
         rank=config.zo.rank or 0,
-        commits=METHODS[config.method].commits,
-        pool=config.fedkseed.pool if config.method == "fedkseed" else 0,
+        commits=config.spec.commits,
+        pool=config.spec.pool(config),
         clip_spread=config.zo.clip_spread or 0.0,
     )
     shards = Shards(train, ClientRows.of(parts))
     return Setup(config, model, shards, validation, test, fleet_at(config, 1), memory, header, examples.cuts, doubts)
 
 
-def fleet_memory(config: ExperimentConfig, model: TaskModel) -> AnyFleetMemory:
+def fleet_memory(config: ExperimentConfig, model: TaskModel) -> FleetMemory:
     """Where clients' blocks live, and the bytes of it."""
-    workload = _workload(config, model.loaded)
-    if config.method != "zorba":
-        return PlainFleetMemory(model.replica.held, config.memory.compute_dtype, workload, method_of(config))
-    return FleetMemory(model.replica.held, config.memory, config.zo.fixed_scope, workload, config.zo.rank or 0)
+    return method_of(config).memory(config, model.replica.held, _workload(config, model.loaded))
 
 
 def host_store(config: ExperimentConfig, device: str) -> HostStore | None:
     """How a process that serves clients keeps θ; None: on `device`, in fp32, all of it.
 
-    Where a commit is no scalars that a block could wait for, it is always the latter.
+    Methods whose commits are not scalars cannot let a block wait for them: θ always stays on the device.
     """
     memory = config.memory
-    if METHODS[config.method].commits not in ("scalars", "mean"):
+    if config.spec.commits not in ("scalars", "mean"):
         return None
     apart = device != "cpu"
     dtype = torch.bfloat16 if apart and memory.compute_dtype == "bf16" else torch.float32

@@ -12,7 +12,7 @@ from zorba_ray.config import ExperimentConfig, FleetDistribution
 from zorba_ray.directions import uniforms
 from zorba_ray.errors import ConfigError
 from zorba_ray.experiment.fleet_rules import rules
-from zorba_ray.memory import AnyFleetMemory
+from zorba_ray.memory import FleetMemory
 from zorba_ray.models import Manifest
 from zorba_ray.zo import BlockEnergies, probe_weights
 
@@ -84,7 +84,7 @@ def largest_budgets(config: ExperimentConfig) -> list[int | None]:
 def allocation_problem(
     config: ExperimentConfig,
     fleet: Sequence[Client],
-    memory: AnyFleetMemory,
+    memory: FleetMemory,
     manifest: Manifest,
     samples: Sequence[int],
     energies: BlockEnergies | None = None,
@@ -145,7 +145,7 @@ def allocation_problem(
 
 
 def _rules_of(
-    config: ExperimentConfig, fleet: Sequence[Client], memory: AnyFleetMemory, manifest: Manifest
+    config: ExperimentConfig, fleet: Sequence[Client], memory: FleetMemory, manifest: Manifest
 ) -> dict[str, Any]:
     """The rules of the clients in `fleet`; the settings name clients by their ids, absent ones included."""
     kinds = [client.kind for client in _first_fleet(config)]

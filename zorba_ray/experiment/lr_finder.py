@@ -17,8 +17,7 @@ from zorba_ray.experiment.evaluate import Evaluator
 from zorba_ray.experiment.scope import suited_rate, with_scope
 from zorba_ray.federation import participants, run_round
 from zorba_ray.federation.sequential import SequentialBackend
-from zorba_ray.methods import METHODS, Method, build_method
-from zorba_ray.methods.scalar_method import ScalarMethod
+from zorba_ray.methods import Method, build_method
 from zorba_ray.protocol.messages import pack_active
 from zorba_ray.protocol.replay import rule_of
 
@@ -93,7 +92,7 @@ def find_rate(
     rates = sorted(rates_around(config.zo.lr) if rates is None else rates)
     if not rates or min(rates) <= 0 or not math.isfinite(max(rates)):
         raise ConfigError(f"rates {list(rates)}: name at least one, all positive")
-    if not issubclass(METHODS[config.method], ScalarMethod):
+    if config.spec.commits not in ("scalars", "mean"):
         raise ConfigError(f"method={config.method}: lr knows the methods whose clients report scalars only")
     config, chosen = with_scope(config)
     few = config.eval.model_copy(update={"rows": min(ROWS, config.eval.rows or ROWS)})

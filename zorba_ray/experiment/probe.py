@@ -10,7 +10,7 @@ from zorba_ray.errors import NotFinite, ReportRejected
 from zorba_ray.experiment.build import Setup, build_host
 from zorba_ray.experiment.fleet import Client
 from zorba_ray.federation import Answer, read_replies
-from zorba_ray.methods.plausible import require_size
+from zorba_ray.methods.base.plausible import require_size
 from zorba_ray.protocol.codec import decode, encode, frame_digest
 from zorba_ray.protocol.messages import ProbePlan, ProbeReport, pack_active
 from zorba_ray.stopwatch import UNWATCHED, Watch

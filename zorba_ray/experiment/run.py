@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 from zorba_ray.config import ExperimentConfig
-from zorba_ray.config.baselines import FIRST_ORDER
 from zorba_ray.errors import Diverged, Interrupted, ZorbaError
 from zorba_ray.experiment.backends import BackendFactory, sequential_backend
 from zorba_ray.experiment.build import build_host, compute_device, prepare
@@ -231,8 +230,7 @@ class _Experiment:
     def _require_a_model(self) -> None:
         """Raises Diverged: the last evaluations are those of a model that was destroyed."""
         if (text := divergence(self._judged)) is not None:
-            rate = "first_order.lr" if self.config.method in FIRST_ORDER else "zo.lr"
-            raise Diverged(f"{text}; begin anew with a smaller {rate}")
+            raise Diverged(f"{text}; begin anew with a smaller {self.config.spec.steps_in}.lr")
 
     def _due(self, number: int) -> bool:
         return number % self.config.eval.every == 0 or number == self.config.rounds

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from zorba_ray.config import ExperimentConfig
-from zorba_ray.config.baselines import FIRST_ORDER
 from zorba_ray.errors import Diverged, Interrupted, LostClients
 from zorba_ray.experiment.budgets import budget_rows
 
@@ -44,7 +43,7 @@ def summarise(
     counted = [record for record in rounds if "report_bytes" in record]  # not those rebuilt from the ledger alone
     reports = sum(record["clients_ok"] + len(record["rejected"]) for record in counted)
     done = len(rounds)
-    pairs = 0 if config.method in FIRST_ORDER else config.zo.directions * config.zo.local_steps
+    pairs = 0 if config.spec.backward else config.zo.directions * config.zo.local_steps
     return {
         "status": session["status"],
         "error": session["error"],

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import ModelError
 from zorba_ray.experiment.fleet import fleet_at
-from zorba_ray.memory import AnyFleetMemory, Workload
-from zorba_ray.memory.count import Client, counted
-from zorba_ray.memory.policy import Policy
+from zorba_ray.memory import FleetMemory, Workload
+from zorba_ray.memory.count import counted
+from zorba_ray.memory.paired_client import PairedStep
 from zorba_ray.models import LoadedModel, Placement
 
 FAMILIAR = frozenset({"opt", "gpt2", "llama", "mistral", "qwen2", "bert", "roberta", "xlm-roberta", "camembert"})
@@ -17,7 +17,7 @@ APART = 0.05
 
 
 def unfamiliar_memory(
-    config: ExperimentConfig, loaded: LoadedModel, memory: AnyFleetMemory, work: Workload
+    config: ExperimentConfig, loaded: LoadedModel, memory: FleetMemory, work: Workload
 ) -> list[str]:
     """Warnings of a run whose memory figures rest on formulas for other architectures.
 
@@ -25,6 +25,13 @@ def unfamiliar_memory(
         ModelError: clients have budgets, and the formula is not within 5 % of the count, or nothing can be counted.
     """
     kind = str(loaded.network.config.get_text_config().model_type)
+    if not config.spec.allocates:
+        if memory.of(None).source == "counted":
+            return []
+        return [
+            f"a step of method={config.method} on model type {kind} could not be counted: memory figures are of the "
+            "weights alone"
+        ]
     if kind in FAMILIAR:
         return []
     budgets = {client.budget for client in fleet_at(config, 1)}
@@ -33,11 +40,6 @@ def unfamiliar_memory(
             f"memory figures of model type {kind} come from formulas for usual transformers, which were not held "
             "against a count of this architecture"
         ]
-    if config.method != "zorba":
-        raise ModelError(
-            f"model.path={config.model.path}: the memory of method={config.method} on model type {kind} is not known, "
-            "so that the budgets of federation.fleet cannot be kept; leave them out"
-        )
     for placement in {memory.placement(budget): None for budget in budgets}:
         _require_close(config, kind, memory, placement, budgets, work, loaded)
     return []
@@ -46,7 +48,7 @@ def unfamiliar_memory(
 def _require_close(
     config: ExperimentConfig,
     kind: str,
-    memory: AnyFleetMemory,
+    memory: FleetMemory,
     placement: Placement,
     budgets: Iterable[int | None],
     work: Workload,
@@ -55,10 +57,10 @@ def _require_close(
     budget = next(own for own in budgets if memory.placement(own) == placement)
     blocks = len(loaded.blocks)
     for active in (frozenset(range(blocks)), frozenset({0})):
-        client = Client(policy=Policy(placement.frozen, placement.master), active=active, scope=config.zo.fixed_scope)
+        step = PairedStep(placement, active, config.zo.fixed_scope)
         modelled = memory.of(budget).bytes_of(active)
         try:
-            found = counted(config.model, config.memory.compute_dtype, work, client).total
+            found = counted(config.model, config.memory.compute_dtype, work, step).total
         except Exception as error:
             raise ModelError(
                 f"model.path={config.model.path}: the memory of model type {kind} can be neither modelled nor counted "

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from zorba_ray.federation.gpu_budget import GpuBudgets
-from zorba_ray.memory import AnyFleetMemory
+from zorba_ray.memory import FleetMemory
 from zorba_ray.models import TaskModel
 
 
@@ -12,7 +12,7 @@ class ClientAccelerator:
     """Of the clients that a process serves, one after another."""
 
     def __init__(
-        self, model: TaskModel, memory: AnyFleetMemory, budgets_at: Callable[[int], Sequence[int | None]]
+        self, model: TaskModel, memory: FleetMemory, budgets_at: Callable[[int], Sequence[int | None]]
     ) -> None:
         """`budgets_at`: round -> budget of every client in bytes, or None."""
         self._model, self._memory, self._budgets_at = model, memory, budgets_at

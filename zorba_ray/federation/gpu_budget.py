@@ -9,13 +9,13 @@ from collections.abc import Iterator
 import torch
 
 from zorba_ray.errors import BudgetExceeded
-from zorba_ray.memory import AnyFleetMemory, largest, parts_of
+from zorba_ray.memory import FleetMemory, largest
 
 
 class GpuBudgets:
     """Of the clients that a process serves on one GPU, one after another."""
 
-    def __init__(self, memory: AnyFleetMemory) -> None:
+    def __init__(self, memory: FleetMemory) -> None:
         self._memory = memory
         self._device = torch.cuda.current_device()
         self._total = torch.cuda.get_device_properties(self._device).total_memory
@@ -49,6 +49,6 @@ class GpuBudgets:
         memory = self._memory.of(budget)
         room = f"{self._total:,} bytes of the GPU" if budget is None else f"its budget of {budget:,} bytes"
         return (
-            f"client {client} needs more than {room}: {seen}; modelled are {memory.bytes_of(active):,} bytes, "
-            f"{largest(parts_of(memory, active))}"
+            f"client {client} needs more than {room}: {seen}; {memory.source} are {memory.bytes_of(active):,} bytes, "
+            f"{largest(memory.parts_of(active))}"
         )

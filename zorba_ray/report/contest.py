@@ -204,17 +204,17 @@ def passes_to(run: RunRecord, level: float) -> float | None:
 
 
 def bytes_up(run: RunRecord) -> float | None:
-    """Of a client that takes part in every round, in all and in probes; None of mezo's, for which nothing travels."""
+    """Of a client that takes part in every round, in all and in probes; None of a central method, for which nothing travels."""
     summary = run.summary
-    if summary is None or summary.bytes_up_per_client_round is None or run.config.method == "mezo":
+    if summary is None or summary.bytes_up_per_client_round is None or run.config.spec.central:
         return None
     return summary.bytes_up_per_client_round * run.rounds_done + summary.probe_bytes_up / run.config.federation.clients
 
 
 def bytes_down(run: RunRecord) -> float | None:
-    """Of a client that takes part in every round, in all and in probes; None of mezo's, for which nothing travels."""
+    """Of a client that takes part in every round, in all and in probes; None of a central method, for which nothing travels."""
     summary = run.summary
-    if summary is None or summary.bytes_down_per_client_round is None or run.config.method == "mezo":
+    if summary is None or summary.bytes_down_per_client_round is None or run.config.spec.central:
         return None
     own = summary.probe_bytes_down / run.config.federation.clients
     return summary.bytes_down_per_client_round * run.rounds_done + own

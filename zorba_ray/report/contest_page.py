@@ -66,7 +66,7 @@ def warnings(record: ContestRecord) -> list[str]:
 def _beyond(record: ContestRecord, standing: Standing) -> list[str]:
     """A probe's passes, or one round dearer than what all have."""
     run = next(iter(standing.runs.values()), None)
-    if run is None or standing.method == "mezo":
+    if run is None or run.config.spec.central:
         return []
     passes, probe = run.config.cost_per_round * run.config.rounds, contest.probe_passes(run)
     found = []
@@ -131,8 +131,8 @@ def levels_tables(record: ContestRecord) -> list[Table]:
                     else NONE if not runs else "never" if not got else f"{got} of {runs} seeds"
                 )  # fmt: skip
         rows.append(cells)
-    note = "At evaluated rounds; a quarter, half and three quarters of the way of the first method. Mezo's one client "
-    note += "makes the passes of all participants."
+    note = "At evaluated rounds; a quarter, half and three quarters of the way of the first method. The one client of a "
+    note += "central method makes the passes of all participants."
     return [Table("What it takes to get there", columns, rows, frozenset(range(1, len(columns))), note)]
 
 
