@@ -25,9 +25,8 @@ from tests.support.tiny_models import BLOCKS, HIDDEN, tiny_loaded
 from zorba_ray.config import MemoryConfig
 from zorba_ray.directions import EMBEDDINGS, FINAL_NORM
 from zorba_ray.memory import ClientMemory, Workload, client_memory
-from zorba_ray.memory.inventory import zorba_footprint
-from zorba_ray.memory.policy import Policy
-from zorba_ray.models import Manifest, Replica, Scope
+from zorba_ray.memory.inventory import Inventory, zorba_footprint
+from zorba_ray.models import Manifest, Placement, Replica, Scope
 from zorba_ray.models.manifest import build_manifest
 
 WORK = Workload(batch_size=3, length=5, hidden=4, logits=2, positions=1, heads=2)
@@ -163,9 +162,10 @@ def test_no_active_set_holds_more_than_the_sum_says(kind: str, frozen: str, mast
     """What the solver is given bounds the exact bytes of every active set from above."""
     manifest = Replica(tiny_loaded(kind)).manifest
     config = MemoryConfig.model_validate({"frozen": frozen, "master": master})
+    held = Inventory(manifest, Placement(frozen, master), "all", 2)  # type: ignore[arg-type]
     work = Workload(4, 16, HIDDEN, 3, 1, 4)
     bound = client_memory(manifest, config, "all", work)
     for bits in range(1, 1 << BLOCKS):
         active = frozenset(b for b in range(BLOCKS) if bits >> b & 1)
-        exact = zorba_footprint(manifest, "bf16", Policy.of(config), "all", work, active)
+        exact = zorba_footprint(held, work, active)
         assert exact.total <= bound.bytes_of(active)

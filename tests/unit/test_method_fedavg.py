@@ -23,6 +23,7 @@ from zorba_ray.protocol.messages import ClientReport, RoundCommit
 from zorba_ray.protocol.snapshot import newest_snapshot
 
 STEPS = 4
+TINY = {"fedavg": ("method_settings.lr=0.05", "method_settings.local_steps=2")}
 OVERRIDES = ("method=fedavg", "zo.scope=all", f"method_settings.local_steps={STEPS}", "rounds=1", "eval.every=1")
 
 

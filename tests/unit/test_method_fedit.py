@@ -22,6 +22,10 @@ from zorba_ray.protocol.ledger import read_ledger
 from zorba_ray.protocol.snapshot import newest_snapshot
 
 RANK, ALPHA, STEPS = 4, 12.0, 3
+TINY = {
+    "fedit": ("zo.scope=lora", "method_settings.lr=0.01", "method_settings.local_steps=2", "model.lora.rank=4"),
+    "fedmezo": ("zo.scope=lora", "zo.local_steps=3", "zo.lr=0.01", "model.lora.rank=4"),
+}
 LORA = ("zo.scope=lora", f"model.lora.rank={RANK}", f"model.lora.alpha={ALPHA}", "rounds=1", "eval.every=1")
 
 

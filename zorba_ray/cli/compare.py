@@ -13,7 +13,9 @@ from zorba_ray.cli.terminal import say
 def compare(
     config: str = typer.Argument(help="Zorba's configuration: a YAML file, or a preset: demo."),
     overrides: list[str] = typer.Argument(None, help="Settings as key=value."),
-    methods: str = typer.Option(None, "--methods", help="Names, first the reference; else all of forward passes alone."),
+    methods: str = typer.Option(
+        None, "--methods", help="Names, first the reference; else all of forward passes alone."
+    ),
     seeds: int = typer.Option(3, "--seeds", help="Seeds of each method, paired, from the configuration's on."),
     rates: list[str] = typer.Option(None, "--rates", help="Learning rates to choose from: method=1e-4,3e-4."),
     tune_share: float = typer.Option(0.25, "--tune-share", help="Share of a run's rounds in which rates are judged."),

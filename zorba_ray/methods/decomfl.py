@@ -44,7 +44,6 @@ class DeComFL(Zorba):
         require_shared_directions(config)
 
 
-
 def require_shared_directions(config: ExperimentConfig) -> None:
     """Raises ValueError: scalars of different directions would be averaged."""
     if config.federation.seeds != "shared":

@@ -125,9 +125,8 @@ class FedKSeed(Method):
     @classmethod
     def keeps(cls, config: ExperimentConfig) -> "LocalStep":
         """MeZO's step, and one fp32 accumulator per candidate seed."""
-    
-        return LocalStep(seeds=cls.pool(config))
 
+        return LocalStep(seeds=cls.pool(config))
 
 
 def _steps(report: ClientReport) -> np.ndarray:

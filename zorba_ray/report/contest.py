@@ -204,7 +204,7 @@ def passes_to(run: RunRecord, level: float) -> float | None:
 
 
 def bytes_up(run: RunRecord) -> float | None:
-    """Of a client that takes part in every round, in all and in probes; None of a central method, for which nothing travels."""
+    """Of a client that takes part in every round, in all and in probes; None of a central method."""
     summary = run.summary
     if summary is None or summary.bytes_up_per_client_round is None or run.config.spec.central:
         return None
@@ -212,7 +212,7 @@ def bytes_up(run: RunRecord) -> float | None:
 
 
 def bytes_down(run: RunRecord) -> float | None:
-    """Of a client that takes part in every round, in all and in probes; None of a central method, for which nothing travels."""
+    """Of a client that takes part in every round, in all and in probes; None of a central method."""
     summary = run.summary
     if summary is None or summary.bytes_down_per_client_round is None or run.config.spec.central:
         return None

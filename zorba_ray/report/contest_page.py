@@ -131,8 +131,8 @@ def levels_tables(record: ContestRecord) -> list[Table]:
                     else NONE if not runs else "never" if not got else f"{got} of {runs} seeds"
                 )  # fmt: skip
         rows.append(cells)
-    note = "At evaluated rounds; a quarter, half and three quarters of the way of the first method. The one client of a "
-    note += "central method makes the passes of all participants."
+    note = "At evaluated rounds; a quarter, half and three quarters of the way of the first method. A central "
+    note += "method's one client makes the passes of all participants."
     return [Table("What it takes to get there", columns, rows, frozenset(range(1, len(columns))), note)]
 
 

@@ -122,9 +122,7 @@ class Method(MethodSpec, ABC):
 
         if cls.allocates:
             return placed_by_budget(manifest, config.memory, config.zo.fixed_scope, work, config.zo.rank or 0)
-        return resident_everywhere(
-            manifest, config.model, config.memory.compute_dtype, work, cls.local_step(config)
-        )
+        return resident_everywhere(manifest, config.model, config.memory.compute_dtype, work, cls.local_step(config))
 
 
 def method_of(config: ExperimentConfig) -> type[Method]:
@@ -135,7 +133,9 @@ def method_of(config: ExperimentConfig) -> type[Method]:
     """
     kind = config.spec
     if not issubclass(kind, Method):
-        raise ConfigError(f"method={config.method}: {kind.__name__} is no zorba_ray.methods.Method: derive it from that")
+        raise ConfigError(
+            f"method={config.method}: {kind.__name__} is no zorba_ray.methods.Method: derive it from that"
+        )
     return kind
 
 
