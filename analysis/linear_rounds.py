@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from zorba_ray.active_sets import ActiveSets
 from zorba_ray.directions import cpu_directions, direction_seed, tensor_stream
 from zorba_ray.models.manifest import build_manifest
 from zorba_ray.zo import RoundUpdate, UpdateRule, apply_rounds, projected_gradient
@@ -71,7 +72,7 @@ def updates(federation: Federation, rounds: int) -> np.ndarray:
                     slope += float(gradients[block] @ drawn.numpy().astype(np.float64))
                 scalars[client, 0, direction] = projected_gradient(_SCALE * slope, -_SCALE * slope, _SCALE)
         theta = {name: torch.zeros(size) for name in names}
-        update = RoundUpdate(number, 1.0, np.arange(clients), scalars, federation.active)
+        update = RoundUpdate(number, 1.0, np.arange(clients), scalars, ActiveSets(federation.active))
         apply_rounds(backend, rule, manifest, theta, [update])
         found[number - 1] = -np.stack([theta[name].numpy() for name in names])
     return found

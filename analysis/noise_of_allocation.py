@@ -18,6 +18,7 @@ from analysis.command import simulation_command
 from analysis.linear_rounds import Federation, equal_holders, unequal_holders, updates
 from analysis.rows import Row, Rows
 from analysis.style import PAGE_IN, letters, look
+from zorba_ray.active_sets import ActiveSets
 from zorba_ray.allocation import AllocationProblem, objectives
 from zorba_ray.zo import UpdateRule, block_weights
 
@@ -102,7 +103,7 @@ def _weights(rule: UpdateRule, active: np.ndarray) -> np.ndarray:
     found = np.zeros(active.shape)
     for block in range(active.shape[1]):
         holders = np.flatnonzero(active[:, block])
-        found[holders, block] = block_weights(rule, holders, active)
+        found[holders, block] = block_weights(rule, holders, ActiveSets(active))
     return found
 
 

@@ -76,12 +76,12 @@ class ActiveSets:
         """As they travel: ⌈L/8⌉ bytes per client; bit b of the little-endian integer says that block b is active."""
         return np.packbits(self.matrix, axis=1, bitorder="little").tobytes()
 
-    @property
+    @functools.cached_property
     def counts(self) -> np.ndarray:
         """|A_n|, int64 [N]: how many blocks each client activates."""
         return self.matrix.sum(axis=1)
 
-    @property
+    @functools.cached_property
     def holders(self) -> np.ndarray:
         """|H_b|, int64 [L]: how many clients activate each block."""
         return self.matrix.sum(axis=0)

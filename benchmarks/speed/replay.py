@@ -17,9 +17,8 @@ from benchmarks.shapes import TEN_MILLION, data_folder, model_folder, settings
 from zorba_ray.directions import direction_backend
 from zorba_ray.experiment import RunDir
 from zorba_ray.models import Replica, load_model
-from zorba_ray.protocol.codec import encode
 from zorba_ray.protocol.ledger import read_ledger
-from zorba_ray.protocol.messages import RoundCommit
+from zorba_ray.protocol.messages import RoundCommit, encode
 from zorba_ray.protocol.replay import ReplicaState
 
 CLIENTS, ROWS, LENGTH = 8, 8, 24

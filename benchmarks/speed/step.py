@@ -16,6 +16,7 @@ from benchmarks.alternate import alternate, at_least, at_most, ratio_rows
 from benchmarks.rows import Row
 from benchmarks.shapes import OPT_125M, PROMPT, WORDS, Shape, batch, loaded, network
 from benchmarks.twins import MezoTwin, plain_loss
+from zorba_ray.active_sets import ActiveSets
 from zorba_ray.config import ModelConfig
 from zorba_ray.directions import direction_backend, direction_seed
 from zorba_ray.models import Batch, Perturbation, TaskModel
@@ -110,7 +111,7 @@ def our_step(
         prepared = model.prepare(given, active)
         plus, minus = model.pair(prepared, Perturbation(seed, 0, MU, rule.distribution))
         scalars = np.array([[[projected_gradient(plus, minus, MU)]]], dtype=np.float32)
-        held = np.isin(np.arange(replica.manifest.blocks), list(active))[None]
+        held = ActiveSets.of_sets([active], replica.manifest.blocks)
         update = RoundUpdate(round, LR, np.zeros(1, dtype=np.int64), scalars, held)
         apply_rounds(directions, rule, replica.manifest, replica.parameters, [update])
 

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.philox import philox4x64
 from zorba_ray.directions import (
     DirectionBackend,
     Distribution,
@@ -27,8 +28,8 @@ from zorba_ray.directions import (
     tensor_stream,
     timed,
 )
-from zorba_ray.directions.backend import StagedDirections
-from zorba_ray.directions.philox import gaussian_table, philox4x64
+from zorba_ray.directions.choose import StagedDirections
+from zorba_ray.directions.philox import gaussian_table
 from zorba_ray.directions.streams import KEY1
 from zorba_ray.stopwatch import Stopwatch
 from zorba_ray.zo import on_grid

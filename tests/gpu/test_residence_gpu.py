@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from tests.support.tiny_models import tiny_batch, tiny_loaded
+from zorba_ray.active_sets import ActiveSets
 from zorba_ray.config import ModelConfig
 from zorba_ray.directions import direction_backend
 from zorba_ray.models import RESIDENT, STREAMED, HostStore, Placement, TaskModel
-from zorba_ray.zo import PendingCommits, RoundUpdate, Share, StepSizes, UpdateRule, estimate
+from zorba_ray.zo import Estimator, PendingCommits, RoundUpdate, UpdateRule
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 
@@ -28,14 +29,14 @@ def rounds_of(kind: str, placement: Placement, dtype: torch.dtype) -> tuple[np.n
     pending = PendingCommits(RULE, model.replica.manifest, direction_backend("numba"), directions)
     model.replica.commits = pending
     active = frozenset({1, 3})
-    holds = np.isin(np.arange(model.replica.manifest.blocks), list(active))[None]
+    holds = ActiveSets.of_sets([active], model.replica.manifest.blocks)
     found = []
     for number in (1, 2, 3):
         model.place(placement)
-        share = Share(0, active, [tiny_batch(kind, 3, 6, seed=number).to("cuda")])
-        (own,) = estimate(model, directions, RULE, number, StepSizes(0.02, 0.01, None), [share])
-        found.append(own.scalars)
-        pending.add([RoundUpdate(number, 0.02, np.array([0]), own.scalars[None], holds)])
+        batches = {0: [tiny_batch(kind, 3, 6, seed=number).to("cuda")]}
+        scalars, _ = Estimator(model, directions, RULE, 0.02, 0.01).round(number, holds, batches)[0]
+        found.append(scalars)
+        pending.add([RoundUpdate(number, 0.02, np.array([0]), scalars[None], holds)])
     return np.stack(found), model.replica.digest()
 
 

@@ -23,9 +23,8 @@ from zorba_ray.experiment import deals, prepare, sequential_backend
 from zorba_ray.experiment.allocation_file import read_allocation, write_allocation
 from zorba_ray.experiment.rundir import RunDir
 from zorba_ray.federation.backend import Answer, Failure
-from zorba_ray.protocol.codec import decode_question
 from zorba_ray.protocol.ledger import LedgerContents, read_ledger
-from zorba_ray.protocol.messages import ProbePlan
+from zorba_ray.protocol.messages import ProbePlan, decode_question
 from zorba_ray.protocol.snapshot import Snapshot, newest_snapshot
 
 POOL = (
@@ -289,7 +288,7 @@ def test_a_probe_that_some_client_missed_is_lost_with_its_file(tmp_path: Path, f
 
     def late(*arguments: Any) -> Any:
         backend = sequential_backend(*arguments)
-        arguments[1].settle(arguments[0].shards)
+        arguments[1].load_shards(arguments[0].shards)
         ask = backend.ask
 
         def without_one(frame: bytes, clients: Sequence[int]) -> dict[int, Answer]:

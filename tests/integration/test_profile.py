@@ -68,7 +68,7 @@ def test_a_probe_s_passes_are_no_time_of_aggregating(tmp_path: Path) -> None:
 
     def elsewhere(*arguments: Any) -> Backend:
         setup, host = arguments[0], arguments[1]
-        host.settle(setup.shards)
+        host.load_shards(setup.shards)
         host.watch = UNWATCHED  # as if its process were another
         return sequential_backend(*arguments)
 

@@ -16,9 +16,8 @@ from zorba_ray.experiment.backends import BackendFactory, sequential_backend
 from zorba_ray.experiment.on_ray import ray_backend
 from zorba_ray.experiment.replay import replay_run
 from zorba_ray.federation import Answer, Backend
-from zorba_ray.protocol.codec import decode_question
 from zorba_ray.protocol.ledger import read_ledger
-from zorba_ray.protocol.messages import ProbePlan, RoundPlan
+from zorba_ray.protocol.messages import ProbePlan, RoundPlan, decode_question
 
 PROBE = ("allocation.block_weights=probe", "allocation.probe_pairs=2")
 
@@ -69,7 +68,7 @@ class Watched:
         inner.ask = watch  # type: ignore[method-assign]
         # The run tells the sequential backend by its factory; a wrapped one must settle the clients itself.
         setup, host = arguments[0], arguments[1]
-        host.settle(setup.shards)
+        host.load_shards(setup.shards)
         return inner
 
 

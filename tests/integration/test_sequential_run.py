@@ -22,9 +22,8 @@ from zorba_ray.experiment.replay import replay_run
 from zorba_ray.federation import Backend, ClientHost
 from zorba_ray.federation.backend import Answer, Failure
 from zorba_ray.methods import build_method
-from zorba_ray.protocol.codec import decode, encode
 from zorba_ray.protocol.ledger import read_ledger
-from zorba_ray.protocol.messages import ClientReport
+from zorba_ray.protocol.messages import ClientReport, decode, encode
 
 TREE: dict[str, Any] = {
     "name": "tiny",
@@ -383,7 +382,7 @@ def wrapped(alter: Callable[[int, int, Answer], Answer]) -> Factory:
             setup.model,
             host.state,
         )
-        clients.settle(setup.shards)
+        clients.load_shards(setup.shards)
         return Wrapped(sequential_backend(setup, clients, allocation, run), alter)  # type: ignore[return-value]
 
     return make

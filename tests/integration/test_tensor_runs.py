@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from zorba_ray.methods.first_order import FirstOrderMethod
 
 from tests.support.missing_client import without_the_last
 from tests.support.tiny_run import run_here, tiny_config
@@ -17,7 +18,6 @@ from zorba_ray.errors import ConfigError, Diverged, LedgerError, StorageError
 from zorba_ray.experiment.build import build_host, prepare
 from zorba_ray.experiment.on_ray import ray_backend
 from zorba_ray.experiment.replay import replay_run
-from zorba_ray.methods.first_order import FirstOrderMethod
 from zorba_ray.protocol import snapshot as snapshots
 from zorba_ray.protocol.ledger import read_ledger
 

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from zorba_ray.errors import LedgerError
-from zorba_ray.protocol.codec import encode
 from zorba_ray.protocol.ledger import FORMAT, LedgerWriter, read_ledger
-from zorba_ray.protocol.messages import LedgerHeader, RoundCommit
+from zorba_ray.protocol.messages import LedgerHeader, RoundCommit, encode
 
 HEADER = LedgerHeader(
     format=FORMAT, directions="zdir v1", method="zorba", weights_sha256="", manifest_sha256="", config_sha256="",
     partition_sha256="", data_sha256="", seed=0, seeds="shared", weights="data", distribution="gaussian", scope="all",
-    directions_per_step=1, local_steps=1, samples=(1,), blocks=1,
+    directions_per_step=1, local_steps=1, samples=(1,), blocks=1, family="dense",
+    rank=0, commits="scalars", pool=0, clip_spread=0.0,
 )  # fmt: skip
 
 

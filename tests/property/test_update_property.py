@@ -7,6 +7,7 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from zorba_ray.active_sets import ActiveSets
 from zorba_ray.zo import RoundUpdate, UpdateRule, block_weights, commit_terms, on_grid, round_seeds
 
 values = st.floats(-1e37, 1e37, allow_nan=False) | st.floats(-1.0, 1.0) | st.floats(-1e-40, 1e-40)
@@ -87,7 +88,7 @@ def test_weights_add_up_to_one(federation: tuple[UpdateRule, np.ndarray]) -> Non
     for block in range(active.shape[1]):
         holders = np.flatnonzero(active[:, block])
         if len(holders):
-            weights = block_weights(rule, holders, active)
+            weights = block_weights(rule, holders, ActiveSets(active))
             assert math.isclose(weights.sum(), 1.0, rel_tol=1e-12)
             assert weights.min() > 0
 
@@ -100,7 +101,7 @@ def test_entries_are_those_of_the_holders_in_ledger_order(federation: tuple[Upda
     rng = np.random.default_rng(seed)
     clients = np.flatnonzero(rng.random(len(active)) < 0.7)
     scalars = np.full((len(clients), rule.local_steps, rule.directions), -1.0, dtype=np.float32)
-    update = RoundUpdate(3, float(rule.directions), clients, scalars, active)
+    update = RoundUpdate(3, float(rule.directions), clients, scalars, ActiveSets(active))
     seeds = round_seeds(rule, update)
     for block in range(active.shape[1]):
         places = np.flatnonzero(active[clients, block])
@@ -109,7 +110,7 @@ def test_entries_are_those_of_the_holders_in_ledger_order(federation: tuple[Upda
             assert len(terms) == 0
             continue
         repeat = rule.local_steps * rule.directions
-        grid = on_grid(np.repeat(block_weights(rule, clients[places], active), repeat))
+        grid = on_grid(np.repeat(block_weights(rule, clients[places], ActiveSets(active)), repeat))
         own = np.repeat(seeds[places].reshape(-1), rule.directions)
         numbers = np.tile(np.arange(rule.directions), rule.local_steps * len(places))
         if rule.seeds == "shared":

@@ -10,8 +10,7 @@ from zorba_ray.experiment import sequential_backend
 from zorba_ray.experiment.backends import BackendFactory
 from zorba_ray.federation import Backend
 from zorba_ray.federation.backend import Answer, Failure
-from zorba_ray.protocol.codec import decode, decode_question, encode
-from zorba_ray.protocol.messages import ClientReport, ProbePlan, ProbeReport, RoundPlan
+from zorba_ray.protocol.messages import ClientReport, ProbePlan, ProbeReport, RoundPlan, decode, decode_question, encode
 
 Report = TypeVar("Report", ClientReport, ProbeReport)
 Change = Callable[[ClientReport], ClientReport | None]
@@ -32,7 +31,7 @@ def hostile(
         backend = inner(*arguments)
         if inner is sequential_backend:  # the run settles the clients of a sequential backend that it knows
             setup, host = arguments[:2]
-            host.settle(setup.shards)
+            host.load_shards(setup.shards)
         ask = backend.ask
 
         def changed(frame: bytes, clients: Sequence[int]) -> dict[int, Answer]:

@@ -36,5 +36,5 @@ class Missing:
 
 def without_the_last(setup: Setup, host: ClientHost, allocation: dict[str, Any], run: RunDir) -> Backend:
     """A `BackendFactory`."""
-    host.settle(setup.shards)
+    host.load_shards(setup.shards)
     return Missing(sequential_backend(setup, host, allocation, run), setup.config.federation.clients)

@@ -47,5 +47,5 @@ def run_here(
 def batches_of(setup: Setup, client: int, number: int = 1) -> list[Batch]:
     """The minibatches of a client's local steps in a round."""
     host = build_host(setup.config, setup.header, setup.model)
-    host.settle(setup.shards)
+    host.load_shards(setup.shards)
     return host._batches(client, number)

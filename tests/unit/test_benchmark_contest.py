@@ -15,7 +15,7 @@ from benchmarks.contest.tasks import ALL, BYTES, QUICK, RIVALS, SST2, TASKS, TRE
 from benchmarks.rows import Row
 from benchmarks.shapes import THOUSANDS
 from tests.support.fake_contest import write_fake_contest
-from zorba_ray.config import METHOD_NAMES, load_config
+from zorba_ray.config import load_config, method_names
 from zorba_ray.contest import plan_contest
 from zorba_ray.contest.cells import cell
 from zorba_ray.federation.round import participant_count
@@ -155,7 +155,7 @@ def test_tasks_are_those_that_were_asked_for(task: Task) -> None:
     share = participant_count(federation.clients, federation.participants) / federation.clients
     own = share * config.rounds * config.passes_per_round
     assert 0 <= 2 * PAIRS[task.name] - own < config.passes_per_round
-    assert set(task.methods) <= set(ALL) == set(METHOD_NAMES)
+    assert set(task.methods) <= set(ALL) == set(method_names())
 
 
 def test_without_data_there_is_nothing_to_run(monkeypatch: pytest.MonkeyPatch) -> None:

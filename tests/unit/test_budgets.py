@@ -11,7 +11,7 @@ from zorba_ray.config import MemoryConfig, config_from_tree
 from zorba_ray.errors import BudgetExceeded, ClusterError, ConfigError
 from zorba_ray.experiment.budgets import budget_rows
 from zorba_ray.federation.accelerator import choose_accelerator
-from zorba_ray.federation.gpu_budget import GpuBudgets
+from zorba_ray.federation.client_accelerator import GpuBudgets
 from zorba_ray.memory import FleetMemory, Workload
 from zorba_ray.models import Replica
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from tests.support.tiny_run import tiny_config
-from zorba_ray.config import METHOD_NAMES, ExperimentConfig
+from zorba_ray.config import ExperimentConfig, method_names
 from zorba_ray.contest import Contest, ContestState, ladder_of, plan_contest
 from zorba_ray.contest.cells import cell, rounds_for
 from zorba_ray.errors import ConfigError, RunDirError
@@ -19,7 +19,7 @@ from zorba_ray.report.contest import Interval
 BASE = ("rounds=20", "zo.directions=3", "zo.difference=central", "eval.every=5", "zo.lr=0.02", "seed=7")
 
 
-def contest(methods: tuple[str, ...] = METHOD_NAMES, seeds: int = 2, base: Any = None, **changes: Any) -> Contest:
+def contest(methods: tuple[str, ...] = method_names(), seeds: int = 2, base: Any = None, **changes: Any) -> Contest:
     given: dict[str, Any] = {"rates": {}, "tune_share": 0.25, "overrides": {}} | changes
     return plan_contest(base or tiny_config(*BASE), methods, seeds, **given)
 
@@ -33,7 +33,7 @@ def test_zorba_keeps_its_configuration() -> None:
     assert own.numbers() == tiny_config(*BASE, "zo.lr=0.01").numbers()
 
 
-@pytest.mark.parametrize("method", METHOD_NAMES)
+@pytest.mark.parametrize("method", method_names())
 def test_what_all_methods_share(method: str) -> None:
     base, own = tiny_config(*BASE), derived(method)
     assert own.method == method

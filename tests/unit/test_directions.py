@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.philox import philox4x64
 from zorba_ray.directions import (
     EMBEDDINGS,
     FINAL_NORM,
@@ -20,8 +21,8 @@ from zorba_ray.directions import (
     tensor_stream,
     uniforms,
 )
-from zorba_ray.directions.arrays import round_to_bf16
-from zorba_ray.directions.philox import gaussian_table, philox4x64, words
+from zorba_ray.directions.philox import gaussian_table, words
+from zorba_ray.directions.reference import round_to_bf16
 from zorba_ray.directions.streams import KEY1
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "directions.json").read_text("utf-8"))

@@ -9,8 +9,7 @@ from zorba_ray.config import ExperimentConfig, load_config
 from zorba_ray.errors import ConfigError, MessageError
 from zorba_ray.experiment.fleet import fleet_at, fleet_rounds, largest_budgets
 from zorba_ray.federation import participants
-from zorba_ray.protocol.codec import decode, decode_question, encode
-from zorba_ray.protocol.messages import ProbePlan, ProbeReport, RoundPlan
+from zorba_ray.protocol.messages import ProbePlan, ProbeReport, RoundPlan, decode, decode_question, encode
 
 FLEET = 'federation.fleet=[{"name": "a", "count": 2, "vram": 100}, {"name": "b", "count": 2, "vram": 50}]'
 

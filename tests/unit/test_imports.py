@@ -39,7 +39,6 @@ def _probe(code: str) -> tuple[set[str], float]:
         "zorba_ray.config",
         "zorba_ray.allocation",
         "zorba_ray.protocol.messages",
-        "zorba_ray.protocol.codec",
         "zorba_ray.protocol.ledger",
         "zorba_ray.protocol.traffic",
     ],

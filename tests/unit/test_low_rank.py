@@ -9,13 +9,14 @@ import torch
 
 from tests.support.tiny_models import BLOCKS, DECODERS, KINDS, tiny_batch, tiny_network, tiny_task_model
 from tests.support.tiny_run import tiny_config
+from zorba_ray.active_sets import ActiveSets
 from zorba_ray.config import ZOConfig
-from zorba_ray.directions import Terms, apply_low_rank, direction_backend, direction_seed, factors, tensor_stream
+from zorba_ray.directions import Terms, apply_terms, direction_backend, direction_seed, factors, tensor_stream
 from zorba_ray.directions.reference import direction, signs
 from zorba_ray.errors import ConfigError
 from zorba_ray.experiment import prepare
 from zorba_ray.models import Perturbation
-from zorba_ray.zo import RoundUpdate, Share, StepSizes, UpdateRule, apply_rounds, estimate, on_grid
+from zorba_ray.zo import Estimator, RoundUpdate, UpdateRule, apply_rounds, on_grid
 
 NUMPY = direction_backend("numpy")
 SEED, SCALE = 0xABCDEF, 0.02
@@ -46,20 +47,20 @@ def test_a_commit_is_exact(rank: int) -> None:
     for order in (np.arange(9), np.arange(9)[::-1].copy(), rng.permutation(9)):
         moved = theta.clone()
         terms = Terms(seeds, numbers[order], coefficients[order], "rademacher")
-        apply_low_rank(NUMPY, moved, 4, 1, (6, 11), rank, [terms])
+        apply_terms(NUMPY, moved, 4, 1, (6, 11), rank, [terms])
         assert np.array_equal(moved.numpy().view(np.int32), wanted.view(np.int32))
 
 
 def test_commits_round_once_each_and_none_moves_no_byte() -> None:
     theta = torch.full((12,), -0.0)
     nothing = Terms(np.zeros(0, np.uint64), np.zeros(0, np.uint64), np.zeros(0, np.float32), "rademacher")
-    apply_low_rank(NUMPY, theta, 0, 0, (3, 4), 1, [nothing])
+    apply_terms(NUMPY, theta, 0, 0, (3, 4), 1, [nothing])
     assert bool(torch.signbit(theta).all())
     one = Terms(np.ones(1, np.uint64), np.zeros(1, np.uint64), np.array([2.0**-25], np.float32), "rademacher")
     together, apart = torch.ones(12), torch.ones(12)
-    apply_low_rank(NUMPY, together, 0, 0, (3, 4), 1, [one, one])
-    apply_low_rank(NUMPY, apart, 0, 0, (3, 4), 1, [one])
-    apply_low_rank(NUMPY, apart, 0, 0, (3, 4), 1, [one])
+    apply_terms(NUMPY, together, 0, 0, (3, 4), 1, [one, one])
+    apply_terms(NUMPY, apart, 0, 0, (3, 4), 1, [one])
+    apply_terms(NUMPY, apart, 0, 0, (3, 4), 1, [one])
     assert torch.equal(together, apart)
 
 
@@ -103,18 +104,17 @@ def test_local_steps_walk_an_overlay_by_the_same_commit() -> None:
     active = frozenset({1, 3})
     batches = [tiny_batch("opt", 4, 7, seed=step) for step in range(2)]
     model = tiny_task_model("opt", rank=2)
-    (found,) = estimate(model, NUMPY, rule, 5, StepSizes(0.02, 0.01, None), [Share(0, active, batches)])
+    holds = ActiveSets.of_sets([active], BLOCKS)
+    scalars, _ = Estimator(model, NUMPY, rule, 0.02, 0.01).round(5, holds, {0: batches})[0]
     other = tiny_task_model("opt", rank=2)
-    holds = np.zeros((1, BLOCKS), dtype=bool)
-    holds[0, list(active)] = True
     first = UpdateRule(7, "per_client", "data", "rademacher", "all", 2, 1, (4,), rank=2)
-    update = RoundUpdate(5, 0.02, np.array([0]), found.scalars[:1][None], holds)
+    update = RoundUpdate(5, 0.02, np.array([0]), scalars[:1][None], holds)
     apply_rounds(NUMPY, first, other.replica.manifest, other.replica.parameters, [update])
     prepared = other.prepare(batches[1], active)
 
     seed = direction_seed(7, 5, 0, 1)
     pairs = [other.pair(prepared, Perturbation(seed, number, 0.01, "rademacher")) for number in range(2)]
-    assert found.scalars[1].tolist() == [float(np.float32((a - b) / 0.02)) for a, b in pairs]
+    assert scalars[1].tolist() == [float(np.float32((a - b) / 0.02)) for a, b in pairs]
 
 
 @pytest.mark.parametrize(

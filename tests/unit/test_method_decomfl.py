@@ -12,9 +12,8 @@ from zorba_ray.directions import direction_seed, tensor_stream
 from zorba_ray.directions.reference import direction
 from zorba_ray.experiment.build import build_host, prepare
 from zorba_ray.models import Batch
-from zorba_ray.protocol.codec import decode
 from zorba_ray.protocol.ledger import read_ledger
-from zorba_ray.protocol.messages import RoundCommit
+from zorba_ray.protocol.messages import RoundCommit, decode
 from zorba_ray.protocol.replay import unpack_scalars
 
 DIRECTIONS, STEPS, MU, LR = 3, 2, 1e-2, 2e-3

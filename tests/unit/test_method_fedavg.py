@@ -17,9 +17,8 @@ from zorba_ray.methods import build_method
 from zorba_ray.models import Batch
 from zorba_ray.models.label_tokens import label_tokens
 from zorba_ray.models.load import locate
-from zorba_ray.protocol.codec import decode, encode, frame_digest
 from zorba_ray.protocol.ledger import read_ledger
-from zorba_ray.protocol.messages import ClientReport, RoundCommit
+from zorba_ray.protocol.messages import ClientReport, RoundCommit, decode, encode, frame_digest
 from zorba_ray.protocol.snapshot import newest_snapshot
 
 STEPS = 4

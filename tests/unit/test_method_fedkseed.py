@@ -15,9 +15,8 @@ from zorba_ray.errors import LedgerError, ReportRejected
 from zorba_ray.experiment.build import build_host, prepare
 from zorba_ray.experiment.rundir import RunDir
 from zorba_ray.methods import build_method
-from zorba_ray.protocol.codec import decode, encode, frame_digest
 from zorba_ray.protocol.ledger import read_ledger
-from zorba_ray.protocol.messages import ClientReport, RoundCommit
+from zorba_ray.protocol.messages import ClientReport, RoundCommit, decode, encode, frame_digest
 from zorba_ray.protocol.snapshot import newest_snapshot, restore
 
 POOL_SIZE, STEPS, MU, LR = 6, 5, 1e-2, 1e-3
@@ -157,7 +156,7 @@ def test_reports_with_other_seeds_are_rejected() -> None:
     setup = prepare(tiny_config(*OVERRIDES))
     host = build_host(setup.config, setup.header, setup.model)
     method = build_method(setup.config, host.state.rule, setup.model.replica.manifest)
-    host.settle(setup.shards)
+    host.load_shards(setup.shards)
     plan = method.plan(1, host.state.chain, b"\x3f" * 3)
     frame = encode(plan)
     answer = host.answer(frame, [0])[0]

@@ -11,9 +11,8 @@ from zorba_ray.directions.reference import direction
 from zorba_ray.errors import ConfigError, ReportRejected
 from zorba_ray.experiment.build import build_host, prepare
 from zorba_ray.methods import build_method
-from zorba_ray.protocol.codec import decode
 from zorba_ray.protocol.ledger import read_ledger
-from zorba_ray.protocol.messages import ClientReport, RoundCommit
+from zorba_ray.protocol.messages import ClientReport, RoundCommit, decode
 
 METHOD = "tests.methods.feedsign"
 TINY = {METHOD: ("zo.directions=3", "zo.lr=0.002")}

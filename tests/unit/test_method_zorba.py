@@ -15,15 +15,16 @@ from torch.nn import functional
 
 from tests.support.paper_round import PaperRound, Settings, paper_round
 from tests.support.tiny_models import LABEL_TOKENS, LABEL_WORDS, VOCABULARY, tiny_network, tiny_task_model
+from zorba_ray.active_sets import ActiveSets
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.data import BatchOrder, ClientRows, Shards, TokenTable
 from zorba_ray.directions import VERSION, direction_backend
 from zorba_ray.experiment.build import build_host
+from zorba_ray.federation.host import SequentialBackend
 from zorba_ray.federation.round import run_round
-from zorba_ray.federation.sequential import SequentialBackend
 from zorba_ray.methods import build_method
 from zorba_ray.protocol.ledger import FORMAT
-from zorba_ray.protocol.messages import LedgerHeader, pack_active
+from zorba_ray.protocol.messages import LedgerHeader
 from zorba_ray.protocol.replay import ReplicaState, rule_of
 
 SEED = 20
@@ -96,14 +97,14 @@ def engine_rounds(
         manifest_sha256=model.replica.manifest.digest, config_sha256="", partition_sha256="", data_sha256="",
         seed=settings.master, seeds=settings.seeds, weights=settings.weights, distribution=settings.distribution,
         scope=settings.scope, directions_per_step=settings.directions, local_steps=settings.local_steps,
-        samples=SAMPLES, blocks=BLOCKS,
+        samples=SAMPLES, blocks=BLOCKS, family="dense", rank=0, commits="scalars", pool=0, clip_spread=0.0,
     )  # fmt: skip
     host = build_host(config, header, model)
-    host.settle(shards)
+    host.load_shards(shards)
     method = build_method(config, rule_of(header), model.replica.manifest)
     found = []
     for number in range(1, rounds + 1):
-        packed = pack_active(list(ACTIVE), BLOCKS) if number == 1 else None
+        packed = ActiveSets.of_sets(ACTIVE, BLOCKS).packed if number == 1 else None
         plan = method.plan(number, host.state.chain, packed)
         before = {name: tensor.clone() for name, tensor in model.replica.parameters.items()}
         result = run_round(SequentialBackend(host), method, plan, asked, quorum=1.0)

@@ -12,16 +12,15 @@ import pytest
 
 from zorba_ray.errors import LedgerError
 from zorba_ray.experiment.recovery import check_header
-from zorba_ray.protocol.codec import encode
-from zorba_ray.protocol.ledger import FORMAT, MAGIC, LedgerWriter, first_chain, next_chain, read_ledger
-from zorba_ray.protocol.messages import LedgerHeader, RoundCommit
+from zorba_ray.protocol.ledger import FORMAT, MAGIC, LedgerWriter, first_chain, header_body, next_chain, read_ledger
+from zorba_ray.protocol.messages import LedgerHeader, RoundCommit, Section, decode, encode
 from zorba_ray.protocol.replay import unpack_scalars
 
 HEADER = LedgerHeader(
     format=FORMAT, directions="zdir v1", method="zorba", weights_sha256="w" * 64, manifest_sha256="m" * 64,
     config_sha256="c" * 64, partition_sha256="p" * 64, data_sha256="d" * 64, seed=2**64 - 1, seeds="per_client",
     weights="data", distribution="rademacher", scope="all", directions_per_step=1, local_steps=1, samples=(5, 7),
-    blocks=3,
+    blocks=3, family="dense", rank=0, commits="scalars", pool=0, clip_spread=0.0,
 )  # fmt: skip
 
 
@@ -71,7 +70,7 @@ def test_the_format_is_the_documented_one(ledger: Path) -> None:
     """length u32 | round u32 | CRC of both | body | CRC of body | SHA-256(previous ‖ body), from SHA-256(magic)."""
     written(ledger, 1)
     data = ledger.read_bytes()
-    header = msgspec.structs.asdict(HEADER)
+    header = {name: value for name, value in msgspec.structs.asdict(HEADER).items() if name != "sections"}
     chain, offset = hashlib.sha256(b"ZORBALG1").digest(), 8
     for number, content in enumerate([msgspec.msgpack.encode(header), body(1)]):
         head = struct.pack("<II", len(content), number)
@@ -253,6 +252,8 @@ def test_records_of_another_ledger_do_not_fit(ledger: Path, tmp_path: Path) -> N
 def altered(value: Any) -> Any:
     if isinstance(value, int | float):
         return value - 1
+    if isinstance(value, dict):
+        return {"privacy": Section(1, b"")}
     return (*value, 9) if isinstance(value, tuple) else "other" + value
 
 
@@ -287,3 +288,19 @@ def test_it_says_which_active_sets_hold_when(ledger: Path) -> None:
 def test_client_ids_that_are_none_are_refused(clients: bytes) -> None:
     with pytest.raises(LedgerError, match="round 1: "):
         unpack_scalars(RoundCommit(1, 0.5, clients, b"\0" * len(clients)), HEADER)
+
+
+def test_sections_of_the_header_are_kept_or_refused_by_name(ledger: Path) -> None:
+    """As those of messages: a commit's section is under the chain like the rest of it."""
+    header = msgspec.structs.replace(HEADER, sections={"privacy": Section(1, b"budget")})
+    commit = msgspec.structs.replace(decode(body(1), RoundCommit), sections={"masks": Section(1, b"seed")})
+    writer = LedgerWriter.create(ledger, header)
+    writer.append(1, encode(commit))
+    writer.close()
+    found = read_ledger(ledger)
+    assert (found.header, list(found.commits())) == (header, [commit])
+    assert len(header_body(header)) > len(header_body(HEADER))
+    ledger.unlink()
+    needed = msgspec.structs.replace(HEADER, sections={"privacy": Section(1, b"", required=True)})
+    LedgerWriter.create(ledger, needed).close()
+    assert "the header: section 'privacy', version 1" in refusal(ledger)

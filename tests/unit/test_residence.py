@@ -11,24 +11,16 @@ import pytest
 import torch
 
 from tests.support.tiny_models import BLOCKS, KINDS, tiny_batch, tiny_task_model
+from zorba_ray.active_sets import ActiveSets
 from zorba_ray.config import MemoryConfig
 from zorba_ray.directions import direction_backend
 from zorba_ray.memory import Workload, client_memory
-from zorba_ray.models import RESIDENT, STREAMED, HostStore, Placement, Scope, TaskModel
-from zorba_ray.zo import (
-    PendingCommits,
-    RoundUpdate,
-    Share,
-    StepSizes,
-    UpdateRule,
-    apply_rounds,
-    estimate,
-)
+from zorba_ray.models import RESIDENT, STREAMED, Batch, HostStore, Placement, Scope, TaskModel
+from zorba_ray.zo import Estimator, PendingCommits, RoundUpdate, UpdateRule, apply_rounds
 
 NUMPY = direction_backend("numpy")
 PLACEMENTS = [Placement(frozen, master) for frozen, master in itertools.product(("device", "host"), repeat=2)]
 STORES = {"in host memory": HostStore(), "apart": HostStore(apart=True)}
-SIZES = StepSizes(0.02, 0.01, None)
 ACTIVE = (frozenset({1, 3}), frozenset({4}), frozenset({0, 1, 2, 3, 4}))
 """Of three clients: a frozen block between active ones, a long prefix, and nothing frozen."""
 
@@ -43,6 +35,14 @@ def streamed_model(kind: str, rule: UpdateRule, store: HostStore) -> TaskModel:
     return model
 
 
+def scalars_of(
+    model: TaskModel, rule: UpdateRule, number: int, batches: Sequence[Batch], active: frozenset[int], client: int = 0
+) -> np.ndarray:
+    """float32 [K, P] of one client in a round."""
+    everybody = ActiveSets.of_sets([active] * len(ACTIVE), BLOCKS)
+    return Estimator(model, NUMPY, rule, 0.02, 0.01).round(number, everybody, {client: batches})[client][0]
+
+
 def ask(model: TaskModel, kind: str, rule: UpdateRule, number: int, placements: Sequence[Placement]) -> np.ndarray:
     """Scalars [3, K, P] of three clients in a round, each placed as said."""
     found = []
@@ -50,16 +50,12 @@ def ask(model: TaskModel, kind: str, rule: UpdateRule, number: int, placements: 
         batches = [tiny_batch(kind, 3, 6, seed=10 * number + client + 100 * step) for step in range(rule.local_steps)]
         if model.store is not None:
             model.place(placements[client])
-        (own,) = estimate(model, NUMPY, rule, number, SIZES, [Share(client, active, batches)])
-        found.append(own.scalars)
+        found.append(scalars_of(model, rule, number, batches, active, client))
     return np.stack(found)
 
 
 def update_of(number: int, scalars: np.ndarray) -> RoundUpdate:
-    holds = np.zeros((len(ACTIVE), BLOCKS), dtype=bool)
-    for client, active in enumerate(ACTIVE):
-        holds[client, list(active)] = True
-    return RoundUpdate(number, SIZES.lr, np.arange(len(ACTIVE)), scalars, holds)
+    return RoundUpdate(number, 0.02, np.arange(len(ACTIVE)), scalars, ActiveSets.of_sets(ACTIVE, BLOCKS))
 
 
 def check_equal(kind: str, rule: UpdateRule, store: HostStore, placements: Sequence[Placement]) -> None:
@@ -125,7 +121,7 @@ def test_what_is_held_is_what_the_memory_model_counts(placement: Placement, scop
     active = frozenset({1, 3})
     seen = watch_bytes(model)
     model.place(placement)
-    estimate(model, NUMPY, rule, 1, SIZES, [Share(0, active, [tiny_batch("opt", 3, 6)])])
+    scalars_of(model, rule, 1, [tiny_batch("opt", 3, 6)], active)
     resident = modelled.parts["frozen"] + sum(int(modelled.active_extra[block]) for block in active)
     assert {held["frozen"] + held["active"] for held in seen} == {resident}
     assert {held["stream buffers"] for held in seen if held["stream buffers"]} <= {modelled.parts["stream buffers"]}
@@ -147,7 +143,7 @@ def test_a_forward_pair_visits_a_streamed_block_once_and_the_prefix_once_per_bat
     """Active {3} of 5: blocks 0, 1, 2 once for the batch, block 4 once; the second direction finds it in its buffer."""
     model = streamed_model("opt", rule_of(), HostStore())
     model.place(STREAMED)
-    estimate(model, NUMPY, rule_of(), 1, SIZES, [Share(0, frozenset({3}), [tiny_batch("opt", 3, 6)])])
+    scalars_of(model, rule_of(), 1, [tiny_batch("opt", 3, 6)], frozenset({3}))
     residence = model._residence
     assert residence is not None
     assert residence.visits == 4
@@ -157,7 +153,7 @@ def test_four_streamed_blocks_pass_once_per_direction() -> None:
     """Active {0} of 5, two directions: 4 visits each; blocks 3 and 4 are still in the buffers, 1 and 2 are not."""
     model = streamed_model("opt", rule_of(), HostStore())
     model.place(STREAMED)
-    estimate(model, NUMPY, rule_of(), 1, SIZES, [Share(0, frozenset({0}), [tiny_batch("opt", 3, 6)])])
+    scalars_of(model, rule_of(), 1, [tiny_batch("opt", 3, 6)], frozenset({0}))
     residence = model._residence
     assert residence is not None
     assert residence.visits == 8

@@ -17,8 +17,7 @@ from zorba_ray.federation.replies import needed_reports
 from zorba_ray.federation.round import RoundResult, participants, run_round
 from zorba_ray.methods import Zorba
 from zorba_ray.models import Manifest
-from zorba_ray.protocol.codec import decode, encode, frame_digest
-from zorba_ray.protocol.messages import ClientReport, RoundCommit
+from zorba_ray.protocol.messages import ClientReport, RoundCommit, decode, encode, frame_digest
 from zorba_ray.zo import UpdateRule
 
 SAMPLES = (10, 20, 30, 40)

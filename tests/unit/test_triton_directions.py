@@ -18,8 +18,8 @@ import pytest
 import torch
 
 from zorba_ray.config import config_from_tree
-from zorba_ray.directions import Distribution, Terms, backend, cpu_directions, direction_backend, tensor_stream
-from zorba_ray.directions.agreement import first_difference
+from zorba_ray.directions import Distribution, Terms, choose, cpu_directions, direction_backend, tensor_stream
+from zorba_ray.directions.choose import first_difference
 from zorba_ray.errors import ClusterError, ConfigError
 from zorba_ray.federation.accelerator import choose_accelerator
 
@@ -178,7 +178,7 @@ def test_triton_is_refused_for_tensors_on_the_cpu() -> None:
 def test_where_triton_does_not_work_auto_is_staged_and_triton_an_error(
     monkeypatch: pytest.MonkeyPatch, found: str
 ) -> None:
-    monkeypatch.setattr(backend, "_triton", lambda device: found)
+    monkeypatch.setattr(choose, "_triton", lambda device: found)
     assert direction_backend("auto", "cuda").name == "numba (staged)"
     with pytest.raises(ClusterError, match=r"directions\.backend=triton: .*\(why\); set directions\.backend=auto"):
         direction_backend("triton", "cuda")
@@ -186,7 +186,7 @@ def test_where_triton_does_not_work_auto_is_staged_and_triton_an_error(
 
 def test_where_triton_works_auto_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
     works = direction_backend("numpy")  # stands for it
-    monkeypatch.setattr(backend, "_triton", lambda device: works)
+    monkeypatch.setattr(choose, "_triton", lambda device: works)
     assert direction_backend("auto", "cuda:1") is direction_backend("triton", "cuda") is works
     assert direction_backend("numba", "cuda").name == "numba (staged)"
     assert direction_backend("numpy", "cuda").name == "numpy (staged)"
@@ -196,13 +196,13 @@ def test_where_triton_works_auto_takes_it(monkeypatch: pytest.MonkeyPatch) -> No
 def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not installed; no device; and a kernel that fails, whatever it raises, is a reason and not a crash."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert "not installed" in str(backend._triton.__wrapped__("cuda"))
+    assert "not installed" in str(choose._triton.__wrapped__("cuda"))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert "no CUDA device" in str(backend._triton.__wrapped__("cuda"))
+    assert "no CUDA device" in str(choose._triton.__wrapped__("cuda"))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setitem(sys.modules, "zorba_ray.directions.triton_cuda", None)
-    assert "triton fails on cuda" in str(backend._triton.__wrapped__("cuda"))
+    assert "triton fails on cuda" in str(choose._triton.__wrapped__("cuda"))
 
 
 def test_a_run_on_simulated_gpus_refuses_triton(tiny_tree: dict[str, Any]) -> None:

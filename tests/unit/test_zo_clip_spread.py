@@ -8,21 +8,20 @@ import pytest
 import torch
 
 from tests.support.tiny_models import BLOCKS, tiny_batch, tiny_loaded, tiny_task_model
+from zorba_ray.active_sets import ActiveSets
 from zorba_ray.directions import direction_backend, direction_seed
 from zorba_ray.directions.reference import direction
 from zorba_ray.directions.streams import tensor_stream
 from zorba_ray.models import Perturbation, Replica
 from zorba_ray.zo import (
+    Estimator,
     PendingCommits,
     RoundUpdate,
-    Share,
-    StepSizes,
     UpdateRule,
     apply_rounds,
-    estimate,
     projected_gradient,
 )
-from zorba_ray.zo.scalars import clipped_scalars, median_size
+from zorba_ray.zo.update import clipped_scalars, median_size
 
 NUMPY = direction_backend("numpy")
 SAMPLES = (10, 30, 60)
@@ -45,7 +44,7 @@ def history(own: UpdateRule, rounds: int = 6) -> list[RoundUpdate]:
         active = rng.random((3, BLOCKS)) < 0.6
         active[:, 0] = True
         scalars = rng.standard_normal((len(clients), own.local_steps, own.directions)).astype(np.float32)
-        found.append(RoundUpdate(number, 0.01 / number, clients, scalars, active))
+        found.append(RoundUpdate(number, 0.01 / number, clients, scalars, ActiveSets(active)))
     return found
 
 
@@ -64,7 +63,7 @@ def dense_sum(own: UpdateRule, replica: Replica, updates: list[RoundUpdate]) -> 
         values = plain_clipped(update.scalars.reshape(-1).tolist(), own.clip_spread)
         clipped = np.array(values).reshape(update.scalars.shape)
         for block in range(BLOCKS):
-            holders = [n for n in range(len(update.clients)) if update.active[update.clients[n], block]]
+            holders = [n for n in range(len(update.clients)) if update.active.matrix[update.clients[n], block]]
             everything = sum(SAMPLES[update.clients[n]] for n in holders)
             for n in holders:
                 client = int(update.clients[n])
@@ -163,15 +162,14 @@ def test_a_local_step_is_clipped_by_its_own_clients_median() -> None:
     model = tiny_task_model("opt")
     batches = [tiny_batch("opt", 4, 7, seed=step) for step in range(2)]
     active = frozenset({1, 3})
-    (found,) = estimate(model, NUMPY, own, 5, StepSizes(0.002, 0.01, None), [Share(2, active, batches)])
-    assert not np.array_equal(clipped_scalars(own, found.scalars[0]), found.scalars[0])
+    holds = ActiveSets.of_sets([(), (), active], BLOCKS)
+    scalars, _ = Estimator(model, NUMPY, own, 0.002, 0.01).round(5, holds, {2: batches})[2]
+    assert not np.array_equal(clipped_scalars(own, scalars[0]), scalars[0])
     alone = rule(clip_spread=1.0, local_steps=1)
-    holds = np.zeros((3, BLOCKS), dtype=bool)
-    holds[2, list(active)] = True
-    update = RoundUpdate(5, 0.002, np.array([2]), found.scalars[:1][None], holds)
+    update = RoundUpdate(5, 0.002, np.array([2]), scalars[:1][None], holds)
     apply_rounds(NUMPY, alone, model.replica.manifest, model.replica.parameters, [update])
     second = direction_seed(99, 5, 2, 1)
     prepared = model.prepare(batches[1], active)
     pairs = [model.pair(prepared, Perturbation(second, place, 0.01, "rademacher")) for place in range(own.directions)]
-    assert found.scalars[1].tolist() == [float(projected_gradient(*pair, 0.01)) for pair in pairs]
+    assert scalars[1].tolist() == [float(projected_gradient(*pair, 0.01)) for pair in pairs]
     assert torch.isfinite(model.replica.theta).all()

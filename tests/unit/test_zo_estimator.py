@@ -1,7 +1,7 @@
 """What a client reports: ρ, its rounding and clip, its loss, and that it walks an overlay and never θ."""
 
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pytest
@@ -9,15 +9,28 @@ import torch
 from torch.nn import functional
 
 from tests.support.tiny_models import BLOCKS, LABEL_TOKENS, tiny_batch, tiny_network, tiny_task_model
+from zorba_ray.active_sets import ActiveSets
 from zorba_ray.directions import Distribution, TensorStream, Terms, direction_backend, direction_seed, tensor_stream
 from zorba_ray.directions.reference import direction
 from zorba_ray.models import Perturbation
-from zorba_ray.zo import Estimate, Share, StepSizes, UpdateRule, estimate, on_grid, projected_gradient
+from zorba_ray.zo import Estimator, UpdateRule, on_grid, projected_gradient
 
 DIRECTIONS = direction_backend("numpy")
 ACTIVE = frozenset({1, 3})
 Seeds = Literal["per_client", "shared"]
+
+
+class Estimate(NamedTuple):
+    scalars: np.ndarray
+    loss: float
+
+
 RULE = UpdateRule(7, "per_client", "data", "rademacher", "all", 3, 2, (4, 4, 4))
+
+
+def sets(*active: frozenset[int]) -> ActiveSets:
+    """One set of blocks per client; of one set: that of all three."""
+    return ActiveSets.of_sets(active if len(active) > 1 else active * 3, BLOCKS)
 
 
 def run(
@@ -26,10 +39,9 @@ def run(
     model = tiny_task_model("opt")
     batches = [tiny_batch("opt", 4, 7, seed=step) for step in range(rule.local_steps)]
     before = model.replica.digest()
-    sizes = StepSizes(lr, scale, clip)
-    (found,) = estimate(model, DIRECTIONS, rule, 5, sizes, [Share(client, ACTIVE, batches)])
+    found = Estimator(model, DIRECTIONS, rule, lr, scale, clip).round(5, sets(ACTIVE), {client: batches})
     assert model.replica.digest() == before, "a client wrote θ"
-    return found
+    return Estimate(*found[client])
 
 
 @pytest.mark.parametrize(("plus", "minus"), [(1.0 + 2**-23, 1.0), (0.7, 0.9), (3.25, 3.25), (1e-6, 2.5)])
@@ -69,8 +81,8 @@ def test_one_sided_differences_share_one_base_loss(seeds: Seeds, steps: int) -> 
     rule = UpdateRule(7, seeds, "data", "rademacher", "all", 3, steps, (4, 4, 4))
     model = tiny_task_model("opt")
     batches = [tiny_batch("opt", 4, 7, seed=step) for step in range(steps)]
-    sizes = StepSizes(0.02, 0.01, None, one_sided=True)
-    (found,) = estimate(model, DIRECTIONS, rule, 5, sizes, [Share(2, ACTIVE, batches)])
+    estimator = Estimator(model, DIRECTIONS, rule, 0.02, 0.01, one_sided=True)
+    found = Estimate(*estimator.round(5, sets(ACTIVE), {2: batches})[2])
     losses = []
     for step in range(steps):
         base = model.evaluate([batches[step]]).loss
@@ -155,7 +167,7 @@ def test_a_frozen_block_is_never_touched() -> None:
 
     model.losses = losses  # type: ignore[method-assign]
     batches = [tiny_batch("opt", 4, 7, seed=step) for step in range(2)]
-    estimate(model, DIRECTIONS, RULE, 5, StepSizes(0.02, 0.01, None), [Share(2, ACTIVE, batches)])
+    Estimator(model, DIRECTIONS, RULE, 0.02, 0.01).round(5, sets(ACTIVE), {2: batches})
     assert seen == ACTIVE
     assert seen < set(range(BLOCKS))
 
@@ -166,14 +178,14 @@ def test_clients_that_share_directions_have_the_numbers_they_have_alone(distribu
     rule = UpdateRule(7, "shared", "data", distribution, "all", 2, 1, (4, 4, 4, 4))
     model = tiny_task_model("opt")
     before = model.replica.digest()
-    sets = [ACTIVE, frozenset(range(BLOCKS)), frozenset({BLOCKS - 1}), frozenset({1, 2})]
-    shares = [Share(n, own, [tiny_batch("opt", 2 + n, 9 - n, seed=n)]) for n, own in enumerate(sets)]
-    sizes = StepSizes(0.1, 0.01, None)
-    together = estimate(model, DIRECTIONS, rule, 3, sizes, shares)
-    alone = [estimate(model, DIRECTIONS, rule, 3, sizes, [share])[0] for share in shares]
-    assert [own.scalars.tobytes() for own in together] == [own.scalars.tobytes() for own in alone]
-    assert [own.loss for own in together] == [own.loss for own in alone]
-    assert len({own.scalars.tobytes() for own in together}) == len(sets)
+    active = sets(ACTIVE, frozenset(range(BLOCKS)), frozenset({BLOCKS - 1}), frozenset({1, 2}))
+    batches = {n: [tiny_batch("opt", 2 + n, 9 - n, seed=n)] for n in range(4)}
+    estimator = Estimator(model, DIRECTIONS, rule, 0.1, 0.01)
+    together = estimator.round(3, active, batches)
+    for client, own in batches.items():
+        scalars, loss = estimator.round(3, active, {client: own})[client]
+        assert (scalars.tobytes(), loss) == (together[client][0].tobytes(), together[client][1])
+    assert len({scalars.tobytes() for scalars, _ in together.values()}) == 4
     assert model.replica.digest() == before
 
 
@@ -193,7 +205,7 @@ def test_a_shared_block_is_perturbed_once_per_sign() -> None:
 
     rule = UpdateRule(7, "shared", "data", "rademacher", "all", 2, 1, (4, 4, 4))
     model = tiny_task_model("opt", directions=Counting())
-    shares = [Share(n, ACTIVE, [tiny_batch("opt", 4, 7, seed=n)]) for n in range(3)]
-    estimate(model, DIRECTIONS, rule, 3, StepSizes(0.1, 0.01, None), shares)
+    batches = {n: [tiny_batch("opt", 4, 7, seed=n)] for n in range(3)}
+    Estimator(model, DIRECTIONS, rule, 0.1, 0.01).round(3, sets(ACTIVE), batches)
     tensors = sum(len(model.replica.manifest.scoped(block, "all")) for block in ACTIVE)
     assert len(drawn) == tensors * 2 * 2

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from tests.support.tiny_models import BLOCKS, tiny_loaded
+from zorba_ray.active_sets import ActiveSets
 from zorba_ray.directions import Terms, direction_backend, direction_seed
 from zorba_ray.directions.reference import direction
 from zorba_ray.directions.streams import tensor_stream
@@ -13,7 +14,7 @@ from zorba_ray.models import Replica
 from zorba_ray.zo import RoundUpdate, UpdateRule, apply_rounds, block_weights, commit_terms, on_grid, round_seeds
 
 SAMPLES = (10, 30, 60)
-ACTIVE = np.array([[1, 0, 0, 0, 0], [1, 1, 1, 0, 0], [0, 1, 1, 0, 0]], dtype=bool)
+ACTIVE = ActiveSets(np.array([[1, 0, 0, 0, 0], [1, 1, 1, 0, 0], [0, 1, 1, 0, 0]]))
 
 
 def rule(**changes: object) -> UpdateRule:
@@ -25,7 +26,7 @@ def rule(**changes: object) -> UpdateRule:
 
 
 def update_of(
-    round: int, lr: float, clients: list[int], scalars: np.ndarray, active: np.ndarray = ACTIVE
+    round: int, lr: float, clients: list[int], scalars: np.ndarray, active: ActiveSets = ACTIVE
 ) -> RoundUpdate:
     return RoundUpdate(round, lr, np.array(clients, dtype=np.int64), scalars, active)
 
@@ -152,7 +153,7 @@ def test_scalars_of_zero_move_no_byte() -> None:
     replica = Replica(tiny_loaded("opt"))
     replica.theta.zero_().neg_()
     before = replica.digest()
-    everything = np.ones((3, BLOCKS), dtype=bool)
+    everything = ActiveSets(np.ones((3, BLOCKS), dtype=bool))
     update = update_of(1, 1.0, [0, 1, 2], np.zeros((3, 2, 2), dtype=np.float32), everything)
     apply_rounds(direction_backend("numba"), rule(), replica.manifest, replica.parameters, [update])
     assert replica.digest() == before

@@ -6,7 +6,6 @@ from pydantic import Field
 
 from zorba_ray.config.base import PathText, StrictModel
 
-
 Targets = Literal["query", "query_value", "attention", "all"]
 
 

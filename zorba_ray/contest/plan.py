@@ -44,8 +44,8 @@ def plan_contest(
         raise ConfigError(f"--tune-share {tune_share:g}: a share of the rounds in (0, 1]")
     if base.method != DEFAULT_METHOD:
         raise ConfigError(
-            f"method={base.method}: a comparison starts from {DEFAULT_METHOD}'s configuration, from which it derives the "
-            "others"
+            f"method={base.method}: a comparison starts from {DEFAULT_METHOD}'s configuration, and derives the others "
+            "from it"
         )
     if base.federation.changes:
         raise ConfigError("federation.changes: a comparison keeps its clients and their budgets; drop it")

@@ -1,10 +1,11 @@
-"""Low-rank directions: z = U Vᵀ/√r for a matrix [m, n], U [m, r] and V [n, r] of signs from the tensor's own stream.
+"""Terms on a tensor, along dense directions or low-rank ones.
 
+Low-rank directions: z = U Vᵀ/√r for a matrix [m, n], U [m, r] and V [n, r] of signs from the tensor's own stream.
 Elements 0 … m·r − 1 of the stream are U row by row, the n·r that follow are V. An entry of U Vᵀ is an integer of size r
-at most, so with coefficients c/√r on a grid whose sum stays below 2^24/r quanta (`update.commit_terms`) every partial
-sum of a commit is exact in fp32, in any order, with or without fused multiply-adds: a commit by matrix product gives
-the same bytes on every device and library, as dense signs do. Only signs have this property: gaussian factors are
-refused by the settings.
+at most, so with coefficients c/√r on a grid whose sum stays below 2^24/r quanta (`zo.update.on_grid`) every partial sum
+of a commit is exact in fp32, in any order, with or without fused multiply-adds: a commit by matrix product gives the
+same bytes on every device and library, as dense signs do. Only signs have this property: gaussian factors are refused
+by the settings.
 
 The form of LOZO (Chen et al., "Enhancing zeroth-order fine-tuning for language models with low-rank
 structures", arXiv 2410.07698), drawn from our streams.
@@ -14,8 +15,8 @@ from collections.abc import Sequence
 
 import torch
 
-from zorba_ray.directions.backend import DirectionBackend, Terms
 from zorba_ray.directions.streams import TensorStream, tensor_stream
+from zorba_ray.directions.terms import DirectionBackend, Terms
 
 _SUM_BYTES = 1 << 22
 """Of the sum that is held beside θ while it grows."""
@@ -33,7 +34,7 @@ def factors(
     return drawn[: rows * rank].view(rows, rank), drawn[rows * rank :].view(columns, rank)
 
 
-def apply_low_rank(
+def apply_terms(
     backend: DirectionBackend,
     theta: torch.Tensor,
     block: int,
@@ -42,12 +43,17 @@ def apply_low_rank(
     rank: int,
     commits: Sequence[Terms],
 ) -> None:
-    """θ [m·n] (fp32, in place) ← RN(θ + Σ coefficient · U Vᵀ) for each commit in turn; one without terms moves no byte.
+    """Commits on one tensor, fp32 [numel], in place: θ ← RN(θ + Σ coefficient · z) for each in turn; one without terms
+    moves no byte.
 
     Args:
+        block, slot: the tensor's place in the manifest.
         shape: of the tensor; all axes but the first count as columns.
-        commits: coefficients are c/√r on the grid for this rank.
+        rank: of its directions, whose coefficients are c/√r on the grid for this rank; 0: dense.
     """
+    if not rank:
+        backend.apply_commits(theta, block, slot, commits)
+        return
     matrix = theta.view(shape[0], -1)
     for terms in commits:
         if len(terms) == 0:

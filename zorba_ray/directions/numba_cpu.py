@@ -10,15 +10,16 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from zorba_ray.directions.arrays import flat_fp32, flat_scratch
-from zorba_ray.directions.backend import Terms, join_terms
 from zorba_ray.directions.compiled import compiled
 from zorba_ray.directions.philox import gaussian_table
-from zorba_ray.directions.streams import TensorStream
-from zorba_ray.directions.vector_philox import GROUPS, draw_groups
-from zorba_ray.directions.vector_rows import (
+from zorba_ray.directions.reference import flat_fp32, flat_scratch
+from zorba_ray.directions.streams import TensorStream, direction_counter, tensor_counter
+from zorba_ray.directions.terms import Terms, joined
+from zorba_ray.directions.vectors import (
+    GROUPS,
     LANES,
     STREAM_ALIGNMENT,
+    draw_groups,
     fold_signs,
     settle_stores,
     shift_row,
@@ -76,21 +77,12 @@ def _perturb_signs(out, theta, k0, c1, c2, step, offset, streamed):
 
 
 @compiled()
-def _narrow(value):
-    """Bits of a float32 -> bits of a bfloat16, half to even."""
-    return (value + np.uint32(0x7FFF) + ((value >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
-
-
-@compiled()
-def _through_bf16(out, values):
+def _narrow(out, values, shift):
+    """out ← bits of float32 as bfloat16's, half to even, shifted left again by `shift`."""
     for e in range(values.size):
-        out[e] = _narrow(values[e]) << np.uint32(16)
-
-
-@compiled()
-def _to_bf16(out, values):
-    for e in range(values.size):
-        out[e] = _narrow(values[e])
+        value = values[e]
+        rounded = (value + np.uint32(0x7FFF) + ((value >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+        out[e] = rounded << shift
 
 
 @compiled()
@@ -176,22 +168,23 @@ class NumbaDirections:
             _perturb_quantiles(target, source, table, k0, c1, c2, offset)
             return
         moved = np.empty(source.size, dtype=np.float32)
-        _through_bf16(moved.view(np.uint32), source.view(np.uint32))
+        _narrow(moved.view(np.uint32), source.view(np.uint32), np.uint32(16))
         _perturb_quantiles(moved, moved, table, k0, c1, c2, offset)
-        _to_bf16(target, moved.view(np.uint32))
+        _narrow(target, moved.view(np.uint32), np.uint32(0))
 
     def apply_commits(
         self, theta: torch.Tensor, block: int, slot: int, commits: Sequence[Terms], offset: int = 0
     ) -> None:
-        joined = join_terms(commits, block, slot)
-        if joined is None:
+        drawn = joined(commits)
+        if drawn is None:
             return
-        target, c1 = flat_fp32(theta), np.uint64(joined.c1)
-        if joined.distribution == "rademacher":
-            _commit_signs(target, joined.k0, c1, joined.c2, joined.coefficients, joined.ends, offset)
+        terms, ends = drawn
+        target, c1 = flat_fp32(theta), np.uint64(tensor_counter(block, slot))
+        c2 = terms.directions + np.uint64(direction_counter(0, terms.distribution))
+        if terms.distribution == "rademacher":
+            _commit_signs(target, terms.seeds, c1, c2, terms.coefficients, ends, offset)
         else:
-            table = gaussian_table()
-            _commit_quantiles(target, table, joined.k0, c1, joined.c2, joined.coefficients, joined.ends, offset)
+            _commit_quantiles(target, gaussian_table(), terms.seeds, c1, c2, terms.coefficients, ends, offset)
 
 
 def _may_stream(source: np.ndarray, target: np.ndarray, offset: int) -> bool:

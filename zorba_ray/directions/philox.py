@@ -1,7 +1,7 @@
 """Philox4x64-10 (Salmon et al., SC'11; constants of Random123) and the table of normal quantiles.
 
-`philox4x64` is the definition, in plain integers, for known answers; `words` is numpy's native generator brought to the
-same counters. Both are the reference that every kernel must reproduce bit for bit.
+`words` is numpy's native generator brought to our counters: the reference that every kernel must reproduce bit for bit.
+The definition in plain integers stands in tests/support/philox.py, with known answers.
 """
 
 import functools
@@ -15,23 +15,9 @@ W0, W1 = 0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B
 ROUNDS = 10
 MASK = 2**64 - 1
 
-GROUP_BITS = 256
-"""Bits of one counter value: four 64-bit words."""
-
 QUANTILES = 4096
 _SCALE = 0.99983971099263947712  # brings the variance of the mid-point quantiles to 1
 _TABLE_SHA256 = "87d2297bd6f503ad9b582cb87a6d8d21e20633747144ac688b90f4efcde6a2e8"
-
-
-def philox4x64(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tuple[int, int, int, int]:
-    """One block: four 64-bit words from a 256-bit counter and a 128-bit key, least significant word first."""
-    c0, c1, c2, c3 = counter
-    k0, k1 = key
-    for _ in range(ROUNDS):
-        product0, product1 = M0 * c0, M1 * c2
-        c0, c1, c2, c3 = (product1 >> 64) ^ c1 ^ k0, product1 & MASK, (product0 >> 64) ^ c3 ^ k1, product0 & MASK
-        k0, k1 = (k0 + W0) & MASK, (k1 + W1) & MASK
-    return c0, c1, c2, c3
 
 
 def first_words(counters: tuple[np.ndarray, np.ndarray, np.ndarray], key: tuple[int, int]) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from zorba_ray.directions.philox import first_words, philox4x64, words
+from zorba_ray.directions.philox import first_words, words
 
 VERSION = "zdir v1"
 
@@ -58,7 +58,7 @@ class TensorStream(NamedTuple):
 
 def direction_seed(master: int, round: int, stream: int, step: int) -> int:
     """seed64 of one (round, stream, step). `stream` is the client id (seeds: per_client) or 0 (shared)."""
-    return philox4x64((step, stream, round, 0), (master, _SEED_KEY1))[0]
+    return int(words((master, _SEED_KEY1), (step, stream, round, 0), 1)[0])
 
 
 def direction_seeds(master: int, round: int, streams: np.ndarray, steps: int) -> np.ndarray:

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from zorba_ray.directions.backend import Terms, join_terms
 from zorba_ray.directions.philox import gaussian_table
-from zorba_ray.directions.streams import Distribution, TensorStream
+from zorba_ray.directions.streams import Distribution, TensorStream, direction_counter, tensor_counter
+from zorba_ray.directions.terms import Terms, joined
 from zorba_ray.directions.triton_kernels import commit, perturb, write_words
 
 _GROUPS = 128  # counters per program of the first kernel
@@ -61,12 +61,14 @@ class TritonDirections:
     def apply_commits(
         self, theta: torch.Tensor, block: int, slot: int, commits: Sequence[Terms], offset: int = 0
     ) -> None:
-        joined = join_terms(commits, block, slot)
-        if joined is None:
+        drawn = joined(commits)
+        if drawn is None:
             return
-        target, k0 = _flat(theta, torch.float32), joined.k0
-        work = _Work(target.device, k0, joined.c1, joined.c2, joined.coefficients, joined.distribution)
-        ends = joined.ends.astype(np.int32)
+        terms, ends = drawn
+        target, k0 = _flat(theta, torch.float32), terms.seeds
+        c2 = terms.directions + np.uint64(direction_counter(0, terms.distribution))
+        work = _Work(target.device, k0, tensor_counter(block, slot), c2, terms.coefficients, terms.distribution)
+        ends = ends.astype(np.int32)
         ends_there = _moved(ends, target.device)
         for start, count in work.tiles(target.numel()):
             part = target[start : start + count]

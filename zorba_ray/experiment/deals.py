@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from zorba_ray.active_sets import ActiveSets
 from zorba_ray.allocation import rotate
 from zorba_ray.experiment.allocate import (
     Solved,
@@ -26,7 +27,6 @@ from zorba_ray.experiment.probe import Ask, Probe, run_probe
 from zorba_ray.experiment.rundir import RunDir
 from zorba_ray.federation import participants
 from zorba_ray.protocol.ledger import LedgerContents, first_chain
-from zorba_ray.protocol.messages import pack_active, unpack_active
 from zorba_ray.stopwatch import UNWATCHED, Watch
 
 PROVISIONAL = "provisional"
@@ -84,11 +84,10 @@ class Deals:
         return None
 
     def packed(self, number: int) -> bytes:
-        """Active sets of round `number` (`pack_active`)."""
+        """Active sets of round `number` (`ActiveSets.packed`)."""
         deal = self._in_force(number)
         if self._packed[0] is not deal:
-            held = [_holding(row) for row in deal["active"]]
-            self._packed = (deal, pack_active(held, self._setup.header.blocks))
+            self._packed = (deal, ActiveSets(_matrix(deal["active"])).packed)
         return self._packed[1]
 
     def _in_force(self, number: int) -> dict[str, Any]:
@@ -169,9 +168,7 @@ class Deals:
         is known of how good they are."""
         deal = self._in_force(number)
         fleet, blocks = self._fleet_at(number), self._setup.header.blocks
-        rows = np.zeros((len(fleet), blocks), dtype=bool)
-        for client, held in enumerate(unpack_active(active, len(fleet), blocks)):
-            rows[client, sorted(held)] = True
+        rows = ActiveSets.unpacked(active, len(fleet), blocks).matrix
         self._describe(valued(self._setup, fleet, rows, self._probe))
         self.record["gap"] = None
         self._add(number, deal["reason"] if deal["round"] == number else "ledger", rows)
@@ -236,7 +233,3 @@ def _begins(number: int, every: int | None, first: bool) -> bool:
 def _matrix(rows: Sequence[str]) -> np.ndarray:
     """bool [N, L] of a deal's rows of 0 and 1."""
     return np.array([[mark == "1" for mark in row] for row in rows])
-
-
-def _holding(row: str) -> frozenset[int]:
-    return frozenset(block for block, mark in enumerate(row) if mark == "1")

@@ -14,8 +14,8 @@ from zorba_ray.experiment.build import Setup, build_host, host_store, load_task_
 from zorba_ray.experiment.deals import Deals
 from zorba_ray.experiment.rundir import RunDir
 from zorba_ray.federation import Answer, ClientHost
-from zorba_ray.protocol.codec import decode_question
 from zorba_ray.protocol.ledger import LedgerContents
+from zorba_ray.protocol.messages import decode_question
 
 
 def resume_deals(
@@ -97,7 +97,7 @@ class _Clients:
                 setup.config, setup.model.device, store=host_store(setup.config, setup.model.device)
             )
             self._host = build_host(setup.config, setup.header, model)
-            self._host.settle(setup.shards)
+            self._host.load_shards(setup.shards)
         state, number = self._host.state, decode_question(plan).round
         state.catch_up(record.body for record in self._contents.records[state.round : number - 1])
         return self._host.answer(plan, clients)

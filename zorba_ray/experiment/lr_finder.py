@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import msgspec
-import numpy as np
 
+from zorba_ray.active_sets import ActiveSets
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import ConfigError, Diverged, LostClients
 from zorba_ray.experiment.allocate import first_allocation
@@ -16,9 +16,8 @@ from zorba_ray.experiment.divergence import collapsed
 from zorba_ray.experiment.evaluate import Evaluator
 from zorba_ray.experiment.scope import suited_rate, with_scope
 from zorba_ray.federation import participants, run_round
-from zorba_ray.federation.sequential import SequentialBackend
+from zorba_ray.federation.host import SequentialBackend
 from zorba_ray.methods import Method, build_method
-from zorba_ray.protocol.messages import pack_active
 from zorba_ray.protocol.replay import rule_of
 
 ROUNDS = 4
@@ -98,10 +97,7 @@ def find_rate(
     few = config.eval.model_copy(update={"rows": min(ROWS, config.eval.rows or ROWS)})
     setup = prepare(config.model_copy(update={"eval": few}))
     method = build_method(config, rule_of(setup.header), setup.model.replica.manifest)
-    active = pack_active(
-        [frozenset(np.flatnonzero(row).tolist()) for row in first_allocation(setup).allocation.active],
-        setup.header.blocks,
-    )
+    active = ActiveSets(first_allocation(setup).allocation.active).packed
     judge = Evaluator(setup.model, "validation", setup.validation, config.eval.batch_size)
     before = judge.record(0)
     start = before["loss"]
@@ -150,7 +146,7 @@ def _walk(
     """
     config = setup.config
     host = build_host(config, setup.header, setup.model)
-    host.settle(setup.shards)
+    host.load_shards(setup.shards)
     state, pairs = host.state, 0
     origin = {name: tensor.clone() for name, tensor in state.movable().items()}
     try:

@@ -11,7 +11,7 @@ from zorba_ray.experiment.rundir import RunDir, write_json
 from zorba_ray.protocol.ledger import LedgerContents, LedgerWriter, read_ledger
 from zorba_ray.protocol.replay import ReplicaState
 from zorba_ray.protocol.snapshot import newest_snapshot, restore
-from zorba_ray.protocol.tensor_replay import TensorState
+from zorba_ray.protocol.states import TensorState
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from zorba_ray.active_sets import ActiveSets
 from zorba_ray.errors import NotFinite, ReportRejected
 from zorba_ray.experiment.build import Setup, build_host
 from zorba_ray.experiment.fleet import Client
 from zorba_ray.federation import Answer, read_replies
 from zorba_ray.methods.base.plausible import require_size
-from zorba_ray.protocol.codec import decode, encode, frame_digest
-from zorba_ray.protocol.messages import ProbePlan, ProbeReport, pack_active
+from zorba_ray.protocol.messages import ProbePlan, ProbeReport, decode, encode, frame_digest
 from zorba_ray.stopwatch import UNWATCHED, Watch
 from zorba_ray.zo import BlockEnergies, block_energies, probe_weights
 
@@ -84,7 +84,7 @@ def run_probe(
         config.allocation.probe_pairs,
         config.zo.perturbation_scale,
         chain[:8],
-        None if everything else pack_active(room, blocks),
+        None if everything else ActiveSets.of_sets(room, blocks).packed,
     )
     frame = encode(plan)
     digest = frame_digest(frame)
@@ -108,7 +108,7 @@ def run_probe(
 def probe_here(setup: Setup) -> Probe:
     """The probe before round 1 with all clients in this process: the numbers that a run would have."""
     host = build_host(setup.config, setup.header, setup.model)
-    host.settle(setup.shards)
+    host.load_shards(setup.shards)
     return run_probe(setup, setup.fleet, 1, host.state.chain, host.answer)
 
 

@@ -13,8 +13,7 @@ from zorba_ray.models import Replica, load_model
 from zorba_ray.models import export as export_model
 from zorba_ray.protocol.ledger import LedgerContents, read_ledger
 from zorba_ray.protocol.snapshot import newest_snapshot, restore
-from zorba_ray.protocol.states import replica_state
-from zorba_ray.protocol.tensor_replay import TensorState
+from zorba_ray.protocol.states import TensorState, replica_state
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from zorba_ray.experiment.summary import status_of, summarise
 from zorba_ray.experiment.tracking import Fanout, JsonlMonitor
 from zorba_ray.federation import Usage, run_round
 from zorba_ray.methods import build_method
-from zorba_ray.protocol.tensor_replay import ledger_body
+from zorba_ray.protocol.states import ledger_body
 from zorba_ray.stopwatch import watch_if
 
 
@@ -133,7 +133,7 @@ class _Experiment:
         self._fanout = Fanout(monitors(config.tracking, run, info))
         self._host = build_host(config, setup.header, setup.model, self.watch)
         if sequential:
-            self._host.settle(setup.shards)
+            self._host.load_shards(setup.shards)
         self._method = build_method(config, self._host.state.rule, setup.model.replica.manifest)
         every = config.federation.snapshot_every
         self._snapshots = Snapshots(run.snapshots, self._method.commits, every, self.watch, self._note)
@@ -178,7 +178,7 @@ class _Experiment:
             deal = self._deals.before(number, state.chain, self._backend.ask, self._emit, self.watch)
         asked = self._deals.asked(number)
         active = self._deals.packed(number)
-        plan = self._method.plan(number, state.chain, active if active != state.packed_active else None)
+        plan = self._method.plan(number, state.chain, active if active != state.active.packed else None)
         if plan.active is not None:
             state.set_active(plan.active)
         part = self.watch.part

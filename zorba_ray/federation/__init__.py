@@ -2,11 +2,9 @@
 
 from zorba_ray.federation.backend import Answer, Backend, Failure, Usage
 from zorba_ray.federation.client_accelerator import ClientAccelerator
-from zorba_ray.federation.client_batches import ClientBatches
-from zorba_ray.federation.host import ClientHost
+from zorba_ray.federation.host import ClientBatches, ClientHost, SequentialBackend
 from zorba_ray.federation.replies import read_replies
 from zorba_ray.federation.round import RoundResult, participants, run_round
-from zorba_ray.federation.sequential import SequentialBackend
 
 __all__ = [
     "Answer",

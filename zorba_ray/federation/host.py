@@ -1,4 +1,5 @@
-"""A process that serves clients from one replica: the part that every backend shares."""
+"""A process that serves clients from one replica: the part that every backend shares, and the backend that is no more
+than that."""
 
 import functools
 import time
@@ -6,26 +7,69 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
+import torch
 
+from zorba_ray.active_sets import ActiveSets
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.data import BatchOrder, Shards
 from zorba_ray.directions import uniforms
 from zorba_ray.errors import Diverged, StaleReplica, ZorbaError
-from zorba_ray.federation.backend import Answer, Failure
+from zorba_ray.federation.backend import Answer, Failure, Usage
 from zorba_ray.federation.client_accelerator import ClientAccelerator
-from zorba_ray.federation.client_batches import ClientBatches
 from zorba_ray.methods import Method
 from zorba_ray.models import Batch, TaskModel
-from zorba_ray.protocol.codec import decode_question, encode, frame_digest
-from zorba_ray.protocol.messages import ClientReport, ProbePlan, ProbeReport, RoundPlan, unpack_active
+from zorba_ray.protocol.messages import (
+    ClientReport,
+    ProbePlan,
+    ProbeReport,
+    RoundPlan,
+    decode_question,
+    encode,
+    frame_digest,
+)
 from zorba_ray.protocol.replay import ReplicaState
 from zorba_ray.stopwatch import UNWATCHED, Watch
-from zorba_ray.zo import probe_scalars
+from zorba_ray.zo import probe_scalars, scheduled
 
 _TOGETHER = 16
 """Clients that go through the model together where they share directions: their hidden states are held at once."""
 _ORDERS = 256
 """Clients whose batch order of the current epoch is kept; others' is made anew from its counters."""
+
+
+class ClientBatches:
+    """Batches of the clients of `shards`, on `device`, corrected for label shares where settings ask for it."""
+
+    def __init__(self, config: ExperimentConfig, shards: Shards, pad: int, device: str) -> None:
+        self.shards = shards
+        self._config, self._pad, self._device = config, pad, device
+        self._share = config.data.label_shift
+        self._counts = shards.label_counts(len(config.data.label_words)) if self._share else np.zeros(0)
+        self._order = functools.lru_cache(maxsize=_ORDERS)(self._make_order)
+
+    def batch(self, client: int, examples: np.ndarray, round: int = 1) -> Batch:
+        """Some of a client's examples (int64, by their place among its own), corrected as in `round` (1 … rounds)."""
+        arrays = self.shards.collate(client, examples, self._pad)
+        ids, mask, labels = (torch.from_numpy(array) for array in arrays)
+        shift = None
+        if self._share:
+            share = scheduled(self._config.data.label_shift_schedule, self._share, round, self._config.rounds)
+            shift = torch.from_numpy(share * self.shards.label_shift(client, self._counts)).float()
+        return Batch(ids, mask, labels, shift).to(self._device)
+
+    def of_round(self, client: int, round: int) -> list[Batch]:
+        """The minibatches of a client's local steps in a round."""
+        steps, order = self._config.local_steps, self._order(client)
+        return [self.batch(client, order.rows(step), round) for step in range((round - 1) * steps, round * steps)]
+
+    def of_probe(self, client: int, round: int) -> list[Batch]:
+        """Two batches, drawn with replacement: independent of each other however few examples the client has."""
+        draws = uniforms(self._config.seed, "probe", client, round, 2 * self._config.data.batch_size)
+        rows = (draws * len(self.shards.rows[client])).astype(np.int64).reshape(2, -1)
+        return [self.batch(client, examples, round) for examples in rows]
+
+    def _make_order(self, client: int) -> BatchOrder:
+        return BatchOrder(self._config.seed, client, self.shards.lengths(client), self._config.data.batch_size)
 
 
 class ClientHost:
@@ -40,7 +84,7 @@ class ClientHost:
         watch: Watch = UNWATCHED,
         accelerator: ClientAccelerator | None = None,
     ) -> None:
-        """Nobody lives here before `settle`.
+        """Nobody lives here before `load_shards`.
 
         Args:
             watch: of this process.
@@ -48,29 +92,21 @@ class ClientHost:
         """
         self.state = state
         self.watch = watch
-        self._method = method
-        self._model = model
-        self._local_steps = config.local_steps
-        self._accelerator = accelerator
+        self._config, self._method, self._model, self._accelerator = config, method, model, accelerator
         # An accelerator holds the blocks of one client at a time.
         alone = accelerator is not None or config.federation.seeds != "shared"
         self._group = 1 if alone else _TOGETHER
-        self._pad = int(model.loaded.tokenizer.pad_token_id)
-        self._seed, self._batch_size = config.seed, config.data.batch_size
-        self._config = config
-        self._shards: Shards | None = None
-        self._examples: ClientBatches | None = None
-        self._order = functools.lru_cache(maxsize=_ORDERS)(self._make_order)
+        self._batches: ClientBatches | None = None
 
     @property
     def vram_peaks(self) -> Mapping[int, int]:
         """Client -> bytes measured on a real GPU; empty on a simulated one."""
         return {} if self._accelerator is None else self._accelerator.peaks
 
-    def settle(self, shards: Shards) -> None:
+    def load_shards(self, shards: Shards) -> None:
         """Takes in clients with their training examples."""
-        self._shards = shards
-        self._examples = ClientBatches(self._config, shards, self._pad, self._model.device)
+        pad = int(self._model.loaded.tokenizer.pad_token_id)
+        self._batches = ClientBatches(self._config, shards, pad, self._model.device)
 
     def answer(self, frame: bytes, clients: Sequence[int], seconds: float = float("inf")) -> dict[int, Answer]:
         """Answers to a plan's frame: of the first of `clients` at least, then of the next ones until `seconds` passed.
@@ -78,76 +114,81 @@ class ClientHost:
         A client's report is a pure function of plan, θ and the client's data; its error is a `Failure` of its own.
 
         Raises:
-            StaleReplica: this replica is not where the plan expects it, or its clients have not settled.
+            StaleReplica: this replica is not where the plan expects it, or has no clients yet.
         """
         end = time.monotonic() + seconds
         plan = decode_question(frame)
-        if self._shards is None:
-            raise StaleReplica("no client has settled here yet")
+        if self._batches is None:
+            raise StaleReplica("no client has been loaded here yet")
         if plan.parent != self.state.chain[:8]:
             raise StaleReplica(f"replica at round {self.state.round} was given the plan of round {plan.round}")
         if isinstance(plan, RoundPlan) and plan.active is not None:
             self.state.set_active(plan.active)
         digest = frame_digest(frame)
-        found: dict[int, ClientReport | ProbeReport | Failure] = {}
+        reports: dict[int, ClientReport | ProbeReport | Failure] = {}
         for start in range(0, len(clients), self._group):
-            if found and time.monotonic() > end:
+            if reports and time.monotonic() > end:
                 break
-            found.update(self._answer_together(plan, digest, clients[start : start + self._group]))
+            reports.update(self._together(plan, digest, self._batches, clients[start : start + self._group]))
         # Encoded in one go: right after a forward pass the processor's caches hold other things.
-        return {client: own if isinstance(own, Failure) else encode(own) for client, own in found.items()}
+        return {client: own if isinstance(own, Failure) else encode(own) for client, own in reports.items()}
 
-    def _answer_together(
-        self, plan: RoundPlan | ProbePlan, digest: bytes, clients: Sequence[int]
+    def _together(
+        self, plan: RoundPlan | ProbePlan, digest: bytes, examples: ClientBatches, clients: Sequence[int]
     ) -> Mapping[int, ClientReport | ProbeReport | Failure]:
+        """Reports of some clients at once; where that fails, of one after another, to know whose fault it is."""
         try:
             if isinstance(plan, ProbePlan):
                 with self.watch.part("forward"):
-                    return {client: self._probe(plan, digest, client) for client in clients}
+                    return {client: self._probe(plan, digest, examples, client) for client in clients}
             with self.watch.part("batches"):
-                batches = {client: self._batches(client, plan.round) for client in clients}
-            with self.watch.part("forward"), self._serving(clients[0], plan.round, self.state.active[clients[0]]):
+                batches = {client: examples.of_round(client, plan.round) for client in clients}
+            active = self.state.active.of(clients[0])
+            with self.watch.part("forward"), self._serving(clients[0], plan.round, active):
                 reports = self._method.client_steps(self.state, self._model, plan, digest, batches)
             return {report.client: report for report in reports}
         except ZorbaError as error:
             if len(clients) == 1:
                 return {clients[0]: Failure("failed", f"{type(error).__name__}: {error}", isinstance(error, Diverged))}
-        found: dict[int, ClientReport | ProbeReport | Failure] = {}
-        for client in clients:
-            found.update(self._answer_together(plan, digest, [client]))
-        return found
+        alone = [self._together(plan, digest, examples, [client]) for client in clients]
+        return {client: report for reports in alone for client, report in reports.items()}
 
     def _serving(self, client: int, round: int, active: frozenset[int]) -> AbstractContextManager[None]:
         if self._accelerator is None:
             return nullcontext()
         return self._accelerator.serving(client, round, active)
 
-    def _batches(self, client: int, round: int) -> list[Batch]:
-        """The minibatches of a client's local steps in a round."""
-        assert self._shards is not None
-        first = (round - 1) * self._local_steps
-        order = self._order(client)
-        return [self._batch(client, order.rows(step), round) for step in range(first, first + self._local_steps)]
-
-    def _batch(self, client: int, rows: np.ndarray, round: int) -> Batch:
-        assert self._examples is not None
-        return self._examples.batch(client, rows, round)
-
-    def _probe(self, plan: ProbePlan, digest: bytes, client: int) -> ProbeReport:
-        """Two batches, drawn with replacement: independent of each other however few examples the client has."""
-        assert self._shards is not None
-        examples = len(self._shards.rows[client])
-        draws = uniforms(self._seed, "probe", client, plan.round, 2 * self._batch_size)
-        rows = (draws * examples).astype(np.int64).reshape(2, -1)
-        batches = [self._batch(client, own, plan.round) for own in rows]
-        rule, blocks = self.state.rule, range(self.state.header.blocks)
+    def _probe(self, plan: ProbePlan, digest: bytes, examples: ClientBatches, client: int) -> ProbeReport:
+        state, blocks = self.state, list(range(self.state.active.blocks))
         if plan.blocks is not None:
-            blocks = sorted(unpack_active(plan.blocks, len(rule.samples), len(blocks))[client])
-        scale = plan.perturbation_scale
+            room = ActiveSets.unpacked(plan.blocks, state.active.clients, len(blocks))
+            blocks = sorted(room.of(client))
+        batches = examples.of_probe(client, plan.round)
         with self._serving(client, plan.round, frozenset(blocks[:1])):
-            scalars = probe_scalars(self._model, rule, plan.round, scale, blocks, plan.pairs, batches)
+            scalars = probe_scalars(
+                self._model, state.rule, plan.round, plan.perturbation_scale, blocks, plan.pairs, batches
+            )
         return ProbeReport(plan.round, client, digest, scalars.astype("<f4").tobytes())
 
-    def _make_order(self, client: int) -> BatchOrder:
-        assert self._shards is not None
-        return BatchOrder(self._seed, client, self._shards.lengths(client), self._batch_size)
+
+class SequentialBackend:
+    """`Backend` without processes: all clients one after another here, on the driver's own replica. The reference, and
+    the debugger; no deadline, no retry."""
+
+    def __init__(self, host: ClientHost) -> None:
+        self._host = host
+
+    def ask(self, plan: bytes, clients: Sequence[int]) -> dict[int, Answer]:
+        return self._host.answer(plan, clients)
+
+    def apply(self, body: bytes) -> None:
+        """The driver applied it to the replica that is shared with it."""
+
+    def usage(self) -> list[Usage]:
+        return []
+
+    def retries(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        """Nothing runs on its own."""

@@ -53,13 +53,13 @@ class ClientActor:
         """This process's id."""
         return os.getpid()
 
-    def settle(self, table: TokenTable, rows: ClientRows) -> None:
+    def load_shards(self, table: TokenTable, rows: ClientRows) -> None:
         """Takes in its clients.
 
         `table`: tokens of all clients, shared by the actors of a node; `rows`: those of each that lives here.
         """
         with self._host.watch.part("start"):
-            self._host.settle(Shards(table, rows))
+            self._host.load_shards(Shards(table, rows))
 
     def restore(self, snapshot: Snapshot) -> None:
         """Takes over a snapshot of this run."""

@@ -118,7 +118,7 @@ class RayBackend:
 
     def _bring_up(self, place: int, position: int) -> None:
         """Gives an actor that has started its clients and the commits it lacks."""
-        self._actors[place].settle.remote(self._table, self._rows[place])
+        self._actors[place].load_shards.remote(self._table, self._rows[place])
         contents = read_ledger(self._ledger)
         if position >= contents.last_round:
             return

@@ -12,8 +12,7 @@ from zorba_ray.errors import Diverged
 from zorba_ray.federation.backend import Backend
 from zorba_ray.federation.replies import read_replies
 from zorba_ray.methods import Method, report_loss
-from zorba_ray.protocol.codec import decode, encode, frame_digest
-from zorba_ray.protocol.messages import ClientReport, RoundCommit, RoundPlan
+from zorba_ray.protocol.messages import ClientReport, RoundCommit, RoundPlan, decode, encode, frame_digest
 from zorba_ray.stopwatch import UNWATCHED, Watch
 
 
@@ -62,20 +61,17 @@ def participants(
     count = participant_count(here, wanted)
     if count >= here:
         return tuple(client for client in range(clients) if client not in absent)
-    order = [
-        client for client in permutation(seed, "participants", number, 0, clients).tolist() if client not in absent
-    ]
-    return tuple(sorted(order[:count]))
+    order = permutation(seed, "participants", number, 0, clients).tolist()
+    return tuple(sorted([client for client in order if client not in absent][:count]))
 
 
 def participant_count(clients: int, wanted: int | float | None) -> int:
-    """Clients asked in a round, of so many that are here."""
-    return clients if wanted is None else wanted if isinstance(wanted, int) else max(1, round_half_up(wanted * clients))
-
-
-def round_half_up(value: float) -> int:
-    """2.5 -> 3."""
-    return math.floor(value + 0.5)
+    """Clients asked in a round, of so many that are here: all, a count, or a share rounded half up."""
+    if wanted is None:
+        return clients
+    if isinstance(wanted, int):
+        return wanted
+    return max(1, math.floor(wanted * clients + 0.5))
 
 
 def run_round(

@@ -64,18 +64,17 @@ class FedKSeed(Method):
     def work(
         self, state: "ReplicaState", model: "TaskModel", plan: RoundPlan, batches: Mapping[int, Sequence["Batch"]]
     ) -> Mapping[int, tuple[float, bytes]]:
-        from zorba_ray.zo import Share, StepSizes, local_steps
+        from zorba_ray.zo import Estimator
 
-        sizes = StepSizes(plan.lr, plan.perturbation_scale, self._config.zo.clip)
+        mu, clip = plan.perturbation_scale, self._config.zo.clip
+        estimator = Estimator(model, state.directions, self._rule, plan.lr, mu, clip)
         results = {}
         for client, minibatches in batches.items():
             drawn = self._drawn(client, plan.round)
-            share = Share(client, state.active[client], minibatches)
-            seeds = self._seeds[drawn].tolist()
-            estimate = local_steps(model, state.directions, self._rule, sizes, share, seeds)
+            scalars, loss = estimator.local_steps(state.active.of(client), minibatches, self._seeds[drawn].tolist())
             steps = np.zeros(len(minibatches), dtype=_STEP)
-            steps["seed"], steps["scalar"] = drawn, estimate.scalars[:, 0]
-            results[client] = (estimate.loss, steps.tobytes())
+            steps["seed"], steps["scalar"] = drawn, scalars[:, 0]
+            results[client] = (loss, steps.tobytes())
         return results
 
     def check(self, report: ClientReport, client: int, plan: RoundPlan, digest: bytes) -> None:

@@ -39,17 +39,17 @@ class FedMeZO(TensorMethod):
         self, state: "ReplicaState", model: "TaskModel", plan: RoundPlan, client: int, batches: Sequence["Batch"]
     ) -> tuple[dict[str, "torch.Tensor"], float]:
         from zorba_ray.directions import direction_seed
-        from zorba_ray.zo import StepSizes, step_scalars, walk
+        from zorba_ray.zo import Estimator
 
-        rule, active = self._rule, state.active[client]
-        sizes = StepSizes(plan.lr, plan.perturbation_scale, self._config.zo.clip)
+        rule, active = self._rule, state.active.of(client)
+        mu, clip = plan.perturbation_scale, self._config.zo.clip
+        estimator = Estimator(model, state.directions, rule, plan.lr, mu, clip)
         overlay: dict[tuple[int, int], torch.Tensor] = {}
         total = 0.0
         for step, batch in enumerate(batches):
             seed = direction_seed(rule.seed, plan.round, rule.stream_of(client), step)
-            prepared = model.prepare(batch, active)
-            ((scalars, loss),) = step_scalars(model, rule, sizes, seed, [prepared], overlay)
-            walk(model, state.directions, rule, seed, sizes, scalars, active, overlay)
+            ((scalars, loss),) = estimator.step(seed, [model.prepare(batch, active)], overlay)
+            estimator.walk(seed, scalars, active, overlay)
             total += loss
         entries = self._manifest.moved(rule.scope)
         return {entry.name: overlay[entry.block, entry.slot] for entry in entries}, total / len(batches)

@@ -45,16 +45,13 @@ class Zorba(Method):
         self, state: "ReplicaState", model: "TaskModel", plan: RoundPlan, batches: Mapping[int, Sequence["Batch"]]
     ) -> Mapping[int, tuple[float, bytes]]:
         """Step 2. The report is fp32 [K · P], ρ; the loss is the mean over all pairs."""
-        from zorba_ray.zo import Share, StepSizes, estimate
+        from zorba_ray.zo import Estimator
 
         zo = self._config.zo
-        shares = [Share(client, state.active[client], steps) for client, steps in batches.items()]
-        sizes = StepSizes(plan.lr, plan.perturbation_scale, zo.clip, zo.difference == "forward")
-        estimates = estimate(model, state.directions, self._rule, plan.round, sizes, shares)
-        return {
-            share.client: (estimated.loss, estimated.scalars.astype("<f4").tobytes())
-            for share, estimated in zip(shares, estimates, strict=True)
-        }
+        mu, one_sided = plan.perturbation_scale, zo.difference == "forward"
+        estimator = Estimator(model, state.directions, self._rule, plan.lr, mu, zo.clip, one_sided)
+        reports = estimator.round(plan.round, state.active, batches)
+        return {client: (loss, scalars.astype("<f4").tobytes()) for client, (scalars, loss) in reports.items()}
 
     def check_scalars(self, report: ClientReport, plan: RoundPlan) -> None:
         """Step 3, beside what `check` asks of every report: K · P scalars, and such as the report's loss allows."""

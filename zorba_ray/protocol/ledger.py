@@ -23,11 +23,10 @@ from pathlib import Path
 import msgspec
 
 from zorba_ray.errors import LedgerError, MessageError
-from zorba_ray.protocol.codec import decode
-from zorba_ray.protocol.messages import LedgerHeader, RoundCommit
+from zorba_ray.protocol.messages import LedgerHeader, RoundCommit, decode, require_known
 
 MAGIC = b"ZORBALG1"
-FORMAT = 2
+FORMAT = 3
 _HEAD = struct.Struct("<III")
 _TAIL = 4 + 32
 
@@ -76,12 +75,9 @@ class LedgerContents:
         return self.records[number - 1].chain if number else self.header_chain
 
     def active_after(self, number: int) -> bytes:
-        """Active sets in force after round `number` (`pack_active`); empty where no commit has named any."""
-        for record in reversed(self.records[:number]):
-            active = decode(record.body, RoundCommit).active
-            if active is not None:
-                return active
-        return b""
+        """Active sets in force after round `number` (`ActiveSets.packed`); empty where no commit has named any."""
+        named = (decode(record.body, RoundCommit).active for record in reversed(self.records[:number]))
+        return next((active for active in named if active is not None), b"")
 
     def active_changes(self) -> dict[int, bytes]:
         """Round -> active sets that hold from it on; ascending, the rounds whose commits name others than before."""
@@ -139,7 +135,8 @@ def read_ledger(path: Path) -> LedgerContents:
         if isinstance(fields, dict) and fields.get("format") != FORMAT:
             raise LedgerError(f"{path}: ledger format {fields.get('format')}, this program writes and reads {FORMAT}")
         header = msgspec.convert(fields, LedgerHeader)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        require_known(header.sections, "the header")
+    except (msgspec.MsgspecError, UnicodeDecodeError, MessageError) as error:
         raise LedgerError(f"{path}: offset {records[0].offset}: the header cannot be read ({error})") from error
     return LedgerContents(header, tuple(records[1:]), offset, len(data) - offset, records[0].chain)
 
@@ -215,9 +212,7 @@ class LedgerWriter:
         contents = read_ledger(path)
         if until is not None and until < contents.last_round:
             size = contents.records[until].offset
-            contents = dataclasses.replace(
-                contents, records=contents.records[:until], size=size, torn_bytes=contents.torn_bytes
-            )
+            contents = dataclasses.replace(contents, records=contents.records[:until], size=size)
         if contents.size < path.stat().st_size:
             with path.open("r+b") as file:
                 file.truncate(contents.size)

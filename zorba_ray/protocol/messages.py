@@ -1,13 +1,45 @@
-"""What crosses the wire: seeds are implied by (round, client, step) and scalars are sent; tensors only by the methods
-that train them by name, in the place of scalars.
+"""What crosses the wire, and how it becomes bytes.
 
-Integers are as in the manifest and the plan; fp32 values travel as little-endian bytes.
+Seeds are implied by (round, client, step), and scalars are sent; tensors only by the methods that train them, in the
+place of scalars. fp32 values travel as little-endian bytes.
+
+A frame is: version and kind, a byte each; the fields as a msgpack array; CRC-32. `len(frame)` is what traffic counts.
+
+The fields of a message are fixed. What a later feature adds travels in `sections`, by name: a frame without any has no
+byte for them. A reader keeps sections that it does not know, and encodes them again as they were, unless the writer
+marked one as required: then it refuses the message. The header of a ledger and its records do the same.
 """
+
+import hashlib
+import struct
+import zlib
+from collections.abc import Mapping
+from typing import TypeVar
 
 import msgspec
 
+from zorba_ray.errors import MessageError
 
-class RoundPlan(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+VERSION = 1
+KNOWN_SECTIONS: dict[str, int] = {}
+"""Name -> newest version that this program reads. A feature that adds a section adds its line."""
+
+
+class Section(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """What one feature adds to a message or to a ledger's header."""
+
+    version: int
+    """Of the feature's own format."""
+    content: bytes
+    required: bool = False
+    """Whether who does not know it must not use the message."""
+
+
+class _Message(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, kw_only=True):
+    sections: dict[str, Section] = {}
+
+
+class RoundPlan(_Message, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Driver to clients, once per round."""
 
     round: int
@@ -19,10 +51,10 @@ class RoundPlan(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
     parent: bytes
     """First 8 bytes of the ledger's hash chain before this round: a client on another θ must not answer."""
     active: bytes | None = None
-    """Active sets of all clients (`pack_active`); None: as before."""
+    """Active sets of all clients (`ActiveSets.packed`); None: as before."""
 
 
-class ClientReport(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class ClientReport(_Message, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Client to driver. Nothing else of a client's data leaves it."""
 
     round: int
@@ -37,7 +69,7 @@ class ClientReport(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_
     """fp32 [K · P]: ρ, step by step, direction by direction."""
 
 
-class RoundCommit(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class RoundCommit(_Message, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Driver to all replicas, and the ledger's record."""
 
     round: int
@@ -52,7 +84,7 @@ class RoundCommit(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
     """Active sets of all clients when they changed; None: as before."""
 
 
-class ProbePlan(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class ProbePlan(_Message, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Driver to clients, before a round that the blocks are dealt for: forward pairs on one block at a time."""
 
     round: int
@@ -64,10 +96,10 @@ class ProbePlan(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
     parent: bytes
     """As in a round's plan."""
     blocks: bytes | None = None
-    """Blocks that each client has room to probe (`pack_active`); None: all."""
+    """Blocks that each client has room to probe (`ActiveSets.packed`); None: all."""
 
 
-class ProbeReport(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class ProbeReport(_Message, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Client to driver: the scalars of a probe."""
 
     round: int
@@ -78,7 +110,7 @@ class ProbeReport(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
     """fp32 [2 batches · probed blocks, ascending · pairs]: ρ."""
 
 
-class LedgerHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class LedgerHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """First record of a ledger: what a replay needs beside θ0, and digests of all it rests on."""
 
     format: int
@@ -106,42 +138,83 @@ class LedgerHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """|D_n|."""
     blocks: int
     """L."""
-    family: str = "dense"
+    family: str
     """Directions of matrices."""
-    rank: int = 0
+    rank: int
     """r of low-rank directions."""
-    commits: str = "scalars"
+    commits: str
     """What a commit says: every client's `scalars`, their `mean`, what a `pool` of seeds gets added, or
     the trained `tensors`."""
-    pool: int = 0
+    pool: int
     """Candidate seeds of `commits: pool`."""
-    clip_spread: float = 0.0
+    clip_spread: float
     """Scalars beyond this multiple of the commit's median size are shrunk to it; 0: none are."""
+    sections: dict[str, Section] = {}
 
 
-def pack_active(active: list[frozenset[int]], blocks: int) -> bytes:
-    """⌈L/8⌉ bytes per client, bit b of the little-endian integer = block b is active."""
-    width = -(-blocks // 8)
-    return b"".join(sum(1 << block for block in own).to_bytes(width, "little") for own in active)
+_KINDS: dict[type, int] = {RoundPlan: 1, ClientReport: 2, RoundCommit: 3, ProbePlan: 4, ProbeReport: 5}
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODERS = {kind: msgspec.msgpack.Decoder(kind) for kind in _KINDS}
+
+Message = TypeVar("Message", RoundPlan, ClientReport, RoundCommit, ProbePlan, ProbeReport)
 
 
-def unpack_active(packed: bytes, clients: int, blocks: int) -> list[frozenset[int]]:
-    """Inverse of `pack_active`; equal sets are one object, of which thousands of clients share a few.
+def encode(message: RoundPlan | ClientReport | RoundCommit | ProbePlan | ProbeReport) -> bytes:
+    """The frame of a message."""
+    fields = msgspec.structs.astuple(message)  # the sections come last
+    body = bytes((VERSION, _KINDS[type(message)])) + _ENCODER.encode(fields if message.sections else fields[:-1])
+    return body + struct.pack("<I", zlib.crc32(body))
+
+
+def decode(frame: bytes, kind: type[Message]) -> Message:
+    """The message of a frame.
 
     Raises:
-        ValueError: wrong length, or a bit beyond the last block.
+        MessageError: too short, damaged, of another version or kind, with other fields, or with a section that must be
+            known and is not.
     """
-    width = -(-blocks // 8)
-    if len(packed) != width * clients:
-        raise ValueError(f"active sets of {len(packed)} bytes, {width * clients} expected for {clients} clients")
-    known: dict[bytes, frozenset[int]] = {}
-    sets = []
-    for client in range(clients):
-        own = packed[client * width : (client + 1) * width]
-        if own not in known:
-            bits = int.from_bytes(own, "little")
-            if bits >> blocks:
-                raise ValueError(f"client {client} activates a block beyond {blocks - 1}")
-            known[own] = frozenset(block for block in range(blocks) if bits >> block & 1)
-        sets.append(known[own])
-    return sets
+    if len(frame) < 6 or zlib.crc32(frame[:-4]) != struct.unpack("<I", frame[-4:])[0]:
+        raise MessageError(f"{kind.__name__}: a frame of {len(frame)} bytes is damaged (CRC)")
+    if frame[0] != VERSION:
+        raise MessageError(
+            f"{kind.__name__}: version {frame[0]}, this program speaks {VERSION}; use equal versions everywhere"
+        )
+    if frame[1] != _KINDS[kind]:
+        raise MessageError(f"{kind.__name__} expected, got message kind {frame[1]}")
+    try:
+        message = _DECODERS[kind].decode(frame[2:-4])
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise MessageError(f"{kind.__name__}: {error}") from error
+    require_known(message.sections, kind.__name__)
+    return message
+
+
+def require_known(sections: Mapping[str, Section], where: str) -> None:
+    """Whether all sections that must be known are.
+
+    Raises:
+        MessageError: names the first that is not, and its version.
+    """
+    for name, section in sections.items():
+        if section.required and section.version > KNOWN_SECTIONS.get(name, 0):
+            raise MessageError(
+                f"{where}: section {name!r}, version {section.version}, must be known to whoever reads this, and this "
+                f"program reads {KNOWN_SECTIONS.get(name) or 'none of that name'}: use the version of zorba-ray that "
+                "wrote it"
+            )
+
+
+def decode_question(frame: bytes) -> RoundPlan | ProbePlan:
+    """What the driver asks of clients.
+
+    Raises:
+        MessageError: as `decode`.
+    """
+    if frame[1:2] == bytes((_KINDS[ProbePlan],)):
+        return decode(frame, ProbePlan)
+    return decode(frame, RoundPlan)
+
+
+def frame_digest(frame: bytes) -> bytes:
+    """First 8 bytes of SHA-256: what a report quotes of its plan."""
+    return hashlib.sha256(frame).digest()[:8]

@@ -5,12 +5,12 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
+from zorba_ray.active_sets import ActiveSets
 from zorba_ray.directions import DirectionBackend
 from zorba_ray.errors import LedgerError
 from zorba_ray.models import Replica
-from zorba_ray.protocol.codec import decode
 from zorba_ray.protocol.ledger import first_chain, next_chain
-from zorba_ray.protocol.messages import LedgerHeader, RoundCommit, unpack_active
+from zorba_ray.protocol.messages import LedgerHeader, RoundCommit, decode
 from zorba_ray.zo import PendingCommits, RoundUpdate, UpdateRule, apply_rounds, reach, require_within_reach
 
 _FUSED_TERMS = 2048
@@ -66,10 +66,8 @@ class ReplicaState:
         self.directions = directions
         self.rule = rule_of(header)
         self.header = header
-        self.active: list[frozenset[int]] = []
-        self.packed_active = b""
-        """`active` as it came."""
-        self._holders = np.zeros((len(self.rule.samples), header.blocks), dtype=bool)
+        self.active = ActiveSets(np.zeros((len(header.samples), header.blocks), dtype=bool))
+        """In force; nobody holds anything before the first plan."""
         self.round = 0
         self.chain = first_chain(header)
         self._pending = None
@@ -84,13 +82,9 @@ class ReplicaState:
             LedgerError: not one set per client over this model's blocks.
         """
         try:
-            self.active = unpack_active(packed, len(self.rule.samples), self.header.blocks)
+            self.active = ActiveSets.unpacked(packed, self.active.clients, self.active.blocks)
         except ValueError as error:
             raise LedgerError(f"round {self.round + 1}: {error}") from error
-        self.packed_active = packed
-        width = len(packed) // len(self.active)
-        bits = np.frombuffer(packed, dtype=np.uint8).reshape(len(self.active), width)
-        self._holders = np.unpackbits(bits, axis=1, bitorder="little")[:, : self.header.blocks].astype(bool)
 
     def movable(self) -> dict[str, torch.Tensor]:
         """Name -> flat fp32 tensor of θ, of those that commits of this run can move; all commits are in them."""
@@ -162,7 +156,8 @@ class ReplicaState:
         """A commit as arrays, with the active sets in force."""
         clients, scalars = unpack_scalars(commit, self.header)
         # A mean is everybody's, of all blocks: client 0, who stands for all, may be away and hold none.
-        holders = np.ones_like(self._holders) if self.header.commits == "mean" else self._holders
+        everybody = ActiveSets.of_all(self.active.clients, self.active.blocks)
+        holders = everybody if self.header.commits == "mean" else self.active
         return RoundUpdate(commit.round, commit.lr, clients, scalars, holders)
 
     def _take(self, updates: list[RoundUpdate], chain: bytes) -> None:

@@ -21,6 +21,7 @@ from zorba_ray.errors import LedgerError
 from zorba_ray.protocol.ledger import LedgerContents, sync_folder
 from zorba_ray.protocol.replay import ReplicaState
 
+_OTHER_FORM = (ArithmeticError, LookupError, TypeError, ValueError)
 _KEPT = 2
 """The newest two: the last may be the one whose write a kill cut off."""
 
@@ -114,15 +115,7 @@ def _read(path: Path) -> Snapshot | str:
         with safe_open(path, framework="numpy") as file:  # pyright: ignore[reportNoOverloadImplementation]
             label = msgspec.json.decode((file.metadata() or {}).get("label", ""), type=_Label)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (
-        OSError,
-        SafetensorError,
-        msgspec.MsgspecError,
-        ArithmeticError,
-        LookupError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except (OSError, SafetensorError, msgspec.MsgspecError, *_OTHER_FORM) as error:
         return f"it is cut off, damaged or of another version ({type(error).__name__}: {str(error)[:80]!r})"
     if _digest(label.round, label.chain, tensors) != label.content:
         return "its SHA-256 is another than its label says"

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from zorba_ray.protocol.codec import encode
-from zorba_ray.protocol.messages import RoundCommit, RoundPlan
+from zorba_ray.protocol.messages import RoundCommit, RoundPlan, encode
 
 
 @dataclass(frozen=True)

@@ -1,56 +1,17 @@
 """A client's share of a round: K local steps of P forward pairs each (algorithm.md §3 step 2)."""
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from zorba_ray.directions import DirectionBackend, Terms, direction_seed
+from zorba_ray.active_sets import ActiveSets
+from zorba_ray.directions import DirectionBackend, apply_terms, direction_seed
 from zorba_ray.models import Batch, Perturbation, PreparedBatch, TaskModel
-from zorba_ray.zo.rule import UpdateRule
-from zorba_ray.zo.scalars import clipped_scalars
-from zorba_ray.zo.update import move, on_grid, rank_of
+from zorba_ray.zo.update import RoundUpdate, UpdateRule, commit_terms
 
-
-@dataclass(frozen=True)
-class Share:
-    """A client's part in a round."""
-
-    client: int
-    active: frozenset[int]
-    """A_n."""
-    batches: Sequence[Batch]
-    """One per local step."""
-
-
-@dataclass(frozen=True)
-class StepSizes:
-    """What the plan of a round sets."""
-
-    lr: float
-    """η, for local steps."""
-    scale: float
-    """μ."""
-    clip: float | None
-    """|ρ| is clipped to this; None is no clip."""
-    one_sided: bool = False
-    """ρ = [F(θ + μz) − F(θ)] / μ with one F(θ) for all directions of a step, instead of [F⁺ − F⁻] / 2μ."""
-
-    @property
-    def signs(self) -> int:
-        return 1 if self.one_sided else 2
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What a client reports."""
-
-    scalars: np.ndarray
-    """float32 [K, P], ρ."""
-    loss: float
-    """Mean of (F⁺ + F⁻)/2 over all pairs; of F(θ) over the local steps where differences are one-sided."""
+Overlay = dict[tuple[int, int], torch.Tensor]
+"""(block, slot) -> fp32 [numel] that stands for θ there while a client walks."""
 
 
 def projected_gradient(plus: float, minus: float, scale: float, signs: int = 2) -> np.float32:
@@ -60,121 +21,111 @@ def projected_gradient(plus: float, minus: float, scale: float, signs: int = 2) 
         return np.float32((plus - minus) / (signs * scale))
 
 
-def estimate(
-    model: TaskModel,
-    directions: DirectionBackend,
-    rule: UpdateRule,
-    round: int,
-    sizes: StepSizes,
-    shares: Sequence[Share],
-) -> list[Estimate]:
-    """ρ of every client for every local step and direction; θ is read only. A client's numbers are those it has alone.
+class Estimator:
+    """Takes the steps of clients on one replica, whose θ is read only. A client's numbers are those it has alone."""
 
-    With K > 1 a client walks an overlay of its active blocks by the same `apply_commits`, with its own scalars; θ
-    itself stays. Clients that share a direction (seeds: shared, K = 1) go through the model together, so that each
-    tensor is perturbed once for all of them; their hidden states are held at the same time.
-    """
-    if rule.seeds == "shared" and rule.local_steps == 1:
-        return _together(model, rule, round, sizes, shares)
-    found = []
-    for share in shares:
-        stream = rule.stream_of(share.client)
-        seeds = [direction_seed(rule.seed, round, stream, step) for step in range(rule.local_steps)]
-        found.append(local_steps(model, directions, rule, sizes, share, seeds))
-    return found
+    def __init__(
+        self,
+        model: TaskModel,
+        directions: DirectionBackend,
+        rule: UpdateRule,
+        lr: float,
+        scale: float,
+        clip: float | None = None,
+        one_sided: bool = False,
+    ) -> None:
+        """
+        Args:
+            directions: of the device that computes, for local steps.
+            lr: η, for local steps.
+            scale: μ.
+            clip: |ρ| is clipped to this; None: not at all.
+            one_sided: ρ = [F(θ + μz) − F(θ)] / μ with one F(θ) for all directions of a step, instead of
+                [F⁺ − F⁻] / 2μ.
+        """
+        self._model, self._directions, self._rule = model, directions, rule
+        self._lr, self._scale, self._clip = lr, scale, clip
+        self._signs = 1 if one_sided else 2
 
+    def round(
+        self, number: int, active: ActiveSets, batches: Mapping[int, Sequence[Batch]]
+    ) -> dict[int, tuple[np.ndarray, float]]:
+        """Client -> (ρ float32 [K, P], mean training loss) of clients with one batch per local step each.
 
-def _together(
-    model: TaskModel, rule: UpdateRule, round: int, sizes: StepSizes, shares: Sequence[Share]
-) -> list[Estimate]:
-    seed = direction_seed(rule.seed, round, rule.stream_of(shares[0].client), 0)
-    prepared = [model.prepare(share.batches[0], share.active, sizes.signs) for share in shares]
-    found = step_scalars(model, rule, sizes, seed, prepared, {})
-    return [Estimate(scalars[None, :], loss) for scalars, loss in found]
+        The loss is the mean of (F⁺ + F⁻)/2 over all pairs, or of F(θ) over the local steps where differences are
+        one-sided. Clients that share a direction (seeds: shared, K = 1) go through the model together, so that each
+        tensor is perturbed once for all of them; their hidden states are held at the same time.
+        """
+        rule = self._rule
+        if rule.seeds == "shared" and rule.local_steps == 1:
+            prepared = [self._model.prepare(own[0], active.of(n), self._signs) for n, own in batches.items()]
+            reports = self.step(direction_seed(rule.seed, number, 0, 0), prepared)
+            return {n: (scalars[None, :], loss) for n, (scalars, loss) in zip(batches, reports, strict=True)}
+        seeds = {
+            n: [direction_seed(rule.seed, number, rule.stream_of(n), step) for step in range(rule.local_steps)]
+            for n in batches
+        }
+        return {n: self.local_steps(active.of(n), own, seeds[n]) for n, own in batches.items()}
 
+    def local_steps(
+        self, active: frozenset[int], batches: Sequence[Batch], seeds: Sequence[int]
+    ) -> tuple[np.ndarray, float]:
+        """(ρ float32 [K, P], loss) of one client: each step from where its own scalars led it so far.
 
-def step_scalars(
-    model: TaskModel,
-    rule: UpdateRule,
-    sizes: StepSizes,
-    seed: int,
-    prepared: Sequence[PreparedBatch],
-    overlay: Mapping[tuple[int, int], torch.Tensor],
-) -> list[tuple[np.ndarray, float]]:
-    """(ρ float32 [P], loss) of each prepared batch along the directions of `seed`, at θ or where `overlay` puts it."""
-    scalars = np.zeros((len(prepared), rule.directions), dtype=np.float32)
-    totals = [0.0] * len(prepared)
-    bases: list[tuple[float, ...]] | None = None
-    if sizes.one_sided:
-        bases = model.losses(prepared, Perturbation(seed, 0, 0.0, rule.distribution, overlay))
-    for direction in range(rule.directions):
-        perturbation = Perturbation(seed, direction, sizes.scale, rule.distribution, overlay)
-        for place, losses in enumerate(model.losses(prepared, perturbation)):
-            plus, minus = (losses[0], bases[place][0]) if bases else losses
-            totals[place] += minus if bases else (plus + minus) / 2.0
-            scalars[place, direction] = _clipped(plus, minus, sizes)
-    return [(own, total / rule.directions) for own, total in zip(scalars, totals, strict=True)]
+        It walks an overlay of its active blocks; after scalars that are not finite it stays where it is.
 
+        Args:
+            seeds: seed64 of every step.
+        """
+        scalars = np.zeros((len(batches), self._rule.directions), dtype=np.float32)
+        overlay: Overlay = {}
+        total = 0.0
+        for step, (batch, seed) in enumerate(zip(batches, seeds, strict=True)):
+            prepared = self._model.prepare(batch, active, self._signs)
+            ((scalars[step], loss),) = self.step(seed, [prepared], overlay)
+            total += loss
+            if step + 1 < len(batches) and np.isfinite(scalars[step]).all():
+                self.walk(seed, scalars[step], active, overlay)
+        return scalars, total / len(batches)
 
-def local_steps(
-    model: TaskModel,
-    directions: DirectionBackend,
-    rule: UpdateRule,
-    sizes: StepSizes,
-    share: Share,
-    seeds: Sequence[int],
-) -> Estimate:
-    """One client's steps, each from where its own scalars led it so far; after one that is not finite it stays.
+    def step(
+        self, seed: int, prepared: Sequence[PreparedBatch], overlay: Overlay | None = None
+    ) -> list[tuple[np.ndarray, float]]:
+        """(ρ float32 [P], loss) of each prepared batch along the directions of `seed`, at θ or where `overlay` is."""
+        rule, overlay = self._rule, overlay or {}
+        scalars = np.zeros((len(prepared), rule.directions), dtype=np.float32)
+        totals = [0.0] * len(prepared)
+        bases: list[tuple[float, ...]] = []
+        if self._signs == 1:
+            bases = self._model.losses(prepared, Perturbation(seed, 0, 0.0, rule.distribution, overlay))
+        for direction in range(rule.directions):
+            perturbation = Perturbation(seed, direction, self._scale, rule.distribution, overlay)
+            for place, losses in enumerate(self._model.losses(prepared, perturbation)):
+                plus, minus = (losses[0], bases[place][0]) if bases else losses
+                totals[place] += minus if bases else (plus + minus) / 2.0
+                rho = projected_gradient(plus, minus, self._scale, self._signs)
+                if self._clip is not None:
+                    rho = np.clip(rho, np.float32(-self._clip), np.float32(self._clip))
+                scalars[place, direction] = rho
+        return [(own, total / rule.directions) for own, total in zip(scalars, totals, strict=True)]
 
-    Args:
-        seeds: seed64 of every step.
-    """
-    scalars = np.zeros((rule.local_steps, rule.directions), dtype=np.float32)
-    overlay: dict[tuple[int, int], torch.Tensor] = {}
-    total = 0.0
-    for step, (batch, seed) in enumerate(zip(share.batches, seeds, strict=True)):
-        prepared = model.prepare(batch, share.active, sizes.signs)
-        ((scalars[step], loss),) = step_scalars(model, rule, sizes, seed, [prepared], overlay)
-        total += loss
-        if step + 1 < rule.local_steps and np.isfinite(scalars[step]).all():
-            walk(model, directions, rule, seed, sizes, scalars[step], share.active, overlay)
-    return Estimate(scalars, total / rule.local_steps)
+    def walk(self, seed: int, scalars: np.ndarray, active: frozenset[int], overlay: Overlay) -> None:
+        """One local step along the directions of `seed`: the update of a commit in which this client alone reported,
+        on the overlay, which is created from θ at the first step.
 
+        Args:
+            scalars: float32 [P], ρ.
 
-def _clipped(plus: float, minus: float, sizes: StepSizes) -> np.float32:
-    rho = projected_gradient(plus, minus, sizes.scale, sizes.signs)
-    return rho if sizes.clip is None else np.clip(rho, np.float32(-sizes.clip), np.float32(sizes.clip))
-
-
-def walk(
-    model: TaskModel,
-    directions: DirectionBackend,
-    rule: UpdateRule,
-    seed: int,
-    sizes: StepSizes,
-    scalars: np.ndarray,
-    active: frozenset[int],
-    overlay: dict[tuple[int, int], torch.Tensor],
-) -> None:
-    """One local step along the directions of `seed` on the overlay, which is created from θ at the first.
-
-    A step's scalars are clipped by their own median (`zo.clip_spread`).
-
-    Args:
-        scalars: float32 [P], ρ.
-    """
-    numbers = np.arange(len(scalars), dtype=np.uint64)
-    seeds = np.full(len(scalars), seed, dtype=np.uint64)
-    raw = -sizes.lr * clipped_scalars(rule, scalars) / rule.directions
-    terms = {0: Terms(seeds, numbers, on_grid(raw), rule.distribution).moving()}
-    if rule.rank:
-        low = on_grid(raw / math.sqrt(rule.rank), rule.rank)
-        terms[rule.rank] = Terms(seeds, numbers, low, rule.distribution).moving()
-    replica = model.replica
-    for block in sorted(active):
-        for tensor in replica.manifest.scoped(block, rule.scope):
-            key = (tensor.block, tensor.slot)
-            if key not in overlay:
-                overlay[key] = model.master(tensor)
-            rank = rank_of(rule, tensor)
-            move(directions, tensor, overlay[key], rank, [terms[rank]])
+        Raises:
+            Diverged: a coefficient overflows.
+        """
+        rule = self._rule
+        alone = RoundUpdate(0, self._lr, np.zeros(1, np.int64), scalars[None, None], ActiveSets.of_all(1, 1))
+        seeds = np.array([[seed]], dtype=np.uint64)
+        terms = {rank: [commit_terms(rule, alone, seeds, 0, rank)] for rank in {0, rule.rank}}
+        for block in sorted(active):
+            for tensor in self._model.replica.manifest.scoped(block, rule.scope):
+                key, rank = (block, tensor.slot), rule.rank if len(tensor.shape) >= 2 else 0
+                if key not in overlay:
+                    overlay[key] = self._model.master(tensor)
+                apply_terms(self._directions, overlay[key], *key, tensor.shape, rank, terms[rank])

@@ -15,7 +15,7 @@ import numpy as np
 from zorba_ray.directions import PROBE, direction_seed
 from zorba_ray.models import Batch, Perturbation, TaskModel
 from zorba_ray.zo.estimator import projected_gradient
-from zorba_ray.zo.rule import UpdateRule
+from zorba_ray.zo.update import UpdateRule
 
 _LEAST_SHARE = 1e-3
 """ω of a block is at least this share of the largest one: no block may be given up."""

@@ -12,9 +12,7 @@ import math
 import numpy as np
 
 from zorba_ray.errors import Diverged
-from zorba_ray.zo.rule import UpdateRule
-from zorba_ray.zo.scalars import clipped_scalars
-from zorba_ray.zo.update import RoundUpdate
+from zorba_ray.zo.update import RoundUpdate, UpdateRule, clipped_scalars
 
 LIMIT = 2.0**24
 

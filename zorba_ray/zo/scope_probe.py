@@ -24,7 +24,7 @@ import numpy as np
 
 from zorba_ray.directions import SCOPE_PROBE, direction_seed
 from zorba_ray.models import Batch, Manifest, Perturbation, Scope, TaskModel
-from zorba_ray.zo.rule import UpdateRule
+from zorba_ray.zo.update import UpdateRule
 
 KINDS: tuple[Scope, ...] = ("all", "matrices", "bias_norm", "biases", "norm_weights", "attention", "feed_forward")
 """Sets that are measured."""

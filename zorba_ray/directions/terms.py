@@ -1,0 +1,73 @@
+"""The two operations on directions, which every implementation gives bit for bit, and what a commit adds to θ.
+
+Both read θ in fp32 and address elements by their row-major index in the whole logical tensor (`offset` for a shard).
+
+- `perturb_into`: scratch = RN(fp32(θ̄) + a), θ̄ = RN_dtype(θ), a = ±μ z rounded once; θ is never written.
+- `apply_commits`: for one commit after another θ = RN(θ + acc), acc = Σ_k c_k z_k in fp32 in ledger order, each product
+  rounded before it is added. Several commits in one call are one pass over memory and the same bytes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from zorba_ray.directions.streams import Distribution, TensorStream
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a commit adds to the tensors of one block: Σ_k coefficients[k] · z(seeds[k], directions[k]), in order."""
+
+    seeds: np.ndarray
+    """uint64 [K], seed64 of (round, stream, step)."""
+    directions: np.ndarray
+    """uint64 [K], number of the direction within its step."""
+    coefficients: np.ndarray
+    """float32 [K]."""
+    distribution: Distribution
+
+    def __len__(self) -> int:
+        return len(self.coefficients)
+
+    def moving(self) -> "Terms":
+        """Without the terms whose coefficient is zero."""
+        kept = self.coefficients != 0
+        return Terms(self.seeds[kept], self.directions[kept], self.coefficients[kept], self.distribution)
+
+
+def joined(commits: Sequence[Terms]) -> tuple[Terms, np.ndarray] | None:
+    """The terms of several commits end to end, and int64 [commits] of where each ends; commits without terms are left
+    out. None: no commit has any."""
+    commits = [terms for terms in commits if len(terms)]
+    if not commits:
+        return None
+    (distribution,) = {terms.distribution for terms in commits}
+    columns = ([getattr(terms, name) for terms in commits] for name in ("seeds", "directions", "coefficients"))
+    return (
+        Terms(*(np.concatenate(column) for column in columns), distribution),
+        np.cumsum([len(terms) for terms in commits], dtype=np.int64),
+    )
+
+
+class DirectionBackend(Protocol):
+    """Interface of all implementations; they agree bit for bit."""
+
+    name: str
+
+    def perturb_into(
+        self, scratch: torch.Tensor, theta: torch.Tensor, stream: TensorStream, scale: float, offset: int = 0
+    ) -> None:
+        """scratch [n] (fp32 or bf16) ← θ [n] (fp32) + scale · z; `scale` = ±μ is rounded to fp32."""
+        ...
+
+    def apply_commits(
+        self, theta: torch.Tensor, block: int, slot: int, commits: Sequence[Terms], offset: int = 0
+    ) -> None:
+        """θ [n] (fp32, in place) ← RN(θ + Σ coefficient · z) for each commit in turn; one without terms moves no byte.
+
+        `block`, `slot`: the tensor's place in the manifest. All commits draw from one distribution.
+        """
+        ...
