@@ -7,7 +7,7 @@ from fractions import Fraction
 from benchmarks.alternate import at_least, judged
 from benchmarks.rows import Row
 from zorba_ray.config import ModelConfig
-from zorba_ray.memory.table import FRACTIONS, RTX_4090, Client, clients, model_profile
+from zorba_ray.memory.table import ACCELERATOR, FRACTIONS, Client, clients, model_profile
 
 SHAPE, BATCH, LENGTH, LABELS = "opt-1.3b", 16, 128, 2
 DEVICE = "counted, nothing allocated"
@@ -31,7 +31,7 @@ def rows(quick: bool) -> list[Row]:
         counts[client] = row.counted.total
         made.append(judged(f"{SHAPE} VRAM, {name(client)}", [counts[client] / 1e9], "GB", None, DEVICE))
         seconds = [1000 * row.seconds]
-        made.append(judged(f"{SHAPE} round, {name(client)}", seconds, "ms", None, f"modelled, {RTX_4090.name}"))
+        made.append(judged(f"{SHAPE} round, {name(client)}", seconds, "ms", None, f"modelled, {ACCELERATOR}"))
     ours = next(client for client in counts if (client.label, client.fraction) == OURS)
     for client, size in counts.items():
         if client.method in GOALS:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from zorba_ray.methods.first_order import FirstOrderMethod
 
 from tests.support.missing_client import without_the_last
 from tests.support.tiny_run import run_here, tiny_config
@@ -18,6 +17,7 @@ from zorba_ray.errors import ConfigError, Diverged, LedgerError, StorageError
 from zorba_ray.experiment.build import build_host, prepare
 from zorba_ray.experiment.on_ray import ray_backend
 from zorba_ray.experiment.replay import replay_run
+from zorba_ray.methods.base import BackpropMethod
 from zorba_ray.protocol import snapshot as snapshots
 from zorba_ray.protocol.ledger import read_ledger
 
@@ -158,15 +158,15 @@ class TestDivergence:
     def test_a_client_that_diverged_is_left_out(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """The run is that of a federation in which it never answers."""
         missing = run_here(config("fedavg"), tmp_path / "missing", without_the_last)
-        train = FirstOrderMethod.train
+        train = BackpropMethod.train
 
-        def last_diverges(self: FirstOrderMethod, state: Any, model: Any, plan: Any, client: int, batches: Any) -> Any:
+        def last_diverges(self: BackpropMethod, state: Any, model: Any, plan: Any, client: int, batches: Any) -> Any:
             tensors, loss = train(self, state, model, plan, client, batches)
             if client == 3:
                 tensors = {name: torch.full_like(tensor, float("nan")) for name, tensor in tensors.items()}
             return tensors, loss
 
-        monkeypatch.setattr(FirstOrderMethod, "train", last_diverges)
+        monkeypatch.setattr(BackpropMethod, "train", last_diverges)
         found = run_here(config("fedavg"), tmp_path / "run")
         assert found["clients_rejected"] == found["rounds"]
         assert found["weights_sha256"] == missing["weights_sha256"]

@@ -463,7 +463,9 @@ def test_the_digest_follows_what_changes_results(key: str, value: Any) -> None:
 def test_altered_covers_every_setting() -> None:
     together = {"model.lora", "zo.family", "zo.rank", "allocation.probe_every"}
     together |= {"data.label_shift_schedule"}
-    assert {*ALTERED, *together, "method", "federation.fleet"} == set(leaves(ExperimentConfig().resolved()))
+    of_methods = {key for key in known_keys(ExperimentConfig) if key.startswith("method_settings.")}
+    settings = {*leaves(ExperimentConfig().resolved())} | of_methods
+    assert {*ALTERED, *together, "method", "federation.fleet"} == settings
 
 
 def test_family_and_rank_change_together_and_change_results() -> None:

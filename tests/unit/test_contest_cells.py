@@ -97,8 +97,8 @@ def test_ladders() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"methods": ("zorba", "fedprox")}, "unknown method fedprox; there are zorba, fedavg"),
-        ({"methods": ()}, "unknown method none"),
+        ({"methods": ("zorba", "fedprox")}, "unknown method fedprox: there is no such method"),
+        ({"methods": ()}, "none; name one or more"),
         ({"methods": ("zorba", "mezo", "zorba")}, "zorba stands twice"),
         ({"seeds": 0}, "--seeds 0"),
         ({"tune_share": 0.0}, "--tune-share 0"),

@@ -11,7 +11,7 @@ from zorba_ray.errors import BudgetExceeded
 from zorba_ray.memory import ClientMemory, FleetMemory, Workload, client_memory, placed_by_budget, require_within
 from zorba_ray.models import RESIDENT, STREAMED, Manifest, Placement, Replica
 
-WORK = Workload(batch_size=8, length=16, hidden=32, logits=3, positions=1, heads=4)
+WORK = Workload(batch_size=8, length=16, hidden=32, logits=3, positions=1)
 TOKENS = 2 * 8 * 16
 ALL = frozenset(range(BLOCKS))
 COPIES = Placement("device", "host")

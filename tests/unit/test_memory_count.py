@@ -161,7 +161,9 @@ class TestParts:
         assert seen["gradients"] <= 2 * numel
         assert counted(profile.model, "bf16", profile.work, replace(step, moments=False)).parts["optimizer state"] == 0
 
-    @pytest.mark.parametrize(("rank", "targets", "layers"), [(16, "query", 1), (4, "query_value", 2), (4, "attention", 4)])
+    @pytest.mark.parametrize(
+        ("rank", "targets", "layers"), [(16, "query", 1), (4, "query_value", 2), (4, "attention", 4)]
+    )
     def test_adapters(self, tmp_path: Path, rank: int, targets: Any, layers: int) -> None:
         """Projections 32 square in three blocks, A and B of the rank, with two moments."""
         profile, step = tiny(tmp_path, "opt"), LocalStep(backward=True, moments=True, rank=rank, targets=targets)
@@ -187,7 +189,7 @@ def test_a_model_that_cannot_be_counted_is_known_by_its_weights(monkeypatch: pyt
 
     monkeypatch.setattr(fleet_memory, "counted", broken)
     manifest = Replica(tiny_loaded("opt")).manifest
-    work = Workload(4, 16, 32, 2, 1, 4)
+    work = Workload(4, 16, 32, 2, 1)
     memory = resident_everywhere(manifest, ModelConfig(path="elsewhere"), "bf16", work, LocalStep()).of(None)
     assert memory.source == "modelled"
     assert memory.bytes_of(frozenset(range(manifest.blocks))) == 2 * manifest.numel

@@ -22,7 +22,8 @@ from zorba_ray.protocol.snapshot import newest_snapshot, restore
 POOL_SIZE, STEPS, MU, LR = 6, 5, 1e-2, 1e-3
 TINY = {
     "fedkseed": (
-        "zo.schedule=constant", "zo.local_steps=3", "method_settings.pool=8", "zo.lr=0.003", "federation.snapshot_every=1",
+        "zo.schedule=constant", "zo.local_steps=3", "method_settings.pool=8", "zo.lr=0.003",
+        "federation.snapshot_every=1",
     )
 }  # fmt: skip
 OVERRIDES = (

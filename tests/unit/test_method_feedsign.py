@@ -15,9 +15,12 @@ from zorba_ray.protocol.ledger import read_ledger
 from zorba_ray.protocol.messages import ClientReport, RoundCommit, decode
 
 METHOD = "tests.methods.feedsign"
-TINY = {METHOD: ("zo.directions=3", "zo.lr=0.002")}
+TINY = {METHOD: ("zo.directions=3", "zo.lr=0.002", "federation.seeds=shared")}
 LR, DIRECTIONS = 1e-3, 11
-OVERRIDES = (f"method={METHOD}", f"zo.directions={DIRECTIONS}", f"zo.lr={LR}", "zo.difference=central", "rounds=1")
+OVERRIDES = (
+    f"method={METHOD}", f"zo.directions={DIRECTIONS}", f"zo.lr={LR}", "zo.difference=central", "rounds=1",
+    "federation.seeds=shared",
+)  # fmt: skip
 
 
 def test_everybody_walks_with_the_committed_signs(tmp_path: Path) -> None:
@@ -64,7 +67,7 @@ def test_a_vote_is_a_bit_and_the_majority_decides() -> None:
 
 
 def test_its_own_refusals() -> None:
-    with pytest.raises(ConfigError, match="needs federation.seeds=shared"):
+    with pytest.raises(ConfigError, match=r"needs federation\.seeds=shared"):
         tiny_config(*OVERRIDES, "federation.seeds=per_client")
     with pytest.raises(ConfigError, match="feedsign takes one step"):
         tiny_config(*OVERRIDES, "zo.local_steps=2")

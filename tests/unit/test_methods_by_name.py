@@ -7,7 +7,7 @@ import pytest
 
 from zorba_ray.config import ExperimentConfig, MethodSpec, config_from_tree, load_method, method_names
 from zorba_ray.errors import ConfigError
-from zorba_ray.methods import Method, build_method
+from zorba_ray.methods import Method
 
 
 def config(**tree: Any) -> ExperimentConfig:
@@ -44,18 +44,13 @@ def test_what_cannot_be_is_told(tree: dict[str, Any], message: str) -> None:
         config_from_tree(tree, "here")
 
 
-def test_a_module_that_fails_and_a_class_without_a_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_module_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "zorba_test_lab"
     folder.mkdir()
     (folder / "broken.py").write_text("1 / 0\n")
-    (folder / "bare.py").write_text(
-        "from zorba_ray.config import MethodSpec\n\nclass Bare(MethodSpec):\n    allocates = False\n"
-    )
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ConfigError, match=r"zorba_test_lab.broken cannot be imported \(ZeroDivisionError"):
         config(method="zorba_test_lab.broken")
-    with pytest.raises(ConfigError, match="Bare is no zorba_ray.methods.Method"):
-        build_method(config(method="zorba_test_lab.bare"), None, None)  # type: ignore[arg-type]
 
 
 def test_blocks_are_allocated_only_where_commits_are_each_clients_scalars() -> None:

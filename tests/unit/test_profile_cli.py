@@ -57,7 +57,7 @@ def test_batch_and_length_come_from_the_settings(tmp_path: Path) -> None:
     file = tmp_path / "my.yaml"
     file.write_text("model: {path: opt-1.3b}\ndata: {batch_size: 3, max_length: 64}\n", encoding="utf-8")
     work = profiled(str(file), None, None, None).work
-    assert (work.batch_size, work.length, work.hidden, work.heads) == (3, 64, 2048, 32)
+    assert (work.batch_size, work.length, work.hidden) == (3, 64, 2048)
     work = profiled(str(file), ["memory.batch_size=5", "memory.length=7"], None, None).work
     assert (work.batch_size, work.length) == (5, 7)
     work = profiled(str(file), ["memory.batch_size=5"], 6, 8).work

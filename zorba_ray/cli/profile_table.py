@@ -3,7 +3,7 @@
 from rich.table import Table
 
 from zorba_ray.config import DEFAULT_METHOD
-from zorba_ray.memory.table import RTX_4090, ModelProfile, Row
+from zorba_ray.memory.table import ACCELERATOR, FLOPS, LINK, MEMORY, ModelProfile, Row
 from zorba_ray.units import format_bytes
 
 
@@ -39,7 +39,7 @@ def assumptions(found: ModelProfile) -> list[str]:
         f"Rows named by where blocks live are {DEFAULT_METHOD}'s, modelled by a formula; the others are counted. Parts "
         "are those at the peak; the CUDA context (some hundred MiB) and the allocator's rounding are beside them.",
         f"Head: {head}. Active blocks are spread evenly; scope {found.scope}. No row uses activation checkpointing.",
-        f"Round: modelled, one step, P = K = 1, {RTX_4090.name} with {RTX_4090.flops / 1e12:.0f} TFLOP/s, "
-        f"{RTX_4090.link / 1e9:.0f} GB/s to the host, {RTX_4090.memory / 1e12:.1f} TB/s of its own; copies overlap "
+        f"Round: modelled, one step, P = K = 1, {ACCELERATOR} with {FLOPS / 1e12:.0f} TFLOP/s, "
+        f"{LINK / 1e9:.0f} GB/s to the host, {MEMORY / 1e12:.1f} TB/s of its own; copies overlap "
         "with compute.",
     ]

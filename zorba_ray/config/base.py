@@ -131,9 +131,14 @@ LISTED = 20
 
 def explain(error: ValidationError, model: type[BaseModel], origin: str) -> str:
     """One line per fault, up to LISTED: key, value, rule, and for unknown keys the nearest known one."""
-    lines = [f"{printable(shortened(origin, 200))}: {error.error_count():,} setting(s) refused"]
+    # A default that follows from other settings is none where those are refused: no fault of its own.
+    faults = [
+        fault
+        for fault in error.errors(include_url=False, include_context=False)
+        if fault["type"] != "default_factory_not_called"
+    ]
+    lines = [f"{printable(shortened(origin, 200))}: {len(faults):,} setting(s) refused"]
     names = known_keys(model)
-    faults = error.errors(include_url=False, include_context=False)
     for fault in faults[:LISTED]:
         location = [str(part) for part in fault["loc"] if not str(part).startswith(("function-", "tagged-", "list["))]
         key = printable(shortened(".".join(location), 200)) or "(top level)"

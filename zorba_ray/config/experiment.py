@@ -47,7 +47,7 @@ have digests of their own; the allocation is read back from the run directory.""
 
 
 def _any_settings(schema: dict[str, Any]) -> None:
-    """The JSON schema of `method_settings`: those of each method of this package, or of a method named by its module."""
+    """The JSON schema of `method_settings`: of each method of this package, or of one named by its module."""
     schema.pop("$ref", None)
     kinds = dict.fromkeys(load_method(name).Settings for name in method_names())
     schema["anyOf"] = [*(kind.model_json_schema() for kind in kinds), {"type": "object"}]

@@ -2,8 +2,8 @@
 
 Equal for all methods: examples, partition, model, clients, participants, batch size, evaluation, seeds, and the forward
 passes that a client makes in all (by a method that backpropagates a step counts three: its backward pass costs two).
-Of each method: what its authors published (its file in `methods`), the schedule of the rate where the method allows one,
-the number of rounds that the passes suffice for.
+Of each method: what its authors published (see its file), the schedule of the rate where the method allows one, the
+number of rounds that the passes suffice for.
 """
 
 from collections.abc import Callable, Mapping

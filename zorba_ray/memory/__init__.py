@@ -1,9 +1,9 @@
 """What a client's accelerator holds."""
 
+from zorba_ray.memory.activations import Workload, workload_of
 from zorba_ray.memory.fleet_memory import FleetMemory, placed_by_budget, resident_everywhere
 from zorba_ray.memory.footprint import ClientMemory, largest, require_within
 from zorba_ray.memory.inventory import client_memory
-from zorba_ray.memory.workload import Workload, workload_of
 
 __all__ = [
     "ClientMemory",

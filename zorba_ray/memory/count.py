@@ -8,11 +8,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
 
 from zorba_ray.config import LocalStep, ModelConfig
+from zorba_ray.memory.activations import Workload
 from zorba_ray.memory.footprint import PARTS, Footprint
 from zorba_ray.memory.paired_client import PairedClient, PairedStep
 from zorba_ray.memory.plain_client import PlainClient
 from zorba_ray.memory.storage_counter import StorageCounter
-from zorba_ray.memory.workload import Workload
 from zorba_ray.models import Batch, LoadedModel
 from zorba_ray.models.heads import LabelPromptsHead, LabelWordsHead
 from zorba_ray.models.logits import LinearLogits

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from zorba_ray.config import LocalStep, MemoryConfig, ModelConfig
+from zorba_ray.memory.activations import Workload
 from zorba_ray.memory.count import counted
 from zorba_ray.memory.footprint import ClientMemory
 from zorba_ray.memory.inventory import COMPUTE_BYTES, client_memory
-from zorba_ray.memory.workload import Workload
 from zorba_ray.models import RESIDENT, Manifest, Placement, Scope
 
 

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from zorba_ray.config import MemoryConfig
-from zorba_ray.memory.activations import Activations
+from zorba_ray.memory.activations import Activations, Workload, architecture
 from zorba_ray.memory.footprint import PARTS, ClientMemory, Footprint
-from zorba_ray.memory.workload import Workload, architecture
 from zorba_ray.models import Manifest, Placement, Scope, TensorEntry
 
 COMPUTE_BYTES = {"bf16": 2, "fp32": 4}
@@ -101,19 +100,12 @@ class Inventory:
 
 def zorba_footprint(held: Inventory, work: Workload, active: frozenset[int]) -> Footprint:
     """What a client holds at the peak of a dense forward pair with these active blocks."""
-    live = Activations(architecture(held.manifest, work.hidden), work, held.size)
     behind = any(block not in active for block in range(min(active), held.manifest.blocks))
-    activations, logits = live.peak(doubled=behind, several=len(active) > 1)
-    parts = dict.fromkeys(PARTS, 0) | {
-        "stem": held.stem(),
-        "frozen": held.frozen(active),
-        "active": sum(held.active(block) for block in active),
-        "scratch": held.scratch(work, 0),
-        "stream buffers": held.buffers() if held.streamed(active) else 0,
-        "activations": activations,
-        "logits": logits,
-    }
-    return Footprint(parts, "modelled")
+    moved = sum(held.active(block) for block in active)
+    parts = _base(held, work, active, behind, len(active) > 1, rank=0) | {"active": moved}
+    if not held.streamed(active):
+        parts["stream buffers"] = 0
+    return Footprint({part: parts.get(part, 0) for part in PARTS}, "modelled")
 
 
 def client_memory(
@@ -130,16 +122,22 @@ def client_memory(
     """
     placement = Placement(config.frozen, config.master)  # pyright: ignore[reportArgumentType]
     held = Inventory(manifest, placement, scope, COMPUTE_BYTES[config.compute_dtype])
-    live = Activations(architecture(manifest, work.hidden), work, held.size)
-    streams, blocks = placement.frozen == "host", held.blocks
-    extra = [held.active(block) - (0 if streams else held.moved(block)) for block in blocks]
-    activations, logits = live.peak(doubled=len(blocks) > 1, several=len(blocks) > 1)
-    parts = {
+    streamed, several = placement.frozen == "host", manifest.blocks > 1
+    extra = [held.active(block) - (0 if streamed else held.moved(block)) for block in held.blocks]
+    return ClientMemory(_base(held, work, frozenset(), several, several, rank), np.array(extra, dtype=np.int64))
+
+
+def _base(
+    held: Inventory, work: Workload, active: frozenset[int], doubled: bool, several: bool, rank: int
+) -> dict[str, int]:
+    """Bytes by part, what active blocks hold apart; `doubled` and `several` as of `Activations.peak`."""
+    live = Activations(architecture(held.manifest, work.hidden), work, held.size)
+    activations, logits = live.peak(doubled, several)
+    return {
         "stem": held.stem(),
-        "frozen": held.frozen(frozenset()),
+        "frozen": held.frozen(active),
         "scratch": held.scratch(work, rank),
-        "stream buffers": held.buffers() if streams else 0,
+        "stream buffers": held.buffers() if held.placement.frozen == "host" else 0,
         "activations": activations,
         "logits": logits,
     }
-    return ClientMemory(parts, np.array(extra, dtype=np.int64))

@@ -4,7 +4,7 @@ Written from the published algorithms. All weights are in the compute dtype. Whe
 that a fused call does not, the fused call stands here, which favours the method.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 
@@ -79,9 +79,8 @@ class PlainClient:
             self._accumulators[:1].add_(RATE)
 
     def _walk(self, scale: float, stored: torch.Tensor | None) -> None:
-        pieces: Iterator[torch.Tensor | None] = iter([None] * len(self._moved))
-        if stored is not None:
-            pieces = iter(stored.split([parameter.numel() for parameter in self._moved]))
+        sizes = [parameter.numel() for parameter in self._moved]
+        pieces = [None] * len(sizes) if stored is None else stored.split(sizes)
         with self._counter.part("scratch"):
             for parameter, piece in zip(self._moved, pieces, strict=True):
                 z = torch.randn_like(parameter) if piece is None else piece.view(parameter.shape)

@@ -9,32 +9,18 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from zorba_ray.config import DEFAULT_METHOD, LocalStep, ModelConfig, load_method, method_names
+from zorba_ray.memory.activations import Workload, workload_of
 from zorba_ray.memory.count import Step, counted
 from zorba_ray.memory.footprint import Footprint
 from zorba_ray.memory.inventory import COMPUTE_BYTES, Inventory, zorba_footprint
 from zorba_ray.memory.paired_client import PairedStep
-from zorba_ray.memory.workload import Workload, workload_of
 from zorba_ray.models import STREAMED, Manifest, Placement, Scope
 from zorba_ray.models.blocks import model_manifest
 from zorba_ray.models.shapes import skeleton
 
 FRACTIONS = (Fraction(1, 8), Fraction(1, 4), Fraction(1, 2), Fraction(1))
-
-
-@dataclass(frozen=True)
-class Accelerator:
-    """Usable rates of a device, as assumed."""
-
-    name: str
-    flops: float
-    """FLOP/s in bf16."""
-    link: float
-    """Bytes/s between host and accelerator."""
-    memory: float
-    """Bytes/s of its own memory."""
-
-
-RTX_4090 = Accelerator("RTX 4090", 140e12, 25e9, 1.0e12)
+ACCELERATOR, FLOPS, LINK, MEMORY = "RTX 4090", 140e12, 25e9, 1.0e12
+"""Usable rates of a device, as assumed: FLOP/s in bf16, bytes/s to the host, bytes/s of its own memory."""
 
 
 @dataclass(frozen=True)
@@ -77,12 +63,11 @@ class Row:
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         step, told = self.client.step, {"modelled": self.modelled, "counted": self.counted}
-        paired = isinstance(step, PairedStep)
         return {
             "method": self.client.method,
             "label": self.client.label,
             "fraction": None if self.client.fraction is None else float(self.client.fraction),
-            "active_blocks": len(step.active) if paired else None,
+            "active_blocks": len(step.active) if isinstance(step, PairedStep) else None,
             **{source: found and {"bytes": found.total, "parts": found.parts} for source, found in told.items()},
             "round_seconds_modelled": self.seconds,
         }
@@ -123,9 +108,9 @@ class ModelProfile:
         if isinstance(step, PairedStep):
             held = Inventory(self.manifest, step.placement, step.scope, COMPUTE_BYTES[self.compute], step.resident)
             modelled = zorba_footprint(held, self.work, step.active)
-            seconds = _pair_seconds(held, self.work, step.active, RTX_4090)
+            seconds = _pair_seconds(held, self.work, step.active)
         else:
-            seconds = _plain_seconds(self.manifest, COMPUTE_BYTES[self.compute], self.work, step, RTX_4090)
+            seconds = _plain_seconds(self.manifest, COMPUTE_BYTES[self.compute], self.work, step)
         live = counted(self.model, self.compute, self.work, step) if count or modelled is None else None
         return Row(client, modelled, live, seconds)
 
@@ -164,7 +149,7 @@ def model_profile(
     return ModelProfile(model, compute, scope, work, manifest, getattr(settings, "max_position_embeddings", None))
 
 
-def _pair_seconds(held: Inventory, work: Workload, active: frozenset[int], device: Accelerator) -> float:
+def _pair_seconds(held: Inventory, work: Workload, active: frozenset[int]) -> float:
     """Seconds of one forward pair (P = K = 1) by arithmetic alone, never a measurement.
 
     A forward takes 2 FLOP per block parameter and token; label words make the head free. Blocks below the first active
@@ -182,10 +167,10 @@ def _pair_seconds(held: Inventory, work: Workload, active: frozenset[int], devic
     if held.resident and held.placement.master == "host":
         streamed += sum(held.moved(block) for block in active)
     drawn = sum(2 * 2 * held.moved(block) for block in active)
-    return max(compute / device.flops, streamed / device.link) + drawn / device.memory
+    return max(compute / FLOPS, streamed / LINK) + drawn / MEMORY
 
 
-def _plain_seconds(manifest: Manifest, size: int, work: Workload, step: LocalStep, device: Accelerator) -> float:
+def _plain_seconds(manifest: Manifest, size: int, work: Workload, step: LocalStep) -> float:
     """The same of one local step with everything on the accelerator.
 
     Backpropagation: three forwards' worth, with adapters two (no gradients of frozen weights), and the optimizer reads
@@ -196,4 +181,4 @@ def _plain_seconds(manifest: Manifest, size: int, work: Workload, step: LocalSte
     forwards = (2 if step.rank else 3) if step.backward else 2
     passes = 0 if step.rank else 2 if step.backward else 4 * 2
     tokens = work.batch_size * work.length
-    return forwards * 2 * inside * tokens / device.flops + passes * size * manifest.numel / device.memory
+    return forwards * 2 * inside * tokens / FLOPS + passes * size * manifest.numel / MEMORY
