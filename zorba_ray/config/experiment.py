@@ -64,7 +64,7 @@ class ExperimentConfig(StrictModel):
     method_settings: SerializeAsAny[StrictModel] = Field(
         default=NoSettings(), validate_default=True, json_schema_extra=_any_settings
     )
-    """What the method alone has to set, such as `lr` of fedavg: see its file."""
+    """What the method alone has to set, such as `lr` where it backpropagates: see its file."""
     rounds: int = Field(default=100, ge=1)
     """Rounds of the federation."""
     seed: int = Field(default=0, ge=0, lt=2**64)

@@ -94,7 +94,8 @@ def resident_everywhere(
 
     def memory_at(placement: Placement) -> ClientMemory:
         try:
-            parts = _counted_parts(model.model_copy(update={"lora": None}), plain.digest, compute, work, step)
+            network = model.model_copy(update={"lora": None}).model_dump_json()
+            parts = _counted_parts(network, plain.digest, compute, work, step)
         except Exception:  # whatever a model's own code raises on tensors without memory
             return ClientMemory({"stem": size * plain.numel - int(blocks.sum())}, blocks)
         held = "frozen" if step.rank else "active"
@@ -104,6 +105,6 @@ def resident_everywhere(
 
 
 @functools.lru_cache(maxsize=32)
-def _counted_parts(model: ModelConfig, manifest: str, compute: str, work: Workload, step: LocalStep) -> dict[str, int]:
-    """`manifest`: its digest, so that another model at the same path is another count."""
-    return counted(model, compute, work, step).parts
+def _counted_parts(model: str, manifest: str, compute: str, work: Workload, step: LocalStep) -> dict[str, int]:
+    """`model`: its settings as JSON. `manifest`: its digest, so that another model at the same path is another count."""
+    return counted(ModelConfig.model_validate_json(model), compute, work, step).parts
