@@ -106,5 +106,5 @@ def resident_everywhere(
 
 @functools.lru_cache(maxsize=32)
 def _counted_parts(model: str, manifest: str, compute: str, work: Workload, step: LocalStep) -> dict[str, int]:
-    """`model`: its settings as JSON. `manifest`: its digest, so that another model at the same path is another count."""
+    """`model`: its settings as JSON. `manifest`: its digest: another model at the same path is another count."""
     return counted(ModelConfig.model_validate_json(model), compute, work, step).parts
