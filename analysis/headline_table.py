@@ -7,35 +7,31 @@ block active.
     python -m analysis.headline_table runs/a runs/b runs/sweeps/epsilon -o tables/headline
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import stdev
 
-import numpy as np
-
-from analysis.collect import Group
-from analysis.command import command
-from analysis.cost import seconds_of_rounds, vram_saved, vram_source
-from analysis.latex import table
-from analysis.rows import Cell, Measure, Row, Rows, counted, final_accuracy, final_loss, spread
-from analysis.style import unit_of
-from zorba_ray.report import RunRecord
-
-
-def _up(run: RunRecord) -> float | None:
-    return run.summary.bytes_up_per_client_round if run.summary else None
-
-
-def _down(run: RunRecord) -> float | None:
-    return run.summary.bytes_down_per_client_round if run.summary else None
-
+from analysis.command import runs_command
+from analysis.groups import Group
+from analysis.rows import Row, Rows, counted, spread_columns
+from zorba_ray.report.figure import unit_of
+from zorba_ray.report.measures import (
+    Measure,
+    bytes_per_round,
+    final_loss,
+    fleet_vram,
+    seconds_of_rounds,
+    test_accuracy,
+    vram_saved,
+    vram_source,
+)
+from zorba_ray.tables import Column, Spread, Table
 
 MEASURES: dict[str, Measure] = {
     "validation_loss": final_loss,
-    "test_accuracy": lambda run: final_accuracy(run, "test"),
-    "bytes_up_per_client_round": _up,
-    "bytes_down_per_client_round": _down,
-    "fleet_vram_bytes": lambda run: run.allocation.f2_bytes,
+    "test_accuracy": test_accuracy,
+    "bytes_up_per_client_round": lambda run: bytes_per_round(run, "up"),
+    "bytes_down_per_client_round": lambda run: bytes_per_round(run, "down"),
+    "fleet_vram_bytes": fleet_vram,
     "vram_saved": vram_saved,
     "rounds_s": seconds_of_rounds,
 }
@@ -55,56 +51,51 @@ def rows(groups: Sequence[Group]) -> Rows:
         }
         for name, measure in MEASURES.items():
             values = [measure(run) for run in group.runs]
-            known = [value for value in values if value is not None]
-            row.update(spread(name, values))
-            row[f"{name}_sd"] = stdev(known) if len(known) == len(values) > 1 else None
+            spread = Spread.of_all(values)
+            row |= {**spread_columns(name, values), f"{name}_sd": spread and spread.sd}
         found.append(row)
     return Rows(tuple(found), vram_source(run for group in groups for run in group.runs))
 
 
 def write(found: Rows, out: Path) -> list[Path]:
     """OUT.tex."""
-    factor, unit = unit_of(found.column("fleet_vram_bytes_max"))
-    several = len({row["series"] for row in found.rows}) > 1
-    columns = ["method", "N", "rounds", "n", "val. loss", "test acc. (%)", "up (B)", "down (B)"]
-    columns += [f"VRAM ({unit})", "saved (%)", "time (s)"]
-    body = []
-    for row in found.rows:
-        cells = [str(row["method"]), str(row["clients"]), str(row["rounds"]), str(row["n"])]
-        cells += [
-            _cell(row, "validation_loss", 1, 3),
-            _cell(row, "test_accuracy", 100, 1),
-            _cell(row, "bytes_up_per_client_round", 1, 1),
-            _cell(row, "bytes_down_per_client_round", 1, 1),
-            _cell(row, "fleet_vram_bytes", 1 / factor, 2),
-            _cell(row, "vram_saved", 100, 1),
-            _cell(row, "rounds_s", 1, 1),
-        ]
-        body.append([str(row["series"]), *cells] if several else cells)
+    factor, unit = unit_of(found.column("fleet_vram_bytes_max").max())
+    columns: list[Column[Row]] = [
+        Column("settings", lambda row: row["series"]),
+        Column("method", lambda row: row["method"]),
+        Column("N", lambda row: row["clients"], str),
+        Column("rounds", lambda row: row["rounds"], str),
+        Column("n", lambda row: row["n"], str),
+        Column("val. loss", with_sd("validation_loss", 3), str),
+        Column("test acc. (%)", with_sd("test_accuracy", 1, 100), str),
+        Column("up (B)", with_sd("bytes_up_per_client_round", 1), str),
+        Column("down (B)", with_sd("bytes_down_per_client_round", 1), str),
+        Column(f"VRAM ({unit})", with_sd("fleet_vram_bytes", 2, 1 / factor), str),
+        Column("saved (%)", with_sd("vram_saved", 1, 100), str),
+        Column("time (s)", with_sd("rounds_s", 1), str),
+    ]
     caption = (
         "Mean ± sample standard deviation over n seeds, after the last round. up, down: bytes per client and round, "
-        "active sets (sent once) left out. VRAM: all clients together, "
-        f"{found.vram_source}; saved: against every block active on every client. time: wall time of all rounds of the "
-        "simulation."
+        f"active sets (sent once) left out. VRAM: all clients together, {found.vram_source}; saved: against every "
+        "block active on every client. time: wall time of all rounds of the simulation."
     )
-    text = table(["settings", *columns] if several else columns, body, 2 if several else 1, caption, "tab:headline")
+    several = len({row["series"] for row in found.rows}) > 1
     path = out.with_name(out.name + ".tex")
-    path.write_text(text, encoding="utf-8")
+    table = Table("", found.rows, columns if several else columns[1:], caption)
+    path.write_text(table.latex("tab:headline"), encoding="utf-8")
     return [path]
 
 
-def _cell(row: Row, name: str, factor: float, digits: int) -> str:
-    """'0.590 ± 0.022'; without ± where all seeds agree or there is one; '–' for unknown."""
-    mean, spread_sd = row[f"{name}_mean"], row[f"{name}_sd"]
-    if mean is None:
-        return "–"
-    text = f"{_number(mean) * factor:.{digits}f}"
-    return text if not spread_sd else f"{text} ± {_number(spread_sd) * factor:.{digits}f}"
+def with_sd(name: str, digits: int, factor: float = 1.0, spread: str = "sd") -> Callable[[Row], str | None]:
+    """'0.590 ± 0.022'; without ± where all seeds agree or there is one; None for unknown."""
 
+    def show(row: Row) -> str | None:
+        mean, around = row[f"{name}_mean"], row[f"{name}_{spread}"]
+        texts = [f"{float(value) * factor:.{digits}f}" for value in (mean, around) if value]
+        return None if mean is None else " ± ".join(texts or [f"{0:.{digits}f}"])
 
-def _number(cell: Cell) -> float:
-    return float(np.float64(cell or 0.0))
+    return show
 
 
 if __name__ == "__main__":
-    raise SystemExit(command(__doc__, rows, write))
+    raise SystemExit(runs_command(__doc__, rows, write))

@@ -11,13 +11,17 @@ directions.
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from analysis.collect import Group
-from analysis.command import figure_command
-from analysis.curves import accuracy_at, curve_rows, loss_at
-from analysis.rows import Rows
-from analysis.style import PAGE_IN, curve, legend, letters, percent, unit_of
+from analysis.command import figure, runs_command
+from analysis.draw import Panel, panels_figure
+from analysis.groups import Group
+from analysis.rows import Rows, accuracy_at, curve_rows, loss_at
+
+_COSTS = {
+    "round": "round",
+    "bytes_per_client": "bytes per client, up and down ({})",
+    "forward_passes_per_client": "forward passes per client",
+}
 
 
 def rows(groups: Sequence[Group]) -> Rows:
@@ -27,27 +31,23 @@ def rows(groups: Sequence[Group]) -> Rows:
 
 def draw(found: Rows) -> Figure:
     """Loss above, accuracy (where there is one) below, three costs side by side."""
-    names = ["loss", "accuracy"] if found.known("accuracy_mean") else ["loss"]
-    figure = Figure(figsize=(PAGE_IN, 1.75 * len(names) + 0.75), layout="constrained")
-    panels = figure.subplots(len(names), 3, sharey="row", sharex="col", squeeze=False)
-    factor, unit = unit_of(found.column("bytes_per_client"))
-    for index, (label, part) in enumerate(found.parts()):
-        for name, line in zip(names, panels, strict=True):
-            curve(line[0], part, "round", f"{name}", index, label)
-            curve(line[1], part, "bytes_per_client", name, index, label, factor)
-            curve(line[2], part, "forward_passes_per_client", name, index, label)
-    for name, line in zip(names, panels, strict=True):
-        line[0].set_ylabel(f"validation {name}")
-        if name == "accuracy":
-            percent(line[0])
-    titles = ("round", f"bytes per client, up and down ({unit})", "forward passes per client")
-    for axes, title in zip(panels[-1], titles, strict=True):
-        axes.set_xlabel(title)
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=axes is panels[-1][0]))
-    letters(panels)
-    legend(figure, panels[0][0], found.over_seeds())
-    return figure
+    panels = [
+        Panel(
+            x,
+            y,
+            xlabel,
+            f"validation {y}" if x == "round" else "",
+            curve=True,
+            in_bytes="bytes" in x,
+            integers="x" if x == "round" else "",
+            shares=y == "accuracy",
+        )
+        for y in ("loss", "accuracy")
+        if found.known(f"{y}_mean")
+        for x, xlabel in _COSTS.items()
+    ]
+    return panels_figure(found, panels, 3, 1.85 * len(panels) / 3 + 0.65)
 
 
 if __name__ == "__main__":
-    raise SystemExit(figure_command(__doc__, rows, draw))
+    raise SystemExit(runs_command(__doc__, rows, figure(draw)))

@@ -8,18 +8,19 @@ of the program. Needs no runs.
 
 from collections.abc import Iterator, Sequence
 from itertools import product
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.command import simulation_command
+from analysis.command import command, figure
 from analysis.linear_rounds import Federation, equal_holders, unequal_holders, updates
 from analysis.rows import Row, Rows
-from analysis.style import PAGE_IN, letters, look
 from zorba_ray.active_sets import ActiveSets
 from zorba_ray.allocation import AllocationProblem, objectives
+from zorba_ray.report.figure import SHEET_IN, letters, look
 from zorba_ray.zo import UpdateRule, block_weights
 
 CLIENTS, BLOCKS, SIZE = 16, 8, 64
@@ -49,7 +50,7 @@ WEIGHTINGS: tuple[Weighting, ...] = ("data", "inverse_noise")
 def rows(rounds: int = ROUNDS) -> Rows:
     """One row per case: what the theory expects, what was simulated, and the standard error of that."""
     found = [*_scalar(rounds), *_equal(rounds), *_unequal(rounds), *_bias(), *_descent(rounds), *_ranking()]
-    return Rows(tuple(found), "")
+    return Rows(tuple(found))
 
 
 def _row(step: str, case: str, x: float, expected: float | None, samples: np.ndarray, **more: float | str) -> Row:
@@ -203,36 +204,35 @@ def rank_correlation(found: Rows) -> float:
 
 def draw(found: Rows) -> Figure:
     """Points are simulated, lines and crosses expected."""
-    figure = Figure(figsize=(PAGE_IN, 4.6), layout="constrained")
+    figure = Figure(figsize=(SHEET_IN, 4.6), layout="constrained")
     axes = figure.subplots(2, 3)
     parts = dict(found.parts("step"))
     _lines(axes[0, 0], [("simulated", parts["scalar"])], "blocks of the client", "E‖ρ z_b‖²")
     _lines(axes[0, 1], parts["equal"].parts("seeds"), "blocks of every client, k", "variance of a block")
     _fleets(axes[0, 2], parts["unequal"], "variance of a block", "expected")
     axes[0, 2].set_ylim(bottom=0)
-    _lines(axes[1, 0], [("mean over sets", parts["bias"])], "N_b", "bias² / ζ_b²")
-    worst = parts["bias"]
-    axes[1, 0].plot(worst.column("x"), worst.column("worst"), ":", color=look(1)["color"], label="worst set")
-    axes[1, 0].set_yscale("linear")
-    axes[1, 0].yaxis.set_major_formatter("{x:.2g}")
-    axes[1, 0].legend()
+    worst, below = parts["bias"], axes[1, 0]
+    _lines(below, [("mean over sets", worst)], "N_b", "bias² / ζ_b²")
+    below.plot(worst.column("x"), worst.column("worst"), ":", color=look(1)["color"], label="worst set")
+    below.set_yscale("linear")
+    below.yaxis.set_major_formatter("{x:.2g}")
+    below.legend()
     _fleets(axes[1, 1], parts["descent"], "change of F in a round", "bound")
     for index, (name, part) in enumerate(parts["ranking"].parts("case")):
-        kind = {**look(index), "linestyle": "none", "markersize": 1.6, "alpha": 0.6}
-        label = f"{name}: {rank_correlation(part):.2f}"
-        axes[1, 2].plot(part.column("x"), part.column("simulated"), label=label, **kind)
+        kind = look(index) | {"linestyle": "none", "markersize": 1.6, "alpha": 0.6}
+        axes[1, 2].plot(
+            part.column("x"), part.column("simulated"), label=f"{name}: {rank_correlation(part):.2f}", **kind
+        )
     axes[1, 2].set(xlabel="f1", ylabel="exact variance (all active: 1)", ylim=(0.95, 2.4))
     axes[1, 2].legend(title="rank correlation", fontsize=5.5, markerscale=2, handlelength=1)
-    letters(axes)
+    letters(axes.ravel())
     return figure
 
 
 def _lines(axes: Axes, series: Sequence[tuple[str, Rows]], x: str, y: str) -> None:
     for index, (name, part) in enumerate(series):
-        kind = {**look(index), "linestyle": "none"}
-        places = part.column("x")
-        axes.errorbar(places, part.column("simulated"), yerr=2 * part.column("standard_error"), label=name, **kind)
-        axes.plot(places, part.column("expected"), color=kind["color"], linewidth=0.8)
+        _simulated(axes, part.column("x"), part, index, name)
+        axes.plot(part.column("x"), part.column("expected"), color=look(index)["color"], linewidth=0.8)
     axes.set_xscale("log")
     axes.set_yscale("log", base=2)
     axes.set(xlabel=x, ylabel=y)
@@ -246,16 +246,30 @@ def _lines(axes: Axes, series: Sequence[tuple[str, Rows]], x: str, y: str) -> No
 
 def _fleets(axes: Axes, found: Rows, y: str, what: str) -> None:
     for index, (name, part) in enumerate(found.parts("weights")):
-        kind: dict[str, Any] = {**look(index), "linestyle": "none"}
         places = part.column("x") + (0.14 if index else -0.14)
-        axes.errorbar(places, part.column("simulated"), yerr=2 * part.column("standard_error"), label=name, **kind)
-        label = what if index == 1 else None
-        axes.plot(places, part.column("expected"), "_", color="black", markersize=11, label=label, zorder=3)
+        _simulated(axes, places, part, index, name)
+        kind: dict[str, Any] = {"color": "black", "markersize": 11, "zorder": 3}
+        axes.plot(places, part.column("expected"), "_", label=what if index == 1 else None, **kind)
     names = list(dict.fromkeys(str(row["case"]) for row in found.rows))
     axes.set_xticks(range(len(names)), [name.replace(", ", "\n") for name in names], fontsize=6)
     axes.set(xlim=(-0.5, len(names) - 0.5), ylabel=y, xlabel="clients × blocks each")
     axes.legend()
 
 
+def _simulated(axes: Axes, x: np.ndarray, part: Rows, index: int, name: str) -> None:
+    """Points with two standard errors."""
+    kind = look(index) | {"linestyle": "none", "label": name}
+    axes.errorbar(x, part.column("simulated"), yerr=2 * part.column("standard_error"), **kind)
+
+
+def write(found: Rows, out: Path) -> list[Path]:
+    """Prints what has an expected value; OUT.pdf and OUT.png."""
+    for row in found.rows:
+        if row["expected"] is not None:
+            figures = f"{row['expected']:>12.6g} {row['simulated']:>12.6g} ± {row['standard_error']:<10.3g}"
+            print(f"{row['step']:<10} {row['case']:<24} {row['weights']:<14} {figures}")
+    return figure(draw)(found, out)
+
+
 if __name__ == "__main__":
-    raise SystemExit(simulation_command(__doc__, rows, draw))
+    raise SystemExit(command(__doc__, "", lambda paths: rows(), write))

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from analysis.against import rows_against
-from analysis.collect import Group
-from analysis.command import figure_command
-from analysis.rows import Rows, final_accuracy, final_loss
-from analysis.style import COLUMN_IN, legend, letters, percent, points
+from analysis.command import figure, runs_command
+from analysis.draw import final_figure
+from analysis.groups import Group
+from analysis.rows import Rows, rows_against
+from zorba_ray.report.measures import final_accuracy, final_loss
 
 
 def rows(groups: Sequence[Group]) -> Rows:
@@ -28,22 +28,9 @@ def rows(groups: Sequence[Group]) -> Rows:
 
 
 def draw(found: Rows) -> Figure:
-    """Loss above, accuracy (where there is one) below; μ on a logarithmic axis."""
-    names = ["loss", "accuracy"] if found.known("accuracy_mean") else ["loss"]
-    figure = Figure(figsize=(COLUMN_IN, 1.5 * len(names) + 0.8), layout="constrained")
-    panels = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
-    for name, axes in zip(names, panels, strict=True):
-        for index, (label, part) in enumerate(found.parts()):
-            points(axes, part, "perturbation_scale", name, index, label)
-        axes.set_ylabel(f"final validation {name}")
-    if "accuracy" in names:
-        percent(panels[1])
-    panels[-1].set_xscale("log")
-    panels[-1].set_xlabel("perturbation scale μ")
-    letters(panels)
-    legend(figure, panels[0], found.over_seeds())
-    return figure
+    """Loss above, accuracy below; μ on a logarithmic axis."""
+    return final_figure(found, "perturbation_scale", "perturbation scale μ")
 
 
 if __name__ == "__main__":
-    raise SystemExit(figure_command(__doc__, rows, draw))
+    raise SystemExit(runs_command(__doc__, rows, figure(draw)))

@@ -9,14 +9,18 @@ same fall of the loss (algorithm.md §5).
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from analysis.collect import Group
-from analysis.command import figure_command
-from analysis.curves import curve_rows, distance_at, loss_at
-from analysis.rows import Rows
-from analysis.style import PAGE_IN, curve, legend, letters
+from analysis.command import figure, runs_command
+from analysis.draw import Panel, panels_figure
+from analysis.groups import Group
+from analysis.rows import Rows, curve_rows, distance_at, loss_at
 from zorba_ray.errors import RunDirError
+
+_PANELS = (
+    Panel("round", "loss", "round", "validation loss", curve=True, integers="x"),
+    Panel("round", "distance", "round", "‖θ − θ₀‖", curve=True, integers="x"),
+    Panel("distance_mean", "loss", "‖θ − θ₀‖", "validation loss", curve=True),
+)
 
 
 def rows(groups: Sequence[Group]) -> Rows:
@@ -36,21 +40,8 @@ def rows(groups: Sequence[Group]) -> Rows:
 
 def draw(found: Rows) -> Figure:
     """Loss, distance, and loss against distance."""
-    figure = Figure(figsize=(PAGE_IN, 2.5), layout="constrained")
-    loss, distance, both = panels = figure.subplots(1, 3)
-    for index, (label, part) in enumerate(found.parts()):
-        curve(loss, part, "round", "loss", index, label)
-        curve(distance, part, "round", "distance", index, label)
-        curve(both, part, "distance_mean", "loss", index, label)
-    loss.set(xlabel="round", ylabel="validation loss")
-    distance.set(xlabel="round", ylabel="‖θ − θ₀‖")
-    both.set(xlabel="‖θ − θ₀‖", ylabel="validation loss")
-    for axes in (loss, distance):
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    letters(panels)
-    legend(figure, loss, found.over_seeds())
-    return figure
+    return panels_figure(found, _PANELS, 3, 2.5)
 
 
 if __name__ == "__main__":
-    raise SystemExit(figure_command(__doc__, rows, draw))
+    raise SystemExit(runs_command(__doc__, rows, figure(draw)))

@@ -8,99 +8,57 @@ Needs `pip install zorba-ray[workspaces]`. A dry run needs neither a key nor a n
 
 import argparse
 import json
-import os
 import sys
-from dataclasses import dataclass
 from typing import Any
 
 from zorba_ray.experiment.tracking import has_credentials
 
-
-@dataclass(frozen=True)
-class Lines:
-    """History against the round; `pattern` is a regular expression for metrics whose number varies."""
-
-    title: str
-    metrics: tuple[str, ...] = ()
-    pattern: str | None = None
-    log: bool = False
-
-
-@dataclass(frozen=True)
-class Scatter:
-    """One point per run: summary metrics."""
-
-    title: str
-    x: str
-    y: str
-
-
-@dataclass(frozen=True)
-class Parallel:
-    """One line per run through settings (dotted) and summary metrics."""
-
-    title: str
-    settings: tuple[str, ...]
-    results: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Media:
-    """Pictures and tables."""
-
-    title: str
-    keys: tuple[str, ...]
-
-
-Panel = Lines | Scatter | Parallel | Media
-
-SECTIONS: dict[str, tuple[Panel, ...]] = {
-    "Learning": (
-        Lines("validation loss", ("eval/validation/loss",)),
-        Lines("validation accuracy", ("eval/validation/accuracy",)),
-        Lines("training loss, mean over clients", ("round/loss",)),
-        Lines("training loss of each client", pattern=r"round/client_loss/\d+"),
-        Lines("test loss", ("eval/test/loss",)),
-        Lines("distance from the start, ‖θ − θ0‖", ("round/distance",)),
-    ),
-    "Scalars": (
-        Lines("spread of ρ: root mean square", ("round/scalar_rms",), log=True),
-        Lines("mean of ρ", ("round/scalar_mean",)),
-        Lines("rate η", ("round/lr",), log=True),
-    ),
-    "Bytes": (
-        Lines("bytes per round, all clients", ("round/bytes_up", "round/bytes_down"), log=True),
-        Lines("frames", ("round/report_bytes", "round/plan_bytes", "round/commit_bytes")),
-    ),
-    "Memory": (
-        Media("who activates which blocks", ("allocation/blocks", "allocation/table")),
-        Lines("peak memory of the driver's process, bytes", ("round/peak_rss_bytes",)),
-        Scatter("worst share of a budget against the fleet's bytes", "vram/fleet_bytes", "vram/worst_share"),
-    ),
-    "Clients": (
-        Lines("clients per round", ("round/clients_ok", "round/clients_failed", "round/clients_late")),
-        Lines("rejected reports", ("round/rejected",)),
-    ),
-    "Time": (
-        Lines("seconds per round", ("round/time/round_s",)),
-        Lines(
-            "seconds by part",
-            ("round/time/clients_s", "round/time/aggregate_s", "round/time/commit_s", "round/time/apply_s"),
-            log=True,
-        ),
-        Lines("seconds per evaluation", ("eval/validation/eval_s",)),
-    ),
-    "Sweeps": (
-        Parallel(
-            "settings and results",
-            ("allocation.epsilon", "zo.lr", "zo.directions", "seed"),
-            ("allocation/f1", "vram/fleet_bytes", "summary/bytes_up_per_client_round", "summary/final_loss"),
-        ),
-        Scatter("validation loss against the fleet's memory", "vram/fleet_bytes", "summary/final_loss"),
-        Scatter("test accuracy against the fleet's memory", "vram/fleet_bytes", "summary/test_accuracy"),
-        Scatter("validation loss against f1", "allocation/f1", "summary/final_loss"),
-    ),
+LINES: dict[str, dict[str, tuple[str, ...]]] = {
+    "Learning": {
+        "validation loss": ("eval/validation/loss",),
+        "validation accuracy": ("eval/validation/accuracy",),
+        "training loss, mean over clients": ("round/loss",),
+        "training loss of each client": (r"round/client_loss/\d+",),
+        "test loss": ("eval/test/loss",),
+        "distance from the start, ‖θ − θ0‖": ("round/distance",),
+    },
+    "Scalars": {
+        "spread of ρ: root mean square": ("round/scalar_rms",),
+        "mean of ρ": ("round/scalar_mean",),
+        "rate η": ("round/lr",),
+    },
+    "Bytes": {
+        "bytes per round, all clients": ("round/bytes_up", "round/bytes_down"),
+        "frames": ("round/report_bytes", "round/plan_bytes", "round/commit_bytes"),
+    },
+    "Memory": {"peak memory of the driver's process, bytes": ("round/peak_rss_bytes",)},
+    "Clients": {
+        "clients per round": ("round/clients_ok", "round/clients_failed", "round/clients_late"),
+        "rejected reports": ("round/rejected",),
+    },
+    "Time": {
+        "seconds per round": ("round/time/round_s",),
+        "seconds by part": tuple(f"round/time/{part}_s" for part in ("clients", "aggregate", "commit", "apply")),
+        "seconds per evaluation": ("eval/validation/eval_s",),
+    },
+    "Sweeps": {},
 }
+"""Section -> title of a panel -> metrics against the round; one with a backslash is a regular expression."""
+LOGARITHMIC = {"spread of ρ: root mean square", "rate η", "bytes per round, all clients", "seconds by part"}
+SCATTERS: dict[str, dict[str, tuple[str, str]]] = {
+    "Memory": {"worst share of a budget against the fleet's bytes": ("vram/fleet_bytes", "vram/worst_share")},
+    "Sweeps": {
+        "validation loss against the fleet's memory": ("vram/fleet_bytes", "summary/final_loss"),
+        "test accuracy against the fleet's memory": ("vram/fleet_bytes", "summary/test_accuracy"),
+        "validation loss against f1": ("allocation/f1", "summary/final_loss"),
+    },
+}
+"""Section -> title -> summary metrics across and up, one point per run."""
+MEDIA = {"Memory": [("allocation/table",)]}
+"""Section -> panels of pictures and tables."""
+PARALLEL_SETTINGS = ("allocation.epsilon", "zo.lr", "zo.directions", "seed")
+PARALLEL_RESULTS = ("allocation/f1", "vram/fleet_bytes", "summary/bytes_up_per_client_round", "summary/final_loss")
+"""Of the parallel coordinates of the section Sweeps: settings and summary metrics."""
 
 
 def build(project: str, entity: str, group: str | None = None) -> Any:
@@ -113,24 +71,27 @@ def build(project: str, entity: str, group: str | None = None) -> Any:
     import wandb_workspaces.workspaces as ws
     from wandb_workspaces.reports.v2.interface import ParallelCoordinatesPlotColumn as Column
 
-    def panel(spec: Panel) -> Any:
-        match spec:
-            case Lines():
-                return wr.LinePlot(
-                    title=spec.title, x="round", y=list(spec.metrics), metric_regex=spec.pattern, log_y=spec.log or None
-                )
-            case Scatter():
-                return wr.ScatterPlot(title=spec.title, x=wr.SummaryMetric(spec.x), y=wr.SummaryMetric(spec.y))
-            case Parallel():
-                metrics = [*map(wr.Config, spec.settings), *map(wr.SummaryMetric, spec.results)]
-                columns = [Column(metric=metric) for metric in metrics]
-                return wr.ParallelCoordinatesPlot(title=spec.title, columns=columns)
-            case Media():
-                return wr.MediaBrowser(title=spec.title, media_keys=list(spec.keys))
+    def lines(title: str, metrics: tuple[str, ...]) -> Any:
+        found = {"metric_regex": metrics[0]} if "\\" in metrics[0] else {"y": list(metrics)}
+        return wr.LinePlot(title=title, x="round", log_y=title in LOGARITHMIC or None, **found)
 
+    def panels(section: str) -> list[Any]:
+        title, media = "who activates which blocks", MEDIA.get(section, [])
+        return [
+            *(wr.MediaBrowser(title=title, media_keys=list(keys)) for keys in media),
+            *(lines(title, metrics) for title, metrics in LINES[section].items()),
+            *(
+                wr.ScatterPlot(title=title, x=wr.SummaryMetric(x), y=wr.SummaryMetric(y))
+                for title, (x, y) in SCATTERS.get(section, {}).items()
+            ),
+        ]
+
+    columns = [*map(wr.Config, PARALLEL_SETTINGS), *map(wr.SummaryMetric, PARALLEL_RESULTS)]
+    parallel = wr.ParallelCoordinatesPlot(
+        title="settings and results", columns=[Column(metric=metric) for metric in columns]
+    )
     sections = [
-        ws.Section(name=name, panels=[panel(spec) for spec in panels], is_open=True)
-        for name, panels in SECTIONS.items()
+        ws.Section(name=name, panels=panels(name) + [parallel] * (name == "Sweeps"), is_open=True) for name in LINES
     ]
     runs = ws.RunsetSettings(filters=[ws.Metric("Group") == group] if group else [])
     return ws.Workspace(name="zorba-ray", project=project, entity=entity, sections=sections, runset_settings=runs)
@@ -147,7 +108,7 @@ def main() -> None:
     if not arguments.dry_run:
         if not arguments.entity:
             parser.error("--entity is needed: the W&B user or team that the project belongs to (or use --dry-run)")
-        if not has_credentials(os.environ):
+        if not has_credentials():
             parser.error("no W&B key: set WANDB_API_KEY or use `wandb login` (or use --dry-run)")
     try:
         workspace = build(arguments.project, arguments.entity or "ENTITY", arguments.group)

@@ -4,13 +4,15 @@ import os
 import tempfile
 import time
 from pathlib import Path
+from unittest import mock
 
 import torch
 
 from benchmarks.rows import Row, make_row, not_run
 from benchmarks.shapes import OPT_125M, PROMPT, WORDS, loaded, network
+from zorba_ray.artifacts import RunDir
 from zorba_ray.config import ExperimentConfig, config_from_tree, load_config
-from zorba_ray.experiment import RunDir, run_experiment, sequential_backend
+from zorba_ray.experiment import run_experiment
 from zorba_ray.experiment.build import task_model
 from zorba_ray.experiment.pair_check import require_right_pairs
 from zorba_ray.models import load_model
@@ -19,14 +21,8 @@ from zorba_ray.models import load_model
 def rows(quick: bool) -> list[Row]:
     """The demonstration, and OPT-125M's shape with random weights."""
     torch.set_num_threads(1)
-    kept = os.environ.get("XDG_CACHE_HOME")
-    try:
-        with tempfile.TemporaryDirectory(prefix="zb-") as folder:
-            return [*_demo(Path(folder), quick), *_opt(Path(folder), 1 if quick else 3)]
-    finally:
-        os.environ.pop("XDG_CACHE_HOME")
-        if kept is not None:
-            os.environ["XDG_CACHE_HOME"] = kept
+    with mock.patch.dict(os.environ), tempfile.TemporaryDirectory(prefix="zb-") as folder:
+        return [*_demo(Path(folder), quick), *_opt(Path(folder), 1 if quick else 3)]
 
 
 def _demo(folder: Path, quick: bool) -> list[Row]:
@@ -38,7 +34,7 @@ def _demo(folder: Path, quick: bool) -> list[Row]:
         return [*found, not_run(name, "", goal, "left out by --quick")]
     run = RunDir.create(folder / "demo", config)
     start = time.process_time()
-    run_experiment(config, run, sequential_backend, "simulated", [], lambda _: None, lambda: False)
+    run_experiment(config, run, "simulated", [], lambda _: None, lambda: False)
     share = sorted(seconds)[len(seconds) // 2] / (time.process_time() - start)
     return [*found, make_row(name, [share], "", goal, share <= 0.03)]
 

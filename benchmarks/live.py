@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.alternate import Clock, Times
+from zorba_ray.artifacts import RunDir
 from zorba_ray.config import ExperimentConfig
-from zorba_ray.experiment import RunDir, run_experiment, sequential_backend
+from zorba_ray.experiment import run_experiment
 from zorba_ray.experiment.backends import BackendFactory
 
 _NUMBERS = itertools.count()
@@ -17,7 +18,7 @@ def run_rounds(
     config: ExperimentConfig,
     folder: Path,
     between: Callable[[dict[str, Any], RunDir], None] = lambda record, run: None,
-    make_backend: BackendFactory = sequential_backend,
+    make_backend: BackendFactory | None = None,
     warm: int = 1,
     before: Callable[[], None] = lambda: None,
 ) -> Times:
@@ -40,5 +41,5 @@ def run_rounds(
         before()
         clock[:] = [Clock()]
 
-    run_experiment(config, run, make_backend, "simulated", ["benchmarks"], hear, lambda: False)
+    run_experiment(config, run, "simulated", ["benchmarks"], hear, lambda: False, make_backend=make_backend)
     return times

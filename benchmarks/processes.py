@@ -1,19 +1,7 @@
 """CPU time and memory of this process and everything it started (Linux, from /proc)."""
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
-
-
-@dataclass(frozen=True)
-class Held:
-    """Bytes of memory that a process holds."""
-
-    resident: int
-    """The resident set, pages of mapped files and of Ray's store included: a kernel may take those back at any time, so
-    it moves by tens of megabytes on its own."""
-    own: int
-    """Anonymous pages, swapped ones included."""
 
 
 def family() -> list[int]:
@@ -46,14 +34,9 @@ def cpu_seconds(pids: list[int]) -> float:
     return total / 1e9
 
 
-def memory_of(pid: int) -> Held:
-    """What a process holds now."""
-    return Held(_status(pid, "VmRSS"), _status(pid, "RssAnon") + _status(pid, "VmSwap"))
-
-
-def _status(pid: int, name: str) -> int:
-    """A field of /proc/PID/status in bytes."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith(f"{name}:"):
-            return 1024 * int(line.split()[1])
-    raise ValueError(f"/proc/{pid}/status has no {name}")
+def own_bytes(pid: int) -> int:
+    """Anonymous memory that a process holds now, swapped pages included; pages of mapped files and of Ray's store are
+    not, which a kernel may take back at any time."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    fields = {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
+    return 1024 * sum(int(fields[name][0]) for name in ("RssAnon", "VmSwap"))

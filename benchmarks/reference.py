@@ -11,12 +11,13 @@ import torch
 from torch.nn import functional
 
 from benchmarks.rows import Row, make_row
+from zorba_ray.artifacts import RunDir
 from zorba_ray.config import load_config
 from zorba_ray.data import BatchOrder
-from zorba_ray.experiment import RunDir, prepare, run_experiment, sequential_backend
+from zorba_ray.experiment import prepare, run_experiment
 from zorba_ray.experiment.evaluate import Evaluator
 from zorba_ray.models.heads import LabelWordsHead, last_positions
-from zorba_ray.models.label_tokens import label_tokens
+from zorba_ray.models.label_tokens import read_label_tokens
 from zorba_ray.models.logits import LinearLogits
 
 ADAMW_STEPS, ADAMW_LR = 400, 1e-3
@@ -35,7 +36,7 @@ def adamw(steps: int) -> list[Row]:
     setup = prepare(config)
     model, loaded = setup.model, setup.model.loaded
     network = loaded.network.requires_grad_(True)
-    words = torch.tensor(label_tokens(loaded.tokenizer, config.data.prompt, config.data.label_words))
+    words = torch.tensor(read_label_tokens(loaded.tokenizer, config.data.prompt, config.data.label_words).tokens)
     order = BatchOrder(config.seed, 0, setup.shards.table.lengths, config.data.batch_size)
     optimizer = torch.optim.AdamW(network.parameters(), lr=ADAMW_LR)
     pad = int(loaded.tokenizer.pad_token_id)
@@ -65,9 +66,7 @@ def mezo(pairs: int) -> list[Row]:
     config = load_config("demo", overrides)
     with tempfile.TemporaryDirectory() as folder:
         run = RunDir.create(Path(folder) / "mezo", config)
-        summary = run_experiment(
-            config, run, sequential_backend, "simulated", ["benchmarks"], lambda event: None, lambda: False
-        )
+        summary = run_experiment(config, run, "simulated", ["benchmarks"], lambda event: None, lambda: False)
     return _rows(f"central MeZO, {pairs} pairs", summary["final_loss"], summary["test_accuracy"])
 
 

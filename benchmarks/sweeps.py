@@ -17,9 +17,10 @@ from typing import Any
 import yaml
 
 from benchmarks.rows import Row, make_row
-from zorba_ray.cli.closing import write_run_report
+from zorba_ray.artifacts import RunDir
+from zorba_ray.cli.report import write_run_report
 from zorba_ray.config import load_sweep
-from zorba_ray.experiment import RunDir, run_experiment, sequential_backend
+from zorba_ray.experiment import run_experiment
 from zorba_ray.federation.ray_session import ray_session
 from zorba_ray.report import write_report
 from zorba_ray.sweep import SweepState, plan_trials, read_state, run_sweep
@@ -52,7 +53,7 @@ def rows(quick: bool) -> list[Row]:
 
 def twins(folder: Path) -> list[Row]:
     """Wall time of the six tiny twins, one after another, each on a Ray that is there already."""
-    with ray_session(None, 4, 4):
+    with ray_session(4, 4):
         began = time.perf_counter()
         for name in TWINS:
             _run(SWEEPS / "tiny" / f"{name}.yaml", folder / f"twin-{name}")
@@ -77,7 +78,7 @@ def overhead(folder: Path, trials: int) -> list[Row]:
             run = RunDir.create(folder / f"plain-{next(numbers)}", plan.config)
             began = time.perf_counter()
             run_experiment(
-                plan.config, run, sequential_backend, "simulated", [], lambda event: None, lambda: False,
+                plan.config, run, "simulated", [], lambda event: None, lambda: False,
                 write_run_report,
             )  # fmt: skip
             plain.append(time.perf_counter() - began)
@@ -90,7 +91,7 @@ def overhead(folder: Path, trials: int) -> list[Row]:
         if event["kind"] == "trial" and event["status"] == "finished":
             ends.setdefault(event["trial"], time.perf_counter())
 
-    with ray_session(None, 2, 0):
+    with ray_session(2, 0):
         began = time.perf_counter()
         _run(file, folder / "overhead", emit=hear)
         run_plain(trials // 2)

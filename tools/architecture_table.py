@@ -43,7 +43,7 @@ def page(rows: list[Row]) -> str:
         "  for both signs. **two whole passes**: blocks of this type pass more than a hidden state to each other, so",
         "  that a pair is two forward passes of the whole model. As right, but slower.",
         "",
-        "Low rank: `zo.family=low_rank` with rank 2. 16 bits: matrices in bfloat16 beside fp32 vectors, as on an",
+        "Low rank: `zo.rank=2`. 16 bits: matrices in bfloat16 beside fp32 vectors, as on an",
         "accelerator, dense directions. All with `zo.scope=all`. A checkpoint of your own is checked again when a",
         "run begins, with its own weights and settings: this page says what to expect, the check decides.",
         "",

@@ -1,3 +1,23 @@
 """Zeroth-order federated fine-tuning of language models with heterogeneous block activation, on Ray."""
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zorba_ray.api import allocate, load_config, replay, run
+    from zorba_ray.artifacts import Run
+
+__all__ = ["Run", "allocate", "load_config", "replay", "run"]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """What is named in __all__, imported when it is first asked for (PEP 562)."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from zorba_ray import api, artifacts
+
+    return getattr(artifacts if name == "Run" else api, name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -61,6 +61,22 @@ class ActiveSets:
             raise ValueError(f"client {beyond[0]} activates a block beyond {blocks - 1}")
         return cls(bits[:, :blocks])
 
+    @classmethod
+    def of_marks(cls, rows: Sequence[str]) -> "ActiveSets":
+        """The inverse of `marks`.
+
+        Raises:
+            ValueError: rows of different lengths, or another sign than 0 and 1.
+        """
+        if any(len(row) != len(rows[0]) or set(row) - {"0", "1"} for row in rows):
+            raise ValueError("active sets as text: rows of one length, of 0 and 1 alone, expected")
+        return cls(np.array([[mark == "1" for mark in row] for row in rows], dtype=bool).reshape(len(rows), -1))
+
+    @property
+    def marks(self) -> list[str]:
+        """As they stand in JSON: one text per client, one 0 or 1 per block."""
+        return ["".join(row) for row in np.where(self.matrix, "1", "0").tolist()]
+
     @property
     def clients(self) -> int:
         """N."""

@@ -2,6 +2,8 @@
 
 import re
 import reprlib
+from collections.abc import Collection
+from itertools import islice
 from typing import Any
 
 UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
@@ -50,3 +52,19 @@ _SHORT = _Short()
 def shown(value: Any) -> str:
     """`repr(value)`, in at most 400 characters and without a walk through all of a large value."""
     return shortened(_SHORT.repr(value), 400)
+
+
+def listed(values: Collection[Any], most: int = 12) -> str:
+    """The first `most` values as `shown`, between commas, and how many there are if there are more."""
+    more = f", … ({len(values)} in all)" if len(values) > most else ""
+    return ", ".join(map(shown, islice(values, most))) + more
+
+
+def on_one_line(text: str) -> str:
+    """A path or a library's message: at most 400 characters, line ends and all else that does not print escaped."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in shortened(text, 400))
+
+
+def first_line(error: BaseException, most: int = 160) -> str:
+    """What an error of a library says, cut to its first line; its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:most]

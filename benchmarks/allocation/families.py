@@ -13,7 +13,7 @@ def unequal(clients: int, blocks: int, seed: int) -> AllocationProblem:
     size = (MEGABYTE * rng.uniform(0.5, 1.5, blocks)).astype(np.int64)
     budget = MEGABYTE + (size.sum() * rng.uniform(0.15, 0.8, clients)).astype(np.int64)
     assert len(np.unique(budget)) == clients, f"seed {seed} draws a budget twice"
-    return AllocationProblem.plain(
+    return AllocationProblem(
         np.full(clients, MEGABYTE),
         np.tile(size, (clients, 1)),
         budget,
@@ -27,7 +27,7 @@ def five_classes(clients: int, blocks: int = 32) -> AllocationProblem:
     size, places = 40 * MEGABYTE, np.array([2, 5, 9, 17, 26])
     kind = np.arange(clients) % len(places)
     rng = np.random.default_rng(0)
-    return AllocationProblem.plain(
+    return AllocationProblem(
         np.full(clients, 500 * MEGABYTE),
         np.broadcast_to(np.int64(size), (clients, blocks)),
         500 * MEGABYTE + size * places[kind] + size // 2,

@@ -3,6 +3,7 @@
 import numpy as np
 
 from benchmarks.rows import Row, make_row
+from zorba_ray.active_sets import ActiveSets
 from zorba_ray.allocation import check
 
 FEASIBLE, MATRICES = 200, 10_000
@@ -41,7 +42,7 @@ def checker(quick: bool) -> list[Row]:
         for trial in range(TRIALS):
             active = random_matrix(problem, matrices, rng, near=trial % 2 == 1)
             expected = active.tobytes() in known
-            wrong += (check(problem, active) == []) != expected
+            wrong += (check(problem, ActiveSets(active)) == []) != expected
             valid += expected
             judged += 1
     row = f"checker against enumeration: wrong of {judged:,} matrices, {valid:,} of them valid"

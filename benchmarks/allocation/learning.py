@@ -26,8 +26,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.rows import Row, make_row
+from zorba_ray.artifacts import RunDir
 from zorba_ray.config import ExperimentConfig, load_config
-from zorba_ray.experiment import RunDir, prepare, run_experiment, sequential_backend
+from zorba_ray.experiment import prepare, run_experiment
 
 SEEDS = (1, 2, 3, 4, 5)
 EVERY = 4
@@ -122,7 +123,7 @@ def run_arm(task: Task, comparison: str, arm: str, seed: int) -> Outcome:
 
     with tempfile.TemporaryDirectory() as folder:
         run = RunDir.create(Path(folder) / "run", config)
-        run_experiment(config, run, sequential_backend, "simulated", ["benchmarks"], keep, lambda: False)
+        run_experiment(config, run, "simulated", ["benchmarks"], keep, lambda: False)
     numbers = tuple(int(event["round"]) for event in evals)
     return Outcome(task.name, comparison, arm, seed, numbers, tuple(float(event["loss"]) for event in evals))
 

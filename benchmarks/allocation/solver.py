@@ -9,7 +9,7 @@ from zorba_ray.allocation import allocate, check
 
 DEVICE = "cpu, 1 thread"
 # Clients, blocks, seconds that one minimisation may take, and the relative gap it must prove.
-SIZES = ((16, 24, 10.0, 0.005), (64, 24, 30.0, 0.01), (128, 32, 60.0, 0.01))
+SIZES = ((16, 24, 30.0, 0.01), (64, 24, 60.0, 0.02), (128, 32, 300.0, 0.02))
 SEEDS = range(5)
 CLASSES_GAP = 1e-4
 

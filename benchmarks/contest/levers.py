@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from benchmarks.contest.measures import by_seed, gap_row, paired
 from benchmarks.contest.tasks import AG_NEWS, SST2, TREC_SHORT, Task
 from benchmarks.rows import Row
-from zorba_ray.report.contest import ContestRecord, final_loss
+from zorba_ray.report.comparison import ComparisonRecord
+from zorba_ray.report.measures import final_loss
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def lever_task(base: Task, lever: Lever) -> Task:
 LEVER_TASKS = tuple(lever_task(base, lever) for base in BASES for lever in LEVERS)
 
 
-def lever_rows(found: Mapping[str, ContestRecord | None]) -> list[Row]:
+def lever_rows(found: Mapping[str, ComparisonRecord | None]) -> list[Row]:
     """Final loss with a lever less that without, seed by seed; below 0 by more than its interval, it wins.
 
     Args:

@@ -7,18 +7,19 @@ from statistics import fmean
 from benchmarks.contest.shape import BYTES_OPT
 from benchmarks.contest.tasks import AG_NEWS, BANKING77, BYTES, CB, RIVALS, SST2, TREC, TREC_SHORT, TREC_SKEWED
 from benchmarks.rows import Row, make_row, not_run
+from zorba_ray.artifacts import Run
 from zorba_ray.federation.round import participant_count
-from zorba_ray.report import RunRecord
-from zorba_ray.report.contest import ContestRecord, final_loss, passes_at, rounds_to, test_accuracy
-from zorba_ray.report.interval import Interval
+from zorba_ray.report.comparison import ComparisonRecord
+from zorba_ray.report.measures import final_loss, passes_at, rounds_to, test_accuracy
+from zorba_ray.tables import Spread
 
 _DEVICE = "cpu, 1 thread"
 _ABSENT = "not run, or no data or model"
 
-Figure = Callable[[RunRecord], float | None]
+Figure = Callable[[Run], float | None]
 
 
-def task_rows(found: Mapping[str, ContestRecord | None]) -> list[Row]:
+def task_rows(found: Mapping[str, ComparisonRecord | None]) -> list[Row]:
     """All rows; those whose comparison or method is missing have no figures.
 
     Args:
@@ -41,21 +42,21 @@ def task_rows(found: Mapping[str, ContestRecord | None]) -> list[Row]:
     return [*rows, *_bytes(found.get(BYTES.name)), wide]
 
 
-def quick_rows(record: ContestRecord | None) -> list[Row]:
+def quick_rows(record: ComparisonRecord | None) -> list[Row]:
     """Of the built-in task."""
     assert record is not None
-    looks = [_accuracy(record, one.method, "built-in, quick", "none, a look", None) for one in record.standings]
+    looks = [_accuracy(record, one.method, "built-in, quick", "none, a look", None) for one in record.results]
     return [*looks, _passes(record, "built-in, quick", None), *_bytes(record)]
 
 
-def _accuracy(record: ContestRecord | None, method: str, where: str, goal: str, least: float | None) -> Row:
+def _accuracy(record: ComparisonRecord | None, method: str, where: str, goal: str, least: float | None) -> Row:
     values = list(by_seed(record, method, test_accuracy).values())
     return _row(
         f"{where}: test accuracy, {method}", values, "", goal, lambda: None if least is None else least <= fmean(values)
     )
 
 
-def _lead(record: ContestRecord | None, rival: str, where: str) -> Row:
+def _lead(record: ComparisonRecord | None, rival: str, where: str) -> Row:
     """How far zorba's final loss is below a rival's, seed by seed."""
     gaps = paired(by_seed(record, rival, final_loss), by_seed(record, "zorba", final_loss))
     return gap_row(
@@ -70,14 +71,14 @@ def gap_row(name: str, gaps: list[float], goal: str, met: Callable[[float, float
     Args:
         met: judges mean and half; asked where there is an interval.
     """
-    interval = Interval.of(gaps)
+    interval = Spread.of(gaps)
     if interval is None or interval.half is None:
         return _row(name, gaps, "nats", goal, lambda: None)
     mean, half = interval.mean, interval.half
     return _row(f"{name} (mean {mean:.4f} ± {half:.4f})", gaps, "nats", goal, lambda: met(mean, half))
 
 
-def _passes(record: ContestRecord | None, where: str, most: float | None) -> Row:
+def _passes(record: ComparisonRecord | None, where: str, most: float | None) -> Row:
     """Zorba's passes to decomfl's final loss of the same seed, as a share of all of decomfl's.
 
     A seed that never gets there counts as one evaluation beyond zorba's last round.
@@ -94,7 +95,7 @@ def _passes(record: ContestRecord | None, where: str, most: float | None) -> Row
     return _row(name, shares, "", goal, lambda: None if most is None else fmean(shares) <= most)
 
 
-def _lost(even: ContestRecord | None, skewed: ContestRecord | None, method: str) -> Row:
+def _lost(even: ComparisonRecord | None, skewed: ComparisonRecord | None, method: str) -> Row:
     """Points of test accuracy that uneven labels and half of the participants cost."""
     found = [100 * gap for gap in paired(*(by_seed(one, method, test_accuracy) for one in (even, skewed)))]
     name = f"TREC, α 0.1 and half of the clients against α 1 and all: points of test accuracy lost, {method}"
@@ -102,7 +103,7 @@ def _lost(even: ContestRecord | None, skewed: ContestRecord | None, method: str)
     return _row(name, found, "points", goal, lambda: fmean(found) <= 5 if method == "zorba" else None)
 
 
-def _gained(record: ContestRecord | None, where: str, least: float | None) -> Row:
+def _gained(record: ComparisonRecord | None, where: str, least: float | None) -> Row:
     ends, starts = (by_seed(record, "zorba", figure) for figure in (test_accuracy, _start_accuracy))
     found = [100 * gap for gap in paired(ends, starts)]
     goal = "none" if least is None else f"≥ {least:g}"
@@ -110,7 +111,7 @@ def _gained(record: ContestRecord | None, where: str, least: float | None) -> Ro
     return _row(name, found, "points", goal, lambda: None if least is None else fmean(found) >= least)
 
 
-def _bytes(record: ContestRecord | None) -> list[Row]:
+def _bytes(record: ComparisonRecord | None) -> list[Row]:
     """Encoded frames of a client, up and down."""
     return [
         _against_decomfl(record),
@@ -120,7 +121,7 @@ def _bytes(record: ContestRecord | None) -> list[Row]:
     ]
 
 
-def _against_decomfl(record: ContestRecord | None) -> Row:
+def _against_decomfl(record: ComparisonRecord | None) -> Row:
     """Zorba's round against decomfl's with as many directions and the other participants' scalars."""
     name = "bytes of a round, up and down: zorba, of decomfl's with the other participants' scalars"
     shares = []
@@ -135,7 +136,7 @@ def _against_decomfl(record: ContestRecord | None) -> Row:
     return _row(name, shares, "", "≤ 1", lambda: max(shares) <= 1)
 
 
-def _against_fedit(record: ContestRecord | None, each: str, share: Callable[[RunRecord], float]) -> Row:
+def _against_fedit(record: ComparisonRecord | None, each: str, share: Callable[[Run], float]) -> Row:
     """Bytes of a round over `share` of it."""
     name = f"bytes of {each}, up and down: fedit's, of zorba's"
     own, other = _runs(record, "zorba"), _runs(record, "fedit")
@@ -146,7 +147,7 @@ def _against_fedit(record: ContestRecord | None, each: str, share: Callable[[Run
     return _row(name, ratios, "×", "≥ 1e4", lambda: min(ratios) >= 1e4)
 
 
-def _fedkseed(record: ContestRecord | None) -> Row:
+def _fedkseed(record: ComparisonRecord | None) -> Row:
     """The pool's sums go down and a client's go up."""
     name = "bytes of a round, up and down: fedkseed, of 4 + 4 pool + 8 steps"
     shares = [
@@ -162,12 +163,12 @@ def _row(name: str, values: list[float], unit: str, goal: str, met: Callable[[],
     return make_row(name, values, unit, goal, met(), _DEVICE) if values else not_run(name, unit, goal, _ABSENT)
 
 
-def _runs(record: ContestRecord | None, method: str) -> dict[int, RunRecord]:
-    standing = next((one for one in record.standings if one.method == method), None) if record else None
+def _runs(record: ComparisonRecord | None, method: str) -> dict[int, Run]:
+    standing = next((one for one in record.results if one.method == method), None) if record else None
     return dict(standing.runs) if standing else {}
 
 
-def by_seed(record: ContestRecord | None, method: str, figure: Figure) -> dict[int, float]:
+def by_seed(record: ComparisonRecord | None, method: str, figure: Figure) -> dict[int, float]:
     """Seed -> figure of the method's finished runs that have it; empty without a comparison."""
     found = {seed: figure(run) for seed, run in _runs(record, method).items()}
     return {seed: value for seed, value in found.items() if value is not None}
@@ -178,12 +179,12 @@ def paired(one: Mapping[int, float], other: Mapping[int, float]) -> list[float]:
     return [one[seed] - other[seed] for seed in sorted(one.keys() & other.keys())]
 
 
-def _start_accuracy(run: RunRecord) -> float | None:
+def _start_accuracy(run: Run) -> float | None:
     found = run.split("test")
     return found[0].accuracy if found and found[0].round == 0 else None
 
 
-def _per_round(run: RunRecord) -> float:
+def _per_round(run: Run) -> float:
     """Bytes of a client, up and down."""
     summary = run.summary
     ways = (summary.bytes_up_per_client_round, summary.bytes_down_per_client_round) if summary else ()

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 
 from benchmarks.contest.tasks import TASKS
+from zorba_ray.artifacts import RunDir
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import ZorbaError
 from zorba_ray.experiment.build import Setup, build_host, prepare
-from zorba_ray.experiment.rundir import RunDir
 from zorba_ray.federation import ClientBatches
 from zorba_ray.protocol.ledger import read_ledger
 

@@ -11,7 +11,7 @@ from typing import Any
 from zorba_ray.config import ExperimentConfig, load_config
 from zorba_ray.contest import ContestState, plan_contest, run_contest
 from zorba_ray.errors import SweepIncomplete
-from zorba_ray.report.contest import ContestRecord, is_contest, load_contest
+from zorba_ray.report.comparison import ComparisonRecord, is_comparison, load_comparison
 
 RIVALS = ("decomfl", "fedkseed", "fedmezo", "mezo")
 """Methods that zorba is to leave behind in final loss."""
@@ -89,7 +89,7 @@ QUICK = Task("builtin", "demo", methods=_FEW, seeds=2, overrides=_CUT, rates=dic
 """Seconds; its figures mean nothing beyond that everything runs."""
 
 
-def run_task(task: Task) -> ContestRecord | None:
+def run_task(task: Task) -> ComparisonRecord | None:
     """Runs or resumes a comparison; None where model or data are not there. Failed runs are said, not raised.
 
     Raises:
@@ -100,17 +100,17 @@ def run_task(task: Task) -> ContestRecord | None:
         return None
     contest = plan_contest(base, task.methods, task.seeds, task.rates, 0.25, task.own)
     command = ["benchmarks", task.name]
-    state = ContestState.open(task.path, contest, is_contest(task.path), command)
+    state = ContestState.open(task.path, contest, is_comparison(task.path), command)
     try:
         run_contest(contest, state, command, _say, lambda: False, None)
     except SweepIncomplete as error:
         print(f"{task.name}: {error}", file=sys.stderr)
-    return load_contest(task.path)
+    return load_comparison(task.path)
 
 
-def read_task(task: Task) -> ContestRecord | None:
+def read_task(task: Task) -> ComparisonRecord | None:
     """The comparison as far as it has come; None where it has not begun."""
-    return load_contest(task.path) if is_contest(task.path) else None
+    return load_comparison(task.path) if is_comparison(task.path) else None
 
 
 def _say(event: dict[str, Any]) -> None:

@@ -5,12 +5,13 @@ cannot take turns with the first, so what the machine does in between shows as s
 """
 
 from collections.abc import Callable, Sequence
+from itertools import combinations
 from pathlib import Path
+from statistics import correlation, linear_regression, median
 
 from benchmarks.alternate import Goal, at_least, at_most, judged
 from benchmarks.live import run_rounds
 from benchmarks.rows import Row
-from benchmarks.scale.fit import Line, fit_line, median_slope
 from benchmarks.shapes import Shape, data_folder, model_folder, settings
 
 BATCH, LENGTH = 4, 8
@@ -44,15 +45,13 @@ def _line(
     axis: str, points: Sequence[float], seconds: Sequence[float], per_unit: Callable[[float], float]
 ) -> list[Row]:
     """Slope, constant and straightness of one axis; `per_unit` turns a slope into s per client, direction and 10⁶."""
-    line: Line = fit_line(points, seconds)
+    slope, constant = linear_regression(points, seconds)
     name = f"seconds per round against {axis}"
     return [
-        judged(f"{name}: share explained by a straight line (CPU)", [line.r2], "", STRAIGHT),
-        judged(f"{name}: slope (CPU)", [line.slope], "s", None),
-        judged(f"{name}: constant (CPU)", [line.intercept], "s", None),
-        judged(
-            f"{name}: slope per N·P·d (CPU)", [1e3 * per_unit(line.slope)], "ms per client, direction and 10⁶", None
-        ),
+        judged(f"{name}: share explained by a straight line (CPU)", [correlation(points, seconds) ** 2], "", STRAIGHT),
+        judged(f"{name}: slope (CPU)", [slope], "s", None),
+        judged(f"{name}: constant (CPU)", [constant], "s", None),
+        judged(f"{name}: slope per N·P·d (CPU)", [1e3 * per_unit(slope)], "ms per client, direction and 10⁶", None),
     ]
 
 
@@ -61,9 +60,10 @@ def no_catch_up(runs: "_Runs", rounds: int) -> list[Row]:
     clients have missed more rounds when they are asked."""
     few = runs.rounds(ONE, 2, 2, rounds)
     many = runs.rounds(ONE, 32, 2, rounds)
-    middle = sorted(many)[len(many) // 2]
-    drift = abs(median_slope(many)) * len(many) / middle
-    ratio = middle / sorted(few)[len(few) // 2]
+    # Theil and Sen's line, which outliers leave alone: the median of the slopes of all pairs.
+    slope = median((late - early) / (j - i) for (i, early), (j, late) in combinations(enumerate(many), 2))
+    drift = abs(slope) * len(many) / median(many)
+    ratio = median(many) / median(few)
     return [
         judged(f"2 of 32 clients a round: change over {rounds} rounds, in rounds (CPU)", [drift], "", at_most(0.05)),
         judged("2 participants a round: N = 32 over N = 2 (CPU)", [ratio], "×", at_most(1.1, "×")),

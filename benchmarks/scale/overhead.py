@@ -19,11 +19,10 @@ from benchmarks.alternate import at_most, judged
 from benchmarks.live import run_rounds
 from benchmarks.processes import cpu_seconds, family
 from benchmarks.rows import Row
-from benchmarks.scale.fit import fit_line
 from benchmarks.shapes import THOUSANDS, data_folder, model_folder, settings
+from zorba_ray.artifacts import RunDir
 from zorba_ray.config import ExperimentConfig
-from zorba_ray.experiment import RunDir
-from zorba_ray.experiment.on_ray import ray_backend
+from zorba_ray.experiment.backends import ray_backend
 from zorba_ray.federation import Backend
 from zorba_ray.federation.ray_session import ray_session
 from zorba_ray.stopwatch import Spent
@@ -35,31 +34,18 @@ NAME = "overhead of driver and Ray per round, packed"
 
 
 def rows(quick: bool, folder: Path) -> list[Row]:
-    """All rows of this file; quick has one number of clients and no fit."""
+    """All rows of this file; quick has one number of clients."""
     turns = {64: 3} if quick else {8: 41, 64: 25, 512: 15}
     model = model_folder(folder / "overhead-model", THOUSANDS)
     data = data_folder(folder / "overhead-data", max(turns) * BATCH, LENGTH)
     found: dict[int, Overhead] = {}
-    with ray_session(None, 2, 1):
+    with ray_session(2, 1):
         for clients, count in turns.items():
             federation = {"clients": clients, "backend": "ray", "workers": 1}
             tracking = {"wandb": "disabled", "profile": True}
             config = settings(model, data, WARM + count, LENGTH, BATCH, federation=federation, tracking=tracking)
             found[clients] = measure(config, folder)
-    made = [row for clients, overhead in found.items() for row in overhead.rows(clients)]
-    return made if quick else [*made, *_fitted(found)]
-
-
-def _fitted(found: "dict[int, Overhead]") -> list[Row]:
-    """Constant and slope against the number of clients."""
-    made: list[Row] = []
-    counts = list(found)
-    for kind in ("CPU", "wall"):
-        medians = [_median(one.cpu_ms if kind == "CPU" else one.wall_ms) for one in found.values()]
-        line = fit_line(counts, medians, [_allowed(clients) for clients in counts])
-        for what, value, goal in (("constant", line.intercept, BASE_MS), ("per client", line.slope, CLIENT_MS)):
-            made.append(judged(f"{NAME}: fitted, {what} ({kind})", [value], "ms", at_most(goal, " ms"), DEVICE))
-    return made
+    return [row for clients, overhead in found.items() for row in overhead.rows(clients)]
 
 
 @dataclass
@@ -130,7 +116,3 @@ def _computed(backend: Backend) -> Spent:
 def _allowed(clients: int) -> float:
     """The goal in ms."""
     return BASE_MS + CLIENT_MS * clients
-
-
-def _median(values: list[float]) -> float:
-    return sorted(values)[len(values) // 2]

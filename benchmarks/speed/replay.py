@@ -14,8 +14,8 @@ from benchmarks.alternate import Times, at_most, cost_row, ratio_rows
 from benchmarks.live import run_rounds
 from benchmarks.rows import Row
 from benchmarks.shapes import TEN_MILLION, data_folder, model_folder, settings
+from zorba_ray.artifacts import RunDir
 from zorba_ray.directions import direction_backend
-from zorba_ray.experiment import RunDir
 from zorba_ray.models import Replica, load_model
 from zorba_ray.protocol.ledger import read_ledger
 from zorba_ray.protocol.messages import RoundCommit, encode

@@ -9,16 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from benchmarks.alternate import Goal, Times, at_least, ratio_rows
 from benchmarks.live import run_rounds
 from benchmarks.rows import Row
 from benchmarks.shapes import SMALL, data_folder, model_folder, settings
 from benchmarks.twins import DecomflTwin, plain_loss
+from zorba_ray.artifacts import RunDir
 from zorba_ray.config import ExperimentConfig
-from zorba_ray.data import BatchOrder
-from zorba_ray.experiment import RunDir, prepare
+from zorba_ray.experiment import prepare
+from zorba_ray.federation import ClientBatches
 from zorba_ray.models import Batch, load_model
 
 ROWS, LENGTH = 8, 24
@@ -68,16 +67,9 @@ def against_decomfl(model: Path, folder: Path, clients: int, seeds: str, turns: 
 def _batches(config: ExperimentConfig) -> Callable[[int, int], Batch]:
     """(client, round) -> the batch that the run takes there."""
     setup = prepare(config)
-    clients = range(config.federation.clients)
-    shards = setup.shards
-    orders = [BatchOrder(config.seed, client, shards.lengths(client), config.data.batch_size) for client in clients]
     pad = int(setup.model.loaded.tokenizer.pad_token_id)
-
-    def batch(client: int, round: int) -> Batch:
-        arrays = shards.collate(client, orders[client].rows(round - 1), pad)
-        return Batch(*(torch.from_numpy(array) for array in arrays))
-
-    return batch
+    examples = ClientBatches(config, setup.shards, pad, "cpu")
+    return lambda client, round: examples.of_round(client, round)[0]
 
 
 def _twin(

@@ -19,7 +19,7 @@ RUNS = {
     "all": (),
     "local steps": ("zo.local_steps=2", "zo.directions=2"),
     "shared": ("federation.seeds=shared",),
-    "low rank": ("zo.family=low_rank", "zo.rank=2", "zo.scope=all", "zo.lr=1e-4"),
+    "low rank": ("zo.rank=2", "zo.scope=all", "zo.lr=1e-4"),
     "lazily": ("memory.frozen=host", "federation.seeds=shared"),
     "decomfl": ("method=decomfl", "federation.seeds=shared", "zo.directions=2", "federation.participants=null"),
 }

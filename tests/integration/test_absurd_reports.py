@@ -13,7 +13,7 @@ from tests.support.hostile_client import Change, gone, hostile, scalars_of, step
 from tests.support.tiny_run import run_here, tiny_config
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import Diverged, LostClients
-from zorba_ray.experiment.on_ray import ray_backend
+from zorba_ray.experiment.backends import ray_backend
 from zorba_ray.experiment.replay import replay_run
 from zorba_ray.protocol.ledger import read_ledger
 from zorba_ray.protocol.messages import ProbeReport
@@ -94,7 +94,7 @@ def test_other_absurdities(change: Change, reason: str, tmp_path: Path) -> None:
     "settings",
     [
         ("zo.clip_spread=3",),
-        ("federation.seeds=shared", "zo.family=low_rank", "zo.rank=2", "zo.scope=matrices", "zo.lr=0.001"),
+        ("federation.seeds=shared", "zo.rank=2", "zo.scope=matrices", "zo.lr=0.001"),
         ("federation.weights=inverse_noise",),
     ],
     ids=["clipped to the spread", "low rank", "inverse noise"],

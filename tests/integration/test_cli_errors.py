@@ -106,9 +106,9 @@ def test_a_directory_that_is_no_run(cli: Cli, tiny_file: Path, tmp_path: Path, c
     (tmp_path / "empty").mkdir()
     outcome = cli(*arguments, tmp_path / "empty")
     assert outcome.code == 2
-    assert "not a run directory" in outcome.err
+    assert "not a complete run directory" in outcome.err
     (tmp_path / "empty" / "config.resolved.json").write_text("{", encoding="utf-8")
-    assert "is not JSON" in cli(*arguments, tmp_path / "empty").err
+    assert "cannot be read as JSON" in cli(*arguments, tmp_path / "empty").err
 
 
 def test_a_run_that_failed_before_its_ledger_can_be_begun_again(cli: Cli, tiny_file: Path, tmp_path: Path) -> None:

@@ -10,15 +10,16 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.support.tiny_run import TINY
+from zorba_ray.artifacts import held
 from zorba_ray.cli.main import app
 from zorba_ray.config import ExperimentConfig, load_config
 from zorba_ray.contest import ContestState, plan_contest, run_contest
 from zorba_ray.contest import run as contest_run
 from zorba_ray.errors import Interrupted, LostClients, RunDirError, SweepIncomplete
-from zorba_ray.experiment.rundir import RunDir
 from zorba_ray.report import write_report
-from zorba_ray.report.contest import final_loss, load_contest, passes_at, rows
-from zorba_ray.report.contest_page import warnings
+from zorba_ray.report.comparison import comparison_rows, load_comparison
+from zorba_ray.report.comparison_page import comparison_warnings
+from zorba_ray.report.measures import final_loss, passes_at
 
 METHODS = ("zorba", "decomfl", "mezo")
 RATES = {"zorba": (0.01, 0.03), "decomfl": (0.002,), "mezo": (0.001,)}
@@ -43,18 +44,18 @@ def test_a_comparison_from_the_command_to_its_page(tmp_path: Path) -> None:
     assert state["chosen"] == {"zorba": state["chosen"]["zorba"], "decomfl": 0.002, "mezo": 0.001}
     tried = state["tried"]["zorba"]
     assert state["chosen"]["zorba"] == float(min(tried, key=tried.__getitem__))
-    record = load_contest(tmp_path / "c")
-    for standing, row in zip(record.standings, rows(record), strict=True):
+    record = load_comparison(tmp_path / "c")
+    for standing, row in zip(record.results, comparison_rows(record), strict=True):
         losses = [final_loss(run) for run in standing.runs.values()]
         assert row["final_loss_mean"] == pytest.approx(sum(loss for loss in losses if loss is not None) / 2)
         assert row["seeds"] == [1, 2]
         assert row["test_accuracy_mean"] is not None
-    pairs = [run.config.seed for standing in record.standings for run in standing.runs.values()]
+    pairs = [run.config.seed for standing in record.results for run in standing.runs.values()]
     assert pairs == [1, 2] * 3
     with (tmp_path / "c" / "compare.csv").open() as file:
         table = list(csv.DictReader(file))
     assert [row["method"] for row in table] == list(METHODS)
-    assert float(table[0]["final_loss_mean"]) == pytest.approx(rows(record)[0]["final_loss_mean"])
+    assert float(table[0]["final_loss_mean"]) == pytest.approx(comparison_rows(record)[0]["final_loss_mean"])
     page = (tmp_path / "c" / "compare.html").read_text()
     for text in ("decomfl", "Against forward passes per client", "Rates tried", "6 forward passes per client"):
         assert text in page
@@ -84,10 +85,9 @@ def test_what_was_cut_off_goes_on_and_repeats_nothing(tmp_path: Path) -> None:
     assert times == {path: (tmp_path / "c" / path / "metrics.jsonl").stat().st_mtime_ns for path in before}
     straight = ContestState.open(tmp_path / "s", contest, False, [])
     run_contest(contest, straight, [], lambda event: None, lambda: False, None)
-    assert rows(load_contest(tmp_path / "c"))[0]["cpu_s_mean"] is not None
-    assert rows(load_contest(tmp_path / "c"))[0]["final_loss_mean"] == rows(load_contest(tmp_path / "s"))[0][
-        "final_loss_mean"
-    ]  # fmt: skip
+    resumed, whole = (comparison_rows(load_comparison(tmp_path / name))[0] for name in ("c", "s"))
+    assert resumed["cpu_s_mean"] is not None
+    assert resumed["final_loss_mean"] == whole["final_loss_mean"]
 
 
 def test_what_failed_is_tried_again_and_what_is_gone_is_made_again(
@@ -123,17 +123,14 @@ def test_what_failed_is_tried_again_and_what_is_gone_is_made_again(
     shutil.rmtree(tmp_path / "c" / "zorba" / "seed-1")
     (tmp_path / "c" / "zorba" / "swapped").rename(tmp_path / "c" / "zorba" / "seed-1")
     with pytest.raises(RunDirError, match="holds a run of mezo, seed 1, where the comparison had zorba, seed 1"):
-        load_contest(tmp_path / "c")
+        load_comparison(tmp_path / "c")
 
 
 def test_two_programs_do_not_share_a_comparison(tmp_path: Path) -> None:
     contest = plan_contest(load_config("demo", TINY), ("zorba",), 1, {"zorba": (0.01,)}, 0.5, {})
     state = ContestState.open(tmp_path / "c", contest, False, [])
-    holder = RunDir(tmp_path / "c")
-    holder.lock()
-    with pytest.raises(RunDirError, match="in use by another process"):
+    with held(tmp_path / "c"), pytest.raises(RunDirError, match="in use by another process"):
         run_contest(contest, state, [], lambda event: None, lambda: False, None)
-    holder.unlock()
 
 
 def test_a_probe_is_counted(tmp_path: Path) -> None:
@@ -143,13 +140,13 @@ def test_a_probe_is_counted(tmp_path: Path) -> None:
     run_contest(
         contest, ContestState.open(tmp_path / "c", contest, False, []), [], lambda event: None, lambda: False, None
     )
-    record = load_contest(tmp_path / "c")
-    (run,) = record.standings[0].runs.values()
+    record = load_comparison(tmp_path / "c")
+    (run,) = record.results[0].runs.values()
     pairs = json.loads((tmp_path / "c" / "zorba" / "seed-1" / "summary.json").read_text())["probe_forward_pairs"]
     assert pairs > 0
     assert passes_at(run, 0) == 0
     assert passes_at(run, 3) == 3 * run.config.passes_per_round + 2 * pairs // 4
-    assert f"probes made {2 * pairs // 4} forward passes per client beside" in " ".join(warnings(record))
+    assert f"probes made {2 * pairs // 4} forward passes per client beside" in " ".join(comparison_warnings(record))
 
 
 def test_a_run_that_diverged_is_in_no_mean(tmp_path: Path) -> None:
@@ -160,7 +157,7 @@ def test_a_run_that_diverged_is_in_no_mean(tmp_path: Path) -> None:
     own = state.tree["cells"]["fedavg/seed-1"]
     assert own["status"] == "diverged"
     assert "no longer finite" in own["error"]
-    row = rows(load_contest(tmp_path / "c"))[1]
+    row = comparison_rows(load_comparison(tmp_path / "c"))[1]
     # What the first round would move is judged before it is committed.
     assert row["diverged"] == [{"seed": 1, "round": 0}]
     assert row["final_loss_mean"] is None

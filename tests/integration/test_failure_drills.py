@@ -17,12 +17,13 @@ from typing import Any
 import pytest
 
 from tests.support.tiny_run import run_here, tiny_config
-from zorba_ray.cli.closing import write_run_report
+from zorba_ray.artifacts import RunDir
+from zorba_ray.cli.report import write_run_report
 from zorba_ray.errors import RunDirError, StorageError
-from zorba_ray.experiment import RunDir, run_experiment, sequential_backend
 from zorba_ray.experiment import run as run_module
-from zorba_ray.experiment.callbacks import Closing
+from zorba_ray.experiment import run_experiment
 from zorba_ray.experiment.replay import replay_run
+from zorba_ray.experiment.run import Closing
 from zorba_ray.protocol.ledger import read_ledger
 
 # Enough rounds that the ledger outgrows pending.json, which is written before it.
@@ -49,7 +50,7 @@ def execute(
         if watch is not None:
             watch(event)
 
-    summary = run_experiment(config, run, sequential_backend, "simulated", ["test"], emit, lambda: False, closing)
+    summary = run_experiment(config, run, "simulated", ["test"], emit, lambda: False, closing)
     return summary, notes
 
 
@@ -113,15 +114,15 @@ def test_disk_full_at_the_metrics(tmp_path: Path, reference: str) -> None:
 def test_disk_full_for_everything(tmp_path: Path, reference: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor can the summary be written: the first error is the one that is told, and no half file stays."""
     path = tmp_path / "run"
-    write = run_module.write_json
+    write = run_module.write_record
 
-    def full(target: Path, tree: Any) -> None:
-        if target.name == "summary.json" or (target.name == "pending.json" and tree["round"] == 5):
+    def full(target: Path, record: Any) -> None:
+        if target.name == "summary.json" or (target.name == "pending.json" and record.round == 5):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
-        write(target, tree)
+        write(target, record)
 
     with monkeypatch.context() as patch:
-        patch.setattr(run_module, "write_json", full)
+        patch.setattr(run_module, "write_record", full)
         with pytest.raises(StorageError, match=r"No space left on device \(.*pending\.json\)"):
             execute(path)
     assert not (path / "summary.json").exists()

@@ -7,24 +7,25 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
 from tests.support.tiny_run import run_here, tiny_config
+from zorba_ray.active_sets import ActiveSets
+from zorba_ray.artifacts import RunDir
+from zorba_ray.artifacts.allocation import AllocationRecord, Assignment
+from zorba_ray.assignment import schedule
+from zorba_ray.assignment.allocation_file import read_allocation, write_allocation
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import Interrupted, LedgerError, RunDirError
-from zorba_ray.experiment import deals, prepare, sequential_backend
-from zorba_ray.experiment.allocation_file import read_allocation, write_allocation
-from zorba_ray.experiment.rundir import RunDir
-from zorba_ray.federation.backend import Answer, Failure
+from zorba_ray.experiment import prepare
 from zorba_ray.protocol.ledger import LedgerContents, read_ledger
-from zorba_ray.protocol.messages import ProbePlan, decode_question
 from zorba_ray.protocol.snapshot import Snapshot, newest_snapshot
 
 POOL = (
@@ -118,11 +119,11 @@ def test_no_bit_of_the_allocation_counts_for_another(tmp_path: Path) -> None:
     config = tiny_config(*BLOCKS, "federation.clients=2", "rounds=2")
     path = stopped_after(1, config, tmp_path / "run")
     run, contents = RunDir(path), read_ledger(path / "ledger.zl")
-    whole, data = read_allocation(run, contents), run.allocation.read_bytes()
+    whole, data = read_allocation(run.allocation, contents), run.allocation.read_bytes()
     idle = 0
     for bit in flips(run.allocation, range(8 * len(data))):
         try:
-            found = read_allocation(run, contents)
+            found = read_allocation(run.allocation, contents)
         except (LedgerError, RunDirError):
             continue
         idle += 1
@@ -140,26 +141,28 @@ def _without(path: Path, contents: LedgerContents) -> None:
 def _a_digit(path: Path, contents: LedgerContents) -> None:
     """Of the active sets of round 1, by hand."""
     tree = json.loads(path.read_text("utf-8"))
-    row = tree["deals"][0]["active"][0]
-    tree["deals"][0]["active"][0] = row.replace("1", "0", 1)
+    row = tree["assignments"][0]["active"][0]
+    tree["assignments"][0]["active"][0] = row.replace("1", "0", 1)
     path.write_text(json.dumps(tree), "utf-8")
 
 
 def _forged(path: Path, contents: LedgerContents) -> None:
-    """The deal in force, with a digest that fits."""
-    run = RunDir(path.parent)
-    record = read_allocation(run, contents)
-    last = record["deals"][-1]
-    last["active"][0] = last["active"][0][::-1]
-    write_allocation(run, record, last["round"], contents.chain_after(last["round"] - 1))
+    """The assignment in force, with a digest that fits."""
+    record = read_allocation(path, contents)
+    *earlier, last = record.assignments
+    forged = msgspec.structs.replace(last, active=ActiveSets(last.active.matrix[:, ::-1]))
+    _written(path, contents, record, (*earlier, forged))
 
 
 def _older(path: Path, contents: LedgerContents) -> None:
-    """As it was before the last deal, whole."""
-    run = RunDir(path.parent)
-    record = read_allocation(run, contents)
-    del record["deals"][-1]
-    write_allocation(run, record, 1, contents.header_chain)
+    """As it was before the last assignment, whole."""
+    record = read_allocation(path, contents)
+    _written(path, contents, record, record.assignments[:-1])
+
+
+def _written(path: Path, contents: LedgerContents, record: AllocationRecord, given: tuple[Assignment, ...]) -> None:
+    chain = contents.chain_after(given[-1].round - 1)
+    write_allocation(path, msgspec.structs.replace(record, assignments=given), chain)
 
 
 def _without_digest(path: Path, contents: LedgerContents) -> None:
@@ -182,7 +185,7 @@ EDITS: dict[str, Edit] = {
     "older": _older,
     "no digest": _without_digest,
     "empty": _says(b""),
-    "no UTF-8": _says(b'{"deals": "\xff\xfe"}'),
+    "no UTF-8": _says(b'{"assignments": "\xff\xfe"}'),
     "a list": _says(b"[1]"),
     "deep": _says(b'{"a":' * 100_000),
     "a long number": _says(b'{"a": ' + b"9" * 5_000 + b"}"),
@@ -200,12 +203,12 @@ def fleet() -> str:
 
 
 class Rotated:
-    """A run of seven rounds that deals anew every two, undisturbed and stopped after round 4."""
+    """A run of seven rounds that assigns anew every two, undisturbed and stopped after round 4."""
 
     def __init__(self, folder: Path, *settings: str) -> None:
         self.config = tiny_config(*BLOCKS, "rounds=7", "memory.frozen=host", "allocation.every=2", *settings)
         self.digest = run_here(self.config, folder / "straight")["weights_sha256"]
-        self.deals = json.loads((folder / "straight" / "allocation.json").read_text("utf-8"))["deals"]
+        self.assignments = json.loads((folder / "straight" / "allocation.json").read_text("utf-8"))["assignments"]
         self.stopped = stopped_after(4, self.config, folder / "stopped")
 
     def copy(self, to: Path) -> Path:
@@ -218,9 +221,9 @@ class Rotated:
             self.config, path, emit=lambda event: notes.append(event["text"]) if event["kind"] == "note" else None
         )
         assert summary["weights_sha256"] == self.digest
-        found = json.loads((path / "allocation.json").read_text("utf-8"))["deals"]
-        assert [(deal["round"], deal["active"]) for deal in found] == [
-            (deal["round"], deal["active"]) for deal in self.deals
+        found = json.loads((path / "allocation.json").read_text("utf-8"))["assignments"]
+        assert [(each["round"], each["active"]) for each in found] == [
+            (each["round"], each["active"]) for each in self.assignments
         ]
         return notes
 
@@ -238,80 +241,28 @@ def test_a_damaged_allocation_is_made_again_as_it_was(rotated: Rotated, tmp_path
     assert sum(note.startswith("allocation.json is passed over (") for note in notes) == 1
 
 
-def test_a_whole_one_is_used_without_a_word(rotated: Rotated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deals, "first_allocation", lambda setup: pytest.fail("solved again"))
-    notes = rotated.resume(rotated.copy(tmp_path / "run"))
-    assert not [note for note in notes if "passed over" in note]
+@pytest.mark.parametrize("lost", [False, True])
+def test_nothing_is_solved_again(rotated: Rotated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: bool) -> None:
+    """With the file not a word is said; without it the ledger knows who held what, though not how good that is."""
+    path = rotated.copy(tmp_path / "run")
+    monkeypatch.setattr(schedule, "solve", lambda *_: pytest.fail("solved again"))
+    if lost:
+        (path / "allocation.json").unlink()
+    notes = rotated.resume(path)
+    assert lost == any("passed over" in note for note in notes)
+    first = json.loads((path / "allocation.json").read_text("utf-8"))["assignments"][0]
+    assert (first["gap"] is None, first["solver"] == "none: read from the ledger") == (lost, lost)
+    assert first["f1"] == pytest.approx(rotated.assignments[0]["f1"])
 
 
-def test_where_the_solver_answers_otherwise_the_ledgers_sets_hold(
-    rotated: Rotated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As one of another version would: it gives the clients' sets in the reverse order of blocks."""
-    path, solve = rotated.copy(tmp_path / "run"), deals.first_allocation
-
-    def otherwise(setup: Any) -> Any:
-        solved = solve(setup)
-        return replace(solved, allocation=replace(solved.allocation, active=solved.allocation.active[:, ::-1]))
-
-    (path / "allocation.json").unlink()
-    with monkeypatch.context() as patch:
-        patch.setattr(deals, "first_allocation", otherwise)
-        notes = rotated.resume(path)
-    assert any("the solver answers otherwise than for round 1" in note for note in notes)
-    found = json.loads((path / "allocation.json").read_text("utf-8"))
-    assert found["deals"][0]["solver"] == "none: read from the ledger"
-
-
-PROBED = (
-    "allocation.block_weights=probe",
-    "allocation.probe_pairs=2",
-    "allocation.probe_every=3",
-)
-
-
-def test_probes_are_asked_again_where_they_were(tmp_path: Path, fleet: str) -> None:
-    """Of θ at rounds 1 and 4; a later change of the fleet needs them."""
-    change = 'federation.changes=[{"round": 6, "client": 0, "leave": true}]'
-    run = Rotated(tmp_path, fleet, *PROBED, change)
-    whole = json.loads((run.stopped / "allocation.json").read_text("utf-8"))
-    path = run.copy(tmp_path / "run")
-    (path / "allocation.json").unlink()
-    run.resume(path)
-    found = json.loads((path / "allocation.json").read_text("utf-8"))
-    assert [probe["round"] for probe in found["probes"]] == [1, 4, 7]
-    assert found["probes"][:2] == whole["probes"]
-
-
-def test_a_probe_that_some_client_missed_is_lost_with_its_file(tmp_path: Path, fleet: str) -> None:
-    """Asked again all clients would answer: refused by name, and nothing is changed."""
-
-    def late(*arguments: Any) -> Any:
-        backend = sequential_backend(*arguments)
-        arguments[1].load_shards(arguments[0].shards)
-        ask = backend.ask
-
-        def without_one(frame: bytes, clients: Sequence[int]) -> dict[int, Answer]:
-            gone = {2: Failure("late", "late")} if isinstance(decode_question(frame), ProbePlan) else {}
-            return {**ask(frame, clients), **gone}
-
-        backend.ask = without_one  # type: ignore[method-assign]
-        return backend
-
-    config = tiny_config(*BLOCKS, "memory.frozen=host", fleet, *PROBED)
-    path = tmp_path / "run"
-    done: list[int] = []
-    with pytest.raises(Interrupted):
-        run_here(
-            config,
-            path,
-            late,
-            lambda event: done.append(1) if event["kind"] == "round" else None,
-            lambda: len(done) >= 2,
-        )
+def test_a_probe_is_lost_with_its_file(tmp_path: Path, fleet: str) -> None:
+    """Refused by name, and nothing is changed: later assignments rest on what the clients said then."""
+    probing = ("allocation.block_weights=probe", "allocation.probe_pairs=2", "allocation.probe_every=3")
+    config = tiny_config(*BLOCKS, "memory.frozen=host", fleet, *probing)
+    path = stopped_after(2, config, tmp_path / "run")
     kept = (path / "allocation.json").read_bytes()
     (path / "allocation.json").unlink()
-    with pytest.raises(LedgerError, match="the deal of round 1 does not come out as the ledger says"):
+    with pytest.raises(LedgerError, match="the probe before round 1 is in no other file: put back the file"):
         run_here(config, path)
     assert not (path / "allocation.json").exists()
     (path / "allocation.json").write_bytes(kept)

@@ -36,12 +36,8 @@ def start(path: Path, *arguments: str) -> subprocess.Popen[str]:
 
 def rounds_in(path: Path) -> int:
     """Whole round records in metrics.jsonl so far."""
-    try:
-        return (path / "metrics.jsonl").read_text().count('"kind": "round"') + (
-            path / "metrics.jsonl"
-        ).read_text().count('"kind":"round"')
-    except FileNotFoundError:
-        return 0
+    metrics = path / "metrics.jsonl"
+    return metrics.read_text().replace(" ", "").count('"kind":"round"') if metrics.exists() else 0
 
 
 def kill_after(process: subprocess.Popen[str], path: Path, rounds: int, extra_s: float) -> None:

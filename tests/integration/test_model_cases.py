@@ -168,7 +168,7 @@ def test_an_exported_model_has_the_loss_that_the_run_ended_with(run: Run, cli: C
         ("mamba2", ["zo.scope=matrices"]),
         ("gemma4_text", []),
         ("marian", []),
-        ("longformer", ["zo.family=low_rank", "zo.rank=2"]),
+        ("longformer", ["zo.rank=2"]),
         ("deberta-v2", []),
         ("falcon", []),
         ("falcon", ["model.lora.rank=4", "model.lora.targets=all", "zo.scope=lora"]),

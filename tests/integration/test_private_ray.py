@@ -8,7 +8,7 @@ import sys
 _PROBE = """
 import json
 from zorba_ray.federation.ray_session import ray_session
-with ray_session(None, 1, 0):
+with ray_session(1, 0):
     import ray, psutil
     ray.get(ray.remote(lambda: 1).remote())
     processes = psutil.Process().children(recursive=True)

@@ -10,8 +10,8 @@ from tests.conftest import Cli
 from tests.support.tiny_run import run_here, tiny_config
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import Interrupted
-from zorba_ray.experiment import prepare, sequential_backend
-from zorba_ray.experiment.on_ray import ray_backend
+from zorba_ray.experiment import prepare
+from zorba_ray.experiment.backends import ray_backend, sequential_backend
 from zorba_ray.federation import Backend
 from zorba_ray.report import write_report
 from zorba_ray.stopwatch import UNWATCHED
@@ -67,17 +67,20 @@ def test_a_probe_s_passes_are_no_time_of_aggregating(tmp_path: Path) -> None:
     probing = ("allocation.block_weights=probe", "allocation.probe_pairs=4", "rounds=1")
 
     def elsewhere(*arguments: Any) -> Backend:
-        setup, host = arguments[0], arguments[1]
-        host.load_shards(setup.shards)
+        host = arguments[1]
         host.watch = UNWATCHED  # as if its process were another
         return sequential_backend(*arguments)
 
-    run_here(tiny_config(PROFILE, "memory.frozen=host", fleet, *probing), tmp_path / "run", elsewhere)
+    run_here(
+        tiny_config(PROFILE, "memory.frozen=host", fleet, *probing, "federation.backend=ray"),
+        tmp_path / "run",
+        elsewhere,
+    )
     profile = read(tmp_path / "run")
     check_sums(profile)
     parts = {name: part["seconds"] for name, part in profile["parts"].items()}
     # 4 clients × 6 blocks × 2 batches × 4 pairs, against 4 × 1 pairs of the round.
-    assert parts["ray"] > 2 * (parts["deal"] + parts["aggregate"])
+    assert parts["ray"] > 2 * (parts["assignment"] + parts["aggregate"])
 
 
 def test_a_run_that_ends_early_and_its_resume_each_tell_their_own_rounds(

@@ -13,11 +13,12 @@ import msgspec
 import pytest
 
 from tests.support.tiny_run import run_here, tiny_config
+from zorba_ray.artifacts import Run, RunDir
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import ClusterError, LedgerError
-from zorba_ray.experiment.on_ray import ENTRY, driver_payload, ray_backend
+from zorba_ray.experiment.backends import ray_backend
+from zorba_ray.experiment.execute import ENTRY, driver_payload
 from zorba_ray.experiment.replay import replay_run
-from zorba_ray.experiment.rundir import RunDir
 from zorba_ray.federation.placement import place_clients
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
@@ -88,7 +89,7 @@ def test_ray_equals_sequential(reference: str, tmp_path: Path, overrides: tuple[
     "settings",
     [
         ("federation.seeds=shared", "federation.clients=6"),
-        ("zo.family=low_rank", "zo.rank=2", "zo.scope=all", "zo.lr=1e-4"),
+        ("zo.rank=2", "zo.scope=all", "zo.lr=1e-4"),
         CLIPPED,
     ],
     ids=["shared seeds", "low rank", "clipped, labels shifted"],
@@ -171,7 +172,7 @@ def test_lost_quorum_stops_the_run_and_resumes(reference: str, tmp_path: Path):
     config = tiny_config("rounds=6", "federation.backend=ray", "federation.workers=2", "federation.deadline_s=4")
     with pytest.raises(LostClients, match=r"round 4: 0 of 4 reports, federation.quorum=0.5 needs 2"):
         run_here(config, tmp_path / "run", factory, stop_all)
-    assert RunDir(tmp_path / "run").read_json(tmp_path / "run" / "summary.json")["status"] == "lost_clients"
+    assert Run(tmp_path / "run").status == "lost_clients"
     summary = run_here(tiny_config("rounds=6"), tmp_path / "run")
     assert summary["weights_sha256"] == reference
     assert summary["resumed_after_round"] == 3

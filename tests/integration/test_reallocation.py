@@ -1,4 +1,4 @@
-"""Blocks dealt anew during a run: one SHA-256 whatever happens, nothing solved or probed twice, nobody over budget."""
+"""Blocks assigned anew during a run: one SHA-256 whatever happens, nothing probed twice, nobody over budget."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -12,8 +12,7 @@ from tests.support.tiny_run import run_here, tiny_config
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import AllocationInfeasible, Interrupted
 from zorba_ray.experiment import prepare
-from zorba_ray.experiment.backends import BackendFactory, sequential_backend
-from zorba_ray.experiment.on_ray import ray_backend
+from zorba_ray.experiment.backends import BackendFactory, ray_backend, sequential_backend
 from zorba_ray.experiment.replay import replay_run
 from zorba_ray.federation import Answer, Backend
 from zorba_ray.protocol.ledger import read_ledger
@@ -66,9 +65,6 @@ class Watched:
             return ask(frame, clients)
 
         inner.ask = watch  # type: ignore[method-assign]
-        # The run tells the sequential backend by its factory; a wrapped one must settle the clients itself.
-        setup, host = arguments[0], arguments[1]
-        host.load_shards(setup.shards)
         return inner
 
 
@@ -86,22 +82,22 @@ def stop_after(number: int) -> tuple[Callable[[dict[str, Any]], None], Callable[
     return (lambda event: done.append(1) if event["kind"] == "round" else None), (lambda: len(done) >= number)
 
 
-def test_a_rotated_run_says_what_it_dealt(settings: Callable[..., ExperimentConfig], tmp_path: Path):
-    """Three deals of two rounds: equal f1 and bytes, other holders; the ledger carries the sets when they change."""
+def test_a_rotated_run_says_what_it_assigned(settings: Callable[..., ExperimentConfig], tmp_path: Path):
+    """Three assignments of two rounds: equal f1 and bytes, other holders; the ledger has the sets when they change."""
     summary = run_here(settings("allocation.every=2"), tmp_path / "run")
     found = allocation(tmp_path / "run")
-    deals = found["deals"]
-    assert [(deal["round"], deal["reason"]) for deal in deals] == [(1, "start"), (3, "rotation"), (5, "rotation")]
-    assert len({(deal["f1"], deal["f2_bytes"]) for deal in deals}) == 1
-    assert all(deal["clients_changed"] > 0 for deal in deals[1:])
-    assert [sum(map(int, row)) for deal in deals for row in deal["active"]] == [4, 4, 2, 2] * 3
+    assignments = found["assignments"]
+    assert [(each["round"], each["reason"]) for each in assignments] == [(1, "start"), (3, "rotation"), (5, "rotation")]
+    assert len({(each["f1"], each["f2_bytes"]) for each in assignments}) == 1
+    assert all(each["clients_changed"] > 0 for each in assignments[1:])
+    assert [sum(map(int, row)) for each in assignments for row in each["active"]] == [4, 4, 2, 2] * 3
     assert [["".join("1" if b in c["blocks"] else "0" for b in range(6)) for c in found["clients"]]] == [
-        deals[-1]["active"]
+        assignments[-1]["active"]
     ]
     commits = list(read_ledger(tmp_path / "run" / "ledger.zl").commits())
     assert [commit.round for commit in commits if commit.active is not None] == [1, 3, 5]
-    assert [record["round"] for record in rounds(tmp_path / "run") if "deal" in record] == [1, 3, 5]
-    assert summary["deals"] == 3
+    assert [record["round"] for record in rounds(tmp_path / "run") if "assignment" in record] == [1, 3, 5]
+    assert summary["assignments"] == 3
     assert replay_run(tmp_path / "run", None, None, None).digest == summary["weights_sha256"]
     fixed = run_here(settings(), tmp_path / "fixed")
     assert fixed["weights_sha256"] != summary["weights_sha256"]
@@ -115,9 +111,9 @@ def test_a_rotated_run_keeps_rules_and_limits(settings: Callable[..., Experiment
         "allocation.limits=[{clients: [3], max_blocks: 1}]",
     )
     run_here(settings("allocation.every=1", *rules), tmp_path / "run")
-    deals = [deal["active"] for deal in allocation(tmp_path / "run")["deals"]]
-    assert len({tuple(rows) for rows in deals}) > 1
-    for rows in deals:
+    assignments = [each["active"] for each in allocation(tmp_path / "run")["assignments"]]
+    assert len({tuple(rows) for rows in assignments}) > 1
+    for rows in assignments:
         assert (rows[0][5], rows[1][0], rows[3].count("1")) == ("1", "0", 1), rows
         assert all(any(row[block] == "1" for row in rows) for block in range(6)), rows
 
@@ -126,19 +122,19 @@ def test_a_rotated_run_keeps_rules_and_limits(settings: Callable[..., Experiment
 def test_a_run_that_dies_at_the_boundary_goes_on_the_same(
     settings: Callable[..., ExperimentConfig], tmp_path: Path, more: tuple[str, ...]
 ):
-    """Killed after the deal of round 3 was written and before its commit; then stopped right before round 5."""
+    """Killed after the assignment of round 3 was written and before its commit; then stopped right before round 5."""
     config = settings("allocation.every=2", *PROBE, *more)
     straight = run_here(config, tmp_path / "straight")
     with pytest.raises(KeyboardInterrupt):
         run_here(config, tmp_path / "run", Watched(dies_in=3).backend)
-    assert [deal["round"] for deal in allocation(tmp_path / "run")["deals"]] == [1, 3]
+    assert [each["round"] for each in allocation(tmp_path / "run")["assignments"]] == [1, 3]
     emit, stop = stop_after(2)
     with pytest.raises(Interrupted):
         run_here(config, tmp_path / "run", emit=emit, should_stop=stop)
     assert read_ledger(tmp_path / "run" / "ledger.zl").last_round == 4
     summary = run_here(config, tmp_path / "run")
     assert summary["weights_sha256"] == straight["weights_sha256"]
-    assert allocation(tmp_path / "run")["deals"] == allocation(tmp_path / "straight")["deals"]
+    assert allocation(tmp_path / "run")["assignments"] == allocation(tmp_path / "straight")["assignments"]
     assert replay_run(tmp_path / "run", None, None, None).confirmed
 
 
@@ -151,7 +147,7 @@ def test_a_probe_is_made_once_and_counted(settings: Callable[..., ExperimentConf
     written = allocation(tmp_path / "run")
     summary = run_here(config, tmp_path / "run", second.backend)
     assert (first.probes, second.probes) == (1, 0)
-    assert [(deal["round"], deal["reason"]) for deal in written["deals"]] == [(1, "probe")]
+    assert [(each["round"], each["reason"]) for each in written["assignments"]] == [(1, "probe")]
     found = allocation(tmp_path / "run")
     assert found["probe"] == written["probe"] == found["probes"][-1]
     probe = found["probe"]
@@ -186,8 +182,8 @@ def test_nobody_is_probed_before_there_is_something_to_decide(
     summary = run_here(settings(*PROBE, fleet, change), tmp_path / "run", watched.backend)
     found = allocation(tmp_path / "run")
     assert (watched.probes, [probe["round"] for probe in found["probes"]]) == (1, [3])
-    assert [(deal["round"], deal["reason"]) for deal in found["deals"]] == [(1, "start"), (3, "fleet changed")]
-    assert [row.count("1") for row in found["deals"][-1]["active"]] == [2, 6, 6, 6]
+    assert [(each["round"], each["reason"]) for each in found["assignments"]] == [(1, "start"), (3, "fleet changed")]
+    assert [row.count("1") for row in found["assignments"][-1]["active"]] == [2, 6, 6, 6]
     assert summary["probes"] == 1
     watched = Watched()
     run_here(settings(*PROBE, fleet, "allocation.probe_every=2"), tmp_path / "roomy", watched.backend)
@@ -200,38 +196,38 @@ def test_rotation_keeps_f1_at_the_weights_of_the_probe(settings: Callable[..., E
     found = allocation(tmp_path / "run")
     weights = np.array(found["probe"]["weights"])
     worth = [
-        float((weights / np.array([[mark == "1" for mark in row] for row in deal["active"]]).sum(axis=0)).sum())
-        for deal in found["deals"]
+        float((weights / np.array([[mark == "1" for mark in row] for row in each["active"]]).sum(axis=0)).sum())
+        for each in found["assignments"]
     ]
     assert len(worth) == 3
     assert worth == pytest.approx([worth[0]] * 3, rel=1e-12)
-    assert any(deal["clients_changed"] for deal in found["deals"][1:])
+    assert any(each["clients_changed"] for each in found["assignments"][1:])
 
 
 def changes(budgets: Callable[[int], int]) -> str:
     """Client 1 leaves for two rounds, client 3 joins late, and client 0 gets room for two blocks less."""
     entries = [
-        {"round": 2, "client": 1, "leave": True},
-        {"round": 4, "client": 1, "join": True},
-        {"round": 3, "client": 3, "join": True},
+        {"round": 2, "client": 1, "present": False},
+        {"round": 4, "client": 1, "present": True},
+        {"round": 3, "client": 3, "present": True},
         {"round": 5, "client": 0, "vram": budgets(2)},
     ]
     return f"federation.changes={json.dumps(entries)}"
 
 
 def test_a_changing_fleet(settings: Callable[..., ExperimentConfig], budgets: Callable[[int], int], tmp_path: Path):
-    """Who is absent is not asked and holds nothing; budgets hold in every deal; each change deals anew."""
+    """Who is absent is not asked and holds nothing; budgets hold in every assignment; each change assigns anew."""
     watched = Watched()
     config = settings(changes(budgets))
     summary = run_here(config, tmp_path / "run", watched.backend)
     assert watched.asked == {1: [0, 1, 2], 2: [0, 2], 3: [0, 2, 3], 4: [0, 1, 2, 3], 5: [0, 1, 2, 3], 6: [0, 1, 2, 3]}
-    deals = allocation(tmp_path / "run")["deals"]
-    assert [(deal["round"], deal["reason"]) for deal in deals[1:]] == [(n, "fleet changed") for n in (2, 3, 4, 5)]
+    assignments = allocation(tmp_path / "run")["assignments"]
+    assert [(each["round"], each["reason"]) for each in assignments[1:]] == [(n, "fleet changed") for n in (2, 3, 4, 5)]
     room = {1: (4, 4, 2, 0), 2: (4, 0, 2, 0), 3: (4, 0, 2, 2), 4: (4, 4, 2, 2), 5: (2, 4, 2, 2)}
-    for deal in deals:
-        held = [sum(map(int, row)) for row in deal["active"]]
-        assert all(have <= may for have, may in zip(held, room[deal["round"]], strict=True)), deal
-        assert all(any(row[block] == "1" for row in deal["active"]) for block in range(6)), deal
+    for each in assignments:
+        held = [sum(map(int, row)) for row in each["active"]]
+        assert all(have <= may for have, may in zip(held, room[each["round"]], strict=True)), each
+        assert all(any(row[block] == "1" for row in each["active"]) for block in range(6)), each
     emit, stop = stop_after(3)
     with pytest.raises(Interrupted):
         run_here(config, tmp_path / "again", emit=emit, should_stop=stop)
@@ -252,11 +248,11 @@ def test_a_change_that_leaves_no_allocation_is_refused_at_the_start(
 @pytest.mark.usefixtures("ray_cluster")
 @pytest.mark.timeout(600)
 def test_on_ray_the_same(settings: Callable[..., ExperimentConfig], budgets: Callable[[int], int], tmp_path: Path):
-    """Probes, rotation and a changing fleet over two actors: the SHA-256 and the deals of the sequential run."""
+    """Probes, rotation and a changing fleet over two actors: the SHA-256 and the assignments of the sequential run."""
     overrides = ("allocation.every=2", "allocation.probe_every=3", *PROBE, changes(budgets))
     here = run_here(settings(*overrides), tmp_path / "here")
     there = run_here(settings(*overrides, "federation.backend=ray"), tmp_path / "there", ray_backend)
     assert there["weights_sha256"] == here["weights_sha256"]
-    for key in ("deals", "probes"):
+    for key in ("assignments", "probes"):
         assert allocation(tmp_path / "there")[key] == allocation(tmp_path / "here")[key]
     assert replay_run(tmp_path / "there", None, None, None).digest == here["weights_sha256"]

@@ -10,6 +10,7 @@ import torch
 
 from tests.conftest import Cli
 from tests.support.tiny_run import run_here, tiny_config
+from zorba_ray.artifacts import Eval
 from zorba_ray.errors import ConfigError, Diverged
 from zorba_ray.experiment import prepare
 from zorba_ray.experiment.run_warnings import end_warnings
@@ -131,11 +132,9 @@ def test_the_share_is_that_of_the_floats() -> None:
 def test_predictions_that_are_one_label() -> None:
     config = tiny_config()
 
-    def record(round: int, rows: int, labels: int = 4) -> dict[str, Any]:
-        return {
-            "split": "validation", "round": round, "items": 64, "loss": 1.0, "predicted_label": 3,
-            "predicted_rows": rows, "labels": labels,
-        }  # fmt: skip
+    def record(round: int, rows: int, labels: int = 4) -> Eval:
+        label = {"predicted_label": 3, "predicted_rows": rows, "labels": labels}
+        return Eval(round=round, split="validation", loss=1.0, items=64, **label)
 
     assert end_warnings(config, [record(0, 40), record(5, 63)]) == []
     assert end_warnings(config, [record(0, 64, 1), record(5, 64, 1)]) == []
@@ -148,7 +147,7 @@ def test_predictions_that_are_one_label() -> None:
     assert text.endswith("so they were at the start")
     [text] = end_warnings(config, [record(0, 64)])
     assert text.endswith("though they have 4 labels")
-    assert end_warnings(config, [{"split": "validation", "round": 0, "items": 64, "loss": 1.0}]) == []
+    assert end_warnings(config, [Eval(round=0, split="validation", loss=1.0, items=64)]) == []
 
 
 def test_warnings_are_text_in_a_page(tmp_path: Path) -> None:

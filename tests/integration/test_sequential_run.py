@@ -13,17 +13,19 @@ import pytest
 import yaml
 
 from tests.conftest import Cli
+from zorba_ray.artifacts import RunDir, held
 from zorba_ray.config import config_from_tree
 from zorba_ray.config.base import apply_override, parse_override
 from zorba_ray.errors import Interrupted, LedgerError, LostClients, RunDirError
-from zorba_ray.experiment import RunDir, run_experiment, sequential_backend
+from zorba_ray.experiment import run as run_module
+from zorba_ray.experiment import run_experiment
+from zorba_ray.experiment.backends import BackendFactory, sequential_backend
 from zorba_ray.experiment.build import Setup, prepare
 from zorba_ray.experiment.replay import replay_run
 from zorba_ray.federation import Backend, ClientHost
 from zorba_ray.federation.backend import Answer, Failure
-from zorba_ray.methods import build_method
 from zorba_ray.protocol.ledger import read_ledger
-from zorba_ray.protocol.messages import ClientReport, decode, encode
+from zorba_ray.protocol.messages import ClientReport, decode, decode_question, encode
 
 TREE: dict[str, Any] = {
     "name": "tiny",
@@ -49,8 +51,6 @@ bytes_down_per_client_round peak_rss_bytes vram_bytes_per_client allocation_gap 
 """.split()  # noqa: SIM905
 """What a summary has at least."""
 
-Factory = Callable[[Setup, ClientHost, dict[str, Any], RunDir], Backend]
-
 
 def tree_with(*overrides: str) -> dict[str, Any]:
     tree = copy.deepcopy(TREE)
@@ -64,7 +64,7 @@ def execute(
     *overrides: str,
     resume: bool = False,
     stop_after: int | None = None,
-    backend: Factory = sequential_backend,
+    backend: BackendFactory | None = None,
 ) -> dict[str, Any]:
     """A run in `path`; `stop_after` = rounds in this session after which the user asks for a stop."""
     config = config_from_tree(tree_with(*overrides), "test")
@@ -76,7 +76,13 @@ def execute(
             rounds.append(event["round"])
 
     return run_experiment(
-        config, run, backend, "simulated", ["test"], emit, lambda: stop_after is not None and len(rounds) >= stop_after
+        config,
+        run,
+        "simulated",
+        ["test"],
+        emit,
+        lambda: stop_after is not None and len(rounds) >= stop_after,
+        make_backend=backend,
     )
 
 
@@ -206,7 +212,7 @@ def budgets_for_two_blocks() -> str:
         ["zo.local_steps=2", "zo.directions=2", "zo.clip=50"],
         ["federation.seeds=shared", "zo.distribution=gaussian"],
         ["federation.seeds=shared", "zo.directions=2", "federation.participants=3", "federation.snapshot_every=1"],
-        ["zo.family=low_rank", "zo.rank=2", "zo.scope=all", "zo.lr=1e-4", "zo.local_steps=2"],
+        ["zo.rank=2", "zo.scope=all", "zo.lr=1e-4", "zo.local_steps=2"],
         ["zo.clip_spread=1.5", "zo.directions=2", "federation.snapshot_every=1"],
         ["federation.weights=inverse_noise", "zo.local_steps=2", "federation.participants=3", "BUDGETS"],
         ["federation.participants=0.5", "zo.scope=all", "zo.lr=1e-4", "data.partition=dirichlet", "data.alpha=0.3"],
@@ -346,44 +352,27 @@ def test_a_ledger_of_other_data_is_refused_by_field(stopped: Path, tmp_path: Pat
 
 
 def test_a_directory_in_use_is_refused(stopped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    other = RunDir(stopped)
-    other.lock()
-    lock = RunDir.lock
-    monkeypatch.setattr(RunDir, "lock", lambda run, wait_s: lock(run, min(wait_s, 0.3)))
-    try:
-        with pytest.raises(RunDirError, match="in use by another process"):
-            execute(stopped, resume=True)
-    finally:
-        other.unlock()
+    monkeypatch.setattr(run_module, "held", lambda path, wait_s: held(path, min(wait_s, 0.3)))
+    with held(stopped), pytest.raises(RunDirError, match="in use by another process"):
+        execute(stopped, resume=True)
 
 
 # Clients that fail --------------------------------------------------------------------------------------------------
 
 
-class Wrapped:
-    """The sequential backend with a hand in the answers."""
+def wrapped(alter: Callable[[int, int, Answer], Answer]) -> BackendFactory:
+    """The sequential backend with a hand in the answers: (round, client, answer) -> answer."""
 
-    def __init__(self, inner: Backend, alter: Callable[[int, int, Answer], Answer]) -> None:
-        self._inner, self._alter, self._round = inner, alter, 0
+    def make(setup: Setup, host: ClientHost, run: RunDir) -> Backend:
+        backend = sequential_backend(setup, host, run)
+        ask = backend.ask
 
-    def ask(self, plan: bytes, clients: Sequence[int]) -> dict[int, Answer]:
-        self._round += 1
-        return {c: self._alter(self._round, c, a) for c, a in self._inner.ask(plan, clients).items()}
+        def altered(plan: bytes, clients: Sequence[int]) -> dict[int, Answer]:
+            number = decode_question(plan).round
+            return {client: alter(number, client, answer) for client, answer in ask(plan, clients).items()}
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-
-def wrapped(alter: Callable[[int, int, Answer], Answer]) -> Factory:
-    def make(setup: Setup, host: ClientHost, allocation: dict[str, Any], run: RunDir) -> Backend:
-        clients = ClientHost(
-            setup.config,
-            build_method(setup.config, host.state.rule, setup.model.replica.manifest),
-            setup.model,
-            host.state,
-        )
-        clients.load_shards(setup.shards)
-        return Wrapped(sequential_backend(setup, clients, allocation, run), alter)  # type: ignore[return-value]
+        backend.ask = altered  # type: ignore[method-assign]
+        return backend
 
     return make
 

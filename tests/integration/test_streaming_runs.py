@@ -8,8 +8,8 @@ import pytest
 
 from tests.support.tiny_run import run_here, tiny_config
 from zorba_ray.errors import BudgetExceeded
+from zorba_ray.experiment.backends import ray_backend
 from zorba_ray.experiment.build import prepare
-from zorba_ray.experiment.on_ray import ray_backend
 from zorba_ray.experiment.replay import replay_run
 from zorba_ray.report import write_report
 
@@ -67,7 +67,8 @@ def test_streamed_on_ray_with_two_workers(resident: dict[str, Any], tmp_path: Pa
 
 def test_auto_places_each_class_by_its_budget(tmp_path: Path) -> None:
     """Two classes of a run, one resident and one streamed; their budgets are in allocation, summary and report."""
-    auto = (*ALL_BLOCKS, "rounds=1", "memory.frozen=auto", "memory.master=auto", "memory.break_even_tokens=1")
+    at_once = ("memory.flops_per_s=1", "memory.host_bytes_per_s=1")  # copying breaks even at one token
+    auto = (*ALL_BLOCKS, "rounds=1", "memory.frozen=auto", "memory.master=auto", *at_once)
     memory = prepare(tiny_config(*auto)).memory
     blocks = frozenset(range(len(memory.of(None).active_extra)))
     streamed = memory.of(1)

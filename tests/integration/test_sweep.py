@@ -15,7 +15,7 @@ import yaml
 
 from tests.support.tiny_run import run_here
 from tests.support.wandb_files import assert_all_metrics, read_offline_runs
-from zorba_ray.cli.closing import write_run_report
+from zorba_ray.cli.report import write_run_report
 from zorba_ray.config import load_sweep
 from zorba_ray.errors import ClusterError, Interrupted, RunDirError, SweepIncomplete
 from zorba_ray.sweep import SweepState, plan_trials, read_state, run_sweep
@@ -251,14 +251,14 @@ class TestOnRay:
         assert len({trial.values["zo.lr"] for trial in state.trials}) == 4
 
     def test_wandb_inside_a_trial(self, tmp_path: Path) -> None:
-        """On a Ray that was there before: an offline run per trial, group and job type set, all metrics equal."""
+        """On a Ray that was there before: an offline run per trial, its group set, all metrics equal."""
         file = sweep_file(tmp_path, {"space": {"seed": {"grid": [1, 2]}}, "set": {"tracking.wandb": "offline"}})
         state = run_file(file, tmp_path / "sweep", closing=write_run_report)
         for trial in state.trials:
             folder = tmp_path / "sweep" / trial.run
             sessions = read_offline_runs(folder)
             assert_all_metrics(folder, sessions)
-            assert [(found.group, found.job_type) for found in sessions] == [("s", "sweep-trial")]
+            assert [found.group for found in sessions] == ["s"]
             assert "wandb sync" in (tmp_path / "sweep" / trial.log).read_text()
 
     def test_resume_of_another_sweep_is_refused(self, tmp_path: Path) -> None:

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import torch
 
-from tests.support.missing_client import without_the_last
+from tests.support.hostile_client import without_the_last
 from tests.support.tiny_run import run_here, tiny_config
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import ConfigError, Diverged, LedgerError, StorageError
+from zorba_ray.experiment.backends import ray_backend
 from zorba_ray.experiment.build import build_host, prepare
-from zorba_ray.experiment.on_ray import ray_backend
 from zorba_ray.experiment.replay import replay_run
 from zorba_ray.methods.base import BackpropMethod
 from zorba_ray.protocol import snapshot as snapshots

@@ -1,4 +1,4 @@
-"""Whole runs with W&B offline, read back: every record of metrics.jsonl is there once, with equal values."""
+"""Whole runs with W&B offline, read back: the newest session has every record of metrics.jsonl, with equal values."""
 
 import json
 import os
@@ -14,15 +14,16 @@ import pytest
 
 from tests.support.tiny_run import TINY, tiny_config
 from tests.support.wandb_files import OfflineRun, assert_all_metrics, read_offline_runs
-from zorba_ray.cli.closing import write_run_report
+from zorba_ray.artifacts import RunDir
+from zorba_ray.cli.report import write_run_report
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import Interrupted
-from zorba_ray.experiment import RunDir, run_experiment, sequential_backend
-from zorba_ray.experiment.on_ray import ENTRY, driver_payload
+from zorba_ray.experiment import run_experiment
+from zorba_ray.experiment.execute import ENTRY, driver_payload
 
 pytestmark = pytest.mark.timeout(300)
 
-OFFLINE = ("tracking.wandb=offline", "tracking.group=family", "tracking.job_type=sweep-trial")
+OFFLINE = ("tracking.wandb=offline", "tracking.group=family")
 FLEET = (
     'federation.fleet=[{"name": "small", "count": 2, "vram": "12MiB"}, {"name": "large", "count": 2, "vram": "1GiB"}]'
 )
@@ -42,7 +43,7 @@ def execute(config: ExperimentConfig, path: Path, stop_after: int | None = None)
     def stop() -> bool:
         return any(event["kind"] == "round" and event["round"] == stop_after for event in events)
 
-    run_experiment(config, run, sequential_backend, "simulated", ["test"], events.append, stop, write_run_report)
+    run_experiment(config, run, "simulated", ["test"], events.append, stop, write_run_report)
     return [event["text"] for event in events if event["kind"] == "note"]
 
 
@@ -51,7 +52,7 @@ def check_session(run: OfflineRun, path: Path, config: ExperimentConfig) -> None
     provenance = json.loads((path / "provenance.json").read_text(encoding="utf-8"))
     summary = json.loads((path / "summary.json").read_text(encoding="utf-8"))
     assert (run.run_id, run.project) == (provenance["run_id"], "zorba-ray")
-    assert (run.group, run.job_type) == ("family", "sweep-trial")
+    assert run.group == "family"
     assert {key: run.config[key] for key in ("seed", "zo", "federation")} == {
         key: json.loads(json.dumps(config.resolved()))[key] for key in ("seed", "zo", "federation")
     }
@@ -95,7 +96,7 @@ def test_resumed_run_is_one_run(tmp_path: Path) -> None:
     first, second = read_offline_runs(path)
     assert first.run_id == second.run_id == provenance["run_id"]
     assert first.exit_code == 1
-    assert notes == [f"wandb sync {first.folder} {second.folder}"]
+    assert notes == [f"wandb sync {second.folder}"]
     assert_all_metrics(path, [first, second])
     assert [row["round"] for row in second.rows if row.get("round/recovered")] == [3]
     check_session(second, path, config)

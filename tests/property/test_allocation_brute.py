@@ -19,8 +19,9 @@ from tests.support.enumerated import (
     random_matrix,
     random_problem,
 )
-from zorba_ray.allocation import AllocationProblem, allocate, check, classes, solve, step
-from zorba_ray.allocation.greedy import greedy
+from zorba_ray.active_sets import ActiveSets
+from zorba_ray.allocation import AllocationProblem, allocate, check, classes, lexicographic
+from zorba_ray.allocation.start import greedy
 
 SEEDS = range(60)
 FULL_SEEDS = range(40)
@@ -44,14 +45,14 @@ def test_solver_equals_enumeration_on_many(family):
     assert sum(feasible) >= 200
 
 
-def one_by_one(merged: classes.Merged) -> classes.Merged:
+def one_by_one(merged: classes.Groups) -> classes.Groups:
     """The same problem with a row for every client."""
     group = np.repeat(np.arange(len(merged.size)), merged.size)[np.argsort(np.concatenate(merged.members))]
     rows = ("equal", "active_bytes", "capacity", "least", "required", "forbidden", "budget_bytes", "base_bytes")
     return replace(
         merged,
-        members=tuple(np.array([client]) for client in range(merged.clients)),
-        size=np.ones(merged.clients, dtype=np.int64),
+        members=tuple(np.array([client]) for client in range(merged.source.clients)),
+        size=np.ones(merged.source.clients, dtype=np.int64),
         **{name: getattr(merged, name)[group] for name in rows},
     )
 
@@ -70,7 +71,7 @@ def test_merged_clients_equal_the_plain_model(monkeypatch):
     problems = [problem for problem in problems if len(every_allocation(problem))][:10]
     assert len(problems) == 10
     merged = [allocate(problem, 60.0, 0.0) for problem in problems]
-    monkeypatch.setattr(solve, "merge", lambda problem: one_by_one(classes.merge(problem)))
+    monkeypatch.setattr(lexicographic, "merge", lambda problem: one_by_one(classes.merge(problem)))
     for problem, answer in zip(problems, merged, strict=True):
         plain = allocate(problem, 60.0, 0.0)
         assert answer.gap <= 1e-6
@@ -85,7 +86,8 @@ def test_front_is_monotone_and_ends_at_the_optima():
         problem = random_problem(seed)
         answers = [allocate(replace(problem, epsilon=eps), 60.0, 0.0) for eps in (0.0, 0.3, 0.6, 1.0)]
         first, second = (
-            [float(evaluate(problem, answer.active[None])[name][0]) for answer in answers] for name in problem.order
+            [float(evaluate(problem, answer.active.matrix[None])[name][0]) for answer in answers]
+            for name in problem.order
         )
         assert all(a <= b * (1 + 1e-9) for a, b in itertools.pairwise(first)), f"seed {seed}: {first}"
         assert all(a * (1 + 1e-9) >= b for a, b in itertools.pairwise(second)), f"seed {seed}: {second}"
@@ -105,7 +107,7 @@ def test_check_agrees_with_enumeration():
         for trial in range(20):
             active = random_matrix(problem, valid, rng, near=trial % 2 == 1)
             expected = active.tobytes() in known
-            assert (check(problem, active) == []) == expected, f"seed {seed}, trial {trial}"
+            assert (check(problem, ActiveSets(active)) == []) == expected, f"seed {seed}, trial {trial}"
             seen[expected] += 1
     assert min(seen.values()) >= 100
 
@@ -119,7 +121,7 @@ def test_greedy_is_valid_or_none(seed: int):
         counts = greedy(merged, objective)
         if counts is not None:
             assert check(problem, classes.deal(counts, merged)) == []
-            assert step.is_valid(merged, counts)
+            assert merged.accepts(counts)
         elif merged.equal.all() and problem.must_hold is None and problem.must_not_hold is None:
             # Where blocks cost the same, the heuristic is exact about feasibility.
             assert len(every_allocation(problem)) == 0
@@ -133,10 +135,10 @@ def test_dealing_gives_the_counts_back_and_balances(data: st.DataObject):
     # One client of another kind, then the group, then another one more.
     places = np.array([blocks + 1, *[blocks] * size, blocks + 2])
     active_bytes = np.array([[2] * blocks, *[[1] * blocks] * size, [3] * blocks])
-    problem = AllocationProblem.plain(np.ones(size + 2), active_bytes, 1 + 3 * places)
+    problem = AllocationProblem(np.ones(size + 2), active_bytes, 1 + 3 * places)
     merged = classes.merge(problem)
     assert [len(members) for members in merged.members] == [1, size, 1]
-    active = classes.deal(np.concatenate([0 * counts, counts, 0 * counts]), merged)
+    active = classes.deal(np.concatenate([0 * counts, counts, 0 * counts]), merged).matrix
     assert (active.sum(axis=0) == counts[0]).all()
     assert not active[[0, size + 1]].any()  # nobody outside the group
     held = active[1 : 1 + size].sum(axis=1)

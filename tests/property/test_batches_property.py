@@ -44,13 +44,6 @@ def test_clients_epochs_and_seeds_differ() -> None:
     assert len({sequence(*variant) for variant in variants}) == 27
 
 
-def test_a_step_is_the_same_whatever_other_clients_hold() -> None:
-    """A client's batches do not move when the federation changes around it."""
-    lengths = np.arange(1, 41)
-    assert BatchOrder(1, 0, lengths, 8).rows(7).tolist() == BatchOrder(1, 0, lengths.copy(), 8).rows(7).tolist()
-    assert BatchOrder(1, 0, lengths, 8).rows(7).tolist() != BatchOrder(1, 1, lengths, 8).rows(7).tolist()
-
-
 @given(size=SIZES, seed=SEEDS)
 def test_batches_are_sorted_by_length_within_buckets(size: int, seed: int) -> None:
     """In one bucket (≤ 8 batches) the lengths of any two batches do not interleave."""

@@ -1,22 +1,27 @@
-"""A new deal keeps what was optimised and lets every client meet every block it can."""
+"""A new assignment keeps what was optimised and lets every client meet every block it can."""
 
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from zorba_ray.active_sets import ActiveSets
 from zorba_ray.allocation import AllocationProblem, allocate_simply, check, objectives, rotate
 from zorba_ray.errors import AllocationInfeasible, ConfigError
 
+SEEDS = st.integers(0, 2**32 - 1)
 
-def fleet(dice: np.random.Generator, equal_blocks: bool, weights: bool) -> tuple[AllocationProblem, np.ndarray]:
-    """A random problem and a valid deal of it."""
+
+def fleet(seed: int, equal_blocks: bool = False, weights: bool = False) -> tuple[AllocationProblem, ActiveSets]:
+    """A random problem without rules and a valid assignment of it."""
+    dice = np.random.default_rng(seed)
     while True:
         clients, blocks = int(dice.integers(2, 9)), int(dice.integers(2, 7))
         sizes = np.full(blocks, 4) if equal_blocks else dice.integers(1, 4, blocks)
         kinds = dice.integers(int(sizes.max()), int(sizes.sum()) + 1, 3)
-        problem = AllocationProblem.plain(
+        problem = AllocationProblem(
             np.full(clients, 10),
             np.tile(sizes, (clients, 1)),
             10 + dice.choice(kinds, clients),
@@ -25,142 +30,123 @@ def fleet(dice: np.random.Generator, equal_blocks: bool, weights: bool) -> tuple
             vram_objective="worst_share",
         )
         try:
-            found = allocate_simply(problem, "random", dice.random((clients, blocks)))
+            return problem, allocate_simply(problem, "random", dice.random((clients, blocks))).active
         except AllocationInfeasible:
             continue
-        return problem, found.active
 
 
-@given(st.integers(0, 2**32 - 1), st.booleans(), st.booleans())
-@settings(max_examples=150, deadline=None)
-def test_a_new_deal_is_worth_the_same(seed: int, equal_blocks: bool, weights: bool):
-    problem, active = fleet(np.random.default_rng(seed), equal_blocks, weights)
-    seen = np.zeros(active.shape)
-    for _ in range(4):
-        seen += 5 * active
-        dealt = rotate(active, seen, problem)
-        assert check(problem, dealt) == []
-        assert sorted(objectives.holders(dealt)) == sorted(objectives.holders(active))
-        assert np.isclose(objectives.f1(dealt, problem), objectives.f1(active, problem), rtol=1e-12)
-        assert objectives.f2_bytes(dealt, problem) == objectives.f2_bytes(active, problem)
-        assert np.isclose(objectives.worst_share(dealt, problem), objectives.worst_share(active, problem), rtol=1e-15)
-        assert sorted(dealt.sum(axis=1)) == sorted(active.sum(axis=1))
-        assert (rotate(active, seen, problem) == dealt).all()
-        active = dealt
+def ruled(seed: int, timed: bool = False) -> tuple[AllocationProblem, ActiveSets]:
+    """A random fleet of a few kinds of clients with rules and limits of their own, and a valid assignment of it.
 
-
-@given(st.integers(0, 2**32 - 1))
-@settings(max_examples=60, deadline=None)
-def test_every_client_comes_to_hold_every_block_of_equal_size(seed: int):
-    """Any budgets: with blocks of one size and weight all (client, block) pairs are met within a few times N · L deals,
-    though a client that holds one block meets one a deal."""
-    problem, active = fleet(np.random.default_rng(seed), equal_blocks=True, weights=False)
-    clients, blocks = active.shape
-    seen = active.astype(np.float64)
-    for _ in range(2 * clients * blocks):
-        active = rotate(active, seen, problem)
-        seen += active
-    assert (seen > 0).all()
-
-
-def test_equal_clients_share_out_evenly():
-    """Eight clients with two of six blocks: after k deals no pair is ahead of another by more than two."""
-    dice = np.random.default_rng(5)
-    problem = AllocationProblem.plain(np.full(8, 10), np.ones((8, 6)), np.full(8, 12), shared_cost=np.ones(6))
-    active = allocate_simply(problem, "greedy", dice.random((8, 6))).active
-    seen = active.astype(np.float64)
-    for _ in range(20):
-        active = rotate(active, seen, problem)
-        seen += active
-        assert seen.max() - seen.min() <= 2, seen
-
-
-def ruled(dice: np.random.Generator, timed: bool = False) -> tuple[AllocationProblem, np.ndarray]:
-    """A random fleet of a few kinds of clients with rules and limits of their own, and a valid deal of it. Budgets are
-    never the reason why two clients differ, so that only rules, limits and speeds are."""
+    Budgets are never the reason why two clients differ, so that only rules, limits and speeds are.
+    """
+    dice = np.random.default_rng(seed)
     while True:
         clients, blocks = int(dice.integers(2, 10)), int(dice.integers(2, 7))
-        kind = dice.integers(0, 3, clients)
-        draw = dice.random((3, blocks))
-        must, may_not = (draw < 0.15)[kind], (draw > 0.8)[kind]
+        kind, draw = dice.integers(0, 3, clients), dice.random((3, blocks))
         low = dice.integers(1, 3, 3)[kind]
         speed = dice.choice([0.5, 1.0], 3)[kind]
         sizes = dice.integers(1, 3, blocks)
         try:
-            problem = AllocationProblem.plain(
+            problem = AllocationProblem(
                 np.full(clients, 10),
                 np.tile(sizes, (clients, 1)),
                 np.full(clients, 10 + int(dice.integers(sizes.max(), sizes.sum() + 1))),
                 shared_cost=np.ones(blocks),
                 min_blocks=low,
                 max_blocks=low + dice.integers(0, 3, 3)[kind],
-                must_hold=must,
-                must_not_hold=may_not,
+                must_hold=(draw < 0.15)[kind],
+                must_not_hold=(draw > 0.8)[kind],
                 order=("convergence", "time") if timed else ("convergence", "vram"),
                 block_seconds=np.ones(blocks) / speed[:, None],
             )
-            active = allocate_simply(problem, "random", dice.random((clients, blocks))).active
+            return problem, allocate_simply(problem, "random", dice.random((clients, blocks))).active
         except (AllocationInfeasible, ConfigError):
             continue
-        return problem, active
 
 
-@given(st.integers(0, 2**32 - 1))
+def assert_worth_the_same(problem: AllocationProblem, active: ActiveSets) -> None:
+    """Four rotations keep every constraint, f1, the total bytes, and numbers of holders and blocks as multisets."""
+    seen = active.matrix.astype(np.float64)
+    for _ in range(4):
+        turned = rotate(active, seen, problem)
+        assert check(problem, turned) == []
+        assert sorted(turned.holders) == sorted(active.holders)
+        assert sorted(turned.counts) == sorted(active.counts)
+        assert np.isclose(objectives.f1(turned.matrix, problem), objectives.f1(active.matrix, problem), rtol=1e-12)
+        assert objectives.f2_bytes(turned.matrix, problem) == objectives.f2_bytes(active.matrix, problem)
+        if problem.vram_objective == "worst_share":
+            shares = [objectives.worst_share(each.matrix, problem) for each in (turned, active)]
+            assert np.isclose(*shares, rtol=1e-15)
+        assert rotate(active, seen, problem) == turned
+        active = turned
+        seen = seen + active.matrix
+
+
+@given(SEEDS, st.booleans(), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_a_new_assignment_is_worth_the_same(seed: int, equal_blocks: bool, weights: bool):
+    assert_worth_the_same(*fleet(seed, equal_blocks, weights))
+
+
+@given(SEEDS)
 @settings(max_examples=200, deadline=None)
 def test_rules_and_limits_are_kept(seed: int):
-    problem, active = ruled(np.random.default_rng(seed))
-    seen = active.astype(np.float64)
-    for _ in range(4):
-        dealt = rotate(active, seen, problem)
-        assert check(problem, dealt) == []
-        assert np.isclose(objectives.f1(dealt, problem), objectives.f1(active, problem), rtol=1e-12)
-        assert objectives.f2_bytes(dealt, problem) == objectives.f2_bytes(active, problem)
-        active = dealt
-        seen += active
+    assert_worth_the_same(*ruled(seed))
 
 
-@given(st.integers(0, 2**32 - 1))
+@given(SEEDS)
 @settings(max_examples=100, deadline=None)
 def test_the_round_time_is_kept_where_it_is_an_objective(seed: int):
-    problem, active = ruled(np.random.default_rng(seed), timed=True)
-    dealt = rotate(active, active.astype(np.float64), problem)
-    assert check(problem, dealt) == []
+    problem, active = ruled(seed, timed=True)
+    turned = rotate(active, active.matrix.astype(np.float64), problem)
+    assert check(problem, turned) == []
     for goal in ("slowest", "sum"):
         timed = replace(problem, time_objective=goal)
-        assert np.isclose(objectives.round_seconds(dealt, timed), objectives.round_seconds(active, timed), rtol=1e-12)
+        seconds = [objectives.round_seconds(each.matrix, timed) for each in (turned, active)]
+        assert np.isclose(*seconds, rtol=1e-12)
 
 
-def two_clients(**rules) -> AllocationProblem:
-    return AllocationProblem(
-        base_bytes=np.full(2, 10),
-        active_bytes=np.ones((2, 3)),
-        budget_bytes=np.full(2, 13),
-        client_names=("a", "b"),
-        block_weight=np.ones(3),
-        shared_cost=np.ones(3),
-        beta=0.0,
-        epsilon=0.0,
-        data_weight=np.full(2, 0.5),
-        **rules,
-    )
+@given(SEEDS)
+@settings(max_examples=60, deadline=None)
+def test_every_client_comes_to_hold_every_block_of_equal_size(seed: int):
+    """Any budgets: with blocks of one size and weight all (client, block) pairs are met within a few times N · L
+    rotations, though a client that holds one block meets one at a time."""
+    problem, active = fleet(seed, equal_blocks=True)
+    seen = active.matrix.astype(np.float64)
+    for _ in range(2 * seen.size):
+        active = rotate(active, seen, problem)
+        seen += active.matrix
+    assert (seen > 0).all()
 
 
-def test_what_cannot_move_stays():
-    """Two clients whose rules settle every entry; and two whose limits alone forbid to hand on the sets {0, 1, 2} and
-    {0}: the larger stays where it is, and only the single block wanders."""
-    active = np.array([[True, False, True], [False, True, False]])
-    settled = two_clients(must_hold=active, must_not_hold=~active)
-    assert (rotate(active, 9.0 * active, settled) == active).all()
-    limited = two_clients(max_blocks=np.array([3, 1]))
-    active = np.array([[True, True, True], [True, False, False]])
-    for _ in range(3):
-        active = rotate(active, 9.0 * active, limited)
-        assert active.sum(axis=1).tolist() == [3, 1]
+def test_equal_clients_share_out_evenly():
+    """Eight clients with two of six blocks: after k rotations no pair is ahead of another by more than two."""
+    problem = AllocationProblem(np.full(8, 10), np.ones((8, 6)), np.full(8, 12), shared_cost=np.ones(6))
+    active = allocate_simply(problem, "greedy", np.full((8, 6), 0.5)).active
+    seen = active.matrix.astype(np.float64)
+    for _ in range(20):
+        active = rotate(active, seen, problem)
+        seen += active.matrix
+        assert seen.max() - seen.min() <= 2, seen
 
 
-def test_equal_clients_with_the_same_rules_still_hand_their_sets_on():
-    """Block 0 is for both: the rest of the two sets changes hands."""
-    problem = two_clients(must_hold=np.array([[True, False, False]] * 2), block_seconds=np.ones((2, 3)))
-    problem = replace(problem, order=("convergence", "time"))
-    active = np.array([[True, True, False], [True, False, True]])
-    assert (rotate(active, 1.0 * active, problem) == active[::-1]).all()
+SETTLED = np.array([[True, False, True], [False, True, False]])
+BOTH = {"must_hold": np.array([[True, False, False]] * 2), "order": ("convergence", "time")}
+
+
+@pytest.mark.parametrize(
+    ("rules", "sets", "expected"),
+    [
+        # Two clients whose rules settle every entry.
+        ({"must_hold": SETTLED, "must_not_hold": ~SETTLED}, ({0, 2}, {1}), ({0, 2}, {1})),
+        # Limits alone forbid to hand on whole sets: the larger one stays, only the single block wanders.
+        ({"max_blocks": np.array([3, 1])}, ({0, 1, 2}, {0}), ({0, 1, 2}, {2})),
+        # Equal clients with the same rules still hand their sets on; block 0 is for both.
+        ({**BOTH, "block_seconds": np.ones((2, 3))}, ({0, 1}, {0, 2}), ({0, 2}, {0, 1})),
+    ],
+)
+def test_what_rules_and_limits_let_move(rules, sets, expected):
+    problem = AllocationProblem(np.full(2, 10), np.ones((2, 3)), np.full(2, 13), **rules)
+    active = ActiveSets.of_sets(sets, 3)
+    assert rotate(active, 9.0 * active.matrix, problem) == ActiveSets.of_sets(expected, 3)

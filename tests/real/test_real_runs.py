@@ -24,8 +24,8 @@ def test_budgets_admit_half_of_minilm(name: str, shared_folder: Path):
     """The bytes in the file give every client exactly three of the six blocks."""
     setup = prepare(load_config(str(RUNS / name), [f"data.path={shared_folder}/data/trec", "eval.rows=8"]))
     allocation = solve_allocation(setup).allocation
-    assert allocation.active.sum(axis=1).tolist() == [3] * 8
-    assert allocation.active.sum(axis=0).tolist() == [4] * 6
+    assert allocation.active.counts.tolist() == [3] * 8
+    assert allocation.active.holders.tolist() == [4] * 6
 
 
 @needs_minilm

@@ -184,3 +184,34 @@ UNBUILDABLE: dict[str, str] = {
     "perceiver": "it takes `inputs` instead of `input_ids` and returns latents that belong to no token",
 }
 """Type -> why there is no tiny network of it, in a sentence."""
+
+MECHANISMS = {
+    "llama": "rotary positions, grouped keys",
+    "gpt2": "transposed linear layers, learnt positions",
+    "opt": "positions counted from the mask",
+    "bloom": "ALiBi",
+    "falcon": "a linear layer of its own class",
+    "xglm": "buffers in fp32",
+    "gemma2": "capped logits, windows",
+    "cohere": "scaled logits",
+    "mixtral": "stacked experts",
+    "deepseek_v3": "latent attention, shared experts",
+    "gpt_oss": "experts with biases, sinks",
+    "lfm2": "convolutions whose weight is read by their parent",
+    "mamba2": "states, vectors read beside matrices",
+    "jamba": "blocks of several kinds",
+    "rwkv": "weights that the model changes as it runs",
+    "gemma4_text": "keys that blocks share",
+    "gemma3n_text": "several streams",
+    "funnel": "several lists of blocks",
+    "prophetnet": "logits of more than the hidden state",
+    "zamba": "blocks that share parameters",
+    "bert": "an encoder",
+    "albert": "one block in every depth",
+    "electra": "layers before the output layer",
+    "deberta-v2": "relative positions, shared keys",
+    "longformer": "windows that pad the batch",
+    "squeezebert": "another axis order",
+    "bert as decoder": "an encoder's class as a decoder",
+}
+"""Type or variant -> what about it could be wrong."""

@@ -12,7 +12,7 @@ import pytest
 import transformers
 
 from tests.support.architecture_exceptions import VARIANTS
-from tests.support.architectures import BUILDABLE, is_causal, tiny
+from tests.support.architectures import is_causal, tiny
 from tests.support.pair_checks import as_loaded, check, checked_model
 from zorba_ray.errors import ZorbaError
 
@@ -87,11 +87,6 @@ def row(name: str) -> Row:
     """All modes of a type; of a variant dense fp32 alone."""
     modes = ["dense"] if name in VARIANTS else list(MODES)
     return Row(name, {mode: outcome(name, mode) for mode in modes})
-
-
-def group(number: int, groups: int = 4) -> tuple[str, ...]:
-    """One of several equal parts of all types and variants, for tests that share them."""
-    return (*BUILDABLE, *VARIANTS)[number::groups]
 
 
 @cache

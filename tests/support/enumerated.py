@@ -155,11 +155,11 @@ def compare_with_enumeration(problem: AllocationProblem, seed: int) -> bool:
         assert done.gap <= 1e-6, f"seed {seed}: {done}"
 
     # The point returned has those values, is valid, and no other point dominates it.
-    mine = {name: float(value[0]) for name, value in evaluate(problem, answer.active[None]).items()}
+    mine = {name: float(value[0]) for name, value in evaluate(problem, answer.active.matrix[None]).items()}
     last = [mine[name] for name in problem.order[::-1]]
     fixed = expected[-len(problem.order) :]  # the last objective's optimum, then those of the polishing steps
     np.testing.assert_allclose(last, fixed, rtol=1e-7, err_msg=f"seed {seed}")
-    assert any((answer.active == matrix).all() for matrix in matrices), f"seed {seed}: not a valid matrix"
+    assert any((answer.active.matrix == matrix).all() for matrix in matrices), f"seed {seed}: not a valid matrix"
     others = evaluate(problem, matrices)
     not_more = np.logical_and.reduce([others[name] <= mine[name] * (1 + 1e-9) for name in problem.order])
     less = np.logical_or.reduce([others[name] < mine[name] * (1 - 1e-9) for name in problem.order])

@@ -102,6 +102,6 @@ def write_sweep(folder: Path, trials: Sequence[dict[str, Any]]) -> Path:
         for trial in trials
     ]
     (folder / "sweep.json").write_text(
-        json.dumps({"format": 1, "name": folder.name, "trials": whole}), encoding="utf-8"
+        json.dumps({"version": 1, "name": folder.name, "trials": whole}), encoding="utf-8"
     )
     return folder

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tests.support.fake_run import GIB, Fleet, write_fake_run
-from zorba_ray.report import load_run
+from zorba_ray.artifacts import Run
 
 Ending = Literal["finished", "stopped", "failed", "running", "pending"]
 
@@ -61,9 +61,9 @@ def write_fake_sweep(
     for trial in trials:
         fleet = trial["values"]["federation.fleet"]
         trial["values"]["federation.fleet"] = labels.get(fleet, fleet)
-    base = load_run(path / next(t["run"] for t in trials if t["status"] == "finished")).config.resolved()
+    base = Run(path / next(t["run"] for t in trials if t["status"] == "finished")).config.resolved()
     state = {
-        "format": 1,
+        "version": 1,
         "name": name,
         "question": question,
         "status": status,
@@ -122,7 +122,7 @@ def _trial(path: Path, number: int, values: dict[str, Any], rounds: int, ending:
     (run / "report.html").write_text("<!doctype html><title>trial</title>", encoding="utf-8")
     entry["round"] = done
     if ending in ("finished", "stopped"):
-        record = load_run(run)
+        record = Run(run)
         assert record.summary is not None
         validation, test = record.split("validation")[-1], record.split("test")[-1]
         entry["figures"] = {

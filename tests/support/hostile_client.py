@@ -1,4 +1,4 @@
-"""A federation in which one client's report of one round is not what the client computed."""
+"""A federation in which one client's reports are not what the client computed."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -6,8 +6,7 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 
-from zorba_ray.experiment import sequential_backend
-from zorba_ray.experiment.backends import BackendFactory
+from zorba_ray.experiment.backends import BackendFactory, sequential_backend
 from zorba_ray.federation import Backend
 from zorba_ray.federation.backend import Answer, Failure
 from zorba_ray.protocol.messages import ClientReport, ProbePlan, ProbeReport, RoundPlan, decode, decode_question, encode
@@ -19,28 +18,27 @@ Change = Callable[[ClientReport], ClientReport | None]
 
 def hostile(
     client: int,
-    number: int,
+    number: int | None,
     change: Callable[[Report], Report | None],
     inner: BackendFactory = sequential_backend,
     of: type[Report] = ClientReport,
 ) -> BackendFactory:
-    """`inner`, with the report of `client` in round `number`, or in the probe before it, changed."""
+    """`inner`, with the report of `client` (−1: the last) in round `number` (None: in all), or in the probe before it,
+    changed."""
     asked = RoundPlan if of is ClientReport else ProbePlan
 
     def make(*arguments: Any) -> Backend:
-        backend = inner(*arguments)
-        if inner is sequential_backend:  # the run settles the clients of a sequential backend that it knows
-            setup, host = arguments[:2]
-            host.load_shards(setup.shards)
+        backend, setup = inner(*arguments), arguments[0]
+        culprit = client % setup.config.federation.clients
         ask = backend.ask
 
         def changed(frame: bytes, clients: Sequence[int]) -> dict[int, Answer]:
             answers, plan = dict(ask(frame, clients)), decode_question(frame)
-            if isinstance(plan, asked) and plan.round == number:
-                honest = answers[client]
+            if isinstance(plan, asked) and number in (None, plan.round):
+                honest = answers[culprit]
                 assert isinstance(honest, bytes)
                 report = change(decode(honest, of))
-                answers[client] = Failure("failed", "gone") if report is None else encode(report)
+                answers[culprit] = Failure("failed", "gone") if report is None else encode(report)
             return answers
 
         backend.ask = changed  # type: ignore[method-assign]
@@ -74,3 +72,7 @@ def steps_of(value: float, loss: float | None = None) -> Change:
 
 def gone(report: ClientReport) -> None:
     """The report never arrives."""
+
+
+without_the_last = hostile(-1, None, gone)
+"""A `BackendFactory`: the last client never answers."""

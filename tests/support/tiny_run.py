@@ -4,8 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from zorba_ray.artifacts import RunDir
 from zorba_ray.config import ExperimentConfig, load_config
-from zorba_ray.experiment import RunDir, run_experiment, sequential_backend
+from zorba_ray.experiment import run_experiment
 from zorba_ray.experiment.backends import BackendFactory
 from zorba_ray.experiment.build import Setup, build_host
 from zorba_ray.models import Batch
@@ -35,17 +36,18 @@ def tiny_config(*overrides: str) -> ExperimentConfig:
 def run_here(
     config: ExperimentConfig,
     path: Path,
-    make_backend: BackendFactory = sequential_backend,
+    make_backend: BackendFactory | None = None,
     emit: Callable[[dict[str, Any]], None] = lambda event: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
     """Runs in this process; resumes where `path` holds a run."""
     run = RunDir.reopen(path, config) if path.exists() else RunDir.create(path, config)
-    return run_experiment(config, run, make_backend, "simulated", ["test"], emit, should_stop)
+    return run_experiment(config, run, "simulated", ["test"], emit, should_stop, make_backend=make_backend)
 
 
 def batches_of(setup: Setup, client: int, number: int = 1) -> list[Batch]:
     """The minibatches of a client's local steps in a round."""
     host = build_host(setup.config, setup.header, setup.model)
     host.load_shards(setup.shards)
-    return host._batches(client, number)
+    assert host.batches is not None
+    return host.batches.of_round(client, number)

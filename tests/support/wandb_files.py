@@ -3,11 +3,12 @@
 import json
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zorba_ray.experiment.tracking import read_records
+from zorba_ray.artifacts import read_metrics
 from zorba_ray.experiment.tracking.wandb_records import history_row
 
 
@@ -19,7 +20,6 @@ class OfflineRun:
     run_id: str
     project: str
     group: str | None
-    job_type: str | None
     config: dict[str, Any]
     rows: list[dict[str, Any]]
     """History, without wandb's own keys, which begin with _."""
@@ -38,18 +38,26 @@ class OfflineRun:
         return [row for row in self.rows if "round" in row]
 
 
-def read_offline_runs(folder: Path) -> list[OfflineRun]:
-    """All offline sessions anywhere below `folder`, oldest first; those of which nothing reached the disk left out."""
+def read_offline_runs(folder: Path, patience: float = 5.0) -> list[OfflineRun]:
+    """All offline sessions anywhere below `folder`, oldest first; those of which nothing reached the disk left out.
+
+    wandb writes the last bytes of a session after its `finish` has returned: up to `patience` seconds are waited until
+    the newest session has ended.
+    """
     files = sorted(folder.rglob("offline-run-*/run-*.wandb"), key=lambda file: file.parent.name)
-    return [run for run in map(_read, files) if run is not None]
+    deadline = time.monotonic() + patience
+    while True:
+        runs = [run for run in map(_read, files) if run is not None]
+        if (runs and runs[-1].exit_code is not None) or time.monotonic() > deadline:
+            return runs
+        time.sleep(0.1)
 
 
 def assert_all_metrics(run_dir: Path, sessions: list[OfflineRun]) -> None:
-    """Every record of metrics.jsonl is told exactly once over all sessions, in order, with equal values."""
-    expected = [history_row(record) for record in read_records(run_dir / "metrics.jsonl")]
-    assert [row for session in sessions for row in session.records()] == expected
-    steps = [step for session in sessions for step in session.steps]
-    assert steps == sorted(set(steps)), "W&B drops rows whose step does not grow"
+    """The newest session tells every record of metrics.jsonl exactly once, in order, with equal values."""
+    newest = sessions[-1]
+    assert newest.records() == [history_row(record.tree()) for record in read_metrics(run_dir / "metrics.jsonl")]
+    assert newest.steps == sorted(set(newest.steps)), "W&B drops rows whose step does not grow"
 
 
 def inspect(file: Path) -> list[dict[str, Any]]:
@@ -74,7 +82,6 @@ def _read(file: Path) -> OfflineRun | None:
         run_id=run["run_id"],
         project=run["project"],
         group=run.get("run_group"),
-        job_type=run.get("job_type"),
         config=run["config"]["update"],
         rows=[{k: v for k, v in entry["item"].items() if not k.startswith("_")} for entry in history],
         steps=[entry["step"]["num"] for entry in history],

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from tests.support.enumerated import every_allocation, random_problem
-from tests.unit.test_allocation_solve import equal_blocks, unequal_blocks
+from tests.support.fleets import equal_blocks, unequal_blocks
+from zorba_ray.active_sets import ActiveSets
 from zorba_ray.allocation import AllocationProblem, allocate, front, objectives
 from zorba_ray.allocation.front import Left, pareto_front, proven
 from zorba_ray.errors import AllocationInfeasible, ConfigError
@@ -28,7 +29,7 @@ def all_values(problem: AllocationProblem) -> np.ndarray:
 def test_ends_are_the_best_of_each_objective_and_the_front_is_monotone(order, vram):
     problem = unequal_blocks(3, 4, seed=5, order=order, vram_objective=vram)
     found = pareto_front(problem, 7, time_limit_s=30.0, gap=0.0)
-    reached = np.array([values(problem, point.allocation.active) for point in found.points])
+    reached = np.array([values(problem, point.allocation.active.matrix) for point in found.points])
     assert len(reached) > 2
     assert (np.diff(reached[:, 0]) > 0).all()
     assert (np.diff(reached[:, 1]) < 0).all()
@@ -50,7 +51,7 @@ def test_every_point_is_pareto_optimal_among_all_matrices(seed):
         return
     found = pareto_front(problem, 5, time_limit_s=20.0, gap=0.0)
     for point in found.points:
-        own = np.array(values(problem, point.allocation.active))
+        own = np.array(values(problem, point.allocation.active.matrix))
         better = (every <= own * (1 + 1e-9)).all(axis=1) & (every < own * (1 - 1e-6)).any(axis=1)
         assert not better.any()
     grid = {point.epsilon for point in found.points} | {entry.epsilon for entry in found.left}
@@ -83,7 +84,9 @@ def test_points_that_another_beats_are_left_out(monkeypatch):
     bad = np.array([[1, 1], [1, 1], [1, 0], [1, 0]], dtype=bool)
     answers = {0.0: everything, 0.25: bad, 0.5: between, 0.75: between, 1.0: lean}
     real = allocate(problem, 10.0, 0.0)
-    monkeypatch.setattr(front, "allocate", lambda changed, *_: replace(real, active=answers[changed.epsilon]))
+    monkeypatch.setattr(
+        front, "allocate", lambda changed, *_: replace(real, active=ActiveSets(answers[changed.epsilon]))
+    )
     found = pareto_front(problem, 5, time_limit_s=1.0, gap=0.0)
     assert [point.epsilon for point in found.points] == [0.0, 0.5, 1.0]
     assert found.left == (Left(0.25, 0.5, "dominated"), Left(0.75, 0.5, "same point"))
@@ -99,7 +102,7 @@ def test_bounds_and_gap_of_a_point_come_from_its_steps():
     assert f2.bound == min(f2.value, steps["constrained_vram"].bound)
     for left, right in itertools.pairwise([0.0, f1.best, f1.bound, f1.value]):
         assert left <= right
-    assert f2.gap == pytest.approx((f2.value - f2.bound) / (f2.value - problem.total_base))
+    assert f2.gap == pytest.approx((f2.value - f2.bound) / (f2.value - problem.base_bytes.sum()))
 
 
 @pytest.mark.parametrize("count", [1, 0, -3])

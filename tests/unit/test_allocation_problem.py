@@ -5,10 +5,11 @@ import json
 import numpy as np
 import pytest
 
+from tests.support.fleets import flags, fleet
+from zorba_ray.active_sets import ActiveSets
 from zorba_ray.allocation import Allocation, AllocationProblem, StepResult, check
-from zorba_ray.allocation.bounds import counting_bound
 from zorba_ray.allocation.classes import merge
-from zorba_ray.allocation.objectives import client_bytes, exact_variance, f1, f2_bytes, worst_share
+from zorba_ray.allocation.objectives import counting_bound, exact_variance, f1, f2_bytes, worst_share
 from zorba_ray.errors import ConfigError
 
 
@@ -31,7 +32,9 @@ def two_by_two(**changes) -> AllocationProblem:
     ("changes", "words"),
     [
         ({"base_bytes": np.array([100])}, ["base_bytes", "(1,)", "(2,)"]),
-        ({"active_bytes": np.ones((2, 3), dtype=int)}, ["active_bytes", "(2, 3)", "(2, 2)"]),
+        ({"active_bytes": np.ones(2)}, ["active_bytes", "(2,)", "[N, L]"]),
+        ({"active_bytes": np.ones((2, 0))}, ["active_bytes", "(2, 0)", "at least 1"]),
+        ({"active_bytes": np.ones((2, 3), dtype=int)}, ["block_weight", "(2,)", "(3,)"]),
         ({"active_bytes": np.array([[1, 2], [3, -4]])}, ["active_bytes[1, 1]", "-4", ">= 0"]),
         ({"base_bytes": np.array([100, 0])}, ["base_bytes[1]", "> 0"]),
         ({"budget_bytes": np.array([-1, 5])}, ["budget_bytes[0]", "-1", "> 0"]),
@@ -39,11 +42,10 @@ def two_by_two(**changes) -> AllocationProblem:
         ({"budget_bytes": np.array([np.nan, 5.0])}, ["budget_bytes[0]", "finite"]),
         ({"block_weight": np.array([1.0, np.nan])}, ["block_weight[1]", "finite"]),
         ({"block_weight": np.array([1.0, 0.0])}, ["block_weight[1]", "> 0"]),
-        ({"block_weight": np.array([])}, ["block_weight", "at least 1 block"]),
         ({"shared_cost": np.array([-1.0, 0.0])}, ["shared_cost[0]", ">= 0"]),
         ({"shared_cost": "much"}, ["shared_cost", "much"]),
         ({"data_weight": np.array([0.5, 0.6])}, ["data_weight", "sum to 1"]),
-        ({"client_names": ()}, ["client_names"]),
+        ({"client_names": ("", "b")}, ["client_names", "non-empty"]),
         ({"beta": -0.1}, ["beta", "-0.1"]),
         ({"beta": float("inf")}, ["beta", "finite"]),
         ({"epsilon": 1.01}, ["epsilon", "1.01", "[0, 1]"]),
@@ -54,6 +56,22 @@ def two_by_two(**changes) -> AllocationProblem:
         ({"max_blocks": 0}, ["max_blocks", "0", ">= 1"]),
         ({"vram_objective": "mean"}, ["vram_objective", "mean", "worst_share"]),
         ({"order": ("vram", "vram")}, ["order", "vram", "convergence"]),
+        ({"order": ("convergence",)}, ["order", "two or three"]),
+        ({"order": ("convergence", "time")}, ["time", "block_seconds"]),
+        (
+            {"must_hold": flags(2, 2, (1, 1)), "must_not_hold": flags(2, 2, (1, 1))},
+            ["client 1 (class large) must hold block 1", "must not hold it", "drop one"],
+        ),
+        ({"must_hold": np.ones((3, 2), dtype=bool)}, ["must_hold", "(3, 2)", "(2, 2)"]),
+        ({"must_not_hold": np.full((2, 2), 0.5)}, ["must_not_hold", "truth values"]),
+        ({"min_blocks": 0}, ["min_blocks", "0", ">= 1"]),
+        ({"min_blocks": 4}, ["client 0 (class small)", "at least 4", "at most 2"]),
+        ({"min_blocks": np.array([1, 2]), "max_blocks": 1}, ["client 1 (class large)", "at least 2", "at most 1"]),
+        ({"max_blocks": np.array([2, 0])}, ["max_blocks[1]", "0", "> 0"]),
+        ({"block_seconds": np.full((2, 2), np.nan)}, ["block_seconds[0, 0]", "finite"]),
+        ({"block_seconds": np.full((2, 2), -1.0)}, ["block_seconds[0, 0]", "-1.0", ">= 0"]),
+        ({"block_seconds": np.ones((2, 2)), "time_objective": "mean"}, ["time_objective", "mean", "slowest"]),
+        ({"active_bytes": np.full((2, 2), 2**61)}, ["2**62", "bytes"]),
     ],
 )
 def test_bad_settings_are_refused_by_name(changes, words):
@@ -72,6 +90,16 @@ def test_arrays_are_read_only_copies():
         problem.base_bytes[0] = 1
 
 
+def test_one_row_or_number_for_all_stays_one():
+    row = np.broadcast_to(np.array([3, 4]), (1_000, 2))
+    problem = AllocationProblem(10, row, 20, must_hold=np.broadcast_to([True, False], (1_000, 2)))
+    assert problem.active_bytes.strides[0] == 0
+    assert problem.required.strides[0] == 0
+    assert problem.active_bytes.shape == (1_000, 2)
+    assert (problem.base_bytes == 10).all()
+    assert problem.data_weight.sum() == pytest.approx(1.0)
+
+
 def test_large_bytes_stay_exact():
     # 2**53 + 1 does not exist in float64.
     problem = two_by_two(budget_bytes=np.array([2**53 + 1, 2**53 + 3]))
@@ -85,7 +113,6 @@ def test_objectives_by_hand():
     assert f1(active, problem) == pytest.approx(4.5 / 3.5)
     assert f1(np.ones((2, 2), dtype=bool), problem) == pytest.approx(1.0)
     assert f1(np.array([[True, False], [True, False]]), problem) == float("inf")
-    assert client_bytes(active, problem).tolist() == [110, 270]
     assert f2_bytes(active, problem) == 380
     assert worst_share(active, problem) == pytest.approx(270 / 260)
 
@@ -110,7 +137,7 @@ def test_exact_variance_by_hand():
 def test_exact_variance_does_not_depend_on_equal_numbers_of_blocks():
     """algorithm.md section 5: with k of L blocks each and N_b balanced, d_b L / (P N) per block, for every k."""
     clients, blocks, size, directions = 8, 4, 16, 2
-    problem = AllocationProblem.plain(np.ones(clients), np.ones((clients, blocks)), np.full(clients, 9))
+    problem = AllocationProblem(np.ones(clients), np.ones((clients, blocks)), np.full(clients, 9))
     expected = blocks * size * blocks / (directions * clients)
     for k in (1, 2, 4):
         active = np.array([[(block - client) % blocks < k for block in range(blocks)] for client in range(clients)])
@@ -132,42 +159,35 @@ def test_counting_bounds_are_bounds_and_not_nothing():
 
 def test_check_names_every_violation():
     problem = two_by_two(coverage=2, max_blocks=1)
-    found = check(problem, np.array([[True, True], [False, False]]))
-    assert len(found) == 4
-    text = "\n".join(found)
-    assert "client 0 (class small): has 2 active blocks; max_blocks is 1" in text
-    assert "client 1 (class large): has no active block" in text
-    assert "block 0: active on 1 clients; coverage is 2" in text
-    assert "block 1: active on 1 clients; coverage is 2" in text
-    over = check(two_by_two(), np.array([[True, False], [True, True]]))
+    found = check(problem, ActiveSets(np.array([[True, True], [False, False]])))
+    assert found == [
+        "client 1 (class large): has no active block; every client needs at least 1",
+        "client 0 (class small): has 2 active blocks; max_blocks is 1",
+        "block 0: active on 1 clients; coverage is 2",
+        "block 1: active on 1 clients; coverage is 2",
+    ]
+    over = check(two_by_two(), ActiveSets(np.array([[True, False], [True, True]])))
     assert over == ["client 1 (class large): holds 270 bytes, 10 over its budget of 260"]
-    assert "shape" in check(problem, np.ones((2, 3), dtype=bool))[0]
-    assert "0 and 1" in check(problem, np.full((2, 2), 2))[0]
-    assert "0 and 1" in check(problem, np.full((2, 2), np.nan))[0]
-    assert check(two_by_two(), np.array([[1, 0], [0, 1]])) == []
+    ruled = fleet([900] * 2, [100] * 3, must_hold=flags(2, 3, (0, 2)), must_not_hold=flags(2, 3, (1, 0)), min_blocks=2)
+    assert check(ruled, ActiveSets.of_sets([{0}, {0, 1}], 3)) == [
+        "client 0 (class small): has 1 active blocks; min_blocks is 2",
+        "client 0 (class small): must hold block 2 and does not",
+        "client 1 (class large): must not hold block 0 and does",
+        "block 2: active on 0 clients; coverage is 1",
+    ]
+    assert "shape (2, 3)" in check(problem, ActiveSets.of_all(2, 3))[0]
+    assert check(two_by_two(), ActiveSets.of_sets([{0}, {1}], 2)) == []
 
 
-def test_allocation_survives_json():
-    made = Allocation(
-        active=np.array([[True, False, True], [False, True, False]]),
-        steps=(StepResult("best_vram", "vram", "none", 12.0, 11.0, 1 / 12, 0.1, "time_limit"),),
-        f1=1.5,
-        f2_bytes=2**60 + 1,
-        worst_share=0.75,
-        gap=1 / 12,
-        solver="highs 1 via pyomo 6",
-    )
-    again = Allocation.from_dict(json.loads(json.dumps(made.to_dict(), allow_nan=False)))
-    assert (again.active == made.active).all()
-    assert again.steps == made.steps
-    assert again.f2_bytes == 2**60 + 1
-    assert (again.f1, again.worst_share, again.gap, again.solver) == (1.5, 0.75, 1 / 12, "highs 1 via pyomo 6")
-    assert again.blocks_of(0) == (0, 2)
-
-
-def test_broken_json_is_refused():
-    made = Allocation(np.ones((1, 2), dtype=bool), (), 1.0, 5, 0.5, 0.0, "greedy").to_dict()
-    with pytest.raises(ConfigError, match="blocks 0 to 1"):
-        Allocation.from_dict({**made, "active": [[0, 2]]})
-    with pytest.raises(ConfigError, match="f2_bytes"):
-        Allocation.from_dict({key: value for key, value in made.items() if key != "f2_bytes"})
+def test_figures_are_json_without_the_active_sets():
+    step = StepResult("best_vram", "vram", "none", 12.0, 11.0, 1 / 12, 0.1, "time_limit")
+    made = Allocation(ActiveSets.of_all(2, 3), (step,), 1.5, 2**60 + 1, 0.75, 1 / 12, "highs 1 via pyomo 6").to_dict()
+    assert json.loads(json.dumps(made, allow_nan=False)) == {
+        "f1": 1.5,
+        "f2_bytes": 2**60 + 1,
+        "worst_share": 0.75,
+        "gap": 1 / 12,
+        "solver": "highs 1 via pyomo 6",
+        "f3_seconds": None,
+        "steps": [vars(step)],
+    }

@@ -1,29 +1,27 @@
-"""The allocation in a terminal and as pictures: 8 clients and 10,000, narrow terminals, plain signs."""
+"""The allocation in a terminal and as pictures: 8 clients and 10,000, narrow terminals."""
 
 import functools
 import io
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.image import imread
 from rich.console import Console
-from rich.table import Table
 
-from zorba_ray.cli.fitted import Column, fitted_table
-from zorba_ray.cli.heat_map import heat_map, legend, shades
-from zorba_ray.cli.plain_text import never_fail, plain
+from zorba_ray.artifacts import record_of
+from zorba_ray.artifacts.allocation import AllocationRecord
+from zorba_ray.cli.allocation_map import allocation_map, legend, shades
 from zorba_ray.report.allocation_pictures import write_allocation_picture
 from zorba_ray.report.fleet_rows import GROUPS, fleet_rows
-from zorba_ray.report.records import Allocation
 
 
 @functools.cache
-def fleet(clients: int, blocks: int, kinds: int = 2, budgets: int = 1) -> Allocation:
+def fleet(clients: int, blocks: int, kinds: int = 2, budgets: int = 1) -> AllocationRecord:
     """Client n is of class n mod `kinds` and holds n mod `kinds` + 1 blocks in a row from block n on; a class has
     `budgets` different budgets."""
-    return Allocation.model_validate(
+    return record_of(
+        AllocationRecord,
         {
             "clients": [
                 {
@@ -46,16 +44,16 @@ def fleet(clients: int, blocks: int, kinds: int = 2, budgets: int = 1) -> Alloca
             "steps": [],
             "bytes_source": "modelled",
             "accelerator": "simulated",
-        }
+        },
+        "fleet",
     )
 
 
-def printed(table: Table, width: int, encoding: str = "utf-8") -> str:
-    raw = io.BytesIO()
-    stream = io.TextIOWrapper(raw, encoding=encoding, errors="zorba-plain")
+def printed(allocation: AllocationRecord, width: int) -> str:
+    stream = io.StringIO()
+    table = allocation_map(allocation, width).terminal(width)
     Console(file=stream, width=width, color_system=None).print(table)
-    stream.flush()
-    return raw.getvalue().decode(encoding)
+    return stream.getvalue()
 
 
 def test_shades_show_shares_and_join_blocks():
@@ -68,12 +66,12 @@ def test_shades_show_shares_and_join_blocks():
 
 
 def test_eight_clients_have_a_row_each_with_blocks_bytes_and_budget():
-    text = printed(heat_map(fleet(8, 6), 120), 120)
+    text = printed(fleet(8, 6), 120)
     lines = [line for line in text.splitlines() if "class" in line and "█" in line]
     assert len(lines) == 8
     assert "·█" in lines[1].replace(" ", "")
     assert "6.0k" not in text
-    for part in ("5.859 KiB", "4.883 KiB", "83.3%", "██"):
+    for part in ("5.859 KiB", "4.883 KiB", "83.3 %", "██"):
         assert part in lines[1], part
 
 
@@ -81,7 +79,7 @@ def test_eight_clients_have_a_row_each_with_blocks_bytes_and_budget():
 @pytest.mark.parametrize(("clients", "blocks"), [(8, 6), (8, 96), (10_000, 32), (10_000, 96)])
 def test_no_line_is_wider_than_the_terminal_and_the_map_stays(width, clients, blocks):
     found = fleet(clients, blocks, kinds=3)
-    lines = printed(heat_map(found, width), width).splitlines()
+    lines = printed(found, width).splitlines()
     assert max(map(len, lines)) <= width
     maps = [line for line in lines if any(sign in line for sign in "█▓▒░")]
     assert len(maps) == len(fleet_rows(found, 24))
@@ -101,7 +99,7 @@ def test_many_clients_of_few_classes_are_grouped_by_class():
     for client in found.clients:
         counted[list(client.blocks)] += 1
     np.testing.assert_allclose(held, counted)
-    assert "9,600 clients in 4 groups" in printed(heat_map(found, 120), 120)
+    assert "9,600 clients in 4 groups" in printed(found, 120)
     assert f"Clients per block: {int(counted.min()):,} to {int(counted.max()):,}" in legend(found, 120)
 
 
@@ -117,37 +115,12 @@ def test_many_budgets_make_few_rows_from_small_to_large():
 
 
 def test_clients_without_budgets_show_none():
-    found = fleet(3, 4).model_dump(by_alias=True)
+    found = fleet(3, 4).tree()
     for client in found["clients"]:
         client["budget_bytes"] = None
-    text = printed(heat_map(Allocation.model_validate(found), 120), 120)
+    text = printed(record_of(AllocationRecord, found, "fleet"), 120)
     assert "budget" not in text
     assert "holds" in text
-
-
-def test_other_encodings_get_plain_signs(monkeypatch):
-    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
-    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BytesIO(), encoding="latin-1"))
-    never_fail()
-    print("ε ≤ 1 · 数据 …")
-    print("é █", file=sys.stderr)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    assert sys.stdout.buffer.getvalue() == b"e <= 1 . ?? ~\n"  # type: ignore[attr-defined]
-    assert sys.stderr.buffer.getvalue() == "é #\n".encode("latin-1")  # type: ignore[attr-defined]
-    text = printed(heat_map(fleet(8, 6), 80), 80, "ascii")
-    rows = [line for line in text.splitlines() if "class" in line and "#" in line]
-    assert len(rows) == 8
-    assert len({len(line) for line in rows}) == 1, "columns are straight"
-    assert plain("naïve") == "naive"
-
-
-def test_columns_that_matter_least_go_first():
-    columns = [Column("name", ["x" * 10]), Column("middle", ["y" * 10], keep=-1), Column("last", ["z" * 10], keep=-2)]
-    wide, narrow, least = (printed(fitted_table("", columns, width), width) for width in (60, 30, 15))
-    assert ("last" in wide, "middle" in wide) == (True, True)
-    assert ("last" in narrow, "middle" in narrow) == (False, True)
-    assert ("last" in least, "middle" in least, "name" in least) == (False, False, True)
 
 
 @pytest.mark.parametrize(("clients", "blocks", "kinds"), [(8, 6, 2), (10_000, 96, 3)])

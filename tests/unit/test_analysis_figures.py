@@ -24,11 +24,11 @@ from analysis import (
     perturbation_scale,
     seeds_mode,
 )
-from analysis.collect import collect
+from analysis.groups import collect
 from analysis.rows import Rows
-from analysis.style import style
 from tests.support.fake_family import write_member
 from zorba_ray.errors import RunDirError
+from zorba_ray.report.figure import print_style
 
 LOSSES = {1: (1.0, 0.8, 0.5), 2: (1.0, 0.6, 0.25)}
 """Seed -> validation losses of rounds 0, 1, 2; the means are 1, 0.7 and 0.375."""
@@ -66,8 +66,8 @@ SCRIPTS["non_iid"][1][1]["settings"]["data.partition"] = "dirichlet"
 
 def drawn(name: str, folder: Path) -> tuple[Rows, Figure]:
     module, variants = SCRIPTS[name]
-    rows = module.rows(collect(family(folder, variants)).groups)
-    with style():
+    rows = module.rows(collect(family(folder, variants))[0])
+    with print_style():
         return rows, module.draw(rows)
 
 
@@ -111,8 +111,8 @@ def test_loss_curves(tmp_path: Path) -> None:
 
 
 def test_loss_curves_of_a_language_model_show_no_accuracy(tmp_path: Path) -> None:
-    rows = loss_curves.rows(collect([write_member(tmp_path / "a", accuracies=None)]).groups)
-    with style():
+    rows = loss_curves.rows(collect([write_member(tmp_path / "a", accuracies=None)])[0])
+    with print_style():
         figure = loss_curves.draw(rows)
     assert len(figure.axes) == 3
     assert figure.legends[0].get_title().get_text() == "1 seed"
@@ -132,14 +132,14 @@ def test_epsilon_front(tmp_path: Path) -> None:
         )
         for (epsilon, end), held in zip(loss.items(), (((0, 1), (2, 3)), ((0, 1), (2,)), ((0,), (1,))), strict=True)
     ]
-    rows = epsilon_front.rows(collect(runs).groups)
+    rows = epsilon_front.rows(collect(runs)[0])
     assert column(rows, "epsilon") == [0, 0.5, 1]
     assert column(rows, "loss_mean") == [0.5, 0.75, 0.625]
     assert column(rows, "fleet_vram_bytes_mean") == [2400, 2300, 2200]
     assert column(rows, "vram_saved_mean") == pytest.approx([1 - 24 / 28, 1 - 23 / 28, 1 - 22 / 28], abs=1e-15)
     assert column(rows, "f1_mean") == [1, 1.5, 2]
     assert column(rows, "on_front") == [1, 0, 1]
-    with style():
+    with print_style():
         front, against, surrogate = epsilon_front.draw(rows).axes
     assert "modelled, simulated" in front.get_xlabel()
     assert {text.get_text() for text in front.texts} == {"0", "0.5", "1"}
@@ -169,7 +169,7 @@ def test_client_scaling_follows_the_classes_of_a_fleet(tmp_path: Path) -> None:
         write_member(tmp_path / f"{index}", budgets=budgets, blocks=((2,),) * len(budgets))
         for index, budgets in enumerate([(small, large), (small, large, other), (small, other), (small, other, large)])
     ]
-    rows = client_scaling.rows(collect(runs).groups)
+    rows = client_scaling.rows(collect(runs)[0])
     assert [(row["clients"]) for row in rows.rows] == [2, 3, 2, 3]
     fleets = [[{"name": "a", "count": n, "vram": small}, {"name": "b", "count": n, "vram": large}] for n in (1, 2, 4)]
     runs = [
@@ -181,7 +181,7 @@ def test_client_scaling_follows_the_classes_of_a_fleet(tmp_path: Path) -> None:
         )
         for fleet in fleets
     ]
-    rows = client_scaling.rows(collect(runs).groups)
+    rows = client_scaling.rows(collect(runs)[0])
     assert [(row["series"], row["clients"]) for row in rows.rows] == [("", 2), ("", 4), ("", 8)]
 
 
@@ -203,11 +203,11 @@ def test_heterogeneity(tmp_path: Path) -> None:
 
 def test_heterogeneity_says_when_totals_differ_and_when_there_are_no_budgets(tmp_path: Path) -> None:
     runs = family(tmp_path / "a", [FLEETS[0], {"budgets": (2000, 6000)}, {}])
-    notes = heterogeneity.rows(collect(runs).groups).notes
+    notes = heterogeneity.rows(collect(runs)[0]).notes
     assert notes[0].startswith("the fleets' total budgets differ: 5.859 KiB to 7.812 KiB")
     assert notes[1] == "1 groups without VRAM budgets are left out"
     with pytest.raises(RunDirError, match=r"needs runs with VRAM budgets \(federation\.fleet\)"):
-        heterogeneity.rows(collect([write_member(tmp_path / "b")]).groups)
+        heterogeneity.rows(collect([write_member(tmp_path / "b")])[0])
 
 
 def test_non_iid(tmp_path: Path) -> None:
@@ -243,14 +243,14 @@ def test_series_are_the_groups_that_differ_in_nothing_else(tmp_path: Path) -> No
     variants = [
         {"settings": {"allocation.epsilon": epsilon, "zo.lr": lr}} for lr in (1e-3, 1e-2) for epsilon in (0.0, 1.0)
     ]
-    rows = epsilon_front.rows(collect(family(tmp_path, variants)).groups)
+    rows = epsilon_front.rows(collect(family(tmp_path, variants))[0])
     assert [(row["series"], row["epsilon"]) for row in rows.rows] == [
         ("η = 0.001", 0),
         ("η = 0.001", 1),
         ("η = 0.01", 0),
         ("η = 0.01", 1),
     ]
-    with style():
+    with print_style():
         lines = epsilon_front.draw(rows).axes[2].lines
     looks = [
         (line.get_color(), line.get_marker(), line.get_linestyle()) for line in lines if str(line.get_marker()) in "os"
@@ -279,7 +279,7 @@ def test_files_are_fit_for_print(
     assert (edges[:, :3] == 1).all(), "ink at the edge: something is cut off"
     with Path(f"{out}.csv").open(encoding="utf-8", newline="") as file:
         table = list(csv.DictReader(file))
-    rows = module.rows(collect(runs).groups)
+    rows = module.rows(collect(runs)[0])
     assert [{key: "" if value is None else str(value) for key, value in row.items()} for row in rows.rows] == table
 
 
@@ -297,10 +297,10 @@ def test_hostile_names_are_shown_as_they_are(tmp_path: Path, monkeypatch: pytest
     runs = [write_member(tmp_path / f"{n}", settings={"data.path": path}) for n, path in enumerate(paths)]
     assert run_script("loss_curves", [*runs, "-o", tmp_path / "fig"], monkeypatch) == 0
     assert imread(tmp_path / "fig.png").shape[1] == 2100
-    rows = loss_curves.rows(collect(runs).groups)
-    with style():
+    rows = loss_curves.rows(collect(runs)[0])
+    with print_style():
         texts = [text.get_text() for text in loss_curves.draw(rows).legends[0].get_texts()]
-    assert texts[1] == "data = data/\\$a\\$_b"
+    assert texts[1] == "data = data/$a$_b"
     assert len(texts) == 5
 
 
@@ -344,7 +344,7 @@ def test_damaged_runs_are_named_and_the_others_drawn(
     assert run_script("epsilon_front", [*runs, "-o", tmp_path / "fig"], monkeypatch) == 0
     errors = capsys.readouterr().err
     assert errors.startswith(f"left out: {runs[1]}: ")
-    assert "metrics.jsonl, line 1: not a JSON object" in errors
+    assert "metrics.jsonl, line 1: not a record" in errors
     with (tmp_path / "fig.csv").open(encoding="utf-8", newline="") as file:
         assert [row["seeds"] for row in csv.DictReader(file)] == ["1", "1 2"]
 

@@ -8,10 +8,11 @@ import pytest
 from matplotlib.image import imread
 
 from analysis import noise_of_allocation
+from analysis.command import command
 from analysis.linear_rounds import Federation, equal_holders, unequal_holders, updates
-from analysis.noise_of_allocation import draw, rank_correlation, rows
+from analysis.noise_of_allocation import draw, rank_correlation, rows, write
 from analysis.rows import Rows
-from analysis.style import style
+from zorba_ray.report.figure import print_style
 
 
 @pytest.fixture(scope="module")
@@ -80,10 +81,8 @@ def test_descent_keeps_its_bound_and_f1_ranks_equal_holders(found: Rows) -> None
 def test_files_and_table(
     found: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from analysis.command import simulation_command
-
     out = tmp_path / "deep" / "noise.v1"
-    assert simulation_command("doc", lambda: found, draw, ["-o", str(out)]) == 0
+    assert command("doc", "", lambda paths: found, write, ["-o", str(out)]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[-3:] == [f"wrote {out}.{ending}" for ending in ("pdf", "png", "csv")]
     assert len(printed) == 3 + sum(row["expected"] is not None for row in found.rows)
@@ -95,12 +94,12 @@ def test_files_and_table(
     edges = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
     assert (edges[:, :3] == 1).all(), "ink at the edge: something is cut off"
     (tmp_path / "file").write_text("", encoding="utf-8")
-    assert simulation_command("doc", lambda: found, draw, ["-o", str(tmp_path / "file" / "x")]) == 2
+    assert command("doc", "", lambda paths: found, write, ["-o", str(tmp_path / "file" / "x")]) == 2
     assert "error: " in capsys.readouterr().err
 
 
 def test_the_picture_shows_the_rows(found: Rows) -> None:
-    with style():
+    with print_style():
         axes = draw(found).axes
     parts = dict(found.parts("step"))
     expected = next(line for line in axes[0].lines if line.get_linestyle() == "-")

@@ -1,7 +1,6 @@
 """The headline table: its numbers by hand, and LaTeX that compiles whatever the names are."""
 
 import csv
-import re
 import runpy
 import sys
 from pathlib import Path
@@ -9,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from analysis import headline_table
-from analysis.collect import collect
-from analysis.latex import escape, table
+from analysis.groups import collect
 from tests.support.fake_family import write_member
+from tests.support.latex import assert_compiles
 
 
 @pytest.fixture
@@ -29,7 +28,7 @@ def runs(tmp_path: Path) -> list[Path]:
 
 def test_numbers_by_hand(runs: list[Path]) -> None:
     """Sample standard deviation of 0.5 and 0.25: 0.25 / √2. Times of rounds 1 and 2: 0.5 + 1."""
-    first, second = headline_table.rows(collect(runs).groups).rows
+    first, second = headline_table.rows(collect(runs)[0]).rows
     assert (first["series"], first["method"], first["clients"], first["rounds"]) == ("ε = 0, N = 2", "zorba", 2, 2)
     assert (first["n"], first["seeds"]) == (2, "1 2")
     assert [first[f"validation_loss_{part}"] for part in ("mean", "min", "max")] == [0.375, 0.25, 0.5]
@@ -67,7 +66,7 @@ def test_files(runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         f"{epsilon} = 1, N = 3", "zorba", "3", "2", "1", "0.500", "--", "10.0", "50.0", "3.22", "21.4", "1.5"
     ]  # fmt: skip
     assert "modelled, simulated" in text
-    _assert_compiles(text)
+    assert_compiles(text)
     with out.with_suffix(".csv").open(encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
     assert float(lines[0]["validation_loss_sd"]) == pytest.approx(0.25 / 2**0.5, abs=1e-15)
@@ -75,66 +74,7 @@ def test_files(runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_one_group_has_no_column_of_settings(runs: list[Path], tmp_path: Path) -> None:
-    [path] = headline_table.write(headline_table.rows(collect(runs[:2]).groups), tmp_path / "one")
+    [path] = headline_table.write(headline_table.rows(collect(runs[:2])[0]), tmp_path / "one")
     text = path.read_text(encoding="utf-8")
     assert "settings" not in text
-    _assert_compiles(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("a_b & 50% $x$ #1", r"a\_b \& 50\% \$x\$ \#1"),
-        ("\\input{/etc/passwd}", r"\textbackslash{}input\{/etc/passwd\}"),
-        ("a^2 ~ <b> | `c' \"d\"", r"a\textasciicircum{}2 \textasciitilde{} \textless{}b\textgreater{} \textbar{} "
-         r"\textasciigrave{}c\textquotesingle{} \textquotedblright{}d\textquotedblright{}"),
-        ("ε = 0.5 ± 1 – …", r"\ensuremath{\varepsilon} = 0.5 \ensuremath{\pm} 1 -- \dots{}"),
-        ("one\ntwo\tthree\r", "one two three "),
-        ("Zürich", "Zürich"),
-        ("þ", r"\texttt{U+00FE}"),
-        ("数\u202e\x00", r"\texttt{U+6570}\texttt{U+202E}\texttt{U+0000}"),
-    ],
-)  # fmt: skip
-def test_escape(text: str, shown: str) -> None:
-    assert escape(text) == shown
-
-
-def test_hostile_cells_keep_the_table_whole() -> None:
-    every = "".join(map(chr, range(0x250))) + "\\end{tabular} \\\\ & {{{ % \n\n end"
-    text = table(["a & b", "c"], [[every, "1"], ["x", every]], 1, every, "tab:x")
-    _assert_compiles(text)
-    assert text.count(r" & ") == 3, "one per line of two columns"
-    assert "p{0.2\\textwidth}r" in text
-
-
-def _assert_compiles(text: str) -> None:
-    """What pdfLaTeX would stumble over: braces, environments, bare specials, columns, signs it has no glyph for."""
-    bare = re.sub(r"(?m)^%.*$", "", text)
-    bare = re.sub(r"\\[\\&%$#_{}]", lambda match: " \\\\ " if match[0] == "\\\\" else " ", bare)
-    depth = 0
-    for sign in bare:
-        depth += {"{": 1, "}": -1}.get(sign, 0)
-        assert depth >= 0, "a closing brace too many"
-    assert depth == 0, "a brace is not closed"
-    opened: list[str] = []
-    for kind, name in re.findall(r"\\(begin|end)\{([a-z*]+)\}", bare):
-        if kind == "begin":
-            opened.append(name)
-        else:
-            assert opened.pop() == name
-    assert not opened
-    assert not re.search(r"[%$#~^\"`']", bare), "a special that is not escaped"
-    assert "_" not in bare
-    assert set(bare) <= {chr(code) for code in (*range(0x20, 0x7F), *range(0xC0, 0x100))} | {"\n"}
-    form = re.search(r"\\begin\{tabular\}\{(.*)\}\n", bare)
-    assert form is not None
-    columns = len(re.sub(r"p\{[^}]*\}", "p", form[1]))
-    lines = bare[bare.index(r"\toprule") : bare.index(r"\bottomrule")].splitlines()
-    assert {line.count("&") for line in lines if line.rstrip().endswith(r"\\")} == {columns - 1}
-    commands = set(re.findall(r"\\([a-zA-Z]+)", bare))
-    assert commands <= {
-        "alpha", "begin", "bottomrule", "caption", "centering", "dots", "end", "ensuremath", "eta", "footnotesize",
-        "label", "midrule", "mu", "pm", "rho", "setlength", "tabcolsep", "textasciicircum", "textasciigrave",
-        "textasciitilde", "textbackslash", "textbar", "textgreater", "textless", "textquotedblright", "textquotesingle",
-        "texttt", "textwidth", "theta", "times", "toprule", "varepsilon",
-    }, commands  # fmt: skip
+    assert_compiles(text)

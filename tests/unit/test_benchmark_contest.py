@@ -19,19 +19,19 @@ from zorba_ray.config import load_config, method_names
 from zorba_ray.contest import plan_contest
 from zorba_ray.contest.cells import cell
 from zorba_ray.federation.round import participant_count
-from zorba_ray.report.contest import ContestRecord, load_contest
+from zorba_ray.report.comparison import ComparisonRecord, load_comparison
 
 CONFIGS = Path(__file__).resolve().parents[2] / "tune_configs" / "runs"
 PAIRS = {"trec": 1000, "trec_short": 150, "trec_skewed": 1000, "sst2": 2000, "agnews": 2000, "banking77": 1000,
          "cb": 1000, "bytes": 120}  # fmt: skip
 
 
-def fake(path: Path, *methods: str) -> ContestRecord:
+def fake(path: Path, *methods: str) -> ComparisonRecord:
     """Method p of the folder ends at 1/2 + p/16, its seeds (p mod 3 + 1)/32 apart; test accuracy 3/4 − p/32."""
-    return load_contest(write_fake_contest(path, methods=methods))
+    return load_comparison(write_fake_contest(path, methods=methods))
 
 
-def row(found: Mapping[str, ContestRecord | None], *words: str) -> Row:
+def row(found: Mapping[str, ComparisonRecord | None], *words: str) -> Row:
     """The one row whose name has all words."""
     rows = [one for one in task_rows(found) if all(word in one.row for word in words)]
     assert len(rows) == 1, [one.row for one in rows]
@@ -123,7 +123,7 @@ def test_a_lever_is_held_against_none_seed_by_seed(tmp_path: Path) -> None:
     """Methods named first and second: 1/16 and the seeds' spread between them."""
     none = fake(tmp_path / "none", "zorba")
     worse = fake(tmp_path / "worse", "decomfl", "zorba")
-    worse = replace(worse, standings=worse.standings[1:])
+    worse = replace(worse, results=worse.results[1:])
     rows = {
         one.row.split(" (")[0]: one for one in lever_rows({"levers/trec/none": none, "levers/trec/clip_spread": worse})
     }

@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 
 from tests.support.tiny_models import tiny_loaded
-from zorba_ray.cli.progress import budgets_table
+from zorba_ray.artifacts.allocation import AllocationRecord, AssignedClient, PlacementBytes
+from zorba_ray.cli.summary import budgets_table
 from zorba_ray.config import MemoryConfig, config_from_tree
 from zorba_ray.errors import BudgetExceeded, ClusterError, ConfigError
 from zorba_ray.experiment.budgets import budget_rows
@@ -18,14 +20,35 @@ from zorba_ray.models import Replica
 PARTS = {"stem": 10, "frozen": 0, "stream buffers": 30}
 
 
-def allocation(**changes: Any) -> dict[str, Any]:
-    clients = [
-        {"client": 0, "class": "large", "bytes": 100, "budget_bytes": 200, "frozen": "host", "master": "device"},
-        {"client": 1, "class": "large", "bytes": 80, "budget_bytes": 200, "frozen": "host", "master": "device"},
-        {"client": 2, "class": "small", "bytes": 60, "budget_bytes": 64, "frozen": "host", "master": "device"},
-    ]
-    placements = [{"frozen": "host", "master": "device", "parts": PARTS, "active_extra_bytes": [20, 20]}]
-    return {"clients": clients, "placements": placements, "bytes_source": "modelled", **changes}
+def allocation() -> AllocationRecord:
+    """Three clients of two classes; what budgets do not rest on is left at nothing."""
+    figures = ((0, "large", 100, 200), (1, "large", 80, 200), (2, "small", 60, 64))
+    return AllocationRecord(
+        clients=tuple(
+            AssignedClient(
+                client=client,
+                kind=kind,
+                examples=1,
+                budget_bytes=budget,
+                bytes=held,
+                blocks=(),
+                frozen="host",
+                master="device",
+            )
+            for client, kind, held, budget in figures
+        ),
+        placements=(PlacementBytes(frozen="host", master="device", parts=PARTS, active_extra_bytes=(20, 20)),),
+        bytes_source="modelled",
+        blocks=2,
+        epsilon=0.0,
+        f1=1.0,
+        f2_bytes=240,
+        worst_share=0.9,
+        gap=None,
+        solver="",
+        steps=(),
+        accelerator="simulated",
+    )
 
 
 def test_a_row_is_the_fullest_client_of_a_class() -> None:
@@ -42,11 +65,12 @@ def test_what_was_measured_takes_the_place_of_what_was_modelled() -> None:
     assert small["source"] == "modelled"
 
 
-def test_without_budgets_or_placements_a_row_says_what_is_known() -> None:
-    clients = [{"client": n, "class": "unlimited", "bytes": 50 + n, "budget_bytes": None} for n in range(2)]
-    (row,) = budget_rows({"clients": clients, "bytes_source": "modelled"}, {})
-    assert (row["client"], row["peak_bytes"], row["share"], row["largest_part"]) == (1, 51, None, None)
-    assert budgets_table([row]).row_count == 1
+def test_without_budgets_the_fullest_client_is_the_one_with_the_most_bytes() -> None:
+    record = allocation()
+    free = tuple(msgspec.structs.replace(client, budget_bytes=None, kind="unlimited") for client in record.clients)
+    (row,) = budget_rows(msgspec.structs.replace(record, clients=free), {})
+    assert (row["client"], row["clients"], row["peak_bytes"], row["share"]) == (0, 3, 100, None)
+    assert len(budgets_table([row]).texts()) == 1
 
 
 class FakeCuda:

@@ -14,7 +14,7 @@ from zorba_ray.contest import Contest, ContestState, ladder_of, plan_contest
 from zorba_ray.contest.cells import cell, rounds_for
 from zorba_ray.errors import ConfigError, RunDirError
 from zorba_ray.experiment.build import prepare
-from zorba_ray.report.contest import Interval
+from zorba_ray.tables import Spread
 
 BASE = ("rounds=20", "zo.directions=3", "zo.difference=central", "eval.every=5", "zo.lr=0.02", "seed=7")
 
@@ -110,7 +110,7 @@ def test_ladders() -> None:
         ({"rates": {"mezo": (0.1, 0.1000000001)}}, "two rates are the same"),
         ({"seeds": 10**9}, "--seeds 1000000000: at least one seed, at most 1,000"),
         ({"base": tiny_config("seed=18446744073709551615")}, "seed"),
-        ({"base": tiny_config("federation.changes=[{round: 2, client: 0, leave: true}]")}, "keeps its clients"),
+        ({"base": tiny_config("federation.changes=[{round: 2, client: 0, present: false}]")}, "keeps its clients"),
         *[
             ({"overrides": {"decomfl": (setting,)}}, message)
             for setting, message in (
@@ -141,13 +141,13 @@ def test_rounds_are_never_none() -> None:
 
 def test_intervals() -> None:
     """By hand: mean 2, sample deviation 1, t = 4.303 at two degrees of freedom."""
-    own = Interval.of([1.0, 2.0, 3.0])
+    own = Spread.of([1.0, 2.0, 3.0])
     assert own is not None
     assert (own.mean, own.count) == (2.0, 3)
     assert own.half == pytest.approx(4.303 / 3**0.5)
-    assert Interval.of([]) is None
-    assert Interval.of([5.0]) == Interval(5.0, None, 1)
-    many = Interval.of([0.0, 2.0] * 50)
+    assert Spread.of([]) is None
+    assert Spread.of([5.0]) == Spread(5.0, 5.0, 5.0, 1, None)
+    many = Spread.of([0.0, 2.0] * 50)
     assert many is not None
     assert many.half == pytest.approx(1.9842 * 1.0050378 / 10, rel=1e-3)
 

@@ -14,7 +14,7 @@ import pyarrow.json
 import pyarrow.parquet
 import pytest
 
-from zorba_ray.data.files import KINDS, read_table
+from zorba_ray.data.tables import KINDS, read_table
 from zorba_ray.errors import DataError
 
 TEXTS = {

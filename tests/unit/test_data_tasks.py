@@ -9,8 +9,8 @@ import pytest
 
 from zorba_ray.config import DataConfig, load_config
 from zorba_ray.data import Task, load_task
-from zorba_ray.data.files import read_table
-from zorba_ray.data.hub import hub_files
+from zorba_ray.data.tables import read_table
+from zorba_ray.data.tasks import hub_files
 from zorba_ray.errors import ConfigError, DataError
 
 WORDS = ("bad", "good")
@@ -100,31 +100,6 @@ def test_premise_and_hypothesis(folder: Folder) -> None:
     assert task.train.columns == {"premise": [f"p{i}" for i in range(8)], "hypothesis": [f"h{i}" for i in range(8)]}
 
 
-def test_text_labels_through_label_words(folder: Folder) -> None:
-    rows = [{"text": "x", "label": word} for word in ("good", "bad", "good", "bad")]
-    assert load(folder(train=rows)).train.labels.tolist() == [1, 0, 1, 0]
-
-
-def test_text_labels_through_labels_json(folder: Folder) -> None:
-    rows = [{"text": "x", "label": word} for word in ("positive", "negative", "positive", "negative")]
-    path = folder(train=rows)
-    (path / "labels.json").write_text('["negative", "positive"]', encoding="utf-8")
-    assert load(path).train.labels.tolist() == [1, 0, 1, 0]
-
-
-def test_label_words_that_look_like_numbers(folder: Folder) -> None:
-    """Text that equals an entry of label_words is that entry: reading "1" as the integer 1 would shift every label."""
-    rows = [{"text": "x", "label": word} for word in ("1", "2", "1", "2")]
-    task = load(folder(train=rows, validation=rows, test=rows), label_words=("1", "2", "3"))
-    assert task.train.labels.tolist() == [0, 1, 0, 1]
-
-
-@pytest.mark.parametrize("labels", [["0", "1", "0", "1"], [0.0, 1.0, 0.0, 1.0]])
-def test_whole_numbers_in_other_clothes(folder: Folder, labels: list[Any]) -> None:
-    task = load(folder(train=[{"text": "x", "label": label} for label in labels]))
-    assert task.train.labels.tolist() == [0, 1, 0, 1]
-
-
 def test_another_label_column(folder: Folder) -> None:
     rows = [{"text": "x", "stars": i % 2, "label": 9} for i in range(6)]
     task = load(folder(train=rows, validation=rows, test=rows), label_column="stars")
@@ -175,41 +150,6 @@ def test_too_few_words_for_the_built_in_task(words: tuple[str, ...]) -> None:
 
 
 # Bad input ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["train.csv", "train.jsonl", "train.parquet"])
-def test_an_empty_file(folder: Folder, name: str) -> None:
-    (folder() / name).write_bytes(b"")
-    (folder() / name).touch()
-    assert "the file is empty" in refusal(folder() / name)
-    assert "the file is empty" in refusal(folder())
-
-
-@pytest.mark.parametrize("name", ["train.csv", "train.parquet"])
-def test_a_file_without_rows(folder: Folder, name: str) -> None:
-    import pyarrow
-    import pyarrow.parquet
-
-    path = folder() / name
-    if name.endswith("csv"):
-        path.write_text("text,label\n", encoding="utf-8")
-    else:
-        schema = pyarrow.schema([("text", pyarrow.string()), ("label", pyarrow.int64())])
-        pyarrow.parquet.write_table(schema.empty_table(), path)
-    assert "empty" in refusal(folder())
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "kind"),
-    [
-        ("train.parquet", b"no parquet", "parquet"),
-        ("train.jsonl", b"{no json\n", "json"),
-        ("train.csv", b'text,label\n"open quote,1\n\xff\xfe', "csv"),
-    ],
-)
-def test_a_file_that_cannot_be_read(folder: Folder, name: str, content: bytes, kind: str) -> None:
-    (folder() / name).write_bytes(content)
-    assert f"could not be read as {kind}" in refusal(folder())
 
 
 def test_a_file_of_an_unknown_kind(tmp_path: Path) -> None:
@@ -285,16 +225,6 @@ def test_a_folder_without_a_training_file(folder: Folder) -> None:
     assert "no train-*.parquet (or .jsonl, .csv)" in refusal(folder(train=ROWS), partition="files")
 
 
-def test_a_missing_text_column(folder: Folder) -> None:
-    message = refusal(folder(train=[{"words": "x", "label": 0}] * 4))
-    assert "no column 'text' (columns: 'words', 'label')" in message
-    assert "data.prompt" in message
-
-
-def test_a_missing_label_column(folder: Folder) -> None:
-    assert "no column 'label' (columns: 'text')" in refusal(folder(train=[{"text": "x"}] * 4))
-
-
 def test_a_missing_column_of_the_built_in_data() -> None:
     with pytest.raises(DataError, match=r"data\.prompt='\{question\}': the builtin data has no column 'question'"):
         load("builtin", prompt="{question}", label_words=("terrible", "poor", "good", "great"))
@@ -307,37 +237,6 @@ def test_a_row_without_a_label(folder: Folder, split: str, label: int | None) ->
     assert f"2 row(s) of {split} have no label" in refusal(folder(**rows))
 
 
-def test_a_missing_label_in_csv_and_nan_in_parquet(folder: Folder) -> None:
-    assert "1 row(s) of train have no label" in refusal(folder(".csv", train=[*ROWS, {"text": "x", "label": ""}]))
-    rows = [{"text": "x", "label": float(i % 2)} for i in range(6)] + [{"text": "x", "label": float("nan")}]
-    path = folder(".csv").parent / "one.parquet"
-    write(path, rows)
-    assert "have no label" in refusal(path, holdout=0.2)
-
-
-@pytest.mark.parametrize("label", [2, -2, 10**9])
-def test_a_label_outside_the_label_words(folder: Folder, label: int) -> None:
-    message = refusal(folder(train=[*ROWS, {"text": "x", "label": label}]))
-    assert f"label {label} of the train split has no entry in data.label_words (2 entries, labels 0 … 1)" in message
-
-
-@pytest.mark.parametrize("label", ["fine", "²", "--1", "1.5", "007", "+1", " good"])
-def test_a_text_label_that_nothing_knows(folder: Folder, label: str) -> None:
-    rows = [{"text": "x", "label": word} for word in ("good", "bad", "good", "bad", label)]
-    message = refusal(folder(train=rows))
-    assert f"label {label!r}" in message
-    assert "['bad', 'good']" in message
-    assert "row 5 (line 5)" in message
-    assert "labels.json" in message
-
-
-@pytest.mark.parametrize("label", [0.5, float("inf"), [0]])
-def test_a_label_that_is_no_whole_number(folder: Folder, label: Any) -> None:
-    kind = [0] if isinstance(label, list) else 0.0
-    rows = [{"text": "x", "label": kind}] * 4 + [{"text": "x", "label": label}]
-    assert "is not a whole number" in refusal(folder(".parquet", train=rows))
-
-
 def test_no_label_words_at_all(folder: Folder) -> None:
     with pytest.raises(DataError, match=r"data\.label_words is empty"):
         load(folder(train=ROWS), label_words=())
@@ -347,16 +246,6 @@ def test_a_class_with_one_example(folder: Folder) -> None:
     message = refusal(folder(train=[{"text": "x", "label": 0}] * 9 + [{"text": "x", "label": 1}]))
     assert "label 1 ('good') has a single training example" in message
     assert "at least two" in message
-
-
-def test_a_class_without_examples_is_allowed(folder: Folder) -> None:
-    assert load(folder(train=[{"text": "x", "label": 0}] * 4)).train.labels.tolist() == [0] * 4
-
-
-def test_labels_json_that_is_not_json(folder: Folder) -> None:
-    path = folder(train=ROWS)
-    (path / "labels.json").write_text("[", encoding="utf-8")
-    assert "labels.json is not JSON" in refusal(path)
 
 
 def test_too_few_rows_to_cut_from(folder: Folder) -> None:

@@ -1,17 +1,16 @@
 """A destroyed model is told from its evaluations, though all numbers are finite."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
 
-from zorba_ray.experiment.divergence import collapsed, divergence
+from zorba_ray.artifacts import Eval
+from zorba_ray.experiment.evaluate import collapsed, divergence
 from zorba_ray.models.logit_spread import LogitSpread
 
 
-def record(round: int, loss: float, spread: float | None = 1.0) -> dict[str, Any]:
-    return {"round": round, "loss": loss} | ({} if spread is None else {"spread": spread})
+def record(round: int, loss: float, spread: float | None = 1.0) -> Eval:
+    return Eval(round=round, split="validation", loss=loss, spread=spread)
 
 
 @pytest.mark.parametrize("pieces", [1, 3, 40])

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from zorba_ray.assignment import FleetSchedule
 from zorba_ray.config import ExperimentConfig, load_config
 from zorba_ray.errors import ConfigError, MessageError
-from zorba_ray.experiment.fleet import fleet_at, fleet_rounds, largest_budgets
 from zorba_ray.federation import participants
 from zorba_ray.protocol.messages import ProbePlan, ProbeReport, RoundPlan, decode, decode_question, encode
 
@@ -22,36 +22,38 @@ def config(*changes: dict[str, object], overrides: tuple[str, ...] = ()) -> Expe
 
 def test_the_fleet_of_a_round():
     """Client 0 leaves in 3 and is back in 5; class b joins in 4, so it is absent before; a budget in 5."""
-    found = config(
-        {"round": 3, "client": 0, "leave": True},
-        {"round": 5, "client": 0, "join": True},
-        {"round": 4, "name": "b", "join": True},
-        {"round": 5, "client": 1, "vram": "1 KB"},
+    found = FleetSchedule(
+        config(
+            {"round": 3, "client": 0, "present": False},
+            {"round": 5, "client": 0, "present": True},
+            {"round": 4, "kind": "b", "present": True},
+            {"round": 5, "client": 1, "vram": "1 KB"},
+        )
     )
-    here = {number: [client.id for client in fleet_at(found, number) if client.present] for number in range(1, 7)}
+    here = {number: [client.id for client in found.at(number) if client.present] for number in range(1, 7)}
     assert here == {1: [0, 1], 2: [0, 1], 3: [1], 4: [1, 2, 3], 5: [0, 1, 2, 3], 6: [0, 1, 2, 3]}
-    assert [client.budget for client in fleet_at(found, 4)] == [100, 100, 50, 50]
-    assert [client.budget for client in fleet_at(found, 5)] == [100, 1000, 50, 50]
-    assert fleet_rounds(found) == [1, 3, 4, 5]
-    assert largest_budgets(found) == [100, 1000, 50, 50]
+    assert [client.budget for client in found.at(4)] == found.budgets_at(4) == [100, 100, 50, 50]
+    assert [client.budget for client in found.at(5)] == found.budgets_at(9) == [100, 1000, 50, 50]
+    assert found.rounds == (1, 3, 4, 5)
+    assert found.largest_budgets == [100, 1000, 50, 50]
 
 
 def test_order_in_the_file_does_not_count():
-    one, other = {"round": 3, "client": 0, "leave": True}, {"round": 5, "client": 0, "join": True}
-    assert fleet_at(config(one, other), 4) == fleet_at(config(other, one), 4)
+    one, other = {"round": 3, "client": 0, "present": False}, {"round": 5, "client": 0, "present": True}
+    assert FleetSchedule(config(one, other)).at(4) == FleetSchedule(config(other, one)).at(4)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"round": 1, "client": 0, "leave": True}, "greater than or equal to 2"),
-        ({"round": 10, "client": 0, "leave": True}, "names round 10, the run ends with round 9"),
-        ({"round": 3, "client": 4, "leave": True}, "there is no client 4"),
-        ({"round": 3, "name": "c", "leave": True}, "there is no class 'c'"),
-        ({"round": 3, "leave": True}, "a client or a class"),
-        ({"round": 3, "client": 0, "name": "a", "leave": True}, "a client or a class"),
-        ({"round": 3, "client": 0}, "one of vram, leave: true and join: true"),
-        ({"round": 3, "client": 0, "leave": True, "join": True}, "one of vram, leave: true and join: true"),
+        ({"round": 1, "client": 0, "present": False}, "greater than or equal to 2"),
+        ({"round": 10, "client": 0, "present": False}, "names round 10, the run ends with round 9"),
+        ({"round": 3, "client": 4, "present": False}, "there is no client 4"),
+        ({"round": 3, "kind": "c", "present": False}, "there is no class 'c'"),
+        ({"round": 3, "present": False}, "a client or a class"),
+        ({"round": 3, "client": 0, "kind": "a", "present": False}, "a client or a class"),
+        ({"round": 3, "client": 0}, "either vram or present"),
+        ({"round": 3, "client": 0, "vram": 7, "present": True}, "either vram or present"),
         ({"round": 3, "client": 0, "vram": 0}, "greater than 0"),
     ],
 )
@@ -62,17 +64,16 @@ def test_a_change_that_makes_no_sense_is_refused(change: dict[str, object], mess
 
 def test_nobody_leaves_twice():
     with pytest.raises(ConfigError, match="round 5: client 1 cannot leave twice in a row"):
-        config({"round": 3, "client": 1, "leave": True}, {"round": 5, "name": "a", "leave": True})
-
-
-def test_a_new_budget_needs_a_fleet():
-    with pytest.raises(ConfigError, match=r"needs federation\.fleet"):
-        config({"round": 3, "client": 1, "vram": 7}, overrides=("federation.fleet=null",))
+        config({"round": 3, "client": 1, "present": False}, {"round": 5, "kind": "a", "present": False})
 
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
+        (
+            ("federation.fleet=null", 'federation.changes=[{"round": 3, "client": 1, "vram": 7}]'),
+            r"needs federation\.fleet",
+        ),
         (("allocation.probe_every=5",), "only block_weights=probe"),
         (("allocation.algorithm=random", "allocation.epsilon=0.5"), "know no ε"),
         (("allocation.algorithm=last", "allocation.block_weights=probe"), "whatever they weigh"),

@@ -43,7 +43,7 @@ def test_what_fits_whole_stays_resident_to_the_byte(manifest: Manifest) -> None:
     """All blocks active: with masters, else as copies, else not at all."""
     masters, copies = (bytes_at(manifest, own).bytes_of(ALL) for own in (RESIDENT, COPIES))
     assert copies < masters
-    slow = fleet(manifest, break_even_tokens=TOKENS)
+    slow = fleet(manifest, flops_per_s=TOKENS, host_bytes_per_s=1)
     assert slow.placement(masters) == RESIDENT
     assert slow.placement(masters - 1) == COPIES
     assert slow.placement(copies) == COPIES
@@ -55,7 +55,7 @@ def test_below_the_break_even_a_client_stays_resident_while_one_block_fits(manif
     copies all blocks fit where one master does."""
     resident = bytes_at(manifest, RESIDENT)
     one = resident.base + int(resident.active_extra.min())
-    quick, hidden = (fleet(manifest, master="device", break_even_tokens=TOKENS + more) for more in (1, 0))
+    quick, hidden = (fleet(manifest, master="device", flops_per_s=TOKENS + more, host_bytes_per_s=1) for more in (1, 0))
     assert quick.placement(one) == RESIDENT
     assert quick.placement(one - 1) == MASTERS
     assert hidden.placement(one) == MASTERS
@@ -74,7 +74,7 @@ def test_a_fixed_part_is_kept(manifest: Manifest) -> None:
 
 
 def test_bytes_are_those_of_the_placement(manifest: Manifest) -> None:
-    auto = fleet(manifest, break_even_tokens=1)
+    auto = fleet(manifest, flops_per_s=1, host_bytes_per_s=1)
     for budget in (None, 10**9, bytes_at(manifest, STREAMED).base):
         wanted = bytes_at(manifest, auto.placement(budget))
         assert auto.of(budget).parts == wanted.parts

@@ -1,7 +1,6 @@
 """Heads against the networks' own logits and losses, and against sums done by hand."""
 
 import math
-import re
 
 import pytest
 import torch
@@ -11,8 +10,6 @@ from tests.support.tiny_models import (
     DECODERS,
     ENCODERS,
     LABEL_TOKENS,
-    LABEL_WORDS,
-    TinyTokenizer,
     tiny_batch,
     tiny_loaded,
     tiny_network,
@@ -22,7 +19,6 @@ from zorba_ray.config import ModelConfig
 from zorba_ray.errors import ConfigError
 from zorba_ray.models import Batch
 from zorba_ray.models.heads import LabelPromptsHead, build_head, last_positions, mean_pool
-from zorba_ray.models.label_tokens import label_tokens
 
 
 def test_last_positions() -> None:
@@ -141,50 +137,6 @@ def test_evaluation_does_not_depend_on_how_rows_are_batched() -> None:
     whole, single = model.evaluate([batch]), model.evaluate(rows)
     assert single.loss == pytest.approx(whole.loss, abs=1e-5)
     assert (single.accuracy, single.items) == (whole.accuracy, whole.items)
-
-
-def test_auto_head_follows_the_architecture() -> None:
-    for kind, name in (("opt", "LabelWordsHead"), ("bert", "LabelPromptsHead")):
-        assert (
-            type(build_head(ModelConfig.model_validate({"head": "auto"}), tiny_loaded(kind), "", LABEL_WORDS)).__name__
-            == name
-        )
-
-
-class Spaced:
-    """As byte-level BPE: a word with a space before it is another token than without."""
-
-    unk_token_id = None
-    bos_token_id: int | None = None
-    eos_token_id: int | None = None
-
-    def __call__(self, text: str) -> dict[str, list[int]]:
-        pieces = re.findall(r"\s?\S+", text)
-        return {"input_ids": [(100 if piece[0] == " " else 200) + len(piece.strip()) for piece in pieces]}
-
-
-@pytest.mark.parametrize("prompt", ["{text} It was", "{text} It was ", "It was"])
-def test_label_tokens_follow_the_prompt(prompt: str) -> None:
-    """The word is read as it stands after the prompt, with its space (100 + letters), not as the first of a text."""
-    assert label_tokens(Spaced(), prompt, ("good", "awful", "ok then")) == [104, 105, 102]
-
-
-def test_label_tokens_of_the_tiny_tokenizer() -> None:
-    assert label_tokens(TinyTokenizer(0), "{text}", LABEL_WORDS) == list(LABEL_TOKENS)
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ((), r"data\.label_words is empty: head label_words"),
-        (("alpha", "nonsense"), r"data\.label_words: 'nonsense' has no token of its own"),
-        (("alpha", " "), r"data\.label_words: ' ' has no token of its own"),
-        (("good alpha", "good beta"), r"first tokens \[14, 14\] coincide"),
-    ],
-)
-def test_label_words_that_cannot_serve(words: tuple[str, ...], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        label_tokens(TinyTokenizer(0), "{text}", words)
 
 
 def test_label_prompts_need_sentences() -> None:

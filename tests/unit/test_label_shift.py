@@ -45,7 +45,7 @@ def test_the_loss_is_that_of_shifted_logits(kind: str) -> None:
     shift = torch.linspace(-2, 1, len(LABEL_WORDS))
     shifted = Batch(batch.ids_BT, batch.mask_BT, batch.labels_B, shift)
     with torch.inference_mode():
-        hidden = model._backbone.hidden(model._inputs(batch.ids_BT, batch.mask_BT))
+        hidden = model._backbone.hidden(model._inputs(batch))
         logits = model.head.logits(hidden, batch)
     wanted = functional.cross_entropy(logits + shift, batch.labels_B)
     assert model.evaluate([shifted]).loss == pytest.approx(float(wanted), abs=1e-6)

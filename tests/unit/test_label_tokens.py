@@ -133,6 +133,20 @@ def test_a_row_after_which_the_word_is_another_token() -> None:
         check_rows(tokenizer, found, WORDS, ["a film", "a fil"], rows, True, "test")
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), r"data\.label_words is empty: head label_words"),
+        (("good", "nonsense"), r"data\.label_words: 'nonsense' has no token of its own"),
+        (("good", " "), r"data\.label_words: ' ' has no token of its own"),
+        (("very good", "very bad"), r"first tokens \[10, 10\] coincide"),
+    ],
+)
+def test_words_that_cannot_serve(words: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read_label_tokens(by_words(), "{text}", words)
+
+
 def test_words_of_several_tokens() -> None:
     tokenizer = by_words("<s> $A </s>")
     words = ("very bad", "good")

@@ -11,7 +11,7 @@ from tests.support.tiny_models import BLOCKS, DECODERS, KINDS, tiny_batch, tiny_
 from tests.support.tiny_run import tiny_config
 from zorba_ray.active_sets import ActiveSets
 from zorba_ray.config import ZOConfig
-from zorba_ray.directions import Terms, apply_terms, direction_backend, direction_seed, factors, tensor_stream
+from zorba_ray.directions import Terms, apply_low_rank, direction_backend, direction_seed, factors, tensor_stream
 from zorba_ray.directions.reference import direction, signs
 from zorba_ray.errors import ConfigError
 from zorba_ray.experiment import prepare
@@ -47,20 +47,20 @@ def test_a_commit_is_exact(rank: int) -> None:
     for order in (np.arange(9), np.arange(9)[::-1].copy(), rng.permutation(9)):
         moved = theta.clone()
         terms = Terms(seeds, numbers[order], coefficients[order], "rademacher")
-        apply_terms(NUMPY, moved, 4, 1, (6, 11), rank, [terms])
+        apply_low_rank(NUMPY, moved, 4, 1, (6, 11), rank, [terms])
         assert np.array_equal(moved.numpy().view(np.int32), wanted.view(np.int32))
 
 
 def test_commits_round_once_each_and_none_moves_no_byte() -> None:
     theta = torch.full((12,), -0.0)
     nothing = Terms(np.zeros(0, np.uint64), np.zeros(0, np.uint64), np.zeros(0, np.float32), "rademacher")
-    apply_terms(NUMPY, theta, 0, 0, (3, 4), 1, [nothing])
+    apply_low_rank(NUMPY, theta, 0, 0, (3, 4), 1, [nothing])
     assert bool(torch.signbit(theta).all())
     one = Terms(np.ones(1, np.uint64), np.zeros(1, np.uint64), np.array([2.0**-25], np.float32), "rademacher")
     together, apart = torch.ones(12), torch.ones(12)
-    apply_terms(NUMPY, together, 0, 0, (3, 4), 1, [one, one])
-    apply_terms(NUMPY, apart, 0, 0, (3, 4), 1, [one])
-    apply_terms(NUMPY, apart, 0, 0, (3, 4), 1, [one])
+    apply_low_rank(NUMPY, together, 0, 0, (3, 4), 1, [one, one])
+    apply_low_rank(NUMPY, apart, 0, 0, (3, 4), 1, [one])
+    apply_low_rank(NUMPY, apart, 0, 0, (3, 4), 1, [one])
     assert torch.equal(together, apart)
 
 
@@ -75,7 +75,7 @@ def test_pair_equals_two_full_forwards(kind: str, rank: int) -> None:
     for number in (0, 1):
         perturbation = Perturbation(SEED, number, SCALE, "rademacher")
         with torch.inference_mode():
-            (got,) = model._backbone.perturbed([prepared.prefix], perturbation)
+            (got,) = model._backbone.perturbed([prepared], perturbation)
             wanted = []
             for sign in (SCALE, -SCALE):
                 network = tiny_network(kind)
@@ -120,12 +120,10 @@ def test_local_steps_walk_an_overlay_by_the_same_commit() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"family": "low_rank"}, "low_rank needs a rank"),
-        ({"rank": 2}, "dense takes none"),
-        ({"family": "low_rank", "rank": 0}, "greater than or equal to 1"),
-        ({"family": "low_rank", "rank": 1, "distribution": "gaussian"}, "set zo.distribution=rademacher"),
-        ({"family": "low_rank", "rank": 1, "scope": "bias_norm"}, "no matrix is perturbed"),
-        ({"family": "sparse"}, "dense"),
+        ({"rank": 0}, "greater than or equal to 1"),
+        ({"rank": 1, "distribution": "gaussian"}, "set zo.distribution=rademacher"),
+        ({"rank": 1, "difference": "forward"}, "set zo.difference=central"),
+        ({"rank": 1, "scope": "bias_norm"}, "no matrix is perturbed"),
     ],
 )
 def test_bad_settings(settings: dict[str, object], message: str) -> None:
@@ -135,6 +133,6 @@ def test_bad_settings(settings: dict[str, object], message: str) -> None:
 
 def test_a_rank_beyond_a_matrix_is_refused() -> None:
     """Of the built-in model; the message names the tensor, its shape and what to do."""
-    config = tiny_config("zo.family=low_rank", "zo.rank=129", "zo.scope=all")
+    config = tiny_config("zo.rank=129", "zo.scope=all")
     with pytest.raises(ConfigError, match=r"zo\.rank=129 exceeds \d+, the smaller side of .* \(\d+ × \d+\): lower it"):
         prepare(config)

@@ -15,7 +15,7 @@ from zorba_ray.experiment.build import Setup, build_host, prepare
 from zorba_ray.experiment.replay import replay_run
 from zorba_ray.methods import build_method
 from zorba_ray.models import Batch
-from zorba_ray.models.label_tokens import label_tokens
+from zorba_ray.models.label_tokens import read_label_tokens
 from zorba_ray.models.load import locate
 from zorba_ray.protocol.ledger import read_ledger
 from zorba_ray.protocol.messages import ClientReport, RoundCommit, decode, encode, frame_digest
@@ -33,7 +33,9 @@ def plain_training(setup: Setup, batches: list[Batch], optimizer: str, lr: float
     gradient is nothing but rounding (a key's bias) it decides the step.
     """
     network = AutoModelForCausalLM.from_pretrained(locate("builtin")[0], dtype=torch.float32).eval()
-    words = label_tokens(setup.model.loaded.tokenizer, setup.config.data.prompt, setup.config.data.label_words)
+    words = read_label_tokens(
+        setup.model.loaded.tokenizer, setup.config.data.prompt, setup.config.data.label_words
+    ).tokens
     prefix = f"{setup.model.loaded.blocks_name}."
     moved = [p.requires_grad_(name.startswith(prefix)) for name, p in network.named_parameters()]
     moved = [p for p in moved if p.requires_grad]

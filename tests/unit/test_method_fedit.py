@@ -16,7 +16,7 @@ from zorba_ray.directions.reference import direction
 from zorba_ray.experiment.build import Setup, build_host, prepare
 from zorba_ray.experiment.replay import replay_run
 from zorba_ray.models import Batch
-from zorba_ray.models.label_tokens import label_tokens
+from zorba_ray.models.label_tokens import read_label_tokens
 from zorba_ray.models.load import locate
 from zorba_ray.protocol.ledger import read_ledger
 from zorba_ray.protocol.snapshot import newest_snapshot
@@ -47,7 +47,9 @@ class Twin:
     def __init__(self, setup: Setup, dtype: torch.dtype = torch.float32) -> None:
         self.network = AutoModelForCausalLM.from_pretrained(locate("builtin")[0], dtype=torch.float32)
         self.network.eval().requires_grad_(False)
-        self.words = label_tokens(setup.model.loaded.tokenizer, setup.config.data.prompt, setup.config.data.label_words)
+        self.words = read_label_tokens(
+            setup.model.loaded.tokenizer, setup.config.data.prompt, setup.config.data.label_words
+        ).tokens
         start = setup.model.replica.parameters
         self.tensors: dict[str, nn.Parameter] = {}
         for name, module in list(self.network.named_modules()):
@@ -187,6 +189,6 @@ def test_zorba_perturbs_adapters_of_its_active_blocks(tmp_path: Path) -> None:
     host = build_host(config, setup.header, setup.model)
     before = {name: value.clone() for name, value in setup.model.replica.parameters.items()}
     host.state.catch_up(record.body for record in read_ledger(tmp_path / "run" / "ledger.zl").records)
-    setup.model.replica.bring_all()
+    setup.model.replica.sync_all()
     moved = {name for name, value in setup.model.replica.parameters.items() if not torch.equal(value, before[name])}
     assert moved == {entry.name for entry in setup.model.replica.manifest.moved("lora")}

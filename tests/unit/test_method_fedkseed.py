@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from tests.support.tiny_run import batches_of, run_here, tiny_config
+from zorba_ray.artifacts import read_tree
 from zorba_ray.directions import direction_seed, pool_draws, pool_seeds, tensor_stream
 from zorba_ray.directions.reference import direction
 from zorba_ray.directions.streams import POOL
 from zorba_ray.errors import LedgerError, ReportRejected
 from zorba_ray.experiment.build import build_host, prepare
-from zorba_ray.experiment.rundir import RunDir
 from zorba_ray.methods import build_method
 from zorba_ray.protocol.ledger import read_ledger
 from zorba_ray.protocol.messages import ClientReport, RoundCommit, decode, encode, frame_digest
@@ -102,7 +102,7 @@ def test_frames_weigh_what_was_published(tmp_path: Path) -> None:
     run_here(
         tiny_config(*OVERRIDES, f"method_settings.pool={pool}", f"zo.local_steps={steps}", "rounds=1"), tmp_path / "run"
     )
-    summary = RunDir(tmp_path / "run").read_json(tmp_path / "run" / "summary.json")
+    summary = read_tree(tmp_path / "run" / "summary.json")
     total = summary["bytes_up_per_client_round"] + summary["bytes_down_per_client_round"]
     assert total == pytest.approx(4 + 4 * pool + 8 * steps, rel=0.01)
 

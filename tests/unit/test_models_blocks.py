@@ -205,7 +205,7 @@ def test_plain_forward_is_the_networks_own(kind: str) -> None:
     model, plain = tiny_task_model(kind), tiny_network(kind)
     batch = tiny_batch(kind, 3, 7)
     with torch.inference_mode():
-        got = model._backbone.hidden(model._inputs(batch.ids_BT, batch.mask_BT))
+        got = model._backbone.hidden(model._inputs(batch))
         backbone = plain.base_model if kind in DECODERS else plain
         wanted = backbone(input_ids=batch.ids_BT, attention_mask=batch.mask_BT)[0]
     assert torch.equal(got, wanted)

@@ -65,7 +65,7 @@ def check(kind: str, active: frozenset[int], shape: str, scope: Scope, distribut
     for place in (0, 1):  # two directions share the prefix
         perturbation = Perturbation(SEED, place, SCALE, distribution)
         with torch.inference_mode():
-            got = model._backbone.perturbed([prepared.prefix], perturbation)[0]
+            got = model._backbone.perturbed([prepared], perturbation)[0]
             wanted = two_full_forwards(kind, model, batch, active, perturbation, scope)
         assert (got - wanted)[real].abs().max() < TOLERANCE
         plus, minus = wanted.chunk(2)
@@ -163,6 +163,6 @@ def test_an_overlay_stands_for_theta_in_its_tensors() -> None:
 def test_scratch_is_the_largest_leaf_in_scope() -> None:
     """OPT, H 32 and 48 wide: fc1 holds 48·32 + 48 elements, its bias starts on a multiple of 16; biases alone: 32 + 32
     of a norm."""
-    assert tiny_task_model("opt").scratch_elements == 48 * 32 + 48
-    assert tiny_task_model("opt", "matrices").scratch_elements == 48 * 32
-    assert tiny_task_model("opt", "bias_norm").scratch_elements == 32 + 32
+    assert tiny_task_model("opt").held_bytes()["scratch"] == 4 * (48 * 32 + 48)
+    assert tiny_task_model("opt", "matrices").held_bytes()["scratch"] == 4 * 48 * 32
+    assert tiny_task_model("opt", "bias_norm").held_bytes()["scratch"] == 4 * (32 + 32)

@@ -15,8 +15,8 @@ from zorba_ray.errors import ModelError
 from zorba_ray.models import LoadedModel, Scope, TensorEntry, heads, loaded_model
 from zorba_ray.models.heads import Batch
 from zorba_ray.models.pair_check import PairPath
-from zorba_ray.models.paired import PairedBackbone, Prefix
-from zorba_ray.models.perturbed_tensors import PerturbedTensors
+from zorba_ray.models.paired import PairedBackbone
+from zorba_ray.models.perturbed_tensors import Perturbation, PerturbedTensors
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -67,33 +67,40 @@ def test_a_check_leaves_the_model_as_it_was() -> None:
     )
 
 
+def _move_changed(patch: pytest.MonkeyPatch, change: Callable[[Perturbation], Perturbation]) -> None:
+    plain = PerturbedTensors.at
+    patch.setattr(PerturbedTensors, "at", lambda self, move, *rest: plain(self, change(move), *rest))
+
+
 class _Wrong:
     """Mutations of the engine: each makes scalars of another model."""
 
     @staticmethod
     def swapped_sign(patch: pytest.MonkeyPatch) -> None:
-        plain = PerturbedTensors.one_sign
-        patch.setattr(PerturbedTensors, "one_sign", lambda self, sign, shared: plain(self, -sign, shared))
+        plain = PerturbedTensors.at
+        patch.setattr(
+            PerturbedTensors, "at", lambda self, move, signs, *rest: plain(self, move, tuple(-s for s in signs), *rest)
+        )
 
     @staticmethod
     def missing_block(patch: pytest.MonkeyPatch) -> None:
-        plain = PairedBackbone.prefix
+        plain = PairedBackbone.prepare
 
-        def prefix(self: PairedBackbone, inputs: Any, active: frozenset[int], *rest: Any) -> Prefix:
-            return plain(self, inputs, active - {max(active)} or active, *rest)
+        def prepare(self: PairedBackbone, batch: Batch, inputs: Any, active: frozenset[int], *rest: Any) -> Any:
+            return plain(self, batch, inputs, active - {max(active)} or active, *rest)
 
-        patch.setattr(PairedBackbone, "prefix", prefix)
+        patch.setattr(PairedBackbone, "prepare", prepare)
 
     @staticmethod
     def mask_off_by_one(patch: pytest.MonkeyPatch) -> None:
-        plain = PairedBackbone.prefix
+        plain = PairedBackbone.prepare
 
-        def prefix(self: PairedBackbone, inputs: dict[str, torch.Tensor], *rest: Any) -> Prefix:
+        def prepare(self: PairedBackbone, batch: Batch, inputs: dict[str, torch.Tensor], *rest: Any) -> Any:
             mask = inputs["attention_mask"].clone()
             mask[:, :-1] *= inputs["attention_mask"][:, 1:]
-            return plain(self, {**inputs, "attention_mask": mask}, *rest)
+            return plain(self, batch, {**inputs, "attention_mask": mask}, *rest)
 
-        patch.setattr(PairedBackbone, "prefix", prefix)
+        patch.setattr(PairedBackbone, "prepare", prepare)
 
     @staticmethod
     def label_read_one_too_early(patch: pytest.MonkeyPatch) -> None:
@@ -102,15 +109,11 @@ class _Wrong:
 
     @staticmethod
     def another_direction(patch: pytest.MonkeyPatch) -> None:
-        plain = PerturbedTensors.along
-        patch.setattr(PerturbedTensors, "along", lambda self, move: plain(self, dataclasses.replace(move, direction=7)))
+        _move_changed(patch, lambda move: dataclasses.replace(move, direction=7))
 
     @staticmethod
     def scale_twice(patch: pytest.MonkeyPatch) -> None:
-        plain = PerturbedTensors.along
-        patch.setattr(
-            PerturbedTensors, "along", lambda self, move: plain(self, dataclasses.replace(move, scale=2 * move.scale))
-        )
+        _move_changed(patch, lambda move: dataclasses.replace(move, scale=2 * move.scale))
 
     @staticmethod
     def one_tensor_left_out(patch: pytest.MonkeyPatch) -> None:
@@ -130,8 +133,8 @@ class _Wrong:
         plain = PairedBackbone._apply
         kept: dict[int, torch.Tensor] = {}
 
-        def apply(self: PairedBackbone, index: int, hidden: torch.Tensor, prefix: Prefix) -> torch.Tensor:
-            answer = plain(self, index, hidden, prefix)
+        def apply(self: PairedBackbone, index: int, hidden: torch.Tensor, batch: Any) -> torch.Tensor:
+            answer = plain(self, index, hidden, batch)
             first = kept.setdefault(index, answer)
             return 0.5 * (answer + first) if first.shape == answer.shape else answer
 
@@ -139,14 +142,14 @@ class _Wrong:
 
     @staticmethod
     def prefix_of_another_block(patch: pytest.MonkeyPatch) -> None:
-        plain = PairedBackbone.prefix
+        plain = PairedBackbone.prepare
 
-        def prefix(self: PairedBackbone, inputs: Any, active: frozenset[int], *rest: Any) -> Prefix:
-            made = plain(self, inputs, active, *rest)
+        def prepare(self: PairedBackbone, batch: Batch, inputs: Any, active: frozenset[int], *rest: Any) -> Any:
+            made = plain(self, batch, inputs, active, *rest)
             later = min(made.first + 1, 4)
             return dataclasses.replace(made, first=later) if later in made.calls else made
 
-        patch.setattr(PairedBackbone, "prefix", prefix)
+        patch.setattr(PairedBackbone, "prepare", prepare)
 
 
 @pytest.mark.parametrize("mutation", [name for name in vars(_Wrong) if not name.startswith("_")])

@@ -7,8 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from zorba_ray.cli.main import app
+from zorba_ray.cli.profile_source import profiled
 from zorba_ray.errors import ConfigError, ModelError
-from zorba_ray.experiment.profiled import profiled
 from zorba_ray.models.shapes import SHAPES
 
 PARAMETERS = {
@@ -58,9 +58,9 @@ def test_batch_and_length_come_from_the_settings(tmp_path: Path) -> None:
     file.write_text("model: {path: opt-1.3b}\ndata: {batch_size: 3, max_length: 64}\n", encoding="utf-8")
     work = profiled(str(file), None, None, None).work
     assert (work.batch_size, work.length, work.hidden) == (3, 64, 2048)
-    work = profiled(str(file), ["memory.batch_size=5", "memory.length=7"], None, None).work
-    assert (work.batch_size, work.length) == (5, 7)
-    work = profiled(str(file), ["memory.batch_size=5"], 6, 8).work
+    work = profiled(str(file), ["data.batch_size=5"], None, 8).work
+    assert (work.batch_size, work.length) == (5, 8)
+    work = profiled(str(file), ["data.batch_size=5"], 6, 8).work
     assert (work.batch_size, work.length) == (6, 8)
 
 
@@ -75,8 +75,8 @@ def test_batch_and_length_come_from_the_settings(tmp_path: Path) -> None:
         ("missing.yaml", [], None, None, "no such file"),
         ("./missing", [], None, None, "neither a named shape"),
         ("opt-1.3b", ["memory.compute_dtype=int3"], None, None, "memory.compute_dtype = 'int3'"),
-        ("opt-1.3b", ["zo.family=low_rank", "zo.rank=2"], None, None, "dense directions only"),
-        ("opt-1.3b", ["memory.batch=0"], None, None, "did you mean memory.batch_size"),
+        ("opt-1.3b", ["zo.rank=2"], None, None, "dense directions only"),
+        ("opt-1.3b", ["memory.frozn=host"], None, None, "did you mean memory.frozen"),
     ],
 )
 def test_wrong_input_is_named(

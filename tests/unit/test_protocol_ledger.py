@@ -95,17 +95,13 @@ def test_an_append_is_on_disk_when_it_returns(ledger: Path, monkeypatch: pytest.
     writer.close()
 
 
-def test_create_refuses_what_is_there(ledger: Path) -> None:
+def test_create_leaves_nothing_aside_and_refuses_what_is_there(ledger: Path) -> None:
     written(ledger, 1)
+    assert [path.name for path in ledger.parent.iterdir()] == ["ledger.zl"]
     before = ledger.read_bytes()
     with pytest.raises(LedgerError, match="exists already"):
         LedgerWriter.create(ledger, HEADER)
     assert ledger.read_bytes() == before
-
-
-def test_create_leaves_nothing_aside(ledger: Path) -> None:
-    written(ledger, 0)
-    assert [path.name for path in ledger.parent.iterdir()] == ["ledger.zl"]
 
 
 def test_rounds_are_appended_in_order(ledger: Path) -> None:
@@ -115,16 +111,6 @@ def test_rounds_are_appended_in_order(ledger: Path) -> None:
             writer.append(wrong, body(2))
     writer.close()
     assert read_ledger(ledger).records == ()
-
-
-def test_resume_goes_on_as_if_nothing_had_been(ledger: Path, tmp_path: Path) -> None:
-    written(ledger, 2)
-    writer, contents = LedgerWriter.resume(ledger)
-    assert contents.last_round == writer.last_round == 2
-    writer.append(3, body(3))
-    writer.close()
-    written(tmp_path / "straight.zl", 3)
-    assert ledger.read_bytes() == (tmp_path / "straight.zl").read_bytes()
 
 
 def test_every_flipped_bit_is_refused_with_its_offset(ledger: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,13 +159,6 @@ def test_appended_garbage_is_damage(ledger: Path, garbage: bytes) -> None:
     with ledger.open("ab") as file:
         file.write(garbage)
     assert f"offset {size}: " in refusal(ledger)
-
-
-def test_less_than_a_record_head_is_torn(ledger: Path) -> None:
-    written(ledger, 2)
-    with ledger.open("ab") as file:
-        file.write(b"\1" * 11)
-    assert read_ledger(ledger).torn_bytes == 11
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\3\4", b"ZORBALG2" + b"\0" * 100, b"PAR1" * 40])

@@ -16,11 +16,12 @@ import pytest
 from tests.support.fake_run import write_fake_run
 from tests.support.fake_sweep import write_fake_sweep
 from tests.support.report_page import ReportPage
+from zorba_ray.artifacts.sweep import is_sweep, load_sweep
 from zorba_ray.errors import RunDirError
-from zorba_ray.report import group_trials, is_sweep, load_sweep, pareto_front, write_report
-from zorba_ray.report.groups import best_trial, spread_of, swept_keys
-from zorba_ray.report.numbers import text_bytes, text_loss, text_percent
-from zorba_ray.report.sweep_scale import is_log, key_scale, levels, number_scale, spaced
+from zorba_ray.report import write_report
+from zorba_ray.report.scale import is_log, key_scale, number_scale, spaced
+from zorba_ray.report.trials import best_trial, group_trials, levels, pareto_front, spread_of, swept_keys
+from zorba_ray.tables.text import text_bytes, text_loss, text_percent
 
 Endings = dict[int, Any]
 MIXED: Endings = {3: "failed", 4: "failed", 7: "stopped", 8: "stopped", 15: "running", 16: "running", 23: "pending"}
@@ -189,9 +190,9 @@ def test_a_sweep_killed_at_any_moment_has_a_page(mixed_dir: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda state: state.update(format=2), r"sweep\.json: format: Input should be 1"),
-        (lambda state: state.pop("trials"), r"sweep\.json: trials: Field required"),
-        (lambda state: state.update(metrics=[]), r"sweep\.json: metrics: .*at least 1"),
+        (lambda state: state.update(version=2), r"sweep\.json: Sweep of version 2"),
+        (lambda state: state.pop("trials"), r"sweep\.json: .*missing required field `trials`"),
+        (lambda state: state.update(metrics=[]), r"sweep\.json: metrics: .*length >= 1"),
         (lambda state: state["trials"][2].update(run="../other"), r"trial 2: run '\.\./other' is outside"),
         (lambda state: state["trials"][2].update(run="/etc"), r"trial 2: run '/etc' is outside"),
     ],
@@ -341,7 +342,7 @@ def test_two_metrics_have_a_front_of_their_own(tmp_path: Path) -> None:
     metrics = (("validation_loss", "min"), ("test_accuracy", "max"))
     page = _page(write_fake_sweep(tmp_path / "s", rounds=10, metrics=metrics))
     assert "Pareto front: validation loss and test accuracy" in page.plots()
-    assert "Better: low validation loss, high test accuracy." in page.text
+    assert "Better: low validation loss and high test accuracy." in page.text
 
 
 def test_a_metric_to_be_raised_ranks_from_above(tmp_path: Path) -> None:
@@ -385,7 +386,7 @@ def test_scales() -> None:
 
 def test_levels_go_by_rank(sweep_dir: Path) -> None:
     sweep = load_sweep(sweep_dir)
-    found = levels(sweep.trials, sweep.metrics[0])
+    found = levels(sweep.trials, sweep.metrics[0], 7)
     losses = {trial.entry.trial: trial.figure("validation_loss") or 0.0 for trial in sweep.trials}
     order = sorted(losses, key=lambda trial: losses[trial])
     assert (found[order[0]], found[order[-1]]) == (0, 6)

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from zorba_ray.config import ExperimentConfig, ZOConfig
 from zorba_ray.errors import Diverged, LostClients, NotFinite, ReportRejected
 from zorba_ray.federation.backend import Answer, Failure, Usage
-from zorba_ray.federation.replies import needed_reports
-from zorba_ray.federation.round import RoundResult, participants, run_round
+from zorba_ray.federation.round import RoundResult, needed_reports, participants, run_round
 from zorba_ray.methods.zorba import Zorba
 from zorba_ray.models import Manifest
 from zorba_ray.protocol.messages import ClientReport, RoundCommit, decode, encode, frame_digest

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from zorba_ray.cli.progress import profile_table
+from zorba_ray.cli.summary import profile_table
 from zorba_ray.experiment.profile import round_profile
 from zorba_ray.federation import Usage
 from zorba_ray.stopwatch import Path, Reading, Spent
@@ -49,7 +49,7 @@ def worker(laps: dict[int, float], idle_cpu_s: float = 0.0) -> Usage:
         ("answer", "forward", "perturb"): Spent(0.25 * busy, 0.25 * busy),
         ("apply", "commit"): Spent(1.0, 0.5),
     }
-    return Usage("w", 0.0, 0, Reading(parts, laps))
+    return Usage("w", 1, 0.0, 0, Reading(parts, laps))
 
 
 def test_clients_in_the_driver_s_process_are_parts_of_its_time() -> None:
@@ -95,12 +95,12 @@ def test_waiting_for_workers_is_their_mean_imbalance_and_ray() -> None:
 
 def test_waiting_for_a_probe_is_waiting_and_not_work_of_the_driver() -> None:
     """In one process it is the clients' own work; of workers, their work and Ray's."""
-    probe: Path = ("rounds", "deal", "ask")
-    dealing = {("rounds", "deal"): Spent(0.5), probe: Spent(1.0), ASK: Spent(5.0)}
+    probe: Path = ("rounds", "assignment", "ask")
+    dealing = {("rounds", "assignment"): Spent(0.5), probe: Spent(1.0), ASK: Spent(5.0)}
     here = round_profile(Reading({**dealing, (*probe, "forward"): Spent(4.0)}, {}), None, 1, 1)
-    assert seconds(here) == {"deal": 0.5, "messages": 6.0, "forward": 4.0}
+    assert seconds(here) == {"assignment": 0.5, "messages": 6.0, "forward": 4.0}
     there = round_profile(Reading(dealing, {}), [worker({1: 4.0})], 1, 1)
-    assert seconds(there) == {"deal": 0.5, "forward": 3.0, "perturb": 1.0, "ray": 2.0}
+    assert seconds(there) == {"assignment": 0.5, "forward": 3.0, "perturb": 1.0, "ray": 2.0}
 
 
 def test_a_worker_without_work_in_a_round_counts_as_waiting() -> None:
@@ -116,7 +116,7 @@ def test_an_answer_that_outlasts_its_deadline_takes_no_more_than_the_waiting() -
     assert profile["wall_s"] == 5.0
 
 
-@pytest.mark.parametrize("usage", [[], [Usage("gone", 0.0, 0)]], ids=["no worker", "a worker without a reading"])
+@pytest.mark.parametrize("usage", [[], [Usage("gone", 1, 0.0, 0)]], ids=["no worker", "a worker without a reading"])
 def test_workers_that_tell_nothing_leave_their_time_to_ray(usage: list[Usage]) -> None:
     profile = round_profile(Reading({ASK: Spent(5.0)}, {}), usage, 1, 1)
     assert seconds(profile) == {"ray": 5.0}
@@ -143,5 +143,5 @@ def test_the_table_shows_what_took_time() -> None:
 def shown(profile: dict[str, Any]) -> str:
     console = Console(width=120)
     with console.capture() as capture:
-        console.print(profile_table(profile))
+        console.print(profile_table(profile).terminal(120))
     return capture.get()

@@ -16,7 +16,7 @@ from zorba_ray.experiment.replay import replay_run
 from zorba_ray.models import Perturbation, Scope
 from zorba_ray.protocol.ledger import read_ledger
 from zorba_ray.zo import UpdateRule
-from zorba_ray.zo.scope_probe import HEAT, KINDS, ScopeScore, choose_scope, present, scope_scores
+from zorba_ray.zo.scope_probe import KINDS, SUITED_RATIO, ScopeScore, choose_scope, present, scope_scores
 
 RULE = UpdateRule(7, "per_client", "data", "rademacher", "all", 3, 1, (4, 4))
 
@@ -66,7 +66,7 @@ def test_the_bend_is_the_gauss_newton_part() -> None:
     logits: list[torch.Tensor] = []
     kept = model.head.logits
     model.head.logits = lambda hidden, own_batch: logits.append(kept(hidden, own_batch)) or logits[-1]  # type: ignore[method-assign, func-returns-value]
-    rho, bend = model.bend(prepared, own)
+    rho, bend = model.gauss_newton_quadratic(prepared, own)
     plus, minus = (one.double().numpy() for one in logits[-2:])
     slope, middle = (plus - minus) / 0.004, (plus + minus) / 2
     likely = np.exp(middle) / np.exp(middle).sum(axis=1, keepdims=True)
@@ -95,21 +95,23 @@ def test_the_choice_is_the_set_that_the_rate_suits() -> None:
     for own in found:
         rate = own.suited(16)
         assert rate is not None
-        assert own.heat(rate, 16) == pytest.approx(HEAT)
+        assert own.curvature_ratio(rate, 16) == pytest.approx(SUITED_RATIO)
     flat = [score("all", 1000, 0.0), score("bias_norm", 100, 0.0)]
     assert choose_scope(flat, 0.03, 16) == "all"
 
 
-def test_the_rate_that_suits_a_set_has_the_heat_of_one_that_suits() -> None:
-    rate, pairs = scopes.suited_rate(tiny_config("zo.scope=bias_norm"), None)
+def test_the_rate_that_suits_a_set_has_the_ratio_of_one_that_suits() -> None:
+    alone = scopes.probe_scopes(tiny_config("zo.scope=bias_norm"), ("bias_norm",))
+    rate = alone.suited_rate("bias_norm")
     assert rate is not None
-    _, record = scopes.with_scope(tiny_config("zo.scope=auto", f"zo.lr={rate}"))
-    assert record is not None
+    _, probe = scopes.with_scope(tiny_config("zo.scope=auto", f"zo.lr={rate}"))
+    assert probe is not None
+    record = probe.record()
     assert record["scope"] == "bias_norm"
-    (own,) = [score for score in record["scores"] if score["scope"] == "bias_norm"]
-    assert own["heat"] == pytest.approx(HEAT)
-    assert pairs * len(record["scores"]) == record["forward_pairs"]
-    assert scopes.suited_rate(tiny_config("zo.scope=bias_norm"), record) == (rate, record["forward_pairs"])
+    (score,) = [score for score in record["scores"] if score["scope"] == "bias_norm"]
+    assert score["curvature_ratio"] == pytest.approx(SUITED_RATIO)
+    assert alone.forward_pairs * len(record["scores"]) == record["forward_pairs"]
+    assert probe.suited_rate("bias_norm") == rate
 
 
 def test_pairs_of_a_round() -> None:

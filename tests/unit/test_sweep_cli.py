@@ -7,9 +7,10 @@ import pytest
 import yaml
 
 from tests.conftest import Cli
+from zorba_ray.artifacts import RunDir, held
 from zorba_ray.config import load_sweep
 from zorba_ray.errors import RunDirError
-from zorba_ray.experiment import RunDir
+from zorba_ray.sweep import run as sweep_run
 from zorba_ray.sweep.plan import plan_trials
 from zorba_ray.sweep.state import SweepDir
 
@@ -118,11 +119,8 @@ def test_a_run_directory_killed_before_its_settings(tmp_path: Path) -> None:
 def test_two_programs_in_one_sweep(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second waits a little, then says so; it touches nothing."""
     (tmp_path / "out").mkdir()
-    holder = RunDir(tmp_path / "out")
-    holder.lock()
-    lock = RunDir.lock
-    monkeypatch.setattr(RunDir, "lock", lambda self, wait_s=0.0: lock(self, 0.2))
-    outcome = cli("sweep", write(tmp_path), "--sweep-dir", tmp_path / "out")
+    monkeypatch.setattr(sweep_run, "held", lambda path, wait_s: held(path, 0.2))
+    with held(tmp_path / "out"):
+        outcome = cli("sweep", write(tmp_path), "--sweep-dir", tmp_path / "out")
     assert (outcome.code, "is in use by another process" in outcome.err) == (2, True)
     assert [entry.name for entry in (tmp_path / "out").iterdir()] == [".lock"]
-    holder.unlock()

@@ -155,11 +155,7 @@ def test_a_trial_is_rebuilt_from_what_was_picked() -> None:
 
 def test_tracking_of_a_trial() -> None:
     (plan,) = plan_trials(sweep({"seed": {"grid": [5]}}), {"tracking": {"wandb": "disabled"}})
-    assert (plan.config.name, plan.config.tracking.group, plan.config.tracking.job_type) == (
-        "s-000",
-        "s",
-        "sweep-trial",
-    )
+    assert (plan.config.name, plan.config.tracking.group) == ("s-000", "s")
     assert plan.config.tracking.wandb == "disabled"
 
 

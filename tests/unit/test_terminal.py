@@ -1,7 +1,9 @@
 """What others named reaches the terminal as text: no control character, no markup, no more than can be read."""
 
 import io
+import os
 import pickle
+import subprocess
 import sys
 
 import pytest
@@ -87,6 +89,17 @@ def test_a_value_is_shown_without_a_walk_through_it() -> None:
     assert shown(10**5_000) == "an integer of 16,610 bits"
     assert len(shown([[list(range(1000))] * 1000] * 1000)) < 500
     assert len(shown({str(key): "v" * 1000 for key in range(10**5)})) < 1_000
+
+
+def test_an_encoding_that_lacks_signs_is_no_error() -> None:
+    """As on a terminal without UTF-8: what it cannot show is '?', and the borders of tables are plain."""
+    environ = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "zorba_ray", "schema"]
+    found = subprocess.run(command, capture_output=True, env=environ, timeout=60, check=True)
+    text = found.stdout.decode("ascii")
+    assert "zo.perturbation_scale" in text
+    assert "| ?, the finite-difference" in text
+    assert "|" in text
 
 
 @pytest.mark.parametrize(

@@ -4,17 +4,17 @@ import json
 import logging
 import subprocess
 import sys
-import threading
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
-from tests.support.wandb_files import OfflineRun, inspect, read_offline_runs
-from zorba_ray.errors import ConfigError
+from tests.support.wandb_files import OfflineRun, read_offline_runs
+from zorba_ray.config import TrackingConfig
 from zorba_ray.experiment.tracking import WandbMonitor, resolve_mode
-from zorba_ray.experiment.tracking.wandb_records import allocation_picture, allocation_values, history_row
-from zorba_ray.experiment.tracking.wandb_sessions import BLOCK, read_sessions, wait_for_end
+from zorba_ray.experiment.tracking.mode import Mode
+from zorba_ray.experiment.tracking.wandb_records import history_row
 
 DUMMY = "0" * 40
 
@@ -53,18 +53,21 @@ def _no_wandb_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
 
 
+MACHINE = "machine {} login user password abc"
+
+
 @pytest.mark.parametrize(
     ("setting", "environ", "netrc", "mode"),
     [
         ("auto", {}, None, "offline"),
         ("auto", {"WANDB_API_KEY": DUMMY}, None, "online"),
         ("auto", {"WANDB_API_KEY": "  "}, None, "offline"),
-        ("auto", {}, "machine api.wandb.ai login user password abc", "online"),
-        ("auto", {}, "machine api.forge.coreweave.com login user password abc", "online"),
-        ("auto", {"WANDB_BASE_URL": "https://api.wandb.ai"}, "machine api.wandb.ai login u password p", "online"),
-        ("auto", {}, "machine example.org login user password abc", "offline"),
-        ("auto", {"WANDB_BASE_URL": "https://w.example.org"}, "machine api.wandb.ai login u password p", "offline"),
-        ("auto", {"WANDB_BASE_URL": "https://w.example.org"}, "machine w.example.org login u password p", "online"),
+        ("auto", {}, MACHINE.format("api.wandb.ai"), "online"),
+        ("auto", {}, MACHINE.format("api.forge.coreweave.com"), "online"),
+        ("auto", {"WANDB_BASE_URL": "https://api.wandb.ai"}, MACHINE.format("api.wandb.ai"), "online"),
+        ("auto", {}, MACHINE.format("example.org"), "offline"),
+        ("auto", {"WANDB_BASE_URL": "https://w.example.org"}, MACHINE.format("api.wandb.ai"), "offline"),
+        ("auto", {"WANDB_BASE_URL": "https://w.example.org"}, MACHINE.format("w.example.org"), "online"),
         ("auto", {}, "machine api.wandb.ai login", "offline"),  # not a netrc file
         ("auto", {"WANDB_API_KEY": DUMMY, "WANDB_MODE": "offline"}, None, "offline"),
         ("auto", {"WANDB_API_KEY": DUMMY, "WANDB_MODE": "disabled"}, None, "disabled"),
@@ -74,28 +77,27 @@ def _no_wandb_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ("disabled", {"WANDB_API_KEY": DUMMY}, None, "disabled"),
     ],
 )
-def test_mode(tmp_path: Path, setting: str, environ: dict[str, str], netrc: str | None, mode: str) -> None:
+def test_mode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: Any, environ: dict[str, str], netrc: str | None, mode: str
+) -> None:
     if netrc is not None:
         (tmp_path / ".netrc").write_text(netrc + "\n", encoding="utf-8")
         (tmp_path / ".netrc").chmod(0o600)
-    assert resolve_mode(setting, {"HOME": str(tmp_path), **environ}) == mode
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert resolve_mode(setting) == mode
 
 
-def test_the_host_of_wandb_login_counts(tmp_path: Path) -> None:
+def test_the_host_of_wandb_login_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`wandb login --host` leaves its address in wandb's settings file and the key in the netrc file."""
-    (tmp_path / ".netrc").write_text("machine w.example.org login user password abc\n", encoding="utf-8")
-    environ = {"HOME": str(tmp_path)}
-    assert resolve_mode("auto", environ) == "offline"
+    (tmp_path / ".netrc").write_text(MACHINE.format("w.example.org") + "\n", encoding="utf-8")
+    assert resolve_mode("auto") == "offline"
     settings = tmp_path / ".config/wandb/settings"
     settings.parent.mkdir(parents=True)
     settings.write_text("[default]\nbase_url = https://w.example.org\n", encoding="utf-8")
-    assert resolve_mode("auto", environ) == "online"
-    assert resolve_mode("auto", {**environ, "WANDB_BASE_URL": "https://other.example.org"}) == "offline"
-
-
-def test_unknown_mode() -> None:
-    with pytest.raises(ConfigError, match=r"tracking\.wandb = 'yes'"):
-        resolve_mode("yes", {})
+    assert resolve_mode("auto") == "online"
+    monkeypatch.setenv("WANDB_BASE_URL", "https://other.example.org")
+    assert resolve_mode("auto") == "offline"
 
 
 def test_history_row() -> None:
@@ -109,6 +111,10 @@ def test_history_row() -> None:
         "round/recovered": 0,
     }
     assert history_row(RECORDS[0]) == {"round": 0, "eval/validation/loss": 1.25, "eval/validation/eval_s": 0.5}
+
+
+def _monitor(run_dir: Path, mode: Mode = "offline", past: Sequence[dict[str, Any]] = ()) -> WandbMonitor:
+    return WandbMonitor(run_dir, TrackingConfig(project="zorba", group="group"), "abc123", mode, past)
 
 
 def _drive(monitor: WandbMonitor, run_dir: Path) -> str | None:
@@ -128,10 +134,10 @@ def _only(run_dir: Path) -> OfflineRun:
 
 def test_offline_run_holds_our_values(tmp_path: Path) -> None:
     """Written by wandb, read back by `wandb leet inspect`."""
-    line = _drive(WandbMonitor(tmp_path, "zorba", "group", "abc123", "offline", "sweep-trial"), tmp_path)
+    line = _drive(_monitor(tmp_path), tmp_path)
     run = _only(tmp_path)
     assert line == f"wandb sync {run.folder}"
-    assert (run.run_id, run.project, run.group, run.job_type) == ("abc123", "zorba", "group", "sweep-trial")
+    assert (run.run_id, run.project, run.group) == ("abc123", "zorba", "group")
     assert run.config["zo"] == {"lr": 0.25}
     assert run.config["provenance"] == {"python": "3.11"}
     assert run.rows[1:] == [history_row(record) for record in RECORDS]
@@ -139,13 +145,13 @@ def test_offline_run_holds_our_values(tmp_path: Path) -> None:
     assert run.step_metrics == {"round/*": "round", "eval/*": "round"}
     assert run.artifacts["allocation-abc123"]["files"] == {"allocation.json": str(tmp_path / "allocation.json")}
     assert run.summary["summary/final_loss"] == 1.125
+    assert (run.summary["allocation/f1"], run.summary["vram/all_active_bytes"]) == (1.5, 180)
     assert (run.summary["vram/fleet_bytes"], run.summary["vram/worst_share"]) == (167, 0.9)
     assert run.exit_code == 0
     assert run.rows[0]["allocation/table.nrows"] == 2
     table = json.loads((run.folder / "files" / run.rows[0]["allocation/table.path"]).read_text(encoding="utf-8"))
-    assert table["data"] == [[0, "small", 9, None, 77, None, "0 2"], [1, "large", 5, 100, 90, 0.9, "0 1 2"]]
-    assert table["columns"][4] == "bytes (modelled, simulated)"
-    assert (run.folder / "files" / run.rows[0]["allocation/blocks.path"]).read_bytes().startswith(b"\x89PNG")
+    assert table["data"] == [[0, "small", 9, None, 77, None, "█·█"], [1, "large", 5, 100, 90, 0.9, "███"]]
+    assert table["columns"][4:] == ["bytes (modelled, simulated)", "share", "blocks 0–2"]
     assert not [path for path in tmp_path.iterdir() if path.name not in ("allocation.json", "wandb")]
 
 
@@ -153,93 +159,62 @@ def test_a_changing_file_is_kept_as_it_was(tmp_path: Path) -> None:
     """The ledger grows when the run is resumed; the artifact of the first session must stay what it was."""
     ledger = tmp_path / "ledger.zl"
     ledger.write_bytes(b"first")
-    monitor = WandbMonitor(tmp_path, "zorba", None, "abc", "offline")
+    monitor = _monitor(tmp_path)
     monitor.start({}, {})
     monitor.artifact(ledger, "ledger")
     monitor.finish({"status": "interrupted"})
     ledger.write_bytes(b"first and second")
-    copy = Path(_only(tmp_path).artifacts["ledger-abc"]["files"]["ledger.zl"])
+    copy = Path(_only(tmp_path).artifacts["ledger-abc123"]["files"]["ledger.zl"])
     assert copy.read_bytes() == b"first"
     assert copy.is_relative_to(tmp_path)
     assert _only(tmp_path).exit_code == 1
 
 
-def test_a_later_session_tells_what_is_missing(tmp_path: Path) -> None:
+def test_the_newest_session_is_the_whole_run(tmp_path: Path) -> None:
     """Session 1 told the allocation and two records; session 2 is given four from metrics.jsonl and adds a fifth."""
     allocation = tmp_path / "allocation.json"
     allocation.write_text(json.dumps(ALLOCATION), encoding="utf-8")
     for past, new in ((0, RECORDS[:2]), (4, [{"kind": "round", "round": 3, "loss": 0.5}])):
-        monitor = WandbMonitor(tmp_path, "zorba", None, "abc", "offline", "train", RECORDS[:past])
+        monitor = _monitor(tmp_path, past=RECORDS[:past])
         monitor.start({}, {})
         monitor.artifact(allocation, "allocation")
         for record in new:
             monitor.log(record)
         line = monitor.finish({"status": "finished"})
     first, second = read_offline_runs(tmp_path)
+    assert first.run_id == second.run_id
     assert first.steps == [0, 1, 2]
-    assert second.steps == [3, 4, 5]
-    assert second.rows == [*(history_row(record) for record in RECORDS[2:]), {"round": 3, "round/loss": 0.5}]
-    assert line == f"wandb sync {first.folder} {second.folder}"
-    # What was uploaded meanwhile, and a session that died before it wrote anything, need no upload.
-    (first.folder / "run-abc.wandb.synced").touch()
-    dead = tmp_path / "wandb/offline-run-20200101_000000-abc"
-    dead.mkdir()
-    (dead / "run-abc.wandb").write_bytes((second.folder / "run-abc.wandb").read_bytes()[:7])
-    assert [session.folder for session in read_sessions(tmp_path / "wandb", "abc") if session.uploadable] == [
-        second.folder
-    ]
+    assert second.steps == [0, 1, 2, 3, 4, 5]
+    assert second.records() == [*(history_row(record) for record in RECORDS), {"round": 3, "round/loss": 0.5}]
+    assert line == f"wandb sync {second.folder}"
 
 
-def test_torn_files_count_up_to_the_tear(tmp_path: Path) -> None:
-    """Our reader against wandb's own, on a file of several blocks that is cut at many places."""
-    monitor = WandbMonitor(tmp_path, "zorba", None, "abc", "offline")
-    monitor.start({"long": "x" * BLOCK}, {})
-    for number in range(1, 81):
-        losses = {str(client): 0.5 for client in range(number % 40)}
-        monitor.log({"kind": "round", "round": number, "client_loss": losses})
-    monitor.finish({"status": "finished"})
-    run = _only(tmp_path)
-    file = run.folder / "run-abc.wandb"
-    content = file.read_bytes()
-    assert len(content) > 3 * BLOCK + 5
-    assert run.steps == list(range(1, 81))
-    for cut in (len(content), 3 * BLOCK + 5, 2 * BLOCK):
-        file.write_bytes(content[:cut])
-        (session,) = read_sessions(tmp_path / "wandb", "abc")
-        entries = inspect(file)
-        assert sorted(session.steps) == [e["history"]["step"]["num"] for e in entries if e["type"] == "history"]
-        assert session.begun == any(entry["type"] == "run" for entry in entries)
-        assert session.ended == (cut == len(content))
-    assert not wait_for_end(run.folder, "abc", 0.05)  # the file is cut
-    writer = threading.Timer(0.1, file.write_bytes, [content])
-    writer.start()
-    assert wait_for_end(run.folder, "abc", 30)
-    writer.join()
+def test_a_resumed_online_run_tells_what_the_server_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server's next step is 3: the allocation, and rows 1 and 2, arrived before the kill."""
+    told: list[int] = []
 
+    class Run:
+        starting_step = 3
+        dir = str(tmp_path / "wandb/run-1/files")
+        summary: ClassVar[dict[str, Any]] = {}
 
-def test_the_picture_of_an_allocation() -> None:
-    pixels, caption = allocation_picture(ALLOCATION)
-    assert pixels.shape == (48, 72, 3)
-    centres = pixels[12::24, 12::24]
-    dark = (centres.sum(axis=2) < 400).tolist()
-    assert dark == [[True, False, True], [True, True, True]]
-    assert caption == "down: clients 0 to 1; across: blocks 0 to 2; dark: active"
-    many = {**ALLOCATION, "clients": ALLOCATION["clients"] * 5000}
-    pixels, caption = allocation_picture(many)
-    assert pixels.shape == (48, 72, 3)
-    assert caption.startswith("down: 2 distinct active sets")
-    assert allocation_values(ALLOCATION) == {
-        "allocation/f1": 1.5,
-        "vram/fleet_bytes": 167,
-        "vram/all_active_bytes": 180,
-        "vram/worst_share": 0.9,
-    }
+        def define_metric(self, *_: Any, **__: Any) -> None: ...
+        def log_artifact(self, artifact: Any) -> None: ...
+        def finish(self, code: int) -> None: ...
+
+        def log(self, row: dict[str, Any], step: int, commit: bool) -> None:
+            told.append(step)
+
+    monkeypatch.setenv("WANDB_API_KEY", DUMMY)
+    monkeypatch.setattr(WandbMonitor, "_init", lambda *_: Run())
+    assert _drive(_monitor(tmp_path, "online", RECORDS), tmp_path) is None
+    assert told == [3, 4, 5, 6, 7, 8]
 
 
 def test_a_file_in_the_place_of_the_folder(tmp_path: Path) -> None:
     """wandb would go to a temporary folder without a word."""
     (tmp_path / "wandb").write_text("", encoding="utf-8")
-    monitor = WandbMonitor(tmp_path, "zorba", None, "abc", "offline")
+    monitor = _monitor(tmp_path)
     with pytest.raises(OSError, match="wandb"):
         monitor.start({}, {})
 
@@ -257,7 +232,7 @@ def test_online_without_key_asks_nobody(
             raise AssertionError(f"stdin.{name} was used")
 
     monkeypatch.setattr(sys, "stdin", Terminal())
-    monitor = WandbMonitor(tmp_path, "zorba", None, "abc124", "online")
+    monitor = _monitor(tmp_path, "online")
     with caplog.at_level(logging.WARNING, "zorba_ray"):
         line = _drive(monitor, tmp_path)
     assert monitor.mode == "offline"
@@ -267,14 +242,10 @@ def test_online_without_key_asks_nobody(
     assert len(_only(tmp_path).records()) == len(RECORDS)
 
 
-def test_disabled_touches_nothing(tmp_path: Path) -> None:
-    assert _drive(WandbMonitor(tmp_path, "zorba", None, "abc125", "disabled"), tmp_path) is None
-    assert [item.name for item in tmp_path.iterdir()] == ["allocation.json"]
-
-
 _UNREACHABLE = """
 import os, socket, sys, threading, time
 from pathlib import Path
+from zorba_ray.config import TrackingConfig
 from zorba_ray.experiment.tracking import Fanout, WandbMonitor, resolve_mode
 server = socket.create_server(("127.0.0.1", 0), backlog=50)
 port = server.getsockname()[1]
@@ -287,7 +258,7 @@ if sys.argv[2] == "refuses":
 else:
     threading.Thread(target=accept, daemon=True).start()
 os.environ.update(WANDB_BASE_URL=f"http://127.0.0.1:{port}", WANDB_API_KEY="0" * 40)
-monitor = WandbMonitor(Path(sys.argv[1]), "p", None, "abc", resolve_mode("auto"))
+monitor = WandbMonitor(Path(sys.argv[1]), TrackingConfig(), "abc", resolve_mode("auto"))
 sinks, began = Fanout([monitor]), time.monotonic()
 sinks.start({}, {})
 sinks.log({"kind": "round", "round": 1, "loss": 1.0})

@@ -79,7 +79,7 @@ def _weights(tree: Tree) -> None:
     [
         _weights,
         _section("zo", scope="matrices"),
-        _section("zo", family="low_rank", rank=2),
+        _section("zo", rank=2),
         _section("zo", distribution="gaussian"),
         _section("zo", difference="forward"),
         _section("federation", seeds="shared"),

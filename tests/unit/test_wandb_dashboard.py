@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 
-from analysis.wandb_dashboard import SECTIONS, Lines, Media, Parallel, Scatter, main
+from analysis.wandb_dashboard import LINES, MEDIA, PARALLEL_RESULTS, PARALLEL_SETTINGS, SCATTERS, main
 from tests.support.tiny_run import run_here, tiny_config
-from zorba_ray.experiment.tracking import read_records
+from zorba_ray.artifacts import read_metrics
 from zorba_ray.experiment.tracking.wandb_records import allocation_values, history_row, summary_values
+from zorba_ray.report.settings import flatten
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # wandb-workspaces
 
-PANELS = [panel for panels in SECTIONS.values() for panel in panels]
+METRICS = [metric for panels in LINES.values() for metrics in panels.values() for metric in metrics]
 FLEET = 'federation.fleet=[{"name": "all", "count": 4, "vram": "1GiB"}]'
 
 
@@ -41,11 +42,14 @@ def test_dry_run_prints_the_view(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     view = json.loads(capsys.readouterr().out)
     assert (view["entity"], view["project"]) == ("me", "mine")
     sections = view["spec"]["section"]["panelBankConfig"]["sections"]
-    assert [section["name"] for section in sections] == list(SECTIONS)
-    assert [len(section["panels"]) for section in sections] == [len(panels) for panels in SECTIONS.values()]
+    assert [section["name"] for section in sections] == list(LINES)
+    wanted = {
+        name: len(panels) + len(SCATTERS.get(name, ())) + len(MEDIA.get(name, ())) for name, panels in LINES.items()
+    }
+    wanted["Sweeps"] += 1  # parallel coordinates
+    assert {section["name"]: len(section["panels"]) for section in sections} == wanted
     printed = json.dumps(view)
-    named = [m for panel in PANELS if isinstance(panel, Lines) for m in panel.metrics]
-    assert [metric for metric in named if f'"{metric}"' not in printed] == []
+    assert [metric for metric in METRICS if json.dumps(metric) not in printed] == []
     assert '"value": "epsilon"' in printed
 
 
@@ -53,27 +57,17 @@ def test_every_metric_is_one_that_a_run_logs(tmp_path: Path) -> None:
     """Read from a real run's own files, by the functions that make W&B's rows and summary."""
     config = tiny_config("memory.frozen=host", FLEET)
     summary = run_here(config, tmp_path / "run")
-    rows = [history_row(record) for record in read_records(tmp_path / "run/metrics.jsonl")]
+    rows = [history_row(record.tree()) for record in read_metrics(tmp_path / "run/metrics.jsonl")]
     history = {name for row in rows for name in row}
     allocation = json.loads((tmp_path / "run/allocation.json").read_text(encoding="utf-8"))
     final = history | set(summary_values(summary)) | set(allocation_values(allocation))
-    for panel in PANELS:
-        match panel:
-            case Lines():
-                assert set(panel.metrics) <= history, panel.title
-                if panel.pattern:
-                    assert [name for name in history if re.fullmatch(panel.pattern, name)], panel.title
-                assert panel.metrics or panel.pattern
-            case Scatter():
-                assert {panel.x, panel.y} <= final, panel.title
-            case Parallel():
-                assert set(panel.results) <= final, panel.title
-                for setting in panel.settings:
-                    section, _, name = setting.rpartition(".")
-                    tree = config.resolved()
-                    assert name in (tree[section] if section else tree), setting
-            case Media():
-                assert set(panel.keys) == {"allocation/blocks", "allocation/table"}  # as test_tracking_wandb reads back
+    for metric in METRICS:
+        assert any(re.fullmatch(metric, name) for name in history), metric
+    across = {name for panels in SCATTERS.values() for pair in panels.values() for name in pair}
+    assert across | set(PARALLEL_RESULTS) <= final
+    assert set(PARALLEL_SETTINGS) <= set(flatten(config.resolved()))
+    # as test_tracking_wandb reads back
+    assert MEDIA == {"Memory": [("allocation/table",)]}
 
 
 @pytest.mark.parametrize(

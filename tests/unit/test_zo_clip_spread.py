@@ -94,14 +94,11 @@ def test_clipped_scalars_are_the_definition(clip_spread: float, count: int) -> N
     assert found.tolist() == pytest.approx(plain_clipped(values.tolist(), clip_spread), rel=1e-14)
 
 
-def test_scalars_of_zero_stay_zero() -> None:
+def test_scalars_of_zero_stay_zero_and_a_median_of_zero_shrinks_nothing() -> None:
     nothing = np.zeros((3, 1, 2), dtype=np.float32)
     assert not clipped_scalars(rule(clip_spread=2.0), nothing).any()
     assert clipped_scalars(rule(clip_spread=2.0), nothing[:0]).shape == (0, 1, 2)
     assert median_size(np.zeros(0)) == 0.0
-
-
-def test_a_median_of_zero_shrinks_nothing() -> None:
     assert clipped_scalars(rule(clip_spread=2.0), np.array([0, 0, 0, 8], dtype="f4")).tolist() == [0, 0, 0, 8]
 
 
@@ -144,7 +141,7 @@ def test_any_grouping_and_any_kernel_give_the_same_bytes(rank: int) -> None:
     lazy = Replica(tiny_loaded("opt"))
     lazy.commits = pending = PendingCommits(own, lazy.manifest, NUMPY, NUMPY)
     pending.add(updates[:4])
-    lazy.bring(1)
+    lazy.sync(1)
     pending.add(updates[4:])
     assert lazy.digest() == one_by_one
 

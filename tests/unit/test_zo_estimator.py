@@ -12,7 +12,7 @@ from tests.support.tiny_models import BLOCKS, LABEL_TOKENS, tiny_batch, tiny_net
 from zorba_ray.active_sets import ActiveSets
 from zorba_ray.directions import Distribution, TensorStream, Terms, direction_backend, direction_seed, tensor_stream
 from zorba_ray.directions.reference import direction
-from zorba_ray.models import Perturbation
+from zorba_ray.models import Perturbation, TaskModel
 from zorba_ray.zo import Estimator, UpdateRule, on_grid, projected_gradient
 
 DIRECTIONS = direction_backend("numpy")
@@ -42,6 +42,15 @@ def run(
     found = Estimator(model, DIRECTIONS, rule, lr, scale, clip).round(5, sets(ACTIVE), {client: batches})
     assert model.replica.digest() == before, "a client wrote θ"
     return Estimate(*found[client])
+
+
+def move(model: TaskModel, seed: int, scalars: np.ndarray) -> None:
+    """A step on θ itself by hand: η = 0.02, P = 3, weight 1."""
+    coefficients = on_grid(-0.02 * scalars.astype(np.float64) / 3)
+    terms = Terms(np.full(3, seed, np.uint64), np.arange(3, dtype=np.uint64), coefficients, "rademacher")
+    for block in ACTIVE:
+        for entry in model.replica.manifest.scoped(block, "all"):
+            DIRECTIONS.apply_commits(model.replica.parameters[entry.name], block, entry.slot, [terms])
 
 
 @pytest.mark.parametrize(("plus", "minus"), [(1.0 + 2**-23, 1.0), (0.7, 0.9), (3.25, 3.25), (1e-6, 2.5)])
@@ -93,13 +102,7 @@ def test_one_sided_differences_share_one_base_loss(seeds: Seeds, steps: int) -> 
         expected = [(own - base) / 0.01 for own in plus]
         assert found.scalars[step] == pytest.approx(expected, abs=5e-4)  # rows of a product: B here, 2B in a pair
         if step + 1 < steps:
-            coefficients = on_grid(-0.02 * found.scalars[step].astype(np.float64) / 3)
-            for block in ACTIVE:
-                for entry in model.replica.manifest.scoped(block, "all"):
-                    terms = Terms(
-                        np.full(3, seed, np.uint64), np.arange(3, dtype=np.uint64), coefficients, "rademacher"
-                    )
-                    DIRECTIONS.apply_commits(model.replica.parameters[entry.name], block, entry.slot, [terms])
+            move(model, seed, found.scalars[step])
     assert found.loss == pytest.approx(sum(losses) / steps, rel=1e-6)
 
 
@@ -107,12 +110,7 @@ def test_second_step_is_taken_where_the_first_one_led() -> None:
     """The overlay is θ after `apply_commit` of the client's own scalars, weight 1, each divided by P."""
     found = run()
     model = tiny_task_model("opt")
-    coefficients = on_grid(-0.02 * found.scalars[0].astype(np.float64) / 3)
-    seed = direction_seed(7, 5, 2, 0)
-    for block in ACTIVE:
-        for entry in model.replica.manifest.scoped(block, "all"):
-            terms = Terms(np.full(3, seed, np.uint64), np.arange(3, dtype=np.uint64), coefficients, "rademacher")
-            DIRECTIONS.apply_commits(model.replica.parameters[entry.name], block, entry.slot, [terms])
+    move(model, direction_seed(7, 5, 2, 0), found.scalars[0])
     prepared = model.prepare(tiny_batch("opt", 4, 7, seed=1), ACTIVE)
     seed = direction_seed(7, 5, 2, 1)
     pairs = [model.pair(prepared, Perturbation(seed, place, 0.01, "rademacher")) for place in range(3)]

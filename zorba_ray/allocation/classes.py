@@ -1,25 +1,27 @@
-"""Merging equal clients into groups, and dealing the counts of a group back out to its clients.
+"""Equal clients merged into groups, and the counts of a group dealt back out to its clients.
 
 Without this, N equal clients give N! equal answers and no gap closes; with it, programs for equal blocks do not grow
-with N. Source: algorithm.md section 7 (ours).
+with N. Source: docs/algorithm.md section 7 (ours).
 """
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from zorba_ray.allocation.problem import AllocationProblem, Objective, TimeObjective, VramObjective
+from zorba_ray.active_sets import ActiveSets
+from zorba_ray.allocation.problem import AllocationProblem
 
 
 @dataclass(frozen=True, eq=False)
-class Merged:
-    """The problem with equal clients merged: row g of every array stands for `size[g]` clients, counts are [G, L].
+class Groups:
+    """The problem with equal clients merged: row g of every array stands for `size[g]` clients.
 
-    A group of more than one has the same bytes for every block, so its budget is a number of blocks.
+    Allocations are counts, int64 [G, L]: how many members of group g hold block b. A group of more than one has the
+    same bytes for every block, so its budget is a number of blocks.
     """
 
     source: AllocationProblem
-    """What was merged."""
+    """What was merged. Has what is not about single clients: weights, β, ε, coverage, order."""
     members: tuple[np.ndarray, ...]
     """G arrays of client indices, ascending; groups stand in the order of their first members."""
     size: np.ndarray
@@ -47,76 +49,36 @@ class Merged:
     """[G, L] float64, as in the problem."""
 
     @property
-    def clients(self) -> int:
-        """N, not the number of groups."""
-        return self.source.clients
-
-    @property
-    def blocks(self) -> int:
-        """L."""
-        return self.source.blocks
-
-    @property
-    def total_base(self) -> int:
-        """Bytes of all clients together with no block active."""
-        return self.source.total_base
-
-    @property
-    def room_bytes(self) -> np.ndarray:
+    def slack_bytes(self) -> np.ndarray:
         """[G] int64: budget less base, of the first members."""
         return self.budget_bytes - self.base_bytes
 
     @property
-    def block_weight(self) -> np.ndarray:
-        """[L] ω_b."""
-        return self.source.block_weight
+    def low(self) -> np.ndarray:
+        """[G, L] int64: the fewest members of each group that can hold each block, by the rules."""
+        return self.size[:, None] * self.required
 
     @property
-    def shared_cost(self) -> np.ndarray:
-        """[L] γ_b."""
-        return self.source.shared_cost
+    def high(self) -> np.ndarray:
+        """[G, L] int64: the most members of each group that can hold each block, by the rules."""
+        return self.size[:, None] * ~self.forbidden
 
-    @property
-    def beta(self) -> float:
-        """β."""
-        return self.source.beta
-
-    @property
-    def epsilon(self) -> float:
-        """ε."""
-        return self.source.epsilon
-
-    @property
-    def coverage(self) -> int:
-        """Every block is active on at least this many clients."""
-        return self.source.coverage
-
-    @property
-    def order(self) -> tuple[Objective, ...]:
-        """The lexicographic order."""
-        return self.source.order
-
-    @property
-    def vram_objective(self) -> VramObjective:
-        """Which f2."""
-        return self.source.vram_objective
-
-    @property
-    def time_objective(self) -> TimeObjective:
-        """Which f3."""
-        return self.source.time_objective
-
-    def with_budgets(self, budget_bytes: np.ndarray) -> "Merged":
-        """The same groups under other budgets [G]. Members of a group must have equal budgets and bases."""
-        budget_bytes = np.minimum(budget_bytes, self.budget_bytes)
-        room = budget_bytes - self.base_bytes
-        capacity = np.minimum(self.capacity, _capacity(self.active_bytes, room, self.equal))
-        forbidden = self.forbidden | (self.active_bytes > room[:, None])
+    def within(self, budget_bytes: np.ndarray) -> "Groups":
+        """The same groups under smaller budgets [G]. Members of a group must have equal budgets and bases."""
+        slack = budget_bytes - self.base_bytes
+        capacity = np.minimum(self.capacity, _capacity(self.active_bytes, slack, self.equal))
+        forbidden = self.forbidden | (self.active_bytes > slack[:, None])
         return replace(self, budget_bytes=budget_bytes, capacity=capacity, forbidden=forbidden)
 
-    def without(self, entries: np.ndarray) -> "Merged":
-        """The same groups with `entries` [G, L] bool forbidden too."""
-        return replace(self, forbidden=self.forbidden | entries)
+    def accepts(self, counts: np.ndarray) -> bool:
+        """Whether counts [G, L] keep every constraint, in exact bytes."""
+        total, used = counts.sum(axis=1), (counts * self.active_bytes).sum(axis=1)
+        return bool(
+            ((self.low <= counts) & (counts <= self.high)).all()
+            and (counts.sum(axis=0) >= self.source.coverage).all()
+            and ((self.size * self.least <= total) & (total <= self.size * self.capacity)).all()
+            and (self.equal | (used <= self.slack_bytes)).all()
+        )
 
 
 def capacities(problem: AllocationProblem) -> np.ndarray:
@@ -124,7 +86,7 @@ def capacities(problem: AllocationProblem) -> np.ndarray:
 
     Exact where a client's blocks cost the same, otherwise an upper bound for allocations that need larger blocks.
     """
-    fits = _capacity(problem.active_bytes, problem.room_bytes, _equal_blocks(problem.active_bytes))
+    fits = _capacity(problem.active_bytes, problem.slack_bytes, _equal_blocks(problem.active_bytes))
     return np.minimum(fits, problem.most_blocks)
 
 
@@ -135,19 +97,18 @@ def _equal_blocks(active_bytes: np.ndarray) -> np.ndarray:
     return (active_bytes == active_bytes[:, :1]).all(axis=1)
 
 
-def _capacity(active_bytes: np.ndarray, room: np.ndarray, equal: np.ndarray) -> np.ndarray:
-    """[rows] int64: how many blocks fit into `room`, smallest first; 0 where the room is negative."""
-    blocks = active_bytes.shape[1]
-    one = active_bytes[:, 0]
-    fits = np.where(one > 0, room // np.maximum(one, 1), np.where(room >= 0, blocks, 0)).clip(0, blocks)
+def _capacity(active_bytes: np.ndarray, slack: np.ndarray, equal: np.ndarray) -> np.ndarray:
+    """[rows] int64: how many blocks fit into `slack`, smallest first; 0 where it is negative."""
+    blocks, first = active_bytes.shape[1], active_bytes[:, 0]
+    fits = np.where(first > 0, slack // np.maximum(first, 1), np.where(slack >= 0, blocks, 0)).clip(0, blocks)
     unequal = np.flatnonzero(~equal)
     if len(unequal):
         cheapest_first = np.sort(active_bytes[unequal], axis=1).cumsum(axis=1)
-        fits[unequal] = (cheapest_first <= room[unequal, None]).sum(axis=1)
+        fits[unequal] = (cheapest_first <= slack[unequal, None]).sum(axis=1)
     return fits
 
 
-def merge(problem: AllocationProblem) -> Merged:
+def merge(problem: AllocationProblem) -> Groups:
     """Groups of equal clients.
 
     Clients are equal when all blocks cost the same bytes on them and they have the same cost per block, the same
@@ -168,42 +129,38 @@ def merge(problem: AllocationProblem) -> Merged:
     kind = np.where(apart, np.arange(1, problem.clients + 1), 0)
     for column in columns:
         if (column != column[0]).any():
-            values, place = np.unique(column, return_inverse=True)
-            kind = np.unique(kind * len(values) + place, return_inverse=True)[1]
+            values, value = np.unique(column, return_inverse=True)
+            kind = np.unique(kind * len(values) + value, return_inverse=True)[1]
+    # Kinds are renumbered in the order of their first clients.
     _, first, kind = np.unique(kind, return_index=True, return_inverse=True)
-    rank = np.empty(len(first), dtype=np.int64)
-    rank[np.argsort(first)] = np.arange(len(first))
-    group_of = rank[kind]
-    by_group = np.argsort(group_of, kind="stable")
-    size = np.bincount(group_of)
-    first = np.sort(first)
-    room = problem.room_bytes[first]
-    active_bytes = problem.active_bytes[first]
-    return Merged(
+    kind = np.argsort(np.argsort(first))[kind]
+    size, first = np.bincount(kind), np.sort(first)
+    base, budget, active_bytes = problem.base_bytes[first], problem.budget_bytes[first], problem.active_bytes[first]
+    return Groups(
         source=problem,
-        members=tuple(np.split(by_group, size.cumsum()[:-1])),
+        members=tuple(np.split(np.argsort(kind, kind="stable"), size.cumsum()[:-1])),
         size=size,
         equal=equal[first],
-        base_bytes=problem.base_bytes[first],
+        base_bytes=base,
         active_bytes=active_bytes,
-        budget_bytes=problem.budget_bytes[first],
+        budget_bytes=budget,
         capacity=capacity[first],
         least=problem.least_blocks[first],
         required=problem.required[first],
-        forbidden=problem.forbidden[first] | (active_bytes > room[:, None]),
+        forbidden=problem.forbidden[first] | (active_bytes > (budget - base)[:, None]),
         block_seconds=None if problem.block_seconds is None else problem.block_seconds[first],
         stream_seconds=None if problem.stream_seconds is None else problem.stream_seconds[first],
     )
 
 
-def deal(counts: np.ndarray, merged: Merged) -> np.ndarray:
-    """[N, L] bool with these counts [G, L]: blocks in order, dealt round robin to the members of each group.
+def deal(counts: np.ndarray, groups: Groups) -> ActiveSets:
+    """Active sets with these counts [G, L]: blocks in order, dealt round robin to the members of each group.
 
     A block goes to `counts[g, b]` members in a row of the circle, so nobody gets it twice while counts <= size, and
     the numbers of blocks per member differ by at most 1: with size·l <= Σ_b counts <= size·K every member holds l to K.
     """
-    active = np.zeros((merged.clients, counts.shape[1]), dtype=bool)
-    for members, row in zip(merged.members, counts, strict=True):
+    active = np.zeros((groups.source.clients, counts.shape[1]), dtype=bool)
+    for members, row in zip(groups.members, counts, strict=True):
         size = len(members)
         assert ((row >= 0) & (row <= size)).all(), f"counts {row.tolist()} in a group of {size}"
         dealt = np.zeros((counts.shape[1], size), dtype=bool)
@@ -214,4 +171,4 @@ def deal(counts: np.ndarray, merged: Merged) -> np.ndarray:
             dealt[block, : max(end - size, 0)] = True
             turn = end % size
         active[members] = dealt.T
-    return active
+    return ActiveSets(active)

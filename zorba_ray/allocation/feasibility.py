@@ -4,51 +4,61 @@
 prescribed, counting is exact (a 0/1 matrix with given row limits and column sums exists whenever the totals fit). What
 counting cannot see (knapsacks of unequal blocks, rules that cross) the solver proves, and `explain_infeasible` then
 asks for the cheapest repair.
-Source: the constraints of algorithm.md section 7 (ours).
+Source: the constraints of docs/algorithm.md section 7 (ours).
 """
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from zorba_ray.allocation.classes import capacities
-from zorba_ray.allocation.problem import AllocationProblem
+from zorba_ray.allocation import objectives
+from zorba_ray.allocation.classes import capacities, deal, merge
+from zorba_ray.allocation.problem import MOST_BYTES, AllocationProblem
 from zorba_ray.allocation.repair import REPAIR_LIMIT_S, cheapest_repair, counting_is_exact, needed_bytes
+from zorba_ray.allocation.solve import minimise
+from zorba_ray.allocation.start import greedy
 from zorba_ray.errors import AllocationInfeasible
 
 # Messages name this many clients or blocks and count the rest.
 NAMED = 5
+# Seconds for the smallest factor; the cheapest raise has its own limit (repair.REPAIR_LIMIT_S).
+FACTOR_LIMIT_S = 10.0
 
 
 def require_feasible(problem: AllocationProblem) -> None:
     """Raise AllocationInfeasible, with all numbers, where counting shows that no allocation exists."""
-    require_places(problem)
-    # In this order: each may rely on the ones before it having found nothing.
-    _raise(_own_needs(problem) or _holders(problem) or _places(problem))
+    _require_places(problem)
+    _raise_first(problem, _needs, _holders, _places)
 
 
-def require_places(problem: AllocationProblem) -> None:
+def _require_places(problem: AllocationProblem) -> None:
     """Raise AllocationInfeasible where no budget would help: limits and rules on blocks alone leave too few places."""
-    _raise(_rules(problem) or _max_blocks(problem) or _allowed_holders(problem))
+    _raise_first(problem, _rules, _max_blocks, _allowed_holders)
 
 
-def _raise(reason: str | None) -> None:
-    if reason is not None:
-        raise AllocationInfeasible(reason)
+def _raise_first(problem: AllocationProblem, *checks: Callable[[AllocationProblem], str | None]) -> None:
+    """In their order: each may rely on the ones before it having nothing to say."""
+    for reason in (check(problem) for check in checks):
+        if reason is not None:
+            raise AllocationInfeasible(reason)
 
 
 def _rules(problem: AllocationProblem) -> str | None:
     """A client whose rules leave no number of blocks between its least and its most."""
-    if problem.must_hold is None and problem.must_not_hold is None:
+    if not problem.has_rules:
         return None
     must, may = problem.required.sum(axis=1), problem.blocks - problem.forbidden.sum(axis=1)
-    for client in np.flatnonzero(must > problem.most_blocks)[:1].tolist():
+    for client in np.flatnonzero(must > problem.most_blocks)[:1]:
         return (
-            f"allocation, constraint must_hold (allocation.require): {problem.client_names[client]} must hold "
+            f"allocation, constraint must_hold (allocation.rules): {problem.client_names[client]} must hold "
             f"{must[client]} blocks ({_numbers(problem.required[client])}), but max_blocks lets it hold "
             f"{problem.most_blocks[client]}, whatever the budgets"
         )
-    for client in np.flatnonzero(may < problem.least_blocks)[:1].tolist():
+    for client in np.flatnonzero(may < problem.least_blocks)[:1]:
         return (
-            f"allocation, constraint must_not_hold (allocation.forbid): {problem.client_names[client]} may hold "
+            f"allocation, constraint must_not_hold (allocation.rules): {problem.client_names[client]} may hold "
             f"{may[client]} of {problem.blocks} blocks, but must have at least {problem.least_blocks[client]} "
             "(min_blocks), whatever the budgets"
         )
@@ -79,13 +89,13 @@ def _allowed_holders(problem: AllocationProblem) -> str | None:
     for block in np.flatnonzero(allowed < problem.coverage)[:1].tolist():
         return (
             f"allocation, constraint coverage: block {block} must be active on {problem.coverage} clients, but only "
-            f"{allowed[block]} of {problem.clients} may hold it (must_not_hold: allocation.forbid), whatever the "
+            f"{allowed[block]} of {problem.clients} may hold it (must_not_hold: allocation.rules), whatever the "
             "budgets"
         )
     return None
 
 
-def _own_needs(problem: AllocationProblem) -> str | None:
+def _needs(problem: AllocationProblem) -> str | None:
     """A client that cannot hold even the blocks that it must, or its smallest ones up to its least number."""
     needed = needed_bytes(problem)
     short = np.flatnonzero(needed > problem.budget_bytes)
@@ -99,9 +109,9 @@ def _own_needs(problem: AllocationProblem) -> str | None:
         + (f" (and {len(clients) - 1} with the same figures)" if len(clients) > 1 else "")
         + f" needs {need:,} bytes for {_need_text(problem, clients[0])} but has a "
         f"budget of {budget:,}: {need - budget:,} bytes missing; the smallest budget that would do is {need:,}"
-        for (need, budget), clients in list(alike.items())[:NAMED]
+        for (need, budget), clients in alike.items()
     ]
-    return f"allocation, constraint budget: {_some(lines, len(alike), 'kinds of clients')}"
+    return f"allocation, constraint budget: {_some(lines, 'kinds of clients')}"
 
 
 def _need_text(problem: AllocationProblem, client: int) -> str:
@@ -112,34 +122,26 @@ def _need_text(problem: AllocationProblem, client: int) -> str:
         return f"the blocks that it must hold ({_numbers(must)}){more}"
     if least > 1:
         return f"its {least} smallest blocks (min_blocks)"
-    allowed = np.where(problem.forbidden[client], np.iinfo(np.int64).max, problem.active_bytes[client])
+    allowed = np.where(problem.forbidden[client], MOST_BYTES, problem.active_bytes[client])
     return f"its smallest block (block {allowed.argmin()})"
 
 
 def _holders(problem: AllocationProblem) -> str | None:
     """A block that too few clients could hold even alone."""
-    room = problem.room_bytes
-    able = [
-        int(np.count_nonzero((problem.active_bytes[:, block] <= room) & ~problem.forbidden[:, block]))
-        for block in range(problem.blocks)
-    ]
-    short = [block for block in range(problem.blocks) if able[block] < problem.coverage]
-    if not short:
-        return None
     lines = []
-    for block in short[:NAMED]:
-        alone = problem.base_bytes + problem.active_bytes[:, block]
+    for block in range(problem.blocks):
+        alone, may = problem.base_bytes + problem.active_bytes[:, block], ~problem.forbidden[:, block]
         missing = alone - problem.budget_bytes
-        # Among those that may hold it and cannot yet.
-        nearest = int(
-            np.argmin(np.where((missing > 0) & ~problem.forbidden[:, block], missing, np.iinfo(np.int64).max))
-        )
-        lines.append(
-            f"block {block} must be active on {problem.coverage} clients, but only {able[block]} can hold it; the "
-            f"nearest other, {problem.client_names[nearest]}, needs {alone[nearest]:,} bytes and has "
-            f"{problem.budget_bytes[nearest]:,}: {missing[nearest]:,} bytes missing"
-        )
-    return f"allocation, constraint coverage: {_some(lines, len(short), 'blocks')}. {_advice(problem)}"
+        able = np.count_nonzero((missing <= 0) & may)
+        if able < problem.coverage:
+            # Among those that may hold it and cannot yet.
+            nearest = np.where((missing > 0) & may, missing, MOST_BYTES).argmin()
+            lines.append(
+                f"block {block} must be active on {problem.coverage} clients, but only {able} can hold it; the "
+                f"nearest other, {problem.client_names[nearest]}, needs {alone[nearest]:,} bytes and has "
+                f"{problem.budget_bytes[nearest]:,}: {missing[nearest]:,} bytes missing"
+            )
+    return f"allocation, constraint coverage: {_some(lines, 'blocks')}. {_advice(problem)}" if lines else None
 
 
 def _places(problem: AllocationProblem) -> str | None:
@@ -148,46 +150,95 @@ def _places(problem: AllocationProblem) -> str | None:
     short = needed - int(capacities(problem).sum())
     if short <= 0:
         return None
-    exact = counting_is_exact(problem)
     return (
         f"allocation, constraint coverage: {problem.blocks} blocks on {problem.coverage} clients each are {needed} "
-        f"block places, but the budgets hold {needed - short}, short by {'' if exact else 'at least '}{short}. "
-        f"{_advice(problem)}"
+        f"block places, but the budgets hold {needed - short}, short by "
+        f"{'' if counting_is_exact(problem) else 'at least '}{short}. {_advice(problem)}"
     )
 
 
 def explain_infeasible(problem: AllocationProblem) -> str:
     """The message for a problem that counting let pass and the solver proved infeasible. May take REPAIR_LIMIT_S."""
-    rules = problem.must_hold is not None or problem.must_not_hold is not None
+    rules = ", with the blocks that clients must and must not hold" if problem.has_rules else ""
     return (
         "allocation, constraints budget and coverage together: the blocks do not fit into the budgets so that each is "
-        f"active on {problem.coverage} clients{', with the blocks that clients must and must not hold' * rules} "
-        f"(proven by the solver). {_advice(problem)}"
+        f"active on {problem.coverage} clients{rules} (proven by the solver). {_advice(problem)}"
     )
 
 
 def _advice(problem: AllocationProblem) -> str:
     """As "1,200 bytes missing in all; the smallest budget that would do: client 3 from 9,000 to 10,200 (+1,200)"."""
-    missing, proven = cheapest_repair(problem)
-    if missing is None and proven:
+    missing, is_proven = cheapest_repair(problem)
+    if missing is None and is_proven:
         return "No budgets would do: max_blocks, must_hold and must_not_hold together leave no matrix"
     if missing is None:
         return f"No repair was found in {REPAIR_LIMIT_S:g} s: raise budgets, lower coverage, or loosen the rules"
+    budgets = problem.budget_bytes
     lines = [
-        f"{problem.client_names[client]} from {problem.budget_bytes[client]:,} to "
-        f"{int(problem.budget_bytes[client]) + extra:,} (+{extra:,})"
-        for client, extra in list(missing.items())[:NAMED]
+        f"{problem.client_names[n]} from {budgets[n]:,} to {budgets[n] + missing[n]:,} (+{missing[n]:,})"
+        for n in np.flatnonzero(missing)
     ]
-    budgets = "budget" if len(missing) == 1 else "budgets"
     # Not proven: these budgets would do, but less might.
-    advice = f"{'the smallest ' if proven else ''}{budgets} that would do"
-    return f"{sum(missing.values()):,} bytes missing in all; {advice}: {_some(lines, len(missing), 'clients')}"
+    what = f"{'the smallest ' if is_proven else ''}{'budget' if len(lines) == 1 else 'budgets'} that would do"
+    return f"{missing.sum():,} bytes missing in all; {what}: {_some(lines, 'clients')}"
 
 
 def _numbers(flags: np.ndarray) -> str:
-    return ", ".join(str(block) for block in np.flatnonzero(flags).tolist())
+    return ", ".join(str(block) for block in np.flatnonzero(flags))
 
 
-def _some(lines: list[str], count: int, what: str) -> str:
-    rest = f"; and {count - len(lines)} more {what}" if count > len(lines) else ""
-    return "; ".join(lines) + rest
+def _some(lines: list[str], what: str) -> str:
+    rest = f"; and {len(lines) - NAMED} more {what}" if len(lines) > NAMED else ""
+    return "; ".join(lines[:NAMED]) + rest
+
+
+# --- what if ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class WhatIf:
+    """The smallest budgets that would do. Budgets of a feasible problem are returned as they are."""
+
+    feasible: bool
+    """Whether the problem has an allocation as it stands."""
+    budget_bytes: np.ndarray
+    """[N] int64: budgets with the least raise in bytes, summed over the clients, at which there is an allocation."""
+    missing_bytes: int
+    """Σ of the raises; 0 where feasible."""
+    factor: float
+    """The smallest factor on all budgets at once; below 1, by how much all could shrink. Round budgets up to a byte."""
+    proven: bool
+    """Whether both are proven to be the least; otherwise they are enough, but less might do."""
+
+
+def smallest_budgets(problem: AllocationProblem) -> WhatIf:
+    """The smallest budgets at which `problem` has an allocation, in bytes and as one factor. Takes up to 20 s.
+
+    Raises AllocationInfeasible where no budget would do, because the limits on blocks per client, or the blocks that
+    clients must and must not hold, leave too few places.
+    The factor is the least worst share of budget once no budget binds, so it is exact and needs no bisection.
+    """
+    _require_places(problem)
+    factor, factor_is_proven = _smallest_factor(problem)
+    if factor <= 1.0:
+        return WhatIf(True, problem.budget_bytes, 0, factor, factor_is_proven)
+    missing, is_proven = cheapest_repair(problem)
+    if missing is None:  # the factor's budgets do: enough, though not the least in sum
+        missing = np.ceil(factor * problem.budget_bytes).astype(np.int64) - problem.budget_bytes
+    return WhatIf(False, problem.budget_bytes + missing, int(missing.sum()), factor, factor_is_proven and is_proven)
+
+
+def _smallest_factor(problem: AllocationProblem) -> tuple[float, bool]:
+    """min over all matrices of max_n bytes_n / V_n with no budget in the way, and whether it is proven."""
+    everything = problem.base_bytes + problem.active_bytes.sum(axis=1)
+    # A whole multiple keeps shares exact: share of k·V is share of V over k.
+    times = max(1, int((-(-everything // problem.budget_bytes)).max()))
+    free = merge(replace(problem, budget_bytes=problem.budget_bytes * times, vram_objective="worst_share"))
+    answer = minimise(free, "vram", (), greedy(free, "vram"), 0.0, deadline=time.monotonic() + FACTOR_LIMIT_S)
+    if answer.counts is None:
+        proof = "proven by the solver" if answer.status == "infeasible" else f"none found in {FACTOR_LIMIT_S:g} s"
+        raise AllocationInfeasible(
+            f"allocation: max_blocks, must_hold and must_not_hold leave no matrix with {problem.coverage} holders per "
+            f"block, whatever the budgets ({proof})"
+        )
+    return objectives.worst_share(deal(answer.counts, free).matrix, problem), answer.status == "optimal"

@@ -1,17 +1,19 @@
 """The Pareto front over ε: `allocate` at several ε of one problem, without the points that another one beats.
 
-ε = 0 and ε = 1 are its ends: the best of the first objective, and the best of the second. Source: algorithm.md section
-7 (ours).
+ε = 0 and ε = 1 are its ends: the best of the first objective, and the best of the second. Source: docs/algorithm.md
+section 7 (ours).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
-from zorba_ray.allocation import Allocation, AllocationProblem, allocate, objectives
-from zorba_ray.allocation.problem import Objective
+from zorba_ray.allocation import objectives
+from zorba_ray.allocation.answer import Allocation
+from zorba_ray.allocation.lexicographic import allocate
+from zorba_ray.allocation.problem import AllocationProblem, Objective
 from zorba_ray.errors import ConfigError
 
 # f1 sums floats: numbers closer than this, relative, are the same point.
@@ -34,12 +36,10 @@ class Proven:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: it knows no infinity, so None where there is no number."""
-        numbers = {"value": self.value, "bound": self.bound, "gap": self.gap, "best": self.best}
-        found = {name: float(number) if np.isfinite(number) else None for name, number in numbers.items()}
-        return {"objective": self.objective, **found}
+        return {name: None if value in (np.inf, -np.inf) else value for name, value in vars(self).items()}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class FrontPoint:
     """One undominated answer."""
 
@@ -50,22 +50,16 @@ class FrontPoint:
     """One entry per objective, those of `order` first."""
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready, without the matrix: its ε in the settings gives it again."""
-        found = self.allocation
-        held = found.active.sum(axis=1)
+        """JSON-ready, without the active sets: its ε in the settings gives them again."""
+        figures, held = self.allocation.to_dict(), self.allocation.active.counts
         return {
             "epsilon": self.epsilon,
-            "f1": found.f1,
-            "f2_bytes": found.f2_bytes,
-            "worst_share": found.worst_share,
-            "f3_seconds": found.f3_seconds,
             "blocks_mean": float(held.mean()),
             "blocks_min": int(held.min()),
             "blocks_max": int(held.max()),
             "objectives": [entry.to_dict() for entry in self.proven],
-            "gap": found.gap,
-            "solver": found.solver,
-            "statuses": sorted({step.status for step in found.steps}),
+            "statuses": sorted({step["status"] for step in figures.pop("steps")}),
+            **figures,
         }
 
 
@@ -80,7 +74,7 @@ class Left:
     """"same point" or "dominated" (possible only within the gaps of the two solves)."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Front:
     """Undominated points by the first objective of `order`: with two objectives it rises and the second one falls."""
 
@@ -91,11 +85,8 @@ class Front:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
-        return {
-            "points": [point.to_dict() for point in self.points],
-            "left_out": [vars(entry).copy() for entry in self.left],
-            "solved": self.solved,
-        }
+        points, left = [point.to_dict() for point in self.points], [vars(entry).copy() for entry in self.left]
+        return {"points": points, "left_out": left, "solved": self.solved}
 
 
 def pareto_front(
@@ -115,30 +106,37 @@ def pareto_front(
     """
     require_count(count)
     grid = np.linspace(0.0, 1.0, count).tolist()
-    found: dict[int, Allocation] = {}
-
-    def solve(place: int) -> None:
-        told(grid[place])
-        found[place] = allocate(replace(problem, epsilon=grid[place]), time_limit_s, gap)
-
-    solve(0)
-    solve(count - 1)
-    intervals = [(0, count - 1)]
-    solved = 2
+    answers: dict[int, Allocation] = {}
+    values: dict[int, np.ndarray] = {}
+    solved = 0
+    # Of each interval the ends are known, or about to be: (0, 0) and (last, last) are the ends themselves.
+    intervals = [(0, 0), (count - 1, count - 1), (0, count - 1)]
     while intervals:
         low, high = intervals.pop(0)
         middle = (low + high) // 2
-        if middle == low:
+        if low < middle and _covers(values[low], values[high]) and _covers(values[high], values[low]):
+            between = range(low + 1, high)
+            answers.update(dict.fromkeys(between, answers[low]))
+            values.update(dict.fromkeys(between, values[low]))
+        elif middle not in answers:
+            told(grid[middle])
+            answers[middle] = allocate(replace(problem, epsilon=grid[middle]), time_limit_s, gap)
+            active = answers[middle].active.matrix
+            values[middle] = np.array([objectives.value(each, active, problem) for each in problem.order])
+            solved += 1
+            intervals += [(low, middle), (middle, high)]
+    kept: list[int] = []
+    left: list[Left] = []
+    # In this order nothing can be beaten by what comes after it, rounding aside.
+    for number in sorted(answers, key=lambda number: (*values[number].tolist(), number)):
+        keeper = next((other for other in kept if _covers(values[other], values[number])), None)
+        if keeper is None:
+            kept.append(number)
             continue
-        ends = [_values(problem, found[place]) for place in (low, high)]
-        if _covers(*ends) and _covers(*reversed(ends)):
-            found.update(dict.fromkeys(range(low + 1, high), found[low]))
-            continue
-        solve(middle)
-        solved += 1
-        intervals += [(low, middle), (middle, high)]
-    points, left = _undominated(problem, [(grid[place], found[place]) for place in range(count)])
-    return Front(points, left, solved)
+        reason = "same point" if _covers(values[number], values[keeper]) else "dominated"
+        left.append(Left(grid[number], grid[keeper], reason))
+    points = tuple(FrontPoint(grid[number], answers[number], proven(problem, answers[number])) for number in kept)
+    return Front(points, tuple(sorted(left, key=lambda entry: entry.epsilon)), solved)
 
 
 def require_count(count: int) -> None:
@@ -153,42 +151,18 @@ def proven(problem: AllocationProblem, allocation: Allocation) -> tuple[Proven, 
     The bound is that of the last step that minimised the objective, the best that of its step without a constraint. Of
     an objective outside of `order` only the value is known; round time is left out where the problem has no times.
     """
-    others: tuple[Objective, ...] = ("convergence", "vram")
+    objects: list[Objective] = [*problem.order, "convergence", "vram"]
     if problem.block_seconds is not None:
-        others = ("convergence", "vram", "time")
-    # The checker widens the names to str when it joins the two.
-    shown = cast("tuple[Objective, ...]", tuple(dict.fromkeys((*problem.order, *others))))
+        objects.append("time")
     entries = []
-    for objective in shown:
-        value = objectives.value(objective, allocation.active, problem)
+    for objective in dict.fromkeys(objects):
+        value = objectives.value(objective, allocation.active.matrix, problem)
         steps = [step for step in allocation.steps if step.objective == objective]
         bound = min(value, steps[-1].bound) if steps else float("-inf")
         best = max((min(value, step.bound) for step in steps if step.constraint == "none"), default=float("-inf"))
         gap = objectives.relative_gap(objective, value, bound, problem)
         entries.append(Proven(objective, value, bound, gap, best))
     return tuple(entries)
-
-
-def _undominated(
-    problem: AllocationProblem, answers: list[tuple[float, Allocation]]
-) -> tuple[tuple[FrontPoint, ...], tuple[Left, ...]]:
-    values = [_values(problem, allocation) for _, allocation in answers]
-    kept: list[int] = []
-    left: list[Left] = []
-    # In this order nothing can be beaten by what comes after it, rounding aside.
-    for place in sorted(range(len(answers)), key=lambda place: (*values[place].tolist(), place)):
-        keeper = next((other for other in kept if _covers(values[other], values[place])), None)
-        if keeper is None:
-            kept.append(place)
-            continue
-        reason = "same point" if _covers(values[place], values[keeper]) else "dominated"
-        left.append(Left(answers[place][0], answers[keeper][0], reason))
-    points = [FrontPoint(*answers[place], proven(problem, answers[place][1])) for place in kept]
-    return tuple(points), tuple(sorted(left, key=lambda entry: entry.epsilon))
-
-
-def _values(problem: AllocationProblem, allocation: Allocation) -> np.ndarray:
-    return np.array([objectives.value(objective, allocation.active, problem) for objective in problem.order])
 
 
 def _covers(one: np.ndarray, other: np.ndarray) -> bool:

@@ -1,6 +1,6 @@
-"""The ε-constraint lexicographic algorithm of algorithm.md section 7; the steps there are the comments here.
+"""The ε-constraint lexicographic algorithm of docs/algorithm.md section 7; the steps there are the comments here.
 
-With the default order f is "first" = convergence (f1) and "second" = vram (f2); other orders permute the roles, and a
+With the default order, "first" is convergence (f1) and "second" is vram (f2); other orders permute the roles, and a
 third objective goes through the same steps once more, under the caps that the first two left. Every step starts from
 the best point known and can only improve on it, and every cap is the exactly evaluated value of a point in hand, so
 that point stays feasible whatever the solver's tolerances are.
@@ -13,25 +13,68 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from zorba_ray.allocation import objectives
-from zorba_ray.allocation.answer import StepResult, StepStatus
-from zorba_ray.allocation.bounds import counting_bound
-from zorba_ray.allocation.cap import Cap, Caps
-from zorba_ray.allocation.classes import Merged
-from zorba_ray.allocation.feasibility import explain_infeasible
-from zorba_ray.allocation.greedy import greedy
-from zorba_ray.allocation.problem import Objective
-from zorba_ray.allocation.step import GAP_SLACK, StepAnswer, minimise
-from zorba_ray.errors import AllocationInfeasible
+from zorba_ray.allocation.answer import Allocation, StepResult, StepStatus
+from zorba_ray.allocation.check import check
+from zorba_ray.allocation.classes import Groups, deal, merge
+from zorba_ray.allocation.feasibility import explain_infeasible, require_feasible
+from zorba_ray.allocation.objectives import Cap, Caps, counting_bound
+from zorba_ray.allocation.problem import AllocationProblem, Objective
+from zorba_ray.allocation.solve import StepAnswer, is_closed, minimise, solver_version
+from zorba_ray.allocation.start import greedy
+from zorba_ray.errors import AllocationInfeasible, ConfigError
 
 # Minimisations for two and for three objectives.
 STEPS = {2: 5, 3: 9}
+
+
+def allocate(problem: AllocationProblem, time_limit_s: float, gap: float) -> Allocation:
+    """Decide which client activates which blocks, by the ε-constraint lexicographic algorithm on HiGHS.
+
+    `time_limit_s` (seconds, >= 0) is shared by the minimisations (five, or nine with three objectives); building the
+    programs and explaining an infeasible problem come on top. `gap` (relative, in [0, 1); of memory, to what is above
+    the bases: `objectives.relative_gap`) is how far from proven optimal each of them may stop; 0 means to within the
+    solver's tolerances (1e-6). The same problem gives the same answer every time, as long as no step comes near its
+    share of the time limit.
+
+    Raises ConfigError for settings out of range and for a problem in which activation costs no memory at all, and
+    AllocationInfeasible with client, constraint and missing bytes when there is no allocation.
+    Source: docs/algorithm.md sections 5 to 7 (ours).
+    """
+    if not 0 <= time_limit_s < float("inf"):
+        raise ConfigError(f"allocation: time_limit_s = {time_limit_s!r} must be a finite number of seconds >= 0")
+    if not 0 <= gap < 1:
+        raise ConfigError(f"allocation: gap = {gap!r} must be in [0, 1)")
+    if not problem.active_bytes.any():
+        raise ConfigError(
+            "allocation: active_bytes is 0 for every client and block: a frozen block costs as much memory as an "
+            "active one, so no budget can bind and there is nothing to allocate by memory. Choose memory.master "
+            "and memory.frozen so that they differ, or activate all blocks everywhere"
+        )
+    require_feasible(problem)
+    algorithm = Lexicographic(merge(problem), gap, deadline=time.monotonic() + time_limit_s)
+    active = deal(algorithm.run(), algorithm.groups)
+    # Our own slip, never the user's: no such answer may leave this package.
+    if violations := check(problem, active):
+        raise AssertionError(f"the allocation breaks its constraints: {'; '.join(violations[:20])}")
+    is_proven = all(step.status == "optimal" for step in algorithm.steps)
+    unsolved = "greedy, proven by counting" if is_proven else "greedy"
+    return Allocation(
+        active=active,
+        steps=tuple(algorithm.steps),
+        f1=objectives.f1(active.matrix, problem),
+        f2_bytes=objectives.f2_bytes(active.matrix, problem),
+        worst_share=objectives.worst_share(active.matrix, problem),
+        gap=max(step.gap for step in algorithm.steps),
+        solver=solver_version() if algorithm.solver_found else unsolved,
+        f3_seconds=None if problem.block_seconds is None else objectives.round_seconds(active.matrix, problem),
+    )
 
 
 @dataclass
 class Lexicographic:
     """One run of the algorithm: the points and bounds it has collected so far."""
 
-    problem: Merged
+    groups: Groups
     gap: float
     deadline: float
     """Of time.monotonic(), for all steps together."""
@@ -40,13 +83,14 @@ class Lexicographic:
     solver_found: bool = False
     """Whether the solver produced a feasible point in any step."""
     proven: list[tuple[Objective, Caps, float]] = field(default_factory=list)
+    """Objective, caps and bound of every step."""
 
     def run(self) -> np.ndarray:
         """[G, L] int64: the counts of a Pareto-optimal point, up to the gaps of its steps.
 
         Raises AllocationInfeasible when the solver proves that there is none, or finds none in time.
         """
-        problem, order = self.problem, self.problem.order
+        groups, order = self.groups, self.groups.source.order
         caps: Caps = ()
         point = self._step(f"best_{order[0]}", order[0], caps)
         for first, second in itertools.pairwise(order):
@@ -57,32 +101,31 @@ class Lexicographic:
 
             # Step 2: min second subject to first <= first* + ε (nadir − first*).
             nadir = self._value(first, at_nadir)
-            kept = [each for each in (point, *self.points) if all(cap.holds(each, problem) for cap in caps)]
+            kept = [each for each in (point, *self.points) if objectives.are_kept(caps, each, groups)]
             best_first = min(self._value(first, each) for each in kept)
-            caps = (*caps, Cap(first, best_first + problem.epsilon * (nadir - best_first)))
+            caps = (*caps, Cap(first, best_first + groups.source.epsilon * (nadir - best_first)))
             point = self._step(f"constrained_{second}", second, caps)
         # Step 3: fix the last there and min the others again, the last but one first: Pareto-optimal, not just weakly.
         fixed: Caps = (Cap(order[-1], self._value(order[-1], point)),)
-        for place in range(len(order) - 2, -1, -1):
-            objective = order[place]
+        for number in range(len(order) - 2, -1, -1):
             # Its own cap is kept by any point that is no worse than the one in hand.
-            point = self._step(f"polished_{objective}", objective, (*caps[:place], *fixed))
-            fixed = (*fixed, Cap(objective, self._value(objective, point)))
+            point = self._step(f"polished_{order[number]}", order[number], (*caps[:number], *fixed))
+            fixed = (*fixed, Cap(order[number], self._value(order[number], point)))
         return point
 
     def _step(self, name: str, objective: Objective, caps: Caps) -> np.ndarray:
-        problem, began = self.problem, time.monotonic()
+        groups, began = self.groups, time.monotonic()
         start, start_is_greedy = self._start(objective, caps)
         known = self._known_bound(objective, caps)
         if start is not None and self._is_proven(objective, start, known):
             # As at ε = 0 and ε = 1.
             answer = StepAnswer(start, known, "optimal", False)
         else:
-            answer = minimise(problem, objective, caps, start, self.gap, self._step_deadline(began))
-        counts = answer.counts
+            answer = minimise(groups, objective, caps, start, self.gap, self._step_deadline(began))
+        counts, problem = answer.counts, groups.source
         if counts is None:
             raise AllocationInfeasible(
-                explain_infeasible(problem.source)
+                explain_infeasible(problem)
                 if answer.status == "infeasible"
                 else f"allocation: in {time.monotonic() - began:.3g} s neither the solver nor the greedy heuristic "
                 f"found an allocation of {problem.blocks} blocks to {problem.clients} clients. That does not prove "
@@ -90,20 +133,18 @@ class Lexicographic:
             )
         value = self._value(objective, counts)
         # Tolerances can put a proven bound a hair above the exact value.
-        bound = min(value, max(answer.bound, known, counting_bound(problem, objective)))
-        status: StepStatus = "time_limit"
-        if answer.status == "optimal":
-            status = "optimal"
-        elif start_is_greedy and not answer.solver_found:
+        bound = min(value, max(answer.bound, known, counting_bound(groups, objective)))
+        status: StepStatus = "optimal" if answer.status == "optimal" else "time_limit"
+        if status == "time_limit" and start_is_greedy and not answer.solver_found:
             status = "greedy"
         self.steps.append(
             StepResult(
                 name=name,
                 objective=objective,
-                constraint=" and ".join(cap.text(problem) for cap in caps) or "none",
+                constraint=" and ".join(cap.text(groups) for cap in caps) or "none",
                 value=value,
                 bound=bound,
-                gap=objectives.relative_gap(objective, value, bound, problem),
+                gap=objectives.relative_gap(objective, value, bound, groups),
                 seconds=time.monotonic() - began,
                 status=status,
             )
@@ -119,25 +160,24 @@ class Lexicographic:
         Counting within the gap is not enough: the start may be the heuristic's, the nadir is taken from it, and a
         solver mostly ends at the optimum where it may stop earlier.
         """
-        value, problem = self._value(objective, start), self.problem
-        by_counting = objectives.relative_gap(objective, value, counting_bound(problem, objective), problem)
-        by_steps = objectives.relative_gap(objective, value, known, problem)
-        return by_steps <= self.gap + GAP_SLACK or by_counting <= 1e-9
+        by_counting = counting_bound(self.groups, objective)
+        gap = objectives.relative_gap(objective, self._value(objective, start), by_counting, self.groups)
+        return gap <= 1e-9 or is_closed(objective, self.groups, start, known, self.gap)
 
     def _value(self, objective: Objective, counts: np.ndarray) -> float:
-        return objectives.value(objective, counts, self.problem)
+        return objectives.value(objective, counts, self.groups)
 
     def _step_deadline(self, now: float) -> float:
         """An equal share of what is left; all of it while there is no point at all, since nothing else helps then."""
         if not self.points:
             return self.deadline
-        return now + (self.deadline - now) / (STEPS[len(self.problem.order)] - len(self.steps))
+        return now + (self.deadline - now) / (STEPS[len(self.groups.source.order)] - len(self.steps))
 
     def _start(self, objective: Objective, caps: Caps) -> tuple[np.ndarray | None, bool]:
         """The best known point that keeps the caps, and whether it is the heuristic's."""
         # Latest first, and the heuristic last: among equals `min` keeps the point that the most steps have improved.
-        points = [point for point in reversed(self.points) if all(cap.holds(point, self.problem) for cap in caps)]
-        heuristic = greedy(self.problem, objective, caps)
+        points = [point for point in reversed(self.points) if objectives.are_kept(caps, point, self.groups)]
+        heuristic = greedy(self.groups, objective, caps)
         if heuristic is not None:
             points.append(heuristic)
         if not points:

@@ -1,33 +1,43 @@
-"""The objectives as plain functions of the 0/1 matrix; what a step reports comes from here, never from the solver.
+"""The objectives as plain functions of the matrix, caps on them, and what counting alone proves of them.
 
-Every function takes the matrix [N, L] bool with the AllocationProblem, or the counts [G, L] of its groups of equal
-clients with the Merged problem, whose rows stand for `size` clients each. Source: algorithm.md sections 5 and 7 (ours).
+What a step reports comes from here, never from the solver. `active` is the matrix [N, L] bool with the
+AllocationProblem, or counts [G, L] with the Groups that it was merged to. Source: docs/algorithm.md sections 5 and 7
+(ours).
 """
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from zorba_ray.allocation.classes import Merged
+from zorba_ray.allocation.classes import Groups
 from zorba_ray.allocation.problem import AllocationProblem, Objective
 from zorba_ray.errors import ConfigError
 
-Rows = AllocationProblem | Merged
+Rows = AllocationProblem | Groups
 """The problem whose rows the matrix has."""
 
-ROWS_AT_ONCE = 4_096
 Weighting = Literal["data", "inverse_noise"]
 
+# f1 and seconds sum floats, whose last digits differ with the order of the terms; a cap only forgives that. Bytes are
+# exact.
+ROUNDING = 1e-9
 
-def holders(active: np.ndarray) -> np.ndarray:
-    """[L] int64: N_b, on how many clients each block is active."""
-    return active.sum(axis=0, dtype=np.int64)
+
+def _source(problem: Rows) -> AllocationProblem:
+    return problem.source if isinstance(problem, Groups) else problem
 
 
 def f1_scale(problem: Rows) -> float:
     """N times the surrogate at "everybody active": Σ ω_b + N β Σ γ_b, the divisor that makes f1 = 1 there."""
-    shared = problem.clients * problem.beta * float(problem.shared_cost.sum())
-    return float(problem.block_weight.sum()) + shared
+    source = _source(problem)
+    return float(source.block_weight.sum()) + source.clients * source.beta * float(source.shared_cost.sum())
+
+
+def f1_terms(problem: Rows) -> tuple[np.ndarray, np.ndarray]:
+    """[L] float64 r_b and s_b of f1 = Σ_b r_b / N_b + s_b N_b."""
+    source, scale = _source(problem), f1_scale(problem)
+    return source.clients * source.block_weight / scale, source.beta * source.shared_cost / scale
 
 
 def f1(active: np.ndarray, problem: Rows) -> float:
@@ -35,38 +45,28 @@ def f1(active: np.ndarray, problem: Rows) -> float:
 
     No unit; infinite when a block is active nowhere. Both terms depend on N_b alone.
     """
-    count = holders(active)
+    source, count = _source(problem), active.sum(axis=0, dtype=np.int64)
     if (count == 0).any():
         return float("inf")
-    rare = problem.clients * float((problem.block_weight / count).sum())
-    shared = problem.beta * float((problem.shared_cost * count).sum())
-    return (rare + shared) / f1_scale(problem)
+    rare = source.clients * float((source.block_weight / count).sum())
+    return (rare + source.beta * float((source.shared_cost * count).sum())) / f1_scale(problem)
 
 
 def active_bytes_of(active: np.ndarray, problem: Rows) -> np.ndarray:
     """[rows] int64: bytes of the active blocks of each row, all its clients together."""
-    # In pieces: no [N, L] temporary of 8-byte numbers.
-    pieces = [
-        (active[first : first + ROWS_AT_ONCE] * problem.active_bytes[first : first + ROWS_AT_ONCE]).sum(axis=1)
-        for first in range(0, len(active), ROWS_AT_ONCE)
-    ]
-    return np.concatenate(pieces)
-
-
-def client_bytes(active: np.ndarray, problem: AllocationProblem) -> np.ndarray:
-    """[N] int64: bytes each client holds with its blocks active."""
-    return problem.base_bytes + active_bytes_of(active, problem)
+    # No [N, L] temporary of 8-byte numbers.
+    return np.einsum("rb,rb->r", active, problem.active_bytes, dtype=np.int64, casting="unsafe")
 
 
 def f2_bytes(active: np.ndarray, problem: Rows) -> int:
     """Bytes of all clients together."""
-    return problem.total_base + int(active_bytes_of(active, problem).sum())
+    return int(_source(problem).base_bytes.sum()) + int(active_bytes_of(active, problem).sum())
 
 
 def worst_share(active: np.ndarray, problem: Rows) -> float:
     """The largest bytes_n / V_n over the clients. In a group it is that of the member with the most blocks."""
     fullest = active_bytes_of(active, problem)
-    if (problem.size > 1).any():
+    if isinstance(problem, Groups):
         # Blocks cost the same in a group, and are dealt so that numbers of blocks differ by at most 1.
         level = -(-active.sum(axis=1, dtype=np.int64) // problem.size)
         fullest = np.where(problem.size > 1, level * problem.active_bytes[:, 0], fullest)
@@ -81,7 +81,6 @@ def client_seconds(active: np.ndarray, problem: Rows) -> np.ndarray:
     """
     if problem.block_seconds is None:
         raise ConfigError("allocation: the round time needs block_seconds [N, L]")
-    assert (problem.size == 1).all(), "clients are not merged where times count"
     held = active.astype(bool)
     seconds = (problem.block_seconds * (1 + np.logical_or.accumulate(held, axis=1))).sum(axis=1)
     if problem.stream_seconds is not None:
@@ -92,7 +91,7 @@ def client_seconds(active: np.ndarray, problem: Rows) -> np.ndarray:
 def round_seconds(active: np.ndarray, problem: Rows) -> float:
     """f3: the seconds of the slowest client, or of all together (`time_objective`)."""
     seconds = client_seconds(active, problem)
-    return float(seconds.max() if problem.time_objective == "slowest" else seconds.sum())
+    return float(seconds.max() if _source(problem).time_objective == "slowest" else seconds.sum())
 
 
 def value(objective: Objective, active: np.ndarray, problem: Rows) -> float:
@@ -101,7 +100,11 @@ def value(objective: Objective, active: np.ndarray, problem: Rows) -> float:
         return f1(active, problem)
     if objective == "time":
         return round_seconds(active, problem)
-    return worst_share(active, problem) if problem.vram_objective == "worst_share" else float(f2_bytes(active, problem))
+    is_share = _source(problem).vram_objective == "worst_share"
+    return worst_share(active, problem) if is_share else float(f2_bytes(active, problem))
+
+
+# --- gaps and bounds --------------------------------------------------------------------------------------------------
 
 
 def unavoidable(objective: Objective, problem: Rows) -> float:
@@ -109,21 +112,114 @@ def unavoidable(objective: Objective, problem: Rows) -> float:
     of a budget that a base takes; 0 for the others, which have no such part."""
     if objective != "vram":
         return 0.0
-    if problem.vram_objective == "worst_share":
+    if _source(problem).vram_objective == "worst_share":
         return float((problem.base_bytes / problem.budget_bytes).max())
-    return float(problem.total_base)
+    return float(_source(problem).base_bytes.sum())
 
 
 def relative_gap(objective: Objective, value: float, bound: float, problem: Rows) -> float:
     """(value − bound) / (value − unavoidable), never negative: how much of what the allocation decides may be too much.
 
     The base of a client often outweighs its active blocks a hundred times; counted in, a gap would be small for any
-    allocation. 0 where nothing is decided, infinite without a bound or a value. Source: algorithm.md section 7.
+    allocation. 0 where nothing is decided, infinite without a bound or a value. Source: docs/algorithm.md section 7.
     """
     if not np.isfinite(value) or not np.isfinite(bound):
         return float("inf")
     decided = value - unavoidable(objective, problem)
     return max(0.0, (value - bound) / decided) if decided > 0 else 0.0
+
+
+def counting_bound(problem: Groups, objective: Objective) -> float:
+    """A number (f1, bytes, share or seconds) below which no valid allocation can be: weak, instant, without a solver.
+
+    Needs enough clients that can hold each block.
+    """
+    source = problem.source
+    if objective == "convergence":
+        # Every block on its own best whole number of holders. Convex, so that is next to the root of the derivative.
+        rare, shared = f1_terms(problem)
+        high = np.maximum(problem.high.sum(axis=0), source.coverage)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            root = np.where(shared > 0, np.sqrt(rare / shared), np.inf)
+        below = np.floor(np.minimum(root, high)).clip(source.coverage, high)
+        above = np.minimum(below + 1, high)
+        return float(np.minimum(rare / below + shared * below, rare / above + shared * above).sum())
+    if objective == "time":
+        # Every block once, and once more the cheapest that a client can begin with: the last one it may hold.
+        assert problem.block_seconds is not None
+        after = problem.block_seconds[:, ::-1].cumsum(axis=1)[:, ::-1]
+        seconds = after[:, 0] + np.where(problem.forbidden, after[:, :1], after).min(axis=1)
+        return float(seconds.max() if source.time_objective == "slowest" else seconds.sum())
+    # Every client its cheapest block, or those that it must hold.
+    open_bytes = np.where(problem.forbidden, problem.active_bytes.max(), problem.active_bytes).min(axis=1)
+    cheapest = np.maximum(active_bytes_of(problem.required, problem), open_bytes)
+    if source.vram_objective == "worst_share":
+        return float(((problem.base_bytes + cheapest) / problem.budget_bytes).max())
+    # Or every block on its `coverage` cheapest clients.
+    by_block = 0
+    for block in range(source.blocks):
+        able = np.flatnonzero(~problem.forbidden[:, block])
+        able = able[np.argsort(problem.active_bytes[able, block], kind="stable")]
+        taken = np.diff(np.minimum(problem.size[able].cumsum(), source.coverage), prepend=0)
+        by_block += int((taken * problem.active_bytes[able, block]).sum())
+    return float(int(source.base_bytes.sum()) + max(int((problem.size * cheapest).sum()), by_block))
+
+
+# --- caps -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Cap:
+    """`objective` may be at most `limit` (f1 without a unit, bytes, a share of a budget, or seconds)."""
+
+    objective: Objective
+    limit: float
+
+    def over(self, counts: np.ndarray, problem: Rows) -> float:
+        """By how much the matrix or counts are over the limit, evaluated exactly; 0 when they keep it."""
+        forgiven = 0.0 if self.objective == "vram" else self.limit * ROUNDING
+        reached = value(self.objective, counts, problem)
+        return 0.0 if reached <= self.limit + forgiven else reached - self.limit
+
+    def text(self, problem: Groups) -> str:
+        """For people: "f1 <= 1.25", "total bytes <= 12,000", "worst share <= 0.8", "seconds <= 0.4"."""
+        if self.objective == "vram" and not self.is_share(problem):
+            return f"total bytes <= {int(self.limit):,}"
+        name = {"convergence": "f1", "time": "seconds", "vram": "worst share"}[self.objective]
+        return f"{name} <= {self.limit:.9g}"
+
+    def is_share(self, problem: Groups) -> bool:
+        """Whether `within_share` writes this cap into the budgets, so that no row is needed for it."""
+        return self.objective == "vram" and problem.source.vram_objective == "worst_share"
+
+
+Caps = tuple[Cap, ...]
+
+
+def are_kept(caps: Caps, counts: np.ndarray, problem: Groups) -> bool:
+    """Whether the counts keep all caps."""
+    return all(cap.over(counts, problem) == 0 for cap in caps)
+
+
+def within_share(problem: Groups, caps: Caps) -> Groups:
+    """The problem with a cap on the worst share written into the budgets; unchanged where there is no such cap.
+
+    Exact in bytes: the new budget is the largest B with B / V_n <= limit in the same float64 division that evaluates
+    the share, so that a point whose own share is the limit stays feasible.
+    """
+    shares = [cap.limit for cap in caps if cap.is_share(problem)]
+    if not shares:
+        return problem
+    limit, budget = min(shares), problem.budget_bytes
+    most = np.minimum((limit * budget).astype(np.int64), budget)
+    while (more := (most < budget) & ((most + 1) / budget <= limit)).any():
+        most = most + more
+    while (over := most / budget > limit).any():
+        most = most - over
+    return problem.within(most)
+
+
+# --- what f1 stands for -----------------------------------------------------------------------------------------------
 
 
 def exact_variance(
@@ -139,7 +235,7 @@ def exact_variance(
     f1 is a surrogate of this. `block_sizes` is [L] d_b (parameters in scope), `directions` is P, `energies` is [L]
     e_c = g_c² + σ_c² (1 for every block when not given). Weights: "data" is p_n over the holders of the block,
     "inverse_noise" is ∝ p_n / |A_n|. A block that nobody holds does not move and adds nothing.
-    Raises ConfigError for an unknown weighting or directions < 1. Source: algorithm.md section 5.
+    Raises ConfigError for an unknown weighting or directions < 1. Source: docs/algorithm.md section 5.
     """
     if weighting not in ("data", "inverse_noise"):
         raise ConfigError(f"weighting = {weighting!r} must be 'data' or 'inverse_noise'")

@@ -1,7 +1,7 @@
 """The allocation problem: numbers only, frozen, validated.
 
 Shapes: N clients, L blocks. All memory is in bytes (int64), all times in seconds, all weights float64 without a unit.
-Source: algorithm.md sections 5 to 7; the memory model, the bound behind f1 and the constraints are this project's own.
+Source: docs/algorithm.md sections 5 to 7; the memory model, the bound behind f1 and the constraints are this project's.
 """
 
 from dataclasses import dataclass, field
@@ -9,7 +9,6 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from zorba_ray.allocation.validation import bool_array, is_whole, number_array, require_least, require_number
 from zorba_ray.errors import ConfigError
 
 Objective = Literal["convergence", "vram", "time"]
@@ -24,7 +23,9 @@ MOST_BYTES = 2**62
 class AllocationProblem:
     """Which client may activate which blocks, under which budgets, and what is to be minimised.
 
-    An [N, L] array that is a broadcast of one row (np.broadcast_to) is kept as one row.
+    What has a default may be left out: clients are then numbered and have equal data, blocks weigh the same, and every
+    client draws directions of its own. A single number stands for a whole array of it. An [N, L] array that is a
+    broadcast of one row (np.broadcast_to) is kept as one row.
     Raises ConfigError from the constructor, naming the setting, the value and the rule.
     """
 
@@ -34,15 +35,15 @@ class AllocationProblem:
     """[N, L] int64 >= 0: extra bytes on client n when block b is active there."""
     budget_bytes: np.ndarray
     """[N] int64 > 0: what client n may use on its accelerator (V_n)."""
-    client_names: tuple[str, ...]
+    client_names: tuple[str, ...] = ()
     """N names for messages, such as "client 3 (class small)"."""
-    block_weight: np.ndarray
+    block_weight: np.ndarray = field(default_factory=lambda: np.ones(()))
     """[L] float64 > 0: ω_b, how much block b loses by being seen by few clients."""
-    shared_cost: np.ndarray
+    shared_cost: np.ndarray = field(default_factory=lambda: np.zeros(()))
     """[L] float64 >= 0: γ_b, what one more holder of block b costs when all clients share one seed."""
-    beta: float
+    beta: float = 0.0
     """β >= 0: weight of the shared-seed term; 0 for per-client seeds."""
-    epsilon: float
+    epsilon: float = 0.0
     """ε in [0, 1] of the ε-constraint: 0 keeps the first objective of `order` at its best, 1 allows its nadir."""
     coverage: int = 1
     """Every block is active on at least this many clients (1 to N)."""
@@ -52,79 +53,52 @@ class AllocationProblem:
     """f2: the bytes of all clients together, or the largest share of a budget that any client uses."""
     order: tuple[Objective, ...] = ("convergence", "vram")
     """The lexicographic order: two or three different objectives."""
-    data_weight: np.ndarray = field(kw_only=True)
-    """[N] float64 >= 0, sums to 1: p_n, used for the reported exact variance only."""
-    min_blocks: int | np.ndarray = field(default=1, kw_only=True)
+    data_weight: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    """[N] float64 >= 0, sums to 1: p_n, used for the reported exact variance only. Empty is the same for all."""
+    min_blocks: int | np.ndarray = 1
     """At least this many active blocks per client, for all or [N]; >= 1."""
-    must_hold: np.ndarray | None = field(default=None, kw_only=True)
+    must_hold: np.ndarray | None = None
     """[N, L] bool: entries that are 1 in every allocation; None for none."""
-    must_not_hold: np.ndarray | None = field(default=None, kw_only=True)
+    must_not_hold: np.ndarray | None = None
     """[N, L] bool: entries that are 0 in every allocation; None for none."""
-    block_seconds: np.ndarray | None = field(default=None, kw_only=True)
+    block_seconds: np.ndarray | None = None
     """[N, L] float64 >= 0: t_{n,b}, seconds of one forward of block b on client n, one sign. Needed for "time"."""
-    stream_seconds: np.ndarray | None = field(default=None, kw_only=True)
+    stream_seconds: np.ndarray | None = None
     """[N, L] float64 >= 0: seconds to bring block b to client n while it is frozen there (both signs share one visit);
     an active block stays on the accelerator. None for 0. Added to the compute, so an upper bound where the two
     overlap."""
-    time_objective: TimeObjective = field(default="slowest", kw_only=True)
+    time_objective: TimeObjective = "slowest"
     """f3: the slowest client, for which a round waits, or the seconds of all clients together."""
 
     def __post_init__(self) -> None:
-        names = tuple(self.client_names)
-        if not names or not all(isinstance(name, str) and name for name in names):
-            raise ConfigError(f"allocation: client_names = {self.client_names!r} must be N >= 1 non-empty strings")
-        clients = len(names)
-        weight = number_array("block_weight", self.block_weight, (None,), np.float64)
-        blocks = len(weight)
-        if blocks < 1:
-            raise ConfigError("allocation: block_weight is empty; a model needs at least 1 block")
-        arrays: dict[str, np.ndarray] = {
-            "base_bytes": number_array("base_bytes", self.base_bytes, (clients,), np.int64),
-            "active_bytes": number_array("active_bytes", self.active_bytes, (clients, blocks), np.int64),
-            "budget_bytes": number_array("budget_bytes", self.budget_bytes, (clients,), np.int64),
-            "block_weight": weight,
-            "shared_cost": number_array("shared_cost", self.shared_cost, (blocks,), np.float64),
-            "data_weight": number_array("data_weight", self.data_weight, (clients,), np.float64),
-        }
-        least_zero = ["active_bytes", "shared_cost", "data_weight"]
-        for name in ("block_seconds", "stream_seconds"):
-            if getattr(self, name) is not None:
-                arrays[name] = number_array(name, getattr(self, name), (clients, blocks), np.float64)
-                least_zero.append(name)
-        for name in ("base_bytes", "budget_bytes", "block_weight"):
-            require_least(name, arrays[name], 0, strict=True)
-        for name in least_zero:
-            require_least(name, arrays[name], 0, strict=False)
-        most = int(arrays["base_bytes"].max()) + blocks * int(arrays["active_bytes"].max())
-        if clients * most >= MOST_BYTES:
-            raise ConfigError(
-                f"allocation: the fleet could hold {clients * most:,} bytes; at most 2**62 can be counted"
-            )
-        if abs(float(arrays["data_weight"].sum()) - 1.0) > 1e-6:
-            raise ConfigError(f"allocation: data_weight sums to {arrays['data_weight'].sum()!r}; it must sum to 1")
-        require_number("beta", self.beta, low=0.0, high=float("inf"))
-        scale = float(weight.sum()) + clients * float(self.beta) * float(arrays["shared_cost"].sum())
-        if not scale < float("inf"):
-            raise ConfigError(
-                f"allocation: Σ block_weight + N · beta · Σ shared_cost, by which f1 is divided, overflows (beta = "
-                f"{self.beta!r}, largest block_weight {weight.max():.3g}, N = {clients}); take smaller ones"
-            )
-        require_number("epsilon", self.epsilon, low=0.0, high=1.0)
-        if not is_whole(self.coverage) or not 1 <= self.coverage <= clients:
+        if np.ndim(self.active_bytes) != 2 or not np.size(self.active_bytes):
+            shape = np.shape(self.active_bytes)
+            raise ConfigError(f"allocation: active_bytes has shape {shape}; it must be [N, L], at least 1 x 1")
+        clients, blocks = np.shape(self.active_bytes)
+        names = tuple(self.client_names) or tuple(f"client {n}" for n in range(clients))
+        if len(names) != clients or not all(isinstance(name, str) and name for name in names):
+            raise ConfigError(f"allocation: client_names = {names!r} must be {clients} non-empty strings")
+        # The checked copies replace what was passed, and nobody can write to them afterwards.
+        fixed: dict[str, Any] = {"client_names": names, "order": self._checked_order()}
+        for name, (shape, dtype, rule) in _ARRAYS.items():
+            given = getattr(self, name)
+            if name == "data_weight" and not np.size(given):
+                given = 1.0 / clients
+            if given is not None:
+                fixed[name] = _array(name, given, tuple({"N": clients, "L": blocks}[axis] for axis in shape), dtype)
+                _require_least(name, fixed[name], rule)
+        fixed["min_blocks"] = _count("min_blocks", self.min_blocks, clients)
+        fixed["max_blocks"] = None if self.max_blocks is None else _count("max_blocks", self.max_blocks, clients)
+        for name, high in (("beta", float("inf")), ("epsilon", 1.0)):
+            fixed[name] = _number(name, getattr(self, name), high)
+        if not _is_whole(self.coverage) or not 1 <= self.coverage <= clients:
             raise ConfigError(
                 f"allocation: coverage = {self.coverage!r} must be a whole number from 1 to the number of clients, "
                 f"{clients}: a block cannot be active on more clients than there are"
             )
-        # Frozen: the checked copies replace what was passed, and nobody can write to them afterwards.
-        fixed: dict[str, Any] = {**arrays, "client_names": names, "order": self._checked_order()}
-        fixed["beta"], fixed["epsilon"] = float(self.beta), float(self.epsilon)
-        fixed["min_blocks"] = _count("min_blocks", self.min_blocks, clients)
-        fixed["max_blocks"] = None if self.max_blocks is None else _count("max_blocks", self.max_blocks, clients)
-        for name in ("must_hold", "must_not_hold"):
-            given = getattr(self, name)
-            fixed[name] = None if given is None else bool_array(name, given, (clients, blocks))
         for name, value in fixed.items():
             object.__setattr__(self, name, value)
+        self._require_sums()
         self._require_no_contradiction()
 
     def _checked_order(self) -> tuple[Objective, ...]:
@@ -141,6 +115,20 @@ class AllocationProblem:
             raise ConfigError(f"allocation: order = {order!r} names 'time', which needs block_seconds [N, L]")
         return order
 
+    def _require_sums(self) -> None:
+        most = self.clients * (int(self.base_bytes.max()) + self.blocks * int(self.active_bytes.max()))
+        if most >= MOST_BYTES:
+            raise ConfigError(f"allocation: the fleet could hold {most:,} bytes; at most 2**62 can be counted")
+        if abs(float(self.data_weight.sum()) - 1.0) > 1e-6:
+            raise ConfigError(f"allocation: data_weight sums to {self.data_weight.sum()!r}; it must sum to 1")
+        scale = float(self.block_weight.sum()) + self.clients * self.beta * float(self.shared_cost.sum())
+        if not scale < float("inf"):
+            raise ConfigError(
+                f"allocation: Σ block_weight + N · beta · Σ shared_cost, by which f1 is divided, overflows (beta = "
+                f"{self.beta!r}, largest block_weight {self.block_weight.max():.3g}, N = {self.clients}); take smaller "
+                "ones"
+            )
+
     def _require_no_contradiction(self) -> None:
         low, high = self.least_blocks, self.most_blocks
         for client in np.flatnonzero(low > high)[:1].tolist():
@@ -151,27 +139,9 @@ class AllocationProblem:
         if self.must_hold is not None and self.must_not_hold is not None:
             for client, block in np.argwhere(self.must_hold & self.must_not_hold)[:1].tolist():
                 raise ConfigError(
-                    f"allocation: {self.client_names[client]} must hold block {block} (must_hold: allocation.require) "
-                    "and must not hold it (must_not_hold: allocation.forbid); drop one of the two"
+                    f"allocation: {self.client_names[client]} must hold block {block} (must_hold: allocation.rules) "
+                    "and must not hold it (must_not_hold: allocation.rules); drop one of the two"
                 )
-
-    @classmethod
-    def plain(cls, base_bytes: Any, active_bytes: Any, budget_bytes: Any, **settings: Any) -> "AllocationProblem":
-        """A problem of bytes alone: clients are numbered and have equal data, blocks weigh the same, every client draws
-        directions of its own, ε = 0. `settings` says what is otherwise.
-
-        Raises ConfigError as the constructor.
-        """
-        clients, blocks = np.shape(active_bytes)
-        usual = {
-            "client_names": tuple(f"client {n}" for n in range(clients)),
-            "block_weight": np.ones(blocks),
-            "shared_cost": np.zeros(blocks),
-            "beta": 0.0,
-            "epsilon": 0.0,
-            "data_weight": np.full(clients, 1.0 / clients),
-        }
-        return cls(base_bytes=base_bytes, active_bytes=active_bytes, budget_bytes=budget_bytes, **{**usual, **settings})
 
     @property
     def clients(self) -> int:
@@ -184,17 +154,7 @@ class AllocationProblem:
         return len(self.block_weight)
 
     @property
-    def size(self) -> np.ndarray:
-        """[N] int64: every row of a matrix stands for one client."""
-        return np.broadcast_to(np.int64(1), (self.clients,))
-
-    @property
-    def total_base(self) -> int:
-        """Bytes of all clients together with no block active."""
-        return int(self.base_bytes.sum())
-
-    @property
-    def room_bytes(self) -> np.ndarray:
+    def slack_bytes(self) -> np.ndarray:
         """[N] int64: budget less base, what is left for active blocks; negative where even the base does not fit."""
         return self.budget_bytes - self.base_bytes
 
@@ -210,6 +170,11 @@ class AllocationProblem:
         return np.broadcast_to(np.asarray(most, dtype=np.int64), (self.clients,))
 
     @property
+    def has_rules(self) -> bool:
+        """Whether some entry is prescribed."""
+        return self.must_hold is not None or self.must_not_hold is not None
+
+    @property
     def required(self) -> np.ndarray:
         """[N, L] bool: `must_hold`, without None."""
         return self._flags(self.must_hold)
@@ -223,12 +188,78 @@ class AllocationProblem:
         return np.broadcast_to(np.False_, (self.clients, self.blocks)) if given is None else given
 
 
+# Name -> (shape in N and L, dtype, rule of every entry).
+_ARRAYS: dict[str, tuple[str, type, str]] = {
+    "base_bytes": ("N", np.int64, "> 0"),
+    "active_bytes": ("NL", np.int64, ">= 0"),
+    "budget_bytes": ("N", np.int64, "> 0"),
+    "block_weight": ("L", np.float64, "> 0"),
+    "shared_cost": ("L", np.float64, ">= 0"),
+    "data_weight": ("N", np.float64, ">= 0"),
+    "block_seconds": ("NL", np.float64, ">= 0"),
+    "stream_seconds": ("NL", np.float64, ">= 0"),
+    "must_hold": ("NL", np.bool_, ">= 0"),
+    "must_not_hold": ("NL", np.bool_, ">= 0"),
+}
+
+
+def _array(name: str, given: Any, shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    """A read-only copy of `given` at `dtype`, after its shape, its finiteness and its whole numbers were checked.
+
+    A broadcast of one row stays one: a million clients with the same bytes take the memory of one of them.
+    """
+    try:
+        values = np.asarray(given)
+        # Integers must not pass through float64: bytes above 2**53 would change.
+        values = values if values.dtype.kind in "iub" else values.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"allocation: {name} = {given!r} is not an array of numbers") from error
+    if values.ndim == 0:
+        values = np.broadcast_to(values, shape)
+    if values.shape != shape:
+        raise ConfigError(f"allocation: {name} has shape {values.shape}; it must have shape {shape}")
+    if values.ndim == 2 and values.strides[0] == 0 and shape[0] > 1:
+        return np.broadcast_to(_array(name, values[:1], (1, *shape[1:]), dtype), shape)
+    if not np.isfinite(values).all():
+        raise ConfigError(f"allocation: {name}{_first(~np.isfinite(values))} is not finite; every entry must be")
+    if dtype is np.bool_ and values.dtype != bool and not np.isin(values, (0, 1)).all():
+        raise ConfigError(f"allocation: {name} must hold truth values, not {values.dtype}")
+    if dtype is np.int64 and values.dtype.kind == "f" and (values != np.floor(values)).any():
+        raise ConfigError(f"allocation: {name}{_first(values != np.floor(values))} is not a whole number")
+    fixed = values.astype(dtype, copy=True)
+    fixed.setflags(write=False)
+    return fixed
+
+
+def _require_least(name: str, array: np.ndarray, rule: str) -> None:
+    rows = array[:1] if array.ndim == 2 and array.strides[0] == 0 else array
+    bad = rows <= 0 if rule == "> 0" else rows < 0
+    if bad.any():
+        raise ConfigError(f"allocation: {name}{_first(bad)} = {rows[bad][0]!s} must be {rule}")
+
+
+def _first(where: np.ndarray) -> str:
+    """The first True position as "[i]" or "[i, j]"."""
+    return str([int(index) for index in np.argwhere(where)[0]])
+
+
+def _number(name: str, value: Any, high: float) -> float:
+    is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if not is_number or not np.isfinite(value) or not 0 <= value <= high:
+        raise ConfigError(f"allocation: {name} = {value!r} must be a finite number in [0, {high:g}]")
+    return float(value)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
 def _count(name: str, value: Any, clients: int) -> int | np.ndarray:
     """A number of blocks >= 1 for all clients, or [N] of them."""
     if np.ndim(value) == 0:
-        if not is_whole(value) or value < 1:
+        if not _is_whole(value) or value < 1:
             raise ConfigError(f"allocation: {name} = {value!r} must be a whole number >= 1 (max_blocks may be null)")
         return int(value)
-    counts = number_array(name, value, (clients,), np.int64)
-    require_least(name, counts, 0, strict=True)
+    counts = _array(name, value, (clients,), np.int64)
+    _require_least(name, counts, "> 0")
     return counts

@@ -18,31 +18,32 @@ from itertools import combinations
 
 import numpy as np
 
+from zorba_ray.active_sets import ActiveSets
 from zorba_ray.allocation.problem import AllocationProblem
 
 _SWEEPS = 16
 """Passes over all pairs of blocks; each exchange lowers a whole number, and a few passes reach the end of it."""
 
 
-def rotate(active: np.ndarray, seen: np.ndarray, problem: AllocationProblem) -> np.ndarray:
-    """[N, L] bool: the next deal after `active`, which prefers what clients have held least; `active` itself where
-    nothing can move.
+def rotate(active: ActiveSets, seen: np.ndarray, problem: AllocationProblem) -> ActiveSets:
+    """The next assignment after `active`, which prefers what clients have held least; `active` itself where nothing can
+    move.
 
     Deterministic: ties go by client and block number.
 
     Args:
-        active: [N, L] bool, the deal in force; valid for `problem`, as is the next one.
+        active: the assignment in force; valid for `problem`, as is the next one.
         seen: [N, L] float64, rounds for which each client has held each block.
     """
-    dealt = _pass_on_sets(active, problem)
+    dealt = _pass_on_sets(active.matrix, problem)
     if "time" in problem.order:
-        return dealt
+        return ActiveSets(dealt)
     dealt = _pass_on_holders(dealt, problem)
     free = ~(problem.required | problem.forbidden)
     for _ in range(_SWEEPS):
         if not sum(_exchange(dealt, seen, problem, free, b, c) for b, c in combinations(range(problem.blocks), 2)):
             break
-    return dealt
+    return ActiveSets(dealt)
 
 
 def _pass_on_sets(active: np.ndarray, problem: AllocationProblem) -> np.ndarray:

@@ -1,59 +1,221 @@
-"""The way in: check the problem, merge equal clients, run the algorithm, deal the blocks, judge the answer."""
+"""One minimisation, end to end: program, HiGHS, rounding, exact evaluation, repair.
+
+The solver works within tolerances; what is kept here is exact. An answer that breaks a budget or the byte cap by a few
+bytes is cut off by a cover cut, one that breaks another cap is answered by a tighter cap, missing chords are added, and
+the program is solved again. Source: docs/algorithm.md section 7 (ours).
+"""
 
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
 
-from zorba_ray.allocation import highs, objectives
-from zorba_ray.allocation.answer import Allocation
-from zorba_ray.allocation.check import check
-from zorba_ray.allocation.classes import deal, merge
-from zorba_ray.allocation.feasibility import require_feasible
-from zorba_ray.allocation.lexicographic import Lexicographic
-from zorba_ray.allocation.problem import AllocationProblem
-from zorba_ray.errors import ConfigError
+import highspy
+import numpy as np
+import pyomo.version
+from pyomo.common.errors import PyomoException
+from pyomo.contrib.solver.common.results import SolutionStatus, TerminationCondition
+from pyomo.contrib.solver.solvers.highs import Highs
+
+from zorba_ray.allocation import objectives
+from zorba_ray.allocation.classes import Groups
+from zorba_ray.allocation.objectives import Caps
+from zorba_ray.allocation.problem import Objective
+from zorba_ray.allocation.program import Program
+from zorba_ray.allocation.start import fill
+
+# HiGHS's own default is 1e-6; answers are re-evaluated exactly, so a finer one saves repairs.
+FEASIBILITY_TOLERANCE = 1e-7
+# A gap of exactly 0 is never proven in floating point: this close counts as closed.
+GAP_SLACK = 1e-6
+# Solver runs after which a step stops repairing; seen: at most 3.
+MAX_RUNS = 20
+# Part of the remaining time one run may take while chords are missing, so that a run is left to repair with.
+LAZY_SHARE = 0.6
 
 
-def allocate(problem: AllocationProblem, time_limit_s: float, gap: float) -> Allocation:
-    """Decide which client activates which blocks, by the ε-constraint lexicographic algorithm on HiGHS.
+@dataclass(frozen=True)
+class StepAnswer:
+    """What a minimisation ends with. `counts` [G, L] are the best known, the start included; None without any."""
 
-    `time_limit_s` (seconds, >= 0) is shared by the minimisations (five, or nine with three objectives); building the
-    programs and explaining an infeasible problem come on top. `gap` (relative, in [0, 1);
-    of memory, to what is above the bases: `objectives.relative_gap`) is how far from proven optimal each of them may
-    stop; 0 means to within the solver's tolerances (1e-6). The same problem gives the same matrix every time, as long
-    as no step comes near its share of the time limit.
+    counts: np.ndarray | None
+    bound: float
+    """Proven lower bound of the objective in natural units (f1, bytes, share, seconds); −inf when none was proven."""
+    status: Literal["optimal", "limit", "infeasible"]
+    solver_found: bool
+    """Whether the solver itself produced a feasible point."""
 
-    Raises ConfigError for settings out of range and for a problem in which activation costs no memory at all, and
-    AllocationInfeasible with client, constraint and missing bytes when there is no allocation.
-    Source: algorithm.md sections 5 to 7 (ours).
+
+def minimise(
+    groups: Groups,
+    objective: Objective,
+    caps: Caps,
+    start: np.ndarray | None,
+    gap: float,
+    deadline: float,
+) -> StepAnswer:
+    """Minimise `objective` under the problem's constraints and `caps`, until `deadline` (of time.monotonic).
+
+    `start` [G, L] must be valid and keep the caps; the answer is never worse than it.
     """
-    if not 0 <= time_limit_s < float("inf"):
-        raise ConfigError(f"allocation: time_limit_s = {time_limit_s!r} must be a finite number of seconds >= 0")
-    if not 0 <= gap < 1:
-        raise ConfigError(f"allocation: gap = {gap!r} must be in [0, 1)")
-    if not problem.active_bytes.any():
-        raise ConfigError(
-            "allocation: active_bytes is 0 for every client and block: a frozen block costs as much memory as an "
-            "active one, so no budget can bind and there is nothing to allocate by memory. Choose memory.master "
-            "and memory.frozen so that they differ, or activate all blocks everywhere"
+    best, bound, bound_is_open, found = start, float("-inf"), True, False
+    if time.monotonic() >= deadline:
+        return StepAnswer(best, bound, "limit", found)
+    narrowed = objectives.within_share(groups, caps)
+    program = Program(narrowed, objective, caps)
+    if start is not None:
+        program.add_chords_at(start.sum(axis=0))
+    if start is None or not groups.equal.all():
+        # Where all blocks are equal, whole programs are as cheap as relaxed ones, and the start is near the optimum.
+        _add_chords_by_relaxation(program, gap, deadline)
+    for _ in range(MAX_RUNS):
+        left = deadline - time.monotonic()
+        if left <= 0:
+            break
+        if best is not None:
+            program.suggest(best)
+        run = run_highs(program.model, left * LAZY_SHARE if program.is_lazy else left, gap, start=best is not None)
+        if run.status == "infeasible":
+            return StepAnswer(best, bound, "infeasible" if best is None else "limit", found)
+        if bound_is_open:
+            bound = max(bound, program.unavoidable + run.bound * program.units[objective])
+        if not run.found:
+            break
+        new_chords = program.add_violated_chords()
+        answered = program.counts()
+        cuts = _forbid_overfull(program, answered)
+        broken = [(cap, over) for cap in caps if (over := cap.over(answered, groups)) > 0]
+        counts = answered
+        for cap, _ in broken:
+            # Where f1 is over its cap (missing chords flatter it), add blocks until it is not, if budgets allow.
+            if cap.objective == "convergence" and narrowed.accepts(counts):
+                counts = fill(narrowed, counts, f1_cap=cap.limit)
+        if narrowed.accepts(counts) and objectives.are_kept(caps, counts, groups):
+            found = True
+            # Ties keep the earlier point, so that a step never moves without a reason.
+            value = objectives.value(objective, counts, groups)
+            if best is None or value < objectives.value(objective, best, groups):
+                best = counts
+        if best is not None and is_closed(objective, groups, best, bound, gap):
+            return StepAnswer(best, bound, "optimal", found)
+        if new_chords + cuts > 0:
+            continue
+        if not broken:
+            break
+        # The cap was broken within the solver's tolerance. Too many bytes: exactly these entries are out (and all that
+        # hold more). Otherwise a tighter row, which may cut off true points, so no new bound from here on.
+        cap, over = broken[0]
+        if not (cap.objective == "vram" and program.forbid(answered)):
+            program.tighten(cap, 2 * over)
+            bound_is_open = False
+    return StepAnswer(best, bound, "limit", found)
+
+
+def is_closed(objective: Objective, groups: Groups, counts: np.ndarray, bound: float, gap: float) -> bool:
+    """Whether `bound` proves the counts within `gap`."""
+    value = objectives.value(objective, counts, groups)
+    return objectives.relative_gap(objective, value, bound, groups) <= gap + GAP_SLACK
+
+
+def _add_chords_by_relaxation(program: Program, gap: float, deadline: float) -> None:
+    """Chords the linear relaxation asks for, until it asks for none: cheap, and close to what the integers need."""
+    while program.is_lazy and (left := deadline - time.monotonic()) > 0:
+        run = run_highs(program.model, left * LAZY_SHARE, gap, relax=True)
+        if not run.found or program.add_violated_chords() == 0:
+            return
+
+
+def _forbid_overfull(program: Program, counts: np.ndarray) -> int:
+    """A cover cut for every single client whose blocks, in exact bytes, are over its budget. Returns how many."""
+    groups = program.groups
+    used = objectives.active_bytes_of(counts, groups)
+    over = np.flatnonzero(~groups.equal & (used > groups.slack_bytes))
+    for row in over.tolist():
+        only = np.zeros_like(counts)
+        only[row] = counts[row]
+        program.forbid(only)
+    return len(over)
+
+
+# --- HiGHS ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run of HiGHS gave. `found` says whether the model's variables now hold a feasible point."""
+
+    status: Literal["optimal", "limit", "infeasible"]
+    found: bool
+    bound: float
+    """Proven lower bound of the model's objective; −inf when there is none."""
+
+
+class _StartingHighs(Highs):
+    """Pyomo's HiGHS interface plus a starting point, which Pyomo 6.10 has no option for."""
+
+    def start_from(self, model: Any) -> None:
+        """Build the solver's model and hand it the values that the Pyomo variables hold now."""
+        self.set_instance(model)
+        start = highspy.HighsSolution()
+        columns: Mapping[int, int] = self._pyomo_var_to_solver_var_map
+        values = [0.0] * len(columns)
+        for variable_id, column in columns.items():
+            values[column] = float(self._vars[variable_id][0].value)
+        start.col_value = values
+        core: Any = self._solver_model
+        core.setSolution(start)
+
+
+def run_highs(model: Any, time_limit_s: float, gap: float, start: bool = False, relax: bool = False) -> Run:
+    """Minimise the model's objective with one thread and a fixed seed.
+
+    `gap` is relative to the model's objective. `start`: the variables hold a feasible point to begin with. `relax`:
+    drop integrality. Found values are loaded into the model's variables.
+    Pyomo may raise where another version returns a status (infeasible models, limits without a point): both are turned
+    into the same Run.
+    """
+    solver = _StartingHighs()
+    options = {
+        "random_seed": 0,
+        "mip_feasibility_tolerance": FEASIBILITY_TOLERANCE,
+        "primal_feasibility_tolerance": FEASIBILITY_TOLERANCE,
+        "solve_relaxation": relax,
+    }
+    try:
+        if start:
+            solver.start_from(model)
+        results = solver.solve(
+            model,
+            threads=1,
+            time_limit=max(time_limit_s, 0.0),
+            rel_gap=gap,
+            abs_gap=1e-9,
+            load_solutions=False,
+            raise_exception_on_nonoptimal_result=False,
+            solver_options=options,
         )
-    require_feasible(problem)
-    merged = merge(problem)
-    algorithm = Lexicographic(merged, gap, deadline=time.monotonic() + time_limit_s)
-    counts = algorithm.run()
-    active = deal(counts, merged)
-    violations = check(problem, active)
-    # Our own slip, never the user's: no such matrix may leave this package.
-    if violations:
-        raise AssertionError(f"the allocation breaks its constraints: {'; '.join(violations[:20])}")
-    steps, used = tuple(algorithm.steps), objectives.client_bytes(active, problem)
-    # Bounds without the solver (counting, the Lagrangian dual) can prove a heuristic's point too.
-    proven = all(step.status == "optimal" for step in steps)
-    return Allocation(
-        active=active,
-        steps=steps,
-        f1=objectives.f1(counts, merged),
-        f2_bytes=int(used.sum()),
-        worst_share=float((used / problem.budget_bytes).max()),
-        gap=max(step.gap for step in steps),
-        solver=highs.version() if algorithm.solver_found else "local search, proven by bounds" if proven else "greedy",
-        f3_seconds=None if problem.block_seconds is None else objectives.round_seconds(active, problem),
-    )
+    except PyomoException:
+        # The exception says less than the solver does: ask HiGHS itself whether it proved infeasibility.
+        core: Any = solver._solver_model
+        proofs = (highspy.HighsModelStatus.kInfeasible, highspy.HighsModelStatus.kUnboundedOrInfeasible)
+        is_proven = core is not None and core.getModelStatus() in proofs
+        return Run("infeasible" if is_proven else "limit", False, float("-inf"))
+    ended = results.termination_condition
+    bound = float("-inf") if results.objective_bound is None else float(results.objective_bound)
+    if ended in (TerminationCondition.provenInfeasible, TerminationCondition.infeasibleOrUnbounded):
+        # Every objective here is bounded below, so "infeasible or unbounded" can only be infeasible.
+        return Run("infeasible", False, bound)
+    found = results.solution_status in (SolutionStatus.optimal, SolutionStatus.feasible)
+    if found:
+        loader: Any = results.solution_loader
+        loader.load_vars()
+    is_optimal = found and ended == TerminationCondition.convergenceCriteriaSatisfied
+    return Run("optimal" if is_optimal else "limit", found, bound)
+
+
+@cache
+def solver_version() -> str:
+    """Such as "highs 1.15.1 via pyomo 6.10.1"."""
+    number = ".".join(str(part) for part in Highs().version())
+    return f"highs {number} via pyomo {pyomo.version.version}"

@@ -1,5 +1,8 @@
 """`zorba-ray allocate`: who would activate which blocks, what that is proven to be, and what else could be had."""
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,9 +11,8 @@ import typer
 from zorba_ray.cli.terminal import say
 
 if TYPE_CHECKING:
-    from zorba_ray.allocation import AllocationProblem
+    from zorba_ray.assignment import Solved
     from zorba_ray.experiment import Setup
-    from zorba_ray.experiment.allocate import Solved
 
 
 def allocate(
@@ -35,12 +37,11 @@ def allocate(
     import json
 
     from zorba_ray.allocation.front import require_count
+    from zorba_ray.assignment import allocation_record, problem_of, what_if_record
     from zorba_ray.cli.allocation_view import print_answer
-    from zorba_ray.cli.out_dir import require_writable
     from zorba_ray.config import load_config
     from zorba_ray.errors import AllocationInfeasible, ConfigError
-    from zorba_ray.experiment import allocation_record, prepare, probe_here, solve_allocation
-    from zorba_ray.experiment.allocate import probe_decides, problem_of
+    from zorba_ray.experiment import prepare, solve_allocation
     from zorba_ray.experiment.scope import with_scope
 
     settings = load_config(config, overrides)
@@ -48,15 +49,16 @@ def allocate(
     if front is not None:
         require_count(front)
     if out is not None:
-        require_writable(out)
+        with _storing(out):
+            out.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=out):
+                pass
     if what_if and settings.federation.fleet is None:
         raise ConfigError(
             f"--what-if: federation.fleet is null, so that none of the {settings.federation.clients} clients has a "
             "budget that could be too small; set federation.fleet"
         )
     setup = prepare(with_scope(settings)[0])
-    # A front needs ω at its other values of ε even where this one's deal does not.
-    probed = probe_decides(setup, setup.fleet, epsilon=None if front is None else 1.0)
     answers: dict[str, Any] = {}
 
     def answer(name: str, tree: Any) -> None:
@@ -68,51 +70,64 @@ def allocate(
             _write(out, name, answers)
 
     try:
-        solved = solve_allocation(setup, probe=probe_here(setup) if probed else None)
-        answer("allocation", allocation_record(setup, solved, "simulated"))
+        # A front needs ω at its other values of ε even where the settings' own does not.
+        solved = solve_allocation(setup, epsilon=None if front is None else 1.0)
+        answer("allocation", allocation_record(setup, solved).tree())
         if what_if:
-            answer("what_if", _what_if(solved.problem))
+            answer("what_if", what_if_record(solved.problem))
         if front is not None:
             answer("front", _front(setup, solved, front))
     except AllocationInfeasible as error:
         answers["infeasible"] = str(error)
-        answer("what_if", _what_if(problem_of(setup, setup.fleet)))
+        answer("what_if", what_if_record(problem_of(setup, setup.fleet.at(1))))
         raise
     finally:
         if json_out and answers:
             say(json.dumps({**answers.pop("allocation", {}), **answers}, indent=1))
 
 
-def _what_if(problem: "AllocationProblem") -> dict[str, Any]:
-    from zorba_ray.experiment.allocation_facts import what_if_record
-
-    return what_if_record(problem)
-
-
 def _front(setup: "Setup", solved: "Solved", count: int) -> dict[str, Any]:
     from zorba_ray.allocation.front import pareto_front
-    from zorba_ray.experiment.allocation_facts import front_record
+    from zorba_ray.assignment import front_record
 
     def told(epsilon: float) -> None:
         say(f"front: solving ε = {epsilon:.3g}", err=True)
 
     limits = setup.config.allocation
     found = pareto_front(solved.problem, count, limits.time_limit_s, limits.gap, told)
-    return front_record(setup, solved.problem, found, solved.probe.energies if solved.probe else None)
+    return front_record(setup, solved, found)
+
+
+@contextmanager
+def _storing(out: Path) -> Iterator[None]:
+    """Turns what the operating system says about files in `out` into a message with exit code 8.
+
+    Raises:
+        StorageError: from the OSError.
+    """
+    from zorba_ray.errors import StorageError
+
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"--out {out}: {error.strerror or error} ({error.filename or out}): name a folder that can be written, or "
+            "make room"
+        ) from error
 
 
 def _write(out: Path, name: str, answers: dict[str, Any]) -> None:
     """One answer as JSON, and as a picture where there is something to see."""
-    from zorba_ray.cli.out_dir import storing
-    from zorba_ray.experiment.rundir import write_json
+    from zorba_ray.artifacts import record_of, write_json
+    from zorba_ray.artifacts.allocation import AllocationRecord
     from zorba_ray.report.allocation_pictures import write_allocation_picture, write_front_picture
-    from zorba_ray.report.records import Allocation
 
-    with storing(out):
+    with _storing(out):
         write_json(out / f"{name}.json", answers[name])
         written = [out / f"{name}.json"]
         if name == "allocation":
-            written.append(write_allocation_picture(Allocation.model_validate(answers[name]), out / "allocation.png"))
+            allocation = record_of(AllocationRecord, answers[name], "allocation")
+            written.append(write_allocation_picture(allocation, out / "allocation.png"))
         elif name == "front":
             written.append(write_front_picture(answers["front"], answers["allocation"], out / "front.png"))
     for path in written:

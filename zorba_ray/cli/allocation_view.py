@@ -1,55 +1,62 @@
-"""What `zorba-ray allocate` prints under the heat map: objectives with their bounds, steps, front, what-if."""
+"""What `zorba-ray allocate` prints: the map, objectives with their bounds, steps, front, what-if."""
 
 import math
 import os
 import sys
 from typing import Any
 
-from rich.table import Table
-
-from zorba_ray.cli.fitted import Column, fitted_table
 from zorba_ray.cli.terminal import Console
+from zorba_ray.tables import Column, Table
+from zorba_ray.tables.text import text_gap
 from zorba_ray.units import format_bytes
 
 _NAMED = 12
 """Kinds of clients in the what-if table."""
 _NAMES = {"convergence": "f1", "vram": "f2", "time": "f3"}
 
+Row = dict[str, Any]
+Kind = tuple[tuple[int, int], list[str]]
+"""(budget, needed bytes) and the names of the clients of which that is true."""
+
 
 def print_answer(name: str, answers: dict[str, Any]) -> None:
     """One of "allocation", "what_if" and "front", on stdout, in the width of the terminal (120 on a pipe)."""
-    fixed = 120 if not sys.stdout.isatty() and "COLUMNS" not in os.environ else None
-    console = Console(width=fixed)
-    width, tree = console.width, answers[name]
+    console = Console(width=120 if not sys.stdout.isatty() and "COLUMNS" not in os.environ else None)
+    tree = answers[name]
     if name == "allocation":
         print_map(console, tree)
         console.print(fleet_text(tree))
-        for table in (objectives_table, variance_table, *([steps_table] if tree["steps"] else [])):
-            console.print(table(tree, width))
-        if tree["steps"]:
-            console.print(
-                "bound here: proven, nothing that keeps the constraint of the objective's last step has less; bound at "
-                "all: nothing has less. gap: (value − bound) / value, of f2 without what the bases take. greedy: the "
-                "heuristic under the same ε-constraint."
-            )
+        tables = [objectives_table(tree), variance_table(tree), *([steps_table(tree)] if tree["steps"] else [])]
+        text = _BOUNDS if tree["steps"] else ""
     elif name == "what_if":
-        if tree["clients"]:
-            console.print(what_if_table(tree, width))
-        console.print(what_if_text(tree))
+        tables = [what_if_table(tree)] if tree["clients"] else []
+        text = what_if_text(tree)
     else:
-        console.print(front_table(tree, answers["allocation"]["vram_objective"] == "worst_share", width))
-        console.print(front_text(tree))
+        tables = [front_table(tree, answers["allocation"]["vram_objective"] == "worst_share")]
+        text = front_text(tree)
+    for table in tables:
+        console.print(table.terminal(console.width))
+    if text:
+        console.print(text)
+
+
+_BOUNDS = (
+    "bound here: proven, nothing that keeps the constraint of the objective's last step has less; bound at all: "
+    "nothing has less. gap: (value − bound) / value, of f2 without what the bases take. greedy: the heuristic under "
+    "the same ε-constraint."
+)
 
 
 def print_map(console: Console, record: dict[str, Any]) -> None:
     """Who activates which blocks, and what each holds against its budget; `record` is allocation.json."""
     # Here, as reports load matplotlib, which `--help` must not wait for.
-    from zorba_ray.cli.heat_map import heat_map, legend
-    from zorba_ray.report.records import Allocation
+    from zorba_ray.artifacts import record_of
+    from zorba_ray.artifacts.allocation import AllocationRecord
+    from zorba_ray.cli.allocation_map import allocation_map, legend
 
-    allocation = Allocation.model_validate(record)
-    console.print(heat_map(allocation, console.width))
-    console.print(legend(allocation, console.width), highlight=False)
+    allocation = record_of(AllocationRecord, record, "allocation")
+    console.print(allocation_map(allocation, console.width).terminal(console.width))
+    console.print(legend(allocation, console.width))
 
 
 def fleet_text(record: dict[str, Any]) -> str:
@@ -63,93 +70,93 @@ def fleet_text(record: dict[str, Any]) -> str:
     )
 
 
-def objectives_table(record: dict[str, Any], width: int) -> Table:
+def objectives_table(record: dict[str, Any]) -> Table[Row]:
     """Each objective: its value, what is proven about it, and the heuristic's answer beside it."""
-    rows = record["objectives"]
-    greedy = record["greedy"]
-    share = any(row["objective"] == "vram" for row in rows) and record["vram_objective"] == "worst_share"
-
-    def text(row: dict[str, Any], value: float | None) -> str:
-        return _text(row["objective"], value, share)
-
-    columns = [
-        Column("objective", [_name(row["objective"], share) for row in rows], left=True),
+    share, greedy = record["vram_objective"] == "worst_share", record["greedy"]
+    columns: list[Column[Row]] = [
+        Column("objective", lambda row: _name(row["objective"], share)),
         # Without a value: f1 where a block is on no client.
-        Column("value", ["∞" if row["value"] is None else text(row, row["value"]) for row in rows]),
+        Column("value", lambda row: "∞" if row["value"] is None else _text(row["objective"], row["value"], share), str),
     ]
     if record["steps"]:
         columns += [
-            Column("bound here", [text(row, row["bound"]) for row in rows], keep=-1),
-            Column("gap", [gap_text(row["gap"]) for row in rows]),
-            Column("bound at all", [text(row, row["best"]) for row in rows], keep=-2),
+            _objective("bound here", "bound", share, -1),
+            Column[Row]("gap", lambda row: row["gap"], text_gap),
+            _objective("bound at all", "best", share, -2),
         ]
     if greedy is not None:
-        columns.append(Column("greedy", [text(row, greedy["objectives"][row["objective"]]) for row in rows], keep=-1))
-    return fitted_table(f"Objectives at ε = {record['epsilon']:g} (f1: 1 = all active)", columns, width)
+        columns.append(
+            Column(
+                "greedy", lambda row: _text(row["objective"], greedy["objectives"][row["objective"]], share), str, -1
+            )
+        )
+    return Table(f"Objectives at ε = {record['epsilon']:g} (f1: 1 = all active)", record["objectives"], columns)
 
 
-def variance_table(record: dict[str, Any], width: int) -> Table:
+def variance_table(record: dict[str, Any]) -> Table[str]:
     """The exact variance that f1 stands for, for both weightings, against the weighting of this run."""
     exact, greedy = record["exact_variance"], record["greedy"]
-    kinds = ("data", "inverse_noise")
-    columns = [
-        Column("weights", [f"{kind} (this run)" if kind == record["weights"] else kind for kind in kinds], left=True),
-        Column("variance", [f"{exact[kind]:.5g}" for kind in kinds]),
-        Column("all active", [f"{exact['all_active'][kind]:.5g}" for kind in kinds], keep=-2),
-        Column("ratio", [_ratio(exact[kind], exact["all_active"][kind]) for kind in kinds]),
+
+    def ratio(kind: str) -> float | None:
+        whole = exact["all_active"][kind]
+        return exact[kind] / whole if whole > 0 else None  # a probe may find no energy at all
+
+    columns: list[Column[str]] = [
+        Column("weights", lambda kind: f"{kind} (this run)" if kind == record["weights"] else kind),
+        Column("variance", lambda kind: exact[kind], "{:.5g}".format),
+        Column("all active", lambda kind: exact["all_active"][kind], "{:.5g}".format, keep=-2),
+        Column("ratio", ratio, "{:.4g}".format),
     ]
     if greedy is not None:
-        columns.append(Column("greedy", [f"{greedy['exact_variance'][kind]:.5g}" for kind in kinds], keep=-1))
+        columns.append(Column("greedy", lambda kind: greedy["exact_variance"][kind], "{:.5g}".format, keep=-1))
     energies = "equal in all blocks, 1 in all" if exact["energies"] == "uniform" else "as measured"
-    return fitted_table(
-        f"Exact variance of a round with per-client seeds, gradient energies {energies}", columns, width
-    )
+    caption = f"Exact variance of a round with per-client seeds, gradient energies {energies}"
+    return Table(caption, ("data", "inverse_noise"), columns)
 
 
-def steps_table(record: dict[str, Any], width: int) -> Table:
+def steps_table(record: dict[str, Any]) -> Table[Row]:
     """What the solver did and proved, step by step."""
-    steps = record["steps"]
     share = record["vram_objective"] == "worst_share"
-
-    def text(step: dict[str, Any], key: str) -> str:
-        return _text(step["objective"], step[key], share)
-
-    columns = [
-        Column("step", [step["name"].replace("_", " ") for step in steps], left=True),
-        Column("subject to", [step["constraint"] for step in steps], keep=-4, left=True),
-        Column("value", [text(step, "value") for step in steps]),
-        Column("bound", [text(step, "bound") for step in steps], keep=-1),
-        Column("gap", [gap_text(step["gap"]) for step in steps]),
-        Column("seconds", [f"{step['seconds']:.2f}" for step in steps], keep=-3),
-        Column("status", [step["status"] for step in steps], keep=-2, left=True),
+    columns: list[Column[Row]] = [
+        Column("step", lambda step: step["name"].replace("_", " ")),
+        Column("subject to", lambda step: step["constraint"], keep=-4),
+        _objective("value", "value", share),
+        _objective("bound", "bound", share, -1),
+        Column("gap", lambda step: step["gap"], text_gap),
+        Column("seconds", lambda step: step["seconds"], "{:.2f}".format, keep=-3),
+        Column("status", lambda step: step["status"], keep=-2),
     ]
-    return fitted_table("Steps of the ε-constraint lexicographic algorithm", columns, width)
+    return Table("Steps of the ε-constraint lexicographic algorithm", record["steps"], columns)
 
 
-def front_table(front: dict[str, Any], share: bool, width: int) -> Table:
+def front_table(front: dict[str, Any], share: bool) -> Table[Row]:
     """The Pareto front: one row per undominated point."""
     points = front["points"]
-    by_name = [{entry["objective"]: entry for entry in point["objectives"]} for point in points]
-    columns = [Column("ε", [f"{point['epsilon']:.3g}" for point in points])]
-    for objective in map(str, by_name[0]):
-        entries = [found[objective] for found in by_name]
-        name = _NAMES.get(objective, objective)
-        columns += [
-            Column(name, [_text(objective, entry["value"], share) for entry in entries]),
-            Column(f"{name} bound", [_text(objective, entry["bound"], share) for entry in entries], keep=-3),
-        ]
+
+    def entry(point: Row, objective: str) -> Row:
+        return next(found for found in point["objectives"] if found["objective"] == objective)
+
+    columns: list[Column[Row]] = [Column("ε", lambda point: point["epsilon"], "{:.3g}".format)]
+    for objective in [found["objective"] for found in points[0]["objectives"]]:
+        for title, key, keep in (("", "value", 0), (" bound", "bound", -3)):
+            columns.append(
+                Column(
+                    f"{_NAMES.get(objective, objective)}{title}",
+                    lambda point, name=objective, key=key: _text(name, entry(point, name)[key], share),
+                    str,
+                    keep,
+                )
+            )
     columns += [
-        Column(
-            "gap",
-            [gap_text(max(entry["gap"] for entry in found.values() if entry["gap"] is not None)) for found in by_name],
-            keep=-1,
+        Column[Row](
+            "gap", lambda point: max(e["gap"] for e in point["objectives"] if e["gap"] is not None), text_gap, -1
         ),
-        Column("fullest", [f"{point['worst_share']:.1%}" for point in points], keep=-4),
-        Column("blocks per client", [_blocks(point) for point in points], keep=-2),
-        Column("variance, data", [f"{point['exact_variance']['data']:.4g}" for point in points], keep=-4),
-        Column("inverse_noise", [f"{point['exact_variance']['inverse_noise']:.4g}" for point in points], keep=-4),
+        Column[Row]("fullest", lambda point: point["worst_share"], "{:.1%}".format, keep=-4),
+        Column("blocks per client", _blocks, str, keep=-2),
+        Column[Row]("variance, data", lambda point: point["exact_variance"]["data"], "{:.4g}".format, keep=-4),
+        Column[Row]("inverse_noise", lambda point: point["exact_variance"]["inverse_noise"], "{:.4g}".format, keep=-4),
     ]
-    return fitted_table(f"Pareto front: {len(points)} points", columns, width)
+    return Table(f"Pareto front: {len(points)} points", points, columns)
 
 
 def front_text(front: dict[str, Any]) -> str:
@@ -169,20 +176,23 @@ def front_text(front: dict[str, Any]) -> str:
     )
 
 
-def what_if_table(record: dict[str, Any], width: int) -> Table:
+def what_if_table(record: dict[str, Any]) -> Table[Kind]:
     """The clients whose budgets must rise, and to what; those that are alike are one row."""
     alike: dict[tuple[int, int], list[str]] = {}
     for client in record["clients"]:
         alike.setdefault((client["budget_bytes"], client["needed_bytes"]), []).append(client["name"])
-    shown = list(alike.items())[:_NAMED]
-    columns = [
-        Column("client", [names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} like it"
-                          for _, names in shown], left=True),
-        Column("budget", [f"{budget:,}" for (budget, _), _ in shown], keep=-1),
-        Column("would do", [f"{needed:,}" for (_, needed), _ in shown]),
-        Column("missing", [f"{needed - budget:,}" for (budget, needed), _ in shown], keep=-2),
-    ]  # fmt: skip
-    return fitted_table("What if: the smallest budgets in bytes, least raise in all", columns, width)
+
+    def label(kind: Kind) -> str:
+        names = kind[1]
+        return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} like it"
+
+    columns: list[Column[Kind]] = [
+        Column("client", label),
+        Column("budget", lambda kind: kind[0][0], "{:,}".format, keep=-1),
+        Column("would do", lambda kind: kind[0][1], "{:,}".format),
+        Column("missing", lambda kind: kind[0][1] - kind[0][0], "{:,}".format, keep=-2),
+    ]
+    return Table("What if: the smallest budgets in bytes, least raise in all", list(alike.items())[:_NAMED], columns)
 
 
 def what_if_text(record: dict[str, Any]) -> str:
@@ -199,18 +209,12 @@ def what_if_text(record: dict[str, Any]) -> str:
     )
 
 
-def gap_text(gap: float | None) -> str:
-    """A relative gap in percent; what rounding leaves counts as 0."""
-    if gap is None:
-        return "unknown"
-    return "0 %" if gap < 1e-9 else f"{100 * gap:.2g} %"
+def _objective(title: str, key: str, share: bool, keep: int = 0) -> Column[Row]:
+    """A figure of an objective, in the objective's unit."""
+    return Column(title, lambda row: _text(row["objective"], row[key], share), str, keep)
 
 
-def _ratio(value: float, whole: float) -> str:
-    return f"{value / whole:.4g}" if whole > 0 else "–"  # a probe may find no energy at all
-
-
-def _blocks(point: dict[str, Any]) -> str:
+def _blocks(point: Row) -> str:
     low, high = point["blocks_min"], point["blocks_max"]
     return f"{low}–{high}, mean {point['blocks_mean']:.3g}" if low < high else str(low)
 
@@ -224,15 +228,15 @@ def _name(objective: str, share: bool) -> str:
     return f"{_NAMES.get(objective, objective)} {what.get(objective, '')}".strip()
 
 
-def _text(objective: str, value: float | None, share: bool) -> str:
+def _text(objective: str, value: float | None, share: bool) -> str | None:
     if value is None:
-        return "–"
+        return None
     if objective == "vram":
-        return f"{100 * value:.5g} %" if share else _bytes(value)
+        return f"{100 * value:.5g} %" if share else _exact_bytes(value)
     return f"{value:.5g} s" if objective == "time" else f"{value:.5g}"
 
 
-def _bytes(count: float) -> str:
+def _exact_bytes(count: float) -> str:
     """Seven digits: two answers may differ by one block of one client in a whole fleet."""
     for power, name in ((40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")):
         if count >= 2**power:

@@ -3,19 +3,20 @@
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from zorba_ray.cli.terminal import say
 
+if TYPE_CHECKING:
+    from zorba_ray.report.comparison import ComparisonRecord
+
 
 def compare(
     config: str = typer.Argument(help="Zorba's configuration: a YAML file, or a preset: demo."),
     overrides: list[str] = typer.Argument(None, help="Settings as key=value."),
-    methods: str = typer.Option(
-        None, "--methods", help="Names, first the reference; else all of forward passes alone."
-    ),
+    methods: str = typer.Option(None, "--methods", help="Names; else all that do not backpropagate."),
     seeds: int = typer.Option(3, "--seeds", help="Seeds of each method, paired, from the configuration's on."),
     rates: list[str] = typer.Option(None, "--rates", help="Learning rates to choose from: method=1e-4,3e-4."),
     tune_share: float = typer.Option(0.25, "--tune-share", help="Share of a run's rounds in which rates are judged."),
@@ -25,15 +26,14 @@ def compare(
     as_json: bool = typer.Option(False, "--json", help="The table as JSON on stdout."),
 ) -> None:
     """Compare methods: same data, batches and seeds, equal forward passes, each method's rate chosen from a ladder."""
-    from zorba_ray.cli.closing import write_run_report
-    from zorba_ray.cli.compare_view import CompareProgress, print_standings
-    from zorba_ray.cli.job import lasting
-    from zorba_ray.cli.stop import StopFlag
+    from zorba_ray.artifacts import raise_storage_error
+    from zorba_ray.cli.progress import CompareProgress
+    from zorba_ray.cli.report import write_page, write_run_report
+    from zorba_ray.cli.session import StopFlag, lasting
     from zorba_ray.config import anchored, load_config, load_method, method_names
     from zorba_ray.contest import ContestState, plan_contest, run_contest
     from zorba_ray.errors import RunDirError, ZorbaError
-    from zorba_ray.experiment.rundir import raise_storage_error
-    from zorba_ray.report.contest import load_contest, rows, write_csv
+    from zorba_ray.report.comparison import comparison_rows, load_comparison, write_comparison_csv
 
     base = anchored(load_config(config, overrides or []))
     forward_only = (name for name in method_names() if not load_method(name).backward)
@@ -50,13 +50,13 @@ def compare(
     if isinstance(error, RunDirError):  # another program's, or one that must be mended first
         raise error
     try:
-        record = load_contest(path)
-        write_csv(record, path / "compare.csv")
+        record = load_comparison(path)
+        write_comparison_csv(record, path / "compare.csv")
         if as_json:
-            say(json.dumps(rows(record), indent=1))
+            say(json.dumps(comparison_rows(record), indent=1))
         else:
-            print_standings(record)
-        _write_page(path)
+            _print_results(record)
+        write_page(path, "compare.html", err=True)
     except (ZorbaError, OSError) as second:
         if error is None:
             raise_storage_error(path, second)
@@ -65,14 +65,16 @@ def compare(
         raise error
 
 
-def _write_page(path: Path) -> None:
-    """The page is a view: its failure must not turn a finished comparison into a failed one."""
-    from zorba_ray.report import write_report
+def _print_results(record: "ComparisonRecord") -> None:
+    """The tables of the page, on stdout."""
+    from zorba_ray.cli.terminal import Console
+    from zorba_ray.report.comparison_page import comparison_tables, comparison_warnings
 
-    try:
-        say(f"report {write_report([path], path / 'compare.html')}", err=True)
-    except Exception as error:
-        say(f"warning: compare.html could not be written ({error}); try `zorba-ray report {path}`", err=True)
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    for table in comparison_tables(record):
+        console.print(table.terminal())
+    for line in comparison_warnings(record):
+        console.print(line, style="yellow")
 
 
 def _rates(texts: list[str]) -> dict[str, tuple[float, ...]]:

@@ -9,7 +9,7 @@ from zorba_ray.cli.terminal import say
 
 if TYPE_CHECKING:
     from zorba_ray.cli.terminal import Console
-    from zorba_ray.experiment.lr_finder import Ladder
+    from zorba_ray.experiment.lr_finder import Ladder, Step
 
 _WIDTH = 32
 """Characters of the longest bar."""
@@ -42,25 +42,29 @@ def lr(
 
 def print_ladder(console: "Console", found: "Ladder") -> None:
     """The table with a bar per rate, and what is suggested."""
-    from rich.table import Table
+    from zorba_ray.tables import Column, Table
+    from zorba_ray.tables.text import text_loss
+
+    largest = max((-step.change for step in found.steps if step.change is not None and step.change < 0), default=1.0)
+
+    def curve(step: "Step") -> str:
+        if step.change is None:
+            return "diverged"
+        bar = "█" * math.ceil(_WIDTH * -step.change / largest) if step.change < 0 else "rises"
+        return bar + ("  ◀ suggested" if step.lr == found.suggested else "")
 
     table = Table(
-        title=f"validation loss {found.start_loss:.4f} at the start; {found.rounds} rounds of {found.clients} clients "
+        f"validation loss {found.start_loss:.4f} at the start; {found.rounds} rounds of {found.clients} clients "
         f"at each rate, {found.forward_pairs} forward pairs",
-        title_justify="left",
+        found.steps,
+        [
+            Column("zo.lr", lambda step: step.lr, "{:.3g}".format),
+            Column("loss", lambda step: step.loss, text_loss),
+            Column("change", lambda step: step.change, "{:+.4f}".format),
+            Column("", curve),
+        ],
     )
-    for name, justify in (("zo.lr", "right"), ("loss", "right"), ("change", "right"), ("", "left")):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    largest = max((-step.change for step in found.steps if step.change is not None and step.change < 0), default=1.0)
-    for step in found.steps:
-        mark = "  ◀ suggested" if step.lr == found.suggested else ""
-        if step.loss is None or step.change is None:
-            table.add_row(f"{step.lr:.3g}", "–", "–", "diverged")
-            continue
-        filled = math.ceil(_WIDTH * -step.change / largest) if step.change < 0 else 0
-        curve = "█" * filled if filled else "rises"
-        table.add_row(f"{step.lr:.3g}", f"{step.loss:.4f}", f"{step.change:+.4f}", curve + mark)
-    console.print(table)
+    console.print(table.terminal(console.width))
     if found.suggested is None:
         console.print("No rate lowers the loss: try --rates with smaller ones, or more zo.directions.")
     else:

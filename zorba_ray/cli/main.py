@@ -1,5 +1,6 @@
 """zorba-ray: the commands, and what an error becomes."""
 
+import io
 import sys
 import traceback
 import unicodedata
@@ -8,17 +9,16 @@ from typing import NoReturn
 import typer
 
 from zorba_ray import __version__
-from zorba_ray.cli import allocate, compare, doctor, lr, profile, replay, report, run, schema, sweep
-from zorba_ray.cli.plain_text import never_fail
+from zorba_ray.cli import allocate, compare, lr, profile, replay, report, run, schema, sweep
+from zorba_ray.cli.doctor.command import doctor
 from zorba_ray.cli.terminal import guarded, say
 from zorba_ray.errors import ConfigError, ZorbaError, refused_place
 from zorba_ray.printable import shown
 
 EPILOG = (
-    "Exit codes: 0 ok, 1 internal error, 2 settings, data or model, 3 infeasible allocation, 4 "
-    "cluster, 5 lost clients, "
-    "6 damaged ledger or message, 7 diverged, 8 disk full or read-only, 9 a sweep with failed trials, 130 interrupted "
-    "(resumable)."
+    "Exit codes: 0 ok, 1 internal error, 2 settings, data or model, 3 infeasible allocation, 4 cluster, "
+    "5 lost clients, 6 damaged ledger or message, 7 diverged, 8 disk full or read-only, 9 a sweep with failed trials, "
+    "130 interrupted (resumable)."
 )
 
 app = typer.Typer(
@@ -37,7 +37,7 @@ app.command("lr", no_args_is_help=True)(lr.lr)
 app.command("profile", no_args_is_help=True)(profile.profile)
 app.command("replay", no_args_is_help=True)(replay.replay)
 app.command("report", no_args_is_help=True)(report.report)
-app.command("doctor")(doctor.doctor)
+app.command("doctor")(doctor)
 app.command("schema")(schema.schema)
 
 
@@ -53,7 +53,9 @@ def main() -> None:
 
     Any other exception is a defect: its traceback is shown, and that it is to be reported.
     """
-    never_fail()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what its encoding lacks becomes '?', not an error
+            stream.reconfigure(errors="replace")
     with guarded():
         try:
             _require_plausible(sys.argv[1:])

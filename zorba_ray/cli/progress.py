@@ -1,175 +1,154 @@
-"""What a run looks like in a terminal: the allocation, a live line per round, the summary."""
+"""What a run, a sweep and a comparison look like in a terminal while they go on; on a pipe, plain lines."""
 
 import sys
-from collections.abc import Iterable
-from pathlib import Path
-from types import TracebackType
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Self
 
 from rich.console import RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
-from rich.table import Table
 from rich.text import Text
 
 from zorba_ray.cli.allocation_view import print_map
+from zorba_ray.cli.summary import profile_table
 from zorba_ray.cli.terminal import Console
 from zorba_ray.config import ExperimentConfig
-from zorba_ray.units import format_bytes, format_seconds
+from zorba_ray.tables.text import text_bytes, text_figure
 
 
-class _BarsWithDetail(Bars):
-    """The bar with ETA, and a line of its own below it for the figures: both fit 80 columns."""
+class _Bar(Bars):
+    """One bar, and a line of its own below it for the figures: both fit 80 columns."""
 
     detail = ""
 
-    def get_renderables(self) -> Iterable[RenderableType]:
-        yield from super().get_renderables()
-        yield Text(self.detail, overflow="ellipsis", no_wrap=True)
-
-
-class Progress:
-    """Turns metrics records into a live display; on a pipe, one plain line per evaluation."""
-
-    def __init__(self, config: ExperimentConfig) -> None:
-        self._console = Console(stderr=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 120)
-        self._bars = _BarsWithDetail(
+    def __init__(self, console: Console, what: str, total: int | None) -> None:
+        columns = (
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            console=self._console,
-            disable=not self._console.is_terminal,
         )
-        self._task = self._bars.add_task("round", total=config.rounds)
-        self._rounds = config.rounds
-        self._share = ""
-        self._totals = [0, 0]
+        super().__init__(*columns, console=console, disable=not console.is_terminal)
+        self.task = self.add_task(what, total=total)
 
-    def __enter__(self) -> "Progress":
-        self._bars.__enter__()
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from super().get_renderables()
+        if self.detail:
+            yield Text(self.detail, overflow="ellipsis", no_wrap=True)
+
+
+class _Progress:
+    """A console with one bar below what it prints; entered, the bar is live."""
+
+    def __init__(self, what: str, total: int | None = None, stderr: bool | None = None) -> None:
+        piped = not sys.stdout.isatty()
+        self.console = Console(stderr=piped if stderr is None else stderr, width=120 if piped else None)
+        self.bar = _Bar(self.console, what, total)
+
+    def __enter__(self) -> Self:
+        self.bar.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bars.__exit__(kind, error, trace)
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
 
     def show(self, event: dict[str, Any]) -> None:
-        """One event of the run."""
+        """One event of what is under way."""
+        if event["kind"] == "status":
+            self.bar.detail = event["text"]
+            self.console.print(f"{event['text']} …", style="dim")
+        elif event["kind"] == "note":
+            self.console.print(event["text"], soft_wrap=True)
+
+
+class RunProgress(_Progress):
+    """The allocation, a live line per round, a line per evaluation."""
+
+    def __init__(self, config: ExperimentConfig) -> None:
+        super().__init__("round", config.rounds)
+        self._rounds = config.rounds
+        self._share = ""
+        self._up = self._down = 0
+
+    def show(self, event: dict[str, Any]) -> None:
+        super().show(event)
         kind = event["kind"]
-        if kind == "status":
-            self._bars.detail = event["text"]
-            self._console.print(f"{event['text']} …", style="dim")
-        elif kind == "note":
-            self._console.print(event["text"], highlight=False, soft_wrap=True)
-        elif kind == "allocation":
-            print_map(self._console, event)
+        if kind == "allocation":
+            print_map(self.console, event)
             shares = [c["bytes"] / c["budget_bytes"] for c in event["clients"] if c["budget_bytes"]]
             label = "simulated" if event["accelerator"] == "simulated" else event["bytes_source"]
             self._share = f" · VRAM ≤ {max(shares):.0%} of budget, {label}" if shares else ""
         elif kind == "round":
             self._show_round(event)
         elif kind == "eval":
-            accuracy = "" if event["accuracy"] is None else f"  accuracy {event['accuracy']:.3f}"
-            self._console.print(
-                f"round {event['round']:>4}/{self._rounds}  {event['split']:<10} loss {event['loss']:.4f}{accuracy}",
-                highlight=False,
-            )
+            self.console.print(f"round {event['round']:>4}/{self._rounds}  {event['split']:<10} {_evaluated(event)}")
         elif kind == "profile":
-            self._console.print(profile_table(event))
+            self.console.print(profile_table(event).terminal(self.console.width))
 
     def _show_round(self, event: dict[str, Any]) -> None:
-        self._totals[0] += event["bytes_up"]
-        self._totals[1] += event["bytes_down"]
+        self._up += event["bytes_up"]
+        self._down += event["bytes_down"]
         lost = event["clients_failed"] + event["clients_late"] + len(event["rejected"])
-        detail = (
+        self.bar.detail = (
             f"loss {event['loss']:.4f} · {event['clients_ok']} ok"
             + (f", {lost} lost" if lost else "")
-            + f" · ↑{format_bytes(self._totals[0])} ↓{format_bytes(self._totals[1])}"
-            + self._share
+            + f" · ↑{text_bytes(self._up)} ↓{text_bytes(self._down)}{self._share}"
         )
-        self._bars.detail = detail
-        self._bars.update(self._task, completed=event["round"])
-        if lost:
-            for client, reason in event["failures"].items():  # of who is rejected a note says so
-                self._console.print(f"round {event['round']}: client {client}: {reason}", style="yellow")
+        self.bar.update(self.bar.task, completed=event["round"])
+        for client, reason in event["failures"].items():  # of who is rejected a note says so
+            self.console.print(f"round {event['round']}: client {client}: {reason}", style="yellow")
 
 
-def profile_table(record: dict[str, Any]) -> Table:
-    """Where the rounds' time went; parts that took none are left out."""
-    rounds, workers = record["rounds"], record["workers"]
-    where = "one process" if workers is None else f"{workers} workers"
-    table = Table(
-        title=f"Profile: rounds {rounds['first']}–{rounds['last']}, {where}; "
-        f"{format_seconds(record['start_s'])} before them, {format_seconds(record['check_s'])} of it to check pairs",
-        title_justify="left",
-    )
-    table.add_column("part")
-    for name in ("seconds", "share", "ms per round", "CPU s"):
-        table.add_column(name, justify="right")
+class SweepProgress(_Progress):
+    """A line per trial that begins or ends.
 
-    def add(what: str, seconds: float, cpu_s: float, share: str) -> None:
-        each = f"{1000 * seconds / rounds['count']:.2f}" if rounds["count"] else "–"
-        table.add_row(what, f"{seconds:.3f}", share, each, f"{cpu_s:.3f}")
+    Args:
+        metrics: names of the figures that are told of a trial that ended.
+    """
 
-    for part in record["parts"].values():
-        if part["seconds"] or part["cpu_s"]:
-            add(part["what"], part["seconds"], part["cpu_s"], f"{part['share']:.1%}")
-    table.add_section()
-    add("all", record["wall_s"], sum(part["cpu_s"] for part in record["parts"].values()), "100.0%")
-    beside = record["worker_commits"]
-    if beside["seconds"]:
-        add(beside["what"], beside["seconds"], beside["cpu_s"], "–")
-    return table
+    def __init__(self, metrics: Sequence[str]) -> None:
+        super().__init__("trials")
+        self._metrics = metrics
+        self._status: dict[int, str] = {}
 
-
-def budgets_table(rows: list[dict[str, Any]]) -> Table:
-    """Peak against budget of the fullest client of each class."""
-    sources = sorted({row["source"] for row in rows})
-    table = Table(title=f"VRAM peak of each class's fullest client, {' and '.join(sources)}", title_justify="left")
-    for name in ("class", "blocks live", "peak", "budget", "share", "largest part"):
-        table.add_column(name, justify="right" if name in ("peak", "budget", "share") else "left")
-    for row in rows:
-        budget, part = row["budget_bytes"], row["largest_part"]
-        table.add_row(
-            f"{row['clients']} × {row['class']}",
-            f"frozen {row['frozen']}, master {row['master']}" if row["frozen"] else "–",
-            format_bytes(row["peak_bytes"]) + ("" if len(sources) == 1 else f" {row['source']}"),
-            "–" if budget is None else format_bytes(budget),
-            "–" if budget is None else f"{row['share']:.1%}",
-            "–" if part is None else f"{part} {format_bytes(row['largest_part_bytes'])}",
-        )
-    return table
+    def show(self, event: dict[str, Any]) -> None:
+        super().show(event)
+        if event["kind"] == "plan":
+            self.bar.update(self.bar.task, total=event["trials"], completed=event["ended"])
+        elif event["kind"] == "trial" and event["status"] not in ("pending", self._status.get(event["trial"])):
+            self._status[event["trial"]] = event["status"]
+            text = Text(f"{event['status']:<8} {event['name']}")
+            if event["status"] in ("finished", "stopped", "failed"):
+                self.bar.advance(self.bar.task)
+                text.append(
+                    "".join(f"  {name} {text_figure(name, event['figures'].get(name))}" for name in self._metrics)
+                )
+                if event["error"]:
+                    text.append(f"  {event['error'].splitlines()[0]}  log {event['log']}", style="yellow")
+            self.console.print(text, soft_wrap=True)
 
 
-def print_summary(summary: dict[str, Any], path: Path) -> None:
-    """The last lines of a run, on stdout."""
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    table = Table(
-        title=f"{summary['method']}: {summary['rounds_done']} rounds, {summary['status']}", title_justify="left"
-    )
-    table.add_column("figure")
-    table.add_column("start", justify="right")
-    table.add_column("end", justify="right")
-    rows = [
-        ("validation loss", "start_loss", "final_loss", "{:.4f}"),
-        ("validation accuracy", "start_accuracy", "final_accuracy", "{:.3f}"),
-        ("test accuracy", "start_test_accuracy", "test_accuracy", "{:.3f}"),
-    ]
-    for label, first, last, form in rows:
-        cells = [form.format(summary[key]) if summary[key] is not None else "–" for key in (first, last)]
-        table.add_row(label, *cells)
-    for way in ("up", "down"):
-        size = summary[f"bytes_{way}_per_client_round"]
-        table.add_row(f"bytes per client and round, {way}", "", "–" if size is None else f"{size:.0f}")
-    table.add_row("ledger", "", format_bytes(summary["ledger_bytes"]))
-    table.add_row("time (CPU)", "", f"{format_seconds(summary['wall_s'])} ({format_seconds(summary['cpu_s'])})")
-    console.print(table)
-    if summary.get("budgets"):  # a run that an earlier version finished has none
-        console.print(budgets_table(summary["budgets"]))
-    for text in summary.get("warnings", ()):
-        console.print(f"warning: {text}", style="yellow", soft_wrap=True)
-    console.print(f"θ SHA-256 {summary['weights_sha256']}", highlight=False, soft_wrap=True)
-    console.print(f"report {path / 'report.html'}", highlight=False, soft_wrap=True)
+class CompareProgress(_Progress):
+    """A line per run of a comparison that begins or ends."""
+
+    def __init__(self) -> None:
+        super().__init__("round", stderr=True)
+        self._path, self._rounds = "", 0
+
+    def show(self, event: dict[str, Any]) -> None:
+        super().show(event)
+        if event["kind"] == "cell":
+            self._path, self._rounds = event["path"], event["rounds"]
+            self.bar.reset(self.bar.task, total=self._rounds, description=self._path)
+            self.console.print(f"{self._path}: {self._rounds} rounds")
+        elif event["kind"] == "round":
+            self.bar.detail = f"loss {event['loss']:.4f}"
+            self.bar.update(self.bar.task, completed=event["round"])
+        elif event["kind"] == "eval" and event["round"] == self._rounds:
+            self.console.print(f"{self._path}: {event['split']} {_evaluated(event)}")
+
+
+def _evaluated(event: dict[str, Any]) -> str:
+    accuracy = "" if event["accuracy"] is None else f"  accuracy {event['accuracy']:.3f}"
+    return f"loss {event['loss']:.4f}{accuracy}"

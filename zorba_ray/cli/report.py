@@ -1,4 +1,4 @@
-"""`zorba-ray report`: run directories or a sweep directory -> one HTML file."""
+"""`zorba-ray report`: run directories or a sweep directory -> one HTML file; and the report that a run ends with."""
 
 from pathlib import Path
 
@@ -17,3 +17,26 @@ def report(
     target = out or run_dirs[0] / "report.html"
     write_report(run_dirs, target)
     say(f"wrote {target}")
+
+
+def write_run_report(run_path: Path) -> Path:
+    """report.html of one run directory, when a run ends; crosses to a driver actor by its name.
+
+    Raises:
+        RunDirError: as `write_report`.
+        OSError: the file cannot be written.
+    """
+    from zorba_ray.report import write_report
+
+    return write_report([run_path], run_path / "report.html")
+
+
+def write_page(path: Path, name: str, err: bool = False) -> None:
+    """The page of a sweep or comparison in its folder `path`. It is a view: its failure must not turn finished work
+    into failed work, so that it ends in a warning."""
+    from zorba_ray.report import write_report
+
+    try:
+        say(f"report {write_report([path], path / name)}", err=err)
+    except Exception as error:
+        say(f"warning: {name} could not be written ({error}); try `zorba-ray report {path}`", err=True)

@@ -1,14 +1,15 @@
 """`zorba-ray run`: one run from the terminal."""
 
-import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from zorba_ray.cli.closing import write_run_report
-from zorba_ray.cli.terminal import say
+from zorba_ray.cli.report import write_run_report
+
+if TYPE_CHECKING:
+    from zorba_ray.config import ExperimentConfig
 
 
 def run(
@@ -24,46 +25,51 @@ def run(
 
     settings = anchored(load_config(config, [*(overrides or ()), *(["tracking.profile=true"] if profile else ())]))
     if dry_run:
-        from zorba_ray.cli.preview import preview
-
-        preview(settings)
+        _preview(settings)
         return
-    from zorba_ray.cli.job import lasting
+    from zorba_ray.cli.session import lasting
+    from zorba_ray.cli.summary import print_summary
 
     path = lasting(run_dir or Path("runs") / settings.name)
-    summary = _execute(settings, path, resume)
-    from zorba_ray.cli.progress import print_summary
-
-    print_summary(summary, path)
+    print_summary(_execute(settings, path, resume), path)
 
 
-def _execute(settings: Any, path: Path, resume: bool) -> dict[str, Any]:
-    from zorba_ray.cli.progress import Progress
-    from zorba_ray.cli.stop import StopFlag
-    from zorba_ray.errors import ConfigError, RunDirError
-    from zorba_ray.experiment.execute import execute
-    from zorba_ray.experiment.rundir import RunDir
-    from zorba_ray.federation.accelerator import choose_accelerator, with_counted_gpus
+def _execute(settings: "ExperimentConfig", path: Path, resume: bool) -> dict[str, Any]:
+    """summary.json of the run, which may have been finished before."""
+    from zorba_ray.cli.progress import RunProgress
+    from zorba_ray.cli.session import StopFlag
+    from zorba_ray.experiment.execute import execute_in
 
-    accelerator = choose_accelerator(settings)
-    settings = with_counted_gpus(settings, accelerator)
-    existed = os.path.exists(path)  # a name too long is no error here: making the directory says so
-    if resume:
-        if not path.is_dir():
-            raise RunDirError(f"--resume: there is no run directory {path}")
-        directory = RunDir.reopen(path, settings)
-        if directory.summary.exists():
-            summary = directory.read_json(directory.summary)
-            if summary["status"] == "finished":
-                say(f"{path} is finished; nothing to resume")
-                return summary
-    else:
-        directory = RunDir.create(path, settings)
     stop = StopFlag()
-    try:
-        with Progress(settings) as progress:
-            return execute(settings, directory, accelerator, sys.argv, progress.show, stop.is_set, write_run_report)
-    except ConfigError:
-        if not existed:
-            directory.withdraw()
-        raise
+    with RunProgress(settings) as progress:
+        return execute_in(settings, path, resume, sys.argv, progress.show, stop.is_set, write_run_report)
+
+
+def _preview(config: "ExperimentConfig") -> None:
+    """Prints the resolved settings, the allocation and the cost of a run; runs nothing and writes nothing."""
+    import json
+
+    from zorba_ray.assignment import allocation_record
+    from zorba_ray.cli.allocation_view import print_map
+    from zorba_ray.cli.terminal import Console
+    from zorba_ray.experiment import prepare, solve_allocation
+    from zorba_ray.experiment.scope import with_scope
+
+    console = Console(soft_wrap=True)
+    config, scope = with_scope(config)
+    if scope is not None:
+        console.print(scope.line())
+    console.print_json(json.dumps(config.resolved()))
+    setup = prepare(config)
+    record = allocation_record(setup, solve_allocation(setup)).tree()
+    print_map(console, record)
+    passes, blocks = config.passes_per_round, setup.header.blocks
+    cost = 0.0
+    for client in record["clients"]:
+        first = min(client["blocks"], default=blocks)
+        cost += (passes * (blocks - first) + config.local_steps * first) / blocks
+    console.print(
+        f"{config.rounds} rounds × {len(record['clients'])} clients × {passes} forward passes of "
+        f"{config.data.batch_size} examples; about {cost:.1f} forward passes of the full model per round with the "
+        f"shared prefix ({passes * len(record['clients'])} without)"
+    )

@@ -3,11 +3,12 @@
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from zorba_ray.cli.terminal import say
+if TYPE_CHECKING:
+    from zorba_ray.config import SweepConfig
 
 
 def sweep(
@@ -26,56 +27,49 @@ def sweep(
     if dry_run:
         _preview(settings, base)
         return
-    from zorba_ray.cli.closing import write_run_report
-    from zorba_ray.cli.job import lasting
-    from zorba_ray.cli.stop import StopFlag
-    from zorba_ray.cli.sweep_progress import SweepProgress
+    from zorba_ray.cli.progress import SweepProgress
+    from zorba_ray.cli.report import write_page, write_run_report
+    from zorba_ray.cli.session import StopFlag, lasting
+    from zorba_ray.cli.summary import print_trials
     from zorba_ray.errors import Interrupted, SweepIncomplete
     from zorba_ray.federation.ray_session import set_ray_environment
 
-    federation = base.get("federation")
-    address = federation.get("address") if isinstance(federation, dict) else None
-    set_ray_environment(address or os.environ.get("RAY_ADDRESS"))
+    set_ray_environment(os.environ.get("RAY_ADDRESS"))
     from zorba_ray.sweep import run_sweep
-
-    path = lasting(sweep_dir or Path("runs") / "sweeps" / settings.name)
-    stop = StopFlag()
-    try:
-        with SweepProgress(settings.metric) as progress:
-            run_sweep(settings, base, path, resume, sys.argv, progress.show, stop.is_set, write_run_report)
-    except (Interrupted, SweepIncomplete):
-        _finish(path)
-        raise
-    _finish(path)
-
-
-def _finish(path: Path) -> None:
-    """The report is a view: its failure must not turn a finished sweep into a failed one."""
-    from zorba_ray.cli.sweep_progress import print_trials
-    from zorba_ray.report import write_report
     from zorba_ray.sweep.state import read_state
 
-    print_trials(read_state(path), path)
+    path = lasting(sweep_dir or Path("runs") / "sweeps" / settings.name)
+    stop, ended = StopFlag(), None
     try:
-        say(f"report {write_report([path], path / 'report.html')}")
-    except Exception as error:
-        say(f"warning: report.html could not be written ({error}); try `zorba-ray report {path}`", err=True)
+        with SweepProgress([metric.name for metric in settings.metric]) as progress:
+            run_sweep(settings, base, path, resume, sys.argv, progress.show, stop.is_set, write_run_report)
+    except (Interrupted, SweepIncomplete) as error:
+        ended = error
+    print_trials(read_state(path))
+    write_page(path, "report.html")
+    if ended is not None:
+        raise ended
 
 
-def _preview(settings: Any, base: dict[str, Any]) -> None:
-    from rich.table import Table
-
+def _preview(settings: "SweepConfig", base: dict[str, Any]) -> None:
+    """A line per trial with what it would reserve."""
     from zorba_ray.cli.terminal import Console
     from zorba_ray.errors import ConfigError
     from zorba_ray.sweep.plan import plan_trials
     from zorba_ray.sweep.resources import trial_needs
+    from zorba_ray.tables import Column, Table
 
     if settings.search.type == "optuna":
         raise ConfigError("--dry-run: search.type=optuna proposes its trials as it runs; there is no list to show")
-    table = Table(title=f"{settings.name}: {settings.question}", title_justify="left")
-    for name in ("trial", "CPU", "GPU", "bundles"):
-        table.add_column(name, justify="left" if name == "trial" else "right", overflow="fold")
-    for plan in plan_trials(settings, base):
-        needs = trial_needs(plan.config, None)
-        table.add_row(plan.name, str(needs.cpus), str(needs.gpus), str(len(needs.bundles)))
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    table = Table(
+        f"{settings.name}: {settings.question}",
+        [(plan.name, trial_needs(plan.config, None)) for plan in plan_trials(settings, base)],
+        [
+            Column("trial", lambda trial: trial[0]),
+            Column("CPU", lambda trial: trial[1].cpus, str),
+            Column("GPU", lambda trial: trial[1].gpus, str),
+            Column("bundles", lambda trial: len(trial[1].bundles), str),
+        ],
+    )
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    console.print(table.terminal(console.width))

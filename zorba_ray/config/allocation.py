@@ -7,44 +7,33 @@ from pydantic import Field, model_validator
 from zorba_ray.config.base import StrictModel
 
 
-class ClientsOf(StrictModel):
-    """Whom a rule is about: one class of the fleet by its name, or clients by their ids."""
+class ClientRule(StrictModel):
+    """What some clients must hold and can do: one class, or clients by id; all clients where neither is said."""
 
     kind: str | None = None
     """Name of a class in federation.fleet."""
     clients: tuple[int, ...] | None = None
     """Client ids, from 0."""
+    min_blocks: int | None = Field(default=None, ge=1)
+    """Each holds at least this many blocks; 1 where nothing is said."""
+    max_blocks: int | None = Field(default=None, ge=1)
+    """Each holds at most this many blocks, in place of allocation.max_blocks."""
+    require: tuple[int, ...] = ()
+    """Blocks that they must hold, from 0."""
+    forbid: tuple[int, ...] = ()
+    """Blocks that they must not hold, from 0."""
+    speed: float | None = Field(default=None, gt=0)
+    """Multiple of memory.flops_per_s and host_bytes_per_s at which they compute and stream; 0.5 is half as fast."""
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> "ClientsOf":
-        if (self.kind is None) == (self.clients is None):
-            raise ValueError(f"name either kind ({self.kind}) or clients ({self.clients}), not both and not neither")
+    def _about_somebody(self) -> "ClientRule":
+        if self.kind is not None and self.clients is not None:
+            raise ValueError(
+                f"kind ({self.kind}) and clients ({list(self.clients)}) both say whom it is about: drop one"
+            )
         if self.clients is not None and (not self.clients or min(self.clients) < 0):
             raise ValueError(f"clients {list(self.clients)} must be ids from 0, at least one")
         return self
-
-
-class HeldBlocks(ClientsOf):
-    """Blocks that some clients must, or must not, hold."""
-
-    blocks: tuple[int, ...] = Field(min_length=1)
-    """Block numbers, from 0."""
-
-
-class BlockLimits(ClientsOf):
-    """Bounds on the number of blocks of some clients, in place of min_blocks and max_blocks."""
-
-    min_blocks: int | None = Field(default=None, ge=1)
-    """At least this many; None keeps the general one."""
-    max_blocks: int | None = Field(default=None, ge=1)
-    """At most this many; None keeps the general one."""
-
-
-class Speed(ClientsOf):
-    """How fast some clients compute and stream."""
-
-    times: float = Field(gt=0)
-    """Multiple of flops_per_s and host_bytes_per_s; 0.5 is half as fast."""
 
 
 class AllocationConfig(StrictModel):
@@ -61,34 +50,20 @@ class AllocationConfig(StrictModel):
     probe_pairs: int = Field(default=16, ge=2)
     """Forward pairs of a probe per client, block and batch; a probe takes two batches."""
     probe_every: int | None = Field(default=None, ge=1)
-    """Rounds after which the blocks are probed and dealt anew; None probes once, before round 1."""
+    """Rounds after which the blocks are probed and assigned anew; None probes once, before round 1."""
     every: int | None = Field(default=None, ge=1)
     """Rounds after which the blocks are dealt anew at equal bytes and equal f1, so that each block comes to see every
     client's data; None keeps a deal until the fleet changes."""
-    beta: float | None = Field(default=None, ge=0)
-    """Weight of the shared-seed term; None is 0 for per_client seeds and 1 for shared."""
     coverage: int = Field(default=1, ge=1)
     """Every block is active on at least this many clients (2f+1 for f Byzantine clients)."""
-    min_blocks: int = Field(default=1, ge=1)
-    """At least this many active blocks per client."""
     max_blocks: int | None = Field(default=None, ge=1)
     """At most this many active blocks per client; None is no bound."""
-    limits: tuple[BlockLimits, ...] = ()
-    """Bounds of their own for some clients; later entries win."""
-    require: tuple[HeldBlocks, ...] = ()
-    """Blocks that clients must hold."""
-    forbid: tuple[HeldBlocks, ...] = ()
-    """Blocks that clients must not hold."""
+    rules: tuple[ClientRule, ...] = ()
+    """What is known of single clients or classes; where two entries say the same thing, the later one wins."""
     vram: Literal["total_bytes", "worst_share"] = "total_bytes"
     """f2: the fleet's bytes, or the largest share of a budget."""
     time: Literal["slowest", "sum"] = "slowest"
     """f3: the seconds of the slowest client, for which a round waits, or of all together."""
-    flops_per_s: float = Field(default=1e13, gt=0)
-    """FLOP per second of the modelled accelerator, for f3."""
-    host_bytes_per_s: float = Field(default=1.2e10, gt=0)
-    """Bytes per second from host to accelerator, for f3 where frozen blocks are streamed."""
-    speeds: tuple[Speed, ...] = ()
-    """Clients that are faster or slower than that; later entries win."""
     order: tuple[Literal["convergence", "vram", "time"], ...] = Field(
         default=("convergence", "vram"), min_length=2, max_length=3
     )

@@ -55,7 +55,8 @@ class StrictModel(BaseModel):
     @classmethod
     def _no_truth_value(cls, value: Any, info: ValidationInfo) -> Any:
         # pydantic reads true as the number 1, and YAML 1.1 reads yes, no, on and off as truth values.
-        if isinstance(value, bool) and cls.model_fields[info.field_name or ""].annotation is not bool:
+        annotation = cls.model_fields[info.field_name or ""].annotation
+        if isinstance(value, bool) and bool not in (annotation, *get_args(annotation)):
             raise ValueError("a truth value is neither a number nor text")
         return _within_64_bits(value)
 

@@ -34,7 +34,6 @@ NOT_NUMBERS = (
     "federation.workers",
     "federation.gpus",
     "federation.gpu_memory",
-    "federation.address",
     "federation.deadline_s",
     "federation.retries",
     "federation.quorum",
@@ -116,8 +115,10 @@ class ExperimentConfig(StrictModel):
                 f"federation.clients ({self.federation.clients})"
             )
         self.spec.refuse(self)
-        if self.zo.family == "low_rank" and self.model.lora is not None:
-            raise ValueError("zo.family=low_rank with model.lora: adapters take dense directions; set zo.family=dense")
+        if self.zo.rank is not None and self.model.lora is not None:
+            raise ValueError(
+                f"zo.rank={self.zo.rank} with model.lora: adapters take dense directions; set zo.rank=null"
+            )
         if self.zo.scope == "lora" and self.model.lora is None:
             raise ValueError("zo.scope=lora: this model has no adapters; set model.lora, as in model.lora.rank=8")
         if len(set(self.allocation.order)) < len(self.allocation.order):

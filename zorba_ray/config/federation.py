@@ -41,22 +41,21 @@ class FleetChange(StrictModel):
     round: int = Field(ge=2)
     """The first round that it holds for."""
     client: int | None = Field(default=None, ge=0)
-    """The client it is about; or `name`."""
-    name: str | None = None
+    """The client it is about; or `kind`."""
+    kind: str | None = None
     """A class of `fleet`: it is about all its clients."""
     vram: ByteCount | None = Field(default=None, gt=0)
     """The new budget."""
-    leave: bool = False
-    """Gone from this round on: not asked, and holding no block."""
-    join: bool = False
-    """Here from this round on; who was not here before is absent from the start."""
+    present: bool | None = None
+    """false: gone from this round on, not asked, and holding no block. true: here from this round on; who has not left
+    before is absent from the start."""
 
     @model_validator(mode="after")
     def _one_of_each(self) -> "FleetChange":
-        if (self.client is None) == (self.name is None):
-            raise ValueError(f"a change of round {self.round} names a client or a class (name), not both or neither")
-        if (self.vram is not None) + self.leave + self.join != 1:
-            raise ValueError(f"a change of round {self.round} needs one of vram, leave: true and join: true")
+        if (self.client is None) == (self.kind is None):
+            raise ValueError(f"a change of round {self.round} names a client or a class (kind), not both or neither")
+        if (self.vram is None) == (self.present is None):
+            raise ValueError(f"a change of round {self.round} needs either vram or present: true or false")
         return self
 
 
@@ -101,7 +100,8 @@ class FederationConfig(StrictModel):
     participants: int | float | None = None
     """Clients asked per round: a count ≥ 1, a share in (0, 1), or None for all."""
     backend: Literal["sequential", "ray"] = "sequential"
-    """In this process, or on Ray actors; same numbers, bit for bit."""
+    """In this process, or on Ray actors; same numbers, bit for bit. The Ray is the one at RAY_ADDRESS, if that is set,
+    else a private one on this machine for this run."""
     mode: Literal["pinned", "packed"] = "packed"
     """`pinned`: one client per actor. `packed`: many clients per actor on one replica of θ."""
     workers: int = Field(default=2, ge=1, le=10**6)
@@ -114,8 +114,6 @@ class FederationConfig(StrictModel):
     the real ones if there are any, else simulated."""
     gpu_memory: ByteCount = Field(default=80 * 2**30, gt=0)
     """Bytes of one simulated GPU; an actor's fraction is budget / gpu_memory, rounded down to 1e-4, at least 1e-4."""
-    address: str | None = None
-    """Ray address to join; None: RAY_ADDRESS if set, else a private Ray on this machine for this run."""
     deadline_s: float = Field(default=600.0, gt=0)
     """Seconds a round waits for reports; later ones are recorded as late."""
     quorum: float = Field(default=0.5, gt=0, le=1)
@@ -160,7 +158,7 @@ class FederationConfig(StrictModel):
             return range(change.client, change.client + 1)
         first = 0
         for kind in self.fleet if isinstance(self.fleet, tuple) else ():
-            if kind.name == change.name:
+            if kind.name == change.kind:
                 return range(first, first + kind.count)
             first += kind.count
         return range(0)
@@ -168,19 +166,19 @@ class FederationConfig(StrictModel):
     def _check_changes(self) -> None:
         """Raises ValueError: an unknown client or class, a budget without a fleet, or a client that leaves twice."""
         here: dict[int, bool] = {}
-        for change in sorted(self.changes, key=lambda one: one.round):
+        for change in sorted(self.changes, key=lambda change: change.round):
             who = f"federation.changes, round {change.round}"
             clients = self.changed(change)
             if not clients or clients[-1] >= self.clients:
-                named = f"class {change.name!r}" if change.client is None else f"client {change.client}"
+                named = f"class {change.kind!r}" if change.client is None else f"client {change.client}"
                 raise ValueError(f"{who}: there is no {named}; clients are 0 … {self.clients - 1}, classes as in fleet")
             if change.vram is not None:
                 if self.fleet is None:
                     raise ValueError(f"{who}: a new budget (vram) needs federation.fleet, which sets the first ones")
                 continue
             for client in clients:
-                if here.get(client, not change.join) == change.join:
+                if here.get(client, not change.present) == change.present:
                     raise ValueError(
-                        f"{who}: client {client} cannot {'join' if change.join else 'leave'} twice in a row"
+                        f"{who}: client {client} cannot {'join' if change.present else 'leave'} twice in a row"
                     )
-                here[client] = change.join
+                here[client] = bool(change.present)

@@ -18,11 +18,13 @@ class MemoryConfig(StrictModel):
     master: Literal["device", "host", "auto"] = "device"
     """Where the fp32 master of active blocks lives; with host the accelerator holds a compute-dtype copy, refreshed
     once per round. auto: per client, by its budget."""
-    break_even_tokens: int = Field(default=5_600, ge=1)
-    """Tokens of a forward pair (both signs) from which copying a block takes no longer than computing another one, for
-    auto: FLOP/s over bytes/s of the link in bf16. 5,600 is an RTX 4090 (140 TFLOP/s, 25 GB/s); an RTX 3090 has 2,400,
-    an H200 24,000."""
-    batch_size: int | None = Field(default=None, ge=1)
-    """Batch for the activation term; None is data.batch_size."""
-    length: int | None = Field(default=None, ge=1)
-    """Tokens for the activation term; None is data.max_length."""
+    flops_per_s: float = Field(default=1.4e14, gt=0)
+    """FLOP per second of the modelled accelerator, for f3 and for auto. The default is an RTX 4090's."""
+    host_bytes_per_s: float = Field(default=2.5e10, gt=0)
+    """Bytes per second from host to accelerator, for f3 and for auto where blocks are streamed."""
+
+    @property
+    def break_even_tokens(self) -> float:
+        """Tokens of a forward pair (both signs) from which copying a block in bf16 takes no longer than computing
+        another one: FLOP/s over bytes/s of the link. An RTX 4090 has 5,600, an RTX 3090 2,400, an H200 24,000."""
+        return self.flops_per_s / self.host_bytes_per_s

@@ -128,8 +128,8 @@ class MethodSpec:
             )
         if config.allocation != type(config.allocation)():
             raise ValueError(f"method={method} has no blocks to allocate: drop the section allocation")
-        if zo.family != "dense":
-            raise ValueError(f"zo.family={zo.family}: method={method} is defined with dense directions only")
+        if zo.rank is not None:
+            raise ValueError(f"zo.rank={zo.rank}: method={method} is defined with dense directions only")
         if cls.commits not in ("scalars", "mean") and zo.clip_spread is not None:
             raise ValueError(
                 f"zo.clip_spread={zo.clip_spread:g}: only methods whose commits are the scalars of one round know it, "

@@ -36,7 +36,7 @@ AtTheEnd = Literal[
 ]
 """Metrics that a trial reports once, from its summary."""
 
-NOT_SWEPT = ("name", "tracking", "federation.address", "allocation.time_limit_s")
+NOT_SWEPT = ("name", "tracking", "allocation.time_limit_s")
 """Settings that belong to the sweep or to the machine, not to a trial."""
 
 

@@ -29,5 +29,3 @@ class TrackingConfig(StrictModel):
     """W&B group; a trial's is the name of its sweep."""
     profile: bool = False
     """Measure where the rounds' time goes, into profile.json; results do not change. `--profile` sets it."""
-    job_type: Literal["train", "sweep-trial", "eval"] = "train"
-    """W&B job type: what kind of run this is among the others of the project."""

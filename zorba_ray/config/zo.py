@@ -13,7 +13,7 @@ FixedScope = Literal["all", "matrices", "bias_norm", "lora", "biases", "norm_wei
 def _cheaper_difference(zo: dict[str, Any]) -> Literal["central", "forward"]:
     """Two-sided differences are the paper's. With several dense directions a step, one-sided ones learn more per
     forward pass (LOG.md, 2026-11-28)."""
-    return "forward" if zo.get("directions", 1) > 1 and zo.get("family") == "dense" else "central"
+    return "forward" if zo.get("directions", 1) > 1 and zo.get("rank") is None else "central"
 
 
 class ZOConfig(StrictModel):
@@ -31,14 +31,12 @@ class ZOConfig(StrictModel):
     """K, steps a client walks on an overlay of its active blocks before it reports."""
     distribution: Literal["rademacher", "gaussian"] = "rademacher"
     """Entries of z: ±1, or a 4,096-entry table of normal quantiles."""
-    family: Literal["dense", "low_rank"] = "dense"
-    """Directions of a matrix: every entry its own, or U Vᵀ/√r with U, V of ±1 (vectors stay dense). Low rank needs no
-    perturbed copy of a weight."""
+    rank: int | None = Field(default=None, ge=1)
+    """r: directions of a matrix are of low rank, U Vᵀ/√r with U, V of ±1 (vectors stay dense), which needs no perturbed
+    copy of a weight. None: dense, every entry its own."""
     difference: Literal["central", "forward"] = Field(default_factory=_cheaper_difference)
     """`central`: [F(θ + μz) − F(θ − μz)] / 2μ, 2P passes a step; `forward`: [F(θ + μz) − F(θ)] / μ with one F(θ) for
     all directions, P + 1 passes. Left out: `forward` where P ≥ 2 directions are dense, else `central`."""
-    rank: int | None = Field(default=None, ge=1)
-    """r of family low_rank."""
     scope: Literal[
         "all", "matrices", "bias_norm", "lora", "biases", "norm_weights", "attention", "feed_forward", "auto"
     ] = "all"
@@ -52,23 +50,27 @@ class ZOConfig(StrictModel):
     keeps them as they were reported. None is no shrinking."""
 
     @model_validator(mode="after")
-    def _family_and_rank(self) -> "ZOConfig":
-        if (self.family == "low_rank") != (self.rank is not None):
+    def _low_rank(self) -> "ZOConfig":
+        if self.rank is None:
+            return self
+        if self.distribution != "rademacher":
             raise ValueError(
-                f"family={self.family} with rank={self.rank}: low_rank needs a rank such as zo.rank=1, dense takes none"
-            )
-        if self.family == "low_rank" and self.distribution != "rademacher":
-            raise ValueError(
-                f"distribution={self.distribution} with family=low_rank: U and V are signs, by which a commit is exact "
+                f"distribution={self.distribution} with rank={self.rank}: U and V are signs, so that a commit is exact "
                 "on every device; set zo.distribution=rademacher"
             )
-        if self.family == "low_rank" and self.difference == "forward":
+        if self.difference == "forward":
             raise ValueError(
-                "difference=forward with family=low_rank: its blocks take both signs at once; set zo.difference=central"
+                f"difference=forward with rank={self.rank}: its blocks take both signs at once; set "
+                "zo.difference=central"
             )
-        if self.family == "low_rank" and self.scope in ("bias_norm", "biases", "norm_weights"):
-            raise ValueError(f"family=low_rank with scope={self.scope}: no matrix is perturbed; set zo.family=dense")
+        if self.scope in ("bias_norm", "biases", "norm_weights"):
+            raise ValueError(f"rank={self.rank} with scope={self.scope}: no matrix is perturbed; set zo.rank=null")
         return self
+
+    @property
+    def family(self) -> Literal["dense", "low_rank"]:
+        """What directions of a matrix are; by `rank`."""
+        return "dense" if self.rank is None else "low_rank"
 
     @property
     def fixed_scope(self) -> FixedScope:

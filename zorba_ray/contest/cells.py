@@ -17,7 +17,7 @@ from zorba_ray.federation.round import participant_count
 
 _SHARED = ("name", "seed", "data", "directions", "eval", "tracking")
 _FEDERATION = (
-    "clients", "participants", "backend", "mode", "workers", "threads", "gpus", "gpu_memory", "address", "deadline_s",
+    "clients", "participants", "backend", "mode", "workers", "threads", "gpus", "gpu_memory", "deadline_s",
     "quorum", "retries", "snapshot_every",
 )  # fmt: skip
 _LEAST_ROUNDS = 10
@@ -112,7 +112,7 @@ def cell_config(contest: Contest, method: str, seed: int, rate: float, share: fl
     base, tree, kind = contest.base, contest.base.resolved(), load_method(method)
     if method != DEFAULT_METHOD:
         federation = {key: tree["federation"][key] for key in _FEDERATION}
-        memory = {key: tree["memory"][key] for key in ("compute_dtype", "batch_size", "length")}
+        memory = {key: tree["memory"][key] for key in ("compute_dtype",)}
         tree = {key: tree[key] for key in _SHARED} | {
             "method": method,
             "model": {key: value for key, value in tree["model"].items() if key != "lora"},

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from zorba_ray.artifacts import RunDir, Summary
 from zorba_ray.config import ExperimentConfig, ModelConfig
 from zorba_ray.contest.cells import TUNING_SEED, Cell, Contest, cell, ladder_of
 from zorba_ray.contest.state import ContestState
 from zorba_ray.errors import ConfigError, Diverged, Interrupted, StorageError, SweepIncomplete, ZorbaError
-from zorba_ray.experiment.callbacks import Closing, Emit
 from zorba_ray.experiment.execute import execute
-from zorba_ray.experiment.rundir import RunDir
+from zorba_ray.experiment.run import Closing
+from zorba_ray.experiment.session import Emit
 from zorba_ray.federation.accelerator import choose_accelerator, with_counted_gpus
 from zorba_ray.models import Manifest, load_model
 from zorba_ray.models.blocks import model_manifest
@@ -121,7 +122,7 @@ def _run(
 
 def _rounds_done(path: Path) -> int | None:
     run = RunDir(path)
-    return run.read_json(run.summary)["rounds_done"] if run.summary.exists() else None
+    return run.read(run.summary, Summary).rounds_done if run.summary.exists() else None
 
 
 def _size_of(config: ExperimentConfig) -> int:

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from zorba_ray.artifacts import RunDir, held, making, raise_storage_error, write_json
 from zorba_ray.contest.cells import Cell, Contest, describe
 from zorba_ray.errors import RunDirError
-from zorba_ray.experiment.rundir import RunDir, making, raise_storage_error, write_json
 from zorba_ray.protocol.messages import LedgerHeader
 
 CONTEST_FILE = "compare.json"
@@ -55,12 +55,8 @@ class ContestState:
         Raises:
             RunDirError: another process has it.
         """
-        folder = RunDir(self.path)
-        folder.lock()
-        try:
+        with held(self.path):
             yield
-        finally:
-            folder.unlock()
 
     def at_an_end(self, cell: Cell) -> bool:
         """Whether a run is not to be taken up again: it finished and is still there, or diverged, as it would again."""

@@ -1,11 +1,9 @@
 """Examples: sources, prompts, partition among the clients, and batches."""
 
-from zorba_ray.data.batches import BatchOrder, TokenTable, in_length_order
-from zorba_ray.data.client_rows import ClientRows
+from zorba_ray.data.batches import BatchOrder, ClientRows, Shards, TokenTable, in_length_order
 from zorba_ray.data.doubts import data_doubts
 from zorba_ray.data.partition import partition, partition_digest
 from zorba_ray.data.prompts import Cut, EncodedRows, encode_rows, prompt_tail
-from zorba_ray.data.shards import Shards
 from zorba_ray.data.tasks import SPLITS, Split, Task, load_task
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Tokenised examples and the order in which a client's batches come: a function of (client, step) only."""
+"""Tokenised examples, which of them each client holds, and the order in which its batches come."""
 
 import functools
 from collections.abc import Iterator, Sequence
@@ -25,8 +25,8 @@ class TokenTable:
 
     @classmethod
     def from_lists(cls, rows: Sequence[Sequence[int] | np.ndarray], labels: np.ndarray) -> "TokenTable":
-        starts = np.zeros(len(rows) + 1, dtype=np.int64)
-        np.cumsum([len(row) for row in rows], out=starts[1:])
+        """Token ids and label of each example."""
+        starts = _starts(rows)
         flat = np.fromiter((token for row in rows for token in row), dtype=np.int32, count=int(starts[-1]))
         return cls(flat, starts, labels)
 
@@ -42,10 +42,90 @@ class TokenTable:
         """(ids, mask, labels) of a batch: int64 [B, T], [B, T], [B], padded on the right to the longest example."""
         lengths = self.starts[rows + 1] - self.starts[rows]
         ids = np.full((len(rows), int(lengths.max())), pad, dtype=np.int64)
-        for place, row in enumerate(rows):
-            ids[place, : lengths[place]] = self.tokens[self.starts[row] : self.starts[row + 1]]
+        for index, row in enumerate(rows):
+            ids[index, : lengths[index]] = self.tokens[self.starts[row] : self.starts[row + 1]]
         mask = (np.arange(ids.shape[1]) < lengths[:, None]).astype(np.int64)
         return ids, mask, self.labels[rows]
+
+
+@dataclass(frozen=True)
+class ClientRows:
+    """Row numbers of clients[i]: rows[starts[i] : starts[i + 1]]. Many small arrays would take kilobytes each."""
+
+    clients: np.ndarray
+    """int64 [n]: ids, ascending."""
+    rows: np.ndarray
+    """int64 [Σ|D_n|]."""
+    starts: np.ndarray
+    """int64 [n + 1]."""
+
+    @classmethod
+    def of(cls, parts: Sequence[np.ndarray]) -> "ClientRows":
+        """Clients 0 … n − 1 with their rows."""
+        return cls(np.arange(len(parts)), np.concatenate(parts), _starts(parts))
+
+    def take(self, clients: Sequence[int]) -> "ClientRows":
+        """Some of the clients, ids ascending; a copy.
+
+        Raises:
+            KeyError: one of them is not here.
+        """
+        parts = [self[client] for client in clients]
+        return ClientRows(np.array(clients), np.concatenate(parts), _starts(parts))
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """|D_n|, int64 [n]."""
+        return np.diff(self.starts)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the three arrays."""
+        return self.clients.nbytes + self.rows.nbytes + self.starts.nbytes
+
+    def __getitem__(self, client: int) -> np.ndarray:
+        """Rows of one client, int64 [|D_n|], as a view.
+
+        Raises:
+            KeyError: it is not here.
+        """
+        index = int(np.searchsorted(self.clients, client))
+        if index == len(self.clients) or self.clients[index] != client:
+            raise KeyError(client)
+        return self.rows[self.starts[index] : self.starts[index + 1]]
+
+
+@dataclass(frozen=True)
+class Shards:
+    """Examples of some clients: a client's example i is row rows[client][i] of the table, which is held once."""
+
+    table: TokenTable
+    rows: ClientRows
+
+    def lengths(self, client: int) -> np.ndarray:
+        """Tokens of each example, int64 [|D_n|]."""
+        rows = self.rows[client]
+        return self.table.starts[rows + 1] - self.table.starts[rows]
+
+    def collate(self, client: int, examples: np.ndarray, pad: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """A batch of the client's `examples`, as `TokenTable.collate`."""
+        return self.table.collate(self.rows[client][examples], pad)
+
+    def label_counts(self, labels: int) -> np.ndarray:
+        """Examples of each label in the whole table, int64 [labels]."""
+        return np.bincount(self.table.labels, minlength=labels)
+
+    def label_shift(self, client: int, counts: np.ndarray) -> np.ndarray:
+        """Logarithm of each label's share of the client's examples over its share in all, float64 [labels].
+
+        Both of counts + 1, so that a label that the client does not have is rare there and not impossible.
+
+        Args:
+            counts: of `label_counts`.
+        """
+        here = np.bincount(self.table.labels[self.rows[client]], minlength=len(counts)) + 1.0
+        among = counts + 1.0
+        return np.log(here / here.sum() / (among / among.sum()))
 
 
 class BatchOrder:
@@ -62,8 +142,8 @@ class BatchOrder:
 
     def rows(self, step: int) -> np.ndarray:
         """Row numbers (int64) of the batch of `step` = 0, 1, …"""
-        epoch, place = divmod(step, self.per_epoch)
-        return self._epoch(epoch)[place]
+        epoch, number = divmod(step, self.per_epoch)
+        return self._epoch(epoch)[number]
 
     def _make_epoch(self, epoch: int) -> list[np.ndarray]:
         order = permutation(self._seed, "batches", self._client, 2 * epoch, len(self._lengths))
@@ -73,7 +153,7 @@ class BatchOrder:
             bucket = bucket[np.argsort(self._lengths[bucket], kind="stable")]
             batches += [bucket[cut : cut + self._size] for cut in range(0, len(bucket), self._size)]
         shuffle = permutation(self._seed, "batches", self._client, 2 * epoch + 1, len(batches))
-        return [batches[place] for place in shuffle]
+        return [batches[number] for number in shuffle]
 
 
 def in_length_order(lengths: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
@@ -81,3 +161,8 @@ def in_length_order(lengths: np.ndarray, batch_size: int) -> Iterator[np.ndarray
     order = np.argsort(lengths, kind="stable")
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]
+
+
+def _starts(parts: Sequence[Sequence[int] | np.ndarray]) -> np.ndarray:
+    """int64 [n + 1]: where each part begins in all of them end to end."""
+    return np.concatenate(([0], np.cumsum([len(part) for part in parts], dtype=np.int64)))

@@ -1,13 +1,13 @@
 """What about the data makes a run mean little: sentences with numbers, said before the first round."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from zorba_ray.data.prompts import Cut, render
-from zorba_ray.data.quoting import listed, quoted
-from zorba_ray.data.tasks import Split, Task
+from zorba_ray.data.tasks import Task
 from zorba_ray.errors import DataError
+from zorba_ray.printable import listed, shown
 
 
 def data_doubts(
@@ -30,91 +30,68 @@ def data_doubts(
     Raises:
         DataError: labels, but all training rows have the same one: every model is right that says it always.
     """
-    splits = {"training": task.train, "validation": task.validation, "test": task.test}
-    prompts = {name: render(split.columns, template) for name, split in splits.items()}
     return [
         *(_classes(task, words) if words else []),
-        *_blank(splits),
-        *_repeated(prompts),
-        *_small_clients(samples),
-        *_cut(cuts),
-        *_scored_by_first_token(first_tokens),
+        *_texts(task, template),
+        *_others(samples, cuts, first_tokens),
     ]
 
 
-def _classes(task: Task, words: Sequence[str]) -> list[str]:
+def _classes(task: Task, words: Sequence[str]) -> Iterator[str]:
     counts = np.bincount(task.train.labels, minlength=len(words))
     present = np.flatnonzero(counts)
     if len(present) == 1:
         raise DataError(
-            f"all {len(task.train):,} training rows have label {present[0]} ({quoted(words[present[0]])}): there is "
+            f"all {len(task.train):,} training rows have label {present[0]} ({shown(words[present[0]])}): there is "
             "nothing to learn from one class; add rows of another, or check data.label_column"
         )
     absent = [word for word, count in zip(words, counts, strict=True) if not count]
-    found = []
     if absent:
-        found.append(
+        yield (
             f"{len(absent)} of {len(words)} entries of data.label_words have no training row ({listed(absent)}): the "
             "model can only learn never to say them"
         )
     for name, split in (("validation", task.validation), ("test", task.test)):
         only = np.unique(split.labels)
         if len(only) == 1:
-            found.append(
-                f"all {len(split):,} {name} rows have label {only[0]} ({quoted(words[only[0]])}): accuracy says "
+            yield (
+                f"all {len(split):,} {name} rows have label {only[0]} ({shown(words[only[0]])}): accuracy says "
                 "nothing about the others"
             )
-    return found
 
 
-def _blank(splits: Mapping[str, Split]) -> list[str]:
-    found = []
+def _texts(task: Task, template: str) -> Iterator[str]:
+    splits = {"training": task.train, "validation": task.validation, "test": task.test}
     for name, split in splits.items():
         rows = list(zip(*split.columns.values(), strict=True))
-        blank = [place for place, row in enumerate(rows) if not any(map(str.strip, row))]
+        blank = [index for index, row in enumerate(rows) if not any(map(str.strip, row))]
         if blank:
-            found.append(f"{_share(len(blank), len(rows))} {name} rows have no text (the first is row {blank[0] + 1})")
-    return found
-
-
-def _repeated(prompts: Mapping[str, Sequence[str]]) -> list[str]:
-    found = []
+            yield f"{_share(len(blank), len(rows))} {name} rows have no text (the first is row {blank[0] + 1})"
+    prompts = {name: render(split.columns, template) for name, split in splits.items()}
     for first, second in (("training", "validation"), ("training", "test"), ("validation", "test")):
         known = set(prompts[first])
-        again = sum(text in known for text in prompts[second])
-        if again:
-            rows = _share(again, len(prompts[second]))
-            found.append(
-                f"{rows} {second} rows have a prompt that is in the {first} rows too: {second} figures flatter"
-            )
-    return found
+        if again := sum(text in known for text in prompts[second]):
+            rows_again = _share(again, len(prompts[second]))
+            yield f"{rows_again} {second} rows have a prompt that is in the {first} rows too: {second} figures flatter"
 
 
-def _small_clients(samples: Sequence[int]) -> list[str]:
+def _others(samples: Sequence[int], cuts: Mapping[str, Cut], first_tokens: Mapping[str, str]) -> Iterator[str]:
     single = [client for client, count in enumerate(samples) if count == 1]
-    if not single:
-        return []
-    return [f"{_share(len(single), len(samples))} clients have a single training row (clients {listed(single)})"]
-
-
-def _cut(cuts: Mapping[str, Cut]) -> list[str]:
-    return [
-        f"all {cut.total:,} rows of {name} are longer than data.max_length and lose their end: "
-        f"{cut.tokens_after:,} of {cut.tokens_before:,} tokens are read"
-        for name, cut in cuts.items()
-        if cut.rows and cut.rows == cut.total
-    ]
-
-
-def _scored_by_first_token(first_tokens: Mapping[str, str]) -> list[str]:
-    if not first_tokens:
-        return []
-    pairs = [f"{quoted(word)} by {quoted(token)}" for word, token in list(first_tokens.items())[:10]]
-    more = f", … ({len(first_tokens)} in all)" if len(pairs) < len(first_tokens) else ""
-    return [
-        f"label words of several tokens are scored by their first token alone: {', '.join(pairs)}{more}; choose words "
-        "of one token each"
-    ]
+    if single:
+        yield f"{_share(len(single), len(samples))} clients have a single training row (clients {listed(single)})"
+    for name, cut in cuts.items():
+        if cut.rows and cut.rows == cut.total:
+            yield (
+                f"all {cut.total:,} rows of {name} are longer than data.max_length and lose their end: "
+                f"{cut.tokens_after:,} of {cut.tokens_before:,} tokens are read"
+            )
+    if first_tokens:
+        pairs = [f"{shown(word)} by {shown(token)}" for word, token in list(first_tokens.items())[:10]]
+        more = f", … ({len(first_tokens)} in all)" if len(pairs) < len(first_tokens) else ""
+        yield (
+            f"label words of several tokens are scored by their first token alone: {', '.join(pairs)}{more}; choose "
+            "words of one token each"
+        )
 
 
 def _share(part: int, whole: int) -> str:

@@ -53,45 +53,18 @@ TASK_SIZES: dict[Split, int] = {"train": 4096, "validation": 512, "test": 1024}
 TASK_SEED = 2026
 """Seed of the task as shipped."""
 
-_BUCKETS: dict[str, range] = {
-    "pretraining": range(4),
-    "train": range(4, 8),
-    "validation": range(8, 9),
-    "test": range(9, 10),
-}
+_BUCKETS = {"pretraining": range(4), "train": range(4, 8), "validation": range(8, 9), "test": range(9, 10)}
 
 # Grade 0..3 = terrible, poor, good, great; twelve words each. No label word stands in a review.
-_ADJECTIVES = (
-    (
-        "awful",
-        "dreadful",
-        "horrible",
-        "hideous",
-        "disgusting",
-        "appalling",
-        "atrocious",
-        "dire",
-        "ghastly",
-        "rotten",
-        "abysmal",
-        "vile",
-    ),
-    ("dull", "weak", "bland", "slow", "plain", "flat", "dim", "stale", "clumsy", "noisy", "shabby", "boring"),
-    ("nice", "pleasant", "decent", "pretty", "neat", "solid", "tidy", "fresh", "warm", "smart", "lively", "charming"),
-    (
-        "superb",
-        "brilliant",
-        "wonderful",
-        "amazing",
-        "fantastic",
-        "stunning",
-        "marvellous",
-        "splendid",
-        "perfect",
-        "magnificent",
-        "glorious",
+_ADJECTIVES = tuple(
+    words.split()
+    for words in (
+        "awful dreadful horrible hideous disgusting appalling atrocious dire ghastly rotten abysmal vile",
+        "dull weak bland slow plain flat dim stale clumsy noisy shabby boring",
+        "nice pleasant decent pretty neat solid tidy fresh warm smart lively charming",
+        "superb brilliant wonderful amazing fantastic stunning marvellous splendid perfect magnificent glorious "
         "dazzling",
-    ),
+    )
 )
 _NOT = ("not", "never", "hardly")
 _VERY = ("very", "really", "truly")
@@ -110,13 +83,9 @@ _DOMAINS: dict[str, tuple[tuple[str, ...], int | None]] = {
     "park": (("lake", "path", "garden", "bench"), 1),
 }
 _OPENERS = (
-    "we tried the {d}",
-    "i saw the {d}",
-    "my friend chose the {d}",
-    "they showed us the {d}",
-    "she wanted the {d}",
+    "we tried the {d}", "i saw the {d}", "my friend chose the {d}", "they showed us the {d}", "she wanted the {d}",
     "here is the {d}",
-)
+)  # fmt: skip
 _TIMES = ("today", "yesterday", "on monday", "on friday", "last week", "last year", "again", "at noon")
 
 # What people did: four ways for each grade.

@@ -1,27 +1,100 @@
-"""A column of labels -> positions in `data.label_words`: each label has one reading, or is refused."""
+"""A column of labels -> positions in `data.label_words`: each label has one reading, or is refused.
+
+`labels.json`, a file beside the data, may name the labels.
+"""
 
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from zorba_ray.data.label_listing import LabelListing
-from zorba_ray.data.quoting import legible, listed, quoted
-from zorba_ray.data.table import Table
+from zorba_ray.data.tables import Table
 from zorba_ray.errors import DataError
+from zorba_ray.printable import listed, on_one_line, shown
 
+LISTING = "labels.json"
+_INDEX = re.compile("0|[1-9][0-9]{0,8}")
 _WHOLE = re.compile("-?(0|[1-9][0-9]{0,17})")
 """Text that is a position; `007` and `1.0` are not."""
 
 
 @dataclass(frozen=True)
-class _Reading:
-    """What one value can mean."""
+class LabelListing:
+    """What labels.json says; nothing where there is none."""
 
+    positions: dict[str, int] = field(default_factory=dict)
+    """Name of a label -> its position in `data.label_words`."""
+    explicit: bool = False
+    """Of the form {name: position}, which says how each label is to be read."""
+
+
+def read_listing(folder: Path, words: Sequence[str]) -> LabelListing:
+    """labels.json of a folder: ["negative", "positive"], {"negative": 0, "positive": 1} or {"0": "negative", …}.
+
+    Raises:
+        DataError: none of these forms, or it puts a label word elsewhere than `data.label_words` does.
+    """
+    path = folder / LISTING
+    where = on_one_line(str(path))
+    try:
+        if not path.is_file():
+            return LabelListing()
+        tree = json.loads(path.read_bytes().decode("utf-8-sig"), object_pairs_hook=_unique)
+    except OSError as error:
+        raise DataError(f"{where}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where}: {LISTING} is not JSON ({on_one_line(str(error))})") from error
+    listing = _listing(tree, where)
+    spelled = {word.strip().casefold(): position for position, word in enumerate(words)}
+    exact = {word: position for position, word in enumerate(words)}
+    for name, position in listing.positions.items():
+        wanted = exact.get(name, spelled.get(name.strip().casefold()))
+        if wanted not in (None, position):
+            raise DataError(
+                f"{where} says that {shown(name)} is label {position}, and data.label_words that it is label {wanted}; "
+                "put data.label_words in the order of the labels"
+            )
+    return listing
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(dict(pairs)) != len(pairs):
+        raise ValueError("a key stands twice")
+    return dict(pairs)
+
+
+def _listing(tree: Any, where: str) -> LabelListing:
+    if isinstance(tree, list) and all(isinstance(name, (str, int)) and not isinstance(name, bool) for name in tree):
+        names = [str(name) for name in tree]
+        if twice := next((name for index, name in enumerate(names) if name in names[:index]), None):
+            raise DataError(f"{where}: {shown(twice)} stands twice; each label has one name")
+        return LabelListing({name: position for position, name in enumerate(names)})
+    if isinstance(tree, dict):
+        if all(type(value) is int and 0 <= value < 10**9 for value in tree.values()):
+            return LabelListing(dict(tree), explicit=True)
+        if all(isinstance(value, str) and _INDEX.fullmatch(key) for key, value in tree.items()):
+            if len(set(tree.values())) != len(tree):
+                raise DataError(f"{where}: two labels have one name; each label has its own")
+            return LabelListing({name: int(key) for key, name in tree.items()})
+    raise DataError(
+        f'{where}: write a list of names in label order, as in ["negative", "positive"], or an object, as in '
+        f'{{"negative": 0, "positive": 1}} or {{"0": "negative", "1": "positive"}}; it holds {shown(tree)}'
+    )
+
+
+@dataclass(frozen=True)
+class _Label:
+    """One of the values that stand in the column, and what it can mean."""
+
+    where: str
+    """File and row of the first."""
+    split: str
+    value: Any
     word: int | None = None
     """Position of the label word, or of the name in labels.json, that the value is."""
     number: int | None = None
@@ -29,18 +102,10 @@ class _Reading:
     settled: bool = False
     """A word whatever the number says: text of JSON and parquet, or explicit in labels.json."""
 
-
-@dataclass(frozen=True)
-class _Place:
-    """Where a value stands first."""
-
-    split: str
-    table: Table
-    row: int
-    value: Any
-
-    def __str__(self) -> str:
-        return self.table.row(self.row)
+    @property
+    def missing(self) -> bool:
+        """It says that there is no label."""
+        return self.word is None and self.number is None
 
 
 def label_positions(
@@ -57,21 +122,25 @@ def label_positions(
     """
     if not words:
         raise DataError("data.label_words is empty: give one word or sentence per label, in label order")
-    codes = {**listing.positions, **{word: place for place, word in enumerate(words)}}
-    readings: dict[Any, _Reading | None] = {}
-    first: dict[Any, _Place] = {}
+    reader = _Reader(words, listing)
+    labels: dict[Any, _Label] = {}
     for split, parts in tables.items():
         for table in parts:
             for row, key in enumerate(_keys(table, column)):
-                if key not in readings:
-                    first[key] = _Place(split, table, row, table.columns[column][row])
-                    readings[key] = _read(first[key], codes, listing, words)
-    _refuse_missing(tables, column, readings)
-    found = {key: reading for key, reading in readings.items() if reading is not None}
-    _refuse_doubtful(found, first, words)
-    answer = {key: _position(reading, first[key], words) for key, reading in found.items()}
+                if key not in labels:
+                    value = table.columns[column][row]
+                    labels[key] = _Label(table.row(row), split, value, *reader.read(value, table, row))
+    for split, parts in tables.items():
+        missing = [t.row(row) for t in parts for row, key in enumerate(_keys(t, column)) if labels[key].missing]
+        if missing:
+            raise DataError(
+                f"{missing[0]}: {len(missing)} row(s) of {split} have no label (-1 or empty), this one first; "
+                "label them or leave them out"
+            )
+    _refuse_doubtful(list(labels.values()), words)
+    positions = {key: _position(label, words) for key, label in labels.items()}
     return {
-        split: np.array([answer[key] for table in parts for key in _keys(table, column)], dtype=np.int64)
+        split: np.array([positions[key] for table in parts for key in _keys(table, column)], dtype=np.int64)
         for split, parts in tables.items()
     }
 
@@ -87,93 +156,87 @@ def _keys(table: Table, column: str) -> Iterator[Any]:
             yield type(value)
 
 
-def _read(place: _Place, codes: dict[str, int], listing: LabelListing, words: Sequence[str]) -> _Reading | None:
-    """None: no label."""
-    value = place.value
-    if value is None or (isinstance(value, Real) and value != value):  # NaN is how some writers say "none"
-        return None
-    if isinstance(value, str):
-        word = codes.get(value)
-        if word is not None:
+_Meaning = tuple[int | None, int | None, bool]
+"""`word`, `number` and `settled` of a `_Label`."""
+_NONE: _Meaning = (None, None, False)
+
+
+class _Reader:
+    """What values can mean."""
+
+    def __init__(self, words: Sequence[str], listing: LabelListing) -> None:
+        self._codes = {**listing.positions, **{word: position for position, word in enumerate(words)}}
+        self._listing, self._words = listing, words
+
+    def read(self, value: Any, table: Table, row: int) -> _Meaning:
+        """Raises: DataError: it is no label."""
+        if value is None or (isinstance(value, Real) and value != value):  # NaN is how some writers say "none"
+            return _NONE
+        if isinstance(value, str):
             number = int(value) if _WHOLE.fullmatch(value) else None
-            return _Reading(word, number, place.table.typed or (listing.explicit and value in listing.positions))
-        if value in ("", "-1"):
-            return None
-        if _WHOLE.fullmatch(value):
-            return _Reading(number=int(value))
-        raise DataError(
-            f"{place}: label {quoted(value)} is neither in data.label_words [{listed(words)}] nor in labels.json"
-        )
-    if isinstance(value, bool):
-        named = {code for name, code in codes.items() if name.lower() == str(value).lower()}
-        if len(named) == 1:
-            return _Reading(named.pop())
-        raise DataError(
-            f"{place}: label {str(value).lower()} is a truth value, and data.label_words [{listed(words)}] do not "
-            'say which is meant; write the words themselves, the numbers 0 and 1, or a labels.json as {"false": 0, '
-            '"true": 1} beside the data'
-        )
-    if not isinstance(value, Real):
-        hint = "; of a one-hot list write the position of the 1" if isinstance(value, list) else ""
-        raise DataError(f"{place}: label {quoted(value)} is not a whole number or text{hint}")
-    number = _whole(value)
-    texts = [text for text in dict.fromkeys([str(value), str(number)]) if text in codes]
-    if len({codes[text] for text in texts}) > 1:
-        raise DataError(f"{place}: label {quoted(value)} is more than one of the labels {listed(texts)}")
-    if texts:
-        return _Reading(codes[texts[0]], number, listing.explicit and texts[0] in listing.positions)
-    if number is None:
-        raise DataError(f"{place}: label {quoted(value)} is not a whole number, and no label word reads so")
-    return None if number == -1 else _Reading(number=number)
-
-
-def _whole(value: Real) -> int | None:
-    if isinstance(value, int):
-        return value
-    return int(float(value)) if float(value).is_integer() else None
-
-
-def _refuse_missing(tables: Mapping[str, Sequence[Table]], column: str, readings: dict[Any, _Reading | None]) -> None:
-    if None not in readings.values():
-        return
-    for split, parts in tables.items():
-        keys = [(table, row, key) for table in parts for row, key in enumerate(_keys(table, column))]
-        missing = [table.row(row) for table, row, key in keys if readings[key] is None]
-        if missing:
+            if value in self._codes:
+                return self._codes[value], number, table.typed or self._explicit(value)
+            if value in ("", "-1"):
+                return _NONE
+            if number is not None:
+                return None, number, False
             raise DataError(
-                f"{missing[0]}: {len(missing)} row(s) of {split} have no label (-1 or empty), this one first; "
-                "label them or leave them out"
+                f"{table.row(row)}: label {shown(value)} is neither in data.label_words [{listed(self._words)}] nor in "
+                "labels.json"
             )
+        if isinstance(value, bool):
+            named = {code for name, code in self._codes.items() if name.lower() == str(value).lower()}
+            if len(named) == 1:
+                return named.pop(), None, False
+            raise DataError(
+                f"{table.row(row)}: label {str(value).lower()} is a truth value, and data.label_words "
+                f"[{listed(self._words)}] do not say which is meant; write the words themselves, the numbers 0 and 1, "
+                'or a labels.json as {"false": 0, "true": 1} beside the data'
+            )
+        if not isinstance(value, Real):
+            hint = "; of a one-hot list write the position of the 1" if isinstance(value, list) else ""
+            raise DataError(f"{table.row(row)}: label {shown(value)} is not a whole number or text{hint}")
+        number = value if isinstance(value, int) else int(float(value)) if float(value).is_integer() else None
+        texts = [text for text in dict.fromkeys([str(value), str(number)]) if text in self._codes]
+        if len({self._codes[text] for text in texts}) > 1:
+            raise DataError(f"{table.row(row)}: label {shown(value)} is more than one of the labels {listed(texts)}")
+        if texts:
+            return self._codes[texts[0]], number, self._explicit(texts[0])
+        if number is None:
+            raise DataError(f"{table.row(row)}: label {shown(value)} is not a whole number, and no label word reads so")
+        return _NONE if number == -1 else (None, number, False)
+
+    def _explicit(self, text: str) -> bool:
+        return self._listing.explicit and text in self._listing.positions
 
 
-def _refuse_doubtful(found: dict[Any, _Reading], first: dict[Any, _Place], words: Sequence[str]) -> None:
+def _refuse_doubtful(labels: Sequence[_Label], words: Sequence[str]) -> None:
     """Numbers that are also words, of other positions: all labels together say which is meant, or nothing does."""
     classes = range(len(words))
     doubtful = [
-        key
-        for key, reading in found.items()
-        if reading.word in classes and reading.number in classes and reading.word != reading.number
-        if not reading.settled
+        label
+        for label in labels
+        if label.word in classes and label.number in classes and label.word != label.number and not label.settled
     ]
-    all_words = all(reading.word is not None for reading in found.values())
-    all_numbers = all(reading.number in classes for reading in found.values())
+    all_words = all(label.word is not None for label in labels)
+    all_numbers = all(label.number in classes for label in labels)
     if not doubtful or (all_words and not all_numbers):
         return
-    place, reading = first[doubtful[0]], found[doubtful[0]]
+    first = doubtful[0]
     listing = json.dumps({word: label for label, word in enumerate(words[:3])}, ensure_ascii=False)
     raise DataError(
-        f"{place}: label {quoted(place.value)} has two readings: label {reading.word} "
-        f"({quoted(words[reading.word or 0])}) by its name, and label {reading.number} "
-        f"({quoted(words[reading.number or 0])}) by its number; put data.label_words in the order of their numbers, or "
-        f"say in a labels.json beside the data that names are meant, as in {legible(listing)}"
+        f"{first.where}: label {shown(first.value)} has two readings: label {first.word} "
+        f"({shown(words[first.word or 0])}) by its name, and label {first.number} "
+        f"({shown(words[first.number or 0])}) by its number; put data.label_words in the order of their numbers, or "
+        f"say in a labels.json beside the data that names are meant, as in {on_one_line(listing)}"
     )
 
 
-def _position(reading: _Reading, place: _Place, words: Sequence[str]) -> int:
-    position = reading.number if reading.word is None else reading.word
+def _position(label: _Label, words: Sequence[str]) -> int:
+    position = label.number if label.word is None else label.word
     if position is None or not 0 <= position < len(words):
         raise DataError(
-            f"{place}: label {quoted(place.value)} of the {place.split} split has no entry in data.label_words "
+            f"{label.where}: label {shown(label.value)} of the {label.split} split has no entry in data.label_words "
             f"({len(words)} entries, labels 0 … {len(words) - 1})"
         )
     return position

@@ -2,6 +2,7 @@
 
 import functools
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,34 +11,22 @@ import numpy as np
 
 from zorba_ray.config import DataConfig
 from zorba_ray.data import grammar
-from zorba_ray.data.files import KINDS, Kind, read_table
-from zorba_ray.data.hub import hub_files
-from zorba_ray.data.label_listing import LabelListing, read_listing
-from zorba_ray.data.labels import label_positions
-from zorba_ray.data.owners import column_owners
+from zorba_ray.data.labels import LabelListing, label_positions, read_listing
 from zorba_ray.data.prompts import prompt_columns
-from zorba_ray.data.quoting import legible, listed, quoted
-from zorba_ray.data.table import Table
+from zorba_ray.data.tables import KINDS, Kind, Table, read_table
 from zorba_ray.directions import permutation
 from zorba_ray.errors import DataError
+from zorba_ray.hub import hub_answers
+from zorba_ray.printable import first_line, listed, on_one_line, shown
 
 SPLITS = ("train", "validation", "test")
-_OTHER_DATA = {
-    ".tsv",
-    ".txt",
-    ".gz",
-    ".bz2",
-    ".xz",
-    ".zst",
-    ".zip",
-    ".arrow",
-    ".feather",
-    ".xls",
-    ".xlsx",
-    ".ods",
-    ".pkl",
-}
+_OTHER_DATA = (
+    ".tsv", ".txt", ".gz", ".bz2", ".xz", ".zst", ".zip", ".arrow", ".feather", ".xls", ".xlsx", ".ods", ".pkl",
+)  # fmt: skip
 """Endings of data that must not be passed over: else a test split would be cut out of the training rows."""
+
+_Files = dict[str, list[tuple[Path, Kind]]]
+"""Split -> its files."""
 
 
 @dataclass(frozen=True)
@@ -74,31 +63,48 @@ def load_task(config: DataConfig, seed: int, labelled: bool) -> Task:
         DataError: nothing there, a missing column, a prompt's column that is no text, empty or unlabelled data, a
             label without a label word, or a label with a single training example.
     """
-    if config.path == "builtin":
-        absent = [name for name in prompt_columns(config.prompt) if name != "text"]
-        if absent:
-            raise DataError(
-                f"data.prompt={config.prompt!r}: the builtin data has no column {absent[0]!r} (columns: text)"
-            )
-        splits = {name: _builtin(name) for name in SPLITS}
-        classes = 1 + max(int(split.labels.max()) for split in splits.values())
-        if labelled and len(config.label_words) < classes:
-            raise DataError(
-                f"data.label_words [{listed(config.label_words)}]: label {classes - 1} of the builtin data has no "
-                f"entry; give {classes} words or sentences"
-            )
-    else:
-        splits = _read(config, labelled)
+    origin = f"data.path={on_one_line(config.path)}"
+    splits = _builtin_splits(config, labelled) if config.path == "builtin" else _read(config, origin, labelled)
     for name, split in splits.items():
         if not len(split):
-            raise DataError(f"data.path={legible(config.path)}: the {name} split is empty")
+            raise DataError(f"{origin}: the {name} split is empty")
     train = splits["train"]
     if config.train_rows is not None and config.train_rows < len(train):
         train = train.take(np.sort(permutation(seed, "rows", 0, 0, len(train))[: config.train_rows]))
-    _cut_missing(splits, train, config, seed)
+    missing = [name for name in ("validation", "test") if name not in splits]
+    if missing:  # cut out of the training rows
+        order = permutation(seed, "rows", 1, 0, len(train))
+        count = int(len(train) * config.holdout)
+        if count < 1 or len(train) <= count * len(missing):
+            raise DataError(
+                f"{origin}: {len(train)} training rows are too few to cut {' and '.join(missing)} out of them "
+                f"(data.holdout={config.holdout})"
+            )
+        for number, name in enumerate(missing):
+            splits[name] = train.take(np.sort(order[number * count : (number + 1) * count]))
+        train = train.take(np.sort(order[len(missing) * count :]))
     if labelled:
-        _check_labels(splits["train"], config)
-    return Task(splits["train"], splits["validation"], splits["test"])
+        single = [label for label, count in Counter(train.labels.tolist()).items() if count == 1]
+        if single:
+            label = min(single)
+            raise DataError(
+                f"{origin}: label {label} ({shown(config.label_words[label])}) has a single training example; a class "
+                "needs at least two: add examples or drop the class"
+            )
+    return Task(train, splits["validation"], splits["test"])
+
+
+def _builtin_splits(config: DataConfig, labelled: bool) -> dict[str, Split]:
+    absent = [name for name in prompt_columns(config.prompt) if name != "text"]
+    if absent:
+        raise DataError(f"data.prompt={config.prompt!r}: the builtin data has no column {absent[0]!r} (columns: text)")
+    classes = len(grammar.TASK_LABEL_WORDS)
+    if labelled and len(config.label_words) < classes:
+        raise DataError(
+            f"data.label_words [{listed(config.label_words)}]: label {classes - 1} of the builtin data has no "
+            f"entry; give {classes} words or sentences"
+        )
+    return {name: _builtin(name) for name in SPLITS}
 
 
 @functools.cache  # writing the examples takes longer than a short run
@@ -107,103 +113,134 @@ def _builtin(name: Any) -> Split:
     return Split({"text": [text for text, _ in rows]}, np.array([label for _, label in rows], dtype=np.int64))
 
 
-def _cut_missing(splits: dict[str, Split], train: Split, config: DataConfig, seed: int) -> None:
-    """Cuts validation, then test, out of the training rows where the source has none."""
-    missing = [name for name in ("validation", "test") if name not in splits]
-    if missing:
-        order = permutation(seed, "rows", 1, 0, len(train))
-        count = int(len(train) * config.holdout)
-        if count < 1 or len(train) <= count * len(missing):
-            raise DataError(
-                f"data.path={legible(config.path)}: {len(train)} training rows are too few to cut "
-                f"{' and '.join(missing)} out of them (data.holdout={config.holdout})"
-            )
-        for place, name in enumerate(missing):
-            splits[name] = train.take(np.sort(order[place * count : (place + 1) * count]))
-        train = train.take(np.sort(order[len(missing) * count :]))
-    splits["train"] = train
-
-
-def _check_labels(train: Split, config: DataConfig) -> None:
-    for label, count in sorted(Counter(train.labels.tolist()).items()):
-        if count == 1:
-            raise DataError(
-                f"data.path={legible(config.path)}: label {label} ({quoted(config.label_words[label])}) has a single "
-                "training example; a class needs at least two: add examples or drop the class"
-            )
-
-
-def _read(config: DataConfig, labelled: bool) -> dict[str, Split]:
+def _read(config: DataConfig, origin: str, labelled: bool) -> dict[str, Split]:
     path = Path(config.path).expanduser()
     listing = LabelListing()
-    files: dict[str, list[tuple[Path, Kind]]]
     try:
         if path.is_dir():
-            files = _files_of(path, config)
+            files = _files_of(path, origin, config)
             listing = read_listing(path, config.label_words)
         elif path.is_file():
-            files = {"train": [(path, _kind(path))]}
+            files: _Files = {"train": [(path, _kind(path))]}
             listing = read_listing(path.parent, config.label_words)
         elif config.path.startswith((".", "/", "~")) or config.path.count("/") > 1 or path.suffix.lower() in KINDS:
-            raise DataError(f"data.path={legible(config.path)}: no such file or folder")
+            raise DataError(f"{origin}: no such file or folder")
         else:
             files = {split: parts for split, parts in hub_files(config.path).items() if split in SPLITS}
     except OSError as error:
-        raise DataError(f"data.path={legible(config.path)}: cannot be read ({error.strerror})") from error
-    tables = {split: [_table(*file, config, labelled) for file in parts] for split, parts in files.items()}
-    labels = None
+        raise DataError(f"{origin}: cannot be read ({error.strerror})") from error
+    names = prompt_columns(config.prompt)
+    wanted = [*names, *([config.label_column] if labelled else [])]
+    optional = config.partition_column if config.partition == "column" else None
+    tables = {split: [read_table(*file, wanted, optional) for file in parts] for split, parts in files.items()}
+    labels = {split: np.zeros(sum(map(len, parts)), dtype=np.int64) for split, parts in tables.items()}
     if labelled:
         labels = label_positions(tables, config.label_column, config.label_words, listing)
-    return {
-        split: Split(
-            {name: [text for part in parts for text in part.texts(name)] for name in prompt_columns(config.prompt)},
-            np.zeros(sum(map(len, parts)), dtype=np.int64) if labels is None else labels[split],
-            _owners(parts, [path for path, _ in files[split]], config) if split == "train" else None,
-        )
-        for split, parts in tables.items()
-    }
+    splits = {}
+    for split, parts in tables.items():
+        owners = None
+        if split == "train" and config.partition == "files":
+            owners = [
+                path.stem for (path, _), table in zip(files[split], parts, strict=True) for _ in range(len(table))
+            ]
+        elif split == "train" and optional:
+            owners = _column_owners(parts, optional)
+        columns = {name: [text for part in parts for text in part.texts(name)] for name in names}
+        splits[split] = Split(columns, labels[split], owners)
+    return splits
 
 
-def _table(path: Path, kind: Kind, config: DataConfig, labelled: bool) -> Table:
-    wanted = [*prompt_columns(config.prompt), *([config.label_column] if labelled else [])]
-    return read_table(path, kind, wanted, config.partition_column if config.partition == "column" else None)
+def _column_owners(tables: Sequence[Table], column: str) -> list[str] | None:
+    """The owner of each row as the column says it: `01` and `1` are two. None: the first table has no such column.
 
-
-def _owners(tables: list[Table], paths: list[Path], config: DataConfig) -> list[str] | None:
-    if config.partition == "files":
-        return [path.stem for path, table in zip(paths, tables, strict=True) for _ in range(len(table))]
-    if config.partition == "column" and config.partition_column:
-        return column_owners(tables, config.partition_column)
-    return None
+    Raises:
+        DataError: an owner that is missing, empty, or of another type than the first.
+    """
+    if column not in tables[0].columns:
+        return None
+    name = shown(column)
+    first: type[Any] | None = None
+    owners = []
+    for table in tables:
+        if column not in table.columns:
+            raise DataError(f"data.path={table.origin} has no column {name} (data.partition_column)")
+        for row, value in enumerate(table.columns[column]):
+            if value is None or value != value or (isinstance(value, str) and not value.strip()):
+                raise DataError(
+                    f"{table.row(row)} has no owner in column {name} (data.partition_column); name one, or leave the "
+                    "row out"
+                )
+            first = first or type(value)
+            if type(value) is not first or not isinstance(value, (str, int, float)):
+                raise DataError(
+                    f"{table.row(row)}: owner {shown(value)} in column {name} is of the type {type(value).__name__}; "
+                    "write all owners as text, or all as whole numbers"
+                )
+            owners.append(str(value))
+    return owners
 
 
 def _kind(path: Path) -> Kind:
-    try:
-        return KINDS[path.suffix.lower()]
-    except KeyError:
-        ending = legible(path.suffix) or "no ending"
-        raise DataError(f"data.path={legible(str(path))}: {ending} is not one of {', '.join(KINDS)}") from None
+    kind = KINDS.get(path.suffix.lower())
+    if kind is None:
+        ending = on_one_line(path.suffix) or "no ending"
+        raise DataError(f"data.path={on_one_line(str(path))}: {ending} is not one of {', '.join(KINDS)}")
+    return kind
 
 
-def _files_of(folder: Path, config: DataConfig) -> dict[str, list[tuple[Path, Kind]]]:
-    """Split -> its files. With partition=files the training files are train-*.EXT, one per client."""
-    found: dict[str, list[tuple[Path, Kind]]] = {}
+def _files_of(folder: Path, origin: str, config: DataConfig) -> _Files:
+    """With partition=files the training files are train-*.EXT, one per client."""
+    files: _Files = {}
     for split in SPLITS:
         pattern = f"{split}-*" if split == "train" and config.partition == "files" else split
         paths = sorted(p for p in folder.glob(f"{pattern}.*") if p.suffix.lower() in KINDS)
         if len(paths) > 1 and pattern == split:
-            raise DataError(
-                f"data.path={legible(config.path)}: {' and '.join(p.name for p in paths)} stand for the same split; "
-                "keep one"
-            )
+            raise DataError(f"{origin}: {' and '.join(p.name for p in paths)} stand for the same split; keep one")
         if paths:
-            found[split] = [(path, _kind(path)) for path in paths]
+            files[split] = [(path, _kind(path)) for path in paths]
         elif other := next((p for p in sorted(folder.glob(f"{split}.*")) if p.suffix.lower() in _OTHER_DATA), None):
             raise DataError(
-                f"data.path={legible(config.path)}: {legible(other.name)} is in none of the formats that are read; "
-                f"write it as one of {', '.join(KINDS)}, or move it out of the folder"
+                f"{origin}: {on_one_line(other.name)} is in none of the formats that are read; write it as one of "
+                f"{', '.join(KINDS)}, or move it out of the folder"
             )
-    if "train" not in found:
+    if "train" not in files:
         wanted = "train-*.parquet" if config.partition == "files" else "train.parquet"
-        raise DataError(f"data.path={legible(config.path)}: no {wanted} (or .jsonl, .csv) in this folder")
-    return found
+        raise DataError(f"{origin}: no {wanted} (or .jsonl, .csv) in this folder")
+    return files
+
+
+def hub_files(path: str) -> _Files:
+    """The files of a data set of the Hugging Face hub, downloaded or from the cache.
+
+    The files themselves are read, not the tables that `datasets` makes of them: those take `NA` for nothing.
+
+    Raises:
+        DataError: not there, no network, or kept in another form than parquet, JSON or CSV.
+    """
+    import datasets
+    from datasets import config as datasets_config
+
+    origin = f"data.path={on_one_line(path)}"
+    datasets.disable_progress_bars()
+    if not hub_answers():  # what was fetched before is taken from the cache, at once
+        datasets_config.HF_HUB_OFFLINE = True
+    try:
+        builder = datasets.load_dataset_builder(path)
+        kind: Kind | None = next((kind for kind in KINDS.values() if kind == builder.name), None)
+        files = dict(builder.config.data_files or {})
+        wanted = {str(split): list(urls) for split, urls in files.items()} if kind is not None else {}
+        fetched = datasets.DownloadManager().download_and_extract(wanted)
+    except Exception as error:  # `datasets` raises many kinds
+        raise DataError(
+            f"{origin}: not a local file or folder, and could not be fetched from the hub "
+            f"({on_one_line(first_line(error, 400))}); without a network, point data.path to a folder with "
+            "train/validation/test.parquet"
+        ) from error
+    if kind is None:
+        raise DataError(
+            f"{origin}: kept on the hub as {builder.name}; download it, and point data.path to a folder with "
+            "train/validation/test in parquet, JSONL or CSV"
+        )
+    if "train" not in files:
+        raise DataError(f"{origin}: the data set has no train split, only {listed(sorted(files))}")
+    return {split: [(Path(file), kind) for file in paths] for split, paths in dict(fetched).items()}

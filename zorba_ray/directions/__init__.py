@@ -1,7 +1,7 @@
 """Counter-based directions: the same bits on every device, in any chunking and process layout."""
 
 from zorba_ray.directions.choose import cpu_directions, direction_backend, timed
-from zorba_ray.directions.low_rank import apply_terms, factors
+from zorba_ray.directions.low_rank import apply_low_rank, factors
 from zorba_ray.directions.streams import (
     EMBEDDINGS,
     FINAL_NORM,
@@ -32,7 +32,7 @@ __all__ = [
     "Distribution",
     "TensorStream",
     "Terms",
-    "apply_terms",
+    "apply_low_rank",
     "cpu_directions",
     "direction_backend",
     "direction_seed",

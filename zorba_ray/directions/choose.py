@@ -4,7 +4,7 @@ import functools
 import importlib.util
 import itertools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 
 import numpy as np
@@ -85,39 +85,31 @@ def first_difference(backend: DirectionBackend, device: str) -> str | None:
     Compilers and drivers have faults, so a backend is asked where it is about to be used: both operations,
     distributions and scratch types, on 2,500 elements.
     """
-    theta = torch.linspace(-2.0, 2.0, _SIZE)  # on the CPU: another device may round its own `linspace` otherwise
-
-    def differs(operation: Callable[[DirectionBackend, torch.Tensor], torch.Tensor]) -> bool:
-        wanted = operation(cpu_directions("numpy"), theta.clone())
-        return not torch.equal(wanted.view(torch.uint8), operation(backend, theta.to(device)).cpu().view(torch.uint8))
-
     for distribution in _DISTRIBUTIONS:
-        stream = tensor_stream(_SEED, 1, 2, 3, distribution)
-        for dtype, scale in itertools.product((torch.float32, torch.bfloat16), (1e-3, -1e-3)):
-            if differs(lambda by, own, at=(stream, dtype, scale): _perturbed(by, own, *at)):
-                return f"perturb_into ({distribution}, {dtype})"
-        if differs(lambda by, own, drawn=distribution: _committed(by, own, drawn)):
-            return f"apply_commits ({distribution})"
+        wanted = _operations(cpu_directions("numpy"), "cpu", distribution)
+        got = _operations(backend, device, distribution)
+        for (name, expected), (_, result) in zip(wanted, got, strict=True):
+            if not torch.equal(expected, result):
+                return name
     return None
 
 
-def _perturbed(
-    backend: DirectionBackend, theta: torch.Tensor, stream: TensorStream, dtype: torch.dtype, scale: float
-) -> torch.Tensor:
-    scratch = torch.empty(_SIZE, dtype=dtype, device=theta.device)
-    backend.perturb_into(scratch, theta, stream, scale, _OFFSET)
-    return scratch
-
-
-def _committed(backend: DirectionBackend, theta: torch.Tensor, distribution: Distribution) -> torch.Tensor:
-    """θ after two commits of three and one terms."""
+def _operations(
+    backend: DirectionBackend, device: str, distribution: Distribution
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """(operation, the bytes that it gives): perturbations, then two commits of three and one terms."""
+    theta = torch.linspace(-2.0, 2.0, _SIZE).to(device)  # made on the CPU: a device may round its own otherwise
+    for dtype, scale in itertools.product((torch.float32, torch.bfloat16), (1e-3, -1e-3)):
+        scratch = torch.empty(_SIZE, dtype=dtype, device=device)
+        backend.perturb_into(scratch, theta, tensor_stream(_SEED, 1, 2, 3, distribution), scale, _OFFSET)
+        yield f"perturb_into ({distribution}, {dtype})", scratch.cpu().view(torch.uint8)
     commits = []
     for coefficients in _COMMITS:
         numbers = np.arange(len(coefficients), dtype=np.uint64)
         seeds = np.full_like(numbers, _SEED)
         commits.append(Terms(seeds, numbers, np.array(coefficients, dtype=np.float32), distribution))
     backend.apply_commits(theta, 1, 2, commits, _OFFSET)
-    return theta
+    yield f"apply_commits ({distribution})", theta.cpu().view(torch.uint8)
 
 
 class StagedDirections:

@@ -1,6 +1,5 @@
-"""Terms on a tensor, along dense directions or low-rank ones.
+"""Low-rank directions: z = U Vᵀ/√r for a matrix [m, n], U [m, r] and V [n, r] of signs from the tensor's own stream.
 
-Low-rank directions: z = U Vᵀ/√r for a matrix [m, n], U [m, r] and V [n, r] of signs from the tensor's own stream.
 Elements 0 … m·r − 1 of the stream are U row by row, the n·r that follow are V. An entry of U Vᵀ is an integer of size r
 at most, so with coefficients c/√r on a grid whose sum stays below 2^24/r quanta (`zo.update.on_grid`) every partial sum
 of a commit is exact in fp32, in any order, with or without fused multiply-adds: a commit by matrix product gives the
@@ -34,7 +33,7 @@ def factors(
     return drawn[: rows * rank].view(rows, rank), drawn[rows * rank :].view(columns, rank)
 
 
-def apply_terms(
+def apply_low_rank(
     backend: DirectionBackend,
     theta: torch.Tensor,
     block: int,
@@ -43,17 +42,13 @@ def apply_terms(
     rank: int,
     commits: Sequence[Terms],
 ) -> None:
-    """Commits on one tensor, fp32 [numel], in place: θ ← RN(θ + Σ coefficient · z) for each in turn; one without terms
-    moves no byte.
+    """θ [m·n] (fp32, in place) ← RN(θ + Σ coefficient · U Vᵀ) for each commit in turn; one without terms moves no byte.
 
     Args:
         block, slot: the tensor's place in the manifest.
         shape: of the tensor; all axes but the first count as columns.
-        rank: of its directions, whose coefficients are c/√r on the grid for this rank; 0: dense.
+        commits: coefficients are c/√r on the grid for this rank.
     """
-    if not rank:
-        backend.apply_commits(theta, block, slot, commits)
-        return
     matrix = theta.view(shape[0], -1)
     for terms in commits:
         if len(terms) == 0:

@@ -44,12 +44,15 @@ def joined(commits: Sequence[Terms]) -> tuple[Terms, np.ndarray] | None:
     commits = [terms for terms in commits if len(terms)]
     if not commits:
         return None
-    (distribution,) = {terms.distribution for terms in commits}
-    columns = ([getattr(terms, name) for terms in commits] for name in ("seeds", "directions", "coefficients"))
-    return (
-        Terms(*(np.concatenate(column) for column in columns), distribution),
-        np.cumsum([len(terms) for terms in commits], dtype=np.int64),
+    distribution = commits[0].distribution
+    assert all(own.distribution == distribution for own in commits), "commits along directions of two kinds"
+    terms = Terms(
+        np.concatenate([own.seeds for own in commits]),
+        np.concatenate([own.directions for own in commits]),
+        np.concatenate([own.coefficients for own in commits]),
+        distribution,
     )
+    return terms, np.cumsum([len(own) for own in commits], dtype=np.int64)
 
 
 class DirectionBackend(Protocol):

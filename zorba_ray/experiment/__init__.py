@@ -1,19 +1,7 @@
-"""One run: wiring, loop, evaluation, tracking, resume."""
+"""One run: wiring, rounds, evaluation, tracking, resume."""
 
-from zorba_ray.experiment.allocate import allocation_record, solve_allocation
-from zorba_ray.experiment.backends import sequential_backend
+from zorba_ray.experiment.allocate import solve_allocation
 from zorba_ray.experiment.build import Setup, prepare
-from zorba_ray.experiment.probe import probe_here
 from zorba_ray.experiment.run import run_experiment
-from zorba_ray.experiment.rundir import RunDir
 
-__all__ = [
-    "RunDir",
-    "Setup",
-    "allocation_record",
-    "prepare",
-    "probe_here",
-    "run_experiment",
-    "sequential_backend",
-    "solve_allocation",
-]
+__all__ = ["Setup", "prepare", "run_experiment", "solve_allocation"]

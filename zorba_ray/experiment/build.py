@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from zorba_ray.assignment import AssignmentInputs, FleetSchedule
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.data import (
     ClientRows,
@@ -24,7 +25,6 @@ from zorba_ray.data import (
 from zorba_ray.directions import VERSION, DirectionBackend, cpu_directions, direction_backend, timed
 from zorba_ray.errors import ConfigError
 from zorba_ray.experiment.examples import tokenised
-from zorba_ray.experiment.fleet import Client, budgets_by_round, fleet_at
 from zorba_ray.experiment.pair_check import require_right_pairs
 from zorba_ray.experiment.unfamiliar import unfamiliar_memory
 from zorba_ray.federation import ClientAccelerator, ClientHost
@@ -38,28 +38,18 @@ from zorba_ray.stopwatch import UNWATCHED, Watch, watch_if
 
 
 @dataclass(frozen=True)
-class Setup:
+class Setup(AssignmentInputs):
     """What `prepare` derives from the settings."""
 
-    config: ExperimentConfig
     model: TaskModel
     shards: Shards
     """The training examples, and which client has which."""
     validation: TokenTable
     test: TokenTable
-    fleet: list[Client]
-    """As it is in round 1."""
-    memory: FleetMemory
-    header: LedgerHeader
     cuts: Mapping[str, Cut]
     """By split: rows longer than data.max_length."""
     doubts: Sequence[str]
     """What makes the data mean little, as sentences."""
-
-    @property
-    def samples(self) -> list[int]:
-        """|D_n|."""
-        return list(self.header.samples)
 
 
 def prepare(
@@ -92,7 +82,7 @@ def prepare(
     parts = partition(config.data, config.federation.clients, task.train.labels, task.train.owners, config.seed)
     scored = config.data.label_words if config.model.head != "lm" else ()
     samples = [len(part) for part in parts]
-    memory = fleet_memory(config, model)
+    memory, fleet = fleet_memory(config, model), FleetSchedule(config)
     doubts = unfamiliar_memory(config, loaded, memory, _workload(config, loaded))
     doubts += data_doubts(task, config.data.prompt, scored, samples, examples.cuts, examples.first_tokens)
     manifest = model.replica.manifest
@@ -112,7 +102,7 @@ def prepare(
         scope=config.zo.fixed_scope,
         directions_per_step=config.zo.directions,
         local_steps=config.local_steps,
-        samples=tuple(len(part) for part in parts),
+        samples=tuple(samples),
         blocks=manifest.blocks,
         family=config.zo.family,
         rank=config.zo.rank or 0,
@@ -120,8 +110,20 @@ def prepare(
         pool=config.spec.pool(config),
         clip_spread=config.zo.clip_spread or 0.0,
     )
-    shards = Shards(train, ClientRows.of(parts))
-    return Setup(config, model, shards, validation, test, fleet_at(config, 1), memory, header, examples.cuts, doubts)
+    return Setup(
+        config=config,
+        manifest=manifest,
+        memory=memory,
+        header=header,
+        fleet=fleet,
+        accelerator=accelerator,
+        model=model,
+        shards=Shards(train, ClientRows.of(parts)),
+        validation=validation,
+        test=test,
+        cuts=examples.cuts,
+        doubts=doubts,
+    )
 
 
 def fleet_memory(config: ExperimentConfig, model: TaskModel) -> FleetMemory:
@@ -132,7 +134,8 @@ def fleet_memory(config: ExperimentConfig, model: TaskModel) -> FleetMemory:
 def host_store(config: ExperimentConfig, device: str) -> HostStore | None:
     """How a process that serves clients keeps θ; None: on `device`, in fp32, all of it.
 
-    Methods whose commits are not scalars cannot let a block wait for them: θ always stays on the device.
+    Methods whose commits are not scalars cannot defer updates, so their θ always
+    stays on the compute device.
     """
     memory = config.memory
     if config.spec.commits not in ("scalars", "mean"):
@@ -203,7 +206,7 @@ def _check_rank(rank: int, manifest: Manifest, scope: Scope) -> None:
                 shape = " × ".join(map(str, tensor.shape))
                 raise ConfigError(
                     f"zo.rank={rank} exceeds {side}, the smaller side of {tensor.name} ({shape}): lower it, or set "
-                    "zo.family=dense"
+                    "zo.rank=null"
                 )
 
 
@@ -218,7 +221,9 @@ def build_host(
     lazily = _directions(config, "cpu", watch) if model.store is not None else None
     state = replica_state(model.replica, _directions(config, model.device, watch), header, lazily)
     served = model.store is not None or model.device == "cuda"
-    accelerator = ClientAccelerator(model, fleet_memory(config, model), budgets_by_round(config)) if served else None
+    accelerator = (
+        ClientAccelerator(model, fleet_memory(config, model), FleetSchedule(config).budgets_at) if served else None
+    )
     return ClientHost(
         config, build_method(config, state.rule, model.replica.manifest), model, state, watch, accelerator
     )
@@ -256,7 +261,6 @@ def _table_digest(table: TokenTable) -> str:
 
 
 def _workload(config: ExperimentConfig, loaded: LoadedModel) -> Workload:
-    memory, data = config.memory, config.data
+    data = config.data
     labels = None if config.model.head == "lm" else len(data.label_words)
-    rows, length = memory.batch_size or data.batch_size, memory.length or data.max_length
-    return workload_of(loaded.network.config, config.model.path, rows, length, labels)
+    return workload_of(loaded.network.config, config.model.path, data.batch_size, data.max_length, labels)

@@ -1,23 +1,31 @@
-"""Validation and test on the driver's replica."""
+"""Validation and test on the driver's replica, and whether they show that the model was destroyed."""
 
 import time
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 
+from zorba_ray.artifacts import Eval
 from zorba_ray.data import TokenTable, in_length_order
 from zorba_ray.errors import Diverged
+from zorba_ray.experiment.build import Setup
 from zorba_ray.models import Batch, TaskModel
-from zorba_ray.models.task import Evaluation
+from zorba_ray.stopwatch import Watch
+
+COLLAPSED = 0.01
+"""Of the start's spread: below it the logits no longer depend on the row."""
+RISE = 1.0
+"""Above the start's validation loss, in nats."""
+IN_A_ROW = 3
+"""Evaluations with such a loss."""
 
 
 class Evaluator:
     """Fixed batches of one split, shortest first."""
 
     def __init__(self, model: TaskModel, split: str, table: TokenTable, batch_size: int) -> None:
-        self._model = model
-        self.split = split
+        self._model, self._split = model, split
         self._labels = len(np.unique(table.labels))
         pad = int(model.loaded.tokenizer.pad_token_id)
         self._batches = [
@@ -25,33 +33,91 @@ class Evaluator:
             for rows in in_length_order(table.lengths, batch_size)
         ]
 
-    def record(self, round: int) -> dict[str, Any]:
-        """The metrics record of an evaluation at θ after `round`.
+    def record(self, round: int) -> Eval:
+        """The record of an evaluation at θ after `round`.
 
         Raises:
             Diverged: the loss is not finite.
         """
         start = time.perf_counter()
-        found = self._model.evaluate(self._batches)
-        if not found.loss < float("inf"):
+        result = self._model.evaluate(self._batches)
+        if not result.loss < float("inf"):
             raise Diverged(
-                f"round {round}: the {self.split} loss is {found.loss}; lower zo.lr, set zo.clip, or check the data"
+                f"round {round}: the {self._split} loss is {result.loss}; lower zo.lr, set zo.clip, or check the data"
             )
-        return {
-            "kind": "eval",
-            "round": round,
-            "split": self.split,
-            "loss": found.loss,
-            "accuracy": found.accuracy,
-            "items": found.items,
-            "spread": found.spread,
-            **self._predictions(found),
-            "eval_s": time.perf_counter() - start,
-        }
+        label = None if result.predicted is None else int(np.argmax(result.predicted))
+        return Eval(
+            round=round,
+            split=self._split,
+            loss=result.loss,
+            accuracy=result.accuracy,
+            items=result.items,
+            spread=result.spread,
+            predicted_label=label,
+            predicted_rows=None if result.predicted is None or label is None else result.predicted[label],
+            labels=None if label is None else self._labels,
+            eval_s=time.perf_counter() - start,
+        )
 
-    def _predictions(self, found: Evaluation) -> dict[str, int]:
-        """The label that most rows are given, how many these are, and how many labels the split has."""
-        if found.predicted is None:
-            return {}
-        label = int(np.argmax(found.predicted))
-        return {"predicted_label": label, "predicted_rows": found.predicted[label], "labels": self._labels}
+
+class Evaluations:
+    """The evaluations of a run, each of which is made once, whatever the number of sessions."""
+
+    def __init__(self, setup: Setup, past: Sequence[Eval], log: Callable[[Eval], None], watch: Watch) -> None:
+        """`past`: the records of earlier sessions; `log` takes each new one."""
+        self._config, self._log, self._watch = setup.config, log, watch
+        self._evaluators = {
+            split: Evaluator(setup.model, split, table, setup.config.eval.batch_size)
+            for split, table in (("validation", setup.validation), ("test", setup.test))
+        }
+        self._records = {(record.round, record.split): record for record in past}
+
+    def due(self, round: int) -> bool:
+        """Whether the validation split is evaluated after `round`."""
+        return round % self._config.eval.every == 0 or round == self._config.rounds
+
+    def make(self, round: int, *splits: str) -> None:
+        """Evaluates `splits` at θ after `round`, unless an earlier session did."""
+        for split in splits:
+            if (round, split) not in self._records:
+                with self._watch.part("evaluation"):
+                    record = self._evaluators[split].record(round)
+                self._log(record)
+                self._records[round, split] = record
+
+    def require_a_model(self) -> None:
+        """Raises Diverged: the last evaluations are those of a model that was destroyed."""
+        validation = [self._records[key] for key in sorted(self._records) if key[1] == "validation"]
+        if (text := divergence(validation)) is not None:
+            raise Diverged(f"{text}; begin anew with a smaller {self._config.spec.steps_in}.lr")
+
+
+def collapsed(record: Eval, start: Eval) -> bool:
+    """Whether the logits of an evaluation depend on the row less than COLLAPSED of how they did at the start."""
+    before, now = start.spread, record.spread
+    return before is not None and now is not None and now < COLLAPSED * before
+
+
+def divergence(evals: Sequence[Eval]) -> str | None:
+    """What the last evaluation, or the last IN_A_ROW, say of a destroyed model whose numbers are finite; None: nothing.
+
+    Args:
+        evals: records of the validation split by round, from the start's on, those of earlier sessions too.
+    """
+    if len(evals) < 2 or evals[0].round != 0:
+        return None
+    start, last = evals[0], evals[-1]
+    if collapsed(last, start):
+        return (
+            f"round {last.round}: the logits no longer depend on the row: their spread over the validation rows is "
+            f"{last.spread:.3g}, at the start {start.spread:.3g} (loss {last.loss:.4f}, at the start "
+            f"{start.loss:.4f})"
+        )
+    recent = evals[1:][-IN_A_ROW:]
+    if len(recent) == IN_A_ROW and all(record.loss > start.loss + RISE for record in recent):
+        losses = ", ".join(f"{record.loss:.4f} after round {record.round}" for record in recent)
+        return (
+            f"round {last.round}: the validation loss is more than {RISE:g} above the start's "
+            f"{start.loss:.4f} at {IN_A_ROW} evaluations in a row: {losses}"
+        )
+    return None

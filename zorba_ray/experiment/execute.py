@@ -1,14 +1,55 @@
-"""A run where its settings say: in this process, or on Ray."""
+"""A run where its settings say: in this process, or next to its directory in the driver actor of a Ray cluster."""
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from zorba_ray.config import ExperimentConfig
-from zorba_ray.experiment.backends import sequential_backend
-from zorba_ray.experiment.callbacks import Closing, Emit
-from zorba_ray.experiment.run import run_experiment
-from zorba_ray.experiment.rundir import RunDir
-from zorba_ray.federation.accelerator import gpu_count
+from zorba_ray.artifacts import RunDir
+from zorba_ray.config import ExperimentConfig, config_from_tree
+from zorba_ray.errors import ConfigError, RunDirError
+from zorba_ray.experiment.backends import fleet_actors
+from zorba_ray.experiment.run import Closing, Emit, run_experiment
+from zorba_ray.federation.accelerator import choose_accelerator, gpu_count, with_counted_gpus
+
+ENTRY = "zorba_ray.experiment.execute:run_in_driver"
+
+
+def execute_in(
+    config: ExperimentConfig,
+    path: Path,
+    resume: bool,
+    command: list[str],
+    emit: Emit,
+    should_stop: Callable[[], bool],
+    closing: Closing | None,
+) -> dict[str, Any]:
+    """`execute` in a new directory, or in that of a run that did not end; returns the summary.
+
+    A directory that was made for settings that are then refused is taken away again.
+
+    Raises:
+        RunDirError: the directory holds something else, or a run of other settings, or there is none to resume.
+        ZorbaError: as `execute`.
+    """
+    accelerator = choose_accelerator(config)
+    config = with_counted_gpus(config, accelerator)
+    existed = os.path.exists(path)  # a name too long is no error here: making the directory says so
+    if not resume:
+        run = RunDir.create(path, config)
+    elif path.is_dir():
+        run = RunDir.reopen(path, config)
+        if (finished := run.finished()) is not None:
+            emit({"kind": "note", "text": f"{path} is finished; nothing to resume"})
+            return finished.tree()
+    else:
+        raise RunDirError(f"--resume: there is no run directory {path}")
+    try:
+        return execute(config, run, accelerator, command, emit, should_stop, closing)
+    except ConfigError:
+        if not existed:
+            run.withdraw()
+        raise
 
 
 def execute(
@@ -27,18 +68,37 @@ def execute(
         ClusterError: no Ray, or one that is too small.
     """
     if config.federation.backend == "sequential":
-        return run_experiment(config, run, sequential_backend, accelerator, command, emit, should_stop, closing)
+        return run_experiment(config, run, accelerator, command, emit, should_stop, closing)
     # Ray is imported only where it runs.
-    from zorba_ray.experiment.on_ray import ENTRY, driver_payload, fleet_actors
     from zorba_ray.federation.placement import cpus_needed, gpus_needed
     from zorba_ray.federation.ray_session import ray_session, require_capacity
 
     specs = fleet_actors(config, accelerator)
     emit({"kind": "status", "text": "starting Ray"})
     gpus = gpu_count(config) if accelerator == "cuda" else gpus_needed(specs)
-    with ray_session(config.federation.address, cpus_needed(specs) + 1, gpus) as resources:
+    with ray_session(cpus_needed(specs) + 1, gpus) as resources:
         from zorba_ray.federation.ray_driver import launch
 
         require_capacity(specs, resources)
         payload = driver_payload(config.resolved(), run.path, accelerator, command, closing)
         return launch(ENTRY, payload, emit, should_stop)
+
+
+def driver_payload(
+    tree: dict[str, Any], run: Path, accelerator: str, command: list[str], closing: Closing | None = None
+) -> dict[str, Any]:
+    """What `run_in_driver` is given. It crosses to the driver actor; `closing`, a function of a module, by its name."""
+    return {
+        "config": tree,
+        "run": str(run.resolve()),
+        "accelerator": accelerator,
+        "command": command,
+        "closing": closing,
+    }
+
+
+def run_in_driver(payload: dict[str, Any], emit: Emit, should_stop: Callable[[], bool]) -> dict[str, Any]:
+    """`run_experiment` inside the driver actor."""
+    config = config_from_tree(payload["config"], "the driver's settings")
+    accelerator, command, closing = (payload[key] for key in ("accelerator", "command", "closing"))
+    return run_experiment(config, RunDir(Path(payload["run"])), accelerator, command, emit, should_stop, closing)

@@ -1,23 +1,21 @@
 """A learning rate from a few rounds per rate: each from θ0, along the same directions and on the same batches."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import msgspec
 
-from zorba_ray.active_sets import ActiveSets
+from zorba_ray.artifacts import Eval
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import ConfigError, Diverged, LostClients
-from zorba_ray.experiment.allocate import first_allocation
+from zorba_ray.experiment.allocate import solve_allocation
 from zorba_ray.experiment.build import Setup, build_host, prepare
-from zorba_ray.experiment.divergence import collapsed
-from zorba_ray.experiment.evaluate import Evaluator
-from zorba_ray.experiment.scope import suited_rate, with_scope
-from zorba_ray.federation import participants, run_round
-from zorba_ray.federation.host import SequentialBackend
-from zorba_ray.methods import Method, build_method
+from zorba_ray.experiment.evaluate import Evaluator, collapsed
+from zorba_ray.experiment.scope import probe_scopes, with_scope
+from zorba_ray.federation import SequentialBackend, participants, run_round
+from zorba_ray.methods import build_method
 from zorba_ray.protocol.replay import rule_of
 
 ROUNDS = 4
@@ -40,6 +38,11 @@ class Step:
     """Validation loss after the rounds; None: it diverged."""
     change: float | None
     """Against θ0."""
+
+    @property
+    def lowers(self) -> bool:
+        """Whether the loss is below that at θ0."""
+        return self.change is not None and self.change < 0
 
 
 @dataclass(frozen=True)
@@ -74,16 +77,9 @@ def rates_around(lr: float, decades: float = 1.5, each: int = 2) -> list[float]:
 
 
 def find_rate(
-    config: ExperimentConfig,
-    rates: Sequence[float] | None = None,
-    rounds: int = ROUNDS,
-    clients: int = CLIENTS,
-    done: Callable[[int, int], None] = lambda number, of: None,
+    config: ExperimentConfig, rates: Sequence[float] | None = None, rounds: int = ROUNDS, clients: int = CLIENTS
 ) -> Ladder:
     """Takes `rounds` rounds from θ0 at each rate (None: around `zo.lr`); nothing is written.
-
-    Args:
-        done: told (rates done, rates) after each.
 
     Raises:
         ConfigError: a method whose commits are not scalars, no rate, or one that is not positive.
@@ -93,74 +89,65 @@ def find_rate(
         raise ConfigError(f"rates {list(rates)}: name at least one, all positive")
     if config.spec.commits not in ("scalars", "mean"):
         raise ConfigError(f"method={config.method}: lr knows the methods whose clients report scalars only")
-    config, chosen = with_scope(config)
+    config, probe = with_scope(config)
     few = config.eval.model_copy(update={"rows": min(ROWS, config.eval.rows or ROWS)})
     setup = prepare(config.model_copy(update={"eval": few}))
-    method = build_method(config, rule_of(setup.header), setup.model.replica.manifest)
-    active = ActiveSets(first_allocation(setup).allocation.active).packed
-    judge = Evaluator(setup.model, "validation", setup.validation, config.eval.batch_size)
-    before = judge.record(0)
-    start = before["loss"]
-    absent = frozenset(client.id for client in setup.fleet if not client.present)
+    absent = frozenset(client.id for client in setup.fleet.at(1) if not client.present)
     wanted = min(clients, config.federation.clients - len(absent))
-    steps, pairs = [], 0
-    for place, lr in enumerate(rates):
-        loss, taken = _walk(setup, method, lr, rounds, wanted, absent, active, judge, before)
-        steps.append(Step(lr, loss, None if loss is None else loss - start))
-        pairs += taken
-        done(place + 1, len(rates))
+    asked = [
+        participants(config.seed, number, config.federation.clients, wanted, absent) for number in range(1, rounds + 1)
+    ]
+    evaluator = Evaluator(setup.model, "validation", setup.validation, config.eval.batch_size)
+    before, active = evaluator.record(0), solve_allocation(setup).active.packed
+    steps = []
+    for lr in rates:
+        after = _after_rounds(setup, lr, asked, active, evaluator)
+        loss = None if after is None or collapsed(after, before) else after.loss
+        steps.append(Step(lr, loss, None if loss is None else loss - before.loss))
+    probe = probe or probe_scopes(config, (config.zo.fixed_scope,))
     edge = first_beyond(steps)
-    return Ladder(tuple(steps), start, edge, suggest(steps, edge), rounds, wanted, pairs, *suited_rate(config, chosen))
+    return Ladder(
+        steps=tuple(steps),
+        start_loss=before.loss,
+        edge=edge,
+        suggested=suggest(steps, edge),
+        rounds=rounds,
+        clients=wanted,
+        forward_pairs=len(rates) * rounds * wanted * config.zo.local_steps * config.zo.directions,
+        suited=probe.suited_rate(config.zo.fixed_scope),
+        suited_pairs=probe.forward_pairs,
+    )
 
 
 def first_beyond(steps: Sequence[Step]) -> float | None:
     """The rate after the last one that lowers the loss; None: that is the largest of all."""
-    good = [place for place, step in enumerate(steps) if step.change is not None and step.change < 0]
-    after = good[-1] + 1 if good else 0
+    after = max((place + 1 for place, step in enumerate(steps) if step.lowers), default=0)
     return steps[after].lr if after < len(steps) else None
 
 
 def suggest(steps: Sequence[Step], edge: float | None) -> float | None:
     """The rate that lowers the loss most among those at least `BELOW` times below the edge; None: none does."""
-    low = [
-        step for step in steps if step.change is not None and step.change < 0 and (not edge or step.lr * BELOW <= edge)
-    ]
-    return min(low, key=lambda step: (step.change, step.lr)).lr if low else None
+    low = [step for step in steps if step.lowers and (not edge or step.lr * BELOW <= edge)]
+    return min(low, key=lambda step: (step.change or 0.0, step.lr)).lr if low else None
 
 
-def _walk(
-    setup: Setup,
-    method: Method,
-    lr: float,
-    rounds: int,
-    clients: int,
-    absent: frozenset[int],
-    active: bytes,
-    judge: Evaluator,
-    before: dict[str, Any],
-) -> tuple[float | None, int]:
-    """(Validation loss, forward pairs taken) of a few rounds at one rate; θ is θ0 again afterwards.
-
-    Args:
-        before: the evaluation at θ0. The loss is None where the rounds destroyed the model.
-    """
-    config = setup.config
-    host = build_host(config, setup.header, setup.model)
+def _after_rounds(
+    setup: Setup, lr: float, asked: Sequence[Sequence[int]], active: bytes, evaluator: Evaluator
+) -> Eval | None:
+    """The evaluation after a round per entry of `asked` at one rate; None: they diverged. θ is θ0 again afterwards."""
+    method = build_method(setup.config, rule_of(setup.header), setup.manifest)
+    host = build_host(setup.config, setup.header, setup.model)
     host.load_shards(setup.shards)
-    state, pairs = host.state, 0
+    state = host.state
     origin = {name: tensor.clone() for name, tensor in state.movable().items()}
     try:
-        for number in range(1, rounds + 1):
-            asked = participants(config.seed, number, len(setup.fleet), clients, absent)
+        for number, clients in enumerate(asked, start=1):
             told = method.plan(number, state.chain, active if number == 1 else None)
             plan = msgspec.structs.replace(told, lr=lr)
-            result = run_round(SequentialBackend(host), method, plan, asked, 1.0, host.state.check)
-            pairs += len(asked) * config.zo.local_steps * config.zo.directions
-            state.apply(result.body)
-        after = judge.record(rounds)
-        return (None if collapsed(after, before) else after["loss"]), pairs
+            state.apply(run_round(SequentialBackend(host), method, plan, clients, 1.0, state.check).body)
+        return evaluator.record(len(asked))
     except (Diverged, ArithmeticError, LostClients):
-        return None, pairs
+        return None
     finally:
         for name, tensor in state.movable().items():
             tensor.copy_(origin[name])

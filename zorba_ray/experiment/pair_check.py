@@ -24,8 +24,8 @@ from zorba_ray.directions import cpu_directions
 from zorba_ray.errors import ModelError
 from zorba_ray.models import Batch, TaskModel
 from zorba_ray.models.loaded import sample_ids
-from zorba_ray.models.pair_check import PairPath, Verdict, check_pairs, plain_loss
-from zorba_ray.models.plain_loss import PlainHead, plain_head
+from zorba_ray.models.pair_check import PairPath, Verdict, check_pairs
+from zorba_ray.models.plain_loss import PlainHead, PlainLoss, plain_head
 
 _LENGTHS = ((6, 3, 4), (4, 4))
 """Tokens of the rows of each batch: one with padding, one without."""
@@ -50,7 +50,7 @@ def require_right_pairs(config: ExperimentConfig, model: TaskModel, weights: str
     if _passed(key):
         return before
     batches = list(_batches(model, len(config.data.label_words), config.data.max_length))
-    verdict = check_pairs(model, plain_loss(model, head, cpu_directions("auto")), batches, path)
+    verdict = check_pairs(model, PlainLoss(model, head, cpu_directions("auto")), batches, path)
     if model.replica.digest() != before:
         raise ModelError(f"model.path={model.loaded.label}: a forward pair wrote θ: report this as a defect")
     _remember(key, verdict)

@@ -20,7 +20,7 @@ _PARTS = {
     "messages": "plans and reports, client side",
     "imbalance": "slowest worker beyond the mean",
     "ray": "Ray: calls, transport, queues, commits under way",
-    "deal": "dealing the blocks: solver, rotation, what a probe says",
+    "assignment": "assigning the blocks: solver, rotation, what a probe says",
     "aggregate": "checking and aggregating reports",
     "ledger": "appending to the ledger, with fsync",
     "apply": "directions: the commit on the driver's θ",
@@ -43,34 +43,38 @@ def round_profile(driver: Reading, usage: Sequence[Usage] | None, first: int, la
     """
     workers = [worker.reading for worker in usage or () if worker.reading is not None]
     spent = dict.fromkeys(_PARTS, Spent())
-    for path, own in driver.parts.items():
+    for path, time in driver.parts.items():
         if path[:1] == ("rounds",):
-            spent[_part(path, usage is None)] += own
+            spent[_part(path, usage is None)] += time
     if workers:
         _share_out(spent, workers)
-    wall, count = sum(own.wall_s for own in spent.values()), last - first + 1
-    applied = [own for worker in workers for path, own in worker.parts.items() if path[:1] == ("apply",)]
+    wall, count = sum(time.wall_s for time in spent.values()), last - first + 1
+    applied = [time for worker in workers for path, time in worker.parts.items() if path[:1] == ("apply",)]
+
+    def driver_seconds(*path: str) -> float:
+        return sum(time.wall_s for each, time in driver.parts.items() if each[: len(path)] == path)
+
     return {
         "rounds": {"first": first, "last": last, "count": count},
         "workers": None if usage is None else len(workers),
-        "start_s": sum(own.wall_s for path, own in driver.parts.items() if path[:1] == ("start",)),
-        "check_s": sum(own.wall_s for path, own in driver.parts.items() if path[:2] == ("start", "check")),
+        "start_s": driver_seconds("start"),
+        "check_s": driver_seconds("start", "check"),
         "wall_s": wall,
-        "cpu_s": sum(own.cpu_s for own in spent.values()) + sum(own.cpu_s for own in applied),
+        "cpu_s": sum(time.cpu_s for time in (*spent.values(), *applied)),
         "parts": {
             name: {
                 "what": _PARTS[name],
-                "seconds": own.wall_s,
-                "share": own.wall_s / wall if wall else 0.0,
-                "seconds_per_round": own.wall_s / count if count else None,
-                "cpu_s": own.cpu_s,
+                "seconds": time.wall_s,
+                "share": time.wall_s / wall if wall else 0.0,
+                "seconds_per_round": time.wall_s / count if count else None,
+                "cpu_s": time.cpu_s,
             }
-            for name, own in spent.items()
+            for name, time in spent.items()
         },
         "worker_commits": {
             "what": "directions: commits on the workers' θ, beside the driver's",
-            "seconds": sum(own.wall_s for own in applied) / len(workers) if workers else 0.0,
-            "cpu_s": sum(own.cpu_s for own in applied),
+            "seconds": sum(time.wall_s for time in applied) / len(workers) if workers else 0.0,
+            "cpu_s": sum(time.cpu_s for time in applied),
         },
     }
 
@@ -99,12 +103,12 @@ def _share_out(spent: dict[str, Spent], workers: Sequence[Reading]) -> None:
     scale = min(1.0, waited / busiest) if busiest else 1.0
     mean = 0.0
     for worker in workers:
-        for path, own in worker.parts.items():
+        for path, time in worker.parts.items():
             if path[:1] == ("answer",):
-                told = Spent(scale * own.wall_s / len(workers), own.cpu_s)
-                spent[_part(path, False)] += told
-                mean += told.wall_s
+                share = Spent(scale * time.wall_s / len(workers), time.cpu_s)
+                spent[_part(path, False)] += share
+                mean += share.wall_s
             elif path == ():
-                spent["ray"] += Spent(0.0, own.cpu_s)
+                spent["ray"] += Spent(0.0, time.cpu_s)
     spent["imbalance"] += Spent(max(0.0, scale * busiest - mean))
     spent["ray"] += Spent(-scale * busiest)

@@ -1,20 +1,25 @@
 """What a run was made with: versions, commit, machine, command."""
 
 import importlib.metadata
-import json
 import os
 import platform
 import secrets
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import torch
+
+from zorba_ray.artifacts import Provenance, read_record
+from zorba_ray.errors import RunDirError
 
 _PACKAGES = ("zorba-ray", "torch", "transformers", "numpy", "numba", "ray", "pyomo", "highspy", "datasets", "wandb")
 
 
-def provenance(path: Path, command: list[str]) -> dict[str, Any]:
+def provenance(path: Path, command: list[str]) -> Provenance:
     """What goes into provenance.json. Paths of this machine are left out, but for the command as it was typed.
 
     `run_id` is drawn once and kept by every later session, wherever it runs: trackers know the run by it. It is no
@@ -23,68 +28,50 @@ def provenance(path: Path, command: list[str]) -> dict[str, Any]:
     Args:
         path: provenance.json of an earlier session, if there was one.
     """
-    return {
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "command": command,
-        "python": sys.version.split()[0],
-        "versions": {name: _version(name) for name in _PACKAGES},
-        "git": _git(),
-        "machine": {
+    run_id = ""
+    with suppress(RunDirError):
+        run_id = read_record(path, Provenance).run_id
+    versions: dict[str, str | None] = dict.fromkeys(_PACKAGES)
+    for name in _PACKAGES:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return Provenance(
+        run_id=run_id or secrets.token_hex(8),
+        started=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        command=tuple(command),
+        python=sys.version.split()[0],
+        versions=versions,
+        git=_git(),
+        machine={
             "platform": platform.platform(),
             "cpu": _cpu_name(),
             "cores": os.cpu_count(),
             "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-            "gpus": _gpus(),
+            "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
         },
-        "run_id": _kept_id(path) or secrets.token_hex(8),
-    }
-
-
-def _kept_id(path: Path) -> str | None:
-    try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["run_id"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
-
-
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    )
 
 
 def _git() -> dict[str, Any] | None:
     """Commit of the source tree that this package runs from, None outside a checkout."""
-    folder = Path(__file__).resolve().parent.parent
+    folder = Path(__file__).resolve().parents[1]
+
+    def git(*args: str) -> str:
+        command = ["git", *args]
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, timeout=10).stdout
+
     try:
-        top, commit = (
-            subprocess.run(
-                ["git", *args], cwd=folder, capture_output=True, text=True, check=True, timeout=10
-            ).stdout.strip()
-            for args in (["rev-parse", "--show-toplevel"], ["rev-parse", "HEAD"])
-        )
+        top, commit = git("rev-parse", "--show-toplevel", "HEAD").splitlines()
         if Path(top).resolve() != folder.parent:
             return None  # some other repository around an installed package
-        status = subprocess.run(
-            ["git", "status", "--porcelain"], cwd=folder, capture_output=True, text=True, check=True, timeout=10
-        )
-    except (OSError, subprocess.SubprocessError):
+        return {"commit": commit, "dirty": bool(git("status", "--porcelain").strip())}
+    except (OSError, ValueError, subprocess.SubprocessError):
         return None
-    return {"commit": commit, "dirty": bool(status.stdout.strip())}
 
 
 def _cpu_name() -> str:
-    try:
+    with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
     return platform.processor() or platform.machine()
-
-
-def _gpus() -> list[str]:
-    import torch
-
-    return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]

@@ -1,10 +1,9 @@
 """Resuming: the ledger is the truth; metrics.jsonl is brought in line with it."""
 
-from typing import Any
+import msgspec
 
+from zorba_ray.artifacts import Round, RunDir, append_record, keep_rounds, records_of
 from zorba_ray.errors import LedgerError, RunDirError
-from zorba_ray.experiment.rundir import RunDir
-from zorba_ray.experiment.tracking import JsonlMonitor, keep_rounds, read_records
 from zorba_ray.protocol.ledger import LedgerContents
 from zorba_ray.protocol.messages import LedgerHeader
 from zorba_ray.protocol.replay import unpack_scalars
@@ -43,50 +42,38 @@ def repair_metrics(run: RunDir, contents: LedgerContents) -> None:
     """
     if run.metrics.exists():
         keep_rounds(run.metrics, contents.last_round)
-    present = {record["round"] for record in records_of(run, "round")}
+    present = {record.round for record in records_of(run.metrics, Round)}
     missing = [record for record in contents.records if record.round not in present]
     if not missing:
         return
     pending = _pending(run)
-    sink = JsonlMonitor(run.metrics)
     for record, commit in zip(contents.records, contents.commits(), strict=True):
         if record.round in present:
             continue
-        if pending.get("round") == record.round:
-            sink.log({**pending, "recovered": True})
+        if pending is not None and pending.round == record.round:
+            append_record(run.metrics, msgspec.structs.replace(pending, recovered=True))
             continue
         scalars, reported = None, len(commit.clients) // 4
         if contents.header.commits in ("scalars", "mean"):
             clients, scalars = unpack_scalars(commit, contents.header)
             scalars, reported = scalars.astype("f8"), len(clients)
         commit_bytes = len(record.body) - len(commit.active or b"")
-        sink.log(
-            {
-                "kind": "round",
-                "round": record.round,
-                "loss": None,
-                "lr": commit.lr,
-                "scalar_rms": None if scalars is None else float((scalars**2).mean() ** 0.5),
-                "scalar_mean": None if scalars is None else float(scalars.mean()),
-                "clients_ok": None if contents.header.commits == "mean" else reported,
-                # The ledger has the SHA-256 of tensors where the wire had the tensors.
-                "commit_bytes": None if contents.header.commits == "tensors" else commit_bytes,
-                "recovered": True,
-            }
+        known = Round(
+            round=record.round,
+            lr=commit.lr,
+            scalar_rms=None if scalars is None else float((scalars**2).mean() ** 0.5),
+            scalar_mean=None if scalars is None else float(scalars.mean()),
+            clients_ok=None if contents.header.commits == "mean" else reported,
+            # The ledger has the SHA-256 of tensors where the wire had the tensors.
+            commit_bytes=None if contents.header.commits == "tensors" else commit_bytes,
+            recovered=True,
         )
+        append_record(run.metrics, known)
 
 
-def records_of(run: RunDir, kind: str) -> list[dict[str, Any]]:
-    """Records of one kind in metrics.jsonl, in file order."""
-    if not run.metrics.exists():
-        return []
-    return [record for record in read_records(run.metrics) if record["kind"] == kind]
-
-
-def _pending(run: RunDir) -> dict[str, Any]:
-    """The record of the round in flight; empty where there is none, or none that can be read."""
+def _pending(run: RunDir) -> Round | None:
+    """The record of the round in flight; None where there is none, or none that can be read."""
     try:
-        found = run.read_json(run.pending)
+        return run.read(run.pending, Round)
     except RunDirError:
-        return {}
-    return found if found.get("kind") == "round" else {}
+        return None

@@ -4,11 +4,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
+from zorba_ray.artifacts import RunDir, Summary, read_settings
 from zorba_ray.directions import cpu_directions
 from zorba_ray.errors import ConfigError, LedgerError, RunDirError
-from zorba_ray.experiment.rundir import RunDir
 from zorba_ray.models import Replica, load_model
 from zorba_ray.models import export as export_model
 from zorba_ray.protocol.ledger import LedgerContents, read_ledger
@@ -45,7 +43,7 @@ def replay_run(path: Path, until: int | None, folder: Path | None, model: str | 
         ConfigError: a round beyond the ledger, or one whose tensors are not kept, or a folder that exists.
     """
     run = RunDir(path)
-    config = run.read_config()
+    config, _ = read_settings(run.config)
     contents = read_ledger(run.ledger)
     if until is not None and until > contents.last_round:
         raise ConfigError(f"--round {until}: the ledger of {path} ends at round {contents.last_round}")
@@ -84,20 +82,13 @@ def replay_run(path: Path, until: int | None, folder: Path | None, model: str | 
     )
 
 
-class _Summary(msgspec.Struct, frozen=True):
-    """What a replay asks of summary.json."""
-
-    rounds_done: int
-    weights_sha256: str
-
-
-def _summary(run: RunDir) -> tuple[_Summary | None, str | None]:
+def _summary(run: RunDir) -> tuple[Summary | None, str | None]:
     """The run's summary, and why there is none where a file is there: it is a view, and a replay does without."""
     if not run.summary.exists():
         return None, None
     try:
-        return msgspec.convert(run.read_json(run.summary), _Summary), None
-    except (RunDirError, msgspec.ValidationError) as error:
+        return run.read(run.summary, Summary), None
+    except RunDirError as error:
         return None, f"{run.summary.name} is passed over, it is damaged: {error}"
 
 

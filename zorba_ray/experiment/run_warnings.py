@@ -1,10 +1,10 @@
 """What makes a run's figures mean less than they seem to: told at the start and at the end, kept in summary.json."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 
+from zorba_ray.artifacts import Eval
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import ConfigError
 from zorba_ray.experiment.build import Setup
@@ -16,16 +16,16 @@ _RISE = 1.01
 """Of the start's validation loss; what is less may be noise."""
 
 
-def start_warnings(setup: Setup, accelerator: str) -> list[str]:
+def start_warnings(setup: Setup) -> list[str]:
     """Sentences with numbers, known before the first round: about the settings, then about the data.
 
     Raises:
         ConfigError: no run can make sense.
     """
-    return [*_below_resolution(setup, accelerator), *setup.doubts]
+    return [*_below_resolution(setup), *setup.doubts]
 
 
-def end_warnings(config: ExperimentConfig, evals: Sequence[dict[str, Any]]) -> list[str]:
+def end_warnings(config: ExperimentConfig, evals: Sequence[Eval]) -> list[str]:
     """Sentences with numbers about what the evaluations show.
 
     Args:
@@ -35,11 +35,11 @@ def end_warnings(config: ExperimentConfig, evals: Sequence[dict[str, Any]]) -> l
     return [*_worse(evals), *constant]
 
 
-def _below_resolution(setup: Setup, accelerator: str) -> list[str]:
+def _below_resolution(setup: Setup) -> list[str]:
     config = setup.config
     if config.spec.backward:
         return []
-    half = accelerator == "cuda" and config.memory.compute_dtype == "bf16"
+    half = setup.accelerator == "cuda" and config.memory.compute_dtype == "bf16"
     dtype = torch.bfloat16 if half else torch.float32
     scale = config.zo.perturbation_scale
     found = resolution(setup.model.replica, config.zo.fixed_scope, scale, dtype)
@@ -59,32 +59,32 @@ def _percent(found: Resolution) -> str:
     return f"{100 * found.share:.3g} %"
 
 
-def _worse(evals: Sequence[dict[str, Any]]) -> list[str]:
-    own = [record for record in evals if record["split"] == "validation"]
-    if not own or own[0]["round"] != 0 or own[-1]["loss"] <= _RISE * own[0]["loss"]:
+def _worse(evals: Sequence[Eval]) -> list[str]:
+    own = [record for record in evals if record.split == "validation"]
+    if not own or own[0].round != 0 or own[-1].loss <= _RISE * own[0].loss:
         return []
     return [
-        f"the validation loss rose from {own[0]['loss']:.4f} at the start to {own[-1]['loss']:.4f} after round "
-        f"{own[-1]['round']}: the run made the model worse"
+        f"the validation loss rose from {own[0].loss:.4f} at the start to {own[-1].loss:.4f} after round "
+        f"{own[-1].round}: the run made the model worse"
     ]
 
 
-def _constant(config: ExperimentConfig, split: str, evals: Sequence[dict[str, Any]]) -> list[str]:
+def _constant(config: ExperimentConfig, split: str, evals: Sequence[Eval]) -> list[str]:
     """Whether all rows of a split get one label, though it has several."""
-    own = [record for record in evals if record["split"] == split and record.get("predicted_rows") is not None]
+    own = [record for record in evals if record.split == split and record.predicted_rows is not None]
     if not own or not _is_constant(own[-1]):
         return []
     last, words = own[-1], config.data.label_words
-    label = last["predicted_label"]
+    label = last.predicted_label or 0
     name = repr(words[label]) if label < len(words) else str(label)
     text = (
-        f"all {last['items']:,} {split} rows are given the label {name} after round {last['round']}, though they have "
-        f"{last['labels']} labels"
+        f"all {last.items or 0:,} {split} rows are given the label {name} after round {last.round}, though they have "
+        f"{last.labels} labels"
     )
-    if last["round"] == 0:
+    if last.round == 0:
         return [text]
     return [f"{text}; so they were at the start" if _is_constant(own[0]) else f"{text}; at the start they were not"]
 
 
-def _is_constant(record: dict[str, Any]) -> bool:
-    return record["predicted_rows"] == record["items"] and record["labels"] > 1
+def _is_constant(record: Eval) -> bool:
+    return record.predicted_rows == record.items and (record.labels or 0) > 1

@@ -3,8 +3,7 @@
 from zorba_ray.federation.backend import Answer, Backend, Failure, Usage
 from zorba_ray.federation.client_accelerator import ClientAccelerator
 from zorba_ray.federation.host import ClientBatches, ClientHost, SequentialBackend
-from zorba_ray.federation.replies import read_replies
-from zorba_ray.federation.round import RoundResult, participants, run_round
+from zorba_ray.federation.round import RoundResult, participants, read_replies, run_round
 
 __all__ = [
     "Answer",

@@ -20,7 +20,7 @@ def choose_accelerator(config: ExperimentConfig) -> Accelerator:
         ClusterError: fewer CUDA devices than `federation.gpus`.
         ConfigError: real GPUs asked for with a budget that none of them can keep, or triton without real GPUs.
     """
-    accelerator = _choose(config)
+    accelerator = _choose(config.federation)
     if accelerator == "simulated" and config.directions.backend == "triton":
         raise ConfigError(
             f"directions.backend=triton draws on a real GPU, and with federation.gpus={config.federation.gpus} "
@@ -30,18 +30,18 @@ def choose_accelerator(config: ExperimentConfig) -> Accelerator:
     return accelerator
 
 
-def _choose(config: ExperimentConfig) -> Accelerator:
-    gpus, least = config.federation.gpus, _least_budget(config.federation)
+def _choose(federation: FederationConfig) -> Accelerator:
+    gpus, least = federation.gpus, _least_budget(federation)
     if gpus == "simulated" or (gpus == "auto" and least < LEAST_BUDGET):
         return "simulated"
     import torch
 
-    found = torch.cuda.device_count()
+    present = torch.cuda.device_count()
     if gpus == "auto":
-        return "cuda" if found else "simulated"
-    if found < int(gpus):
+        return "cuda" if present else "simulated"
+    if present < int(gpus):
         raise ClusterError(
-            f"federation.gpus={gpus} asks for real GPUs, this machine has {found}; "
+            f"federation.gpus={gpus} asks for real GPUs, this machine has {present}; "
             "set federation.gpus=simulated (logical GPUs, marked so in all outputs) or run where there are enough"
         )
     if least < LEAST_BUDGET:

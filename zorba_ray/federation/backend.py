@@ -22,6 +22,8 @@ class Usage:
     """What one worker process used so far."""
 
     worker: str
+    pid: int
+    """Of the process."""
     cpu_s: float
     peak_rss_bytes: int
     reading: Reading | None = None

@@ -38,7 +38,7 @@ class ClientAccelerator:
         """
         budget = self._budgets_at(round)[client]
         if self._model.store is not None:
-            self._model.place(self._memory.placement(budget))
+            self._model.use_placement(self._memory.placement(budget))
         if self._gpu is None:
             yield
             return

@@ -96,7 +96,7 @@ class ClientHost:
         # An accelerator holds the blocks of one client at a time.
         alone = accelerator is not None or config.federation.seeds != "shared"
         self._group = 1 if alone else _TOGETHER
-        self._batches: ClientBatches | None = None
+        self.batches: ClientBatches | None = None
 
     @property
     def vram_peaks(self) -> Mapping[int, int]:
@@ -106,7 +106,7 @@ class ClientHost:
     def load_shards(self, shards: Shards) -> None:
         """Takes in clients with their training examples."""
         pad = int(self._model.loaded.tokenizer.pad_token_id)
-        self._batches = ClientBatches(self._config, shards, pad, self._model.device)
+        self.batches = ClientBatches(self._config, shards, pad, self._model.device)
 
     def answer(self, frame: bytes, clients: Sequence[int], seconds: float = float("inf")) -> dict[int, Answer]:
         """Answers to a plan's frame: of the first of `clients` at least, then of the next ones until `seconds` passed.
@@ -118,7 +118,7 @@ class ClientHost:
         """
         end = time.monotonic() + seconds
         plan = decode_question(frame)
-        if self._batches is None:
+        if self.batches is None:
             raise StaleReplica("no client has been loaded here yet")
         if plan.parent != self.state.chain[:8]:
             raise StaleReplica(f"replica at round {self.state.round} was given the plan of round {plan.round}")
@@ -129,7 +129,7 @@ class ClientHost:
         for start in range(0, len(clients), self._group):
             if reports and time.monotonic() > end:
                 break
-            reports.update(self._together(plan, digest, self._batches, clients[start : start + self._group]))
+            reports.update(self._together(plan, digest, self.batches, clients[start : start + self._group]))
         # Encoded in one go: right after a forward pass the processor's caches hold other things.
         return {client: own if isinstance(own, Failure) else encode(own) for client, own in reports.items()}
 

@@ -40,23 +40,19 @@ def place_clients(config: FederationConfig, budgets: Sequence[int | None], real_
                 f"federation.fleet: client {client} has a budget of {format_bytes(budget)}, one GPU has "
                 f"{format_bytes(gpu_memory)} (federation.gpu_memory); a client lives on one GPU"
             )
-    count = len(budgets) if config.mode == "pinned" else min(config.workers, len(budgets))
+    pinned = config.mode == "pinned"
+    count = len(budgets) if pinned else min(config.workers, len(budgets))
     specs = []
-    for place in range(count):
-        clients = tuple(range(place, len(budgets), count))
-        known = [budget for budget in (budgets[client] for client in clients) if budget is not None]
-        largest = max(known) if known else None
-        specs.append(
-            ActorSpec(
-                name=f"client-{clients[0]}" if config.mode == "pinned" else f"worker-{place}",
-                clients=clients,
-                gpu_fraction=gpu_fraction(largest, gpu_memory)
-                if real_gpus is None
-                else max(1, GRAIN // math.ceil(count / real_gpus)) / GRAIN,
-                # A pinned actor stands for a device of its own: CPUs must not limit how many there are.
-                cpus=0.0 if config.mode == "pinned" else float(config.threads),
-            )
-        )
+    for number in range(count):
+        if real_gpus is None:
+            known = [budget for budget in budgets[number::count] if budget is not None]
+            share = gpu_fraction(max(known, default=None), gpu_memory)
+        else:
+            share = max(1, GRAIN // math.ceil(count / real_gpus)) / GRAIN
+        # A pinned actor stands for a device of its own: CPUs must not limit how many there are.
+        cpus = 0.0 if pinned else float(config.threads)
+        name = f"client-{number}" if pinned else f"worker-{number}"
+        specs.append(ActorSpec(name, tuple(range(number, len(budgets), count)), share, cpus))
     return specs
 
 
@@ -68,25 +64,24 @@ def gpu_fraction(budget: int | None, gpu_memory: int) -> float:
 
 
 def largest_first(specs: Sequence[ActorSpec]) -> list[int]:
-    """Places of the actors in the order in which their shares of GPUs are to be reserved.
+    """Numbers of the actors in the order in which their shares of GPUs are to be reserved.
 
     Ray gives a share to the fullest GPU that holds it, in the order of asking: small ones first leave gaps in which no
     large one fits, although `gpus_needed` is right.
     """
-    return sorted(range(len(specs)), key=lambda place: -specs[place].gpu_fraction)
+    return sorted(range(len(specs)), key=lambda number: -specs[number].gpu_fraction)
 
 
 def gpus_needed(specs: Sequence[ActorSpec]) -> int:
     """Whole GPUs that hold all fractions, filled largest first."""
-    rooms: list[int] = []
+    free: list[int] = []
+    """Of each GPU, in steps of 1e-4."""
     for share in sorted((round(spec.gpu_fraction * GRAIN) for spec in specs), reverse=True):
-        for place, room in enumerate(rooms):
-            if room >= share:
-                rooms[place] -= share
-                break
-        else:
-            rooms.append(GRAIN - share)
-    return len(rooms)
+        gpu = next((gpu for gpu, left in enumerate(free) if left >= share), len(free))
+        if gpu == len(free):
+            free.append(GRAIN)
+        free[gpu] -= share
+    return len(free)
 
 
 def cpus_needed(specs: Sequence[ActorSpec]) -> int:

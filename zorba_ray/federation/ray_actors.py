@@ -49,10 +49,6 @@ class ClientActor:
             raise self._fault
         return self._host.state.round
 
-    def process(self) -> int:
-        """This process's id."""
-        return os.getpid()
-
     def load_shards(self, table: TokenTable, rows: ClientRows) -> None:
         """Takes in its clients.
 
@@ -70,11 +66,6 @@ class ClientActor:
         with self._host.watch.part("apply"):
             self._host.state.catch_up(bodies)
 
-    def apply(self, body: bytes) -> None:
-        """Applies the next commit."""
-        with self._host.watch.part("apply"):
-            self._host.state.apply(body)
-
     def answer(self, plan: bytes, clients: Sequence[int], seconds: float) -> dict[int, Answer]:
         """Answers of the first clients, as many as fit into `seconds`."""
         with self._host.watch.part("answer", lap=self._host.state.round + 1):
@@ -83,4 +74,5 @@ class ClientActor:
     def usage(self, name: str) -> Usage:
         """What this process used."""
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        return Usage(name, time.process_time(), peak, self._host.watch.read(), self._host.vram_peaks)
+        host = self._host
+        return Usage(name, os.getpid(), time.process_time(), peak, host.watch.read(), host.vram_peaks)

@@ -14,6 +14,11 @@ from zorba_ray.errors import ClusterError
 from zorba_ray.federation.placement import ActorSpec, cpus_needed, gpus_needed
 
 _OBJECT_STORE = 256 * 2**20
+_REMEDY = {
+    "GPU": "raise federation.gpu_memory, use federation.mode=packed with fewer federation.workers, or start Ray with "
+    "--num-gpus (logical GPUs are enough for a simulation)",
+    "CPU": "lower federation.workers or add CPUs to the cluster",
+}
 
 
 def set_ray_environment(address: str | None) -> None:
@@ -34,8 +39,8 @@ def set_ray_environment(address: str | None) -> None:
 
 
 @contextlib.contextmanager
-def ray_session(address: str | None, cpus: int, gpus: int) -> Iterator[Mapping[str, float]]:
-    """Joins `address`, or RAY_ADDRESS, else starts a private Ray on loopback and ends it afterwards.
+def ray_session(cpus: int, gpus: int) -> Iterator[Mapping[str, float]]:
+    """Joins RAY_ADDRESS, else starts a private Ray on loopback and ends it afterwards.
 
     A Ray that this process has joined before is used as it is, and left running. Yields what the cluster has in all.
 
@@ -45,56 +50,44 @@ def ray_session(address: str | None, cpus: int, gpus: int) -> Iterator[Mapping[s
     Raises:
         ClusterError: no answer at the address.
     """
-    address = address or os.environ.get("RAY_ADDRESS")
+    address = os.environ.get("RAY_ADDRESS")
     set_ray_environment(address)
     import ray
 
     if ray.is_initialized():
         yield ray.cluster_resources()
         return
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     if address and address.startswith("ray://"):
         raise ClusterError(
-            f"address {address!r}: a Ray Client cannot hold a run; give HOST:PORT of a node, or use `ray job submit`"
+            f"RAY_ADDRESS={address}: a Ray Client cannot hold a run; give HOST:PORT of a node, or use `ray job submit`"
         )
-    if address:
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    with contextlib.ExitStack() as stack:
+        settings: dict[str, Any] = {"address": address}
+        if not address:
+            folder = tempfile.mkdtemp(prefix="zr-")  # short: Ray puts unix sockets inside
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            settings = {
+                "num_cpus": max(os.cpu_count() or 1, cpus),
+                "num_gpus": gpus,
+                "include_dashboard": False,
+                "object_store_memory": _OBJECT_STORE,
+                "_temp_dir": folder,
+                "_node_ip_address": "127.0.0.1",
+            }
+        stack.callback(ray.shutdown)
         try:
-            ray.init(address=address, logging_level=logging.WARNING, log_to_driver=False)
+            ray.init(**settings, logging_level=logging.WARNING, log_to_driver=False)
         except Exception as error:  # Ray raises ConnectionError, ValueError, AuthenticationError, …
+            if not address:
+                raise
             reason = str(error).strip().splitlines()[0]
-            raise ClusterError(
-                f"no Ray cluster answers at {address!r} (federation.address or RAY_ADDRESS): {reason}"
-            ) from error
-        _restore(handlers)
-        try:
-            yield ray.cluster_resources()
-        finally:
-            ray.shutdown()
-        return
-    folder = tempfile.mkdtemp(prefix="zr-")  # short: Ray puts unix sockets inside
-    try:
-        ray.init(
-            num_cpus=max(os.cpu_count() or 1, cpus),
-            num_gpus=gpus,
-            include_dashboard=False,
-            object_store_memory=_OBJECT_STORE,
-            logging_level=logging.WARNING,
-            log_to_driver=False,
-            _temp_dir=folder,
-            _node_ip_address="127.0.0.1",
-        )
-        _restore(handlers)
+            raise ClusterError(f"no Ray cluster answers at {address!r} (RAY_ADDRESS): {reason}") from error
+        # `ray.init` takes SIGTERM: its own handler ends the process at once, without a summary.
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
         yield ray.cluster_resources()
-    finally:
-        ray.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _restore(handlers: Mapping[signal.Signals, Any]) -> None:
-    """Puts back what `ray.init` took: its own SIGTERM ends the process at once, without a summary."""
-    if threading.current_thread() is threading.main_thread():
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
 
 
 def require_capacity(specs: list[ActorSpec], resources: Mapping[str, float]) -> None:
@@ -109,12 +102,5 @@ def require_capacity(specs: list[ActorSpec], resources: Mapping[str, float]) -> 
         if have < need:
             raise ClusterError(
                 f"the cluster has {have:g} {kind}, the {len(specs)} client actors need {need:g} "
-                f"({need - have:g} missing): "
-                + (
-                    "raise federation.gpu_memory, use federation.mode=packed with fewer "
-                    "federation.workers, or start Ray "
-                    "with --num-gpus (logical GPUs are enough for a simulation)"
-                    if kind == "GPU"
-                    else "lower federation.workers or add CPUs to the cluster"
-                )
+                f"({need - have:g} missing): {_REMEDY[kind]}"
             )

@@ -1,19 +1,24 @@
-"""One round over any backend: ask, check, aggregate. What is written and applied is the experiment's business."""
+"""One round over any backend: ask, read what came back, check, aggregate.
+
+What is written and applied is the experiment's business.
+"""
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from zorba_ray.directions import permutation
-from zorba_ray.errors import Diverged
-from zorba_ray.federation.backend import Backend
-from zorba_ray.federation.replies import read_replies
+from zorba_ray.errors import Diverged, LostClients, MessageError, NotFinite, ReportRejected
+from zorba_ray.federation.backend import Answer, Backend, Failure
 from zorba_ray.methods import Method, report_loss
 from zorba_ray.protocol.messages import ClientReport, RoundCommit, RoundPlan, decode, encode, frame_digest
 from zorba_ray.stopwatch import UNWATCHED, Watch
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,9 @@ class RoundResult:
     late: dict[int, str] = field(default_factory=dict)
     rejected: dict[int, str] = field(default_factory=dict)
     clients_s: float = 0.0
+    """Wall seconds until all answers were in."""
     aggregate_s: float = 0.0
+    """Wall seconds of checks and aggregation."""
 
     @property
     def loss(self) -> float:
@@ -72,6 +79,74 @@ def participant_count(clients: int, wanted: int | float | None) -> int:
     if isinstance(wanted, int):
         return wanted
     return max(1, math.floor(wanted * clients + 0.5))
+
+
+@dataclass(frozen=True)
+class Replies(Generic[T]):
+    """Every client asked is in one of the four."""
+
+    accepted: dict[int, T] = field(default_factory=dict)
+    """Client -> what was read, by client id."""
+    failed: dict[int, str] = field(default_factory=dict)
+    late: dict[int, str] = field(default_factory=dict)
+    rejected: dict[int, str] = field(default_factory=dict)
+    not_finite: set[int] = field(default_factory=set)
+    """Those of the failed and rejected whose numbers are no longer finite, or too large to be used."""
+    frames: list[bytes] = field(default_factory=list)
+    """All answers that arrived, as encoded."""
+
+    def reject(self, client: int, reason: str) -> None:
+        """Takes back an accepted answer whose numbers are too large to be used."""
+        del self.accepted[client]
+        self.rejected[client] = reason
+        self.not_finite.add(client)
+
+    def require_quorum(self, question: str, quorum: float) -> None:
+        """Whether enough clients answered well. `question` names it for people, as in "round 3".
+
+        Raises:
+            LostClients: fewer than the quorum; names who failed and why.
+            Diverged: fewer than the quorum, which it would not be but for numbers that are no longer finite.
+        """
+        reasons = {**self.failed, **self.late, **self.rejected}
+        asked = len(self.accepted) + len(reasons)
+        needed = needed_reports(asked, quorum)
+        if len(self.accepted) < needed <= len(self.accepted) + len(self.not_finite):
+            raise Diverged(
+                f"{question}: the numbers of {len(self.not_finite)} of {asked} clients are no longer finite or too "
+                f"large, federation.quorum={quorum} needs {needed}: lower the learning rate or set zo.clip"
+            )
+        if len(self.accepted) < needed:
+            listing = "; ".join(f"client {client}: {reason}" for client, reason in sorted(reasons.items())[:5])
+            raise LostClients(
+                f"{question}: {len(self.accepted)} of {asked} reports, federation.quorum={quorum} needs {needed} "
+                f"({listing}). The ledger is intact: resume with --resume when the clients are back"
+            )
+
+
+def read_replies(asked: Sequence[int], answers: Mapping[int, Answer], read: Callable[[int, bytes], T]) -> Replies[T]:
+    """`read` makes of a client's frame what is kept; its MessageError or ReportRejected rejects the frame."""
+    replies: Replies[T] = Replies()
+    for client in sorted(asked):
+        answer = answers[client]
+        if isinstance(answer, Failure):
+            (replies.late if answer.kind == "late" else replies.failed)[client] = answer.reason
+            if answer.diverged:
+                replies.not_finite.add(client)
+            continue
+        replies.frames.append(answer)
+        try:
+            replies.accepted[client] = read(client, answer)
+        except (MessageError, ReportRejected) as error:
+            replies.rejected[client] = str(error)
+            if isinstance(error, NotFinite):
+                replies.not_finite.add(client)
+    return replies
+
+
+def needed_reports(asked: int, quorum: float) -> int:
+    """Reports that a question needs: ⌈quorum · asked⌉, at least one."""
+    return max(1, math.ceil(quorum * asked - 1e-9))
 
 
 def run_round(
@@ -119,12 +194,11 @@ def run_round(
             break
         for client, reason in refused.items():
             replies.reject(client, reason)
-    done = time.perf_counter()
+    seconds = (answered - start, time.perf_counter() - answered)
+    outcome = (replies.failed, replies.late, replies.rejected)
     return RoundResult(
-        plan, frame, tuple(asked), tuple(reports), tuple(replies.frames), commit, body,
-        replies.failed, replies.late, replies.rejected,
-        answered - start, done - answered,
-    )  # fmt: skip
+        plan, frame, tuple(asked), tuple(reports), tuple(replies.frames), commit, body, *outcome, *seconds
+    )
 
 
 def _refused(
@@ -139,12 +213,12 @@ def _refused(
         judge(body)
         return {}
     except Diverged:
-        found = {}
+        refused = {}
         for report in reports:
             try:
                 judge(encode(method.aggregate(plan, [report])))
             except Diverged as error:
-                found[report.client] = str(error)
-        if not found:
+                refused[report.client] = str(error)
+        if not refused:
             raise
-        return found
+        return refused

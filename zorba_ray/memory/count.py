@@ -50,7 +50,7 @@ def prepared(
 
         def pair() -> None:
             with torch.no_grad():
-                halves = paired.pair(inputs).chunk(2)
+                halves = paired.pair(batch, inputs).chunk(2)
                 with counter.part("logits"):
                     for half in halves:
                         head(half)

@@ -21,8 +21,8 @@ class FleetMemory:
     1. no budget: everything on the accelerator;
     2. all blocks active fit: the first of (frozen, master) = (device, device), (device, host), (host, device),
        (host, host) in which they do, the earlier the less is copied;
-    3. its forward pair takes at least `memory.break_even_tokens` tokens: streamed, as a block's copy is hidden behind
-       the compute of another, and active blocks as compute-dtype copies, of which the budget holds the most;
+    3. its forward pair takes at least `MemoryConfig.break_even_tokens` tokens: streamed, as a block's copy is hidden
+       behind the compute of another, and active blocks as compute-dtype copies, of which the budget holds the most;
     4. everything on the accelerator, if that leaves room for one active block;
     5. streamed, as in 3.
     """

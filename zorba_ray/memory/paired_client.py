@@ -11,11 +11,11 @@ import torch
 
 from zorba_ray.directions import TensorStream, Terms
 from zorba_ray.memory.storage_counter import HOST, StorageCounter
-from zorba_ray.models import RESIDENT, STREAMED, HostStore, LoadedModel, Perturbation, Placement, Replica, Scope
+from zorba_ray.models import RESIDENT, STREAMED, Batch, HostStore, LoadedModel, Perturbation, Placement, Replica, Scope
 from zorba_ray.models.mixed_precision import mix_precision
+from zorba_ray.models.offload import Offload
 from zorba_ray.models.paired import PairedBackbone
 from zorba_ray.models.replica import move_rest
-from zorba_ray.models.residence import Residence
 
 
 @dataclass(frozen=True)
@@ -66,32 +66,26 @@ class PairedClient:
             move_rest(loaded, device)
             # Fake tensors of one device stand for both memories: a count needs the two apart.
             store = HostStore(compute, apart=True)
-            residence = Residence(replica, loaded.network, device, step.scope, store)
+            offload = Offload(replica, device, step.scope, store)
         for buffer in loaded.network.buffers():
             counter.label(buffer, "stem")
         if compute != torch.float32:
             mix_precision(loaded, compute)
         with counter.part("scratch"):
             self._backbone = PairedBackbone(
-                loaded,
-                residence.tensors,
-                replica.manifest,
-                step.scope,
-                SilentDirections(),
-                compute=compute,
-                residence=residence,
+                loaded, replica, step.scope, SilentDirections(), compute=compute, offload=offload
             )
         # One pass makes the stream buffers, which are then known as such.
         ids = torch.zeros(1, 2, dtype=torch.long, device=device)
-        residence.enter(STREAMED, frozenset())
+        offload.enter(STREAMED, frozenset())
         self._backbone.hidden({"input_ids": ids, "attention_mask": torch.ones_like(ids)})
         # Where no block is resident, an active one comes by as a frozen one does.
-        residence.enter(step.placement, step.active if step.resident else frozenset())
-        for part, tensor in residence.pieces():
+        offload.enter(step.placement, step.active if step.resident else frozenset())
+        for part, tensor in offload.pieces():
             counter.label(tensor, part)
 
     @torch.no_grad()
-    def pair(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    def pair(self, batch: Batch, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Last hidden states [2B, T, H] of one direction, with the prefix held as several directions would."""
-        prefix = self._backbone.prefix(inputs, self._active)
-        return self._backbone.perturbed([prefix], Perturbation(0, 0, 1e-3, "rademacher"))[0]
+        prepared = self._backbone.prepare(batch, inputs, self._active)
+        return self._backbone.perturbed([prepared], Perturbation(0, 0, 1e-3, "rademacher"))[0]

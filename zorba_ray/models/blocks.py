@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection
 
 from torch import nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from zorba_ray.directions import EMBEDDINGS, FINAL_NORM, HEAD
 from zorba_ray.errors import ModelError
@@ -27,7 +28,9 @@ def find_blocks(model: nn.Module, label: str, forward: Callable[[], object] | No
         if all(_is_block(child) for child in module) and len(module):
             lists.append((name, module))
     if len(lists) > 1 and forward is not None:
-        ran = _modules_run(model, forward)
+        ran: set[nn.Module] = set()
+        with register_module_forward_pre_hook(lambda module, _: ran.add(module)):
+            forward()
         lists = [(name, blocks) for name, blocks in lists if any(part in ran for part in blocks.modules())]
     if not lists:
         raise ModelError(
@@ -55,17 +58,6 @@ def find_blocks(model: nn.Module, label: str, forward: Callable[[], object] | No
 def _is_block(module: nn.Module) -> bool:
     """Whether it has parts of its own: a list of plain layers is no list of blocks."""
     return next(module.children(), None) is not None and next(module.parameters(), None) is not None
-
-
-def _modules_run(model: nn.Module, forward: Callable[[], object]) -> set[nn.Module]:
-    ran: set[nn.Module] = set()
-    handles = [module.register_forward_pre_hook(lambda own, _: ran.add(own)) for module in model.modules()]
-    try:
-        forward()
-    finally:
-        for handle in handles:
-            handle.remove()
-    return ran
 
 
 def model_manifest(model: nn.Module, list_name: str, blocks: int, unused: Collection[str] = ()) -> Manifest:

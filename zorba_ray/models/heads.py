@@ -3,17 +3,17 @@
 Shapes: B rows, T tokens, H width, C labels, V vocabulary. `rows` may be 2B: the two signs of a forward pair.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch.nn import functional
 
 from zorba_ray.config import ModelConfig
 from zorba_ray.errors import ConfigError
-from zorba_ray.models.label_tokens import label_tokens
+from zorba_ray.models.label_tokens import read_label_tokens
 from zorba_ray.models.loaded import LoadedModel
-from zorba_ray.models.logits import Logits, logits_of
+from zorba_ray.models.logits import Logits, differentiable_copy, logits_of
 
 
 @dataclass(frozen=True)
@@ -35,82 +35,67 @@ class Batch:
         return Batch(self.ids_BT.to(device), self.mask_BT.to(device), self.labels_B.to(device), shift_C)
 
 
-class Head(Protocol):
+Losses = tuple[torch.Tensor, torch.Tensor | None, int]
+"""(loss per counted item, whether each prediction is right or None, number of items)."""
+
+
+class Head(ABC):
     """Reads losses and predictions off the last hidden states."""
 
-    def losses(self, hidden: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None, int]:
-        """(loss per counted item, whether each prediction is right or None, number of items)."""
-        ...
-
-    def judge(self, logits: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None, int]:
-        """`losses`, of logits that are known."""
-        ...
-
+    @abstractmethod
     def logits(self, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
         """fp32 [items, C or V], whose softmax the losses are of."""
-        ...
+
+    def losses(self, hidden: torch.Tensor, batch: Batch) -> Losses:
+        """Losses and predictions of a batch with these last hidden states [B, T, H]."""
+        return self.losses_of(self.logits(hidden, batch), batch)
+
+    def losses_of(self, logits: torch.Tensor, batch: Batch) -> Losses:
+        """`losses`, of logits that are known."""
+        right = logits.argmax(dim=1) == batch.labels_B
+        return functional.cross_entropy(logits, batch.labels_B, reduction="none"), right, len(batch)
 
 
-class LabelWordsHead:
+class LabelWordsHead(Head):
     """Causal LM: logits of the label words at the last real position, nothing else of the vocabulary."""
 
     def __init__(self, logits: Logits) -> None:
         """`logits`: of the label words, [N, H] -> [N, C]."""
         self._logits = logits
 
-    def losses(self, hidden: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None, int]:
-        return self.judge(self.logits(hidden, batch), batch)
-
-    def judge(self, logits: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None, int]:
-        return _of_labels(logits, batch)
-
     def logits(self, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
         last_BH = hidden[torch.arange(len(batch)), last_positions(batch.mask_BT)]
         return _shifted(self._logits(last_BH), batch)
 
 
-class LabelPromptsHead:
+class LabelPromptsHead(Head):
     """Sentence encoder: temperature × cosine between the mean-pooled text and each label prompt's vector.
 
     The prompts' vectors are those of θ0 and stay fixed, on every replica.
     """
 
     def __init__(self, prompts_CH: torch.Tensor, temperature: float) -> None:
-        self._prompts_CH = _own(functional.normalize(prompts_CH.float(), dim=1))
+        self._prompts_CH = differentiable_copy(functional.normalize(prompts_CH.float(), dim=1))
         self._temperature = temperature
-
-    def losses(self, hidden: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None, int]:
-        return self.judge(self.logits(hidden, batch), batch)
-
-    def judge(self, logits: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None, int]:
-        return _of_labels(logits, batch)
 
     def logits(self, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
         pooled_BH = functional.normalize(mean_pool(hidden, batch.mask_BT), dim=1)
         return _shifted(self._temperature * functional.linear(pooled_BH, self._prompts_CH), batch)
 
 
-class LanguageModelHead:
+class LanguageModelHead(Head):
     """Causal LM: next-token loss over the real tokens, full vocabulary."""
 
     def __init__(self, logits: Logits) -> None:
         """`logits`: of the vocabulary, [N, H] -> [N, V]."""
         self._logits = logits
 
-    def losses(self, hidden: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None, int]:
-        return self.judge(self.logits(hidden, batch), batch)
-
-    def judge(self, logits: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None, int]:
-        found = functional.cross_entropy(logits, batch.ids_BT[:, 1:][_counted(batch)], reduction="none")
-        return found, None, len(logits)
-
     def logits(self, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
         return self._logits(hidden[:, :-1][_counted(batch)])
 
-
-def _of_labels(logits_BC: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None, int]:
-    right = logits_BC.argmax(dim=1) == batch.labels_B
-    return functional.cross_entropy(logits_BC, batch.labels_B, reduction="none"), right, len(batch)
+    def losses_of(self, logits: torch.Tensor, batch: Batch) -> Losses:
+        wanted = batch.ids_BT[:, 1:][_counted(batch)]
+        return functional.cross_entropy(logits, wanted, reduction="none"), None, len(logits)
 
 
 def _shifted(logits_BC: torch.Tensor, batch: Batch) -> torch.Tensor:
@@ -131,12 +116,6 @@ def mean_pool(hidden: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
     """fp32 [B, H]: mean of the hidden states of the real tokens."""
     weights = mask_BT.unsqueeze(-1).float()
     return (hidden.float() * weights).sum(dim=1) / weights.sum(dim=1)
-
-
-def _own(tensor: torch.Tensor) -> torch.Tensor:
-    """A copy that a backward pass may go through, though heads are built in inference mode."""
-    with torch.inference_mode(False):
-        return tensor.clone()
 
 
 def model_inputs(loaded: LoadedModel, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -162,16 +141,20 @@ def build_head(config: ModelConfig, loaded: LoadedModel, prompt: str, words: tup
         ModelError: logits that are no function of the last hidden state.
     """
     kind = head_kind(config, loaded)
-    if kind == "label_prompts":
-        if not words:
-            raise ConfigError("data.label_words is empty: head label_prompts needs one sentence per label")
-        device = next(loaded.network.parameters()).device
-        encoded = loaded.tokenizer(list(words), padding=True, return_tensors="pt").to(device)
-        inputs = model_inputs(loaded, encoded["input_ids"], encoded["attention_mask"])
-        hidden = loaded.backbone(**inputs, **loaded.trace.options)[0]
-        prompts_CH = mean_pool(hidden, encoded["attention_mask"])
-        return LabelPromptsHead(prompts_CH, config.temperature)
     if kind == "lm":
         return LanguageModelHead(logits_of(loaded, None))
-    tokens = torch.tensor(label_tokens(loaded.tokenizer, prompt, words))
-    return LabelWordsHead(logits_of(loaded, tokens))
+    if kind == "label_words":
+        tokens = read_label_tokens(loaded.tokenizer, prompt, words).tokens
+        return LabelWordsHead(logits_of(loaded, torch.tensor(tokens)))
+    if not words:
+        raise ConfigError("data.label_words is empty: head label_prompts needs one sentence per label")
+    ids, mask = encoded_prompts(loaded, words)
+    hidden = loaded.backbone(**model_inputs(loaded, ids, mask), **loaded.trace.options)[0]
+    return LabelPromptsHead(mean_pool(hidden, mask), config.temperature)
+
+
+def encoded_prompts(loaded: LoadedModel, words: tuple[str, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tokens and mask of the label prompts, int64 [C, T], where the model is."""
+    encoded = loaded.tokenizer(list(words), padding=True, return_tensors="pt")
+    device = loaded.network.get_input_embeddings().weight.device
+    return encoded["input_ids"].to(device), encoded["attention_mask"].to(device)

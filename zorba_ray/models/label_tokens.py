@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zorba_ray.errors import ConfigError, DataError
+from zorba_ray.printable import shown
 
 SAMPLE = 512
 """Texts, row and label word, of a split that are compared at least, if there are as many."""
@@ -72,32 +73,27 @@ def read_label_tokens(tokenizer: Any, prompt: str, words: Sequence[str]) -> Labe
         answer = answer[: len(answer) - len(ending)]
         if answer[: len(lead)] != lead:
             raise ConfigError(
-                f"data.prompt={_short(prompt)}: the tokenizer joins its end with label word {_short(word)}; {_ASKED}. "
+                f"data.prompt={shown(prompt)}: the tokenizer joins its end with label word {shown(word)}; {_ASKED}. "
                 "End data.prompt otherwise, as with a colon or a line break"
             )
         if len(answer) == len(lead) or answer[len(lead)] == tokenizer.unk_token_id:
             raise ConfigError(
-                f"data.label_words: {_short(word)} has no token of its own after the prompt {_short(prompt)}"
+                f"data.label_words: {shown(word)} has no token of its own after the prompt {shown(prompt)}"
             )
         tokens.append(answer[len(lead)])
         pieces.append(len(answer) - len(lead))
     for place, token in enumerate(tokens):
         if (other := tokens.index(token)) != place:
             raise ConfigError(
-                f"data.label_words [{_short(words[other])}, {_short(words[place])}]: first tokens {[token, token]} "
+                f"data.label_words [{shown(words[other])}, {shown(words[place])}]: first tokens {[token, token]} "
                 "coincide; choose words that differ in the first token"
             )
     return LabelTokens(tuple(tokens), tuple(pieces), spacer, tuple(ending))
 
 
-def label_tokens(tokenizer: Any, prompt: str, words: Sequence[str]) -> list[int]:
-    """First token of each label word after the prompt; raises as `read_label_tokens`."""
-    return list(read_label_tokens(tokenizer, prompt, words).tokens)
-
-
 def check_rows(
     tokenizer: Any,
-    found: LabelTokens,
+    answers: LabelTokens,
     words: Sequence[str],
     texts: Sequence[str],
     rows: Sequence[Sequence[int]],
@@ -118,19 +114,19 @@ def check_rows(
     pairs = [(row, label) for row in range(0, len(texts), step) for label in range(len(words))]
     if every:
         pairs += [(row, row % len(words)) for row in range(len(texts))]
-    prompts = [text.rstrip(" ") for text in texts] if found.spacer else texts
-    asked = [prompts[row] + found.spacer + words[label] for row, label in pairs]
+    prompts = [text.rstrip(" ") for text in texts] if answers.spacer else texts
+    asked = [prompts[row] + answers.spacer + words[label] for row, label in pairs]
     for (row, label), ids in zip(pairs, tokenizer(asked)["input_ids"], strict=True):
         length = len(rows[row])
-        if ids[:length] == list(rows[row]) and len(ids) > length and ids[length] == found.tokens[label]:
+        if ids[:length] == list(rows[row]) and len(ids) > length and ids[length] == answers.tokens[label]:
             continue
         if ids[:length] != list(rows[row]):
             what = "writes the end of the prompt otherwise than in the prompt alone"
         else:
             written = ids[length] if len(ids) > length else "none"
-            what = f"writes the word as token {written}, and not as {found.tokens[label]}, which is scored"
+            what = f"writes the word as token {written}, and not as {answers.tokens[label]}, which is scored"
         raise DataError(
-            f"data.prompt: row {row + 1} of {split} ({_end(texts[row])}) with label word {_short(words[label])} after "
+            f"data.prompt: row {row + 1} of {split} ({_end(texts[row])}) with label word {shown(words[label])} after "
             f"it: the tokenizer {what}; {_ASKED}. End data.prompt with words of its own, as in '{{text}} It was', or "
             "leave the row out"
         )
@@ -145,10 +141,6 @@ def _ending(whole: Sequence[int], answer: Sequence[int]) -> list[int]:
     while length < min(len(whole), len(answer)) - shared and whole[-1 - length] == answer[-1 - length]:
         length += 1
     return list(whole[len(whole) - length :])
-
-
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 200 else f"{text[:200]}…")
 
 
 def _end(text: str) -> str:

@@ -7,6 +7,7 @@ import torch
 
 from zorba_ray.errors import ConfigError, ModelError
 from zorba_ray.models.loaded import LoadedModel, sample_ids
+from zorba_ray.printable import first_line
 
 _POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len")
 
@@ -84,5 +85,5 @@ def _failure(loaded: LoadedModel, length: int) -> str | None:
     except MemoryError:
         raise
     except Exception as error:  # of the model's own code
-        return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+        return first_line(error, 120)
     return None

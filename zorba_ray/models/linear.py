@@ -8,7 +8,6 @@ other module runs once per sign with perturbed copies of its tensors, as with de
 
 import functools
 import math
-from typing import Any
 
 import torch
 from torch import nn
@@ -29,7 +28,6 @@ def _is_plain(kind: type[nn.Linear]) -> bool:
     with unset_fake_temporarily(), torch.no_grad():
         layer, x = nn.Linear(4, 3), torch.linspace(-1.0, 1.0, 8).view(2, 4)
         layer.weight.copy_(torch.linspace(-1.0, 2.0, 12).view(3, 4))
-        assert layer.bias is not None
         layer.bias.copy_(torch.tensor([0.5, -1.0, 2.0]))
         wanted = layer(x)
         layer.__class__ = kind
@@ -44,70 +42,38 @@ def is_transposed(leaf: nn.Module) -> bool:
     return type(leaf).forward is Conv1D.forward
 
 
-def linear_pair(
+def linear_along(
     x: torch.Tensor,
     weight: torch.Tensor,
     bias: torch.Tensor | None,
     factors: tuple[torch.Tensor, torch.Tensor] | None,
     bias_step: torch.Tensor | None,
     scale: float,
+    signs: tuple[float, ...],
 ) -> torch.Tensor:
-    """[y⁺; y⁻] for x = [x⁺; x⁻] along axis 0.
+    """y along a low-rank direction: y⁺ or y⁻ for one sign, [y⁺; y⁻] for x = [x⁺; x⁻] along axis 0 for two.
 
     Args:
         factors: U [m, r], V [n, r] for weight [m, n]; None: the weight is not perturbed.
         bias_step: μ z_b [m]; None: the bias is not perturbed.
         scale: μ.
     """
-    y = _product(x, weight, bias)
-    plus, minus = y.chunk(2)
+    y = product(x, weight, bias)
+    parts = y.chunk(len(signs))
     if factors is not None:
-        right, v = _right(factors, scale, x.dtype)
-        x_plus, x_minus = (x @ v).chunk(2)
-        plus += x_plus @ right
-        minus -= x_minus @ right
+        u, v = factors
+        right = (u.T * (scale / math.sqrt(u.shape[1]))).to(x.dtype)
+        for part, left, sign in zip(parts, (x @ v.to(x.dtype)).chunk(len(signs)), signs, strict=True):
+            part.add_(left @ right, alpha=sign)
     if bias_step is not None:
-        plus += bias_step
-        minus -= bias_step
+        for part, sign in zip(parts, signs, strict=True):
+            part.add_(bias_step, alpha=sign)
     return y
 
 
-def linear_step(
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-    factors: tuple[torch.Tensor, torch.Tensor] | None,
-    bias_step: torch.Tensor | None,
-    scale: float,
-    sign: float,
-) -> torch.Tensor:
-    """y⁺ or y⁻, by `sign`, for x [..., n]; the other arguments as of `linear_pair`."""
-    y = _product(x, weight, bias)
-    if factors is not None:
-        right, v = _right(factors, sign * scale, x.dtype)
-        y += (x @ v) @ right
-    if bias_step is not None:
-        y += sign * bias_step
-    return y
-
-
-def _product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+def product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """x Wᵀ + b; in 16 bits an fp32 bias is added in fp32, and the sum is cast."""
     if bias is None or bias.dtype == x.dtype:
         return functional.linear(x, weight, bias)
-    # A 16-bit layer: the fp32 bias is added in fp32, and the sum is cast.
+    # In the kernel of an in-place add no fp32 copy of the output exists.
     return functional.linear(x, weight).add_(bias)
-
-
-def _right(
-    factors: tuple[torch.Tensor, torch.Tensor], scale: float, dtype: torch.dtype
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """(scale/√r Uᵀ, V) in `dtype`."""
-    u, v = factors
-    return (u.T * (scale / math.sqrt(u.shape[1]))).to(dtype), v.to(dtype)
-
-
-def half_of(value: Any, rows: int, half: int) -> Any:
-    """One half of a tensor that has the `rows` of the doubled batch; anything else as it is."""
-    if isinstance(value, torch.Tensor) and value.ndim and value.shape[0] == rows:
-        return value.chunk(2)[half]
-    return value

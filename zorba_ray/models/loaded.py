@@ -14,7 +14,9 @@ from zorba_ray.errors import ModelError, ZorbaError
 from zorba_ray.models.blocks import find_blocks
 from zorba_ray.models.extent import SmallTables
 from zorba_ray.models.lora import add_lora, draw_lora
+from zorba_ray.models.swap import TensorsSwapped, nan_like
 from zorba_ray.models.trace import LENGTH, ROWS, Trace, watch, without_cache
+from zorba_ray.printable import first_line
 
 
 @dataclass(frozen=True)
@@ -123,11 +125,10 @@ def running(label: str) -> Iterator[None]:
     except (ZorbaError, MemoryError):
         raise
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [""])[0]
         raise ModelError(
-            f"model.path={label}: the model cannot be run here ({type(error).__name__}: {reason[:200]}); a decoder or "
-            "encoder that takes input_ids and attention_mask is needed, on a real GPU one that computes in 16 bits or "
-            "memory.compute_dtype=fp32"
+            f"model.path={label}: the model cannot be run here ({type(error).__name__}: {first_line(error, 200)}); a "
+            "decoder or encoder that takes input_ids and attention_mask is needed, on a real GPU one that computes in "
+            "16 bits or memory.compute_dtype=fp32"
         ) from error
 
 
@@ -143,25 +144,18 @@ def _unused(network: Any, causal: bool, ids: torch.Tensor, trace: Trace, blocks:
         inside = name.startswith(f"{blocks}.")
         if not inside and name not in trace.early and not _tied_to_early(network, parameter, trace):
             owners.setdefault(network.get_submodule(name.rpartition(".")[0]), []).append(name)
-    found: set[str] = set()
+    unused: set[str] = set()
     for owner, names in owners.items():
-        kept = dict(owner._parameters)
-        try:
-            for own, parameter in kept.items():
-                if parameter is not None:
-                    nan = torch.full((), float("nan"), dtype=parameter.dtype, device=parameter.device)
-                    owner._parameters[own] = nan.expand(parameter.shape)  # type: ignore[assignment]
-            with torch.no_grad():
-                answer = network(input_ids=ids, attention_mask=torch.ones_like(ids), **trace.options)
-            seen = answer.logits if causal else answer[0]
-            if not bool(seen.isnan().any()):
-                found.update(names)
-        finally:
-            owner._parameters.update(kept)
-    return frozenset(found)
+        held = [(owner, key, nan_like(tensor)) for key, tensor in owner._parameters.items() if tensor is not None]
+        with TensorsSwapped(held), torch.no_grad():
+            answer = network(input_ids=ids, attention_mask=torch.ones_like(ids), **trace.options)
+        seen = answer.logits if causal else answer[0]
+        if not bool(seen.isnan().any()):
+            unused.update(names)
+    return frozenset(unused)
 
 
 def _tied_to_early(network: Any, parameter: nn.Parameter, trace: Trace) -> bool:
     return any(
-        own is parameter and name in trace.early for name, own in network.named_parameters(remove_duplicate=False)
+        held is parameter and name in trace.early for name, held in network.named_parameters(remove_duplicate=False)
     )

@@ -5,26 +5,22 @@ Those are asked themselves: their own forward runs, with a backbone that hands o
 that has the wanted rows alone.
 """
 
-import contextlib
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch.nn import functional
 
 from zorba_ray.errors import ModelError
 from zorba_ray.models.loaded import LoadedModel, sample_ids
+from zorba_ray.models.swap import ForwardsSwapped, TensorsSwapped
 
 _LARGE = 1_000.0
 """Logits at which a linear map is told from another: a cap shows on large ones only."""
 
 
-class Logits(Protocol):
-    """Logits of some or all tokens."""
-
-    def __call__(self, hidden_NH: torch.Tensor) -> torch.Tensor:
-        """fp32 [N, C]."""
-        ...
+Logits = Callable[[torch.Tensor], torch.Tensor]
+"""Hidden states [N, H] -> logits of some or all tokens, fp32 [N, C]."""
 
 
 class LinearLogits:
@@ -47,36 +43,21 @@ class OwnLogits:
     def __init__(self, loaded: LoadedModel, weight_CH: torch.Tensor, bias_C: torch.Tensor | None) -> None:
         """`weight_CH`, `bias_C`: rows of the output layer."""
         self._loaded = loaded
-        self._weight_CH, self._bias_C = weight_CH, bias_C
+        output = loaded.network.get_output_embeddings()
+        self._rows = [(output, "weight", weight_CH), *([] if bias_C is None else [(output, "bias", bias_C)])]
         ids = sample_ids(loaded.network, loaded.label)[:1]
         self._answer = type(loaded.backbone(input_ids=ids, attention_mask=torch.ones_like(ids), **loaded.trace.options))
 
     def __call__(self, hidden_NH: torch.Tensor) -> torch.Tensor:
         state = hidden_NH.unsqueeze(1)
         ids = torch.zeros(len(state), 1, dtype=torch.long, device=state.device)
-        with self._handing_over(state):
-            answer = self._loaded.network(input_ids=ids, attention_mask=torch.ones_like(ids))
-        return answer.logits[:, 0].float()
-
-    @contextlib.contextmanager
-    def _handing_over(self, state: torch.Tensor) -> Iterator[None]:
-        backbone, output = self._loaded.backbone, self._loaded.network.get_output_embeddings()
-        kept, forward = dict(output._parameters), backbone.__dict__.get("forward")
 
         def hand_over(*args: Any, **kwargs: Any) -> Any:
             return (state,) if self._answer is tuple else self._answer(last_hidden_state=state)
 
-        try:
-            backbone.forward = hand_over  # type: ignore[method-assign]
-            output._parameters["weight"] = self._weight_CH
-            if self._bias_C is not None:
-                output._parameters["bias"] = self._bias_C
-            yield
-        finally:
-            output._parameters.update(kept)
-            del backbone.forward
-            if forward is not None:
-                backbone.forward = forward
+        with ForwardsSwapped([(self._loaded.backbone, hand_over)]), TensorsSwapped(self._rows):
+            answer = self._loaded.network(input_ids=ids, attention_mask=torch.ones_like(ids))
+        return answer.logits[:, 0].float()
 
 
 def logits_of(loaded: LoadedModel, tokens: torch.Tensor | None) -> Logits:
@@ -110,7 +91,7 @@ def logits_of(loaded: LoadedModel, tokens: torch.Tensor | None) -> Logits:
             "model"
         )
     if tokens is not None:
-        weight, bias = _copy(weight[tokens]), None if bias is None else _copy(bias[tokens])
+        weight, bias = differentiable_copy(weight[tokens]), None if bias is None else differentiable_copy(bias[tokens])
     return LinearLogits(weight, bias) if is_linear else OwnLogits(loaded, weight, bias)
 
 
@@ -130,7 +111,7 @@ def _own_logits(
         return None
 
 
-def _copy(tensor: torch.Tensor) -> torch.Tensor:
+def differentiable_copy(tensor: torch.Tensor) -> torch.Tensor:
     """A copy that a backward pass may go through, though heads are built in inference mode."""
     with torch.inference_mode(False):
         return tensor.clone()

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+import torch
+
 from zorba_ray.directions import EMBEDDINGS, FINAL_NORM, HEAD
 
 Scope = Literal["all", "matrices", "bias_norm", "lora", "biases", "norm_weights", "attention", "feed_forward"]
@@ -35,6 +37,10 @@ class TensorEntry:
     @property
     def numel(self) -> int:
         return math.prod(self.shape)
+
+    def compute_dtype(self, matrices: torch.dtype) -> torch.dtype:
+        """dtype in which the tensor computes: matrices in `matrices`, vectors in fp32 (algorithm.md §6)."""
+        return matrices if len(self.shape) >= 2 else torch.float32
 
     def in_scope(self, scope: Scope) -> bool:
         """Whether `scope` perturbs this tensor when its block is active."""

@@ -1,20 +1,19 @@
 """16-bit matrices beside fp32 vectors, as the modelled accelerator computes (algorithm.md §6).
 
-Norms compute in fp32 and cast their output; a bias is added in fp32 and the sum is cast, in the kernel of an in-place
-add, so that no fp32 copy of an output exists. What a table or a vector in fp32 lifts is cast back where a linear layer,
-a block, or a matrix product in a block's own code takes it.
+Norms compute in fp32 and cast their output; a bias is added in fp32 and the sum is cast. What a table or a vector in
+fp32 lifts is cast back where a linear layer, a block, or a matrix product in a block's own code takes it.
 """
 
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from zorba_ray.models.linear import is_linear, is_transposed
+from zorba_ray.models.linear import is_linear, is_transposed, product
 from zorba_ray.models.loaded import LoadedModel
 from zorba_ray.models.lora import adapted
+from zorba_ray.models.swap import Forward, Holder, TensorsSwapped
 
 
 def mix_precision(loaded: LoadedModel, dtype: torch.dtype) -> None:
@@ -25,7 +24,7 @@ def mix_precision(loaded: LoadedModel, dtype: torch.dtype) -> None:
     Args:
         dtype: of matrices.
     """
-    network, blocks = loaded.network, loaded.blocks
+    network = loaded.network
     for module in network.modules():
         parameters = dict(module.named_parameters(recurse=False))
         if not parameters or next(module.children(), None) is not None:
@@ -34,12 +33,12 @@ def mix_precision(loaded: LoadedModel, dtype: torch.dtype) -> None:
             module.forward = _linear(module)
         elif any(parameter.ndim == 1 for parameter in parameters.values()):
             module.forward = _in_fp32(module, module.forward)
-    guests: dict[str, list[tuple[nn.Module, str]]] = {}
+    guests: dict[str, list[Holder]] = {}
     for name, reader in loaded.trace.readers.items():
-        owner, _, own = name.rpartition(".")
+        owner, _, key = name.rpartition(".")
         home = network.get_submodule(owner)
         if network.get_parameter(name).ndim == 1 and (reader != owner or next(home.children(), None) is not None):
-            guests.setdefault(reader, []).append((home, own))
+            guests.setdefault(reader, []).append((home, key))
     for reader, vectors in guests.items():
         module = network.get_submodule(reader)
         module.forward = _casting(module.forward, vectors, dtype)
@@ -48,60 +47,51 @@ def mix_precision(loaded: LoadedModel, dtype: torch.dtype) -> None:
             if buffer.is_floating_point() and buffer.ndim >= 2:  # masks and tables; frequencies stay in fp32
                 module._buffers[name] = buffer.to(dtype)
     products = _Products(dtype)
-    for block in blocks:
+    for block in loaded.blocks:
         block.forward = products.around(_cast_first(block.forward, dtype))
 
 
-def _linear(leaf: nn.Module) -> Any:
+def _linear(leaf: nn.Module) -> Forward:
     transposed = is_transposed(leaf)
 
     def forward(x: torch.Tensor) -> torch.Tensor:
         # Parameters are read at each call: an active block swaps them.
-        weight, bias = leaf._parameters["weight"], leaf._parameters.get("bias")
-        assert weight is not None
+        weight = _held(leaf, "weight")
         x = x.to(weight.dtype)
-        y = functional.linear(x, weight.T if transposed else weight)
-        if bias is not None:
-            y.add_(bias)
+        y = product(x, weight.T if transposed else weight, leaf._parameters.get("bias"))
         change = adapted(leaf, x)
         return y if change is None else y.add_(change)
 
     return forward
 
 
-def _in_fp32(module: nn.Module, plain: Any) -> Any:
-    def forward(x: torch.Tensor, *rest: Any, **named: Any) -> torch.Tensor:
+def _in_fp32(module: nn.Module, plain: Forward) -> Forward:
+    def forward(x: torch.Tensor, *rest: Any, **named: Any) -> Any:
         if not x.is_floating_point():
             return plain(x, *rest, **named)
-        kept = dict(module._parameters)
-        try:
-            for name, parameter in kept.items():
-                if parameter is not None and parameter.dtype != torch.float32:
-                    module._parameters[name] = parameter.float()  # type: ignore[assignment]
+        lifted = [(module, name, p.float()) for name, p in module._parameters.items() if p is not None]
+        with TensorsSwapped(lifted):
             answer = plain(x.float(), *rest, **named)
-        finally:
-            module._parameters.update(kept)
         return answer.to(x.dtype) if isinstance(answer, torch.Tensor) else answer
 
     return forward
 
 
-def _casting(plain: Any, vectors: list[tuple[nn.Module, str]], dtype: torch.dtype) -> Any:
+def _casting(plain: Forward, vectors: list[Holder], dtype: torch.dtype) -> Forward:
     def forward(*args: Any, **kwargs: Any) -> Any:
-        kept = [(module, name, module._parameters[name]) for module, name in vectors]
-        try:
-            for module, name, vector in kept:
-                assert vector is not None
-                module._parameters[name] = vector.to(dtype)  # type: ignore[assignment]
+        with TensorsSwapped([(module, key, _held(module, key).to(dtype)) for module, key in vectors]):
             return plain(*args, **kwargs)
-        finally:
-            for module, name, vector in kept:
-                module._parameters[name] = vector
 
     return forward
 
 
-def _cast_first(plain: Any, dtype: torch.dtype) -> Any:
+def _held(module: nn.Module, key: str) -> torch.Tensor:
+    tensor = module._parameters[key]
+    assert tensor is not None
+    return tensor
+
+
+def _cast_first(plain: Forward, dtype: torch.dtype) -> Forward:
     """A block's forward that takes its hidden state in the dtype of its matrices."""
 
     def forward(*args: Any, **kwargs: Any) -> Any:
@@ -130,7 +120,7 @@ class _Products(TorchFunctionMode):
         self._dtype = dtype
         self._needed = False
 
-    def around(self, plain: Any) -> Any:
+    def around(self, plain: Forward) -> Forward:
         """A block's forward under it, where it is needed."""
 
         def forward(*args: Any, **kwargs: Any) -> Any:

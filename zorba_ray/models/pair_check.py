@@ -11,18 +11,19 @@ What cannot be told apart from rounding is not judged: a set whose perturbation 
 with a larger μ, and a run in which no set can be judged is refused.
 """
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
-from zorba_ray.directions import DirectionBackend, Distribution
+from zorba_ray.directions import Distribution
 from zorba_ray.errors import ModelError
 from zorba_ray.models.heads import Batch
 from zorba_ray.models.loaded import running
 from zorba_ray.models.perturbed_tensors import Perturbation
-from zorba_ray.models.plain_loss import PlainHead, PlainLoss
+from zorba_ray.models.plain_loss import PlainLoss, PlainStep
 from zorba_ray.models.task import TaskModel
 
 SCALES = (0.01, 0.1, 1.0)
@@ -34,6 +35,10 @@ _CHANGE = 4.0
 _CLEAR = {torch.float32: 100.0, torch.bfloat16: 10.0, torch.float16: 10.0}
 """A perturbation is judged where it moves the loss by this multiple of what is allowed."""
 _SEED = 0x5EED
+_REMEDY = (
+    "Scalars would be those of another model, so this run is refused: try another zo.scope, zo.rank=null, or "
+    "another model"
+)
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,7 @@ class Verdict:
     """Losses that were held against each other."""
 
 
+@torch.inference_mode()
 def check_pairs(model: TaskModel, plain: PlainLoss, batches: Sequence[Batch], path: PairPath | None) -> Verdict:
     """Holds a model's evaluation and its pairs against the plain model.
 
@@ -70,200 +76,169 @@ def check_pairs(model: TaskModel, plain: PlainLoss, batches: Sequence[Batch], pa
         ModelError: names block, tensor and both numbers, and says what helps.
     """
     with running(model.loaded.label):
-        return _Check(model, plain, batches, path).verdict()
+        comparison = _Comparison(model, plain, batches)
+        comparison.evaluations()
+        if path is not None:
+            _PairCheck(comparison, path).run()
+        return comparison.verdict
 
 
-@dataclass(frozen=True)
-class _Trial:
-    """What the plain model answers on a set of active blocks."""
+class _Comparison:
+    """Losses of the program held against those of the plain model."""
 
-    move: Perturbation
-    wanted: list[list[float]]
-    """Loss of each batch at each sign."""
-    allowed: float
+    def __init__(self, model: TaskModel, plain: PlainLoss, batches: Sequence[Batch]) -> None:
+        self.model, self.plain, self.batches = model, plain, batches
+        self.label = f"model.path={model.loaded.label}"
+        self.rounding = ROUNDING[model.compute]
+        self.verdict = Verdict(0.0, math.inf, 0)
+        self.starts: list[float] = []
+        """Plain loss of each batch at θ."""
+        self.allowed = 0.0
+        """Difference that is rounding, at θ."""
 
-
-def _signs(path: PairPath) -> tuple[float, ...]:
-    return (1.0, -1.0)[: path.signs]
-
-
-class _Check:
-    def __init__(self, model: TaskModel, plain: PlainLoss, batches: Sequence[Batch], path: PairPath | None) -> None:
-        self._model, self._plain, self._batches, self._path = model, plain, batches, path
-        self._label = f"model.path={model.loaded.label}"
-        self._rounding = ROUNDING[model.compute]
-        self._largest, self._allowed, self._compared = 0.0, math.inf, 0
-        self._judged = 0
-
-    @torch.inference_mode()
-    def verdict(self) -> Verdict:
-        starts, allowed = [], 0.0
-        for batch in self._batches:
-            start = self._plainly(batch)
+    def evaluations(self) -> None:
+        """Measures what is rounding, and compares the losses at θ."""
+        for batch in self.batches:
+            start = self.plain(batch)
             if not math.isfinite(start):
-                raise ModelError(f"{self._label}: the loss of {len(batch)} short rows is {start} before any step")
-            allowed = max(allowed, self._rounding * max(1.0, abs(start)), _CHANGE * self._change(batch, start))
-            starts.append(start)
-        if allowed > 0.05 * max(1.0, *map(abs, starts)):
+                raise ModelError(f"{self.label}: the loss of {len(batch)} short rows is {start} before any step")
+            self.starts.append(start)
+            own = _CHANGE * self.change(batch, start)
+            self.allowed = max(self.allowed, self.rounding * max(1.0, abs(start)), own)
+        if self.allowed > 0.05 * max(1.0, *map(abs, self.starts)):
             raise ModelError(
-                f"{self._label}: the loss of a row depends on the rows beside it (by {allowed / _CHANGE:.2g}); "
+                f"{self.label}: the loss of a row depends on the rows beside it (by {self.allowed / _CHANGE:.2g}); "
                 "nothing can be measured with such a model"
             )
-        for batch, start in zip(self._batches, starts, strict=True):
-            self._compare("evaluation", None, self._model.evaluate([batch]).loss, start, allowed)
-        if self._path is not None:
-            self._poison(self._path)
-            for active in self._sets():
-                self._numbers(active, starts, allowed, self._path)
-            if not self._judged:
-                raise ModelError(
-                    f"{self._label}: no perturbation moves the loss by more than its rounding ({allowed:.2g}), so that "
-                    "pairs cannot be checked; choose another zo.scope, or another model"
-                )
-        return Verdict(self._largest, self._allowed, self._compared)
+        for batch, start in zip(self.batches, self.starts, strict=True):
+            self.compare("evaluation", batch, None, self.model.evaluate([batch]).loss, start, self.allowed)
 
-    def _sets(self) -> list[frozenset[int]]:
-        """The first block, the last, every third, all; each set once."""
-        blocks = range(self._model.replica.manifest.blocks)
-        return list(dict.fromkeys(map(frozenset, (blocks[:1], blocks[-1:], blocks[::3], blocks))))
-
-    def _plainly(
-        self, batch: Batch, active: frozenset[int] = frozenset(), move: Perturbation | None = None, sign: float = 0.0
-    ) -> float:
-        with self._model.lifted():
-            return self._plain(batch, active, move, sign)
-
-    def _change(
-        self, batch: Batch, loss: float, active: frozenset[int] = frozenset(), move: Perturbation | None = None
-    ) -> float:
+    def change(self, batch: Batch, loss: float, step: PlainStep | None = None) -> float:
         """How far the plain model's loss moves where the same rows are given twice."""
         double = Batch(*(torch.cat([part, part]) for part in (batch.ids_BT, batch.mask_BT, batch.labels_B)))
-        doubled = self._plainly(double, active, move, 1.0 if move else 0.0)
-        return abs(doubled - loss)
+        return abs(self.plain(double, step) - loss)
 
-    def _poison(self, path: PairPath) -> None:
-        active = frozenset(range(self._model.replica.manifest.blocks))
-        still = self._move(0.0)
-        batch = self._batches[0]
-        clean = self._pair(batch, active, still, path)
-        with self._model.poisoned(active):
-            poisoned = self._pair(batch, active, still, path)
-        if poisoned != clean:
-            culprit = self._read_elsewhere(batch, still, path, clean)
-            raise ModelError(
-                f"{self._label}: {culprit} is read outside the block that it belongs to, where it is not perturbed "
-                f"(loss {clean[0]:.6g}, with the tensor hidden {poisoned[0]:.6g}). {_REMEDY}"
-            )
-
-    def _read_elsewhere(self, batch: Batch, still: Perturbation, path: PairPath, clean: tuple[float, ...]) -> str:
-        every = frozenset(range(self._model.replica.manifest.blocks))
-        for entry in self._model.replica.manifest.moved(self._model.scope):
-            with self._model.poisoned(frozenset({entry.block}), entry.name):
-                if self._pair(batch, every, still, path) != clean:
-                    return f"block {entry.block}: {entry.name}"
-        return "a tensor in scope"
-
-    def _numbers(self, active: frozenset[int], starts: Sequence[float], allowed: float, path: PairPath) -> None:
-        trial = self._trial(active, starts, allowed, path)
-        if trial is None:
-            return
-        signs, move = _signs(path), trial.move
-        answers = [("pair", [self._pair(batch, active, move, path) for batch in self._batches])]
-        if path.together:
-            answers.append(("pair of clients together", self._pairs(self._batches, active, move, path)))
-        for what, pairs in answers:
-            for batch, losses, wanted in zip(self._batches, pairs, trial.wanted, strict=True):
-                within = max(trial.allowed, self._rounding * max(map(abs, wanted)))
-                for loss, plain, sign in zip(losses, wanted, signs, strict=True):
-                    self._compare(what, (batch, active, move, sign), loss, plain, within)
-
-    def _trial(self, active: frozenset[int], starts: Sequence[float], allowed: float, path: PairPath) -> _Trial | None:
-        """The smallest μ whose perturbation can be told from rounding, else the largest; None: so far from θ the model
-        itself has no number."""
-        found = None
-        # A low-rank step has a product of its own in 16 bits, rounded in another order than the plain model's: what an
-        # order is worth is seen where the step is rounded into the weight.
-        apart = self._model.rank > 0 and self._model.compute != torch.float32
-        for scale in SCALES:
-            move = self._move(scale)
-            wanted = [[self._plainly(batch, active, move, s) for s in _signs(path)] for batch in self._batches]
-            if not all(math.isfinite(loss) for losses in wanted for loss in losses):
-                return found
-            effect = max(abs(loss - start) for losses, start in zip(wanted, starts, strict=True) for loss in losses)
-            within = allowed
-            if len(active) == self._model.replica.manifest.blocks or scale != SCALES[0]:
-                within = max(allowed, _CHANGE * self._change(self._batches[0], wanted[0][0], active, move))
-            if apart:
-                with self._plain.steps_rounded_in():
-                    other = [[self._plainly(batch, active, move, s) for s in _signs(path)] for batch in self._batches]
-                changes = [
-                    abs(a - b) for own, two in zip(wanted, other, strict=True) for a, b in zip(own, two, strict=True)
-                ]
-                within = max(within, _CHANGE * max(changes))
-            found = _Trial(move, wanted, within)
-            if effect >= _CLEAR[self._model.compute] * within:
-                self._judged += 1
-                break
-        return found
-
-    def _move(self, scale: float) -> Perturbation:
-        assert self._path is not None
-        return Perturbation(_SEED, 0, scale, self._path.distribution)
-
-    def _pair(self, batch: Batch, active: frozenset[int], move: Perturbation, path: PairPath) -> tuple[float, ...]:
-        return self._pairs([batch], active, move, path)[0]
-
-    def _pairs(
-        self, batches: Sequence[Batch], active: frozenset[int], move: Perturbation, path: PairPath
-    ) -> list[tuple[float, ...]]:
-        return self._model.losses([self._model.prepare(batch, active, path.signs) for batch in batches], move)
-
-    def _compare(
-        self,
-        what: str,
-        where: tuple[Batch, frozenset[int], Perturbation, float] | None,
-        loss: float,
-        plain: float,
-        allowed: float,
+    def compare(
+        self, what: str, batch: Batch, step: PlainStep | None, loss: float, plain: float, allowed: float
     ) -> None:
-        self._compared += 1
-        apart = abs(loss - plain)
+        """`step`: after which both losses are; None: at θ."""
+        apart, before = abs(loss - plain), self.verdict
         if apart <= allowed:
-            if apart >= self._largest:
-                self._largest, self._allowed = apart, allowed
+            largest = (apart, allowed) if apart >= before.largest else (before.largest, before.allowed)
+            self.verdict = Verdict(*largest, before.compared + 1)
             return
-        named = "" if where is None else f" ({self._suspect(loss, *where, allowed)})"
+        suspect = "" if step is None else f" ({self._suspect(loss, batch, step, allowed)})"
         raise ModelError(
-            f"{self._label}: a loss of this program is not the model's own: {what} {loss:.7g}, plain model "
-            f"{plain:.7g}, {apart:.2g} apart where {allowed:.2g} is rounding{named}. {_REMEDY}"
+            f"{self.label}: a loss of this program is not the model's own: {what} {loss:.7g}, plain model "
+            f"{plain:.7g}, {apart:.2g} apart where {allowed:.2g} is rounding{suspect}. {_REMEDY}"
         )
 
-    def _suspect(
-        self,
-        loss: float,
-        batch: Batch,
-        active: frozenset[int],
-        move: Perturbation,
-        sign: float,
-        allowed: float,
-    ) -> str:
+    def _suspect(self, loss: float, batch: Batch, step: PlainStep, allowed: float) -> str:
         """The tensor that explains a loss if it is left as it is, or the blocks that were active."""
-        manifest = self._model.replica.manifest
-        for block in sorted(active):
-            for entry in manifest.scoped(block, self._model.scope):
-                with self._plain.without(entry.name):
-                    if abs(self._plainly(batch, active, move, sign) - loss) <= allowed:
-                        return f"block {block}: {entry.name} is not perturbed"
-        return f"blocks {', '.join(map(str, sorted(active)))} active, sign {sign:+.0f}"
+        for block in sorted(step.active):
+            for entry in self.model.replica.manifest.scoped(block, self.model.scope):
+                without = dataclasses.replace(step, left_out=entry.name)
+                if abs(self.plain(batch, without) - loss) <= allowed:
+                    return f"block {block}: {entry.name} is not perturbed"
+        return f"blocks {', '.join(map(str, sorted(step.active)))} active, sign {step.sign:+.0f}"
 
 
-_REMEDY = (
-    "Scalars would be those of another model, so this run is refused: try another zo.scope, zo.family=dense, or "
-    "another model"
-)
+class _PairCheck:
+    """Poison and numbers of the pairs of one path."""
 
+    def __init__(self, comparison: _Comparison, path: PairPath) -> None:
+        self._common, self._path = comparison, path
+        self._model, self._plain, self._batches = comparison.model, comparison.plain, comparison.batches
+        self._signs = (1.0, -1.0)[: path.signs]
+        self._manifest = comparison.model.replica.manifest
+        self._every = frozenset(range(self._manifest.blocks))
 
-def plain_loss(model: TaskModel, head: PlainHead, directions: DirectionBackend) -> PlainLoss:
-    """The plain model beside a task model, on the same device and in the same dtype. `directions`: on the CPU."""
-    where, dtype = model.device, model.compute
-    return PlainLoss(model.loaded, model.replica, head, model.scope, model.rank, directions, where, dtype)
+    def run(self) -> None:
+        """Raises: ModelError as `check_pairs`."""
+        self._poison()
+        blocks = range(self._manifest.blocks)
+        sets = dict.fromkeys(map(frozenset, (blocks[:1], blocks[-1:], blocks[::3], blocks)))
+        judged = [self._numbers(active) for active in sets]
+        if not any(judged):
+            raise ModelError(
+                f"{self._common.label}: no perturbation moves the loss by more than its rounding "
+                f"({self._common.allowed:.2g}), so that pairs cannot be checked; choose another zo.scope, or another "
+                "model"
+            )
+
+    def _poison(self) -> None:
+        still, batch = self._move(0.0), self._batches[:1]
+        (clean,) = self._pairs(batch, self._every, still)
+        with self._model.poisoned(self._every):
+            (poisoned,) = self._pairs(batch, self._every, still)
+        if poisoned == clean:
+            return
+        culprit = "a tensor in scope"
+        for entry in self._manifest.moved(self._model.scope):
+            with self._model.poisoned(frozenset({entry.block}), entry.name):
+                if self._pairs(batch, self._every, still) != [clean]:
+                    culprit = f"block {entry.block}: {entry.name}"
+                    break
+        raise ModelError(
+            f"{self._common.label}: {culprit} is read outside the block that it belongs to, where it is not perturbed "
+            f"(loss {clean[0]:.6g}, with the tensor hidden {poisoned[0]:.6g}). {_REMEDY}"
+        )
+
+    def _numbers(self, active: frozenset[int]) -> bool:
+        """Compares the pairs of a set at the smallest μ whose perturbation can be told from rounding, else at the
+        largest at which the model itself has a number; whether one can be told."""
+        trial: tuple[Perturbation, list[list[float]], float] | None = None
+        clear = False
+        for scale in SCALES:
+            move = self._move(scale)
+            wanted = self._wanted(active, move)
+            if not all(math.isfinite(loss) for losses in wanted for loss in losses):
+                break
+            effect = max(
+                abs(loss - start) for losses, start in zip(wanted, self._common.starts, strict=True) for loss in losses
+            )
+            allowed = self._allowed(active, move, wanted)
+            trial = move, wanted, allowed
+            clear = effect >= _CLEAR[self._model.compute] * allowed
+            if clear:
+                break
+        if trial is not None:
+            self._compare(active, *trial)
+        return clear
+
+    def _wanted(self, active: frozenset[int], move: Perturbation, rounded_in: bool = False) -> list[list[float]]:
+        """The plain model's loss of each batch at each sign."""
+        steps = [PlainStep(active, move, sign, rounded_in=rounded_in) for sign in self._signs]
+        return [[self._plain(batch, step) for step in steps] for batch in self._batches]
+
+    def _allowed(self, active: frozenset[int], move: Perturbation, wanted: list[list[float]]) -> float:
+        """Difference that is rounding after a step."""
+        allowed = self._common.allowed
+        if active == self._every or move.scale != SCALES[0]:
+            step = PlainStep(active, move, 1.0)
+            allowed = max(allowed, _CHANGE * self._common.change(self._batches[0], wanted[0][0], step))
+        # A low-rank step has a product of its own in 16 bits, rounded in another order than the plain model's: what an
+        # order is worth is seen where the step is rounded into the weight.
+        if self._model.rank and self._model.compute != torch.float32:
+            other = self._wanted(active, move, rounded_in=True)
+            changes = [
+                abs(a - b) for one, two in zip(wanted, other, strict=True) for a, b in zip(one, two, strict=True)
+            ]
+            allowed = max(allowed, _CHANGE * max(changes))
+        return allowed
+
+    def _compare(self, active: frozenset[int], move: Perturbation, wanted: list[list[float]], allowed: float) -> None:
+        answers = [("pair", [self._pairs([batch], active, move)[0] for batch in self._batches])]
+        if self._path.together:
+            answers.append(("pair of clients together", self._pairs(self._batches, active, move)))
+        for what, pairs in answers:
+            for batch, losses, plain in zip(self._batches, pairs, wanted, strict=True):
+                within = max(allowed, self._common.rounding * max(map(abs, plain)))
+                for loss, held, sign in zip(losses, plain, self._signs, strict=True):
+                    self._common.compare(what, batch, PlainStep(active, move, sign), loss, held, within)
+
+    def _move(self, scale: float) -> Perturbation:
+        return Perturbation(_SEED, 0, scale, self._path.distribution)
+
+    def _pairs(self, batches: Sequence[Batch], active: frozenset[int], move: Perturbation) -> list[tuple[float, ...]]:
+        return self._model.losses([self._model.prepare(batch, active, self._path.signs) for batch in batches], move)

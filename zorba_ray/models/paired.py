@@ -5,9 +5,9 @@ Shapes: B batch rows, T tokens, H hidden width, S signs.
 The model's own outer forward is kept: embeddings, masks and rotary tables come from it, in any architecture. Only the
 `forward` of the blocks, and of the leaf modules inside them, is wrapped on the instance; parameter names do not change.
 
-- `prefix` runs the outer forward on the batch [B]: blocks below s (the first active one) compute, blocks from s on only
-  note what they were given. Once more on the doubled batch [2B], with no block computing, for what frozen blocks from s
-  on are given there. So no argument is ever doubled or halved by guessing.
+- `prepare` runs the outer forward on the batch [B]: blocks below s (the first active one) compute, blocks from s on
+  only note what they were given. Once more on the doubled batch [2B], with no block computing, for what frozen blocks
+  from s on are given there. So no argument is ever doubled or halved by guessing.
 - `perturbed` runs the blocks from s on with these arguments, block by block, then the outer forward on [2B] with the
   last block handing over the result, for what follows the blocks.
 
@@ -21,64 +21,62 @@ tensors. Several clients that share a direction take each perturbed block togeth
 rows may depend on how many there are: a client's numbers are its own.
 """
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from zorba_ray.directions import DirectionBackend
 from zorba_ray.errors import ModelError
+from zorba_ray.models.heads import Batch
 from zorba_ray.models.loaded import LoadedModel
-from zorba_ray.models.manifest import Manifest, Scope
-from zorba_ray.models.perturbed_tensors import Forward, Perturbation, PerturbedTensors
-from zorba_ray.models.residence import Residence
-from zorba_ray.models.trace import Trace, split_hidden
-
-
-@dataclass(frozen=True)
-class Prefix:
-    """What all directions on one batch share."""
-
-    inputs: dict[str, torch.Tensor]
-    """Arguments of the outer forward: [S·B, …]; [B, …] where blocks are not chained."""
-    active: frozenset[int]
-    first: int
-    """The first block that has to run for every direction."""
-    hidden_BTH: torch.Tensor | None
-    """What it is given; None where blocks are not chained, and nothing is shared."""
-    calls: dict[int, "_Call"]
-    """Block from `first` on -> its arguments beside the hidden state, for the rows that it runs on: [B] where a sign
-    at a time, else [S·B]."""
-    signs: int
-    """2: θ ± μz; 1: θ + μz alone."""
-
+from zorba_ray.models.manifest import Scope
+from zorba_ray.models.offload import Offload
+from zorba_ray.models.perturbed_tensors import Perturbation, PerturbedTensors
+from zorba_ray.models.replica import Replica
+from zorba_ray.models.swap import Forward, ForwardsSwapped
+from zorba_ray.models.trace import split_hidden
 
 _Call = tuple[tuple[Any, ...], dict[str, Any]]
 
 
+@dataclass(frozen=True)
+class PreparedBatch:
+    """A batch with its prefix computed: what the directions of one step share."""
+
+    batch: Batch
+    inputs: dict[str, torch.Tensor]
+    """Arguments of the outer forward: [S·B, …]; [B, …] where blocks are not chained."""
+    active: frozenset[int]
+    signs: tuple[float, ...]
+    """(1, −1): θ ± μz; (1,): θ + μz alone."""
+    first: int = 0
+    """The first block that has to run for every direction."""
+    hidden_BTH: torch.Tensor | None = None
+    """What it is given; None where blocks are not chained, and nothing is shared."""
+    calls: dict[int, _Call] = field(default_factory=dict)
+    """Block from `first` on -> its arguments beside the hidden state, for the rows that it runs on: [B] where a sign
+    at a time, else [S·B]."""
+
+
 @dataclass
 class _Pass:
-    """An outer forward in which some blocks do not compute."""
+    """An outer forward in which some blocks do not compute, or compute with perturbed tensors."""
 
     computing: int
     """Blocks below this one compute."""
-    noting: frozenset[int]
+    noting: frozenset[int] = frozenset()
     """Blocks whose arguments are noted."""
-    calls: dict[int, _Call]
+    calls: dict[int, _Call] = field(default_factory=dict)
     reached: torch.Tensor | None = None
     """Hidden state that the first block which does not compute was given."""
     result: torch.Tensor | None = None
     """What the last block returns instead of what it was given."""
-
-
-@dataclass(frozen=True)
-class _WholePass:
-    """A forward pass in which all blocks compute, the active ones at θ + sign · μz."""
-
-    active: frozenset[int]
-    sign: float
+    perturbed: frozenset[int] = frozenset()
+    """Computing blocks that are at θ + sign · μz, along `move`."""
+    move: Perturbation | None = None
+    sign: float = 0.0
 
 
 class PairedBackbone:
@@ -87,152 +85,115 @@ class PairedBackbone:
     def __init__(
         self,
         loaded: LoadedModel,
-        parameters: Mapping[str, torch.Tensor],
-        manifest: Manifest,
+        replica: Replica,
         scope: Scope,
         directions: DirectionBackend,
         rank: int = 0,
         compute: torch.dtype = torch.float32,
-        residence: Residence | None = None,
+        offload: Offload | None = None,
     ) -> None:
-        """`parameters`: manifest name -> flat fp32 view of θ. `rank`: of the directions of matrices; 0: dense.
-        `compute`: dtype of perturbed matrices. `residence`: brings blocks to the accelerator; None: they are there.
+        """`rank`: of the directions of matrices; 0: dense. `compute`: dtype of perturbed matrices. `offload`: brings
+        blocks to the accelerator; None: θ is where it computes.
 
         Raises:
             ModelError: a tensor in scope is read outside its block, so it cannot be swapped.
         """
+        outside = {entry.name for entry in replica.manifest.moved(scope)}.intersection(loaded.trace.elsewhere)
+        if outside:
+            raise ModelError(
+                f"model.path={loaded.label}: {min(outside)} is read outside its block, so that it cannot be perturbed "
+                "with it: choose a zo.scope without it, such as zo.scope=bias_norm, or another model"
+            )
         self.backbone = loaded.backbone
-        self._blocks = loaded.blocks
-        self._trace: Trace = loaded.trace
-        self._pass: _Pass | _WholePass | None = None
+        self._trace = loaded.trace
+        self._offload = offload
+        self._pass: _Pass | None = None
+        self._plain: list[tuple[torch.nn.Module, Forward]] = [(block, block.forward) for block in loaded.blocks]
+        theta = replica.parameters if offload is None else offload.tensors
+        device = replica.theta.device if offload is None else offload.device
+        self.tensors = PerturbedTensors(loaded, replica, theta, scope, directions, rank, compute, device)
         self._forwards: list[Forward] = []
-        self._residence = residence
-        self._tensors = PerturbedTensors(parameters, directions, rank, compute)
-        self._plain = [block.forward for block in loaded.blocks]
         for index, block in enumerate(loaded.blocks):
-            name, scoped = f"{loaded.blocks_name}.{index}", manifest.scoped(index, scope)
-            outside = next((entry.name for entry in scoped if entry.name in loaded.trace.elsewhere), None)
-            if outside is not None:
-                raise ModelError(
-                    f"model.path={loaded.label}: {outside} is read outside its block, so that it cannot be perturbed "
-                    "with it: choose a zo.scope without it, such as zo.scope=bias_norm, or another model"
-                )
-            self._tensors.wrap(index, name, block, scoped, loaded.trace)
-            forward: Forward = block.forward
-            if residence is not None:
-                forward = residence.around(index, forward)
+            forward = block.forward if offload is None else offload.around(index, block.forward)
             self._forwards.append(forward)
             block.forward = self._block(index, forward)
-        self._tensors.allocate(None if residence is None else residence.device)
 
-    @property
-    def scratch_elements(self) -> int:
-        """fp32 elements of the scratch buffer of one client."""
-        return self._tensors.scratch_elements
-
-    @property
-    def scratch_bytes(self) -> int:
-        """Bytes of the scratch buffer of one client."""
-        return self._tensors.scratch_bytes
-
-    @property
-    def chained(self) -> bool:
-        """Whether directions on one batch share a prefix, and each block runs by itself; else a pair is two whole
-        forward passes."""
-        return self._trace.chained
-
-    def poisoned(self, active: frozenset[int], name: str | None = None) -> contextlib.AbstractContextManager[None]:
-        """Tensors in scope of the active blocks (None: all, else that one) are NaN wherever a perturbed copy is not in
-        their place."""
-        return self._tensors.poisoned(active, name)
-
-    @contextlib.contextmanager
-    def lifted(self) -> Iterator[None]:
-        """The network runs as it did before its blocks were wrapped; what brings blocks to an accelerator too."""
-        wrapped = [block.forward for block in self._blocks]
-        with self._tensors.lifted():
-            try:
-                for block, plain in zip(self._blocks, self._plain, strict=True):
-                    block.forward = plain
-                yield
-            finally:
-                for block, forward in zip(self._blocks, wrapped, strict=True):
-                    block.forward = forward
+    def lifted(self) -> ForwardsSwapped:
+        """A context: the network runs as it did before its blocks were wrapped; what brings blocks to an accelerator
+        too."""
+        return ForwardsSwapped([*self.tensors.plain, *self._plain])
 
     def hidden(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Last hidden state [B, T, H] at θ."""
         return self.backbone(**inputs, **self._trace.options)[0]
 
-    def prefix(self, inputs: dict[str, torch.Tensor], active: frozenset[int], signs: int = 2) -> Prefix:
+    def prepare(
+        self, batch: Batch, inputs: dict[str, torch.Tensor], active: frozenset[int], signs: int = 2
+    ) -> PreparedBatch:
         """Runs the blocks below the first active one, once for all directions and signs (2, or 1 where P + 1 passes
         give P one-sided differences; then with dense directions only)."""
-        if not self.chained:
-            return Prefix(inputs, active, 0, None, {}, signs)
+        both = (1.0, -1.0)[:signs]
+        if not self._trace.chained:
+            return PreparedBatch(batch, inputs, active, both)
         first, calls = min(active), dict[int, _Call]()
         beyond = frozenset(range(first, len(self._forwards)))
-        singly = frozenset(b for b in active if not self._tensors.at_once(b))
-        single = _Pass(first, singly if signs == 2 else beyond, calls)
+        singly = frozenset(b for b in active if not self.tensors.at_once(b)) if signs == 2 else beyond
+        single = _Pass(first, singly, calls)
         self._run(single, inputs)
-        assert single.reached is not None
-        if signs == 1:
-            return Prefix(inputs, active, first, single.reached, calls, signs)
-        doubled = {name: torch.cat([value, value]) for name, value in inputs.items()}
-        at_once = frozenset(b for b in beyond if b not in active or self._tensors.at_once(b))
-        if at_once:
-            self._run(_Pass(0, at_once, calls), doubled)
-        return Prefix(doubled, active, first, single.reached, calls, signs)
+        if signs == 2:
+            inputs = {name: torch.cat([value, value]) for name, value in inputs.items()}
+            if at_once := beyond - singly:
+                self._run(_Pass(0, at_once, calls), inputs)
+        return PreparedBatch(batch, inputs, active, both, first, single.reached, calls)
 
-    def perturbed(self, prefixes: Sequence[Prefix], perturbation: Perturbation) -> list[torch.Tensor]:
+    def perturbed(self, batches: Sequence[PreparedBatch], move: Perturbation) -> list[torch.Tensor]:
         """Last hidden states [S·B, T, H] of each batch: rows 0 … B−1 at θ + μz, rows B … 2B−1 at θ − μz.
 
         Each batch is computed by itself, all with equally many signs; a tensor that several of them perturb is
         perturbed once per sign.
         """
-        signs = (1.0, -1.0)[: prefixes[0].signs]
-        if not self.chained:
-            return [self._whole(prefix, perturbation, signs) for prefix in prefixes]
-        hidden = [torch.cat([_reached(prefix)] * len(signs)) for prefix in prefixes]
-        if self._residence is not None:
-            self._residence.prefetch(min(prefix.first for prefix in prefixes) - 1)
-        with self._tensors.along(perturbation):
-            for index in range(min(prefix.first for prefix in prefixes), len(self._forwards)):
-                moved = [place for place, prefix in enumerate(prefixes) if index in prefix.active]
-                for place, prefix in enumerate(prefixes):
-                    if index >= prefix.first and index not in prefix.active:
-                        hidden[place] = self._apply(index, hidden[place], prefix)
-                if len(signs) == 2 and self._tensors.at_once(index):
-                    with self._tensors.both_signs():
-                        for place in moved:
-                            hidden[place] = self._apply(index, hidden[place], prefixes[place])
-                    continue
-                halves: list[list[torch.Tensor]] = []
-                for half, sign in enumerate(signs):
-                    with self._tensors.one_sign(sign, index if len(moved) > 1 else None):
-                        halves.append(
-                            [
-                                self._apply(index, hidden[place].chunk(len(signs))[half], prefixes[place])
-                                for place in moved
-                            ]
-                        )
-                for place, *own in zip(moved, *halves, strict=True):
-                    hidden[place] = torch.cat(own)
-        return [
-            self._run(_Pass(0, frozenset(), {}, result=result), prefix.inputs)
-            for prefix, result in zip(prefixes, hidden, strict=True)
-        ]
+        begin, signs = min(batch.first for batch in batches), batches[0].signs
+        if self._offload is not None:
+            self._offload.prefetch(begin - 1)
+        if not self._trace.chained:
+            return [self._whole(batch, move) for batch in batches]
+        hidden = [torch.cat([_reached(batch)] * len(signs)) for batch in batches]
+        for index in range(begin, len(self._forwards)):
+            moved = [row for row, batch in enumerate(batches) if index in batch.active]
+            for row, batch in enumerate(batches):
+                if index >= batch.first and index not in batch.active:
+                    hidden[row] = self._apply(index, hidden[row], batch)
+            if len(signs) == 2 and self.tensors.at_once(index):
+                with self.tensors.at(move, signs):
+                    for row in moved:
+                        hidden[row] = self._apply(index, hidden[row], batches[row])
+                continue
+            halves: list[list[torch.Tensor]] = []
+            for half, sign in enumerate(signs):
+                with self.tensors.at(move, (sign,), index if len(moved) > 1 else None):
+                    halves.append(
+                        [self._apply(index, hidden[row].chunk(len(signs))[half], batches[row]) for row in moved]
+                    )
+            for row, *parts in zip(moved, *halves, strict=True):
+                hidden[row] = torch.cat(parts)
+        return [self._run(_Pass(0, result=result), batch.inputs) for batch, result in zip(batches, hidden, strict=True)]
 
-    def _whole(self, prefix: Prefix, perturbation: Perturbation, signs: Sequence[float]) -> torch.Tensor:
-        if self._residence is not None:
-            self._residence.prefetch(-1)
-        with self._tensors.along(perturbation):
-            return torch.cat([self._run(_WholePass(prefix.active, sign), prefix.inputs) for sign in signs])
+    def _whole(self, batch: PreparedBatch, move: Perturbation) -> torch.Tensor:
+        """A whole forward pass for each sign."""
+        whole = len(self._forwards)
+        return torch.cat(
+            [
+                self._run(_Pass(whole, perturbed=batch.active, move=move, sign=sign), batch.inputs)
+                for sign in batch.signs
+            ]
+        )
 
-    def _apply(self, index: int, hidden: torch.Tensor, prefix: Prefix) -> torch.Tensor:
-        rest, named = prefix.calls[index]
+    def _apply(self, index: int, hidden: torch.Tensor, batch: PreparedBatch) -> torch.Tensor:
+        rest, named = batch.calls[index]
         output = self._forwards[index](hidden, *rest, **named)
         return output[0] if isinstance(output, tuple) else output
 
-    def _run(self, state: _Pass | _WholePass, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    def _run(self, state: _Pass, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         self._pass = state
         try:
             return self.hidden(inputs)
@@ -242,11 +203,12 @@ class PairedBackbone:
     def _block(self, index: int, forward: Forward) -> Forward:
         def visit(*args: Any, **kwargs: Any) -> Any:
             state = self._pass
-            if isinstance(state, _WholePass) and index in state.active:
-                with self._tensors.one_sign(state.sign, None):
+            if state is None or index < state.computing:
+                if state is None or index not in state.perturbed:
                     return forward(*args, **kwargs)
-            if not isinstance(state, _Pass) or index < state.computing:
-                return forward(*args, **kwargs)
+                assert state.move is not None
+                with self.tensors.at(state.move, (state.sign,)):
+                    return forward(*args, **kwargs)
             hidden, call = split_hidden(args, kwargs)
             if index == state.computing:
                 state.reached = hidden
@@ -254,16 +216,12 @@ class PairedBackbone:
                 state.calls[index] = call
             if state.result is not None and index == len(self._forwards) - 1:
                 hidden = state.result
-            return self._pack(index, hidden)
+            behind = self._trace.extra_outputs[index]  # in the form that the outer forward expects
+            return hidden if behind < 0 else (hidden, *[None] * behind)
 
         return visit
 
-    def _pack(self, index: int, hidden: torch.Tensor) -> Any:
-        """A block's output in the form that the outer forward expects of it."""
-        behind = self._trace.extra_outputs[index]
-        return hidden if behind < 0 else (hidden, *[None] * behind)
 
-
-def _reached(prefix: Prefix) -> torch.Tensor:
-    assert prefix.hidden_BTH is not None
-    return prefix.hidden_BTH
+def _reached(batch: PreparedBatch) -> torch.Tensor:
+    assert batch.hidden_BTH is not None
+    return batch.hidden_BTH

@@ -4,8 +4,8 @@ It runs none of the code of the forward pair. The whole network runs once per si
 replaced by perturbed copies while the block runs, one block at a time.
 """
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,15 +15,14 @@ from torch.nn import functional
 
 from zorba_ray.config import ModelConfig
 from zorba_ray.directions import DirectionBackend, factors, tensor_stream
-from zorba_ray.models.block_layout import compute_dtype
-from zorba_ray.models.heads import Batch, head_kind, model_inputs
-from zorba_ray.models.label_tokens import label_tokens
+from zorba_ray.models.heads import Batch, encoded_prompts, head_kind, model_inputs
+from zorba_ray.models.label_tokens import read_label_tokens
 from zorba_ray.models.linear import is_linear, is_transposed
 from zorba_ray.models.loaded import LoadedModel
-from zorba_ray.models.manifest import Scope, TensorEntry
+from zorba_ray.models.manifest import TensorEntry
 from zorba_ray.models.perturbed_tensors import Perturbation
-from zorba_ray.models.place import place
-from zorba_ray.models.replica import Replica
+from zorba_ray.models.swap import Forward, ForwardsSwapped, TensorsSwapped
+from zorba_ray.models.task import TaskModel
 
 
 @dataclass(frozen=True)
@@ -39,160 +38,110 @@ class PlainHead:
     temperature: float = 1.0
 
 
-def plain_head(config: ModelConfig, loaded: LoadedModel, prompt: str, words: Sequence[str]) -> PlainHead:
+def plain_head(config: ModelConfig, loaded: LoadedModel, prompt: str, words: tuple[str, ...]) -> PlainHead:
     """The head that `model.head` asks for."""
     kind = head_kind(config, loaded)
-    if kind == "lm":
-        return PlainHead("lm")
     if kind == "label_words":
-        return PlainHead("label_words", label_tokens(loaded.tokenizer, prompt, tuple(words)))
-    encoded = loaded.tokenizer(list(words), padding=True, return_tensors="pt")
-    device = loaded.network.get_input_embeddings().weight.device
-    prompts = (encoded["input_ids"].to(device), encoded["attention_mask"].to(device))
-    return PlainHead("label_prompts", prompts=prompts, temperature=config.temperature)
+        return PlainHead(kind, read_label_tokens(loaded.tokenizer, prompt, words).tokens)
+    if kind == "label_prompts":
+        return PlainHead(kind, prompts=encoded_prompts(loaded, words), temperature=config.temperature)
+    return PlainHead(kind)
+
+
+@dataclass(frozen=True)
+class PlainStep:
+    """θ + sign · μz on some blocks."""
+
+    active: frozenset[int]
+    move: Perturbation
+    sign: float
+    left_out: str | None = None
+    """Name of a tensor that stays at θ."""
+    rounded_in: bool = False
+    """Low-rank steps of 16-bit weights are added to the weight, and rounded with it; else they are products of their
+    own, as in a pair."""
 
 
 class PlainLoss:
-    """Mean loss on a batch at θ, or at θ + sign · μz on some blocks. θ is read only."""
+    """Mean loss on a batch at θ, or after a step. θ is read only."""
 
-    def __init__(
-        self,
-        loaded: LoadedModel,
-        replica: Replica,
-        head: PlainHead,
-        scope: Scope,
-        rank: int,
-        directions: DirectionBackend,
-        device: str,
-        dtype: torch.dtype,
-    ) -> None:
-        """The network must run as it was loaded, with 16-bit matrices as `mix_precision` makes them.
-
-        Args:
-            directions: on the CPU.
-            device: what computes.
-            dtype: of matrices.
-        """
-        self._loaded, self._replica, self._head = loaded, replica, head
-        self._scope: Scope = scope
-        self._rank, self._directions = rank, directions
-        self._device, self._dtype = device, dtype
-        names = {place(tensor): name for name, tensor in replica.parameters.items()}
-        self._holders: list[dict[str, list[tuple[nn.Module, str]]]] = []
-        for block in loaded.blocks:
-            holders: dict[str, list[tuple[nn.Module, str]]] = {}
-            for module in block.modules():
-                for own, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
-                    holders.setdefault(names[place(parameter)], []).append((module, own))
-            self._holders.append(holders)
+    def __init__(self, model: TaskModel, head: PlainHead, directions: DirectionBackend) -> None:
+        """`model`: whose network is used, on its device and in its dtype. `directions`: on the CPU."""
+        self._model, self._loaded, self._replica = model, model.loaded, model.replica
+        self._head, self._directions, self._dtype = head, directions, model.compute
         self._prompts_CH: torch.Tensor | None = None
-        self._left: str | None = None
-        self._rounded_in = False
         self._zeros = self._z = torch.empty(0)
 
-    def __call__(
-        self, batch: Batch, active: frozenset[int] = frozenset(), move: Perturbation | None = None, sign: float = 0.0
-    ) -> float:
-        """The mean loss; `move` is the direction along which the active blocks are perturbed by sign · μ."""
-        if self._head.prompts is not None and self._prompts_CH is None:
-            with self._perturbed(frozenset(), None, 0.0):
-                self._prompts_CH = self._pooled(*self._head.prompts)
-        with self._perturbed(active, move, sign):
-            return float(self._loss(batch))
+    def __call__(self, batch: Batch, step: PlainStep | None = None) -> float:
+        """The mean loss; None: at θ."""
+        with self._model.lifted():
+            if self._head.prompts is not None and self._prompts_CH is None:
+                with self._stepped(None):
+                    self._prompts_CH = self._pooled(*self._head.prompts)
+            with self._stepped(step):
+                return float(self._loss(batch))
 
-    @contextlib.contextmanager
-    def without(self, name: str) -> Iterator[None]:
-        """A tensor is not perturbed inside."""
-        self._left = name
-        try:
-            yield
-        finally:
-            self._left = None
+    def tensor(self, entry: TensorEntry, step: PlainStep | None) -> torch.Tensor:
+        """A copy of a tensor, perturbed where `step` says."""
+        value = self._replica.parameters[entry.name].cpu().to(entry.compute_dtype(self._dtype)).float()
+        if step is not None:
+            value = torch.add(value, self._direction(entry, step.move), alpha=step.sign * step.move.scale)
+        return self._on_device(entry, value)
 
-    @contextlib.contextmanager
-    def steps_rounded_in(self) -> Iterator[None]:
-        """Low-rank steps of 16-bit weights are added to the weight inside, and rounded with it."""
-        self._rounded_in = True
-        try:
-            yield
-        finally:
-            self._rounded_in = False
+    def _on_device(self, entry: TensorEntry, value: torch.Tensor) -> torch.Tensor:
+        return value.to(device=self._model.device, dtype=entry.compute_dtype(self._dtype)).view(entry.shape)
 
-    def entry(self, tensor: TensorEntry, move: Perturbation | None, sign: float) -> torch.Tensor:
-        """A copy of a tensor, perturbed where `move` says."""
-        value = self._replica.parameters[tensor.name].cpu().to(compute_dtype(tensor, self._dtype)).float()
-        if self._moves(tensor, move):
-            assert move is not None
-            value = torch.add(value, self._direction(tensor, move), alpha=sign * move.scale)
-        return self._placed(tensor, value)
-
-    def _placed(self, tensor: TensorEntry, value: torch.Tensor) -> torch.Tensor:
-        return value.to(device=self._device, dtype=compute_dtype(tensor, self._dtype)).view(tensor.shape)
-
-    def _moves(self, tensor: TensorEntry, move: Perturbation | None) -> bool:
-        return move is not None and tensor.in_scope(self._scope) and tensor.name != self._left
-
-    def _direction(self, tensor: TensorEntry, move: Perturbation) -> torch.Tensor:
+    def _direction(self, entry: TensorEntry, move: Perturbation) -> torch.Tensor:
         """z of one tensor, flat fp32."""
-        stream = tensor_stream(move.seed, tensor.block, tensor.slot, move.direction, move.distribution)
-        if self._rank and len(tensor.shape) >= 2:
-            shape = (tensor.shape[0], tensor.numel // tensor.shape[0])
-            u, v = factors(self._directions, stream, shape, self._rank, "cpu")
-            return (u @ v.T).view(-1) / self._rank**0.5
-        if tensor.numel > len(self._zeros):
-            self._zeros, self._z = torch.zeros(tensor.numel), torch.empty(tensor.numel)
-        z = self._z[: tensor.numel]
-        self._directions.perturb_into(z, self._zeros[: tensor.numel], stream, 1.0)
+        stream = tensor_stream(move.seed, entry.block, entry.slot, move.direction, move.distribution)
+        if self._model.rank and len(entry.shape) >= 2:
+            shape = (entry.shape[0], entry.numel // entry.shape[0])
+            u, v = factors(self._directions, stream, shape, self._model.rank, "cpu")
+            return (u @ v.T).view(-1) / self._model.rank**0.5
+        if entry.numel > len(self._zeros):
+            self._zeros, self._z = torch.zeros(entry.numel), torch.empty(entry.numel)
+        z = self._z[: entry.numel]
+        self._directions.perturb_into(z, self._zeros[: entry.numel], stream, 1.0)
         return z
 
-    @contextlib.contextmanager
-    def _perturbed(self, active: frozenset[int], move: Perturbation | None, sign: float) -> Iterator[None]:
-        apart = self._device != "cpu" or self._dtype != torch.float32
-        plain = [block.forward for block in self._loaded.blocks]
-        try:
-            for index, block in enumerate(self._loaded.blocks):
-                if index in active or apart:
-                    block.forward = self._bound(index, block.forward, move if index in active else None, sign)
-            yield
-        finally:
-            for block, forward in zip(self._loaded.blocks, plain, strict=True):
-                block.forward = forward
+    def _stepped(self, step: PlainStep | None) -> ForwardsSwapped:
+        """A context: blocks run with their tensors after the step."""
+        apart = self._model.device != "cpu" or self._dtype != torch.float32
+        active = frozenset() if step is None else step.active
+        return ForwardsSwapped(
+            (block, self._bound(index, block.forward, step if index in active else None))
+            for index, block in enumerate(self._loaded.blocks)
+            if index in active or apart
+        )
 
-    def _bound(self, index: int, forward: Any, move: Perturbation | None, sign: float) -> Any:
+    def _bound(self, index: int, forward: Forward, step: PlainStep | None) -> Forward:
         def bound(*args: Any, **kwargs: Any) -> Any:
-            kept: list[tuple[nn.Module, str, Any]] = []
-            layers: list[tuple[nn.Module, Any]] = []
-            try:
-                for tensor in self._replica.manifest.by_block[index]:
-                    holders = self._holders[index][tensor.name]
-                    unrounded = self._moves(tensor, move) and self._is_unrounded(tensor, holders)
-                    if unrounded:
-                        assert move is not None
-                        layers.append((holders[0][0], holders[0][0].forward))
-                        step = self._placed(tensor, sign * move.scale * self._direction(tensor, move))
-                        holders[0][0].forward = _stepping(*layers[-1], step)
-                    value = self.entry(tensor, None if unrounded else move, sign)
-                    for module, own in holders:
-                        kept.append((module, own, module._parameters[own]))
-                        module._parameters[own] = value  # type: ignore[assignment]
+            with ExitStack() as stack:
+                for entry in self._replica.manifest.by_block[index]:
+                    moved = step if step is not None and self._moves(entry, step) else None
+                    holders = self._replica.holders[entry.name]
+                    if moved is not None and self._is_own_product(entry, moved):
+                        layer = holders[0][0]
+                        change = moved.sign * moved.move.scale * self._direction(entry, moved.move)
+                        changed = _stepping(layer, layer.forward, self._on_device(entry, change))
+                        stack.enter_context(ForwardsSwapped([(layer, changed)]))
+                        moved = None
+                    value = self.tensor(entry, moved)
+                    stack.enter_context(TensorsSwapped([(module, key, value) for module, key in holders]))
                 return forward(*args, **kwargs)
-            finally:
-                for module, own, parameter in reversed(kept):
-                    module._parameters[own] = parameter
-                for module, plain in layers:
-                    module.forward = plain
 
         return bound
 
-    def _is_unrounded(self, tensor: TensorEntry, holders: Sequence[tuple[nn.Module, str]]) -> bool:
+    def _moves(self, entry: TensorEntry, step: PlainStep) -> bool:
+        return entry.in_scope(self._model.scope) and entry.name != step.left_out
+
+    def _is_own_product(self, entry: TensorEntry, step: PlainStep) -> bool:
         """Whether a low-rank step is a product of its own beside a 16-bit weight, so that the two are rounded apart."""
-        if self._rounded_in:
+        if step.rounded_in or not self._model.rank or self._dtype == torch.float32 or len(entry.shape) != 2:
             return False
+        holders = self._replica.holders[entry.name]
         module = holders[0][0]
-        alone = len(holders) == 1 and module._parameters.keys() <= {"weight", "bias"}
-        return (
-            bool(self._rank) and self._dtype != torch.float32 and len(tensor.shape) == 2 and alone and is_linear(module)
-        )
+        return len(holders) == 1 and module._parameters.keys() <= {"weight", "bias"} and is_linear(module)
 
     def _loss(self, batch: Batch) -> torch.Tensor:
         inputs = model_inputs(self._loaded, batch.ids_BT, batch.mask_BT)
@@ -214,7 +163,7 @@ class PlainLoss:
         return torch.stack([row[real.bool()].mean(dim=0) for row, real in zip(hidden, mask, strict=True)])
 
 
-def _stepping(layer: nn.Module, plain: Any, step: torch.Tensor) -> Any:
+def _stepping(layer: nn.Module, plain: Forward, step: torch.Tensor) -> Forward:
     """A linear layer's forward with `step` [of the weight's shape] in a product of its own."""
     weight = step if is_transposed(layer) else step.T
 

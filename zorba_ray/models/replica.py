@@ -2,7 +2,8 @@
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Protocol
 
 import torch
 
@@ -11,7 +12,7 @@ from zorba_ray.models.blocks import model_manifest
 from zorba_ray.models.loaded import LoadedModel
 from zorba_ray.models.lora import merge_lora
 from zorba_ray.models.manifest import Manifest, Scope
-from zorba_ray.models.place import is_aligned
+from zorba_ray.models.swap import Holder, holders_of, is_aligned
 
 _TILE = 1 << 16
 
@@ -24,7 +25,7 @@ class Commits(Protocol):
     oldest: int
     """Tensors that stand at an earlier position cannot be brought up to date from here."""
 
-    def bring(self, block: int, theta: Mapping[str, torch.Tensor], position: int) -> None:
+    def sync(self, block: int, theta: Mapping[str, torch.Tensor], position: int) -> None:
         """Applies the commits since `position` to a block's tensors in scope (name -> flat fp32), in place."""
         ...
 
@@ -40,38 +41,44 @@ class Replica:
 
         `pinned`: page-locked host memory, from which a GPU copies by itself.
         """
-        network, name, blocks = loaded.network, loaded.blocks_name, len(loaded.blocks)
-        self.manifest: Manifest = model_manifest(network, name, blocks, loaded.unused)
-        self.held: Manifest = model_manifest(network, name, blocks)
+        network, blocks = loaded.network, len(loaded.blocks)
+        self.manifest: Manifest = model_manifest(network, loaded.blocks_name, blocks, loaded.unused)
+        self.held: Manifest = model_manifest(network, loaded.blocks_name, blocks)
         """What an accelerator holds: tensors that do not reach the loss are computed with all the same."""
         self.theta = torch.zeros(self.manifest.size, dtype=torch.float32, device=device, pin_memory=pinned)
         assert is_aligned(self.theta), "the arena must be 64-byte aligned"
         self.parameters: dict[str, torch.Tensor] = {}
+        """Name -> flat view of the arena."""
         for entry in self.manifest.tensors:
             view = self.theta[entry.offset : entry.offset + entry.numel]
-            parameter = loaded.network.get_parameter(entry.name)
+            parameter = network.get_parameter(entry.name)
             view.copy_(parameter.data.reshape(-1))
             parameter.data = view.view(entry.shape)
             self.parameters[entry.name] = view
+        self.holders: dict[str, list[Holder]] = holders_of(network, self.parameters)
         move_rest(loaded, device)
         self.commits: Commits | None = None
-        self._positions = [0] * self.manifest.blocks
+        self._positions = [0] * blocks
 
-    def bring(self, block: int) -> int:
+    @property
+    def position(self) -> int:
+        """Commits so far."""
+        return 0 if self.commits is None else self.commits.position
+
+    def sync(self, block: int) -> int:
         """Applies to a block the commits that it lacks; returns its position."""
-        commits = self.commits
-        if commits is not None and self._positions[block] != commits.position:
-            commits.bring(block, self.parameters, self._positions[block])
-            self._positions[block] = commits.position
+        if self.commits is not None and self.lacks(block):
+            self.commits.sync(block, self.parameters, self._positions[block])
+            self._positions[block] = self.commits.position
         return self._positions[block]
 
-    def bring_all(self) -> None:
-        """`bring` of every block."""
+    def sync_all(self) -> None:
+        """`sync` of every block."""
         for block in range(self.manifest.blocks):
-            self.bring(block)
+            self.sync(block)
 
     def lacks(self, block: int) -> bool:
-        """Whether `bring` would write the block."""
+        """Whether `sync` would write the block."""
         return self.commits is not None and self._positions[block] != self.commits.position
 
     def overwritten(self) -> None:
@@ -81,7 +88,7 @@ class Replica:
 
     def digest(self) -> str:
         """SHA-256 (hex) of all tensors, little-endian fp32, in the manifest's order."""
-        self.bring_all()
+        self.sync_all()
         hasher = hashlib.sha256()
         for entry in self.manifest.tensors:
             hasher.update(self.parameters[entry.name].cpu().numpy().data)
@@ -89,7 +96,7 @@ class Replica:
 
     def scoped_copy(self, scope: Scope) -> dict[str, torch.Tensor]:
         """Copies of the tensors that a run with `scope` can move (all blocks): θ0 for `distance`."""
-        self.bring_all()
+        self.sync_all()
         return {entry.name: self.parameters[entry.name].clone() for entry in self.manifest.moved(scope)}
 
     def distance(self, origin: dict[str, torch.Tensor]) -> float:
@@ -98,7 +105,7 @@ class Replica:
         Raises:
             Diverged: θ is no longer finite.
         """
-        self.bring_all()
+        self.sync_all()
         total = 0.0
         for name, start in origin.items():
             for low in range(0, start.numel(), _TILE):  # temporaries that stay in cache: a tenth of the time
@@ -109,9 +116,9 @@ class Replica:
         return total**0.5
 
 
-def export(replica: Replica, loaded: LoadedModel, folder: Any) -> None:
+def export(replica: Replica, loaded: LoadedModel, folder: Path) -> None:
     """Writes a `save_pretrained` folder (weights and tokenizer) of θ. Unbinds the network from the arena."""
-    replica.bring_all()
+    replica.sync_all()
     for entry in replica.manifest.tensors:
         parameter = loaded.network.get_parameter(entry.name)
         parameter.data = parameter.data.clone()

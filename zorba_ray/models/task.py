@@ -1,12 +1,9 @@
 """A model and its head as the rounds see it: losses of forward pairs, and evaluation."""
 
-import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import nn
 
 from zorba_ray.config import ModelConfig
 from zorba_ray.directions import DirectionBackend
@@ -15,18 +12,11 @@ from zorba_ray.models.loaded import LoadedModel, running
 from zorba_ray.models.logit_spread import LogitSpread
 from zorba_ray.models.manifest import Scope, TensorEntry
 from zorba_ray.models.mixed_precision import mix_precision
-from zorba_ray.models.paired import PairedBackbone, Prefix
+from zorba_ray.models.offload import RESIDENT, STREAMED, HostStore, Offload, Placement
+from zorba_ray.models.paired import PairedBackbone, PreparedBatch
 from zorba_ray.models.perturbed_tensors import Perturbation
 from zorba_ray.models.replica import Replica, move_rest
-from zorba_ray.models.residence import RESIDENT, STREAMED, HostStore, Placement, Residence
-
-
-@dataclass(frozen=True)
-class PreparedBatch:
-    """A batch with its prefix computed: what the directions of one step share."""
-
-    batch: Batch
-    prefix: Prefix
+from zorba_ray.models.swap import ForwardsSwapped, TensorsSwapped
 
 
 @dataclass(frozen=True)
@@ -60,88 +50,70 @@ class TaskModel:
     ) -> None:
         """`device`: what computes. `rank`: of the directions of matrices; 0: dense.
 
-        `store`: θ is kept in host memory, and blocks come to `device` as `place` says; None: θ is on `device`.
+        `store`: θ is kept in host memory, and blocks come to `device` as `use_placement` says; None: θ is on `device`.
         """
         self.loaded = loaded
         self.device = device
         self.store = store
         self.scope: Scope = scope
         self.rank = rank
-        self._placement = RESIDENT if store is None or not store.apart else STREAMED
-        self.compute = torch.float32
+        self.compute = torch.float32 if store is None else store.dtype
         """dtype of matrices."""
-        self._residence = None
+        self._placement = RESIDENT if store is None or not store.apart else STREAMED
+        self._offload = None
         if store is None:
             self.replica = Replica(loaded, device)
         else:
             self.replica = Replica(loaded, pinned=torch.device(device).type == "cuda")
-            self.compute = store.dtype
             move_rest(loaded, device, self.compute)
             if self.compute != torch.float32:
                 mix_precision(loaded, self.compute)
-            self._residence = Residence(self.replica, loaded.network, device, scope, store)
+            self._offload = Offload(self.replica, device, scope, store)
         with torch.inference_mode():
-            self._backbone = PairedBackbone(
-                loaded,
-                self.replica.parameters if self._residence is None else self._residence.tensors,
-                self.replica.manifest,
-                scope,
-                directions,
-                rank,
-                self.compute,
-                self._residence,
-            )
+            self._backbone = PairedBackbone(loaded, self.replica, scope, directions, rank, self.compute, self._offload)
             self._enter(frozenset())
             with running(loaded.label):
                 self.head = build_head(config, loaded, prompt, label_words)
 
-    @contextlib.contextmanager
-    def lifted(self) -> Iterator[None]:
-        """The network runs as it was loaded (in 16 bits: mixed), its blocks where they are at home."""
+    def lifted(self) -> ForwardsSwapped:
+        """A context: the network runs as it was loaded (in 16 bits: mixed), its blocks where they are at home."""
         self.clear()
-        with self._backbone.lifted():
-            yield
+        return self._backbone.lifted()
 
-    @contextlib.contextmanager
-    def poisoned(self, active: frozenset[int], name: str | None = None) -> Iterator[None]:
-        """Tensors in scope of the active blocks (None: all, else that one) are NaN wherever they are not perturbed."""
+    def poisoned(self, active: frozenset[int], name: str | None = None) -> TensorsSwapped:
+        """A context: tensors in scope of the active blocks (None: all, else that one) are NaN wherever they are not
+        perturbed."""
         self._enter(active)
-        with self._backbone.poisoned(active, name):
-            yield
+        return self._backbone.tensors.poisoned(active, name)
 
-    @property
-    def scratch_elements(self) -> int:
-        """fp32 elements of the scratch buffer."""
-        return self._backbone.scratch_elements
-
-    def place(self, placement: Placement) -> None:
+    def use_placement(self, placement: Placement) -> None:
         """Where the blocks of the client live whose batch is prepared next; with a store only."""
-        assert self._residence is not None
+        assert self._offload is not None
         self._placement = placement
 
     def clear(self) -> None:
         """Frees what the accelerator holds of blocks, the stream buffers too."""
-        if self._residence is not None:
-            self._residence.clear()
+        if self._offload is not None:
+            self._offload.clear()
 
     def held_bytes(self) -> dict[str, int]:
-        """Bytes of blocks that the accelerator holds now, by part, and of the scratch buffer; with a store only."""
-        assert self._residence is not None
-        return {**self._residence.held_bytes(), "scratch": self._backbone.scratch_bytes}
+        """Bytes of blocks that the accelerator holds now, by part, and of the scratch buffer."""
+        blocks = {} if self._offload is None else self._offload.held_bytes()
+        return {**blocks, "scratch": self._backbone.tensors.scratch.nbytes}
 
     def master(self, tensor: TensorEntry) -> torch.Tensor:
         """A copy of a block's tensor at θ, fp32 [numel], on the device that computes."""
-        self.replica.bring(tensor.block)
+        self.replica.sync(tensor.block)
         return self.replica.parameters[tensor.name].to(self.device, copy=True)
 
     @torch.inference_mode()
     def prepare(self, batch: Batch, active: frozenset[int], signs: int = 2) -> PreparedBatch:
-        """Computes the prefix of `batch` for a client that activates `active` and lives as `place` said.
+        """Computes the prefix of `batch` for a client that activates `active` and lives as `use_placement` said.
 
         `signs`: 2 for pairs, 1 for θ + μz alone (dense directions only).
         """
         self._enter(active)
-        return PreparedBatch(batch, self._backbone.prefix(self._inputs(batch.ids_BT, batch.mask_BT), active, signs))
+        return self._backbone.prepare(batch, self._inputs(batch), active, signs)
 
     def pair(self, prepared: PreparedBatch, perturbation: Perturbation) -> tuple[float, float]:
         """(F(θ + μz), F(θ − μz)) on the prepared batch: mean losses in fp32."""
@@ -154,27 +126,24 @@ class TaskModel:
 
         Each has the bits it has alone. μ = 0 gives F(θ), by the passes that give F(θ + μz).
         """
-        if self._residence is not None:
+        if self._offload is not None:
             assert len(prepared) == 1, "an accelerator holds one client's blocks at a time"
-            self._enter(prepared[0].prefix.active)
-        found = []
-        for own, hidden in zip(
-            prepared, self._backbone.perturbed([one.prefix for one in prepared], perturbation), strict=True
-        ):
-            found.append(
-                tuple(float(self.head.losses(part, own.batch)[0].mean()) for part in hidden.chunk(own.prefix.signs))
-            )
-        return found
+            self._enter(prepared[0].active)
+        states = self._backbone.perturbed(prepared, perturbation)
+        return [self._mean_losses(each, hidden) for each, hidden in zip(prepared, states, strict=True)]
+
+    def _mean_losses(self, prepared: PreparedBatch, hidden: torch.Tensor) -> tuple[float, ...]:
+        parts = hidden.chunk(len(prepared.signs))
+        return tuple(float(self.head.losses(part, prepared.batch)[0].mean()) for part in parts)
 
     @torch.inference_mode()
-    def bend(self, prepared: PreparedBatch, perturbation: Perturbation) -> tuple[float, float]:
+    def gauss_newton_quadratic(self, prepared: PreparedBatch, perturbation: Perturbation) -> tuple[float, float]:
         """(ρ, zᵀ G z) along one direction, G the Gauss–Newton part of the Hessian of F, which is never negative: with y
         the logits of an item and p the softmax of (y⁺ + y⁻)/2, the mean over items of Var_p[(y⁺ − y⁻) / 2μ]."""
-        self._enter(prepared.prefix.active)
-        (hidden,) = self._backbone.perturbed([prepared.prefix], perturbation)
-        signs = hidden.chunk(2)
-        plus, minus = (float(self.head.losses(part, prepared.batch)[0].mean()) for part in signs)
-        upper, lower = (self.head.logits(part, prepared.batch).double() for part in signs)
+        self._enter(prepared.active)
+        (hidden,) = self._backbone.perturbed([prepared], perturbation)
+        plus, minus = self._mean_losses(prepared, hidden)
+        upper, lower = (self.head.logits(part, prepared.batch).double() for part in hidden.chunk(2))
         slopes = (upper - lower) / (2 * perturbation.scale)
         likely = torch.softmax((upper + lower) / 2, dim=-1)
         spread = (likely * slopes**2).sum(dim=-1) - (likely * slopes).sum(dim=-1) ** 2
@@ -186,9 +155,10 @@ class TaskModel:
         For models whose θ is on the device that computes. Frozen tensors get no gradient.
         """
         assert self.store is None, "blocks must be where they compute"
-        with _in_place(self.loaded.network, tensors):
-            hidden = self._backbone.hidden(self._inputs(batch.ids_BT, batch.mask_BT))
-            return self.head.losses(hidden, batch)[0].mean()
+        parts = [(name.rpartition("."), tensor) for name, tensor in tensors.items()]
+        network = self.loaded.network
+        with TensorsSwapped((network.get_submodule(module), key, tensor) for (module, _, key), tensor in parts):
+            return self.head.losses(self._backbone.hidden(self._inputs(batch)), batch)[0].mean()
 
     @torch.inference_mode()
     def evaluate(self, batches: Iterable[Batch]) -> Evaluation:
@@ -197,8 +167,8 @@ class TaskModel:
         total, right, items = 0.0, 0, 0
         predicted, spread = None, LogitSpread()
         for batch in batches:
-            logits = self.head.logits(self._backbone.hidden(self._inputs(batch.ids_BT, batch.mask_BT)), batch)
-            losses, correct, count = self.head.judge(logits, batch)
+            logits = self.head.logits(self._backbone.hidden(self._inputs(batch)), batch)
+            losses, correct, count = self.head.losses_of(logits, batch)
             total += float(losses.double().sum())
             items += count
             spread.add(logits)
@@ -211,25 +181,9 @@ class TaskModel:
 
     def _enter(self, active: frozenset[int]) -> None:
         """The blocks of a client, or those of an evaluation, which needs no master."""
-        if self._residence is not None:
+        if self._offload is not None:
             at_home = self.store is not None and not self.store.apart and not active
-            self._residence.enter(RESIDENT if at_home else self._placement, active)
+            self._offload.enter(RESIDENT if at_home else self._placement, active)
 
-    def _inputs(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> dict[str, torch.Tensor]:
-        return model_inputs(self.loaded, ids_BT, mask_BT)
-
-
-@contextlib.contextmanager
-def _in_place(network: nn.Module, tensors: Mapping[str, torch.Tensor]) -> Iterator[None]:
-    """Leaf modules read `tensors` instead of their own parameters of these dotted names."""
-    kept: list[tuple[dict[str, Any], str, Any]] = []
-    try:
-        for name, tensor in tensors.items():
-            module, _, own = name.rpartition(".")
-            home: dict[str, Any] = network.get_submodule(module)._parameters
-            kept.append((home, own, home[own]))
-            home[own] = tensor
-        yield
-    finally:
-        for home, own, parameter in kept:
-            home[own] = parameter
+    def _inputs(self, batch: Batch) -> dict[str, torch.Tensor]:
+        return model_inputs(self.loaded, batch.ids_BT, batch.mask_BT)

@@ -16,6 +16,7 @@ import torch
 from safetensors import safe_open
 
 from zorba_ray.errors import ModelError
+from zorba_ray.printable import first_line
 
 FLOATS = frozenset({torch.float64, torch.float32, torch.float16, torch.bfloat16})
 """Kinds of numbers that weights can be trained from."""
@@ -67,8 +68,8 @@ def weights_of(folder: Path, settings: Mapping[str, Any], label: str) -> Weights
             raise
         except Exception as error:  # damaged files fail in many ways
             raise ModelError(
-                f"model.path={label}: {file.name} is damaged or holds no weights ({_reason(error)}); fetch it again, "
-                "or save the model again with save_pretrained"
+                f"model.path={label}: {file.name} is damaged or holds no weights ({first_line(error)}); fetch it "
+                "again, or save the model again with save_pretrained"
             ) from error
     return Weights(tensors, sum(file.stat().st_size for file in files))
 
@@ -107,7 +108,7 @@ def _shards(index: Path, label: str) -> list[str]:
             raise ValueError("no names of files")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(
-            f"model.path={label}: {index.name} is no index of weights ({_reason(error)}); fetch it again"
+            f"model.path={label}: {index.name} is no index of weights ({first_line(error)}); fetch it again"
         ) from error
     return shards
 
@@ -150,8 +151,3 @@ def _of_pickle(file: Path, label: str) -> dict[str, Stored]:
         str(name): Stored(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), tensor.dtype in FLOATS)
         for name, tensor in held.items()
     }
-
-
-def _reason(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__

@@ -13,6 +13,7 @@ cut; a complete record that fails any check is damage and is refused with its of
 
 import dataclasses
 import hashlib
+import itertools
 import os
 import struct
 import zlib
@@ -22,23 +23,31 @@ from pathlib import Path
 
 import msgspec
 
+from zorba_ray.artifacts.files import sync_folder
 from zorba_ray.errors import LedgerError, MessageError
 from zorba_ray.protocol.messages import LedgerHeader, RoundCommit, decode, require_known
 
 MAGIC = b"ZORBALG1"
 FORMAT = 3
 _HEAD = struct.Struct("<III")
-_TAIL = 4 + 32
+_TAIL = struct.Struct("<I32s")
 
 
 @dataclass(frozen=True)
 class Record:
-    """One verified record: `offset` of its first byte in the file and the chain after it."""
+    """One verified record."""
 
     round: int
     body: bytes
     offset: int
+    """Of its first byte in the file."""
     chain: bytes
+    """After it."""
+
+    @property
+    def end(self) -> int:
+        """Offset of the byte after it."""
+        return self.offset + _HEAD.size + len(self.body) + _TAIL.size
 
 
 @dataclass(frozen=True)
@@ -81,12 +90,12 @@ class LedgerContents:
 
     def active_changes(self) -> dict[int, bytes]:
         """Round -> active sets that hold from it on; ascending, the rounds whose commits name others than before."""
-        found: dict[int, bytes] = {}
+        changes: dict[int, bytes] = {}
         active = b""
         for commit in self.commits():
             if commit.active is not None and commit.active != active:
-                found[commit.round] = active = commit.active
-        return found
+                changes[commit.round] = active = commit.active
+        return changes
 
 
 def next_chain(chain: bytes, body: bytes) -> bytes:
@@ -118,57 +127,55 @@ def read_ledger(path: Path) -> LedgerContents:
         raise LedgerError(f"{path}: cannot be read ({error.strerror})") from error
     if data[: len(MAGIC)] != MAGIC:
         raise LedgerError(f"{path}: not a ledger of this version (offset 0: {data[:8]!r}, expected {MAGIC!r})")
-    chain = hashlib.sha256(MAGIC).digest()
-    records: list[Record] = []
-    offset = len(MAGIC)
-    while True:
-        record = _next_record(path, data, offset, chain, expected=len(records))
-        if record is None:
-            break
-        records.append(record)
-        chain = record.chain
-        offset += _HEAD.size + len(record.body) + _TAIL
+    records = tuple(_records(path, data))
     if not records:
         raise LedgerError(f"{path}: the header record is incomplete; no round can be in this file: start the run anew")
+    first, size = records[0], records[-1].end
     try:
-        fields = msgspec.msgpack.decode(records[0].body)
+        fields = msgspec.msgpack.decode(first.body)
         if isinstance(fields, dict) and fields.get("format") != FORMAT:
             raise LedgerError(f"{path}: ledger format {fields.get('format')}, this program writes and reads {FORMAT}")
         header = msgspec.convert(fields, LedgerHeader)
         require_known(header.sections, "the header")
     except (msgspec.MsgspecError, UnicodeDecodeError, MessageError) as error:
-        raise LedgerError(f"{path}: offset {records[0].offset}: the header cannot be read ({error})") from error
-    return LedgerContents(header, tuple(records[1:]), offset, len(data) - offset, records[0].chain)
+        raise LedgerError(f"{path}: offset {first.offset}: the header cannot be read ({error})") from error
+    return LedgerContents(header, records[1:], size, len(data) - size, first.chain)
 
 
-def _next_record(path: Path, data: bytes, offset: int, chain: bytes, expected: int) -> Record | None:
-    """The record at `offset`, or None where the file ends or is torn."""
-    rest = len(data) - offset
-    if rest < _HEAD.size:
-        return None
-    length, number, check = _HEAD.unpack_from(data, offset)
-    if zlib.crc32(data[offset : offset + 8]) != check:
-        raise LedgerError(f"{path}: offset {offset}: the record's length and round are damaged (CRC)")
-    if rest < _HEAD.size + length + _TAIL:
-        return None
-    start = offset + _HEAD.size
-    body = data[start : start + length]
-    stored_check, stored_chain = struct.unpack_from("<I32s", data, start + length)
-    if zlib.crc32(body) != stored_check:
-        raise LedgerError(f"{path}: offset {start}: the record of round {number} is damaged (CRC)")
-    after = next_chain(chain, body)
-    if after != stored_chain:
-        raise LedgerError(f"{path}: offset {start + length + 4}: the hash chain breaks at round {number}")
-    if number != expected:
-        raise LedgerError(f"{path}: offset {offset}: round {number} where round {expected} belongs")
-    if number:
+def _records(path: Path, data: bytes) -> Iterator[Record]:
+    """The whole records in order, verified, up to the end of the file or to a torn tail.
+
+    Raises:
+        LedgerError: as `read_ledger`.
+    """
+    chain, offset = hashlib.sha256(MAGIC).digest(), len(MAGIC)
+    for expected in itertools.count():
+        if len(data) < offset + _HEAD.size:
+            return
+        length, number, check = _HEAD.unpack_from(data, offset)
+        if zlib.crc32(data[offset : offset + 8]) != check:
+            raise LedgerError(f"{path}: offset {offset}: the record's length and round are damaged (CRC)")
+        start = offset + _HEAD.size
+        if len(data) < start + length + _TAIL.size:
+            return
+        body = data[start : start + length]
+        stored_check, stored_chain = _TAIL.unpack_from(data, start + length)
+        if zlib.crc32(body) != stored_check:
+            raise LedgerError(f"{path}: offset {start}: the record of round {number} is damaged (CRC)")
+        chain = next_chain(chain, body)
+        if chain != stored_chain:
+            raise LedgerError(f"{path}: offset {start + length + 4}: the hash chain breaks at round {number}")
+        if number != expected:
+            raise LedgerError(f"{path}: offset {offset}: round {number} where round {expected} belongs")
         try:
-            commit = decode(body, RoundCommit)
+            filed = decode(body, RoundCommit).round if number else 0
         except MessageError as error:
             raise LedgerError(f"{path}: offset {start}: round {number}: {error}") from error
-        if commit.round != number:
-            raise LedgerError(f"{path}: offset {start}: the commit of round {commit.round} is filed under {number}")
-    return Record(number, body, offset, after)
+        if filed != number:
+            raise LedgerError(f"{path}: offset {start}: the commit of round {filed} is filed under {number}")
+        record = Record(number, body, offset, chain)
+        yield record
+        offset = record.end
 
 
 class LedgerWriter:
@@ -241,13 +248,4 @@ class LedgerWriter:
 
 def _record(round: int, body: bytes, chain: bytes) -> bytes:
     head = struct.pack("<II", len(body), round)
-    return head + struct.pack("<I", zlib.crc32(head)) + body + struct.pack("<I", zlib.crc32(body)) + chain
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes a rename in `folder` durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    return head + struct.pack("<I", zlib.crc32(head)) + body + _TAIL.pack(zlib.crc32(body), chain)

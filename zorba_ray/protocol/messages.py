@@ -39,7 +39,7 @@ class _Message(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     sections: dict[str, Section] = {}
 
 
-class RoundPlan(_Message, frozen=True, array_like=True, forbid_unknown_fields=True):
+class RoundPlan(_Message, frozen=True):
     """Driver to clients, once per round."""
 
     round: int
@@ -54,7 +54,7 @@ class RoundPlan(_Message, frozen=True, array_like=True, forbid_unknown_fields=Tr
     """Active sets of all clients (`ActiveSets.packed`); None: as before."""
 
 
-class ClientReport(_Message, frozen=True, array_like=True, forbid_unknown_fields=True):
+class ClientReport(_Message, frozen=True):
     """Client to driver. Nothing else of a client's data leaves it."""
 
     round: int
@@ -69,7 +69,7 @@ class ClientReport(_Message, frozen=True, array_like=True, forbid_unknown_fields
     """fp32 [K · P]: ρ, step by step, direction by direction."""
 
 
-class RoundCommit(_Message, frozen=True, array_like=True, forbid_unknown_fields=True):
+class RoundCommit(_Message, frozen=True):
     """Driver to all replicas, and the ledger's record."""
 
     round: int
@@ -84,7 +84,7 @@ class RoundCommit(_Message, frozen=True, array_like=True, forbid_unknown_fields=
     """Active sets of all clients when they changed; None: as before."""
 
 
-class ProbePlan(_Message, frozen=True, array_like=True, forbid_unknown_fields=True):
+class ProbePlan(_Message, frozen=True):
     """Driver to clients, before a round that the blocks are dealt for: forward pairs on one block at a time."""
 
     round: int
@@ -99,7 +99,7 @@ class ProbePlan(_Message, frozen=True, array_like=True, forbid_unknown_fields=Tr
     """Blocks that each client has room to probe (`ActiveSets.packed`); None: all."""
 
 
-class ProbeReport(_Message, frozen=True, array_like=True, forbid_unknown_fields=True):
+class ProbeReport(_Message, frozen=True):
     """Client to driver: the scalars of a probe."""
 
     round: int

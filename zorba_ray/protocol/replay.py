@@ -88,7 +88,7 @@ class ReplicaState:
 
     def movable(self) -> dict[str, torch.Tensor]:
         """Name -> flat fp32 tensor of θ, of those that commits of this run can move; all commits are in them."""
-        self.replica.bring_all()
+        self.replica.sync_all()
         manifest = self.replica.manifest
         return {entry.name: self.replica.parameters[entry.name] for entry in manifest.moved(self.rule.scope)}
 
@@ -156,9 +156,9 @@ class ReplicaState:
         """A commit as arrays, with the active sets in force."""
         clients, scalars = unpack_scalars(commit, self.header)
         # A mean is everybody's, of all blocks: client 0, who stands for all, may be away and hold none.
-        everybody = ActiveSets.of_all(self.active.clients, self.active.blocks)
-        holders = everybody if self.header.commits == "mean" else self.active
-        return RoundUpdate(commit.round, commit.lr, clients, scalars, holders)
+        everybodys = self.header.commits == "mean"
+        active = ActiveSets.of_all(self.active.clients, self.active.blocks) if everybodys else self.active
+        return RoundUpdate(commit.round, commit.lr, clients, scalars, active)
 
     def _take(self, updates: list[RoundUpdate], chain: bytes) -> None:
         if self._pending is None:
@@ -166,7 +166,7 @@ class ReplicaState:
         else:
             self._pending.add(updates)
             if self._pending.scalars >= _FUSED_TERMS:
-                self.replica.bring_all()
+                self.replica.sync_all()
                 self._pending.forget()
         self.round = updates[-1].round
         self.chain = chain

@@ -62,7 +62,7 @@ class PoolState(ReplicaState):
         Raises:
             Diverged: a coefficient overflows.
         """
-        self._rebuild()
+        self._rebuild(self._sums.numpy().copy())
         self.round, self.chain = round, chain
 
     def check(self, body: bytes) -> None:
@@ -93,13 +93,7 @@ class PoolState(ReplicaState):
             self._add(sums, commit)
             chain = next_chain(chain, body)
         if number > self.round:
-            kept = self._sums.clone()
-            self._sums.copy_(torch.from_numpy(sums))
-            try:
-                self._rebuild()
-            except BaseException:
-                self._sums.copy_(kept)
-                raise
+            self._rebuild(sums)
             self.round, self.chain = number, chain
 
     def _add(self, sums: np.ndarray, commit: RoundCommit) -> None:
@@ -118,15 +112,19 @@ class PoolState(ReplicaState):
         sums[:-1] += own
         sums[-1] = commit.lr
 
-    def _rebuild(self) -> None:
-        """θ from θ0: every seed in one pass over each tensor."""
-        sums = self._sums.numpy()
+    def _rebuild(self, sums: np.ndarray) -> None:
+        """θ from θ0 by these accumulators, which are kept: every seed in one pass over each tensor.
+
+        Raises:
+            Diverged: a coefficient overflows; nothing is changed then.
+        """
         coefficients = on_grid(-sums[-1] * sums[:-1])
         terms = Terms(self._seeds, np.zeros(len(self._seeds), np.uint64), coefficients, self.rule.distribution).moving()
         for tensor in self.replica.manifest.moved(self.rule.scope):
             theta = self.replica.parameters[tensor.name]
             theta.copy_(self._start[tensor.name])
             self.directions.apply_commits(theta, tensor.block, tensor.slot, [terms])
+        self._sums.copy_(torch.from_numpy(sums))
 
 
 def ledger_body(body: bytes, commits: str) -> bytes:

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from zorba_ray.report.records import Allocation, Client
+from zorba_ray.artifacts.allocation import AllocationRecord, AssignedClient
 
 GROUPS = 12
 """Rows of a fleet that is too large to show every client."""
@@ -35,13 +35,13 @@ class FleetRow:
     """Of all clients of the row together."""
 
 
-def fleet_rows(allocation: Allocation, limit: int) -> list[FleetRow]:
+def fleet_rows(allocation: AllocationRecord, limit: int) -> list[FleetRow]:
     """Up to `limit` clients have a row each; more are shown by class, in at most GROUPS rows (or one per class), and a
     class of many budgets in parts of about equal size, from small to large budgets."""
     clients = allocation.clients
     if len(clients) <= limit:
         return [_row(str(one.client), [one], allocation.blocks) for one in clients]
-    kinds: dict[str, list[Client]] = {}
+    kinds: dict[str, list[AssignedClient]] = {}
     for one in clients:
         kinds.setdefault(one.kind, []).append(one)
     if len(kinds) > limit:
@@ -55,9 +55,9 @@ def fleet_rows(allocation: Allocation, limit: int) -> list[FleetRow]:
     return rows
 
 
-def _by_budget(clients: Sequence[Client], most: int) -> list[list[Client]]:
+def _by_budget(clients: Sequence[AssignedClient], most: int) -> list[list[AssignedClient]]:
     """Up to `most` parts by budget, none of which is torn where few budgets make few parts."""
-    by_budget: dict[int, list[Client]] = {}
+    by_budget: dict[int, list[AssignedClient]] = {}
     for one in sorted(clients, key=lambda one: one.budget_bytes or 0):
         by_budget.setdefault(one.budget_bytes or 0, []).append(one)
     if len(by_budget) <= most:
@@ -67,7 +67,7 @@ def _by_budget(clients: Sequence[Client], most: int) -> list[list[Client]]:
     return [ordered[start:stop] for start, stop in pairwise(cuts)]
 
 
-def _row(name: str, part: Sequence[Client], blocks: int) -> FleetRow:
+def _row(name: str, part: Sequence[AssignedClient], blocks: int) -> FleetRow:
     held = np.zeros(blocks, dtype=np.int64)
     for one in part:
         held[list(one.blocks)] += 1

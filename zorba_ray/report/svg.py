@@ -15,26 +15,11 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 COLOURS = {
-    "#000000": "ink",
-    "#ffffff": "card",
-    "#6b6b6b": "soft",
-    "#e3e3e3": "grid",
-    "#eef1f4": "off",
-    "#9ecae8": "pale",
-    "#0072b2": "blue",
-    "#d55e00": "red",
-    "#009e73": "green",
-    "#cc79a7": "pink",
-    "#e69f00": "amber",
-    "#56b4e9": "sky",
-    "#084594": "q0",
-    "#2171b5": "q1",
-    "#4a90c4": "q2",
-    "#8a8a8a": "q3",
-    "#b97f3f": "q4",
-    "#cc6a1e": "q5",
-    "#a63603": "q6",
-}
+    "#000000": "ink", "#ffffff": "card", "#6b6b6b": "soft", "#e3e3e3": "grid", "#eef1f4": "off",
+    "#9ecae8": "pale", "#0072b2": "blue", "#d55e00": "red", "#009e73": "green", "#cc79a7": "pink",
+    "#e69f00": "amber", "#56b4e9": "sky", "#084594": "q0", "#2171b5": "q1", "#4a90c4": "q2",
+    "#8a8a8a": "q3", "#b97f3f": "q4", "#cc6a1e": "q5", "#a63603": "q6",
+}  # fmt: skip
 """Colour of a figure in the light scheme -> CSS variable; page.css.j2 has both schemes."""
 
 _TEXT_STYLE = {"font-size", "text-anchor", "font-weight"}

@@ -75,7 +75,7 @@ def make_trial(sweep: SweepConfig, base: Mapping[str, Any], number: int, point: 
     tree["name"] = f"{sweep.name}-{number:03d}"
     tracking = {} if tree.get("tracking") is None else tree["tracking"]
     if isinstance(tracking, dict):  # what else it is, validation refuses
-        tree["tracking"] = {**tracking, "group": sweep.name, "job_type": "sweep-trial"}
+        tree["tracking"] = {**tracking, "group": sweep.name}
     shown = ", ".join(f"{key}={_show(pick)}" for key, pick in point.items())
     config = anchored(config_from_tree(tree, f"sweep {sweep.name}, trial {number} ({shown})"))
     _require_metrics(sweep, config, f"sweep {sweep.name}, trial {number} ({shown})")

@@ -6,7 +6,7 @@ from typing import Any
 
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import ClusterError
-from zorba_ray.experiment.on_ray import fleet_actors
+from zorba_ray.experiment.backends import fleet_actors
 from zorba_ray.federation.accelerator import choose_accelerator
 from zorba_ray.federation.placement import cpus_needed, gpus_needed, largest_first
 

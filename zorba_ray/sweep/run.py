@@ -13,10 +13,10 @@ from typing import Any
 import ray
 from ray import tune
 
+from zorba_ray.artifacts import held, making, raise_storage_error
 from zorba_ray.config import SweepConfig
 from zorba_ray.errors import Interrupted, SweepIncomplete
-from zorba_ray.experiment.callbacks import Closing
-from zorba_ray.experiment.rundir import RunDir, making, raise_storage_error
+from zorba_ray.experiment.run import Closing
 from zorba_ray.federation.accelerator import gpu_count
 from zorba_ray.federation.ray_session import ray_session
 from zorba_ray.sweep.optuna_source import OptunaSource, import_optuna
@@ -69,9 +69,7 @@ def run_sweep(
         with making("--sweep-dir", path):
             require_free(path)
             path.mkdir(parents=True, exist_ok=True)
-    lock = RunDir(path)
-    lock.lock(wait_s=15.0)
-    try:
+    with held(path, wait_s=15.0):
         if resume:
             directory = SweepDir.reopen(path, sweep, base)
             for trial in directory.state.trials:
@@ -82,8 +80,6 @@ def run_sweep(
             for plan in plans.values():
                 directory.add(plan)
         return _Sweep(sweep, base, directory, plans, typical, command, emit, should_stop, closing).run()
-    finally:
-        lock.unlock()
 
 
 class _Sweep:
@@ -118,9 +114,8 @@ class _Sweep:
         directory.take_stock()
         directory.state.status = "running"
         needs = [(plan, self._needs(plan)) for plan in self._typical]
-        address = self._typical[0].config.federation.address
         self._emit({"kind": "status", "text": "starting Ray"})
-        with ray_session(address, max(need.cpus for _, need in needs), _private_gpus(needs)):
+        with ray_session(max(need.cpus for _, need in needs), _private_gpus(needs)):
             if self._sweep.nodes == "driver":
                 self._node = f"node:{ray.util.get_node_ip_address()}"
             for plan in self._plans.values():

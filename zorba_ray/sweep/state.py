@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from zorba_ray.artifacts import RunDir, read_tree, write_json
 from zorba_ray.config import SweepConfig
 from zorba_ray.config.sweep import MAY_CHANGE
 from zorba_ray.errors import RunDirError
-from zorba_ray.experiment.rundir import RunDir, write_json
 from zorba_ray.sweep.plan import TrialPlan
 
 Status = Literal["pending", "running", "finished", "stopped", "failed"]
@@ -204,12 +204,10 @@ def read_state(path: Path) -> SweepState:
 def finished_run(path: Path) -> tuple[dict[str, float | None], str] | None:
     """Figures and digest of a run directory whose run is finished, else None."""
     run = RunDir(path)
-    if not run.summary.exists():
+    summary = run.finished()
+    if summary is None:
         return None
-    summary = run.read_json(run.summary)
-    if summary["status"] != "finished":
-        return None
-    return figures_of(summary, run.read_json(run.allocation)), summary["weights_sha256"]
+    return figures_of(summary.tree(), read_tree(run.allocation)), summary.weights_sha256
 
 
 def figures_of(summary: dict[str, Any], allocation: dict[str, Any]) -> dict[str, float | None]:

@@ -17,12 +17,11 @@ from typing import Any
 
 from ray import tune
 
+from zorba_ray.artifacts import Eval, RunDir, read_tree, records_of
 from zorba_ray.config import ExperimentConfig, config_from_tree
 from zorba_ray.errors import Interrupted, ZorbaError
-from zorba_ray.experiment import RunDir, run_experiment, sequential_backend
-from zorba_ray.experiment.callbacks import Closing
-from zorba_ray.experiment.on_ray import ray_backend
-from zorba_ray.experiment.tracking import read_records
+from zorba_ray.experiment import run_experiment
+from zorba_ray.experiment.run import Closing
 from zorba_ray.federation.accelerator import with_counted_gpus
 from zorba_ray.sweep.state import figures_of, finished_run
 from zorba_ray.sweep.stopping import stop_file
@@ -139,18 +138,17 @@ class _Session:
             self._repeat(run)
             if self._ending():
                 raise Interrupted("asked to stop before the first round of this session")
-            backend = sequential_backend if config.federation.backend == "sequential" else ray_backend
             run_experiment(
-                config, run, backend, self._payload["accelerator"], self._payload["command"], self._hear,
+                config, run, self._payload["accelerator"], self._payload["command"], self._hear,
                 self._ending, self._closing,
             )  # fmt: skip
-        summary = run.read_json(run.summary)
+        summary = read_tree(run.summary)
         return {
             "done": True,
             "ended": "finished",
             "round": summary["rounds_done"],
             "weights_sha256": summary["weights_sha256"],
-            **figures_of(summary, run.read_json(run.allocation)),
+            **figures_of(summary, read_tree(run.allocation)),
         }
 
     def _ending(self) -> bool:
@@ -160,9 +158,8 @@ class _Session:
     def _repeat(self, run: RunDir) -> None:
         """A resumed run reports what it evaluated before: a scheduler that started anew hears all of it."""
         if run.metrics.exists():
-            for record in read_records(run.metrics):
-                if record["kind"] == "eval":
-                    self._hear(record)
+            for record in records_of(run.metrics, Eval):
+                self._hear(record.tree())
 
     def _hear(self, event: dict[str, Any]) -> None:
         """An `Emit`: evaluations go to Tune, everything but single rounds to the trial's log."""

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from zorba_ray.active_sets import ActiveSets
-from zorba_ray.directions import DirectionBackend, apply_terms, direction_seed
+from zorba_ray.directions import DirectionBackend, direction_seed
 from zorba_ray.models import Batch, Perturbation, PreparedBatch, TaskModel
-from zorba_ray.zo.update import RoundUpdate, UpdateRule, commit_terms
+from zorba_ray.zo.update import RoundUpdate, UpdateRule, apply_terms, commit_terms
 
 Overlay = dict[tuple[int, int], torch.Tensor]
 """(block, slot) -> fp32 [numel] that stands for θ there while a client walks."""
@@ -125,7 +125,7 @@ class Estimator:
         terms = {rank: [commit_terms(rule, alone, seeds, 0, rank)] for rank in {0, rule.rank}}
         for block in sorted(active):
             for tensor in self._model.replica.manifest.scoped(block, rule.scope):
-                key, rank = (block, tensor.slot), rule.rank if len(tensor.shape) >= 2 else 0
+                key = (block, tensor.slot)
                 if key not in overlay:
                     overlay[key] = self._model.master(tensor)
-                apply_terms(self._directions, overlay[key], *key, tensor.shape, rank, terms[rank])
+                apply_terms(self._directions, rule, tensor, overlay[key], terms)

@@ -10,10 +10,11 @@ and known within a fifth after 24 pairs, where differences of losses give tr H_S
 
 A round's step −η mean(ρ z) over n pairs gains η ‖g_S‖² to first order and costs (η²/2n) E[ρ²] tr G_S to second. Both ρ
 and zᵀ G z come from the change of the logits along z, and so E[ρ²] / tr G_S is found to be the same for every set (the
-built-in model: 0.34 to 0.36, MiniLM on TREC: 0.19 to 0.25): no set is better than another at a rate of its own. At one
-rate η a set is too hot or too cold: rates known to learn well over 40 to 222 rounds have a heat η tr G_S / n of 0.019
-to 0.033 on three models, twice as much turned back before the end, and less learns more slowly in proportion. Fewer
-rounds stand more: 33 on TREC learnt best at 0.06.
+built-in model: 0.34 to 0.36, MiniLM on TREC: 0.19 to 0.25): no set is better than another at a rate of its own.
+
+What differs between sets at one rate η is the curvature ratio η tr G_S / n. Rates known to learn well over 40 to 222
+rounds have one of 0.019 to 0.033 on three models. At twice as much they turned back before the end, at less they learn
+more slowly in proportion. Fewer rounds stand more: 33 on TREC learnt best at 0.06.
 """
 
 import math
@@ -32,8 +33,8 @@ WITH_MATRICES: tuple[Scope, ...] = ("all", "matrices", "attention", "feed_forwar
 """Those of them that low-rank directions can take."""
 CHOICES: tuple[Scope, ...] = ("all", "matrices", "bias_norm")
 """Sets that are chosen among; finer ones are shown only."""
-HEAT = 0.02
-"""η tr G_S / n of a rate that suits the set."""
+SUITED_RATIO = 0.02
+"""Curvature ratio of a rate that suits the set."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,13 @@ class ScopeScore:
     curvature_error: float
     """Its standard error over the directions."""
 
-    def heat(self, lr: float, pairs: int) -> float:
+    def curvature_ratio(self, lr: float, pairs: int) -> float:
         """η tr G_S / n for rounds of n forward pairs."""
         return lr * self.curvature / pairs
 
     def suited(self, pairs: int) -> float | None:
-        """The η whose heat is HEAT; None where the logits do not change."""
-        return HEAT * pairs / self.curvature if self.curvature > 0 else None
+        """The η whose curvature ratio is SUITED_RATIO; None where the logits do not change."""
+        return SUITED_RATIO * pairs / self.curvature if self.curvature > 0 else None
 
 
 def present(manifest: Manifest, kinds: Sequence[Scope]) -> list[Scope]:
@@ -85,22 +86,24 @@ def scope_scores(
     manifest = model.replica.manifest
     everything = frozenset(range(manifest.blocks))
     seed = direction_seed(rule.seed, 0, SCOPE_PROBE, 0)
-    scalars = np.zeros((len(kinds), len(batches), pairs))
-    bends = np.zeros_like(scalars)
+    scalars, curvatures = np.zeros((2, len(kinds), len(batches), pairs))
     for which, batch in enumerate(batches):
         prepared = model.prepare(batch, everything)
         for place, scope in enumerate(kinds):
             for pair in range(pairs):
                 perturbation = Perturbation(seed, pair, scale, rule.distribution, only=scope)
-                scalars[place, which, pair], bends[place, which, pair] = model.bend(prepared, perturbation)
+                scalars[place, which, pair], curvatures[place, which, pair] = model.gauss_newton_quadratic(
+                    prepared, perturbation
+                )
     return [
-        _score(scope, sum(manifest.sizes(scope)), own, bend)
-        for scope, own, bend in zip(kinds, scalars, bends, strict=True)
+        _score(scope, sum(manifest.sizes(scope)), own, curvature)
+        for scope, own, curvature in zip(kinds, scalars, curvatures, strict=True)
     ]
 
 
 def choose_scope(scores: Sequence[ScopeScore], lr: float, pairs: int) -> Scope:
-    """The set of CHOICES that the rate suits best: heat fewest times above or below HEAT; of equals the larger.
+    """The set of CHOICES that the rate suits best: its curvature ratio is the fewest times above or below
+    SUITED_RATIO; of equals the larger.
 
     Args:
         lr: η at round 1.
@@ -109,14 +112,14 @@ def choose_scope(scores: Sequence[ScopeScore], lr: float, pairs: int) -> Scope:
     among = [score for score in scores if score.scope in CHOICES]
 
     def away(score: ScopeScore) -> float:
-        heat = score.heat(lr, pairs)
-        return abs(math.log(heat / HEAT)) if heat > 0 else math.inf
+        ratio = score.curvature_ratio(lr, pairs)
+        return abs(math.log(ratio / SUITED_RATIO)) if ratio > 0 else math.inf
 
     return min(among, key=lambda score: (away(score), -score.parameters)).scope
 
 
-def _score(scope: Scope, parameters: int, scalars: np.ndarray, bends: np.ndarray) -> ScopeScore:
-    """`scalars`, `bends`: float64 [clients, pairs]."""
+def _score(scope: Scope, parameters: int, scalars: np.ndarray, curvatures: np.ndarray) -> ScopeScore:
+    """`scalars`: ρ; `curvatures`: zᵀ G z; float64 [clients, pairs]."""
     clients, pairs = scalars.shape
     square = (scalars**2).sum(axis=0)
     shared = (scalars.sum(axis=0) ** 2 - square) / (clients * (clients - 1))
@@ -126,6 +129,6 @@ def _score(scope: Scope, parameters: int, scalars: np.ndarray, bends: np.ndarray
         energy=max(0.0, float(shared.mean())),
         energy_error=float(shared.std(ddof=1) / np.sqrt(pairs)),
         second_moment=float(square.mean() / clients),
-        curvature=float(bends.mean()),
-        curvature_error=float(bends.mean(axis=0).std(ddof=1) / np.sqrt(pairs)),
+        curvature=float(curvatures.mean()),
+        curvature_error=float(curvatures.mean(axis=0).std(ddof=1) / np.sqrt(pairs)),
     )

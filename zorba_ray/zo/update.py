@@ -5,7 +5,7 @@ algorithm.md §3 steps 4–7. For every block b that a client of R_t holds,
     θ_b ← θ_b − η Σ_{n ∈ R_t, b ∈ A_n} w_{n,b} (1/P) Σ_{k,p} ρ_{n,k,p} z_b(n, k, p)        (`commit_terms`)
 
 Coefficients are derived in float64 with + − × ÷ in a fixed order and put on one power-of-two grid per commit and block,
-so that fp32 sums of ±c are exact. They become `Terms`, which `directions` adds to θ (`PendingCommits.bring`).
+so that fp32 sums of ±c are exact. They become `Terms`, which are added to θ tensor by tensor (`apply_terms`).
 """
 
 import functools
@@ -18,9 +18,9 @@ import numpy as np
 import torch
 
 from zorba_ray.active_sets import ActiveSets
-from zorba_ray.directions import DirectionBackend, Distribution, Terms, apply_terms, direction_seeds
+from zorba_ray.directions import DirectionBackend, Distribution, Terms, apply_low_rank, direction_seeds
 from zorba_ray.errors import Diverged
-from zorba_ray.models import Manifest, Scope
+from zorba_ray.models import Manifest, Scope, TensorEntry
 
 _MANTISSA = 24
 _SMALLEST = -149  # exponent of the smallest positive fp32
@@ -162,6 +162,26 @@ def round_seeds(rule: UpdateRule, update: RoundUpdate) -> np.ndarray:
     return direction_seeds(rule.seed, update.round, streams, rule.local_steps)
 
 
+def apply_terms(
+    directions: DirectionBackend,
+    rule: UpdateRule,
+    tensor: TensorEntry,
+    theta: torch.Tensor,
+    commits: Mapping[int, Sequence[Terms]],
+) -> None:
+    """Commits on one tensor (fp32 [numel], in place), along the directions that it has: U Vᵀ/√r if it is a matrix and
+    the run's are low-rank, else dense.
+
+    Args:
+        commits: rank of the directions -> terms of each commit on the tensor's block.
+    """
+    if rule.rank and len(tensor.shape) >= 2:
+        terms = commits[rule.rank]
+        apply_low_rank(directions, theta, tensor.block, tensor.slot, tensor.shape, rule.rank, terms)
+    else:
+        directions.apply_commits(theta, tensor.block, tensor.slot, commits[0])
+
+
 class PendingCommits:
     """`models.Commits` of one run: commits that blocks still lack, each applied when a block is read, several rounds in
     one pass over its memory. Any grouping into passes gives the bytes of one commit after another."""
@@ -196,14 +216,14 @@ class PendingCommits:
         self.position += len(updates)
         self.scalars += sum(update.scalars.size for update in updates)
 
-    def bring(self, block: int, theta: Mapping[str, torch.Tensor], position: int) -> None:
+    def sync(self, block: int, theta: Mapping[str, torch.Tensor], position: int) -> None:
         """Applies the commits since `position` to a block's tensors in scope (name -> fp32 [numel]), in place."""
         assert position >= self.oldest, "commits that were forgotten"
+        table = {rank: self._table[block, rank][position - self.oldest :] for rank in {0, self._rule.rank}}
         for tensor in self._manifest.scoped(block, self._rule.scope):
-            flat, rank = theta[tensor.name], self._rule.rank if len(tensor.shape) >= 2 else 0
+            flat = theta[tensor.name]
             directions = self._on_host if flat.device.type == "cpu" else self._on_device
-            terms = self._table[block, rank][position - self.oldest :]
-            apply_terms(directions, flat, block, tensor.slot, tensor.shape, rank, terms)
+            apply_terms(directions, self._rule, tensor, flat, table)
 
     def forget(self) -> None:
         """Lets go of all commits: the host's blocks have them."""
@@ -231,4 +251,4 @@ def apply_rounds(
     pending = PendingCommits(rule, manifest, directions, directions)
     pending.add(updates)
     for block in range(manifest.blocks):
-        pending.bring(block, theta, 0)
+        pending.sync(block, theta, 0)

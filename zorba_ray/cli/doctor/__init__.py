@@ -1,5 +1,15 @@
-"""`zorba-ray doctor`."""
+"""`zorba-ray doctor`: checks before a run, each with a remedy for what it finds wrong."""
 
-from zorba_ray.cli.doctor.command import doctor
+from typing import Literal, NamedTuple
 
-__all__ = ["doctor"]
+Level = Literal["ok", "note", "fault"]
+
+
+class Finding(NamedTuple):
+    """One line of the doctor's answer. A fault always has a remedy."""
+
+    level: Level
+    what: str
+    remedy: str = ""
+    exit_code: int = 4
+    """Of the command, where this is the first fault."""

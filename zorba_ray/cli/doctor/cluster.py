@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from zorba_ray.cli.doctor.finding import Finding
+from zorba_ray.cli.doctor import Finding
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import ClusterError
 
@@ -127,7 +127,7 @@ def _capacity(address: str, config: ExperimentConfig | None, resources: dict[str
     if config is None or config.federation.backend == "sequential":
         yield Finding("ok", f"{address} has {listing}")
         return
-    from zorba_ray.experiment.on_ray import fleet_actors
+    from zorba_ray.experiment.backends import fleet_actors
     from zorba_ray.federation.ray_session import require_capacity
 
     try:

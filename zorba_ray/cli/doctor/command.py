@@ -1,12 +1,16 @@
 """The command: runs the checks, prints their findings; exit code 2 where the settings are refused, 4 where something
 else is a fault."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
-from zorba_ray.cli.doctor.finding import Finding
+from zorba_ray.cli.doctor import Finding
+
+if TYPE_CHECKING:
+    from zorba_ray.config import ExperimentConfig
 
 
 def doctor(
@@ -28,33 +32,58 @@ def doctor(
         if finding.level == "fault":
             code = code or finding.exit_code
         console.print(f"{finding.level:<5} ", style=colours[finding.level], end="")
-        line = finding.what + (f" → {finding.remedy}" if finding.remedy else "")
-        console.print(line)
+        console.print(finding.what + (f" → {finding.remedy}" if finding.remedy else ""))
     if code:
         raise typer.Exit(code)
 
 
-def _findings(config: str | None, address: str | None, working_dir: Path | None) -> Iterator[Finding]:
-    from zorba_ray.cli.doctor import cluster, machine, settings, upload
+def read_settings(source: str) -> "tuple[ExperimentConfig, list[Path]]":
+    """The settings that are to run, and the files that they stand in: a run file, a sweep file and the run file that
+    it names, none for a preset.
 
-    plan = None
-    if config is not None:
-        plan, findings = settings.read(config)
-        yield from findings
-    for check in (machine.python, machine.packages, machine.solver, machine.kernels, machine.accelerators):
-        yield from _guarded(check)
-    yield from _guarded(lambda: machine.wandb("auto" if plan is None else plan.config.tracking.wandb), "W&B")
-    yield from _guarded(machine.disk)
-    yield from _guarded(machine.shared_memory)
-    yield from _guarded(lambda: cluster.check(address, None if plan is None else plan.config), "cluster")
+    Raises:
+        ConfigError: the settings are refused.
+    """
+    import os
+
+    from zorba_ray.config import config_from_tree, load_sweep, presets
+    from zorba_ray.config.experiment import load_tree
+
+    files = [] if source in presets() else [Path(source)]
+    tree = load_tree(source)
+    if "space" in tree:
+        sweep, tree = load_sweep(source)
+        beside = Path(source).parent / sweep.run
+        files += [beside] if os.path.isfile(beside) else []
+    return config_from_tree(tree, source), files
+
+
+def _findings(source: str | None, address: str | None, working_dir: Path | None) -> Iterator[Finding]:
+    from zorba_ray.cli.doctor import cluster, machine, upload
+    from zorba_ray.errors import ConfigError
+
+    config, files = None, []
+    if source is not None:
+        try:
+            config, files = read_settings(source)
+            yield Finding("ok", f"{source}: settings are valid")
+        except ConfigError as error:
+            remedy = "correct the settings; `zorba-ray schema` lists all"
+            yield Finding("fault", str(error), remedy, error.exit_code)
+    checks: dict[str, Callable[[], Iterable[Finding]]] = {
+        "versions": machine.versions,
+        "solver": machine.solver,
+        "kernels": machine.kernels,
+        "accelerators": machine.accelerators,
+        "W&B": lambda: machine.wandb("auto" if config is None else config.tracking.wandb),
+        "disk": machine.disk,
+        "shared memory": machine.shared_memory,
+        "cluster": lambda: cluster.check(address, config),
+    }
     if working_dir is not None:
-        yield from _guarded(lambda: upload.check(working_dir, plan), "upload")
-
-
-def _guarded(check: Callable[[], Iterator[Finding]], name: str = "") -> Iterator[Finding]:
-    try:
-        yield from check()
-    except Exception as error:  # a check that fails is itself a finding
-        yield Finding(
-            "fault", f"{name or check.__name__}: {type(error).__name__}: {error}", "reinstall with `make install`"
-        )
+        checks["upload"] = lambda: upload.check(working_dir, config, files)
+    for name, check in checks.items():
+        try:
+            yield from check()
+        except Exception as error:  # a check that fails is itself a finding
+            yield Finding("fault", f"{name}: {type(error).__name__}: {error}", "reinstall with `make install`")

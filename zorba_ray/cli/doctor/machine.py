@@ -5,27 +5,28 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
+from typing import Literal
 
-from zorba_ray.cli.doctor.finding import Finding
+from zorba_ray.cli.doctor import Finding
 from zorba_ray.units import format_bytes
 
 _STORE_BYTES = 256 * 2**20
 """Object store of a private Ray."""
 
 
-def python() -> Iterator[Finding]:
-    yield Finding("ok", f"Python {sys.version.split()[0]}")
-
-
-def packages() -> Iterator[Finding]:
-    for name in ("torch", "transformers", "ray", "datasets", "pyomo", "highspy", "numba", "msgspec", "pydantic"):
-        try:
-            yield Finding("ok", f"{name} {importlib.metadata.version(name)}")
-        except importlib.metadata.PackageNotFoundError:
-            yield Finding("fault", f"{name} is missing", "`make install` (pip install -c constraints.txt -e .)")
+def versions() -> Iterator[Finding]:
+    """Python and the libraries that results depend on."""
+    names = ("torch", "transformers", "ray", "datasets", "pyomo", "highspy", "numba", "msgspec", "pydantic")
+    try:
+        listing = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
+    except importlib.metadata.PackageNotFoundError as error:
+        yield Finding("fault", f"{error.name} is missing", "`make install` (pip install -c constraints.txt -e .)")
+    else:
+        yield Finding("ok", f"Python {sys.version.split()[0]}, {listing}")
 
 
 def solver() -> Iterator[Finding]:
+    """A problem of two clients with one known answer: three active blocks, 32 bytes."""
     import numpy as np
 
     from zorba_ray.allocation import AllocationProblem, allocate
@@ -42,13 +43,14 @@ def solver() -> Iterator[Finding]:
         data_weight=np.array([0.5, 0.5]),
     )
     answer = allocate(problem, 10.0, 1e-4)
-    known = answer.active.sum() == 3 and answer.f2_bytes == 32
-    yield Finding(
-        "ok" if known else "fault", f"allocation solved by {answer.solver}", "" if known else "reinstall highspy"
-    )
+    if answer.active.counts.sum() == 3 and answer.f2_bytes == 32:
+        yield Finding("ok", f"allocation solved by {answer.solver}")
+    else:
+        yield Finding("fault", f"{answer.solver} solves a known allocation wrongly", "reinstall highspy")
 
 
 def kernels() -> Iterator[Finding]:
+    """The compiled directions against the reference, on one tensor."""
     import torch
 
     from zorba_ray.directions import direction_backend, tensor_stream
@@ -59,13 +61,14 @@ def kernels() -> Iterator[Finding]:
         scratch = torch.empty_like(theta)
         direction_backend(name).perturb_into(scratch, theta, tensor_stream(7, 1, 2, 3, "rademacher"), 1e-3)
         results.append(scratch)
-    same = torch.equal(*results)
-    yield Finding(
-        "ok" if same else "fault", "numpy and numba directions agree bit for bit", "" if same else "report this"
-    )
+    if torch.equal(*results):
+        yield Finding("ok", "numpy and numba directions agree bit for bit")
+    else:
+        yield Finding("fault", "numpy and numba directions differ", "report this")
 
 
 def accelerators() -> Iterator[Finding]:
+    """CUDA devices, cores and memory."""
     import torch
 
     count = torch.cuda.device_count()
@@ -77,17 +80,16 @@ def accelerators() -> Iterator[Finding]:
         yield Finding("ok", f"CUDA: {names}; directions by {drawn}", "real where memory is fp32, device, device")
     else:
         yield Finding("note", "no CUDA device", "GPUs are simulated: memory is modelled and marked so")
-    yield Finding(
-        "ok", f"{os.cpu_count()} cores, {os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB"
-    )
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    yield Finding("ok", f"{os.cpu_count()} cores, {format_bytes(memory)}")
 
 
-def wandb(setting: str = "auto") -> Iterator[Finding]:
+def wandb(setting: Literal["auto", "online", "offline", "disabled"]) -> Iterator[Finding]:
     """What `tracking.wandb` comes to here; on a cluster the key must be in the environment of the nodes."""
     from zorba_ray.experiment.tracking.mode import has_credentials, resolve_mode
 
     mode = resolve_mode(setting)
-    if mode == "online" and not has_credentials(os.environ):
+    if mode == "online" and not has_credentials():
         yield Finding(
             "fault",
             f"tracking.wandb={setting}, but no key is configured",
@@ -100,11 +102,12 @@ def wandb(setting: str = "auto") -> Iterator[Finding]:
 
 
 def disk() -> Iterator[Finding]:
-    free = shutil.disk_usage(".").free / 2**30
-    if free > 2:
-        yield Finding("ok", f"{free:.0f} GiB free here")
+    """Space where runs are kept."""
+    free = shutil.disk_usage(".").free
+    if free > 2 * 2**30:
+        yield Finding("ok", f"{format_bytes(free)} free here")
     else:
-        yield Finding("fault", f"{free:.1f} GiB free here", "a run needs a few MB, Ray about 1 GiB for its session")
+        yield Finding("fault", f"{format_bytes(free)} free here", "a run needs a few MB, Ray about 1 GiB per session")
 
 
 def shared_memory() -> Iterator[Finding]:

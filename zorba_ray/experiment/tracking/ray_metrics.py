@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from zorba_ray.experiment.tracking.base import Monitor
+from zorba_ray.experiment.tracking.fanout import Monitor
 
 
 class Series(NamedTuple):
@@ -64,8 +64,8 @@ class RayMetricsMonitor:
         from ray.util.metrics import Counter, Gauge
 
         kinds = {"gauge": Gauge, "counter": Counter}
-        self._held: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
-        """Value of every gauge: (name, tags) -> value."""
+        self._gauges: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
+        """(name, tags) -> value."""
         self._run = f"{config['name']}-{provenance['run_id'][:8]}"
         self._metrics: dict[str, Any] = {
             name: kinds[series.kind](name, series.help, ("run", *series.tags)) for name, series in SERIES.items()
@@ -80,7 +80,7 @@ class RayMetricsMonitor:
             self._round(record)
 
     def _round(self, record: dict[str, Any]) -> None:
-        for (name, tags), value in self._held.items():
+        for (name, tags), value in self._gauges.items():
             self._metrics[name].set(value, dict(tags))
         for name in ("round", "loss", "scalar_rms", "distance", "lr"):
             self._set(f"zorba_{name}", record[name])
@@ -109,7 +109,7 @@ class RayMetricsMonitor:
     def _set(self, name: str, value: float | None, **tags: str) -> None:
         if value is not None:
             tags["run"] = self._run
-            self._held[name, frozenset(tags.items())] = float(value)
+            self._gauges[name, frozenset(tags.items())] = float(value)
             self._metrics[name].set(float(value), tags)
 
     def _add(self, name: str, value: float, **tags: str) -> None:

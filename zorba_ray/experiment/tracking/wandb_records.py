@@ -1,12 +1,8 @@
-"""Our records in W&B's shapes: flat rows of numbers, a table, a picture. Imports no wandb."""
+"""Our records in W&B's shapes: flat rows of numbers, and a table. Imports no wandb."""
 
 from typing import Any
 
-import numpy as np
-
 _KEYS = frozenset({"kind", "round", "split"})
-_CELL, _SIDE = 24, 960
-_ACTIVE, _FROZEN, _GRID = (31, 90, 140), (226, 229, 233), (255, 255, 255)
 
 
 def history_row(record: dict[str, Any]) -> dict[str, float]:
@@ -45,10 +41,13 @@ def allocation_values(allocation: dict[str, Any]) -> dict[str, float]:
     return {**values, "vram/worst_share": max(shares)} if shares else values
 
 
-def allocation_rows(allocation: dict[str, Any]) -> tuple[list[Any], list[Any]]:
-    """Columns and rows of allocation.json, one row per client; `bytes` carries its source, `share` is of the budget."""
+def allocation_table(allocation: dict[str, Any]) -> tuple[list[Any], list[Any]]:
+    """Columns and rows of allocation.json, one row per client; its blocks are drawn with one sign each, █ active.
+
+    `bytes` carries its source, `share` is of the budget.
+    """
     source = f"bytes ({allocation['bytes_source']}, {allocation['accelerator']})"
-    columns = ["client", "class", "examples", "budget_bytes", source, "share", "blocks"]
+    columns = ["client", "class", "examples", "budget_bytes", source, "share", f"blocks 0–{allocation['blocks'] - 1}"]
     rows = [
         [
             client["client"],
@@ -57,34 +56,11 @@ def allocation_rows(allocation: dict[str, Any]) -> tuple[list[Any], list[Any]]:
             client["budget_bytes"],
             client["bytes"],
             client["bytes"] / client["budget_bytes"] if client["budget_bytes"] else None,
-            " ".join(map(str, client["blocks"])),
+            "".join("█" if block in client["blocks"] else "·" for block in range(allocation["blocks"])),
         ]
         for client in allocation["clients"]
     ]
     return columns, rows
-
-
-def allocation_picture(allocation: dict[str, Any]) -> tuple[np.ndarray, str]:
-    """The allocation as a heat map: uint8 [height, width, 3], and its caption.
-
-    One row per client; in a large fleet, one per distinct active set.
-    """
-    blocks = allocation["blocks"]
-    rows = [tuple(client["blocks"]) for client in allocation["clients"]]
-    down = f"clients 0 to {len(rows) - 1}"
-    if len(rows) > _SIDE // 2:
-        rows = list(dict.fromkeys(rows))[: _SIDE // 2]
-        down = f"{len(rows)} distinct active sets"
-    size = max(1, min(_CELL, _SIDE // max(len(rows), blocks)))
-    cells = np.empty((len(rows), size, blocks, size, 3), dtype=np.uint8)
-    cells[:] = _FROZEN
-    for row, active in enumerate(rows):
-        cells[row, :, list(active)] = _ACTIVE
-    if size >= _CELL // 4:
-        cells[:, -1] = _GRID
-        cells[:, :, :, -1] = _GRID
-    caption = f"down: {down}; across: blocks 0 to {blocks - 1}; dark: active"
-    return cells.reshape(len(rows) * size, blocks * size, 3), caption
 
 
 def _numbers(name: str, value: Any) -> dict[str, float]:

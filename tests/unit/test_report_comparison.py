@@ -1,0 +1,129 @@
+"""A comparison as it is read and shown: quantiles, what is told of rates and missing runs, the page's words."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from tests.support.fake_contest import LADDER, write_fake_contest
+from tests.support.fake_family import edit
+from tests.support.report_page import ReportPage
+from zorba_ray.report import write_report
+from zorba_ray.report.comparison import comparison_rows, load_comparison, write_comparison_csv
+from zorba_ray.report.comparison_page import (
+    bytes_at,
+    comparison_page,
+    comparison_warnings,
+    cpu_at,
+    curves_plot,
+    levels_table,
+    mean_curve,
+    rates_table,
+)
+from zorba_ray.report.measures import cpu_seconds
+
+
+def test_a_rate_inside_its_ladder_and_a_single_one_give_no_warning(tmp_path: Path) -> None:
+    record = load_comparison(write_fake_contest(tmp_path / "c", tried={"mezo": {}}))
+    assert record.entry.chosen["zorba"] == 0.003
+    assert comparison_warnings(record) == []
+
+
+@pytest.mark.parametrize(
+    ("ladder", "told"),
+    [
+        ({"0.001": 0.5, "0.003": 0.6}, "zorba: rate 0.001 is the lowest of 2 tried; the best rate may lie beyond."),
+        ({"1e-05": 0.7, "0.3": 0.6}, "zorba: rate 0.3 is the highest of 2 tried; the best rate may lie beyond."),
+        # What lies above was tried, and did not end.
+        ({"0.001": 0.7, "0.003": 0.6, "0.009": None}, None),
+        ({"0.001": 0.7, "0.003": None}, "zorba: rate 0.001 is the lowest of 2 tried; the best rate may lie beyond."),
+        ({"0.001": None, "0.003": None}, "zorba: none of 2 rates ended; the lowest, 0.001, was taken."),
+        ({"0.001": 0.7}, None),
+    ],
+)
+def test_rates_at_an_end(ladder: dict[str, float | None], told: str | None, tmp_path: Path) -> None:
+    record = load_comparison(write_fake_contest(tmp_path / "c", methods=("zorba",), tried={"zorba": ladder}))
+    assert comparison_warnings(record) == ([told] if told else [])
+
+
+def test_a_rate_that_was_given_is_shown_as_such(tmp_path: Path) -> None:
+    record = load_comparison(write_fake_contest(tmp_path / "c", methods=("zorba", "mezo"), tried={"mezo": {}}))
+    rows = [row for row in rates_table(record).texts() if row[0] == "mezo"]
+    assert rows == [["mezo", f"{record.entry.chosen['mezo']:g}", "–", "given"]]
+
+
+def test_a_rate_of_many_digits_is_known_as_chosen(tmp_path: Path) -> None:
+    """compare.json spells tried rates with six digits, and the chosen one with all."""
+    path = write_fake_contest(tmp_path / "c", methods=("zorba",), tried={"zorba": {"0.0123457": 0.5, "0.02": 0.6}})
+    text = (
+        (path / "compare.json")
+        .read_text()
+        .replace('"chosen": {"zorba": 0.0123457}', '"chosen": {"zorba": 0.012345678}')
+    )
+    (path / "compare.json").write_text(text)
+    record = load_comparison(path)
+    assert record.entry.chosen == {"zorba": 0.012345678}
+    assert comparison_warnings(record)[0].startswith("zorba: rate 0.0123457 is the lowest")
+    with write_comparison_csv(record, tmp_path / "t.csv").with_name("t-rates.csv").open() as file:
+        assert [row["chosen"] for row in csv.DictReader(file)] == ["True", "False"]
+
+
+def test_runs_in_no_mean(tmp_path: Path) -> None:
+    endings = {"decomfl/seed-2": "diverged", "mezo/seed-1": "failed", "mezo/seed-3": "interrupted"}
+    todo = ("zorba/seed-3", "fedit/seed-1", "fedit/seed-2", "fedit/seed-3")
+    path = write_fake_contest(tmp_path / "c", methods=("zorba", "decomfl", "mezo", "fedit"), endings=endings, todo=todo)
+    record = load_comparison(path)
+    assert comparison_warnings(record) == [
+        "zorba: no run yet of seed 3.",
+        "decomfl, seed 2: diverged after round 1; it is in no mean.",
+        "mezo, seed 1: failed after round 1; it is in no mean.",
+        "mezo, seed 3: interrupted after round 1; it is in no mean.",
+        "fedit: no run yet of seeds 1, 2, 3.",
+    ]
+    page = ReportPage(write_report([path], tmp_path / "page.html"))
+    assert all(line in page.text for line in comparison_warnings(record))
+
+
+def test_a_seed_that_diverged_flatters_nothing(tmp_path: Path) -> None:
+    """Zorba's last seed, the worst one, is gone: its mean is the lowest, and no lead."""
+    path = write_fake_contest(tmp_path / "c", methods=("zorba", "mezo"), endings={"zorba/seed-3": "diverged"})
+    record = load_comparison(path)
+    page = comparison_page(record)
+    assert [tile.value for tile in page.tiles] == ["mezo"]
+    (row, other) = comparison_rows(record)
+    assert row["final_loss_mean"] < other["final_loss_mean"]
+    assert row["reached_level_1"] == 2
+    assert row["rounds_to_level_1"] is row["passes_to_level_1"] is None
+    assert other["rounds_to_level_1"] is not None
+    assert "2 of 3 seeds" in levels_table(record).texts()[0]
+
+
+def test_time_of_a_run_that_was_taken_up_again_is_not_known(tmp_path: Path) -> None:
+    path = write_fake_contest(tmp_path / "c", methods=("zorba",), seeds=2)
+    edit(path / "zorba" / "seed-2" / "summary.json", lambda tree: tree.update(resumed_after_round=3, cpu_s=0.1))
+    (result,) = load_comparison(path).results
+    known = result.over(cpu_seconds)
+    assert known is not None
+    assert (known.mean, known.count) == (12.0, 1)
+    assert mean_curve(result, cpu_at)[-1][0] == 12.0  # and half of it in no mean
+
+
+def test_a_method_that_is_not_on_an_axis_is_not_drawn(tmp_path: Path) -> None:
+    """Central mezo sends nothing."""
+    record = load_comparison(write_fake_contest(tmp_path / "c", methods=("mezo",)))
+    assert curves_plot(record, "bytes", bytes_at, "log") is None
+    assert curves_plot(record, "CPU seconds", cpu_at, "linear") is not None
+
+
+def test_the_page_counts_in_words(tmp_path: Path) -> None:
+    page = ReportPage(write_report([write_fake_contest(tmp_path / "a")], tmp_path / "a.html"))
+    assert "7 methods on the same data, batches and 3 seeds, 24 forward passes per client each" in page.text
+    assert "Student's t over the seeds" in page.text
+    [seven] = [rows for caption, rows in page.tables.items() if caption == "Rates tried"]
+    assert len(seven) == 1 + 7 * len(LADDER)
+    one = write_fake_contest(tmp_path / "b", methods=("zorba",), seeds=1)
+    page = ReportPage(write_report([one], tmp_path / "b.html"))
+    assert "1 method on the same data, batches and 1 seed, 24 forward passes" in page.text
+    assert "One seed has no interval." in page.text
+    assert "1 seeds" not in page.text
+    assert "±" not in page.text

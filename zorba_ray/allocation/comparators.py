@@ -1,0 +1,132 @@
+"""Allocations without a program, to compare the lexicographic one with: the same budgets and rules, no proof.
+
+Source: the comparators are this project's own; constraints of docs/algorithm.md section 7.
+"""
+
+from typing import Literal
+
+import numpy as np
+
+from zorba_ray.active_sets import ActiveSets
+from zorba_ray.allocation import objectives
+from zorba_ray.allocation.answer import Allocation
+from zorba_ray.allocation.check import check
+from zorba_ray.allocation.classes import deal, merge
+from zorba_ray.allocation.feasibility import require_feasible
+from zorba_ray.allocation.objectives import Cap, counting_bound
+from zorba_ray.allocation.problem import AllocationProblem
+from zorba_ray.allocation.start import greedy
+from zorba_ray.errors import AllocationInfeasible
+
+Comparator = Literal["greedy", "random", "last"]
+
+
+def allocate_simply(problem: AllocationProblem, algorithm: Comparator, draws: np.ndarray) -> Allocation:
+    """An allocation by one of the comparators.
+
+    Every rule is kept, but for the coverage by `last`: f1 is infinite where it leaves a block to nobody. The gap is
+    against the bound by counting, which is weak.
+
+    Args:
+        draws: float64 [N, L] in (0, 1), all that `random` knows of chance.
+
+    Raises:
+        AllocationInfeasible: there is none, or the comparator finds none that keeps the rules; names one it breaks.
+    """
+    require_feasible(problem)
+    groups = merge(problem)
+    if algorithm == "greedy":
+        counts = greedy(groups, "convergence")
+        active = None if counts is None else deal(counts, groups)
+    elif algorithm == "random":
+        active = random(problem, draws)
+    else:
+        active = last(problem)
+    broken = ["a block has too few holders"] if active is None else check(problem, active, covered=algorithm != "last")
+    if active is None or broken:
+        raise AllocationInfeasible(
+            f"allocation.algorithm={algorithm} found no allocation that keeps all rules ({broken[0]}), which does not "
+            "prove that there is none: use allocation.algorithm=lexicographic, raise a budget, or loosen the rule"
+        )
+    f1 = objectives.f1(active.matrix, problem)
+    return Allocation(
+        active=active,
+        steps=(),
+        f1=f1,
+        f2_bytes=objectives.f2_bytes(active.matrix, problem),
+        worst_share=objectives.worst_share(active.matrix, problem),
+        gap=1.0 if f1 == float("inf") else max(0.0, 1.0 - counting_bound(groups, "convergence") / f1),
+        solver=algorithm,
+    )
+
+
+def greedy_beside(problem: AllocationProblem, allocation: Allocation) -> ActiveSets | None:
+    """Greedy's answer to the question that `allocation` answers; None where it finds none.
+
+    It minimises the second objective of `order` under the same ε-constraint on the first (whose ends it is told), so
+    that the two differ in the method only. At ε = 0 it may fail where the first objective's optimum is out of its
+    reach; it then answers with its best of the first objective.
+    """
+    first, second = problem.order[:2]
+    ends = [step.value for step in allocation.steps if step.name in (f"best_{first}", f"nadir_{first}")]
+    if len(ends) < 2:
+        return None
+    best, nadir = min(ends), ends[-1]
+    groups = merge(problem)
+    counts = greedy(groups, second, (Cap(first, best + problem.epsilon * (nadir - best)),))
+    counts = greedy(groups, first) if counts is None else counts
+    return None if counts is None else deal(counts, groups)
+
+
+def last(problem: AllocationProblem) -> ActiveSets:
+    """Every client what it must hold and the last other blocks that it may hold and that fit, the first that does not
+    fit being the end. Neither coverage nor `min_blocks` is looked at."""
+    from_the_end = np.broadcast_to(np.arange(problem.blocks)[::-1], problem.active_bytes.shape)
+    return ActiveSets(_taken_in_order(problem, from_the_end, ends_at_misfit=True)[0])
+
+
+def random(problem: AllocationProblem, draws: np.ndarray) -> ActiveSets | None:
+    """Every client takes what it must hold, then blocks that it may hold in random order while they fit. Then a block
+    on too few clients takes the place of one that has holders to spare. None where that does not reach the coverage.
+    `min_blocks` is not looked at."""
+    order = np.argsort(draws, axis=1, kind="stable")
+    active, slack = _taken_in_order(problem, order, ends_at_misfit=False)
+    for block in np.argsort(draws[0], kind="stable"):
+        while active[:, block].sum() < problem.coverage:
+            if not _give(problem, active, slack, int(block), draws):
+                return None
+    return ActiveSets(active)
+
+
+def _taken_in_order(
+    problem: AllocationProblem, order: np.ndarray, ends_at_misfit: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """The required blocks and those of `order` [N, L] that fit, in turn: bool [N, L], and bytes left [N]."""
+    active, client = problem.required.copy(), np.arange(problem.clients)
+    slack = problem.slack_bytes - objectives.active_bytes_of(active, problem)
+    goes_on = np.ones(problem.clients, dtype=bool)
+    for block in order.T:
+        cost, may = problem.active_bytes[client, block], ~(active | problem.forbidden)[client, block]
+        takes = goes_on & may & (cost <= slack) & (active.sum(axis=1) < problem.most_blocks)
+        if ends_at_misfit:
+            goes_on &= takes | ~may
+        active[client[takes], block[takes]] = True
+        slack = slack - np.where(takes, cost, 0)
+    return active, slack
+
+
+def _give(problem: AllocationProblem, active: np.ndarray, slack: np.ndarray, block: int, draws: np.ndarray) -> bool:
+    """Puts `block` on one more client in place of a block with holders to spare. Returns whether it worked."""
+    spare = active.sum(axis=0) > problem.coverage
+    for client in np.argsort(draws[:, block], kind="stable"):
+        if active[client, block] or problem.forbidden[client, block]:
+            continue
+        for other in np.argsort(draws[client], kind="stable"):
+            if not active[client, other] or not spare[other] or problem.required[client, other]:
+                continue
+            change = int(problem.active_bytes[client, block] - problem.active_bytes[client, other])
+            if change <= slack[client]:
+                active[client, other], active[client, block] = False, True
+                slack[client] -= change
+                return True
+    return False

@@ -1,0 +1,275 @@
+"""The allocation as a mixed-integer linear program in Pyomo.
+
+Indices: r group of equal clients (one client where nothing merges), b block, k chord. Variables and constraints:
+
+    y[r,b]            how many members of group r hold block b, 0 .. size (0/1 for a single client); fixed by its bounds
+                      where they must or must not hold it
+    holders[b] = N_b  count[b]:         N_b = Σ_r y[r,b]; a variable of its own keeps chord rows at two entries
+    inverse[b] = U_b  chord[b,k]:       U_b ≥ N (2k + 1 − N_b) / (k (k + 1)), so U_b = N / N_b at whole N_b; U_b ≥ 1
+    share             worst_share[r]:   share ≥ bytes_r / V_r − the largest base_r / V_r
+    started[r,b]      start[r,b], stays[r,b]: started ≥ y[r,b] and ≥ started[r,b−1], so 1 from the first active on
+    seconds[r]        Σ_b t_b (1 + started[r,b]) + stream_b (1 − y[r,b]), an expression
+    slowest           wait[r]:          slowest ≥ seconds[r]
+                      budget[r], coverage[b], at_least[r], at_most[r], cap_convergence, cap_vram, cap_time
+
+Variables and rows that only one objective needs are there only where it is minimised or capped.
+U_b = N / N_b and not 1 / N_b: at large N the latter lies below the solver's tolerances.
+Source: docs/algorithm.md section 7 (ours).
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import pyomo.environ as pyo
+
+from zorba_ray.allocation import objectives
+from zorba_ray.allocation.classes import Groups
+from zorba_ray.allocation.objectives import Cap, Caps
+from zorba_ray.allocation.problem import Objective
+
+# Up to this many clients every chord is a row from the start; above, rows are added where the solver needs them.
+ALL_CHORDS_UP_TO = 32
+# Where else they are put around a known point, in parts of N_b: the error between two such chords is 1e-4 and less.
+CHORDS_AROUND = (0.7, 0.85, 0.95, 0.98, 0.99, 1.01, 1.02, 1.05, 1.2, 1.4)
+# The worst share and the longest time are stretched to this, so that the solver's absolute tolerances mean little.
+SCALE = 1000.0
+# Whole-number rows are exact for the solver up to about this size (its integrality tolerance is 1e-6).
+EXACT_UNITS = 100_000
+
+
+class Program:
+    """The program of one step: minimise `objective`, with caps on the other ones.
+
+    A cap on the worst share must have been written into the budgets before (`objectives.within_share`).
+    """
+
+    def __init__(self, groups: Groups, objective: Objective, caps: Caps) -> None:
+        self.groups = groups
+        caps = tuple(cap for cap in caps if not cap.is_share(groups))
+        used = {objective, *(cap.objective for cap in caps)}
+        self.is_lazy = "convergence" in used and groups.source.clients > ALL_CHORDS_UP_TO
+        """Whether some chord rows are missing until they are needed."""
+        self.unavoidable = objectives.unavoidable(objective, groups)
+        """Not in the program's objective, whose relative gap is that of what is decided. In natural units."""
+        self.units: dict[Objective, float] = {"convergence": 1.0}
+        """What one unit of the program's expression of an objective is in natural units."""
+        self.model = new_model("allocation")
+        self._chords: set[tuple[int, int]] = set()
+        self._limits: dict[Objective, float] = {}
+        self._add_counts()
+        if "convergence" in used:
+            self._add_convergence()
+        if "vram" in used:
+            self._add_vram()
+        if "time" in used:
+            self._add_time()
+        self.model.goal = pyo.Objective(expr=self._goals(objective))
+        for cap in caps:
+            # Bytes are subtracted as whole numbers: the row counts what is above the bases.
+            bases = int(groups.source.base_bytes.sum())
+            limit = int(cap.limit) - bases if cap.objective == "vram" else cap.limit
+            self._set_cap(cap.objective, limit / self.units[cap.objective])
+
+    # --- building -----------------------------------------------------------------------------------------------
+
+    def _add_counts(self) -> None:
+        model, groups, source = self.model, self.groups, self.groups.source
+        model.R = pyo.RangeSet(0, len(groups.size) - 1)
+        model.B = pyo.RangeSet(0, source.blocks - 1)
+        low, high = groups.low.tolist(), groups.high.tolist()
+        model.y = pyo.Var(model.R, model.B, domain=pyo.Integers, bounds=lambda _, r, b: (low[r][b], high[r][b]))
+        model.holders = pyo.Var(model.B, domain=pyo.Reals, bounds=(0, source.clients))
+        model.count = pyo.Constraint(model.B, rule=lambda m, b: m.holders[b] == sum(m.y[r, b] for r in m.R))
+        model.coverage = pyo.Constraint(model.B, rule=lambda m, b: m.holders[b] >= source.coverage)
+        least, most = (groups.size * groups.least).tolist(), (groups.size * groups.capacity).tolist()
+
+        def held(m: Any, r: int) -> Any:
+            return sum(m.y[r, b] for b in m.B)
+
+        def budget(m: Any, r: int) -> Any:
+            if groups.equal[r]:
+                # Equal blocks: the byte budget is a whole number of blocks, exactly.
+                return held(m, r) <= most[r]
+            coefficients, limit = _whole_row(groups.active_bytes[r], int(groups.slack_bytes[r]))
+            return sum(coefficients[b] * m.y[r, b] for b in m.B) <= limit
+
+        model.budget = pyo.Constraint(model.R, rule=budget)
+        model.at_least = pyo.Constraint(model.R, rule=lambda m, r: held(m, r) >= least[r])
+        if source.max_blocks is not None:
+            model.at_most = pyo.Constraint(model.R, rule=lambda m, r: held(m, r) <= most[r])
+        model.cover = pyo.ConstraintList()  # exact cuts, see `forbid`
+
+    def _add_convergence(self) -> None:
+        model, clients = self.model, self.groups.source.clients
+        model.inverse = pyo.Var(model.B, domain=pyo.Reals, bounds=(1, clients))
+        model.chord = pyo.Constraint(pyo.Any)
+        terms, slopes = objectives.f1_terms(self.groups)
+        rare, shared = (terms / clients).tolist(), slopes.tolist()
+        model.f1 = pyo.Expression(expr=sum(rare[b] * model.inverse[b] + shared[b] * model.holders[b] for b in model.B))
+        # The coarse grid is to start from; the relaxation and the incumbent say where more are needed.
+        coarse = {min(2**i, clients - 1) for i in range(1 + math.ceil(math.log2(clients)))}
+        for k in sorted(coarse if self.is_lazy else range(1, clients)):
+            for b in model.B:
+                self._add_chord(b, k)
+
+    def _add_vram(self) -> None:
+        model, groups = self.model, self.groups
+        if groups.source.vram_objective == "total_bytes":
+            self.units["vram"] = _byte_unit(groups.active_bytes)
+            units = (groups.active_bytes / self.units["vram"]).tolist()
+            model.total = pyo.Expression(expr=sum(units[r][b] * model.y[r, b] for r in model.R for b in model.B))
+            return
+        self.units["vram"] = 1.0 / SCALE
+        model.share = pyo.Var(domain=pyo.NonNegativeReals)
+        # A merged group's fullest member holds `level` blocks: with counts dealt round robin, the mean rounded up.
+        model.M = pyo.Set(initialize=np.flatnonzero(groups.equal).tolist())
+        model.level = pyo.Var(model.M, domain=pyo.Integers, bounds=(0, groups.source.blocks))
+        model.fullest = pyo.Constraint(
+            model.M, rule=lambda m, r: sum(m.y[r, b] for b in m.B) <= int(groups.size[r]) * m.level[r]
+        )
+        per_byte = SCALE / groups.budget_bytes
+        base = (per_byte * groups.base_bytes - SCALE * self.unavoidable).tolist()
+        extra = (per_byte[:, None] * groups.active_bytes).tolist()
+
+        def worst(m: Any, r: int) -> Any:
+            if groups.equal[r]:
+                return m.share >= base[r] + extra[r][0] * m.level[r]
+            return m.share >= base[r] + sum(extra[r][b] * m.y[r, b] for b in m.B)
+
+        model.worst_share = pyo.Constraint(model.R, rule=worst)
+
+    def _add_time(self) -> None:
+        """Rows stand for one client each: nothing is merged where time is an objective."""
+        model, groups = self.model, self.groups
+        assert groups.block_seconds is not None, "the problem refuses an order with time and no seconds"
+        streamed = np.zeros_like(groups.block_seconds) if groups.stream_seconds is None else groups.stream_seconds
+        longest = float((2 * groups.block_seconds.sum(axis=1)).max()) + float(streamed.sum(axis=1).max())
+        unit = self.units["time"] = longest / SCALE or 1.0
+        compute, stream = (groups.block_seconds / unit).tolist(), (streamed / unit).tolist()
+        # Not whole by declaration: between whole y the smallest value that keeps the rows is 0 or 1.
+        model.started = pyo.Var(model.R, model.B, bounds=(0, 1))
+        model.start = pyo.Constraint(model.R, model.B, rule=lambda m, r, b: m.started[r, b] >= m.y[r, b])
+
+        def stays(m: Any, r: int, b: int) -> Any:
+            return m.started[r, b] >= m.started[r, b - 1] if b > 0 else pyo.Constraint.Skip
+
+        def seconds(m: Any, r: int) -> Any:
+            return sum(compute[r][b] * (1 + m.started[r, b]) + stream[r][b] * (1 - m.y[r, b]) for b in m.B)
+
+        model.stays = pyo.Constraint(model.R, model.B, rule=stays)
+        model.seconds = pyo.Expression(model.R, rule=seconds)
+        if groups.source.time_objective == "slowest":
+            model.slowest = pyo.Var(domain=pyo.NonNegativeReals)
+            model.wait = pyo.Constraint(model.R, rule=lambda m, r: m.slowest >= m.seconds[r])
+
+    def _goals(self, objective: Objective) -> Any:
+        """The expression of an objective, in its unit."""
+        model, source = self.model, self.groups.source
+        if objective == "convergence":
+            return model.f1
+        if objective == "time":
+            return model.slowest if source.time_objective == "slowest" else sum(model.seconds[r] for r in model.R)
+        return model.share if source.vram_objective == "worst_share" else model.total
+
+    def _set_cap(self, objective: Objective, limit: float) -> None:
+        self._limits[objective] = limit
+        name = f"cap_{objective}"
+        self.model.del_component(name)
+        self.model.add_component(name, pyo.Constraint(expr=self._goals(objective) <= limit))
+
+    def _add_chord(self, block: int, k: int) -> bool:
+        """The line through 1/k and 1/(k + 1), times N. Returns whether it is new."""
+        clients = self.groups.source.clients
+        if (block, k) in self._chords or not 1 <= k <= clients - 1:
+            return False
+        model, slope = self.model, clients / (k * (k + 1))
+        self._chords.add((block, k))
+        model.chord[block, k] = model.inverse[block] + slope * model.holders[block] >= slope * (2 * k + 1)
+        return True
+
+    # --- what the solver's loop does with it ----------------------------------------------------------------------
+
+    def add_chords_at(self, held: np.ndarray) -> None:
+        """Chords around N_b = `held` [L]: exact next to it, and spread in proportion to it."""
+        for block, count in enumerate(held.tolist() if self.is_lazy else []):
+            near = [count + step for step in range(-2, 2)]
+            for k in {*near, *(round(count * factor) for factor in CHORDS_AROUND)}:
+                self._add_chord(block, k)
+
+    def add_violated_chords(self) -> int:
+        """Chords that the present values of N_b and U_b break by more than 1e-7. Returns how many are new."""
+        if not self.is_lazy:
+            return 0
+        new, clients = 0, self.groups.source.clients
+        for block in self.model.B:
+            held, inverse = self.model.holders[block].value, self.model.inverse[block].value
+            k = min(max(math.floor(held), 1), clients - 1)
+            if inverse < clients * (2 * k + 1 - held) / (k * (k + 1)) - 1e-7:
+                # Both neighbours: at a whole N_b either line alone would let U_b fall on its other side.
+                new += self._add_chord(block, k) + self._add_chord(block, k - 1)
+        return new
+
+    def forbid(self, entries: np.ndarray) -> bool:
+        """A cover cut: these entries of [G, L] cannot all be 1, because their exact bytes are too many.
+
+        Returns False, adding nothing, where an entry lies in a merged group (a count does not say whose it is).
+        """
+        listed = np.argwhere(entries > 0).tolist()
+        if any(self.groups.size[r] > 1 for r, _ in listed):
+            return False
+        self.model.cover.add(sum(self.model.y[r, b] for r, b in listed) <= len(listed) - 1)
+        return True
+
+    def tighten(self, cap: Cap, by: float) -> None:
+        """Lower a cap row's right-hand side by `by` (f1, bytes or seconds), after an answer broke it in tolerance."""
+        self._set_cap(cap.objective, self._limits[cap.objective] - by / self.units[cap.objective])
+
+    def counts(self) -> np.ndarray:
+        """[G, L] int64: the solver's counts, rounded. Not yet checked."""
+        counts = np.zeros(self.groups.active_bytes.shape, dtype=np.int64)
+        for entry, variable in self.model.y.items():
+            counts[entry] = round(variable.value)
+        return counts
+
+    def suggest(self, counts: np.ndarray) -> None:
+        """Write known feasible counts [G, L] into the variables, for the solver to start from."""
+        m, groups = self.model, self.groups
+        for entry, variable in m.y.items():
+            variable.set_value(int(counts[entry]), skip_validation=True)
+        for b, held in enumerate(counts.sum(axis=0).tolist()):
+            m.holders[b].set_value(held, skip_validation=True)
+            if hasattr(m, "inverse"):
+                m.inverse[b].set_value(groups.source.clients / held, skip_validation=True)
+        if hasattr(m, "share"):
+            for r in m.M:
+                m.level[r].set_value(-(-int(counts[r].sum()) // int(groups.size[r])), skip_validation=True)
+            m.share.set_value(SCALE * (objectives.worst_share(counts, groups) - self.unavoidable), skip_validation=True)
+        if hasattr(m, "started"):
+            started = np.logical_or.accumulate(counts > 0, axis=1)
+            for entry, variable in m.started.items():
+                variable.set_value(int(started[entry]), skip_validation=True)
+        if hasattr(m, "slowest"):
+            slowest = float(objectives.client_seconds(counts, groups).max())
+            m.slowest.set_value(slowest / self.units["time"], skip_validation=True)
+
+
+def new_model(name: str) -> Any:
+    """An empty Pyomo model. Typed Any: its components are attributes that no type checker can know."""
+    return pyo.ConcreteModel(name=name)
+
+
+def _byte_unit(active_bytes: np.ndarray) -> int:
+    """The unit of the total-bytes row: the common divisor where it leaves small whole numbers, else the mean."""
+    largest = int(active_bytes.max())
+    divisor = int(np.gcd.reduce(active_bytes, axis=None))
+    return divisor if largest // divisor <= EXACT_UNITS else round(float(active_bytes.mean()))
+
+
+def _whole_row(coefficients: np.ndarray, slack: int) -> tuple[list[float], float]:
+    """One client's budget row divided by the common divisor of its bytes, or by the largest where that is too big."""
+    divisor = int(np.gcd.reduce(coefficients))
+    if slack // divisor <= EXACT_UNITS:
+        return [float(int(entry) // divisor) for entry in coefficients], float(slack // divisor)
+    largest = int(coefficients.max())
+    return [int(entry) / largest for entry in coefficients], slack / largest

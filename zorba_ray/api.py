@@ -1,0 +1,94 @@
+"""What `import zorba_ray` gives to a Python program: the commands of the terminal as functions.
+
+Nothing heavy is imported before a function needs it.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zorba_ray.artifacts import Run
+    from zorba_ray.artifacts.allocation import AllocationRecord
+    from zorba_ray.config import ExperimentConfig
+    from zorba_ray.experiment.replay import Replayed
+
+
+def load_config(source: str | Path, *overrides: str) -> "ExperimentConfig":
+    """The settings of a run, checked.
+
+    Args:
+        source: a YAML or JSON file, or the name of a preset, as "demo".
+        overrides: settings as in the terminal, "zo.lr=0.02"; later ones win.
+
+    Raises:
+        ConfigError: no such file or preset, or a setting that is refused; names the setting, the value and the rule.
+    """
+    from zorba_ray.config import anchored
+    from zorba_ray.config import load_config as load
+
+    return anchored(load(str(source), list(overrides)))
+
+
+def run(
+    config: "ExperimentConfig",
+    directory: str | Path,
+    resume: bool = False,
+    emit: Callable[[dict[str, Any]], None] = lambda event: None,
+) -> "Run":
+    """Fine-tunes to the last round, in this process or on Ray by `federation.backend`, and writes the report.
+
+    Args:
+        directory: where the run is kept; a new one, or with `resume` that of a run that did not end.
+        emit: is told of every round and evaluation while it goes on, and of {"kind": "note", "text": …}.
+
+    Raises:
+        RunDirError: the directory holds something else, or a run of other settings.
+        ZorbaError: what the terminal ends with an error for; the ledger keeps every finished round.
+    """
+    from zorba_ray.artifacts import Run
+    from zorba_ray.experiment.execute import execute_in
+
+    execute_in(config, Path(directory), resume, ["python"], emit, lambda: False, _write_report)
+    return Run(directory)
+
+
+def replay(
+    directory: str | Path, until: int | None = None, export: str | Path | None = None, model: str | None = None
+) -> "Replayed":
+    """θ of a run, rebuilt from base weights and ledger and held against the run's summary.
+
+    Args:
+        until: the last round to apply; None: all.
+        export: an empty or new folder for the model in Hugging Face's format.
+        model: the base model, where it is no longer at model.path.
+
+    Raises:
+        RunDirError, LedgerError: not a run, or a ledger that is damaged or of another model.
+        ConfigError: a round that the ledger does not have, or a folder that is not empty.
+    """
+    from zorba_ray.experiment.replay import replay_run
+
+    return replay_run(Path(directory), until, None if export is None else Path(export), model)
+
+
+def allocate(config: "ExperimentConfig") -> "AllocationRecord":
+    """Who would activate which blocks in round 1, what that costs, and what is proven of it; nothing is written.
+
+    Raises:
+        AllocationInfeasible: the budgets do not suffice; names client, constraint and missing bytes.
+        ConfigError, DataError, ModelError: what is wrong with settings, data or model.
+    """
+    from zorba_ray.assignment import allocation_record
+    from zorba_ray.experiment import prepare, solve_allocation
+    from zorba_ray.experiment.scope import with_scope
+
+    setup = prepare(with_scope(config)[0])
+    return allocation_record(setup, solve_allocation(setup))
+
+
+def _write_report(path: Path) -> Path:
+    """report.html of one run directory; a driver actor of a Ray cluster finds this function by its name."""
+    from zorba_ray.report import write_report
+
+    return write_report([path], path / "report.html")

@@ -1,0 +1,44 @@
+"""What lies in the directory of a run, sweep or comparison: typed records, one reader, one writer. No torch."""
+
+from zorba_ray.artifacts.files import held, making, raise_storage_error, sync_folder, write_json
+from zorba_ray.artifacts.metrics import (
+    Eval,
+    Round,
+    append_record,
+    cut_torn_tail,
+    keep_rounds,
+    read_metrics,
+    records_of,
+)
+from zorba_ray.artifacts.record import Record, read_record, read_tree, record_of, write_record
+from zorba_ray.artifacts.run import Run
+from zorba_ray.artifacts.run_files import Budget, CutRows, Profile, Provenance, Summary
+from zorba_ray.artifacts.rundir import RunDir, read_settings
+
+__all__ = [
+    "Budget",
+    "CutRows",
+    "Eval",
+    "Profile",
+    "Provenance",
+    "Record",
+    "Round",
+    "Run",
+    "RunDir",
+    "Summary",
+    "append_record",
+    "cut_torn_tail",
+    "held",
+    "keep_rounds",
+    "making",
+    "raise_storage_error",
+    "read_metrics",
+    "read_record",
+    "read_settings",
+    "read_tree",
+    "record_of",
+    "records_of",
+    "sync_folder",
+    "write_json",
+    "write_record",
+]

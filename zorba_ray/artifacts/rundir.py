@@ -1,0 +1,150 @@
+"""A run's directory: which file is what, made once, taken up again by the same settings only."""
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from zorba_ray.artifacts.files import held, making, write_json
+from zorba_ray.artifacts.record import Kind, read_record, read_tree
+from zorba_ray.artifacts.run_files import Summary
+from zorba_ray.config import ExperimentConfig, changed_numbers, config_from_tree
+from zorba_ray.config.base import known_keys
+from zorba_ray.errors import ConfigError, RunDirError
+
+
+class RunDir:
+    """Paths of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.resolved.json"
+        self.provenance = path / "provenance.json"
+        self.scope = path / "scope.json"
+        self.allocation = path / "allocation.json"
+        self.ledger = path / "ledger.zl"
+        self.snapshots = path / "snapshots"
+        self.metrics = path / "metrics.jsonl"
+        self.pending = path / "pending.json"
+        self.summary = path / "summary.json"
+        self.profile = path / "profile.json"
+        self.report = path / "report.html"
+
+    @classmethod
+    def create(cls, path: Path, config: ExperimentConfig) -> "RunDir":
+        """A new run directory with its resolved settings; one whose run never reached its ledger is used again.
+
+        Raises:
+            RunDirError: it exists and holds a ledger, is something else, cannot be made there, or is in use.
+            StorageError: the disk is full.
+        """
+        run = cls(path)
+        with making("run directory", path):
+            unstarted = run.config.exists() and not run.ledger.exists()
+            if (
+                path.exists()
+                and not unstarted
+                and (not path.is_dir() or any(not entry.name.startswith(".") for entry in path.iterdir()))
+            ):
+                raise RunDirError(
+                    f"run directory {path} exists: continue it with --resume, or name another with --run-dir DIR"
+                )
+            path.mkdir(parents=True, exist_ok=True)
+            with held(path):
+                write_json(run.config, config.resolved())
+        return run
+
+    def withdraw(self) -> None:
+        """Takes back `create` for a run that was refused before it had a ledger; anything else is left alone."""
+        if self.ledger.exists():
+            return
+        for file in (self.config, self.provenance, self.scope, self.path / ".lock"):
+            file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a folder with files of somebody else stays
+            self.path.rmdir()
+
+    @classmethod
+    def reopen(cls, path: Path, config: ExperimentConfig) -> "RunDir":
+        """The directory of a run that is to be resumed with `config`; nothing is written.
+
+        Raises:
+            RunDirError: not a run directory, or settings that change results differ (they are listed), or there are
+                some that this program does not know.
+        """
+        run = cls(path)
+        old, unknown = read_settings(run.config)
+        if unknown:
+            raise RunDirError(
+                f"resume of {path}: it has settings that this program does not know: {', '.join(unknown)}; resume it "
+                "with the zorba-ray that began it (provenance.json names it), or start a new run in another directory"
+            )
+        if config.zo.scope == "auto":  # what it chose stands in the settings of the run
+            config = config.model_copy(update={"zo": config.zo.model_copy(update={"scope": old.zo.scope})})
+        changes = changed_numbers(old, config)
+        if changes:
+            listing = "\n  ".join(changes)
+            raise RunDirError(
+                f"resume of {path}: settings that change results differ (old -> new):\n  {listing}\n"
+                "resume with the old values, or start a new run in another directory"
+            )
+        return run
+
+    def read(self, path: Path, kind: type[Kind]) -> Kind:
+        """A record of this run: `read_record`."""
+        return read_record(path, kind)
+
+    def finished(self) -> Summary | None:
+        """The summary of a run that ran to its last round; None of any other.
+
+        Raises:
+            RunDirError: it is damaged.
+        """
+        summary = self.read(self.summary, Summary) if self.summary.exists() else None
+        return summary if summary is not None and summary.status == "finished" else None
+
+
+def read_settings(path: Path, printable: bool = False) -> tuple[ExperimentConfig, tuple[str, ...]]:
+    """config.resolved.json, and the dotted names of its settings that this program does not know, which are ignored.
+
+    Args:
+        printable: as of `read_tree`.
+
+    Raises:
+        RunDirError: missing or damaged, or a setting that is known is refused; names file, key and rule.
+    """
+    tree = read_tree(path, printable=printable)
+    try:
+        ExperimentConfig.model_validate(tree)
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_context=False, include_input=False)
+        extra = [_taken_out(tree, fault["loc"]) for fault in faults if fault["type"] == "extra_forbidden"]
+        unknown = tuple(dict.fromkeys(key for key in extra if key is not None))
+    except (ArithmeticError, LookupError, TypeError, AttributeError, RecursionError):
+        unknown = ()  # told by `config_from_tree`
+    else:
+        unknown = ()
+    try:
+        return config_from_tree(tree, str(path)), unknown
+    except ConfigError as error:
+        raise RunDirError(str(error)) from error
+
+
+def _taken_out(tree: Any, location: tuple[int | str, ...]) -> str | None:
+    """Takes an unknown key out of a tree; its dotted name. None where it is known, but by another part of a union.
+
+    Args:
+        location: pydantic's; it names the parts of unions beside keys and places.
+    """
+    dotted = []
+    for part in location[:-1]:
+        if isinstance(tree, dict) and part in tree:
+            dotted.append(str(part))
+            tree = tree[part]
+        elif isinstance(tree, list) and isinstance(part, int):
+            tree = tree[part]
+    name = ".".join([*dotted, str(location[-1])])
+    if name in known_keys(ExperimentConfig) or not isinstance(tree, dict):
+        return None
+    tree.pop(location[-1], None)
+    return name

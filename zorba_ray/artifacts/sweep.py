@@ -1,0 +1,143 @@
+"""A sweep as its directory tells it, finished, under way or killed: every trial with its run."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from zorba_ray.artifacts.campaigns import SWEEP_FILE, Metric, Sweep, Trial
+from zorba_ray.artifacts.record import read_record
+from zorba_ray.artifacts.run import Run
+from zorba_ray.errors import RunDirError
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """A trial with what its run directory holds."""
+
+    entry: Trial
+    """Of sweep.json; values other than numbers and text are JSON."""
+    path: Path
+    run: Run | None
+    """None where the directory is missing or cannot be read."""
+    fault: str
+    """Why there is no `run`; empty if there is one, or if the trial has not begun."""
+
+    @property
+    def finished(self) -> bool:
+        """Ran to its last round."""
+        return self.entry.status == "finished"
+
+    @property
+    def round(self) -> int:
+        """Last round on record."""
+        return self.entry.round if self.entry.round is not None else self.run.rounds_done if self.run else 0
+
+    def figure(self, name: str) -> float | None:
+        """A figure of sweep.json (`validation_loss`, `fleet_vram_bytes`, …), else the same from the run's files; None
+        where it is unknown or not finite."""
+        found = self.entry.figures.get(name)
+        if (found is None or not math.isfinite(found)) and self.run is not None and name in _FROM_RUN:
+            found = _FROM_RUN[name](self.run)
+        return found if found is not None and math.isfinite(found) else None
+
+
+@dataclass(frozen=True)
+class SweepRecord:
+    """A sweep; fields as of `Sweep`."""
+
+    path: Path
+    name: str
+    question: str
+    status: str
+    command: tuple[str, ...]
+    started: str | None
+    wall_s: float | None
+    metrics: tuple[Metric, ...]
+    space: dict[str, Any]
+    settings: dict[str, Any]
+    base: dict[str, Any]
+    trials: tuple[TrialRecord, ...]
+
+    def with_status(self, *names: str) -> tuple[TrialRecord, ...]:
+        """Trials of these statuses."""
+        return tuple(trial for trial in self.trials if trial.entry.status in names)
+
+
+def is_sweep(path: str | Path) -> bool:
+    """Whether a directory is a sweep's."""
+    return (Path(path) / SWEEP_FILE).is_file()
+
+
+def load_sweep(path: str | Path) -> SweepRecord:
+    """Reads a sweep directory with the run directories of its trials; a run that is missing or damaged is a fault of
+    its trial, not an error.
+
+    Raises:
+        RunDirError: no such directory; sweep.json is missing or damaged, or names a run outside the directory.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise RunDirError(f"{path}: no such sweep directory")
+    where = path / SWEEP_FILE
+    file = read_record(where, Sweep, "sweep", printable=True)
+    trials = []
+    for entry in file.trials:
+        relative = PurePosixPath(entry.run)
+        if relative.is_absolute() or ".." in relative.parts:
+            raise RunDirError(f"{where}: trial {entry.trial}: run {entry.run!r} is outside the sweep's directory")
+        entry.values = {key: _scalar(value) for key, value in entry.values.items()}
+        trials.append(_trial(entry, path / relative))
+    fields = {name: getattr(file, name) for name in SweepRecord.__annotations__ if name not in ("path", "trials")}
+    return SweepRecord(path=path, trials=tuple(trials), **fields)
+
+
+def _trial(entry: Trial, path: Path) -> TrialRecord:
+    try:
+        return TrialRecord(entry, path, Run(path), "")
+    except RunDirError as error:
+        # Before its run directory is whole, a trial has nothing to show and nothing is wrong.
+        begun = entry.status not in ("pending", "running")
+        return TrialRecord(entry, path, None, str(error) if begun else "")
+
+
+def _scalar(value: Any) -> int | float | str | None:
+    """Finite numbers, text and None as they are; anything else as JSON text."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return value if value is None or number or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _last(split: str, field: str) -> Callable[[Run], float | None]:
+    def find(run: Run) -> float | None:
+        values = [getattr(record, field) for record in run.split(split)]
+        return next((value for value in reversed(values) if value is not None), None)
+
+    return find
+
+
+def _of_summary(field: str) -> Callable[[Run], float | None]:
+    return lambda run: getattr(run.summary, field) if run.summary else None
+
+
+_FROM_RUN: dict[str, Callable[[Run], float | None]] = {
+    "validation_loss": _last("validation", "loss"),
+    "validation_accuracy": _last("validation", "accuracy"),
+    "test_loss": _last("test", "loss"),
+    "test_accuracy": _last("test", "accuracy"),
+    "fleet_vram_bytes": lambda run: float(run.allocation.f2_bytes),
+    "worst_share": lambda run: run.allocation.worst_share,
+    "f1": lambda run: run.allocation.f1,
+    "distance": lambda run: next((r.distance for r in reversed(run.rounds) if r.distance is not None), None),
+    **{
+        name: _of_summary(name)
+        for name in (
+            "wall_s",
+            "cpu_s",
+            "bytes_up_per_client_round",
+            "bytes_down_per_client_round",
+            "forward_pairs_per_client",
+        )
+    },
+}

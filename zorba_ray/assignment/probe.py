@@ -1,0 +1,95 @@
+"""The probe of the blocks as a question to the clients: a plan out, scalars back, estimates from them."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from zorba_ray.active_sets import ActiveSets
+from zorba_ray.artifacts.allocation import BlockProbe
+from zorba_ray.assignment.fleet import Client
+from zorba_ray.assignment.problem import AssignmentInputs
+from zorba_ray.errors import NotFinite, ReportRejected
+from zorba_ray.federation import Answer, read_replies
+from zorba_ray.methods.base.plausible import require_size
+from zorba_ray.protocol.messages import ProbePlan, ProbeReport, decode, encode, frame_digest
+from zorba_ray.stopwatch import UNWATCHED, Watch
+from zorba_ray.zo import block_energies, probe_weights
+
+Ask = Callable[[bytes, Sequence[int]], Mapping[int, Answer]]
+"""As `Backend.ask`."""
+
+
+def run_probe(
+    inputs: AssignmentInputs, fleet: Sequence[Client], number: int, chain: bytes, ask: Ask, watch: Watch = UNWATCHED
+) -> BlockProbe:
+    """Asks all clients that are present, and have room for a block, before round `number`; θ does not move.
+
+    Args:
+        chain: of the ledger, where every replica must be.
+        watch: the driver's; the asking is the part `ask`, as a round's is.
+
+    Raises:
+        LostClients: fewer good answers than `federation.quorum`; names who failed and why.
+    """
+    config = inputs.config
+    probed = _probed(inputs, fleet)
+    asked = np.flatnonzero(probed.counts).tolist()
+    scale, pairs = config.zo.perturbation_scale, config.allocation.probe_pairs
+    blocks = None if probed.matrix[asked].all() else probed.packed
+    plan = ProbePlan(number, pairs, scale, chain[:8], blocks)
+    frame = encode(plan)
+    digest = frame_digest(frame)
+    with watch.part("ask"):
+        answers = ask(frame, asked)
+    replies = read_replies(
+        asked, answers, lambda client, answer: _scalars(answer, client, digest, plan, probed.matrix[client])
+    )
+    replies.require_quorum(f"probe before round {number}", config.federation.quorum)
+    scalars = replies.accepted
+    samples = np.array([inputs.samples[client] for client in scalars], dtype=np.float64)
+    energies = block_energies(np.stack(list(scalars.values())), samples)
+    return BlockProbe(
+        round=number,
+        energy=tuple(energies.energy.tolist()),
+        dissimilarity=tuple(energies.dissimilarity.tolist()),
+        dissimilarity_error=tuple(energies.dissimilarity_error.tolist()),
+        noise=tuple(energies.noise.tolist()),
+        weights=tuple(probe_weights(energies).tolist()),
+        pairs=pairs,
+        forward_pairs=2 * pairs * int(probed.counts[list(scalars)].sum()),
+        clients=len(scalars),
+        bytes_up=sum(len(answer) for answer in replies.frames),
+        bytes_down=len(frame) * len(asked),
+    )
+
+
+def _probed(inputs: AssignmentInputs, fleet: Sequence[Client]) -> ActiveSets:
+    """The blocks that each client has room for, one at a time; none of who is absent."""
+    room = np.zeros((len(fleet), inputs.header.blocks), dtype=bool)
+    for client in fleet:
+        if client.present:
+            memory = inputs.memory.of(client.budget)
+            room[client.id] = client.budget is None or memory.base + memory.active_extra <= client.budget
+    return ActiveSets(room)
+
+
+def _scalars(answer: bytes, client: int, digest: bytes, plan: ProbePlan, probed: np.ndarray) -> np.ndarray:
+    """float64 [2, L, pairs] of a report, NaN where the client did not probe (`probed`: bool [L]).
+
+    Raises:
+        MessageError, ReportRejected: with the reason.
+    """
+    report = decode(answer, ProbeReport)
+    if (report.round, report.client, report.plan) != (plan.round, client, digest):
+        raise ReportRejected(f"of client {report.client} for round {report.round}, or to another plan")
+    shape = (2, int(probed.sum()), plan.pairs)
+    expected = 4 * shape[0] * shape[1] * shape[2]
+    if len(report.scalars) != expected:
+        raise ReportRejected(f"{len(report.scalars)} bytes of scalars, {expected} expected")
+    reported = np.frombuffer(report.scalars, dtype="<f4").reshape(shape)
+    if not np.isfinite(reported).all():
+        raise NotFinite("a scalar is not finite")
+    require_size(reported, plan.perturbation_scale)
+    scalars = np.full((2, len(probed), plan.pairs), np.nan)
+    scalars[:, probed] = reported
+    return scalars

@@ -1,0 +1,191 @@
+"""A solved allocation as allocation.json says it: clients and bytes, proven bounds, the heuristic, the variance."""
+
+import math
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from zorba_ray.active_sets import ActiveSets
+from zorba_ray.allocation import AllocationProblem, objectives, smallest_budgets
+from zorba_ray.allocation.comparators import greedy_beside
+from zorba_ray.allocation.front import Front, Proven, proven
+from zorba_ray.artifacts.allocation import (
+    AllocationRecord,
+    AssignedClient,
+    Assignment,
+    ExactVariance,
+    HeuristicAnswer,
+    PlacementBytes,
+    ProvenObjective,
+    SolverStep,
+)
+from zorba_ray.assignment.fleet import Client
+from zorba_ray.assignment.problem import AssignmentInputs, energies_of
+from zorba_ray.assignment.solve import Solved
+from zorba_ray.memory import require_within
+
+WEIGHTINGS: tuple[objectives.Weighting, ...] = ("data", "inverse_noise")
+
+
+def allocation_record(inputs: AssignmentInputs, solved: Solved) -> AllocationRecord:
+    """allocation.json of an allocation that no run has used yet.
+
+    Raises:
+        BudgetExceeded: a client would hold more than its budget.
+    """
+    allocation, probe, header = solved.allocation, solved.probe, inputs.header
+    active, roomy = solved.active, inputs.memory.of(None)
+    for client in solved.fleet:
+        require_within(client.label, client.budget, inputs.memory.of(client.budget), active.of(client.id))
+    placements = {inputs.memory.placement(client.budget): client.budget for client in solved.fleet}
+    return AllocationRecord(
+        clients=tuple(_client(inputs, client, active) for client in solved.fleet),
+        blocks=header.blocks,
+        block_parameters=tuple(inputs.manifest.sizes()),
+        block_parameters_in_scope=tuple(inputs.manifest.sizes(inputs.config.zo.fixed_scope)),
+        placements=tuple(
+            PlacementBytes(
+                frozen=where.frozen,
+                master=where.master,
+                parts=memory.parts,
+                active_extra_bytes=tuple(memory.active_extra.tolist()),
+            )
+            for where, memory in ((where, inputs.memory.of(budget)) for where, budget in placements.items())
+        ),
+        memory_parts=roomy.parts,
+        active_extra_bytes=tuple(roomy.active_extra.tolist()),
+        epsilon=inputs.config.allocation.epsilon,
+        f1=_finite(allocation.f1),
+        f2_bytes=allocation.f2_bytes,
+        worst_share=allocation.worst_share,
+        gap=_finite(allocation.gap),
+        solver=allocation.solver,
+        steps=tuple(msgspec.convert(vars(step), SolverStep) for step in allocation.steps),
+        vram_objective=inputs.config.allocation.vram,
+        weights=inputs.config.federation.weights,
+        objectives=tuple(msgspec.convert(entry.to_dict(), ProvenObjective) for entry in _proven(solved)),
+        greedy=_heuristic(inputs, solved),
+        exact_variance=_variance(inputs, solved),
+        bytes_all_active=roomy.bytes_of(frozenset(range(header.blocks))),
+        bytes_source=roomy.source,
+        accelerator=inputs.accelerator,
+        partition_sha256=header.partition_sha256,
+        probe=probe,
+    )
+
+
+def with_assignment(
+    inputs: AssignmentInputs, record: AllocationRecord, number: int, reason: str, active: ActiveSets
+) -> AllocationRecord:
+    """The record with one more assignment, from round `number` on, which its clients then hold."""
+    earlier = [assignment for assignment in record.assignments if assignment.round < number]
+    before = earlier[-1].active if earlier else active
+    changed = int(active.changed(before).sum())
+    added = Assignment(
+        round=number,
+        reason=reason,
+        f1=record.f1,
+        f2_bytes=record.f2_bytes,
+        gap=record.gap,
+        solver=record.solver,
+        clients_changed=changed,
+        active=active,
+    )
+    clients = tuple(_client(inputs, client, active) for client in inputs.fleet.at(number))
+    return msgspec.structs.replace(record, clients=clients, assignments=(*earlier, added))
+
+
+def front_record(inputs: AssignmentInputs, solved: Solved, front: Front) -> dict[str, Any]:
+    """front.json: the points with bounds, gaps and the exact variance of each."""
+    record = front.to_dict()
+    for entry, point in zip(record["points"], front.points, strict=True):
+        entry["exact_variance"] = _variances(inputs, solved, point.allocation.active)
+    return record
+
+
+def what_if_record(problem: AllocationProblem) -> dict[str, Any]:
+    """what_if.json: the budgets that must rise, and the factor on all of them that would do instead.
+
+    Raises:
+        AllocationInfeasible: no budget would do.
+    """
+    answer = smallest_budgets(problem)
+    clients = [
+        {"client": n, "name": problem.client_names[n], "budget_bytes": int(budget), "needed_bytes": int(needed)}
+        for n, (budget, needed) in enumerate(zip(problem.budget_bytes, answer.budget_bytes, strict=True))
+        if needed > budget
+    ]
+    return {
+        "feasible": answer.feasible,
+        "missing_bytes": answer.missing_bytes,
+        "factor": answer.factor,
+        "proven": answer.proven,
+        "clients": clients,
+    }
+
+
+def _client(inputs: AssignmentInputs, client: Client, active: ActiveSets) -> AssignedClient:
+    held, placement = active.of(client.id), inputs.memory.placement(client.budget)
+    return AssignedClient(
+        client=client.id,
+        kind=client.kind,
+        examples=inputs.samples[client.id],
+        budget_bytes=client.budget,
+        bytes=inputs.memory.of(client.budget).bytes_of(held) if client.present else 0,
+        blocks=tuple(sorted(held)),
+        present=client.present,
+        frozen=placement.frozen,
+        master=placement.master,
+    )
+
+
+def _heuristic(inputs: AssignmentInputs, solved: Solved) -> HeuristicAnswer | None:
+    """The greedy answer under the same constraint; None where there is none."""
+    problem = solved.problem
+    active = greedy_beside(problem, solved.allocation)
+    if active is None:
+        return None
+    names = [entry.objective for entry in _proven(solved)]
+    return HeuristicAnswer(
+        objectives={name: objectives.value(name, active.matrix, problem) for name in names},
+        blocks_mean=float(active.counts.mean()),
+        exact_variance=_variances(inputs, solved, active),
+    )
+
+
+def _variance(inputs: AssignmentInputs, solved: Solved) -> ExactVariance:
+    active = solved.allocation.active
+    here = _variances(inputs, solved, active)
+    everything = _variances(inputs, solved, ActiveSets.of_all(active.clients, active.blocks))
+    energies = "uniform" if solved.probe is None else "measured"
+    return ExactVariance(**here, all_active=everything, energies=energies)
+
+
+def _variances(inputs: AssignmentInputs, solved: Solved, active: ActiveSets) -> dict[str, float]:
+    """Weighting -> the exact variance of one round's update that f1 stands for (algorithm.md section 5).
+
+    By a probe a client's own gradient in block c has the energy g_c² + ζ_c² (1 − Σ p_n²) in the mean. Without one it is
+    equal in all blocks, in all 1. `active` is of the clients of the problem.
+    """
+    problem, energies = solved.problem, energies_of(solved.probe)
+    if energies is None:
+        each = np.full(problem.blocks, 1.0 / problem.blocks)
+    else:
+        spread = energies.dissimilarity * (1.0 - float((problem.data_weight**2).sum()))
+        each = energies.energy + spread + energies.noise
+    sizes = np.array(inputs.manifest.sizes(inputs.config.zo.fixed_scope), dtype=np.int64)
+    directions = inputs.config.zo.directions
+    return {
+        weighting: objectives.exact_variance(active.matrix, problem, weighting, sizes, directions, each)
+        for weighting in WEIGHTINGS
+    }
+
+
+def _proven(solved: Solved) -> tuple[Proven, ...]:
+    return proven(solved.problem, solved.allocation)
+
+
+def _finite(number: float) -> float | None:
+    """JSON knows no infinity: no number where some block is active nowhere, or nothing is proven."""
+    return number if math.isfinite(number) else None

@@ -1,0 +1,225 @@
+"""One session of a run, opened: model, data, ledger and assignments. A resumed run is a new session."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from zorba_ray.artifacts import (
+    Eval,
+    Provenance,
+    Round,
+    RunDir,
+    append_record,
+    cut_torn_tail,
+    read_metrics,
+    records_of,
+    write_json,
+    write_record,
+)
+from zorba_ray.assignment import AssignmentSchedule
+from zorba_ray.config import ExperimentConfig, TrackingConfig
+from zorba_ray.experiment.build import Setup, build_host, compute_device, prepare
+from zorba_ray.experiment.evaluate import Evaluations
+from zorba_ray.experiment.provenance import provenance
+from zorba_ray.experiment.recovery import check_header, repair_metrics
+from zorba_ray.experiment.run_warnings import start_warnings
+from zorba_ray.experiment.scope import resolved_scope
+from zorba_ray.experiment.snapshots import Snapshots
+from zorba_ray.experiment.tracking import Fanout, Monitor, WandbMonitor, resolve_mode
+from zorba_ray.experiment.tracking.ray_metrics import ray_monitors
+from zorba_ray.federation import ClientHost
+from zorba_ray.methods import Method, build_method
+from zorba_ray.protocol.ledger import LedgerContents, LedgerWriter, read_ledger
+from zorba_ray.protocol.snapshot import newest_snapshot, restore
+from zorba_ray.protocol.states import TensorState
+from zorba_ray.stopwatch import Watch
+
+Emit = Callable[[dict[str, Any]], None]
+"""Receives every metrics record, and {"kind": "status", "text": …} and {"kind": "note", …} between them."""
+
+
+@dataclass(frozen=True)
+class Journal:
+    """Who hears of a run: metrics.jsonl always, then the trackers, then the caller."""
+
+    metrics: Path
+    """metrics.jsonl."""
+    trackers: Fanout
+    emit: Emit
+    watch: Watch
+
+    def log(self, record: Round | Eval) -> None:
+        """One record of metrics.jsonl."""
+        tree = record.tree()
+        with self.watch.part("records"):
+            append_record(self.metrics, record)
+            self.trackers.log(tree)
+        with self.watch.part("watchers"):
+            self.emit(tree)
+
+    def note(self, text: str) -> None:
+        """A line for the user that stays."""
+        self.emit({"kind": "note", "text": text})
+
+
+@dataclass(frozen=True)
+class Session:
+    """What the rounds of a session need."""
+
+    config: ExperimentConfig
+    """With the scope that zo.scope=auto chose."""
+    run: RunDir
+    setup: Setup
+    provenance: Provenance
+    warnings: list[str]
+    """Known before the first round."""
+    host: ClientHost
+    """Has the driver's replica, at θ0 until `catch_up`."""
+    method: Method
+    distance: Callable[[], float]
+    """‖θ − θ0‖ of the driver's replica."""
+    writer: LedgerWriter
+    contents: LedgerContents | None
+    """The ledger as it was found; None: the run is new."""
+    schedule: AssignmentSchedule
+    snapshots: Snapshots
+    journal: Journal
+    evaluations: Evaluations
+    watch: Watch
+    began: tuple[float, float] = field(default_factory=lambda: (time.perf_counter(), time.process_time()))
+    """Wall and CPU seconds of the clocks."""
+
+    @property
+    def first_round(self) -> int:
+        """The first round that is not in the ledger."""
+        return 1 + (self.contents.last_round if self.contents else 0)
+
+
+def open_session(
+    config: ExperimentConfig, run: RunDir, accelerator: str, command: list[str], emit: Emit, watch: Watch
+) -> Session:
+    """Loads model and data and creates the ledger with its first assignment, or takes both up where they end.
+
+    Nothing is written before the model's forward pairs and all settings have passed their checks.
+
+    Raises:
+        ConfigError, DataError, ModelError: as `prepare`.
+        AllocationInfeasible: of a new run.
+        LedgerError: the ledger is damaged or of another run, or its assignments are lost.
+    """
+    began = (time.perf_counter(), time.process_time())
+
+    def say(text: str, kind: str = "status") -> None:
+        emit({"kind": kind, "text": text})
+
+    # The driver of a Ray run sees no GPU; in a sequential run the driver's replica is the clients' own.
+    sequential = config.federation.backend == "sequential"
+    device = compute_device(accelerator) if sequential else "cpu"
+    if config.zo.scope == "auto":
+        say("probing what to perturb")
+        config, chosen = resolved_scope(config, run, device)
+        say(chosen, "note")
+    say("loading model and data")
+    setup = prepare(config, device, watch, clients_here=sequential, accelerator=accelerator)
+    warnings = start_warnings(setup)
+    origin = setup.model.replica.scoped_copy(config.zo.fixed_scope)
+    host = build_host(config, setup.header, setup.model, watch)
+    method = build_method(config, host.state.rule, setup.manifest)
+    info = provenance(run.provenance, command)
+    write_record(run.provenance, info)
+    writer, contents, schedule = _open_ledger(setup, run, say)
+    cut_torn_tail(run.metrics)
+    journal = Journal(run.metrics, Fanout(_trackers(config.tracking, run, info.run_id)), emit, watch)
+    return Session(
+        config=config,
+        run=run,
+        setup=setup,
+        provenance=info,
+        warnings=warnings,
+        host=host,
+        method=method,
+        distance=lambda: setup.model.replica.distance(origin),
+        writer=writer,
+        contents=contents,
+        schedule=schedule,
+        snapshots=Snapshots(run.snapshots, method.commits, config.federation.snapshot_every, watch, journal.note),
+        journal=journal,
+        evaluations=Evaluations(setup, records_of(run.metrics, Eval), journal.log, watch),
+        watch=watch,
+        began=began,
+    )
+
+
+def catch_up(session: Session) -> None:
+    """Starts the trackers, evaluates θ0, and moves the replica to the ledger's end, from the newest snapshot on.
+
+    Raises:
+        LedgerError: a commit cannot be applied.
+        Diverged: the model was destroyed, now or in an earlier session.
+    """
+    run, journal, evaluations = session.run, session.journal, session.evaluations
+    if not session.schedule.provisional:
+        journal.emit({"kind": "allocation", **session.schedule.record.tree()})
+    journal.trackers.start(session.config.resolved(), session.provenance.tree())
+    journal.trackers.artifact(run.allocation, "allocation")
+    for text in session.warnings:
+        journal.note(f"warning: {text}")
+    evaluations.make(0, "validation", "test")
+    if session.contents is not None:
+        state = session.host.state
+        snapshot = newest_snapshot(run.snapshots, session.contents, journal.note)
+        if snapshot is not None:
+            restore(state, snapshot)
+            if isinstance(state, TensorState):
+                state.require(session.contents.records[snapshot.round - 1].body)
+        state.catch_up(record.body for record in session.contents.records[state.round :])
+        if state.round and evaluations.due(state.round):
+            evaluations.make(state.round, "validation")
+    evaluations.require_a_model()
+
+
+def _open_ledger(
+    setup: Setup, run: RunDir, say: Callable[..., None]
+) -> tuple[LedgerWriter, LedgerContents | None, AssignmentSchedule]:
+    """A new ledger, or the existing one with all that hangs on its position."""
+    if not run.ledger.exists():
+        say("solving the allocation")
+        schedule = AssignmentSchedule.begin(setup, run.allocation)
+        return LedgerWriter.create(run.ledger, setup.header), None, schedule
+    whole = read_ledger(run.ledger)
+    check_header(whole.header, setup.header, str(run.ledger))
+    writer, contents = LedgerWriter.resume(run.ledger, _kept_until(run, whole))
+    try:
+        write_json(run.config, setup.config.resolved())
+        last = contents.last_round
+        if contents.torn_bytes:
+            say(f"ledger: cut {contents.torn_bytes} bytes of a torn record after round {last}")
+        if last < whole.last_round:
+            say(f"ledger: cut back from round {whole.last_round} to {last}, the newest with a snapshot")
+        repair_metrics(run, contents)
+        say(f"resuming after round {last}")
+        schedule = AssignmentSchedule.resume(setup, run.allocation, contents, lambda text: say(text, "note"))
+        return writer, contents, schedule
+    except BaseException:
+        writer.close()
+        raise
+
+
+def _kept_until(run: RunDir, contents: LedgerContents) -> int | None:
+    """The last round whose tensors are at hand, for a method whose commits are tensors: a kill between a record and its
+    snapshot costs that round, which is done again and gives the same bytes. Without any snapshot all rounds are."""
+    if contents.header.commits != "tensors":
+        return None
+    snapshot = newest_snapshot(run.snapshots, contents)
+    return snapshot.round if snapshot else 0
+
+
+def _trackers(tracking: TrackingConfig, run: RunDir, run_id: str) -> list[Monitor]:
+    """What the settings and this process call for beside metrics.jsonl; none is started."""
+    mode = resolve_mode(tracking.wandb)
+    if mode == "disabled":
+        return ray_monitors()
+    past = [record.tree() for record in read_metrics(run.metrics)] if run.metrics.exists() else []
+    return [WandbMonitor(run.path, tracking, run_id, mode, past), *ray_monitors()]

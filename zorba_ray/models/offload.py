@@ -1,0 +1,286 @@
+"""Which blocks an accelerator holds, in what form, and how the others come by (algorithm.md §6).
+
+The fp32 master of every block is in host memory (`Replica`). A tensor of a block is, for the client at hand,
+
+- streamed: copied in compute dtype into one of two buffers of one block when its block runs; the next streamed block is
+  copied into the other meanwhile;
+- a copy: held in compute dtype, copied anew when its block moved;
+- a master: held in fp32, and moved by the commits itself;
+- at home: the host's own, where host memory stands in for the accelerator's and both forms are the same bytes.
+
+Commits that a block lacks are applied to its host master on the way, several rounds in one pass.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from zorba_ray.models.block_layout import BlockLayout
+from zorba_ray.models.copy_stream import copy_stream_to
+from zorba_ray.models.manifest import Scope, TensorEntry
+from zorba_ray.models.replica import Replica
+from zorba_ray.models.swap import Forward
+
+Form = Literal["copy", "master", "home"]
+Part = Literal["frozen", "active"]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a client's blocks live: `memory.frozen` and `memory.master`, resolved."""
+
+    frozen: Literal["device", "host"] = "device"
+    master: Literal["device", "host"] = "device"
+
+
+RESIDENT = Placement()
+STREAMED = Placement("host", "host")
+
+
+@dataclass(frozen=True)
+class HostStore:
+    """θ lives in host memory, and the accelerator holds what a client's placement says."""
+
+    dtype: torch.dtype = torch.float32
+    """Compute dtype of matrices."""
+    apart: bool = False
+    """The accelerator's memory is not the host's: nothing is at home. Needed with a 16-bit dtype or on a GPU."""
+
+
+@dataclass
+class _Held:
+    """A tensor on the accelerator."""
+
+    tensor: torch.Tensor
+    form: Form
+    part: Part
+    position: int = -1
+    """Of its content, in commits."""
+
+
+@dataclass
+class _Buffer:
+    """One of the two stream buffers."""
+
+    memory: torch.Tensor
+    holds: tuple[int, int, frozenset[str]] | None = None
+    """(block, position, names of the tensors)."""
+
+
+class Offload:
+    """The blocks of one model on one accelerator; holds one client's at a time."""
+
+    def __init__(self, replica: Replica, device: str, scope: Scope, store: HostStore) -> None:
+        """Moves the stem to `device` for good; nothing else is there before `enter`."""
+        if store.dtype != torch.float32 or device != "cpu":
+            assert store.apart, "host memory can stand in for the accelerator's only on a CPU in fp32"
+        manifest = replica.manifest
+        self._replica, self._store = replica, store
+        self.device = device
+        self._blocks = [manifest.by_block[block] for block in range(manifest.blocks)]
+        self._scoped = [{entry.name for entry in manifest.scoped(b, scope)} for b in range(manifest.blocks)]
+        self._layouts = [BlockLayout(entries, store.dtype) for entries in self._blocks]
+        self._images: dict[int, tuple[int, torch.Tensor]] = {}
+        self._copies = copy_stream_to(device)
+        self._buffers: list[_Buffer] = []
+        self._using = 1
+        self._streamed: dict[int, frozenset[str]] = {}
+        self._held: dict[str, _Held] = {}
+        self._entered: tuple[Placement, frozenset[int], int] | None = None
+        self.visits = 0
+        """Blocks copied into a stream buffer so far."""
+        self.tensors: dict[str, torch.Tensor] = dict(replica.parameters)
+        """Name -> flat tensor that stands for θ on the accelerator, of what is not streamed."""
+        self._homes = {
+            name: [(module, key, module._parameters[key]) for module, key in holders]
+            for name, holders in replica.holders.items()
+        }
+        """Name -> (module, its name there, the parameter at home)."""
+        if store.apart:
+            for entry in manifest.tensors:
+                if entry.block >= manifest.blocks:
+                    dtype = entry.compute_dtype(store.dtype)
+                    self._bind(entry, replica.parameters[entry.name].to(device, dtype, copy=True))
+
+    def enter(self, placement: Placement, active: frozenset[int]) -> None:
+        """Brings in what a client holds, and frees what it does not; all of it at the commits' present position."""
+        key = (placement, active, self._replica.position)
+        if self._entered == key:
+            return
+        wanted: dict[str, tuple[Form, Part]] = {}
+        self._streamed = {}
+        for block, entries in enumerate(self._blocks):
+            streamed: list[str] = []
+            for entry in entries:
+                is_active = block in active and entry.name in self._scoped[block]
+                on_device = (placement.master if is_active else placement.frozen) == "device"
+                if not on_device and not is_active:
+                    streamed.append(entry.name)
+                    continue
+                form = "copy" if not on_device else "home" if not self._store.apart else "master"
+                if form == "master" and not is_active:
+                    form = "copy"
+                wanted[entry.name] = form, "active" if is_active else "frozen"
+            if streamed:
+                self._streamed[block] = frozenset(streamed)
+        self._free(name for name, held in self._held.items() if wanted.get(name, ("",))[0] != held.form)
+        for block in range(len(self._blocks)):
+            self._hold(block, wanted)
+        self._entered = key
+
+    def clear(self) -> None:
+        """Frees everything; the next `enter` brings in anew."""
+        self._streamed, self._entered = {}, None
+        self._free(self._held)
+
+    def held_bytes(self) -> dict[str, int]:
+        """Bytes of blocks on the accelerator now: frozen, active, stream buffers."""
+        sums = {"frozen": 0, "active": 0, "stream buffers": sum(len(buffer.memory) for buffer in self._buffers)}
+        for held in self._held.values():
+            sums[held.part] += held.tensor.nbytes
+        return sums
+
+    def pieces(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """(part, tensor) of all memory of its own: of blocks on the accelerator now, and `host`, the images of streamed
+        blocks in host memory."""
+        for held in self._held.values():
+            if held.form != "home":
+                yield held.part, held.tensor
+        for buffer in self._buffers:
+            yield "stream buffers", buffer.memory
+        for _, image in self._images.values():
+            yield "host", image
+
+    def around(self, index: int, forward: Forward) -> Forward:
+        """A block's forward that finds the block's tensors on the accelerator."""
+
+        def visit(*args: Any, **kwargs: Any) -> Any:
+            names = self._streamed.get(index)
+            if names is None:
+                return forward(*args, **kwargs)
+            number = self._load(index)
+            self._copies.arrive(number)
+            buffer, layout = self._buffers[number].memory, self._layouts[index]
+            for entry in self._blocks[index]:
+                if entry.name in names:
+                    self._bind(entry, layout.view(buffer, entry.name))
+            self._using = number
+            self.prefetch(index)
+            try:
+                return forward(*args, **kwargs)
+            finally:
+                self._copies.leave(number)
+                self._unbind(names)
+
+        return visit
+
+    def prefetch(self, after: int) -> None:
+        """Starts to bring in the first streamed block behind block `after`."""
+        upcoming = min((block for block in self._streamed if block > after), default=None)
+        if upcoming is not None:
+            self._load(upcoming)
+
+    def _load(self, index: int) -> int:
+        """Number of the buffer that holds, or is being filled with, a block."""
+        if not self._buffers:
+            size = max(layout.nbytes for layout in self._layouts)
+            self._buffers = [_Buffer(torch.empty(size, dtype=torch.uint8, device=self.device)) for _ in range(2)]
+            for number in range(2):  # what the memory served before must be done
+                self._copies.leave(number)
+        names = self._streamed[index]
+        position, image = self._image(index)
+        key = (index, position, names)
+        for number, buffer in enumerate(self._buffers):
+            if buffer.holds == key:
+                return number
+        number = 1 - self._using
+        buffer = self._buffers[number]
+        self._copies.fill(number, [(buffer.memory[run], image[run]) for run in self._layouts[index].runs(names)])
+        buffer.holds = key
+        self.visits += 1
+        return number
+
+    def _image(self, block: int) -> tuple[int, torch.Tensor]:
+        """(position, bytes of the block in compute dtype in host memory)."""
+        position = self._sync(block)
+        entries, layout = self._blocks[block], self._layouts[block]
+        if self._store.dtype == torch.float32:
+            start = entries[0].offset
+            return position, self._replica.theta[start : start + layout.nbytes // 4].view(torch.uint8)
+        made, image = self._images.get(block, (-1, None))
+        if image is None:
+            pinned = torch.device(self.device).type == "cuda"
+            image = torch.zeros(layout.nbytes, dtype=torch.uint8, device="cpu", pin_memory=pinned)
+        if made != position:
+            self._copies.drain()
+            for entry in entries:
+                layout.view(image, entry.name).copy_(self._replica.parameters[entry.name])
+            self._images[block] = (position, image)
+        return position, image
+
+    def _sync(self, block: int) -> int:
+        if self._replica.lacks(block):
+            self._copies.drain()
+        return self._replica.sync(block)
+
+    def _free(self, names: Iterable[str]) -> None:
+        names = list(names)
+        for name in names:
+            del self._held[name]
+            self.tensors[name] = self._replica.parameters[name]
+        self._unbind(names)
+        if not self._streamed and self._buffers:
+            self._copies.drain()
+            self._buffers = []
+
+    def _hold(self, block: int, wanted: dict[str, tuple[Form, Part]]) -> None:
+        """Tensors of one block that are held: present, and at the present position."""
+        commits, position = self._replica.commits, self._replica.position
+        stale: list[TensorEntry] = []
+        moving: dict[str, torch.Tensor] = {}
+        begin = position
+        for entry in self._blocks[block]:
+            if entry.name not in wanted:
+                continue
+            form, part = wanted[entry.name]
+            held = self._held.get(entry.name)
+            if held is None:
+                held = self._held[entry.name] = _Held(self._room(entry, form), form, part)
+            held.part = part
+            if held.position == position:
+                continue
+            if form == "master" and commits is not None and held.position >= commits.oldest:
+                moving[entry.name], begin = held.tensor, held.position
+            else:
+                stale.append(entry)
+            held.position = position
+        if moving:
+            assert commits is not None
+            commits.sync(block, moving, begin)
+        if stale:
+            self._sync(block)
+            for entry in stale:
+                held = self._held[entry.name]
+                if held.form != "home":
+                    held.tensor.copy_(self._replica.parameters[entry.name].to(held.tensor.dtype))
+
+    def _room(self, entry: TensorEntry, form: Form) -> torch.Tensor:
+        """Memory of a tensor on the accelerator, in the place of the host's."""
+        if form == "home":
+            return self._replica.parameters[entry.name]
+        dtype = torch.float32 if form == "master" else entry.compute_dtype(self._store.dtype)
+        tensor = torch.empty(entry.numel, dtype=dtype, device=self.device)
+        self.tensors[entry.name] = tensor
+        self._bind(entry, tensor)
+        return tensor
+
+    def _bind(self, entry: TensorEntry, tensor: torch.Tensor) -> None:
+        for module, key, _ in self._homes[entry.name]:
+            module._parameters[key] = tensor.view(entry.shape)  # type: ignore[assignment]
+
+    def _unbind(self, names: Iterable[str]) -> None:
+        for name in names:
+            for module, key, parameter in self._homes[name]:
+                module._parameters[key] = parameter

@@ -1,0 +1,161 @@
+"""A comparison of methods, read from its folder: every figure with its mean and 95 % interval over the seeds."""
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from zorba_ray.artifacts import Run, read_record
+from zorba_ray.artifacts.campaigns import COMPARISON_FILE, Comparison, ComparisonCell
+from zorba_ray.errors import RunDirError
+from zorba_ray.report import measures
+from zorba_ray.report.measures import FIGURES, Measure
+from zorba_ray.tables import Spread
+
+_LEVELS = (0.25, 0.5, 0.75)
+"""Losses to reach: these shares of the way from the start to the first method's mean final loss."""
+
+
+@dataclass(frozen=True)
+class MethodResult:
+    """One method: its finished runs, seed by seed, and those that were not."""
+
+    method: str
+    rate: float | None
+    runs: dict[int, Run]
+    """Seed -> finished run."""
+    others: tuple[ComparisonCell, ...]
+    """Runs that diverged, failed or are under way; in no mean."""
+
+    @property
+    def lost(self) -> tuple[ComparisonCell, ...]:
+        """Seeds that came to nothing."""
+        return tuple(cell for cell in self.others if cell.status in ("diverged", "failed"))
+
+    @property
+    def first_run(self) -> Run | None:
+        """For what all runs of the method share."""
+        return next(iter(self.runs.values()), None)
+
+    def over(self, measure: Measure) -> Spread | None:
+        """Over the runs that know it."""
+        return Spread.of(measure(run) for run in self.runs.values())
+
+    def reach(self, measure: Callable[[Run, float], float | None], level: float) -> tuple[float | None, int]:
+        """Mean of `rounds_to` or `passes_to`, and how many seeds got there.
+
+        The mean is None where one of them did not: a mean over those that did would flatter.
+        """
+        values = [measure(run, level) for run in self.runs.values()]
+        known = [value for value in values if value is not None]
+        whole = known and len(known) == len(values) + len(self.lost)
+        return (fmean(known) if whole else None), len(known)
+
+
+@dataclass(frozen=True)
+class ComparisonRecord:
+    """All of a comparison."""
+
+    path: Path
+    entry: Comparison
+    results: tuple[MethodResult, ...]
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """Validation losses to reach; none while the first method has no finished run."""
+        start, end = (self.results[0].over(measure) for measure in (measures.start_loss, measures.final_loss))
+        if start is None or end is None or not end.mean < start.mean:
+            return ()
+        return tuple(start.mean + share * (end.mean - start.mean) for share in _LEVELS)
+
+    def missing(self, result: MethodResult) -> tuple[int, ...]:
+        """Seeds whose run has not begun, or is under way for the first time."""
+        begun = {*result.runs, *(cell.seed for cell in result.others)}
+        return tuple(seed for seed in self.entry.asked["seeds"] if seed not in begun)
+
+    def difference(self, result: MethodResult) -> Spread | None:
+        """Final validation loss less the first method's, seed by seed; positive where the first is better."""
+        first = self.results[0].runs
+        pairs = [(measures.final_loss(run), measures.final_loss(first[seed]))
+                 for seed, run in result.runs.items() if seed in first]  # fmt: skip
+        return Spread.of(loss - of_first for loss, of_first in pairs if loss is not None and of_first is not None)
+
+
+def is_comparison(path: str | Path) -> bool:
+    """Whether a folder holds a comparison."""
+    return (Path(path) / COMPARISON_FILE).is_file()
+
+
+def load_comparison(path: str | Path) -> ComparisonRecord:
+    """Reads a comparison, finished or not.
+
+    Raises:
+        RunDirError: a file is missing or damaged, or a folder holds another run; names it.
+    """
+    path = Path(path)
+    entry = read_record(path / COMPARISON_FILE, Comparison, "comparison", printable=True)
+    results = []
+    for method in entry.asked["methods"]:
+        cells = {name: cell for name, cell in entry.cells.items() if cell.method == method and not cell.tuning}
+        runs = {cell.seed: _run_of(path / name, cell) for name, cell in cells.items() if cell.status == "finished"}
+        others = tuple(cell for cell in cells.values() if cell.status != "finished")
+        results.append(MethodResult(method, entry.chosen.get(method), dict(sorted(runs.items())), others))
+    return ComparisonRecord(path, entry, tuple(results))
+
+
+def _run_of(path: Path, cell: ComparisonCell) -> Run:
+    run = Run(path)
+    if (run.config.method, run.config.seed) != (cell.method, cell.seed):
+        raise RunDirError(
+            f"{path} holds a run of {run.config.method}, seed {run.config.seed}, where the comparison had "
+            f"{cell.method}, seed {cell.seed}: put its own back, or remove it and go on with --resume"
+        )
+    return run
+
+
+def comparison_rows(record: ComparisonRecord) -> list[dict[str, Any]]:
+    """One row per method, JSON-ready: each figure with `_mean` and `_half`, and `n`, the runs behind it."""
+    rows = []
+    for result in record.results:
+        row: dict[str, Any] = {
+            "method": result.method,
+            "rate": result.rate,
+            "seeds": list(result.runs),
+            "diverged": [
+                {"seed": cell.seed, "round": cell.round} for cell in result.others if cell.status == "diverged"
+            ],
+            "failed": [cell.seed for cell in result.others if cell.status == "failed"],
+            "rounds": result.first_run and result.first_run.config.rounds,
+        }
+        spreads = {name: result.over(measure) for name, measure in FIGURES.items()}
+        for name, spread in {**spreads, "behind_first": record.difference(result)}.items():
+            row |= {f"{name}_mean": spread and spread.mean, f"{name}_half": spread and spread.half}
+        for place, level in enumerate(record.levels, start=1):
+            row[f"level_{place}"] = level
+            row[f"rounds_to_level_{place}"], reached = result.reach(measures.rounds_to, level)
+            row[f"passes_to_level_{place}"], _ = result.reach(measures.passes_to, level)
+            row[f"reached_level_{place}"] = reached
+        rows.append(row)
+    return rows
+
+
+def write_comparison_csv(record: ComparisonRecord, path: Path) -> Path:
+    """`comparison_rows` as a table, and every tried rate in a second file beside it: NAME-rates.csv."""
+    rates = [
+        {"method": method, "rate": rate, "final_loss": loss, "chosen": record.entry.is_chosen(method, rate)}
+        for method, tried in record.entry.tried.items()
+        for rate, loss in tried.items()
+    ]
+    write_csv(comparison_rows(record), path)
+    write_csv(rates, path.with_name(f"{path.stem}-rates.csv"))
+    return path
+
+
+def write_csv(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """All rows, floats with all their digits; unknown is empty."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

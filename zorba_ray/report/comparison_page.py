@@ -1,0 +1,245 @@
+"""The page of a comparison: which method ends where, what it took, and the curves."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from zorba_ray.artifacts import Run
+from zorba_ray.report import measures
+from zorba_ray.report.comparison import ComparisonRecord, MethodResult
+from zorba_ray.report.figure import Plot, legend, look, plot
+from zorba_ray.report.measures import FIGURES
+from zorba_ray.report.page import Page, Section, Tile
+from zorba_ray.report.settings import settings_table, typed_command
+from zorba_ray.tables import Cell, Column, Table, with_interval
+from zorba_ray.tables.text import NONE, text_count, text_figure, text_loss, text_value
+
+
+def comparison_page(record: ComparisonRecord) -> Page:
+    """All of it."""
+    ends = [(end, result) for result in record.results if not result.lost and (end := result.over(measures.final_loss))]
+    best = min(ends, key=lambda pair: pair[0].mean, default=None)
+    tiles = [] if best is None else [
+        Tile("Lowest final validation loss", best[1].method, with_interval(text_loss)(best[0])),
+    ]  # fmt: skip
+    seeds = record.entry.asked["seeds"]
+    intervals = "Intervals are 95 %, by Student's t over the seeds." if len(seeds) > 1 else "One seed has no interval."
+    plots = [curves for axis in _AXES if (curves := curves_plot(record, *axis)) is not None]
+    return Page(
+        title=record.entry.name,
+        lead=f"{text_count(len(record.results), 'method')} on the same data, batches and "
+        f"{text_count(len(seeds), 'seed')}, {text_count(record.entry.passes, 'forward pass', 'forward passes')} per "
+        f"client each (a backward pass counts as two). {intervals}",
+        warnings=comparison_warnings(record),
+        tiles=tiles,
+        sections=[
+            Section("Results", tables=comparison_tables(record)[:-1]),
+            Section("Curves", "Validation loss, mean over the finished seeds of a method.", plots),
+            Section("Rates", tables=[rates_table(record)]),
+        ],
+        again=[
+            Section("Command", commands=typed_command(record.entry.command)),
+            Section("Settings", tables=[settings_table("Zorba's settings", record.entry.asked["settings"])]),
+        ],
+    )
+
+
+def comparison_warnings(record: ComparisonRecord) -> list[str]:
+    """Runs that are in no mean, and rates at an end of those tried; one line each."""
+    lines = []
+    for result in record.results:
+        for cell in result.others:
+            where = "" if cell.round is None else f" after round {cell.round}"
+            lines.append(f"{result.method}, seed {cell.seed}: {cell.status}{where}; it is in no mean.")
+        if missing := record.missing(result):
+            seeds = f"seed{'s' if len(missing) > 1 else ''} {', '.join(map(str, missing))}"
+            lines.append(f"{result.method}: no run yet of {seeds}.")
+        lines += [f"{result.method}: {text}" for text in (*_at_an_end(record, result), *_beyond(record, result))]
+    return lines
+
+
+def _at_an_end(record: ComparisonRecord, result: MethodResult) -> list[str]:
+    end, tried = record.entry.end_of_ladder(result.method), record.entry.tried.get(result.method, {})
+    if end is None or result.rate is None:
+        return []
+    if all(loss is None for loss in tried.values()):
+        return [f"none of {len(tried)} rates ended; the {end}, {result.rate:g}, was taken."]
+    return [f"rate {result.rate:g} is the {end} of {len(tried)} tried; the best rate may lie beyond."]
+
+
+def _beyond(record: ComparisonRecord, result: MethodResult) -> list[str]:
+    """A probe's passes, or one round dearer than what all have."""
+    run = result.first_run
+    if run is None or measures.is_central(run):
+        return []
+    passes, probe = run.config.cost_per_round * run.config.rounds, measures.probe_passes(run)
+    round_takes = f"its one round takes {text_count(passes, 'forward pass', 'forward passes')}."
+    lines = [round_takes] if passes > record.entry.passes else []
+    return [*lines, f"probes made {probe:,} forward passes per client beside."] if probe else lines
+
+
+def comparison_tables(record: ComparisonRecord) -> list[Table]:
+    """All tables, for the page and the terminal; the rates last."""
+    reach = [levels_table(record)] if record.levels else []
+    return [learning_table(record), *reach, cost_table(record), rates_table(record)]
+
+
+def _over(title: str, name: str, suffix: Callable[[MethodResult], str] = lambda result: "") -> Column[MethodResult]:
+    """A figure's mean over the seeds with its interval."""
+    show = with_interval(partial(text_figure, name))
+
+    def get(result: MethodResult) -> str | None:
+        spread = result.over(FIGURES[name])
+        return None if spread is None else show(spread) + suffix(result)
+
+    return Column(title, get, str)
+
+
+def learning_table(record: ComparisonRecord) -> Table:
+    """Losses and accuracies."""
+    first = record.results[0]
+    return Table(
+        "Learning",
+        record.results,
+        [
+            Column("Method", lambda result: result.method),
+            Column("Rate", lambda result: result.rate, "{:g}".format),
+            Column("Seeds", lambda result: len(result.runs), str),
+            _over("Final loss", "final_loss"),
+            Column(
+                f"Loss above {first.method}",
+                lambda result: None if result is first else record.difference(result),
+                with_interval(text_loss),
+            ),
+            _over("Best loss", "best_loss"),
+            _over("Final accuracy", "final_accuracy"),
+            _over("Best accuracy", "best_accuracy"),
+            _over("Test loss", "test_loss"),
+            _over("Test accuracy", "test_accuracy"),
+        ],
+        f"Losses and accuracies of the validation split unless said. Loss above {first.method}: paired by seed.",
+    )
+
+
+def levels_table(record: ComparisonRecord) -> Table:
+    """Rounds and forward passes to reach given losses."""
+
+    def column(what: str, measure: Callable[[Run, float], float | None], level: float) -> Column[MethodResult]:
+        def get(result: MethodResult) -> str:
+            (mean, reached), runs = result.reach(measure, level), len(result.runs) + len(result.lost)
+            if mean is not None:
+                return text_value(round(mean, 1))
+            return (f"{reached} of {runs} seeds" if reached else "never") if runs else NONE
+
+        return Column(f"{what} to {level:.3f}", get, str)
+
+    kinds = (("Rounds", measures.rounds_to), ("Passes", measures.passes_to))
+    columns: list[Column[MethodResult]] = [Column("Method", lambda result: result.method)]
+    columns += [column(what, measure, level) for level in record.levels for what, measure in kinds]
+    note = "At evaluated rounds; a quarter, half and three quarters of the way of the first method. "
+    note += "A central method's one client makes the passes of all participants."
+    return Table("What it takes to get there", record.results, columns, note)
+
+
+def cost_table(record: ComparisonRecord) -> Table:
+    """Bytes, memory, time."""
+
+    def source(result: MethodResult) -> str:
+        return f" ({result.first_run.allocation.bytes_source})" if result.first_run else ""
+
+    return Table(
+        "Cost",
+        record.results,
+        [
+            Column("Method", lambda result: result.method),
+            Column("Rounds", lambda result: result.first_run and result.first_run.config.rounds, str),
+            _over("Sent up", "bytes_up"),
+            _over("Sent down", "bytes_down"),
+            _over("VRAM of a client", "vram_bytes", source),
+            _over("CPU time", "cpu_s"),
+        ],
+        "Bytes of a client that takes part in every round, from encoded frames. VRAM: of the largest client.",
+    )
+
+
+def rates_table(record: ComparisonRecord) -> Table:
+    """Every rate that was tried, on the tuning seed, and those that were given."""
+    rows: list[tuple[Cell, ...]] = []
+    for method, tried in record.entry.tried.items():
+        if not tried and method in record.entry.chosen:
+            rows.append((method, f"{record.entry.chosen[method]:g}", None, "given"))
+        for rate, loss in tried.items():
+            rows.append((method, rate, loss, "chosen" if record.entry.is_chosen(method, rate) else ""))
+    share = record.entry.asked["tune_share"]
+    larger = f", {share**-0.5:.3g} times as large" if share < 1 else ""
+    return Table(
+        "Rates tried",
+        rows,
+        [
+            Column("Method", lambda row: row[0]),
+            Column("Rate", lambda row: row[1], str),
+            Column("Final loss", lambda row: row[2], text_loss),
+            Column("Choice", lambda row: row[3]),
+        ],
+        f"Judged on a seed of their own, in {100 * share:g} % of the rounds{larger}; – is a run that did not end; a "
+        "given rate is not judged.",
+    )
+
+
+At = Callable[[Run, int], float | None]
+"""Where a run is on an axis after a round; None for every round where that is not known."""
+
+
+def bytes_at(run: Run, round: int) -> float | None:
+    """Bytes of a client, up and down, spread evenly over the rounds."""
+    up, down = measures.bytes_up(run), measures.bytes_down(run)
+    return None if up is None or down is None else (up + down) * round / max(run.rounds_done, 1)
+
+
+def cpu_at(run: Run, round: int) -> float | None:
+    """CPU seconds, spread evenly over the rounds."""
+    seconds = measures.cpu_seconds(run)
+    return None if seconds is None else seconds * round / max(run.rounds_done, 1)
+
+
+_AXES: tuple[tuple[str, At, str], ...] = (
+    ("round", lambda run, round: float(round), "linear"),
+    ("forward passes per client", lambda run, round: float(measures.passes_at(run, round)), "linear"),
+    ("bytes per client, up and down", bytes_at, "log"),
+    ("CPU seconds, spread evenly over the rounds", cpu_at, "linear"),
+)
+
+
+def curves_plot(record: ComparisonRecord, label: str, at: At, scale: str) -> Plot | None:
+    """Mean validation loss of each method against one cost; None where no method has a place on the axis."""
+    curves = [(index, result.method, mean_curve(result, at)) for index, result in enumerate(record.results)]
+    drawn = [(index, method, points) for index, method, points in curves if points]
+    if not drawn:
+        return None
+
+    def draw(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        for index, method, points in drawn:  # each in the colour that it has in every figure
+            x, y = np.array(points[1 if scale == "log" else 0 :]).reshape(-1, 2).T
+            axes.plot(x, y, label=method, **look(index), markersize=4)
+        if scale == "log":
+            axes.set_xscale("log", base=10)
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}".replace("e+0", "e")))
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set(xlabel=label, ylabel="validation loss")
+        legend(figure, axes)
+
+    return plot(f"Against {label}", draw, 3.2)
+
+
+def mean_curve(result: MethodResult, at: At) -> Sequence[tuple[float, float]]:
+    """(place, loss), means over the finished seeds that are on the axis, which are evaluated at the same rounds."""
+    runs = [run for run in result.runs.values() if at(run, 0) is not None]
+    points = []
+    for together in zip(*(run.split("validation") for run in runs), strict=False):
+        places = [at(run, record.round) or 0.0 for run, record in zip(runs, together, strict=True)]
+        points.append((sum(places) / len(runs), sum(record.loss for record in together) / len(runs)))
+    return points

@@ -1,0 +1,243 @@
+"""One kit of figures for pages, pictures and print: colours, two styles, legends, and where a drawing goes.
+
+Colours are Okabe and Ito's, safe for colour-blind readers, and a blue-to-orange row for ranks; markers and dashes
+differ too. A page's figures are narrow (4.6 inches) so that their text stays readable when a phone shrinks them;
+wide ones scroll there. The same input gives the same bytes.
+"""
+
+import io
+import math
+import textwrap
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from zorba_ray.report.svg import Mark, inline_svg
+
+BLUE, RED, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#6b6b6b"
+INK, CARD, PALE, OFF = "#000000", "#ffffff", "#9ecae8", "#eef1f4"
+LEVELS = ("#084594", "#2171b5", "#4a90c4", "#8a8a8a", "#b97f3f", "#cc6a1e", "#a63603")
+"""Best to worst; every colour has at least three times the contrast of its ground."""
+_CYCLE = (BLUE, RED, GREEN, "#CC79A7", "#E69F00", "#56B4E9", INK)
+_MARKERS = "osD^vPX<>"
+_DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)), (0, (8, 1.5, 2.5, 1.5)))
+WIDTH_IN, WIDE_IN = 4.6, 9.5
+"""Widths of a page's figures."""
+COLUMN_IN, SHEET_IN = 3.4, 7.0
+"""Widths of a paper's column and of its sheet."""
+
+_BOTH: Any = {
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.formatter.useoffset": False,
+    "text.parse_math": False,  # a '$' in a name is a '$'
+}
+_PAGE: Any = _BOTH | {
+    "font.size": 10,
+    "axes.titlesize": 10.5,
+    "axes.labelsize": 10,
+    "legend.fontsize": 9,
+    "axes.edgecolor": GREY,
+    "axes.facecolor": "none",
+    "grid.color": "#e3e3e3",
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "figure.frameon": False,
+    "lines.linewidth": 1.6,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "zorba-ray",
+}
+_PRINT: Any = _BOTH | {
+    "pdf.fonttype": 42,  # TrueType: text stays text, and publishers refuse Type 3
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same on every machine
+    "font.size": 7.5,
+    "axes.labelsize": 7.5,
+    "axes.titlesize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "legend.title_fontsize": 7,
+    "legend.handlelength": 2.6,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.4,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 3.6,
+    "figure.constrained_layout.wspace": 0.05,
+    "figure.constrained_layout.hspace": 0.04,
+    "savefig.dpi": 300,
+}
+_KEY, _LINE_EM = 9, 1.5
+"""Width of a legend's key in characters, height of a line in font sizes."""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure of the page."""
+
+    title: str
+    svg: Markup
+    note: str = ""
+    wide: bool = False
+    """Takes the whole width of the page."""
+
+
+def plot(
+    title: str,
+    draw: Callable[[Figure], None],
+    height_in: float,
+    note: str = "",
+    wide: bool = False,
+    marks: Mapping[str, Mark] | None = None,
+) -> Plot:
+    """Draws on a fresh figure, `height_in` inches high, for a page; `marks` names what the artists with a gid stand
+    for. The text alternative is read off the drawing."""
+    with _style(_PAGE):
+        figure = Figure(figsize=(WIDE_IN if wide else WIDTH_IN, height_in), layout="constrained")
+        draw(figure)
+        target = io.StringIO()
+        figure.savefig(target, format="svg", metadata={"Date": None, "Creator": None})
+    alt = " ".join([f"{title}.", *map(_alternative, figure.axes), note]).strip()
+    return Plot(title, inline_svg(target.getvalue(), alt, marks or {}), note, wide)
+
+
+def _alternative(axes: Axes) -> str:
+    """What a panel shows, in words: its axes, and where each named line begins and ends."""
+    told = []
+    for line in axes.get_lines():
+        x, y = (np.asarray(values, dtype=float) for values in (line.get_xdata(), line.get_ydata()))
+        known = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
+        if len(known) and not str(line.get_label()).startswith("_") and len(told) < 24:
+            ends = dict.fromkeys((known[0], known[-1]))
+            points = " to ".join(f"{y[at]:.4g} at {x[at]:.6g}" for at in ends)
+            told.append(f"{line.get_label()}: {points}")
+    what = f"{axes.get_ylabel()} against {axes.get_xlabel()}" if axes.get_ylabel() else axes.get_xlabel()
+    what = f"{what[:1].upper()}{what[1:]}"
+    return f"{what}{': ' if what and told else ''}{'; '.join(told)}." if what or told else ""
+
+
+def picture(path: Path, draw: Callable[[Figure], None], width_in: float, height_in: float) -> Path:
+    """Draws in the page's style, into a PNG of 200 dots per inch on white.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with _style(_PAGE | {"figure.frameon": True}):
+        figure = Figure(figsize=(width_in, height_in), layout="constrained", facecolor=CARD)
+        draw(figure)
+        figure.savefig(path, format="png", dpi=200, metadata={"Software": None})
+    return path
+
+
+def print_style() -> Any:
+    """A context: figures made and saved inside are for print."""
+    return _style(_PRINT)
+
+
+def save(figure: Figure, out: Path) -> list[Path]:
+    """Writes OUT.pdf and OUT.png, 300 dots per inch."""
+    pdf, png = out.with_name(out.name + ".pdf"), out.with_name(out.name + ".png")
+    figure.savefig(pdf, metadata={"CreationDate": None})
+    figure.savefig(png, metadata={"Software": None})
+    return [pdf, png]
+
+
+@contextmanager
+def _style(settings: Any) -> Iterator[None]:
+    with rc_context(settings), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # names in scripts that the font lacks
+        yield
+
+
+def look(index: int) -> dict[str, Any]:
+    """Colour, marker and dash of the series `index`."""
+    return {
+        "color": _CYCLE[index % len(_CYCLE)],
+        "marker": _MARKERS[index % len(_MARKERS)],
+        "linestyle": _DASHES[index % len(_DASHES)],
+    }
+
+
+def legend(figure: Figure, axes: Axes, title: str = "") -> None:
+    """Under the panels, where it hides nothing: the figure grows. The title alone where there is one unnamed series."""
+    handles, names = axes.get_legend_handles_labels()
+    named = [(handle, name) for handle, name in zip(handles, names, strict=True) if name]
+    if not named:
+        if title:
+            figure.supxlabel(title, fontsize=7)
+        return
+    from matplotlib import rcParams
+
+    room = int(figure.get_figwidth() * 105 / rcParams["legend.fontsize"])  # characters in the figure's width
+    texts = [textwrap.fill(short(name, 3 * room), room - _KEY) for _, name in named]
+    longest = max(len(line) for text in texts for line in text.splitlines())
+    columns = max(1, min(len(texts), room // (longest + _KEY)))
+    rows = math.ceil(len(texts) / columns)
+    columns = math.ceil(len(texts) / rows)  # of about equal length
+    # Matplotlib fills a legend column by column.
+    lines = max(sum(text.count("\n") + 1 for text in texts[at : at + rows]) for at in range(0, len(texts), rows))
+    figure.set_figheight(figure.get_figheight() + _LINE_EM * rcParams["legend.fontsize"] / 72 * (lines - 1))
+    figure.legend([h for h, _ in named], texts, loc="outside lower center", ncols=columns, title=title or None)
+
+
+def name_points(axes: Axes, x: Sequence[float], y: Sequence[float], names: Sequence[str]) -> None:
+    """Names beside points; of points that lie on each other in the picture only the first is named."""
+    spans = [max(float(np.ptp(values)), 1e-12) for values in (x, y)]
+    named: list[tuple[float, float]] = []
+    for a, b, name in zip(x, y, names, strict=True):
+        near = (abs(a - c) < 0.035 * spans[0] and abs(b - d) < 0.045 * spans[1] for c, d in named)
+        if not any(near):
+            named.append((a, b))
+            stroke = [withStroke(linewidth=1.5, foreground=CARD)]
+            axes.annotate(name, (a, b), (5, 4), textcoords="offset points", fontsize="small", path_effects=stroke)
+
+
+def letters(panels: Sequence[Axes], names: Sequence[str] = (), room: int = 40) -> None:
+    """(a), (b), … over the panels, and behind them their names, in lines of `room` characters."""
+    for index, axes in enumerate(panels):
+        name = names[index] if index < len(names) else ""
+        text = textwrap.fill(f"({chr(ord('a') + index)}) {name}".strip(), max(10, room))
+        axes.set_title(text, loc="left", fontsize=7.5, pad=3)
+
+
+def unit_of(largest: float) -> tuple[int, str]:
+    """Bytes per unit and its name, so that axis marks are small numbers."""
+    for power, name in ((40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")):
+        if largest >= 2**power:
+            return 2**power, name
+    return 1, "bytes"
+
+
+def percent(axis: Axis) -> None:
+    """Shares read as percent."""
+    axis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g} %"))
+
+
+def whole_rounds(axes: Axes, most: int = 8) -> None:
+    """Marks at whole rounds only."""
+    axes.xaxis.set_major_locator(MaxNLocator(most, integer=True))
+
+
+def short(name: str, limit: int = 14) -> str:
+    """One line, cut at `limit` characters."""
+    name = " ".join(name.split())
+    return name if len(name) <= limit else name[: limit - 1] + "…"

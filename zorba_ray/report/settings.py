@@ -1,0 +1,60 @@
+"""Settings and provenance as tables, and the commands that make a run again."""
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from zorba_ray.artifacts import Run
+from zorba_ray.tables import Column, Table
+
+
+def flatten(tree: Mapping[str, Any], whole: frozenset[str] = frozenset(), prefix: str = "") -> dict[str, Any]:
+    """Sections to dotted keys; lists, empty sections and the keys named `whole` stay as they are."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        nested = isinstance(value, Mapping) and value and name not in whole
+        flat |= flatten(value, whole, f"{name}.") if nested else {name: value}
+    return flat
+
+
+def settings(run: Run) -> dict[str, str]:
+    """Dotted key -> value as JSON."""
+    return {key: _json(value) for key, value in flatten(run.config.resolved()).items()}
+
+
+def settings_table(caption: str, tree: Mapping[str, Any]) -> Table:
+    """Dotted keys and JSON values of any tree of settings."""
+    return Table.pairs(caption, "Setting", "Value", [(key, _json(value)) for key, value in flatten(tree).items()])
+
+
+def provenance_table(run: Run) -> Table:
+    """Versions, commit and machine."""
+    flat = {key: value for key, value in flatten(run.provenance.tree()).items() if key != "command"}
+    rows = [(key, "none" if value is None else str(value)) for key, value in flat.items()]
+    return Table.pairs("Provenance", "What", "Value", rows)
+
+
+def differences_table(runs: Sequence[Run], names: Sequence[str]) -> Table:
+    """Settings that are not the same in all runs."""
+    every = [settings(run) for run in runs]
+    keys = sorted({key for tree in every for key in tree if key != "name"})
+    columns = [Column("Setting", lambda key: key)]
+    columns += [Column(name, lambda key, tree=tree: tree.get(key)) for name, tree in zip(names, every, strict=True)]
+    return Table("Settings that differ", [k for k in keys if len({tree.get(k) for tree in every}) > 1], columns)
+
+
+def typed_command(command: Sequence[str]) -> list[tuple[str, str]]:
+    """The command line as it was typed, under its name; nothing where none is on record."""
+    return [("as it was typed", shlex.join(map(str, command)))] if command else []
+
+
+def run_commands(run: Run) -> list[tuple[str, str]]:
+    """(what it is, shell line) that remake the run."""
+    again = ["zorba-ray", "run", f"{run.path}/config.resolved.json", "--run-dir", f"{run.path}-again"]
+    return [*typed_command(run.provenance.command), ("from the resolved settings", shlex.join(again))]
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,54 @@
+"""Directories -> one HTML file that loads nothing else: a run, several side by side, a sweep, or a comparison."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from zorba_ray.artifacts import Run
+from zorba_ray.artifacts.sweep import is_sweep, load_sweep
+from zorba_ray.errors import RunDirError
+from zorba_ray.report.comparison import is_comparison, load_comparison
+from zorba_ray.report.comparison_page import comparison_page
+from zorba_ray.report.page import Page, render
+from zorba_ray.report.run_page import run_page, runs_page
+from zorba_ray.report.sweep_page import sweep_page
+
+
+def write_report(run_dirs: Sequence[str | Path], out: str | Path) -> Path:
+    """Writes the HTML report of one or several run directories, or of one sweep or comparison, to `out`, replacing
+    it at once; returns `out`. Links of a sweep's page to its trials are relative to `out`.
+
+    Raises:
+        RunDirError: no directory given; one is missing, incomplete or damaged (names the file); a sweep among several;
+            `out` is a directory.
+        OSError: `out` cannot be written.
+    """
+    out = Path(out)
+    if not run_dirs:
+        raise RunDirError("a report needs at least one run directory")
+    if out.is_dir():
+        raise RunDirError(f"{out} is a directory: name a file for the report, as in {out / 'report.html'}")
+    text = render(_page(run_dirs, out.parent))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    fresh = out.with_name(f".{out.name}.{os.getpid()}.new")
+    try:
+        fresh.write_text(text, encoding="utf-8", errors="backslashreplace")
+        fresh.replace(out)
+    finally:
+        fresh.unlink(missing_ok=True)
+    return out
+
+
+def _page(run_dirs: Sequence[str | Path], folder: Path) -> Page:
+    sweeps = [path for path in run_dirs if is_sweep(path)]
+    if sweeps and len(run_dirs) > 1:
+        raise RunDirError(
+            f"{sweeps[0]} is a sweep: it has a report of its own; runs side by side are named singly, as in "
+            f"{sweeps[0]}/trials/NAME"
+        )
+    if sweeps:
+        return sweep_page(load_sweep(sweeps[0]), folder)
+    if len(run_dirs) == 1 and is_comparison(run_dirs[0]):
+        return comparison_page(load_comparison(run_dirs[0]))
+    runs = [Run(path) for path in run_dirs]
+    return run_page(runs[0]) if len(runs) == 1 else runs_page(runs)

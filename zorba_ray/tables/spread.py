@@ -1,0 +1,54 @@
+"""What a few seeds say about one number: mean, range, standard deviation, 95 % interval."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+_T975 = (
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120,
+    2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
+)  # fmt: skip
+"""97.5 % quantiles of Student's t at 1, 2, … 30 degrees of freedom."""
+_NORMAL975 = 1.960
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The values of one quantity over seeds."""
+
+    mean: float
+    low: float
+    """The smallest value. So `high`, the largest."""
+    high: float
+    count: int
+    """How many values."""
+    sd: float | None
+    """Sample standard deviation; None for one value."""
+
+    @classmethod
+    def of(cls, values: Iterable[float | None]) -> "Spread | None":
+        """Of the known values; None where there is none."""
+        known = [value for value in values if value is not None]
+        if not known:
+            return None
+        sd = stdev(known) if len(known) > 1 else None
+        return cls(fmean(known), min(known), max(known), len(known), sd)
+
+    @classmethod
+    def of_all(cls, values: Iterable[float | None]) -> "Spread | None":
+        """As `of`, but None where a single value is unknown: a mean over the others would not be the group's."""
+        every = list(values)
+        return None if None in every else cls.of(every)
+
+    @property
+    def half(self) -> float | None:
+        """Half the width of the mean's 95 % interval, by Student's t; None for one value."""
+        return None if self.sd is None else quantile(self.count - 1) * self.sd / math.sqrt(self.count)
+
+
+def quantile(freedom: int) -> float:
+    """97.5 % of Student's t; beyond the table by the first term of its expansion about the normal's, right to 1e-3."""
+    if freedom <= len(_T975):
+        return _T975[freedom - 1]
+    return _NORMAL975 + (_NORMAL975**3 + _NORMAL975) / (4 * freedom)

@@ -1,0 +1,72 @@
+"""How numbers read, on a page, in a terminal and in a figure."""
+
+import math
+
+from zorba_ray.units import format_bytes, format_seconds
+
+NONE = "–"
+
+
+def text_bytes(count: float | None) -> str:
+    """45.5 -> '45.5 B'; 1536 -> '1.5 KiB'; None -> '–'."""
+    if count is None:
+        return NONE
+    return f"{count:.4g} B" if abs(count) < 1024 and count != int(count) else format_bytes(count)
+
+
+def text_loss(value: float | None) -> str:
+    """Four decimals; '–' for None."""
+    return NONE if value is None else f"{value:.4f}"
+
+
+def text_percent(share: float | None) -> str:
+    """0.6133 -> '61.3 %'; '–' for None."""
+    return NONE if share is None else f"{100 * share:.1f} %"
+
+
+def text_seconds(seconds: float | None) -> str:
+    """'1.2 s', '3 min 5 s', and milliseconds below 0.1 s; '–' for None."""
+    if seconds is None:
+        return NONE
+    return f"{1000 * seconds:.3g} ms" if 0 <= seconds < 0.1 else format_seconds(seconds)
+
+
+def text_value(value: float | None) -> str:
+    """Six digits, whole numbers with thousands' marks; '–' for None, '∞' for no bound."""
+    if value is None or math.isnan(value):
+        return NONE
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    return f"{int(value):,}" if value == int(value) else f"{value:.6g}"
+
+
+def text_count(count: int, one: str, many: str = "") -> str:
+    """'1 seed', '3 seeds', '1,200 passes'; `many` where the plural is not `one` and an s."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def text_gap(gap: float | None) -> str:
+    """A relative gap in percent; what rounding leaves counts as 0."""
+    if gap is None or math.isnan(gap):
+        return NONE
+    if math.isinf(gap):
+        return "unknown"
+    return "0 %" if abs(gap) < 1e-9 else f"{100 * gap:.3g} %"
+
+
+def text_figure(name: str, value: float | None) -> str:
+    """A figure by the unit in its name: 'fleet_vram_bytes' in bytes, '…_accuracy' in percent, '…_s' in seconds."""
+    if name.endswith("loss"):
+        return text_loss(value)
+    if name.endswith(("accuracy", "share")):
+        return text_percent(value)
+    if "bytes" in name:
+        return text_bytes(value)
+    return text_seconds(value) if name.endswith("_s") else text_value(value)
+
+
+def text_swept(value: float | str | None) -> str:
+    """A swept value: numbers in six digits, 'none' for None."""
+    if value is None:
+        return "none"
+    return value if isinstance(value, str) else f"{value:.6g}" if isinstance(value, float) else str(value)
