@@ -7,16 +7,12 @@ from fractions import Fraction
 from benchmarks.alternate import at_least, judged
 from benchmarks.rows import Row
 from zorba_ray.config import ModelConfig
-from zorba_ray.memory.method import ADAMW, DECOMFL, DECOMFL_BATCH, LORA, MEZO, SGD, ZORBA
-from zorba_ray.memory.policy import Policy
-from zorba_ray.memory.round_time import RTX_4090
-from zorba_ray.memory.table import FRACTIONS, clients, model_profile
-from zorba_ray.memory.table import Row as ClientRow
+from zorba_ray.memory.table import ACCELERATOR, FRACTIONS, Client, clients, model_profile
 
 SHAPE, BATCH, LENGTH, LABELS = "opt-1.3b", 16, 128, 2
 DEVICE = "counted, nothing allocated"
-OURS = (Policy("host", "host"), Fraction(1, 4))
-GOALS = {SGD: 62.41, ADAMW: 62.41, LORA: 62.41, MEZO: 50.0, DECOMFL: 50.0, DECOMFL_BATCH: 50.0}
+OURS = ("frozen host, master host", Fraction(1, 4))
+GOALS = {"fedavg": 62.41, "fedit": 62.41, "mezo": 50.0, "decomfl": 50.0}
 """Method -> percent that zorba with a quarter of the blocks active, frozen and master on the host, is to stay below."""
 
 
@@ -24,30 +20,27 @@ def rows(quick: bool) -> list[Row]:
     """The table, and what of it has a goal."""
     profile = model_profile(ModelConfig(path=SHAPE), "bf16", "all", BATCH, LENGTH, LABELS)
     wanted = [
-        (client, fraction)
-        for client, fraction in clients(profile.manifest.blocks, "all", FRACTIONS)
-        if not quick or client.method in GOALS or (client.policy, fraction) == OURS
+        client
+        for client in clients(profile.manifest.blocks, "all", FRACTIONS)
+        if not quick or client.method in GOALS or (client.label, client.fraction) == OURS
     ]
-    found = [profile.row(client, fraction, count=True) for client, fraction in wanted]
-    made = []
-    for row in found:
+    counts, made = {}, []
+    for client in wanted:
+        row = profile.row(client, count=True)
         assert row.counted is not None
-        name = label(row)
-        made.append(judged(f"{SHAPE} VRAM, {name}", [row.counted.total / 1e9], "GB", None, DEVICE))
-        made.append(judged(f"{SHAPE} round, {name}", [1000 * row.seconds], "ms", None, f"modelled, {RTX_4090.name}"))
-    ours = next(row for row in found if row.client.method == ZORBA and (row.client.policy, row.fraction) == OURS)
-    for row in found:
-        if row.client.method in GOALS:
-            assert ours.counted is not None
-            assert row.counted is not None
-            less = 100 * (1 - ours.counted.total / row.counted.total)
-            goal = at_least(GOALS[row.client.method], " %")
-            made.append(judged(f"{SHAPE}, {label(ours)}: below {label(row)}", [less], "%", goal, DEVICE))
+        counts[client] = row.counted.total
+        made.append(judged(f"{SHAPE} VRAM, {name(client)}", [counts[client] / 1e9], "GB", None, DEVICE))
+        seconds = [1000 * row.seconds]
+        made.append(judged(f"{SHAPE} round, {name(client)}", seconds, "ms", None, f"modelled, {ACCELERATOR}"))
+    ours = next(client for client in counts if (client.label, client.fraction) == OURS)
+    for client, size in counts.items():
+        if client.method in GOALS:
+            less = 100 * (1 - counts[ours] / size)
+            goal = at_least(GOALS[client.method], " %")
+            made.append(judged(f"{SHAPE}, {name(ours)}: below {name(client)}", [less], "%", goal, DEVICE))
     return made
 
 
-def label(row: ClientRow) -> str:
-    """Method, or policy and share."""
-    if row.client.method != ZORBA:
-        return row.client.method.label
-    return f"zorba {row.client.policy.label}, {row.fraction} active"
+def name(client: Client) -> str:
+    """Method, or placement and share."""
+    return client.label if client.fraction is None else f"zorba {client.label}, {client.fraction} active"

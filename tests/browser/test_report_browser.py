@@ -13,7 +13,7 @@ from tests.support.browser import BROWSERS, View, browser_path, chromium
 from tests.support.fake_comparison import LADDER, write_fake_comparison
 from tests.support.fake_run import write_fake_run
 from tests.support.fake_sweep import write_fake_sweep
-from zorba_ray.config import METHOD_NAMES
+from zorba_ray.config import method_names
 from zorba_ray.report import write_report
 
 pytest.importorskip("playwright.sync_api", reason="the playwright package is not installed")
@@ -88,7 +88,7 @@ def test_a_comparison_shows_its_tables_curves_and_warnings(browser: Any, pages: 
         captions = page.locator("caption").all_inner_texts()
         assert captions[:4] == ["Learning", "What it takes to get there", "Cost", "Rates tried"]
         counts = [page.locator("table").nth(place).locator("tbody tr").count() for place in range(4)]
-        assert counts == [len(METHOD_NAMES)] * 3 + [len(LADDER) * (len(METHOD_NAMES) - 1) + 2]
+        assert counts == [len(method_names())] * 3 + [len(LADDER) * (len(method_names()) - 1) + 2]
         second = page.locator("table").first.locator("tbody tr").nth(1).locator("td").all_inner_texts()
         assert second[:5] == ["fedavg", "0.003", "3", "0.5625 ± 0.1553", "0.0625 ± 0.0776"]
         titles = page.locator("figure h3").all_inner_texts()
@@ -97,8 +97,8 @@ def test_a_comparison_shows_its_tables_curves_and_warnings(browser: Any, pages: 
         boxes = page.locator(".plot").evaluate_all("plots => plots.map(plot => plot.getBoundingClientRect())")
         assert all(box["width"] > 300 and box["height"] > 200 for box in boxes)
         for plot, axis in zip(page.locator(".plot").all(), axes, strict=True):
-            drawn = {*METHOD_NAMES} - ({"mezo"} if axis.startswith("bytes") else set())  # it is central
-            assert {*plot.locator("text").all_text_contents()} & {*METHOD_NAMES} == drawn
+            drawn = {*method_names()} - ({"mezo"} if axis.startswith("bytes") else set())  # it is central
+            assert {*plot.locator("text").all_text_contents()} & {*method_names()} == drawn
         warning = "mezo: rate 0.001 is the lowest of 2 tried; the best rate may lie beyond."
         assert page.locator(".warning").all_inner_texts() == [warning]
 

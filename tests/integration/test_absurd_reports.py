@@ -22,9 +22,9 @@ CULPRIT, ROUND = 3, 5
 METHODS: dict[str, tuple[str, ...]] = {
     "zorba": (),
     "decomfl": ("zo.directions=2", "zo.difference=forward", "federation.seeds=shared", "zo.lr=0.005"),
-    "fedkseed": ("zo.schedule=constant", "zo.local_steps=2", "fedkseed.pool=8", "zo.lr=0.003"),
-    "fedavg": ("first_order.lr=0.05", "first_order.local_steps=1"),
-    "fedit": ("zo.scope=lora", "first_order.lr=0.01", "first_order.local_steps=1", "model.lora.rank=2"),
+    "fedkseed": ("zo.schedule=constant", "zo.local_steps=2", "method_settings.pool=8", "zo.lr=0.003"),
+    "fedavg": ("method_settings.lr=0.05", "method_settings.local_steps=1"),
+    "fedit": ("zo.scope=lora", "method_settings.lr=0.01", "method_settings.local_steps=1", "model.lora.rank=2"),
 }
 
 

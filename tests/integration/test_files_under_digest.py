@@ -31,7 +31,7 @@ from zorba_ray.protocol.snapshot import Snapshot, newest_snapshot
 POOL = (
     "method=fedkseed",
     "zo.schedule=constant",
-    "fedkseed.pool=4",
+    "method_settings.pool=4",
     "zo.lr=0.003",
     "zo.local_steps=1",
 )

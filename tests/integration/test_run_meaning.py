@@ -51,8 +51,8 @@ def test_a_rate_of_a_thousand_ends_as_diverged_and_stays_so(cli: Cli, tiny_file:
 
 
 def test_a_first_order_method_too(tmp_path: Path) -> None:
-    config = tiny_config("method=fedavg", "model.head=lm", "first_order.lr=1000", "rounds=8", "eval.every=2")
-    with pytest.raises(Diverged, match=r"begin anew with a smaller first_order\.lr"):
+    config = tiny_config("method=fedavg", "model.head=lm", "method_settings.lr=1000", "rounds=8", "eval.every=2")
+    with pytest.raises(Diverged, match=r"begin anew with a smaller method_settings\.lr"):
         run_here(config, tmp_path / "run")
 
 

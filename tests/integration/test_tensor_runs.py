@@ -17,13 +17,13 @@ from zorba_ray.errors import ConfigError, Diverged, LedgerError, StorageError
 from zorba_ray.experiment.backends import ray_backend
 from zorba_ray.experiment.build import build_host, prepare
 from zorba_ray.experiment.replay import replay_run
-from zorba_ray.methods.first_order import FirstOrderMethod
+from zorba_ray.methods.base import BackpropMethod
 from zorba_ray.protocol import snapshot as snapshots
 from zorba_ray.protocol.ledger import read_ledger
 
 SETTINGS: dict[str, tuple[str, ...]] = {
-    "fedavg": ("first_order.lr=0.05", "first_order.local_steps=2"),
-    "fedit": ("zo.scope=lora", "first_order.lr=0.01", "first_order.local_steps=2", "model.lora.rank=4"),
+    "fedavg": ("method_settings.lr=0.05", "method_settings.local_steps=2"),
+    "fedit": ("zo.scope=lora", "method_settings.lr=0.01", "method_settings.local_steps=2", "model.lora.rank=4"),
     "fedmezo": ("zo.scope=lora", "zo.local_steps=2", "zo.lr=0.01", "model.lora.rank=4"),
 }
 RAY = ("federation.backend=ray", "federation.deadline_s=120", "federation.mode=packed")
@@ -158,21 +158,21 @@ class TestDivergence:
     def test_a_client_that_diverged_is_left_out(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """The run is that of a federation in which it never answers."""
         missing = run_here(config("fedavg"), tmp_path / "missing", without_the_last)
-        train = FirstOrderMethod.train
+        train = BackpropMethod.train
 
-        def last_diverges(self: FirstOrderMethod, state: Any, model: Any, plan: Any, client: int, batches: Any) -> Any:
+        def last_diverges(self: BackpropMethod, state: Any, model: Any, plan: Any, client: int, batches: Any) -> Any:
             tensors, loss = train(self, state, model, plan, client, batches)
             if client == 3:
                 tensors = {name: torch.full_like(tensor, float("nan")) for name, tensor in tensors.items()}
             return tensors, loss
 
-        monkeypatch.setattr(FirstOrderMethod, "train", last_diverges)
+        monkeypatch.setattr(BackpropMethod, "train", last_diverges)
         found = run_here(config("fedavg"), tmp_path / "run")
         assert found["clients_rejected"] == found["rounds"]
         assert found["weights_sha256"] == missing["weights_sha256"]
         assert rounds(tmp_path / "run")[0]["rejected"] == {"3": "a trained tensor is not finite: its training diverged"}
 
-    @pytest.mark.parametrize(("method", "rate"), [("fedavg", "first_order.lr=1e30"), ("fedmezo", "zo.lr=1e38")])
+    @pytest.mark.parametrize(("method", "rate"), [("fedavg", "method_settings.lr=1e30"), ("fedmezo", "zo.lr=1e38")])
     def test_where_all_diverge_the_run_ends_by_name(self, method: str, rate: str, tmp_path: Path) -> None:
         with pytest.raises(Diverged, match=r"numbers of 4 of 4 clients .*: lower the learning rate"):
             run_here(config(method, rate), tmp_path / "run")

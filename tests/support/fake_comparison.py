@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.fake_family import BLOCKS, edit, write_member
-from zorba_ray.config import METHOD_NAMES, ExperimentConfig, config_from_tree
+from zorba_ray.config import ExperimentConfig, config_from_tree, method_names
 
 PASSES, DIRECTIONS = 24, 2
 """Forward passes of each client in all; directions of a zorba client's round."""
@@ -24,7 +24,7 @@ def write_fake_comparison(
     path: Path,
     *,
     name: str = "fake",
-    methods: Sequence[str] = METHOD_NAMES,
+    methods: Sequence[str] = method_names(),
     seeds: int = 3,
     tried: Tried | None = None,
     endings: Mapping[str, str] | None = None,
@@ -98,7 +98,7 @@ def _tree(method: str, seed: int, rate: float) -> dict[str, Any]:
         "eval": {"every": 1},
     }
     if method in ("fedavg", "fedit"):
-        return tree | {"first_order": {"lr": rate, "local_steps": 2}}
+        return tree | {"method_settings": {"lr": rate, "local_steps": 2}}
     own: dict[str, dict[str, Any]] = {
         "zorba": {"directions": DIRECTIONS, "difference": "central"},
         "fedkseed": {"local_steps": 2},

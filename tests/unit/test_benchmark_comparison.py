@@ -17,7 +17,7 @@ from benchmarks.shapes import THOUSANDS
 from tests.support.fake_comparison import write_fake_comparison
 from zorba_ray.campaigns.comparison import plan_comparison
 from zorba_ray.campaigns.comparison.cells import planned_run
-from zorba_ray.config import METHOD_NAMES, load_config
+from zorba_ray.config import load_config, method_names
 from zorba_ray.federation.round import participant_count
 from zorba_ray.report.comparison import ComparisonRecord, load_comparison
 
@@ -154,7 +154,7 @@ def test_tasks_are_those_that_were_asked_for(task: Task) -> None:
     share = participant_count(federation.clients, federation.participants) / federation.clients
     own = share * config.rounds * config.passes_per_round
     assert 0 <= 2 * PAIRS[task.name] - own < config.passes_per_round
-    assert set(task.methods) <= set(ALL) == set(METHOD_NAMES)
+    assert set(task.methods) <= set(ALL) == set(method_names())
 
 
 def test_without_data_there_is_nothing_to_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from zorba_ray.errors import BudgetExceeded, ClusterError, ConfigError
 from zorba_ray.experiment.budgets import budget_rows
 from zorba_ray.federation.accelerator import choose_accelerator
 from zorba_ray.federation.client_accelerator import GpuBudgets
-from zorba_ray.memory import FleetMemory, Workload
+from zorba_ray.memory import Workload, placed_by_budget
 from zorba_ray.models import Replica
 
 PARTS = {"stem": 10, "frozen": 0, "stream buffers": 30}
@@ -97,7 +97,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
 @pytest.fixture
 def budgets(gpu: FakeCuda) -> GpuBudgets:
     manifest = Replica(tiny_loaded("opt")).manifest
-    memory = FleetMemory(manifest, MemoryConfig(), "all", Workload(2, 4, 32, 3, 1, 4))
+    memory = placed_by_budget(manifest, MemoryConfig(), "all", Workload(2, 4, 32, 3, 1))
     return GpuBudgets(memory)
 
 

@@ -12,7 +12,7 @@ from zorba_ray.artifacts.campaigns import ComparisonCell
 from zorba_ray.campaigns.comparison import ComparisonPlan, ladder_of, open_comparison, plan_comparison
 from zorba_ray.campaigns.comparison.cells import planned_run, rounds_for
 from zorba_ray.campaigns.comparison.run import check_inputs
-from zorba_ray.config import METHOD_NAMES, ExperimentConfig
+from zorba_ray.config import ExperimentConfig, method_names
 from zorba_ray.errors import ConfigError, RunDirError
 from zorba_ray.experiment.build import prepare
 from zorba_ray.tables import Spread
@@ -21,7 +21,7 @@ BASE = ("rounds=20", "zo.directions=3", "zo.difference=central", "eval.every=5",
 
 
 def compared(
-    methods: tuple[str, ...] = METHOD_NAMES, seeds: int = 2, base: Any = None, **changes: Any
+    methods: tuple[str, ...] = method_names(), seeds: int = 2, base: Any = None, **changes: Any
 ) -> ComparisonPlan:
     given: dict[str, Any] = {"rates": {}, "tune_share": 0.25, "overrides": {}} | changes
     return plan_comparison(base or tiny_config(*BASE), methods, seeds, **given)
@@ -36,7 +36,7 @@ def test_zorba_keeps_its_configuration() -> None:
     assert own.numbers() == tiny_config(*BASE, "zo.lr=0.01").numbers()
 
 
-@pytest.mark.parametrize("method", METHOD_NAMES)
+@pytest.mark.parametrize("method", method_names())
 def test_what_all_methods_share(method: str) -> None:
     base, own = tiny_config(*BASE), derived(method)
     assert own.method == method
@@ -66,7 +66,7 @@ def test_published_settings_hold_and_a_setting_of_ones_own_wins() -> None:
     assert derived("decomfl").federation.seeds == "shared"
     assert derived("decomfl").zo.difference == "forward"
     assert derived("fedkseed").zo.schedule == "constant"
-    assert derived("fedkseed").fedkseed.pool == 4096
+    assert derived("fedkseed").method_settings.pool == 4096
     model = derived("fedmezo").model
     assert model.lora is not None
     assert model.lora.rank == 128
@@ -80,7 +80,7 @@ def test_rates_are_judged_in_a_share_of_the_rounds_on_a_seed_of_their_own() -> N
     assert (own.config.rounds, own.config.seed, own.config.zo.lr, own.rate) == (5, 1007, 1.0, 0.5)
     assert own.path == "zorba/rate-0.5"
     assert planned_run(compared(), "fedit", 8, 0.5, tuning=False).path == "fedit/seed-8"
-    assert planned_run(compared(), "fedit", 8, 0.5, tuning=False).config.first_order.lr == 0.5
+    assert planned_run(compared(), "fedit", 8, 0.5, tuning=False).config.method_settings.lr == 0.5
 
 
 def test_ladders() -> None:
@@ -100,8 +100,8 @@ def test_ladders() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"methods": ("zorba", "fedprox")}, "unknown method fedprox; there are zorba, fedavg"),
-        ({"methods": ()}, "unknown method none"),
+        ({"methods": ("zorba", "fedprox")}, "unknown method fedprox: there is no such method"),
+        ({"methods": ()}, "none; name one or more"),
         ({"methods": ("zorba", "mezo", "zorba")}, "zorba stands twice"),
         ({"seeds": 0}, "--seeds 0"),
         ({"tune_share": 0.0}, "--tune-share 0"),

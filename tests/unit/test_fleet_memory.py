@@ -8,10 +8,10 @@ import pytest
 from tests.support.tiny_models import BLOCKS, tiny_loaded
 from zorba_ray.config import MemoryConfig
 from zorba_ray.errors import BudgetExceeded
-from zorba_ray.memory import ClientMemory, FleetMemory, Workload, client_memory, require_within
+from zorba_ray.memory import ClientMemory, FleetMemory, Workload, client_memory, placed_by_budget, require_within
 from zorba_ray.models import RESIDENT, STREAMED, Manifest, Placement, Replica
 
-WORK = Workload(batch_size=8, length=16, hidden=32, logits=3, positions=1, heads=4)
+WORK = Workload(batch_size=8, length=16, hidden=32, logits=3, positions=1)
 TOKENS = 2 * 8 * 16
 ALL = frozenset(range(BLOCKS))
 COPIES = Placement("device", "host")
@@ -27,7 +27,7 @@ def manifest() -> Manifest:
 
 def fleet(manifest: Manifest, **settings: Any) -> FleetMemory:
     config = MemoryConfig.model_validate({"frozen": "auto", "master": "auto", **settings})
-    return FleetMemory(manifest, config, "all", WORK)
+    return placed_by_budget(manifest, config, "all", WORK)
 
 
 def bytes_at(manifest: Manifest, own: Placement) -> ClientMemory:

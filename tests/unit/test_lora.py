@@ -8,7 +8,7 @@ from zorba_ray.config import ModelConfig
 from zorba_ray.directions import direction_backend, tensor_stream
 from zorba_ray.directions.reference import direction
 from zorba_ray.errors import ModelError
-from zorba_ray.memory.architecture import architecture
+from zorba_ray.memory.activations import architecture
 from zorba_ray.models import HostStore, LoadedModel, Perturbation, Replica, TaskModel
 from zorba_ray.models.lora import add_lora, draw_lora, is_target, merge_lora
 

@@ -25,12 +25,11 @@ from tests.support.tiny_models import BLOCKS, HIDDEN, tiny_loaded
 from zorba_ray.config import MemoryConfig
 from zorba_ray.directions import EMBEDDINGS, FINAL_NORM
 from zorba_ray.memory import ClientMemory, Workload, client_memory
-from zorba_ray.memory.inventory import zorba_footprint
-from zorba_ray.memory.policy import Policy
-from zorba_ray.models import Manifest, Replica, Scope
+from zorba_ray.memory.inventory import Inventory, zorba_footprint
+from zorba_ray.models import Manifest, Placement, Replica, Scope
 from zorba_ray.models.manifest import build_manifest
 
-WORK = Workload(batch_size=3, length=5, hidden=4, logits=2, positions=1, heads=2)
+WORK = Workload(batch_size=3, length=5, hidden=4, logits=2, positions=1)
 
 
 def two_blocks() -> Manifest:
@@ -101,7 +100,7 @@ def test_by_hand_by_scope(scope: Scope, frozen: str, extra: int, scratch: int) -
 def test_logits_of_a_language_model() -> None:
     """One sign at a time: 3·4 counted positions, each a gathered hidden state of 8 bytes, and 100 logits in fp32 with
     their log-softmax: 12·(8 + 800) = 9,696. Beside them prefix and pair, 3h, and ids and masks for 3: 360 + 1,305."""
-    found = memory(work=Workload(3, 5, 4, logits=100, positions=5, heads=2))
+    found = memory(work=Workload(3, 5, 4, logits=100, positions=5))
     assert (found.parts["activations"], found.parts["logits"]) == (1665, 9696)
 
 
@@ -120,8 +119,8 @@ def test_a_gated_layer_holds_three_tensors() -> None:
 def test_activations_grow_with_batch_and_length() -> None:
     """Twice the rows, twice everything; twice the length, masks four times as large: 30·(48 + 5·(8 + 10)) + 38h."""
     base = memory().parts["activations"]
-    assert memory(work=Workload(6, 5, 4, 2, 1, 2)).parts["activations"] == 2 * base
-    assert memory(work=Workload(3, 10, 4, 2, 1, 2)).parts["activations"] == 30 * 138 + 4560
+    assert memory(work=Workload(6, 5, 4, 2, 1)).parts["activations"] == 2 * base
+    assert memory(work=Workload(3, 10, 4, 2, 1)).parts["activations"] == 30 * 138 + 4560
 
 
 @pytest.mark.parametrize("kind", ["opt", "llama", "bert"])
@@ -163,9 +162,10 @@ def test_no_active_set_holds_more_than_the_sum_says(kind: str, frozen: str, mast
     """What the solver is given bounds the exact bytes of every active set from above."""
     manifest = Replica(tiny_loaded(kind)).manifest
     config = MemoryConfig.model_validate({"frozen": frozen, "master": master})
-    work = Workload(4, 16, HIDDEN, 3, 1, 4)
+    held = Inventory(manifest, Placement(frozen, master), "all", 2)  # type: ignore[arg-type]
+    work = Workload(4, 16, HIDDEN, 3, 1)
     bound = client_memory(manifest, config, "all", work)
     for bits in range(1, 1 << BLOCKS):
         active = frozenset(b for b in range(BLOCKS) if bits >> b & 1)
-        exact = zorba_footprint(manifest, "bf16", Policy.of(config), "all", work, active)
+        exact = zorba_footprint(held, work, active)
         assert exact.total <= bound.bytes_of(active)

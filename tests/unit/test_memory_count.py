@@ -4,21 +4,20 @@ import json
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from zorba_ray.config import ModelConfig
-from zorba_ray.errors import ClusterError
-from zorba_ray.memory.count import Client, counted
-from zorba_ray.memory.measure import measured
-from zorba_ray.memory.method import ADAMW, LORA, METHODS, MEZO, MEZO_LORA, SGD, ZORBA, Method
-from zorba_ray.memory.policy import POLICIES, STREAMED, Policy
+from tests.support.tiny_models import tiny_loaded
+from zorba_ray.config import LocalStep, ModelConfig, method_names
+from zorba_ray.memory import Workload, fleet_memory, resident_everywhere
+from zorba_ray.memory.count import counted
+from zorba_ray.memory.paired_client import PairedStep
 from zorba_ray.memory.storage_counter import HOST, StorageCounter
-from zorba_ray.memory.table import ModelProfile, clients, model_profile
-from zorba_ray.models import Scope
+from zorba_ray.memory.table import Client, ModelProfile, clients, model_profile
+from zorba_ray.models import STREAMED, Placement, Replica, Scope
 
 TINY: dict[str, dict[str, Any]] = {
     "opt": {
@@ -38,7 +37,10 @@ _COMMON = {
     "vocab_size": 40, "num_attention_heads": 4, "max_position_embeddings": 32, "pad_token_id": 0, "bos_token_id": 1,
     "eos_token_id": 2,
 }  # fmt: skip
-OTHERS = [method for method in METHODS if method != ZORBA]
+PLACEMENTS = [
+    *(PairedStep(Placement(frozen, master)) for frozen in ("device", "host") for master in ("device", "host")),
+    PairedStep(STREAMED, resident=False),
+]
 
 
 def tiny(folder: Path, kind: str, compute: str = "bf16") -> ModelProfile:
@@ -47,8 +49,8 @@ def tiny(folder: Path, kind: str, compute: str = "bf16") -> ModelProfile:
     return model_profile(ModelConfig(path=str(folder)), compute, "all", 4, 16, 2)
 
 
-def error(profile: ModelProfile, client: Client) -> float:
-    found = profile.row(client, None, count=True).error
+def error(profile: ModelProfile, step: PairedStep) -> float:
+    found = profile.row(Client("zorba", step.label, step), count=True).error
     assert found is not None
     return abs(found)
 
@@ -99,125 +101,104 @@ class TestTheCounter:
 
 
 class TestFormulaAgainstCount:
-    @pytest.mark.parametrize("method", OTHERS, ids=lambda method: method.name)
-    @pytest.mark.parametrize("kind", ["opt", "llama"])
-    def test_tiny_within_three_percent(self, tmp_path: Path, kind: str, method: Method) -> None:
-        assert error(tiny(tmp_path, kind), Client(method)) < 0.03
+    """Within three percent, of every placement and active set that budgets may rest on."""
 
-    @pytest.mark.parametrize(
-        ("method", "rank", "targets"),
-        [
-            (MEZO_LORA, 4, "attention"),
-            (MEZO_LORA, 16, "all"),
-            (LORA, 4, "attention"),
-            (LORA, 16, "all"),
-            (LORA, 128, "all"),
-            (MEZO_LORA, 16, "query"),
-            (LORA, 16, "query_value"),
-        ],
-    )
-    @pytest.mark.parametrize("kind", ["opt", "llama"])
-    def test_adapters_of_other_ranks_and_places(
-        self, tmp_path: Path, kind: str, method: Method, rank: int, targets: Any
-    ) -> None:
-        """As runs set them: below and above the hidden width of 32, and beside the feed-forward layers."""
-        assert error(tiny(tmp_path, kind), Client(replace(method, rank=rank, targets=targets))) < 0.03
-
-    @pytest.mark.parametrize(
-        "method",
-        [replace(LORA, rank=4, targets="all"), replace(LORA, rank=16, targets="attention"), replace(LORA, rank=4)],
-        ids=lambda method: f"r {method.rank}, {method.targets}",
-    )
-    def test_adapters_on_an_encoder(self, tmp_path: Path, method: Method) -> None:
-        assert error(tiny(tmp_path, "bert"), Client(method)) < 0.03
-
-    @pytest.mark.parametrize("scope", sorted({*get_args(Scope)} - {"lora"}))
-    @pytest.mark.parametrize("method", [SGD, ADAMW, MEZO], ids=lambda method: method.name)
+    @pytest.mark.parametrize("step", PLACEMENTS, ids=lambda step: step.label)
     @pytest.mark.parametrize("kind", TINY)
-    def test_what_a_run_trains(self, tmp_path: Path, kind: str, method: Method, scope: Scope) -> None:
-        """No embedding gets a gradient or a z, and no layer keeps an input that no weight asks for."""
-        if kind == "llama" and scope == "biases":
-            pytest.skip("it has none")
-        assert error(tiny(tmp_path, kind), Client(replace(method, scope=scope))) < 0.03
-
-    @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.label)
-    @pytest.mark.parametrize("kind", TINY)
-    def test_zorba_by_policy(self, tmp_path: Path, kind: str, policy: Policy) -> None:
+    def test_by_placement(self, tmp_path: Path, kind: str, step: PairedStep) -> None:
         """The first block active, frozen ones behind it: they run on both signs at once."""
-        assert error(tiny(tmp_path, kind), Client(ZORBA, policy, frozenset({0}))) < 0.03
+        assert error(tiny(tmp_path, kind), step) < 0.03
 
     @pytest.mark.parametrize("active", [{0, 1, 2}, {2}, {0, 2}], ids=str)
     @pytest.mark.parametrize("compute", ["bf16", "fp32"])
-    def test_zorba_by_active_set(self, tmp_path: Path, compute: str, active: set[int]) -> None:
-        assert error(tiny(tmp_path, "opt", compute), Client(ZORBA, POLICIES[3], frozenset(active))) < 0.03
+    def test_by_active_set(self, tmp_path: Path, compute: str, active: set[int]) -> None:
+        assert error(tiny(tmp_path, "opt", compute), PairedStep(STREAMED, frozenset(active))) < 0.03
 
-    @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
-    def test_a_real_shape_within_three_percent(self, method: Method) -> None:
+    @pytest.mark.parametrize("scope", ["matrices", "bias_norm"])
+    def test_by_scope(self, tmp_path: Path, scope: Scope) -> None:
+        assert error(tiny(tmp_path, "llama"), PairedStep(scope=scope)) < 0.03
+
+    def test_a_real_shape(self) -> None:
         profile = model_profile(ModelConfig(path="opt-125m"), "bf16", "all", 16, 128, 2)
-        assert error(profile, Client(method, POLICIES[3], frozenset({0, 4, 8}))) < 0.03
+        assert error(profile, PairedStep(STREAMED, frozenset({0, 4, 8}))) < 0.03
 
     def test_the_vocabulary_of_a_language_model(self) -> None:
         """Logits of 50,272 words at 63 positions of 8 rows, in fp32 with their log-softmax, one sign at a time."""
         model = ModelConfig(path="opt-125m", head="lm")
         profile = model_profile(model, "bf16", "all", 8, 64, 0)
-        row = profile.row(Client(ZORBA, POLICIES[0], frozenset(range(12))), None, count=True)
-        assert row.counted is not None
-        assert row.counted.parts["logits"] >= 8 * 63 * 50272 * 8
-        assert abs(row.modelled.total / row.counted.total - 1) < 0.03
+        step = PairedStep(active=frozenset(range(12)))
+        assert error(profile, step) < 0.03
+        assert counted(model, "bf16", profile.work, step).parts["logits"] >= 8 * 63 * 50272 * 8
 
 
 class TestParts:
     """Counted parts whose sizes follow from the manifest alone."""
 
-    def test_weights_by_policy(self, tmp_path: Path) -> None:
+    def test_weights_by_placement(self, tmp_path: Path) -> None:
         profile = tiny(tmp_path, "opt")
-        blocks = [profile.manifest.by_block[block] for block in range(3)]
-        matrices = sum(t.numel for t in blocks[0] if len(t.shape) == 2)
-        vectors = sum(t.numel for t in blocks[0] if len(t.shape) == 1)
+        block = profile.manifest.by_block[0]
+        matrices = sum(t.numel for t in block if len(t.shape) == 2)
+        vectors = sum(t.numel for t in block if len(t.shape) == 1)
         copy, master = 2 * matrices + 4 * vectors, 4 * (matrices + vectors)
-        expected = {
-            POLICIES[0]: (2 * copy, master, 0),
-            POLICIES[1]: (2 * copy, copy, 0),
-            POLICIES[2]: (0, master, 2 * copy),
-            POLICIES[3]: (0, copy, 2 * copy),
-            STREAMED: (0, 0, 2 * copy),
-        }
-        for policy, sizes in expected.items():
-            seen = counted(profile.model, "bf16", profile.work, Client(ZORBA, policy, frozenset({1})))
+        expected = [
+            (2 * copy, master, 0), (2 * copy, copy, 0), (0, master, 2 * copy), (0, copy, 2 * copy), (0, 0, 2 * copy),
+        ]  # fmt: skip
+        for step, sizes in zip(PLACEMENTS, expected, strict=True):
+            seen = counted(profile.model, "bf16", profile.work, replace(step, active=frozenset({1})))
             assert (seen.parts["frozen"], seen.parts["active"], seen.parts["stream buffers"]) == sizes
             assert seen.source == "counted"
 
-    def test_optimizers_hold_two_moments_and_gradients_one_copy(self, tmp_path: Path) -> None:
-        """The untied output layer (40 × 32) is not read by label words: it has neither."""
+    @pytest.mark.parametrize("scope", ["all", "matrices", "norm_weights", None])
+    def test_what_a_run_trains_has_gradients_and_moments(self, tmp_path: Path, scope: Scope | None) -> None:
+        """Two bytes each, two moments; no embedding has any, unless the whole model is trained. The untied output layer
+        (40 × 32) is not read by label words: it has neither."""
         profile = tiny(tmp_path, "llama")
-        moved = 2 * (profile.manifest.numel - 40 * 32)
-        largest = 2 * 96 * 32
-        adamw = counted(profile.model, "bf16", profile.work, Client(ADAMW))
-        assert 2 * moved <= adamw.parts["optimizer state"] <= 2 * moved + largest
-        assert counted(profile.model, "bf16", profile.work, Client(SGD)).parts["optimizer state"] == 0
+        numel = profile.manifest.numel - 40 * 32 if scope is None else sum(profile.manifest.sizes(scope))
+        largest = 2 * max(tensor.numel for tensor in profile.manifest.tensors)
+        step = LocalStep(backward=True, moments=True, scope=scope)
+        seen = counted(profile.model, "bf16", profile.work, step).parts
+        assert 4 * numel <= seen["optimizer state"] <= 4 * numel + largest
+        assert seen["gradients"] <= 2 * numel
+        assert counted(profile.model, "bf16", profile.work, replace(step, moments=False)).parts["optimizer state"] == 0
 
-    def test_adapters(self, tmp_path: Path) -> None:
-        """The query projections, 32 square, in three blocks, A and B of rank 16, with two moments."""
-        seen = counted(tiny(tmp_path, "opt").model, "bf16", tiny(tmp_path, "opt").work, Client(LORA))
-        adapters = 3 * 2 * (LORA.rank * 32) * 2
-        assert (seen.parts["active"], seen.parts["optimizer state"]) == (adapters, 2 * adapters)
+    @pytest.mark.parametrize(
+        ("rank", "targets", "layers"), [(16, "query", 1), (4, "query_value", 2), (4, "attention", 4)]
+    )
+    def test_adapters(self, tmp_path: Path, rank: int, targets: Any, layers: int) -> None:
+        """Projections 32 square in three blocks, A and B of the rank, with two moments."""
+        profile, step = tiny(tmp_path, "opt"), LocalStep(backward=True, moments=True, rank=rank, targets=targets)
+        adapters = 3 * layers * 2 * (rank * 32) * 2
+        seen = counted(profile.model, "bf16", profile.work, step)
+        assert seen.parts["active"] == adapters
+        assert 2 * adapters <= seen.parts["optimizer state"] <= 2 * adapters + 2 * rank * 32
 
-    def test_mezo_holds_one_tensor_of_z_or_one_forward(self, tmp_path: Path) -> None:
-        seen = counted(tiny(tmp_path, "opt").model, "bf16", tiny(tmp_path, "opt").work, Client(MEZO))
+    def test_a_forward_pair_in_place(self, tmp_path: Path) -> None:
+        """It holds one tensor of z or one forward; a stored z is as large as the model, a pool 4 bytes a seed."""
+        profile = tiny(tmp_path, "opt")
+        seen = counted(profile.model, "bf16", profile.work, LocalStep())
         assert min(seen.parts["scratch"], seen.parts["activations"]) < 2 * 48 * 32
         assert seen.parts["gradients"] == seen.parts["optimizer state"] == 0
+        assert counted(profile.model, "bf16", profile.work, LocalStep(seeds=9)).parts["optimizer state"] == 36
+        stored = counted(profile.model, "bf16", profile.work, LocalStep(stored=True))
+        assert stored.parts["scratch"] >= 2 * profile.manifest.numel
+
+
+def test_a_model_that_cannot_be_counted_is_known_by_its_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: Any) -> None:
+        raise RuntimeError("data-dependent")
+
+    monkeypatch.setattr(fleet_memory, "counted", broken)
+    manifest = Replica(tiny_loaded("opt")).manifest
+    work = Workload(4, 16, 32, 2, 1)
+    memory = resident_everywhere(manifest, ModelConfig(path="elsewhere"), "bf16", work, LocalStep()).of(None)
+    assert memory.source == "modelled"
+    assert memory.bytes_of(frozenset(range(manifest.blocks))) == 2 * manifest.numel
 
 
 def test_the_table_names_every_method_policy_and_share() -> None:
     found = list(clients(24, "all", (Fraction(1, 4), Fraction(1))))
-    assert {client.method for client, _ in found} == set(METHODS)
-    assert {client.policy for client, _ in found} == set(POLICIES)
-    assert next(client for client, share in found if share == Fraction(1, 4)).active == {0, 4, 8, 12, 16, 20}
-    assert [share for client, share in found if client.policy == STREAMED] == [Fraction(1)]
-
-
-def test_no_measurement_without_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    profile = tiny(tmp_path, "opt")
-    with pytest.raises(ClusterError, match="modelled and counted here, not measured"):
-        measured(profile.model, "bf16", profile.work, Client())
+    assert {client.method for client in found} == set(method_names())
+    paired = [(client.step, client.fraction) for client in found if isinstance(client.step, PairedStep)]
+    assert {(step.placement, step.resident) for step, _ in paired} == {(s.placement, s.resident) for s in PLACEMENTS}
+    assert next(step for step, share in paired if share == Fraction(1, 4)).active == {0, 4, 8, 12, 16, 20}
+    assert [share for step, share in paired if not step.resident] == [Fraction(1)]

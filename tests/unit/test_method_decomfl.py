@@ -17,6 +17,7 @@ from zorba_ray.protocol.messages import RoundCommit, decode
 from zorba_ray.protocol.replay import unpack_scalars
 
 DIRECTIONS, STEPS, MU, LR = 3, 2, 1e-2, 2e-3
+TINY = {"decomfl": ("zo.directions=2", "zo.difference=forward", "federation.seeds=shared", "zo.lr=0.005")}
 OVERRIDES = (
     "method=decomfl", "federation.clients=2", "federation.seeds=shared", f"zo.directions={DIRECTIONS}",
     f"zo.local_steps={STEPS}", f"zo.perturbation_scale={MU}", f"zo.lr={LR}", "zo.schedule=constant",

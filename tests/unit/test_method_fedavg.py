@@ -22,7 +22,8 @@ from zorba_ray.protocol.messages import ClientReport, RoundCommit, decode, encod
 from zorba_ray.protocol.snapshot import newest_snapshot
 
 STEPS = 4
-OVERRIDES = ("method=fedavg", "zo.scope=all", f"first_order.local_steps={STEPS}", "rounds=1", "eval.every=1")
+TINY = {"fedavg": ("method_settings.lr=0.05", "method_settings.local_steps=2")}
+OVERRIDES = ("method=fedavg", "zo.scope=all", f"method_settings.local_steps={STEPS}", "rounds=1", "eval.every=1")
 
 
 def plain_training(setup: Setup, batches: list[Batch], optimizer: str, lr: float, decay: float) -> Any:
@@ -55,8 +56,8 @@ def plain_training(setup: Setup, batches: list[Batch], optimizer: str, lr: float
 def test_one_client_is_plain_training(optimizer: str, lr: float, decay: float, tmp_path: Path) -> None:
     """To 1e-6 of every weight."""
     config = tiny_config(
-        *OVERRIDES, "federation.clients=1", f"first_order.optimizer={optimizer}", f"first_order.lr={lr}",
-        f"first_order.weight_decay={decay}",
+        *OVERRIDES, "federation.clients=1", f"method_settings.optimizer={optimizer}", f"method_settings.lr={lr}",
+        f"method_settings.weight_decay={decay}",
     )  # fmt: skip
     setup = prepare(config)
     plain = plain_training(setup, batches_of(setup, 0), optimizer, lr, decay)
@@ -74,7 +75,7 @@ def test_one_client_is_plain_training(optimizer: str, lr: float, decay: float, t
 
 def test_weights_are_averaged_by_examples(tmp_path: Path) -> None:
     """Clients of 3 and 1 parts: each trains from θ0 on its own batches; embeddings and head stay."""
-    config = tiny_config(*OVERRIDES, "federation.clients=2", "data.partition=dirichlet", "first_order.lr=0.05")
+    config = tiny_config(*OVERRIDES, "federation.clients=2", "data.partition=dirichlet", "method_settings.lr=0.05")
     setup = prepare(config)
     share = np.array(setup.samples) / sum(setup.samples)
     assert abs(share[0] - share[1]) > 0.05

@@ -22,6 +22,10 @@ from zorba_ray.protocol.ledger import read_ledger
 from zorba_ray.protocol.snapshot import newest_snapshot
 
 RANK, ALPHA, STEPS = 4, 12.0, 3
+TINY = {
+    "fedit": ("zo.scope=lora", "method_settings.lr=0.01", "method_settings.local_steps=2", "model.lora.rank=4"),
+    "fedmezo": ("zo.scope=lora", "zo.local_steps=3", "zo.lr=0.01", "model.lora.rank=4"),
+}
 LORA = ("zo.scope=lora", f"model.lora.rank={RANK}", f"model.lora.alpha={ALPHA}", "rounds=1", "eval.every=1")
 
 
@@ -94,8 +98,8 @@ def test_adapters_change_nothing_at_the_start_and_are_the_same_for_every_run() -
 @pytest.mark.parametrize("clients", [1, 2])
 def test_fedit_is_adamw_on_adapters(clients: int, tmp_path: Path) -> None:
     config = tiny_config(
-        "method=fedit", *LORA, f"federation.clients={clients}", "first_order.lr=0.003",
-        f"first_order.local_steps={STEPS}", "first_order.weight_decay=0.01",
+        "method=fedit", *LORA, f"federation.clients={clients}", "method_settings.lr=0.003",
+        f"method_settings.local_steps={STEPS}", "method_settings.weight_decay=0.01",
     )  # fmt: skip
     setup = prepare(config)
     share = np.array(setup.samples) / sum(setup.samples)
@@ -152,7 +156,7 @@ def test_fedmezo_is_mezo_on_adapters(tmp_path: Path) -> None:
 
 def test_an_exported_model_is_plain_and_answers_alike(tmp_path: Path) -> None:
     config = tiny_config(
-        "method=fedit", *LORA, "first_order.lr=0.02", f"first_order.local_steps={STEPS}", "federation.clients=1"
+        "method=fedit", *LORA, "method_settings.lr=0.02", f"method_settings.local_steps={STEPS}", "federation.clients=1"
     )
     run_here(config, tmp_path / "run")
     replay_run(tmp_path / "run", None, tmp_path / "export", None)

@@ -20,8 +20,14 @@ from zorba_ray.protocol.messages import ClientReport, RoundCommit, decode, encod
 from zorba_ray.protocol.snapshot import newest_snapshot, restore
 
 POOL_SIZE, STEPS, MU, LR = 6, 5, 1e-2, 1e-3
+TINY = {
+    "fedkseed": (
+        "zo.schedule=constant", "zo.local_steps=3", "method_settings.pool=8", "zo.lr=0.003",
+        "federation.snapshot_every=1",
+    )
+}  # fmt: skip
 OVERRIDES = (
-    "method=fedkseed", "federation.clients=3", f"fedkseed.pool={POOL_SIZE}", f"zo.local_steps={STEPS}",
+    "method=fedkseed", "federation.clients=3", f"method_settings.pool={POOL_SIZE}", f"zo.local_steps={STEPS}",
     f"zo.perturbation_scale={MU}", f"zo.lr={LR}", "zo.schedule=constant", "zo.distribution=gaussian", "zo.scope=all",
     "data.batch_size=4", "rounds=2", "eval.every=2",
 )  # fmt: skip
@@ -93,7 +99,9 @@ def test_two_rounds_are_the_published_ones(tmp_path: Path) -> None:
 def test_frames_weigh_what_was_published(tmp_path: Path) -> None:
     """4 + 4 pool + 8 K bytes a client and round, both ways together, within one per cent: 17,988 at 4,096 and 200."""
     pool, steps = 4096, 200
-    run_here(tiny_config(*OVERRIDES, f"fedkseed.pool={pool}", f"zo.local_steps={steps}", "rounds=1"), tmp_path / "run")
+    run_here(
+        tiny_config(*OVERRIDES, f"method_settings.pool={pool}", f"zo.local_steps={steps}", "rounds=1"), tmp_path / "run"
+    )
     summary = read_tree(tmp_path / "run" / "summary.json")
     total = summary["bytes_up_per_client_round"] + summary["bytes_down_per_client_round"]
     assert total == pytest.approx(4 + 4 * pool + 8 * steps, rel=0.01)

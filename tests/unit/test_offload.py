@@ -117,7 +117,7 @@ def test_what_is_held_is_what_the_memory_model_counts(placement: Placement, scop
     rule = rule_of(scope)
     model = streamed_model("opt", rule, STORES[store])
     settings = MemoryConfig(frozen=placement.frozen, master=placement.master, compute_dtype="fp32")
-    modelled = client_memory(model.replica.manifest, settings, scope, Workload(3, 6, 32, 3, 1, 4))
+    modelled = client_memory(model.replica.manifest, settings, scope, Workload(3, 6, 32, 3, 1))
     active = frozenset({1, 3})
     seen = watch_bytes(model)
     model.use_placement(placement)

@@ -14,7 +14,7 @@ from zorba_ray.config import ExperimentConfig, ZOConfig
 from zorba_ray.errors import Diverged, LostClients, NotFinite, ReportRejected
 from zorba_ray.federation.backend import Answer, Failure, Usage
 from zorba_ray.federation.round import RoundResult, needed_reports, participants, run_round
-from zorba_ray.methods import Zorba
+from zorba_ray.methods.zorba import Zorba
 from zorba_ray.models import Manifest
 from zorba_ray.protocol.messages import ClientReport, RoundCommit, decode, encode, frame_digest
 from zorba_ray.zo import UpdateRule
@@ -25,7 +25,8 @@ RULE = UpdateRule(
     samples=SAMPLES,
 )  # fmt: skip
 NOTHING = Manifest((), 0)
-METHOD = Zorba(ExperimentConfig(rounds=10, zo=ZOConfig(directions=2, local_steps=3, clip=100.0)), RULE, NOTHING)
+CENTRAL: dict[str, Any] = {"directions": 2, "local_steps": 3, "difference": "central"}
+METHOD = Zorba(ExperimentConfig(rounds=10, zo=ZOConfig(**CENTRAL, clip=100.0)), RULE, NOTHING)
 PLAN = METHOD.plan(4, b"0123456789", None)
 
 
@@ -130,13 +131,13 @@ def test_a_frame_that_is_no_report_is_rejected(frame: bytes) -> None:
 def test_a_scalar_at_the_clip_is_allowed() -> None:
     result = play({2: encode(report(2, scalars=fp32(100, -100, 0, 0, 0, 0)))})
     assert not result.rejected
-    fractional = Zorba(ExperimentConfig(zo=ZOConfig(directions=2, local_steps=3, clip=0.1)), RULE, NOTHING)
+    fractional = Zorba(ExperimentConfig(zo=ZOConfig(**CENTRAL, clip=0.1)), RULE, NOTHING)
     fractional.check(report(2, scalars=fp32(*[0.1] * 6)), 2, PLAN, frame_digest(encode(PLAN)))
 
 
 def test_without_clip_the_loss_bounds_the_scalars() -> None:
     """Client 2 reports a loss of 3, μ is 0.001: |F⁺ − F⁻| / 2μ is 3000 at most in the mean, 18,000 in one of six."""
-    method = Zorba(ExperimentConfig(zo=ZOConfig(directions=2, local_steps=3)), RULE, NOTHING)
+    method = Zorba(ExperimentConfig(zo=ZOConfig(**CENTRAL)), RULE, NOTHING)
 
     def check(*scalars: float, **changes: Any) -> None:
         method.check(report(2, scalars=fp32(*scalars), **changes), 2, PLAN, frame_digest(encode(PLAN)))

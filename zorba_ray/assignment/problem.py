@@ -12,7 +12,7 @@ from zorba_ray.assignment.fleet import Client, FleetSchedule
 from zorba_ray.assignment.rules import rules
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import ConfigError
-from zorba_ray.memory import AnyFleetMemory
+from zorba_ray.memory import FleetMemory
 from zorba_ray.models import Manifest
 from zorba_ray.protocol.messages import LedgerHeader
 from zorba_ray.zo import BlockEnergies
@@ -24,7 +24,7 @@ class AssignmentInputs:
 
     config: ExperimentConfig
     manifest: Manifest
-    memory: AnyFleetMemory
+    memory: FleetMemory
     """Bytes of a client, by budget and active set."""
     header: LedgerHeader
     """Of the run's ledger: |D_n|, L, and the chain that the first assignment hangs on."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def compare(
     config: str = typer.Argument(help="Zorba's configuration: a YAML file, or a preset: demo."),
     overrides: list[str] = typer.Argument(None, help="Settings as key=value."),
-    methods: str = typer.Option("zorba,decomfl,fedkseed,fedmezo,mezo", "--methods", help="Names, first the reference."),
+    methods: str = typer.Option(None, "--methods", help="Names; else all that do not backpropagate."),
     seeds: int = typer.Option(3, "--seeds", help="Seeds of each method, paired, from the configuration's on."),
     rates: list[str] = typer.Option(None, "--rates", help="Learning rates to choose from: method=1e-4,3e-4."),
     tune_share: float = typer.Option(0.25, "--tune-share", help="Share of a run's rounds in which rates are judged."),
@@ -31,12 +31,13 @@ def compare(
     from zorba_ray.cli.progress import CompareProgress
     from zorba_ray.cli.report import write_page, write_run_report
     from zorba_ray.cli.session import StopFlag, lasting
-    from zorba_ray.config import anchored, load_config
+    from zorba_ray.config import anchored, load_config, load_method, method_names
     from zorba_ray.errors import RunDirError, ZorbaError
     from zorba_ray.report.comparison import comparison_rows, load_comparison, write_comparison_csv
 
     base = anchored(load_config(config, overrides or []))
-    names = tuple(name.strip() for name in methods.split(",") if name.strip())
+    forward_only = (name for name in method_names() if not load_method(name).backward)
+    names = tuple(name.strip() for name in (methods or ",".join(forward_only)).split(",") if name.strip())
     plan = plan_comparison(base, names, seeds, _rates(rates or []), tune_share, _settings(settings or []))
     path = lasting(folder or Path("runs") / "compare" / base.name)
     directory = open_comparison(path, plan, resume, sys.argv)
@@ -85,9 +86,9 @@ def _rates(texts: list[str]) -> dict[str, tuple[float, ...]]:
         try:
             values = tuple(float(value) for value in listing.split(","))
         except ValueError as error:
-            raise ConfigError(f"--rates {text!r}: write method=rate,rate, as in decomfl=1e-4,3e-4") from error
+            raise ConfigError(f"--rates {text!r}: write method=rate,rate, as in zorba=1e-4,3e-4") from error
         if not sign or method in found:
-            raise ConfigError(f"--rates {text!r}: write method=rate,rate once per method, as in decomfl=1e-4,3e-4")
+            raise ConfigError(f"--rates {text!r}: write method=rate,rate once per method, as in zorba=1e-4,3e-4")
         found[method] = values
     return found
 
@@ -99,6 +100,6 @@ def _settings(texts: list[str]) -> dict[str, tuple[str, ...]]:
     for text in texts:
         method, sign, setting = text.partition(":")
         if not sign or "=" not in setting:
-            raise ConfigError(f"--set {text!r}: write method:key=value, as in decomfl:zo.directions=10")
+            raise ConfigError(f"--set {text!r}: write method:key=value, as in zorba:zo.directions=10")
         found[method] = (*found.get(method, ()), setting)
     return found

@@ -28,10 +28,15 @@ def schema(
     def walk(model: type[BaseModel], prefix: str) -> None:
         for name, field in model.model_fields.items():
             kind = field.annotation
+            if prefix == "" and name in (chosen := ExperimentConfig.open_sections()):
+                for kind in chosen[name]:
+                    walk(kind, f"{name}.")
+                continue
             if isinstance(kind, type) and issubclass(kind, BaseModel):
                 walk(kind, f"{prefix}{name}.")
             else:
                 default = "required" if field.is_required() else repr(field.default)
+                default = "by other settings" if field.default_factory else default
                 table.add_row(prefix + name, default, field.description or "")
 
     walk(ExperimentConfig, "")

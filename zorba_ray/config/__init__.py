@@ -1,7 +1,6 @@
 """Typed settings of one run. Imports no torch, Ray or transformers."""
 
 from zorba_ray.config.allocation import AllocationConfig
-from zorba_ray.config.baselines import METHOD_NAMES, FirstOrderConfig, KSeedConfig
 from zorba_ray.config.data import DataConfig
 from zorba_ray.config.experiment import (
     ExperimentConfig,
@@ -13,13 +12,14 @@ from zorba_ray.config.experiment import (
 )
 from zorba_ray.config.federation import FederationConfig, FleetClass, FleetDistribution
 from zorba_ray.config.memory import MemoryConfig
+from zorba_ray.config.method import DEFAULT_METHOD, LocalStep, MethodSpec, load_method, method_names, settings_of
 from zorba_ray.config.model import LoraConfig, ModelConfig
 from zorba_ray.config.sweep import Dimension, SweepConfig, load_sweep
 from zorba_ray.config.tracking import EvalConfig, TrackingConfig
 from zorba_ray.config.zo import DirectionsConfig, ZOConfig
 
 __all__ = [
-    "METHOD_NAMES",
+    "DEFAULT_METHOD",
     "AllocationConfig",
     "DataConfig",
     "Dimension",
@@ -27,12 +27,12 @@ __all__ = [
     "EvalConfig",
     "ExperimentConfig",
     "FederationConfig",
-    "FirstOrderConfig",
     "FleetClass",
     "FleetDistribution",
-    "KSeedConfig",
+    "LocalStep",
     "LoraConfig",
     "MemoryConfig",
+    "MethodSpec",
     "ModelConfig",
     "SweepConfig",
     "TrackingConfig",
@@ -41,6 +41,9 @@ __all__ = [
     "changed_numbers",
     "config_from_tree",
     "load_config",
+    "load_method",
     "load_sweep",
+    "method_names",
     "presets",
+    "settings_of",
 ]

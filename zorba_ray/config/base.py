@@ -60,6 +60,11 @@ class StrictModel(BaseModel):
             raise ValueError("a truth value is neither a number nor text")
         return _within_64_bits(value)
 
+    @classmethod
+    def open_sections(cls) -> dict[str, list[type["StrictModel"]]]:
+        """Sections whose settings depend on a value -> all classes that they can be of."""
+        return {}
+
     @field_validator("*", mode="after")
     @classmethod
     def _no_endless_integer(cls, value: Any) -> Any:
@@ -105,11 +110,12 @@ def apply_override(tree: dict[str, Any], parts: list[str], value: Any) -> None:
 def known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
     """All dotted keys of a settings tree, sections included; places in lists are left out."""
     keys = []
+    chosen = model.open_sections() if issubclass(model, StrictModel) else {}
     for name, field in model.model_fields.items():
         keys.append(prefix + name)
-        for kind in _sections(field.annotation):
+        for kind in chosen.get(name) or _sections(field.annotation):
             keys += known_keys(kind, f"{prefix}{name}.")
-    return keys
+    return list(dict.fromkeys(keys))
 
 
 def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
@@ -126,9 +132,14 @@ LISTED = 20
 
 def explain(error: ValidationError, model: type[BaseModel], origin: str) -> str:
     """One line per fault, up to LISTED: key, value, rule, and for unknown keys the nearest known one."""
-    lines = [f"{printable(shortened(origin, 200))}: {error.error_count():,} setting(s) refused"]
+    # A default that follows from other settings is none where those are refused: no fault of its own.
+    faults = [
+        fault
+        for fault in error.errors(include_url=False, include_context=False)
+        if fault["type"] != "default_factory_not_called"
+    ]
+    lines = [f"{printable(shortened(origin, 200))}: {len(faults):,} setting(s) refused"]
     names = known_keys(model)
-    faults = error.errors(include_url=False, include_context=False)
     for fault in faults[:LISTED]:
         location = [str(part) for part in fault["loc"] if not str(part).startswith(("function-", "tagged-", "list["))]
         key = printable(shortened(".".join(location), 200)) or "(top level)"
@@ -141,6 +152,8 @@ def explain(error: ValidationError, model: type[BaseModel], origin: str) -> str:
                 in difflib.get_close_matches(location[-1], [n.rsplit(".", 1)[-1] for n in names], n=1, cutoff=0.6)
             ]
             hint = f"; did you mean {near[0]}?" if near else "; `zorba-ray schema` lists all settings"
+            if dotted in names:
+                hint = "; another value of `method` has it, this one has not"
             lines.append(f"  {key}: unknown setting (value {shown(fault['input'])}){hint}")
         else:
             message = shortened(fault["msg"].removeprefix("Value error, "), 1_000)

@@ -7,21 +7,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator, model_validator
 
 from zorba_ray.config.allocation import AllocationConfig
 from zorba_ray.config.base import StrictModel, apply_override, parse_override, validated
-from zorba_ray.config.baselines import (
-    FIRST_ORDER,
-    FirstOrderConfig,
-    KSeedConfig,
-    MethodName,
-    refuse_what_it_cannot,
-    with_published,
-)
 from zorba_ray.config.data import DataConfig
 from zorba_ray.config.federation import FederationConfig
 from zorba_ray.config.memory import MemoryConfig
+from zorba_ray.config.method import DEFAULT_METHOD, MethodSpec, NoSettings, load_method, method_names, with_published
 from zorba_ray.config.model import ModelConfig
 from zorba_ray.config.tracking import EvalConfig, TrackingConfig
 from zorba_ray.config.yaml_text import read_yaml
@@ -52,13 +45,25 @@ NOT_NUMBERS = (
 have digests of their own; the allocation is read back from the run directory."""
 
 
+def _any_settings(schema: dict[str, Any]) -> None:
+    """The JSON schema of `method_settings`: of each method of this package, or of one named by its module."""
+    schema.pop("$ref", None)
+    kinds = dict.fromkeys(load_method(name).Settings for name in method_names())
+    schema["anyOf"] = [*(kind.model_json_schema() for kind in kinds), {"type": "object"}]
+
+
 class ExperimentConfig(StrictModel):
     """One run of zorba-ray."""
 
     name: str = Field(default="run", max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     """Short name; the run directory is runs/NAME unless --run-dir says otherwise."""
-    method: MethodName = "zorba"
-    """The federated method; where a baseline's settings are left out, they are those that its authors published."""
+    method: str = Field(default=DEFAULT_METHOD, max_length=200, pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")
+    """The federated method: a name of `zorba_ray.methods`, or the dotted path of a module that holds one. Settings that
+    are left out are those that its authors published."""
+    method_settings: SerializeAsAny[StrictModel] = Field(
+        default=NoSettings(), validate_default=True, json_schema_extra=_any_settings
+    )
+    """What the method alone has to set, such as `lr` where it backpropagates: see its file."""
     rounds: int = Field(default=100, ge=1)
     """Rounds of the federation."""
     seed: int = Field(default=0, ge=0, lt=2**64)
@@ -72,18 +77,35 @@ class ExperimentConfig(StrictModel):
     federation: FederationConfig = FederationConfig()
     eval: EvalConfig = EvalConfig()
     tracking: TrackingConfig = TrackingConfig()
-    first_order: FirstOrderConfig = FirstOrderConfig()
-    fedkseed: KSeedConfig = KSeedConfig()
 
     @model_validator(mode="before")
     @classmethod
     def _published(cls, data: Any) -> Any:
         return with_published(data) if isinstance(data, dict) else data
 
+    @field_validator("method")
+    @classmethod
+    def _there_is_such_a_method(cls, name: str) -> str:
+        load_method(name)
+        return name
+
+    @field_validator("method_settings", mode="before")
+    @classmethod
+    def _as_the_method_has_them(cls, value: Any, info: ValidationInfo) -> Any:
+        if "method" not in info.data:  # refused already
+            return NoSettings()
+        kind = load_method(info.data["method"]).Settings
+        return kind.model_validate({} if value is None or type(value) is NoSettings else value)
+
+    @property
+    def spec(self) -> type[MethodSpec]:
+        """The class of `method`."""
+        return load_method(self.method)
+
     @property
     def local_steps(self) -> int:
         """K of the method: minibatches that a client takes in a round."""
-        return self.first_order.local_steps if self.method in FIRST_ORDER else self.zo.local_steps
+        return self.spec.local_steps(self)
 
     @model_validator(mode="after")
     def _across_sections(self) -> "ExperimentConfig":
@@ -92,7 +114,7 @@ class ExperimentConfig(StrictModel):
                 f"allocation.coverage ({self.allocation.coverage}) asks for more clients per block than "
                 f"federation.clients ({self.federation.clients})"
             )
-        refuse_what_it_cannot(self)
+        self.spec.refuse(self)
         if self.zo.rank is not None and self.model.lora is not None:
             raise ValueError(
                 f"zo.rank={self.zo.rank} with model.lora: adapters take dense directions; set zo.rank=null"
@@ -132,15 +154,16 @@ class ExperimentConfig(StrictModel):
     @property
     def passes_per_round(self) -> int:
         """Forward passes of a client in a round; a method that backpropagates makes as many backward ones beside."""
-        if self.method in FIRST_ORDER:
-            return self.local_steps
-        directions = self.zo.directions
-        return self.zo.local_steps * (directions + 1 if self.zo.difference == "forward" else 2 * directions)
+        return self.spec.forward_passes(self)
 
     @property
     def cost_per_round(self) -> int:
         """`passes_per_round`, a backward pass counted as two."""
-        return self.passes_per_round * (3 if self.method in FIRST_ORDER else 1)
+        return self.passes_per_round * (3 if self.spec.backward else 1)
+
+    @classmethod
+    def open_sections(cls) -> dict[str, list[type[StrictModel]]]:
+        return {"method_settings": list(dict.fromkeys(load_method(name).Settings for name in method_names()))}
 
     def resolved(self) -> dict[str, Any]:
         """All settings as JSON-ready values, defaults included."""

@@ -6,6 +6,8 @@ from pydantic import Field
 
 from zorba_ray.config.base import PathText, StrictModel
 
+Targets = Literal["query", "query_value", "attention", "all"]
+
 
 class LoraConfig(StrictModel):
     """Adapters on the blocks' linear layers: y = W x + (α/r) B A x (Hu et al., 2021)."""
@@ -14,7 +16,7 @@ class LoraConfig(StrictModel):
     """r."""
     alpha: float = Field(default=16.0, gt=0)
     """α."""
-    targets: Literal["query", "query_value", "attention", "all"] = "attention"
+    targets: Targets = "attention"
     """Projections of attention (`attention`: query, key, value and output), or every linear layer of a block."""
 
 

@@ -1,6 +1,6 @@
 """The zeroth-order step."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -8,6 +8,12 @@ from zorba_ray.config.base import StrictModel
 from zorba_ray.errors import ConfigError
 
 FixedScope = Literal["all", "matrices", "bias_norm", "lora", "biases", "norm_weights", "attention", "feed_forward"]
+
+
+def _cheaper_difference(zo: dict[str, Any]) -> Literal["central", "forward"]:
+    """Two-sided differences are the paper's. With several dense directions a step, one-sided ones learn more per
+    forward pass (LOG.md, 2026-11-28)."""
+    return "forward" if zo.get("directions", 1) > 1 and zo.get("rank") is None else "central"
 
 
 class ZOConfig(StrictModel):
@@ -21,9 +27,6 @@ class ZOConfig(StrictModel):
     """μ, the finite-difference step. Not to be confused with ε (`allocation.epsilon`)."""
     directions: int = Field(default=1, ge=1, le=10**6)
     """P, forward pairs per client and local step."""
-    difference: Literal["central", "forward"] = "central"
-    """`central`: [F(θ + μz) − F(θ − μz)] / 2μ, 2P passes a step; `forward`: [F(θ + μz) − F(θ)] / μ with one F(θ) for
-    all directions, P + 1 passes. Left out, zorba takes `forward` where P ≥ 2 directions are dense."""
     local_steps: int = Field(default=1, ge=1)
     """K, steps a client walks on an overlay of its active blocks before it reports."""
     distribution: Literal["rademacher", "gaussian"] = "rademacher"
@@ -31,6 +34,9 @@ class ZOConfig(StrictModel):
     rank: int | None = Field(default=None, ge=1)
     """r: directions of a matrix are of low rank, U Vᵀ/√r with U, V of ±1 (vectors stay dense), which needs no perturbed
     copy of a weight. None: dense, every entry its own."""
+    difference: Literal["central", "forward"] = Field(default_factory=_cheaper_difference)
+    """`central`: [F(θ + μz) − F(θ − μz)] / 2μ, 2P passes a step; `forward`: [F(θ + μz) − F(θ)] / μ with one F(θ) for
+    all directions, P + 1 passes. Left out: `forward` where P ≥ 2 directions are dense, else `central`."""
     scope: Literal[
         "all", "matrices", "bias_norm", "lora", "biases", "norm_weights", "attention", "feed_forward", "auto"
     ] = "all"

@@ -28,8 +28,8 @@ from zorba_ray.experiment.examples import tokenised
 from zorba_ray.experiment.pair_check import require_right_pairs
 from zorba_ray.experiment.unfamiliar import unfamiliar_memory
 from zorba_ray.federation import ClientAccelerator, ClientHost
-from zorba_ray.memory import AnyFleetMemory, FleetMemory, PlainFleetMemory, Workload, method_of, workload_of
-from zorba_ray.methods import METHODS, build_method
+from zorba_ray.memory import FleetMemory, Workload, workload_of
+from zorba_ray.methods import build_method, method_of
 from zorba_ray.models import HostStore, LoadedModel, Manifest, Scope, TaskModel, load_model
 from zorba_ray.protocol.ledger import FORMAT
 from zorba_ray.protocol.messages import LedgerHeader
@@ -106,8 +106,8 @@ def prepare(
         blocks=manifest.blocks,
         family=config.zo.family,
         rank=config.zo.rank or 0,
-        commits=METHODS[config.method].commits,
-        pool=config.fedkseed.pool if config.method == "fedkseed" else 0,
+        commits=config.spec.commits,
+        pool=config.spec.pool(config),
         clip_spread=config.zo.clip_spread or 0.0,
     )
     return Setup(
@@ -126,22 +126,19 @@ def prepare(
     )
 
 
-def fleet_memory(config: ExperimentConfig, model: TaskModel) -> AnyFleetMemory:
+def fleet_memory(config: ExperimentConfig, model: TaskModel) -> FleetMemory:
     """Where clients' blocks live, and the bytes of it."""
-    workload = _workload(config, model.loaded)
-    if config.method != "zorba":
-        return PlainFleetMemory(model.replica.held, config.memory.compute_dtype, workload, method_of(config))
-    return FleetMemory(model.replica.held, config.memory, config.zo.fixed_scope, workload, config.zo.rank or 0)
+    return method_of(config).memory(config, model.replica.held, _workload(config, model.loaded))
 
 
 def host_store(config: ExperimentConfig, device: str) -> HostStore | None:
     """How a process that serves clients keeps θ; None: on `device`, in fp32, all of it.
 
-    Methods whose commits are not scalars (fedkseed, fedavg, fedit, fedmezo) cannot defer updates, so their θ always
+    Methods whose commits are not scalars cannot defer updates, so their θ always
     stays on the compute device.
     """
     memory = config.memory
-    if METHODS[config.method].commits not in ("scalars", "mean"):
+    if config.spec.commits not in ("scalars", "mean"):
         return None
     apart = device != "cpu"
     dtype = torch.bfloat16 if apart and memory.compute_dtype == "bf16" else torch.float32

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 
 from zorba_ray.artifacts import Eval
-from zorba_ray.config.baselines import FIRST_ORDER
 from zorba_ray.data import TokenTable, in_length_order
 from zorba_ray.errors import Diverged
 from zorba_ray.experiment.build import Setup
@@ -90,8 +89,7 @@ class Evaluations:
         """Raises Diverged: the last evaluations are those of a model that was destroyed."""
         validation = [self._records[key] for key in sorted(self._records) if key[1] == "validation"]
         if (text := divergence(validation)) is not None:
-            rate = "first_order.lr" if self._config.method in FIRST_ORDER else "zo.lr"
-            raise Diverged(f"{text}; begin anew with a smaller {rate}")
+            raise Diverged(f"{text}; begin anew with a smaller {self._config.spec.steps_in}.lr")
 
 
 def collapsed(record: Eval, start: Eval) -> bool:

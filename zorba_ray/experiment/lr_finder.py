@@ -15,8 +15,7 @@ from zorba_ray.experiment.build import Setup, build_host, prepare
 from zorba_ray.experiment.evaluate import Evaluator, collapsed
 from zorba_ray.experiment.scope import probe_scopes, with_scope
 from zorba_ray.federation import SequentialBackend, participants, run_round
-from zorba_ray.methods import METHODS, build_method
-from zorba_ray.methods.scalar_method import ScalarMethod
+from zorba_ray.methods import build_method
 from zorba_ray.protocol.replay import rule_of
 
 ROUNDS = 4
@@ -88,7 +87,7 @@ def find_rate(
     rates = sorted(rates_around(config.zo.lr) if rates is None else rates)
     if not rates or min(rates) <= 0 or not math.isfinite(max(rates)):
         raise ConfigError(f"rates {list(rates)}: name at least one, all positive")
-    if not issubclass(METHODS[config.method], ScalarMethod):
+    if config.spec.commits not in ("scalars", "mean"):
         raise ConfigError(f"method={config.method}: lr knows the methods whose clients report scalars only")
     config, probe = with_scope(config)
     few = config.eval.model_copy(update={"rows": min(ROWS, config.eval.rows or ROWS)})

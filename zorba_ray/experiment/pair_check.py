@@ -22,7 +22,6 @@ import transformers
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.directions import cpu_directions
 from zorba_ray.errors import ModelError
-from zorba_ray.methods import METHODS
 from zorba_ray.models import Batch, TaskModel
 from zorba_ray.models.loaded import sample_ids
 from zorba_ray.models.pair_check import PairPath, Verdict, check_pairs
@@ -59,8 +58,7 @@ def require_right_pairs(config: ExperimentConfig, model: TaskModel, weights: str
 
 
 def _path(config: ExperimentConfig, model: TaskModel) -> PairPath | None:
-    method = METHODS[config.method]
-    if method.commits == "tensors" and config.method != "fedmezo":
+    if config.spec.backward:
         return None
     zo = config.zo
     # Blocks that come and go serve one client at a time.

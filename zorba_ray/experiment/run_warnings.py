@@ -6,7 +6,6 @@ import torch
 
 from zorba_ray.artifacts import Eval
 from zorba_ray.config import ExperimentConfig
-from zorba_ray.config.baselines import FIRST_ORDER
 from zorba_ray.errors import ConfigError
 from zorba_ray.experiment.build import Setup
 from zorba_ray.zo.resolution import Resolution, resolution
@@ -38,7 +37,7 @@ def end_warnings(config: ExperimentConfig, evals: Sequence[Eval]) -> list[str]:
 
 def _below_resolution(setup: Setup) -> list[str]:
     config = setup.config
-    if config.method in FIRST_ORDER:
+    if config.spec.backward:
         return []
     half = setup.accelerator == "cuda" and config.memory.compute_dtype == "bf16"
     dtype = torch.bfloat16 if half else torch.float32

@@ -6,7 +6,6 @@ from typing import Any
 from zorba_ray.artifacts import Budget, Eval, Round, record_of
 from zorba_ray.artifacts.allocation import AllocationRecord
 from zorba_ray.config import ExperimentConfig
-from zorba_ray.config.baselines import FIRST_ORDER
 from zorba_ray.errors import Diverged, Interrupted, LostClients
 from zorba_ray.experiment.budgets import budget_rows
 
@@ -48,7 +47,7 @@ def figures(
     reports = sum((record.clients_ok or 0) + len(record.rejected) for record in counted)
     up = sum(record.report_bytes or 0 for record in counted)
     down = sum((record.plan_bytes or 0) + (record.commit_bytes or 0) for record in counted)
-    pairs = 0 if config.method in FIRST_ORDER else config.zo.directions * config.zo.local_steps
+    pairs = 0 if config.spec.backward else config.zo.directions * config.zo.local_steps
     probes = allocation.probes
     return {
         "method": config.method,

@@ -3,9 +3,9 @@
 from zorba_ray.assignment import FleetSchedule
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import ModelError
-from zorba_ray.memory import AnyFleetMemory, Workload
-from zorba_ray.memory.count import Client, counted
-from zorba_ray.memory.policy import Policy
+from zorba_ray.memory import FleetMemory, Workload
+from zorba_ray.memory.count import counted
+from zorba_ray.memory.paired_client import PairedStep
 from zorba_ray.models import LoadedModel
 
 FAMILIAR = frozenset({"opt", "gpt2", "llama", "mistral", "qwen2", "bert", "roberta", "xlm-roberta", "camembert"})
@@ -19,7 +19,7 @@ _REMEDY = (
 
 
 def unfamiliar_memory(
-    config: ExperimentConfig, loaded: LoadedModel, memory: AnyFleetMemory, work: Workload
+    config: ExperimentConfig, loaded: LoadedModel, memory: FleetMemory, work: Workload
 ) -> list[str]:
     """Warnings of a run whose memory figures rest on formulas for other architectures.
 
@@ -27,6 +27,13 @@ def unfamiliar_memory(
         ModelError: clients have budgets, and the formula is not within 5 % of the count, or nothing can be counted.
     """
     kind, model = str(loaded.network.config.get_text_config().model_type), f"model.path={config.model.path}"
+    if not config.spec.allocates:
+        if memory.of(None).source == "counted":
+            return []
+        return [
+            f"a step of method={config.method} on model type {kind} could not be counted: memory figures are of the "
+            "weights alone"
+        ]
     if kind in FAMILIAR:
         return []
     budgets = set(FleetSchedule(config).budgets_at(1))
@@ -35,18 +42,12 @@ def unfamiliar_memory(
             f"memory figures of model type {kind} come from formulas for usual transformers, which were not held "
             "against a count of this architecture"
         ]
-    if config.method != "zorba":
-        raise ModelError(
-            f"{model}: the memory of method={config.method} on model type {kind} is not known, so that the budgets of "
-            "federation.fleet cannot be kept; leave them out"
-        )
     everything = frozenset(range(len(loaded.blocks)))
     for placement, budget in {memory.placement(budget): budget for budget in budgets}.items():
         for active in (everything, frozenset({0})):
-            policy = Policy(placement.frozen, placement.master)
-            client = Client(policy=policy, active=active, scope=config.zo.fixed_scope)
+            step = PairedStep(placement, active, config.zo.fixed_scope)
             try:
-                count = counted(config.model, config.memory.compute_dtype, work, client).total
+                count = counted(config.model, config.memory.compute_dtype, work, step).total
             except Exception as error:
                 raise ModelError(
                     f"{model}: the memory of model type {kind} can be neither modelled nor counted "

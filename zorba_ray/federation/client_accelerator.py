@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 
 from zorba_ray.errors import BudgetExceeded
-from zorba_ray.memory import AnyFleetMemory, largest, parts_of
+from zorba_ray.memory import FleetMemory, largest
 from zorba_ray.models import TaskModel
 
 
@@ -17,7 +17,7 @@ class ClientAccelerator:
     """Of the clients that a process serves, one after another."""
 
     def __init__(
-        self, model: TaskModel, memory: AnyFleetMemory, budgets_at: Callable[[int], Sequence[int | None]]
+        self, model: TaskModel, memory: FleetMemory, budgets_at: Callable[[int], Sequence[int | None]]
     ) -> None:
         """`budgets_at`: round -> budget of every client in bytes, or None."""
         self._model, self._memory, self._budgets_at = model, memory, budgets_at
@@ -52,7 +52,7 @@ class ClientAccelerator:
 class GpuBudgets:
     """Caps and measures the clients that a process serves on one GPU."""
 
-    def __init__(self, memory: AnyFleetMemory) -> None:
+    def __init__(self, memory: FleetMemory) -> None:
         self._memory = memory
         self._device = torch.cuda.current_device()
         self._total = torch.cuda.get_device_properties(self._device).total_memory
@@ -86,6 +86,6 @@ class GpuBudgets:
         memory = self._memory.of(budget)
         limit = f"{self._total:,} bytes of the GPU" if budget is None else f"its budget of {budget:,} bytes"
         return (
-            f"client {client} needs more than {limit}: {seen}; modelled are {memory.bytes_of(active):,} bytes, "
-            f"{largest(parts_of(memory, active))}"
+            f"client {client} needs more than {limit}: {seen}; {memory.source} are {memory.bytes_of(active):,} bytes, "
+            f"{largest(memory.parts_of(active))}"
         )

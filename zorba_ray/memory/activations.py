@@ -1,17 +1,119 @@
-"""Bytes of hidden states and of what a block makes of them, in closed form. The model is ours (algorithm.md §6).
+"""What memory depends on beside the weights: the batch, how blocks are made, and the hidden states of a forward pair.
 
-Unit: h = B·T·H·s bytes, one hidden state of one sign in the compute dtype of s bytes; widths i, q, v are multiples of
-H. Each line below was checked against the count, operator by operator; `counted` is the judge.
+The model is ours (algorithm.md §6). Unit: h = B·T·H·s bytes, one hidden state of one sign in the compute dtype of s
+bytes. A tensor of fp32 is 4/s h, the widest layer inside a block `inner` h, the queries `query` h. Nothing is saved for
+a backward pass: a tensor dies when it was read. Each line was read off the operators that transformers runs; `count` is
+the judge.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from zorba_ray.memory.architecture import Architecture
-from zorba_ray.memory.workload import Workload
-from zorba_ray.models.lora import Targets
+from zorba_ray.directions import EMBEDDINGS, FINAL_NORM
+from zorba_ray.errors import ModelError
+from zorba_ray.models import Manifest
 
-Layers = Literal["none", "attention", "feed_forward", "all"]
+_HIDDEN = ("hidden_size", "d_model", "n_embd", "dim", "emb_dim")
+"""Names that architectures give to the width of a hidden state."""
+Nonlinearity = Literal["relu", "gelu", "written-out gelu", "swiglu"]
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Sizes of a batch and of what a head computes from it."""
+
+    batch_size: int
+    """B, rows of one sign."""
+    length: int
+    """T."""
+    hidden: int
+    """H."""
+    logits: int
+    """C: logits per counted position (label words, label prompts, or the vocabulary)."""
+    positions: int
+    """Counted positions per row: 1 for a label, T for the LM loss."""
+
+
+def workload_of(settings: Any, label: str, batch_size: int, length: int, labels: int | None) -> Workload:
+    """The workload of a model of these transformers settings.
+
+    Args:
+        label: `model.path`, for messages.
+        labels: C of a label head; None: the loss of a language model, over the vocabulary.
+
+    Raises:
+        ModelError: the settings do not say how wide a hidden state is.
+    """
+    text = settings.get_text_config()
+    widths = (getattr(text, name, None) for name in _HIDDEN)
+    hidden = next((width for width in widths if isinstance(width, int) and width > 0), None)
+    if hidden is None:
+        raise ModelError(
+            f"model.path={label}: the settings of {type(settings).__name__} do not say how wide a hidden state is "
+            f"({', '.join(_HIDDEN)}), so that memory cannot be modelled; take another model"
+        )
+    return Workload(
+        batch_size=batch_size,
+        length=length,
+        hidden=hidden,
+        logits=int(text.vocab_size) if labels is None else labels,
+        positions=length if labels is None else 1,
+    )
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """How a block is made. Widths are multiples of the hidden width H."""
+
+    inner: float
+    """Widest layer inside a block."""
+    query: float
+    """All query heads."""
+    value: float
+    """All value heads: less than `query` where heads share them."""
+    nonlinearity: Nonlinearity
+    """Of the feed-forward layer: OPT's, BERT's, GPT-2's (five operators), or Llama's with gate and up projection."""
+    rms: bool
+    """RMS norms, written out in fp32, or fused layer norms."""
+    post_norm: bool
+    """Norms stand behind attention and feed-forward layer, as in BERT, or before them and once behind all blocks."""
+    stem: int
+    """Hidden states that making the first one takes, that one included."""
+
+
+def architecture(manifest: Manifest, hidden: int) -> Architecture:
+    """Names and shapes of block 0 and of the stem; what they do not tell is taken from the common case.
+
+    `hidden`: H.
+    """
+    block = [tensor for tensor in manifest.by_block[0] if not tensor.in_scope("lora")]  # of the layers themselves
+    matrices = [tensor for tensor in block if len(tensor.shape) == 2]
+    names = {tensor.name for tensor in block}
+    widest = max(max(tensor.shape) for tensor in matrices or block)
+    layers = {tensor.name.removesuffix(".weight") for tensor in matrices}
+    norms = [t.name for t in block if len(t.shape) == 1 and t.name.removesuffix(".bias") not in layers]
+    if sum(tensor.shape[0] == widest for tensor in matrices) > 1:
+        nonlinearity: Nonlinearity = "swiglu"
+    elif any(".fc1." in name for name in names):
+        nonlinearity = "relu"
+    else:
+        nonlinearity = "written-out gelu" if any(".c_fc." in name for name in names) else "gelu"
+
+    def rows(*kinds: str) -> float:
+        sizes = [t.shape[0] for t in matrices if t.name.removesuffix(".weight").endswith(kinds)]
+        return (sizes[0] if sizes else hidden) / hidden
+
+    tables = sum(len(tensor.shape) == 2 for tensor in manifest.by_block.get(EMBEDDINGS, ()))
+    return Architecture(
+        inner=widest / hidden,
+        query=rows("q_proj", "query"),
+        value=rows("v_proj", "value"),
+        nonlinearity=nonlinearity,
+        rms=bool(norms) and not any(name.endswith(".bias") for name in norms),
+        post_norm=FINAL_NORM not in manifest.by_block,
+        # OPT's and BERT's positions come as [B, T, H], GPT-2's as [1, T, H]: tokens, positions and their sum.
+        stem=1 if tables <= 1 else 2 if nonlinearity == "written-out gelu" else 3,
+    )
 
 
 @dataclass(frozen=True)
@@ -28,80 +130,73 @@ class Activations:
         """h in bytes."""
         return self.work.batch_size * self.work.length * self.work.hidden * self.size
 
-    @property
-    def _wide(self) -> float:
-        """An fp32 copy of h, in h; nothing is copied where the compute dtype is fp32."""
-        return 4 / self.size if self.size < 4 else 0.0
-
     def inputs(self, batches: int, masks: int) -> float:
         """Bytes of `batches` copies of the token ids and mask (int64), and of `masks` of the attention mask
-        [B, 1, T, T] (one byte) with the position ids."""
+        [B, 1, T, T] (one byte) with the position ids (int64)."""
         return self.work.batch_size * self.work.length * (16 * batches + (8 + self.work.length) * masks)
 
-    def norm(self, mixed: bool) -> float:
-        """Peak of a norm above its input, in h. `mixed`: fp32 vectors beside 16-bit hidden states."""
-        if not self.shape.rms:
-            return 2 * self._wide if mixed and self._wide else 1.0
-        fp32 = 4 / self.size
-        return 2 * fp32 + (self._wide if mixed else 0.0)
+    def norm(self) -> float:
+        """Peak of a norm above its input, in h.
 
-    def forward(self, mixed: bool) -> float:
-        """Peak of a block's forward above its input, in h, with nothing saved for a backward pass."""
+        A layer norm is one kernel: its output, 1; beside fp32 weights a 16-bit input is copied to fp32 first, and the
+        output is fp32: 2 · 4/s. An RMS norm is written out: the input in fp32 and its product with the root, 2 · 4/s;
+        beside fp32 weights, of a 16-bit input, the product with the weight too, 4/s.
+        """
+        fp32, mixed = 4 / self.size, self.size < 4
+        if self.shape.rms:
+            return 2 * fp32 + (fp32 if mixed else 0.0)
+        return 2 * fp32 if mixed else 1.0
+
+    def block(self) -> float:
+        """Peak of a block's forward above its input, in h: the largest of three moments.
+
+        - attention: the norm's output, 1, and what stands at the projections and the rotation of queries and keys (RMS
+          models), or queries, keys, values and the result;
+        - feed-forward layer: the hidden state in the middle, 1; the norm's output where it is still held; the widest
+          tensors, as many as the nonlinearity has at once;
+        - the norm before the layer, beside the middle, 1; or behind it (BERT), beside the middle, the layer's output
+          and their sum, 3, and the widest tensor, which is still held.
+        """
         a = self.shape
-        mask = self.work.length / self.work.hidden
+        mask = self.work.length / self.work.hidden  # [B, 1, T, T] in one byte of s · H per token
         if a.rms:
-            shared = a.query if a.value < a.query else 0.0
+            shared = a.query if a.value < a.query else 0.0  # keys and values repeated for all query heads
             attention = 1 + max(4 * a.query + 2 * a.value, 2 * a.query + 2 * a.value + 2 * shared + mask)
         else:
             attention = 1 + 4 * a.query + max(mask, 1)
-        # Beside the hidden state in the middle: the norm's output, which OPT drops; GPT-2 keeps that of attention too.
+        # OPT drops the norm's output before the nonlinearity; GPT-2 keeps that of attention's norm too.
         kept = {"relu": 0, "gelu": 0 if a.post_norm else 1, "written-out gelu": 2, "swiglu": 1}[a.nonlinearity]
         wide = {"relu": 2, "gelu": 2, "written-out gelu": 4, "swiglu": 3}[a.nonlinearity]
         feed = 1 + kept + wide * a.inner
-        normed = a.inner + 3 + self.norm(mixed) if a.post_norm else 1 + self.norm(mixed)
+        normed = a.inner + 3 + self.norm() if a.post_norm else 1 + self.norm()
         return max(attention, feed, normed)
 
-    def adapted_attention(self, rank: int, targets: Targets) -> float:
-        """Peak of attention with adapters above a block's input, in h, with nothing saved: at the last projection that
-        has one A x, or what is added to the projection, stands beside it and those before."""
-        beside = {"query": 1, "query_value": 3}.get(targets, 5)
-        return beside + (0 if self.shape.post_norm else 1) + max(1.0, rank / self.work.hidden)
+    def logits(self) -> float:
+        """Bytes of a head at one sign: the hidden states that it reads, its logits in fp32, and their log-softmax."""
+        rows = self.work.batch_size * max(1, self.work.positions - 1)
+        return rows * (self.work.hidden * self.size + 8 * self.work.logits)
 
-    def saved(self, layers: Layers, norms: bool) -> float:
-        """What a block keeps for its backward pass, in h.
+    def peak(self, doubled: bool, several: bool) -> tuple[int, int]:
+        """Bytes of (activations, logits) at the peak of a forward pair: in a block, at the final norm, or at the head.
+
+        The kept prefix [B], 1, and the doubled batch [2B], 2, stand all along; once an active block has run, so do its
+        two halves until the next one ends, 2. Token ids and masks are those of the batch and of the doubled batch, 3;
+        attention masks too, and at the norm those of the embeddings' pass, 2 more.
+
+        - an active block runs on [B], the second sign beside the result of the first, 1, above its input;
+        - a frozen block behind the first active one runs on [2B];
+        - the final norm (or that of BERT's embeddings) runs on [2B] beside what made the doubled batch's first state;
+        - the head runs on one sign at a time.
 
         Args:
-            layers: linear layers with trained weights, or with trained adapters; A x apart.
-            norms: whether weights of norms are trained.
+            doubled: a frozen block lies behind the first active one.
+            several: more than one block is active.
         """
-        a = self.shape
-        # An input of a layer is kept for the gradient of its weight; a nonlinearity keeps its input, a ReLU its output.
-        own = {"relu": 1, "gelu": 1, "written-out gelu": 4, "swiglu": 3}[a.nonlinearity]
-        wide = own + (1 if layers in ("feed_forward", "all") and a.nonlinearity != "relu" else 0)
-        below = self.saved_attention(layers in ("attention", "all"), norms)
-        return below + self.normed(norms) + (1 if layers in ("feed_forward", "all") else 0) + wide * a.inner
-
-    def saved_attention(self, read: bool, norms: bool) -> float:
-        """The part of `saved` that is attention's and its norm's. `read`: its layers' input is kept."""
-        a = self.shape
-        keys = a.query if a.value < a.query else a.value
-        lines = 4 * self.work.heads / (self.work.hidden * self.size)  # log-sum-exp of attention
-        mask = self.work.length / self.work.hidden
-        return self.normed(norms) + read + 2 * a.query + 2 * keys + lines + mask
-
-    def normed(self, norms: bool) -> float:
-        """What a norm keeps, in h, its output apart."""
-        return 4 / self.size + (1 if norms else 0) if self.shape.rms else 1.0
-
-    def backward(self, freed: bool) -> float:
-        """Gradients of hidden states at the start of the backward pass, in h. `freed`: a GELU's output was kept for the
-        weight that read it, and dies before the gradient of the GELU's input is there."""
-        wide = {"relu": 2, "gelu": 1 if freed else 2, "written-out gelu": 3, "swiglu": 3}[self.shape.nonlinearity]
-        return max(1 + wide * self.shape.inner, 6 * 4 / self.size if self.shape.rms else 0.0)
-
-    def logits(self, backward: bool) -> float:
-        """Bytes of a head's logits in fp32 with their log-softmax; of their gradients too."""
-        positions = max(1, self.work.positions - 1)
-        rows = self.work.batch_size * positions
-        gathered = rows * self.work.hidden * self.size
-        return gathered + rows * self.work.logits * (12 if backward else 8)
+        block, norm = self.block(), 2 * self.norm()
+        active = 1 + 2 + 2 * several + 1 + block
+        frozen = 1 + 2 + 2 + 2 * block if doubled else 0.0
+        in_blocks = self.hidden * max(active, frozen) + self.inputs(3, 3)
+        at_norm = self.hidden * (1 + 2 + 2 + 2 * self.shape.stem + norm) + self.inputs(3, 5)
+        body = max(in_blocks, at_norm)
+        head, logits = self.hidden * (1 + 2) + self.inputs(3, 3), self.logits()
+        return (round(head), round(logits)) if head + logits > body else (round(body), 0)

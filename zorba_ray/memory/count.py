@@ -1,44 +1,35 @@
 """What a client holds, counted: its real step runs on tensors without memory, and every live one is added up."""
 
 import gc
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn import functional
 
-from zorba_ray.config import ModelConfig
+from zorba_ray.config import LocalStep, ModelConfig
+from zorba_ray.memory.activations import Workload
 from zorba_ray.memory.footprint import PARTS, Footprint
-from zorba_ray.memory.heads import head_loss
-from zorba_ray.memory.method import ZORBA, Method
-from zorba_ray.memory.paired_client import PairedClient
+from zorba_ray.memory.paired_client import PairedClient, PairedStep
 from zorba_ray.memory.plain_client import PlainClient
-from zorba_ray.memory.policy import POLICIES, Policy
 from zorba_ray.memory.storage_counter import StorageCounter
-from zorba_ray.memory.workload import Workload
-from zorba_ray.models import Batch, LoadedModel, Scope
+from zorba_ray.models import Batch, LoadedModel
+from zorba_ray.models.heads import LabelPromptsHead, LabelWordsHead
+from zorba_ray.models.logits import LinearLogits
 from zorba_ray.models.shapes import skeleton
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+Step = PairedStep | LocalStep
 
 
-@dataclass(frozen=True)
-class Client:
-    """What is asked about: a method, and for zorba where its blocks live and which of them are active."""
-
-    method: Method = ZORBA
-    policy: Policy = POLICIES[0]
-    active: frozenset[int] = frozenset({0})
-    scope: Scope = "all"
-
-
-def counted(model: ModelConfig, dtype: str, work: Workload, client: Client) -> Footprint:
-    """Bytes by part at the peak of a step. Nothing is allocated; rows have no padding.
+def counted(model: ModelConfig, dtype: str, work: Workload, step: Step) -> Footprint:
+    """Bytes by part at the peak of a step. Nothing is allocated; rows have no padding. Takes seconds.
 
     Raises:
         ModelError: as `skeleton`.
     """
     with FakeTensorMode(), StorageCounter() as counter:
-        run = prepared(skeleton(model, DTYPES[dtype]), work, client, counter)
+        run = prepared(skeleton(model, DTYPES[dtype]), work, step, counter)
         gc.collect()
         counter.restart()
         run()
@@ -46,14 +37,16 @@ def counted(model: ModelConfig, dtype: str, work: Workload, client: Client) -> F
         return Footprint({part: counter.peak.get(part, 0) for part in PARTS}, "counted")
 
 
-def prepared(loaded: LoadedModel, work: Workload, client: Client, counter: StorageCounter, device: str = "cpu"):
+def prepared(
+    loaded: LoadedModel, work: Workload, step: Step, counter: StorageCounter, device: str = "cpu"
+) -> Callable[[], None]:
     """A function that takes one step of the client."""
     ids = torch.zeros(work.batch_size, work.length, dtype=torch.long, device=device)
     batch = Batch(ids, torch.ones_like(ids), torch.zeros(work.batch_size, dtype=torch.long, device=device))
     inputs = {"input_ids": batch.ids_BT, "attention_mask": batch.mask_BT}
-    if client.method == ZORBA:
-        paired = PairedClient(loaded, client.policy, client.scope, client.active, counter)
-        head = head_loss(loaded, work, batch)
+    if isinstance(step, PairedStep):
+        paired = PairedClient(loaded, step, counter)
+        head = _head_loss(loaded, work, batch)
 
         def pair() -> None:
             with torch.no_grad():
@@ -63,24 +56,48 @@ def prepared(loaded: LoadedModel, work: Workload, client: Client, counter: Stora
                         head(half)
 
         return pair
-    head = head_loss(loaded, work, batch)
+    head = _head_loss(loaded, work, batch)
 
     def loss() -> torch.Tensor:
         hidden = loaded.backbone(**inputs, **({"use_cache": False} if loaded.causal else {}))[0]
         with counter.part("logits"):
             return head(hidden)
 
-    return PlainClient(loaded, client.method, loss, unread(loaded, work), counter).step
+    return PlainClient(loaded, step, loss, _unread(loaded, work), counter).step
 
 
-def unread(loaded: LoadedModel, work: Workload) -> frozenset[str]:
-    """Names of the parameters that a loss on label words does not read: an output layer that is not tied, and
-    BERT's pooler."""
+def _head_loss(loaded: LoadedModel, work: Workload, batch: Batch) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Hidden states [B, T, H] -> mean loss: label words or label prompts, or with `work.positions` > 1 the next-token
+    loss over all of T − 1 positions.
+
+    That one is written out here, because `LanguageModelHead` picks the real tokens by value, which a tensor without
+    memory does not have; on a batch without padding it holds the same bytes.
+    """
+    if not loaded.causal:
+        prompts = LabelPromptsHead(torch.empty(work.logits, work.hidden, device=batch.ids_BT.device), 1.0)
+        return lambda hidden: prompts.losses(hidden, batch)[0].mean()
+    output = loaded.network.get_output_embeddings()
+    bias = getattr(output, "bias", None)
+    if work.positions == 1:
+        rows = slice(0, work.logits)
+        linear = LinearLogits(output.weight.detach()[rows].clone(), None if bias is None else bias[rows].clone())
+        words = LabelWordsHead(linear)
+        return lambda hidden: words.losses(hidden, batch)[0].mean()
+
+    def next_token(hidden: torch.Tensor) -> torch.Tensor:
+        logits = functional.linear(hidden[:, :-1].flatten(0, 1), output.weight, bias).float()
+        return functional.cross_entropy(logits, batch.ids_BT[:, 1:].flatten(), reduction="none").mean()
+
+    return next_token
+
+
+def _unread(loaded: LoadedModel, work: Workload) -> frozenset[str]:
+    """Names of the parameters that the loss does not read: BERT's pooler, and for label words an output layer that is
+    not tied."""
     if not loaded.causal:
         return frozenset(name for name, _ in loaded.network.named_parameters() if name.startswith("pooler."))
-    output = loaded.network.get_output_embeddings()
     if work.positions > 1:
         return frozenset()
     inputs = {id(parameter) for parameter in loaded.backbone.parameters()}
-    own = {id(parameter) for parameter in output.parameters()} - inputs
-    return frozenset(name for name, parameter in loaded.network.named_parameters() if id(parameter) in own)
+    output = {id(parameter) for parameter in loaded.network.get_output_embeddings().parameters()} - inputs
+    return frozenset(name for name, parameter in loaded.network.named_parameters() if id(parameter) in output)

@@ -1,24 +1,39 @@
-"""A zorba client laid out as a policy says, on tensors that need not exist, running what a run runs.
+"""A zorba client with its blocks placed as asked, on tensors that need not exist, running what a run runs.
 
 That is `models.replica`, `models.offload` and `models.paired`, with 16-bit matrices (`models.mixed_precision`) where
 the compute dtype is bf16. θ's masters and the images of streamed blocks are in host memory: labelled so, not counted.
 """
 
 from collections.abc import Sequence
-from typing import Literal, cast
+from dataclasses import dataclass
 
 import torch
 
 from zorba_ray.directions import TensorStream, Terms
-from zorba_ray.memory.policy import Policy
 from zorba_ray.memory.storage_counter import HOST, StorageCounter
-from zorba_ray.models import STREAMED, Batch, HostStore, LoadedModel, Perturbation, Placement, Replica, Scope
+from zorba_ray.models import RESIDENT, STREAMED, Batch, HostStore, LoadedModel, Perturbation, Placement, Replica, Scope
 from zorba_ray.models.mixed_precision import mix_precision
 from zorba_ray.models.offload import Offload
 from zorba_ray.models.paired import PairedBackbone
 from zorba_ray.models.replica import move_rest
 
-_Where = Literal["device", "host"]
+
+@dataclass(frozen=True)
+class PairedStep:
+    """One forward pair of a zorba client."""
+
+    placement: Placement = RESIDENT
+    active: frozenset[int] = frozenset({0})
+    scope: Scope = "all"
+    resident: bool = True
+    """Whether active blocks stay on the accelerator; False streams them too, as ZO2 does."""
+
+    @property
+    def label(self) -> str:
+        """Where blocks live, for tables."""
+        if not self.resident:
+            return "all blocks streamed, none resident"
+        return f"frozen {self.placement.frozen}, master {self.placement.master}"
 
 
 class SilentDirections:
@@ -38,13 +53,11 @@ class SilentDirections:
 
 
 class PairedClient:
-    """The backbone in pairs, with blocks placed by a policy."""
+    """The backbone in pairs, with blocks placed as the step says."""
 
-    def __init__(
-        self, loaded: LoadedModel, policy: Policy, scope: Scope, active: frozenset[int], counter: StorageCounter
-    ) -> None:
+    def __init__(self, loaded: LoadedModel, step: PairedStep, counter: StorageCounter) -> None:
         """`loaded`: a skeleton in the compute dtype, made under `counter` where the client computes."""
-        self._active = active
+        self._active = step.active
         first = next(parameter for parameter in loaded.network.parameters() if parameter.ndim >= 2)
         compute, device = first.dtype, str(first.device)
         with counter.part(HOST):
@@ -53,22 +66,21 @@ class PairedClient:
             move_rest(loaded, device)
             # Fake tensors of one device stand for both memories: a count needs the two apart.
             store = HostStore(compute, apart=True)
-            offload = Offload(replica, device, scope, store)
+            offload = Offload(replica, device, step.scope, store)
         for buffer in loaded.network.buffers():
             counter.label(buffer, "stem")
         if compute != torch.float32:
             mix_precision(loaded, compute)
         with counter.part("scratch"):
             self._backbone = PairedBackbone(
-                loaded, replica, scope, SilentDirections(), compute=compute, offload=offload
-            )  # fmt: skip
+                loaded, replica, step.scope, SilentDirections(), compute=compute, offload=offload
+            )
         # One pass makes the stream buffers, which are then known as such.
         ids = torch.zeros(1, 2, dtype=torch.long, device=device)
         offload.enter(STREAMED, frozenset())
         self._backbone.hidden({"input_ids": ids, "attention_mask": torch.ones_like(ids)})
         # Where no block is resident, an active one comes by as a frozen one does.
-        placement = Placement(cast(_Where, policy.frozen), cast(_Where, policy.master))
-        offload.enter(placement, active if policy.resident else frozenset())
+        offload.enter(step.placement, step.active if step.resident else frozenset())
         for part, tensor in offload.pieces():
             counter.label(tensor, part)
 

@@ -1,14 +1,14 @@
-"""The other methods' clients in plain PyTorch, written from the published algorithms: one step each, to be counted.
+"""A client that holds its whole model on the accelerator, in plain PyTorch: one local step, to be counted.
 
-All weights are on the accelerator in the compute dtype. Where a published program makes temporaries that a fused call
-does not, the fused call stands here, which favours the method.
+Written from the published algorithms. All weights are in the compute dtype. Where a published program makes temporaries
+that a fused call does not, the fused call stands here, which favours the method.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 
-from zorba_ray.memory.method import DECOMFL_BATCH, Method
+from zorba_ray.config import LocalStep
 from zorba_ray.memory.storage_counter import StorageCounter
 from zorba_ray.models import LoadedModel
 from zorba_ray.models.blocks import model_manifest
@@ -18,55 +18,55 @@ MU, RATE = 1e-3, 1e-6
 
 
 class PlainClient:
-    """A model of one method with its parameters labelled by part."""
+    """A model with its parameters labelled by part."""
 
     def __init__(
         self,
         loaded: LoadedModel,
-        method: Method,
+        step: LocalStep,
         loss: Callable[[], torch.Tensor],
         unread: frozenset[str],
         counter: StorageCounter,
     ) -> None:
         """`loss`: one full forward on the batch, and the head. `unread`: parameters that it does not depend on; they
         get no gradient."""
-        self._method = method
+        self._kind = step
         self._loss = loss
         self._counter = counter
         inside = {id(parameter) for parameter in loaded.blocks.parameters()}
-        kind = "frozen" if method.rank else "active"
         for parameter in loaded.network.parameters():
-            counter.label(parameter, kind if id(parameter) in inside else "stem")
+            block_part = "frozen" if step.rank else "active"
+            counter.label(parameter, block_part if id(parameter) in inside else "stem")
         for buffer in loaded.network.buffers():
             counter.label(buffer, "stem")
-        if method.rank:
+        if step.rank:
             with counter.part("active"):
-                self._moved = add_lora(loaded.blocks, method.rank, method.rank, method.targets, loaded.label)
+                self._moved = add_lora(loaded.blocks, step.rank, step.rank, step.targets, loaded.label)
         else:
-            self._moved = _trained(loaded, method, unread if method.first_order else frozenset())
+            self._moved = _trained(loaded, step, unread if step.backward else frozenset())
         self._moments: list[tuple[torch.Tensor, torch.Tensor]] = []
         with counter.part("optimizer state"):
-            if method.moments:
+            if step.moments:
                 self._moments = [(torch.zeros_like(p), torch.zeros_like(p)) for p in self._moved]
-            if method.seeds:
-                self._accumulators = torch.zeros(method.seeds, device=self._moved[0].device)
-        if method.first_order:
+            if step.seeds:
+                self._accumulators = torch.zeros(step.seeds, device=self._moved[0].device)
+        if step.backward:
             for parameter in self._moved:
                 parameter.requires_grad_(True)
-                parameter.register_post_accumulate_grad_hook(self._found)
+                parameter.register_post_accumulate_grad_hook(self._label_gradient)
 
     def step(self) -> None:
         """One local step."""
-        if self._method.first_order:
+        if self._kind.backward:
             self._backprop()
         else:
             with torch.no_grad():
                 self._zeroth_order()
 
     def _zeroth_order(self) -> None:
-        """θ + μz, F⁺, θ − μz, F⁻, θ, θ − ηρz: Algorithm 1 of MeZO; DeComFL and FedKSeed walk as it does."""
+        """θ + μz, F⁺, θ − μz, F⁻, θ, θ − ηρz: Algorithm 1 of MeZO, as other methods walk too."""
         stored = None
-        if self._method == DECOMFL_BATCH:
+        if self._kind.stored:
             with self._counter.part("scratch"):
                 stored = torch.randn(sum(p.numel() for p in self._moved), dtype=self._moved[0].dtype)
         self._walk(MU, stored)
@@ -75,13 +75,12 @@ class PlainClient:
         self._loss()
         self._walk(MU, stored)
         self._walk(-RATE, stored)
-        if self._method.seeds:
+        if self._kind.seeds:
             self._accumulators[:1].add_(RATE)
 
     def _walk(self, scale: float, stored: torch.Tensor | None) -> None:
-        pieces: Iterator[torch.Tensor | None] = iter([None] * len(self._moved))
-        if stored is not None:
-            pieces = iter(stored.split([parameter.numel() for parameter in self._moved]))
+        sizes = [parameter.numel() for parameter in self._moved]
+        pieces = [None] * len(sizes) if stored is None else stored.split(sizes)
         with self._counter.part("scratch"):
             for parameter, piece in zip(self._moved, pieces, strict=True):
                 z = torch.randn_like(parameter) if piece is None else piece.view(parameter.shape)
@@ -93,10 +92,10 @@ class PlainClient:
             parameter.grad = None
         self._loss().backward()
         with torch.no_grad(), self._counter.part("optimizer state"):
-            for place, parameter in enumerate(self._moved):
+            for index, parameter in enumerate(self._moved):
                 assert parameter.grad is not None
                 if self._moments:
-                    self._adamw(parameter, parameter.grad, *self._moments[place])
+                    self._adamw(parameter, parameter.grad, *self._moments[index])
                 else:
                     parameter.add_(parameter.grad, alpha=-RATE)
 
@@ -106,13 +105,14 @@ class PlainClient:
         parameter.mul_(1 - RATE * 0.01)
         parameter.addcdiv_(mean, square.sqrt().add_(1e-8), value=-RATE)
 
-    def _found(self, parameter: torch.Tensor) -> None:
+    def _label_gradient(self, parameter: torch.Tensor) -> None:
         assert parameter.grad is not None
         self._counter.label(parameter.grad, "gradients")
 
 
-def _trained(loaded: LoadedModel, method: Method, unread: frozenset[str]) -> list[torch.nn.Parameter]:
+def _trained(loaded: LoadedModel, step: LocalStep, unread: frozenset[str]) -> list[torch.nn.Parameter]:
     """Parameters of the tensors that a step moves, but for those that no gradient reaches."""
     manifest = model_manifest(loaded.network, loaded.blocks_name, len(loaded.blocks))
-    wanted = {tensor.name for tensor in method.trained(manifest)} - unread
+    tensors = manifest.tensors if step.scope is None else manifest.moved(step.scope)
+    wanted = {tensor.name for tensor in tensors} - unread
     return [parameter for name, parameter in loaded.network.named_parameters() if name in wanted]

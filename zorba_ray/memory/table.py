@@ -1,4 +1,4 @@
-"""The table of a model: every method, and for zorba every policy and share of active blocks."""
+"""The table of a model: zorba by where blocks live and by share of active ones, and every other method."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,20 +8,30 @@ from typing import Any
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from zorba_ray.config import ModelConfig
-from zorba_ray.memory.count import Client, counted
+from zorba_ray.config import DEFAULT_METHOD, LocalStep, ModelConfig, load_method, method_names
+from zorba_ray.memory.activations import Workload, workload_of
+from zorba_ray.memory.count import Step, counted
 from zorba_ray.memory.footprint import Footprint
 from zorba_ray.memory.inventory import COMPUTE_BYTES, Inventory, zorba_footprint
-from zorba_ray.memory.method import METHODS, ZORBA
-from zorba_ray.memory.plain_inventory import plain_footprint
-from zorba_ray.memory.policy import POLICIES
-from zorba_ray.memory.round_time import round_seconds
-from zorba_ray.memory.workload import Workload, workload_of
-from zorba_ray.models import Manifest, Scope
+from zorba_ray.memory.paired_client import PairedStep
+from zorba_ray.models import STREAMED, Manifest, Placement, Scope
 from zorba_ray.models.blocks import model_manifest
 from zorba_ray.models.shapes import skeleton
 
 FRACTIONS = (Fraction(1, 8), Fraction(1, 4), Fraction(1, 2), Fraction(1))
+ACCELERATOR, FLOPS, LINK, MEMORY = "RTX 4090", 140e12, 25e9, 1.0e12
+"""Usable rates of a device, as assumed: FLOP/s in bf16, bytes/s to the host, bytes/s of its own memory."""
+
+
+@dataclass(frozen=True)
+class Client:
+    """What a row is about."""
+
+    method: str
+    label: str
+    step: Step
+    fraction: Fraction | None = None
+    """Share of active blocks; None where the method knows none."""
 
 
 @dataclass(frozen=True)
@@ -29,29 +39,36 @@ class Row:
     """One client."""
 
     client: Client
-    fraction: Fraction | None
-    """Share of active blocks; None where the method knows none."""
-    modelled: Footprint
+    modelled: Footprint | None
+    """None of a method that is only counted."""
     counted: Footprint | None
     """None where it was not asked for."""
     seconds: float
     """Of a round, modelled."""
 
     @property
+    def footprint(self) -> Footprint:
+        """The formula's where there is one."""
+        footprint = self.modelled or self.counted
+        assert footprint is not None
+        return footprint
+
+    @property
     def error(self) -> float | None:
         """Formula against count, relative."""
-        return None if self.counted is None else self.modelled.total / self.counted.total - 1
+        if self.counted is None or self.modelled is None:
+            return None
+        return self.modelled.total / self.counted.total - 1
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        zorba = self.client.method == ZORBA
+        step, told = self.client.step, {"modelled": self.modelled, "counted": self.counted}
         return {
-            "method": self.client.method.name,
-            "policy": self.client.policy.label if zorba else None,
-            "fraction": None if self.fraction is None else float(self.fraction),
-            "active_blocks": len(self.client.active) if zorba else None,
-            "modelled": {"bytes": self.modelled.total, "parts": self.modelled.parts},
-            "counted": None if self.counted is None else {"bytes": self.counted.total, "parts": self.counted.parts},
+            "method": self.client.method,
+            "label": self.client.label,
+            "fraction": None if self.client.fraction is None else float(self.client.fraction),
+            "active_blocks": len(step.active) if isinstance(step, PairedStep) else None,
+            **{source: found and {"bytes": found.total, "parts": found.parts} for source, found in told.items()},
             "round_seconds_modelled": self.seconds,
         }
 
@@ -70,44 +87,47 @@ class ModelProfile:
 
     def facts(self) -> dict[str, Any]:
         """What was asked, for JSON."""
-        own = self.work
         return {
             "parameters": self.manifest.numel,
             "blocks": self.manifest.blocks,
             "compute_dtype": self.compute,
             "scope": self.scope,
-            "batch_size": own.batch_size,
-            "length": own.length,
-            "logits": own.logits,
+            "batch_size": self.work.batch_size,
+            "length": self.work.length,
+            "logits": self.work.logits,
         }
 
     def rows(self, count: bool, fractions: Sequence[Fraction] = FRACTIONS) -> Iterator[Row]:
         """One after another; a count takes seconds."""
-        for client, fraction in clients(self.manifest.blocks, self.scope, fractions):
-            yield self.row(client, fraction, count)
+        for client in clients(self.manifest.blocks, self.scope, fractions):
+            yield self.row(client, count)
 
-    def row(self, client: Client, fraction: Fraction | None, count: bool) -> Row:
-        """One client."""
-        held = Inventory(self.manifest, client.policy, client.scope, COMPUTE_BYTES[self.compute])
-        if client.method == ZORBA:
-            known = zorba_footprint(self.manifest, self.compute, client.policy, client.scope, self.work, client.active)
+    def row(self, client: Client, count: bool) -> Row:
+        """One client. `count`: also where there is a formula."""
+        step, modelled = client.step, None
+        if isinstance(step, PairedStep):
+            held = Inventory(self.manifest, step.placement, step.scope, COMPUTE_BYTES[self.compute], step.resident)
+            modelled = zorba_footprint(held, self.work, step.active)
+            seconds = _pair_seconds(held, self.work, step.active)
         else:
-            known = plain_footprint(self.manifest, self.compute, self.work, client.method)
-        seen = counted(self.model, self.compute, self.work, client) if count else None
-        return Row(client, fraction, known, seen, round_seconds(held, self.work, client.method, client.active))
+            seconds = _plain_seconds(self.manifest, COMPUTE_BYTES[self.compute], self.work, step)
+        live = counted(self.model, self.compute, self.work, step) if count or modelled is None else None
+        return Row(client, modelled, live, seconds)
 
 
-def clients(blocks: int, scope: Scope, fractions: Sequence[Fraction]) -> Iterator[tuple[Client, Fraction | None]]:
-    """Every method; zorba by policy and by share of active blocks, spread evenly over all from the first on: the set
+def clients(blocks: int, scope: Scope, fractions: Sequence[Fraction]) -> Iterator[Client]:
+    """Every method; zorba by placement and by share of active blocks, spread evenly over all from the first on: the set
     that takes the most activations, as frozen blocks behind an active one run on both signs at once."""
-    for policy in POLICIES:
-        for fraction in fractions if policy.resident else fractions[-1:]:
+    places = [(Placement(frozen, master), True) for frozen in ("device", "host") for master in ("device", "host")]
+    for placement, resident in (*places, (STREAMED, False)):
+        for fraction in fractions if resident else fractions[-1:]:
             number = max(1, round(fraction * blocks))
-            active = frozenset(place * blocks // number for place in range(number))
-            yield Client(ZORBA, policy, active, scope), fraction
-    for method in METHODS:
-        if method != ZORBA:
-            yield Client(method), None
+            active = frozenset(index * blocks // number for index in range(number))
+            step = PairedStep(placement, active, scope, resident)
+            yield Client(DEFAULT_METHOD, step.label, step, fraction)
+    for name in method_names():
+        for label, step in load_method(name).profiles.items():
+            yield Client(name, label, step)
 
 
 def model_profile(
@@ -127,3 +147,38 @@ def model_profile(
     settings = loaded.network.config
     work = workload_of(settings, model.path, batch_size, length, None if model.head == "lm" else labels)
     return ModelProfile(model, compute, scope, work, manifest, getattr(settings, "max_position_embeddings", None))
+
+
+def _pair_seconds(held: Inventory, work: Workload, active: frozenset[int]) -> float:
+    """Seconds of one forward pair (P = K = 1) by arithmetic alone, never a measurement.
+
+    A forward takes 2 FLOP per block parameter and token; label words make the head free. Blocks below the first active
+    one run once, all others twice; each block that is not resident crosses the link once, and with the master on the
+    host the copies of active blocks too. Compute and link overlap fully, so the larger counts; θ is read and scratch
+    written once per sign. Host work, network and attention's own product, 2·B·T²·H per layer, are left out.
+    """
+    manifest, tokens = held.manifest, work.batch_size * work.length
+    compute = sum(
+        2 * tensor.numel * tokens * (1 if block < min(active) else 2)
+        for block in held.blocks
+        for tensor in manifest.by_block[block]
+    )
+    streamed = held.streamed(active)
+    if held.resident and held.placement.master == "host":
+        streamed += sum(held.moved(block) for block in active)
+    drawn = sum(2 * 2 * held.moved(block) for block in active)
+    return max(compute / FLOPS, streamed / LINK) + drawn / MEMORY
+
+
+def _plain_seconds(manifest: Manifest, size: int, work: Workload, step: LocalStep) -> float:
+    """The same of one local step with everything on the accelerator.
+
+    Backpropagation: three forwards' worth, with adapters two (no gradients of frozen weights), and the optimizer reads
+    and writes what it moves. Else two forwards, and four passes that read and write all weights; over adapters alone a
+    pass is next to nothing.
+    """
+    inside = sum(tensor.numel for block in range(manifest.blocks) for tensor in manifest.by_block[block])
+    forwards = (2 if step.rank else 3) if step.backward else 2
+    passes = 0 if step.rank else 2 if step.backward else 4 * 2
+    tokens = work.batch_size * work.length
+    return forwards * 2 * inside * tokens / FLOPS + passes * size * manifest.numel / MEMORY

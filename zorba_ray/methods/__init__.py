@@ -1,7 +1,9 @@
-"""Federated methods, one file each."""
+"""Federated methods, one file each; `base` holds what they share.
 
-from zorba_ray.methods.base import Method, report_loss
-from zorba_ray.methods.registry import METHODS, build_method
-from zorba_ray.methods.zorba import Zorba
+A method's file is imported when settings name it (`config.method`), so it imports no torch: what runs a model is
+imported inside its functions.
+"""
 
-__all__ = ["METHODS", "Method", "Zorba", "build_method", "report_loss"]
+from zorba_ray.methods.base import Method, build_method, method_of, report_loss
+
+__all__ = ["Method", "build_method", "method_of", "report_loss"]

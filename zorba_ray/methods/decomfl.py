@@ -3,23 +3,51 @@
 Li, Ying, Liu, Dong, Yang: Achieving Dimension-Free Communication in Federated Learning via Zeroth-Order Optimization,
 ICLR 2025. All clients perturb all blocks along the same P directions of each of K local steps; the server averages
 their scalars, clients equally, and every replica walks −η (1/P) Σ_{k,p} ρ̄_{k,p} z(k, p).
+Defaults: README and run scripts, OPT-125M.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from zorba_ray.methods.scalar_method import ScalarMethod
+from zorba_ray.config import ExperimentConfig, LocalStep
+from zorba_ray.methods.zorba import Zorba
 from zorba_ray.protocol.messages import ClientReport, RoundCommit, RoundPlan
 
 
-class DeComFL(ScalarMethod):
-    """Commits carry the mean scalars alone, whoever reported, as published: 4 K P bytes."""
+class DeComFL(Zorba):
+    """Zorba's client step on all blocks. Commits carry the mean scalars alone, whoever reported: 4 K P bytes."""
 
-    name = "decomfl"
+    allocates = False
     commits = "mean"
+    published = {  # noqa: RUF012
+        "zo.lr": 5e-6,
+        "zo.schedule": "constant",
+        "zo.distribution": "gaussian",
+        "zo.directions": 5,
+        "zo.difference": "forward",
+        "federation.seeds": "shared",
+    }
+    profiles = {  # noqa: RUF012
+        "DeComFL, stored z": LocalStep(stored=True),
+        "DeComFL, per tensor": LocalStep(),  # z drawn again; the copy of the pulled model lies in host memory
+    }
 
     def aggregate(self, plan: RoundPlan, reports: Sequence[ClientReport]) -> RoundCommit:
-        own = np.stack([np.frombuffer(report.scalars, dtype="<f4") for report in reports]).astype(np.float64)
-        mean = np.cumsum(own, axis=0)[-1] / len(reports)  # left to right, as everywhere
+        scalars = np.stack([np.frombuffer(report.scalars, dtype="<f4") for report in reports]).astype(np.float64)
+        mean = np.cumsum(scalars, axis=0)[-1] / len(reports)  # left to right, as everywhere
         return RoundCommit(plan.round, plan.lr, b"", mean.astype("<f4").tobytes(), plan.active)
+
+    @classmethod
+    def refuse(cls, config: ExperimentConfig) -> None:
+        super().refuse(config)
+        require_shared_directions(config)
+
+
+def require_shared_directions(config: ExperimentConfig) -> None:
+    """Raises ValueError: scalars of different directions would be averaged."""
+    if config.federation.seeds != "shared":
+        raise ValueError(
+            f"federation.seeds={config.federation.seeds}: {config.method} averages scalars, which needs "
+            "federation.seeds=shared"
+        )

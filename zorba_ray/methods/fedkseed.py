@@ -7,44 +7,75 @@ replica is θ0 − η Σ_j A_j z_j, however many rounds it missed.
 
 The published program draws by a generator that all clients may share, sums in half precision, and rebuilds by one pass
 per seed: here draws are counters of (client, round), sums are float64, and θ is one fused pass from θ0.
+Defaults: FederatedScope, branch FedKSeed.
 """
 
 import functools
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+from pydantic import Field
 
-from zorba_ray.directions import pool_draws, pool_seeds
+from zorba_ray.config import ExperimentConfig, LocalStep, settings_of
+from zorba_ray.config.base import StrictModel
 from zorba_ray.errors import ReportRejected
-from zorba_ray.methods.base import Method, check_differences, data_shares, reporters
-from zorba_ray.models import Batch, TaskModel
+from zorba_ray.methods.base import Method, data_shares, reporters
+from zorba_ray.methods.zorba import check_differences, require_one_central_difference
 from zorba_ray.protocol.messages import ClientReport, RoundCommit, RoundPlan
-from zorba_ray.protocol.replay import ReplicaState
-from zorba_ray.zo import Estimator
+
+if TYPE_CHECKING:
+    from zorba_ray.models import Batch, TaskModel
+    from zorba_ray.protocol.replay import ReplicaState
 
 _STEP = np.dtype([("seed", "<u4"), ("scalar", "<f4")])
+
+
+class PoolSettings(StrictModel):
+    """`method_settings` of FedKSeed."""
+
+    pool: int = Field(default=4096, ge=1, le=10**6)
+    """Candidate seeds; every direction of a run is one of theirs."""
 
 
 class FedKSeed(Method):
     """Reports are (seed, ρ) pairs, 8 K bytes; commits what the round adds to each accumulator, 4 bytes a seed."""
 
-    name = "fedkseed"
     commits = "pool"
+    one_rate = True
+    Settings = PoolSettings
+    published = {  # noqa: RUF012
+        "zo.lr": 3e-7,
+        "zo.schedule": "constant",
+        "zo.distribution": "gaussian",
+        "zo.perturbation_scale": 5e-4,
+        "zo.local_steps": 200,
+        "data.batch_size": 1,
+    }
+    profiles = {"FedKSeed, 4096 seeds": LocalStep(seeds=4096)}  # noqa: RUF012
+
+    @classmethod
+    def pool(cls, config: ExperimentConfig) -> int:
+        return settings_of(config, PoolSettings).pool
+
+    def plan(self, round: int, chain: bytes, active: bytes | None) -> RoundPlan:
+        return RoundPlan(round, self.rate(round), self._config.zo.perturbation_scale, chain[:8], active)
 
     def work(
-        self, state: ReplicaState, model: TaskModel, plan: RoundPlan, batches: Mapping[int, Sequence[Batch]]
+        self, state: "ReplicaState", model: "TaskModel", plan: RoundPlan, batches: Mapping[int, Sequence["Batch"]]
     ) -> Mapping[int, tuple[float, bytes]]:
-        estimator = Estimator(
-            model, state.directions, self._rule, plan.lr, plan.perturbation_scale, self._config.zo.clip
-        )
-        found = {}
-        for client, own in batches.items():
+        from zorba_ray.zo import Estimator
+
+        mu, clip = plan.perturbation_scale, self._config.zo.clip
+        estimator = Estimator(model, state.directions, self._rule, plan.lr, mu, clip)
+        results = {}
+        for client, minibatches in batches.items():
             drawn = self._drawn(client, plan.round)
-            scalars, loss = estimator.local_steps(state.active.of(client), own, self._seeds[drawn].tolist())
-            steps = np.zeros(len(own), dtype=_STEP)
+            scalars, loss = estimator.local_steps(state.active.of(client), minibatches, self._seeds[drawn].tolist())
+            steps = np.zeros(len(minibatches), dtype=_STEP)
             steps["seed"], steps["scalar"] = drawn, scalars[:, 0]
-            found[client] = (loss, steps.tobytes())
-        return found
+            results[client] = (loss, steps.tobytes())
+        return results
 
     def check(self, report: ClientReport, client: int, plan: RoundPlan, digest: bytes) -> None:
         super().check(report, client, plan, digest)
@@ -59,7 +90,7 @@ class FedKSeed(Method):
 
     def aggregate(self, plan: RoundPlan, reports: Sequence[ClientReport]) -> RoundCommit:
         """Σ_n p_n Σ ρ per seed, with p_n by examples over the clients that reported; client by client, step by step."""
-        sums = np.zeros(self._config.fedkseed.pool)
+        sums = np.zeros(self.pool(self._config))
         for report, share in zip(reports, data_shares(reports), strict=True):
             steps = _steps(report)
             np.add.at(sums, steps["seed"], share * steps["scalar"].astype(np.float64))
@@ -70,11 +101,31 @@ class FedKSeed(Method):
     @functools.cached_property
     def _seeds(self) -> np.ndarray:
         """The pool, uint64 [pool]."""
-        return pool_seeds(self._rule.seed, self._config.fedkseed.pool)
+        from zorba_ray.directions import pool_seeds
+
+        return pool_seeds(self._rule.seed, self.pool(self._config))
 
     def _drawn(self, client: int, round: int) -> np.ndarray:
         """Seeds of a client's steps in a round, int64 [K]."""
-        return pool_draws(self._rule.seed, client, round, self._rule.local_steps, self._config.fedkseed.pool)
+        from zorba_ray.directions import pool_draws
+
+        return pool_draws(self._rule.seed, client, round, self._rule.local_steps, self.pool(self._config))
+
+    @classmethod
+    def refuse(cls, config: ExperimentConfig) -> None:
+        super().refuse(config)
+        if config.zo.schedule != "constant":
+            raise ValueError(
+                f"zo.schedule={config.zo.schedule}: fedkseed sums the scalars of a seed over rounds, which needs one "
+                "rate for all of them; set zo.schedule=constant"
+            )
+        require_one_central_difference(config)
+
+    @classmethod
+    def keeps(cls, config: ExperimentConfig) -> "LocalStep":
+        """MeZO's step, and one fp32 accumulator per candidate seed."""
+
+        return LocalStep(seeds=cls.pool(config))
 
 
 def _steps(report: ClientReport) -> np.ndarray:

@@ -84,7 +84,7 @@ def passes_to(run: Run, level: float) -> float | None:
 
 def is_central(run: Run) -> bool:
     """Whether the method has no federation: one client makes the passes of all, and nothing travels."""
-    return run.config.method == "mezo"
+    return run.config.spec.central
 
 
 def bytes_up(run: Run) -> float | None:

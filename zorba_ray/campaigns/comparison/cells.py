@@ -2,17 +2,16 @@
 
 Equal for all methods: examples, partition, model, clients, participants, batch size, evaluation, seeds, and the forward
 passes that a client makes in all (by a method that backpropagates a step counts three: its backward pass costs two).
-Of each method: what its authors published (`config.baselines`), the schedule of the rate where the method allows one,
-the number of rounds that the passes suffice for.
+Of each method: what its authors published (see its file), the schedule of the rate where the method allows one, the
+number of rounds that the passes suffice for.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from zorba_ray.config import ExperimentConfig, config_from_tree
+from zorba_ray.config import DEFAULT_METHOD, ExperimentConfig, MethodSpec, ZOConfig, config_from_tree, load_method
 from zorba_ray.config.base import apply_override, parse_override
-from zorba_ray.config.baselines import FIRST_ORDER, PUBLISHED, FirstOrderConfig
 from zorba_ray.errors import ConfigError
 from zorba_ray.federation.round import participant_count
 
@@ -22,7 +21,7 @@ _FEDERATION = (
     "quorum", "retries", "snapshot_every",
 )  # fmt: skip
 _LEAST_ROUNDS = 10
-"""Local steps of fedkseed, fedmezo and of backpropagation are cut to leave this many rounds."""
+"""Local steps are cut to leave this many rounds."""
 _NO_LORA = {"lora": None}
 TUNING_SEED = 1000
 """Added to the configuration's seed: rates are judged on another partition and other batches than methods are."""
@@ -78,9 +77,9 @@ def ladder_of(plan: ComparisonPlan, method: str, size_of: Callable[[ExperimentCo
     """
     if method in plan.rates:
         return plan.rates[method]
-    if method in FIRST_ORDER:
-        centre = PUBLISHED[method]["first_order.lr"]
-    elif method == "zorba":
+    if load_method(method).backward:
+        centre = load_method(method).Settings.model_fields["lr"].default
+    elif method == DEFAULT_METHOD:
         centre = plan.base.zo.lr
     else:
         config = cell_config(plan, method, plan.base.seed, 1e-3, 1.0)
@@ -110,10 +109,29 @@ def cell_config(plan: ComparisonPlan, method: str, seed: int, rate: float, share
     Raises:
         ConfigError: the derived settings, or those of `overrides`, are refused, or would void the comparison.
     """
-    base, tree = plan.base, _tree_of(plan, method)
+    base, tree, kind = plan.base, plan.base.resolved(), load_method(method)
+    if method != DEFAULT_METHOD:
+        federation = {key: tree["federation"][key] for key in _FEDERATION}
+        memory = {key: tree["memory"][key] for key in ("compute_dtype",)}
+        tree = {key: tree[key] for key in _SHARED} | {
+            "method": method,
+            "model": {key: value for key, value in tree["model"].items() if key != "lora"},
+            "memory": memory | {"frozen": "device", "master": "device"},
+            "federation": federation,
+            "zo": {"distribution": base.zo.distribution},
+        }
+        if not kind.one_rate:
+            tree["zo"]["schedule"] = base.zo.schedule
+        if kind.central:
+            federation |= {"clients": 1, "participants": None}
+        steps = tree.setdefault(kind.steps_in, {})
+        if kind.backward:
+            steps |= {"schedule": base.zo.schedule, "local_steps": _steps(plan, _published_steps(kind), 3)}
+        elif _published_steps(kind) > 1:
+            steps["local_steps"] = _steps(plan, _published_steps(kind), 2)
     tree["seed"] = seed
     tree["name"] = f"{base.name}-{method}"
-    tree.setdefault("first_order" if method in FIRST_ORDER else "zo", {})["lr"] = rate
+    tree.setdefault(kind.steps_in, {})["lr"] = rate
     for text in plan.overrides.get(method, ()):
         parts, value = parse_override(text)
         apply_override(tree, parts, value)
@@ -127,51 +145,31 @@ def cell_config(plan: ComparisonPlan, method: str, seed: int, rate: float, share
     return config_from_tree(tree, origin)
 
 
-def _tree_of(plan: ComparisonPlan, method: str) -> dict[str, Any]:
-    """Settings of a method before seed, rate and rounds: what all share, and what the method leaves open."""
-    base, tree = plan.base, plan.base.resolved()
-    if method == "zorba":
-        return tree
-    federation = {key: tree["federation"][key] for key in _FEDERATION}
-    memory = {key: tree["memory"][key] for key in ("compute_dtype",)}
-    tree = {key: tree[key] for key in _SHARED} | {
-        "method": method,
-        "model": {key: value for key, value in tree["model"].items() if key != "lora"},
-        "memory": memory | {"frozen": "device", "master": "device"},
-        "federation": federation,
-        "zo": {"distribution": base.zo.distribution},
-    }
-    if method != "fedkseed":
-        tree["zo"]["schedule"] = base.zo.schedule
-    if method in FIRST_ORDER:
-        steps = _steps(plan, FirstOrderConfig().local_steps, 3)
-        tree["first_order"] = {"schedule": base.zo.schedule, "local_steps": steps}
-    if method == "mezo":
-        federation |= {"clients": 1, "participants": None}
-    if method in ("fedkseed", "fedmezo"):
-        tree["zo"]["local_steps"] = _steps(plan, PUBLISHED[method]["zo.local_steps"], 2)
-    return tree
-
-
 def _refuse_unequal(plan: ComparisonPlan, derived: ExperimentConfig, method: str, seed: int, rate: float) -> None:
-    """What is equal for all methods, or has an option of its derived, is no method's setting."""
+    """What is equal for all methods, or has an option of its own, is no method's setting."""
     base = plan.base
     pairs: dict[str, tuple[Any, Any]] = {
         "method": (derived.method, method),
         "seed (--seeds)": (derived.seed, seed),
-        "learning rate (--rates)": (derived.first_order.lr if method in FIRST_ORDER else derived.zo.lr, rate),
+        "learning rate (--rates)": (getattr(derived, derived.spec.steps_in).lr, rate),
         "model": (derived.model.model_copy(update=_NO_LORA), base.model.model_copy(update=_NO_LORA)),
         "eval": (derived.eval, base.eval),
         "federation.changes": (derived.federation.changes, base.federation.changes),
     }
-    if method != "mezo":
+    if not load_method(method).central:
         pairs["federation.clients"] = (derived.federation.clients, base.federation.clients)
         pairs["federation.participants"] = (derived.federation.participants, base.federation.participants)
     for key in type(base.data).model_fields.keys() - {"batch_size", "label_shift", "label_shift_schedule"}:
         pairs[f"data.{key}"] = (getattr(derived.data, key), getattr(base.data, key))
     changed = sorted(key for key, (now, needed) in pairs.items() if now != needed)
     if changed:
-        raise ConfigError(f"--set {method}: {changed[0]} is the same for all methods, or given by its derived option")
+        raise ConfigError(f"--set {method}: {changed[0]} is the same for all methods, or given by its own option")
+
+
+def _published_steps(kind: type[MethodSpec]) -> int:
+    """K as the authors published it."""
+    settings = ZOConfig if kind.steps_in == "zo" else kind.Settings
+    return kind.published.get(f"{kind.steps_in}.local_steps", settings.model_fields["local_steps"].default)
 
 
 def _steps(plan: ComparisonPlan, published: int, cost: int) -> int:
@@ -182,7 +180,7 @@ def _steps(plan: ComparisonPlan, published: int, cost: int) -> int:
 def rounds_for(plan: ComparisonPlan, config: ExperimentConfig) -> int:
     """Rounds that the comparison's forward passes suffice for."""
     total = plan.passes
-    if config.method == "mezo":  # one client makes the passes of all participants
+    if config.spec.central:  # one client makes the passes of all participants
         total *= participant_count(plan.base.federation.clients, plan.base.federation.participants)
     return max(1, total // config.cost_per_round)
 

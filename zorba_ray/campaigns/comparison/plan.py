@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from zorba_ray.campaigns.comparison.cells import TUNING_SEED, ComparisonPlan, planned_run
-from zorba_ray.config import METHOD_NAMES, ExperimentConfig
+from zorba_ray.config import DEFAULT_METHOD, ExperimentConfig, load_method
 from zorba_ray.errors import ConfigError
 
 _MOST_SEEDS = 1000
@@ -28,10 +28,13 @@ def plan_comparison(
             that takes no part or that are equal for all, a share outside (0, 1], a configuration of another method than
             zorba or of changing clients, or one that a method cannot be derived from.
     """
-    unknown = [name for name in methods if name not in METHOD_NAMES]
-    if unknown or not methods:
-        named = ", ".join(unknown) or "none"
-        raise ConfigError(f"--methods: unknown method {named}; there are {', '.join(METHOD_NAMES)}")
+    if not methods:
+        raise ConfigError(f"--methods: none; name one or more, as in {DEFAULT_METHOD}")
+    for name in methods:
+        try:
+            load_method(name)
+        except ValueError as error:
+            raise ConfigError(f"--methods: unknown method {name}: {error}") from error
     twice = sorted({name for name in methods if methods.count(name) > 1})
     if twice:
         raise ConfigError(f"--methods: {', '.join(twice)} stands twice; a method is compared once")
@@ -39,14 +42,18 @@ def plan_comparison(
         raise ConfigError(f"--seeds {seeds}: at least one seed, at most {_MOST_SEEDS:,}")
     if not 0 < tune_share <= 1:
         raise ConfigError(f"--tune-share {tune_share:g}: a share of the rounds in (0, 1]")
-    if base.method != "zorba":
+    if base.method != DEFAULT_METHOD:
         raise ConfigError(
-            f"method={base.method}: a comparison starts from zorba's configuration, from which it derives the others"
+            f"method={base.method}: a comparison starts from {DEFAULT_METHOD}'s configuration, and derives the others "
+            "from it"
         )
     if base.federation.changes:
         raise ConfigError("federation.changes: a comparison keeps its clients and their budgets; drop it")
-    if base.data.partition == "files" and "mezo" in methods:
-        raise ConfigError("data.partition=files: a file per client, and central mezo has one client; leave mezo out")
+    central = [name for name in methods if load_method(name).central]
+    if base.data.partition == "files" and central:
+        raise ConfigError(
+            f"data.partition=files: a file per client, and central {central[0]} has one client; leave it out"
+        )
     strangers = sorted(({*rates} | {*overrides}) - {*methods})
     if strangers:
         raise ConfigError(f"--rates, --set: {', '.join(strangers)} takes no part; --methods names {', '.join(methods)}")

@@ -2,38 +2,48 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from zorba_ray.errors import NotFinite, ReportRejected
-from zorba_ray.methods.base import Method, data_shares, reporters
-from zorba_ray.models import Batch, TaskModel
+from zorba_ray.methods.base.method import Method, data_shares, reporters
 from zorba_ray.protocol.messages import ClientReport, RoundCommit, RoundPlan
-from zorba_ray.protocol.replay import ReplicaState
+
+if TYPE_CHECKING:
+    import torch
+
+    from zorba_ray.models import Batch, TaskModel
+    from zorba_ray.protocol.replay import ReplicaState
 
 
 class TensorMethod(Method):
-    """A report is fp32 [d]: all trained tensors in the manifest's order; the commit is their mean by examples."""
+    """A report is fp32 [d]: all trained tensors in the manifest's order; the commit is their mean by examples. Both
+    take 4 d bytes."""
 
     commits = "tensors"
 
+    def plan(self, round: int, chain: bytes, active: bytes | None) -> RoundPlan:
+        """η, and μ where clients perturb."""
+        scale = 0.0 if self.backward else self._config.zo.perturbation_scale
+        return RoundPlan(round, self.rate(round), scale, chain[:8], active)
+
     @abstractmethod
     def train(
-        self, state: ReplicaState, model: TaskModel, plan: RoundPlan, client: int, batches: Sequence[Batch]
-    ) -> tuple[dict[str, torch.Tensor], float]:
+        self, state: "ReplicaState", model: "TaskModel", plan: RoundPlan, client: int, batches: Sequence["Batch"]
+    ) -> tuple[dict[str, "torch.Tensor"], float]:
         """(name -> trained tensor, for each tensor in scope; mean training loss) of one client; θ is read only."""
 
     def work(
-        self, state: ReplicaState, model: TaskModel, plan: RoundPlan, batches: Mapping[int, Sequence[Batch]]
+        self, state: "ReplicaState", model: "TaskModel", plan: RoundPlan, batches: Mapping[int, Sequence["Batch"]]
     ) -> Mapping[int, tuple[float, bytes]]:
-        found = {}
-        for client, own in batches.items():
-            trained, loss = self.train(state, model, plan, client, own)
+        results = {}
+        for client, steps in batches.items():
+            trained, loss = self.train(state, model, plan, client, steps)
             moved = (trained[entry.name] for entry in self._manifest.moved(self._rule.scope))
             tensors = b"".join(tensor.detach().cpu().numpy().astype("<f4").tobytes() for tensor in moved)
-            found[client] = (loss, tensors)
-        return found
+            results[client] = (loss, tensors)
+        return results
 
     def check_scalars(self, report: ClientReport, plan: RoundPlan) -> None:
         expected = 4 * sum(entry.numel for entry in self._manifest.moved(self._rule.scope))

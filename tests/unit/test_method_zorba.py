@@ -28,6 +28,7 @@ from zorba_ray.protocol.messages import LedgerHeader
 from zorba_ray.protocol.replay import ReplicaState, rule_of
 
 SEED = 20
+TINY = {"zorba": (), "mezo": ("federation.clients=1",)}
 BLOCKS = 4
 SAMPLES = (5, 9, 6)
 # Block 1 is held by all, 0 and 3 by some, 2 by nobody.

@@ -1,0 +1,17 @@
+"""What federated methods share: the class that each of them fills in, and the judgement of reports."""
+
+from zorba_ray.methods.base.backprop import BackpropMethod, BackpropSettings
+from zorba_ray.methods.base.method import Method, build_method, data_shares, method_of, report_loss, reporters
+from zorba_ray.methods.base.tensors import TensorMethod
+
+__all__ = [
+    "BackpropMethod",
+    "BackpropSettings",
+    "Method",
+    "TensorMethod",
+    "build_method",
+    "data_shares",
+    "method_of",
+    "report_loss",
+    "reporters",
+]

@@ -1,0 +1,65 @@
+"""Local training by backpropagation, for the methods that do it."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from zorba_ray.config import ExperimentConfig, LocalStep, settings_of
+from zorba_ray.config.base import StrictModel
+from zorba_ray.methods.base.tensors import TensorMethod
+from zorba_ray.protocol.messages import RoundPlan
+
+if TYPE_CHECKING:
+    import torch
+
+    from zorba_ray.models import Batch, TaskModel
+    from zorba_ray.protocol.replay import ReplicaState
+
+
+class BackpropSettings(StrictModel):
+    """`method_settings` of a method that backpropagates."""
+
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """Of a client's local steps; its state begins anew in every round, as no client keeps any."""
+    lr: float = Field(default=1e-3, gt=0)
+    """η at round 1; `schedule` gives the rest."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """How η falls to 0 over `rounds`."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """As torch.optim's SGD and AdamW take it."""
+    local_steps: int = Field(default=10, ge=1)
+    """K, minibatches that a client trains on before it reports."""
+
+
+class BackpropMethod(TensorMethod):
+    """K steps of the optimizer on copies of the tensors in scope."""
+
+    backward = True
+    steps_in = "method_settings"
+    Settings = BackpropSettings
+
+    def train(
+        self, state: "ReplicaState", model: "TaskModel", plan: RoundPlan, client: int, batches: Sequence["Batch"]
+    ) -> tuple[dict[str, "torch.Tensor"], float]:
+        import torch
+
+        settings = settings_of(self._config, BackpropSettings)
+        tensors = {
+            entry.name: model.master(entry).view(entry.shape).requires_grad_(True)
+            for entry in self._manifest.moved(self._rule.scope)
+        }
+        kind = torch.optim.SGD if settings.optimizer == "sgd" else torch.optim.AdamW
+        optimizer = kind(list(tensors.values()), lr=plan.lr, weight_decay=settings.weight_decay)
+        total = 0.0
+        for batch in batches:
+            loss = model.training_loss(batch, tensors)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += float(loss.detach())
+        return tensors, total / len(batches)
+
+    @classmethod
+    def keeps(cls, config: ExperimentConfig) -> LocalStep:
+        return LocalStep(backward=True, moments=settings_of(config, BackpropSettings).optimizer == "adamw")

@@ -1,0 +1,153 @@
+"""What a federated method is: pure functions around one round; no I/O, no clock, no process.
+
+The driver calls `plan`, `check` and `aggregate`; a client's host calls `client_steps`; everybody applies the commit
+(`protocol.replay.ReplicaState`), in the way that `commits` names.
+"""
+
+import struct
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from zorba_ray.config import ExperimentConfig, LocalStep, MethodSpec
+from zorba_ray.errors import ReportRejected
+from zorba_ray.protocol.messages import ClientReport, RoundCommit, RoundPlan
+
+if TYPE_CHECKING:
+    from zorba_ray.memory import FleetMemory, Workload
+    from zorba_ray.models import Batch, Manifest, TaskModel
+    from zorba_ray.protocol.replay import ReplicaState
+    from zorba_ray.zo import UpdateRule
+
+
+class Method(MethodSpec, ABC):
+    """One federated method, for one run."""
+
+    def __init__(self, config: ExperimentConfig, rule: "UpdateRule", manifest: "Manifest") -> None:
+        self._config = config
+        self._rule = rule
+        self._manifest = manifest
+
+    @abstractmethod
+    def plan(self, round: int, chain: bytes, active: bytes | None) -> RoundPlan:
+        """What every participant of `round` is told.
+
+        Args:
+            chain: of the ledger before this round.
+            active: packed active sets, only when they changed.
+        """
+
+    @abstractmethod
+    def work(
+        self, state: "ReplicaState", model: "TaskModel", plan: RoundPlan, batches: Mapping[int, Sequence["Batch"]]
+    ) -> Mapping[int, tuple[float, bytes]]:
+        """What some clients of one worker do, each on its own batches, one per local step; θ is read only.
+
+        Returns client -> (mean training loss, `ClientReport.scalars`). A client's are those that it gives alone.
+        """
+
+    @abstractmethod
+    def check_scalars(self, report: ClientReport, plan: RoundPlan) -> None:
+        """Judges `report.scalars`.
+
+        Raises:
+            ReportRejected: with the reason.
+        """
+
+    @abstractmethod
+    def aggregate(self, plan: RoundPlan, reports: Sequence[ClientReport]) -> RoundCommit:
+        """The commit of the accepted reports, which are sorted by client id."""
+
+    def rate(self, round: int) -> float:
+        """η of a round, from the section that holds the method's steps."""
+        from zorba_ray.zo import scheduled
+
+        steps = getattr(self._config, self.steps_in)
+        return scheduled(steps.schedule, steps.lr, round, self._config.rounds)
+
+    def client_steps(
+        self,
+        state: "ReplicaState",
+        model: "TaskModel",
+        plan: RoundPlan,
+        digest: bytes,
+        batches: Mapping[int, Sequence["Batch"]],
+    ) -> list[ClientReport]:
+        """`work` as reports to a plan of this digest."""
+        return [
+            ClientReport(plan.round, client, digest, np.float32(loss).tobytes(), self._rule.samples[client], scalars)
+            for client, (loss, scalars) in self.work(state, model, plan, batches).items()
+        ]
+
+    def check(self, report: ClientReport, client: int, plan: RoundPlan, digest: bytes) -> None:
+        """Judges a report by itself before it is used; whether θ can hold what follows, `ReplicaState.check` asks.
+
+        Raises:
+            ReportRejected: with the reason.
+        """
+        from zorba_ray.methods.base.plausible import require_loss
+
+        if report.round != plan.round:
+            raise ReportRejected(f"for round {report.round}, asked was round {plan.round}")
+        if report.client != client:
+            raise ReportRejected(f"from client {report.client}, asked was client {client}")
+        if report.plan != digest:
+            raise ReportRejected("answers another plan")
+        if report.samples != self._rule.samples[client]:
+            raise ReportRejected(f"{report.samples} examples, the client joined with {self._rule.samples[client]}")
+        if len(report.loss) != 4:
+            raise ReportRejected(f"{len(report.loss)} bytes of loss, 4 expected")
+        self.check_scalars(report, plan)
+        require_loss(report_loss(report))
+
+    @classmethod
+    def local_step(cls, config: ExperimentConfig) -> LocalStep:
+        """`keeps`, on the tensors that the run trains.
+
+        Raises:
+            ConfigError: zo.scope=auto, before anything was chosen.
+        """
+        scope, lora = config.zo.fixed_scope, config.model.lora
+        if scope != "lora" or lora is None:
+            return replace(cls.keeps(config), scope=scope)
+        return replace(cls.keeps(config), rank=lora.rank, targets=lora.targets)
+
+    @classmethod
+    def memory(cls, config: ExperimentConfig, manifest: "Manifest", work: "Workload") -> "FleetMemory":
+        """Where the blocks of a client live by its budget, and the bytes that it holds."""
+        from zorba_ray.memory import placed_by_budget, resident_everywhere
+
+        if cls.allocates:
+            return placed_by_budget(manifest, config.memory, config.zo.fixed_scope, work, config.zo.rank or 0)
+        return resident_everywhere(manifest, config.model, config.memory.compute_dtype, work, cls.local_step(config))
+
+
+def method_of(config: ExperimentConfig) -> type[Method]:
+    """The class of `config.method`."""
+    kind = config.spec
+    assert issubclass(kind, Method), f"{kind} says what a method is, and has no round: derive it from Method"
+    return kind
+
+
+def build_method(config: ExperimentConfig, rule: "UpdateRule", manifest: "Manifest") -> Method:
+    """The method of one run."""
+    return method_of(config)(config, rule, manifest)
+
+
+def reporters(reports: Sequence[ClientReport]) -> bytes:
+    """`RoundCommit.clients`."""
+    return np.array([report.client for report in reports], dtype="<u4").tobytes()
+
+
+def data_shares(reports: Sequence[ClientReport]) -> list[float]:
+    """p_n of each report, by examples over the clients that reported."""
+    total = float(sum(report.samples for report in reports))
+    return [report.samples / total for report in reports]
+
+
+def report_loss(report: ClientReport) -> float:
+    """The mean training loss of a report."""
+    return struct.unpack("<f", report.loss)[0]
