@@ -57,7 +57,9 @@ def adamw(steps: int) -> list[Row]:
         split: Evaluator(model, split, table, 64).record(steps)
         for split, table in (("validation", setup.validation), ("test", setup.test))
     }
-    return _rows(f"AdamW, {steps} steps", found["validation"].loss, found["test"].accuracy)
+    accuracy = found["test"].accuracy
+    assert accuracy is not None  # the head classifies
+    return _rows(f"AdamW, {steps} steps", found["validation"].loss, accuracy)
 
 
 def mezo(pairs: int) -> list[Row]:

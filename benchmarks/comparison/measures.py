@@ -151,7 +151,7 @@ def _fedkseed(record: ComparisonRecord | None) -> Row:
     """The pool's sums go down and a client's go up."""
     name = "bytes of a round, up and down: fedkseed, of 4 + 4 pool + 8 steps"
     shares = [
-        _per_round(run) / (4 + 4 * run.config.method_settings.pool + 8 * run.config.zo.local_steps)
+        _per_round(run) / (4 + 4 * run.config.method_settings.model_dump()["pool"] + 8 * run.config.zo.local_steps)
         for run in _runs(record, "fedkseed").values()
     ]
     return _row(

@@ -73,15 +73,15 @@ def test_a_damaged_line_is_an_error_with_its_number_and_key(tmp_path: Path, line
 def test_what_a_newer_program_wrote_is_read_and_kept(tmp_path: Path) -> None:
     """Keys and kinds of records that this one does not know."""
     lines = [
-        '{"kind": "round", "round": 1, "energy_j": 3.5, "deal": {"reason": "probe", "cause": 7}}',
+        '{"kind": "round", "round": 1, "energy_j": 3.5, "assignment": {"reason": "probe", "cause": 7}}',
         '{"kind": "client", "round": 1, "split": "a"}',
     ]
     path = metrics(tmp_path, "".join(f"{line}\n" for line in lines))
     [record] = read_metrics(path)
     assert isinstance(record, Round)
-    assert record.deal is not None
-    assert (record.unknown, record.deal.unknown) == ({"energy_j": 3.5}, {"cause": 7})
-    assert (record.tree()["energy_j"], record.tree()["deal"]["cause"]) == (3.5, 7)
+    assert record.assignment is not None
+    assert (record.unknown, record.assignment.unknown) == ({"energy_j": 3.5}, {"cause": 7})
+    assert (record.tree()["energy_j"], record.tree()["assignment"]["cause"]) == (3.5, 7)
     keep_rounds(path, 1)
     assert path.read_text(encoding="utf-8").splitlines() == lines
 

@@ -66,7 +66,7 @@ def test_published_settings_hold_and_a_setting_of_ones_own_wins() -> None:
     assert derived("decomfl").federation.seeds == "shared"
     assert derived("decomfl").zo.difference == "forward"
     assert derived("fedkseed").zo.schedule == "constant"
-    assert derived("fedkseed").method_settings.pool == 4096
+    assert derived("fedkseed").method_settings.model_dump()["pool"] == 4096
     model = derived("fedmezo").model
     assert model.lora is not None
     assert model.lora.rank == 128
@@ -80,7 +80,7 @@ def test_rates_are_judged_in_a_share_of_the_rounds_on_a_seed_of_their_own() -> N
     assert (own.config.rounds, own.config.seed, own.config.zo.lr, own.rate) == (5, 1007, 1.0, 0.5)
     assert own.path == "zorba/rate-0.5"
     assert planned_run(compared(), "fedit", 8, 0.5, tuning=False).path == "fedit/seed-8"
-    assert planned_run(compared(), "fedit", 8, 0.5, tuning=False).config.method_settings.lr == 0.5
+    assert planned_run(compared(), "fedit", 8, 0.5, tuning=False).config.method_settings.model_dump()["lr"] == 0.5
 
 
 def test_ladders() -> None:

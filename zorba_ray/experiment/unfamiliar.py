@@ -18,9 +18,7 @@ _REMEDY = (
 )
 
 
-def unfamiliar_memory(
-    config: ExperimentConfig, loaded: LoadedModel, memory: FleetMemory, work: Workload
-) -> list[str]:
+def unfamiliar_memory(config: ExperimentConfig, loaded: LoadedModel, memory: FleetMemory, work: Workload) -> list[str]:
     """Warnings of a run whose memory figures rest on formulas for other architectures.
 
     Raises:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from zorba_ray.artifacts import Eval, Run
+from zorba_ray.artifacts import Budget, Eval, Profile, Run
 from zorba_ray.artifacts.allocation import AssignedClient, SolverStep
 from zorba_ray.report.measures import distance
 from zorba_ray.report.page import Tile
@@ -140,7 +140,12 @@ def last_client_losses(run: Run, reports: int = 10) -> dict[int, float]:
 def run_tables(run: Run) -> list[Table]:
     """All tables of one run; those without rows are left out."""
     tables = [clients_table(run), steps_table(run), assignments_table(run), blocks_table(run), time_table(run)]
-    tables += [profile_table(run), faults_table(run), budgets_table(run), costs_table(run)]
+    tables += [
+        profile_table(run.profile),
+        faults_table(run),
+        budgets_table(run.summary.budgets if run.summary else ()),
+        costs_table(run),
+    ]
     return [table for table in tables if table.items]
 
 
@@ -278,9 +283,8 @@ def time_table(run: Run) -> Table:
     )
 
 
-def profile_table(run: Run) -> Table:
+def profile_table(profile: Profile | None) -> Table:
     """The parts of a profiled run that took time; empty for a run that was not profiled."""
-    profile = run.profile
     if profile is None:
         return Table("Profile", (), ())
     where = "in one process" if profile.workers is None else f"on {profile.workers} workers, whose mean is shown"
@@ -319,11 +323,11 @@ def faults_table(run: Run, limit: int = 50) -> Table:
     return Table("Faults", rows[:limit], columns, note)
 
 
-def budgets_table(run: Run) -> Table:
-    """Peak against budget, class by class; empty without a summary."""
+def budgets_table(budgets: Sequence[Budget]) -> Table:
+    """Peak against budget, class by class."""
     return Table(
         "VRAM peak against budget",
-        run.summary.budgets if run.summary else (),
+        budgets,
         [
             Column("Class", lambda row: f"{row.clients:,} × {row.kind}"),
             Column("Client", lambda row: row.client, str),
