@@ -9,7 +9,7 @@ from zorba_ray.config import ModelConfig
 from zorba_ray.directions import cpu_directions
 from zorba_ray.models import Batch, HostStore, LoadedModel, Scope, TaskModel, loaded_model
 from zorba_ray.models.pair_check import PairPath, Verdict, check_pairs
-from zorba_ray.models.plain_loss import PlainLoss, plain_head
+from zorba_ray.models.plain_loss import PlainLoss
 
 PAIRS = PairPath(2, False, "rademacher")
 LENGTHS = ((9, 5, 7), (6, 6))
@@ -33,7 +33,7 @@ def checked_model(
 def check(model: TaskModel, path: PairPath | None = PAIRS, head: Any = "auto", seed: int = 3) -> Verdict:
     """`check_pairs` on random rows, padded and not."""
     config = ModelConfig.model_validate({"head": head, "temperature": 5.0})
-    plain = PlainLoss(model, plain_head(config, model.loaded, "{text}", LABEL_WORDS), cpu_directions("auto"))
+    plain = PlainLoss(model, config, "{text}", LABEL_WORDS, cpu_directions("auto"))
     return check_pairs(model, plain, batches(model, seed), path)
 
 

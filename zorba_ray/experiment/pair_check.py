@@ -25,7 +25,7 @@ from zorba_ray.errors import ModelError
 from zorba_ray.models import Batch, TaskModel
 from zorba_ray.models.loaded import sample_ids
 from zorba_ray.models.pair_check import PairPath, Verdict, check_pairs
-from zorba_ray.models.plain_loss import PlainHead, PlainLoss, plain_head
+from zorba_ray.models.plain_loss import PlainLoss
 
 _LENGTHS = ((6, 3, 4), (4, 4))
 """Tokens of the rows of each batch: one with padding, one without."""
@@ -45,12 +45,12 @@ def require_right_pairs(config: ExperimentConfig, model: TaskModel, weights: str
     """
     before = weights or model.replica.digest()
     path = _path(config, model)
-    head = plain_head(config.model, model.loaded, config.data.prompt, config.data.label_words)
-    key = _key(config, model, before, path, head)
+    plain = PlainLoss(model, config.model, config.data.prompt, config.data.label_words, cpu_directions("auto"))
+    key = _key(config, model, before, path, plain)
     if _passed(key):
         return before
     batches = list(_batches(model, len(config.data.label_words), config.data.max_length))
-    verdict = check_pairs(model, PlainLoss(model, head, cpu_directions("auto")), batches, path)
+    verdict = check_pairs(model, plain, batches, path)
     if model.replica.digest() != before:
         raise ModelError(f"model.path={model.loaded.label}: a forward pair wrote θ: report this as a defect")
     _remember(key, verdict)
@@ -84,8 +84,8 @@ def _batches(model: TaskModel, labels: int, max_length: int) -> Iterator[Batch]:
         yield Batch(ids, mask, torch.arange(len(lengths), device=model.device) % max(labels, 1))
 
 
-def _key(config: ExperimentConfig, model: TaskModel, weights: str, path: PairPath | None, head: PlainHead) -> str:
-    prompts = None if head.prompts is None else [part.tolist() for part in head.prompts]
+def _key(config: ExperimentConfig, model: TaskModel, weights: str, path: PairPath | None, plain: PlainLoss) -> str:
+    prompts = None if plain.prompts is None else [part.tolist() for part in plain.prompts]
     lora = None if config.model.lora is None else config.model.lora.model_dump()
     facts: dict[str, Any] = {
         "weights": weights,
@@ -101,7 +101,7 @@ def _key(config: ExperimentConfig, model: TaskModel, weights: str, path: PairPat
         "rank": model.rank,
         "lora": lora,
         "path": None if path is None else asdict(path),
-        "head": [head.kind, list(head.tokens), prompts, head.temperature],
+        "head": [plain.kind, list(plain.tokens), prompts, plain.temperature],
         "batches": [_LENGTHS, config.data.max_length, int(model.loaded.tokenizer.pad_token_id)],
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -1,15 +1,15 @@
 """Whether a checkpoint is whole: every weight that reaches the loss is one that the files hold."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
 from zorba_ray.errors import ModelError
+from zorba_ray.models.folder import Stored
 from zorba_ray.models.loaded import LoadedModel
-from zorba_ray.models.weight_files import Stored
 
 _LISTED = 6
 """Keys that a message lists."""
@@ -22,26 +22,9 @@ _STEM = re.compile(r"embed|wpe|wte|norm|ln_|project|position", re.IGNORECASE)
 _ADAPTER = re.compile(r"(^|\.)(lora_|ia3_|adapter)")
 
 
-def require_shapes(label: str, report: Mapping[str, Any]) -> None:
-    """Whether the files' weights have the shapes that config.json says.
-
-    Args:
-        report: the loading information of transformers.
-
-    Raises:
-        ModelError: lists the keys.
-    """
-    mismatched = sorted(_mismatch(key) for key in report["mismatched_keys"])
-    if mismatched:
-        raise ModelError(
-            f"model.path={label}: weights of another shape than config.json says: {_listed(mismatched)}; take "
-            "config.json and weights from the same model"
-        )
-
-
 def require_whole(loaded: LoadedModel, report: Mapping[str, Any], stored: Mapping[str, Stored]) -> None:
-    """Whether the files gave every weight that reaches the loss, as numbers that can be trained, and none of them is
-    passed over.
+    """Whether the files gave every weight that reaches the loss, of the shape that config.json says, as finite numbers
+    that can be trained, and none of them is passed over.
 
     Args:
         report: the loading information of transformers.
@@ -50,50 +33,47 @@ def require_whole(loaded: LoadedModel, report: Mapping[str, Any], stored: Mappin
     Raises:
         ModelError: lists the keys.
     """
-    missing = sorted(key for key in map(str, report["missing_keys"]) if key not in loaded.unused)
-    unexpected = sorted(map(str, report["unexpected_keys"]))
-    if missing:
-        beside = f"; they hold {_listed(unexpected)}, which the model does not know" if unexpected else ""
-        raise ModelError(
-            f"model.path={loaded.label}: the files lack weights that the model needs: {_listed(missing)}{beside}"
-            f"{_renamed(missing, unexpected)}. Freshly drawn weights are never trained on: take a whole checkpoint, or "
-            "save the model again with save_pretrained"
-        )
-    coarse = sorted(
-        f"{key} ({tensor.kind})"
-        for key, tensor in stored.items()
-        if not tensor.trainable and key not in unexpected and not _is_table(key, loaded.network, tensor.kind)
-    )
-    if coarse:
-        raise ModelError(
-            f"model.path={loaded.label}: weights in numbers that cannot be trained: {_listed(coarse)}; take the model "
-            "in 16 or 32 bits"
-        )
-    ignored = [key for key in unexpected if _belongs(key, loaded, stored)]
-    if ignored:
-        raise ModelError(
-            f"model.path={loaded.label}: the files hold weights of the blocks, embeddings, norms or output layer that "
-            f"this architecture does not use: {_listed(ignored)}; without them the model is another one: see that "
-            "config.json is this model's, and merge adapters into the weights first"
-        )
-
-
-def require_finite(loaded: LoadedModel) -> None:
-    """Whether all weights, and tables that come with them, are numbers.
-
-    Raises:
-        ModelError: names the tensor.
-    """
+    for what, keys, more in _faults(loaded, report, stored):
+        if keys:
+            raise ModelError(f"model.path={loaded.label}: {what} {_listed(sorted(keys))}{more}")
     for name, tensor in loaded.network.state_dict().items():
         if name not in loaded.unused and tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise ModelError(f"model.path={loaded.label}: {name} holds NaN or infinity; the files are damaged")
 
 
-def _mismatch(key: Any) -> str:
-    if not isinstance(key, tuple):
-        return str(key)
-    name, held, wanted = key
-    return f"{name} {list(held)} for {list(wanted)}"
+def _faults(
+    loaded: LoadedModel, report: Mapping[str, Any], stored: Mapping[str, Stored]
+) -> Iterator[tuple[str, list[str], str]]:
+    """(what is wrong, with which keys, what more is to be said), the worst first; of no keys nothing is wrong."""
+    yield (
+        "weights of another shape than config.json says:",
+        [f"{name} {list(held)} for {list(wanted)}" for name, held, wanted in report["mismatched_keys"]],
+        "; take config.json and weights from the same model",
+    )
+    missing = sorted(key for key in map(str, report["missing_keys"]) if key not in loaded.unused)
+    unexpected = sorted(map(str, report["unexpected_keys"]))
+    beside = f"; they hold {_listed(unexpected)}, which the model does not know" if unexpected else ""
+    yield (
+        "the files lack weights that the model needs:",
+        missing,
+        f"{beside}{_renamed(missing, unexpected)}. Freshly drawn weights are never trained on: take a whole "
+        "checkpoint, or save the model again with save_pretrained",
+    )
+    yield (
+        "weights in numbers that cannot be trained:",
+        [
+            f"{key} ({tensor.kind})"
+            for key, tensor in stored.items()
+            if not tensor.trainable and key not in unexpected and not _is_table(key, loaded.network, tensor.kind)
+        ],
+        "; take the model in 16 or 32 bits",
+    )
+    yield (
+        "the files hold weights of the blocks, embeddings, norms or output layer that this architecture does not use:",
+        [key for key in unexpected if _belongs(key, loaded, stored)],
+        "; without them the model is another one: see that config.json is this model's, and merge adapters into the "
+        "weights first",
+    )
 
 
 def _listed(keys: list[str]) -> str:

@@ -7,7 +7,7 @@ tables that are made while the network runs (MPT's positions, Mamba's chunks); t
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from torch.nn.modules import module as hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from zorba_ray.errors import ModelError
-from zorba_ray.models.weight_files import Weights
+from zorba_ray.models.folder import Weights
 
 _SPARE_ELEMENTS = 1 << 22
 """Parameters beyond those of the files: heads and poolers that are built and not used."""
@@ -26,6 +26,9 @@ _MODULES = 300_000
 _BUFFER_BYTES = 128 << 20
 """Tables that are computed (masks, positions), where the weights are smaller than that."""
 _TABLE_ELEMENTS = 1 << 26
+_OF_SIZES = frozenset(
+    {"zeros", "ones", "full", "empty", "rand", "randn", "new_zeros", "new_ones", "new_full", "new_empty"}
+)
 
 
 @contextlib.contextmanager
@@ -35,45 +38,45 @@ def within(weights: Weights | None, label: str) -> Iterator[None]:
     Raises:
         ModelError: it has more; at the module or tensor with which it would.
     """
-    counts = {"modules": 0, "elements": 0, "bytes": 0}
-    most: dict[str, float] = {"modules": _MODULES, "elements": float("inf"), "bytes": float("inf")}
+    held, modules, elements, size = "", float(_MODULES), float("inf"), float("inf")
     if weights is not None:
-        # Tied weights are built twice, and joined later.
-        most["elements"] = 2 * weights.elements + _SPARE_ELEMENTS
-        most["modules"] = _MODULES_PER_TENSOR * len(weights.tensors) + _SPARE_MODULES
-        most["bytes"] = max(_BUFFER_BYTES, weights.bytes)
+        held = f", and the weights have {weights.bytes:,} bytes"
+        modules = _MODULES_PER_TENSOR * len(weights.tensors) + _SPARE_MODULES
+        elements = 2 * weights.elements + _SPARE_ELEMENTS  # tied weights are built twice, and joined later
+        size = max(_BUFFER_BYTES, weights.bytes)
 
-    def count(what: str, amount: int, name: str) -> None:
-        counts[what] += amount
-        if counts[what] > most[what]:
-            held = "" if weights is None else f", and the weights have {weights.bytes:,} bytes"
-            raise ModelError(
-                f"model.path={label}: config.json makes a network of more than {most[what]:,.0f} {_WORDS[what]} (at "
-                f"{name[:80]!r}){held}; take config.json and weights from the same model"
-            )
+    def counted(what: str, most: float, amount: Callable[[Any], int]) -> Callable[[Any, str, Any], None]:
+        total = 0
 
-    def on_module(_: Any, name: str, child: Any) -> None:
-        if child is not None:
-            count("modules", 1, name)
+        def count(_: Any, name: str, part: Any) -> None:
+            nonlocal total
+            total += amount(part)
+            if total > most:
+                raise ModelError(
+                    f"model.path={label}: config.json makes a network of more than {most:,.0f} {what} (at "
+                    f"{name[:80]!r}){held}; take config.json and weights from the same model"
+                )
 
-    def on_parameter(_: Any, name: str, parameter: Any) -> None:
-        if isinstance(parameter, torch.Tensor) and parameter.device.type == "meta":
-            count("elements", parameter.numel(), name)
-
-    def on_buffer(_: Any, name: str, buffer: Any) -> None:
-        if isinstance(buffer, torch.Tensor) and buffer.device.type == "meta":
-            count("bytes", buffer.numel() * buffer.element_size(), name)
+        return count
 
     handles = [
-        hooks.register_module_module_registration_hook(on_module),
-        hooks.register_module_parameter_registration_hook(on_parameter),
-        hooks.register_module_buffer_registration_hook(on_buffer),
+        hooks.register_module_module_registration_hook(counted("modules", modules, lambda part: part is not None)),
+        hooks.register_module_parameter_registration_hook(
+            counted("parameters", elements, lambda part: part.numel() if _is_meta(part) else 0)
+        ),
+        hooks.register_module_buffer_registration_hook(
+            counted("bytes of tables", size, lambda part: part.nbytes if _is_meta(part) else 0)
+        ),
     ]
     try:
         yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _is_meta(part: Any) -> bool:
+    return isinstance(part, torch.Tensor) and part.device.type == "meta"
 
 
 class SmallTables(TorchDispatchMode):
@@ -95,25 +98,22 @@ class SmallTables(TorchDispatchMode):
 
 def _made(name: str, args: Any) -> float:
     """Elements of what a function makes of sizes; 0 where it makes nothing of sizes."""
-    numbers = [value for value in args if isinstance(value, (int, float))]
-    if name in ("arange", "linspace") and numbers:
-        if name == "linspace":
-            return float(numbers[-1])
-        start, end, step = (0, *numbers, 1) if len(numbers) == 1 else (*numbers, 1)[:3]
-        return abs(float(end) - float(start)) / (abs(float(step)) or 1.0)
+    numbers = [float(value) for value in args if isinstance(value, (int, float))]
+    if name == "linspace" and numbers:
+        return numbers[-1]
+    if name == "arange" and numbers:
+        start, end, step = (0.0, *numbers, 1.0) if len(numbers) == 1 else (*numbers, 1.0)[:3]
+        return abs(end - start) / (abs(step) or 1.0)
     sizes = next((value for value in args if isinstance(value, (list, tuple)) and value), None)
     if sizes is None or not all(isinstance(size, int) for size in sizes):
         return 0.0
-    if name in ("zeros", "ones", "full", "empty", "rand", "randn", "new_zeros", "new_ones", "new_full", "new_empty"):
+    if name in _OF_SIZES:
         return float(math.prod(sizes))
-    if name == "constant_pad_nd":
-        shape = list(args[0].shape)
-        for axis in range(len(sizes) // 2):
-            shape[-1 - axis] += sizes[2 * axis] + sizes[2 * axis + 1]
-        return float(math.prod(shape))
     if name == "repeat":
         return float(math.prod(sizes)) * args[0].numel()
+    if name == "constant_pad_nd":  # pairs of sizes, the last axis first
+        shape = list(args[0].shape)
+        for place, more in enumerate(sizes):
+            shape[-1 - place // 2] += more
+        return float(math.prod(shape))
     return 0.0
-
-
-_WORDS = {"modules": "modules", "elements": "parameters", "bytes": "bytes of tables"}

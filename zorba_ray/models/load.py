@@ -1,10 +1,8 @@
 """`model.path` -> network, its blocks and its tokenizer, in fp32 on the CPU."""
 
-import contextlib
 import importlib
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -18,11 +16,10 @@ from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from zorba_ray.config import ModelConfig
 from zorba_ray.errors import ModelError
 from zorba_ray.hub import hub_answers
-from zorba_ray.models.checkpoint import require_finite, require_shapes, require_whole
+from zorba_ray.models.checkpoint import require_whole
 from zorba_ray.models.extent import within
-from zorba_ray.models.folder import read_settings, require_plain_files, require_small_tokenizer
+from zorba_ray.models.folder import Folder
 from zorba_ray.models.loaded import LoadedModel, loaded_model
-from zorba_ray.models.weight_files import weights_of
 from zorba_ray.printable import printable, shortened
 
 _CAUSAL = ("ForCausalLM", "LMHeadModel")
@@ -39,30 +36,22 @@ def load_model(config: ModelConfig) -> LoadedModel:
         ModelError: nothing there, not fetchable, files that are damaged or not this model's, weights that are missing,
             of other shapes or not finite, no block list, or a head that the architecture cannot serve.
     """
-    source = _source(config)
-    causal = is_causal(_settings(source, config), config)
+    source = _Source(config)
+    causal = is_causal(source.settings(), config)
     kind = transformers.AutoModelForCausalLM if causal else transformers.AutoModel
-    weights = weights_of(source.folder, source.settings, config.path) if source.local else None
-    with _quiet():
-        with within(weights, config.path):
-            network, report = _fetch(
-                "weights",
-                config.path,
-                source.local,
-                lambda: kind.from_pretrained(
-                    source.name,
-                    dtype=torch.float32,
-                    output_loading_info=True,
-                    ignore_mismatched_sizes=True,  # they are listed, and refused
-                    **source.options,
-                ),
-            )
-        require_shapes(config.path, report)
-        if weights is None:  # the hub's files are here by now
-            weights = weights_of(source.folder, source.settings, config.path)
-        rows = max((tensor.shape[0] for tensor in weights.tensors.values() if len(tensor.shape) == 2), default=0)
-        require_small_tokenizer(source.folder, rows, config.path)
-        tokenizer = _fetch("tokenizer", config.path, source.local, lambda: _tokenizer(source))
+    weights = source.folder.weights() if source.local else None
+    with within(weights, config.path):
+        network, report = source.fetched(
+            "weights",
+            kind.from_pretrained,
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are listed, and refused
+        )
+    weights = weights or source.folder.weights()  # the hub's files are here by now
+    rows = max((tensor.shape[0] for tensor in weights.tensors.values() if len(tensor.shape) == 2), default=0)
+    source.folder.require_small_tokenizer(rows)
+    tokenizer = source.fetched("tokenizer", _tokenizer, own_file=(source.folder.path / "tokenizer.json").is_file())
     if tokenizer.pad_token_id is None:
         if tokenizer.eos_token_id is None:
             raise ModelError(
@@ -73,7 +62,6 @@ def load_model(config: ModelConfig) -> LoadedModel:
     fresh = frozenset(str(key) for key in report["missing_keys"])
     loaded = loaded_model(network, tokenizer, causal, config.path, config.lora, fresh)
     require_whole(loaded, report, weights.tensors)
-    require_finite(loaded)
     return loaded
 
 
@@ -83,7 +71,7 @@ def load_settings(config: ModelConfig) -> Any:
     Raises:
         ModelError: nothing there, not fetchable, or no configuration of a model.
     """
-    return _settings(_source(config), config)
+    return _Source(config).settings()
 
 
 def is_causal(settings: Any, config: ModelConfig) -> bool:
@@ -105,59 +93,76 @@ def is_causal(settings: Any, config: ModelConfig) -> bool:
     return causal and config.head != "label_prompts"
 
 
-@dataclass(frozen=True)
 class _Source:
-    """What from_pretrained is given, and what stands in the folder."""
+    """Where a model is, and what from_pretrained is given for it."""
 
-    name: str
-    local: bool
-    """A folder of this machine, not a hub id."""
-    options: dict[str, Any]
-    folder: Path
-    settings: dict[str, Any]
-    """config.json."""
+    def __init__(self, config: ModelConfig) -> None:
+        self._label = config.path
+        self._name, self.local = locate(config.path)
+        # Said aloud: where it is left out, transformers asks on the terminal whether to run the folder's code.
+        self._options: dict[str, Any] = {"trust_remote_code": False}
+        self._options["local_files_only"] = self.local or not hub_answers()
+        if config.revision is not None:
+            self._options["revision"] = config.revision
+        path = Path(self._name) if self.local else Path(self.fetched("config.json", _hub_settings)).parent
+        self.folder = Folder(path, self._label)
+
+    def settings(self) -> Any:
+        """The transformers configuration."""
+        return self.fetched("config.json", transformers.AutoConfig.from_pretrained)
+
+    def fetched(self, what: str, load: Callable[..., Any], **more: Any) -> Any:
+        """What `load` gives for the model; whatever it raises becomes a `ModelError`.
+
+        No progress bars or load reports of transformers: what matters is said by our own errors.
+        """
+        level = transformers.logging.get_verbosity()
+        transformers.logging.set_verbosity(logging.CRITICAL)
+        transformers.logging.disable_progress_bar()
+        try:
+            return load(self._name, **self._options, **more)
+        except (KeyboardInterrupt, SystemExit, MemoryError, ModelError):
+            raise
+        except BaseException as error:  # damaged files fail in many ways, and a panic of a Rust library is no Exception
+            raise self._failure(what, error) from error
+        finally:
+            transformers.logging.set_verbosity(level)
+
+    def _failure(self, what: str, error: BaseException) -> ModelError:
+        lines = str(error).strip().splitlines()
+        reason = " ".join(line.strip() for line in lines[:3] if line.strip()) or type(error).__name__
+        remedy = "fetch the folder again, or save the model again with save_pretrained"
+        if "trust_remote_code" in reason:
+            reason = "it needs code that comes with the model, which is never run"
+            remedy = "take a model that transformers itself knows"
+        elif not self.local:
+            reason = reason if hub_answers() else "the hub does not answer, and it was not fetched before"
+            remedy = (
+                "see that the name is right; without a network, download the model elsewhere (`hf download OWNER/NAME "
+                "--local-dir DIR`) and set model.path=DIR"
+            )
+        fetched = "" if self.local else " or fetched"
+        return ModelError(
+            f"model.path={self._label}: the {what} could not be loaded{fetched} "
+            f"({shortened(printable(reason), _REASON)}); {remedy}"
+        )
 
 
-def _source(config: ModelConfig) -> _Source:
-    name, local = locate(config.path)
-    offline = local or not hub_answers()
-    # Said aloud: where it is left out, transformers asks on the terminal whether to run the folder's code.
-    options: dict[str, Any] = {"local_files_only": offline, "trust_remote_code": False}
-    if config.revision is not None:
-        options["revision"] = config.revision
-    if local:
-        folder = Path(name)
-        require_plain_files(folder, config.path)
-    else:
-        wanted = {"revision": config.revision, "local_files_only": offline}
-        folder = Path(
-            _fetch("config.json", config.path, False, lambda: hf_hub_download(name, "config.json", **wanted))
-        ).parent
-    return _Source(name, local, options, folder, read_settings(folder / "config.json", config.path))
+def _hub_settings(name: str, trust_remote_code: bool, **options: Any) -> str:
+    return hf_hub_download(name, "config.json", **options)
 
 
-def _tokenizer(source: _Source) -> Any:
+def _tokenizer(name: str, own_file: bool, **options: Any) -> Any:
     """The tokenizer as its folder has it.
 
     For some model types transformers builds one of their own from the vocabulary alone, though tokenizer_config.json
     asks for tokenizer.json as it stands.
     """
-    tokenizer = transformers.AutoTokenizer.from_pretrained(source.name, **source.options)
-    named = get_tokenizer_config(source.name, **source.options).get("tokenizer_class")
-    own_file = (source.folder / "tokenizer.json").is_file()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(name, **options)
+    named = get_tokenizer_config(name, **options).get("tokenizer_class")
     if named in _AS_IT_STANDS and own_file and type(tokenizer) is not transformers.PreTrainedTokenizerFast:
-        return transformers.PreTrainedTokenizerFast.from_pretrained(source.name, **source.options)
+        return transformers.PreTrainedTokenizerFast.from_pretrained(name, **options)
     return tokenizer
-
-
-def _settings(source: _Source, config: ModelConfig) -> Any:
-    with _quiet():
-        return _fetch(
-            "config.json",
-            config.path,
-            source.local,
-            lambda: transformers.AutoConfig.from_pretrained(source.name, **source.options),
-        )
 
 
 def locate(path: str) -> tuple[str, bool]:
@@ -184,41 +189,3 @@ def locate(path: str) -> tuple[str, bool]:
     if path.startswith((".", "/", "~")) or path.count("/") != 1:
         raise ModelError(f"model.path={path}: no such folder (a hub id has the form owner/name)")
     return path, False
-
-
-def _fetch(what: str, path: str, local: bool, load: Callable[[], Any]) -> Any:
-    """What `load` gives; whatever it raises becomes a `ModelError`."""
-    try:
-        return load()
-    except (KeyboardInterrupt, SystemExit, MemoryError, ModelError):
-        raise
-    except BaseException as error:  # damaged files fail in many ways, and a panic of a Rust library is no Exception
-        lines = str(error).strip().splitlines()
-        reason = " ".join(line.strip() for line in lines[:3] if line.strip()) or type(error).__name__
-        fetched = "" if local else " or fetched"
-        remedy = "fetch the folder again, or save the model again with save_pretrained"
-        if "trust_remote_code" in reason:
-            reason = "it needs code that comes with the model, which is never run"
-            remedy = "take a model that transformers itself knows"
-        elif not local:
-            reason = reason if hub_answers() else "the hub does not answer, and it was not fetched before"
-            remedy = (
-                "see that the name is right; without a network, download the model elsewhere (`hf download OWNER/NAME "
-                "--local-dir DIR`) and set model.path=DIR"
-            )
-        raise ModelError(
-            f"model.path={path}: the {what} could not be loaded{fetched} ({shortened(printable(reason), _REASON)}); "
-            f"{remedy}"
-        ) from error
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """No progress bars or load reports of transformers; what matters is said by our own errors."""
-    level = transformers.logging.get_verbosity()
-    transformers.logging.set_verbosity(logging.CRITICAL)
-    transformers.logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers.logging.set_verbosity(level)

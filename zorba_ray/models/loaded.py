@@ -140,9 +140,9 @@ def _unused(network: Any, causal: bool, ids: torch.Tensor, trace: Trace, blocks:
     if isinstance(next(network.parameters()), FakeTensor):
         return frozenset()
     owners: dict[nn.Module, list[str]] = {}
+    early = {id(p) for name, p in network.named_parameters(remove_duplicate=False) if name in trace.early}
     for name, parameter in network.named_parameters():
-        inside = name.startswith(f"{blocks}.")
-        if not inside and name not in trace.early and not _tied_to_early(network, parameter, trace):
+        if not name.startswith(f"{blocks}.") and id(parameter) not in early:
             owners.setdefault(network.get_submodule(name.rpartition(".")[0]), []).append(name)
     unused: set[str] = set()
     for owner, names in owners.items():
@@ -153,9 +153,3 @@ def _unused(network: Any, causal: bool, ids: torch.Tensor, trace: Trace, blocks:
         if not bool(seen.isnan().any()):
             unused.update(names)
     return frozenset(unused)
-
-
-def _tied_to_early(network: Any, parameter: nn.Parameter, trace: Trace) -> bool:
-    return any(
-        held is parameter and name in trace.early for name, held in network.named_parameters(remove_duplicate=False)
-    )

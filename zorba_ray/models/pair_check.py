@@ -76,51 +76,52 @@ def check_pairs(model: TaskModel, plain: PlainLoss, batches: Sequence[Batch], pa
         ModelError: names block, tensor and both numbers, and says what helps.
     """
     with running(model.loaded.label):
-        comparison = _Comparison(model, plain, batches)
-        comparison.evaluations()
-        if path is not None:
-            _PairCheck(comparison, path).run()
-        return comparison.verdict
+        if path is None:
+            check = _Comparison(model, plain, batches)
+            check.evaluations()
+        else:
+            check = _PairCheck(model, plain, batches, path)
+            check.evaluations()
+            check.pairs()
+        return check.verdict
 
 
 class _Comparison:
     """Losses of the program held against those of the plain model."""
 
     def __init__(self, model: TaskModel, plain: PlainLoss, batches: Sequence[Batch]) -> None:
-        self.model, self.plain, self.batches = model, plain, batches
-        self.label = f"model.path={model.loaded.label}"
-        self.rounding = ROUNDING[model.compute]
-        self.verdict = Verdict(0.0, math.inf, 0)
-        self.starts: list[float] = []
+        self._model, self._plain, self._batches = model, plain, batches
+        self._label = f"model.path={model.loaded.label}"
+        self._rounding = ROUNDING[model.compute]
+        self._starts: list[float] = []
         """Plain loss of each batch at θ."""
-        self.allowed = 0.0
+        self._tolerance = 0.0
         """Difference that is rounding, at θ."""
+        self.verdict = Verdict(0.0, math.inf, 0)
 
     def evaluations(self) -> None:
         """Measures what is rounding, and compares the losses at θ."""
-        for batch in self.batches:
-            start = self.plain(batch)
+        for batch in self._batches:
+            start = self._plain(batch)
             if not math.isfinite(start):
-                raise ModelError(f"{self.label}: the loss of {len(batch)} short rows is {start} before any step")
-            self.starts.append(start)
-            own = _CHANGE * self.change(batch, start)
-            self.allowed = max(self.allowed, self.rounding * max(1.0, abs(start)), own)
-        if self.allowed > 0.05 * max(1.0, *map(abs, self.starts)):
+                raise ModelError(f"{self._label}: the loss of {len(batch)} short rows is {start} before any step")
+            self._starts.append(start)
+            own = _CHANGE * self._change(batch, start)
+            self._tolerance = max(self._tolerance, self._rounding * max(1.0, abs(start)), own)
+        if self._tolerance > 0.05 * max(1.0, *map(abs, self._starts)):
             raise ModelError(
-                f"{self.label}: the loss of a row depends on the rows beside it (by {self.allowed / _CHANGE:.2g}); "
+                f"{self._label}: the loss of a row depends on the rows beside it (by {self._tolerance / _CHANGE:.2g}); "
                 "nothing can be measured with such a model"
             )
-        for batch, start in zip(self.batches, self.starts, strict=True):
-            self.compare("evaluation", batch, None, self.model.evaluate([batch]).loss, start, self.allowed)
+        for batch, start in zip(self._batches, self._starts, strict=True):
+            self._hold("evaluation", batch, None, self._model.evaluate([batch]).loss, start, self._tolerance)
 
-    def change(self, batch: Batch, loss: float, step: PlainStep | None = None) -> float:
+    def _change(self, batch: Batch, loss: float, step: PlainStep | None = None) -> float:
         """How far the plain model's loss moves where the same rows are given twice."""
         double = Batch(*(torch.cat([part, part]) for part in (batch.ids_BT, batch.mask_BT, batch.labels_B)))
-        return abs(self.plain(double, step) - loss)
+        return abs(self._plain(double, step) - loss)
 
-    def compare(
-        self, what: str, batch: Batch, step: PlainStep | None, loss: float, plain: float, allowed: float
-    ) -> None:
+    def _hold(self, what: str, batch: Batch, step: PlainStep | None, loss: float, plain: float, allowed: float) -> None:
         """`step`: after which both losses are; None: at θ."""
         apart, before = abs(loss - plain), self.verdict
         if apart <= allowed:
@@ -129,40 +130,39 @@ class _Comparison:
             return
         suspect = "" if step is None else f" ({self._suspect(loss, batch, step, allowed)})"
         raise ModelError(
-            f"{self.label}: a loss of this program is not the model's own: {what} {loss:.7g}, plain model "
+            f"{self._label}: a loss of this program is not the model's own: {what} {loss:.7g}, plain model "
             f"{plain:.7g}, {apart:.2g} apart where {allowed:.2g} is rounding{suspect}. {_REMEDY}"
         )
 
     def _suspect(self, loss: float, batch: Batch, step: PlainStep, allowed: float) -> str:
         """The tensor that explains a loss if it is left as it is, or the blocks that were active."""
         for block in sorted(step.active):
-            for entry in self.model.replica.manifest.scoped(block, self.model.scope):
+            for entry in self._model.replica.manifest.scoped(block, self._model.scope):
                 without = dataclasses.replace(step, left_out=entry.name)
-                if abs(self.plain(batch, without) - loss) <= allowed:
+                if abs(self._plain(batch, without) - loss) <= allowed:
                     return f"block {block}: {entry.name} is not perturbed"
         return f"blocks {', '.join(map(str, sorted(step.active)))} active, sign {step.sign:+.0f}"
 
 
-class _PairCheck:
-    """Poison and numbers of the pairs of one path."""
+class _PairCheck(_Comparison):
+    """Poison and numbers of the pairs of one path too."""
 
-    def __init__(self, comparison: _Comparison, path: PairPath) -> None:
-        self._common, self._path = comparison, path
-        self._model, self._plain, self._batches = comparison.model, comparison.plain, comparison.batches
-        self._signs = (1.0, -1.0)[: path.signs]
-        self._manifest = comparison.model.replica.manifest
+    def __init__(self, model: TaskModel, plain: PlainLoss, batches: Sequence[Batch], path: PairPath) -> None:
+        super().__init__(model, plain, batches)
+        self._path, self._signs = path, (1.0, -1.0)[: path.signs]
+        self._manifest = model.replica.manifest
         self._every = frozenset(range(self._manifest.blocks))
 
-    def run(self) -> None:
-        """Raises: ModelError as `check_pairs`."""
+    def pairs(self) -> None:
+        """Compares those of four sets of active blocks."""
         self._poison()
         blocks = range(self._manifest.blocks)
         sets = dict.fromkeys(map(frozenset, (blocks[:1], blocks[-1:], blocks[::3], blocks)))
         judged = [self._numbers(active) for active in sets]
         if not any(judged):
             raise ModelError(
-                f"{self._common.label}: no perturbation moves the loss by more than its rounding "
-                f"({self._common.allowed:.2g}), so that pairs cannot be checked; choose another zo.scope, or another "
+                f"{self._label}: no perturbation moves the loss by more than its rounding "
+                f"({self._tolerance:.2g}), so that pairs cannot be checked; choose another zo.scope, or another "
                 "model"
             )
 
@@ -180,7 +180,7 @@ class _PairCheck:
                     culprit = f"block {entry.block}: {entry.name}"
                     break
         raise ModelError(
-            f"{self._common.label}: {culprit} is read outside the block that it belongs to, where it is not perturbed "
+            f"{self._label}: {culprit} is read outside the block that it belongs to, where it is not perturbed "
             f"(loss {clean[0]:.6g}, with the tensor hidden {poisoned[0]:.6g}). {_REMEDY}"
         )
 
@@ -195,7 +195,7 @@ class _PairCheck:
             if not all(math.isfinite(loss) for losses in wanted for loss in losses):
                 break
             effect = max(
-                abs(loss - start) for losses, start in zip(wanted, self._common.starts, strict=True) for loss in losses
+                abs(loss - start) for losses, start in zip(wanted, self._starts, strict=True) for loss in losses
             )
             allowed = self._allowed(active, move, wanted)
             trial = move, wanted, allowed
@@ -213,10 +213,10 @@ class _PairCheck:
 
     def _allowed(self, active: frozenset[int], move: Perturbation, wanted: list[list[float]]) -> float:
         """Difference that is rounding after a step."""
-        allowed = self._common.allowed
+        allowed = self._tolerance
         if active == self._every or move.scale != SCALES[0]:
             step = PlainStep(active, move, 1.0)
-            allowed = max(allowed, _CHANGE * self._common.change(self._batches[0], wanted[0][0], step))
+            allowed = max(allowed, _CHANGE * self._change(self._batches[0], wanted[0][0], step))
         # A low-rank step has a product of its own in 16 bits, rounded in another order than the plain model's: what an
         # order is worth is seen where the step is rounded into the weight.
         if self._model.rank and self._model.compute != torch.float32:
@@ -233,9 +233,9 @@ class _PairCheck:
             answers.append(("pair of clients together", self._pairs(self._batches, active, move)))
         for what, pairs in answers:
             for batch, losses, plain in zip(self._batches, pairs, wanted, strict=True):
-                within = max(allowed, self._common.rounding * max(map(abs, plain)))
+                within = max(allowed, self._rounding * max(map(abs, plain)))
                 for loss, held, sign in zip(losses, plain, self._signs, strict=True):
-                    self._common.compare(what, batch, PlainStep(active, move, sign), loss, held, within)
+                    self._hold(what, batch, PlainStep(active, move, sign), loss, held, within)
 
     def _move(self, scale: float) -> Perturbation:
         return Perturbation(_SEED, 0, scale, self._path.distribution)

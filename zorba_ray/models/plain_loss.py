@@ -18,34 +18,10 @@ from zorba_ray.directions import DirectionBackend, factors, tensor_stream
 from zorba_ray.models.heads import Batch, encoded_prompts, head_kind, model_inputs
 from zorba_ray.models.label_tokens import read_label_tokens
 from zorba_ray.models.linear import is_linear, is_transposed
-from zorba_ray.models.loaded import LoadedModel
 from zorba_ray.models.manifest import TensorEntry
 from zorba_ray.models.perturbed_tensors import Perturbation
 from zorba_ray.models.swap import Forward, ForwardsSwapped, TensorsSwapped
 from zorba_ray.models.task import TaskModel
-
-
-@dataclass(frozen=True)
-class PlainHead:
-    """How the loss is read off the network's own answer."""
-
-    kind: str
-    """`label_words`, `label_prompts` or `lm`."""
-    tokens: Sequence[int] = ()
-    """First tokens of the label words."""
-    prompts: tuple[torch.Tensor, torch.Tensor] | None = None
-    """Tokens and mask of the label prompts, int64 [C, T]."""
-    temperature: float = 1.0
-
-
-def plain_head(config: ModelConfig, loaded: LoadedModel, prompt: str, words: tuple[str, ...]) -> PlainHead:
-    """The head that `model.head` asks for."""
-    kind = head_kind(config, loaded)
-    if kind == "label_words":
-        return PlainHead(kind, read_label_tokens(loaded.tokenizer, prompt, words).tokens)
-    if kind == "label_prompts":
-        return PlainHead(kind, prompts=encoded_prompts(loaded, words), temperature=config.temperature)
-    return PlainHead(kind)
 
 
 @dataclass(frozen=True)
@@ -65,19 +41,36 @@ class PlainStep:
 class PlainLoss:
     """Mean loss on a batch at θ, or after a step. θ is read only."""
 
-    def __init__(self, model: TaskModel, head: PlainHead, directions: DirectionBackend) -> None:
+    def __init__(
+        self,
+        model: TaskModel,
+        config: ModelConfig,
+        prompt: str,
+        words: tuple[str, ...],
+        directions: DirectionBackend,
+    ) -> None:
         """`model`: whose network is used, on its device and in its dtype. `directions`: on the CPU."""
         self._model, self._loaded, self._replica = model, model.loaded, model.replica
-        self._head, self._directions, self._dtype = head, directions, model.compute
+        self._directions, self._dtype = directions, model.compute
+        self.kind = head_kind(config, model.loaded)
+        self.tokens: Sequence[int] = ()
+        """First tokens of the label words."""
+        self.prompts: tuple[torch.Tensor, torch.Tensor] | None = None
+        """Tokens and mask of the label prompts, int64 [C, T]."""
+        self.temperature = config.temperature
+        if self.kind == "label_words":
+            self.tokens = read_label_tokens(model.loaded.tokenizer, prompt, words).tokens
+        elif self.kind == "label_prompts":
+            self.prompts = encoded_prompts(model.loaded, words)
         self._prompts_CH: torch.Tensor | None = None
         self._zeros = self._z = torch.empty(0)
 
     def __call__(self, batch: Batch, step: PlainStep | None = None) -> float:
         """The mean loss; None: at θ."""
         with self._model.lifted():
-            if self._head.prompts is not None and self._prompts_CH is None:
+            if self.prompts is not None and self._prompts_CH is None:
                 with self._stepped(None):
-                    self._prompts_CH = self._pooled(*self._head.prompts)
+                    self._prompts_CH = self._pooled(*self.prompts)
             with self._stepped(step):
                 return float(self._loss(batch))
 
@@ -145,16 +138,16 @@ class PlainLoss:
 
     def _loss(self, batch: Batch) -> torch.Tensor:
         inputs = model_inputs(self._loaded, batch.ids_BT, batch.mask_BT)
-        if self._head.kind == "label_prompts":
+        if self.kind == "label_prompts":
             assert self._prompts_CH is not None
-            logits = self._head.temperature * functional.cosine_similarity(
+            logits = self.temperature * functional.cosine_similarity(
                 self._pooled(batch.ids_BT, batch.mask_BT)[:, None], self._prompts_CH[None], dim=-1
             )
             return functional.cross_entropy(logits, batch.labels_B)
         logits = self._loaded.network(**inputs, **self._loaded.trace.options).logits.float()
-        if self._head.kind == "label_words":
+        if self.kind == "label_words":
             rows = [row[: int(mask.nonzero().max()) + 1][-1] for row, mask in zip(logits, batch.mask_BT, strict=True)]
-            return functional.cross_entropy(torch.stack(rows)[:, list(self._head.tokens)], batch.labels_B)
+            return functional.cross_entropy(torch.stack(rows)[:, list(self.tokens)], batch.labels_B)
         wanted = batch.ids_BT.masked_fill(batch.mask_BT == 0, -100)[:, 1:]
         return functional.cross_entropy(logits[:, :-1].flatten(0, 1), wanted.flatten())
 

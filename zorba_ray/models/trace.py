@@ -11,7 +11,7 @@ import inspect
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -40,8 +40,6 @@ class Trace:
     """Arguments that a forward pass of the backbone takes beside its inputs: no cache."""
     order: tuple[int, ...]
     """Blocks in the order in which they ran."""
-    chained: bool
-    """Nothing but the hidden state [B, …] passes from block to block."""
     why_not: str
     """Why the blocks are not chained; empty where they are."""
     extra_outputs: tuple[int, ...]
@@ -55,6 +53,11 @@ class Trace:
     its first axis."""
     early: frozenset[str]
     """Parameters that were read before the last block was done; the others may not reach the loss."""
+
+    @property
+    def chained(self) -> bool:
+        """Whether nothing but the hidden state [B, …] passes from block to block."""
+        return not self.why_not
 
 
 def watch(network: nn.Module, backbone: nn.Module, blocks: nn.ModuleList, ids: torch.Tensor) -> Trace:
@@ -95,28 +98,22 @@ class _Visit:
     output: Any = None
 
 
-@dataclass
 class _Observer(TorchFunctionMode):
     """Keeps the stack of running modules, and notes for every function of torch which parameters it was given."""
 
-    network: nn.Module
-    blocks: nn.ModuleList
-    visits: list[_Visit] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
+    def __init__(self, network: nn.Module, blocks: nn.ModuleList) -> None:
         super().__init__()
-        self._names = {module: name for name, module in self.network.named_modules()}
-        self._index = {block: place for place, block in enumerate(self.blocks)}
-        self._parameters = {id(p): name for name, p in self.network.named_parameters()}
+        self._network = network
+        self._visits: list[_Visit] = []
+        self._names = {module: name for name, module in network.named_modules()}
+        self._index = {block: place for place, block in enumerate(blocks)}
+        self._parameters = {id(p): name for name, p in network.named_parameters()}
         self._owners: dict[str, str] = {}
         """Tensor of a block -> the block; a tied tensor under the first of its names, as in the manifest."""
-        for block in self.blocks:
+        for block in blocks:
             within = self._names[block]
-            named = sorted(
-                ((f"{within}.{own}", p) for own, p in block.named_parameters(remove_duplicate=False)),
-                key=lambda pair: pair[0],
-            )
-            first = {id(p): name for name, p in reversed(named)}
+            held = {f"{within}.{own}": p for own, p in block.named_parameters(remove_duplicate=False)}
+            first = {id(held[name]): name for name in sorted(held, reverse=True)}
             self._parameters.update(first)
             self._owners.update(dict.fromkeys(first.values(), within))
         self._stack: list[nn.Module] = []
@@ -132,7 +129,7 @@ class _Observer(TorchFunctionMode):
             for module in self._names:
                 module.forward = self._observed(module, module.forward)
             with self:
-                self.network(**inputs, **options)
+                self._network(**inputs, **options)
         finally:
             for module, forward in kept:
                 del module.forward
@@ -141,9 +138,21 @@ class _Observer(TorchFunctionMode):
 
     def _observed(self, module: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
         def observed(*args: Any, **kwargs: Any) -> Any:
-            self._enter(module, args, kwargs)
+            self._stack.append(module)
+            self._entered.add(module)
+            given = next(_tensors((args, kwargs)), None)
+            visit = None
+            if module in self._index:
+                hidden, rest = split_hidden(args, kwargs)
+                visit = _Visit(self._index[module], hidden, [*rest[0], *rest[1].values()])
+                self._visits.append(visit)
             output = forward(*args, **kwargs)
-            self._leave(module, output)
+            if visit is not None:
+                visit.output = output
+                self._early = frozenset(self._reads)
+            if not (_has_rows(given) and _has_rows(output)):
+                self._other_axis.add(module)
+            self._stack.pop()
             return output
 
         return observed
@@ -156,38 +165,18 @@ class _Observer(TorchFunctionMode):
                     self._reads[name].append(tuple(self._stack))
         return func(*args, **(kwargs or {}))
 
-    def _enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._stack.append(module)
-        self._entered.add(module)
-        given = next(_tensors((args, kwargs)), None)
-        if given is None or not given.ndim or given.shape[0] not in (ROWS, ROWS * LENGTH):
-            self._other_axis.add(module)
-        if module in self._index:
-            hidden, rest = split_hidden(args, kwargs)
-            self.visits.append(_Visit(self._index[module], hidden, [*rest[0], *rest[1].values()]))
-
-    def _leave(self, module: nn.Module, output: Any) -> None:
-        if not isinstance(output, torch.Tensor) or output.shape[:1] not in ((ROWS,), (ROWS * LENGTH,)):
-            self._other_axis.add(module)
-        if module in self._index:
-            self.visits[-1].output = output
-            self._early = frozenset(self._reads)
-        self._stack.pop()
-
     def conclude(self, options: Options) -> Trace:
         """The trace of the pass that was run."""
-        why_not = self._unchained()
-        extra = [-1] * len(self.blocks)
-        for visit in self.visits:
+        extra = [-1] * len(self._index)
+        for visit in self._visits:
             if isinstance(visit.output, tuple):
                 extra[visit.block] = len(visit.output) - 1
         childless = {module for module in self._entered if next(module.children(), None) is None}
         readers, elsewhere = self._readers()
         return Trace(
             options,
-            tuple(visit.block for visit in self.visits),
-            not why_not,
-            why_not,
+            tuple(visit.block for visit in self._visits),
+            self._unchained(),
             tuple(extra),
             readers,
             elsewhere,
@@ -197,11 +186,11 @@ class _Observer(TorchFunctionMode):
 
     def _unchained(self) -> str:
         """The first reason why blocks cannot be driven one by one; empty: they can."""
-        order = [visit.block for visit in self.visits]
-        if order != list(range(len(self.blocks))):
+        order = [visit.block for visit in self._visits]
+        if order != list(range(len(self._index))):
             return f"its blocks run in the order {order}"
         passed: list[torch.Tensor] = []
-        for visit in self.visits:
+        for visit in self._visits:
             if not isinstance(visit.hidden, torch.Tensor):
                 return f"block {visit.block} is not given its hidden state first or as hidden_states"
             if visit.hidden.shape[0] != ROWS:
@@ -257,6 +246,11 @@ def _ancestors(owner: str, block: str) -> list[str]:
 def _kind(name: str) -> str:
     """A tensor's name without numbers: of all blocks and experts alike."""
     return re.sub(r"\d+", "#", name)
+
+
+def _has_rows(value: Any) -> bool:
+    """Whether the first axis of a tensor is the batch, or all tokens row by row."""
+    return isinstance(value, torch.Tensor) and value.shape[:1] in ((ROWS,), (ROWS * LENGTH,))
 
 
 def _gives_values(func: Any) -> bool:
