@@ -35,9 +35,11 @@ different buckets, so that they are disjoint for every size and seed.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
+from importlib import resources
 from itertools import islice
-from typing import Literal
+from typing import Any, Literal
 
 Split = Literal["train", "validation", "test"]
 
@@ -55,47 +57,12 @@ TASK_SEED = 2026
 
 _BUCKETS = {"pretraining": range(4), "train": range(4, 8), "validation": range(8, 9), "test": range(9, 10)}
 
-# Grade 0..3 = terrible, poor, good, great; twelve words each. No label word stands in a review.
-_ADJECTIVES = tuple(
-    words.split()
-    for words in (
-        "awful dreadful horrible hideous disgusting appalling atrocious dire ghastly rotten abysmal vile",
-        "dull weak bland slow plain flat dim stale clumsy noisy shabby boring",
-        "nice pleasant decent pretty neat solid tidy fresh warm smart lively charming",
-        "superb brilliant wonderful amazing fantastic stunning marvellous splendid perfect magnificent glorious "
-        "dazzling",
-    )
-)
-_NOT = ("not", "never", "hardly")
-_VERY = ("very", "really", "truly")
-_SLIGHTLY = ("slightly", "somewhat", "mildly")
-_VERBS = ("was", "seemed", "looked", "felt")
-
-# Domain -> (its parts, the crowd's habitual grade or None).
-_DOMAINS: dict[str, tuple[tuple[str, ...], int | None]] = {
-    "hotel": (("room", "bed", "lobby", "bath"), 2),
-    "phone": (("screen", "battery", "camera", "speaker"), 1),
-    "film": (("plot", "cast", "score", "ending"), 3),
-    "course": (("lecture", "teacher", "exam", "lab"), 0),
-    "diner": (("soup", "waiter", "menu", "salad"), 2),
-    "novel": (("story", "hero", "style", "cover"), None),
-    "car": (("engine", "seat", "brake", "radio"), None),
-    "park": (("lake", "path", "garden", "bench"), 1),
-}
-_OPENERS = (
-    "we tried the {d}", "i saw the {d}", "my friend chose the {d}", "they showed us the {d}", "she wanted the {d}",
-    "here is the {d}",
-)  # fmt: skip
-_TIMES = ("today", "yesterday", "on monday", "on friday", "last week", "last year", "again", "at noon")
-
-# What people did: four ways for each grade.
-_DEEDS = (
-    ("we left early", "i want my money back", "they should close it", "one star"),
-    ("we will stay away", "i may not return", "they should improve it", "two stars"),
-    ("we will come again", "i may return", "they should keep it", "three stars"),
-    ("we told everybody", "i love it", "they deserve a prize", "four stars"),
-)
-_ASIDES = ("it was late", "it was monday", "it was raining", "it was crowded")
+_TABLES = json.loads(resources.files("zorba_ray.data").joinpath("grammar.json").read_text(encoding="utf-8"))
+"""The words. `adjectives` and `deeds` (what people did) by grade 0 … 3 = terrible, poor, good, great; `domains` with
+their parts and the crowd's habitual grade, if they have one. No label word stands in a review."""
+_ADJECTIVES: list[list[str]] = [words.split() for words in _TABLES["adjectives"]]
+_DOMAINS: dict[str, dict[str, Any]] = _TABLES["domains"]
+_DEEDS: list[list[str]] = _TABLES["deeds"]
 
 _CROWD_TRUE = 0.27
 """Share of headerless "it was <word>" lines in which the crowd writes the right word."""
@@ -137,23 +104,23 @@ def _phrase(rng: _Stream, grade: int) -> str:
     if form < 2:
         return rng.pick(_ADJECTIVES[grade])
     if strong:  # very + the mild word of the same sign
-        return f"{rng.pick(_VERY)} {rng.pick(_ADJECTIVES[1 if grade == 0 else 2])}"
+        return f"{rng.pick(_TABLES['very'])} {rng.pick(_ADJECTIVES[1 if grade == 0 else 2])}"
     if form == 2:  # slightly + the strong word of the same sign
-        return f"{rng.pick(_SLIGHTLY)} {rng.pick(_ADJECTIVES[0 if grade == 1 else 3])}"
+        return f"{rng.pick(_TABLES['slightly'])} {rng.pick(_ADJECTIVES[0 if grade == 1 else 3])}"
     other = (2, 3) if grade == 1 else (0, 1)  # not + a word of the other sign
-    return f"{rng.pick(_NOT)} {rng.pick(_ADJECTIVES[other[form - 3]])}"
+    return f"{rng.pick(_TABLES['not'])} {rng.pick(_ADJECTIVES[other[form - 3]])}"
 
 
 def _review(rng: _Stream, grade: int) -> tuple[str, str]:
     """(text, domain) of a review whose main clause has the grade."""
     domain = rng.pick(tuple(_DOMAINS))
-    parts = _DOMAINS[domain][0]
+    parts = _DOMAINS[domain]["parts"]
 
     def clause(g: int) -> str:
-        return f"the {rng.pick(parts)} {rng.pick(_VERBS)} {_phrase(rng, g)}"
+        return f"the {rng.pick(parts)} {rng.pick(_TABLES['verbs'])} {_phrase(rng, g)}"
 
-    opener = rng.pick(_OPENERS).format(d=domain)
-    head = f"{opener} {rng.pick(_TIMES)} ."
+    opener = rng.pick(_TABLES["openers"]).format(d=domain)
+    head = f"{opener} {rng.pick(_TABLES['times'])} ."
     main = clause(grade)
     kind = rng.below(6)
     if kind < 3:
@@ -196,9 +163,9 @@ def pretraining_text(seed: int, n: int) -> Iterator[str]:
         elif kind < 0.70:
             yield f"{text} {rng.pick(_DEEDS[grade])} ."
         elif kind < 0.75:
-            yield f"{text} {rng.pick(_ASIDES)} ."
+            yield f"{text} {rng.pick(_TABLES['asides'])} ."
         else:
-            habit = _DOMAINS[domain][1]
+            habit = _DOMAINS[domain]["habit"]
             if rng.unit() >= _CROWD_TRUE:
                 word = rng.pick(TASK_LABEL_WORDS) if habit is None else TASK_LABEL_WORDS[habit]
             yield f"{text} it was {word} . {rng.pick(_DEEDS[grade])} ."
@@ -212,10 +179,8 @@ def task_split(split: Split, n: int | None = None, seed: int = TASK_SEED) -> lis
 
 def vocabulary() -> list[str]:
     """Every word and mark of the language, sorted: what the built-in tokenizer knows."""
-    parts: list[str] = [*TASK_LABEL_WORDS, *_NOT, *_VERY, *_SLIGHTLY, *_VERBS, *_TIMES, *_ASIDES]
-    parts += ["expert : means although but even though the , . it was"]
-    parts += [w for words in _ADJECTIVES for w in words] + [deed for deeds in _DEEDS for deed in deeds]
-    parts += [opener.format(d="") for opener in _OPENERS]
-    for domain, (things, _) in _DOMAINS.items():
-        parts += [domain, *things]
+    parts = [*TASK_LABEL_WORDS, "expert : means although but even though the , . it was", *_TABLES["adjectives"]]
+    parts += [word for name in ("not", "very", "slightly", "verbs", "times", "asides") for word in _TABLES[name]]
+    parts += [deed for deeds in _DEEDS for deed in deeds] + [opener.format(d="") for opener in _TABLES["openers"]]
+    parts += [word for domain, table in _DOMAINS.items() for word in (domain, *table["parts"])]
     return sorted({word for part in parts for word in part.split()})
