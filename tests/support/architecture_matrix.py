@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import transformers
 
-from tests.support.architecture_exceptions import VARIANTS
+from tests.support.architecture_tables import VARIANTS
 from tests.support.architectures import is_causal, tiny
 from tests.support.pair_checks import as_loaded, check, checked_model
 from zorba_ray.errors import ZorbaError

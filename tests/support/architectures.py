@@ -1,7 +1,7 @@
 """A tiny random network of every model type that transformers maps as a causal or masked language model.
 
 One table of small values serves them all: a configuration is made from its class's defaults with every field that the
-table knows made small. What a type needs beside is in `architecture_exceptions.py`, and why some cannot be made.
+table knows made small. What a type needs beside is in `architecture_tables.py`, and why some cannot be made.
 Every weight is drawn from a seeded generator, biases, norms and gates too, for zeros and ones hide mistakes.
 """
 
@@ -21,7 +21,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
 )
 
-from tests.support.architecture_exceptions import CHANGES, ENCODERS, SPREADS, UNBUILDABLE, VARIANTS
+from tests.support.architecture_tables import CHANGES, ENCODERS, SMALL, SPREADS, UNBUILDABLE, VARIANTS
 
 VOCABULARY = 128
 BLOCKS = 3
@@ -30,57 +30,6 @@ MIXED_BLOCKS = 4
 
 TYPES: tuple[str, ...] = tuple(sorted({*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, *MODEL_FOR_MASKED_LM_MAPPING_NAMES}))
 BUILDABLE: tuple[str, ...] = tuple(name for name in TYPES if name not in UNBUILDABLE)
-
-_SMALL: dict[str, float] = {
-    # widths
-    **dict.fromkeys(("hidden_size", "d_model", "n_embd", "dim", "emb_dim", "embedding_dim"), 32),
-    **dict.fromkeys(("embedding_size", "input_embedding_size", "output_embedding_size"), 16),
-    **dict.fromkeys(("intermediate_size", "ffn_dim", "decoder_ffn_dim", "encoder_ffn_dim", "dff"), 48),
-    **dict.fromkeys(("ffn_hidden_size", "hidden_dim", "dim_ff", "d_inner", "intermediate_size_mlp"), 48),
-    **dict.fromkeys(("dense_intermediate_size", "feed_forward_size", "prediction_head_size"), 48),
-    **dict.fromkeys(("moe_intermediate_size", "shared_expert_intermediate_size", "shared_intermediate_size"), 24),
-    **dict.fromkeys(("moe_shared_expert_intermediate_size", "shared_experts_intermediate_size"), 24),
-    "expert_ffn_hidden_size": 24,
-    # heads
-    **dict.fromkeys(("num_attention_heads", "n_head", "n_heads", "num_heads", "attention_heads"), 4),
-    **dict.fromkeys(("decoder_attention_heads", "encoder_attention_heads", "num_encoder_attention_heads"), 4),
-    **dict.fromkeys(("num_decoder_attention_heads", "swa_num_attention_heads"), 4),
-    **dict.fromkeys(("num_key_value_heads", "swa_num_key_value_heads"), 2),
-    **dict.fromkeys(("head_dim", "v_head_dim", "qk_nope_head_dim", "dim_head", "d_head"), 8),
-    **dict.fromkeys(("swa_head_dim", "attention_head_size", "index_head_dim", "kv_channels"), 8),
-    **dict.fromkeys(("qk_rope_head_dim", "rotary_dim"), 4),
-    **dict.fromkeys(("index_n_heads", "linear_num_key_heads"), 2),
-    "linear_num_value_heads": 4,
-    **dict.fromkeys(("linear_key_head_dim", "linear_value_head_dim"), 8),
-    **dict.fromkeys(("q_lora_rank", "kv_lora_rank"), 16),
-    # depths
-    **dict.fromkeys(("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers"), BLOCKS),
-    **dict.fromkeys(("encoder_layers", "num_encoder_layers", "num_decoder_layers"), BLOCKS),
-    # experts
-    **dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"), 4),
-    **dict.fromkeys(("num_experts_per_tok", "moe_topk", "moe_k"), 2),
-    **dict.fromkeys(("n_group", "topk_group", "n_shared_experts", "num_shared_experts"), 1),
-    **dict.fromkeys(("moe_num_shared_experts", "first_k_dense_replace", "num_dense_layers"), 1),
-    # states
-    **dict.fromkeys(("mamba_d_state", "state_size", "ssm_state_size", "mamba_d_head", "mamba_head_dim"), 8),
-    **dict.fromkeys(("chunk_size", "mamba_chunk_size", "block_size"), 8),
-    **dict.fromkeys(("mamba_n_heads", "mamba_num_heads"), 8),
-    "mamba_d_ssm": 64,
-    # tables
-    **dict.fromkeys(("vocab_size", "entity_vocab_size", "vocab_size_per_layer_input"), VOCABULARY),
-    **dict.fromkeys(("max_position_embeddings", "n_positions", "max_seq_len", "context_length", "n_ctx"), 64),
-    **dict.fromkeys(("sliding_window", "local_attention", "window_size", "attention_window_size"), 4),
-    **dict.fromkeys(("sliding_window_size", "attention_chunk_size", "index_topk"), 4),
-    # caps and multipliers, away from the 1 or the 30 at which a mistake would not be seen
-    **dict.fromkeys(("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap"), 2.0),
-    **dict.fromkeys(("attn_logit_softcapping", "logits_scaling", "logits_mup_width_multiplier"), 2.0),
-    **dict.fromkeys(("logit_scale", "residual_multiplier", "key_multiplier", "lm_head_multiplier"), 0.7),
-    **dict.fromkeys(("attention_in_multiplier", "attention_out_multiplier"), 0.7),
-    **dict.fromkeys(("ssm_in_multiplier", "ssm_out_multiplier"), 0.7),
-    "embedding_multiplier": 1.5,
-    "attention_multiplier": 0.4,
-}  # fmt: skip
-"""Field of a configuration -> its value, wherever the type has that field and sets it."""
 
 _LAYER_KINDS = ("layer_types", "mlp_layer_types", "layers_block_type", "block_types", "indexer_types")
 
@@ -121,8 +70,8 @@ def tiny_config(name: str) -> Any:
 def _small(settings: type[Any], changes: dict[str, Any]) -> Any:
     """A configuration of this class with small values and then `changes`, which may be nested for its parts."""
     usual, kinds, parts = _usual(settings)
-    small = {name: size for name, size in _SMALL.items() if usual.get(name) is not None}
-    small |= {name: _SMALL[name] for name in ("head_dim", "num_key_value_heads") if name in usual}
+    small = {name: size for name, size in SMALL.items() if usual.get(name) is not None}
+    small |= {name: SMALL[name] for name in ("head_dim", "num_key_value_heads") if name in usual}
     if "kv_lora_rank" in small:
         small["num_key_value_heads"] = small["num_attention_heads"]
     blocks = MIXED_BLOCKS if any(len(set(each)) > 1 for each in kinds.values()) else BLOCKS

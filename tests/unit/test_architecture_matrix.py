@@ -5,8 +5,8 @@ One type of each mechanism is checked by `make test`, all of them by the slow ti
 
 import pytest
 
-from tests.support.architecture_exceptions import MECHANISMS, VARIANTS
 from tests.support.architecture_matrix import hold_against_table
+from tests.support.architecture_tables import MECHANISMS, VARIANTS
 from tests.support.architectures import BUILDABLE
 
 
