@@ -16,10 +16,7 @@ from tests.support.model_folders import (
     change_weights,
     data_folder,
     model_folder,
-    renamed,
     run_tree,
-    tokenizer,
-    without,
 )
 from zorba_ray.config import ModelConfig
 from zorba_ray.models import Replica, load_model
@@ -54,50 +51,7 @@ def _losses(path: Path) -> list[float]:
     return [record["loss"] for record in records if record.get("split") == "validation"]
 
 
-def _refused(outcome: Outcome, path: Path) -> str:
-    assert outcome.code == 2, outcome.err
-    assert outcome.err.count("error: ") == 1
-    assert "Traceback" not in outcome.err
-    assert len(outcome.err) <= 2000
-    assert not (path / "ledger.zl").exists()
-    return outcome.err
-
-
 # Checkpoints that are not whole --------------------------------------------------------------------------------------
-
-
-def test_a_missing_head(run: Run, tmp_path: Path) -> None:
-    folder = model_folder(tmp_path / "m")
-    change_weights(folder, without("lm_head.weight"))
-    assert "needs: lm_head.weight" in _refused(run(folder, "r"), tmp_path / "r")
-
-
-def test_renamed_weights(run: Run, tmp_path: Path) -> None:
-    folder = model_folder(tmp_path / "m")
-    change_weights(folder, renamed(lambda name: f"_orig_mod.{name}"))
-    said = _refused(run(folder, "r"), tmp_path / "r")
-    assert "model.embed_tokens.weight" in said
-    assert "_orig_mod.model.embed_tokens.weight" in said
-
-
-def test_padding_beyond_the_table(run: Run, tmp_path: Path) -> None:
-    folder = model_folder(tmp_path / "m")
-    more = tokenizer()
-    more.add_special_tokens({"pad_token": "[PAD]"})
-    more.save_pretrained(folder)
-    said = _refused(run(folder, "r"), tmp_path / "r")
-    assert "token 40 ('[PAD]') of padding is beyond the model's table of 40 tokens" in said
-
-
-def test_positions_from_an_offset(run: Run, tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    sizes: dict[str, Any] = {**SIZES, "max_position_embeddings": 20}
-    network = transformers.XLMRobertaModel(transformers.XLMRobertaConfig(**sizes))
-    folder = model_folder(tmp_path / "m", network)
-    long = ("data.max_length=20", "data.prompt='\"{text}" + " film" * 17 + "\"'")
-    said = _refused(run(folder, "r", *long), tmp_path / "r")
-    assert "set data.max_length=19 or less" in said
-    assert run(folder, "fits", "data.max_length=19", long[1]).code == 0
 
 
 # What is no part of θ ------------------------------------------------------------------------------------------------

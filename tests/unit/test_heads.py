@@ -103,17 +103,6 @@ def test_label_prompts_stay_those_of_the_first_weights() -> None:
     assert torch.equal(head._prompts_CH, before)
 
 
-@pytest.mark.parametrize("kind", DECODERS)
-def test_lm_loss_is_the_networks_own(kind: str) -> None:
-    """Hugging Face's `labels=` on unpadded input: every token but the first is counted."""
-    model, network = tiny_task_model(kind, head="lm"), tiny_network(kind)
-    batch = tiny_batch(kind, 4, 7, "none")
-    found = model.evaluate([batch])
-    assert found.loss == pytest.approx(float(network(input_ids=batch.ids_BT, labels=batch.ids_BT).loss), abs=1e-5)
-    assert found.items == 4 * 6
-    assert found.accuracy is None
-
-
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("kind", DECODERS)
 def test_lm_loss_ignores_padding(kind: str, side: str) -> None:

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.tiny_models import BLOCKS, DECODERS, KINDS, tiny_batch, tiny_network, tiny_task_model
+from tests.support.tiny_models import BLOCKS, tiny_batch, tiny_task_model
 from tests.support.tiny_run import tiny_config
 from zorba_ray.active_sets import ActiveSets
 from zorba_ray.config import ZOConfig
 from zorba_ray.directions import Terms, apply_low_rank, direction_backend, direction_seed, factors, tensor_stream
-from zorba_ray.directions.reference import direction, signs
+from zorba_ray.directions.reference import signs
 from zorba_ray.errors import ConfigError
 from zorba_ray.experiment import prepare
 from zorba_ray.models import Perturbation
@@ -62,40 +62,6 @@ def test_commits_round_once_each_and_none_moves_no_byte() -> None:
     apply_low_rank(NUMPY, apart, 0, 0, (3, 4), 1, [one])
     apply_low_rank(NUMPY, apart, 0, 0, (3, 4), 1, [one])
     assert torch.equal(together, apart)
-
-
-@pytest.mark.parametrize("rank", [1, 3])
-@pytest.mark.parametrize("kind", KINDS)
-def test_pair_equals_two_full_forwards(kind: str, rank: int) -> None:
-    """Of the plain network with W ± μ U Vᵀ/√r and vectors ± μ z; spread active set, padding on the right."""
-    model = tiny_task_model(kind, rank=rank)
-    batch, active = tiny_batch(kind, 3, 6), frozenset({1, 3})
-    before = model.replica.digest()
-    prepared = model.prepare(batch, active)
-    for number in (0, 1):
-        perturbation = Perturbation(SEED, number, SCALE, "rademacher")
-        with torch.inference_mode():
-            (got,) = model._backbone.perturbed([prepared], perturbation)
-            wanted = []
-            for sign in (SCALE, -SCALE):
-                network = tiny_network(kind)
-                for block in active:
-                    for entry in model.replica.manifest.scoped(block, "all"):
-                        stream = tensor_stream(SEED, block, entry.slot, number, "rademacher")
-                        if len(entry.shape) >= 2:
-                            u, v = factors(NUMPY, stream, (entry.shape[0], entry.numel // entry.shape[0]), rank, "cpu")
-                            z = (u @ v.T / math.sqrt(rank)).view(entry.shape)
-                        else:
-                            z = torch.from_numpy(direction(stream, 0, entry.numel))
-                        network.get_parameter(entry.name).add_(z * sign)
-                inputs = {"input_ids": batch.ids_BT, "attention_mask": batch.mask_BT}
-                if kind in DECODERS and kind != "opt":
-                    inputs["position_ids"] = (batch.mask_BT.cumsum(1) - 1).clamp_min(0)
-                wanted.append((network.base_model if kind in DECODERS else network)(**inputs)[0])
-        real = torch.cat([batch.mask_BT, batch.mask_BT]).bool()
-        assert (got - torch.cat(wanted))[real].abs().max() < 2e-5
-        assert (wanted[0] - wanted[1])[real[: len(batch)]].abs().max() > 1e-3
-    assert model.replica.digest() == before
 
 
 def test_local_steps_walk_an_overlay_by_the_same_commit() -> None:

@@ -96,20 +96,6 @@ def test_scopes_and_gaussian(kind: str, scope: Scope) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_pair_returns_the_losses_of_the_two_forwards(kind: str) -> None:
-    model = tiny_task_model(kind)
-    batch = tiny_batch(kind, 4, 7)
-    perturbation = Perturbation(SEED, 0, SCALE, "rademacher")
-    active = ACTIVE["spread"]
-    losses = model.pair(model.prepare(batch, active), perturbation)
-    with torch.inference_mode():
-        hidden = two_full_forwards(kind, model, batch, active, perturbation, "all")
-        wanted = [float(model.head.losses(half, batch)[0].mean()) for half in hidden.chunk(2)]
-    assert losses == pytest.approx(wanted, abs=TOLERANCE)
-    assert abs(losses[0] - losses[1]) > 1e-3
-
-
-@pytest.mark.parametrize("kind", KINDS)
 def test_who_runs_how_often_and_on_how_many_rows(kind: str) -> None:
     """Active {1, 3} of 5: block 0 once on [B] in the prefix, 2 and 4 once on [2B], 1 and 3 once per sign on [B]."""
     seen: list[tuple[int, int]] = []

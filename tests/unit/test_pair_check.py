@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-import transformers
 from torch import nn
 
-from tests.support.pair_checks import as_loaded, batches, check, checked_model
+from tests.support.pair_checks import batches, check, checked_model
 from tests.support.tiny_models import HIDDEN, KINDS, TinyTokenizer, tiny_loaded, tiny_network
 from zorba_ray.errors import ModelError
 from zorba_ray.models import LoadedModel, Scope, TensorEntry, heads, loaded_model
@@ -296,66 +295,8 @@ def test_another_error_in_a_block_is_not_hidden() -> None:
     assert check(model).compared
 
 
-def test_a_list_of_lists_of_blocks_is_a_list_of_blocks() -> None:
-    """Funnel's encoder: a list of lists that are never called, beside the decoder's list."""
-
-    def nest(network: Any) -> None:
-        network.model.groups = nn.ModuleList([nn.ModuleList([layer]) for layer in network.model.layers[:2]])
-        network.model.layers = network.model.layers[2:]
-        plain = network.model.forward
-
-        def forward(*args: Any, **named: Any) -> Any:
-            kept = network.model.layers
-            layers = [layer for group in network.model.groups for layer in group]
-            network.model.layers = nn.ModuleList([*layers, *kept])
-            try:
-                return plain(*args, **named)
-            finally:
-                network.model.layers = kept
-
-        network.model.forward = forward
-
-    with pytest.raises(ModelError, match=r"several block lists \(model\.layers \(3\), model\.groups \(2\)\)"):
-        _tampered(nest)
-
-
-def test_a_model_without_a_finite_loss_is_refused() -> None:
-    loaded = tiny_loaded("opt")
-    loaded.network.get_parameter("model.decoder.final_layer_norm.weight").fill_(float("inf"))
-    with pytest.raises(ModelError, match="not finite before any step"):
-        check(checked_model(loaded))
-
-
 def test_a_scope_that_moves_nothing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keys' biases cancel in a softmax: their scalars would be rounding alone."""
     monkeypatch.setattr(TensorEntry, "in_scope", lambda entry, scope: entry.name.endswith("k_proj.bias"))
     with pytest.raises(ModelError, match="no perturbation moves the loss"):
         check(checked_model(tiny_loaded("opt"), "biases"))
-
-
-def test_albert_runs_its_block_three_times() -> None:
-    """One group of layers in every depth: perturbed in all three runs of a pass."""
-    sizes: dict[str, Any] = {"vocab_size": 40, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 48}
-    config = transformers.AlbertConfig(
-        **sizes, num_hidden_layers=3, embedding_size=16, num_hidden_groups=1, max_position_embeddings=32
-    )
-    torch.manual_seed(0)
-    loaded = as_loaded(transformers.AlbertModel(config), False, "albert")
-    assert loaded.trace.order == (0, 0, 0)
-    assert check(checked_model(loaded)).largest <= 1e-5
-
-
-def test_logits_are_the_models_own() -> None:
-    """Gemma 2 caps them, and a cap that hardly bites at the start is seen all the same."""
-    sizes: dict[str, Any] = {"vocab_size": 40, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 48}
-    for cap in (0.5, 30.0):
-        torch.manual_seed(0)
-        config = transformers.Gemma2Config(
-            **sizes, num_hidden_layers=3, num_key_value_heads=2, head_dim=8, final_logit_softcapping=cap
-        )
-        model = checked_model(as_loaded(transformers.Gemma2ForCausalLM(config), True, "gemma2"))
-        assert check(model).largest <= 1e-5
-        hidden = 100.0 * torch.randn(2, 3, 32)
-        batch = Batch(torch.zeros(2, 3, dtype=torch.long), torch.ones(2, 3, dtype=torch.long), torch.zeros(2))
-        with torch.inference_mode():
-            assert float(model.head.logits(hidden, batch).abs().max()) <= cap
