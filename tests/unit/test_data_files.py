@@ -1,4 +1,4 @@
-"""Awkward files against pandas and pyarrow reading strings: every row equal, or refused by file and row."""
+"""Awkward files as pandas and pyarrow write them: every row as it was, or refused by file and row."""
 
 import csv
 import io
@@ -10,7 +10,6 @@ from typing import Any
 
 import pandas
 import pyarrow
-import pyarrow.json
 import pyarrow.parquet
 import pytest
 
@@ -42,24 +41,6 @@ def by_pandas(path: Path, delimiter: str = ",") -> list[str]:
     return frame["text"].tolist()
 
 
-def by_pyarrow_csv(path: Path) -> list[str]:
-    from pyarrow import csv as arrow_csv
-
-    strings = arrow_csv.ConvertOptions(
-        include_columns=["text"], column_types={"text": "string"}, strings_can_be_null=False
-    )
-    blocks = arrow_csv.ReadOptions(block_size=1 << 22)
-    return arrow_csv.read_csv(path, blocks, arrow_csv.ParseOptions(newlines_in_values=True), strings)[
-        "text"
-    ].to_pylist()
-
-
-def by_pyarrow_json(path: Path) -> list[str]:
-    schema = pyarrow.schema([("text", pyarrow.string())])
-    options = pyarrow.json.ParseOptions(schema, newlines_in_values=True, unexpected_field_behavior="ignore")
-    return pyarrow.json.read_json(path, pyarrow.json.ReadOptions(block_size=1 << 22), options)["text"].to_pylist()
-
-
 def ours(path: Path) -> list[str]:
     return read_table(path, KINDS[path.suffix], ["text"]).texts("text")
 
@@ -87,7 +68,7 @@ def refusal(path: Path) -> str:
 def test_csv_as_pandas_writes_it(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "rows.csv"
     path.write_bytes(csv_bytes(TEXTS[kind], quoting=csv.QUOTE_ALL if kind == "line_breaks" else csv.QUOTE_MINIMAL))
-    assert ours(path) == TEXTS[kind] == by_pyarrow_csv(path)
+    assert ours(path) == TEXTS[kind]
 
 
 @pytest.mark.parametrize("kind", TEXTS)
@@ -96,7 +77,7 @@ def test_jsonl(tmp_path: Path, kind: str) -> None:
     for ascii_only in (True, False):
         lines = [json.dumps({"text": text, "label": 0}, ensure_ascii=ascii_only) for text in TEXTS[kind]]
         path.write_text("\n".join(lines), encoding="utf-8", newline="")
-        assert ours(path) == TEXTS[kind] == by_pyarrow_json(path)
+        assert ours(path) == TEXTS[kind]
 
 
 @pytest.mark.parametrize("kind", TEXTS)
@@ -104,7 +85,7 @@ def test_jsonl(tmp_path: Path, kind: str) -> None:
 def test_parquet(tmp_path: Path, kind: str, column: pyarrow.DataType) -> None:
     path = tmp_path / "rows.parquet"
     pyarrow.parquet.write_table(pyarrow.table({"text": pyarrow.array(TEXTS[kind], column)}), path, row_group_size=2)
-    assert ours(path) == TEXTS[kind] == pyarrow.parquet.read_table(path)["text"].to_pylist()
+    assert ours(path) == TEXTS[kind]
 
 
 HAND_WRITTEN: dict[str, tuple[bytes, str]] = {
@@ -142,7 +123,7 @@ def test_an_empty_text_alone_on_its_line(tmp_path: Path) -> None:
     """Quoted, as csv.writer writes it, it is a row; pandas drops it."""
     path = tmp_path / "rows.csv"
     path.write_bytes(b'text\na\n""\n\n')
-    assert ours(path) == ["a", ""] == by_pyarrow_csv(path)
+    assert ours(path) == ["a", ""]
 
 
 @pytest.mark.parametrize(
@@ -203,14 +184,6 @@ CSV_REFUSED: dict[str, tuple[bytes, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", CSV_REFUSED)
-def test_csv_that_is_refused(tmp_path: Path, name: str) -> None:
-    content, rule = CSV_REFUSED[name]
-    path = tmp_path / "rows.csv"
-    path.write_bytes(content)
-    assert re.search(rule, refusal(path))
-
-
 JSON_REFUSED: dict[str, tuple[bytes, str]] = {
     "nothing": (b'{"text": "a"}\n{"text": null}\n', r"row 2 \(line 2\) has no text in column 'text'"),
     "a number": (b'{"text": "a"}\n\n{"text": 7}\n', r"row 2 \(line 3\) holds 7 \(int\), no text"),
@@ -234,10 +207,12 @@ JSON_REFUSED: dict[str, tuple[bytes, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", JSON_REFUSED)
-def test_json_that_is_refused(tmp_path: Path, name: str) -> None:
-    content, rule = JSON_REFUSED[name]
-    path = tmp_path / "rows.jsonl"
+@pytest.mark.parametrize(
+    ("ending", "name"), [*((".csv", name) for name in CSV_REFUSED), *((".jsonl", name) for name in JSON_REFUSED)]
+)
+def test_text_that_is_refused(tmp_path: Path, ending: str, name: str) -> None:
+    content, rule = (CSV_REFUSED if ending == ".csv" else JSON_REFUSED)[name]
+    path = tmp_path / f"rows{ending}"
     path.write_bytes(content)
     assert re.search(rule, refusal(path))
 

@@ -143,55 +143,11 @@ def test_the_built_in_task() -> None:
     assert not set(task.train.columns["text"]) & set(task.test.columns["text"])
 
 
-@pytest.mark.parametrize("words", [(), ("bad", "good"), ("bad", "poor", "good")])
-def test_too_few_words_for_the_built_in_task(words: tuple[str, ...]) -> None:
-    with pytest.raises(DataError, match=r"data\.label_words \[.*\]: label 3 of the builtin data has no entry"):
-        load("builtin", label_words=words)
-
-
-# Bad input ----------------------------------------------------------------------------------------------------------
-
-
-def test_a_file_of_an_unknown_kind(tmp_path: Path) -> None:
-    path = tmp_path / "notes.txt"
-    path.write_text("text", encoding="utf-8")
-    message = refusal(path)
-    assert ".txt" in message
-    assert ".parquet, .jsonl, .json, .csv" in message
-
-
-def test_a_dangling_link(folder: Folder) -> None:
-    (folder() / "train.jsonl").symlink_to("/nowhere/at/all")
-    with pytest.raises(DataError, match=r"train\.jsonl: cannot be read"):
-        load(folder())
-
-
-def test_the_same_split_twice(folder: Folder) -> None:
-    path = folder(train=ROWS)
-    write(path / "train.csv", ROWS)
-    assert "train.csv and train.jsonl stand for the same split" in refusal(path)
-
-
-@pytest.mark.parametrize("name", ["test.tsv", "test.csv.gz", "validation.xlsx"])
-def test_a_split_in_another_format_is_not_passed_over(folder: Folder, name: str) -> None:
-    path = folder(train=ROWS, test=None, validation=None)
-    (path / name).write_bytes(b"rows")
-    assert f"{name} is in none of the formats that are read" in refusal(path)
-
-
 def test_endings_in_capitals(folder: Folder) -> None:
     path = folder(".csv", train=ROWS)
     for split in ("train", "validation", "test"):
         (path / f"{split}.csv").rename(path / f"{split}.CSV")
     assert len(load(path).test) == 6
-
-
-@pytest.mark.parametrize("path", ["/" + "a" * 5000, "./a\x00b", "/a\x1b[2Jb", "./" + "a/" * 3000])
-def test_a_path_that_cannot_be(path: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        load_config("demo", [f"data.path={json.dumps(path)}"])
-    assert len(str(caught.value)) <= 2000
-    assert all(line.isprintable() for line in str(caught.value).splitlines())
 
 
 def test_a_hub_repository_is_read_from_its_files(folder: Folder) -> None:
@@ -205,36 +161,62 @@ def test_a_hub_repository_is_read_from_its_files(folder: Folder) -> None:
     assert read_table(*files["train"][0], ["text"]).texts("text") == ["NA", "null", "007", "2020-01-01"]
 
 
-@pytest.mark.parametrize("name", ["nothing", "nothing.csv", "nothing.parquet"])
-def test_a_missing_path(tmp_path: Path, name: str) -> None:
-    assert "no such file or folder" in refusal(tmp_path / name)
+# Bad input ----------------------------------------------------------------------------------------------------------
+
+ALL = ("terrible", "poor", "good", "great")
 
 
-def test_a_missing_file_of_a_known_kind_is_not_taken_for_a_hub_id() -> None:
-    assert "no such file or folder" in refusal("rows.csv")
+@pytest.mark.parametrize(
+    ("path", "settings", "said"),
+    [
+        ("builtin", {"label_words": ()}, r"data\.label_words \[.*\]: label 3 of the builtin data has no entry"),
+        ("builtin", {"label_words": ALL[:2]}, r"data\.label_words \[.*\]: label 3 of the builtin data has no entry"),
+        ("builtin", {"label_words": ALL[:3]}, r"data\.label_words \[.*\]: label 3 of the builtin data has no entry"),
+        (
+            "builtin",
+            {"prompt": "{question}", "label_words": ALL},
+            r"data\.prompt='\{question\}': the builtin data has no column 'question'",
+        ),
+        ("rows.csv", {}, r"data\.path=rows\.csv: no such file or folder"),
+        ("./nothing", {}, r"data\.path=\./nothing: no such file or folder"),
+        ("/nothing.parquet", {}, r"data\.path=/nothing\.parquet: no such file or folder"),
+        (
+            "owner/no-such-data",
+            {},
+            r"data\.path=owner/no-such-data: .*could not be fetched from the hub.*point data\.path to a folder",
+        ),
+    ],
+)
+def test_what_is_not_there(path: str, settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        load(path, **settings)
 
 
-def test_a_hub_id_without_a_network() -> None:
-    message = refusal("owner/no-such-data")
-    assert "could not be fetched from the hub" in message
-    assert "point data.path to a folder" in message
+NO_LABEL = [{"text": "x", "label": None}, {"text": "y", "label": -1}]
 
 
-def test_a_folder_without_a_training_file(folder: Folder) -> None:
-    assert "no train.parquet (or .jsonl, .csv)" in refusal(folder())
-    assert "no train-*.parquet (or .jsonl, .csv)" in refusal(folder(train=ROWS), partition="files")
-
-
-def test_a_missing_column_of_the_built_in_data() -> None:
-    with pytest.raises(DataError, match=r"data\.prompt='\{question\}': the builtin data has no column 'question'"):
-        load("builtin", prompt="{question}", label_words=("terrible", "poor", "good", "great"))
-
-
-@pytest.mark.parametrize("split", ["train", "validation", "test"])
-@pytest.mark.parametrize("label", [None, -1])
-def test_a_row_without_a_label(folder: Folder, split: str, label: int | None) -> None:
-    rows = {"train": ROWS, split: [*ROWS, {"text": "x", "label": label}, {"text": "y", "label": label}]}
-    assert f"2 row(s) of {split} have no label" in refusal(folder(**rows))
+@pytest.mark.parametrize(
+    ("splits", "settings", "said"),
+    [
+        ({}, {}, "no train.parquet (or .jsonl, .csv)"),
+        ({"train": ROWS}, {"partition": "files"}, "no train-*.parquet (or .jsonl, .csv)"),
+        ({"train": [*ROWS, *NO_LABEL]}, {}, "2 row(s) of train have no label"),
+        ({"train": ROWS, "validation": [*ROWS, *NO_LABEL]}, {}, "2 row(s) of validation have no label"),
+        ({"train": ROWS, "test": [*ROWS, *NO_LABEL]}, {}, "2 row(s) of test have no label"),
+        (
+            {"train": [{"text": "x", "label": 0}] * 9 + [{"text": "x", "label": 1}]},
+            {},
+            "label 1 ('good') has a single training example; a class needs at least two",
+        ),
+        (
+            {"train": ROWS[:6], "validation": None, "test": None},
+            {},
+            "6 training rows are too few to cut validation and test out of them (data.holdout=0.1)",
+        ),
+    ],
+)
+def test_rows_that_are_refused(folder: Folder, splits: dict[str, Any], settings: dict[str, Any], said: str) -> None:
+    assert said in refusal(folder(**splits), **settings)
 
 
 def test_no_label_words_at_all(folder: Folder) -> None:
@@ -242,16 +224,35 @@ def test_no_label_words_at_all(folder: Folder) -> None:
         load(folder(train=ROWS), label_words=())
 
 
-def test_a_class_with_one_example(folder: Folder) -> None:
-    message = refusal(folder(train=[{"text": "x", "label": 0}] * 9 + [{"text": "x", "label": 1}]))
-    assert "label 1 ('good') has a single training example" in message
-    assert "at least two" in message
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("train.csv", "train.csv and train.jsonl stand for the same split"),
+        ("test.tsv", "test.tsv is in none of the formats that are read"),
+        ("test.csv.gz", "test.csv.gz is in none of the formats that are read"),
+        ("validation.xlsx", "validation.xlsx is in none of the formats that are read"),
+    ],
+)
+def test_a_file_that_is_not_passed_over(folder: Folder, name: str, said: str) -> None:
+    path = folder(train=ROWS, test=None, validation=None)
+    (path / name).write_bytes(b"text,label\na,1\n")
+    assert said in refusal(path)
 
 
-def test_too_few_rows_to_cut_from(folder: Folder) -> None:
-    message = refusal(folder(train=ROWS[:6], validation=None, test=None))
-    assert "6 training rows are too few to cut validation and test" in message
-    assert "data.holdout=0.1" in message
+def test_files_that_cannot_be_read(folder: Folder) -> None:
+    path = folder()
+    (path / "notes.txt").write_text("text", encoding="utf-8")
+    assert ".txt is not one of .parquet, .jsonl, .json, .csv" in refusal(path / "notes.txt")
+    (path / "train.jsonl").symlink_to("/nowhere/at/all")
+    assert "train.jsonl: cannot be read" in refusal(path)
+
+
+@pytest.mark.parametrize("path", ["/" + "a" * 5000, "./a\x00b", "/a\x1b[2Jb", "./" + "a/" * 3000])
+def test_a_path_that_cannot_be(path: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config("demo", [f"data.path={json.dumps(path)}"])
+    assert len(str(caught.value)) <= 2000
+    assert all(line.isprintable() for line in str(caught.value).splitlines())
 
 
 @pytest.mark.real

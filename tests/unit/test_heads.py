@@ -10,14 +10,17 @@ from tests.support.tiny_models import (
     DECODERS,
     ENCODERS,
     LABEL_TOKENS,
+    LABEL_WORDS,
+    TinyTokenizer,
     tiny_batch,
     tiny_loaded,
     tiny_network,
     tiny_task_model,
 )
 from zorba_ray.config import ModelConfig
+from zorba_ray.directions import direction_backend
 from zorba_ray.errors import ConfigError
-from zorba_ray.models import Batch
+from zorba_ray.models import Batch, Perturbation, TaskModel, loaded_model
 from zorba_ray.models.heads import LabelPromptsHead, build_head, last_positions, mean_pool
 
 
@@ -131,3 +134,16 @@ def test_evaluation_does_not_depend_on_how_rows_are_batched() -> None:
 def test_label_prompts_need_sentences() -> None:
     with pytest.raises(ConfigError, match=r"label_prompts needs one sentence per label"):
         build_head(ModelConfig.model_validate({"head": "label_prompts"}), tiny_loaded("bert"), "", ())
+
+
+def test_a_decoder_with_label_prompts_keeps_no_cache() -> None:
+    """A cache of keys would let the minus sign attend to the plus sign: at μ = 0 both signs must be the plain loss."""
+    loaded = loaded_model(tiny_network("llama").base_model, TinyTokenizer(0), False, "llama")
+    config = ModelConfig.model_validate({"head": "label_prompts"})
+    model = TaskModel(loaded, config, "{text}", LABEL_WORDS, "all", direction_backend("numpy"))
+    batch = tiny_batch("llama", 3, 8)
+    prepared, plain = model.prepare(batch, frozenset({1, 2})), model.evaluate([batch]).loss
+    for direction in (0, 1):
+        assert model.pair(prepared, Perturbation(7, direction, 0.0, "rademacher")) == pytest.approx(
+            (plain, plain), 1e-6
+        )

@@ -9,11 +9,13 @@ import transformers
 from torch import nn
 
 from tests.support.tiny_models import BLOCKS, DECODERS, KINDS, tiny_batch, tiny_loaded, tiny_network, tiny_task_model
-from zorba_ray.directions import EMBEDDINGS, FINAL_NORM, HEAD
-from zorba_ray.errors import Diverged, ModelError
+from zorba_ray.directions import EMBEDDINGS, FINAL_NORM, HEAD, direction_backend
+from zorba_ray.errors import Diverged, LedgerError, ModelError
 from zorba_ray.models import Replica
 from zorba_ray.models.blocks import find_blocks, model_manifest
 from zorba_ray.models.manifest import ALIGNMENT, build_manifest
+from zorba_ray.protocol.messages import LedgerHeader
+from zorba_ray.protocol.replay import ReplicaState
 
 LISTS = {
     "opt": "model.decoder.layers",
@@ -209,3 +211,15 @@ def test_plain_forward_is_the_networks_own(kind: str) -> None:
         backbone = plain.base_model if kind in DECODERS else plain
         wanted = backbone(input_ids=batch.ids_BT, attention_mask=batch.mask_BT)[0]
     assert torch.equal(got, wanted)
+
+
+def test_other_weights_of_the_same_shape_are_refused() -> None:
+    """A worker that finds other weights behind model.path must not answer: its scalars would be of another θ."""
+    replica = Replica(tiny_loaded("opt", seed=1))
+    other = Replica(tiny_loaded("opt", seed=2))
+    header = LedgerHeader(
+        1, "zdir v1", "zorba", other.digest(), replica.manifest.digest, "", "", "", 0, "per_client", "data",
+        "rademacher", "all", 1, 1, (1,), replica.manifest.blocks, "dense", 0, "scalars", 0, 0.0,
+    )  # fmt: skip
+    with pytest.raises(LedgerError, match=r"the files behind model\.path changed"):
+        ReplicaState(replica, direction_backend("numpy"), header)

@@ -139,24 +139,15 @@ def watch_bytes(model: TaskModel) -> list[dict[str, int]]:
     return seen
 
 
-def test_a_forward_pair_visits_a_streamed_block_once_and_the_prefix_once_per_batch() -> None:
-    """Active {3} of 5: blocks 0, 1, 2 once for the batch, block 4 once; the second direction finds it in its buffer."""
+@pytest.mark.parametrize(("active", "visits"), [(3, 4), (0, 8)])
+def test_a_forward_pair_visits_a_streamed_block_once_and_the_prefix_once_per_batch(active: int, visits: int) -> None:
+    """Two directions, 5 blocks. Active {3}: blocks 0, 1, 2 once for the batch, block 4 once; the second direction finds
+    it in its buffer. Active {0}: 4 visits each; blocks 3 and 4 are still in the buffers, 1 and 2 are not."""
     model = streamed_model("opt", rule_of(), HostStore())
     model.use_placement(STREAMED)
-    scalars_of(model, rule_of(), 1, [tiny_batch("opt", 3, 6)], frozenset({3}))
-    offload = model._offload
-    assert offload is not None
-    assert offload.visits == 4
-
-
-def test_four_streamed_blocks_pass_once_per_direction() -> None:
-    """Active {0} of 5, two directions: 4 visits each; blocks 3 and 4 are still in the buffers, 1 and 2 are not."""
-    model = streamed_model("opt", rule_of(), HostStore())
-    model.use_placement(STREAMED)
-    scalars_of(model, rule_of(), 1, [tiny_batch("opt", 3, 6)], frozenset({0}))
-    offload = model._offload
-    assert offload is not None
-    assert offload.visits == 8
+    scalars_of(model, rule_of(), 1, [tiny_batch("opt", 3, 6)], frozenset({active}))
+    assert model._offload is not None
+    assert model._offload.visits == visits
 
 
 def test_pending_commits_reach_a_block_when_it_is_read() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.support.pair_checks import batches, check, checked_model
+from tests.support.pair_checks import PAIRS, batches, check, checked_model
 from tests.support.tiny_models import HIDDEN, KINDS, TinyTokenizer, tiny_loaded, tiny_network
 from zorba_ray.errors import ModelError
 from zorba_ray.models import LoadedModel, Scope, TensorEntry, heads, loaded_model
@@ -26,18 +26,19 @@ def test_right_pairs_pass(kind: str) -> None:
     assert verdict.compared == 2 + 16
 
 
-@pytest.mark.parametrize("scope", ["matrices", "bias_norm", "attention", "feed_forward", "norm_weights"])
-def test_scopes_pass(scope: Scope) -> None:
-    assert check(checked_model(tiny_loaded("opt"), scope)).largest <= 1e-5
-
-
 @pytest.mark.parametrize(
-    "path",
-    [PairPath(1, False, "rademacher"), PairPath(1, True, "gaussian"), PairPath(2, True, "rademacher"), None],
-    ids=["one-sided", "together, one-sided", "together", "no pairs"],
+    ("kind", "scope", "path"),
+    [
+        *(("opt", scope, PAIRS) for scope in ("matrices", "bias_norm", "attention", "feed_forward", "norm_weights")),
+        ("llama", "all", PairPath(1, False, "rademacher")),
+        ("llama", "all", PairPath(1, True, "gaussian")),
+        ("llama", "all", PairPath(2, True, "rademacher")),
+        ("llama", "all", None),
+    ],
+    ids=str,
 )
-def test_paths_pass(path: PairPath | None) -> None:
-    assert check(checked_model(tiny_loaded("llama")), path).largest <= 1e-5
+def test_scopes_and_paths_pass(kind: str, scope: Scope, path: PairPath | None) -> None:
+    assert check(checked_model(tiny_loaded(kind), scope), path).largest <= 1e-5
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "qwen2", "bert"])
