@@ -6,7 +6,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -89,11 +89,8 @@ def _listing(tree: Any, where: str) -> LabelListing:
 
 @dataclass(frozen=True)
 class _Label:
-    """One of the values that stand in the column, and what it can mean."""
+    """One of the values that stand in the column, and what it can mean; without word and number: no label."""
 
-    where: str
-    """File and row of the first."""
-    split: str
     value: Any
     word: int | None = None
     """Position of the label word, or of the name in labels.json, that the value is."""
@@ -101,11 +98,9 @@ class _Label:
     """The value as a position, in range or not."""
     settled: bool = False
     """A word whatever the number says: text of JSON and parquet, or explicit in labels.json."""
-
-    @property
-    def missing(self) -> bool:
-        """It says that there is no label."""
-        return self.word is None and self.number is None
+    where: str = ""
+    """File and row of the first."""
+    split: str = ""
 
 
 def label_positions(
@@ -122,16 +117,19 @@ def label_positions(
     """
     if not words:
         raise DataError("data.label_words is empty: give one word or sentence per label, in label order")
-    reader = _Reader(words, listing)
     labels: dict[Any, _Label] = {}
     for split, parts in tables.items():
+        missing: list[str] = []
         for table in parts:
             for row, key in enumerate(_keys(table, column)):
                 if key not in labels:
-                    value = table.columns[column][row]
-                    labels[key] = _Label(table.row(row), split, value, *reader.read(value, table, row))
-    for split, parts in tables.items():
-        missing = [t.row(row) for t in parts for row, key in enumerate(_keys(t, column)) if labels[key].missing]
+                    try:
+                        label = _read(table.columns[column][row], table.typed, words, listing)
+                    except _NoLabel as error:
+                        raise DataError(f"{table.row(row)}: label {error}") from None
+                    labels[key] = replace(label, where=table.row(row), split=split)
+                if labels[key].word is None and labels[key].number is None:
+                    missing.append(table.row(row))
         if missing:
             raise DataError(
                 f"{missing[0]}: {len(missing)} row(s) of {split} have no label (-1 or empty), this one first; "
@@ -156,58 +154,47 @@ def _keys(table: Table, column: str) -> Iterator[Any]:
             yield type(value)
 
 
-_Meaning = tuple[int | None, int | None, bool]
-"""`word`, `number` and `settled` of a `_Label`."""
-_NONE: _Meaning = (None, None, False)
+class _NoLabel(Exception):
+    """Of a value, and why it is no label."""
 
 
-class _Reader:
-    """What values can mean."""
+def _read(value: Any, typed: bool, words: Sequence[str], listing: LabelListing) -> _Label:
+    """What a value can mean; `typed`: its file tells text from numbers. Raises: _NoLabel."""
+    codes = {**listing.positions, **{word: position for position, word in enumerate(words)}}
 
-    def __init__(self, words: Sequence[str], listing: LabelListing) -> None:
-        self._codes = {**listing.positions, **{word: position for position, word in enumerate(words)}}
-        self._listing, self._words = listing, words
+    def named(text: str, number: int | None, settled: bool = False) -> _Label:
+        return _Label(value, codes[text], number, settled or (listing.explicit and text in listing.positions))
 
-    def read(self, value: Any, table: Table, row: int) -> _Meaning:
-        """Raises: DataError: it is no label."""
-        if value is None or (isinstance(value, Real) and value != value):  # NaN is how some writers say "none"
-            return _NONE
-        if isinstance(value, str):
-            number = int(value) if _WHOLE.fullmatch(value) else None
-            if value in self._codes:
-                return self._codes[value], number, table.typed or self._explicit(value)
-            if value in ("", "-1"):
-                return _NONE
-            if number is not None:
-                return None, number, False
-            raise DataError(
-                f"{table.row(row)}: label {shown(value)} is neither in data.label_words [{listed(self._words)}] nor in "
-                "labels.json"
-            )
-        if isinstance(value, bool):
-            named = {code for name, code in self._codes.items() if name.lower() == str(value).lower()}
-            if len(named) == 1:
-                return named.pop(), None, False
-            raise DataError(
-                f"{table.row(row)}: label {str(value).lower()} is a truth value, and data.label_words "
-                f"[{listed(self._words)}] do not say which is meant; write the words themselves, the numbers 0 and 1, "
-                'or a labels.json as {"false": 0, "true": 1} beside the data'
-            )
-        if not isinstance(value, Real):
-            hint = "; of a one-hot list write the position of the 1" if isinstance(value, list) else ""
-            raise DataError(f"{table.row(row)}: label {shown(value)} is not a whole number or text{hint}")
-        number = value if isinstance(value, int) else int(float(value)) if float(value).is_integer() else None
-        texts = [text for text in dict.fromkeys([str(value), str(number)]) if text in self._codes]
-        if len({self._codes[text] for text in texts}) > 1:
-            raise DataError(f"{table.row(row)}: label {shown(value)} is more than one of the labels {listed(texts)}")
-        if texts:
-            return self._codes[texts[0]], number, self._explicit(texts[0])
-        if number is None:
-            raise DataError(f"{table.row(row)}: label {shown(value)} is not a whole number, and no label word reads so")
-        return _NONE if number == -1 else (None, number, False)
-
-    def _explicit(self, text: str) -> bool:
-        return self._listing.explicit and text in self._listing.positions
+    if value is None or (isinstance(value, Real) and value != value):  # NaN is how some writers say "none"
+        return _Label(value)
+    if isinstance(value, str):
+        number = int(value) if _WHOLE.fullmatch(value) else None
+        if value in codes:
+            return named(value, number, typed)
+        if number is None and value:
+            raise _NoLabel(f"{shown(value)} is neither in data.label_words [{listed(words)}] nor in labels.json")
+        return _Label(value, number=None if number == -1 else number)
+    if isinstance(value, bool):
+        spelled = {code for name, code in codes.items() if name.lower() == str(value).lower()}
+        if len(spelled) == 1:
+            return _Label(value, spelled.pop())
+        raise _NoLabel(
+            f"{str(value).lower()} is a truth value, and data.label_words [{listed(words)}] do not say which is meant; "
+            'write the words themselves, the numbers 0 and 1, or a labels.json as {"false": 0, "true": 1} beside the '
+            "data"
+        )
+    if not isinstance(value, Real):
+        hint = "; of a one-hot list write the position of the 1" if isinstance(value, list) else ""
+        raise _NoLabel(f"{shown(value)} is not a whole number or text{hint}")
+    number = value if isinstance(value, int) else int(float(value)) if float(value).is_integer() else None
+    texts = [text for text in dict.fromkeys([str(value), str(number)]) if text in codes]
+    if len({codes[text] for text in texts}) > 1:
+        raise _NoLabel(f"{shown(value)} is more than one of the labels {listed(texts)}")
+    if texts:
+        return named(texts[0], number)
+    if number is None:
+        raise _NoLabel(f"{shown(value)} is not a whole number, and no label word reads so")
+    return _Label(value, number=None if number == -1 else number)
 
 
 def _refuse_doubtful(labels: Sequence[_Label], words: Sequence[str]) -> None:
