@@ -19,6 +19,7 @@ from tests.support.model_folders import (
     renamed,
     without,
 )
+from tests.support.tiny_models import KINDS
 from zorba_ray.config import ModelConfig
 from zorba_ray.errors import ModelError
 from zorba_ray.models import LoadedModel, Replica, load_model
@@ -27,7 +28,6 @@ SIZES: dict[str, Any] = {
     "vocab_size": 40, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 48, "num_hidden_layers": 2,
     "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "max_position_embeddings": 32,
 }  # fmt: skip
-GPT: dict[str, Any] = {"vocab_size": 40, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 32, "rotary_dim": 4}
 MASK = torch.ones(1, 1, 32, 32, dtype=torch.bool).tril()
 Change = Callable[[State], Any]
 
@@ -125,17 +125,6 @@ def test_a_weight_that_the_model_should_use_is_listed(
     assert f"does not use: {key}" in refusal(folder)
 
 
-def _gpt(kind: str) -> Any:
-    if kind == "gpt_neo":
-        settings = {**SIZES, "num_layers": 2, "num_heads": 4, "attention_types": [[["global", "local"], 1]]}
-        return transformers.GPTNeoForCausalLM(transformers.GPTNeoConfig(**settings))
-    if kind == "gptj":
-        return transformers.GPTJForCausalLM(transformers.GPTJConfig(**GPT))
-    if kind == "codegen":
-        return transformers.CodeGenForCausalLM(transformers.CodeGenConfig(**GPT, n_ctx=32))
-    return transformers.GPTNeoXForCausalLM(transformers.GPTNeoXConfig(**SIZES))
-
-
 @pytest.mark.parametrize(
     ("network", "tables"),
     [
@@ -154,8 +143,7 @@ def _gpt(kind: str) -> Any:
     ids=lambda value: value if isinstance(value, str) else next(iter(value)),
 )  # fmt: skip
 def test_old_tables_and_heads_of_other_tasks_are_let_be(tmp_path: Path, network: str, tables: State) -> None:
-    made = _gpt(network) if network in ("gpt_neo", "gptj", "codegen", "gpt_neox") else network
-    folder = model_folder(tmp_path, made)
+    folder = model_folder(tmp_path, network if network in KINDS else tiny(network, attention=None))
     before = Replica(load(folder)).digest()
     change_weights(folder, lambda state: {**state, **tables})
     assert Replica(load(folder)).digest() == before

@@ -14,6 +14,7 @@ from zorba_ray.data import Task, load_task
 from zorba_ray.errors import DataError
 
 WORDS = ("bad", "good")
+ALL, TYPED = (".csv", ".jsonl", ".parquet"), (".jsonl", ".parquet")
 
 
 def written(folder: Path, labels: list[Any], ending: str, listing: Any = None, **more: list[Any]) -> Path:
@@ -57,46 +58,35 @@ def refusal(folder: Path, words: tuple[str, ...] = WORDS, **settings: Any) -> st
     return message
 
 
-@pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
 @pytest.mark.parametrize(
-    ("labels", "words", "expected"),
+    ("endings", "labels", "words", "expected"),
     [
-        (["True", "False"], ("True", "False"), [0, 1]),
-        (["good", "bad"], WORDS, [1, 0]),
-        ([1, 0], WORDS, [1, 0]),
-        ([0, 2], ("a", "b", "c"), [0, 2]),
-        ([0, 1, 2], ("0", "1", "2"), [0, 1, 2]),
-        ([1, 2, 3, 4, 5], ("1", "2", "3", "4", "5"), [0, 1, 2, 3, 4]),
-        ([1, -1], ("-1", "1"), [1, 0]),
-        ([1, -1], ("1", "-1"), [0, 1]),
-        (["NA", "null"], ("null", "NA"), [1, 0]),
-        (["007", "7"], ("7", "007"), [1, 0]),
-        ([10, 20], ("20", "10"), [1, 0]),
-        (["1.0", "2.0"], ("2.0", "1.0"), [1, 0]),
+        (ALL, ["True", "False"], ("True", "False"), [0, 1]),
+        (ALL, ["good", "bad"], WORDS, [1, 0]),
+        (ALL, [1, 0], WORDS, [1, 0]),
+        (ALL, [0, 2], ("a", "b", "c"), [0, 2]),
+        (ALL, [0, 1, 2], ("0", "1", "2"), [0, 1, 2]),
+        (ALL, [1, 2, 3, 4, 5], ("1", "2", "3", "4", "5"), [0, 1, 2, 3, 4]),
+        (ALL, [1, -1], ("-1", "1"), [1, 0]),
+        (ALL, [1, -1], ("1", "-1"), [0, 1]),
+        (ALL, ["NA", "null"], ("null", "NA"), [1, 0]),
+        (ALL, ["007", "7"], ("7", "007"), [1, 0]),
+        (ALL, [10, 20], ("20", "10"), [1, 0]),
+        (ALL, ["1.0", "2.0"], ("2.0", "1.0"), [1, 0]),
+        (TYPED, [2.0, 0.0], ("a", "b", "c"), [2, 0]),
+        (TYPED, [0.5, 1.5], ("1.5", "0.5"), [1, 0]),
+        (TYPED, [True, False], ("true", "false"), [0, 1]),
+        (TYPED, [True, False], ("False", "True"), [1, 0]),
+        (TYPED, ["1", "0"], ("1", "0"), [0, 1]),
     ],
 )
 def test_one_reading(
-    tmp_path: Path, ending: str, labels: list[Any], words: tuple[str, ...], expected: list[int]
+    tmp_path: Path, endings: tuple[str, ...], labels: list[Any], words: tuple[str, ...], expected: list[int]
 ) -> None:
-    assert positions(written(tmp_path, labels, ending), words) == expected
-
-
-@pytest.mark.parametrize("ending", [".jsonl", ".parquet"])
-@pytest.mark.parametrize(
-    ("labels", "words", "expected"),
-    [
-        ([2.0, 0.0], ("a", "b", "c"), [2, 0]),
-        ([0.5, 1.5], ("1.5", "0.5"), [1, 0]),
-        ([True, False], ("true", "false"), [0, 1]),
-        ([True, False], ("False", "True"), [1, 0]),
-        (["1", "0"], ("1", "0"), [0, 1]),
-    ],
-)
-def test_types_of_their_own(
-    tmp_path: Path, ending: str, labels: list[Any], words: tuple[str, ...], expected: list[int]
-) -> None:
-    """Floats that are whole, truth values that words spell, and text that is text whatever number it looks like."""
-    assert positions(written(tmp_path, labels, ending), words) == expected
+    """Floats that are whole, truth values that words spell, and text that is text whatever it looks like, too."""
+    for ending in endings:
+        (tmp_path / ending).mkdir()
+        assert positions(written(tmp_path / ending, labels, ending), words) == expected
 
 
 @pytest.mark.parametrize("kind", ["int8", "uint64", "float16", "float64", "int64"])

@@ -7,6 +7,8 @@ from zorba_ray.config import DataConfig
 from zorba_ray.data import partition, partition_digest
 from zorba_ray.errors import DataError
 
+COLUMN, FILES = {"partition": "column", "partition_column": "who"}, {"partition": "files"}
+
 
 def config(**settings: object) -> DataConfig:
     return DataConfig.model_validate(settings)
@@ -77,22 +79,22 @@ def test_fewer_examples_than_clients(kind: str) -> None:
         partition(config(partition=kind), 4, np.zeros(3, np.int64), None, 0)
 
 
-def test_files_must_be_as_many_as_clients() -> None:
-    for names in (["a", "b"], ["a", "b", "c", "d"]):
-        with pytest.raises(
-            DataError, match=rf"data\.partition=files: {len(names)} training files for 3 clients; exactly"
-        ):
-            partition(config(partition="files"), 3, np.zeros(len(names) * 2, np.int64), names * 2, 0)
-
-
-def test_column_values_must_be_enough() -> None:
-    with pytest.raises(DataError, match=r"data\.partition=column: 2 values in column 'who' for 3 clients; at least"):
-        partition(config(partition="column", partition_column="who"), 3, np.zeros(4, np.int64), ["a", "b"] * 2, 0)
-
-
-def test_a_missing_owner_column_is_named() -> None:
-    with pytest.raises(DataError, match=r"data\.partition=column: the training data has no column 'who'"):
-        partition(config(partition="column", partition_column="who"), 2, np.zeros(4, np.int64), None, 0)
+@pytest.mark.parametrize(
+    ("settings", "owners", "said"),
+    [
+        (FILES, ["a", "b"] * 2, r"data\.partition=files: 2 training files for 3 clients; exactly"),
+        (
+            {"partition": "files"},
+            ["a", "b", "c", "d"],
+            r"data\.partition=files: 4 training files for 3 clients; exactly",
+        ),
+        (COLUMN, ["a", "b"] * 2, r"data\.partition=column: 2 values in column 'who' for 3 clients; at least"),
+        (COLUMN, None, r"data\.partition=column: the training data has no column 'who'"),
+    ],
+)
+def test_owners_that_cannot_fill_the_clients(settings: dict[str, str], owners: list[str] | None, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        partition(config(**settings), 3, np.zeros(4, np.int64), owners, 0)
 
 
 def test_the_digest_sees_who_holds_what() -> None:

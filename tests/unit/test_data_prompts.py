@@ -23,47 +23,30 @@ def test_columns_of_a_template() -> None:
     assert prompt_columns("a {{brace}} {text!r:>10}") == ["text"]
 
 
-def test_short_rows_are_whole() -> None:
-    found = encode_rows({"text": ["a b", "c"]}, "{text} It was", words, 6).tokens
-    assert found == words(["a b It was", "c It was"])
+FIFTY = " ".join(f"w{i}" for i in range(50))
+PAIR = {"premise": ["p1 p2 p3 p4 p5 p6 p7 p8"], "hypothesis": ["h1 h2 h3 h4"]}
+BOTH = "{premise} ? {hypothesis} so"
 
 
-def test_the_end_of_the_text_is_cut_and_the_template_kept() -> None:
-    """10 tokens = start, 6 words, "It was", end: exactly 6 of the 50 words stay."""
-    text = " ".join(f"w{i}" for i in range(50))
-    (found,) = encode_rows({"text": [text]}, "{text} It was", words, 10).tokens
-    assert found == words([" ".join(f"w{i}" for i in range(6)) + " It was"])[0]
-
-
-def test_the_longest_column_is_cut() -> None:
-    premise = " ".join(f"p{i}" for i in range(50))
-    (found,) = encode_rows(
-        {"premise": [premise], "hypothesis": ["h i j"]}, "{premise} ? {hypothesis} so", words, 10
-    ).tokens
-    assert found[:4] == [1, *body("p0 p1 p2")]
-    assert found[-6:] == [*body("? h i j so"), 2]
-    assert len(found) == 10
-
-
-def test_columns_shrink_in_turn() -> None:
-    """The premise shrinks to the hypothesis's length, then both: here to two of their words."""
-    columns = {"premise": ["p1 p2 p3 p4 p5 p6 p7 p8"], "hypothesis": ["h1 h2 h3 h4"]}
-    found = encode_rows(columns, "{premise} ? {hypothesis} so", words, 8)
-    assert found.texts == ["p1 p2 ? h1 h2 so"]
-    assert found.tokens == words(found.texts)
-    assert found.cut == Cut(rows=1, total=1, tokens_before=16, tokens_after=8)
-
-
-def test_a_short_column_stays_whole() -> None:
-    columns = {"premise": ["p1 p2 p3 p4 p5 p6 p7 p8"], "hypothesis": ["h1 h2"]}
-    found = encode_rows(columns, "{premise} ? {hypothesis} so", words, 9)
-    assert found.texts == ["p1 p2 p3 ? h1 h2 so"]
-
-
-def test_only_rows_that_were_cut_are_counted() -> None:
-    found = encode_rows({"text": ["a", "a b c d e", "", "a b c"]}, "{text} so", words, 5)
-    assert found.texts == ["a so", "a b so", " so", "a b so"]
-    assert found.cut == Cut(rows=2, total=4, tokens_before=8 + 6, tokens_after=5 + 5)
+@pytest.mark.parametrize(
+    ("columns", "template", "max_length", "texts", "cut"),
+    [
+        ({"text": ["a b", "c"]}, "{text} It was", 6, ["a b It was", "c It was"], Cut(0, 2, 0, 0)),
+        ({"text": ["{x} {"]}, "{text} It was", 9, ["{x} { It was"], Cut(0, 1, 0, 0)),
+        ({"text": [FIFTY]}, "{text} It was", 10, ["w0 w1 w2 w3 w4 w5 It was"], Cut(1, 1, 54, 10)),
+        ({**PAIR, "hypothesis": ["h i j"]}, BOTH, 10, ["p1 p2 p3 ? h i j so"], Cut(1, 1, 15, 10)),
+        (PAIR, BOTH, 8, ["p1 p2 ? h1 h2 so"], Cut(1, 1, 16, 8)),
+        ({**PAIR, "hypothesis": ["h1 h2"]}, BOTH, 9, ["p1 p2 p3 ? h1 h2 so"], Cut(1, 1, 14, 9)),
+        ({"text": ["a", "a b c d", "", "a b c"]}, "{text} so", 5, ["a so", "a b so", " so", "a b so"], Cut(2, 4, 13, 10)),
+        *(({"text": ["w " * 100]}, "{text} it", n, ["w " * (n - 3) + "it"], Cut(1, 1, 103, n)) for n in (4, 8, 12)),
+    ],
+)  # fmt: skip
+def test_the_longest_columns_lose_their_ends_and_the_template_is_kept(
+    columns: dict[str, list[str]], template: str, max_length: int, texts: list[str], cut: Cut
+) -> None:
+    """The premise shrinks to the hypothesis's length, then both; a short column stays whole."""
+    found = encode_rows(columns, template, words, max_length)
+    assert (found.texts, found.tokens, found.cut) == (texts, words(texts), cut)
 
 
 def test_a_template_that_is_too_long_alone_is_refused() -> None:
@@ -75,10 +58,6 @@ def test_a_template_that_is_too_long_alone_is_refused() -> None:
 @pytest.mark.parametrize(("template", "tail"), [("{text} It was", " It was"), ("{a} or {b}", ""), ("{a}{{", "{")])
 def test_the_tail_of_a_template(template: str, tail: str) -> None:
     assert prompt_tail(template) == tail
-
-
-def test_braces_in_the_text_are_text() -> None:
-    assert encode_rows({"text": ["{x} {"]}, "{text} It was", words, 9).tokens == words(["{x} { It was"])
 
 
 @given(
@@ -93,9 +72,3 @@ def test_every_row_fits_and_ends_as_the_template(rows: list[tuple[str, str]], ma
         assert len(ids) <= max_length
         assert ids[-3:] == [*body("It was"), 2]
         assert ids == whole or len(whole) > max_length
-
-
-@pytest.mark.parametrize("max_length", [4, 8, 12])
-def test_as_much_text_as_fits_is_kept(max_length: int) -> None:
-    (found,) = encode_rows({"text": ["w " * 100]}, "{text} it", words, max_length).tokens
-    assert len(found) == max_length

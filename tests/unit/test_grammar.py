@@ -28,16 +28,6 @@ def test_the_text_is_pinned() -> None:
     assert _digest([f"{label} {text}" for text, label in task_split("test", 200)]) == "d5367cabcc3ad5c3"
 
 
-def test_a_seed_decides_everything() -> None:
-    assert list(pretraining_text(3, 50)) == list(pretraining_text(3, 50))
-    assert list(pretraining_text(3, 50)) != list(pretraining_text(4, 50))
-    assert task_split("train", 50, seed=1) != task_split("train", 50, seed=2)
-
-
-def test_a_shorter_split_is_the_beginning_of_a_longer_one() -> None:
-    assert task_split("test", 100) == task_split("test", 300)[:100]
-
-
 def test_splits_have_their_sizes_and_no_text_twice() -> None:
     for split, size in TASK_SIZES.items():
         texts = [text for text, _ in task_split(split)]

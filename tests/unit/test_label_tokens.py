@@ -15,7 +15,7 @@ from tokenizers import Regex, models, normalizers, pre_tokenizers, processors
 from zorba_ray.config import load_config
 from zorba_ray.errors import ConfigError, DataError
 from zorba_ray.experiment.build import Setup, prepare
-from zorba_ray.models.label_tokens import check_rows, read_label_tokens
+from zorba_ray.models.label_tokens import read_label_tokens
 
 TOKENS = ("<unk>", "<s>", "</s>", "<sep>", "a", "b", "It", "was", "good", "bad", "very", ",", ".", ":")
 VOCABULARY = {token: place for place, token in enumerate(TOKENS)}
@@ -68,10 +68,10 @@ def test_what_stands_around_a_text(template: str, ending: list[int]) -> None:
     assert found.ending == tuple(ending)
     assert found.tokens == (VOCABULARY["bad"], VOCABULARY["good"])
     texts = ["a b It was", "b It was", "</s> It was"]
-    rows = found.encode(tokenizer, texts)
+    rows = found.encode(texts)
     assert rows == [ids[: len(ids) - len(ending)] for ids in tokenizer(texts)["input_ids"]]
     assert all(row[-1] == VOCABULARY["was"] for row in rows)
-    check_rows(tokenizer, found, WORDS, texts, rows, True, "train")
+    found.check_rows(texts, rows, True, "train")
 
 
 def test_an_ending_that_the_tokenizer_writes_as_text() -> None:
@@ -79,7 +79,7 @@ def test_an_ending_that_the_tokenizer_writes_as_text() -> None:
     tokenizer = by_words("<s> $A", normalizers.Replace(Regex(r"\s*$"), " ."))
     assert tokenizer("a")["input_ids"][-1] == VOCABULARY["."]
     found = read_label_tokens(tokenizer, "{text} It was", WORDS)
-    assert found.encode(tokenizer, ["a It was", "a . It was"]) == [[1, 4, 6, 7], [1, 4, 12, 6, 7]]
+    assert found.encode(["a It was", "a . It was"]) == [[1, 4, 6, 7], [1, 4, 12, 6, 7]]
     assert found.tokens == (VOCABULARY["bad"], VOCABULARY["good"])
 
 
@@ -90,16 +90,16 @@ def test_a_space_at_the_end_belongs_to_the_word(prompt: str) -> None:
     found = read_label_tokens(tokenizer, prompt, WORDS)
     assert [tokenizer.decode([token]) for token in found.tokens] == [" b", " g"]
     text = prompt.replace("{text}", "a")
-    (row,) = found.encode(tokenizer, [text])
+    (row,) = found.encode([text])
     assert row == tokenizer("a It was")["input_ids"]
-    check_rows(tokenizer, found, WORDS, [text], [row], True, "train")
+    found.check_rows([text], [row], True, "train")
 
 
 def test_a_line_break_needs_no_space() -> None:
     tokenizer = by_letters((" ", "g"), (" ", "b"))
     found = read_label_tokens(tokenizer, "{text}\n", WORDS)
     assert [tokenizer.decode([token]) for token in found.tokens] == ["b", "g"]
-    assert found.encode(tokenizer, ["a \n"]) == tokenizer(["a \n"])["input_ids"]
+    assert found.encode(["a \n"]) == tokenizer(["a \n"])["input_ids"]
 
 
 def test_a_prompt_that_is_joined_with_the_word() -> None:
@@ -115,12 +115,12 @@ def test_a_row_that_is_joined_with_the_word(every: bool) -> None:
     tokenizer = by_letters(("s", " "), (" ", "g"), (" ", "b"))
     found = read_label_tokens(tokenizer, "{text}", WORDS)
     texts = ["a film"] * 2000 + ["films"] + ["a film"] * 2000
-    rows = found.encode(tokenizer, texts)
+    rows = found.encode(texts)
     if not every:  # a sample of some hundred rows does not see it
-        check_rows(tokenizer, found, WORDS, texts, rows, every, "train")
+        found.check_rows(texts, rows, every, "train")
         return
     with pytest.raises(DataError, match=r"row 2001 of train \('films'\).*writes the end of the prompt otherwise"):
-        check_rows(tokenizer, found, WORDS, texts, rows, every, "train")
+        found.check_rows(texts, rows, every, "train")
 
 
 def test_a_row_after_which_the_word_is_another_token() -> None:
@@ -130,7 +130,7 @@ def test_a_row_after_which_the_word_is_another_token() -> None:
     with pytest.raises(
         DataError, match=r"row 2 of test \('a fil'\).*writes the word as token \d+, and not as \d+, which"
     ):
-        check_rows(tokenizer, found, WORDS, ["a film", "a fil"], rows, True, "test")
+        found.check_rows(["a film", "a fil"], rows, True, "test")
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_words_of_several_tokens() -> None:
     words = ("very bad", "good")
     found = read_label_tokens(tokenizer, "{text} It was", words)
     assert found.pieces == (2, 1)
-    assert found.first_tokens(tokenizer, words) == {"very bad": "very"}
+    assert found.first_tokens() == {"very bad": "very"}
 
 
 # A whole set-up -----------------------------------------------------------------------------------------------------

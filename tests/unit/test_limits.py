@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import transformers
 import yaml
 
 from tests.conftest import Cli
@@ -101,17 +100,3 @@ def test_a_run_that_does_not_fit_is_refused_before_it_begins(
     for fragment in fragments:
         assert fragment in outcome.err
     assert not (tmp_path / "r" / "ledger.zl").exists()
-
-
-def test_a_model_that_fails_in_a_way_of_its_own_is_measured_too() -> None:
-    network = transformers.GPT2LMHeadModel(tiny_loaded("gpt2").network.config)
-    loaded = as_loaded(network, True, "gpt2")
-    plain = loaded.backbone.forward
-
-    def forward(**inputs: Any) -> Any:
-        assert inputs["input_ids"].shape[1] <= 20, "too long for me"
-        return plain(**inputs)
-
-    loaded.backbone.forward = forward
-    with pytest.raises(ConfigError, match=r"takes at most 20 \(too long for me\)"):
-        require_length(loaded, 30, "data.max_length=30")

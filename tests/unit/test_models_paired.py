@@ -123,14 +123,6 @@ def test_who_runs_how_often_and_on_how_many_rows(kind: str) -> None:
         assert Counter(seen) == Counter({(1, 3): 2, (2, 6): 1, (3, 3): 2, (4, 6): 1})
 
 
-def test_a_pair_leaves_the_plain_forward_as_it_was() -> None:
-    model = tiny_task_model("opt")
-    batch = tiny_batch("opt", 4, 7)
-    before = model.evaluate([batch])
-    model.pair(model.prepare(batch, ACTIVE["all"]), Perturbation(SEED, 0, SCALE, "rademacher"))
-    assert model.evaluate([batch]) == before
-
-
 def test_an_overlay_stands_for_theta_in_its_tensors() -> None:
     """As with local steps: the overlay's tensor is perturbed, all other tensors are θ's."""
     model, moved = tiny_task_model("opt"), tiny_task_model("opt")

@@ -146,7 +146,7 @@ def _read_csv(file: _File) -> Table:
         with file.path.open(newline="", encoding="utf-8-sig") as opened:
             return _csv_rows(file, opened)
     except UnicodeDecodeError as error:
-        line = next((number for number, raw in file.raw_lines() if not _is_utf8(raw)), 1)
+        line = next((n for n, raw in file.raw_lines() if raw.decode("utf-8", "ignore").encode() != raw), 1)
         raise file.unreadable(f"line {line} is not UTF-8; save the file as UTF-8") from error
     finally:
         csv.field_size_limit(limit)
@@ -202,14 +202,6 @@ def _csv_start(opened: TextIO, delimiter: str) -> tuple[Any, list[str]]:
     return reader, next((fields for fields in reader if fields), [])
 
 
-def _is_utf8(raw: bytes) -> bool:
-    try:
-        raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
 # JSON: one object per line, or one list of objects ------------------------------------------------------------------
 
 
@@ -242,18 +234,15 @@ def _read_json(file: _File) -> Table:
 def _objects(file: _File, is_list: bool) -> Iterator[tuple[int, dict[str, Any]]]:
     """(line, row); lines are 0 in a list."""
     if is_list:
-        for index, row in enumerate(_parsed(file, file.path.read_bytes().removeprefix(_BYTE_ORDER_MARK), "")):
-            yield 0, _object(file, row, f"row {index + 1}")
-        return
-    for line, raw in file.raw_lines():
-        if raw.strip():
-            yield line, _object(file, _parsed(file, raw, f"line {line}"), f"line {line}")
-
-
-def _object(file: _File, row: Any, where: str) -> dict[str, Any]:
-    if not isinstance(row, dict):
-        raise file.unreadable(f"{where} is {shown(row)}, no object {{…}}")
-    return row
+        parsed = _parsed(file, file.path.read_bytes().removeprefix(_BYTE_ORDER_MARK), "")
+        rows = ((0, f"row {number}", row) for number, row in enumerate(parsed, start=1))
+    else:
+        lines = ((line, raw) for line, raw in file.raw_lines() if raw.strip())
+        rows = ((line, f"line {line}", _parsed(file, raw, f"line {line}")) for line, raw in lines)
+    for line, where, row in rows:
+        if not isinstance(row, dict):
+            raise file.unreadable(f"{where} is {shown(row)}, no object {{…}}")
+        yield line, row
 
 
 def _parsed(file: _File, raw: bytes, where: str) -> Any:

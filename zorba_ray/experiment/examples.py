@@ -9,7 +9,7 @@ from zorba_ray.config import ExperimentConfig
 from zorba_ray.data import SPLITS, Cut, Split, Task, TokenTable, encode_rows, prompt_tail
 from zorba_ray.errors import DataError
 from zorba_ray.models import LoadedModel
-from zorba_ray.models.label_tokens import check_rows, read_label_tokens
+from zorba_ray.models.label_tokens import read_label_tokens
 from zorba_ray.models.limits import require_length, require_positions, require_tokens
 
 
@@ -36,7 +36,7 @@ def tokenised(task: Task, config: ExperimentConfig, loaded: LoadedModel) -> Exam
     answers = read_label_tokens(tokenizer, template, words) if loaded.causal and config.model.head != "lm" else None
 
     def encode(texts: list[str]) -> list[list[int]]:
-        return tokenizer(texts)["input_ids"] if answers is None else answers.encode(tokenizer, texts)
+        return tokenizer(texts)["input_ids"] if answers is None else answers.encode(texts)
 
     least = 2 if config.model.head == "lm" else 1  # a next token, or anything to pool
     tables, cuts = [], {}
@@ -50,11 +50,11 @@ def tokenised(task: Task, config: ExperimentConfig, loaded: LoadedModel) -> Exam
             )
         if answers is not None:
             every = not prompt_tail(template).strip()
-            check_rows(tokenizer, answers, words, encoded.texts, encoded.tokens, every, name)
+            answers.check_rows(encoded.texts, encoded.tokens, every, name)
         tables.append(TokenTable.from_lists(encoded.tokens, split.labels))
         cuts[name] = encoded.cut
     _require_limits(config, loaded, tables, () if answers is None else answers.tokens)
-    return Examples(tables, cuts, {} if answers is None else answers.first_tokens(tokenizer, words))
+    return Examples(tables, cuts, {} if answers is None else answers.first_tokens())
 
 
 def _limited(task: Task, config: ExperimentConfig) -> tuple[Split, Split, Split]:

@@ -56,8 +56,3 @@ class CudaCopyStream(CopyStream):
 
     def drain(self) -> None:
         self._side.synchronize()
-
-
-def copy_stream_to(device: str) -> CopyStream:
-    """From host memory to `device`."""
-    return CudaCopyStream(device) if torch.device(device).type == "cuda" else CopyStream()

@@ -16,8 +16,10 @@ _ASKED = "the model would be asked another question than the one that is scored"
 
 @dataclass(frozen=True)
 class LabelTokens:
-    """How a tokenizer writes the label words after a prompt."""
+    """How a tokenizer writes label words after a prompt."""
 
+    tokenizer: Any
+    words: Sequence[str]
     tokens: tuple[int, ...]
     """The token of each word that is scored: its first."""
     pieces: tuple[int, ...]
@@ -27,26 +29,50 @@ class LabelTokens:
     ending: tuple[int, ...]
     """What the tokenizer appends to every text (EOS, SEP); rows are read without it."""
 
-    def first_tokens(self, tokenizer: Any, words: Sequence[str]) -> dict[str, str]:
+    def first_tokens(self) -> dict[str, str]:
         """Of the words that are more than one token, the text of the one that is scored."""
-        return {
-            word: str(tokenizer.decode([token])).strip()
-            for word, token, pieces in zip(words, self.tokens, self.pieces, strict=True)
-            if pieces > 1
-        }
+        scored = zip(self.words, self.tokens, self.pieces, strict=True)
+        return {word: str(self.tokenizer.decode([token])).strip() for word, token, pieces in scored if pieces > 1}
 
-    def encode(self, tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of prompts up to where the label word begins."""
-        if self.spacer:
-            texts = [text.rstrip(" ") for text in texts]  # the label word brings its space with it
-        rows = tokenizer(list(texts))["input_ids"]
-        if not self.ending:
-            return rows
-        return [self._without_ending(row) for row in rows]
+        rows, length = self.tokenizer(self._bare(texts))["input_ids"], len(self.ending)
+        return [row[:-length] if length and tuple(row[-length:]) == self.ending else row for row in rows]
 
-    def _without_ending(self, row: list[int]) -> list[int]:
-        length = len(self.ending)
-        return row[:-length] if tuple(row[-length:]) == self.ending else row
+    def _bare(self, texts: Sequence[str]) -> list[str]:
+        return [text.rstrip(" ") if self.spacer else text for text in texts]  # the word brings its space with it
+
+    def check_rows(self, texts: Sequence[str], rows: Sequence[Sequence[int]], every: bool, split: str) -> None:
+        """Whether what follows each row's tokens is the token that is scored, in the tokens of row and answer.
+
+        Args:
+            texts: prompts; their tokens are `rows`, as `encode` gives them.
+            every: compares all rows, each with one of the words in turn; else a sample only. The sample, evenly spaced,
+                is compared with every word.
+
+        Raises:
+            DataError: names the first such row, what stands there, and what helps.
+        """
+        labels = range(len(self.words))
+        step = max(1, len(texts) * len(labels) // SAMPLE)
+        pairs = [(row, label) for row in range(0, len(texts), step) for label in labels]
+        if every:
+            pairs += [(row, row % len(labels)) for row in range(len(texts))]
+        prompts = self._bare(texts)
+        asked = [prompts[row] + self.spacer + self.words[label] for row, label in pairs]
+        for (row, label), ids in zip(pairs, self.tokenizer(asked)["input_ids"], strict=True):
+            length, written = len(rows[row]), ids[len(rows[row]) :][:1] or ["none"]
+            if ids[:length] != list(rows[row]):
+                what = "writes the end of the prompt otherwise than in the prompt alone"
+            elif written[0] != self.tokens[label]:
+                what = f"writes the word as token {written[0]}, and not as {self.tokens[label]}, which is scored"
+            else:
+                continue
+            raise DataError(
+                f"data.prompt: row {row + 1} of {split} ({_end(texts[row])}) with label word "
+                f"{shown(self.words[label])} after it: the tokenizer {what}; {_ASKED}. End data.prompt with words of "
+                "its own, as in '{text} It was', or leave the row out"
+            )
 
 
 def read_label_tokens(tokenizer: Any, prompt: str, words: Sequence[str]) -> LabelTokens:
@@ -88,48 +114,7 @@ def read_label_tokens(tokenizer: Any, prompt: str, words: Sequence[str]) -> Labe
                 f"data.label_words [{shown(words[other])}, {shown(words[place])}]: first tokens {[token, token]} "
                 "coincide; choose words that differ in the first token"
             )
-    return LabelTokens(tuple(tokens), tuple(pieces), spacer, tuple(ending))
-
-
-def check_rows(
-    tokenizer: Any,
-    answers: LabelTokens,
-    words: Sequence[str],
-    texts: Sequence[str],
-    rows: Sequence[Sequence[int]],
-    every: bool,
-    split: str,
-) -> None:
-    """Whether what follows each row's tokens is the token that is scored, in the tokens of row and answer.
-
-    Args:
-        texts: prompts; their tokens are `rows`, as `LabelTokens.encode` gives them.
-        every: compares all rows, each with one of the words in turn; else a sample only. The sample, evenly spaced, is
-            compared with every word.
-
-    Raises:
-        DataError: names the first such row, what stands there, and what helps.
-    """
-    step = max(1, len(texts) * len(words) // SAMPLE)
-    pairs = [(row, label) for row in range(0, len(texts), step) for label in range(len(words))]
-    if every:
-        pairs += [(row, row % len(words)) for row in range(len(texts))]
-    prompts = [text.rstrip(" ") for text in texts] if answers.spacer else texts
-    asked = [prompts[row] + answers.spacer + words[label] for row, label in pairs]
-    for (row, label), ids in zip(pairs, tokenizer(asked)["input_ids"], strict=True):
-        length = len(rows[row])
-        if ids[:length] == list(rows[row]) and len(ids) > length and ids[length] == answers.tokens[label]:
-            continue
-        if ids[:length] != list(rows[row]):
-            what = "writes the end of the prompt otherwise than in the prompt alone"
-        else:
-            written = ids[length] if len(ids) > length else "none"
-            what = f"writes the word as token {written}, and not as {answers.tokens[label]}, which is scored"
-        raise DataError(
-            f"data.prompt: row {row + 1} of {split} ({_end(texts[row])}) with label word {shown(words[label])} after "
-            f"it: the tokenizer {what}; {_ASKED}. End data.prompt with words of its own, as in '{{text}} It was', or "
-            "leave the row out"
-        )
+    return LabelTokens(tokenizer, words, tuple(tokens), tuple(pieces), spacer, tuple(ending))
 
 
 def _ending(whole: Sequence[int], answer: Sequence[int]) -> list[int]:

@@ -5,6 +5,7 @@ Those are asked themselves: their own forward runs, with a backbone that hands o
 that has the wanted rows alone.
 """
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -80,7 +81,10 @@ def logits_of(loaded: LoadedModel, tokens: torch.Tensor | None) -> Logits:
     hidden = loaded.backbone(input_ids=ids, attention_mask=mask, **loaded.trace.options)[0].flatten(0, 1)
     close = 1e-4 if weight.dtype == torch.float32 else 0.02
     linear = LinearLogits(weight, bias)
-    own = _own_logits(loaded, weight, bias, hidden, wanted, close)
+    own: OwnLogits | None = None  # the model's own way, if it can be asked for a hidden state
+    with contextlib.suppress(Exception):  # a forward that takes more from its backbone than the last hidden state
+        asked = OwnLogits(loaded, weight, bias)
+        own = asked if torch.allclose(asked(hidden), wanted, close, close) else None
     large = _LARGE / max(float(wanted.abs().max()), 1e-6) * hidden
     fits = hidden.shape[1] == weight.shape[1]  # else the head has layers before its output layer (ELECTRA)
     is_linear = own is None or (fits and all(torch.allclose(own(h), linear(h), close, close) for h in (hidden, large)))
@@ -93,22 +97,6 @@ def logits_of(loaded: LoadedModel, tokens: torch.Tensor | None) -> Logits:
     if tokens is not None:
         weight, bias = differentiable_copy(weight[tokens]), None if bias is None else differentiable_copy(bias[tokens])
     return LinearLogits(weight, bias) if is_linear else OwnLogits(loaded, weight, bias)
-
-
-def _own_logits(
-    loaded: LoadedModel,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-    hidden: torch.Tensor,
-    wanted: torch.Tensor,
-    close: float,
-) -> OwnLogits | None:
-    """The model's own way, if it can be asked for a hidden state; None: it cannot."""
-    try:
-        own = OwnLogits(loaded, weight, bias)
-        return own if torch.allclose(own(hidden), wanted, close, close) else None
-    except Exception:  # a forward that takes more from its backbone than the last hidden state
-        return None
 
 
 def differentiable_copy(tensor: torch.Tensor) -> torch.Tensor:

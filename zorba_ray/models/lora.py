@@ -5,7 +5,6 @@ like any other tensor. A is drawn by counters, the same for every run of a model
 """
 
 import math
-from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
@@ -36,11 +35,8 @@ def add_lora(blocks: nn.ModuleList, rank: int, alpha: float, targets: Targets, l
     Raises:
         ModelError: there is no such layer; `label` names the model.
     """
-    adapters = [
-        parameter
-        for _, leaf in _targets(blocks, targets)
-        for parameter in _adapt(leaf, rank, alpha / rank)
-    ]  # fmt: skip
+    leaves = [leaf for name, leaf in blocks.named_modules() if is_linear(leaf) and is_target(name, targets)]
+    adapters = [parameter for leaf in leaves for parameter in _adapt(leaf, rank, alpha / rank)]
     if not adapters:
         hint = "; model.lora.targets=attention goes by other names" if targets.startswith("query") else ""
         raise ModelError(f"model.lora: the blocks of {label} have no linear layers for targets={targets}{hint}")
@@ -89,12 +85,6 @@ def is_target(name: str, targets: Targets) -> bool:
         return any(mark in part for part in parts for mark in _ATTENTION)
     wanted = _QUERY if targets == "query" else _QUERY + _VALUE
     return any(part in wanted for part in parts)
-
-
-def _targets(blocks: nn.ModuleList, targets: Targets) -> Iterator[tuple[str, nn.Module]]:
-    for name, leaf in blocks.named_modules():
-        if is_linear(leaf) and is_target(name, targets):
-            yield name, leaf
 
 
 def _adapt(leaf: nn.Module, rank: int, scale: float) -> tuple[nn.Parameter, nn.Parameter]:

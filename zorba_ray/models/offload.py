@@ -18,7 +18,7 @@ from typing import Any, Literal
 import torch
 
 from zorba_ray.models.block_layout import BlockLayout
-from zorba_ray.models.copy_stream import copy_stream_to
+from zorba_ray.models.copy_stream import CopyStream, CudaCopyStream
 from zorba_ray.models.manifest import Scope, TensorEntry
 from zorba_ray.models.replica import Replica
 from zorba_ray.models.swap import Forward
@@ -83,7 +83,7 @@ class Offload:
         self._scoped = [{entry.name for entry in manifest.scoped(b, scope)} for b in range(manifest.blocks)]
         self._layouts = [BlockLayout(entries, store.dtype) for entries in self._blocks]
         self._images: dict[int, tuple[int, torch.Tensor]] = {}
-        self._copies = copy_stream_to(device)
+        self._copies = CudaCopyStream(device) if torch.device(device).type == "cuda" else CopyStream()
         self._buffers: list[_Buffer] = []
         self._using = 1
         self._streamed: dict[int, frozenset[str]] = {}

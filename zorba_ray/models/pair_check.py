@@ -76,21 +76,21 @@ def check_pairs(model: TaskModel, plain: PlainLoss, batches: Sequence[Batch], pa
         ModelError: names block, tensor and both numbers, and says what helps.
     """
     with running(model.loaded.label):
-        if path is None:
-            check = _Comparison(model, plain, batches)
-            check.evaluations()
-        else:
-            check = _PairCheck(model, plain, batches, path)
-            check.evaluations()
+        check = _PairCheck(model, plain, batches, path or PairPath(0, False, "rademacher"))
+        check.evaluations()
+        if path is not None:
             check.pairs()
         return check.verdict
 
 
-class _Comparison:
+class _PairCheck:
     """Losses of the program held against those of the plain model."""
 
-    def __init__(self, model: TaskModel, plain: PlainLoss, batches: Sequence[Batch]) -> None:
-        self._model, self._plain, self._batches = model, plain, batches
+    def __init__(self, model: TaskModel, plain: PlainLoss, batches: Sequence[Batch], path: PairPath) -> None:
+        self._model, self._plain, self._batches, self._path = model, plain, batches, path
+        self._signs = (1.0, -1.0)[: path.signs]
+        self._manifest = model.replica.manifest
+        self._every = frozenset(range(self._manifest.blocks))
         self._label = f"model.path={model.loaded.label}"
         self._rounding = ROUNDING[model.compute]
         self._starts: list[float] = []
@@ -143,18 +143,8 @@ class _Comparison:
                     return f"block {block}: {entry.name} is not perturbed"
         return f"blocks {', '.join(map(str, sorted(step.active)))} active, sign {step.sign:+.0f}"
 
-
-class _PairCheck(_Comparison):
-    """Poison and numbers of the pairs of one path too."""
-
-    def __init__(self, model: TaskModel, plain: PlainLoss, batches: Sequence[Batch], path: PairPath) -> None:
-        super().__init__(model, plain, batches)
-        self._path, self._signs = path, (1.0, -1.0)[: path.signs]
-        self._manifest = model.replica.manifest
-        self._every = frozenset(range(self._manifest.blocks))
-
     def pairs(self) -> None:
-        """Compares those of four sets of active blocks."""
+        """Poison, and the numbers of four sets of active blocks."""
         self._poison()
         blocks = range(self._manifest.blocks)
         sets = dict.fromkeys(map(frozenset, (blocks[:1], blocks[-1:], blocks[::3], blocks)))

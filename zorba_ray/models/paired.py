@@ -137,7 +137,7 @@ class PairedBackbone:
             return PreparedBatch(batch, inputs, active, both)
         first, calls = min(active), dict[int, _Call]()
         beyond = frozenset(range(first, len(self._forwards)))
-        singly = frozenset(b for b in active if not self.tensors.at_once(b)) if signs == 2 else beyond
+        singly = frozenset(b for b in active if not self.tensors.at_once[b]) if signs == 2 else beyond
         single = _Pass(first, singly, calls)
         self._run(single, inputs)
         if signs == 2:
@@ -157,13 +157,13 @@ class PairedBackbone:
             self._offload.prefetch(begin - 1)
         if not self._trace.chained:
             return [self._whole(batch, move) for batch in batches]
-        hidden = [torch.cat([_reached(batch)] * len(signs)) for batch in batches]
+        hidden = [torch.cat([batch.hidden_BTH] * len(signs)) for batch in batches]  # type: ignore[list-item]
         for index in range(begin, len(self._forwards)):
             moved = [row for row, batch in enumerate(batches) if index in batch.active]
             for row, batch in enumerate(batches):
                 if index >= batch.first and index not in batch.active:
                     hidden[row] = self._apply(index, hidden[row], batch)
-            if len(signs) == 2 and self.tensors.at_once(index):
+            if len(signs) == 2 and self.tensors.at_once[index]:
                 with self.tensors.at(move, signs):
                     for row in moved:
                         hidden[row] = self._apply(index, hidden[row], batches[row])
@@ -180,13 +180,8 @@ class PairedBackbone:
 
     def _whole(self, batch: PreparedBatch, move: Perturbation) -> torch.Tensor:
         """A whole forward pass for each sign."""
-        whole = len(self._forwards)
-        return torch.cat(
-            [
-                self._run(_Pass(whole, perturbed=batch.active, move=move, sign=sign), batch.inputs)
-                for sign in batch.signs
-            ]
-        )
+        passes = [_Pass(len(self._forwards), perturbed=batch.active, move=move, sign=sign) for sign in batch.signs]
+        return torch.cat([self._run(each, batch.inputs) for each in passes])
 
     def _apply(self, index: int, hidden: torch.Tensor, batch: PreparedBatch) -> torch.Tensor:
         rest, named = batch.calls[index]
@@ -220,8 +215,3 @@ class PairedBackbone:
             return hidden if behind < 0 else (hidden, *[None] * behind)
 
         return visit
-
-
-def _reached(batch: PreparedBatch) -> torch.Tensor:
-    assert batch.hidden_BTH is not None
-    return batch.hidden_BTH

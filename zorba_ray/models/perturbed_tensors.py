@@ -20,7 +20,7 @@ from zorba_ray.models.linear import is_linear, is_transposed, linear_along
 from zorba_ray.models.loaded import LoadedModel
 from zorba_ray.models.manifest import Scope, TensorEntry
 from zorba_ray.models.replica import Replica
-from zorba_ray.models.swap import Forward, ForwardsSwapped, TensorsSwapped, is_aligned, nan_like
+from zorba_ray.models.swap import Forward, TensorsSwapped, is_aligned, nan_like
 
 _PIECE = 1 << 20
 """Elements of a 16-bit tensor that exist in fp32 at once."""
@@ -71,7 +71,9 @@ class PerturbedTensors:
         self._together: dict[str, torch.Tensor] = {}
         """Name -> perturbed tensor of the block at hand, where several clients take it together."""
         self._scoped = [replica.manifest.scoped(block, scope) for block in range(replica.manifest.blocks)]
-        self._at_once: list[bool] = []
+        self.at_once: list[bool] = []
+        """Of each block: whether it runs once on [x⁺; x⁻] where it is active, and not once per sign: low-rank
+        directions, and every module that reads a tensor in scope has the rows of the batch on its first axis."""
         self.plain: list[tuple[nn.Module, Forward]] = []
         """What is wrapped, as it ran before."""
         self._used = 0
@@ -93,7 +95,7 @@ class PerturbedTensors:
             module = loaded.network.get_submodule(site)
             self.plain.append((module, module.forward))
             module.forward = self._reader(module, module.forward, entries, layouts[site])
-        self._at_once.append(self._rank > 0 and sites.keys() <= loaded.trace.rows_first)
+        self.at_once.append(self._rank > 0 and sites.keys() <= loaded.trace.rows_first)
         return max(
             (
                 sum(layout.nbytes for other, layout in layouts.items() if f"{site}.".startswith(f"{other}."))
@@ -101,11 +103,6 @@ class PerturbedTensors:
             ),
             default=0,
         )
-
-    def at_once(self, index: int) -> bool:
-        """Whether the block runs once on [x⁺; x⁻] where it is active, and not once per sign: low-rank directions, and
-        every module that reads a tensor in scope has the rows of the batch on its first axis."""
-        return self._at_once[index]
 
     @contextlib.contextmanager
     def at(self, move: Perturbation, signs: tuple[float, ...], shared: int | None = None) -> Iterator[None]:
@@ -132,10 +129,6 @@ class PerturbedTensors:
             if name in (None, entry.name)
             for module, key in self._replica.holders[entry.name]
         )
-
-    def lifted(self) -> ForwardsSwapped:
-        """A context: all modules run as they were before they were wrapped."""
-        return ForwardsSwapped(self.plain)
 
     def _reader(
         self, module: nn.Module, forward: Forward, entries: Sequence[TensorEntry], layout: BlockLayout

@@ -111,7 +111,9 @@ class PlainLoss:
         def bound(*args: Any, **kwargs: Any) -> Any:
             with ExitStack() as stack:
                 for entry in self._replica.manifest.by_block[index]:
-                    moved = step if step is not None and self._moves(entry, step) else None
+                    moved = step
+                    if moved and not (entry.in_scope(self._model.scope) and entry.name != moved.left_out):
+                        moved = None
                     holders = self._replica.holders[entry.name]
                     if moved is not None and self._is_own_product(entry, moved):
                         layer = holders[0][0]
@@ -124,9 +126,6 @@ class PlainLoss:
                 return forward(*args, **kwargs)
 
         return bound
-
-    def _moves(self, entry: TensorEntry, step: PlainStep) -> bool:
-        return entry.in_scope(self._model.scope) and entry.name != step.left_out
 
     def _is_own_product(self, entry: TensorEntry, step: PlainStep) -> bool:
         """Whether a low-rank step is a product of its own beside a 16-bit weight, so that the two are rounded apart."""

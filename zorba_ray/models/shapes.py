@@ -1,6 +1,8 @@
 """Named model shapes, and networks built from a configuration alone: no weights, no tokenizer, no download."""
 
 import difflib
+import json
+from importlib import resources
 from typing import Any
 
 import torch
@@ -12,31 +14,10 @@ from zorba_ray.models.extent import within
 from zorba_ray.models.load import is_causal, load_settings
 from zorba_ray.models.loaded import LoadedModel, loaded_model
 
-SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
-    "opt-125m": ("opt", {"hidden_size": 768, "ffn_dim": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}),
-    "opt-1.3b": ("opt", {"hidden_size": 2048, "ffn_dim": 8192, "num_hidden_layers": 24, "num_attention_heads": 32}),
-    "opt-6.7b": ("opt", {"hidden_size": 4096, "ffn_dim": 16384, "num_hidden_layers": 32, "num_attention_heads": 32}),
-    "llama-3-8b": (
-        "llama",
-        {
-            "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32, "num_attention_heads": 32,
-            "num_key_value_heads": 8, "vocab_size": 128256, "max_position_embeddings": 8192,
-            "tie_word_embeddings": False, "bos_token_id": 128000, "eos_token_id": 128001,
-        },
-    ),
-    "qwen2.5-7b": (
-        "qwen2",
-        {
-            "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28, "num_attention_heads": 28,
-            "num_key_value_heads": 4, "vocab_size": 152064, "max_position_embeddings": 32768,
-            "tie_word_embeddings": False, "bos_token_id": 151643, "eos_token_id": 151643,
-        },
-    ),
-}  # fmt: skip
+SHAPES: dict[str, dict[str, Any]] = json.loads(
+    resources.files("zorba_ray.models").joinpath("shapes.json").read_text(encoding="utf-8")
+)
 """Name -> architecture and sizes, as their publishers' config.json states them."""
-
-_CLASSES = {"opt": "OPTForCausalLM", "llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM"}
-_OPT = {"vocab_size": 50272, "max_position_embeddings": 2048}
 
 
 def settings_of(model: ModelConfig) -> Any:
@@ -46,10 +27,7 @@ def settings_of(model: ModelConfig) -> Any:
         ModelError: neither a shape nor a model that can be found or fetched.
     """
     if model.path in SHAPES:
-        family, sizes = SHAPES[model.path]
-        if family == "opt":
-            sizes = {**_OPT, **sizes, "word_embed_proj_dim": sizes["hidden_size"]}
-        return transformers.AutoConfig.for_model(family, architectures=[_CLASSES[family]], **sizes)
+        return transformers.AutoConfig.for_model(**SHAPES[model.path])
     try:
         return load_settings(model)
     except ModelError as error:
