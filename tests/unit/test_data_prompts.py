@@ -37,7 +37,10 @@ BOTH = "{premise} ? {hypothesis} so"
         ({**PAIR, "hypothesis": ["h i j"]}, BOTH, 10, ["p1 p2 p3 ? h i j so"], Cut(1, 1, 15, 10)),
         (PAIR, BOTH, 8, ["p1 p2 ? h1 h2 so"], Cut(1, 1, 16, 8)),
         ({**PAIR, "hypothesis": ["h1 h2"]}, BOTH, 9, ["p1 p2 p3 ? h1 h2 so"], Cut(1, 1, 14, 9)),
-        ({"text": ["a", "a b c d", "", "a b c"]}, "{text} so", 5, ["a so", "a b so", " so", "a b so"], Cut(2, 4, 13, 10)),
+        (
+            {"text": ["a", "a b c d e", "", "a b c"]}, "{text} so", 5,
+            ["a so", "a b so", " so", "a b so"], Cut(2, 4, 14, 10),
+        ),
         *(({"text": ["w " * 100]}, "{text} it", n, ["w " * (n - 3) + "it"], Cut(1, 1, 103, n)) for n in (4, 8, 12)),
     ],
 )  # fmt: skip

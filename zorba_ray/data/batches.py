@@ -78,11 +78,6 @@ class ClientRows:
         """|D_n|, int64 [n]."""
         return np.diff(self.starts)
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the three arrays."""
-        return self.clients.nbytes + self.rows.nbytes + self.starts.nbytes
-
     def __getitem__(self, client: int) -> np.ndarray:
         """Rows of one client, int64 [|D_n|], as a view.
 
