@@ -66,7 +66,7 @@ def test_added_tokens_that_the_model_has_no_rows_for(tmp_path: Path, kind: str, 
     more.add_special_tokens({"additional_special_tokens": [f"<{added}>"]})
     more.save_pretrained(folder)
     tree = run_tree(folder, data_folder(tmp_path / "d"))
-    assert prepare(config_from_tree(tree, "t")).samples == [12, 12], "a token that no text has is no fault"
+    assert prepare(config_from_tree(tree, "t")).samples == (12, 12), "a token that no text has is no fault"
     if added == "alpha":
         tree["data"]["prompt"] = "<alpha> {text} it was"
     else:
