@@ -51,8 +51,8 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        "Made from the program's own types. A setting stands in a YAML file under its section, or on the command line as",
-        "`section.name=value`. `zorba-ray schema` prints the same.",
+        "Made from the program's own types. A setting stands in a YAML file under its section,",
+        "or on the command line as `section.name=value`. `zorba-ray schema` prints the same.",
     ]
 
     def table(title: str, properties: dict[str, Any], prefix: str) -> None:
