@@ -8,8 +8,8 @@ import sys
 import torch
 import transformers
 
-from tests.support.architecture_tables import UNBUILDABLE, VARIANTS
 from tests.support.architecture_matrix import COMMAND, MODES, PAGE, Row, row
+from tests.support.architecture_tables import UNBUILDABLE, VARIANTS
 from tests.support.architectures import BUILDABLE, TYPES
 
 
