@@ -270,7 +270,6 @@ EXEMPT = {
     "data.path",
     "directions.backend",
     "eval.every",
-    "eval.batch_size",
     "eval.rows",
     "tracking.wandb",
     "tracking.project",

@@ -57,7 +57,7 @@ class Allocation:
     """Such as "highs 1.15.1 via pyomo 6.10.1"; "greedy" when the time limit gave no feasible point, "greedy, proven by
     counting" when none was needed."""
     f3_seconds: float | None = None
-    """Seconds of a round, of the slowest client or of all together; None where the problem has no times."""
+    """Seconds of a round, those of the slowest client; None where the problem has no times."""
 
     def to_dict(self) -> dict[str, Any]:
         """Figures and steps, JSON-ready but for an infinite f1 or gap; without the active sets."""

@@ -13,7 +13,6 @@ from zorba_ray.errors import ConfigError
 
 Objective = Literal["convergence", "vram", "time"]
 VramObjective = Literal["total_bytes", "worst_share"]
-TimeObjective = Literal["slowest", "sum"]
 
 # Sums of bytes stay below this, so that int64 never wraps.
 MOST_BYTES = 2**62
@@ -67,8 +66,6 @@ class AllocationProblem:
     """[N, L] float64 >= 0: seconds to bring block b to client n while it is frozen there (both signs share one visit);
     an active block stays on the accelerator. None for 0. Added to the compute, so an upper bound where the two
     overlap."""
-    time_objective: TimeObjective = "slowest"
-    """f3: the slowest client, for which a round waits, or the seconds of all clients together."""
 
     def __post_init__(self) -> None:
         if np.ndim(self.active_bytes) != 2 or not np.size(self.active_bytes):
@@ -102,9 +99,8 @@ class AllocationProblem:
         self._require_no_contradiction()
 
     def _checked_order(self) -> tuple[Objective, ...]:
-        for name, choices in (("vram_objective", VramObjective), ("time_objective", TimeObjective)):
-            if getattr(self, name) not in get_args(choices):
-                raise ConfigError(f"allocation: {name} = {getattr(self, name)!r} must be one of {get_args(choices)}")
+        if self.vram_objective not in (choices := get_args(VramObjective)):
+            raise ConfigError(f"allocation: vram_objective = {self.vram_objective!r} must be one of {choices}")
         order = tuple(self.order)
         if len(order) not in (2, 3) or len(set(order)) < len(order) or not set(order) <= set(get_args(Objective)):
             raise ConfigError(

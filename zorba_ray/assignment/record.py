@@ -23,9 +23,8 @@ from zorba_ray.artifacts.allocation import (
 from zorba_ray.assignment.fleet import Client
 from zorba_ray.assignment.problem import AssignmentInputs, energies_of
 from zorba_ray.assignment.solve import Solved
+from zorba_ray.assignment.variance import WEIGHTINGS, exact_variance
 from zorba_ray.memory import require_within
-
-WEIGHTINGS: tuple[objectives.Weighting, ...] = ("data", "inverse_noise")
 
 
 def allocation_record(inputs: AssignmentInputs, solved: Solved) -> AllocationRecord:
@@ -178,7 +177,7 @@ def _variances(inputs: AssignmentInputs, solved: Solved, active: ActiveSets) -> 
     sizes = np.array(inputs.manifest.sizes(inputs.config.zo.fixed_scope), dtype=np.int64)
     directions = inputs.config.zo.directions
     return {
-        weighting: objectives.exact_variance(active.matrix, problem, weighting, sizes, directions, each)
+        weighting: exact_variance(active.matrix, problem, weighting, sizes, directions, each)
         for weighting in WEIGHTINGS
     }
 
