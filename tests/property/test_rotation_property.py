@@ -1,6 +1,5 @@
 """A new assignment keeps what was optimised and lets every client meet every block it can."""
 
-
 import numpy as np
 import pytest
 from hypothesis import given, settings

@@ -39,7 +39,6 @@ def random_problem(seed: int) -> AllocationProblem:
         max_blocks=None if rng.random() < 0.6 else int(rng.integers(1, 4)),
         vram_objective="worst_share" if rng.random() < 0.5 else "total_bytes",
         order=("convergence", "vram") if rng.random() < 0.7 else ("vram", "convergence"),
-        data_weight=np.full(clients, 1.0 / clients),
     )
 
 

@@ -45,7 +45,7 @@ def test_tables_front_and_files(cli: Cli, tiny_file: Path, tmp_path: Path, room:
     rows = [line for line in found.out.splitlines() if "of-" in line]
     assert [row.count("█") for row in rows] == [len(client["blocks"]) for client in record["clients"]]
     assert [row.count("█") + row.count("·") for row in rows] == [6] * 4
-    for text in ("Objectives at ε = 0.5", "bound here", "greedy", "data (this run)", "inverse_noise", "Pareto front"):
+    for text in ("Objectives at ε = 0.5", "bound here", "data (this run)", "inverse_noise", "Pareto front"):
         assert text in found.out
     assert f"{len(front['points'])} points" in found.out
     assert "The fleet is feasible as it is" in found.out
@@ -64,7 +64,6 @@ def test_tables_front_and_files(cli: Cli, tiny_file: Path, tmp_path: Path, room:
     squares = sum((count / sum(samples)) ** 2 for count in samples)
     sizes = record["block_parameters_in_scope"]
     assert exact["all_active"]["data"] == pytest.approx(sum(sizes) * squares)
-    assert record["greedy"]["objectives"]["vram"] >= record["objectives"][1]["bound"]
 
 
 def test_json_is_one_object_with_front_and_what_if(cli: Cli, tiny_file: Path, room: tuple[int, int]) -> None:

@@ -1,13 +1,11 @@
 """The problem's validation, the answer's JSON form, and the objectives against numbers worked out by hand."""
 
-import json
-
 import numpy as np
 import pytest
 
 from tests.support.fleets import flags, fleet
 from zorba_ray.active_sets import ActiveSets
-from zorba_ray.allocation import Allocation, AllocationProblem, StepResult, check
+from zorba_ray.allocation import AllocationProblem, check
 from zorba_ray.allocation.classes import merge
 from zorba_ray.allocation.objectives import counting_bound, f1, f2_bytes, worst_share
 from zorba_ray.errors import ConfigError
@@ -23,7 +21,6 @@ def two_by_two(**changes) -> AllocationProblem:
         "shared_cost": np.array([1.0, 2.0]),
         "beta": 0.0,
         "epsilon": 0.5,
-        "data_weight": np.array([0.25, 0.75]),
     }
     return AllocationProblem(**{**settings, **changes})
 
@@ -44,7 +41,6 @@ def two_by_two(**changes) -> AllocationProblem:
         ({"block_weight": np.array([1.0, 0.0])}, ["block_weight[1]", "> 0"]),
         ({"shared_cost": np.array([-1.0, 0.0])}, ["shared_cost[0]", ">= 0"]),
         ({"shared_cost": "much"}, ["shared_cost", "much"]),
-        ({"data_weight": np.array([0.5, 0.6])}, ["data_weight", "sum to 1"]),
         ({"client_names": ("", "b")}, ["client_names", "non-empty"]),
         ({"beta": -0.1}, ["beta", "-0.1"]),
         ({"beta": float("inf")}, ["beta", "finite"]),
@@ -96,7 +92,6 @@ def test_one_row_or_number_for_all_stays_one():
     assert problem.required.strides[0] == 0
     assert problem.active_bytes.shape == (1_000, 2)
     assert (problem.base_bytes == 10).all()
-    assert problem.data_weight.sum() == pytest.approx(1.0)
 
 
 def test_large_bytes_stay_exact():
@@ -148,17 +143,3 @@ def test_check_names_every_violation():
     ]
     assert "shape (2, 3)" in check(problem, ActiveSets.of_all(2, 3))[0]
     assert check(two_by_two(), ActiveSets.of_sets([{0}, {1}], 2)) == []
-
-
-def test_figures_are_json_without_the_active_sets():
-    step = StepResult("best_vram", "vram", "none", 12.0, 11.0, 1 / 12, 0.1, "time_limit")
-    made = Allocation(ActiveSets.of_all(2, 3), (step,), 1.5, 2**60 + 1, 0.75, 1 / 12, "highs 1 via pyomo 6").to_dict()
-    assert json.loads(json.dumps(made, allow_nan=False)) == {
-        "f1": 1.5,
-        "f2_bytes": 2**60 + 1,
-        "worst_share": 0.75,
-        "gap": 1 / 12,
-        "solver": "highs 1 via pyomo 6",
-        "f3_seconds": None,
-        "steps": [vars(step)],
-    }

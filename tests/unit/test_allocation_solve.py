@@ -64,7 +64,7 @@ KNOWN = {
 def test_known_answers(name: str):
     problem, expected = KNOWN[name]
     answer = allocate(problem, 30.0, 0.0)
-    known = {"holders": answer.active.holders.tolist(), "counts": answer.active.counts.tolist(), **answer.to_dict()}
+    known = {"holders": answer.active.holders.tolist(), "counts": answer.active.counts.tolist(), **vars(answer)}
     known["bound of best_vram"] = next(step.bound for step in answer.steps if step.name == "best_vram")
     for key, value in expected.items():
         assert known[key] == pytest.approx(value), key

@@ -4,7 +4,7 @@ Source: docs/algorithm.md section 7 (ours).
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from zorba_ray.active_sets import ActiveSets
 from zorba_ray.allocation.problem import Objective
@@ -58,8 +58,3 @@ class Allocation:
     counting" when none was needed."""
     f3_seconds: float | None = None
     """Seconds of a round, those of the slowest client; None where the problem has no times."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Figures and steps, JSON-ready but for an infinite f1 or gap; without the active sets."""
-        names = ("f1", "f2_bytes", "worst_share", "gap", "solver", "f3_seconds")
-        return {**{name: getattr(self, name) for name in names}, "steps": [vars(step).copy() for step in self.steps]}

@@ -22,7 +22,7 @@ MOST_BYTES = 2**62
 class AllocationProblem:
     """Which client may activate which blocks, under which budgets, and what is to be minimised.
 
-    What has a default may be left out: clients are then numbered and have equal data, blocks weigh the same, and every
+    What has a default may be left out: clients are then numbered, blocks weigh the same, and every
     client draws directions of its own. An array of no dimension stands for a whole one. An [N, L] array that is a
     broadcast of one row (np.broadcast_to) is kept as one row.
     Raises ConfigError from the constructor, naming the setting, the value and the rule.
@@ -52,8 +52,6 @@ class AllocationProblem:
     """f2: the bytes of all clients together, or the largest share of a budget that any client uses."""
     order: tuple[Objective, ...] = ("convergence", "vram")
     """The lexicographic order: two or three different objectives."""
-    data_weight: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    """[N] float64 >= 0, sums to 1: p_n, used for the reported exact variance only. Empty is the same for all."""
     min_blocks: int | np.ndarray = 1
     """At least this many active blocks per client, for all or [N]; >= 1."""
     must_hold: np.ndarray | None = None
@@ -79,8 +77,6 @@ class AllocationProblem:
         fixed: dict[str, Any] = {"client_names": names, "order": self._checked_order()}
         for name, (shape, dtype, rule) in _ARRAYS.items():
             given = getattr(self, name)
-            if name == "data_weight" and not np.size(given):
-                given = 1.0 / clients
             if given is not None:
                 fixed[name] = _array(name, given, tuple({"N": clients, "L": blocks}[axis] for axis in shape), dtype)
                 _require_least(name, fixed[name], rule)
@@ -115,8 +111,6 @@ class AllocationProblem:
         most = self.clients * (int(self.base_bytes.max()) + self.blocks * int(self.active_bytes.max()))
         if most >= MOST_BYTES:
             raise ConfigError(f"allocation: the fleet could hold {most:,} bytes; at most 2**62 can be counted")
-        if abs(float(self.data_weight.sum()) - 1.0) > 1e-6:
-            raise ConfigError(f"allocation: data_weight sums to {self.data_weight.sum()!r}; it must sum to 1")
         scale = float(self.block_weight.sum()) + self.clients * self.beta * float(self.shared_cost.sum())
         if not scale < float("inf"):
             raise ConfigError(
@@ -191,7 +185,6 @@ _ARRAYS: dict[str, tuple[str, type, str]] = {
     "budget_bytes": ("N", np.int64, "> 0"),
     "block_weight": ("L", np.float64, "> 0"),
     "shared_cost": ("L", np.float64, ">= 0"),
-    "data_weight": ("N", np.float64, ">= 0"),
     "block_seconds": ("NL", np.float64, ">= 0"),
     "stream_seconds": ("NL", np.float64, ">= 0"),
     "must_hold": ("NL", np.bool_, ">= 0"),

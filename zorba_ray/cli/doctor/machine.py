@@ -35,12 +35,6 @@ def solver() -> Iterator[Finding]:
         base_bytes=np.array([10, 10]),
         active_bytes=np.array([[4, 4], [4, 4]]),
         budget_bytes=np.array([14, 18]),
-        client_names=("a", "b"),
-        block_weight=np.ones(2),
-        shared_cost=np.zeros(2),
-        beta=0.0,
-        epsilon=0.0,
-        data_weight=np.array([0.5, 0.5]),
     )
     answer = allocate(problem, 10.0, 1e-4)
     if answer.active.counts.sum() == 3 and answer.f2_bytes == 32:
