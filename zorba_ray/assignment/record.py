@@ -96,13 +96,10 @@ def front_record(inputs: AssignmentInputs, solved: Solved, front: Front) -> dict
     """front.json: the points with bounds, gaps and the exact variance of each."""
     points = []
     for point in front.points:
-        answer, held = point.allocation, point.allocation.active.counts
+        answer = point.allocation
         points.append(
             {
                 "epsilon": point.epsilon,
-                "blocks_mean": float(held.mean()),
-                "blocks_min": int(held.min()),
-                "blocks_max": int(held.max()),
                 "objectives": [msgspec.to_builtins(_known(entry)) for entry in point.proven],
                 "statuses": sorted({step.status for step in answer.steps}),
                 "f1": answer.f1,

@@ -142,10 +142,7 @@ def front_table(front: dict[str, Any], share: bool) -> Table[Row]:
         Column[Row](
             "gap", lambda point: max(e["gap"] for e in point["objectives"] if e["gap"] is not None), text_gap, -1
         ),
-        Column[Row]("fullest", lambda point: point["worst_share"], "{:.1%}".format, keep=-4),
-        Column("blocks per client", _blocks, str, keep=-2),
         Column[Row]("variance, data", lambda point: point["exact_variance"]["data"], "{:.4g}".format, keep=-4),
-        Column[Row]("inverse_noise", lambda point: point["exact_variance"]["inverse_noise"], "{:.4g}".format, keep=-4),
     ]
     return Table(f"Pareto front: {len(points)} points", points, columns)
 
@@ -203,11 +200,6 @@ def what_if_text(record: dict[str, Any]) -> str:
 def _objective(title: str, key: str, share: bool, keep: int = 0) -> Column[Row]:
     """A figure of an objective, in the objective's unit."""
     return Column(title, lambda row: _text(row["objective"], row[key], share), str, keep)
-
-
-def _blocks(point: Row) -> str:
-    low, high = point["blocks_min"], point["blocks_max"]
-    return f"{low}–{high}, mean {point['blocks_mean']:.3g}" if low < high else str(low)
 
 
 def _name(objective: str, share: bool) -> str:
