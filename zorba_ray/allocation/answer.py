@@ -56,5 +56,3 @@ class Allocation:
     solver: str
     """Such as "highs 1.15.1 via pyomo 6.10.1"; "greedy" when the time limit gave no feasible point, "greedy, proven by
     counting" when none was needed."""
-    f3_seconds: float | None = None
-    """Seconds of a round, those of the slowest client; None where the problem has no times."""
