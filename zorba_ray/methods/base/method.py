@@ -32,14 +32,15 @@ class Method(MethodSpec, ABC):
         self._rule = rule
         self._manifest = manifest
 
-    @abstractmethod
     def plan(self, round: int, chain: bytes, active: bytes | None) -> RoundPlan:
-        """What every participant of `round` is told.
+        """What every participant of `round` is told: η, and μ where clients perturb.
 
         Args:
             chain: of the ledger before this round.
             active: packed active sets, only when they changed.
         """
+        scale = 0.0 if self.backward else self._config.zo.perturbation_scale
+        return RoundPlan(round, self.rate(round), scale, chain[:8], active)
 
     @abstractmethod
     def work(
