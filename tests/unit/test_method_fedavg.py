@@ -44,7 +44,7 @@ def plain_training(setup: Setup, batches: list[Batch], optimizer: str, lr: float
     for batch in batches:
         hidden = network.model(input_ids=batch.ids_BT, attention_mask=batch.mask_BT)[0]
         last = batch.mask_BT.shape[1] - 1 - batch.mask_BT.flip(1).argmax(1)
-        logits = functional.linear(hidden[torch.arange(len(batch)), last], network.lm_head.weight[words])
+        logits = functional.linear(hidden[torch.arange(len(batch)), last], network.lm_head.weight[list(words)])
         loss = functional.cross_entropy(logits, batch.labels_B)
         own.zero_grad()
         loss.backward()

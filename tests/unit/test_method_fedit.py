@@ -65,7 +65,9 @@ class Twin:
     def loss(self, batch: Batch) -> torch.Tensor:
         hidden = self.network.model(input_ids=batch.ids_BT, attention_mask=batch.mask_BT)[0]
         last = batch.mask_BT.shape[1] - 1 - batch.mask_BT.flip(1).argmax(1)
-        logits = functional.linear(hidden[torch.arange(len(batch)), last], self.network.lm_head.weight[self.words])
+        logits = functional.linear(
+            hidden[torch.arange(len(batch)), last], self.network.lm_head.weight[list(self.words)]
+        )
         return functional.cross_entropy(logits, batch.labels_B)
 
 
