@@ -9,7 +9,7 @@ of the program. Needs no runs.
 from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -20,6 +20,7 @@ from analysis.linear_rounds import Federation, equal_holders, unequal_holders, u
 from analysis.rows import Row, Rows
 from zorba_ray.active_sets import ActiveSets
 from zorba_ray.allocation import AllocationProblem, objectives
+from zorba_ray.assignment.variance import WEIGHTINGS, Weighting, exact_variance
 from zorba_ray.report.figure import SHEET_IN, letters, look
 from zorba_ray.zo import UpdateRule, block_weights
 
@@ -43,8 +44,6 @@ FLEETS: dict[str, list[int]] = {
     "15 × 1, 1 × 8": [1] * 15 + [8],
 }
 """Name -> blocks of every client."""
-Weighting = Literal["data", "inverse_noise"]
-WEIGHTINGS: tuple[Weighting, ...] = ("data", "inverse_noise")
 
 
 def rows(rounds: int = ROUNDS) -> Rows:
@@ -128,7 +127,7 @@ def _unequal(rounds: int) -> Iterator[Row]:
 def _expected(active: np.ndarray, weights: Weighting) -> float:
     """Per block: the exact expression that `zorba-ray allocate` prints."""
     energies = np.full(BLOCKS, float(SIZE))
-    total = objectives.exact_variance(active, _problem(active), weights, np.full(BLOCKS, SIZE), 1, energies)
+    total = exact_variance(active, np.full(len(active), 1 / len(active)), weights, np.full(BLOCKS, SIZE), 1, energies)
     return total / BLOCKS
 
 

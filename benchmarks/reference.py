@@ -54,7 +54,7 @@ def adamw(steps: int) -> list[Row]:
     with torch.inference_mode():
         model.head = LabelWordsHead(LinearLogits(network.get_output_embeddings().weight[words], None))
     found = {
-        split: Evaluator(model, split, table, 64).record(steps)
+        split: Evaluator(model, split, table).record(steps)
         for split, table in (("validation", setup.validation), ("test", setup.test))
     }
     accuracy = found["test"].accuracy

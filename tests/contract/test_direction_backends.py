@@ -29,8 +29,7 @@ from zorba_ray.directions import (
     timed,
 )
 from zorba_ray.directions.choose import StagedDirections
-from zorba_ray.directions.philox import gaussian_table
-from zorba_ray.directions.streams import KEY1
+from zorba_ray.directions.streams import KEY1, gaussian_table
 from zorba_ray.stopwatch import Stopwatch
 from zorba_ray.zo import on_grid
 

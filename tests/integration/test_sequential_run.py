@@ -261,7 +261,7 @@ def test_resume_ends_as_undisturbed(stopped: Path, straight: Path, sha: str) -> 
 
 
 def test_resume_with_what_may_change(stopped: Path, sha: str) -> None:
-    changes = ["directions.backend=numpy", "eval.every=3", "eval.batch_size=5", "tracking.project=other", "name=other"]
+    changes = ["directions.backend=numpy", "eval.every=3", "tracking.project=other", "name=other"]
     assert execute(stopped, *changes, "federation.workers=7", resume=True)["weights_sha256"] == sha
 
 

@@ -3,7 +3,6 @@
 The enumeration is `tests/support/enumerated.py`.
 """
 
-import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +12,6 @@ from hypothesis import strategies as st
 
 from tests.support.enumerated import (
     compare_with_enumeration,
-    evaluate,
     every_allocation,
     random_full_problem,
     random_matrix,
@@ -78,22 +76,6 @@ def test_merged_clients_equal_the_plain_model(monkeypatch):
         np.testing.assert_allclose(
             [done.value for done in answer.steps], [done.value for done in plain.steps], rtol=1e-7
         )
-
-
-def test_front_is_monotone_and_ends_at_the_optima():
-    seeds = [seed for seed in range(200) if len(every_allocation(random_problem(seed))) > 300][:4]
-    for seed in seeds:
-        problem = random_problem(seed)
-        answers = [allocate(replace(problem, epsilon=eps), 60.0, 0.0) for eps in (0.0, 0.3, 0.6, 1.0)]
-        first, second = (
-            [float(evaluate(problem, answer.active.matrix[None])[name][0]) for answer in answers]
-            for name in problem.order
-        )
-        assert all(a <= b * (1 + 1e-9) for a, b in itertools.pairwise(first)), f"seed {seed}: {first}"
-        assert all(a * (1 + 1e-9) >= b for a, b in itertools.pairwise(second)), f"seed {seed}: {second}"
-        values = evaluate(problem, every_allocation(problem))
-        assert first[0] == pytest.approx(values[problem.order[0]].min(), rel=1e-9), f"seed {seed}: ε = 0"
-        assert second[-1] == pytest.approx(values[problem.order[1]].min(), rel=1e-9), f"seed {seed}: ε = 1"
 
 
 def test_check_agrees_with_enumeration():

@@ -39,7 +39,6 @@ def random_problem(seed: int) -> AllocationProblem:
         max_blocks=None if rng.random() < 0.6 else int(rng.integers(1, 4)),
         vram_objective="worst_share" if rng.random() < 0.5 else "total_bytes",
         order=("convergence", "vram") if rng.random() < 0.7 else ("vram", "convergence"),
-        data_weight=np.full(clients, 1.0 / clients),
     )
 
 
@@ -62,7 +61,6 @@ def random_full_problem(seed: int) -> AllocationProblem:
         must_not_hold=(rule == 2)[same] if rng.random() < 0.5 else None,
         block_seconds=(speed * rng.uniform(0.5, 1.5, plain.blocks))[same],
         stream_seconds=rng.uniform(0.0, 0.5, shape)[same] if rng.random() < 0.5 else None,
-        time_objective="slowest" if rng.random() < 0.5 else "sum",
         order=orders[int(rng.integers(len(orders)))],
     )
 
@@ -110,7 +108,7 @@ def evaluate(problem: AllocationProblem, matrices: np.ndarray) -> dict[str, np.n
             seconds += problem.block_seconds[:, block] * np.where(started, 2, 1)
             if problem.stream_seconds is not None:
                 seconds += problem.stream_seconds[:, block] * ~matrices[:, :, block]
-        found["time"] = seconds.max(axis=1) if problem.time_objective == "slowest" else seconds.sum(axis=1)
+        found["time"] = seconds.max(axis=1)
     return found
 
 

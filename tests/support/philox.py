@@ -1,6 +1,6 @@
 """Philox4x64-10 (Salmon et al., SC'11) in plain integers: the definition that every implementation is held against."""
 
-from zorba_ray.directions.philox import M0, M1, MASK, ROUNDS, W0, W1
+from zorba_ray.directions.streams import M0, M1, MASK, ROUNDS, W0, W1
 
 
 def philox4x64(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tuple[int, int, int, int]:

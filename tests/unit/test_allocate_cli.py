@@ -45,7 +45,7 @@ def test_tables_front_and_files(cli: Cli, tiny_file: Path, tmp_path: Path, room:
     rows = [line for line in found.out.splitlines() if "of-" in line]
     assert [row.count("█") for row in rows] == [len(client["blocks"]) for client in record["clients"]]
     assert [row.count("█") + row.count("·") for row in rows] == [6] * 4
-    for text in ("Objectives at ε = 0.5", "bound here", "greedy", "data (this run)", "inverse_noise", "Pareto front"):
+    for text in ("Objectives at ε = 0.5", "bound here", "data (this run)", "inverse_noise", "Pareto front"):
         assert text in found.out
     assert f"{len(front['points'])} points" in found.out
     assert "The fleet is feasible as it is" in found.out
@@ -64,7 +64,6 @@ def test_tables_front_and_files(cli: Cli, tiny_file: Path, tmp_path: Path, room:
     squares = sum((count / sum(samples)) ** 2 for count in samples)
     sizes = record["block_parameters_in_scope"]
     assert exact["all_active"]["data"] == pytest.approx(sum(sizes) * squares)
-    assert record["greedy"]["objectives"]["vram"] >= record["objectives"][1]["bound"]
 
 
 def test_json_is_one_object_with_front_and_what_if(cli: Cli, tiny_file: Path, room: tuple[int, int]) -> None:
@@ -176,12 +175,9 @@ HELD_AND_NOT = "allocation.rules=[{clients: [1], require: [2]}, {clients: [1], f
         ),
         ((3, 3, 3, 3), "allocation.rules=[{forbid: [0]}]", 3, ["only 0 of 4", "block 0"]),
         ((3, 3, 3, 3), "allocation.rules=[{min_blocks: 4, max_blocks: 2}]", 2, ["at least 4", "at most 2"]),
-        ((), "federation.fleet=[{name: a, count: 4, vram: 0}]", 2, ["vram = 0", "greater than 0"]),
         ((), "federation.fleet=[{name: a, count: 4, vram: -5}]", 2, ["-5 is not a number of bytes"]),
         ((), f"federation.fleet=[{{name: a, count: 4, vram: {2**63}}}]", 2, ["less than or equal to", str(2**62)]),
-        ((3, 3, 3, 3), "allocation.epsilon=-0.1", 2, ["epsilon = -0.1", "greater than or equal to 0"]),
         ((3, 3, 3, 3), "allocation.epsilon=1.1", 2, ["epsilon = 1.1", "less than or equal to 1"]),
-        ((3, 3, 3, 3), "allocation.time_limit_s=0", 2, ["time_limit_s = 0", "greater than 0"]),
     ],
 )
 def test_bad_questions_are_refused_in_numbers(

@@ -8,7 +8,7 @@ import pytest
 from tests.support.fleets import flags, fleet
 from zorba_ray.active_sets import ActiveSets
 from zorba_ray.allocation import AllocationProblem, allocate, allocate_simply, check
-from zorba_ray.allocation.comparators import Comparator, last, random
+from zorba_ray.allocation.comparators import Comparator
 from zorba_ray.errors import AllocationInfeasible, ConfigError
 
 COMPARATORS: tuple[Comparator, ...] = ("greedy", "random", "last")
@@ -19,9 +19,7 @@ def draws(clients: int, blocks: int, seed: int) -> np.ndarray:
 
 
 def drawn(problem: AllocationProblem, numbers: np.ndarray) -> ActiveSets:
-    active = random(problem, numbers)
-    assert active is not None
-    return active
+    return allocate_simply(problem, "random", numbers).active
 
 
 RULED = fleet([3, 3, 3], [1] * 5, must_hold=flags(3, 5, (0, 0)), must_not_hold=flags(3, 5, (1, 3)))
@@ -38,7 +36,8 @@ RULED = fleet([3, 3, 3], [1] * 5, must_hold=flags(3, 5, (0, 0)), must_not_hold=f
     ],
 )
 def test_last_takes_the_last_blocks_that_fit(problem: AllocationProblem, sets):
-    assert last(problem) == ActiveSets.of_sets(sets, problem.blocks)
+    found = allocate_simply(problem, "last", draws(problem.clients, problem.blocks, 0))
+    assert found.active == ActiveSets.of_sets(sets, problem.blocks)
 
 
 def test_last_leaves_blocks_to_nobody_and_says_so_by_f1():

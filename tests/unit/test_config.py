@@ -270,7 +270,6 @@ EXEMPT = {
     "data.path",
     "directions.backend",
     "eval.every",
-    "eval.batch_size",
     "eval.rows",
     "tracking.wandb",
     "tracking.project",
@@ -311,6 +310,13 @@ def test_every_setting_counts_but_the_exempt_ones() -> None:
             ["data.label_shift", "data.label_shift_schedule"],
         ),
         ({"allocation": {"rules": [{"kind": "small", "max_blocks": 3}]}}, ["allocation.rules"]),
+        (
+            {
+                "federation": {"clients": 8, "fleet": {"distribution": "uniform", "low": 5, "high": 9}},
+                "memory": {"frozen": "host"},
+            },
+            ["federation.fleet.distribution", "federation.fleet.high", "federation.fleet.low", "memory.frozen"],
+        ),
         ({"model": {"lora": {"rank": 4}}}, ["model.lora.alpha", "model.lora.rank", "model.lora.targets"]),
         ({"federation": {"backend": "ray", "workers": 5}, "tracking": {"wandb": "disabled"}, "eval": {"every": 3}}, []),
     ],
@@ -337,12 +343,3 @@ def test_several_dense_directions_are_one_sided_unless_said(zo: dict[str, Any], 
     found = ExperimentConfig.model_validate({"zo": zo, "method": method})
     assert found.zo.difference == difference
     assert ExperimentConfig.model_validate(found.resolved()).digest() == found.digest()
-
-
-def test_a_change_of_the_fleet_is_shown(tmp_path: Path) -> None:
-    without = load(tmp_path, "memory.frozen=host")
-    classes = load(tmp_path, "memory.frozen=host", FLEET)
-    drawn = load(tmp_path, "memory.frozen=host", "federation.fleet={distribution: uniform, low: 5, high: 9}")
-    for old, new in [(without, classes), (classes, drawn), (drawn, without)]:
-        assert old.digest() != new.digest()
-        assert any(line.startswith("federation.fleet") for line in changed_numbers(old, new))

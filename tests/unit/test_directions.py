@@ -20,9 +20,8 @@ from zorba_ray.directions import (
     tensor_stream,
     uniforms,
 )
-from zorba_ray.directions.philox import gaussian_table, words
 from zorba_ray.directions.reference import round_to_bf16
-from zorba_ray.directions.streams import KEY1
+from zorba_ray.directions.streams import KEY1, gaussian_table, words
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "directions.json").read_text("utf-8"))
 

@@ -40,7 +40,6 @@ def _modules(code: str) -> set[str]:
         "zorba_ray.allocation",
         "zorba_ray.protocol.messages",
         "zorba_ray.protocol.ledger",
-        "zorba_ray.protocol.traffic",
     ],
 )
 def test_settings_allocation_and_wire_types_are_light(module: str) -> None:

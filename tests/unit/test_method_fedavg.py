@@ -26,7 +26,7 @@ TINY = {"fedavg": ("method_settings.lr=0.05", "method_settings.local_steps=2")}
 OVERRIDES = ("method=fedavg", "zo.scope=all", f"method_settings.local_steps={STEPS}", "rounds=1", "eval.every=1")
 
 
-def plain_training(setup: Setup, batches: list[Batch], optimizer: str, lr: float, decay: float) -> Any:
+def plain_training(setup: Setup, batches: list[Batch], optimizer: str, lr: float) -> Any:
     """A stock Hugging Face model and torch's optimizer over the blocks' parameters.
 
     Logits of the label words alone, as rounding must not differ: AdamW divides a gradient by its own size, so where a
@@ -40,11 +40,11 @@ def plain_training(setup: Setup, batches: list[Batch], optimizer: str, lr: float
     moved = [p.requires_grad_(name.startswith(prefix)) for name, p in network.named_parameters()]
     moved = [p for p in moved if p.requires_grad]
     kind = {"sgd": torch.optim.SGD, "adamw": torch.optim.AdamW}[optimizer]
-    own = kind(moved, lr=lr, weight_decay=decay)
+    own = kind(moved, lr=lr, weight_decay=0.0)
     for batch in batches:
         hidden = network.model(input_ids=batch.ids_BT, attention_mask=batch.mask_BT)[0]
         last = batch.mask_BT.shape[1] - 1 - batch.mask_BT.flip(1).argmax(1)
-        logits = functional.linear(hidden[torch.arange(len(batch)), last], network.lm_head.weight[words])
+        logits = functional.linear(hidden[torch.arange(len(batch)), last], network.lm_head.weight[list(words)])
         loss = functional.cross_entropy(logits, batch.labels_B)
         own.zero_grad()
         loss.backward()
@@ -52,15 +52,14 @@ def plain_training(setup: Setup, batches: list[Batch], optimizer: str, lr: float
     return network
 
 
-@pytest.mark.parametrize(("optimizer", "lr", "decay"), [("sgd", 0.05, 0.0), ("sgd", 0.05, 0.1), ("adamw", 1e-3, 0.01)])
-def test_one_client_is_plain_training(optimizer: str, lr: float, decay: float, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("optimizer", "lr"), [("sgd", 0.05), ("adamw", 1e-3)])
+def test_one_client_is_plain_training(optimizer: str, lr: float, tmp_path: Path) -> None:
     """To 1e-6 of every weight."""
     config = tiny_config(
         *OVERRIDES, "federation.clients=1", f"method_settings.optimizer={optimizer}", f"method_settings.lr={lr}",
-        f"method_settings.weight_decay={decay}",
     )  # fmt: skip
     setup = prepare(config)
-    plain = plain_training(setup, batches_of(setup, 0), optimizer, lr, decay)
+    plain = plain_training(setup, batches_of(setup, 0), optimizer, lr)
     run_here(config, tmp_path / "run")
     snapshot = newest_snapshot(tmp_path / "run" / "snapshots", read_ledger(tmp_path / "run" / "ledger.zl"))
     assert snapshot is not None
@@ -79,7 +78,7 @@ def test_weights_are_averaged_by_examples(tmp_path: Path) -> None:
     setup = prepare(config)
     share = np.array(setup.samples) / sum(setup.samples)
     assert abs(share[0] - share[1]) > 0.05
-    trained = [plain_training(setup, batches_of(setup, client), "sgd", 0.05, 0.0) for client in range(2)]
+    trained = [plain_training(setup, batches_of(setup, client), "sgd", 0.05) for client in range(2)]
     run_here(config, tmp_path / "run")
     replay_run(tmp_path / "run", None, tmp_path / "export", None)
     found = AutoModelForCausalLM.from_pretrained(tmp_path / "export", dtype=torch.float32)

@@ -19,11 +19,11 @@ from zorba_ray.protocol.messages import (
     RoundCommit,
     RoundPlan,
     Section,
+    count_round,
     decode,
     encode,
     frame_digest,
 )
-from zorba_ray.protocol.traffic import count_round
 
 ROUND = st.integers(0, 2**32 - 1)
 FLOAT = st.floats(allow_nan=False, allow_infinity=False)

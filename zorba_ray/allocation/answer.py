@@ -4,7 +4,7 @@ Source: docs/algorithm.md section 7 (ours).
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from zorba_ray.active_sets import ActiveSets
 from zorba_ray.allocation.problem import Objective
@@ -56,10 +56,3 @@ class Allocation:
     solver: str
     """Such as "highs 1.15.1 via pyomo 6.10.1"; "greedy" when the time limit gave no feasible point, "greedy, proven by
     counting" when none was needed."""
-    f3_seconds: float | None = None
-    """Seconds of a round, of the slowest client or of all together; None where the problem has no times."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Figures and steps, JSON-ready but for an infinite f1 or gap; without the active sets."""
-        names = ("f1", "f2_bytes", "worst_share", "gap", "solver", "f3_seconds")
-        return {**{name: getattr(self, name) for name in names}, "steps": [vars(step).copy() for step in self.steps]}

@@ -13,7 +13,7 @@ from zorba_ray.allocation.answer import Allocation
 from zorba_ray.allocation.check import check
 from zorba_ray.allocation.classes import deal, merge
 from zorba_ray.allocation.feasibility import require_feasible
-from zorba_ray.allocation.objectives import Cap, counting_bound
+from zorba_ray.allocation.objectives import counting_bound
 from zorba_ray.allocation.problem import AllocationProblem
 from zorba_ray.allocation.start import greedy
 from zorba_ray.errors import AllocationInfeasible
@@ -24,8 +24,9 @@ Comparator = Literal["greedy", "random", "last"]
 def allocate_simply(problem: AllocationProblem, algorithm: Comparator, draws: np.ndarray) -> Allocation:
     """An allocation by one of the comparators.
 
-    Every rule is kept, but for the coverage by `last`: f1 is infinite where it leaves a block to nobody. The gap is
-    against the bound by counting, which is weak.
+    `last` gives every client what it must hold and the last other blocks that fit, the first that does not fit being
+    the end. It alone may leave the coverage unkept: f1 is infinite where a block is left to nobody. The gap is against
+    the bound by counting, which is weak.
 
     Args:
         draws: float64 [N, L] in (0, 1), all that `random` knows of chance.
@@ -39,9 +40,10 @@ def allocate_simply(problem: AllocationProblem, algorithm: Comparator, draws: np
         counts = greedy(groups, "convergence")
         active = None if counts is None else deal(counts, groups)
     elif algorithm == "random":
-        active = random(problem, draws)
+        active = _random(problem, draws)
     else:
-        active = last(problem)
+        from_the_end = np.broadcast_to(np.arange(problem.blocks)[::-1], problem.active_bytes.shape)
+        active = ActiveSets(_taken_in_order(problem, from_the_end, ends_at_misfit=True)[0])
     broken = ["a block has too few holders"] if active is None else check(problem, active, covered=algorithm != "last")
     if active is None or broken:
         raise AllocationInfeasible(
@@ -60,32 +62,7 @@ def allocate_simply(problem: AllocationProblem, algorithm: Comparator, draws: np
     )
 
 
-def greedy_beside(problem: AllocationProblem, allocation: Allocation) -> ActiveSets | None:
-    """Greedy's answer to the question that `allocation` answers; None where it finds none.
-
-    It minimises the second objective of `order` under the same ε-constraint on the first (whose ends it is told), so
-    that the two differ in the method only. At ε = 0 it may fail where the first objective's optimum is out of its
-    reach; it then answers with its best of the first objective.
-    """
-    first, second = problem.order[:2]
-    ends = [step.value for step in allocation.steps if step.name in (f"best_{first}", f"nadir_{first}")]
-    if len(ends) < 2:
-        return None
-    best, nadir = min(ends), ends[-1]
-    groups = merge(problem)
-    counts = greedy(groups, second, (Cap(first, best + problem.epsilon * (nadir - best)),))
-    counts = greedy(groups, first) if counts is None else counts
-    return None if counts is None else deal(counts, groups)
-
-
-def last(problem: AllocationProblem) -> ActiveSets:
-    """Every client what it must hold and the last other blocks that it may hold and that fit, the first that does not
-    fit being the end. Neither coverage nor `min_blocks` is looked at."""
-    from_the_end = np.broadcast_to(np.arange(problem.blocks)[::-1], problem.active_bytes.shape)
-    return ActiveSets(_taken_in_order(problem, from_the_end, ends_at_misfit=True)[0])
-
-
-def random(problem: AllocationProblem, draws: np.ndarray) -> ActiveSets | None:
+def _random(problem: AllocationProblem, draws: np.ndarray) -> ActiveSets | None:
     """Every client takes what it must hold, then blocks that it may hold in random order while they fit. Then a block
     on too few clients takes the place of one that has holders to spare. None where that does not reach the coverage;
     `min_blocks` is not looked at."""

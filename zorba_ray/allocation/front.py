@@ -6,7 +6,6 @@ section 7 (ours).
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -34,10 +33,6 @@ class Proven:
     best: float
     """Proven: no allocation at all has less; −inf where nothing was proven."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready: it knows no infinity, so None where there is no number."""
-        return {name: None if value in (np.inf, -np.inf) else value for name, value in vars(self).items()}
-
 
 @dataclass(frozen=True)
 class FrontPoint:
@@ -48,19 +43,6 @@ class FrontPoint:
     allocation: Allocation
     proven: tuple[Proven, ...]
     """One entry per objective, those of `order` first."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready, without the active sets: its ε in the settings gives them again."""
-        figures, held = self.allocation.to_dict(), self.allocation.active.counts
-        return {
-            "epsilon": self.epsilon,
-            "blocks_mean": float(held.mean()),
-            "blocks_min": int(held.min()),
-            "blocks_max": int(held.max()),
-            "objectives": [entry.to_dict() for entry in self.proven],
-            "statuses": sorted({step["status"] for step in figures.pop("steps")}),
-            **figures,
-        }
 
 
 @dataclass(frozen=True)
@@ -82,11 +64,6 @@ class Front:
     left: tuple[Left, ...]
     solved: int
     """How many of the grid's ε were solved; the others lie between two equal points."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
-        points, left = [point.to_dict() for point in self.points], [vars(entry).copy() for entry in self.left]
-        return {"points": points, "left_out": left, "solved": self.solved}
 
 
 def pareto_front(

@@ -66,7 +66,6 @@ def allocate(problem: AllocationProblem, time_limit_s: float, gap: float) -> All
         worst_share=objectives.worst_share(active.matrix, problem),
         gap=max(step.gap for step in algorithm.steps),
         solver=solver_version() if algorithm.solver_found else unsolved,
-        f3_seconds=None if problem.block_seconds is None else objectives.round_seconds(active.matrix, problem),
     )
 
 

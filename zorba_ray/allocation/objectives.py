@@ -6,7 +6,6 @@ AllocationProblem, or counts [G, L] with the Groups that it was merged to. Sourc
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 
@@ -16,8 +15,6 @@ from zorba_ray.errors import ConfigError
 
 Rows = AllocationProblem | Groups
 """The problem whose rows the matrix has."""
-
-Weighting = Literal["data", "inverse_noise"]
 
 # f1 and seconds sum floats, whose last digits differ with the order of the terms; a cap only forgives that. Bytes are
 # exact.
@@ -89,9 +86,8 @@ def client_seconds(active: np.ndarray, problem: Rows) -> np.ndarray:
 
 
 def round_seconds(active: np.ndarray, problem: Rows) -> float:
-    """f3: the seconds of the slowest client, or of all together (`time_objective`)."""
-    seconds = client_seconds(active, problem)
-    return float(seconds.max() if _source(problem).time_objective == "slowest" else seconds.sum())
+    """f3: the seconds of the slowest client, for which a round waits."""
+    return float(client_seconds(active, problem).max())
 
 
 def value(objective: Objective, active: np.ndarray, problem: Rows) -> float:
@@ -208,37 +204,3 @@ def within_share(problem: Groups, caps: Caps) -> Groups:
     while (over := most / budget > limit).any():
         most = most - over
     return problem.within(most)
-
-
-# --- what f1 stands for -----------------------------------------------------------------------------------------------
-
-
-def exact_variance(
-    active: np.ndarray,
-    problem: AllocationProblem,
-    weighting: Weighting,
-    block_sizes: np.ndarray,
-    directions: int,
-    energies: np.ndarray | None = None,
-) -> float:
-    """Variance of one round's update with per-client seeds, Σ_b (d_b/P) Σ_{n∈N_b} w_{n,b}² Σ_{c∈A_n} e_c.
-
-    f1 is a surrogate of this. `block_sizes` is [L] d_b (parameters in scope), `directions` is P, `energies` is [L]
-    e_c = g_c² + σ_c² (1 for every block when not given). Weights: "data" is p_n over the holders of the block,
-    "inverse_noise" is ∝ p_n / |A_n|. A block that nobody holds does not move and adds nothing.
-    Raises ConfigError for an unknown weighting or directions < 1. Source: docs/algorithm.md section 5.
-    """
-    if weighting not in ("data", "inverse_noise"):
-        raise ConfigError(f"weighting = {weighting!r} must be 'data' or 'inverse_noise'")
-    if directions < 1:
-        raise ConfigError(f"directions = {directions!r} must be at least 1")
-    energy = np.ones(problem.blocks) if energies is None else np.asarray(energies, dtype=np.float64)
-    noise = active @ energy  # [N] Σ_{c∈A_n} e_c: one scalar carries the noise of all blocks its client perturbs
-    share = problem.data_weight.copy()
-    if weighting == "inverse_noise":
-        share = share / np.maximum(active.sum(axis=1), 1)
-    mass = np.where(active, share[:, None], 0.0)  # [N, L], not yet divided by the holders' sum
-    total = mass.sum(axis=0)
-    weight = np.divide(mass, total, out=np.zeros_like(mass), where=total > 0)
-    per_block = (weight**2 * noise[:, None]).sum(axis=0)
-    return float((np.asarray(block_sizes, dtype=np.float64) / directions * per_block).sum())

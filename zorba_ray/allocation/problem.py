@@ -13,7 +13,6 @@ from zorba_ray.errors import ConfigError
 
 Objective = Literal["convergence", "vram", "time"]
 VramObjective = Literal["total_bytes", "worst_share"]
-TimeObjective = Literal["slowest", "sum"]
 
 # Sums of bytes stay below this, so that int64 never wraps.
 MOST_BYTES = 2**62
@@ -23,7 +22,7 @@ MOST_BYTES = 2**62
 class AllocationProblem:
     """Which client may activate which blocks, under which budgets, and what is to be minimised.
 
-    What has a default may be left out: clients are then numbered and have equal data, blocks weigh the same, and every
+    What has a default may be left out: clients are then numbered, blocks weigh the same, and every
     client draws directions of its own. An array of no dimension stands for a whole one. An [N, L] array that is a
     broadcast of one row (np.broadcast_to) is kept as one row.
     Raises ConfigError from the constructor, naming the setting, the value and the rule.
@@ -53,8 +52,6 @@ class AllocationProblem:
     """f2: the bytes of all clients together, or the largest share of a budget that any client uses."""
     order: tuple[Objective, ...] = ("convergence", "vram")
     """The lexicographic order: two or three different objectives."""
-    data_weight: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    """[N] float64 >= 0, sums to 1: p_n, used for the reported exact variance only. Empty is the same for all."""
     min_blocks: int | np.ndarray = 1
     """At least this many active blocks per client, for all or [N]; >= 1."""
     must_hold: np.ndarray | None = None
@@ -67,8 +64,6 @@ class AllocationProblem:
     """[N, L] float64 >= 0: seconds to bring block b to client n while it is frozen there (both signs share one visit);
     an active block stays on the accelerator. None for 0. Added to the compute, so an upper bound where the two
     overlap."""
-    time_objective: TimeObjective = "slowest"
-    """f3: the slowest client, for which a round waits, or the seconds of all clients together."""
 
     def __post_init__(self) -> None:
         if np.ndim(self.active_bytes) != 2 or not np.size(self.active_bytes):
@@ -82,8 +77,6 @@ class AllocationProblem:
         fixed: dict[str, Any] = {"client_names": names, "order": self._checked_order()}
         for name, (shape, dtype, rule) in _ARRAYS.items():
             given = getattr(self, name)
-            if name == "data_weight" and not np.size(given):
-                given = 1.0 / clients
             if given is not None:
                 fixed[name] = _array(name, given, tuple({"N": clients, "L": blocks}[axis] for axis in shape), dtype)
                 _require_least(name, fixed[name], rule)
@@ -102,9 +95,8 @@ class AllocationProblem:
         self._require_no_contradiction()
 
     def _checked_order(self) -> tuple[Objective, ...]:
-        for name, choices in (("vram_objective", VramObjective), ("time_objective", TimeObjective)):
-            if getattr(self, name) not in get_args(choices):
-                raise ConfigError(f"allocation: {name} = {getattr(self, name)!r} must be one of {get_args(choices)}")
+        if self.vram_objective not in (choices := get_args(VramObjective)):
+            raise ConfigError(f"allocation: vram_objective = {self.vram_objective!r} must be one of {choices}")
         order = tuple(self.order)
         if len(order) not in (2, 3) or len(set(order)) < len(order) or not set(order) <= set(get_args(Objective)):
             raise ConfigError(
@@ -119,8 +111,6 @@ class AllocationProblem:
         most = self.clients * (int(self.base_bytes.max()) + self.blocks * int(self.active_bytes.max()))
         if most >= MOST_BYTES:
             raise ConfigError(f"allocation: the fleet could hold {most:,} bytes; at most 2**62 can be counted")
-        if abs(float(self.data_weight.sum()) - 1.0) > 1e-6:
-            raise ConfigError(f"allocation: data_weight sums to {self.data_weight.sum()!r}; it must sum to 1")
         scale = float(self.block_weight.sum()) + self.clients * self.beta * float(self.shared_cost.sum())
         if not scale < float("inf"):
             raise ConfigError(
@@ -195,7 +185,6 @@ _ARRAYS: dict[str, tuple[str, type, str]] = {
     "budget_bytes": ("N", np.int64, "> 0"),
     "block_weight": ("L", np.float64, "> 0"),
     "shared_cost": ("L", np.float64, ">= 0"),
-    "data_weight": ("N", np.float64, ">= 0"),
     "block_seconds": ("NL", np.float64, ">= 0"),
     "stream_seconds": ("NL", np.float64, ">= 0"),
     "must_hold": ("NL", np.bool_, ">= 0"),

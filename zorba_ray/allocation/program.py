@@ -8,8 +8,7 @@ Indices: r group of equal clients (one client where nothing merges), b block, k 
     inverse[b] = U_b  chord[b,k]:       U_b ≥ N (2k + 1 − N_b) / (k (k + 1)), so U_b = N / N_b at whole N_b; U_b ≥ 1
     share             worst_share[r]:   share ≥ bytes_r / V_r − the largest base_r / V_r
     started[r,b]      start[r,b], stays[r,b]: started ≥ y[r,b] and ≥ started[r,b−1], so 1 from the first active on
-    seconds[r]        Σ_b t_b (1 + started[r,b]) + stream_b (1 − y[r,b]), an expression
-    slowest           wait[r]:          slowest ≥ seconds[r]
+    slowest           wait[r]:          slowest ≥ Σ_b t_b (1 + started[r,b]) + stream_b (1 − y[r,b])
                       budget[r], coverage[b], at_least[r], at_most[r], cap_convergence, cap_vram, cap_time
 
 Variables and rows that only one objective needs are there only where it is minimised or capped.
@@ -160,19 +159,15 @@ class Program:
             return sum(compute[r][b] * (1 + m.started[r, b]) + stream[r][b] * (1 - m.y[r, b]) for b in m.B)
 
         model.stays = pyo.Constraint(model.R, model.B, rule=stays)
-        model.seconds = pyo.Expression(model.R, rule=seconds)
-        if groups.source.time_objective == "slowest":
-            model.slowest = pyo.Var(domain=pyo.NonNegativeReals)
-            model.wait = pyo.Constraint(model.R, rule=lambda m, r: m.slowest >= m.seconds[r])
+        model.slowest = pyo.Var(domain=pyo.NonNegativeReals)
+        model.wait = pyo.Constraint(model.R, rule=lambda m, r: m.slowest >= seconds(m, r))
 
     def _goals(self, objective: Objective) -> Any:
         """The expression of an objective, in its unit."""
-        model, source = self.model, self.groups.source
-        if objective == "convergence":
-            return model.f1
-        if objective == "time":
-            return model.slowest if source.time_objective == "slowest" else sum(model.seconds[r] for r in model.R)
-        return model.share if source.vram_objective == "worst_share" else model.total
+        model = self.model
+        if objective == "vram":
+            return model.share if self.groups.source.vram_objective == "worst_share" else model.total
+        return model.f1 if objective == "convergence" else model.slowest
 
     def _set_cap(self, objective: Objective, limit: float) -> None:
         self._limits[objective] = limit
@@ -251,7 +246,6 @@ class Program:
             started = np.logical_or.accumulate(counts > 0, axis=1)
             for entry, variable in m.started.items():
                 variable.set_value(int(started[entry]), skip_validation=True)
-        if hasattr(m, "slowest"):
             slowest = float(objectives.client_seconds(counts, groups).max())
             m.slowest.set_value(slowest / self.units["time"], skip_validation=True)
 

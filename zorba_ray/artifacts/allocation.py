@@ -71,14 +71,6 @@ class ProvenObjective(Record, kw_only=True):
     best: float | None
 
 
-class HeuristicAnswer(Record, kw_only=True):
-    """The greedy heuristic's answer to the same question."""
-
-    objectives: dict[str, float]
-    blocks_mean: float
-    exact_variance: dict[str, float]
-
-
 class ExactVariance(Record, kw_only=True):
     """The exact variance of one round's update that f1 stands for, under each weighting of the clients."""
 
@@ -150,7 +142,6 @@ class AllocationRecord(Record, kw_only=True):
     vram_objective: str = "total_bytes"
     weights: str = "data"
     objectives: tuple[ProvenObjective, ...] = ()
-    greedy: HeuristicAnswer | None = None
     exact_variance: ExactVariance | None = None
     bytes_all_active: Count | None = None
     """VRAM of one client with every block active; None where the file does not say."""

@@ -10,7 +10,7 @@ from zorba_ray.assignment.fleet import Client
 from zorba_ray.assignment.problem import AssignmentInputs
 from zorba_ray.errors import NotFinite, ReportRejected
 from zorba_ray.federation import Answer, read_replies
-from zorba_ray.methods.base.plausible import require_size
+from zorba_ray.methods.base import require_size
 from zorba_ray.protocol.messages import ProbePlan, ProbeReport, decode, encode, frame_digest
 from zorba_ray.stopwatch import UNWATCHED, Watch
 from zorba_ray.zo import block_energies, probe_weights

@@ -62,7 +62,6 @@ def problem_of(inputs: AssignmentInputs, fleet: Sequence[Client], probe: BlockPr
     if probe is not None:
         weights, energy = np.array(probe.weights), np.array(probe.energy)
         cost = energy if energy.any() else cost
-    samples = np.array([inputs.samples[client.id] for client in here], dtype=np.float64)
     shared = config.federation.seeds == "shared"
     kinds = [client.kind for client in inputs.fleet.at(1)]
     streamed = np.array([inputs.memory.placement(client.budget).frozen == "host" for client in fleet])
@@ -83,7 +82,6 @@ def problem_of(inputs: AssignmentInputs, fleet: Sequence[Client], probe: BlockPr
         coverage=settings.coverage,
         vram_objective=settings.vram,
         order=settings.order,
-        data_weight=samples / samples.sum(),
         **restricted,
     )
 

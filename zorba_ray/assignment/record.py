@@ -7,15 +7,13 @@ import msgspec
 import numpy as np
 
 from zorba_ray.active_sets import ActiveSets
-from zorba_ray.allocation import AllocationProblem, objectives, smallest_budgets
-from zorba_ray.allocation.comparators import greedy_beside
+from zorba_ray.allocation import AllocationProblem, smallest_budgets
 from zorba_ray.allocation.front import Front, Proven, proven
 from zorba_ray.artifacts.allocation import (
     AllocationRecord,
     AssignedClient,
     Assignment,
     ExactVariance,
-    HeuristicAnswer,
     PlacementBytes,
     ProvenObjective,
     SolverStep,
@@ -23,9 +21,8 @@ from zorba_ray.artifacts.allocation import (
 from zorba_ray.assignment.fleet import Client
 from zorba_ray.assignment.problem import AssignmentInputs, energies_of
 from zorba_ray.assignment.solve import Solved
+from zorba_ray.assignment.variance import WEIGHTINGS, exact_variance
 from zorba_ray.memory import require_within
-
-WEIGHTINGS: tuple[objectives.Weighting, ...] = ("data", "inverse_noise")
 
 
 def allocation_record(inputs: AssignmentInputs, solved: Solved) -> AllocationRecord:
@@ -64,8 +61,7 @@ def allocation_record(inputs: AssignmentInputs, solved: Solved) -> AllocationRec
         steps=tuple(msgspec.convert(vars(step), SolverStep) for step in allocation.steps),
         vram_objective=inputs.config.allocation.vram,
         weights=inputs.config.federation.weights,
-        objectives=tuple(msgspec.convert(entry.to_dict(), ProvenObjective) for entry in _proven(solved)),
-        greedy=_heuristic(inputs, solved),
+        objectives=tuple(_known(entry) for entry in proven(solved.problem, solved.allocation)),
         exact_variance=_variance(inputs, solved),
         bytes_all_active=roomy.bytes_of(frozenset(range(header.blocks))),
         bytes_source=roomy.source,
@@ -98,10 +94,21 @@ def with_assignment(
 
 def front_record(inputs: AssignmentInputs, solved: Solved, front: Front) -> dict[str, Any]:
     """front.json: the points with bounds, gaps and the exact variance of each."""
-    record = front.to_dict()
-    for entry, point in zip(record["points"], front.points, strict=True):
-        entry["exact_variance"] = _variances(inputs, solved, point.allocation.active)
-    return record
+    points = []
+    for point in front.points:
+        answer = point.allocation
+        points.append(
+            {
+                "epsilon": point.epsilon,
+                "objectives": [msgspec.to_builtins(_known(entry)) for entry in point.proven],
+                "statuses": sorted({step.status for step in answer.steps}),
+                "f1": answer.f1,
+                "f2_bytes": answer.f2_bytes,
+                "worst_share": answer.worst_share,
+                "exact_variance": _variances(inputs, solved, answer.active),
+            }
+        )
+    return {"points": points, "left_out": [vars(entry).copy() for entry in front.left], "solved": front.solved}
 
 
 def what_if_record(problem: AllocationProblem) -> dict[str, Any]:
@@ -140,21 +147,6 @@ def _client(inputs: AssignmentInputs, client: Client, active: ActiveSets) -> Ass
     )
 
 
-def _heuristic(inputs: AssignmentInputs, solved: Solved) -> HeuristicAnswer | None:
-    """The greedy answer under the same constraint; None where there is none."""
-    problem = solved.problem
-    active = greedy_beside(problem, solved.allocation)
-    if active is None:
-        return None
-    return HeuristicAnswer(
-        objectives={
-            entry.objective: objectives.value(entry.objective, active.matrix, problem) for entry in _proven(solved)
-        },
-        blocks_mean=float(active.counts.mean()),
-        exact_variance=_variances(inputs, solved, active),
-    )
-
-
 def _variance(inputs: AssignmentInputs, solved: Solved) -> ExactVariance:
     active = solved.allocation.active
     here = _variances(inputs, solved, active)
@@ -169,22 +161,24 @@ def _variances(inputs: AssignmentInputs, solved: Solved, active: ActiveSets) -> 
     By a probe a client's own gradient in block c has the energy g_c² + ζ_c² (1 − Σ p_n²) in the mean. Without one it is
     equal in all blocks, in all 1. `active` is of the clients of the problem.
     """
-    problem, energies = solved.problem, energies_of(solved.probe)
+    energies = energies_of(solved.probe)
+    samples = np.array([inputs.samples[client.id] for client in solved.fleet if client.present], dtype=np.float64)
+    share = samples / samples.sum()
     if energies is None:
-        each = np.full(problem.blocks, 1.0 / problem.blocks)
+        each = np.full(active.blocks, 1.0 / active.blocks)
     else:
-        spread = energies.dissimilarity * (1.0 - float((problem.data_weight**2).sum()))
+        spread = energies.dissimilarity * (1.0 - float((share**2).sum()))
         each = energies.energy + spread + energies.noise
     sizes = np.array(inputs.manifest.sizes(inputs.config.zo.fixed_scope), dtype=np.int64)
     directions = inputs.config.zo.directions
     return {
-        weighting: objectives.exact_variance(active.matrix, problem, weighting, sizes, directions, each)
-        for weighting in WEIGHTINGS
+        weighting: exact_variance(active.matrix, share, weighting, sizes, directions, each) for weighting in WEIGHTINGS
     }
 
 
-def _proven(solved: Solved) -> tuple[Proven, ...]:
-    return proven(solved.problem, solved.allocation)
+def _known(entry: Proven) -> ProvenObjective:
+    figures = {name: _finite(getattr(entry, name)) for name in ("value", "bound", "gap", "best")}
+    return ProvenObjective(objective=entry.objective, **figures)
 
 
 def _finite(number: float) -> float | None:

@@ -24,7 +24,7 @@ def rules(config: ExperimentConfig, kinds: Sequence[str], manifest: Manifest, st
     """
     settings, blocks = config.allocation, manifest.blocks
     speed = np.ones(len(kinds))
-    found: dict[str, Any] = {"max_blocks": settings.max_blocks, "time_objective": settings.time}
+    found: dict[str, Any] = {"max_blocks": settings.max_blocks}
     if settings.rules:
         low, high = np.ones(len(kinds), dtype=np.int64), np.full(len(kinds), settings.max_blocks or blocks)
         held, barred = np.zeros((2, len(kinds), blocks), dtype=bool)

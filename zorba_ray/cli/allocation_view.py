@@ -42,8 +42,7 @@ def print_answer(name: str, answers: dict[str, Any]) -> None:
 
 _BOUNDS = (
     "bound here: proven, nothing that keeps the constraint of the objective's last step has less; bound at all: "
-    "nothing has less. gap: (value − bound) / value, of f2 without what the bases take. greedy: the heuristic under "
-    "the same ε-constraint."
+    "nothing has less. gap: (value − bound) / value, of f2 without what the bases take."
 )
 
 
@@ -71,8 +70,8 @@ def fleet_text(record: dict[str, Any]) -> str:
 
 
 def objectives_table(record: dict[str, Any]) -> Table[Row]:
-    """Each objective: its value, what is proven about it, and the heuristic's answer beside it."""
-    share, greedy = record["vram_objective"] == "worst_share", record["greedy"]
+    """Each objective: its value, and what is proven about it."""
+    share = record["vram_objective"] == "worst_share"
     columns: list[Column[Row]] = [
         Column("objective", lambda row: _name(row["objective"], share)),
         # Without a value: f1 where a block is on no client.
@@ -84,18 +83,12 @@ def objectives_table(record: dict[str, Any]) -> Table[Row]:
             Column[Row]("gap", lambda row: row["gap"], text_gap),
             _objective("bound at all", "best", share, -2),
         ]
-    if greedy is not None:
-        columns.append(
-            Column(
-                "greedy", lambda row: _text(row["objective"], greedy["objectives"][row["objective"]], share), str, -1
-            )
-        )
     return Table(f"Objectives at ε = {record['epsilon']:g} (f1: 1 = all active)", record["objectives"], columns)
 
 
 def variance_table(record: dict[str, Any]) -> Table[str]:
     """The exact variance that f1 stands for, for both weightings, against the weighting of this run."""
-    exact, greedy = record["exact_variance"], record["greedy"]
+    exact = record["exact_variance"]
 
     def ratio(kind: str) -> float | None:
         whole = exact["all_active"][kind]
@@ -107,8 +100,6 @@ def variance_table(record: dict[str, Any]) -> Table[str]:
         Column("all active", lambda kind: exact["all_active"][kind], "{:.5g}".format, keep=-2),
         Column("ratio", ratio, "{:.4g}".format),
     ]
-    if greedy is not None:
-        columns.append(Column("greedy", lambda kind: greedy["exact_variance"][kind], "{:.5g}".format, keep=-1))
     energies = "equal in all blocks, 1 in all" if exact["energies"] == "uniform" else "as measured"
     caption = f"Exact variance of a round with per-client seeds, gradient energies {energies}"
     return Table(caption, ("data", "inverse_noise"), columns)
@@ -151,10 +142,7 @@ def front_table(front: dict[str, Any], share: bool) -> Table[Row]:
         Column[Row](
             "gap", lambda point: max(e["gap"] for e in point["objectives"] if e["gap"] is not None), text_gap, -1
         ),
-        Column[Row]("fullest", lambda point: point["worst_share"], "{:.1%}".format, keep=-4),
-        Column("blocks per client", _blocks, str, keep=-2),
         Column[Row]("variance, data", lambda point: point["exact_variance"]["data"], "{:.4g}".format, keep=-4),
-        Column[Row]("inverse_noise", lambda point: point["exact_variance"]["inverse_noise"], "{:.4g}".format, keep=-4),
     ]
     return Table(f"Pareto front: {len(points)} points", points, columns)
 
@@ -212,11 +200,6 @@ def what_if_text(record: dict[str, Any]) -> str:
 def _objective(title: str, key: str, share: bool, keep: int = 0) -> Column[Row]:
     """A figure of an objective, in the objective's unit."""
     return Column(title, lambda row: _text(row["objective"], row[key], share), str, keep)
-
-
-def _blocks(point: Row) -> str:
-    low, high = point["blocks_min"], point["blocks_max"]
-    return f"{low}–{high}, mean {point['blocks_mean']:.3g}" if low < high else str(low)
 
 
 def _name(objective: str, share: bool) -> str:

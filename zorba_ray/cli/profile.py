@@ -1,12 +1,17 @@
 """`zorba-ray profile`: what a client holds, by method, policy and share of active blocks."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 if TYPE_CHECKING:
+    from zorba_ray.config import ExperimentConfig
     from zorba_ray.memory.table import ModelProfile, Row
     from zorba_ray.tables import Table
+
+LABELS = 2
+"""Label words where the settings name none."""
 
 
 def profile(
@@ -17,42 +22,85 @@ def profile(
     overrides: list[str] = typer.Argument(None, help="Settings as key=value, e.g. memory.compute_dtype=fp32."),
     batch: int = typer.Option(None, "--batch", help="Rows of one sign; default: data.batch_size."),
     length: int = typer.Option(None, "--length", help="Tokens of a row; default: data.max_length."),
-    count: bool = typer.Option(False, "--count", help="Count rows that have a formula too; seconds each."),
     json_out: bool = typer.Option(False, "--json", help="Print JSON, with the bytes of every part."),
 ) -> None:
     """Bytes that a client's accelerator holds, from the model's configuration alone: nothing is loaded or run."""
     import json
 
-    from zorba_ray.cli.profile_source import profiled
     from zorba_ray.cli.terminal import Console, say
 
     found = profiled(config, overrides, batch, length)
-    rows = list(found.rows(count))
+    rows = list(found.rows())
     if json_out:
         record = {"model": found.model.path, **found.facts(), "rows": [row.to_dict() for row in rows]}
         say(json.dumps(record, indent=1))
         return
     console = Console()
-    console.print(profile_table(found, rows).terminal(console.width))
-    for line in assumptions(found):
+    console.print(_table(found, rows).terminal(console.width))
+    for line in _assumptions(found):
         console.print(line)
 
 
-def profile_table(found: "ModelProfile", rows: "list[Row]") -> "Table[Row]":
+def profiled(source: str, overrides: list[str] | None, batch: int | None, length: int | None) -> "ModelProfile":
+    """The profile of a preset's or file's model, or of a model that is named itself.
+
+    Raises:
+        ConfigError, ModelError: nothing of that name, a refused setting, a batch or length below 1, or a length that
+            exceeds the model's positions.
+    """
+    from zorba_ray.errors import ConfigError
+    from zorba_ray.memory.table import model_profile
+
+    config = _settings(source, overrides or [])
+    rows = batch if batch is not None else config.data.batch_size
+    tokens = length if length is not None else config.data.max_length
+    for option, value, least in (("--batch", rows, 1), ("--length", tokens, 2)):
+        if value < least:
+            raise ConfigError(f"{option}={value}: at least {least}")
+    if config.zo.rank:
+        raise ConfigError("zo.rank: profile knows dense directions only; set zo.rank=null")
+    found = model_profile(
+        config.model, config.memory.compute_dtype, config.zo.fixed_scope, rows, tokens,
+        len(config.data.label_words) or LABELS,
+    )  # fmt: skip
+    if found.positions is not None and tokens > found.positions:
+        raise ConfigError(f"--length={tokens} exceeds the {found.positions} positions of {config.model.path}")
+    return found
+
+
+def _settings(source: str, overrides: list[str]) -> "ExperimentConfig":
+    import difflib
+
+    from zorba_ray.config import load_config, presets
+    from zorba_ray.errors import ConfigError
+    from zorba_ray.models.shapes import SHAPES
+
+    if source in presets() or Path(source).is_file() or source.endswith((".yaml", ".yml")):
+        return load_config(source, overrides)
+    hub = source.count("/") == 1 and not source.startswith((".", "/", "~"))
+    if source not in SHAPES and not hub and not Path(source).expanduser().is_dir() and ":" not in source:
+        near = difflib.get_close_matches(source.lower(), [*SHAPES, *presets()], n=1, cutoff=0.5)
+        raise ConfigError(
+            f"profile {source!r}: neither a named shape ({', '.join(SHAPES)}), a preset ({', '.join(presets())}), a "
+            "YAML file, a model's folder nor a hub id (owner/name)" + (f"; did you mean {near[0]}?" if near else "")
+        )
+    from zorba_ray.config import config_from_tree
+    from zorba_ray.config.base import apply_override, parse_override
+
+    tree = {"model": {"path": source}}
+    for text in overrides:
+        apply_override(tree, *parse_override(text))
+    return config_from_tree(tree, source)
+
+
+def _table(found: "ModelProfile", rows: "list[Row]") -> "Table[Row]":
     """One line per client; parts of zero bytes everywhere are left out."""
     from zorba_ray.tables import Column, Table
     from zorba_ray.units import format_bytes
 
-    def label(row: "Row") -> str:
-        return row.client.label
-
     def active(row: "Row") -> str | None:
         return None if row.client.fraction is None else str(row.client.fraction)
 
-    counted: list[Column[Row]] = [
-        Column("counted", lambda row: row.counted.total if row.counted else None, format_bytes),
-        Column("formula off", lambda row: row.error, "{:+.2%}".format),
-    ]
     parts = [part for part in rows[0].footprint.parts if any(row.footprint.parts[part] for row in rows)]
     work = found.work
     return Table(
@@ -60,17 +108,16 @@ def profile_table(found: "ModelProfile", rows: "list[Row]") -> "Table[Row]":
         f"batch {work.batch_size} × {work.length}, {found.compute}",
         rows,
         [
-            Column("method", label),
+            Column("method", lambda row: row.client.label),
             Column("active", active),
             Column("bytes", lambda row: row.footprint.total, format_bytes),
-            *(counted if rows[0].counted else ()),
             *(Column(part, lambda row, part=part: row.footprint.parts[part] or None, format_bytes) for part in parts),
             Column("round", lambda row: 1000 * row.seconds, "{:.0f} ms".format),
         ],
     )
 
 
-def assumptions(found: "ModelProfile") -> list[str]:
+def _assumptions(found: "ModelProfile") -> list[str]:
     """What the numbers rest on."""
     from zorba_ray.config import DEFAULT_METHOD
     from zorba_ray.memory.table import ACCELERATOR, FLOPS, LINK, MEMORY

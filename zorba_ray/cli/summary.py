@@ -1,14 +1,13 @@
-"""The tables that stand at the end of a run and of a sweep."""
+"""The tables that stand at the end of a run."""
 
 import sys
 from pathlib import Path
 from typing import Any
 
 from zorba_ray.artifacts import Summary, record_of
-from zorba_ray.artifacts.campaigns import Sweep
 from zorba_ray.cli.terminal import Console
 from zorba_ray.tables import Column, Table
-from zorba_ray.tables.text import NONE, text_bytes, text_figure
+from zorba_ray.tables.text import NONE, text_bytes
 from zorba_ray.units import format_bytes, format_seconds
 
 
@@ -50,31 +49,3 @@ def print_summary(summary: dict[str, Any], path: Path) -> None:
         console.print(f"warning: {text}", style="yellow", soft_wrap=True)
     console.print(f"θ SHA-256 {summary['weights_sha256']}", soft_wrap=True)
     console.print(f"report {path / 'report.html'}", soft_wrap=True)
-
-
-def print_trials(state: Sweep) -> None:
-    """All trials of a sweep on stdout: the finished ones first, the best on top."""
-    first = state.metrics[0]
-    sign = 1 if first.mode == "min" else -1
-    names = [metric.name for metric in state.metrics]
-    names += [name for name in ("validation_accuracy", "fleet_vram_bytes") if name not in names]
-
-    def rank(trial: Any) -> tuple[bool, bool, float]:
-        value = trial.figures.get(first.name)
-        return trial.status != "finished", value is None, sign * (value or 0.0)
-
-    figures: list[Column[Any]] = [
-        Column(
-            name.replace("_", " "),
-            lambda trial, name=name: trial.figures.get(name),
-            lambda value, name=name: text_figure(name, value),
-        )
-        for name in names
-    ]
-    table = Table(
-        f"{state.name}: {len(state.trials)} trials, {state.status}, {format_seconds(state.wall_s or 0.0)}",
-        sorted(state.trials, key=rank),
-        [Column("trial", lambda trial: trial.name), Column("status", lambda trial: trial.status), *figures],
-    )
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    console.print(table.terminal(console.width))

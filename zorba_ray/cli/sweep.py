@@ -30,12 +30,10 @@ def sweep(
     from zorba_ray.cli.progress import SweepProgress
     from zorba_ray.cli.report import write_page, write_run_report
     from zorba_ray.cli.session import StopFlag, lasting
-    from zorba_ray.cli.summary import print_trials
     from zorba_ray.errors import Interrupted, SweepIncomplete
     from zorba_ray.federation.ray_session import set_ray_environment
 
     set_ray_environment(os.environ.get("RAY_ADDRESS"))
-    from zorba_ray.artifacts.campaigns import Sweep, read_campaign
     from zorba_ray.campaigns.sweep import run_sweep
 
     path = lasting(sweep_dir or Path("runs") / "sweeps" / settings.name)
@@ -45,10 +43,22 @@ def sweep(
             run_sweep(settings, base, path, resume, sys.argv, progress.show, stop.is_set, write_run_report)
     except (Interrupted, SweepIncomplete) as error:
         ended = error
-    print_trials(read_campaign(path, Sweep))
+    _print_best(path)
     write_page(path, "report.html")
     if ended is not None:
         raise ended
+
+
+def _print_best(path: Path) -> None:
+    """The page's table of the best configurations, on stdout."""
+    from zorba_ray.artifacts.sweep import load_sweep
+    from zorba_ray.cli.terminal import Console
+    from zorba_ray.report.sweep_page import configurations
+    from zorba_ray.report.trials import group_trials
+
+    console, record = Console(width=None if sys.stdout.isatty() else 120), load_sweep(path)
+    for table in configurations(record, group_trials(record)):
+        console.print(table.terminal(console.width))
 
 
 def _preview(settings: "SweepConfig", base: dict[str, Any]) -> None:

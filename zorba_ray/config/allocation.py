@@ -62,12 +62,11 @@ class AllocationConfig(StrictModel):
     """What is known of single clients or classes; where two entries say the same thing, the later one wins."""
     vram: Literal["total_bytes", "worst_share"] = "total_bytes"
     """f2: the fleet's bytes, or the largest share of a budget."""
-    time: Literal["slowest", "sum"] = "slowest"
-    """f3: the seconds of the slowest client, for which a round waits, or of all together."""
     order: tuple[Literal["convergence", "vram", "time"], ...] = Field(
         default=("convergence", "vram"), min_length=2, max_length=3
     )
-    """Lexicographic order of two or three objectives. Clients are not merged where time is one."""
+    """Lexicographic order of two or three objectives; time is that of the slowest client, for which a round waits.
+    Clients are not merged where time is one."""
     time_limit_s: float = Field(default=30.0, gt=0)
     """Seconds for all steps together."""
     gap: float = Field(default=1e-3, ge=0, lt=1)

@@ -12,8 +12,6 @@ class EvalConfig(StrictModel):
 
     every: int = Field(default=10, ge=1)
     """Rounds between evaluations on the validation split; the start and the last round are always evaluated."""
-    batch_size: int = Field(default=64, ge=1)
-    """Examples per evaluation batch."""
     rows: int | None = Field(default=None, ge=1)
     """Use only the first rows of the validation and test splits; None is all."""
 

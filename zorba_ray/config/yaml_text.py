@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from zorba_ray.errors import ConfigError
-from zorba_ray.printable import shown
+from zorba_ray.printable import printable, shortened, shown
 
 MOST_BYTES = 2**20
 """Of a file or text."""
@@ -63,7 +63,7 @@ def read_yaml(path: Path | Traversable, what: str) -> dict[str, Any]:
         ConfigError: missing, too large, not UTF-8, not YAML, not a mapping, or a key that stands twice; `what` names
             its role.
     """
-    source = shown(str(path))
+    source = f"'{printable(shortened(str(path), 200))}'"
     try:
         with path.open("rb") as file:
             raw = file.read(MOST_BYTES + 1)

@@ -11,10 +11,8 @@ import numpy as np
 import torch
 
 from zorba_ray.directions.compiled import compiled
-from zorba_ray.directions.philox import gaussian_table
-from zorba_ray.directions.reference import flat_fp32, flat_scratch
-from zorba_ray.directions.streams import TensorStream, direction_counter, tensor_counter
-from zorba_ray.directions.terms import Terms, joined
+from zorba_ray.directions.streams import TensorStream, direction_counter, gaussian_table, tensor_counter
+from zorba_ray.directions.terms import Terms, flat_fp32, flat_scratch, joined
 from zorba_ray.directions.vectors import (
     GROUPS,
     LANES,

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from zorba_ray.directions.philox import gaussian_table, words
-from zorba_ray.directions.streams import KEY1, TensorStream, tensor_stream
-from zorba_ray.directions.terms import Terms
+from zorba_ray.directions.streams import KEY1, TensorStream, gaussian_table, tensor_stream, words
+from zorba_ray.directions.terms import Terms, flat_fp32, flat_scratch
 
 _TILE = 1 << 16  # elements at a time: keeps the temporaries in cache
 _LANES = 16  # u16 lanes of a 256-bit group
@@ -38,21 +37,6 @@ def direction(stream: TensorStream, offset: int, count: int) -> np.ndarray:
     if stream.distribution == "rademacher":
         return signs(stream, offset, count)
     return gaussian_table()[quantile_indices(stream, offset, count)]
-
-
-def flat_fp32(tensor: torch.Tensor) -> np.ndarray:
-    """The memory of a contiguous fp32 CPU tensor as float32 [numel], shared, not copied."""
-    assert tensor.dtype == torch.float32, tensor.dtype
-    assert tensor.is_contiguous(), tensor.stride()
-    return tensor.detach().numpy().reshape(-1)
-
-
-def flat_scratch(tensor: torch.Tensor) -> np.ndarray:
-    """As `flat_fp32`; a bfloat16 tensor is seen as uint16 bit patterns."""
-    assert tensor.is_contiguous(), tensor.stride()
-    if tensor.dtype == torch.bfloat16:
-        return tensor.detach().view(torch.int16).numpy().view(np.uint16).reshape(-1)
-    return flat_fp32(tensor)
 
 
 def round_to_bf16(values: np.ndarray) -> np.ndarray:

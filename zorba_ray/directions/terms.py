@@ -74,3 +74,18 @@ class DirectionBackend(Protocol):
         `block`, `slot`: the tensor's place in the manifest. All commits draw from one distribution.
         """
         ...
+
+
+def flat_fp32(tensor: torch.Tensor) -> np.ndarray:
+    """The memory of a contiguous fp32 CPU tensor as float32 [numel], shared, not copied."""
+    assert tensor.dtype == torch.float32, tensor.dtype
+    assert tensor.is_contiguous(), tensor.stride()
+    return tensor.detach().numpy().reshape(-1)
+
+
+def flat_scratch(tensor: torch.Tensor) -> np.ndarray:
+    """As `flat_fp32`; a bfloat16 tensor is seen as uint16 bit patterns."""
+    assert tensor.is_contiguous(), tensor.stride()
+    if tensor.dtype == torch.bfloat16:
+        return tensor.detach().view(torch.int16).numpy().view(np.uint16).reshape(-1)
+    return flat_fp32(tensor)

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from zorba_ray.directions.philox import gaussian_table
-from zorba_ray.directions.streams import Distribution, TensorStream, direction_counter, tensor_counter
+from zorba_ray.directions.streams import Distribution, TensorStream, direction_counter, gaussian_table, tensor_counter
 from zorba_ray.directions.terms import Terms, joined
 from zorba_ray.directions.triton_kernels import commit, perturb, write_words
 

@@ -10,8 +10,7 @@ Shapes: a program of the expanding kernels has [ROWS, 32] elements, 32 being the
 import triton  # pyright: ignore[reportMissingImports]  (comes with torch's wheels for CUDA)
 import triton.language as tl  # pyright: ignore[reportMissingImports]
 
-from zorba_ray.directions.philox import M0, M1, ROUNDS, W0, W1
-from zorba_ray.directions.streams import KEY1
+from zorba_ray.directions.streams import KEY1, M0, M1, ROUNDS, W0, W1
 
 _M0, _M1, _W0, _W1 = (tl.constexpr(value) for value in (M0, M1, W0, W1))
 _K1, _ROUNDS = tl.constexpr(KEY1), tl.constexpr(ROUNDS)

@@ -17,8 +17,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic as _typed_intrinsic
 
-from zorba_ray.directions.philox import M0, M1, MASK, ROUNDS, W0, W1
-from zorba_ray.directions.streams import KEY1
+from zorba_ray.directions.streams import KEY1, M0, M1, MASK, ROUNDS, W0, W1
 
 intrinsic: Any = _typed_intrinsic  # the caller does not pass the typing context
 

@@ -19,18 +19,20 @@ RISE = 1.0
 """Above the start's validation loss, in nats."""
 IN_A_ROW = 3
 """Evaluations with such a loss."""
+BATCH_SIZE = 64
+"""Examples per batch."""
 
 
 class Evaluator:
     """Fixed batches of one split, shortest first."""
 
-    def __init__(self, model: TaskModel, split: str, table: TokenTable, batch_size: int) -> None:
+    def __init__(self, model: TaskModel, split: str, table: TokenTable) -> None:
         self._model, self._split = model, split
         self._labels = len(np.unique(table.labels))
         pad = int(model.loaded.tokenizer.pad_token_id)
         self._batches = [
             Batch(*(torch.from_numpy(array) for array in table.collate(rows, pad))).to(model.device)
-            for rows in in_length_order(table.lengths, batch_size)
+            for rows in in_length_order(table.lengths, BATCH_SIZE)
         ]
 
     def record(self, round: int) -> Eval:
@@ -67,7 +69,7 @@ class Evaluations:
         """`past`: the records of earlier sessions; `log` takes each new one."""
         self._config, self._log, self._watch = setup.config, log, watch
         self._evaluators = {
-            split: Evaluator(setup.model, split, table, setup.config.eval.batch_size)
+            split: Evaluator(setup.model, split, table)
             for split, table in (("validation", setup.validation), ("test", setup.test))
         }
         self._records = {(record.round, record.split): record for record in past}

@@ -97,7 +97,7 @@ def find_rate(
     asked = [
         participants(config.seed, number, config.federation.clients, wanted, absent) for number in range(1, rounds + 1)
     ]
-    evaluator = Evaluator(setup.model, "validation", setup.validation, config.eval.batch_size)
+    evaluator = Evaluator(setup.model, "validation", setup.validation)
     before, active = evaluator.record(0), solve_allocation(setup).active.packed
     steps = []
     for lr in rates:

@@ -4,7 +4,7 @@ import numpy as np
 
 from zorba_ray.artifacts import Round
 from zorba_ray.federation import RoundResult
-from zorba_ray.protocol.traffic import count_round
+from zorba_ray.protocol.messages import count_round
 
 CLIENT_LOSSES = 64
 """Clients asked up to which a record holds the loss of each."""

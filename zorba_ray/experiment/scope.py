@@ -21,7 +21,6 @@ from zorba_ray.protocol.ledger import read_ledger
 from zorba_ray.protocol.replay import rule_of
 from zorba_ray.zo.scope_probe import (
     CHOICES,
-    KINDS,
     SUITED_RATIO,
     WITH_MATRICES,
     ScopeScore,
@@ -66,7 +65,7 @@ class ScopeProbe:
         """scope.json."""
         return {
             "scope": self.scope,
-            "among": [score.scope for score in self.scores if score.scope in CHOICES],
+            "among": [score.scope for score in self.scores],
             "pairs": PAIRS,
             "clients": list(self.clients),
             "forward_pairs": self.forward_pairs,
@@ -75,8 +74,7 @@ class ScopeProbe:
 
     def line(self) -> str:
         """What was chosen and by which figures, for people."""
-        among = [score for score in self.scores if score.scope in CHOICES]
-        figures = ", ".join(f"{score.scope} {self._ratio(score):.2g}" for score in among)
+        figures = ", ".join(f"{score.scope} {self._ratio(score):.2g}" for score in self.scores)
         return (
             f"zo.scope=auto: {self.scope} (curvature ratio at this rate, {SUITED_RATIO:g} suits: {figures}; "
             f"{self.forward_pairs} forward pairs)"
@@ -110,7 +108,7 @@ def with_scope(config: ExperimentConfig, device: str = "cpu") -> tuple[Experimen
     """The settings with what `auto` chose in its place, and what it was chosen by; both as they are without `auto`."""
     if config.zo.scope != "auto":
         return config, None
-    probe = probe_scopes(config, WITH_MATRICES if config.zo.family == "low_rank" else KINDS, device)
+    probe = probe_scopes(config, WITH_MATRICES if config.zo.family == "low_rank" else CHOICES, device)
     return _fixed(config, probe.scope), probe
 
 

@@ -97,12 +97,12 @@ class ModelProfile:
             "logits": self.work.logits,
         }
 
-    def rows(self, count: bool, fractions: Sequence[Fraction] = FRACTIONS) -> Iterator[Row]:
-        """One after another; a count takes seconds."""
-        for client in clients(self.manifest.blocks, self.scope, fractions):
-            yield self.row(client, count)
+    def rows(self) -> Iterator[Row]:
+        """One after another; where there is no formula a count takes seconds."""
+        for client in clients(self.manifest.blocks, self.scope, FRACTIONS):
+            yield self.row(client)
 
-    def row(self, client: Client, count: bool) -> Row:
+    def row(self, client: Client, count: bool = False) -> Row:
         """One client. `count`: also where there is a formula."""
         step, modelled = client.step, None
         if isinstance(step, PairedStep):

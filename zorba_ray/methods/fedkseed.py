@@ -58,9 +58,6 @@ class FedKSeed(Method):
     def pool(cls, config: ExperimentConfig) -> int:
         return settings_of(config, PoolSettings).pool
 
-    def plan(self, round: int, chain: bytes, active: bytes | None) -> RoundPlan:
-        return RoundPlan(round, self.rate(round), self._config.zo.perturbation_scale, chain[:8], active)
-
     def work(
         self, state: "ReplicaState", model: "TaskModel", plan: RoundPlan, batches: Mapping[int, Sequence["Batch"]]
     ) -> Mapping[int, tuple[float, bytes]]:

@@ -23,7 +23,7 @@ import numpy as np
 
 from zorba_ray.config import ExperimentConfig, ZOConfig
 from zorba_ray.errors import NotFinite, ReportRejected
-from zorba_ray.methods.base import Method, report_loss, reporters
+from zorba_ray.methods.base import Method, report_loss, reporters, require_loss, require_scalars
 from zorba_ray.protocol.messages import ClientReport, RoundCommit, RoundPlan
 
 if TYPE_CHECKING:
@@ -77,8 +77,6 @@ def check_differences(scalars: np.ndarray, report: ClientReport, plan: RoundPlan
         NotFinite: a scalar or the loss is not.
         ReportRejected: a scalar is beyond `zo.clip`, to which clients clip, or no losses can give these scalars.
     """
-    from zorba_ray.methods.base.plausible import require_loss, require_scalars
-
     if not np.isfinite(scalars).all():
         raise NotFinite("a scalar is not finite")
     if zo.clip is not None and float(np.abs(scalars).max()) > np.float32(zo.clip):

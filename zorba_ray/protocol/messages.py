@@ -13,7 +13,8 @@ marked one as required: then it refuses the message. The header of a ledger and 
 import hashlib
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
@@ -218,3 +219,31 @@ def decode_question(frame: bytes) -> RoundPlan | ProbePlan:
 def frame_digest(frame: bytes) -> bytes:
     """First 8 bytes of SHA-256: what a report quotes of its plan."""
     return hashlib.sha256(frame).digest()[:8]
+
+
+@dataclass(frozen=True)
+class RoundTraffic:
+    """One round's frames. Active sets ride in the plan and the commit of the rounds in which they change."""
+
+    plan: int
+    """Bytes of the plan's frame, to each asked client; active sets left out."""
+    commit: int
+    """Bytes of the commit's frame, to every client that is to keep up; active sets left out."""
+    active_sets: int
+    """Bytes of active sets in both frames."""
+    reports: int
+    """Bytes of all reports' frames together."""
+
+
+def count_round(
+    plan: RoundPlan, frame: bytes, commit: RoundCommit, body: bytes, reports: Sequence[bytes]
+) -> RoundTraffic:
+    """Traffic of a round from its messages and their frames."""
+    plan_alone = len(encode(msgspec.structs.replace(plan, active=None)))
+    commit_alone = len(encode(msgspec.structs.replace(commit, active=None)))
+    return RoundTraffic(
+        plan=plan_alone,
+        commit=commit_alone,
+        active_sets=len(frame) - plan_alone + len(body) - commit_alone,
+        reports=sum(len(report) for report in reports),
+    )

@@ -169,9 +169,6 @@ def write_front_picture(front: dict[str, Any], record: dict[str, Any], path: Pat
         here = {entry["objective"]: entry["value"] for entry in record["objectives"]}
         label = f"these settings, ε = {record['epsilon']:g}"
         axes.plot(here[across] / scale, here[up], "o", ms=12, mfc="none", mew=1.6, label=label, color=RED)
-        if record["greedy"] is not None:
-            there = record["greedy"]["objectives"]
-            axes.plot(there[across] / scale, there[up], "X", label="greedy", zorder=4, color=RED)
         name_points(axes, x, y, [f"{point['epsilon']:.3g}" for point in points])
         if across == "vram" and share:
             percent(axes.xaxis)

@@ -2,9 +2,9 @@
 
 from zorba_ray.zo.estimator import Estimator, Overlay, projected_gradient
 from zorba_ray.zo.probe import BlockEnergies, block_energies, probe_scalars, probe_weights
-from zorba_ray.zo.reach import LIMIT, reach, require_within_reach
 from zorba_ray.zo.schedule import scheduled
 from zorba_ray.zo.update import (
+    LIMIT,
     PendingCommits,
     RoundUpdate,
     UpdateRule,
@@ -13,6 +13,8 @@ from zorba_ray.zo.update import (
     clipped_scalars,
     commit_terms,
     on_grid,
+    reach,
+    require_within_reach,
     round_seeds,
 )
 

@@ -25,6 +25,11 @@ from zorba_ray.models import Manifest, Scope, TensorEntry
 _MANTISSA = 24
 _SMALLEST = -149  # exponent of the smallest positive fp32
 
+LIMIT = 2.0**24
+"""How far a commit may move a weight. Beside a weight of this size fp32, whose mantissa has 24 bits, holds no 1:
+whatever the model knew there is rounded away, and a few layers of such weights overflow. No step along a gradient is
+meant to do that. It lies far below fp32's largest number (2^128), so θ stays finite under any number of commits."""
+
 
 @dataclass(frozen=True)
 class UpdateRule:
@@ -180,6 +185,35 @@ def apply_terms(
         apply_low_rank(directions, theta, tensor.block, tensor.slot, tensor.shape, rule.rank, terms)
     else:
         directions.apply_commits(theta, tensor.block, tensor.slot, commits[0])
+
+
+def reach(update: RoundUpdate, rule: UpdateRule) -> float:
+    """Bound of how far a commit moves any weight, as entries of z are of size about 1: of Σ|c| over every block,
+    η max_n Σ_{k,p} |ρ_{n,k,p}| / P.
+
+    The weights of a block's holders add up to 1, so no mix of reports reaches further than the one of them that reaches
+    furthest alone: where a commit is beyond the limit, at least one report is so by itself.
+    """
+    sizes = np.abs(clipped_scalars(rule, update.scalars))
+    furthest = float(sizes.reshape(len(sizes), -1).sum(axis=1).max(initial=0.0))
+    return abs(update.lr) * furthest / rule.directions
+
+
+def require_within_reach(distance: float, what: str) -> None:
+    """Whether a weight moves by less than LIMIT.
+
+    Args:
+        distance: bound of |Δθ|; NaN and infinity are beyond.
+        what: of whom it is said, as in "round 3: its scalars".
+
+    Raises:
+        Diverged: it may move as far, or further.
+    """
+    if not (math.isfinite(distance) and distance < LIMIT):
+        raise Diverged(
+            f"{what} would move weights by up to {distance:.4g}, and fp32 holds no 1 beside {LIMIT:.0f}: lower the "
+            "learning rate or set zo.clip"
+        )
 
 
 class PendingCommits:

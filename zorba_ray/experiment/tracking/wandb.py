@@ -261,7 +261,8 @@ def _kill_service() -> None:
 
         connection: Any = wandb_setup.singleton()._connection
         wandb_setup._singleton = None
-        connection._cleanup()
-        connection._proc._process.kill()
+        with contextlib.ExitStack() as stack:  # killed, also where a stuck process lets nothing be cleaned up
+            stack.callback(lambda: connection._proc._process.kill())
+            connection._cleanup()
     except Exception as error:
         logger.debug("wandb's process: %s", error)

@@ -1,7 +1,17 @@
 """What federated methods share: the class that each of them fills in, and the judgement of reports."""
 
 from zorba_ray.methods.base.backprop import BackpropMethod, BackpropSettings
-from zorba_ray.methods.base.method import Method, build_method, data_shares, method_of, report_loss, reporters
+from zorba_ray.methods.base.method import (
+    Method,
+    build_method,
+    data_shares,
+    method_of,
+    report_loss,
+    reporters,
+    require_loss,
+    require_scalars,
+    require_size,
+)
 from zorba_ray.methods.base.tensors import TensorMethod
 
 __all__ = [
@@ -14,4 +24,7 @@ __all__ = [
     "method_of",
     "report_loss",
     "reporters",
+    "require_loss",
+    "require_scalars",
+    "require_size",
 ]

@@ -26,8 +26,6 @@ class BackpropSettings(StrictModel):
     """η at round 1; `schedule` gives the rest."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """How η falls to 0 over `rounds`."""
-    weight_decay: float = Field(default=0.0, ge=0)
-    """As torch.optim's SGD and AdamW take it."""
     local_steps: int = Field(default=10, ge=1)
     """K, minibatches that a client trains on before it reports."""
 
@@ -50,7 +48,7 @@ class BackpropMethod(TensorMethod):
             for entry in self._manifest.moved(self._rule.scope)
         }
         kind = torch.optim.SGD if settings.optimizer == "sgd" else torch.optim.AdamW
-        optimizer = kind(list(tensors.values()), lr=plan.lr, weight_decay=settings.weight_decay)
+        optimizer = kind(list(tensors.values()), lr=plan.lr, weight_decay=0.0)
         total = 0.0
         for batch in batches:
             loss = model.training_loss(batch, tensors)

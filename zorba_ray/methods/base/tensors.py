@@ -23,11 +23,6 @@ class TensorMethod(Method):
 
     commits = "tensors"
 
-    def plan(self, round: int, chain: bytes, active: bytes | None) -> RoundPlan:
-        """η, and μ where clients perturb."""
-        scale = 0.0 if self.backward else self._config.zo.perturbation_scale
-        return RoundPlan(round, self.rate(round), scale, chain[:8], active)
-
     @abstractmethod
     def train(
         self, state: "ReplicaState", model: "TaskModel", plan: RoundPlan, client: int, batches: Sequence["Batch"]
