@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from analysis.groups import Group
-from analysis.naming import labels_of
+from analysis.groups import Group, labels_of
 from zorba_ray.artifacts import Run
 from zorba_ray.errors import RunDirError
 from zorba_ray.report.measures import Measure, bytes_by_round, vram_source, whole_passes_per_round
 from zorba_ray.tables import Spread
+from zorba_ray.tables.text import text_count
 
 Row = dict[str, str | int | float | None]
 At = Callable[[Run, int], float | None]
@@ -94,6 +94,8 @@ def rows_against(
             f"this figure needs finished runs with at least two values of {name} ({', '.join(varied)}); found: "
             f"{', '.join(f'{value:g}' for value in values) or 'none'}"
         )
+    skipped = len(groups) - len(placed)
+    notes = (f"{text_count(skipped, 'group')} of runs without {name} left out",) if skipped else ()
     series: dict[str, list[tuple[float, Group]]] = {}
     rest: list[dict[str, Any]] = []
     for value, group in placed:
@@ -110,7 +112,7 @@ def rows_against(
             for column, measure in measures.items():
                 row |= spread_columns(column, [measure(run) for run in group.runs])
             rows.append(row)
-    return Rows(tuple(rows), vram_source(run for _, group in placed for run in group.runs))
+    return Rows(tuple(rows), vram_source(run for _, group in placed for run in group.runs), notes)
 
 
 def curve_rows(groups: Sequence[Group], measures: Mapping[str, At]) -> Rows:

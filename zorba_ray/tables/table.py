@@ -124,10 +124,11 @@ class Table(Generic[T]):
             kept = [place for place in kept if self.columns[place].keep > least]
         return kept
 
-    def latex(self, label: str) -> str:
-        """A float for LaTeX with booktabs; `note` is its caption."""
+    def latex(self, label: str, before: str = "") -> str:
+        """A float for LaTeX with booktabs; its caption is `before`, the caption and the note."""
         flush = "".join("r" if column.text else "l" for column in self.columns)
-        return latex_table([column.name for column in self.columns], self.texts(), flush, self.note, label)
+        caption = f"{before}{self.caption}. {self.note}".strip()
+        return latex_table([column.name for column in self.columns], self.texts(), flush, caption, label)
 
 
 def with_interval(text: Text) -> Text:
