@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -23,6 +24,7 @@ from zorba_ray.errors import RunDirError
 from zorba_ray.report.comparison import ComparisonRecord, comparison_rows, load_comparison
 from zorba_ray.report.comparison_page import comparison_tables, comparison_warnings
 from zorba_ray.report.figure import GREY, SHEET_IN, letters, look
+from zorba_ray.tables import Table
 
 _ROW_IN, _FRAME_IN = 0.2, 0.6
 """Height of a method's row in the figure, and of what stands around a panel."""
@@ -76,12 +78,20 @@ def _intervals(axes: Axes, part: Rows, measure: str, methods: Sequence[str]) -> 
     axes.set_ylim(len(names) - 0.5, -0.5)
 
 
+def latex(name: str, table: Table) -> str:
+    """A float with booktabs, for a LaTeX that reads UTF-8; `name`, of the comparison, is its first column."""
+    frame = pandas.DataFrame(table.texts(), columns=[column.name for column in table.columns])
+    frame.insert(0, "task", name)
+    flush = "l" + "".join("r" if column.text else "l" for column in table.columns)
+    style = frame.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis="columns")
+    return style.to_latex(hrules=True, column_format=flush, caption=table.caption, environment="table*")
+
+
 def write(named: Sequence[tuple[str, ComparisonRecord]], found: Rows, out: Path) -> list[Path]:
     """OUT.tex, OUT.pdf, OUT.png."""
     path = out.with_name(out.name + ".tex")
     tables = [(name, table) for name, record in named for table in comparison_tables(record)]
-    texts = [table.latex(f"tab:comparison{n}", f"{name}: ") for n, (name, table) in enumerate(tables, start=1)]
-    path.write_text("\n".join(texts), encoding="utf-8")
+    path.write_text("\n".join(latex(name, table) for name, table in tables), encoding="utf-8")
     return [path, *drawn_by(draw)(found, out)]
 
 

@@ -25,7 +25,6 @@ from zorba_ray.report.measures import (
     bytes_per_round,
     final_accuracy,
     final_loss,
-    fleet_vram,
     seconds_per_round,
     vram_saved,
 )
@@ -163,7 +162,7 @@ FIGURES: dict[str, Curves | Ends] = {
         ["allocation.epsilon"],
         {
             "loss": final_loss,
-            "fleet_vram_bytes": fleet_vram,
+            "fleet_vram_bytes": lambda run: run.allocation.f2_bytes,
             "vram_saved": vram_saved,
             "f1": lambda run: run.allocation.f1,
         },

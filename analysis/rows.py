@@ -10,7 +10,8 @@ import numpy as np
 from analysis.groups import Group, labels_of
 from zorba_ray.artifacts import Run
 from zorba_ray.errors import RunDirError
-from zorba_ray.report.measures import Measure, bytes_by_round, vram_source, whole_passes_per_round
+from zorba_ray.report.curves import bytes_at
+from zorba_ray.report.measures import Measure, vram_source, whole_passes_per_round
 from zorba_ray.tables import Spread
 from zorba_ray.tables.text import text_count
 
@@ -118,6 +119,8 @@ def rows_against(
 def curve_rows(groups: Sequence[Group], measures: Mapping[str, At]) -> Rows:
     """One row per group and round that all its seeds evaluated on the validation split; the costs are means over seeds.
 
+    Bytes are spread evenly over the rounds.
+
     Raises:
         RunDirError: no group has two such rounds.
     """
@@ -128,12 +131,9 @@ def curve_rows(groups: Sequence[Group], measures: Mapping[str, At]) -> Rows:
         if len(rounds) < 2:
             notes.append(f"{group.label}: {len(rounds)} evaluations on the validation split in common, left out")
             continue
-        traffic = [bytes_by_round(run) for run in group.runs]
-        if None in traffic:
-            notes.append(f"{group.label}: a round was recovered after a kill without its byte counts; no bytes shown")
         passes = sum(whole_passes_per_round(run) for run in group.runs) / len(group.runs)
         for number in sorted(rounds):
-            sent = Spread.of_all(None if counts is None else counts[number] for counts in traffic)
+            sent = Spread.of_all(bytes_at(run, number) for run in group.runs)
             row: Row = {"series": group.label, **counted(group), "round": number}
             row |= {"bytes_per_client": sent and sent.mean, "forward_passes_per_client": number * passes}
             for name, value in measures.items():

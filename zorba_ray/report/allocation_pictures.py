@@ -34,38 +34,20 @@ SINGLE_CLIENTS = 24
 _SHADES = 10
 
 
-def allocation_plots(allocation: AllocationRecord, memory: str, met: str) -> list[Plot]:
-    """Active blocks, and bytes against budgets, for a page; none without clients.
-
-    Args:
-        memory: where the bytes come from, as in 'modelled, simulated accelerator'.
-        met: how many budgets are met, in words.
-    """
+def allocation_plots(allocation: AllocationRecord) -> list[Plot]:
+    """Active blocks, for a page; none without clients."""
     if not allocation.clients:
         return []
     rows = fleet_rows(allocation, SINGLE_CLIENTS)
+    holders = np.bincount([block for c in allocation.clients for block in c.blocks], minlength=allocation.blocks)
     grouped = len(rows) < len(allocation.clients)
+    note = "Blue: active" + (", paler where only some clients of the row hold the block. " if grouped else ". ")
+    note += f"Every block is active on {holders.min()} to {holders.max()} of {len(allocation.clients)} clients."
 
-    def map_of_blocks(figure: Figure) -> None:
+    def draw(figure: Figure) -> None:
         active_blocks(figure.add_subplot(), rows)
 
-    def bytes_of_clients(figure: Figure) -> None:
-        axes = figure.add_subplot()
-        bytes_held(axes, rows, f"VRAM in {{}} ({memory})")
-        axes.set_yticks(range(len(rows)), [row_name(row) for row in rows], fontsize=9)
-        axes.set_ylim(len(rows) - 0.5, -0.5)
-        legend(figure, axes)
-
-    holders = np.bincount([block for c in allocation.clients for block in c.blocks], minlength=allocation.blocks)
-    height = 0.8 + 0.27 * max(5, len(rows))
-    blocks = "Blue: active" + (", paler where only some clients of the row hold the block. " if grouped else ". ")
-    blocks += f"Every block is active on {holders.min()} to {holders.max()} of {len(allocation.clients)} clients."
-    held = "Bars: the most that a client of the row holds; marks: smallest and largest budget. " if grouped else ""
-    held += f"{met[0].upper()}{met[1:]}. Figures are {memory}."
-    return [
-        plot("Active blocks by client", map_of_blocks, height, blocks),
-        plot("VRAM per client", bytes_of_clients, height + 0.4, held),
-    ]
+    return [plot("Active blocks by client", draw, 0.8 + 0.27 * max(5, len(rows)), note)]
 
 
 def write_allocation_picture(allocation: AllocationRecord, path: Path) -> Path:

@@ -38,7 +38,6 @@ def runs_page(runs: Sequence[Run]) -> Page:
             Section("Tables", tables=[table for table in tables if table.items]),
         ],
         again=[_again(name, run) for name, run in zip(names, runs, strict=True)],
-        opened=False,
     )
 
 
