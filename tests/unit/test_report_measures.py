@@ -1,18 +1,15 @@
-"""Forward passes, bytes, time and memory of a run against numbers worked out by hand, and against the engine."""
+"""Forward passes, time and memory of a run against numbers worked out by hand, and against the engine."""
 
-import json
 from pathlib import Path
 
 import pytest
 from torch import nn
 
-from tests.support.fake_family import edit, write_member
+from tests.support.fake_family import edit, edit_records, write_member
 from tests.support.tiny_models import tiny_batch, tiny_task_model
 from zorba_ray.artifacts import Run
 from zorba_ray.models import Perturbation
 from zorba_ray.report.measures import (
-    bytes_by_round,
-    seconds_of_rounds,
     seconds_per_round,
     vram_saved,
     vram_source,
@@ -51,36 +48,11 @@ def test_forward_passes_are_those_of_the_engine(tmp_path: Path, active: set[int]
     assert whole_passes_per_round(Run(path)) == sum(passed) / (rows * len(layers))
 
 
-def test_bytes_are_those_of_a_client_that_takes_part_in_every_round(tmp_path: Path) -> None:
-    """10 up and 20 + 2 × 10 down a round; a refused report has travelled too, a late one has not."""
-    path = write_member(tmp_path / "a")
-    assert bytes_by_round(Run(path)) == [0.0, 50.0, 100.0]
-    lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    for entry in lines:
-        if entry["kind"] == "round" and entry["round"] == 1:
-            entry.update(clients_ok=1, rejected={"1": "not finite"}, bytes_up=24)
-        elif entry["kind"] == "round":
-            entry.update(clients_ok=1, clients_late=1, bytes_up=14)
-    (path / "metrics.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in lines), encoding="utf-8")
-    assert bytes_by_round(Run(path)) == [0.0, 52.0, 106.0]
-
-
-def test_a_round_recovered_without_its_counts_leaves_them_unknown(tmp_path: Path) -> None:
-    path = write_member(tmp_path / "a")
-    lines = [
-        line
-        for line in (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        if '"round", "round": 1,' not in line
-    ]
-    lines.append('{"kind": "round", "round": 1, "clients_ok": 2, "recovered": true}')
-    (path / "metrics.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    run = Run(path)
-    assert (bytes_by_round(run), seconds_of_rounds(run), seconds_per_round(run)) == (None, None, None)
-
-
-def test_time_is_that_of_the_rounds(tmp_path: Path) -> None:
-    run = Run(write_member(tmp_path / "a", losses=(1, 1, 1, 1), accuracies=None))
-    assert (seconds_of_rounds(run), seconds_per_round(run)) == (0.5 + 1.0 + 1.5, 1.0)
+def test_a_round_recovered_without_its_time_leaves_it_unknown(tmp_path: Path) -> None:
+    path = write_member(tmp_path / "a", losses=(1, 1, 1, 1), accuracies=None)
+    assert seconds_per_round(Run(path)) == 1.0
+    edit_records(path, lambda record: record["round"] == 1 and record.pop("time", None))
+    assert seconds_per_round(Run(path)) is None
 
 
 def test_vram_saved_is_against_everything_active_on_every_client(tmp_path: Path) -> None:
