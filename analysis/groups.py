@@ -45,7 +45,7 @@ class Group:
     shown: Mapping[str, str] = field(default_factory=dict)
     """Dotted key -> how a sweep calls the value, for values that have names (a fleet)."""
     label: str = ""
-    """What tells this group from the others of its collection."""
+    """What tells this group from the others of its collection: the method, where each has another."""
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -82,8 +82,9 @@ def collect(paths: Sequence[Path]) -> tuple[list[Group], list[str]]:
         reasons = "".join(f"\n  {line}" for line in left_out)
         raise RunDirError(f"no finished run in {', '.join(map(str, paths))}{reasons}")
     found = list(groups.values())
-    labels = labels_of([group.settings for group in found], [group.shown for group in found])
-    labels = [found[0].runs[0].config.method] if len(found) == 1 else labels
+    labels = [str(group.settings["method"]) for group in found]
+    if len(set(labels)) < len(found):
+        labels = labels_of([group.settings for group in found], [group.shown for group in found])
     return [replace(group, label=label) for group, label in zip(found, labels, strict=True)], left_out
 
 

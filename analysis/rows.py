@@ -11,7 +11,7 @@ from analysis.groups import Group, labels_of
 from zorba_ray.artifacts import Run
 from zorba_ray.errors import RunDirError
 from zorba_ray.report.curves import bytes_at
-from zorba_ray.report.measures import Measure, vram_source, whole_passes_per_round
+from zorba_ray.report.measures import Measure, memory_label, whole_passes_per_round
 from zorba_ray.tables import Spread
 from zorba_ray.tables.text import text_count
 
@@ -113,7 +113,7 @@ def rows_against(
             for column, measure in measures.items():
                 row |= spread_columns(column, [measure(run) for run in group.runs])
             rows.append(row)
-    return Rows(tuple(rows), vram_source(run for _, group in placed for run in group.runs), notes)
+    return Rows(tuple(rows), memory_label(*(run for _, group in placed for run in group.runs)), notes)
 
 
 def curve_rows(groups: Sequence[Group], measures: Mapping[str, At]) -> Rows:
@@ -141,7 +141,7 @@ def curve_rows(groups: Sequence[Group], measures: Mapping[str, At]) -> Rows:
             rows.append(row)
     if not rows:
         raise RunDirError(f"curves need at least two evaluations on the validation split: {'; '.join(notes)}")
-    return Rows(tuple(rows), vram_source(run for group in groups for run in group.runs), tuple(notes))
+    return Rows(tuple(rows), memory_label(*(run for group in groups for run in group.runs)), tuple(notes))
 
 
 def loss_at(run: Run, number: int) -> float | None:

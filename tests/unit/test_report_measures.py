@@ -10,9 +10,9 @@ from tests.support.tiny_models import tiny_batch, tiny_task_model
 from zorba_ray.artifacts import Run
 from zorba_ray.models import Perturbation
 from zorba_ray.report.measures import (
+    memory_label,
     seconds_per_round,
     vram_saved,
-    vram_source,
     whole_passes_per_round,
 )
 
@@ -59,6 +59,6 @@ def test_vram_saved_is_against_everything_active_on_every_client(tmp_path: Path)
     path = write_member(tmp_path / "a")  # 1200 + 1100 of 2 × 1400
     run = Run(path)
     assert vram_saved(run) == pytest.approx(1 - 2300 / 2800, abs=1e-15)
-    assert vram_source([run, run]) == "modelled, simulated"
+    assert memory_label(run, run) == "modelled, simulated accelerator"
     edit(path / "allocation.json", lambda tree: tree.pop("bytes_all_active"))
     assert vram_saved(Run(path)) is None

@@ -240,8 +240,7 @@ def test_every_trial_has_its_row(mixed_dir: Path, mixed_page: ReportPage) -> Non
     by_trial = {row[0]: row for row in rows[1:]}
     for trial in state["trials"]:
         row = by_trial[str(trial["trial"])]
-        status = "stopped early" if trial["status"] == "stopped" else trial["status"]
-        status += f": {trial['error']}" if trial["error"] else ""
+        status = trial["status"] + (f": {trial['error']}" if trial["error"] else "")
         assert row[:5] == [
             str(trial["trial"]),
             f"{trial['values']['allocation.epsilon']:g}",

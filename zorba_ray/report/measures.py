@@ -4,7 +4,7 @@ Each takes a run's record and gives a number; None is unknown. Per client means:
 round, so that runs with drop-outs compare.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from statistics import median
 
 from zorba_ray.artifacts import Run
@@ -81,10 +81,12 @@ def vram_saved(run: Run) -> float | None:
     return 1 - run.allocation.f2_bytes / (whole * len(run.allocation.clients)) if whole else None
 
 
-def vram_source(runs: Iterable[Run]) -> str:
-    """Where VRAM figures come from, as in 'modelled, simulated'; several sources are all named."""
-    found = dict.fromkeys(f"{run.allocation.bytes_source}, {run.allocation.accelerator}" for run in runs)
-    return " and ".join(found)
+def memory_label(*runs: Run) -> str:
+    """Where VRAM figures come from, as in 'modelled, simulated accelerator'; several sources are all named."""
+    sources = {(run.allocation.bytes_source, run.allocation.accelerator): None for run in runs}
+    return "; ".join(
+        f"{source}, {'simulated accelerator' if device == 'simulated' else device}" for source, device in sources
+    )
 
 
 def cpu_seconds(run: Run) -> float | None:

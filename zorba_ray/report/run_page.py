@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from zorba_ray.artifacts import Run
 from zorba_ray.artifacts.run import run_names
+from zorba_ray.report.measures import memory_label
 from zorba_ray.report.page import Page, Section
 from zorba_ray.report.run_figures import compared_plots, run_plots
-from zorba_ray.report.run_tables import change, memory_label, run_tables, sent, sentence, tiles, warnings
+from zorba_ray.report.run_tables import change, run_tables, sent, sentence, tiles, warnings
 from zorba_ray.report.settings import differences_table, provenance_table, run_commands, settings_table
 from zorba_ray.tables import Column, Table
 from zorba_ray.tables.text import text_bytes, text_percent, text_seconds
@@ -43,8 +44,8 @@ def runs_page(runs: Sequence[Run]) -> Page:
 
 def runs_table(named: Sequence[tuple[str, Run]]) -> Table:
     """One row per run, of (name, run)."""
-    sources = dict.fromkeys(memory_label(run) for _, run in named)
-    alike = len(sources) == 1
+    source = memory_label(*(run for _, run in named))
+    alike = all(memory_label(run) == source for _, run in named)
 
     def share(run: Run) -> float | str:
         shares = [client.share for client in run.allocation.clients if client.share is not None]
@@ -70,7 +71,7 @@ def runs_table(named: Sequence[tuple[str, Run]]) -> Table:
             Column("SHA-256 of θ", lambda pair: pair[1].summary and pair[1].summary.weights_sha256[:12]),
         ],
         "Up and down: per client and round. VRAM share: the largest of a budget. SHA-256: its first 12 digits. "
-        f"VRAM figures are {next(iter(sources)) if alike else 'of the source named beside them'}.",
+        f"VRAM figures are {source if alike else 'of the source named beside them'}.",
     )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from zorba_ray.artifacts import Budget, Eval, Profile, Run
 from zorba_ray.artifacts.allocation import AssignedClient, SolverStep
+from zorba_ray.report.measures import memory_label
 from zorba_ray.report.page import Tile
 from zorba_ray.tables import Column, Table
 from zorba_ray.tables.text import (
@@ -18,19 +19,6 @@ from zorba_ray.tables.text import (
     text_seconds,
     text_value,
 )
-
-_REASONS = {
-    "start": "start of the run",
-    "provisional": "until the probe",
-    "probe": "probe of the blocks",
-    "fleet changed": "the fleet changed",
-}
-
-
-def memory_label(run: Run) -> str:
-    """Where the run's VRAM figures come from, as in 'modelled, simulated accelerator'."""
-    device = run.allocation.accelerator
-    return f"{run.allocation.bytes_source}, {'simulated accelerator' if device == 'simulated' else device}"
 
 
 def sentence(run: Run) -> str:
@@ -134,7 +122,7 @@ def clients_table(run: Run) -> Table:
         Column("Examples", lambda client: client.examples, text_value),
         Column("Active blocks", lambda client: _ranges(client.blocks)),
         Column("VRAM", lambda client: client.bytes, text_bytes),
-        Column("Budget", lambda client: _or_none(client.budget_bytes), text_bytes),
+        Column("Budget", lambda client: client.budget_bytes, text_bytes),
         Column("Share", lambda client: client.share, text_percent),
     ]
     note = f"{met_text(run).capitalize()}. VRAM figures are {memory_label(run)}."
@@ -146,9 +134,7 @@ def steps_table(run: Run) -> Table:
     a = run.allocation
 
     def text(step: SolverStep, value: float | None) -> str:
-        in_bytes = (
-            step.objective == "vram" and (step.value or 0) > 1 and value is not None and abs(value) < float("inf")
-        )
+        in_bytes = step.objective == "vram" and (step.value or 0) > 1  # a share of a budget is not
         return text_bytes(value) if in_bytes else text_value(value)
 
     columns: list[Column[SolverStep]] = [
@@ -179,7 +165,7 @@ def assignments_table(run: Run) -> Table:
         assignments if len(assignments) > 1 else (),
         [
             Column("From round", lambda new: new.round, str),
-            Column("Why", lambda new: _REASONS.get(new.reason, new.reason)),
+            Column("Why", lambda new: new.reason),
             Column("Clients that changed", lambda new: new.clients_changed, str),
             Column("f1", lambda new: _f1(new.f1), str),
             Column("Fleet VRAM", lambda new: new.f2_bytes, text_bytes),
@@ -270,7 +256,7 @@ def budgets_table(budgets: Sequence[Budget]) -> Table:
             Column("Blocks live", lambda row: f"frozen {row.frozen}, master {row.master}" if row.frozen else None),
             Column("Peak", lambda row: row.peak_bytes, text_bytes),
             Column("Source", lambda row: row.source),
-            Column("Budget", lambda row: _or_none(row.budget_bytes), text_bytes),
+            Column("Budget", lambda row: row.budget_bytes, text_bytes),
             Column("Share", lambda row: row.share, text_percent),
             Column(
                 "Largest part",
@@ -284,10 +270,6 @@ def budgets_table(budgets: Sequence[Budget]) -> Table:
 def _f1(f1: float | None) -> str:
     """∞ where a block is on no client."""
     return "∞" if f1 is None else f"{f1:.6g}"
-
-
-def _or_none(budget: int | None) -> int | str:
-    return "none" if budget is None else budget
 
 
 def _ranges(blocks: Sequence[int]) -> str:

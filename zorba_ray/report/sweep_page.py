@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 from zorba_ray.artifacts import Provenance
 from zorba_ray.artifacts.sweep import SweepRecord, TrialRecord
+from zorba_ray.report.measures import memory_label
 from zorba_ray.report.page import Page, Section, Tile
-from zorba_ray.report.run_tables import memory_label
 from zorba_ray.report.settings import provenance_table, settings_table, typed_command
 from zorba_ray.report.sweep_figures import sweep_plots
 from zorba_ray.report.trials import (
@@ -62,14 +62,9 @@ def sentence(sweep: SweepRecord) -> str:
 
 
 def statuses_text(sweep: SweepRecord) -> str:
-    """As in '20 finished, 3 stopped early, 1 failed'."""
+    """As in '20 finished, 3 stopped, 1 failed'."""
     counts = Counter(trial.entry.status for trial in sweep.trials)
-    return ", ".join(f"{count} {status_text(name)}" for name, count in counts.most_common()) or "none"
-
-
-def status_text(status: str) -> str:
-    """'stopped' is an early end by the scheduler."""
-    return "stopped early" if status == "stopped" else status
+    return ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "none"
 
 
 def warnings(sweep: SweepRecord) -> list[str]:
@@ -101,7 +96,7 @@ def tiles(sweep: SweepRecord) -> list[Tile]:
         value = text_figure(metric.name, best.figure(metric.name))
         note = f"trial {best.entry.trial}: {values_text(best.entry.values, swept_keys(sweep)) or best.entry.name}"
         if not best.finished:
-            note += f"; {status_text(best.entry.status)}, round {best.round}"
+            note += f"; {best.entry.status}, round {best.round}"
     cpu, memory = spread_of(sweep.trials, "cpu_s"), spread_of(sweep.trials, VRAM)
     total = f"CPU time of {cpu.count} trials {text_seconds(cpu.mean * cpu.count)}" if cpu else ""
     ends = dict.fromkeys(text_figure(VRAM, end) for end in (memory.low, memory.high)) if memory else [NONE]
@@ -115,7 +110,7 @@ def tiles(sweep: SweepRecord) -> list[Tile]:
 
 def memory_sources(sweep: SweepRecord) -> str:
     """Where the VRAM figures come from."""
-    return "; ".join(sorted({memory_label(trial.run) for trial in sweep.trials if trial.run is not None}))
+    return memory_label(*(trial.run for trial in sweep.trials if trial.run is not None))
 
 
 def configurations(sweep: SweepRecord, groups: Sequence[Group], limit: int = 12) -> list[Table]:
@@ -150,7 +145,7 @@ def trials_table(sweep: SweepRecord, folder: Path) -> Table:
     def status(trial: TrialRecord) -> Link | str:
         entry = trial.entry
         if entry.status != "failed":
-            return status_text(entry.status)
+            return entry.status
         text = f"failed: {entry.error or trial.fault or 'no error on record'}"
         return Link(text, address(sweep.path / entry.log, folder) if entry.log else "")
 
@@ -187,15 +182,13 @@ def again(sweep: SweepRecord) -> list[Section]:
         settings_table("Settings of the sweep", sweep.settings),
         settings_table("Base settings", sweep.base),
     ]
-    sections = [
-        Section("Command and settings", started, tables=tables, commands=[*typed_command(sweep.command), report])
-    ]
+    commands = [*typed_command(sweep.command), report]
     best = best_trial(sweep)
     shown = best if best is not None and best.run is not None else next((t for t in sweep.trials if t.run), None)
     if shown is not None and shown.run is not None:
-        title = f"Provenance of trial {shown.entry.trial}"
-        sections.append(Section(title, tables=[provenance_table(shown.run)]))
-    return sections
+        tables.append(provenance_table(shown.run))
+        started += f" Provenance is of trial {shown.entry.trial}."
+    return [Section("Command, settings and provenance", started, tables=tables, commands=commands)]
 
 
 def _known(sweep: SweepRecord, name: str) -> bool:
