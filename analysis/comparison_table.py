@@ -83,7 +83,8 @@ def latex(name: str, table: Table) -> str:
     frame = pandas.DataFrame(table.texts(), columns=[column.name for column in table.columns])
     frame.insert(0, "task", name)
     flush = "l" + "".join("r" if column.text else "l" for column in table.columns)
-    style = frame.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis="columns")
+    style = frame.style.hide(axis="index")
+    style.format(escape="latex").format_index(escape="latex", axis="columns")
     return style.to_latex(hrules=True, column_format=flush, caption=table.caption, environment="table*")
 
 

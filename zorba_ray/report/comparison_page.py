@@ -22,6 +22,7 @@ def comparison_page(record: ComparisonRecord) -> Page:
     ]  # fmt: skip
     seeds = record.entry.asked["seeds"]
     intervals = "Intervals are 95 %, by Student's t over the seeds." if len(seeds) > 1 else "One seed has no interval."
+    *tables, rates = comparison_tables(record)
     lines = [Line(result.method, list(result.runs.values())) for result in record.results]
     plots = [curves_plot(f"Against {cost.label}", lines, cost=cost) for cost in (PASSES, BYTES)]
     return Page(
@@ -32,8 +33,9 @@ def comparison_page(record: ComparisonRecord) -> Page:
         warnings=comparison_warnings(record),
         tiles=tiles,
         sections=[
-            Section("Results", tables=comparison_tables(record)),
+            Section("Results", tables=tables),
             Section("Curves", "Mean over the finished seeds of a method.", [p for p in plots if p]),
+            Section("Rates", tables=[rates]),
         ],
         again=[
             Section(

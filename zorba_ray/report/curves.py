@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -52,7 +53,7 @@ def curves_plot(title: str, lines: Sequence[Line], field: str = "loss", cost: Co
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
         for index, line, points in known:  # each in the colour that it has in every figure
-            kind = look(index) | {"markersize": 4}
+            kind: dict[str, Any] = look(index) | {"markersize": 4}
             if line.split == "test":  # evaluated at the start and the end only
                 kind |= {"linestyle": "none", "markersize": 8, "markerfacecolor": "none", "markeredgewidth": 1.8}
             axes.plot(*points[1 if cost.log else 0 :].T, label=line.name, **kind)

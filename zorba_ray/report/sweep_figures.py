@@ -137,9 +137,8 @@ def distinct_values(values: Sequence[int | float | str | None]) -> list[int | fl
 
 def is_log(distinct: Sequence[int | float | str | None]) -> bool:
     """Positive numbers, from small to large, that span a factor of fifty."""
-    low, high = distinct[0], distinct[-1]
-    numbers = isinstance(low, (int, float)) and isinstance(high, (int, float))
-    return numbers and len(distinct) > 2 and low > 0 and high >= 50 * low
+    numbers = [value for value in distinct if isinstance(value, (int, float))]
+    return len(numbers) > 2 and numbers[0] > 0 and numbers[-1] >= 50 * numbers[0]
 
 
 def _format(axis: Axis, name: str) -> None:
