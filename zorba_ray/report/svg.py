@@ -39,7 +39,6 @@ def inline_svg(source: str, label: str, tips: Mapping[str, str]) -> Markup:
     used = {name for node in root.iter() for value in node.attrib.values() for name in _REFERENCE.findall(value)}
     for node in list(root.iter()):
         _shrink(node, prefix, used, tips)
-    _unwrap(root)
     box = root.attrib["viewBox"]
     root.attrib.clear()
     root.attrib |= {"class": "plot", "viewBox": box, "role": "img", "aria-label": label}
@@ -69,7 +68,7 @@ def _shrink(node: ET.Element, prefix: str, used: set[str], tips: Mapping[str, st
         if value:
             node.set(key, value)
     if name in tips:
-        node.set("class", "mark")  # keeps the group when it is unwrapped
+        node.set("class", "mark")
         title = ET.Element("title")
         title.text = tips[name]
         node.insert(0, title)
@@ -88,15 +87,3 @@ def _style(text: str, tag: str) -> str:
         variable = COLOURS.get(value.lower())
         kept.append(f"{key}:{f'var(--{variable})' if variable else value}")
     return ";".join(kept)
-
-
-def _unwrap(node: ET.Element) -> None:
-    """Removes groups that say nothing, deepest first."""
-    children = []
-    for child in node:
-        _unwrap(child)
-        if child.tag == "g" and not child.attrib:
-            children += list(child)
-        elif child.tag != "defs" or len(child):
-            children.append(child)
-    node[:] = children
