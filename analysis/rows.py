@@ -11,7 +11,7 @@ from analysis.groups import Group, labels_of
 from zorba_ray.artifacts import Run
 from zorba_ray.errors import RunDirError
 from zorba_ray.report.curves import bytes_at
-from zorba_ray.report.measures import Measure, memory_label, whole_passes_per_round
+from zorba_ray.report.measures import Measure, memory_label, passes_at
 from zorba_ray.tables import Spread
 from zorba_ray.tables.text import text_count
 
@@ -117,7 +117,7 @@ def rows_against(
 
 
 def curve_rows(groups: Sequence[Group], measures: Mapping[str, At]) -> Rows:
-    """One row per group and round that all its seeds evaluated on the validation split; the costs are means over seeds.
+    """One row per group and round that all its seeds evaluated on the validation split.
 
     Bytes are spread evenly over the rounds.
 
@@ -131,11 +131,13 @@ def curve_rows(groups: Sequence[Group], measures: Mapping[str, At]) -> Rows:
         if len(rounds) < 2:
             notes.append(f"{group.label}: {len(rounds)} evaluations on the validation split in common, left out")
             continue
-        passes = sum(whole_passes_per_round(run) for run in group.runs) / len(group.runs)
         for number in sorted(rounds):
             sent = Spread.of_all(bytes_at(run, number) for run in group.runs)
             row: Row = {"series": group.label, **counted(group), "round": number}
-            row |= {"bytes_per_client": sent and sent.mean, "forward_passes_per_client": number * passes}
+            row |= {
+                "bytes_per_client": sent and sent.mean,
+                "forward_passes_per_client": passes_at(group.runs[0], number),
+            }
             for name, value in measures.items():
                 row |= spread_columns(name, [value(run, number) for run in group.runs])
             rows.append(row)

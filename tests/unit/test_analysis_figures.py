@@ -80,7 +80,7 @@ def run_script(*arguments: str | Path) -> int:
 
 
 def test_loss_curves(tmp_path: Path) -> None:
-    """P = 4, first active blocks 2 and 1 of 4: (2 + 16) / 4 and (1 + 24) / 4 forwards a round; 10 + 40 bytes."""
+    """Four central directions: eight passes a round; 10 + 40 bytes."""
     rows, figure = drawn("loss_curves", family(tmp_path, VARIANTS["loss_curves"]))
     first = rows.parts()[0][1]
     assert rows.parts()[0][0] == "ε = 0"
@@ -90,7 +90,7 @@ def test_loss_curves(tmp_path: Path) -> None:
     assert column(first, "loss_max") == [1.0, 0.8, 0.5]
     assert column(first, "accuracy_mean") == [0.25, 0.5, 0.75]
     assert column(first, "bytes_per_client") == [0, 50, 100]
-    assert column(first, "forward_passes_per_client") == [0, 5.375, 10.75]
+    assert column(first, "forward_passes_per_client") == [0, 8, 16]
     assert [(row["n"], row["seeds"]) for row in rows.rows] == [(2, "1 2")] * 6
     assert figure.legends[0].get_title().get_text() == "mean and min–max over n = 2 seeds"
     costs = ("round", "bytes_per_client", "forward_passes_per_client")

@@ -41,17 +41,6 @@ def probe_passes(run: Run) -> int:
     return round(2 * run.summary.probe_forward_pairs / run.config.federation.clients) if run.summary else 0
 
 
-def whole_passes_per_round(run: Run) -> float:
-    """Passes through the whole model on one batch that a client makes in a round, mean over the clients.
-
-    (K s + passes (L − s)) / L with s the first active block: the blocks before s run once for all directions of a local
-    step, the others in every pass, of which central differences need 2 K P (algorithm.md §4).
-    """
-    passes, steps, blocks = run.config.passes_per_round, run.config.local_steps, run.allocation.blocks
-    firsts = [min(client.blocks, default=blocks) for client in run.allocation.clients]
-    return sum((steps * first + passes * (blocks - first)) / blocks for first in firsts) / len(firsts)
-
-
 def rounds_to(run: Run, level: float) -> float | None:
     """The first evaluated round with a validation loss at or below `level`; None: never."""
     return next((float(record.round) for record in run.split("validation") if record.loss <= level), None)
