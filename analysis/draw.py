@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from analysis.rows import Rows
-from zorba_ray.report.figure import COLUMN_IN, SHEET_IN, legend, letters, look, percent, unit_of
+from zorba_ray.report.figure import COLUMN_IN, SHEET_IN, legend, letters, look, name_points, percent, unit_of
 
 
 @dataclass(frozen=True)
@@ -21,83 +21,57 @@ class Panel:
     x: str
     y: str
     xlabel: str
+    """So `ylabel`: {source} is where VRAM figures come from, and {unit} that of x, which is then in bytes."""
     ylabel: str
     curve: bool = False
-    """A band between the seeds; else a bar at every point."""
-    hollow: str = ""
-    """Another measure, with hollow marks."""
-    band: tuple[str, str] | None = None
-    """Columns of a band around the points."""
-    log: int = 0
-    """Base of a logarithmic x axis."""
-    in_bytes: bool = False
-    """x in a unit of bytes, which takes the place of {} in its label."""
+    """A band between the seeds, and whole numbers along x; else a bar at every point."""
+    log: bool = False
+    """x is logarithmic, with a mark at every value."""
     shares: bool = False
     """y reads as percent."""
-    integers: str = ""
-    """The axes, x or y or both, with marks at whole numbers."""
     level: str = ""
     """Name of the level line at an infinite x, what the setting tends to."""
-    bottom: float | None = None
-    """Lower end of y."""
+    names: str = ""
+    """Column of numbers that stand beside the points."""
 
 
-def panels_figure(rows: Rows, panels: Sequence[Panel], across: int, height_in: float, title: str = "") -> Figure:
-    """A sheet with `across` panels side by side, or a column where it is 1; `title` stands in the legend."""
-    size = (COLUMN_IN if across == 1 else SHEET_IN, height_in)
-    figure = Figure(figsize=size, layout="constrained")
-    axes = figure.subplots(math.ceil(len(panels) / across), across, squeeze=False).ravel()
+def panels_figure(rows: Rows, panels: Sequence[Panel], across: int) -> Figure:
+    """`across` panels side by side on a sheet, or a column where it is 1; those without a value are left out."""
+    panels = [panel for panel in panels if rows.known(f"{panel.y}_mean")]
+    down = math.ceil(len(panels) / across)
+    figure = Figure(figsize=(COLUMN_IN if across == 1 else SHEET_IN, 1.75 * down + 0.7), layout="constrained")
+    axes = figure.subplots(down, across, squeeze=False).ravel()
     for panel, where in zip(panels, axes, strict=True):
         _panel(where, rows, panel)
     letters(axes)
-    legend(figure, axes[0], title or rows.over_seeds())
+    legend(figure, axes[0], rows.over_seeds())
     return figure
 
 
-def final_figure(rows: Rows, x: str, xlabel: str, level: str = "") -> Figure:
-    """Final loss above, accuracy (where there is one) below, against a setting on a logarithmic axis; `level` names the
-    case of an infinite one."""
-    names = [name for name in ("loss", "accuracy") if rows.known(f"{name}_mean")]
-    panels = [
-        Panel(x, name, xlabel, f"final validation {name}", log=10, shares=name == "accuracy", level=level)
-        for name in names
-    ]
-    return panels_figure(rows, panels, 1, 1.5 * len(names) + 0.8)
-
-
 def _panel(axes: Axes, rows: Rows, panel: Panel) -> None:
-    factor, unit = unit_of(np.nanmax(rows.column(panel.x), initial=0)) if panel.in_bytes else (1, "")
+    factor, unit = unit_of(np.nanmax(rows.column(panel.x), initial=0)) if "{unit}" in panel.xlabel else (1, "")
     for index, (label, part) in enumerate(rows.parts()):
         x = part.column(panel.x) / factor
         if panel.curve:
             _curve(axes, x, part, panel.y, index, label)
-            continue
-        beyond = np.isinf(x)
-        _level(axes, part.where(beyond), panel.y, index, panel.level)
-        points(axes, x[~beyond], part.where(~beyond), panel.y, index, label)
-        if panel.hollow:
-            points(axes, x, part, panel.hollow, index, "", hollow=True)
-        if panel.band:
-            low, high = (part.column(name) for name in panel.band)
-            axes.fill_between(x, low, high, alpha=0.16, linewidth=0, color=look(index)["color"])
-    if panel.log == 2:
-        axes.set_xscale("log", base=2)
-        axes.xaxis.set_major_locator(FixedLocator(sorted(set(rows.column(panel.x)))))
+        else:
+            beyond = np.isinf(x)
+            _level(axes, part.where(beyond), panel.y, index, panel.level)
+            _points(axes, x[~beyond], part.where(~beyond), panel.y, index, label)
+    if panel.names:
+        texts = [f"{value:g}" for value in rows.column(panel.names)]
+        name_points(axes, rows.column(panel.x) / factor, rows.column(f"{panel.y}_mean"), texts)
+    if panel.log:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(FixedLocator(sorted({x for x in rows.column(panel.x) if np.isfinite(x)})))
+        axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}"))
-    elif panel.log:
-        axes.set_xscale("log", base=panel.log)
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
     else:
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer="x" in panel.integers))
-    if "y" in panel.integers:
-        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=panel.curve and factor == 1))
     if panel.shares:
         percent(axes.yaxis)
-    axes.set(xlabel=panel.xlabel.format(unit), ylabel=panel.ylabel)
-    if panel.bottom is not None:
-        axes.set_ylim(panel.bottom, 1.05 * axes.get_ylim()[1])
+    xlabel, ylabel = (text.format(unit=unit, source=rows.vram_source) for text in (panel.xlabel, panel.ylabel))
+    axes.set(xlabel=xlabel, ylabel=ylabel)
 
 
 def _curve(axes: Axes, x: np.ndarray, rows: Rows, y: str, index: int, label: str) -> None:
@@ -108,11 +82,13 @@ def _curve(axes: Axes, x: np.ndarray, rows: Rows, y: str, index: int, label: str
         axes.fill_between(x, low, high, color=look(index)["color"], alpha=0.16, linewidth=0)
 
 
-def points(axes: Axes, x: np.ndarray, rows: Rows, y: str, index: int, label: str, hollow: bool = False) -> None:
+def _points(axes: Axes, x: np.ndarray, rows: Rows, y: str, index: int, label: str) -> None:
     """Mean at each x, joined, with a bar from the smallest to the largest over the seeds."""
-    kind: dict[str, Any] = look(index) | ({"markerfacecolor": "white"} if hollow else {})
-    mean = rows.column(f"{y}_mean")
-    axes.errorbar(x, mean, yerr=reach(rows, y), label=label, capsize=1.8, elinewidth=0.8, **kind)
+    mean, low, high = (rows.column(f"{y}_{part}") for part in ("mean", "min", "max"))
+    # fmean of equal numbers may differ from them in the last digit; a bar of negative length is refused.
+    reach = np.maximum([mean - low, high - mean], 0.0)
+    kind: dict[str, Any] = look(index)
+    axes.errorbar(x, mean, yerr=reach, label=label, capsize=1.8, elinewidth=0.8, **kind)
 
 
 def _level(axes: Axes, rows: Rows, y: str, index: int, name: str) -> None:
@@ -122,10 +98,3 @@ def _level(axes: Axes, rows: Rows, y: str, index: int, name: str) -> None:
         axes.axhline(mean, color=color, linewidth=0.8, linestyle=(0, (1, 2)))
         axes.axhspan(low, high, color=color, alpha=0.1, linewidth=0)
         axes.text(1.01, mean, name, transform=axes.get_yaxis_transform(), va="center", color=color)
-
-
-def reach(rows: Rows, name: str) -> np.ndarray:
-    """[2, rows]: how far the smallest and the largest over the seeds are from the mean."""
-    mean = rows.column(f"{name}_mean")
-    # fmean of equal numbers may differ from them in the last digit; a bar of negative length is refused.
-    return np.maximum([mean - rows.column(f"{name}_min"), rows.column(f"{name}_max") - mean], 0.0)

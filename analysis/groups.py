@@ -1,7 +1,7 @@
-"""Run directories, found, read, and put into groups: same settings but the seed.
+"""Run directories, found, read, and put into groups of the same settings but the seed, each with a short name.
 
-A folder with `sweep.json` or `trials/` stands for the runs of its trials. Only finished runs are drawn; what is left
-out is named with its reason, so that a figure never shows fewer runs than its reader believes without saying so.
+A sweep's folder stands for the runs of its trials. Only finished runs are drawn; what is left out is named with its
+reason, so that a figure never shows fewer runs than its reader believes without saying so.
 """
 
 import json
@@ -10,13 +10,28 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from analysis.naming import labels_of
 from zorba_ray.artifacts import Run
+from zorba_ray.artifacts.sweep import is_sweep, load_sweep
 from zorba_ray.errors import RunDirError
 from zorba_ray.report.settings import flatten
+from zorba_ray.units import format_bytes
 
-NOT_COMPARED = frozenset({"name", "seed"})
+_NOT_COMPARED = frozenset({"name", "seed"})
 """Settings in which the runs of one group may differ, beside those of `tracking`."""
+_SYMBOLS = {
+    "allocation.epsilon": "ε",
+    "data.alpha": "α",
+    "data.path": "data",
+    "federation.clients": "N",
+    "federation.fleet": "fleet",
+    "federation.seeds": "seeds",
+    "model.path": "model",
+    "zo.directions": "P",
+    "zo.local_steps": "K",
+    "zo.lr": "η",
+    "zo.perturbation_scale": "μ",
+}
+"""Symbols as in NOTATION.md; other settings go by the last part of their key."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +45,7 @@ class Group:
     shown: Mapping[str, str] = field(default_factory=dict)
     """Dotted key -> how a sweep calls the value, for values that have names (a fleet)."""
     label: str = ""
-    """What tells this group from the others of its collection."""
+    """What tells this group from the others of its collection: the method, where each has another."""
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -43,28 +58,23 @@ def collect(paths: Sequence[Path]) -> tuple[list[Group], list[str]]:
     out, one line "DIR: reason" each.
 
     Raises:
-        RunDirError: a path does not exist or holds neither a run nor a sweep, or no finished run is left.
+        RunDirError: a path does not exist, a sweep cannot be read, or no finished run is left.
     """
     groups: dict[str, Group] = {}
     left_out: list[str] = []
     seen: set[Path] = set()
-    for path, names in _expand(paths, left_out):
-        if path.resolve() in seen:
+    for run, names in _runs(paths, left_out):
+        if run.path.resolve() in seen:
             continue
-        seen.add(path.resolve())
-        try:
-            run = Run(path)
-        except RunDirError as error:
-            left_out.append(f"{path}: {error}")
-            continue
+        seen.add(run.path.resolve())
         if run.status != "finished":
-            left_out.append(f"{path}: {run.status.replace('_', ' ')} after round {run.rounds_done}")
+            left_out.append(f"{run.path}: {run.status.replace('_', ' ')} after round {run.rounds_done}")
             continue
         flat = flatten(run.config.resolved(), whole=frozenset({"federation.fleet"}))
-        flat = {key: v for key, v in flat.items() if key not in NOT_COMPARED and not key.startswith("tracking.")}
+        flat = {key: v for key, v in flat.items() if key not in _NOT_COMPARED and not key.startswith("tracking.")}
         group = groups.get(key := json.dumps(flat, sort_keys=True), Group(flat, ()))
         if twin := next((other for other in group.runs if other.config.seed == run.config.seed), None):
-            left_out.append(f"{path}: repeats seed {run.config.seed} of {twin.path}")
+            left_out.append(f"{run.path}: repeats seed {run.config.seed} of {twin.path}")
             continue
         runs = sorted([*group.runs, run], key=lambda run: run.config.seed)
         groups[key] = replace(group, runs=tuple(runs), shown={**group.shown, **names})
@@ -72,42 +82,58 @@ def collect(paths: Sequence[Path]) -> tuple[list[Group], list[str]]:
         reasons = "".join(f"\n  {line}" for line in left_out)
         raise RunDirError(f"no finished run in {', '.join(map(str, paths))}{reasons}")
     found = list(groups.values())
-    labels = labels_of([group.settings for group in found], [group.shown for group in found])
-    labels = [found[0].runs[0].config.method] if len(found) == 1 else labels
+    labels = [str(group.settings["method"]) for group in found]
+    if len(set(labels)) < len(found):
+        labels = labels_of([group.settings for group in found], [group.shown for group in found])
     return [replace(group, label=label) for group, label in zip(found, labels, strict=True)], left_out
 
 
-def _expand(paths: Sequence[Path], left_out: list[str]) -> Iterator[tuple[Path, dict[str, str]]]:
-    """(run directory, names of its values) for every run under `paths`."""
+def _runs(paths: Sequence[Path], left_out: list[str]) -> Iterator[tuple[Run, dict[str, str]]]:
+    """(run, names of its values) under `paths`."""
     for path in paths:
-        if (path / "config.resolved.json").exists():
-            yield path, {}
-        elif (path / "sweep.json").exists() or (path / "trials").is_dir():
-            yield from _trials(path, left_out)
+        if is_sweep(path):
+            for trial in load_sweep(path).trials:
+                if trial.run is not None:
+                    yield trial.run, {key: name for key, name in trial.entry.values.items() if isinstance(name, str)}
+                else:
+                    reason = trial.entry.error or trial.fault
+                    left_out.append(f"{trial.path}: {trial.entry.status}{f' ({reason})' if reason else ''}, no run")
         elif not path.exists():
             raise RunDirError(f"{path}: no such directory")
         else:
-            raise RunDirError(
-                f"{path} is neither a run directory (config.resolved.json) nor a sweep (sweep.json or trials/)"
-            )
+            try:
+                yield Run(path), {}
+            except RunDirError as error:
+                left_out.append(f"{path}: {error}")
 
 
-def _trials(sweep: Path, left_out: list[str]) -> Iterator[tuple[Path, dict[str, str]]]:
-    """The trials of sweep.json, by the name of their directory; the runs are drawn without it too."""
-    recorded: dict[str, dict[str, Any]] = {}
-    try:
-        tree = json.loads((sweep / "sweep.json").read_text(encoding="utf-8"))
-        recorded = {Path(trial["run"]).name: trial for trial in tree["trials"]}
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        left_out.append(f"{sweep}/sweep.json: cannot be read ({error!r}); its trials are taken from trials/ alone")
-    folders = {path.name for path in (sweep / "trials").glob("*") if path.is_dir()}
-    for name in sorted(folders | recorded.keys()):
-        trial, path = recorded.get(name, {}), sweep / "trials" / name
-        if (path / "config.resolved.json").exists():
-            values = trial.get("values") or {}
-            yield path, {key: value for key, value in values.items() if isinstance(value, str)}
-        else:
-            error = f" ({trial['error']})" if trial.get("error") else ""
-            left_out.append(f"{path}: {trial.get('status', 'no run')}{error}, no config.resolved.json")
+def labels_of(settings: Sequence[Mapping[str, Any]], shown: Sequence[Mapping[str, str]]) -> list[str]:
+    """One label per mapping of settings, all different: the settings that are not the same everywhere.
+
+    `shown` replaces values by names. The label is empty where there is only one mapping.
+    """
+    keys = dict.fromkeys(key for tree in settings for key in tree)
+    differing = [key for key in keys if any(tree.get(key) != settings[0].get(key) for tree in settings)]
+    differing.sort(key=lambda key: key not in _SYMBOLS)
+    labels = [
+        ", ".join(
+            f"{_SYMBOLS.get(key, key.rsplit('.', 1)[-1])} = {names.get(key) or _value_text(key, tree[key])}"
+            for key in differing
+            if key in tree
+        )
+        for tree, names in zip(settings, shown, strict=True)
+    ]
+    return [
+        label if labels.count(label) == 1 else f"{label} [{labels[: index + 1].count(label)}]"
+        for index, label in enumerate(labels)
+    ]
+
+
+def _value_text(key: str, value: Any) -> str:
+    """A value as a legend shows it; a fleet as '4 × 24 GiB + 4 × 8 GiB' or 'uniform 8 GiB to 24 GiB'."""
+    if key != "federation.fleet":
+        return f"{value:g}" if isinstance(value, float) else "none" if value is None else str(value)
+    if isinstance(value, Mapping):
+        low, high = format_bytes(value["low"]), format_bytes(value["high"])
+        return f"{value['distribution'].replace('_', '-')} {low} to {high}"
+    return "no budgets" if value is None else " + ".join(f"{k['count']} × {format_bytes(k['vram'])}" for k in value)

@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.command import command, figure
+from analysis.command import drawn_by, make, parser_of
 from analysis.linear_rounds import Federation, equal_holders, unequal_holders, updates
 from analysis.rows import Row, Rows
 from zorba_ray.active_sets import ActiveSets
@@ -267,8 +267,8 @@ def write(found: Rows, out: Path) -> list[Path]:
         if row["expected"] is not None:
             figures = f"{row['expected']:>12.6g} {row['simulated']:>12.6g} ± {row['standard_error']:<10.3g}"
             print(f"{row['step']:<10} {row['case']:<24} {row['weights']:<14} {figures}")
-    return figure(draw)(found, out)
+    return drawn_by(draw)(found, out)
 
 
 if __name__ == "__main__":
-    raise SystemExit(command(__doc__, "", lambda paths: rows(), write))
+    raise SystemExit(make(parser_of(__doc__).parse_args().out, rows, write))

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from analysis.groups import Group
-from analysis.naming import labels_of
+from analysis.groups import Group, labels_of
 from zorba_ray.artifacts import Run
 from zorba_ray.errors import RunDirError
-from zorba_ray.report.measures import Measure, bytes_by_round, vram_source, whole_passes_per_round
+from zorba_ray.report.curves import bytes_at
+from zorba_ray.report.measures import Measure, memory_label, passes_at
 from zorba_ray.tables import Spread
+from zorba_ray.tables.text import text_count
 
 Row = dict[str, str | int | float | None]
 At = Callable[[Run, int], float | None]
@@ -94,6 +95,8 @@ def rows_against(
             f"this figure needs finished runs with at least two values of {name} ({', '.join(varied)}); found: "
             f"{', '.join(f'{value:g}' for value in values) or 'none'}"
         )
+    skipped = len(groups) - len(placed)
+    notes = (f"{text_count(skipped, 'group')} of runs without {name} left out",) if skipped else ()
     series: dict[str, list[tuple[float, Group]]] = {}
     rest: list[dict[str, Any]] = []
     for value, group in placed:
@@ -110,11 +113,13 @@ def rows_against(
             for column, measure in measures.items():
                 row |= spread_columns(column, [measure(run) for run in group.runs])
             rows.append(row)
-    return Rows(tuple(rows), vram_source(run for _, group in placed for run in group.runs))
+    return Rows(tuple(rows), memory_label(*(run for _, group in placed for run in group.runs)), notes)
 
 
 def curve_rows(groups: Sequence[Group], measures: Mapping[str, At]) -> Rows:
-    """One row per group and round that all its seeds evaluated on the validation split; the costs are means over seeds.
+    """One row per group and round that all its seeds evaluated on the validation split.
+
+    Bytes are spread evenly over the rounds.
 
     Raises:
         RunDirError: no group has two such rounds.
@@ -126,20 +131,19 @@ def curve_rows(groups: Sequence[Group], measures: Mapping[str, At]) -> Rows:
         if len(rounds) < 2:
             notes.append(f"{group.label}: {len(rounds)} evaluations on the validation split in common, left out")
             continue
-        traffic = [bytes_by_round(run) for run in group.runs]
-        if None in traffic:
-            notes.append(f"{group.label}: a round was recovered after a kill without its byte counts; no bytes shown")
-        passes = sum(whole_passes_per_round(run) for run in group.runs) / len(group.runs)
         for number in sorted(rounds):
-            sent = Spread.of_all(None if counts is None else counts[number] for counts in traffic)
+            sent = Spread.of_all(bytes_at(run, number) for run in group.runs)
             row: Row = {"series": group.label, **counted(group), "round": number}
-            row |= {"bytes_per_client": sent and sent.mean, "forward_passes_per_client": number * passes}
+            row |= {
+                "bytes_per_client": sent and sent.mean,
+                "forward_passes_per_client": passes_at(group.runs[0], number),
+            }
             for name, value in measures.items():
                 row |= spread_columns(name, [value(run, number) for run in group.runs])
             rows.append(row)
     if not rows:
         raise RunDirError(f"curves need at least two evaluations on the validation split: {'; '.join(notes)}")
-    return Rows(tuple(rows), vram_source(run for group in groups for run in group.runs), tuple(notes))
+    return Rows(tuple(rows), memory_label(*(run for group in groups for run in group.runs)), tuple(notes))
 
 
 def loss_at(run: Run, number: int) -> float | None:

@@ -19,7 +19,7 @@ from zorba_ray.report import write_report
 pytest.importorskip("playwright.sync_api", reason="the playwright package is not installed")
 
 HOSTILE = "<script>alert(1)</script>\"'</svg> \u202eabc \u0645\u0631\u062d\u0628\u0627 😀 "
-KINDS = ("sweep", "under_way", "hostile", "run", "runs", "contest", "hostile_contest")
+KINDS = ("sweep", "under_way", "hostile", "run", "runs", "comparison", "hostile_comparison")
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +37,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("browser")
     endings: dict[int, Any] = {3: "failed", 4: "failed", 7: "stopped", 15: "running", 23: "pending"}
     hostile = {"equal": HOSTILE, "extreme": "long-" * 120}
-    runs = [write_fake_run(root / name, name=name, rounds=20, client_loss=True) for name in ("one", "two")]
+    runs = [write_fake_run(root / name, name=name, rounds=20) for name in ("one", "two")]
     sources = {
         "sweep": [write_fake_sweep(root / "sweep")],
         "under_way": [write_fake_sweep(root / "under_way", endings=endings, status="running", rounds=30)],
@@ -54,10 +54,10 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         ],
         "run": runs[:1],
         "runs": runs,
-        "contest": [write_fake_comparison(root / "contest", tried={"mezo": {"0.001": 0.5, "0.003": 0.625}})],
-        "hostile_contest": [
+        "comparison": [write_fake_comparison(root / "comparison", tried={"mezo": {"0.001": 0.5, "0.003": 0.625}})],
+        "hostile_comparison": [
             write_fake_comparison(
-                root / "hostile_contest",
+                root / "hostile_comparison",
                 name=HOSTILE + "x" * 300,
                 endings={"fedavg/seed-3": "diverged", "mezo/seed-1": "failed"},
                 todo=("zorba/seed-2", "fedit/seed-1", "fedit/seed-2", "fedit/seed-3"),
@@ -83,17 +83,17 @@ def test_quiet_self_contained_and_small(browser: Any, pages: dict[str, Path], ki
 
 
 def test_a_comparison_shows_its_tables_curves_and_warnings(browser: Any, pages: dict[str, Path]) -> None:
-    with View(browser, pages["contest"]) as view:
+    with View(browser, pages["comparison"]) as view:
         page = view.page
         captions = page.locator("caption").all_inner_texts()
-        assert captions[:4] == ["Learning", "What it takes to get there", "Cost", "Rates tried"]
-        counts = [page.locator("table").nth(place).locator("tbody tr").count() for place in range(4)]
-        assert counts == [len(method_names())] * 3 + [len(LADDER) * (len(method_names()) - 1) + 2]
+        assert captions[:3] == ["Learning", "Cost", "Rates tried"]
+        counts = [page.locator("table").nth(place).locator("tbody tr").count() for place in range(3)]
+        assert counts == [len(method_names())] * 2 + [len(LADDER) * (len(method_names()) - 1) + 2]
         second = page.locator("table").first.locator("tbody tr").nth(1).locator("td").all_inner_texts()
-        assert second[:5] == ["fedavg", "0.003", "3", "0.5625 ± 0.1553", "0.0625 ± 0.0776"]
+        assert second[:5] == [method_names()[1], "0.003", "3", "0.5625 ± 0.1553", "0.0625 ± 0.0776"]
         titles = page.locator("figure h3").all_inner_texts()
-        axes = ("round", "forward passes per client", "bytes per client, up and down", "CPU seconds, spread evenly")
-        assert [title.removesuffix(" over the rounds") for title in titles] == [f"Against {axis}" for axis in axes]
+        axes = ("forward passes per client", "bytes per client, up and down")
+        assert titles == [f"Against {axis}" for axis in axes]
         boxes = page.locator(".plot").evaluate_all("plots => plots.map(plot => plot.getBoundingClientRect())")
         assert all(box["width"] > 300 and box["height"] > 200 for box in boxes)
         for plot, axis in zip(page.locator(".plot").all(), axes, strict=True):
@@ -107,7 +107,7 @@ def test_a_sweep_of_24_trials_opens_within_two_seconds(browser: Any, pages: dict
     with View(browser, pages["sweep"]) as view:
         timing = "performance.getEntriesByType('navigation')[0]"
         assert 0 < view.page.evaluate(f"{timing}.loadEventEnd - {timing}.startTime") <= 2000
-        assert view.page.locator("tr[data-trials]").count() == 24 + 8
+        assert view.page.locator("tbody tr").count() > 24 + 8
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -118,12 +118,8 @@ def test_text_alternatives_and_headings(browser: Any, pages: dict[str, Path], ki
           for (const image of document.querySelectorAll("svg, img")) {
             const text = image.getAttribute(image.tagName === "IMG" ? "alt" : "aria-label") || "";
             if (text.length < 20) faults.push("no text alternative");
-            const role = image.getAttribute("role"), inside = image.querySelector("[tabindex]");
-            if (!["img", "group"].includes(role)) faults.push(`role ${role}`);
-            if (role === "img" && inside) faults.push("a stop inside an image"); // its children are not read out
+            if (image.getAttribute("role") !== "img") faults.push("no image to assistive software");
           }
-          for (const stop of document.querySelectorAll(".mark[tabindex]"))
-            if (stop.getAttribute("role") !== "img" || !stop.getAttribute("aria-label")) faults.push("nameless mark");
           for (const table of document.querySelectorAll("table")) {
             const bare = (cell) => cell.scope !== "col" || !cell.textContent.trim();
             if (!table.caption || [...table.tHead.rows[0].cells].some(bare)) faults.push("no caption or headers");
@@ -140,95 +136,25 @@ def test_text_alternatives_and_headings(browser: Any, pages: dict[str, Path], ki
 
 
 _FOCUS = """() => {
-  const node = document.activeElement, style = getComputedStyle(node);
-  const hit = node.querySelector ? node.querySelector(":scope > .hit") : null;
-  const seen = hit ? getComputedStyle(hit).stroke !== "rgba(0, 0, 0, 0)" : style.outlineStyle !== "none";
-  const plot = node.closest ? node.closest(".plot") : null;
-  const kind = node.classList.contains("mark") ? "mark" : node.tagName.toLowerCase();
-  return [kind, node === document.body ? "" : (plot || node).getAttribute("aria-label") || node.innerText, seen];
+  const node = document.activeElement;
+  return [node === document.body ? "" : node.tagName.toLowerCase(), getComputedStyle(node).outlineStyle !== "none"];
 }"""
 
 
-def test_the_keyboard_reaches_figures_tables_links_and_details(browser: Any, pages: dict[str, Path]) -> None:
+def test_the_keyboard_reaches_tables_links_and_details(browser: Any, pages: dict[str, Path]) -> None:
     with View(browser, pages["under_way"]) as view:
         stops = []
-        for _ in range(400):
+        for _ in range(200):
             view.page.keyboard.press("Tab")
             stop = view.page.evaluate(_FOCUS)
-            if stop[0] == "body":
+            if not stop[0]:
                 break
             stops.append(stop)
-        assert all(seen for *_, seen in stops), [stop for stop in stops if not stop[2]]
-        kinds = [kind for kind, *_ in stops]
-        assert {"mark", "div", "button", "a", "pre", "summary"} == set(kinds)
-        # one stop per figure: Pareto front, two keys
-        assert kinds.count("mark") == 3
-        assert kinds.count("summary") == view.page.locator("summary").count() == 4
-        assert (
-            kinds.index("mark")
-            < max(place for place, kind in enumerate(kinds) if kind == "button")
-            < kinds.index("summary")
-        )
-
-
-def test_arrows_go_from_point_to_point(browser: Any, pages: dict[str, Path]) -> None:
-    with View(browser, pages["sweep"]) as view:
-        page = view.page
-        page.locator(".plot").nth(2).locator(".mark[tabindex='0']").focus()
-        seen = set()
-        for _ in range(24):
-            seen.add(page.evaluate("document.activeElement.dataset.trials"))
-            page.keyboard.press("ArrowRight")
-        assert seen == {str(trial) for trial in range(24)}
-        trial = page.evaluate("document.activeElement.dataset.trials")
-        assert page.locator("#tip").is_visible()
-        assert page.locator("#tip").inner_text().startswith(f"Trial {trial}: epsilon")
-        assert page.locator("tr.lit").evaluate_all("rows => rows.map(row => row.dataset.trials)")[-1] == trial
-        page.keyboard.press("Escape")
-        assert page.locator("#tip").is_hidden()
-
-
-def test_pointing_at_a_configuration_lights_up_its_trials(browser: Any, pages: dict[str, Path]) -> None:
-    with View(browser, pages["sweep"]) as view:
-        page = view.page
-        mark = page.locator(".plot").first.locator(".mark").first
-        trials = set(mark.get_attribute("data-trials").split())
-        assert len(trials) == 3
-        mark.hover()
-        label = mark.get_attribute("aria-label")
-        assert page.locator("#tip").text_content() == label
-        lit = "nodes => nodes.map(node => node.dataset.trials)"
-        assert set(page.locator(".plot").nth(1).locator(".mark.lit").evaluate_all(lit)) == trials
-        rows = page.locator("tr.lit").evaluate_all(lit)
-        assert rows[0].split() == sorted(trials, key=int)  # its configuration
-        assert set(rows[1:]) == trials
-        page.locator("h1").hover()
-        assert page.locator(".lit").count() == 0
-        assert page.locator("#tip").is_hidden()
-
-
-def test_headers_sort_by_click_and_key(browser: Any, pages: dict[str, Path]) -> None:
-    with View(browser, pages["under_way"]) as view:
-        page = view.page
-        table = page.locator("table.sortable").last
-        heads = table.locator("thead th").all_inner_texts()
-        column = next(place for place, text in enumerate(heads) if text.startswith("Validation loss"))
-        button = table.locator("thead th button").nth(column)
-
-        def values() -> list[str]:
-            return table.locator(f"tbody td:nth-child({column + 1})").all_inner_texts()
-
-        before = values()
-        button.click()
-        known = sorted(text for text in before if text != "–")
-        assert values() == known + ["–"] * before.count("–")
-        assert table.locator("th").nth(column).get_attribute("aria-sort") == "ascending"
-        button.focus()
-        page.keyboard.press("Enter")
-        assert values() == known[::-1] + ["–"] * before.count("–")
-        assert table.locator("th[aria-sort]").count() == 1
-        table.locator("thead th button").first.click()
-        assert values() == before
+        assert all(seen for _, seen in stops)
+        kinds = [kind for kind, _ in stops]
+        assert {"div", "a", "summary"} == set(kinds)
+        assert kinds.count("div") == view.page.locator("main > .scroll").count()
+        assert kinds.count("summary") == view.page.locator("summary").count() == 1
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -265,17 +191,8 @@ def test_paper_shows_everything(browser: Any, pages: dict[str, Path]) -> None:
         boxes = view.page.locator("details table, .plot, article").evaluate_all(
             "nodes => nodes.map(node => node.getBoundingClientRect().height)"
         )
-        assert len(boxes) > 10
+        assert len(boxes) > 5
         assert all(height > 20 for height in boxes)  # folded settings too
         data = view.page.pdf(format="A4")
     assert data.startswith(b"%PDF")
     assert 3 <= data.count(b"/Type /Page\n") <= 12
-
-
-def test_without_scripting_all_is_there(browser: Any, pages: dict[str, Path]) -> None:
-    with View(browser, pages["sweep"], java_script_enabled=False) as view:
-        assert view.said == []
-        assert view.page.locator("tr[data-trials]").count() == 24 + 8
-        marks = view.page.locator(".mark[tabindex='0'] > title")
-        assert marks.count() == 8 + 2 * 24  # the browser's own tips
-        assert view.page.locator("thead button").count() == 0

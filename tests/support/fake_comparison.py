@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.support.fake_family import BLOCKS, edit, write_member
+from tests.support.fake_family import BLOCKS, edit, edit_records, write_member
 from zorba_ray.config import ExperimentConfig, config_from_tree, method_names
 
 PASSES, DIRECTIONS = 24, 2
@@ -121,9 +121,9 @@ def _write_run(path: Path, method: str, seed: int, rate: float, final: float, te
     )
     (path / "config.resolved.json").write_text(json.dumps(config.resolved()), encoding="utf-8")
     edit(path / "summary.json", lambda tree: tree.update(method=method, cpu_s=2.0 * rounds))
-    metrics = path / "metrics.jsonl"
-    records = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
-    for record in records:
+
+    def start(record: dict[str, Any]) -> None:
         if (record["kind"], record.get("split"), record["round"]) == ("eval", "test", 0):
             record["accuracy"] = START
-    metrics.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+
+    edit_records(path, start)

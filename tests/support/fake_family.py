@@ -32,11 +32,9 @@ def write_member(
     ‖θ − θ0‖ is 2 t. `settings` are dotted.
     """
     rounds, clients = len(losses) - 1, len(blocks)
-    fleet = [("client", 1, budgets[n] if budgets else None, 1) for n in range(clients)]
-    fleet = [(f"{kind}{n}", *rest) for n, (kind, *rest) in enumerate(fleet)]
     write_fake_run(
         path,
-        fleet=fleet,  # type: ignore[arg-type]
+        fleet=[(f"client{n}", 1, budgets[n] if budgets else None, 1) for n in range(clients)],
         blocks=ALL_BLOCKS,
         rounds=rounds,
         every=1,
@@ -44,7 +42,6 @@ def write_member(
         summary=finished,
         done=None if finished else rounds - 1,
     )
-    down = 20 + 10 * clients
 
     def config(tree: dict[str, Any]) -> None:
         for key, value in (settings or {}).items():
@@ -54,24 +51,13 @@ def write_member(
     def allocation(tree: dict[str, Any]) -> None:
         for client, held in zip(tree["clients"], blocks, strict=True):
             client.update(blocks=list(held), bytes=BASE + EACH * len(held))
-        tree["f1"] = f1
-        tree["f2_bytes"] = sum(client["bytes"] for client in tree["clients"])
-        tree["bytes_all_active"] = BASE + EACH * ALL_BLOCKS
-
-    def summary(tree: dict[str, Any]) -> None:
-        tree.update(bytes_up_per_client_round=10.0, bytes_down_per_client_round=float(down))
+        f2 = sum(client["bytes"] for client in tree["clients"])
+        tree.update(f1=f1, f2_bytes=f2, bytes_all_active=BASE + EACH * ALL_BLOCKS)
 
     def record(entry: dict[str, Any]) -> None:
         number = entry["round"]
         if entry["kind"] == "round":
-            entry.update(clients_ok=clients, clients_late=0, rejected={}, bytes_up=10 * clients)
-            entry.update(
-                bytes_down=down * clients,
-                plan_bytes=0,
-                commit_bytes=down,
-                distance=2.0 * number,
-                time={"round_s": number / 2},
-            )
+            entry.update(clients_ok=clients, clients_late=0, distance=2.0 * number, time={"round_s": number / 2})
         elif entry["split"] == "validation":
             entry.update(loss=losses[number], accuracy=accuracies[number] if accuracies else None)
         else:
@@ -79,29 +65,36 @@ def write_member(
 
     edit(path / "config.resolved.json", config)
     edit(path / "allocation.json", allocation)
+    edit_records(path, record)
     if finished:
-        edit(path / "summary.json", summary)
-    entries = [json.loads(line) for line in (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    for entry in entries:
-        record(entry)
-    (path / "metrics.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries), encoding="utf-8")
+        sent = {"bytes_up_per_client_round": 10.0, "bytes_down_per_client_round": 20.0 + 10 * clients}
+        edit(path / "summary.json", lambda tree: tree.update(sent))
     return path
 
 
-def edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
     """Changes a JSON file in place."""
     tree = json.loads(path.read_text(encoding="utf-8"))
     change(tree)
     path.write_text(json.dumps(tree), encoding="utf-8")
 
 
+def edit_records(run_dir: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Changes every record of metrics.jsonl in place."""
+    path = run_dir / "metrics.jsonl"
+    entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    for entry in entries:
+        change(entry)
+    path.write_text("".join(json.dumps(entry) + "\n" for entry in entries), encoding="utf-8")
+
+
 def write_sweep(folder: Path, trials: Sequence[dict[str, Any]]) -> Path:
     """sweep.json over the runs in FOLDER/trials; each trial needs `name`, the rest is filled in. Returns `folder`."""
     whole = [
-        {"run": f"trials/{trial['name']}", "status": "finished", "values": {}, "error": None} | trial
-        for trial in trials
+        {"trial": number, "run": f"trials/{trial['name']}", "status": "finished", "values": {}} | trial
+        for number, trial in enumerate(trials)
     ]
-    (folder / "sweep.json").write_text(
-        json.dumps({"version": 1, "name": folder.name, "trials": whole}), encoding="utf-8"
-    )
+    metrics = [{"name": "validation_loss", "mode": "min"}]
+    tree = {"name": folder.name, "metrics": metrics, "space": {}, "trials": whole}
+    (folder / "sweep.json").write_text(json.dumps(tree), encoding="utf-8")
     return folder

@@ -9,6 +9,7 @@ import numpy as np
 
 from tests.support.fake_run import GIB, Fleet, write_fake_run
 from zorba_ray.artifacts import Run
+from zorba_ray.artifacts.sweep import FIGURES
 
 Ending = Literal["finished", "stopped", "failed", "running", "pending"]
 
@@ -59,8 +60,7 @@ def write_fake_sweep(
         _trial(path, number, v, rounds, endings.get(number, "finished"), error) for number, v in enumerate(values)
     ]
     for trial in trials:
-        fleet = trial["values"]["federation.fleet"]
-        trial["values"]["federation.fleet"] = labels.get(fleet, fleet)
+        trial["values"]["federation.fleet"] = labels.get(fleet := trial["values"]["federation.fleet"], fleet)
     base = Run(path / next(t["run"] for t in trials if t["status"] == "finished")).config.resolved()
     state = {
         "version": 1,
@@ -116,31 +116,16 @@ def _trial(path: Path, number: int, values: dict[str, Any], rounds: int, ending:
         fall=0.27 - 0.1 * epsilon**2 - skew - 0.06 * rate + float(rng.normal(0, 0.006)),
         status="finished" if ending == "finished" else "interrupted",
         summary=ending in ("finished", "stopped"),
-        client_loss=True,
     )
-    (run / "trial.log").write_text("round 1\n" * 3, encoding="utf-8")
-    (run / "report.html").write_text("<!doctype html><title>trial</title>", encoding="utf-8")
+    for file in ("trial.log", "report.html"):
+        (run / file).write_text("by hand", encoding="utf-8")
     entry["round"] = done
     if ending in ("finished", "stopped"):
         record = Run(run)
-        assert record.summary is not None
-        validation, test = record.split("validation")[-1], record.split("test")[-1]
-        entry["figures"] = {
-            "validation_loss": validation.loss,
-            "validation_accuracy": validation.accuracy,
-            "test_loss": test.loss if ending == "finished" else None,
-            "test_accuracy": test.accuracy if ending == "finished" else None,
-            "fleet_vram_bytes": record.allocation.f2_bytes,
-            "worst_share": record.allocation.worst_share,
-            "f1": record.allocation.f1,
-            "bytes_up_per_client_round": record.summary.bytes_up_per_client_round,
-            "bytes_down_per_client_round": record.summary.bytes_down_per_client_round,
-            "forward_pairs_per_client": record.summary.forward_pairs_per_client,
-            "distance": record.rounds[-1].distance,
-            "wall_s": record.summary.wall_s,
-            "cpu_s": record.summary.cpu_s,
-        }
-        entry["weights_sha256"] = record.summary.weights_sha256
+        entry["figures"] = {name: figure(record) for name, figure in FIGURES.items()}
+        if ending == "stopped":
+            entry["figures"] |= {"test_loss": None, "test_accuracy": None}
+        entry["weights_sha256"] = record.summary.weights_sha256 if record.summary else None
     if ending == "failed" and number % 2:
         shutil.rmtree(run)  # it failed before its run directory was whole
     return entry

@@ -45,11 +45,14 @@ def test_a_sweep_stands_for_its_trials_and_gives_values_their_names(tmp_path: Pa
             trials.append({"name": trial, "values": {"federation.fleet": name, "seed": seed}})
     write_sweep(sweep, trials)
     assert seeds_by_label(collect([sweep])) == {"fleet = equal": (1, 2), "fleet = uneven": (1, 2)}
-    (sweep / "sweep.json").unlink()
-    assert seeds_by_label(collect([sweep])) == {
-        "fleet = 1 × 2.93 KiB + 1 × 2.93 KiB": (1, 2),
-        "fleet = 1 × 1.953 KiB + 1 × 3.906 KiB": (1, 2),
-    }
+
+
+def test_fleets_go_by_their_budgets(tmp_path: Path) -> None:
+    runs = [write_member(tmp_path / f"{second}", budgets=(2000, second)) for second in (2000, 4000)]
+    assert list(seeds_by_label(collect(runs))) == [
+        "fleet = 1 × 1.953 KiB + 1 × 1.953 KiB",
+        "fleet = 1 × 1.953 KiB + 1 × 3.906 KiB",
+    ]
 
 
 def test_what_is_not_drawn_is_named(tmp_path: Path) -> None:
@@ -75,23 +78,17 @@ def test_what_is_not_drawn_is_named(tmp_path: Path) -> None:
     assert reasons["2-early"] == "unfinished after round 1"
     assert reasons["3-lost"] == "lost clients after round 2"
     assert "allocation.json cannot be read as JSON" in reasons["4-torn"]
-    assert reasons["5-broken"] == "failed (Diverged: nan), no config.resolved.json"
-    assert reasons["6-later"] == "pending, no config.resolved.json"
+    assert reasons["5-broken"] == "failed (Diverged: nan), no run"
+    assert reasons["6-later"] == "pending, no run"
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"trials": 3}', '{"trials": [{"name": 1}]}', '{"trials": [[]]}'])
-def test_a_torn_sweep_file_costs_only_the_names(tmp_path: Path, text: str) -> None:
-    write_member(tmp_path / "trials" / "a")
-    (tmp_path / "sweep.json").write_text(text, encoding="utf-8")
-    found = collect([tmp_path])
-    assert seeds_by_label(found) == {"zorba": (1,)}
-    assert "its trials are taken from trials/ alone" in found[1][0]
-
-
-def test_a_path_that_is_no_run_is_refused(tmp_path: Path) -> None:
+def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunDirError, match="none: no such directory"):
         collect([tmp_path / "none"])
-    with pytest.raises(RunDirError, match="neither a run directory"):
+    with pytest.raises(RunDirError, match="is not a complete run directory"):
+        collect([tmp_path])
+    (tmp_path / "sweep.json").write_text("{", encoding="utf-8")
+    with pytest.raises(RunDirError, match=r"sweep\.json cannot be read"):
         collect([tmp_path])
 
 

@@ -1,6 +1,5 @@
 """A comparison as it is read and shown: quantiles, what is told of rates and missing runs, the page's words."""
 
-import csv
 from pathlib import Path
 
 import pytest
@@ -9,18 +8,10 @@ from tests.support.fake_comparison import LADDER, write_fake_comparison
 from tests.support.fake_family import edit
 from tests.support.report_page import ReportPage
 from zorba_ray.report import write_report
-from zorba_ray.report.comparison import comparison_rows, load_comparison, write_comparison_csv
-from zorba_ray.report.comparison_page import (
-    bytes_at,
-    comparison_page,
-    comparison_warnings,
-    cpu_at,
-    curves_plot,
-    levels_table,
-    mean_curve,
-    rates_table,
-)
-from zorba_ray.report.measures import cpu_seconds
+from zorba_ray.report.comparison import load_comparison
+from zorba_ray.report.comparison_page import comparison_page, comparison_warnings, rates_table
+from zorba_ray.report.curves import BYTES, PASSES, Line, curves_plot, mean_curve
+from zorba_ray.report.measures import cpu_seconds, final_loss
 
 
 def test_a_rate_inside_its_ladder_and_a_single_one_give_no_warning(tmp_path: Path) -> None:
@@ -64,8 +55,7 @@ def test_a_rate_of_many_digits_is_known_as_chosen(tmp_path: Path) -> None:
     record = load_comparison(path)
     assert record.entry.chosen == {"zorba": 0.012345678}
     assert comparison_warnings(record)[0].startswith("zorba: rate 0.0123457 is the lowest")
-    with write_comparison_csv(record, tmp_path / "t.csv").with_name("t-rates.csv").open() as file:
-        assert [row["chosen"] for row in csv.DictReader(file)] == ["True", "False"]
+    assert [row[3] for row in rates_table(record).texts()] == ["chosen", ""]
 
 
 def test_runs_in_no_mean(tmp_path: Path) -> None:
@@ -89,14 +79,11 @@ def test_a_seed_that_diverged_flatters_nothing(tmp_path: Path) -> None:
     """Zorba's last seed, the worst one, is gone: its mean is the lowest, and no lead."""
     path = write_fake_comparison(tmp_path / "c", methods=("zorba", "mezo"), endings={"zorba/seed-3": "diverged"})
     record = load_comparison(path)
-    page = comparison_page(record)
-    assert [tile.value for tile in page.tiles] == ["mezo"]
-    (row, other) = comparison_rows(record)
-    assert row["final_loss_mean"] < other["final_loss_mean"]
-    assert row["reached_level_1"] == 2
-    assert row["rounds_to_level_1"] is row["passes_to_level_1"] is None
-    assert other["rounds_to_level_1"] is not None
-    assert "2 of 3 seeds" in levels_table(record).texts()[0]
+    zorba, mezo = (result.over(final_loss) for result in record.results)
+    assert zorba is not None
+    assert mezo is not None
+    assert zorba.mean < mezo.mean
+    assert [tile.value for tile in comparison_page(record).tiles] == ["mezo"]
 
 
 def test_time_of_a_run_that_was_taken_up_again_is_not_known(tmp_path: Path) -> None:
@@ -106,14 +93,18 @@ def test_time_of_a_run_that_was_taken_up_again_is_not_known(tmp_path: Path) -> N
     known = result.over(cpu_seconds)
     assert known is not None
     assert (known.mean, known.count) == (12.0, 1)
-    assert mean_curve(result, cpu_at)[-1][0] == 12.0  # and half of it in no mean
 
 
-def test_a_method_that_is_not_on_an_axis_is_not_drawn(tmp_path: Path) -> None:
-    """Central mezo sends nothing."""
-    record = load_comparison(write_fake_comparison(tmp_path / "c", methods=("mezo",)))
-    assert curves_plot(record, "bytes", bytes_at, "log") is None
-    assert curves_plot(record, "CPU seconds", cpu_at, "linear") is not None
+def test_curves_are_means_at_the_rounds_that_all_seeds_know(tmp_path: Path) -> None:
+    """Straight from 1 to 1/2, at four passes a round; central mezo sends nothing and has no place among bytes."""
+    record = load_comparison(write_fake_comparison(tmp_path / "c", methods=("zorba", "mezo")))
+    zorba, mezo = (Line(result.method, list(result.runs.values())) for result in record.results)
+    points = mean_curve(zorba, "loss", PASSES)
+    assert points[:, 0].tolist() == [0, 4, 8, 12, 16, 20, 24]
+    assert points[:, 1] == pytest.approx([1 - number / 12 for number in range(7)])
+    assert mean_curve(zorba, "loss", BYTES)[:, 0] == pytest.approx([50 * number for number in range(7)])
+    assert curves_plot("T", [mezo], cost=BYTES) is None
+    assert len(mean_curve(Line("none", []), "loss", PASSES)) == 0
 
 
 def test_the_page_counts_in_words(tmp_path: Path) -> None:

@@ -1,92 +1,29 @@
-"""Forward passes, bytes, time and memory of a run against numbers worked out by hand, and against the engine."""
+"""Time and memory of a run against numbers worked out by hand."""
 
-import json
 from pathlib import Path
 
 import pytest
-from torch import nn
 
-from tests.support.fake_family import edit, write_member
-from tests.support.tiny_models import tiny_batch, tiny_task_model
+from tests.support.fake_family import edit, edit_records, write_member
 from zorba_ray.artifacts import Run
-from zorba_ray.models import Perturbation
 from zorba_ray.report.measures import (
-    bytes_by_round,
-    seconds_of_rounds,
+    memory_label,
     seconds_per_round,
     vram_saved,
-    vram_source,
-    whole_passes_per_round,
 )
 
 
-@pytest.mark.parametrize(
-    ("pairs", "steps", "expected"),
-    [
-        # Of four blocks, client 0 first activates block 2 and client 1 block 1.
-        (1, 1, ((2 + 2 * 2) / 4 + (1 + 2 * 3) / 4) / 2),
-        (2, 1, ((2 + 4 * 2) / 4 + (1 + 4 * 3) / 4) / 2),
-        (2, 3, 3 * ((2 + 4 * 2) / 4 + (1 + 4 * 3) / 4) / 2),
-    ],
-)
-def test_forward_passes_by_hand(tmp_path: Path, pairs: int, steps: int, expected: float) -> None:
-    run = Run(write_member(tmp_path / "a", settings={"zo.directions": pairs, "zo.local_steps": steps}))
-    assert whole_passes_per_round(run) == expected
-
-
-@pytest.mark.parametrize("active", [{0}, {2}, {1, 3}, {4}])
-def test_forward_passes_are_those_of_the_engine(tmp_path: Path, active: set[int]) -> None:
-    """Rows that go through the linear layers of five blocks, prefix and three pairs, over those of a full pass."""
-    rows, pairs = 4, 3
-    model, batch = tiny_task_model("llama"), tiny_batch("llama", rows, 6)
-    passed: list[int] = []
-    layers = [layer for block in model.loaded.blocks for layer in block.modules() if isinstance(layer, nn.Linear)]
-    for layer in layers:
-        layer.register_forward_hook(lambda layer, given, output: passed.append(len(output)))
-    prepared = model.prepare(batch, frozenset(active))
-    for direction in range(pairs):
-        model.pair(prepared, Perturbation(1, direction, 1e-3, "rademacher"))
-    path = write_member(tmp_path / "a", settings={"zo.directions": pairs, "zo.local_steps": 1}, blocks=[sorted(active)])
-    edit(path / "allocation.json", lambda tree: tree.update(blocks=5))
-    assert whole_passes_per_round(Run(path)) == sum(passed) / (rows * len(layers))
-
-
-def test_bytes_are_those_of_a_client_that_takes_part_in_every_round(tmp_path: Path) -> None:
-    """10 up and 20 + 2 × 10 down a round; a refused report has travelled too, a late one has not."""
-    path = write_member(tmp_path / "a")
-    assert bytes_by_round(Run(path)) == [0.0, 50.0, 100.0]
-    lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    for entry in lines:
-        if entry["kind"] == "round" and entry["round"] == 1:
-            entry.update(clients_ok=1, rejected={"1": "not finite"}, bytes_up=24)
-        elif entry["kind"] == "round":
-            entry.update(clients_ok=1, clients_late=1, bytes_up=14)
-    (path / "metrics.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in lines), encoding="utf-8")
-    assert bytes_by_round(Run(path)) == [0.0, 52.0, 106.0]
-
-
-def test_a_round_recovered_without_its_counts_leaves_them_unknown(tmp_path: Path) -> None:
-    path = write_member(tmp_path / "a")
-    lines = [
-        line
-        for line in (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        if '"round", "round": 1,' not in line
-    ]
-    lines.append('{"kind": "round", "round": 1, "clients_ok": 2, "recovered": true}')
-    (path / "metrics.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    run = Run(path)
-    assert (bytes_by_round(run), seconds_of_rounds(run), seconds_per_round(run)) == (None, None, None)
-
-
-def test_time_is_that_of_the_rounds(tmp_path: Path) -> None:
-    run = Run(write_member(tmp_path / "a", losses=(1, 1, 1, 1), accuracies=None))
-    assert (seconds_of_rounds(run), seconds_per_round(run)) == (0.5 + 1.0 + 1.5, 1.0)
+def test_a_round_recovered_without_its_time_leaves_it_unknown(tmp_path: Path) -> None:
+    path = write_member(tmp_path / "a", losses=(1, 1, 1, 1), accuracies=None)
+    assert seconds_per_round(Run(path)) == 1.0
+    edit_records(path, lambda record: record["round"] == 1 and record.pop("time", None))
+    assert seconds_per_round(Run(path)) is None
 
 
 def test_vram_saved_is_against_everything_active_on_every_client(tmp_path: Path) -> None:
     path = write_member(tmp_path / "a")  # 1200 + 1100 of 2 × 1400
     run = Run(path)
     assert vram_saved(run) == pytest.approx(1 - 2300 / 2800, abs=1e-15)
-    assert vram_source([run, run]) == "modelled, simulated"
+    assert memory_label(run, run) == "modelled, simulated accelerator"
     edit(path / "allocation.json", lambda tree: tree.pop("bytes_all_active"))
     assert vram_saved(Run(path)) is None

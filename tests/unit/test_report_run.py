@@ -14,7 +14,7 @@ from zorba_ray.artifacts import Run
 from zorba_ray.errors import RunDirError
 from zorba_ray.report import write_report
 from zorba_ray.report.run_tables import assignments_table, blocks_table
-from zorba_ray.tables.text import text_bytes, text_gap, text_loss, text_percent, text_seconds, text_value
+from zorba_ray.tables.text import text_bytes, text_gap, text_percent, text_seconds, text_value
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -39,11 +39,12 @@ def page(run_dir: Path) -> ReportPage:
 
 
 def test_headline_is_the_summary(run_dir: Path, page: ReportPage) -> None:
-    s = _json(run_dir / "summary.json")
-    vram = s["vram_bytes_per_client"]["clients"]
+    s, run = _json(run_dir / "summary.json"), Run(run_dir)
+    validation, test = run.split("validation"), run.split("test")
+    vram = _json(run_dir / "allocation.json")["clients"]
     assert page.values() == {
-        "Validation loss": f"{s['start_loss']:.4f} → {s['final_loss']:.4f}",
-        "Test accuracy": f"{100 * s['start_test_accuracy']:.1f} % → {100 * s['test_accuracy']:.1f} %",
+        "Validation loss": f"{validation[0].loss:.4f} → {validation[-1].loss:.4f}",
+        "Test accuracy": " → ".join(text_percent(record.accuracy) for record in test),
         "Sent up per client and round": text_bytes(s["bytes_up_per_client_round"]),
         "Sent down per client and round": text_bytes(s["bytes_down_per_client_round"]),
         "Largest share of a VRAM budget": f"{100 * max(c['bytes'] / c['budget_bytes'] for c in vram):.1f} %",
@@ -64,7 +65,6 @@ def test_clients_are_the_allocation(run_dir: Path, page: ReportPage) -> None:
             text_bytes(client["bytes"]),
             text_bytes(client["budget_bytes"]),
             f"{100 * client['bytes'] / client['budget_bytes']:.1f} %",
-            f"met, {text_bytes(client['budget_bytes'] - client['bytes'])} spare",
         ]
 
 
@@ -76,16 +76,6 @@ def test_steps_show_bound_and_gap(run_dir: Path, page: ReportPage) -> None:
         assert row[3:] == [*figures, step["status"]]
     assert "f1 = 1.3125" in page.text
     assert f"proven gap {text_gap(allocation['gap'])}" in page.text
-
-
-def test_time_adds_up(run_dir: Path, page: ReportPage) -> None:
-    records = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    times = [record["time"] for record in records if record["kind"] == "round"]
-    rows = {row[0]: row[1:] for row in page.tables["Time of a round by part"]}
-    total, clients = (sum(entry[part] for entry in times) for part in ("round_s", "clients_s"))
-    assert rows["all of the round"] == [text_seconds(total), text_seconds(total / 40), "100.0 %"]
-    of_clients = rows["clients: forward pairs, transport"]
-    assert of_clients == [text_seconds(clients), text_seconds(clients / 40), text_percent(clients / total)]
 
 
 def test_a_profile_is_shown_where_there_is_one(tmp_path: Path, page: ReportPage) -> None:
@@ -137,22 +127,19 @@ def test_faults_are_listed(page: ReportPage) -> None:
 
 
 def test_memory_carries_its_source_wherever_it_stands(page: ReportPage) -> None:
-    """Headline, clients, allocation, figure and its axis."""
-    assert page.source.count("modelled, simulated accelerator") >= 5
+    """Headline, clients, allocation."""
+    assert page.source.count("modelled, simulated accelerator") >= 3
     assert "fullest client 73.7 % of its budget" in page.text
-    assert "memory of a process (measured, host)" in page.text
 
 
 def test_figures_are_svg_with_alternative_texts(run_dir: Path, page: ReportPage) -> None:
-    plots = list(page.plots().values())  # well-formed
-    labels = [plot.get("aria-label") or "" for plot in plots]
-    assert len(plots) == 6
-    assert all(plot.get("role") == "img" for plot in plots)
+    plots = page.plots()  # well-formed
+    assert list(plots) == ["Loss", "Accuracy", "Training loss and scalars", "Active blocks by client"]
+    labels = [plot.get("aria-label") or "" for plot in plots.values()]
+    assert all(plot.get("role") == "img" for plot in plots.values())
     assert min(map(len, labels)) > 40
-    loss = _json(run_dir / "summary.json")
-    assert f"validation: {loss['start_loss']:.4g} at 0 to {loss['final_loss']:.4g} at 40" in labels[0]
-    # 40 rounds of 8 clients, 46 bytes up each; one report was late in round 37
-    assert f"up {text_bytes(46 * (40 * 8 - 1))}" in labels[-1]
+    losses = Run(run_dir).split("validation")
+    assert f"validation: {losses[0].loss:.4g} at 0 to {losses[-1].loss:.4g} at 40" in labels[0]
 
 
 def test_ids_are_unique(page: ReportPage) -> None:
@@ -181,19 +168,13 @@ def test_figures_follow_the_colour_scheme(page: ReportPage) -> None:
 
 
 def test_who_met_which_budget(tmp_path: Path) -> None:
-    run_dir = write_fake_run(tmp_path / "run", rounds=12, client_loss=True)
+    run_dir = write_fake_run(tmp_path / "run", rounds=2)
     clients = _json(run_dir / "allocation.json")["clients"]
-    clients[0]["budget_bytes"], clients[1]["budget_bytes"] = clients[0]["bytes"] - 2**28, None
+    clients[0]["budget_bytes"], clients[1]["budget_bytes"] = clients[0]["bytes"] // 2, None
     edit(run_dir / "allocation.json", lambda tree: tree.update(clients=clients))
     page = _page(run_dir)
-    rows = page.tables["Clients"]
-    assert rows[0][7:] == ["Met", "Training loss"]
-    spare = text_bytes(clients[2]["budget_bytes"] - clients[2]["bytes"])
-    assert [row[7] for row in rows[1:4]] == ["over by 256 MiB", "no budget", f"met, {spare} spare"]
+    assert [row[6] for row in page.tables["Clients"][1:3]] == ["200.0 %", "–"]
     assert "6 of 7 budgets met" in page.text
-    records = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    last = [record["client_loss"]["5"] for record in records if record["kind"] == "round"][-10:]
-    assert rows[6][8] == text_loss(sum(last) / 10)
 
 
 def test_the_page_is_the_same_twice(run_dir: Path, page: ReportPage, tmp_path: Path) -> None:
@@ -225,10 +206,9 @@ def test_runs_that_did_not_end_say_so(tmp_path: Path) -> None:
     assert page.values()["Wall time"] == "–"
     assert page.values()["Test accuracy"].endswith("→ –")
     assert "SHA-256 of θ at the end" not in page.values()
-    assert "Costs" not in page.tables
     page = _page(write_fake_run(tmp_path / "b", done=0, summary=False))
     assert "0 of 120 rounds" in page.text
-    assert len(page.plots()) == 4  # no training loss, no traffic yet
+    assert len(page.plots()) == 3  # no training loss yet
     page = _page(write_fake_run(tmp_path / "c", rounds=20, done=9, status="lost_clients"))
     assert "lost clients, after 9 of 20 rounds (LostClients: 2 of 8 reports, quorum 4)" in page.text
 
@@ -238,8 +218,8 @@ def test_a_language_model_run_without_budgets(tmp_path: Path) -> None:
     assert "Test accuracy" not in page.values()
     assert "→" in page.values()["Test loss"]
     assert page.values()["Largest share of a VRAM budget"] == "no budgets"
-    assert [row[5:] for row in page.tables["Clients"][1:]] == [["none", "–", "no budget"]] * 3
-    assert len(page.plots()) == 5
+    assert [row[5:] for row in page.tables["Clients"][1:]] == [["–", "–"]] * 3
+    assert len(page.plots()) == 3
 
 
 def test_a_hundred_clients_stay_small(tmp_path: Path) -> None:
@@ -302,7 +282,7 @@ def test_assignments_and_probes_have_their_tables(tmp_path: Path) -> None:
     second = {"round": 2, "reason": "rotation", "f1": 1.5, "active": ["0101", "0010"], **same}
     edit(path / "allocation.json", lambda tree: tree.update(assignments=[first, second]))
     rows = assignments_table(Run(path)).texts()
-    assert [row[:4] for row in rows] == [["1", "start of the run", "2", "∞"], ["2", "rotation", "2", "1.5"]]
+    assert [row[:4] for row in rows] == [["1", "start", "2", "∞"], ["2", "rotation", "2", "1.5"]]
     held = [["0", "0", "0"], ["1", "1", "2"], ["2", "1", "2"], ["3", "1", "1"]]
     assert [row[:3] for row in blocks_table(Run(path)).texts()] == held
     edit(path / "allocation.json", lambda tree: tree.update(probe=PROBE))

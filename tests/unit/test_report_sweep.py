@@ -1,7 +1,5 @@
 """Reading sweep directories, and their page: its figures are the sweep's, everything is escaped."""
 
-import base64
-import hashlib
 import json
 import math
 import re
@@ -20,7 +18,7 @@ from zorba_ray.artifacts.sweep import is_sweep, load_sweep
 from zorba_ray.errors import RunDirError
 from zorba_ray.report import write_report
 from zorba_ray.report.sweep_figures import distinct_values, is_log
-from zorba_ray.report.trials import best_trial, group_trials, levels, pareto_front, spread_of, swept_keys
+from zorba_ray.report.trials import best_trial, group_trials, pareto_front, swept_keys
 from zorba_ray.tables.text import text_bytes, text_loss, text_percent
 
 Endings = dict[int, Any]
@@ -151,7 +149,7 @@ def test_a_loss_that_is_not_finite_is_no_value(tmp_path: Path) -> None:
     assert load_sweep(path).trials[4].figure("validation_loss") is None
     page = _page(path)
     assert not re.search(r"\bnan\b", page.source, re.IGNORECASE)
-    assert len(_marks(page.plots()["Validation loss against epsilon"])) == 23
+    assert len(_tips(page.plots()["Validation loss against epsilon"])) == 23
 
 
 def test_a_key_that_only_some_trials_have(tmp_path: Path) -> None:
@@ -164,7 +162,7 @@ def test_a_key_that_only_some_trials_have(tmp_path: Path) -> None:
 
     page = _page(_edit(path, some))
     # The four trials that lack the key have no place on its axis.
-    assert len(_marks(page.plots()["Validation loss against clip"])) == 20
+    assert len(_tips(page.plots()["Validation loss against clip"])) == 20
 
 
 def test_a_sweep_killed_at_any_moment_has_a_page(mixed_dir: Path, tmp_path: Path) -> None:
@@ -182,7 +180,8 @@ def test_a_sweep_killed_at_any_moment_has_a_page(mixed_dir: Path, tmp_path: Path
     page = _page(path)
     assert "sweep.json says: running" in page.text
     assert re.search(r"Trial 1: its files cannot be read: .*provenance\.json cannot be read as JSON", page.text)
-    assert page.tables["Trials"][1][6] == text_loss(_state(path)["trials"][0]["figures"]["validation_loss"])
+    shown = next(row for row in page.tables["Trials"] if row[0] == "0")
+    assert shown[6] == text_loss(_state(path)["trials"][0]["figures"]["validation_loss"])
 
 
 @pytest.mark.parametrize(
@@ -236,8 +235,12 @@ def test_every_trial_has_its_row(mixed_dir: Path, mixed_page: ReportPage) -> Non
     rows = page.tables["Trials"]
     columns = {name: place for place, name in enumerate(rows[0])}
     assert len(rows) == 25
-    for row, trial in zip(rows[1:], state["trials"], strict=True):
-        status = "stopped early" if trial["status"] == "stopped" else trial["status"]
+    known = [row[columns["Validation loss"]] for row in rows[1:]]
+    assert known == sorted(text for text in known if text != "–") + ["–"] * known.count("–"), "best first"
+    by_trial = {row[0]: row for row in rows[1:]}
+    for trial in state["trials"]:
+        row = by_trial[str(trial["trial"])]
+        status = trial["status"] + (f": {trial['error']}" if trial["error"] else "")
         assert row[:5] == [
             str(trial["trial"]),
             f"{trial['values']['allocation.epsilon']:g}",
@@ -252,20 +255,17 @@ def test_every_trial_has_its_row(mixed_dir: Path, mixed_page: ReportPage) -> Non
             assert row[columns["Test accuracy"]] == text_percent(figures["test_accuracy"])
             assert row[columns["Fleet VRAM"]] == text_bytes(figures["fleet_vram_bytes"])
             assert row[columns["SHA-256 of θ"]] == trial["weights_sha256"][:12]
-    assert rows[24][5:] == ["0 / 20", *["–"] * (len(rows[0]) - 7), state["trials"][23]["run"]]
+    assert by_trial["23"][5:] == ["0 / 20", *["–"] * (len(rows[0]) - 7), state["trials"][23]["run"]]
 
 
-def test_failed_trials_show_error_log_and_settings(mixed_dir: Path, mixed_page: ReportPage) -> None:
+def test_failed_trials_show_error_and_log(mixed_dir: Path, mixed_page: ReportPage) -> None:
     page, state = mixed_page, _state(mixed_dir)
     assert "2 of 24 trials failed" in page.text
-    assert page.tables["Errors"][2][:2] == ["4: epsilon 0, fleet extreme, seed 2", "12"]
     assert page.text.count("LostClients: 1 of 6 reports in round 12, quorum 3") == 2
-    run = state["trials"][4]["run"]
     links = {attributes.get("href") for tag, attributes in page.tags if tag == "a"}
-    quoted = run.replace("=", "%3D")
-    assert {f"{quoted}/trial.log", f"{quoted}/config.resolved.json", f"{quoted}/report.html"} <= links
+    run = state["trials"][4]["run"].replace("=", "%3D")
+    assert {f"{run}/trial.log", f"{run}/report.html"} <= links
     assert not any(state["trials"][3]["run"].replace("=", "%3D") in (link or "") for link in links)  # it has no files
-    assert f"{state['trials'][3]['run']}/trial.log" in page.text
 
 
 def test_links_are_relative_to_the_page(mixed_dir: Path, tmp_path: Path) -> None:
@@ -288,51 +288,38 @@ def test_settings_base_provenance_and_commands_are_whole(sweep_dir: Path, page: 
     assert f"zorba-ray report {sweep_dir}" in page.text
 
 
-def _marks(plot: ET.Element) -> list[ET.Element]:
-    return [node for node in plot.iter() if node.get("class") == "mark"]
+def _tips(plot: ET.Element) -> list[str]:
+    """What stands beside the points; figures of curves have none."""
+    return [node.findtext("title") or "" for node in plot.iter() if node.get("class") == "mark"]
 
 
 def test_the_figures_of_a_sweep(sweep_dir: Path, page: ReportPage) -> None:
-    plots = page.plots()
+    plots, raw = page.plots(), _state(sweep_dir)["trials"]
     assert list(plots) == [
         "Pareto front: validation loss and fleet VRAM",
-        "Validation loss of all trials",
+        "Validation loss of the best configurations",
         "Validation loss against epsilon",
         "Validation loss against fleet",
     ]
-    front = _marks(plots["Pareto front: validation loss and fleet VRAM"])
-    assert len(front) == 8  # one per configuration
-    assert sorted(int(t) for mark in front for t in str(mark.get("data-trials")).split()) == list(range(24))
-    for title in list(plots)[1:]:
-        assert sorted(int(str(mark.get("data-trials"))) for mark in _marks(plots[title])) == list(range(24))
-    first = next(m for m in _marks(plots["Validation loss against fleet"]) if m.get("data-trials") == "7")
-    raw = _state(sweep_dir)["trials"][7]
-    assert first.get("tabindex") == "0"
-    assert first.findtext("title") == first.get("aria-label")
-    assert first.get("aria-label") == (
-        "Trial 7: epsilon 0.25, fleet equal, seed 2\n"
-        f"validation loss: {text_loss(raw['figures']['validation_loss'])}\n"
-        f"test accuracy: {text_percent(raw['figures']['test_accuracy'])}\n"
-        f"fleet VRAM: {text_bytes(raw['figures']['fleet_vram_bytes'])}"
-    )
+    assert {tip.splitlines()[0] for tip in _tips(plots["Pareto front: validation loss and fleet VRAM"])} == {
+        f"epsilon {trial['values']['allocation.epsilon']:g}, fleet {trial['values']['federation.fleet']}"
+        for trial in raw
+    }
+    for title in list(plots)[2:]:
+        assert len(_tips(plots[title])) == 24
+    loss = text_loss(raw[7]["figures"]["validation_loss"])
+    assert f"Trial 7: epsilon 0.25, fleet equal, seed 2\nvalidation loss: {loss}" in _tips(plots[list(plots)[3]])
 
 
-def test_letters_of_the_front_stand_in_the_table(sweep_dir: Path, page: ReportPage) -> None:
-    means = {}
+def test_points_on_the_front_are_counted(sweep_dir: Path, page: ReportPage) -> None:
+    means: dict[tuple[float, str], list[tuple[float, float]]] = {}
     for raw in _state(sweep_dir)["trials"]:
-        key = (f"{raw['values']['allocation.epsilon']:g}", raw["values"]["federation.fleet"])
-        figures = raw["figures"]
-        means.setdefault(key, []).append((figures["fleet_vram_bytes"], figures["validation_loss"]))
-    points = {key: tuple(math.fsum(column) / 3 for column in zip(*rows, strict=True)) for key, rows in means.items()}
-    on_front = [
-        key
-        for key, (x, y) in sorted(points.items(), key=lambda item: item[1])
-        if not any((a <= x and b <= y) and (a, b) != (x, y) for a, b in points.values())
-    ]
-    shown = {row[1]: (row[2], row[3]) for row in page.tables["Best configurations"][1:] if row[1]}
-    assert shown == {chr(65 + place): key for place, key in enumerate(on_front)}
-    assert 2 <= len(on_front) < 8
-    assert page.values()["On the Pareto front"] == f"{len(on_front)} of 8"
+        key = (raw["values"]["allocation.epsilon"], raw["values"]["federation.fleet"])
+        means.setdefault(key, []).append((raw["figures"]["fleet_vram_bytes"], raw["figures"]["validation_loss"]))
+    points = [tuple(math.fsum(column) / 3 for column in zip(*rows, strict=True)) for rows in means.values()]
+    front = [(x, y) for x, y in points if not any(a <= x and b <= y and (a, b) != (x, y) for a, b in points)]
+    assert 2 <= len(front) < 8
+    assert f"on the front, {len(front)} of 8" in page.text
 
 
 def test_two_metrics_have_a_front_of_their_own(tmp_path: Path) -> None:
@@ -348,14 +335,13 @@ def test_a_metric_to_be_raised_ranks_from_above(tmp_path: Path) -> None:
     page = _page(path)
     assert page.values()["Best validation accuracy"] == text_percent(best["figures"]["validation_accuracy"])
     assert "ranked by the highest validation accuracy" in page.text
-    assert "Validation accuracy of all trials" in page.plots()
+    assert "Validation accuracy of the best configurations" in page.plots()
 
 
 def test_a_loguniform_key_has_a_logarithmic_axis(tmp_path: Path) -> None:
     path = write_fake_sweep(tmp_path / "s", rounds=10, loguniform=True)
     page = _page(path)
     assert "lr (logarithmic)" in page.source
-    assert page.values()["Spread over seeds"] == "–"
 
 
 def test_without_memory_to_trade_there_is_no_front(tmp_path: Path) -> None:
@@ -367,21 +353,10 @@ def test_without_memory_to_trade_there_is_no_front(tmp_path: Path) -> None:
 
 
 def test_scales() -> None:
-    assert is_log({"grid": [1e-4, 1e-3, 1e-2]}, [1e-4, 1e-3, 1e-2])
-    assert not is_log({"grid": [0, 0.5, 1]}, [0, 0.5, 1])
-    assert not is_log({"uniform": [0.01, 1]}, [0.01, 0.3, 1])
-    assert is_log({"loguniform": [0.1, 1]}, [0.1, 0.3])
+    assert is_log([1e-4, 1e-3, 1e-2])
+    assert not is_log([0, 0.5, 1])
+    assert not is_log([0.1, 0.3, 1])
     assert distinct_values([3, "b", None, 1.5, "a", 3]) == [1.5, 3, "b", "a", None]
-
-
-def test_levels_go_by_rank(sweep_dir: Path) -> None:
-    sweep = load_sweep(sweep_dir)
-    found = levels(sweep.trials, sweep.metrics[0], 7)
-    losses = {trial.entry.trial: trial.figure("validation_loss") or 0.0 for trial in sweep.trials}
-    order = sorted(losses, key=lambda trial: losses[trial])
-    assert (found[order[0]], found[order[-1]]) == (0, 6)
-    assert [found[trial] for trial in order] == sorted(found.values())
-    assert spread_of(sweep.trials, "no_such_figure") is None
 
 
 HOSTILE = "<script>alert('$1^')</script>&\"' </svg></style>]]>--> {{ 7*7 }} "
@@ -411,40 +386,19 @@ def test_hostile_text_is_escaped_everywhere(tmp_path: Path) -> None:
     (path / "javascript:alert(1)").write_text("a log whose name is an address", encoding="utf-8")
     page = _page(_edit(path, worse))
     tags = [tag for tag, _ in page.tags]
-    assert tags.count("script") == 1
-    assert not {"img", "b", "i", "u"} & set(tags)
+    assert not {"script", "img", "b", "i", "u"} & set(tags)
     assert not any(key.startswith("on") for _, attributes in page.tags for key in attributes)
     links = [attributes["href"] or "" for tag, attributes in page.tags if tag == "a"]
     assert "javascript%3Aalert%281%29" in links
     assert not any(":" in link for link in links)
     printable = re.sub("[\x01\x1b\u202e]", "\ufffd", HOSTILE)
-    assert page.tables["Trials"][1][2] == printable
+    assert next(row for row in page.tables["Trials"] if row[0] == "0")[2] == printable
     assert printable + LONG + "\nsecond line" in page.text
     assert "&lt;script&gt;alert" in page.source
     assert "\ufffd half a pair" in page.text
+    allowed = {"svg", "g", "path", "use", "defs", "text", "clipPath", "rect", "title"}
     for plot in page.plots().values():  # well-formed, nothing escaped from its text
-        assert {node.tag for node in plot.iter()} <= {
-            "svg",
-            "g",
-            "path",
-            "use",
-            "defs",
-            "text",
-            "clipPath",
-            "rect",
-            "title",
-        }
-
-
-def test_the_script_alone_is_admitted_by_its_hash(page: ReportPage) -> None:
-    (script,) = re.findall(r"<script>(.*?)</script>", page.source, re.DOTALL)
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page.source)
-    assert policy.replace("&#39;", "'") == (
-        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
-        f"script-src 'sha256-{digest}'"
-    )
-    assert "innerHTML" not in script
+        assert {node.tag for node in plot.iter()} <= allowed
 
 
 def test_the_page_is_the_same_twice(sweep_dir: Path, page: ReportPage) -> None:
@@ -479,7 +433,7 @@ def test_contrast(page: ReportPage, scheme: int) -> None:
     """4.5 for text, 3 for what is drawn (WCAG 2.2, 1.4.3 and 1.4.11)."""
     blocks = re.findall(r":root \{(.*?)\}", page.source, re.DOTALL)
     colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]+)", blocks[scheme]))
-    for text, ground in (("ink", "card"), ("soft", "card"), ("soft", "ground"), ("accent", "card"), ("ink", "lit")):
+    for text, ground in (("ink", "card"), ("soft", "card"), ("soft", "ground"), ("accent", "card")):
         assert _contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
-    for drawn in ("blue", "red", "green", *(f"q{level}" for level in range(7))):
+    for drawn in ("blue", "red", "green"):
         assert _contrast(colours[drawn], colours["card"]) >= 3, drawn

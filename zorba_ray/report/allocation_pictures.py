@@ -1,5 +1,6 @@
-"""Who activates which blocks and what each client holds: drawn once, for a run's page and for `zorba-ray allocate`."""
+"""Who activates which blocks, drawn for a run's page and for `zorba-ray allocate`; and the front of allocations."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ from matplotlib.ticker import MaxNLocator
 from zorba_ray.artifacts.allocation import AllocationRecord
 from zorba_ray.report.figure import (
     BLUE,
-    GREY,
     OFF,
     RED,
     Plot,
@@ -34,63 +34,39 @@ SINGLE_CLIENTS = 24
 _SHADES = 10
 
 
-def allocation_plots(allocation: AllocationRecord, memory: str, met: str) -> list[Plot]:
-    """Active blocks, and bytes against budgets, for a page; none without clients.
-
-    Args:
-        memory: where the bytes come from, as in 'modelled, simulated accelerator'.
-        met: how many budgets are met, in words.
-    """
+def allocation_plots(allocation: AllocationRecord) -> list[Plot]:
+    """Active blocks, for a page; none without clients."""
     if not allocation.clients:
         return []
     rows = fleet_rows(allocation, SINGLE_CLIENTS)
+    holders = np.bincount([block for c in allocation.clients for block in c.blocks], minlength=allocation.blocks)
     grouped = len(rows) < len(allocation.clients)
+    note = "Blue: active" + (", paler where only some clients of the row hold the block. " if grouped else ". ")
+    note += f"Every block is active on {holders.min()} to {holders.max()} of {len(allocation.clients)} clients."
 
-    def map_of_blocks(figure: Figure) -> None:
+    def draw(figure: Figure) -> None:
         active_blocks(figure.add_subplot(), rows)
 
-    def bytes_of_clients(figure: Figure) -> None:
-        axes = figure.add_subplot()
-        bytes_held(axes, rows, f"VRAM in {{}} ({memory})")
-        axes.set_yticks(range(len(rows)), [row_name(row) for row in rows], fontsize=9)
-        axes.set_ylim(len(rows) - 0.5, -0.5)
-        legend(figure, axes)
-
-    holders = np.bincount([block for c in allocation.clients for block in c.blocks], minlength=allocation.blocks)
-    height = 0.8 + 0.27 * max(5, len(rows))
-    blocks = "Blue: active" + (", paler where only some clients of the row hold the block. " if grouped else ". ")
-    blocks += f"Every block is active on {holders.min()} to {holders.max()} of {len(allocation.clients)} clients."
-    held = "Bars: the most that a client of the row holds; marks: smallest and largest budget. " if grouped else ""
-    held += f"{met[0].upper()}{met[1:]}. Figures are {memory}."
-    return [
-        plot("Active blocks by client", map_of_blocks, height, blocks),
-        plot("VRAM per client", bytes_of_clients, height + 0.4, held),
-    ]
+    return [plot("Active blocks by client", draw, 0.8 + 0.27 * max(5, len(rows)), note)]
 
 
 def write_allocation_picture(allocation: AllocationRecord, path: Path) -> Path:
-    """Active blocks beside bytes against budgets, of clients or of groups of them where there are many, as a PNG.
+    """Active blocks of clients, or of groups of them where there are many, as a PNG.
 
     Raises:
         OSError: the file cannot be written.
     """
     rows = fleet_rows(allocation, SINGLE_CLIENTS)
+    gap = f", proven within {text_gap(allocation.gap)}" if allocation.gap is not None else ""
+    title = (
+        f"{len(allocation.clients):,} clients × {allocation.blocks} blocks, ε = {allocation.epsilon:g}, "
+        f"f1 = {text_value(math.inf if allocation.f1 is None else allocation.f1)}{gap}"
+    )
 
     def draw(figure: Figure) -> None:
-        blocks, held = figure.subplots(1, 2, width_ratios=[3, 2], sharey=True)
-        active_blocks(blocks, rows)
-        source = f"{allocation.bytes_source}, {allocation.accelerator} accelerators"
-        bytes_held(held, rows, f"VRAM of a client in {{}}\n({source})")
-        held.tick_params(axis="y", length=0)
-        legend(figure, held)
-        gap = f", proven within {text_gap(allocation.gap)}" if allocation.gap is not None else ""
-        figure.suptitle(
-            f"{len(allocation.clients):,} clients × {allocation.blocks} blocks, ε = {allocation.epsilon:g}, "
-            f"f1 = {text_value(allocation.f1) if allocation.f1 is not None else '∞'}{gap}",
-            fontsize=11,
-        )
+        active_blocks(figure.add_subplot(title=title), rows)
 
-    return picture(path, draw, 9.5, 2.0 + 0.27 * max(5, len(rows)))
+    return picture(path, draw, 7.5, 1.4 + 0.27 * max(5, len(rows)))
 
 
 def active_blocks(axes: Axes, rows: Sequence[FleetRow]) -> None:
@@ -108,7 +84,7 @@ def active_blocks(axes: Axes, rows: Sequence[FleetRow]) -> None:
         axes.add_patch(PathPatch(outline, facecolor=color, alpha=alpha if alpha < 1 else None, edgecolor="none"))
     axes.set_xlim(-0.5, share.shape[1] - 0.5)
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_yticks(range(len(rows)), [row_name(row) for row in rows], fontsize=9)
+    axes.set_yticks(range(len(rows)), [_row_name(row) for row in rows], fontsize=9)
     axes.set_xlabel("block")
     axes.xaxis.set_major_locator(MaxNLocator(12, integer=True))
     axes.grid(False)
@@ -117,31 +93,9 @@ def active_blocks(axes: Axes, rows: Sequence[FleetRow]) -> None:
         spine.set_visible(False)
 
 
-def bytes_held(axes: Axes, rows: Sequence[FleetRow], label: str) -> None:
-    """Bars up to the most that a client of the row holds, ticks at the budgets; `label` has {} for the unit."""
-    largest = max(max(row.bytes[1], *(row.budget or (1,))) for row in rows)
-    size, unit = unit_of(largest)
-    axes.barh(range(len(rows)), [row.bytes[1] / size for row in rows], height=0.62, color=BLUE, label="held")
-    ends = [(place, end / size) for place, row in enumerate(rows) for end in sorted(set(row.budget or ()))]
-    if ends:
-        y, x = np.array(ends).T
-        axes.vlines(x, y - 0.42, y + 0.42, color=RED, linewidth=2.5, label="budget")
-    axes.set_xlim(0, 1.06 * largest / size)
-    axes.grid(axis="y", visible=False)
-    axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.set_xlabel(label.format(unit))
-
-
-def row_name(row: FleetRow) -> str:
-    """As in '3  phone', or 'phone × 1,200' for a group."""
-    if row.clients == 1:
-        return f"{row.name}  {short(row.kind)}"
-    return f"{short(row.kind) or 'mixed'} × {row.clients:,}"
-
-
 def write_front_picture(front: dict[str, Any], record: dict[str, Any], path: Path) -> Path:
-    """Two objectives of every point of the front (f1 upwards where it is one of them), with what is not proven, these
-    settings' own answer and the heuristic's.
+    """Two objectives of every point of the front (f1 upwards where it is one of them), these settings' own answer and
+    the heuristic's.
 
     `front` and `record` are front.json and allocation.json.
 
@@ -162,10 +116,6 @@ def write_front_picture(front: dict[str, Any], record: dict[str, Any], path: Pat
         x = np.array([_objective(point, across) for point in points]) / scale
         y = np.array([_objective(point, up) for point in points])
         axes.plot(x, y, "o-", color=BLUE, label="front", linewidth=1, zorder=3)
-        least = np.array([_objective(point, across, "bound") for point in points]) / scale
-        if (least < x).any():
-            label = "not proven: as far as here"
-            axes.hlines(y, least, x, color=GREY, linewidth=1, linestyle=":", label=label, zorder=2)
         here = {entry["objective"]: entry["value"] for entry in record["objectives"]}
         label = f"these settings, ε = {record['epsilon']:g}"
         axes.plot(here[across] / scale, here[up], "o", ms=12, mfc="none", mew=1.6, label=label, color=RED)
@@ -180,6 +130,12 @@ def write_front_picture(front: dict[str, Any], record: dict[str, Any], path: Pat
     return picture(path, draw, 6.4, 4.6)
 
 
-def _objective(point: dict[str, Any], name: str, what: str = "value") -> float:
-    value = next(entry[what] for entry in point["objectives"] if entry["objective"] == name)
-    return float("nan") if value is None else value
+def _objective(point: dict[str, Any], name: str) -> float:
+    return next(entry["value"] for entry in point["objectives"] if entry["objective"] == name)
+
+
+def _row_name(row: FleetRow) -> str:
+    """As in '3  phone', or 'phone × 1,200' for a group."""
+    if row.clients == 1:
+        return f"{row.name}  {short(row.kind)}"
+    return f"{short(row.kind) or 'mixed'} × {row.clients:,}"

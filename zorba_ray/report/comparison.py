@@ -1,10 +1,9 @@
 """A comparison of methods, read from its folder: every figure with its mean and 95 % interval over the seeds."""
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from zorba_ray.artifacts import Run, read_record
@@ -13,9 +12,6 @@ from zorba_ray.errors import RunDirError
 from zorba_ray.report import measures
 from zorba_ray.report.measures import FIGURES, Measure
 from zorba_ray.tables import Spread
-
-_LEVELS = (0.25, 0.5, 0.75)
-"""Losses to reach: these shares of the way from the start to the first method's mean final loss."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +39,6 @@ class MethodResult:
         """Over the runs that know it."""
         return Spread.of(measure(run) for run in self.runs.values())
 
-    def reach(self, measure: Callable[[Run, float], float | None], level: float) -> tuple[float | None, int]:
-        """Mean of `rounds_to` or `passes_to`, and how many seeds got there.
-
-        The mean is None where one of them did not: a mean over those that did would flatter.
-        """
-        values = [measure(run, level) for run in self.runs.values()]
-        known = [value for value in values if value is not None]
-        whole = known and len(known) == len(values) + len(self.lost)
-        return (fmean(known) if whole else None), len(known)
-
 
 @dataclass(frozen=True)
 class ComparisonRecord:
@@ -61,14 +47,6 @@ class ComparisonRecord:
     path: Path
     entry: Comparison
     results: tuple[MethodResult, ...]
-
-    @property
-    def levels(self) -> tuple[float, ...]:
-        """Validation losses to reach; none while the first method has no finished run."""
-        start, end = (self.results[0].over(measure) for measure in (measures.start_loss, measures.final_loss))
-        if start is None or end is None or not end.mean < start.mean:
-            return ()
-        return tuple(start.mean + share * (end.mean - start.mean) for share in _LEVELS)
 
     def missing(self, result: MethodResult) -> tuple[int, ...]:
         """Seeds whose run has not begun, or is under way for the first time."""
@@ -132,24 +110,13 @@ def comparison_rows(record: ComparisonRecord) -> list[dict[str, Any]]:
         spreads = {name: result.over(measure) for name, measure in FIGURES.items()}
         for name, spread in {**spreads, "behind_first": record.difference(result)}.items():
             row |= {f"{name}_mean": spread and spread.mean, f"{name}_half": spread and spread.half}
-        for place, level in enumerate(record.levels, start=1):
-            row[f"level_{place}"] = level
-            row[f"rounds_to_level_{place}"], reached = result.reach(measures.rounds_to, level)
-            row[f"passes_to_level_{place}"], _ = result.reach(measures.passes_to, level)
-            row[f"reached_level_{place}"] = reached
         rows.append(row)
     return rows
 
 
 def write_comparison_csv(record: ComparisonRecord, path: Path) -> Path:
-    """`comparison_rows` as a table, and every tried rate in a second file beside it: NAME-rates.csv."""
-    rates = [
-        {"method": method, "rate": rate, "final_loss": loss, "chosen": record.entry.is_chosen(method, rate)}
-        for method, tried in record.entry.tried.items()
-        for rate, loss in tried.items()
-    ]
+    """`comparison_rows` as a table."""
     write_csv(comparison_rows(record), path)
-    write_csv(rates, path.with_name(f"{path.stem}-rates.csv"))
     return path
 
 

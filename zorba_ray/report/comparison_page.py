@@ -1,21 +1,16 @@
 """The page of a comparison: which method ends where, what it took, and the curves."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
-import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
-
-from zorba_ray.artifacts import Run
 from zorba_ray.report import measures
 from zorba_ray.report.comparison import ComparisonRecord, MethodResult
-from zorba_ray.report.figure import Plot, legend, look, plot
+from zorba_ray.report.curves import BYTES, PASSES, Line, curves_plot
 from zorba_ray.report.measures import FIGURES
 from zorba_ray.report.page import Page, Section, Tile
 from zorba_ray.report.settings import settings_table, typed_command
 from zorba_ray.tables import Cell, Column, Table, with_interval
-from zorba_ray.tables.text import NONE, text_count, text_figure, text_loss, text_value
+from zorba_ray.tables.text import text_count, text_figure, text_loss
 
 
 def comparison_page(record: ComparisonRecord) -> Page:
@@ -27,7 +22,9 @@ def comparison_page(record: ComparisonRecord) -> Page:
     ]  # fmt: skip
     seeds = record.entry.asked["seeds"]
     intervals = "Intervals are 95 %, by Student's t over the seeds." if len(seeds) > 1 else "One seed has no interval."
-    plots = [curves for axis in _AXES if (curves := curves_plot(record, *axis)) is not None]
+    *tables, rates = comparison_tables(record)
+    lines = [Line(result.method, list(result.runs.values())) for result in record.results]
+    plots = [curves_plot(f"Against {cost.label}", lines, cost=cost) for cost in (PASSES, BYTES)]
     return Page(
         title=record.entry.name,
         lead=f"{text_count(len(record.results), 'method')} on the same data, batches and "
@@ -36,13 +33,16 @@ def comparison_page(record: ComparisonRecord) -> Page:
         warnings=comparison_warnings(record),
         tiles=tiles,
         sections=[
-            Section("Results", tables=comparison_tables(record)[:-1]),
-            Section("Curves", "Validation loss, mean over the finished seeds of a method.", plots),
-            Section("Rates", tables=[rates_table(record)]),
+            Section("Results", tables=tables),
+            Section("Curves", "Mean over the finished seeds of a method.", [p for p in plots if p]),
+            Section("Rates", tables=[rates]),
         ],
         again=[
-            Section("Command", commands=typed_command(record.entry.command)),
-            Section("Settings", tables=[settings_table("Zorba's settings", record.entry.asked["settings"])]),
+            Section(
+                "Command and settings",
+                tables=[settings_table("Zorba's settings", record.entry.asked["settings"])],
+                commands=typed_command(record.entry.command),
+            ),
         ],
     )
 
@@ -73,7 +73,7 @@ def _at_an_end(record: ComparisonRecord, result: MethodResult) -> list[str]:
 def _beyond(record: ComparisonRecord, result: MethodResult) -> list[str]:
     """A probe's passes, or one round dearer than what all have."""
     run = result.first_run
-    if run is None or measures.is_central(run):
+    if run is None or run.config.spec.central:
         return []
     passes, probe = run.config.cost_per_round * run.config.rounds, measures.probe_passes(run)
     round_takes = f"its one round takes {text_count(passes, 'forward pass', 'forward passes')}."
@@ -83,8 +83,7 @@ def _beyond(record: ComparisonRecord, result: MethodResult) -> list[str]:
 
 def comparison_tables(record: ComparisonRecord) -> list[Table]:
     """All tables, for the page and the terminal; the rates last."""
-    reach = [levels_table(record)] if record.levels else []
-    return [learning_table(record), *reach, cost_table(record), rates_table(record)]
+    return [learning_table(record), cost_table(record), rates_table(record)]
 
 
 def _over(title: str, name: str, suffix: Callable[[MethodResult], str] = lambda result: "") -> Column[MethodResult]:
@@ -114,34 +113,12 @@ def learning_table(record: ComparisonRecord) -> Table:
                 lambda result: None if result is first else record.difference(result),
                 with_interval(text_loss),
             ),
-            _over("Best loss", "best_loss"),
             _over("Final accuracy", "final_accuracy"),
-            _over("Best accuracy", "best_accuracy"),
             _over("Test loss", "test_loss"),
             _over("Test accuracy", "test_accuracy"),
         ],
         f"Losses and accuracies of the validation split unless said. Loss above {first.method}: paired by seed.",
     )
-
-
-def levels_table(record: ComparisonRecord) -> Table:
-    """Rounds and forward passes to reach given losses."""
-
-    def column(what: str, measure: Callable[[Run, float], float | None], level: float) -> Column[MethodResult]:
-        def get(result: MethodResult) -> str:
-            (mean, reached), runs = result.reach(measure, level), len(result.runs) + len(result.lost)
-            if mean is not None:
-                return text_value(round(mean, 1))
-            return (f"{reached} of {runs} seeds" if reached else "never") if runs else NONE
-
-        return Column(f"{what} to {level:.3f}", get, str)
-
-    kinds = (("Rounds", measures.rounds_to), ("Passes", measures.passes_to))
-    columns: list[Column[MethodResult]] = [Column("Method", lambda result: result.method)]
-    columns += [column(what, measure, level) for level in record.levels for what, measure in kinds]
-    note = "At evaluated rounds; a quarter, half and three quarters of the way of the first method. "
-    note += "A central method's one client makes the passes of all participants."
-    return Table("What it takes to get there", record.results, columns, note)
 
 
 def cost_table(record: ComparisonRecord) -> Table:
@@ -187,59 +164,3 @@ def rates_table(record: ComparisonRecord) -> Table:
         f"Judged on a seed of their own, in {100 * share:g} % of the rounds{larger}; – is a run that did not end; a "
         "given rate is not judged.",
     )
-
-
-At = Callable[[Run, int], float | None]
-"""Where a run is on an axis after a round; None for every round where that is not known."""
-
-
-def bytes_at(run: Run, round: int) -> float | None:
-    """Bytes of a client, up and down, spread evenly over the rounds."""
-    up, down = measures.bytes_up(run), measures.bytes_down(run)
-    return None if up is None or down is None else (up + down) * round / max(run.rounds_done, 1)
-
-
-def cpu_at(run: Run, round: int) -> float | None:
-    """CPU seconds, spread evenly over the rounds."""
-    seconds = measures.cpu_seconds(run)
-    return None if seconds is None else seconds * round / max(run.rounds_done, 1)
-
-
-_AXES: tuple[tuple[str, At, str], ...] = (
-    ("round", lambda run, round: float(round), "linear"),
-    ("forward passes per client", lambda run, round: float(measures.passes_at(run, round)), "linear"),
-    ("bytes per client, up and down", bytes_at, "log"),
-    ("CPU seconds, spread evenly over the rounds", cpu_at, "linear"),
-)
-
-
-def curves_plot(record: ComparisonRecord, label: str, at: At, scale: str) -> Plot | None:
-    """Mean validation loss of each method against one cost; None where no method has a place on the axis."""
-    curves = [(index, result.method, mean_curve(result, at)) for index, result in enumerate(record.results)]
-    drawn = [(index, method, points) for index, method, points in curves if points]
-    if not drawn:
-        return None
-
-    def draw(figure: Figure) -> None:
-        axes = figure.add_subplot()
-        for index, method, points in drawn:  # each in the colour that it has in every figure
-            x, y = np.array(points[1 if scale == "log" else 0 :]).reshape(-1, 2).T
-            axes.plot(x, y, label=method, **look(index), markersize=4)
-        if scale == "log":
-            axes.set_xscale("log", base=10)
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}".replace("e+0", "e")))
-            axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.set(xlabel=label, ylabel="validation loss")
-        legend(figure, axes)
-
-    return plot(f"Against {label}", draw, 3.2)
-
-
-def mean_curve(result: MethodResult, at: At) -> Sequence[tuple[float, float]]:
-    """(place, loss), means over the finished seeds that are on the axis, which are evaluated at the same rounds."""
-    runs = [run for run in result.runs.values() if at(run, 0) is not None]
-    points = []
-    for together in zip(*(run.split("validation") for run in runs), strict=False):
-        places = [at(run, record.round) or 0.0 for run, record in zip(runs, together, strict=True)]
-        points.append((sum(places) / len(runs), sum(record.loss for record in together) / len(runs)))
-    return points

@@ -1,8 +1,7 @@
 """One kit of figures for pages, pictures and print: colours, two styles, legends, and where a drawing goes.
 
-Colours are Okabe and Ito's, safe for colour-blind readers, and a blue-to-orange row for ranks; markers and dashes
-differ too. A page's figures are narrow (4.6 inches) so that their text stays readable when a phone shrinks them.
-The same input gives the same bytes.
+Colours are Okabe and Ito's, safe for colour-blind readers; markers and dashes differ too. A page's figures are narrow
+(4.6 inches) so that their text stays readable when a phone shrinks them. The same input gives the same bytes.
 """
 
 import io
@@ -24,12 +23,10 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from zorba_ray.report.svg import Mark, inline_svg
+from zorba_ray.report.svg import inline_svg
 
 BLUE, RED, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#6b6b6b"
 INK, CARD, PALE, OFF = "#000000", "#ffffff", "#9ecae8", "#eef1f4"
-LEVELS = ("#084594", "#2171b5", "#4a90c4", "#8a8a8a", "#b97f3f", "#cc6a1e", "#a63603")
-"""Best to worst; every colour has at least three times the contrast of its ground."""
 _CYCLE = (BLUE, RED, GREEN, "#CC79A7", "#E69F00", "#56B4E9", INK)
 _MARKERS = "osD^vPX<>"
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)), (0, (8, 1.5, 2.5, 1.5)))
@@ -104,17 +101,17 @@ def plot(
     draw: Callable[[Figure], None],
     height_in: float,
     note: str = "",
-    marks: Mapping[str, Mark] | None = None,
+    tips: Mapping[str, str] | None = None,
 ) -> Plot:
-    """Draws on a fresh figure, `height_in` inches high, for a page; `marks` names what the artists with a gid stand
-    for. The text alternative is read off the drawing."""
+    """Draws on a fresh figure, `height_in` inches high, for a page; `tips` says by gid what an artist stands for. The
+    text alternative is read off the drawing."""
     with _style(_PAGE):
         figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
         draw(figure)
         target = io.StringIO()
         figure.savefig(target, format="svg", metadata={"Date": None, "Creator": None})
     alt = " ".join([f"{title}.", *map(_alternative, figure.axes), note]).strip()
-    return Plot(title, inline_svg(target.getvalue(), alt, marks or {}), note)
+    return Plot(title, inline_svg(target.getvalue(), alt, tips or {}), note)
 
 
 def _alternative(axes: Axes) -> str:

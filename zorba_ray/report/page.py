@@ -1,13 +1,10 @@
 """What a page is made of, and the page as text; page.html.j2 shows it. All text is plain: the template escapes it."""
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from zorba_ray.report.figure import Plot
 from zorba_ray.tables import Table
@@ -24,7 +21,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page under one heading."""
+    """A part of the page under one heading; left out where it has nothing to show."""
 
     title: str
     note: str = ""
@@ -32,11 +29,6 @@ class Section:
     tables: Sequence[Table] = ()
     commands: Sequence[tuple[str, str]] = ()
     """(what it is, shell line)"""
-
-    @property
-    def empty(self) -> bool:
-        """Has nothing to show."""
-        return not (self.plots or self.tables or self.commands)
 
 
 @dataclass(frozen=True)
@@ -47,14 +39,11 @@ class Page:
     lead: str
     sections: Sequence[Section]
     again: Sequence[Section]
-    """What folds away: commands and settings to run it again. The first is open where `opened`."""
+    """What folds away: commands and settings to run it again."""
     warnings: Sequence[str] = ()
     tiles: Sequence[Tile] = ()
     digest: str | None = None
     """SHA-256 of θ."""
-    opened: bool = True
-    interactive: bool = False
-    """Has marks and tables for page.js."""
 
 
 def render(page: Page) -> str:
@@ -66,8 +55,4 @@ def render(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    # The script holds no data: it is the same on every page, and the page's policy admits it alone, by its hash.
-    script = environment.get_template("page.js.j2").render()
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    template = environment.get_template("page.html.j2")
-    return template.render(page=page, script=Markup(script), script_hash=f"sha256-{digest}")
+    return environment.get_template("page.html.j2").render(page=page)

@@ -2,11 +2,17 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+from matplotlib.figure import Figure
+
 from zorba_ray.artifacts import Run
 from zorba_ray.artifacts.run import run_names
+from zorba_ray.report.allocation_pictures import allocation_plots
+from zorba_ray.report.curves import Line, curves_plot
+from zorba_ray.report.figure import BLUE, GREY, PALE, RED, Plot, plot, whole_rounds
+from zorba_ray.report.measures import memory_label
 from zorba_ray.report.page import Page, Section
-from zorba_ray.report.run_figures import compared_plots, run_plots
-from zorba_ray.report.run_tables import change, memory_label, run_tables, sent, sentence, tiles, warnings
+from zorba_ray.report.run_tables import change, run_tables, sent, sentence, tiles, warnings
 from zorba_ray.report.settings import differences_table, provenance_table, run_commands, settings_table
 from zorba_ray.tables import Column, Table
 from zorba_ray.tables.text import text_bytes, text_percent, text_seconds
@@ -38,14 +44,13 @@ def runs_page(runs: Sequence[Run]) -> Page:
             Section("Tables", tables=[table for table in tables if table.items]),
         ],
         again=[_again(name, run) for name, run in zip(names, runs, strict=True)],
-        opened=False,
     )
 
 
 def runs_table(named: Sequence[tuple[str, Run]]) -> Table:
     """One row per run, of (name, run)."""
-    sources = dict.fromkeys(memory_label(run) for _, run in named)
-    alike = len(sources) == 1
+    source = memory_label(*(run for _, run in named))
+    alike = all(memory_label(run) == source for _, run in named)
 
     def share(run: Run) -> float | str:
         shares = [client.share for client in run.allocation.clients if client.share is not None]
@@ -71,10 +76,56 @@ def runs_table(named: Sequence[tuple[str, Run]]) -> Table:
             Column("SHA-256 of θ", lambda pair: pair[1].summary and pair[1].summary.weights_sha256[:12]),
         ],
         "Up and down: per client and round. VRAM share: the largest of a budget. SHA-256: its first 12 digits. "
-        f"VRAM figures are {next(iter(sources)) if alike else 'of the source named beside them'}.",
+        f"VRAM figures are {source if alike else 'of the source named beside them'}.",
     )
 
 
 def _again(name: str, run: Run) -> Section:
     tables = [settings_table("Settings", run.config.resolved()), provenance_table(run)]
     return Section(name, sentence(run), tables=tables, commands=run_commands(run))
+
+
+def run_plots(run: Run) -> list[Plot]:
+    """All figures of one run; those without data are left out."""
+    lines = [Line(split, [run], split) for split in ("validation", "test")]
+    plots = [curves_plot("Loss", lines), curves_plot("Accuracy", lines, "accuracy"), _training(run)]
+    plots += allocation_plots(run.allocation)
+    return [plot for plot in plots if plot is not None]
+
+
+def compared_plots(runs: Sequence[Run], names: Sequence[str]) -> list[Plot]:
+    """Validation curves of several runs over each other."""
+    lines = [Line(name, [run]) for name, run in zip(names, runs, strict=True)]
+    plots = [curves_plot("Validation loss", lines), curves_plot("Validation accuracy", lines, "accuracy")]
+    return [plot for plot in plots if plot is not None]
+
+
+def _training(run: Run) -> Plot | None:
+    """Training loss above, spread of the scalars below."""
+    losses = _points(run, "loss")
+    if not len(losses):
+        return None
+
+    def draw(figure: Figure) -> None:
+        top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
+        (x, y), width = losses.T, max(1, len(losses) // 12)
+        top.plot(x, y, color=BLUE if width == 1 else PALE, linewidth=1, label="round")
+        if width > 1:
+            smooth = np.convolve(y, np.ones(width) / width, "valid")
+            top.plot(x[width - 1 :], smooth, color=BLUE, label=f"mean of {width}")
+            top.legend(loc="upper right", ncols=2)
+        bottom.plot(*_points(run, "scalar_rms").T, color=RED, label="rms")
+        bottom.plot(*_points(run, "scalar_mean").T, color=GREY, linestyle="--", label="mean")
+        bottom.legend(loc="upper right", ncols=2)
+        bottom.set_ylim(top=1.35 * bottom.get_ylim()[1])
+        top.set_ylabel("training loss")
+        bottom.set(xlabel="round", ylabel="scalars ρ")
+        whole_rounds(bottom)
+
+    return plot("Training loss and scalars", draw, 3.8)
+
+
+def _points(run: Run, field: str) -> np.ndarray:
+    """float64 [k, 2]: (round, value) of the rounds that know it."""
+    known = [(record.round, value) for record in run.rounds if (value := getattr(record, field)) is not None]
+    return np.array(known, dtype=np.float64).reshape(-1, 2)

@@ -7,7 +7,7 @@ import numpy as np
 
 from zorba_ray.artifacts import Budget, Eval, Profile, Run
 from zorba_ray.artifacts.allocation import AssignedClient, SolverStep
-from zorba_ray.report.measures import distance
+from zorba_ray.report.measures import memory_label
 from zorba_ray.report.page import Tile
 from zorba_ray.tables import Column, Table
 from zorba_ray.tables.text import (
@@ -15,30 +15,10 @@ from zorba_ray.tables.text import (
     text_bytes,
     text_figure,
     text_gap,
-    text_loss,
     text_percent,
     text_seconds,
     text_value,
 )
-
-_PARTS = {
-    "clients_s": "clients: forward pairs, transport",
-    "aggregate_s": "driver: aggregate reports",
-    "commit_s": "driver: append to the ledger",
-    "apply_s": "driver and workers: apply the update",
-}
-_REASONS = {
-    "start": "start of the run",
-    "provisional": "until the probe",
-    "probe": "probe of the blocks",
-    "fleet changed": "the fleet changed",
-}
-
-
-def memory_label(run: Run) -> str:
-    """Where the run's VRAM figures come from, as in 'modelled, simulated accelerator'."""
-    device = run.allocation.accelerator
-    return f"{run.allocation.bytes_source}, {'simulated accelerator' if device == 'simulated' else device}"
 
 
 def sentence(run: Run) -> str:
@@ -52,8 +32,8 @@ def sentence(run: Run) -> str:
         if cut.rows
     ]
     return (
-        f"{config.method} fine-tuned the model {config.model.path} on the data {config.data.path} with forward passes "
-        f"only: {run.rounds_done} of {config.rounds} rounds, {len(clients)} clients ({fleet}), "
+        f"{config.method} fine-tuned the model {config.model.path} on the data {config.data.path}: "
+        f"{run.rounds_done} of {config.rounds} rounds, {len(clients)} clients ({fleet}), "
         f"{run.allocation.blocks} blocks, {where}, accelerator: {run.allocation.accelerator}."
         + (f" Cut to data.max_length={config.data.max_length}: {'; '.join(cut)}." if cut else "")
     )
@@ -127,54 +107,26 @@ def met_text(run: Run) -> str:
     return f"{sum(value >= 0 for value in spare)} of {len(spare)} budgets met" if spare else "no budgets"
 
 
-def last_client_losses(run: Run, reports: int = 10) -> dict[int, float]:
-    """Client -> mean training loss of its last reports; empty where the run did not record them."""
-    found: dict[int, list[float]] = {}
-    for record in reversed(run.rounds):
-        for client, loss in record.client_loss.items():
-            if len(found.setdefault(client, [])) < reports:
-                found[client].append(loss)
-    return {client: sum(losses) / len(losses) for client, losses in found.items()}
-
-
 def run_tables(run: Run) -> list[Table]:
     """All tables of one run; those without rows are left out."""
-    tables = [clients_table(run), steps_table(run), assignments_table(run), blocks_table(run), time_table(run)]
-    tables += [
-        profile_table(run.profile),
-        faults_table(run),
-        budgets_table(run.summary.budgets if run.summary else ()),
-        costs_table(run),
-    ]
+    tables = [clients_table(run), steps_table(run), assignments_table(run), blocks_table(run)]
+    tables += [profile_table(run.profile), budgets_table(run.summary.budgets if run.summary else ()), faults_table(run)]
     return [table for table in tables if table.items]
 
 
 def clients_table(run: Run) -> Table:
-    """Who holds what, and who met which budget."""
-    losses = last_client_losses(run)
+    """Who holds what, and which share of its budget."""
     columns: list[Column[AssignedClient]] = [
         Column("Client", lambda client: client.client, str),
         Column("Class", lambda client: client.kind),
         Column("Examples", lambda client: client.examples, text_value),
         Column("Active blocks", lambda client: _ranges(client.blocks)),
         Column("VRAM", lambda client: client.bytes, text_bytes),
-        Column("Budget", lambda client: _or_none(client.budget_bytes), text_bytes),
+        Column("Budget", lambda client: client.budget_bytes, text_bytes),
         Column("Share", lambda client: client.share, text_percent),
-        Column("Met", budget_verdict),
     ]
     note = f"{met_text(run).capitalize()}. VRAM figures are {memory_label(run)}."
-    if losses:
-        columns.append(Column("Training loss", lambda client: losses.get(client.client), text_loss))
-        note += " Training loss: mean over a client's last ten reports."
     return Table("Clients", run.allocation.clients, columns, note)
-
-
-def budget_verdict(client: AssignedClient) -> str:
-    """Whether a client's active set fits its budget, and by how many bytes."""
-    spare = client.spare_bytes
-    if spare is None:
-        return "no budget"
-    return f"met, {text_bytes(spare)} spare" if spare >= 0 else f"over by {text_bytes(-spare)}"
 
 
 def steps_table(run: Run) -> Table:
@@ -182,9 +134,7 @@ def steps_table(run: Run) -> Table:
     a = run.allocation
 
     def text(step: SolverStep, value: float | None) -> str:
-        in_bytes = (
-            step.objective == "vram" and (step.value or 0) > 1 and value is not None and abs(value) < float("inf")
-        )
+        in_bytes = step.objective == "vram" and (step.value or 0) > 1  # a share of a budget is not
         return text_bytes(value) if in_bytes else text_value(value)
 
     columns: list[Column[SolverStep]] = [
@@ -215,7 +165,7 @@ def assignments_table(run: Run) -> Table:
         assignments if len(assignments) > 1 else (),
         [
             Column("From round", lambda new: new.round, str),
-            Column("Why", lambda new: _REASONS.get(new.reason, new.reason)),
+            Column("Why", lambda new: new.reason),
             Column("Clients that changed", lambda new: new.clients_changed, str),
             Column("f1", lambda new: _f1(new.f1), str),
             Column("Fleet VRAM", lambda new: new.f2_bytes, text_bytes),
@@ -229,7 +179,7 @@ def blocks_table(run: Run) -> Table:
     """What each block met: clients, and what the last probe found; empty where there was one assignment, no probe."""
     assignments, probe = run.allocation.assignments, run.allocation.probe
     shown = len(assignments) > 1 or probe is not None
-    held = [assignment.active.matrix.tolist() for assignment in assignments]  # assignment, client, block
+    held = [assignment.active.matrix for assignment in assignments]
     columns: list[Column[int]] = [
         Column("Block", lambda block: block, str),
         Column("Active on", lambda block: int(held[-1][:, block].sum()) if held else 0, str),
@@ -253,34 +203,6 @@ def blocks_table(run: Run) -> Table:
             "down; ± is one standard error."
         )
     return Table("Blocks", range(run.allocation.blocks) if shown else (), columns, note)
-
-
-def time_by_part(run: Run) -> dict[str, float]:
-    """Part -> seconds over all timed rounds; empty where no round was timed."""
-    timed = [record.time for record in run.rounds if record.time.get("round_s")]
-    if not timed:
-        return {}
-    parts = {label: sum(entry.get(key, 0.0) for entry in timed) for key, label in _PARTS.items()}
-    parts["driver: other"] = max(0.0, sum(entry["round_s"] for entry in timed) - sum(parts.values()))
-    return parts
-
-
-def time_table(run: Run) -> Table:
-    """Where the rounds' time went."""
-    whole = [record.time["round_s"] for record in run.rounds if record.time.get("round_s")]
-    total, count = sum(whole), len(whole)
-    beside = text_seconds(sum(record.eval_s for record in run.evals))
-    return Table(
-        "Time of a round by part",
-        [*time_by_part(run).items(), ("all of the round", total)] if whole else (),
-        [
-            Column[tuple[str, float]]("Part", lambda part: part[0]),
-            Column[tuple[str, float]]("Total", lambda part: part[1], text_seconds),
-            Column[tuple[str, float]]("Per round", lambda part: part[1] / count, text_seconds),
-            Column[tuple[str, float]]("Share", lambda part: part[1] / total, text_percent),
-        ],
-        f"{count} timed rounds; evaluation took {beside} beside them.",
-    )
 
 
 def profile_table(profile: Profile | None) -> Table:
@@ -334,7 +256,7 @@ def budgets_table(budgets: Sequence[Budget]) -> Table:
             Column("Blocks live", lambda row: f"frozen {row.frozen}, master {row.master}" if row.frozen else None),
             Column("Peak", lambda row: row.peak_bytes, text_bytes),
             Column("Source", lambda row: row.source),
-            Column("Budget", lambda row: _or_none(row.budget_bytes), text_bytes),
+            Column("Budget", lambda row: row.budget_bytes, text_bytes),
             Column("Share", lambda row: row.share, text_percent),
             Column(
                 "Largest part",
@@ -345,27 +267,9 @@ def budgets_table(budgets: Sequence[Budget]) -> Table:
     )
 
 
-def costs_table(run: Run) -> Table:
-    """Sizes beside the headline; empty without a summary."""
-    summary = run.summary
-    rows = [] if summary is None else [
-        ("Ledger on disk (all it takes to replay θ)", text_bytes(summary.ledger_bytes)),
-        ("Active sets, sent when they change, all clients", text_bytes(summary.active_set_bytes)),
-        ("Forward passes per client", text_value(summary.forward_passes_per_client)),
-        ("Distance ‖θ − θ₀‖", text_value(distance(run))),
-        ("Largest resident memory of a process (measured, host)", text_bytes(summary.peak_rss_bytes)),
-        ("Clients asked again", text_value(summary.retries)),
-    ]  # fmt: skip
-    return Table("Costs", rows, [Column("What", lambda row: row[0]), Column("Value", lambda row: row[1], str)])
-
-
 def _f1(f1: float | None) -> str:
     """∞ where a block is on no client."""
     return "∞" if f1 is None else f"{f1:.6g}"
-
-
-def _or_none(budget: int | None) -> int | str:
-    return "none" if budget is None else budget
 
 
 def _ranges(blocks: Sequence[int]) -> str:

@@ -19,11 +19,6 @@ def flatten(tree: Mapping[str, Any], whole: frozenset[str] = frozenset(), prefix
     return flat
 
 
-def settings(run: Run) -> dict[str, str]:
-    """Dotted key -> value as JSON."""
-    return {key: _json(value) for key, value in flatten(run.config.resolved()).items()}
-
-
 def settings_table(caption: str, tree: Mapping[str, Any]) -> Table:
     """Dotted keys and JSON values of any tree of settings."""
     return Table.pairs(caption, "Setting", "Value", [(key, _json(value)) for key, value in flatten(tree).items()])
@@ -38,7 +33,7 @@ def provenance_table(run: Run) -> Table:
 
 def differences_table(runs: Sequence[Run], names: Sequence[str]) -> Table:
     """Settings that are not the same in all runs."""
-    every = [settings(run) for run in runs]
+    every = [{key: _json(value) for key, value in flatten(run.config.resolved()).items()} for run in runs]
     keys = sorted({key for tree in every for key in tree if key != "name"})
     columns = [Column[str]("Setting", lambda key: key)]
     columns += [

@@ -1,24 +1,20 @@
-"""matplotlib's SVG -> SVG that stands inside the page: small, themed by CSS variables, with points that can be reached.
+"""matplotlib's SVG -> SVG that stands inside the page: small, themed by CSS variables, with points that have tips.
 
-Text stays text (the browser draws it, in any script), colours become variables of the page's style so that both
-schemes work, and artists with a gid become marks: they carry the numbers of their trials, a label and a place in the
-tab order. Nothing here knows what is drawn.
+Text stays text (the browser draws it, in any script), and colours become variables of the page's style so that both
+schemes work. Nothing here knows what is drawn.
 """
 
 import hashlib
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
-from copy import deepcopy
-from dataclasses import dataclass
 
 from markupsafe import Markup
 
 COLOURS = {
     "#000000": "ink", "#ffffff": "card", "#6b6b6b": "soft", "#e3e3e3": "grid", "#eef1f4": "off",
     "#9ecae8": "pale", "#0072b2": "blue", "#d55e00": "red", "#009e73": "green", "#cc79a7": "pink",
-    "#e69f00": "amber", "#56b4e9": "sky", "#084594": "q0", "#2171b5": "q1", "#4a90c4": "q2",
-    "#8a8a8a": "q3", "#b97f3f": "q4", "#cc6a1e": "q5", "#a63603": "q6",
+    "#e69f00": "amber", "#56b4e9": "sky",
 }  # fmt: skip
 """Colour of a figure in the light scheme -> CSS variable; page.css.j2 has both schemes."""
 
@@ -27,20 +23,8 @@ _LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}")
 _REFERENCE = re.compile(r"#([\w-]+)")
 
 
-@dataclass(frozen=True)
-class Mark:
-    """What an artist with a gid stands for."""
-
-    label: str
-    """Lines of the tip, and the alternative text."""
-    trials: tuple[int, ...]
-    """Numbers of its trials: all marks and table rows of a trial light up together."""
-    reachable: bool = True
-    """Has a place in the tab order."""
-
-
-def inline_svg(source: str, label: str, marks: Mapping[str, Mark]) -> Markup:
-    """The figure as an element of the page; `label` is its alternative text, `marks` is keyed by gid.
+def inline_svg(source: str, label: str, tips: Mapping[str, str]) -> Markup:
+    """The figure as an element of the page; `label` is its alternative text, `tips` says by gid what an artist is.
 
     Raises:
         xml.etree.ElementTree.ParseError: `source` is not XML.
@@ -54,18 +38,15 @@ def inline_svg(source: str, label: str, marks: Mapping[str, Mark]) -> Markup:
                 parent.remove(child)
     used = {name for node in root.iter() for value in node.attrib.values() for name in _REFERENCE.findall(value)}
     for node in list(root.iter()):
-        _shrink(node, prefix, used, marks)
-    _unwrap(root)
-    reachable = any(mark.reachable for mark in marks.values())
-    # The children of role=img are hidden from assistive software: a figure with reachable points is a group.
+        _shrink(node, prefix, used, tips)
     box = root.attrib["viewBox"]
     root.attrib.clear()
-    root.attrib |= {"class": "plot", "viewBox": box, "role": "group" if reachable else "img", "aria-label": label}
+    root.attrib |= {"class": "plot", "viewBox": box, "role": "img", "aria-label": label}
     # HTML knows these elements by name: without namespaces the page stays free of addresses.
     return Markup(ET.tostring(root, encoding="unicode", short_empty_elements=True))
 
 
-def _shrink(node: ET.Element, prefix: str, used: set[str], marks: Mapping[str, Mark]) -> None:
+def _shrink(node: ET.Element, prefix: str, used: set[str], tips: Mapping[str, str]) -> None:
     name = node.attrib.pop("id", "")
     if node.tag != "text":
         node.text = None
@@ -86,8 +67,11 @@ def _shrink(node: ET.Element, prefix: str, used: set[str], marks: Mapping[str, M
             value = " ".join(value.split())
         if value:
             node.set(key, value)
-    if name in marks:
-        _mark(node, marks[name])
+    if name in tips:
+        node.set("class", "mark")
+        title = ET.Element("title")
+        title.text = tips[name]
+        node.insert(0, title)
     elif name in used:
         node.set("id", prefix + name)
 
@@ -103,30 +87,3 @@ def _style(text: str, tag: str) -> str:
         variable = COLOURS.get(value.lower())
         kept.append(f"{key}:{f'var(--{variable})' if variable else value}")
     return ";".join(kept)
-
-
-def _mark(node: ET.Element, mark: Mark) -> None:
-    node.set("class", "mark")
-    node.set("data-trials", " ".join(map(str, mark.trials)))
-    if mark.reachable:
-        node.attrib |= {"tabindex": "0", "role": "img", "aria-label": mark.label}
-    for line in [child for child in node if child.tag == "path" and "fill: none" in child.get("style", "")]:
-        wide = deepcopy(line)  # a hair is hard to point at
-        del wide.attrib["style"]
-        wide.set("class", "hit")
-        node.append(wide)
-    title = ET.Element("title")  # without scripting the browser's own tip
-    title.text = mark.label
-    node.insert(0, title)
-
-
-def _unwrap(node: ET.Element) -> None:
-    """Removes groups that say nothing, deepest first."""
-    children = []
-    for child in node:
-        _unwrap(child)
-        if child.tag == "g" and not child.attrib:
-            children += list(child)
-        elif child.tag != "defs" or len(child):
-            children.append(child)
-    node[:] = children

@@ -1,10 +1,10 @@
 """Directories -> one HTML file that loads nothing else: a run, several side by side, a sweep, or a comparison."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from zorba_ray.artifacts import Run
+from zorba_ray.artifacts.files import replace_text
 from zorba_ray.artifacts.sweep import is_sweep, load_sweep
 from zorba_ray.errors import RunDirError
 from zorba_ray.report.comparison import is_comparison, load_comparison
@@ -30,12 +30,7 @@ def write_report(run_dirs: Sequence[str | Path], out: str | Path) -> Path:
         raise RunDirError(f"{out} is a directory: name a file for the report, as in {out / 'report.html'}")
     text = render(_page(run_dirs, out.parent))
     out.parent.mkdir(parents=True, exist_ok=True)
-    fresh = out.with_name(f".{out.name}.{os.getpid()}.new")
-    try:
-        fresh.write_text(text, encoding="utf-8", errors="backslashreplace")
-        fresh.replace(out)
-    finally:
-        fresh.unlink(missing_ok=True)
+    replace_text(out, text.encode(errors="backslashreplace").decode())  # names of folders may hold half pairs
     return out
 
 

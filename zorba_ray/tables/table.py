@@ -1,13 +1,12 @@
 """A table: things, one per row, and columns that say which value of a thing they show and how it reads.
 
-The same table is rendered to a page (`rows`, by the report's template), to a terminal, and to LaTeX.
+The same table is rendered to a page (`rows`, by the report's template) and to a terminal.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from zorba_ray.tables.latex import latex_table
 from zorba_ray.tables.spread import Spread
 from zorba_ray.tables.text import NONE
 
@@ -58,16 +57,6 @@ class Column(Generic[T]):
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A cell of a page."""
-
-    text: str
-    sort: float | None
-    """Sorts by this number; None: by its text."""
-    href: str
-
-
-@dataclass(frozen=True)
 class Table(Generic[T]):
     """Rows under a caption, with a note below."""
 
@@ -76,8 +65,6 @@ class Table(Generic[T]):
     """One per row."""
     columns: Sequence[Column[T]]
     note: str = ""
-    trials: Sequence[str] = ()
-    """Of a sweep: per row the numbers of its trials. Such a table can be sorted, and its rows light up."""
 
     @classmethod
     def pairs(cls, caption: str, what: str, value: str, pairs: Sequence[tuple[str, str]], note: str = "") -> "Table":
@@ -88,9 +75,12 @@ class Table(Generic[T]):
         """The cells as they read, row by row."""
         return [[column.show(column.get(item)) for column in self.columns] for item in self.items]
 
-    def rows(self) -> list[list[Shown]]:
-        """The cells of a page, row by row."""
-        return [[_shown(column, column.get(item)) for column in self.columns] for item in self.items]
+    def rows(self) -> list[list[tuple[str, str]]]:
+        """The cells of a page, row by row: text, and the address that it leads to, if any."""
+        cells = [[(column, column.get(item)) for column in self.columns] for item in self.items]
+        return [
+            [(column.show(cell), cell.href if isinstance(cell, Link) else "") for column, cell in row] for row in cells
+        ]
 
     def terminal(self, width: int | None = None) -> "rich.table.Table":
         """For rich's console: the columns that fit `width` characters, all where None. Longer text is folded."""
@@ -124,29 +114,7 @@ class Table(Generic[T]):
             kept = [place for place in kept if self.columns[place].keep > least]
         return kept
 
-    def latex(self, label: str) -> str:
-        """A float for LaTeX with booktabs; `note` is its caption."""
-        flush = "".join("r" if column.text else "l" for column in self.columns)
-        return latex_table([column.name for column in self.columns], self.texts(), flush, self.note, label)
-
 
 def with_interval(text: Text) -> Text:
     """For a `Spread`: '0.3471 ± 0.0210', half of the 95 % interval; without ± for one value."""
     return lambda spread: text(spread.mean) + (f" ± {text(spread.half)}" if spread.half else "")
-
-
-def with_range(text: Text) -> Text:
-    """For a `Spread`: '0.3471 (0.3402 – 0.3517)'; without the range where all values are equal."""
-
-    def show(spread: Spread) -> str:
-        reach = f" ({text(spread.low)} – {text(spread.high)})" if spread.low < spread.high else ""
-        return text(spread.mean) + reach
-
-    return show
-
-
-def _shown(column: Column, cell: Cell) -> Shown:
-    value = cell.value if isinstance(cell, Link) else cell
-    number = value.mean if isinstance(value, Spread) else value
-    sort = float(number) if isinstance(number, (int, float)) else None
-    return Shown(column.show(cell), sort, cell.href if isinstance(cell, Link) else "")
