@@ -16,7 +16,6 @@ import yaml
 # Before any library reads its environment; subprocesses inherit it.
 _CACHE = tempfile.mkdtemp(prefix="zorba-tests-")
 os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", HF_DATASETS_CACHE=_CACHE, TOKENIZERS_PARALLELISM="false")
-os.environ["XDG_CACHE_HOME"] = _CACHE  # verdicts on forward pairs are remembered there
 for _name in [name for name in os.environ if name.startswith("WANDB_")] + ["RAY_ADDRESS"]:
     os.environ.pop(_name, None)
 

@@ -237,7 +237,7 @@ def worker_host(tree: dict[str, Any], accelerator: str, header: LedgerHeader) ->
     with own.part("start"):
         device = compute_device(accelerator)
         model = load_task_model(config, device, own, host_store(config, device))
-        if device == "cuda":  # what the driver emulated, on the real thing; workers of one machine check once
+        if device == "cuda":  # what the driver emulated, on the real thing
             with own.part("check"):
                 require_right_pairs(config, model)
         return build_host(config, header, model, own)
