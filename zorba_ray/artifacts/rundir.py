@@ -21,7 +21,6 @@ class RunDir:
         self.path = path
         self.config = path / "config.resolved.json"
         self.provenance = path / "provenance.json"
-        self.scope = path / "scope.json"
         self.allocation = path / "allocation.json"
         self.ledger = path / "ledger.zl"
         self.snapshots = path / "snapshots"
@@ -59,7 +58,7 @@ class RunDir:
         """Takes back `create` for a run that was refused before it had a ledger; anything else is left alone."""
         if self.ledger.exists():
             return
-        for file in (self.config, self.provenance, self.scope, self.path / ".lock"):
+        for file in (self.config, self.provenance, self.path / ".lock"):
             file.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # a folder with files of somebody else stays
             self.path.rmdir()

@@ -128,7 +128,6 @@ class _Sweep:
     def _tune(self) -> None:
         state, sweep, watch = self.directory.state, self.sweep, self.watch
         waiting = [trial for trial in state.trials if trial.status == "pending"]
-        past = [trial for trial in state.trials if trial.status in ("finished", "stopped")]
         left = len(waiting)
         if sweep.search.type == "optuna":
             watch.source = OptunaSource(sweep, self.base, state, self._admit)
@@ -143,7 +142,7 @@ class _Sweep:
             tune.with_parameters(FederationTrial, closing=self.closing),
             tune_config=tune.TuneConfig(
                 search_alg=PlannedSearch(waiting, self._payload, watch),
-                scheduler=make_scheduler(sweep, max(plan.config.rounds for plan in self.typical), past),
+                scheduler=make_scheduler(sweep, max(plan.config.rounds for plan in self.typical)),
                 num_samples=left,
                 max_concurrent_trials=sweep.concurrency,
                 reuse_actors=True,
