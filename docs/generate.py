@@ -3,12 +3,7 @@
 MkDocs runs this while it builds (`make docs`); nothing is written into the tree.
 """
 
-import re
 from pathlib import Path
-
-import mkdocs_gen_files
-
-from zorba_ray.config import ExperimentConfig
 
 ROOT = Path(__file__).parents[1]
 REPOSITORY = "https://github.com/zorba-ray/zorba-ray/blob/main"

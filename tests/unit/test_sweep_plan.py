@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from zorba_ray.campaigns.sweep.plan import make_trial, plan_trials
+from zorba_ray.campaigns.sweep.plan import make_trial, plan_trials, points, quantile, rounded
 from zorba_ray.campaigns.sweep.resources import TrialNeeds, require_room, trial_needs
-from zorba_ray.campaigns.sweep.space import points, quantile, rounded
 from zorba_ray.config import SweepConfig
 from zorba_ray.errors import ClusterError, ConfigError
 

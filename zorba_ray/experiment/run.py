@@ -29,10 +29,9 @@ from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import Interrupted, ZorbaError
 from zorba_ray.experiment.backends import BACKENDS, BackendFactory
 from zorba_ray.experiment.profile import round_profile
-from zorba_ray.experiment.round_record import round_record
 from zorba_ray.experiment.run_warnings import end_warnings
 from zorba_ray.experiment.session import Emit, Session, catch_up, open_session
-from zorba_ray.experiment.summary import figures, status_of
+from zorba_ray.experiment.summary import figures, round_record, status_of
 from zorba_ray.federation import Backend, Usage, run_round
 from zorba_ray.protocol.states import ledger_body
 from zorba_ray.stopwatch import watch_if

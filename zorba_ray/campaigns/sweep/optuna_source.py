@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from zorba_ray.artifacts.campaigns import Sweep, Trial
-from zorba_ray.campaigns.sweep.plan import TrialPlan, defaults, make_trial
-from zorba_ray.campaigns.sweep.space import Pick, Point, active, rounded
+from zorba_ray.campaigns.sweep.plan import Pick, Point, TrialPlan, active, defaults, make_trial, rounded
 from zorba_ray.config import Dimension, SweepConfig
 from zorba_ray.errors import ClusterError, ConfigError
 

@@ -18,10 +18,9 @@ from zorba_ray.artifacts import held
 from zorba_ray.artifacts.campaigns import Sweep, Trial
 from zorba_ray.campaigns.directory import CampaignDir
 from zorba_ray.campaigns.sweep.optuna_source import OptunaSource, import_optuna
-from zorba_ray.campaigns.sweep.plan import TrialPlan, make_trial, plan_trials, typical_trials
+from zorba_ray.campaigns.sweep.plan import Pick, TrialPlan, make_trial, plan_trials, typical_trials
 from zorba_ray.campaigns.sweep.resources import TrialNeeds, require_room, trial_needs
 from zorba_ray.campaigns.sweep.schedule import make_scheduler
-from zorba_ray.campaigns.sweep.space import Pick
 from zorba_ray.campaigns.sweep.state import add_trial, begin_sweep, resume_sweep
 from zorba_ray.campaigns.sweep.trial import FederationTrial, trial_payload
 from zorba_ray.campaigns.sweep.watch import PlannedSearch, Watch
