@@ -14,13 +14,11 @@ import msgspec
 from zorba_ray.artifacts import (
     CutRows,
     Eval,
-    Profile,
     Round,
     RunDir,
     Summary,
     held,
     raise_storage_error,
-    record_of,
     records_of,
     write_record,
 )
@@ -215,8 +213,7 @@ def _finish_early(session: Session, backend: Backend | None, error: BaseExceptio
 def _write_profile(session: Session, usage: list[Usage]) -> None:
     if (reading := session.watch.read()) is not None:
         elsewhere = None if session.config.federation.backend == "sequential" else usage
-        spent = round_profile(reading, elsewhere, session.first_round, session.writer.last_round)
-        profile = record_of(Profile, spent, "profile")
+        profile = round_profile(reading, elsewhere, session.first_round, session.writer.last_round)
         write_record(session.run.profile, profile)
         session.journal.emit({"kind": "profile", **profile.tree()})
 

@@ -96,7 +96,6 @@ class Watch(tune.Callback):
         self._started = True
         state = self._state(trial)
         state.status, state.error = "running", None
-        state.curve = []
         self.write()
         self._tell(state)
 
@@ -106,9 +105,6 @@ class Watch(tune.Callback):
         state = self._state(trial)
         state.round = int(result.get("round", state.round or 0))
         state.figures = {**state.figures, **{name: result[name] for name in FIGURES if name in result}}
-        if not result.get("ended"):
-            names = ("round", "validation_loss", "validation_accuracy")
-            state.curve.append({name: result.get(name) for name in names})
         self.write(_WRITE_EVERY_S)
         self._tell(state)
 
