@@ -72,7 +72,7 @@ def overhead(folder: Path, trials: int) -> list[Row]:
 
     with ray_session(2, 0):
         began = time.perf_counter()
-        _run(file, folder / "overhead", emit=hear)
+        run_sweep(sweep, base, folder / "overhead", False, sys.argv, hear, lambda: False, write_run_report)
         run_plain(trials // 2)
     usual = sorted(plain)[len(plain) // 2]
     times = [ends[number] for number in range(trials)]
@@ -151,12 +151,6 @@ def report(sweep_dir: Path | None, folder: Path) -> list[Row]:
         make_row("  console messages", [said], "", "0", said == 0),
         make_row("  requests to elsewhere", [outside], "", "0", outside == 0),
     ]
-
-
-def _run(file: str | Path, path: Path, *overrides: str, resume: bool = False, emit: Any = None) -> Sweep:
-    sweep, base = load_sweep(str(file), overrides)
-    hear = emit or (lambda event: None)
-    return run_sweep(sweep, base, path, resume, sys.argv, hear, lambda: False, write_run_report)
 
 
 def _sweep_file(folder: Path, name: str, space: dict[str, Any], more: dict[str, Any]) -> str:

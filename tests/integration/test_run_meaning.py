@@ -82,7 +82,7 @@ def test_a_language_model_that_learns_is_left_alone_and_has_a_spread(tmp_path: P
     assert summary["warnings"] == []
     for record in evaluations(tmp_path / "run"):
         assert record["spread"] > 0
-        assert "predicted_rows" not in record
+        assert record["predicted_rows"] is None
 
 
 def test_figures_of_an_evaluation(tmp_path: Path) -> None:
