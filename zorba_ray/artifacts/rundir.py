@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from zorba_ray.artifacts.files import held, making, write_json
-from zorba_ray.artifacts.record import Kind, read_record, read_tree
+from zorba_ray.artifacts.record import read_record, read_tree
 from zorba_ray.artifacts.run_files import Summary
 from zorba_ray.config import ExperimentConfig, changed_numbers, config_from_tree
 from zorba_ray.config.base import known_keys
@@ -89,17 +89,13 @@ class RunDir:
             )
         return run
 
-    def read(self, path: Path, kind: type[Kind]) -> Kind:
-        """A record of this run: `read_record`."""
-        return read_record(path, kind)
-
     def finished(self) -> Summary | None:
         """The summary of a run that ran to its last round; None of any other.
 
         Raises:
             RunDirError: it is damaged.
         """
-        summary = self.read(self.summary, Summary) if self.summary.exists() else None
+        summary = read_record(self.summary, Summary) if self.summary.exists() else None
         return summary if summary is not None and summary.status == "finished" else None
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 from safetensors import SafetensorError
 
-from zorba_ray.artifacts import Round, RunDir, append_record, keep_rounds, records_of
+from zorba_ray.artifacts import Round, RunDir, append_record, keep_rounds, read_record, records_of
 from zorba_ray.errors import LedgerError, RunDirError, StorageError
 from zorba_ray.protocol.ledger import LedgerContents
 from zorba_ray.protocol.messages import LedgerHeader
@@ -80,7 +80,7 @@ def repair_metrics(run: RunDir, contents: LedgerContents) -> None:
 def _pending(run: RunDir) -> Round | None:
     """The record of the round in flight; None where there is none, or none that can be read."""
     try:
-        return run.read(run.pending, Round)
+        return read_record(run.pending, Round)
     except RunDirError:
         return None
 

@@ -15,7 +15,7 @@ from zorba_ray.errors import ClusterError, ConfigError
 
 
 class OptunaSource:
-    """`Source` on an Optuna study.
+    """Makes new trials while a sweep runs. Grids and random draws are planned before and need none.
 
     Args:
         state: of the sweep; refused proposals are added to it.

@@ -154,7 +154,7 @@ class _Sweep:
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=_RETRIES),
                 callbacks=[watch],
-                stop=watch.stopper,
+                stop=watch,
                 verbose=0,
             ),
         )
