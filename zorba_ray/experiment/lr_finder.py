@@ -9,8 +9,7 @@ import msgspec
 from zorba_ray.artifacts import Eval
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import ConfigError, Diverged, LostClients
-from zorba_ray.experiment.allocate import solve_allocation
-from zorba_ray.experiment.build import Setup, build_host, prepare
+from zorba_ray.experiment.build import Setup, build_host, prepare, solve_allocation
 from zorba_ray.experiment.evaluate import Evaluator, collapsed
 from zorba_ray.experiment.scope import probe_scopes, with_scope
 from zorba_ray.federation import SequentialBackend, participants, run_round
