@@ -1,6 +1,7 @@
 """What a run leaves for a resume, and how one begins: the ledger is the truth, metrics.jsonl follows it."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -52,7 +53,9 @@ def repair_metrics(run: RunDir, contents: LedgerContents) -> None:
     missing = [record for record in contents.records if record.round not in present]
     if not missing:
         return
-    pending = _pending(run)
+    pending = None
+    with suppress(RunDirError):  # none, or none that can be read
+        pending = read_record(run.pending, Round)
     for record, commit in zip(contents.records, contents.commits(), strict=True):
         if record.round in present:
             continue
@@ -75,14 +78,6 @@ def repair_metrics(run: RunDir, contents: LedgerContents) -> None:
             recovered=True,
         )
         append_record(run.metrics, known)
-
-
-def _pending(run: RunDir) -> Round | None:
-    """The record of the round in flight; None where there is none, or none that can be read."""
-    try:
-        return read_record(run.pending, Round)
-    except RunDirError:
-        return None
 
 
 class Snapshots:
