@@ -3,8 +3,13 @@
 MkDocs runs this while it builds (`make docs`). Nothing is written into the tree.
 """
 
+import re
 from pathlib import Path
 from typing import Any
+
+import mkdocs_gen_files
+
+from zorba_ray.config import ExperimentConfig
 
 ROOT = Path(__file__).parents[1]
 COPIED = {
