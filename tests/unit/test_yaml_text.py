@@ -117,7 +117,7 @@ def test_an_override_is_held_to_the_same(override: str, fragment: str) -> None:
 
 SWEEPS = {
     "more trials than can be": ("{seed: {grid: [%s]}, rounds: {grid: [%s]}}", "the space has 16,000,000 trials"),
-    "a step that is nothing": ("{zo.lr: {quniform: [0, 1, 1.0e-320]}}", "must be above 0"),
+    "a step that is nothing": ("{zo.lr: {uniform: [0, 1, 1.0e-320]}}", "must be above 0"),
     "an infinite bound": ("{zo.lr: {uniform: [0, .inf]}}", "finite number"),
     "a wide prompt": ('{data.prompt: {grid: ["{text:999999999}", "{text}"]}}', "the field 'text' has a format"),
 }
