@@ -91,7 +91,7 @@ def test_a_finished_run_says_so(cli: Cli, tiny_file: Path, tmp_path: Path) -> No
     assert "--resume" in again.err
     resumed = cli("run", tiny_file, "rounds=1", "--run-dir", path, "--resume")
     assert resumed.code == 0
-    assert "is finished; nothing to resume" in resumed.out
+    assert "is finished; nothing to resume" in resumed.err
     longer = cli("run", tiny_file, "rounds=2", "--run-dir", path, "--resume")
     assert longer.code == 2
     assert "rounds: 1 -> 2" in longer.err
