@@ -20,6 +20,7 @@ os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", HF_DATASETS_CACHE
 for _name in [name for name in os.environ if name.startswith("WANDB_")] + ["RAY_ADDRESS"]:
     os.environ.pop(_name, None)
 
+from tools.tiers import SLOW  # noqa: E402
 from zorba_ray.config import ExperimentConfig, config_from_tree  # noqa: E402
 
 TINY_TREE: dict[str, Any] = {
@@ -46,7 +47,18 @@ LONGEST = ("test_sweep.py", "test_jobs.py", "test_ray_backend.py")
 """Files of minutes: begun first, so that no worker is left alone with one at the end."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Marks the slow tier (`tests/slow.txt`, see CONTRIBUTING) and begins with the longest files.
+
+    Raises:
+        pytest.UsageError: the whole suite was collected without a test of the list; `tools.tiers` remakes it.
+    """
+    slow = set(SLOW.read_text("utf-8").splitlines())
+    for item in items:
+        if item.nodeid in slow:
+            item.add_marker(pytest.mark.slow)
+    if config.args == config.getini("testpaths") and (gone := sorted(slow - {item.nodeid for item in items})):
+        raise pytest.UsageError(f"tests/slow.txt names tests that are not there: {', '.join(gone[:5])}")
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
