@@ -98,6 +98,26 @@ def test_pair_equals_two_full_forwards(kind: str, rank: int) -> None:
     assert model.replica.digest() == before
 
 
+@pytest.mark.parametrize("rank", [1, 3])
+def test_an_update_is_the_formula(rank: int) -> None:
+    """Δθ = −η Σ_n w_n (1/P) Σ_p ρ_{n,p} U Vᵀ/√r of every matrix, summed in float64 (algorithm.md §3 step 4)."""
+    rule = UpdateRule(7, "per_client", "data", "rademacher", "matrices", 2, 1, (1, 3), rank=rank)
+    model, rho = tiny_task_model("opt", rank=rank), np.array([[[0.5, -2.0]], [[1.5, 0.25]]], dtype=np.float32)
+    update = RoundUpdate(2, 0.01, np.array([0, 1]), rho, ActiveSets.of_all(2, BLOCKS))
+    before = {name: tensor.clone().double() for name, tensor in model.replica.parameters.items()}
+    apply_rounds(NUMPY, rule, model.replica.manifest, model.replica.parameters, [update])
+    for entry in model.replica.manifest.moved("matrices"):
+        shape = (entry.shape[0], entry.numel // entry.shape[0])
+        wanted = torch.zeros(shape, dtype=torch.float64)
+        for client, weight in ((0, 0.25), (1, 0.75)):
+            for number in range(2):
+                stream = tensor_stream(direction_seed(7, 2, client, 0), entry.block, entry.slot, number, "rademacher")
+                u, v = factors(NUMPY, stream, shape, rank, "cpu")
+                wanted = wanted - 0.01 * weight * rho[client, 0, number] / 2 * (u @ v.T).double() / math.sqrt(rank)
+        moved = (model.replica.parameters[entry.name].double() - before[entry.name]).view(shape)
+        assert (moved - wanted).norm() < 1e-4 * wanted.norm(), entry.name
+
+
 def test_local_steps_walk_an_overlay_by_the_same_commit() -> None:
     """After the first step the client stands where a round of its own would have led."""
     rule = UpdateRule(7, "per_client", "data", "rademacher", "all", 2, 2, (4,), rank=2)
