@@ -13,7 +13,8 @@ import torch
 from benchmarks.rows import Row, make_row, not_run
 from zorba_ray.config import load_config
 from zorba_ray.directions import DirectionBackend, Distribution, Terms, direction_backend, tensor_stream
-from zorba_ray.experiment.build import load_task_model
+from zorba_ray.experiment.build import task_model
+from zorba_ray.models import load_model
 
 DISTRIBUTIONS: tuple[Distribution, ...] = ("rademacher", "gaussian")
 DTYPES = (torch.float32, torch.bfloat16)
@@ -94,7 +95,8 @@ def _seconds(call: Callable) -> float:
 
 def _digest(distribution: Distribution, device: str) -> str:
     """θ of the built-in model after a commit of 64 entries on every tensor."""
-    replica = load_task_model(load_config("demo", []), device).replica
+    config = load_config("demo", [])
+    replica = task_model(load_model(config.model), config, device).replica
     directions = direction_backend("numpy" if device == "cpu" else "triton", device)
     for entry in replica.manifest.tensors:
         theta = replica.parameters[entry.name]

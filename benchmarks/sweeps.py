@@ -23,8 +23,6 @@ from zorba_ray.federation.ray_session import ray_session
 from zorba_ray.report import write_report
 
 ROOT = Path(__file__).resolve().parents[1]
-SWEEPS = ROOT / "tune_configs" / "sweeps"
-TWINS = ("epsilon", "perturbation_scale", "clients", "vram_heterogeneity", "seeds_mode", "non_iid")
 KILLS = 5
 
 
@@ -36,22 +34,10 @@ def rows(quick: bool) -> list[Row]:
         if quick:
             return [*overhead(folder, 3), *report(None, folder)]
         return [
-            *twins(folder),
             *overhead(folder, 9),
             *killed(folder),
             *report(folder / "killed", folder),
-            *front(),
         ]
-
-
-def twins(folder: Path) -> list[Row]:
-    """Wall time of the six tiny twins, one after another, each on a Ray that is there already."""
-    with ray_session(4, 4):
-        began = time.perf_counter()
-        for name in TWINS:
-            _run(SWEEPS / "tiny" / f"{name}.yaml", folder / f"twin-{name}")
-        took = time.perf_counter() - began
-    return [make_row("tiny twins of the six sweeps", [took], "s", "≤ 360", took <= 360)]
 
 
 def overhead(folder: Path, trials: int) -> list[Row]:
@@ -86,7 +72,7 @@ def overhead(folder: Path, trials: int) -> list[Row]:
 
     with ray_session(2, 0):
         began = time.perf_counter()
-        _run(file, folder / "overhead", emit=hear)
+        run_sweep(sweep, base, folder / "overhead", False, sys.argv, hear, lambda: False, write_run_report)
         run_plain(trials // 2)
     usual = sorted(plain)[len(plain) // 2]
     times = [ends[number] for number in range(trials)]
@@ -165,33 +151,6 @@ def report(sweep_dir: Path | None, folder: Path) -> list[Row]:
         make_row("  console messages", [said], "", "0", said == 0),
         make_row("  requests to elsewhere", [outside], "", "0", outside == 0),
     ]
-
-
-def front() -> list[Row]:
-    """The ε front on TREC/MiniLM, run (or gone on with) in runs/sweeps; needs ZORBA_SHARED and MiniLM."""
-    shared = os.environ.get("ZORBA_SHARED")
-    if not shared:
-        return []
-    path = ROOT / "runs" / "sweeps" / "epsilon_trec"
-    _run(SWEEPS / "epsilon_trec.yaml", path, f"data.path={shared}/data/trec", resume=(path / "sweep.json").exists())
-    by_epsilon: dict[float, list[Any]] = {}
-    for trial in read_campaign(path, Sweep).trials:
-        by_epsilon.setdefault(trial.values["allocation.epsilon"], []).append(trial.figures)
-    fleet = [max(f["fleet_vram_bytes"] for f in by_epsilon[epsilon]) for epsilon in sorted(by_epsilon)]
-    rises = sum(later > earlier for earlier, later in itertools.pairwise(fleet))
-    found = [make_row("ε front on TREC/MiniLM: steps at which VRAM rises with ε", [rises], "", "0", rises == 0)]
-    for epsilon in sorted(by_epsilon):
-        losses = [figures["validation_loss"] for figures in by_epsilon[epsilon]]
-        size = by_epsilon[epsilon][0]["fleet_vram_bytes"] / 1e6
-        name = f"  ε = {epsilon:g}, fleet {size:.1f} MB: validation loss over {len(losses)} seeds"
-        found.append(make_row(name, losses, "nats", "none, with its spread", None))
-    return found
-
-
-def _run(file: str | Path, path: Path, *overrides: str, resume: bool = False, emit: Any = None) -> Sweep:
-    sweep, base = load_sweep(str(file), overrides)
-    hear = emit or (lambda event: None)
-    return run_sweep(sweep, base, path, resume, sys.argv, hear, lambda: False, write_run_report)
 
 
 def _sweep_file(folder: Path, name: str, space: dict[str, Any], more: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """What all tests share: one thread, no network, no trackers, a small run, and the command line in process."""
 
+import copy
 import gc
 import os
 import shutil
@@ -16,12 +17,31 @@ import yaml
 # Before any library reads its environment; subprocesses inherit it.
 _CACHE = tempfile.mkdtemp(prefix="zorba-tests-")
 os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", HF_DATASETS_CACHE=_CACHE, TOKENIZERS_PARALLELISM="false")
-os.environ["XDG_CACHE_HOME"] = _CACHE  # verdicts on forward pairs are remembered there
 for _name in [name for name in os.environ if name.startswith("WANDB_")] + ["RAY_ADDRESS"]:
     os.environ.pop(_name, None)
 
 from tools.tiers import SLOW  # noqa: E402
 from zorba_ray.config import ExperimentConfig, config_from_tree  # noqa: E402
+
+TINY_TREE: dict[str, Any] = {
+    "name": "tiny",
+    "rounds": 4,
+    "seed": 3,
+    "data": {
+        "path": "builtin",
+        "prompt": "{text} It was",
+        "label_words": ["terrible", "poor", "good", "great"],
+        "max_length": 32,
+        "batch_size": 8,
+        "train_rows": 96,
+    },
+    "zo": {"lr": 0.02, "scope": "bias_norm"},
+    "memory": {"frozen": "host"},
+    "federation": {"clients": 4, "backend": "sequential"},
+    "eval": {"every": 2, "rows": 24},
+    "tracking": {"wandb": "disabled"},
+}
+"""Settings of a run of about a second: built-in model and data, no Ray."""
 
 LONGEST = ("test_sweep.py", "test_jobs.py", "test_ray_backend.py")
 """Files of minutes: begun first, so that no worker is left alone with one at the end."""
@@ -69,25 +89,8 @@ def shared_folder() -> Path:
 
 @pytest.fixture
 def tiny_tree() -> dict[str, Any]:
-    """Settings of a run of about a second, to be altered by the test: built-in model and data, no Ray."""
-    return {
-        "name": "tiny",
-        "rounds": 4,
-        "seed": 3,
-        "data": {
-            "path": "builtin",
-            "prompt": "{text} It was",
-            "label_words": ["terrible", "poor", "good", "great"],
-            "max_length": 32,
-            "batch_size": 8,
-            "train_rows": 96,
-        },
-        "zo": {"lr": 0.02, "scope": "bias_norm"},
-        "memory": {"frozen": "host"},
-        "federation": {"clients": 4, "backend": "sequential"},
-        "eval": {"every": 2, "rows": 24},
-        "tracking": {"wandb": "disabled"},
-    }
+    """`TINY_TREE`, to be altered by the test."""
+    return copy.deepcopy(TINY_TREE)
 
 
 @pytest.fixture

@@ -7,12 +7,11 @@ task alone, a look.
 """
 
 from benchmarks.comparison.measures import quick_rows, task_rows
-from benchmarks.comparison.options import OPTION_TASKS, option_rows
 from benchmarks.comparison.shape import BYTES_OPT
 from benchmarks.comparison.tasks import QUICK, TASKS, run_task
 from benchmarks.rows import Row
 
-ALL_TASKS = (*TASKS, BYTES_OPT, *OPTION_TASKS)
+ALL_TASKS = (*TASKS, BYTES_OPT)
 """What `python -m benchmarks comparison` runs and `python -m benchmarks.comparison` knows by name."""
 
 
@@ -20,5 +19,4 @@ def rows(quick: bool) -> list[Row]:
     """Runs or resumes the comparisons, and measures."""
     if quick:
         return quick_rows(run_task(QUICK))
-    found = {task.name: run_task(task) for task in ALL_TASKS}
-    return [*task_rows(found), *option_rows(found)]
+    return task_rows({task.name: run_task(task) for task in ALL_TASKS})

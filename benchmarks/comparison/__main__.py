@@ -4,7 +4,6 @@ import argparse
 
 from benchmarks.comparison import ALL_TASKS
 from benchmarks.comparison.measures import task_rows
-from benchmarks.comparison.options import option_rows
 from benchmarks.comparison.tasks import read_task, run_task
 from benchmarks.rows import print_rows
 
@@ -22,7 +21,7 @@ def main() -> None:
     for name in arguments.tasks:
         run_task(known[name])
     found = {name: read_task(task) for name, task in known.items()}
-    print_rows([*task_rows(found), *option_rows(found)], arguments.json)
+    print_rows(task_rows(found), arguments.json)
 
 
 if __name__ == "__main__":

@@ -57,25 +57,14 @@ def _accuracy(record: ComparisonRecord | None, method: str, where: str, goal: st
 
 
 def _lead(record: ComparisonRecord | None, rival: str, where: str) -> Row:
-    """How far zorba's final loss is below a rival's, seed by seed."""
+    """How far zorba's final loss is below a rival's, seed by seed, with the mean's 95 % interval in the name."""
     gaps = paired(by_seed(record, rival, final_loss), by_seed(record, "zorba", final_loss))
-    return gap_row(
-        f"{where}: final loss, {rival} minus zorba", gaps, "above 0 by more than its 95 % interval",
-        lambda mean, half: mean > half,
-    )  # fmt: skip
-
-
-def gap_row(name: str, gaps: list[float], goal: str, met: Callable[[float, float], bool | None]) -> Row:
-    """Differences of final losses, their mean and half its 95 % interval in the name.
-
-    Args:
-        met: judges mean and half; asked where there is an interval.
-    """
+    name, goal = f"{where}: final loss, {rival} minus zorba", "above 0 by more than its 95 % interval"
     interval = Spread.of(gaps)
     if interval is None or interval.half is None:
         return _row(name, gaps, "nats", goal, lambda: None)
     mean, half = interval.mean, interval.half
-    return _row(f"{name} (mean {mean:.4f} ± {half:.4f})", gaps, "nats", goal, lambda: met(mean, half))
+    return _row(f"{name} (mean {mean:.4f} ± {half:.4f})", gaps, "nats", goal, lambda: mean > half)
 
 
 def _passes(record: ComparisonRecord | None, where: str, most: float | None) -> Row:

@@ -36,8 +36,6 @@ class Task:
     """Settings of zorba, from which the other methods' are derived."""
     rates: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     """Method -> rates to choose from, where an earlier comparison has narrowed them (LOG.md); else the usual ladder."""
-    own: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Method -> settings on top, at the forward passes that the task has without them."""
 
     @property
     def path(self) -> Path:
@@ -98,7 +96,7 @@ def run_task(task: Task) -> ComparisonRecord | None:
     base = task.settings()
     if base is None:
         return None
-    plan = plan_comparison(base, task.methods, task.seeds, task.rates, 0.25, task.own)
+    plan = plan_comparison(base, task.methods, task.seeds, task.rates, 0.25, {})
     command = ["benchmarks", task.name]
     state = open_comparison(task.path, plan, is_comparison(task.path), command)
     try:

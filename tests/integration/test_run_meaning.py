@@ -79,15 +79,15 @@ def test_a_language_model_that_learns_is_left_alone_and_has_a_spread(tmp_path: P
     config = tiny_config("model.head=lm", "rounds=2", "eval.every=1", "eval.rows=16")
     summary = run_here(config, tmp_path / "run")
     assert summary["status"] == "finished"
-    assert summary["warnings"] == []
+    assert not summary["warnings"]
     for record in evaluations(tmp_path / "run"):
         assert record["spread"] > 0
-        assert "predicted_rows" not in record
+        assert record["predicted_rows"] is None
 
 
 def test_figures_of_an_evaluation(tmp_path: Path) -> None:
     summary = run_here(tiny_config("rounds=1", "eval.every=1"), tmp_path / "run")
-    assert summary["warnings"] == []
+    assert not summary["warnings"]
     for record in evaluations(tmp_path / "run"):
         assert record["labels"] == 4
         assert 0 <= record["predicted_label"] < 4

@@ -10,15 +10,14 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-import yaml
 
-from tests.conftest import Cli
+from tests.conftest import TINY_TREE, Cli
+from tests.support.tiny_run import run_here
 from zorba_ray.artifacts import RunDir, held
 from zorba_ray.config import config_from_tree
 from zorba_ray.config.base import apply_override, parse_override
 from zorba_ray.errors import Interrupted, LedgerError, LostClients, RunDirError
 from zorba_ray.experiment import run as run_module
-from zorba_ray.experiment import run_experiment
 from zorba_ray.experiment.backends import BackendFactory, sequential_backend
 from zorba_ray.experiment.build import Setup, prepare
 from zorba_ray.experiment.replay import replay_run
@@ -27,24 +26,6 @@ from zorba_ray.federation.backend import Answer, Failure
 from zorba_ray.protocol.ledger import read_ledger
 from zorba_ray.protocol.messages import ClientReport, decode, decode_question, encode
 
-TREE: dict[str, Any] = {
-    "name": "tiny",
-    "rounds": 4,
-    "seed": 3,
-    "data": {
-        "prompt": "{text} It was",
-        "label_words": ["terrible", "poor", "good", "great"],
-        "max_length": 32,
-        "batch_size": 8,
-        "train_rows": 96,
-    },
-    "zo": {"lr": 0.02, "scope": "bias_norm"},
-    "memory": {"frozen": "host"},
-    "federation": {"clients": 4},
-    "eval": {"every": 2, "rows": 24},
-    "tracking": {"wandb": "disabled"},
-}
-
 SUMMARY = """
 method rounds start_loss final_loss start_accuracy final_accuracy test_accuracy weights_sha256 bytes_up_per_client_round
 bytes_down_per_client_round peak_rss_bytes vram_bytes_per_client allocation_gap wall_s cpu_s
@@ -52,38 +33,20 @@ bytes_down_per_client_round peak_rss_bytes vram_bytes_per_client allocation_gap 
 """What a summary has at least."""
 
 
-def tree_with(*overrides: str) -> dict[str, Any]:
-    tree = copy.deepcopy(TREE)
+def execute(
+    path: Path, *overrides: str, stop_after: int | None = None, backend: BackendFactory | None = None
+) -> dict[str, Any]:
+    """A run in `path`, resumed where there is one; `stop_after`: rounds of this session before it is asked to stop."""
+    tree, rounds = copy.deepcopy(TINY_TREE), list[int]()
     for override in overrides:
         apply_override(tree, *parse_override(override))
-    return tree
-
-
-def execute(
-    path: Path,
-    *overrides: str,
-    resume: bool = False,
-    stop_after: int | None = None,
-    backend: BackendFactory | None = None,
-) -> dict[str, Any]:
-    """A run in `path`; `stop_after` = rounds in this session after which the user asks for a stop."""
-    config = config_from_tree(tree_with(*overrides), "test")
-    run = RunDir.reopen(path, config) if resume else RunDir.create(path, config)
-    rounds: list[int] = []
 
     def emit(event: dict[str, Any]) -> None:
         if event["kind"] == "round":
             rounds.append(event["round"])
 
-    return run_experiment(
-        config,
-        run,
-        "simulated",
-        ["test"],
-        emit,
-        lambda: stop_after is not None and len(rounds) >= stop_after,
-        make_backend=backend,
-    )
+    config = config_from_tree(tree, "test")
+    return run_here(config, path, backend, emit, lambda: stop_after is not None and len(rounds) >= stop_after)
 
 
 def records(path: Path) -> list[dict[str, Any]]:
@@ -128,21 +91,14 @@ def stopped(stopped_once: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(stopped_once, tmp_path / "run"))
 
 
-@pytest.fixture
-def config_file(tmp_path: Path) -> Path:
-    path = tmp_path / "tiny.yaml"
-    path.write_text(yaml.safe_dump(TREE), encoding="utf-8")
-    return path
-
-
 # One run ------------------------------------------------------------------------------------------------------------
 
 
 def test_the_command_leaves_everything_and_the_same_digest(
-    cli: Cli, config_file: Path, tmp_path: Path, straight: Path, sha: str
+    cli: Cli, tiny_file: Path, tmp_path: Path, straight: Path, sha: str
 ) -> None:
     path = tmp_path / "run"
-    outcome = cli("run", config_file, "--run-dir", path)
+    outcome = cli("run", tiny_file, "--run-dir", path)
     assert outcome.code == 0, outcome.err
     assert sha in outcome.out
     names = ["config.resolved.json", "provenance.json", "allocation.json", "ledger.zl", "metrics.jsonl", "summary.json"]
@@ -201,7 +157,7 @@ def test_a_seed_changes_the_digest(tmp_path: Path, sha: str) -> None:
 
 def budgets_for_two_blocks() -> str:
     """A fleet of which the first two clients have room for two blocks (all blocks of the built-in model are equal)."""
-    memory = prepare(config_from_tree(TREE, "test")).memory.of(None)
+    memory = prepare(config_from_tree(TINY_TREE, "test")).memory.of(None)
     small, large = (memory.bytes_of(frozenset(range(blocks))) for blocks in (2, len(memory.active_extra)))
     return f"federation.fleet=[{{name: s, count: 2, vram: {small}}}, {{name: l, count: 2, vram: {large}}}]"
 
@@ -225,7 +181,7 @@ def test_variants_run_resume_and_replay(tmp_path: Path, overrides: list[str]) ->
     overrides = [budgets_for_two_blocks() if override == "BUDGETS" else override for override in overrides]
     with pytest.raises(Interrupted):
         execute(path, "rounds=3", *overrides, stop_after=1)
-    execute(path, "rounds=3", *overrides, resume=True)
+    execute(path, "rounds=3", *overrides)
     direct = execute(tmp_path / "direct", "rounds=3", *overrides)
     replayed = replay_run(path, None, None, None)
     assert replayed.confirmed
@@ -252,7 +208,7 @@ def test_a_stopped_run_says_so(stopped: Path, sha: str) -> None:
 
 
 def test_resume_ends_as_undisturbed(stopped: Path, straight: Path, sha: str) -> None:
-    summary = execute(stopped, resume=True)
+    summary = execute(stopped)
     assert summary["weights_sha256"] == sha
     assert summary["resumed_after_round"] == 2
     assert rounds_of(stopped) == [1, 2, 3, 4]
@@ -262,24 +218,24 @@ def test_resume_ends_as_undisturbed(stopped: Path, straight: Path, sha: str) -> 
 
 def test_resume_with_what_may_change(stopped: Path, sha: str) -> None:
     changes = ["directions.backend=numpy", "eval.every=3", "tracking.project=other", "name=other"]
-    assert execute(stopped, *changes, "federation.workers=7", resume=True)["weights_sha256"] == sha
+    assert execute(stopped, *changes, "federation.workers=7")["weights_sha256"] == sha
 
 
-def test_resume_with_what_must_not_change(cli: Cli, config_file: Path, stopped: Path) -> None:
+def test_resume_with_what_must_not_change(cli: Cli, tiny_file: Path, stopped: Path) -> None:
     before = {path.name: path.read_bytes() for path in stopped.iterdir()}
-    outcome = cli("run", config_file, "zo.lr=0.5", "federation.seeds=shared", "--run-dir", stopped, "--resume")
+    outcome = cli("run", tiny_file, "zo.lr=0.5", "federation.seeds=shared", "--run-dir", stopped, "--resume")
     assert outcome.code == 2
     assert "zo.lr: 0.02 -> 0.5" in outcome.err
     assert "federation.seeds: 'per_client' -> 'shared'" in outcome.err
     assert {path.name: path.read_bytes() for path in stopped.iterdir()} == before
 
 
-def test_a_torn_tail_is_cut_and_the_round_done_again(cli: Cli, config_file: Path, stopped: Path, sha: str) -> None:
+def test_a_torn_tail_is_cut_and_the_round_done_again(cli: Cli, tiny_file: Path, stopped: Path, sha: str) -> None:
     """Killed while round 2 was being written: half of its record is there, and its metrics too."""
     whole = read_ledger(stopped / "ledger.zl")
     ledger = stopped / "ledger.zl"
     ledger.write_bytes(ledger.read_bytes()[: whole.records[1].offset + 30])
-    outcome = cli("run", config_file, "--run-dir", stopped, "--resume")
+    outcome = cli("run", tiny_file, "--run-dir", stopped, "--resume")
     assert outcome.code == 0, outcome.err
     assert "cut 30 bytes of a torn record after round 1" in outcome.err
     assert sha in outcome.out
@@ -287,13 +243,13 @@ def test_a_torn_tail_is_cut_and_the_round_done_again(cli: Cli, config_file: Path
     assert evals_of(stopped) == ALL_EVALS
 
 
-def test_a_flipped_bit_is_refused_and_nothing_is_touched(cli: Cli, config_file: Path, stopped: Path) -> None:
+def test_a_flipped_bit_is_refused_and_nothing_is_touched(cli: Cli, tiny_file: Path, stopped: Path) -> None:
     ledger = stopped / "ledger.zl"
     data = bytearray(ledger.read_bytes())
     data[-50] ^= 4
     ledger.write_bytes(data)
     metrics = (stopped / "metrics.jsonl").read_bytes()
-    outcome = cli("run", config_file, "--run-dir", stopped, "--resume")
+    outcome = cli("run", tiny_file, "--run-dir", stopped, "--resume")
     assert outcome.code == 6
     assert "offset" in outcome.err
     assert ledger.read_bytes() == bytes(data)
@@ -303,7 +259,7 @@ def test_a_flipped_bit_is_refused_and_nothing_is_touched(cli: Cli, config_file: 
 
 def test_lost_metrics_come_back_from_the_ledger(stopped: Path, sha: str) -> None:
     (stopped / "metrics.jsonl").unlink()
-    summary = execute(stopped, resume=True)
+    summary = execute(stopped)
     assert summary["weights_sha256"] == sha
     assert rounds_of(stopped) == [1, 2, 3, 4]
     assert [record["recovered"] for record in records(stopped) if record["kind"] == "round"] == [
@@ -321,23 +277,16 @@ def test_a_kill_between_ledger_and_metrics_loses_nothing(stopped: Path, sha: str
     lost = next(line for line in lines if json.loads(line)["kind"] == "round" and json.loads(line)["round"] == 2)
     (stopped / "metrics.jsonl").write_text("".join(line for line in lines if line != lost), encoding="utf-8")
     (stopped / "pending.json").write_text(lost, encoding="utf-8")
-    assert execute(stopped, resume=True)["weights_sha256"] == sha
+    assert execute(stopped)["weights_sha256"] == sha
     found = {record["round"]: record for record in records(stopped) if record["kind"] == "round"}
     assert sorted(found) == [1, 2, 3, 4]
     assert found[2]["loss"] == json.loads(lost)["loss"]
 
 
-def test_half_a_metrics_line_is_no_obstacle(stopped: Path, sha: str) -> None:
-    with (stopped / "metrics.jsonl").open("a", encoding="utf-8") as file:
-        file.write('{"kind": "round", "rou')
-    assert execute(stopped, resume=True)["weights_sha256"] == sha
-    assert rounds_of(stopped) == [1, 2, 3, 4]
-
-
 def test_a_kill_before_the_first_commit(tmp_path: Path, sha: str) -> None:
     """Only the settings are there: resume begins at the beginning."""
-    RunDir.create(tmp_path / "run", config_from_tree(TREE, "test"))
-    assert execute(tmp_path / "run", resume=True)["weights_sha256"] == sha
+    RunDir.create(tmp_path / "run", config_from_tree(TINY_TREE, "test"))
+    assert execute(tmp_path / "run")["weights_sha256"] == sha
 
 
 def test_a_ledger_of_other_data_is_refused_by_field(stopped: Path, tmp_path: Path) -> None:
@@ -347,14 +296,14 @@ def test_a_ledger_of_other_data_is_refused_by_field(stopped: Path, tmp_path: Pat
         (tmp_path / f"{split}.jsonl").write_text(rows, encoding="utf-8")
     before = (stopped / "ledger.zl").read_bytes()
     with pytest.raises(LedgerError, match=r"data_sha256: .*data\.path holds other examples"):
-        execute(stopped, f"data.path={tmp_path}", resume=True)
+        execute(stopped, f"data.path={tmp_path}")
     assert (stopped / "ledger.zl").read_bytes() == before
 
 
 def test_a_directory_in_use_is_refused(stopped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_module, "held", lambda path, wait_s: held(path, min(wait_s, 0.3)))
     with held(stopped), pytest.raises(RunDirError, match="in use by another process"):
-        execute(stopped, resume=True)
+        execute(stopped)
 
 
 # Clients that fail --------------------------------------------------------------------------------------------------
@@ -403,7 +352,7 @@ def test_lost_clients_stop_the_run_and_it_can_be_resumed(tmp_path: Path, sha: st
         execute(tmp_path / "run", backend=wrapped(alter))
     summary = json.loads((tmp_path / "run" / "summary.json").read_text(encoding="utf-8"))
     assert (summary["status"], summary["rounds_done"]) == ("lost_clients", 2)
-    assert execute(tmp_path / "run", resume=True)["weights_sha256"] == sha
+    assert execute(tmp_path / "run")["weights_sha256"] == sha
 
 
 # Replay and export --------------------------------------------------------------------------------------------------

@@ -2,21 +2,18 @@
 
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmarks.comparison import __main__ as command
 from benchmarks.comparison.measures import task_rows
-from benchmarks.comparison.options import BASES, OPTION_TASKS, OPTIONS, option_rows
 from benchmarks.comparison.shape import BYTES_OPT, ShapeTask
 from benchmarks.comparison.tasks import ALL, BYTES, QUICK, RIVALS, SST2, TASKS, TREC, TREC_SHORT, TREC_SKEWED, Task
 from benchmarks.rows import Row
 from benchmarks.shapes import THOUSANDS
 from tests.support.fake_comparison import write_fake_comparison
 from zorba_ray.campaigns.comparison import plan_comparison
-from zorba_ray.campaigns.comparison.cells import planned_run
 from zorba_ray.config import load_config, method_names
 from zorba_ray.federation.round import participant_count
 from zorba_ray.report.comparison import ComparisonRecord, load_comparison
@@ -100,7 +97,7 @@ def test_bytes_of_a_shape(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     made = {path: path.stat().st_mtime_ns for path in (tmp_path / "comparisons").rglob("*.*")}
     assert task.settings() == config
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "comparisons").rglob("*.*")} == made != {}
-    plan = plan_comparison(config, task.methods, task.seeds, task.rates, 0.25, task.own)
+    plan = plan_comparison(config, task.methods, task.seeds, task.rates, 0.25, {})
     assert plan.passes == 60
     (tmp_path / "comparisons" / "shapes" / "small" / "data" / "test.jsonl").unlink()
     assert task.settings() == config
@@ -117,33 +114,6 @@ def test_an_unknown_task_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     with pytest.raises(SystemExit):
         command.main()
     assert "no task trek; there are trec, " in capsys.readouterr().err
-
-
-def test_an_option_is_held_against_none_seed_by_seed(tmp_path: Path) -> None:
-    """Methods named first and second: 1/16 and the seeds' spread between them."""
-    none = fake(tmp_path / "none", "zorba")
-    worse = fake(tmp_path / "worse", "decomfl", "zorba")
-    worse = replace(worse, results=worse.results[1:])
-    clipped = option_rows({"options/trec/none": none, "options/trec/clip_spread": worse})
-    rows = {one.row.split(" (")[0]: one for one in clipped}
-    assert len(rows) == len(BASES) * (len(OPTIONS) - 1)
-    found = rows["trec: final loss, clip_spread minus none"]
-    assert (found.min, found.median, found.max) == pytest.approx((1 / 32, 2 / 32, 3 / 32))
-    assert "0.0625 ± 0.0776" in found.row
-    assert sum(one.value == one.value for one in rows.values()) == 1
-
-
-@pytest.mark.parametrize("task", OPTION_TASKS, ids=lambda task: task.name)
-def test_options_are_settings_at_the_passes_of_none(task: Task) -> None:
-    source = task.config if not task.data else str(CONFIGS / f"{task.config}.yaml")
-    base = load_config(source, list(task.overrides))
-    plan = plan_comparison(base, task.methods, task.seeds, task.rates, 0.25, task.own)
-    own = planned_run(plan, "zorba", 1, task.rates["zorba"][0], tuning=False).config
-    assert abs(own.rounds * own.passes_per_round - plan.passes) < own.passes_per_round
-    changed = {key for key, value in own.numbers().items() if base.numbers().get(key) != value} - {"zo.lr", "rounds"}
-    given = {text.split("=")[0] for text in task.own.get("zorba", ())}
-    # model.lora={…} sets model.lora.rank and more.
-    assert {next((one for one in given if f"{key}.".startswith(f"{one}.")), key) for key in changed} == given
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)

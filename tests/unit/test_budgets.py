@@ -10,7 +10,7 @@ from tests.support.tiny_models import tiny_loaded
 from zorba_ray.artifacts.allocation import AllocationRecord, AssignedClient, PlacementBytes
 from zorba_ray.config import MemoryConfig, config_from_tree
 from zorba_ray.errors import BudgetExceeded, ClusterError, ConfigError
-from zorba_ray.experiment.budgets import budget_rows
+from zorba_ray.experiment.summary import budgets as budget_rows
 from zorba_ray.federation.accelerator import choose_accelerator
 from zorba_ray.federation.client_accelerator import GpuBudgets
 from zorba_ray.memory import Workload, placed_by_budget
@@ -52,23 +52,23 @@ def allocation() -> AllocationRecord:
 
 def test_a_row_is_the_fullest_client_of_a_class() -> None:
     large, small = budget_rows(allocation(), {})
-    assert (large["class"], large["clients"], large["client"], large["peak_bytes"]) == ("large", 2, 0, 100)
-    assert (large["share"], large["source"]) == (0.5, "modelled")
-    assert (large["largest_part"], large["largest_part_bytes"]) == ("active blocks", 60)
-    assert (small["peak_bytes"], small["budget_bytes"], small["largest_part"]) == (60, 64, "stream buffers")
+    assert (large.kind, large.clients, large.client, large.peak_bytes) == ("large", 2, 0, 100)
+    assert (large.share, large.source) == (0.5, "modelled")
+    assert (large.largest_part, large.largest_part_bytes) == ("active blocks", 60)
+    assert (small.peak_bytes, small.budget_bytes, small.largest_part) == (60, 64, "stream buffers")
 
 
 def test_what_was_measured_takes_the_place_of_what_was_modelled() -> None:
     large, small = budget_rows(allocation(), {1: 190})
-    assert (large["client"], large["peak_bytes"], large["source"], large["share"]) == (1, 190, "measured", 0.95)
-    assert small["source"] == "modelled"
+    assert (large.client, large.peak_bytes, large.source, large.share) == (1, 190, "measured", 0.95)
+    assert small.source == "modelled"
 
 
 def test_without_budgets_the_fullest_client_is_the_one_with_the_most_bytes() -> None:
     record = allocation()
     free = tuple(msgspec.structs.replace(client, budget_bytes=None, kind="unlimited") for client in record.clients)
     (row,) = budget_rows(msgspec.structs.replace(record, clients=free), {})
-    assert (row["client"], row["clients"], row["peak_bytes"], row["share"]) == (0, 3, 100, None)
+    assert (row.client, row.clients, row.peak_bytes, row.share) == (0, 3, 100, None)
 
 
 class FakeCuda:

@@ -15,7 +15,6 @@ from zorba_ray.campaigns.comparison.run import check_inputs
 from zorba_ray.config import ExperimentConfig, method_names
 from zorba_ray.errors import ConfigError, RunDirError
 from zorba_ray.experiment.build import prepare
-from zorba_ray.tables import Spread
 
 BASE = ("rounds=20", "zo.directions=3", "zo.difference=central", "eval.every=5", "zo.lr=0.02", "seed=7")
 
@@ -140,19 +139,6 @@ def test_rounds_are_never_none() -> None:
     small = compared(base=tiny_config("rounds=1", "zo.directions=1"))
     own = planned_run(small, "fedavg", 1, 0.1, tuning=True).config
     assert own.rounds == rounds_for(small, own) == 1
-
-
-def test_intervals() -> None:
-    """By hand: mean 2, sample deviation 1, t = 4.303 at two degrees of freedom."""
-    own = Spread.of([1.0, 2.0, 3.0])
-    assert own is not None
-    assert (own.mean, own.count) == (2.0, 3)
-    assert own.half == pytest.approx(4.303 / 3**0.5)
-    assert Spread.of([]) is None
-    assert Spread.of([5.0]) == Spread(5.0, 5.0, 5.0, 1, None)
-    many = Spread.of([0.0, 2.0] * 50)
-    assert many is not None
-    assert many.half == pytest.approx(1.9842 * 1.0050378 / 10, rel=1e-3)
 
 
 def test_a_folder_is_taken_up_only_by_the_same_comparison(tmp_path: Path) -> None:

@@ -1,11 +1,9 @@
 """profile.json from readings: every part is what it is called, and the parts add up to the rounds' wall time."""
 
-from typing import Any
-
 import pytest
 from rich.console import Console
 
-from zorba_ray.artifacts import Profile, record_of
+from zorba_ray.artifacts import Profile
 from zorba_ray.experiment.profile import round_profile
 from zorba_ray.federation import Usage
 from zorba_ray.report.run_tables import profile_table
@@ -35,8 +33,8 @@ HERE = Reading(
 )
 
 
-def seconds(profile: dict[str, Any]) -> dict[str, float]:
-    return {name: part["seconds"] for name, part in profile["parts"].items() if part["seconds"]}
+def seconds(profile: Profile) -> dict[str, float]:
+    return {name: part.seconds for name, part in profile.parts.items() if part.seconds}
 
 
 def worker(laps: dict[int, float], idle_cpu_s: float = 0.0) -> Usage:
@@ -67,11 +65,11 @@ def test_clients_in_the_driver_s_process_are_parts_of_its_time() -> None:
         "evaluation": 3.0,
         "rest": 0.5,
     }
-    assert profile["rounds"] == {"first": 3, "last": 6, "count": 4}
-    assert (profile["workers"], profile["start_s"], profile["wall_s"]) == (None, 4.0, 23.625)
-    assert profile["parts"]["forward"]["seconds_per_round"] == 2.0
-    assert profile["parts"]["forward"]["share"] == 8.0 / 23.625
-    assert profile["cpu_s"] == sum(part["cpu_s"] for part in profile["parts"].values()) == 20.875
+    assert (profile.rounds.first, profile.rounds.last, profile.rounds.count) == (3, 6, 4)
+    assert (profile.workers, profile.start_s, profile.wall_s) == (None, 4.0, 23.625)
+    assert profile.parts["forward"].seconds_per_round == 2.0
+    assert profile.parts["forward"].share == 8.0 / 23.625
+    assert profile.cpu_s == sum(part.cpu_s for part in profile.parts.values()) == 20.875
 
 
 def test_waiting_for_workers_is_their_mean_imbalance_and_ray() -> None:
@@ -85,13 +83,11 @@ def test_waiting_for_workers_is_their_mean_imbalance_and_ray() -> None:
         "ray": 20.0 - 14.0 + 1.0,
         "rest": 2.0,
     }
-    assert profile["wall_s"] == 23.0
-    assert profile["workers"] == 2
-    assert profile["parts"]["forward"]["cpu_s"] == 0.75 * 22
-    assert profile["parts"]["ray"]["cpu_s"] == 0.25 + 0.5 + 0.125
-    assert profile["worker_commits"]["seconds"] == 1.0
-    assert profile["worker_commits"]["cpu_s"] == 1.0
-    assert profile["cpu_s"] == 22.0 + 0.875 + 2.0 + 1.0
+    assert profile.wall_s == 23.0
+    assert profile.workers == 2
+    assert profile.parts["forward"].cpu_s == 0.75 * 22
+    assert profile.parts["ray"].cpu_s == 0.25 + 0.5 + 0.125
+    assert profile.cpu_s == 22.0 + 0.875 + 2.0 + 1.0
 
 
 def test_waiting_for_a_probe_is_waiting_and_not_work_of_the_driver() -> None:
@@ -114,21 +110,21 @@ def test_an_answer_that_outlasts_its_deadline_takes_no_more_than_the_waiting() -
     driver = Reading({ASK: Spent(5.0)}, {})
     profile = round_profile(driver, [worker({1: 20.0})], 1, 1)
     assert seconds(profile) == {"forward": 3.75, "perturb": 1.25}
-    assert profile["wall_s"] == 5.0
+    assert profile.wall_s == 5.0
 
 
 @pytest.mark.parametrize("usage", [[], [Usage("gone", 1, 0.0, 0)]], ids=["no worker", "a worker without a reading"])
 def test_workers_that_tell_nothing_leave_their_time_to_ray(usage: list[Usage]) -> None:
     profile = round_profile(Reading({ASK: Spent(5.0)}, {}), usage, 1, 1)
     assert seconds(profile) == {"ray": 5.0}
-    assert profile["workers"] == 0
+    assert profile.workers == 0
 
 
 def test_no_round_at_all() -> None:
     profile = round_profile(Reading({("start",): Spent(1.0)}, {}), None, 4, 3)
-    assert profile["rounds"]["count"] == 0
-    assert profile["parts"]["forward"]["seconds_per_round"] is None
-    assert profile["parts"]["forward"]["share"] == 0.0
+    assert profile.rounds.count == 0
+    assert profile.parts["forward"].seconds_per_round is None
+    assert profile.parts["forward"].share == 0.0
     assert "forward passes" not in shown(profile)
 
 
@@ -140,8 +136,8 @@ def test_the_table_shows_what_took_time() -> None:
     assert "Ray" not in text
 
 
-def shown(profile: dict[str, Any]) -> str:
+def shown(profile: Profile) -> str:
     console = Console(width=120)
     with console.capture() as capture:
-        console.print(profile_table(record_of(Profile, profile, "profile")).terminal(120))
+        console.print(profile_table(profile).terminal(120))
     return capture.get()

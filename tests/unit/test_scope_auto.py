@@ -1,7 +1,6 @@
 """`zo.scope: auto`: sets of tensors, the probe of them, the choice, and that a run keeps what it chose."""
 
 import itertools
-import json
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from zorba_ray.experiment.replay import replay_run
 from zorba_ray.models import Perturbation, Scope
 from zorba_ray.protocol.ledger import read_ledger
 from zorba_ray.zo import UpdateRule
-from zorba_ray.zo.scope_probe import SUITED_RATIO, ScopeScore, choose_scope, present, scope_scores
+from zorba_ray.zo.scope_probe import SUITED_RATIO, choose_scope, curvature_ratio, present, scope_curvatures, suited_rate
 
 RULE = UpdateRule(7, "per_client", "data", "rademacher", "all", 3, 1, (4, 4))
 
@@ -46,14 +45,15 @@ def test_a_pair_on_some_tensors_is_that_of_a_model_with_that_scope(scope: Scope)
     assert found != wide.pair(wide.prepare(batch, active), Perturbation(3, 0, 0.01, "rademacher"))
 
 
-def test_scores_read_theta_and_leave_it() -> None:
+def test_curvatures_are_means_over_pairs_and_batches() -> None:
     model = tiny_task_model("opt")
     before = model.replica.digest()
     batches = [tiny_batch("opt", 4, 7, seed=seed) for seed in range(3)]
-    (whole, vectors) = scope_scores(model, RULE, 0.01, ("all", "bias_norm"), 5, batches)
+    found = scope_curvatures(model, RULE, 0.01, ("all", "bias_norm"), 5, batches)
     assert model.replica.digest() == before
-    assert whole.parameters == sum(model.replica.manifest.sizes("all"))
-    assert whole.curvature > vectors.curvature > 0
+    assert found["all"] > found["bias_norm"] > 0
+    each = [scope_curvatures(model, RULE, 0.01, ("bias_norm",), 5, [batch])["bias_norm"] for batch in batches]
+    assert found["bias_norm"] == pytest.approx(sum(each) / 3)
 
 
 def test_the_bend_is_the_gauss_newton_part() -> None:
@@ -76,25 +76,17 @@ def test_the_bend_is_the_gauss_newton_part() -> None:
 
 
 def test_the_choice_is_the_set_that_the_rate_suits() -> None:
-    def score(scope: Scope, parameters: int, curvature: float) -> ScopeScore:
-        return ScopeScore(scope, parameters, curvature)
-
-    found = [
-        score("all", 1000, 160.0),
-        score("matrices", 900, 150.0),
-        score("bias_norm", 100, 10.0),
-    ]
-    # n = 16: heats 0.03, 0.028 and 0.0019 at 0.003, and ten times that at 0.03.
+    found: dict[Scope, float] = {"all": 160.0, "matrices": 150.0, "bias_norm": 10.0}
+    # n = 16: ratios 0.03, 0.028 and 0.0019 at 0.003, and ten times that at 0.03.
     assert choose_scope(found, 0.001, 16) == "all"
     assert choose_scope(found, 0.003, 16) == "matrices"
     assert choose_scope(found, 0.03, 16) == "bias_norm"
     assert choose_scope(found, 3.0, 16) == "bias_norm", "the coolest where all are hot"
-    for own in found:
-        rate = own.suited(16)
+    for curvature in found.values():
+        rate = suited_rate(curvature, 16)
         assert rate is not None
-        assert own.curvature_ratio(rate, 16) == pytest.approx(SUITED_RATIO)
-    flat = [score("all", 1000, 0.0), score("bias_norm", 100, 0.0)]
-    assert choose_scope(flat, 0.03, 16) == "all"
+        assert curvature_ratio(curvature, rate, 16) == pytest.approx(SUITED_RATIO)
+    assert choose_scope({"all": 0.0, "bias_norm": 0.0}, 0.03, 16) == "all"
 
 
 def test_the_rate_that_suits_a_set_has_the_ratio_of_one_that_suits() -> None:
@@ -103,12 +95,8 @@ def test_the_rate_that_suits_a_set_has_the_ratio_of_one_that_suits() -> None:
     assert rate is not None
     _, probe = scopes.with_scope(tiny_config("zo.scope=auto", f"zo.lr={rate}"))
     assert probe is not None
-    record = probe.record()
-    assert record["scope"] == "bias_norm"
-    (score,) = [score for score in record["scores"] if score["scope"] == "bias_norm"]
-    assert score["curvature_ratio"] == pytest.approx(SUITED_RATIO)
-    assert alone.forward_pairs * len(record["scores"]) == record["forward_pairs"]
-    assert probe.suited_rate("bias_norm") == rate
+    assert (probe.scope, probe.suited_rate("bias_norm")) == ("bias_norm", rate)
+    assert alone.forward_pairs * len(probe.curvatures) == probe.forward_pairs
 
 
 def test_pairs_of_a_round() -> None:
@@ -131,13 +119,12 @@ def test_a_run_keeps_what_it_chose(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     with pytest.raises(Interrupted):
         run_here(auto, path, emit=emit, should_stop=lambda: len(done) >= 1)
-    record = json.loads((path / "scope.json").read_text())
-    assert record["forward_pairs"] == 2 * 2 * len(record["scores"])
-    assert notes[0].startswith(f"zo.scope=auto: {record['scope']} (")
-    assert read_ledger(path / "ledger.zl").header.scope == record["scope"]
+    scope = read_ledger(path / "ledger.zl").header.scope
+    assert notes[0].startswith(f"zo.scope=auto: {scope} (")
+    assert notes[0].endswith("; 12 forward pairs)")
     monkeypatch.setattr(scopes, "with_scope", None)  # nothing is probed twice
     summary = run_here(auto, path)
-    named = run_here(tiny_config(f"zo.scope={record['scope']}"), tmp_path / "named")
+    named = run_here(tiny_config(f"zo.scope={scope}"), tmp_path / "named")
     assert summary["weights_sha256"] == named["weights_sha256"]
     assert replay_run(path, None, None, None).confirmed
 

@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from zorba_ray.campaigns.sweep.plan import make_trial, plan_trials
+from zorba_ray.campaigns.sweep.plan import make_trial, plan_trials, points, quantile, rounded
 from zorba_ray.campaigns.sweep.resources import TrialNeeds, require_room, trial_needs
-from zorba_ray.campaigns.sweep.space import points, quantile, rounded
 from zorba_ray.config import SweepConfig
 from zorba_ray.errors import ClusterError, ConfigError
 
@@ -68,35 +67,32 @@ def test_labels_show_in_names_and_values() -> None:
     assert plans[1].config.federation.fleet is None
 
 
-def test_when() -> None:
-    """α is swept where the partition is dirichlet only; the other corner stands once."""
-    space = {
-        "data.partition": {"grid": ["iid", "dirichlet"]},
-        "data.alpha": {"grid": [0.1, 1.0], "when": {"data.partition": "dirichlet"}},
-    }
-    found = values(sweep(space))
-    assert [(v["data.partition"], v["data.alpha"]) for v in found] == [
-        ("iid", None),
-        ("dirichlet", 0.1),
-        ("dirichlet", 1.0),
-    ]
-
-
-def test_when_falls_back_on_the_run() -> None:
-    space = {"data.alpha": {"grid": [0.1, 1.0], "when": {"data.partition": ["dirichlet", "column"]}}}
-    assert len(values(sweep(space), {"data": {"partition": "dirichlet"}})) == 2
+@pytest.mark.parametrize(
+    ("space", "base", "expected"),
+    [
+        (  # α is swept where the partition is dirichlet only; the other corner stands once
+            {"data.partition": {"grid": ["iid", "dirichlet"]},
+             "data.alpha": {"grid": [0.1, 1.0], "when": {"data.partition": "dirichlet"}}},
+            {}, [("iid", None), ("dirichlet", 0.1), ("dirichlet", 1.0)],
+        ),
+        (  # the run's own setting
+            {"data.alpha": {"grid": [0.1, 1.0], "when": {"data.partition": ["dirichlet", "column"]}}},
+            {"data": {"partition": "dirichlet"}}, [(0.1,), (1.0,)],
+        ),
+        (  # YAML 1.1 reads 1e-3 as text
+            {"zo.lr": {"grid": [0.001, 0.01]}, "zo.directions": {"grid": [2], "when": {"zo.lr": "1e-3"}}},
+            {}, [(0.001, 2), (0.01, None)],
+        ),
+    ],
+)  # fmt: skip
+def test_when(space: dict[str, Any], base: dict[str, Any], expected: list[tuple[Any, ...]]) -> None:
+    assert [tuple(found.values()) for found in values(sweep(space), base)] == expected
 
 
 def test_when_that_never_holds() -> None:
     space = {"seed": {"grid": [1]}, "data.alpha": {"grid": [0.1], "when": {"data.partition": "dirichlet"}}}
     with pytest.raises(ConfigError, match=r"space\.data\.alpha\.when holds for no trial"):
         plan_trials(sweep(space), {})
-
-
-def test_when_compares_numbers_as_numbers() -> None:
-    """YAML 1.1 reads 1e-3 as text."""
-    space = {"zo.lr": {"grid": [0.001, 0.01]}, "zo.directions": {"grid": [2], "when": {"zo.lr": "1e-3"}}}
-    assert [v["zo.directions"] for v in values(sweep(space))] == [2, None]
 
 
 def test_a_section_that_is_no_mapping_is_refused() -> None:

@@ -36,8 +36,6 @@ class Trial(Cell, kw_only=True):
     """Swept key -> (value, label) as picked: what a resume starts from."""
     figures: dict[str, float | None] = {}
     """What trials are compared by; of the last evaluation while the trial is under way."""
-    curve: list[dict[str, float | None]] = []
-    """What it reported at its evaluations: round, validation_loss, validation_accuracy."""
     weights_sha256: str | None = None
 
 

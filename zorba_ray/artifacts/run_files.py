@@ -144,5 +144,3 @@ class Profile(Record, kw_only=True):
     """Of all processes."""
     parts: dict[str, ProfilePart]
     """They add up to `wall_s`."""
-    worker_commits: ProfilePart | None = None
-    """Beside the driver's own work."""

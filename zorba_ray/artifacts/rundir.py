@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from zorba_ray.artifacts.files import held, making, write_json
-from zorba_ray.artifacts.record import Kind, read_record, read_tree
+from zorba_ray.artifacts.record import read_record, read_tree
 from zorba_ray.artifacts.run_files import Summary
 from zorba_ray.config import ExperimentConfig, changed_numbers, config_from_tree
 from zorba_ray.config.base import known_keys
@@ -21,7 +21,6 @@ class RunDir:
         self.path = path
         self.config = path / "config.resolved.json"
         self.provenance = path / "provenance.json"
-        self.scope = path / "scope.json"
         self.allocation = path / "allocation.json"
         self.ledger = path / "ledger.zl"
         self.snapshots = path / "snapshots"
@@ -59,7 +58,7 @@ class RunDir:
         """Takes back `create` for a run that was refused before it had a ledger; anything else is left alone."""
         if self.ledger.exists():
             return
-        for file in (self.config, self.provenance, self.scope, self.path / ".lock"):
+        for file in (self.config, self.provenance, self.path / ".lock"):
             file.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # a folder with files of somebody else stays
             self.path.rmdir()
@@ -90,17 +89,13 @@ class RunDir:
             )
         return run
 
-    def read(self, path: Path, kind: type[Kind]) -> Kind:
-        """A record of this run: `read_record`."""
-        return read_record(path, kind)
-
     def finished(self) -> Summary | None:
         """The summary of a run that ran to its last round; None of any other.
 
         Raises:
             RunDirError: it is damaged.
         """
-        summary = self.read(self.summary, Summary) if self.summary.exists() else None
+        summary = read_record(self.summary, Summary) if self.summary.exists() else None
         return summary if summary is not None and summary.status == "finished" else None
 
 

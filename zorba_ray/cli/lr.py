@@ -24,6 +24,7 @@ def lr(
     json_out: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """Find a learning rate: a few rounds from the same start at each rate, and what is well below trouble."""
+    import dataclasses
     import json
 
     from zorba_ray.cli.terminal import Console
@@ -35,7 +36,7 @@ def lr(
     with console.status("taking rounds"):
         found = find_rate(settings, _numbers(rates), rounds, clients)
     if json_out:
-        say(json.dumps(found.to_dict(), indent=1))
+        say(json.dumps(dataclasses.asdict(found), indent=1))
         return
     print_ladder(console, found)
 

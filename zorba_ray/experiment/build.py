@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from zorba_ray.assignment import AssignmentInputs, FleetSchedule
+from zorba_ray.assignment import AssignmentInputs, FleetSchedule, Solved, probe_decides, run_probe, solve
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.data import (
     ClientRows,
@@ -169,21 +169,10 @@ def _emulate(config: ExperimentConfig, accelerator: str, device: str, watch: Wat
         require_right_pairs(config, task_model(load_model(config.model), config, "cpu", watch, store))
 
 
-def load_task_model(
-    config: ExperimentConfig, device: str, watch: Watch = UNWATCHED, store: HostStore | None = None
-) -> TaskModel:
-    """The model at θ0 with its head, on `device`; `store` as of `TaskModel`.
-
-    Raises:
-        ModelError: as `load_model`.
-    """
-    return task_model(load_model(config.model), config, device, watch, store)
-
-
 def task_model(
     loaded: LoadedModel, config: ExperimentConfig, device: str, watch: Watch = UNWATCHED, store: HostStore | None = None
 ) -> TaskModel:
-    """The task model on a network that was just loaded."""
+    """The model at θ0 with its head, on `device`, from a network that was just loaded; `store` as of `TaskModel`."""
     directions = _directions(config, device, watch)
     data, scope, rank = config.data, config.zo.fixed_scope, config.zo.rank or 0
     model = TaskModel(loaded, config.model, data.prompt, data.label_words, scope, directions, device, rank, store)
@@ -229,6 +218,26 @@ def build_host(
     )
 
 
+def solve_allocation(setup: Setup, epsilon: float | None = None) -> Solved:
+    """Who activates which blocks in round 1, as a run would have it: for what looks at settings without a run.
+
+    All clients are probed, in this process, where a probe can change the answer.
+
+    Args:
+        epsilon: another ε at which the answer is looked at too, as on a front; None: that of the settings alone.
+
+    Raises:
+        AllocationInfeasible: names client, constraint and missing bytes.
+        ConfigError: budgets that cannot bind, or rules that contradict each other.
+    """
+    fleet, probe = setup.fleet.at(1), None
+    if probe_decides(setup, fleet, epsilon):
+        host = build_host(setup.config, setup.header, setup.model)
+        host.load_shards(setup.shards)
+        probe = run_probe(setup, fleet, 1, host.state.chain, host.answer)
+    return solve(setup, fleet, probe)
+
+
 def worker_host(tree: dict[str, Any], accelerator: str, header: LedgerHeader) -> ClientHost:
     """`build_host` for a fresh process: loads the model itself. What Ray actors call."""
     config = ExperimentConfig.model_validate(tree)
@@ -236,8 +245,8 @@ def worker_host(tree: dict[str, Any], accelerator: str, header: LedgerHeader) ->
     own = watch_if(config.tracking.profile)
     with own.part("start"):
         device = compute_device(accelerator)
-        model = load_task_model(config, device, own, host_store(config, device))
-        if device == "cuda":  # what the driver emulated, on the real thing; workers of one machine check once
+        model = task_model(load_model(config.model), config, device, own, host_store(config, device))
+        if device == "cuda":  # what the driver emulated, on the real thing
             with own.part("check"):
                 require_right_pairs(config, model)
         return build_host(config, header, model, own)

@@ -2,16 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import msgspec
 
 from zorba_ray.artifacts import Eval
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import ConfigError, Diverged, LostClients
-from zorba_ray.experiment.allocate import solve_allocation
-from zorba_ray.experiment.build import Setup, build_host, prepare
+from zorba_ray.experiment.build import Setup, build_host, prepare, solve_allocation
 from zorba_ray.experiment.evaluate import Evaluator, collapsed
 from zorba_ray.experiment.scope import probe_scopes, with_scope
 from zorba_ray.federation import SequentialBackend, participants, run_round
@@ -39,11 +37,6 @@ class Step:
     change: float | None
     """Against θ0."""
 
-    @property
-    def lowers(self) -> bool:
-        """Whether the loss is below that at θ0."""
-        return self.change is not None and self.change < 0
-
 
 @dataclass(frozen=True)
 class Ladder:
@@ -65,28 +58,21 @@ class Ladder:
     """The rate that suits the curvature of the logits, by `suited_pairs` forward pairs and no round (`scope_probe`)."""
     suited_pairs: int
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
-        return asdict(self)
-
-
-def rates_around(lr: float, decades: float = 1.5, each: int = 2) -> list[float]:
-    """`each` rates per factor 10, `decades` up and down from `lr`."""
-    count = round(decades * each)
-    return [lr * 10.0 ** (place / each) for place in range(-count, count + 1)]
-
 
 def find_rate(
     config: ExperimentConfig, rates: Sequence[float] | None = None, rounds: int = ROUNDS, clients: int = CLIENTS
 ) -> Ladder:
-    """Takes `rounds` rounds from θ0 at each rate (None: around `zo.lr`); nothing is written.
+    """Takes `rounds` rounds from θ0 at each rate; nothing is written.
+
+    Args:
+        rates: None: two per factor 10, 1.5 decades up and down from `zo.lr`.
 
     Raises:
-        ConfigError: a method whose commits are not scalars, no rate, or one that is not positive.
+        ConfigError: a method whose commits are not scalars, or a rate that is not positive.
     """
-    rates = sorted(rates_around(config.zo.lr) if rates is None else rates)
-    if not rates or min(rates) <= 0 or not math.isfinite(max(rates)):
-        raise ConfigError(f"rates {list(rates)}: name at least one, all positive")
+    rates = sorted(rates or [config.zo.lr * 10.0 ** (place / 2) for place in range(-3, 4)])
+    if min(rates) <= 0 or not math.isfinite(max(rates)):
+        raise ConfigError(f"rates {list(rates)}: they must be positive")
     if config.spec.commits not in ("scalars", "mean"):
         raise ConfigError(f"method={config.method}: lr knows the methods whose clients report scalars only")
     config, probe = with_scope(config)
@@ -105,12 +91,12 @@ def find_rate(
         loss = None if after is None or collapsed(after, before) else after.loss
         steps.append(Step(lr, loss, None if loss is None else loss - before.loss))
     probe = probe or probe_scopes(config, (config.zo.fixed_scope,))
-    edge = first_beyond(steps)
+    edge, suggested = suggest(steps)
     return Ladder(
         steps=tuple(steps),
         start_loss=before.loss,
         edge=edge,
-        suggested=suggest(steps, edge),
+        suggested=suggested,
         rounds=rounds,
         clients=wanted,
         forward_pairs=len(rates) * rounds * wanted * config.zo.local_steps * config.zo.directions,
@@ -119,16 +105,13 @@ def find_rate(
     )
 
 
-def first_beyond(steps: Sequence[Step]) -> float | None:
-    """The rate after the last one that lowers the loss; None: that is the largest of all."""
-    after = max((place + 1 for place, step in enumerate(steps) if step.lowers), default=0)
-    return steps[after].lr if after < len(steps) else None
-
-
-def suggest(steps: Sequence[Step], edge: float | None) -> float | None:
-    """The rate that lowers the loss most among those at least `BELOW` times below the edge; None: none does."""
-    low = [step for step in steps if step.lowers and (not edge or step.lr * BELOW <= edge)]
-    return min(low, key=lambda step: (step.change or 0.0, step.lr)).lr if low else None
+def suggest(steps: Sequence[Step]) -> tuple[float | None, float | None]:
+    """The edge, and the rate that lowers the loss most among those at least `BELOW` times below it; as of `Ladder`."""
+    lowering = [place for place, step in enumerate(steps) if step.change is not None and step.change < 0]
+    after = lowering[-1] + 1 if lowering else 0
+    edge = steps[after].lr if after < len(steps) else None
+    low = [steps[place] for place in lowering if edge is None or steps[place].lr * BELOW <= edge]
+    return edge, min(low, key=lambda step: (step.change, step.lr)).lr if low else None
 
 
 def _after_rounds(

@@ -6,8 +6,8 @@ the waiting is Ray's. CPU seconds are those of all processes.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
+from zorba_ray.artifacts.run_files import Profile, ProfiledRounds, ProfilePart
 from zorba_ray.federation import Usage
 from zorba_ray.stopwatch import Path, Reading, Spent
 
@@ -33,7 +33,7 @@ _PARTS = {
 }
 
 
-def round_profile(driver: Reading, usage: Sequence[Usage] | None, first: int, last: int) -> dict[str, Any]:
+def round_profile(driver: Reading, usage: Sequence[Usage] | None, first: int, last: int) -> Profile:
     """profile.json of rounds `first` … `last`.
 
     Args:
@@ -54,29 +54,24 @@ def round_profile(driver: Reading, usage: Sequence[Usage] | None, first: int, la
     def driver_seconds(*path: str) -> float:
         return sum(time.wall_s for each, time in driver.parts.items() if each[: len(path)] == path)
 
-    return {
-        "rounds": {"first": first, "last": last, "count": count},
-        "workers": None if usage is None else len(workers),
-        "start_s": driver_seconds("start"),
-        "check_s": driver_seconds("start", "check"),
-        "wall_s": wall,
-        "cpu_s": sum(time.cpu_s for time in (*spent.values(), *applied)),
-        "parts": {
-            name: {
-                "what": _PARTS[name],
-                "seconds": time.wall_s,
-                "share": time.wall_s / wall if wall else 0.0,
-                "seconds_per_round": time.wall_s / count if count else None,
-                "cpu_s": time.cpu_s,
-            }
+    return Profile(
+        rounds=ProfiledRounds(first=first, last=last, count=count),
+        workers=None if usage is None else len(workers),
+        start_s=driver_seconds("start"),
+        check_s=driver_seconds("start", "check"),
+        wall_s=wall,
+        cpu_s=sum(time.cpu_s for time in (*spent.values(), *applied)),
+        parts={
+            name: ProfilePart(
+                what=_PARTS[name],
+                seconds=time.wall_s,
+                share=time.wall_s / wall if wall else 0.0,
+                seconds_per_round=time.wall_s / count if count else None,
+                cpu_s=time.cpu_s,
+            )
             for name, time in spent.items()
         },
-        "worker_commits": {
-            "what": "directions: commits on the workers' θ, beside the driver's",
-            "seconds": sum(time.wall_s for time in applied) / len(workers) if workers else 0.0,
-            "cpu_s": sum(time.cpu_s for time in applied),
-        },
-    }
+    )
 
 
 def _part(path: Path, here: bool) -> str:

@@ -1,12 +1,19 @@
-"""Resuming: the ledger is the truth; metrics.jsonl is brought in line with it."""
+"""What a run leaves for a resume, and how one begins: the ledger is the truth, metrics.jsonl follows it."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 import msgspec
+from safetensors import SafetensorError
 
-from zorba_ray.artifacts import Round, RunDir, append_record, keep_rounds, records_of
-from zorba_ray.errors import LedgerError, RunDirError
+from zorba_ray.artifacts import Round, RunDir, append_record, keep_rounds, read_record, records_of
+from zorba_ray.errors import LedgerError, RunDirError, StorageError
 from zorba_ray.protocol.ledger import LedgerContents
 from zorba_ray.protocol.messages import LedgerHeader
-from zorba_ray.protocol.replay import unpack_scalars
+from zorba_ray.protocol.replay import ReplicaState, unpack_scalars
+from zorba_ray.protocol.snapshot import write_snapshot
+from zorba_ray.stopwatch import Watch
 
 _REMEDY = {
     "weights_sha256": "model.path holds other weights",
@@ -46,7 +53,9 @@ def repair_metrics(run: RunDir, contents: LedgerContents) -> None:
     missing = [record for record in contents.records if record.round not in present]
     if not missing:
         return
-    pending = _pending(run)
+    pending = None
+    with suppress(RunDirError):  # none, or none that can be read
+        pending = read_record(run.pending, Round)
     for record, commit in zip(contents.records, contents.commits(), strict=True):
         if record.round in present:
             continue
@@ -71,9 +80,42 @@ def repair_metrics(run: RunDir, contents: LedgerContents) -> None:
         append_record(run.metrics, known)
 
 
-def _pending(run: RunDir) -> Round | None:
-    """The record of the round in flight; None where there is none, or none that can be read."""
-    try:
-        return run.read(run.pending, Round)
-    except RunDirError:
-        return None
+class Snapshots:
+    """When a session writes its snapshots, and what it means where one cannot be written."""
+
+    def __init__(
+        self, folder: Path, commits: str, every: int | None, watch: Watch, note: Callable[[str], None]
+    ) -> None:
+        """`commits`: `LedgerHeader.commits`; `every`: `federation.snapshot_every`."""
+        self._folder, self._watch, self._note = folder, watch, note
+        self._alone = commits == "tensors"
+        self._every = every
+
+    def before_telling(self, state: ReplicaState) -> None:
+        """Of a round whose tensors are nowhere else, before anybody is told of it: without it the round is done again.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        if not self._alone:
+            return
+        try:
+            self._write(state)
+        except (OSError, SafetensorError) as error:
+            raise StorageError(
+                f"{self._folder}: the tensors of round {state.round} cannot be written ({error}), and they are "
+                "nowhere else: make room, then continue with --resume, which does the round again"
+            ) from error
+
+    def after_telling(self, state: ReplicaState) -> None:
+        """Of a round that the ledger holds whole, every so often: a shortcut, so that nothing is lost without it."""
+        if self._alone or self._every is None or state.round % self._every:
+            return
+        try:
+            self._write(state)
+        except (OSError, SafetensorError) as error:
+            self._note(f"warning: no snapshot of round {state.round} ({error})")
+
+    def _write(self, state: ReplicaState) -> None:
+        with self._watch.part("snapshots"):
+            write_snapshot(self._folder, state)

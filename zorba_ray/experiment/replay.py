@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from zorba_ray.artifacts import RunDir, Summary, read_settings
+from zorba_ray.artifacts import RunDir, Summary, read_record, read_settings
 from zorba_ray.directions import cpu_directions
 from zorba_ray.errors import ConfigError, LedgerError, RunDirError
 from zorba_ray.models import Replica, load_model
@@ -87,7 +87,7 @@ def _summary(run: RunDir) -> tuple[Summary | None, str | None]:
     if not run.summary.exists():
         return None, None
     try:
-        return run.read(run.summary, Summary), None
+        return read_record(run.summary, Summary), None
     except RunDirError as error:
         return None, f"{run.summary.name} is passed over, it is damaged: {error}"
 

@@ -14,13 +14,11 @@ import msgspec
 from zorba_ray.artifacts import (
     CutRows,
     Eval,
-    Profile,
     Round,
     RunDir,
     Summary,
     held,
     raise_storage_error,
-    record_of,
     records_of,
     write_record,
 )
@@ -29,10 +27,9 @@ from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import Interrupted, ZorbaError
 from zorba_ray.experiment.backends import BACKENDS, BackendFactory
 from zorba_ray.experiment.profile import round_profile
-from zorba_ray.experiment.round_record import round_record
 from zorba_ray.experiment.run_warnings import end_warnings
 from zorba_ray.experiment.session import Emit, Session, catch_up, open_session
-from zorba_ray.experiment.summary import figures, status_of
+from zorba_ray.experiment.summary import figures, round_record, status_of
 from zorba_ray.federation import Backend, Usage, run_round
 from zorba_ray.protocol.states import ledger_body
 from zorba_ray.stopwatch import watch_if
@@ -216,8 +213,7 @@ def _finish_early(session: Session, backend: Backend | None, error: BaseExceptio
 def _write_profile(session: Session, usage: list[Usage]) -> None:
     if (reading := session.watch.read()) is not None:
         elsewhere = None if session.config.federation.backend == "sequential" else usage
-        spent = round_profile(reading, elsewhere, session.first_round, session.writer.last_round)
-        profile = record_of(Profile, spent, "profile")
+        profile = round_profile(reading, elsewhere, session.first_round, session.writer.last_round)
         write_record(session.run.profile, profile)
         session.journal.emit({"kind": "profile", **profile.tree()})
 

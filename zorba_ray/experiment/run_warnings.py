@@ -8,7 +8,7 @@ from zorba_ray.artifacts import Eval
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import ConfigError
 from zorba_ray.experiment.build import Setup
-from zorba_ray.zo.resolution import Resolution, resolution
+from zorba_ray.zo.resolution import resolution
 
 _MANY, _NEARLY_ALL = 0.05, 0.9
 """Shares of the weights that μ does not move: from the first on a warning, from the second on an error."""
@@ -46,17 +46,13 @@ def _below_resolution(setup: Setup) -> list[str]:
     if found.share < _MANY:
         return []
     text = (
-        f"zo.perturbation_scale={scale:g}: θ ± μ is θ itself for {_percent(found)} of the weights in scope "
+        f"zo.perturbation_scale={scale:g}: θ ± μ is θ itself for {100 * found.share:.3g} % of the weights in scope "
         f"({found.unmoved:,} of {found.looked_at:,} looked at, zo.scope={config.zo.fixed_scope}, "
         f"{config.memory.compute_dtype if half else 'fp32'})"
     )
     if found.share >= _NEARLY_ALL:
         raise ConfigError(f"{text}, so that no difference can be measured: 99 % move from {found.enough:.1g} on")
     return [f"{text}; 99 % move from {found.enough:.1g} on"]
-
-
-def _percent(found: Resolution) -> str:
-    return f"{100 * found.share:.3g} %"
 
 
 def _worse(evals: Sequence[Eval]) -> list[str]:

@@ -5,8 +5,7 @@ the same scalars would be asked of the clients, as a probe of the blocks asks th
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -22,11 +21,11 @@ from zorba_ray.protocol.replay import rule_of
 from zorba_ray.zo.scope_probe import (
     CHOICES,
     SUITED_RATIO,
-    WITH_MATRICES,
-    ScopeScore,
     choose_scope,
+    curvature_ratio,
     present,
-    scope_scores,
+    scope_curvatures,
+    suited_rate,
 )
 
 PAIRS = 6
@@ -39,49 +38,31 @@ CLIENTS = 4
 class ScopeProbe:
     """What forward pairs on one set of tensors at a time say of the sets."""
 
-    scores: Sequence[ScopeScore]
-    """Of the sets that the model has."""
-    clients: Sequence[int]
-    """Who was asked, once per batch."""
+    curvatures: dict[Scope, float]
+    """tr G_S of the sets that the model has, the largest set first."""
     lr: float
     """η that a set is to suit."""
     pairs_per_round: int
+    forward_pairs: int
+    """All that were taken."""
 
     @property
     def scope(self) -> Scope:
         """The set that suits the rate best."""
-        return choose_scope(self.scores, self.lr, self.pairs_per_round)
+        return choose_scope(self.curvatures, self.lr, self.pairs_per_round)
 
-    @property
-    def forward_pairs(self) -> int:
-        """All that were taken."""
-        return PAIRS * len(self.clients) * len(self.scores)
-
-    def suited_rate(self, scope: str) -> float | None:
+    def suited_rate(self, scope: Scope) -> float | None:
         """The η that suits a measured set, by the curvature of the logits; None where they do not change."""
-        return next(score for score in self.scores if score.scope == scope).suited(self.pairs_per_round)
-
-    def record(self) -> dict[str, Any]:
-        """scope.json."""
-        return {
-            "scope": self.scope,
-            "among": [score.scope for score in self.scores],
-            "pairs": PAIRS,
-            "clients": list(self.clients),
-            "forward_pairs": self.forward_pairs,
-            "scores": [{**asdict(score), "curvature_ratio": self._ratio(score)} for score in self.scores],
-        }
+        return suited_rate(self.curvatures[scope], self.pairs_per_round)
 
     def line(self) -> str:
         """What was chosen and by which figures, for people."""
-        figures = ", ".join(f"{score.scope} {self._ratio(score):.2g}" for score in self.scores)
+        ratios = {name: curvature_ratio(each, self.lr, self.pairs_per_round) for name, each in self.curvatures.items()}
+        figures = ", ".join(f"{name} {ratio:.2g}" for name, ratio in ratios.items())
         return (
             f"zo.scope=auto: {self.scope} (curvature ratio at this rate, {SUITED_RATIO:g} suits: {figures}; "
             f"{self.forward_pairs} forward pairs)"
         )
-
-    def _ratio(self, score: ScopeScore) -> float:
-        return score.curvature_ratio(self.lr, self.pairs_per_round)
 
 
 def probe_scopes(config: ExperimentConfig, kinds: Sequence[Scope], device: str = "cpu") -> ScopeProbe:
@@ -100,20 +81,21 @@ def probe_scopes(config: ExperimentConfig, kinds: Sequence[Scope], device: str =
     asked = sorted(largest) if len(largest) > 1 else largest * CLIENTS
     batches = [_batch(setup, client, place) for place, client in enumerate(asked)]
     there, rule = present(setup.manifest, kinds), rule_of(setup.header)
-    scores = scope_scores(setup.model, rule, zo.perturbation_scale, there, PAIRS, batches)
-    return ScopeProbe(scores, asked, config.zo.lr, pairs_per_round(config))
+    curvatures = scope_curvatures(setup.model, rule, zo.perturbation_scale, there, PAIRS, batches)
+    return ScopeProbe(curvatures, config.zo.lr, pairs_per_round(config), PAIRS * len(asked) * len(there))
 
 
 def with_scope(config: ExperimentConfig, device: str = "cpu") -> tuple[ExperimentConfig, ScopeProbe | None]:
     """The settings with what `auto` chose in its place, and what it was chosen by; both as they are without `auto`."""
     if config.zo.scope != "auto":
         return config, None
-    probe = probe_scopes(config, WITH_MATRICES if config.zo.family == "low_rank" else CHOICES, device)
+    low_rank = config.zo.family == "low_rank"  # its directions cannot take 1-D tensors alone
+    probe = probe_scopes(config, [scope for scope in CHOICES if not low_rank or scope != "bias_norm"], device)
     return _fixed(config, probe.scope), probe
 
 
 def resolved_scope(config: ExperimentConfig, run: RunDir, device: str) -> tuple[ExperimentConfig, str]:
-    """`with_scope` of a run under `auto`: probed and written to its directory without a ledger, else the ledger's.
+    """`with_scope` of a run under `auto`: probed and written to its settings without a ledger, else the ledger's.
 
     Returns the settings and a line that says what was chosen.
 
@@ -126,7 +108,6 @@ def resolved_scope(config: ExperimentConfig, run: RunDir, device: str) -> tuple[
         return _fixed(config, scope), f"zo.scope=auto: {scope}, as this run began"
     resolved, probe = with_scope(config, device)
     assert probe is not None
-    write_json(run.scope, probe.record())
     write_json(run.config, resolved.resolved())
     return resolved, probe.line()
 

@@ -1,13 +1,55 @@
-"""The figures of summary.json that follow from a run's records."""
+"""A run in figures: the record of a round as far as it is known when the round counts, and what summary.json says."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from zorba_ray.artifacts import Budget, Eval, Round, record_of
-from zorba_ray.artifacts.allocation import AllocationRecord
+import numpy as np
+
+from zorba_ray.artifacts import Budget, Eval, Round
+from zorba_ray.artifacts.allocation import AllocationRecord, AssignedClient
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import Diverged, Interrupted, LostClients
-from zorba_ray.experiment.budgets import budget_rows
+from zorba_ray.federation import RoundResult
+from zorba_ray.protocol.messages import count_round
+
+CLIENT_LOSSES = 64
+"""Clients asked up to which a record holds the loss of each."""
+
+
+def round_record(result: RoundResult, commits: str, present: int, peak_rss_bytes: int) -> Round:
+    """All of a round but `distance` and `time`, which are known once the commit is applied.
+
+    Args:
+        commits: `Method.commits`; figures of scalars are None where a commit has none.
+        present: clients of the federation in this round. Who is not asked needs a commit of scalars all the same, or
+            could not catch up; tensors and sums of a pool replace those before, and go to who is asked.
+        peak_rss_bytes: of the driver's process.
+    """
+    traffic = count_round(result.plan, result.plan_frame, result.commit, result.body, result.frames)
+    scalars = result.scalars.astype(np.float64) if commits in ("scalars", "mean") else None
+    receivers = present if commits in ("scalars", "mean") else len(result.asked)
+    return Round(
+        round=result.plan.round,
+        loss=result.loss,
+        client_loss=dict(result.client_loss) if len(result.asked) <= CLIENT_LOSSES else {},
+        lr=result.plan.lr,
+        scalar_rms=None if scalars is None else float(np.sqrt((scalars**2).mean())),
+        scalar_mean=None if scalars is None else float(scalars.mean()),
+        clients_asked=len(result.asked),
+        clients_ok=len(result.reports),
+        clients_failed=len(result.failed),
+        clients_late=len(result.late),
+        rejected=dict(result.rejected),
+        failures={**result.failed, **result.late},
+        report_bytes=traffic.reports,
+        plan_bytes=traffic.plan,
+        commit_bytes=traffic.commit,
+        active_set_bytes=traffic.active_sets,
+        bytes_up=traffic.reports,
+        bytes_down=len(result.plan_frame) * len(result.asked) + len(result.body) * receivers,
+        peak_rss_bytes=peak_rss_bytes,
+    )
+
 
 _STATUS: dict[type[BaseException], str] = {
     LostClients: "lost_clients",
@@ -70,7 +112,7 @@ def figures(
             ],
             "all_active": allocation.bytes_all_active,
         },
-        "budgets": tuple(record_of(Budget, row, "budgets") for row in budget_rows(allocation, vram_peaks)),
+        "budgets": budgets(allocation, vram_peaks),
         "allocation_gap": allocation.gap,
         "assignments": len(allocation.assignments),
         "probes": len(probes),
@@ -81,3 +123,48 @@ def figures(
         "clients_late": sum(record.clients_late or 0 for record in rounds),
         "clients_rejected": sum(len(record.rejected) for record in rounds),
     }
+
+
+def budgets(allocation: AllocationRecord, peaks: Mapping[int, int]) -> tuple[Budget, ...]:
+    """Peak against budget: of each class of clients, in the order of the fleet, the fullest by share of the budget.
+
+    A peak is `measured` where the client was measured, else what the allocation counted with. `largest_part` is of the
+    memory model.
+
+    Args:
+        peaks: client -> bytes measured on a real GPU; empty on simulated ones.
+    """
+    classes: dict[str, list[AssignedClient]] = {}
+    for client in allocation.clients:
+        classes.setdefault(client.kind, []).append(client)
+
+    def peak_of(client: AssignedClient) -> int:
+        return peaks.get(client.client, client.bytes)
+
+    rows = []
+    for kind, clients in classes.items():
+        fullest = max(clients, key=lambda each: (peak_of(each) / (each.budget_bytes or 1), -each.client))
+        parts = next(
+            where.parts
+            for where in allocation.placements
+            if (where.frozen, where.master) == (fullest.frozen, fullest.master)
+        )
+        parts = {**parts, "active blocks": fullest.bytes - sum(parts.values())}
+        largest = max(parts, key=lambda name: parts[name])
+        budget, peak = fullest.budget_bytes, peak_of(fullest)
+        rows.append(
+            Budget(
+                kind=kind,
+                clients=len(clients),
+                client=fullest.client,
+                frozen=fullest.frozen,
+                master=fullest.master,
+                peak_bytes=peak,
+                source="measured" if fullest.client in peaks else allocation.bytes_source,
+                budget_bytes=budget,
+                share=None if budget is None else peak / budget,
+                largest_part=largest,
+                largest_part_bytes=parts[largest],
+            )
+        )
+    return tuple(rows)

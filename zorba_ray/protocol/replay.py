@@ -115,7 +115,7 @@ class ReplicaState:
 
         Raises:
             LedgerError: as `apply`.
-            Diverged: it would move weights further than `zo.reach` allows.
+            Diverged: it would move weights further than `zo.require_within_reach` allows.
         """
         commit = decode(body, RoundCommit)
         require_within_reach(reach(self._update(commit), self.rule), f"round {commit.round}: its scalars")

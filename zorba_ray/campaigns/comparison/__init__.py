@@ -1,7 +1,6 @@
 """Methods side by side: the same data, batches, seeds and forward passes for each."""
 
-from zorba_ray.campaigns.comparison.cells import ComparisonPlan, PlannedRun, cell_config, ladder_of
-from zorba_ray.campaigns.comparison.plan import plan_comparison
+from zorba_ray.campaigns.comparison.cells import ComparisonPlan, PlannedRun, cell_config, ladder_of, plan_comparison
 from zorba_ray.campaigns.comparison.run import open_comparison, run_comparison
 
 __all__ = [

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from zorba_ray.artifacts import RunDir, Summary, held
+from zorba_ray.artifacts import RunDir, Summary, held, read_record
 from zorba_ray.artifacts.campaigns import Comparison, ComparisonCell
 from zorba_ray.campaigns.comparison.cells import TUNING_SEED, ComparisonPlan, PlannedRun, describe, ladder_of
 from zorba_ray.campaigns.comparison.cells import planned_run as planned
@@ -176,7 +176,7 @@ def check_inputs(state: Comparison, cell: PlannedRun, header: LedgerHeader, path
 def _rounds(path: Path) -> int | None:
     """Rounds that a run which ended early has done."""
     run = RunDir(path)
-    return run.read(run.summary, Summary).rounds_done if run.summary.exists() else None
+    return read_record(run.summary, Summary).rounds_done if run.summary.exists() else None
 
 
 def _size_of(config: ExperimentConfig) -> int:

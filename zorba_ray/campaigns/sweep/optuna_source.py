@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from zorba_ray.artifacts.campaigns import Sweep, Trial
-from zorba_ray.campaigns.sweep.plan import TrialPlan, defaults, make_trial
-from zorba_ray.campaigns.sweep.space import Pick, Point, active, rounded
+from zorba_ray.campaigns.sweep.plan import Pick, Point, TrialPlan, active, defaults, make_trial, rounded
+from zorba_ray.campaigns.sweep.state import new_trial
 from zorba_ray.config import Dimension, SweepConfig
 from zorba_ray.errors import ClusterError, ConfigError
 
 
 class OptunaSource:
-    """`Source` on an Optuna study.
+    """Makes new trials while a sweep runs. Grids and random draws are planned before and need none.
 
     Args:
         state: of the sweep; refused proposals are added to it.
@@ -80,19 +80,9 @@ class OptunaSource:
     def _refuse(self, number: int, point: Point, reason: str) -> None:
         name = f"{number:03d}-refused"
         shown = {key: pick.value if pick.label is None else pick.label for key, pick in point.items()}
-        self._state.trials.append(
-            Trial(
-                trial=number,
-                name=name,
-                run=f"trials/{name}",
-                log=f"logs/{name}.log",
-                values={key: shown.get(key) for key in self._sweep.space},
-                picks={key: (pick.value, pick.label) for key, pick in point.items()},
-                status="failed",
-                error=reason,
-                rounds=0,
-            )
-        )
+        refused = new_trial(number, name, {key: shown.get(key) for key in self._sweep.space}, point, 0)
+        refused.status, refused.error = "failed", reason
+        self._state.trials.append(refused)
 
 
 def import_optuna() -> Any:

@@ -1,16 +1,33 @@
-"""Trials before they run: each a whole, validated run configuration with a name of its own."""
+"""From a space to its trials before they run: each a whole, validated run configuration with a name of its own.
+
+Grids are crossed; the rest is drawn by counters, so that draw i is the same whenever asked. A point of the space is
+{dotted key: Pick}; keys whose `when` does not hold are absent.
+"""
 
 import copy
+import itertools
 import json
+import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from zorba_ray.campaigns.sweep.space import Pick, Point, points, quantile
-from zorba_ray.config import ExperimentConfig, SweepConfig, anchored, config_from_tree
+from zorba_ray.config import Dimension, ExperimentConfig, SweepConfig, anchored, config_from_tree
 from zorba_ray.config.base import apply_override
+from zorba_ray.directions import uniforms
 from zorba_ray.errors import ConfigError
+
+
+class Pick(NamedTuple):
+    """One value of a point."""
+
+    value: Any
+    label: str | None = None
+    """How it is shown, where the space names it."""
+
+
+Point = dict[str, Pick]
 
 
 @dataclass(frozen=True)
@@ -128,9 +145,7 @@ def _typed(config: ExperimentConfig, key: str, pick: Pick | None) -> Any:
         return None
     if pick.label is not None:
         return pick.label
-    node: Any = config.resolved()
-    for part in key.split("."):
-        node = node.get(part) if isinstance(node, dict) else None
+    node = _look_up(config.resolved(), key)
     return node if isinstance(node, (int, float, str, type(None))) else _shown(pick)
 
 
@@ -151,3 +166,77 @@ def _name(number: int, values: Mapping[str, Any]) -> str:
     ]
     text = re.sub(r"[^A-Za-z0-9=._+-]+", "_", "-".join([f"{number:03d}", *parts]))
     return text[:80].rstrip("-_.")
+
+
+def points(space: Mapping[str, Dimension], base: Mapping[str, Any], samples: int, seed: int) -> Iterator[Point]:
+    """All grids crossed, the last key varying fastest, `samples` times with fresh draws; equal points once.
+
+    Args:
+        base: the run's own settings, which `when` falls back on.
+    """
+    grids = [key for key, dimension in space.items() if dimension.form == "grid"]
+    seen: list[Point] = []
+    corners = list(itertools.product(*(space[key].options for key in grids)))
+    for draw in range(samples):
+        for place, corner in enumerate(corners):
+            fixed = dict(zip(grids, corner, strict=True))
+            point: Point = {}
+            for axis, (key, dimension) in enumerate(space.items()):
+                if not active(dimension, point, base):
+                    continue
+                if key in fixed:
+                    label, value = fixed[key]
+                    point[key] = Pick(value, label)
+                else:
+                    share = uniforms(seed, "sweep", draw * len(corners) + place, axis, 1)[0]
+                    point[key] = quantile(dimension, float(share))
+            if point not in seen:
+                seen.append(point)
+                yield point
+
+
+def active(dimension: Dimension, point: Mapping[str, Pick], base: Mapping[str, Any]) -> bool:
+    """Whether `when` holds, for what was picked before or the run's own settings."""
+    for key, wanted in (dimension.when or {}).items():
+        found = point[key] if key in point else Pick(_look_up(base, key))
+        choices = wanted if isinstance(wanted, list) else [wanted]
+        if not any(_same(found.value, choice) or found.label == choice for choice in choices):
+            return False
+    return True
+
+
+def quantile(dimension: Dimension, share: float) -> Pick:
+    """The value of a non-grid dimension at `share` of (0, 1)."""
+    if dimension.form == "choice":
+        options = dimension.options
+        label, value = options[min(int(share * len(options)), len(options) - 1)]
+        return Pick(value, label)
+    low, high, *q = dimension.bounds
+    value = low * (high / low) ** share if dimension.form == "loguniform" else low + (high - low) * share
+    return Pick(rounded(value, low, high, q[0]) if q else value)
+
+
+def rounded(value: float, low: float, high: float, q: float) -> float:
+    """The nearest multiple of q within [low, high]; ten digits, so that 3 · 0.1 reads 0.3."""
+    steps = min(max(round(value / q), math.ceil(low / q - 1e-9)), math.floor(high / q + 1e-9))
+    return float(f"{steps * q:.10g}")
+
+
+def _same(found: Any, wanted: Any) -> bool:
+    """Equal, also where YAML 1.1 reads one number as text (1e-3)."""
+    if found == wanted:
+        return True
+    try:
+        return (
+            isinstance(found, (int, float, str))
+            and isinstance(wanted, (int, float, str))
+            and (float(found) == float(wanted))
+        )
+    except (ValueError, OverflowError):
+        return False
+
+
+def _look_up(tree: Any, key: str) -> Any:
+    for part in key.split("."):
+        tree = tree.get(part) if isinstance(tree, Mapping) else None
+    return tree

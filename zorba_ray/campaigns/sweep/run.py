@@ -18,10 +18,9 @@ from zorba_ray.artifacts import held
 from zorba_ray.artifacts.campaigns import Sweep, Trial
 from zorba_ray.campaigns.directory import CampaignDir
 from zorba_ray.campaigns.sweep.optuna_source import OptunaSource, import_optuna
-from zorba_ray.campaigns.sweep.plan import TrialPlan, make_trial, plan_trials, typical_trials
+from zorba_ray.campaigns.sweep.plan import Pick, TrialPlan, make_trial, plan_trials, typical_trials
 from zorba_ray.campaigns.sweep.resources import TrialNeeds, require_room, trial_needs
 from zorba_ray.campaigns.sweep.schedule import make_scheduler
-from zorba_ray.campaigns.sweep.space import Pick
 from zorba_ray.campaigns.sweep.state import add_trial, begin_sweep, resume_sweep
 from zorba_ray.campaigns.sweep.trial import FederationTrial, trial_payload
 from zorba_ray.campaigns.sweep.watch import PlannedSearch, Watch
@@ -128,7 +127,6 @@ class _Sweep:
     def _tune(self) -> None:
         state, sweep, watch = self.directory.state, self.sweep, self.watch
         waiting = [trial for trial in state.trials if trial.status == "pending"]
-        past = [trial for trial in state.trials if trial.status in ("finished", "stopped")]
         left = len(waiting)
         if sweep.search.type == "optuna":
             watch.source = OptunaSource(sweep, self.base, state, self._admit)
@@ -143,7 +141,7 @@ class _Sweep:
             tune.with_parameters(FederationTrial, closing=self.closing),
             tune_config=tune.TuneConfig(
                 search_alg=PlannedSearch(waiting, self._payload, watch),
-                scheduler=make_scheduler(sweep, max(plan.config.rounds for plan in self.typical), past),
+                scheduler=make_scheduler(sweep, max(plan.config.rounds for plan in self.typical)),
                 num_samples=left,
                 max_concurrent_trials=sweep.concurrency,
                 reuse_actors=True,
@@ -156,7 +154,7 @@ class _Sweep:
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=_RETRIES),
                 callbacks=[watch],
-                stop=watch.stopper,
+                stop=watch,
                 verbose=0,
             ),
         )

@@ -8,7 +8,7 @@ from zorba_ray.artifacts import Run, RunDir
 from zorba_ray.artifacts.campaigns import Metric, Sweep, Trial
 from zorba_ray.artifacts.sweep import FIGURES
 from zorba_ray.campaigns.directory import CampaignDir, changes, require_same
-from zorba_ray.campaigns.sweep.plan import TrialPlan
+from zorba_ray.campaigns.sweep.plan import Point, TrialPlan
 from zorba_ray.config import SweepConfig
 from zorba_ray.config.sweep import MAY_CHANGE
 
@@ -61,18 +61,23 @@ def resume_sweep(path: Path, sweep: SweepConfig, base: dict[str, Any]) -> Campai
 
 def add_trial(state: Sweep, plan: TrialPlan) -> Trial:
     """A trial is known from now on."""
-    trial = Trial(
-        trial=plan.number,
-        name=plan.name,
-        run=f"trials/{plan.name}",
-        log=f"logs/{plan.name}.log",
-        values=plan.values,
-        picks={key: (pick.value, pick.label) for key, pick in plan.point.items()},
-        round=0,
-        rounds=plan.config.rounds,
-    )
+    trial = new_trial(plan.number, plan.name, plan.values, plan.point, plan.config.rounds)
     state.trials.append(trial)
     return trial
+
+
+def new_trial(number: int, name: str, values: dict[str, Any], point: Point, rounds: int) -> Trial:
+    """A trial of which no round is done."""
+    return Trial(
+        trial=number,
+        name=name,
+        run=f"trials/{name}",
+        log=f"logs/{name}.log",
+        values=values,
+        picks={key: (pick.value, pick.label) for key, pick in point.items()},
+        round=0,
+        rounds=rounds,
+    )
 
 
 def finished_trial(path: Path) -> tuple[dict[str, float | None], str] | None:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ray import tune
 from ray.tune.search import Searcher
@@ -12,6 +12,7 @@ from ray.tune.stopper import Stopper
 from zorba_ray.artifacts.campaigns import Sweep, Trial
 from zorba_ray.artifacts.sweep import FIGURES
 from zorba_ray.campaigns.directory import CampaignDir
+from zorba_ray.campaigns.sweep.optuna_source import OptunaSource
 from zorba_ray.errors import StorageError
 from zorba_ray.experiment.session import Emit
 
@@ -20,18 +21,6 @@ _START_S = 60.0
 _END_S = 60.0
 """Seconds that running trials have for their round, summary and report. Tune itself would give them ten."""
 _WRITE_EVERY_S = 1.0
-
-
-class Source(Protocol):
-    """Makes new trials while a sweep runs; grids and random draws are planned before and need none."""
-
-    def next(self) -> Trial | None:
-        """A new trial, which stands in the sweep's state; None: no more."""
-        ...
-
-    def tell(self, trial: Trial) -> None:
-        """A trial ended: its status and figures are known."""
-        ...
 
 
 def stop_file(sweep: Path) -> Path:
@@ -44,7 +33,7 @@ def _forgotten(self: Any) -> dict[str, Any]:
     return {}
 
 
-class Watch(tune.Callback):
+class Watch(tune.Callback, Stopper):
     """Keeps the state of every trial, and says when the sweep is to end: asked to, or its disk is full."""
 
     __getstate__ = _forgotten
@@ -57,10 +46,9 @@ class Watch(tune.Callback):
         self._earlier_s = directory.state.wall_s or 0.0
         self._started = False
         self._asked: float | None = None
-        self.source: Source | None = None
+        self.source: OptunaSource | None = None
         self.broken: StorageError | None = None
         """Why sweep.json could not be written: in Tune's callbacks an exception would be lost."""
-        self.stopper = _Stop(self)
         stop_file(directory.path).unlink(missing_ok=True)
 
     def write(self, every_s: float = 0.0) -> None:
@@ -78,7 +66,10 @@ class Watch(tune.Callback):
             stop_file(self._directory.path).touch()
         return self._asked is not None
 
-    def may_end(self) -> bool:
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
         """Whether Tune may end what is left: nothing runs any more, or it had its time."""
         if not self.ending() or self._asked is None:
             return False
@@ -96,7 +87,6 @@ class Watch(tune.Callback):
         self._started = True
         state = self._state(trial)
         state.status, state.error = "running", None
-        state.curve = []
         self.write()
         self._tell(state)
 
@@ -106,9 +96,6 @@ class Watch(tune.Callback):
         state = self._state(trial)
         state.round = int(result.get("round", state.round or 0))
         state.figures = {**state.figures, **{name: result[name] for name in FIGURES if name in result}}
-        if not result.get("ended"):
-            names = ("round", "validation_loss", "validation_accuracy")
-            state.curve.append({name: result.get(name) for name in names})
         self.write(_WRITE_EVERY_S)
         self._tell(state)
 
@@ -141,21 +128,6 @@ class Watch(tune.Callback):
     def _state(self, trial: Any) -> Trial:
         number = trial.config["trial"]
         return next(state for state in self._directory.state.trials if state.trial == number)
-
-
-class _Stop(Stopper):
-    """Tune asks it whether to end."""
-
-    __getstate__ = _forgotten
-
-    def __init__(self, watch: Watch) -> None:
-        self._watch = watch
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return False
-
-    def stop_all(self) -> bool:
-        return self._watch.may_end()
 
 
 class PlannedSearch(Searcher):
