@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from zorba_ray.artifacts import Run
-from zorba_ray.artifacts.sweep import is_sweep, load_sweep
+from zorba_ray.artifacts.sweep import is_sweep, read_sweep
 from zorba_ray.errors import RunDirError
 from zorba_ray.report.settings import flatten
 from zorba_ray.units import format_bytes
@@ -92,7 +92,7 @@ def _runs(paths: Sequence[Path], left_out: list[str]) -> Iterator[tuple[Run, dic
     """(run, names of its values) under `paths`."""
     for path in paths:
         if is_sweep(path):
-            for trial in load_sweep(path).trials:
+            for trial in read_sweep(path).trials:
                 if trial.run is not None:
                     yield trial.run, {key: name for key, name in trial.entry.values.items() if isinstance(name, str)}
                 else:

@@ -7,7 +7,7 @@ from fractions import Fraction
 from benchmarks.alternate import at_least, judged
 from benchmarks.rows import Row
 from zorba_ray.config import ModelConfig
-from zorba_ray.memory.table import ACCELERATOR, FRACTIONS, Client, clients, model_profile
+from zorba_ray.memory.table import ACCELERATOR, FRACTIONS, ProfiledClient, clients, model_profile
 
 SHAPE, BATCH, LENGTH, LABELS = "opt-1.3b", 16, 128, 2
 DEVICE = "counted, nothing allocated"
@@ -41,6 +41,6 @@ def rows(quick: bool) -> list[Row]:
     return made
 
 
-def name(client: Client) -> str:
+def name(client: ProfiledClient) -> str:
     """Method, or placement and share."""
     return client.label if client.fraction is None else f"zorba {client.label}, {client.fraction} active"

@@ -24,7 +24,7 @@ from zorba_ray.allocation.objectives import (
     worst_share,
 )
 from zorba_ray.allocation.program import Program
-from zorba_ray.allocation.solve import Run, StepAnswer, minimise, run_highs
+from zorba_ray.allocation.solve import Minimisation, StepAnswer, minimise, run_highs
 from zorba_ray.allocation.start import greedy
 from zorba_ray.errors import AllocationInfeasible, ConfigError
 
@@ -321,7 +321,7 @@ def test_starting_point_reaches_the_solver():
     start = greedy(problem, "convergence")
     assert start is not None
 
-    def run_without_time(suggest: bool) -> tuple[Run, Program]:
+    def run_without_time(suggest: bool) -> tuple[Minimisation, Program]:
         model = Program(problem, "convergence", ())
         if suggest:
             model.suggest(start)
@@ -357,7 +357,7 @@ def test_an_exception_without_a_proof_is_a_limit(monkeypatch):
     monkeypatch.setattr(solve._StartingHighs, "solve", raising)
     problem = unequal_blocks(4, 3)
     model = Program(merge(problem), "vram", ())
-    assert run_highs(model.model, 1.0, 0.0) == Run("limit", False, float("-inf"))
+    assert run_highs(model.model, 1.0, 0.0) == Minimisation("limit", False, float("-inf"))
     answer = allocate(problem, 30.0, 0.0)
     assert answer.solver == "greedy"
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from zorba_ray.artifacts import record_of
 from zorba_ray.artifacts.allocation import AllocationRecord
-from zorba_ray.cli.allocation_map import allocation_map, legend, shades
+from zorba_ray.cli.allocation_map import allocation_map, map_legend, shades
 from zorba_ray.report.allocation_pictures import write_allocation_picture
 from zorba_ray.report.fleet_rows import GROUPS, fleet_rows
 
@@ -100,7 +100,7 @@ def test_many_clients_of_few_classes_are_grouped_by_class():
         counted[list(client.blocks)] += 1
     np.testing.assert_allclose(held, counted)
     assert "9,600 clients in 4 groups" in printed(found, 120)
-    assert f"Clients per block: {int(counted.min()):,} to {int(counted.max()):,}" in legend(found, 120)
+    assert f"Clients per block: {int(counted.min()):,} to {int(counted.max()):,}" in map_legend(found, 120)
 
 
 def test_many_budgets_make_few_rows_from_small_to_large():

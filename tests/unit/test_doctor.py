@@ -40,7 +40,7 @@ def uploaded(folder: Path, tree: dict[str, Any], beside: Path | None = None) -> 
     """The check of `folder` for a run file in it (or in `beside`)."""
     file = (beside or folder) / "run.yaml"
     file.write_text(yaml.safe_dump(tree), encoding="utf-8")
-    return list(upload.check(folder, *read_settings(str(file))))
+    return list(upload.check_upload(folder, *read_settings(str(file))))
 
 
 @pytest.fixture
@@ -132,14 +132,14 @@ def test_the_files_are_those_that_ray_would_send(folder: Path, tmp_path: Path):
 def test_a_folder_over_the_cap_is_a_fault_that_names_the_largest(folder: Path):
     with (folder / "weights.bin").open("wb") as file:
         file.truncate(101 * 2**20)
-    [fault] = faults(upload.check(folder, None, []))
+    [fault] = faults(upload.check_upload(folder, None, []))
     assert "largest: weights.bin 101 MiB" in fault.what
     (folder / ".rayignore").write_text("weights.bin\n", encoding="utf-8")
-    assert not faults(upload.check(folder, None, []))
+    assert not faults(upload.check_upload(folder, None, []))
 
 
 def test_no_folder(tmp_path: Path):
-    assert faults(upload.check(tmp_path / "none", None, []))
+    assert faults(upload.check_upload(tmp_path / "none", None, []))
 
 
 # Settings.
@@ -153,7 +153,7 @@ def test_a_sweep_file_names_its_run_and_the_runs_files(folder: Path):
     assert [file.name for file in files] == ["sweep.yaml", "run.yaml"]
     assert config.zo.lr == 0.5
     (folder / ".gitignore").write_text("run.yaml\n", encoding="utf-8")
-    [fault] = faults(upload.check(folder, config, files))
+    [fault] = faults(upload.check_upload(folder, config, files))
     assert "run.yaml" in fault.what
 
 
@@ -197,7 +197,7 @@ def _version() -> str:
 
 def test_a_head_without_token_auth_is_a_fault():
     with head(None, _version()) as url:
-        [fault] = faults(cluster.check(url, None))
+        [fault] = faults(cluster.check_cluster(url, None))
     assert "answers without a token" in fault.what
     assert "RAY_AUTH_MODE=token" in fault.remedy
 
@@ -205,21 +205,21 @@ def test_a_head_without_token_auth_is_a_fault():
 def test_tokens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """None, a wrong one, the right one in the environment, the right one in a file."""
     with head(TOKEN, _version()) as url:
-        assert "no token" in faults(cluster.check(url, None))[0].what
+        assert "no token" in faults(cluster.check_cluster(url, None))[0].what
         monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
-        assert "refuses this token" in faults(cluster.check(url, None))[0].what
+        assert "refuses this token" in faults(cluster.check_cluster(url, None))[0].what
         monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
-        assert not faults(cluster.check(url, None))
+        assert not faults(cluster.check_cluster(url, None))
         monkeypatch.delenv("RAY_AUTH_TOKEN")
         (tmp_path / "token").write_text(TOKEN + "\n", encoding="ascii")
         monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
-        assert not faults(cluster.check(url, None))
+        assert not faults(cluster.check_cluster(url, None))
 
 
 def test_another_ray_on_the_cluster_is_a_fault(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
     with head(TOKEN, "2.52.0") as url:
-        [fault] = faults(cluster.check(url, None))
+        [fault] = faults(cluster.check_cluster(url, None))
     assert "the cluster has Ray 2.52.0" in fault.what
 
 
@@ -230,22 +230,24 @@ def test_a_cluster_that_is_too_small_is_a_fault_with_the_shortfall(
     monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
     demo = load_config("demo", [])
     with head(TOKEN, _version(), cpus, gpus) as url:
-        [fault] = faults(cluster.check(url, demo))
+        [fault] = faults(cluster.check_cluster(url, demo))
         assert f"{cpus if kind == 'CPU' else gpus} {kind}" in fault.what
         assert "missing" in fault.what
-        assert not faults(cluster.check(url, load_config("demo", ["federation.backend=sequential"])))
+        assert not faults(cluster.check_cluster(url, load_config("demo", ["federation.backend=sequential"])))
 
 
 def test_nothing_at_the_address_is_a_fault_within_seconds():
     start = time.monotonic()
-    [fault] = faults(cluster.check("http://127.0.0.1:9", None))
+    [fault] = faults(cluster.check_cluster("http://127.0.0.1:9", None))
     assert "no answer" in fault.what
     assert time.monotonic() - start < 20
 
 
 def test_a_plain_address_far_away_is_noted(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(cluster, "_get", lambda url, token: (0, {}))
-    notes = [finding for finding in cluster.check("http://head.example.com:8265", None) if finding.level == "note"]
+    notes = [
+        finding for finding in cluster.check_cluster("http://head.example.com:8265", None) if finding.level == "note"
+    ]
     assert "not encrypted" in notes[0].what
 
 

@@ -16,7 +16,7 @@ from zorba_ray.memory import Workload, fleet_memory, resident_everywhere
 from zorba_ray.memory.count import counted
 from zorba_ray.memory.paired_client import PairedStep
 from zorba_ray.memory.storage_counter import HOST, StorageCounter
-from zorba_ray.memory.table import Client, ModelProfile, clients, model_profile
+from zorba_ray.memory.table import ModelProfile, ProfiledClient, clients, model_profile
 from zorba_ray.models import STREAMED, Placement, Replica, Scope
 
 TINY: dict[str, dict[str, Any]] = {
@@ -50,7 +50,7 @@ def tiny(folder: Path, kind: str, compute: str = "bf16") -> ModelProfile:
 
 
 def error(profile: ModelProfile, step: PairedStep) -> float:
-    found = profile.row(Client("zorba", step.label, step), count=True).error
+    found = profile.row(ProfiledClient("zorba", step.label, step), count=True).error
     assert found is not None
     return abs(found)
 

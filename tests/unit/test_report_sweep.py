@@ -14,11 +14,11 @@ import pytest
 from tests.support.fake_run import write_fake_run
 from tests.support.fake_sweep import write_fake_sweep
 from tests.support.report_page import ReportPage
-from zorba_ray.artifacts.sweep import is_sweep, load_sweep
+from zorba_ray.artifacts.sweep import is_sweep, read_sweep
 from zorba_ray.errors import RunDirError
 from zorba_ray.report import write_report
 from zorba_ray.report.sweep_figures import distinct_values, is_log
-from zorba_ray.report.trials import best_trial, group_trials, pareto_front, swept_keys
+from zorba_ray.report.trials import best_trial, best_trials, group_trials, swept_keys
 from zorba_ray.tables.text import text_bytes, text_loss, text_percent
 
 Endings = dict[int, Any]
@@ -63,7 +63,7 @@ def mixed_page(mixed_dir: Path) -> ReportPage:
 
 
 def test_a_finished_sweep_is_read_whole(sweep_dir: Path) -> None:
-    sweep, state = load_sweep(sweep_dir), _state(sweep_dir)
+    sweep, state = read_sweep(sweep_dir), _state(sweep_dir)
     assert is_sweep(sweep_dir)
     assert not is_sweep(sweep_dir / "trials")
     assert (sweep.name, sweep.status, len(sweep.trials)) == ("epsilon", "finished", 24)
@@ -76,7 +76,7 @@ def test_a_finished_sweep_is_read_whole(sweep_dir: Path) -> None:
 
 
 def test_groups_join_seeds_and_rank_by_their_mean(sweep_dir: Path) -> None:
-    sweep, state = load_sweep(sweep_dir), _state(sweep_dir)
+    sweep, state = read_sweep(sweep_dir), _state(sweep_dir)
     groups = group_trials(sweep)
     assert [len(group.trials) for group in groups] == [3] * 8
     losses: dict[tuple[float, str], list[float]] = {}
@@ -95,14 +95,14 @@ def test_groups_join_seeds_and_rank_by_their_mean(sweep_dir: Path) -> None:
 def test_the_front_by_hand() -> None:
     #        A: least x   dominated by A   B         dominated by B  C: least y
     points = [(1.0, 9.0), (2.0, 9.5), (3.0, 4.0), (3.0, 5.0), (7.0, 1.0)]
-    assert pareto_front(points) == [0, 2, 4]
-    assert pareto_front(list(reversed(points))) == [4, 2, 0]
-    assert pareto_front([(1.0, 1.0), (1.0, 1.0), (2.0, 1.0)]) == [0, 1]
-    assert pareto_front([]) == []
+    assert best_trials(points) == [0, 2, 4]
+    assert best_trials(list(reversed(points))) == [4, 2, 0]
+    assert best_trials([(1.0, 1.0), (1.0, 1.0), (2.0, 1.0)]) == [0, 1]
+    assert best_trials([]) == []
 
 
 def test_what_did_not_end_is_not_compared(mixed_dir: Path) -> None:
-    sweep = load_sweep(mixed_dir)
+    sweep = read_sweep(mixed_dir)
     best = best_trial(sweep)
     assert best is not None
     assert best.finished
@@ -120,7 +120,7 @@ def test_before_any_trial_has_ended_the_best_is_of_what_there_is(tmp_path: Path)
     path = write_fake_sweep(tmp_path / "s", rounds=20, endings=endings, status="running")
     shutil.rmtree(path / _state(path)["trials"][0]["run"])
     _edit(path, lambda state: state["trials"][0].update(status="pending", figures={}, round=None))
-    best = best_trial(load_sweep(path))
+    best = best_trial(read_sweep(path))
     assert best is not None
     assert best.entry.trial == 5
     page = _page(path)
@@ -146,7 +146,7 @@ def test_a_loss_that_is_not_finite_is_no_value(tmp_path: Path) -> None:
     nan = {"kind": "eval", "round": 11, "split": "validation", "loss": math.nan, "accuracy": None}
     with metrics.open("a", encoding="utf-8") as file:
         file.write(json.dumps(nan) + "\n")
-    assert load_sweep(path).trials[4].figure("validation_loss") is None
+    assert read_sweep(path).trials[4].figure("validation_loss") is None
     page = _page(path)
     assert not re.search(r"\bnan\b", page.source, re.IGNORECASE)
     assert len(_tips(page.plots()["Validation loss against epsilon"])) == 23
@@ -173,7 +173,7 @@ def test_a_sweep_killed_at_any_moment_has_a_page(mixed_dir: Path, tmp_path: Path
     (runs[16] / "allocation.json").unlink()
     shutil.rmtree(runs[0])
     (runs[1] / "provenance.json").write_text("{", encoding="utf-8")
-    sweep = load_sweep(path)
+    sweep = read_sweep(path)
     assert sweep.trials[15].run is not None
     assert (sweep.trials[16].run, sweep.trials[16].fault) == (None, "")  # not whole yet
     assert "no such run directory" in sweep.trials[0].fault
@@ -200,7 +200,7 @@ def test_a_damaged_sweep_is_named(
     (tmp_path / "sweep.json").write_text((sweep_dir / "sweep.json").read_text(encoding="utf-8"), encoding="utf-8")
     _edit(tmp_path, lambda state: change(state))
     with pytest.raises(RunDirError, match=message):
-        load_sweep(tmp_path)
+        read_sweep(tmp_path)
 
 
 def test_refusals(sweep_dir: Path, tmp_path: Path) -> None:
@@ -208,9 +208,9 @@ def test_refusals(sweep_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(RunDirError, match="is a sweep: it has a report of its own"):
         write_report([run_dir, sweep_dir], tmp_path / "r.html")
     with pytest.raises(RunDirError, match=r"not a complete sweep directory: sweep\.json is missing"):
-        load_sweep(tmp_path)
+        read_sweep(tmp_path)
     with pytest.raises(RunDirError, match="no such sweep directory"):
-        load_sweep(tmp_path / "none")
+        read_sweep(tmp_path / "none")
 
 
 def test_headline(sweep_dir: Path, page: ReportPage) -> None:

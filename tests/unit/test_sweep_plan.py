@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from zorba_ray.campaigns.sweep.plan import make_trial, plan_trials, points, quantile, rounded
+from zorba_ray.campaigns.sweep.plan import drawn_at, make_trial, plan_trials, points, rounded
 from zorba_ray.campaigns.sweep.resources import TrialNeeds, require_room, trial_needs
 from zorba_ray.config import SweepConfig
 from zorba_ray.errors import ClusterError, ConfigError
@@ -133,7 +133,7 @@ def test_random_search_crosses_grids_and_draws_anew() -> None:
 )
 def test_quantile(form: dict[str, Any], share: float, expected: Any) -> None:
     dimension = sweep({"zo.lr": form}, search={"type": "random"}).space["zo.lr"]
-    found = quantile(dimension, share).value
+    found = drawn_at(dimension, share).value
     assert found == pytest.approx(expected) if isinstance(expected, float) else found == expected
 
 

@@ -136,7 +136,7 @@ def _forbid_overfull(program: Program, counts: np.ndarray) -> int:
 
 
 @dataclass(frozen=True)
-class Run:
+class Minimisation:
     """What a run of HiGHS gave. `found` says whether the model's variables now hold a feasible point."""
 
     status: Literal["optimal", "limit", "infeasible"]
@@ -161,7 +161,7 @@ class _StartingHighs(Highs):
         core.setSolution(start)
 
 
-def run_highs(model: Any, time_limit_s: float, gap: float, start: bool = False, relax: bool = False) -> Run:
+def run_highs(model: Any, time_limit_s: float, gap: float, start: bool = False, relax: bool = False) -> Minimisation:
     """Minimise the model's objective with one thread and a fixed seed.
 
     `gap` is relative to the model's objective. `start`: the variables hold a feasible point to begin with. `relax`:
@@ -194,18 +194,18 @@ def run_highs(model: Any, time_limit_s: float, gap: float, start: bool = False, 
         core: Any = solver._solver_model
         proofs = (highspy.HighsModelStatus.kInfeasible, highspy.HighsModelStatus.kUnboundedOrInfeasible)
         is_proven = core is not None and core.getModelStatus() in proofs
-        return Run("infeasible" if is_proven else "limit", False, float("-inf"))
+        return Minimisation("infeasible" if is_proven else "limit", False, float("-inf"))
     ended = results.termination_condition
     bound = float("-inf") if results.objective_bound is None else float(results.objective_bound)
     if ended in (TerminationCondition.provenInfeasible, TerminationCondition.infeasibleOrUnbounded):
         # Every objective here is bounded below, so "infeasible or unbounded" can only be infeasible.
-        return Run("infeasible", False, bound)
+        return Minimisation("infeasible", False, bound)
     found = results.solution_status in (SolutionStatus.optimal, SolutionStatus.feasible)
     if found:
         loader: Any = results.solution_loader
         loader.load_vars()
     is_optimal = found and ended == TerminationCondition.convergenceCriteriaSatisfied
-    return Run("optimal" if is_optimal else "limit", found, bound)
+    return Minimisation("optimal" if is_optimal else "limit", found, bound)
 
 
 @cache

@@ -13,7 +13,7 @@ from zorba_ray.artifacts.metrics import (
 from zorba_ray.artifacts.record import Record, read_record, read_tree, record_of, write_record
 from zorba_ray.artifacts.run import Run
 from zorba_ray.artifacts.run_files import Budget, CutRows, Profile, Provenance, Summary
-from zorba_ray.artifacts.rundir import RunDir, read_settings
+from zorba_ray.artifacts.rundir import RunDir, read_run_settings
 
 __all__ = [
     "Budget",
@@ -34,7 +34,7 @@ __all__ = [
     "raise_storage_error",
     "read_metrics",
     "read_record",
-    "read_settings",
+    "read_run_settings",
     "read_tree",
     "record_of",
     "records_of",

@@ -8,7 +8,7 @@ from zorba_ray.artifacts.allocation import AllocationRecord
 from zorba_ray.artifacts.metrics import Eval, Round, read_metrics
 from zorba_ray.artifacts.record import read_record
 from zorba_ray.artifacts.run_files import Profile, Provenance, Summary
-from zorba_ray.artifacts.rundir import RunDir, read_settings
+from zorba_ray.artifacts.rundir import RunDir, read_run_settings
 from zorba_ray.errors import RunDirError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Run:
         if not path.is_dir():
             raise RunDirError(f"{path}: no such run directory")
         files = RunDir(path)
-        self.config, self.unknown_settings = read_settings(files.config, printable=True)
+        self.config, self.unknown_settings = read_run_settings(files.config, printable=True)
         self.provenance = read_record(files.provenance, Provenance, printable=True)
         self.allocation = read_record(files.allocation, AllocationRecord, printable=True)
         try:

@@ -72,7 +72,7 @@ class RunDir:
                 some that this program does not know.
         """
         run = cls(path)
-        old, unknown = read_settings(run.config)
+        old, unknown = read_run_settings(run.config)
         if unknown:
             raise RunDirError(
                 f"resume of {path}: it has settings that this program does not know: {', '.join(unknown)}; resume it "
@@ -99,7 +99,7 @@ class RunDir:
         return summary if summary is not None and summary.status == "finished" else None
 
 
-def read_settings(path: Path, printable: bool = False) -> tuple[ExperimentConfig, tuple[str, ...]]:
+def read_run_settings(path: Path, printable: bool = False) -> tuple[ExperimentConfig, tuple[str, ...]]:
     """config.resolved.json, and the dotted names of its settings that this program does not know, which are ignored.
 
     Args:

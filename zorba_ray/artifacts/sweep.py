@@ -71,7 +71,7 @@ def is_sweep(path: str | Path) -> bool:
     return (Path(path) / Sweep.FILE).is_file()
 
 
-def load_sweep(path: str | Path) -> SweepRecord:
+def read_sweep(path: str | Path) -> SweepRecord:
     """Reads a sweep directory with the run directories of its trials; a run that is missing or damaged is a fault of
     its trial, not an error.
 

@@ -58,7 +58,7 @@ def allocation_map(allocation: AllocationRecord, width: int) -> Table[FleetRow]:
     return Table(f"Active blocks: {what} × {allocation.blocks} blocks", rows, columns)
 
 
-def legend(allocation: AllocationRecord, width: int) -> str:
+def map_legend(allocation: AllocationRecord, width: int) -> str:
     """What the signs mean, and how many clients hold a block."""
     held = np.zeros(allocation.blocks, dtype=np.int64)
     for client in allocation.clients:

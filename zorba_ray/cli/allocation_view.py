@@ -26,7 +26,7 @@ def print_answer(name: str, answers: dict[str, Any]) -> None:
     if name == "allocation":
         print_map(console, tree)
         console.print(fleet_text(tree))
-        tables = [objectives_table(tree), variance_table(tree), *([steps_table(tree)] if tree["steps"] else [])]
+        tables = [objectives_table(tree), variance_table(tree), *([bounds_table(tree)] if tree["steps"] else [])]
         text = _BOUNDS if tree["steps"] else ""
     elif name == "what_if":
         tables = [what_if_table(tree)] if tree["clients"] else []
@@ -51,11 +51,11 @@ def print_map(console: Console, record: dict[str, Any]) -> None:
     # Here, as reports load matplotlib, which `--help` must not wait for.
     from zorba_ray.artifacts import record_of
     from zorba_ray.artifacts.allocation import AllocationRecord
-    from zorba_ray.cli.allocation_map import allocation_map, legend
+    from zorba_ray.cli.allocation_map import allocation_map, map_legend
 
     allocation = record_of(AllocationRecord, record, "allocation")
     console.print(allocation_map(allocation, console.width).terminal(console.width))
-    console.print(legend(allocation, console.width))
+    console.print(map_legend(allocation, console.width))
 
 
 def fleet_text(record: dict[str, Any]) -> str:
@@ -105,7 +105,7 @@ def variance_table(record: dict[str, Any]) -> Table[str]:
     return Table(caption, ("data", "inverse_noise"), columns)
 
 
-def steps_table(record: dict[str, Any]) -> Table[Row]:
+def bounds_table(record: dict[str, Any]) -> Table[Row]:
     """What the solver did and proved, step by step."""
     share = record["vram_objective"] == "worst_share"
     columns: list[Column[Row]] = [

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from zorba_ray.data.prompts import Cut, render
+from zorba_ray.data.prompts import Cut, render_prompts
 from zorba_ray.data.tasks import Task
 from zorba_ray.errors import DataError
 from zorba_ray.printable import listed, shown
@@ -67,7 +67,7 @@ def _texts(task: Task, template: str) -> Iterator[str]:
         blank = [index for index, row in enumerate(rows) if not any(map(str.strip, row))]
         if blank:
             yield f"{_share(len(blank), len(rows))} {name} rows have no text (the first is row {blank[0] + 1})"
-    prompts = {name: render(split.columns, template) for name, split in splits.items()}
+    prompts = {name: render_prompts(split.columns, template) for name, split in splits.items()}
     for first, second in (("training", "validation"), ("training", "test"), ("validation", "test")):
         known = set(prompts[first])
         if again := sum(text in known for text in prompts[second]):

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from zorba_ray.data.tables import Table
+from zorba_ray.data.tables import DataTable
 from zorba_ray.errors import DataError
 from zorba_ray.printable import listed, on_one_line, shown
 
@@ -104,7 +104,7 @@ class _Label:
 
 
 def label_positions(
-    tables: Mapping[str, Sequence[Table]], column: str, words: Sequence[str], listing: LabelListing
+    tables: Mapping[str, Sequence[DataTable]], column: str, words: Sequence[str], listing: LabelListing
 ) -> dict[str, np.ndarray]:
     """Positions of each split's labels in `words`, int64 [rows], table after table.
 
@@ -143,7 +143,7 @@ def label_positions(
     }
 
 
-def _keys(table: Table, column: str) -> Iterator[Any]:
+def _keys(table: DataTable, column: str) -> Iterator[Any]:
     """One key per row that tells 1, 1.0, True and text apart; what no label can be has the key of its type."""
     for value in table.columns[column]:
         if isinstance(value, str):

@@ -44,7 +44,7 @@ def prompt_tail(template: str) -> str:
     return parts[-1][0] if parts and parts[-1][1] is None else ""
 
 
-def render(columns: dict[str, list[str]], template: str) -> list[str]:
+def render_prompts(columns: dict[str, list[str]], template: str) -> list[str]:
     """Every row's prompt."""
     names = list(columns)
     return [template.format(**dict(zip(names, values, strict=True))) for values in zip(*columns.values(), strict=True)]
@@ -59,7 +59,7 @@ def encode_rows(columns: dict[str, list[str]], template: str, encode: Encode, ma
     Raises:
         DataError: they alone are more than `max_length` tokens.
     """
-    texts = render(columns, template)
+    texts = render_prompts(columns, template)
     tokens = encode(texts)
     long = [row for row, ids in enumerate(tokens) if len(ids) > max_length]
     before = sum(len(tokens[row]) for row in long)

@@ -24,7 +24,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
-class Table:
+class DataTable:
     """The columns that were asked for."""
 
     origin: str
@@ -65,7 +65,7 @@ class Table:
         return values
 
 
-def read_table(path: Path, kind: Kind, wanted: Sequence[str], optional: str | None = None) -> Table:
+def read_table(path: Path, kind: Kind, wanted: Sequence[str], optional: str | None = None) -> DataTable:
     """Reads the columns `wanted`, and `optional` where the file has it.
 
     Raises:
@@ -140,7 +140,7 @@ class _File:
 # CSV: RFC 4180 with `,`, `;` or tabs between the fields: the first of them by which the header has what is wanted ----
 
 
-def _read_csv(file: _File) -> Table:
+def _read_csv(file: _File) -> DataTable:
     limit = csv.field_size_limit(sys.maxsize)
     try:
         with file.path.open(newline="", encoding="utf-8-sig") as opened:
@@ -152,7 +152,7 @@ def _read_csv(file: _File) -> Table:
         csv.field_size_limit(limit)
 
 
-def _csv_rows(file: _File, opened: TextIO) -> Table:
+def _csv_rows(file: _File, opened: TextIO) -> DataTable:
     reader, header = _csv_header(file, opened)
     if not header:
         raise DataError(f"data.path={file.origin}: the file is empty")
@@ -178,7 +178,7 @@ def _csv_rows(file: _File, opened: TextIO) -> Table:
             f"row {len(lines) + 1} (line {start}): {error}; a double quote inside quoted text is written twice, and "
             "one at its beginning needs one at its end"
         ) from error
-    return Table(file.origin, dict(zip(names, columns, strict=True)), False, lines)
+    return DataTable(file.origin, dict(zip(names, columns, strict=True)), False, lines)
 
 
 def _csv_header(file: _File, opened: TextIO) -> tuple[Any, list[str]]:
@@ -205,7 +205,7 @@ def _csv_start(opened: TextIO, delimiter: str) -> tuple[Any, list[str]]:
 # JSON: one object per line, or one list of objects ------------------------------------------------------------------
 
 
-def _read_json(file: _File) -> Table:
+def _read_json(file: _File) -> DataTable:
     first = next((raw for _, raw in file.raw_lines() if raw.strip()), b"")
     lines = array("q") if first.lstrip()[:1] != b"[" else None
     names = [*file.wanted, *file.more]
@@ -228,7 +228,7 @@ def _read_json(file: _File) -> Table:
             _File(file.path, file.kind, [name], None).taken(keys)
         raise DataError(f"data.path={file.origin}: {where} has no {shown(name)} (it has {listed(keys)})")
     given = {name: column for name, column in columns.items() if name in seen or name in file.wanted}
-    return Table(file.origin, given, True, lines)
+    return DataTable(file.origin, given, True, lines)
 
 
 def _objects(file: _File, is_list: bool) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -269,7 +269,7 @@ def _parsed(file: _File, raw: bytes, where: str) -> Any:
 # Parquet -------------------------------------------------------------------------------------------------------------
 
 
-def _read_parquet(file: _File) -> Table:
+def _read_parquet(file: _File) -> DataTable:
     import pyarrow
     from pyarrow import parquet
 
@@ -277,7 +277,7 @@ def _read_parquet(file: _File) -> Table:
         with parquet.ParquetFile(file.path) as opened:
             names = file.taken(opened.schema_arrow.names)
             columns = opened.read(columns=names)
-            return Table(file.origin, {name: _values(file, columns.column(name), name) for name in names}, True)
+            return DataTable(file.origin, {name: _values(file, columns.column(name), name) for name in names}, True)
     except DataError:
         raise
     except (pyarrow.ArrowException, ValueError, OverflowError, OSError) as error:

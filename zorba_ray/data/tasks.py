@@ -13,7 +13,7 @@ from zorba_ray.config import DataConfig
 from zorba_ray.data import grammar
 from zorba_ray.data.labels import LabelListing, label_positions, read_listing
 from zorba_ray.data.prompts import prompt_columns
-from zorba_ray.data.tables import KINDS, Kind, Table, read_table
+from zorba_ray.data.tables import KINDS, DataTable, Kind, read_table
 from zorba_ray.directions import permutation
 from zorba_ray.errors import DataError
 from zorba_ray.hub import hub_answers
@@ -150,7 +150,7 @@ def _read(config: DataConfig, origin: str, labelled: bool) -> dict[str, Split]:
     return splits
 
 
-def _column_owners(tables: Sequence[Table], column: str) -> list[str] | None:
+def _column_owners(tables: Sequence[DataTable], column: str) -> list[str] | None:
     """The owner of each row as the column says it: `01` and `1` are two. None: the first table has no such column.
 
     Raises:

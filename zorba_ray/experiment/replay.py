@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from zorba_ray.artifacts import RunDir, Summary, read_record, read_settings
+from zorba_ray.artifacts import RunDir, Summary, read_record, read_run_settings
 from zorba_ray.directions import cpu_directions
 from zorba_ray.errors import ConfigError, LedgerError, RunDirError
 from zorba_ray.models import Replica, load_model
@@ -43,7 +43,7 @@ def replay_run(path: Path, until: int | None, folder: Path | None, model: str | 
         ConfigError: a round beyond the ledger, or one whose tensors are not kept, or a folder that exists.
     """
     run = RunDir(path)
-    config, _ = read_settings(run.config)
+    config, _ = read_run_settings(run.config)
     contents = read_ledger(run.ledger)
     if until is not None and until > contents.last_round:
         raise ConfigError(f"--round {until}: the ledger of {path} ends at round {contents.last_round}")

@@ -24,7 +24,7 @@ ACCELERATOR, FLOPS, LINK, MEMORY = "RTX 4090", 140e12, 25e9, 1.0e12
 
 
 @dataclass(frozen=True)
-class Client:
+class ProfiledClient:
     """What a row is about."""
 
     method: str
@@ -38,7 +38,7 @@ class Client:
 class Row:
     """One client."""
 
-    client: Client
+    client: ProfiledClient
     modelled: Footprint | None
     """None of a method that is only counted."""
     counted: Footprint | None
@@ -102,7 +102,7 @@ class ModelProfile:
         for client in clients(self.manifest.blocks, self.scope, FRACTIONS):
             yield self.row(client)
 
-    def row(self, client: Client, count: bool = False) -> Row:
+    def row(self, client: ProfiledClient, count: bool = False) -> Row:
         """One client. `count`: also where there is a formula."""
         step, modelled = client.step, None
         if isinstance(step, PairedStep):
@@ -115,7 +115,7 @@ class ModelProfile:
         return Row(client, modelled, live, seconds)
 
 
-def clients(blocks: int, scope: Scope, fractions: Sequence[Fraction]) -> Iterator[Client]:
+def clients(blocks: int, scope: Scope, fractions: Sequence[Fraction]) -> Iterator[ProfiledClient]:
     """Every method; zorba by placement and by share of active blocks, spread evenly over all from the first on: the set
     that takes the most activations, as frozen blocks behind an active one run on both signs at once."""
     places = [(Placement(frozen, master), True) for frozen in ("device", "host") for master in ("device", "host")]
@@ -124,10 +124,10 @@ def clients(blocks: int, scope: Scope, fractions: Sequence[Fraction]) -> Iterato
             number = max(1, round(fraction * blocks))
             active = frozenset(index * blocks // number for index in range(number))
             step = PairedStep(placement, active, scope, resident)
-            yield Client(DEFAULT_METHOD, step.label, step, fraction)
+            yield ProfiledClient(DEFAULT_METHOD, step.label, step, fraction)
     for name in method_names():
         for label, step in load_method(name).profiles.items():
-            yield Client(name, label, step)
+            yield ProfiledClient(name, label, step)
 
 
 def model_profile(

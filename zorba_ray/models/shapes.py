@@ -20,7 +20,7 @@ SHAPES: dict[str, dict[str, Any]] = json.loads(
 """Name -> architecture and sizes, as their publishers' config.json states them."""
 
 
-def settings_of(model: ModelConfig) -> Any:
+def shape_settings(model: ModelConfig) -> Any:
     """The transformers configuration of a named shape, a folder or a hub id (its config.json only).
 
     Raises:
@@ -44,7 +44,7 @@ def skeleton(model: ModelConfig, dtype: torch.dtype) -> LoadedModel:
     Raises:
         ModelError: as `settings_of`; no list of transformer blocks; a head that the architecture cannot serve.
     """
-    settings = settings_of(model)
+    settings = shape_settings(model)
     causal = is_causal(settings, model)
     kind = transformers.AutoModelForCausalLM if causal else transformers.AutoModel
     with within(None, model.path):

@@ -33,7 +33,7 @@ _TAIL = struct.Struct("<I32s")
 
 
 @dataclass(frozen=True)
-class Record:
+class LedgerRecord:
     """One verified record."""
 
     round: int
@@ -54,7 +54,7 @@ class LedgerContents:
     """A verified ledger."""
 
     header: LedgerHeader
-    records: tuple[Record, ...]
+    records: tuple[LedgerRecord, ...]
     """Commits, ascending by round, without gaps."""
     size: int
     """Bytes up to the last whole record."""
@@ -141,7 +141,7 @@ def read_ledger(path: Path) -> LedgerContents:
     return LedgerContents(header, records[1:], size, len(data) - size, first.chain)
 
 
-def _records(path: Path, data: bytes) -> Iterator[Record]:
+def _records(path: Path, data: bytes) -> Iterator[LedgerRecord]:
     """The whole records in order, verified, up to the end of the file or to a torn tail.
 
     Raises:
@@ -172,7 +172,7 @@ def _records(path: Path, data: bytes) -> Iterator[Record]:
             raise LedgerError(f"{path}: offset {start}: round {number}: {error}") from error
         if filed != number:
             raise LedgerError(f"{path}: offset {start}: the commit of round {filed} is filed under {number}")
-        record = Record(number, body, offset, chain)
+        record = LedgerRecord(number, body, offset, chain)
         yield record
         offset = record.end
 

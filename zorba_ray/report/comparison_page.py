@@ -7,7 +7,7 @@ from zorba_ray.report import measures
 from zorba_ray.report.comparison import ComparisonRecord, MethodResult
 from zorba_ray.report.curves import BYTES, PASSES, Line, curves_plot
 from zorba_ray.report.measures import FIGURES
-from zorba_ray.report.page import Page, Section, Tile
+from zorba_ray.report.page import Page, PageSection, Tile
 from zorba_ray.report.settings import settings_table, typed_command
 from zorba_ray.tables import Cell, Column, Table, with_interval
 from zorba_ray.tables.text import text_count, text_figure, text_loss
@@ -33,12 +33,12 @@ def comparison_page(record: ComparisonRecord) -> Page:
         warnings=comparison_warnings(record),
         tiles=tiles,
         sections=[
-            Section("Results", tables=tables),
-            Section("Curves", "Mean over the finished seeds of a method.", [p for p in plots if p]),
-            Section("Rates", tables=[rates]),
+            PageSection("Results", tables=tables),
+            PageSection("Curves", "Mean over the finished seeds of a method.", [p for p in plots if p]),
+            PageSection("Rates", tables=[rates]),
         ],
         again=[
-            Section(
+            PageSection(
                 "Command and settings",
                 tables=[settings_table("Zorba's settings", record.entry.asked["settings"])],
                 commands=typed_command(record.entry.command),

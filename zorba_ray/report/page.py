@@ -20,7 +20,7 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class Section:
+class PageSection:
     """A part of the page under one heading; left out where it has nothing to show."""
 
     title: str
@@ -37,8 +37,8 @@ class Page:
 
     title: str
     lead: str
-    sections: Sequence[Section]
-    again: Sequence[Section]
+    sections: Sequence[PageSection]
+    again: Sequence[PageSection]
     """What folds away: commands and settings to run it again."""
     warnings: Sequence[str] = ()
     tiles: Sequence[Tile] = ()
@@ -46,7 +46,7 @@ class Page:
     """SHA-256 of θ."""
 
 
-def render(page: Page) -> str:
+def render_page(page: Page) -> str:
     """The page as text. Everything that comes from a run is escaped."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),

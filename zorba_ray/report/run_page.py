@@ -11,8 +11,8 @@ from zorba_ray.report.allocation_pictures import allocation_plots
 from zorba_ray.report.curves import Line, curves_plot
 from zorba_ray.report.figure import BLUE, GREY, PALE, RED, Plot, plot, whole_rounds
 from zorba_ray.report.measures import memory_label
-from zorba_ray.report.page import Page, Section
-from zorba_ray.report.run_tables import change, run_tables, sent, sentence, tiles, warnings
+from zorba_ray.report.page import Page, PageSection
+from zorba_ray.report.run_tables import change, run_sentence, run_tables, run_tiles, run_warnings, sent
 from zorba_ray.report.settings import differences_table, provenance_table, run_commands, settings_table
 from zorba_ray.tables import Column, Table
 from zorba_ray.tables.text import text_bytes, text_percent, text_seconds
@@ -22,11 +22,11 @@ def run_page(run: Run) -> Page:
     """Of one run."""
     return Page(
         title=run.config.name,
-        lead=sentence(run),
-        warnings=warnings(run),
-        tiles=tiles(run),
+        lead=run_sentence(run),
+        warnings=run_warnings(run),
+        tiles=run_tiles(run),
         digest=run.summary.weights_sha256 if run.summary else None,
-        sections=[Section("Figures", plots=run_plots(run)), Section("Tables", tables=run_tables(run))],
+        sections=[PageSection("Figures", plots=run_plots(run)), PageSection("Tables", tables=run_tables(run))],
         again=[_again("Settings and provenance", run)],
     )
 
@@ -38,10 +38,10 @@ def runs_page(runs: Sequence[Run]) -> Page:
     return Page(
         title=f"{len(runs)} runs",
         lead=f"Comparison of {', '.join(names)}.",
-        warnings=[f"{name}: {text}" for name, run in zip(names, runs, strict=True) for text in warnings(run)],
+        warnings=[f"{name}: {text}" for name, run in zip(names, runs, strict=True) for text in run_warnings(run)],
         sections=[
-            Section("Figures", plots=compared_plots(runs, names)),
-            Section("Tables", tables=[table for table in tables if table.items]),
+            PageSection("Figures", plots=compared_plots(runs, names)),
+            PageSection("Tables", tables=[table for table in tables if table.items]),
         ],
         again=[_again(name, run) for name, run in zip(names, runs, strict=True)],
     )
@@ -80,9 +80,9 @@ def runs_table(named: Sequence[tuple[str, Run]]) -> Table:
     )
 
 
-def _again(name: str, run: Run) -> Section:
+def _again(name: str, run: Run) -> PageSection:
     tables = [settings_table("Settings", run.config.resolved()), provenance_table(run)]
-    return Section(name, sentence(run), tables=tables, commands=run_commands(run))
+    return PageSection(name, run_sentence(run), tables=tables, commands=run_commands(run))
 
 
 def run_plots(run: Run) -> list[Plot]:

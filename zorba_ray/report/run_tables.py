@@ -21,7 +21,7 @@ from zorba_ray.tables.text import (
 )
 
 
-def sentence(run: Run) -> str:
+def run_sentence(run: Run) -> str:
     """What was run, in one sentence; then how many texts were too long, if any were."""
     config, clients = run.config, run.allocation.clients
     fleet = ", ".join(f"{count} × {kind}" for kind, count in Counter(client.kind for client in clients).items())
@@ -39,7 +39,7 @@ def sentence(run: Run) -> str:
     )
 
 
-def warnings(run: Run) -> list[str]:
+def run_warnings(run: Run) -> list[str]:
     """What stands at the top of the page: how the run ended, if early, and what its figures are to be doubted for."""
     doubts = [f"Warning: {text}." for text in (run.summary.warnings if run.summary else ())]
     if run.status == "finished":
@@ -52,7 +52,7 @@ def warnings(run: Run) -> list[str]:
     return [f"This run ended early: {status}, after {run.rounds_done} of {run.config.rounds} rounds{error}.", *doubts]
 
 
-def tiles(run: Run) -> list[Tile]:
+def run_tiles(run: Run) -> list[Tile]:
     """The headline."""
     summary, validation, test = run.summary, run.split("validation"), run.split("test")
     shared = [(client.share, client) for client in run.allocation.clients if client.share is not None]

@@ -13,11 +13,11 @@ from zorba_ray.report.trials import (
     SEED,
     VRAM,
     Group,
+    best_trials,
     cost,
     figure_name,
     figure_title,
     key_name,
-    pareto_front,
     spread_of,
     swept_keys,
     tip,
@@ -51,7 +51,7 @@ def front_plot(sweep: SweepRecord, groups: Sequence[Group], keys: Sequence[str],
     points = [(g, x, y) for g in groups if (x := g.spread(other.name)) and (y := g.spread(metric.name))]
     if len({x.mean for _, x, _ in points}) < 2:
         return None
-    front = pareto_front([(cost(x.mean, other), cost(y.mean, metric)) for _, x, y in points])
+    front = best_trials([(cost(x.mean, other), cost(y.mean, metric)) for _, x, y in points])
     size, unit = unit_of(max(x.mean for _, x, _ in points)) if "bytes" in other.name else (1, "")
 
     def draw(figure: Figure) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from zorba_ray.artifacts import Provenance
 from zorba_ray.artifacts.sweep import SweepRecord, TrialRecord
 from zorba_ray.report.measures import memory_label
-from zorba_ray.report.page import Page, Section, Tile
+from zorba_ray.report.page import Page, PageSection, Tile
 from zorba_ray.report.settings import provenance_table, settings_table, typed_command
 from zorba_ray.report.sweep_figures import sweep_plots
 from zorba_ray.report.trials import (
@@ -37,19 +37,19 @@ def sweep_page(sweep: SweepRecord, folder: Path) -> Page:
     groups = group_trials(sweep)
     return Page(
         title=sweep.name,
-        lead=sentence(sweep),
-        warnings=warnings(sweep),
-        tiles=tiles(sweep),
+        lead=sweep_sentence(sweep),
+        warnings=sweep_warnings(sweep),
+        tiles=sweep_tiles(sweep),
         sections=[
-            Section("Best" if sweep.status == "finished" else "Best so far", tables=configurations(sweep, groups)),
-            Section("Figures", plots=sweep_plots(sweep, groups, memory_sources(sweep))),
-            Section("Trials", tables=[trials_table(sweep, folder)]),
+            PageSection("Best" if sweep.status == "finished" else "Best so far", tables=configurations(sweep, groups)),
+            PageSection("Figures", plots=sweep_plots(sweep, groups, memory_sources(sweep))),
+            PageSection("Trials", tables=[trials_table(sweep, folder)]),
         ],
         again=again(sweep),
     )
 
 
-def sentence(sweep: SweepRecord) -> str:
+def sweep_sentence(sweep: SweepRecord) -> str:
     """What was asked and tried, in one sentence after the question."""
     counts = {key: len({trial.entry.values.get(key) for trial in sweep.trials}) for key in sweep.space}
     space = ", ".join(f"{key} ({count} value{'s' if count > 1 else ''})" for key, count in counts.items())
@@ -67,7 +67,7 @@ def statuses_text(sweep: SweepRecord) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "none"
 
 
-def warnings(sweep: SweepRecord) -> list[str]:
+def sweep_warnings(sweep: SweepRecord) -> list[str]:
     """For the top of the page."""
     lines = []
     if sweep.status == "interrupted":
@@ -88,7 +88,7 @@ def warnings(sweep: SweepRecord) -> list[str]:
     return lines
 
 
-def tiles(sweep: SweepRecord) -> list[Tile]:
+def sweep_tiles(sweep: SweepRecord) -> list[Tile]:
     """The headline."""
     metric, best = sweep.metrics[0], best_trial(sweep)
     value, note = NONE, "no trial has a value yet"
@@ -173,7 +173,7 @@ def address(path: Path, folder: Path) -> str:
     return quote(os.path.relpath(path, folder).replace(os.sep, "/")) if path.is_file() else ""
 
 
-def again(sweep: SweepRecord) -> list[Section]:
+def again(sweep: SweepRecord) -> list[PageSection]:
     """Commands, settings and provenance."""
     report = ("this page anew", shlex.join(["zorba-ray", "report", str(sweep.path)]))
     started = f"Started {sweep.started}." if sweep.started else ""
@@ -188,7 +188,7 @@ def again(sweep: SweepRecord) -> list[Section]:
     if shown is not None and shown.run is not None:
         tables.append(provenance_table(shown.run))
         started += f" Provenance is of trial {shown.entry.trial}."
-    return [Section("Command, settings and provenance", started, tables=tables, commands=commands)]
+    return [PageSection("Command, settings and provenance", started, tables=tables, commands=commands)]
 
 
 def _known(sweep: SweepRecord, name: str) -> bool:

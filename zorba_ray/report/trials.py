@@ -100,7 +100,7 @@ def traded(sweep: SweepRecord) -> Metric:
     return sweep.metrics[1] if len(sweep.metrics) > 1 else Metric(name=VRAM, mode="min")
 
 
-def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
+def best_trials(points: Sequence[tuple[float, float]]) -> list[int]:
     """Indices of the points that no other one dominates, both coordinates minimised; ordered by the first. Of equal
     points all are kept."""
     front: list[int] = []

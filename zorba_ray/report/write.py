@@ -5,11 +5,11 @@ from pathlib import Path
 
 from zorba_ray.artifacts import Run
 from zorba_ray.artifacts.files import replace_text
-from zorba_ray.artifacts.sweep import is_sweep, load_sweep
+from zorba_ray.artifacts.sweep import is_sweep, read_sweep
 from zorba_ray.errors import RunDirError
 from zorba_ray.report.comparison import is_comparison, load_comparison
 from zorba_ray.report.comparison_page import comparison_page
-from zorba_ray.report.page import Page, render
+from zorba_ray.report.page import Page, render_page
 from zorba_ray.report.run_page import run_page, runs_page
 from zorba_ray.report.sweep_page import sweep_page
 
@@ -28,7 +28,7 @@ def write_report(run_dirs: Sequence[str | Path], out: str | Path) -> Path:
         raise RunDirError("a report needs at least one run directory")
     if out.is_dir():
         raise RunDirError(f"{out} is a directory: name a file for the report, as in {out / 'report.html'}")
-    text = render(_page(run_dirs, out.parent))
+    text = render_page(_page(run_dirs, out.parent))
     out.parent.mkdir(parents=True, exist_ok=True)
     replace_text(out, text.encode(errors="backslashreplace").decode())  # names of folders may hold half pairs
     return out
@@ -42,7 +42,7 @@ def _page(run_dirs: Sequence[str | Path], folder: Path) -> Page:
             f"{sweeps[0]}/trials/NAME"
         )
     if sweeps:
-        return sweep_page(load_sweep(sweeps[0]), folder)
+        return sweep_page(read_sweep(sweeps[0]), folder)
     if len(run_dirs) == 1 and is_comparison(run_dirs[0]):
         return comparison_page(load_comparison(run_dirs[0]))
     runs = [Run(path) for path in run_dirs]

@@ -69,7 +69,7 @@ def typical_trials(sweep: SweepConfig, base: Mapping[str, Any]) -> list[TrialPla
     trials: list[TrialPlan] = []
     fault: ConfigError | None = None
     for share in (0.0, 0.5, 1.0):
-        point = {key: quantile(dimension, share) for key, dimension in sweep.space.items()}
+        point = {key: drawn_at(dimension, share) for key, dimension in sweep.space.items()}
         try:
             trials.append(make_trial(sweep, base, len(trials), point))
         except ConfigError as error:
@@ -189,7 +189,7 @@ def points(space: Mapping[str, Dimension], base: Mapping[str, Any], samples: int
                     point[key] = Pick(value, label)
                 else:
                     share = uniforms(seed, "sweep", draw * len(corners) + place, axis, 1)[0]
-                    point[key] = quantile(dimension, float(share))
+                    point[key] = drawn_at(dimension, float(share))
             if point not in seen:
                 seen.append(point)
                 yield point
@@ -205,7 +205,7 @@ def active(dimension: Dimension, point: Mapping[str, Pick], base: Mapping[str, A
     return True
 
 
-def quantile(dimension: Dimension, share: float) -> Pick:
+def drawn_at(dimension: Dimension, share: float) -> Pick:
     """The value of a non-grid dimension at `share` of (0, 1)."""
     if dimension.form == "choice":
         options = dimension.options

@@ -23,7 +23,7 @@ from zorba_ray.campaigns.sweep.resources import TrialNeeds, require_room, trial_
 from zorba_ray.campaigns.sweep.schedule import make_scheduler
 from zorba_ray.campaigns.sweep.state import add_trial, begin_sweep, resume_sweep
 from zorba_ray.campaigns.sweep.trial import FederationTrial, trial_payload
-from zorba_ray.campaigns.sweep.watch import PlannedSearch, Watch
+from zorba_ray.campaigns.sweep.watch import PlannedSearch, SweepWatch
 from zorba_ray.config import SweepConfig
 from zorba_ray.errors import Interrupted
 from zorba_ray.experiment.run import Closing
@@ -86,7 +86,7 @@ def run_sweep(
                 add_trial(directory.state, plan)
         for folder in ("trials", "logs"):
             (path / folder).mkdir(exist_ok=True)
-        watch = Watch(directory, emit, should_stop)
+        watch = SweepWatch(directory, emit, should_stop)
         return _Sweep(sweep, base, directory, plans, typical, command, emit, closing, watch).run()
 
 
@@ -103,7 +103,7 @@ class _Sweep:
     command: list[str]
     emit: Emit
     closing: Closing | None
-    watch: Watch
+    watch: SweepWatch
     node: str | None = None
     """Ray's name of the node that trials are bound to."""
 

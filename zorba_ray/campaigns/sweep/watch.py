@@ -33,7 +33,7 @@ def _forgotten(self: Any) -> dict[str, Any]:
     return {}
 
 
-class Watch(tune.Callback, Stopper):
+class SweepWatch(tune.Callback, Stopper):
     """Keeps the state of every trial, and says when the sweep is to end: asked to, or its disk is full."""
 
     __getstate__ = _forgotten
@@ -141,7 +141,7 @@ class PlannedSearch(Searcher):
 
     __getstate__ = _forgotten
 
-    def __init__(self, waiting: list[Trial], payload: Callable[[Trial], dict[str, Any]], watch: Watch) -> None:
+    def __init__(self, waiting: list[Trial], payload: Callable[[Trial], dict[str, Any]], watch: SweepWatch) -> None:
         super().__init__()
         self._waiting = list(waiting)
         self._payload = payload

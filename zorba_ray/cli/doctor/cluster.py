@@ -29,7 +29,7 @@ print(json.dumps(ray.cluster_resources()))
 """
 
 
-def check(address: str | None, config: ExperimentConfig | None) -> Iterator[Finding]:
+def check_cluster(address: str | None, config: ExperimentConfig | None) -> Iterator[Finding]:
     """Findings about the cluster at `address`, else at RAY_API_SERVER_ADDRESS or RAY_ADDRESS; a note without any."""
     address = address or os.environ.get("RAY_API_SERVER_ADDRESS") or os.environ.get("RAY_ADDRESS")
     if address is None:

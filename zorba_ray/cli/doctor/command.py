@@ -78,10 +78,10 @@ def _findings(source: str | None, address: str | None, working_dir: Path | None)
         "W&B": lambda: machine.wandb("auto" if config is None else config.tracking.wandb),
         "disk": machine.disk,
         "shared memory": machine.shared_memory,
-        "cluster": lambda: cluster.check(address, config),
+        "cluster": lambda: cluster.check_cluster(address, config),
     }
     if working_dir is not None:
-        checks["upload"] = lambda: upload.check(working_dir, config, files)
+        checks["upload"] = lambda: upload.check_upload(working_dir, config, files)
     for name, check in checks.items():
         try:
             yield from check()

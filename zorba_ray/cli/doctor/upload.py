@@ -14,7 +14,7 @@ from zorba_ray.config import ExperimentConfig
 from zorba_ray.units import format_bytes
 
 
-def check(folder: Path, config: ExperimentConfig | None, files: list[Path]) -> Iterator[Finding]:
+def check_upload(folder: Path, config: ExperimentConfig | None, files: list[Path]) -> Iterator[Finding]:
     """Size against the cap of Ray's jobs API, and whether `files` and what the settings name would be there."""
     if not folder.is_dir():
         yield Finding("fault", f"--working-dir {folder} is no folder", "name the folder that holds config and data")
