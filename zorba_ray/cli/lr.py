@@ -34,30 +34,30 @@ def lr(
     console = Console()
     settings = anchored(load_config(config, overrides))
     with console.status("taking rounds"):
-        found = find_rate(settings, _numbers(rates), rounds, clients)
+        ladder = find_rate(settings, _numbers(rates), rounds, clients)
     if json_out:
-        say(json.dumps(dataclasses.asdict(found), indent=1))
+        say(json.dumps(dataclasses.asdict(ladder), indent=1))
         return
-    print_ladder(console, found)
+    print_ladder(console, ladder)
 
 
-def print_ladder(console: "Console", found: "Ladder") -> None:
+def print_ladder(console: "Console", ladder: "Ladder") -> None:
     """The table with a bar per rate, and what is suggested."""
     from zorba_ray.tables import Column, Table
     from zorba_ray.tables.text import text_loss
 
-    largest = max((-step.change for step in found.steps if step.change is not None and step.change < 0), default=1.0)
+    largest = max((-step.change for step in ladder.steps if step.change is not None and step.change < 0), default=1.0)
 
     def curve(step: "Step") -> str:
         if step.change is None:
             return "diverged"
         bar = "█" * math.ceil(_WIDTH * -step.change / largest) if step.change < 0 else "rises"
-        return bar + ("  ◀ suggested" if step.lr == found.suggested else "")
+        return bar + ("  ◀ suggested" if step.lr == ladder.suggested else "")
 
     table = Table(
-        f"validation loss {found.start_loss:.4f} at the start; {found.rounds} rounds of {found.clients} clients "
-        f"at each rate, {found.forward_pairs} forward pairs",
-        found.steps,
+        f"validation loss {ladder.start_loss:.4f} at the start; {ladder.rounds} rounds of {ladder.clients} clients "
+        f"at each rate, {ladder.forward_pairs} forward pairs",
+        ladder.steps,
         [
             Column("zo.lr", lambda step: step.lr, "{:.3g}".format),
             Column("loss", lambda step: step.loss, text_loss),
@@ -66,14 +66,14 @@ def print_ladder(console: "Console", found: "Ladder") -> None:
         ],
     )
     console.print(table.terminal(console.width))
-    if found.suggested is None:
+    if ladder.suggested is None:
         console.print("No rate lowers the loss: try --rates with smaller ones, or more zo.directions.")
     else:
-        edge = "no rate of the ladder raises the loss" if found.edge is None else f"from {found.edge:.3g} on it rises"
-        console.print(f"suggested: zo.lr={found.suggested:.3g} ({edge})", highlight=False)
-    if found.suited is not None:
+        edge = "no rate of the ladder raises the loss" if ladder.edge is None else f"from {ladder.edge:.3g} on it rises"
+        console.print(f"suggested: zo.lr={ladder.suggested:.3g} ({edge})", highlight=False)
+    if ladder.suited is not None:
         console.print(
-            f"by the curvature of the logits alone ({found.suited_pairs} forward pairs): zo.lr={found.suited:.3g}",
+            f"by the curvature of the logits alone ({ladder.suited_pairs} forward pairs): zo.lr={ladder.suited:.3g}",
             highlight=False,
         )
 

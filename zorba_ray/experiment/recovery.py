@@ -25,7 +25,7 @@ _REMEDY = {
 }
 
 
-def check_header(found: LedgerHeader, expected: LedgerHeader, name: str) -> None:
+def check_header(header: LedgerHeader, expected: LedgerHeader, name: str) -> None:
     """Whether a ledger belongs to this model, data and configuration.
 
     Raises:
@@ -33,7 +33,7 @@ def check_header(found: LedgerHeader, expected: LedgerHeader, name: str) -> None
     """
     faults = []
     for field in LedgerHeader.__struct_fields__:
-        old, new = getattr(found, field), getattr(expected, field)
+        old, new = getattr(header, field), getattr(expected, field)
         if old != new:
             faults.append(
                 f"{field}: ledger {str(old)[:24]}, here {str(new)[:24]} ({_REMEDY.get(field, 'settings differ')})"

@@ -40,9 +40,9 @@ def text_value(value: float | None) -> str:
     return f"{int(value):,}" if value == int(value) else f"{value:.6g}"
 
 
-def text_count(count: int, one: str, many: str = "") -> str:
-    """'1 seed', '3 seeds', '1,200 passes'; `many` where the plural is not `one` and an s."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
+def text_count(count: int, singular: str, plural: str = "") -> str:
+    """'1 seed', '3 seeds', '1,200 passes'; `plural` where it is not `singular` and an s."""
+    return f"{count:,} {singular if count == 1 else plural or singular + 's'}"
 
 
 def text_gap(gap: float | None) -> str:
