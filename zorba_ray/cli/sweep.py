@@ -50,13 +50,14 @@ def sweep(
 
 
 def _print_best(path: Path) -> None:
-    """The page's table of the best configurations, on stdout."""
+    """How the sweep ended, and the page's table of the best configurations, on stdout."""
     from zorba_ray.artifacts.sweep import read_sweep
     from zorba_ray.cli.terminal import Console
     from zorba_ray.report.sweep_page import configurations
     from zorba_ray.report.trials import group_trials
 
     console, record = Console(width=None if sys.stdout.isatty() else 120), read_sweep(path)
+    console.print(f"{record.name}: {len(record.trials)} trials, {record.status}", highlight=False)
     for table in configurations(record, group_trials(record)):
         console.print(table.terminal(console.width))
 
