@@ -129,7 +129,7 @@ def _encoded(value: Any) -> Any:
     """JSON of the one type that it does not know."""
     if isinstance(value, ActiveSets):
         return value.marks
-    raise NotImplementedError(f"{type(value).__name__} in a record")
+    raise TypeError(f"{type(value).__name__} in a record")
 
 
 def _decoded(kind: type[Any], value: Any) -> Any:
