@@ -2,7 +2,7 @@
 
 import functools
 
-_WAIT_S = 3.0
+_WAIT_S = 2.0
 
 
 @functools.cache
@@ -16,5 +16,8 @@ def hub_answers() -> bool:
     try:
         status = get_session().head(constants.ENDPOINT, timeout=_WAIT_S).status_code
     except Exception:  # of the library that huggingface_hub uses, which changes; offline mode
-        return False
-    return status != 407 and status < 500
+        status = 0
+    there = 0 < status < 500 and status != 407
+    if not there:  # else the library asks again, for ends of its own, whatever is read from the cache alone
+        constants.HF_HUB_OFFLINE = True
+    return there

@@ -95,8 +95,33 @@ def test_a_finished_run_says_so(cli: Cli, tiny_file: Path, tmp_path: Path) -> No
     longer = cli("run", tiny_file, "rounds=2", "--run-dir", path, "--resume")
     assert longer.code == 2
     assert "rounds: 1 -> 2" in longer.err
+    assert "zo.schedule=linear spreads the rate over all rounds" in longer.err
     assert (path / "ledger.zl").read_bytes() == ledger
     assert (path / "metrics.jsonl").read_bytes() == metrics
+
+
+def test_a_finished_run_at_a_constant_rate_is_extended(cli: Cli, tiny_file: Path, tmp_path: Path) -> None:
+    """The same θ and the same losses as of a run that was as long from the start, also after a second extension."""
+    for rounds in (1, 3, 4):
+        more = ["--resume"] if rounds > 1 else []
+        extended = cli("run", tiny_file, "zo.schedule=constant", f"rounds={rounds}", "--run-dir", tmp_path / "r", *more)
+        assert extended.code == 0, extended.err
+    whole = cli("run", tiny_file, "zo.schedule=constant", "rounds=4", "--run-dir", tmp_path / "whole")
+    assert whole.code == 0, whole.err
+    one, other = (json.loads((tmp_path / name / "summary.json").read_text("utf-8")) for name in ("r", "whole"))
+    for key in ("weights_sha256", "final_loss", "test_loss", "rounds", "rounds_done", "distance"):
+        assert one[key] == other[key], key
+    shorter = cli("run", tiny_file, "zo.schedule=constant", "rounds=2", "--run-dir", tmp_path / "r", "--resume")
+    assert shorter.code == 2
+    assert "as the run's summary says" in cli("replay", tmp_path / "r").out
+
+
+def test_a_rate_that_destroys_the_model_ends_the_run(cli: Cli, tiny_file: Path, tmp_path: Path) -> None:
+    """At once, though no evaluation is due and all numbers are finite."""
+    outcome = cli("run", tiny_file, "zo.lr=1e6", "eval.every=4", "--run-dir", tmp_path / "r")
+    assert outcome.code == 7, outcome.err
+    assert "round 1: the updates have moved the weights by" in outcome.err
+    assert cli("run", tiny_file, "zo.lr=1e6", "eval.every=4", "--run-dir", tmp_path / "r", "--resume").code == 7
 
 
 @pytest.mark.parametrize("command", [["run", "{file}", "--resume", "--run-dir"], ["replay"]])

@@ -2,10 +2,13 @@
 
 import inspect
 import pickle
+import re
+from pathlib import Path
 
 import pytest
 
 from zorba_ray import errors
+from zorba_ray.cli.main import EPILOG
 
 ALL = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.ZorbaError)]
 
@@ -34,6 +37,14 @@ EXIT_CODES = {
 
 def test_every_error_has_its_documented_exit_code() -> None:
     assert {kind.__name__: kind.exit_code for kind in ALL} == EXIT_CODES
+
+
+def test_the_troubleshooting_page_has_every_exit_code() -> None:
+    """With what help says of them: 0 and the codes of the errors, no other."""
+    page = (Path(__file__).parents[2] / "docs" / "troubleshooting.md").read_text("utf-8")
+    codes = {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)}
+    assert codes == {0, *EXIT_CODES.values()}
+    assert codes == {int(code) for code in re.findall(r"(\d+) [a-z]", EPILOG)}
 
 
 @pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-HEAVY = {"torch", "ray", "transformers", "datasets", "numba", "pyomo", "wandb", "matplotlib", "jinja2"}
+HEAVY = {"torch", "ray", "transformers", "datasets", "numba", "pandas", "pyomo", "wandb", "matplotlib", "jinja2"}
 """What takes a good part of a second to import, each."""
 
 _PROBE = """
@@ -15,14 +15,19 @@ import json, sys
 print(json.dumps(sorted(sys.modules)))
 """
 
-_HELP = """
-import contextlib, io
-sys.argv = ["zorba-ray", *{arguments}]
+_PRINTED = """
+import contextlib, io, os, time
+os.environ["COLUMNS"] = "80"
 from zorba_ray.cli.main import main
-with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):
-    main()
-assert {expected!r} in out.getvalue(), out.getvalue()
+for arguments in {commands}:
+    sys.argv = ["zorba-ray", *arguments]
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):
+        main()
+    assert {expected!r} in out.getvalue(), out.getvalue()
+    assert {expected!r} != "--help" or max(map(len, out.getvalue().splitlines())) <= 80, out.getvalue()
+assert time.process_time() < {seconds}, time.process_time()
 """
+COMMANDS = ("run", "sweep", "compare", "allocate", "lr", "profile", "replay", "report", "doctor", "schema")
 
 
 def _modules(code: str) -> set[str]:
@@ -48,24 +53,22 @@ def test_settings_allocation_and_wire_types_are_light(module: str) -> None:
     assert not modules & {"torch", "ray", "transformers"}
 
 
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        (["--help"], "allocate"),
-        (["run", "--help"], "--resume"),
-        (["profile", "--help"], "--length"),
-        (["replay", "--help"], "--export"),
-        (["doctor", "--help"], "--working-dir"),
-    ],
-)
-def test_help_is_light(arguments: list[str], expected: str) -> None:
-    """Not even the settings are loaded: help is there at once."""
-    modules = _modules(_HELP.format(arguments=arguments, expected=expected))
+def test_help_of_every_command_is_light_and_fits_80_columns() -> None:
+    """Not even the settings are loaded: help is there at once; that of all commands takes less CPU than allowed for
+    one and a start of Python for each other."""
+    commands = [["--help"], *([name, "--help"] for name in COMMANDS)]
+    modules = _modules(_PRINTED.format(commands=commands, expected="--help", seconds=1.0 + 0.1 * len(COMMANDS)))
     assert not modules & {*HEAVY, "numpy", "zorba_ray.config"}
 
 
+def test_the_commands_are_all_there() -> None:
+    from zorba_ray.cli.main import app
+
+    assert {command.name for command in app.registered_commands} == set(COMMANDS)
+
+
 def test_the_list_of_settings_is_light() -> None:
-    assert not _modules(_HELP.format(arguments=["schema"], expected="zo.lr")) & HEAVY
+    assert not _modules(_PRINTED.format(commands=[["schema"]], expected="zo.lr", seconds=2.0)) & HEAVY
 
 
 def test_the_module_is_the_same_program() -> None:

@@ -67,6 +67,8 @@ class RunDir:
     def reopen(cls, path: Path, config: ExperimentConfig) -> "RunDir":
         """The directory of a run that is to be resumed with `config`; nothing is written.
 
+        More `rounds` are no difference where none of the rounds so far depends on them (`fixed_length`).
+
         Raises:
             RunDirError: not a run directory, or settings that change results differ (they are listed), or there are
                 some that this program does not know.
@@ -81,11 +83,17 @@ class RunDir:
         if config.zo.scope == "auto":  # what it chose stands in the settings of the run
             config = config.model_copy(update={"zo": config.zo.model_copy(update={"scope": old.zo.scope})})
         changes = changed_numbers(old, config)
-        if changes:
+        longer = len(changes) == 1 and config.rounds > old.rounds
+        if changes and not (longer and config.fixed_length is None):
             listing = "\n  ".join(changes)
+            why = (
+                f"{config.fixed_length} spreads the rate over all rounds: a longer run is another run. "
+                if longer
+                else ""
+            )
             raise RunDirError(
                 f"resume of {path}: settings that change results differ (old -> new):\n  {listing}\n"
-                "resume with the old values, or start a new run in another directory"
+                f"{why}Resume with the old values, or start a new run in another directory"
             )
         return run
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 _WIDTH = 32
 """Characters of the longest bar."""
+_BLOWN = 0.3
+"""Of the start's loss: what rises by more is no noise."""
 
 
 def lr(
@@ -36,7 +38,8 @@ def lr(
     with console.status("taking rounds"):
         ladder = find_rate(settings, _numbers(rates), rounds, clients)
     if json_out:
-        say(json.dumps(dataclasses.asdict(ladder), indent=1))
+        rate, why = ladder.advice
+        say(json.dumps({**dataclasses.asdict(ladder), "take": rate, "why": why}, indent=1))
         return
     print_ladder(console, ladder)
 
@@ -50,9 +53,10 @@ def print_ladder(console: "Console", ladder: "Ladder") -> None:
 
     def curve(step: "Step") -> str:
         if step.change is None:
-            return "diverged"
-        bar = "█" * math.ceil(_WIDTH * -step.change / largest) if step.change < 0 else "rises"
-        return bar + ("  ◀ suggested" if step.lr == ladder.suggested else "")
+            return "destroys the model"
+        if step.change >= 0:
+            return "blows up" if step.change > _BLOWN * ladder.start_loss else "rises"
+        return "█" * math.ceil(_WIDTH * -step.change / largest) + ("  ◀" if step.lr == ladder.suggested else "")
 
     table = Table(
         f"validation loss {ladder.start_loss:.4f} at the start; {ladder.rounds} rounds of {ladder.clients} clients "
@@ -66,16 +70,16 @@ def print_ladder(console: "Console", ladder: "Ladder") -> None:
         ],
     )
     console.print(table.terminal(console.width))
-    if ladder.suggested is None:
-        console.print("No rate lowers the loss: try --rates with smaller ones, or more zo.directions.")
-    else:
+    if ladder.suggested is not None:
         edge = "no rate of the ladder raises the loss" if ladder.edge is None else f"from {ladder.edge:.3g} on it rises"
-        console.print(f"suggested: zo.lr={ladder.suggested:.3g} ({edge})", highlight=False)
+        console.print(f"by these rounds: zo.lr={ladder.suggested:.3g} ({edge})")
     if ladder.suited is not None:
         console.print(
-            f"by the curvature of the logits alone ({ladder.suited_pairs} forward pairs): zo.lr={ladder.suited:.3g}",
-            highlight=False,
+            f"by the curvature of the logits, without a round: zo.lr={ladder.suited:.3g} ({ladder.suited_pairs} "
+            "forward pairs)"
         )
+    rate, why = ladder.advice
+    console.print(f"no rate is suggested: {why}" if rate is None else f"take zo.lr={rate:.3g}: {why}")
 
 
 def _numbers(text: str | None) -> list[float] | None:

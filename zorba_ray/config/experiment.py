@@ -203,8 +203,28 @@ class ExperimentConfig(StrictModel):
 
     def digest(self) -> str:
         """SHA-256 (hex) of the settings that change results."""
-        text = json.dumps(self.numbers(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return _numbers_digest(self.numbers())
+
+    @property
+    def fixed_length(self) -> str | None:
+        """The setting that spreads something over all `rounds`, so that a longer run is another run from its first
+        rounds on; None: a run can be extended."""
+        spread = {
+            f"{self.spec.steps_in}.schedule": getattr(self, self.spec.steps_in).schedule,
+            "data.label_shift_schedule": self.data.label_shift_schedule,
+        }
+        return next((f"{key}={value}" for key, value in spread.items() if value != "constant"), None)
+
+    def began_as(self, digest: str) -> bool:
+        """Whether `digest` is that of these settings with fewer `rounds`, of a run that can be extended."""
+        numbers = self.numbers()
+        return self.fixed_length is None and any(
+            _numbers_digest({**numbers, "rounds": rounds}) == digest for rounds in range(1, self.rounds)
+        )
+
+
+def _numbers_digest(numbers: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(numbers, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def changed_numbers(old: ExperimentConfig, new: ExperimentConfig) -> list[str]:

@@ -231,10 +231,10 @@ def hub_files(path: str) -> _Files:
         wanted = {str(split): list(urls) for split, urls in files.items()} if kind is not None else {}
         fetched = datasets.DownloadManager().download_and_extract(wanted)
     except Exception as error:  # `datasets` raises many kinds
+        reason = on_one_line(first_line(error, 400)) if hub_answers() else "the hub does not answer"
         raise DataError(
-            f"{origin}: not a local file or folder, and could not be fetched from the hub "
-            f"({on_one_line(first_line(error, 400))}); without a network, point data.path to a folder with "
-            "train/validation/test.parquet"
+            f"{origin}: not a local file or folder, and could not be fetched from the hub ({reason}); without a "
+            "network, point data.path to a folder with train/validation/test.parquet"
         ) from error
     if kind is None:
         raise DataError(

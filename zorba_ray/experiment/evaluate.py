@@ -17,6 +17,8 @@ COLLAPSED = 0.01
 """Of the start's spread: below it the logits no longer depend on the row."""
 RISE = 1.0
 """Above the start's validation loss, in nats."""
+FAR = 10.0
+"""Times the length of the whole model: no update that has moved θ so far has left anything of the model."""
 IN_A_ROW = 3
 """Evaluations with such a loss."""
 BATCH_SIZE = 64
@@ -92,6 +94,23 @@ class Evaluations:
         validation = [self._records[key] for key in sorted(self._records) if key[1] == "validation"]
         if (text := divergence(validation)) is not None:
             raise Diverged(f"{text}; begin anew with a smaller {self._config.spec.steps_in}.lr")
+
+
+def require_near(round: int, distance: float, size: float) -> None:
+    """Whether θ is still near θ0.
+
+    Args:
+        distance: ‖θ − θ0‖.
+        size: ‖θ0‖ of the whole model.
+
+    Raises:
+        Diverged: further away than FAR times that.
+    """
+    if distance > FAR * size:
+        raise Diverged(
+            f"round {round}: the updates have moved the weights by {distance:.3g}, and the model itself has the length "
+            f"{size:.3g}: nothing of it is left; begin anew with a much smaller rate"
+        )
 
 
 def collapsed(record: Eval, start: Eval) -> bool:

@@ -39,7 +39,7 @@ def execute_in(
         run = RunDir.create(path, config)
     elif path.is_dir():
         run = RunDir.reopen(path, config)
-        if (finished := run.finished()) is not None:
+        if (finished := run.finished()) is not None and finished.rounds_done >= config.rounds:
             emit({"kind": "note", "text": f"{path} is finished; nothing to resume"})
             return finished.tree()
     else:

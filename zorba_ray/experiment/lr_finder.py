@@ -10,13 +10,14 @@ from zorba_ray.artifacts import Eval
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import ConfigError, Diverged, LostClients
 from zorba_ray.experiment.build import Setup, build_host, prepare, solve_allocation
-from zorba_ray.experiment.evaluate import Evaluator, collapsed
+from zorba_ray.experiment.evaluate import Evaluator, collapsed, require_near
 from zorba_ray.experiment.scope import probe_scopes, with_scope
 from zorba_ray.federation import SequentialBackend, participants, run_round
 from zorba_ray.methods import build_method
 from zorba_ray.protocol.replay import rule_of
 
 ROUNDS = 4
+"""Of fewer rounds none is suggested: what noise does in them and what a rate does look the same."""
 CLIENTS = 4
 """Clients that are asked in a round, as far as the run asks so many."""
 ROWS = 256
@@ -49,7 +50,7 @@ class Ladder:
     edge: float | None
     """The smallest rate from which on no rate lowers the loss; None: all of the ladder is below it."""
     suggested: float | None
-    """None: no rate lowers the loss."""
+    """None: no rate lowers the loss, or fewer than ROUNDS rounds were taken."""
     rounds: int
     clients: int
     forward_pairs: int
@@ -57,6 +58,20 @@ class Ladder:
     suited: float | None
     """The rate that suits the curvature of the logits, by `suited_pairs` forward pairs and no round (`scope_probe`)."""
     suited_pairs: int
+
+    @property
+    def advice(self) -> tuple[float | None, str]:
+        """The rate to take, None where none can be named, and why, in a sentence."""
+        if self.rounds < ROUNDS:
+            return None, f"{self.rounds} rounds are too few to tell a rate from noise: --rounds {ROUNDS} or more"
+        if self.suggested is None:
+            return None, "no rate lowers the loss: try smaller ones (--rates), or more directions (zo.directions)"
+        if self.suited is None or self.suggested <= self.suited:
+            return self.suggested, "the rounds above measured it, and by the curvature it is not too large either"
+        return self.suited, (
+            "the smaller of the two: a rate that is too small learns slowly, one that is too large destroys the "
+            "model; if the loss falls too slowly, go up by a factor of 3"
+        )
 
 
 def find_rate(
@@ -92,6 +107,7 @@ def find_rate(
         steps.append(Step(lr, loss, None if loss is None else loss - before.loss))
     probe = probe or probe_scopes(config, (config.zo.fixed_scope,))
     edge, suggested = suggest(steps)
+    suggested = suggested if rounds >= ROUNDS else None
     return Ladder(
         steps=tuple(steps),
         start_loss=before.loss,
@@ -120,6 +136,7 @@ def _after_rounds(
     """The evaluation after a round per entry of `asked` at one rate; None: they diverged. θ is θ0 again afterwards."""
     method = build_method(setup.config, rule_of(setup.header), setup.manifest)
     host = build_host(setup.config, setup.header, setup.model)
+    size = setup.model.replica.size()
     host.load_shards(setup.shards)
     state = host.state
     origin = {name: tensor.clone() for name, tensor in state.movable().items()}
@@ -128,6 +145,7 @@ def _after_rounds(
             told = method.plan(number, state.chain, active if number == 1 else None)
             plan = msgspec.structs.replace(told, lr=lr)
             state.apply(run_round(SequentialBackend(host), method, plan, clients, 1.0, state.check).body)
+        require_near(len(asked), setup.model.replica.distance(origin), size)
         return evaluator.record(len(asked))
     except (Diverged, ArithmeticError, LostClients):
         return None

@@ -26,6 +26,7 @@ from zorba_ray.artifacts.metrics import AssignmentChange
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import Interrupted, ZorbaError
 from zorba_ray.experiment.backends import BACKENDS, BackendFactory
+from zorba_ray.experiment.evaluate import require_near
 from zorba_ray.experiment.profile import round_profile
 from zorba_ray.experiment.run_warnings import end_warnings
 from zorba_ray.experiment.session import Emit, Session, catch_up, open_session
@@ -151,6 +152,7 @@ def one_round(session: Session, backend: Backend, number: int) -> None:
     }
     session.journal.log(msgspec.structs.replace(record, distance=distance, time=seconds))
     session.snapshots.after_telling(state)
+    require_near(number, distance, session.size)
 
 
 def finish(

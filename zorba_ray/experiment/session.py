@@ -1,10 +1,13 @@
 """One session of a run, opened: model, data, ledger and assignments. A resumed run is a new session."""
 
+import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from zorba_ray.artifacts import (
     Eval,
@@ -21,7 +24,7 @@ from zorba_ray.artifacts import (
 from zorba_ray.assignment import AssignmentSchedule
 from zorba_ray.config import ExperimentConfig, TrackingConfig
 from zorba_ray.experiment.build import Setup, build_host, compute_device, prepare
-from zorba_ray.experiment.evaluate import Evaluations
+from zorba_ray.experiment.evaluate import Evaluations, require_near
 from zorba_ray.experiment.provenance import provenance
 from zorba_ray.experiment.recovery import Snapshots, check_header, repair_metrics
 from zorba_ray.experiment.run_warnings import start_warnings
@@ -79,6 +82,8 @@ class Session:
     method: Method
     distance: Callable[[], float]
     """‖θ − θ0‖ of the driver's replica."""
+    size: float
+    """‖θ0‖ of the whole model."""
     writer: LedgerWriter
     contents: LedgerContents | None
     """The ledger as it was found; None: the run is new."""
@@ -123,6 +128,8 @@ def open_session(
     say("loading model and data")
     setup = prepare(config, device, watch, clients_here=sequential, accelerator=accelerator)
     warnings = start_warnings(setup)
+    setup = _as_begun(setup, run)
+    size = setup.model.replica.size()
     origin = setup.model.replica.scoped_copy(config.zo.fixed_scope)
     host = build_host(config, setup.header, setup.model, watch)
     method = build_method(config, host.state.rule, setup.manifest)
@@ -140,6 +147,7 @@ def open_session(
         host=host,
         method=method,
         distance=lambda: setup.model.replica.distance(origin),
+        size=size,
         writer=writer,
         contents=contents,
         schedule=schedule,
@@ -176,6 +184,7 @@ def catch_up(session: Session) -> None:
         state.catch_up(record.body for record in session.contents.records[state.round :])
         if state.round and evaluations.due(state.round):
             evaluations.make(state.round, "validation")
+        require_near(state.round, session.distance(), session.size)
     evaluations.require_a_model()
 
 
@@ -204,6 +213,16 @@ def _open_ledger(
     except BaseException:
         writer.close()
         raise
+
+
+def _as_begun(setup: Setup, run: RunDir) -> Setup:
+    """With the digest of settings that the run's ledger has, where since then only `rounds` was raised."""
+    if setup.config.fixed_length is not None or not run.ledger.exists():
+        return setup
+    digest = read_ledger(run.ledger).header.config_sha256
+    if digest == setup.header.config_sha256 or not setup.config.began_as(digest):
+        return setup
+    return dataclasses.replace(setup, header=msgspec.structs.replace(setup.header, config_sha256=digest))
 
 
 def _kept_until(run: RunDir, contents: LedgerContents) -> int | None:

@@ -139,7 +139,7 @@ class _Source:
             reason = reason if hub_answers() else "the hub does not answer, and it was not fetched before"
             remedy = (
                 "see that the name is right; without a network, download the model elsewhere (`hf download OWNER/NAME "
-                "--local-dir DIR`) and set model.path=DIR"
+                "--local-dir DIR`) and set model.path=DIR; with a filled cache HF_HUB_OFFLINE=1 asks nobody"
             )
         fetched = "" if self.local else " or fetched"
         return ModelError(

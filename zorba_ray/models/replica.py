@@ -1,6 +1,7 @@
 """θ: one aligned fp32 arena that all parameters of a model are views of."""
 
 import hashlib
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
@@ -98,6 +99,11 @@ class Replica:
         """Copies of the tensors that a run with `scope` can move (all blocks): θ0 for `distance`."""
         self.sync_all()
         return {entry.name: self.parameters[entry.name].clone() for entry in self.manifest.moved(scope)}
+
+    def size(self) -> float:
+        """‖θ‖ over all tensors."""
+        self.sync_all()
+        return math.hypot(*(float(torch.linalg.vector_norm(tensor)) for tensor in self.parameters.values()))
 
     def distance(self, origin: dict[str, torch.Tensor]) -> float:
         """‖θ − θ0‖ over the tensors of `origin`.
