@@ -111,6 +111,11 @@ def test_a_finished_run_at_a_constant_rate_is_extended(cli: Cli, tiny_file: Path
     one, other = (json.loads((tmp_path / name / "summary.json").read_text("utf-8")) for name in ("r", "whole"))
     for key in ("weights_sha256", "final_loss", "test_loss", "rounds", "rounds_done", "distance"):
         assert one[key] == other[key], key
+    foretold = cli("run", tiny_file, "rounds=4", "--dry-run").out
+    found = re.search(r"about ([\d,]+) up, ([\d,]+) down", foretold)
+    assert found
+    for way, text in zip(("up", "down"), found.groups(), strict=True):
+        assert abs(int(text) - other[f"bytes_{way}_per_client_round"]) <= 2
     shorter = cli("run", tiny_file, "zo.schedule=constant", "rounds=2", "--run-dir", tmp_path / "r", "--resume")
     assert shorter.code == 2
     assert "as the run's summary says" in cli("replay", tmp_path / "r").out

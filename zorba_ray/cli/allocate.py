@@ -16,14 +16,12 @@ if TYPE_CHECKING:
 
 
 def allocate(
-    config: str = typer.Argument(help="A YAML file, or a preset: demo."),
+    config: str = typer.Argument(help="A YAML file, or a preset (demo)."),
     overrides: list[str] = typer.Argument(None, help="Settings as key=value, e.g. allocation.epsilon=0.2."),
     front: int = typer.Option(
         None, "--front", metavar="K", help="Also the Pareto front at K values of ε; each may take the time limit."
     ),
-    what_if: bool = typer.Option(
-        False, "--what-if", help="Also the smallest budgets that would do; told unasked where the fleet is infeasible."
-    ),
+    what_if: bool = typer.Option(False, "--what-if", help="Also the smallest budgets that would do."),
     out: Path = typer.Option(
         None,
         "--out",
@@ -33,7 +31,7 @@ def allocate(
     ),
     json_out: bool = typer.Option(False, "--json", help="Print JSON instead of tables."),
 ) -> None:
-    """Solve the allocation of a configuration and show it with its proven bounds."""
+    """Show which client would hold which blocks, and how far that is proven to be the best."""
     import json
 
     from zorba_ray.allocation.front import require_count

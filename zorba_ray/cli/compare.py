@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def compare(
-    config: str = typer.Argument(help="Zorba's configuration: a YAML file, or a preset: demo."),
+    config: str = typer.Argument(help="A YAML file with zorba's settings, or a preset (demo)."),
     overrides: list[str] = typer.Argument(None, help="Settings as key=value."),
-    methods: str = typer.Option(None, "--methods", help="Names; else all that do not backpropagate."),
-    seeds: int = typer.Option(3, "--seeds", help="Seeds of each method, paired, from the configuration's on."),
+    methods: str = typer.Option(None, "--methods", help="Names with commas. Left out: all without backpropagation."),
+    seeds: int = typer.Option(3, "--seeds", help="Runs of each method: seed, seed + 1, … of the settings."),
     rates: list[str] = typer.Option(None, "--rates", help="Learning rates to choose from: method=1e-4,3e-4."),
     tune_share: float = typer.Option(0.25, "--tune-share", help="Share of a run's rounds in which rates are judged."),
     settings: list[str] = typer.Option(None, "--set", help="A method's own setting: method:key=value."),
@@ -25,7 +25,7 @@ def compare(
     resume: bool = typer.Option(False, "--resume", help="Go on; finished runs are not repeated."),
     as_json: bool = typer.Option(False, "--json", help="The table as JSON on stdout."),
 ) -> None:
-    """Compare methods: same data, batches and seeds, equal forward passes, each method's rate chosen from a ladder."""
+    """Compare methods: equal data, batches, seeds and forward passes, each at its best rate of a ladder."""
     from zorba_ray.artifacts import raise_storage_error
     from zorba_ray.campaigns.comparison import open_comparison, plan_comparison, run_comparison
     from zorba_ray.cli.progress import CompareProgress

@@ -18,14 +18,16 @@ _BLOWN = 0.3
 
 
 def lr(
-    config: str = typer.Argument(help="A YAML file, or a preset: demo."),
+    config: str = typer.Argument(help="A YAML file, or a preset (demo)."),
     overrides: list[str] = typer.Argument(None, help="Settings as key=value, e.g. zo.directions=4."),
-    rates: str = typer.Option(None, "--rates", help="Rates, with commas; default: 1.5 decades up and down from zo.lr."),
+    rates: str = typer.Option(
+        None, "--rates", help="Rates, with commas. Left out: zo.lr, and up to 30 times less and more."
+    ),
     rounds: int = typer.Option(4, "--rounds", min=1, help="Rounds at each rate."),
     clients: int = typer.Option(4, "--clients", min=1, help="Clients asked in a round."),
     json_out: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
-    """Find a learning rate: a few rounds from the same start at each rate, and what is well below trouble."""
+    """Find a learning rate: several are tried for a few rounds each, from the same start."""
     import dataclasses
     import json
 

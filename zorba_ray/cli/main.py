@@ -16,14 +16,14 @@ from zorba_ray.errors import ConfigError, ZorbaError, refused_place
 from zorba_ray.printable import shown
 
 EPILOG = (
-    "Exit codes: 0 ok, 1 internal error, 2 settings, data or model, 3 infeasible allocation, 4 cluster, "
-    "5 lost clients, 6 damaged ledger or message, 7 diverged, 8 disk full or read-only, 9 a sweep with failed trials, "
-    "130 interrupted (resumable)."
+    "Exit codes: 0 ok, 1 a fault of zorba-ray, 2 settings, data, model or folder refused, 3 no allocation fits, "
+    "4 cluster or accelerator, 5 too few clients answered, 6 ledger damaged, 7 model destroyed, 8 disk full or "
+    "read-only, 9 failed runs in a sweep, 130 stopped (go on with --resume). See docs/troubleshooting.md."
 )
 
 app = typer.Typer(
     name="zorba-ray",
-    help="Zeroth-order federated fine-tuning of language models with heterogeneous block activation, on Ray.",
+    help="Fine-tune language models in a federation of unequal machines, with forward passes only.",
     epilog=EPILOG,
     no_args_is_help=True,
     pretty_exceptions_enable=False,

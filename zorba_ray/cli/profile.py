@@ -16,16 +16,15 @@ LABELS = 2
 
 def profile(
     config: str = typer.Argument(
-        help="A named shape (opt-125m, opt-1.3b, opt-6.7b, llama-3-8b, qwen2.5-7b), a hub id, a model's folder, a YAML "
-        "file, or a preset: demo."
+        help="A named shape (as opt-1.3b), a hub id, a model's folder, a YAML file, or a preset (demo)."
     ),
     overrides: list[str] = typer.Argument(None, help="Settings as key=value, e.g. memory.compute_dtype=fp32."),
-    batch: int = typer.Option(None, "--batch", help="Rows of one sign; default: data.batch_size."),
-    length: int = typer.Option(None, "--length", help="Tokens of a row; default: data.max_length."),
+    batch: int = typer.Option(None, "--batch", help="Examples of a forward pass; default: data.batch_size."),
+    length: int = typer.Option(None, "--length", help="Tokens of an example; default: data.max_length."),
     parts: bool = typer.Option(False, "--parts", help="Also what the bytes are made of."),
     json_out: bool = typer.Option(False, "--json", help="Print JSON, with the bytes of every part."),
 ) -> None:
-    """Bytes that a client's accelerator holds, from the model's configuration alone: nothing is loaded or run."""
+    """Show the bytes that a client's accelerator would hold. No weights are loaded."""
     import json
 
     from zorba_ray.cli.terminal import Console, say

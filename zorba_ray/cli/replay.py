@@ -13,9 +13,9 @@ def replay(
     export: Path = typer.Option(None, "--export", help="Write the model there as a save_pretrained folder."),
     model: str = typer.Option(None, "--model", help="Where the base model is now (default: model.path of the run)."),
 ) -> None:
-    """Rebuild θ from the ledger, print its SHA-256, and export it if asked.
+    """Rebuild a run's weights θ from its ledger; print their SHA-256; export them if asked.
 
-    A ledger that ends before the rounds that summary.json counts is an error, but with --round.
+    It is an error if the ledger ends before the last round in summary.json; --round replays what is there.
     """
     from zorba_ray.experiment.replay import replay_run
     from zorba_ray.units import format_bytes, format_seconds
@@ -29,6 +29,7 @@ def replay(
         say(f"{found.torn_bytes} bytes of a torn record follow; --resume cuts them")
     if found.remark:
         say(found.remark)
-    say(f"θ SHA-256 {found.digest}" + (" (as the run's summary says)" if found.confirmed else ""))
+    beside = "as the run's summary says" if found.confirmed else "not compared: summary.json has none of this round"
+    say(f"θ SHA-256 {found.digest} ({beside})")
     if export is not None:
         say(f"exported to {export}")

@@ -13,14 +13,16 @@ if TYPE_CHECKING:
 
 
 def run(
-    config: str = typer.Argument(help="A YAML file, or a preset: demo."),
+    config: str = typer.Argument(help="A YAML file, or a preset (demo)."),
     overrides: list[str] = typer.Argument(None, help="Settings as key=value, e.g. zo.lr=0.02 federation.mode=pinned."),
     run_dir: Path = typer.Option(None, "--run-dir", help="Where the run is kept (default: runs/NAME)."),
-    resume: bool = typer.Option(False, "--resume", help="Go on from the run directory's ledger."),
-    profile: bool = typer.Option(False, "--profile", help="Measure where the rounds' time goes (profile.json)."),
+    resume: bool = typer.Option(
+        False, "--resume", help="Go on where the run stopped; at a constant rate also with more rounds."
+    ),
+    profile: bool = typer.Option(False, "--profile", help="Measure where the time goes (profile.json)."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Check everything; print memory and cost. Run nothing."),
 ) -> None:
-    """Fine-tune: allocate blocks, run the rounds, evaluate, report."""
+    """Fine-tune a model: one run, from its settings to its report."""
     from zorba_ray.config import anchored, load_config
 
     settings = anchored(load_config(config, [*(overrides or ()), *(["tracking.profile=true"] if profile else ())]))

@@ -42,7 +42,7 @@ def print_summary(summary: dict[str, Any], path: Path) -> None:
     )
     console.print(table.terminal(console.width))
     budgets = record_of(Summary, summary, "summary").budgets
-    if budgets:
+    if any(row.budget_bytes for row in budgets):
         console.print(budgets_table(budgets).terminal(console.width))
     for text in summary["warnings"]:
         console.print(f"warning: {text}", style="yellow", soft_wrap=True)

@@ -17,10 +17,12 @@ def sweep(
         None, help="Settings of the run as key=value, or of the sweep as sweep.key=value, e.g. sweep.concurrency=1."
     ),
     sweep_dir: Path = typer.Option(None, "--sweep-dir", help="Where the sweep is kept (default: runs/sweeps/NAME)."),
-    resume: bool = typer.Option(False, "--resume", help="Run what is not finished; failed trials are tried again."),
-    dry_run: bool = typer.Option(False, "--dry-run", help="List the trials and what each would reserve; run nothing."),
+    resume: bool = typer.Option(False, "--resume", help="Go on; failed trials are tried again."),
+    dry_run: bool = typer.Option(
+        False, "--dry-run", help="List the trials and the CPUs and GPUs of each. Run nothing."
+    ),
 ) -> None:
-    """Vary the settings of a run: every trial an ordinary run directory, resumable, compared in one report."""
+    """Vary the settings of a run. Every trial is an ordinary run; one report compares them."""
     from zorba_ray.config import load_sweep
 
     settings, base = load_sweep(file, overrides or ())

@@ -22,7 +22,7 @@ class ZOConfig(StrictModel):
     lr: float = Field(default=1e-3, gt=0)
     """η at round 1; `schedule` gives the rest."""
     schedule: Literal["constant", "linear", "cosine"] = "linear"
-    """How η falls to 0 over `rounds`. A constant rate rises and falls back in zeroth-order runs; see the README."""
+    """How η falls to 0 over `rounds`. At a constant rate a run learns first, and often gets worse again later."""
     perturbation_scale: float = Field(default=1e-3, gt=0)
     """μ, the finite-difference step. Not to be confused with ε (`allocation.epsilon`)."""
     directions: int = Field(default=1, ge=1, le=10**6)

@@ -252,8 +252,10 @@ def budgets_table(budgets: Sequence[Budget]) -> Table:
         budgets,
         [
             Column("Class", lambda row: f"{row.clients:,} × {row.kind}"),
-            Column("Client", lambda row: row.client, str),
-            Column("Blocks live", lambda row: f"frozen {row.frozen}, master {row.master}" if row.frozen else None),
+            Column("Client", lambda row: row.client, str, keep=-1),
+            Column(
+                "Blocks live", lambda row: f"frozen {row.frozen}, master {row.master}" if row.frozen else None, keep=-3
+            ),
             Column("Peak", lambda row: row.peak_bytes, text_bytes),
             Column("Source", lambda row: row.source),
             Column("Budget", lambda row: row.budget_bytes, text_bytes),
@@ -261,6 +263,7 @@ def budgets_table(budgets: Sequence[Budget]) -> Table:
             Column(
                 "Largest part",
                 lambda row: f"{row.largest_part}: {text_bytes(row.largest_part_bytes)}" if row.largest_part else None,
+                keep=-2,
             ),
         ],
         "The fullest client of each class. The largest part is of the memory model.",

@@ -22,7 +22,7 @@ def doctor(
     ),
     working_dir: Path = typer.Option(None, "--working-dir", help="Folder that `ray job submit` is to upload."),
 ) -> None:
-    """Check this machine, a cluster and an upload before a run; every fault comes with its remedy."""
+    """Check this machine, your file and a cluster before a run. Every fault comes with its cure."""
     from zorba_ray.cli.terminal import Console
 
     console = Console(soft_wrap=True)
