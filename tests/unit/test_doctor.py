@@ -15,9 +15,9 @@ import pytest
 import yaml
 
 from tests.conftest import Cli, Outcome
-from zorba_ray.cli.doctor import Finding, cluster, machine, upload
+from zorba_ray.cli.doctor import Finding, cluster, loads, machine, upload
 from zorba_ray.cli.doctor.command import read_settings
-from zorba_ray.config import load_config
+from zorba_ray.config import config_from_tree, load_config
 
 TOKEN = "4d5a" * 16
 
@@ -279,3 +279,32 @@ def test_the_command_exits_with_4_on_a_fault_and_0_without(cli: Cli, folder: Pat
     assert bad.code == 4
     [line] = [line for line in bad.out.splitlines() if line.startswith("fault")]
     assert " → " in line
+
+
+# What a run would load.
+
+
+@pytest.mark.parametrize(
+    ("override", "code", "said"),
+    [
+        ({}, 0, "data (96 training rows)"),
+        ({"label_words": ["terrible", "poor", "good", "zzzunknown"]}, 2, "zzzunknown"),
+        ({"path": "/no/such/data"}, 2, "/no/such/data"),
+    ],
+)
+def test_a_file_is_loaded_as_a_run_would(
+    tiny_tree: dict[str, Any], override: dict[str, Any], code: int, said: str
+) -> None:
+    config = config_from_tree({**tiny_tree, "data": {**tiny_tree["data"], **override}}, "tiny")
+    finding = next(loads.check_loading(config))
+    assert said in finding.what
+    assert (finding.level, finding.exit_code if code else 0) == ("fault" if code else "ok", code)
+
+
+def test_an_allocation_that_does_not_fit_has_the_code_of_the_run(tiny_tree: dict[str, Any]) -> None:
+    tiny_tree["federation"]["fleet"] = [{"name": "tiny", "count": 4, "vram": 1000}]
+    [fault] = faults(loads.check_loading(config_from_tree(tiny_tree, "tiny")))
+    assert fault.exit_code == 3
+    tiny_tree["federation"] = {"clients": 4, "gpus": 64}
+    [fault] = faults(loads.check_loading(config_from_tree(tiny_tree, "tiny")))
+    assert fault.exit_code == 4

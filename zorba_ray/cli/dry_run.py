@@ -1,5 +1,6 @@
 """`zorba-ray run --dry-run`: whether the settings would run, who would hold what, what it would cost."""
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,7 +51,7 @@ def preview(config: "ExperimentConfig", path: Path) -> None:
         console.print(probe.line())
     console.print("Settings that differ from the defaults:")
     for key, value in config.differing().items():
-        console.print(f"  {key}: {value}")
+        console.print(f"  {key}: {json.dumps(value, ensure_ascii=False)}", soft_wrap=True)
 
 
 def _memory(allocation: "AllocationRecord") -> str:

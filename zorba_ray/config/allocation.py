@@ -40,7 +40,7 @@ class AllocationConfig(StrictModel):
     """Objectives, constraints and solver limits."""
 
     epsilon: float = Field(default=0.0, ge=0, le=1)
-    """ε: share of the way from the best convergence (0) to the smallest memory (1) that may be given up."""
+    """ε, how much convergence may be given up for less memory: 0 none, 1 all the way to the smallest memory."""
     algorithm: Literal["lexicographic", "greedy", "random", "last"] = "lexicographic"
     """`lexicographic` decides; the others are comparators that fill the same budgets without a proof: `greedy` adds the
     block that lowers f1 most per byte, `random` takes blocks in random order, `last` the last blocks that fit (blocks
@@ -70,9 +70,9 @@ class AllocationConfig(StrictModel):
     time_limit_s: float = Field(default=30.0, gt=0)
     """Seconds for all steps together."""
     gap: float = Field(default=1e-3, ge=0, lt=1)
-    """Relative gap at which a step counts as solved: (value − bound) / value, where of f2 the value in the denominator
-    counts without the bases, which no allocation changes: bytes above the sum of the bases, or the share above the
-    largest share that a base takes."""
+    """A step counts as solved when (value − bound) / value is at most this. The value of f2 in the denominator is
+    without the bases, which no allocation changes: bytes above the sum of the bases, or the share above the largest
+    share that a base takes."""
 
     @model_validator(mode="after")
     def _probe_and_comparators(self) -> "AllocationConfig":

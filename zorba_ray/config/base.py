@@ -63,7 +63,7 @@ class StrictModel(BaseModel):
         # pydantic reads true as the number 1, and YAML 1.1 reads yes, no, on and off as truth values.
         annotation = cls.model_fields[info.field_name or ""].annotation
         if isinstance(value, bool) and bool not in (annotation, *get_args(annotation)):
-            raise ValueError("a truth value is neither a number nor text")
+            raise ValueError("true and false are neither numbers nor text")
         return _within_64_bits(value)
 
     @classmethod
@@ -167,7 +167,7 @@ def explain(error: ValidationError, model: type[BaseModel], origin: str) -> str:
             if fault["type"] == "string_type" and isinstance(fault["input"], dict):
                 message += f", not {shown(fault['input'])}: put text with braces in quotes"
             if isinstance(fault["input"], bool):
-                message += "; YAML reads yes, no, on and off as truth values: put text in quotes"
+                message += "; YAML reads yes and on as true, no and off as false: put text in quotes"
             lines.append(f"  {key}{value}: {message}")
     if len(faults) > LISTED:
         lines.append(f"  ... and {len(faults) - LISTED:,} more")
@@ -190,6 +190,6 @@ def validated(model: type[Settings], tree: Any, origin: str) -> Settings:
     except (ArithmeticError, LookupError, TypeError, AttributeError, RecursionError) as error:
         # A check stumbled over input that it was not written for: refused like any other, and said to be our fault too.
         raise ConfigError(
-            f"{printable(shortened(origin, 200))}: settings that cannot be checked ({type(error).__name__}: {error}). "
-            "That they are not refused by their names is a defect of zorba-ray: please report it"
+            f"{printable(shortened(origin, 200))}: the settings cannot be checked ({type(error).__name__}: {error}). "
+            "This message should name one of them: please report it as a defect of zorba-ray"
         ) from error

@@ -24,8 +24,8 @@ class DataConfig(StrictModel):
     label_words: tuple[Annotated[str, Field(max_length=2_000)], ...] = Field(default=(), max_length=10_000)
     """One entry per label, in label order: a word for head `label_words`, a sentence for head `label_prompts`."""
     max_length: int = Field(default=128, ge=4)
-    """Tokens per example; of a longer one the longest column loses its end until the next is as long, then both. The
-    prompt's own words and the special tokens stay."""
+    """Most tokens of an example. A longer one is cut: its longest column loses its end first. The words of the prompt
+    and the special tokens stay."""
     batch_size: int = Field(default=16, ge=1, le=10**6)
     """Examples per forward pair."""
     partition: Literal["iid", "dirichlet", "column", "files"] = "iid"
@@ -38,14 +38,14 @@ class DataConfig(StrictModel):
     train_rows: int | None = Field(default=None, ge=1)
     """Use only this many training examples (a seeded sample); None is all."""
     label_shift: float = Field(default=0.0, ge=0, le=1)
-    """κ: in training, a client adds to each label's logit κ times the logarithm of the label's share of its own
-    examples over that of all clients' (counts + 1), so that what it has most of pulls the model less: logit adjustment
-    (Menon et al., ICLR 2021, arXiv 2007.07314), client by client (FedLC, Zhang et al., ICML 2022, arXiv 2209.00189).
-    1 takes the shift of labels out, and with it what a client with one label could teach; 0 is none. Every client must
-    know the federation's label counts. Evaluation has none of it."""
+    """κ, a correction for clients with unequal shares of the labels; 0 is none, 1 takes the difference out. In training
+    a client adds κ · log(share of the label in its own examples / share in all clients' examples) to the label's logit
+    (shares of counts + 1), so that its frequent labels pull the model less. At 1 a client with one label teaches
+    nothing. Every client must know the label counts of the federation. Evaluation has no correction. Logit adjustment:
+    Menon et al., ICLR 2021, arXiv 2007.07314; by client: FedLC, Zhang et al., ICML 2022, arXiv 2209.00189."""
     label_shift_schedule: Literal["constant", "linear"] = "constant"
-    """`linear`: κ falls from `label_shift` in round 1 to 0 after the last, so that labels that no client has together
-    are weighed against each other while the learning rate is small."""
+    """`linear`: κ falls from `label_shift` in round 1 to 0 after the last round. The late rounds then compare labels that
+    no client has together."""
     holdout: float = Field(default=0.1, gt=0, lt=0.5)
     """Share of the training rows that becomes validation (and test) where the source has none."""
 

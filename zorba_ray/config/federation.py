@@ -96,7 +96,8 @@ class FederationConfig(StrictModel):
     seeds: Literal["per_client", "shared"] = "per_client"
     """Every client its own directions, or one direction for all (as DeComFL)."""
     weights: Literal["data", "inverse_noise"] = "data"
-    """w_{n,b} ∝ p_n, or ∝ p_n/|A_n| (algorithm.md §5)."""
+    """Weight of a client in the update of a block: its share p_n of the examples (`data`), or p_n divided by the number
+    of its active blocks (`inverse_noise`); algorithm.md §5."""
     participants: int | float | None = None
     """Clients asked per round: a count ≥ 1, a share in (0, 1), or None for all."""
     backend: Literal["sequential", "ray"] = "sequential"

@@ -12,8 +12,10 @@ def check_loading(config: ExperimentConfig) -> Iterator[Finding]:
     from zorba_ray.experiment import prepare, solve_allocation
     from zorba_ray.experiment.run_warnings import start_warnings
     from zorba_ray.experiment.scope import with_scope
+    from zorba_ray.federation.accelerator import choose_accelerator
 
     try:
+        choose_accelerator(config)
         setup = prepare(with_scope(config)[0])
         warnings = start_warnings(setup)
         solve_allocation(setup)
