@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from functools import partial
 
+from zorba_ray.artifacts import Run
 from zorba_ray.report import measures
 from zorba_ray.report.comparison import ComparisonRecord, MethodResult
-from zorba_ray.report.curves import BYTES, PASSES, Line, curves_plot
+from zorba_ray.report.curves import BYTES, Cost, Line, curves_plot
 from zorba_ray.report.measures import FIGURES
 from zorba_ray.report.page import Page, PageSection, Tile
 from zorba_ray.report.settings import settings_table, typed_command
@@ -21,10 +22,13 @@ def comparison_page(record: ComparisonRecord) -> Page:
         Tile("Lowest final validation loss", best[1].method, with_interval(text_loss)(best[0])),
     ]  # fmt: skip
     seeds = record.entry.asked["seeds"]
-    intervals = "Intervals are 95 %, by Student's t over the seeds." if len(seeds) > 1 else "One seed has no interval."
+    intervals = {1: "One seed has no interval.", 2: "Of two seeds both values stand, by seed."}.get(
+        len(seeds), "Intervals are 95 %, by Student's t over the seeds."
+    )
     *tables, rates = comparison_tables(record)
     lines = [Line(result.method, list(result.runs.values())) for result in record.results]
-    plots = [curves_plot(f"Against {cost.label}", lines, cost=cost) for cost in (PASSES, BYTES)]
+    costs = ((passes_of_client(record), _central_note(record)), (BYTES, ""))
+    plots = [curves_plot(f"Against {cost.label}", lines, cost=cost, note=note) for cost, note in costs]
     return Page(
         title=record.entry.name,
         lead=f"{text_count(len(record.results), 'method')} on the same data, batches and "
@@ -34,7 +38,7 @@ def comparison_page(record: ComparisonRecord) -> Page:
         tiles=tiles,
         sections=[
             PageSection("Results", tables=tables),
-            PageSection("Curves", "Mean over the finished seeds of a method.", [p for p in plots if p]),
+            PageSection("Curves", "Thick: mean over the finished seeds. Thin: each seed.", [p for p in plots if p]),
             PageSection("Rates", tables=[rates]),
         ],
         again=[
@@ -47,38 +51,62 @@ def comparison_page(record: ComparisonRecord) -> Page:
     )
 
 
+def passes_of_client(record: ComparisonRecord) -> Cost:
+    """Forward passes, on one axis for all methods: a central method makes those of all clients in one place, and its
+    are divided by their number."""
+
+    def at(run: Run, round: int) -> float:
+        config, passes = run.config, measures.passes_at(run, round)
+        whole = config.cost_per_round * config.rounds
+        return passes / max(1.0, whole / record.entry.passes) if config.spec.central else float(passes)
+
+    return Cost("forward passes per client", at)
+
+
+def _central_note(record: ComparisonRecord) -> str:
+    central = [result.method for result in record.results if result.first_run and result.first_run.config.spec.central]
+    if not central:
+        return ""
+    return f"{', '.join(central)}: all data in one place; its passes are divided by the number of clients."
+
+
 def comparison_warnings(record: ComparisonRecord) -> list[str]:
-    """Runs that are in no mean, and rates at an end of those tried; one line each."""
-    lines = []
+    """Runs that are in no mean, rates at an end of those tried, and passes beyond what all have; a line per kind."""
+    kinds: dict[str, list[str]] = {}
+
+    def add(kind: str, what: str) -> None:
+        kinds.setdefault(kind, []).append(what)
+
     for result in record.results:
         for cell in result.others:
             where = "" if cell.round is None else f" after round {cell.round}"
-            lines.append(f"{result.method}, seed {cell.seed}: {cell.status}{where}; it is in no mean.")
+            add("In no mean", f"{result.method}, seed {cell.seed} ({cell.status}{where})")
         if missing := record.missing(result):
-            seeds = f"seed{'s' if len(missing) > 1 else ''} {', '.join(map(str, missing))}"
-            lines.append(f"{result.method}: no run yet of {seeds}.")
-        lines += [f"{result.method}: {text}" for text in (*_at_an_end(record, result), *_beyond(record, result))]
-    return lines
+            add("No run yet", f"{result.method}, seed{'s' if len(missing) > 1 else ''} {', '.join(map(str, missing))}")
+        _add_rate(record, result, add)
+        _add_passes(record, result, add)
+    return [f"{kind}: {'; '.join(what)}." for kind, what in kinds.items()]
 
 
-def _at_an_end(record: ComparisonRecord, result: MethodResult) -> list[str]:
+def _add_rate(record: ComparisonRecord, result: MethodResult, add: Callable[[str, str], None]) -> None:
     end, tried = record.entry.end_of_ladder(result.method), record.entry.tried.get(result.method, {})
     if end is None or result.rate is None:
-        return []
-    if all(loss is None for loss in tried.values()):
-        return [f"none of {len(tried)} rates ended; the {end}, {result.rate:g}, was taken."]
-    return [f"rate {result.rate:g} is the {end} of {len(tried)} tried; the best rate may lie beyond."]
+        return
+    what = f"{result.method}, {result.rate:g} ({end} of {len(tried)})"
+    ended = any(loss is not None for loss in tried.values())
+    add("The best rate may lie beyond those tried" if ended else "A rate was taken although none tried ended", what)
 
 
-def _beyond(record: ComparisonRecord, result: MethodResult) -> list[str]:
+def _add_passes(record: ComparisonRecord, result: MethodResult, add: Callable[[str, str], None]) -> None:
     """A probe's passes, or one round dearer than what all have."""
     run = result.first_run
     if run is None or run.config.spec.central:
-        return []
-    passes, probe = run.config.cost_per_round * run.config.rounds, measures.probe_passes(run)
-    round_takes = f"its one round takes {text_count(passes, 'forward pass', 'forward passes')}."
-    lines = [round_takes] if passes > record.entry.passes else []
-    return [*lines, f"probes made {probe:,} forward passes per client beside."] if probe else lines
+        return
+    passes = run.config.cost_per_round * run.config.rounds
+    if passes > record.entry.passes:
+        add("One round takes more forward passes than all have", f"{result.method}, {passes:,}")
+    if probe := measures.probe_passes(run):
+        add("Forward passes of probes beside, per client", f"{result.method}, {probe:,}")
 
 
 def comparison_tables(record: ComparisonRecord) -> list[Table]:
