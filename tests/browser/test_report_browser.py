@@ -92,15 +92,18 @@ def test_a_comparison_shows_its_tables_curves_and_warnings(browser: Any, pages: 
         second = page.locator("table").first.locator("tbody tr").nth(1).locator("td").all_inner_texts()
         assert second[:5] == [method_names()[1], "0.003", "3", "0.5625 ± 0.1553", "0.0625 ± 0.0776"]
         titles = page.locator("figure h3").all_inner_texts()
-        axes = ("forward passes per client", "bytes per client, up and down")
-        assert titles == [f"Against {axis}" for axis in axes]
+        assert titles == ["Loss against forward passes", "Accuracy against forward passes", "Loss against bytes"]
+        axes = ("forward passes per client", "forward passes per client", "bytes per client, up and down")
         boxes = page.locator(".plot").evaluate_all("plots => plots.map(plot => plot.getBoundingClientRect())")
         assert all(box["width"] > 300 and box["height"] > 200 for box in boxes)
         for plot, axis in zip(page.locator(".plot").all(), axes, strict=True):
             drawn = {*method_names()} - ({"mezo"} if axis.startswith("bytes") else set())  # it is central
             assert {*plot.locator("text").all_text_contents()} & {*method_names()} == drawn
-        warning = "mezo: rate 0.001 is the lowest of 2 tried; the best rate may lie beyond."
+        warning = "The best rate may lie beyond those tried: mezo, 0.001 (lowest of 2)."
         assert page.locator(".warning").all_inner_texts() == [warning]
+        visible = "table => table.parentElement.scrollWidth <= table.parentElement.clientWidth"
+        page.set_viewport_size({"width": 1280, "height": 800})
+        assert all(page.locator("main table").nth(place).evaluate(visible) for place in range(3))
 
 
 def test_a_sweep_of_24_trials_opens_within_two_seconds(browser: Any, pages: dict[str, Path]) -> None:

@@ -88,7 +88,7 @@ def test_the_first_figure_is_bytes_against_budgets(tmp_path: Path, page: ReportP
         "2  phone",
     ]
     assert {"4 of 24 blocks", "24 of 24 blocks", "held", "all blocks active", "budget"} <= {*first.itertext()}
-    assert "so 5 of 8 clients would fit. Bytes are modelled" in page.text
+    assert "then 5 of 8 clients would fit. Bytes are modelled" in page.text
     # Where the cost of a block is not on record, the figure has no such bars.
     path = write_fake_run(tmp_path / "old", rounds=2)
     edit(path / "allocation.json", lambda tree: tree.pop("placements"))
@@ -280,6 +280,8 @@ def test_a_hundred_clients_stay_small(tmp_path: Path) -> None:
     fleet = [(kind, 13 * count, budget, active) for kind, count, budget, active in FLEET]
     page = _page(write_fake_run(tmp_path / "run", rounds=200, fleet=fleet))
     assert len(page.tables["Clients"]) == 105
+    assert "Clients: 104 rows" in page.text, "a long table is folded"
+    assert "clients, from the largest budget to the smallest" in page.texts
     assert {f"{kind} × {count}" for kind, count, *_ in fleet} <= set(page.texts)
     assert len(page.source.encode()) < 1_000_000
 

@@ -11,29 +11,36 @@ from zorba_ray.report.measures import FIGURES
 from zorba_ray.report.page import Page, PageSection, Tile
 from zorba_ray.report.settings import settings_table, typed_command
 from zorba_ray.tables import Cell, Column, Table, with_interval
-from zorba_ray.tables.text import text_count, text_figure, text_loss
+from zorba_ray.tables.text import text_count, text_figure, text_loss, text_percent
 
 
 def comparison_page(record: ComparisonRecord) -> Page:
     """All of it."""
     ends = [(end, result) for result in record.results if not result.lost and (end := result.over(measures.final_loss))]
     best = min(ends, key=lambda pair: pair[0].mean, default=None)
-    tiles = [] if best is None else [
-        Tile("Lowest final validation loss", best[1].method, with_interval(text_loss)(best[0])),
-    ]  # fmt: skip
     seeds = record.entry.asked["seeds"]
-    intervals = {1: "One seed has no interval.", 2: "Of two seeds both values stand, by seed."}.get(
-        len(seeds), "Intervals are 95 %, by Student's t over the seeds."
-    )
+    done, asked = sum(len(result.runs) for result in record.results), len(record.results) * len(seeds)
+    named = ", ".join(map(str, seeds[:8])) + (", …" if seeds[8:] else "")
+    tiles = [
+        Tile("Runs finished", f"{done} of {asked}", f"seeds: {named}"),
+        Tile("Forward passes of a client", f"{record.entry.passes:,}", "by each method; a backward pass counts as two"),
+    ]
+    if best is not None:
+        tiles.insert(0, Tile("Lowest final validation loss", best[1].method, with_interval(text_loss)(best[0])))
+    intervals = "Intervals are 95 %, by Student's t over the seeds. " if len(seeds) > 2 else ""
+    intervals += "One seed or two have no interval: their values stand, by seed."
     *tables, rates = comparison_tables(record)
     lines = [Line(result.method, list(result.runs.values())) for result in record.results]
-    costs = ((passes_of_client(record), _central_note(record)), (BYTES, ""))
-    plots = [curves_plot(f"Against {cost.label}", lines, cost=cost, note=note) for cost, note in costs]
+    passes, note = passes_of_client(record), _central_note(record)
+    plots = [
+        curves_plot("Loss against forward passes", lines, cost=passes, note=note),
+        curves_plot("Accuracy against forward passes", lines, "accuracy", passes, note),
+        curves_plot("Loss against bytes", lines, cost=BYTES),
+    ]
     return Page(
         title=record.entry.name,
         lead=f"{text_count(len(record.results), 'method')} on the same data, batches and "
-        f"{text_count(len(seeds), 'seed')}, {text_count(record.entry.passes, 'forward pass', 'forward passes')} per "
-        f"client each (a backward pass counts as two). {intervals}",
+        f"{text_count(len(seeds), 'seed')}. {intervals}",
         warnings=comparison_warnings(record),
         tiles=tiles,
         sections=[
@@ -145,15 +152,31 @@ def learning_table(record: ComparisonRecord) -> Table:
             _over("Test loss", "test_loss"),
             _over("Test accuracy", "test_accuracy"),
         ],
-        f"Losses and accuracies of the validation split unless said. Loss above {first.method}: paired by seed.",
+        f"Losses and accuracies of the validation split unless said. Loss above {first.method}: paired by seed."
+        f"{_start(record)}",
     )
+
+
+def _start(record: ComparisonRecord) -> str:
+    """The test accuracy before round 1, and chance; empty where they are not known."""
+    run = next((result.first_run for result in record.results if result.first_run), None)
+    if run is None or (guess := measures.chance(run)) is None:
+        return ""
+    zero_shot = next((test.accuracy for test in run.split("test") if test.round == 0), None)
+    before = "" if zero_shot is None else f" Test accuracy before round 1 (zero-shot): {text_percent(zero_shot)}."
+    return f"{before} Chance: {text_percent(guess)}."
 
 
 def cost_table(record: ComparisonRecord) -> Table:
     """Bytes, memory, time."""
 
     def source(result: MethodResult) -> str:
-        return f" ({result.first_run.allocation.bytes_source})" if result.first_run else ""
+        if result.first_run is None:
+            return ""
+        allocation = result.first_run.allocation
+        frozen = max(allocation.clients, key=lambda client: client.bytes).frozen
+        where = {"host": ", streamed", "device": ", resident"}.get(frozen or "", "")
+        return f" ({allocation.bytes_source}{where})"
 
     return Table(
         "Cost",
@@ -166,7 +189,8 @@ def cost_table(record: ComparisonRecord) -> Table:
             _over("VRAM of a client", "vram_bytes", source),
             _over("CPU time", "cpu_s"),
         ],
-        "Bytes of a client that takes part in every round, from encoded frames. VRAM: of the largest client.",
+        "Bytes of a client that takes part in every round, from encoded frames. VRAM: of the largest client. Frozen blocks "
+        "live in host memory (streamed) or on the accelerator (resident): the two do not compare like for like.",
     )
 
 

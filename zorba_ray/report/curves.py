@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from zorba_ray.artifacts import Run
 from zorba_ray.report import measures
@@ -116,7 +116,9 @@ def curves_plot(
                 _draw_interval(axes, line, str(kind["color"]))
         if cost.log:
             axes.set_xscale("log", base=10)
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}".replace("e+0", "e")))
+            low, high = axes.get_xlim()
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 50 * low else (1,)))
+            axes.xaxis.set_major_formatter(EngFormatter("B"))
             axes.xaxis.set_minor_formatter(NullFormatter())
         elif cost is ROUNDS:
             whole_rounds(axes)

@@ -73,7 +73,7 @@ def run_tiles(run: Run) -> list[Tile]:
         Tile(
             "Bytes of a client per round",
             f"{sent(run, 'up')} up, {sent(run, 'down')} down",
-            f"scalars; plan and commit{sets}",
+            f"up: a report; down: plan and commit{sets}",
         ),
         Tile("Memory (VRAM) saved", text_percent(saved), f"{fleet}{against} ({memory_label(run)})"),
     ]

@@ -39,12 +39,12 @@ def memory_plot(allocation: AllocationRecord, source: str) -> Plot | None:
 
     note = f"Bytes are {source}."
     if np.isfinite(whole).all():
-        alike = "All blocks active: placement, batch and tensors are the same"
         over = int((whole > budgets).sum())
-        fits = "no client" if over == len(clients) else f"{len(clients) - over:,} of {len(clients):,} clients"
-        note = f"{alike}{f'; so {fits} would fit' if over else ''}. {note}"
+        fit = "no client" if over == len(clients) else f"{len(clients) - over:,} of {len(clients):,} clients"
+        what = "All blocks active: same placement, batch and tensors"
+        note = f"{what}{f'; then {fit} would fit' if over else ''}. {note}"
     title = f"Memory (VRAM) of a client, in {unit}" + (", against its budget" if np.isfinite(budgets).any() else "")
-    return plot(title, draw, 1.1 + 0.24 * max(6, min(len(clients), BARS)), note)
+    return plot(title, draw, 1.1 + 0.24 * max(6, len(clients)) if len(clients) <= BARS else 3.0, note)
 
 
 def _bars(
