@@ -77,8 +77,10 @@ def test_quiet_self_contained_and_small(browser: Any, pages: dict[str, Path], ki
     with View(browser, pages[kind]) as view:
         assert view.said == []
         assert [url for url in view.asked if not url.startswith("data:")] == [pages[kind].as_uri()]
-        takes, has = _widths(view.page)
-        assert takes <= has
+        for width in (1280, 1920):
+            view.page.set_viewport_size({"width": width, "height": 800})
+            takes, has = _widths(view.page)
+            assert takes <= has == width
     assert pages[kind].stat().st_size <= (3_000_000 if kind not in ("run", "runs") else 1_000_000)
 
 
@@ -169,6 +171,30 @@ def test_a_phone_scrolls_one_way(browser: Any, pages: dict[str, Path], kind: str
           Math.min(...[...plot.querySelectorAll("text")].map((text) =>
             parseFloat(getComputedStyle(text).fontSize) * plot.getScreenCTM().a)))""")
         assert min(sizes) >= 8  # pixels, of the smallest text of every figure
+
+
+def test_the_first_screen_of_a_run_says_what_matters(browser: Any, pages: dict[str, Path]) -> None:
+    """Unequal clients, learning, bytes and memory saved; below them bytes against budgets, and accuracy."""
+    with View(browser, pages["run"], viewport={"width": 1280, "height": 800}) as view:
+        bottom = "nodes => nodes.map(node => node.getBoundingClientRect().bottom)"
+        tiles = view.page.locator(".tiles > div").evaluate_all(bottom)
+        assert len(tiles) == 4
+        assert max(tiles) < 300
+        assert max(view.page.locator("figure .plot").evaluate_all(bottom)[:2]) <= 800
+        assert view.page.locator("figure h3").first.inner_text().startswith("Memory (VRAM) of a client")
+
+
+def test_a_folded_part_opens_by_key(browser: Any, pages: dict[str, Path]) -> None:
+    with View(browser, pages["run"], color_scheme="dark") as view:
+        summary = view.page.locator("summary").first
+        settings = view.page.locator("details table").first
+        assert not settings.is_visible()
+        summary.focus()
+        view.page.keyboard.press("Enter")
+        assert settings.is_visible()
+        view.page.keyboard.press("Tab")
+        assert view.page.evaluate(_FOCUS) == ["pre", True], "what was folded is the next stop"
+        assert view.said == []
 
 
 def _lightness(page: Any, selector: str, name: str) -> int:

@@ -62,8 +62,8 @@ def test_headline_and_summary_are_the_run(run_dir: Path, page: ReportPage) -> No
         "Test loss": f"{test[0].loss:.4f} → {test[-1].loss:.4f}",
         "Largest share of a budget": f"{100 * max(c['bytes'] / c['budget_bytes'] for c in vram):.1f} %",
         "Wall time": text_seconds(s["wall_s"]),
-        "SHA-256 of θ at the end": s["weights_sha256"],
     }
+    assert f"SHA-256 of θ at the end: {s['weights_sha256']}" in page.text
 
 
 def test_settings_are_folded(page: ReportPage) -> None:
@@ -88,7 +88,7 @@ def test_the_first_figure_is_bytes_against_budgets(tmp_path: Path, page: ReportP
         "2  phone",
     ]
     assert {"4 of 24 blocks", "24 of 24 blocks", "held", "all blocks active", "budget"} <= {*first.itertext()}
-    assert "then 5 of 8 clients would fit. Bytes are modelled" in page.text
+    assert "Then only 5 of 8 clients would fit. Bytes are modelled" in page.text
     # Where the cost of a block is not on record, the figure has no such bars.
     path = write_fake_run(tmp_path / "old", rounds=2)
     edit(path / "allocation.json", lambda tree: tree.pop("placements"))

@@ -189,8 +189,8 @@ def cost_table(record: ComparisonRecord) -> Table:
             _over("VRAM of a client", "vram_bytes", source),
             _over("CPU time", "cpu_s"),
         ],
-        "Bytes of a client that takes part in every round, from encoded frames. VRAM: of the largest client. Frozen blocks "
-        "live in host memory (streamed) or on the accelerator (resident): the two do not compare like for like.",
+        "Bytes of a client that takes part in every round, from encoded frames. VRAM: of the largest client. Frozen "
+        "blocks live in host memory (streamed) or on the accelerator (resident): these do not compare like for like.",
     )
 
 

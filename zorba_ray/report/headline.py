@@ -141,12 +141,12 @@ def summary_table(run: Run) -> Table:
         if summary.resumed_after_round:
             session += f"; last session only, resumed after round {summary.resumed_after_round}"
         rows.append(("Wall time", text_seconds(summary.wall_s), session))
-        rows.append(("SHA-256 of θ at the end", summary.weights_sha256, ""))
     columns = [
         Column[tuple[str, str, str]](name, lambda row, at=at: row[at])
         for at, name in enumerate(("What", "Value", "More"))
     ]
-    return Table("Summary", rows, columns)
+    digest = f"SHA-256 of θ at the end: {summary.weights_sha256}" if summary else ""
+    return Table("Summary", rows, columns, digest)
 
 
 def met_text(run: Run) -> str:

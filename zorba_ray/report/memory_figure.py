@@ -40,9 +40,9 @@ def memory_plot(allocation: AllocationRecord, source: str) -> Plot | None:
     note = f"Bytes are {source}."
     if np.isfinite(whole).all():
         over = int((whole > budgets).sum())
-        fit = "no client" if over == len(clients) else f"{len(clients) - over:,} of {len(clients):,} clients"
-        what = "All blocks active: same placement, batch and tensors"
-        note = f"{what}{f'; then {fit} would fit' if over else ''}. {note}"
+        fit = "no client" if over == len(clients) else f"only {len(clients) - over:,} of {len(clients):,} clients"
+        then = f"Then {fit} would fit. " if over else ""
+        note = f"All blocks active: same placement, batch and tensors. {then}{note}"
     title = f"Memory (VRAM) of a client, in {unit}" + (", against its budget" if np.isfinite(budgets).any() else "")
     return plot(title, draw, 1.1 + 0.24 * max(6, len(clients)) if len(clients) <= BARS else 3.0, note)
 
