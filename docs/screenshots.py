@@ -17,8 +17,6 @@ from playwright.sync_api import sync_playwright
 from zorba_ray.report import write_report
 
 FOLDER = Path(__file__).parent / "figures"
-SCREEN = {"width": 1280, "height": 800}
-"""Pixels."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -45,7 +43,7 @@ def take(report: Path, folder: Path) -> list[Path]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
         for scheme in ("light", "dark"):
-            page = browser.new_page(viewport=SCREEN, color_scheme=scheme)
+            page = browser.new_page(viewport={"width": 1280, "height": 800}, color_scheme=scheme)
             page.on("console", lambda message: said.append(message.text))
             page.goto(report.as_uri(), wait_until="load")
             taken.append(folder / f"report-demo-{scheme}.png")
