@@ -16,7 +16,6 @@ COPIED = {
     "architecture.md": "ARCHITECTURE.md",
     "notation.md": "NOTATION.md",
     "decisions.md": "DECISIONS.md",
-    "log.md": "LOG.md",
     "clusters.md": "cluster/README.md",
     "sweeps-shipped.md": "tune_configs/README.md",
 }
