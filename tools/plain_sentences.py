@@ -83,7 +83,11 @@ def faults() -> list[str]:
     said = []
     for name in documents():
         text = (ROOT / name).read_text("utf-8")
-        checks = [long_lines, *([long_sentences] if name in PLAIN else ()), *([too_long] if name == "README.md" else ())]
+        checks = [
+            long_lines,
+            *([long_sentences] if name in PLAIN else ()),
+            *([too_long] if name == "README.md" else ()),
+        ]
         said += [f"{name}:{fault}" for check in checks for fault in check(text)]
     return said
 

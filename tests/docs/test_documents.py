@@ -93,7 +93,9 @@ def test_a_wrong_option_and_a_wrong_setting_are_seen() -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_setting_that_is_named_exists(page: str) -> None:
-    named = [match[1] for code in inline_code(page) if (match := SETTING.fullmatch(code)) and not code.endswith(".json")]
+    named = [
+        match[1] for code in inline_code(page) if (match := SETTING.fullmatch(code)) and not code.endswith(".json")
+    ]
     assert [name for name in named if name not in KEYS] == []
 
 
@@ -146,8 +148,12 @@ def test_modules_take_the_options_that_are_named() -> None:
     named = {tuple(words[2:]) for page in PAGES for words in commands(page) if words[:2] == ["python", "-m"]}
     for module in sorted({words[0] for words in named}):
         said = run([sys.executable, "-m", module, "--help"], ROOT)
-        asked = {word for words in named if words[0] == module for word in words[1:] if re.fullmatch(r"-\w|--[\w-]+", word)}
-        asked |= {words[1] for words in named if words[0] == module and words[1:] and re.fullmatch(r"[a-z_]+", words[1])}
+        asked = {
+            word for words in named if words[0] == module for word in words[1:] if re.fullmatch(r"-\w|--[\w-]+", word)
+        }
+        asked |= {
+            words[1] for words in named if words[0] == module and words[1:] and re.fullmatch(r"[a-z_]+", words[1])
+        }
         assert [word for word in asked if word not in said] == [], module
 
 
