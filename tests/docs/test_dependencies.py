@@ -1,6 +1,7 @@
 """What the code imports is declared, what is private in other libraries is still there, and every licence is known."""
 
 import ast
+import functools
 import importlib
 import inspect
 import re
@@ -20,6 +21,8 @@ from tests.support.documents import ROOT
 from tools.licences import PAGE, UNKNOWN
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+DISTRIBUTIONS = packages_distributions()
+"""Module -> the packages that bring it."""
 FOLDERS = ("zorba_ray", "tests", "tools", "benchmarks", "analysis")
 NOT_DECLARED = {"triton": "comes with torch's wheels for CUDA", "click": "typer's own", "_pytest": "pytest's own"}
 
@@ -32,6 +35,7 @@ DECLARED = names(PROJECT["dependencies"])
 EXTRAS = {extra: names(lines) for extra, lines in PROJECT["optional-dependencies"].items()}
 
 
+@functools.cache
 def trees(folder: str) -> dict[str, ast.Module]:
     """File -> its syntax."""
     return {str(path.relative_to(ROOT)): ast.parse(path.read_text("utf-8")) for path in (ROOT / folder).rglob("*.py")}
@@ -54,24 +58,22 @@ def test_every_import_is_declared(folder: str) -> None:
     """The package's own by its dependencies and its users' extras; the rest may use the developers' extra too."""
     allowed = DECLARED | EXTRAS["optuna"] | EXTRAS["workspaces"]
     allowed |= set() if folder == "zorba_ray" else EXTRAS["dev"] | EXTRAS["docs"]
-    distributions = packages_distributions()
     missing = defaultdict(set)
     for file, tree in trees(folder).items():
         for module, _ in imports(tree):
             top = module.split(".")[0]
             if (
                 top not in NOT_DECLARED
-                and not {canonicalize_name(one) for one in distributions.get(top, [top])} & allowed
+                and not {canonicalize_name(one) for one in DISTRIBUTIONS.get(top, [top])} & allowed
             ):
                 missing[top].add(file)
     assert dict(missing) == {}, "declare them in pyproject.toml"
 
 
 def test_every_dependency_is_imported() -> None:
-    """What nobody imports is not needed. setuptools finds packages by their module, so names are compared so."""
-    distributions = packages_distributions()
+    """What nobody imports is not needed."""
     modules = {module.split(".")[0] for tree in trees("zorba_ray").values() for module, _ in imports(tree)}
-    used = {canonicalize_name(name) for module in modules for name in distributions.get(module, [])}
+    used = {canonicalize_name(name) for module in modules for name in DISTRIBUTIONS.get(module, [])}
     assert sorted(DECLARED - used) == []
 
 
