@@ -1,7 +1,7 @@
 """Golden values of whole runs: what the demo's first rounds and a comparison's first cells gave, and where.
 
 `python -m tools.golden` (or `make golden`) runs both anew and rewrites `tests/golden/runs.json` and
-`tests/golden/demo/`. Do so only where numbers were meant to change, and say in LOG.md why they did.
+`tests/golden/demo/`. Do so only where numbers were meant to change, and say in docs/log why they did.
 """
 
 import json
