@@ -42,6 +42,7 @@ def submit(job: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[
 
 
 def calls(job: dict[str, str]) -> list[str]:
+    """Those of `srun` run beside the others and may come late."""
     path = Path(job["CALLS"])
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
@@ -57,11 +58,11 @@ def test_a_head_without_clients_two_workers_and_the_run(job: dict[str, str], tmp
     assert {"--nodes=2", "--ntasks=2", "--exclude=node1", "--address=10.0.0.7:6379", "--num-gpus=1"} <= {
         *workers.split()
     }
-    assert found[-2:] == [f"zorba-ray run my.yaml --run-dir {tmp_path}/a", "at 10.0.0.7:6379"]
+    assert {f"zorba-ray run my.yaml --run-dir {tmp_path}/a", "at 10.0.0.7:6379"} <= set(found)
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "ledger.zl").touch()
     submit(job, "my.yaml", str(tmp_path / "a"))
-    assert calls(job)[-2] == f"zorba-ray run my.yaml --run-dir {tmp_path}/a --resume"
+    assert f"zorba-ray run my.yaml --run-dir {tmp_path}/a --resume" in calls(job)
 
 
 def test_gpus_of_the_job_are_used_as_they_are(job: dict[str, str], tmp_path: Path) -> None:
@@ -84,12 +85,12 @@ def test_slurms_signal_reaches_the_run(job: dict[str, str]) -> None:
     """Slurm signals the process of the script: by then that is the run."""
     process = subprocess.Popen(["bash", SCRIPT, "my.yaml", "a"], env=job | {"SLOW": "1"}, stdout=subprocess.DEVNULL)
     end = time.monotonic() + 20
-    while calls(job)[-1:] != ["at 10.0.0.7:6379"]:
+    while "at 10.0.0.7:6379" not in calls(job):
         assert time.monotonic() < end
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 0
-    assert calls(job)[-1] == "stopped"
+    assert "stopped" in calls(job)
 
 
 def test_a_shell_checker_finds_nothing() -> None:
