@@ -235,7 +235,9 @@ def test_every_trial_has_its_row(mixed_dir: Path, mixed_page: ReportPage) -> Non
     rows = page.tables["Trials"]
     columns = {name: place for place, name in enumerate(rows[0])}
     assert len(rows) == 25
-    known = [row[columns["Validation loss"]] for row in rows[1:]]
+    failed = [row[columns["Status"]].startswith("failed") for row in rows[1:]]
+    assert failed == sorted(failed), "what failed says nothing about its settings"
+    known = [row[columns["Validation loss"]] for row in rows[1 : 1 + failed.count(False)]]
     assert known == sorted(text for text in known if text != "–") + ["–"] * known.count("–"), "best first"
     by_trial = {row[0]: row for row in rows[1:]}
     for trial in state["trials"]:
@@ -437,3 +439,30 @@ def test_contrast(page: ReportPage, scheme: int) -> None:
         assert _contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
     for drawn in ("blue", "red", "green"):
         assert _contrast(colours[drawn], colours["card"]) >= 3, drawn
+
+
+def test_trials_on_other_data_never_share_an_axis(tmp_path: Path) -> None:
+    path = write_fake_sweep(tmp_path / "s", rounds=10)
+
+    def sweep_data(state: dict[str, Any]) -> None:
+        state["space"]["data.path"] = {"grid": ["data/sst2", "data/trec"]}
+        for trial in state["trials"]:
+            trial["values"]["data.path"] = "data/trec" if trial["trial"] >= 12 else "data/sst2"
+
+    page = _page(_edit(path, sweep_data))
+    assert "do not compare, so each kind has figures of its own: data/sst2; data/trec." in page.text
+    titles = re.findall(r"<h3>([^<]*)</h3>", page.source)
+    assert titles.count("Validation loss against fleet") == 2
+    assert "Validation loss against path" not in titles
+    assert page.source.index(">data/sst2</h2>") < page.source.index(">data/trec</h2>")
+
+
+def test_zero_shot_is_no_test_accuracy_of_a_trial(tmp_path: Path) -> None:
+    """The test split is evaluated before round 1 and at the end: a trial that was stopped has only the former."""
+    path = write_fake_sweep(tmp_path / "s", rounds=10, endings={4: "stopped"})
+    _edit(path, lambda state: state["trials"][4].update(figures={}))
+    trial = read_sweep(path).trials[4]
+    assert trial.run is not None
+    assert [record.round for record in trial.run.split("test")] == [0]
+    assert trial.figure("test_accuracy") is None
+    assert trial.figure("validation_accuracy") is not None

@@ -42,8 +42,7 @@ class _Progress:
     """A console with one bar below what it prints; entered, the bar is live."""
 
     def __init__(self, what: str, total: int | None = None, stderr: bool | None = None) -> None:
-        piped = not sys.stdout.isatty()
-        self.console = Console(stderr=piped if stderr is None else stderr, width=120 if piped else None)
+        self.console = Console(stderr=not sys.stdout.isatty() if stderr is None else stderr)
         self.bar = _Bar(self.console, what, total)
 
     def __enter__(self) -> Self:
@@ -122,7 +121,7 @@ class SweepProgress(_Progress):
         elif event["kind"] == "trial" and event["status"] not in ("pending", self._status.get(event["trial"])):
             self._status[event["trial"]] = event["status"]
             text = Text(f"{event['status']:<8} {event['name']}")
-            if event["status"] in ("finished", "stopped", "failed"):
+            if event["status"] in ("finished", "stopped", "diverged", "failed"):
                 self.bar.advance(self.bar.task)
                 text.append(
                     "".join(f"  {name} {text_figure(name, event['figures'].get(name))}" for name in self._metrics)
