@@ -145,7 +145,7 @@ PRIVATE: dict[str, Callable[[str], bool]] = {
 
 def private_attributes() -> dict[str, set[str]]:
     """Private attribute that no file of ours defines -> files that use it on an object."""
-    used, ours = defaultdict(set), set()
+    used, ours = defaultdict(set), {"_replace", "_asdict", "_fields", "_make"}  # named tuples: documented
     for file, tree in trees("zorba_ray").items():
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef | ast.ClassDef):
