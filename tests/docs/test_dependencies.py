@@ -64,7 +64,7 @@ def test_every_import_is_declared(folder: str) -> None:
             top = module.split(".")[0]
             if (
                 top not in NOT_DECLARED
-                and not {canonicalize_name(one) for one in DISTRIBUTIONS.get(top, [top])} & allowed
+                and not {canonicalize_name(name) for name in DISTRIBUTIONS.get(top, [top])} & allowed
             ):
                 missing[top].add(file)
     assert dict(missing) == {}, "declare them in pyproject.toml"
