@@ -309,7 +309,7 @@ def test_several_runs_side_by_side(tmp_path: Path) -> None:
     assert "VRAM figures are modelled, simulated accelerator." in page.text
     # Sources that differ stand beside their figures.
     edit(dirs[1] / "allocation.json", lambda tree: tree.update(bytes_source="measured", accelerator="cuda: H200"))
-    sources = [row[8].partition(" (")[2] for row in _page(*dirs).tables["Runs"][1:3]]
+    sources = [row[9].partition(" (")[2] for row in _page(*dirs).tables["Runs"][1:3]]
     assert sources == ["modelled, simulated accelerator)", "measured, cuda: H200)"]
 
 
