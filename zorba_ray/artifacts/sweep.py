@@ -31,6 +31,11 @@ class TrialRecord:
         return self.entry.status == "finished"
 
     @property
+    def broken(self) -> bool:
+        """Failed or diverged: what it reached before says nothing about its settings."""
+        return self.entry.status in ("failed", "diverged")
+
+    @property
     def round(self) -> int:
         """Last round on record."""
         return self.entry.round if self.entry.round is not None else self.run.rounds_done if self.run else 0

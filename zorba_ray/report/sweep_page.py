@@ -83,8 +83,10 @@ def sweep_warnings(sweep: SweepRecord) -> list[str]:
         )
     if failed := sweep.with_status("failed"):
         lines.append(f"{len(failed)} of {len(sweep.trials)} trials failed: see their rows.")
+    if diverged := sweep.with_status("diverged"):
+        lines.append(f"{len(diverged)} of {len(sweep.trials)} trials diverged: a resume does not repeat them.")
     for trial in sweep.trials:
-        if trial.fault and trial.entry.status != "failed":
+        if trial.fault and not trial.broken:
             lines.append(f"Trial {trial.entry.trial}: its files cannot be read: {trial.fault}")
     versions = {_version(trial) for trial in sweep.trials if trial.run is not None}
     if len(versions) > 1:
@@ -152,9 +154,9 @@ def trials_table(sweep: SweepRecord, folder: Path) -> Table:
 
     def status(trial: TrialRecord) -> Link | str:
         entry = trial.entry
-        if entry.status != "failed":
+        if not trial.broken:
             return entry.status
-        text = f"failed: {entry.error or trial.fault or 'no error on record'}"
+        text = f"{entry.status}: {entry.error or trial.fault or 'no error on record'}"
         return Link(text, address(sweep.path / entry.log, folder) if entry.log else "")
 
     columns: list[Column[TrialRecord]] = [
