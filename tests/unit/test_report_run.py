@@ -40,7 +40,7 @@ def page(run_dir: Path) -> ReportPage:
     return ReportPage(out)
 
 
-def test_headline_and_summary_are_the_run(run_dir: Path, page: ReportPage) -> None:
+def test_headline_is_the_summary(run_dir: Path, page: ReportPage) -> None:
     s, run = _json(run_dir / "summary.json"), Run(run_dir)
     validation, test = run.split("validation"), run.split("test")
     vram = _json(run_dir / "allocation.json")["clients"]
