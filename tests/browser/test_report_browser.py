@@ -77,8 +77,10 @@ def test_quiet_self_contained_and_small(browser: Any, pages: dict[str, Path], ki
     with View(browser, pages[kind]) as view:
         assert view.said == []
         assert [url for url in view.asked if not url.startswith("data:")] == [pages[kind].as_uri()]
-        takes, has = _widths(view.page)
-        assert takes <= has
+        for width in (1280, 1920):
+            view.page.set_viewport_size({"width": width, "height": 800})
+            takes, has = _widths(view.page)
+            assert takes <= has == width
     assert pages[kind].stat().st_size <= (3_000_000 if kind not in ("run", "runs") else 1_000_000)
 
 
@@ -92,15 +94,18 @@ def test_a_comparison_shows_its_tables_curves_and_warnings(browser: Any, pages: 
         second = page.locator("table").first.locator("tbody tr").nth(1).locator("td").all_inner_texts()
         assert second[:5] == [method_names()[1], "0.003", "3", "0.5625 ± 0.1553", "0.0625 ± 0.0776"]
         titles = page.locator("figure h3").all_inner_texts()
-        axes = ("forward passes per client", "bytes per client, up and down")
-        assert titles == [f"Against {axis}" for axis in axes]
+        assert titles == ["Loss against forward passes", "Accuracy against forward passes", "Loss against bytes"]
+        axes = ("forward passes per client", "forward passes per client", "bytes per client, up and down")
         boxes = page.locator(".plot").evaluate_all("plots => plots.map(plot => plot.getBoundingClientRect())")
         assert all(box["width"] > 300 and box["height"] > 200 for box in boxes)
         for plot, axis in zip(page.locator(".plot").all(), axes, strict=True):
             drawn = {*method_names()} - ({"mezo"} if axis.startswith("bytes") else set())  # it is central
             assert {*plot.locator("text").all_text_contents()} & {*method_names()} == drawn
-        warning = "mezo: rate 0.001 is the lowest of 2 tried; the best rate may lie beyond."
+        warning = "The best rate may lie beyond those tried: mezo, 0.001 (lowest of 2)."
         assert page.locator(".warning").all_inner_texts() == [warning]
+        visible = "table => table.parentElement.scrollWidth <= table.parentElement.clientWidth"
+        page.set_viewport_size({"width": 1280, "height": 800})
+        assert all(page.locator("main table").nth(place).evaluate(visible) for place in range(3))
 
 
 def test_a_sweep_of_24_trials_opens_within_two_seconds(browser: Any, pages: dict[str, Path]) -> None:
@@ -166,6 +171,30 @@ def test_a_phone_scrolls_one_way(browser: Any, pages: dict[str, Path], kind: str
           Math.min(...[...plot.querySelectorAll("text")].map((text) =>
             parseFloat(getComputedStyle(text).fontSize) * plot.getScreenCTM().a)))""")
         assert min(sizes) >= 8  # pixels, of the smallest text of every figure
+
+
+def test_the_first_screen_of_a_run_says_what_matters(browser: Any, pages: dict[str, Path]) -> None:
+    """Unequal clients, learning, bytes and memory saved; below them bytes against budgets, and accuracy."""
+    with View(browser, pages["run"], viewport={"width": 1280, "height": 800}) as view:
+        bottom = "nodes => nodes.map(node => node.getBoundingClientRect().bottom)"
+        tiles = view.page.locator(".tiles > div").evaluate_all(bottom)
+        assert len(tiles) == 4
+        assert max(tiles) < 300
+        assert max(view.page.locator("figure .plot").evaluate_all(bottom)[:2]) <= 800
+        assert view.page.locator("figure h3").first.inner_text().startswith("Memory (VRAM) of a client")
+
+
+def test_a_folded_part_opens_by_key(browser: Any, pages: dict[str, Path]) -> None:
+    with View(browser, pages["run"], color_scheme="dark") as view:
+        summary = view.page.locator("summary").first
+        settings = view.page.locator("details table").first
+        assert not settings.is_visible()
+        summary.focus()
+        view.page.keyboard.press("Enter")
+        assert settings.is_visible()
+        view.page.keyboard.press("Tab")
+        assert view.page.evaluate(_FOCUS) == ["pre", True], "what was folded is the next stop"
+        assert view.said == []
 
 
 def _lightness(page: Any, selector: str, name: str) -> int:

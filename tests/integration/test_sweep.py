@@ -143,8 +143,8 @@ class TestOnRay:
         assert not any((tmp_path / "sweep" / "trials").iterdir())
 
     def test_failed_trials_stop_nothing(self, tmp_path: Path) -> None:
-        """A rate beyond all bounds, no feasible allocation, and one that is fine: names, causes, logs; a resume tries
-        the first two again."""
+        """A rate beyond all bounds, no feasible allocation, and one that is fine: names, causes, logs. A resume tries
+        the second again, and not the first, which would diverge as before."""
         fleets = {
             "fits": [{"name": "a", "count": 4, "vram": 6135680}],
             "tiny": [{"name": "b", "count": 4, "vram": 999}],
@@ -154,19 +154,22 @@ class TestOnRay:
             "zo.lr": {"grid": [0.02, 1e30], "when": {"federation.fleet": "fits"}},
         }
         file = sweep_file(tmp_path, {"space": space})
-        with pytest.raises(SweepIncomplete, match=r"2 of 3 runs failed") as caught:
+        with pytest.raises(SweepIncomplete, match=r"1 of 3 runs failed") as caught:
             run_file(file, tmp_path / "sweep")
         state = read_campaign(tmp_path / "sweep", Sweep)
-        assert [trial.status for trial in state.trials] == ["finished", "failed", "failed"]
+        assert [trial.status for trial in state.trials] == ["finished", "diverged", "failed"]
         assert (state.trials[1].error or "").startswith("Diverged")
         assert (state.trials[2].error or "").startswith("AllocationInfeasible")
         for trial in state.trials[1:]:
-            assert f"{trial.run}/config.resolved.json" in str(caught.value)
-            assert trial.log in str(caught.value)
             assert "Traceback" in (tmp_path / "sweep" / trial.log).read_text()
+        assert f"{trial.run}/config.resolved.json" in str(caught.value)
+        assert trial.log in str(caught.value)
+        diverged = tmp_path / "sweep" / state.trials[1].log
+        said = diverged.read_text()
         with pytest.raises(SweepIncomplete):
             run_file(file, tmp_path / "sweep", resume=True)
         assert digests(read_campaign(tmp_path / "sweep", Sweep)) == digests(state)
+        assert diverged.read_text() == said
 
     def test_killed_trial_process_goes_on_from_its_ledger(self, tmp_path: Path) -> None:
         """kill -9 of the process that runs a trial: Tune starts another, the digest is the plain run's."""

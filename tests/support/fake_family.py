@@ -53,6 +53,7 @@ def write_member(
             client.update(blocks=list(held), bytes=BASE + EACH * len(held))
         f2 = sum(client["bytes"] for client in tree["clients"])
         tree.update(f1=f1, f2_bytes=f2, bytes_all_active=BASE + EACH * ALL_BLOCKS)
+        tree["placements"][0].update(parts={"stem": BASE}, active_extra_bytes=[EACH] * ALL_BLOCKS)
 
     def record(entry: dict[str, Any]) -> None:
         number = entry["round"]

@@ -10,6 +10,9 @@ import numpy as np
 from zorba_ray.config import config_from_tree
 
 GIB = 2**30
+BASE, EACH = int(3.1 * GIB), int(0.33 * GIB)
+"""Bytes of a client with nothing active, and of an active block."""
+ROWS = {"validation": 400, "test": 1000}
 
 Fleet = list[tuple[str, int, int | None, int]]
 """(class, how many, budget in bytes or None, active blocks)."""
@@ -66,8 +69,10 @@ def _clients(fleet: Fleet, blocks: int, rng: np.random.Generator) -> list[dict[s
             "class": kind,
             "examples": int(rng.integers(80, 2400)),
             "budget_bytes": budget,
-            "bytes": int(3.1 * GIB) + int(0.33 * GIB) * active,
+            "bytes": BASE + EACH * active,
             "blocks": list(range(first, first + active)),
+            "frozen": "host",
+            "master": "device",
         }
         for number, ((kind, budget, active), first) in enumerate(zip(kinds, firsts, strict=True))
     ]
@@ -91,6 +96,9 @@ def _allocation(clients: list[dict[str, Any]], blocks: int, epsilon: float) -> d
         "gap": 0.005,
         "solver": "highs 1.15.1 via pyomo 6.10.1",
         "steps": [dict(zip(keys, step, strict=True)) for step in steps],
+        "placements": [
+            {"frozen": "host", "master": "device", "parts": {"stem": BASE}, "active_extra_bytes": [EACH] * blocks}
+        ],
         "bytes_source": "modelled",
         "accelerator": "simulated",
     }
@@ -102,7 +110,8 @@ def _evaluation(
     fall = 1 - np.exp(-3 * number / rounds)
     loss = 0.69 - most * fall + float(rng.normal(0, 0.004))
     accuracy = None if lm else round(0.53 + 1.29 * most * fall + float(rng.normal(0, 0.006)), 6)
-    return {"kind": "eval", "round": number, "split": split, "loss": loss, "accuracy": accuracy, "eval_s": 0.81}
+    record = {"kind": "eval", "round": number, "split": split, "loss": loss, "accuracy": accuracy, "eval_s": 0.81}
+    return record if lm else {**record, "items": ROWS[split], "labels": 2}
 
 
 def _round(rng: np.random.Generator, number: int, rounds: int, clients: int, lr: float) -> dict[str, Any]:

@@ -72,9 +72,9 @@ def test_unknown_keys_inside_the_fleet_are_named_by_place(tmp_path: Path) -> Non
     ("override", "key", "value", "rule"),
     [
         ("rounds=2.5", "rounds", "2.5", "integer"),
-        ("rounds=true", "rounds", "True", "truth value"),
+        ("rounds=true", "rounds", "True", "true and false are neither"),
         ("federation.participants=yes", "federation.participants", "True", "put text in quotes"),
-        ("federation.gpus=on", "federation.gpus", "True", "truth value"),
+        ("federation.gpus=on", "federation.gpus", "True", "true and false are neither"),
         ("data.label_words=[no,'yes']", "data.label_words.0", "False", "put text in quotes"),
         ("zo.lr=.nan", "zo.lr", "nan", "finite"),
         ("zo.scope=bias", "zo.scope", "'bias'", "'bias_norm'"),

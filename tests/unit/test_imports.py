@@ -27,7 +27,7 @@ for arguments in {commands}:
     assert {expected!r} != "--help" or max(map(len, out.getvalue().splitlines())) <= 80, out.getvalue()
 assert time.process_time() < {seconds}, time.process_time()
 """
-COMMANDS = ("run", "sweep", "compare", "allocate", "lr", "profile", "replay", "report", "doctor", "schema")
+COMMANDS = ("run", "sweep", "compare", "allocate", "lr", "profile", "replay", "report", "doctor", "schema", "init")
 
 
 def _modules(code: str) -> set[str]:

@@ -36,7 +36,7 @@ def test_every_file_is_a_method_whose_published_settings_hold(name: str) -> None
         ({"method": "fedkseed", "method_settings": {"pol": 3}}, r"did you mean method_settings\.pool"),
         ({"method": "fedkseed", "method_settings": {"pool": 0}}, r"method_settings\.pool = 0"),
         ({"method": "fedavg", "method_settings": {"pool": 3}}, "another value of `method` has it"),
-        ({"method": "fedavg", "method_settings": {"lr": True}}, "a truth value is neither"),
+        ({"method": "fedavg", "method_settings": {"lr": True}}, "true and false are neither"),
     ],
 )
 def test_what_cannot_be_is_told(tree: dict[str, Any], message: str) -> None:

@@ -218,8 +218,10 @@ def test_headline(sweep_dir: Path, page: ReportPage) -> None:
     best = min(trials, key=lambda trial: trial["figures"]["validation_loss"])
     memory = [trial["figures"]["fleet_vram_bytes"] for trial in trials]
     shown = page.values()
-    assert shown["Best validation loss"] == text_loss(best["figures"]["validation_loss"])
-    assert f"trial {best['trial']}: epsilon {best['values']['allocation.epsilon']:g}, fleet" in page.text
+    first = page.tables["Best configurations"][1]
+    assert shown["Best validation loss"] == first[4], "one number for the best configuration"
+    assert f"epsilon {first[1]}, fleet {first[2]}; 3 seeds. Best single trial: {best['trial']}, " in page.text
+    assert text_loss(best["figures"]["validation_loss"]) in page.text
     assert shown["Trials finished"] == "24 of 24"
     assert shown["Total time"] == "31 min 13 s"
     assert shown["Fleet VRAM"] == f"{text_bytes(min(memory))} – {text_bytes(max(memory))}"
@@ -235,7 +237,9 @@ def test_every_trial_has_its_row(mixed_dir: Path, mixed_page: ReportPage) -> Non
     rows = page.tables["Trials"]
     columns = {name: place for place, name in enumerate(rows[0])}
     assert len(rows) == 25
-    known = [row[columns["Validation loss"]] for row in rows[1:]]
+    failed = [row[columns["Status"]].startswith("failed") for row in rows[1:]]
+    assert failed == sorted(failed), "what failed says nothing about its settings"
+    known = [row[columns["Validation loss"]] for row in rows[1 : 1 + failed.count(False)]]
     assert known == sorted(text for text in known if text != "–") + ["–"] * known.count("–"), "best first"
     by_trial = {row[0]: row for row in rows[1:]}
     for trial in state["trials"]:
@@ -333,7 +337,8 @@ def test_a_metric_to_be_raised_ranks_from_above(tmp_path: Path) -> None:
     path = write_fake_sweep(tmp_path / "s", rounds=10, metrics=(("validation_accuracy", "max"),))
     best = max(_state(path)["trials"], key=lambda trial: trial["figures"]["validation_accuracy"])
     page = _page(path)
-    assert page.values()["Best validation accuracy"] == text_percent(best["figures"]["validation_accuracy"])
+    assert page.values()["Best validation accuracy"] == page.tables["Best configurations"][1][4]
+    assert f"trial: {best['trial']}, {text_percent(best['figures']['validation_accuracy'])}" in page.text
     assert "ranked by the highest validation accuracy" in page.text
     assert "Validation accuracy of the best configurations" in page.plots()
 
@@ -437,3 +442,30 @@ def test_contrast(page: ReportPage, scheme: int) -> None:
         assert _contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
     for drawn in ("blue", "red", "green"):
         assert _contrast(colours[drawn], colours["card"]) >= 3, drawn
+
+
+def test_trials_on_other_data_never_share_an_axis(tmp_path: Path) -> None:
+    path = write_fake_sweep(tmp_path / "s", rounds=10)
+
+    def sweep_data(state: dict[str, Any]) -> None:
+        state["space"]["data.path"] = {"grid": ["data/sst2", "data/trec"]}
+        for trial in state["trials"]:
+            trial["values"]["data.path"] = "data/trec" if trial["trial"] >= 12 else "data/sst2"
+
+    page = _page(_edit(path, sweep_data))
+    assert "do not compare, so each kind has figures of its own: data/sst2; data/trec." in page.text
+    titles = re.findall(r"<h3>([^<]*)</h3>", page.source)
+    assert titles.count("Validation loss against fleet") == 2
+    assert "Validation loss against path" not in titles
+    assert page.source.index(">data/sst2</h2>") < page.source.index(">data/trec</h2>")
+
+
+def test_zero_shot_is_no_test_accuracy_of_a_trial(tmp_path: Path) -> None:
+    """The test split is evaluated before round 1 and at the end: a trial that was stopped has only the former."""
+    path = write_fake_sweep(tmp_path / "s", rounds=10, endings={4: "stopped"})
+    _edit(path, lambda state: state["trials"][4].update(figures={}))
+    trial = read_sweep(path).trials[4]
+    assert trial.run is not None
+    assert [record.round for record in trial.run.split("test")] == [0]
+    assert trial.figure("test_accuracy") is None
+    assert trial.figure("validation_accuracy") is not None

@@ -6,7 +6,7 @@ import math
 import pytest
 from rich.console import Console
 
-from zorba_ray.tables import Column, Link, Spread, Table, with_interval
+from zorba_ray.tables import Column, Link, Spread, Table, wilson, with_interval
 from zorba_ray.tables.spread import quantile
 from zorba_ray.tables.text import text_bytes, text_count, text_gap, text_loss, text_seconds, text_value
 
@@ -58,7 +58,7 @@ def test_numbers_are_flush_right_and_the_note_stands_below() -> None:
 
 def test_seeds() -> None:
     assert Spread.of([]) is None
-    assert Spread.of([5.0, None]) == Spread(5.0, 5.0, 5.0, 1, None)
+    assert Spread.of([5.0, None]) == Spread((5.0,))
     assert Spread.of_all([5.0, None]) is None
     spread = Spread.of([1.0, 2.0, 3.0])
     assert spread is not None
@@ -67,6 +67,23 @@ def test_seeds() -> None:
     single = Spread.of([5.0])
     assert single is not None
     assert single.half is None
+    read = with_interval(text_loss)
+    assert [read(Spread(values)) for values in ((0.5,), (0.75, 0.25), (0.5, 0.5))] == [
+        "0.5000",
+        "0.7500, 0.2500",
+        "0.5000",
+    ]
+
+
+@pytest.mark.parametrize(("right", "count"), [(0, 10), (10, 10), (81, 263), (1, 1)])
+def test_the_interval_of_a_share(right: int, count: int) -> None:
+    """Its ends are the q with (p − q)² = z² q (1 − q) / n, of which one is below p and one above."""
+    share = right / count
+    low, high = wilson(share, count)
+    assert 0 <= low <= share <= high <= 1
+    assert low < high
+    for end in (low, high):
+        assert (share - end) ** 2 == pytest.approx(1.960**2 * end * (1 - end) / count, abs=1e-12)
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 3, 4, 10, 29, 30, 31, 40, 100, 1001])

@@ -154,3 +154,16 @@ class AllocationRecord(Record, kw_only=True):
     probes: tuple[BlockProbe, ...] = ()
     assignments: tuple[Assignment, ...] = ()
     """In order of their rounds; none in files that were not written by a run."""
+
+    @property
+    def present(self) -> tuple[AssignedClient, ...]:
+        """The clients that take part under the last assignment."""
+        return tuple(client for client in self.clients if client.present)
+
+    def bytes_all_active_of(self, client: AssignedClient) -> int | None:
+        """VRAM of a client if it activated every block where its blocks live now: same placement, batch and scope.
+        None where the file does not say."""
+        for where in self.placements:
+            if (where.frozen, where.master) == (client.frozen, client.master):
+                return sum(where.parts.values()) + sum(where.active_extra_bytes)
+        return None if self.placements else self.bytes_all_active  # older files: one placement for all

@@ -31,6 +31,11 @@ class TrialRecord:
         return self.entry.status == "finished"
 
     @property
+    def broken(self) -> bool:
+        """Failed or diverged: what it reached before says nothing about its settings."""
+        return self.entry.status in ("failed", "diverged")
+
+    @property
     def round(self) -> int:
         """Last round on record."""
         return self.entry.round if self.entry.round is not None else self.run.rounds_done if self.run else 0
@@ -109,9 +114,11 @@ def _scalar(value: Any) -> int | float | str | None:
     return value if value is None or number or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _last(split: str, field: str) -> Callable[[Run], float | None]:
+def _last(split: str, field: str, after: int = 0) -> Callable[[Run], float | None]:
+    """Of the evaluations from round `after` on."""
+
     def find(run: Run) -> float | None:
-        values = [getattr(record, field) for record in run.split(split)]
+        values = [getattr(record, field) for record in run.split(split) if record.round >= after]
         return next((value for value in reversed(values) if value is not None), None)
 
     return find
@@ -124,8 +131,8 @@ def _of_summary(field: str) -> Callable[[Run], float | None]:
 FIGURES: dict[str, Callable[[Run], float | None]] = {
     "validation_loss": _last("validation", "loss"),
     "validation_accuracy": _last("validation", "accuracy"),
-    "test_loss": _last("test", "loss"),
-    "test_accuracy": _last("test", "accuracy"),
+    "test_loss": _last("test", "loss", after=1),
+    "test_accuracy": _last("test", "accuracy", after=1),
     "distance": lambda run: next((r.distance for r in reversed(run.rounds) if r.distance is not None), None),
     "bytes_up_per_client_round": _of_summary("bytes_up_per_client_round"),
     "bytes_down_per_client_round": _of_summary("bytes_down_per_client_round"),

@@ -1,8 +1,8 @@
 """What a sweep and a comparison share: a directory that is begun once, resumed by the same question, and never redone.
 
 A campaign is a list of cells, each the settings of a run and its run directory. The state file (sweep.json,
-compare.json) is rewritten at once whenever a cell begins or ends; how far a cell is stands in its own ledger. So after
-any kill a resume repeats no finished cell, and the others go on from their last round.
+compare.json) is rewritten at once whenever a cell ends; how far a cell is stands in its own ledger. So after any kill
+a resume repeats no finished cell, and the others go on from their last round (`cell.run_cell`).
 """
 
 import json
@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Generic
 
-from zorba_ray.artifacts import RunDir, making, raise_storage_error, write_record
+from zorba_ray.artifacts import making, raise_storage_error, write_record
 from zorba_ray.artifacts.campaigns import Cell, State, read_campaign
-from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import RunDirError, SweepIncomplete
 
 _FOLDERS = {"trials", "logs", "tune"}
@@ -116,16 +115,6 @@ def changes(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[
         for key in sorted(left.keys() | right.keys())
         if left.get(key, "not set") != right.get(key, "not set")
     ]
-
-
-def open_run(path: Path, config: ExperimentConfig) -> RunDir:
-    """The run directory of a cell: taken up again where it has a ledger, else made.
-
-    Raises:
-        RunDirError: it holds another run.
-        StorageError: the disk is full.
-    """
-    return RunDir.reopen(path, config) if RunDir(path).ledger.exists() else RunDir.create(path, config)
 
 
 def _one_line(error: str) -> str:

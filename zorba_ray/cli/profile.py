@@ -16,7 +16,7 @@ LABELS = 2
 
 def profile(
     config: str = typer.Argument(
-        help="A named shape (as opt-1.3b), a hub id, a model's folder, a YAML file, or a preset (demo)."
+        help="A named shape (as qwen2.5-0.5b), a hub id, a model's folder, a YAML file, or a preset (demo)."
     ),
     overrides: list[str] = typer.Argument(None, help="Settings as key=value, e.g. memory.compute_dtype=fp32."),
     batch: int = typer.Option(None, "--batch", help="Examples of a forward pass; default: data.batch_size."),

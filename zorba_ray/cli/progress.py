@@ -121,7 +121,7 @@ class SweepProgress(_Progress):
         elif event["kind"] == "trial" and event["status"] not in ("pending", self._status.get(event["trial"])):
             self._status[event["trial"]] = event["status"]
             text = Text(f"{event['status']:<8} {event['name']}")
-            if event["status"] in ("finished", "stopped", "failed"):
+            if event["status"] in ("finished", "stopped", "diverged", "failed"):
                 self.bar.advance(self.bar.task)
                 text.append(
                     "".join(f"  {name} {text_figure(name, event['figures'].get(name))}" for name in self._metrics)

@@ -44,8 +44,8 @@ class DataConfig(StrictModel):
     nothing. Every client must know the label counts of the federation. Evaluation has no correction. Logit adjustment:
     Menon et al., ICLR 2021, arXiv 2007.07314; by client: FedLC, Zhang et al., ICML 2022, arXiv 2209.00189."""
     label_shift_schedule: Literal["constant", "linear"] = "constant"
-    """`linear`: κ falls from `label_shift` in round 1 to 0 after the last round. The late rounds then compare labels that
-    no client has together."""
+    """`linear`: κ falls from `label_shift` in round 1 to 0 after the last round. The late rounds then compare labels
+    that no client has together."""
     holdout: float = Field(default=0.1, gt=0, lt=0.5)
     """Share of the training rows that becomes validation (and test) where the source has none."""
 

@@ -3,38 +3,49 @@
 from collections.abc import Callable
 from functools import partial
 
+from zorba_ray.artifacts import Run
 from zorba_ray.report import measures
 from zorba_ray.report.comparison import ComparisonRecord, MethodResult
-from zorba_ray.report.curves import BYTES, PASSES, Line, curves_plot
+from zorba_ray.report.curves import BYTES, Cost, Line, curves_plot
 from zorba_ray.report.measures import FIGURES
 from zorba_ray.report.page import Page, PageSection, Tile
 from zorba_ray.report.settings import settings_table, typed_command
 from zorba_ray.tables import Cell, Column, Table, with_interval
-from zorba_ray.tables.text import text_count, text_figure, text_loss
+from zorba_ray.tables.text import text_count, text_figure, text_loss, text_percent
 
 
 def comparison_page(record: ComparisonRecord) -> Page:
     """All of it."""
     ends = [(end, result) for result in record.results if not result.lost and (end := result.over(measures.final_loss))]
     best = min(ends, key=lambda pair: pair[0].mean, default=None)
-    tiles = [] if best is None else [
-        Tile("Lowest final validation loss", best[1].method, with_interval(text_loss)(best[0])),
-    ]  # fmt: skip
     seeds = record.entry.asked["seeds"]
-    intervals = "Intervals are 95 %, by Student's t over the seeds." if len(seeds) > 1 else "One seed has no interval."
+    done, asked = sum(len(result.runs) for result in record.results), len(record.results) * len(seeds)
+    named = ", ".join(map(str, seeds[:8])) + (", …" if seeds[8:] else "")
+    tiles = [
+        Tile("Runs finished", f"{done} of {asked}", f"seeds: {named}"),
+        Tile("Forward passes of a client", f"{record.entry.passes:,}", "by each method; a backward pass counts as two"),
+    ]
+    if best is not None:
+        tiles.insert(0, Tile("Lowest final validation loss", best[1].method, with_interval(text_loss)(best[0])))
+    intervals = "Intervals are 95 %, by Student's t over the seeds. " if len(seeds) > 2 else ""
+    intervals += "One seed or two have no interval: their values stand, by seed."
     *tables, rates = comparison_tables(record)
     lines = [Line(result.method, list(result.runs.values())) for result in record.results]
-    plots = [curves_plot(f"Against {cost.label}", lines, cost=cost) for cost in (PASSES, BYTES)]
+    passes, note = passes_of_client(record), _central_note(record)
+    plots = [
+        curves_plot("Loss against forward passes", lines, cost=passes, note=note),
+        curves_plot("Accuracy against forward passes", lines, "accuracy", passes, note),
+        curves_plot("Loss against bytes", lines, cost=BYTES),
+    ]
     return Page(
         title=record.entry.name,
         lead=f"{text_count(len(record.results), 'method')} on the same data, batches and "
-        f"{text_count(len(seeds), 'seed')}, {text_count(record.entry.passes, 'forward pass', 'forward passes')} per "
-        f"client each (a backward pass counts as two). {intervals}",
+        f"{text_count(len(seeds), 'seed')}. {intervals}",
         warnings=comparison_warnings(record),
         tiles=tiles,
         sections=[
             PageSection("Results", tables=tables),
-            PageSection("Curves", "Mean over the finished seeds of a method.", [p for p in plots if p]),
+            PageSection("Curves", "Thick: mean over the finished seeds. Thin: each seed.", [p for p in plots if p]),
             PageSection("Rates", tables=[rates]),
         ],
         again=[
@@ -47,38 +58,62 @@ def comparison_page(record: ComparisonRecord) -> Page:
     )
 
 
+def passes_of_client(record: ComparisonRecord) -> Cost:
+    """Forward passes, on one axis for all methods: a central method makes those of all clients in one place, and its
+    are divided by their number."""
+
+    def at(run: Run, round: int) -> float:
+        config, passes = run.config, measures.passes_at(run, round)
+        whole = config.cost_per_round * config.rounds
+        return passes / max(1.0, whole / record.entry.passes) if config.spec.central else float(passes)
+
+    return Cost("forward passes per client", at)
+
+
+def _central_note(record: ComparisonRecord) -> str:
+    central = [result.method for result in record.results if result.first_run and result.first_run.config.spec.central]
+    if not central:
+        return ""
+    return f"{', '.join(central)}: all data in one place; its passes are divided by the number of clients."
+
+
 def comparison_warnings(record: ComparisonRecord) -> list[str]:
-    """Runs that are in no mean, and rates at an end of those tried; one line each."""
-    lines = []
+    """Runs that are in no mean, rates at an end of those tried, and passes beyond what all have; a line per kind."""
+    kinds: dict[str, list[str]] = {}
+
+    def add(kind: str, what: str) -> None:
+        kinds.setdefault(kind, []).append(what)
+
     for result in record.results:
         for cell in result.others:
             where = "" if cell.round is None else f" after round {cell.round}"
-            lines.append(f"{result.method}, seed {cell.seed}: {cell.status}{where}; it is in no mean.")
+            add("In no mean", f"{result.method}, seed {cell.seed} ({cell.status}{where})")
         if missing := record.missing(result):
-            seeds = f"seed{'s' if len(missing) > 1 else ''} {', '.join(map(str, missing))}"
-            lines.append(f"{result.method}: no run yet of {seeds}.")
-        lines += [f"{result.method}: {text}" for text in (*_at_an_end(record, result), *_beyond(record, result))]
-    return lines
+            add("No run yet", f"{result.method}, seed{'s' if len(missing) > 1 else ''} {', '.join(map(str, missing))}")
+        _add_rate(record, result, add)
+        _add_passes(record, result, add)
+    return [f"{kind}: {'; '.join(what)}." for kind, what in kinds.items()]
 
 
-def _at_an_end(record: ComparisonRecord, result: MethodResult) -> list[str]:
+def _add_rate(record: ComparisonRecord, result: MethodResult, add: Callable[[str, str], None]) -> None:
     end, tried = record.entry.end_of_ladder(result.method), record.entry.tried.get(result.method, {})
     if end is None or result.rate is None:
-        return []
-    if all(loss is None for loss in tried.values()):
-        return [f"none of {len(tried)} rates ended; the {end}, {result.rate:g}, was taken."]
-    return [f"rate {result.rate:g} is the {end} of {len(tried)} tried; the best rate may lie beyond."]
+        return
+    what = f"{result.method}, {result.rate:g} ({end} of {len(tried)})"
+    ended = any(loss is not None for loss in tried.values())
+    add("The best rate may lie beyond those tried" if ended else "A rate was taken although none tried ended", what)
 
 
-def _beyond(record: ComparisonRecord, result: MethodResult) -> list[str]:
+def _add_passes(record: ComparisonRecord, result: MethodResult, add: Callable[[str, str], None]) -> None:
     """A probe's passes, or one round dearer than what all have."""
     run = result.first_run
     if run is None or run.config.spec.central:
-        return []
-    passes, probe = run.config.cost_per_round * run.config.rounds, measures.probe_passes(run)
-    round_takes = f"its one round takes {text_count(passes, 'forward pass', 'forward passes')}."
-    lines = [round_takes] if passes > record.entry.passes else []
-    return [*lines, f"probes made {probe:,} forward passes per client beside."] if probe else lines
+        return
+    passes = run.config.cost_per_round * run.config.rounds
+    if passes > record.entry.passes:
+        add("One round takes more forward passes than all have", f"{result.method}, {passes:,}")
+    if probe := measures.probe_passes(run):
+        add("Forward passes of probes beside, per client", f"{result.method}, {probe:,}")
 
 
 def comparison_tables(record: ComparisonRecord) -> list[Table]:
@@ -117,15 +152,31 @@ def learning_table(record: ComparisonRecord) -> Table:
             _over("Test loss", "test_loss"),
             _over("Test accuracy", "test_accuracy"),
         ],
-        f"Losses and accuracies of the validation split unless said. Loss above {first.method}: paired by seed.",
+        f"Losses and accuracies of the validation split unless said. Loss above {first.method}: paired by seed."
+        f"{_start(record)}",
     )
+
+
+def _start(record: ComparisonRecord) -> str:
+    """The test accuracy before round 1, and chance; empty where they are not known."""
+    run = next((result.first_run for result in record.results if result.first_run), None)
+    if run is None or (guess := measures.chance(run)) is None:
+        return ""
+    zero_shot = next((test.accuracy for test in run.split("test") if test.round == 0), None)
+    before = "" if zero_shot is None else f" Test accuracy before round 1 (zero-shot): {text_percent(zero_shot)}."
+    return f"{before} Chance: {text_percent(guess)}."
 
 
 def cost_table(record: ComparisonRecord) -> Table:
     """Bytes, memory, time."""
 
     def source(result: MethodResult) -> str:
-        return f" ({result.first_run.allocation.bytes_source})" if result.first_run else ""
+        if result.first_run is None:
+            return ""
+        allocation = result.first_run.allocation
+        frozen = max(allocation.clients, key=lambda client: client.bytes).frozen
+        where = {"host": ", streamed", "device": ", resident"}.get(frozen or "", "")
+        return f" ({allocation.bytes_source}{where})"
 
     return Table(
         "Cost",
@@ -138,7 +189,8 @@ def cost_table(record: ComparisonRecord) -> Table:
             _over("VRAM of a client", "vram_bytes", source),
             _over("CPU time", "cpu_s"),
         ],
-        "Bytes of a client that takes part in every round, from encoded frames. VRAM: of the largest client.",
+        "Bytes of a client that takes part in every round, from encoded frames. VRAM: of the largest client. Frozen "
+        "blocks live in host memory (streamed) or on the accelerator (resident): these do not compare like for like.",
     )
 
 

@@ -226,7 +226,7 @@ def percent(axis: Axis) -> None:
 
 def whole_rounds(axes: Axes, most: int = 8) -> None:
     """Marks at whole rounds only."""
-    axes.xaxis.set_major_locator(MaxNLocator(most, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(most, integer=True, steps=[1, 2, 5, 10]))
 
 
 def short(name: str, limit: int = 14) -> str:

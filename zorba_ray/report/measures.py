@@ -7,7 +7,8 @@ round, so that runs with drop-outs compare.
 from collections.abc import Callable
 from statistics import median
 
-from zorba_ray.artifacts import Run
+from zorba_ray.artifacts import Eval, Run
+from zorba_ray.tables import wilson
 
 Measure = Callable[[Run], float | None]
 
@@ -64,10 +65,30 @@ def vram(run: Run) -> float | None:
     return float(max(client.bytes for client in run.allocation.clients))
 
 
+def fleet_bytes_all_active(run: Run) -> int | None:
+    """VRAM of all clients together if each activated every block, placed as it is; None where that is not on record."""
+    whole = [run.allocation.bytes_all_active_of(client) for client in run.allocation.present]
+    known = [bytes for bytes in whole if bytes is not None]
+    return sum(known) if known and len(known) == len(whole) else None
+
+
 def vram_saved(run: Run) -> float | None:
-    """1 − fleet VRAM / (clients × VRAM with all blocks active); None where the run did not record the latter."""
-    whole = run.allocation.bytes_all_active
-    return 1 - run.allocation.f2_bytes / (whole * len(run.allocation.clients)) if whole else None
+    """1 − fleet VRAM / fleet VRAM with all blocks active; None where the run did not record the latter."""
+    whole = fleet_bytes_all_active(run)
+    return 1 - run.allocation.f2_bytes / whole if whole else None
+
+
+def chance(run: Run) -> float | None:
+    """Accuracy of guessing each label equally often; None of a language model, or where the labels are not known."""
+    labels = len(run.config.data.label_words) or max((record.labels or 0 for record in run.evals), default=0)
+    return 1 / labels if labels and any(record.accuracy is not None for record in run.evals) else None
+
+
+def accuracy_interval(record: Eval) -> tuple[float, float] | None:
+    """95 % interval of an accuracy, by the rows of its split; None where either is not on record."""
+    if record.accuracy is None or not record.items:
+        return None
+    return wilson(record.accuracy, record.items)
 
 
 def memory_label(*runs: Run) -> str:

@@ -42,8 +42,6 @@ class Page:
     """What folds away: commands and settings to run it again."""
     warnings: Sequence[str] = ()
     tiles: Sequence[Tile] = ()
-    digest: str | None = None
-    """SHA-256 of θ."""
 
 
 def render_page(page: Page) -> str:

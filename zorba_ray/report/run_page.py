@@ -8,11 +8,13 @@ from matplotlib.figure import Figure
 from zorba_ray.artifacts import Run
 from zorba_ray.artifacts.run import run_names
 from zorba_ray.report.allocation_pictures import allocation_plots
-from zorba_ray.report.curves import Line, curves_plot
+from zorba_ray.report.curves import Line, apart, apart_warning, curves_plot
 from zorba_ray.report.figure import BLUE, GREY, PALE, RED, Plot, plot, whole_rounds
+from zorba_ray.report.headline import change, interval_text, run_sentence, run_tiles, run_warnings, sent
 from zorba_ray.report.measures import memory_label
+from zorba_ray.report.memory_figure import memory_plot
 from zorba_ray.report.page import Page, PageSection
-from zorba_ray.report.run_tables import change, run_sentence, run_tables, run_tiles, run_warnings, sent
+from zorba_ray.report.run_tables import run_tables
 from zorba_ray.report.settings import differences_table, provenance_table, run_commands, settings_table
 from zorba_ray.tables import Column, Table
 from zorba_ray.tables.text import text_bytes, text_percent, text_seconds
@@ -25,7 +27,6 @@ def run_page(run: Run) -> Page:
         lead=run_sentence(run),
         warnings=run_warnings(run),
         tiles=run_tiles(run),
-        digest=run.summary.weights_sha256 if run.summary else None,
         sections=[PageSection("Figures", plots=run_plots(run)), PageSection("Tables", tables=run_tables(run))],
         again=[_again("Settings and provenance", run)],
     )
@@ -34,13 +35,20 @@ def run_page(run: Run) -> Page:
 def runs_page(runs: Sequence[Run]) -> Page:
     """Of several."""
     names = run_names(runs)
+    lines = apart([Line(name, [run]) for name, run in zip(names, runs, strict=True)])
     tables = [runs_table(list(zip(names, runs, strict=True))), differences_table(runs, names)]
     return Page(
         title=f"{len(runs)} runs",
-        lead=f"Comparison of {', '.join(names)}.",
-        warnings=[f"{name}: {text}" for name, run in zip(names, runs, strict=True) for text in run_warnings(run)],
+        lead=f"Runs side by side: {', '.join(names)}.",
+        warnings=[
+            *apart_warning(list(lines), "runs"),
+            *(f"{name}: {text}" for name, run in zip(names, runs, strict=True) for text in run_warnings(run)),
+        ],
         sections=[
-            PageSection("Figures", plots=compared_plots(runs, names)),
+            *(
+                PageSection(task if len(lines) > 1 else "Figures", plots=compared_plots(alike))
+                for task, alike in lines.items()
+            ),
             PageSection("Tables", tables=[table for table in tables if table.items]),
         ],
         again=[_again(name, run) for name, run in zip(names, runs, strict=True)],
@@ -68,6 +76,7 @@ def runs_table(named: Sequence[tuple[str, Run]]) -> Table:
             Column("Rounds", lambda pair: f"{pair[1].rounds_done} / {pair[1].config.rounds}", str),
             Column("Validation loss", lambda pair: change(pair[1].split("validation"), "loss"), str),
             Column("Test accuracy", lambda pair: change(pair[1].split("test"), "accuracy"), str),
+            Column("95 % interval", lambda pair: interval_text(pair[1].split("test")), str),
             Column("Up", lambda pair: sent(pair[1], "up"), str),
             Column("Down", lambda pair: sent(pair[1], "down"), str),
             Column("VRAM share", lambda pair: share(pair[1]), text_percent),
@@ -75,7 +84,8 @@ def runs_table(named: Sequence[tuple[str, Run]]) -> Table:
             Column("Wall time", lambda pair: pair[1].summary and pair[1].summary.wall_s, text_seconds),
             Column("SHA-256 of θ", lambda pair: pair[1].summary and pair[1].summary.weights_sha256[:12]),
         ],
-        "Up and down: per client and round. VRAM share: the largest of a budget. SHA-256: its first 12 digits. "
+        "Up and down: per client and round. The interval is over the rows of the test split. VRAM share: the largest "
+        "of a budget. SHA-256: its first 12 digits. "
         f"VRAM figures are {source if alike else 'of the source named beside them'}.",
     )
 
@@ -87,15 +97,30 @@ def _again(name: str, run: Run) -> PageSection:
 
 def run_plots(run: Run) -> list[Plot]:
     """All figures of one run; those without data are left out."""
-    lines = [Line(split, [run], split) for split in ("validation", "test")]
-    plots = [curves_plot("Loss", lines), curves_plot("Accuracy", lines, "accuracy"), _training(run)]
-    plots += allocation_plots(run.allocation)
+    lines = [Line(split, [run], split, interval=True) for split in ("validation", "test")]
+    plots = [
+        memory_plot(run.allocation, memory_label(run)),
+        curves_plot("Accuracy", lines, "accuracy", note=_rows_note(run)),
+        curves_plot("Loss", lines),
+        _training(run),
+        *allocation_plots(run.allocation),
+    ]
     return [plot for plot in plots if plot is not None]
 
 
-def compared_plots(runs: Sequence[Run], names: Sequence[str]) -> list[Plot]:
-    """Validation curves of several runs over each other."""
-    lines = [Line(name, [run]) for name, run in zip(names, runs, strict=True)]
+def _rows_note(run: Run) -> str:
+    """On how many rows the accuracies rest; empty where that is not on record."""
+    rows = {split: run.split(split)[-1].items for split in ("validation", "test") if run.split(split)}
+    known = [f"{count:,} {split} rows" for split, count in rows.items() if count]
+    return (
+        f"Band and bars: 95 % intervals over the {' and '.join(known)} (Wilson). Dashed: validation before round 1."
+        if known
+        else ""
+    )
+
+
+def compared_plots(lines: Sequence[Line]) -> list[Plot]:
+    """Validation curves of several runs of one model and data set over each other."""
     plots = [curves_plot("Validation loss", lines), curves_plot("Validation accuracy", lines, "accuracy")]
     return [plot for plot in plots if plot is not None]
 

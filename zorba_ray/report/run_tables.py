@@ -1,19 +1,16 @@
-"""What a run's page says in words and tables: headline, clients, solver steps, assignments, time, faults, costs."""
+"""The tables of a run's page: clients, solver steps, assignments, time, faults, costs."""
 
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
-from zorba_ray.artifacts import Budget, Eval, Profile, Run
+from zorba_ray.artifacts import Budget, Profile, Run
 from zorba_ray.artifacts.allocation import AssignedClient, SolverStep
+from zorba_ray.report.headline import met_text, summary_table
 from zorba_ray.report.measures import memory_label
-from zorba_ray.report.page import Tile
 from zorba_ray.tables import Column, Table
 from zorba_ray.tables.text import (
-    NONE,
     text_bytes,
-    text_figure,
     text_gap,
     text_percent,
     text_seconds,
@@ -21,95 +18,9 @@ from zorba_ray.tables.text import (
 )
 
 
-def run_sentence(run: Run) -> str:
-    """What was run, in one sentence; then how many texts were too long, if any were."""
-    config, clients = run.config, run.allocation.clients
-    fleet = ", ".join(f"{count} × {kind}" for kind, count in Counter(client.kind for client in clients).items())
-    where = "on Ray actors" if config.federation.backend == "ray" else "in one process"
-    cut = [
-        f"{cut.rows:,} of {cut.total:,} {split} rows, {cut.tokens_before:,} → {cut.tokens_after:,} tokens"
-        for split, cut in (run.summary.cut_rows if run.summary else {}).items()
-        if cut.rows
-    ]
-    return (
-        f"{config.method} fine-tuned the model {config.model.path} on the data {config.data.path}: "
-        f"{run.rounds_done} of {config.rounds} rounds, {len(clients)} clients ({fleet}), "
-        f"{run.allocation.blocks} blocks, {where}, accelerator: {run.allocation.accelerator}."
-        + (f" Cut to data.max_length={config.data.max_length}: {'; '.join(cut)}." if cut else "")
-    )
-
-
-def run_warnings(run: Run) -> list[str]:
-    """What stands at the top of the page: how the run ended, if early, and what its figures are to be doubted for."""
-    doubts = [f"Warning: {text}." for text in (run.summary.warnings if run.summary else ())]
-    if run.status == "finished":
-        return doubts
-    if run.summary is None:
-        return [
-            f"This run is unfinished: {run.rounds_done} of {run.config.rounds} rounds are on record, no summary yet."
-        ]
-    status, error = run.status.replace("_", " "), f" ({run.summary.error})" if run.summary.error else ""
-    return [f"This run ended early: {status}, after {run.rounds_done} of {run.config.rounds} rounds{error}.", *doubts]
-
-
-def run_tiles(run: Run) -> list[Tile]:
-    """The headline."""
-    summary, validation, test = run.summary, run.split("validation"), run.split("test")
-    shared = [(client.share, client) for client in run.allocation.clients if client.share is not None]
-    if shared:
-        share, fullest = max(shared, key=lambda pair: pair[0])
-        vram = f"client {fullest.client}: {text_bytes(fullest.bytes)} of {text_bytes(fullest.budget_bytes)}"
-        share, vram = text_percent(share), f"{met_text(run)}; {vram}"
-    else:
-        share = "no budgets"
-        vram = f"largest: {text_bytes(max((c.bytes for c in run.allocation.clients), default=None))}"
-    session, sets = "", ""
-    if summary is not None:
-        session = f"CPU time {text_seconds(summary.cpu_s)}"
-        if summary.resumed_after_round:
-            session += f"; last session only, resumed after round {summary.resumed_after_round}"
-        if summary.active_set_bytes is not None:
-            sets = f"; active sets when they change, {text_bytes(summary.active_set_bytes)} in all"
-    field = "loss" if test and all(record.accuracy is None for record in run.evals) else "accuracy"
-    return [
-        Tile("Validation loss", change(validation, "loss"), _span(validation)),
-        Tile(f"Test {field}", change(test, field), _span(test)),
-        Tile("Sent up per client and round", sent(run, "up"), "scalars and their frame"),
-        Tile("Sent down per client and round", sent(run, "down"), f"plan and commit{sets}"),
-        Tile("Largest share of a VRAM budget", share, f"{vram} – {memory_label(run)}"),
-        Tile("Wall time", text_seconds(summary.wall_s) if summary else NONE, session),
-    ]
-
-
-def sent(run: Run, way: str) -> str:
-    """Bytes per client and round, `way` being up or down."""
-    return text_bytes(getattr(run.summary, f"bytes_{way}_per_client_round") if run.summary else None)
-
-
-def change(records: Sequence[Eval], field: str) -> str:
-    """'first → last' of `loss` or `accuracy`."""
-    values = [value for record in records if (value := getattr(record, field)) is not None]
-    if not values:
-        return NONE
-    return f"{text_figure(field, values[0])} → {text_figure(field, values[-1]) if len(values) > 1 else NONE}"
-
-
-def _span(records: Sequence[Eval]) -> str:
-    if not records:
-        return "not evaluated"
-    first = "zero-shot" if records[0].round == 0 else f"round {records[0].round}"
-    return f"{first} → round {records[-1].round}" if len(records) > 1 else f"{first} only"
-
-
-def met_text(run: Run) -> str:
-    """As in '8 of 8 budgets met'."""
-    spare = [client.spare_bytes for client in run.allocation.clients if client.spare_bytes is not None]
-    return f"{sum(value >= 0 for value in spare)} of {len(spare)} budgets met" if spare else "no budgets"
-
-
 def run_tables(run: Run) -> list[Table]:
     """All tables of one run; those without rows are left out."""
-    tables = [clients_table(run), steps_table(run), assignments_table(run), blocks_table(run)]
+    tables = [summary_table(run), clients_table(run), steps_table(run), assignments_table(run), blocks_table(run)]
     tables += [profile_table(run.profile), budgets_table(run.summary.budgets if run.summary else ()), faults_table(run)]
     return [table for table in tables if table.items]
 
@@ -266,7 +177,7 @@ def budgets_table(budgets: Sequence[Budget]) -> Table:
                 keep=-2,
             ),
         ],
-        "The fullest client of each class. The largest part is of the memory model.",
+        "The fullest client of each class. Measured: the peak on a GPU. Other tables have the allocation's bytes.",
     )
 
 

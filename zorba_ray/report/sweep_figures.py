@@ -1,6 +1,7 @@
 """Figures of a sweep: Pareto front, curves of the best configurations, metric against each key."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
@@ -26,13 +27,23 @@ from zorba_ray.report.trials import (
 )
 from zorba_ray.tables.text import text_swept
 
+_TASK_KEYS = ("model.path", "model.revision", "data.path")
 _LINES = 7
 """Configurations whose curves are drawn."""
 
 
+def tasks_of(sweep: SweepRecord) -> dict[str, SweepRecord]:
+    """Model and data, in words -> the trials on them; one entry where neither is swept."""
+    kinds: dict[str, list[TrialRecord]] = {}
+    for trial in sweep.trials:
+        values = [str(trial.entry.values[key]) for key in _TASK_KEYS if key in trial.entry.values]
+        kinds.setdefault(" on ".join(values), []).append(trial)
+    return {name: replace(sweep, trials=tuple(trials)) for name, trials in kinds.items()}
+
+
 def sweep_plots(sweep: SweepRecord, groups: Sequence[Group], memory: str) -> list[Plot]:
-    """All figures that have something to show; `memory`: where VRAM figures come from. Seeds repeat a trial and are no
-    effect, unless nothing else is swept."""
+    """All figures of trials on one model and data set that have something to show; `memory`: where VRAM figures come
+    from. Seeds repeat a trial and are no effect, unless nothing else is swept."""
     keys = swept_keys(sweep)
     field = "accuracy" if "accuracy" in sweep.metrics[0].name else "loss"
     best = [Line(values_text(group.values, keys) or "all trials", group.runs) for group in groups[:_LINES]]

@@ -10,10 +10,11 @@ from urllib.parse import quote
 
 from zorba_ray.artifacts import Provenance
 from zorba_ray.artifacts.sweep import SweepRecord, TrialRecord
+from zorba_ray.report.curves import apart_warning
 from zorba_ray.report.measures import memory_label
 from zorba_ray.report.page import Page, PageSection, Tile
 from zorba_ray.report.settings import provenance_table, settings_table, typed_command
-from zorba_ray.report.sweep_figures import sweep_plots
+from zorba_ray.report.sweep_figures import sweep_plots, tasks_of
 from zorba_ray.report.trials import (
     SEED,
     VRAM,
@@ -34,15 +35,18 @@ from zorba_ray.tables.text import NONE, text_figure, text_seconds, text_swept
 
 def sweep_page(sweep: SweepRecord, folder: Path) -> Page:
     """`folder` is where the page will lie: links are relative to it."""
-    groups = group_trials(sweep)
+    groups, tasks = group_trials(sweep), tasks_of(sweep)
     return Page(
         title=sweep.name,
         lead=sweep_sentence(sweep),
-        warnings=sweep_warnings(sweep),
-        tiles=sweep_tiles(sweep),
+        warnings=[*apart_warning(list(tasks), "trials"), *sweep_warnings(sweep)],
+        tiles=sweep_tiles(sweep, groups),
         sections=[
             PageSection("Best" if sweep.status == "finished" else "Best so far", tables=configurations(sweep, groups)),
-            PageSection("Figures", plots=sweep_plots(sweep, groups, memory_sources(sweep))),
+            *(
+                PageSection(task or "Figures", plots=sweep_plots(part, group_trials(part), memory_sources(part)))
+                for task, part in tasks.items()
+            ),
             PageSection("Trials", tables=[trials_table(sweep, folder)]),
         ],
         again=again(sweep),
@@ -79,8 +83,10 @@ def sweep_warnings(sweep: SweepRecord) -> list[str]:
         )
     if failed := sweep.with_status("failed"):
         lines.append(f"{len(failed)} of {len(sweep.trials)} trials failed: see their rows.")
+    if diverged := sweep.with_status("diverged"):
+        lines.append(f"{len(diverged)} of {len(sweep.trials)} trials diverged: a resume does not repeat them.")
     for trial in sweep.trials:
-        if trial.fault and trial.entry.status != "failed":
+        if trial.fault and not trial.broken:
             lines.append(f"Trial {trial.entry.trial}: its files cannot be read: {trial.fault}")
     versions = {_version(trial) for trial in sweep.trials if trial.run is not None}
     if len(versions) > 1:
@@ -88,8 +94,8 @@ def sweep_warnings(sweep: SweepRecord) -> list[str]:
     return lines
 
 
-def sweep_tiles(sweep: SweepRecord) -> list[Tile]:
-    """The headline."""
+def sweep_tiles(sweep: SweepRecord, groups: Sequence[Group]) -> list[Tile]:
+    """The headline. Where configurations have several seeds, the best is that of the first row of `configurations`."""
     metric, best = sweep.metrics[0], best_trial(sweep)
     value, note = NONE, "no trial has a value yet"
     if best is not None:
@@ -97,6 +103,10 @@ def sweep_tiles(sweep: SweepRecord) -> list[Tile]:
         note = f"trial {best.entry.trial}: {values_text(best.entry.values, swept_keys(sweep)) or best.entry.name}"
         if not best.finished:
             note += f"; {best.entry.status}, round {best.round}"
+    if groups and len(groups[0].settled) > 1 and (spread := groups[0].spread(metric.name)):
+        note = f"{values_text(groups[0].values, swept_keys(sweep)) or 'all trials'}; {spread.count} seeds. Best single "
+        note += f"trial: {best.entry.trial if best else NONE}, {value}"
+        value = with_interval(partial(text_figure, metric.name))(spread)
     cpu, memory = spread_of(sweep.trials, "cpu_s"), spread_of(sweep.trials, VRAM)
     total = f"CPU time of {cpu.count} trials {text_seconds(cpu.mean * cpu.count)}" if cpu else ""
     ends = dict.fromkeys(text_figure(VRAM, end) for end in (memory.low, memory.high)) if memory else [NONE]
@@ -129,7 +139,7 @@ def configurations(sweep: SweepRecord, groups: Sequence[Group], limit: int = 12)
     for name in names:
         show = with_interval(partial(text_figure, name))
         columns.append(Column(figure_title(name), lambda group, name=name: group.spread(name), show))
-    note = "Mean over the finished seeds ± half of its 95 % interval."
+    note = "Mean over the finished seeds ± half of its 95 % interval; of one seed or two, their values."
     if len(settled) > limit:
         note += f" The first {limit} of {len(settled)}; the rest stand among the trials."
     return [Table("Best configurations", settled[:limit], columns, note)]
@@ -144,9 +154,9 @@ def trials_table(sweep: SweepRecord, folder: Path) -> Table:
 
     def status(trial: TrialRecord) -> Link | str:
         entry = trial.entry
-        if entry.status != "failed":
+        if not trial.broken:
             return entry.status
-        text = f"failed: {entry.error or trial.fault or 'no error on record'}"
+        text = f"{entry.status}: {entry.error or trial.fault or 'no error on record'}"
         return Link(text, address(sweep.path / entry.log, folder) if entry.log else "")
 
     columns: list[Column[TrialRecord]] = [

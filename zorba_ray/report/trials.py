@@ -74,19 +74,19 @@ def group_trials(sweep: SweepRecord) -> list[Group]:
 
 
 def ranked(sweep: SweepRecord) -> list[TrialRecord]:
-    """Best first by the first metric; trials without a value come last, in their order."""
+    """Best first by the first metric, then those without a value, then those that failed or diverged."""
     metric = sweep.metrics[0]
 
-    def rank(trial: TrialRecord) -> float:
+    def rank(trial: TrialRecord) -> tuple[bool, float]:
         value = trial.figure(metric.name)
-        return math.inf if value is None else cost(value, metric)
+        return trial.broken, math.inf if value is None else cost(value, metric)
 
     return sorted(sweep.trials, key=rank)
 
 
 def best_trial(sweep: SweepRecord) -> TrialRecord | None:
-    """Of the trials that ran to the end, else of all with a value yet; None before the first value."""
-    known = [trial for trial in ranked(sweep) if trial.figure(sweep.metrics[0].name) is not None]
+    """Of the trials that ran to the end, else of those under way with a value yet; None before the first value."""
+    known = [trial for trial in ranked(sweep) if trial.figure(sweep.metrics[0].name) is not None and not trial.broken]
     return next((trial for trial in known if trial.finished), known[0] if known else None)
 
 

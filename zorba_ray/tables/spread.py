@@ -1,4 +1,4 @@
-"""What a few seeds say about one number: mean, range, standard deviation, 95 % interval."""
+"""What a few seeds say about one number: mean, range, standard deviation, interval; and what rows say of a share."""
 
 import math
 from collections.abc import Iterable
@@ -17,29 +17,45 @@ _NORMAL975 = 1.960
 class Spread:
     """The values of one quantity over seeds."""
 
-    mean: float
-    low: float
-    """The smallest value. So `high`, the largest."""
-    high: float
-    count: int
-    """How many values."""
-    sd: float | None
-    """Sample standard deviation; None for one value."""
+    values: tuple[float, ...]
+    """At least one, in the order of the seeds."""
 
     @classmethod
     def of(cls, values: Iterable[float | None]) -> "Spread | None":
         """Of the known values; None where there is none."""
-        known = [value for value in values if value is not None]
-        if not known:
-            return None
-        sd = stdev(known) if len(known) > 1 else None
-        return cls(fmean(known), min(known), max(known), len(known), sd)
+        known = tuple(value for value in values if value is not None)
+        return cls(known) if known else None
 
     @classmethod
     def of_all(cls, values: Iterable[float | None]) -> "Spread | None":
         """As `of`, but None where a single value is unknown: a mean over the others would not be the group's."""
         every = list(values)
         return None if None in every else cls.of(every)
+
+    @property
+    def count(self) -> int:
+        """How many values."""
+        return len(self.values)
+
+    @property
+    def mean(self) -> float:
+        """The arithmetic mean."""
+        return fmean(self.values)
+
+    @property
+    def low(self) -> float:
+        """The smallest value."""
+        return min(self.values)
+
+    @property
+    def high(self) -> float:
+        """The largest value."""
+        return max(self.values)
+
+    @property
+    def sd(self) -> float | None:
+        """Sample standard deviation; None for one value."""
+        return stdev(self.values) if self.count > 1 else None
 
     @property
     def half(self) -> float | None:
@@ -52,3 +68,10 @@ def quantile(freedom: int) -> float:
     if freedom <= len(_T975):
         return _T975[freedom - 1]
     return _NORMAL975 + (_NORMAL975**3 + _NORMAL975) / (4 * freedom)
+
+
+def wilson(share: float, count: int) -> tuple[float, float]:
+    """95 % interval of a share that was seen in `count` rows (Wilson, JASA 22, 1927): (low, high), both in [0, 1]."""
+    z2 = _NORMAL975**2 / count
+    half = math.sqrt(z2 * share * (1 - share) + z2**2 / 4)
+    return max(0.0, (share + z2 / 2 - half) / (1 + z2)), min(1.0, (share + z2 / 2 + half) / (1 + z2))

@@ -116,5 +116,12 @@ class Table(Generic[T]):
 
 
 def with_interval(text: Text) -> Text:
-    """For a `Spread`: '0.3471 ± 0.0210', half of the 95 % interval; without ± for one value."""
-    return lambda spread: text(spread.mean) + (f" ± {text(spread.half)}" if spread.half else "")
+    """For a `Spread`: '0.3471 ± 0.0210', half of the 95 % interval. One value or two stand as they are, in the order of
+    their seeds and once where they read alike: an interval from two values says nothing."""
+
+    def show(spread: Spread) -> str:
+        if spread.count <= 2:
+            return ", ".join(dict.fromkeys(map(text, spread.values)))
+        return text(spread.mean) + (f" ± {text(spread.half)}" if spread.half else "")
+
+    return show

@@ -7,13 +7,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from zorba_ray.artifacts import RunDir, Summary, held, read_record
+from zorba_ray.artifacts import RunDir, held
 from zorba_ray.artifacts.campaigns import Comparison, ComparisonCell
+from zorba_ray.campaigns.cell import Ending, is_done, run_cell
 from zorba_ray.campaigns.comparison.cells import TUNING_SEED, ComparisonPlan, PlannedRun, describe, ladder_of
 from zorba_ray.campaigns.comparison.cells import planned_run as planned
-from zorba_ray.campaigns.directory import CampaignDir, changes, open_run, require_same
+from zorba_ray.campaigns.directory import CampaignDir, changes, require_same
 from zorba_ray.config import ExperimentConfig, ModelConfig
-from zorba_ray.errors import ConfigError, Diverged, Interrupted, RunDirError, StorageError, ZorbaError
+from zorba_ray.errors import ConfigError, Interrupted, RunDirError, StorageError
 from zorba_ray.experiment.execute import execute
 from zorba_ray.experiment.run import Closing
 from zorba_ray.experiment.session import Emit
@@ -104,23 +105,25 @@ class _Session:
         return best
 
     def _run(self, cell: PlannedRun, closing: Closing | None) -> None:
-        """One run, unless it is at an end: finished and still there, or diverged, as it would again."""
+        """One run, unless it is done."""
         path = self.directory.path / cell.path
         known = self.state.cells.get(cell.path)
-        if known is not None and (
-            known.status == "diverged" or (known.status == "finished" and RunDir(path).summary.exists())
-        ):
+        if known is not None and known.status in ("finished", "diverged") and is_done(known, path):
             return
         self.emit({"kind": "cell", "path": cell.path, "rounds": cell.config.rounds})
+        accelerator = choose_accelerator(cell.config)
+        config = with_counted_gpus(cell.config, accelerator)
+
+        def work(run: RunDir) -> None:
+            execute(config, run, accelerator, self.command, self.emit, self.should_stop, closing)
+
         try:
-            accelerator = choose_accelerator(cell.config)
-            config = with_counted_gpus(cell.config, accelerator)
-            run = open_run(path, config)
-            summary = execute(config, run, accelerator, self.command, self.emit, self.should_stop, closing)
-            check_inputs(self.state, cell, read_ledger(run.ledger).header, path)
+            ending = run_cell(path, config, work)
+            if ending.summary is not None:
+                check_inputs(self.state, cell, read_ledger(RunDir(path).ledger).header, path)
         except (Interrupted, StorageError) as error:
             with suppress(StorageError):  # the first one says it all
-                self._note(cell, "interrupted")
+                self._note(cell, Ending("interrupted"))
             if isinstance(error, StorageError):
                 raise
             raise Interrupted(
@@ -128,27 +131,20 @@ class _Session:
             ) from error
         except ConfigError:  # would fail for every seed alike, and is the user's to mend
             raise
-        except Exception as error:  # the other runs go on
-            status = "diverged" if isinstance(error, Diverged) else "failed"
-            text = f"{type(error).__name__}: {error}"
-            # What is no ZorbaError is ours to mend.
-            self._note(cell, status, text if isinstance(error, ZorbaError) else traceback.format_exc(), _rounds(path))
-            self.emit({"kind": "note", "text": f"{cell.path} {status}: {text}"})
+        except Exception as error:  # ours to mend; the other runs go on
+            ending = Ending("failed", traceback.format_exc())
+            self.emit({"kind": "note", "text": f"{cell.path} failed: {type(error).__name__}: {error}"})
         else:
-            self._note(cell, "finished", final_loss=summary["final_loss"])
+            if ending.error is not None:
+                self.emit({"kind": "note", "text": f"{cell.path} {ending.status}: {ending.error}"})
+        self._note(cell, ending)
 
-    def _note(
-        self,
-        cell: PlannedRun,
-        status: str,
-        error: str | None = None,
-        round: int | None = None,
-        final_loss: float | None = None,
-    ) -> None:
+    def _note(self, cell: PlannedRun, ending: Ending) -> None:
         """Writes down how a run ended."""
         self.state.cells[cell.path] = ComparisonCell(
-            method=cell.method, seed=cell.seed, rate=cell.rate, tuning=cell.tuning, status=status, error=error,
-            round=round, rounds=cell.config.rounds, final_loss=final_loss,
+            method=cell.method, seed=cell.seed, rate=cell.rate, tuning=cell.tuning, status=ending.status,
+            error=ending.error, round=ending.rounds_done, rounds=cell.config.rounds,
+            final_loss=ending.summary and ending.summary.final_loss,
         )  # fmt: skip
         self.directory.write()
 
@@ -171,12 +167,6 @@ def check_inputs(state: Comparison, cell: PlannedRun, header: LedgerHeader, path
                 f"{path}: its {what} are not those of the runs before it ({digest[:8]}…, then {known[:8]}…): put these "
                 "back, remove that folder, and go on with --resume"
             )
-
-
-def _rounds(path: Path) -> int | None:
-    """Rounds that a run which ended early has done."""
-    run = RunDir(path)
-    return read_record(run.summary, Summary).rounds_done if run.summary.exists() else None
 
 
 def _size_of(config: ExperimentConfig) -> int:

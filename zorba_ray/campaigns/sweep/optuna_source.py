@@ -47,8 +47,7 @@ class OptunaSource:
         directions = ["minimize" if metric.mode == "min" else "maximize" for metric in sweep.metric]
         self._study = optuna.create_study(directions=directions)
         for trial in state.trials:
-            if trial.status in ("finished", "stopped", "failed"):
-                self.tell(trial)
+            self.tell(trial)
 
     def next(self) -> Trial | None:
         """The next proposal that makes a valid trial; refused ones are kept as failed trials, with the reason."""
@@ -70,9 +69,9 @@ class OptunaSource:
         return None
 
     def tell(self, trial: Trial) -> None:
-        """Its figures become values of the study; of a trial that failed there are none."""
+        """Its figures become values of the study; a trial that failed or diverged has none."""
         values = [trial.figures.get(metric.name) for metric in self._sweep.metric]
-        if trial.status != "failed" and all(value is not None for value in values):
+        if trial.status in ("finished", "stopped") and all(value is not None for value in values):
             params = {key: _proposed(self._sweep.space[key], Pick(*pick)) for key, pick in trial.picks.items()}
             told = {key: self._distributions[key] for key in params}
             self._study.add_trial(self._optuna.trial.create_trial(values=values, params=params, distributions=told))

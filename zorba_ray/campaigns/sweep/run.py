@@ -119,7 +119,7 @@ class _Sweep:
                 self._require_room(plan)
             self.directory.write()
             total = self.sweep.samples if self.sweep.search.type == "optuna" else len(state.trials)
-            ended = sum(trial.status in ("finished", "stopped") for trial in state.trials)
+            ended = sum(trial.status in ("finished", "stopped", "diverged") for trial in state.trials)
             self.emit({"kind": "plan", "trials": total, "ended": ended})
             self._tune()
         return self._conclude()

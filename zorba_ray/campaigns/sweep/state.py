@@ -4,9 +4,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from zorba_ray.artifacts import Run, RunDir
+from zorba_ray.artifacts import Run
 from zorba_ray.artifacts.campaigns import Metric, Sweep, Trial
 from zorba_ray.artifacts.sweep import FIGURES
+from zorba_ray.campaigns.cell import is_done
 from zorba_ray.campaigns.directory import CampaignDir, changes, require_same
 from zorba_ray.campaigns.sweep.plan import Point, TrialPlan
 from zorba_ray.config import SweepConfig
@@ -38,7 +39,7 @@ def resume_sweep(path: Path, sweep: SweepConfig, base: dict[str, Any]) -> Campai
     """The directory of a sweep that goes on with the same space; what finished is finished, whatever sweep.json says.
 
     Raises:
-        RunDirError: no sweep there, or its space or run was another (the differences are listed).
+        RunDirError: no sweep there, its space or run was another (the differences are listed), or a summary is damaged.
     """
     directory = CampaignDir.resume(path, Sweep)
     state, settings = directory.state, sweep.resolved()
@@ -50,12 +51,11 @@ def resume_sweep(path: Path, sweep: SweepConfig, base: dict[str, Any]) -> Campai
     for trial in state.trials:
         if not trial.rounds:
             continue  # a proposal that was refused: there is no run
-        finished = finished_trial(path / trial.run)
-        if finished is not None:
+        if not is_done(trial, path / trial.run):
+            trial.status = trial.status if trial.status == "stopped" else "pending"
+        elif trial.status != "diverged":
             trial.status, trial.error, trial.round = "finished", None, trial.rounds
-            trial.figures, trial.weights_sha256 = finished
-        elif trial.status in ("running", "failed", "finished"):
-            trial.status = "pending"
+            trial.figures, trial.weights_sha256 = figures_of(path / trial.run)
     return directory
 
 
@@ -80,10 +80,7 @@ def new_trial(number: int, name: str, values: dict[str, Any], point: Point, roun
     )
 
 
-def finished_trial(path: Path) -> tuple[dict[str, float | None], str] | None:
-    """Figures and digest of θ of a run directory whose run is finished, else None."""
-    summary = RunDir(path).finished()
-    if summary is None:
-        return None
+def figures_of(path: Path) -> tuple[dict[str, float | None], str | None]:
+    """Figures and digest of θ of a finished run's directory."""
     run = Run(path)
-    return {name: figure(run) for name, figure in FIGURES.items()}, summary.weights_sha256
+    return {name: figure(run) for name, figure in FIGURES.items()}, run.summary and run.summary.weights_sha256

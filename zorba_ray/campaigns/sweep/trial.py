@@ -19,10 +19,10 @@ from ray import tune
 
 from zorba_ray.artifacts import Eval, RunDir, records_of
 from zorba_ray.artifacts.campaigns import Trial
-from zorba_ray.campaigns.directory import open_run
+from zorba_ray.campaigns.cell import run_cell
 from zorba_ray.campaigns.sweep.plan import TrialPlan
 from zorba_ray.campaigns.sweep.resources import TrialNeeds
-from zorba_ray.campaigns.sweep.state import finished_trial
+from zorba_ray.campaigns.sweep.state import figures_of
 from zorba_ray.campaigns.sweep.watch import stop_file
 from zorba_ray.config import config_from_tree
 from zorba_ray.errors import Interrupted, ZorbaError
@@ -133,10 +133,8 @@ class _Session:
 
     def _run(self) -> dict[str, Any]:
         config = config_from_tree(self._payload["settings"], f"trial {self._payload['trial']}")
-        path = Path(self._payload["run"])
-        found = finished_trial(path)
-        if found is None:
-            run = open_run(path, config)
+
+        def work(run: RunDir) -> None:
             self._repeat(run)
             if self._ending():
                 raise Interrupted("asked to stop before the first round of this session")
@@ -144,9 +142,13 @@ class _Session:
                 config, run, self._payload["accelerator"], self._payload["command"], self._hear,
                 self._ending, self._closing,
             )  # fmt: skip
-            found = finished_trial(path)
-            assert found is not None, path
-        figures, digest = found
+
+        path = Path(self._payload["run"])
+        ending = run_cell(path, config, work)
+        if ending.status != "finished":
+            self._note(ending.trace)
+            return {"done": True, "ended": ending.status, "error": ending.error, "round": ending.rounds_done or 0}
+        figures, digest = figures_of(path)
         return {"done": True, "ended": "finished", "round": config.rounds, "weights_sha256": digest, **figures}
 
     def _ending(self) -> bool:

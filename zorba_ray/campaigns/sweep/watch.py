@@ -104,8 +104,8 @@ class SweepWatch(tune.Callback, Stopper):
         ended = result.get("ended")
         if ended == "finished":
             state.status, state.weights_sha256 = "finished", result["weights_sha256"]
-        elif ended == "failed":
-            state.status, state.error = "failed", result["error"]
+        elif ended in ("failed", "diverged"):
+            state.status, state.error = ended, result["error"]
         else:
             state.status = "pending" if ended == "interrupted" or self.ending() else "stopped"
         self._ended(state)

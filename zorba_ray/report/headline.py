@@ -1,0 +1,159 @@
+"""What a run's page says first: a sentence, doubts, four figures, and a table of what else there is to say."""
+
+from collections.abc import Sequence
+
+from zorba_ray.artifacts import Eval, Run
+from zorba_ray.report.measures import (
+    accuracy_interval,
+    chance,
+    fleet_bytes_all_active,
+    memory_label,
+    vram_saved,
+)
+from zorba_ray.report.page import Tile
+from zorba_ray.tables import Column, Table
+from zorba_ray.tables.text import (
+    NONE,
+    text_bytes,
+    text_count,
+    text_figure,
+    text_percent,
+    text_seconds,
+)
+
+
+def run_sentence(run: Run) -> str:
+    """What was run, in one sentence; then how many texts were too long, if any were."""
+    config, clients = run.config, run.allocation.clients
+    where = "on Ray actors" if config.federation.backend == "ray" else "in one process"
+    cut = [
+        f"{cut.rows:,} of {cut.total:,} {split} rows, {cut.tokens_before:,} → {cut.tokens_after:,} tokens"
+        for split, cut in (run.summary.cut_rows if run.summary else {}).items()
+        if cut.rows
+    ]
+    return (
+        f"{config.method} fine-tuned the model {config.model.path} on the data {config.data.path}: "
+        f"{run.rounds_done} of {config.rounds} rounds, {text_count(len(clients), 'client')}, "
+        f"{run.allocation.blocks} blocks, {where}, accelerator: {run.allocation.accelerator}."
+        + (f" Cut to data.max_length={config.data.max_length}: {'; '.join(cut)}." if cut else "")
+    )
+
+
+def run_warnings(run: Run) -> list[str]:
+    """What stands at the top of the page: how the run ended, if early, and what its figures are to be doubted for."""
+    doubts = [f"Warning: {text}." for text in (run.summary.warnings if run.summary else ())]
+    if run.status == "finished":
+        return doubts
+    if run.summary is None:
+        return [
+            f"This run is unfinished: {run.rounds_done} of {run.config.rounds} rounds are on record, no summary yet."
+        ]
+    status, error = run.status.replace("_", " "), f" ({run.summary.error})" if run.summary.error else ""
+    return [f"This run ended early: {status}, after {run.rounds_done} of {run.config.rounds} rounds{error}.", *doubts]
+
+
+def run_tiles(run: Run) -> list[Tile]:
+    """The headline: unequal clients, learning, bytes, memory."""
+    allocation, summary, test = run.allocation, run.summary, run.split("test")
+    counts = [len(client.blocks) for client in allocation.present]
+    held = "–".join(map(str, sorted({min(counts), max(counts)}))) if counts else NONE
+    field = "loss" if test and all(record.accuracy is None for record in run.evals) else "accuracy"
+    learning = [_span(test), *_interval_texts(test)]
+    if (guess := chance(run)) is not None:
+        learning.append(f"chance {text_percent(guess)}")
+    sets = ""
+    if summary is not None and summary.active_set_bytes:
+        sets = f"; active sets {text_bytes(summary.active_set_bytes)} down in all"
+    saved, whole = vram_saved(run), fleet_bytes_all_active(run)
+    fleet = f"{text_bytes(allocation.f2_bytes)} for all clients"
+    against = f"; with all blocks active {text_bytes(whole)}" if whole else ""
+    return [
+        Tile("Active blocks of a client", f"{held} of {allocation.blocks}", f"{_by_class(run)}; {met_text(run)}"),
+        Tile(f"Test {field}", change(test, field), "; ".join(learning)),
+        Tile(
+            "Bytes of a client per round",
+            f"{sent(run, 'up')} up, {sent(run, 'down')} down",
+            f"up: a report; down: plan and commit{sets}",
+        ),
+        Tile("Memory (VRAM) saved", text_percent(saved), f"{fleet}{against} ({memory_label(run)})"),
+    ]
+
+
+def sent(run: Run, way: str) -> str:
+    """Bytes per client and round, `way` being up or down."""
+    return text_bytes(getattr(run.summary, f"bytes_{way}_per_client_round") if run.summary else None)
+
+
+def change(records: Sequence[Eval], field: str) -> str:
+    """'first → last' of `loss` or `accuracy`."""
+    values = [value for record in records if (value := getattr(record, field)) is not None]
+    if not values:
+        return NONE
+    return f"{text_figure(field, values[0])} → {text_figure(field, values[-1]) if len(values) > 1 else NONE}"
+
+
+def _span(records: Sequence[Eval]) -> str:
+    if not records:
+        return "not evaluated"
+    first = "zero-shot" if records[0].round == 0 else f"round {records[0].round}"
+    return f"{first} → round {records[-1].round}" if len(records) > 1 else f"{first} only"
+
+
+def interval_text(records: Sequence[Eval]) -> str | None:
+    """As in '94.5–97.8 %', of the last accuracy after training; None where it is not known."""
+    span = accuracy_interval(records[-1]) if records and records[-1].round else None
+    return None if span is None else f"{100 * span[0]:.1f}–{text_percent(span[1])}"
+
+
+def _interval_texts(records: Sequence[Eval]) -> list[str]:
+    """As in '95 % interval 94.5–97.8 % over 480 rows'; empty where it is not known."""
+    text = interval_text(records)
+    return [] if text is None else [f"95 % interval {text} over {records[-1].items:,} rows"]
+
+
+def _by_class(run: Run) -> str:
+    """As in '2 × workstation: 5, 3 × laptop: 1–2'; of more than four classes their number alone."""
+    kinds: dict[str, list[int]] = {}
+    for client in run.allocation.present:
+        kinds.setdefault(client.kind, []).append(len(client.blocks))
+    if len(kinds) > 4:
+        return f"{len(run.allocation.present):,} clients of {len(kinds)} classes"
+    texts = [
+        f"{len(held):,}\u00a0×\u00a0{kind}:\u00a0{'–'.join(map(str, sorted({min(held), max(held)})))}"
+        for kind, held in kinds.items()
+    ]
+    return ", ".join(texts)
+
+
+def summary_table(run: Run) -> Table:
+    """What the headline does not say: the validation split, the fullest client, time, digest."""
+    summary, validation = run.summary, run.split("validation")
+    rows = [("Validation loss", change(validation, "loss"), _span(validation))]
+    if any(record.accuracy is not None for record in validation):
+        note = "; ".join([_span(validation), *_interval_texts(validation)])
+        rows += [
+            ("Validation accuracy", change(validation, "accuracy"), note),
+            ("Test loss", change(run.split("test"), "loss"), _span(run.split("test"))),
+        ]
+    shared = [client for client in run.allocation.clients if client.share is not None]
+    if shared:
+        fullest = max(shared, key=lambda client: client.share or 0.0)
+        what = f"client {fullest.client}: {text_bytes(fullest.bytes)} of {text_bytes(fullest.budget_bytes)}"
+        rows.append(("Largest share of a budget", text_percent(fullest.share), f"{what} ({memory_label(run)})"))
+    if summary is not None:
+        session = f"CPU time {text_seconds(summary.cpu_s)}"
+        if summary.resumed_after_round:
+            session += f"; last session only, resumed after round {summary.resumed_after_round}"
+        rows.append(("Wall time", text_seconds(summary.wall_s), session))
+    columns = [
+        Column[tuple[str, str, str]](name, lambda row, at=at: row[at])
+        for at, name in enumerate(("What", "Value", "More"))
+    ]
+    digest = f"SHA-256 of θ at the end: {summary.weights_sha256}" if summary else ""
+    return Table("Summary", rows, columns, digest)
+
+
+def met_text(run: Run) -> str:
+    """As in '8 of 8 budgets met'."""
+    spare = [client.spare_bytes for client in run.allocation.clients if client.spare_bytes is not None]
+    return f"{sum(value >= 0 for value in spare)} of {len(spare)} budgets met" if spare else "no budgets"
