@@ -7,11 +7,10 @@ import base64
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import mkdocs_gen_files
 
-from zorba_ray.config import ExperimentConfig
+from zorba_ray.config.listing import listed_settings
 
 ROOT = Path(__file__).parents[1]
 COPIED = {
@@ -50,52 +49,21 @@ def notebook_page(path: Path) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def values(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
-    """What a setting may be, in words: its choices, its type, its bounds."""
-    if "$ref" in schema:
-        return values(definitions[schema["$ref"].split("/")[-1]], definitions)
-    if "enum" in schema or "const" in schema:
-        return ", ".join(f"`{choice}`" for choice in schema.get("enum", [schema.get("const")]))
-    if "anyOf" in schema:
-        return " or ".join(dict.fromkeys(values(part, definitions) for part in schema["anyOf"]))
-    if schema.get("type") == "array":
-        return "a list"
-    signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    bounds = " ".join(f"{sign} {schema[key]:g}" for key, sign in signs.items() if key in schema)
-    return " ".join(filter(None, (str(schema.get("type", "any")).replace("null", "none"), bounds)))
-
-
 def settings_page() -> str:
-    """A table per section, from the JSON schema."""
-    schema = ExperimentConfig.model_json_schema()
-    definitions = schema["$defs"]
+    """A table per section."""
     lines = [
         "# Settings",
         "",
         "Made from the program's own types. A setting stands in a YAML file under its section,",
         "or on the command line as `section.name=value`. `zorba-ray schema` prints the same.",
     ]
-
-    def table(title: str, properties: dict[str, Any], prefix: str) -> None:
-        rows = []
-        for name, entry in properties.items():
-            inner = definitions.get(entry.get("$ref", "").split("/")[-1], {})
-            if "properties" in inner:
-                continue
-            default = f"`{entry['default']}`" if "default" in entry else ""
-            meaning = " ".join(entry.get("description", inner.get("description", "")).split()).replace("|", "\\|")
-            rows.append(f"| `{prefix}{name}` | {values(entry, definitions)} | {default} | {meaning} |")
-        if rows:
-            lines.extend(
-                ["", f"## {title}", "", "| setting | values | default | meaning |", "| --- | --- | --- | --- |"]
-            )
-            lines.extend(rows)
-        for name, entry in properties.items():
-            inner = definitions.get(entry.get("$ref", "").split("/")[-1], {})
-            if "properties" in inner:
-                table(prefix + name, inner["properties"], f"{prefix}{name}.")
-
-    table("A run", schema["properties"], "")
+    sections: dict[str, list[str]] = {"A run": []}
+    for key, allowed, default, meaning in listed_settings():
+        cells = (f"`{key}`", allowed, f"`{default}`", meaning)
+        row = " | ".join(cell.replace("|", "\\|") for cell in cells)
+        sections.setdefault(key.partition(".")[0] if "." in key else "A run", []).append(f"| {row} |")
+    for title, rows in sections.items():
+        lines += ["", f"## {title}", "", "| setting | values | default | meaning |", "| --- | --- | --- | --- |", *rows]
     return "\n".join(lines) + "\n"
 
 
