@@ -34,8 +34,9 @@ def test_every_named_shape_has_the_parameters_of_the_published_model(shape: str)
 
 
 def test_a_table_with_every_source_named() -> None:
-    found = CliRunner().invoke(app, ["profile", "demo", "--batch", "2", "--length", "32"], env={"COLUMNS": "200"})
+    found = CliRunner().invoke(app, ["profile", "demo", "--batch", "2", "--length", "32"], env={"COLUMNS": "80"})
     assert found.exit_code == 0, found.output
+    assert max(map(len, found.output.splitlines())) <= 80
     for text in (
         "modelled",
         "batch 2 × 32",

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tests.conftest import Cli
+from zorba_ray import tables
 from zorba_ray.cli.terminal import Console, guarded, say
 from zorba_ray.errors import AllocationInfeasible, ZorbaError
 from zorba_ray.printable import MESSAGE, printable, shortened, shown
@@ -89,6 +90,19 @@ def test_a_value_is_shown_without_a_walk_through_it() -> None:
     assert shown(10**5_000) == "an integer of 16,610 bits"
     assert len(shown([[list(range(1000))] * 1000] * 1000)) < 500
     assert len(shown({str(key): "v" * 1000 for key in range(10**5)})) < 1_000
+
+
+def test_on_a_pipe_nothing_is_cut_or_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    stream = io.StringIO()
+    console = Console(file=stream)
+    table = tables.Table("wide", ["x" * 150], [tables.Column("a", str), tables.Column("b", str, keep=-1)])
+    console.print(table.terminal(console.width))
+    console.print("y " * 150)
+    assert stream.getvalue().count("x" * 150) == 2
+    assert "y " * 149 in stream.getvalue()
+    monkeypatch.setenv("COLUMNS", "40")
+    assert Console(file=stream).width == 40
 
 
 def test_an_encoding_that_lacks_signs_is_no_error() -> None:
