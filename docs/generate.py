@@ -1,8 +1,10 @@
-"""Pages of the site that are made from other files: settings from their types, and documents of the repository's root.
+"""Pages of the site that are made from other files: settings from their types, documents of the root, notebooks.
 
 MkDocs runs this while it builds (`make docs`). Nothing is written into the tree.
 """
 
+import base64
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ COPIED = {
     "architecture.md": "ARCHITECTURE.md",
     "notation.md": "NOTATION.md",
     "decisions.md": "DECISIONS.md",
-    "log.md": "LOG.md",
+    "changelog.md": "CHANGELOG.md",
     "clusters.md": "cluster/README.md",
     "sweeps-shipped.md": "tune_configs/README.md",
 }
@@ -27,6 +29,25 @@ def copied(text: str) -> str:
     """A document of the root as a page: links into docs/ lose their folder, other links of files lose their target."""
     text = re.sub(r"\]\((?:\.\./)?docs/([^)]+)\)", r"](\1)", text)
     return re.sub(r"\[([^\]]+)\]\((?!https?:|#|[a-z-]+\.md|figures/)[^)]+\)", r"\1", text)
+
+
+def notebook_page(path: Path) -> str:
+    """A notebook as a page: its text, its code and what the code printed; pictures become files beside the page."""
+    parts: list[str] = []
+    for number, cell in enumerate(json.loads(path.read_text("utf-8"))["cells"]):
+        source = "".join(cell["source"])
+        parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+        for output in cell.get("outputs", ()):
+            data = output.get("data", {})
+            if "image/png" in data:
+                name = f"{path.stem}-{number}.png"
+                with mkdocs_gen_files.open(f"examples/{name}", "wb") as file:
+                    file.write(base64.b64decode(data["image/png"]))
+                parts.append(f"![What this code draws]({name})")
+            else:
+                printed = "".join(output.get("text", data.get("text/plain", ())))
+                parts.append(f"```text\n{printed.rstrip()}\n```")
+    return "\n\n".join(parts) + "\n"
 
 
 def values(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
@@ -81,5 +102,10 @@ def settings_page() -> str:
 for page, source in COPIED.items():
     with mkdocs_gen_files.open(page, "w") as file:
         file.write(copied((ROOT / source).read_text("utf-8")))
+for path in sorted((ROOT / "examples").glob("*.ipynb")):
+    with mkdocs_gen_files.open(f"examples/{path.stem}.md", "w") as file:
+        file.write(notebook_page(path))
+with mkdocs_gen_files.open("examples/index.md", "w") as file:
+    file.write((ROOT / "examples" / "README.md").read_text("utf-8").replace(".ipynb)", ".md)"))
 with mkdocs_gen_files.open("settings.md", "w") as file:
     file.write(settings_page())

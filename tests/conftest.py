@@ -43,7 +43,7 @@ TINY_TREE: dict[str, Any] = {
 }
 """Settings of a run of about a second: built-in model and data, no Ray."""
 
-LONGEST = ("test_sweep.py", "test_jobs.py", "test_ray_backend.py")
+LONGEST = ("test_sweep.py", "test_jobs.py", "test_ray_backend.py", "test_notebooks.py")
 """Files of minutes: begun first, so that no worker is left alone with one at the end."""
 
 

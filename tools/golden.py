@@ -1,7 +1,7 @@
 """Golden values of whole runs: what the demo's first rounds and a comparison's first cells gave, and where.
 
 `python -m tools.golden` (or `make golden`) runs both anew and rewrites `tests/golden/runs.json` and
-`tests/golden/demo/`. Do so only where numbers were meant to change, and say in LOG.md why they did.
+`tests/golden/demo/`. Do so only where numbers were meant to change, and say in docs/log why they did.
 """
 
 import json
@@ -25,7 +25,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "comparison": (
         "compare", "demo", *_LITTLE, *_RESIDENT, "federation.fleet=null", "federation.backend=sequential",
         "--methods", "zorba,decomfl,fedkseed,mezo", "--seeds", "1",
-        "--rates", "zorba=0.02", "--rates", "decomfl=0.002", "--rates", "fedkseed=0.0001", "--rates", "mezo=0.001",
+        "--rates", "zorba=0.001", "--rates", "decomfl=0.002", "--rates", "fedkseed=0.0001", "--rates", "mezo=0.001",
         "--dir",
     ),
 }  # fmt: skip

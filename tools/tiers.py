@@ -14,6 +14,7 @@ from pathlib import Path
 
 SLOW = Path(__file__).parents[1] / "tests" / "slow.txt"
 PROMISES = (
+    "tests/docs/test_notebooks.py",
     "tests/golden/",
     "tests/integration/test_comparison.py::test_a_comparison_from_the_command_to_its_page",
     "tests/integration/test_jobs.py::test_a_run_as_a_job",

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from zorba_ray.artifacts import Run
 
 __all__ = ["Run", "allocate", "load_config", "replay", "run"]
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> Any:

@@ -35,7 +35,7 @@ class Task:
     overrides: tuple[str, ...] = ()
     """Settings of zorba, from which the other methods' are derived."""
     rates: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    """Method -> rates to choose from, where an earlier comparison has narrowed them (LOG.md); else the usual ladder."""
+    """Method -> rates to choose from, where an earlier comparison narrowed them (docs/log); else the usual ladder."""
 
     @property
     def path(self) -> Path:

@@ -170,7 +170,11 @@ def test_a_dry_run_writes_nothing(cli: Cli, tiny_file: Path, tmp_path: Path) -> 
     assert outcome.code == 0, outcome.err
     assert "Active blocks: 4 clients × 6 blocks" in outcome.out
     assert "forward passes" in outcome.out
-    assert '"perturbation_scale": 0.001' in outcome.out
+    assert outcome.out.startswith("This would run: 4 rounds of zorba with 4 clients in this process.")
+    assert "Bytes per client and round: about" in outcome.out
+    settings = outcome.out.partition("Settings that differ")[2]
+    assert "  zo.lr: 0.02" in settings
+    assert "perturbation_scale" not in settings
     assert not (tmp_path / "r").exists()
 
 

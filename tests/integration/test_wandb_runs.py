@@ -71,7 +71,7 @@ def test_plain_run(tmp_path: Path) -> None:
     config = tiny_config("memory.frozen=host", *OFFLINE, FLEET)
     notes = execute(config, path)
     (run,) = read_offline_runs(path)
-    assert notes == [f"wandb sync {run.folder}"]
+    assert notes == [f"W&B: kept offline; upload it with `wandb sync {run.folder}`"]
     assert_all_metrics(path, [run])
     check_session(run, path, config)
     assert run.rows[0]["allocation/table.nrows"] == 4
@@ -96,7 +96,7 @@ def test_resumed_run_is_one_run(tmp_path: Path) -> None:
     first, second = read_offline_runs(path)
     assert first.run_id == second.run_id == provenance["run_id"]
     assert first.exit_code == 1
-    assert notes == [f"wandb sync {second.folder}"]
+    assert notes == [f"W&B: kept offline; upload it with `wandb sync {second.folder}`"]
     assert_all_metrics(path, [first, second])
     assert [row["round"] for row in second.rows if row.get("round/recovered")] == [3]
     check_session(second, path, config)
@@ -136,7 +136,9 @@ def test_run_in_the_driver_actor(tmp_path: Path) -> None:
     (session,) = read_offline_runs(run.path)
     assert_all_metrics(run.path, [session])
     check_session(session, run.path, config)
-    assert [e["text"] for e in events if e["kind"] == "note"] == [f"wandb sync {session.folder}"]
+    assert [e["text"] for e in events if e["kind"] == "note"] == [
+        f"W&B: kept offline; upload it with `wandb sync {session.folder}`"
+    ]
 
 
 def test_terminal_without_a_key_is_never_asked(tmp_path: Path) -> None:
@@ -144,7 +146,7 @@ def test_terminal_without_a_key_is_never_asked(tmp_path: Path) -> None:
     path = tmp_path / "run"
     environment = {name: value for name, value in os.environ.items() if name not in ("NETRC", "RAY_ADDRESS")}
     environment |= {"HOME": str(tmp_path), "TERM": "xterm", "COLUMNS": "300"}
-    settings = [*TINY, "tracking.wandb=auto"]
+    settings = [*TINY, "tracking.wandb=online"]
     command = [sys.executable, "-m", "zorba_ray", "run", "demo", *settings, "--run-dir", str(path)]
     terminal, inner = pty.openpty()
     with subprocess.Popen(command, stdin=inner, stdout=inner, stderr=inner, env=environment) as process:

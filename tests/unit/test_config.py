@@ -78,7 +78,7 @@ def test_unknown_keys_inside_the_fleet_are_named_by_place(tmp_path: Path) -> Non
         ("data.label_words=[no,'yes']", "data.label_words.0", "False", "put text in quotes"),
         ("zo.lr=.nan", "zo.lr", "nan", "finite"),
         ("zo.scope=bias", "zo.scope", "'bias'", "'bias_norm'"),
-        ("zo=3", "zo", "3", "dictionary"),
+        ("zo=3", "zo", "3", "a section with settings of its own"),
         ("federation.participants=1.5", "federation.participants", "1.5", "share strictly between 0 and 1"),
         ("federation.participants=0", "federation.participants", "0", "count of clients ≥ 1"),
         ("federation.gpus=0", "federation.gpus", "0", "a number of GPUs ≥ 1"),
@@ -251,7 +251,7 @@ def test_an_unknown_preset_lists_those_there_are() -> None:
 def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
     path = tmp_path / "empty.yaml"
     path.write_text("", encoding="utf-8")
-    assert load_config(str(path)) == ExperimentConfig()
+    assert load_config(str(path)) == ExperimentConfig(name="empty")
 
 
 # What a resume may change -------------------------------------------------------------------------------------------

@@ -59,19 +59,19 @@ MACHINE = "machine {} login user password abc"
 @pytest.mark.parametrize(
     ("setting", "environ", "netrc", "mode"),
     [
-        ("auto", {}, None, "offline"),
+        ("auto", {}, None, "disabled"),
         ("auto", {"WANDB_API_KEY": DUMMY}, None, "online"),
-        ("auto", {"WANDB_API_KEY": "  "}, None, "offline"),
+        ("auto", {"WANDB_API_KEY": "  "}, None, "disabled"),
         ("auto", {}, MACHINE.format("api.wandb.ai"), "online"),
         ("auto", {}, MACHINE.format("api.forge.coreweave.com"), "online"),
         ("auto", {"WANDB_BASE_URL": "https://api.wandb.ai"}, MACHINE.format("api.wandb.ai"), "online"),
-        ("auto", {}, MACHINE.format("example.org"), "offline"),
-        ("auto", {"WANDB_BASE_URL": "https://w.example.org"}, MACHINE.format("api.wandb.ai"), "offline"),
+        ("auto", {}, MACHINE.format("example.org"), "disabled"),
+        ("auto", {"WANDB_BASE_URL": "https://w.example.org"}, MACHINE.format("api.wandb.ai"), "disabled"),
         ("auto", {"WANDB_BASE_URL": "https://w.example.org"}, MACHINE.format("w.example.org"), "online"),
-        ("auto", {}, "machine api.wandb.ai login", "offline"),  # not a netrc file
+        ("auto", {}, "machine api.wandb.ai login", "disabled"),  # not a netrc file
         ("auto", {"WANDB_API_KEY": DUMMY, "WANDB_MODE": "offline"}, None, "offline"),
         ("auto", {"WANDB_API_KEY": DUMMY, "WANDB_MODE": "disabled"}, None, "disabled"),
-        ("auto", {"WANDB_MODE": "online"}, None, "offline"),
+        ("auto", {"WANDB_MODE": "online"}, None, "disabled"),
         ("online", {}, None, "online"),
         ("offline", {"WANDB_API_KEY": DUMMY}, None, "offline"),
         ("disabled", {"WANDB_API_KEY": DUMMY}, None, "disabled"),
@@ -91,13 +91,13 @@ def test_mode(
 def test_the_host_of_wandb_login_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`wandb login --host` leaves its address in wandb's settings file and the key in the netrc file."""
     (tmp_path / ".netrc").write_text(MACHINE.format("w.example.org") + "\n", encoding="utf-8")
-    assert resolve_mode("auto") == "offline"
+    assert resolve_mode("auto") == "disabled"
     settings = tmp_path / ".config/wandb/settings"
     settings.parent.mkdir(parents=True)
     settings.write_text("[default]\nbase_url = https://w.example.org\n", encoding="utf-8")
     assert resolve_mode("auto") == "online"
     monkeypatch.setenv("WANDB_BASE_URL", "https://other.example.org")
-    assert resolve_mode("auto") == "offline"
+    assert resolve_mode("auto") == "disabled"
 
 
 def test_history_row() -> None:
@@ -136,7 +136,7 @@ def test_offline_run_holds_our_values(tmp_path: Path) -> None:
     """Written by wandb, read back by `wandb leet inspect`."""
     line = _drive(_monitor(tmp_path), tmp_path)
     run = _only(tmp_path)
-    assert line == f"wandb sync {run.folder}"
+    assert line == f"W&B: kept offline; upload it with `wandb sync {run.folder}`"
     assert (run.run_id, run.project, run.group) == ("abc123", "zorba", "group")
     assert run.config["zo"] == {"lr": 0.25}
     assert run.config["provenance"] == {"python": "3.11"}
@@ -186,7 +186,7 @@ def test_the_newest_session_is_the_whole_run(tmp_path: Path) -> None:
     assert first.steps == [0, 1, 2]
     assert second.steps == [0, 1, 2, 3, 4, 5]
     assert second.records() == [*(history_row(record) for record in RECORDS), {"round": 3, "round/loss": 0.5}]
-    assert line == f"wandb sync {second.folder}"
+    assert line == f"W&B: kept offline; upload it with `wandb sync {second.folder}`"
 
 
 def test_a_resumed_online_run_tells_what_the_server_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,7 +237,7 @@ def test_online_without_key_asks_nobody(
         line = _drive(monitor, tmp_path)
     assert monitor.mode == "offline"
     assert line is not None
-    assert line.startswith("wandb sync ")
+    assert line.startswith("W&B: kept offline; upload it with `wandb sync ")
     assert [r.levelname for r in caplog.records if r.name.startswith("zorba_ray")] == ["WARNING"]
     assert len(_only(tmp_path).records()) == len(RECORDS)
 

@@ -1,8 +1,6 @@
 """What `zorba-ray allocate` prints: the map, objectives with their bounds, steps, front, what-if."""
 
 import math
-import os
-import sys
 from typing import Any
 
 from zorba_ray.cli.terminal import Console
@@ -20,8 +18,8 @@ Kind = tuple[tuple[int, int], list[str]]
 
 
 def print_answer(name: str, answers: dict[str, Any]) -> None:
-    """One of "allocation", "what_if" and "front", on stdout, in the width of the terminal (120 on a pipe)."""
-    console = Console(width=120 if not sys.stdout.isatty() and "COLUMNS" not in os.environ else None)
+    """One of "allocation", "what_if" and "front", on stdout."""
+    console = Console()
     tree = answers[name]
     if name == "allocation":
         print_map(console, tree)

@@ -70,9 +70,9 @@ def _print_results(record: "ComparisonRecord") -> None:
     from zorba_ray.cli.terminal import Console
     from zorba_ray.report.comparison_page import comparison_tables, comparison_warnings
 
-    console = Console(width=None if sys.stdout.isatty() else 200)
+    console = Console()
     for table in comparison_tables(record):
-        console.print(table.terminal())
+        console.print(table.terminal(console.width))
     for line in comparison_warnings(record):
         console.print(line, style="yellow")
 

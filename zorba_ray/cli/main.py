@@ -9,7 +9,7 @@ from typing import NoReturn
 import typer
 
 from zorba_ray import __version__
-from zorba_ray.cli import allocate, compare, lr, profile, replay, report, run, schema, sweep
+from zorba_ray.cli import allocate, compare, init, lr, profile, replay, report, run, schema, sweep
 from zorba_ray.cli.doctor.command import doctor
 from zorba_ray.cli.terminal import guarded, say
 from zorba_ray.errors import ConfigError, ZorbaError, refused_place
@@ -29,6 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("init", no_args_is_help=True)(init.init)
 app.command("run", no_args_is_help=True)(run.run)
 app.command("sweep", no_args_is_help=True)(sweep.sweep)
 app.command("compare", no_args_is_help=True)(compare.compare)

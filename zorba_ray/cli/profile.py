@@ -16,12 +16,13 @@ LABELS = 2
 
 def profile(
     config: str = typer.Argument(
-        help="A named shape (opt-125m, opt-1.3b, opt-6.7b, llama-3-8b, qwen2.5-7b), a hub id, a model's folder, a YAML "
+        help="A named shape, such as qwen2.5-0.5b or llama-3.2-1b; a hub id, a model's folder, a YAML "
         "file, or a preset: demo."
     ),
     overrides: list[str] = typer.Argument(None, help="Settings as key=value, e.g. memory.compute_dtype=fp32."),
     batch: int = typer.Option(None, "--batch", help="Rows of one sign; default: data.batch_size."),
     length: int = typer.Option(None, "--length", help="Tokens of a row; default: data.max_length."),
+    parts: bool = typer.Option(False, "--parts", help="Also what the bytes are made of."),
     json_out: bool = typer.Option(False, "--json", help="Print JSON, with the bytes of every part."),
 ) -> None:
     """Bytes that a client's accelerator holds, from the model's configuration alone: nothing is loaded or run."""
@@ -36,7 +37,7 @@ def profile(
         say(json.dumps(record, indent=1))
         return
     console = Console()
-    console.print(_table(found, rows).terminal(console.width))
+    console.print(_table(found, rows, parts).terminal(console.width))
     for line in _assumptions(found):
         console.print(line)
 
@@ -69,9 +70,8 @@ def profiled(source: str, overrides: list[str] | None, batch: int | None, length
 
 
 def _settings(source: str, overrides: list[str]) -> "ExperimentConfig":
-    import difflib
-
     from zorba_ray.config import load_config, presets
+    from zorba_ray.config.suggestions import meant
     from zorba_ray.errors import ConfigError
     from zorba_ray.models.shapes import SHAPES
 
@@ -79,10 +79,9 @@ def _settings(source: str, overrides: list[str]) -> "ExperimentConfig":
         return load_config(source, overrides)
     hub = source.count("/") == 1 and not source.startswith((".", "/", "~"))
     if source not in SHAPES and not hub and not Path(source).expanduser().is_dir() and ":" not in source:
-        near = difflib.get_close_matches(source.lower(), [*SHAPES, *presets()], n=1, cutoff=0.5)
         raise ConfigError(
             f"profile {source!r}: neither a named shape ({', '.join(SHAPES)}), a preset ({', '.join(presets())}), a "
-            "YAML file, a model's folder nor a hub id (owner/name)" + (f"; did you mean {near[0]}?" if near else "")
+            f"YAML file, a model's folder nor a hub id (owner/name){meant(source, [*SHAPES, *presets()])}"
         )
     from zorba_ray.config import config_from_tree
     from zorba_ray.config.base import apply_override, parse_override
@@ -93,15 +92,17 @@ def _settings(source: str, overrides: list[str]) -> "ExperimentConfig":
     return config_from_tree(tree, source)
 
 
-def _table(found: "ModelProfile", rows: "list[Row]") -> "Table[Row]":
-    """One line per client; parts of zero bytes everywhere are left out."""
+def _table(found: "ModelProfile", rows: "list[Row]", parts: bool) -> "Table[Row]":
+    """One row per client; `parts`: with a column of all parts that it holds."""
     from zorba_ray.tables import Column, Table
     from zorba_ray.units import format_bytes
 
     def active(row: "Row") -> str | None:
         return None if row.client.fraction is None else str(row.client.fraction)
 
-    parts = [part for part in rows[0].footprint.parts if any(row.footprint.parts[part] for row in rows)]
+    def parts_of(row: "Row") -> str:
+        return ", ".join(f"{part} {format_bytes(size)}" for part, size in row.footprint.parts.items() if size)
+
     work = found.work
     return Table(
         f"{found.model.path}: {found.manifest.numel:,} parameters in {found.manifest.blocks} blocks and stem; "
@@ -111,8 +112,8 @@ def _table(found: "ModelProfile", rows: "list[Row]") -> "Table[Row]":
             Column("method", lambda row: row.client.label),
             Column("active", active),
             Column("bytes", lambda row: row.footprint.total, format_bytes),
-            *(Column(part, lambda row, part=part: row.footprint.parts[part] or None, format_bytes) for part in parts),
             Column("round", lambda row: 1000 * row.seconds, "{:.0f} ms".format),
+            *([Column("parts", parts_of)] if parts else []),
         ],
     )
 

@@ -42,8 +42,7 @@ class _Progress:
     """A console with one bar below what it prints; entered, the bar is live."""
 
     def __init__(self, what: str, total: int | None = None, stderr: bool | None = None) -> None:
-        piped = not sys.stdout.isatty()
-        self.console = Console(stderr=piped if stderr is None else stderr, width=120 if piped else None)
+        self.console = Console(stderr=not sys.stdout.isatty() if stderr is None else stderr)
         self.bar = _Bar(self.console, what, total)
 
     def __enter__(self) -> Self:

@@ -1,6 +1,5 @@
 """The tables that stand at the end of a run."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ def print_summary(summary: dict[str, Any], path: Path) -> None:
     """The last lines of a run, on stdout."""
     from zorba_ray.report.run_tables import budgets_table
 
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = Console()
 
     def figure(label: str, key: str, form: str) -> tuple[str, str, str]:
         start, end = summary[f"start_{key.removeprefix('final_')}"], summary[key]

@@ -56,7 +56,7 @@ def _print_best(path: Path) -> None:
     from zorba_ray.report.sweep_page import configurations
     from zorba_ray.report.trials import group_trials
 
-    console, record = Console(width=None if sys.stdout.isatty() else 120), read_sweep(path)
+    console, record = Console(), read_sweep(path)
     console.print(f"{record.name}: {len(record.trials)} trials, {record.status}", highlight=False)
     for table in configurations(record, group_trials(record)):
         console.print(table.terminal(console.width))
@@ -82,5 +82,5 @@ def _preview(settings: "SweepConfig", base: dict[str, Any]) -> None:
             Column("bundles", lambda trial: len(trial[1].bundles), str),
         ],
     )
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = Console()
     console.print(table.terminal(console.width))

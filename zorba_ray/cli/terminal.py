@@ -5,6 +5,7 @@ file; what libraries print passes `guarded`.
 """
 
 import contextlib
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -21,11 +22,20 @@ _ANSI = re.compile("\x1b\\[[0-9;?]*[A-Za-z]")
 """Colours and cursor movements, as progress bars and Ray's messages have them."""
 
 
+_PIPE = 10_000
+"""Characters of a line where nobody's terminal sets a width: nothing is cut or wrapped."""
+
+
 class Console(rich.console.Console):
-    """rich's, without markup, emoji codes and highlighting in text, and with control characters written out."""
+    """rich's, without markup, emoji codes and highlighting in text, and with control characters written out.
+
+    On a pipe or in a file tables and lines are as wide as they need to be, unless COLUMNS says otherwise.
+    """
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{"markup": False, "emoji": False, "highlight": False, **settings})
+        if not self.is_terminal and "width" not in settings and "COLUMNS" not in os.environ:
+            self.width = _PIPE
 
     def render_str(self, text: str, **settings: Any) -> Text:
         return super().render_str(printable(text), **settings)

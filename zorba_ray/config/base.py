@@ -1,6 +1,5 @@
 """Strict settings: unknown keys, wrong types and contradictions are errors that name key, value and rule."""
 
-import difflib
 from collections.abc import Iterator
 from typing import Annotated, Any, TypeVar, get_args
 
@@ -13,15 +12,22 @@ from pydantic import (
     Field,
     ValidationError,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
 )
 
+from zorba_ray.config.suggestions import nearest_setting
 from zorba_ray.config.yaml_text import MOST_DEPTH, parse_yaml
 from zorba_ray.errors import ConfigError
 from zorba_ray.printable import UNPRINTABLE, printable, shortened, shown
 from zorba_ray.units import parse_bytes
 
-ByteCount = Annotated[int, BeforeValidator(parse_bytes), Field(le=2**62)]
+ByteCount = Annotated[
+    int,
+    BeforeValidator(parse_bytes),
+    Field(le=2**62),
+    WithJsonSchema({"type": ["integer", "string"], "format": "bytes"}),
+]
 """Bytes; accepts an integer or text with a unit ("24 GiB"). Sums and differences with int64 must not wrap."""
 
 
@@ -145,13 +151,8 @@ def explain(error: ValidationError, model: type[BaseModel], origin: str) -> str:
         key = printable(shortened(".".join(location), 200)) or "(top level)"
         if fault["type"] == "extra_forbidden":
             dotted = ".".join(part for part in location if not part.isdigit())
-            near = difflib.get_close_matches(dotted, names, n=1, cutoff=0.5) or [
-                name
-                for name in names
-                if name.rsplit(".", 1)[-1]
-                in difflib.get_close_matches(location[-1], [n.rsplit(".", 1)[-1] for n in names], n=1, cutoff=0.6)
-            ]
-            hint = f"; did you mean {near[0]}?" if near else "; `zorba-ray schema` lists all settings"
+            near = nearest_setting(dotted, names)
+            hint = f"; did you mean {near}?" if near else "; `zorba-ray schema` lists all settings"
             if dotted in names:
                 hint = "; another value of `method` has it, this one has not"
             lines.append(f"  {key}: unknown setting (value {shown(fault['input'])}){hint}")
@@ -160,6 +161,9 @@ def explain(error: ValidationError, model: type[BaseModel], origin: str) -> str:
             value = (
                 "" if fault["type"] == "missing" or isinstance(fault["input"], dict) else f" = {shown(fault['input'])}"
             )
+            if fault["type"] in ("model_type", "model_attributes_type"):
+                message = f"a section with settings of its own; write {key}: {{SETTING: VALUE}}"
+                message += f", as in {key}: {{path: {fault['input']}}}" if f"{key}.path" in names else ""
             if fault["type"] == "string_type" and isinstance(fault["input"], dict):
                 message += f", not {shown(fault['input'])}: put text with braces in quotes"
             if isinstance(fault["input"], bool):

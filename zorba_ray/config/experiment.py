@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from zorba_ray.config.federation import FederationConfig
 from zorba_ray.config.memory import MemoryConfig
 from zorba_ray.config.method import DEFAULT_METHOD, MethodSpec, NoSettings, load_method, method_names, with_published
 from zorba_ray.config.model import ModelConfig
+from zorba_ray.config.suggestions import meant
 from zorba_ray.config.tracking import EvalConfig, TrackingConfig
 from zorba_ray.config.yaml_text import read_yaml
 from zorba_ray.config.zo import DirectionsConfig, ZOConfig
@@ -56,7 +58,7 @@ class ExperimentConfig(StrictModel):
     """One run of zorba-ray."""
 
     name: str = Field(default="run", max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
-    """Short name; the run directory is runs/NAME unless --run-dir says otherwise."""
+    """Short name; the run directory is runs/NAME unless --run-dir says otherwise. Left out: the name of the file."""
     method: str = Field(default=DEFAULT_METHOD, max_length=200, pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")
     """The federated method: a name of `zorba_ray.methods`, or the dotted path of a module that holds one. Settings that
     are left out are those that its authors published."""
@@ -169,6 +171,20 @@ class ExperimentConfig(StrictModel):
         """All settings as JSON-ready values, defaults included."""
         return self.model_dump(mode="json")
 
+    def differing(self) -> dict[str, Any]:
+        """The settings that differ from the defaults, dotted key -> JSON-ready value."""
+        found: dict[str, Any] = {}
+
+        def walk(node: Any, default: Any, prefix: str) -> None:
+            if isinstance(node, dict) and isinstance(default, dict):
+                for key, child in node.items():
+                    walk(child, default.get(key), f"{prefix}.{key}" if prefix else key)
+            elif node != default:
+                found[prefix] = node
+
+        walk(self.resolved(), ExperimentConfig().resolved(), "")
+        return found
+
     def numbers(self) -> dict[str, Any]:
         """The settings that change results, dotted key -> value; NOT_NUMBERS are left out."""
         flat: dict[str, Any] = {}
@@ -216,10 +232,16 @@ def config_from_tree(tree: dict[str, Any], origin: str) -> ExperimentConfig:
 def load_config(source: str, overrides: list[str] | None = None) -> ExperimentConfig:
     """Settings from a preset's name or a YAML/JSON file, with dotted overrides on top.
 
+    A file without a `name` is called as the file is: my_run.yaml is my_run.
+
     Raises:
-        ConfigError: no such preset or file, not a mapping, or any refused setting.
+        ConfigError: no such preset or file, not a mapping, a sweep file, or any refused setting.
     """
     tree = load_tree(source)
+    if "space" in tree:
+        raise ConfigError(f"config {shown(source)}: this is a sweep file: start it with `zorba-ray sweep {source}`")
+    if stem := re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(source).stem).lstrip("_.-")[:200]:
+        tree.setdefault("name", stem)
     for text in overrides or []:
         parts, value = parse_override(text)
         apply_override(tree, parts, value)
@@ -235,8 +257,21 @@ def load_tree(source: str) -> dict[str, Any]:
     if source in presets():
         return read_yaml(resources.files("zorba_ray") / "presets" / f"{source}.yaml", "config")
     if not os.path.isfile(source):  # unlike Path's, it has an answer to any text
-        raise ConfigError(f"config {shown(source)}: no such file, and not a preset ({', '.join(presets())})")
+        raise ConfigError(
+            f"config {shown(source)}: no such file, and not a preset ({', '.join(presets())}){meant_file(source)}"
+        )
     return read_yaml(Path(source), "config")
+
+
+def meant_file(source: str) -> str:
+    """'; did you mean NAME?' of a preset, or of a YAML file in the same folder; nothing where none is near."""
+    folder = Path(source).parent
+    try:
+        beside = [str(file) for kind in ("*.yaml", "*.yml") for file in folder.glob(kind)]
+    except (OSError, ValueError):  # no folder at all
+        beside = []
+    same = [file for file in beside if Path(file).stem == source]
+    return f"; did you mean {same[0]}?" if same else meant(source, [*presets(), *beside])
 
 
 def anchored(config: ExperimentConfig) -> ExperimentConfig:

@@ -13,9 +13,9 @@ class LoraConfig(StrictModel):
     """Adapters on the blocks' linear layers: y = W x + (α/r) B A x (Hu et al., 2021)."""
 
     rank: int = Field(default=8, ge=1)
-    """r."""
+    """Rank r of the adapters."""
     alpha: float = Field(default=16.0, gt=0)
-    """α."""
+    """Scale α: an adapter adds α/r · B A x."""
     targets: Targets = "attention"
     """Projections of attention (`attention`: query, key, value and output), or every linear layer of a block."""
 

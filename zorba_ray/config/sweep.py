@@ -1,6 +1,5 @@
 """A sweep: a run, a space over its dotted settings, and how the space is searched. Imports no Ray."""
 
-import difflib
 import math
 import os
 from collections.abc import Iterable
@@ -16,9 +15,11 @@ from zorba_ray.config.base import (
     parse_override,
     validated,
 )
-from zorba_ray.config.experiment import ExperimentConfig, load_tree
+from zorba_ray.config.experiment import ExperimentConfig, load_tree, meant_file, presets
+from zorba_ray.config.suggestions import nearest_setting
 from zorba_ray.config.yaml_text import read_yaml
 from zorba_ray.errors import ConfigError
+from zorba_ray.printable import shown
 
 EveryEvaluation = Literal["validation_loss", "validation_accuracy"]
 """Metrics that a trial reports at every evaluation: what a scheduler can judge by."""
@@ -238,10 +239,8 @@ def require_setting(key: str, sweep_only: bool = True) -> None:
     """
     known = known_keys(ExperimentConfig)
     if key not in known:
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-        raise ValueError(
-            f"{key} is no setting" + (f"; did you mean {near[0]}?" if near else "; see `zorba-ray schema`")
-        )
+        near = nearest_setting(key, known)
+        raise ValueError(f"{key} is no setting" + (f"; did you mean {near}?" if near else "; see `zorba-ray schema`"))
     if sweep_only and any(key == name or key.startswith(f"{name}.") for name in NOT_SWEPT):
         raise ValueError(f"{key} cannot be swept: the sweep sets it, or it does not change a trial")
 
@@ -255,7 +254,16 @@ def load_sweep(source: str, overrides: Iterable[str] = ()) -> tuple[SweepConfig,
     Raises:
         ConfigError: a file is missing or not YAML, or a setting is refused.
     """
+    if source in presets() or not os.path.isfile(source):
+        if source in presets():
+            raise ConfigError(f"sweep {shown(source)}: a preset of one run, not a sweep: `zorba-ray run {source}`")
+        raise ConfigError(f"sweep {shown(source)}: no such file{meant_file(source)}")
     tree = read_yaml(Path(source), "sweep")
+    if "space" not in tree and tree.keys() & (ExperimentConfig.model_fields.keys() - SweepConfig.model_fields.keys()):
+        raise ConfigError(
+            f"sweep {shown(source)}: this is a file of one run: start it with `zorba-ray run {source}`; a sweep file "
+            "names it under `run` and says under `space` what varies"
+        )
     for_run = []
     for text in overrides:
         parts, value = parse_override(text)

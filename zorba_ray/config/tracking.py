@@ -20,7 +20,8 @@ class TrackingConfig(StrictModel):
     """Sinks beside metrics.jsonl, which is always written."""
 
     wandb: Literal["auto", "online", "offline", "disabled"] = "auto"
-    """`auto`: online only when a key is configured, else offline. Never asks, never blocks more than 20 s."""
+    """`auto`: online where a key is configured (WANDB_API_KEY, or `wandb login`), else disabled. `offline`: files for
+    `wandb sync`. Never asks, never blocks more than 20 s."""
     project: str = "zorba-ray"
     """W&B project."""
     group: str | None = None

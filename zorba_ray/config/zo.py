@@ -12,7 +12,7 @@ FixedScope = Literal["all", "matrices", "bias_norm", "lora", "biases", "norm_wei
 
 def _cheaper_difference(zo: dict[str, Any]) -> Literal["central", "forward"]:
     """Two-sided differences are the paper's. With several dense directions a step, one-sided ones learn more per
-    forward pass (LOG.md, 2026-11-28)."""
+    forward pass (docs/log, 2026-11-28)."""
     return "forward" if zo.get("directions", 1) > 1 and zo.get("rank") is None else "central"
 
 

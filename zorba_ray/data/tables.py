@@ -9,6 +9,7 @@ import stat
 import sys
 from array import array
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TextIO
@@ -86,6 +87,31 @@ def read_table(path: Path, kind: Kind, wanted: Sequence[str], optional: str | No
     if not len(table):
         raise DataError(f"data.path={file.origin}: the file is empty: it has no rows")
     return table
+
+
+def column_names(path: Path, kind: Kind) -> list[str]:
+    """The columns that a file has; of JSON, those of its first row. A CSV's delimiter is the one that gives the most.
+
+    Raises:
+        DataError: the file is empty, or is not of its kind.
+    """
+    file = _File(path, kind, [], None)
+    try:
+        if kind == "json":
+            first = next((raw for _, raw in file.raw_lines() if raw.strip()), b"")
+            return list(next((row for _, row in _objects(file, first.lstrip()[:1] == b"[")), {}))
+        if kind == "parquet":
+            from pyarrow import parquet
+
+            return parquet.read_schema(path).names
+        with path.open(newline="", encoding="utf-8-sig") as opened:
+            headers = []
+            for delimiter in _DELIMITERS:
+                with suppress(csv.Error):
+                    headers.append(_csv_start(opened, delimiter)[1])
+            return max(headers, key=len, default=[])
+    except (OSError, ValueError) as error:  # pyarrow's faults and bytes that are no UTF-8 are among them
+        raise file.unreadable(on_one_line(str(error))) from error
 
 
 @dataclass(frozen=True)

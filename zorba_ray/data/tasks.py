@@ -113,6 +113,20 @@ def _builtin(name: Any) -> Split:
     return Split({"text": [text for text, _ in rows]}, np.array([label for _, label in rows], dtype=np.int64))
 
 
+def training_file(path: Path) -> tuple[Path, Kind]:
+    """The file of training rows that `data.path` stands for.
+
+    Raises:
+        DataError: there is none.
+    """
+    origin = f"data.path={on_one_line(str(path))}"
+    if path.is_dir():
+        return _files_of(path, origin, DataConfig())["train"][0]
+    if not path.is_file():
+        raise DataError(f"{origin}: no such file or folder")
+    return path, _kind(path)
+
+
 def _read(config: DataConfig, origin: str, labelled: bool) -> dict[str, Split]:
     path = Path(config.path).expanduser()
     listing = LabelListing()

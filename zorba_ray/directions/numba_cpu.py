@@ -32,7 +32,7 @@ _ROWS = _TILE // LANES
 _VALUES = GROUPS << 4  # gaussian entries of a tile
 _BEYOND_CACHES = 2**22
 """Bytes of θ from which a perturbed copy would push out of the caches what it needs next. Measured: at 9 MB streaming
-takes 0.74 of the time of plain stores, at 2 MB 0.9 (LOG.md)."""
+takes 0.74 of the time of plain stores, at 2 MB 0.9 (docs/log)."""
 
 
 @compiled()

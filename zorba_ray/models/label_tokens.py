@@ -104,7 +104,8 @@ def read_label_tokens(tokenizer: Any, prompt: str, words: Sequence[str]) -> Labe
             )
         if len(answer) == len(lead) or answer[len(lead)] == tokenizer.unk_token_id:
             raise ConfigError(
-                f"data.label_words: {shown(word)} has no token of its own after the prompt {shown(prompt)}"
+                f"data.label_words: {shown(word)} has no token of its own after the prompt {shown(prompt)}: "
+                "take a word that this model's tokenizer knows, or another model"
             )
         tokens.append(answer[len(lead)])
         pieces.append(len(answer) - len(lead))

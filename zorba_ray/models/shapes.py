@@ -1,6 +1,5 @@
 """Named model shapes, and networks built from a configuration alone: no weights, no tokenizer, no download."""
 
-import difflib
 import json
 from importlib import resources
 from typing import Any
@@ -9,6 +8,7 @@ import torch
 import transformers
 
 from zorba_ray.config import ModelConfig
+from zorba_ray.config.suggestions import meant
 from zorba_ray.errors import ModelError
 from zorba_ray.models.extent import within
 from zorba_ray.models.load import is_causal, load_settings
@@ -31,8 +31,7 @@ def shape_settings(model: ModelConfig) -> Any:
     try:
         return load_settings(model)
     except ModelError as error:
-        near = difflib.get_close_matches(model.path.lower(), SHAPES, n=1, cutoff=0.5)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = meant(model.path.rpartition("/")[2], SHAPES)
         raise ModelError(f"{error}. Named shapes: {', '.join(SHAPES)}{hint}") from error
 
 

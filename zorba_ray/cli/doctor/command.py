@@ -1,5 +1,5 @@
-"""The command: runs the checks, prints their findings; exit code 2 where the settings are refused, 4 where something
-else is a fault."""
+"""The command: runs the checks and prints their findings. Its exit code is that of the first fault: what a run would
+end with where settings, model, data or allocation are refused, else 4."""
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def doctor(
-    config: str = typer.Argument(None, help="A run or sweep file, or a preset, that is to run."),
+    config: str = typer.Argument(None, help="A run or sweep file, or a preset: is loaded as a run would."),
     address: str = typer.Option(
         None,
         "--address",
@@ -59,7 +59,7 @@ def read_settings(source: str) -> "tuple[ExperimentConfig, list[Path]]":
 
 
 def _findings(source: str | None, address: str | None, working_dir: Path | None) -> Iterator[Finding]:
-    from zorba_ray.cli.doctor import cluster, machine, upload
+    from zorba_ray.cli.doctor import cluster, loads, machine, upload
     from zorba_ray.errors import ConfigError
 
     config, files = None, []
@@ -80,6 +80,8 @@ def _findings(source: str | None, address: str | None, working_dir: Path | None)
         "shared memory": machine.shared_memory,
         "cluster": lambda: cluster.check_cluster(address, config),
     }
+    if config is not None and working_dir is None:  # an upload has its paths elsewhere
+        checks["model and data"] = lambda: loads.check_loading(config)
     if working_dir is not None:
         checks["upload"] = lambda: upload.check_upload(working_dir, config, files)
     for name, check in checks.items():

@@ -84,8 +84,12 @@ def wandb(setting: Literal["auto", "online", "offline", "disabled"]) -> Iterator
             "tracking.wandb=auto",
         )
         return
-    hint = "" if mode != "offline" else "runs are kept offline; `wandb sync` uploads them, WANDB_API_KEY makes it live"
-    yield Finding("ok", f"W&B mode {setting} is {mode}", hint)
+    hints = {
+        "offline": "`wandb sync` uploads a run later; WANDB_API_KEY makes it live",
+        "disabled": "no key: WANDB_API_KEY turns it on, tracking.wandb=offline keeps files for `wandb sync`",
+    }
+    hint = hints.get(mode, "") if setting != "disabled" else ""
+    yield Finding("ok", f"W&B: tracking.wandb={setting} means {mode} here", hint)
 
 
 def disk() -> Iterator[Finding]:

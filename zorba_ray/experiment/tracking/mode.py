@@ -15,14 +15,14 @@ def resolve_mode(setting: Literal["auto", "online", "offline", "disabled"]) -> M
     """The mode for a value of `tracking.wandb`.
 
     `auto` is what WANDB_MODE says if that is `offline` or `disabled`, else online where a key is configured
-    (`has_credentials`), else offline. The other settings stand for themselves.
+    (`has_credentials`), else disabled. The other settings stand for themselves.
     """
     if setting != "auto":
         return setting
     wished = os.environ.get("WANDB_MODE")
     if wished == "offline" or wished == "disabled":
         return wished
-    return "online" if has_credentials() else "offline"
+    return "online" if has_credentials() else "disabled"
 
 
 def has_credentials() -> bool:

@@ -109,7 +109,7 @@ class WandbMonitor:
             run.summary.update(summary_values(summary))
             _within(FINISH_S + 2, "finish", lambda: run.finish(0 if summary.get("status") == "finished" else 1))
             if self.mode == "offline":
-                line = sync
+                line = f"W&B: kept offline; upload it with `{sync}`"
         except TimeoutError:
             _kill_service()  # its exit hook would go on uploading
             line = f"W&B: not all was uploaded in {FINISH_S:.0f} s; {sync}"

@@ -1,0 +1,26 @@
+"""What a run of a file would load before its first round: model, data, labels, allocation."""
+
+from collections.abc import Iterator
+
+from zorba_ray.cli.doctor import Finding
+from zorba_ray.config import ExperimentConfig
+from zorba_ray.errors import ZorbaError
+
+
+def check_loading(config: ExperimentConfig) -> Iterator[Finding]:
+    """Loads as a run does and writes nothing; a fault has the exit code of the run that it would end."""
+    from zorba_ray.experiment import prepare, solve_allocation
+    from zorba_ray.experiment.run_warnings import start_warnings
+    from zorba_ray.experiment.scope import with_scope
+
+    try:
+        setup = prepare(with_scope(config)[0])
+        warnings = start_warnings(setup)
+        solve_allocation(setup)
+    except ZorbaError as error:
+        yield Finding("fault", str(error), "a run would end with this", error.exit_code)
+        return
+    rows, blocks = len(setup.shards.table), setup.manifest.blocks
+    yield Finding("ok", f"model ({blocks} blocks), data ({rows:,} training rows), labels and allocation are in order")
+    for text in warnings:
+        yield Finding("note", text, "a run would warn of this")

@@ -1,0 +1,108 @@
+"""`zorba-ray run --dry-run`: whether the settings would run, who would hold what, what it would cost."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from zorba_ray.artifacts.allocation import AllocationRecord
+    from zorba_ray.config import ExperimentConfig
+    from zorba_ray.experiment import Setup
+
+
+def preview(config: "ExperimentConfig", path: Path) -> None:
+    """Loads and checks what a run would, prints the answer, and writes nothing.
+
+    Args:
+        path: where the run would be kept.
+
+    Raises:
+        ZorbaError: what a run would end with before its first round.
+    """
+    from zorba_ray.artifacts import record_of
+    from zorba_ray.artifacts.allocation import AllocationRecord
+    from zorba_ray.assignment import allocation_record
+    from zorba_ray.cli.allocation_view import print_map
+    from zorba_ray.cli.terminal import Console
+    from zorba_ray.experiment import prepare, solve_allocation
+    from zorba_ray.experiment.run_warnings import start_warnings
+    from zorba_ray.experiment.scope import with_scope
+    from zorba_ray.federation.accelerator import choose_accelerator
+
+    console = Console()
+    choose_accelerator(config)
+    config, probe = with_scope(config)
+    setup = prepare(config)
+    warnings = start_warnings(setup)
+    tree = allocation_record(setup, solve_allocation(setup)).tree()
+    allocation = record_of(AllocationRecord, tree, "allocation")
+    where = "in this process" if config.federation.backend == "sequential" else "on Ray"
+    console.print(
+        f"This would run: {config.rounds:,} rounds of {config.method} with {config.federation.clients:,} clients "
+        f"{where}. " + ("The folder is there already: " if os.path.exists(path) else "Kept in ") + str(path) + "."
+    )
+    for text in warnings:
+        console.print(f"warning: {text}", style="yellow")
+    print_map(console, tree)
+    for line in (_memory(allocation), _data(setup), _passes(setup, allocation), _traffic(setup)):
+        console.print(line)
+    if probe is not None:
+        console.print(probe.line())
+    console.print("Settings that differ from the defaults:")
+    for key, value in config.differing().items():
+        console.print(f"  {key}: {value}")
+
+
+def _memory(allocation: "AllocationRecord") -> str:
+    budgets = [client for client in allocation.clients if client.share is not None]
+    if not budgets:
+        return "Memory: no client has a budget (federation.fleet)."
+    fullest = max(budgets, key=lambda client: client.share or 0.0)
+    return f"Memory: the fullest client ({fullest.client}, {fullest.kind}) holds {fullest.share:.1%} of its budget."
+
+
+def _data(setup: "Setup") -> str:
+    rows = ", ".join(
+        f"{len(table):,} {name}"
+        for name, table in (("training", setup.shards.table), ("validation", setup.validation), ("test", setup.test))
+    )
+    manifest, scope = setup.manifest, setup.header.scope
+    moved = sum(manifest.sizes(setup.config.zo.fixed_scope))
+    return (
+        f"Rows: {rows}. Model: {manifest.numel:,} parameters, {moved:,} of them perturbed (zo.scope={scope}) in "
+        f"{manifest.blocks} blocks."
+    )
+
+
+def _passes(setup: "Setup", allocation: "AllocationRecord") -> str:
+    config, blocks = setup.config, setup.header.blocks
+    passes, clients = config.passes_per_round, len(allocation.clients)
+    cost = 0.0
+    for client in allocation.clients:
+        first = min(client.blocks, default=blocks)
+        cost += (passes * (blocks - first) + config.local_steps * first) / blocks
+    return (
+        f"A round: {clients:,} clients × {passes} forward passes of {config.data.batch_size} examples; blocks before "
+        f"the first active one run once, so that it costs about {cost:.1f} passes of the whole model."
+    )
+
+
+def _traffic(setup: "Setup") -> str:
+    """Bytes of the frames of a round in which everybody who is asked reports."""
+    from zorba_ray.federation.round import participant_count
+    from zorba_ray.protocol.messages import ClientReport, RoundCommit, RoundPlan, encode
+
+    config, header = setup.config, setup.header
+    if config.spec.central:
+        return "Bytes: none, one client holds all data."
+    if header.commits not in ("scalars", "mean"):
+        return f"Bytes: method={config.method} sends more than scalars; the run counts them."
+    clients = config.federation.clients
+    asked = participant_count(clients, config.federation.participants)
+    scalars = bytes(4 * header.local_steps * header.directions_per_step)
+    report = encode(ClientReport(config.rounds, clients - 1, bytes(8), bytes(4), max(header.samples), scalars))
+    plan = encode(RoundPlan(config.rounds, config.zo.lr, config.zo.perturbation_scale, bytes(8)))
+    each = header.commits == "scalars"
+    named = bytes(4 * asked) if each and asked < clients else b""
+    commit = encode(RoundCommit(config.rounds, config.zo.lr, named, scalars * asked if each else scalars))
+    return f"Bytes per client and round: about {len(report)} up, {len(plan) + len(commit):,} down."

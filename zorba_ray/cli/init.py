@@ -1,0 +1,165 @@
+"""`zorba-ray init`: a first configuration for a file of your own, with a comment on every line that is a guess."""
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from zorba_ray.cli.terminal import say
+
+if TYPE_CHECKING:
+    from zorba_ray.data.proposal import DataProposal
+
+_CLIENTS = 8
+_ROWS_PER_CLIENT = 40
+_BUILTIN_WORDS = ("terrible", "poor", "good", "great")
+"""Label words that the built-in model knows."""
+
+
+def init(
+    data: Path = typer.Argument(help="A CSV, JSONL or parquet file, or a folder with train.csv and so on."),
+    model: str = typer.Option("builtin", "--model", help="A folder, a hub id, or builtin (small, for a first try)."),
+    out: Path = typer.Option(None, "--out", "-o", help="The file to write (default: NAME.yaml here, after the data)."),
+) -> None:
+    """Look at data and write a first configuration: task, prompt, label words, clients, batch and rate."""
+    from zorba_ray.data.proposal import propose_data
+    from zorba_ray.errors import ConfigError, ZorbaError
+
+    path = out or Path(f"{data.resolve().stem}.yaml")
+    if path.exists():
+        raise ConfigError(f"{path} exists: name another file with --out, or remove it")
+    proposal = propose_data(data)
+    path.write_text(configuration(proposal, data, model, path.stem, *_memory()), encoding="utf-8")
+    say(f"written: {path}: {proposal.rows:,} rows, {_task(proposal)}")
+    try:
+        say(f"checked: {_check(path)}")
+    except ZorbaError as error:
+        say(f"to mend: a run of {path} would say:", err=True)
+        raise error
+    say(f"next: read its comments, then\n  zorba-ray lr {path}     # which rate\n  zorba-ray run {path}")
+
+
+def _check(path: Path) -> str:
+    """Loads what a run would load, and says what its clients would hold.
+
+    Raises:
+        ZorbaError: a run would be refused.
+    """
+    from zorba_ray.assignment import allocation_record
+    from zorba_ray.config import load_config
+    from zorba_ray.experiment import prepare, solve_allocation
+    from zorba_ray.tables.text import text_bytes
+
+    setup = prepare(load_config(str(path)))
+    record = allocation_record(setup, solve_allocation(setup))
+    counts = [len(client.blocks) for client in record.clients]
+    held = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
+    most = text_bytes(max(client.bytes for client in record.clients))
+    return f"data and model load; each client activates {held} of {setup.header.blocks} blocks, in at most {most}"
+
+
+def configuration(proposal: "DataProposal", data: Path, model: str, name: str, memory: int, device: str) -> str:
+    """The YAML text.
+
+    Args:
+        name: of the run.
+        memory: bytes of this machine's GPU, or of its main memory.
+        device: which of the two, in words.
+    """
+    small = model == "builtin"
+    words = proposal.label_words if proposal.named or not small else _builtin_words(proposal.label_words)
+    clients = max(2, min(_CLIENTS, proposal.rows // _ROWS_PER_CLIENT))
+    batch = max(1, min(16, proposal.rows // (2 * clients)))
+    halves = clients // 2
+    gib = max(1, memory * 10 // 2**30) / 10
+    labels = proposal.label_column
+    lines = [
+        f"# {name}: written by `zorba-ray init`. `zorba-ray schema` lists every setting.",
+        f"name: {name}",
+        "rounds: 20                        # for a first look; some hundred to train",
+        f"model: {{path: {_text(model)}{'' if labels else ', head: lm'}}}",
+        "data:",
+        f"  path: {_text(str(data))}",
+        f"  prompt: {_text(proposal.prompt)}",
+        "  # What the model reads: columns in braces. "
+        + ("The label word follows it." if labels else "It learns to go on with the text: no column is a label."),
+    ]
+    if labels:
+        lines += [
+            f"  label_column: {_text(labels)}",
+            f"  label_words: [{', '.join(map(_text, words))}]",
+            *_label_comments(proposal, words, small),
+        ]
+    lines += [
+        f"  max_length: {min(proposal.max_length, 64) if small else proposal.max_length}"
+        f"                  # tokens; {'the built-in model has 64 positions' if small else '19 of 20 rows fit, about'}",
+        f"  batch_size: {batch}",
+    ]
+    if proposal.owner_column and proposal.owners >= clients:
+        lines += [
+            "  partition: column               # a client holds the rows of some owners",
+            f"  partition_column: {_text(proposal.owner_column)}",
+        ]
+    lines += [
+        "zo:",
+        "  scope: bias_norm                # norms and biases are perturbed; `all`: every tensor",
+        f"  lr: {0.01 if small else 0.003}                        # a guess: `zorba-ray lr` tries several",
+        "  directions: 4                   # forward pairs of a client in a round",
+        "memory: {frozen: host}            # blocks that a client does not activate wait in main memory",
+        "federation:",
+        f"  clients: {clients}",
+        "  backend: sequential             # one after the other, in one process; `ray`: in parallel",
+        f"  fleet:                          # this machine has {gib:g} GiB of {device}",
+        f"    - {{name: this_size, count: {clients - halves}, vram: {gib:g} GiB}}",
+        f"    - {{name: half_size, count: {halves}, vram: {gib / 2:g} GiB}}",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _label_comments(proposal: "DataProposal", words: tuple[str, ...], small: bool) -> list[str]:
+    counts = ", ".join(
+        f"{word}: {rows:,}" for word, rows in zip(proposal.label_words, proposal.label_rows, strict=True)
+    )
+    lines = [f"  # Rows of each: {counts}" if len(counts) <= 90 else f"  # {len(proposal.label_words)} labels"]
+    if small and not {*words} <= {*_BUILTIN_WORDS}:
+        lines.append(
+            f"  # The built-in model knows the words {', '.join(_BUILTIN_WORDS)}. Take another with --model, or"
+        )
+        lines.append("  # write these, and say in a labels.json beside the data which label is which (docs/data.md).")
+    if not proposal.named:
+        lines.append("  # The data have bare numbers. Write words here that say what each means, in the same order.")
+    return lines
+
+
+def _builtin_words(numbers: tuple[str, ...]) -> tuple[str, ...]:
+    """Words that the built-in model knows, for up to four labels; more stay numbers."""
+    chosen = {2: (0, 3), 3: (0, 2, 3), 4: (0, 1, 2, 3)}.get(len(numbers)) if numbers[0] == "0" else None
+    return numbers if chosen is None else tuple(_BUILTIN_WORDS[index] for index in chosen)
+
+
+def _task(proposal: "DataProposal") -> str:
+    if proposal.label_column is None:
+        return "no column of labels: the model learns the text itself"
+    return f"{len(proposal.label_words)} labels in column {proposal.label_column!r}"
+
+
+def _text(value: str) -> str:
+    """A YAML scalar: bare where nothing can be read into it, else in double quotes, as JSON has them."""
+    plain = re.fullmatch(r"[A-Za-z][\w./-]*", value, re.ASCII) and value.lower() not in _YAML_WORDS
+    return value if plain else json.dumps(value, ensure_ascii=False)
+
+
+_YAML_WORDS = ("y", "n", "yes", "no", "true", "false", "on", "off", "null", "nan", "inf")
+
+
+def _memory() -> tuple[int, str]:
+    """Bytes of the first GPU, else of main memory, and which it is."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_properties(0).total_memory, "GPU memory"
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), "main memory"

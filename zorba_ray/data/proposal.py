@@ -1,0 +1,140 @@
+"""A file of rows -> what its columns may be for: text for the prompt, labels, owners. Its user corrects it."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zorba_ray.data.labels import read_listing
+from zorba_ray.data.tables import DataTable, column_names, read_table
+from zorba_ray.data.tasks import training_file
+from zorba_ray.errors import DataError
+from zorba_ray.printable import listed, shown
+
+_LABEL_NAMES = ("label", "class", "category", "target", "sentiment", "stars", "rating", "intent", "topic")
+"""What the name of a label column begins with, the surest first."""
+_OWNER_NAMES = ("client", "client_id", "hospital", "site", "user", "user_id", "owner", "author", "speaker", "subject")
+_MOST_LABELS = 20
+"""Of a column whose name says nothing."""
+_LETTERS_PER_TOKEN = 4
+"""Of English, about; the run counts the tokens themselves."""
+
+
+@dataclass(frozen=True)
+class DataProposal:
+    """How a file may be read."""
+
+    rows: int
+    """Of the training file."""
+    prompt: str
+    """Template with the text columns in braces."""
+    label_column: str | None
+    """None: no column can be a label, so the model learns the text itself."""
+    label_words: tuple[str, ...]
+    """One per label, in label order."""
+    label_rows: tuple[int, ...]
+    """Rows of each label."""
+    named: bool
+    """Whether the words say what the labels mean: names in the file or in labels.json, not bare numbers."""
+    owner_column: str | None
+    """Column that may say whose each row is."""
+    owners: int
+    """Its distinct values."""
+    max_length: int
+    """Tokens for 19 of 20 rows, as guessed from their letters; a power of two."""
+
+
+def propose_data(path: Path) -> DataProposal:
+    """Looks at all rows of a file, or of a folder's training file.
+
+    Raises:
+        DataError: nothing there that can be read, a column of lists, or no text whose column a prompt can name.
+    """
+    file, kind = training_file(path)
+    table = read_table(file, kind, column_names(file, kind))
+    names = list(table.columns)
+    lists = next(
+        (name for name in names if any(isinstance(value, (list, dict)) for value in table.columns[name])), None
+    )
+    if lists is not None:
+        raise DataError(
+            f"data.path={table.origin}: the column {shown(lists)} holds lists, as choices or chats do; a row is "
+            "proposed as text and a label: drop the column, or write text into one"
+        )
+    label = _label_column(table)
+    owner = next((name for name in names if name.lower() in _OWNER_NAMES and name != label), None)
+    texts = _text_columns(table, {label, owner})
+    words, counts, named = ((), (), True) if label is None else _label_words(table, label, file.parent)
+    lengths = [sum(len(table.columns[name][row]) for name in texts) for row in range(len(table))]
+    tokens = sorted(lengths)[int(0.95 * (len(lengths) - 1))] / _LETTERS_PER_TOKEN + 8
+    return DataProposal(
+        rows=len(table),
+        prompt=" ".join(f"{{{name}}}" for name in texts) + (" It was" if label else ""),
+        label_column=label,
+        label_words=words,
+        label_rows=counts,
+        named=named,
+        owner_column=owner,
+        owners=len(set(map(str, table.columns[owner]))) if owner else 0,
+        max_length=min(512, max(32, 2 ** (int(tokens) - 1).bit_length())),
+    )
+
+
+def _label_column(table: DataTable) -> str | None:
+    """A column of few values, each on two rows or more: by its name, else the one of the fewest values."""
+    counts = {
+        name: Counter(str(value) for value in column if not _missing(value))
+        for name, column in table.columns.items()
+        if name.lower() not in _OWNER_NAMES and all(isinstance(v, (str, int)) or _missing(v) for v in column)
+    }
+    fit = {name: count for name, count in counts.items() if len(count) >= 2 and min(count.values()) >= 2}
+    for wanted in _LABEL_NAMES:
+        for name in fit:
+            if name.lower().startswith(wanted):
+                return name
+    few = {name: len(count) for name, count in fit.items() if len(count) <= min(_MOST_LABELS, len(table) // 2)}
+    return min(few, key=few.__getitem__, default=None)
+
+
+def _text_columns(table: DataTable, taken: set[str | None]) -> list[str]:
+    """Columns of text, in the file's order; where there are several, those that hold words with spaces."""
+    texts = [
+        name
+        for name, column in table.columns.items()
+        if name not in taken and all(isinstance(value, str) for value in column) and not _is_number(column)
+    ]
+    spaced = [name for name in texts if sum(" " in value for value in table.columns[name]) > len(table) / 2]
+    chosen = spaced or texts[:1]
+    if not chosen:
+        raise DataError(f"data.path={table.origin}: no column of text (columns: {listed(list(table.columns))})")
+    bad = next((name for name in chosen if not name.isidentifier()), None)
+    if bad is not None:
+        raise DataError(
+            f"data.path={table.origin}: the column {shown(bad)} cannot stand in a prompt's braces: rename it, with "
+            "letters, digits and _ only, as in review_text"
+        )
+    return chosen
+
+
+def _label_words(table: DataTable, column: str, folder: Path) -> tuple[tuple[str, ...], tuple[int, ...], bool]:
+    """Words, rows of each, and whether they say what labels mean."""
+    counts = Counter(str(value) for value in table.columns[column] if not _missing(value))
+    listing = read_listing(folder, ())
+    if listing.positions:
+        words = tuple(sorted(listing.positions, key=listing.positions.__getitem__))
+        return words, tuple(counts[word] + counts[str(index)] for index, word in enumerate(words)), True
+    if not all(label.isdecimal() for label in counts):
+        words = tuple(sorted(counts))
+        return words, tuple(counts[word] for word in words), True
+    numbers = sorted(map(int, counts))
+    # Stars 1 … 5 are words of their own; numbers from 0 count the words.
+    words = tuple(map(str, range(numbers[-1] + 1) if numbers[0] == 0 else numbers))
+    return words, tuple(counts[word] for word in words), False
+
+
+def _missing(value: Any) -> bool:
+    return value is None or value != value or value == "" or value == -1 or value == "-1"
+
+
+def _is_number(column: list[str]) -> bool:
+    return all(value.strip().replace(".", "", 1).lstrip("+-").isdecimal() for value in column if value)
