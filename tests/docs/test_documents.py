@@ -144,17 +144,17 @@ def test_every_python_block_runs(page: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_modules_take_the_options_that_are_named() -> None:
-    named = {tuple(words[2:]) for page in PAGES for words in commands(page) if words[:2] == ["python", "-m"]}
-    for module in sorted({words[0] for words in named}):
-        said = run([sys.executable, "-m", module, "--help"], ROOT)
-        asked = {
-            word for words in named if words[0] == module for word in words[1:] if re.fullmatch(r"-\w|--[\w-]+", word)
-        }
-        asked |= {
-            words[1] for words in named if words[0] == module and words[1:] and re.fullmatch(r"[a-z_]+", words[1])
-        }
-        assert [word for word in asked if word not in said] == [], module
+def test_modules_take_the_arguments_that_are_named() -> None:
+    """Options, and names in small letters, stand in their help."""
+    named: dict[str, set[str]] = {}
+    for words in (words for page in PAGES for words in commands(page) if words[:2] == ["python", "-m"]):
+        options = {word for word in words[3:] if re.fullmatch(r"-\w|--[\w-]+", word)}
+        named.setdefault(words[2], set()).update(
+            options, (word for word in words[3:4] if re.fullmatch("[a-z_]+", word))
+        )
+    for module, asked in named.items():
+        said = run([sys.executable, "-m", module, "--help"], ROOT) if asked else ""
+        assert [word for word in sorted(asked) if word not in said] == [], module
 
 
 def run(command: list[str], folder: Path) -> str:
