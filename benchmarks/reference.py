@@ -1,7 +1,7 @@
 """What else reaches what on the built-in task: first-order AdamW, and central MeZO by the same engine.
 
 AdamW is the ceiling: backpropagation through all parameters on pooled data, which no client of the federation could do.
-Central MeZO is one client with all data and all blocks, one direction per step, as many forward pairs as the demo has.
+Central MeZO is one client with all data and all blocks, one direction per step.
 """
 
 import tempfile
@@ -21,13 +21,18 @@ from zorba_ray.models.label_tokens import read_label_tokens
 from zorba_ray.models.logits import LinearLogits
 
 ADAMW_STEPS, ADAMW_LR = 400, 1e-3
-MEZO = ["federation.clients=1", "federation.fleet=null", "data.partition=iid", "zo.directions=1", "zo.lr=0.0001"]
-"""Settings that turn the demo into central MeZO; `rounds` is 100 rounds × 8 clients × 9 passes, two of a pair."""
+MEZO = [
+    "federation.clients=1", "federation.fleet=null", "data.partition=iid", "data.batch_size=32", "zo.scope=bias_norm",
+    "zo.directions=1", "zo.lr=0.001",
+]  # fmt: skip
+"""Settings that turn the demo into central MeZO. It learns from norms and biases: of all tensors, in batches of 4, one
+direction at a time did not learn at rates from 1e-4 to 1e-3. 1,920 pairs are half of the demo's passes, on four times
+its examples."""
 
 
 def rows(quick: bool) -> list[Row]:
     """Test accuracy and validation loss of both references; `quick` runs a tenth of the steps."""
-    return [*adamw(ADAMW_STEPS // 10 if quick else ADAMW_STEPS), *mezo(360 if quick else 3600)]
+    return [*adamw(ADAMW_STEPS // 10 if quick else ADAMW_STEPS), *mezo(192 if quick else 1920)]
 
 
 def adamw(steps: int) -> list[Row]:

@@ -55,9 +55,14 @@ def test_a_head_without_clients_two_workers_and_the_run(job: dict[str, str], tmp
     [head] = [line for line in found if line.startswith("ray start --head")]
     assert {"--node-ip-address=10.0.0.7", "--num-cpus=0", "--dashboard-host=127.0.0.1"} <= set(head.split())
     [workers] = [line for line in found if line.startswith("srun")]
-    assert {"--nodes=2", "--ntasks=2", "--exclude=node1", "--address=10.0.0.7:6379", "--num-gpus=1"} <= {
-        *workers.split()
-    }
+    assert {
+        "--nodes=2",
+        "--ntasks=2",
+        "--exclude=node1",
+        "--cpus-per-task=8",
+        "--address=10.0.0.7:6379",
+        "--num-gpus=1",
+    } <= {*workers.split()}
     assert {f"zorba-ray run my.yaml --run-dir {tmp_path}/a", "at 10.0.0.7:6379"} <= set(found)
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "ledger.zl").touch()
