@@ -39,7 +39,8 @@ def run(
     """Fine-tunes to the last round, in this process or on Ray by `federation.backend`, and writes the report.
 
     Args:
-        directory: where the run is kept; a new one, or with `resume` that of a run that did not end.
+        directory: where the run is kept; a new one, or with `resume` that of a run that did not end, or of
+            one that gets more rounds at a constant rate.
         emit: is told of every round and evaluation while it goes on, and of {"kind": "note", "text": …}.
 
     Raises:

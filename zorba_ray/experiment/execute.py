@@ -24,7 +24,7 @@ def execute_in(
     should_stop: Callable[[], bool],
     closing: Closing | None,
 ) -> dict[str, Any]:
-    """`execute` in a new directory, or in that of a run that did not end; returns the summary.
+    """`execute` in a new directory, or in that of a run that did not end or may get more rounds; returns the summary.
 
     A directory that was made for settings that are then refused is taken away again.
 
