@@ -25,7 +25,6 @@ from zorba_ray.report.measures import (
     bytes_per_round,
     final_accuracy,
     final_loss,
-    seconds_per_round,
     vram_saved,
 )
 from zorba_ray.units import format_bytes
@@ -85,6 +84,11 @@ def one_of_each_class(settings: dict[str, Any]) -> dict[str, Any]:
 def variation(values: Sequence[float]) -> float:
     """Coefficient of variation: population standard deviation / mean."""
     return pstdev(values) / fmean(values)
+
+
+def ratio(values: Sequence[float]) -> float:
+    """The largest over the smallest."""
+    return max(values) / min(values)
 
 
 def budgets(run: Run) -> list[int]:
@@ -173,7 +177,6 @@ FIGURES: dict[str, Curves | Ends] = {
             Panel("clients", "loss", "clients N", "final validation loss", log=True),
             Panel("clients", "bytes_up", "clients N", "bytes up, client and round", log=True),
             Panel("clients", "bytes_down", "clients N", "bytes down, client and round", log=True),
-            Panel("clients", "seconds_per_round", "clients N", "seconds per round (simulation)", log=True),
         ],
         "clients",
         lambda group: group.settings["federation.clients"],
@@ -182,17 +185,15 @@ FIGURES: dict[str, Curves | Ends] = {
             "loss": final_loss,
             "bytes_up": lambda run: bytes_per_round(run, "up"),
             "bytes_down": lambda run: bytes_per_round(run, "down"),
-            "seconds_per_round": seconds_per_round,
         },
-        across=2,
+        across=3,
         alike=one_of_each_class,
     ),
     "vram_heterogeneity": Ends(
         [
             Panel("budget_cv", "loss", _SPREAD, "final validation loss"),
-            Panel("budget_cv", "worst_share", _SPREAD, "worst share of a budget\n({source})", shares=True),
-            Panel("budget_cv", "blocks", _SPREAD, "active blocks per client, mean"),
-            Panel("budget_cv", "blocks_cv", _SPREAD, "CV of active blocks"),
+            Panel("budget_cv", "bytes_ratio", _SPREAD, "largest client / smallest, bytes\n({source})"),
+            Panel("budget_cv", "blocks_ratio", _SPREAD, "largest client / smallest, active blocks"),
         ],
         "budget_cv",
         budget_variation,
@@ -200,11 +201,10 @@ FIGURES: dict[str, Curves | Ends] = {
         {
             "budget_total_bytes": lambda run: sum(budgets(run)),
             "loss": final_loss,
-            "worst_share": lambda run: max(client.share or 0.0 for client in run.allocation.clients),
-            "blocks": lambda run: fmean(blocks(run)),
-            "blocks_cv": lambda run: variation(blocks(run)),
+            "bytes_ratio": lambda run: ratio([client.bytes for client in run.allocation.clients]),
+            "blocks_ratio": lambda run: ratio(blocks(run)),
         },
-        across=2,
+        across=3,
         noted=totals_that_differ,
     ),
     "non_iid": Ends(

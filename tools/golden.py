@@ -25,7 +25,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "comparison": (
         "compare", "demo", *_LITTLE, *_RESIDENT, "federation.fleet=null", "federation.backend=sequential",
         "--methods", "zorba,decomfl,fedkseed,mezo", "--seeds", "1",
-        "--rates", "zorba=0.02", "--rates", "decomfl=0.002", "--rates", "fedkseed=0.0001", "--rates", "mezo=0.001",
+        "--rates", "zorba=0.001", "--rates", "decomfl=0.002", "--rates", "fedkseed=0.0001", "--rates", "mezo=0.001",
         "--dir",
     ),
 }  # fmt: skip

@@ -80,7 +80,7 @@ CB = Task("cb", "compare_cb", "cb")
 TASKS = (TREC, TREC_SHORT, TREC_SKEWED, SST2, AG_NEWS, BANKING77, CB, BYTES)
 
 _CUT = (
-    "rounds=4", "eval.every=1", "eval.rows=64", "zo.directions=2", "data.batch_size=8", "tracking.wandb=disabled",
+    "rounds=4", "eval.every=1", "eval.rows=64", "zo.directions=2", "tracking.wandb=disabled",
     "federation.backend=sequential",
 )  # fmt: skip
 QUICK = Task("builtin", "demo", methods=_FEW, seeds=2, overrides=_CUT, rates=dict.fromkeys(_FEW, (1e-3,)))

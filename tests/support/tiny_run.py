@@ -19,6 +19,7 @@ TINY = [
     "federation.fleet=null",
     "memory.frozen=device",
     "zo.scope=bias_norm",
+    "zo.lr=0.03",
     "zo.directions=1",
     "data.batch_size=8",
     "data.train_rows=64",

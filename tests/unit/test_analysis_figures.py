@@ -116,14 +116,12 @@ HAND: dict[str, dict[str, list[float]]] = {
         "clients": [2, 4, 8],
         "bytes_up_mean": [10, 10, 10],
         "bytes_down_mean": [40, 60, 100],
-        "seconds_per_round_mean": [0.75, 0.75, 0.75],
     },
-    "vram_heterogeneity": {  # budgets 2000 and 4000: CV 1/3; 1100 of 2000 bytes; one block and three: CV 1/2
+    "vram_heterogeneity": {  # budgets 2000 and 4000: CV 1/3; one block and three: 1100 and 1300 bytes
         "budget_cv": [0, 0.333333],
         "budget_total_bytes_mean": [6000, 6000],
-        "worst_share_mean": [1200 / 3000, 1100 / 2000],
-        "blocks_mean": [2, 2],
-        "blocks_cv_mean": [0, 0.5],
+        "bytes_ratio_mean": [1, 1300 / 1100],
+        "blocks_ratio_mean": [1, 3],
     },
     "non_iid": {"alpha": [0.1, 1.0, float("inf")]},
     "perturbation_scale": {"perturbation_scale": [1e-4, 1e-3, 1e-2]},

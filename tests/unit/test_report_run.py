@@ -40,7 +40,7 @@ def page(run_dir: Path) -> ReportPage:
     return ReportPage(out)
 
 
-def test_headline_and_summary_are_the_run(run_dir: Path, page: ReportPage) -> None:
+def test_headline_is_the_summary(run_dir: Path, page: ReportPage) -> None:
     s, run = _json(run_dir / "summary.json"), Run(run_dir)
     validation, test = run.split("validation"), run.split("test")
     vram = _json(run_dir / "allocation.json")["clients"]
@@ -309,7 +309,7 @@ def test_several_runs_side_by_side(tmp_path: Path) -> None:
     assert "VRAM figures are modelled, simulated accelerator." in page.text
     # Sources that differ stand beside their figures.
     edit(dirs[1] / "allocation.json", lambda tree: tree.update(bytes_source="measured", accelerator="cuda: H200"))
-    sources = [row[8].partition(" (")[2] for row in _page(*dirs).tables["Runs"][1:3]]
+    sources = [row[9].partition(" (")[2] for row in _page(*dirs).tables["Runs"][1:3]]
     assert sources == ["modelled, simulated accelerator)", "measured, cuda: H200)"]
 
 

@@ -218,8 +218,10 @@ def test_headline(sweep_dir: Path, page: ReportPage) -> None:
     best = min(trials, key=lambda trial: trial["figures"]["validation_loss"])
     memory = [trial["figures"]["fleet_vram_bytes"] for trial in trials]
     shown = page.values()
-    assert shown["Best validation loss"] == text_loss(best["figures"]["validation_loss"])
-    assert f"trial {best['trial']}: epsilon {best['values']['allocation.epsilon']:g}, fleet" in page.text
+    first = page.tables["Best configurations"][1]
+    assert shown["Best validation loss"] == first[4], "one number for the best configuration"
+    assert f"epsilon {first[1]}, fleet {first[2]}; 3 seeds. Best single trial: {best['trial']}, " in page.text
+    assert text_loss(best["figures"]["validation_loss"]) in page.text
     assert shown["Trials finished"] == "24 of 24"
     assert shown["Total time"] == "31 min 13 s"
     assert shown["Fleet VRAM"] == f"{text_bytes(min(memory))} – {text_bytes(max(memory))}"
@@ -335,7 +337,8 @@ def test_a_metric_to_be_raised_ranks_from_above(tmp_path: Path) -> None:
     path = write_fake_sweep(tmp_path / "s", rounds=10, metrics=(("validation_accuracy", "max"),))
     best = max(_state(path)["trials"], key=lambda trial: trial["figures"]["validation_accuracy"])
     page = _page(path)
-    assert page.values()["Best validation accuracy"] == text_percent(best["figures"]["validation_accuracy"])
+    assert page.values()["Best validation accuracy"] == page.tables["Best configurations"][1][4]
+    assert f"trial: {best['trial']}, {text_percent(best['figures']['validation_accuracy'])}" in page.text
     assert "ranked by the highest validation accuracy" in page.text
     assert "Validation accuracy of the best configurations" in page.plots()
 

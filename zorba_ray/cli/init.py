@@ -113,8 +113,8 @@ def configuration(proposal: "DataProposal", data: Path, model: str, name: str, m
         f"  clients: {clients}",
         "  backend: sequential             # one after the other, in one process; `ray`: in parallel",
         f"  fleet:                          # this machine has {gib:g} GiB of {device}",
-        f"    - {{name: like_this_machine, count: {clients - halves}, vram: {gib:g} GiB}}",
-        f"    - {{name: half_of_it, count: {halves}, vram: {gib / 2:g} GiB}}",
+        f"    - {{name: this_size, count: {clients - halves}, vram: {gib:g} GiB}}",
+        f"    - {{name: half_size, count: {halves}, vram: {gib / 2:g} GiB}}",
         "",
     ]
     return "\n".join(lines)

@@ -16,7 +16,7 @@ LABELS = 2
 
 def profile(
     config: str = typer.Argument(
-        help="A named shape (opt-125m, opt-1.3b, opt-6.7b, llama-3-8b, qwen2.5-7b), a hub id, a model's folder, a YAML "
+        help="A named shape, such as qwen2.5-0.5b or llama-3.2-1b; a hub id, a model's folder, a YAML "
         "file, or a preset: demo."
     ),
     overrides: list[str] = typer.Argument(None, help="Settings as key=value, e.g. memory.compute_dtype=fp32."),

@@ -58,7 +58,7 @@ def run_tiles(run: Run) -> list[Tile]:
     counts = [len(client.blocks) for client in allocation.present]
     held = "–".join(map(str, sorted({min(counts), max(counts)}))) if counts else NONE
     field = "loss" if test and all(record.accuracy is None for record in run.evals) else "accuracy"
-    learning = [_span(test), *(_interval_texts(test[-1]) if len(test) > 1 else ())]
+    learning = [_span(test), *_interval_texts(test)]
     if (guess := chance(run)) is not None:
         learning.append(f"chance {text_percent(guess)}")
     sets = ""
@@ -99,12 +99,16 @@ def _span(records: Sequence[Eval]) -> str:
     return f"{first} → round {records[-1].round}" if len(records) > 1 else f"{first} only"
 
 
-def _interval_texts(record: Eval) -> list[str]:
+def interval_text(records: Sequence[Eval]) -> str | None:
+    """As in '94.5–97.8 %', of the last accuracy after training; None where it is not known."""
+    span = accuracy_interval(records[-1]) if records and records[-1].round else None
+    return None if span is None else f"{100 * span[0]:.1f}–{text_percent(span[1])}"
+
+
+def _interval_texts(records: Sequence[Eval]) -> list[str]:
     """As in '95 % interval 94.5–97.8 % over 480 rows'; empty where it is not known."""
-    span = accuracy_interval(record)
-    if span is None:
-        return []
-    return [f"95 % interval {100 * span[0]:.1f}–{text_percent(span[1])} over {record.items:,} rows"]
+    text = interval_text(records)
+    return [] if text is None else [f"95 % interval {text} over {records[-1].items:,} rows"]
 
 
 def _by_class(run: Run) -> str:
@@ -126,7 +130,7 @@ def summary_table(run: Run) -> Table:
     summary, validation = run.summary, run.split("validation")
     rows = [("Validation loss", change(validation, "loss"), _span(validation))]
     if any(record.accuracy is not None for record in validation):
-        note = "; ".join([_span(validation), *_interval_texts(validation[-1])])
+        note = "; ".join([_span(validation), *_interval_texts(validation)])
         rows += [
             ("Validation accuracy", change(validation, "accuracy"), note),
             ("Test loss", change(run.split("test"), "loss"), _span(run.split("test"))),

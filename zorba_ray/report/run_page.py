@@ -10,7 +10,7 @@ from zorba_ray.artifacts.run import run_names
 from zorba_ray.report.allocation_pictures import allocation_plots
 from zorba_ray.report.curves import Line, apart, apart_warning, curves_plot
 from zorba_ray.report.figure import BLUE, GREY, PALE, RED, Plot, plot, whole_rounds
-from zorba_ray.report.headline import change, run_sentence, run_tiles, run_warnings, sent
+from zorba_ray.report.headline import change, interval_text, run_sentence, run_tiles, run_warnings, sent
 from zorba_ray.report.measures import memory_label
 from zorba_ray.report.memory_figure import memory_plot
 from zorba_ray.report.page import Page, PageSection
@@ -39,7 +39,7 @@ def runs_page(runs: Sequence[Run]) -> Page:
     tables = [runs_table(list(zip(names, runs, strict=True))), differences_table(runs, names)]
     return Page(
         title=f"{len(runs)} runs",
-        lead=f"Comparison of {', '.join(names)}.",
+        lead=f"Runs side by side: {', '.join(names)}.",
         warnings=[
             *apart_warning(list(lines), "runs"),
             *(f"{name}: {text}" for name, run in zip(names, runs, strict=True) for text in run_warnings(run)),
@@ -76,6 +76,7 @@ def runs_table(named: Sequence[tuple[str, Run]]) -> Table:
             Column("Rounds", lambda pair: f"{pair[1].rounds_done} / {pair[1].config.rounds}", str),
             Column("Validation loss", lambda pair: change(pair[1].split("validation"), "loss"), str),
             Column("Test accuracy", lambda pair: change(pair[1].split("test"), "accuracy"), str),
+            Column("95 % interval", lambda pair: interval_text(pair[1].split("test")), str),
             Column("Up", lambda pair: sent(pair[1], "up"), str),
             Column("Down", lambda pair: sent(pair[1], "down"), str),
             Column("VRAM share", lambda pair: share(pair[1]), text_percent),
@@ -83,7 +84,8 @@ def runs_table(named: Sequence[tuple[str, Run]]) -> Table:
             Column("Wall time", lambda pair: pair[1].summary and pair[1].summary.wall_s, text_seconds),
             Column("SHA-256 of θ", lambda pair: pair[1].summary and pair[1].summary.weights_sha256[:12]),
         ],
-        "Up and down: per client and round. VRAM share: the largest of a budget. SHA-256: its first 12 digits. "
+        "Up and down: per client and round. The interval is over the rows of the test split. VRAM share: the largest "
+        "of a budget. SHA-256: its first 12 digits. "
         f"VRAM figures are {source if alike else 'of the source named beside them'}.",
     )
 

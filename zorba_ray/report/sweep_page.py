@@ -40,7 +40,7 @@ def sweep_page(sweep: SweepRecord, folder: Path) -> Page:
         title=sweep.name,
         lead=sweep_sentence(sweep),
         warnings=[*apart_warning(list(tasks), "trials"), *sweep_warnings(sweep)],
-        tiles=sweep_tiles(sweep),
+        tiles=sweep_tiles(sweep, groups),
         sections=[
             PageSection("Best" if sweep.status == "finished" else "Best so far", tables=configurations(sweep, groups)),
             *(
@@ -94,8 +94,8 @@ def sweep_warnings(sweep: SweepRecord) -> list[str]:
     return lines
 
 
-def sweep_tiles(sweep: SweepRecord) -> list[Tile]:
-    """The headline."""
+def sweep_tiles(sweep: SweepRecord, groups: Sequence[Group]) -> list[Tile]:
+    """The headline. Where configurations have several seeds, the best is that of the first row of `configurations`."""
     metric, best = sweep.metrics[0], best_trial(sweep)
     value, note = NONE, "no trial has a value yet"
     if best is not None:
@@ -103,6 +103,10 @@ def sweep_tiles(sweep: SweepRecord) -> list[Tile]:
         note = f"trial {best.entry.trial}: {values_text(best.entry.values, swept_keys(sweep)) or best.entry.name}"
         if not best.finished:
             note += f"; {best.entry.status}, round {best.round}"
+    if groups and len(groups[0].settled) > 1 and (spread := groups[0].spread(metric.name)):
+        note = f"{values_text(groups[0].values, swept_keys(sweep)) or 'all trials'}; {spread.count} seeds. Best single "
+        note += f"trial: {best.entry.trial if best else NONE}, {value}"
+        value = with_interval(partial(text_figure, metric.name))(spread)
     cpu, memory = spread_of(sweep.trials, "cpu_s"), spread_of(sweep.trials, VRAM)
     total = f"CPU time of {cpu.count} trials {text_seconds(cpu.mean * cpu.count)}" if cpu else ""
     ends = dict.fromkeys(text_figure(VRAM, end) for end in (memory.low, memory.high)) if memory else [NONE]
