@@ -53,7 +53,7 @@ docs-serve: install  ## the site at http://127.0.0.1:8000, made anew whenever a 
 	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(BIN)/python -m mkdocs serve
 
 notebooks: install  ## runs examples/ and keeps what they print
-	PYTHONWARNINGS=ignore $(BIN)/jupyter execute --inplace --NotebookClient.record_timing=False examples/*.ipynb
+	$(BIN)/python -m tools.notebooks
 
 golden: install  ## remakes tests/golden/runs.json and its ledger; only where numbers were meant to change
 	$(BIN)/python -m tools.golden

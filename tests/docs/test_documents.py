@@ -119,6 +119,7 @@ def test_the_readme_has_a_line_for_every_command() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", WALKED)
 def test_a_page_is_walked_through(page: str, tmp_path: Path) -> None:
     """Every zorba-ray command of its sh blocks ends with 0."""
@@ -159,6 +160,6 @@ def test_modules_take_the_arguments_that_are_named() -> None:
 
 def run(command: list[str], folder: Path) -> str:
     """Its output; fails with it where the command fails."""
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=800)
     assert done.returncode == 0, (command, done.stdout[-2000:], done.stderr[-2000:])
     return done.stdout

@@ -1,14 +1,14 @@
 """The notebooks of examples/ run, and print what they were committed with. `make notebooks` remakes their outputs."""
 
+from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
-from tests.support.documents import ROOT
+from tools.notebooks import FOLDER, ROOT, executed
 
-NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 LARGEST = 60_000
 """Bytes of a notebook with its outputs."""
 
@@ -24,20 +24,16 @@ def printed(notebook: Any) -> list[str]:
 
 
 def test_they_are_listed() -> None:
-    listed = (ROOT / "examples" / "README.md").read_text("utf-8")
+    listed = (FOLDER / "README.md").read_text("utf-8")
     assert NOTEBOOKS
     assert all(f"({path.name})" in listed for path in NOTEBOOKS)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_it_prints_what_it_says(path: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_prints_what_it_says(path: Path, tmp_path: Path) -> None:
     """An assert that fails in a cell fails here."""
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("PYTHONWARNINGS", "ignore")
     committed = nbformat.read(path, 4)
     assert path.stat().st_size <= LARGEST
     assert any(printed(committed)), "without outputs: make notebooks"
     assert str(ROOT) not in path.read_text("utf-8")
-    fresh = nbformat.read(path, 4)
-    NotebookClient(fresh, timeout=240, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    assert printed(fresh) == printed(committed)
+    assert printed(executed(path, tmp_path)) == printed(committed)
