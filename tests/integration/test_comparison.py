@@ -57,7 +57,7 @@ def test_a_comparison_from_the_command_to_its_page(tmp_path: Path) -> None:
     assert [row["method"] for row in table] == list(METHODS)
     assert float(table[0]["final_loss_mean"]) == pytest.approx(comparison_rows(record)[0]["final_loss_mean"])
     page = (tmp_path / "c" / "compare.html").read_text()
-    for text in ("decomfl", "Against forward passes per client", "Rates tried", "6 forward passes per client"):
+    for text in ("decomfl", "Loss against forward passes", "Rates tried", "Forward passes of a client"):
         assert text in page
     assert "http://" not in page.replace("http://www.w3.org", "")
 
@@ -146,7 +146,7 @@ def test_a_probe_is_counted(tmp_path: Path) -> None:
     assert pairs > 0
     assert passes_at(run, 0) == 0
     assert passes_at(run, 3) == 3 * run.config.passes_per_round + 2 * pairs // 4
-    assert f"probes made {2 * pairs // 4} forward passes per client beside" in " ".join(comparison_warnings(record))
+    assert f"Forward passes of probes beside, per client: zorba, {2 * pairs // 4}." in comparison_warnings(record)
 
 
 def test_a_run_that_diverged_is_in_no_mean(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_a_run_that_diverged_is_in_no_mean(tmp_path: Path) -> None:
     assert row["diverged"] == [{"seed": 1, "round": 0}]
     assert row["final_loss_mean"] is None
     page = write_report([tmp_path / "c"], tmp_path / "page.html").read_text()
-    assert "fedavg, seed 1: diverged after round 0; it is in no mean." in page
+    assert "In no mean: fedavg, seed 1 (diverged after round 0)." in page
 
 
 @pytest.mark.parametrize(
