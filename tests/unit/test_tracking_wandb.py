@@ -145,7 +145,7 @@ def test_offline_run_holds_our_values(tmp_path: Path) -> None:
     assert run.step_metrics == {"round/*": "round", "eval/*": "round"}
     assert run.artifacts["allocation-abc123"]["files"] == {"allocation.json": str(tmp_path / "allocation.json")}
     assert run.summary["summary/final_loss"] == 1.125
-    assert (run.summary["allocation/f1"], run.summary["vram/all_active_bytes"]) == (1.5, 180)
+    assert (run.summary["allocation/f1"], run.summary["vram/fleet_bytes"]) == (1.5, 167)
     assert (run.summary["vram/fleet_bytes"], run.summary["vram/worst_share"]) == (167, 0.9)
     assert run.exit_code == 0
     assert run.rows[0]["allocation/table.nrows"] == 2

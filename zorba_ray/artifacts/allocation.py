@@ -167,3 +167,10 @@ class AllocationRecord(Record, kw_only=True):
             if (where.frozen, where.master) == (client.frozen, client.master):
                 return sum(where.parts.values()) + sum(where.active_extra_bytes)
         return None if self.placements else self.bytes_all_active  # older files: one placement for all
+
+    @property
+    def fleet_bytes_all_active(self) -> int | None:
+        """`bytes_all_active_of` all clients that take part; None where one is not on record."""
+        whole = [self.bytes_all_active_of(client) for client in self.present]
+        known = [bytes for bytes in whole if bytes is not None]
+        return sum(known) if known and len(known) == len(whole) else None

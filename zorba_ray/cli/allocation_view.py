@@ -58,7 +58,10 @@ def print_map(console: Console, record: dict[str, Any]) -> None:
 
 def fleet_text(record: dict[str, Any]) -> str:
     """The fleet's bytes, against everything active, and where the others go."""
-    total = len(record["clients"]) * record["bytes_all_active"]
+    from zorba_ray.artifacts import record_of
+    from zorba_ray.artifacts.allocation import AllocationRecord
+
+    total = record_of(AllocationRecord, record, "allocation").fleet_bytes_all_active or record["f2_bytes"]
     parts = ", ".join(f"{name} {format_bytes(size)}" for name, size in record["memory_parts"].items())
     return (
         f"Fleet: {format_bytes(record['f2_bytes'])}; with all blocks active everywhere {format_bytes(total)} "

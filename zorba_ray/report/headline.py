@@ -6,7 +6,6 @@ from zorba_ray.artifacts import Eval, Run
 from zorba_ray.report.measures import (
     accuracy_interval,
     chance,
-    fleet_bytes_all_active,
     memory_label,
     vram_saved,
 )
@@ -64,7 +63,7 @@ def run_tiles(run: Run) -> list[Tile]:
     sets = ""
     if summary is not None and summary.active_set_bytes:
         sets = f"; active sets {text_bytes(summary.active_set_bytes)} down in all"
-    saved, whole = vram_saved(run), fleet_bytes_all_active(run)
+    saved, whole = vram_saved(run), run.allocation.fleet_bytes_all_active
     fleet = f"{text_bytes(allocation.f2_bytes)} for all clients"
     against = f"; with all blocks active {text_bytes(whole)}" if whole else ""
     return [

@@ -65,16 +65,9 @@ def vram(run: Run) -> float | None:
     return float(max(client.bytes for client in run.allocation.clients))
 
 
-def fleet_bytes_all_active(run: Run) -> int | None:
-    """VRAM of all clients together if each activated every block, placed as it is; None where that is not on record."""
-    whole = [run.allocation.bytes_all_active_of(client) for client in run.allocation.present]
-    known = [bytes for bytes in whole if bytes is not None]
-    return sum(known) if known and len(known) == len(whole) else None
-
-
 def vram_saved(run: Run) -> float | None:
     """1 − fleet VRAM / fleet VRAM with all blocks active; None where the run did not record the latter."""
-    whole = fleet_bytes_all_active(run)
+    whole = run.allocation.fleet_bytes_all_active
     return 1 - run.allocation.f2_bytes / whole if whole else None
 
 

@@ -28,14 +28,13 @@ def summary_values(summary: dict[str, Any]) -> dict[str, Any]:
 def allocation_values(allocation: dict[str, Any]) -> dict[str, float]:
     """Figures of the allocation: f1, and memory against budget as vram/NAME.
 
-    Bytes are the fleet's, as allocated and with all blocks active; `vram/worst_share` is the fullest client's share of
+    Bytes are the fleet's, as allocated; `vram/worst_share` is the fullest client's share of
     its budget, left out where no client has one.
     """
     clients = allocation["clients"]
     values = {
         **({"allocation/f1": allocation["f1"]} if allocation["f1"] is not None else {}),
         "vram/fleet_bytes": sum(client["bytes"] for client in clients),
-        "vram/all_active_bytes": allocation["bytes_all_active"] * len(clients),
     }
     shares = [client["bytes"] / client["budget_bytes"] for client in clients if client["budget_bytes"]]
     return {**values, "vram/worst_share": max(shares)} if shares else values
