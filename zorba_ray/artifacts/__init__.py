@@ -3,6 +3,7 @@
 from zorba_ray.artifacts.files import held, making, raise_storage_error, write_json
 from zorba_ray.artifacts.metrics import (
     Eval,
+    Interval,
     Round,
     append_record,
     cut_torn_tail,
@@ -19,6 +20,7 @@ __all__ = [
     "Budget",
     "CutRows",
     "Eval",
+    "Interval",
     "Profile",
     "Provenance",
     "Record",

@@ -20,7 +20,6 @@ from zorba_ray.report.trials import (
     VRAM,
     Group,
     best_trial,
-    figure_name,
     figure_title,
     group_trials,
     key_name,
@@ -30,7 +29,7 @@ from zorba_ray.report.trials import (
     values_text,
 )
 from zorba_ray.tables import Cell, Column, Link, Table, with_interval
-from zorba_ray.tables.text import NONE, text_figure, text_seconds, text_swept
+from zorba_ray.tables.text import NONE, figure_name, text_figure, text_seconds, text_swept
 
 
 def sweep_page(sweep: SweepRecord, folder: Path) -> Page:
