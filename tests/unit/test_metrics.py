@@ -155,3 +155,21 @@ def test_the_perplexity_of_a_language_model_is_over_its_tokens(loss: float) -> N
     else:
         assert record.perplexity is None
         assert "perplexity" not in record.intervals
+
+
+def test_figures_by_client_are_those_of_its_rows_alone() -> None:
+    """Client 4 has all of its three rows right, client 7 one of two; row 5 is nobody's."""
+    gold, given = np.array([0, 1, 1, 0, 1, 0]), np.array([0, 1, 1, 1, 1, 1])
+    clients = np.array([4, 4, 4, 7, 7, -1])
+    found = SplitFigures("validation", 0, gold, gold, clients).of(_evaluation(gold, given, 2))
+    assert found["clients"] == 2
+    tree = {name: (value.min, value.median, value.max) for name, value in found["by_client"].items()}
+    assert tree == {
+        "loss": pytest.approx((0.1, (0.1 + 1.05) / 2, 1.05)),
+        "accuracy": (0.5, 0.75, 1.0),
+        "balanced_accuracy": (0.5, 0.75, 1.0),
+        "macro_f1": pytest.approx((1 / 3, 2 / 3, 1.0)),
+        "rows": (2, 2.5, 3),
+    }
+    nobody = SplitFigures("validation", 0, gold, gold, np.full(6, -1)).of(_evaluation(gold, given, 2))
+    assert "by_client" not in nobody

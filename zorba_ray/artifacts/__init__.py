@@ -2,6 +2,7 @@
 
 from zorba_ray.artifacts.files import held, making, raise_storage_error, write_json
 from zorba_ray.artifacts.metrics import (
+    ClientRange,
     Eval,
     Interval,
     Round,
@@ -18,6 +19,7 @@ from zorba_ray.artifacts.rundir import RunDir, read_run_settings
 
 __all__ = [
     "Budget",
+    "ClientRange",
     "CutRows",
     "Eval",
     "Interval",

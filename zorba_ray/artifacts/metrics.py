@@ -68,6 +68,14 @@ class Interval(Record, kw_only=True):
     high: float
 
 
+class ClientRange(Record, kw_only=True):
+    """A figure over the clients, each on its own rows."""
+
+    min: float
+    median: float
+    max: float
+
+
 class Eval(Record, tag_field="kind", tag="eval", kw_only=True):
     """One evaluation of a split at θ after a round."""
 
@@ -95,6 +103,10 @@ class Eval(Record, tag_field="kind", tag="eval", kw_only=True):
     """The same figures if every row got the label that most training rows have."""
     confusion: tuple[tuple[Count, ...], ...] = ()
     """confusion[i][j]: rows of label i that are given label j. Empty beyond 100 labels."""
+    clients: Count | None = None
+    """Clients that rows of the split are dealt to, as the training rows are."""
+    by_client: dict[str, ClientRange] = {}
+    """Figure -> what these clients have of it, and `rows`: how many."""
     spread: float | None = None
     """How much the logits depend on the row."""
     predicted_label: Count | None = None
@@ -102,6 +114,10 @@ class Eval(Record, tag_field="kind", tag="eval", kw_only=True):
     predicted_rows: Count | None = None
     labels: Count | None = None
     eval_s: Seconds = 0.0
+
+    def __post_init__(self) -> None:
+        if any(len(row) != len(self.confusion) for row in self.confusion):
+            raise ValueError("confusion: not as many columns as rows")
 
 
 Line = TypeVar("Line", Round, Eval)

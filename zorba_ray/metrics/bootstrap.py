@@ -27,7 +27,7 @@ def resamples(seed: int, stream: int, rows: int) -> Iterator[np.ndarray]:
 def percentiles(values: np.ndarray) -> tuple[float, float] | None:
     """From the 2.5 to the 97.5 percentile of a figure's resampled `values` [RESAMPLES]. None where a value is not
     finite, or where all are the same: that says nothing of other rows, as when every answer is right."""
-    if not np.isfinite(values).all() or values.min() == values.max():
+    if not np.isfinite(values).all() or np.isclose(values.min(), values.max(), rtol=1e-9, atol=1e-12):
         return None
     low, high = np.percentile(values, [2.5, 97.5])
     return float(low), float(high)

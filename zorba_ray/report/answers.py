@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -64,6 +65,35 @@ def metrics_table(run: Run) -> Table:
     if len(columns) > 6:
         note += " Majority class: every row gets the label that most training rows have."
     return Table("Metrics", rows, columns, note)
+
+
+def by_client_table(run: Run) -> Table:
+    """Figures of the validation rows by client; empty where no row is with a client."""
+    known = [record for record in run.split("validation") if record.by_client]
+    columns = [Column[str]("Figure", figure_name)]
+    if not known:
+        return Table("Validation by client", (), columns)
+    last = known[-1]
+    for record in (known[0], last) if known[0].round == 0 < last.round else (last,):
+        when = f"round {record.round}" if record.round else "zero-shot"
+        columns += [
+            Column(f"{title}, {when}", partial(_of_clients, record, field), str)
+            for title, field in (("Lowest", "min"), ("Median", "median"), ("Highest", "max"))
+        ]
+    rows, clients = last.by_client.get("rows"), text_count(run.config.federation.clients, "client")
+    note = f"{last.clients or 0:,} of {clients}, each with its own validation rows"
+    if rows is not None:
+        note += f": {rows.min:,.0f} to {rows.max:,.0f}, median {rows.median:,.0f}"
+    note += (
+        ". They are dealt out as the training rows are; the model is the same for all. Of few rows, the lowest and the "
+        "highest are mostly chance."
+    )
+    return Table("Validation by client", [name for name in Eval.FIGURES if name in last.by_client], columns, note)
+
+
+def _of_clients(record: Eval, field: str, name: str) -> str | None:
+    found = record.by_client.get(name)
+    return None if found is None else text_figure(name, getattr(found, field))
 
 
 @dataclass(frozen=True)

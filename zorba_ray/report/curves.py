@@ -77,7 +77,7 @@ def apart_warning(tasks: Sequence[str], what: str) -> list[str]:
 
 
 def levels_of(runs: Sequence[Run]) -> dict[str, float]:
-    """Horizontal lines of a figure of accuracies, where all runs agree: chance, the majority class where it is more, and
+    """Horizontal lines of a figure of accuracies, where all runs agree: chance, the majority class if that is more, and
     the accuracy before round 1."""
     found: dict[str, float] = {}
     levels: dict[str, set[float | None]] = {

@@ -146,8 +146,16 @@ def configurations(sweep: SweepRecord, groups: Sequence[Group], limit: int = 12)
 
 def trials_table(sweep: SweepRecord, folder: Path) -> Table:
     """All trials, those with a value of the metric first, the best on top; `folder` is where the page lies."""
-    more = ("validation_accuracy", "test_loss", "test_accuracy", VRAM, "worst_share", "bytes_up_per_client_round")
-    more += ("bytes_down_per_client_round", "wall_s")
+    more = (
+        "validation_accuracy",
+        "test_loss",
+        "test_perplexity",
+        "test_accuracy",
+        "test_macro_f1",
+        VRAM,
+        "worst_share",
+    )
+    more += ("bytes_up_per_client_round", "bytes_down_per_client_round", "wall_s")
     names = [metric.name for metric in sweep.metrics]
     names += [name for name in more if name not in names and _known(sweep, name)]
 
