@@ -37,7 +37,7 @@ def print_summary(summary: dict[str, Any], path: Path) -> None:
     from zorba_ray.report.run_tables import budgets_table
 
     console, record = Console(), record_of(Summary, summary, "summary")
-    rows = [
+    rows: list[tuple[str, ...]] = [
         *_figure_rows(record, "validation", "start", "final", ("loss", "perplexity", "accuracy")),
         *_figure_rows(record, "test", "start_test", "test", Eval.FIGURES),
         *(

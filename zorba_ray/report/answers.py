@@ -199,7 +199,7 @@ def _matrix_plot(found: _ByLabel) -> Plot:
     wrong = np.where(np.eye(len(names), dtype=bool), 0, counts)
     note = f"{found.when}. The bluer, the larger the share of the rows that have the label."
     if wrong.any():
-        row, column = np.unravel_index(wrong.argmax(), wrong.shape)
+        row, column = divmod(int(wrong.argmax()), len(names))
         note += (
             f" Most often wrong: {found.words[row]} taken for {found.words[column]}, {text_count(wrong.max(), 'row')}."
         )
