@@ -7,7 +7,8 @@ import sys
 import pytest
 
 HEAVY = {
-    "torch", "ray", "transformers", "datasets", "numba", "pandas", "pyomo", "wandb", "matplotlib", "jinja2", "sklearn", "scipy"
+    "torch", "ray", "transformers", "datasets", "numba", "pandas", "pyomo", "wandb", "matplotlib", "jinja2",
+    "sklearn", "scipy",
 }  # fmt: skip
 """What takes a good part of a second to import, each."""
 
