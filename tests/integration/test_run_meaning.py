@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -92,6 +93,12 @@ def test_figures_of_an_evaluation(tmp_path: Path) -> None:
         assert record["labels"] == 4
         assert 0 <= record["predicted_label"] < 4
         assert record["items"] / 4 <= record["predicted_rows"] < record["items"]
+        matrix = np.array(record["confusion"])
+        assert np.trace(matrix) / matrix.sum() == record["accuracy"]
+        assert matrix.sum(axis=0).max() == record["predicted_rows"]
+        assert matrix.sum() == record["rows"] == 64
+        assert record["majority"]["mcc"] == 0
+    assert summary["evaluations"]["test"] == evaluations(tmp_path / "run")[-1]
 
 
 def test_a_step_that_moves_nothing_is_refused_before_anything_is_written(tmp_path: Path) -> None:
