@@ -48,7 +48,7 @@ def test_refused_before_anything_runs(space: dict[str, Any], base: dict[str, Any
 
 def test_accuracy_of_a_language_model_is_never_reported() -> None:
     config = sweep({"seed": {"grid": [1]}}, metric={"name": "validation_accuracy", "mode": "max"})
-    with pytest.raises(ConfigError, match=r"validation_accuracy is never reported with model\.head=lm"):
+    with pytest.raises(ConfigError, match=r"validation_accuracy is never reported with task\.kind=language_model"):
         plan_trials(config, {"model": {"head": "lm"}})
 
 

@@ -136,8 +136,10 @@ def defaults(base: Mapping[str, Any]) -> dict[str, Any]:
 
 def _require_metrics(sweep: SweepConfig, config: ExperimentConfig, origin: str) -> None:
     for metric in sweep.metric:
-        if metric.name.endswith("accuracy") and config.model.head == "lm":
-            raise ConfigError(f"{origin}: metric {metric.name} is never reported with model.head=lm: use a loss")
+        if metric.name.endswith("accuracy") and config.task_kind in ("language_model", "completion"):
+            raise ConfigError(
+                f"{origin}: metric {metric.name} is never reported with task.kind={config.task_kind}: use a loss"
+            )
 
 
 def _typed(config: ExperimentConfig, key: str, pick: Pick | None) -> Any:
