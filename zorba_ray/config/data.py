@@ -15,6 +15,8 @@ class DataConfig(StrictModel):
     path: PathText = "builtin"
     """`builtin`, a folder with train/validation/test in parquet, JSONL or CSV, one such file, or a hub id; see
     docs/data.md."""
+    revision: str | None = None
+    """Commit, tag or branch of a hub id; None is the hub's default branch. A run keeps the commit."""
     prompt: str = Field(default="{text}", max_length=20_000)
     """Template of the model's input; fields in braces are names of text columns, as in "{premise} {hypothesis}"."""
     label_column: str = "label"

@@ -29,6 +29,7 @@ NOT_NUMBERS = (
     "model.path",
     "model.lora.path",
     "data.path",
+    "data.revision",
     "directions.backend",
     "eval",
     "tracking",

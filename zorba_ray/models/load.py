@@ -16,7 +16,7 @@ from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
 from zorba_ray.config import ModelConfig
 from zorba_ray.errors import ModelError
-from zorba_ray.hub import hub_answers
+from zorba_ray.hub import gate, hub_answers
 from zorba_ray.models.checkpoint import require_whole
 from zorba_ray.models.extent import within
 from zorba_ray.models.folder import Folder
@@ -137,6 +137,8 @@ class _Source:
         if "trust_remote_code" in reason:
             reason = "it needs code that comes with the model, which is never run"
             remedy = "take a model that transformers itself knows"
+        elif (closed := gate(error)) is not None:
+            reason, remedy = "the hub refuses it", closed
         elif not self.local:
             reason = reason if hub_answers() else "the hub does not answer, and it was not fetched before"
             remedy = (
