@@ -15,7 +15,7 @@ from tests.support.gguf_files import TOKENS, gguf_file, network, settings, tenso
 from zorba_ray.config import ModelConfig
 from zorba_ray.errors import ModelError
 from zorba_ray.models import LoadedModel, load_model
-from zorba_ray.models.gguf import ARCHITECTURES, cached_models, gguf_folder
+from zorba_ray.models.gguf import ARCHITECTURES, cached_models, gguf_folder, packed_kinds
 from zorba_ray.models.gguf_header import read_gguf_header
 
 unpacked = pytest.mark.skipif(
@@ -54,6 +54,7 @@ def test_the_network_is_the_one_that_was_packed(tmp_path: Path, kind: str, tied:
     ids = torch.arange(24).view(2, 12) * 7 % len(TOKENS)
     with torch.no_grad():
         torch.testing.assert_close(loaded.network(ids).logits, wanted(ids).logits, atol=2e-5, rtol=1e-5)
+    assert packed_kinds(next(cached_models().iterdir())) is None
     held = dict(loaded.network.named_parameters())
     assert all(torch.equal(held[name], tensor) for name, tensor in wanted.named_parameters())
 
@@ -68,6 +69,7 @@ def test_quantised_weights_are_unpacked_once(tmp_path: Path, cache: Path, monkey
     assert bool(((weight - original).detach().view(96, 2, 32).abs() <= 0.51 * step).all())
     assert not torch.equal(weight, original)
     (folder,) = cache.iterdir()
+    assert packed_kinds(folder) == "Q8_0, F32"
     monkeypatch.setattr("zorba_ray.models.gguf._convert", None)
     assert gguf_folder(file, "m") == folder
     assert torch.equal(load(folder).network.get_parameter("model.layers.1.mlp.up_proj.weight"), weight)

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import importlib.util
 import io
+import json
 import logging
 import os
 import re
@@ -39,6 +40,9 @@ _WIDTHS = ("rope.dimension_count", "attention.key_length", "attention.value_leng
 _SPLITS = ("gpt-2", "smollm", "llama-bpe", "llama3", "llama-v3", "qwen2", "deepseek-r1-qwen", "tekken")
 """Rules by which a byte-level tokenizer cuts text, of those that are reproduced."""
 _PACKAGES = ("gguf", "accelerate")
+_FACTS = "gguf.json"
+"""What a folder was made of."""
+_WHOLE = {"F32", "F16", "BF16"}
 _SAMPLE = "It's  a film:\n\n 12 of 1990's best. <|im_end|>"
 
 
@@ -54,7 +58,8 @@ def gguf_folder(file: Path, label: str, folder: Path | None = None) -> Path:
     """
     header = read_gguf_header(file, label)
     _require_known(header, label)
-    folder = folder or cached_models() / f"{file.stem}-{_digest(file)[:16]}-transformers-{transformers.__version__}"
+    digest = _digest(file)
+    folder = folder or cached_models() / f"{file.stem}-{digest[:16]}-transformers-{transformers.__version__}"
     if (folder / "config.json").is_file():
         return folder
     missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
@@ -69,14 +74,25 @@ def gguf_folder(file: Path, label: str, folder: Path | None = None) -> Path:
             f"model.path={label}: in fp32 the model has {4 * header.elements:,} bytes, and {folder.parent} has "
             f"{free:,} free; make room, or set XDG_CACHE_HOME to another folder"
         )
+    facts = {"sha256": digest, "kinds": header.kinds}
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpacking-") as staging:
         linked, made = Path(staging) / "file", Path(staging) / "folder"
         linked.mkdir()
         (linked / "model.gguf").symlink_to(file.resolve())  # alone, so that nothing beside it is read
         _convert(header, linked, made, label)
+        (made / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
         with contextlib.suppress(OSError):  # another process was first, with the same files
             os.rename(made, folder)
     return folder
+
+
+def packed_kinds(folder: Path) -> str | None:
+    """What the weights of a folder were packed as, as in `Q4_1, Q8_0, F32`; None where they were not quantised."""
+    try:
+        kinds = json.loads((folder / _FACTS).read_text(encoding="utf-8"))["kinds"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return kinds if isinstance(kinds, str) and set(kinds.split(", ")) - _WHOLE else None
 
 
 def cached_models() -> Path:
