@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from zorba_ray.artifacts.metrics import Eval
 from zorba_ray.artifacts.record import Count, Record, Seconds
 
 
@@ -33,6 +34,15 @@ class Provenance(Record, kw_only=True):
     machine: dict[str, Any] = {}
     hub: dict[str, HubPin] = {}
     """`model` and `data`, where they are on the hub."""
+
+
+class PartitionRecord(Record, kw_only=True):
+    """partition.json: how many training rows of which label each client has."""
+
+    labelled: bool
+    """Whether the rows have labels; if not, all count as label 0."""
+    clients: tuple[dict[int, Count], ...]
+    """By client: label -> rows, ascending, those without rows left out."""
 
 
 class Budget(Record, kw_only=True):
@@ -89,6 +99,8 @@ class Summary(Record, kw_only=True):
     test_accuracy: float | None = None
     start_test_loss: float | None = None
     test_loss: float | None = None
+    evaluations: dict[str, Eval] = {}
+    """The evaluations behind the figures above, whole: `start`, `final`, `start_test` and `test`, as far as made."""
     cut_rows: dict[str, CutRows] = {}
     """By split."""
     weights_sha256: str

@@ -18,7 +18,10 @@ from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import RunDirError
 from zorba_ray.hub import hub_commit
 
-_PACKAGES = ("zorba-ray", "torch", "transformers", "numpy", "numba", "ray", "pyomo", "highspy", "datasets", "wandb")
+_PACKAGES = (
+    "zorba-ray", "torch", "transformers", "numpy", "numba", "ray", "pyomo", "highspy", "datasets",
+    "scikit-learn", "wandb",
+)  # fmt: skip
 
 
 def hub_pins(config: ExperimentConfig) -> dict[str, HubPin]:

@@ -136,8 +136,11 @@ def defaults(base: Mapping[str, Any]) -> dict[str, Any]:
 
 def _require_metrics(sweep: SweepConfig, config: ExperimentConfig, origin: str) -> None:
     for metric in sweep.metric:
-        if metric.name.endswith("accuracy") and config.model.head == "lm":
+        of_labels = metric.name.endswith(("accuracy", "macro_f1", "mcc"))
+        if of_labels and config.model.head == "lm":
             raise ConfigError(f"{origin}: metric {metric.name} is never reported with model.head=lm: use a loss")
+        if metric.name.endswith("perplexity") and config.model.head != "lm":
+            raise ConfigError(f"{origin}: metric {metric.name} is reported with model.head=lm only: use a loss")
 
 
 def _typed(config: ExperimentConfig, key: str, pick: Pick | None) -> Any:
