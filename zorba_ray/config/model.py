@@ -18,16 +18,18 @@ class LoraConfig(StrictModel):
     """Scale α: an adapter adds α/r · B A x."""
     targets: Targets = "attention"
     """Projections of attention (`attention`: query, key, value and output), or every linear layer of a block."""
+    path: PathText | None = None
+    """A folder of PEFT (adapter_config.json) to begin with; None: adapters that change nothing yet."""
 
 
 class ModelConfig(StrictModel):
     """The transformer and its head."""
 
     path: PathText = "builtin"
-    """`builtin`, a local folder in Hugging Face layout, `package:NAME` (an installed package with `get_model_path()`),
-    or a hub id such as facebook/opt-125m."""
+    """`builtin`, a local folder in Hugging Face layout, a `.gguf` file, `package:NAME` (an installed package that has
+    such a file, or `get_model_path()`), or a hub id such as facebook/opt-125m."""
     revision: str | None = None
-    """Commit, tag or branch of a hub id; None is the hub's default branch."""
+    """Commit, tag or branch of a hub id; None is the hub's default branch. A run keeps the commit."""
     head: Literal["auto", "label_words", "label_prompts", "lm"] = "auto"
     """`label_words`: logits of the label words at the last position (causal LM). `label_prompts`: temperature × cosine
     between the mean-pooled text and the pooled label prompts (sentence encoder). `lm`: next-token loss (causal LM).

@@ -16,7 +16,7 @@ from zorba_ray.data.prompts import prompt_columns
 from zorba_ray.data.tables import KINDS, DataTable, Kind, read_table
 from zorba_ray.directions import permutation
 from zorba_ray.errors import DataError
-from zorba_ray.hub import hub_answers
+from zorba_ray.hub import gate, hub_answers
 from zorba_ray.printable import first_line, listed, on_one_line, shown
 
 SPLITS = ("train", "validation", "test")
@@ -149,7 +149,9 @@ def _read(config: DataConfig, origin: str, labelled: bool, task: TaskConfig) -> 
         elif config.path.startswith((".", "/", "~")) or config.path.count("/") > 1 or path.suffix.lower() in KINDS:
             raise DataError(f"{origin}: no such file or folder")
         else:
-            files = {split: parts for split, parts in hub_files(config.path).items() if split in SPLITS}
+            files = {
+                split: parts for split, parts in hub_files(config.path, config.revision).items() if split in SPLITS
+            }
     except OSError as error:
         raise DataError(f"{origin}: cannot be read ({error.strerror})") from error
     names = _text_columns(config, task)
@@ -232,7 +234,7 @@ def _files_of(folder: Path, origin: str, config: DataConfig) -> _Files:
     return files
 
 
-def hub_files(path: str) -> _Files:
+def hub_files(path: str, revision: str | None = None) -> _Files:
     """The files of a data set of the Hugging Face hub, downloaded or from the cache.
 
     The files themselves are read, not the tables that `datasets` makes of them: those take `NA` for nothing.
@@ -248,12 +250,14 @@ def hub_files(path: str) -> _Files:
     if not hub_answers():  # what was fetched before is taken from the cache, at once
         datasets_config.HF_HUB_OFFLINE = True
     try:
-        builder = datasets.load_dataset_builder(path)
+        builder = datasets.load_dataset_builder(path, revision=revision)
         kind: Kind | None = next((kind for kind in KINDS.values() if kind == builder.name), None)
         files = dict(builder.config.data_files or {})
         wanted = {str(split): list(urls) for split, urls in files.items()} if kind is not None else {}
         fetched = datasets.DownloadManager().download_and_extract(wanted)
     except Exception as error:  # `datasets` raises many kinds
+        if (closed := gate(error)) is not None:
+            raise DataError(f"{origin}: {closed}") from error
         reason = on_one_line(first_line(error, 400)) if hub_answers() else "the hub does not answer"
         raise DataError(
             f"{origin}: not a local file or folder, and could not be fetched from the hub ({reason}); without a "
