@@ -117,7 +117,7 @@ def test_a_step_that_moves_few_is_warned_of_everywhere(tmp_path: Path) -> None:
     assert text.startswith("zo.perturbation_scale=1e-09: θ ± μ is θ itself for 19.3 % of the weights in scope")
     assert f"warning: {text}" in notes
     page = write_report([path], tmp_path / "page.html").read_text(encoding="utf-8")
-    assert f'<p class="warning">Warning: {text}.</p>' in page
+    assert f"<li>Warning: {text}.</li>" in page
 
 
 def test_the_share_is_that_of_the_floats() -> None:

@@ -14,7 +14,7 @@ from zorba_ray.artifacts.metrics import (
 )
 from zorba_ray.artifacts.record import Record, read_record, read_tree, record_of, write_record
 from zorba_ray.artifacts.run import Run
-from zorba_ray.artifacts.run_files import Budget, CutRows, Profile, Provenance, Summary
+from zorba_ray.artifacts.run_files import Budget, CutRows, PartitionRecord, Profile, Provenance, Summary
 from zorba_ray.artifacts.rundir import RunDir, read_run_settings
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "CutRows",
     "Eval",
     "Interval",
+    "PartitionRecord",
     "Profile",
     "Provenance",
     "Record",

@@ -24,6 +24,15 @@ class Provenance(Record, kw_only=True):
     machine: dict[str, Any] = {}
 
 
+class PartitionRecord(Record, kw_only=True):
+    """partition.json: how many training rows of which label each client has."""
+
+    labelled: bool
+    """Whether the rows have labels; if not, all count as label 0."""
+    clients: tuple[dict[int, Count], ...]
+    """By client: label -> rows, ascending, those without rows left out."""
+
+
 class Budget(Record, kw_only=True):
     """The fullest client of one class."""
 

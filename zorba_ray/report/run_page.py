@@ -15,6 +15,7 @@ from zorba_ray.report.headline import change, interval_text, run_sentence, run_t
 from zorba_ray.report.measures import memory_label
 from zorba_ray.report.memory_figure import memory_plot
 from zorba_ray.report.page import Page, PageSection
+from zorba_ray.report.partition_figure import partition_plot
 from zorba_ray.report.run_tables import run_tables
 from zorba_ray.report.settings import differences_table, provenance_table, run_commands, settings_table
 from zorba_ray.tables import Column, Table
@@ -105,6 +106,7 @@ def run_plots(run: Run) -> list[Plot]:
         curves_plot("Loss", lines),
         *answer_plots(run),
         _training(run),
+        partition_plot(run),
         *allocation_plots(run.allocation),
     ]
     return [plot for plot in plots if plot is not None]
