@@ -98,7 +98,7 @@ def test_figures_of_an_evaluation(tmp_path: Path) -> None:
         assert matrix.sum(axis=0).max() == record["predicted_rows"]
         assert matrix.sum() == record["rows"] == 64
         assert record["majority"]["mcc"] == 0
-    assert summary["evaluations"]["test"] == evaluations(tmp_path / "run")[-1]
+    assert summary_of(tmp_path / "run")["evaluations"]["test"] == evaluations(tmp_path / "run")[-1]
 
 
 def test_a_step_that_moves_nothing_is_refused_before_anything_is_written(tmp_path: Path) -> None:
