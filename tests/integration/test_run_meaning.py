@@ -140,7 +140,7 @@ def test_predictions_that_are_one_label() -> None:
     config = tiny_config()
 
     def record(round: int, rows: int, labels: int = 4) -> Eval:
-        label = {"predicted_label": 3, "predicted_rows": rows, "labels": labels}
+        label: dict[str, Any] = {"predicted_label": 3, "predicted_rows": rows, "labels": labels}
         return Eval(round=round, split="validation", loss=1.0, items=64, **label)
 
     assert end_warnings(config, [record(0, 40), record(5, 63)]) == []

@@ -22,10 +22,8 @@ def label_figures(gold: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
     return {
         "accuracy": float(metrics.accuracy_score(gold, predicted)),
         # balanced_accuracy_score is this, and warns where a label is predicted that no row has
-        "balanced_accuracy": float(
-            metrics.recall_score(gold, predicted, labels=np.unique(gold), average="macro", zero_division=0.0)
-        ),
-        "macro_f1": float(metrics.f1_score(gold, predicted, average="macro", zero_division=0.0)),
+        "balanced_accuracy": float(metrics.recall_score(gold, predicted, labels=np.unique(gold), average="macro")),
+        "macro_f1": float(metrics.f1_score(gold, predicted, average="macro")),
         "mcc": float(metrics.matthews_corrcoef(gold, predicted)) if several else 0.0,
     }
 
