@@ -10,10 +10,12 @@ from zorba_ray.data.grammar import TASK_LABEL_WORDS, task_split
 COMPLETION = ('data.prompt="{text} it was"', 'task.answer="{grade}"')
 TASKS: dict[str, tuple[str, ...]] = {
     "classification": (),
+    "whole words": ('data.prompt="{text} it was"', "data.label_words=[terrible, poor, good, very great]"),
+    "multiple_choice": ('data.prompt="{text} it was"', "task.options_column=options", "data.label_column=right"),
     "completion": COMPLETION,
     "language_model": ("task.kind=language_model", 'data.prompt="{text} it was {grade}"'),
 }
-"""Kind -> what a configuration on such a folder sets."""
+"""Task -> what a configuration on such a folder sets."""
 
 
 def write_rows(folder: Path, rows: list[dict[str, Any]], splits: tuple[str, ...] = SPLITS) -> Path:
@@ -28,6 +30,6 @@ def review_rows(count: int = 64) -> list[dict[str, Any]]:
     """Reviews with their grade as text, as a label, and among options."""
     words = list(TASK_LABEL_WORDS)
     return [
-        {"text": text, "grade": words[label], "label": label, "options": words, "right": label}
+        {"text": text, "grade": words[label], "label": label, "options": words[: max(2, label + 1)], "right": label}
         for text, label in task_split("train")[:count]
     ]

@@ -12,6 +12,7 @@ import numpy as np
 from zorba_ray.config import DataConfig, TaskConfig
 from zorba_ray.data import grammar
 from zorba_ray.data.labels import LabelListing, label_positions, read_listing
+from zorba_ray.data.options import read_options, right_options
 from zorba_ray.data.prompts import prompt_columns
 from zorba_ray.data.tables import KINDS, DataTable, Kind, read_table
 from zorba_ray.directions import permutation
@@ -37,6 +38,8 @@ class Split:
     labels: np.ndarray
     """int64 [rows]; zeros where a task has none."""
     owners: list[str] | None = None
+    options: list[list[str]] | None = None
+    """Of each row, where it brings its own; a label is then a position among them."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -44,7 +47,9 @@ class Split:
     def take(self, rows: np.ndarray) -> "Split":
         """The given rows, in that order."""
         owners = None if self.owners is None else [self.owners[i] for i in rows]
-        return Split({k: [v[i] for i in rows] for k, v in self.columns.items()}, self.labels[rows], owners)
+        options = None if self.options is None else [self.options[i] for i in rows]
+        columns = {name: [values[i] for i in rows] for name, values in self.columns.items()}
+        return Split(columns, self.labels[rows], owners, options)
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,10 @@ def _text_columns(config: DataConfig, task: TaskConfig) -> list[str]:
 
 
 def _builtin_splits(config: DataConfig, labelled: bool, task: TaskConfig) -> dict[str, Split]:
+    if task.options_column is not None:
+        raise DataError(
+            f"task.options_column={shown(task.options_column)}: the builtin data has no such column (columns: text)"
+        )
     for setting, template in (("data.prompt", config.prompt), ("task.answer", task.answer or "")):
         absent = [name for name in prompt_columns(template) if name != "text"]
         if absent:
@@ -153,7 +162,8 @@ def _read(config: DataConfig, origin: str, labelled: bool, task: TaskConfig) -> 
     except OSError as error:
         raise DataError(f"{origin}: cannot be read ({error.strerror})") from error
     names = _text_columns(config, task)
-    wanted = [*names, *([config.label_column] if labelled else [])]
+    choices = task.options_column
+    wanted = [*names, *([config.label_column] if labelled or choices else []), *([choices] if choices else [])]
     optional = config.partition_column if config.partition == "column" else None
     tables = {split: [read_table(*file, wanted, optional) for file in parts] for split, parts in files.items()}
     labels = {split: np.zeros(sum(map(len, parts)), dtype=np.int64) for split, parts in tables.items()}
@@ -161,7 +171,12 @@ def _read(config: DataConfig, origin: str, labelled: bool, task: TaskConfig) -> 
         labels = label_positions(tables, config.label_column, config.label_words, listing)
     splits = {}
     for split, parts in tables.items():
-        owners = None
+        owners, options = None, None
+        if choices is not None:
+            each = [read_options(table, choices) for table in parts]
+            options = [row for table in each for row in table]
+            right = [right_options(table, config.label_column, own) for table, own in zip(parts, each, strict=True)]
+            labels[split] = np.concatenate([np.array(part, dtype=np.int64) for part in right])
         if split == "train" and config.partition == "files":
             owners = [
                 path.stem for (path, _), table in zip(files[split], parts, strict=True) for _ in range(len(table))
@@ -169,7 +184,7 @@ def _read(config: DataConfig, origin: str, labelled: bool, task: TaskConfig) -> 
         elif split == "train" and optional:
             owners = _column_owners(parts, optional)
         columns = {name: [text for part in parts for text in part.texts(name)] for name in names}
-        splits[split] = Split(columns, labels[split], owners)
+        splits[split] = Split(columns, labels[split], owners, options)
     return splits
 
 
