@@ -11,6 +11,7 @@ import numpy as np
 
 from zorba_ray.config import DataConfig, TaskConfig
 from zorba_ray.data import grammar
+from zorba_ray.data.chats import Chat, chat_text, read_chats
 from zorba_ray.data.labels import LabelListing, label_positions, read_listing
 from zorba_ray.data.options import read_options, right_options
 from zorba_ray.data.prompts import prompt_columns
@@ -40,6 +41,7 @@ class Split:
     owners: list[str] | None = None
     options: list[list[str]] | None = None
     """Of each row, where it brings its own; a label is then a position among them."""
+    chats: list[Chat] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -49,7 +51,8 @@ class Split:
         owners = None if self.owners is None else [self.owners[i] for i in rows]
         options = None if self.options is None else [self.options[i] for i in rows]
         columns = {name: [values[i] for i in rows] for name, values in self.columns.items()}
-        return Split(columns, self.labels[rows], owners, options)
+        chats = None if self.chats is None else [self.chats[i] for i in rows]
+        return Split(columns, self.labels[rows], owners, options, chats)
 
 
 @dataclass(frozen=True)
@@ -103,15 +106,16 @@ def load_task(config: DataConfig, seed: int, labelled: bool, task: TaskConfig | 
 
 
 def _text_columns(config: DataConfig, task: TaskConfig) -> list[str]:
-    """Columns of the prompt and of the answer, each once."""
+    """Columns of the prompt and of the answer, each once; a chat has neither."""
+    if task.messages_column is not None:
+        return []
     return list(dict.fromkeys(prompt_columns(config.prompt) + prompt_columns(task.answer or "")))
 
 
 def _builtin_splits(config: DataConfig, labelled: bool, task: TaskConfig) -> dict[str, Split]:
-    if task.options_column is not None:
-        raise DataError(
-            f"task.options_column={shown(task.options_column)}: the builtin data has no such column (columns: text)"
-        )
+    for setting in ("options_column", "messages_column"):
+        if (column := getattr(task, setting)) is not None:
+            raise DataError(f"task.{setting}={shown(column)}: the builtin data has no such column (columns: text)")
     for setting, template in (("data.prompt", config.prompt), ("task.answer", task.answer or "")):
         absent = [name for name in prompt_columns(template) if name != "text"]
         if absent:
@@ -163,7 +167,8 @@ def _read(config: DataConfig, origin: str, labelled: bool, task: TaskConfig) -> 
         raise DataError(f"{origin}: cannot be read ({error.strerror})") from error
     names = _text_columns(config, task)
     choices = task.options_column
-    wanted = [*names, *([config.label_column] if labelled or choices else []), *([choices] if choices else [])]
+    lists = [column for column in (choices, task.messages_column) if column is not None]
+    wanted = [*names, *([config.label_column] if labelled or choices else []), *lists]
     optional = config.partition_column if config.partition == "column" else None
     tables = {split: [read_table(*file, wanted, optional) for file in parts] for split, parts in files.items()}
     labels = {split: np.zeros(sum(map(len, parts)), dtype=np.int64) for split, parts in tables.items()}
@@ -171,7 +176,7 @@ def _read(config: DataConfig, origin: str, labelled: bool, task: TaskConfig) -> 
         labels = label_positions(tables, config.label_column, config.label_words, listing)
     splits = {}
     for split, parts in tables.items():
-        owners, options = None, None
+        owners, options, chats = None, None, None
         if choices is not None:
             each = [read_options(table, choices) for table in parts]
             options = [row for table in each for row in table]
@@ -184,7 +189,10 @@ def _read(config: DataConfig, origin: str, labelled: bool, task: TaskConfig) -> 
         elif split == "train" and optional:
             owners = _column_owners(parts, optional)
         columns = {name: [text for part in parts for text in part.texts(name)] for name in names}
-        splits[split] = Split(columns, labels[split], owners, options)
+        if task.messages_column is not None:
+            chats = [chat for table in parts for chat in read_chats(table, task.messages_column)]
+            columns = {"messages": [chat_text(chat) for chat in chats]}
+        splits[split] = Split(columns, labels[split], owners, options, chats)
     return splits
 
 

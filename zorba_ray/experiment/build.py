@@ -88,7 +88,8 @@ def prepare(
     sections = _option_sizes(train)
     memory, fleet = fleet_memory(config, model, sections), FleetSchedule(config)
     doubts = unfamiliar_memory(config, loaded, memory, _workload(config, loaded, sections))
-    doubts += data_doubts(task, config.data.prompt, scored, samples, examples.cuts)
+    template = config.data.prompt if config.task.messages_column is None else "{messages}"
+    doubts += data_doubts(task, template, scored, samples, examples.cuts)
     manifest = model.replica.manifest
     header = LedgerHeader(
         format=FORMAT,

@@ -4,6 +4,7 @@ from zorba_ray.config import ExperimentConfig
 from zorba_ray.models import LoadedModel
 from zorba_ray.models.heads import head_kind
 from zorba_ray.tasks.base import TaskRows, TokenSplit
+from zorba_ray.tasks.chat import ChatRows
 from zorba_ray.tasks.classification import LabelPromptRows, LabelWordRows
 from zorba_ray.tasks.completion import CompletionRows
 from zorba_ray.tasks.language_model import LanguageModelRows
@@ -21,6 +22,8 @@ def rows_of(config: ExperimentConfig, loaded: LoadedModel) -> TaskRows:
     kind, head = config.task_kind, head_kind(config.model, config.task_kind, loaded)
     if kind == "classification":
         return LabelWordRows(config, loaded) if head == "label_words" else LabelPromptRows(config, loaded)
+    if config.task.messages_column is not None:
+        return ChatRows(config, loaded)
     kinds = {
         "multiple_choice": MultipleChoiceRows,
         "completion": CompletionRows,
