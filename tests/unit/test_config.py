@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from zorba_ray.config import ExperimentConfig, FleetDistribution, changed_numbers, config_from_tree, load_config
 from zorba_ray.config.base import apply_override, known_keys, parse_override
-from zorba_ray.config.experiment import NOT_NUMBERS
+from zorba_ray.config.experiment import LATER, NOT_NUMBERS
 from zorba_ray.errors import ConfigError
 
 
@@ -297,7 +297,18 @@ def test_not_numbers_are_real_keys() -> None:
 def test_every_setting_counts_but_the_exempt_ones() -> None:
     """A new setting must be judged: it changes results, or it stands in EXEMPT and NOT_NUMBERS."""
     config = ExperimentConfig()
-    assert leaves(config.resolved()).keys() - config.numbers().keys() == EXEMPT
+    left_out = leaves(config.resolved()).keys() - config.numbers().keys()
+    assert left_out == EXEMPT | LATER.keys()
+
+
+def test_a_later_setting_counts_from_another_value_on() -> None:
+    """Its own value is as if it were not there, and is the default: ledgers of before fit."""
+    base = ExperimentConfig()
+    assert LATER.items() <= leaves(base.resolved()).items()
+    assert not LATER.keys() & base.numbers().keys()
+    other = config_from_tree({"data": {"labels_per_client": 3}}, "altered")
+    assert other.numbers()["data.labels_per_client"] == 3
+    assert other.digest() != base.digest()
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from zorba_ray.config import DataConfig
+from zorba_ray.config import DataConfig, config_from_tree
 from zorba_ray.data import partition, partition_digest
-from zorba_ray.errors import DataError
+from zorba_ray.errors import ConfigError, DataError
 
 COLUMN, FILES = {"partition": "column", "partition_column": "who"}, {"partition": "files"}
 
@@ -60,6 +60,55 @@ def test_extreme_alpha(alpha: float) -> None:
         assert {len(part) for part in parts} <= {23, 24, 25}
 
 
+def test_quantity_skew_is_uneven_in_rows_and_even_in_labels() -> None:
+    labels = np.tile(np.arange(4), 1000)
+    parts = partition(config(partition="quantity_skew", alpha=0.3), 8, labels, None, 2)
+    assert max(map(len, parts)) > 4 * 500, "one client has many times the mean"
+    for part in parts:
+        if len(part) > 400:  # four deviations of a share near 1/4
+            np.testing.assert_allclose(np.bincount(labels[part]) / len(part), 0.25, atol=0.09)
+
+
+def test_label_shards_pair_all_labels() -> None:
+    """6 pairs of 4 labels, 8 clients, 300 seeds: each pair is held 400 times, with a deviation below 20."""
+    labels = np.repeat(np.arange(4), 50)
+    pairs: dict[tuple[int, ...], int] = {}
+    for seed in range(300):
+        for part in partition(config(partition="label_shards"), 8, labels, None, seed):
+            assert 24 <= len(part) <= 26, "shards of 12 or 13 rows"
+            pair = tuple(np.unique(labels[part]).tolist())
+            pairs[pair] = pairs.get(pair, 0) + 1
+    assert len(pairs) == 6
+    assert all(320 < count < 480 for count in pairs.values())
+
+
+def test_label_shards_go_by_the_rows_of_a_label() -> None:
+    """60 rows of label 0 and 20 of label 1 make three shards and one."""
+    labels = np.repeat([0, 1], [60, 20])
+    parts = partition(config(partition="label_shards", labels_per_client=1), 4, labels, None, 0)
+    assert [len(part) for part in parts] == [20] * 4
+    assert sorted(int(labels[part][0]) for part in parts) == [0, 0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("labels", "clients", "each", "said"),
+    [
+        ([0, 1] * 9, 4, 3, r"=3: the training rows have 2 label\(s\); set it to 2 or less"),
+        ([0, 1, 2, 3, 4] * 9, 2, 2, r"=2: 2 clients take 4 labels, and the training rows have 5: .* set it to 3"),
+        ([0] * 9 + [1] * 2, 4, 2, r"=2: 4 clients need 8 shards of one row at least, and the labels give 6"),
+    ],
+)
+def test_label_shards_that_cannot_be_dealt(labels: list[int], clients: int, each: int, said: str) -> None:
+    with pytest.raises(DataError, match=r"data\.labels_per_client" + said):
+        partition(config(partition="label_shards", labels_per_client=each), clients, np.array(labels), None, 0)
+
+
+def test_a_language_model_has_no_label_shards() -> None:
+    tree = {"model": {"head": "lm"}, "data": {"partition": "label_shards"}}
+    with pytest.raises(ConfigError, match=r"data\.partition=label_shards with model\.head=lm.*quantity_skew"):
+        config_from_tree(tree, "test")
+
+
 def test_column_values_are_dealt_out_whole() -> None:
     owners = ["x", "y", "z", "x", "y", "w"]
     parts = partition(config(partition="column", partition_column="who"), 2, np.zeros(6, np.int64), owners, 0)
@@ -73,7 +122,7 @@ def test_files_are_clients_in_the_order_of_their_names() -> None:
     assert [part.tolist() for part in parts] == [[1], [0, 2], [3]]
 
 
-@pytest.mark.parametrize("kind", ["iid", "dirichlet"])
+@pytest.mark.parametrize("kind", ["iid", "dirichlet", "quantity_skew", "label_shards"])
 def test_fewer_examples_than_clients(kind: str) -> None:
     with pytest.raises(DataError, match=r"3 training examples for federation\.clients=4; every client needs"):
         partition(config(partition=kind), 4, np.zeros(3, np.int64), None, 0)

@@ -2,7 +2,9 @@
 
 from zorba_ray.artifacts.files import held, making, raise_storage_error, write_json
 from zorba_ray.artifacts.metrics import (
+    ClientRange,
     Eval,
+    Interval,
     Round,
     append_record,
     cut_torn_tail,
@@ -12,13 +14,16 @@ from zorba_ray.artifacts.metrics import (
 )
 from zorba_ray.artifacts.record import Record, read_record, read_tree, record_of, write_record
 from zorba_ray.artifacts.run import Run
-from zorba_ray.artifacts.run_files import Budget, CutRows, Profile, Provenance, Summary
+from zorba_ray.artifacts.run_files import Budget, CutRows, PartitionRecord, Profile, Provenance, Summary
 from zorba_ray.artifacts.rundir import RunDir, read_run_settings
 
 __all__ = [
     "Budget",
+    "ClientRange",
     "CutRows",
     "Eval",
+    "Interval",
+    "PartitionRecord",
     "Profile",
     "Provenance",
     "Record",

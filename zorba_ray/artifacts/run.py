@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from zorba_ray.artifacts.allocation import AllocationRecord
 from zorba_ray.artifacts.metrics import Eval, Round, read_metrics
 from zorba_ray.artifacts.record import read_record
-from zorba_ray.artifacts.run_files import Profile, Provenance, Summary
+from zorba_ray.artifacts.run_files import PartitionRecord, Profile, Provenance, Summary
 from zorba_ray.artifacts.rundir import RunDir, read_run_settings
 from zorba_ray.errors import RunDirError
 
@@ -23,6 +23,7 @@ class Run:
         config: its settings, defaults included.
         unknown_settings: dotted names of settings that this program does not know, as of a newer one; ignored.
         provenance: versions, machine and command of its last session.
+        partition: who has how many training rows of which label; None where the file is missing, as in older runs.
         allocation: who holds which blocks, and what it costs.
         rounds: in order of their number, each once.
         evals: evaluations in order of round and split, each once.
@@ -45,6 +46,9 @@ class Run:
         files = RunDir(path)
         self.config, self.unknown_settings = read_run_settings(files.config, printable=True)
         self.provenance = read_record(files.provenance, Provenance, printable=True)
+        self.partition = (
+            read_record(files.partition, PartitionRecord, printable=True) if files.partition.exists() else None
+        )
         self.allocation = read_record(files.allocation, AllocationRecord, printable=True)
         try:
             records = read_metrics(files.metrics, printable=True)

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from zorba_ray.artifacts.metrics import Eval
 from zorba_ray.artifacts.record import Count, Record, Seconds
 
 
@@ -21,6 +22,15 @@ class Provenance(Record, kw_only=True):
     """Package -> version; None: not installed."""
     git: dict[str, Any] | None = None
     machine: dict[str, Any] = {}
+
+
+class PartitionRecord(Record, kw_only=True):
+    """partition.json: how many training rows of which label each client has."""
+
+    labelled: bool
+    """Whether the rows have labels; if not, all count as label 0."""
+    clients: tuple[dict[int, Count], ...]
+    """By client: label -> rows, ascending, those without rows left out."""
 
 
 class Budget(Record, kw_only=True):
@@ -77,6 +87,8 @@ class Summary(Record, kw_only=True):
     test_accuracy: float | None = None
     start_test_loss: float | None = None
     test_loss: float | None = None
+    evaluations: dict[str, Eval] = {}
+    """The evaluations behind the figures above, whole: `start`, `final`, `start_test` and `test`, as far as made."""
     cut_rows: dict[str, CutRows] = {}
     """By split."""
     weights_sha256: str

@@ -21,6 +21,7 @@ class RunDir:
         self.path = path
         self.config = path / "config.resolved.json"
         self.provenance = path / "provenance.json"
+        self.partition = path / "partition.json"
         self.allocation = path / "allocation.json"
         self.ledger = path / "ledger.zl"
         self.snapshots = path / "snapshots"

@@ -27,11 +27,15 @@ class DataConfig(StrictModel):
     and the special tokens stay."""
     batch_size: int = Field(default=16, ge=1, le=10**6)
     """Examples per forward pair."""
-    partition: Literal["iid", "dirichlet", "column", "files"] = "iid"
-    """`iid`: shuffled and dealt out. `dirichlet`: label shares per client drawn with `alpha`. `column`: the values of
-    `partition_column` are dealt to the clients. `files`: one train-*.parquet (or .jsonl, .csv) file per client."""
+    partition: Literal["iid", "dirichlet", "label_shards", "quantity_skew", "column", "files"] = "iid"
+    """`iid`: shuffled and dealt out. `dirichlet`: label shares per client drawn with `alpha`. `label_shards`: every
+    client has `labels_per_client` labels. `quantity_skew`: shuffled, the number of rows per client drawn with `alpha`.
+    `column`: the values of `partition_column` are dealt to the clients. `files`: one train-*.parquet (or .jsonl, .csv)
+    file per client."""
     alpha: float = Field(default=1.0, gt=0)
-    """Concentration of the Dirichlet partition; small is uneven."""
+    """Concentration of the Dirichlet draws of partition=dirichlet and partition=quantity_skew; small is uneven."""
+    labels_per_client: int = Field(default=2, ge=1)
+    """Labels of each client, for partition=label_shards."""
     partition_column: str | None = None
     """Column that names the owner of each training example, as it stands, for partition=column; none may be empty."""
     train_rows: int | None = Field(default=None, ge=1)

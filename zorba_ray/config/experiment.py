@@ -47,6 +47,10 @@ NOT_NUMBERS = (
 """Settings that may change between a run and its resume. Paths are judged by what they hold: the weights and the data
 have digests of their own; the allocation is read back from the run directory."""
 
+LATER = {"data.labels_per_client": 2}
+"""Settings that came after the first release -> the value that is as if they were not there. They count from another
+value on, so that ledgers and digests of before still fit."""
+
 
 def _any_settings(schema: dict[str, Any]) -> None:
     """The JSON schema of `method_settings`: of each method of this package, or of one named by its module."""
@@ -141,6 +145,11 @@ class ExperimentConfig(StrictModel):
                 f"data.label_shift={self.data.label_shift:g} with task.kind={self.task_kind}: its loss has no labels "
                 "that clients could have more or less of; set data.label_shift=0"
             )
+        if self.data.partition == "label_shards" and self.model.head == "lm":
+            raise ValueError(
+                "data.partition=label_shards with model.head=lm: a language model's rows have no labels; set "
+                "data.partition=iid, or quantity_skew"
+            )
         if self.data.label_shift_schedule != "constant" and not self.data.label_shift:
             raise ValueError(
                 f"data.label_shift_schedule={self.data.label_shift_schedule} with data.label_shift=0: there is nothing "
@@ -199,7 +208,7 @@ class ExperimentConfig(StrictModel):
         return found
 
     def numbers(self) -> dict[str, Any]:
-        """The settings that change results, dotted key -> value; NOT_NUMBERS are left out."""
+        """The settings that change results, dotted key -> value; NOT_NUMBERS are left out, and LATER at its value."""
         flat: dict[str, Any] = {}
 
         def walk(node: Any, prefix: str) -> None:
@@ -208,7 +217,7 @@ class ExperimentConfig(StrictModel):
             if isinstance(node, dict):
                 for key, child in node.items():
                     walk(child, f"{prefix}.{key}" if prefix else key)
-            else:
+            elif prefix not in LATER or node != LATER[prefix]:
                 flat[prefix] = node
 
         walk(self.resolved(), "")

@@ -6,6 +6,7 @@ from zorba_ray.data.options import OptionTable
 from zorba_ray.data.partition import partition, partition_digest
 from zorba_ray.data.prompts import Cut, EncodedRows, encode_rows, prompt_tail, render_prompts
 from zorba_ray.data.tasks import SPLITS, Split, Task, load_task
+from zorba_ray.data.validation_parts import clients_of
 
 __all__ = [
     "SPLITS",
@@ -18,6 +19,7 @@ __all__ = [
     "Split",
     "Task",
     "TokenTable",
+    "clients_of",
     "data_doubts",
     "encode_rows",
     "in_length_order",

@@ -8,6 +8,9 @@ from zorba_ray.config import DataConfig
 from zorba_ray.directions import permutation, uniforms
 from zorba_ray.errors import DataError
 
+_SWAPS = 10
+"""Of labels between clients, per shard: who holds which labels together is then random."""
+
 
 def partition(
     config: DataConfig, clients: int, labels: np.ndarray, owners: list[str] | None, seed: int
@@ -15,7 +18,7 @@ def partition(
     """Row numbers (sorted, int64) of each client.
 
     Raises:
-        DataError: fewer examples than clients, or owners that cannot fill the clients.
+        DataError: fewer examples than clients, labels that cannot be dealt out, or owners that cannot fill the clients.
     """
     rows = len(labels)
     if rows < clients:
@@ -26,6 +29,11 @@ def partition(
         parts = [np.sort(part) for part in np.array_split(permutation(seed, "partition", 0, 0, rows), clients)]
     elif config.partition == "dirichlet":
         parts = _dirichlet(labels, clients, config.alpha, seed)
+    elif config.partition == "quantity_skew":
+        draws = _gammas(config.alpha, clients, seed, 0)
+        parts = [np.sort(part) for part in _cut(permutation(seed, "partition", 0, 0, rows), draws)]
+    elif config.partition == "label_shards":
+        parts = _label_shards(labels, clients, config.labels_per_client, seed)
     else:
         parts = _by_owner(config, clients, owners)
     return _fill_empty(parts)
@@ -46,11 +54,65 @@ def _dirichlet(labels: np.ndarray, clients: int, alpha: float, seed: int) -> lis
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
         rows = rows[permutation(seed, "partition", 1, int(label), len(rows))]
-        draws = _gammas(alpha, clients, seed, int(label))
-        cuts = np.round(np.cumsum(draws / draws.sum())[:-1] * len(rows)).astype(np.int64)
-        for client, piece in enumerate(np.split(rows, cuts)):
+        for client, piece in enumerate(_cut(rows, _gammas(alpha, clients, seed, int(label)))):
             parts[client].append(piece)
     return [np.sort(np.concatenate(pieces)) for pieces in parts]
+
+
+def _cut(rows: np.ndarray, draws: np.ndarray) -> list[np.ndarray]:
+    """`rows` cut at the cumulated shares of `draws`, one piece per draw."""
+    return np.split(rows, np.round(np.cumsum(draws / draws.sum())[:-1] * len(rows)).astype(np.int64))
+
+
+def _label_shards(labels: np.ndarray, clients: int, each: int, seed: int) -> list[np.ndarray]:
+    """Rows sorted by label are cut into `each` shards per client, all of one label and of about one size. A client gets
+    shards of `each` different labels. McMahan et al. 2017, arXiv 1602.05629, where a shard may have two labels.
+
+    Raises:
+        DataError: fewer labels than `each`, more labels than shards, or fewer rows than the shards need.
+    """
+    names, counts = np.unique(labels, return_counts=True)
+    rule = f"data.labels_per_client={each}"
+    if len(names) < each:
+        raise DataError(f"{rule}: the training rows have {len(names)} label(s); set it to {len(names)} or less")
+    if len(names) > clients * each:
+        raise DataError(
+            f"{rule}: {clients} clients take {clients * each} labels, and the training rows have {len(names)}: some "
+            f"would be with nobody; set it to {-(-len(names) // clients)} or more"
+        )
+    most = np.minimum(counts, clients)
+    if most.sum() < clients * each:
+        raise DataError(
+            f"{rule}: {clients} clients need {clients * each} shards of one row at least, and the labels give "
+            f"{most.sum()} (a label at most one per row and per client); lower it, or federation.clients"
+        )
+    shards = np.ones(len(names), np.int64)
+    for _ in range(clients * each - len(names)):  # the next shard to the label whose shards are the largest
+        shards[np.argmax(np.where(shards < most, counts / shards, -1.0))] += 1
+    held = _held_labels(np.repeat(np.arange(len(names)), shards), clients, each, seed)
+    parts: list[list[np.ndarray]] = [[] for _ in range(clients)]
+    for place, label in enumerate(names):
+        rows = np.flatnonzero(labels == label)
+        rows = rows[permutation(seed, "partition", 1, int(label), len(rows))]
+        holders = [client for client in range(clients) if place in held[client]]
+        for client, shard in zip(holders, np.array_split(rows, shards[place]), strict=True):
+            parts[client].append(shard)
+    return [np.sort(np.concatenate(pieces)) for pieces in parts]
+
+
+def _held_labels(shards: np.ndarray, clients: int, each: int, seed: int) -> list[list[int]]:
+    """`each` different labels per client.
+
+    Args:
+        shards: int64 [clients · each], the label of each shard, ascending; none has more shards than there are clients.
+    """
+    # Dealt in turn, a client never gets a label twice. Then clients swap labels at random, where both keep differing.
+    held = shards.reshape(each, clients).T.tolist()
+    draws = uniforms(seed, "partition", 0, 1, 4 * _SWAPS * len(shards)).reshape(-1, 4)
+    for a, b, i, j in (draws * (clients, clients, each, each)).astype(np.int64).tolist():
+        if held[a][i] not in held[b] and held[b][j] not in held[a]:
+            held[a][i], held[b][j] = held[b][j], held[a][i]
+    return held
 
 
 def _gammas(alpha: float, count: int, seed: int, label: int) -> np.ndarray:

@@ -19,6 +19,7 @@ from zorba_ray.data import (
     Cut,
     Shards,
     TokenTable,
+    clients_of,
     data_doubts,
     load_task,
     partition,
@@ -47,6 +48,8 @@ class Setup(AssignmentInputs):
     shards: Shards
     """The training examples, and which client has which."""
     validation: TokenTable
+    validation_clients: np.ndarray
+    """The client that each validation row is dealt to: int64 [rows], −1 for nobody."""
     test: TokenTable
     cuts: Mapping[str, Cut]
     """By split: rows longer than data.max_length."""
@@ -126,6 +129,7 @@ def prepare(
         model=model,
         shards=Shards(train, ClientRows.of(parts)),
         validation=validation,
+        validation_clients=clients_of(config.data, task.train, parts, task.validation, config.seed)[: len(validation)],
         test=test,
         cuts=examples.cuts,
         doubts=doubts,

@@ -9,6 +9,7 @@ from zorba_ray.artifacts import Eval
 from zorba_ray.data import TokenTable, in_length_order
 from zorba_ray.errors import Diverged
 from zorba_ray.experiment.build import Setup
+from zorba_ray.experiment.split_figures import SplitFigures
 from zorba_ray.models import Batch, TaskModel
 from zorba_ray.stopwatch import Watch
 
@@ -27,8 +28,9 @@ BATCH_SIZE = 64
 class Evaluator:
     """Fixed batches of one split, shortest first."""
 
-    def __init__(self, model: TaskModel, split: str, table: TokenTable) -> None:
-        self._model, self._split = model, split
+    def __init__(self, model: TaskModel, split: str, table: TokenTable, figures: SplitFigures | None = None) -> None:
+        """`figures`: what is told beside loss and accuracy; None: nothing."""
+        self._model, self._split, self._figures = model, split, figures
         self._labels = len(np.unique(table.labels))
         pad = int(model.loaded.tokenizer.pad_token_id)
         self._batches = [
@@ -48,6 +50,7 @@ class Evaluator:
                 f"round {round}: the {self._split} loss is {result.loss}; lower zo.lr, set zo.clip, or check the data"
             )
         label = None if result.predicted is None else int(np.argmax(result.predicted))
+        figures = self._figures.of(result) if self._figures else {}
         return Eval(
             round=round,
             split=self._split,
@@ -59,6 +62,7 @@ class Evaluator:
             predicted_rows=None if result.predicted is None or label is None else result.predicted[label],
             labels=None if label is None else self._labels,
             eval_s=time.perf_counter() - start,
+            **figures,
         )
 
 
@@ -69,7 +73,7 @@ class Evaluations:
         """`past`: the records of earlier sessions; `log` takes each new one."""
         self._config, self._log, self._watch = setup.config, log, watch
         self._evaluators = {
-            split: Evaluator(setup.model, split, table)
+            split: Evaluator(setup.model, split, table, _figures_of(setup, split, table))
             for split, table in (("validation", setup.validation), ("test", setup.test))
         }
         self._records = {(record.round, record.split): record for record in past}
@@ -92,6 +96,12 @@ class Evaluations:
         validation = [self._records[key] for key in sorted(self._records) if key[1] == "validation"]
         if (text := divergence(validation)) is not None:
             raise Diverged(f"{text}; begin anew with a smaller {self._config.spec.steps_in}.lr")
+
+
+def _figures_of(setup: Setup, split: str, table: TokenTable) -> SplitFigures:
+    order = np.concatenate(list(in_length_order(table.lengths, BATCH_SIZE)))
+    clients = setup.validation_clients[order] if split == "validation" else None
+    return SplitFigures(split, setup.config.seed, table.labels[order], setup.shards.table.labels, clients)
 
 
 def require_near(round: int, distance: float, size: float) -> None:

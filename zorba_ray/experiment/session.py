@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from zorba_ray.artifacts import (
     Eval,
+    PartitionRecord,
     Provenance,
     Round,
     RunDir,
@@ -136,6 +138,7 @@ def open_session(
     info = provenance(run.provenance, command)
     write_record(run.provenance, info)
     writer, contents, schedule = _open_ledger(setup, run, say)
+    write_record(run.partition, partition_record(setup))
     cut_torn_tail(run.metrics)
     journal = Journal(run.metrics, Fanout(_trackers(config.tracking, run, info.run_id)), emit, watch)
     return Session(
@@ -213,6 +216,16 @@ def _open_ledger(
     except BaseException:
         writer.close()
         raise
+
+
+def partition_record(setup: Setup) -> PartitionRecord:
+    """Who has how many training rows of which label."""
+    table, rows = setup.shards.table, setup.shards.rows
+    counts = [np.bincount(table.labels[rows[client]]) for client in rows.clients.tolist()]
+    return PartitionRecord(
+        labelled=setup.config.model.head != "lm",
+        clients=tuple({int(label): int(own[label]) for label in np.flatnonzero(own)} for own in counts),
+    )
 
 
 def _as_begun(setup: Setup, run: RunDir) -> Setup:

@@ -117,6 +117,10 @@ class Head(ABC):
         right = logits.argmax(dim=1) == batch.labels_B
         return functional.cross_entropy(logits, batch.labels_B, reduction="none"), right, len(batch)
 
+    def row_items(self, batch: Batch) -> torch.Tensor:
+        """int64 [B]: counted items of each row, which follow each other in the losses."""
+        return torch.ones_like(batch.labels_B)
+
 
 class LabelWordsHead(Head):
     """Causal LM: logits of the label words at the last real position, nothing else of the vocabulary."""
@@ -177,6 +181,9 @@ class LanguageModelHead(Head):
     def losses_of(self, logits: torch.Tensor, batch: Batch) -> Losses:
         wanted = batch.ids_BT[:, 1:][_counted(batch)]
         return functional.cross_entropy(logits, wanted, reduction="none"), None, len(logits)
+
+    def row_items(self, batch: Batch) -> torch.Tensor:
+        return _counted(batch).sum(dim=1)
 
 
 def _shifted(logits_BC: torch.Tensor, batch: Batch) -> torch.Tensor:

@@ -10,6 +10,7 @@ from zorba_ray.report.measures import (
     vram_saved,
 )
 from zorba_ray.report.page import Tile
+from zorba_ray.report.partition_figure import partition_text, spread_text
 from zorba_ray.tables import Column, Table
 from zorba_ray.tables.text import (
     NONE,
@@ -134,6 +135,8 @@ def summary_table(run: Run) -> Table:
             ("Validation accuracy", change(validation, "accuracy"), note),
             ("Test loss", change(run.split("test"), "loss"), _span(run.split("test"))),
         ]
+    if run.partition is not None:
+        rows.append(("Partition of the training rows", partition_text(run), spread_text(run.partition)))
     shared = [client for client in run.allocation.clients if client.share is not None]
     if shared:
         fullest = max(shared, key=lambda client: client.share or 0.0)

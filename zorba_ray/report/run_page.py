@@ -8,12 +8,14 @@ from matplotlib.figure import Figure
 from zorba_ray.artifacts import Run
 from zorba_ray.artifacts.run import run_names
 from zorba_ray.report.allocation_pictures import allocation_plots
+from zorba_ray.report.answers import answer_plots
 from zorba_ray.report.curves import Line, apart, apart_warning, curves_plot
 from zorba_ray.report.figure import BLUE, GREY, PALE, RED, Plot, plot, whole_rounds
 from zorba_ray.report.headline import change, interval_text, run_sentence, run_tiles, run_warnings, sent
 from zorba_ray.report.measures import memory_label
 from zorba_ray.report.memory_figure import memory_plot
 from zorba_ray.report.page import Page, PageSection
+from zorba_ray.report.partition_figure import partition_plot
 from zorba_ray.report.run_tables import run_tables
 from zorba_ray.report.settings import differences_table, provenance_table, run_commands, settings_table
 from zorba_ray.tables import Column, Table
@@ -102,7 +104,9 @@ def run_plots(run: Run) -> list[Plot]:
         memory_plot(run.allocation, memory_label(run)),
         curves_plot("Accuracy", lines, "accuracy", note=_rows_note(run)),
         curves_plot("Loss", lines),
+        *answer_plots(run),
         _training(run),
+        partition_plot(run),
         *allocation_plots(run.allocation),
     ]
     return [plot for plot in plots if plot is not None]

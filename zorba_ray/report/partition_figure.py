@@ -1,0 +1,97 @@
+"""Which client has how many training rows of which label."""
+
+from collections import Counter
+from collections.abc import Sequence
+from statistics import median
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from zorba_ray.artifacts import PartitionRecord, Run
+from zorba_ray.report.figure import GREY, Plot, legend, look, plot, short
+from zorba_ray.tables.text import text_count
+
+BARS = 24
+"""Up to so many clients have a bar each; more are shown in so many groups."""
+COLORS = 6
+"""The most frequent labels have a colour each; the others share one."""
+
+
+def partition_text(run: Run) -> str:
+    """As in 'dirichlet, alpha = 0.5'."""
+    data = run.config.data
+    more = {
+        "dirichlet": f", alpha = {data.alpha:g}",
+        "quantity_skew": f", alpha = {data.alpha:g}",
+        "label_shards": f", {text_count(data.labels_per_client, 'label')} per client",
+        "column": f", {data.partition_column}",
+    }
+    return data.partition.replace("_", " ") + more.get(data.partition, "")
+
+
+def spread_text(record: PartitionRecord) -> str:
+    """As in 'rows of a client: 12–340, median 60; labels of a client: 1–4'."""
+    rows = [sum(own.values()) for own in record.clients]
+    text = f"rows of a client: {_span(rows)}, median {median(rows):,g}"
+    return f"{text}; labels of a client: {_span([len(own) for own in record.clients])}" if record.labelled else text
+
+
+def partition_plot(run: Run) -> Plot | None:
+    """A bar per client, cut by label; of many clients the means of groups. None where the file is missing."""
+    record = run.partition
+    if record is None or not record.clients:
+        return None
+    groups = partition_groups(record.clients)
+    totals = sum((Counter(own) for own in record.clients), Counter[int]())
+    named = [label for label, _ in totals.most_common(COLORS if len(totals) > COLORS + 1 else COLORS + 1)]
+    means = [{label: sum(o.get(label, 0) for o in part) / len(part) for label in totals} for _, part in groups]
+
+    def draw(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        rows, left = np.arange(len(groups)), np.zeros(len(groups))
+
+        def bars(width: list[float], name: str, color: str) -> None:
+            nonlocal left
+            axes.barh(rows, width, 0.72, left=left, color=color, label=name)
+            left = left + np.array(width)
+
+        for index, label in enumerate(sorted(named)):
+            bars([mean[label] for mean in means], _label(run, label), str(look(index)["color"]))
+        if others := totals.keys() - set(named):
+            bars([sum(mean[label] for label in others) for mean in means], f"{len(others)} other labels", GREY)
+        axes.set_yticks(rows, [name for name, _ in groups], fontsize=9)
+        axes.set_ylim(len(groups) - 0.5, -0.5)
+        axes.grid(axis="y", visible=False)
+        axes.tick_params(axis="y", length=0)
+        axes.set(xlabel="training rows", ylabel="client" if len(groups) == len(record.clients) else "")
+        if record.labelled:
+            legend(figure, axes)
+
+    note = f"Partition: {partition_text(run)}; {spread_text(record)}."
+    if len(record.clients) > BARS:
+        note += " Clients of a group are alike in their most frequent labels; its bar is their mean."
+    return plot("Training rows by client and label", draw, 1.1 + 0.22 * max(5, len(groups)), note)
+
+
+def partition_groups(clients: Sequence[dict[int, int]]) -> list[tuple[str, list[dict[int, int]]]]:
+    """(Name, label counts of its clients). Clients of a group are alike in their most frequent labels, or in size."""
+    if len(clients) <= BARS:
+        return [(str(client), [own]) for client, own in enumerate(clients)]
+
+    def likeness(client: int) -> tuple[list[int], int]:
+        own = clients[client]
+        return sorted(own, key=lambda label: (-own[label], label))[:2], -sum(own.values())
+
+    order = sorted(range(len(clients)), key=likeness)
+    parts = np.array_split(np.array(order), BARS)
+    return [(text_count(len(part), "client"), [clients[client] for client in part.tolist()]) for part in parts]
+
+
+def _label(run: Run, label: int) -> str:
+    words = run.config.data.label_words
+    return short(words[label], 24) if label < len(words) else ("rows" if not words else f"label {label}")
+
+
+def _span(values: Sequence[int]) -> str:
+    low, high = min(values), max(values)
+    return f"{low:,}" if low == high else f"{low:,}–{high:,}"
