@@ -31,9 +31,9 @@ class ModelConfig(StrictModel):
     revision: str | None = None
     """Commit, tag or branch of a hub id; None is the hub's default branch. A run keeps the commit."""
     head: Literal["auto", "label_words", "label_prompts", "lm"] = "auto"
-    """`label_words`: logits of the label words at the last position (causal LM). `label_prompts`: temperature × cosine
-    between the mean-pooled text and the pooled label prompts (sentence encoder). `lm`: next-token loss (causal LM).
-    `auto`: label_words for a causal LM, label_prompts for an encoder."""
+    """How a classification is read. `label_words`: likelihood of the label words after the prompt (causal LM).
+    `label_prompts`: temperature × cosine between the mean-pooled text and the pooled label prompts (sentence encoder).
+    `auto`: label_words for a causal LM, label_prompts for an encoder. `lm` is short for `task.kind=language_model`."""
     temperature: float = Field(default=20.0, gt=0)
     """τ of `label_prompts`."""
     lora: LoraConfig | None = None
