@@ -28,9 +28,9 @@ def summary_of(path: Path) -> dict[str, Any]:
     return json.loads((path / "summary.json").read_text(encoding="utf-8"))
 
 
-def test_a_rate_of_a_thousand_ends_as_diverged_and_stays_so(cli: Cli, tiny_file: Path, tmp_path: Path) -> None:
+def test_a_rate_far_too_large_ends_as_diverged_and_stays_so(cli: Cli, tiny_file: Path, tmp_path: Path) -> None:
     path = tmp_path / "run"
-    arguments = ("run", tiny_file, "zo.lr=1000", "rounds=20", "eval.every=4", "--run-dir", path)
+    arguments = ("run", tiny_file, "zo.lr=1", "rounds=20", "eval.every=4", "--run-dir", path)
     found = cli(*arguments)
     assert found.code == 7, found.err
     assert "the logits no longer depend on the row" in found.err
@@ -51,6 +51,13 @@ def test_a_rate_of_a_thousand_ends_as_diverged_and_stays_so(cli: Cli, tiny_file:
     assert "ended early: diverged" in (path / "report.html").read_text(encoding="utf-8")
 
 
+def test_a_rate_of_a_thousand_ends_in_the_first_round(tmp_path: Path) -> None:
+    """No evaluation is due there."""
+    with pytest.raises(Diverged, match=r"round 1: the updates have moved the weights by .* begin anew"):
+        run_here(tiny_config("zo.lr=1000", "rounds=8", "eval.every=4"), tmp_path / "run")
+    assert summary_of(tmp_path / "run")["rounds_done"] == 1
+
+
 def test_a_first_order_method_too(tmp_path: Path) -> None:
     config = tiny_config("method=fedavg", "model.head=lm", "method_settings.lr=1000", "rounds=8", "eval.every=2")
     with pytest.raises(Diverged, match=r"begin anew with a smaller method_settings\.lr"):
@@ -59,14 +66,14 @@ def test_a_first_order_method_too(tmp_path: Path) -> None:
 
 def test_a_loss_that_stays_high_is_told_at_the_third_evaluation(tmp_path: Path) -> None:
     """The logits of a language model still differ from token to token, and every number is finite."""
-    config = tiny_config("model.head=lm", "zo.lr=1000", "rounds=8", "eval.every=2", "eval.rows=16")
-    with pytest.raises(Diverged, match=r"round 6: the validation loss is more than 1 above .* 3 evaluations in a row"):
+    config = tiny_config("model.head=lm", "zo.lr=1", "rounds=8", "eval.every=2", "eval.rows=16")
+    with pytest.raises(Diverged, match=r"round 8: the validation loss is more than 1 above .* 3 evaluations in a row"):
         run_here(config, tmp_path / "run")
-    assert summary_of(tmp_path / "run")["rounds_done"] == 6
+    assert summary_of(tmp_path / "run")["rounds_done"] == 8
 
 
 def test_a_run_that_made_the_model_worse_says_so(tmp_path: Path) -> None:
-    summary = run_here(tiny_config("zo.lr=1000", "zo.scope=all", "rounds=2", "eval.every=2"), tmp_path / "run")
+    summary = run_here(tiny_config("zo.lr=0.1", "zo.scope=all", "rounds=2", "eval.every=2"), tmp_path / "run")
     assert summary["status"] == "finished"
     start, end = summary["start_loss"], summary["final_loss"]
     assert end > start + 0.1
