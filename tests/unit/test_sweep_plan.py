@@ -50,9 +50,14 @@ def test_refused_before_anything_runs(space: dict[str, Any], base: dict[str, Any
 @pytest.mark.parametrize(
     ("name", "mode", "head", "message"),
     [
-        ("validation_accuracy", "max", "lm", r"validation_accuracy is never reported with model\.head=lm"),
-        ("test_macro_f1", "max", "lm", r"test_macro_f1 is never reported with model\.head=lm"),
-        ("validation_perplexity", "min", "auto", r"validation_perplexity is reported with model\.head=lm only"),
+        ("validation_accuracy", "max", "lm", r"validation_accuracy is never reported with task\.kind=language_model"),
+        ("test_macro_f1", "max", "lm", r"test_macro_f1 is never reported with task\.kind=language_model"),
+        (
+            "validation_perplexity",
+            "min",
+            "auto",
+            r"validation_perplexity is never reported with task\.kind=classification",
+        ),
     ],
 )
 def test_a_figure_that_no_trial_has_is_refused(name: str, mode: str, head: str, message: str) -> None:

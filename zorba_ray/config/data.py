@@ -1,12 +1,11 @@
 """Which examples there are, how they read as text, and which client holds which."""
 
-import string
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from zorba_ray.config.base import PathText, StrictModel
-from zorba_ray.printable import shown
+from zorba_ray.config.template import TemplateText
 
 
 class DataConfig(StrictModel):
@@ -17,7 +16,7 @@ class DataConfig(StrictModel):
     docs/data.md."""
     revision: str | None = None
     """Commit, tag or branch of a hub id; None is the hub's default branch. A run keeps the commit."""
-    prompt: str = Field(default="{text}", max_length=20_000)
+    prompt: TemplateText = "{text}"
     """Template of the model's input; fields in braces are names of text columns, as in "{premise} {hypothesis}"."""
     label_column: str = "label"
     """Column of the label: text equal to an entry of `label_words` or to a name in labels.json, or integers 0 … C−1.
@@ -54,26 +53,6 @@ class DataConfig(StrictModel):
     that no client has together."""
     holdout: float = Field(default=0.1, gt=0, lt=0.5)
     """Share of the training rows that becomes validation (and test) where the source has none."""
-
-    @field_validator("prompt")
-    @classmethod
-    def _prompt_has_fields(cls, value: str) -> str:
-        try:
-            parts = [part for part in string.Formatter().parse(value) if part[1] is not None]
-        except ValueError as error:
-            raise ValueError(f"not a template: {error}; columns stand in braces, as in '{{text}} It was'") from error
-        # Nothing is formatted here: a width is a number of characters that would be made.
-        for _, name, form, conversion in parts:
-            if form or conversion:
-                raise ValueError(
-                    f"not a template for text: the field {shown(name)} has a format or a conversion; write columns "
-                    "plainly, as in '{text}'"
-                )
-        if not parts or not all(name and name.isidentifier() for _, name, _, _ in parts):
-            raise ValueError(
-                "a prompt needs at least one column in braces, as in '{text} It was', and nothing else in braces"
-            )
-        return value
 
     @model_validator(mode="after")
     def _labels_and_partition(self) -> "DataConfig":

@@ -3,7 +3,7 @@
 from zorba_ray.data.batches import BatchOrder, ClientRows, Shards, TokenTable, in_length_order
 from zorba_ray.data.doubts import data_doubts
 from zorba_ray.data.partition import partition, partition_digest
-from zorba_ray.data.prompts import Cut, EncodedRows, encode_rows, prompt_tail
+from zorba_ray.data.prompts import Cut, EncodedRows, encode_rows, prompt_tail, render_prompts
 from zorba_ray.data.tasks import SPLITS, Split, Task, load_task
 from zorba_ray.data.validation_parts import clients_of
 
@@ -25,4 +25,5 @@ __all__ = [
     "partition",
     "partition_digest",
     "prompt_tail",
+    "render_prompts",
 ]

@@ -73,7 +73,8 @@ def prepare(
         ConfigError, DataError, ModelError: what is wrong with settings, data or model.
     """
     set_threads(config)
-    task = load_task(config.data, config.seed, labelled=config.model.head != "lm")
+    labelled = config.task_kind == "classification"
+    task = load_task(config.data, config.seed, labelled, config.task)
     with watch.part("load"):
         loaded = load_model(config.model)
     examples = tokenised(task, config, loaded)
@@ -83,7 +84,7 @@ def prepare(
         weights = require_right_pairs(config, model)
         _emulate(config, accelerator, device, watch)
     parts = partition(config.data, config.federation.clients, task.train.labels, task.train.owners, config.seed)
-    scored = config.data.label_words if config.model.head != "lm" else ()
+    scored = config.data.label_words if labelled else ()
     samples = [len(part) for part in parts]
     memory, fleet = fleet_memory(config, model), FleetSchedule(config)
     doubts = unfamiliar_memory(config, loaded, memory, _workload(config, loaded))
@@ -179,7 +180,9 @@ def task_model(
     """The model at θ0 with its head, on `device`, from a network that was just loaded; `store` as of `TaskModel`."""
     directions = _directions(config, device, watch)
     data, scope, rank = config.data, config.zo.fixed_scope, config.zo.rank or 0
-    model = TaskModel(loaded, config.model, data.prompt, data.label_words, scope, directions, device, rank, store)
+    model = TaskModel(
+        loaded, config.model, data.prompt, data.label_words, scope, directions, device, rank, store, config.task
+    )
     _check_scope(model.replica.manifest, scope)
     _check_rank(rank, model.replica.manifest, scope)
     return model
@@ -268,12 +271,13 @@ def _directions(config: ExperimentConfig, device: str, watch: Watch) -> Directio
 
 def _table_digest(table: TokenTable) -> str:
     hasher = hashlib.sha256()
-    for array in (table.tokens, table.starts, table.labels):
-        hasher.update(np.ascontiguousarray(array).data)
+    for array in (table.tokens, table.starts, table.labels, table.scored):
+        if array is not None:
+            hasher.update(np.ascontiguousarray(array).data)
     return hasher.hexdigest()
 
 
 def _workload(config: ExperimentConfig, loaded: LoadedModel) -> Workload:
     data = config.data
-    labels = None if config.model.head == "lm" else len(data.label_words)
+    labels = len(data.label_words) if config.task_kind == "classification" else None
     return workload_of(loaded.network.config, config.model.path, data.batch_size, data.max_length, labels)

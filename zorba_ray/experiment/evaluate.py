@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
 
 from zorba_ray.artifacts import Eval
 from zorba_ray.data import TokenTable, in_length_order
@@ -35,8 +34,7 @@ class Evaluator:
         self._labels = len(np.unique(table.labels))
         pad = int(model.loaded.tokenizer.pad_token_id)
         self._batches = [
-            Batch(*(torch.from_numpy(array) for array in table.collate(rows, pad))).to(model.device)
-            for rows in in_length_order(table.lengths, BATCH_SIZE)
+            Batch.of(*table.collate(rows, pad)).to(model.device) for rows in in_length_order(table.lengths, BATCH_SIZE)
         ]
 
     def record(self, round: int) -> Eval:

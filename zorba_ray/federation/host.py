@@ -1,6 +1,7 @@
 """A process that serves clients from one replica: the part that every backend shares, and the backend that is no more
 than that."""
 
+import dataclasses
 import functools
 import time
 from collections.abc import Mapping, Sequence
@@ -49,13 +50,12 @@ class ClientBatches:
 
     def batch(self, client: int, examples: np.ndarray, round: int = 1) -> Batch:
         """Some of a client's examples (int64, by their place among its own), corrected as in `round` (1 … rounds)."""
-        arrays = self.shards.collate(client, examples, self._pad)
-        ids, mask, labels = (torch.from_numpy(array) for array in arrays)
-        shift = None
+        batch = Batch.of(*self.shards.collate(client, examples, self._pad))
         if self._share:
             share = scheduled(self._config.data.label_shift_schedule, self._share, round, self._config.rounds)
             shift = torch.from_numpy(share * self.shards.label_shift(client, self._counts)).float()
-        return Batch(ids, mask, labels, shift).to(self._device)
+            batch = dataclasses.replace(batch, shift_C=shift)
+        return batch.to(self._device)
 
     def of_round(self, client: int, round: int) -> list[Batch]:
         """The minibatches of a client's local steps in a round."""

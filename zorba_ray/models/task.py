@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from zorba_ray.config import ModelConfig
+from zorba_ray.config import ModelConfig, TaskConfig
 from zorba_ray.directions import DirectionBackend
 from zorba_ray.models.heads import Batch, build_head, model_inputs
 from zorba_ray.models.loaded import LoadedModel, running
@@ -54,6 +54,7 @@ class TaskModel:
         device: str = "cpu",
         rank: int = 0,
         store: HostStore | None = None,
+        task: TaskConfig | None = None,
     ) -> None:
         """`device`: what computes. `rank`: of the directions of matrices; 0: dense.
 
@@ -80,7 +81,7 @@ class TaskModel:
             self._backbone = PairedBackbone(loaded, self.replica, scope, directions, rank, self.compute, self._offload)
             self._enter(frozenset())
             with running(loaded.label):
-                self.head = build_head(config, loaded, prompt, label_words)
+                self.head = build_head(config, loaded, prompt, label_words, task)
 
     def lifted(self) -> ForwardsSwapped:
         """A context: the network runs as it was loaded (in 16 bits: mixed), its blocks where they are at home."""
