@@ -31,8 +31,10 @@ def print_summary(summary: dict[str, Any], path: Path) -> None:
         ("ledger", "", format_bytes(summary["ledger_bytes"])),
         ("time (CPU)", "", f"{format_seconds(summary['wall_s'])} ({format_seconds(summary['cpu_s'])})"),
     ]
+    kept = summary["kept_round"]
+    which = f", round {kept} is kept" if summary["status"] == "finished" and kept != summary["rounds_done"] else ""
     table = Table(
-        f"{summary['method']}: {summary['rounds_done']} rounds, {summary['status']}",
+        f"{summary['method']}: {summary['rounds_done']} rounds, {summary['status']}{which}",
         rows,
         [
             Column("figure", lambda row: row[0]),

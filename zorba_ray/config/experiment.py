@@ -46,7 +46,7 @@ NOT_NUMBERS = (
 """Settings that may change between a run and its resume. Paths are judged by what they hold: the weights and the data
 have digests of their own; the allocation is read back from the run directory."""
 
-LATER = {"data.labels_per_client": 2}
+LATER = {"data.labels_per_client": 2, "data.batch_tokens": None}
 """Settings that came after the first release -> the value that is as if they were not there. They count from another
 value on, so that ledgers and digests of before still fit."""
 
@@ -136,6 +136,15 @@ class ExperimentConfig(StrictModel):
             raise ValueError(
                 f"data.label_shift={self.data.label_shift:g} with model.head=lm: a language model's loss has no "
                 "labels; set data.label_shift=0"
+            )
+        if self.data.batch_tokens is not None and self.spec.backward:
+            raise ValueError(
+                f"data.batch_tokens={self.data.batch_tokens} with method={self.method}: the memory of a method that "
+                "backpropagates is counted for batches of data.batch_size rows; set data.batch_tokens=null"
+            )
+        if self.eval.metric == "accuracy" and self.model.head == "lm":
+            raise ValueError(
+                "eval.metric=accuracy with model.head=lm: a language model's rows have no labels; set eval.metric=loss"
             )
         if self.data.partition == "label_shards" and self.model.head == "lm":
             raise ValueError(

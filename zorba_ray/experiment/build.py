@@ -4,7 +4,7 @@ import hashlib
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -272,4 +272,9 @@ def _table_digest(table: TokenTable) -> str:
 def _workload(config: ExperimentConfig, loaded: LoadedModel) -> Workload:
     data = config.data
     labels = None if config.model.head == "lm" else len(data.label_words)
-    return workload_of(loaded.network.config, config.model.path, data.batch_size, data.max_length, labels)
+    work = workload_of(loaded.network.config, config.model.path, data.batch_size, data.max_length, labels)
+    if data.batch_tokens is None:
+        return work
+    # No batch has more tokens than these rows of full length, nor larger attention masks; but it may have more rows.
+    rows = min(data.batch_size, -(-data.batch_tokens // data.max_length))
+    return replace(work, batch_size=rows, most_rows=data.batch_size)
