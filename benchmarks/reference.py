@@ -46,7 +46,7 @@ def adamw(steps: int) -> list[Row]:
     optimizer = torch.optim.AdamW(network.parameters(), lr=ADAMW_LR)
     pad = int(loaded.tokenizer.pad_token_id)
     for step in range(steps):
-        ids, mask, labels = (torch.from_numpy(part) for part in setup.shards.table.collate(order.rows(step), pad))
+        ids, mask, labels = (torch.from_numpy(part) for part in setup.shards.table.collate(order.rows(step), pad)[:3])
         hidden = loaded.backbone(input_ids=ids, attention_mask=mask, use_cache=False)[0]
         last = hidden[torch.arange(len(ids)), last_positions(mask)]
         loss = functional.cross_entropy(last @ network.get_output_embeddings().weight[words].T, labels)

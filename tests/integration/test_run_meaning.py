@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -92,6 +93,12 @@ def test_figures_of_an_evaluation(tmp_path: Path) -> None:
         assert record["labels"] == 4
         assert 0 <= record["predicted_label"] < 4
         assert record["items"] / 4 <= record["predicted_rows"] < record["items"]
+        matrix = np.array(record["confusion"])
+        assert np.trace(matrix) / matrix.sum() == record["accuracy"]
+        assert matrix.sum(axis=0).max() == record["predicted_rows"]
+        assert matrix.sum() == record["rows"] == 64
+        assert record["majority"]["mcc"] == 0
+    assert summary["evaluations"]["test"] == evaluations(tmp_path / "run")[-1]
 
 
 def test_a_step_that_moves_nothing_is_refused_before_anything_is_written(tmp_path: Path) -> None:
@@ -110,7 +117,7 @@ def test_a_step_that_moves_few_is_warned_of_everywhere(tmp_path: Path) -> None:
     assert text.startswith("zo.perturbation_scale=1e-09: θ ± μ is θ itself for 19.3 % of the weights in scope")
     assert f"warning: {text}" in notes
     page = write_report([path], tmp_path / "page.html").read_text(encoding="utf-8")
-    assert f'<p class="warning">Warning: {text}.</p>' in page
+    assert f"<li>Warning: {text}.</li>" in page
 
 
 def test_the_share_is_that_of_the_floats() -> None:

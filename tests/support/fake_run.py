@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from zorba_ray.config import config_from_tree
+from zorba_ray.metrics import counted_figures
 
 GIB = 2**30
 BASE, EACH = int(3.1 * GIB), int(0.33 * GIB)
@@ -111,7 +112,24 @@ def _evaluation(
     loss = 0.69 - most * fall + float(rng.normal(0, 0.004))
     accuracy = None if lm else round(0.53 + 1.29 * most * fall + float(rng.normal(0, 0.006)), 6)
     record = {"kind": "eval", "round": number, "split": split, "loss": loss, "accuracy": accuracy, "eval_s": 0.81}
-    return record if lm else {**record, "items": ROWS[split], "labels": 2}
+    return record | answered(loss, accuracy, ROWS[split])
+
+
+def answered(loss: float, accuracy: float | None, rows: int) -> dict[str, Any]:
+    """What a record tells beside loss and accuracy: of a language model, or of two labels that rows have equally
+    often."""
+    near = {"loss": loss} | ({"perplexity": float(np.exp(loss))} if accuracy is None else {})
+    found: dict[str, Any] = {"rows": rows, "items": 30 * rows}
+    if accuracy is not None:
+        half = rows // 2
+        wrong = (round((1 - accuracy) * half), round((1 - accuracy) * half / 2))
+        matrix = np.array([[half - wrong[0], wrong[0]], [wrong[1], half - wrong[1]]])
+        counts = np.array([[matrix.sum(1), matrix.sum(0), matrix.diagonal()]])
+        near |= {name: float(value) for name, (value,) in counted_figures(counts).items() if name != "accuracy"}
+        majority = {"accuracy": 0.5, "balanced_accuracy": 0.5, "macro_f1": 1 / 3, "mcc": 0.0}
+        found |= {"items": rows, "labels": 2, "confusion": matrix.tolist(), "majority": majority}
+    spans = {name: {"low": value - 0.02, "high": value + 0.03} for name, value in near.items()}
+    return found | {name: value for name, value in near.items() if name != "loss"} | {"intervals": spans}
 
 
 def _round(rng: np.random.Generator, number: int, rounds: int, clients: int, lr: float) -> dict[str, Any]:

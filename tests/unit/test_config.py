@@ -111,7 +111,7 @@ def test_all_faults_are_reported_together(tmp_path: Path) -> None:
         (["data.label_words=[great]"], ["label_words", "at least two"]),
         (["data.label_words=[great,great]"], ["label_words", "['great', 'great']", "differ"]),
         (["data.label_shift_schedule=linear"], ["data.label_shift_schedule=linear", "data.label_shift=0", "=1"]),
-        (["data.label_shift=0.5", "model.head=lm"], ["data.label_shift=0.5", "model.head=lm", "no labels"]),
+        (["data.label_shift=0.5", "model.head=lm"], ["data.label_shift=0.5", "task.kind=language_model", "no labels"]),
         (["data.partition=column"], ["partition=column", "data.partition_column"]),
         (["allocation.coverage=9"], ["allocation.coverage (9)", "federation.clients (8)"]),
         (["allocation.order=[vram,vram]"], ["allocation.order", "['vram', 'vram']", "both objectives"]),

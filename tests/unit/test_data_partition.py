@@ -111,7 +111,9 @@ def test_label_shards_that_cannot_be_dealt(labels: list[int], clients: int, each
 
 def test_a_language_model_has_no_label_shards() -> None:
     tree = {"model": {"head": "lm"}, "data": {"partition": "label_shards"}}
-    with pytest.raises(ConfigError, match=r"data\.partition=label_shards with model\.head=lm.*quantity_skew"):
+    with pytest.raises(
+        ConfigError, match=r"data\.partition=label_shards with task\.kind=language_model.*quantity_skew"
+    ):
         config_from_tree(tree, "test")
 
 

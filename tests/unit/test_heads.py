@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
@@ -147,3 +148,26 @@ def test_a_decoder_with_label_prompts_keeps_no_cache() -> None:
         assert model.pair(prepared, Perturbation(7, direction, 0.0, "rademacher")) == pytest.approx(
             (plain, plain), 1e-6
         )
+
+
+@pytest.mark.parametrize(("kind", "head"), [("gpt2", "auto"), ("gpt2", "lm"), ("bert", "auto")])
+def test_an_evaluation_tells_every_row_and_they_add_up(kind: str, head: str) -> None:
+    """Each row's loss and label are those that it has alone; rows keep their order over batches."""
+    model = tiny_task_model(kind, head=head)
+    batches = [tiny_batch(kind, 4, 7, seed=1), tiny_batch(kind, 3, 6, seed=2)]
+    found = model.evaluate(batches)
+    alone = [
+        model.evaluate([Batch(*(part[row : row + 1] for part in (batch.ids_BT, batch.mask_BT, batch.labels_B)))])
+        for batch in batches
+        for row in range(len(batch))
+    ]
+    assert found.row_items.tolist() == [each.items for each in alone]
+    assert found.row_losses / found.row_items == pytest.approx([each.loss for each in alone], abs=1e-5)
+    assert found.row_losses.sum() / found.items == pytest.approx(found.loss, rel=1e-12)
+    if head == "lm":
+        assert found.row_labels is None
+        assert len(set(found.row_items)) > 1
+    else:
+        assert found.row_labels is not None
+        assert found.row_labels.tolist() == [int(each.row_labels[0]) for each in alone if each.row_labels is not None]
+        assert np.bincount(found.row_labels, minlength=3).tolist() == list(found.predicted or ())

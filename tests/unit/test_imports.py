@@ -6,7 +6,10 @@ import sys
 
 import pytest
 
-HEAVY = {"torch", "ray", "transformers", "datasets", "numba", "pandas", "pyomo", "wandb", "matplotlib", "jinja2"}
+HEAVY = {
+    "torch", "ray", "transformers", "datasets", "numba", "pandas", "pyomo", "wandb", "matplotlib", "jinja2",
+    "sklearn", "scipy",
+}  # fmt: skip
 """What takes a good part of a second to import, each."""
 
 _PROBE = """

@@ -1,10 +1,12 @@
 """Which round is the best one, and when evaluations that do not get better end a run."""
 
+from typing import get_args
+
 import pytest
 
 from tests.support.tiny_run import tiny_config
 from zorba_ray.artifacts import Eval
-from zorba_ray.config import ExperimentConfig, config_from_tree
+from zorba_ray.config import EvalConfig, ExperimentConfig, config_from_tree
 from zorba_ray.errors import ConfigError
 from zorba_ray.experiment.keeping import best_round, ends_early
 
@@ -60,5 +62,16 @@ def test_patience_counts_evaluations_since_the_best(losses: dict[str, float], pa
 
 
 def test_a_language_model_has_no_accuracy_to_judge_by() -> None:
-    with pytest.raises(ConfigError, match=r"eval\.metric=accuracy with model\.head=lm.*eval\.metric=loss"):
+    with pytest.raises(ConfigError, match=r"eval\.metric=accuracy with task\.kind=language_model.*eval\.metric=loss"):
         config_from_tree({"model": {"head": "lm"}, "eval": {"metric": "accuracy"}}, "test")
+    with pytest.raises(ConfigError, match=r"eval\.metric=perplexity with task\.kind=classification"):
+        tiny_config("eval.metric=perplexity")
+
+
+def test_every_figure_of_an_evaluation_can_be_judged_by() -> None:
+    assert set(get_args(EvalConfig.model_fields["metric"].annotation)) == set(Eval.FIGURES)
+    records = [Eval(round=at, split="validation", loss=1.0, perplexity=9.0 - at, mcc=at / 100) for at in (0, 10)]
+    for metric in ("perplexity", "mcc"):
+        settings = config().eval.model_copy(update={"metric": metric})
+        assert best_round(config().model_copy(update={"eval": settings}), records) == 10
+    assert best_round(config("eval.metric=macro_f1"), records) == 0, "none of them knows it"

@@ -185,7 +185,9 @@ def test_memory_carries_its_source_wherever_it_stands(page: ReportPage) -> None:
 
 def test_figures_are_svg_with_alternative_texts(run_dir: Path, page: ReportPage) -> None:
     plots = page.plots()  # well-formed
-    assert list(plots)[1:] == ["Accuracy", "Loss", "Training loss and scalars", "Active blocks by client"]
+    assert list(plots)[1:] == [
+        "Accuracy", "Loss", "Confusion matrix", "F1 by label", "Training loss and scalars", "Active blocks by client"
+    ]  # fmt: skip
     labels = [plot.get("aria-label") or "" for plot in plots.values()]
     assert all(plot.get("role") == "img" for plot in plots.values())
     assert min(map(len, labels)) > 40
@@ -259,7 +261,7 @@ def test_runs_that_did_not_end_say_so(tmp_path: Path) -> None:
     assert "SHA-256" not in page.text
     page = _page(write_fake_run(tmp_path / "b", done=0, summary=False))
     assert "0 of 120 rounds" in page.text
-    assert len(page.plots()) == 4  # no training loss yet
+    assert len(page.plots()) == 6  # no training loss yet
     page = _page(write_fake_run(tmp_path / "c", rounds=20, done=9, status="lost_clients"))
     assert "lost clients, after 9 of 20 rounds (LostClients: 2 of 8 reports, quorum 4)" in page.text
 

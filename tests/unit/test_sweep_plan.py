@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from zorba_ray.artifacts.sweep import FIGURES
 from zorba_ray.campaigns.sweep.plan import drawn_at, make_trial, plan_trials, points, rounded
 from zorba_ray.campaigns.sweep.resources import TrialNeeds, require_room, trial_needs
 from zorba_ray.config import SweepConfig
@@ -46,10 +47,33 @@ def test_refused_before_anything_runs(space: dict[str, Any], base: dict[str, Any
         plan_trials(sweep(space), base)
 
 
-def test_accuracy_of_a_language_model_is_never_reported() -> None:
-    config = sweep({"seed": {"grid": [1]}}, metric={"name": "validation_accuracy", "mode": "max"})
-    with pytest.raises(ConfigError, match=r"validation_accuracy is never reported with model\.head=lm"):
-        plan_trials(config, {"model": {"head": "lm"}})
+@pytest.mark.parametrize(
+    ("name", "mode", "head", "message"),
+    [
+        ("validation_accuracy", "max", "lm", r"validation_accuracy is never reported with task\.kind=language_model"),
+        ("test_macro_f1", "max", "lm", r"test_macro_f1 is never reported with task\.kind=language_model"),
+        (
+            "validation_perplexity",
+            "min",
+            "auto",
+            r"validation_perplexity is never reported with task\.kind=classification",
+        ),
+    ],
+)
+def test_a_figure_that_no_trial_has_is_refused(name: str, mode: str, head: str, message: str) -> None:
+    config = sweep({"seed": {"grid": [1]}}, metric={"name": name, "mode": mode})
+    with pytest.raises(ConfigError, match=message):
+        plan_trials(config, {"model": {"head": head}})
+
+
+@pytest.mark.parametrize("name", ["loss", "perplexity", "accuracy", "balanced_accuracy", "macro_f1", "mcc"])
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_a_figure_is_not_ranked_from_its_wrong_end(name: str, split: str) -> None:
+    right, wrong = ("min", "max") if name in ("loss", "perplexity") else ("max", "min")
+    space = {"seed": {"grid": [1]}}
+    assert sweep(space, metric={"name": f"{split}_{name}", "mode": right}).metric[0].name in FIGURES
+    with pytest.raises(ValueError, match=f"{split}_{name} with mode={wrong}: .* write mode: {right}"):
+        sweep(space, metric={"name": f"{split}_{name}", "mode": wrong})
 
 
 def test_a_scheduler_with_nothing_to_stop() -> None:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import pytest
 
 from tests.support.wandb_files import OfflineRun, read_offline_runs
+from zorba_ray.artifacts import ClientRange, Eval, Interval
 from zorba_ray.config import TrackingConfig
 from zorba_ray.experiment.tracking import WandbMonitor, resolve_mode
 from zorba_ray.experiment.tracking.mode import Mode
@@ -111,6 +112,23 @@ def test_history_row() -> None:
         "round/recovered": 0,
     }
     assert history_row(RECORDS[0]) == {"round": 0, "eval/validation/loss": 1.25, "eval/validation/eval_s": 0.5}
+    spans: dict[str, Any] = {
+        "intervals": {"mcc": Interval(low=0.1, high=0.3)},
+        "by_client": {"mcc": ClientRange(min=0, median=0.2, max=1)},
+    }
+    told = Eval(round=7, split="test", loss=0.5, mcc=0.2, macro_f1=0.7, confusion=((1, 0), (0, 1)), **spans)
+    assert history_row(told.tree()) == {
+        "round": 7,
+        "eval/test/loss": 0.5,
+        "eval/test/mcc": 0.2,
+        "eval/test/macro_f1": 0.7,
+        "eval/test/intervals/mcc/low": 0.1,
+        "eval/test/intervals/mcc/high": 0.3,
+        "eval/test/by_client/mcc/min": 0,
+        "eval/test/by_client/mcc/median": 0.2,
+        "eval/test/by_client/mcc/max": 1,
+        "eval/test/eval_s": 0.0,
+    }
 
 
 def _monitor(run_dir: Path, mode: Mode = "offline", past: Sequence[dict[str, Any]] = ()) -> WandbMonitor:

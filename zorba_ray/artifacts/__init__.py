@@ -2,7 +2,9 @@
 
 from zorba_ray.artifacts.files import held, making, raise_storage_error, write_json
 from zorba_ray.artifacts.metrics import (
+    ClientRange,
     Eval,
+    Interval,
     Round,
     append_record,
     cut_torn_tail,
@@ -17,8 +19,10 @@ from zorba_ray.artifacts.rundir import RunDir, read_run_settings
 
 __all__ = [
     "Budget",
+    "ClientRange",
     "CutRows",
     "Eval",
+    "Interval",
     "PartitionRecord",
     "Profile",
     "Provenance",

@@ -5,7 +5,7 @@ A kill can tear the last line and nothing else. A torn line is one that does not
 
 import json
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from zorba_ray.artifacts.files import replace_text
 from zorba_ray.artifacts.record import Count, Record, Seconds, parse_json, record_of
@@ -61,8 +61,26 @@ class Round(Record, tag_field="kind", tag="round", kw_only=True):
     recovered: bool = False
 
 
+class Interval(Record, kw_only=True):
+    """95 % interval of a figure, over the rows of its split."""
+
+    low: float
+    high: float
+
+
+class ClientRange(Record, kw_only=True):
+    """A figure over the clients, each on its own rows."""
+
+    min: float
+    median: float
+    max: float
+
+
 class Eval(Record, tag_field="kind", tag="eval", kw_only=True):
     """One evaluation of a split at θ after a round."""
+
+    FIGURES: ClassVar[tuple[str, ...]] = ("loss", "perplexity", "accuracy", "balanced_accuracy", "macro_f1", "mcc")
+    """Fields that say how good the answers are."""
 
     round: Count
     split: str
@@ -70,6 +88,25 @@ class Eval(Record, tag_field="kind", tag="eval", kw_only=True):
     accuracy: float | None = None
     """None of a language model."""
     items: Count | None = None
+    """What loss and accuracy are means over: rows, or tokens of a language model."""
+    rows: Count | None = None
+    balanced_accuracy: float | None = None
+    """Mean recall of the labels. So `macro_f1`, the mean F1, and `mcc`, Matthews' correlation; None of a language model
+    and in older files."""
+    macro_f1: float | None = None
+    mcc: float | None = None
+    perplexity: float | None = None
+    """exp(loss) per token of a language model."""
+    intervals: dict[str, Interval] = {}
+    """By figure, as in `macro_f1`; without those that the rows cannot tell."""
+    majority: dict[str, float] = {}
+    """The same figures if every row got the label that most training rows have."""
+    confusion: tuple[tuple[Count, ...], ...] = ()
+    """confusion[i][j]: rows of label i that are given label j. Empty beyond 100 labels."""
+    clients: Count | None = None
+    """Clients that rows of the split are dealt to, as the training rows are."""
+    by_client: dict[str, ClientRange] = {}
+    """Figure -> what these clients have of it, and `rows`: how many."""
     spread: float | None = None
     """How much the logits depend on the row."""
     predicted_label: Count | None = None
@@ -77,6 +114,10 @@ class Eval(Record, tag_field="kind", tag="eval", kw_only=True):
     predicted_rows: Count | None = None
     labels: Count | None = None
     eval_s: Seconds = 0.0
+
+    def __post_init__(self) -> None:
+        if any(len(row) != len(self.confusion) for row in self.confusion):
+            raise ValueError("confusion: not as many columns as rows")
 
 
 Line = TypeVar("Line", Round, Eval)

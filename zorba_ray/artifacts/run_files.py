@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from zorba_ray.artifacts.metrics import Eval
 from zorba_ray.artifacts.record import Count, Record, Seconds
 
 
@@ -87,6 +88,8 @@ class Summary(Record, kw_only=True):
     test_accuracy: float | None = None
     start_test_loss: float | None = None
     test_loss: float | None = None
+    evaluations: dict[str, Eval] = {}
+    """The evaluations behind the figures above, whole: `start`, `final`, `start_test` and `test`, as far as made."""
     cut_rows: dict[str, CutRows] = {}
     """By split."""
     weights_sha256: str

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from zorba_ray.artifacts.campaigns import Metric, Sweep, Trial
+from zorba_ray.artifacts.metrics import Eval
 from zorba_ray.artifacts.record import read_record
 from zorba_ray.artifacts.run import Run
 from zorba_ray.errors import RunDirError
@@ -130,10 +131,8 @@ def _of_summary(field: str) -> Callable[[Run], float | None]:
 
 
 FIGURES: dict[str, Callable[[Run], float | None]] = {
-    "validation_loss": _last("validation", "loss"),
-    "validation_accuracy": _last("validation", "accuracy"),
-    "test_loss": _last("test", "loss", after=1),
-    "test_accuracy": _last("test", "accuracy", after=1),
+    **{f"validation_{name}": _last("validation", name) for name in Eval.FIGURES},
+    **{f"test_{name}": _last("test", name, after=1) for name in Eval.FIGURES},
     "distance": lambda run: next((r.distance for r in reversed(run.rounds) if r.distance is not None), None),
     "bytes_up_per_client_round": _of_summary("bytes_up_per_client_round"),
     "bytes_down_per_client_round": _of_summary("bytes_down_per_client_round"),

@@ -61,7 +61,7 @@ def profiled(source: str, overrides: list[str] | None, batch: int | None, length
         raise ConfigError("zo.rank: profile knows dense directions only; set zo.rank=null")
     found = model_profile(
         config.model, config.memory.compute_dtype, config.zo.fixed_scope, rows, tokens,
-        len(config.data.label_words) or LABELS,
+        (len(config.data.label_words) or LABELS) if config.task_kind == "classification" else None,
     )  # fmt: skip
     if found.positions is not None and tokens > found.positions:
         raise ConfigError(f"--length={tokens} exceeds the {found.positions} positions of {config.model.path}")
@@ -122,7 +122,7 @@ def _assumptions(found: "ModelProfile") -> list[str]:
     from zorba_ray.config import DEFAULT_METHOD
     from zorba_ray.memory.table import ACCELERATOR, FLOPS, LINK, MEMORY
 
-    head = "next-token loss" if found.model.head == "lm" else f"{found.work.logits} labels"
+    head = "next-token loss" if found.work.positions > 1 else f"{found.work.logits} labels"
     return [
         f"Rows named by where blocks live are {DEFAULT_METHOD}'s, modelled by a formula; the others are counted. Parts "
         "are those at the peak; the CUDA context (some hundred MiB) and the allocator's rounding are beside them.",

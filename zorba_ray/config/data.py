@@ -1,12 +1,11 @@
 """Which examples there are, how they read as text, and which client holds which."""
 
-import string
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from zorba_ray.config.base import PathText, StrictModel
-from zorba_ray.printable import shown
+from zorba_ray.config.template import TemplateText
 
 
 class DataConfig(StrictModel):
@@ -15,7 +14,7 @@ class DataConfig(StrictModel):
     path: PathText = "builtin"
     """`builtin`, a folder with train/validation/test in parquet, JSONL or CSV, one such file, or a hub id; see
     docs/data.md."""
-    prompt: str = Field(default="{text}", max_length=20_000)
+    prompt: TemplateText = "{text}"
     """Template of the model's input; fields in braces are names of text columns, as in "{premise} {hypothesis}"."""
     label_column: str = "label"
     """Column of the label: text equal to an entry of `label_words` or to a name in labels.json, or integers 0 … C−1.
@@ -62,26 +61,6 @@ class DataConfig(StrictModel):
         """Of a batch."""
         tokens = self.batch_size * self.max_length
         return tokens if self.batch_tokens is None else min(tokens, self.batch_tokens)
-
-    @field_validator("prompt")
-    @classmethod
-    def _prompt_has_fields(cls, value: str) -> str:
-        try:
-            parts = [part for part in string.Formatter().parse(value) if part[1] is not None]
-        except ValueError as error:
-            raise ValueError(f"not a template: {error}; columns stand in braces, as in '{{text}} It was'") from error
-        # Nothing is formatted here: a width is a number of characters that would be made.
-        for _, name, form, conversion in parts:
-            if form or conversion:
-                raise ValueError(
-                    f"not a template for text: the field {shown(name)} has a format or a conversion; write columns "
-                    "plainly, as in '{text}'"
-                )
-        if not parts or not all(name and name.isidentifier() for _, name, _, _ in parts):
-            raise ValueError(
-                "a prompt needs at least one column in braces, as in '{text} It was', and nothing else in braces"
-            )
-        return value
 
     @model_validator(mode="after")
     def _labels_and_partition(self) -> "DataConfig":

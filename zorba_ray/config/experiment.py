@@ -18,6 +18,7 @@ from zorba_ray.config.memory import MemoryConfig
 from zorba_ray.config.method import DEFAULT_METHOD, MethodSpec, NoSettings, load_method, method_names, with_published
 from zorba_ray.config.model import ModelConfig
 from zorba_ray.config.suggestions import meant
+from zorba_ray.config.task import TaskConfig, TaskName
 from zorba_ray.config.tracking import EvalConfig, TrackingConfig
 from zorba_ray.config.yaml_text import read_yaml
 from zorba_ray.config.zo import DirectionsConfig, ZOConfig
@@ -76,6 +77,7 @@ class ExperimentConfig(StrictModel):
     """Master seed: directions, partition, batches and participants all derive from it by counters."""
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
+    task: TaskConfig = TaskConfig()
     zo: ZOConfig = ZOConfig()
     directions: DirectionsConfig = DirectionsConfig()
     memory: MemoryConfig = MemoryConfig()
@@ -132,24 +134,37 @@ class ExperimentConfig(StrictModel):
                 f"allocation.order {list(self.allocation.order)} must name each objective once: both objectives "
                 "(convergence, vram), or time too"
             )
-        if self.data.label_shift and self.model.head == "lm":
+        self.task.require_consistent(self.model.head)
+        if self.task_kind == "multiple_choice" and self.data.label_words:
             raise ValueError(
-                f"data.label_shift={self.data.label_shift:g} with model.head=lm: a language model's loss has no "
-                "labels; set data.label_shift=0"
+                "data.label_words with task.kind=multiple_choice: each row brings its own options; set "
+                "data.label_words=[]"
+            )
+        if self.data.label_shift and self.task_kind != "classification":
+            raise ValueError(
+                f"data.label_shift={self.data.label_shift:g} with task.kind={self.task_kind}: its loss has no labels "
+                "that clients could have more or less of; set data.label_shift=0"
+            )
+        if self.data.batch_tokens is not None and self.task_kind == "multiple_choice":
+            raise ValueError(
+                f"data.batch_tokens={self.data.batch_tokens} with task.kind=multiple_choice: a row is read once per "
+                "option, which it does not count; set data.batch_tokens=null and a smaller data.batch_size"
             )
         if self.data.batch_tokens is not None and self.spec.backward:
             raise ValueError(
                 f"data.batch_tokens={self.data.batch_tokens} with method={self.method}: the memory of a method that "
                 "backpropagates is counted for batches of data.batch_size rows; set data.batch_tokens=null"
             )
-        if self.eval.metric == "accuracy" and self.model.head == "lm":
+        of_text = self.task_kind in ("language_model", "completion")
+        if self.eval.metric != "loss" and (self.eval.metric == "perplexity") != of_text:
             raise ValueError(
-                "eval.metric=accuracy with model.head=lm: a language model's rows have no labels; set eval.metric=loss"
+                f"eval.metric={self.eval.metric} with task.kind={self.task_kind}: it is never reported there; set "
+                "eval.metric=loss"
             )
-        if self.data.partition == "label_shards" and self.model.head == "lm":
+        if self.data.partition == "label_shards" and self.task_kind != "classification":
             raise ValueError(
-                "data.partition=label_shards with model.head=lm: a language model's rows have no labels; set "
-                "data.partition=iid, or quantity_skew"
+                f"data.partition=label_shards with task.kind={self.task_kind}: its rows have no labels that could be "
+                "dealt out; set data.partition=iid, or quantity_skew"
             )
         if self.data.label_shift_schedule != "constant" and not self.data.label_shift:
             raise ValueError(
@@ -170,6 +185,11 @@ class ExperimentConfig(StrictModel):
                 "federation.fleet"
             )
         return self
+
+    @property
+    def task_kind(self) -> TaskName:
+        """`task.kind`, with what `auto` stands for."""
+        return self.task.named(self.model.head)
 
     @property
     def passes_per_round(self) -> int:
@@ -242,6 +262,9 @@ class ExperimentConfig(StrictModel):
 
 
 def _numbers_digest(numbers: dict[str, Any]) -> str:
+    # Settings of tasks came later: at their defaults they are left out, so that runs from before can be resumed.
+    later = {f"task.{key}": value for key, value in TaskConfig().model_dump(mode="json").items()}
+    numbers = {key: value for key, value in numbers.items() if key not in later or value != later[key]}
     return hashlib.sha256(json.dumps(numbers, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

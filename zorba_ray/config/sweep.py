@@ -21,11 +21,22 @@ from zorba_ray.config.yaml_text import read_yaml
 from zorba_ray.errors import ConfigError
 from zorba_ray.printable import shown
 
-EveryEvaluation = Literal["validation_loss", "validation_accuracy"]
+EveryEvaluation = Literal[
+    "validation_loss",
+    "validation_perplexity",
+    "validation_accuracy",
+    "validation_balanced_accuracy",
+    "validation_macro_f1",
+    "validation_mcc",
+]
 """Metrics that a trial reports at every evaluation: what a scheduler can judge by."""
 AtTheEnd = Literal[
     "test_loss",
+    "test_perplexity",
     "test_accuracy",
+    "test_balanced_accuracy",
+    "test_macro_f1",
+    "test_mcc",
     "fleet_vram_bytes",
     "worst_share",
     "f1",
@@ -139,6 +150,14 @@ class MetricConfig(StrictModel):
     """One of the figures that every trial reports."""
     mode: Literal["min", "max"] = "min"
     """Smaller or larger is better."""
+
+    @model_validator(mode="after")
+    def _right_way(self) -> "MetricConfig":
+        ways = {("loss", "perplexity"): ("min", "less"), ("accuracy", "macro_f1", "mcc"): ("max", "more")}
+        for endings, (mode, better) in ways.items():
+            if self.name.endswith(endings) and self.mode != mode:
+                raise ValueError(f"metric {self.name} with mode={self.mode}: {better} is better; write mode: {mode}")
+        return self
 
 
 def _metrics(value: Any) -> Any:

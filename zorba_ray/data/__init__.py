@@ -3,8 +3,9 @@
 from zorba_ray.data.batches import BatchOrder, ClientRows, Shards, TokenTable, fitting_rows, in_length_order
 from zorba_ray.data.doubts import data_doubts
 from zorba_ray.data.partition import partition, partition_digest
-from zorba_ray.data.prompts import Cut, EncodedRows, encode_rows, prompt_tail
+from zorba_ray.data.prompts import Cut, EncodedRows, encode_rows, prompt_tail, render_prompts
 from zorba_ray.data.tasks import SPLITS, Split, Task, load_task
+from zorba_ray.data.validation_parts import clients_of
 
 __all__ = [
     "SPLITS",
@@ -16,6 +17,7 @@ __all__ = [
     "Split",
     "Task",
     "TokenTable",
+    "clients_of",
     "data_doubts",
     "encode_rows",
     "fitting_rows",
@@ -24,4 +26,5 @@ __all__ = [
     "partition",
     "partition_digest",
     "prompt_tail",
+    "render_prompts",
 ]

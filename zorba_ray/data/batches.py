@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +13,19 @@ LENGTH_STEP = 8
 """Rows of about one length are mixed where batches are cut by tokens: lengths are rounded up to multiples of it."""
 BUCKET = 8
 """Batches that are sorted by length together: the padding of a batch falls, its mix of labels stays random."""
+
+
+class BatchArrays(NamedTuple):
+    """Some examples, padded on the right to the longest."""
+
+    ids: np.ndarray
+    """int64 [B, T]."""
+    mask: np.ndarray
+    """int64 [B, T]; 1: a real token."""
+    labels: np.ndarray
+    """int64 [B]."""
+    scored: np.ndarray | None = None
+    """bool [B, T]: the tokens that the loss counts; None: as the task says."""
 
 
 @dataclass(frozen=True)
@@ -24,13 +38,23 @@ class TokenTable:
     """int64 [examples + 1]."""
     labels: np.ndarray
     """int64 [examples]."""
+    scored: np.ndarray | None = None
+    """bool [total]: tokens of answers, which alone the loss counts; None: there is no such difference."""
 
     @classmethod
-    def from_lists(cls, rows: Sequence[Sequence[int] | np.ndarray], labels: np.ndarray) -> "TokenTable":
-        """Token ids and label of each example."""
+    def from_lists(
+        cls,
+        rows: Sequence[Sequence[int] | np.ndarray],
+        labels: np.ndarray,
+        scored: Sequence[Sequence[bool]] | None = None,
+    ) -> "TokenTable":
+        """Token ids and label of each example, and which of its tokens the loss counts."""
         starts = _starts(rows)
         flat = np.fromiter((token for row in rows for token in row), dtype=np.int32, count=int(starts[-1]))
-        return cls(flat, starts, labels)
+        if scored is None:
+            return cls(flat, starts, labels)
+        marks = np.fromiter((mark for row in scored for mark in row), dtype=bool, count=int(starts[-1]))
+        return cls(flat, starts, labels, marks)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -40,14 +64,18 @@ class TokenTable:
         """int64 [examples]."""
         return np.diff(self.starts)
 
-    def collate(self, rows: np.ndarray, pad: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(ids, mask, labels) of a batch: int64 [B, T], [B, T], [B], padded on the right to the longest example."""
+    def collate(self, rows: np.ndarray, pad: int) -> BatchArrays:
+        """A batch of these examples."""
         lengths = self.starts[rows + 1] - self.starts[rows]
         ids = np.full((len(rows), int(lengths.max())), pad, dtype=np.int64)
+        scored = None if self.scored is None else np.zeros(ids.shape, dtype=bool)
         for index, row in enumerate(rows):
-            ids[index, : lengths[index]] = self.tokens[self.starts[row] : self.starts[row + 1]]
+            part = slice(self.starts[row], self.starts[row + 1])
+            ids[index, : lengths[index]] = self.tokens[part]
+            if scored is not None and self.scored is not None:
+                scored[index, : lengths[index]] = self.scored[part]
         mask = (np.arange(ids.shape[1]) < lengths[:, None]).astype(np.int64)
-        return ids, mask, self.labels[rows]
+        return BatchArrays(ids, mask, self.labels[rows], scored)
 
 
 @dataclass(frozen=True)
@@ -104,7 +132,7 @@ class Shards:
         rows = self.rows[client]
         return self.table.starts[rows + 1] - self.table.starts[rows]
 
-    def collate(self, client: int, examples: np.ndarray, pad: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def collate(self, client: int, examples: np.ndarray, pad: int) -> BatchArrays:
         """A batch of the client's `examples`, as `TokenTable.collate`."""
         return self.table.collate(self.rows[client][examples], pad)
 

@@ -45,33 +45,42 @@ def prompt_tail(template: str) -> str:
 
 
 def render_prompts(columns: dict[str, list[str]], template: str) -> list[str]:
-    """Every row's prompt."""
-    names = list(columns)
-    return [template.format(**dict(zip(names, values, strict=True))) for values in zip(*columns.values(), strict=True)]
+    """Every row's text; columns that the template does not name are left out."""
+    return [
+        template.format_map(dict(zip(columns, values, strict=True))) for values in zip(*columns.values(), strict=True)
+    ]
 
 
-def encode_rows(columns: dict[str, list[str]], template: str, encode: Encode, max_length: int) -> EncodedRows:
-    """Token ids of every row's prompt, at most `max_length` each.
+def encode_rows(
+    columns: dict[str, list[str]], template: str, encode: Encode, max_length: int, following: Sequence[int] = ()
+) -> EncodedRows:
+    """Token ids of every row's prompt: at most `max_length` each, less what follows.
 
     In a row that is too long the longest column loses its end until it is as long, in characters, as the next one, then
     both, and so on, until the row fits. The template's own words and the special tokens stay.
 
+    Args:
+        following: tokens that come after each row's prompt; none: nothing does.
+
     Raises:
-        DataError: they alone are more than `max_length` tokens.
+        DataError: the template's own words and the special tokens, with what follows, are more.
     """
+    columns = {name: columns[name] for name in prompt_columns(template)}
     texts = render_prompts(columns, template)
     tokens = encode(texts)
-    long = [row for row, ids in enumerate(tokens) if len(ids) > max_length]
+    rooms = [max_length - count for count in following] or [max_length] * len(tokens)
+    long = [row for row, ids in enumerate(tokens) if len(ids) > rooms[row]]
     before = sum(len(tokens[row]) for row in long)
     rows = [{name: values[row] for name, values in columns.items()} for row in long]
-    for row, (text, ids) in zip(long, _shorten(rows, template, encode, max_length), strict=True):
+    short = _shorten(rows, template, encode, [rooms[row] for row in long], max_length)
+    for row, (text, ids) in zip(long, short, strict=True):
         texts[row], tokens[row] = text, ids
     after = sum(len(tokens[row]) for row in long)
     return EncodedRows(tokens, texts, Cut(len(long), len(texts), before, after))
 
 
 def _shorten(
-    rows: Sequence[dict[str, str]], template: str, encode: Encode, max_length: int
+    rows: Sequence[dict[str, str]], template: str, encode: Encode, rooms: Sequence[int], max_length: int
 ) -> list[tuple[str, list[int]]]:
     """Prompt and tokens of each row with the largest limit on the characters of a column by which it fits.
 
@@ -87,10 +96,12 @@ def _shorten(
         return []
     empty = template.format(**dict.fromkeys(rows[0], ""))
     (least,) = encode([empty])
-    if len(least) > max_length:
+    if len(least) > min(rooms):
+        needed = len(least) + max_length - min(rooms)
+        after = "" if needed == len(least) else f" ({needed} with what follows the prompt)"
         raise DataError(
             f"data.max_length={max_length}: the words of data.prompt and the special tokens alone are {len(least)} "
-            f"tokens, which leaves none for the text; set data.max_length to more than {len(least)}, or shorten "
+            f"tokens{after}, which leaves none for the text; set data.max_length to more than {needed}, or shorten "
             "data.prompt"
         )
     best = [(empty, least)] * len(rows)
@@ -100,7 +111,7 @@ def _shorten(
         middles = [(fits[place] + too_long[place]) // 2 for place in open_rows]
         prompts = [prompt(rows[place], middle) for place, middle in zip(open_rows, middles, strict=True)]
         for place, middle, text, ids in zip(open_rows, middles, prompts, encode(prompts), strict=True):
-            if len(ids) <= max_length:
+            if len(ids) <= rooms[place]:
                 fits[place], best[place] = middle, (text, ids)
             else:
                 too_long[place] = middle

@@ -56,7 +56,7 @@ class DataTable:
             if not isinstance(value, str):
                 what = "has no text" if value is None else f"holds {shown(value)} ({type(value).__name__}), no text,"
                 raise DataError(
-                    f"{self.row(index)} {what} in column {shown(name)}: data.prompt takes text as it stands; "
+                    f"{self.row(index)} {what} in column {shown(name)}: a template takes text as it stands; "
                     "write it as text, or leave the row out"
                 )
             if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
@@ -146,7 +146,7 @@ class _File:
         if absent is not None:
             raise DataError(
                 f"data.path={self.origin} has no column {shown(absent)} (columns: {listed(names)}); "
-                "set data.prompt and data.label_column accordingly"
+                "set data.prompt, data.label_column or the template and columns under task accordingly"
             )
         taken = [*self.wanted, *(name for name in self.more if name in names)]
         twice = next((name for name in taken if list(names).count(name) > 1), None)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from zorba_ray.config import DataConfig
+from zorba_ray.config import DataConfig, TaskConfig
 from zorba_ray.data import grammar
 from zorba_ray.data.labels import LabelListing, label_positions, read_listing
 from zorba_ray.data.prompts import prompt_columns
@@ -31,11 +31,11 @@ _Files = dict[str, list[tuple[Path, Kind]]]
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of one split: the prompt's columns, integer labels, and who owns each row (partition column or files)."""
+    """Rows of one split: columns of text, integer labels, and who owns each row (partition column or files)."""
 
     columns: dict[str, list[str]]
     labels: np.ndarray
-    """int64 [rows]; zeros for the LM head."""
+    """int64 [rows]; zeros where a task has none."""
     owners: list[str] | None = None
 
     def __len__(self) -> int:
@@ -56,15 +56,18 @@ class Task:
     test: Split
 
 
-def load_task(config: DataConfig, seed: int, labelled: bool) -> Task:
-    """Reads `config.path`; `labelled` is False for the LM head.
+def load_task(config: DataConfig, seed: int, labelled: bool, task: TaskConfig | None = None) -> Task:
+    """Reads `config.path`; `labelled` is True for a classification.
 
     Raises:
-        DataError: nothing there, a missing column, a prompt's column that is no text, empty or unlabelled data, a
+        DataError: nothing there, a missing column, a template's column that is no text, empty or unlabelled data, a
             label without a label word, or a label with a single training example.
     """
     origin = f"data.path={on_one_line(config.path)}"
-    splits = _builtin_splits(config, labelled) if config.path == "builtin" else _read(config, origin, labelled)
+    task = task or TaskConfig()
+    splits = (
+        _builtin_splits(config, labelled, task) if config.path == "builtin" else _read(config, origin, labelled, task)
+    )
     for name, split in splits.items():
         if not len(split):
             raise DataError(f"{origin}: the {name} split is empty")
@@ -94,10 +97,16 @@ def load_task(config: DataConfig, seed: int, labelled: bool) -> Task:
     return Task(train, splits["validation"], splits["test"])
 
 
-def _builtin_splits(config: DataConfig, labelled: bool) -> dict[str, Split]:
-    absent = [name for name in prompt_columns(config.prompt) if name != "text"]
-    if absent:
-        raise DataError(f"data.prompt={config.prompt!r}: the builtin data has no column {absent[0]!r} (columns: text)")
+def _text_columns(config: DataConfig, task: TaskConfig) -> list[str]:
+    """Columns of the prompt and of the answer, each once."""
+    return list(dict.fromkeys(prompt_columns(config.prompt) + prompt_columns(task.answer or "")))
+
+
+def _builtin_splits(config: DataConfig, labelled: bool, task: TaskConfig) -> dict[str, Split]:
+    for setting, template in (("data.prompt", config.prompt), ("task.answer", task.answer or "")):
+        absent = [name for name in prompt_columns(template) if name != "text"]
+        if absent:
+            raise DataError(f"{setting}={template!r}: the builtin data has no column {absent[0]!r} (columns: text)")
     classes = len(grammar.TASK_LABEL_WORDS)
     if labelled and len(config.label_words) < classes:
         raise DataError(
@@ -127,7 +136,7 @@ def training_file(path: Path) -> tuple[Path, Kind]:
     return path, _kind(path)
 
 
-def _read(config: DataConfig, origin: str, labelled: bool) -> dict[str, Split]:
+def _read(config: DataConfig, origin: str, labelled: bool, task: TaskConfig) -> dict[str, Split]:
     path = Path(config.path).expanduser()
     listing = LabelListing()
     try:
@@ -143,7 +152,7 @@ def _read(config: DataConfig, origin: str, labelled: bool) -> dict[str, Split]:
             files = {split: parts for split, parts in hub_files(config.path).items() if split in SPLITS}
     except OSError as error:
         raise DataError(f"{origin}: cannot be read ({error.strerror})") from error
-    names = prompt_columns(config.prompt)
+    names = _text_columns(config, task)
     wanted = [*names, *([config.label_column] if labelled else [])]
     optional = config.partition_column if config.partition == "column" else None
     tables = {split: [read_table(*file, wanted, optional) for file in parts] for split, parts in files.items()}

@@ -36,8 +36,9 @@ Distribution = Literal["rademacher", "gaussian"]
 _PURPOSE: dict[str, int] = {"rademacher": 0, "gaussian": 1}
 
 Sample = Literal[
-    "batches", "participants", "partition", "budgets", "rows", "sweep", "allocation", "probe", "pool", "adapters"
-]
+    "batches", "participants", "partition", "budgets", "rows", "sweep", "allocation", "probe", "pool", "adapters",
+    "bootstrap",
+]  # fmt: skip
 _SAMPLE_PURPOSE: dict[str, int] = {
     "batches": 16,
     "participants": 17,
@@ -49,6 +50,7 @@ _SAMPLE_PURPOSE: dict[str, int] = {
     "probe": 23,
     "pool": 24,
     "adapters": 25,
+    "bootstrap": 26,
 }
 
 

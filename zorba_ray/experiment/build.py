@@ -17,6 +17,7 @@ from zorba_ray.data import (
     Cut,
     Shards,
     TokenTable,
+    clients_of,
     data_doubts,
     load_task,
     partition,
@@ -45,6 +46,8 @@ class Setup(AssignmentInputs):
     shards: Shards
     """The training examples, and which client has which."""
     validation: TokenTable
+    validation_clients: np.ndarray
+    """The client that each validation row is dealt to: int64 [rows], −1 for nobody."""
     test: TokenTable
     cuts: Mapping[str, Cut]
     """By split: rows longer than data.max_length."""
@@ -70,7 +73,8 @@ def prepare(
         ConfigError, DataError, ModelError: what is wrong with settings, data or model.
     """
     set_threads(config)
-    task = load_task(config.data, config.seed, labelled=config.model.head != "lm")
+    labelled = config.task_kind == "classification"
+    task = load_task(config.data, config.seed, labelled, config.task)
     with watch.part("load"):
         loaded = load_model(config.model)
     examples = tokenised(task, config, loaded)
@@ -80,7 +84,7 @@ def prepare(
         weights = require_right_pairs(config, model)
         _emulate(config, accelerator, device, watch)
     parts = partition(config.data, config.federation.clients, task.train.labels, task.train.owners, config.seed)
-    scored = config.data.label_words if config.model.head != "lm" else ()
+    scored = config.data.label_words if labelled else ()
     samples = [len(part) for part in parts]
     memory, fleet = fleet_memory(config, model), FleetSchedule(config)
     doubts = unfamiliar_memory(config, loaded, memory, _workload(config, loaded))
@@ -120,6 +124,7 @@ def prepare(
         model=model,
         shards=Shards(train, ClientRows.of(parts)),
         validation=validation,
+        validation_clients=clients_of(config.data, task.train, parts, task.validation, config.seed)[: len(validation)],
         test=test,
         cuts=examples.cuts,
         doubts=doubts,
@@ -175,7 +180,9 @@ def task_model(
     """The model at θ0 with its head, on `device`, from a network that was just loaded; `store` as of `TaskModel`."""
     directions = _directions(config, device, watch)
     data, scope, rank = config.data, config.zo.fixed_scope, config.zo.rank or 0
-    model = TaskModel(loaded, config.model, data.prompt, data.label_words, scope, directions, device, rank, store)
+    model = TaskModel(
+        loaded, config.model, data.prompt, data.label_words, scope, directions, device, rank, store, config.task
+    )
     _check_scope(model.replica.manifest, scope)
     _check_rank(rank, model.replica.manifest, scope)
     return model
@@ -264,14 +271,15 @@ def _directions(config: ExperimentConfig, device: str, watch: Watch) -> Directio
 
 def _table_digest(table: TokenTable) -> str:
     hasher = hashlib.sha256()
-    for array in (table.tokens, table.starts, table.labels):
-        hasher.update(np.ascontiguousarray(array).data)
+    for array in (table.tokens, table.starts, table.labels, table.scored):
+        if array is not None:
+            hasher.update(np.ascontiguousarray(array).data)
     return hasher.hexdigest()
 
 
 def _workload(config: ExperimentConfig, loaded: LoadedModel) -> Workload:
     data = config.data
-    labels = None if config.model.head == "lm" else len(data.label_words)
+    labels = len(data.label_words) if config.task_kind == "classification" else None
     work = workload_of(loaded.network.config, config.model.path, data.batch_size, data.max_length, labels)
     if data.batch_tokens is None:
         return work

@@ -4,13 +4,13 @@ import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
 
 from zorba_ray.artifacts import Eval
 from zorba_ray.data import TokenTable, in_length_order
 from zorba_ray.errors import Diverged
 from zorba_ray.experiment.build import Setup
 from zorba_ray.experiment.keeping import best_round, decides, ends_early, is_due
+from zorba_ray.experiment.split_figures import SplitFigures
 from zorba_ray.models import Batch, TaskModel
 from zorba_ray.stopwatch import Watch
 
@@ -29,13 +29,13 @@ BATCH_SIZE = 64
 class Evaluator:
     """Fixed batches of one split, shortest first."""
 
-    def __init__(self, model: TaskModel, split: str, table: TokenTable) -> None:
-        self._model, self._split = model, split
+    def __init__(self, model: TaskModel, split: str, table: TokenTable, figures: SplitFigures | None = None) -> None:
+        """`figures`: what is told beside loss and accuracy; None: nothing."""
+        self._model, self._split, self._figures = model, split, figures
         self._labels = len(np.unique(table.labels))
         pad = int(model.loaded.tokenizer.pad_token_id)
         self._batches = [
-            Batch(*(torch.from_numpy(array) for array in table.collate(rows, pad))).to(model.device)
-            for rows in in_length_order(table.lengths, BATCH_SIZE)
+            Batch.of(*table.collate(rows, pad)).to(model.device) for rows in in_length_order(table.lengths, BATCH_SIZE)
         ]
 
     def record(self, round: int) -> Eval:
@@ -51,6 +51,7 @@ class Evaluator:
                 f"round {round}: the {self._split} loss is {result.loss}; lower zo.lr, set zo.clip, or check the data"
             )
         label = None if result.predicted is None else int(np.argmax(result.predicted))
+        figures = self._figures.of(result) if self._figures else {}
         return Eval(
             round=round,
             split=self._split,
@@ -62,6 +63,7 @@ class Evaluator:
             predicted_rows=None if result.predicted is None or label is None else result.predicted[label],
             labels=None if label is None else self._labels,
             eval_s=time.perf_counter() - start,
+            **figures,
         )
 
 
@@ -72,7 +74,7 @@ class Evaluations:
         """`past`: the records of earlier sessions; `log` takes each new one."""
         self._config, self._log, self._watch = setup.config, log, watch
         self._evaluators = {
-            split: Evaluator(setup.model, split, table)
+            split: Evaluator(setup.model, split, table, _figures_of(setup, split, table))
             for split, table in (("validation", setup.validation), ("test", setup.test))
         }
         self._records = {(record.round, record.split): record for record in past}
@@ -113,6 +115,12 @@ class Evaluations:
     def _validation(self) -> list[Eval]:
         """By round."""
         return [self._records[key] for key in sorted(self._records) if key[1] == "validation"]
+
+
+def _figures_of(setup: Setup, split: str, table: TokenTable) -> SplitFigures:
+    order = np.concatenate(list(in_length_order(table.lengths, BATCH_SIZE)))
+    clients = setup.validation_clients[order] if split == "validation" else None
+    return SplitFigures(split, setup.config.seed, table.labels[order], setup.shards.table.labels, clients)
 
 
 def require_near(round: int, distance: float, size: float) -> None:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from zorba_ray.config import ExperimentConfig
-from zorba_ray.data import SPLITS, Cut, Split, Task, TokenTable, encode_rows, prompt_tail
-from zorba_ray.errors import DataError
+from zorba_ray.data import SPLITS, Cut, Split, Task, TokenTable
 from zorba_ray.models import LoadedModel
-from zorba_ray.models.label_tokens import read_label_tokens
 from zorba_ray.models.limits import require_length, require_positions, require_tokens
+from zorba_ray.tasks import rows_of
+from zorba_ray.tasks.classification import LabelWordRows
 
 
 @dataclass(frozen=True)
@@ -27,34 +27,16 @@ class Examples:
 def tokenised(task: Task, config: ExperimentConfig, loaded: LoadedModel) -> Examples:
     """Tokens of the three splits, which the model can take.
 
-    Where label words are scored, rows end where the word begins, and that it follows there is checked.
-
     Raises:
-        ConfigError, DataError, ModelError: texts, label words or lengths that model and tokenizer cannot serve.
+        ConfigError, DataError, ModelError: texts, answers or lengths that model and tokenizer cannot serve.
     """
-    tokenizer, template, words = loaded.tokenizer, config.data.prompt, config.data.label_words
-    answers = read_label_tokens(tokenizer, template, words) if loaded.causal and config.model.head != "lm" else None
-
-    def encode(texts: list[str]) -> list[list[int]]:
-        return tokenizer(texts)["input_ids"] if answers is None else answers.encode(texts)
-
-    least = 2 if config.model.head == "lm" else 1  # a next token, or anything to pool
-    tables, cuts = [], {}
-    for name, split in zip(SPLITS, _limited(task, config), strict=True):
-        encoded = encode_rows(split.columns, template, encode, config.data.max_length)
-        short = next((place for place, row in enumerate(encoded.tokens) if len(row) < least), None)
-        if short is not None:
-            raise DataError(
-                f"data.path={config.data.path}: row {short + 1} of {name} has fewer than {least} token(s); drop empty "
-                "texts"
-            )
-        if answers is not None:
-            every = not prompt_tail(template).strip()
-            answers.check_rows(encoded.texts, encoded.tokens, every, name)
-        tables.append(TokenTable.from_lists(encoded.tokens, split.labels))
-        cuts[name] = encoded.cut
-    _require_limits(config, loaded, tables, () if answers is None else answers.tokens)
-    return Examples(tables, cuts, {} if answers is None else answers.first_tokens())
+    rows = rows_of(config, loaded)
+    splits = {name: rows.encode(split, name) for name, split in zip(SPLITS, _limited(task, config), strict=True)}
+    tables = [split.table for split in splits.values()]
+    words = rows.words if isinstance(rows, LabelWordRows) else None
+    _require_limits(config, loaded, tables, () if words is None else words.tokens)
+    cuts = {name: split.cut for name, split in splits.items()}
+    return Examples(tables, cuts, {} if words is None else words.first_tokens())
 
 
 def _limited(task: Task, config: ExperimentConfig) -> tuple[Split, Split, Split]:
@@ -79,9 +61,8 @@ def _require_limits(
     """
     length = config.data.max_length
     require_positions(loaded, length)
-    words: list[list[int]] = (
-        loaded.tokenizer(list(config.data.label_words))["input_ids"] if config.data.label_words else []
-    )
+    told = config.data.label_words if config.task_kind == "classification" else ()
+    words: list[list[int]] = loaded.tokenizer(list(told))["input_ids"] if told else []
     highest = {"the texts": max(int(table.tokens.max()) for table in tables)}
     if words:
         highest["data.label_words"] = max(scored or [max(row, default=0) for row in words])

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from zorba_ray.artifacts import Eval
 from zorba_ray.config import EvalConfig, ExperimentConfig
 
-_LOWER = ("loss",)
+_LOWER = ("loss", "perplexity")
 """Metrics of which less is better."""
 
 
@@ -28,7 +28,7 @@ def best_round(config: ExperimentConfig, evals: Sequence[Eval]) -> int:
     """
     sign = 1.0 if config.eval.metric in _LOWER else -1.0
     known = [(sign * float(value), record.round) for record, value in _values(config, evals)]
-    return min(known)[1]
+    return min(known, default=(0.0, 0))[1]
 
 
 def ends_early(config: ExperimentConfig, evals: Sequence[Eval]) -> bool:

@@ -1,5 +1,6 @@
 """The check of forward pairs for a run: on which rows, and for which path."""
 
+import dataclasses
 from collections.abc import Iterator
 
 import torch
@@ -23,8 +24,11 @@ def require_right_pairs(config: ExperimentConfig, model: TaskModel) -> str:
         ModelError: the losses are not those of the model.
     """
     before = model.replica.digest()
-    plain = PlainLoss(model, config.model, config.data.prompt, config.data.label_words, cpu_directions("auto"))
-    batches = list(_batches(model, len(config.data.label_words), config.data.max_length))
+    data = config.data
+    plain = PlainLoss(model, config.model, data.prompt, data.label_words, cpu_directions("auto"), config.task)
+    batches = list(_batches(model, len(data.label_words), data.max_length))
+    if config.task_kind == "completion":
+        batches = [dataclasses.replace(batch, scored_BT=_answers(batch)) for batch in batches]
     check_pairs(model, plain, batches, _path(config, model))
     if model.replica.digest() != before:
         raise ModelError(f"model.path={model.loaded.label}: a forward pair wrote θ: report this as a defect")
@@ -56,3 +60,9 @@ def _batches(model: TaskModel, labels: int, max_length: int) -> Iterator[Batch]:
             mask[row, :length] = 1
             place += length + 1
         yield Batch(ids, mask, torch.arange(len(lengths), device=model.device) % max(labels, 1))
+
+
+def _answers(batch: Batch) -> torch.Tensor:
+    """bool [B, T]: the later half of each row, as an answer is."""
+    lengths_B1 = batch.mask_BT.sum(dim=1, keepdim=True)
+    return torch.arange(batch.ids_BT.shape[1], device=lengths_B1.device) >= lengths_B1 // 2

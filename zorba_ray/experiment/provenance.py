@@ -16,7 +16,10 @@ import torch
 from zorba_ray.artifacts import Provenance, read_record
 from zorba_ray.errors import RunDirError
 
-_PACKAGES = ("zorba-ray", "torch", "transformers", "numpy", "numba", "ray", "pyomo", "highspy", "datasets", "wandb")
+_PACKAGES = (
+    "zorba-ray", "torch", "transformers", "numpy", "numba", "ray", "pyomo", "highspy", "datasets",
+    "scikit-learn", "wandb",
+)  # fmt: skip
 
 
 def provenance(path: Path, command: list[str]) -> Provenance:

@@ -272,9 +272,11 @@ def _open_ledger(
 def partition_record(setup: Setup) -> PartitionRecord:
     """Who has how many training rows of which label."""
     table, rows = setup.shards.table, setup.shards.rows
-    counts = [np.bincount(table.labels[rows[client]]) for client in rows.clients.tolist()]
+    labelled = setup.config.task_kind == "classification"
+    labels = table.labels if labelled else np.zeros_like(table.labels)
+    counts = [np.bincount(labels[rows[client]]) for client in rows.clients.tolist()]
     return PartitionRecord(
-        labelled=setup.config.model.head != "lm",
+        labelled=labelled,
         clients=tuple({int(label): int(own[label]) for label in np.flatnonzero(own)} for own in counts),
     )
 

@@ -99,6 +99,7 @@ def figures(
         "rounds_done": len(rounds),
         **{f"{name}_loss": record and record.loss for name, record in ends.items()},
         **{f"{name}_accuracy": record and record.accuracy for name, record in ends.items()},
+        "evaluations": {name: record for name, record in ends.items() if record is not None},
         "distance": next((record.distance for record in reversed(rounds[:kept]) if record.distance is not None), None),
         "bytes_up_per_client_round": up / reports if reports else None,
         "bytes_down_per_client_round": down / len(counted) if counted else None,

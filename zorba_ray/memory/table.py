@@ -131,12 +131,12 @@ def clients(blocks: int, scope: Scope, fractions: Sequence[Fraction]) -> Iterato
 
 
 def model_profile(
-    model: ModelConfig, compute: str, scope: Scope, batch_size: int, length: int, labels: int
+    model: ModelConfig, compute: str, scope: Scope, batch_size: int, length: int, labels: int | None
 ) -> ModelProfile:
     """Reads a model's configuration; no weights are loaded or fetched.
 
     Args:
-        labels: label words or label prompts; the LM head computes the vocabulary instead.
+        labels: label words or label prompts; None: a next-token loss, over the vocabulary.
 
     Raises:
         ModelError: no such model, or one that the memory model does not know.

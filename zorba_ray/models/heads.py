@@ -3,13 +3,17 @@
 Shapes: B rows, T tokens, H width, C labels, V vocabulary. `rows` may be 2B: the two signs of a forward pair.
 """
 
+import dataclasses
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch.nn import functional
 
-from zorba_ray.config import ModelConfig
+from zorba_ray.config import ModelConfig, TaskConfig, TaskName
 from zorba_ray.errors import ConfigError
 from zorba_ray.models.label_tokens import read_label_tokens
 from zorba_ray.models.loaded import LoadedModel
@@ -18,21 +22,37 @@ from zorba_ray.models.logits import Logits, differentiable_copy, logits_of
 
 @dataclass(frozen=True)
 class Batch:
-    """Tokens [B, T] with their mask (1 = real) and labels [B] (unused by the LM head)."""
+    """Tokens [B, T] with their mask (1 = real) and labels [B] (unused where the loss has none)."""
 
     ids_BT: torch.Tensor
     mask_BT: torch.Tensor
     labels_B: torch.Tensor
     shift_C: torch.Tensor | None = None
     """fp32 [C], added to the logits of the labels; None: nothing."""
+    scored_BT: torch.Tensor | None = None
+    """bool [B, T]: the tokens that a next-token loss counts; None: all real ones that follow a real one."""
+
+    @classmethod
+    def of(cls, ids: np.ndarray, mask: np.ndarray, labels: np.ndarray, scored: np.ndarray | None = None) -> "Batch":
+        """Of the arrays of a collated batch, on the CPU."""
+        marks = None if scored is None else torch.from_numpy(scored)
+        return cls(torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(labels), scored_BT=marks)
 
     def __len__(self) -> int:
-        return self.ids_BT.shape[0]
+        return self.labels_B.shape[0]
 
     def to(self, device: str) -> "Batch":
         """The same batch on `device`."""
-        shift_C = None if self.shift_C is None else self.shift_C.to(device)
-        return Batch(self.ids_BT.to(device), self.mask_BT.to(device), self.labels_B.to(device), shift_C)
+        return self._each(lambda tensor: tensor.to(device))
+
+    def twice(self) -> "Batch":
+        """Every row two times."""
+        return dataclasses.replace(self._each(lambda tensor: torch.cat([tensor, tensor])), shift_C=self.shift_C)
+
+    def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Batch":
+        parts = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        changed: dict[str, Any] = {name: part if part is None else change(part) for name, part in parts.items()}
+        return Batch(**changed)
 
 
 Losses = tuple[torch.Tensor, torch.Tensor | None, int]
@@ -54,6 +74,10 @@ class Head(ABC):
         """`losses`, of logits that are known."""
         right = logits.argmax(dim=1) == batch.labels_B
         return functional.cross_entropy(logits, batch.labels_B, reduction="none"), right, len(batch)
+
+    def row_items(self, batch: Batch) -> torch.Tensor:
+        """int64 [B]: counted items of each row, which follow each other in the losses."""
+        return torch.ones_like(batch.labels_B)
 
 
 class LabelWordsHead(Head):
@@ -84,7 +108,7 @@ class LabelPromptsHead(Head):
 
 
 class LanguageModelHead(Head):
-    """Causal LM: next-token loss over the real tokens, full vocabulary."""
+    """Causal LM: next-token loss over the real tokens, or those of the answers alone; full vocabulary."""
 
     def __init__(self, logits: Logits) -> None:
         """`logits`: of the vocabulary, [N, H] -> [N, V]."""
@@ -97,14 +121,18 @@ class LanguageModelHead(Head):
         wanted = batch.ids_BT[:, 1:][_counted(batch)]
         return functional.cross_entropy(logits, wanted, reduction="none"), None, len(logits)
 
+    def row_items(self, batch: Batch) -> torch.Tensor:
+        return _counted(batch).sum(dim=1)
+
 
 def _shifted(logits_BC: torch.Tensor, batch: Batch) -> torch.Tensor:
     return logits_BC if batch.shift_C is None else logits_BC + batch.shift_C
 
 
 def _counted(batch: Batch) -> torch.Tensor:
-    """bool [B, T − 1]: real tokens that have a real one before them."""
-    return (batch.mask_BT[:, 1:] * batch.mask_BT[:, :-1]).bool()
+    """bool [B, T − 1]: real tokens that have a real one before them; where answers are marked, those alone."""
+    real = (batch.mask_BT[:, 1:] * batch.mask_BT[:, :-1]).bool()
+    return real if batch.scored_BT is None else real & batch.scored_BT[:, 1:]
 
 
 def last_positions(mask_BT: torch.Tensor) -> torch.Tensor:
@@ -126,21 +154,32 @@ def model_inputs(loaded: LoadedModel, ids_BT: torch.Tensor, mask_BT: torch.Tenso
     return inputs
 
 
-def head_kind(config: ModelConfig, loaded: LoadedModel) -> str:
-    """`model.head`, with what `auto` stands for: `label_words`, `label_prompts` or `lm`."""
-    if config.head != "auto":
-        return config.head
-    return "label_words" if loaded.causal else "label_prompts"
+def head_kind(config: ModelConfig, task: TaskName, loaded: LoadedModel) -> str:
+    """What reads the loss of a task off the model: `label_words`, `label_prompts`, or `lm` for a next-token loss.
+
+    Raises:
+        ConfigError: an encoder has no next token.
+    """
+    if task == "classification":
+        return config.head if config.head != "auto" else "label_words" if loaded.causal else "label_prompts"
+    if not loaded.causal:
+        raise ConfigError(
+            f"task.kind={task} needs a causal LM, and model.path={loaded.label} is an encoder: take a decoder, or "
+            "task.kind=classification"
+        )
+    return "lm"
 
 
-def build_head(config: ModelConfig, loaded: LoadedModel, prompt: str, words: tuple[str, ...]) -> Head:
-    """The head that `model.head` asks for, at θ0.
+def build_head(
+    config: ModelConfig, loaded: LoadedModel, prompt: str, words: tuple[str, ...], task: TaskConfig | None = None
+) -> Head:
+    """The head of a task, at θ0.
 
     Raises:
         ConfigError: label words that the head cannot use.
         ModelError: logits that are no function of the last hidden state.
     """
-    kind = head_kind(config, loaded)
+    kind = head_kind(config, (task or TaskConfig()).named(config.head), loaded)
     if kind == "lm":
         return LanguageModelHead(logits_of(loaded, None))
     if kind == "label_words":

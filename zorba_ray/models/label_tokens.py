@@ -1,11 +1,11 @@
 """Label words as a causal LM reads them: the token that follows the prompt, and rows that end where it begins."""
 
-import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from zorba_ray.errors import ConfigError, DataError
+from zorba_ray.models.prompt_end import PromptEnd, end_of, read_prompt_end, short_prompt
 from zorba_ray.printable import shown
 
 SAMPLE = 512
@@ -15,32 +15,19 @@ _ASKED = "the model would be asked another question than the one that is scored"
 
 
 @dataclass(frozen=True)
-class LabelTokens:
+class LabelTokens(PromptEnd):
     """How a tokenizer writes label words after a prompt."""
 
-    tokenizer: Any
     words: Sequence[str]
     tokens: tuple[int, ...]
     """The token of each word that is scored: its first."""
     pieces: tuple[int, ...]
     """Tokens of each whole word."""
-    spacer: str
-    """What stands between prompt and word: a space, or nothing after a line break."""
-    ending: tuple[int, ...]
-    """What the tokenizer appends to every text (EOS, SEP); rows are read without it."""
 
     def first_tokens(self) -> dict[str, str]:
         """Of the words that are more than one token, the text of the one that is scored."""
         scored = zip(self.words, self.tokens, self.pieces, strict=True)
         return {word: str(self.tokenizer.decode([token])).strip() for word, token, pieces in scored if pieces > 1}
-
-    def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of prompts up to where the label word begins."""
-        rows, length = self.tokenizer(self._bare(texts))["input_ids"], len(self.ending)
-        return [row[:-length] if length and tuple(row[-length:]) == self.ending else row for row in rows]
-
-    def _bare(self, texts: Sequence[str]) -> list[str]:
-        return [text.rstrip(" ") if self.spacer else text for text in texts]  # the word brings its space with it
 
     def check_rows(self, texts: Sequence[str], rows: Sequence[Sequence[int]], every: bool, split: str) -> None:
         """Whether what follows each row's tokens is the token that is scored, in the tokens of row and answer.
@@ -58,9 +45,8 @@ class LabelTokens:
         pairs = [(row, label) for row in range(0, len(texts), step) for label in labels]
         if every:
             pairs += [(row, row % len(labels)) for row in range(len(texts))]
-        prompts = self._bare(texts)
-        asked = [prompts[row] + self.spacer + self.words[label] for row, label in pairs]
-        for (row, label), ids in zip(pairs, self.tokenizer(asked)["input_ids"], strict=True):
+        asked = self.answered([texts[row] for row, _ in pairs], [self.words[label] for _, label in pairs])
+        for (row, label), ids in zip(pairs, asked, strict=True):
             length, written = len(rows[row]), ids[len(rows[row]) :][:1] or ["none"]
             if ids[:length] != list(rows[row]):
                 what = "writes the end of the prompt otherwise than in the prompt alone"
@@ -69,7 +55,7 @@ class LabelTokens:
             else:
                 continue
             raise DataError(
-                f"data.prompt: row {row + 1} of {split} ({_end(texts[row])}) with label word "
+                f"data.prompt: row {row + 1} of {split} ({end_of(texts[row])}) with label word "
                 f"{shown(self.words[label])} after it: the tokenizer {what}; {_ASKED}. End data.prompt with words of "
                 "its own, as in '{text} It was', or leave the row out"
             )
@@ -86,17 +72,12 @@ def read_label_tokens(tokenizer: Any, prompt: str, words: Sequence[str]) -> Labe
         raise ConfigError(
             "data.label_words is empty: head label_words needs one word per label, as in [terrible, great]"
         )
-    fields = {name: "a" for _, name, _, _ in string.Formatter().parse(prompt) if name}
-    before = prompt.format(**fields)
-    spacer = "" if before.endswith("\n") else " "
-    before = before.rstrip(" ")
-    whole = tokenizer(before)["input_ids"]
-    answers = [tokenizer(before + spacer + word)["input_ids"] for word in words]
-    ending = min((_ending(whole, answer) for answer in answers), key=len)
-    lead = whole[: len(whole) - len(ending)]
+    end = read_prompt_end(tokenizer, prompt, words)
+    before = end.bare(short_prompt(prompt))
+    (lead,) = end.encode([before])
+    answers = end.answered([before] * len(words), words)
     tokens, pieces = [], []
     for word, answer in zip(words, answers, strict=True):
-        answer = answer[: len(answer) - len(ending)]
         if answer[: len(lead)] != lead:
             raise ConfigError(
                 f"data.prompt={shown(prompt)}: the tokenizer joins its end with label word {shown(word)}; {_ASKED}. "
@@ -115,19 +96,4 @@ def read_label_tokens(tokenizer: Any, prompt: str, words: Sequence[str]) -> Labe
                 f"data.label_words [{shown(words[other])}, {shown(words[place])}]: first tokens {[token, token]} "
                 "coincide; choose words that differ in the first token"
             )
-    return LabelTokens(tokenizer, words, tuple(tokens), tuple(pieces), spacer, tuple(ending))
-
-
-def _ending(whole: Sequence[int], answer: Sequence[int]) -> list[int]:
-    """The tokens at the end of both texts that are not the beginning of both."""
-    shared = 0
-    while shared < min(len(whole), len(answer)) and whole[shared] == answer[shared]:
-        shared += 1
-    length = 0
-    while length < min(len(whole), len(answer)) - shared and whole[-1 - length] == answer[-1 - length]:
-        length += 1
-    return list(whole[len(whole) - length :])
-
-
-def _end(text: str) -> str:
-    return repr(text if len(text) <= 40 else f"…{text[-40:]}")
+    return LabelTokens(tokenizer, end.spacer, end.ending, words, tuple(tokens), tuple(pieces))

@@ -118,8 +118,7 @@ class _PairCheck:
 
     def _change(self, batch: Batch, loss: float, step: PlainStep | None = None) -> float:
         """How far the plain model's loss moves where the same rows are given twice."""
-        double = Batch(*(torch.cat([part, part]) for part in (batch.ids_BT, batch.mask_BT, batch.labels_B)))
-        return abs(self._plain(double, step) - loss)
+        return abs(self._plain(batch.twice(), step) - loss)
 
     def _hold(self, what: str, batch: Batch, step: PlainStep | None, loss: float, plain: float, allowed: float) -> None:
         """`step`: after which both losses are; None: at θ."""

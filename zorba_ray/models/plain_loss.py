@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from zorba_ray.config import ModelConfig
+from zorba_ray.config import ModelConfig, TaskConfig
 from zorba_ray.directions import DirectionBackend, factors, tensor_stream
 from zorba_ray.models.heads import Batch, encoded_prompts, head_kind, model_inputs
 from zorba_ray.models.label_tokens import read_label_tokens
@@ -48,11 +48,12 @@ class PlainLoss:
         prompt: str,
         words: tuple[str, ...],
         directions: DirectionBackend,
+        task: TaskConfig | None = None,
     ) -> None:
         """`model`: whose network is used, on its device and in its dtype. `directions`: on the CPU."""
         self._model, self._loaded, self._replica = model, model.loaded, model.replica
         self._directions, self._dtype = directions, model.compute
-        self.kind = head_kind(config, model.loaded)
+        self.kind = head_kind(config, (task or TaskConfig()).named(config.head), model.loaded)
         self.tokens: Sequence[int] = ()
         """First tokens of the label words."""
         self.prompts: tuple[torch.Tensor, torch.Tensor] | None = None
@@ -147,7 +148,10 @@ class PlainLoss:
         if self.kind == "label_words":
             rows = [row[: int(mask.nonzero().max()) + 1][-1] for row, mask in zip(logits, batch.mask_BT, strict=True)]
             return functional.cross_entropy(torch.stack(rows)[:, list(self.tokens)], batch.labels_B)
-        wanted = batch.ids_BT.masked_fill(batch.mask_BT == 0, -100)[:, 1:]
+        wanted = batch.ids_BT.masked_fill(batch.mask_BT == 0, -100)
+        if batch.scored_BT is not None:
+            wanted = wanted.masked_fill(~batch.scored_BT, -100)
+        wanted = wanted[:, 1:]
         return functional.cross_entropy(logits[:, :-1].flatten(0, 1), wanted.flatten())
 
     def _pooled(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

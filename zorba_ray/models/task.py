@@ -1,11 +1,12 @@
 """A model and its head as the rounds see it: losses of forward pairs, and evaluation."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 
-from zorba_ray.config import ModelConfig
+from zorba_ray.config import ModelConfig, TaskConfig
 from zorba_ray.directions import DirectionBackend
 from zorba_ray.models.heads import Batch, build_head, model_inputs
 from zorba_ray.models.loaded import LoadedModel, running
@@ -31,6 +32,12 @@ class Evaluation:
     mean taken out, as a shift of all of its logits changes nothing."""
     predicted: tuple[int, ...] | None
     """Items by predicted label; None for the LM head."""
+    row_losses: np.ndarray = field(compare=False)
+    """Loss of each row, its items added up: float64 [rows], in the order of the batches. So the next two."""
+    row_items: np.ndarray = field(compare=False)
+    """int64 [rows]."""
+    row_labels: np.ndarray | None = field(compare=False)
+    """Predicted label of each row, int64 [rows]; None for the LM head."""
 
 
 class TaskModel:
@@ -47,6 +54,7 @@ class TaskModel:
         device: str = "cpu",
         rank: int = 0,
         store: HostStore | None = None,
+        task: TaskConfig | None = None,
     ) -> None:
         """`device`: what computes. `rank`: of the directions of matrices; 0: dense.
 
@@ -73,7 +81,7 @@ class TaskModel:
             self._backbone = PairedBackbone(loaded, self.replica, scope, directions, rank, self.compute, self._offload)
             self._enter(frozenset())
             with running(loaded.label):
-                self.head = build_head(config, loaded, prompt, label_words)
+                self.head = build_head(config, loaded, prompt, label_words, task)
 
     def lifted(self) -> ForwardsSwapped:
         """A context: the network runs as it was loaded (in 16 bits: mixed), its blocks where they are at home."""
@@ -166,18 +174,33 @@ class TaskModel:
         self._enter(frozenset())
         total, right, items = 0.0, 0, 0
         predicted, spread = None, LogitSpread()
+        every_loss, every_count, every_label = [], [], []
         for batch in batches:
             logits = self.head.logits(self._backbone.hidden(self._inputs(batch)), batch)
             losses, correct, count = self.head.losses_of(logits, batch)
             total += float(losses.double().sum())
             items += count
             spread.add(logits)
+            every_loss.append(losses)
+            every_count.append(self.head.row_items(batch))
             if correct is not None:
                 right += int(correct.sum())
-                counts = torch.bincount(logits.argmax(dim=1), minlength=logits.shape[1])
+                every_label.append(logits.argmax(dim=1))
+                counts = torch.bincount(every_label[-1], minlength=logits.shape[1])
                 predicted = counts if predicted is None else predicted + counts
         accuracy, by_label = (None, None) if predicted is None else (right / items, tuple(predicted.tolist()))
-        return Evaluation(total / items, accuracy, items, spread.value(), by_label)
+        row_items = torch.cat(every_count).cpu().numpy()
+        row_of_item = np.repeat(np.arange(len(row_items)), row_items)
+        return Evaluation(
+            loss=total / items,
+            accuracy=accuracy,
+            items=items,
+            spread=spread.value(),
+            predicted=by_label,
+            row_losses=np.bincount(row_of_item, torch.cat(every_loss).double().cpu().numpy(), len(row_items)),
+            row_items=row_items,
+            row_labels=torch.cat(every_label).cpu().numpy() if every_label else None,
+        )
 
     def _enter(self, active: frozenset[int]) -> None:
         """The blocks of a client, or those of an evaluation, which needs no master."""

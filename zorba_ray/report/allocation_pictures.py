@@ -8,14 +8,11 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import PathPatch
-from matplotlib.path import Path as Outline
 from matplotlib.ticker import MaxNLocator
 
 from zorba_ray.artifacts.allocation import AllocationRecord
 from zorba_ray.report.figure import (
     BLUE,
-    OFF,
     RED,
     Plot,
     legend,
@@ -23,6 +20,7 @@ from zorba_ray.report.figure import (
     percent,
     picture,
     plot,
+    shaded_cells,
     short,
     unit_of,
 )
@@ -31,7 +29,6 @@ from zorba_ray.tables.text import text_gap, text_value
 
 SINGLE_CLIENTS = 24
 """Up to so many clients have a row each in figures; more are shown in groups."""
-_SHADES = 10
 
 
 def allocation_plots(allocation: AllocationRecord) -> list[Plot]:
@@ -72,16 +69,7 @@ def write_allocation_picture(allocation: AllocationRecord, path: Path) -> Path:
 def active_blocks(axes: Axes, rows: Sequence[FleetRow]) -> None:
     """A row of cells per client or group; the bluer, the more of its clients hold the block."""
     share = np.stack([row.share for row in rows])
-    # One path per shade: drawn in the page's colours, and small for many cells. A rare holder is never shown as nobody.
-    shade = np.ceil(share * _SHADES).astype(int)
-    gap = 0.05 if share.shape[1] <= 64 else 0.0
-    half = 0.5 - gap
-    corners = np.array([(-half, -half), (half, -half), (half, half), (-half, half)])
-    for level in np.unique(np.append(shade, 0)).tolist():
-        cells = np.argwhere(shade == level if level else shade >= 0)[:, ::-1]  # the ground lies under all of them
-        outline = Outline.make_compound_path_from_polys(cells[:, None, :] + corners)
-        color, alpha = (BLUE, level / _SHADES) if level else (OFF, 1.0)
-        axes.add_patch(PathPatch(outline, facecolor=color, alpha=alpha if alpha < 1 else None, edgecolor="none"))
+    shaded_cells(axes, share)
     axes.set_xlim(-0.5, share.shape[1] - 0.5)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_yticks(range(len(rows)), [_row_name(row) for row in rows], fontsize=9)

@@ -11,7 +11,7 @@ from zorba_ray.report.measures import FIGURES
 from zorba_ray.report.page import Page, PageSection, Tile
 from zorba_ray.report.settings import settings_table, typed_command
 from zorba_ray.tables import Cell, Column, Table, with_interval
-from zorba_ray.tables.text import text_count, text_figure, text_loss, text_percent
+from zorba_ray.tables.text import figure_name, text_count, text_figure, text_loss, text_percent
 
 
 def comparison_page(record: ComparisonRecord) -> Page:
@@ -121,7 +121,9 @@ def comparison_tables(record: ComparisonRecord) -> list[Table]:
     return [learning_table(record), cost_table(record), rates_table(record)]
 
 
-def _over(title: str, name: str, suffix: Callable[[MethodResult], str] = lambda result: "") -> Column[MethodResult]:
+def _over(
+    title: str, name: str, suffix: Callable[[MethodResult], str] = lambda result: "", keep: int = 0
+) -> Column[MethodResult]:
     """A figure's mean over the seeds with its interval."""
     show = with_interval(partial(text_figure, name))
 
@@ -129,7 +131,7 @@ def _over(title: str, name: str, suffix: Callable[[MethodResult], str] = lambda 
         spread = result.over(FIGURES[name])
         return None if spread is None else show(spread) + suffix(result)
 
-    return Column(title, get, str)
+    return Column(title, get, str, keep)
 
 
 def learning_table(record: ComparisonRecord) -> Table:
@@ -151,6 +153,11 @@ def learning_table(record: ComparisonRecord) -> Table:
             _over("Final accuracy", "final_accuracy"),
             _over("Test loss", "test_loss"),
             _over("Test accuracy", "test_accuracy"),
+            *(
+                _over(f"Test {figure_name(name)}", f"test_{name}", keep=-1)
+                for name in ("macro_f1", "perplexity")
+                if any(result.over(FIGURES[f"test_{name}"]) for result in record.results)
+            ),
         ],
         f"Losses and accuracies of the validation split unless said. Loss above {first.method}: paired by seed."
         f"{_start(record)}",

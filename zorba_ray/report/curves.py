@@ -77,10 +77,12 @@ def apart_warning(tasks: Sequence[str], what: str) -> list[str]:
 
 
 def levels_of(runs: Sequence[Run]) -> dict[str, float]:
-    """Horizontal lines of a figure of accuracies: chance and the accuracy before round 1, where all runs agree."""
+    """Horizontal lines of a figure of accuracies, where all runs agree: chance, the majority class if that is more, and
+    the accuracy before round 1."""
     found: dict[str, float] = {}
     levels: dict[str, set[float | None]] = {
         "chance": {measures.chance(run) for run in runs},
+        "majority class": {measures.majority(run) for run in runs},
         "zero-shot": {run.split("validation")[0].accuracy if _starts(run) else None for run in runs},
     }
     for name, values in levels.items():
@@ -124,7 +126,7 @@ def curves_plot(
             whole_rounds(axes)
         if field == "accuracy":
             percent(axes.yaxis)
-            styles = zip((GREY, INK), ((0, (1.2, 1.6)), (0, (6, 3))), strict=True)
+            styles = zip((GREY, GREY, INK), ((0, (1.2, 1.6)), (0, (3, 1.5, 1, 1.5)), (0, (6, 3))), strict=True)
             levels = levels_of([run for _, line, _ in known for run in line.runs])
             for (name, value), (color, dash) in zip(levels.items(), styles, strict=False):
                 axes.axhline(value, color=color, linestyle=dash, linewidth=1.1, label=name, zorder=1)

@@ -20,6 +20,8 @@ from matplotlib import rc_context, rcParams
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path as Outline
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -83,6 +85,8 @@ _PRINT: Any = _BOTH | {
     "figure.constrained_layout.hspace": 0.04,
     "savefig.dpi": 300,
 }
+_SHADES = 10
+"""Of cells."""
 _KEY, _LINE_EM = 9, 1.5
 """Width of a legend's key in characters, height of a line in font sizes."""
 
@@ -209,6 +213,20 @@ def letters(panels: Iterable[Axes], names: Sequence[str] = (), room: int = 40) -
         name = names[index] if index < len(names) else ""
         text = textwrap.fill(f"({chr(ord('a') + index)}) {name}".strip(), max(10, room))
         axes.set_title(text, loc="left", fontsize=7.5, pad=3)
+
+
+def shaded_cells(axes: Axes, share: np.ndarray) -> None:
+    """A grid of cells, the bluer the nearer a share [rows, columns] is to 1."""
+    # One path per shade: drawn in the page's colours, and small for many cells. A small share is never shown as none.
+    shade = np.ceil(share * _SHADES).astype(int)
+    half = 0.45 if share.shape[1] <= 64 else 0.5
+    corners = np.array([(-half, -half), (half, -half), (half, half), (-half, half)])
+    for level in np.unique(np.append(shade, 0)).tolist():
+        cells = np.argwhere(shade == level if level else shade >= 0)[:, ::-1]  # the ground lies under all of them
+        outline = Outline.make_compound_path_from_polys(cells[:, None, :] + corners)
+        color, alpha = (BLUE, level / _SHADES) if level else (OFF, 1.0)
+        axes.add_patch(PathPatch(outline, facecolor=color, alpha=alpha if alpha < 1 else None, edgecolor="none"))
+    axes.grid(False)
 
 
 def unit_of(largest: float) -> tuple[int, str]:

@@ -79,11 +79,26 @@ def chance(run: Run) -> float | None:
     return 1 / labels if labels and any(record.accuracy is not None for record in run.evals) else None
 
 
+def majority(run: Run) -> float | None:
+    """Validation accuracy if every row got the label that most training rows have; None where that is not on record, or
+    no more than chance."""
+    known = [record.majority["accuracy"] for record in run.split("validation") if "accuracy" in record.majority]
+    return known[-1] if known and known[-1] > (chance(run) or 0) + 1e-9 else None
+
+
 def accuracy_interval(record: Eval) -> tuple[float, float] | None:
     """95 % interval of an accuracy, by the rows of its split; None where either is not on record."""
     if record.accuracy is None or not record.items:
         return None
     return wilson(record.accuracy, record.items)
+
+
+def interval_of(record: Eval, name: str) -> tuple[float, float] | None:
+    """95 % interval of one of `Eval.FIGURES`, by the rows of its split; None where it is not on record."""
+    if name == "accuracy":
+        return accuracy_interval(record)
+    span = record.intervals.get(name)
+    return None if span is None else (span.low, span.high)
 
 
 def memory_label(*runs: Run) -> str:
@@ -107,10 +122,8 @@ def seconds_per_round(run: Run) -> float | None:
 
 
 FIGURES: dict[str, Measure] = {
-    "final_loss": final_loss,
-    "final_accuracy": final_accuracy,
-    "test_loss": test_loss,
-    "test_accuracy": test_accuracy,
+    **{f"final_{name}": _last("validation", name) for name in Eval.FIGURES},
+    **{f"test_{name}": _last("test", name, after=1) for name in Eval.FIGURES},
     "bytes_up": lambda run: bytes_of_client(run, "up"),
     "bytes_down": lambda run: bytes_of_client(run, "down"),
     "vram_bytes": vram,

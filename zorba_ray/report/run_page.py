@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from zorba_ray.artifacts import Run
 from zorba_ray.artifacts.run import run_names
 from zorba_ray.report.allocation_pictures import allocation_plots
+from zorba_ray.report.answers import answer_plots
 from zorba_ray.report.curves import Line, apart, apart_warning, curves_plot
 from zorba_ray.report.figure import BLUE, GREY, PALE, RED, Plot, plot, whole_rounds
 from zorba_ray.report.headline import change, interval_text, run_sentence, run_tiles, run_warnings, sent
@@ -103,6 +104,7 @@ def run_plots(run: Run) -> list[Plot]:
         memory_plot(run.allocation, memory_label(run)),
         curves_plot("Accuracy", lines, "accuracy", note=_rows_note(run)),
         curves_plot("Loss", lines),
+        *answer_plots(run),
         _training(run),
         partition_plot(run),
         *allocation_plots(run.allocation),

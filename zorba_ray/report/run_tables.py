@@ -6,6 +6,7 @@ import numpy as np
 
 from zorba_ray.artifacts import Budget, Profile, Run
 from zorba_ray.artifacts.allocation import AssignedClient, SolverStep
+from zorba_ray.report.answers import by_client_table, labels_table, metrics_table
 from zorba_ray.report.headline import met_text, summary_table
 from zorba_ray.report.measures import memory_label
 from zorba_ray.tables import Column, Table
@@ -20,7 +21,8 @@ from zorba_ray.tables.text import (
 
 def run_tables(run: Run) -> list[Table]:
     """All tables of one run; those without rows are left out."""
-    tables = [summary_table(run), clients_table(run), steps_table(run), assignments_table(run), blocks_table(run)]
+    tables = [summary_table(run), metrics_table(run), labels_table(run), by_client_table(run), clients_table(run)]
+    tables += [steps_table(run), assignments_table(run), blocks_table(run)]
     tables += [profile_table(run.profile), budgets_table(run.summary.budgets if run.summary else ()), faults_table(run)]
     return [table for table in tables if table.items]
 

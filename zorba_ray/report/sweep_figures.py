@@ -16,7 +16,6 @@ from zorba_ray.report.trials import (
     Group,
     best_trials,
     cost,
-    figure_name,
     figure_title,
     key_name,
     spread_of,
@@ -25,7 +24,7 @@ from zorba_ray.report.trials import (
     traded,
     values_text,
 )
-from zorba_ray.tables.text import text_swept
+from zorba_ray.tables.text import figure_name, text_swept
 
 _TASK_KEYS = ("model.path", "model.revision", "data.path")
 _LINES = 7

@@ -20,7 +20,6 @@ from zorba_ray.report.trials import (
     VRAM,
     Group,
     best_trial,
-    figure_name,
     figure_title,
     group_trials,
     key_name,
@@ -30,7 +29,7 @@ from zorba_ray.report.trials import (
     values_text,
 )
 from zorba_ray.tables import Cell, Column, Link, Table, with_interval
-from zorba_ray.tables.text import NONE, text_figure, text_seconds, text_swept
+from zorba_ray.tables.text import NONE, figure_name, text_figure, text_seconds, text_swept
 
 
 def sweep_page(sweep: SweepRecord, folder: Path) -> Page:
@@ -147,8 +146,16 @@ def configurations(sweep: SweepRecord, groups: Sequence[Group], limit: int = 12)
 
 def trials_table(sweep: SweepRecord, folder: Path) -> Table:
     """All trials, those with a value of the metric first, the best on top; `folder` is where the page lies."""
-    more = ("validation_accuracy", "test_loss", "test_accuracy", VRAM, "worst_share", "bytes_up_per_client_round")
-    more += ("bytes_down_per_client_round", "wall_s")
+    more = (
+        "validation_accuracy",
+        "test_loss",
+        "test_perplexity",
+        "test_accuracy",
+        "test_macro_f1",
+        VRAM,
+        "worst_share",
+    )
+    more += ("bytes_up_per_client_round", "bytes_down_per_client_round", "wall_s")
     names = [metric.name for metric in sweep.metrics]
     names += [name for name in more if name not in names and _known(sweep, name)]
 

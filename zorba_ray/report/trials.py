@@ -8,18 +8,9 @@ from zorba_ray.artifacts import Run
 from zorba_ray.artifacts.campaigns import Metric
 from zorba_ray.artifacts.sweep import SweepRecord, TrialRecord
 from zorba_ray.tables import Spread
-from zorba_ray.tables.text import text_figure, text_swept
+from zorba_ray.tables.text import figure_name, text_figure, text_swept
 
 SEED, VRAM = "seed", "fleet_vram_bytes"
-
-_NAMES = {
-    VRAM: "fleet VRAM",
-    "worst_share": "VRAM share",
-    "bytes_up_per_client_round": "bytes up",
-    "bytes_down_per_client_round": "bytes down",
-    "wall_s": "wall time",
-    "cpu_s": "CPU time",
-}
 
 
 @dataclass(frozen=True)
@@ -109,11 +100,6 @@ def best_trials(points: Sequence[tuple[float, float]]) -> list[int]:
         if points[index][1] < last[1] or points[index] == last:
             front.append(index)
     return front
-
-
-def figure_name(name: str) -> str:
-    """'validation_loss' -> 'validation loss'."""
-    return _NAMES.get(name, name.replace("_", " "))
 
 
 def figure_title(name: str) -> str:

@@ -5,6 +5,14 @@ import math
 from zorba_ray.units import format_bytes, format_seconds
 
 NONE = "–"
+_NAMES = {
+    "fleet_vram_bytes": "fleet VRAM",
+    "worst_share": "VRAM share",
+    "bytes_up_per_client_round": "bytes up",
+    "bytes_down_per_client_round": "bytes down",
+    "wall_s": "wall time",
+    "cpu_s": "CPU time",
+}
 
 
 def text_bytes(count: float | None) -> str:
@@ -60,9 +68,23 @@ def text_figure(name: str, value: float | None) -> str:
         return text_loss(value)
     if name.endswith(("accuracy", "share")):
         return text_percent(value)
+    if name.endswith(("macro_f1", "mcc")):
+        return NONE if value is None else f"{value:.3f}"
+    if name.endswith("perplexity"):
+        return NONE if value is None else f"{value:.4g}"
     if "bytes" in name:
         return text_bytes(value)
     return text_seconds(value) if name.endswith("_s") else text_value(value)
+
+
+def text_span(name: str, low: float, high: float) -> str:
+    """The interval of a figure, by the unit in its name: '94.5–97.8 %', '0.386–0.474'."""
+    return f"{text_figure(name, low).removesuffix(' %')}–{text_figure(name, high)}"
+
+
+def figure_name(name: str) -> str:
+    """'validation_loss' -> 'validation loss', 'test_macro_f1' -> 'test macro-F1'."""
+    return _NAMES.get(name, name.replace("macro_f1", "macro-F1").replace("mcc", "MCC").replace("_", " "))
 
 
 def text_swept(value: float | str | None) -> str:

@@ -136,8 +136,16 @@ def defaults(base: Mapping[str, Any]) -> dict[str, Any]:
 
 def _require_metrics(sweep: SweepConfig, config: ExperimentConfig, origin: str) -> None:
     for metric in sweep.metric:
-        if metric.name.endswith("accuracy") and config.model.head == "lm":
-            raise ConfigError(f"{origin}: metric {metric.name} is never reported with model.head=lm: use a loss")
+        of_text = config.task_kind in ("language_model", "completion")
+        if of_text and metric.name.endswith(("accuracy", "macro_f1", "mcc")):
+            raise ConfigError(
+                f"{origin}: metric {metric.name} is never reported with task.kind={config.task_kind}: use a loss"
+            )
+        if not of_text and metric.name.endswith("perplexity"):
+            raise ConfigError(
+                f"{origin}: metric {metric.name} is never reported with task.kind={config.task_kind}: it is of texts; "
+                "use a loss"
+            )
 
 
 def _typed(config: ExperimentConfig, key: str, pick: Pick | None) -> Any:

@@ -168,9 +168,8 @@ class _Session:
             self._note(f"round {event['round']} {event['split']}: loss {event['loss']}, accuracy {event['accuracy']}")
         if event["kind"] != "eval" or event["split"] != "validation" or self._stop.is_set():
             return
-        self._reports.put(
-            {"round": event["round"], "validation_loss": event["loss"], "validation_accuracy": event["accuracy"]}
-        )
+        figures = {f"validation_{name}": event[name] for name in Eval.FIGURES}
+        self._reports.put({"round": event["round"], **figures})
         self._go.acquire()
 
     def _note(self, text: str) -> None:

@@ -1,0 +1,30 @@
+"""Every method runs every task: a run moves θ, and its replay gives the same bytes."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.contract.test_methods import TINY
+from tests.support.task_data import TASKS, review_rows, write_rows
+from tests.support.tiny_run import run_here, tiny_config
+from zorba_ray.experiment.replay import replay_run
+
+QUICK = ("zorba", "fedavg")
+"""A method of scalars and one that backpropagates, in the default tier; the others are slow together."""
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(
+    "method", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in TINY]
+)
+def test_a_run_moves_the_weights_and_is_replayed(method: str, task: str, tmp_path: Path) -> None:
+    folder = write_rows(tmp_path / "data", review_rows(32))
+    words = [] if task == "classification" else ["data.label_words=[]"]
+    config = tiny_config(f"data.path={folder}", f"method={method}", *TINY[method], *words, *TASKS[task], "rounds=2")
+    assert config.task_kind == task
+    summary = run_here(config, tmp_path / "run")
+    assert summary["status"] == "finished"
+    assert summary["final_loss"] != summary["start_loss"]
+    replayed = replay_run(tmp_path / "run", None, None, None)
+    assert replayed.confirmed
+    assert replayed.digest == summary["weights_sha256"]

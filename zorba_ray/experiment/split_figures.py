@@ -1,0 +1,93 @@
+"""The figures of one split beside loss and accuracy, each with its interval, from the answers to its rows."""
+
+import math
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from zorba_ray.artifacts import ClientRange, Interval
+from zorba_ray.metrics import confusion, counted_figures, label_counts, label_figures, percentiles, resamples
+from zorba_ray.models import Evaluation
+from zorba_ray.tables import wilson
+
+MOST_LABELS = 100
+"""Labels up to which a record holds the confusion matrix."""
+_STREAMS = {"validation": 0, "test": 1}
+
+
+class SplitFigures:
+    """What does not change between the evaluations of a split."""
+
+    def __init__(
+        self, split: str, seed: int, gold: np.ndarray, training: np.ndarray, clients: np.ndarray | None = None
+    ) -> None:
+        """Of the rows in the order of evaluation.
+
+        Args:
+            seed: of the run; the draws behind the intervals follow from it.
+            gold: labels of the rows, int64 [rows].
+            training: labels of the training rows, int64.
+            clients: the client of each row, int64 [rows], −1 for nobody's; None: of all rows.
+        """
+        self._seed, self._stream = seed, _STREAMS[split]
+        self._gold, self._most = gold, np.bincount(training).argmax()
+        homes = np.full(len(gold), -1) if clients is None else clients
+        self._of_client = [np.flatnonzero(homes == client) for client in np.unique(homes[homes >= 0])]
+
+    @cached_property
+    def _majority(self) -> dict[str, float]:
+        return label_figures(self._gold, np.full_like(self._gold, self._most))
+
+    def of(self, result: Evaluation) -> dict[str, Any]:
+        """The fields of `Eval` that an evaluation's rows tell, beside loss and accuracy."""
+        sampled = self._of_samples(result, resamples(self._seed, self._stream, len(result.row_items)))
+        fields: dict[str, Any] = {"rows": len(result.row_items)}
+        if result.row_labels is None or result.predicted is None:
+            perplexity = float(_perplexities(np.array(result.loss)))
+            fields["perplexity"] = perplexity if math.isfinite(perplexity) else None
+        else:
+            figures = label_figures(self._gold, result.row_labels)
+            figures.pop("accuracy")  # the evaluation has it
+            fields |= figures | {"majority": self._majority}
+            if len(result.predicted) <= MOST_LABELS:
+                matrix = confusion(self._gold, result.row_labels, len(result.predicted))
+                fields["confusion"] = tuple(map(tuple, matrix.tolist()))
+        spans = {name: percentiles(values) for name, values in sampled.items()}
+        if result.accuracy is not None:  # a share of rows has an interval that holds where all of them are right, too
+            spans["accuracy"] = wilson(result.accuracy, result.items)
+        fields["intervals"] = {name: Interval(low=s[0], high=s[1]) for name, s in spans.items() if s}
+        return fields | self._by_client(result)
+
+    def _by_client(self, result: Evaluation) -> dict[str, Any]:
+        """`clients` and `by_client`; nothing where no row is with a client."""
+        if not self._of_client:
+            return {}
+        figures = self._of_samples(result, self._of_client) | {"rows": np.array(list(map(len, self._of_client)))}
+        figures.pop("mcc", None)  # 0 for a client whose rows have one label
+        ranges = {
+            name: ClientRange(min=float(values.min()), median=float(np.median(values)), max=float(values.max()))
+            for name, values in figures.items()
+            if np.isfinite(values).all()
+        }
+        return {"clients": len(self._of_client), "by_client": ranges}
+
+    def _of_samples(self, result: Evaluation, samples: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
+        """Loss, and figures of labels or perplexity, of samples of the rows: float64 [samples] each."""
+        losses, counts, given = [], [], result.row_labels
+        for rows in samples:
+            losses.append(result.row_losses[rows].sum() / result.row_items[rows].sum())
+            if given is not None:
+                counts.append(label_counts(self._gold[rows], given[rows], len(result.predicted or ())))
+        means = np.array(losses)
+        return {
+            "loss": means,
+            **(counted_figures(np.stack(counts)) if counts else {"perplexity": _perplexities(means)}),
+        }
+
+
+def _perplexities(losses: np.ndarray) -> np.ndarray:
+    """exp(loss), ∞ where that is no number."""
+    with np.errstate(over="ignore"):
+        return np.exp(losses)

@@ -1,0 +1,73 @@
+"""Where a prompt ends and what is learnt begins, as a tokenizer writes it."""
+
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class PromptEnd:
+    """The end of prompts of one template."""
+
+    tokenizer: Any
+    spacer: str
+    """What stands between prompt and answer: a space, or nothing after a line break."""
+    ending: tuple[int, ...]
+    """What the tokenizer appends to every text (EOS, SEP); prompts are read without it."""
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of prompts up to where the answer begins."""
+        return self._without_ending([self.bare(text) for text in texts])
+
+    def bare(self, text: str) -> str:
+        """A prompt as it stands before an answer, which brings its space with it."""
+        return text.rstrip(" ") if self.spacer else text
+
+    def answered(self, texts: Sequence[str], answers: Sequence[str]) -> list[list[int]]:
+        """Token ids of prompts with their answers."""
+        whole = [
+            self.bare(text) + ("" if answer.startswith("\n") else self.spacer) + answer
+            for text, answer in zip(texts, answers, strict=True)
+        ]
+        return self._without_ending(whole)
+
+    def _without_ending(self, texts: list[str]) -> list[list[int]]:
+        length = len(self.ending)
+        rows = self.tokenizer(texts)["input_ids"]
+        return [row[:-length] if length and tuple(row[-length:]) == self.ending else row for row in rows]
+
+
+def read_prompt_end(tokenizer: Any, prompt: str, answers: Sequence[str] = ("a", "b")) -> PromptEnd:
+    """How a tokenizer goes on after a template's prompts.
+
+    Args:
+        answers: texts that differ, by which it is seen what the tokenizer puts behind every text.
+    """
+    before = short_prompt(prompt)
+    spacer = "" if before.endswith("\n") else " "
+    before = before.rstrip(" ") if spacer else before
+    whole = tokenizer(before)["input_ids"]
+    endings = [_ending(whole, tokenizer(before + spacer + answer)["input_ids"]) for answer in answers]
+    return PromptEnd(tokenizer, spacer, tuple(min(endings, key=len)))
+
+
+def short_prompt(prompt: str) -> str:
+    """A template with a letter in each column's place."""
+    return prompt.format(**{name: "a" for _, name, _, _ in string.Formatter().parse(prompt) if name})
+
+
+def _ending(whole: Sequence[int], answer: Sequence[int]) -> list[int]:
+    """The tokens at the end of both texts that are not the beginning of both."""
+    shared = 0
+    while shared < min(len(whole), len(answer)) and whole[shared] == answer[shared]:
+        shared += 1
+    length = 0
+    while length < min(len(whole), len(answer)) - shared and whole[-1 - length] == answer[-1 - length]:
+        length += 1
+    return list(whole[len(whole) - length :])
+
+
+def end_of(text: str) -> str:
+    """The last letters of a text, quoted, for messages."""
+    return repr(text if len(text) <= 40 else f"…{text[-40:]}")

@@ -1,0 +1,26 @@
+"""`classification`: a row is a prompt, whose label is one of `data.label_words`."""
+
+from zorba_ray.config import ExperimentConfig
+from zorba_ray.data import Split, TokenTable, encode_rows, prompt_tail
+from zorba_ray.models import LoadedModel
+from zorba_ray.models.label_tokens import LabelTokens, read_label_tokens
+from zorba_ray.tasks.base import PromptRows, TaskRows, TokenSplit
+
+
+class LabelWordRows(TaskRows):
+    """For a causal LM: rows end where the label word begins, and that it follows there is checked."""
+
+    def __init__(self, config: ExperimentConfig, loaded: LoadedModel) -> None:
+        super().__init__(config, loaded)
+        self.words: LabelTokens = read_label_tokens(self.tokenizer, self.data.prompt, self.data.label_words)
+
+    def encode(self, split: Split, name: str) -> TokenSplit:
+        encoded = encode_rows(split.columns, self.data.prompt, self.words.encode, self.data.max_length)
+        self.require_tokens_of(encoded.tokens, name)
+        every = not prompt_tail(self.data.prompt).strip()
+        self.words.check_rows(encoded.texts, encoded.tokens, every, name)
+        return TokenSplit(TokenTable.from_lists(encoded.tokens, split.labels), encoded.cut)
+
+
+class LabelPromptRows(PromptRows):
+    """For a sentence encoder, which pools all tokens of the prompt."""

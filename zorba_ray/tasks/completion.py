@@ -1,0 +1,80 @@
+"""`completion`: the answer is learnt, and the prompt before it is only read."""
+
+from zorba_ray.config import ExperimentConfig
+from zorba_ray.data import Split, TokenTable, encode_rows, render_prompts
+from zorba_ray.errors import DataError
+from zorba_ray.models import LoadedModel
+from zorba_ray.models.prompt_end import end_of, read_prompt_end, short_prompt
+from zorba_ray.tasks.base import TaskRows, TokenSplit
+
+
+class CompletionRows(TaskRows):
+    """`data.prompt`, then `task.answer`, then the tokenizer's end of text where it has one."""
+
+    def __init__(self, config: ExperimentConfig, loaded: LoadedModel) -> None:
+        super().__init__(config, loaded)
+        assert self.task.answer is not None
+        self.template = self.task.answer
+        self._end = read_prompt_end(self.tokenizer, self.data.prompt)
+        stop = self.tokenizer.eos_token_id
+        self._stop: list[int] = [] if stop is None else [int(stop)]
+
+    def encode(self, split: Split, name: str) -> TokenSplit:
+        # One space, which the answer brings, is enough.
+        answers = [answer.lstrip(" ") for answer in render_prompts(split.columns, self.template)]
+        following = self._lengths(answers, name)
+        encoded = encode_rows(split.columns, self.data.prompt, self._end.encode, self.data.max_length, following)
+        self.require_tokens_of(encoded.tokens, name)
+        rows: list[list[int]] = []
+        for place, (prompt, whole) in enumerate(
+            zip(encoded.tokens, self._end.answered(encoded.texts, answers), strict=True)
+        ):
+            if whole[: len(prompt)] != prompt:
+                raise DataError(
+                    f"data.prompt: row {place + 1} of {name} ({end_of(encoded.texts[place])}) with its answer after "
+                    "it: the tokenizer writes the end of the prompt otherwise than in the prompt alone, so that it "
+                    "cannot be said where the answer begins. End data.prompt with words of its own, as in '{text}\\n"
+                    "Answer:', or leave the row out"
+                )
+            rows.append(whole + self._stop)
+            if len(rows[-1]) > self.data.max_length:
+                raise self._too_long(place, name, len(rows[-1]) - len(prompt), len(prompt))
+        scored = [
+            [place >= len(prompt) for place in range(len(row))]
+            for prompt, row in zip(encoded.tokens, rows, strict=True)
+        ]
+        return TokenSplit(TokenTable.from_lists(rows, split.labels, scored), encoded.cut)
+
+    def _lengths(self, answers: list[str], name: str) -> list[int]:
+        """Tokens of each answer after a short prompt.
+
+        Raises:
+            DataError: an answer without tokens, or longer than a row may be.
+        """
+        empty = next((place for place, answer in enumerate(answers) if not answer.strip()), None)
+        if empty is not None:
+            raise DataError(
+                f"task.answer: row {empty + 1} of {name} has no answer: there is nothing to learn from it; write one, "
+                "or leave the row out"
+            )
+        before = short_prompt(self.data.prompt)
+        (prompt,) = self._end.encode([before])
+        (least,) = self._end.encode([self.data.prompt.format_map(_Nothing())])
+        whole = self._end.answered([before] * len(answers), answers)
+        counts = [len(row) - len(prompt) + len(self._stop) for row in whole]
+        for place, count in enumerate(counts):
+            if len(least) + count > self.data.max_length:
+                raise self._too_long(place, name, count, len(least))
+        return counts
+
+    def _too_long(self, place: int, name: str, answer: int, prompt: int) -> DataError:
+        return DataError(
+            f"data.max_length={self.data.max_length}: the answer of row {place + 1} of {name} has {answer} tokens, and "
+            f"the prompt {prompt} even without its columns. Answers are never cut: set data.max_length to "
+            f"{answer + prompt} or more, or leave the row out"
+        )
+
+
+class _Nothing(dict[str, str]):
+    def __missing__(self, name: str) -> str:
+        return ""
