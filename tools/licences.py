@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "licences.md"
-EXTRAS = ("", "optuna", "workspaces")
+EXTRAS = ("", "gguf", "optuna", "workspaces")
 """What a user installs: the package itself, and its extras but those for its developers."""
 UNKNOWN, LONGEST = "not stated", 90
 _HEAD = """# Licences

@@ -55,14 +55,20 @@ def run(
 
 
 def replay(
-    directory: str | Path, until: int | None = None, export: str | Path | None = None, model: str | None = None
+    directory: str | Path,
+    until: int | None = None,
+    export: str | Path | None = None,
+    model: str | None = None,
+    merged: bool = False,
 ) -> "Replayed":
     """θ of a run, rebuilt from base weights and ledger and held against the run's summary.
 
     Args:
         until: the last round to apply; None: the round that is kept.
-        export: an empty or new folder for the model in Hugging Face's format.
+        export: an empty or new folder for the model in Hugging Face's format, or for its adapters in PEFT's, where the
+            run moved these alone.
         model: the base model, where it is no longer at model.path.
+        merged: export adapters merged into the base model.
 
     Raises:
         RunDirError, LedgerError: not a run, or a ledger that is damaged or of another model.
@@ -70,7 +76,7 @@ def replay(
     """
     from zorba_ray.experiment.replay import replay_run
 
-    return replay_run(Path(directory), until, None if export is None else Path(export), model)
+    return replay_run(Path(directory), until, None if export is None else Path(export), model, merged)
 
 
 def allocate(config: "ExperimentConfig") -> "AllocationRecord":

@@ -140,7 +140,9 @@ def test_a_method_of_whole_tensors_may_train_adapters_alone(method: str, optimiz
 
 def counted_step(own: ExperimentConfig, setup: Setup) -> Footprint:
     plain = own.model.model_copy(update={"lora": None})
-    return counted(plain, "bf16", _workload(own, setup.model.loaded), method_of(own).local_step(own))
+    return counted(
+        plain, "bf16", _workload(own, setup.model.loaded, setup.header.sections), method_of(own).local_step(own)
+    )
 
 
 @pytest.mark.parametrize(

@@ -172,7 +172,7 @@ def test_private_attributes_are_known_and_still_there() -> None:
 def test_every_dependency_has_a_known_licence() -> None:
     """docs/licences.md has a row for each, none is unknown, and none asks for the source of what uses it."""
     rows = {row.split(" | ")[0].strip("| "): row for row in PAGE.read_text("utf-8").splitlines() if " | " in row}
-    wanted = DECLARED | EXTRAS["optuna"] | EXTRAS["workspaces"]
+    wanted = DECLARED | EXTRAS["gguf"] | EXTRAS["optuna"] | EXTRAS["workspaces"]
     assert sorted(wanted - set(rows)) == [], "python -m tools.licences"
     assert [row for row in rows.values() if UNKNOWN in row or re.search(r"\b(A|L)?GPL", row)] == []
 

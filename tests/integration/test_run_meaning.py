@@ -98,7 +98,7 @@ def test_figures_of_an_evaluation(tmp_path: Path) -> None:
         assert matrix.sum(axis=0).max() == record["predicted_rows"]
         assert matrix.sum() == record["rows"] == 64
         assert record["majority"]["mcc"] == 0
-    assert summary["evaluations"]["test"] == evaluations(tmp_path / "run")[-1]
+    assert summary_of(tmp_path / "run")["evaluations"]["test"] == evaluations(tmp_path / "run")[-1]
 
 
 def test_a_step_that_moves_nothing_is_refused_before_anything_is_written(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_predictions_that_are_one_label() -> None:
     config = tiny_config()
 
     def record(round: int, rows: int, labels: int = 4) -> Eval:
-        label = {"predicted_label": 3, "predicted_rows": rows, "labels": labels}
+        label: dict[str, Any] = {"predicted_label": 3, "predicted_rows": rows, "labels": labels}
         return Eval(round=round, split="validation", loss=1.0, items=64, **label)
 
     assert end_warnings(config, [record(0, 40), record(5, 63)]) == []

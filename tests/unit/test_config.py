@@ -268,6 +268,7 @@ EXEMPT = {
     "name",
     "model.path",
     "data.path",
+    "data.revision",
     "directions.backend",
     "eval.every",
     "eval.rows",

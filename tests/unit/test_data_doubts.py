@@ -21,9 +21,7 @@ def split(name: str, rows: int = 4, labels: list[int] | None = None, **columns: 
 
 def doubts(words: tuple[str, ...] = WORDS, template: str = "{text} It was", **changes: Any) -> list[str]:
     task = Task(*(changes.get(name, split(name)) for name in ("train", "validation", "test")))
-    found = data_doubts(
-        task, template, words, changes.get("samples", [2, 2]), changes.get("cuts", {}), changes.get("first_tokens", {})
-    )
+    found = data_doubts(task, template, words, changes.get("samples", [2, 2]), changes.get("cuts", {}))
     assert all(text.isprintable() and len(text) <= 2000 for text in found)
     return found
 
@@ -31,7 +29,7 @@ def doubts(words: tuple[str, ...] = WORDS, template: str = "{text} It was", **ch
 def test_no_doubt_about_the_demo() -> None:
     config = load_config("demo", [])
     task = load_task(config.data, config.seed, labelled=True)
-    assert data_doubts(task, config.data.prompt, config.data.label_words, [512] * 8, {}, {}) == []
+    assert data_doubts(task, config.data.prompt, config.data.label_words, [512] * 8, {}) == []
 
 
 def test_a_single_class_is_an_error() -> None:
@@ -82,11 +80,6 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "all rows cut": (
         {"cuts": {"train": Cut(4, 4, 4000, 120), "test": Cut(3, 4, 90, 60)}},
         ["all 4 rows of train are longer than data.max_length and lose their end: 120 of 4,000 tokens are read"],
-    ),
-    "first tokens": (
-        {"first_tokens": {"terrible": "t", "great\x1b": "g"}},
-        ["label words of several tokens are scored by their first token alone: 'terrible' by 't', 'great\\x1b' by 'g'; "
-         "choose words of one token each"],
     ),
 }  # fmt: skip
 

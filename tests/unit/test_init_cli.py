@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from zorba_ray.cli.init import configuration
 from zorba_ray.cli.main import app
 from zorba_ray.config import load_config
 from zorba_ray.data.proposal import propose_data
@@ -58,10 +59,39 @@ def test_text_without_labels_is_learned_itself(tmp_path: Path) -> None:
     assert propose_data(write(tmp_path / "rows.jsonl", rows_of(id=str))).label_column is None
 
 
+TASKS: dict[str, tuple[list[dict[str, object]], str]] = {
+    "answers": (rows_of(output=lambda i: f"the answer is {i}"), 'task: {kind: completion, answer: "{output}"}'),
+    "options": (
+        rows_of(options=lambda i: ["good", "bad"], answer=lambda i: i % 2),
+        "task: {kind: multiple_choice, options_column: options}",
+    ),
+    "chats": (
+        rows_of(messages=lambda i: [{"role": "user", "content": "a"}, {"role": "assistant", "content": f"b {i}"}]),
+        "task: {kind: completion, messages_column: messages}",
+    ),
+    "text": (rows_of(), "task: {kind: language_model}"),
+}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_task_is_proposed(name: str, tmp_path: Path) -> None:
+    """And what is written is a configuration of that task; what stands behind an answer is no part of its prompt."""
+    rows, line = TASKS[name]
+    for row in rows:
+        row["final"] = "so it is"
+    proposal = propose_data(write(tmp_path / "rows.jsonl", rows))
+    text = configuration(proposal, tmp_path / "rows.jsonl", "gpt2", "rows", 2**33, "main memory")
+    assert line in text
+    (tmp_path / "rows.yaml").write_text(text)
+    config = load_config(str(tmp_path / "rows.yaml"))
+    assert config.task_kind == proposal.kind
+    assert ("final" in config.data.prompt) == (name in ("options", "text"))
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (rows_of(options=lambda i: ["a", "b"]), "the column 'options' holds lists"),
+        (rows_of(tags=lambda i: ["a", "b"]), "the column 'tags' holds lists, and they are neither chats"),
         ([{"n": i, "m": i % 2} for i in range(10)], r"no column of text \(columns: 'n', 'm'\)"),
         ([{"my text": text} for text in TEXTS], "the column 'my text' cannot stand in a prompt's braces"),
     ],

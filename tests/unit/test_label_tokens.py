@@ -1,5 +1,6 @@
 """The model is asked what is scored: rows end where the label word begins, whatever the tokenizer adds."""
 
+import dataclasses
 import json
 import shutil
 from importlib import resources
@@ -128,7 +129,8 @@ def test_a_row_after_which_the_word_is_another_token() -> None:
     found = read_label_tokens(tokenizer, "{text}", WORDS)
     rows = [tokenizer("a film")["input_ids"], tokenizer("a fi")["input_ids"]]
     with pytest.raises(
-        DataError, match=r"row 2 of test \('a fil'\).*writes the word as token \d+, and not as \d+, which"
+        DataError,
+        match=r"row 2 of test \('a fil'\).*writes the word as tokens 11, 33, 0, and not as tokens 33, 0, 3, which",
     ):
         found.check_rows(["a film", "a fil"], rows, True, "test")
 
@@ -139,7 +141,8 @@ def test_a_row_after_which_the_word_is_another_token() -> None:
         ((), r"data\.label_words is empty: head label_words"),
         (("good", "nonsense"), r"data\.label_words: 'nonsense' has no token of its own"),
         (("good", " "), r"data\.label_words: ' ' has no token of its own"),
-        (("very good", "very bad"), r"first tokens \[10, 10\] coincide"),
+        (("good", "very nonsense"), r"'very nonsense' has a token that this tokenizer does not know"),
+        (("very good", "very  good"), r"\['very good', 'very  good'\]: the tokenizer writes both as tokens 10, 8"),
     ],
 )
 def test_words_that_cannot_serve(words: tuple[str, ...], message: str) -> None:
@@ -151,8 +154,20 @@ def test_words_of_several_tokens() -> None:
     tokenizer = by_words("<s> $A </s>")
     words = ("very bad", "good")
     found = read_label_tokens(tokenizer, "{text} It was", words)
-    assert found.pieces == (2, 1)
-    assert found.first_tokens() == {"very bad": "very"}
+    assert found.options == ((10, 9), (8,))
+    assert found.tokens == (10, 8)
+    assert found.whole
+    rows = found.encode(["a It was"])
+    found.check_rows(["a It was"], rows, True, "train")
+
+
+def test_a_row_after_which_a_later_token_is_another() -> None:
+    """Every token of a word is compared, not the first alone."""
+    tokenizer = by_letters((" ", "g"), ("d", "d"))
+    found = read_label_tokens(tokenizer, "{text}", ("god", "gab"))
+    other = dataclasses.replace(found, options=(found.options[0], (*found.options[1][:-1], 0)))
+    with pytest.raises(DataError, match=r"row 1 of test .* writes the word as tokens .*, and not as tokens .*, 0, wh"):
+        other.check_rows(["a"], found.encode(["a"]), True, "test")
 
 
 # A whole set-up -----------------------------------------------------------------------------------------------------

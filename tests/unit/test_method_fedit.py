@@ -161,7 +161,7 @@ def test_an_exported_model_is_plain_and_answers_alike(tmp_path: Path) -> None:
         "method=fedit", *LORA, "method_settings.lr=0.02", f"method_settings.local_steps={STEPS}", "federation.clients=1"
     )
     run_here(config, tmp_path / "run")
-    replay_run(tmp_path / "run", None, tmp_path / "export", None)
+    replay_run(tmp_path / "run", None, tmp_path / "export", None, merged=True)
     plain = AutoModelForCausalLM.from_pretrained(tmp_path / "export", dtype=torch.float32)
     assert not [name for name, _ in plain.named_parameters() if "lora" in name]
     setup = prepare(config)

@@ -270,6 +270,8 @@ def test_a_language_model_run_without_budgets(tmp_path: Path) -> None:
     page = _page(write_fake_run(tmp_path / "run", rounds=20, lm=True, fleet=[("unlimited", 3, None, 24)]))
     assert "Test accuracy" not in page.values()
     assert "→" in page.values()["Test loss"]
+    loss = Run(tmp_path / "run").split("test")[-1].loss
+    assert f"95 % interval {loss - 0.02:.4f}–{loss + 0.03:.4f} over 1,000 rows" in page.text
     assert "no budgets" in page.text
     assert "Largest share of a budget" not in page.text
     assert page.values()["Memory (VRAM) saved"] == "0.0 %"

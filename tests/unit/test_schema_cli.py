@@ -30,7 +30,7 @@ def test_all_settings_are_listed_with_their_values() -> None:
     [
         ("zo.scope", ["zo.scope"]),
         ("eval", ["eval.every", "eval.rows", "eval.metric", "eval.keep", "eval.patience"]),
-        ("lora", ["model.lora", "model.lora.rank", "model.lora.alpha", "model.lora.targets"]),
+        ("lora", ["model.lora", "model.lora.rank", "model.lora.alpha", "model.lora.targets", "model.lora.path"]),
         ("name", ["name"]),
     ],
 )

@@ -14,14 +14,15 @@ from zorba_ray.artifacts.metrics import (
 )
 from zorba_ray.artifacts.record import Record, read_record, read_tree, record_of, write_record
 from zorba_ray.artifacts.run import Run
-from zorba_ray.artifacts.run_files import Budget, CutRows, PartitionRecord, Profile, Provenance, Summary
-from zorba_ray.artifacts.rundir import RunDir, read_run_settings
+from zorba_ray.artifacts.run_files import Budget, CutRows, HubPin, PartitionRecord, Profile, Provenance, Summary
+from zorba_ray.artifacts.rundir import RunDir, pinned, read_run_settings
 
 __all__ = [
     "Budget",
     "ClientRange",
     "CutRows",
     "Eval",
+    "HubPin",
     "Interval",
     "PartitionRecord",
     "Profile",
@@ -36,6 +37,7 @@ __all__ = [
     "held",
     "keep_rounds",
     "making",
+    "pinned",
     "raise_storage_error",
     "read_metrics",
     "read_record",

@@ -8,6 +8,16 @@ from zorba_ray.artifacts.metrics import Eval
 from zorba_ray.artifacts.record import Count, Record, Seconds
 
 
+class HubPin(Record, kw_only=True):
+    """What a name on the Hugging Face hub stood for when the run began."""
+
+    path: str
+    asked: str | None = None
+    """The branch, tag or commit of the settings; None: the default branch."""
+    revision: str
+    """The commit."""
+
+
 class Provenance(Record, kw_only=True):
     """provenance.json: what a run was made with."""
 
@@ -22,6 +32,8 @@ class Provenance(Record, kw_only=True):
     """Package -> version; None: not installed."""
     git: dict[str, Any] | None = None
     machine: dict[str, Any] = {}
+    hub: dict[str, HubPin] = {}
+    """`model` and `data`, where they are on the hub."""
 
 
 class PartitionRecord(Record, kw_only=True):

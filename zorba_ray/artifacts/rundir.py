@@ -1,6 +1,7 @@
 """A run's directory: which file is what, made once, taken up again by the same settings only."""
 
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from pydantic import ValidationError
 
 from zorba_ray.artifacts.files import held, making, write_json
 from zorba_ray.artifacts.record import read_record, read_tree
-from zorba_ray.artifacts.run_files import Summary
+from zorba_ray.artifacts.run_files import HubPin, Provenance, Summary
 from zorba_ray.config import ExperimentConfig, changed_numbers, config_from_tree
 from zorba_ray.config.base import known_keys
 from zorba_ray.errors import ConfigError, RunDirError
@@ -84,7 +85,7 @@ class RunDir:
             )
         if config.zo.scope == "auto":  # what it chose stands in the settings of the run
             config = config.model_copy(update={"zo": config.zo.model_copy(update={"scope": old.zo.scope})})
-        changes = changed_numbers(old, config)
+        changes = changed_numbers(pinned(old, run.hub()), pinned(config, run.hub()))
         longer = len(changes) == 1 and config.rounds > old.rounds
         if changes and not (longer and config.fixed_length is None):
             listing = "\n  ".join(changes)
@@ -99,6 +100,12 @@ class RunDir:
             )
         return run
 
+    def hub(self) -> dict[str, HubPin]:
+        """What this run's names on the hub stood for when it began."""
+        with contextlib.suppress(RunDirError):
+            return read_record(self.provenance, Provenance).hub
+        return {}
+
     def finished(self) -> Summary | None:
         """The summary of a run that ran to its last round; None of any other.
 
@@ -107,6 +114,15 @@ class RunDir:
         """
         summary = read_record(self.summary, Summary) if self.summary.exists() else None
         return summary if summary is not None and summary.status == "finished" else None
+
+
+def pinned(config: ExperimentConfig, hub: Mapping[str, HubPin]) -> ExperimentConfig:
+    """`config` with the commits of `hub` in the place of the branches and tags that were asked for."""
+    for part, pin in hub.items():
+        section = getattr(config, part)
+        if section.revision == pin.asked:
+            config = config.model_copy(update={part: section.model_copy(update={"revision": pin.revision})})
+    return config
 
 
 def read_run_settings(path: Path, printable: bool = False) -> tuple[ExperimentConfig, tuple[str, ...]]:

@@ -80,16 +80,20 @@ def configuration(proposal: "DataProposal", data: Path, model: str, name: str, m
         f"# {name}: written by `zorba-ray init`. `zorba-ray schema` lists every setting.",
         f"name: {name}",
         "rounds: 20                        # for a first look; some hundred to train",
-        f"model: {{path: {_text(model)}{'' if labels else ', head: lm'}}}",
+        f"model: {{path: {_text(model)}}}",
+        *_task_lines(proposal),
         "data:",
         f"  path: {_text(str(data))}",
-        f"  prompt: {_text(proposal.prompt)}",
-        "  # What the model reads: columns in braces. "
-        + ("The label word follows it." if labels else "It learns to go on with the text: no column is a label."),
     ]
-    if labels:
+    if not proposal.messages_column:
         lines += [
-            f"  label_column: {_text(labels)}",
+            f"  prompt: {_text(proposal.prompt)}",
+            f"  # What the model reads: columns in braces. {_FOLLOWS[proposal.kind]}",
+        ]
+    if labels:
+        lines += [f"  label_column: {_text(labels)}"]
+    if words:
+        lines += [
             f"  label_words: [{', '.join(map(_text, words))}]",
             *_label_comments(proposal, words, small),
         ]
@@ -120,6 +124,27 @@ def configuration(proposal: "DataProposal", data: Path, model: str, name: str, m
     return "\n".join(lines)
 
 
+_FOLLOWS = {
+    "classification": "The label word follows it.",
+    "multiple_choice": "One of the row's options follows it.",
+    "completion": "The answer follows it, and it alone is learnt.",
+    "language_model": "It learns to go on with the text: no column is a label.",
+}
+
+
+def _task_lines(proposal: "DataProposal") -> list[str]:
+    """The section that says what is learnt; nothing for a classification."""
+    columns = {
+        "answer": proposal.answer_column and f"{{{proposal.answer_column}}}",
+        "options_column": proposal.options_column,
+        "messages_column": proposal.messages_column,
+    }
+    given = [f"{name}: {_text(value)}" for name, value in columns.items() if value]
+    if proposal.kind != "classification":
+        return [f"task: {{{', '.join([f'kind: {proposal.kind}', *given])}}}"]
+    return []
+
+
 def _label_comments(proposal: "DataProposal", words: tuple[str, ...], small: bool) -> list[str]:
     counts = ", ".join(
         f"{word}: {rows:,}" for word, rows in zip(proposal.label_words, proposal.label_rows, strict=True)
@@ -142,7 +167,11 @@ def _builtin_words(numbers: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _task(proposal: "DataProposal") -> str:
-    if proposal.label_column is None:
+    if proposal.kind == "multiple_choice":
+        return f"options in column {proposal.options_column!r}, the right one in {proposal.label_column!r}"
+    if proposal.kind == "completion":
+        return f"the model learns the answers in column {proposal.answer_column or proposal.messages_column!r}"
+    if proposal.kind == "language_model":
         return "no column of labels: the model learns the text itself"
     return f"{len(proposal.label_words)} labels in column {proposal.label_column!r}"
 

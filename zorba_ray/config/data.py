@@ -14,6 +14,8 @@ class DataConfig(StrictModel):
     path: PathText = "builtin"
     """`builtin`, a folder with train/validation/test in parquet, JSONL or CSV, one such file, or a hub id; see
     docs/data.md."""
+    revision: str | None = None
+    """Commit, tag or branch of a hub id; None is the hub's default branch. A run keeps the commit."""
     prompt: TemplateText = "{text}"
     """Template of the model's input; fields in braces are names of text columns, as in "{premise} {hypothesis}"."""
     label_column: str = "label"

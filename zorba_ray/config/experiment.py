@@ -28,7 +28,9 @@ from zorba_ray.printable import shown
 NOT_NUMBERS = (
     "name",
     "model.path",
+    "model.lora.path",
     "data.path",
+    "data.revision",
     "directions.backend",
     "eval",
     "tracking",
@@ -336,10 +338,14 @@ def meant_file(source: str) -> str:
 
 
 def anchored(config: ExperimentConfig) -> ExperimentConfig:
-    """`model.path` and `data.path` made absolute where they name something here: a Ray worker's folder is another."""
-    found = {}
-    for section in (config.model, config.data):
-        path = Path(section.path)
-        there = section.path != "builtin" and not path.is_absolute() and os.path.exists(path)
-        found[type(section)] = section.model_copy(update={"path": str(path.resolve())}) if there else section
-    return config.model_copy(update={"model": found[type(config.model)], "data": found[type(config.data)]})
+    """Paths of model, adapter and data made absolute where they name something: a Ray worker's folder is another."""
+
+    def section(settings: Any) -> Any:
+        path = Path(settings.path)
+        there = settings.path != "builtin" and not path.is_absolute() and os.path.exists(path)
+        return settings.model_copy(update={"path": str(path.resolve())}) if there else settings
+
+    model, lora = section(config.model), config.model.lora
+    if lora is not None and lora.path is not None:
+        model = model.model_copy(update={"lora": section(lora)})
+    return config.model_copy(update={"model": model, "data": section(config.data)})

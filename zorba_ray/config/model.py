@@ -18,20 +18,22 @@ class LoraConfig(StrictModel):
     """Scale α: an adapter adds α/r · B A x."""
     targets: Targets = "attention"
     """Projections of attention (`attention`: query, key, value and output), or every linear layer of a block."""
+    path: PathText | None = None
+    """A folder of PEFT (adapter_config.json) to begin with; None: adapters that change nothing yet."""
 
 
 class ModelConfig(StrictModel):
     """The transformer and its head."""
 
     path: PathText = "builtin"
-    """`builtin`, a local folder in Hugging Face layout, `package:NAME` (an installed package with `get_model_path()`),
-    or a hub id such as facebook/opt-125m."""
+    """`builtin`, a local folder in Hugging Face layout, a `.gguf` file, `package:NAME` (an installed package that has
+    such a file, or `get_model_path()`), or a hub id such as facebook/opt-125m."""
     revision: str | None = None
-    """Commit, tag or branch of a hub id; None is the hub's default branch."""
+    """Commit, tag or branch of a hub id; None is the hub's default branch. A run keeps the commit."""
     head: Literal["auto", "label_words", "label_prompts", "lm"] = "auto"
-    """`label_words`: logits of the label words at the last position (causal LM). `label_prompts`: temperature × cosine
-    between the mean-pooled text and the pooled label prompts (sentence encoder). `lm`: next-token loss (causal LM).
-    `auto`: label_words for a causal LM, label_prompts for an encoder."""
+    """How a classification is read. `label_words`: likelihood of the label words after the prompt (causal LM).
+    `label_prompts`: temperature × cosine between the mean-pooled text and the pooled label prompts (sentence encoder).
+    `auto`: label_words for a causal LM, label_prompts for an encoder. `lm` is short for `task.kind=language_model`."""
     temperature: float = Field(default=20.0, gt=0)
     """τ of `label_prompts`."""
     lora: LoraConfig | None = None

@@ -2,6 +2,7 @@
 
 from zorba_ray.data.batches import BatchOrder, ClientRows, Shards, TokenTable, fitting_rows, in_length_order
 from zorba_ray.data.doubts import data_doubts
+from zorba_ray.data.options import OptionTable
 from zorba_ray.data.partition import partition, partition_digest
 from zorba_ray.data.prompts import Cut, EncodedRows, encode_rows, prompt_tail, render_prompts
 from zorba_ray.data.tasks import SPLITS, Split, Task, load_task
@@ -13,6 +14,7 @@ __all__ = [
     "ClientRows",
     "Cut",
     "EncodedRows",
+    "OptionTable",
     "Shards",
     "Split",
     "Task",

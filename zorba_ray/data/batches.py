@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from zorba_ray.data.options import OptionArrays, OptionTable, expand
 from zorba_ray.directions import permutation
 
 LENGTH_STEP = 8
@@ -16,16 +17,18 @@ BUCKET = 8
 
 
 class BatchArrays(NamedTuple):
-    """Some examples, padded on the right to the longest."""
+    """Some examples, padded on the right to the longest. Where options are scored, S sequences stand for B examples."""
 
     ids: np.ndarray
-    """int64 [B, T]."""
+    """int64 [B, T] or [S, T]."""
     mask: np.ndarray
-    """int64 [B, T]; 1: a real token."""
+    """int64, as `ids`; 1: a real token."""
     labels: np.ndarray
     """int64 [B]."""
     scored: np.ndarray | None = None
     """bool [B, T]: the tokens that the loss counts; None: as the task says."""
+    options: OptionArrays | None = None
+    """Where options are scored."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class TokenTable:
     """int64 [examples]."""
     scored: np.ndarray | None = None
     """bool [total]: tokens of answers, which alone the loss counts; None: there is no such difference."""
+    options: OptionTable | None = None
+    """What may follow the examples, if that is scored."""
 
     @classmethod
     def from_lists(
@@ -61,21 +66,28 @@ class TokenTable:
 
     @property
     def lengths(self) -> np.ndarray:
-        """int64 [examples]."""
-        return np.diff(self.starts)
+        """Tokens of each example, int64 [examples]; with options, of its longest sequence."""
+        lengths = np.diff(self.starts)
+        return lengths if self.options is None else lengths + self.options.longest_of(len(lengths)) - 1
 
     def collate(self, rows: np.ndarray, pad: int) -> BatchArrays:
         """A batch of these examples."""
-        lengths = self.starts[rows + 1] - self.starts[rows]
-        ids = np.full((len(rows), int(lengths.max())), pad, dtype=np.int64)
-        scored = None if self.scored is None else np.zeros(ids.shape, dtype=bool)
-        for index, row in enumerate(rows):
-            part = slice(self.starts[row], self.starts[row + 1])
-            ids[index, : lengths[index]] = self.tokens[part]
-            if scored is not None and self.scored is not None:
+        parts = [slice(self.starts[row], self.starts[row + 1]) for row in rows]
+        texts = [self.tokens[part] for part in parts]
+        sequences: Sequence[np.ndarray | list[int]] = texts
+        options, scored = None, None
+        if self.options is not None:
+            sequences, options = expand(texts, [self.options.of(row) for row in rows], self.options.most)
+        lengths = np.array([len(sequence) for sequence in sequences])
+        ids = np.full((len(sequences), int(lengths.max())), pad, dtype=np.int64)
+        for index, sequence in enumerate(sequences):
+            ids[index, : len(sequence)] = sequence
+        if self.scored is not None:
+            scored = np.zeros(ids.shape, dtype=bool)
+            for index, part in enumerate(parts):
                 scored[index, : lengths[index]] = self.scored[part]
         mask = (np.arange(ids.shape[1]) < lengths[:, None]).astype(np.int64)
-        return BatchArrays(ids, mask, self.labels[rows], scored)
+        return BatchArrays(ids, mask, self.labels[rows], scored, options)
 
 
 @dataclass(frozen=True)
@@ -129,8 +141,7 @@ class Shards:
 
     def lengths(self, client: int) -> np.ndarray:
         """Tokens of each example, int64 [|D_n|]."""
-        rows = self.rows[client]
-        return self.table.starts[rows + 1] - self.table.starts[rows]
+        return self.table.lengths[self.rows[client]]
 
     def collate(self, client: int, examples: np.ndarray, pad: int) -> BatchArrays:
         """A batch of the client's `examples`, as `TokenTable.collate`."""

@@ -16,7 +16,6 @@ def data_doubts(
     words: Sequence[str],
     samples: Sequence[int],
     cuts: Mapping[str, Cut],
-    first_tokens: Mapping[str, str],
 ) -> list[str]:
     """Warnings, worst first; none for data without such faults.
 
@@ -25,7 +24,6 @@ def data_doubts(
         words: `data.label_words`; none where the head has no labels.
         samples: |D_n|, training examples of each client.
         cuts: by split, of `encode_rows`.
-        first_tokens: label word -> the text of its first token, of words of which only that is scored.
 
     Raises:
         DataError: labels, but all training rows have the same one: every model is right that says it always.
@@ -33,7 +31,7 @@ def data_doubts(
     return [
         *(_classes(task, words) if words else []),
         *_texts(task, template),
-        *_others(samples, cuts, first_tokens),
+        *_others(samples, cuts),
     ]
 
 
@@ -75,7 +73,7 @@ def _texts(task: Task, template: str) -> Iterator[str]:
             yield f"{rows_again} {second} rows have a prompt that is in the {first} rows too: {second} figures flatter"
 
 
-def _others(samples: Sequence[int], cuts: Mapping[str, Cut], first_tokens: Mapping[str, str]) -> Iterator[str]:
+def _others(samples: Sequence[int], cuts: Mapping[str, Cut]) -> Iterator[str]:
     single = [client for client, count in enumerate(samples) if count == 1]
     if single:
         yield f"{_share(len(single), len(samples))} clients have a single training row (clients {listed(single)})"
@@ -85,13 +83,6 @@ def _others(samples: Sequence[int], cuts: Mapping[str, Cut], first_tokens: Mappi
                 f"all {cut.total:,} rows of {name} are longer than data.max_length and lose their end: "
                 f"{cut.tokens_after:,} of {cut.tokens_before:,} tokens are read"
             )
-    if first_tokens:
-        pairs = [f"{shown(word)} by {shown(token)}" for word, token in list(first_tokens.items())[:10]]
-        more = f", … ({len(first_tokens)} in all)" if len(pairs) < len(first_tokens) else ""
-        yield (
-            f"label words of several tokens are scored by their first token alone: {', '.join(pairs)}{more}; choose "
-            "words of one token each"
-        )
 
 
 def _share(part: int, whole: int) -> str:

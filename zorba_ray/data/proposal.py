@@ -1,10 +1,12 @@
 """A file of rows -> what its columns may be for: text for the prompt, labels, owners. Its user corrects it."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zorba_ray.config import TaskName
 from zorba_ray.data.labels import read_listing
 from zorba_ray.data.tables import DataTable, column_names, read_table
 from zorba_ray.data.tasks import training_file
@@ -14,6 +16,8 @@ from zorba_ray.printable import listed, shown
 _LABEL_NAMES = ("label", "class", "category", "target", "sentiment", "stars", "rating", "intent", "topic")
 """What the name of a label column begins with, the surest first."""
 _OWNER_NAMES = ("client", "client_id", "hospital", "site", "user", "user_id", "owner", "author", "speaker", "subject")
+_ANSWER_NAMES = ("output", "answer", "response", "completion", "reply", "summary", "translation")
+"""What the name of a column of answers begins with."""
 _MOST_LABELS = 20
 """Of a column whose name says nothing."""
 _LETTERS_PER_TOKEN = 4
@@ -42,6 +46,21 @@ class DataProposal:
     """Its distinct values."""
     max_length: int
     """Tokens for 19 of 20 rows, as guessed from their letters; a power of two."""
+    answer_column: str | None = None
+    """A completion: column of the answer. None: no column reads so."""
+    options_column: str | None = None
+    """A multiple choice: column of lists of text, one of which `label_column` names."""
+    messages_column: str | None = None
+    """A completion of chats."""
+
+    @property
+    def kind(self) -> TaskName:
+        """The task."""
+        if self.answer_column or self.messages_column:
+            return "completion"
+        if self.options_column:
+            return "multiple_choice"
+        return "classification" if self.label_column else "language_model"
 
 
 def propose_data(path: Path) -> DataProposal:
@@ -53,23 +72,31 @@ def propose_data(path: Path) -> DataProposal:
     file, kind = training_file(path)
     table = read_table(file, kind, column_names(file, kind))
     names = list(table.columns)
-    lists = next(
-        (name for name in names if any(isinstance(value, (list, dict)) for value in table.columns[name])), None
-    )
-    if lists is not None:
+    chats = next((name for name in names if _are(table.columns[name], _is_chat)), None)
+    options = next((name for name in names if _are(table.columns[name], _is_choice)), None)
+    right = None if options is None else _right_column(table, options)
+    lists = next((name for name in names if any(isinstance(v, (list, dict)) for v in table.columns[name])), None)
+    if lists is not None and chats is None and right is None:
         raise DataError(
-            f"data.path={table.origin}: the column {shown(lists)} holds lists, as choices or chats do; a row is "
-            "proposed as text and a label: drop the column, or write text into one"
+            f"data.path={table.origin}: the column {shown(lists)} holds lists, and they are neither chats (lists of "
+            "role and content) nor options with a column that says which is right; drop the column, or write text"
         )
-    label = _label_column(table)
-    owner = next((name for name in names if name.lower() in _OWNER_NAMES and name != label), None)
-    texts = _text_columns(table, {label, owner})
-    words, counts, named = ((), (), True) if label is None else _label_words(table, label, file.parent)
-    lengths = [sum(len(table.columns[name][row]) for name in texts) for row in range(len(table))]
+    owner = next((name for name in names if name.lower() in _OWNER_NAMES), None)
+    label = right or (None if chats else _label_column(table))
+    plain = [name for name in names if name not in (label, owner, options) and name != chats]
+    answer = None if label or chats else _answer_column(table, plain)
+    before = plain if answer is None else plain[: plain.index(answer)]
+    texts = [chats] if chats else _text_columns(table, before)
+    words, counts, named = ((), (), True)
+    if label is not None and right is None:
+        words, counts, named = _label_words(table, label, file.parent)
+    told = [name for name in (*texts, answer) if name is not None]
+    lengths = [sum(_letters(table.columns[name][row]) for name in told) for row in range(len(table))]
     tokens = sorted(lengths)[int(0.95 * (len(lengths) - 1))] / _LETTERS_PER_TOKEN + 8
+    asked = "\nAnswer:" if answer or right else " It was" if label else ""
     return DataProposal(
         rows=len(table),
-        prompt=" ".join(f"{{{name}}}" for name in texts) + (" It was" if label else ""),
+        prompt=" ".join(f"{{{name}}}" for name in texts) + asked,
         label_column=label,
         label_words=words,
         label_rows=counts,
@@ -77,7 +104,45 @@ def propose_data(path: Path) -> DataProposal:
         owner_column=owner,
         owners=len(set(map(str, table.columns[owner]))) if owner else 0,
         max_length=min(512, max(32, 2 ** (int(tokens) - 1).bit_length())),
+        answer_column=answer,
+        options_column=options if right else None,
+        messages_column=chats,
     )
+
+
+def _are(column: list[Any], kind: Callable[[Any], bool]) -> bool:
+    return bool(column) and all(isinstance(value, list) and len(value) > 0 and kind(value) for value in column)
+
+
+def _is_chat(value: list[Any]) -> bool:
+    return all(isinstance(message, dict) and {"role", "content"} <= message.keys() for message in value)
+
+
+def _is_choice(value: list[Any]) -> bool:
+    return all(isinstance(option, str) for option in value)
+
+
+def _right_column(table: DataTable, options: str) -> str | None:
+    """A column that names one of each row's options, by its place or its text."""
+    rows = table.columns[options]
+
+    def names_one(column: list[Any]) -> bool:
+        return all(
+            value in choices if isinstance(value, str) else type(value) is int and 0 <= value < len(choices)
+            for value, choices in zip(column, rows, strict=True)
+        )
+
+    return next((name for name, column in table.columns.items() if name != options and names_one(column)), None)
+
+
+def _answer_column(table: DataTable, names: list[str]) -> str | None:
+    """A column of text whose name says that it answers, behind another one of text."""
+    texts = [name for name in names if all(isinstance(value, str) for value in table.columns[name])]
+    return next((name for name in texts[1:] if name.lower().startswith(_ANSWER_NAMES) and name.isidentifier()), None)
+
+
+def _letters(value: Any) -> int:
+    return len(value) if isinstance(value, str) else sum(len(str(message["content"])) for message in value)
 
 
 def _label_column(table: DataTable) -> str | None:
@@ -96,12 +161,12 @@ def _label_column(table: DataTable) -> str | None:
     return min(few, key=few.__getitem__, default=None)
 
 
-def _text_columns(table: DataTable, taken: set[str | None]) -> list[str]:
-    """Columns of text, in the file's order; where there are several, those that hold words with spaces."""
+def _text_columns(table: DataTable, names: list[str]) -> list[str]:
+    """Columns of text among `names`, in their order; where there are several, those that hold words with spaces."""
     texts = [
         name
-        for name, column in table.columns.items()
-        if name not in taken and all(isinstance(value, str) for value in column) and not _is_number(column)
+        for name in names
+        if all(isinstance(value, str) for value in table.columns[name]) and not _is_number(table.columns[name])
     ]
     spaced = [name for name in texts if sum(" " in value for value in table.columns[name]) > len(table) / 2]
     chosen = spaced or texts[:1]

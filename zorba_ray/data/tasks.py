@@ -11,12 +11,14 @@ import numpy as np
 
 from zorba_ray.config import DataConfig, TaskConfig
 from zorba_ray.data import grammar
+from zorba_ray.data.chats import Chat, chat_text, read_chats
 from zorba_ray.data.labels import LabelListing, label_positions, read_listing
+from zorba_ray.data.options import read_options, right_options
 from zorba_ray.data.prompts import prompt_columns
 from zorba_ray.data.tables import KINDS, DataTable, Kind, read_table
 from zorba_ray.directions import permutation
 from zorba_ray.errors import DataError
-from zorba_ray.hub import hub_answers
+from zorba_ray.hub import gate, hub_answers
 from zorba_ray.printable import first_line, listed, on_one_line, shown
 
 SPLITS = ("train", "validation", "test")
@@ -37,6 +39,9 @@ class Split:
     labels: np.ndarray
     """int64 [rows]; zeros where a task has none."""
     owners: list[str] | None = None
+    options: list[list[str]] | None = None
+    """Of each row, where it brings its own; a label is then a position among them."""
+    chats: list[Chat] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -44,7 +49,10 @@ class Split:
     def take(self, rows: np.ndarray) -> "Split":
         """The given rows, in that order."""
         owners = None if self.owners is None else [self.owners[i] for i in rows]
-        return Split({k: [v[i] for i in rows] for k, v in self.columns.items()}, self.labels[rows], owners)
+        options = None if self.options is None else [self.options[i] for i in rows]
+        columns = {name: [values[i] for i in rows] for name, values in self.columns.items()}
+        chats = None if self.chats is None else [self.chats[i] for i in rows]
+        return Split(columns, self.labels[rows], owners, options, chats)
 
 
 @dataclass(frozen=True)
@@ -98,11 +106,16 @@ def load_task(config: DataConfig, seed: int, labelled: bool, task: TaskConfig | 
 
 
 def _text_columns(config: DataConfig, task: TaskConfig) -> list[str]:
-    """Columns of the prompt and of the answer, each once."""
+    """Columns of the prompt and of the answer, each once; a chat has neither."""
+    if task.messages_column is not None:
+        return []
     return list(dict.fromkeys(prompt_columns(config.prompt) + prompt_columns(task.answer or "")))
 
 
 def _builtin_splits(config: DataConfig, labelled: bool, task: TaskConfig) -> dict[str, Split]:
+    for setting in ("options_column", "messages_column"):
+        if (column := getattr(task, setting)) is not None:
+            raise DataError(f"task.{setting}={shown(column)}: the builtin data has no such column (columns: text)")
     for setting, template in (("data.prompt", config.prompt), ("task.answer", task.answer or "")):
         absent = [name for name in prompt_columns(template) if name != "text"]
         if absent:
@@ -149,11 +162,15 @@ def _read(config: DataConfig, origin: str, labelled: bool, task: TaskConfig) -> 
         elif config.path.startswith((".", "/", "~")) or config.path.count("/") > 1 or path.suffix.lower() in KINDS:
             raise DataError(f"{origin}: no such file or folder")
         else:
-            files = {split: parts for split, parts in hub_files(config.path).items() if split in SPLITS}
+            files = {
+                split: parts for split, parts in hub_files(config.path, config.revision).items() if split in SPLITS
+            }
     except OSError as error:
         raise DataError(f"{origin}: cannot be read ({error.strerror})") from error
     names = _text_columns(config, task)
-    wanted = [*names, *([config.label_column] if labelled else [])]
+    choices = task.options_column
+    lists = [column for column in (choices, task.messages_column) if column is not None]
+    wanted = [*names, *([config.label_column] if labelled or choices else []), *lists]
     optional = config.partition_column if config.partition == "column" else None
     tables = {split: [read_table(*file, wanted, optional) for file in parts] for split, parts in files.items()}
     labels = {split: np.zeros(sum(map(len, parts)), dtype=np.int64) for split, parts in tables.items()}
@@ -161,7 +178,12 @@ def _read(config: DataConfig, origin: str, labelled: bool, task: TaskConfig) -> 
         labels = label_positions(tables, config.label_column, config.label_words, listing)
     splits = {}
     for split, parts in tables.items():
-        owners = None
+        owners, options, chats = None, None, None
+        if choices is not None:
+            each = [read_options(table, choices) for table in parts]
+            options = [row for table in each for row in table]
+            right = [right_options(table, config.label_column, own) for table, own in zip(parts, each, strict=True)]
+            labels[split] = np.concatenate([np.array(part, dtype=np.int64) for part in right])
         if split == "train" and config.partition == "files":
             owners = [
                 path.stem for (path, _), table in zip(files[split], parts, strict=True) for _ in range(len(table))
@@ -169,7 +191,10 @@ def _read(config: DataConfig, origin: str, labelled: bool, task: TaskConfig) -> 
         elif split == "train" and optional:
             owners = _column_owners(parts, optional)
         columns = {name: [text for part in parts for text in part.texts(name)] for name in names}
-        splits[split] = Split(columns, labels[split], owners)
+        if task.messages_column is not None:
+            chats = [chat for table in parts for chat in read_chats(table, task.messages_column)]
+            columns = {"messages": [chat_text(chat) for chat in chats]}
+        splits[split] = Split(columns, labels[split], owners, options, chats)
     return splits
 
 
@@ -232,7 +257,7 @@ def _files_of(folder: Path, origin: str, config: DataConfig) -> _Files:
     return files
 
 
-def hub_files(path: str) -> _Files:
+def hub_files(path: str, revision: str | None = None) -> _Files:
     """The files of a data set of the Hugging Face hub, downloaded or from the cache.
 
     The files themselves are read, not the tables that `datasets` makes of them: those take `NA` for nothing.
@@ -248,12 +273,14 @@ def hub_files(path: str) -> _Files:
     if not hub_answers():  # what was fetched before is taken from the cache, at once
         datasets_config.HF_HUB_OFFLINE = True
     try:
-        builder = datasets.load_dataset_builder(path)
+        builder = datasets.load_dataset_builder(path, revision=revision)
         kind: Kind | None = next((kind for kind in KINDS.values() if kind == builder.name), None)
         files = dict(builder.config.data_files or {})
         wanted = {str(split): list(urls) for split, urls in files.items()} if kind is not None else {}
         fetched = datasets.DownloadManager().download_and_extract(wanted)
     except Exception as error:  # `datasets` raises many kinds
+        if (closed := gate(error)) is not None:
+            raise DataError(f"{origin}: {closed}") from error
         reason = on_one_line(first_line(error, 400)) if hub_answers() else "the hub does not answer"
         raise DataError(
             f"{origin}: not a local file or folder, and could not be fetched from the hub ({reason}); without a "

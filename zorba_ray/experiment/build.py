@@ -3,6 +3,7 @@
 import hashlib
 import os
 import platform
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -33,7 +34,7 @@ from zorba_ray.memory import FleetMemory, Workload, workload_of
 from zorba_ray.methods import build_method, method_of
 from zorba_ray.models import HostStore, LoadedModel, Manifest, Scope, TaskModel, load_model
 from zorba_ray.protocol.ledger import FORMAT
-from zorba_ray.protocol.messages import LedgerHeader
+from zorba_ray.protocol.messages import LedgerHeader, Section
 from zorba_ray.protocol.states import replica_state
 from zorba_ray.stopwatch import UNWATCHED, Watch, watch_if
 
@@ -86,9 +87,11 @@ def prepare(
     parts = partition(config.data, config.federation.clients, task.train.labels, task.train.owners, config.seed)
     scored = config.data.label_words if labelled else ()
     samples = [len(part) for part in parts]
-    memory, fleet = fleet_memory(config, model), FleetSchedule(config)
-    doubts = unfamiliar_memory(config, loaded, memory, _workload(config, loaded))
-    doubts += data_doubts(task, config.data.prompt, scored, samples, examples.cuts, examples.first_tokens)
+    sections = _option_sizes(train)
+    memory, fleet = fleet_memory(config, model, sections), FleetSchedule(config)
+    doubts = unfamiliar_memory(config, loaded, memory, _workload(config, loaded, sections))
+    template = config.data.prompt if config.task.messages_column is None else "{messages}"
+    doubts += data_doubts(task, template, scored, samples, examples.cuts)
     manifest = model.replica.manifest
     header = LedgerHeader(
         format=FORMAT,
@@ -113,6 +116,7 @@ def prepare(
         commits=config.spec.commits,
         pool=config.spec.pool(config),
         clip_spread=config.zo.clip_spread or 0.0,
+        sections=sections,
     )
     return Setup(
         config=config,
@@ -131,9 +135,9 @@ def prepare(
     )
 
 
-def fleet_memory(config: ExperimentConfig, model: TaskModel) -> FleetMemory:
-    """Where clients' blocks live, and the bytes of it."""
-    return method_of(config).memory(config, model.replica.held, _workload(config, model.loaded))
+def fleet_memory(config: ExperimentConfig, model: TaskModel, sections: Mapping[str, Section]) -> FleetMemory:
+    """Where clients' blocks live, and the bytes of it; `sections`: of the ledger's header."""
+    return method_of(config).memory(config, model.replica.held, _workload(config, model.loaded, sections))
 
 
 def host_store(config: ExperimentConfig, device: str) -> HostStore | None:
@@ -218,7 +222,9 @@ def build_host(
     state = replica_state(model.replica, _directions(config, model.device, watch), header, lazily)
     served = model.store is not None or model.device == "cuda"
     accelerator = (
-        ClientAccelerator(model, fleet_memory(config, model), FleetSchedule(config).budgets_at) if served else None
+        ClientAccelerator(model, fleet_memory(config, model, header.sections), FleetSchedule(config).budgets_at)
+        if served
+        else None
     )
     return ClientHost(
         config, build_method(config, state.rule, model.replica.manifest), model, state, watch, accelerator
@@ -270,17 +276,35 @@ def _directions(config: ExperimentConfig, device: str, watch: Watch) -> Directio
 
 
 def _table_digest(table: TokenTable) -> str:
-    hasher = hashlib.sha256()
-    for array in (table.tokens, table.starts, table.labels, table.scored):
+    hasher, options = hashlib.sha256(), table.options
+    more = () if options is None else (options.tokens, options.starts, options.firsts)
+    for array in (table.tokens, table.starts, table.labels, table.scored, *more):
         if array is not None:
             hasher.update(np.ascontiguousarray(array).data)
     return hasher.hexdigest()
 
 
-def _workload(config: ExperimentConfig, loaded: LoadedModel) -> Workload:
+def _option_sizes(table: TokenTable) -> dict[str, Section]:
+    """For workers, which do not see all rows: how many sequences an example has, and how many tokens an option."""
+    options = table.options
+    if options is None:
+        return {}
+    return {"options": Section(1, struct.pack("<II", options.most_sequences, options.longest))}
+
+
+def _workload(config: ExperimentConfig, loaded: LoadedModel, sections: Mapping[str, Section]) -> Workload:
     data = config.data
-    labels = len(data.label_words) if config.task_kind == "classification" else None
+    options = sections.get("options")
+    labels = len(data.label_words) if config.task_kind == "classification" and options is None else None
     work = workload_of(loaded.network.config, config.model.path, data.batch_size, data.max_length, labels)
+    if options is not None:
+        if data.batch_tokens is not None:
+            raise ConfigError(
+                f"data.batch_tokens={data.batch_tokens}: a row is read once per label word or option here, which it "
+                "does not count; set data.batch_tokens=null and a smaller data.batch_size"
+            )
+        sequences, tokens = struct.unpack("<II", options.content)
+        return replace(work, batch_size=work.batch_size * sequences, positions=min(tokens + 1, work.length))
     if data.batch_tokens is None:
         return work
     # No batch has more tokens than these rows of full length, nor larger attention masks; but it may have more rows.

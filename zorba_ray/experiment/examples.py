@@ -20,8 +20,6 @@ class Examples:
     tables: Sequence[TokenTable]
     cuts: dict[str, Cut]
     """By split."""
-    first_tokens: dict[str, str]
-    """Label word -> the text of its first token, of words of which only that is scored."""
 
 
 def tokenised(task: Task, config: ExperimentConfig, loaded: LoadedModel) -> Examples:
@@ -33,10 +31,9 @@ def tokenised(task: Task, config: ExperimentConfig, loaded: LoadedModel) -> Exam
     rows = rows_of(config, loaded)
     splits = {name: rows.encode(split, name) for name, split in zip(SPLITS, _limited(task, config), strict=True)}
     tables = [split.table for split in splits.values()]
-    words = rows.words if isinstance(rows, LabelWordRows) else None
-    _require_limits(config, loaded, tables, () if words is None else words.tokens)
-    cuts = {name: split.cut for name, split in splits.items()}
-    return Examples(tables, cuts, {} if words is None else words.first_tokens())
+    scored = [token for word in rows.words.options for token in word] if isinstance(rows, LabelWordRows) else []
+    _require_limits(config, loaded, tables, scored)
+    return Examples(tables, {name: split.cut for name, split in splits.items()})
 
 
 def _limited(task: Task, config: ExperimentConfig) -> tuple[Split, Split, Split]:
@@ -66,6 +63,8 @@ def _require_limits(
     highest = {"the texts": max(int(table.tokens.max()) for table in tables)}
     if words:
         highest["data.label_words"] = max(scored or [max(row, default=0) for row in words])
+    if options := [int(table.options.tokens.max()) for table in tables if table.options is not None]:
+        highest["the options"] = max(options)
     require_tokens(loaded, highest)
     require_length(loaded, max(int(table.lengths.max()) for table in tables), f"data.max_length={length}")
     if words and not loaded.causal:

@@ -3,12 +3,15 @@
 import dataclasses
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 
 from zorba_ray.config import ExperimentConfig
+from zorba_ray.data import OptionTable, TokenTable
 from zorba_ray.directions import cpu_directions
 from zorba_ray.errors import ModelError
 from zorba_ray.models import Batch, TaskModel
+from zorba_ray.models.heads import OptionsHead
 from zorba_ray.models.loaded import sample_ids
 from zorba_ray.models.pair_check import PairPath, check_pairs
 from zorba_ray.models.plain_loss import PlainLoss
@@ -27,6 +30,8 @@ def require_right_pairs(config: ExperimentConfig, model: TaskModel) -> str:
     data = config.data
     plain = PlainLoss(model, config.model, data.prompt, data.label_words, cpu_directions("auto"), config.task)
     batches = list(_batches(model, len(data.label_words), data.max_length))
+    if isinstance(model.head, OptionsHead):
+        batches = [_with_options(model, batch, data.max_length) for batch in batches]
     if config.task_kind == "completion":
         batches = [dataclasses.replace(batch, scored_BT=_answers(batch)) for batch in batches]
     check_pairs(model, plain, batches, _path(config, model))
@@ -60,6 +65,16 @@ def _batches(model: TaskModel, labels: int, max_length: int) -> Iterator[Batch]:
             mask[row, :length] = 1
             place += length + 1
         yield Batch(ids, mask, torch.arange(len(lengths), device=model.device) % max(labels, 1))
+
+
+def _with_options(model: TaskModel, batch: Batch, max_length: int) -> Batch:
+    """The same rows with two to three options of one to three tokens each, some of which begin alike."""
+    rows = [ids[mask.bool()].tolist() for ids, mask in zip(batch.ids_BT, batch.mask_BT, strict=True)]
+    first, second, third, *_ = rows[0]
+    options = [[(first,), (second, first, third), (third, second)][: 2 + row % 2] for row in range(len(rows))]
+    table = TokenTable.from_lists([row[: max_length - 2] for row in rows], np.arange(len(rows)) % 2)
+    table = dataclasses.replace(table, options=OptionTable.from_lists(options))
+    return Batch.of(*table.collate(np.arange(len(rows)), int(model.loaded.tokenizer.pad_token_id))).to(model.device)
 
 
 def _answers(batch: Batch) -> torch.Tensor:

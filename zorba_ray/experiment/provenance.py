@@ -13,8 +13,10 @@ from typing import Any
 
 import torch
 
-from zorba_ray.artifacts import Provenance, read_record
+from zorba_ray.artifacts import HubPin, Provenance, read_record
+from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import RunDirError
+from zorba_ray.hub import hub_commit
 
 _PACKAGES = (
     "zorba-ray", "torch", "transformers", "numpy", "numba", "ray", "pyomo", "highspy", "datasets",
@@ -22,7 +24,21 @@ _PACKAGES = (
 )  # fmt: skip
 
 
-def provenance(path: Path, command: list[str]) -> Provenance:
+def hub_pins(config: ExperimentConfig) -> dict[str, HubPin]:
+    """The commits that model and data are now, where they are names on the hub."""
+    model, data = config.model, config.data
+    commits = {
+        "model": (model, hub_commit("model", model.path, model.revision)),
+        "data": (data, hub_commit("dataset", data.path, data.revision)),
+    }
+    return {
+        part: HubPin(path=section.path, asked=section.revision, revision=commit)
+        for part, (section, commit) in commits.items()
+        if commit is not None
+    }
+
+
+def provenance(path: Path, command: list[str], hub: dict[str, HubPin]) -> Provenance:
     """What goes into provenance.json. Paths of this machine are left out, but for the command as it was typed.
 
     `run_id` is drawn once and kept by every later session, wherever it runs: trackers know the run by it. It is no
@@ -30,6 +46,7 @@ def provenance(path: Path, command: list[str]) -> Provenance:
 
     Args:
         path: provenance.json of an earlier session, if there was one.
+        hub: of the run's beginning.
     """
     run_id = ""
     with suppress(RunDirError):
@@ -52,6 +69,7 @@ def provenance(path: Path, command: list[str]) -> Provenance:
             "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
             "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
         },
+        hub=hub,
     )
 
 

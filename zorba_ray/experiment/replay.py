@@ -28,12 +28,16 @@ class Replayed:
     """Bytes of a record whose write was cut off, after the last round."""
     seconds: float
     """Of applying the commits alone."""
+    adapter: bool = False
+    """What was exported is a folder of PEFT with the adapters alone."""
     remark: str | None = None
     """Why the summary could not be asked; None where it was, or is not there."""
 
 
-def replay_run(path: Path, until: int | None, folder: Path | None, model: str | None) -> Replayed:
+def replay_run(path: Path, until: int | None, folder: Path | None, model: str | None, merged: bool = False) -> Replayed:
     """Replays the ledger of `path` up to round `until` (None: the one that is kept) and exports to `folder` if given.
+
+    Where the run moved adapters alone (zo.scope=lora), they are exported as PEFT has them, unless `merged`.
 
     Where commits are tensors the ledger has their SHA-256 alone: the newest snapshot is restored and held against it.
 
@@ -60,9 +64,10 @@ def replay_run(path: Path, until: int | None, folder: Path | None, model: str | 
     if summary is not None and contents.last_round == summary.rounds_done:
         kept = summary.rounds_done if summary.kept_round is None else summary.kept_round
         until = kept if until is None else until
+    source = config.model if model is None else config.model.model_copy(update={"path": model})
+    adapter = source.lora if folder is not None and contents.header.scope == "lora" and not merged else None
     if folder is not None and folder.exists() and any(folder.iterdir()):
         raise ConfigError(f"--export {folder}: the folder exists and is not empty")
-    source = config.model if model is None else config.model.model_copy(update={"path": model})
     loaded = load_model(source)
     replica = Replica(loaded)
     state = replica_state(replica, cpu_directions(config.directions.backend), contents.header)
@@ -82,9 +87,10 @@ def replay_run(path: Path, until: int | None, folder: Path | None, model: str | 
                 f"replay of {path} gives {digest}, its summary says {summary.weights_sha256}: report this as a defect"
             )
     if folder is not None:
-        export_model(replica, loaded, folder)
+        export_model(replica, loaded, folder, adapter)
+    ledger_bytes, torn = run.ledger.stat().st_size, contents.torn_bytes
     return Replayed(
-        until, contents.last_round, digest, confirmed, run.ledger.stat().st_size, contents.torn_bytes, seconds, remark
+        until, contents.last_round, digest, confirmed, ledger_bytes, torn, seconds, adapter is not None, remark
     )
 
 

@@ -1,6 +1,7 @@
 """What makes a run's figures mean less than they seem to: told at the start and at the end, kept in summary.json."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
@@ -8,6 +9,9 @@ from zorba_ray.artifacts import Eval
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import ConfigError
 from zorba_ray.experiment.build import Setup
+from zorba_ray.models.gguf import packed_kinds
+from zorba_ray.models.load import locate
+from zorba_ray.printable import printable
 from zorba_ray.zo.resolution import resolution
 
 _MANY, _NEARLY_ALL = 0.05, 0.9
@@ -22,7 +26,7 @@ def start_warnings(setup: Setup) -> list[str]:
     Raises:
         ConfigError: no run can make sense.
     """
-    return [*_below_resolution(setup), *setup.doubts]
+    return [*_below_resolution(setup), *_packed(setup.config), *setup.doubts]
 
 
 def end_warnings(config: ExperimentConfig, evals: Sequence[Eval]) -> list[str]:
@@ -53,6 +57,17 @@ def _below_resolution(setup: Setup) -> list[str]:
     if found.share >= _NEARLY_ALL:
         raise ConfigError(f"{text}, so that no difference can be measured: 99 % move from {found.enough:.1g} on")
     return [f"{text}; 99 % move from {found.enough:.1g} on"]
+
+
+def _packed(config: ExperimentConfig) -> list[str]:
+    folder, local = locate(config.model.path)
+    kinds = packed_kinds(Path(folder)) if local else None
+    if kinds is None:
+        return []
+    return [
+        f"the weights of {config.model.path} were unpacked from {printable(kinds)[:80]}: the figures are of these, and "
+        "not of the model in 16 bits"
+    ]
 
 
 def _worse(evals: Sequence[Eval]) -> list[str]:

@@ -19,6 +19,7 @@ from zorba_ray.artifacts import (
     RunDir,
     append_record,
     cut_torn_tail,
+    pinned,
     read_metrics,
     records_of,
     write_json,
@@ -29,7 +30,7 @@ from zorba_ray.config import ExperimentConfig, TrackingConfig
 from zorba_ray.errors import ConfigError, LedgerError
 from zorba_ray.experiment.build import Setup, build_host, compute_device, prepare
 from zorba_ray.experiment.evaluate import Evaluations, require_near
-from zorba_ray.experiment.provenance import provenance
+from zorba_ray.experiment.provenance import hub_pins, provenance
 from zorba_ray.experiment.recovery import Snapshots, check_header, repair_metrics
 from zorba_ray.experiment.run_warnings import start_warnings
 from zorba_ray.experiment.scope import resolved_scope
@@ -129,6 +130,8 @@ def open_session(
     # The driver of a Ray run sees no GPU; in a sequential run the driver's replica is the clients' own.
     sequential = config.federation.backend == "sequential"
     device = compute_device(accelerator) if sequential else "cpu"
+    hub = run.hub() if run.ledger.exists() else hub_pins(config)
+    config = pinned(config, hub)
     if config.zo.scope == "auto":
         say("probing what to perturb")
         config, chosen = resolved_scope(config, run, device)
@@ -141,8 +144,10 @@ def open_session(
     origin = setup.model.replica.scoped_copy(config.zo.fixed_scope)
     host = build_host(config, setup.header, setup.model, watch)
     method = build_method(config, host.state.rule, setup.manifest)
-    info = provenance(run.provenance, command)
+    info = provenance(run.provenance, command, hub)
     write_record(run.provenance, info)
+    if hub and not run.ledger.exists():
+        write_json(run.config, setup.config.resolved())
     writer, contents, schedule = _open_ledger(setup, run, say)
     write_record(run.partition, partition_record(setup))
     cut_torn_tail(run.metrics)

@@ -14,7 +14,7 @@ from zorba_ray.active_sets import ActiveSets
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.data import BatchOrder, Shards, fitting_rows
 from zorba_ray.directions import uniforms
-from zorba_ray.errors import DataError, Diverged, StaleReplica, ZorbaError
+from zorba_ray.errors import Diverged, StaleReplica, ZorbaError
 from zorba_ray.federation.backend import Answer, Failure, Usage
 from zorba_ray.federation.client_accelerator import ClientAccelerator
 from zorba_ray.methods import Method
@@ -51,12 +51,6 @@ class ClientBatches:
     def batch(self, client: int, examples: np.ndarray, round: int = 1) -> Batch:
         """Some of a client's examples (int64, by their place among its own), corrected as in `round` (1 … rounds)."""
         batch = Batch.of(*self.shards.collate(client, examples, self._pad))
-        limit = self._config.data.batch_tokens
-        if limit is not None and batch.ids_BT.numel() > limit:
-            raise DataError(
-                f"data.batch_tokens={limit}: a batch has {batch.ids_BT.numel()} tokens, as several sequences stand for "
-                "a row; set data.batch_tokens=null and a smaller data.batch_size"
-            )
         if self._share:
             share = scheduled(self._config.data.label_shift_schedule, self._share, round, self._config.rounds)
             shift = torch.from_numpy(share * self.shards.label_shift(client, self._counts)).float()

@@ -31,7 +31,7 @@ class Workload:
     logits: int
     """C: logits per counted position (label words, label prompts, or the vocabulary)."""
     positions: int
-    """Counted positions per row: 1 for a label, T for the LM loss."""
+    """Counted positions per row: 1 for a label, T for a next-token loss; for options one more than the longest has."""
     most_rows: int = 0
     """Most rows of a batch that is limited by tokens, of which `batch_size` rows of T tokens are the largest; 0: B."""
 

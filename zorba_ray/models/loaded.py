@@ -14,6 +14,7 @@ from zorba_ray.errors import ModelError, ZorbaError
 from zorba_ray.models.blocks import find_blocks
 from zorba_ray.models.extent import SmallTables
 from zorba_ray.models.lora import add_lora, draw_lora
+from zorba_ray.models.peft_folder import read_adapter
 from zorba_ray.models.swap import TensorsSwapped, nan_like
 from zorba_ray.models.trace import LENGTH, ROWS, Trace, watch, without_cache
 from zorba_ray.printable import first_line
@@ -74,6 +75,8 @@ def loaded_model(
         for parameter in add_lora(blocks, lora.rank, lora.alpha, lora.targets, label):
             parameter.requires_grad_(False)
         draw_lora(blocks)
+        if lora.path is not None:
+            read_adapter(network, lora)
     with running(label):
         with SmallTables(label):
             trace = watch(network, backbone, blocks, ids)

@@ -21,6 +21,9 @@ class LogitSpread:
         """Logits [items, C] of a batch."""
         for part in logits.split(max(1, _PIECE // logits.shape[1])):
             own = part.double()
+            if bool((absent := own == -torch.inf).any()):  # of an item with fewer options: as its average one
+                own = own.masked_fill(absent, torch.nan)
+                own = torch.where(absent, own.nanmean(dim=1, keepdim=True), own)
             own -= own.mean(dim=1, keepdim=True)
             count, mean_C = len(own), own.mean(dim=0)
             squares_C = ((own - mean_C) ** 2).sum(dim=0)

@@ -5,6 +5,7 @@ like any other tensor. A is drawn by counters, the same for every run of a model
 """
 
 import math
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
@@ -55,6 +56,14 @@ def draw_lora(blocks: nn.ModuleList) -> None:
             place += 1
 
 
+def adapters_of(network: nn.Module) -> Iterator[tuple[str, nn.Module, torch.Tensor, torch.Tensor]]:
+    """(dotted name, layer, A, B) of every layer with an adapter."""
+    for name, leaf in network.named_modules():
+        down, up = leaf._parameters.get(_DOWN), leaf._parameters.get(_UP)
+        if down is not None and up is not None:
+            yield name, leaf, down, up
+
+
 def adapted(leaf: nn.Module, x: torch.Tensor) -> torch.Tensor | None:
     """(α/r) B A x of a leaf module, None where it has no adapter."""
     down, up = leaf._parameters.get(_DOWN), leaf._parameters.get(_UP)
@@ -65,13 +74,16 @@ def adapted(leaf: nn.Module, x: torch.Tensor) -> torch.Tensor | None:
 
 def merge_lora(network: nn.Module) -> None:
     """W ← W + (α/r) B A for every adapter of `network`, which is then gone."""
-    for leaf in network.modules():
-        down, up = leaf._parameters.get(_DOWN), leaf._parameters.get(_UP)
-        if down is None or up is None:
-            continue
+    for _, leaf, down, up in adapters_of(network):
         change = up.data @ down.data * leaf.__dict__[_SCALE]
         weight = leaf.get_parameter("weight")
         weight.data = weight.data + (change.T if is_transposed(leaf) else change)
+    drop_lora(network)
+
+
+def drop_lora(network: nn.Module) -> None:
+    """Takes every adapter of `network` away, and leaves its weights as they are."""
+    for _, leaf, _, _ in adapters_of(network):
         del leaf._parameters[_DOWN], leaf._parameters[_UP]
         leaf.__dict__.pop("forward", None)
 

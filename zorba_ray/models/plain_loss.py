@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from zorba_ray.config import ModelConfig, TaskConfig
 from zorba_ray.directions import DirectionBackend, factors, tensor_stream
-from zorba_ray.models.heads import Batch, encoded_prompts, head_kind, model_inputs
+from zorba_ray.models.heads import Batch, Options, encoded_prompts, head_kind, model_inputs
 from zorba_ray.models.label_tokens import read_label_tokens
 from zorba_ray.models.linear import is_linear, is_transposed
 from zorba_ray.models.manifest import TensorEntry
@@ -53,7 +53,8 @@ class PlainLoss:
         """`model`: whose network is used, on its device and in its dtype. `directions`: on the CPU."""
         self._model, self._loaded, self._replica = model, model.loaded, model.replica
         self._directions, self._dtype = directions, model.compute
-        self.kind = head_kind(config, (task or TaskConfig()).named(config.head), model.loaded)
+        task = task or TaskConfig()
+        self.kind, self._per_token = head_kind(config, task.named(config.head), model.loaded), task.per_token
         self.tokens: Sequence[int] = ()
         """First tokens of the label words."""
         self.prompts: tuple[torch.Tensor, torch.Tensor] | None = None
@@ -137,6 +138,11 @@ class PlainLoss:
         return len(holders) == 1 and module._parameters.keys() <= {"weight", "bias"} and is_linear(module)
 
     def _loss(self, batch: Batch) -> torch.Tensor:
+        if batch.options is not None:
+            scores = self._option_scores(batch, batch.options)
+            return torch.stack(
+                [functional.cross_entropy(row, label) for row, label in zip(scores, batch.labels_B, strict=True)]
+            ).mean()
         inputs = model_inputs(self._loaded, batch.ids_BT, batch.mask_BT)
         if self.kind == "label_prompts":
             assert self._prompts_CH is not None
@@ -153,6 +159,30 @@ class PlainLoss:
             wanted = wanted.masked_fill(~batch.scored_BT, -100)
         wanted = wanted[:, 1:]
         return functional.cross_entropy(logits[:, :-1].flatten(0, 1), wanted.flatten())
+
+    def _option_scores(self, batch: Batch, options: Options) -> list[torch.Tensor]:
+        """Of each example its options' scores: prompt and whole option are one text each, side by side."""
+        length, device = batch.ids_BT.shape[1], batch.ids_BT.device
+        texts: list[list[int]] = []
+        parts: list[tuple[int, int]] = []
+        """Row, and where its option begins."""
+        for row, column in options.real_BCL.any(dim=2).nonzero().tolist():
+            sequence, last = divmod(int(options.positions_N[options.read_BCL[row, column, 0]]), length)
+            answer = options.tokens_BCL[row, column][options.real_BCL[row, column]].tolist()
+            texts.append([*batch.ids_BT[sequence, : last + 1].tolist(), *answer])
+            parts.append((row, last + 1))
+        ids = torch.zeros(len(texts), max(map(len, texts)), dtype=torch.long, device=device)
+        mask = torch.zeros_like(ids)
+        for place, text in enumerate(texts):
+            ids[place, : len(text)] = torch.tensor(text, device=device)
+            mask[place, : len(text)] = 1
+        inputs = model_inputs(self._loaded, ids, mask)
+        likely = self._loaded.network(**inputs, **self._loaded.trace.options).logits.float().log_softmax(dim=-1)
+        scores: list[list[torch.Tensor]] = [[] for _ in range(len(batch))]
+        for place, (text, (row, begin)) in enumerate(zip(texts, parts, strict=True)):
+            each = torch.stack([likely[place, spot - 1, text[spot]] for spot in range(begin, len(text))])
+            scores[row].append(each.mean() if self._per_token else each.sum())
+        return [torch.stack(row) for row in scores]
 
     def _pooled(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         hidden = self._loaded.backbone(**model_inputs(self._loaded, ids, mask), **self._loaded.trace.options)[0].float()

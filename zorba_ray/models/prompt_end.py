@@ -52,9 +52,9 @@ def read_prompt_end(tokenizer: Any, prompt: str, answers: Sequence[str] = ("a", 
     return PromptEnd(tokenizer, spacer, tuple(min(endings, key=len)))
 
 
-def short_prompt(prompt: str) -> str:
-    """A template with a letter in each column's place."""
-    return prompt.format(**{name: "a" for _, name, _, _ in string.Formatter().parse(prompt) if name})
+def short_prompt(prompt: str, text: str = "a") -> str:
+    """A template with `text` in each column's place."""
+    return prompt.format(**{name: text for _, name, _, _ in string.Formatter().parse(prompt) if name})
 
 
 def _ending(whole: Sequence[int], answer: Sequence[int]) -> list[int]:

@@ -8,11 +8,13 @@ from typing import Protocol
 
 import torch
 
+from zorba_ray.config.model import LoraConfig
 from zorba_ray.errors import Diverged
 from zorba_ray.models.blocks import model_manifest
 from zorba_ray.models.loaded import LoadedModel
 from zorba_ray.models.lora import merge_lora
 from zorba_ray.models.manifest import Manifest, Scope
+from zorba_ray.models.peft_folder import write_adapter
 from zorba_ray.models.swap import Holder, holders_of, is_aligned
 
 _TILE = 1 << 16
@@ -122,9 +124,18 @@ class Replica:
         return total**0.5
 
 
-def export(replica: Replica, loaded: LoadedModel, folder: Path) -> None:
-    """Writes a `save_pretrained` folder (weights and tokenizer) of θ. Unbinds the network from the arena."""
+def export(replica: Replica, loaded: LoadedModel, folder: Path, adapter: LoraConfig | None = None) -> None:
+    """Writes a `save_pretrained` folder (weights and tokenizer) of θ. Unbinds the network from the arena.
+
+    Args:
+        adapter: what the model's adapters are: they alone are written, as a folder of PEFT. None: all weights, with
+            the adapters merged into them.
+    """
     replica.sync_all()
+    if adapter is not None:
+        write_adapter(folder, loaded.network, adapter, loaded.label, loaded.causal)
+        loaded.tokenizer.save_pretrained(folder)
+        return
     for entry in replica.manifest.tensors:
         parameter = loaded.network.get_parameter(entry.name)
         parameter.data = parameter.data.clone()

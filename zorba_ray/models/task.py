@@ -152,7 +152,7 @@ class TaskModel:
         (hidden,) = self._backbone.perturbed([prepared], perturbation)
         plus, minus = self._mean_losses(prepared, hidden)
         upper, lower = (self.head.logits(part, prepared.batch).double() for part in hidden.chunk(2))
-        slopes = (upper - lower) / (2 * perturbation.scale)
+        slopes = ((upper - lower) / (2 * perturbation.scale)).masked_fill(upper == -torch.inf, 0.0)
         likely = torch.softmax((upper + lower) / 2, dim=-1)
         spread = (likely * slopes**2).sum(dim=-1) - (likely * slopes).sum(dim=-1) ** 2
         return (plus - minus) / (2 * perturbation.scale), float(spread.mean())

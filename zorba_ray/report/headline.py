@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from zorba_ray.artifacts import Eval, Run
 from zorba_ray.report.measures import (
-    accuracy_interval,
     chance,
+    interval_of,
     memory_label,
     vram_saved,
 )
@@ -19,6 +19,7 @@ from zorba_ray.tables.text import (
     text_figure,
     text_percent,
     text_seconds,
+    text_span,
 )
 
 
@@ -58,7 +59,7 @@ def run_tiles(run: Run) -> list[Tile]:
     counts = [len(client.blocks) for client in allocation.present]
     held = "–".join(map(str, sorted({min(counts), max(counts)}))) if counts else NONE
     field = "loss" if test and all(record.accuracy is None for record in run.evals) else "accuracy"
-    learning = [_span(test), *_interval_texts(test)]
+    learning = [_span(test), *_interval_texts(test, field)]
     if (guess := chance(run)) is not None:
         learning.append(f"chance {text_percent(guess)}")
     sets = ""
@@ -108,16 +109,16 @@ def _span(records: Sequence[Eval]) -> str:
     return f"{first} → round {records[-1].round}" if len(records) > 1 else f"{first} only"
 
 
-def interval_text(records: Sequence[Eval]) -> str | None:
-    """As in '94.5–97.8 %', of the last accuracy after training; None where it is not known."""
-    span = accuracy_interval(records[-1]) if records and records[-1].round else None
-    return None if span is None else f"{100 * span[0]:.1f}–{text_percent(span[1])}"
+def interval_text(records: Sequence[Eval], field: str = "accuracy") -> str | None:
+    """As in '94.5–97.8 %', of the last loss or accuracy after training; None where it is not known."""
+    span = interval_of(records[-1], field) if records and records[-1].round else None
+    return None if span is None else text_span(field, *span)
 
 
-def _interval_texts(records: Sequence[Eval]) -> list[str]:
+def _interval_texts(records: Sequence[Eval], field: str = "accuracy") -> list[str]:
     """As in '95 % interval 94.5–97.8 % over 480 rows'; empty where it is not known."""
-    text = interval_text(records)
-    return [] if text is None else [f"95 % interval {text} over {records[-1].items:,} rows"]
+    text = interval_text(records, field)
+    return [] if text is None else [f"95 % interval {text} over {records[-1].rows or records[-1].items:,} rows"]
 
 
 def _by_class(run: Run) -> str:

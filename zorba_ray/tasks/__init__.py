@@ -4,9 +4,11 @@ from zorba_ray.config import ExperimentConfig
 from zorba_ray.models import LoadedModel
 from zorba_ray.models.heads import head_kind
 from zorba_ray.tasks.base import TaskRows, TokenSplit
+from zorba_ray.tasks.chat import ChatRows
 from zorba_ray.tasks.classification import LabelPromptRows, LabelWordRows
 from zorba_ray.tasks.completion import CompletionRows
 from zorba_ray.tasks.language_model import LanguageModelRows
+from zorba_ray.tasks.multiple_choice import MultipleChoiceRows
 
 __all__ = ["TaskRows", "TokenSplit", "rows_of"]
 
@@ -20,4 +22,11 @@ def rows_of(config: ExperimentConfig, loaded: LoadedModel) -> TaskRows:
     kind, head = config.task_kind, head_kind(config.model, config.task_kind, loaded)
     if kind == "classification":
         return LabelWordRows(config, loaded) if head == "label_words" else LabelPromptRows(config, loaded)
-    return (CompletionRows if kind == "completion" else LanguageModelRows)(config, loaded)
+    if config.task.messages_column is not None:
+        return ChatRows(config, loaded)
+    kinds = {
+        "multiple_choice": MultipleChoiceRows,
+        "completion": CompletionRows,
+        "language_model": LanguageModelRows,
+    }
+    return kinds[kind](config, loaded)

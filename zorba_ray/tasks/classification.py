@@ -1,7 +1,9 @@
 """`classification`: a row is a prompt, whose label is one of `data.label_words`."""
 
+import dataclasses
+
 from zorba_ray.config import ExperimentConfig
-from zorba_ray.data import Split, TokenTable, encode_rows, prompt_tail
+from zorba_ray.data import OptionTable, Split, TokenTable, encode_rows, prompt_tail
 from zorba_ray.models import LoadedModel
 from zorba_ray.models.label_tokens import LabelTokens, read_label_tokens
 from zorba_ray.tasks.base import PromptRows, TaskRows, TokenSplit
@@ -15,11 +17,15 @@ class LabelWordRows(TaskRows):
         self.words: LabelTokens = read_label_tokens(self.tokenizer, self.data.prompt, self.data.label_words)
 
     def encode(self, split: Split, name: str) -> TokenSplit:
-        encoded = encode_rows(split.columns, self.data.prompt, self.words.encode, self.data.max_length)
+        options = OptionTable.shared(self.words.options) if self.words.whole else None
+        # The last token of a word is scored and never read.
+        following = [0 if options is None else options.longest - 1] * len(split)
+        encoded = encode_rows(split.columns, self.data.prompt, self.words.encode, self.data.max_length, following)
         self.require_tokens_of(encoded.tokens, name)
         every = not prompt_tail(self.data.prompt).strip()
         self.words.check_rows(encoded.texts, encoded.tokens, every, name)
-        return TokenSplit(TokenTable.from_lists(encoded.tokens, split.labels), encoded.cut)
+        table = TokenTable.from_lists(encoded.tokens, split.labels)
+        return TokenSplit(dataclasses.replace(table, options=options), encoded.cut)
 
 
 class LabelPromptRows(PromptRows):

@@ -59,7 +59,7 @@ class CompletionRows(TaskRows):
             )
         before = short_prompt(self.data.prompt)
         (prompt,) = self._end.encode([before])
-        (least,) = self._end.encode([self.data.prompt.format_map(_Nothing())])
+        (least,) = self._end.encode([short_prompt(self.data.prompt, "")])
         whole = self._end.answered([before] * len(answers), answers)
         counts = [len(row) - len(prompt) + len(self._stop) for row in whole]
         for place, count in enumerate(counts):
@@ -73,8 +73,3 @@ class CompletionRows(TaskRows):
             f"the prompt {prompt} even without its columns. Answers are never cut: set data.max_length to "
             f"{answer + prompt} or more, or leave the row out"
         )
-
-
-class _Nothing(dict[str, str]):
-    def __missing__(self, name: str) -> str:
-        return ""

@@ -1,0 +1,48 @@
+"""A column of chats: lists of {role, content}, whose last words are the assistant's."""
+
+from typing import Any
+
+from zorba_ray.data.tables import DataTable
+from zorba_ray.errors import DataError
+from zorba_ray.printable import shown
+
+ASSISTANT = "assistant"
+Chat = list[dict[str, str]]
+
+
+def read_chats(table: DataTable, column: str) -> list[Chat]:
+    """The messages of each row.
+
+    Raises:
+        DataError: no list of objects with a role and a content of text, or none of the assistant's.
+    """
+    return [
+        _chat(value, f"{table.row(row)}: column {shown(column)}") for row, value in enumerate(table.columns[column])
+    ]
+
+
+def _chat(value: Any, where: str) -> Chat:
+    where += " (task.messages_column)"
+    if not isinstance(value, list) or not value:
+        raise DataError(
+            f'{where} holds {shown(value)}; write a list of messages as {{"role": "user", "content": "Hello"}}, in '
+            "JSON or parquet"
+        )
+    for place, message in enumerate(value, start=1):
+        for key in ("role", "content"):
+            text = message.get(key) if isinstance(message, dict) else None
+            if not isinstance(text, str) or not text.strip():
+                raise DataError(
+                    f"{where}: message {place} has no {key} of text ({shown(message)}); write one, or leave the row out"
+                )
+    if all(message["role"] != ASSISTANT for message in value):
+        raise DataError(
+            f"{where} has no message of the role {ASSISTANT}, so that there is nothing to learn; add the answers, or "
+            "leave the row out"
+        )
+    return [{"role": message["role"], "content": message["content"]} for message in value]
+
+
+def chat_text(chat: Chat) -> str:
+    """A chat as plain text, by which rows are told apart."""
+    return "\n".join(f"{message['role']}: {message['content']}" for message in chat)
