@@ -64,7 +64,7 @@ def replay(
     """θ of a run, rebuilt from base weights and ledger and held against the run's summary.
 
     Args:
-        until: the last round to apply; None: all.
+        until: the last round to apply; None: the round that is kept.
         export: an empty or new folder for the model in Hugging Face's format, or for its adapters in PEFT's, where the
             run moved these alone.
         model: the base model, where it is no longer at model.path.

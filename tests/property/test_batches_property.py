@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zorba_ray.data import BatchOrder, TokenTable, in_length_order
-from zorba_ray.data.batches import BUCKET
+from zorba_ray.data import BatchOrder, TokenTable, fitting_rows, in_length_order
+from zorba_ray.data.batches import BUCKET, LENGTH_STEP
 
 LENGTHS = st.lists(st.integers(1, 30), min_size=1, max_size=120).map(np.array)
 SIZES = st.integers(1, 16)
@@ -53,6 +53,55 @@ def test_batches_are_sorted_by_length_within_buckets(size: int, seed: int) -> No
         (int(lengths[rows].min()), int(lengths[rows].max())) for rows in (order.rows(step) for step in range(BUCKET))
     )
     assert all(before[1] <= after[0] for before, after in itertools.pairwise(spans))
+
+
+TOKENS = st.integers(30, 200)
+
+
+@given(lengths=LENGTHS, size=SIZES, tokens=TOKENS, seed=SEEDS, epoch=st.integers(0, 5))
+def test_batches_by_tokens(lengths: np.ndarray, size: int, tokens: int, seed: int, epoch: int) -> None:
+    """Whole epochs of the same number of batches; none has more tokens, or rows, than it may."""
+    order = BatchOrder(seed, 3, lengths, size, tokens)
+    steps = range(epoch * order.per_epoch, (epoch + 1) * order.per_epoch)
+    batches = [order.rows(step) for step in steps]
+    assert sorted(np.concatenate(batches).tolist()) == list(range(len(lengths)))
+    for rows in batches:
+        assert 1 <= len(rows) <= size
+        assert len(rows) * int(lengths[rows].max()) <= tokens
+    again = BatchOrder(seed, 3, lengths, size, tokens)
+    assert [again.rows(step).tolist() for step in reversed(steps)] == [rows.tolist() for rows in reversed(batches)]
+
+
+@given(lengths=LENGTHS, tokens=TOKENS, seed=SEEDS)
+def test_token_batches_are_filled(lengths: np.ndarray, tokens: int, seed: int) -> None:
+    """Rows of the next lengths, rounded up, would not have fitted."""
+    order = BatchOrder(seed, 0, lengths, 10**6, tokens)
+    rounded = np.minimum(-(-lengths // LENGTH_STEP) * LENGTH_STEP, tokens)
+
+    def place(rows: np.ndarray) -> tuple[int, int, int]:
+        return int(rounded[rows].min()), int(rounded[rows].max()), -len(rows)
+
+    batches = sorted((order.rows(step) for step in range(order.per_epoch)), key=place)
+    for before, after in itertools.pairwise(batches):
+        assert (len(before) + 1) * int(rounded[after].min()) > tokens
+
+
+def test_token_batches_mix_rows_of_about_one_length() -> None:
+    """Rows of 17 to 24 tokens meet in any batch, and others in each epoch."""
+    order = BatchOrder(0, 0, np.arange(17, 25).repeat(8), 16, 24 * 4)
+    epochs = [
+        {tuple(sorted(order.rows(step).tolist())) for step in range(epoch * 16, epoch * 16 + 16)} for epoch in range(2)
+    ]
+    assert order.per_epoch == 16
+    assert not epochs[0] & epochs[1]
+
+
+@given(lengths=LENGTHS, tokens=TOKENS)
+def test_the_first_rows_that_fit(lengths: np.ndarray, tokens: int) -> None:
+    fit = fitting_rows(lengths, tokens)
+    assert fit * int(lengths[:fit].max()) <= tokens
+    assert fit == len(lengths) or (fit + 1) * int(lengths[: fit + 1].max()) > tokens
+    assert fitting_rows(lengths, None) == len(lengths)
 
 
 @given(rows=st.lists(st.lists(st.integers(0, 999), min_size=1, max_size=9), min_size=1, max_size=20), data=st.data())

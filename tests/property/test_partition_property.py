@@ -45,7 +45,7 @@ def test_quantity_skew(labels: list[int], data: st.DataObject, alpha: float, see
     assert partition_digest(partition(config, clients, np.array(labels), None, seed)) == partition_digest(parts)
 
 
-@given(labels=LABELS, clients=st.integers(1, 12), each=st.integers(1, 6), seed=st.integers(0, 2**64 - 1))
+@given(labels=LABELS, clients=st.integers(2, 12), each=st.integers(1, 6), seed=st.integers(0, 2**64 - 1))
 def test_label_shards(labels: list[int], clients: int, each: int, seed: int) -> None:
     """Refused exactly where there is no such partition; else `each` labels per client, in shards of about one size."""
     array, counts = np.array(labels), np.unique(labels, return_counts=True)[1]

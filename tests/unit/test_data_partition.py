@@ -82,6 +82,12 @@ def test_label_shards_pair_all_labels() -> None:
     assert all(320 < count < 480 for count in pairs.values())
 
 
+def test_a_single_client_has_all_rows() -> None:
+    """As a central method beside federated ones."""
+    parts = partition(config(partition="label_shards"), 1, np.array([0, 1, 2, 3] * 5), None, 0)
+    assert [part.tolist() for part in parts] == [list(range(20))]
+
+
 def test_label_shards_go_by_the_rows_of_a_label() -> None:
     """60 rows of label 0 and 20 of label 1 make three shards and one."""
     labels = np.repeat([0, 1], [60, 20])
@@ -105,7 +111,9 @@ def test_label_shards_that_cannot_be_dealt(labels: list[int], clients: int, each
 
 def test_a_language_model_has_no_label_shards() -> None:
     tree = {"model": {"head": "lm"}, "data": {"partition": "label_shards"}}
-    with pytest.raises(ConfigError, match=r"data\.partition=label_shards with model\.head=lm.*quantity_skew"):
+    with pytest.raises(
+        ConfigError, match=r"data\.partition=label_shards with task\.kind=language_model.*quantity_skew"
+    ):
         config_from_tree(tree, "test")
 
 

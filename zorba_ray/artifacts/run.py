@@ -71,6 +71,18 @@ class Run:
         return tuple(record for record in self.evals if record.split == name)
 
     @property
+    def kept_round(self) -> int | None:
+        """Of a finished run, the round whose θ is its result; None of any other."""
+        if self.summary is None or self.summary.status != "finished":
+            return None
+        return self.rounds_done if self.summary.kept_round is None else self.summary.kept_round
+
+    def until_kept(self, split: str) -> tuple[Eval, ...]:
+        """The evaluations of one split, by round, up to the round that is kept."""
+        kept = self.kept_round
+        return tuple(record for record in self.split(split) if kept is None or record.round <= kept)
+
+    @property
     def status(self) -> str:
         """As in summary.json; `unfinished` without one."""
         return self.summary.status if self.summary else "unfinished"

@@ -93,6 +93,7 @@ class Summary(Record, kw_only=True):
     start_loss: float | None = None
     """Of the validation split before the first round. So `start_accuracy`."""
     final_loss: float | None = None
+    """Of the validation split after the round that is kept. So `final_accuracy`; those of the test split too."""
     start_accuracy: float | None = None
     final_accuracy: float | None = None
     start_test_accuracy: float | None = None
@@ -104,6 +105,9 @@ class Summary(Record, kw_only=True):
     cut_rows: dict[str, CutRows] = {}
     """By split."""
     weights_sha256: str
+    """Of θ after `kept_round`."""
+    kept_round: Count | None = None
+    """The best round of a finished run with eval.keep=best, else the last; None in older files: the last."""
     distance: float | None = None
     """‖θ − θ0‖."""
     bytes_up_per_client_round: float | None = None

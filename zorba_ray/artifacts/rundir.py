@@ -26,6 +26,7 @@ class RunDir:
         self.allocation = path / "allocation.json"
         self.ledger = path / "ledger.zl"
         self.snapshots = path / "snapshots"
+        self.best = path / "best"
         self.metrics = path / "metrics.jsonl"
         self.pending = path / "pending.json"
         self.summary = path / "summary.json"

@@ -116,10 +116,11 @@ def _scalar(value: Any) -> int | float | str | None:
 
 
 def _last(split: str, field: str, after: int = 0) -> Callable[[Run], float | None]:
-    """Of the evaluations from round `after` on."""
+    """Of the evaluations from round `after` on, up to the round that is kept."""
 
     def find(run: Run) -> float | None:
-        values = [getattr(record, field) for record in run.split(split) if record.round >= after]
+        first = after if run.kept_round is None else min(after, run.kept_round)
+        values = [getattr(record, field) for record in run.until_kept(split) if record.round >= first]
         return next((value for value in reversed(values) if value is not None), None)
 
     return find

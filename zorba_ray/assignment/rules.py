@@ -62,7 +62,7 @@ def _times(
     Args:
         speed: [N], multiple of the modelled accelerator's.
     """
-    memory, tokens = config.memory, config.data.batch_size * config.data.max_length
+    memory, tokens = config.memory, config.data.most_tokens
     size = COMPUTE_BYTES[memory.compute_dtype]
     tensors = [manifest.by_block[block] for block in range(manifest.blocks)]
     flops = np.array([2.0 * tokens * sum(t.numel for t in block) for block in tensors])

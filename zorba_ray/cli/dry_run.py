@@ -82,9 +82,10 @@ def _passes(setup: "Setup", allocation: "AllocationRecord") -> str:
     for client in allocation.clients:
         first = min(client.blocks, default=blocks)
         cost += (passes * (blocks - first) + config.local_steps * first) / blocks
+    most = "at most " if config.data.batch_tokens is not None else ""
     return (
-        f"A round: {clients:,} clients × {passes} forward passes of {config.data.batch_size} examples; blocks before "
-        f"the first active one run once, so that it costs about {cost:.1f} passes of the whole model."
+        f"A round: {clients:,} clients × {passes} forward passes of {most}{config.data.batch_size} examples; blocks "
+        f"before the first active one run once, so that it costs about {cost:.1f} passes of the whole model."
     )
 
 

@@ -9,7 +9,9 @@ from zorba_ray.cli.terminal import say
 
 def replay(
     run_dir: Path = typer.Argument(help="A run directory."),
-    round: int = typer.Option(None, "--round", min=0, help="Stop after this round (default: the last)."),
+    round: int = typer.Option(
+        None, "--round", min=0, help="Stop after this round (default: the one that is kept, the last or the best)."
+    ),
     export: Path = typer.Option(
         None,
         "--export",

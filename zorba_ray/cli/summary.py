@@ -47,8 +47,10 @@ def print_summary(summary: dict[str, Any], path: Path) -> None:
         ("ledger", "", format_bytes(record.ledger_bytes or 0), ""),
         ("time (CPU)", "", f"{format_seconds(record.wall_s)} ({format_seconds(record.cpu_s or 0)})", ""),
     ]
+    kept = record.kept_round
+    which = f", round {kept} is kept" if record.status == "finished" and kept != record.rounds_done else ""
     table = Table(
-        f"{record.method}: {record.rounds_done} rounds, {record.status}",
+        f"{record.method}: {record.rounds_done} rounds, {record.status}{which}",
         rows,
         [
             Column("figure", lambda row: row[0]),

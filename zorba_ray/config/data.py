@@ -28,7 +28,11 @@ class DataConfig(StrictModel):
     """Most tokens of an example. A longer one is cut: its longest column loses its end first. The words of the prompt
     and the special tokens stay."""
     batch_size: int = Field(default=16, ge=1, le=10**6)
-    """Examples per forward pair."""
+    """Examples per forward pair; with `batch_tokens` at most so many."""
+    batch_tokens: int | None = Field(default=None, ge=4, le=10**9)
+    """Most tokens of a batch, its padding included: a batch of long rows has fewer rows, and needs no more memory.
+    None: every batch has `batch_size` rows. The loss stays a mean over the rows of its batch, so that a long row counts
+    for more than a short one; p_n stays the client's share of the rows."""
     partition: Literal["iid", "dirichlet", "label_shards", "quantity_skew", "column", "files"] = "iid"
     """`iid`: shuffled and dealt out. `dirichlet`: label shares per client drawn with `alpha`. `label_shards`: every
     client has `labels_per_client` labels. `quantity_skew`: shuffled, the number of rows per client drawn with `alpha`.
@@ -54,12 +58,23 @@ class DataConfig(StrictModel):
     holdout: float = Field(default=0.1, gt=0, lt=0.5)
     """Share of the training rows that becomes validation (and test) where the source has none."""
 
+    @property
+    def most_tokens(self) -> int:
+        """Of a batch."""
+        tokens = self.batch_size * self.max_length
+        return tokens if self.batch_tokens is None else min(tokens, self.batch_tokens)
+
     @model_validator(mode="after")
     def _labels_and_partition(self) -> "DataConfig":
         if len(set(self.label_words)) != len(self.label_words):
             raise ValueError(f"label_words {list(self.label_words)} must differ from each other")
         if len(self.label_words) == 1:
             raise ValueError("label_words needs at least two entries, one per label")
+        if self.batch_tokens is not None and self.batch_tokens < self.max_length:
+            raise ValueError(
+                f"batch_tokens={self.batch_tokens} is less than max_length={self.max_length}: a single row may not "
+                f"fit; raise batch_tokens to {self.max_length}, or lower max_length"
+            )
         if self.partition == "column" and not self.partition_column:
             raise ValueError("partition=column needs data.partition_column")
         return self

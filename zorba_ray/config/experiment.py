@@ -49,7 +49,7 @@ NOT_NUMBERS = (
 """Settings that may change between a run and its resume. Paths are judged by what they hold: the weights and the data
 have digests of their own; the allocation is read back from the run directory."""
 
-LATER = {"data.labels_per_client": 2}
+LATER = {"data.labels_per_client": 2, "data.batch_tokens": None}
 """Settings that came after the first release -> the value that is as if they were not there. They count from another
 value on, so that ledgers and digests of before still fit."""
 
@@ -147,10 +147,26 @@ class ExperimentConfig(StrictModel):
                 f"data.label_shift={self.data.label_shift:g} with task.kind={self.task_kind}: its loss has no labels "
                 "that clients could have more or less of; set data.label_shift=0"
             )
-        if self.data.partition == "label_shards" and self.model.head == "lm":
+        if self.data.batch_tokens is not None and self.task_kind == "multiple_choice":
             raise ValueError(
-                "data.partition=label_shards with model.head=lm: a language model's rows have no labels; set "
-                "data.partition=iid, or quantity_skew"
+                f"data.batch_tokens={self.data.batch_tokens} with task.kind=multiple_choice: a row is read once per "
+                "option, which it does not count; set data.batch_tokens=null and a smaller data.batch_size"
+            )
+        if self.data.batch_tokens is not None and self.spec.backward:
+            raise ValueError(
+                f"data.batch_tokens={self.data.batch_tokens} with method={self.method}: the memory of a method that "
+                "backpropagates is counted for batches of data.batch_size rows; set data.batch_tokens=null"
+            )
+        of_text = self.task_kind in ("language_model", "completion")
+        if self.eval.metric != "loss" and (self.eval.metric == "perplexity") != of_text:
+            raise ValueError(
+                f"eval.metric={self.eval.metric} with task.kind={self.task_kind}: it is never reported there; set "
+                "eval.metric=loss"
+            )
+        if self.data.partition == "label_shards" and self.task_kind != "classification":
+            raise ValueError(
+                f"data.partition=label_shards with task.kind={self.task_kind}: its rows have no labels that could be "
+                "dealt out; set data.partition=iid, or quantity_skew"
             )
         if self.data.label_shift_schedule != "constant" and not self.data.label_shift:
             raise ValueError(

@@ -14,6 +14,13 @@ class EvalConfig(StrictModel):
     """Rounds between evaluations on the validation split; the start and the last round are always evaluated."""
     rows: int | None = Field(default=None, ge=1)
     """Use only the first rows of the validation and test splits; None is all."""
+    metric: Literal["loss", "perplexity", "accuracy", "balanced_accuracy", "macro_f1", "mcc"] = "loss"
+    """Figure of the validation split by which `keep` and `patience` judge."""
+    keep: Literal["last", "best"] = "last"
+    """Whose θ is the run's result, with its SHA-256, test figures and export: that of the last round, or of the
+    evaluated round with the best `metric`, the first of equal ones. The start counts as round 0."""
+    patience: int | None = Field(default=None, ge=1)
+    """The run ends after so many evaluations in a row that were no better than the best before; None: it does not."""
 
 
 class TrackingConfig(StrictModel):

@@ -1,6 +1,6 @@
 """Examples: sources, prompts, partition among the clients, and batches."""
 
-from zorba_ray.data.batches import BatchOrder, ClientRows, Shards, TokenTable, in_length_order
+from zorba_ray.data.batches import BatchOrder, ClientRows, Shards, TokenTable, fitting_rows, in_length_order
 from zorba_ray.data.doubts import data_doubts
 from zorba_ray.data.options import OptionTable
 from zorba_ray.data.partition import partition, partition_digest
@@ -22,6 +22,7 @@ __all__ = [
     "clients_of",
     "data_doubts",
     "encode_rows",
+    "fitting_rows",
     "in_length_order",
     "load_task",
     "partition",

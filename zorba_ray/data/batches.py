@@ -10,6 +10,8 @@ import numpy as np
 from zorba_ray.data.options import OptionArrays, OptionTable, expand
 from zorba_ray.directions import permutation
 
+LENGTH_STEP = 8
+"""Rows of about one length are mixed where batches are cut by tokens: lengths are rounded up to multiples of it."""
 BUCKET = 8
 """Batches that are sorted by length together: the padding of a batch falls, its mix of labels stays random."""
 
@@ -167,11 +169,27 @@ class BatchOrder:
 
     Every epoch is a fresh permutation of the client's examples, sorted by length within buckets of 8 batches, cut into
     batches (the last may be smaller), and the batches shuffled.
+
+    With `batch_tokens` the permutation is sorted by length as a whole, in steps of LENGTH_STEP tokens, and a batch has
+    as many rows as fit. All epochs have the same number of batches then: a step needs no other epoch than its own.
     """
 
-    def __init__(self, seed: int, client: int, lengths: np.ndarray, batch_size: int) -> None:
+    def __init__(
+        self, seed: int, client: int, lengths: np.ndarray, batch_size: int, batch_tokens: int | None = None
+    ) -> None:
+        """
+        Args:
+            lengths: tokens of each example, int64 [|D_n|].
+            batch_size: most rows of a batch.
+            batch_tokens: most tokens of a batch with its padding, at least the longest row's; None: no limit.
+        """
         self._seed, self._client, self._lengths, self._size = seed, client, lengths, batch_size
+        self._cuts: list[int] | None = None
         self.per_epoch = -(-len(lengths) // batch_size)
+        if batch_tokens is not None:
+            self._lengths = np.minimum(-(-lengths // LENGTH_STEP) * LENGTH_STEP, batch_tokens)
+            self._cuts = _token_cuts(np.sort(self._lengths).tolist(), batch_size, batch_tokens)
+            self.per_epoch = len(self._cuts) + 1
         self._epoch = functools.lru_cache(maxsize=2)(self._make_epoch)
 
     def rows(self, step: int) -> np.ndarray:
@@ -181,13 +199,38 @@ class BatchOrder:
 
     def _make_epoch(self, epoch: int) -> list[np.ndarray]:
         order = permutation(self._seed, "batches", self._client, 2 * epoch, len(self._lengths))
+        if self._cuts is not None:
+            batches = np.split(order[np.argsort(self._lengths[order], kind="stable")], self._cuts)
+        else:
+            batches = self._buckets(order)
+        shuffle = permutation(self._seed, "batches", self._client, 2 * epoch + 1, len(batches))
+        return [batches[number] for number in shuffle]
+
+    def _buckets(self, order: np.ndarray) -> list[np.ndarray]:
         batches = []
         for start in range(0, len(order), BUCKET * self._size):
             bucket = order[start : start + BUCKET * self._size]
             bucket = bucket[np.argsort(self._lengths[bucket], kind="stable")]
             batches += [bucket[cut : cut + self._size] for cut in range(0, len(bucket), self._size)]
-        shuffle = permutation(self._seed, "batches", self._client, 2 * epoch + 1, len(batches))
-        return [batches[number] for number in shuffle]
+        return batches
+
+
+def _token_cuts(lengths: Sequence[int], batch_size: int, batch_tokens: int) -> list[int]:
+    """Where the batches after the first begin, in rows of ascending length."""
+    cuts, start = [], 0
+    for row, length in enumerate(lengths):
+        if row > start and (row - start == batch_size or (row - start + 1) * length > batch_tokens):
+            cuts.append(row)
+            start = row
+    return cuts
+
+
+def fitting_rows(lengths: np.ndarray, batch_tokens: int | None) -> int:
+    """How many of the first rows make a batch of at most `batch_tokens` with its padding; None: all of them."""
+    if batch_tokens is None:
+        return len(lengths)
+    tokens = np.maximum.accumulate(lengths) * np.arange(1, len(lengths) + 1)
+    return max(1, int((tokens <= batch_tokens).sum()))
 
 
 def in_length_order(lengths: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:

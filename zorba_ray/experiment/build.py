@@ -1,12 +1,11 @@
 """Settings -> everything a run needs before its first round: model, examples, partition, fleet, memory, header."""
 
-import dataclasses
 import hashlib
 import os
 import platform
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -295,9 +294,19 @@ def _option_sizes(table: TokenTable) -> dict[str, Section]:
 
 def _workload(config: ExperimentConfig, loaded: LoadedModel, sections: Mapping[str, Section]) -> Workload:
     data = config.data
-    labels = len(data.label_words) if config.task_kind == "classification" and "options" not in sections else None
+    options = sections.get("options")
+    labels = len(data.label_words) if config.task_kind == "classification" and options is None else None
     work = workload_of(loaded.network.config, config.model.path, data.batch_size, data.max_length, labels)
-    if "options" not in sections:
+    if options is not None:
+        if data.batch_tokens is not None:
+            raise ConfigError(
+                f"data.batch_tokens={data.batch_tokens}: a row is read once per label word or option here, which it "
+                "does not count; set data.batch_tokens=null and a smaller data.batch_size"
+            )
+        sequences, tokens = struct.unpack("<II", options.content)
+        return replace(work, batch_size=work.batch_size * sequences, positions=min(tokens + 1, work.length))
+    if data.batch_tokens is None:
         return work
-    sequences, tokens = struct.unpack("<II", sections["options"].content)
-    return dataclasses.replace(work, batch_size=work.batch_size * sequences, positions=min(tokens + 1, work.length))
+    # No batch has more tokens than these rows of full length, nor larger attention masks; but it may have more rows.
+    rows = min(data.batch_size, -(-data.batch_tokens // data.max_length))
+    return replace(work, batch_size=rows, most_rows=data.batch_size)

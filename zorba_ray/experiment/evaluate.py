@@ -9,6 +9,7 @@ from zorba_ray.artifacts import Eval
 from zorba_ray.data import TokenTable, in_length_order
 from zorba_ray.errors import Diverged
 from zorba_ray.experiment.build import Setup
+from zorba_ray.experiment.keeping import best_round, decides, ends_early, is_due
 from zorba_ray.experiment.split_figures import SplitFigures
 from zorba_ray.models import Batch, TaskModel
 from zorba_ray.stopwatch import Watch
@@ -80,7 +81,22 @@ class Evaluations:
 
     def due(self, round: int) -> bool:
         """Whether the validation split is evaluated after `round`."""
-        return round % self._config.eval.every == 0 or round == self._config.rounds
+        return is_due(self._config, round)
+
+    def missing(self, last: int) -> list[int]:
+        """Rounds up to `last` that `eval.keep` or `eval.patience` ask for and that are not on record, ascending."""
+        rounds = range(1, last + 1) if decides(self._config.eval) else ()
+        return [number for number in rounds if self.due(number) and (number, "validation") not in self._records]
+
+    @property
+    def best_round(self) -> int:
+        """The round with the best `eval.metric` so far."""
+        return best_round(self._config, self._validation())
+
+    @property
+    def end_early(self) -> bool:
+        """Whether `eval.patience` is used up."""
+        return ends_early(self._config, self._validation())
 
     def make(self, round: int, *splits: str) -> None:
         """Evaluates `splits` at θ after `round`, unless an earlier session did."""
@@ -93,9 +109,12 @@ class Evaluations:
 
     def require_a_model(self) -> None:
         """Raises Diverged: the last evaluations are those of a model that was destroyed."""
-        validation = [self._records[key] for key in sorted(self._records) if key[1] == "validation"]
-        if (text := divergence(validation)) is not None:
+        if (text := divergence(self._validation())) is not None:
             raise Diverged(f"{text}; begin anew with a smaller {self._config.spec.steps_in}.lr")
+
+    def _validation(self) -> list[Eval]:
+        """By round."""
+        return [self._records[key] for key in sorted(self._records) if key[1] == "validation"]
 
 
 def _figures_of(setup: Setup, split: str, table: TokenTable) -> SplitFigures:

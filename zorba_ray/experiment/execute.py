@@ -5,10 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from zorba_ray.artifacts import RunDir
+from zorba_ray.artifacts import Eval, RunDir, records_of
 from zorba_ray.config import ExperimentConfig, config_from_tree
 from zorba_ray.errors import ConfigError, RunDirError
 from zorba_ray.experiment.backends import fleet_actors
+from zorba_ray.experiment.keeping import ends_early
 from zorba_ray.experiment.run import Closing, Emit, run_experiment
 from zorba_ray.federation.accelerator import choose_accelerator, gpu_count, with_counted_gpus
 
@@ -39,7 +40,8 @@ def execute_in(
         run = RunDir.create(path, config)
     elif path.is_dir():
         run = RunDir.reopen(path, config)
-        if (finished := run.finished()) is not None and finished.rounds_done >= config.rounds:
+        finished = run.finished()
+        if finished is not None and (finished.rounds_done >= config.rounds or _used_up(run, config)):
             emit({"kind": "note", "text": f"{path} is finished; nothing to resume"})
             return finished.tree()
     else:
@@ -50,6 +52,11 @@ def execute_in(
         if not existed:
             run.withdraw()
         raise
+
+
+def _used_up(run: RunDir, config: ExperimentConfig) -> bool:
+    """Whether a finished run would end again where it did, by `eval.patience`."""
+    return ends_early(config, [record for record in records_of(run.metrics, Eval) if record.split == "validation"])
 
 
 def execute(

@@ -35,7 +35,7 @@ class Replayed:
 
 
 def replay_run(path: Path, until: int | None, folder: Path | None, model: str | None, merged: bool = False) -> Replayed:
-    """Replays the ledger of `path` up to round `until` (None: all) and exports to `folder` if given.
+    """Replays the ledger of `path` up to round `until` (None: the one that is kept) and exports to `folder` if given.
 
     Where the run moved adapters alone (zo.scope=lora), they are exported as PEFT has them, unless `merged`.
 
@@ -52,12 +52,18 @@ def replay_run(path: Path, until: int | None, folder: Path | None, model: str | 
     if until is not None and until > contents.last_round:
         raise ConfigError(f"--round {until}: the ledger of {path} ends at round {contents.last_round}")
     summary, remark = _summary(run)
+    if summary is None and until is None and config.eval.keep == "best":
+        remark = f"{remark or 'there is no summary'}: which round is kept is not known, this is the last one"
     if summary is not None and until is None and contents.last_round < summary.rounds_done:
         raise LedgerError(
             f"the ledger of {path} ends at round {contents.last_round}, its summary counts "
             f"{summary.rounds_done}: records were cut off, or the file is an older copy; put back the whole one, or "
             f"replay what is there with --round {contents.last_round}"
         )
+    kept = None
+    if summary is not None and contents.last_round == summary.rounds_done:
+        kept = summary.rounds_done if summary.kept_round is None else summary.kept_round
+        until = kept if until is None else until
     source = config.model if model is None else config.model.model_copy(update={"path": model})
     adapter = source.lora if folder is not None and contents.header.scope == "lora" and not merged else None
     if folder is not None and folder.exists() and any(folder.iterdir()):
@@ -74,7 +80,7 @@ def replay_run(path: Path, until: int | None, folder: Path | None, model: str | 
     seconds = time.perf_counter() - start
     digest = replica.digest()
     confirmed = False
-    if summary is not None and until == contents.last_round == summary.rounds_done:
+    if summary is not None and until == kept:
         confirmed = summary.weights_sha256 == digest
         if not confirmed:
             raise LedgerError(
@@ -108,6 +114,8 @@ def _from_snapshot(state: TensorState, run: RunDir, contents: LedgerContents, un
     if until == 0 or not contents.records:
         return
     snapshot = newest_snapshot(run.snapshots, contents)
+    if until is not None and (snapshot is None or snapshot.round != until):
+        snapshot = newest_snapshot(run.best, contents, of_round=until) or snapshot
     if snapshot is None:
         raise LedgerError(f"{run.snapshots}: no snapshot of this ledger, and the tensors of the run are nowhere else")
     if until not in (None, snapshot.round):

@@ -29,7 +29,7 @@ from zorba_ray.experiment.backends import BACKENDS, BackendFactory
 from zorba_ray.experiment.evaluate import require_near
 from zorba_ray.experiment.profile import round_profile
 from zorba_ray.experiment.run_warnings import end_warnings
-from zorba_ray.experiment.session import Emit, Session, catch_up, open_session
+from zorba_ray.experiment.session import Emit, Session, catch_up, go_back, hold_best, open_session
 from zorba_ray.experiment.summary import figures, round_record, status_of
 from zorba_ray.federation import Backend, Usage, run_round
 from zorba_ray.protocol.states import ledger_body
@@ -82,7 +82,8 @@ def run_experiment(
 
 
 def run_rounds(session: Session, backend: Backend, should_stop: Callable[[], bool]) -> None:
-    """The rounds that are not in the ledger, each followed by an evaluation where one is due.
+    """The rounds that are not in the ledger, each followed by an evaluation where one is due; then the test split, at
+    θ of the round that is kept.
 
     Raises:
         Interrupted: asked to stop; the round in progress was finished first.
@@ -90,6 +91,8 @@ def run_rounds(session: Session, backend: Backend, should_stop: Callable[[], boo
     """
     config, evaluations = session.config, session.evaluations
     for number in range(session.first_round, config.rounds + 1):
+        if evaluations.end_early:
+            break
         if should_stop():
             raise Interrupted(
                 f"stopped after round {number - 1} of {config.rounds}; continue with "
@@ -98,8 +101,17 @@ def run_rounds(session: Session, backend: Backend, should_stop: Callable[[], boo
         one_round(session, backend, number)
         if evaluations.due(number):
             evaluations.make(number, "validation")
+            hold_best(session)
             evaluations.require_a_model()
-    evaluations.make(config.rounds, "test")
+    last, best = session.host.state.round, evaluations.best_round
+    if last < config.rounds:
+        session.journal.note(
+            f"ended after round {last} of {config.rounds}: eval.patience={config.eval.patience} evaluations in a row "
+            f"without a better validation {config.eval.metric} than after round {best}"
+        )
+    if config.eval.keep == "best" and best < last:
+        go_back(session, best)
+    evaluations.make(session.host.state.round, "test")
 
 
 def one_round(session: Session, backend: Backend, number: int) -> None:
@@ -170,12 +182,15 @@ def finish(
     rounds, evals = records_of(run.metrics, Round), records_of(run.metrics, Eval)
     wall_s, cpu_s = session.began
     peaks = dict(ChainMap(*(dict(process.vram_peaks) for process in (session.host, *usage))))
+    kept = session.host.state.round if status == "finished" else None
+    until_kept = [record for record in evals if kept is None or record.round <= kept]
     summary = Summary(
         status=status,
         error=error,
         cut_rows={split: CutRows(**dataclasses.asdict(cut)) for split, cut in setup.cuts.items()},
-        warnings=(*session.warnings, *end_warnings(session.config, evals)),
+        warnings=(*session.warnings, *end_warnings(session.config, until_kept)),
         weights_sha256=setup.model.replica.digest(),
+        kept_round=session.host.state.round,
         ledger_bytes=run.ledger.stat().st_size,
         peak_rss_bytes=max([peak_rss(), *(worker.peak_rss_bytes for worker in usage)]),
         workers=tuple(worker.figures for worker in usage),
@@ -183,7 +198,7 @@ def finish(
         resumed_after_round=session.first_round - 1,
         wall_s=time.perf_counter() - wall_s,
         cpu_s=time.process_time() - cpu_s + sum(worker.cpu_s for worker in usage),
-        **figures(session.config, session.schedule.record, rounds, evals, peaks),
+        **figures(session.config, session.schedule.record, rounds, until_kept, peaks, kept),
     )
     tree = summary.tree()
     write_record(run.summary, summary)

@@ -7,8 +7,6 @@ the same scalars would be asked of the clients, as a probe of the blocks asks th
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from zorba_ray.artifacts import RunDir, write_json
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.directions import uniforms
@@ -127,6 +125,5 @@ def _fixed(config: ExperimentConfig, scope: str) -> ExperimentConfig:
 def _batch(setup: Setup, client: int, place: int) -> Batch:
     shards, size = setup.shards, setup.config.data.batch_size
     draws = uniforms(setup.config.seed, "probe", client, 0, (place + 1) * size)[place * size :]
-    rows = (draws * len(shards.rows[client])).astype(np.int64)
     pad = int(setup.model.loaded.tokenizer.pad_token_id)
-    return ClientBatches(setup.config, shards, pad, setup.model.device).batch(client, rows)
+    return ClientBatches(setup.config, shards, pad, setup.model.device).drawn(client, draws)

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import torch
 
 from zorba_ray.artifacts import (
     Eval,
@@ -26,6 +27,7 @@ from zorba_ray.artifacts import (
 )
 from zorba_ray.assignment import AssignmentSchedule
 from zorba_ray.config import ExperimentConfig, TrackingConfig
+from zorba_ray.errors import ConfigError, LedgerError
 from zorba_ray.experiment.build import Setup, build_host, compute_device, prepare
 from zorba_ray.experiment.evaluate import Evaluations, require_near
 from zorba_ray.experiment.provenance import hub_pins, provenance
@@ -37,7 +39,7 @@ from zorba_ray.experiment.tracking.ray_metrics import ray_monitors
 from zorba_ray.federation import ClientHost
 from zorba_ray.methods import Method, build_method
 from zorba_ray.protocol.ledger import LedgerContents, LedgerWriter, read_ledger
-from zorba_ray.protocol.snapshot import newest_snapshot, restore
+from zorba_ray.protocol.snapshot import Snapshot, newest_snapshot, restore, write_snapshot
 from zorba_ray.protocol.states import TensorState
 from zorba_ray.stopwatch import Watch
 
@@ -83,8 +85,8 @@ class Session:
     host: ClientHost
     """Has the driver's replica, at θ0 until `catch_up`."""
     method: Method
-    distance: Callable[[], float]
-    """‖θ − θ0‖ of the driver's replica."""
+    origin: dict[str, torch.Tensor]
+    """θ0 of what the run can move, by name."""
     size: float
     """‖θ0‖ of the whole model."""
     writer: LedgerWriter
@@ -97,6 +99,10 @@ class Session:
     watch: Watch
     began: tuple[float, float] = field(default_factory=lambda: (time.perf_counter(), time.process_time()))
     """Wall and CPU seconds of the clocks."""
+
+    def distance(self) -> float:
+        """‖θ − θ0‖ of the driver's replica."""
+        return self.setup.model.replica.distance(self.origin)
 
     @property
     def first_round(self) -> int:
@@ -154,7 +160,7 @@ def open_session(
         warnings=warnings,
         host=host,
         method=method,
-        distance=lambda: setup.model.replica.distance(origin),
+        origin=origin,
         size=size,
         writer=writer,
         contents=contents,
@@ -172,6 +178,7 @@ def catch_up(session: Session) -> None:
 
     Raises:
         LedgerError: a commit cannot be applied.
+        ConfigError: evaluations by which the run decides are missing, and cannot be made.
         Diverged: the model was destroyed, now or in an earlier session.
     """
     run, journal, evaluations = session.run, session.journal, session.evaluations
@@ -183,17 +190,61 @@ def catch_up(session: Session) -> None:
         journal.note(f"warning: {text}")
     evaluations.make(0, "validation", "test")
     if session.contents is not None:
-        state = session.host.state
+        state, records = session.host.state, session.contents.records
+        missing = evaluations.missing(len(records) - 1)
+        if missing and isinstance(state, TensorState):
+            raise ConfigError(
+                f"eval.keep={session.config.eval.keep}, eval.patience={session.config.eval.patience}: there is no "
+                f"evaluation after round {missing[0]}, and {session.config.method} keeps the tensors of its newest "
+                "rounds alone; set eval.keep=last and eval.patience=null, or eval.every as it was"
+            )
         snapshot = newest_snapshot(run.snapshots, session.contents, journal.note)
-        if snapshot is not None:
+        if snapshot is not None and (not missing or snapshot.round <= missing[0]):
             restore(state, snapshot)
             if isinstance(state, TensorState):
-                state.require(session.contents.records[snapshot.round - 1].body)
-        state.catch_up(record.body for record in session.contents.records[state.round :])
+                state.require(records[snapshot.round - 1].body)
+        for number in [*missing, len(records)]:
+            state.catch_up(record.body for record in records[state.round : number])
+            if number in missing:
+                evaluations.make(number, "validation")
         if state.round and evaluations.due(state.round):
             evaluations.make(state.round, "validation")
+        hold_best(session)
         require_near(state.round, session.distance(), session.size)
     evaluations.require_a_model()
+
+
+def hold_best(session: Session) -> None:
+    """Keeps θ of the round that was just evaluated if it is the best, where the ledger has not all that rebuilds it.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    state, evaluations = session.host.state, session.evaluations
+    wanted = session.config.eval.keep == "best" and isinstance(state, TensorState)
+    if wanted and state.round and evaluations.best_round == state.round:
+        write_snapshot(session.run.best, state)
+
+
+def go_back(session: Session, number: int) -> None:
+    """Moves the driver's replica, which is at the ledger's end, to θ after an earlier round.
+
+    Raises:
+        LedgerError: its tensors are nowhere.
+    """
+    state, contents = session.host.state, read_ledger(session.run.ledger)
+    if isinstance(state, TensorState) and number:
+        snapshot = newest_snapshot(session.run.best, contents, of_round=number)
+        if snapshot is None:
+            raise LedgerError(f"{session.run.best}: no tensors of round {number}, the best one")
+        restore(state, snapshot)
+        state.require(contents.records[number - 1].body)
+        return
+    # Sums of a pool begin at zero.
+    start = {name: session.origin.get(name, torch.zeros_like(own)) for name, own in state.movable().items()}
+    tensors = {name: tensor.cpu().numpy() for name, tensor in start.items()}
+    restore(state, Snapshot(0, contents.header_chain, tensors))
+    state.catch_up(record.body for record in contents.records[:number])
 
 
 def _open_ledger(
@@ -226,9 +277,11 @@ def _open_ledger(
 def partition_record(setup: Setup) -> PartitionRecord:
     """Who has how many training rows of which label."""
     table, rows = setup.shards.table, setup.shards.rows
-    counts = [np.bincount(table.labels[rows[client]]) for client in rows.clients.tolist()]
+    labelled = setup.config.task_kind == "classification"
+    labels = table.labels if labelled else np.zeros_like(table.labels)
+    counts = [np.bincount(labels[rows[client]]) for client in rows.clients.tolist()]
     return PartitionRecord(
-        labelled=setup.config.model.head != "lm",
+        labelled=labelled,
         clients=tuple({int(label): int(own[label]) for label in np.flatnonzero(own)} for own in counts),
     )
 

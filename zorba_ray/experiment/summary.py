@@ -70,12 +70,14 @@ def figures(
     rounds: Sequence[Round],
     evals: Sequence[Eval],
     vram_peaks: Mapping[int, int],
+    kept: int | None,
 ) -> dict[str, Any]:
     """The fields of `Summary` that follow from a run's records; the others only its session knows.
 
     Args:
-        rounds, evals: in file order.
+        rounds, evals: in file order; no evaluation of a finished run after the round that is kept.
         vram_peaks: client -> bytes measured on a real GPU.
+        kept: the round that is kept; None of a run that is not finished.
     """
     validation = [record for record in evals if record.split == "validation"]
     test = {record.round: record for record in evals if record.split == "test"}
@@ -83,7 +85,7 @@ def figures(
         "start": validation[0] if validation else None,
         "final": validation[-1] if validation else None,
         "start_test": test.get(0),
-        "test": test.get(config.rounds),
+        "test": None if kept is None else test.get(kept),
     }
     counted = [record for record in rounds if record.report_bytes is not None]  # not those rebuilt from the ledger
     reports = sum((record.clients_ok or 0) + len(record.rejected) for record in counted)
@@ -98,7 +100,7 @@ def figures(
         **{f"{name}_loss": record and record.loss for name, record in ends.items()},
         **{f"{name}_accuracy": record and record.accuracy for name, record in ends.items()},
         "evaluations": {name: record for name, record in ends.items() if record is not None},
-        "distance": next((record.distance for record in reversed(rounds) if record.distance is not None), None),
+        "distance": next((record.distance for record in reversed(rounds[:kept]) if record.distance is not None), None),
         "bytes_up_per_client_round": up / reports if reports else None,
         "bytes_down_per_client_round": down / len(counted) if counted else None,
         "active_set_bytes": sum(record.active_set_bytes for record in rounds),

@@ -12,7 +12,7 @@ import torch
 
 from zorba_ray.active_sets import ActiveSets
 from zorba_ray.config import ExperimentConfig
-from zorba_ray.data import BatchOrder, Shards
+from zorba_ray.data import BatchOrder, Shards, fitting_rows
 from zorba_ray.directions import uniforms
 from zorba_ray.errors import Diverged, StaleReplica, ZorbaError
 from zorba_ray.federation.backend import Answer, Failure, Usage
@@ -65,11 +65,17 @@ class ClientBatches:
     def of_probe(self, client: int, round: int) -> list[Batch]:
         """Two batches, drawn with replacement: independent of each other however few examples the client has."""
         draws = uniforms(self._config.seed, "probe", client, round, 2 * self._config.data.batch_size)
-        rows = (draws * len(self.shards.rows[client])).astype(np.int64).reshape(2, -1)
-        return [self.batch(client, examples, round) for examples in rows]
+        return [self.drawn(client, own, round) for own in draws.reshape(2, -1)]
+
+    def drawn(self, client: int, draws: np.ndarray, round: int = 1) -> Batch:
+        """A batch of the examples that `draws`, float64 in (0, 1), stand for, or of the first that fit into it."""
+        examples = (draws * len(self.shards.rows[client])).astype(np.int64)
+        fit = fitting_rows(self.shards.lengths(client)[examples], self._config.data.batch_tokens)
+        return self.batch(client, examples[:fit], round)
 
     def _make_order(self, client: int) -> BatchOrder:
-        return BatchOrder(self._config.seed, client, self.shards.lengths(client), self._config.data.batch_size)
+        data = self._config.data
+        return BatchOrder(self._config.seed, client, self.shards.lengths(client), data.batch_size, data.batch_tokens)
 
 
 class ClientHost:

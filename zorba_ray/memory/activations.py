@@ -32,6 +32,8 @@ class Workload:
     """C: logits per counted position (label words, label prompts, or the vocabulary)."""
     positions: int
     """Counted positions per row: 1 for a label, T for a next-token loss; for options one more than the longest has."""
+    most_rows: int = 0
+    """Most rows of a batch that is limited by tokens, of which `batch_size` rows of T tokens are the largest; 0: B."""
 
 
 def workload_of(settings: Any, label: str, batch_size: int, length: int, labels: int | None) -> Workload:
@@ -173,7 +175,8 @@ class Activations:
 
     def logits(self) -> float:
         """Bytes of a head at one sign: the hidden states that it reads, its logits in fp32, and their log-softmax."""
-        rows = self.work.batch_size * max(1, self.work.positions - 1)
+        by_row = max(self.work.most_rows, self.work.batch_size)
+        rows = by_row if self.work.positions == 1 else self.work.batch_size * (self.work.positions - 1)
         return rows * (self.work.hidden * self.size + 8 * self.work.logits)
 
     def peak(self, doubled: bool, several: bool) -> tuple[int, int]:

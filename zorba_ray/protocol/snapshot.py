@@ -70,11 +70,15 @@ def write_snapshot(folder: Path, state: ReplicaState) -> Path:
 
 
 def newest_snapshot(
-    folder: Path, contents: LedgerContents, note: Callable[[str], None] = lambda text: None
+    folder: Path,
+    contents: LedgerContents,
+    note: Callable[[str], None] = lambda text: None,
+    of_round: int | None = None,
 ) -> Snapshot | None:
     """The newest whole snapshot below `folder` that lies on this ledger; None if there is none.
 
     Args:
+        of_round: of this round alone; None: of any.
         note: is told of each that is passed over, and why.
     """
     for path in _paths(folder):
@@ -83,7 +87,7 @@ def newest_snapshot(
             note(f"snapshot {path.name} is passed over: {found}")
         elif not 1 <= found.round <= contents.last_round or contents.chain_after(found.round) != found.chain:
             note(f"snapshot {path.name} is passed over: round {found.round} of this ledger is another, or not there")
-        else:
+        elif of_round in (None, found.round):
             return replace(found, active=contents.active_after(found.round))
     return None
 

@@ -41,7 +41,7 @@ def metrics_table(run: Run) -> Table:
     rows = [
         _Row(name, records)
         for split in ("validation", "test")
-        if (records := run.split(split))
+        if (records := run.until_kept(split))
         for name in Eval.FIGURES
         if any(getattr(record, name) is not None for record in records)
     ]
@@ -69,7 +69,7 @@ def metrics_table(run: Run) -> Table:
 
 def by_client_table(run: Run) -> Table:
     """Figures of the validation rows by client; empty where no row is with a client."""
-    known = [record for record in run.split("validation") if record.by_client]
+    known = [record for record in run.until_kept("validation") if record.by_client]
     columns = [Column[str]("Figure", figure_name)]
     if not known:
         return Table("Validation by client", (), columns)
@@ -108,7 +108,7 @@ class _ByLabel:
     @classmethod
     def of(cls, run: Run) -> "_ByLabel | None":
         """Of the test rows once they were evaluated after training, else of validation; None without a matrix."""
-        known = {split: [r for r in run.split(split) if r.confusion] for split in ("test", "validation")}
+        known = {split: [r for r in run.until_kept(split) if r.confusion] for split in ("test", "validation")}
         records = known["test"] if known["test"] and known["test"][-1].round else known["validation"]
         if not records:
             return None

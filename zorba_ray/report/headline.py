@@ -55,7 +55,7 @@ def run_warnings(run: Run) -> list[str]:
 
 def run_tiles(run: Run) -> list[Tile]:
     """The headline: unequal clients, learning, bytes, memory."""
-    allocation, summary, test = run.allocation, run.summary, run.split("test")
+    allocation, summary, test = run.allocation, run.summary, run.until_kept("test")
     counts = [len(client.blocks) for client in allocation.present]
     held = "–".join(map(str, sorted({min(counts), max(counts)}))) if counts else NONE
     field = "loss" if test and all(record.accuracy is None for record in run.evals) else "accuracy"
@@ -93,6 +93,15 @@ def change(records: Sequence[Eval], field: str) -> str:
     return f"{text_figure(field, values[0])} → {text_figure(field, values[-1]) if len(values) > 1 else NONE}"
 
 
+def kept_text(run: Run) -> tuple[str, str]:
+    """Of a finished run, the round that is kept and why, as in ('40 of 100', 'best validation loss')."""
+    settings, rounds = run.config.eval, run.config.rounds
+    why = f"best validation {settings.metric} (eval.keep=best)" if settings.keep == "best" else "the last one"
+    if run.rounds_done < rounds:
+        why += f"; ended early after round {run.rounds_done}: eval.patience={settings.patience}"
+    return f"{run.kept_round} of {rounds}", why
+
+
 def _span(records: Sequence[Eval]) -> str:
     if not records:
         return "not evaluated"
@@ -128,14 +137,16 @@ def _by_class(run: Run) -> str:
 
 def summary_table(run: Run) -> Table:
     """What the headline does not say: the validation split, the fullest client, time, digest."""
-    summary, validation = run.summary, run.split("validation")
+    summary, validation, test = run.summary, run.until_kept("validation"), run.until_kept("test")
     rows = [("Validation loss", change(validation, "loss"), _span(validation))]
     if any(record.accuracy is not None for record in validation):
         note = "; ".join([_span(validation), *_interval_texts(validation)])
         rows += [
             ("Validation accuracy", change(validation, "accuracy"), note),
-            ("Test loss", change(run.split("test"), "loss"), _span(run.split("test"))),
+            ("Test loss", change(test, "loss"), _span(test)),
         ]
+    if run.kept_round is not None and (run.config.eval.keep == "best" or run.rounds_done < run.config.rounds):
+        rows.append(("Round that is kept", *kept_text(run)))
     if run.partition is not None:
         rows.append(("Partition of the training rows", partition_text(run), spread_text(run.partition)))
     shared = [client for client in run.allocation.clients if client.share is not None]
@@ -152,7 +163,8 @@ def summary_table(run: Run) -> Table:
         Column[tuple[str, str, str]](name, lambda row, at=at: row[at])
         for at, name in enumerate(("What", "Value", "More"))
     ]
-    digest = f"SHA-256 of θ at the end: {summary.weights_sha256}" if summary else ""
+    when = "at the end" if run.kept_round in (None, run.rounds_done) else f"after round {run.kept_round}"
+    digest = f"SHA-256 of θ {when}: {summary.weights_sha256}" if summary else ""
     return Table("Summary", rows, columns, digest)
 
 

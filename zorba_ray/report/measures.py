@@ -14,17 +14,19 @@ Measure = Callable[[Run], float | None]
 
 
 def _last(split: str, field: str, after: int = 0) -> Measure:
-    """Of the evaluations from round `after` on that know the field."""
+    """Of the evaluations from round `after` on, up to the round that is kept, that know the field."""
 
     def measure(run: Run) -> float | None:
-        values = [getattr(record, field) for record in run.split(split) if record.round >= after]
+        first = after if run.kept_round is None else min(after, run.kept_round)
+        values = [getattr(record, field) for record in run.until_kept(split) if record.round >= first]
         return next((value for value in reversed(values) if value is not None), None)
 
     return measure
 
 
 final_loss = _last("validation", "loss")
-"""Validation loss of the last evaluation. So `final_accuracy`, unknown for a language model without labels."""
+"""Validation loss of the last evaluation, or of the round that is kept. So `final_accuracy`, unknown for a language
+model without labels."""
 final_accuracy = _last("validation", "accuracy")
 test_loss = _last("test", "loss", after=1)
 """Loss on the test split after training. So `test_accuracy`."""

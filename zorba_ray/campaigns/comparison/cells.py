@@ -106,6 +106,16 @@ def plan_comparison(
         )
     if base.federation.changes:
         raise ConfigError("federation.changes: a comparison keeps its clients and their budgets; drop it")
+    if base.eval.patience is not None:
+        raise ConfigError(
+            f"eval.patience={base.eval.patience}: a comparison gives every method the same forward passes, and a run "
+            "that ends early has fewer; set eval.patience=null (eval.keep=best is compared)"
+        )
+    if base.data.batch_tokens is not None:
+        raise ConfigError(
+            f"data.batch_tokens={base.data.batch_tokens}: a comparison counts forward passes of data.batch_size rows, "
+            "and a pass would have fewer where rows are long; set data.batch_tokens=null"
+        )
     central = [name for name in methods if load_method(name).central]
     if base.data.partition == "files" and central:
         raise ConfigError(
@@ -266,7 +276,8 @@ def describe(plan: ComparisonPlan) -> dict[str, Any]:
     """What decides the numbers, JSON-ready: a resume must not change it."""
     return {
         "settings": plan.base.numbers(),
-        "eval": {"rows": plan.base.eval.rows, "every": plan.base.eval.every},
+        "eval": {"rows": plan.base.eval.rows, "every": plan.base.eval.every}
+        | ({"keep": "best", "metric": plan.base.eval.metric} if plan.base.eval.keep == "best" else {}),
         "methods": list(plan.methods),
         "seeds": list(plan.seeds),
         "rates": {name: list(values) for name, values in sorted(plan.rates.items())},

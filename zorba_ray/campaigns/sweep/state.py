@@ -54,7 +54,7 @@ def resume_sweep(path: Path, sweep: SweepConfig, base: dict[str, Any]) -> Campai
         if not is_done(trial, path / trial.run):
             trial.status = trial.status if trial.status == "stopped" else "pending"
         elif trial.status != "diverged":
-            trial.status, trial.error, trial.round = "finished", None, trial.rounds
+            trial.status, trial.error, trial.round = "finished", None, Run(path / trial.run).rounds_done
             trial.figures, trial.weights_sha256 = figures_of(path / trial.run)
     return directory
 

@@ -149,7 +149,7 @@ class _Session:
             self._note(ending.trace)
             return {"done": True, "ended": ending.status, "error": ending.error, "round": ending.rounds_done or 0}
         figures, digest = figures_of(path)
-        return {"done": True, "ended": "finished", "round": config.rounds, "weights_sha256": digest, **figures}
+        return {"done": True, "ended": "finished", "round": ending.rounds_done, "weights_sha256": digest, **figures}
 
     def _ending(self) -> bool:
         """Whether this trial is ended early, or the whole sweep is to stop."""
