@@ -162,8 +162,9 @@ class TestOnRay:
         assert (state.trials[2].error or "").startswith("AllocationInfeasible")
         for trial in state.trials[1:]:
             assert "Traceback" in (tmp_path / "sweep" / trial.log).read_text()
-        assert f"{trial.run}/config.resolved.json" in str(caught.value)
-        assert trial.log in str(caught.value)
+        failed = state.trials[2]
+        assert f"{failed.run}/config.resolved.json" in str(caught.value)
+        assert failed.log in str(caught.value)
         diverged = tmp_path / "sweep" / state.trials[1].log
         said = diverged.read_text()
         with pytest.raises(SweepIncomplete):

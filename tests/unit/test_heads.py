@@ -1,5 +1,6 @@
 """Heads against the networks' own logits and losses, and against sums done by hand."""
 
+import itertools
 import math
 
 import numpy as np
@@ -157,9 +158,9 @@ def test_an_evaluation_tells_every_row_and_they_add_up(kind: str, head: str) -> 
     batches = [tiny_batch(kind, 4, 7, seed=1), tiny_batch(kind, 3, 6, seed=2)]
     found = model.evaluate(batches)
     alone = [
-        model.evaluate([Batch(*(part[row : row + 1] for part in (batch.ids_BT, batch.mask_BT, batch.labels_B)))])
+        model.evaluate([Batch(batch.ids_BT[row:end], batch.mask_BT[row:end], batch.labels_B[row:end])])
         for batch in batches
-        for row in range(len(batch))
+        for row, end in itertools.pairwise(range(len(batch) + 1))
     ]
     assert found.row_items.tolist() == [each.items for each in alone]
     assert found.row_losses / found.row_items == pytest.approx([each.loss for each in alone], abs=1e-5)
