@@ -66,6 +66,8 @@ def test_a_language_model_has_no_accuracy_to_judge_by() -> None:
         config_from_tree({"model": {"head": "lm"}, "eval": {"metric": "accuracy"}}, "test")
     with pytest.raises(ConfigError, match=r"eval\.metric=perplexity with task\.kind=classification"):
         tiny_config("eval.metric=perplexity")
+    with pytest.raises(ConfigError, match=r"eval\.metric=macro_f1 with task\.kind=multiple_choice"):
+        config_from_tree({"task": {"options_column": "options"}, "eval": {"metric": "macro_f1"}}, "test")
 
 
 def test_every_figure_of_an_evaluation_can_be_judged_by() -> None:

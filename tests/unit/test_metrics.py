@@ -123,6 +123,16 @@ def test_a_record_has_figures_intervals_the_majority_class_and_the_matrix() -> N
     assert found["intervals"] != SplitFigures("test", 6, gold, gold).of(_evaluation(gold, given, 4))["intervals"]
 
 
+def test_rows_with_options_of_their_own_have_an_accuracy_and_no_classes() -> None:
+    """A label is a position there: a matrix or an F1 of positions would say nothing of the answers."""
+    gold, given = np.repeat([0, 1, 2], [60, 30, 10]), np.tile([0, 0, 1, 2], 25)
+    split = SplitFigures("test", 5, gold, gold, np.arange(100) % 3, own_options=True)
+    found = split.of(_evaluation(gold, given, 4))
+    assert set(found) == {"rows", "intervals", "clients", "by_client"}
+    assert set(found["intervals"]) == {"loss", "accuracy"}
+    assert set(found["by_client"]) == {"loss", "accuracy", "rows"}
+
+
 def test_where_every_answer_is_right_only_the_accuracy_has_an_interval() -> None:
     gold = np.tile([0, 1], 10)
     found = SplitFigures("validation", 0, gold, gold).of(_evaluation(gold, gold, 2))

@@ -158,7 +158,10 @@ class ExperimentConfig(StrictModel):
                 "backpropagates is counted for batches of data.batch_size rows; set data.batch_tokens=null"
             )
         of_text = self.task_kind in ("language_model", "completion")
-        if self.eval.metric != "loss" and (self.eval.metric == "perplexity") != of_text:
+        of_classes = self.eval.metric in ("balanced_accuracy", "macro_f1", "mcc")
+        if (self.eval.metric != "loss" and (self.eval.metric == "perplexity") != of_text) or (
+            of_classes and self.task_kind == "multiple_choice"
+        ):
             raise ValueError(
                 f"eval.metric={self.eval.metric} with task.kind={self.task_kind}: it is never reported there; set "
                 "eval.metric=loss"

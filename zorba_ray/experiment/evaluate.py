@@ -120,7 +120,14 @@ class Evaluations:
 def _figures_of(setup: Setup, split: str, table: TokenTable) -> SplitFigures:
     order = np.concatenate(list(in_length_order(table.lengths, BATCH_SIZE)))
     clients = setup.validation_clients[order] if split == "validation" else None
-    return SplitFigures(split, setup.config.seed, table.labels[order], setup.shards.table.labels, clients)
+    return SplitFigures(
+        split,
+        setup.config.seed,
+        table.labels[order],
+        setup.shards.table.labels,
+        clients,
+        own_options=setup.config.task_kind == "multiple_choice",
+    )
 
 
 def require_near(round: int, distance: float, size: float) -> None:

@@ -21,7 +21,13 @@ class SplitFigures:
     """What does not change between the evaluations of a split."""
 
     def __init__(
-        self, split: str, seed: int, gold: np.ndarray, training: np.ndarray, clients: np.ndarray | None = None
+        self,
+        split: str,
+        seed: int,
+        gold: np.ndarray,
+        training: np.ndarray,
+        clients: np.ndarray | None = None,
+        own_options: bool = False,
     ) -> None:
         """Of the rows in the order of evaluation.
 
@@ -30,8 +36,11 @@ class SplitFigures:
             gold: labels of the rows, int64 [rows].
             training: labels of the training rows, int64.
             clients: the client of each row, int64 [rows], −1 for nobody's; None: of all rows.
+            own_options: each row has options of its own, and a label is a position among them. Rows then share no
+                classes, and accuracy is all that labels tell.
         """
         self._seed, self._stream = seed, _STREAMS[split]
+        self._own_options = own_options
         self._gold, self._most = gold, np.bincount(training).argmax()
         homes = np.full(len(gold), -1) if clients is None else clients
         self._of_client = [np.flatnonzero(homes == client) for client in np.unique(homes[homes >= 0])]
@@ -47,7 +56,7 @@ class SplitFigures:
         if result.row_labels is None or result.predicted is None:
             perplexity = float(_perplexities(np.array(result.loss)))
             fields["perplexity"] = perplexity if math.isfinite(perplexity) else None
-        else:
+        elif not self._own_options:
             figures = label_figures(self._gold, result.row_labels)
             figures.pop("accuracy")  # the evaluation has it
             fields |= figures | {"majority": self._majority}
@@ -81,9 +90,9 @@ class SplitFigures:
             if given is not None:
                 counts.append(label_counts(self._gold[rows], given[rows], len(result.predicted or ())))
         means = np.array(losses)
-        return {
-            "loss": means,
-            **(counted_figures(np.stack(counts)) if counts else {"perplexity": _perplexities(means)}),
+        figures = counted_figures(np.stack(counts)) if counts else {"perplexity": _perplexities(means)}
+        return {"loss": means} | {
+            name: values for name, values in figures.items() if name == "accuracy" or not self._own_options
         }
 
 

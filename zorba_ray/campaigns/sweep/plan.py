@@ -137,7 +137,8 @@ def defaults(base: Mapping[str, Any]) -> dict[str, Any]:
 def _require_metrics(sweep: SweepConfig, config: ExperimentConfig, origin: str) -> None:
     for metric in sweep.metric:
         of_text = config.task_kind in ("language_model", "completion")
-        if of_text and metric.name.endswith(("accuracy", "macro_f1", "mcc")):
+        of_classes = metric.name.endswith(("balanced_accuracy", "macro_f1", "mcc"))
+        if (of_text and metric.name.endswith("accuracy")) or (of_classes and config.task_kind != "classification"):
             raise ConfigError(
                 f"{origin}: metric {metric.name} is never reported with task.kind={config.task_kind}: use a loss"
             )
