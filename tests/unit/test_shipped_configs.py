@@ -29,6 +29,8 @@ ROOM = {
     "llama3_8b": {"gpu_24gb": 21, "gpu_16gb": 11, "gpu_8gb": 3},
 }
 """File -> class -> active blocks that its budget has room for; every other file has one class `half` with three."""
+LONG_WORDS = {"sst2_stories260k"}
+"""Files whose label words have several tokens of their model: a row is one sequence per word."""
 SHAPE_OF = {
     "facebook/opt-125m": "opt-125m",
     "Qwen/Qwen2.5-0.5B": "qwen2.5-0.5b",
@@ -64,7 +66,8 @@ def room(config: ExperimentConfig) -> tuple[dict[str, int], int, int]:
     """Class of the fleet -> active blocks that fit; bytes without an active block; bytes that each of them adds."""
     data = config.data
     manifest, hidden = shape(config.model.path, config.model.head)
-    work = Workload(data.batch_size, data.max_length, hidden, len(data.label_words), positions=1)
+    sequences = len(data.label_words) if config.name in LONG_WORDS else 1
+    work = Workload(data.batch_size * sequences, data.max_length, hidden, len(data.label_words), positions=1)
     memory = placed_by_budget(manifest, config.memory, config.zo.fixed_scope, work).of(1)
     [extra] = set(memory.active_extra.tolist())
     kinds = [kind for kind in config.federation.fleet or () if isinstance(kind, FleetClass)]
