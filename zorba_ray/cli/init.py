@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 _CLIENTS = 8
 _ROWS_PER_CLIENT = 40
-_BUILTIN_WORDS = ("terrible", "poor", "good", "great")
-"""Label words that the built-in model knows."""
 
 
 def init(
@@ -146,13 +144,15 @@ def _task_lines(proposal: "DataProposal") -> list[str]:
 
 
 def _label_comments(proposal: "DataProposal", words: tuple[str, ...], small: bool) -> list[str]:
+    from zorba_ray.data.grammar import TASK_LABEL_WORDS
+
     counts = ", ".join(
         f"{word}: {rows:,}" for word, rows in zip(proposal.label_words, proposal.label_rows, strict=True)
     )
     lines = [f"  # Rows of each: {counts}" if len(counts) <= 90 else f"  # {len(proposal.label_words)} labels"]
-    if small and not {*words} <= {*_BUILTIN_WORDS}:
+    if small and not {*words} <= {*TASK_LABEL_WORDS}:
         lines.append(
-            f"  # The built-in model knows the words {', '.join(_BUILTIN_WORDS)}. Take another with --model, or"
+            f"  # The built-in model knows the words {', '.join(TASK_LABEL_WORDS)}. Take another with --model, or"
         )
         lines.append("  # write these, and say in a labels.json beside the data which label is which (docs/data.md).")
     if not proposal.named:
@@ -162,8 +162,10 @@ def _label_comments(proposal: "DataProposal", words: tuple[str, ...], small: boo
 
 def _builtin_words(numbers: tuple[str, ...]) -> tuple[str, ...]:
     """Words that the built-in model knows, for up to four labels; more stay numbers."""
+    from zorba_ray.data.grammar import TASK_LABEL_WORDS
+
     chosen = {2: (0, 3), 3: (0, 2, 3), 4: (0, 1, 2, 3)}.get(len(numbers)) if numbers[0] == "0" else None
-    return numbers if chosen is None else tuple(_BUILTIN_WORDS[index] for index in chosen)
+    return numbers if chosen is None else tuple(TASK_LABEL_WORDS[index] for index in chosen)
 
 
 def _task(proposal: "DataProposal") -> str:

@@ -18,7 +18,7 @@ from zorba_ray.config.memory import MemoryConfig
 from zorba_ray.config.method import DEFAULT_METHOD, MethodSpec, NoSettings, load_method, method_names, with_published
 from zorba_ray.config.model import ModelConfig
 from zorba_ray.config.suggestions import meant
-from zorba_ray.config.task import TaskConfig, TaskName
+from zorba_ray.config.task import TaskConfig, TaskName, is_reported
 from zorba_ray.config.tracking import EvalConfig, TrackingConfig
 from zorba_ray.config.yaml_text import read_yaml
 from zorba_ray.config.zo import DirectionsConfig, ZOConfig
@@ -49,7 +49,11 @@ NOT_NUMBERS = (
 """Settings that may change between a run and its resume. Paths are judged by what they hold: the weights and the data
 have digests of their own; the allocation is read back from the run directory."""
 
-LATER = {"data.labels_per_client": 2, "data.batch_tokens": None}
+LATER: dict[str, Any] = {
+    "data.labels_per_client": 2,
+    "data.batch_tokens": None,
+    **{f"task.{key}": value for key, value in TaskConfig().model_dump(mode="json").items()},
+}
 """Settings that came after the first release -> the value that is as if they were not there. They count from another
 value on, so that ledgers and digests of before still fit."""
 
@@ -157,11 +161,7 @@ class ExperimentConfig(StrictModel):
                 f"data.batch_tokens={self.data.batch_tokens} with method={self.method}: the memory of a method that "
                 "backpropagates is counted for batches of data.batch_size rows; set data.batch_tokens=null"
             )
-        of_text = self.task_kind in ("language_model", "completion")
-        of_classes = self.eval.metric in ("balanced_accuracy", "macro_f1", "mcc")
-        if (self.eval.metric != "loss" and (self.eval.metric == "perplexity") != of_text) or (
-            of_classes and self.task_kind == "multiple_choice"
-        ):
+        if not is_reported(self.eval.metric, self.task_kind):
             raise ValueError(
                 f"eval.metric={self.eval.metric} with task.kind={self.task_kind}: it is never reported there; set "
                 "eval.metric=loss"
@@ -267,15 +267,12 @@ class ExperimentConfig(StrictModel):
 
 
 def _numbers_digest(numbers: dict[str, Any]) -> str:
-    # Settings of tasks came later: at their defaults they are left out, so that runs from before can be resumed.
-    later = {f"task.{key}": value for key, value in TaskConfig().model_dump(mode="json").items()}
-    numbers = {key: value for key, value in numbers.items() if key not in later or value != later[key]}
     return hashlib.sha256(json.dumps(numbers, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def changed_numbers(old: ExperimentConfig, new: ExperimentConfig) -> list[str]:
     """One line 'key: old -> new' per setting that changes results and differs."""
-    before, after = old.numbers(), new.numbers()
+    before, after = {**LATER, **old.numbers()}, {**LATER, **new.numbers()}
     keys = sorted(before.keys() | after.keys())
     return [f"{key}: {before.get(key)!r} -> {after.get(key)!r}" for key in keys if before.get(key) != after.get(key)]
 

@@ -8,6 +8,16 @@ from zorba_ray.config.template import TemplateText
 TaskName = Literal["classification", "multiple_choice", "completion", "language_model"]
 
 
+def is_reported(figure: str, kind: TaskName) -> bool:
+    """Whether an evaluation of a task tells a figure: `loss`, `accuracy`, `perplexity`, … Options are a row's own, so
+    that a multiple choice has no figures of classes."""
+    if figure == "perplexity":
+        return kind in ("language_model", "completion")
+    if figure == "accuracy":
+        return kind in ("classification", "multiple_choice")
+    return kind == "classification" or figure not in ("balanced_accuracy", "macro_f1", "mcc")
+
+
 class TaskConfig(StrictModel):
     """The task. `docs/data.md` shows data and settings of each."""
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from zorba_ray.config import Dimension, ExperimentConfig, SweepConfig, anchored, config_from_tree
 from zorba_ray.config.base import apply_override
+from zorba_ray.config.task import is_reported
 from zorba_ray.directions import uniforms
 from zorba_ray.errors import ConfigError
 
@@ -136,16 +137,11 @@ def defaults(base: Mapping[str, Any]) -> dict[str, Any]:
 
 def _require_metrics(sweep: SweepConfig, config: ExperimentConfig, origin: str) -> None:
     for metric in sweep.metric:
-        of_text = config.task_kind in ("language_model", "completion")
-        of_classes = metric.name.endswith(("balanced_accuracy", "macro_f1", "mcc"))
-        if (of_text and metric.name.endswith("accuracy")) or (of_classes and config.task_kind != "classification"):
+        figure = metric.name.removeprefix("validation_").removeprefix("test_")
+        if not is_reported(figure, config.task_kind):
+            why = "it is of texts; " if figure == "perplexity" else ""
             raise ConfigError(
-                f"{origin}: metric {metric.name} is never reported with task.kind={config.task_kind}: use a loss"
-            )
-        if not of_text and metric.name.endswith("perplexity"):
-            raise ConfigError(
-                f"{origin}: metric {metric.name} is never reported with task.kind={config.task_kind}: it is of texts; "
-                "use a loss"
+                f"{origin}: metric {metric.name} is never reported with task.kind={config.task_kind}: {why}use a loss"
             )
 
 
