@@ -5,6 +5,7 @@ from zorba_ray.data.doubts import data_doubts
 from zorba_ray.data.options import OptionTable
 from zorba_ray.data.partition import partition, partition_digest
 from zorba_ray.data.prompts import Cut, EncodedRows, encode_rows, prompt_tail, render_prompts
+from zorba_ray.data.shared_prefix import shared_length, with_shared
 from zorba_ray.data.tasks import SPLITS, Split, Task, load_task
 from zorba_ray.data.validation_parts import clients_of
 
@@ -29,4 +30,6 @@ __all__ = [
     "partition_digest",
     "prompt_tail",
     "render_prompts",
+    "shared_length",
+    "with_shared",
 ]

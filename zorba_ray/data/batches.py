@@ -29,6 +29,8 @@ class BatchArrays(NamedTuple):
     """bool [B, T]: the tokens that the loss counts; None: as the task says."""
     options: OptionArrays | None = None
     """Where options are scored."""
+    shared: int = 0
+    """First tokens that all rows have in common, and that are computed once."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class TokenTable:
     """bool [total]: tokens of answers, which alone the loss counts; None: there is no such difference."""
     options: OptionTable | None = None
     """What may follow the examples, if that is scored."""
+    shared: int = 0
+    """First tokens that all examples have in common, and that are computed once per batch (`shared_prefix`)."""
 
     @classmethod
     def from_lists(
@@ -70,6 +74,11 @@ class TokenTable:
         lengths = np.diff(self.starts)
         return lengths if self.options is None else lengths + self.options.longest_of(len(lengths)) - 1
 
+    @property
+    def own_lengths(self) -> np.ndarray:
+        """Of `lengths`, the tokens that each example computes for itself, int64 [examples]."""
+        return self.lengths - self.shared
+
     def collate(self, rows: np.ndarray, pad: int) -> BatchArrays:
         """A batch of these examples."""
         parts = [slice(self.starts[row], self.starts[row + 1]) for row in rows]
@@ -87,7 +96,7 @@ class TokenTable:
             for index, part in enumerate(parts):
                 scored[index, : lengths[index]] = self.scored[part]
         mask = (np.arange(ids.shape[1]) < lengths[:, None]).astype(np.int64)
-        return BatchArrays(ids, mask, self.labels[rows], scored, options)
+        return BatchArrays(ids, mask, self.labels[rows], scored, options, self.shared)
 
 
 @dataclass(frozen=True)
@@ -139,9 +148,13 @@ class Shards:
     table: TokenTable
     rows: ClientRows
 
-    def lengths(self, client: int) -> np.ndarray:
-        """Tokens of each example, int64 [|D_n|]."""
-        return self.table.lengths[self.rows[client]]
+    def own_lengths(self, client: int) -> np.ndarray:
+        """Tokens of each example that it computes for itself, int64 [|D_n|]."""
+        return self.table.own_lengths[self.rows[client]]
+
+    def own_tokens(self, batch_tokens: int | None) -> int | None:
+        """What is left of `batch_tokens` where the shared ones are computed; None: no limit."""
+        return None if batch_tokens is None else batch_tokens - self.table.shared
 
     def collate(self, client: int, examples: np.ndarray, pad: int) -> BatchArrays:
         """A batch of the client's `examples`, as `TokenTable.collate`."""

@@ -34,6 +34,13 @@ class Workload:
     """Counted positions per row: 1 for a label, T for a next-token loss; for options one more than the longest has."""
     most_rows: int = 0
     """Most rows of a batch that is limited by tokens, of which `batch_size` rows of T tokens are the largest; 0: B."""
+    shared: int = 0
+    """P, first tokens of all rows that are computed once."""
+
+    @property
+    def tokens(self) -> int:
+        """N, computed tokens of one sign."""
+        return self.batch_size * (self.length - self.shared) + self.shared
 
 
 def workload_of(settings: Any, label: str, batch_size: int, length: int, labels: int | None) -> Workload:
