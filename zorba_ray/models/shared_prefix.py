@@ -62,7 +62,7 @@ def packed_attention(batch: Batch) -> Iterator[None]:
     """A context in which networks take `batch` packed; with nothing shared, as they are."""
     with contextlib.ExitStack() as stack:
         for kind in _KINDS if batch.shared else ():
-            plain = dict(ALL_ATTENTION_FUNCTIONS).get(kind, _written_out)
+            plain = ALL_ATTENTION_FUNCTIONS.get(kind, _written_out)
             stack.enter_context(_replaced(ALL_ATTENTION_FUNCTIONS, kind, partial(_attend, plain)))
             masks = partial(_masks, ALL_MASK_ATTENTION_FUNCTIONS[kind], batch)
             stack.enter_context(_replaced(ALL_MASK_ATTENTION_FUNCTIONS, kind, masks))
@@ -71,13 +71,13 @@ def packed_attention(batch: Batch) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _replaced(registry: MutableMapping[str, Any], kind: str, function: Callable[..., Any]) -> Iterator[None]:
-    before = dict(registry).get(kind)
+    before = registry.get(kind)
     registry[kind] = function
     try:
         yield
     finally:
         del registry[kind]  # what all of transformers knows by this name shows again
-        if before is not None and registry[kind] is not before:
+        if before is not None and registry.get(kind) is not before:
             registry[kind] = before
 
 
