@@ -119,6 +119,6 @@ def _attend(
 
     parts = (states[:, :, :shared] for states in (query, key, value))
     lead = plain(module, *parts, attention_mask.lead, **kwargs)[0]
-    mask = attention_mask.rows.repeat(len(query), 1, 1, 1)
+    mask = attention_mask.rows if len(query) == 1 else attention_mask.rows.repeat(len(query), 1, 1, 1)
     answer = plain(module, own(query).flatten(0, 1), joined(key), joined(value), mask, **kwargs)[0]
     return torch.cat([lead, answer.reshape(len(query), -1, *answer.shape[2:])], dim=1), None
