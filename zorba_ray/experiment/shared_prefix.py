@@ -34,7 +34,7 @@ def settled_prefix(
     Raises:
         ModelError: the pairs are wrong without shared tokens, or with those that the run began with.
     """
-    shared = shared_length(train) if begun is None else begun
+    shared = shared_length(train, None if begun is None else train.tokens[:begun])
     if not shared or not model.loaded.causal:
         check(False)
         return SharedPrefix(0, "")

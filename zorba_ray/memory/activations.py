@@ -1,9 +1,9 @@
 """What memory depends on beside the weights: the batch, how blocks are made, and the hidden states of a forward pair.
 
 The model is ours (algorithm.md §6). Unit: h = N·H·s bytes, one hidden state of one sign in the compute dtype of s
-bytes; N = B·T tokens, or P + B·(T − P) where rows share their first P. A tensor of fp32 is 4/s h, the widest layer inside a block `inner` h, the queries `query` h. Nothing is saved for
-a backward pass: a tensor dies when it was read. Each line was read off the operators that transformers runs; `count` is
-the judge.
+bytes; N = B·T tokens, or P + B·(T − P) where rows share their first P. A tensor of fp32 is 4/s h, the widest layer
+inside a block `inner` h, the queries `query` h. Nothing is saved for a backward pass: a tensor dies when it was read.
+Each line was read off the operators that transformers runs; `count` is the judge.
 """
 
 from dataclasses import dataclass
@@ -148,11 +148,10 @@ class Activations:
         """
         work = self.work
         whole = work.batch_size * work.length
-        if work.shared:
-            return 16 * whole + 24 * batches * work.tokens + (whole - work.batch_size * work.shared) * work.length * (
-                masks + 1
-            ) // 2
-        return whole * (16 * batches + (8 + work.length) * masks)
+        if not work.shared:
+            return whole * (16 * batches + (8 + work.length) * masks)
+        own = whole - work.batch_size * work.shared
+        return 16 * whole + 24 * batches * work.tokens + own * work.length * (masks + 1) // 2
 
     def norm(self) -> float:
         """Peak of a norm above its input, in h.

@@ -16,8 +16,8 @@ from zorba_ray.memory.storage_counter import StorageCounter
 from zorba_ray.models import Batch, LoadedModel
 from zorba_ray.models.heads import LabelPromptsHead, LabelWordsHead
 from zorba_ray.models.logits import LinearLogits
-from zorba_ray.models.shared_prefix import packed_inputs
 from zorba_ray.models.shapes import skeleton
+from zorba_ray.models.shared_prefix import packed_inputs
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 Step = PairedStep | LocalStep

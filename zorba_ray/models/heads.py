@@ -95,7 +95,9 @@ class Batch:
 
     def _each(self, change: Callable[[Any], Any]) -> "Batch":
         parts = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        changed = {name: part if part is None or name == "shared" else change(part) for name, part in parts.items()}
+        changed: dict[str, Any] = {
+            name: part if part is None or name == "shared" else change(part) for name, part in parts.items()
+        }
         return Batch(**changed)
 
 
