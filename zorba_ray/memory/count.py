@@ -44,7 +44,8 @@ def prepared(
     """A function that takes one step of the client."""
     ids = torch.zeros(work.batch_size, work.length, dtype=torch.long, device=device)
     labels = torch.zeros(work.batch_size, dtype=torch.long, device=device)
-    batch = Batch(ids, torch.ones_like(ids), labels, shared=work.shared)
+    # A method's own walk takes whole rows.
+    batch = Batch(ids, torch.ones_like(ids), labels, shared=work.shared if isinstance(step, PairedStep) else 0)
     inputs = {"input_ids": batch.ids_BT, "attention_mask": batch.mask_BT}
     if isinstance(step, PairedStep):
         paired = PairedClient(loaded, step, counter)

@@ -111,14 +111,17 @@ def _attend(
     shared, rows = attention_mask.shared, len(attention_mask.rows)
 
     def own(states: torch.Tensor) -> torch.Tensor:
-        return states[:, :, shared:].unflatten(2, (rows, -1)).transpose(1, 2)  # [S, B, heads, t, width]
+        return states.transpose(1, 2)[:, shared:].unflatten(1, (rows, -1))  # [S, B, t, heads, width]
 
     def joined(states: torch.Tensor) -> torch.Tensor:
-        lead = states[:, None, :, :shared].expand(-1, rows, -1, -1, -1)
-        return torch.cat([lead, own(states)], dim=3).flatten(0, 1)
+        lead = states.transpose(1, 2)[:, None, :shared].expand(-1, rows, -1, -1, -1)
+        return by_row(torch.cat([lead, own(states)], dim=2))
+
+    def by_row(states: torch.Tensor) -> torch.Tensor:
+        return states.flatten(0, 1).transpose(1, 2)  # in memory token by token, as models have it
 
     parts = (states[:, :, :shared] for states in (query, key, value))
     lead = plain(module, *parts, attention_mask.lead, **kwargs)[0]
     mask = attention_mask.rows if len(query) == 1 else attention_mask.rows.repeat(len(query), 1, 1, 1)
-    answer = plain(module, own(query).flatten(0, 1), joined(key), joined(value), mask, **kwargs)[0]
+    answer = plain(module, by_row(own(query)), joined(key), joined(value), mask, **kwargs)[0]
     return torch.cat([lead, answer.reshape(len(query), -1, *answer.shape[2:])], dim=1), None
