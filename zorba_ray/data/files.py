@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from zorba_ray.config import DataConfig
-from zorba_ray.data.tables import KINDS, Kind
+from zorba_ray.data.table_file import KINDS, Kind
 from zorba_ray.errors import DataError
 from zorba_ray.hub import gate, hub_answers
 from zorba_ray.printable import first_line, listed, on_one_line

@@ -17,7 +17,8 @@ from zorba_ray.data.files import SPLITS, Files, file_kind, folder_files, hub_fil
 from zorba_ray.data.labels import LabelListing, label_positions, read_listing
 from zorba_ray.data.options import read_options, right_options
 from zorba_ray.data.prompts import prompt_columns
-from zorba_ray.data.tables import KINDS, DataTable, column_names, read_table
+from zorba_ray.data.table_file import KINDS, DataTable
+from zorba_ray.data.tables import column_names, read_table
 from zorba_ray.directions import permutation
 from zorba_ray.errors import DataError
 from zorba_ray.printable import listed, on_one_line, shown
