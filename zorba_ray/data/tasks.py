@@ -171,7 +171,8 @@ def read_rows(file: Path, config: DataConfig, labelled: bool, task: TaskConfig, 
     if gold and not listing.positions and os.path.exists(base):  # names of labels that the run's own data have
         listing = read_listing(base if base.is_dir() else base.parent, config.label_words)
     given = config.model_copy(update={"partition": "iid"})
-    return _splits_of({"rows": [(file, kind)]}, listing, given, labelled and gold, task, gold)["rows"]
+    (split,) = _splits_of({file.name: [(file, kind)]}, listing, given, labelled and gold, task, gold).values()
+    return split
 
 
 def _wanted_columns(config: DataConfig, labelled: bool, task: TaskConfig, gold: bool = True) -> list[str]:
@@ -198,9 +199,9 @@ def _splits_of(
         if choices is not None:
             each = [read_options(table, choices) for table in parts]
             options = [row for table in each for row in table]
-        if choices is not None and gold:
-            right = [right_options(table, config.label_column, own) for table, own in zip(parts, each, strict=True)]
-            labels[split] = np.concatenate([np.array(part, dtype=np.int64) for part in right])
+            if gold:
+                right = [right_options(table, config.label_column, own) for table, own in zip(parts, each, strict=True)]
+                labels[split] = np.concatenate([np.array(part, dtype=np.int64) for part in right])
         if config.partition == "files":
             names_of_files = [_file_owner(path, split) for path, _ in files[split]]
             owners = [owner for owner, table in zip(names_of_files, parts, strict=True) for _ in range(len(table))]
