@@ -53,7 +53,7 @@ class RunDir:
                 raise RunDirError(
                     f"run directory {path} exists: continue it with --resume, or name another with --run-dir DIR"
                 )
-            path.mkdir(parents=True, exist_ok=True)
+            path.mkdir(0o700, parents=True, exist_ok=True)
             with held(path):
                 write_json(run.config, config.resolved())
         return run
