@@ -15,7 +15,7 @@ from zorba_ray.config.memory import MemoryConfig
 from zorba_ray.config.method import DEFAULT_METHOD, LocalStep, MethodSpec, load_method, method_names, settings_of
 from zorba_ray.config.model import LoraConfig, ModelConfig
 from zorba_ray.config.sweep import Dimension, SweepConfig, load_sweep
-from zorba_ray.config.task import TaskConfig, TaskName
+from zorba_ray.config.task import RowKind, TaskConfig, TaskName
 from zorba_ray.config.tracking import EvalConfig, TrackingConfig
 from zorba_ray.config.zo import DirectionsConfig, ZOConfig
 
@@ -35,6 +35,7 @@ __all__ = [
     "MemoryConfig",
     "MethodSpec",
     "ModelConfig",
+    "RowKind",
     "SweepConfig",
     "TaskConfig",
     "TaskName",

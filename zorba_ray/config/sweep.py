@@ -28,6 +28,7 @@ EveryEvaluation = Literal[
     "validation_balanced_accuracy",
     "validation_macro_f1",
     "validation_mcc",
+    "validation_reward",
 ]
 """Metrics that a trial reports at every evaluation: what a scheduler can judge by."""
 AtTheEnd = Literal[
@@ -37,6 +38,7 @@ AtTheEnd = Literal[
     "test_balanced_accuracy",
     "test_macro_f1",
     "test_mcc",
+    "test_reward",
     "fleet_vram_bytes",
     "worst_share",
     "f1",
@@ -153,7 +155,7 @@ class MetricConfig(StrictModel):
 
     @model_validator(mode="after")
     def _right_way(self) -> "MetricConfig":
-        ways = {("loss", "perplexity"): ("min", "less"), ("accuracy", "macro_f1", "mcc"): ("max", "more")}
+        ways = {("loss", "perplexity"): ("min", "less"), ("accuracy", "macro_f1", "mcc", "reward"): ("max", "more")}
         for endings, (mode, better) in ways.items():
             if self.name.endswith(endings) and self.mode != mode:
                 raise ValueError(f"metric {self.name} with mode={self.mode}: {better} is better; write mode: {mode}")

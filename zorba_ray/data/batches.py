@@ -29,6 +29,10 @@ class BatchArrays(NamedTuple):
     """bool [B, T]: the tokens that the loss counts; None: as the task says."""
     options: OptionArrays | None = None
     """Where options are scored."""
+    references: tuple[str, ...] | None = None
+    """Of a reward: the text that is right, of each example."""
+    choices: tuple[Sequence[str], ...] | None = None
+    """Of a reward: the texts that each example's answer is one of."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,10 @@ class TokenTable:
     """bool [total]: tokens of answers, which alone the loss counts; None: there is no such difference."""
     options: OptionTable | None = None
     """What may follow the examples, if that is scored."""
+    references: Sequence[str] | None = None
+    """Of a reward: the text that is right, of each example."""
+    choices: Sequence[Sequence[str]] | None = None
+    """Of a reward: the texts that each example's answer is one of."""
 
     @classmethod
     def from_lists(
@@ -87,7 +95,10 @@ class TokenTable:
             for index, part in enumerate(parts):
                 scored[index, : lengths[index]] = self.scored[part]
         mask = (np.arange(ids.shape[1]) < lengths[:, None]).astype(np.int64)
-        return BatchArrays(ids, mask, self.labels[rows], scored, options)
+        references, choices = (
+            None if texts is None else tuple(texts[row] for row in rows) for texts in (self.references, self.choices)
+        )
+        return BatchArrays(ids, mask, self.labels[rows], scored, options, references, choices)
 
 
 @dataclass(frozen=True)

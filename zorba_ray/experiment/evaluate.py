@@ -126,7 +126,7 @@ def _figures_of(setup: Setup, split: str, table: TokenTable) -> SplitFigures:
         table.labels[order],
         setup.shards.table.labels,
         clients,
-        own_options=setup.config.task_kind == "multiple_choice",
+        own_options=setup.config.row_kind == "multiple_choice",
     )
 
 

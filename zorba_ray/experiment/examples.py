@@ -58,7 +58,7 @@ def _require_limits(
     """
     length = config.data.max_length
     require_positions(loaded, length)
-    told = config.data.label_words if config.task_kind == "classification" else ()
+    told = config.data.label_words if config.row_kind == "classification" else ()
     words: list[list[int]] = loaded.tokenizer(list(told))["input_ids"] if told else []
     highest = {"the texts": max(int(table.tokens.max()) for table in tables)}
     if words:
