@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -238,3 +238,16 @@ def load_sweep(source: str, overrides: Iterable[str] = ()) -> tuple[SweepConfig,
             raise ConfigError(f"override {'.'.join(parts)}: {source} sweeps it; change its space there")
         apply_override(base, parts, value)
     return sweep, base
+
+
+def named_rewards(sweep: SweepConfig, base: Mapping[str, Any]) -> list[str]:
+    """Every `task.reward` that a trial may have.
+
+    Args:
+        base: the settings that the sweep varies, as of `load_sweep`.
+    """
+    varied = sweep.space.get("task.reward")
+    task = base.get("task")
+    own = task.get("reward") if isinstance(task, dict) else None
+    names = [own, *(value for _, value in varied.options)] if varied is not None else [own]
+    return list(dict.fromkeys(name for name in names if isinstance(name, str)))

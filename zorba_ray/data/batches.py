@@ -95,9 +95,8 @@ class TokenTable:
             for index, part in enumerate(parts):
                 scored[index, : lengths[index]] = self.scored[part]
         mask = (np.arange(ids.shape[1]) < lengths[:, None]).astype(np.int64)
-        references, choices = (
-            None if texts is None else tuple(texts[row] for row in rows) for texts in (self.references, self.choices)
-        )
+        references = None if self.references is None else tuple(self.references[row] for row in rows)
+        choices = None if self.choices is None else tuple(self.choices[row] for row in rows)
         return BatchArrays(ids, mask, self.labels[rows], scored, options, references, choices)
 
 

@@ -11,6 +11,7 @@ from zorba_ray.models import LoadedModel
 from zorba_ray.models.limits import require_length, require_positions, require_tokens
 from zorba_ray.tasks import rows_of
 from zorba_ray.tasks.classification import LabelWordRows
+from zorba_ray.tasks.reward import with_texts
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,12 @@ def tokenised(task: Task, config: ExperimentConfig, loaded: LoadedModel) -> Exam
         ConfigError, DataError, ModelError: texts, answers or lengths that model and tokenizer cannot serve.
     """
     rows = rows_of(config, loaded)
-    splits = {name: rows.encode(split, name) for name, split in zip(SPLITS, _limited(task, config), strict=True)}
+    limited = _limited(task, config)
+    splits = {name: rows.encode(split, name) for name, split in zip(SPLITS, limited, strict=True)}
     tables = [split.table for split in splits.values()]
+    if config.task_kind == "reward":
+        words = config.data.label_words
+        tables = [with_texts(table, split, words) for table, split in zip(tables, limited, strict=True)]
     scored = [token for word in rows.words.options for token in word] if isinstance(rows, LabelWordRows) else []
     _require_limits(config, loaded, tables, scored)
     return Examples(tables, {name: split.cut for name, split in splits.items()})

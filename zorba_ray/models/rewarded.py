@@ -14,5 +14,5 @@ RewardFunction = Callable[[Sequence[str], Sequence[str]], np.ndarray]
 def answers(logits_BC: torch.Tensor, batch: Batch) -> list[str]:
     """The text with the highest logit of each row, of equal ones the first."""
     assert batch.choices is not None
-    places = logits_BC.argmax(dim=1).tolist()
+    places: list[int] = logits_BC.argmax(dim=1).tolist()
     return [choices[place] for choices, place in zip(batch.choices, places, strict=True)]

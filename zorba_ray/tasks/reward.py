@@ -66,13 +66,11 @@ class Reward:
         except TypeError:
             raise self._error(f"it gave {shown(given)}, which is no list", texts, references, None, remedy) from None
         if len(values) != len(texts):
-            raise self._error(
-                f"it gave {len(values)} numbers for {len(texts)} texts", texts, references, None, remedy
-            )
+            raise self._error(f"it gave {len(values)} numbers for {len(texts)} texts", texts, references, None, remedy)
         for row, value in enumerate(values):
-            if not isinstance(value, numbers.Real) or isinstance(value, str) or not math.isfinite(value):
+            if not isinstance(value, numbers.Real) or not math.isfinite(value):
                 raise self._error(f"it gave {shown(value)}", texts, references, row, remedy)
-            if abs(value) > LARGEST:
+            if abs(float(value)) > LARGEST:
                 raise self._error(
                     f"it gave {float(value):g}", texts, references, row,
                     f"Rewards of more than {LARGEST:g} lose digits in fp32: divide them",

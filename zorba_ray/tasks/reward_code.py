@@ -88,8 +88,8 @@ def read_reward(name: str, allowed: Collection[str], folder: Path, again: str = 
     if module != OWN and module not in allowed:
         way = f"run it so: {again} --allow-code {module}" if again else f"in Python: allow_code=[{module!r}]"
         raise ConfigError(
-            f"task.reward={name}: {on_one_line(str(file))} is code that is not of zorba-ray, and runs only if you allow "
-            f"it. Read it, then {way}"
+            f"task.reward={name}: {on_one_line(str(file))} is code that is not of zorba-ray, and runs only if you "
+            f"allow it. Read it, then {way}"
         )
     try:
         return RewardCode(name, file.read_bytes(), str(file), (str(folder.resolve()),))
