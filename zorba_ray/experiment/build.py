@@ -307,5 +307,5 @@ def _table_digest(table: TokenTable) -> str:
         if array is not None:
             hasher.update(np.ascontiguousarray(array).data)
     if table.references is not None:
-        hasher.update(json.dumps([list(table.references), *map(list, table.choices or ())]).encode())
+        hasher.update(json.dumps([*map(list, table.references), *map(list, table.choices or ())]).encode())
     return hasher.hexdigest()

@@ -61,8 +61,8 @@ class Batch:
     """bool [B, T]: the tokens that a next-token loss counts; None: all real ones that follow a real one."""
     options: Options | None = None
     """Where options are scored."""
-    references: tuple[str, ...] | None = None
-    """Of a reward, [B]: the text that is right; None: the loss of the task counts."""
+    references: tuple[Sequence[str], ...] | None = None
+    """[B]: the right answers of each row, where answers are judged as texts."""
     choices: tuple[Sequence[str], ...] | None = None
     """Of a reward, [B]: the texts that the answer is one of."""
 
@@ -74,7 +74,7 @@ class Batch:
         labels: np.ndarray,
         scored: np.ndarray | None = None,
         options: Sequence[np.ndarray] | None = None,
-        references: tuple[str, ...] | None = None,
+        references: tuple[Sequence[str], ...] | None = None,
         choices: tuple[Sequence[str], ...] | None = None,
     ) -> "Batch":
         """Of the arrays of a collated batch, on the CPU."""

@@ -7,8 +7,8 @@ import torch
 
 from zorba_ray.models.heads import Batch
 
-RewardFunction = Callable[[Sequence[str], Sequence[str]], np.ndarray]
-"""(answers [B], references [B]) -> float64 [B], all finite."""
+RewardFunction = Callable[[Sequence[str], Sequence[Sequence[str]]], np.ndarray]
+"""(answers [B], right answers of each [B, …]) -> float64 [B], all finite."""
 
 
 def answers(logits_BC: torch.Tensor, batch: Batch) -> list[str]:

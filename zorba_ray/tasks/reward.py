@@ -28,13 +28,19 @@ class Reward:
         """
         self._name, self._function, self._repeated = code.name, code.load(), False
 
-    def __call__(self, texts: Sequence[str], references: Sequence[str]) -> np.ndarray:
-        """The reward of each row, float64 [rows].
+    def __call__(self, texts: Sequence[str], references: Sequence[Sequence[str]]) -> np.ndarray:
+        """The reward of each row, float64 [rows]; where several answers are right, of the one that gives the most.
 
         Raises:
             RewardError: the function raised, gave something else than one finite number per row, or another answer the
                 second time; names the row.
         """
+        counts = list(map(len, references))
+        texts = [text for text, count in zip(texts, counts, strict=True) for _ in range(count)]
+        each = self._of_pairs(texts, [right for row in references for right in row])
+        return np.maximum.reduceat(each, np.cumsum([0, *counts[:-1]]))
+
+    def _of_pairs(self, texts: Sequence[str], references: Sequence[str]) -> np.ndarray:
         rewards = self._called(texts, references)
         if not self._repeated:
             again = self._called(texts, references)
@@ -102,5 +108,5 @@ def with_texts(table: TokenTable, split: Split, words: Sequence[str]) -> TokenTa
         words: `data.label_words`, where rows have no options of their own.
     """
     choices = [words] * len(split) if split.options is None else split.options
-    references = [own[label] for own, label in zip(choices, split.labels.tolist(), strict=True)]
+    references = [(own[label],) for own, label in zip(choices, split.labels.tolist(), strict=True)]
     return dataclasses.replace(table, references=references, choices=choices)
