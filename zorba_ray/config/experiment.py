@@ -102,7 +102,8 @@ class ExperimentConfig(StrictModel):
         self.task.require_consistent(self.model.head)
         if self.row_kind == "multiple_choice" and self.data.label_words:
             raise ValueError(
-                f"data.label_words with task.kind={self.task_kind}: each row brings its own options; set data.label_words=[]"
+                f"data.label_words with task.kind={self.task_kind}: each row brings its own options; set "
+                "data.label_words=[]"
             )
         if self.task_kind == "reward":
             self._require_no_derivative()
