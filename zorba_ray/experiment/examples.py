@@ -1,5 +1,6 @@
 """The task's texts as tokens that the model can take, and what was cut to make them so."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from zorba_ray.models import LoadedModel
 from zorba_ray.models.limits import require_length, require_positions, require_tokens
 from zorba_ray.tasks import TokenSplit, rows_of
 from zorba_ray.tasks.classification import LabelWordRows
+from zorba_ray.tasks.reward import with_texts
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,12 @@ def tokenised_splits(
     """`tokenised`, of any splits by their names."""
     rows = rows_of(config, loaded)
     splits = {name: rows.encode(split, name) for name, split in named.items()}
+    if config.task_kind == "reward":
+        words = config.data.label_words
+        splits = {
+            name: dataclasses.replace(split, table=with_texts(split.table, named[name], words))
+            for name, split in splits.items()
+        }
     scored = [token for word in rows.words.options for token in word] if isinstance(rows, LabelWordRows) else []
     _require_limits(config, loaded, [split.table for split in splits.values()], scored)
     return splits
@@ -65,7 +73,7 @@ def _require_limits(
     """
     length = config.data.max_length
     require_positions(loaded, length)
-    told = config.data.label_words if config.task_kind == "classification" else ()
+    told = config.data.label_words if config.row_kind == "classification" else ()
     words: list[list[int]] = loaded.tokenizer(list(told))["input_ids"] if told else []
     highest = {"the texts": max(int(table.tokens.max()) for table in tables)}
     if words:

@@ -65,6 +65,8 @@ class SplitFigures:
             if len(result.predicted) <= MOST_LABELS:
                 matrix = confusion(self._gold, result.row_labels, len(result.predicted))
                 fields["confusion"] = tuple(map(tuple, matrix.tolist()))
+        if result.row_rewards is not None:
+            fields["reward"] = float(result.row_rewards.mean())
         spans = {name: percentiles(values) for name, values in sampled.items()}
         if result.accuracy is not None:  # a share of rows has an interval that holds where all of them are right, too
             spans["accuracy"] = wilson(result.accuracy, result.items)
@@ -85,16 +87,20 @@ class SplitFigures:
         return {"clients": len(self._of_client), "by_client": ranges}
 
     def _of_samples(self, result: Evaluation, samples: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
-        """Loss, and figures of labels or perplexity, of samples of the rows: float64 [samples] each."""
-        losses, counts, given = [], [], result.row_labels
+        """Loss, and figures of labels, perplexity or reward, of samples of the rows: float64 [samples] each."""
+        losses, counts, given, rewards = [], [], result.row_labels, []
         for rows in samples:
+            if result.row_rewards is not None:
+                rewards.append(result.row_rewards[rows].mean())
             losses.append(result.row_losses[rows].sum() / result.row_items[rows].sum())
             if given is not None:
                 counts.append(label_counts(self._gold[rows], given[rows], len(result.predicted or ())))
         means = np.array(losses)
         figures = counted_figures(np.stack(counts)) if counts else {"perplexity": _perplexities(means)}
+        if rewards:
+            figures["reward"] = np.array(rewards)
         return {"loss": means} | {
-            name: values for name, values in figures.items() if name == "accuracy" or not self._own_options
+            name: values for name, values in figures.items() if name in ("accuracy", "reward") or not self._own_options
         }
 
 
