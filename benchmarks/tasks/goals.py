@@ -52,11 +52,11 @@ def no_goal(run: Run, found: HeldOut) -> None:
 
 TRAINING = (
     Training(
-        "sst2_plain", "SST-2, plain prompt", "smollm2_sst2", "sst2", "≥ .78 in ≤ 600 forward passes", reaches(0.78)
+        "sst2_plain", "SST-2, plain prompt", "smollm2_sst2", "sst2", "≥ .78 in ≤ 600 forward passes", reaches(0.78), 500,
     ),
     Training(
         "alpaca", "instructions, held-out perplexity of the answer", "smollm2_alpaca", "alpaca_small",
-        "falls ≥ 5 %, beyond its interval", falls(0.05), figure="perplexity",
+        "falls ≥ 5 %, beyond its interval", falls(0.05), 120, "perplexity",
     ),
     Training("copa", "multiple choice, COPA", "smollm2_copa", "copa", "runs, an honest number", no_goal),
 )  # fmt: skip
