@@ -1,6 +1,6 @@
 """The task's texts as tokens that the model can take, and what was cut to make them so."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ from zorba_ray.config import ExperimentConfig
 from zorba_ray.data import SPLITS, Cut, Split, Task, TokenTable
 from zorba_ray.models import LoadedModel
 from zorba_ray.models.limits import require_length, require_positions, require_tokens
-from zorba_ray.tasks import rows_of
+from zorba_ray.tasks import TokenSplit, rows_of
 from zorba_ray.tasks.classification import LabelWordRows
 
 
@@ -28,12 +28,19 @@ def tokenised(task: Task, config: ExperimentConfig, loaded: LoadedModel) -> Exam
     Raises:
         ConfigError, DataError, ModelError: texts, answers or lengths that model and tokenizer cannot serve.
     """
+    splits = tokenised_splits(dict(zip(SPLITS, _limited(task, config), strict=True)), config, loaded)
+    return Examples([split.table for split in splits.values()], {name: split.cut for name, split in splits.items()})
+
+
+def tokenised_splits(
+    named: Mapping[str, Split], config: ExperimentConfig, loaded: LoadedModel
+) -> dict[str, TokenSplit]:
+    """`tokenised`, of any splits by their names."""
     rows = rows_of(config, loaded)
-    splits = {name: rows.encode(split, name) for name, split in zip(SPLITS, _limited(task, config), strict=True)}
-    tables = [split.table for split in splits.values()]
+    splits = {name: rows.encode(split, name) for name, split in named.items()}
     scored = [token for word in rows.words.options for token in word] if isinstance(rows, LabelWordRows) else []
-    _require_limits(config, loaded, tables, scored)
-    return Examples(tables, {name: split.cut for name, split in splits.items()})
+    _require_limits(config, loaded, [split.table for split in splits.values()], scored)
+    return splits
 
 
 def _limited(task: Task, config: ExperimentConfig) -> tuple[Split, Split, Split]:
