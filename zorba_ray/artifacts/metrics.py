@@ -79,7 +79,9 @@ class ClientRange(Record, kw_only=True):
 class Eval(Record, tag_field="kind", tag="eval", kw_only=True):
     """One evaluation of a split at θ after a round."""
 
-    FIGURES: ClassVar[tuple[str, ...]] = ("loss", "perplexity", "accuracy", "balanced_accuracy", "macro_f1", "mcc")
+    FIGURES: ClassVar[tuple[str, ...]] = (
+        "loss", "perplexity", "accuracy", "balanced_accuracy", "macro_f1", "mcc", "reward",
+    )  # fmt: skip
     """Fields that say how good the answers are."""
 
     round: Count
@@ -97,6 +99,8 @@ class Eval(Record, tag_field="kind", tag="eval", kw_only=True):
     mcc: float | None = None
     perplexity: float | None = None
     """exp(loss) per token of a language model."""
+    reward: float | None = None
+    """Mean over the rows; None where the task is no reward."""
     intervals: dict[str, Interval] = {}
     """By figure, as in `macro_f1`; without those that the rows cannot tell."""
     majority: dict[str, float] = {}

@@ -29,6 +29,10 @@ class BatchArrays(NamedTuple):
     """bool [B, T]: the tokens that the loss counts; None: as the task says."""
     options: OptionArrays | None = None
     """Where options are scored."""
+    references: tuple[Sequence[str], ...] | None = None
+    """The right answers of each example, where answers are judged as texts."""
+    choices: tuple[Sequence[str], ...] | None = None
+    """Of a reward: the texts that each example's answer is one of."""
     shared: int = 0
     """First tokens that all rows have in common, and that are computed once."""
 
@@ -47,6 +51,10 @@ class TokenTable:
     """bool [total]: tokens of answers, which alone the loss counts; None: there is no such difference."""
     options: OptionTable | None = None
     """What may follow the examples, if that is scored."""
+    references: Sequence[Sequence[str]] | None = None
+    """The right answers of each example, where answers are judged as texts."""
+    choices: Sequence[Sequence[str]] | None = None
+    """Of a reward: the texts that each example's answer is one of."""
     shared: int = 0
     """First tokens that all examples have in common, and that are computed once per batch (`shared_prefix`)."""
 
@@ -96,7 +104,9 @@ class TokenTable:
             for index, part in enumerate(parts):
                 scored[index, : lengths[index]] = self.scored[part]
         mask = (np.arange(ids.shape[1]) < lengths[:, None]).astype(np.int64)
-        return BatchArrays(ids, mask, self.labels[rows], scored, options, self.shared)
+        references = None if self.references is None else tuple(self.references[int(row)] for row in rows)
+        choices = None if self.choices is None else tuple(self.choices[int(row)] for row in rows)
+        return BatchArrays(ids, mask, self.labels[rows], scored, options, references, choices, self.shared)
 
 
 @dataclass(frozen=True)

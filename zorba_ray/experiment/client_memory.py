@@ -40,7 +40,7 @@ def shared_tokens(sections: Mapping[str, Section]) -> int:
 def workload(config: ExperimentConfig, loaded: LoadedModel, sections: Mapping[str, Section]) -> Workload:
     data = config.data
     options = sections.get("options")
-    labels = len(data.label_words) if config.task_kind == "classification" and options is None else None
+    labels = len(data.label_words) if config.row_kind == "classification" and options is None else None
     work = workload_of(loaded.network.config, config.model.path, data.batch_size, data.max_length, labels)
     work = replace(work, shared=shared_tokens(sections))
     if options is not None:

@@ -39,7 +39,7 @@ def require_right_pairs(config: ExperimentConfig, model: TaskModel, shared: bool
         batches = [_with_options(model, batch, data.max_length) for batch in batches]
     if shared:
         batches = [_beginning_alike(batch) for batch in batches]
-    if config.task_kind == "completion":
+    if config.row_kind == "completion":
         batches = [dataclasses.replace(batch, scored_BT=_answers(batch)) for batch in batches]
     check_pairs(model, plain, batches, _path(config, model))
     if model.replica.digest() != before:

@@ -68,7 +68,7 @@ def require_same_losses(model: TaskModel, table: TokenTable) -> None:
     """
     order = np.argsort(table.lengths, kind="stable")
     pad = int(model.loaded.tokenizer.pad_token_id)
-    batch = Batch.of(*table.collate(order[[0, -1]], pad)).to(model.device)
+    batch = replace(Batch.of(*table.collate(order[[0, -1]], pad)), references=None).to(model.device)
     with running(model.loaded.label):
         packed, whole = (model.evaluate([each]).loss for each in (batch, replace(batch, shared=0)))
     allowed = 2 * ROUNDING[model.compute] * max(1.0, abs(whole))
