@@ -8,6 +8,7 @@ import pytest
 
 import zorba_ray.experiment.build as build
 from tests.support.tiny_run import ALIKE, batches_of, run_here, tiny_config
+from zorba_ray.experiment.asked import evaluate_model
 from zorba_ray.experiment.build import prepare
 from zorba_ray.experiment.client_memory import shared_tokens
 from zorba_ray.experiment.replay import replay_run
@@ -36,6 +37,7 @@ def test_what_rows_share_is_a_fact_of_the_run(tmp_path: Path, monkeypatch: pytes
     straight = run_here(tiny_config(*LONG, "rounds=2"), tmp_path / "straight")
     assert on["weights_sha256"] == straight["weights_sha256"]
     assert replay_run(run, None, None, None).confirmed
+    assert evaluate_model(str(run)).recorded() == {"validation": True, "test": True}
     # A run that began with whole rows goes on with them.
     old = tmp_path / "old"
     with monkeypatch.context() as before:

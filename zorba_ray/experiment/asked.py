@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from zorba_ray.experiment.build import table_digest
 from zorba_ray.experiment.evaluate import Evaluator, evaluation_order, figures_of
 from zorba_ray.experiment.examples import tokenised, tokenised_splits
 from zorba_ray.experiment.row_texts import RowTexts
+from zorba_ray.experiment.shared_prefix import shared_tables
 from zorba_ray.experiment.trained import Trained, trained
 from zorba_ray.models import Evaluation
 from zorba_ray.printable import on_one_line
@@ -111,7 +112,7 @@ def _of_splits(model: Trained) -> list[Evaluator]:
     """Validation and test, as the run has them."""
     config = model.config
     task = load_task(config.data, config.seed, config.row_kind == "classification", config.task)
-    train, validation, test = tokenised(task, config, model.model.loaded).tables
+    train, validation, test = shared_tables(model.shared, tokenised(task, config, model.model.loaded).tables)
     clients = None
     if model.header is not None:
         parts = partition(config.data, config.federation.clients, task.train.labels, task.train.owners, config.seed)
@@ -145,7 +146,8 @@ def _given(model: Trained, file: Path, gold: bool) -> tuple[Split, TokenSplit]:
     own = config.model_copy(update={"data": config.data.model_copy(update={"path": str(file)})})
     try:
         split = read_rows(file, config.data, config.row_kind == "classification", config.task, gold)
-        return split, tokenised_splits({name: split}, own, model.model.loaded)[name]
+        tokens = tokenised_splits({name: split}, own, model.model.loaded)[name]
+        return split, replace(tokens, table=shared_tables(model.shared, [tokens.table])[0])
     except DataError as error:
         raise DataError(str(error).replace("data.path=", "--data=")) from error
 
