@@ -64,7 +64,7 @@ class Inventory:
 
     def scratch(self, work: Workload, rank: int) -> int:
         """The largest leaf in scope."""
-        rows = 2 * work.batch_size * work.length
+        rows = 2 * work.tokens
         cast = self.placement.master == "device" and self.size < 4
         leaves: dict[tuple[int, str], int] = {}
         for block in self.blocks:
