@@ -15,12 +15,14 @@ from zorba_ray.config.memory import MemoryConfig
 from zorba_ray.config.method import DEFAULT_METHOD, LocalStep, MethodSpec, load_method, method_names, settings_of
 from zorba_ray.config.model import LoraConfig, ModelConfig
 from zorba_ray.config.sweep import Dimension, SweepConfig, load_sweep
-from zorba_ray.config.task import TaskConfig, TaskName
+from zorba_ray.config.task import DECODED, SCORES, TaskConfig, TaskName
 from zorba_ray.config.tracking import EvalConfig, TrackingConfig
 from zorba_ray.config.zo import DirectionsConfig, ZOConfig
 
 __all__ = [
+    "DECODED",
     "DEFAULT_METHOD",
+    "SCORES",
     "AllocationConfig",
     "DataConfig",
     "Dimension",

@@ -6,11 +6,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from zorba_ray.config import ModelConfig, TaskConfig
+from zorba_ray.config import DECODED, ModelConfig, TaskConfig
 from zorba_ray.directions import DirectionBackend
+from zorba_ray.models.cache_check import cache_is_right
+from zorba_ray.models.decode import Decoder, ending_of, prompts_of
 from zorba_ray.models.heads import Batch, build_head, model_inputs
 from zorba_ray.models.loaded import LoadedModel, running
 from zorba_ray.models.logit_spread import LogitSpread
+from zorba_ray.models.logits import logits_of
 from zorba_ray.models.manifest import Scope, TensorEntry
 from zorba_ray.models.mixed_precision import mix_precision
 from zorba_ray.models.offload import RESIDENT, STREAMED, HostStore, Offload, Placement
@@ -38,6 +41,8 @@ class Evaluation:
     """int64 [rows]."""
     row_labels: np.ndarray | None = field(compare=False)
     """Predicted label of each row, int64 [rows]; None for the LM head."""
+    row_texts: tuple[str, ...] | None = field(default=None, compare=False)
+    """What the model writes behind the prompt of each row; None of a task that writes nothing."""
 
 
 class TaskModel:
@@ -55,10 +60,12 @@ class TaskModel:
         rank: int = 0,
         store: HostStore | None = None,
         task: TaskConfig | None = None,
+        longest: int = 0,
     ) -> None:
         """`device`: what computes. `rank`: of the directions of matrices; 0: dense.
 
         `store`: θ is kept in host memory, and blocks come to `device` as `use_placement` says; None: θ is on `device`.
+        `longest`: tokens of the longest text that may be decoded, prompt and answer.
         """
         self.loaded = loaded
         self.device = device
@@ -82,6 +89,15 @@ class TaskModel:
             self._enter(frozenset())
             with running(loaded.label):
                 self.head = build_head(config, loaded, prompt, label_words, task)
+                self.decoder = self._decoder(task, config, longest)
+
+    def _decoder(self, task: TaskConfig | None, config: ModelConfig, longest: int) -> Decoder | None:
+        """What writes answers, where the task has them written. Judged at θ0, so that every process decodes alike."""
+        if task is None or task.named(config.head) not in DECODED:
+            return None
+        logits = logits_of(self.loaded, None)
+        ending = ending_of(self.loaded, task.max_new_tokens, task.until, task.messages_column is not None)
+        return Decoder(self.loaded, logits, ending, cache_is_right(self.loaded, logits, longest))
 
     def lifted(self) -> ForwardsSwapped:
         """A context: the network runs as it was loaded (in 16 bits: mixed), its blocks where they are at home."""
@@ -140,6 +156,27 @@ class TaskModel:
         states = self._backbone.perturbed(prepared, perturbation)
         return [self._mean_losses(each, hidden) for each, hidden in zip(prepared, states, strict=True)]
 
+    @torch.inference_mode()
+    def decode(self, batch: Batch) -> list[str]:
+        """What the model at θ writes behind the prompt of each row (`prompts_of`), greedily."""
+        assert self.decoder is not None
+        self._enter(frozenset())
+        return self.decoder.texts(prompts_of(batch))
+
+    @torch.inference_mode()
+    def decode_pair(self, prepared: PreparedBatch, perturbation: Perturbation) -> list[list[str]]:
+        """What the model writes behind each row's prompt at θ + μz and, with two signs, at θ − μz: a list per sign.
+
+        Perturbed copies of all active blocks are held while a sign decodes. μ = 0 gives the texts of θ.
+        """
+        assert self.decoder is not None
+        self._enter(prepared.active)
+        prompts, answers = prompts_of(prepared.batch), []
+        for sign in prepared.signs:
+            with self._backbone.tensors.held(prepared.active, perturbation, sign):
+                answers.append(self.decoder.texts(prompts))
+        return answers
+
     def _mean_losses(self, prepared: PreparedBatch, hidden: torch.Tensor) -> tuple[float, ...]:
         parts = hidden.chunk(len(prepared.signs))
         return tuple(float(self.head.losses(part, prepared.batch)[0].mean()) for part in parts)
@@ -174,6 +211,7 @@ class TaskModel:
         self._enter(frozenset())
         total, right, items = 0.0, 0, 0
         predicted, spread = None, LogitSpread()
+        texts: list[str] = []
         every_loss, every_count, every_label = [], [], []
         for batch in batches:
             logits = self.head.logits(self._backbone.hidden(self._inputs(batch)), batch)
@@ -181,6 +219,8 @@ class TaskModel:
             total += float(losses.double().sum())
             items += count
             spread.add(logits)
+            if self.decoder is not None:
+                texts += self.decoder.texts(prompts_of(batch))
             every_loss.append(losses)
             every_count.append(self.head.row_items(batch))
             if correct is not None:
@@ -200,6 +240,7 @@ class TaskModel:
             row_losses=np.bincount(row_of_item, torch.cat(every_loss).double().cpu().numpy(), len(row_items)),
             row_items=row_items,
             row_labels=torch.cat(every_label).cpu().numpy() if every_label else None,
+            row_texts=None if self.decoder is None else tuple(texts),
         )
 
     def _enter(self, active: frozenset[int]) -> None:
