@@ -85,7 +85,7 @@ class RunDir:
             )
         if config.zo.scope == "auto":  # what it chose stands in the settings of the run
             config = config.model_copy(update={"zo": config.zo.model_copy(update={"scope": old.zo.scope})})
-        changes = changed_numbers(pinned(old, run.hub()), pinned(config, run.hub()))
+        changes = changed_numbers(pinned(old, run.hub()).numbers(), pinned(config, run.hub()).numbers())
         longer = len(changes) == 1 and config.rounds > old.rounds
         if changes and not (longer and config.fixed_length is None):
             listing = "\n  ".join(changes)
