@@ -1,5 +1,6 @@
 """Greedy decoding: the tokens of `model.generate`, whatever the batch, with a cache and without, at θ and at θ ± μz."""
 
+import contextlib
 import dataclasses
 from typing import Any
 
@@ -11,10 +12,11 @@ from tests.support.pair_checks import as_loaded
 from tests.support.tiny_models import DECODERS, TinyTokenizer, tiny_batch, tiny_loaded, tiny_network
 from zorba_ray.config import ModelConfig, TaskConfig
 from zorba_ray.directions import cpu_directions
-from zorba_ray.errors import ConfigError
+from zorba_ray.errors import ConfigError, ModelError
 from zorba_ray.models import Batch, HostStore, LoadedModel, TaskModel
 from zorba_ray.models.cache_check import cache_is_right
 from zorba_ray.models.decode import Decoder, Ending, ending_of, prompts_of
+from zorba_ray.models.decode_check import check_decoding
 from zorba_ray.models.logits import logits_of
 from zorba_ray.models.perturbed_tensors import Perturbation
 from zorba_ray.models.plain_loss import PlainLoss, PlainStep
@@ -157,3 +159,35 @@ def test_a_model_without_an_end_of_text_needs_one(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(ConfigError, match=r"has no end of text.*task\.max_new_tokens; .*or set task\.until"):
         ending_of(model, NEW)
     assert ending_of(model, NEW, ["\n"]).tokens == frozenset()
+
+
+def test_what_is_written_is_held_against_the_plain_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At θ and at both signs; a decoder that sees padding as text is refused."""
+    model = task_model("llama")
+    plain = PlainLoss(model, ModelConfig(), "{text}", (), cpu_directions("auto"), TASK)
+    batch = tiny_batch("llama", 4, 7)
+    check_decoding(model, plain, batch, (1.0, -1.0))
+    with monkeypatch.context() as patch:
+        patch.setattr(type(model), "moved", lambda self, *_: contextlib.nullcontext())
+        with pytest.raises(ModelError, match=r"of row \d at sign \+1 is not what the model itself writes"):
+            check_decoding(model, plain, batch, (1.0, -1.0))
+    ended = Ending(NEW, frozenset(range(40)))
+    with monkeypatch.context() as patch:
+        patch.setattr(model.decoder, "ending", ended)
+        check_decoding(model, plain, batch)
+        patch.setattr(Decoder, "tokens", lambda self, prompts, most: [[] for _ in prompts])
+        patch.setattr(model.decoder, "ending", Ending(NEW, frozenset({2})))
+        with pytest.raises(ModelError, match=r"the end of row 1 is not what"):
+            check_decoding(model, plain, batch)
+    ones = torch.ones_like
+    backbone = type(model.loaded.backbone).forward
+
+    def padding_is_text(self: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, **more: Any) -> Any:
+        past = "past_key_values" in more
+        return backbone(
+            self, input_ids=input_ids, attention_mask=ones(attention_mask) if past else attention_mask, **more
+        )
+
+    monkeypatch.setattr(type(model.loaded.backbone), "forward", padding_is_text)
+    with pytest.raises(ModelError, match=r"token \d of row \d is not what the model itself writes"):
+        check_decoding(model, plain, batch)

@@ -31,4 +31,4 @@ def _references(value: Any, where: str) -> list[str]:
                 f"{where} holds {shown(answer)}; a right answer is a text that is not empty: write it so (18 as "
                 '"18"), or leave the row out'
             )
-    return list(dict.fromkeys(answers))
+    return list(dict.fromkeys(map(str, answers)))

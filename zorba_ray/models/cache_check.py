@@ -12,10 +12,8 @@ import torch
 
 from zorba_ray.models.decode import Decoder, Ending
 from zorba_ray.models.loaded import LoadedModel, sample_ids
-from zorba_ray.models.logits import Logits
+from zorba_ray.models.logits import CLOSE, Logits
 
-_CLOSE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
-"""Difference that is rounding, times the largest logit, by the dtype of the weights."""
 _SHORT, _STEPS = 3, 4
 _AT_A_LENGTH = ("window", "chunk", "original_max_position")
 """Parts of the names of settings from which on a model attends or rotates otherwise."""
@@ -44,7 +42,7 @@ def cache_is_right(loaded: LoadedModel, logits: Logits, longest: int) -> bool:
     except Exception:  # of the model's own code
         return False
     after = _read(loaded, logits, prompts, following, cached=False)  # nothing is left in the modules
-    allowed = _CLOSE[loaded.network.get_output_embeddings().weight.dtype] * max(1.0, float(before.abs().max()))
+    allowed = CLOSE[loaded.network.get_output_embeddings().weight.dtype] * max(1.0, float(before.abs().max()))
     return bool((cached - before).abs().max() <= allowed) and torch.equal(before, after)
 
 

@@ -107,8 +107,9 @@ class Decoder:
         """The answer to each prompt, without the space around it."""
         return [self._text(answer).strip() for answer in self.tokens(prompts)]
 
-    def tokens(self, prompts: Sequence[Sequence[int]]) -> list[list[int]]:
-        """The answer to each prompt, without what ends it: at most `max_new_tokens` tokens."""
+    def tokens(self, prompts: Sequence[Sequence[int]], most: int | None = None) -> list[list[int]]:
+        """The answer to each prompt, without what ends it: at most `max_new_tokens` tokens, and `most`."""
+        limit = min(self.ending.max_new_tokens, most or self.ending.max_new_tokens)
         answers: list[list[int]] = [[] for _ in prompts]
         over = [False] * len(prompts)
 
@@ -121,7 +122,7 @@ class Decoder:
                     over[row] = True
                 else:
                     answers[row].append(token)
-                    over[row] = len(answers[row]) == self.ending.max_new_tokens or self._has_ended(answers[row])
+                    over[row] = len(answers[row]) == limit or self._has_ended(answers[row])
             return torch.tensor(chosen, device=logits.device)
 
         self.follow(prompts, choose, lambda: all(over))

@@ -132,9 +132,7 @@ class PerturbedTensors:
             for entry in entries:
                 self._perturb(copies[entry.name], entry)
         holders = self._replica.holders
-        with TensorsSwapped(
-            [(m, key, copies[e.name].view(e.shape)) for e in entries for m, key in holders[e.name]]
-        ):
+        with TensorsSwapped([(m, key, copies[e.name].view(e.shape)) for e in entries for m, key in holders[e.name]]):
             yield
 
     def poisoned(self, active: frozenset[int], name: str | None = None) -> TensorsSwapped:

@@ -1,6 +1,7 @@
 """A model and its head as the rounds see it: losses of forward pairs, and evaluation."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -160,8 +161,8 @@ class TaskModel:
     def decode(self, batch: Batch) -> list[str]:
         """What the model at θ writes behind the prompt of each row (`prompts_of`), greedily."""
         assert self.decoder is not None
-        self._enter(frozenset())
-        return self.decoder.texts(prompts_of(batch))
+        with self.moved(frozenset()):
+            return self.decoder.texts(prompts_of(batch))
 
     @torch.inference_mode()
     def decode_pair(self, prepared: PreparedBatch, perturbation: Perturbation) -> list[list[str]]:
@@ -170,12 +171,22 @@ class TaskModel:
         Perturbed copies of all active blocks are held while a sign decodes. μ = 0 gives the texts of θ.
         """
         assert self.decoder is not None
-        self._enter(prepared.active)
         prompts, answers = prompts_of(prepared.batch), []
         for sign in prepared.signs:
-            with self._backbone.tensors.held(prepared.active, perturbation, sign):
+            with self.moved(prepared.active, perturbation, sign):
                 answers.append(self.decoder.texts(prompts))
         return answers
+
+    @contextlib.contextmanager
+    def moved(
+        self, active: frozenset[int], perturbation: Perturbation | None = None, sign: float = 1.0
+    ) -> Iterator[None]:
+        """Inside, whole passes run at θ + sign · μz on the active blocks, whose copies are held; None: at θ."""
+        self._enter(active)
+        with contextlib.ExitStack() as stack:
+            if perturbation is not None:
+                stack.enter_context(self._backbone.tensors.held(active, perturbation, sign))
+            yield
 
     def _mean_losses(self, prepared: PreparedBatch, hidden: torch.Tensor) -> tuple[float, ...]:
         parts = hidden.chunk(len(prepared.signs))

@@ -1,4 +1,4 @@
-"""`completion` and `generation` of chats, which the tokenizer's own template writes; the assistant's turns are learnt."""
+"""`completion` and `generation` of chats: the tokenizer's template writes them, the assistant's turns are learnt."""
 
 import dataclasses
 
@@ -112,8 +112,8 @@ def _answer_of(chat: Chat, turn: int, where: str) -> str:
     place = [place for place, message in enumerate(chat) if message["role"] == ASSISTANT][turn - 1]
     if place and chat[place - 1]["role"] == ASSISTANT:
         raise DataError(
-            f"task.messages_column: {where}: messages {place} and {place + 1} are both the assistant's, and a generation "
-            "answers somebody else: join them, or leave the row out"
+            f"task.messages_column: {where}: messages {place} and {place + 1} are both the assistant's, and a "
+            "generation answers somebody else: join them, or leave the row out"
         )
     return chat[place]["content"]
 
