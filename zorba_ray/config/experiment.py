@@ -177,7 +177,7 @@ class ExperimentConfig(StrictModel):
 
     def reports(self, figure: str) -> bool:
         """Whether an evaluation of this run tells a figure: `loss`, `accuracy`, `reward`, …"""
-        return is_reported(figure, self.row_kind, self.task_kind == "reward")
+        return is_reported(figure, self.task, self.row_kind)
 
     @property
     def passes_per_round(self) -> int:

@@ -15,6 +15,7 @@ from zorba_ray.data.chats import Chat, chat_text, read_chats
 from zorba_ray.data.labels import LabelListing, label_positions, read_listing
 from zorba_ray.data.options import read_options, right_options
 from zorba_ray.data.prompts import prompt_columns
+from zorba_ray.data.references import read_references
 from zorba_ray.data.table_file import KINDS, DataTable, Kind
 from zorba_ray.data.tables import read_table
 from zorba_ray.directions import permutation
@@ -43,6 +44,8 @@ class Split:
     options: list[list[str]] | None = None
     """Of each row, where it brings its own; a label is then a position among them."""
     chats: list[Chat] | None = None
+    references: list[list[str]] | None = None
+    """Of each row, its right answers, where a column has them."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -53,7 +56,8 @@ class Split:
         options = None if self.options is None else [self.options[i] for i in rows]
         columns = {name: [values[i] for i in rows] for name, values in self.columns.items()}
         chats = None if self.chats is None else [self.chats[i] for i in rows]
-        return Split(columns, self.labels[rows], owners, options, chats)
+        references = None if self.references is None else [self.references[i] for i in rows]
+        return Split(columns, self.labels[rows], owners, options, chats, references)
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,7 @@ def _text_columns(config: DataConfig, task: TaskConfig) -> list[str]:
 
 
 def _builtin_splits(config: DataConfig, labelled: bool, task: TaskConfig) -> dict[str, Split]:
-    for setting in ("options_column", "messages_column"):
+    for setting in ("options_column", "messages_column", "references_column"):
         if (column := getattr(task, setting)) is not None:
             raise DataError(f"task.{setting}={shown(column)}: the builtin data has no such column (columns: text)")
     for setting, template in (("data.prompt", config.prompt), ("task.answer", task.answer or "")):
@@ -170,7 +174,7 @@ def _read(config: DataConfig, origin: str, labelled: bool, task: TaskConfig) -> 
         raise DataError(f"{origin}: cannot be read ({error.strerror})") from error
     names = _text_columns(config, task)
     choices = task.options_column
-    lists = [column for column in (choices, task.messages_column) if column is not None]
+    lists = [name for name in (choices, task.messages_column, task.references_column) if name is not None]
     wanted = [*names, *([config.label_column] if labelled or choices else []), *lists]
     optional = config.partition_column if config.partition == "column" else None
     tables = {split: [read_table(*file, wanted, optional) for file in parts] for split, parts in files.items()}
@@ -179,7 +183,7 @@ def _read(config: DataConfig, origin: str, labelled: bool, task: TaskConfig) -> 
         labels = label_positions(tables, config.label_column, config.label_words, listing)
     splits = {}
     for split, parts in tables.items():
-        owners, options, chats = None, None, None
+        owners, options, chats, references = None, None, None, None
         if choices is not None:
             each = [read_options(table, choices) for table in parts]
             options = [row for table in each for row in table]
@@ -195,7 +199,9 @@ def _read(config: DataConfig, origin: str, labelled: bool, task: TaskConfig) -> 
         if task.messages_column is not None:
             chats = [chat for table in parts for chat in read_chats(table, task.messages_column)]
             columns = {"messages": [chat_text(chat) for chat in chats]}
-        splits[split] = Split(columns, labels[split], owners, options, chats)
+        if task.references_column is not None:
+            references = [row for table in parts for row in read_references(table, task.references_column)]
+        splits[split] = Split(columns, labels[split], owners, options, chats, references)
     return splits
 
 

@@ -1,14 +1,15 @@
 """The task's texts as tokens that the model can take, and what was cut to make them so."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from zorba_ray.config import ExperimentConfig
+from zorba_ray.config import DECODED, ExperimentConfig
 from zorba_ray.data import SPLITS, Cut, Split, Task, TokenTable
 from zorba_ray.models import LoadedModel
-from zorba_ray.models.limits import require_length, require_positions, require_tokens
+from zorba_ray.models.limits import require_length, require_positions, require_room, require_tokens
 from zorba_ray.tasks import rows_of
 from zorba_ray.tasks.classification import LabelWordRows
 from zorba_ray.tasks.reward import with_texts
@@ -37,6 +38,8 @@ def tokenised(task: Task, config: ExperimentConfig, loaded: LoadedModel) -> Exam
         words = config.data.label_words
         tables = [with_texts(table, split, words) for table, split in zip(tables, limited, strict=True)]
     scored = [token for word in rows.words.options for token in word] if isinstance(rows, LabelWordRows) else []
+    if config.task_kind == "generation":
+        tables[0] = dataclasses.replace(tables[0], references=None)  # nobody asks training rows
     _require_limits(config, loaded, tables, scored)
     return Examples(tables, {name: split.cut for name, split in splits.items()})
 
@@ -72,5 +75,9 @@ def _require_limits(
         highest["the options"] = max(options)
     require_tokens(loaded, highest)
     require_length(loaded, max(int(table.lengths.max()) for table in tables), f"data.max_length={length}")
+    if config.row_kind in DECODED:
+        asked = [table for table in tables if table.references is not None]
+        longest = max(int(table.prompt_lengths.max()) for table in asked)
+        require_room(loaded, longest, config.task.max_new_tokens)
     if words and not loaded.causal:
         require_length(loaded, max(len(row) for row in words), "data.label_words")
