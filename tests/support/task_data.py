@@ -25,6 +25,7 @@ TASKS: dict[str, tuple[str, ...]] = {
         "task.options_column=options",
         "data.label_column=right",
     ),
+    "reward of written answers": (*REWARD, *COMPLETION, "task.max_new_tokens=2"),
 }
 """Task -> what a configuration on such a folder sets."""
 
