@@ -145,6 +145,8 @@ class TaskModel:
         `signs`: 2 for pairs, 1 for θ + μz alone (dense directions only).
         """
         self._enter(active)
+        if self._is_written(batch):  # every sign reads the prompts anew, and writes behind them
+            return PreparedBatch(batch, {}, active, (1.0, -1.0)[:signs])
         return self._backbone.prepare(batch, self._inputs(batch), active, signs)
 
     def pair(self, prepared: PreparedBatch, perturbation: Perturbation) -> tuple[float, float]:
@@ -162,7 +164,7 @@ class TaskModel:
         if self._offload is not None:
             assert len(prepared) == 1, "an accelerator holds one client's blocks at a time"
             self._enter(prepared[0].active)
-        if self.decoder is not None and self._is_judged(prepared[0].batch):
+        if self._is_written(prepared[0].batch):
             return [
                 tuple(self._judged(texts, each.batch) for texts in self.decode_pair(each, perturbation))
                 for each in prepared
@@ -212,6 +214,10 @@ class TaskModel:
     def _is_judged(self, batch: Batch) -> bool:
         """Whether a batch counts by its answers' rewards."""
         return self._reward is not None and batch.references is not None
+
+    def _is_written(self, batch: Batch) -> bool:
+        """Whether it counts by answers that the model writes."""
+        return self.decoder is not None and self._is_judged(batch)
 
     def _judged(self, texts: Sequence[str], batch: Batch) -> float:
         """The mean reward of a batch that is answered so, with the sign turned."""
