@@ -119,6 +119,7 @@ class Evaluations:
 
 def _figures_of(setup: Setup, split: str, table: TokenTable) -> SplitFigures:
     order = np.concatenate(list(in_length_order(table.lengths, BATCH_SIZE)))
+    answers = table.references
     clients = setup.validation_clients[order] if split == "validation" else None
     return SplitFigures(
         split,
@@ -127,6 +128,8 @@ def _figures_of(setup: Setup, split: str, table: TokenTable) -> SplitFigures:
         setup.shards.table.labels,
         clients,
         own_options=setup.config.task_kind == "multiple_choice",
+        references=None if answers is None else [answers[int(row)] for row in order],
+        scores=setup.config.task.scores,
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from zorba_ray.config import DECODED, ExperimentConfig
 from zorba_ray.data import SPLITS, Cut, Split, Task, TokenTable
+from zorba_ray.metrics import require_scorable
 from zorba_ray.models import LoadedModel
 from zorba_ray.models.limits import require_length, require_positions, require_room, require_tokens
 from zorba_ray.tasks import rows_of
@@ -35,6 +36,8 @@ def tokenised(task: Task, config: ExperimentConfig, loaded: LoadedModel) -> Exam
     scored = [token for word in rows.words.options for token in word] if isinstance(rows, LabelWordRows) else []
     if config.task_kind == "generation":
         tables[0] = dataclasses.replace(tables[0], references=None)  # nobody asks training rows
+    for name, table in zip(SPLITS, tables, strict=True):
+        require_scorable(table.references or (), config.task.scores, name)
     _require_limits(config, loaded, tables, scored)
     return Examples(tables, {name: split.cut for name, split in splits.items()})
 
