@@ -1,4 +1,4 @@
-"""Answers of SmolLM2 (marked `real`): the tokens of transformers' own `generate`, and their scores on SQuAD."""
+"""Answers of SmolLM2 (marked `real`): the tokens of transformers' own `generate`."""
 
 import importlib.util
 from pathlib import Path
@@ -8,9 +8,8 @@ import pytest
 import torch
 import transformers
 
-from zorba_ray.config import SCORES, config_from_tree
+from zorba_ray.config import config_from_tree
 from zorba_ray.experiment import prepare
-from zorba_ray.metrics import text_scores
 from zorba_ray.models import Batch
 from zorba_ray.models.decode import prompts_of
 
@@ -57,6 +56,3 @@ def test_smollm2_writes_what_generate_writes(shared_folder: Path) -> None:
         wanted.append(tokenizer.decode(answer, skip_special_tokens=True).partition("\n")[0].strip())
     assert written == wanted
     assert len(set(written)) > 5
-    assert setup.test.references is not None
-    scores = text_scores(written, setup.test.references[:8], SCORES)
-    assert 0.1 < scores["token_f1"].mean() < 0.9

@@ -27,7 +27,7 @@ SHARES = ("exact_match", "number_match")
 """Scores that are 1 or 0 for a row."""
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
-_NUMBER = re.compile(r"(?:(?<![0-9A-Za-z])-)?(?:[0-9][0-9,]*(?:\.[0-9]+)?|\.[0-9]+)")
+_NUMBER = re.compile(r"(?:(?<![0-9A-Za-z])-)?(?:(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+)")
 _ROUGE_WORD = re.compile(r"[a-z0-9]")
 
 
