@@ -1,6 +1,7 @@
 """`generation`: learnt as a completion, evaluated by the answers that the model writes, and what is refused."""
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ import pytest
 
 from tests.support.task_data import CHAT_TEMPLATE, TASKS, chat_model, review_rows, write_rows
 from tests.support.tiny_run import run_here, tiny_config
-from zorba_ray.artifacts import Eval, records_of
+from zorba_ray.artifacts import Eval, Run, records_of
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.data import TokenTable
 from zorba_ray.errors import ConfigError, DataError
+from zorba_ray.experiment.asked import evaluate_model, predict_rows
 from zorba_ray.experiment.build import Setup, prepare
 from zorba_ray.experiment.evaluate import Evaluations
 from zorba_ray.models import Batch
@@ -77,8 +79,10 @@ def test_an_evaluation_scores_each_row_by_its_own_answers(tmp_path: Path) -> Non
         wanted.append(2 * sum(min(given.count(w), right.count(w)) for w in set(right)) / (len(given) + len(right)))
     told: list[Eval] = []
     Evaluations(setup, [], told.append, UNWATCHED).make(0, "test")
-    assert told[0].token_f1 == pytest.approx(np.mean(wanted))
-    assert 0 < told[0].token_f1 < 1
+    score = told[0].token_f1
+    assert score is not None
+    assert score == pytest.approx(np.mean(wanted))
+    assert 0 < score < 1
     assert told[0].rows == 20
     assert told[0].exact_match is None
 
@@ -114,6 +118,22 @@ def test_a_run_judges_by_its_score(tmp_path: Path) -> None:
     scores = {r.round: r.token_f1 or 0.0 for r in records if r.split == "validation"}
     kept = [r.round for r in records if r.split == "test"][-1]
     assert scores[kept] == max(scores.values())
+    answered = Run(tmp_path / "run").answers
+    assert answered is not None
+    assert answered.rows[0].gold in {" / ".join(row["answers"]) for row in rows}
+    for answer in (answered.rows[0].before, answered.rows[0].after):
+        assert answer is None or answer.text, "the report shows what was written"
+    (tmp_path / "new.jsonl").write_text("".join(json.dumps({"text": row["text"]}) + "\n" for row in rows[:5]))
+    told = predict_rows(str(tmp_path / "run"), tmp_path / "new.jsonl").rows
+    assert [row["text"] for row in told] == [f"{row['text']} it was" for row in rows[:5]]
+    assert all(row["prediction"] and set(row) == {"row", "text", "prediction"} for row in told)
+    again = evaluate_model(str(tmp_path / "run"))
+    assert all(again.recorded().values())
+    assert {e.split: e.token_f1 for e in again.evals}["validation"] == scores[kept]
+    write_rows(tmp_path / "given", rows[:8], ("more",))
+    (given,) = evaluate_model(str(tmp_path / "run"), data=tmp_path / "given" / "more.jsonl").evals
+    assert given.rows == 8
+    assert given.token_f1 is not None
 
 
 @pytest.mark.parametrize(

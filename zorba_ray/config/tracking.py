@@ -15,6 +15,9 @@ class EvalConfig(StrictModel):
     """Rounds between evaluations on the validation split; the start and the last round are always evaluated."""
     rows: int | None = Field(default=None, ge=1)
     """Use only the first rows of the validation and test splits; None is all."""
+    examples: int = Field(default=20, ge=0, le=1000)
+    """Test rows, drawn at random, that the run directory and the report hold with the answers before and after
+    training. 0: none, where nobody may see a row."""
     metric: Literal["loss", "perplexity", "accuracy", "balanced_accuracy", "macro_f1", "mcc", ScoreName] = "loss"
     """Figure of the validation split by which `keep` and `patience` judge."""
     keep: Literal["last", "best"] = "last"

@@ -34,7 +34,7 @@ class SplitFigures:
         split: str,
         seed: int,
         gold: np.ndarray,
-        training: np.ndarray,
+        training: np.ndarray | None,
         clients: np.ndarray | None = None,
         own_options: bool = False,
         references: Sequence[Sequence[str]] | None = None,
@@ -45,7 +45,7 @@ class SplitFigures:
         Args:
             seed: of the run; the draws behind the intervals follow from it.
             gold: labels of the rows, int64 [rows].
-            training: labels of the training rows, int64.
+            training: labels of the training rows, int64; None: not known, and with it the majority class.
             clients: the client of each row, int64 [rows], −1 for nobody's; None: of all rows.
             own_options: each row has options of its own, and a label is a position among them. Rows then share no
                 classes, and accuracy is all that labels tell.
@@ -55,12 +55,14 @@ class SplitFigures:
         self._seed, self._stream = seed, _STREAMS[split]
         self._own_options = own_options
         self._references, self._scores = references, scores
-        self._gold, self._most = gold, np.bincount(training).argmax()
+        self._gold, self._most = gold, None if training is None else int(np.bincount(training).argmax())
         homes = np.full(len(gold), -1) if clients is None else clients
         self._of_client = [np.flatnonzero(homes == client) for client in np.unique(homes[homes >= 0])]
 
     @cached_property
     def _majority(self) -> dict[str, float]:
+        if self._most is None:
+            return {}
         return label_figures(self._gold, np.full_like(self._gold, self._most))
 
     def of(self, result: Evaluation) -> dict[str, Any]:
