@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zorba_ray.artifacts import Run
+    from zorba_ray.artifacts import Eval, Run
     from zorba_ray.artifacts.allocation import AllocationRecord
     from zorba_ray.config import ExperimentConfig
     from zorba_ray.experiment.replay import Replayed
@@ -83,6 +83,48 @@ def replay(
     return replay_run(Path(directory), until, None if export is None else Path(export), model, merged)
 
 
+def evaluate(
+    source: str | Path,
+    round: int | None = None,
+    data: str | Path | None = None,
+    config: "ExperimentConfig | None" = None,
+    model: str | None = None,
+) -> "tuple[Eval, ...]":
+    """The figures of a trained model: of its run's validation and test rows, or of the rows of a file.
+
+    Args:
+        source: a run directory; with `config`, a model's folder, one of adapters, a `.gguf` file, a package or a hub
+            id.
+        round: of a run; None: the one that is kept.
+        data: a file of rows with their right answers.
+        config: task, prompt and data of what is no run.
+        model: the base model of a run, where it is no longer at model.path.
+
+    Raises:
+        ZorbaError: as `replay`, and what is wrong with the rows; names file, row and column.
+    """
+    from zorba_ray.experiment.asked import evaluate_model
+
+    return tuple(evaluate_model(str(source), round, None if data is None else Path(data), config, model).evals)
+
+
+def predict(
+    source: str | Path,
+    data: str | Path,
+    round: int | None = None,
+    config: "ExperimentConfig | None" = None,
+    model: str | None = None,
+) -> list[dict[str, Any]]:
+    """What a trained model answers to each row of a file, which needs no labels: `row`, `text`, `prediction` and
+    `scores`; of a task that has a loss alone `loss`, `perplexity` and `tokens`.
+
+    Args and raises as of `evaluate`.
+    """
+    from zorba_ray.experiment.asked import predict_rows
+
+    return list(predict_rows(str(source), Path(data), round, config, model).rows)
+
+
 def allocate(config: "ExperimentConfig", allow_code: Sequence[str] = ()) -> "AllocationRecord":
     """Who would activate which blocks in round 1, what that costs, and what is proven of it; nothing is written.
 
@@ -110,8 +152,8 @@ def _allowed_reward(config: "ExperimentConfig", allow_code: Sequence[str]) -> "R
     return read_reward(config.task.reward, allow_code, Path.cwd())
 
 
-def _write_report(path: Path) -> Path:
+def _write_report(path: Path, rows: bool) -> Path:
     """report.html of one run directory; a driver actor of a Ray cluster finds this function by its name."""
     from zorba_ray.report import write_report
 
-    return write_report([path], path / "report.html")
+    return write_report([path], path / "report.html", rows)

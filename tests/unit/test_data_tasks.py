@@ -9,8 +9,8 @@ import pytest
 
 from zorba_ray.config import DataConfig, load_config
 from zorba_ray.data import Task, load_task
+from zorba_ray.data.files import hub_files
 from zorba_ray.data.tables import read_table
-from zorba_ray.data.tasks import hub_files
 from zorba_ray.errors import ConfigError, DataError
 
 WORDS = ("bad", "good")

@@ -29,6 +29,7 @@ class RunDir:
         self.best = path / "best"
         self.metrics = path / "metrics.jsonl"
         self.pending = path / "pending.json"
+        self.answers = path / "answers.json"
         self.summary = path / "summary.json"
         self.profile = path / "profile.json"
         self.report = path / "report.html"
@@ -52,7 +53,7 @@ class RunDir:
                 raise RunDirError(
                     f"run directory {path} exists: continue it with --resume, or name another with --run-dir DIR"
                 )
-            path.mkdir(parents=True, exist_ok=True)
+            path.mkdir(0o700, parents=True, exist_ok=True)
             with held(path):
                 write_json(run.config, config.resolved())
         return run

@@ -44,7 +44,7 @@ class CampaignDir(Generic[State]):
                 raise RunDirError(
                     f"{state.WHAT} directory {path} exists: go on with --resume, or name another with {option} DIR"
                 )
-            path.mkdir(parents=True, exist_ok=True)
+            path.mkdir(0o700, parents=True, exist_ok=True)
         return cls(path, state)
 
     @classmethod

@@ -122,14 +122,15 @@ def label_positions(
         missing: list[str] = []
         for table in parts:
             for row, key in enumerate(_keys(table, column)):
+                where = f"{table.row(row)}, column {shown(column)}"
                 if key not in labels:
                     try:
                         label = _read(table.columns[column][row], table.typed, words, listing)
                     except _NoLabel as error:
-                        raise DataError(f"{table.row(row)}: label {error}") from None
-                    labels[key] = replace(label, where=table.row(row), split=split)
+                        raise DataError(f"{where}: label {error}") from None
+                    labels[key] = replace(label, where=where, split=split)
                 if labels[key].word is None and labels[key].number is None:
-                    missing.append(table.row(row))
+                    missing.append(where)
         if missing:
             raise DataError(
                 f"{missing[0]}: {len(missing)} row(s) of {split} have no label (-1 or empty), this one first; "

@@ -13,8 +13,8 @@ def clients_of(config: DataConfig, train: Split, parts: Sequence[np.ndarray], ro
     """The client of each of `rows`: int64, −1 for nobody's.
 
     Under partition=column and partition=files a row is with the client of its owner, and nobody's where it names none,
-    as in a file of its own. Else the rows of a label are shuffled and cut into pieces: a client gets the same share of
-    them as of that label's training rows.
+    or one without training rows. Else the rows of a label are shuffled and cut into pieces: a client gets the same
+    share of them as of that label's training rows.
 
     Args:
         parts: the rows of `train` that each client has.

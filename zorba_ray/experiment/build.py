@@ -30,6 +30,7 @@ from zorba_ray.errors import ConfigError
 from zorba_ray.experiment.client_memory import fleet_memory, option_sizes, workload
 from zorba_ray.experiment.examples import tokenised
 from zorba_ray.experiment.pair_check import require_right_pairs
+from zorba_ray.experiment.sampled_answers import SampledRows
 from zorba_ray.experiment.unfamiliar import unfamiliar_memory
 from zorba_ray.federation import ClientAccelerator, ClientHost
 from zorba_ray.methods import build_method
@@ -57,6 +58,8 @@ class Setup(AssignmentInputs):
     """By split: rows longer than data.max_length."""
     doubts: Sequence[str]
     """What makes the data mean little, as sentences."""
+    sampled: SampledRows
+    """Test rows whose answers are kept."""
     reward: RewardCode | None = None
     """Of a task that is a reward."""
 
@@ -120,7 +123,7 @@ def prepare(
         manifest_sha256=manifest.digest,
         config_sha256=config.digest(),
         partition_sha256=partition_digest(parts),
-        data_sha256=_table_digest(train),
+        data_sha256=table_digest(train),
         seed=config.seed,
         seeds=config.federation.seeds,
         weights=config.federation.weights,
@@ -151,6 +154,7 @@ def prepare(
         test=test,
         cuts=examples.cuts,
         doubts=doubts,
+        sampled=SampledRows.drawn(task.test, config),
         reward=reward,
     )
 
@@ -312,7 +316,8 @@ def _directions(config: ExperimentConfig, device: str, watch: Watch) -> Directio
     return timed(cpu_directions(name) if device == "cpu" else direction_backend(name, device), watch)
 
 
-def _table_digest(table: TokenTable) -> str:
+def table_digest(table: TokenTable) -> str:
+    """SHA-256 (hex) of examples as tokens, with their labels and options."""
     hasher, options = hashlib.sha256(), table.options
     more = () if options is None else (options.tokens, options.starts, options.firsts)
     for array in (table.tokens, table.starts, table.labels, table.scored, *more):

@@ -1,16 +1,17 @@
 """The task's texts as tokens that the model can take, and what was cut to make them so."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from zorba_ray.config import DECODED, ExperimentConfig
 from zorba_ray.data import SPLITS, Cut, Split, Task, TokenTable
+from zorba_ray.metrics import require_scorable
 from zorba_ray.models import LoadedModel
 from zorba_ray.models.limits import require_length, require_positions, require_room, require_tokens
-from zorba_ray.tasks import rows_of
+from zorba_ray.tasks import TokenSplit, rows_of
 from zorba_ray.tasks.classification import LabelWordRows
 from zorba_ray.tasks.reward import with_texts
 
@@ -30,18 +31,29 @@ def tokenised(task: Task, config: ExperimentConfig, loaded: LoadedModel) -> Exam
     Raises:
         ConfigError, DataError, ModelError: texts, answers or lengths that model and tokenizer cannot serve.
     """
+    splits = tokenised_splits(dict(zip(SPLITS, _limited(task, config), strict=True)), config, loaded)
+    return Examples([split.table for split in splits.values()], {name: split.cut for name, split in splits.items()})
+
+
+def tokenised_splits(
+    named: Mapping[str, Split], config: ExperimentConfig, loaded: LoadedModel
+) -> dict[str, TokenSplit]:
+    """`tokenised`, of any splits by their names."""
     rows = rows_of(config, loaded)
-    limited = _limited(task, config)
-    splits = {name: rows.encode(split, name) for name, split in zip(SPLITS, limited, strict=True)}
-    tables = [split.table for split in splits.values()]
+    splits = {name: rows.encode(split, name) for name, split in named.items()}
     if config.task_kind == "reward":
         words = config.data.label_words
-        tables = [with_texts(table, split, words) for table, split in zip(tables, limited, strict=True)]
+        splits = {
+            name: dataclasses.replace(split, table=with_texts(split.table, named[name], words))
+            for name, split in splits.items()
+        }
     scored = [token for word in rows.words.options for token in word] if isinstance(rows, LabelWordRows) else []
-    if config.task_kind == "generation":
-        tables[0] = dataclasses.replace(tables[0], references=None)  # nobody asks training rows
-    _require_limits(config, loaded, tables, scored)
-    return Examples(tables, {name: split.cut for name, split in splits.items()})
+    if config.task_kind == "generation" and (train := splits.get("train")):  # whose answers nobody scores
+        splits["train"] = dataclasses.replace(train, table=dataclasses.replace(train.table, references=None))
+    for name, split in splits.items() if config.row_kind in DECODED else ():
+        require_scorable(split.table.references or (), config.task.scores, name)
+    _require_limits(config, loaded, [split.table for split in splits.values()], scored)
+    return splits
 
 
 def _limited(task: Task, config: ExperimentConfig) -> tuple[Split, Split, Split]:
@@ -76,8 +88,7 @@ def _require_limits(
     require_tokens(loaded, highest)
     require_length(loaded, max(int(table.lengths.max()) for table in tables), f"data.max_length={length}")
     if config.row_kind in DECODED:
-        asked = [table for table in tables if table.references is not None]
-        longest = max(int(table.prompt_lengths.max()) for table in asked)
+        longest = max(int(table.prompt_lengths.max()) for table in tables)
         require_room(loaded, longest, config.task.max_new_tokens)
     if words and not loaded.causal:
         require_length(loaded, max(len(row) for row in words), "data.label_words")

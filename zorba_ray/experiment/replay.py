@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zorba_ray.artifacts import RunDir, Summary, read_record, read_run_settings
+from zorba_ray.config import ExperimentConfig
 from zorba_ray.directions import cpu_directions
 from zorba_ray.errors import ConfigError, LedgerError, RunDirError
 from zorba_ray.models import Replica, load_model
 from zorba_ray.models import export as export_model
 from zorba_ray.protocol.ledger import LedgerContents, read_ledger
+from zorba_ray.protocol.replay import ReplicaState
 from zorba_ray.protocol.snapshot import newest_snapshot, restore
 from zorba_ray.protocol.states import TensorState, replica_state
 
@@ -34,17 +36,57 @@ class Replayed:
     """Why the summary could not be asked; None where it was, or is not there."""
 
 
-def replay_run(path: Path, until: int | None, folder: Path | None, model: str | None, merged: bool = False) -> Replayed:
-    """Replays the ledger of `path` up to round `until` (None: the one that is kept) and exports to `folder` if given.
+@dataclass(frozen=True)
+class RecordedRun:
+    """A run directory with what a replay needs of it."""
 
-    Where the run moved adapters alone (zo.scope=lora), they are exported as PEFT has them, unless `merged`.
+    run: RunDir
+    config: ExperimentConfig
+    contents: LedgerContents
+    until: int | None
+    """The round to rebuild; None: the last one in the ledger."""
+    kept: int | None
+    """The round whose θ the summary names; None: there is no summary of all of the ledger."""
+    weights_sha256: str
+    """Of that round; empty without one."""
+    remark: str | None
+    """Why the summary could not be asked; None where it was, or is not there."""
 
-    Where commits are tensors the ledger has their SHA-256 alone: the newest snapshot is restored and held against it.
+    def rebuild(self, state: ReplicaState) -> None:
+        """Moves a replica from θ0 to the round that is asked for; where commits are tensors, by a snapshot.
+
+        Raises:
+            LedgerError: a commit cannot be applied, or tensors are not those that the ledger names.
+            ConfigError: the tensors of this round are not kept.
+        """
+        if isinstance(state, TensorState):
+            _from_snapshot(state, self.run, self.contents, self.until)
+        else:
+            state.catch_up(record.body for record in self.contents.records[: self.until])
+
+    def confirm(self, round: int, digest: str) -> bool:
+        """Whether the summary names this SHA-256 of θ; False where it names none of this round.
+
+        Raises:
+            LedgerError: it names another one.
+        """
+        if round != self.kept:
+            return False
+        if self.weights_sha256 != digest:
+            raise LedgerError(
+                f"replay of {self.run.path} gives {digest}, its summary says {self.weights_sha256}: report this as a "
+                "defect"
+            )
+        return True
+
+
+def recorded_run(path: Path, until: int | None) -> RecordedRun:
+    """Reads what a replay of `path` up to round `until` (None: the one that is kept) needs.
 
     Raises:
-        RunDirError, LedgerError: not a run, or a damaged ledger, or one of another model, or tensors that it does not
-            name, or, where all rounds are asked for, fewer than the run's summary counts.
-        ConfigError: a round beyond the ledger, or one whose tensors are not kept, or a folder that exists.
+        RunDirError, LedgerError: not a run, or a damaged ledger, or, where all rounds are asked for, fewer than the
+            run's summary counts.
+        ConfigError: a round beyond the ledger.
     """
     run = RunDir(path)
     config, _ = read_run_settings(run.config)
@@ -60,10 +102,26 @@ def replay_run(path: Path, until: int | None, folder: Path | None, model: str | 
             f"{summary.rounds_done}: records were cut off, or the file is an older copy; put back the whole one, or "
             f"replay what is there with --round {contents.last_round}"
         )
-    kept = None
+    kept, digest = None, ""
     if summary is not None and contents.last_round == summary.rounds_done:
         kept = summary.rounds_done if summary.kept_round is None else summary.kept_round
-        until = kept if until is None else until
+        until, digest = kept if until is None else until, summary.weights_sha256
+    return RecordedRun(run, config, contents, until, kept, digest, remark)
+
+
+def replay_run(path: Path, until: int | None, folder: Path | None, model: str | None, merged: bool = False) -> Replayed:
+    """Replays the ledger of `path` up to round `until` (None: the one that is kept) and exports to `folder` if given.
+
+    Where the run moved adapters alone (zo.scope=lora), they are exported as PEFT has them, unless `merged`.
+
+    Where commits are tensors the ledger has their SHA-256 alone: the newest snapshot is restored and held against it.
+
+    Raises:
+        RunDirError, LedgerError: as `recorded_run`, or a ledger of another model, or tensors that it does not name.
+        ConfigError: a round beyond the ledger, or one whose tensors are not kept, or a folder that exists.
+    """
+    recorded = recorded_run(path, until)
+    config, contents = recorded.config, recorded.contents
     source = config.model if model is None else config.model.model_copy(update={"path": model})
     adapter = source.lora if folder is not None and contents.header.scope == "lora" and not merged else None
     if folder is not None and folder.exists() and any(folder.iterdir()):
@@ -72,25 +130,22 @@ def replay_run(path: Path, until: int | None, folder: Path | None, model: str | 
     replica = Replica(loaded)
     state = replica_state(replica, cpu_directions(config.directions.backend), contents.header)
     start = time.perf_counter()
-    if isinstance(state, TensorState):
-        _from_snapshot(state, run, contents, until)
-    else:
-        state.catch_up(record.body for record in contents.records[:until])
-    until = state.round
+    recorded.rebuild(state)
     seconds = time.perf_counter() - start
     digest = replica.digest()
-    confirmed = False
-    if summary is not None and until == kept:
-        confirmed = summary.weights_sha256 == digest
-        if not confirmed:
-            raise LedgerError(
-                f"replay of {path} gives {digest}, its summary says {summary.weights_sha256}: report this as a defect"
-            )
+    confirmed = recorded.confirm(state.round, digest)
     if folder is not None:
         export_model(replica, loaded, folder, adapter)
-    ledger_bytes, torn = run.ledger.stat().st_size, contents.torn_bytes
     return Replayed(
-        until, contents.last_round, digest, confirmed, ledger_bytes, torn, seconds, adapter is not None, remark
+        round=state.round,
+        last_round=contents.last_round,
+        digest=digest,
+        confirmed=confirmed,
+        ledger_bytes=recorded.run.ledger.stat().st_size,
+        torn_bytes=contents.torn_bytes,
+        seconds=seconds,
+        adapter=adapter is not None,
+        remark=recorded.remark,
     )
 
 

@@ -32,13 +32,14 @@ from zorba_ray.experiment.profile import round_profile
 from zorba_ray.experiment.run_warnings import end_warnings
 from zorba_ray.experiment.session import Emit, Session, open_session
 from zorba_ray.experiment.summary import figures, round_record, status_of
+from zorba_ray.experiment.tracking import resolve_mode
 from zorba_ray.federation import Backend, Usage, run_round
 from zorba_ray.protocol.states import ledger_body
 from zorba_ray.stopwatch import watch_if
 from zorba_ray.tasks.reward_code import RewardCode
 
-Closing = Callable[[Path], Path]
-"""Writes the report of the run directory that it is given; returns the file."""
+Closing = Callable[[Path, bool], Path]
+"""Writes the report of the run directory that it is given, with test rows or without; returns the file."""
 
 
 def run_experiment(
@@ -210,8 +211,8 @@ def finish(
         run.pending.unlink(missing_ok=True)
     _write_profile(session, usage)
     if closing is not None:  # a view of the run directory: its failure must not turn a finished run into a failed one
-        try:
-            closing(run.path)
+        try:  # W&B gets a copy of the page: test rows leave the run directory only when somebody sends them
+            closing(run.path, resolve_mode(session.config.tracking.wandb) == "disabled")
         except Exception as failure:
             again = f"try `zorba-ray report {run.path}`"
             journal.note(f"warning: report.html could not be written ({failure}); {again}")

@@ -28,10 +28,11 @@ from zorba_ray.artifacts import (
 from zorba_ray.assignment import AssignmentSchedule
 from zorba_ray.config import ExperimentConfig, TrackingConfig
 from zorba_ray.experiment.build import Setup, build_host, compute_device, prepare
-from zorba_ray.experiment.evaluate import Evaluations
+from zorba_ray.experiment.evaluate import Evaluations, evaluation_order
 from zorba_ray.experiment.provenance import hub_pins, provenance
 from zorba_ray.experiment.recovery import Snapshots, check_header, repair_metrics
 from zorba_ray.experiment.run_warnings import start_warnings
+from zorba_ray.experiment.sampled_answers import AnswersFile
 from zorba_ray.experiment.scope import resolved_scope
 from zorba_ray.experiment.tracking import Fanout, Monitor, WandbMonitor, resolve_mode
 from zorba_ray.experiment.tracking.ray_metrics import ray_monitors
@@ -157,6 +158,7 @@ def open_session(
     writer, contents, schedule = _open_ledger(setup, run, say)
     write_record(run.partition, partition_record(setup))
     cut_torn_tail(run.metrics)
+    answers = AnswersFile(run.answers, setup.sampled, evaluation_order(setup.test))
     journal = Journal(run.metrics, Fanout(_trackers(config.tracking, run, info.run_id)), emit, watch)
     return Session(
         config=config,
@@ -173,7 +175,7 @@ def open_session(
         schedule=schedule,
         snapshots=Snapshots(run.snapshots, method.commits, config.federation.snapshot_every, watch, journal.note),
         journal=journal,
-        evaluations=Evaluations(setup, records_of(run.metrics, Eval), journal.log, watch),
+        evaluations=Evaluations(setup, records_of(run.metrics, Eval), journal.log, watch, answers),
         watch=watch,
         began=began,
     )

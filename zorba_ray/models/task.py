@@ -44,6 +44,9 @@ class Evaluation:
     """int64 [rows]."""
     row_labels: np.ndarray | None = field(compare=False)
     """Predicted label of each row, int64 [rows]; None for the LM head."""
+    row_scores: np.ndarray | None = field(default=None, compare=False)
+    """Probability of each label or option, float64 [rows, C], 0 where a row has fewer; None for the LM head, and where
+    they were not asked for."""
     row_texts: tuple[str, ...] | None = field(default=None, compare=False)
     """What the model writes behind the prompt of each row; None of a task that writes nothing."""
     row_rewards: np.ndarray | None = field(default=None, compare=False)
@@ -251,13 +254,16 @@ class TaskModel:
             return self.head.losses(self._backbone.hidden(self._inputs(batch)), batch)[0].mean()
 
     @torch.inference_mode()
-    def evaluate(self, batches: Iterable[Batch]) -> Evaluation:
-        """Mean loss and accuracy at θ; the mean over items does not depend on how they are batched, up to rounding."""
+    def evaluate(self, batches: Iterable[Batch], scores: bool = False) -> Evaluation:
+        """Mean loss and accuracy at θ; the mean over items does not depend on how they are batched, up to rounding.
+
+        `scores`: with `row_scores`.
+        """
         self._enter(frozenset())
         total, right, items = 0.0, 0, 0
         predicted, spread = None, LogitSpread()
         texts: list[str] = []
-        every_loss, every_count, every_label, every_reward = [], [], [], []
+        every_loss, every_count, every_label, every_score, every_reward = [], [], [], [], []
         for batch in batches:
             logits = self.head.logits(self._backbone.hidden(self._inputs(batch)), batch)
             losses, correct, count = self.head.losses_of(logits, batch)
@@ -273,6 +279,8 @@ class TaskModel:
             if correct is not None:
                 right += int(correct.sum())
                 every_label.append(logits.argmax(dim=1))
+                if scores:
+                    every_score.append(torch.softmax(logits.double(), dim=1).cpu())
                 counts = torch.bincount(every_label[-1], minlength=logits.shape[1])
                 predicted = counts if predicted is None else predicted + counts
         accuracy, by_label = (None, None) if predicted is None else (right / items, tuple(predicted.tolist()))
@@ -287,6 +295,7 @@ class TaskModel:
             row_losses=np.bincount(row_of_item, torch.cat(every_loss).double().cpu().numpy(), len(row_items)),
             row_items=row_items,
             row_labels=torch.cat(every_label).cpu().numpy() if every_label else None,
+            row_scores=torch.cat(every_score).numpy() if every_score else None,
             row_texts=None if self.decoder is None else tuple(texts),
             row_rewards=np.concatenate(every_reward) if every_reward else None,
         )

@@ -16,20 +16,26 @@ from zorba_ray.report.measures import memory_label
 from zorba_ray.report.memory_figure import memory_plot
 from zorba_ray.report.page import Page, PageSection
 from zorba_ray.report.partition_figure import partition_plot
+from zorba_ray.report.rows import answered_rows_table
 from zorba_ray.report.run_tables import run_tables
 from zorba_ray.report.settings import differences_table, provenance_table, run_commands, settings_table
 from zorba_ray.tables import Column, Table
 from zorba_ray.tables.text import text_bytes, text_percent, text_seconds
 
 
-def run_page(run: Run) -> Page:
-    """Of one run."""
+def run_page(run: Run, rows: bool = True) -> Page:
+    """Of one run; `rows`: with test rows."""
+    answered = [table for table in [answered_rows_table(run)] if rows and table.items]
     return Page(
         title=run.config.name,
         lead=run_sentence(run),
         warnings=run_warnings(run),
         tiles=run_tiles(run),
-        sections=[PageSection("Figures", plots=run_plots(run)), PageSection("Tables", tables=run_tables(run))],
+        sections=[
+            PageSection("Figures", plots=run_plots(run)),
+            PageSection("Answers", tables=answered),
+            PageSection("Tables", tables=run_tables(run)),
+        ],
         again=[_again("Settings and provenance", run)],
     )
 

@@ -45,6 +45,8 @@ class Column(Generic[T]):
     keep: int = 0
     """In a terminal that is too narrow, columns with the smallest number go first, equal ones together; 0 and above
     stay."""
+    fold: bool = False
+    """On a page a long text is folded to its beginning."""
     style: str = ""
     """Of the cells in a terminal, in the words of rich."""
 
