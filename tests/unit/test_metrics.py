@@ -193,7 +193,7 @@ def test_scores_of_answers_have_intervals_and_are_told_by_client() -> None:
     """Shares of rows have Wilson's interval; F1 has one by bootstrap."""
     texts, right = ("a cat", "dog", "7", "a grey cat"), [["cat"], ["cat"], ["7", "seven"], ["grey dog"]]
     ones = np.ones(4)
-    result = Evaluation(1.0, None, 4, 1.0, None, ones, ones.astype(np.int64), None, texts)
+    result = Evaluation(1.0, None, 4, 1.0, None, ones, ones.astype(np.int64), None, row_texts=texts)
     clients = np.array([0, 0, 1, 1])
     nothing = np.zeros(4, dtype=np.int64)
     split = SplitFigures("validation", 0, nothing, nothing, clients, references=right, scores=SHOWN)
