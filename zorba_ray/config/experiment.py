@@ -120,7 +120,7 @@ class ExperimentConfig(StrictModel):
                 f"data.batch_tokens={self.data.batch_tokens} with method={self.method}: the memory of a method that "
                 "backpropagates is counted for batches of data.batch_size rows; set data.batch_tokens=null"
             )
-        if not is_reported(self.eval.metric, self.task_kind):
+        if not is_reported(self.eval.metric, self.task, self.task_kind):
             raise ValueError(
                 f"eval.metric={self.eval.metric} with task.kind={self.task_kind}: it is never reported there; set "
                 "eval.metric=loss"

@@ -45,6 +45,8 @@ class TokenTable:
     """bool [total]: tokens of answers, which alone the loss counts; None: there is no such difference."""
     options: OptionTable | None = None
     """What may follow the examples, if that is scored."""
+    references: Sequence[Sequence[str]] | None = None
+    """The right answers of each example, where answers are written and scored."""
 
     @classmethod
     def from_lists(
@@ -69,6 +71,19 @@ class TokenTable:
         """Tokens of each example, int64 [examples]; with options, of its longest sequence."""
         lengths = np.diff(self.starts)
         return lengths if self.options is None else lengths + self.options.longest_of(len(lengths)) - 1
+
+    @property
+    def prompt_lengths(self) -> np.ndarray:
+        """Tokens of each example before its last marked answer, int64 [examples]; all where none is marked."""
+        lengths = np.diff(self.starts)
+        if self.scored is None:
+            return lengths
+        begins = self.scored & ~np.concatenate(([False], self.scored[:-1]))
+        begins[self.starts[:-1]] = self.scored[self.starts[:-1]]
+        places = np.flatnonzero(begins)
+        last = np.searchsorted(places, self.starts[1:]) - 1
+        within = places[last] - self.starts[:-1] if len(places) else np.full(len(lengths), -1)
+        return np.where((last >= 0) & (within >= 0), within, lengths)
 
     def collate(self, rows: np.ndarray, pad: int) -> BatchArrays:
         """A batch of these examples."""

@@ -17,6 +17,7 @@ from zorba_ray.data.files import SPLITS, Files, file_kind, folder_files, hub_fil
 from zorba_ray.data.labels import LabelListing, label_positions, read_listing
 from zorba_ray.data.options import read_options, right_options
 from zorba_ray.data.prompts import prompt_columns
+from zorba_ray.data.references import read_references
 from zorba_ray.data.table_file import KINDS, DataTable
 from zorba_ray.data.tables import column_names, read_table
 from zorba_ray.directions import permutation
@@ -35,6 +36,8 @@ class Split:
     options: list[list[str]] | None = None
     """Of each row, where it brings its own; a label is then a position among them."""
     chats: list[Chat] | None = None
+    references: list[list[str]] | None = None
+    """Of each row, its right answers, where a column has them."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -45,7 +48,8 @@ class Split:
         options = None if self.options is None else [self.options[i] for i in rows]
         columns = {name: [values[i] for i in rows] for name, values in self.columns.items()}
         chats = None if self.chats is None else [self.chats[i] for i in rows]
-        return Split(columns, self.labels[rows], owners, options, chats)
+        references = None if self.references is None else [self.references[i] for i in rows]
+        return Split(columns, self.labels[rows], owners, options, chats, references)
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ def _text_columns(config: DataConfig, task: TaskConfig) -> list[str]:
 
 
 def _builtin_splits(config: DataConfig, labelled: bool, task: TaskConfig) -> dict[str, Split]:
-    for setting in ("options_column", "messages_column"):
+    for setting in ("options_column", "messages_column", "references_column"):
         if (column := getattr(task, setting)) is not None:
             raise DataError(f"task.{setting}={shown(column)}: the builtin data has no such column (columns: text)")
     for setting, template in (("data.prompt", config.prompt), ("task.answer", task.answer or "")):
@@ -153,7 +157,8 @@ def read_rows(file: Path, config: DataConfig, labelled: bool, task: TaskConfig, 
     """The rows of a file beside `config.path`, read as those are.
 
     Args:
-        gold: the right answers are read too; False: the rows need none, and all have label 0.
+        gold: labels and right options are read too; False: the rows need none, all have label 0, and a chat may wait
+            for its answer.
 
     Raises:
         DataError: no such file, of another kind, or without the columns that are needed; rows as of `load_task`.
@@ -177,9 +182,9 @@ def read_rows(file: Path, config: DataConfig, labelled: bool, task: TaskConfig, 
 
 def _wanted_columns(config: DataConfig, labelled: bool, task: TaskConfig, gold: bool = True) -> list[str]:
     """What a file must have."""
-    lists = [column for column in (task.options_column, task.messages_column) if column is not None]
+    lists = [task.options_column, task.messages_column, task.references_column]
     labels = [config.label_column] if labelled or (gold and task.options_column is not None) else []
-    return [*_text_columns(config, task), *labels, *lists]
+    return [*_text_columns(config, task), *labels, *(column for column in lists if column is not None)]
 
 
 def _splits_of(
@@ -195,7 +200,7 @@ def _splits_of(
         labels = label_positions(tables, config.label_column, config.label_words, listing)
     splits = {}
     for split, parts in tables.items():
-        owners, options, chats = None, None, None
+        owners, options, chats, references = None, None, None, None
         if choices is not None:
             each = [read_options(table, choices) for table in parts]
             options = [row for table in each for row in table]
@@ -209,9 +214,11 @@ def _splits_of(
             owners = _column_owners(parts, optional, split == "train")
         columns = {name: [text for part in parts for text in part.texts(name)] for name in names}
         if task.messages_column is not None:
-            chats = [chat for table in parts for chat in read_chats(table, task.messages_column)]
+            chats = [chat for table in parts for chat in read_chats(table, task.messages_column, gold)]
             columns = {"messages": [chat_text(chat) for chat in chats]}
-        splits[split] = Split(columns, labels[split], owners, options, chats)
+        if task.references_column is not None:
+            references = [row for table in parts for row in read_references(table, task.references_column)]
+        splits[split] = Split(columns, labels[split], owners, options, chats, references)
     return splits
 
 

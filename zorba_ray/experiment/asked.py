@@ -9,18 +9,20 @@ from typing import Any
 import numpy as np
 
 from zorba_ray.artifacts import Eval, PartitionRecord, RunDir, read_record, records_of
-from zorba_ray.config import ExperimentConfig
+from zorba_ray.config import DECODED, ExperimentConfig
 from zorba_ray.data import Cut, Split, clients_of, load_task, partition, partition_digest, read_rows
 from zorba_ray.errors import DataError, LedgerError
 from zorba_ray.experiment.build import table_digest
 from zorba_ray.experiment.evaluate import Evaluator, evaluation_order, figures_of
-from zorba_ray.experiment.examples import tokenised, tokenised_splits
-from zorba_ray.experiment.row_texts import RowTexts
+from zorba_ray.experiment.examples import tokenised, tokenised_prompts, tokenised_splits
+from zorba_ray.experiment.row_texts import RowTexts, waiting_prompts
 from zorba_ray.experiment.trained import Trained, trained
 from zorba_ray.models import Evaluation
 from zorba_ray.printable import on_one_line
 from zorba_ray.tasks import TokenSplit
 
+_LOSS_ALONE = ("completion", "language_model")
+"""Tasks that have nothing to predict, and whose loss needs the answer."""
 _GIVEN = "test"
 """A file's intervals are drawn as those of this split, so that the same rows have the same ones."""
 
@@ -46,8 +48,8 @@ class Predicted:
     """What a model says to the rows of a file."""
 
     rows: Sequence[dict[str, Any]]
-    """In the order of the file, JSON-ready: `row` from 1, `text`, `prediction` and `scores`; of a task that has a loss
-    alone `loss`, `perplexity` and `tokens` instead of scores."""
+    """In the order of the file, JSON-ready: `row` from 1, `text`, `prediction`, and `scores` where the model chooses;
+    of a task that has a loss alone `loss`, `perplexity` and `tokens`."""
     cut: Cut
     trained: Trained
 
@@ -87,10 +89,18 @@ def predict_rows(
     Args and raises as of `evaluate_model`.
     """
     model = trained(source, round, settings, base)
-    split, tokens = _given(model, data, gold=False)
-    answers = Evaluator(model.model, data.name, tokens.table).answers(model.round, scores=True)
+    split, tokens = _given(model, data, gold=model.config.task_kind in _LOSS_ALONE)
+    asked = Evaluator(model.model, data.name, tokens.table)
     places = np.argsort(evaluation_order(tokens.table)).tolist()
-    return Predicted(list(_rows(model.config, split, answers, places)), tokens.cut, model)
+    if model.config.task_kind in DECODED:
+        written, prompts = asked.written(), waiting_prompts(split, model.config)
+        found = [
+            {"row": row + 1, "text": prompts[row], "prediction": written[place]} for row, place in enumerate(places)
+        ]
+        return Predicted(found, tokens.cut, model)
+    return Predicted(
+        list(_rows(model.config, split, asked.answers(model.round, scores=True), places)), tokens.cut, model
+    )
 
 
 def _rows(
@@ -141,10 +151,15 @@ def _given(model: Trained, file: Path, gold: bool) -> tuple[Split, TokenSplit]:
     Raises:
         DataError: names the file as it was named to the program, which is no data.path.
     """
-    config, name = model.config, on_one_line(file.name)
+    config, name, task = model.config, on_one_line(file.name), model.config.task
     own = config.model_copy(update={"data": config.data.model_copy(update={"path": str(file)})})
+    unwritten = not gold and config.task_kind in DECODED
+    if unwritten:
+        task = task.model_copy(update={"answer": None, "references_column": None})
     try:
-        split = read_rows(file, config.data, config.task_kind == "classification", config.task, gold)
+        split = read_rows(file, config.data, config.task_kind == "classification", task, gold)
+        if unwritten:
+            return split, tokenised_prompts(split, name, own, model.model.loaded)
         return split, tokenised_splits({name: split}, own, model.model.loaded)[name]
     except DataError as error:
         raise DataError(str(error).replace("data.path=", "--data=")) from error

@@ -134,7 +134,7 @@ def prepare(
         test=test,
         cuts=examples.cuts,
         doubts=doubts,
-        sampled=SampledRows.drawn(task.test, config),
+        sampled=SampledRows.drawn(task.test, test, config),
     )
 
 
@@ -182,8 +182,19 @@ def task_model(
     """The model at θ0 with its head, on `device`, from a network that was just loaded; `store` as of `TaskModel`."""
     directions = _directions(config, device, watch)
     data, scope, rank = config.data, config.zo.fixed_scope, config.zo.rank or 0
+    longest = data.max_length + config.task.max_new_tokens
     model = TaskModel(
-        loaded, config.model, data.prompt, data.label_words, scope, directions, device, rank, store, config.task
+        loaded,
+        config.model,
+        data.prompt,
+        data.label_words,
+        scope,
+        directions,
+        device,
+        rank,
+        store,
+        config.task,
+        longest,
     )
     _check_scope(model.replica.manifest, scope)
     _check_rank(rank, model.replica.manifest, scope)

@@ -53,6 +53,10 @@ class Evaluator:
             )
         return result
 
+    def written(self) -> list[str]:
+        """What the model writes behind each row, in the same order."""
+        return [text for batch in self._batches for text in self._model.decode(batch)]
+
     def record(self, round: int, heard: Callable[[Evaluation], None] | None = None) -> Eval:
         """The record of an evaluation at θ after `round`; `heard` is given the answers, with their scores.
 

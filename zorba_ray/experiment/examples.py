@@ -1,16 +1,19 @@
 """The task's texts as tokens that the model can take, and what was cut to make them so."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from zorba_ray.config import ExperimentConfig
+from zorba_ray.config import DECODED, ExperimentConfig
 from zorba_ray.data import SPLITS, Cut, Split, Task, TokenTable
 from zorba_ray.models import LoadedModel
-from zorba_ray.models.limits import require_length, require_positions, require_tokens
+from zorba_ray.models.limits import require_length, require_positions, require_room, require_tokens
 from zorba_ray.tasks import TokenSplit, rows_of
+from zorba_ray.tasks.chat import ChatRows
 from zorba_ray.tasks.classification import LabelWordRows
+from zorba_ray.tasks.completion import CompletionRows
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,20 @@ def tokenised_splits(
     rows = rows_of(config, loaded)
     splits = {name: rows.encode(split, name) for name, split in named.items()}
     scored = [token for word in rows.words.options for token in word] if isinstance(rows, LabelWordRows) else []
+    if "train" in splits and config.task_kind == "generation":  # nobody asks training rows
+        train = splits["train"]
+        splits["train"] = dataclasses.replace(train, table=dataclasses.replace(train.table, references=None))
     _require_limits(config, loaded, [split.table for split in splits.values()], scored)
     return splits
+
+
+def tokenised_prompts(split: Split, name: str, config: ExperimentConfig, loaded: LoadedModel) -> TokenSplit:
+    """`tokenised`, of rows whose answers are to be written: their prompts alone."""
+    rows = rows_of(config, loaded)
+    assert isinstance(rows, CompletionRows | ChatRows)
+    found = rows.prompts(split, name)
+    _require_limits(config, loaded, [found.table], [])
+    return found
 
 
 def _limited(task: Task, config: ExperimentConfig) -> tuple[Split, Split, Split]:
@@ -74,5 +89,9 @@ def _require_limits(
         highest["the options"] = max(options)
     require_tokens(loaded, highest)
     require_length(loaded, max(int(table.lengths.max()) for table in tables), f"data.max_length={length}")
+    if config.task_kind in DECODED:
+        asked = [table for table in tables if table.references is not None] or tables
+        longest = max(int(table.prompt_lengths.max()) for table in asked)
+        require_room(loaded, longest, config.task.max_new_tokens)
     if words and not loaded.causal:
         require_length(loaded, max(len(row) for row in words), "data.label_words")

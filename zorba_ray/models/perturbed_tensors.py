@@ -82,7 +82,7 @@ class PerturbedTensors:
         self.scratch = torch.empty(largest, dtype=torch.uint8, device=device)
         """uint8: the buffer of one client."""
         assert is_aligned(self.scratch), "the buffer must be 64-byte aligned"
-        self._block_scratch = self.scratch[:0]
+        self._block_scratch = self._held = self.scratch[:0]
 
     def _wrap(self, loaded: LoadedModel, scoped: Sequence[TensorEntry]) -> int:
         """Takes over the modules that read a block's tensors in scope; the most bytes that they hold at a time."""
@@ -118,6 +118,22 @@ class PerturbedTensors:
             yield
         finally:
             self._signs, self._together = (), {}
+
+    @contextlib.contextmanager
+    def held(self, active: frozenset[int], move: Perturbation, sign: float) -> Iterator[None]:
+        """Inside, the active blocks compute with copies at θ + sign · μz, drawn once and held until the end: for passes
+        that are as many as the tokens of a text. Low-rank steps are rounded into the copies."""
+        entries = [entry for block in sorted(active) for entry in self._scoped[block]]
+        layout = BlockLayout(entries, self._compute)
+        if len(self._held) < layout.nbytes:
+            self._held = torch.empty(layout.nbytes, dtype=torch.uint8, device=self.scratch.device)
+        copies = layout.views(self._held)
+        with self.at(move, (sign,)):
+            for entry in entries:
+                self._perturb(copies[entry.name], entry)
+        holders = self._replica.holders
+        with TensorsSwapped([(m, key, copies[e.name].view(e.shape)) for e in entries for m, key in holders[e.name]]):
+            yield
 
     def poisoned(self, active: frozenset[int], name: str | None = None) -> TensorsSwapped:
         """A context: tensors in scope of the active blocks (None: all, else that one) are NaN wherever they are not

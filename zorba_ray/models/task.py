@@ -1,16 +1,20 @@
 """A model and its head as the rounds see it: losses of forward pairs, and evaluation."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
-from zorba_ray.config import ModelConfig, TaskConfig
+from zorba_ray.config import DECODED, ModelConfig, TaskConfig
 from zorba_ray.directions import DirectionBackend
+from zorba_ray.models.cache_check import cache_is_right
+from zorba_ray.models.decode import Decoder, ending_of, prompts_of
 from zorba_ray.models.heads import Batch, build_head, model_inputs
 from zorba_ray.models.loaded import LoadedModel, running
 from zorba_ray.models.logit_spread import LogitSpread
+from zorba_ray.models.logits import logits_of
 from zorba_ray.models.manifest import Scope, TensorEntry
 from zorba_ray.models.mixed_precision import mix_precision
 from zorba_ray.models.offload import RESIDENT, STREAMED, HostStore, Offload, Placement
@@ -41,6 +45,8 @@ class Evaluation:
     row_scores: np.ndarray | None = field(default=None, compare=False)
     """Probability of each label or option, float64 [rows, C], 0 where a row has fewer; None for the LM head, and where
     they were not asked for."""
+    row_texts: tuple[str, ...] | None = field(default=None, compare=False)
+    """What the model writes behind the prompt of each row; None of a task that writes nothing."""
 
 
 class TaskModel:
@@ -58,10 +64,12 @@ class TaskModel:
         rank: int = 0,
         store: HostStore | None = None,
         task: TaskConfig | None = None,
+        longest: int = 0,
     ) -> None:
         """`device`: what computes. `rank`: of the directions of matrices; 0: dense.
 
         `store`: θ is kept in host memory, and blocks come to `device` as `use_placement` says; None: θ is on `device`.
+        `longest`: tokens of the longest text that may be decoded, prompt and answer.
         """
         self.loaded = loaded
         self.device = device
@@ -85,6 +93,15 @@ class TaskModel:
             self._enter(frozenset())
             with running(loaded.label):
                 self.head = build_head(config, loaded, prompt, label_words, task)
+                self.decoder = self._decoder(task, config, longest)
+
+    def _decoder(self, task: TaskConfig | None, config: ModelConfig, longest: int) -> Decoder | None:
+        """What writes answers, where the task has them written. Judged at θ0, so that every process decodes alike."""
+        if task is None or task.named(config.head) not in DECODED:
+            return None
+        logits = logits_of(self.loaded, None)
+        ending = ending_of(self.loaded, task.max_new_tokens, task.until, task.messages_column is not None)
+        return Decoder(self.loaded, logits, ending, cache_is_right(self.loaded, logits, longest))
 
     def lifted(self) -> ForwardsSwapped:
         """A context: the network runs as it was loaded (in 16 bits: mixed), its blocks where they are at home."""
@@ -143,6 +160,37 @@ class TaskModel:
         states = self._backbone.perturbed(prepared, perturbation)
         return [self._mean_losses(each, hidden) for each, hidden in zip(prepared, states, strict=True)]
 
+    @torch.inference_mode()
+    def decode(self, batch: Batch) -> list[str]:
+        """What the model at θ writes behind the prompt of each row (`prompts_of`), greedily."""
+        assert self.decoder is not None
+        with self.moved(frozenset()):
+            return self.decoder.texts(prompts_of(batch))
+
+    @torch.inference_mode()
+    def decode_pair(self, prepared: PreparedBatch, perturbation: Perturbation) -> list[list[str]]:
+        """What the model writes behind each row's prompt at θ + μz and, with two signs, at θ − μz: a list per sign.
+
+        Perturbed copies of all active blocks are held while a sign decodes. μ = 0 gives the texts of θ.
+        """
+        assert self.decoder is not None
+        prompts, answers = prompts_of(prepared.batch), []
+        for sign in prepared.signs:
+            with self.moved(prepared.active, perturbation, sign):
+                answers.append(self.decoder.texts(prompts))
+        return answers
+
+    @contextlib.contextmanager
+    def moved(
+        self, active: frozenset[int], perturbation: Perturbation | None = None, sign: float = 1.0
+    ) -> Iterator[None]:
+        """Inside, whole passes run at θ + sign · μz on the active blocks, whose copies are held; None: at θ."""
+        self._enter(active)
+        with contextlib.ExitStack() as stack:
+            if perturbation is not None:
+                stack.enter_context(self._backbone.tensors.held(active, perturbation, sign))
+            yield
+
     def _mean_losses(self, prepared: PreparedBatch, hidden: torch.Tensor) -> tuple[float, ...]:
         parts = hidden.chunk(len(prepared.signs))
         return tuple(float(self.head.losses(part, prepared.batch)[0].mean()) for part in parts)
@@ -180,6 +228,7 @@ class TaskModel:
         self._enter(frozenset())
         total, right, items = 0.0, 0, 0
         predicted, spread = None, LogitSpread()
+        texts: list[str] = []
         every_loss, every_count, every_label, every_score = [], [], [], []
         for batch in batches:
             logits = self.head.logits(self._backbone.hidden(self._inputs(batch)), batch)
@@ -187,6 +236,8 @@ class TaskModel:
             total += float(losses.double().sum())
             items += count
             spread.add(logits)
+            if self.decoder is not None:
+                texts += self.decoder.texts(prompts_of(batch))
             every_loss.append(losses)
             every_count.append(self.head.row_items(batch))
             if correct is not None:
@@ -209,6 +260,7 @@ class TaskModel:
             row_items=row_items,
             row_labels=torch.cat(every_label).cpu().numpy() if every_label else None,
             row_scores=torch.cat(every_score).numpy() if every_score else None,
+            row_texts=None if self.decoder is None else tuple(texts),
         )
 
     def _enter(self, active: frozenset[int]) -> None:

@@ -1,4 +1,6 @@
-"""`completion`: the answer is learnt, and the prompt before it is only read."""
+"""`completion` and `generation`: the answer is learnt, and the prompt before it is only read."""
+
+import dataclasses
 
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.data import Split, TokenTable, encode_rows, render_prompts
@@ -13,15 +15,14 @@ class CompletionRows(TaskRows):
 
     def __init__(self, config: ExperimentConfig, loaded: LoadedModel) -> None:
         super().__init__(config, loaded)
-        assert self.task.answer is not None
-        self.template = self.task.answer
         self._end = read_prompt_end(self.tokenizer, self.data.prompt)
         stop = self.tokenizer.eos_token_id
         self._stop: list[int] = [] if stop is None else [int(stop)]
 
     def encode(self, split: Split, name: str) -> TokenSplit:
+        learnt = self._learnt(split)
         # One space, which the answer brings, is enough.
-        answers = [answer.lstrip(" ") for answer in render_prompts(split.columns, self.template)]
+        answers = [answer.lstrip(" ") for answer in learnt]
         following = self._lengths(answers, name)
         encoded = encode_rows(split.columns, self.data.prompt, self._end.encode, self.data.max_length, following)
         self.require_tokens_of(encoded.tokens, name)
@@ -43,7 +44,23 @@ class CompletionRows(TaskRows):
             [place >= len(prompt) for place in range(len(row))]
             for prompt, row in zip(encoded.tokens, rows, strict=True)
         ]
-        return TokenSplit(TokenTable.from_lists(rows, split.labels, scored), encoded.cut)
+        table = TokenTable.from_lists(rows, split.labels, scored)
+        if self.decoded:
+            table = dataclasses.replace(table, references=split.references or [[answer] for answer in learnt])
+        return TokenSplit(table, encoded.cut)
+
+    def prompts(self, split: Split, name: str) -> TokenSplit:
+        """As `encode`, of rows without answers: what is read before one is written."""
+        encoded = encode_rows(split.columns, self.data.prompt, self._end.encode, self.data.max_length)
+        self.require_tokens_of(encoded.tokens, name)
+        return TokenSplit(TokenTable.from_lists(encoded.tokens, split.labels), encoded.cut)
+
+    def _learnt(self, split: Split) -> list[str]:
+        """The answer of each row: of the template, else its first right one."""
+        if self.task.answer is not None:
+            return render_prompts(split.columns, self.task.answer)
+        assert split.references is not None
+        return [answers[0] for answers in split.references]
 
     def _lengths(self, answers: list[str], name: str) -> list[int]:
         """Tokens of each answer after a short prompt.

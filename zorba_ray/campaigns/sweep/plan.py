@@ -138,7 +138,7 @@ def defaults(base: Mapping[str, Any]) -> dict[str, Any]:
 def _require_metrics(sweep: SweepConfig, config: ExperimentConfig, origin: str) -> None:
     for metric in sweep.metric:
         figure = metric.name.removeprefix("validation_").removeprefix("test_")
-        if not is_reported(figure, config.task_kind):
+        if not is_reported(figure, config.task, config.task_kind):
             why = "it is of texts; " if figure == "perplexity" else ""
             raise ConfigError(
                 f"{origin}: metric {metric.name} is never reported with task.kind={config.task_kind}: {why}use a loss"
