@@ -33,7 +33,7 @@ class RowTexts:
         """
         none: Sequence[Sequence[str]] = [()] * len(split)
         if split.chats is not None:
-            said = [None] * len(split) if references is None else [answers[0] for answers in references]
+            said = [None if references is None else references[row][0] for row in range(len(split))]
             turns = [_last_turn(chat, answer) for chat, answer in zip(split.chats, said, strict=True)]
             prompts = [chat_text(chat[:turn]) for chat, turn in zip(split.chats, turns, strict=True)]
             gold = [chat[turn]["content"] for chat, turn in zip(split.chats, turns, strict=True)]
@@ -44,9 +44,11 @@ class RowTexts:
         if config.task.answer is not None:
             answers = render_prompts(split.columns, config.task.answer)
             return cls(prompts, [answer.lstrip(" ") for answer in answers], none)
-        options = [config.data.label_words] * len(split) if config.task_kind == "classification" else split.options
-        labels = zip(options or none, split.labels.tolist(), strict=True)
-        return cls(prompts, [own[label] if own else None for own, label in labels], options or none)
+        options = none if split.options is None else split.options
+        if config.task_kind == "classification":
+            options = [config.data.label_words] * len(split)
+        labels = zip(options, split.labels.tolist(), strict=True)
+        return cls(prompts, [own[label] if own else None for own, label in labels], options)
 
     def scores(self, row: int, answers: Evaluation, place: int) -> dict[str, float]:
         """Probability of each word or option of a row; empty where it chooses nothing.
