@@ -179,7 +179,8 @@ def test_every_task_is_asked(task: str, tmp_path: Path) -> None:
         assert all(answer["perplexity"] == math.exp(answer["loss"]) for answer in said)
 
 
-@pytest.mark.parametrize("kind", ["prompts", pytest.param("chats", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["prompts", "chats"])
 def test_a_generation_writes_with_and_without_right_answers(kind: str, tmp_path: Path) -> None:
     """The same texts as in the evaluation, from the prompt alone."""
     rows = review_rows(12)

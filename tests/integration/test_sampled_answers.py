@@ -108,8 +108,8 @@ def test_where_w_and_b_gets_the_page_it_shows_no_rows(
         return path
 
     config = tiny_config(f"data.path={data}", "rounds=1")
-    for place, mode in enumerate(("disabled", "offline", "online")):
+    run = RunDir.create(tmp_path / "run", config)
+    for mode in ("disabled", "offline", "online"):  # sessions after the first have nothing to do
         monkeypatch.setattr(run_module, "resolve_mode", lambda setting, mode=mode: mode)
-        run = RunDir.create(tmp_path / str(place), config)
         run_experiment(config, run, "simulated", ["test"], lambda event: None, lambda: False, closing)
     assert shown == [True, False, False]

@@ -44,7 +44,7 @@ class SampledRows:
         """
         of = len(table)
         rows = np.sort(permutation(config.seed, "rows", 2, 0, of)[: config.eval.examples])
-        answers = None if table.references is None else [table.references[row] for row in rows.tolist()]
+        answers = None if table.references is None else [table.references[int(row)] for row in rows]
         return cls(of, rows, RowTexts.of(split.take(rows), config, answers))
 
     def record(self) -> SampledAnswers:
