@@ -83,11 +83,6 @@ class TokenTable:
         return lengths if self.options is None else lengths + self.options.longest_of(len(lengths)) - 1
 
     @property
-    def own_lengths(self) -> np.ndarray:
-        """Of `lengths`, the tokens that each example computes for itself, int64 [examples]."""
-        return self.lengths - self.shared
-
-    @property
     def prompt_lengths(self) -> np.ndarray:
         """Tokens of each example before its last marked answer, int64 [examples]; all where none is marked."""
         lengths = np.diff(self.starts)
@@ -99,6 +94,11 @@ class TokenTable:
         last = np.searchsorted(places, self.starts[1:]) - 1
         within = places[last] - self.starts[:-1] if len(places) else np.full(len(lengths), -1)
         return np.where((last >= 0) & (within >= 0), within, lengths)
+
+    @property
+    def own_lengths(self) -> np.ndarray:
+        """Of `lengths`, the tokens that each example computes for itself, int64 [examples]."""
+        return self.lengths - self.shared
 
     def collate(self, rows: np.ndarray, pad: int) -> BatchArrays:
         """A batch of these examples."""

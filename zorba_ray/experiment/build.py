@@ -165,7 +165,7 @@ def prepare(
         cuts=examples.cuts,
         doubts=doubts,
         prefix_note=prefix.note,
-        sampled=SampledRows.drawn(task.test, config),
+        sampled=SampledRows.drawn(task.test, test, config),
         reward=reward,
     )
 
