@@ -55,7 +55,7 @@ def test_an_infeasible_fleet_exits_with_3_and_names_the_bytes(cli: Cli, tiny_fil
     assert found
     need, missing = (int(number.replace(",", "")) for number in found.groups())
     assert need - missing == 1000
-    assert f"the smallest budget that would do is {need:,}" in outcome.err
+    assert f"raise it to at least {need:,}" in outcome.err
     # One byte below is one byte short; at the budget that was named the complaint about it is gone.
     below = cli("allocate", tiny_file, FLEET.replace("1000", str(need - 1)))
     assert below.code == 3

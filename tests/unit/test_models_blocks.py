@@ -198,5 +198,5 @@ def test_other_weights_of_the_same_shape_are_refused() -> None:
         1, "zdir v1", "zorba", other.digest(), replica.manifest.digest, "", "", "", 0, "per_client", "data",
         "rademacher", "all", 1, 1, (1,), replica.manifest.blocks, "dense", 0, "scalars", 0, 0.0,
     )  # fmt: skip
-    with pytest.raises(LedgerError, match=r"the files behind model\.path changed"):
+    with pytest.raises(LedgerError, match=r"the files at model\.path changed"):
         ReplicaState(replica, direction_backend("numpy"), header)
