@@ -1,6 +1,6 @@
-"""What `import zorba_ray` gives to a Python program: the commands of the terminal as functions.
+"""The Python API (`import zorba_ray`): the commands of the terminal as functions.
 
-Nothing heavy is imported before a function needs it.
+Large libraries are imported only when a function needs them.
 """
 
 from collections.abc import Callable
@@ -18,11 +18,11 @@ def load_config(source: str | Path, *overrides: str) -> "ExperimentConfig":
     """The settings of a run, checked.
 
     Args:
-        source: a YAML or JSON file, or the name of a preset, as "demo".
-        overrides: settings as in the terminal, "zo.lr=0.02"; later ones win.
+        source: a YAML or JSON file, or the name of a preset, such as "demo".
+        overrides: settings as in the terminal, such as "zo.lr=0.02"; later ones win.
 
     Raises:
-        ConfigError: no such file or preset, or a setting that is refused; names the setting, the value and the rule.
+        ConfigError: no such file or preset, or a wrong setting; names the setting, the value and the rule.
     """
     from zorba_ray.config import anchored
     from zorba_ray.config import load_config as load
@@ -36,16 +36,16 @@ def run(
     resume: bool = False,
     emit: Callable[[dict[str, Any]], None] = lambda event: None,
 ) -> "Run":
-    """Fine-tunes to the last round, in this process or on Ray by `federation.backend`, and writes the report.
+    """Runs a fine-tuning to its last round, in this process or on Ray (`federation.backend`), and writes the report.
 
     Args:
-        directory: where the run is kept; a new one, or with `resume` that of a run that did not end, or of
-            one that gets more rounds at a constant rate.
-        emit: is told of every round and evaluation while it goes on, and of {"kind": "note", "text": …}.
+        directory: the run directory. It must be new. With `resume` it is that of a run that did not end, or of one that
+            gets more rounds at a constant rate.
+        emit: is called with every round and evaluation, and with notes: {"kind": "note", "text": …}.
 
     Raises:
-        RunDirError: the directory holds something else, or a run of other settings.
-        ZorbaError: what the terminal ends with an error for; the ledger keeps every finished round.
+        RunDirError: the directory has something else, or a run with other settings.
+        ZorbaError: any other error of the command `zorba-ray run`. The ledger keeps every finished round.
     """
     from zorba_ray.artifacts import Run
     from zorba_ray.experiment.execute import execute_in
@@ -61,13 +61,13 @@ def replay(
     model: str | None = None,
     merged: bool = False,
 ) -> "Replayed":
-    """θ of a run, rebuilt from base weights and ledger and held against the run's summary.
+    """Rebuilds θ of a run from base weights and ledger, and compares its SHA-256 with the run's summary.
 
     Args:
-        until: the last round to apply; None: the round that is kept.
-        export: an empty or new folder for the model in Hugging Face's format, or for its adapters in PEFT's, where the
-            run moved these alone.
-        model: the base model, where it is no longer at model.path.
+        until: the last round to apply; None: the round whose θ is the result (`eval.keep`).
+        export: a new or empty folder. The model is written there in Hugging Face format. If the run trained only
+            adapters, these are written in PEFT format.
+        model: the base model, if it is no longer at model.path.
         merged: export adapters merged into the base model.
 
     Raises:
@@ -80,11 +80,11 @@ def replay(
 
 
 def allocate(config: "ExperimentConfig") -> "AllocationRecord":
-    """Who would activate which blocks in round 1, what that costs, and what is proven of it; nothing is written.
+    """Which client would activate which blocks in round 1, with the bytes and proven bounds. Nothing is written.
 
     Raises:
-        AllocationInfeasible: the budgets do not suffice; names client, constraint and missing bytes.
-        ConfigError, DataError, ModelError: what is wrong with settings, data or model.
+        AllocationInfeasible: the budgets are too small; names client, constraint and missing bytes.
+        ConfigError, DataError, ModelError: settings, data or model are wrong.
     """
     from zorba_ray.assignment import allocation_record
     from zorba_ray.experiment import prepare, solve_allocation
@@ -95,7 +95,7 @@ def allocate(config: "ExperimentConfig") -> "AllocationRecord":
 
 
 def _write_report(path: Path) -> Path:
-    """report.html of one run directory; a driver actor of a Ray cluster finds this function by its name."""
+    """Writes report.html of a run directory. A driver actor on a Ray cluster finds this function by its name."""
     from zorba_ray.report import write_report
 
     return write_report([path], path / "report.html")
