@@ -119,7 +119,7 @@ def test_without_a_summary_the_last_round_is_replayed_and_told(tmp_path: Path) -
     (tmp_path / "run" / "summary.json").unlink()
     replayed = replay_run(tmp_path / "run", None, None, None)
     assert replayed.round == 4
-    assert "which round is kept is not known" in (replayed.remark or "")
+    assert "the best round is not known" in (replayed.remark or "")
 
 
 def test_tensors_of_rounds_that_are_gone_cannot_be_judged(tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ def test_predictions_that_are_one_label() -> None:
         "they were not"
     )
     [text] = end_warnings(config, [record(0, 64), record(5, 64)])
-    assert text.endswith("so they were at the start")
+    assert text.endswith("this was so at the start, too")
     [text] = end_warnings(config, [record(0, 64)])
     assert text.endswith("though they have 4 labels")
     assert end_warnings(config, [Eval(round=0, split="validation", loss=1.0, items=64)]) == []

@@ -295,7 +295,7 @@ def test_a_ledger_of_other_data_is_refused_by_field(stopped: Path, tmp_path: Pat
     for split in ("train", "validation", "test"):
         (tmp_path / f"{split}.jsonl").write_text(rows, encoding="utf-8")
     before = (stopped / "ledger.zl").read_bytes()
-    with pytest.raises(LedgerError, match=r"data_sha256: .*data\.path holds other examples"):
+    with pytest.raises(LedgerError, match=r"data_sha256: .*data\.path has other examples"):
         execute(stopped, f"data.path={tmp_path}")
     assert (stopped / "ledger.zl").read_bytes() == before
 
