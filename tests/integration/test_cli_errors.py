@@ -118,7 +118,7 @@ def test_a_finished_run_at_a_constant_rate_is_extended(cli: Cli, tiny_file: Path
         assert abs(int(text) - other[f"bytes_{way}_per_client_round"]) <= 2
     shorter = cli("run", tiny_file, "zo.schedule=constant", "rounds=2", "--run-dir", tmp_path / "r", "--resume")
     assert shorter.code == 2
-    assert "as the run's summary says" in cli("replay", tmp_path / "r").out
+    assert "as in the run's summary" in cli("replay", tmp_path / "r").out
 
 
 def test_a_rate_that_destroys_the_model_ends_the_run(cli: Cli, tiny_file: Path, tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_tables_front_and_files(cli: Cli, tiny_file: Path, tmp_path: Path, room:
     for text in ("Objectives at ε = 0.5", "bound here", "data (this run)", "inverse_noise", "Pareto front"):
         assert text in found.out
     assert f"{len(front['points'])} points" in found.out
-    assert "The fleet is feasible as it is" in found.out
+    assert "The budgets are large enough" in found.out
     assert what_if["feasible"]
     assert what_if["factor"] < 1
     # The ends of the front, the run's own ε on it, and the numbers of one point from its matrix.

@@ -96,7 +96,7 @@ def changed(change: Callable[[dict[str, Any]], object]) -> Callable[[str], str]:
         ("summary.json", changed(lambda tree: tree.update(version=2)), r"Summary of version 2; .* use the version"),
         ("summary.json", changed(lambda tree: tree.update(version="new")), r"Summary of version 'new'"),
         ("allocation.json", changed(lambda tree: tree["clients"][1].pop("blocks")), r"clients\[1\].*`blocks`"),
-        ("provenance.json", lambda text: "[]", r"provenance\.json holds no JSON object"),
+        ("provenance.json", lambda text: "[]", r"provenance\.json does not hold a JSON object"),
         ("config.resolved.json", lambda text: '{"rounds": 0}', r"config\.resolved\.json: 1 setting.*\n.*rounds = 0"),
         ("metrics.jsonl", lambda text: "{\n" + text, r"metrics\.jsonl, line 1: not a record"),
     ],

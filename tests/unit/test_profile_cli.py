@@ -80,7 +80,7 @@ def test_batch_and_length_come_from_the_settings(tmp_path: Path) -> None:
         ("opt-1.3b", [], None, 1, "--length=1: at least 2"),
         ("opt-1.3b", [], None, 4096, "exceeds the 2048 positions"),
         ("missing.yaml", [], None, None, "no such file"),
-        ("./missing", [], None, None, "neither a named shape"),
+        ("./missing", [], None, None, "is not known; name a shape"),
         ("opt-1.3b", ["memory.compute_dtype=int3"], None, None, "memory.compute_dtype = 'int3'"),
         ("opt-1.3b", ["zo.rank=2"], None, None, "dense directions only"),
         ("opt-1.3b", ["memory.frozn=host"], None, None, "did you mean memory.frozen"),
