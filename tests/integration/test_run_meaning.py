@@ -160,7 +160,7 @@ def test_predictions_that_are_one_label() -> None:
     [text] = end_warnings(config, [record(0, 40), record(5, 64)])
     assert text == (
         "all 64 validation rows are given the label 'great' after round 5, although they have 4 labels; at the "
-        "they were not"
+        "start this was not so"
     )
     [text] = end_warnings(config, [record(0, 64), record(5, 64)])
     assert text.endswith("this was so at the start, too")
