@@ -11,7 +11,8 @@ from tests.support.hostile_client import without_the_last
 from tests.support.tiny_run import run_here, tiny_config
 from zorba_ray.config import ExperimentConfig, load_method, method_names
 from zorba_ray.errors import ConfigError, Interrupted
-from zorba_ray.experiment.build import Setup, _workload, host_store, prepare
+from zorba_ray.experiment.build import Setup, host_store, prepare
+from zorba_ray.experiment.client_memory import workload
 from zorba_ray.experiment.replay import replay_run
 from zorba_ray.memory.count import counted
 from zorba_ray.memory.footprint import Footprint
@@ -141,7 +142,7 @@ def test_a_method_of_whole_tensors_may_train_adapters_alone(method: str, optimiz
 def counted_step(own: ExperimentConfig, setup: Setup) -> Footprint:
     plain = own.model.model_copy(update={"lora": None})
     return counted(
-        plain, "bf16", _workload(own, setup.model.loaded, setup.header.sections), method_of(own).local_step(own)
+        plain, "bf16", workload(own, setup.model.loaded, setup.header.sections), method_of(own).local_step(own)
     )
 
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zorba_ray.data.tables import KINDS, read_table
+from zorba_ray.data.table_file import KINDS
+from zorba_ray.data.tables import read_table
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=12) | st.sampled_from(
     ["NA", "", "007", "1.0", "true", '"', "\n", "\r\n", " ", ",", "2020-01-01", "\ufeff", "\x00", "'"]

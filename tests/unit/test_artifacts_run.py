@@ -11,6 +11,8 @@ from tests.support.fake_family import edit
 from tests.support.fake_run import write_fake_run
 from zorba_ray.artifacts import Run, RunDir, Summary, read_record, write_record
 from zorba_ray.artifacts.run import run_names
+from zorba_ray.campaigns.sweep.state import begin_sweep
+from zorba_ray.config import Dimension, ExperimentConfig, SweepConfig
 from zorba_ray.errors import RunDirError
 
 
@@ -29,6 +31,14 @@ def test_a_finished_run(run_dir: Path) -> None:
     first = raw["clients"][0]
     assert run.allocation.clients[0].share == first["bytes"] / first["budget_bytes"]
     assert (run.config.name, run.unknown_settings) == ("fake", ())
+
+
+def test_a_new_directory_is_its_owners_alone(tmp_path: Path) -> None:
+    made = RunDir.create(tmp_path / "runs" / "mine", ExperimentConfig()).path
+    assert made.stat().st_mode & 0o777 == 0o700
+    assert made.parent.stat().st_mode & 0o055  # the folder of all runs is as the user's own are
+    campaign = begin_sweep(tmp_path / "sweep", SweepConfig(name="s", space={"seed": Dimension(grid=(1,))}), {}, []).path
+    assert campaign.stat().st_mode & 0o777 == 0o700
 
 
 def test_records_as_tables(run_dir: Path) -> None:

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from zorba_ray.config import ExperimentConfig, FleetDistribution, changed_numbers, config_from_tree, load_config
 from zorba_ray.config.base import apply_override, known_keys, parse_override
-from zorba_ray.config.experiment import LATER, NOT_NUMBERS
+from zorba_ray.config.numbers import LATER, NOT_NUMBERS
 from zorba_ray.errors import ConfigError
 
 
@@ -339,7 +339,7 @@ def test_a_later_setting_counts_from_another_value_on() -> None:
 def test_the_digest_follows_what_changes_results(tree: dict[str, Any], changed: list[str]) -> None:
     base, other = ExperimentConfig(), config_from_tree(tree, "altered")
     assert (other.digest() == base.digest()) == (not changed)
-    assert [line.split(":")[0] for line in changed_numbers(base, other)] == changed
+    assert [line.split(":")[0] for line in changed_numbers(base.numbers(), other.numbers())] == changed
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from zorba_ray.data.tables import KINDS, read_table
+from zorba_ray.data.table_file import KINDS
+from zorba_ray.data.tables import read_table
 from zorba_ray.errors import DataError
 
 TEXTS = {

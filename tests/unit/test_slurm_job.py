@@ -13,8 +13,10 @@ SCRIPT = Path(__file__).parents[2] / "cluster" / "slurm.sbatch"
 RECORD = '#!/bin/bash\necho "$(basename "$0") $*" >>"$CALLS"\n'
 STUBS = {
     "hostname": "echo 10.0.0.7 fe80::1",
-    "python": "[[ $1 != -c ]] || echo 0123abcd",
-    "ray": "[[ $RAY_AUTH_MODE-$RAY_AUTH_TOKEN == token-0123abcd ]]",
+    "python": "if [[ $1 == -c ]]; then echo 0123abcd; else until grep -q 'head up' $CALLS; do sleep 0.05; done; fi",
+    "ray": "[[ $RAY_AUTH_MODE-$RAY_AUTH_TOKEN == token-0123abcd ]] || exit 1\n"
+    "[[ $2 == --head ]] || exit 0\n"
+    'trap "echo head ended >>$CALLS; exit 0" TERM\necho head up >>$CALLS\nfor _ in {1..200}; do sleep 0.05; done',
     "srun": "",
     "zorba-ray": 'trap "echo stopped >>$CALLS; exit 0" TERM\necho "at $RAY_ADDRESS" >>"$CALLS"\n'
     "[[ -z ${SLOW:-} ]] || for _ in {1..200}; do sleep 0.05; done",
@@ -60,10 +62,14 @@ def test_a_head_without_clients_two_workers_and_the_run(job: dict[str, str], tmp
         "--ntasks=2",
         "--exclude=node1",
         "--cpus-per-task=8",
-        "--address=10.0.0.7:6379",
+        "--address=10.0.0.7:20041",
         "--num-gpus=1",
     } <= {*workers.split()}
-    assert {f"zorba-ray run my.yaml --run-dir {tmp_path}/a", "at 10.0.0.7:6379"} <= set(found)
+    assert {f"zorba-ray run my.yaml --run-dir {tmp_path}/a", "at 10.0.0.7:20041"} <= set(found)
+    end = time.monotonic() + 20
+    while "head ended" not in calls(job):
+        assert time.monotonic() < end
+        time.sleep(0.05)
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "ledger.zl").touch()
     submit(job, "my.yaml", str(tmp_path / "a"))
@@ -87,10 +93,10 @@ def test_what_is_missing_is_said(job: dict[str, str]) -> None:
 
 
 def test_slurms_signal_reaches_the_run(job: dict[str, str]) -> None:
-    """Slurm signals the process of the script: by then that is the run."""
+    """Slurm signals the process of the script alone."""
     process = subprocess.Popen(["bash", SCRIPT, "my.yaml", "a"], env=job | {"SLOW": "1"}, stdout=subprocess.DEVNULL)
     end = time.monotonic() + 20
-    while "at 10.0.0.7:6379" not in calls(job):
+    while "at 10.0.0.7:20041" not in calls(job):
         assert time.monotonic() < end
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)

@@ -53,7 +53,7 @@ class RunDir:
                 raise RunDirError(
                     f"run directory {path} exists: continue it with --resume, or name another with --run-dir DIR"
                 )
-            path.mkdir(parents=True, exist_ok=True)
+            path.mkdir(0o700, parents=True, exist_ok=True)
             with held(path):
                 write_json(run.config, config.resolved())
         return run
@@ -87,7 +87,7 @@ class RunDir:
             )
         if config.zo.scope == "auto":  # the run's settings have the scope that was chosen
             config = config.model_copy(update={"zo": config.zo.model_copy(update={"scope": old.zo.scope})})
-        changes = changed_numbers(pinned(old, run.hub()), pinned(config, run.hub()))
+        changes = changed_numbers(pinned(old, run.hub()).numbers(), pinned(config, run.hub()).numbers())
         longer = len(changes) == 1 and config.rounds > old.rounds
         if changes and not (longer and config.fixed_length is None):
             listing = "\n  ".join(changes)

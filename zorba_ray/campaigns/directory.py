@@ -44,7 +44,7 @@ class CampaignDir(Generic[State]):
                 raise RunDirError(
                     f"{state.WHAT} directory {path} exists: continue it with --resume, or name another: {option} DIR"
                 )
-            path.mkdir(parents=True, exist_ok=True)
+            path.mkdir(0o700, parents=True, exist_ok=True)
         return cls(path, state)
 
     @classmethod

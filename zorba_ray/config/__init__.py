@@ -2,19 +2,15 @@
 
 from zorba_ray.config.allocation import AllocationConfig
 from zorba_ray.config.data import DataConfig
-from zorba_ray.config.experiment import (
-    ExperimentConfig,
-    anchored,
-    changed_numbers,
-    config_from_tree,
-    load_config,
-    presets,
-)
+from zorba_ray.config.dimension import Dimension
+from zorba_ray.config.experiment import ExperimentConfig
 from zorba_ray.config.federation import FederationConfig, FleetClass, FleetDistribution
+from zorba_ray.config.loading import anchored, config_from_tree, load_config, presets
 from zorba_ray.config.memory import MemoryConfig
 from zorba_ray.config.method import DEFAULT_METHOD, LocalStep, MethodSpec, load_method, method_names, settings_of
 from zorba_ray.config.model import LoraConfig, ModelConfig
-from zorba_ray.config.sweep import Dimension, SweepConfig, load_sweep
+from zorba_ray.config.numbers import changed_numbers
+from zorba_ray.config.sweep import SweepConfig, load_sweep
 from zorba_ray.config.task import TaskConfig, TaskName
 from zorba_ray.config.tracking import EvalConfig, TrackingConfig
 from zorba_ray.config.zo import DirectionsConfig, ZOConfig

@@ -1,61 +1,20 @@
-"""The whole experiment: one field per section, the checks that span sections, loading and digests."""
+"""The whole experiment: one field per section, and the checks that span sections."""
 
-import hashlib
-import json
-import os
-import re
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator, model_validator
 
 from zorba_ray.config.allocation import AllocationConfig
-from zorba_ray.config.base import StrictModel, apply_override, parse_override, validated
+from zorba_ray.config.base import StrictModel
 from zorba_ray.config.data import DataConfig
 from zorba_ray.config.federation import FederationConfig
 from zorba_ray.config.memory import MemoryConfig
 from zorba_ray.config.method import DEFAULT_METHOD, MethodSpec, NoSettings, load_method, method_names, with_published
 from zorba_ray.config.model import ModelConfig
-from zorba_ray.config.suggestions import meant
+from zorba_ray.config.numbers import numbers_digest, numbers_of
 from zorba_ray.config.task import TaskConfig, TaskName, is_reported
 from zorba_ray.config.tracking import EvalConfig, TrackingConfig
-from zorba_ray.config.yaml_text import read_yaml
 from zorba_ray.config.zo import DirectionsConfig, ZOConfig
-from zorba_ray.errors import ConfigError
-from zorba_ray.printable import shown
-
-NOT_NUMBERS = (
-    "name",
-    "model.path",
-    "model.lora.path",
-    "data.path",
-    "data.revision",
-    "directions.backend",
-    "eval",
-    "tracking",
-    "federation.backend",
-    "federation.mode",
-    "federation.workers",
-    "federation.gpus",
-    "federation.gpu_memory",
-    "federation.deadline_s",
-    "federation.retries",
-    "federation.quorum",
-    "federation.snapshot_every",
-    "allocation.time_limit_s",
-    "allocation.gap",
-)
-"""Settings that may change between a run and its resume. Paths are judged by what they hold: the weights and the data
-have digests of their own; the allocation is read back from the run directory."""
-
-LATER: dict[str, Any] = {
-    "data.labels_per_client": 2,
-    "data.batch_tokens": None,
-    **{f"task.{key}": value for key, value in TaskConfig().model_dump(mode="json").items()},
-}
-"""Settings that came after the first release -> the value that is as if they were not there. They count from another
-value on, so that ledgers and digests of before still fit."""
 
 
 def _any_settings(schema: dict[str, Any]) -> None:
@@ -229,24 +188,12 @@ class ExperimentConfig(StrictModel):
         return found
 
     def numbers(self) -> dict[str, Any]:
-        """The settings that change results, dotted key -> value; NOT_NUMBERS are left out, and LATER at its value."""
-        flat: dict[str, Any] = {}
-
-        def walk(node: Any, prefix: str) -> None:
-            if prefix in NOT_NUMBERS:
-                return
-            if isinstance(node, dict):
-                for key, child in node.items():
-                    walk(child, f"{prefix}.{key}" if prefix else key)
-            elif prefix not in LATER or node != LATER[prefix]:
-                flat[prefix] = node
-
-        walk(self.resolved(), "")
-        return flat
+        """The settings that change results, dotted key -> value."""
+        return numbers_of(self.resolved())
 
     def digest(self) -> str:
         """SHA-256 (hex) of the settings that change results."""
-        return _numbers_digest(self.numbers())
+        return numbers_digest(self.numbers())
 
     @property
     def fixed_length(self) -> str | None:
@@ -262,90 +209,5 @@ class ExperimentConfig(StrictModel):
         """Whether `digest` is that of these settings with fewer `rounds`, of a run that can be extended."""
         numbers = self.numbers()
         return self.fixed_length is None and any(
-            _numbers_digest({**numbers, "rounds": rounds}) == digest for rounds in range(1, self.rounds)
+            numbers_digest({**numbers, "rounds": rounds}) == digest for rounds in range(1, self.rounds)
         )
-
-
-def _numbers_digest(numbers: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(numbers, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def changed_numbers(old: ExperimentConfig, new: ExperimentConfig) -> list[str]:
-    """One line 'key: old -> new' per setting that changes results and differs."""
-    before, after = {**LATER, **old.numbers()}, {**LATER, **new.numbers()}
-    keys = sorted(before.keys() | after.keys())
-    return [f"{key}: {before.get(key)!r} -> {after.get(key)!r}" for key in keys if before.get(key) != after.get(key)]
-
-
-def presets() -> list[str]:
-    """Names of the configurations shipped inside the package."""
-    folder = resources.files("zorba_ray") / "presets"
-    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
-
-
-def config_from_tree(tree: dict[str, Any], origin: str) -> ExperimentConfig:
-    """Validates a plain dictionary.
-
-    Raises:
-        ConfigError: any fault, each with key, value and rule.
-    """
-    return validated(ExperimentConfig, tree, origin)
-
-
-def load_config(source: str, overrides: list[str] | None = None) -> ExperimentConfig:
-    """Settings from a preset's name or a YAML/JSON file, with dotted overrides on top.
-
-    A file without a `name` is called as the file is: my_run.yaml is my_run.
-
-    Raises:
-        ConfigError: no such preset or file, not a mapping, a sweep file, or any refused setting.
-    """
-    tree = load_tree(source)
-    if "space" in tree:
-        raise ConfigError(f"config {shown(source)}: this is a sweep file: start it with `zorba-ray sweep {source}`")
-    if stem := re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(source).stem).lstrip("_.-")[:200]:
-        tree.setdefault("name", stem)
-    for text in overrides or []:
-        parts, value = parse_override(text)
-        apply_override(tree, parts, value)
-    return config_from_tree(tree, source)
-
-
-def load_tree(source: str) -> dict[str, Any]:
-    """The settings that a preset or file names, not validated yet.
-
-    Raises:
-        ConfigError: no such preset or file, or not a mapping.
-    """
-    if source in presets():
-        return read_yaml(resources.files("zorba_ray") / "presets" / f"{source}.yaml", "config")
-    if not os.path.isfile(source):  # unlike Path's, it has an answer to any text
-        raise ConfigError(
-            f"config {shown(source)}: no such file, and not a preset ({', '.join(presets())}){meant_file(source)}"
-        )
-    return read_yaml(Path(source), "config")
-
-
-def meant_file(source: str) -> str:
-    """'; did you mean NAME?' of a preset, or of a YAML file in the same folder; nothing where none is near."""
-    folder = Path(source).parent
-    try:
-        beside = [str(file) for kind in ("*.yaml", "*.yml") for file in folder.glob(kind)]
-    except (OSError, ValueError):  # no folder at all
-        beside = []
-    same = [file for file in beside if Path(file).stem == source]
-    return f"; did you mean {same[0]}?" if same else meant(source, [*presets(), *beside])
-
-
-def anchored(config: ExperimentConfig) -> ExperimentConfig:
-    """Paths of model, adapter and data made absolute where they name something: a Ray worker's folder is another."""
-
-    def section(settings: Any) -> Any:
-        path = Path(settings.path)
-        there = settings.path != "builtin" and not path.is_absolute() and os.path.exists(path)
-        return settings.model_copy(update={"path": str(path.resolve())}) if there else settings
-
-    model, lora = section(config.model), config.model.lora
-    if lora is not None and lora.path is not None:
-        model = model.model_copy(update={"lora": section(lora)})
-    return config.model_copy(update={"model": model, "data": section(config.data)})

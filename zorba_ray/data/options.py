@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from zorba_ray.data.tables import DataTable
+from zorba_ray.data.table_file import DataTable
 from zorba_ray.errors import DataError
 from zorba_ray.printable import shown
 

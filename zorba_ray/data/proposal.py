@@ -8,7 +8,8 @@ from typing import Any
 
 from zorba_ray.config import TaskName
 from zorba_ray.data.labels import read_listing
-from zorba_ray.data.tables import DataTable, column_names, read_table
+from zorba_ray.data.table_file import DataTable
+from zorba_ray.data.tables import column_names, read_table
 from zorba_ray.data.tasks import training_file
 from zorba_ray.errors import DataError
 from zorba_ray.printable import listed, shown

@@ -15,7 +15,8 @@ from zorba_ray.data.chats import Chat, chat_text, read_chats
 from zorba_ray.data.labels import LabelListing, label_positions, read_listing
 from zorba_ray.data.options import read_options, right_options
 from zorba_ray.data.prompts import prompt_columns
-from zorba_ray.data.tables import KINDS, DataTable, Kind, read_table
+from zorba_ray.data.table_file import KINDS, DataTable, Kind
+from zorba_ray.data.tables import read_table
 from zorba_ray.directions import permutation
 from zorba_ray.errors import DataError
 from zorba_ray.hub import gate, hub_answers

@@ -3,9 +3,8 @@
 import hashlib
 import os
 import platform
-import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,15 +25,15 @@ from zorba_ray.data import (
 )
 from zorba_ray.directions import VERSION, DirectionBackend, cpu_directions, direction_backend, timed
 from zorba_ray.errors import ConfigError
+from zorba_ray.experiment.client_memory import fleet_memory, option_sizes, workload
 from zorba_ray.experiment.examples import tokenised
 from zorba_ray.experiment.pair_check import require_right_pairs
 from zorba_ray.experiment.unfamiliar import unfamiliar_memory
 from zorba_ray.federation import ClientAccelerator, ClientHost
-from zorba_ray.memory import FleetMemory, Workload, workload_of
-from zorba_ray.methods import build_method, method_of
+from zorba_ray.methods import build_method
 from zorba_ray.models import HostStore, LoadedModel, Manifest, Scope, TaskModel, load_model
 from zorba_ray.protocol.ledger import FORMAT
-from zorba_ray.protocol.messages import LedgerHeader, Section
+from zorba_ray.protocol.messages import LedgerHeader
 from zorba_ray.protocol.states import replica_state
 from zorba_ray.stopwatch import UNWATCHED, Watch, watch_if
 
@@ -87,9 +86,9 @@ def prepare(
     parts = partition(config.data, config.federation.clients, task.train.labels, task.train.owners, config.seed)
     scored = config.data.label_words if labelled else ()
     samples = [len(part) for part in parts]
-    sections = _option_sizes(train)
+    sections = option_sizes(train)
     memory, fleet = fleet_memory(config, model, sections), FleetSchedule(config)
-    doubts = unfamiliar_memory(config, loaded, memory, _workload(config, loaded, sections))
+    doubts = unfamiliar_memory(config, loaded, memory, workload(config, loaded, sections))
     template = config.data.prompt if config.task.messages_column is None else "{messages}"
     doubts += data_doubts(task, template, scored, samples, examples.cuts)
     manifest = model.replica.manifest
@@ -133,11 +132,6 @@ def prepare(
         cuts=examples.cuts,
         doubts=doubts,
     )
-
-
-def fleet_memory(config: ExperimentConfig, model: TaskModel, sections: Mapping[str, Section]) -> FleetMemory:
-    """Where clients' blocks live, and the bytes of it; `sections`: of the ledger's header."""
-    return method_of(config).memory(config, model.replica.held, _workload(config, model.loaded, sections))
 
 
 def host_store(config: ExperimentConfig, device: str) -> HostStore | None:
@@ -282,31 +276,3 @@ def _table_digest(table: TokenTable) -> str:
         if array is not None:
             hasher.update(np.ascontiguousarray(array).data)
     return hasher.hexdigest()
-
-
-def _option_sizes(table: TokenTable) -> dict[str, Section]:
-    """For workers, which do not see all rows: how many sequences an example has, and how many tokens an option."""
-    options = table.options
-    if options is None:
-        return {}
-    return {"options": Section(1, struct.pack("<II", options.most_sequences, options.longest))}
-
-
-def _workload(config: ExperimentConfig, loaded: LoadedModel, sections: Mapping[str, Section]) -> Workload:
-    data = config.data
-    options = sections.get("options")
-    labels = len(data.label_words) if config.task_kind == "classification" and options is None else None
-    work = workload_of(loaded.network.config, config.model.path, data.batch_size, data.max_length, labels)
-    if options is not None:
-        if data.batch_tokens is not None:
-            raise ConfigError(
-                f"data.batch_tokens={data.batch_tokens}: a row is read once per label word or option here, which it "
-                "does not count; set data.batch_tokens=null and a smaller data.batch_size"
-            )
-        sequences, tokens = struct.unpack("<II", options.content)
-        return replace(work, batch_size=work.batch_size * sequences, positions=min(tokens + 1, work.length))
-    if data.batch_tokens is None:
-        return work
-    # No batch has more tokens than these rows of full length, nor larger attention masks; but it may have more rows.
-    rows = min(data.batch_size, -(-data.batch_tokens // data.max_length))
-    return replace(work, batch_size=rows, most_rows=data.batch_size)

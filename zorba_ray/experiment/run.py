@@ -26,10 +26,11 @@ from zorba_ray.artifacts.metrics import AssignmentChange
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import Interrupted, ZorbaError
 from zorba_ray.experiment.backends import BACKENDS, BackendFactory
+from zorba_ray.experiment.catch_up import catch_up, go_back, hold_best
 from zorba_ray.experiment.evaluate import require_near
 from zorba_ray.experiment.profile import round_profile
 from zorba_ray.experiment.run_warnings import end_warnings
-from zorba_ray.experiment.session import Emit, Session, catch_up, go_back, hold_best, open_session
+from zorba_ray.experiment.session import Emit, Session, open_session
 from zorba_ray.experiment.summary import figures, round_record, status_of
 from zorba_ray.federation import Backend, Usage, run_round
 from zorba_ray.protocol.states import ledger_body

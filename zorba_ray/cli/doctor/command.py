@@ -50,7 +50,7 @@ def read_settings(source: str) -> "tuple[ExperimentConfig, list[Path]]":
     import os
 
     from zorba_ray.config import config_from_tree, load_sweep, presets
-    from zorba_ray.config.experiment import load_tree
+    from zorba_ray.config.loading import load_tree
 
     files = [] if source in presets() else [Path(source)]
     tree = load_tree(source)

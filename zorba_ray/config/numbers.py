@@ -1,0 +1,76 @@
+"""Which settings change the results of a run, and their digest."""
+
+import hashlib
+import json
+from typing import Any
+
+from zorba_ray.config.task import TaskConfig
+
+NOT_NUMBERS = (
+    "name",
+    "model.path",
+    "model.lora.path",
+    "data.path",
+    "data.revision",
+    "directions.backend",
+    "eval",
+    "tracking",
+    "federation.backend",
+    "federation.mode",
+    "federation.workers",
+    "federation.gpus",
+    "federation.gpu_memory",
+    "federation.deadline_s",
+    "federation.retries",
+    "federation.quorum",
+    "federation.snapshot_every",
+    "allocation.time_limit_s",
+    "allocation.gap",
+)
+"""Settings that may change between a run and its resume. Paths are judged by what they hold: the weights and the data
+have digests of their own; the allocation is read back from the run directory."""
+
+LATER: dict[str, Any] = {
+    "data.labels_per_client": 2,
+    "data.batch_tokens": None,
+    **{f"task.{key}": value for key, value in TaskConfig().model_dump(mode="json").items()},
+}
+"""Settings that came after the first release -> the value that is as if they were not there. They count from another
+value on, so that ledgers and digests of before still fit."""
+
+
+def numbers_of(resolved: dict[str, Any]) -> dict[str, Any]:
+    """The settings that change results, dotted key -> value; NOT_NUMBERS are left out, and LATER at its value.
+
+    Args:
+        resolved: all settings, as `ExperimentConfig.resolved` gives them.
+    """
+    flat: dict[str, Any] = {}
+
+    def walk(node: Any, prefix: str) -> None:
+        if prefix in NOT_NUMBERS:
+            return
+        if isinstance(node, dict):
+            for key, child in node.items():
+                walk(child, f"{prefix}.{key}" if prefix else key)
+        elif prefix not in LATER or node != LATER[prefix]:
+            flat[prefix] = node
+
+    walk(resolved, "")
+    return flat
+
+
+def numbers_digest(numbers: dict[str, Any]) -> str:
+    """SHA-256 (hex) of the settings that change results."""
+    return hashlib.sha256(json.dumps(numbers, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def changed_numbers(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """One line 'key: old -> new' per setting that differs.
+
+    Args:
+        old, new: of `numbers_of`.
+    """
+    before, after = {**LATER, **old}, {**LATER, **new}
+    keys = sorted(before.keys() | after.keys())
+    return [f"{key}: {before.get(key)!r} -> {after.get(key)!r}" for key in keys if before.get(key) != after.get(key)]

@@ -1,0 +1,106 @@
+"""What is read of which file, and the columns that come of it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from zorba_ray.errors import DataError
+from zorba_ray.printable import listed, on_one_line, shown
+
+Kind = Literal["parquet", "json", "csv"]
+KINDS: dict[str, Kind] = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv"}
+"""Ending -> what the file is read as."""
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+"""Of UTF-8, at the beginning of some files."""
+
+
+@dataclass(frozen=True)
+class DataTable:
+    """The columns that were asked for."""
+
+    origin: str
+    """The file, for messages."""
+    columns: dict[str, list[Any]]
+    """Values as Python has them: text in CSV, what JSON and parquet say else."""
+    typed: bool
+    """False for CSV, where everything is text."""
+    lines: Sequence[int] | None = None
+    """Where each row begins, counted from 1; None for parquet and lists in JSON."""
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def row(self, index: int) -> str:
+        """'data.path=rows.csv: row 3 (line 4)'; rows count from 1, and a CSV's header is none of them."""
+        line = "" if self.lines is None else f" (line {self.lines[index]})"
+        return f"data.path={self.origin}: row {index + 1}{line}"
+
+    def texts(self, name: str) -> list[str]:
+        """A column of text.
+
+        Raises:
+            DataError: the first value that is none: a number, a date, a list, nothing at all.
+        """
+        values = self.columns[name]
+        for index, value in enumerate(values):
+            if not isinstance(value, str):
+                what = "has no text" if value is None else f"holds {shown(value)} ({type(value).__name__}), no text,"
+                raise DataError(
+                    f"{self.row(index)} {what} in column {shown(name)}: a template takes text as it stands; "
+                    "write it as text, or leave the row out"
+                )
+            if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+                raise DataError(
+                    f"{self.row(index)}: column {shown(name)} holds half of a surrogate pair, which is no character"
+                )
+        return values
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """What is read of which file."""
+
+    path: Path
+    kind: Kind
+    wanted: list[str]
+    optional: str | None
+
+    @property
+    def origin(self) -> str:
+        return on_one_line(str(self.path))
+
+    @property
+    def more(self) -> list[str]:
+        """The optional column, unless it is wanted anyway."""
+        return [] if self.optional is None or self.optional in self.wanted else [self.optional]
+
+    def unreadable(self, why: str) -> DataError:
+        """The error for a file that is not what its ending says."""
+        return DataError(f"data.path={self.origin}: could not be read as {self.kind}: {why}")
+
+    def taken(self, names: Sequence[str]) -> list[str]:
+        """The columns to read, of those that the file has.
+
+        Raises:
+            DataError: a wanted one is missing, or one of them is there twice.
+        """
+        absent = next((name for name in self.wanted if name not in names), None)
+        if absent is not None:
+            raise DataError(
+                f"data.path={self.origin} has no column {shown(absent)} (columns: {listed(names)}); "
+                "set data.prompt, data.label_column or the template and columns under task accordingly"
+            )
+        taken = [*self.wanted, *(name for name in self.more if name in names)]
+        twice = next((name for name in taken if list(names).count(name) > 1), None)
+        if twice is not None:
+            raise DataError(
+                f"data.path={self.origin} has more than one column {shown(twice)}; rename or drop the others"
+            )
+        return taken
+
+    def raw_lines(self) -> Iterator[tuple[int, bytes]]:
+        """(number from 1, line), without the byte order mark of UTF-8."""
+        with self.path.open("rb") as file:
+            for number, raw in enumerate(file, start=1):
+                yield number, raw.removeprefix(BYTE_ORDER_MARK) if number == 1 else raw
