@@ -101,7 +101,7 @@ def test_patience_ends_a_run_at_one_round(tmp_path: Path) -> None:
     run = Run(path)
     rows = {what: (value, more) for what, value, more in summary_table(run).items}
     ended = "best validation loss (eval.keep=best); ended early after round 5: eval.patience=3"
-    assert rows["Round that is kept"] == ("2 of 30", ended)
+    assert rows["Kept round"] == ("2 of 30", ended)
     assert run.until_kept("validation")[-1].round == run.kept_round == 2
     assert loss_of_test(run) == losses(path, "test")[2]
 

@@ -255,7 +255,7 @@ def test_text_of_a_run_is_escaped(tmp_path: Path) -> None:
 
 def test_runs_that_did_not_end_say_so(tmp_path: Path) -> None:
     page = _page(write_fake_run(tmp_path / "a", rounds=40, done=13, summary=False))
-    assert "unfinished: 13 of 40 rounds" in page.text
+    assert "not finished: 13 of 40 rounds" in page.text
     assert "Wall time" not in {row[0] for row in page.tables["Summary"]}
     assert page.values()["Test accuracy"].endswith("→ –")
     assert "SHA-256" not in page.text
