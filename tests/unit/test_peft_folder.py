@@ -95,7 +95,7 @@ def test_an_adapter_comes_back_to_the_bit(base: Path, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"peft_type": "IA3"}, "the adapter is of the type 'IA3'; only LORA is read"),
+        ({"peft_type": "IA3"}, "the adapter is of type 'IA3'; only LORA is supported"),
         ({"use_dora": True}, r"computes more than \(α/r\) B A x \(use_dora=True\); merge it"),
         ({"use_rslora": True}, "use_rslora=True"),
         ({"bias": "all"}, "bias='all'"),
@@ -117,7 +117,7 @@ def test_adapters_that_compute_otherwise(base: Path, folder: Path, changes: dict
     ("targets", "said"),
     [
         ("all", r"it has no base_model\.model\.model\.layers\.0\.mlp"),
-        ("query", r"it adapts more than model\.lora\.targets=query"),
+        ("query", r"it adapts more layers than model\.lora\.targets=query"),
     ],
 )  # fmt: skip
 def test_adapters_of_other_layers(base: Path, folder: Path, targets: Targets, said: str) -> None:

@@ -1,4 +1,4 @@
-"""Label words as a causal LM reads them: the tokens that follow the prompt, and rows that end where they begin."""
+"""The tokens of label words after a prompt, for causal LMs, and checks that rows are tokenised accordingly."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
