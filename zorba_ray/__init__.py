@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zorba_ray.api import allocate, load_config, replay, run
+    from zorba_ray.api import allocate, evaluate, load_config, predict, replay, run
     from zorba_ray.artifacts import Run
 
-__all__ = ["Run", "allocate", "load_config", "replay", "run"]
+__all__ = ["Run", "allocate", "evaluate", "load_config", "predict", "replay", "run"]
 __version__ = "0.2.0"
 
 

@@ -3,6 +3,7 @@
 Needs the playwright package and a Chromium of the system; nothing is downloaded.
 """
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from zorba_ray.report import write_report
 pytest.importorskip("playwright.sync_api", reason="the playwright package is not installed")
 
 HOSTILE = "<script>alert(1)</script>\"'</svg> \u202eabc \u0645\u0631\u062d\u0628\u0627 😀 "
-KINDS = ("sweep", "under_way", "hostile", "run", "runs", "comparison", "hostile_comparison")
+KINDS = ("sweep", "under_way", "hostile", "run", "answers", "runs", "comparison", "hostile_comparison")
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +54,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             )
         ],
         "run": runs[:1],
+        "answers": [_with_answers(write_fake_run(root / "answers", rounds=20))],
         "runs": runs,
         "comparison": [write_fake_comparison(root / "comparison", tried={"mezo": {"0.001": 0.5, "0.003": 0.625}})],
         "hostile_comparison": [
@@ -65,6 +67,18 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         ],
     }
     return {kind: write_report(dirs, root / f"{kind}.html") for kind, dirs in sources.items()}
+
+
+def _with_answers(run: Path) -> Path:
+    """Test rows of long and hostile text."""
+    answer = {"text": HOSTILE + "long" * 200, "probability": 0.5, "loss": 1.0}
+    texts = ["short", HOSTILE * 9, "word" * 400, "many words " * 200, "line\n" * 40]
+    rows = [
+        {"row": place, "prompt": text, "gold": text[:1500], "before": answer, "after": answer}
+        for place, text in enumerate(texts * 4)
+    ]
+    (run / "answers.json").write_text(json.dumps({"of": 1000, "round": 20, "rows": rows}))
+    return run
 
 
 def _widths(page: Any) -> tuple[int, int]:
@@ -194,6 +208,18 @@ def test_a_folded_part_opens_by_key(browser: Any, pages: dict[str, Path]) -> Non
         assert settings.is_visible()
         view.page.keyboard.press("Tab")
         assert view.page.evaluate(_FOCUS) == ["pre", True], "what was folded is the next stop"
+        assert view.said == []
+
+
+def test_a_long_answer_opens_where_it_stands(browser: Any, pages: dict[str, Path]) -> None:
+    with View(browser, pages["answers"], viewport={"width": 390, "height": 844}) as view:
+        folded = view.page.locator("td details")
+        before = folded.nth(1).bounding_box()["height"]
+        for fold in folded.all():
+            fold.locator("summary").focus()
+            view.page.keyboard.press("Enter")
+        assert folded.nth(1).bounding_box()["height"] > before
+        assert _widths(view.page) == (390, 390)
         assert view.said == []
 
 

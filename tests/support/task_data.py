@@ -10,6 +10,7 @@ from zorba_ray.data import SPLITS
 from zorba_ray.data.grammar import TASK_LABEL_WORDS, task_split
 
 COMPLETION = ('data.prompt="{text} it was"', 'task.answer="{grade}"')
+REWARD = ("task.reward=zorba_ray.tasks.rewards:exact_match", "zo.perturbation_scale=0.1")
 TASKS: dict[str, tuple[str, ...]] = {
     "classification": (),
     "whole words": ('data.prompt="{text} it was"', "data.label_words=[terrible, poor, good, very great]"),
@@ -17,6 +18,13 @@ TASKS: dict[str, tuple[str, ...]] = {
     "completion": COMPLETION,
     "chat": ("task.messages_column=messages",),
     "language_model": ("task.kind=language_model", 'data.prompt="{text} it was {grade}"'),
+    "reward": REWARD,
+    "reward of options": (
+        *REWARD,
+        'data.prompt="{text} it was"',
+        "task.options_column=options",
+        "data.label_column=right",
+    ),
 }
 """Task -> what a configuration on such a folder sets."""
 

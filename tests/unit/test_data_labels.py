@@ -128,29 +128,37 @@ def test_two_readings(
 @pytest.mark.parametrize(
     ("labels", "rule"),
     [
-        ([True, False], "row 1 (line 1): label true is a truth value"),
+        ([True, False], "row 1 (line 1), column 'label': label true is a truth value"),
         ([[0, 1], [1, 0]], "of a one-hot list write the position of the 1"),
         ([{"a": 1}], "label {'a': 1} is not a whole number or text"),
-        ([0, 1.5], "row 2 (line 2): label 1.5 is not a whole number"),
+        ([0, 1.5], "row 2 (line 2), column 'label': label 1.5 is not a whole number"),
         (
             [0, 2],
-            "row 2 (line 2): label 2 of the train split has no entry in data.label_words (2 entries, labels 0 … 1)",
+            "row 2 (line 2), column 'label': label 2 of the train split has no entry in data.label_words (2 entries, "
+            "labels 0 … 1)",
         ),
         ([0, 10**25], "has no entry in data.label_words"),
         ([0, 10**400], "has no entry in data.label_words"),
         ([0, float("inf")], "label inf is not a whole number"),
         ([0, "9" * 5000], "5,000 characters"),
-        ([0, None], "row 2 (line 2): 2 row(s) of train have no label"),
-        ([0, ""], "row 2 (line 2): 2 row(s) of train have no label"),
-        ([0, -1], "row 2 (line 2): 2 row(s) of train have no label"),
-        ([0, "-1"], "row 2 (line 2): 2 row(s) of train have no label"),
-        ([0, float("nan")], "row 2 (line 2): 2 row(s) of train have no label"),
-        ([0, "01"], "row 2 (line 2): label '01' is neither"),
-        ([0, " 1"], "row 2 (line 2): label ' 1' is neither"),
-        ([0, "Good"], "row 2 (line 2): label 'Good' is neither in data.label_words ['bad', 'good'] nor in labels.json"),
-        *[([0, text], f"row 2 (line 2): label {text!r} is neither") for text in ("²", "--1", "1.5", "+1", "007")],
+        ([0, None], "row 2 (line 2), column 'label': 2 row(s) of train have no label"),
+        ([0, ""], "row 2 (line 2), column 'label': 2 row(s) of train have no label"),
+        ([0, -1], "row 2 (line 2), column 'label': 2 row(s) of train have no label"),
+        ([0, "-1"], "row 2 (line 2), column 'label': 2 row(s) of train have no label"),
+        ([0, float("nan")], "row 2 (line 2), column 'label': 2 row(s) of train have no label"),
+        ([0, "01"], "row 2 (line 2), column 'label': label '01' is neither"),
+        ([0, " 1"], "row 2 (line 2), column 'label': label ' 1' is neither"),
+        (
+            [0, "Good"],
+            "row 2 (line 2), column 'label': label 'Good' is neither in data.label_words ['bad', 'good'] nor in "
+            "labels.json",
+        ),
+        *[
+            ([0, text], f"row 2 (line 2), column 'label': label {text!r} is neither")
+            for text in ("²", "--1", "1.5", "+1", "007")
+        ],
         ([0, -2], "label -2 of the train split has no entry"),
-        ([0, "١"], "row 2 (line 2): label '١' is neither"),
+        ([0, "١"], "row 2 (line 2), column 'label': label '١' is neither"),
         ([0, "\x1b[31m"], r"label '\x1b[31m' is neither"),
         ([0, "x" * 100_000], "100,000 characters"),
     ],

@@ -114,7 +114,7 @@ def test_nothing_beside_the_file_is_read(tmp_path: Path) -> None:
         ({"general__architecture": None}, "architecture None"),
         ({"general__type": "adapter"}, "an adapter or one of several parts"),
         ({"split__count": 3}, "one of several parts"),
-        ({"llama__rope__freq_base": None}, "does not say llama.rope.freq_base"),
+        ({"llama__rope__freq_base": None}, "lacks the setting llama.rope.freq_base"),
         ({"llama__rope__scaling__type": "yarn"}, "the setting llama.rope.scaling.type='yarn' would be lost"),
         ({"llama__attention__sliding_window": 8}, "the setting llama.attention.sliding_window=8 would be lost"),
         ({"llama__rope__dimension_count": 8}, "llama.rope.dimension_count=8 is not the width of a head, 16"),
@@ -206,7 +206,7 @@ def test_no_byte_of_the_header_hangs_or_crashes(tmp_path: Path) -> None:
         (struct.pack("<4sIQQ", b"GGUF", 1, 0, 0), "version 1 of the format"),
         (struct.pack(">4sIQQ", b"GGUF", 3, 0, 0), "version 50331648 of the format"),
         (struct.pack("<4sIQQ", b"GGUF", 3, 0, 1) + struct.pack("<Q1sIIQ", 1, b"x", 9, 0, 1 << 60), "1,500,000 entries"),
-        (struct.pack("<4sIQQ", b"GGUF", 3, 0, 1 << 60), "names  twice"),
+        (struct.pack("<4sIQQ", b"GGUF", 3, 0, 1 << 60), "the file has  twice"),
         (struct.pack("<4sIQQ", b"GGUF", 3, 0, 1) + struct.pack("<Q1sIIQ", 1, b"x", 9, 9, 1 << 9), "damaged"),
     ],
 )

@@ -12,7 +12,7 @@ from tests.support.fake_hub import FakeHub, serving
 from tests.support.tiny_run import tiny_config
 from zorba_ray.artifacts import HubPin, pinned
 from zorba_ray.config import DataConfig, ModelConfig
-from zorba_ray.data.tasks import hub_files
+from zorba_ray.data.files import hub_files
 from zorba_ray.errors import DataError, ModelError
 from zorba_ray.hub import hub_answers, hub_commit
 from zorba_ray.models.load import load_settings

@@ -30,7 +30,10 @@ for arguments in {commands}:
     assert {expected!r} != "--help" or max(map(len, out.getvalue().splitlines())) <= 80, out.getvalue()
 assert time.process_time() < {seconds}, time.process_time()
 """
-COMMANDS = ("run", "sweep", "compare", "allocate", "lr", "profile", "replay", "report", "doctor", "schema", "init")
+COMMANDS = (
+    "run", "sweep", "compare", "allocate", "lr", "profile", "replay", "evaluate", "predict", "report", "doctor",
+    "schema", "init",
+)  # fmt: skip
 
 
 def _modules(code: str) -> set[str]:

@@ -45,7 +45,7 @@ def test_two_lists_of_blocks() -> None:
     config = transformers.T5Config(
         vocab_size=40, d_model=16, d_kv=8, d_ff=16, num_layers=2, num_decoder_layers=3, num_heads=2
     )
-    with pytest.raises(ModelError, match=r"model\.path=t5: several block lists .*\(2\).*\(3\)"):
+    with pytest.raises(ModelError, match=r"model\.path=t5: several lists of blocks .*\(2\).*\(3\)"):
         find_blocks(transformers.T5Model(config), "t5")
 
 

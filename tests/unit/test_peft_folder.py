@@ -103,8 +103,8 @@ def test_an_adapter_comes_back_to_the_bit(base: Path, folder: Path) -> None:
         ({"alpha_pattern": {"q_proj": 3}}, "alpha_pattern="),
         ({"init_lora_weights": "pissa"}, "init_lora_weights='pissa'"),
         ({"a_setting_to_come": 1}, "a_setting_to_come=1"),
-        ({"r": 5}, "its r is 5; set model.lora.rank to it"),
-        ({"lora_alpha": 16}, "its lora_alpha is 16; set model.lora.alpha to it"),
+        ({"r": 5}, "its r is 5; set model.lora.rank to this value"),
+        ({"lora_alpha": 16}, "its lora_alpha is 16; set model.lora.alpha to this value"),
     ],
 )
 def test_adapters_that_compute_otherwise(base: Path, folder: Path, changes: dict[str, Any], said: str) -> None:

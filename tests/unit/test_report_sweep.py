@@ -453,7 +453,7 @@ def test_trials_on_other_data_never_share_an_axis(tmp_path: Path) -> None:
             trial["values"]["data.path"] = "data/trec" if trial["trial"] >= 12 else "data/sst2"
 
     page = _page(_edit(path, sweep_data))
-    assert "do not compare, so each kind has figures of its own: data/sst2; data/trec." in page.text
+    assert "cannot be compared. Each kind has its own figures: data/sst2; data/trec." in page.text
     titles = re.findall(r"<h3>([^<]*)</h3>", page.source)
     assert titles.count("Validation loss against fleet") == 2
     assert "Validation loss against path" not in titles

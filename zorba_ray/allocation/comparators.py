@@ -34,7 +34,7 @@ def allocate_simply(problem: AllocationProblem, algorithm: Comparator, draws: np
     Raises:
         AllocationInfeasible: there is no allocation, or the comparator finds none that keeps the rules; names a rule.
     """
-    require_feasible(problem)
+    require_feasible(problem, covered=algorithm != "last")
     groups = merge(problem)
     if algorithm == "greedy":
         counts = greedy(groups, "convergence")

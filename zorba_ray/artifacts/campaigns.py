@@ -88,6 +88,7 @@ class ComparisonCell(Cell, kw_only=True):
     tuning: bool = False
     """True: the run only serves to choose a rate, and is not in any mean."""
     final_loss: float | None = None
+    """Of validation; of a reward, its mean with the sign turned."""
 
 
 class Comparison(Record, kw_only=True):

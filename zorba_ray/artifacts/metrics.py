@@ -80,7 +80,9 @@ class ClientRange(Record, kw_only=True):
 class Eval(Record, tag_field="kind", tag="eval", kw_only=True):
     """One evaluation of a split at θ after a round."""
 
-    FIGURES: ClassVar[tuple[str, ...]] = ("loss", "perplexity", "accuracy", "balanced_accuracy", "macro_f1", "mcc")
+    FIGURES: ClassVar[tuple[str, ...]] = (
+        "loss", "perplexity", "accuracy", "balanced_accuracy", "macro_f1", "mcc", "reward",
+    )  # fmt: skip
     """Fields that measure the quality of the answers."""
 
     round: Count
@@ -98,6 +100,8 @@ class Eval(Record, tag_field="kind", tag="eval", kw_only=True):
     mcc: float | None = None
     perplexity: float | None = None
     """exp(loss) per token of a language model."""
+    reward: float | None = None
+    """Mean over the rows; None where the task is no reward."""
     intervals: dict[str, Interval] = {}
     """Name of a figure, such as `macro_f1` -> its interval; without figures whose interval cannot be computed."""
     majority: dict[str, float] = {}

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zorba_ray.artifacts.allocation import AllocationRecord
+from zorba_ray.artifacts.answers import SampledAnswers
 from zorba_ray.artifacts.metrics import Eval, Round, read_metrics
 from zorba_ray.artifacts.record import read_record
 from zorba_ray.artifacts.run_files import PartitionRecord, Profile, Provenance, Summary
@@ -24,6 +25,7 @@ class Run:
         unknown_settings: dotted names of settings of a newer program, which this one does not know and ignores.
         provenance: versions, machine and command of its last session.
         partition: number of training rows of each client and label; None if the file is missing, as in older runs.
+        answers: some test rows with the answers before and after training; None if they were not kept.
         allocation: which client holds which blocks, and the bytes.
         rounds: in order of their number, each once.
         evals: evaluations in order of round and split, each once.
@@ -49,6 +51,7 @@ class Run:
         self.partition = (
             read_record(files.partition, PartitionRecord, printable=True) if files.partition.exists() else None
         )
+        self.answers = read_record(files.answers, SampledAnswers, printable=True) if files.answers.exists() else None
         self.allocation = read_record(files.allocation, AllocationRecord, printable=True)
         try:
             records = read_metrics(files.metrics, printable=True)

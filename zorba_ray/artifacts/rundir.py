@@ -29,6 +29,7 @@ class RunDir:
         self.best = path / "best"
         self.metrics = path / "metrics.jsonl"
         self.pending = path / "pending.json"
+        self.answers = path / "answers.json"
         self.summary = path / "summary.json"
         self.profile = path / "profile.json"
         self.report = path / "report.html"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from zorba_ray.cli.allowed_code import ALLOW_CODE, allowed_reward
 from zorba_ray.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def compare(
     folder: Path = typer.Option(None, "--dir", help="Directory of the comparison (default: runs/compare/NAME)."),
     resume: bool = typer.Option(False, "--resume", help="Continue the comparison. Finished runs are not repeated."),
     as_json: bool = typer.Option(False, "--json", help="Print the table as JSON."),
+    allow_code: list[str] = ALLOW_CODE,
 ) -> None:
     """Compare methods with the same data, batches, seeds and forward passes. Each has the best of several rates."""
     from zorba_ray.artifacts import raise_storage_error
@@ -40,6 +42,7 @@ def compare(
     from zorba_ray.report.comparison import comparison_rows, load_comparison, write_comparison_csv
 
     base = anchored(load_config(config, overrides or []))
+    reward = allowed_reward(base, config, allow_code)
     forward_only = (name for name in method_names() if not load_method(name).backward)
     names = tuple(name.strip() for name in (methods or ",".join(forward_only)).split(",") if name.strip())
     plan = plan_comparison(base, names, seeds, _rates(rates or []), tune_share, _settings(settings or []))
@@ -48,7 +51,7 @@ def compare(
     stop, error = StopFlag(), None
     try:
         with CompareProgress() as progress:
-            run_comparison(plan, directory, sys.argv, progress.show, stop.is_set, write_run_report)
+            run_comparison(plan, directory, sys.argv, progress.show, stop.is_set, write_run_report, reward)
     except ZorbaError as ended:
         error = ended
     if isinstance(error, RunDirError):  # another process uses the directory, or the user must repair it first

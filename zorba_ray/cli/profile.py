@@ -61,7 +61,7 @@ def profiled(source: str, overrides: list[str] | None, batch: int | None, length
         raise ConfigError(f"zo.rank={config.zo.rank}: profile knows only dense directions; set zo.rank=null")
     profile = model_profile(
         config.model, config.memory.compute_dtype, config.zo.fixed_scope, rows, tokens,
-        (len(config.data.label_words) or LABELS) if config.task_kind == "classification" else None,
+        (len(config.data.label_words) or LABELS) if config.row_kind == "classification" else None,
     )  # fmt: skip
     if profile.positions is not None and tokens > profile.positions:
         raise ConfigError(

@@ -11,7 +11,7 @@ from zorba_ray.config.method import DEFAULT_METHOD, LocalStep, MethodSpec, load_
 from zorba_ray.config.model import LoraConfig, ModelConfig
 from zorba_ray.config.numbers import changed_numbers
 from zorba_ray.config.sweep import SweepConfig, load_sweep
-from zorba_ray.config.task import TaskConfig, TaskName
+from zorba_ray.config.task import RowKind, TaskConfig, TaskName
 from zorba_ray.config.tracking import EvalConfig, TrackingConfig
 from zorba_ray.config.zo import DirectionsConfig, ZOConfig
 
@@ -31,6 +31,7 @@ __all__ = [
     "MemoryConfig",
     "MethodSpec",
     "ModelConfig",
+    "RowKind",
     "SweepConfig",
     "TaskConfig",
     "TaskName",

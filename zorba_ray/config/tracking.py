@@ -13,8 +13,11 @@ class EvalConfig(StrictModel):
     every: int = Field(default=10, ge=1)
     """Rounds between evaluations on the validation split; the start and the last round are always evaluated."""
     rows: int | None = Field(default=None, ge=1)
-    """Use only so many rows of the validation split and of the test split; None is all."""
-    metric: Literal["loss", "perplexity", "accuracy", "balanced_accuracy", "macro_f1", "mcc"] = "loss"
+    """Use only the first rows of the validation split and of the test split, so many of each; None is all."""
+    examples: int = Field(default=20, ge=0, le=1000)
+    """Number of test rows, drawn at random, that the run directory and the report show with the model's answers before
+    and after training. 0: none, if nobody may see a row."""
+    metric: Literal["loss", "perplexity", "accuracy", "balanced_accuracy", "macro_f1", "mcc", "reward"] = "loss"
     """Metric on the validation split that `keep` and `patience` compare."""
     keep: Literal["last", "best"] = "last"
     """Which round's θ is the result of the run (SHA-256, test figures, export): `last`, or `best`: the evaluated round

@@ -2,10 +2,11 @@
 
 from zorba_ray.data.batches import BatchOrder, ClientRows, Shards, TokenTable, fitting_rows, in_length_order
 from zorba_ray.data.doubts import data_doubts
+from zorba_ray.data.files import SPLITS
 from zorba_ray.data.options import OptionTable
 from zorba_ray.data.partition import partition, partition_digest
 from zorba_ray.data.prompts import Cut, EncodedRows, encode_rows, prompt_tail, render_prompts
-from zorba_ray.data.tasks import SPLITS, Split, Task, load_task
+from zorba_ray.data.tasks import Split, Task, load_task, read_rows
 from zorba_ray.data.validation_parts import clients_of
 
 __all__ = [
@@ -28,5 +29,6 @@ __all__ = [
     "partition",
     "partition_digest",
     "prompt_tail",
+    "read_rows",
     "render_prompts",
 ]

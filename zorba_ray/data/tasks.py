@@ -1,6 +1,7 @@
 """`data.path` -> train, validation and test rows with integer labels."""
 
 import functools
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,36 +13,27 @@ import numpy as np
 from zorba_ray.config import DataConfig, TaskConfig
 from zorba_ray.data import grammar
 from zorba_ray.data.chats import Chat, chat_text, read_chats
+from zorba_ray.data.files import SPLITS, Files, file_kind, folder_files, hub_files
 from zorba_ray.data.labels import LabelListing, label_positions, read_listing
 from zorba_ray.data.options import read_options, right_options
 from zorba_ray.data.prompts import prompt_columns
-from zorba_ray.data.table_file import KINDS, DataTable, Kind
-from zorba_ray.data.tables import read_table
+from zorba_ray.data.table_file import KINDS, DataTable
+from zorba_ray.data.tables import column_names, read_table
 from zorba_ray.directions import permutation
 from zorba_ray.errors import DataError
-from zorba_ray.hub import gate, hub_answers
-from zorba_ray.printable import first_line, listed, on_one_line, shown
-
-SPLITS = ("train", "validation", "test")
-_OTHER_DATA = (
-    ".tsv", ".txt", ".gz", ".bz2", ".xz", ".zst", ".zip", ".arrow", ".feather", ".xls", ".xlsx", ".ods", ".pkl",
-)  # fmt: skip
-"""Endings of data that must not be passed over: else a test split would be cut out of the training rows."""
-
-_Files = dict[str, list[tuple[Path, Kind]]]
-"""Split -> its files."""
+from zorba_ray.printable import listed, on_one_line, shown
 
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of one split: columns of text, integer labels, and who owns each row (partition column or files)."""
+    """Rows of one split: columns of text, integer labels, and the owner of each row (partition column or files)."""
 
     columns: dict[str, list[str]]
     labels: np.ndarray
     """int64 [rows]; zeros where a task has none."""
     owners: list[str] | None = None
     options: list[list[str]] | None = None
-    """Of each row, where it brings its own; a label is then a position among them."""
+    """The options of each row, of a multiple choice; a label is then a position among them."""
     chats: list[Chat] | None = None
 
     def __len__(self) -> int:
@@ -69,7 +61,7 @@ def load_task(config: DataConfig, seed: int, labelled: bool, task: TaskConfig | 
     """Reads `config.path`; `labelled` is True for a classification.
 
     Raises:
-        DataError: nothing there, a missing column, a template's column that is no text, empty or unlabelled data, a
+        DataError: no such data, a missing column, a template's column that is not text, empty or unlabelled data, a
             label without a label word, or a label with a single training example.
     """
     origin = f"data.path={on_one_line(config.path)}"
@@ -136,29 +128,15 @@ def _builtin(name: Any) -> Split:
     return Split({"text": [text for text, _ in rows]}, np.array([label for _, label in rows], dtype=np.int64))
 
 
-def training_file(path: Path) -> tuple[Path, Kind]:
-    """The file of training rows that `data.path` stands for.
-
-    Raises:
-        DataError: there is none.
-    """
-    origin = f"data.path={on_one_line(str(path))}"
-    if path.is_dir():
-        return _files_of(path, origin, DataConfig())["train"][0]
-    if not path.is_file():
-        raise DataError(f"{origin}: no such file or folder")
-    return path, _kind(path)
-
-
 def _read(config: DataConfig, origin: str, labelled: bool, task: TaskConfig) -> dict[str, Split]:
     path = Path(config.path).expanduser()
     listing = LabelListing()
     try:
         if path.is_dir():
-            files = _files_of(path, origin, config)
+            files = folder_files(path, origin, config)
             listing = read_listing(path, config.label_words)
         elif path.is_file():
-            files: _Files = {"train": [(path, _kind(path))]}
+            files: Files = {"train": [(path, file_kind(path))]}
             listing = read_listing(path.parent, config.label_words)
         elif config.path.startswith((".", "/", "~")) or config.path.count("/") > 1 or path.suffix.lower() in KINDS:
             raise DataError(f"{origin}: no such file or folder")
@@ -168,10 +146,48 @@ def _read(config: DataConfig, origin: str, labelled: bool, task: TaskConfig) -> 
             }
     except OSError as error:
         raise DataError(f"{origin}: cannot be read ({error.strerror})") from error
-    names = _text_columns(config, task)
-    choices = task.options_column
-    lists = [column for column in (choices, task.messages_column) if column is not None]
-    wanted = [*names, *([config.label_column] if labelled or choices else []), *lists]
+    return _splits_of(files, listing, config, labelled, task)
+
+
+def read_rows(file: Path, config: DataConfig, labelled: bool, task: TaskConfig, gold: bool = True) -> Split:
+    """The rows of another file, read with the settings of the run's own data.
+
+    Args:
+        gold: the right answers are read too; False: the rows need none, and all have label 0.
+
+    Raises:
+        DataError: no such file, an ending that cannot be read, a missing column, or rows that `load_task` refuses.
+    """
+    if not file.is_file():
+        raise DataError(f"data.path={on_one_line(str(file))}: no such file")
+    kind, base = file_kind(file), Path(config.path).expanduser()
+    names, wanted = column_names(file, kind), _wanted_columns(config, labelled and gold, task, gold)
+    if names and (absent := [name for name in wanted if name not in names]):
+        raise DataError(
+            f"data.path={on_one_line(str(file))} has no column {shown(absent[0])} (columns: {listed(names)}), which "
+            "data.prompt, data.label_column or task asks for; rename or add it"
+        )
+    listing = read_listing(file.parent, config.label_words) if gold else LabelListing()
+    if gold and not listing.positions and os.path.exists(base):  # else the names of labels beside the run's data
+        listing = read_listing(base if base.is_dir() else base.parent, config.label_words)
+    undivided = config.model_copy(update={"partition": "iid"})
+    (split,) = _splits_of({file.name: [(file, kind)]}, listing, undivided, labelled and gold, task, gold).values()
+    return split
+
+
+def _wanted_columns(config: DataConfig, labelled: bool, task: TaskConfig, gold: bool = True) -> list[str]:
+    """Columns that a file must have."""
+    lists = [column for column in (task.options_column, task.messages_column) if column is not None]
+    labels = [config.label_column] if labelled or (gold and task.options_column is not None) else []
+    return [*_text_columns(config, task), *labels, *lists]
+
+
+def _splits_of(
+    files: Files, listing: LabelListing, config: DataConfig, labelled: bool, task: TaskConfig, gold: bool = True
+) -> dict[str, Split]:
+    """The rows of each split's files; `gold`: with the position of the right option."""
+    names, choices = _text_columns(config, task), task.options_column
+    wanted = _wanted_columns(config, labelled, task, gold)
     optional = config.partition_column if config.partition == "column" else None
     tables = {split: [read_table(*file, wanted, optional) for file in parts] for split, parts in files.items()}
     labels = {split: np.zeros(sum(map(len, parts)), dtype=np.int64) for split, parts in tables.items()}
@@ -181,16 +197,19 @@ def _read(config: DataConfig, origin: str, labelled: bool, task: TaskConfig) -> 
     for split, parts in tables.items():
         owners, options, chats = None, None, None
         if choices is not None:
-            each = [read_options(table, choices) for table in parts]
-            options = [row for table in each for row in table]
-            right = [right_options(table, config.label_column, own) for table, own in zip(parts, each, strict=True)]
-            labels[split] = np.concatenate([np.array(part, dtype=np.int64) for part in right])
-        if split == "train" and config.partition == "files":
-            owners = [
-                path.stem for (path, _), table in zip(files[split], parts, strict=True) for _ in range(len(table))
-            ]
-        elif split == "train" and optional:
-            owners = _column_owners(parts, optional)
+            option_lists = [read_options(table, choices) for table in parts]
+            options = [row for table in option_lists for row in table]
+            if gold:
+                right = [
+                    right_options(table, config.label_column, row_options)
+                    for table, row_options in zip(parts, option_lists, strict=True)
+                ]
+                labels[split] = np.concatenate([np.array(part, dtype=np.int64) for part in right])
+        if config.partition == "files":
+            names_of_files = [_file_owner(path, split) for path, _ in files[split]]
+            owners = [owner for owner, table in zip(names_of_files, parts, strict=True) for _ in range(len(table))]
+        elif optional:
+            owners = _column_owners(parts, optional, split == "train")
         columns = {name: [text for part in parts for text in part.texts(name)] for name in names}
         if task.messages_column is not None:
             chats = [chat for table in parts for chat in read_chats(table, task.messages_column)]
@@ -199,8 +218,18 @@ def _read(config: DataConfig, origin: str, labelled: bool, task: TaskConfig) -> 
     return splits
 
 
-def _column_owners(tables: Sequence[DataTable], column: str) -> list[str] | None:
+def _file_owner(path: Path, split: str) -> str:
+    """train-A.jsonl and validation-A.jsonl have the same owner; validation.jsonl has none, ""."""
+    if split == "train":
+        return path.stem
+    return f"train-{path.stem.removeprefix(f'{split}-')}" if path.stem.startswith(f"{split}-") else ""
+
+
+def _column_owners(tables: Sequence[DataTable], column: str, required: bool) -> list[str] | None:
     """The owner of each row as the column says it: `01` and `1` are two. None: the first table has no such column.
+
+    Args:
+        required: every row needs an owner; else a row without one has the owner "".
 
     Raises:
         DataError: an owner that is missing, empty, or of another type than the first.
@@ -214,7 +243,11 @@ def _column_owners(tables: Sequence[DataTable], column: str) -> list[str] | None
         if column not in table.columns:
             raise DataError(f"data.path={table.origin} has no column {name} (data.partition_column)")
         for row, value in enumerate(table.columns[column]):
-            if value is None or value != value or (isinstance(value, str) and not value.strip()):
+            missing = value is None or value != value or (isinstance(value, str) and not value.strip())
+            if missing and not required:
+                owners.append("")
+                continue
+            if missing:
                 raise DataError(
                     f"{table.row(row)} has no owner in column {name} (data.partition_column); name one, or leave the "
                     "row out"
@@ -227,71 +260,3 @@ def _column_owners(tables: Sequence[DataTable], column: str) -> list[str] | None
                 )
             owners.append(str(value))
     return owners
-
-
-def _kind(path: Path) -> Kind:
-    kind = KINDS.get(path.suffix.lower())
-    if kind is None:
-        ending = on_one_line(path.suffix) or "no ending"
-        raise DataError(f"data.path={on_one_line(str(path))}: {ending} is not one of {', '.join(KINDS)}")
-    return kind
-
-
-def _files_of(folder: Path, origin: str, config: DataConfig) -> _Files:
-    """With partition=files the training files are train-*.EXT, one per client."""
-    files: _Files = {}
-    for split in SPLITS:
-        pattern = f"{split}-*" if split == "train" and config.partition == "files" else split
-        paths = sorted(p for p in folder.glob(f"{pattern}.*") if p.suffix.lower() in KINDS)
-        if len(paths) > 1 and pattern == split:
-            raise DataError(f"{origin}: {' and '.join(p.name for p in paths)} stand for the same split; keep one")
-        if paths:
-            files[split] = [(path, _kind(path)) for path in paths]
-        elif other := next((p for p in sorted(folder.glob(f"{split}.*")) if p.suffix.lower() in _OTHER_DATA), None):
-            raise DataError(
-                f"{origin}: {on_one_line(other.name)} is in none of the formats that are read; write it as one of "
-                f"{', '.join(KINDS)}, or move it out of the folder"
-            )
-    if "train" not in files:
-        wanted = "train-*.parquet" if config.partition == "files" else "train.parquet"
-        raise DataError(f"{origin}: no {wanted} (or .jsonl, .csv) in this folder")
-    return files
-
-
-def hub_files(path: str, revision: str | None = None) -> _Files:
-    """The files of a data set of the Hugging Face hub, downloaded or from the cache.
-
-    The files themselves are read, not the tables that `datasets` makes of them: those take `NA` for nothing.
-
-    Raises:
-        DataError: not there, no network, or kept in another form than parquet, JSON or CSV.
-    """
-    import datasets
-    from datasets import config as datasets_config
-
-    origin = f"data.path={on_one_line(path)}"
-    datasets.disable_progress_bars()
-    if not hub_answers():  # what was fetched before is taken from the cache, at once
-        datasets_config.HF_HUB_OFFLINE = True
-    try:
-        builder = datasets.load_dataset_builder(path, revision=revision)
-        kind: Kind | None = next((kind for kind in KINDS.values() if kind == builder.name), None)
-        files = dict(builder.config.data_files or {})
-        wanted = {str(split): list(urls) for split, urls in files.items()} if kind is not None else {}
-        fetched = datasets.DownloadManager().download_and_extract(wanted)
-    except Exception as error:  # `datasets` raises many kinds
-        if (closed := gate(error)) is not None:
-            raise DataError(f"{origin}: {closed}") from error
-        reason = on_one_line(first_line(error, 400)) if hub_answers() else "the hub does not answer"
-        raise DataError(
-            f"{origin}: not a local file or folder, and could not be fetched from the hub ({reason}); without a "
-            "network, point data.path to a folder with train/validation/test.parquet"
-        ) from error
-    if kind is None:
-        raise DataError(
-            f"{origin}: kept on the hub as {builder.name}; download it, and point data.path to a folder with "
-            "train/validation/test in parquet, JSONL or CSV"
-        )
-    if "train" not in files:
-        raise DataError(f"{origin}: the data set has no train split, only {listed(sorted(files))}")
-    return {split: [(Path(file), kind) for file in paths] for split, paths in dict(fetched).items()}

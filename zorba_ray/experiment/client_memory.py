@@ -29,7 +29,7 @@ def option_sizes(table: TokenTable) -> dict[str, Section]:
 def workload(config: ExperimentConfig, loaded: LoadedModel, sections: Mapping[str, Section]) -> Workload:
     data = config.data
     options = sections.get("options")
-    labels = len(data.label_words) if config.task_kind == "classification" and options is None else None
+    labels = len(data.label_words) if config.row_kind == "classification" and options is None else None
     work = workload_of(loaded.network.config, config.model.path, data.batch_size, data.max_length, labels)
     if options is not None:
         if data.batch_tokens is not None:

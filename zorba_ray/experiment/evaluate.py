@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from zorba_ray.artifacts import Eval
+from zorba_ray.config import ExperimentConfig
 from zorba_ray.data import TokenTable, in_length_order
 from zorba_ray.errors import Diverged
 from zorba_ray.experiment.build import Setup
 from zorba_ray.experiment.keeping import best_round, decides, ends_early, is_due
+from zorba_ray.experiment.sampled_answers import AnswersFile
 from zorba_ray.experiment.split_figures import SplitFigures
-from zorba_ray.models import Batch, TaskModel
+from zorba_ray.models import Batch, Evaluation, TaskModel
 from zorba_ray.stopwatch import Watch
 
 COLLAPSED = 0.01
@@ -38,18 +40,29 @@ class Evaluator:
             Batch.of(*table.collate(rows, pad)).to(model.device) for rows in in_length_order(table.lengths, BATCH_SIZE)
         ]
 
-    def record(self, round: int) -> Eval:
-        """The record of an evaluation at θ after `round`.
+    def answers(self, round: int, scores: bool = False) -> Evaluation:
+        """The answers at θ after `round`, rows in the order of `evaluation_order`; `scores` as of `evaluate`.
+
+        Raises:
+            Diverged: the loss is not finite.
+        """
+        result = self._model.evaluate(self._batches, scores)
+        if not result.loss < float("inf"):
+            raise Diverged(
+                f"round {round}: the {self._split} loss is {result.loss}; lower zo.lr, set zo.clip, or check the data"
+            )
+        return result
+
+    def record(self, round: int, heard: Callable[[Evaluation], None] | None = None) -> Eval:
+        """The record of an evaluation at θ after `round`; `heard` is given the answers, with their scores.
 
         Raises:
             Diverged: the loss is not finite.
         """
         start = time.perf_counter()
-        result = self._model.evaluate(self._batches)
-        if not result.loss < float("inf"):
-            raise Diverged(
-                f"round {round}: the {self._split} loss is {result.loss}; lower zo.lr, set zo.clip, or check the data"
-            )
+        result = self.answers(round, scores=heard is not None)
+        if heard is not None:
+            heard(result)
         label = None if result.predicted is None else int(np.argmax(result.predicted))
         figures = self._figures.of(result) if self._figures else {}
         return Eval(
@@ -67,14 +80,31 @@ class Evaluator:
         )
 
 
+def evaluation_order(table: TokenTable) -> np.ndarray:
+    """Row numbers in the order in which an `Evaluator` takes them, int64 [rows]."""
+    return np.concatenate(list(in_length_order(table.lengths, BATCH_SIZE)))
+
+
 class Evaluations:
     """The evaluations of a run, each of which is made once, whatever the number of sessions."""
 
-    def __init__(self, setup: Setup, past: Sequence[Eval], log: Callable[[Eval], None], watch: Watch) -> None:
-        """`past`: the records of earlier sessions; `log` takes each new one."""
-        self._config, self._log, self._watch = setup.config, log, watch
+    def __init__(
+        self,
+        setup: Setup,
+        past: Sequence[Eval],
+        log: Callable[[Eval], None],
+        watch: Watch,
+        answers: AnswersFile | None = None,
+    ) -> None:
+        """`past`: the records of earlier sessions; `log` takes each new one; `answers` those to test rows."""
+        self._config, self._log, self._watch, self._answers = setup.config, log, watch, answers
+        labels = setup.shards.table.labels
+        figures = {
+            "validation": figures_of(setup.config, "validation", setup.validation, labels, setup.validation_clients),
+            "test": figures_of(setup.config, "test", setup.test, labels),
+        }
         self._evaluators = {
-            split: Evaluator(setup.model, split, table, _figures_of(setup, split, table))
+            split: Evaluator(setup.model, split, table, figures[split])
             for split, table in (("validation", setup.validation), ("test", setup.test))
         }
         self._records = {(record.round, record.split): record for record in past}
@@ -102,8 +132,9 @@ class Evaluations:
         """Evaluates `splits` at θ after `round`, unless an earlier session did."""
         for split in splits:
             if (round, split) not in self._records:
+                heard = self._answers.at(round) if self._answers and split == "test" else None
                 with self._watch.part("evaluation"):
-                    record = self._evaluators[split].record(round)
+                    record = self._evaluators[split].record(round, heard)
                 self._log(record)
                 self._records[round, split] = record
 
@@ -117,17 +148,17 @@ class Evaluations:
         return [self._records[key] for key in sorted(self._records) if key[1] == "validation"]
 
 
-def _figures_of(setup: Setup, split: str, table: TokenTable) -> SplitFigures:
-    order = np.concatenate(list(in_length_order(table.lengths, BATCH_SIZE)))
-    clients = setup.validation_clients[order] if split == "validation" else None
-    return SplitFigures(
-        split,
-        setup.config.seed,
-        table.labels[order],
-        setup.shards.table.labels,
-        clients,
-        own_options=setup.config.task_kind == "multiple_choice",
-    )
+def figures_of(
+    config: ExperimentConfig,
+    split: str,
+    table: TokenTable,
+    training: np.ndarray | None,
+    clients: np.ndarray | None = None,
+) -> SplitFigures:
+    """For an `Evaluator` of `table`; arguments as of `SplitFigures`, rows in the order of the table."""
+    order, choices = evaluation_order(table), config.row_kind == "multiple_choice"
+    homes = None if clients is None else clients[order]
+    return SplitFigures(split, config.seed, table.labels[order], training, homes, own_options=choices)
 
 
 def require_near(round: int, distance: float, size: float) -> None:
@@ -156,6 +187,8 @@ def collapsed(record: Eval, start: Eval) -> bool:
 def divergence(evals: Sequence[Eval]) -> str | None:
     """What the last evaluation, or the last IN_A_ROW, say of a destroyed model whose numbers are finite; None: nothing.
 
+    Where a reward is learnt from, the loss may rise: a model that answers better may be surer of what it has wrong.
+
     Args:
         evals: records of the validation split by round, from the start's on, those of earlier sessions too.
     """
@@ -168,7 +201,7 @@ def divergence(evals: Sequence[Eval]) -> str | None:
             f"{last.spread:.3g}, at the start {start.spread:.3g} (loss {last.loss:.4f}, at the start "
             f"{start.loss:.4f})"
         )
-    recent = evals[1:][-IN_A_ROW:]
+    recent = [record for record in evals[1:][-IN_A_ROW:] if record.reward is None]
     if len(recent) == IN_A_ROW and all(record.loss > start.loss + RISE for record in recent):
         losses = ", ".join(f"{record.loss:.4f} after round {record.round}" for record in recent)
         return (

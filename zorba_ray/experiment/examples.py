@@ -1,6 +1,7 @@
 """The task's texts as tokens that the model can take, and what was cut to make them so."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,8 +10,9 @@ from zorba_ray.config import ExperimentConfig
 from zorba_ray.data import SPLITS, Cut, Split, Task, TokenTable
 from zorba_ray.models import LoadedModel
 from zorba_ray.models.limits import require_length, require_positions, require_tokens
-from zorba_ray.tasks import rows_of
+from zorba_ray.tasks import TokenSplit, rows_of
 from zorba_ray.tasks.classification import LabelWordRows
+from zorba_ray.tasks.reward import with_texts
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,25 @@ def tokenised(task: Task, config: ExperimentConfig, loaded: LoadedModel) -> Exam
     Raises:
         ConfigError, DataError, ModelError: texts, answers or lengths that model and tokenizer cannot serve.
     """
+    splits = tokenised_splits(dict(zip(SPLITS, _limited(task, config), strict=True)), config, loaded)
+    return Examples([split.table for split in splits.values()], {name: split.cut for name, split in splits.items()})
+
+
+def tokenised_splits(
+    named: Mapping[str, Split], config: ExperimentConfig, loaded: LoadedModel
+) -> dict[str, TokenSplit]:
+    """`tokenised`, of any splits by their names."""
     rows = rows_of(config, loaded)
-    splits = {name: rows.encode(split, name) for name, split in zip(SPLITS, _limited(task, config), strict=True)}
-    tables = [split.table for split in splits.values()]
+    splits = {name: rows.encode(split, name) for name, split in named.items()}
+    if config.task_kind == "reward":
+        words = config.data.label_words
+        splits = {
+            name: dataclasses.replace(split, table=with_texts(split.table, named[name], words))
+            for name, split in splits.items()
+        }
     scored = [token for word in rows.words.options for token in word] if isinstance(rows, LabelWordRows) else []
-    _require_limits(config, loaded, tables, scored)
-    return Examples(tables, {name: split.cut for name, split in splits.items()})
+    _require_limits(config, loaded, [split.table for split in splits.values()], scored)
+    return splits
 
 
 def _limited(task: Task, config: ExperimentConfig) -> tuple[Split, Split, Split]:
@@ -58,7 +73,7 @@ def _require_limits(
     """
     length = config.data.max_length
     require_positions(loaded, length)
-    told = config.data.label_words if config.task_kind == "classification" else ()
+    told = config.data.label_words if config.row_kind == "classification" else ()
     words: list[list[int]] = loaded.tokenizer(list(told))["input_ids"] if told else []
     highest = {"the texts": max(int(table.tokens.max()) for table in tables)}
     if words:

@@ -32,7 +32,7 @@ def require_right_pairs(config: ExperimentConfig, model: TaskModel) -> str:
     batches = list(_batches(model, len(data.label_words), data.max_length))
     if isinstance(model.head, OptionsHead):
         batches = [_with_options(model, batch, data.max_length) for batch in batches]
-    if config.task_kind == "completion":
+    if config.row_kind == "completion":
         batches = [dataclasses.replace(batch, scored_BT=_answers(batch)) for batch in batches]
     check_pairs(model, plain, batches, _path(config, model))
     if model.replica.digest() != before:

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zorba_ray.artifacts import RunDir, Summary, read_record, read_run_settings
+from zorba_ray.config import ExperimentConfig
 from zorba_ray.directions import cpu_directions
 from zorba_ray.errors import ConfigError, LedgerError, RunDirError
 from zorba_ray.models import Replica, load_model
 from zorba_ray.models import export as export_model
 from zorba_ray.protocol.ledger import LedgerContents, read_ledger
+from zorba_ray.protocol.replay import ReplicaState
 from zorba_ray.protocol.snapshot import newest_snapshot, restore
 from zorba_ray.protocol.states import TensorState, replica_state
 
@@ -34,17 +36,57 @@ class Replayed:
     """Why θ could not be compared with the summary; None if it was, or if there is no summary."""
 
 
-def replay_run(path: Path, until: int | None, folder: Path | None, model: str | None, merged: bool = False) -> Replayed:
-    """Replays the ledger of `path` up to round `until` (None: the kept round), and exports to `folder` if it is given.
+@dataclass(frozen=True)
+class RecordedRun:
+    """A run directory, read for a replay."""
 
-    If the run trained only adapters (zo.scope=lora), they are exported in PEFT format, unless `merged`.
+    run: RunDir
+    config: ExperimentConfig
+    contents: LedgerContents
+    until: int | None
+    """The round to rebuild; None: the last one in the ledger."""
+    kept: int | None
+    """The round of the summary's θ; None: no summary, or one that does not cover the whole ledger."""
+    weights_sha256: str
+    """SHA-256 of θ of that round; empty without one."""
+    remark: str | None
+    """Why θ cannot be compared with the summary; None if it can, or if there is no summary."""
 
-    If commits are tensors, the ledger has only their SHA-256. Then the newest snapshot is loaded and compared with it.
+    def rebuild(self, state: ReplicaState) -> None:
+        """Moves a replica from θ0 to round `until`. If commits are tensors, a snapshot is loaded.
+
+        Raises:
+            LedgerError: a commit cannot be applied, or tensors have another SHA-256 than in the ledger.
+            ConfigError: the tensors of this round are not kept.
+        """
+        if isinstance(state, TensorState):
+            _from_snapshot(state, self.run, self.contents, self.until)
+        else:
+            state.catch_up(record.body for record in self.contents.records[: self.until])
+
+    def confirm(self, round: int, digest: str) -> bool:
+        """Whether the summary has this SHA-256 of θ; False if it has none of this round.
+
+        Raises:
+            LedgerError: it has another one.
+        """
+        if round != self.kept:
+            return False
+        if self.weights_sha256 != digest:
+            raise LedgerError(
+                f"the replay of {self.run.path} gives {digest}, its summary says {self.weights_sha256}: please report "
+                "this as a defect of zorba-ray"
+            )
+        return True
+
+
+def recorded_run(path: Path, until: int | None) -> RecordedRun:
+    """Reads what a replay of `path` up to round `until` (None: the kept round) needs.
 
     Raises:
-        RunDirError, LedgerError: not a run; a ledger that is damaged or of another model; tensors with another SHA-256;
-            or, without `until`, fewer rounds than the run's summary counts.
-        ConfigError: a round that is not in the ledger, or whose tensors are not kept, or a folder that is not empty.
+        RunDirError, LedgerError: not a run; a damaged ledger; or, without `until`, fewer rounds than the run's summary
+            counts.
+        ConfigError: a round that is not in the ledger.
     """
     run = RunDir(path)
     config, _ = read_run_settings(run.config)
@@ -60,10 +102,26 @@ def replay_run(path: Path, until: int | None, folder: Path | None, model: str | 
             f"{summary.rounds_done}: records were cut off, or the file is an older copy; put back the whole one, or "
             f"replay what is there with --round {contents.last_round}"
         )
-    kept_round = None
+    kept, digest = None, ""
     if summary is not None and contents.last_round == summary.rounds_done:
-        kept_round = summary.rounds_done if summary.kept_round is None else summary.kept_round
-        until = kept_round if until is None else until
+        kept = summary.rounds_done if summary.kept_round is None else summary.kept_round
+        until, digest = kept if until is None else until, summary.weights_sha256
+    return RecordedRun(run, config, contents, until, kept, digest, remark)
+
+
+def replay_run(path: Path, until: int | None, folder: Path | None, model: str | None, merged: bool = False) -> Replayed:
+    """Replays the ledger of `path` up to round `until` (None: the kept round), and exports to `folder` if it is given.
+
+    If the run trained only adapters (zo.scope=lora), they are exported in PEFT format, unless `merged`.
+
+    If commits are tensors, the ledger has only their SHA-256. Then the newest snapshot is loaded and compared with it.
+
+    Raises:
+        RunDirError, LedgerError: as `recorded_run`; a ledger of another model; or tensors with another SHA-256.
+        ConfigError: a round that is not in the ledger, or whose tensors are not kept, or a folder that is not empty.
+    """
+    recorded = recorded_run(path, until)
+    config, contents = recorded.config, recorded.contents
     source = config.model if model is None else config.model.model_copy(update={"path": model})
     adapter = source.lora if folder is not None and contents.header.scope == "lora" and not merged else None
     if folder is not None and folder.exists() and any(folder.iterdir()):
@@ -72,26 +130,22 @@ def replay_run(path: Path, until: int | None, folder: Path | None, model: str | 
     replica = Replica(loaded)
     state = replica_state(replica, cpu_directions(config.directions.backend), contents.header)
     start = time.perf_counter()
-    if isinstance(state, TensorState):
-        _from_snapshot(state, run, contents, until)
-    else:
-        state.catch_up(record.body for record in contents.records[:until])
-    until = state.round
+    recorded.rebuild(state)
     seconds = time.perf_counter() - start
     digest = replica.digest()
-    confirmed = False
-    if summary is not None and until == kept_round:
-        confirmed = summary.weights_sha256 == digest
-        if not confirmed:
-            raise LedgerError(
-                f"the replay of {path} gives {digest}, its summary says {summary.weights_sha256}: please report this "
-                "as a defect of zorba-ray"
-            )
+    confirmed = recorded.confirm(state.round, digest)
     if folder is not None:
         export_model(replica, loaded, folder, adapter)
-    ledger_bytes, torn = run.ledger.stat().st_size, contents.torn_bytes
     return Replayed(
-        until, contents.last_round, digest, confirmed, ledger_bytes, torn, seconds, adapter is not None, remark
+        round=state.round,
+        last_round=contents.last_round,
+        digest=digest,
+        confirmed=confirmed,
+        ledger_bytes=recorded.run.ledger.stat().st_size,
+        torn_bytes=contents.torn_bytes,
+        seconds=seconds,
+        adapter=adapter is not None,
+        remark=recorded.remark,
     )
 
 

@@ -32,12 +32,14 @@ from zorba_ray.experiment.profile import round_profile
 from zorba_ray.experiment.run_warnings import end_warnings
 from zorba_ray.experiment.session import Emit, Session, open_session
 from zorba_ray.experiment.summary import figures, round_record, status_of
+from zorba_ray.experiment.tracking import resolve_mode
 from zorba_ray.federation import Backend, Usage, run_round
 from zorba_ray.protocol.states import ledger_body
 from zorba_ray.stopwatch import watch_if
+from zorba_ray.tasks.reward_code import RewardCode
 
-Closing = Callable[[Path], Path]
-"""Writes the report of the run directory that it is given; returns the file."""
+Closing = Callable[[Path, bool], Path]
+"""Writes the report of the run directory that it is given, with test rows or without; returns the file."""
 
 
 def run_experiment(
@@ -49,12 +51,14 @@ def run_experiment(
     should_stop: Callable[[], bool],
     closing: Closing | None = None,
     make_backend: BackendFactory | None = None,
+    reward: RewardCode | None = None,
 ) -> dict[str, Any]:
     """Runs to the last round; returns summary.json, which is written however the run ends, if it can be.
 
     Args:
         closing: called with the run directory once the summary is written; its failure is a warning.
         make_backend: None is that of `federation.backend`.
+        reward: the code of `task.reward`, as of `prepare`.
 
     Raises:
         ZorbaError: as documented for settings, data, model, allocation, clients and ledger; the ledger keeps every
@@ -66,7 +70,7 @@ def run_experiment(
         watch, session, backend = watch_if(config.tracking.profile), None, None
         try:
             with watch.part("start"):
-                session = open_session(config, run, accelerator, command, emit, watch)
+                session = open_session(config, run, accelerator, command, emit, watch, reward)
                 resources.callback(session.writer.close)
                 catch_up(session)
                 emit({"kind": "status", "text": "starting clients"})
@@ -207,8 +211,8 @@ def finish(
         run.pending.unlink(missing_ok=True)
     _write_profile(session, usage)
     if closing is not None:  # a view of the run directory: its failure must not turn a finished run into a failed one
-        try:
-            closing(run.path)
+        try:  # W&B gets a copy of the page: test rows leave the run directory only when somebody sends them
+            closing(run.path, resolve_mode(session.config.tracking.wandb) == "disabled")
         except Exception as failure:
             again = f"try `zorba-ray report {run.path}`"
             journal.note(f"warning: report.html could not be written ({failure}); {again}")

@@ -73,7 +73,17 @@ def _packed(config: ExperimentConfig) -> list[str]:
 
 def _worse(evals: Sequence[Eval]) -> list[str]:
     validation = [record for record in evals if record.split == "validation"]
-    if not validation or validation[0].round != 0 or validation[-1].loss <= _RISE * validation[0].loss:
+    if not validation or validation[0].round != 0:
+        return []
+    before, now = validation[0].reward, validation[-1].reward
+    if before is not None and now is not None:
+        if now >= before:
+            return []
+        return [
+            f"the mean validation reward fell from {before:.4f} at the start to {now:.4f} after round "
+            f"{validation[-1].round}: the run made the model worse"
+        ]
+    if validation[-1].loss <= _RISE * validation[0].loss:
         return []
     return [
         f"the validation loss rose from {validation[0].loss:.4f} at the start to {validation[-1].loss:.4f} after round "

@@ -28,10 +28,11 @@ from zorba_ray.artifacts import (
 from zorba_ray.assignment import AssignmentSchedule
 from zorba_ray.config import ExperimentConfig, TrackingConfig
 from zorba_ray.experiment.build import Setup, build_host, compute_device, prepare
-from zorba_ray.experiment.evaluate import Evaluations
+from zorba_ray.experiment.evaluate import Evaluations, evaluation_order
 from zorba_ray.experiment.provenance import hub_pins, provenance
 from zorba_ray.experiment.recovery import Snapshots, check_header, repair_metrics
 from zorba_ray.experiment.run_warnings import start_warnings
+from zorba_ray.experiment.sampled_answers import AnswersFile
 from zorba_ray.experiment.scope import resolved_scope
 from zorba_ray.experiment.tracking import Fanout, Monitor, WandbMonitor, resolve_mode
 from zorba_ray.experiment.tracking.ray_metrics import ray_monitors
@@ -40,6 +41,7 @@ from zorba_ray.methods import Method, build_method
 from zorba_ray.protocol.ledger import LedgerContents, LedgerWriter, read_ledger
 from zorba_ray.protocol.snapshot import newest_snapshot
 from zorba_ray.stopwatch import Watch
+from zorba_ray.tasks.reward_code import RewardCode
 
 Emit = Callable[[dict[str, Any]], None]
 """Receives every metrics record, and {"kind": "status", "text": …} and {"kind": "note", …} between them."""
@@ -109,14 +111,21 @@ class Session:
 
 
 def open_session(
-    config: ExperimentConfig, run: RunDir, accelerator: str, command: list[str], emit: Emit, watch: Watch
+    config: ExperimentConfig,
+    run: RunDir,
+    accelerator: str,
+    command: list[str],
+    emit: Emit,
+    watch: Watch,
+    reward: RewardCode | None = None,
 ) -> Session:
     """Loads model and data and creates the ledger with its first assignment, or takes both up where they end.
 
-    Nothing is written before the model's forward pairs and all settings have passed their checks.
+    Nothing is written before the model's forward pairs and all settings have passed their checks. `reward` is as of
+    `prepare`.
 
     Raises:
-        ConfigError, DataError, ModelError: as `prepare`.
+        ConfigError, DataError, ModelError, RewardError: as `prepare`.
         AllocationInfeasible: of a new run.
         LedgerError: the ledger is damaged or of another run, or its assignments are lost.
     """
@@ -135,7 +144,7 @@ def open_session(
         config, chosen = resolved_scope(config, run, device)
         say(chosen, "note")
     say("loading model and data")
-    setup = prepare(config, device, watch, clients_here=sequential, accelerator=accelerator)
+    setup = prepare(config, device, watch, clients_here=sequential, accelerator=accelerator, reward=reward)
     warnings = start_warnings(setup)
     setup = _as_begun(setup, run)
     size = setup.model.replica.size()
@@ -149,6 +158,7 @@ def open_session(
     writer, contents, schedule = _open_ledger(setup, run, say)
     write_record(run.partition, partition_record(setup))
     cut_torn_tail(run.metrics)
+    answers = AnswersFile(run.answers, setup.sampled, evaluation_order(setup.test))
     journal = Journal(run.metrics, Fanout(_trackers(config.tracking, run, info.run_id)), emit, watch)
     return Session(
         config=config,
@@ -165,7 +175,7 @@ def open_session(
         schedule=schedule,
         snapshots=Snapshots(run.snapshots, method.commits, config.federation.snapshot_every, watch, journal.note),
         journal=journal,
-        evaluations=Evaluations(setup, records_of(run.metrics, Eval), journal.log, watch),
+        evaluations=Evaluations(setup, records_of(run.metrics, Eval), journal.log, watch, answers),
         watch=watch,
         began=began,
     )
@@ -201,7 +211,7 @@ def _open_ledger(
 def partition_record(setup: Setup) -> PartitionRecord:
     """Who has how many training rows of which label."""
     table, rows = setup.shards.table, setup.shards.rows
-    labelled = setup.config.task_kind == "classification"
+    labelled = setup.config.row_kind == "classification"
     labels = table.labels if labelled else np.zeros_like(table.labels)
     counts = [np.bincount(labels[rows[client]]) for client in rows.clients.tolist()]
     return PartitionRecord(

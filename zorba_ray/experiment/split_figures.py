@@ -25,7 +25,7 @@ class SplitFigures:
         split: str,
         seed: int,
         gold: np.ndarray,
-        training: np.ndarray,
+        training: np.ndarray | None,
         clients: np.ndarray | None = None,
         own_options: bool = False,
     ) -> None:
@@ -34,19 +34,21 @@ class SplitFigures:
         Args:
             seed: of the run; the draws behind the intervals follow from it.
             gold: labels of the rows, int64 [rows].
-            training: labels of the training rows, int64.
+            training: labels of the training rows, int64; None: not known, and with it the majority class.
             clients: the client of each row, int64 [rows], −1 for nobody's; None: of all rows.
             own_options: each row has options of its own, and a label is a position among them. Rows then share no
                 classes, and accuracy is all that labels tell.
         """
         self._seed, self._stream = seed, _STREAMS[split]
         self._own_options = own_options
-        self._gold, self._most = gold, np.bincount(training).argmax()
+        self._gold, self._most = gold, None if training is None else int(np.bincount(training).argmax())
         homes = np.full(len(gold), -1) if clients is None else clients
         self._of_client = [np.flatnonzero(homes == client) for client in np.unique(homes[homes >= 0])]
 
     @cached_property
     def _majority(self) -> dict[str, float]:
+        if self._most is None:
+            return {}
         return label_figures(self._gold, np.full_like(self._gold, self._most))
 
     def of(self, result: Evaluation) -> dict[str, Any]:
@@ -63,6 +65,8 @@ class SplitFigures:
             if len(result.predicted) <= MOST_LABELS:
                 matrix = confusion(self._gold, result.row_labels, len(result.predicted))
                 fields["confusion"] = tuple(map(tuple, matrix.tolist()))
+        if result.row_rewards is not None:
+            fields["reward"] = float(result.row_rewards.mean())
         spans = {name: percentiles(values) for name, values in sampled.items()}
         if result.accuracy is not None:  # a share of rows has an interval that holds where all of them are right, too
             spans["accuracy"] = wilson(result.accuracy, result.items)
@@ -83,16 +87,20 @@ class SplitFigures:
         return {"clients": len(self._of_client), "by_client": ranges}
 
     def _of_samples(self, result: Evaluation, samples: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
-        """Loss, and figures of labels or perplexity, of samples of the rows: float64 [samples] each."""
-        losses, counts, given = [], [], result.row_labels
+        """Loss, and figures of labels, perplexity or reward, of samples of the rows: float64 [samples] each."""
+        losses, counts, given, rewards = [], [], result.row_labels, []
         for rows in samples:
+            if result.row_rewards is not None:
+                rewards.append(result.row_rewards[rows].mean())
             losses.append(result.row_losses[rows].sum() / result.row_items[rows].sum())
             if given is not None:
                 counts.append(label_counts(self._gold[rows], given[rows], len(result.predicted or ())))
         means = np.array(losses)
         figures = counted_figures(np.stack(counts)) if counts else {"perplexity": _perplexities(means)}
+        if rewards:
+            figures["reward"] = np.array(rewards)
         return {"loss": means} | {
-            name: values for name, values in figures.items() if name == "accuracy" or not self._own_options
+            name: values for name, values in figures.items() if name in ("accuracy", "reward") or not self._own_options
         }
 
 

@@ -118,6 +118,11 @@ def read_adapter(network: nn.Module, lora: LoraConfig) -> None:
         )
 
 
+def is_adapter(folder: Path) -> bool:
+    """Whether a folder is one of PEFT."""
+    return (folder / _SETTINGS).is_file()
+
+
 def adapter_settings(folder: Path, setting: str, value: str) -> dict[str, Any]:
     """The adapter_config.json of a folder; `setting` and `value` for messages.
 

@@ -1,5 +1,6 @@
 """A model and its head as the rounds see it: losses of forward pairs, and evaluation."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,6 +18,7 @@ from zorba_ray.models.offload import RESIDENT, STREAMED, HostStore, Offload, Pla
 from zorba_ray.models.paired import PairedBackbone, PreparedBatch
 from zorba_ray.models.perturbed_tensors import Perturbation
 from zorba_ray.models.replica import Replica, move_rest
+from zorba_ray.models.rewarded import RewardFunction, answers
 from zorba_ray.models.swap import ForwardsSwapped, TensorsSwapped
 
 
@@ -38,6 +40,11 @@ class Evaluation:
     """int64 [rows]."""
     row_labels: np.ndarray | None = field(compare=False)
     """Predicted label of each row, int64 [rows]; None for the LM head."""
+    row_scores: np.ndarray | None = field(default=None, compare=False)
+    """Probability of each label or option, float64 [rows, C], 0 where a row has fewer; None for the LM head, and where
+    they were not asked for."""
+    row_rewards: np.ndarray | None = field(default=None, compare=False)
+    """Reward of each row, float64 [rows]; None where the task is no reward."""
 
 
 class TaskModel:
@@ -55,11 +62,15 @@ class TaskModel:
         rank: int = 0,
         store: HostStore | None = None,
         task: TaskConfig | None = None,
+        reward: RewardFunction | None = None,
     ) -> None:
         """`device`: what computes. `rank`: of the directions of matrices; 0: dense.
 
         `store`: θ is kept in host memory, and blocks come to `device` as `use_placement` says; None: θ is on `device`.
+
+        `reward`: what batches with references are judged by; None: by the loss of the task, all of them.
         """
+        self._reward = reward
         self.loaded = loaded
         self.device = device
         self.store = store
@@ -130,7 +141,8 @@ class TaskModel:
 
     @torch.inference_mode()
     def losses(self, prepared: Sequence[PreparedBatch], perturbation: Perturbation) -> list[tuple[float, ...]]:
-        """Mean losses in fp32 of several batches along one direction, at θ + μz and, with two signs, at θ − μz.
+        """Mean losses in fp32 of several batches along one direction, at θ + μz and, with two signs, at θ − μz. The
+        loss of a batch that is rewarded is its mean reward with the sign turned.
 
         Each has the bits it has alone. μ = 0 gives F(θ), by the passes that give F(θ + μz).
         """
@@ -141,8 +153,21 @@ class TaskModel:
         return [self._mean_losses(each, hidden) for each, hidden in zip(prepared, states, strict=True)]
 
     def _mean_losses(self, prepared: PreparedBatch, hidden: torch.Tensor) -> tuple[float, ...]:
-        parts = hidden.chunk(len(prepared.signs))
-        return tuple(float(self.head.losses(part, prepared.batch)[0].mean()) for part in parts)
+        return tuple(self._mean_loss(part, prepared.batch) for part in hidden.chunk(len(prepared.signs)))
+
+    def _mean_loss(self, hidden: torch.Tensor, batch: Batch) -> float:
+        if self._reward is None or batch.references is None:
+            return float(self.head.losses(hidden, batch)[0].mean())
+        # The exact sum, rounded once: it depends on no order of adding.
+        return -math.fsum(self._rewards(self.head.logits(hidden, batch), batch)) / len(batch)
+
+    def _rewards(self, logits: torch.Tensor, batch: Batch) -> np.ndarray:
+        """Of each row, float64 [B]; NaN where the model has no answer, as its numbers are none."""
+        assert self._reward is not None
+        assert batch.references is not None
+        if bool(logits.isnan().any()):
+            return np.full(len(batch), np.nan)
+        return self._reward(answers(logits, batch), batch.references)
 
     @torch.inference_mode()
     def gauss_newton_quadratic(self, prepared: PreparedBatch, perturbation: Perturbation) -> tuple[float, float]:
@@ -169,12 +194,15 @@ class TaskModel:
             return self.head.losses(self._backbone.hidden(self._inputs(batch)), batch)[0].mean()
 
     @torch.inference_mode()
-    def evaluate(self, batches: Iterable[Batch]) -> Evaluation:
-        """Mean loss and accuracy at θ; the mean over items does not depend on how they are batched, up to rounding."""
+    def evaluate(self, batches: Iterable[Batch], scores: bool = False) -> Evaluation:
+        """Mean loss and accuracy at θ; the mean over items does not depend on how they are batched, up to rounding.
+
+        `scores`: with `row_scores`.
+        """
         self._enter(frozenset())
         total, right, items = 0.0, 0, 0
         predicted, spread = None, LogitSpread()
-        every_loss, every_count, every_label = [], [], []
+        every_loss, every_count, every_label, every_score, every_reward = [], [], [], [], []
         for batch in batches:
             logits = self.head.logits(self._backbone.hidden(self._inputs(batch)), batch)
             losses, correct, count = self.head.losses_of(logits, batch)
@@ -183,9 +211,13 @@ class TaskModel:
             spread.add(logits)
             every_loss.append(losses)
             every_count.append(self.head.row_items(batch))
+            if self._reward is not None and batch.references is not None:
+                every_reward.append(self._rewards(logits, batch))
             if correct is not None:
                 right += int(correct.sum())
                 every_label.append(logits.argmax(dim=1))
+                if scores:
+                    every_score.append(torch.softmax(logits.double(), dim=1).cpu())
                 counts = torch.bincount(every_label[-1], minlength=logits.shape[1])
                 predicted = counts if predicted is None else predicted + counts
         accuracy, by_label = (None, None) if predicted is None else (right / items, tuple(predicted.tolist()))
@@ -200,6 +232,8 @@ class TaskModel:
             row_losses=np.bincount(row_of_item, torch.cat(every_loss).double().cpu().numpy(), len(row_items)),
             row_items=row_items,
             row_labels=torch.cat(every_label).cpu().numpy() if every_label else None,
+            row_scores=torch.cat(every_score).numpy() if every_score else None,
+            row_rewards=np.concatenate(every_reward) if every_reward else None,
         )
 
     def _enter(self, active: frozenset[int]) -> None:

@@ -98,14 +98,14 @@ def _starts(run: Run) -> bool:
 def curves_plot(
     title: str, lines: Sequence[Line], field: str = "loss", cost: Cost = ROUNDS, note: str = ""
 ) -> Plot | None:
-    """A figure of `field` (loss or accuracy) over a cost, with all lines; None if no line has a value."""
-    shown = [(index, line, points) for index, line in enumerate(lines) if len(points := mean_curve(line, field, cost))]
-    if not shown:
+    """A figure of `field` (loss, accuracy or reward) over a cost, with all lines; None if no line has a value."""
+    known = [(index, line, points) for index, line in enumerate(lines) if len(points := mean_curve(line, field, cost))]
+    if not known:
         return None
 
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
-        for index, line, points in shown:  # a line has the same colour in every figure
+        for index, line, points in known:  # a line has the same colour in every figure
             kind: dict[str, Any] = look(index) | {"markersize": 4}
             if line.split == "test":  # evaluated only at the start and the end
                 kind |= {"linestyle": "none", "markersize": 8, "markerfacecolor": "none", "markeredgewidth": 1.8}
@@ -114,8 +114,8 @@ def curves_plot(
             for run in line.runs if len(line.runs) > 1 else ():
                 seed = mean_curve(replace(line, runs=[run]), field, cost)[from_round:]
                 axes.plot(*seed.T, color=kind["color"], linewidth=0.7, alpha=0.55)
-            if line.interval and field == "accuracy":
-                _draw_interval(axes, line, str(kind["color"]))
+            if line.interval and field in ("accuracy", "reward"):
+                _draw_interval(axes, line, field, str(kind["color"]))
         if cost.log:
             axes.set_xscale("log", base=10)
             low, high = axes.get_xlim()
@@ -127,10 +127,10 @@ def curves_plot(
         if field == "accuracy":
             percent(axes.yaxis)
             styles = zip((GREY, GREY, INK), ((0, (1.2, 1.6)), (0, (3, 1.5, 1, 1.5)), (0, (6, 3))), strict=True)
-            levels = levels_of([run for _, line, _ in shown for run in line.runs])
+            levels = levels_of([run for _, line, _ in known for run in line.runs])
             for (name, value), (color, dash) in zip(levels.items(), styles, strict=False):
                 axes.axhline(value, color=color, linestyle=dash, linewidth=1.1, label=name, zorder=1)
-        splits = " and ".join(dict.fromkeys(line.split for _, line, _ in shown))
+        splits = " and ".join(dict.fromkeys(line.split for _, line, _ in known))
         axes.set(xlabel=cost.label, ylabel=f"{splits} {field}")
         if len(axes.get_legend_handles_labels()[1]) > 1:
             legend(figure, axes)
@@ -138,10 +138,10 @@ def curves_plot(
     return plot(title, draw, 3.0, note)
 
 
-def _draw_interval(axes: Axes, line: Line, color: str) -> None:
-    """Draws the 95 % interval of each accuracy of a single run over rounds: as a band, for the test split as bars."""
+def _draw_interval(axes: Axes, line: Line, field: str, color: str) -> None:
+    """Draws the 95 % interval of each figure of a single run over rounds: as a band, for the test split as bars."""
     spans = [
-        (r.round, span) for run in line.runs for r in run.split(line.split) if (span := measures.accuracy_interval(r))
+        (r.round, span) for run in line.runs for r in run.split(line.split) if (span := measures.interval_of(r, field))
     ]
     if not spans:
         return

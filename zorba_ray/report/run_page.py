@@ -16,20 +16,26 @@ from zorba_ray.report.measures import memory_label
 from zorba_ray.report.memory_figure import memory_plot
 from zorba_ray.report.page import Page, PageSection
 from zorba_ray.report.partition_figure import partition_plot
+from zorba_ray.report.rows import answered_rows_table
 from zorba_ray.report.run_tables import run_tables
 from zorba_ray.report.settings import differences_table, provenance_table, run_commands, settings_table
 from zorba_ray.tables import Column, Table
 from zorba_ray.tables.text import text_bytes, text_percent, text_seconds
 
 
-def run_page(run: Run) -> Page:
-    """The page of one run."""
+def run_page(run: Run, rows: bool = True) -> Page:
+    """The page of one run; `rows`: with test rows."""
+    answered = [table for table in [answered_rows_table(run)] if rows and table.items]
     return Page(
         title=run.config.name,
         lead=run_sentence(run),
         warnings=run_warnings(run),
         tiles=run_tiles(run),
-        sections=[PageSection("Figures", plots=run_plots(run)), PageSection("Tables", tables=run_tables(run))],
+        sections=[
+            PageSection("Figures", plots=run_plots(run)),
+            PageSection("Answers", tables=answered),
+            PageSection("Tables", tables=run_tables(run)),
+        ],
         again=[_again("Settings and provenance", run)],
     )
 
@@ -103,6 +109,7 @@ def run_plots(run: Run) -> list[Plot]:
     plots = [
         memory_plot(run.allocation, memory_label(run)),
         curves_plot("Accuracy", lines, "accuracy", note=_rows_note(run)),
+        curves_plot("Reward", lines, "reward"),
         curves_plot("Loss", lines),
         *answer_plots(run),
         _training(run),
@@ -125,7 +132,7 @@ def _rows_note(run: Run) -> str:
 
 def compared_plots(lines: Sequence[Line]) -> list[Plot]:
     """Validation curves of several runs with the same model and data, in common figures."""
-    plots = [curves_plot("Validation loss", lines), curves_plot("Validation accuracy", lines, "accuracy")]
+    plots = [curves_plot(f"Validation {field}", lines, field) for field in ("loss", "accuracy", "reward")]
     return [plot for plot in plots if plot is not None]
 
 
@@ -147,7 +154,7 @@ def _training(run: Run) -> Plot | None:
         bottom.plot(*_points(run, "scalar_mean").T, color=GREY, linestyle="--", label="mean")
         bottom.legend(loc="upper right", ncols=2)
         bottom.set_ylim(top=1.35 * bottom.get_ylim()[1])
-        top.set_ylabel("training loss")
+        top.set_ylabel("training loss" if run.config.task_kind != "reward" else "−mean reward")
         bottom.set(xlabel="round", ylabel="scalars ρ")
         whole_rounds(bottom)
 

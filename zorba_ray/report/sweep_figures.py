@@ -48,7 +48,8 @@ def sweep_plots(sweep: SweepRecord, groups: Sequence[Group], memory: str) -> lis
         memory: source of the VRAM figures, for a note.
     """
     keys = swept_keys(sweep)
-    field = "accuracy" if "accuracy" in sweep.metrics[0].name else "loss"
+    name = sweep.metrics[0].name
+    field = "reward" if name.endswith("_reward") else "accuracy" if "accuracy" in name else "loss"
     best = [Line(values_text(group.values, keys) or "all trials", group.runs) for group in groups[:_LINES]]
     plots = [
         front_plot(sweep, groups, keys, memory),

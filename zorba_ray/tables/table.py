@@ -45,6 +45,8 @@ class Column(Generic[T]):
     keep: int = 0
     """Priority in a terminal that is too narrow: columns with the smallest number are left out first, equal ones
     together. Columns with 0 or more are never left out."""
+    fold: bool = False
+    """On a page, only the beginning of a long text is shown; the rest unfolds."""
     style: str = ""
     """Style of the cells in a terminal, as rich names it."""
 

@@ -64,7 +64,7 @@ def text_gap(gap: float | None) -> str:
 
 def text_figure(name: str, value: float | None) -> str:
     """A figure in the unit of its name: 'fleet_vram_bytes' in bytes, '…_accuracy' in percent, '…_s' in seconds."""
-    if name.endswith("loss"):
+    if name.endswith(("loss", "reward")):
         return text_loss(value)
     if name.endswith(("accuracy", "share")):
         return text_percent(value)
