@@ -21,7 +21,7 @@ FLEET = "federation.fleet=[{name: tiny, count: 4, vram: 1000}]"
         (["{file}", "rounds"], ["override 'rounds'", "key=value"]),
         (["{file}", "data.path=/no/such/folder"], ["data.path=/no/such/folder", "no such file or folder"]),
         (["{file}", "model.path=/no/such/model"], ["model.path=/no/such/model", "no such folder"]),
-        (["{file}", "model.path=owner/no-such-model"], ["could not be loaded or fetched", "model.path=DIR"]),
+        (["{file}", "model.path=owner/no-such-model"], ["could not be loaded or downloaded", "model.path=DIR"]),
         (["{file}", "model.path=package:no-such-package"], ["not installed", "pip install"]),
         (["{file}", "data.label_words=[terrible, poor, good]"], ["label 3", "data.label_words"]),
         (["{file}", "data.label_words=[terrible, poor, good, zzzunknown]"], ["'zzzunknown'", "data.label_words"]),

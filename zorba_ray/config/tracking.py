@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from zorba_ray.config.base import StrictModel
+from zorba_ray.config.task import ScoreName
 
 
 class EvalConfig(StrictModel):
@@ -17,7 +18,9 @@ class EvalConfig(StrictModel):
     examples: int = Field(default=20, ge=0, le=1000)
     """Number of test rows, drawn at random, that the run directory and the report show with the model's answers before
     and after training. 0: none, if nobody may see a row."""
-    metric: Literal["loss", "perplexity", "accuracy", "balanced_accuracy", "macro_f1", "mcc", "reward"] = "loss"
+    metric: Literal["loss", "perplexity", "accuracy", "balanced_accuracy", "macro_f1", "mcc", "reward", ScoreName] = (
+        "loss"
+    )
     """Metric on the validation split that `keep` and `patience` compare."""
     keep: Literal["last", "best"] = "last"
     """Which round's θ is the result of the run (SHA-256, test figures, export): `last`, or `best`: the evaluated round

@@ -27,6 +27,8 @@ class Inventory:
       leaf at a time. With directions of rank r a matrix [m, n] needs its factors instead, r (m + n) in the compute
       dtype, and r columns of the doubled batch. If its fp32 master is on the accelerator, also a copy in the compute
       dtype.
+    - copies: if the model writes answers, a copy of every active block's tensors in scope, in the compute dtype, until
+      the last token.
     - stream buffers: two buffers of the largest block, if blocks are streamed.
     """
 
@@ -77,6 +79,10 @@ class Inventory:
                 leaves[leaf] = leaves.get(leaf, 0) + needed
         return max(leaves.values())
 
+    def copies(self, block: int, work: Workload) -> int:
+        """What an active block's perturbed copy holds while answers are written."""
+        return self.moved(block) if work.written else 0
+
     def frozen(self, active: frozenset[int]) -> int:
         """Bytes of the frozen blocks, and of the tensors out of scope in active blocks."""
         if self.placement.frozen == "host":
@@ -103,6 +109,7 @@ def zorba_footprint(inventory: Inventory, work: Workload, active: frozenset[int]
     behind = any(block not in active for block in range(min(active), inventory.manifest.blocks))
     moved = sum(inventory.active(block) for block in active)
     parts = _base(inventory, work, active, behind, len(active) > 1, rank=0) | {"active": moved}
+    parts["scratch"] += sum(inventory.copies(block, work) for block in active)
     if not inventory.streamed(active):
         parts["stream buffers"] = 0
     return Footprint({part: parts.get(part, 0) for part in PARTS}, "modelled")
@@ -123,7 +130,10 @@ def client_memory(
     placement = Placement(config.frozen, config.master)  # pyright: ignore[reportArgumentType]
     inventory = Inventory(manifest, placement, scope, COMPUTE_BYTES[config.compute_dtype])
     streamed, several = placement.frozen == "host", manifest.blocks > 1
-    extra = [inventory.active(block) - (0 if streamed else inventory.moved(block)) for block in inventory.blocks]
+    extra = [
+        inventory.active(block) + inventory.copies(block, work) - (0 if streamed else inventory.moved(block))
+        for block in inventory.blocks
+    ]
     return ClientMemory(_base(inventory, work, frozenset(), several, several, rank), np.array(extra, dtype=np.int64))
 
 
@@ -132,7 +142,7 @@ def _base(
 ) -> dict[str, int]:
     """Bytes by part, without those of active blocks; `doubled` and `several` as in `Activations.peak`."""
     live = Activations(architecture(inventory.manifest, work.hidden), work, inventory.size)
-    activations, logits = live.peak(doubled, several)
+    activations, logits = live.decoding(inventory.manifest.blocks) if work.written else live.peak(doubled, several)
     return {
         "stem": inventory.stem(),
         "frozen": inventory.frozen(active),

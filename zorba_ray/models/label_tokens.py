@@ -91,7 +91,7 @@ def read_label_tokens(tokenizer: Any, prompt: str, words: Sequence[str]) -> Labe
         if not option or tokenizer.unk_token_id in option:
             what = "no token of its own" if len(option) < 2 else "a token that this tokenizer does not know"
             raise ConfigError(
-                f"data.label_words: {shown(word)} has {what} after the prompt {shown(prompt)}: take a word that this "
+                f"data.label_words: {shown(word)} has {what} after the prompt {shown(prompt)}: choose a word that this "
                 "model's tokenizer knows, or another model"
             )
         if option in options:
