@@ -169,7 +169,7 @@ def test_a_run_that_diverged_is_in_no_mean(tmp_path: Path) -> None:
     ("more", "message"),
     [
         (["--methods", "zorba,zorba"], "zorba stands twice"),
-        (["--methods", "nonesuch"], "unknown method nonesuch"),
+        (["--methods", "nonesuch"], "nonesuch: unknown method"),
         (["--seeds", "0"], "--seeds 0"),
         (["--rates", "zorba"], "write method=rate,rate"),
         (["--set", "zorba"], "write method:key=value"),

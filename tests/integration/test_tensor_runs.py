@@ -122,7 +122,7 @@ class TestReplay:
         assert replay_run(finished[0], None, None, None).confirmed
         assert replay_run(finished[0], 3, None, None).digest == finished[1]["weights_sha256"]
         with pytest.raises(
-            ConfigError, match="--round 1: tensors are not in the ledger, and fedavg keeps those of its"
+            ConfigError, match="--round 1: tensors are not in the ledger, and fedavg keeps only those of its"
         ):
             replay_run(finished[0], 1, None, None)
         files(run)[-1].unlink()
