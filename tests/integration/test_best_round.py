@@ -29,8 +29,8 @@ def told(monkeypatch: pytest.MonkeyPatch) -> None:
     """θ is that of the rounds; what the validation says of it is LOSSES."""
     measure = Evaluator.record
 
-    def record(self: Evaluator, round: int) -> Eval:
-        found = measure(self, round)
+    def record(self: Evaluator, round: int, *heard: Any) -> Eval:
+        found = measure(self, round, *heard)
         loss = LOSSES.get(round, 1.3) if found.split == "validation" else found.loss
         return msgspec.structs.replace(found, loss=loss)
 

@@ -10,18 +10,22 @@ ASSISTANT = "assistant"
 Chat = list[dict[str, str]]
 
 
-def read_chats(table: DataTable, column: str) -> list[Chat]:
+def read_chats(table: DataTable, column: str, answered: bool = True) -> list[Chat]:
     """The messages of each row.
+
+    Args:
+        answered: the assistant must have said something.
 
     Raises:
         DataError: a row is not a list of messages with role and content, or has no message of the assistant.
     """
     return [
-        _chat(value, f"{table.row(row)}: column {shown(column)}") for row, value in enumerate(table.columns[column])
+        _chat(value, f"{table.row(row)}: column {shown(column)}", answered)
+        for row, value in enumerate(table.columns[column])
     ]
 
 
-def _chat(value: Any, where: str) -> Chat:
+def _chat(value: Any, where: str, answered: bool) -> Chat:
     where += " (task.messages_column)"
     if not isinstance(value, list) or not value:
         raise DataError(
@@ -36,7 +40,7 @@ def _chat(value: Any, where: str) -> Chat:
                     f"{where}: message {number} has no text as its {key} ({shown(message)}); write it, or leave the "
                     "row out"
                 )
-    if all(message["role"] != ASSISTANT for message in value):
+    if answered and all(message["role"] != ASSISTANT for message in value):
         raise DataError(
             f"{where} has no message of the role {ASSISTANT}, so there is nothing to learn; add the answers, or leave "
             "the row out"
@@ -47,3 +51,8 @@ def _chat(value: Any, where: str) -> Chat:
 def chat_text(chat: Chat) -> str:
     """A chat as plain text. Two rows are the same if these texts are."""
     return "\n".join(f"{message['role']}: {message['content']}" for message in chat)
+
+
+def unanswered(chat: Chat) -> Chat:
+    """A chat up to where the assistant is to speak: without its last turn, where it has the last word."""
+    return chat[:-1] if chat[-1]["role"] == ASSISTANT else chat
