@@ -16,7 +16,7 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 from zorba_ray.artifacts import Run
 from zorba_ray.report import measures
 from zorba_ray.report.figure import GREY, INK, Plot, legend, look, percent, plot, whole_rounds
-from zorba_ray.tables.text import text_percent
+from zorba_ray.tables.text import figure_name, text_percent
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def _starts(run: Run) -> bool:
 def curves_plot(
     title: str, lines: Sequence[Line], field: str = "loss", cost: Cost = ROUNDS, note: str = ""
 ) -> Plot | None:
-    """`field`, loss or accuracy, of each line against a cost; None where no line has a value on the axis."""
+    """`field`, a figure of evaluations, of each line against a cost; None where no line has a value on the axis."""
     known = [(index, line, points) for index, line in enumerate(lines) if len(points := mean_curve(line, field, cost))]
     if not known:
         return None
@@ -114,8 +114,8 @@ def curves_plot(
             for run in line.runs if len(line.runs) > 1 else ():
                 seed = mean_curve(replace(line, runs=[run]), field, cost)[from_round:]
                 axes.plot(*seed.T, color=kind["color"], linewidth=0.7, alpha=0.55)
-            if line.interval and field == "accuracy":
-                _draw_interval(axes, line, str(kind["color"]))
+            if line.interval and field != "loss":
+                _draw_interval(axes, line, field, str(kind["color"]))
         if cost.log:
             axes.set_xscale("log", base=10)
             low, high = axes.get_xlim()
@@ -131,17 +131,17 @@ def curves_plot(
             for (name, value), (color, dash) in zip(levels.items(), styles, strict=False):
                 axes.axhline(value, color=color, linestyle=dash, linewidth=1.1, label=name, zorder=1)
         splits = " and ".join(dict.fromkeys(line.split for _, line, _ in known))
-        axes.set(xlabel=cost.label, ylabel=f"{splits} {field}")
+        axes.set(xlabel=cost.label, ylabel=f"{splits} {figure_name(field)}")
         if len(axes.get_legend_handles_labels()[1]) > 1:
             legend(figure, axes)
 
     return plot(title, draw, 3.0, note)
 
 
-def _draw_interval(axes: Axes, line: Line, color: str) -> None:
-    """The 95 % interval of each accuracy of a single run, in rounds: a band, or bars where there is no curve."""
+def _draw_interval(axes: Axes, line: Line, field: str, color: str) -> None:
+    """The 95 % interval of each figure of a single run, in rounds: a band, or bars where there is no curve."""
     spans = [
-        (r.round, span) for run in line.runs for r in run.split(line.split) if (span := measures.accuracy_interval(r))
+        (r.round, span) for run in line.runs for r in run.split(line.split) if (span := measures.interval_of(r, field))
     ]
     if not spans:
         return
