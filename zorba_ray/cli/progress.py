@@ -154,4 +154,5 @@ class CompareProgress(_Progress):
 def _evaluated(event: dict[str, Any]) -> str:
     accuracy = "" if event["accuracy"] is None else f"  accuracy {event['accuracy']:.3f}"
     scores = [f"  {figure_name(name)} {event[name]:.3f}" for name in SCORES if event.get(name) is not None]
-    return f"loss {event['loss']:.4f}{accuracy}{''.join(scores[:2])}"
+    reward = "" if event.get("reward") is None else f"  reward {event['reward']:.4f}"
+    return f"loss {event['loss']:.4f}{accuracy}{''.join(scores[:2])}{reward}"

@@ -106,7 +106,7 @@ def _text_columns(config: DataConfig, task: TaskConfig, gold: bool = True) -> li
     """Columns of the prompt and of the answer, each once; a chat has neither. `gold`: a generation's answers too."""
     if task.messages_column is not None:
         return []
-    answer = task.answer if gold or task.named("auto") not in DECODED else None
+    answer = task.answer if gold or task.row_kind("auto") not in DECODED else None
     return list(dict.fromkeys(prompt_columns(config.prompt) + prompt_columns(answer or "")))
 
 

@@ -115,7 +115,7 @@ def _rows(
 def _of_splits(model: Trained) -> list[Evaluator]:
     """Validation and test, as the run has them."""
     config = model.config
-    task = load_task(config.data, config.seed, config.task_kind == "classification", config.task)
+    task = load_task(config.data, config.seed, config.row_kind == "classification", config.task)
     train, validation, test = tokenised(task, config, model.model.loaded).tables
     clients = None
     if model.header is not None:
@@ -149,7 +149,7 @@ def _given(model: Trained, file: Path, gold: bool) -> tuple[Split, TokenSplit]:
     config, name = model.config, on_one_line(file.name)
     own = config.model_copy(update={"data": config.data.model_copy(update={"path": str(file)})})
     try:
-        split = read_rows(file, config.data, config.task_kind == "classification", config.task, gold)
+        split = read_rows(file, config.data, config.row_kind == "classification", config.task, gold)
         return split, tokenised_splits({name: split}, own, model.model.loaded)[name]
     except DataError as error:
         raise DataError(str(error).replace("data.path=", "--data=")) from error

@@ -24,7 +24,7 @@ class RowTexts:
     @classmethod
     def of(cls, split: Split, config: ExperimentConfig) -> "RowTexts":
         """Of all rows of a split; where its labels were not read, the first word or option stands as the right one."""
-        count, kind = len(split), config.task_kind
+        count, kind = len(split), config.row_kind
         if split.chats is not None:
             asked = [_before_the_answer(chat) for chat in split.chats]
             return cls([chat_text(chat) for chat, _ in asked], [answer for _, answer in asked], [()] * count)

@@ -62,7 +62,7 @@ def run_tiles(run: Run) -> list[Tile]:
     held = "–".join(map(str, sorted({min(counts), max(counts)}))) if counts else NONE
     field = headline_figure(run)
     learning = [_span(test), *_interval_texts(test, field)]
-    if (guess := chance(run)) is not None:
+    if field == "accuracy" and (guess := chance(run)) is not None:
         learning.append(f"chance {text_percent(guess)}")
     sets = ""
     if summary is not None and summary.active_set_bytes:
