@@ -79,7 +79,10 @@ class ClientRange(Record, kw_only=True):
 class Eval(Record, tag_field="kind", tag="eval", kw_only=True):
     """One evaluation of a split at θ after a round."""
 
-    FIGURES: ClassVar[tuple[str, ...]] = ("loss", "perplexity", "accuracy", "balanced_accuracy", "macro_f1", "mcc")
+    FIGURES: ClassVar[tuple[str, ...]] = (
+        "loss", "perplexity", "accuracy", "balanced_accuracy", "macro_f1", "mcc",
+        "exact_match", "token_f1", "rouge_l", "number_match",
+    )  # fmt: skip
     """Fields that say how good the answers are."""
 
     round: Count
@@ -97,6 +100,12 @@ class Eval(Record, tag_field="kind", tag="eval", kw_only=True):
     mcc: float | None = None
     perplexity: float | None = None
     """exp(loss) per token of a language model."""
+    exact_match: float | None = None
+    """Mean score of the answers that a generation writes. So the next three; None of other tasks, and of scores that
+    `task.scores` does not name."""
+    token_f1: float | None = None
+    rouge_l: float | None = None
+    number_match: float | None = None
     intervals: dict[str, Interval] = {}
     """By figure, as in `macro_f1`; without those that the rows cannot tell."""
     majority: dict[str, float] = {}

@@ -162,7 +162,10 @@ def figures_of(
     """For an `Evaluator` of `table`; arguments as of `SplitFigures`, rows in the order of the table."""
     order, choices = evaluation_order(table), config.task_kind == "multiple_choice"
     homes = None if clients is None else clients[order]
-    return SplitFigures(split, config.seed, table.labels[order], training, homes, own_options=choices)
+    right = None if table.references is None else [table.references[int(row)] for row in order]
+    return SplitFigures(
+        split, config.seed, table.labels[order], training, homes, choices, references=right, scores=config.task.scores
+    )
 
 
 def require_near(round: int, distance: float, size: float) -> None:

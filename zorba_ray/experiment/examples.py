@@ -8,6 +8,7 @@ import numpy as np
 
 from zorba_ray.config import DECODED, ExperimentConfig
 from zorba_ray.data import SPLITS, Cut, Split, Task, TokenTable
+from zorba_ray.metrics import require_scorable
 from zorba_ray.models import LoadedModel
 from zorba_ray.models.limits import require_length, require_positions, require_room, require_tokens
 from zorba_ray.tasks import TokenSplit, rows_of
@@ -42,9 +43,10 @@ def tokenised_splits(
     rows = rows_of(config, loaded)
     splits = {name: rows.encode(split, name) for name, split in named.items()}
     scored = [token for word in rows.words.options for token in word] if isinstance(rows, LabelWordRows) else []
-    if "train" in splits and config.task_kind == "generation":  # nobody asks training rows
-        train = splits["train"]
+    if config.task_kind == "generation" and (train := splits.get("train")):  # whose answers nobody scores
         splits["train"] = dataclasses.replace(train, table=dataclasses.replace(train.table, references=None))
+    for name, split in splits.items():
+        require_scorable(split.table.references or (), config.task.scores, name)
     _require_limits(config, loaded, [split.table for split in splits.values()], scored)
     return splits
 
@@ -90,8 +92,7 @@ def _require_limits(
     require_tokens(loaded, highest)
     require_length(loaded, max(int(table.lengths.max()) for table in tables), f"data.max_length={length}")
     if config.task_kind in DECODED:
-        asked = [table for table in tables if table.references is not None] or tables
-        longest = max(int(table.prompt_lengths.max()) for table in asked)
+        longest = max(int(table.prompt_lengths.max()) for table in tables)
         require_room(loaded, longest, config.task.max_new_tokens)
     if words and not loaded.causal:
         require_length(loaded, max(len(row) for row in words), "data.label_words")

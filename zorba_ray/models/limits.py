@@ -41,11 +41,13 @@ def require_room(loaded: LoadedModel, longest: int, new: int) -> None:
         ConfigError: it has not.
     """
     total, stated = longest + new, _stated(loaded)
-    reason = f"it has {stated} positions" if stated and total > stated else _failure(loaded, total)
-    if reason is not None:
+    begun = f"task.max_new_tokens={new} behind the longest prompt, which has {longest} tokens, makes {total}, and "
+    if stated and total > stated:
+        room = f"set task.max_new_tokens={stated - longest} or less" if stated > longest else "shorten data.prompt"
+        raise ConfigError(f"{begun}{loaded.label} has {stated} positions: {room}, or lower data.max_length")
+    if (error := _failure(loaded, total)) is not None:
         raise ConfigError(
-            f"task.max_new_tokens={new} behind the longest prompt, which has {longest} tokens, makes {total}, and "
-            f"{loaded.label} does not take so many ({reason}): lower task.max_new_tokens, or data.max_length"
+            f"{begun}{loaded.label} does not take so many ({error}): lower task.max_new_tokens, or data.max_length"
         )
 
 
