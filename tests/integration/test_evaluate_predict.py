@@ -154,7 +154,7 @@ def test_predictions_are_the_evaluations_answers(run: Path, data: Path) -> None:
     [
         name if name in ("multiple_choice", "completion") else pytest.param(name, marks=pytest.mark.slow)
         for name in TASKS
-        if name != "classification"
+        if name not in ("classification", "generation")
     ],
 )
 def test_every_task_is_asked(task: str, tmp_path: Path) -> None:
@@ -192,6 +192,7 @@ def test_a_generation_writes_with_and_without_right_answers(kind: str, tmp_path:
     kept = read_record(RunDir(tmp_path / "run").answers, SampledAnswers)
     said = predict_rows(str(tmp_path / "run"), folder / "test.jsonl").rows
     assert [row.after.text for row in kept.rows if row.after] == [answer["prediction"] for answer in said]
+    assert {row.after.right for row in kept.rows if row.after} <= {True, False}
     assert [(row.prompt, row.gold) for row in kept.rows] == [
         (answer["text"], row["grade"]) for answer, row in zip(said, rows, strict=True)
     ]
