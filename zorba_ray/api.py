@@ -3,7 +3,7 @@
 Nothing heavy is imported before a function needs it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from zorba_ray.artifacts.allocation import AllocationRecord
     from zorba_ray.config import ExperimentConfig
     from zorba_ray.experiment.replay import Replayed
+    from zorba_ray.tasks.reward_code import RewardCode
 
 
 def load_config(source: str | Path, *overrides: str) -> "ExperimentConfig":
@@ -35,6 +36,7 @@ def run(
     directory: str | Path,
     resume: bool = False,
     emit: Callable[[dict[str, Any]], None] = lambda event: None,
+    allow_code: Sequence[str] = (),
 ) -> "Run":
     """Fine-tunes to the last round, in this process or on Ray by `federation.backend`, and writes the report.
 
@@ -42,6 +44,7 @@ def run(
         directory: where the run is kept; a new one, or with `resume` that of a run that did not end, or of
             one that gets more rounds at a constant rate.
         emit: is told of every round and evaluation while it goes on, and of {"kind": "note", "text": …}.
+        allow_code: modules of yours that `task.reward` may name; looked for in this folder and on Python's path.
 
     Raises:
         RunDirError: the directory holds something else, or a run of other settings.
@@ -50,7 +53,8 @@ def run(
     from zorba_ray.artifacts import Run
     from zorba_ray.experiment.execute import execute_in
 
-    execute_in(config, Path(directory), resume, ["python"], emit, lambda: False, _write_report)
+    reward = _allowed_reward(config, allow_code)
+    execute_in(config, Path(directory), resume, ["python"], emit, lambda: False, _write_report, reward)
     return Run(directory)
 
 
@@ -85,6 +89,7 @@ def evaluate(
     data: str | Path | None = None,
     config: "ExperimentConfig | None" = None,
     model: str | None = None,
+    allow_code: Sequence[str] = (),
 ) -> "tuple[Eval, ...]":
     """The figures of a trained model: of its run's validation and test rows, or of the rows of a file.
 
@@ -95,13 +100,17 @@ def evaluate(
         data: a file of rows with their right answers.
         config: task, prompt and data of what is no run.
         model: the base model of a run, where it is no longer at model.path.
+        allow_code: as of `run`.
 
     Raises:
         ZorbaError: as `replay`, and what is wrong with the rows; names file, row and column.
     """
     from zorba_ray.experiment.asked import evaluate_model
+    from zorba_ray.experiment.trained import task_settings
 
-    return tuple(evaluate_model(str(source), round, None if data is None else Path(data), config, model).evals)
+    reward = _allowed_reward(task_settings(str(source), round, config, model), allow_code)
+    file = None if data is None else Path(data)
+    return tuple(evaluate_model(str(source), round, file, config, model, reward).evals)
 
 
 def predict(
@@ -121,8 +130,11 @@ def predict(
     return list(predict_rows(str(source), Path(data), round, config, model).rows)
 
 
-def allocate(config: "ExperimentConfig") -> "AllocationRecord":
+def allocate(config: "ExperimentConfig", allow_code: Sequence[str] = ()) -> "AllocationRecord":
     """Who would activate which blocks in round 1, what that costs, and what is proven of it; nothing is written.
+
+    Args:
+        allow_code: as of `run`.
 
     Raises:
         AllocationInfeasible: the budgets do not suffice; names client, constraint and missing bytes.
@@ -132,8 +144,17 @@ def allocate(config: "ExperimentConfig") -> "AllocationRecord":
     from zorba_ray.experiment import prepare, solve_allocation
     from zorba_ray.experiment.scope import with_scope
 
-    setup = prepare(with_scope(config)[0])
+    setup = prepare(with_scope(config)[0], reward=_allowed_reward(config, allow_code))
     return allocation_record(setup, solve_allocation(setup))
+
+
+def _allowed_reward(config: "ExperimentConfig", allow_code: Sequence[str]) -> "RewardCode | None":
+    """The code of the settings' reward; None where there is none."""
+    if config.task.reward is None:
+        return None
+    from zorba_ray.tasks.reward_code import read_reward
+
+    return read_reward(config.task.reward, allow_code, Path.cwd())
 
 
 def _write_report(path: Path, rows: bool) -> Path:

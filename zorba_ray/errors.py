@@ -39,6 +39,12 @@ class RunDirError(ConfigError):
     """The run directory exists already, is missing, or belongs to a run with other settings."""
 
 
+class RewardError(ZorbaError):
+    """The function of `task.reward` raised, or gave something else than a number for each row; the ledger is intact."""
+
+    exit_code = 2
+
+
 class AllocationInfeasible(ZorbaError):
     """No allocation of blocks satisfies the constraints; the message names client, constraint and missing bytes."""
 

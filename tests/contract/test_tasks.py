@@ -7,6 +7,8 @@ import pytest
 from tests.contract.test_methods import TINY
 from tests.support.task_data import TASKS, chat_model, review_rows, write_rows
 from tests.support.tiny_run import run_here, tiny_config
+from zorba_ray.config import load_method
+from zorba_ray.errors import ConfigError
 from zorba_ray.experiment.replay import replay_run
 
 QUICK = ("zorba", "fedavg")
@@ -19,12 +21,21 @@ QUICK = ("zorba", "fedavg")
 )
 def test_a_run_moves_the_weights_and_is_replayed(method: str, task: str, tmp_path: Path) -> None:
     folder = write_rows(tmp_path / "data", review_rows(32))
-    words = [] if task in ("classification", "whole words") else ["data.label_words=[]"]
+    words = [] if task in ("classification", "whole words", "reward") else ["data.label_words=[]"]
     model = [f"model.path={chat_model(tmp_path / 'model')}"] if task == "chat" else []
-    config = tiny_config(
-        f"data.path={folder}", f"method={method}", *TINY[method], *words, *model, *TASKS[task], "rounds=2"
-    )
-    assert config.task_kind == {"whole words": "classification", "chat": "completion"}.get(task, task)
+    overrides = (f"data.path={folder}", f"method={method}", *TINY[method], *words, *model, *TASKS[task], "rounds=2")
+    if task.startswith("reward") and load_method(method).backward:
+        with pytest.raises(ConfigError, match=f"task.kind=reward with method={method}: a reward has no derivative"):
+            tiny_config(*overrides)
+        return
+    config = tiny_config(*overrides)
+    kinds = {
+        "whole words": "classification",
+        "chat": "completion",
+        "reward of options": "reward",
+        "reward of written answers": "reward",
+    }
+    assert config.task_kind == kinds.get(task, task)
     summary = run_here(config, tmp_path / "run")
     assert summary["status"] == "finished"
     assert summary["final_loss"] != summary["start_loss"]

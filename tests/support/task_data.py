@@ -10,6 +10,7 @@ from zorba_ray.data import SPLITS
 from zorba_ray.data.grammar import TASK_LABEL_WORDS, task_split
 
 COMPLETION = ('data.prompt="{text} it was"', 'task.answer="{grade}"')
+REWARD = ("task.reward=zorba_ray.tasks.rewards:exact_match", "zo.perturbation_scale=0.1")
 TASKS: dict[str, tuple[str, ...]] = {
     "classification": (),
     "whole words": ('data.prompt="{text} it was"', "data.label_words=[terrible, poor, good, very great]"),
@@ -18,6 +19,14 @@ TASKS: dict[str, tuple[str, ...]] = {
     "chat": ("task.messages_column=messages",),
     "generation": ('data.prompt="{text} it was"', "task.references_column=answers", "task.max_new_tokens=3"),
     "language_model": ("task.kind=language_model", 'data.prompt="{text} it was {grade}"'),
+    "reward": REWARD,
+    "reward of options": (
+        *REWARD,
+        'data.prompt="{text} it was"',
+        "task.options_column=options",
+        "data.label_column=right",
+    ),
+    "reward of written answers": (*REWARD, *COMPLETION, "task.max_new_tokens=2"),
 }
 """Task -> what a configuration on such a folder sets."""
 

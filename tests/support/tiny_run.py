@@ -10,6 +10,7 @@ from zorba_ray.experiment import run_experiment
 from zorba_ray.experiment.backends import BackendFactory
 from zorba_ray.experiment.build import Setup, build_host
 from zorba_ray.models import Batch
+from zorba_ray.tasks.reward_code import RewardCode
 
 TINY = [
     "name=tiny",
@@ -40,10 +41,13 @@ def run_here(
     make_backend: BackendFactory | None = None,
     emit: Callable[[dict[str, Any]], None] = lambda event: None,
     should_stop: Callable[[], bool] = lambda: False,
+    reward: RewardCode | None = None,
 ) -> dict[str, Any]:
     """Runs in this process; resumes where `path` holds a run."""
     run = RunDir.reopen(path, config) if path.exists() else RunDir.create(path, config)
-    return run_experiment(config, run, "simulated", ["test"], emit, should_stop, make_backend=make_backend)
+    return run_experiment(
+        config, run, "simulated", ["test"], emit, should_stop, make_backend=make_backend, reward=reward
+    )
 
 
 def batches_of(setup: Setup, client: int, number: int = 1) -> list[Batch]:

@@ -272,6 +272,7 @@ EXEMPT = {
     "directions.backend",
     "eval.every",
     "eval.rows",
+    "eval.examples",
     "eval.metric",
     "eval.keep",
     "eval.patience",

@@ -18,6 +18,7 @@ EXIT_CODES = {
     "DataError": 2,
     "ModelError": 2,
     "RunDirError": 2,
+    "RewardError": 2,
     "AllocationInfeasible": 3,
     "BudgetExceeded": 3,
     "ClusterError": 4,

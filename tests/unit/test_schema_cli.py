@@ -29,7 +29,7 @@ def test_all_settings_are_listed_with_their_values() -> None:
     ("part", "keys"),
     [
         ("zo.scope", ["zo.scope"]),
-        ("eval", ["eval.every", "eval.rows", "eval.metric", "eval.keep", "eval.patience"]),
+        ("eval", ["eval.every", "eval.rows", "eval.examples", "eval.metric", "eval.keep", "eval.patience"]),
         ("lora", ["model.lora", "model.lora.rank", "model.lora.alpha", "model.lora.targets", "model.lora.path"]),
         ("name", ["name"]),
     ],

@@ -88,6 +88,7 @@ class ComparisonCell(Cell, kw_only=True):
     tuning: bool = False
     """It judges a rate, and is in no mean."""
     final_loss: float | None = None
+    """Of validation; of a reward, its mean with the sign turned."""
 
 
 class Comparison(Record, kw_only=True):

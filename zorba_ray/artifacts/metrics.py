@@ -81,7 +81,7 @@ class Eval(Record, tag_field="kind", tag="eval", kw_only=True):
 
     FIGURES: ClassVar[tuple[str, ...]] = (
         "loss", "perplexity", "accuracy", "balanced_accuracy", "macro_f1", "mcc",
-        "exact_match", "token_f1", "rouge_l", "number_match",
+        "exact_match", "token_f1", "rouge_l", "number_match", "reward",
     )  # fmt: skip
     """Fields that say how good the answers are."""
 
@@ -100,6 +100,8 @@ class Eval(Record, tag_field="kind", tag="eval", kw_only=True):
     mcc: float | None = None
     perplexity: float | None = None
     """exp(loss) per token of a language model."""
+    reward: float | None = None
+    """Mean over the rows; None where the task is no reward."""
     exact_match: float | None = None
     """Mean score of the answers that a generation writes. So the next three; None of other tasks, and of scores that
     `task.scores` does not name."""

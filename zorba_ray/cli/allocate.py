@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from zorba_ray.cli.allowed_code import ALLOW_CODE, allowed_reward
 from zorba_ray.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def allocate(
         help="Folder for allocation.json and .png; with --front front.json and .png.",
     ),
     json_out: bool = typer.Option(False, "--json", help="Print JSON instead of tables."),
+    allow_code: list[str] = ALLOW_CODE,
 ) -> None:
     """Show which client would hold which blocks, and how far that is proven to be the best."""
     import json
@@ -56,7 +58,7 @@ def allocate(
             f"--what-if: federation.fleet is null, so that none of the {settings.federation.clients} clients has a "
             "budget that could be too small; set federation.fleet"
         )
-    setup = prepare(with_scope(settings)[0])
+    setup = prepare(with_scope(settings)[0], reward=allowed_reward(settings, config, allow_code))
     answers: dict[str, Any] = {}
 
     def answer(name: str, tree: Any) -> None:

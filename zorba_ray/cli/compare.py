@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from zorba_ray.cli.allowed_code import ALLOW_CODE, allowed_reward
 from zorba_ray.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def compare(
     folder: Path = typer.Option(None, "--dir", help="Where the comparison is kept (default: runs/compare/NAME)."),
     resume: bool = typer.Option(False, "--resume", help="Go on; finished runs are not repeated."),
     as_json: bool = typer.Option(False, "--json", help="The table as JSON on stdout."),
+    allow_code: list[str] = ALLOW_CODE,
 ) -> None:
     """Compare methods: equal data, batches, seeds and forward passes, each at its best rate of a ladder."""
     from zorba_ray.artifacts import raise_storage_error
@@ -36,6 +38,7 @@ def compare(
     from zorba_ray.report.comparison import comparison_rows, load_comparison, write_comparison_csv
 
     base = anchored(load_config(config, overrides or []))
+    reward = allowed_reward(base, config, allow_code)
     forward_only = (name for name in method_names() if not load_method(name).backward)
     names = tuple(name.strip() for name in (methods or ",".join(forward_only)).split(",") if name.strip())
     plan = plan_comparison(base, names, seeds, _rates(rates or []), tune_share, _settings(settings or []))
@@ -44,7 +47,7 @@ def compare(
     stop, error = StopFlag(), None
     try:
         with CompareProgress() as progress:
-            run_comparison(plan, directory, sys.argv, progress.show, stop.is_set, write_run_report)
+            run_comparison(plan, directory, sys.argv, progress.show, stop.is_set, write_run_report, reward)
     except ZorbaError as ended:
         error = ended
     if isinstance(error, RunDirError):  # another program's, or one that must be mended first

@@ -9,13 +9,15 @@ if TYPE_CHECKING:
     from zorba_ray.artifacts.allocation import AllocationRecord
     from zorba_ray.config import ExperimentConfig
     from zorba_ray.experiment import Setup
+    from zorba_ray.tasks.reward_code import RewardCode
 
 
-def preview(config: "ExperimentConfig", path: Path) -> None:
+def preview(config: "ExperimentConfig", path: Path, reward: "RewardCode | None" = None) -> None:
     """Loads and checks what a run would, prints the answer, and writes nothing.
 
     Args:
         path: where the run would be kept.
+        reward: the code of `task.reward`, where the user allowed it.
 
     Raises:
         ZorbaError: what a run would end with before its first round.
@@ -33,7 +35,7 @@ def preview(config: "ExperimentConfig", path: Path) -> None:
     console = Console()
     choose_accelerator(config)
     config, probe = with_scope(config)
-    setup = prepare(config)
+    setup = prepare(config, reward=reward)
     warnings = start_warnings(setup)
     tree = allocation_record(setup, solve_allocation(setup)).tree()
     allocation = record_of(AllocationRecord, tree, "allocation")

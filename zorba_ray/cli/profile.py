@@ -61,7 +61,7 @@ def profiled(source: str, overrides: list[str] | None, batch: int | None, length
         raise ConfigError("zo.rank: profile knows dense directions only; set zo.rank=null")
     found = model_profile(
         config.model, config.memory.compute_dtype, config.zo.fixed_scope, rows, tokens,
-        (len(config.data.label_words) or LABELS) if config.task_kind == "classification" else None,
+        (len(config.data.label_words) or LABELS) if config.row_kind == "classification" else None,
     )  # fmt: skip
     if found.positions is not None and tokens > found.positions:
         raise ConfigError(f"--length={tokens} exceeds the {found.positions} positions of {config.model.path}")

@@ -153,4 +153,5 @@ class CompareProgress(_Progress):
 
 def _evaluated(event: dict[str, Any]) -> str:
     accuracy = "" if event["accuracy"] is None else f"  accuracy {event['accuracy']:.3f}"
-    return f"loss {event['loss']:.4f}{accuracy}"
+    reward = "" if event.get("reward") is None else f"  reward {event['reward']:.4f}"
+    return f"loss {event['loss']:.4f}{accuracy}{reward}"

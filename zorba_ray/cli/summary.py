@@ -38,7 +38,7 @@ def print_summary(summary: dict[str, Any], path: Path) -> None:
 
     console, record = Console(), record_of(Summary, summary, "summary")
     rows: list[tuple[str, ...]] = [
-        *_figure_rows(record, "validation", "start", "final", ("loss", "perplexity", "accuracy")),
+        *_figure_rows(record, "validation", "start", "final", ("loss", "perplexity", "accuracy", "reward")),
         *_figure_rows(record, "test", "start_test", "test", Eval.FIGURES),
         *(
             (f"bytes per client and round, {way}", "", text_bytes(summary[f"bytes_{way}_per_client_round"]), "")

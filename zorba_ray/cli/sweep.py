@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from zorba_ray.cli.allowed_code import ALLOW_CODE, allowed_rewards
+
 if TYPE_CHECKING:
     from zorba_ray.config import SweepConfig
 
@@ -21,11 +23,14 @@ def sweep(
     dry_run: bool = typer.Option(
         False, "--dry-run", help="List the trials and the CPUs and GPUs of each. Run nothing."
     ),
+    allow_code: list[str] = ALLOW_CODE,
 ) -> None:
     """Vary the settings of a run. Every trial is an ordinary run; one report compares them."""
     from zorba_ray.config import load_sweep
+    from zorba_ray.config.sweep import named_rewards
 
     settings, base = load_sweep(file, overrides or ())
+    rewards = allowed_rewards(named_rewards(settings, base), file, allow_code)
     if dry_run:
         _preview(settings, base)
         return
@@ -42,7 +47,7 @@ def sweep(
     stop, ended = StopFlag(), None
     try:
         with SweepProgress([metric.name for metric in settings.metric]) as progress:
-            run_sweep(settings, base, path, resume, sys.argv, progress.show, stop.is_set, write_run_report)
+            run_sweep(settings, base, path, resume, sys.argv, progress.show, stop.is_set, write_run_report, rewards)
     except (Interrupted, SweepIncomplete) as error:
         ended = error
     _print_best(path)

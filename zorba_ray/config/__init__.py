@@ -11,7 +11,7 @@ from zorba_ray.config.method import DEFAULT_METHOD, LocalStep, MethodSpec, load_
 from zorba_ray.config.model import LoraConfig, ModelConfig
 from zorba_ray.config.numbers import changed_numbers
 from zorba_ray.config.sweep import SweepConfig, load_sweep
-from zorba_ray.config.task import DECODED, SCORES, TaskConfig, TaskName
+from zorba_ray.config.task import DECODED, SCORES, RowKind, TaskConfig, TaskName
 from zorba_ray.config.tracking import EvalConfig, TrackingConfig
 from zorba_ray.config.zo import DirectionsConfig, ZOConfig
 
@@ -33,6 +33,7 @@ __all__ = [
     "MemoryConfig",
     "MethodSpec",
     "ModelConfig",
+    "RowKind",
     "SweepConfig",
     "TaskConfig",
     "TaskName",

@@ -165,7 +165,8 @@ def explain(error: ValidationError, model: type[BaseModel], origin: str) -> str:
                 message = f"a section with settings of its own; write {key}: {{SETTING: VALUE}}"
                 message += f", as in {key}: {{path: {fault['input']}}}" if f"{key}.path" in names else ""
             if fault["type"] == "string_type" and isinstance(fault["input"], dict):
-                message += f", not {shown(fault['input'])}: put text with braces in quotes (on the command line '\"{{text}}\"')"
+                message += f", not {shown(fault['input'])}: put text with braces in quotes"
+                message += ", on the command line as in '\"{text}\"'"
             if isinstance(fault["input"], bool):
                 message += "; YAML reads yes and on as true, no and off as false: put text in quotes"
             lines.append(f"  {key}{value}: {message}")

@@ -12,7 +12,7 @@ from zorba_ray.config.memory import MemoryConfig
 from zorba_ray.config.method import DEFAULT_METHOD, MethodSpec, NoSettings, load_method, method_names, with_published
 from zorba_ray.config.model import ModelConfig
 from zorba_ray.config.numbers import numbers_digest, numbers_of
-from zorba_ray.config.task import TaskConfig, TaskName, is_reported
+from zorba_ray.config.task import DECODED, RowKind, TaskConfig, TaskName, is_reported
 from zorba_ray.config.tracking import EvalConfig, TrackingConfig
 from zorba_ray.config.zo import DirectionsConfig, ZOConfig
 
@@ -100,17 +100,19 @@ class ExperimentConfig(StrictModel):
                 "(convergence, vram), or time too"
             )
         self.task.require_consistent(self.model.head)
-        if self.task_kind == "multiple_choice" and self.data.label_words:
+        if self.row_kind == "multiple_choice" and self.data.label_words:
             raise ValueError(
-                "data.label_words with task.kind=multiple_choice: each row brings its own options; set "
+                f"data.label_words with task.kind={self.task_kind}: each row brings its own options; set "
                 "data.label_words=[]"
             )
+        if self.task_kind == "reward":
+            self._require_no_loss()
         if self.data.label_shift and self.task_kind != "classification":
             raise ValueError(
                 f"data.label_shift={self.data.label_shift:g} with task.kind={self.task_kind}: its loss has no labels "
                 "that clients could have more or less of; set data.label_shift=0"
             )
-        if self.data.batch_tokens is not None and self.task_kind == "multiple_choice":
+        if self.data.batch_tokens is not None and self.row_kind == "multiple_choice":
             raise ValueError(
                 f"data.batch_tokens={self.data.batch_tokens} with task.kind=multiple_choice: a row is read once per "
                 "option, which it does not count; set data.batch_tokens=null and a smaller data.batch_size"
@@ -120,12 +122,12 @@ class ExperimentConfig(StrictModel):
                 f"data.batch_tokens={self.data.batch_tokens} with method={self.method}: the memory of a method that "
                 "backpropagates is counted for batches of data.batch_size rows; set data.batch_tokens=null"
             )
-        if not is_reported(self.eval.metric, self.task, self.task_kind):
+        if not self.reports(self.eval.metric):
             raise ValueError(
                 f"eval.metric={self.eval.metric} with task.kind={self.task_kind}: it is never reported there; set "
                 "eval.metric=loss"
             )
-        if self.data.partition == "label_shards" and self.task_kind != "classification":
+        if self.data.partition == "label_shards" and self.row_kind != "classification":
             raise ValueError(
                 f"data.partition=label_shards with task.kind={self.task_kind}: its rows have no labels that could be "
                 "dealt out; set data.partition=iid, or quantity_skew"
@@ -150,10 +152,37 @@ class ExperimentConfig(StrictModel):
             )
         return self
 
+    def _require_no_loss(self) -> None:
+        """Raises ValueError: a setting that needs a loss, or its derivative or curvature, which a reward lacks."""
+        if self.spec.backward:
+            raise ValueError(
+                f"task.kind=reward with method={self.method}: a reward has no derivative, and this method "
+                "backpropagates; take one of forward passes alone, such as method=zorba, or a task with a loss"
+            )
+        if self.data.batch_tokens is not None and self.row_kind in DECODED:
+            raise ValueError(
+                f"data.batch_tokens={self.data.batch_tokens} with task.kind=reward: what is written is none of the "
+                "batch's tokens, and memory would hold more; set data.batch_tokens=null and a smaller data.batch_size"
+            )
+        if self.zo.scope == "auto":
+            raise ValueError(
+                "zo.scope=auto with task.kind=reward: the choice goes by the curvature of a loss, and a reward has "
+                "none; name a scope, such as zo.scope=bias_norm"
+            )
+
     @property
     def task_kind(self) -> TaskName:
         """`task.kind`, with what `auto` stands for."""
         return self.task.named(self.model.head)
+
+    @property
+    def row_kind(self) -> RowKind:
+        """What a row is: `task_kind`, but of a reward the task whose answers it judges."""
+        return self.task.row_kind(self.model.head)
+
+    def reports(self, figure: str) -> bool:
+        """Whether an evaluation of this run tells a figure: `loss`, `accuracy`, `reward`, …"""
+        return is_reported(figure, self.task, self.row_kind)
 
     @property
     def passes_per_round(self) -> int:

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -35,6 +35,7 @@ EveryEvaluation = Literal[
     "validation_token_f1",
     "validation_rouge_l",
     "validation_number_match",
+    "validation_reward",
 ]
 """Metrics that a trial reports at every evaluation: what a scheduler can judge by."""
 AtTheEnd = Literal[
@@ -48,6 +49,7 @@ AtTheEnd = Literal[
     "test_token_f1",
     "test_rouge_l",
     "test_number_match",
+    "test_reward",
     "fleet_vram_bytes",
     "worst_share",
     "f1",
@@ -98,7 +100,7 @@ class MetricConfig(StrictModel):
 
     @model_validator(mode="after")
     def _right_way(self) -> "MetricConfig":
-        better = ("accuracy", "macro_f1", "mcc", *SCORES)
+        better = ("accuracy", "macro_f1", "mcc", "reward", *SCORES)
         ways = {("loss", "perplexity"): ("min", "less"), better: ("max", "more")}
         for endings, (mode, way) in ways.items():
             if self.name.endswith(endings) and self.mode != mode:
@@ -246,3 +248,16 @@ def load_sweep(source: str, overrides: Iterable[str] = ()) -> tuple[SweepConfig,
             raise ConfigError(f"override {'.'.join(parts)}: {source} sweeps it; change its space there")
         apply_override(base, parts, value)
     return sweep, base
+
+
+def named_rewards(sweep: SweepConfig, base: Mapping[str, Any]) -> list[str]:
+    """Every `task.reward` that a trial may have.
+
+    Args:
+        base: the settings that the sweep varies, as of `load_sweep`.
+    """
+    varied = sweep.space.get("task.reward")
+    task = base.get("task")
+    own = task.get("reward") if isinstance(task, dict) else None
+    names = [own, *(value for _, value in varied.options)] if varied is not None else [own]
+    return list(dict.fromkeys(name for name in names if isinstance(name, str)))

@@ -29,6 +29,10 @@ class BatchArrays(NamedTuple):
     """bool [B, T]: the tokens that the loss counts; None: as the task says."""
     options: OptionArrays | None = None
     """Where options are scored."""
+    references: tuple[Sequence[str], ...] | None = None
+    """The right answers of each example, where answers are judged as texts."""
+    choices: tuple[Sequence[str], ...] | None = None
+    """Of a reward: the texts that each example's answer is one of."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,9 @@ class TokenTable:
     options: OptionTable | None = None
     """What may follow the examples, if that is scored."""
     references: Sequence[Sequence[str]] | None = None
-    """The right answers of each example, where answers are written and scored."""
+    """The right answers of each example, where answers are judged as texts."""
+    choices: Sequence[Sequence[str]] | None = None
+    """Of a reward: the texts that each example's answer is one of."""
 
     @classmethod
     def from_lists(
@@ -102,7 +108,9 @@ class TokenTable:
             for index, part in enumerate(parts):
                 scored[index, : lengths[index]] = self.scored[part]
         mask = (np.arange(ids.shape[1]) < lengths[:, None]).astype(np.int64)
-        return BatchArrays(ids, mask, self.labels[rows], scored, options)
+        references = None if self.references is None else tuple(self.references[int(row)] for row in rows)
+        choices = None if self.choices is None else tuple(self.choices[int(row)] for row in rows)
+        return BatchArrays(ids, mask, self.labels[rows], scored, options, references, choices)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from zorba_ray.experiment.trained import Trained, task_settings, trained
 from zorba_ray.models import Evaluation, LoadedModel
 from zorba_ray.printable import on_one_line
 from zorba_ray.tasks import TokenSplit
+from zorba_ray.tasks.reward_code import RewardCode, read_reward
 
 _LOSS_ALONE = ("completion", "language_model")
 """Tasks that have nothing to predict, and whose loss needs the answer."""
@@ -61,11 +62,13 @@ def evaluate_model(
     data: Path | None = None,
     settings: ExperimentConfig | None = None,
     base: str | None = None,
+    reward: RewardCode | None = None,
 ) -> Evaluated:
     """The figures of a model, as a run tells them: on its validation and test rows, or on those of a file.
 
     Args:
         source, round, settings, base: as of `trained`.
+        reward: the code of `task.reward`, where the user allowed it; None is enough for one of this package.
         data: a file of rows with their right answers.
 
     Raises:
@@ -73,8 +76,11 @@ def evaluate_model(
         LedgerError: the data are no longer those of the run.
         Diverged: a loss that is not finite.
     """
-    given = None if data is None else _GivenRows(data, task_settings(source, round, settings, base), gold=True)
-    model = trained(source, round, settings, base)
+    config = task_settings(source, round, settings, base)
+    if config.task_kind == "reward" and reward is None:
+        reward = read_reward(str(config.task.reward), (), Path())
+    given = None if data is None else _GivenRows(data, config, gold=True)
+    model = trained(source, round, settings, base, reward)
     makers = _of_splits(model) if given is None else [_of_file(model, given)]
     return Evaluated([maker.record(model.round) for maker in makers], model)
 
@@ -91,7 +97,7 @@ def predict_rows(
     Args and raises as of `evaluate_model`.
     """
     config = task_settings(source, round, settings, base)
-    given = _GivenRows(data, config, gold=config.task_kind in _LOSS_ALONE)
+    given = _GivenRows(data, config, gold=config.row_kind in _LOSS_ALONE)
     model = trained(source, round, settings, base)
     tokens = given.tokens(model.model.loaded)
     asked = Evaluator(model.model, given.name, tokens.table)
@@ -123,7 +129,7 @@ def _rows(
 def _of_splits(model: Trained) -> list[Evaluator]:
     """Validation and test, as the run has them."""
     config = model.config
-    task = load_task(config.data, config.seed, config.task_kind == "classification", config.task)
+    task = load_task(config.data, config.seed, config.row_kind == "classification", config.task)
     train, validation, test = tokenised(task, config, model.model.loaded).tables
     clients = None
     if model.header is not None:
@@ -158,12 +164,12 @@ class _GivenRows:
             DataError: as `read_rows`.
         """
         self.name = on_one_line(file.name)
-        self.unwritten = not gold and config.task_kind in DECODED
+        self.unwritten = not gold and config.row_kind in DECODED
         """Answers are to be written, and need not be there."""
         self._config = config.model_copy(update={"data": config.data.model_copy(update={"path": str(file)})})
         task = config.task.model_copy(update={"answer": None, "references_column": None} if self.unwritten else {})
         with _named_as_told():
-            self.split = read_rows(file, config.data, config.task_kind == "classification", task, gold)
+            self.split = read_rows(file, config.data, config.row_kind == "classification", task, gold)
 
     def tokens(self, loaded: LoadedModel) -> TokenSplit:
         """Raises ConfigError, DataError, ModelError: rows that model and tokenizer cannot serve."""

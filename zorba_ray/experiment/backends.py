@@ -34,6 +34,7 @@ def ray_backend(setup: Setup, host: ClientHost, run: RunDir) -> Backend:
         setup.shards,
         run.ledger,
         run.snapshots,
+        setup.reward,
     )
 
 

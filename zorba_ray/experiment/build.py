@@ -1,10 +1,12 @@
 """Settings -> everything a run needs before its first round: model, examples, partition, fleet, memory, header."""
 
 import hashlib
+import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,11 +34,13 @@ from zorba_ray.experiment.sampled_answers import SampledRows
 from zorba_ray.experiment.unfamiliar import unfamiliar_memory
 from zorba_ray.federation import ClientAccelerator, ClientHost
 from zorba_ray.methods import build_method
-from zorba_ray.models import HostStore, LoadedModel, Manifest, Scope, TaskModel, load_model
+from zorba_ray.models import Batch, HostStore, LoadedModel, Manifest, Scope, TaskModel, load_model
 from zorba_ray.protocol.ledger import FORMAT
-from zorba_ray.protocol.messages import LedgerHeader
+from zorba_ray.protocol.messages import LedgerHeader, Section
 from zorba_ray.protocol.states import replica_state
 from zorba_ray.stopwatch import UNWATCHED, Watch, watch_if
+from zorba_ray.tasks.reward import Reward
+from zorba_ray.tasks.reward_code import RewardCode, read_reward
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ class Setup(AssignmentInputs):
     """What makes the data mean little, as sentences."""
     sampled: SampledRows
     """Test rows whose answers are kept."""
+    reward: RewardCode | None = None
+    """Of a task that is a reward."""
 
 
 def prepare(
@@ -64,6 +70,7 @@ def prepare(
     watch: Watch = UNWATCHED,
     clients_here: bool = False,
     accelerator: str = "simulated",
+    reward: RewardCode | None = None,
 ) -> Setup:
     """Loads and derives; nothing is written and no client runs.
 
@@ -71,25 +78,38 @@ def prepare(
         clients_here: clients compute on this process's replica, so that its blocks live where `memory` says.
         watch: of this process; takes the time of the model's directions.
         accelerator: what clients compute on, here or elsewhere.
+        reward: the code of `task.reward`, where the user allowed it; None is enough where there is none, or one of
+            this package.
 
     Raises:
         ConfigError, DataError, ModelError: what is wrong with settings, data or model.
+        RewardError: what is wrong with the reward of the first batch.
     """
     set_threads(config)
-    labelled = config.task_kind == "classification"
+    labelled = config.row_kind == "classification"
+    if config.task_kind == "reward" and reward is None:
+        reward = read_reward(str(config.task.reward), (), Path())
+    judge = None if reward is None else Reward(reward)
     task = load_task(config.data, config.seed, labelled, config.task)
     with watch.part("load"):
         loaded = load_model(config.model)
     examples = tokenised(task, config, loaded)
     train, validation, test = examples.tables
-    model = task_model(loaded, config, device, watch, host_store(config, device) if clients_here else None)
+    model = task_model(loaded, config, device, watch, host_store(config, device) if clients_here else None, judge)
     with watch.part("check"):
         weights = require_right_pairs(config, model)
+        if judge is not None:
+            first = train.collate(
+                np.arange(min(len(train), config.data.batch_size)), int(loaded.tokenizer.pad_token_id)
+            )
+            model.evaluate([Batch.of(*first).to(device)])
         _emulate(config, accelerator, device, watch)
     parts = partition(config.data, config.federation.clients, task.train.labels, task.train.owners, config.seed)
     scored = config.data.label_words if labelled else ()
     samples = [len(part) for part in parts]
     sections = option_sizes(train)
+    if reward is not None:
+        sections["reward"] = Section(1, reward.digest)
     memory, fleet = fleet_memory(config, model, sections), FleetSchedule(config)
     doubts = unfamiliar_memory(config, loaded, memory, workload(config, loaded, sections))
     template = config.data.prompt if config.task.messages_column is None else "{messages}"
@@ -135,6 +155,7 @@ def prepare(
         cuts=examples.cuts,
         doubts=doubts,
         sampled=SampledRows.drawn(task.test, test, config),
+        reward=reward,
     )
 
 
@@ -177,9 +198,15 @@ def _emulate(config: ExperimentConfig, accelerator: str, device: str, watch: Wat
 
 
 def task_model(
-    loaded: LoadedModel, config: ExperimentConfig, device: str, watch: Watch = UNWATCHED, store: HostStore | None = None
+    loaded: LoadedModel,
+    config: ExperimentConfig,
+    device: str,
+    watch: Watch = UNWATCHED,
+    store: HostStore | None = None,
+    reward: Reward | None = None,
 ) -> TaskModel:
-    """The model at θ0 with its head, on `device`, from a network that was just loaded; `store` as of `TaskModel`."""
+    """The model at θ0 with its head, on `device`, from a network that was just loaded; `store` and `reward` as of
+    `TaskModel`."""
     directions = _directions(config, device, watch)
     data, scope, rank = config.data, config.zo.fixed_scope, config.zo.rank or 0
     longest = data.max_length + config.task.max_new_tokens
@@ -195,6 +222,7 @@ def task_model(
         store,
         config.task,
         longest,
+        reward,
     )
     _check_scope(model.replica.manifest, scope)
     _check_rank(rank, model.replica.manifest, scope)
@@ -260,14 +288,18 @@ def solve_allocation(setup: Setup, epsilon: float | None = None) -> Solved:
     return solve(setup, fleet, probe)
 
 
-def worker_host(tree: dict[str, Any], accelerator: str, header: LedgerHeader) -> ClientHost:
-    """`build_host` for a fresh process: loads the model itself. What Ray actors call."""
+def worker_host(
+    tree: dict[str, Any], accelerator: str, header: LedgerHeader, reward: RewardCode | None = None
+) -> ClientHost:
+    """`build_host` for a fresh process: loads the model itself. What Ray actors call; `reward`: as the driver read
+    it."""
     config = ExperimentConfig.model_validate(tree)
     set_threads(config)
     own = watch_if(config.tracking.profile)
     with own.part("start"):
         device = compute_device(accelerator)
-        model = task_model(load_model(config.model), config, device, own, host_store(config, device))
+        judge = None if reward is None else Reward(reward)
+        model = task_model(load_model(config.model), config, device, own, host_store(config, device), judge)
         if device == "cuda":  # what the driver emulated, on the real thing
             with own.part("check"):
                 require_right_pairs(config, model)
@@ -291,4 +323,6 @@ def table_digest(table: TokenTable) -> str:
     for array in (table.tokens, table.starts, table.labels, table.scored, *more):
         if array is not None:
             hasher.update(np.ascontiguousarray(array).data)
+    if table.references is not None:
+        hasher.update(json.dumps([*map(list, table.references), *map(list, table.choices or ())]).encode())
     return hasher.hexdigest()

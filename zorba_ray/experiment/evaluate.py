@@ -160,7 +160,7 @@ def figures_of(
     clients: np.ndarray | None = None,
 ) -> SplitFigures:
     """For an `Evaluator` of `table`; arguments as of `SplitFigures`, rows in the order of the table."""
-    order, choices = evaluation_order(table), config.task_kind == "multiple_choice"
+    order, choices = evaluation_order(table), config.row_kind == "multiple_choice"
     homes = None if clients is None else clients[order]
     right = None if table.references is None else [table.references[int(row)] for row in order]
     return SplitFigures(
@@ -194,6 +194,8 @@ def collapsed(record: Eval, start: Eval) -> bool:
 def divergence(evals: Sequence[Eval]) -> str | None:
     """What the last evaluation, or the last IN_A_ROW, say of a destroyed model whose numbers are finite; None: nothing.
 
+    Where a reward is learnt from, the loss may rise: a model that answers better may be surer of what it has wrong.
+
     Args:
         evals: records of the validation split by round, from the start's on, those of earlier sessions too.
     """
@@ -206,7 +208,7 @@ def divergence(evals: Sequence[Eval]) -> str | None:
             f"{last.spread:.3g}, at the start {start.spread:.3g} (loss {last.loss:.4f}, at the start "
             f"{start.loss:.4f})"
         )
-    recent = evals[1:][-IN_A_ROW:]
+    recent = [record for record in evals[1:][-IN_A_ROW:] if record.reward is None]
     if len(recent) == IN_A_ROW and all(record.loss > start.loss + RISE for record in recent):
         losses = ", ".join(f"{record.loss:.4f} after round {record.round}" for record in recent)
         return (

@@ -15,6 +15,7 @@ from zorba_ray.tasks import TokenSplit, rows_of
 from zorba_ray.tasks.chat import ChatRows
 from zorba_ray.tasks.classification import LabelWordRows
 from zorba_ray.tasks.completion import CompletionRows
+from zorba_ray.tasks.reward import with_texts
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,16 @@ def tokenised_splits(
     """`tokenised`, of any splits by their names."""
     rows = rows_of(config, loaded)
     splits = {name: rows.encode(split, name) for name, split in named.items()}
+    if config.task_kind == "reward":
+        words = config.data.label_words
+        splits = {
+            name: dataclasses.replace(split, table=with_texts(split.table, named[name], words))
+            for name, split in splits.items()
+        }
     scored = [token for word in rows.words.options for token in word] if isinstance(rows, LabelWordRows) else []
     if config.task_kind == "generation" and (train := splits.get("train")):  # whose answers nobody scores
         splits["train"] = dataclasses.replace(train, table=dataclasses.replace(train.table, references=None))
-    for name, split in splits.items():
+    for name, split in splits.items() if config.row_kind in DECODED else ():
         require_scorable(split.table.references or (), config.task.scores, name)
     _require_limits(config, loaded, [split.table for split in splits.values()], scored)
     return splits
@@ -82,7 +89,7 @@ def _require_limits(
     """
     length = config.data.max_length
     require_positions(loaded, length)
-    told = config.data.label_words if config.task_kind == "classification" else ()
+    told = config.data.label_words if config.row_kind == "classification" else ()
     words: list[list[int]] = loaded.tokenizer(list(told))["input_ids"] if told else []
     highest = {"the texts": max(int(table.tokens.max()) for table in tables)}
     if words:
@@ -91,7 +98,7 @@ def _require_limits(
         highest["the options"] = max(options)
     require_tokens(loaded, highest)
     require_length(loaded, max(int(table.lengths.max()) for table in tables), f"data.max_length={length}")
-    if config.task_kind in DECODED:
+    if config.row_kind in DECODED:
         longest = max(int(table.prompt_lengths.max()) for table in tables)
         require_room(loaded, longest, config.task.max_new_tokens)
     if words and not loaded.causal:

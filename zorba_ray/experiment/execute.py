@@ -7,11 +7,12 @@ from typing import Any
 
 from zorba_ray.artifacts import Eval, RunDir, records_of
 from zorba_ray.config import ExperimentConfig, config_from_tree
-from zorba_ray.errors import ConfigError, RunDirError
+from zorba_ray.errors import ConfigError, RewardError, RunDirError
 from zorba_ray.experiment.backends import fleet_actors
 from zorba_ray.experiment.keeping import ends_early
 from zorba_ray.experiment.run import Closing, Emit, run_experiment
 from zorba_ray.federation.accelerator import choose_accelerator, gpu_count, with_counted_gpus
+from zorba_ray.tasks.reward_code import RewardCode
 
 ENTRY = "zorba_ray.experiment.execute:run_in_driver"
 
@@ -24,6 +25,7 @@ def execute_in(
     emit: Emit,
     should_stop: Callable[[], bool],
     closing: Closing | None,
+    reward: RewardCode | None = None,
 ) -> dict[str, Any]:
     """`execute` in a new directory, or in that of a run that did not end or may get more rounds; returns the summary.
 
@@ -47,8 +49,8 @@ def execute_in(
     else:
         raise RunDirError(f"--resume: there is no run directory {path}")
     try:
-        return execute(config, run, accelerator, command, emit, should_stop, closing)
-    except ConfigError:
+        return execute(config, run, accelerator, command, emit, should_stop, closing, reward)
+    except (ConfigError, RewardError):
         if not existed:
             run.withdraw()
         raise
@@ -67,15 +69,16 @@ def execute(
     emit: Emit,
     should_stop: Callable[[], bool],
     closing: Closing | None,
+    reward: RewardCode | None = None,
 ) -> dict[str, Any]:
-    """`run_experiment` by `federation.backend`; returns the summary.
+    """`run_experiment` by `federation.backend`; returns the summary. `reward` is as of `prepare`.
 
     Raises:
         ZorbaError: as `run_experiment`.
         ClusterError: no Ray, or one that is too small.
     """
     if config.federation.backend == "sequential":
-        return run_experiment(config, run, accelerator, command, emit, should_stop, closing)
+        return run_experiment(config, run, accelerator, command, emit, should_stop, closing, reward=reward)
     # Ray is imported only where it runs.
     from zorba_ray.federation.placement import cpus_needed, gpus_needed
     from zorba_ray.federation.ray_session import ray_session, require_capacity
@@ -87,12 +90,17 @@ def execute(
         from zorba_ray.federation.ray_driver import launch
 
         require_capacity(specs, resources)
-        payload = driver_payload(config.resolved(), run.path, accelerator, command, closing)
+        payload = driver_payload(config.resolved(), run.path, accelerator, command, closing, reward)
         return launch(ENTRY, payload, emit, should_stop)
 
 
 def driver_payload(
-    tree: dict[str, Any], run: Path, accelerator: str, command: list[str], closing: Closing | None = None
+    tree: dict[str, Any],
+    run: Path,
+    accelerator: str,
+    command: list[str],
+    closing: Closing | None = None,
+    reward: RewardCode | None = None,
 ) -> dict[str, Any]:
     """What `run_in_driver` is given. It crosses to the driver actor; `closing`, a function of a module, by its name."""
     return {
@@ -101,6 +109,7 @@ def driver_payload(
         "accelerator": accelerator,
         "command": command,
         "closing": closing,
+        "reward": reward,
     }
 
 
@@ -108,4 +117,5 @@ def run_in_driver(payload: dict[str, Any], emit: Emit, should_stop: Callable[[],
     """`run_experiment` inside the driver actor."""
     config = config_from_tree(payload["config"], "the driver's settings")
     accelerator, command, closing = (payload[key] for key in ("accelerator", "command", "closing"))
-    return run_experiment(config, RunDir(Path(payload["run"])), accelerator, command, emit, should_stop, closing)
+    run, reward = RunDir(Path(payload["run"])), payload["reward"]
+    return run_experiment(config, run, accelerator, command, emit, should_stop, closing, reward=reward)

@@ -83,8 +83,14 @@ def find_rate(
         rates: None: two per factor 10, 1.5 decades up and down from `zo.lr`.
 
     Raises:
-        ConfigError: a method whose commits are not scalars, or a rate that is not positive.
+        ConfigError: a method whose commits are not scalars, a task that is a reward, or a rate that is not positive.
     """
+    if config.task_kind == "reward":
+        raise ConfigError(
+            "task.kind=reward: lr judges a rate by the loss after a few rounds and by its curvature; a reward has no "
+            "curvature, and what a few rounds change of it is mostly noise. Compare rates by whole runs: a sweep over "
+            "zo.lr with the metric validation_reward"
+        )
     rates = sorted(rates or [config.zo.lr * 10.0 ** (place / 2) for place in range(-3, 4)])
     if min(rates) <= 0 or not math.isfinite(max(rates)):
         raise ConfigError(f"rates {list(rates)}: they must be positive")

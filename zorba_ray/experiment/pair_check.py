@@ -33,11 +33,12 @@ def require_right_pairs(config: ExperimentConfig, model: TaskModel) -> str:
     batches = list(_batches(model, len(data.label_words), data.max_length))
     if isinstance(model.head, OptionsHead):
         batches = [_with_options(model, batch, data.max_length) for batch in batches]
-    if config.task_kind in ("completion", "generation"):
+    if config.row_kind in ("completion", "generation"):
         batches = [dataclasses.replace(batch, scored_BT=_answers(batch)) for batch in batches]
     check_pairs(model, plain, batches, _path(config, model))
     if model.decoder is not None:
-        check_decoding(model, plain, batches[0])
+        path = _path(config, model) if config.task_kind == "reward" else None
+        check_decoding(model, plain, batches[0], (1.0, -1.0)[: path.signs] if path else ())
     if model.replica.digest() != before:
         raise ModelError(f"model.path={model.loaded.label}: a forward pair wrote θ: report this as a defect")
     return before

@@ -48,7 +48,7 @@ class RowTexts:
             answers = render_prompts(split.columns, config.task.answer)
             return cls(prompts, [answer.lstrip(" ") for answer in answers], none)
         options = none if split.options is None else split.options
-        if config.task_kind == "classification":
+        if config.row_kind == "classification":
             options = [config.data.label_words] * len(split)
         labels = zip(options, split.labels.tolist(), strict=True)
         return cls(prompts, [own[label] if own else None for own, label in labels], options)

@@ -36,6 +36,7 @@ from zorba_ray.experiment.tracking import resolve_mode
 from zorba_ray.federation import Backend, Usage, run_round
 from zorba_ray.protocol.states import ledger_body
 from zorba_ray.stopwatch import watch_if
+from zorba_ray.tasks.reward_code import RewardCode
 
 Closing = Callable[[Path, bool], Path]
 """Writes the report of the run directory that it is given, with test rows or without; returns the file."""
@@ -50,12 +51,14 @@ def run_experiment(
     should_stop: Callable[[], bool],
     closing: Closing | None = None,
     make_backend: BackendFactory | None = None,
+    reward: RewardCode | None = None,
 ) -> dict[str, Any]:
     """Runs to the last round; returns summary.json, which is written however the run ends, if it can be.
 
     Args:
         closing: called with the run directory once the summary is written; its failure is a warning.
         make_backend: None is that of `federation.backend`.
+        reward: the code of `task.reward`, as of `prepare`.
 
     Raises:
         ZorbaError: as documented for settings, data, model, allocation, clients and ledger; the ledger keeps every
@@ -67,7 +70,7 @@ def run_experiment(
         watch, session, backend = watch_if(config.tracking.profile), None, None
         try:
             with watch.part("start"):
-                session = open_session(config, run, accelerator, command, emit, watch)
+                session = open_session(config, run, accelerator, command, emit, watch, reward)
                 resources.callback(session.writer.close)
                 catch_up(session)
                 emit({"kind": "status", "text": "starting clients"})

@@ -72,7 +72,17 @@ def _packed(config: ExperimentConfig) -> list[str]:
 
 def _worse(evals: Sequence[Eval]) -> list[str]:
     own = [record for record in evals if record.split == "validation"]
-    if not own or own[0].round != 0 or own[-1].loss <= _RISE * own[0].loss:
+    if not own or own[0].round != 0:
+        return []
+    before, now = own[0].reward, own[-1].reward
+    if before is not None and now is not None:
+        if now >= before:
+            return []
+        return [
+            f"the mean validation reward fell from {before:.4f} at the start to {now:.4f} after round {own[-1].round}: "
+            "the run did the model no good"
+        ]
+    if own[-1].loss <= _RISE * own[0].loss:
         return []
     return [
         f"the validation loss rose from {own[0].loss:.4f} at the start to {own[-1].loss:.4f} after round "

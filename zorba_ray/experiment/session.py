@@ -41,6 +41,7 @@ from zorba_ray.methods import Method, build_method
 from zorba_ray.protocol.ledger import LedgerContents, LedgerWriter, read_ledger
 from zorba_ray.protocol.snapshot import newest_snapshot
 from zorba_ray.stopwatch import Watch
+from zorba_ray.tasks.reward_code import RewardCode
 
 Emit = Callable[[dict[str, Any]], None]
 """Receives every metrics record, and {"kind": "status", "text": …} and {"kind": "note", …} between them."""
@@ -110,14 +111,21 @@ class Session:
 
 
 def open_session(
-    config: ExperimentConfig, run: RunDir, accelerator: str, command: list[str], emit: Emit, watch: Watch
+    config: ExperimentConfig,
+    run: RunDir,
+    accelerator: str,
+    command: list[str],
+    emit: Emit,
+    watch: Watch,
+    reward: RewardCode | None = None,
 ) -> Session:
     """Loads model and data and creates the ledger with its first assignment, or takes both up where they end.
 
-    Nothing is written before the model's forward pairs and all settings have passed their checks.
+    Nothing is written before the model's forward pairs and all settings have passed their checks. `reward` is as of
+    `prepare`.
 
     Raises:
-        ConfigError, DataError, ModelError: as `prepare`.
+        ConfigError, DataError, ModelError, RewardError: as `prepare`.
         AllocationInfeasible: of a new run.
         LedgerError: the ledger is damaged or of another run, or its assignments are lost.
     """
@@ -136,7 +144,7 @@ def open_session(
         config, chosen = resolved_scope(config, run, device)
         say(chosen, "note")
     say("loading model and data")
-    setup = prepare(config, device, watch, clients_here=sequential, accelerator=accelerator)
+    setup = prepare(config, device, watch, clients_here=sequential, accelerator=accelerator, reward=reward)
     warnings = start_warnings(setup)
     setup = _as_begun(setup, run)
     size = setup.model.replica.size()
@@ -203,7 +211,7 @@ def _open_ledger(
 def partition_record(setup: Setup) -> PartitionRecord:
     """Who has how many training rows of which label."""
     table, rows = setup.shards.table, setup.shards.rows
-    labelled = setup.config.task_kind == "classification"
+    labelled = setup.config.row_kind == "classification"
     labels = table.labels if labelled else np.zeros_like(table.labels)
     counts = [np.bincount(labels[rows[client]]) for client in rows.clients.tolist()]
     return PartitionRecord(

@@ -89,10 +89,11 @@ class SplitFigures:
         return fields | self._by_client(result, written)
 
     def _written(self, result: Evaluation) -> dict[str, np.ndarray]:
-        """The scores of the answers that were written, by row: float64 [rows] each."""
-        if result.row_texts is None or self._references is None:
-            return {}
-        return text_scores(result.row_texts, self._references, self._scores)
+        """The scores of the answers that were written, and rewards, by row: float64 [rows] each."""
+        scores: dict[str, np.ndarray] = {}
+        if result.row_texts is not None and self._references is not None:
+            scores |= text_scores(result.row_texts, self._references, self._scores)
+        return scores if result.row_rewards is None else scores | {"reward": result.row_rewards}
 
     def _by_client(self, result: Evaluation, written: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """`clients` and `by_client`; nothing where no row is with a client."""

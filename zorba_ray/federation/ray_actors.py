@@ -13,6 +13,7 @@ from zorba_ray.federation.backend import Answer, Usage
 from zorba_ray.federation.host import ClientHost
 from zorba_ray.protocol.messages import LedgerHeader
 from zorba_ray.protocol.snapshot import Snapshot, restore
+from zorba_ray.tasks.reward_code import RewardCode
 
 
 class ClientActor:
@@ -25,8 +26,9 @@ class ClientActor:
         accelerator: str,
         gpu_fraction: float,
         header: LedgerHeader,
+        reward: RewardCode | None = None,
     ) -> None:
-        """`builder`: "module:function" that makes a ClientHost from (tree, accelerator, header)."""
+        """`builder`: "module:function" that makes a ClientHost from (tree, accelerator, header, reward)."""
         if accelerator == "cuda":
             import torch
 
@@ -35,7 +37,7 @@ class ClientActor:
         build = getattr(importlib.import_module(module), name)
         self._fault: ZorbaError | None = None
         try:
-            self._host: ClientHost = build(tree, accelerator, header)
+            self._host: ClientHost = build(tree, accelerator, header, reward)
         except ZorbaError as error:  # Ray would tell of it as text alone; `position`, which is asked first, raises it
             self._fault = error
 

@@ -23,6 +23,7 @@ from zorba_ray.federation.ray_call import START_S, RoundCall, WorkerPool
 from zorba_ray.protocol.ledger import read_ledger
 from zorba_ray.protocol.messages import LedgerHeader
 from zorba_ray.protocol.snapshot import newest_snapshot
+from zorba_ray.tasks.reward_code import RewardCode
 
 _LARGE = 1 << 16
 """Bytes of a commit."""
@@ -41,11 +42,12 @@ class RayBackend:
         shards: Shards,
         ledger: Path,
         snapshots: Path,
+        reward: RewardCode | None = None,
     ) -> None:
         """Starts the actors and brings them to the ledger's end.
 
         Args:
-            builder, accelerator: see `ClientActor`.
+            builder, accelerator, reward: see `ClientActor`.
             snapshots: folder of the run's snapshots.
             shards: training examples of all clients; the table is put into each node's memory once.
 
@@ -69,7 +71,7 @@ class RayBackend:
                 max_task_retries=0,
                 scheduling_strategy=_bundle(turn, len(self._specs)),
             )
-            handles[number] = options.remote(builder, tree, accelerator, spec.gpu_fraction, header)
+            handles[number] = options.remote(builder, tree, accelerator, spec.gpu_fraction, header, reward)
         self._pool = WorkerPool(
             handles=[handles[number] for number in range(len(self._specs))],
             home={client: number for number, spec in enumerate(self._specs) for client in spec.clients},

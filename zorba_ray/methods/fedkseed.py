@@ -83,7 +83,7 @@ class FedKSeed(Method):
         expected = _STEP.itemsize * self._rule.local_steps
         if len(report.scalars) != expected:
             raise ReportRejected(f"{len(report.scalars)} bytes of seeds and scalars, {expected} expected")
-        check_differences(_steps(report)["scalar"], report, plan, self._config.zo)
+        check_differences(_steps(report)["scalar"], report, plan, self._config)
 
     def aggregate(self, plan: RoundPlan, reports: Sequence[ClientReport]) -> RoundCommit:
         """Σ_n p_n Σ ρ per seed, with p_n by examples over the clients that reported; client by client, step by step."""

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zorba_ray.config import ExperimentConfig, ZOConfig
+from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import NotFinite, ReportRejected
-from zorba_ray.methods.base import Method, report_loss, reporters, require_loss, require_scalars
+from zorba_ray.methods.base import Method, report_loss, reporters, require_loss, require_scalars, require_size
 from zorba_ray.protocol.messages import ClientReport, RoundCommit, RoundPlan
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Zorba(Method):
         expected = self._rule.local_steps * self._rule.directions
         if len(report.scalars) != 4 * expected:
             raise ReportRejected(f"{len(report.scalars)} bytes of scalars, {4 * expected} expected")
-        check_differences(np.frombuffer(report.scalars, dtype="<f4"), report, plan, self._config.zo)
+        check_differences(np.frombuffer(report.scalars, dtype="<f4"), report, plan, self._config)
 
     def aggregate(self, plan: RoundPlan, reports: Sequence[ClientReport]) -> RoundCommit:
         """Step 4. Client ids are left out where every client of the federation reported."""
@@ -67,7 +67,7 @@ class Zorba(Method):
         return RoundCommit(plan.round, plan.lr, clients, scalars, plan.active)
 
 
-def check_differences(scalars: np.ndarray, report: ClientReport, plan: RoundPlan, zo: ZOConfig) -> None:
+def check_differences(scalars: np.ndarray, report: ClientReport, plan: RoundPlan, config: ExperimentConfig) -> None:
     """Judges the scalars of a report by their size, and by its loss.
 
     Args:
@@ -77,12 +77,16 @@ def check_differences(scalars: np.ndarray, report: ClientReport, plan: RoundPlan
         NotFinite: a scalar or the loss is not.
         ReportRejected: a scalar is beyond `zo.clip`, to which clients clip, or no losses can give these scalars.
     """
+    zo = config.zo
     if not np.isfinite(scalars).all():
         raise NotFinite("a scalar is not finite")
     if zo.clip is not None and float(np.abs(scalars).max()) > np.float32(zo.clip):
         raise ReportRejected(f"|ρ| = {np.abs(scalars).max():.4g} exceeds zo.clip = {zo.clip}")
-    loss = report_loss(report)
-    require_loss(loss)
+    loss, rewarded = report_loss(report), config.task_kind == "reward"
+    require_loss(loss, rewarded)
+    if rewarded:
+        require_size(scalars, plan.perturbation_scale)
+        return
     require_scalars(scalars, loss, plan.perturbation_scale, zo.difference == "forward")
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from zorba_ray.config import ModelConfig, TaskConfig, TaskName
+from zorba_ray.config import ModelConfig, RowKind, TaskConfig
 from zorba_ray.errors import ConfigError
 from zorba_ray.models.label_tokens import read_label_tokens
 from zorba_ray.models.loaded import LoadedModel
@@ -61,6 +61,10 @@ class Batch:
     """bool [B, T]: the tokens that a next-token loss counts; None: all real ones that follow a real one."""
     options: Options | None = None
     """Where options are scored."""
+    references: tuple[Sequence[str], ...] | None = None
+    """[B]: the right answers of each row, where answers are judged as texts."""
+    choices: tuple[Sequence[str], ...] | None = None
+    """Of a reward, [B]: the texts that the answer is one of."""
 
     @classmethod
     def of(
@@ -70,12 +74,20 @@ class Batch:
         labels: np.ndarray,
         scored: np.ndarray | None = None,
         options: Sequence[np.ndarray] | None = None,
+        references: tuple[Sequence[str], ...] | None = None,
+        choices: tuple[Sequence[str], ...] | None = None,
     ) -> "Batch":
         """Of the arrays of a collated batch, on the CPU."""
         marks = None if scored is None else torch.from_numpy(scored)
         chosen = None if options is None else Options(*map(torch.from_numpy, options))
         return cls(
-            torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(labels), scored_BT=marks, options=chosen
+            torch.from_numpy(ids),
+            torch.from_numpy(mask),
+            torch.from_numpy(labels),
+            scored_BT=marks,
+            options=chosen,
+            references=references,
+            choices=choices,
         )
 
     def __len__(self) -> int:
@@ -86,14 +98,17 @@ class Batch:
         return self._each(lambda tensor: tensor.to(device))
 
     def twice(self) -> "Batch":
-        """Every example two times."""
+        """Every example two times, for its loss."""
         options = None if self.options is None else self.options.twice(self.ids_BT.numel())
-        bare = dataclasses.replace(self, shift_C=None, options=None)._each(lambda tensor: torch.cat([tensor, tensor]))
-        return dataclasses.replace(bare, shift_C=self.shift_C, options=options)
+        bare = dataclasses.replace(self, shift_C=None, options=None, references=None, choices=None)
+        doubled = bare._each(lambda tensor: torch.cat([tensor, tensor]))
+        return dataclasses.replace(doubled, shift_C=self.shift_C, options=options)
 
     def _each(self, change: Callable[[Any], Any]) -> "Batch":
         parts = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        changed: dict[str, Any] = {name: part if part is None else change(part) for name, part in parts.items()}
+        changed: dict[str, Any] = {
+            name: part if part is None or isinstance(part, tuple) else change(part) for name, part in parts.items()
+        }
         return Batch(**changed)
 
 
@@ -215,7 +230,7 @@ def model_inputs(loaded: LoadedModel, ids_BT: torch.Tensor, mask_BT: torch.Tenso
     return inputs
 
 
-def head_kind(config: ModelConfig, task: TaskName, loaded: LoadedModel) -> str:
+def head_kind(config: ModelConfig, task: RowKind, loaded: LoadedModel) -> str:
     """What reads the loss of a task off the model: `label_words`, `label_prompts`, `options`, or `lm` for a next-token
     loss.
 
@@ -242,7 +257,7 @@ def build_head(
         ModelError: logits that are no function of the last hidden state.
     """
     task = task or TaskConfig()
-    kind = head_kind(config, task.named(config.head), loaded)
+    kind = head_kind(config, task.row_kind(config.head), loaded)
     if kind == "lm":
         return LanguageModelHead(logits_of(loaded, None))
     if kind == "label_words":

@@ -82,7 +82,7 @@ class PerturbedTensors:
         self.scratch = torch.empty(largest, dtype=torch.uint8, device=device)
         """uint8: the buffer of one client."""
         assert is_aligned(self.scratch), "the buffer must be 64-byte aligned"
-        self._block_scratch = self._held = self.scratch[:0]
+        self._block_scratch = self.scratch[:0]
 
     def _wrap(self, loaded: LoadedModel, scoped: Sequence[TensorEntry]) -> int:
         """Takes over the modules that read a block's tensors in scope; the most bytes that they hold at a time."""
@@ -125,9 +125,9 @@ class PerturbedTensors:
         that are as many as the tokens of a text. Low-rank steps are rounded into the copies."""
         entries = [entry for block in sorted(active) for entry in self._scoped[block]]
         layout = BlockLayout(entries, self._compute)
-        if len(self._held) < layout.nbytes:
-            self._held = torch.empty(layout.nbytes, dtype=torch.uint8, device=self.scratch.device)
-        copies = layout.views(self._held)
+        memory = torch.empty(layout.nbytes, dtype=torch.uint8, device=self.scratch.device)
+        assert is_aligned(memory), "the buffer must be 64-byte aligned"
+        copies = layout.views(memory)
         with self.at(move, (sign,)):
             for entry in entries:
                 self._perturb(copies[entry.name], entry)

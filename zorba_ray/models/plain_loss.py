@@ -54,7 +54,7 @@ class PlainLoss:
         self._model, self._loaded, self._replica = model, model.loaded, model.replica
         self._directions, self._dtype = directions, model.compute
         task = task or TaskConfig()
-        self.kind, self._per_token = head_kind(config, task.named(config.head), model.loaded), task.per_token
+        self.kind, self._per_token = head_kind(config, task.row_kind(config.head), model.loaded), task.per_token
         self.tokens: Sequence[int] = ()
         """First tokens of the label words."""
         self.prompts: tuple[torch.Tensor, torch.Tensor] | None = None

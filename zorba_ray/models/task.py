@@ -1,6 +1,7 @@
 """A model and its head as the rounds see it: losses of forward pairs, and evaluation."""
 
 import contextlib
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -21,6 +22,7 @@ from zorba_ray.models.offload import RESIDENT, STREAMED, HostStore, Offload, Pla
 from zorba_ray.models.paired import PairedBackbone, PreparedBatch
 from zorba_ray.models.perturbed_tensors import Perturbation
 from zorba_ray.models.replica import Replica, move_rest
+from zorba_ray.models.rewarded import RewardFunction, chosen_texts
 from zorba_ray.models.swap import ForwardsSwapped, TensorsSwapped
 
 
@@ -47,6 +49,8 @@ class Evaluation:
     they were not asked for."""
     row_texts: tuple[str, ...] | None = field(default=None, compare=False)
     """What the model writes behind the prompt of each row; None of a task that writes nothing."""
+    row_rewards: np.ndarray | None = field(default=None, compare=False)
+    """Reward of each row, float64 [rows]; None where the task is no reward."""
 
 
 class TaskModel:
@@ -65,12 +69,15 @@ class TaskModel:
         store: HostStore | None = None,
         task: TaskConfig | None = None,
         longest: int = 0,
+        reward: RewardFunction | None = None,
     ) -> None:
         """`device`: what computes. `rank`: of the directions of matrices; 0: dense.
 
         `store`: θ is kept in host memory, and blocks come to `device` as `use_placement` says; None: θ is on `device`.
-        `longest`: tokens of the longest text that may be decoded, prompt and answer.
+        `longest`: tokens of the longest text that may be decoded, prompt and answer. `reward`: what batches with
+        references are judged by; None: by the loss of the task, all of them.
         """
+        self._reward = reward
         self.loaded = loaded
         self.device = device
         self.store = store
@@ -97,7 +104,7 @@ class TaskModel:
 
     def _decoder(self, task: TaskConfig | None, config: ModelConfig, longest: int) -> Decoder | None:
         """What writes answers, where the task has them written. Judged at θ0, so that every process decodes alike."""
-        if task is None or task.named(config.head) not in DECODED:
+        if task is None or task.row_kind(config.head) not in DECODED:
             return None
         logits = logits_of(self.loaded, None)
         ending = ending_of(self.loaded, task.max_new_tokens, task.until, task.messages_column is not None)
@@ -141,6 +148,8 @@ class TaskModel:
         `signs`: 2 for pairs, 1 for θ + μz alone (dense directions only).
         """
         self._enter(active)
+        if self._is_written(batch):  # every sign reads the prompts anew, and writes behind them
+            return PreparedBatch(batch, {}, active, (1.0, -1.0)[:signs])
         return self._backbone.prepare(batch, self._inputs(batch), active, signs)
 
     def pair(self, prepared: PreparedBatch, perturbation: Perturbation) -> tuple[float, float]:
@@ -150,13 +159,19 @@ class TaskModel:
 
     @torch.inference_mode()
     def losses(self, prepared: Sequence[PreparedBatch], perturbation: Perturbation) -> list[tuple[float, ...]]:
-        """Mean losses in fp32 of several batches along one direction, at θ + μz and, with two signs, at θ − μz.
+        """Mean losses in fp32 of several batches along one direction, at θ + μz and, with two signs, at θ − μz. The
+        loss of a batch that is rewarded is its mean reward with the sign turned.
 
         Each has the bits it has alone. μ = 0 gives F(θ), by the passes that give F(θ + μz).
         """
         if self._offload is not None:
             assert len(prepared) == 1, "an accelerator holds one client's blocks at a time"
             self._enter(prepared[0].active)
+        if self._is_written(prepared[0].batch):
+            return [
+                tuple(self._judged(texts, each.batch) for texts in self.decode_pair(each, perturbation))
+                for each in prepared
+            ]
         states = self._backbone.perturbed(prepared, perturbation)
         return [self._mean_losses(each, hidden) for each, hidden in zip(prepared, states, strict=True)]
 
@@ -192,8 +207,27 @@ class TaskModel:
             yield
 
     def _mean_losses(self, prepared: PreparedBatch, hidden: torch.Tensor) -> tuple[float, ...]:
-        parts = hidden.chunk(len(prepared.signs))
-        return tuple(float(self.head.losses(part, prepared.batch)[0].mean()) for part in parts)
+        return tuple(self._mean_loss(part, prepared.batch) for part in hidden.chunk(len(prepared.signs)))
+
+    def _mean_loss(self, hidden: torch.Tensor, batch: Batch) -> float:
+        if self._is_judged(batch):
+            return self._judged(chosen_texts(self.head.logits(hidden, batch), batch), batch)
+        return float(self.head.losses(hidden, batch)[0].mean())
+
+    def _is_judged(self, batch: Batch) -> bool:
+        """Whether a batch counts by its answers' rewards."""
+        return self._reward is not None and batch.references is not None
+
+    def _is_written(self, batch: Batch) -> bool:
+        """Whether it counts by answers that the model writes."""
+        return self.decoder is not None and self._is_judged(batch)
+
+    def _judged(self, texts: Sequence[str], batch: Batch) -> float:
+        """The mean reward of a batch that is answered so, with the sign turned."""
+        assert self._reward is not None
+        assert batch.references is not None
+        # The exact sum, rounded once: it depends on no order of adding.
+        return -math.fsum(self._reward(texts, batch.references)) / len(batch)
 
     @torch.inference_mode()
     def gauss_newton_quadratic(self, prepared: PreparedBatch, perturbation: Perturbation) -> tuple[float, float]:
@@ -229,17 +263,19 @@ class TaskModel:
         total, right, items = 0.0, 0, 0
         predicted, spread = None, LogitSpread()
         texts: list[str] = []
-        every_loss, every_count, every_label, every_score = [], [], [], []
+        every_loss, every_count, every_label, every_score, every_reward = [], [], [], [], []
         for batch in batches:
             logits = self.head.logits(self._backbone.hidden(self._inputs(batch)), batch)
             losses, correct, count = self.head.losses_of(logits, batch)
             total += float(losses.double().sum())
             items += count
             spread.add(logits)
-            if self.decoder is not None:
-                texts += self.decoder.texts(prompts_of(batch))
+            answers = [] if self.decoder is None else self.decoder.texts(prompts_of(batch))
+            texts += answers
             every_loss.append(losses)
             every_count.append(self.head.row_items(batch))
+            if self._reward is not None and batch.references is not None:
+                every_reward.append(self._reward(answers or chosen_texts(logits, batch), batch.references))
             if correct is not None:
                 right += int(correct.sum())
                 every_label.append(logits.argmax(dim=1))
@@ -261,6 +297,7 @@ class TaskModel:
             row_labels=torch.cat(every_label).cpu().numpy() if every_label else None,
             row_scores=torch.cat(every_score).numpy() if every_score else None,
             row_texts=None if self.decoder is None else tuple(texts),
+            row_rewards=np.concatenate(every_reward) if every_reward else None,
         )
 
     def _enter(self, active: frozenset[int]) -> None:

@@ -17,8 +17,10 @@ from zorba_ray.tables.text import figure_name, text_count, text_figure, text_los
 
 def comparison_page(record: ComparisonRecord) -> Page:
     """All of it."""
-    ends = [(end, result) for result in record.results if not result.lost and (end := result.over(measures.final_loss))]
-    best = min(ends, key=lambda pair: pair[0].mean, default=None)
+    judged, better = ("reward", max) if _is_rewarded(record) else ("loss", min)
+    measure = FIGURES[f"final_{judged}"]
+    ends = [(end, result) for result in record.results if not result.lost and (end := result.over(measure))]
+    best = better(ends, key=lambda pair: pair[0].mean, default=None)
     seeds = record.entry.asked["seeds"]
     done, asked = sum(len(result.runs) for result in record.results), len(record.results) * len(seeds)
     named = ", ".join(map(str, seeds[:8])) + (", …" if seeds[8:] else "")
@@ -27,7 +29,8 @@ def comparison_page(record: ComparisonRecord) -> Page:
         Tile("Forward passes of a client", f"{record.entry.passes:,}", "by each method; a backward pass counts as two"),
     ]
     if best is not None:
-        tiles.insert(0, Tile("Lowest final validation loss", best[1].method, with_interval(text_loss)(best[0])))
+        which = "Highest" if judged == "reward" else "Lowest"
+        tiles.insert(0, Tile(f"{which} final validation {judged}", best[1].method, with_interval(text_loss)(best[0])))
     intervals = "Intervals are 95 %, by Student's t over the seeds. " if len(seeds) > 2 else ""
     intervals += "One seed or two have no interval: their values stand, by seed."
     *tables, rates = comparison_tables(record)
@@ -36,6 +39,7 @@ def comparison_page(record: ComparisonRecord) -> Page:
     plots = [
         curves_plot("Loss against forward passes", lines, cost=passes, note=note),
         curves_plot("Accuracy against forward passes", lines, "accuracy", passes, note),
+        curves_plot("Reward against forward passes", lines, "reward", passes, note),
         curves_plot("Loss against bytes", lines, cost=BYTES),
     ]
     return Page(
@@ -135,6 +139,10 @@ def _over(
     return Column(title, get, str, keep)
 
 
+def _is_rewarded(record: ComparisonRecord) -> bool:
+    return any(run.config.task_kind == "reward" for result in record.results for run in result.runs.values())
+
+
 def learning_table(record: ComparisonRecord) -> Table:
     """Losses and accuracies."""
     first = record.results[0]
@@ -156,7 +164,7 @@ def learning_table(record: ComparisonRecord) -> Table:
             _over("Test accuracy", "test_accuracy"),
             *(
                 _over(f"Test {figure_name(name)}", f"test_{name}", keep=-1)
-                for name in ("macro_f1", "perplexity", *SCORES)
+                for name in ("macro_f1", "perplexity", *SCORES, "reward")
                 if any(result.over(FIGURES[f"test_{name}"]) for result in record.results)
             ),
         ],

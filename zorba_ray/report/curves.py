@@ -98,7 +98,7 @@ def _starts(run: Run) -> bool:
 def curves_plot(
     title: str, lines: Sequence[Line], field: str = "loss", cost: Cost = ROUNDS, note: str = ""
 ) -> Plot | None:
-    """`field`, loss or accuracy, of each line against a cost; None where no line has a value on the axis."""
+    """`field`, loss, accuracy or reward, of each line against a cost; None where no line has a value on the axis."""
     known = [(index, line, points) for index, line in enumerate(lines) if len(points := mean_curve(line, field, cost))]
     if not known:
         return None
@@ -114,8 +114,8 @@ def curves_plot(
             for run in line.runs if len(line.runs) > 1 else ():
                 seed = mean_curve(replace(line, runs=[run]), field, cost)[from_round:]
                 axes.plot(*seed.T, color=kind["color"], linewidth=0.7, alpha=0.55)
-            if line.interval and field == "accuracy":
-                _draw_interval(axes, line, str(kind["color"]))
+            if line.interval and field in ("accuracy", "reward"):
+                _draw_interval(axes, line, field, str(kind["color"]))
         if cost.log:
             axes.set_xscale("log", base=10)
             low, high = axes.get_xlim()
@@ -138,10 +138,10 @@ def curves_plot(
     return plot(title, draw, 3.0, note)
 
 
-def _draw_interval(axes: Axes, line: Line, color: str) -> None:
-    """The 95 % interval of each accuracy of a single run, in rounds: a band, or bars where there is no curve."""
+def _draw_interval(axes: Axes, line: Line, field: str, color: str) -> None:
+    """The 95 % interval of each figure of a single run, in rounds: a band, or bars where there is no curve."""
     spans = [
-        (r.round, span) for run in line.runs for r in run.split(line.split) if (span := measures.accuracy_interval(r))
+        (r.round, span) for run in line.runs for r in run.split(line.split) if (span := measures.interval_of(r, field))
     ]
     if not spans:
         return

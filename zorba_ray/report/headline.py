@@ -59,8 +59,9 @@ def run_tiles(run: Run) -> list[Tile]:
     counts = [len(client.blocks) for client in allocation.present]
     held = "–".join(map(str, sorted({min(counts), max(counts)}))) if counts else NONE
     field = "loss" if test and all(record.accuracy is None for record in run.evals) else "accuracy"
+    field = "reward" if any(record.reward is not None for record in run.evals) else field
     learning = [_span(test), *_interval_texts(test, field)]
-    if (guess := chance(run)) is not None:
+    if field == "accuracy" and (guess := chance(run)) is not None:
         learning.append(f"chance {text_percent(guess)}")
     sets = ""
     if summary is not None and summary.active_set_bytes:

@@ -76,7 +76,7 @@ def vram_saved(run: Run) -> float | None:
 def chance(run: Run) -> float | None:
     """Accuracy of guessing each label equally often; None of a language model, of rows with options of their own, or
     where the labels are not known."""
-    if run.config.task_kind == "multiple_choice":
+    if run.config.row_kind == "multiple_choice":
         return None
     labels = len(run.config.data.label_words) or max((record.labels or 0 for record in run.evals), default=0)
     return 1 / labels if labels and any(record.accuracy is not None for record in run.evals) else None

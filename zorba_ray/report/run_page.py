@@ -109,6 +109,7 @@ def run_plots(run: Run) -> list[Plot]:
     plots = [
         memory_plot(run.allocation, memory_label(run)),
         curves_plot("Accuracy", lines, "accuracy", note=_rows_note(run)),
+        curves_plot("Reward", lines, "reward"),
         curves_plot("Loss", lines),
         *answer_plots(run),
         _training(run),
@@ -131,7 +132,7 @@ def _rows_note(run: Run) -> str:
 
 def compared_plots(lines: Sequence[Line]) -> list[Plot]:
     """Validation curves of several runs of one model and data set over each other."""
-    plots = [curves_plot("Validation loss", lines), curves_plot("Validation accuracy", lines, "accuracy")]
+    plots = [curves_plot(f"Validation {field}", lines, field) for field in ("loss", "accuracy", "reward")]
     return [plot for plot in plots if plot is not None]
 
 
@@ -153,7 +154,7 @@ def _training(run: Run) -> Plot | None:
         bottom.plot(*_points(run, "scalar_mean").T, color=GREY, linestyle="--", label="mean")
         bottom.legend(loc="upper right", ncols=2)
         bottom.set_ylim(top=1.35 * bottom.get_ylim()[1])
-        top.set_ylabel("training loss")
+        top.set_ylabel("training loss" if run.config.task_kind != "reward" else "−mean reward")
         bottom.set(xlabel="round", ylabel="scalars ρ")
         whole_rounds(bottom)
 

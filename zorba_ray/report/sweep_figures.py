@@ -44,7 +44,8 @@ def sweep_plots(sweep: SweepRecord, groups: Sequence[Group], memory: str) -> lis
     """All figures of trials on one model and data set that have something to show; `memory`: where VRAM figures come
     from. Seeds repeat a trial and are no effect, unless nothing else is swept."""
     keys = swept_keys(sweep)
-    field = "accuracy" if "accuracy" in sweep.metrics[0].name else "loss"
+    name = sweep.metrics[0].name
+    field = "reward" if name.endswith("_reward") else "accuracy" if "accuracy" in name else "loss"
     best = [Line(values_text(group.values, keys) or "all trials", group.runs) for group in groups[:_LINES]]
     plots = [
         front_plot(sweep, groups, keys, memory),

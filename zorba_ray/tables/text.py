@@ -65,7 +65,7 @@ def text_gap(gap: float | None) -> str:
 
 def text_figure(name: str, value: float | None) -> str:
     """A figure by the unit in its name: 'fleet_vram_bytes' in bytes, '…_accuracy' in percent, '…_s' in seconds."""
-    if name.endswith("loss"):
+    if name.endswith(("loss", "reward")):
         return text_loss(value)
     if name.endswith(("accuracy", "share", "exact_match", "number_match")):
         return text_percent(value)

@@ -19,7 +19,7 @@ def rows_of(config: ExperimentConfig, loaded: LoadedModel) -> TaskRows:
     Raises:
         ConfigError: label words, templates or columns that the model's tokenizer cannot serve.
     """
-    kind, head = config.task_kind, head_kind(config.model, config.task_kind, loaded)
+    kind, head = config.row_kind, head_kind(config.model, config.row_kind, loaded)
     if kind == "classification":
         return LabelWordRows(config, loaded) if head == "label_words" else LabelPromptRows(config, loaded)
     if config.task.messages_column is not None:

@@ -26,7 +26,7 @@ class TaskRows(ABC):
 
     def __init__(self, config: ExperimentConfig, loaded: LoadedModel) -> None:
         self.data, self.task, self.tokenizer = config.data, config.task, loaded.tokenizer
-        self.decoded = config.task_kind in DECODED
+        self.decoded = config.row_kind in DECODED
         """Whether the model writes answers, which are scored."""
 
     @abstractmethod

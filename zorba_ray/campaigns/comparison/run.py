@@ -23,6 +23,7 @@ from zorba_ray.models import Manifest, load_model
 from zorba_ray.models.blocks import model_manifest
 from zorba_ray.protocol.ledger import read_ledger
 from zorba_ray.protocol.messages import LedgerHeader
+from zorba_ray.tasks.reward_code import RewardCode
 
 
 def open_comparison(path: Path, plan: ComparisonPlan, resume: bool, command: list[str]) -> CampaignDir[Comparison]:
@@ -51,6 +52,7 @@ def run_comparison(
     emit: Emit,
     should_stop: Callable[[], bool],
     closing: Closing | None,
+    reward: RewardCode | None = None,
 ) -> None:
     """To the last run. Runs that failed before are tried again.
 
@@ -61,7 +63,7 @@ def run_comparison(
         StorageError: the disk is full.
     """
     with held(directory.path):
-        _Session(plan, directory, command, emit, should_stop, closing).run()
+        _Session(plan, directory, command, emit, should_stop, closing, reward).run()
 
 
 @dataclass
@@ -72,6 +74,7 @@ class _Session:
     emit: Emit
     should_stop: Callable[[], bool]
     closing: Closing | None
+    reward: RewardCode | None
 
     @property
     def state(self) -> Comparison:
@@ -88,8 +91,8 @@ class _Session:
         self.directory.require_whole([(path, cell, "") for path, cell in self.state.cells.items()])
 
     def _choose(self, method: str, ladder: tuple[float, ...]) -> float | None:
-        """The rate with the lowest final validation loss; the smallest of the ladder where all diverge; None where a
-        run failed, which says nothing about its rate."""
+        """The rate with the lowest final validation loss, or the highest reward; the smallest of the ladder where all
+        diverge; None where a run failed, which says nothing about its rate."""
         tried: dict[str, float | None] = {}
         for rate in ladder if len(ladder) > 1 else ():
             judging = planned(self.plan, method, self.plan.base.seed + TUNING_SEED, rate, tuning=True)
@@ -115,7 +118,7 @@ class _Session:
         config = with_counted_gpus(cell.config, accelerator)
 
         def work(run: RunDir) -> None:
-            execute(config, run, accelerator, self.command, self.emit, self.should_stop, closing)
+            execute(config, run, accelerator, self.command, self.emit, self.should_stop, closing, self.reward)
 
         try:
             ending = run_cell(path, config, work)
@@ -144,9 +147,17 @@ class _Session:
         self.state.cells[cell.path] = ComparisonCell(
             method=cell.method, seed=cell.seed, rate=cell.rate, tuning=cell.tuning, status=ending.status,
             error=ending.error, round=ending.rounds_done, rounds=cell.config.rounds,
-            final_loss=ending.summary and ending.summary.final_loss,
+            final_loss=_final_objective(ending),
         )  # fmt: skip
         self.directory.write()
+
+
+def _final_objective(ending: Ending) -> float | None:
+    """What rates are judged by: the validation loss, or the mean reward with its sign turned; None without an end."""
+    if ending.summary is None:
+        return None
+    last = ending.summary.evaluations.get("final")
+    return ending.summary.final_loss if last is None or last.reward is None else -last.reward
 
 
 def check_inputs(state: Comparison, cell: PlannedRun, header: LedgerHeader, path: Path) -> None:

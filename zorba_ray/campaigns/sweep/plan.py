@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 from zorba_ray.config import Dimension, ExperimentConfig, SweepConfig, anchored, config_from_tree
 from zorba_ray.config.base import apply_override
-from zorba_ray.config.task import is_reported
 from zorba_ray.directions import uniforms
 from zorba_ray.errors import ConfigError
 
@@ -138,7 +137,7 @@ def defaults(base: Mapping[str, Any]) -> dict[str, Any]:
 def _require_metrics(sweep: SweepConfig, config: ExperimentConfig, origin: str) -> None:
     for metric in sweep.metric:
         figure = metric.name.removeprefix("validation_").removeprefix("test_")
-        if not is_reported(figure, config.task, config.task_kind):
+        if not config.reports(figure):
             why = "it is of texts; " if figure == "perplexity" else ""
             raise ConfigError(
                 f"{origin}: metric {metric.name} is never reported with task.kind={config.task_kind}: {why}use a loss"

@@ -6,7 +6,7 @@ ledger how far it is.
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from zorba_ray.experiment.run import Closing
 from zorba_ray.experiment.session import Emit
 from zorba_ray.federation.accelerator import gpu_count
 from zorba_ray.federation.ray_session import ray_session
+from zorba_ray.tasks.reward_code import RewardCode
 
 _GPU_TRIALS = 4
 """Trials at a time that a private Ray has logical GPUs for."""
@@ -46,6 +47,7 @@ def run_sweep(
     emit: Emit,
     should_stop: Callable[[], bool],
     closing: Closing | None = None,
+    rewards: Mapping[str, RewardCode] | None = None,
 ) -> Sweep:
     """Runs all trials that are not finished; returns the state, which is in sweep.json whatever happens.
 
@@ -53,6 +55,7 @@ def run_sweep(
         base: settings of the run that is varied, as `load_sweep` gives them.
         emit: receives {"kind": "trial", …}, {"kind": "status", "text": …} and at the end {"kind": "sweep", …}.
         closing: writes the report of a finished trial's run directory.
+        rewards: the code of every `task.reward` that a trial may have, by its name.
 
     Raises:
         ConfigError: a trial's settings are refused, before anything runs.
@@ -87,7 +90,7 @@ def run_sweep(
         for folder in ("trials", "logs"):
             (path / folder).mkdir(exist_ok=True)
         watch = SweepWatch(directory, emit, should_stop)
-        return _Sweep(sweep, base, directory, plans, typical, command, emit, closing, watch).run()
+        return _Sweep(sweep, base, directory, plans, typical, command, emit, closing, watch, rewards or {}).run()
 
 
 @dataclass
@@ -104,6 +107,7 @@ class _Sweep:
     emit: Emit
     closing: Closing | None
     watch: SweepWatch
+    rewards: Mapping[str, RewardCode]
     node: str | None = None
     """Ray's name of the node that trials are bound to."""
 
@@ -138,7 +142,7 @@ class _Sweep:
         os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
         logging.getLogger("ray.tune").setLevel(logging.ERROR)
         tuner = tune.Tuner(
-            tune.with_parameters(FederationTrial, closing=self.closing),
+            tune.with_parameters(FederationTrial, closing=self.closing, rewards=self.rewards),
             tune_config=tune.TuneConfig(
                 search_alg=PlannedSearch(waiting, self._payload, watch),
                 scheduler=make_scheduler(sweep, max(plan.config.rounds for plan in self.typical)),

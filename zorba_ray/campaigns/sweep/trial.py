@@ -12,6 +12,7 @@ import platform
 import queue
 import threading
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from zorba_ray.errors import Interrupted, ZorbaError
 from zorba_ray.experiment import run_experiment
 from zorba_ray.experiment.run import Closing
 from zorba_ray.federation.accelerator import with_counted_gpus
+from zorba_ray.tasks.reward_code import RewardCode
 
 
 def trial_payload(plan: TrialPlan, trial: Trial, needs: TrialNeeds, sweep: Path, command: list[str]) -> dict[str, Any]:
@@ -49,16 +51,21 @@ def trial_payload(plan: TrialPlan, trial: Trial, needs: TrialNeeds, sweep: Path,
 class FederationTrial(tune.Trainable):
     """One process that runs trials one after another."""
 
-    def setup(self, config: dict[str, Any], closing: Closing | None = None) -> None:
-        self._closing = closing
-        self._session = _Session(config, closing)
+    def setup(
+        self,
+        config: dict[str, Any],
+        closing: Closing | None = None,
+        rewards: Mapping[str, RewardCode] | None = None,
+    ) -> None:
+        self._closing, self._rewards = closing, rewards or {}
+        self._session = _Session(config, closing, self._rewards)
 
     def step(self) -> dict[str, Any]:
         return self._session.next_report()
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._session.stop()  # to its end: two runs must never share a process
-        self._session = _Session(new_config, self._closing)
+        self._session = _Session(new_config, self._closing, self._rewards)
         return True
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
@@ -78,9 +85,9 @@ class FederationTrial(tune.Trainable):
 class _Session:
     """The run of one trial, in a thread."""
 
-    def __init__(self, payload: dict[str, Any], closing: Closing | None) -> None:
+    def __init__(self, payload: dict[str, Any], closing: Closing | None, rewards: Mapping[str, RewardCode]) -> None:
         self._payload = payload
-        self._closing = closing
+        self._closing, self._rewards = closing, rewards
         self._reports: queue.Queue[dict[str, Any] | BaseException] = queue.Queue()
         self._go = threading.Semaphore(0)
         self._stop = threading.Event()
@@ -140,7 +147,7 @@ class _Session:
                 raise Interrupted("asked to stop before the first round of this session")
             run_experiment(
                 config, run, self._payload["accelerator"], self._payload["command"], self._hear,
-                self._ending, self._closing,
+                self._ending, self._closing, reward=self._rewards.get(config.task.reward or ""),
             )  # fmt: skip
 
         path = Path(self._payload["run"])

@@ -101,7 +101,7 @@ class Method(MethodSpec, ABC):
         if len(report.loss) != 4:
             raise ReportRejected(f"{len(report.loss)} bytes of loss, 4 expected")
         self.check_scalars(report, plan)
-        require_loss(report_loss(report))
+        require_loss(report_loss(report), self._config.task_kind == "reward")
 
     @classmethod
     def local_step(cls, config: ExperimentConfig) -> LocalStep:
@@ -162,26 +162,30 @@ def report_loss(report: ClientReport) -> float:
 # the loss being the mean of (F⁺ + F⁻)/2 over the same pairs. Of one-sided differences (F⁺ − F)/μ, whose loss is the
 # mean of F, this bounds the negative ones. A loss of LIMIT or more has no digit after the point left in fp32, so a
 # difference of two of them says nothing; it bounds the positive ones too: |ρ| < LIMIT / μ.
+# The loss of a reward, its mean with the sign turned, may be negative: there the last bound is the only one.
 
 _SLACK = (1.01, 1e-3)
 """On the loss, relative and absolute: many times what rounding in fp32, or in a 16-bit forward pass, can do."""
 
 
-def require_loss(loss: float) -> None:
+def require_loss(loss: float, rewarded: bool) -> None:
     """Judges a mean training loss.
+
+    Args:
+        rewarded: it is that of a reward.
 
     Raises:
         NotFinite: it is not finite, or too large to be one.
-        ReportRejected: it is negative.
+        ReportRejected: it is negative, and not that of a reward.
     """
     from zorba_ray.zo import LIMIT
 
     if not math.isfinite(loss):
         raise NotFinite("the loss is not finite")
-    if loss >= LIMIT:
-        raise NotFinite(f"a loss of {loss:.4g}: from {LIMIT:.0f} on fp32 has no digit after the point")
-    if loss < -_SLACK[1]:
+    if loss < -_SLACK[1] and not rewarded:
         raise ReportRejected(f"a loss of {loss:.4g}: a cross entropy is never negative")
+    if abs(loss) >= LIMIT:
+        raise NotFinite(f"a loss of {loss:.4g}: from {LIMIT:.0f} on fp32 has no digit after the point")
 
 
 def require_scalars(scalars: np.ndarray, loss: float, scale: float, one_sided: bool) -> None:
