@@ -1,11 +1,11 @@
-"""`python -m benchmarks NAME [--quick] [--json]`."""
+"""`python -m benchmarks NAME [--quick] [--json] [--row NAME]`."""
 
 import argparse
 import importlib
 
 from benchmarks.rows import Row, print_rows
 
-NAMES = ("reference", "sweeps", "speed", "scale", "memory", "gpu", "allocation", "comparison", "check")
+NAMES = ("reference", "sweeps", "speed", "scale", "memory", "gpu", "allocation", "comparison", "check", "tasks")
 """Modules of this package with a function `rows(quick)`."""
 
 
@@ -15,7 +15,17 @@ def main() -> None:
     parser.add_argument("name", choices=[*NAMES, "all"])
     parser.add_argument("--quick", action="store_true", help="under a minute; figures are for a look only")
     parser.add_argument("--json", action="store_true", help="one JSON list")
+    parser.add_argument("--row", help="of `tasks`: this row alone")
     arguments = parser.parse_args()
+    if arguments.row is not None:
+        if arguments.name != "tasks":
+            parser.error(f"--row is known to `tasks`, not to `{arguments.name}`")
+        from benchmarks import tasks
+
+        if arguments.row not in tasks.NAMES:
+            parser.error(f"no row {arguments.row}; there are {', '.join(tasks.NAMES)}")
+        print_rows(tasks.rows(arguments.quick, arguments.row), arguments.json)
+        return
     names = NAMES if arguments.name == "all" else (arguments.name,)
     print_rows([row for name in names for row in _rows(name, arguments.quick)], arguments.json)
 

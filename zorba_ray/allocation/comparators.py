@@ -34,7 +34,7 @@ def allocate_simply(problem: AllocationProblem, algorithm: Comparator, draws: np
     Raises:
         AllocationInfeasible: there is none, or the comparator finds none that keeps the rules; names one it breaks.
     """
-    require_feasible(problem)
+    require_feasible(problem, covered=algorithm != "last")
     groups = merge(problem)
     if algorithm == "greedy":
         counts = greedy(groups, "convergence")

@@ -27,8 +27,15 @@ NAMED = 5
 FACTOR_LIMIT_S = 10.0
 
 
-def require_feasible(problem: AllocationProblem) -> None:
-    """Raise AllocationInfeasible, with all numbers, where counting shows that no allocation exists."""
+def require_feasible(problem: AllocationProblem, covered: bool = True) -> None:
+    """Raise AllocationInfeasible, with all numbers, where counting shows that no allocation exists.
+
+    Args:
+        covered: whether every block needs its holders.
+    """
+    if not covered:
+        _raise_first(problem, _rules, _needs)
+        return
     _require_places(problem)
     _raise_first(problem, _needs, _holders, _places)
 

@@ -1,0 +1,83 @@
+"""The rows of training, each with the goal that it is held against."""
+
+from benchmarks.tasks.held_out import HeldOut
+from benchmarks.tasks.training import Training, Verdict
+from zorba_ray.artifacts import Run
+
+MOST_PASSES = 600
+"""Forward passes of a client."""
+
+
+def reaches(least: float) -> Verdict:
+    """An accuracy, within MOST_PASSES."""
+
+    def met(run: Run, found: HeldOut) -> bool:
+        passes = run.summary and run.summary.forward_passes_per_client
+        return found.accuracy is not None and found.accuracy[1] >= least and (passes or 0) <= MOST_PASSES
+
+    return met
+
+
+def gains(points: float) -> Verdict:
+    """So many points of accuracy above zero-shot."""
+
+    def met(run: Run, found: HeldOut) -> bool:
+        return found.accuracy is not None and 100 * (found.accuracy[1] - found.accuracy[0]) >= points
+
+    return met
+
+
+def beyond_interval(run: Run, found: HeldOut) -> bool:
+    """Zero-shot accuracy lies below the interval of the accuracy after."""
+    return (
+        found.accuracy is not None and found.accuracy_after is not None and found.accuracy[0] < found.accuracy_after[0]
+    )
+
+
+def falls(share: float) -> Verdict:
+    """Perplexity falls by `share`, and the whole interval of what is left of it, row by row, lies below 1."""
+
+    def met(run: Run, found: HeldOut) -> bool:
+        left = found.perplexity_share
+        if left is None or found.perplexity is None:
+            return False
+        return found.perplexity[1] <= (1 - share) * found.perplexity[0] and left[1] < 1
+
+    return met
+
+
+def no_goal(run: Run, found: HeldOut) -> None:
+    """Of a row that is to run and to be told."""
+
+
+_REWARD = (
+    "task.reward=zorba_ray.tasks.rewards:exact_match", "eval.metric=reward", "rounds=40", "zo.scope=bias_norm",
+    "zo.perturbation_scale=0.1", "zo.directions=16", "zo.lr=0.1", "data.batch_size=32", "federation.clients=4",
+    "federation.fleet=null", "federation.backend=sequential", "memory.frozen=device", "eval.rows=512",
+    "tracking.wandb=disabled",
+)  # fmt: skip
+_FIRST_ORDER = (
+    "federation.fleet=null", "allocation={}", "memory.frozen=device", "rounds=4", "eval.every=4", "eval.rows=200",
+)  # fmt: skip
+_PLAIN, _FEW = "SST-2, plain prompt", "≥ .78 in ≤ 600 forward passes"
+
+TRAINING = (
+    Training("sst2_plain", _PLAIN, "smollm2_sst2", "sst2", _FEW, reaches(0.78), 500),
+    Training(
+        "alpaca", "instructions, held-out perplexity of the answer", "smollm2_alpaca", "alpaca_small",
+        "falls ≥ 5 %, beyond its interval", falls(0.05), 120, "perplexity",
+    ),
+    Training("copa", "multiple choice, COPA", "smollm2_copa", "copa", "runs, an honest number", no_goal, 200),
+    *(
+        Training(
+            f"reward_{seed}", "built-in task, accuracy itself as the reward", "demo", "", "above zero-shot, beyond its "
+            "interval", beyond_interval, 512, overrides=(*_REWARD, f"seed={seed}"),
+        )
+        for seed in (1, 2, 3)
+    ),
+    Training(
+        "sst2_fedit", f"{_PLAIN}, first-order LoRA", "smollm2_sst2", "sst2", "beside it", no_goal,
+        overrides=("method=fedit", "model.lora.rank=8", "zo={scope: lora}", *_FIRST_ORDER),
+    ),
+)  # fmt: skip
+"""In the order in which they matter."""
