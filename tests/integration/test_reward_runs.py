@@ -82,9 +82,9 @@ def test_the_scalars_are_differences_of_the_mean_reward() -> None:
 def test_written_answers_are_rewarded_at_both_signs(tmp_path: Path) -> None:
     setup = prepare(written_config(tmp_path))
     (batch,), model = batches_of(setup, 0), setup.model
-    prepared = model.prepare(batch, frozenset({1, 4}))
+    prepared = model.prepare(batch, frozenset(range(6)))
     assert prepared.hidden_BTH is None, "nothing is computed that no text needs"
-    move = Perturbation(3, 0, 0.1, "rademacher")
+    move = Perturbation(3, 0, 0.5, "rademacher")
     plus, minus = model.decode_pair(prepared, move)
     assert plus != minus
     assert batch.references is not None
