@@ -242,3 +242,39 @@ def test_the_command_says_what_allows_a_module(cli: Cli, tiny_tree: dict[str, An
     assert last_eval(json.loads((folder / "summary.json").read_text("utf-8"))).reward is not None
     page = (folder / "report.html").read_text("utf-8")
     assert "reward" in page
+
+
+def test_a_sweep_names_every_reward_that_must_be_allowed(cli: Cli, tiny_tree: dict[str, Any], tmp_path: Path) -> None:
+    judge(tmp_path)
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(tiny_tree), "utf-8")
+    sweep = {
+        "name": "rewards",
+        "run": "tiny.yaml",
+        "space": {"task.reward": {"grid": ["zorba_ray.tasks.rewards:exact_match", "judge:nearness"]}},
+        "metric": {"name": "validation_reward", "mode": "max"},
+    }
+    file = tmp_path / "sweep.yaml"
+    file.write_text(yaml.safe_dump(sweep), "utf-8")
+    refused = cli("sweep", file, "--dry-run")
+    assert refused.code == 2
+    assert "task.reward=judge:nearness" in refused.err
+    assert cli("sweep", file, "--dry-run", "--allow-code", "judge").code == 0
+
+
+@pytest.mark.slow
+def test_a_comparison_chooses_rates_by_the_reward(cli: Cli, tiny_tree: dict[str, Any], tmp_path: Path) -> None:
+    judge(tmp_path)
+    tiny_tree["task"] = {"reward": "judge:nearness"}
+    tiny_tree["zo"] |= {"perturbation_scale": 0.1}
+    tiny_tree["memory"] = {"frozen": "device"}
+    file, folder = tmp_path / "tiny.yaml", tmp_path / "c"
+    file.write_text(yaml.safe_dump(tiny_tree), "utf-8")
+    asked = ("compare", file, "--methods", "zorba,mezo", "--seeds", "1", "--dir", folder, "--allow-code", "judge")
+    done = cli(*asked, "--rates", "zorba=0.01,0.05", "--rates", "mezo=0.01")
+    assert done.code == 0, done.err
+    record = json.loads((folder / "compare.json").read_text("utf-8"))
+    assert set(record["tried"]["zorba"]) == {"0.01", "0.05"}
+    assert all(-1 <= objective <= 0 for objective in record["tried"]["zorba"].values())
+    for run in ("zorba/seed-3", "mezo/seed-3"):
+        settings = json.loads((folder / run / "config.resolved.json").read_text("utf-8"))
+        assert settings["task"]["reward"] == "judge:nearness"
