@@ -68,7 +68,7 @@ TRAINING = (
         "alpaca", "instructions, held-out perplexity of the answer", "smollm2_alpaca", "alpaca_small",
         "falls ≥ 5 %, beyond its interval", falls(0.05), 120, "perplexity",
     ),
-    Training("copa", "multiple choice, COPA", "smollm2_copa", "copa", "runs, an honest number", no_goal, 200),
+    Training("copa", "multiple choice, COPA", "smollm2_copa", "copa", "runs, an honest number", no_goal, 100),
     *(
         Training(
             f"reward_{seed}", "built-in task, accuracy itself as the reward", "demo", "", "above zero-shot, beyond its "
