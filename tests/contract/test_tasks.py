@@ -29,7 +29,12 @@ def test_a_run_moves_the_weights_and_is_replayed(method: str, task: str, tmp_pat
             tiny_config(*overrides)
         return
     config = tiny_config(*overrides)
-    kinds = {"whole words": "classification", "chat": "completion", "reward of options": "reward"}
+    kinds = {
+        "whole words": "classification",
+        "chat": "completion",
+        "reward of options": "reward",
+        "reward of written answers": "reward",
+    }
     assert config.task_kind == kinds.get(task, task)
     summary = run_here(config, tmp_path / "run")
     assert summary["status"] == "finished"

@@ -17,6 +17,7 @@ TASKS: dict[str, tuple[str, ...]] = {
     "multiple_choice": ('data.prompt="{text} it was"', "task.options_column=options", "data.label_column=right"),
     "completion": COMPLETION,
     "chat": ("task.messages_column=messages",),
+    "generation": ('data.prompt="{text} it was"', "task.references_column=answers", "task.max_new_tokens=3"),
     "language_model": ("task.kind=language_model", 'data.prompt="{text} it was {grade}"'),
     "reward": REWARD,
     "reward of options": (
@@ -25,6 +26,7 @@ TASKS: dict[str, tuple[str, ...]] = {
         "task.options_column=options",
         "data.label_column=right",
     ),
+    "reward of written answers": (*REWARD, *COMPLETION, "task.max_new_tokens=2"),
 }
 """Task -> what a configuration on such a folder sets."""
 
@@ -53,7 +55,7 @@ def chat_model(folder: Path, template: str | None = CHAT_TEMPLATE) -> Path:
 
 
 def review_rows(count: int = 64) -> list[dict[str, Any]]:
-    """Reviews with their grade as text, as a label, among options, and as the answer in a chat."""
+    """Reviews with their grade as text, as a label, among options, as right answers, and as the answer in a chat."""
     words = list(TASK_LABEL_WORDS)
     return [
         {
@@ -62,6 +64,7 @@ def review_rows(count: int = 64) -> list[dict[str, Any]]:
             "label": label,
             "options": words[: max(2, label + 1)],
             "right": label,
+            "answers": [words[label], f"a {words[label]} one"],
             "messages": [{"role": "user", "content": text}, {"role": "assistant", "content": words[label]}],
         }
         for text, label in task_split("train")[:count]

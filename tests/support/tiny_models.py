@@ -4,7 +4,7 @@ Every weight is drawn from a seeded generator, biases and norms too (their usual
 and large enough that losses differ between classes. Building one twice gives the same network.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -53,6 +53,11 @@ class TinyTokenizer:
         ids = [row + [self.pad_token_id] * (width - len(row)) for row in rows]
         mask = [[1] * len(row) + [0] * (width - len(row)) for row in rows]
         return transformers.BatchEncoding({"input_ids": ids, "attention_mask": mask}, tensor_type=return_tensors)
+
+    def decode(self, tokens: Sequence[int], skip_special_tokens: bool = False) -> str:
+        """Each token's number, or its word."""
+        words = {token: word for word, token in self._table.items()}
+        return " ".join(words.get(token, str(token)) for token in tokens)
 
     def _encode(self, text: str) -> list[int]:
         return [self._table.get(word, 3) for word in text.split()]

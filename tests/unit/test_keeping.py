@@ -66,14 +66,23 @@ def test_a_language_model_has_no_accuracy_to_judge_by() -> None:
         config_from_tree({"model": {"head": "lm"}, "eval": {"metric": "accuracy"}}, "test")
     with pytest.raises(ConfigError, match=r"eval\.metric=perplexity with task\.kind=classification"):
         tiny_config("eval.metric=perplexity")
+    with pytest.raises(ConfigError, match=r"eval\.metric=token_f1 with task\.kind=classification"):
+        tiny_config("eval.metric=token_f1")
+    task = {"kind": "generation", "answer": "{text}"}
+    with pytest.raises(ConfigError, match=r"eval\.metric=number_match with task\.kind=generation"):
+        config_from_tree({"task": task, "eval": {"metric": "number_match"}}, "test")
+    assert config_from_tree({"task": {**task, "scores": ["number_match"]}, "eval": {"metric": "number_match"}}, "test")
     with pytest.raises(ConfigError, match=r"eval\.metric=macro_f1 with task\.kind=multiple_choice"):
         config_from_tree({"task": {"options_column": "options"}, "eval": {"metric": "macro_f1"}}, "test")
 
 
 def test_every_figure_of_an_evaluation_can_be_judged_by() -> None:
     assert set(get_args(EvalConfig.model_fields["metric"].annotation)) == set(Eval.FIGURES)
-    records = [Eval(round=at, split="validation", loss=1.0, perplexity=9.0 - at, mcc=at / 100) for at in (0, 10)]
-    for metric in ("perplexity", "mcc"):
+    records = [
+        Eval(round=at, split="validation", loss=1.0, perplexity=9.0 - at, mcc=at / 100, token_f1=at / 99)
+        for at in (0, 10)
+    ]
+    for metric in ("perplexity", "mcc", "token_f1"):
         settings = config().eval.model_copy(update={"metric": metric})
         assert best_round(config().model_copy(update={"eval": settings}), records) == 10
     assert best_round(config("eval.metric=macro_f1"), records) == 0, "none of them knows it"

@@ -10,10 +10,15 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from tests.support.task_data import REWARD
 from tests.support.tiny_models import tiny_loaded
+from tests.support.tiny_run import tiny_config
 from zorba_ray.config import LocalStep, ModelConfig, method_names
+from zorba_ray.experiment.build import prepare
 from zorba_ray.memory import Workload, fleet_memory, resident_everywhere
 from zorba_ray.memory.count import counted
+from zorba_ray.memory.footprint import Footprint
+from zorba_ray.memory.inventory import COMPUTE_BYTES, Inventory, zorba_footprint
 from zorba_ray.memory.paired_client import PairedStep
 from zorba_ray.memory.storage_counter import HOST, StorageCounter
 from zorba_ray.memory.table import ModelProfile, ProfiledClient, clients, model_profile
@@ -129,6 +134,45 @@ class TestFormulaAgainstCount:
         step = PairedStep(active=frozenset(range(12)))
         assert error(profile, step) < 0.03
         assert counted(model, "bf16", profile.work, step).parts["logits"] >= 8 * 63 * 50272 * 8
+
+
+class TestFormulaOfWrittenAnswers:
+    """A reward of what the model writes: copies of the active blocks, keys and values, one sign at a time."""
+
+    @pytest.mark.parametrize("compute", ["bf16", "fp32"])
+    @pytest.mark.parametrize(("kind", "written", "step"), [("opt", 1, PLACEMENTS[3]), ("llama", 12, PLACEMENTS[0])])
+    def test_by_kind_and_length(self, tmp_path: Path, kind: str, compute: str, written: int, step: PairedStep) -> None:
+        """About the count, or up to a sixth more: the formula has room for a model whose cache cannot be used."""
+        profile = tiny(tmp_path, kind, compute)
+        for active in ({0, 1, 2}, {1}):
+            seen, found = both(profile, written, replace(step, active=frozenset(active)))
+            assert 0.99 * seen.total <= found.total <= 1.17 * seen.total, (seen, found)
+
+    def test_a_copy_of_every_active_block(self, tmp_path: Path) -> None:
+        profile, copies = tiny(tmp_path, "opt"), []
+        for active in ({1}, {0, 1}, {0, 1, 2}):
+            seen, found = both(profile, 4, PairedStep(active=frozenset(active)))
+            assert seen.parts["scratch"] == pytest.approx(found.parts["scratch"], rel=0.01)
+            copies.append(found.parts["scratch"])
+        block = 2 * sum(t.numel for t in profile.manifest.by_block[0] if len(t.shape) == 2)
+        assert copies[1] - copies[0] == copies[2] - copies[1] >= block
+
+    def test_a_run_is_counted_so(self) -> None:
+        """Budgets rest on it: each active block costs its copy too."""
+        answer = "task.answer='{text}'"
+        plain, rewarded = (
+            prepare(tiny_config('data.prompt="{text} it was"', "data.label_words=[]", *more)).memory.of(None)
+            for more in ((answer,), (answer, *REWARD, "task.max_new_tokens=3"))
+        )
+        assert (rewarded.active_extra - plain.active_extra > 0).all()
+
+
+def both(profile: ModelProfile, written: int, step: PairedStep) -> tuple[Footprint, Footprint]:
+    """What a client holds, counted and by the formula."""
+    work = replace(profile.work, written=written, positions=1, logits=40)
+    compute = "bf16" if profile.compute == "bf16" else "fp32"
+    held = Inventory(profile.manifest, step.placement, step.scope, COMPUTE_BYTES[compute])
+    return counted(profile.model, compute, work, step), zorba_footprint(held, work, step.active)
 
 
 class TestParts:

@@ -21,6 +21,7 @@ from zorba_ray.metrics import (
     resamples,
 )
 from zorba_ray.models import Evaluation
+from zorba_ray.tables import wilson
 
 
 def test_figures_of_a_matrix_that_is_worked_out_by_hand() -> None:
@@ -183,3 +184,26 @@ def test_figures_by_client_are_those_of_its_rows_alone() -> None:
     }
     nobody = SplitFigures("validation", 0, gold, gold, np.full(6, -1)).of(_evaluation(gold, given, 2))
     assert "by_client" not in nobody
+
+
+SHOWN = ("exact_match", "token_f1")
+
+
+def test_scores_of_answers_have_intervals_and_are_told_by_client() -> None:
+    """Shares of rows have Wilson's interval; F1 has one by bootstrap."""
+    texts, right = ("a cat", "dog", "7", "a grey cat"), [["cat"], ["cat"], ["7", "seven"], ["grey dog"]]
+    ones = np.ones(4)
+    result = Evaluation(1.0, None, 4, 1.0, None, ones, ones.astype(np.int64), None, row_texts=texts)
+    clients = np.array([0, 0, 1, 1])
+    nothing = np.zeros(4, dtype=np.int64)
+    split = SplitFigures("validation", 0, nothing, nothing, clients, references=right, scores=SHOWN)
+    found = split.of(result)
+    assert (found["exact_match"], found["token_f1"]) == (0.5, 0.625)
+    assert found["intervals"]["exact_match"].low == pytest.approx(wilson(0.5, 4)[0])
+    assert found["intervals"]["token_f1"].low < 0.625 < found["intervals"]["token_f1"].high
+    spans = {name: (span.min, span.max) for name, span in found["by_client"].items()}
+    assert spans["token_f1"] == (0.5, 0.75)
+    assert spans["exact_match"] == (0.5, 0.5)
+    record = Eval(round=0, split="validation", loss=1.0, **found)
+    assert record.rouge_l is None
+    assert record.token_f1 == 0.625

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from zorba_ray.artifacts import Eval
 from zorba_ray.artifacts.sweep import FIGURES
 from zorba_ray.campaigns.sweep.plan import drawn_at, make_trial, plan_trials, points, rounded
 from zorba_ray.campaigns.sweep.resources import TrialNeeds, require_room, trial_needs
@@ -51,6 +52,7 @@ def test_refused_before_anything_runs(space: dict[str, Any], base: dict[str, Any
     ("name", "mode", "head", "message"),
     [
         ("validation_accuracy", "max", "lm", r"validation_accuracy is never reported with task\.kind=language_model"),
+        ("test_token_f1", "max", "lm", r"test_token_f1 is never reported with task\.kind=language_model"),
         ("test_macro_f1", "max", "lm", r"test_macro_f1 is never reported with task\.kind=language_model"),
         (
             "validation_perplexity",
@@ -66,7 +68,7 @@ def test_a_figure_that_no_trial_has_is_refused(name: str, mode: str, head: str, 
         plan_trials(config, {"model": {"head": head}})
 
 
-@pytest.mark.parametrize("name", ["loss", "perplexity", "accuracy", "balanced_accuracy", "macro_f1", "mcc"])
+@pytest.mark.parametrize("name", Eval.FIGURES)
 @pytest.mark.parametrize("split", ["validation", "test"])
 def test_a_figure_is_not_ranked_from_its_wrong_end(name: str, split: str) -> None:
     right, wrong = ("min", "max") if name in ("loss", "perplexity") else ("max", "min")

@@ -80,7 +80,8 @@ class Eval(Record, tag_field="kind", tag="eval", kw_only=True):
     """One evaluation of a split at θ after a round."""
 
     FIGURES: ClassVar[tuple[str, ...]] = (
-        "loss", "perplexity", "accuracy", "balanced_accuracy", "macro_f1", "mcc", "reward",
+        "loss", "perplexity", "accuracy", "balanced_accuracy", "macro_f1", "mcc",
+        "exact_match", "token_f1", "rouge_l", "number_match", "reward",
     )  # fmt: skip
     """Fields that say how good the answers are."""
 
@@ -101,6 +102,12 @@ class Eval(Record, tag_field="kind", tag="eval", kw_only=True):
     """exp(loss) per token of a language model."""
     reward: float | None = None
     """Mean over the rows; None where the task is no reward."""
+    exact_match: float | None = None
+    """Mean score of the answers that a generation writes. So the next three; None of other tasks, and of scores that
+    `task.scores` does not name."""
+    token_f1: float | None = None
+    rouge_l: float | None = None
+    number_match: float | None = None
     intervals: dict[str, Interval] = {}
     """By figure, as in `macro_f1`; without those that the rows cannot tell."""
     majority: dict[str, float] = {}

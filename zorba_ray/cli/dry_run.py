@@ -47,7 +47,7 @@ def preview(config: "ExperimentConfig", path: Path, reward: "RewardCode | None" 
     for text in warnings:
         console.print(f"warning: {text}", style="yellow")
     print_map(console, tree)
-    for line in (_memory(allocation), _data(setup), _passes(setup, allocation), _traffic(setup)):
+    for line in (_memory(allocation), _data(setup), _passes(setup, allocation), _traffic(setup), *_answers(setup)):
         console.print(line)
     if probe is not None:
         console.print(probe.line())
@@ -89,6 +89,25 @@ def _passes(setup: "Setup", allocation: "AllocationRecord") -> str:
         f"A round: {clients:,} clients × {passes} forward passes of {most}{config.data.batch_size} examples; blocks "
         f"before the first active one run once, so that it costs about {cost:.1f} passes of the whole model."
     )
+
+
+def _answers(setup: "Setup") -> list[str]:
+    """What the evaluations of a generation cost; nothing of other tasks."""
+    decoder, settings = setup.model.decoder, setup.config.eval
+    if decoder is None:
+        return []
+    times = 1 + -(-setup.config.rounds // settings.every)
+    tokens = decoder.ending.max_new_tokens
+    how = (
+        f"a pass of {len(setup.validation):,} single tokens"
+        if decoder.cached
+        else "a pass of the whole texts, as its cache of keys and values does not give its own logits"
+    )
+    return [
+        f"Evaluations: {times:,} of validation, in each of which the model writes {len(setup.validation):,} answers of "
+        f"at most {tokens:,} tokens; each token is {how}. Test: {len(setup.test):,} answers, at the start and at the "
+        "end. eval.rows and eval.every make it less."
+    ]
 
 
 def _traffic(setup: "Setup") -> str:

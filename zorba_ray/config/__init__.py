@@ -11,12 +11,14 @@ from zorba_ray.config.method import DEFAULT_METHOD, LocalStep, MethodSpec, load_
 from zorba_ray.config.model import LoraConfig, ModelConfig
 from zorba_ray.config.numbers import changed_numbers
 from zorba_ray.config.sweep import SweepConfig, load_sweep
-from zorba_ray.config.task import RowKind, TaskConfig, TaskName
+from zorba_ray.config.task import DECODED, SCORES, RowKind, TaskConfig, TaskName
 from zorba_ray.config.tracking import EvalConfig, TrackingConfig
 from zorba_ray.config.zo import DirectionsConfig, ZOConfig
 
 __all__ = [
+    "DECODED",
     "DEFAULT_METHOD",
+    "SCORES",
     "AllocationConfig",
     "DataConfig",
     "Dimension",

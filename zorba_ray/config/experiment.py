@@ -12,7 +12,7 @@ from zorba_ray.config.memory import MemoryConfig
 from zorba_ray.config.method import DEFAULT_METHOD, MethodSpec, NoSettings, load_method, method_names, with_published
 from zorba_ray.config.model import ModelConfig
 from zorba_ray.config.numbers import numbers_digest, numbers_of
-from zorba_ray.config.task import RowKind, TaskConfig, TaskName, is_reported
+from zorba_ray.config.task import DECODED, RowKind, TaskConfig, TaskName, is_reported
 from zorba_ray.config.tracking import EvalConfig, TrackingConfig
 from zorba_ray.config.zo import DirectionsConfig, ZOConfig
 
@@ -106,7 +106,7 @@ class ExperimentConfig(StrictModel):
                 "data.label_words=[]"
             )
         if self.task_kind == "reward":
-            self._require_no_derivative()
+            self._require_no_loss()
         if self.data.label_shift and self.task_kind != "classification":
             raise ValueError(
                 f"data.label_shift={self.data.label_shift:g} with task.kind={self.task_kind}: its loss has no labels "
@@ -152,12 +152,17 @@ class ExperimentConfig(StrictModel):
             )
         return self
 
-    def _require_no_derivative(self) -> None:
-        """Raises ValueError: a setting that needs the derivative or the curvature of a loss, which a reward lacks."""
+    def _require_no_loss(self) -> None:
+        """Raises ValueError: a setting that needs a loss, or its derivative or curvature, which a reward lacks."""
         if self.spec.backward:
             raise ValueError(
                 f"task.kind=reward with method={self.method}: a reward has no derivative, and this method "
                 "backpropagates; take one of forward passes alone, such as method=zorba, or a task with a loss"
+            )
+        if self.data.batch_tokens is not None and self.row_kind in DECODED:
+            raise ValueError(
+                f"data.batch_tokens={self.data.batch_tokens} with task.kind=reward: what is written is none of the "
+                "batch's tokens, and memory would hold more; set data.batch_tokens=null and a smaller data.batch_size"
             )
         if self.zo.scope == "auto":
             raise ValueError(
@@ -177,7 +182,7 @@ class ExperimentConfig(StrictModel):
 
     def reports(self, figure: str) -> bool:
         """Whether an evaluation of this run tells a figure: `loss`, `accuracy`, `reward`, …"""
-        return is_reported(figure, self.row_kind, self.task_kind == "reward")
+        return is_reported(figure, self.task, self.row_kind)
 
     @property
     def passes_per_round(self) -> int:

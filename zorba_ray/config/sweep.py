@@ -19,6 +19,7 @@ from zorba_ray.config.dimension import Dimension
 from zorba_ray.config.experiment import ExperimentConfig
 from zorba_ray.config.loading import load_tree, meant_file, presets
 from zorba_ray.config.suggestions import nearest_setting
+from zorba_ray.config.task import SCORES
 from zorba_ray.config.yaml_text import read_yaml
 from zorba_ray.errors import ConfigError
 from zorba_ray.printable import shown
@@ -30,6 +31,10 @@ EveryEvaluation = Literal[
     "validation_balanced_accuracy",
     "validation_macro_f1",
     "validation_mcc",
+    "validation_exact_match",
+    "validation_token_f1",
+    "validation_rouge_l",
+    "validation_number_match",
     "validation_reward",
 ]
 """Metrics that a trial reports at every evaluation: what a scheduler can judge by."""
@@ -40,6 +45,10 @@ AtTheEnd = Literal[
     "test_balanced_accuracy",
     "test_macro_f1",
     "test_mcc",
+    "test_exact_match",
+    "test_token_f1",
+    "test_rouge_l",
+    "test_number_match",
     "test_reward",
     "fleet_vram_bytes",
     "worst_share",
@@ -91,10 +100,11 @@ class MetricConfig(StrictModel):
 
     @model_validator(mode="after")
     def _right_way(self) -> "MetricConfig":
-        ways = {("loss", "perplexity"): ("min", "less"), ("accuracy", "macro_f1", "mcc", "reward"): ("max", "more")}
-        for endings, (mode, better) in ways.items():
+        better = ("accuracy", "macro_f1", "mcc", "reward", *SCORES)
+        ways = {("loss", "perplexity"): ("min", "less"), better: ("max", "more")}
+        for endings, (mode, way) in ways.items():
             if self.name.endswith(endings) and self.mode != mode:
-                raise ValueError(f"metric {self.name} with mode={self.mode}: {better} is better; write mode: {mode}")
+                raise ValueError(f"metric {self.name} with mode={self.mode}: {way} is better; write mode: {mode}")
         return self
 
 

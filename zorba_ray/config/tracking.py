@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from zorba_ray.config.base import StrictModel
+from zorba_ray.config.task import ScoreName
 
 
 class EvalConfig(StrictModel):
@@ -17,7 +18,9 @@ class EvalConfig(StrictModel):
     examples: int = Field(default=20, ge=0, le=1000)
     """Test rows, drawn at random, that the run directory and the report hold with the answers before and after
     training. 0: none, where nobody may see a row."""
-    metric: Literal["loss", "perplexity", "accuracy", "balanced_accuracy", "macro_f1", "mcc", "reward"] = "loss"
+    metric: Literal["loss", "perplexity", "accuracy", "balanced_accuracy", "macro_f1", "mcc", "reward", ScoreName] = (
+        "loss"
+    )
     """Figure of the validation split by which `keep` and `patience` judge."""
     keep: Literal["last", "best"] = "last"
     """Whose θ is the run's result, with its SHA-256, test figures and export: that of the last round, or of the

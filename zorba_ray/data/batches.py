@@ -78,6 +78,19 @@ class TokenTable:
         lengths = np.diff(self.starts)
         return lengths if self.options is None else lengths + self.options.longest_of(len(lengths)) - 1
 
+    @property
+    def prompt_lengths(self) -> np.ndarray:
+        """Tokens of each example before its last marked answer, int64 [examples]; all where none is marked."""
+        lengths = np.diff(self.starts)
+        if self.scored is None:
+            return lengths
+        begins = self.scored & ~np.concatenate(([False], self.scored[:-1]))
+        begins[self.starts[:-1]] = self.scored[self.starts[:-1]]
+        places = np.flatnonzero(begins)
+        last = np.searchsorted(places, self.starts[1:]) - 1
+        within = places[last] - self.starts[:-1] if len(places) else np.full(len(lengths), -1)
+        return np.where((last >= 0) & (within >= 0), within, lengths)
+
     def collate(self, rows: np.ndarray, pad: int) -> BatchArrays:
         """A batch of these examples."""
         parts = [slice(self.starts[row], self.starts[row + 1]) for row in rows]

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from zorba_ray.config import DataConfig, TaskConfig
+from zorba_ray.config import DECODED, DataConfig, TaskConfig
 from zorba_ray.data import grammar
 from zorba_ray.data.chats import Chat, chat_text, read_chats
 from zorba_ray.data.files import SPLITS, Files, file_kind, folder_files, hub_files
 from zorba_ray.data.labels import LabelListing, label_positions, read_listing
 from zorba_ray.data.options import read_options, right_options
 from zorba_ray.data.prompts import prompt_columns
+from zorba_ray.data.references import read_references
 from zorba_ray.data.table_file import KINDS, DataTable
 from zorba_ray.data.tables import column_names, read_table
 from zorba_ray.directions import permutation
@@ -35,6 +36,8 @@ class Split:
     options: list[list[str]] | None = None
     """Of each row, where it brings its own; a label is then a position among them."""
     chats: list[Chat] | None = None
+    references: list[list[str]] | None = None
+    """Of each row, its right answers, where a column has them."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -45,7 +48,8 @@ class Split:
         options = None if self.options is None else [self.options[i] for i in rows]
         columns = {name: [values[i] for i in rows] for name, values in self.columns.items()}
         chats = None if self.chats is None else [self.chats[i] for i in rows]
-        return Split(columns, self.labels[rows], owners, options, chats)
+        references = None if self.references is None else [self.references[i] for i in rows]
+        return Split(columns, self.labels[rows], owners, options, chats, references)
 
 
 @dataclass(frozen=True)
@@ -98,15 +102,16 @@ def load_task(config: DataConfig, seed: int, labelled: bool, task: TaskConfig | 
     return Task(train, splits["validation"], splits["test"])
 
 
-def _text_columns(config: DataConfig, task: TaskConfig) -> list[str]:
-    """Columns of the prompt and of the answer, each once; a chat has neither."""
+def _text_columns(config: DataConfig, task: TaskConfig, gold: bool = True) -> list[str]:
+    """Columns of the prompt and of the answer, each once; a chat has neither. `gold`: a generation's answers too."""
     if task.messages_column is not None:
         return []
-    return list(dict.fromkeys(prompt_columns(config.prompt) + prompt_columns(task.answer or "")))
+    answer = task.answer if gold or task.named("auto") not in DECODED else None
+    return list(dict.fromkeys(prompt_columns(config.prompt) + prompt_columns(answer or "")))
 
 
 def _builtin_splits(config: DataConfig, labelled: bool, task: TaskConfig) -> dict[str, Split]:
-    for setting in ("options_column", "messages_column"):
+    for setting in ("options_column", "messages_column", "references_column"):
         if (column := getattr(task, setting)) is not None:
             raise DataError(f"task.{setting}={shown(column)}: the builtin data has no such column (columns: text)")
     for setting, template in (("data.prompt", config.prompt), ("task.answer", task.answer or "")):
@@ -177,16 +182,17 @@ def read_rows(file: Path, config: DataConfig, labelled: bool, task: TaskConfig, 
 
 def _wanted_columns(config: DataConfig, labelled: bool, task: TaskConfig, gold: bool = True) -> list[str]:
     """What a file must have."""
-    lists = [column for column in (task.options_column, task.messages_column) if column is not None]
+    references = task.references_column if gold else None
+    lists = [name for name in (task.options_column, task.messages_column, references) if name is not None]
     labels = [config.label_column] if labelled or (gold and task.options_column is not None) else []
-    return [*_text_columns(config, task), *labels, *lists]
+    return [*_text_columns(config, task, gold), *labels, *lists]
 
 
 def _splits_of(
     files: Files, listing: LabelListing, config: DataConfig, labelled: bool, task: TaskConfig, gold: bool = True
 ) -> dict[str, Split]:
     """The rows of each split's files; `gold`: with the position of the right one among options."""
-    names, choices = _text_columns(config, task), task.options_column
+    names, choices = _text_columns(config, task, gold), task.options_column
     wanted = _wanted_columns(config, labelled, task, gold)
     optional = config.partition_column if config.partition == "column" else None
     tables = {split: [read_table(*file, wanted, optional) for file in parts] for split, parts in files.items()}
@@ -195,7 +201,7 @@ def _splits_of(
         labels = label_positions(tables, config.label_column, config.label_words, listing)
     splits = {}
     for split, parts in tables.items():
-        owners, options, chats = None, None, None
+        owners, options, chats, references = None, None, None, None
         if choices is not None:
             each = [read_options(table, choices) for table in parts]
             options = [row for table in each for row in table]
@@ -211,7 +217,9 @@ def _splits_of(
         if task.messages_column is not None:
             chats = [chat for table in parts for chat in read_chats(table, task.messages_column)]
             columns = {"messages": [chat_text(chat) for chat in chats]}
-        splits[split] = Split(columns, labels[split], owners, options, chats)
+        if gold and task.references_column is not None:
+            references = [row for table in parts for row in read_references(table, task.references_column)]
+        splits[split] = Split(columns, labels[split], owners, options, chats, references)
     return splits
 
 

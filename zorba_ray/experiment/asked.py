@@ -88,8 +88,13 @@ def predict_rows(
     """
     model = trained(source, round, settings, base)
     split, tokens = _given(model, data, gold=False)
-    answers = Evaluator(model.model, data.name, tokens.table).answers(model.round, scores=True)
-    places = np.argsort(evaluation_order(tokens.table)).tolist()
+    asked, places = Evaluator(model.model, data.name, tokens.table), np.argsort(evaluation_order(tokens.table)).tolist()
+    if model.model.decoder is not None:
+        prompts, written = RowTexts.of(split, model.config).prompts, asked.written()
+        said = [(prompts[row], written[place]) for row, place in enumerate(places)]
+        rows = [{"row": row, "text": text, "prediction": answer} for row, (text, answer) in enumerate(said, start=1)]
+        return Predicted(rows, tokens.cut, model)
+    answers = asked.answers(model.round, scores=True)
     return Predicted(list(_rows(model.config, split, answers, places)), tokens.cut, model)
 
 

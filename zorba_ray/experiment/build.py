@@ -209,8 +209,20 @@ def task_model(
     `TaskModel`."""
     directions = _directions(config, device, watch)
     data, scope, rank = config.data, config.zo.fixed_scope, config.zo.rank or 0
+    longest = data.max_length + config.task.max_new_tokens
     model = TaskModel(
-        loaded, config.model, data.prompt, data.label_words, scope, directions, device, rank, store, config.task, reward
+        loaded,
+        config.model,
+        data.prompt,
+        data.label_words,
+        scope,
+        directions,
+        device,
+        rank,
+        store,
+        config.task,
+        longest,
+        reward,
     )
     _check_scope(model.replica.manifest, scope)
     _check_rank(rank, model.replica.manifest, scope)

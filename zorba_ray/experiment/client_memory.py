@@ -4,7 +4,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import replace
 
-from zorba_ray.config import ExperimentConfig
+from zorba_ray.config import DECODED, ExperimentConfig
 from zorba_ray.data import TokenTable
 from zorba_ray.errors import ConfigError
 from zorba_ray.memory import FleetMemory, Workload, workload_of
@@ -39,6 +39,8 @@ def workload(config: ExperimentConfig, loaded: LoadedModel, sections: Mapping[st
             )
         sequences, tokens = struct.unpack("<II", options.content)
         return replace(work, batch_size=work.batch_size * sequences, positions=min(tokens + 1, work.length))
+    if config.task_kind == "reward" and config.row_kind in DECODED:
+        return replace(work, positions=1, written=config.task.max_new_tokens)
     if data.batch_tokens is None:
         return work
     # No batch has more tokens than these rows of full length, nor larger attention masks; but it may have more rows.

@@ -53,6 +53,10 @@ class Evaluator:
             )
         return result
 
+    def written(self) -> list[str]:
+        """What the model writes behind the prompt of each row, in the order of `evaluation_order`."""
+        return [text for batch in self._batches for text in self._model.decode(batch)]
+
     def record(self, round: int, heard: Callable[[Evaluation], None] | None = None) -> Eval:
         """The record of an evaluation at θ after `round`; `heard` is given the answers, with their scores.
 
@@ -158,7 +162,10 @@ def figures_of(
     """For an `Evaluator` of `table`; arguments as of `SplitFigures`, rows in the order of the table."""
     order, choices = evaluation_order(table), config.row_kind == "multiple_choice"
     homes = None if clients is None else clients[order]
-    return SplitFigures(split, config.seed, table.labels[order], training, homes, own_options=choices)
+    right = None if table.references is None else [table.references[int(row)] for row in order]
+    return SplitFigures(
+        split, config.seed, table.labels[order], training, homes, choices, references=right, scores=config.task.scores
+    )
 
 
 def require_near(round: int, distance: float, size: float) -> None:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zorba_ray.config import ExperimentConfig
+from zorba_ray.config import DECODED, ExperimentConfig
 from zorba_ray.data import SPLITS, Cut, Split, Task, TokenTable
+from zorba_ray.metrics import require_scorable
 from zorba_ray.models import LoadedModel
-from zorba_ray.models.limits import require_length, require_positions, require_tokens
+from zorba_ray.models.limits import require_length, require_positions, require_room, require_tokens
 from zorba_ray.tasks import TokenSplit, rows_of
 from zorba_ray.tasks.classification import LabelWordRows
 from zorba_ray.tasks.reward import with_texts
@@ -47,6 +48,10 @@ def tokenised_splits(
             for name, split in splits.items()
         }
     scored = [token for word in rows.words.options for token in word] if isinstance(rows, LabelWordRows) else []
+    if config.task_kind == "generation" and (train := splits.get("train")):  # whose answers nobody scores
+        splits["train"] = dataclasses.replace(train, table=dataclasses.replace(train.table, references=None))
+    for name, split in splits.items() if config.row_kind in DECODED else ():
+        require_scorable(split.table.references or (), config.task.scores, name)
     _require_limits(config, loaded, [split.table for split in splits.values()], scored)
     return splits
 
@@ -82,5 +87,8 @@ def _require_limits(
         highest["the options"] = max(options)
     require_tokens(loaded, highest)
     require_length(loaded, max(int(table.lengths.max()) for table in tables), f"data.max_length={length}")
+    if config.row_kind in DECODED:
+        longest = max(int(table.prompt_lengths.max()) for table in tables)
+        require_room(loaded, longest, config.task.max_new_tokens)
     if words and not loaded.causal:
         require_length(loaded, max(len(row) for row in words), "data.label_words")

@@ -11,6 +11,7 @@ from zorba_ray.data import OptionTable, TokenTable
 from zorba_ray.directions import cpu_directions
 from zorba_ray.errors import ModelError
 from zorba_ray.models import Batch, TaskModel
+from zorba_ray.models.decode_check import check_decoding
 from zorba_ray.models.heads import OptionsHead
 from zorba_ray.models.loaded import sample_ids
 from zorba_ray.models.pair_check import PairPath, check_pairs
@@ -32,9 +33,12 @@ def require_right_pairs(config: ExperimentConfig, model: TaskModel) -> str:
     batches = list(_batches(model, len(data.label_words), data.max_length))
     if isinstance(model.head, OptionsHead):
         batches = [_with_options(model, batch, data.max_length) for batch in batches]
-    if config.row_kind == "completion":
+    if config.row_kind in ("completion", "generation"):
         batches = [dataclasses.replace(batch, scored_BT=_answers(batch)) for batch in batches]
     check_pairs(model, plain, batches, _path(config, model))
+    if model.decoder is not None:
+        path = _path(config, model) if config.task_kind == "reward" else None
+        check_decoding(model, plain, batches[0], (1.0, -1.0)[: path.signs] if path else ())
     if model.replica.digest() != before:
         raise ModelError(f"model.path={model.loaded.label}: a forward pair wrote θ: report this as a defect")
     return before

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from zorba_ray.artifacts.answers import Answer
 from zorba_ray.config import ExperimentConfig
-from zorba_ray.data import Split, render_prompts
+from zorba_ray.data import Split, prompt_columns, render_prompts
 from zorba_ray.data.chats import ASSISTANT, Chat, chat_text
 from zorba_ray.models import Evaluation
 
@@ -29,7 +29,9 @@ class RowTexts:
             asked = [_before_the_answer(chat) for chat in split.chats]
             return cls([chat_text(chat) for chat, _ in asked], [answer for _, answer in asked], [()] * count)
         prompts = render_prompts(split.columns, config.data.prompt)
-        if config.task.answer is not None:
+        if split.references is not None:
+            return cls(prompts, [" / ".join(answers) for answers in split.references], [()] * count)
+        if config.task.answer is not None and set(prompt_columns(config.task.answer)) <= split.columns.keys():
             answers = render_prompts(split.columns, config.task.answer)
             return cls(prompts, [answer.lstrip(" ") for answer in answers], [()] * count)
         options: Sequence[Sequence[str]] = [()] * count
@@ -54,6 +56,8 @@ class RowTexts:
     def answer(self, row: int, answers: Evaluation, place: int) -> Answer:
         """What the model says to a row; arguments as of `scores`."""
         text, probability = None, None
+        if answers.row_texts is not None:
+            text = answers.row_texts[place]
         if answers.row_labels is not None and self.options[row]:
             text = self.options[row][int(answers.row_labels[place])]
             probability = self.scores(row, answers, place).get(text)

@@ -34,6 +34,8 @@ class Workload:
     """Counted positions per row: 1 for a label, T for a next-token loss; for options one more than the longest has."""
     most_rows: int = 0
     """Most rows of a batch that is limited by tokens, of which `batch_size` rows of T tokens are the largest; 0: B."""
+    written: int = 0
+    """Most tokens that are written behind a prompt of T, where answers are judged as texts; 0: losses are."""
 
 
 def workload_of(settings: Any, label: str, batch_size: int, length: int, labels: int | None) -> Workload:
@@ -178,6 +180,28 @@ class Activations:
         by_row = max(self.work.most_rows, self.work.batch_size)
         rows = by_row if self.work.positions == 1 else self.work.batch_size * (self.work.positions - 1)
         return rows * (self.work.hidden * self.size + 8 * self.work.logits)
+
+    def decoding(self, blocks: int) -> tuple[int, int]:
+        """Bytes of (activations, logits) at the peak of writing answers at one sign, copies of active blocks left out:
+        in a block that reads the prompts, in one that reads the last token, or at the head.
+
+        Keys and values of all blocks are kept: 2 `value` per block, of the prompts or of the whole texts but for their
+        last token. The embedded prompts are held too, 1, beside a block's input, 1. A block that reads a token makes
+        its keys longer, the old ones beside the new, and repeats both where query heads share them. A model whose cache
+        cannot be used reads whole texts anew instead.
+
+        Args:
+            blocks: L.
+        """
+        a, work = self.shape, self.work
+        whole = (work.length + work.written - 1) / work.length
+        prompts, texts = (2 * a.value * blocks * part for part in (1.0, whole))
+        repeated = 2 * a.query if a.value < a.query else 0.0
+        token = whole * (a.value + repeated) + self.block() / work.length
+        anew = whole * (2 + self.block())
+        body = self.hidden * max(prompts + 2 + self.block(), texts + token, anew) + self.inputs(2, 2) * whole
+        head, logits = self.hidden * (texts + 1) + self.inputs(2, 1) * whole, self.logits()
+        return (round(head), round(logits)) if head + logits > body else (round(body), 0)
 
     def peak(self, doubled: bool, several: bool) -> tuple[int, int]:
         """Bytes of (activations, logits) at the peak of a forward pair: in a block, at the final norm, or at the head.

@@ -1,7 +1,10 @@
 """What a client holds, counted: its real step runs on tensors without memory, and every live one is added up."""
 
+import contextlib
 import gc
 from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -14,6 +17,7 @@ from zorba_ray.memory.paired_client import PairedClient, PairedStep
 from zorba_ray.memory.plain_client import PlainClient
 from zorba_ray.memory.storage_counter import StorageCounter
 from zorba_ray.models import Batch, LoadedModel
+from zorba_ray.models.decode import Decoder, Ending
 from zorba_ray.models.heads import LabelPromptsHead, LabelWordsHead
 from zorba_ray.models.logits import LinearLogits
 from zorba_ray.models.shapes import skeleton
@@ -44,8 +48,11 @@ def prepared(
     ids = torch.zeros(work.batch_size, work.length, dtype=torch.long, device=device)
     batch = Batch(ids, torch.ones_like(ids), torch.zeros(work.batch_size, dtype=torch.long, device=device))
     inputs = {"input_ids": batch.ids_BT, "attention_mask": batch.mask_BT}
+    write = _writer(loaded, work, counter) if work.written else None
     if isinstance(step, PairedStep):
         paired = PairedClient(loaded, step, counter)
+        if write is not None:
+            return _moved(paired, write, counter)
         head = _head_loss(loaded, work, batch)
 
         def pair() -> None:
@@ -56,6 +63,8 @@ def prepared(
                         head(half)
 
         return pair
+    if write is not None:
+        return PlainClient(loaded, step, write, frozenset(), counter).step
     head = _head_loss(loaded, work, batch)
 
     def loss() -> torch.Tensor:
@@ -64,6 +73,40 @@ def prepared(
             return head(hidden)
 
     return PlainClient(loaded, step, loss, _unread(loaded, work), counter).step
+
+
+def _writer(loaded: LoadedModel, work: Workload, counter: StorageCounter) -> Callable[[], torch.Tensor]:
+    """Writes `work.written` tokens behind prompts of full length; gives the last logits."""
+    output = loaded.network.get_output_embeddings()
+    linear = LinearLogits(output.weight, getattr(output, "bias", None))
+    padded = replace(loaded, tokenizer=SimpleNamespace(pad_token_id=0))  # a skeleton has none
+    decoder = Decoder(padded, linear, Ending(work.written, frozenset()))
+    last = torch.empty(0)
+
+    def write() -> torch.Tensor:
+        left = work.written
+
+        def choose(logits: torch.Tensor) -> torch.Tensor:
+            nonlocal last, left
+            last, left = logits, left - 1
+            return logits.argmax(dim=-1)
+
+        decoder.follow([[0] * work.length] * work.batch_size, choose, lambda: left == 0)
+        return last
+
+    return write
+
+
+def _moved(paired: PairedClient, write: Callable[[], torch.Tensor], counter: StorageCounter) -> Callable[[], None]:
+    """One sign: perturbed copies of the active blocks are held while answers are written."""
+
+    def moved() -> None:
+        with torch.no_grad(), contextlib.ExitStack() as stack:
+            with counter.part("scratch"):
+                stack.enter_context(paired.moved())
+            write()
+
+    return moved
 
 
 def _head_loss(loaded: LoadedModel, work: Workload, batch: Batch) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -27,6 +27,8 @@ class Inventory:
     - scratch: the largest leaf module (weight and bias) in scope, in compute dtype: θ ± μz exists one leaf at a time.
       With directions of rank r a matrix [m, n] needs its factors instead, r (m + n) in compute dtype, and r columns of
       the doubled batch; beside an fp32 master on the accelerator a compute-dtype copy too.
+    - copies: where answers are written, a compute-dtype copy of every active block's tensors in scope, until the last
+      token.
     - stream buffers: two buffers of the largest block where blocks are streamed.
     """
 
@@ -77,6 +79,10 @@ class Inventory:
                 leaves[leaf] = leaves.get(leaf, 0) + whole
         return max(leaves.values())
 
+    def copies(self, block: int, work: Workload) -> int:
+        """What an active block's perturbed copy holds while answers are written."""
+        return self.moved(block) if work.written else 0
+
     def frozen(self, active: frozenset[int]) -> int:
         """Frozen blocks, and what is out of scope in active ones."""
         if self.placement.frozen == "host":
@@ -103,6 +109,7 @@ def zorba_footprint(held: Inventory, work: Workload, active: frozenset[int]) -> 
     behind = any(block not in active for block in range(min(active), held.manifest.blocks))
     moved = sum(held.active(block) for block in active)
     parts = _base(held, work, active, behind, len(active) > 1, rank=0) | {"active": moved}
+    parts["scratch"] += sum(held.copies(block, work) for block in active)
     if not held.streamed(active):
         parts["stream buffers"] = 0
     return Footprint({part: parts.get(part, 0) for part in PARTS}, "modelled")
@@ -123,7 +130,9 @@ def client_memory(
     placement = Placement(config.frozen, config.master)  # pyright: ignore[reportArgumentType]
     held = Inventory(manifest, placement, scope, COMPUTE_BYTES[config.compute_dtype])
     streamed, several = placement.frozen == "host", manifest.blocks > 1
-    extra = [held.active(block) - (0 if streamed else held.moved(block)) for block in held.blocks]
+    extra = [
+        held.active(block) + held.copies(block, work) - (0 if streamed else held.moved(block)) for block in held.blocks
+    ]
     return ClientMemory(_base(held, work, frozenset(), several, several, rank), np.array(extra, dtype=np.int64))
 
 
@@ -132,7 +141,7 @@ def _base(
 ) -> dict[str, int]:
     """Bytes by part, what active blocks hold apart; `doubled` and `several` as of `Activations.peak`."""
     live = Activations(architecture(held.manifest, work.hidden), work, held.size)
-    activations, logits = live.peak(doubled, several)
+    activations, logits = live.decoding(held.manifest.blocks) if work.written else live.peak(doubled, several)
     return {
         "stem": held.stem(),
         "frozen": held.frozen(active),

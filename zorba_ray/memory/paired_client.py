@@ -5,6 +5,7 @@ the compute dtype is bf16. θ's masters and the images of streamed blocks are in
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
@@ -83,6 +84,10 @@ class PairedClient:
         offload.enter(step.placement, step.active if step.resident else frozenset())
         for part, tensor in offload.pieces():
             counter.label(tensor, part)
+
+    def moved(self) -> AbstractContextManager[None]:
+        """Inside, the active blocks are perturbed copies, as while answers are written."""
+        return self._backbone.tensors.held(self._active, Perturbation(0, 0, 1e-3, "rademacher"), 1.0)
 
     @torch.no_grad()
     def pair(self, batch: Batch, inputs: dict[str, torch.Tensor]) -> torch.Tensor:

@@ -18,12 +18,36 @@ def require_positions(loaded: LoadedModel, max_length: int) -> None:
     Raises:
         ConfigError: it is not.
     """
+    stated = _stated(loaded)
+    if stated and max_length > stated:
+        raise ConfigError(
+            f"data.max_length={max_length} exceeds the {stated} positions of {loaded.label}: set "
+            f"data.max_length={stated} or less"
+        )
+
+
+def _stated(loaded: LoadedModel) -> int:
+    """Positions that the model's settings name; 0: none."""
     settings = loaded.network.config.get_text_config()
     stated = [value for name in _POSITIONS if isinstance(value := getattr(settings, name, None), int) and value > 0]
-    if stated and max_length > min(stated):
+    return min(stated, default=0)
+
+
+@torch.inference_mode()
+def require_room(loaded: LoadedModel, longest: int, new: int) -> None:
+    """Whether the model has positions for the longest prompt and `new` tokens behind it.
+
+    Raises:
+        ConfigError: it has not.
+    """
+    total, stated = longest + new, _stated(loaded)
+    begun = f"task.max_new_tokens={new} behind the longest prompt, which has {longest} tokens, makes {total}, and "
+    if stated and total > stated:
+        room = f"set task.max_new_tokens={stated - longest} or less" if stated > longest else "shorten data.prompt"
+        raise ConfigError(f"{begun}{loaded.label} has {stated} positions: {room}, or lower data.max_length")
+    if (error := _failure(loaded, total)) is not None:
         raise ConfigError(
-            f"data.max_length={max_length} exceeds the {min(stated)} positions of {loaded.label}: set "
-            f"data.max_length={min(stated)} or less"
+            f"{begun}{loaded.label} does not take so many ({error}): lower task.max_new_tokens, or data.max_length"
         )
 
 

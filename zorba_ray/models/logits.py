@@ -20,6 +20,8 @@ _LARGE = 1_000.0
 """Logits at which a linear map is told from another: a cap shows on large ones only."""
 
 
+CLOSE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+"""Difference between logits on two ways that is rounding, times the largest one, by the dtype of matrices."""
 Logits = Callable[[torch.Tensor], torch.Tensor]
 """Hidden states [N, H] -> logits of some or all tokens, fp32 [N, C]."""
 

@@ -119,6 +119,22 @@ class PerturbedTensors:
         finally:
             self._signs, self._together = (), {}
 
+    @contextlib.contextmanager
+    def held(self, active: frozenset[int], move: Perturbation, sign: float) -> Iterator[None]:
+        """Inside, the active blocks compute with copies at θ + sign · μz, drawn once and held until the end: for passes
+        that are as many as the tokens of a text. Low-rank steps are rounded into the copies."""
+        entries = [entry for block in sorted(active) for entry in self._scoped[block]]
+        layout = BlockLayout(entries, self._compute)
+        memory = torch.empty(layout.nbytes, dtype=torch.uint8, device=self.scratch.device)
+        assert is_aligned(memory), "the buffer must be 64-byte aligned"
+        copies = layout.views(memory)
+        with self.at(move, (sign,)):
+            for entry in entries:
+                self._perturb(copies[entry.name], entry)
+        holders = self._replica.holders
+        with TensorsSwapped([(m, key, copies[e.name].view(e.shape)) for e in entries for m, key in holders[e.name]]):
+            yield
+
     def poisoned(self, active: frozenset[int], name: str | None = None) -> TensorsSwapped:
         """A context: tensors in scope of the active blocks (None: all, else that one) are NaN wherever they are not
         swapped in."""

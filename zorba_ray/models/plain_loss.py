@@ -76,6 +76,15 @@ class PlainLoss:
             with self._stepped(step):
                 return float(self._loss(batch))
 
+    def logits(self, text: Sequence[int], step: PlainStep | None = None) -> torch.Tensor:
+        """What the model says after each token of one text, fp32 [T, V]; None: at θ."""
+        with self._model.lifted(), self._stepped(step):
+            ids = torch.tensor([text], device=self._model.device)
+            answer = self._loaded.network(
+                input_ids=ids, attention_mask=torch.ones_like(ids), **self._loaded.trace.options
+            )
+        return answer.logits[0].float()
+
     def tensor(self, entry: TensorEntry, step: PlainStep | None) -> torch.Tensor:
         """A copy of a tensor, perturbed where `step` says."""
         value = self._replica.parameters[entry.name].cpu().to(entry.compute_dtype(self._dtype)).float()

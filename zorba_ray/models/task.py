@@ -1,24 +1,28 @@
 """A model and its head as the rounds see it: losses of forward pairs, and evaluation."""
 
+import contextlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
-from zorba_ray.config import ModelConfig, TaskConfig
+from zorba_ray.config import DECODED, ModelConfig, TaskConfig
 from zorba_ray.directions import DirectionBackend
+from zorba_ray.models.cache_check import cache_is_right
+from zorba_ray.models.decode import Decoder, ending_of, prompts_of
 from zorba_ray.models.heads import Batch, build_head, model_inputs
 from zorba_ray.models.loaded import LoadedModel, running
 from zorba_ray.models.logit_spread import LogitSpread
+from zorba_ray.models.logits import logits_of
 from zorba_ray.models.manifest import Scope, TensorEntry
 from zorba_ray.models.mixed_precision import mix_precision
 from zorba_ray.models.offload import RESIDENT, STREAMED, HostStore, Offload, Placement
 from zorba_ray.models.paired import PairedBackbone, PreparedBatch
 from zorba_ray.models.perturbed_tensors import Perturbation
 from zorba_ray.models.replica import Replica, move_rest
-from zorba_ray.models.rewarded import RewardFunction, answers
+from zorba_ray.models.rewarded import RewardFunction, chosen_texts
 from zorba_ray.models.swap import ForwardsSwapped, TensorsSwapped
 
 
@@ -43,6 +47,8 @@ class Evaluation:
     row_scores: np.ndarray | None = field(default=None, compare=False)
     """Probability of each label or option, float64 [rows, C], 0 where a row has fewer; None for the LM head, and where
     they were not asked for."""
+    row_texts: tuple[str, ...] | None = field(default=None, compare=False)
+    """What the model writes behind the prompt of each row; None of a task that writes nothing."""
     row_rewards: np.ndarray | None = field(default=None, compare=False)
     """Reward of each row, float64 [rows]; None where the task is no reward."""
 
@@ -62,13 +68,14 @@ class TaskModel:
         rank: int = 0,
         store: HostStore | None = None,
         task: TaskConfig | None = None,
+        longest: int = 0,
         reward: RewardFunction | None = None,
     ) -> None:
         """`device`: what computes. `rank`: of the directions of matrices; 0: dense.
 
         `store`: θ is kept in host memory, and blocks come to `device` as `use_placement` says; None: θ is on `device`.
-
-        `reward`: what batches with references are judged by; None: by the loss of the task, all of them.
+        `longest`: tokens of the longest text that may be decoded, prompt and answer. `reward`: what batches with
+        references are judged by; None: by the loss of the task, all of them.
         """
         self._reward = reward
         self.loaded = loaded
@@ -93,6 +100,15 @@ class TaskModel:
             self._enter(frozenset())
             with running(loaded.label):
                 self.head = build_head(config, loaded, prompt, label_words, task)
+                self.decoder = self._decoder(task, config, longest)
+
+    def _decoder(self, task: TaskConfig | None, config: ModelConfig, longest: int) -> Decoder | None:
+        """What writes answers, where the task has them written. Judged at θ0, so that every process decodes alike."""
+        if task is None or task.row_kind(config.head) not in DECODED:
+            return None
+        logits = logits_of(self.loaded, None)
+        ending = ending_of(self.loaded, task.max_new_tokens, task.until, task.messages_column is not None)
+        return Decoder(self.loaded, logits, ending, cache_is_right(self.loaded, logits, longest))
 
     def lifted(self) -> ForwardsSwapped:
         """A context: the network runs as it was loaded (in 16 bits: mixed), its blocks where they are at home."""
@@ -132,6 +148,8 @@ class TaskModel:
         `signs`: 2 for pairs, 1 for θ + μz alone (dense directions only).
         """
         self._enter(active)
+        if self._is_written(batch):  # every sign reads the prompts anew, and writes behind them
+            return PreparedBatch(batch, {}, active, (1.0, -1.0)[:signs])
         return self._backbone.prepare(batch, self._inputs(batch), active, signs)
 
     def pair(self, prepared: PreparedBatch, perturbation: Perturbation) -> tuple[float, float]:
@@ -149,25 +167,67 @@ class TaskModel:
         if self._offload is not None:
             assert len(prepared) == 1, "an accelerator holds one client's blocks at a time"
             self._enter(prepared[0].active)
+        if self._is_written(prepared[0].batch):
+            return [
+                tuple(self._judged(texts, each.batch) for texts in self.decode_pair(each, perturbation))
+                for each in prepared
+            ]
         states = self._backbone.perturbed(prepared, perturbation)
         return [self._mean_losses(each, hidden) for each, hidden in zip(prepared, states, strict=True)]
+
+    @torch.inference_mode()
+    def decode(self, batch: Batch) -> list[str]:
+        """What the model at θ writes behind the prompt of each row (`prompts_of`), greedily."""
+        assert self.decoder is not None
+        with self.moved(frozenset()):
+            return self.decoder.texts(prompts_of(batch))
+
+    @torch.inference_mode()
+    def decode_pair(self, prepared: PreparedBatch, perturbation: Perturbation) -> list[list[str]]:
+        """What the model writes behind each row's prompt at θ + μz and, with two signs, at θ − μz: a list per sign.
+
+        Perturbed copies of all active blocks are held while a sign decodes. μ = 0 gives the texts of θ.
+        """
+        assert self.decoder is not None
+        prompts, answers = prompts_of(prepared.batch), []
+        for sign in prepared.signs:
+            with self.moved(prepared.active, perturbation, sign):
+                answers.append(self.decoder.texts(prompts))
+        return answers
+
+    @contextlib.contextmanager
+    def moved(
+        self, active: frozenset[int], perturbation: Perturbation | None = None, sign: float = 1.0
+    ) -> Iterator[None]:
+        """Inside, whole passes run at θ + sign · μz on the active blocks, whose copies are held; None: at θ."""
+        self._enter(active)
+        with contextlib.ExitStack() as stack:
+            if perturbation is not None:
+                stack.enter_context(self._backbone.tensors.held(active, perturbation, sign))
+            yield
 
     def _mean_losses(self, prepared: PreparedBatch, hidden: torch.Tensor) -> tuple[float, ...]:
         return tuple(self._mean_loss(part, prepared.batch) for part in hidden.chunk(len(prepared.signs)))
 
     def _mean_loss(self, hidden: torch.Tensor, batch: Batch) -> float:
-        if self._reward is None or batch.references is None:
-            return float(self.head.losses(hidden, batch)[0].mean())
-        # The exact sum, rounded once: it depends on no order of adding.
-        return -math.fsum(self._rewards(self.head.logits(hidden, batch), batch)) / len(batch)
+        if self._is_judged(batch):
+            return self._judged(chosen_texts(self.head.logits(hidden, batch), batch), batch)
+        return float(self.head.losses(hidden, batch)[0].mean())
 
-    def _rewards(self, logits: torch.Tensor, batch: Batch) -> np.ndarray:
-        """Of each row, float64 [B]; NaN where the model has no answer, as its numbers are none."""
+    def _is_judged(self, batch: Batch) -> bool:
+        """Whether a batch counts by its answers' rewards."""
+        return self._reward is not None and batch.references is not None
+
+    def _is_written(self, batch: Batch) -> bool:
+        """Whether it counts by answers that the model writes."""
+        return self.decoder is not None and self._is_judged(batch)
+
+    def _judged(self, texts: Sequence[str], batch: Batch) -> float:
+        """The mean reward of a batch that is answered so, with the sign turned."""
         assert self._reward is not None
         assert batch.references is not None
-        if bool(logits.isnan().any()):
-            return np.full(len(batch), np.nan)
-        return self._reward(answers(logits, batch), batch.references)
+        # The exact sum, rounded once: it depends on no order of adding.
+        return -math.fsum(self._reward(texts, batch.references)) / len(batch)
 
     @torch.inference_mode()
     def gauss_newton_quadratic(self, prepared: PreparedBatch, perturbation: Perturbation) -> tuple[float, float]:
@@ -202,6 +262,7 @@ class TaskModel:
         self._enter(frozenset())
         total, right, items = 0.0, 0, 0
         predicted, spread = None, LogitSpread()
+        texts: list[str] = []
         every_loss, every_count, every_label, every_score, every_reward = [], [], [], [], []
         for batch in batches:
             logits = self.head.logits(self._backbone.hidden(self._inputs(batch)), batch)
@@ -209,10 +270,12 @@ class TaskModel:
             total += float(losses.double().sum())
             items += count
             spread.add(logits)
+            answers = [] if self.decoder is None else self.decoder.texts(prompts_of(batch))
+            texts += answers
             every_loss.append(losses)
             every_count.append(self.head.row_items(batch))
             if self._reward is not None and batch.references is not None:
-                every_reward.append(self._rewards(logits, batch))
+                every_reward.append(self._reward(answers or chosen_texts(logits, batch), batch.references))
             if correct is not None:
                 right += int(correct.sum())
                 every_label.append(logits.argmax(dim=1))
@@ -233,6 +296,7 @@ class TaskModel:
             row_items=row_items,
             row_labels=torch.cat(every_label).cpu().numpy() if every_label else None,
             row_scores=torch.cat(every_score).numpy() if every_score else None,
+            row_texts=None if self.decoder is None else tuple(texts),
             row_rewards=np.concatenate(every_reward) if every_reward else None,
         )
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 from zorba_ray.artifacts import Run
+from zorba_ray.config import SCORES
 from zorba_ray.report import measures
 from zorba_ray.report.comparison import ComparisonRecord, MethodResult
 from zorba_ray.report.curves import BYTES, Cost, Line, curves_plot
@@ -163,7 +164,7 @@ def learning_table(record: ComparisonRecord) -> Table:
             _over("Test accuracy", "test_accuracy"),
             *(
                 _over(f"Test {figure_name(name)}", f"test_{name}", keep=-1)
-                for name in ("macro_f1", "perplexity", "reward")
+                for name in ("macro_f1", "perplexity", *SCORES, "reward")
                 if any(result.over(FIGURES[f"test_{name}"]) for result in record.results)
             ),
         ],

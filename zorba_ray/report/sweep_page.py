@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from zorba_ray.artifacts import Provenance
 from zorba_ray.artifacts.sweep import SweepRecord, TrialRecord
+from zorba_ray.config import SCORES
 from zorba_ray.report.curves import apart_warning
 from zorba_ray.report.measures import memory_label
 from zorba_ray.report.page import Page, PageSection, Tile
@@ -152,6 +153,7 @@ def trials_table(sweep: SweepRecord, folder: Path) -> Table:
         "test_perplexity",
         "test_accuracy",
         "test_macro_f1",
+        *(f"test_{name}" for name in SCORES),
         VRAM,
         "worst_share",
     )

@@ -13,6 +13,7 @@ _NAMES = {
     "wall_s": "wall time",
     "cpu_s": "CPU time",
 }
+_PARTS = {"macro_f1": "macro-F1", "mcc": "MCC", "token_f1": "token F1", "rouge_l": "ROUGE-L"}
 
 
 def text_bytes(count: float | None) -> str:
@@ -66,9 +67,9 @@ def text_figure(name: str, value: float | None) -> str:
     """A figure by the unit in its name: 'fleet_vram_bytes' in bytes, '…_accuracy' in percent, '…_s' in seconds."""
     if name.endswith(("loss", "reward")):
         return text_loss(value)
-    if name.endswith(("accuracy", "share")):
+    if name.endswith(("accuracy", "share", "exact_match", "number_match")):
         return text_percent(value)
-    if name.endswith(("macro_f1", "mcc")):
+    if name.endswith(("macro_f1", "mcc", "token_f1", "rouge_l")):
         return NONE if value is None else f"{value:.3f}"
     if name.endswith("perplexity"):
         return NONE if value is None else f"{value:.4g}"
@@ -84,7 +85,11 @@ def text_span(name: str, low: float, high: float) -> str:
 
 def figure_name(name: str) -> str:
     """'validation_loss' -> 'validation loss', 'test_macro_f1' -> 'test macro-F1'."""
-    return _NAMES.get(name, name.replace("macro_f1", "macro-F1").replace("mcc", "MCC").replace("_", " "))
+    if name in _NAMES:
+        return _NAMES[name]
+    for key, text in _PARTS.items():
+        name = name.replace(key, text)
+    return name.replace("_", " ")
 
 
 def text_swept(value: float | str | None) -> str:

@@ -27,6 +27,7 @@ def rows_of(config: ExperimentConfig, loaded: LoadedModel) -> TaskRows:
     kinds = {
         "multiple_choice": MultipleChoiceRows,
         "completion": CompletionRows,
+        "generation": CompletionRows,
         "language_model": LanguageModelRows,
     }
     return kinds[kind](config, loaded)

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from zorba_ray.config import ExperimentConfig
+from zorba_ray.config import DECODED, ExperimentConfig
 from zorba_ray.data import Cut, Split, TokenTable, encode_rows
 from zorba_ray.errors import DataError
 from zorba_ray.models import LoadedModel
@@ -26,6 +26,8 @@ class TaskRows(ABC):
 
     def __init__(self, config: ExperimentConfig, loaded: LoadedModel) -> None:
         self.data, self.task, self.tokenizer = config.data, config.task, loaded.tokenizer
+        self.decoded = config.row_kind in DECODED
+        """Whether the model writes answers, which are scored."""
 
     @abstractmethod
     def encode(self, split: Split, name: str) -> TokenSplit:

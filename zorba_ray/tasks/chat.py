@@ -1,4 +1,6 @@
-"""`completion` of chats: the tokenizer's own template writes them, and the assistant's turns are learnt."""
+"""`completion` and `generation` of chats: the tokenizer's template writes them, the assistant's turns are learnt."""
+
+import dataclasses
 
 import numpy as np
 
@@ -34,6 +36,7 @@ class ChatRows(TaskRows):
         written = self.tokenizer([text for text, _ in spans], add_special_tokens=False, return_offsets_mapping=True)
         rows: list[list[int]] = []
         scored: list[list[bool]] = []
+        last: list[list[str]] = []
         before, after, cut = 0, 0, 0
         for place, (_, turns) in enumerate(spans):
             letters = np.array(written["offset_mapping"][place], dtype=np.int64).reshape(-1, 2)
@@ -57,9 +60,11 @@ class ChatRows(TaskRows):
             marks = np.zeros(fits[-1], dtype=bool)
             for start, end in zip(starts, fits, strict=False):
                 marks[start:end] = True
+            if self.decoded:
+                last.append([_answer_of(split.chats[place], len(fits), f"row {place + 1} of {name}")])
             rows.append(written["input_ids"][place][: fits[-1]])
             scored.append(marks.tolist())
-        table = TokenTable.from_lists(rows, split.labels, scored)
+        table = dataclasses.replace(TokenTable.from_lists(rows, split.labels, scored), references=last or None)
         return TokenSplit(table, Cut(cut, len(rows), before, after))
 
     def _turns(self, chat: Chat, where: str) -> tuple[str, list[tuple[int, int]]]:
@@ -96,6 +101,21 @@ class ChatRows(TaskRows):
                 f"task.messages_column: {where}: the chat template refuses the roles {roles}"
                 f"{', …' if len(chat) > 6 else ''} ({first_line(error, 200)}); change their order, or leave the row out"
             ) from error
+
+
+def _answer_of(chat: Chat, turn: int, where: str) -> str:
+    """What the assistant says in its turn of this number, from 1, which a generation writes anew.
+
+    Raises:
+        DataError: it speaks twice in a row there, so that the template may not tell the turns apart.
+    """
+    place = [place for place, message in enumerate(chat) if message["role"] == ASSISTANT][turn - 1]
+    if place and chat[place - 1]["role"] == ASSISTANT:
+        raise DataError(
+            f"task.messages_column: {where}: messages {place} and {place + 1} are both the assistant's, and a "
+            "generation answers somebody else: join them, or leave the row out"
+        )
+    return chat[place]["content"]
 
 
 def _tokens_before(letters: np.ndarray, place: int) -> int | None:

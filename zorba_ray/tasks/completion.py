@@ -1,7 +1,9 @@
-"""`completion`: the answer is learnt, and the prompt before it is only read."""
+"""`completion` and `generation`: the answer is learnt, and the prompt before it is only read."""
+
+import dataclasses
 
 from zorba_ray.config import ExperimentConfig
-from zorba_ray.data import Split, TokenTable, encode_rows, render_prompts
+from zorba_ray.data import Split, TokenTable, encode_rows, prompt_columns, render_prompts
 from zorba_ray.errors import DataError
 from zorba_ray.models import LoadedModel
 from zorba_ray.models.prompt_end import end_of, read_prompt_end, short_prompt
@@ -13,15 +15,18 @@ class CompletionRows(TaskRows):
 
     def __init__(self, config: ExperimentConfig, loaded: LoadedModel) -> None:
         super().__init__(config, loaded)
-        assert self.task.answer is not None
-        self.template = self.task.answer
         self._end = read_prompt_end(self.tokenizer, self.data.prompt)
         stop = self.tokenizer.eos_token_id
         self._stop: list[int] = [] if stop is None else [int(stop)]
 
     def encode(self, split: Split, name: str) -> TokenSplit:
+        learnt = self._learnt(split)
+        if learnt is None:
+            encoded = encode_rows(split.columns, self.data.prompt, self._end.encode, self.data.max_length)
+            self.require_tokens_of(encoded.tokens, name)
+            return TokenSplit(TokenTable.from_lists(encoded.tokens, split.labels), encoded.cut)
         # One space, which the answer brings, is enough.
-        answers = [answer.lstrip(" ") for answer in render_prompts(split.columns, self.template)]
+        answers = [answer.lstrip(" ") for answer in learnt]
         following = self._lengths(answers, name)
         encoded = encode_rows(split.columns, self.data.prompt, self._end.encode, self.data.max_length, following)
         self.require_tokens_of(encoded.tokens, name)
@@ -43,7 +48,16 @@ class CompletionRows(TaskRows):
             [place >= len(prompt) for place in range(len(row))]
             for prompt, row in zip(encoded.tokens, rows, strict=True)
         ]
-        return TokenSplit(TokenTable.from_lists(rows, split.labels, scored), encoded.cut)
+        table = TokenTable.from_lists(rows, split.labels, scored)
+        if self.decoded:
+            table = dataclasses.replace(table, references=split.references or [[answer] for answer in learnt])
+        return TokenSplit(table, encoded.cut)
+
+    def _learnt(self, split: Split) -> list[str] | None:
+        """The answer of each row: of the template, else its first right one; None where the rows bring none."""
+        if self.task.answer is not None and set(prompt_columns(self.task.answer)) <= split.columns.keys():
+            return render_prompts(split.columns, self.task.answer)
+        return None if split.references is None else [answers[0] for answers in split.references]
 
     def _lengths(self, answers: list[str], name: str) -> list[int]:
         """Tokens of each answer after a short prompt.

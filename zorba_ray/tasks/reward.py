@@ -102,11 +102,14 @@ class Reward:
 
 
 def with_texts(table: TokenTable, split: Split, words: Sequence[str]) -> TokenTable:
-    """A split's tokens with the texts that its rows are answered with, and the right ones.
+    """A split's tokens with the texts that its rows are answered with, and the right ones; where the model writes its
+    answers the right ones are there already.
 
     Args:
         words: `data.label_words`, where rows have no options of their own.
     """
+    if table.references is not None:
+        return table
     choices = [words] * len(split) if split.options is None else split.options
     references = [(own[label],) for own, label in zip(choices, split.labels.tolist(), strict=True)]
     return dataclasses.replace(table, references=references, choices=choices)
