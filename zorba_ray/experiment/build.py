@@ -154,7 +154,7 @@ def prepare(
         test=test,
         cuts=examples.cuts,
         doubts=doubts,
-        sampled=SampledRows.drawn(task.test, config),
+        sampled=SampledRows.drawn(task.test, test, config),
         reward=reward,
     )
 
