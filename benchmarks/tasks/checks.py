@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from benchmarks.rows import Row, make_row, not_run
+from benchmarks.tasks.prefix import shared_prefix
 from zorba_ray.config import config_from_tree
 from zorba_ray.config.model import LoraConfig, ModelConfig
 from zorba_ray.experiment import prepare
@@ -138,5 +139,6 @@ CHECKS: Mapping[str, Callable[[], Row]] = {
     "whole_words": whole_words,
     "generation": generation,
     "peft": peft_round_trip,
+    "shared_prefix": shared_prefix,
 }
 """Rows that train nothing."""
