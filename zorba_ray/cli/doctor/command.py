@@ -1,5 +1,8 @@
-"""The command: runs the checks and prints their findings. Its exit code is that of the first fault: what a run would
-end with where settings, model, data or allocation are refused, else 4."""
+"""The command `zorba-ray doctor`: runs the checks and prints their findings.
+
+The exit code is that of the first fault. If settings, model, data or allocation are refused, it is the exit code that a
+run would have; else it is 4.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -15,16 +18,16 @@ if TYPE_CHECKING:
 
 
 def doctor(
-    config: str = typer.Argument(None, help="A run or sweep file, or a preset: is loaded as a run would."),
+    config: str = typer.Argument(None, help="A run file, a sweep file or a preset. It is loaded as a run would."),
     address: str = typer.Option(
         None,
         "--address",
-        help="Cluster to ask: http://HOST:8265 (jobs) or HOST:6379; else RAY_API_SERVER_ADDRESS or RAY_ADDRESS.",
+        help="Cluster to check: http://HOST:8265 (jobs) or HOST:6379 (default: RAY_API_SERVER_ADDRESS or RAY_ADDRESS).",
     ),
-    working_dir: Path = typer.Option(None, "--working-dir", help="Folder that `ray job submit` is to upload."),
+    working_dir: Path = typer.Option(None, "--working-dir", help="Folder that `ray job submit` will upload."),
     allow_code: list[str] = ALLOW_CODE,
 ) -> None:
-    """Check this machine, your file and a cluster before a run. Every fault comes with its cure."""
+    """Check this machine, your file and a cluster before a run. Every fault comes with its remedy."""
     from zorba_ray.cli.terminal import Console
 
     console = Console(soft_wrap=True)
@@ -40,8 +43,8 @@ def doctor(
 
 
 def read_settings(source: str) -> "tuple[ExperimentConfig, list[Path]]":
-    """The settings that are to run, and the files that they stand in: a run file, a sweep file and the run file that
-    it names, none for a preset.
+    """(settings of the run, files with these settings). The files are a run file, or a sweep file with its run file;
+    none for a preset.
 
     Raises:
         ConfigError: the settings are refused.
@@ -55,8 +58,8 @@ def read_settings(source: str) -> "tuple[ExperimentConfig, list[Path]]":
     tree = load_tree(source)
     if "space" in tree:
         sweep, tree = load_sweep(source)
-        beside = Path(source).parent / sweep.run
-        files += [beside] if os.path.isfile(beside) else []
+        run_file = Path(source).parent / sweep.run
+        files += [run_file] if os.path.isfile(run_file) else []
     return config_from_tree(tree, source), files
 
 
@@ -72,7 +75,7 @@ def _findings(
             config, files = read_settings(source)
             yield Finding("ok", f"{source}: settings are valid")
         except ConfigError as error:
-            remedy = "correct the settings; `zorba-ray schema` lists all"
+            remedy = "correct the settings; `zorba-ray schema` lists all settings"
             yield Finding("fault", str(error), remedy, error.exit_code)
     checks: dict[str, Callable[[], Iterable[Finding]]] = {
         "versions": machine.versions,
@@ -84,7 +87,8 @@ def _findings(
         "shared memory": machine.shared_memory,
         "cluster": lambda: cluster.check_cluster(address, config),
     }
-    if config is not None and source is not None and working_dir is None:  # an upload has its paths elsewhere
+    # The paths of an upload are those of the cluster.
+    if config is not None and source is not None and working_dir is None:
         checks["model and data"] = lambda: loads.check_loading(config, source, allow_code)
     if working_dir is not None:
         checks["upload"] = lambda: upload.check_upload(working_dir, config, files)
