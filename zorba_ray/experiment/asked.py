@@ -21,6 +21,7 @@ from zorba_ray.experiment.trained import Trained, task_settings, trained
 from zorba_ray.models import Evaluation, LoadedModel
 from zorba_ray.printable import on_one_line
 from zorba_ray.tasks import TokenSplit
+from zorba_ray.tasks.reward_code import RewardCode, read_reward
 
 _LOSS_ALONE = ("completion", "language_model")
 """Tasks that have nothing to predict, and whose loss needs the answer."""
@@ -61,11 +62,13 @@ def evaluate_model(
     data: Path | None = None,
     settings: ExperimentConfig | None = None,
     base: str | None = None,
+    reward: RewardCode | None = None,
 ) -> Evaluated:
     """The figures of a model, as a run tells them: on its validation and test rows, or on those of a file.
 
     Args:
         source, round, settings, base: as of `trained`.
+        reward: the code of `task.reward`, where the user allowed it; None is enough for one of this package.
         data: a file of rows with their right answers.
 
     Raises:
@@ -73,8 +76,11 @@ def evaluate_model(
         LedgerError: the data are no longer those of the run.
         Diverged: a loss that is not finite.
     """
-    given = None if data is None else _GivenRows(data, task_settings(source, round, settings, base), gold=True)
-    model = trained(source, round, settings, base)
+    config = task_settings(source, round, settings, base)
+    if config.task_kind == "reward" and reward is None:
+        reward = read_reward(str(config.task.reward), (), Path())
+    given = None if data is None else _GivenRows(data, config, gold=True)
+    model = trained(source, round, settings, base, reward)
     makers = _of_splits(model) if given is None else [_of_file(model, given)]
     return Evaluated([maker.record(model.round) for maker in makers], model)
 
