@@ -12,9 +12,10 @@ import pytest
 
 from tests.conftest import Cli
 from tests.support.model_folders import data_folder, model_folder, run_tree
-from tests.support.task_data import TASKS, chat_model, review_rows, write_rows
+from tests.support.task_data import COMPLETION, TASKS, chat_model, review_rows, write_rows
 from tests.support.tiny_run import run_here, tiny_config
-from zorba_ray.artifacts import Eval, RunDir, records_of
+from zorba_ray.artifacts import Eval, RunDir, read_record, records_of
+from zorba_ray.artifacts.answers import SampledAnswers
 from zorba_ray.config import config_from_tree
 from zorba_ray.data.grammar import TASK_LABEL_WORDS
 from zorba_ray.errors import ConfigError, DataError, LedgerError, ModelError, RunDirError
@@ -176,6 +177,39 @@ def test_every_task_is_asked(task: str, tmp_path: Path) -> None:
         total = sum(answer["loss"] * answer["tokens"] for answer in said) / sum(answer["tokens"] for answer in said)
         assert total == pytest.approx(found.evals[1].loss, abs=1e-6)
         assert all(answer["perplexity"] == math.exp(answer["loss"]) for answer in said)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["prompts", "chats"])
+def test_a_generation_writes_with_and_without_right_answers(kind: str, tmp_path: Path) -> None:
+    """The same texts as in the evaluation, from the prompt alone."""
+    rows = review_rows(12)
+    folder = write_rows(tmp_path / "data", rows)
+    asked = COMPLETION if kind == "prompts" else (f"model.path={chat_model(tmp_path / 'model')}", *TASKS["chat"])
+    more = ("task.kind=generation", "task.max_new_tokens=6", "data.label_words=[]", "rounds=1")
+    run_here(tiny_config(f"data.path={folder}", *more, *asked), tmp_path / "run")
+    assert evaluate_model(str(tmp_path / "run")).recorded() == {"validation": True, "test": True}
+    kept = read_record(RunDir(tmp_path / "run").answers, SampledAnswers)
+    said = predict_rows(str(tmp_path / "run"), folder / "test.jsonl").rows
+    assert [row.after.text for row in kept.rows if row.after] == [answer["prediction"] for answer in said]
+    assert [(row.prompt, row.gold) for row in kept.rows] == [
+        (answer["text"], row["grade"]) for answer, row in zip(said, rows, strict=True)
+    ]
+    assert all(answer.keys() == {"row", "text", "prediction"} for answer in said)
+    text = {"text": rows[3]["text"]}
+    bare = text if kind == "prompts" else {"messages": rows[3]["messages"][:1]}
+    write_rows(tmp_path / "bare", [bare], ("test",))
+    (alone,) = predict_rows(str(tmp_path / "run"), tmp_path / "bare" / "test.jsonl").rows
+    assert alone == {**said[3], "row": 1}
+    long = {"text": "film " * 200} if kind == "prompts" else {"messages": [{"role": "user", "content": "film " * 200}]}
+    write_rows(tmp_path / "bare", [bare, long], ("test",))
+    if kind == "prompts":
+        assert predict_rows(str(tmp_path / "run"), tmp_path / "bare" / "test.jsonl").cut.rows == 1
+        return
+    with pytest.raises(
+        DataError, match=r"data\.max_length=32: row 2 of test\.jsonl has \d+ tokens, and turns are never"
+    ):
+        predict_rows(str(tmp_path / "run"), tmp_path / "bare" / "test.jsonl")
 
 
 def test_what_is_predicted_needs_no_answer(run: Path, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from tests.support.tiny_run import run_here, tiny_config
 from zorba_ray.artifacts import Run, RunDir, read_record
 from zorba_ray.artifacts.answers import SampledAnswers
 from zorba_ray.errors import Interrupted
+from zorba_ray.experiment import run as run_module
+from zorba_ray.experiment import run_experiment
 from zorba_ray.experiment.asked import predict_rows
 
 
@@ -94,3 +96,20 @@ def test_none_are_kept_where_none_are_asked_for(data: Path, tmp_path: Path) -> N
     run_here(tiny_config(f"data.path={data}", "rounds=2", more, "eval.examples=0", "eval.rows=2"), path)
     assert not RunDir(path).answers.exists()
     assert Run(path).answers is None
+
+
+def test_where_w_and_b_gets_the_page_it_shows_no_rows(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[bool] = []
+
+    def closing(path: Path, rows: bool) -> Path:
+        shown.append(rows)
+        return path
+
+    config = tiny_config(f"data.path={data}", "rounds=1")
+    run = RunDir.create(tmp_path / "run", config)
+    for mode in ("disabled", "offline", "online"):  # sessions after the first have nothing to do
+        monkeypatch.setattr(run_module, "resolve_mode", lambda setting, mode=mode: mode)
+        run_experiment(config, run, "simulated", ["test"], lambda event: None, lambda: False, closing)
+    assert shown == [True, False, False]

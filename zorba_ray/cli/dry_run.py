@@ -49,8 +49,9 @@ def preview(config: "ExperimentConfig", path: Path, reward: "RewardCode | None" 
     print_map(console, tree)
     for line in (_memory(allocation), _data(setup), _passes(setup, allocation), _traffic(setup), *_answers(setup)):
         console.print(line)
-    if probe is not None:
-        console.print(probe.line())
+    for line in (setup.prefix_note, "" if probe is None else probe.line()):
+        if line:
+            console.print(line)
     console.print("Settings that differ from the defaults:")
     for key, value in config.differing().items():
         console.print(f"  {key}: {json.dumps(value, ensure_ascii=False)}", soft_wrap=True)

@@ -10,18 +10,22 @@ ASSISTANT = "assistant"
 Chat = list[dict[str, str]]
 
 
-def read_chats(table: DataTable, column: str) -> list[Chat]:
+def read_chats(table: DataTable, column: str, answered: bool = True) -> list[Chat]:
     """The messages of each row.
+
+    Args:
+        answered: the assistant must have said something.
 
     Raises:
         DataError: no list of objects with a role and a content of text, or none of the assistant's.
     """
     return [
-        _chat(value, f"{table.row(row)}: column {shown(column)}") for row, value in enumerate(table.columns[column])
+        _chat(value, f"{table.row(row)}: column {shown(column)}", answered)
+        for row, value in enumerate(table.columns[column])
     ]
 
 
-def _chat(value: Any, where: str) -> Chat:
+def _chat(value: Any, where: str, answered: bool) -> Chat:
     where += " (task.messages_column)"
     if not isinstance(value, list) or not value:
         raise DataError(
@@ -35,7 +39,7 @@ def _chat(value: Any, where: str) -> Chat:
                 raise DataError(
                     f"{where}: message {place} has no {key} of text ({shown(message)}); write one, or leave the row out"
                 )
-    if all(message["role"] != ASSISTANT for message in value):
+    if answered and all(message["role"] != ASSISTANT for message in value):
         raise DataError(
             f"{where} has no message of the role {ASSISTANT}, so that there is nothing to learn; add the answers, or "
             "leave the row out"
@@ -46,3 +50,8 @@ def _chat(value: Any, where: str) -> Chat:
 def chat_text(chat: Chat) -> str:
     """A chat as plain text, by which rows are told apart."""
     return "\n".join(f"{message['role']}: {message['content']}" for message in chat)
+
+
+def unanswered(chat: Chat) -> Chat:
+    """A chat up to where the assistant is to speak: without its last turn, where it has the last word."""
+    return chat[:-1] if chat[-1]["role"] == ASSISTANT else chat

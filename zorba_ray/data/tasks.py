@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from zorba_ray.config import DECODED, DataConfig, TaskConfig
+from zorba_ray.config import DataConfig, TaskConfig
 from zorba_ray.data import grammar
 from zorba_ray.data.chats import Chat, chat_text, read_chats
 from zorba_ray.data.files import SPLITS, Files, file_kind, folder_files, hub_files
@@ -102,12 +102,11 @@ def load_task(config: DataConfig, seed: int, labelled: bool, task: TaskConfig | 
     return Task(train, splits["validation"], splits["test"])
 
 
-def _text_columns(config: DataConfig, task: TaskConfig, gold: bool = True) -> list[str]:
-    """Columns of the prompt and of the answer, each once; a chat has neither. `gold`: a generation's answers too."""
+def _text_columns(config: DataConfig, task: TaskConfig) -> list[str]:
+    """Columns of the prompt and of the answer, each once; a chat has neither."""
     if task.messages_column is not None:
         return []
-    answer = task.answer if gold or task.row_kind("auto") not in DECODED else None
-    return list(dict.fromkeys(prompt_columns(config.prompt) + prompt_columns(answer or "")))
+    return list(dict.fromkeys(prompt_columns(config.prompt) + prompt_columns(task.answer or "")))
 
 
 def _builtin_splits(config: DataConfig, labelled: bool, task: TaskConfig) -> dict[str, Split]:
@@ -158,7 +157,8 @@ def read_rows(file: Path, config: DataConfig, labelled: bool, task: TaskConfig, 
     """The rows of a file beside `config.path`, read as those are.
 
     Args:
-        gold: the right answers are read too; False: the rows need none, and all have label 0.
+        gold: labels and right options are read too; False: the rows need none, all have label 0, and a chat may wait
+            for its answer.
 
     Raises:
         DataError: no such file, of another kind, or without the columns that are needed; rows as of `load_task`.
@@ -182,17 +182,16 @@ def read_rows(file: Path, config: DataConfig, labelled: bool, task: TaskConfig, 
 
 def _wanted_columns(config: DataConfig, labelled: bool, task: TaskConfig, gold: bool = True) -> list[str]:
     """What a file must have."""
-    references = task.references_column if gold else None
-    lists = [name for name in (task.options_column, task.messages_column, references) if name is not None]
+    lists = [task.options_column, task.messages_column, task.references_column]
     labels = [config.label_column] if labelled or (gold and task.options_column is not None) else []
-    return [*_text_columns(config, task, gold), *labels, *lists]
+    return [*_text_columns(config, task), *labels, *(column for column in lists if column is not None)]
 
 
 def _splits_of(
     files: Files, listing: LabelListing, config: DataConfig, labelled: bool, task: TaskConfig, gold: bool = True
 ) -> dict[str, Split]:
     """The rows of each split's files; `gold`: with the position of the right one among options."""
-    names, choices = _text_columns(config, task, gold), task.options_column
+    names, choices = _text_columns(config, task), task.options_column
     wanted = _wanted_columns(config, labelled, task, gold)
     optional = config.partition_column if config.partition == "column" else None
     tables = {split: [read_table(*file, wanted, optional) for file in parts] for split, parts in files.items()}
@@ -215,7 +214,7 @@ def _splits_of(
             owners = _column_owners(parts, optional, split == "train")
         columns = {name: [text for part in parts for text in part.texts(name)] for name in names}
         if task.messages_column is not None:
-            chats = [chat for table in parts for chat in read_chats(table, task.messages_column)]
+            chats = [chat for table in parts for chat in read_chats(table, task.messages_column, gold)]
             columns = {"messages": [chat_text(chat) for chat in chats]}
         if gold and task.references_column is not None:
             references = [row for table in parts for row in read_references(table, task.references_column)]

@@ -1,5 +1,6 @@
 """What a trained model says: figures of splits or of a file, and predictions row by row."""
 
+import contextlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,18 +10,20 @@ from typing import Any
 import numpy as np
 
 from zorba_ray.artifacts import Eval, PartitionRecord, RunDir, read_record, records_of
-from zorba_ray.config import ExperimentConfig
+from zorba_ray.config import DECODED, ExperimentConfig
 from zorba_ray.data import Cut, Split, clients_of, load_task, partition, partition_digest, read_rows
 from zorba_ray.errors import DataError, LedgerError
 from zorba_ray.experiment.build import table_digest
 from zorba_ray.experiment.evaluate import Evaluator, evaluation_order, figures_of
-from zorba_ray.experiment.examples import tokenised, tokenised_splits
-from zorba_ray.experiment.row_texts import RowTexts
-from zorba_ray.experiment.trained import Trained, trained
-from zorba_ray.models import Evaluation
+from zorba_ray.experiment.examples import tokenised, tokenised_prompts, tokenised_splits
+from zorba_ray.experiment.row_texts import RowTexts, waiting_prompts
+from zorba_ray.experiment.trained import Trained, task_settings, trained
+from zorba_ray.models import Evaluation, LoadedModel
 from zorba_ray.printable import on_one_line
 from zorba_ray.tasks import TokenSplit
 
+_LOSS_ALONE = ("completion", "language_model")
+"""Tasks that have nothing to predict, and whose loss needs the answer."""
 _GIVEN = "test"
 """A file's intervals are drawn as those of this split, so that the same rows have the same ones."""
 
@@ -46,8 +49,8 @@ class Predicted:
     """What a model says to the rows of a file."""
 
     rows: Sequence[dict[str, Any]]
-    """In the order of the file, JSON-ready: `row` from 1, `text`, `prediction` and `scores`; of a task that has a loss
-    alone `loss`, `perplexity` and `tokens` instead of scores."""
+    """In the order of the file, JSON-ready: `row` from 1, `text`, `prediction`, and `scores` where the model chooses;
+    of a task that has a loss alone `loss`, `perplexity` and `tokens`."""
     cut: Cut
     trained: Trained
 
@@ -70,8 +73,9 @@ def evaluate_model(
         LedgerError: the data are no longer those of the run.
         Diverged: a loss that is not finite.
     """
+    given = None if data is None else _GivenRows(data, task_settings(source, round, settings, base), gold=True)
     model = trained(source, round, settings, base)
-    makers = _of_splits(model) if data is None else [_of_file(model, data)]
+    makers = _of_splits(model) if given is None else [_of_file(model, given)]
     return Evaluated([maker.record(model.round) for maker in makers], model)
 
 
@@ -86,16 +90,20 @@ def predict_rows(
 
     Args and raises as of `evaluate_model`.
     """
+    config = task_settings(source, round, settings, base)
+    given = _GivenRows(data, config, gold=config.row_kind in _LOSS_ALONE)
     model = trained(source, round, settings, base)
-    split, tokens = _given(model, data, gold=False)
-    asked, places = Evaluator(model.model, data.name, tokens.table), np.argsort(evaluation_order(tokens.table)).tolist()
-    if model.model.decoder is not None:
-        prompts, written = RowTexts.of(split, model.config).prompts, asked.written()
-        said = [(prompts[row], written[place]) for row, place in enumerate(places)]
-        rows = [{"row": row, "text": text, "prediction": answer} for row, (text, answer) in enumerate(said, start=1)]
-        return Predicted(rows, tokens.cut, model)
-    answers = asked.answers(model.round, scores=True)
-    return Predicted(list(_rows(model.config, split, answers, places)), tokens.cut, model)
+    tokens = given.tokens(model.model.loaded)
+    asked = Evaluator(model.model, given.name, tokens.table)
+    places = np.argsort(evaluation_order(tokens.table)).tolist()
+    if given.unwritten:
+        written, prompts = asked.written(), waiting_prompts(given.split, config)
+        found = [
+            {"row": row + 1, "text": prompts[row], "prediction": written[place]} for row, place in enumerate(places)
+        ]
+    else:
+        found = list(_rows(config, given.split, asked.answers(model.round, scores=True), places))
+    return Predicted(found, tokens.cut, model)
 
 
 def _rows(
@@ -134,23 +142,41 @@ def _of_splits(model: Trained) -> list[Evaluator]:
     ]
 
 
-def _of_file(model: Trained, data: Path) -> Evaluator:
-    table = _given(model, data, gold=True)[1].table
+def _of_file(model: Trained, given: "_GivenRows") -> Evaluator:
+    table = given.tokens(model.model.loaded).table
     figures = figures_of(model.config, _GIVEN, table, _training_labels(model.run))
-    return Evaluator(model.model, on_one_line(data.name), table, figures)
+    return Evaluator(model.model, given.name, table, figures)
 
 
-def _given(model: Trained, file: Path, gold: bool) -> tuple[Split, TokenSplit]:
-    """The rows of a file, as they stand and as tokens; `gold`: with their right answers.
+class _GivenRows:
+    """The rows of a file, read before a model is loaded. Messages name it as the program was told, not as data.path."""
 
-    Raises:
-        DataError: names the file as it was named to the program, which is no data.path.
-    """
-    config, name = model.config, on_one_line(file.name)
-    own = config.model_copy(update={"data": config.data.model_copy(update={"path": str(file)})})
+    def __init__(self, file: Path, config: ExperimentConfig, gold: bool) -> None:
+        """`gold`: with their right answers.
+
+        Raises:
+            DataError: as `read_rows`.
+        """
+        self.name = on_one_line(file.name)
+        self.unwritten = not gold and config.row_kind in DECODED
+        """Answers are to be written, and need not be there."""
+        self._config = config.model_copy(update={"data": config.data.model_copy(update={"path": str(file)})})
+        task = config.task.model_copy(update={"answer": None, "references_column": None} if self.unwritten else {})
+        with _named_as_told():
+            self.split = read_rows(file, config.data, config.row_kind == "classification", task, gold)
+
+    def tokens(self, loaded: LoadedModel) -> TokenSplit:
+        """Raises ConfigError, DataError, ModelError: rows that model and tokenizer cannot serve."""
+        with _named_as_told():
+            if self.unwritten:
+                return tokenised_prompts(self.split, self.name, self._config, loaded)
+            return tokenised_splits({self.name: self.split}, self._config, loaded)[self.name]
+
+
+@contextlib.contextmanager
+def _named_as_told() -> Iterator[None]:
     try:
-        split = read_rows(file, config.data, config.row_kind == "classification", config.task, gold)
-        return split, tokenised_splits({name: split}, own, model.model.loaded)[name]
+        yield
     except DataError as error:
         raise DataError(str(error).replace("data.path=", "--data=")) from error
 

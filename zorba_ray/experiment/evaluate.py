@@ -54,7 +54,7 @@ class Evaluator:
         return result
 
     def written(self) -> list[str]:
-        """What the model writes behind the prompt of each row, in the order of `evaluation_order`."""
+        """What the model writes behind each row, in the same order."""
         return [text for batch in self._batches for text in self._model.decode(batch)]
 
     def record(self, round: int, heard: Callable[[Evaluation], None] | None = None) -> Eval:

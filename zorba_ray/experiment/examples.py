@@ -12,7 +12,9 @@ from zorba_ray.metrics import require_scorable
 from zorba_ray.models import LoadedModel
 from zorba_ray.models.limits import require_length, require_positions, require_room, require_tokens
 from zorba_ray.tasks import TokenSplit, rows_of
+from zorba_ray.tasks.chat import ChatRows
 from zorba_ray.tasks.classification import LabelWordRows
+from zorba_ray.tasks.completion import CompletionRows
 from zorba_ray.tasks.reward import with_texts
 
 
@@ -56,6 +58,15 @@ def tokenised_splits(
     return splits
 
 
+def tokenised_prompts(split: Split, name: str, config: ExperimentConfig, loaded: LoadedModel) -> TokenSplit:
+    """`tokenised`, of rows whose answers are to be written: their prompts alone."""
+    rows = rows_of(config, loaded)
+    assert isinstance(rows, CompletionRows | ChatRows)
+    found = rows.prompts(split, name)
+    _require_limits(config, loaded, [found.table], [])
+    return found
+
+
 def _limited(task: Task, config: ExperimentConfig) -> tuple[Split, Split, Split]:
     if config.eval.rows is None:
         return task.train, task.validation, task.test
@@ -88,7 +99,8 @@ def _require_limits(
     require_tokens(loaded, highest)
     require_length(loaded, max(int(table.lengths.max()) for table in tables), f"data.max_length={length}")
     if config.row_kind in DECODED:
-        longest = max(int(table.prompt_lengths.max()) for table in tables)
+        asked = [table for table in tables if table.references is not None] or tables
+        longest = max(int(table.prompt_lengths.max()) for table in asked)
         require_room(loaded, longest, config.task.max_new_tokens)
     if words and not loaded.causal:
         require_length(loaded, max(len(row) for row in words), "data.label_words")

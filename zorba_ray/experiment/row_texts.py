@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from zorba_ray.artifacts.answers import Answer
 from zorba_ray.config import ExperimentConfig
-from zorba_ray.data import Split, prompt_columns, render_prompts
-from zorba_ray.data.chats import ASSISTANT, Chat, chat_text
+from zorba_ray.data import Split, render_prompts
+from zorba_ray.data.chats import ASSISTANT, Chat, chat_text, unanswered
 from zorba_ray.models import Evaluation
 
 
@@ -22,25 +22,33 @@ class RowTexts:
     """What each row chooses among: label words, or its own options; none where it chooses nothing."""
 
     @classmethod
-    def of(cls, split: Split, config: ExperimentConfig) -> "RowTexts":
-        """Of all rows of a split; where its labels were not read, the first word or option stands as the right one."""
-        count, kind = len(split), config.row_kind
+    def of(
+        cls, split: Split, config: ExperimentConfig, references: Sequence[Sequence[str]] | None = None
+    ) -> "RowTexts":
+        """Of all rows of a split; where its labels were not read, the first word or option stands as the right one.
+
+        Args:
+            references: the right answers of each row, where the model writes one. Of a chat that was cut they say
+                which turn that is.
+        """
+        none: Sequence[Sequence[str]] = [()] * len(split)
         if split.chats is not None:
-            asked = [_before_the_answer(chat) for chat in split.chats]
-            return cls([chat_text(chat) for chat, _ in asked], [answer for _, answer in asked], [()] * count)
+            said = [None if references is None else references[row][0] for row in range(len(split))]
+            turns = [_last_turn(chat, answer) for chat, answer in zip(split.chats, said, strict=True)]
+            prompts = [chat_text(chat[:turn]) for chat, turn in zip(split.chats, turns, strict=True)]
+            gold = [chat[turn]["content"] for chat, turn in zip(split.chats, turns, strict=True)]
+            return cls(prompts, gold, none)
         prompts = render_prompts(split.columns, config.data.prompt)
-        if split.references is not None:
-            return cls(prompts, [" / ".join(answers) for answers in split.references], [()] * count)
-        if config.task.answer is not None and set(prompt_columns(config.task.answer)) <= split.columns.keys():
+        if references is not None:
+            return cls(prompts, [" / ".join(answers) for answers in references], none)
+        if config.task.answer is not None:
             answers = render_prompts(split.columns, config.task.answer)
-            return cls(prompts, [answer.lstrip(" ") for answer in answers], [()] * count)
-        options: Sequence[Sequence[str]] = [()] * count
-        if kind == "classification":
-            options = [config.data.label_words] * count
-        elif split.options is not None:
-            options = split.options
-        gold = [own[label] if own else None for own, label in zip(options, split.labels.tolist(), strict=True)]
-        return cls(prompts, gold, options)
+            return cls(prompts, [answer.lstrip(" ") for answer in answers], none)
+        options = none if split.options is None else split.options
+        if config.row_kind == "classification":
+            options = [config.data.label_words] * len(split)
+        labels = zip(options, split.labels.tolist(), strict=True)
+        return cls(prompts, [own[label] if own else None for own, label in labels], options)
 
     def scores(self, row: int, answers: Evaluation, place: int) -> dict[str, float]:
         """Probability of each word or option of a row; empty where it chooses nothing.
@@ -65,7 +73,17 @@ class RowTexts:
         return Answer(text=text, probability=probability, loss=float(answers.row_losses[place]) / items, items=items)
 
 
-def _before_the_answer(chat: Chat) -> tuple[Chat, str]:
-    """What stands before the assistant's last turn, and that turn."""
-    last = max(place for place, message in enumerate(chat) if message["role"] == ASSISTANT)
-    return chat[:last], chat[last]["content"]
+def waiting_prompts(split: Split, config: ExperimentConfig) -> list[str]:
+    """What the model is to answer, row by row; of a chat all of it, but for an answer that it ends with."""
+    if split.chats is None:
+        return render_prompts(split.columns, config.data.prompt)
+    return [chat_text(unanswered(chat)) for chat in split.chats]
+
+
+def _last_turn(chat: Chat, said: str | None = None) -> int:
+    """Place of the last message in which the assistant says this; None: of its last one."""
+    return max(
+        place
+        for place, message in enumerate(chat)
+        if message["role"] == ASSISTANT and said in (None, message["content"])
+    )

@@ -14,7 +14,7 @@ import numpy as np
 from zorba_ray.artifacts import read_record, write_record
 from zorba_ray.artifacts.answers import AnsweredRow, SampledAnswers
 from zorba_ray.config import ExperimentConfig
-from zorba_ray.data import Split
+from zorba_ray.data import Split, TokenTable
 from zorba_ray.directions import permutation
 from zorba_ray.errors import RunDirError
 from zorba_ray.experiment.row_texts import RowTexts
@@ -36,11 +36,16 @@ class SampledRows:
     texts: RowTexts
 
     @classmethod
-    def drawn(cls, split: Split, config: ExperimentConfig) -> "SampledRows":
-        """`eval.examples` of the rows of a split that are evaluated, all where there are no more."""
-        of = min(len(split), config.eval.rows or len(split))
+    def drawn(cls, split: Split, table: TokenTable, config: ExperimentConfig) -> "SampledRows":
+        """`eval.examples` of the rows of a split that are evaluated, all where there are no more.
+
+        Args:
+            table: the rows that are evaluated, the first ones of the split.
+        """
+        of = len(table)
         rows = np.sort(permutation(config.seed, "rows", 2, 0, of)[: config.eval.examples])
-        return cls(of, rows, RowTexts.of(split.take(rows), config))
+        answers = None if table.references is None or table.choices else [table.references[int(row)] for row in rows]
+        return cls(of, rows, RowTexts.of(split.take(rows), config, answers))
 
     def record(self) -> SampledAnswers:
         """The rows without answers."""

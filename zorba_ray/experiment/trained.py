@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zorba_ray.artifacts import RunDir
+from zorba_ray.artifacts import RunDir, read_run_settings
 from zorba_ray.config import ExperimentConfig, ModelConfig
 from zorba_ray.errors import ConfigError, ModelError
 from zorba_ray.experiment.build import build_host, compute_device, host_store, set_threads, task_model
@@ -32,6 +32,31 @@ class Trained:
     """What is to be known about the model, as sentences."""
 
 
+def task_settings(
+    source: str, round: int | None, settings: ExperimentConfig | None, base: str | None
+) -> ExperimentConfig:
+    """The settings by which the model that `source` names is asked; arguments as of `trained`. No model is loaded.
+
+    Raises:
+        ConfigError: something is said of a run that belongs to a model, or the other way round.
+        RunDirError: the settings of a run cannot be read.
+    """
+    run = RunDir(Path(source).expanduser())
+    if run.config.exists():
+        if settings is not None:
+            raise ConfigError(f"--config: {source} is a run and has its own settings; leave --config out")
+        return read_run_settings(run.config)[0]
+    for option, value in (("--round", round), ("--model", base)):
+        if value is not None:
+            raise ConfigError(f"{option}={value}: {source} is no run directory; leave {option} out")
+    if settings is None:
+        raise ConfigError(
+            f"{source} is no run directory. For a model name a run file too, as in --config my.yaml: its task, "
+            "data.prompt and data.label_words say what the model is asked"
+        )
+    return settings
+
+
 def trained(source: str, round: int | None, settings: ExperimentConfig | None, base: str | None) -> Trained:
     """The model that `source` names: a run directory, a folder of a model or of adapters, a `.gguf` file, a package, or
     a name on the hub.
@@ -42,23 +67,10 @@ def trained(source: str, round: int | None, settings: ExperimentConfig | None, b
         base: where a run's base model is now; None: at its model.path.
 
     Raises:
-        ConfigError: something is said of a run that belongs to a model, or the other way round.
-        RunDirError, LedgerError, ModelError: as `recorded_run` and `load_model`.
+        ConfigError, RunDirError, LedgerError, ModelError: as `task_settings`, `recorded_run` and `load_model`.
     """
-    path = Path(source).expanduser()
-    if RunDir(path).config.exists():
-        if settings is not None:
-            raise ConfigError(f"--config: {source} is a run and has its own settings; leave --config out")
-        return _of_run(path, round, base)
-    for option, value in (("--round", round), ("--model", base)):
-        if value is not None:
-            raise ConfigError(f"{option}={value}: {source} is no run directory; leave {option} out")
-    if settings is None:
-        raise ConfigError(
-            f"{source} is no run directory. For a model name a run file too, as in --config my.yaml: its task, "
-            "data.prompt and data.label_words say what the model is asked"
-        )
-    return _of_model(source, settings)
+    asked = task_settings(source, round, settings, base)
+    return _of_run(Path(source).expanduser(), round, base) if settings is None else _of_model(source, asked)
 
 
 def _of_run(path: Path, round: int | None, base: str | None) -> Trained:

@@ -70,12 +70,14 @@ class ClientBatches:
     def drawn(self, client: int, draws: np.ndarray, round: int = 1) -> Batch:
         """A batch of the examples that `draws`, float64 in (0, 1), stand for, or of the first that fit into it."""
         examples = (draws * len(self.shards.rows[client])).astype(np.int64)
-        fit = fitting_rows(self.shards.lengths(client)[examples], self._config.data.batch_tokens)
+        limit = self.shards.own_tokens(self._config.data.batch_tokens)
+        fit = fitting_rows(self.shards.own_lengths(client)[examples], limit)
         return self.batch(client, examples[:fit], round)
 
     def _make_order(self, client: int) -> BatchOrder:
-        data = self._config.data
-        return BatchOrder(self._config.seed, client, self.shards.lengths(client), data.batch_size, data.batch_tokens)
+        data, lengths = self._config.data, self.shards.own_lengths(client)
+        limit = self.shards.own_tokens(data.batch_tokens)
+        return BatchOrder(self._config.seed, client, lengths, data.batch_size, limit)
 
 
 class ClientHost:

@@ -1,9 +1,9 @@
 """What memory depends on beside the weights: the batch, how blocks are made, and the hidden states of a forward pair.
 
-The model is ours (algorithm.md §6). Unit: h = B·T·H·s bytes, one hidden state of one sign in the compute dtype of s
-bytes. A tensor of fp32 is 4/s h, the widest layer inside a block `inner` h, the queries `query` h. Nothing is saved for
-a backward pass: a tensor dies when it was read. Each line was read off the operators that transformers runs; `count` is
-the judge.
+The model is ours (algorithm.md §6). Unit: h = N·H·s bytes, one hidden state of one sign in the compute dtype of s
+bytes; N = B·T tokens, or P + B·(T − P) where rows share their first P. A tensor of fp32 is 4/s h, the widest layer
+inside a block `inner` h, the queries `query` h. Nothing is saved for a backward pass: a tensor dies when it was read.
+Each line was read off the operators that transformers runs; `count` is the judge.
 """
 
 from dataclasses import dataclass
@@ -36,6 +36,13 @@ class Workload:
     """Most rows of a batch that is limited by tokens, of which `batch_size` rows of T tokens are the largest; 0: B."""
     written: int = 0
     """Most tokens that are written behind a prompt of T, where answers are judged as texts; 0: losses are."""
+    shared: int = 0
+    """P, first tokens of all rows that are computed once."""
+
+    @property
+    def tokens(self) -> int:
+        """N, computed tokens of one sign."""
+        return self.batch_size * (self.length - self.shared) + self.shared
 
 
 def workload_of(settings: Any, label: str, batch_size: int, length: int, labels: int | None) -> Workload:
@@ -132,12 +139,21 @@ class Activations:
     @property
     def hidden(self) -> float:
         """h in bytes."""
-        return self.work.batch_size * self.work.length * self.work.hidden * self.size
+        return self.work.tokens * self.work.hidden * self.size
 
     def inputs(self, batches: int, masks: int) -> float:
         """Bytes of `batches` copies of the token ids and mask (int64), and of `masks` of the attention mask
-        [B, 1, T, T] (one byte) with the position ids (int64)."""
-        return self.work.batch_size * self.work.length * (16 * batches + (8 + self.work.length) * masks)
+        [B, 1, T, T] (one byte) with the position ids (int64).
+
+        With shared tokens: of the batch as it is, of the packed one with its position ids, and of the attention mask
+        [B, 1, T − P, T], which is the same for one sign and two.
+        """
+        work = self.work
+        whole = work.batch_size * work.length
+        if not work.shared:
+            return whole * (16 * batches + (8 + work.length) * masks)
+        own = whole - work.batch_size * work.shared
+        return 16 * whole + 24 * batches * work.tokens + own * work.length * (masks + 1) // 2
 
     def norm(self) -> float:
         """Peak of a norm above its input, in h.
@@ -151,23 +167,33 @@ class Activations:
             return 2 * fp32 + (fp32 if mixed else 0.0)
         return 2 * fp32 if mixed else 1.0
 
-    def block(self) -> float:
+    def block(self, both: bool = False) -> float:
         """Peak of a block's forward above its input, in h: the largest of three moments.
 
         - attention: the norm's output, 1, and what stands at the projections and the rotation of queries and keys (RMS
-          models), or queries, keys, values and the result;
+          models), or queries, keys, values and the result; with shared tokens beside that the keys and values of whole
+          rows, of `rows` h each;
         - feed-forward layer: the hidden state in the middle, 1; the norm's output where it is still held; the widest
           tensors, as many as the nonlinearity has at once;
         - the norm before the layer, beside the middle, 1; or behind it (BERT), beside the middle, the layer's output
           and their sum, 3, and the widest tensor, which is still held.
+
+        Args:
+            both: it runs on two signs at once, which with shared tokens takes copies of the own queries and the mask.
         """
-        a = self.shape
-        mask = self.work.length / self.work.hidden  # [B, 1, T, T] in one byte of s · H per token
+        a, work = self.shape, self.work
+        rows = work.batch_size * work.length / work.tokens  # tokens of whole rows for each one that is computed
+        own = work.batch_size * (work.length - work.shared) / work.tokens
+        mask = own * work.length / work.hidden  # [B, 1, T, T] in one byte of s · H per token
+        joined = 2 * rows * a.value if work.shared else 0.0
+        if work.shared and both:
+            joined += own * a.query + mask / self.size
         if a.rms:
-            shared = a.query if a.value < a.query else 0.0  # keys and values repeated for all query heads
-            attention = 1 + max(4 * a.query + 2 * a.value, 2 * a.query + 2 * a.value + 2 * shared + mask)
+            repeated = a.query if a.value < a.query else 0.0  # keys and values for all query heads
+            at_product = 2 * a.query + 2 * a.value + joined + 2 * rows * repeated + mask
+            attention = 1 + max(4 * a.query + 2 * a.value, at_product)
         else:
-            attention = 1 + 4 * a.query + max(mask, 1)
+            attention = 1 + 4 * a.query + joined + max(mask, 1)
         # OPT drops the norm's output before the nonlinearity; GPT-2 keeps that of attention's norm too.
         kept = {"relu": 0, "gelu": 0 if a.post_norm else 1, "written-out gelu": 2, "swiglu": 1}[a.nonlinearity]
         wide = {"relu": 2, "gelu": 2, "written-out gelu": 4, "swiglu": 3}[a.nonlinearity]
@@ -219,9 +245,9 @@ class Activations:
             doubled: a frozen block lies behind the first active one.
             several: more than one block is active.
         """
-        block, norm = self.block(), 2 * self.norm()
-        active = 1 + 2 + 2 * several + 1 + block
-        frozen = 1 + 2 + 2 + 2 * block if doubled else 0.0
+        norm = 2 * self.norm()
+        active = 1 + 2 + 2 * several + 1 + self.block()
+        frozen = 1 + 2 + 2 + 2 * self.block(both=True) if doubled else 0.0
         in_blocks = self.hidden * max(active, frozen) + self.inputs(3, 3)
         at_norm = self.hidden * (1 + 2 + 2 + 2 * self.shape.stem + norm) + self.inputs(3, 5)
         body = max(in_blocks, at_norm)

@@ -21,6 +21,7 @@ from zorba_ray.models.decode import Decoder, Ending
 from zorba_ray.models.heads import LabelPromptsHead, LabelWordsHead
 from zorba_ray.models.logits import LinearLogits
 from zorba_ray.models.shapes import skeleton
+from zorba_ray.models.shared_prefix import packed_inputs
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 Step = PairedStep | LocalStep
@@ -46,7 +47,9 @@ def prepared(
 ) -> Callable[[], None]:
     """A function that takes one step of the client."""
     ids = torch.zeros(work.batch_size, work.length, dtype=torch.long, device=device)
-    batch = Batch(ids, torch.ones_like(ids), torch.zeros(work.batch_size, dtype=torch.long, device=device))
+    labels = torch.zeros(work.batch_size, dtype=torch.long, device=device)
+    # A method's own walk takes whole rows.
+    batch = Batch(ids, torch.ones_like(ids), labels, shared=work.shared if isinstance(step, PairedStep) else 0)
     inputs = {"input_ids": batch.ids_BT, "attention_mask": batch.mask_BT}
     write = _writer(loaded, work, counter) if work.written else None
     if isinstance(step, PairedStep):
@@ -57,7 +60,7 @@ def prepared(
 
         def pair() -> None:
             with torch.no_grad():
-                halves = paired.pair(batch, inputs).chunk(2)
+                halves = paired.pair(batch, packed_inputs(batch) if batch.shared else inputs).chunk(2)
                 with counter.part("logits"):
                     for half in halves:
                         head(half)
@@ -129,6 +132,8 @@ def _head_loss(loaded: LoadedModel, work: Workload, batch: Batch) -> Callable[[t
 
     def next_token(hidden: torch.Tensor) -> torch.Tensor:
         read = hidden[:, -work.positions : -1].flatten(0, 1)
+        if batch.shared:  # of packed rows, any that are as many
+            read = hidden[0, torch.zeros(work.batch_size * (work.positions - 1), dtype=torch.long)]
         logits = functional.linear(read, output.weight, bias).float()
         wanted = batch.ids_BT[:, 1 - work.positions :].flatten()
         return functional.cross_entropy(logits, wanted, reduction="none").mean()

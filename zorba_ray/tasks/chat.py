@@ -6,7 +6,7 @@ import numpy as np
 
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.data import Cut, Split, TokenTable
-from zorba_ray.data.chats import ASSISTANT, Chat
+from zorba_ray.data.chats import ASSISTANT, Chat, unanswered
 from zorba_ray.errors import ConfigError, DataError
 from zorba_ray.models import LoadedModel
 from zorba_ray.printable import first_line
@@ -66,6 +66,23 @@ class ChatRows(TaskRows):
             scored.append(marks.tolist())
         table = dataclasses.replace(TokenTable.from_lists(rows, split.labels, scored), references=last or None)
         return TokenSplit(table, Cut(cut, len(rows), before, after))
+
+    def prompts(self, split: Split, name: str) -> TokenSplit:
+        """As `encode`, of chats up to where the assistant is to speak, whoever spoke before."""
+        assert split.chats is not None
+        texts = [
+            self._written(unanswered(chat), True, f"row {row} of {name}")
+            for row, chat in enumerate(split.chats, start=1)
+        ]
+        rows: list[list[int]] = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
+        self.require_tokens_of(rows, name)
+        long = next((place for place, row in enumerate(rows) if len(row) > self.data.max_length), None)
+        if long is not None:
+            raise DataError(
+                f"data.max_length={self.data.max_length}: row {long + 1} of {name} has {len(rows[long])} tokens, and "
+                "turns are never cut: leave its first turns out, or the row"
+            )
+        return TokenSplit(TokenTable.from_lists(rows, split.labels), Cut(0, len(rows), 0, 0))
 
     def _turns(self, chat: Chat, where: str) -> tuple[str, list[tuple[int, int]]]:
         """A chat up to its last turn of the assistant as text, and where each of its turns begins and ends in it.

@@ -3,7 +3,7 @@
 import dataclasses
 
 from zorba_ray.config import ExperimentConfig
-from zorba_ray.data import Split, TokenTable, encode_rows, prompt_columns, render_prompts
+from zorba_ray.data import Split, TokenTable, encode_rows, render_prompts
 from zorba_ray.errors import DataError
 from zorba_ray.models import LoadedModel
 from zorba_ray.models.prompt_end import end_of, read_prompt_end, short_prompt
@@ -21,10 +21,6 @@ class CompletionRows(TaskRows):
 
     def encode(self, split: Split, name: str) -> TokenSplit:
         learnt = self._learnt(split)
-        if learnt is None:
-            encoded = encode_rows(split.columns, self.data.prompt, self._end.encode, self.data.max_length)
-            self.require_tokens_of(encoded.tokens, name)
-            return TokenSplit(TokenTable.from_lists(encoded.tokens, split.labels), encoded.cut)
         # One space, which the answer brings, is enough.
         answers = [answer.lstrip(" ") for answer in learnt]
         following = self._lengths(answers, name)
@@ -53,11 +49,18 @@ class CompletionRows(TaskRows):
             table = dataclasses.replace(table, references=split.references or [[answer] for answer in learnt])
         return TokenSplit(table, encoded.cut)
 
-    def _learnt(self, split: Split) -> list[str] | None:
-        """The answer of each row: of the template, else its first right one; None where the rows bring none."""
-        if self.task.answer is not None and set(prompt_columns(self.task.answer)) <= split.columns.keys():
+    def prompts(self, split: Split, name: str) -> TokenSplit:
+        """As `encode`, of rows without answers: what is read before one is written."""
+        encoded = encode_rows(split.columns, self.data.prompt, self._end.encode, self.data.max_length)
+        self.require_tokens_of(encoded.tokens, name)
+        return TokenSplit(TokenTable.from_lists(encoded.tokens, split.labels), encoded.cut)
+
+    def _learnt(self, split: Split) -> list[str]:
+        """The answer of each row: of the template, else its first right one."""
+        if self.task.answer is not None:
             return render_prompts(split.columns, self.task.answer)
-        return None if split.references is None else [answers[0] for answers in split.references]
+        assert split.references is not None
+        return [answers[0] for answers in split.references]
 
     def _lengths(self, answers: list[str], name: str) -> list[int]:
         """Tokens of each answer after a short prompt.
