@@ -265,7 +265,7 @@ def test_the_commands(cli: Cli, run: Path, data: Path, tmp_path: Path) -> None:
         ),
         ("text,label\nfilm,\n", "new.csv", r"row 1 \(line 2\), column 'label': 1 row\(s\) of new\.csv have no label"),
         ("text,label\nfilm,good,1\n", "new.csv", r"row 1 \(line 2\) has 3 fields"),
-        ('{"text": 7, "label": 0}\n', "new.jsonl", r"row 1 \(line 1\) holds 7 \(int\), no text, in column 'text'"),
+        ('{"text": 7, "label": 0}\n', "new.jsonl", r"row 1 \(line 1\) has 7 \(int\), not text, in column 'text'"),
         ("nothing", "new.txt", r"--data=\S*new\.txt: \.txt is not one of \.parquet, \.jsonl, \.json, \.csv"),
         (None, "new.csv", r"--data=\S*new\.csv: no such file"),
     ],

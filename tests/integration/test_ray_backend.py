@@ -204,7 +204,7 @@ def test_an_actor_that_finds_other_weights_says_so(tmp_path: Path):
         )
 
     with pytest.raises(
-        LedgerError, match=r"the ledger begins at weights 0000000000000000…, this model holds"
+        LedgerError, match=r"the ledger begins at weights 0000000000000000…, this model's are"
     ) as caught:
         run_here(tiny_config(*RAY), tmp_path / "run", elsewhere)
     assert "Traceback" not in str(caught.value)
