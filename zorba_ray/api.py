@@ -89,6 +89,7 @@ def evaluate(
     data: str | Path | None = None,
     config: "ExperimentConfig | None" = None,
     model: str | None = None,
+    allow_code: Sequence[str] = (),
 ) -> "tuple[Eval, ...]":
     """The figures of a trained model, on the validation and test rows of its run or on the rows of a file.
 
@@ -99,13 +100,17 @@ def evaluate(
         data: a file of rows with their right answers.
         config: task, prompt and data, if `source` is not a run.
         model: the base model of the run, if it is no longer at model.path.
+        allow_code: as of `run`.
 
     Raises:
         ZorbaError: as `replay`; or the rows are wrong, and the message names file, row and column.
     """
     from zorba_ray.experiment.asked import evaluate_model
+    from zorba_ray.experiment.trained import task_settings
 
-    return tuple(evaluate_model(str(source), round, None if data is None else Path(data), config, model).evals)
+    reward = _allowed_reward(task_settings(str(source), round, config, model), allow_code)
+    file = None if data is None else Path(data)
+    return tuple(evaluate_model(str(source), round, file, config, model, reward).evals)
 
 
 def predict(

@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import Cli
 from tests.support.model_folders import data_folder, model_folder, run_tree
-from tests.support.task_data import COMPLETION, TASKS, chat_model, review_rows, write_rows
+from tests.support.task_data import COMPLETION, REWARD, TASKS, chat_model, review_rows, write_rows
 from tests.support.tiny_run import run_here, tiny_config
 from zorba_ray.artifacts import Eval, RunDir, read_record, records_of
 from zorba_ray.artifacts.answers import SampledAnswers
@@ -21,6 +21,7 @@ from zorba_ray.data.grammar import TASK_LABEL_WORDS
 from zorba_ray.errors import ConfigError, DataError, LedgerError, ModelError, RunDirError
 from zorba_ray.experiment.asked import evaluate_model, predict_rows
 from zorba_ray.experiment.replay import replay_run
+from zorba_ray.tasks.reward_code import read_reward
 
 WORDS = list(TASK_LABEL_WORDS)
 
@@ -149,6 +150,10 @@ def test_predictions_are_the_evaluations_answers(run: Path, data: Path) -> None:
     assert np.mean(losses) == pytest.approx(figures.loss, abs=1e-6)
 
 
+CHOOSING = ("whole words", "multiple_choice", "reward", "reward of options")
+WRITING = ("generation", "reward of written answers")
+
+
 @pytest.mark.parametrize(
     "task",
     [
@@ -160,14 +165,16 @@ def test_predictions_are_the_evaluations_answers(run: Path, data: Path) -> None:
 def test_every_task_is_asked(task: str, tmp_path: Path) -> None:
     rows = review_rows(12)
     folder = write_rows(tmp_path / "data", rows)
-    words = [] if task == "whole words" else ["data.label_words=[]"]
+    words = [] if task in ("whole words", "reward") else ["data.label_words=[]"]
     model = [f"model.path={chat_model(tmp_path / 'model')}"] if task == "chat" else []
     run_here(tiny_config(f"data.path={folder}", *words, *model, *TASKS[task], "rounds=1"), tmp_path / "run")
     found = evaluate_model(str(tmp_path / "run"))
     assert found.recorded() == {"validation": True, "test": True}
     said = predict_rows(str(tmp_path / "run"), folder / "test.jsonl").rows
-    if task in ("whole words", "multiple_choice"):
-        options = [row["options"] if task == "multiple_choice" else list(said[0]["scores"]) for row in rows]
+    if task in WRITING:
+        assert all(answer["prediction"] and answer.keys() == {"row", "text", "prediction"} for answer in said)
+    elif task in CHOOSING:
+        options = [list(said[0]["scores"]) if not words else row["options"] for row in rows]
         assert [list(answer["scores"]) for answer in said] == options
         gold = [own[row["label"]] for own, row in zip(options, rows, strict=True)]
         right = [answer["prediction"] == word for answer, word in zip(said, gold, strict=True)]
@@ -192,6 +199,7 @@ def test_a_generation_writes_with_and_without_right_answers(kind: str, tmp_path:
     kept = read_record(RunDir(tmp_path / "run").answers, SampledAnswers)
     said = predict_rows(str(tmp_path / "run"), folder / "test.jsonl").rows
     assert [row.after.text for row in kept.rows if row.after] == [answer["prediction"] for answer in said]
+    assert {row.after.right for row in kept.rows if row.after} <= {True, False}
     assert [(row.prompt, row.gold) for row in kept.rows] == [
         (answer["text"], row["grade"]) for answer, row in zip(said, rows, strict=True)
     ]
@@ -219,6 +227,33 @@ def test_what_is_predicted_needs_no_answer(run: Path, tmp_path: Path) -> None:
     (tmp_path / "new.csv").write_text("text\nhere is the film\n" + "word " * 200 + "\n")
     found = predict_rows(str(run), tmp_path / "new.csv")
     assert (found.cut.rows, found.cut.total, len(found.rows)) == (1, 2, 2)
+
+
+JUDGE = "def nearness(texts, references):\n    return [float(a[0] == b[0]) for a, b in zip(texts, references)]\n"
+
+
+@pytest.mark.slow
+def test_a_reward_is_computed_where_its_code_is_allowed(
+    cli: Cli, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the run had it; to predict needs no code."""
+    monkeypatch.chdir(tmp_path)
+    Path("judge.py").write_text(JUDGE)
+    code = read_reward("judge:nearness", ["judge"], tmp_path)
+    settings = tiny_config(f"data.path={data}", *REWARD, "task.reward=judge:nearness", "rounds=1", "eval.rows=16")
+    run_here(settings, Path("run"), reward=code)
+    past = next(r for r in records_of(RunDir(Path("run")).metrics, Eval) if (r.round, r.split) == (1, "test"))
+    assert past.reward is not None
+    same(evaluate_model("run", reward=code).evals[1], past)
+    refused = cli("evaluate", "run")
+    assert (refused.code, "zorba-ray evaluate run --allow-code judge" in refused.err) == (2, True)
+    assert "reward" in cli("evaluate", "run", "--allow-code", "judge").out
+    with pytest.raises(ConfigError, match="is code that is not of zorba-ray"):
+        evaluate_model("run")
+    assert {row["prediction"] for row in predict_rows("run", data / "test.jsonl").rows} <= set(WORDS)
+    Path("judge.py").write_text(JUDGE.replace("==", "!="))
+    with pytest.raises(LedgerError, match=r"judge\.py is not the code that the run had; put it back as it was"):
+        evaluate_model("run", reward=read_reward("judge:nearness", ["judge"], tmp_path))
 
 
 # The commands --------------------------------------------------------------------------------------------------------

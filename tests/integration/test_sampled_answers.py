@@ -45,6 +45,7 @@ def test_they_are_what_is_predicted_before_and_after(run: Path, data: Path) -> N
         for row in found.rows:
             answer, wanted = getattr(row, when), said[row.row - 1]
             assert (row.prompt, row.gold) == (wanted["text"], rows[row.row - 1]["grade"])
+            assert answer.right == (answer.text == row.gold)
             assert (answer.text, answer.probability) == (wanted["prediction"], wanted["scores"][answer.text])
     assert Run(run).answers == found
 

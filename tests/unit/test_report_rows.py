@@ -18,8 +18,8 @@ def kept(path: Path, round: int | None, rows: list[dict[str, Any]]) -> Path:
     return path
 
 
-def said(text: str | None, probability: float | None = None) -> dict[str, Any]:
-    return {"text": text, "probability": probability, "loss": 1.25, "items": 3}
+def said(text: str | None, probability: float | None = None, right: bool | None = None) -> dict[str, Any]:
+    return {"text": text, "probability": probability, "right": right, "loss": 1.25, "items": 3}
 
 
 ROWS = [
@@ -27,10 +27,16 @@ ROWS = [
         "row": 7,
         "prompt": "a film It was",
         "gold": "great",
-        "before": said("terrible", 0.75),
-        "after": said("great", 0.5),
+        "before": said("terrible", 0.75, False),
+        "after": said("great", 0.5, True),
     },
-    {"row": 90, "prompt": HOSTILE, "gold": "terrible", "before": said("terrible", 0.625), "after": said("great", 0.75)},
+    {
+        "row": 90,
+        "prompt": HOSTILE,
+        "gold": "terrible",
+        "before": said("terrible", 0.625, True),
+        "after": said("great", 0.75, False),
+    },
 ]
 
 
@@ -67,6 +73,14 @@ def test_of_a_language_model_there_is_a_loss(tmp_path: Path) -> None:
     table = answered_rows_table(Run(kept(write_fake_run(tmp_path / "run", rounds=20), None, rows)))
     assert table.texts() == [["1", "some text", "loss 1.2500"], ["2", "more", "–"]]
     assert "The loss is per token." in table.note
+
+
+def test_of_written_answers_an_exact_match_is_marked(tmp_path: Path) -> None:
+    answers = {"before": said("c", right=False), "after": said("B", right=True)}
+    rows = [{"row": 1, "prompt": "q", "gold": "a / the b", **answers}]
+    table = answered_rows_table(Run(kept(write_fake_run(tmp_path / "run", rounds=20), 20, rows)))
+    assert table.texts() == [["1", "q", "a / the b", "c", "✓ B"]]
+    assert "✓: an exact match." in table.note
 
 
 def test_runs_without_them_have_a_page(tmp_path: Path) -> None:

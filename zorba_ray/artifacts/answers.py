@@ -10,6 +10,8 @@ class Answer(Record, kw_only=True):
     """A label word, an option, or what it writes; None where the task has a loss alone."""
     probability: float | None = None
     """Of this word or option among all of the row."""
+    right: bool | None = None
+    """Whether it is the right word or option, or a right answer by exact match; None where there is no text."""
     loss: float
     """Mean over `items`."""
     items: Count = 1

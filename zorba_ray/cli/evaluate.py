@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from zorba_ray.cli.allowed_code import ALLOW_CODE, allowed_reward
 from zorba_ray.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def evaluate(
     ),
     config: str = typer.Option(None, "--config", help="Of what is no run: a YAML file or preset with task and prompt."),
     model: str = typer.Option(None, "--model", help="Where the base model is now (default: model.path of the run)."),
+    allow_code: list[str] = ALLOW_CODE,
     json_out: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """Measure a model: loss, accuracy and the other figures of a run, with rows and 95 % intervals."""
@@ -32,8 +34,12 @@ def evaluate(
 
     from zorba_ray.cli.terminal import Console
     from zorba_ray.experiment.asked import evaluate_model
+    from zorba_ray.experiment.trained import task_settings
 
-    found = evaluate_model(source, round, data, run_file(config, overrides), model)
+    settings = run_file(config, overrides)
+    asked = task_settings(source, round, settings, model)
+    reward = allowed_reward(asked, config or "", allow_code)
+    found = evaluate_model(source, round, data, settings, model, reward)
     if json_out:
         records = [{key: value for key, value in record.tree().items() if key != "kind"} for record in found.evals]
         say(json.dumps({"evals": records, "notes": list(notes(found))}, indent=1))

@@ -131,7 +131,7 @@ _FOLLOWS = {
     "classification": "The label word follows it.",
     "multiple_choice": "One of the row's options follows it.",
     "completion": "The answer follows it. The model learns only the answer.",
-    "generation": "The model writes the answer. It learns the first right one.",
+    "generation": "The model writes an answer after it. It learns the first right one.",
     "language_model": "No column is a label: the model learns the text itself.",
 }
 

@@ -219,7 +219,7 @@ def _splits_of(
         if task.messages_column is not None:
             chats = [chat for table in parts for chat in read_chats(table, task.messages_column, gold)]
             columns = {"messages": [chat_text(chat) for chat in chats]}
-        if gold and task.references_column is not None:
+        if task.references_column is not None:
             references = [row for table in parts for row in read_references(table, task.references_column)]
         splits[split] = Split(columns, labels[split], owners, options, chats, references)
     return splits

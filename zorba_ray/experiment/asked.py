@@ -3,7 +3,7 @@
 import contextlib
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,12 @@ from zorba_ray.experiment.build import table_digest
 from zorba_ray.experiment.evaluate import Evaluator, evaluation_order, figures_of
 from zorba_ray.experiment.examples import tokenised, tokenised_prompts, tokenised_splits
 from zorba_ray.experiment.row_texts import RowTexts, waiting_prompts
+from zorba_ray.experiment.shared_prefix import shared_tables
 from zorba_ray.experiment.trained import Trained, task_settings, trained
-from zorba_ray.models import Evaluation, LoadedModel
+from zorba_ray.models import Evaluation
 from zorba_ray.printable import on_one_line
 from zorba_ray.tasks import TokenSplit
+from zorba_ray.tasks.reward_code import RewardCode, read_reward
 
 _LOSS_ALONE = ("completion", "language_model")
 """Tasks that have nothing to predict, and whose loss needs the answer."""
@@ -61,11 +63,13 @@ def evaluate_model(
     data: Path | None = None,
     settings: ExperimentConfig | None = None,
     base: str | None = None,
+    reward: RewardCode | None = None,
 ) -> Evaluated:
     """The figures of a model, as a run tells them: on its validation and test rows, or on those of a file.
 
     Args:
         source, round, settings, base: as of `trained`.
+        reward: the code of `task.reward`, where the user allowed it; None is enough for one of this package.
         data: a file of rows with their right answers.
 
     Raises:
@@ -73,8 +77,11 @@ def evaluate_model(
         LedgerError: the data are no longer those of the run.
         Diverged: a loss that is not finite.
     """
-    given = None if data is None else _GivenRows(data, task_settings(source, round, settings, base), gold=True)
-    model = trained(source, round, settings, base)
+    config = task_settings(source, round, settings, base)
+    if config.task_kind == "reward" and reward is None:
+        reward = read_reward(str(config.task.reward), (), Path())
+    given = None if data is None else _GivenRows(data, config, gold=True)
+    model = trained(source, round, settings, base, reward)
     makers = _of_splits(model) if given is None else [_of_file(model, given)]
     return Evaluated([maker.record(model.round) for maker in makers], model)
 
@@ -93,7 +100,7 @@ def predict_rows(
     config = task_settings(source, round, settings, base)
     given = _GivenRows(data, config, gold=config.row_kind in _LOSS_ALONE)
     model = trained(source, round, settings, base)
-    tokens = given.tokens(model.model.loaded)
+    tokens = given.tokens(model)
     asked = Evaluator(model.model, given.name, tokens.table)
     places = np.argsort(evaluation_order(tokens.table)).tolist()
     if given.unwritten:
@@ -124,7 +131,7 @@ def _of_splits(model: Trained) -> list[Evaluator]:
     """Validation and test, as the run has them."""
     config = model.config
     task = load_task(config.data, config.seed, config.row_kind == "classification", config.task)
-    train, validation, test = tokenised(task, config, model.model.loaded).tables
+    train, validation, test = shared_tables(model.shared, tokenised(task, config, model.model.loaded).tables)
     clients = None
     if model.header is not None:
         parts = partition(config.data, config.federation.clients, task.train.labels, task.train.owners, config.seed)
@@ -143,7 +150,7 @@ def _of_splits(model: Trained) -> list[Evaluator]:
 
 
 def _of_file(model: Trained, given: "_GivenRows") -> Evaluator:
-    table = given.tokens(model.model.loaded).table
+    table = given.tokens(model).table
     figures = figures_of(model.config, _GIVEN, table, _training_labels(model.run))
     return Evaluator(model.model, given.name, table, figures)
 
@@ -165,12 +172,13 @@ class _GivenRows:
         with _named_as_told():
             self.split = read_rows(file, config.data, config.row_kind == "classification", task, gold)
 
-    def tokens(self, loaded: LoadedModel) -> TokenSplit:
+    def tokens(self, model: Trained) -> TokenSplit:
         """Raises ConfigError, DataError, ModelError: rows that model and tokenizer cannot serve."""
         with _named_as_told():
             if self.unwritten:
-                return tokenised_prompts(self.split, self.name, self._config, loaded)
-            return tokenised_splits({self.name: self.split}, self._config, loaded)[self.name]
+                return tokenised_prompts(self.split, self.name, self._config, model.model.loaded)
+            tokens = tokenised_splits({self.name: self.split}, self._config, model.model.loaded)[self.name]
+            return replace(tokens, table=shared_tables(model.shared, [tokens.table])[0])
 
 
 @contextlib.contextmanager

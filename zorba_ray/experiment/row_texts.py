@@ -7,6 +7,7 @@ from zorba_ray.artifacts.answers import Answer
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.data import Split, render_prompts
 from zorba_ray.data.chats import ASSISTANT, Chat, chat_text, unanswered
+from zorba_ray.metrics import exact_match
 from zorba_ray.models import Evaluation
 
 
@@ -20,6 +21,8 @@ class RowTexts:
     """The right answers; None where a row has none."""
     options: Sequence[Sequence[str]]
     """What each row chooses among: label words, or its own options; none where it chooses nothing."""
+    references: Sequence[Sequence[str]] | None = None
+    """The right answers of each row, where the model writes one."""
 
     @classmethod
     def of(
@@ -37,10 +40,10 @@ class RowTexts:
             turns = [_last_turn(chat, answer) for chat, answer in zip(split.chats, said, strict=True)]
             prompts = [chat_text(chat[:turn]) for chat, turn in zip(split.chats, turns, strict=True)]
             gold = [chat[turn]["content"] for chat, turn in zip(split.chats, turns, strict=True)]
-            return cls(prompts, gold, none)
+            return cls(prompts, gold, none, references)
         prompts = render_prompts(split.columns, config.data.prompt)
         if references is not None:
-            return cls(prompts, [" / ".join(answers) for answers in references], none)
+            return cls(prompts, [" / ".join(answers) for answers in references], none, references)
         if config.task.answer is not None:
             answers = render_prompts(split.columns, config.task.answer)
             return cls(prompts, [answer.lstrip(" ") for answer in answers], none)
@@ -63,14 +66,16 @@ class RowTexts:
 
     def answer(self, row: int, answers: Evaluation, place: int) -> Answer:
         """What the model says to a row; arguments as of `scores`."""
-        text, probability = None, None
-        if answers.row_texts is not None:
+        text, probability, right = None, None, None
+        if answers.row_texts is not None and self.references is not None:
             text = answers.row_texts[place]
-        if answers.row_labels is not None and self.options[row]:
+            right = any(exact_match(text, reference) for reference in self.references[row])
+        elif answers.row_labels is not None and self.options[row]:
             text = self.options[row][int(answers.row_labels[place])]
-            probability = self.scores(row, answers, place).get(text)
+            probability, right = self.scores(row, answers, place).get(text), text == self.gold[row]
         items = int(answers.row_items[place])
-        return Answer(text=text, probability=probability, loss=float(answers.row_losses[place]) / items, items=items)
+        loss = float(answers.row_losses[place]) / items
+        return Answer(text=text, probability=probability, right=right, loss=loss, items=items)
 
 
 def waiting_prompts(split: Split, config: ExperimentConfig) -> list[str]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from zorba_ray.artifacts import read_record, write_record
 from zorba_ray.artifacts.answers import AnsweredRow, SampledAnswers
-from zorba_ray.config import ExperimentConfig
+from zorba_ray.config import DECODED, ExperimentConfig
 from zorba_ray.data import Split, TokenTable
 from zorba_ray.directions import permutation
 from zorba_ray.errors import RunDirError
@@ -44,7 +44,8 @@ class SampledRows:
         """
         of = len(table)
         rows = np.sort(permutation(config.seed, "rows", 2, 0, of)[: config.eval.examples])
-        answers = None if table.references is None or table.choices else [table.references[int(row)] for row in rows]
+        right = table.references if config.row_kind in DECODED else None
+        answers = None if right is None else [right[int(row)] for row in rows]
         return cls(of, rows, RowTexts.of(split.take(rows), config, answers))
 
     def record(self) -> SampledAnswers:

@@ -7,13 +7,16 @@ from typing import Any
 
 from zorba_ray.artifacts import RunDir, read_run_settings
 from zorba_ray.config import ExperimentConfig, ModelConfig
-from zorba_ray.errors import ConfigError, ModelError
+from zorba_ray.errors import ConfigError, LedgerError, ModelError
 from zorba_ray.experiment.build import build_host, compute_device, host_store, set_threads, task_model
+from zorba_ray.experiment.client_memory import shared_tokens
 from zorba_ray.experiment.replay import recorded_run
 from zorba_ray.federation.accelerator import choose_accelerator
 from zorba_ray.models import TaskModel, load_model
 from zorba_ray.models.peft_folder import adapter_settings, is_adapter
 from zorba_ray.protocol.messages import LedgerHeader
+from zorba_ray.tasks.reward import Reward
+from zorba_ray.tasks.reward_code import RewardCode
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,11 @@ class Trained:
     """Of the run's ledger."""
     remarks: Sequence[str] = ()
     """What is to be known about the model, as sentences."""
+
+    @property
+    def shared(self) -> int:
+        """First tokens of all rows that the run computes once per batch."""
+        return 0 if self.header is None else shared_tokens(self.header.sections)
 
 
 def task_settings(
@@ -57,7 +65,13 @@ def task_settings(
     return settings
 
 
-def trained(source: str, round: int | None, settings: ExperimentConfig | None, base: str | None) -> Trained:
+def trained(
+    source: str,
+    round: int | None,
+    settings: ExperimentConfig | None,
+    base: str | None,
+    reward: RewardCode | None = None,
+) -> Trained:
     """The model that `source` names: a run directory, a folder of a model or of adapters, a `.gguf` file, a package, or
     a name on the hub.
 
@@ -65,21 +79,32 @@ def trained(source: str, round: int | None, settings: ExperimentConfig | None, b
         round: of a run; None: the one that is kept.
         settings: task and prompt of what is no run.
         base: where a run's base model is now; None: at its model.path.
+        reward: what the answers are judged by; None: by nothing but the loss.
 
     Raises:
         ConfigError, RunDirError, LedgerError, ModelError: as `task_settings`, `recorded_run` and `load_model`.
+        LedgerError: the reward is of other code than the run's was.
     """
     asked = task_settings(source, round, settings, base)
-    return _of_run(Path(source).expanduser(), round, base) if settings is None else _of_model(source, asked)
+    judge = None if reward is None else Reward(reward)
+    if settings is not None:
+        return _of_model(source, asked, judge)
+    found = _of_run(Path(source).expanduser(), round, base, judge)
+    began = found.header.sections.get("reward") if found.header is not None else None
+    if reward is not None and began is not None and began.content != reward.digest:
+        raise LedgerError(
+            f"task.reward={reward.name}: {reward.file} is not the code that the run had; put it back as it was"
+        )
+    return found
 
 
-def _of_run(path: Path, round: int | None, base: str | None) -> Trained:
+def _of_run(path: Path, round: int | None, base: str | None, judge: Reward | None) -> Trained:
     recorded = recorded_run(path, round)
     config = _asking(recorded.config)
     if base is not None:
         config = config.model_copy(update={"model": config.model.model_copy(update={"path": base})})
     header = recorded.contents.header
-    model = _task_model(config)
+    model = _task_model(config, judge)
     state = build_host(config, header, model).state
     recorded.rebuild(state)
     recorded.confirm(state.round, model.replica.digest())
@@ -87,12 +112,12 @@ def _of_run(path: Path, round: int | None, base: str | None) -> Trained:
     return Trained(config, model, state.round, recorded.run, header, remarks)
 
 
-def _of_model(source: str, settings: ExperimentConfig) -> Trained:
+def _of_model(source: str, settings: ExperimentConfig, judge: Reward | None) -> Trained:
     """Label prompts are read by the model at the start, which is that of the settings."""
     start, model = settings.model, _named(source, settings.model)
     zo = settings.zo.model_copy(update={"scope": "all", "rank": None})
     config = _asking(settings.model_copy(update={"model": model, "zo": zo}))
-    built = _task_model(config)
+    built = _task_model(config, judge)
     if model == start or built.loaded.causal:
         return Trained(config, built)
     if model.lora is None and start.lora is not None and start.lora.path is not None:
@@ -101,7 +126,7 @@ def _of_model(source: str, settings: ExperimentConfig) -> Trained:
             "model; name the run directory instead"
         )
     origin = start if model.lora is not None else start.model_copy(update={"lora": None})
-    asked = _task_model(config.model_copy(update={"model": origin}))
+    asked = _task_model(config.model_copy(update={"model": origin}), judge)
     ours, theirs = asked.replica, built.replica
     if ours.manifest.digest != theirs.manifest.digest:
         raise ModelError(
@@ -141,10 +166,10 @@ def _asking(config: ExperimentConfig) -> ExperimentConfig:
     return config.model_copy(update=changes)
 
 
-def _task_model(config: ExperimentConfig) -> TaskModel:
+def _task_model(config: ExperimentConfig, judge: Reward | None) -> TaskModel:
     """At θ0, where and how the run itself evaluates: on a GPU only where all clients are in one process with it."""
     set_threads(config)
     sequential = config.federation.backend == "sequential"
     device = compute_device(choose_accelerator(config)) if sequential else "cpu"
     store = host_store(config, device) if sequential else None
-    return task_model(load_model(config.model), config, device, store=store)
+    return task_model(load_model(config.model), config, device, store=store, reward=judge)
