@@ -215,7 +215,7 @@ def test_a_generation_writes_with_and_without_right_answers(kind: str, tmp_path:
         assert predict_rows(str(tmp_path / "run"), tmp_path / "bare" / "test.jsonl").cut.rows == 1
         return
     with pytest.raises(
-        DataError, match=r"data\.max_length=32: row 2 of test\.jsonl has \d+ tokens, and turns are never"
+        DataError, match=r"data\.max_length=32: row 2 \(line 2\) of test\.jsonl has \d+ tokens, and turns are never"
     ):
         predict_rows(str(tmp_path / "run"), tmp_path / "bare" / "test.jsonl")
 

@@ -148,9 +148,9 @@ def test_a_run_judges_by_its_score(tmp_path: Path) -> None:
         ({"answers": None}, [], r"row 2 \(line 2\): .* has no right answer; write one, or leave the row out"),
         ({"answers": ["a", " "]}, [], r"row 2 .* holds ' '; a right answer must be text and not empty"),
         ({"answers": 18}, [], r'row 2 .* holds 18; a right answer must be text.*write it as text \(18 as "18"\)'),
-        ({"answers": ["very good " * 40]}, [], r"data\.max_length=\d+: the answer of row 2 of \w+ has 81 tokens"),
+        ({"answers": ["very good " * 40]}, [], r"data\.max_length=\d+: the answer of row 2 .* of \w+.jsonl has 81 tokens"),
         ({}, ["task.references_column=gold"], r"no column 'gold'"),
-        ({}, ["task.scores=[number_match]"], r"task\.scores has number_match: row 1 of validation has"),
+        ({}, ["task.scores=[number_match]"], r"task\.scores has number_match: row 1 \(line 1\) of v.* has"),
         ({}, ["task.scores=[]"], r"task\.scores"),
         ({}, ["task.scores=[token_f1, token_f1]"], r"must name each score once"),
         ({}, ["task.max_new_tokens=99999"], r"task\.max_new_tokens=99999 behind .* set task\.max_new_tokens=\d+ or"),
@@ -178,7 +178,9 @@ def test_two_turns_of_the_assistant_in_a_row(tmp_path: Path) -> None:
     template = "{% for m in messages %}{{ m.content }} </s> {% endfor %}"
     model = f"model.path={chat_model(tmp_path / 'model', template)}"
     rows = [{"messages": [*TURNS, TURNS[-1]]}] * 20
-    with pytest.raises(DataError, match=r"row 1 of train: messages 4 and 5 are both the assistant's.*join them"):
+    with pytest.raises(
+        DataError, match=r"row 1 \(line 1\) of .*: messages 4 and 5 are both the assistant's.*join them"
+    ):
         set_up(tmp_path / "data", rows, model, *CHATS, task="chat")
 
 

@@ -72,7 +72,7 @@ def test_what_stands_around_a_text(template: str, ending: list[int]) -> None:
     rows = found.encode(texts)
     assert rows == [ids[: len(ids) - len(ending)] for ids in tokenizer(texts)["input_ids"]]
     assert all(row[-1] == VOCABULARY["was"] for row in rows)
-    found.check_rows(texts, rows, True, "train")
+    found.check_rows(texts, rows, True, "row {} of train".format)
 
 
 def test_an_ending_that_the_tokenizer_writes_as_text() -> None:
@@ -93,7 +93,7 @@ def test_a_space_at_the_end_belongs_to_the_word(prompt: str) -> None:
     text = prompt.replace("{text}", "a")
     (row,) = found.encode([text])
     assert row == tokenizer("a It was")["input_ids"]
-    found.check_rows([text], [row], True, "train")
+    found.check_rows([text], [row], True, "row {} of train".format)
 
 
 def test_a_line_break_needs_no_space() -> None:
@@ -118,10 +118,10 @@ def test_a_row_that_is_joined_with_the_word(every: bool) -> None:
     texts = ["a film"] * 2000 + ["films"] + ["a film"] * 2000
     rows = found.encode(texts)
     if not every:  # a sample of some hundred rows does not see it
-        found.check_rows(texts, rows, every, "train")
+        found.check_rows(texts, rows, every, "row {} of train".format)
         return
-    with pytest.raises(DataError, match=r"row 2001 of train \('films'\).*writes the end of the prompt otherwise"):
-        found.check_rows(texts, rows, every, "train")
+    with pytest.raises(DataError, match=r"row 2000 of train \('films'\).*writes the end of the prompt otherwise"):
+        found.check_rows(texts, rows, every, "row {} of train".format)
 
 
 def test_a_row_after_which_the_word_is_another_token() -> None:
@@ -130,9 +130,9 @@ def test_a_row_after_which_the_word_is_another_token() -> None:
     rows = [tokenizer("a film")["input_ids"], tokenizer("a fi")["input_ids"]]
     with pytest.raises(
         DataError,
-        match=r"row 2 of test \('a fil'\).*writes the word as tokens 11, 33, 0, and not as tokens 33, 0, 3, which",
+        match=r"row 1 of test \('a fil'\).*writes the word as tokens 11, 33, 0, and not as tokens 33, 0, 3, which",
     ):
-        found.check_rows(["a film", "a fil"], rows, True, "test")
+        found.check_rows(["a film", "a fil"], rows, True, "row {} of test".format)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_words_of_several_tokens() -> None:
     assert found.tokens == (10, 8)
     assert found.whole
     rows = found.encode(["a It was"])
-    found.check_rows(["a It was"], rows, True, "train")
+    found.check_rows(["a It was"], rows, True, "row {} of train".format)
 
 
 def test_a_row_after_which_a_later_token_is_another() -> None:
@@ -166,8 +166,8 @@ def test_a_row_after_which_a_later_token_is_another() -> None:
     tokenizer = by_letters((" ", "g"), ("d", "d"))
     found = read_label_tokens(tokenizer, "{text}", ("god", "gab"))
     other = dataclasses.replace(found, options=(found.options[0], (*found.options[1][:-1], 0)))
-    with pytest.raises(DataError, match=r"row 1 of test .* writes the word as tokens .*, and not as tokens .*, 0, wh"):
-        other.check_rows(["a"], found.encode(["a"]), True, "test")
+    with pytest.raises(DataError, match=r"row 0 of test .* writes the word as tokens .*, and not as tokens .*, 0, wh"):
+        other.check_rows(["a"], found.encode(["a"]), True, "row {} of test".format)
 
 
 # A whole set-up -----------------------------------------------------------------------------------------------------

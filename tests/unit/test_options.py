@@ -199,7 +199,7 @@ def test_options_of_different_number(tmp_path: Path) -> None:
         ({"right": True}, r"holds True; write the position"),
         (
             {"options": ["very good " * 40, "bad"], "right": 0},
-            r"data\.max_length=\d+: an option of row 2 of \w+ has 80 tokens.*never cut",
+            r"data\.max_length=\d+: an option of row 2 .* of \w+.jsonl has 80 tokens.*never cut",
         ),
     ],
 )

@@ -86,9 +86,9 @@ def test_of_several_right_answers_the_nearest_counts() -> None:
 
 
 def test_answers_that_a_score_cannot_see_are_refused() -> None:
-    require_scorable([["four", "4"], ["5"]], ["number_match"], "test")
-    require_scorable([["四"]], ["exact_match", "token_f1"], "test")
-    with pytest.raises(DataError, match=r"number_match: row 2 of test has the right answer 'four', .*it has no number"):
-        require_scorable([["4"], ["four"]], ["number_match"], "test")
-    with pytest.raises(DataError, match=r"rouge_l: row 1 of test .*letters a–z.*take rouge_l out of task\.scores"):
-        require_scorable([["四"]], SCORES[:3], "test")
+    require_scorable([["four", "4"], ["5"]], ["number_match"], "row {} of test".format)
+    require_scorable([["四"]], ["exact_match", "token_f1"], "row {} of test".format)
+    with pytest.raises(DataError, match=r"number_match: row 1 of test has the right answer 'four', .*it has no number"):
+        require_scorable([["4"], ["four"]], ["number_match"], "row {} of test".format)
+    with pytest.raises(DataError, match=r"rouge_l: row 0 of test .*letters a–z.*take rouge_l out of task\.scores"):
+        require_scorable([["四"]], SCORES[:3], "row {} of test".format)

@@ -1,5 +1,6 @@
 """What is read of which file, and the columns that come of it."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,11 @@ class DataTable:
         """'data.path=rows.csv: row 3 (line 4)'. Rows count from 1, without a CSV's header."""
         line = "" if self.lines is None else f" (line {self.lines[index]})"
         return f"data.path={self.origin}: row {index + 1}{line}"
+
+    def row_of_file(self, index: int) -> str:
+        """'row 3 (line 4) of rows.csv'."""
+        line = "" if self.lines is None else f" (line {self.lines[index]})"
+        return f"row {index + 1}{line} of {os.path.basename(self.origin)}"
 
     def texts(self, name: str) -> list[str]:
         """A column of text.

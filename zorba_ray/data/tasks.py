@@ -38,6 +38,19 @@ class Split:
     chats: list[Chat] | None = None
     references: list[list[str]] | None = None
     """Of each row, its right answers, where a column has them."""
+    tables: Sequence[DataTable] = ()
+    """The files of the rows, one after the other; none for built-in rows."""
+    places: np.ndarray | None = None
+    """Position of each row in the tables, int64 [rows]; None: they are all rows in their order."""
+
+    def row(self, index: int, name: str) -> str:
+        """'row 3 (line 4) of rows.csv': a row as its file has it; `name`: of the split, where there is no file."""
+        place = index if self.places is None else int(self.places[index])
+        for table in self.tables:
+            if place < len(table):
+                return table.row_of_file(place)
+            place -= len(table)
+        return f"row {index + 1} of {name}"
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -49,7 +62,8 @@ class Split:
         columns = {name: [values[i] for i in rows] for name, values in self.columns.items()}
         chats = None if self.chats is None else [self.chats[i] for i in rows]
         references = None if self.references is None else [self.references[i] for i in rows]
-        return Split(columns, self.labels[rows], owners, options, chats, references)
+        places = rows if self.places is None else self.places[rows]
+        return Split(columns, self.labels[rows], owners, options, chats, references, self.tables, places)
 
 
 @dataclass(frozen=True)
@@ -221,7 +235,7 @@ def _splits_of(
             columns = {"messages": [chat_text(chat) for chat in chats]}
         if task.references_column is not None:
             references = [row for table in parts for row in read_references(table, task.references_column)]
-        splits[split] = Split(columns, labels[split], owners, options, chats, references)
+        splits[split] = Split(columns, labels[split], owners, options, chats, references, parts)
     return splits
 
 

@@ -53,7 +53,9 @@ def tokenised_splits(
     if config.task_kind == "generation" and (train := splits.get("train")):  # whose answers nobody scores
         splits["train"] = dataclasses.replace(train, table=dataclasses.replace(train.table, references=None))
     for name, split in splits.items() if config.row_kind in DECODED else ():
-        require_scorable(split.table.references or (), config.task.scores, name)
+        require_scorable(
+            split.table.references or (), config.task.scores, lambda row, name=name: named[name].row(row, name)
+        )
     _require_limits(config, loaded, [split.table for split in splits.values()], scored)
     return splits
 

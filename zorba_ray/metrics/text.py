@@ -51,8 +51,11 @@ def text_scores(
     }
 
 
-def require_scorable(references: Sequence[Sequence[str]], names: Sequence[str], split: str) -> None:
+def require_scorable(references: Sequence[Sequence[str]], names: Sequence[str], row_name: Callable[[int], str]) -> None:
     """Whether a right answer of each row can be scored: else every answer to it would count as wrong.
+
+    Args:
+        row_name: names a row, counted from 0, in messages.
 
     Raises:
         DataError: the first row that cannot, with its score.
@@ -63,10 +66,10 @@ def require_scorable(references: Sequence[Sequence[str]], names: Sequence[str], 
     }
     for name in names:
         known, why = needs.get(name, (lambda _: True, ""))
-        for row, answers in enumerate(references, start=1):
+        for row, answers in enumerate(references):
             if all(known(answer) is None for answer in answers):
                 raise DataError(
-                    f"task.scores has {name}: row {row} of {split} has the right answer {shown(answers[0])}, which it "
+                    f"task.scores has {name}: {row_name(row)} has the right answer {shown(answers[0])}, which it "
                     f"cannot score ({why}): take {name} out of task.scores, or leave the row out"
                 )
 

@@ -1,6 +1,6 @@
 """The tokens of label words after a prompt, for causal LMs, and checks that rows are tokenised accordingly."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,13 +32,16 @@ class LabelTokens(PromptEnd):
         """Whether a word has several tokens, so that all of them are scored."""
         return any(len(option) > 1 for option in self.options)
 
-    def check_rows(self, texts: Sequence[str], rows: Sequence[Sequence[int]], every: bool, split: str) -> None:
+    def check_rows(
+        self, texts: Sequence[str], rows: Sequence[Sequence[int]], every: bool, row_name: Callable[[int], str]
+    ) -> None:
         """Whether what follows each row's tokens is what is scored, in the tokens of row and answer.
 
         Args:
             texts: prompts; their tokens are `rows`, as `encode` gives them.
             every: compares all rows, each with one of the words in turn; else a sample only. The sample, evenly spaced,
                 is compared with every word.
+            row_name: names a row in messages.
 
         Raises:
             DataError: names the first such row, what stands there, and what helps.
@@ -59,7 +62,7 @@ class LabelTokens(PromptEnd):
             else:
                 continue
             raise DataError(
-                f"data.prompt: row {row + 1} of {split} ({end_of(texts[row])}) with label word "
+                f"data.prompt: {row_name(row)} ({end_of(texts[row])}) with label word "
                 f"{shown(self.words[label])} after it: the tokenizer {what}; {_ASKED}. End data.prompt with words of "
                 "its own, as in '{text} It was', or leave the row out"
             )

@@ -40,12 +40,12 @@ class TaskRows(ABC):
             DataError: names the first row that cannot serve.
         """
 
-    def require_tokens_of(self, rows: Sequence[Sequence[int]], name: str) -> None:
+    def require_tokens_of(self, rows: Sequence[Sequence[int]], split: Split, name: str) -> None:
         """Raises DataError: a row with fewer tokens than `least`."""
         short = next((place for place, row in enumerate(rows) if len(row) < self.least), None)
         if short is not None:
             raise DataError(
-                f"data.path={self.data.path}: row {short + 1} of {name} has fewer than {self.least} token(s); drop "
+                f"data.path={self.data.path}: {split.row(short, name)} has fewer than {self.least} token(s); drop "
                 "empty texts"
             )
 
@@ -57,5 +57,5 @@ class PromptRows(TaskRows):
         encoded = encode_rows(
             split.columns, self.data.prompt, lambda texts: self.tokenizer(texts)["input_ids"], self.data.max_length
         )
-        self.require_tokens_of(encoded.tokens, name)
+        self.require_tokens_of(encoded.tokens, split, name)
         return TokenSplit(TokenTable.from_lists(encoded.tokens, split.labels), encoded.cut)

@@ -32,7 +32,7 @@ class ChatRows(TaskRows):
 
     def encode(self, split: Split, name: str) -> TokenSplit:
         assert split.chats is not None
-        spans = [self._turns(chat, f"row {row} of {name}") for row, chat in enumerate(split.chats, start=1)]
+        spans = [self._turns(chat, split.row(row, name)) for row, chat in enumerate(split.chats)]
         written = self.tokenizer([text for text, _ in spans], add_special_tokens=False, return_offsets_mapping=True)
         rows: list[list[int]] = []
         scored: list[list[bool]] = []
@@ -44,14 +44,14 @@ class ChatRows(TaskRows):
             starts = [_tokens_before(letters, start) for start, _ in turns]
             if None in (*starts, *ends):
                 raise DataError(
-                    f"task.messages_column: row {place + 1} of {name}: the tokenizer joins a turn of the assistant "
+                    f"task.messages_column: {split.row(place, name)}: the tokenizer joins a turn of the assistant "
                     "with what stands beside it, so that it cannot be said which tokens are the assistant's; take "
                     "a model whose template has marks between turns"
                 )
             fits = [end for end in ends if end is not None and end <= self.data.max_length]
             if not fits:
                 raise DataError(
-                    f"data.max_length={self.data.max_length}: row {place + 1} of {name} has {ends[0]} tokens up to the "
+                    f"data.max_length={self.data.max_length}: {split.row(place, name)} has {ends[0]} tokens up to the "
                     f"end of the assistant's first turn, and turns are never cut: set data.max_length to {ends[0]} or "
                     "more, or leave the row out"
                 )
@@ -61,7 +61,7 @@ class ChatRows(TaskRows):
             for start, end in zip(starts, fits, strict=False):
                 marks[start:end] = True
             if self.decoded:
-                last.append([_answer_of(split.chats[place], len(fits), f"row {place + 1} of {name}")])
+                last.append([_answer_of(split.chats[place], len(fits), split.row(place, name))])
             rows.append(written["input_ids"][place][: fits[-1]])
             scored.append(marks.tolist())
         table = dataclasses.replace(TokenTable.from_lists(rows, split.labels, scored), references=last or None)
@@ -70,16 +70,13 @@ class ChatRows(TaskRows):
     def prompts(self, split: Split, name: str) -> TokenSplit:
         """As `encode`, of chats up to where the assistant is to speak, whoever spoke before."""
         assert split.chats is not None
-        texts = [
-            self._written(unanswered(chat), True, f"row {row} of {name}")
-            for row, chat in enumerate(split.chats, start=1)
-        ]
+        texts = [self._written(unanswered(chat), True, split.row(row, name)) for row, chat in enumerate(split.chats)]
         rows: list[list[int]] = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
-        self.require_tokens_of(rows, name)
+        self.require_tokens_of(rows, split, name)
         long = next((place for place, row in enumerate(rows) if len(row) > self.data.max_length), None)
         if long is not None:
             raise DataError(
-                f"data.max_length={self.data.max_length}: row {long + 1} of {name} has {len(rows[long])} tokens, and "
+                f"data.max_length={self.data.max_length}: {split.row(long, name)} has {len(rows[long])} tokens, and "
                 "turns are never cut: leave its first turns out, or the row"
             )
         return TokenSplit(TokenTable.from_lists(rows, split.labels), Cut(0, len(rows), 0, 0))

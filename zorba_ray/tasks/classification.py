@@ -21,9 +21,9 @@ class LabelWordRows(TaskRows):
         # The last token of a word is scored and never read.
         following = [0 if options is None else options.longest - 1] * len(split)
         encoded = encode_rows(split.columns, self.data.prompt, self.words.encode, self.data.max_length, following)
-        self.require_tokens_of(encoded.tokens, name)
+        self.require_tokens_of(encoded.tokens, split, name)
         every = not prompt_tail(self.data.prompt).strip()
-        self.words.check_rows(encoded.texts, encoded.tokens, every, name)
+        self.words.check_rows(encoded.texts, encoded.tokens, every, lambda row: split.row(row, name))
         table = TokenTable.from_lists(encoded.tokens, split.labels)
         return TokenSplit(dataclasses.replace(table, options=options), encoded.cut)
 

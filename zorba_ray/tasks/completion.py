@@ -23,23 +23,23 @@ class CompletionRows(TaskRows):
         learnt = self._learnt(split)
         # One space, which the answer brings, is enough.
         answers = [answer.lstrip(" ") for answer in learnt]
-        following = self._lengths(answers, name)
+        following = self._lengths(answers, split, name)
         encoded = encode_rows(split.columns, self.data.prompt, self._end.encode, self.data.max_length, following)
-        self.require_tokens_of(encoded.tokens, name)
+        self.require_tokens_of(encoded.tokens, split, name)
         rows: list[list[int]] = []
         for place, (prompt, whole) in enumerate(
             zip(encoded.tokens, self._end.answered(encoded.texts, answers), strict=True)
         ):
             if whole[: len(prompt)] != prompt:
                 raise DataError(
-                    f"data.prompt: row {place + 1} of {name} ({end_of(encoded.texts[place])}) with its answer after "
+                    f"data.prompt: {split.row(place, name)} ({end_of(encoded.texts[place])}) with its answer after "
                     "it: the tokenizer writes the end of the prompt otherwise than in the prompt alone, so that it "
                     "cannot be said where the answer begins. End data.prompt with words of its own, as in '{text}\\n"
                     "Answer:', or leave the row out"
                 )
             rows.append(whole + self._stop)
             if len(rows[-1]) > self.data.max_length:
-                raise self._too_long(place, name, len(rows[-1]) - len(prompt), len(prompt))
+                raise self._too_long(split.row(place, name), len(rows[-1]) - len(prompt), len(prompt))
         scored = [
             [place >= len(prompt) for place in range(len(row))]
             for prompt, row in zip(encoded.tokens, rows, strict=True)
@@ -52,7 +52,7 @@ class CompletionRows(TaskRows):
     def prompts(self, split: Split, name: str) -> TokenSplit:
         """As `encode`, of rows without answers: what is read before one is written."""
         encoded = encode_rows(split.columns, self.data.prompt, self._end.encode, self.data.max_length)
-        self.require_tokens_of(encoded.tokens, name)
+        self.require_tokens_of(encoded.tokens, split, name)
         return TokenSplit(TokenTable.from_lists(encoded.tokens, split.labels), encoded.cut)
 
     def _learnt(self, split: Split) -> list[str]:
@@ -62,7 +62,7 @@ class CompletionRows(TaskRows):
         assert split.references is not None
         return [answers[0] for answers in split.references]
 
-    def _lengths(self, answers: list[str], name: str) -> list[int]:
+    def _lengths(self, answers: list[str], split: Split, name: str) -> list[int]:
         """Tokens of each answer after a short prompt.
 
         Raises:
@@ -71,7 +71,7 @@ class CompletionRows(TaskRows):
         empty = next((place for place, answer in enumerate(answers) if not answer.strip()), None)
         if empty is not None:
             raise DataError(
-                f"task.answer: row {empty + 1} of {name} has no answer: there is nothing to learn from it; write one, "
+                f"task.answer: {split.row(empty, name)} has no answer: there is nothing to learn from it; write one, "
                 "or leave the row out"
             )
         before = short_prompt(self.data.prompt)
@@ -81,12 +81,12 @@ class CompletionRows(TaskRows):
         counts = [len(row) - len(prompt) + len(self._stop) for row in whole]
         for place, count in enumerate(counts):
             if len(least) + count > self.data.max_length:
-                raise self._too_long(place, name, count, len(least))
+                raise self._too_long(split.row(place, name), count, len(least))
         return counts
 
-    def _too_long(self, place: int, name: str, answer: int, prompt: int) -> DataError:
+    def _too_long(self, row: str, answer: int, prompt: int) -> DataError:
         return DataError(
-            f"data.max_length={self.data.max_length}: the answer of row {place + 1} of {name} has {answer} tokens, and "
+            f"data.max_length={self.data.max_length}: the answer of {row} has {answer} tokens, and "
             f"the prompt {prompt} even without its columns. Answers are never cut: set data.max_length to "
             f"{answer + prompt} or more, or leave the row out"
         )

@@ -24,16 +24,16 @@ class MultipleChoiceRows(TaskRows):
         rows = [row for row, options in enumerate(choices) for _ in options]
         options = [option for row in choices for option in row]
         encoded = encode_rows(
-            split.columns, self.data.prompt, self._end.encode, self.data.max_length, self._longest(choices, name)
+            split.columns, self.data.prompt, self._end.encode, self.data.max_length, self._longest(choices, split, name)
         )
-        self.require_tokens_of(encoded.tokens, name)
+        self.require_tokens_of(encoded.tokens, split, name)
         tokens: list[list[tuple[int, ...]]] = [[] for _ in choices]
         asked = self._end.answered([encoded.texts[row] for row in rows], options)
         for row, option, ids in zip(rows, options, asked, strict=True):
             prompt = encoded.tokens[row]
             if ids[: len(prompt)] != prompt or len(ids) == len(prompt):
                 raise DataError(
-                    f"data.prompt: row {row + 1} of {name} ({end_of(encoded.texts[row])}) with option {shown(option)} "
+                    f"data.prompt: {split.row(row, name)} ({end_of(encoded.texts[row])}) with option {shown(option)} "
                     "after it: the tokenizer writes the end of the prompt otherwise than in the prompt alone, or gives "
                     "the option no token. End data.prompt with words of its own, as in '{question}\\nAnswer:', or "
                     "leave the row out"
@@ -41,16 +41,16 @@ class MultipleChoiceRows(TaskRows):
             found = tuple(ids[len(prompt) :])
             if found in tokens[row]:
                 raise DataError(
-                    f"task.options_column: row {row + 1} of {name}: the tokenizer writes two options as {shown(option)}"
+                    f"task.options_column: {split.row(row, name)}: the tokenizer writes two options as {shown(option)}"
                     " is written, so that they cannot be told apart; take another model, or leave the row out"
                 )
             tokens[row].append(found)
             if len(ids) - 1 > self.data.max_length:
-                raise self._too_long(row, name, len(found), len(prompt))
+                raise self._too_long(split.row(row, name), len(found), len(prompt))
         table = TokenTable.from_lists(encoded.tokens, split.labels)
         return TokenSplit(dataclasses.replace(table, options=OptionTable.from_lists(tokens)), encoded.cut)
 
-    def _longest(self, choices: list[list[str]], name: str) -> list[int]:
+    def _longest(self, choices: list[list[str]], split: Split, name: str) -> list[int]:
         """Tokens that each row's longest option puts behind the prompt: all but its last, which is never read.
 
         Raises:
@@ -64,12 +64,12 @@ class MultipleChoiceRows(TaskRows):
         longest = [max(next(lengths) for _ in row) for row in choices]
         for row, length in enumerate(longest):
             if len(least) + length - 1 > self.data.max_length:
-                raise self._too_long(row, name, length, len(least))
+                raise self._too_long(split.row(row, name), length, len(least))
         return [max(0, length - 1) for length in longest]
 
-    def _too_long(self, row: int, name: str, option: int, prompt: int) -> DataError:
+    def _too_long(self, row: str, option: int, prompt: int) -> DataError:
         return DataError(
-            f"data.max_length={self.data.max_length}: an option of row {row + 1} of {name} has {option} tokens, and "
+            f"data.max_length={self.data.max_length}: an option of {row} has {option} tokens, and "
             f"the prompt {prompt} even without its columns. Options are never cut: set data.max_length to "
             f"{option + prompt} or more, or leave the row out"
         )
