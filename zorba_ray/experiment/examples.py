@@ -99,7 +99,8 @@ def _require_limits(
     require_tokens(loaded, highest)
     require_length(loaded, max(int(table.lengths.max()) for table in tables), f"data.max_length={length}")
     if config.row_kind in DECODED:
-        longest = max(int(table.prompt_lengths.max()) for table in tables)
+        asked = [table for table in tables if table.references is not None] or tables
+        longest = max(int(table.prompt_lengths.max()) for table in asked)
         require_room(loaded, longest, config.task.max_new_tokens)
     if words and not loaded.causal:
         require_length(loaded, max(len(row) for row in words), "data.label_words")
