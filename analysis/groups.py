@@ -70,7 +70,7 @@ def collect(paths: Sequence[Path]) -> tuple[list[Group], list[str]]:
         if run.status != "finished":
             left_out.append(f"{run.path}: {run.status.replace('_', ' ')} after round {run.rounds_done}")
             continue
-        flat = flatten(run.config.resolved(), whole=frozenset({"federation.fleet"}))
+        flat = flatten(run.config.resolved(), unflattened=frozenset({"federation.fleet"}))
         flat = {key: v for key, v in flat.items() if key not in _NOT_COMPARED and not key.startswith("tracking.")}
         group = groups.get(key := json.dumps(flat, sort_keys=True), Group(flat, ()))
         if twin := next((other for other in group.runs if other.config.seed == run.config.seed), None):

@@ -11,7 +11,7 @@ __version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> Any:
-    """What is named in __all__, imported when it is first asked for (PEP 562)."""
+    """Imports a name of __all__ when it is first used (PEP 562)."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from zorba_ray import api, artifacts

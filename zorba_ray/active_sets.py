@@ -1,4 +1,4 @@
-"""Who holds which blocks: the one type for the 0/1 matrix a_{n,b} of the paper, from the solver to the update."""
+"""`ActiveSets`: which client activates which blocks, the 0/1 matrix a_{n,b} of the paper. Used everywhere."""
 
 import functools
 from collections.abc import Iterable, Sequence
@@ -7,23 +7,23 @@ import numpy as np
 
 
 class ActiveSets:
-    """The blocks that each client activates. Cannot be changed; equal where the matrices are equal.
+    """The blocks that each client activates. It cannot be changed. Two are equal if their matrices are equal.
 
     Attributes:
         matrix: bool [N, L], read-only: a_{n,b}, whether client n activates block b.
     """
 
     def __init__(self, matrix: np.ndarray) -> None:
-        """Takes a copy of `matrix`, anything of shape [N, L] that numpy reads as true and false.
+        """Copies `matrix`, which is anything of shape [N, L] that numpy can convert to bool.
 
         Raises:
             ValueError: not two dimensions.
         """
-        own = np.array(matrix, dtype=bool)
-        if own.ndim != 2:
-            raise ValueError(f"active sets of shape {own.shape}: one row per client and one column per block expected")
-        own.flags.writeable = False
-        self.matrix = own
+        copy = np.array(matrix, dtype=bool)
+        if copy.ndim != 2:
+            raise ValueError(f"active sets of shape {copy.shape}: one row per client and one column per block expected")
+        copy.flags.writeable = False
+        self.matrix = copy
 
     @classmethod
     def of_all(cls, clients: int, blocks: int) -> "ActiveSets":
@@ -50,7 +50,7 @@ class ActiveSets:
         """The inverse of `packed`.
 
         Raises:
-            ValueError: another length than ⌈L/8⌉ bytes per client, or a bit beyond the last block.
+            ValueError: not ⌈L/8⌉ bytes per client, or a bit beyond the last block.
         """
         width = -(-blocks // 8)
         if len(packed) != width * clients:
@@ -66,15 +66,15 @@ class ActiveSets:
         """The inverse of `marks`.
 
         Raises:
-            ValueError: rows of different lengths, or another sign than 0 and 1.
+            ValueError: rows of different lengths, or a character other than 0 and 1.
         """
         if any(len(row) != len(rows[0]) or set(row) - {"0", "1"} for row in rows):
-            raise ValueError("active sets as text: rows of one length, of 0 and 1 alone, expected")
+            raise ValueError("active sets as text: rows of the same length, with only 0 and 1, expected")
         return cls(np.array([[mark == "1" for mark in row] for row in rows], dtype=bool).reshape(len(rows), -1))
 
     @property
     def marks(self) -> list[str]:
-        """As they stand in JSON: one text per client, one 0 or 1 per block."""
+        """The form in JSON: one text per client, with a 0 or 1 per block."""
         return ["".join(row) for row in np.where(self.matrix, "1", "0").tolist()]
 
     @property
@@ -89,7 +89,8 @@ class ActiveSets:
 
     @functools.cached_property
     def packed(self) -> bytes:
-        """As they travel: ⌈L/8⌉ bytes per client; bit b of the little-endian integer says that block b is active."""
+        """The form in messages: ⌈L/8⌉ bytes per client. Bit b of this little-endian integer is 1 if block b is
+        active."""
         return np.packbits(self.matrix, axis=1, bitorder="little").tobytes()
 
     @functools.cached_property
@@ -107,7 +108,7 @@ class ActiveSets:
         return _numbers(self.matrix[client].tobytes())
 
     def changed(self, before: "ActiveSets") -> np.ndarray:
-        """bool [N]: the clients whose set is another than `before`."""
+        """bool [N]: the clients whose set differs from that in `before`."""
         return (self.matrix != before.matrix).any(axis=1)
 
     def __eq__(self, other: object) -> bool:
@@ -124,5 +125,5 @@ class ActiveSets:
 
 @functools.lru_cache(maxsize=4096)
 def _numbers(row: bytes) -> frozenset[int]:
-    """Positions of the true bytes; thousands of clients share few different sets, each of which is one object."""
+    """Positions of the true bytes. Cached, because thousands of clients have only a few different sets."""
     return frozenset(np.flatnonzero(np.frombuffer(row, dtype=bool)).tolist())

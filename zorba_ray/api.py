@@ -1,6 +1,6 @@
-"""What `import zorba_ray` gives to a Python program: the commands of the terminal as functions.
+"""The Python API (`import zorba_ray`): the commands of the terminal as functions.
 
-Nothing heavy is imported before a function needs it.
+Large libraries are imported only when a function needs them.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,11 +19,11 @@ def load_config(source: str | Path, *overrides: str) -> "ExperimentConfig":
     """The settings of a run, checked.
 
     Args:
-        source: a YAML or JSON file, or the name of a preset, as "demo".
-        overrides: settings as in the terminal, "zo.lr=0.02"; later ones win.
+        source: a YAML or JSON file, or the name of a preset, such as "demo".
+        overrides: settings as in the terminal, such as "zo.lr=0.02"; later ones win.
 
     Raises:
-        ConfigError: no such file or preset, or a setting that is refused; names the setting, the value and the rule.
+        ConfigError: no such file or preset, or a wrong setting; names the setting, the value and the rule.
     """
     from zorba_ray.config import anchored
     from zorba_ray.config import load_config as load
@@ -38,17 +38,17 @@ def run(
     emit: Callable[[dict[str, Any]], None] = lambda event: None,
     allow_code: Sequence[str] = (),
 ) -> "Run":
-    """Fine-tunes to the last round, in this process or on Ray by `federation.backend`, and writes the report.
+    """Runs a fine-tuning to its last round, in this process or on Ray (`federation.backend`), and writes the report.
 
     Args:
-        directory: where the run is kept; a new one, or with `resume` that of a run that did not end, or of
-            one that gets more rounds at a constant rate.
-        emit: is told of every round and evaluation while it goes on, and of {"kind": "note", "text": …}.
-        allow_code: modules of yours that `task.reward` may name; looked for in this folder and on Python's path.
+        directory: the run directory. It must be new. With `resume` it is that of a run that did not end, or of one that
+            gets more rounds at a constant rate.
+        emit: is called with every round and evaluation, and with notes: {"kind": "note", "text": …}.
+        allow_code: your modules that `task.reward` may name; they are looked for in this folder and on Python's path.
 
     Raises:
-        RunDirError: the directory holds something else, or a run of other settings.
-        ZorbaError: what the terminal ends with an error for; the ledger keeps every finished round.
+        RunDirError: the directory has something else, or a run with other settings.
+        ZorbaError: any other error of the command `zorba-ray run`. The ledger keeps every finished round.
     """
     from zorba_ray.artifacts import Run
     from zorba_ray.experiment.execute import execute_in
@@ -65,13 +65,13 @@ def replay(
     model: str | None = None,
     merged: bool = False,
 ) -> "Replayed":
-    """θ of a run, rebuilt from base weights and ledger and held against the run's summary.
+    """Rebuilds θ of a run from base weights and ledger, and compares its SHA-256 with the run's summary.
 
     Args:
-        until: the last round to apply; None: the round that is kept.
-        export: an empty or new folder for the model in Hugging Face's format, or for its adapters in PEFT's, where the
-            run moved these alone.
-        model: the base model, where it is no longer at model.path.
+        until: the last round to apply; None: the round whose θ is the result (`eval.keep`).
+        export: a new or empty folder. The model is written there in Hugging Face format. If the run trained only
+            adapters, these are written in PEFT format.
+        model: the base model, if it is no longer at model.path.
         merged: export adapters merged into the base model.
 
     Raises:
@@ -91,19 +91,19 @@ def evaluate(
     model: str | None = None,
     allow_code: Sequence[str] = (),
 ) -> "tuple[Eval, ...]":
-    """The figures of a trained model: of its run's validation and test rows, or of the rows of a file.
+    """The figures of a trained model, on the validation and test rows of its run or on the rows of a file.
 
     Args:
-        source: a run directory; with `config`, a model's folder, one of adapters, a `.gguf` file, a package or a hub
-            id.
-        round: of a run; None: the one that is kept.
+        source: a run directory; with `config` also a model folder, an adapter folder, a `.gguf` file, a package or a
+            hub id.
+        round: round of the run; None: the kept round.
         data: a file of rows with their right answers.
-        config: task, prompt and data of what is no run.
-        model: the base model of a run, where it is no longer at model.path.
+        config: task, prompt and data, if `source` is not a run.
+        model: the base model of the run, if it is no longer at model.path.
         allow_code: as of `run`.
 
     Raises:
-        ZorbaError: as `replay`, and what is wrong with the rows; names file, row and column.
+        ZorbaError: as `replay`; or the rows are wrong, and the message names file, row and column.
     """
     from zorba_ray.experiment.asked import evaluate_model
     from zorba_ray.experiment.trained import task_settings
@@ -120,10 +120,12 @@ def predict(
     config: "ExperimentConfig | None" = None,
     model: str | None = None,
 ) -> list[dict[str, Any]]:
-    """What a trained model answers to each row of a file, which needs no labels: `row`, `text`, `prediction` and
-    `scores`; of a task that has a loss alone `loss`, `perplexity` and `tokens`.
+    """What a trained model answers to each row of a file. The rows need no labels.
 
-    Args and raises as of `evaluate`.
+    Returns one dictionary per row: `row`, `text`, `prediction` and `scores`; or `loss`, `perplexity` and `tokens`, if
+    the task has no answers to choose from.
+
+    Args and Raises: see `evaluate`.
     """
     from zorba_ray.experiment.asked import predict_rows
 
@@ -131,14 +133,14 @@ def predict(
 
 
 def allocate(config: "ExperimentConfig", allow_code: Sequence[str] = ()) -> "AllocationRecord":
-    """Who would activate which blocks in round 1, what that costs, and what is proven of it; nothing is written.
+    """Which client would activate which blocks in round 1, with the bytes and proven bounds. Nothing is written.
 
     Args:
         allow_code: as of `run`.
 
     Raises:
-        AllocationInfeasible: the budgets do not suffice; names client, constraint and missing bytes.
-        ConfigError, DataError, ModelError: what is wrong with settings, data or model.
+        AllocationInfeasible: the budgets are too small; names client, constraint and missing bytes.
+        ConfigError, DataError, ModelError: settings, data or model are wrong.
     """
     from zorba_ray.assignment import allocation_record
     from zorba_ray.experiment import prepare, solve_allocation
@@ -149,7 +151,7 @@ def allocate(config: "ExperimentConfig", allow_code: Sequence[str] = ()) -> "All
 
 
 def _allowed_reward(config: "ExperimentConfig", allow_code: Sequence[str]) -> "RewardCode | None":
-    """The code of the settings' reward; None where there is none."""
+    """The code of `task.reward`; None without a reward."""
     if config.task.reward is None:
         return None
     from zorba_ray.tasks.reward_code import read_reward
@@ -158,7 +160,7 @@ def _allowed_reward(config: "ExperimentConfig", allow_code: Sequence[str]) -> "R
 
 
 def _write_report(path: Path, rows: bool) -> Path:
-    """report.html of one run directory; a driver actor of a Ray cluster finds this function by its name."""
+    """Writes report.html of a run directory. A driver actor on a Ray cluster finds this function by its name."""
     from zorba_ray.report import write_report
 
     return write_report([path], path / "report.html", rows)

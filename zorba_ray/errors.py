@@ -1,7 +1,8 @@
-"""Every exception of the package: one base, one exit code each, all picklable (they cross Ray).
+"""All exceptions of the package. They have one base class, an exit code each, and can be pickled for Ray.
 
-Messages name the setting, the value and the rule, and say what to do. To add one: subclass `ZorbaError`, set
-`exit_code`, keep the constructor at one message string (pickling depends on it), and list it in the README's table.
+Messages name the setting, the value and the rule, and say what to do. To add an exception: subclass `ZorbaError`, set
+`exit_code`, keep a constructor with one message string (pickling needs it), and list the exit code in
+docs/troubleshooting.md.
 """
 
 import errno
@@ -10,9 +11,9 @@ from zorba_ray.printable import printable, shortened
 
 
 class ZorbaError(Exception):
-    """Base of all errors that a user can meet. `exit_code` is what the command line returns.
+    """Base of all errors that a user can meet. `exit_code` is the exit code of the command.
 
-    A message has fewer than 2,000 characters, whatever was quoted in it.
+    A message has fewer than 2,000 characters; a longer one is shortened.
     """
 
     exit_code = 1
@@ -28,7 +29,7 @@ class ConfigError(ZorbaError, ValueError):
 
 
 class DataError(ConfigError):
-    """The data cannot serve: missing, empty, unlabelled, or a label outside the label words."""
+    """The data cannot be used: missing, empty, without labels, or with a label that is not a label word."""
 
 
 class ModelError(ConfigError):
@@ -52,7 +53,8 @@ class AllocationInfeasible(ZorbaError):
 
 
 class BudgetExceeded(ZorbaError):
-    """A client holds, or would hold, more bytes on its accelerator than its budget; the message names the part."""
+    """A client uses, or would use, more bytes of its accelerator than its budget; the message names the largest
+    part."""
 
     exit_code = 3
 
@@ -82,7 +84,7 @@ class StorageError(ZorbaError):
 
 
 class MessageError(ZorbaError):
-    """A frame or message on the wire is malformed, of an unknown version, or for another round."""
+    """A message is malformed, of an unknown version, or for another round."""
 
     exit_code = 6
 
@@ -98,7 +100,7 @@ class NotFinite(ReportRejected):
 
 
 class Diverged(ZorbaError):
-    """The loss or the update is no longer finite; the ledger is intact up to the round named."""
+    """The loss or the update is no longer finite, or too large; the ledger is intact up to the round in the message."""
 
     exit_code = 7
 
@@ -116,20 +118,20 @@ class Interrupted(ZorbaError):
 
 
 class StaleReplica(ZorbaError):
-    """A worker's θ is not the one that a plan was made for; it must catch up from the ledger."""
+    """A worker's replica is at another round than a plan needs; it must catch up from the ledger."""
 
     exit_code = 4
 
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
-"""What the operating system says of a disk, whatever file or folder was asked for."""
+"""Error numbers of the operating system that mean a fault of the disk."""
 
 
 def refused_place(what: str, error: OSError) -> ZorbaError:
-    """What it means to the user that `what`, a file or folder that they named, cannot be used: exit code 8 where the
-    disk is to blame, else 2."""
+    """The error for a file or folder that the user named and that cannot be used: exit code 8 for a fault of the disk,
+    else 2."""
     where = "" if error.filename is None or str(error.filename) in what else f" ({error.filename})"
     text = printable(f"{shortened(what, 300)}: {error.strerror or error}{shortened(where, 300)}")
     if error.errno in _FULL:
-        return StorageError(f"{text}: make room, or name another place")
-    return RunDirError(f"{text}: name a place that can be read and written")
+        return StorageError(f"{text}: free some space, or name another folder")
+    return RunDirError(f"{text}: name a file or folder that can be read and written")

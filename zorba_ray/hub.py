@@ -1,6 +1,7 @@
-"""The Hugging Face hub: whether it answers, which commit a name stands for, and who may not read it.
+"""The Hugging Face hub: whether it answers, the commit of a branch or tag, and help with gated repositories.
 
-A token is left to huggingface_hub (`hf auth login`, HF_TOKEN). Nothing here reads it, so that nothing can write it.
+Only huggingface_hub reads the token (`hf auth login`, HF_TOKEN). The code here never sees it, so it cannot write it to
+a file.
 """
 
 import functools
@@ -14,26 +15,26 @@ _COMMIT = 40
 
 @functools.cache
 def hub_answers() -> bool:
-    """Whether the hub (HF_ENDPOINT) answers this process within _WAIT_S, by its proxies if any are set.
+    """Whether the hub (HF_ENDPOINT) answers within _WAIT_S seconds; proxies of the environment are used.
 
-    A gateway that answers in its place (407, or 5xx) is no hub. HF_HUB_OFFLINE=1 is no, without asking.
+    An answer 407 or 5xx is from a gateway, and counts as no answer. With HF_HUB_OFFLINE=1 the hub is not asked.
     """
     from huggingface_hub import constants, get_session
 
     try:
         status = get_session().head(constants.ENDPOINT, timeout=_WAIT_S).status_code
-    except Exception:  # of the library that huggingface_hub uses, which changes; offline mode
+    except Exception:  # offline mode, or any error of the HTTP library that huggingface_hub uses
         status = 0
-    there = 0 < status < 500 and status != 407
-    if not there:  # else the library asks again, for ends of its own, whatever is read from the cache alone
+    answers = 0 < status < 500 and status != 407
+    if not answers:  # otherwise the library would try again, even for files that are in the cache
         constants.HF_HUB_OFFLINE = True
-    return there
+    return answers
 
 
 def hub_commit(kind: Literal["model", "dataset"], path: str, revision: str | None) -> str | None:
-    """The commit that a branch or tag of a hub id stands for now; without a network, when it was fetched last.
+    """The commit of a branch or tag of a repository now; without a network, the commit when it was last downloaded.
 
-    None where `path` is no hub id, or nobody knows: loading it says why.
+    None if `path` is not a hub id, or if the commit cannot be found (loading it then reports the reason).
     """
     local = path == "builtin" or path.startswith((".", "/", "~", "package:")) or Path(path).exists()
     if local or path.count("/") > 1:
@@ -47,12 +48,12 @@ def hub_commit(kind: Literal["model", "dataset"], path: str, revision: str | Non
             return HfApi().repo_info(path, repo_type=kind, revision=revision).sha
         folder = Path(constants.HF_HUB_CACHE) / f"{kind}s--{path.replace('/', '--')}" / "refs"
         return (folder / (revision or "main")).read_text(encoding="utf-8").strip() or None
-    except Exception:  # of that library and what it uses
+    except Exception:  # any error of huggingface_hub, or of the libraries that it uses
         return None
 
 
 def gate(error: BaseException | None) -> str | None:
-    """What to do where the hub refuses a gated repository, None where something else went wrong."""
+    """What the user can do if the hub refuses a gated repository; None if the error has another cause."""
     from huggingface_hub.errors import GatedRepoError
 
     while error is not None:

@@ -1,4 +1,4 @@
-"""Text that others wrote, made safe to show: no control characters, and no more of it than can be read."""
+"""Makes foreign text safe to show: without control characters, and not too long."""
 
 import re
 import reprlib
@@ -7,22 +7,22 @@ from itertools import islice
 from typing import Any
 
 UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
-"""Control characters but tab and line feed, marks that turn the direction of text around, halves of surrogate pairs."""
+"""Control characters except tab and line feed, marks that change the direction of text, halves of surrogate pairs."""
 
 MESSAGE = 1_900
-"""Characters of the longest error message; with what a command puts before it, 2,000."""
+"""Most characters of an error message. A command may put up to 100 before it."""
 _TAIL = 500
 
 
 def printable(text: str) -> str:
-    """`text` with the escape that Python writes in the place of each unprintable character, as in \\x1b."""
+    """`text` with each unprintable character replaced by Python's escape, such as \\x1b."""
     return UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
 def shortened(text: str, most: int = MESSAGE) -> str:
-    """`text`, of at most `most` characters; the middle of a longer one is left out and counted.
+    """`text` with at most `most` characters. In a longer text the middle is replaced by the number of characters.
 
-    The end stays, as that is where a message says what to do. A text that was shortened once is not shortened again.
+    The end stays, because a message says there what to do. A text that was shortened before is not shortened again.
     """
     if len(text) <= most:
         return text
@@ -32,7 +32,7 @@ def shortened(text: str, most: int = MESSAGE) -> str:
 
 
 class _Short(reprlib.Repr):
-    """Looks at the beginning of a value only, however large it is."""
+    """A `repr` that only looks at the beginning of a large value."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,21 +50,21 @@ _SHORT = _Short()
 
 
 def shown(value: Any) -> str:
-    """`repr(value)`, in at most 400 characters and without a walk through all of a large value."""
+    """`repr(value)` with at most 400 characters; quick also for a large value."""
     return shortened(_SHORT.repr(value), 400)
 
 
 def listed(values: Collection[Any], most: int = 12) -> str:
-    """The first `most` values as `shown`, between commas, and how many there are if there are more."""
+    """The first `most` values as `shown`, separated by commas; if there are more, also their number."""
     more = f", … ({len(values)} in all)" if len(values) > most else ""
     return ", ".join(map(shown, islice(values, most))) + more
 
 
 def on_one_line(text: str) -> str:
-    """A path or a library's message: at most 400 characters, line ends and all else that does not print escaped."""
+    """A path or a library's message on one line of at most 400 characters; unprintable characters are escaped."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in shortened(text, 400))
 
 
 def first_line(error: BaseException, most: int = 160) -> str:
-    """What an error of a library says, cut to its first line; its kind where it says nothing."""
+    """The first line of a library's error message; the name of its class if the message is empty."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:most]

@@ -1,6 +1,7 @@
-"""Where time goes: at every moment one part is open, the innermost, and it is charged. So parts add up to the whole.
+"""Measures where time goes, by nested parts. Time counts for the innermost open part, so the parts add up to the whole.
 
-Code that may be measured holds a `Watch` and opens parts; where nobody profiles that takes no time and reads no clock.
+Code that may be measured has a `Watch` and opens parts of it. If nothing is profiled, this costs no time and reads no
+clock.
 """
 
 import time
@@ -28,12 +29,12 @@ class Spent:
 
 @dataclass(frozen=True)
 class Reading:
-    """What one process spent so far."""
+    """The time of one process so far."""
 
     parts: Mapping[Path, Spent]
-    """Of each path itself, without the parts inside it; () is what was spent in none."""
+    """Path of open parts -> its time, without the parts inside it. () is the time outside of all parts."""
     laps: Mapping[int, float]
-    """Wall seconds by lap."""
+    """Number of a lap -> wall seconds."""
 
 
 class Watch:
@@ -42,22 +43,22 @@ class Watch:
     running = False
 
     def part(self, name: str, lap: int | None = None) -> AbstractContextManager[None]:
-        """Charges what happens inside to the part; as lap `lap`, the whole of it is also added up under that number."""
+        """A context whose time is added to part `name`. With `lap`, its whole time is also added to this lap."""
         return _NOTHING
 
     def read(self) -> Reading | None:
-        """What was measured; None where nothing is."""
+        """The measured times; None if nothing is measured."""
         return None
 
 
 class Stopwatch(Watch):
-    """Measures, from now on. Of one thread: the parts that are open are its own."""
+    """Measures from now on. For use in one thread."""
 
     running = True
 
     def __init__(self) -> None:
         self._parts: dict[Path, list[float]] = {}
-        """Wall and CPU seconds, added up in place: a part may be a few microseconds long."""
+        """Wall and CPU seconds. A list, changed in place, is quick: a part may take only a few microseconds."""
         self._laps: dict[int, float] = {}
         self._path: Path = ()
         self._mark = _now()
@@ -80,7 +81,7 @@ class Stopwatch(Watch):
         return Reading({path: Spent(*spent) for path, spent in self._parts.items()}, dict(self._laps))
 
     def _charge(self) -> float:
-        """Gives the open part what passed since the last call; returns the time."""
+        """Adds the time since the last call to the open part. Returns the present time."""
         wall, cpu = _now()
         spent = self._parts.setdefault(self._path, [0.0, 0.0])
         spent[0] += wall - self._mark[0]
@@ -93,7 +94,7 @@ UNWATCHED = Watch()
 
 
 def watch_if(profiled: bool) -> Watch:
-    """A stopwatch that runs, or none."""
+    """A running stopwatch if `profiled`, else a watch that measures nothing."""
     return Stopwatch() if profiled else UNWATCHED
 
 

@@ -1,4 +1,4 @@
-"""Bytes and seconds: parsing what people write, printing what people read."""
+"""Bytes and seconds: reads them from text, and formats them as text."""
 
 import re
 
@@ -19,7 +19,7 @@ _FACTORS = {
 
 
 def parse_bytes(value: int | float | str) -> int:
-    """Bytes from 25769803776, "24 GiB", "24GB" or "1.5e9".
+    """Number of bytes, from a value such as 25769803776, "24 GiB", "24GB" or "1.5e9".
 
     Raises:
         ValueError: not a number with an optional unit B, KB … TB, KiB … TiB; negative; or not finite.
@@ -40,7 +40,7 @@ def parse_bytes(value: int | float | str) -> int:
 
 
 def format_bytes(count: int | float) -> str:
-    """1536 -> '1.5 KiB'; below 1 KiB whole bytes."""
+    """1536 -> '1.5 KiB'. Below 1 KiB: whole bytes."""
     size = float(count)
     if abs(size) < 1024:
         return f"{size:.0f} B"
@@ -55,7 +55,7 @@ def format_seconds(seconds: float) -> str:
     """3725 -> '1 h 2 min'; 65 -> '1 min 5 s'; 1.234 -> '1.2 s'."""
     if seconds < 60:
         return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, seconds_left = divmod(round(seconds), 60)
     if minutes < 60:
-        return f"{minutes} min {rest} s"
+        return f"{minutes} min {seconds_left} s"
     return f"{minutes // 60} h {minutes % 60} min"

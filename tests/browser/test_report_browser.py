@@ -115,7 +115,7 @@ def test_a_comparison_shows_its_tables_curves_and_warnings(browser: Any, pages: 
         for plot, axis in zip(page.locator(".plot").all(), axes, strict=True):
             drawn = {*method_names()} - ({"mezo"} if axis.startswith("bytes") else set())  # it is central
             assert {*plot.locator("text").all_text_contents()} & {*method_names()} == drawn
-        warning = "The best rate may lie beyond those tried: mezo, 0.001 (lowest of 2)."
+        warning = "The best rate may be beyond those that were tried: mezo, 0.001 (lowest of 2)."
         assert page.locator(".warning").all_inner_texts() == [warning]
         visible = "table => table.parentElement.scrollWidth <= table.parentElement.clientWidth"
         page.set_viewport_size({"width": 1280, "height": 800})

@@ -29,8 +29,8 @@ def told(monkeypatch: pytest.MonkeyPatch) -> None:
     """θ is that of the rounds; what the validation says of it is LOSSES."""
     measure = Evaluator.record
 
-    def record(self: Evaluator, round: int) -> Eval:
-        found = measure(self, round)
+    def record(self: Evaluator, round: int, *heard: Any) -> Eval:
+        found = measure(self, round, *heard)
         loss = LOSSES.get(round, 1.3) if found.split == "validation" else found.loss
         return msgspec.structs.replace(found, loss=loss)
 
@@ -101,7 +101,7 @@ def test_patience_ends_a_run_at_one_round(tmp_path: Path) -> None:
     run = Run(path)
     rows = {what: (value, more) for what, value, more in summary_table(run).items}
     ended = "best validation loss (eval.keep=best); ended early after round 5: eval.patience=3"
-    assert rows["Round that is kept"] == ("2 of 30", ended)
+    assert rows["Kept round"] == ("2 of 30", ended)
     assert run.until_kept("validation")[-1].round == run.kept_round == 2
     assert loss_of_test(run) == losses(path, "test")[2]
 
@@ -119,7 +119,7 @@ def test_without_a_summary_the_last_round_is_replayed_and_told(tmp_path: Path) -
     (tmp_path / "run" / "summary.json").unlink()
     replayed = replay_run(tmp_path / "run", None, None, None)
     assert replayed.round == 4
-    assert "which round is kept is not known" in (replayed.remark or "")
+    assert "the best round is not known" in (replayed.remark or "")
 
 
 def test_tensors_of_rounds_that_are_gone_cannot_be_judged(tmp_path: Path) -> None:

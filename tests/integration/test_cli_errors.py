@@ -21,7 +21,7 @@ FLEET = "federation.fleet=[{name: tiny, count: 4, vram: 1000}]"
         (["{file}", "rounds"], ["override 'rounds'", "key=value"]),
         (["{file}", "data.path=/no/such/folder"], ["data.path=/no/such/folder", "no such file or folder"]),
         (["{file}", "model.path=/no/such/model"], ["model.path=/no/such/model", "no such folder"]),
-        (["{file}", "model.path=owner/no-such-model"], ["could not be loaded or fetched", "model.path=DIR"]),
+        (["{file}", "model.path=owner/no-such-model"], ["could not be loaded or downloaded", "model.path=DIR"]),
         (["{file}", "model.path=package:no-such-package"], ["not installed", "pip install"]),
         (["{file}", "data.label_words=[terrible, poor, good]"], ["label 3", "data.label_words"]),
         (["{file}", "data.label_words=[terrible, poor, good, zzzunknown]"], ["'zzzunknown'", "data.label_words"]),
@@ -55,7 +55,7 @@ def test_an_infeasible_fleet_exits_with_3_and_names_the_bytes(cli: Cli, tiny_fil
     assert found
     need, missing = (int(number.replace(",", "")) for number in found.groups())
     assert need - missing == 1000
-    assert f"the smallest budget that would do is {need:,}" in outcome.err
+    assert f"raise it to at least {need:,}" in outcome.err
     # One byte below is one byte short; at the budget that was named the complaint about it is gone.
     below = cli("allocate", tiny_file, FLEET.replace("1000", str(need - 1)))
     assert below.code == 3
@@ -118,7 +118,7 @@ def test_a_finished_run_at_a_constant_rate_is_extended(cli: Cli, tiny_file: Path
         assert abs(int(text) - other[f"bytes_{way}_per_client_round"]) <= 2
     shorter = cli("run", tiny_file, "zo.schedule=constant", "rounds=2", "--run-dir", tmp_path / "r", "--resume")
     assert shorter.code == 2
-    assert "as the run's summary says" in cli("replay", tmp_path / "r").out
+    assert "as in the run's summary" in cli("replay", tmp_path / "r").out
 
 
 def test_a_rate_that_destroys_the_model_ends_the_run(cli: Cli, tiny_file: Path, tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def test_what_failed_is_tried_again_and_what_is_gone_is_made_again(
     (tmp_path / "away").rename(tmp_path / "c" / "zorba" / "swapped")
     shutil.rmtree(tmp_path / "c" / "zorba" / "seed-1")
     (tmp_path / "c" / "zorba" / "swapped").rename(tmp_path / "c" / "zorba" / "seed-1")
-    with pytest.raises(RunDirError, match="holds a run of mezo, seed 1, where the comparison had zorba, seed 1"):
+    with pytest.raises(RunDirError, match="has a run of mezo, seed 1, and should have one of zorba, seed 1"):
         load_comparison(tmp_path / "c")
 
 
@@ -146,7 +146,7 @@ def test_a_probe_is_counted(tmp_path: Path) -> None:
     assert pairs > 0
     assert passes_at(run, 0) == 0
     assert passes_at(run, 3) == 3 * run.config.passes_per_round + 2 * pairs // 4
-    assert f"Forward passes of probes beside, per client: zorba, {2 * pairs // 4}." in comparison_warnings(record)
+    assert f"Additional forward passes of probes, per client: zorba, {2 * pairs // 4}." in comparison_warnings(record)
 
 
 def test_a_run_that_diverged_is_in_no_mean(tmp_path: Path) -> None:
@@ -162,14 +162,14 @@ def test_a_run_that_diverged_is_in_no_mean(tmp_path: Path) -> None:
     assert row["diverged"] == [{"seed": 1, "round": 0}]
     assert row["final_loss_mean"] is None
     page = write_report([tmp_path / "c"], tmp_path / "page.html").read_text()
-    assert "In no mean: fedavg, seed 1 (diverged after round 0)." in page
+    assert "Not in any mean: fedavg, seed 1 (diverged after round 0)." in page
 
 
 @pytest.mark.parametrize(
     ("more", "message"),
     [
         (["--methods", "zorba,zorba"], "zorba stands twice"),
-        (["--methods", "nonesuch"], "unknown method nonesuch"),
+        (["--methods", "nonesuch"], "nonesuch: unknown method"),
         (["--seeds", "0"], "--seeds 0"),
         (["--rates", "zorba"], "write method=rate,rate"),
         (["--set", "zorba"], "write method:key=value"),

@@ -262,7 +262,7 @@ def test_a_probe_is_lost_with_its_file(tmp_path: Path, fleet: str) -> None:
     path = stopped_after(2, config, tmp_path / "run")
     kept = (path / "allocation.json").read_bytes()
     (path / "allocation.json").unlink()
-    with pytest.raises(LedgerError, match="the probe before round 1 is in no other file: put back the file"):
+    with pytest.raises(LedgerError, match="no other file has the probe before round 1: put back the file"):
         run_here(config, path)
     assert not (path / "allocation.json").exists()
     (path / "allocation.json").write_bytes(kept)

@@ -67,7 +67,7 @@ def test_a_lock_that_is_no_plain_file_is_left_alone(cli: Cli, tiny_file: Path, t
         (run / ".lock").symlink_to(victim)
     if kind == "link":
         victim.write_text("precious", encoding="utf-8")
-    assert_refused(cli("run", tiny_file, "--run-dir", run), ".lock is no plain file")
+    assert_refused(cli("run", tiny_file, "--run-dir", run), ".lock is not a plain file")
     assert victim.exists() == (kind == "link")
     assert kind != "link" or victim.read_text(encoding="utf-8") == "precious"
 
@@ -79,7 +79,7 @@ def test_a_lock_that_links_elsewhere_when_a_run_is_resumed(cli: Cli, tiny_file: 
     (run / ".lock").unlink()
     (run / ".lock").symlink_to(victim)
     (run / "summary.json").unlink()
-    assert_refused(cli("run", tiny_file, "rounds=1", "--run-dir", run, "--resume"), ".lock is no plain file")
+    assert_refused(cli("run", tiny_file, "rounds=1", "--run-dir", run, "--resume"), ".lock is not a plain file")
     assert victim.read_text(encoding="utf-8") == "precious"
 
 

@@ -60,7 +60,7 @@ def test_a_run_keeps_the_commits_and_never_the_token(tmp_path: Path, hub: FakeHu
     summary = json.loads((tmp_path / "r" / "summary.json").read_text())
     assert summary["rounds_done"] == 2
     done = zorba(tmp_path, hub, "replay", "r")
-    assert f"{summary['weights_sha256']} (as the run's summary says)" in " ".join(done.stdout.split())
+    assert f"{summary['weights_sha256']} (as in the run's summary)" in " ".join(done.stdout.split())
 
     written = [file for file in tmp_path.rglob("*") if file.is_file() and TOKEN.encode() in file.read_bytes()]
     assert written == []

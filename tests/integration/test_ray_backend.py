@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.support.tiny_run import run_here, tiny_config
+from tests.support.tiny_run import ALIKE, run_here, tiny_config
 from zorba_ray.artifacts import Run, RunDir
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import ClusterError, LedgerError
@@ -91,8 +91,9 @@ def test_ray_equals_sequential(reference: str, tmp_path: Path, overrides: tuple[
         ("federation.seeds=shared", "federation.clients=6"),
         ("zo.rank=2", "zo.scope=all", "zo.lr=1e-4"),
         CLIPPED,
+        (*ALIKE, "memory.frozen=host"),
     ],
-    ids=["shared seeds", "low rank", "clipped, labels shifted"],
+    ids=["shared seeds", "low rank", "clipped, labels shifted", "rows that begin alike, streamed"],
 )
 def test_other_directions_on_ray_equal_sequential(tmp_path: Path, settings: tuple[str, ...]):
     """Six clients dealt to two workers share blocks three by three, in one process six by six."""
@@ -203,7 +204,7 @@ def test_an_actor_that_finds_other_weights_says_so(tmp_path: Path):
         )
 
     with pytest.raises(
-        LedgerError, match=r"the ledger begins at weights 0000000000000000…, this model holds"
+        LedgerError, match=r"the ledger begins at weights 0000000000000000…, this model's are"
     ) as caught:
         run_here(tiny_config(*RAY), tmp_path / "run", elsewhere)
     assert "Traceback" not in str(caught.value)

@@ -110,7 +110,10 @@ def test_figures_of_an_evaluation(tmp_path: Path) -> None:
 
 def test_a_step_that_moves_nothing_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     path = tmp_path / "run"
-    with pytest.raises(ConfigError, match=r"zo\.perturbation_scale=1e-12: θ ± μ is θ itself for 94\.\d %.*from 6e-08"):
+    with pytest.raises(
+        ConfigError,
+        match=r"zo\.perturbation_scale=1e-12 is so small that θ ± μ rounds to θ for 94\.\d %.*with 6e-08 or more",
+    ):
         run_here(tiny_config("zo.perturbation_scale=1e-12"), path)
     assert not (path / "ledger.zl").exists()
     assert not (path / "provenance.json").exists()
@@ -121,7 +124,9 @@ def test_a_step_that_moves_few_is_warned_of_everywhere(tmp_path: Path) -> None:
     config = tiny_config("zo.perturbation_scale=1e-9", "zo.lr=1e-12", "rounds=1")
     summary = run_here(config, path, emit=lambda event: notes.append(event.get("text")))
     [text] = summary["warnings"]
-    assert text.startswith("zo.perturbation_scale=1e-09: θ ± μ is θ itself for 19.3 % of the weights in scope")
+    assert text.startswith(
+        "zo.perturbation_scale=1e-09 is so small that θ ± μ rounds to θ for 19.3 % of the weights in scope"
+    )
     assert f"warning: {text}" in notes
     page = write_report([path], tmp_path / "page.html").read_text(encoding="utf-8")
     assert f"<li>Warning: {text}.</li>" in page
@@ -154,13 +159,13 @@ def test_predictions_that_are_one_label() -> None:
     assert end_warnings(config, [record(0, 64, 1), record(5, 64, 1)]) == []
     [text] = end_warnings(config, [record(0, 40), record(5, 64)])
     assert text == (
-        "all 64 validation rows are given the label 'great' after round 5, though they have 4 labels; at the start "
-        "they were not"
+        "all 64 validation rows are given the label 'great' after round 5, although they have 4 labels; at the "
+        "start this was not so"
     )
     [text] = end_warnings(config, [record(0, 64), record(5, 64)])
-    assert text.endswith("so they were at the start")
+    assert text.endswith("this was so at the start, too")
     [text] = end_warnings(config, [record(0, 64)])
-    assert text.endswith("though they have 4 labels")
+    assert text.endswith("although they have 4 labels")
     assert end_warnings(config, [Eval(round=0, split="validation", loss=1.0, items=64)]) == []
 
 

@@ -295,7 +295,7 @@ def test_a_ledger_of_other_data_is_refused_by_field(stopped: Path, tmp_path: Pat
     for split in ("train", "validation", "test"):
         (tmp_path / f"{split}.jsonl").write_text(rows, encoding="utf-8")
     before = (stopped / "ledger.zl").read_bytes()
-    with pytest.raises(LedgerError, match=r"data_sha256: .*data\.path holds other examples"):
+    with pytest.raises(LedgerError, match=r"data_sha256: .*data\.path has other examples"):
         execute(stopped, f"data.path={tmp_path}")
     assert (stopped / "ledger.zl").read_bytes() == before
 
@@ -361,12 +361,12 @@ def test_lost_clients_stop_the_run_and_it_can_be_resumed(tmp_path: Path, sha: st
 def test_replay_confirms_the_digest(cli: Cli, straight: Path, stopped: Path, sha: str) -> None:
     outcome = cli("replay", straight)
     assert outcome.code == 0, outcome.err
-    assert f"θ SHA-256 {sha} (as the run's summary says)" in outcome.out
+    assert f"θ SHA-256 {sha} (as in the run's summary)" in outcome.out
     assert "round 4 of 4" in outcome.out
     middle = json.loads((stopped / "summary.json").read_text(encoding="utf-8"))["weights_sha256"]
     outcome = cli("replay", straight, "--round", 2)
     assert middle in outcome.out, "round 2 of the straight run is where the stopped one stood"
-    assert "as the run's summary says" not in outcome.out
+    assert "as in the run's summary" not in outcome.out
     start = read_ledger(straight / "ledger.zl").header.weights_sha256
     assert start in cli("replay", straight, "--round", 0).out
 

@@ -29,6 +29,12 @@ TINY = [
     "tracking.wandb=disabled",
 ]
 
+ALIKE = (
+    "data.prompt=" + " ".join(["the film was good", "the film was bad"] * 4) + " {text}",
+    "data.max_length=56",
+)
+"""Overrides by which all rows begin with the same instruction."""
+
 
 def tiny_config(*overrides: str) -> ExperimentConfig:
     """The demo cut down to four clients, one direction and a few examples."""

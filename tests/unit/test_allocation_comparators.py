@@ -87,7 +87,7 @@ def test_the_program_is_never_worse_and_greedy_s_gap_is_against_a_true_bound():
         # The last block is the largest and fits nobody.
         (fleet([9, 1], [1, 9]), "last", r"allocation\.algorithm=last"),
         # The problem itself is refused first where it has no solution.
-        (fleet([2, 3], [3, 3]), "random", "smallest budget that would do"),
+        (fleet([2, 3], [3, 3]), "random", "raise it to at least"),
         # Client 0 has room for the last block only, and must hold two.
         (fleet([4, 6], [1, 1, 4], min_blocks=2), "last", "client 0 .* has 1 active blocks; min_blocks is 2"),
     ],

@@ -10,7 +10,7 @@ from tests.support.enumerated import every_allocation, random_problem
 from tests.support.fleets import equal_blocks, unequal_blocks
 from zorba_ray.active_sets import ActiveSets
 from zorba_ray.allocation import AllocationProblem, allocate, front, objectives
-from zorba_ray.allocation.front import Left, pareto_front, proven
+from zorba_ray.allocation.front import Omitted, pareto_front, proven
 from zorba_ray.errors import AllocationInfeasible, ConfigError
 
 
@@ -53,7 +53,7 @@ def test_every_point_is_pareto_optimal_among_all_matrices(seed):
         own = np.array(values(problem, point.allocation.active.matrix))
         better = (every <= own * (1 + 1e-9)).all(axis=1) & (every < own * (1 - 1e-6)).any(axis=1)
         assert not better.any()
-    grid = {point.epsilon for point in found.points} | {entry.epsilon for entry in found.left}
+    grid = {point.epsilon for point in found.points} | {entry.epsilon for entry in found.omitted}
     assert grid == {0.0, 0.25, 0.5, 0.75, 1.0}
 
 
@@ -71,7 +71,7 @@ def test_the_middles_between_equal_ends_are_not_solved(monkeypatch):
     assert calls == [0.0, 1.0]
     assert found.solved == 2
     assert [point.epsilon for point in found.points] == [0.0]
-    assert {entry.reason for entry in found.left} == {"same point"}
+    assert {entry.reason for entry in found.omitted} == {"same point"}
 
 
 def test_points_that_another_beats_are_left_out(monkeypatch):
@@ -88,7 +88,7 @@ def test_points_that_another_beats_are_left_out(monkeypatch):
     )
     found = pareto_front(problem, 5, time_limit_s=1.0, gap=0.0)
     assert [point.epsilon for point in found.points] == [0.0, 0.5, 1.0]
-    assert found.left == (Left(0.25, 0.5, "dominated"), Left(0.75, 0.5, "same point"))
+    assert found.omitted == (Omitted(0.25, 0.5, "dominated"), Omitted(0.75, 0.5, "same point"))
 
 
 def test_bounds_and_gap_of_a_point_come_from_its_steps():
@@ -106,7 +106,7 @@ def test_bounds_and_gap_of_a_point_come_from_its_steps():
 
 @pytest.mark.parametrize("count", [1, 0, -3])
 def test_fewer_than_two_points_are_refused(count):
-    with pytest.raises(ConfigError, match=f"{count} points asked for.*2 is the least"):
+    with pytest.raises(ConfigError, match=f"--front {count}: a front needs at least 2 points"):
         pareto_front(equal_blocks([1, 1], 2), count, 1.0, 0.0)
 
 

@@ -43,14 +43,14 @@ NEEDS = [
     (
         fleet([250, 900], [300, 400]),
         "allocation, constraint budget: client 0 (class small) needs 1,300 bytes for its smallest block (block 0) but "
-        "has a budget of 1,250: 50 bytes missing; the smallest budget that would do is 1,300",
+        "has a budget of 1,250: 50 bytes missing; raise it to at least 1,300",
     ),
-    (fleet([-600, 900], [300, 400]), "900 bytes missing; the smallest budget that would do is 1,300"),
+    (fleet([-600, 900], [300, 400]), "900 bytes missing; raise it to at least 1,300"),
     (fleet([0] * 9, [300]), "client 0 (class small) (and 8 with the same figures) needs 1,300 bytes"),
     (
         fleet([450, 900], [100, 200, 300], must_hold=flags(2, 3, (0, 1), (0, 2))),
         "allocation, constraint budget: client 0 (class small) needs 1,500 bytes for the blocks that it must hold (1, "
-        "2) but has a budget of 1,450: 50 bytes missing; the smallest budget that would do is 1,500",
+        "2) but has a budget of 1,450: 50 bytes missing; raise it to at least 1,500",
     ),
     (
         fleet([250, 900], [100, 200, 300], min_blocks=2),
@@ -80,7 +80,7 @@ def test_what_one_client_or_block_lacks_is_said_in_bytes(problem: AllocationProb
 HOPELESS = [
     (
         fleet([900, 900], [100] * 3, must_hold=flags(2, 3, (1, 0), (1, 1)), max_blocks=1),
-        "client 1 (class large) must hold 2 blocks (0, 1), but max_blocks lets it hold 1",
+        "client 1 (class large) must hold 2 blocks (0, 1), but max_blocks lets it hold only 1",
     ),
     (
         fleet([900, 900], [100] * 3, must_not_hold=flags(2, 3, (0, 0), (0, 1)), min_blocks=2),
@@ -96,8 +96,8 @@ HOPELESS = [
     ),
     (
         fleet([10, 10], [1, 1, 1], coverage=2, max_blocks=2),
-        "6 block places, but max_blocks = 2 gives 2 clients 4, 2 too few, whatever the budgets; the smallest "
-        "max_blocks that would do is 3",
+        "6 block places, but max_blocks = 2 gives 2 clients 4, 2 too few, whatever the budgets; raise "
+        "max_blocks to at least 3",
     ),
     # Each rule leaves enough alone; together blocks 0 and 1 both need the one place of client 0.
     (
@@ -122,7 +122,7 @@ ADVICE = [
     (
         fleet([310, 240], [100] * 4, coverage=2),
         [
-            "constraint coverage: 4 blocks on 2 clients each are 8 block places, but the budgets hold 5, short by 3",
+            "constraint coverage: 4 blocks on 2 clients each are 8 block places, but the budgets have room for 5",
             "250 bytes missing in all",
             "client 0 (class small) from 1,310 to 1,400 (+90)",
             "client 1 (class large) from 1,240 to 1,400 (+160)",
@@ -131,14 +131,17 @@ ADVICE = [
     # One place short of 3: client 0 lacks 60 of its 100 bytes, client 1 only 5 of its 10.
     (
         fleet([140, 15], [[100] * 3, [10] * 3]),
-        ["5 bytes missing in all; the smallest budget that would do: client 1 (class large) from 1,015 to 1,020 (+5)"],
+        ["5 bytes missing in all; the smallest raise of budgets: client 1 (class large) from 1,015 to 1,020 (+5)"],
     ),
     # Rooms for 5 and 1 of 4 blocks, but max_blocks = 2: 3 places, and only client 1 can take the fourth.
     (
         fleet([500, 130], [100] * 4, max_blocks=2),
-        ["are 4 block places, but the budgets hold 3, short by 1", "client 1 (class large) from 1,130 to 1,200 (+70)"],
+        [
+            "are 4 block places, but the budgets have room for 3: 1 too few",
+            "client 1 (class large) from 1,130 to 1,200 (+70)",
+        ],
     ),
-    (fleet([350], [100, 200, 300]), ["short by at least 1", "client 0 (class small) from 1,350 to 1,600 (+250)"]),
+    (fleet([350], [100, 200, 300]), ["at least 1 too few", "client 0 (class small) from 1,350 to 1,600 (+250)"]),
     # Counting passes, the solver decides: 4 + 5 + 6 + 6 bytes do not split into two rooms of 10.
     (
         fleet([10, 10], [4, 5, 6, 6]),

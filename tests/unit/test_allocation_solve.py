@@ -392,5 +392,5 @@ def test_bad_limits_are_refused(limit, gap, word):
 
 
 def test_free_activation_is_refused():
-    with pytest.raises(ConfigError, match="no budget can bind"):
+    with pytest.raises(ConfigError, match="budgets cannot decide"):
         allocate(equal_blocks([1, 1], 2, active_bytes=np.zeros((2, 2))), 1.0, 0.0)

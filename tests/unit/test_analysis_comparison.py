@@ -59,7 +59,7 @@ def test_seeds_that_did_not_finish_are_named_and_in_no_mean(tmp_path: Path) -> N
     assert fedavg["behind_first_half"] == pytest.approx(12.706 * SPREAD / 2)
     assert (mezo["seeds"], mezo["failed"], mezo["final_loss_half"]) == ([2], [1], None)
     told = "fedavg, seed 3 (diverged after round 1); mezo, seed 1 (failed after round 1)"
-    assert found.notes == (f"fake: In no mean: {told}.", "fake: No run yet: mezo, seed 3.")
+    assert found.notes == (f"fake: Not in any mean: {told}.", "fake: No run yet: mezo, seed 3.")
 
 
 def test_the_figure_shows_the_rows(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_a_whole_record_without_its_line_feed_is_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"kind"', "line 2: not a record; only the last line may be torn"),
+        ('{"kind"', "line 2: not a record; a kill can cut off only the last line"),
         ('{"kind": "round", "round": -2}', "line 2: round: Expected `int` >= 0"),
         ('{"kind": "round", "round": 2, "rejected": {"one": "x"}}', "line 2: .*Expected `int`, got `str`"),
         ('{"kind": "eval", "round": 2, "loss": 1.0}', "line 2: Object missing required field `split`"),

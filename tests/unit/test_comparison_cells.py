@@ -99,20 +99,20 @@ def test_ladders() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"methods": ("zorba", "fedprox")}, "unknown method fedprox: there is no such method"),
-        ({"methods": ()}, "none; name one or more"),
+        ({"methods": ("zorba", "fedprox")}, "fedprox: unknown method; known methods are"),
+        ({"methods": ()}, "no method; name one or more"),
         ({"methods": ("zorba", "mezo", "zorba")}, "zorba stands twice"),
         ({"seeds": 0}, "--seeds 0"),
         ({"tune_share": 0.0}, "--tune-share 0"),
         ({"tune_share": 1.5}, "--tune-share 1.5"),
-        ({"methods": ("zorba",), "rates": {"mezo": (0.1,)}}, "mezo takes no part"),
+        ({"methods": ("zorba",), "rates": {"mezo": (0.1,)}}, "mezo is not in the comparison"),
         ({"rates": {"mezo": (0.1, -1.0)}}, "one or more positive rates"),
         ({"rates": {"mezo": (float("nan"),)}}, "one or more positive rates"),
         ({"rates": {"mezo": (0.1, float("inf"))}}, "one or more positive rates"),
-        ({"rates": {"mezo": (0.1, 0.1000000001)}}, "two rates are the same"),
-        ({"seeds": 10**9}, "--seeds 1000000000: at least one seed, at most 1,000"),
+        ({"rates": {"mezo": (0.1, 0.1000000001)}}, "two rates are equal"),
+        ({"seeds": 10**9}, "--seeds 1000000000: must be 1 to 1,000"),
         ({"base": tiny_config("seed=18446744073709551615")}, "seed"),
-        ({"base": tiny_config("federation.changes=[{round: 2, client: 0, present: false}]")}, "keeps its clients"),
+        ({"base": tiny_config("federation.changes=[{round: 2, client: 0, present: false}]")}, "cannot change clients"),
         *[
             ({"overrides": {"decomfl": (setting,)}}, message)
             for setting, message in (
@@ -122,8 +122,8 @@ def test_ladders() -> None:
                 ("data.train_rows=10", "is the same for all methods"),
                 ("federation.clients=2", "is the same for all methods"),
                 ("model.temperature=5", "model is the same for all methods"),
-                ("rounds=50", "follows from the comparison"),
-                ("eval.every=1", "follows from the comparison"),
+                ("rounds=50", "the comparison determines this"),
+                ("eval.every=1", "the comparison determines this"),
             )
         ],
         ({"overrides": {"decomfl": ("federation.seeds=per_client",)}}, "decomfl averages scalars"),
@@ -147,12 +147,12 @@ def test_a_folder_is_taken_up_only_by_the_same_comparison(tmp_path: Path) -> Non
     begun = open_comparison(path, compared(), False, [])  # nothing had run in it
     (path / "zorba" / "seed-7").mkdir(parents=True)
     (path / "zorba" / "seed-7" / "ledger.zl").write_bytes(b"")  # a run was killed in it
-    with pytest.raises(RunDirError, match="exists: go on with --resume"):
+    with pytest.raises(RunDirError, match="exists: continue it with --resume"):
         open_comparison(path, compared(), False, [])
     shutil.rmtree(path / "zorba")
     begun.state.cells["zorba/seed-7"] = ComparisonCell(method="zorba", seed=7, rate=0.1, status="interrupted")
     begun.write()
-    with pytest.raises(RunDirError, match="exists: go on with --resume"):
+    with pytest.raises(RunDirError, match="exists: continue it with --resume"):
         open_comparison(path, compared(), False, [])
     open_comparison(path, compared(), True, [])
     for changed, line in (
@@ -160,7 +160,7 @@ def test_a_folder_is_taken_up_only_by_the_same_comparison(tmp_path: Path) -> Non
         (compared(base=tiny_config(*BASE, "eval.rows=65")), "eval.rows: 64 -> 65"),
         (compared(base=tiny_config(*BASE, "zo.lr=0.5")), "settings.zo.lr: [0-9.]+ -> 0.5"),
     ):
-        with pytest.raises(RunDirError, match=rf"the comparison is another than.*\n  {line}\n"):
+        with pytest.raises(RunDirError, match=rf"the settings of the comparison differ.*\n  {line}\n"):
             open_comparison(path, changed, True, [])
     with pytest.raises(RunDirError, match=r"not a complete comparison directory: compare\.json is missing"):
         open_comparison(tmp_path / "nothing", compared(), True, [])

@@ -78,7 +78,7 @@ def test_unknown_keys_inside_the_fleet_are_named_by_place(tmp_path: Path) -> Non
         ("data.label_words=[no,'yes']", "data.label_words.0", "False", "put text in quotes"),
         ("zo.lr=.nan", "zo.lr", "nan", "finite"),
         ("zo.scope=bias", "zo.scope", "'bias'", "'bias_norm'"),
-        ("zo=3", "zo", "3", "a section with settings of its own"),
+        ("zo=3", "zo", "3", "this is a section"),
         ("federation.participants=1.5", "federation.participants", "1.5", "share strictly between 0 and 1"),
         ("federation.participants=0", "federation.participants", "0", "count of clients ≥ 1"),
         ("federation.gpus=0", "federation.gpus", "0", "a number of GPUs ≥ 1"),

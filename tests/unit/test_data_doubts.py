@@ -55,7 +55,7 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "a single class in test": (
         {"test": split("test", labels=[1] * 4)},
-        ["all 4 test rows have label 1 ('good'): accuracy says nothing about the others"],
+        ["all 4 test rows have label 1 ('good'): accuracy says nothing about the other labels"],
     ),
     "the LM head": ({"words": (), "train": split("train", labels=[0, 0, 0, 0])}, []),
     "no text": (
@@ -69,8 +69,10 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "duplicates between splits": (
         {"test": split("test", text=["train 0", "train 3", "new", "validation 1"])},
         [
-            "2 of 4 (50.0 %) test rows have a prompt that is in the training rows too: test figures flatter",
-            "1 of 4 (25.0 %) test rows have a prompt that is in the validation rows too: test figures flatter",
+            "2 of 4 (50.0 %) test rows have a prompt that is in the training rows too: "
+            "the test figures look better than they are",
+            "1 of 4 (25.0 %) test rows have a prompt that is in the validation rows too: "
+            "the test figures look better than they are",
         ],
     ),
     "duplicates within a split": ({"train": split("train", text=["a", "a", "a", "a"])}, []),

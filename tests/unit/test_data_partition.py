@@ -100,7 +100,7 @@ def test_label_shards_go_by_the_rows_of_a_label() -> None:
     ("labels", "clients", "each", "said"),
     [
         ([0, 1] * 9, 4, 3, r"=3: the training rows have 2 label\(s\); set it to 2 or less"),
-        ([0, 1, 2, 3, 4] * 9, 2, 2, r"=2: 2 clients take 4 labels, and the training rows have 5: .* set it to 3"),
+        ([0, 1, 2, 3, 4] * 9, 2, 2, r"=2: 2 clients take 4 labels, and the training rows have 5, .* set it to 3"),
         ([0] * 9 + [1] * 2, 4, 2, r"=2: 4 clients need 8 shards of one row at least, and the labels give 6"),
     ],
 )

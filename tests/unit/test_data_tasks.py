@@ -183,7 +183,7 @@ ALL = ("terrible", "poor", "good", "great")
         (
             "owner/no-such-data",
             {},
-            r"data\.path=owner/no-such-data: .*could not be fetched from the hub.*point data\.path to a folder",
+            r"data\.path=owner/no-such-data: .*could not be downloaded from the hub.*point data\.path to a folder",
         ),
     ],
 )
@@ -227,10 +227,10 @@ def test_no_label_words_at_all(folder: Folder) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("train.csv", "train.csv and train.jsonl stand for the same split"),
-        ("test.tsv", "test.tsv is in none of the formats that are read"),
-        ("test.csv.gz", "test.csv.gz is in none of the formats that are read"),
-        ("validation.xlsx", "validation.xlsx is in none of the formats that are read"),
+        ("train.csv", "train.csv and train.jsonl are files of the same split"),
+        ("test.tsv", "test.tsv has a format that cannot be read"),
+        ("test.csv.gz", "test.csv.gz has a format that cannot be read"),
+        ("validation.xlsx", "validation.xlsx has a format that cannot be read"),
     ],
 )
 def test_a_file_that_is_not_passed_over(folder: Folder, name: str, said: str) -> None:

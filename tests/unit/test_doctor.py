@@ -71,7 +71,7 @@ def test_a_folder_that_holds_everything_is_in_order(folder: Path):
         (".gitignore", "/data/", "data.path=data: 2 of 2 files"),
         (".gitignore", "*.jsonl", "data.path=data: 2 of 2 files"),
         (".rayignore", "model", "model.path=./model: 1 of 1 files"),
-        ("data/.gitignore", "validation.*", "data.path=data: 1 of 3 files would be left behind (data/validation"),
+        ("data/.gitignore", "validation.*", "data.path=data: 1 of 3 files would not be uploaded (data/validation"),
         (".gitignore", "run.yaml", "the config"),
     ],
 )

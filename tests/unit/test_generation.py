@@ -141,8 +141,8 @@ def test_a_run_judges_by_its_score(tmp_path: Path) -> None:
     [
         ({"answers": []}, [], r"row 2 \(line 2\): column 'answers' \(task\.references_column\) has no right"),
         ({"answers": None}, [], r"row 2 \(line 2\): .* has no right answer; write one, or leave the row out"),
-        ({"answers": ["a", " "]}, [], r"row 2 .* holds ' '; a right answer is a text that is not empty"),
-        ({"answers": 18}, [], r'row 2 .* holds 18; a right answer is a text.*write it so \(18 as "18"\)'),
+        ({"answers": ["a", " "]}, [], r"row 2 .* holds ' '; a right answer must be text and not empty"),
+        ({"answers": 18}, [], r'row 2 .* holds 18; a right answer must be text.*write it as text \(18 as "18"\)'),
         ({"answers": ["very good " * 40]}, [], r"data\.max_length=\d+: the answer of row 2 of \w+ has 81 tokens"),
         ({}, ["task.references_column=gold"], r"no column 'gold'"),
         ({}, ["task.scores=[number_match]"], r"task\.scores has number_match: row 1 of validation has"),

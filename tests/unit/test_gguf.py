@@ -112,9 +112,9 @@ def test_nothing_beside_the_file_is_read(tmp_path: Path) -> None:
     [
         ({"general__architecture": "gemma3"}, r"architecture 'gemma3' is not read from \.gguf files, only llama"),
         ({"general__architecture": None}, "architecture None"),
-        ({"general__type": "adapter"}, "an adapter, or one of several parts"),
+        ({"general__type": "adapter"}, "an adapter or one of several parts"),
         ({"split__count": 3}, "one of several parts"),
-        ({"llama__rope__freq_base": None}, "does not say llama.rope.freq_base"),
+        ({"llama__rope__freq_base": None}, "lacks the setting llama.rope.freq_base"),
         ({"llama__rope__scaling__type": "yarn"}, "the setting llama.rope.scaling.type='yarn' would be lost"),
         ({"llama__attention__sliding_window": 8}, "the setting llama.attention.sliding_window=8 would be lost"),
         ({"llama__rope__dimension_count": 8}, "llama.rope.dimension_count=8 is not the width of a head, 16"),
@@ -126,7 +126,7 @@ def test_what_would_be_another_model_is_refused(tmp_path: Path, changes: dict[st
     text = refusal(gguf_file(tmp_path / "m.gguf", **changes))
     assert text.startswith(f"model.path={tmp_path / 'm.gguf'}: ")
     assert re.search(said, text)
-    assert text.endswith("take the model as a folder in the format of save_pretrained")
+    assert text.endswith("use the model as a folder in Hugging Face format")
 
 
 @unpacked
@@ -177,14 +177,14 @@ def test_without_its_packages_the_extra_is_named(tmp_path: Path, monkeypatch: py
 def test_a_full_disk_is_said_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zorba_ray.models.gguf._PACKAGES", ())
     monkeypatch.setattr("zorba_ray.models.gguf.shutil.disk_usage", lambda path: type("Usage", (), {"free": 10}))
-    assert "10 free; make room, or set XDG_CACHE_HOME" in refusal(gguf_file(tmp_path / "m.gguf"))
+    assert "10 free; free some space, or set XDG_CACHE_HOME" in refusal(gguf_file(tmp_path / "m.gguf"))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.0001, 0.01, 0.2, 0.5, 0.95, 0.999])
 def test_a_file_that_ends_early_is_refused(tmp_path: Path, share: float) -> None:
     file = gguf_file(tmp_path / "m.gguf")
     file.write_bytes(file.read_bytes()[: int(file.stat().st_size * share)])
-    assert "fetch it again" in refusal(file)
+    assert "download it again" in refusal(file)
 
 
 def test_no_byte_of_the_header_hangs_or_crashes(tmp_path: Path) -> None:
@@ -202,11 +202,11 @@ def test_no_byte_of_the_header_hangs_or_crashes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("begin", "said"),
     [
-        (b"version https://git-lfs", "does not begin as a .gguf file"),
+        (b"version https://git-lfs", "does not begin like a .gguf file"),
         (struct.pack("<4sIQQ", b"GGUF", 1, 0, 0), "version 1 of the format"),
         (struct.pack(">4sIQQ", b"GGUF", 3, 0, 0), "version 50331648 of the format"),
         (struct.pack("<4sIQQ", b"GGUF", 3, 0, 1) + struct.pack("<Q1sIIQ", 1, b"x", 9, 0, 1 << 60), "1,500,000 entries"),
-        (struct.pack("<4sIQQ", b"GGUF", 3, 0, 1 << 60), "names  twice"),
+        (struct.pack("<4sIQQ", b"GGUF", 3, 0, 1 << 60), "the file has  twice"),
         (struct.pack("<4sIQQ", b"GGUF", 3, 0, 1) + struct.pack("<Q1sIIQ", 1, b"x", 9, 9, 1 << 9), "damaged"),
     ],
 )
@@ -218,19 +218,19 @@ def test_absurd_headers(tmp_path: Path, begin: bytes, said: str) -> None:
 def test_kinds_that_are_not_read(tmp_path: Path) -> None:
     held = tensors(network()) | {"blk.0.ffn_up.weight": ([96, 64], 34, b"\0" * 9_999)}
     text = refusal(write(tmp_path / "m.gguf", settings(), held))
-    assert "tensor blk.0.ffn_up.weight is of kind 34 (ggml_type), which is not read; take a file whose" in text
+    assert "tensor blk.0.ffn_up.weight is of kind 34 (ggml_type), which is not supported; use a file with" in text
 
 
 def test_tensors_cannot_share_bytes(tmp_path: Path) -> None:
     """A thousand tensors in the place of one would be a thousand times the file."""
     held = {f"t{place}": ([64, 64], 0, b"") for place in range(200)} | {"last": ([64, 64], 0, b"\0" * 16384)}
     text = refusal(write(tmp_path / "m.gguf", settings(), held))
-    assert "the file ends before its tensor t1 does" in text
+    assert "the file ends before the end of its tensor t1;" in text
 
 
 def test_a_folder_names_its_file(tmp_path: Path) -> None:
     gguf_file(tmp_path / "m.gguf")
-    with pytest.raises(ModelError, match=r"no config.json in this folder.*; set model.path to its file 'm.gguf'$"):
+    with pytest.raises(ModelError, match=r"no config.json in this folder.*; or set model.path to its file 'm.gguf'$"):
         load(tmp_path)
 
 

@@ -124,5 +124,5 @@ def test_words_that_the_model_does_not_know_are_said_with_the_file(
     write(Path("mail.jsonl"), rows_of(label=lambda i: ("ham", "spam")[i % 2]))
     done = CliRunner().invoke(app, ["init", "mail.jsonl"])
     assert isinstance(done.exception, ConfigError)
-    assert "to mend: a run of mail.yaml would say:" in done.stderr
+    assert "to correct: a run of mail.yaml would end with:" in done.stderr
     assert "# The built-in model knows the words terrible, poor, good, great." in Path("mail.yaml").read_text()

@@ -102,7 +102,7 @@ def test_projections_by_name(name: str, query: bool, value: bool) -> None:
 
 def test_a_model_without_linear_layers_is_refused() -> None:
     blocks = torch.nn.ModuleList([torch.nn.Sequential(torch.nn.Conv1d(2, 2, 1))])
-    with pytest.raises(ModelError, match=r"the blocks of here have no linear layers for targets=all$"):
+    with pytest.raises(ModelError, match=r"targets=all: the blocks of here have no linear layers with such names$"):
         add_lora(blocks, 2, 2.0, "all", "here")
-    with pytest.raises(ModelError, match=r"for targets=query; model.lora.targets=attention goes by other names"):
+    with pytest.raises(ModelError, match=r"targets=query: .* with such names; try model.lora.targets=attention"):
         add_lora(blocks, 2, 2.0, "query", "here")

@@ -49,7 +49,7 @@ def test_every_rate_begins_at_the_start() -> None:
     ("rounds", "suggested", "suited", "rate", "why"),
     [
         (4, 0.3, 0.005, 0.005, "the smaller of the two"),
-        (4, 0.001, 0.005, 0.001, "not too large either"),
+        (4, 0.001, 0.005, 0.001, "not too large by the curvature"),
         (4, 0.001, None, 0.001, "measured"),
         (2, None, 0.005, None, "2 rounds are too few"),
         (4, None, 0.005, None, "no rate lowers the loss"),

@@ -123,6 +123,18 @@ class TestFormulaAgainstCount:
     def test_by_scope(self, tmp_path: Path, scope: Scope) -> None:
         assert error(tiny(tmp_path, "llama"), PairedStep(scope=scope)) < 0.03
 
+    @pytest.mark.parametrize("active", [{0}, {0, 1, 2}], ids=str)
+    @pytest.mark.parametrize("kind", ["opt", "llama"])
+    def test_rows_that_begin_alike(self, tmp_path: Path, kind: str, active: set[int]) -> None:
+        """8 rows of 12 tokens, 9 of which are computed once: 33 tokens where whole rows are 96."""
+        profile, step = tiny(tmp_path, kind), PairedStep(STREAMED, frozenset(active))
+        whole = replace(profile, work=replace(profile.work, batch_size=8, length=12))
+        packed = replace(profile, work=replace(whole.work, shared=9))
+        assert error(packed, step) < 0.03
+        client = ProfiledClient("zorba", step.label, step)
+        parts = [each.row(client).footprint.parts["activations"] for each in (packed, whole)]
+        assert parts[0] < 0.6 * parts[1]
+
     def test_a_real_shape(self) -> None:
         profile = model_profile(ModelConfig(path="opt-125m"), "bf16", "all", 16, 128, 2)
         assert error(profile, PairedStep(STREAMED, frozenset({0, 4, 8}))) < 0.03

@@ -145,7 +145,7 @@ def test_commits_that_do_not_fit_are_refused_and_leave_the_replica() -> None:
         state.apply(commit(1, [1.0, 2.0]))
     with pytest.raises(LedgerError, match="round 1: 6 sums, 6 finite"):
         state.apply(commit(1, [float("nan")] * POOL_SIZE))
-    with pytest.raises(LedgerError, match="commit of round 2 where round 1 is next"):
+    with pytest.raises(LedgerError, match="the commit is of round 2, round 1 is expected"):
         state.apply(commit(2, [0.0] * POOL_SIZE))
     assert setup.model.replica.digest() == before
     state.apply(commit(1, [1.0] * POOL_SIZE))
@@ -167,7 +167,7 @@ def test_reports_with_other_seeds_are_rejected() -> None:
     method.check(report, 0, plan, digest)
     steps = np.frombuffer(report.scalars, dtype="<u4").copy()
     steps[0] = (steps[0] + 1) % POOL_SIZE
-    with pytest.raises(ReportRejected, match="not those that it had to draw"):
+    with pytest.raises(ReportRejected, match="not those of this client and round"):
         method.check(msgspec.structs.replace(report, scalars=steps.tobytes()), 0, plan, digest)
     beyond = np.frombuffer(report.scalars, dtype="<f4").copy()
     beyond[1] = 51.0

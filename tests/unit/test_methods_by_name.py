@@ -29,14 +29,14 @@ def test_every_file_is_a_method_whose_published_settings_hold(name: str) -> None
 @pytest.mark.parametrize(
     ("tree", "message"),
     [
-        ({"method": "fedprox"}, "there is no such method; there are zorba, decomfl"),
+        ({"method": "fedprox"}, "unknown method; known methods are zorba, decomfl"),
         ({"method": "fedmzo"}, "did you mean fedmezo"),
         ({"method": "no.such.module"}, "the module no.such.module cannot be imported"),
-        ({"method": "json.tool"}, "defines 0 classes of a method, and must define one"),
+        ({"method": "json.tool"}, "defines 0 subclasses of Method; it must define exactly one"),
         ({"method": "../x"}, "String should match"),
         ({"method": "fedkseed", "method_settings": {"pol": 3}}, r"did you mean method_settings\.pool"),
         ({"method": "fedkseed", "method_settings": {"pool": 0}}, r"method_settings\.pool = 0"),
-        ({"method": "fedavg", "method_settings": {"pool": 3}}, "another value of `method` has it"),
+        ({"method": "fedavg", "method_settings": {"pool": 3}}, "it belongs to another value of `method`"),
         ({"method": "fedavg", "method_settings": {"lr": True}}, "true and false are neither"),
     ],
 )

@@ -45,7 +45,7 @@ def test_two_lists_of_blocks() -> None:
     config = transformers.T5Config(
         vocab_size=40, d_model=16, d_kv=8, d_ff=16, num_layers=2, num_decoder_layers=3, num_heads=2
     )
-    with pytest.raises(ModelError, match=r"model\.path=t5: several block lists .*\(2\).*\(3\)"):
+    with pytest.raises(ModelError, match=r"model\.path=t5: several lists of blocks .*\(2\).*\(3\)"):
         find_blocks(transformers.T5Model(config), "t5")
 
 
@@ -198,5 +198,5 @@ def test_other_weights_of_the_same_shape_are_refused() -> None:
         1, "zdir v1", "zorba", other.digest(), replica.manifest.digest, "", "", "", 0, "per_client", "data",
         "rademacher", "all", 1, 1, (1,), replica.manifest.blocks, "dense", 0, "scalars", 0, 0.0,
     )  # fmt: skip
-    with pytest.raises(LedgerError, match=r"the files behind model\.path changed"):
+    with pytest.raises(LedgerError, match=r"the files at model\.path changed"):
         ReplicaState(replica, direction_backend("numpy"), header)

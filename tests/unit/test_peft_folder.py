@@ -95,7 +95,7 @@ def test_an_adapter_comes_back_to_the_bit(base: Path, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"peft_type": "IA3"}, "the adapter is of the type 'IA3'; only LORA is read"),
+        ({"peft_type": "IA3"}, "the adapter is of type 'IA3'; only LORA is supported"),
         ({"use_dora": True}, r"computes more than \(α/r\) B A x \(use_dora=True\); merge it"),
         ({"use_rslora": True}, "use_rslora=True"),
         ({"bias": "all"}, "bias='all'"),
@@ -103,8 +103,8 @@ def test_an_adapter_comes_back_to_the_bit(base: Path, folder: Path) -> None:
         ({"alpha_pattern": {"q_proj": 3}}, "alpha_pattern="),
         ({"init_lora_weights": "pissa"}, "init_lora_weights='pissa'"),
         ({"a_setting_to_come": 1}, "a_setting_to_come=1"),
-        ({"r": 5}, "its r is 5; set model.lora.rank to it"),
-        ({"lora_alpha": 16}, "its lora_alpha is 16; set model.lora.alpha to it"),
+        ({"r": 5}, "its r is 5; set model.lora.rank to this value"),
+        ({"lora_alpha": 16}, "its lora_alpha is 16; set model.lora.alpha to this value"),
     ],
 )
 def test_adapters_that_compute_otherwise(base: Path, folder: Path, changes: dict[str, Any], said: str) -> None:
@@ -117,7 +117,7 @@ def test_adapters_that_compute_otherwise(base: Path, folder: Path, changes: dict
     ("targets", "said"),
     [
         ("all", r"it has no base_model\.model\.model\.layers\.0\.mlp"),
-        ("query", r"it adapts more than model\.lora\.targets=query"),
+        ("query", r"it adapts more layers than model\.lora\.targets=query"),
     ],
 )  # fmt: skip
 def test_adapters_of_other_layers(base: Path, folder: Path, targets: Targets, said: str) -> None:

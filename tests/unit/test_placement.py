@@ -81,7 +81,7 @@ def test_every_client_has_exactly_one_actor(mode: str) -> None:
 @pytest.mark.parametrize("mode", ["pinned", "packed"])
 def test_a_budget_above_one_gpu_is_refused(mode: str) -> None:
     with pytest.raises(
-        ConfigError, match=r"client 1 has a budget of 9 GiB, one GPU has 8 GiB \(federation\.gpu_memory\)"
+        ConfigError, match=r"client 1 has a budget of 9 GiB, but a client runs on one GPU, which has 8 GiB"
     ):
         place([GIB, 9 * GIB], 8 * GIB, mode=mode)
 

@@ -43,7 +43,7 @@ def test_a_plan_for_another_theta_is_not_answered(host: ClientHost) -> None:
 
 def test_a_commit_of_another_round_is_not_taken(host: ClientHost) -> None:
     before = host.state.replica.digest()
-    with pytest.raises(LedgerError, match="commit of round 2 where round 1 is next"):
+    with pytest.raises(LedgerError, match="the commit is of round 2, round 1 is expected"):
         host.state.apply(encode(commit(host, 2, [0, 1])))
     assert (host.state.round, host.state.replica.digest()) == (0, before)
 

@@ -108,7 +108,7 @@ def test_runs_without_these_figures_still_have_a_page(tmp_path: Path) -> None:
 
 def test_a_matrix_that_is_not_square_is_refused_by_file_and_line(tmp_path: Path) -> None:
     path = write_fake_run(tmp_path / "run", rounds=20)
-    with pytest.raises(RunDirError, match=r"metrics\.jsonl, line 1: .*confusion: not as many columns as rows"):
+    with pytest.raises(RunDirError, match=r"metrics\.jsonl, line 1: .*confusion: a row has not as many columns"):
         edited(path, confusion=[[5, 0], [1]])
 
 

@@ -19,7 +19,7 @@ from zorba_ray.report.comparison_page import (
 from zorba_ray.report.curves import BYTES, Line, curves_plot, mean_curve
 from zorba_ray.report.measures import cpu_seconds, final_loss
 
-BEYOND = "The best rate may lie beyond those tried"
+BEYOND = "The best rate may be beyond those that were tried"
 
 
 def test_a_rate_inside_its_ladder_and_a_single_one_give_no_warning(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_a_rate_inside_its_ladder_and_a_single_one_give_no_warning(tmp_path: Pat
         # What lies above was tried, and did not end.
         ({"0.001": 0.7, "0.003": 0.6, "0.009": None}, None),
         ({"0.001": 0.7, "0.003": None}, f"{BEYOND}: zorba, 0.001 (lowest of 2)."),
-        ({"0.001": None, "0.003": None}, "A rate was taken although none tried ended: zorba, 0.001 (lowest of 2)."),
+        ({"0.001": None, "0.003": None}, "No run that tried a rate ended; used is: zorba, 0.001 (lowest of 2)."),
         ({"0.001": 0.7}, None),
     ],
 )
@@ -74,7 +74,7 @@ def test_runs_in_no_mean(tmp_path: Path) -> None:
     record = load_comparison(path)
     assert comparison_warnings(record) == [
         "No run yet: zorba, seed 3; fedit, seeds 1, 2, 3.",
-        "In no mean: decomfl, seed 2 (diverged after round 1); mezo, seed 1 (failed after round 1); mezo, seed 3 "
+        "Not in any mean: decomfl, seed 2 (diverged after round 1); mezo, seed 1 (failed after round 1); mezo, seed 3 "
         "(interrupted after round 1).",
     ]
     page = ReportPage(write_report([path], tmp_path / "page.html"))
@@ -125,12 +125,12 @@ def test_the_page_counts_in_words(tmp_path: Path) -> None:
     }  # fmt: skip
     assert "Test accuracy before round 1 (zero-shot): 50.0 %. Chance: 50.0 %." in page.text
     assert "Student's t over the seeds" in page.text
-    assert "mezo: all data in one place; its passes are divided by the number of clients." in page.text
+    assert "mezo: one client has all data; its passes are divided by the number of clients." in page.text
     [seven] = [rows for caption, rows in page.tables.items() if caption == "Rates tried"]
     assert len(seven) == 1 + 7 * len(LADDER)
     one = write_fake_comparison(tmp_path / "b", methods=("zorba",), seeds=1)
     page = ReportPage(write_report([one], tmp_path / "b.html"))
-    assert "1 method on the same data, batches and 1 seed. One seed or two have no interval" in page.text
+    assert "1 method on the same data, batches and 1 seed. With one or two seeds there is no interval" in page.text
     assert "1 seeds" not in page.text
     assert "±" not in page.text
 
@@ -142,7 +142,7 @@ def test_two_seeds_stand_as_they_are(tmp_path: Path) -> None:
     assert [row[3] for row in rows] == ["0.4844, 0.5156", "0.5312, 0.5938"]
     assert [row[7] for row in rows] == ["73.4 %, 76.6 %", "70.3 %, 73.4 %"]
     page = ReportPage(write_report([path], tmp_path / "c.html"))
-    assert "One seed or two have no interval: their values stand, by seed." in page.text
+    assert "With one or two seeds there is no interval: the values are shown." in page.text
     assert "±" not in page.text
 
 

@@ -255,7 +255,7 @@ def test_text_of_a_run_is_escaped(tmp_path: Path) -> None:
 
 def test_runs_that_did_not_end_say_so(tmp_path: Path) -> None:
     page = _page(write_fake_run(tmp_path / "a", rounds=40, done=13, summary=False))
-    assert "unfinished: 13 of 40 rounds" in page.text
+    assert "not finished: 13 of 40 rounds" in page.text
     assert "Wall time" not in {row[0] for row in page.tables["Summary"]}
     assert page.values()["Test accuracy"].endswith("→ –")
     assert "SHA-256" not in page.text
@@ -321,12 +321,12 @@ def test_runs_on_other_data_or_models_never_share_an_axis(tmp_path: Path) -> Non
     dirs = [write_fake_run(tmp_path / name, name=name, rounds=20) for name in ("a", "b", "c")]
     edit(dirs[2] / "config.resolved.json", lambda tree: tree["data"].update(path="data/trec"))
     page = _page(*dirs)
-    assert "do not compare" in page.text
+    assert "cannot be compared" in page.text
     assert "facebook/opt-350m on data/sst2; facebook/opt-350m on data/trec." in page.text
     figures = re.findall(r"<svg .*?</svg>", page.source, re.DOTALL)
     drawn = [{*ET.fromstring(figure).itertext()} & {"a", "b", "c"} for figure in figures]
     assert drawn == [{"a", "b"}, {"a", "b"}, set(), {"c"}]
-    assert "do not compare" not in _page(*dirs[:2]).text
+    assert "cannot be compared" not in _page(*dirs[:2]).text
 
 
 def test_refusals(tmp_path: Path) -> None:

@@ -178,7 +178,7 @@ def test_a_sweep_killed_at_any_moment_has_a_page(mixed_dir: Path, tmp_path: Path
     assert (sweep.trials[16].run, sweep.trials[16].fault) == (None, "")  # not whole yet
     assert "no such run directory" in sweep.trials[0].fault
     page = _page(path)
-    assert "sweep.json says: running" in page.text
+    assert "The status in sweep.json is running" in page.text
     assert re.search(r"Trial 1: its files cannot be read: .*provenance\.json cannot be read as JSON", page.text)
     shown = next(row for row in page.tables["Trials"] if row[0] == "0")
     assert shown[6] == text_loss(_state(path)["trials"][0]["figures"]["validation_loss"])
@@ -205,7 +205,7 @@ def test_a_damaged_sweep_is_named(
 
 def test_refusals(sweep_dir: Path, tmp_path: Path) -> None:
     run_dir = write_fake_run(tmp_path / "run", rounds=2)
-    with pytest.raises(RunDirError, match="is a sweep: it has a report of its own"):
+    with pytest.raises(RunDirError, match="is a sweep, which needs its own report"):
         write_report([run_dir, sweep_dir], tmp_path / "r.html")
     with pytest.raises(RunDirError, match=r"not a complete sweep directory: sweep\.json is missing"):
         read_sweep(tmp_path)
@@ -416,7 +416,7 @@ def test_runs_of_several_versions_are_told(sweep_dir: Path, tmp_path: Path) -> N
     tree = json.loads(where.read_text(encoding="utf-8"))
     tree["git"]["commit"] = "f" * 40
     where.write_text(json.dumps(tree), encoding="utf-8")
-    assert "not run by one version of the code" in _page(path).text
+    assert "run by different versions of the code" in _page(path).text
 
 
 def _luminance(colour: str) -> float:
@@ -453,7 +453,7 @@ def test_trials_on_other_data_never_share_an_axis(tmp_path: Path) -> None:
             trial["values"]["data.path"] = "data/trec" if trial["trial"] >= 12 else "data/sst2"
 
     page = _page(_edit(path, sweep_data))
-    assert "do not compare, so each kind has figures of its own: data/sst2; data/trec." in page.text
+    assert "cannot be compared. Each kind has its own figures: data/sst2; data/trec." in page.text
     titles = re.findall(r"<h3>([^<]*)</h3>", page.source)
     assert titles.count("Validation loss against fleet") == 2
     assert "Validation loss against path" not in titles

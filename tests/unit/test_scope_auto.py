@@ -130,7 +130,7 @@ def test_a_run_keeps_what_it_chose(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_what_cannot_be_chosen_or_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="method=fedavg probes nothing"):
+    with pytest.raises(ConfigError, match="method=fedavg cannot choose a scope by a probe"):
         tiny_config("method=fedavg", "zo.scope=auto")
     with pytest.raises(ConfigError, match="name a scope"):
         _ = tiny_config("zo.scope=auto").zo.fixed_scope

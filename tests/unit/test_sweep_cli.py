@@ -62,7 +62,7 @@ def test_resume_with_a_changed_space_and_a_directory_in_use(cli: Cli, tmp_path: 
     directory.state.trials[0].status = "running"
     directory.write()
     again = cli("sweep", file, "--sweep-dir", tmp_path / "out")
-    assert (again.code, "exists: go on with --resume" in again.err) == (2, True)
+    assert (again.code, "exists: continue it with --resume" in again.err) == (2, True)
     changed = cli(
         "sweep", write(tmp_path, space={"seed": {"grid": [1, 3]}}), "--sweep-dir", tmp_path / "out", "--resume"
     )

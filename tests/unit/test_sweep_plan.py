@@ -80,7 +80,7 @@ def test_a_figure_is_not_ranked_from_its_wrong_end(name: str, split: str) -> Non
 
 def test_a_scheduler_with_nothing_to_stop() -> None:
     config = sweep({"seed": {"grid": [1]}}, scheduler={"type": "asha", "grace_rounds": 10})
-    with pytest.raises(ConfigError, match=r"grace_rounds=10 leaves nothing to stop of rounds=10"):
+    with pytest.raises(ConfigError, match=r"grace_rounds=10 is not below rounds=10"):
         plan_trials(config, {"rounds": 10})
 
 

@@ -93,7 +93,7 @@ def test_clients_with_files_may_have_validation_files(tmp_path: Path) -> None:
     rows(tmp_path / "test.jsonl", [None] * 2)
     assert dealt(tmp_path, partition="files") == [0, 0, 2, 2, -1, -1]
     rows(tmp_path / "validation.jsonl", [None] * 3)
-    with pytest.raises(DataError, match=r"validation\.jsonl and validation-a\.jsonl .*stand for the same split"):
+    with pytest.raises(DataError, match=r"validation\.jsonl and validation-a\.jsonl .*are files of the same split"):
         dealt(tmp_path, partition="files")
     for name in ("c", "d", "a"):
         (tmp_path / f"validation-{name}.jsonl").unlink()

@@ -1,4 +1,4 @@
-"""Who activates which blocks: the ε-constraint lexicographic allocation, on numbers only. See docs/allocation.md."""
+"""The allocation: it decides which client activates which blocks. It works on numbers only. See docs/allocation.md."""
 
 from zorba_ray.allocation.answer import Allocation, StepResult
 from zorba_ray.allocation.check import check

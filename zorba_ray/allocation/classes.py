@@ -1,7 +1,7 @@
-"""Equal clients merged into groups, and the counts of a group dealt back out to its clients.
+"""Merges equal clients into groups, and turns the solution of a group into active sets of its clients.
 
-Without this, N equal clients give N! equal answers and no gap closes; with it, programs for equal blocks do not grow
-with N. Source: docs/algorithm.md section 7 (ours).
+Without this, N equal clients give N! equal solutions, and the solver cannot close the gap. With it, the program does
+not grow with N if all blocks are equal. Source: docs/algorithm.md section 7 (ours).
 """
 
 from dataclasses import dataclass, replace
@@ -21,28 +21,28 @@ class Groups:
     """
 
     source: AllocationProblem
-    """What was merged. Has what is not about single clients: weights, β, ε, coverage, order."""
+    """The problem before merging. It has what does not belong to single clients: weights, β, ε, coverage, order."""
     members: tuple[np.ndarray, ...]
     """G arrays of client indices, ascending; groups stand in the order of their first members."""
     size: np.ndarray
     """[G] int64: how many clients are merged in each group."""
     equal: np.ndarray
-    """[G] bool: whether all blocks cost the same bytes there."""
+    """[G] bool: whether all blocks cost the same bytes on these clients."""
     base_bytes: np.ndarray
-    """[G] int64: of the first member; where members differ in it, only their capacities matter, which are equal."""
+    """[G] int64 of the first member. Members may differ in it; then only their capacities matter, which are equal."""
     active_bytes: np.ndarray
     """[G, L] int64 per member."""
     budget_bytes: np.ndarray
     """[G] int64 of the first member."""
     capacity: np.ndarray
-    """[G] int64: the most blocks a member can hold by its budget and `max_blocks`; exact where `equal`, otherwise an
-    upper bound (smallest blocks first)."""
+    """[G] int64: the largest number of blocks that a member can hold, by its budget and `max_blocks`. Exact where
+    `equal`; otherwise an upper bound, from the smallest blocks."""
     least: np.ndarray
     """[G] int64: the fewest blocks a member may hold."""
     required: np.ndarray
     """[G, L] bool: every member must hold the block."""
     forbidden: np.ndarray
-    """[G, L] bool: no member may hold the block, or none could even alone."""
+    """[G, L] bool: no member may hold the block, or it does not fit even as the only block."""
     block_seconds: np.ndarray | None
     """[G, L] float64, as in the problem."""
     stream_seconds: np.ndarray | None
@@ -50,21 +50,21 @@ class Groups:
 
     @property
     def slack_bytes(self) -> np.ndarray:
-        """[G] int64: budget less base, of the first members."""
+        """[G] int64: budget minus base, of the first members."""
         return self.budget_bytes - self.base_bytes
 
     @property
     def low(self) -> np.ndarray:
-        """[G, L] int64: the fewest members of each group that can hold each block, by the rules."""
+        """[G, L] int64: the smallest number of members of each group that may hold each block, by the rules."""
         return self.size[:, None] * self.required
 
     @property
     def high(self) -> np.ndarray:
-        """[G, L] int64: the most members of each group that can hold each block, by the rules."""
+        """[G, L] int64: the largest number of members of each group that may hold each block, by the rules."""
         return self.size[:, None] * ~self.forbidden
 
     def within(self, budget_bytes: np.ndarray) -> "Groups":
-        """The same groups under smaller budgets [G]. Members of a group must have equal budgets and bases."""
+        """The same groups with smaller budgets [G]. Members of a group must have equal budgets and bases."""
         slack = budget_bytes - self.base_bytes
         capacity = np.minimum(self.capacity, _capacity(self.active_bytes, slack, self.equal))
         forbidden = self.forbidden | (self.active_bytes > slack[:, None])
@@ -82,9 +82,9 @@ class Groups:
 
 
 def capacities(problem: AllocationProblem) -> np.ndarray:
-    """[N] int64: how many blocks each client can hold at most, taking its smallest blocks first.
+    """[N] int64: the largest number of blocks that each client can hold, from its smallest blocks on.
 
-    Exact where a client's blocks cost the same, otherwise an upper bound for allocations that need larger blocks.
+    Exact if a client's blocks all cost the same, otherwise an upper bound.
     """
     fits = _capacity(problem.active_bytes, problem.slack_bytes, _equal_blocks(problem.active_bytes))
     return np.minimum(fits, problem.most_blocks)
@@ -111,10 +111,10 @@ def _capacity(active_bytes: np.ndarray, slack: np.ndarray, equal: np.ndarray) ->
 def merge(problem: AllocationProblem) -> Groups:
     """Groups of equal clients.
 
-    Clients are equal when all blocks cost the same bytes on them and they have the same cost per block, the same
-    capacity in blocks, the same least number of blocks, and the same blocks that they must or must not hold. Base bytes
-    then only add a constant to the total; for the worst share they matter, so there base and budget must be equal too.
-    A client whose blocks differ in bytes keeps a row of its own, and so does everybody where time is an objective.
+    Clients are equal if all blocks cost the same bytes on them and they have the same cost per block, the same capacity
+    in blocks, the same least number of blocks, and the same blocks that they must or must not hold. Their base bytes
+    may differ, because these only add a constant to the total. For the worst share base and budget must be equal, too.
+    A client whose blocks differ in bytes is a group of its own. If time is an objective, every client is.
     """
     equal = _equal_blocks(problem.active_bytes)
     capacity = capacities(problem)
@@ -124,9 +124,9 @@ def merge(problem: AllocationProblem) -> Groups:
     for flags in (problem.must_hold, problem.must_not_hold):
         if flags is not None:
             columns += list(np.packbits(flags, axis=1).T)
-    # One number per client, equal for clients that are equal in every column; apart for those that stay apart.
-    apart = np.ones(problem.clients, dtype=bool) if "time" in problem.order else ~equal
-    kind = np.where(apart, np.arange(1, problem.clients + 1), 0)
+    # `kind` is one number per client: the same for clients that are equal in every column, unique for `single` ones.
+    single = np.ones(problem.clients, dtype=bool) if "time" in problem.order else ~equal
+    kind = np.where(single, np.arange(1, problem.clients + 1), 0)
     for column in columns:
         if (column != column[0]).any():
             values, value = np.unique(column, return_inverse=True)
@@ -154,10 +154,10 @@ def merge(problem: AllocationProblem) -> Groups:
 
 
 def deal(counts: np.ndarray, groups: Groups) -> ActiveSets:
-    """Active sets with these counts [G, L]: blocks in order, dealt round robin to the members of each group.
+    """Active sets with these counts [G, L]: the blocks are given to the members of each group in turn (round robin).
 
-    A block goes to `counts[g, b]` members in a row of the circle, so nobody gets it twice while counts <= size, and
-    the numbers of blocks per member differ by at most 1: with size·l <= Σ_b counts <= size·K every member holds l to K.
+    A block goes to the next `counts[g, b]` members of the circle. So no member gets it twice while counts <= size, and
+    the numbers of blocks per member differ by at most 1: with size·l <= Σ_b counts <= size·K every member has l to K.
     """
     active = np.zeros((groups.source.clients, counts.shape[1]), dtype=bool)
     for members, row in zip(groups.members, counts, strict=True):

@@ -1,6 +1,6 @@
-"""Allocations without a program, to compare the lexicographic one with: the same budgets and rules, no proof.
+"""Simple allocations to compare the lexicographic one with: they keep the same budgets and rules, and prove nothing.
 
-Source: the comparators are this project's own; constraints of docs/algorithm.md section 7.
+Source: the comparators are ours; the constraints are those of docs/algorithm.md section 7.
 """
 
 from typing import Literal
@@ -24,15 +24,15 @@ Comparator = Literal["greedy", "random", "last"]
 def allocate_simply(problem: AllocationProblem, algorithm: Comparator, draws: np.ndarray) -> Allocation:
     """An allocation by one of the comparators.
 
-    `last` gives every client what it must hold and the last other blocks that fit, the first that does not fit being
-    the end. It alone may leave the coverage unkept: f1 is infinite where a block is left to nobody. The gap is against
-    the bound by counting, which is weak.
+    `last` gives every client the blocks that it must hold, then its other blocks from the last one backwards, until one
+    does not fit. Only `last` may break the coverage; f1 is infinite if no client activates a block. The gap is to the
+    bound by counting, which is weak.
 
     Args:
-        draws: float64 [N, L] in (0, 1), all that `random` knows of chance.
+        draws: float64 [N, L] in (0, 1): the random numbers of `random`.
 
     Raises:
-        AllocationInfeasible: there is none, or the comparator finds none that keeps the rules; names one it breaks.
+        AllocationInfeasible: there is no allocation, or the comparator finds none that keeps the rules; names a rule.
     """
     require_feasible(problem, covered=algorithm != "last")
     groups = merge(problem)
@@ -63,9 +63,11 @@ def allocate_simply(problem: AllocationProblem, algorithm: Comparator, draws: np
 
 
 def _random(problem: AllocationProblem, draws: np.ndarray) -> ActiveSets | None:
-    """Every client takes what it must hold, then blocks that it may hold in random order while they fit. Then a block
-    on too few clients takes the place of one that has holders to spare. None where that does not reach the coverage;
-    `min_blocks` is not looked at."""
+    """A random allocation; None: it does not reach the coverage. It does not look at `min_blocks`.
+
+    Every client takes the blocks that it must hold, then allowed blocks in random order as long as they fit. Then each
+    block on too few clients replaces a block that is on more clients than needed.
+    """
     order = np.argsort(draws, axis=1, kind="stable")
     active, slack = _taken_in_order(problem, order, ends_at_misfit=False)
     for block in np.argsort(draws[0], kind="stable"):
@@ -78,7 +80,7 @@ def _random(problem: AllocationProblem, draws: np.ndarray) -> ActiveSets | None:
 def _taken_in_order(
     problem: AllocationProblem, order: np.ndarray, ends_at_misfit: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """bool [N, L], the required blocks and those of `order` [N, L] that fit one after the other; bytes left [N]."""
+    """(bool [N, L]: the required blocks, and the blocks of `order` [N, L] that fit, in that order; bytes left [N])."""
     active, client = problem.required.copy(), np.arange(problem.clients)
     slack = problem.slack_bytes - objectives.active_bytes_of(active, problem)
     goes_on = np.ones(problem.clients, dtype=bool)
@@ -93,7 +95,7 @@ def _taken_in_order(
 
 
 def _give(problem: AllocationProblem, active: np.ndarray, slack: np.ndarray, block: int, draws: np.ndarray) -> bool:
-    """Puts `block` on one more client in place of a block with holders to spare. Returns whether it worked."""
+    """Puts `block` on one more client, in place of a block that is on more clients than needed. False: impossible."""
     spare = active.sum(axis=0) > problem.coverage
     for client in np.argsort(draws[:, block], kind="stable"):
         if active[client, block] or problem.forbidden[client, block]:

@@ -1,10 +1,9 @@
-"""Why a problem has no allocation: which client, which constraint, how many bytes, and the smallest budgets that do.
+"""Explains why a problem has no allocation: client, constraint, missing bytes, and the smallest sufficient budgets.
 
-`require_feasible` answers by counting, before any solving; where all blocks of a client cost the same and nothing is
-prescribed, counting is exact (a 0/1 matrix with given row limits and column sums exists whenever the totals fit). What
-counting cannot see (knapsacks of unequal blocks, rules that cross) the solver proves, and `explain_infeasible` then
-asks for the cheapest repair.
-Source: the constraints of docs/algorithm.md section 7 (ours).
+`require_feasible` counts, before any solving. Counting is exact if all blocks of a client cost the same and no rule
+prescribes a block: a 0/1 matrix with given row limits and column sums exists whenever the totals fit. In the other
+cases (blocks of unequal size, conflicting rules) only the solver can prove that there is no allocation.
+`explain_infeasible` then computes the cheapest repair. Source: the constraints of docs/algorithm.md section 7 (ours).
 """
 
 import time
@@ -21,17 +20,17 @@ from zorba_ray.allocation.solve import minimise
 from zorba_ray.allocation.start import greedy
 from zorba_ray.errors import AllocationInfeasible
 
-# Messages name this many clients or blocks and count the rest.
+# Messages name this many clients or blocks; they only count the others.
 NAMED = 5
 # Seconds for the smallest factor; the cheapest raise has its own limit (repair.REPAIR_LIMIT_S).
 FACTOR_LIMIT_S = 10.0
 
 
 def require_feasible(problem: AllocationProblem, covered: bool = True) -> None:
-    """Raise AllocationInfeasible, with all numbers, where counting shows that no allocation exists.
+    """Raises AllocationInfeasible, with all numbers, if counting shows that no allocation exists.
 
     Args:
-        covered: whether every block needs its holders.
+        covered: whether every block needs `coverage` clients. False: only the rules are checked.
     """
     if not covered:
         _raise_first(problem, _rules, _needs)
@@ -41,39 +40,39 @@ def require_feasible(problem: AllocationProblem, covered: bool = True) -> None:
 
 
 def _require_places(problem: AllocationProblem) -> None:
-    """Raise AllocationInfeasible where no budget would help: limits and rules on blocks alone leave too few places."""
+    """Raises AllocationInfeasible if no budgets can help: `max_blocks` and the rules alone leave too few places."""
     _raise_first(problem, _rules, _max_blocks, _allowed_holders)
 
 
 def _raise_first(problem: AllocationProblem, *checks: Callable[[AllocationProblem], str | None]) -> None:
-    """In their order: each may rely on the ones before it having nothing to say."""
+    """Raises for the first check that gives a reason. A check may assume that those before it gave none."""
     for reason in (check(problem) for check in checks):
         if reason is not None:
             raise AllocationInfeasible(reason)
 
 
 def _rules(problem: AllocationProblem) -> str | None:
-    """A client whose rules leave no number of blocks between its least and its most."""
+    """A client whose rules contradict its least or largest number of blocks."""
     if not problem.has_rules:
         return None
     must, may = problem.required.sum(axis=1), problem.blocks - problem.forbidden.sum(axis=1)
     for client in np.flatnonzero(must > problem.most_blocks)[:1]:
         return (
             f"allocation, constraint must_hold (allocation.rules): {problem.client_names[client]} must hold "
-            f"{must[client]} blocks ({_numbers(problem.required[client])}), but max_blocks lets it hold "
-            f"{problem.most_blocks[client]}, whatever the budgets"
+            f"{must[client]} blocks ({_numbers(problem.required[client])}), but max_blocks lets it hold only "
+            f"{problem.most_blocks[client]}, whatever the budgets: raise max_blocks or drop blocks from the rule"
         )
     for client in np.flatnonzero(may < problem.least_blocks)[:1]:
         return (
             f"allocation, constraint must_not_hold (allocation.rules): {problem.client_names[client]} may hold "
             f"{may[client]} of {problem.blocks} blocks, but must have at least {problem.least_blocks[client]} "
-            "(min_blocks), whatever the budgets"
+            "(min_blocks), whatever the budgets: lower min_blocks or drop blocks from the rule"
         )
     return None
 
 
 def _max_blocks(problem: AllocationProblem) -> str | None:
-    """`max_blocks` alone leaves too few places for the coverage, whatever the budgets."""
+    """`max_blocks` leaves too few places for the coverage, whatever the budgets."""
     offered, needed = int(problem.most_blocks.sum()), problem.blocks * problem.coverage
     if offered >= needed:
         return None
@@ -85,7 +84,7 @@ def _max_blocks(problem: AllocationProblem) -> str | None:
     )
     if not isinstance(most, int):
         return f"{text}; raise max_blocks of some clients"
-    return f"{text}; the smallest max_blocks that would do is {-(-needed // problem.clients)}"
+    return f"{text}; raise max_blocks to at least {-(-needed // problem.clients)}"
 
 
 def _allowed_holders(problem: AllocationProblem) -> str | None:
@@ -97,26 +96,26 @@ def _allowed_holders(problem: AllocationProblem) -> str | None:
         return (
             f"allocation, constraint coverage: block {block} must be active on {problem.coverage} clients, but only "
             f"{allowed[block]} of {problem.clients} may hold it (must_not_hold: allocation.rules), whatever the "
-            "budgets"
+            "budgets: lower the coverage or drop the block from a rule"
         )
     return None
 
 
 def _needs(problem: AllocationProblem) -> str | None:
-    """A client that cannot hold even the blocks that it must, or its smallest ones up to its least number."""
+    """A client whose budget is too small for the blocks that it must hold, or for its least number of blocks."""
     needed = needed_bytes(problem)
     short = np.flatnonzero(needed > problem.budget_bytes)
     if not len(short):
         return None
-    alike: dict[tuple[int, int], list[int]] = {}  # equal clients make one sentence
+    same_figures: dict[tuple[int, int], list[int]] = {}  # clients with the same figures share a sentence
     for client in short.tolist():
-        alike.setdefault((int(needed[client]), int(problem.budget_bytes[client])), []).append(client)
+        same_figures.setdefault((int(needed[client]), int(problem.budget_bytes[client])), []).append(client)
     lines = [
         problem.client_names[clients[0]]
         + (f" (and {len(clients) - 1} with the same figures)" if len(clients) > 1 else "")
         + f" needs {need:,} bytes for {_need_text(problem, clients[0])} but has a "
-        f"budget of {budget:,}: {need - budget:,} bytes missing; the smallest budget that would do is {need:,}"
-        for (need, budget), clients in alike.items()
+        f"budget of {budget:,}: {need - budget:,} bytes missing; raise it to at least {need:,}"
+        for (need, budget), clients in same_figures.items()
     ]
     return f"allocation, constraint budget: {_some(lines, 'kinds of clients')}"
 
@@ -134,14 +133,14 @@ def _need_text(problem: AllocationProblem, client: int) -> str:
 
 
 def _holders(problem: AllocationProblem) -> str | None:
-    """A block that too few clients could hold even alone."""
+    """A block that too few clients can hold, even as their only block."""
     lines = []
     for block in range(problem.blocks):
         alone, may = problem.base_bytes + problem.active_bytes[:, block], ~problem.forbidden[:, block]
         missing = alone - problem.budget_bytes
         able = np.count_nonzero((missing <= 0) & may)
         if able < problem.coverage:
-            # Among those that may hold it and cannot yet.
+            # The nearest of the clients that may hold it and lack bytes.
             nearest = np.where((missing > 0) & may, missing, MOST_BYTES).argmin()
             lines.append(
                 f"block {block} must be active on {problem.coverage} clients, but only {able} can hold it; the "
@@ -152,20 +151,21 @@ def _holders(problem: AllocationProblem) -> str | None:
 
 
 def _places(problem: AllocationProblem) -> str | None:
-    """The budgets have fewer block places together than the coverage needs (smallest blocks counted everywhere)."""
+    """All budgets together have fewer block places than the coverage needs, counted with the smallest blocks."""
     needed = problem.blocks * problem.coverage
     short = needed - int(capacities(problem).sum())
     if short <= 0:
         return None
     return (
         f"allocation, constraint coverage: {problem.blocks} blocks on {problem.coverage} clients each are {needed} "
-        f"block places, but the budgets hold {needed - short}, short by "
-        f"{'' if counting_is_exact(problem) else 'at least '}{short}. {_advice(problem)}"
+        f"block places, but the budgets have room for {needed - short}: "
+        f"{'' if counting_is_exact(problem) else 'at least '}{short} too few. {_advice(problem)}"
     )
 
 
 def explain_infeasible(problem: AllocationProblem) -> str:
-    """The message for a problem that counting let pass and the solver proved infeasible. May take REPAIR_LIMIT_S."""
+    """The message for a problem that passed the counting and that the solver proved infeasible. It may take
+    REPAIR_LIMIT_S seconds."""
     rules = ", with the blocks that clients must and must not hold" if problem.has_rules else ""
     return (
         "allocation, constraints budget and coverage together: the blocks do not fit into the budgets so that each is "
@@ -174,10 +174,10 @@ def explain_infeasible(problem: AllocationProblem) -> str:
 
 
 def _advice(problem: AllocationProblem) -> str:
-    """As "1,200 bytes missing in all; the smallest budget that would do: client 3 from 9,000 to 10,200 (+1,200)"."""
+    """As "1,200 bytes missing in all; the smallest raise of budgets: client 3 from 9,000 to 10,200 (+1,200)"."""
     missing, is_proven = cheapest_repair(problem)
     if missing is None and is_proven:
-        return "No budgets would do: max_blocks, must_hold and must_not_hold together leave no matrix"
+        return "No budgets are enough: no allocation keeps max_blocks, must_hold and must_not_hold together"
     if missing is None:
         return f"No repair was found in {REPAIR_LIMIT_S:g} s: raise budgets, lower coverage, or loosen the rules"
     budgets = problem.budget_bytes
@@ -185,8 +185,8 @@ def _advice(problem: AllocationProblem) -> str:
         f"{problem.client_names[n]} from {budgets[n]:,} to {budgets[n] + missing[n]:,} (+{missing[n]:,})"
         for n in np.flatnonzero(missing)
     ]
-    # Not proven: these budgets would do, but less might.
-    what = f"{'the smallest ' if is_proven else ''}{'budget' if len(lines) == 1 else 'budgets'} that would do"
+    # Not proven: these budgets are enough, but smaller ones may be, too.
+    what = "the smallest raise of budgets" if is_proven else "a raise of budgets that is enough"
     return f"{missing.sum():,} bytes missing in all; {what}: {_some(lines, 'clients')}"
 
 
@@ -195,8 +195,8 @@ def _numbers(flags: np.ndarray) -> str:
 
 
 def _some(lines: list[str], what: str) -> str:
-    rest = f"; and {len(lines) - NAMED} more {what}" if len(lines) > NAMED else ""
-    return "; ".join(lines[:NAMED]) + rest
+    others = f"; and {len(lines) - NAMED} more {what}" if len(lines) > NAMED else ""
+    return "; ".join(lines[:NAMED]) + others
 
 
 # --- what if ----------------------------------------------------------------------------------------------------------
@@ -204,48 +204,50 @@ def _some(lines: list[str], what: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class WhatIf:
-    """The smallest budgets that would do. Budgets of a feasible problem are returned as they are."""
+    """The smallest budgets with an allocation. Budgets of a feasible problem are returned unchanged."""
 
     feasible: bool
-    """Whether the problem has an allocation as it stands."""
+    """Whether the problem has an allocation with its own budgets."""
     budget_bytes: np.ndarray
-    """[N] int64: budgets with the least raise in bytes, summed over the clients, at which there is an allocation."""
+    """[N] int64: sufficient budgets whose raises have the smallest sum in bytes."""
     missing_bytes: int
-    """Σ of the raises; 0 where feasible."""
+    """Sum of the raises; 0 if feasible."""
     factor: float
-    """The smallest factor on all budgets at once; below 1, by how much all could shrink. Round budgets up to a byte."""
+    """The smallest factor by which all budgets can be multiplied; below 1, all can shrink. Round budgets up to a
+    byte."""
     proven: bool
-    """Whether both are proven to be the least; otherwise they are enough, but less might do."""
+    """Whether sum and factor are proven to be the smallest; if not, they are enough, but smaller ones may be, too."""
 
 
 def smallest_budgets(problem: AllocationProblem) -> WhatIf:
     """The smallest budgets at which `problem` has an allocation, in bytes and as one factor. Takes up to 20 s.
 
-    Raises AllocationInfeasible where no budget would do, because the limits on blocks per client, or the blocks that
-    clients must and must not hold, leave too few places.
-    The factor is the least worst share of budget once no budget binds, so it is exact and needs no bisection.
+    The factor is the smallest possible worst share when budgets are no limit. So it is exact, without a bisection.
+
+    Raises:
+        AllocationInfeasible: no budgets are enough, because `max_blocks` or the rules leave too few places.
     """
     _require_places(problem)
     factor, factor_is_proven = _smallest_factor(problem)
     if factor <= 1.0:
         return WhatIf(True, problem.budget_bytes, 0, factor, factor_is_proven)
     missing, is_proven = cheapest_repair(problem)
-    if missing is None:  # the factor's budgets do: enough, though not the least in sum
+    if missing is None:  # the budgets times the factor are enough, though their sum is not the smallest
         missing = np.ceil(factor * problem.budget_bytes).astype(np.int64) - problem.budget_bytes
     return WhatIf(False, problem.budget_bytes + missing, int(missing.sum()), factor, factor_is_proven and is_proven)
 
 
 def _smallest_factor(problem: AllocationProblem) -> tuple[float, bool]:
-    """min over all matrices of max_n bytes_n / V_n with no budget in the way, and whether it is proven."""
+    """(the minimum over all matrices of max_n bytes_n / V_n, without budgets; whether it is proven)."""
     everything = problem.base_bytes + problem.active_bytes.sum(axis=1)
-    # A whole multiple keeps shares exact: share of k·V is share of V over k.
+    # Budgets are raised by a whole factor k, which keeps shares exact: a share of k·V is a share of V divided by k.
     times = max(1, int((-(-everything // problem.budget_bytes)).max()))
     free = merge(replace(problem, budget_bytes=problem.budget_bytes * times, vram_objective="worst_share"))
     answer = minimise(free, "vram", (), greedy(free, "vram"), 0.0, deadline=time.monotonic() + FACTOR_LIMIT_S)
     if answer.counts is None:
         proof = "proven by the solver" if answer.status == "infeasible" else f"none found in {FACTOR_LIMIT_S:g} s"
         raise AllocationInfeasible(
-            f"allocation: max_blocks, must_hold and must_not_hold leave no matrix with {problem.coverage} holders per "
-            f"block, whatever the budgets ({proof})"
+            f"allocation: no allocation keeps coverage = {problem.coverage}, max_blocks, must_hold and must_not_hold "
+            f"together, whatever the budgets ({proof}): loosen one of them"
         )
     return objectives.worst_share(deal(answer.counts, free).matrix, problem), answer.status == "optimal"

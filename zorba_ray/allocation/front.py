@@ -1,7 +1,6 @@
-"""The Pareto front over ε: `allocate` at several ε of one problem, without the points that another one beats.
+"""The Pareto front over ε: allocations of one problem at several ε, without those that another one dominates.
 
-ε = 0 and ε = 1 are its ends: the best of the first objective, and the best of the second. Source: docs/algorithm.md
-section 7 (ours).
+At ε = 0 the first objective is best, at ε = 1 the second. Source: docs/algorithm.md section 7 (ours).
 """
 
 from collections.abc import Callable
@@ -15,28 +14,28 @@ from zorba_ray.allocation.lexicographic import allocate
 from zorba_ray.allocation.problem import AllocationProblem, Objective
 from zorba_ray.errors import ConfigError
 
-# f1 sums floats: numbers closer than this, relative, are the same point.
+# Relative difference below which two values are equal: f1 is a sum of floats.
 SAME = 1e-9
 
 
 @dataclass(frozen=True)
 class Proven:
-    """What is known of one objective at an allocation."""
+    """Value and proven bounds of one objective at an allocation."""
 
     objective: Objective
     value: float
     """At the allocation: f1 without a unit, bytes, a share of a budget, or seconds."""
     bound: float
-    """Proven: no allocation that keeps the constraint of its last step has less; −inf where nothing was proven."""
+    """Proven lower bound under the constraint of the objective's last step; −inf if nothing was proven."""
     gap: float
     """As `objectives.relative_gap`; infinite without a bound."""
     best: float
-    """Proven: no allocation at all has less; −inf where nothing was proven."""
+    """Proven lower bound over all allocations; −inf if nothing was proven."""
 
 
 @dataclass(frozen=True)
 class FrontPoint:
-    """One undominated answer."""
+    """One allocation that no other dominates."""
 
     epsilon: float
     """The ε of the grid that gave it."""
@@ -46,24 +45,24 @@ class FrontPoint:
 
 
 @dataclass(frozen=True)
-class Left:
-    """An ε of the grid that has no point of its own."""
+class Omitted:
+    """An ε of the grid whose allocation is not a point of the front."""
 
     epsilon: float
     kept: float
-    """ε of the point that stands for it."""
+    """ε of the point that equals or dominates it."""
     reason: str
     """"same point" or "dominated" (possible only within the gaps of the two solves)."""
 
 
 @dataclass(frozen=True)
 class Front:
-    """Undominated points by the first objective of `order`: with two objectives it rises and the second one falls."""
+    """The points, sorted by the first objective of `order`. With two objectives the first rises, the second falls."""
 
     points: tuple[FrontPoint, ...]
-    left: tuple[Left, ...]
+    omitted: tuple[Omitted, ...]
     solved: int
-    """How many of the grid's ε were solved; the others lie between two equal points."""
+    """How many ε of the grid were solved; the others lie between two equal points."""
 
 
 def pareto_front(
@@ -71,22 +70,26 @@ def pareto_front(
     count: int,
     time_limit_s: float,
     gap: float,
-    told: Callable[[float], None] = lambda epsilon: None,
+    before_solve: Callable[[float], None] = lambda epsilon: None,
 ) -> Front:
     """The front at `count` >= 2 values of ε, evenly spread over [0, 1]; `problem.epsilon` is not used.
 
-    `time_limit_s` and `gap` hold for each value, as in `allocate`. The ends are solved first, then the middles: between
-    two answers that are equal in all objectives lies nothing else, and nothing is solved there. `told` hears each ε
-    before it is solved.
+    The ends are solved first, then middles of intervals. If both ends of an interval are equal in all objectives, so is
+    everything between them, and nothing is solved there.
 
-    Raises ConfigError for a count below 2, and as `allocate`.
+    Args:
+        time_limit_s, gap: for each value of ε, as in `allocate`.
+        before_solve: called with each ε before it is solved.
+
+    Raises:
+        ConfigError: a count below 2; and as `allocate`.
     """
     require_count(count)
     grid = np.linspace(0.0, 1.0, count).tolist()
     answers: dict[int, Allocation] = {}
     values: dict[int, np.ndarray] = {}
     solved = 0
-    # Of each interval the ends are known, or about to be: (0, 0) and (last, last) are the ends themselves.
+    # The two ends are solved first, as the intervals (0, 0) and (last, last).
     intervals = [(0, 0), (count - 1, count - 1), (0, count - 1)]
     while intervals:
         low, high = intervals.pop(0)
@@ -96,37 +99,37 @@ def pareto_front(
             answers.update(dict.fromkeys(between, answers[low]))
             values.update(dict.fromkeys(between, values[low]))
         elif middle not in answers:
-            told(grid[middle])
+            before_solve(grid[middle])
             answers[middle] = allocate(replace(problem, epsilon=grid[middle]), time_limit_s, gap)
             active = answers[middle].active.matrix
-            values[middle] = np.array([objectives.value(each, active, problem) for each in problem.order])
+            values[middle] = np.array([objectives.value(objective, active, problem) for objective in problem.order])
             solved += 1
             intervals += [(low, middle), (middle, high)]
-    kept: list[int] = []
-    left: list[Left] = []
-    # In this order nothing can be beaten by what comes after it, rounding aside.
+    front: list[int] = []
+    omitted: list[Omitted] = []
+    # In this order no point can be dominated by a later one, except by rounding.
     for number in sorted(answers, key=lambda number: (*values[number].tolist(), number)):
-        keeper = next((other for other in kept if _covers(values[other], values[number])), None)
+        keeper = next((other for other in front if _covers(values[other], values[number])), None)
         if keeper is None:
-            kept.append(number)
+            front.append(number)
             continue
         reason = "same point" if _covers(values[number], values[keeper]) else "dominated"
-        left.append(Left(grid[number], grid[keeper], reason))
-    points = tuple(FrontPoint(grid[number], answers[number], proven(problem, answers[number])) for number in kept)
-    return Front(points, tuple(sorted(left, key=lambda entry: entry.epsilon)), solved)
+        omitted.append(Omitted(grid[number], grid[keeper], reason))
+    points = tuple(FrontPoint(grid[number], answers[number], proven(problem, answers[number])) for number in front)
+    return Front(points, tuple(sorted(omitted, key=lambda entry: entry.epsilon)), solved)
 
 
 def require_count(count: int) -> None:
-    """Raise ConfigError for a front of less than two points."""
+    """Raises ConfigError for a front of fewer than two points."""
     if count < 2:
-        raise ConfigError(f"front: {count} points asked for; a front has two ends, ε = 0 and ε = 1, so 2 is the least")
+        raise ConfigError(f"--front {count}: a front needs at least 2 points, its ends ε = 0 and ε = 1")
 
 
 def proven(problem: AllocationProblem, allocation: Allocation) -> tuple[Proven, ...]:
-    """Value, bounds and gap of every objective, from the steps of the allocation: those of `order` first.
+    """Value, bounds and gap of every objective, from the steps of the allocation; objectives of `order` come first.
 
-    The bound is that of the last step that minimised the objective, the best that of its step without a constraint. Of
-    an objective outside of `order` only the value is known; round time is left out where the problem has no times.
+    `bound` is from the last step that minimised the objective, `best` from its step without a constraint. An objective
+    that is not in `order` has a value only. Round time is left out if the problem has no times.
     """
     objects: list[Objective] = [*problem.order, "convergence", "vram"]
     if problem.block_seconds is not None:
@@ -142,6 +145,6 @@ def proven(problem: AllocationProblem, allocation: Allocation) -> tuple[Proven, 
     return tuple(entries)
 
 
-def _covers(one: np.ndarray, other: np.ndarray) -> bool:
-    """No worse in any objective, beyond rounding."""
-    return bool((one <= other + SAME * np.maximum(np.abs(one), np.abs(other))).all())
+def _covers(point: np.ndarray, other: np.ndarray) -> bool:
+    """Whether `point` is no worse than `other` in any objective, except for rounding."""
+    return bool((point <= other + SAME * np.maximum(np.abs(point), np.abs(other))).all())

@@ -1,9 +1,10 @@
-"""The ε-constraint lexicographic algorithm of docs/algorithm.md section 7; the steps there are the comments here.
+"""The ε-constraint lexicographic algorithm of docs/algorithm.md section 7. Comments name the steps as they are there.
 
-With the default order, "first" is convergence (f1) and "second" is vram (f2); other orders permute the roles, and a
-third objective goes through the same steps once more, under the caps that the first two left. Every step starts from
-the best point known and can only improve on it, and every cap is the exactly evaluated value of a point in hand, so
-that point stays feasible whatever the solver's tolerances are.
+With the default order, "first" is convergence (f1) and "second" is vram (f2). Other orders exchange the roles. A third
+objective goes through the same steps again, under the caps (upper limits) from the first two.
+
+Every step starts from the best known point and can only improve it. Every cap is the exact value of a known point, so
+this point stays feasible for any tolerance of the solver.
 """
 
 import itertools
@@ -28,17 +29,20 @@ STEPS = {2: 5, 3: 9}
 
 
 def allocate(problem: AllocationProblem, time_limit_s: float, gap: float) -> Allocation:
-    """Decide which client activates which blocks, by the ε-constraint lexicographic algorithm on HiGHS.
+    """Decides which client activates which blocks, by the ε-constraint lexicographic algorithm on HiGHS.
 
-    `time_limit_s` (seconds, >= 0) is shared by the minimisations (five, or nine with three objectives); building the
-    programs and explaining an infeasible problem come on top. `gap` (relative, in [0, 1); of memory, to what is above
-    the bases: `objectives.relative_gap`) is how far from proven optimal each of them may stop; 0 means to within the
-    solver's tolerances (1e-6). The same problem gives the same answer every time, as long as no step comes near its
-    share of the time limit.
-
-    Raises ConfigError for settings out of range and for a problem in which activation costs no memory at all, and
-    AllocationInfeasible with client, constraint and missing bytes when there is no allocation.
+    The same problem gives the same answer every time, if no step comes near its share of the time limit.
     Source: docs/algorithm.md sections 5 to 7 (ours).
+
+    Args:
+        time_limit_s: seconds >= 0, shared by the minimisations (five, or nine with three objectives). Building the
+            programs and explaining an infeasible problem take extra time.
+        gap: relative distance from the proven optimum at which a minimisation may stop, in [0, 1), as in
+            `objectives.relative_gap`. 0 means within the solver's tolerances (1e-6).
+
+    Raises:
+        ConfigError: an argument out of range, or a problem in which active blocks cost no memory.
+        AllocationInfeasible: there is no allocation; names client, constraint and missing bytes.
     """
     if not 0 <= time_limit_s < float("inf"):
         raise ConfigError(f"allocation: time_limit_s = {time_limit_s!r} must be a finite number of seconds >= 0")
@@ -47,13 +51,13 @@ def allocate(problem: AllocationProblem, time_limit_s: float, gap: float) -> All
     if not problem.active_bytes.any():
         raise ConfigError(
             "allocation: active_bytes is 0 for every client and block: a frozen block costs as much memory as an "
-            "active one, so no budget can bind and there is nothing to allocate by memory. Choose memory.master "
-            "and memory.frozen so that they differ, or activate all blocks everywhere"
+            "active one, so budgets cannot decide which blocks are active. Set memory.master and memory.frozen to "
+            "different values, or drop federation.fleet, so that every client activates all blocks"
         )
     require_feasible(problem)
     algorithm = Lexicographic(merge(problem), gap, deadline=time.monotonic() + time_limit_s)
     active = deal(algorithm.run(), algorithm.groups)
-    # Our own slip, never the user's: no such answer may leave this package.
+    # A defect of this package, never the user's fault: a wrong allocation must not be returned.
     if violations := check(problem, active):
         raise AssertionError(f"the allocation breaks its constraints: {'; '.join(violations[:20])}")
     is_proven = all(step.status == "optimal" for step in algorithm.steps)
@@ -71,7 +75,7 @@ def allocate(problem: AllocationProblem, time_limit_s: float, gap: float) -> All
 
 @dataclass
 class Lexicographic:
-    """One run of the algorithm: the points and bounds it has collected so far."""
+    """One run of the algorithm, with the points and bounds found so far."""
 
     groups: Groups
     gap: float
@@ -87,27 +91,29 @@ class Lexicographic:
     def run(self) -> np.ndarray:
         """[G, L] int64: the counts of a Pareto-optimal point, up to the gaps of its steps.
 
-        Raises AllocationInfeasible when the solver proves that there is none, or finds none in time.
+        Raises:
+            AllocationInfeasible: the solver proves that there is no allocation, or finds none in time.
         """
         groups, order = self.groups, self.groups.source.order
         caps: Caps = ()
         point = self._step(f"best_{order[0]}", order[0], caps)
         for first, second in itertools.pairwise(order):
-            # Step 1: the ends. f* of each objective; nadir: the best first among the points with the best second
-            # (taken from any other point it would be inflated by dominated ones).
+            # Step 1: the ends. f* of each objective. The nadir is the best first objective among the points with the
+            # best second one; a point that is dominated would make it too large.
             at_second = self._step(f"best_{second}", second, caps)
             at_nadir = self._step(f"nadir_{first}", first, (*caps, Cap(second, self._value(second, at_second))))
 
             # Step 2: min second subject to first <= first* + ε (nadir − first*).
             nadir = self._value(first, at_nadir)
-            kept = [each for each in (point, *self.points) if objectives.are_kept(caps, each, groups)]
-            best_first = min(self._value(first, each) for each in kept)
+            allowed = [known for known in (point, *self.points) if objectives.are_kept(caps, known, groups)]
+            best_first = min(self._value(first, known) for known in allowed)
             caps = (*caps, Cap(first, best_first + groups.source.epsilon * (nadir - best_first)))
             point = self._step(f"constrained_{second}", second, caps)
-        # Step 3: fix the last there and min the others again, the last but one first: Pareto-optimal, not just weakly.
+        # Step 3: fix the last objective at its value and minimise the others again, from the last but one to the first.
+        # Without this step the point would only be weakly Pareto-optimal.
         fixed: Caps = (Cap(order[-1], self._value(order[-1], point)),)
         for number in range(len(order) - 2, -1, -1):
-            # Its own cap is kept by any point that is no worse than the one in hand.
+            # The objective's own cap is not needed: the step cannot give a worse point than the current one.
             point = self._step(f"polished_{order[number]}", order[number], (*caps[:number], *fixed))
             fixed = (*fixed, Cap(order[number], self._value(order[number], point)))
         return point
@@ -117,7 +123,7 @@ class Lexicographic:
         start = self._start(objective, caps)
         known = self._known_bound(objective, caps)
         if start is not None and self._is_proven(objective, start, known):
-            # As at ε = 0 and ε = 1.
+            # No solver is needed, as at ε = 0 and ε = 1.
             answer = StepAnswer(start, known, "optimal", False)
         else:
             answer = minimise(groups, objective, caps, start, self.gap, self._step_deadline(began))
@@ -131,7 +137,7 @@ class Lexicographic:
                 "that there is none: raise allocation.time_limit_s or some budgets"
             )
         value = self._value(objective, counts)
-        # Tolerances can put a proven bound a hair above the exact value.
+        # Because of tolerances, a proven bound can be slightly above the exact value.
         bound = min(value, max(answer.bound, known, counting_bound(groups, objective)))
         self.solver_found = self.solver_found or answer.solver_found
         stopped: StepStatus = "time_limit" if self.solver_found else "greedy"
@@ -152,10 +158,10 @@ class Lexicographic:
         return counts
 
     def _is_proven(self, objective: Objective, start: np.ndarray, known: float) -> bool:
-        """Whether no solver is needed: earlier steps proved the start within the gap, or counting proves it exactly.
+        """Whether no solver is needed: earlier steps proved the start within the gap, or counting proves it optimal.
 
-        Counting within the gap is not enough: the start may be the heuristic's, the nadir is taken from it, and a
-        solver mostly ends at the optimum where it may stop earlier.
+        A bound by counting within the gap is not enough. The start may be from the heuristic, and the nadir is computed
+        from it; a solver would mostly reach the optimum.
         """
         by_counting = counting_bound(self.groups, objective)
         gap = objectives.relative_gap(objective, self._value(objective, start), by_counting, self.groups)
@@ -165,14 +171,14 @@ class Lexicographic:
         return objectives.value(objective, counts, self.groups)
 
     def _step_deadline(self, now: float) -> float:
-        """An equal share of what is left; all of it while there is no point at all, since nothing else helps then."""
+        """Each remaining step gets an equal share of the remaining time. While no point is known, a step gets all."""
         if not self.points:
             return self.deadline
         return now + (self.deadline - now) / (STEPS[len(self.groups.source.order)] - len(self.steps))
 
     def _start(self, objective: Objective, caps: Caps) -> np.ndarray | None:
         """The best known point that keeps the caps."""
-        # Latest first, and the heuristic last: among equals `min` keeps the point that the most steps have improved.
+        # The latest point comes first, the heuristic's last: of equal points `min` takes the most improved one.
         points = [point for point in reversed(self.points) if objectives.are_kept(caps, point, self.groups)]
         heuristic = greedy(self.groups, objective, caps)
         if heuristic is not None:
@@ -180,14 +186,14 @@ class Lexicographic:
         return min(points, key=lambda point: self._value(objective, point), default=None)
 
     def _known_bound(self, objective: Objective, caps: Caps) -> float:
-        """The best bound proven earlier for this objective under no caps or looser ones."""
+        """The best bound that an earlier step proved for this objective, with no caps or looser ones."""
 
         def is_implied(earlier: Cap) -> bool:
             return any(cap.objective == earlier.objective and cap.limit <= earlier.limit for cap in caps)
 
         bounds = [
             bound
-            for each, earlier, bound in self.proven
-            if each == objective and all(is_implied(cap) for cap in earlier)
+            for proven_objective, earlier, bound in self.proven
+            if proven_objective == objective and all(is_implied(cap) for cap in earlier)
         ]
         return max(bounds, default=float("-inf"))

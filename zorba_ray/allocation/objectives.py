@@ -1,8 +1,7 @@
-"""The objectives as plain functions of the matrix, caps on them, and what counting alone proves of them.
+"""The objectives as functions of the matrix, upper limits (caps) on them, and lower bounds by counting.
 
-What a step reports comes from here, never from the solver. `active` is the matrix [N, L] bool with the
-AllocationProblem, or counts [G, L] with the Groups that it was merged to. Source: docs/algorithm.md sections 5 and 7
-(ours).
+Every reported value is computed here, never taken from the solver. `active` is the matrix [N, L] bool together with an
+AllocationProblem, or counts [G, L] together with Groups. Source: docs/algorithm.md sections 5 and 7 (ours).
 """
 
 from dataclasses import dataclass, replace
@@ -16,8 +15,8 @@ from zorba_ray.errors import ConfigError
 Rows = AllocationProblem | Groups
 """The problem whose rows the matrix has."""
 
-# f1 and seconds sum floats, whose last digits differ with the order of the terms; a cap only forgives that. Bytes are
-# exact.
+# A value may exceed a cap by this relative amount: f1 and seconds are sums of floats, whose last digits depend on the
+# order of the terms. Bytes are exact.
 ROUNDING = 1e-9
 
 
@@ -26,7 +25,7 @@ def _source(problem: Rows) -> AllocationProblem:
 
 
 def f1_scale(problem: Rows) -> float:
-    """N times the surrogate at "everybody active": Σ ω_b + N β Σ γ_b, the divisor that makes f1 = 1 there."""
+    """Σ ω_b + N β Σ γ_b: the divisor that makes f1 = 1 when every client activates every block."""
     source = _source(problem)
     return float(source.block_weight.sum()) + source.clients * source.beta * float(source.shared_cost.sum())
 
@@ -38,9 +37,9 @@ def f1_terms(problem: Rows) -> tuple[np.ndarray, np.ndarray]:
 
 
 def f1(active: np.ndarray, problem: Rows) -> float:
-    """Convergence surrogate Σ_b ω_b / N_b + β Σ_n Σ_b γ_b a_{n,b} / N, divided by its value for "everybody active".
+    """Convergence surrogate Σ_b ω_b / N_b + β Σ_n Σ_b γ_b a_{n,b} / N, divided by its value with all blocks active.
 
-    No unit; infinite when a block is active nowhere. Both terms depend on N_b alone.
+    It has no unit, and is infinite if a block is active on no client. Both terms depend only on N_b.
     """
     source, count = _source(problem), active.sum(axis=0, dtype=np.int64)
     if (count == 0).any():
@@ -50,8 +49,8 @@ def f1(active: np.ndarray, problem: Rows) -> float:
 
 
 def active_bytes_of(active: np.ndarray, problem: Rows) -> np.ndarray:
-    """[rows] int64: bytes of the active blocks of each row, all its clients together."""
-    # No [N, L] temporary of 8-byte numbers.
+    """[rows] int64: bytes of the active blocks of each row, summed over all clients of the row."""
+    # einsum avoids a temporary [N, L] array of 8-byte numbers.
     return np.einsum("rb,rb->r", active, problem.active_bytes, dtype=np.int64, casting="unsafe")
 
 
@@ -61,27 +60,31 @@ def f2_bytes(active: np.ndarray, problem: Rows) -> int:
 
 
 def worst_share(active: np.ndarray, problem: Rows) -> float:
-    """The largest bytes_n / V_n over the clients. In a group it is that of the member with the most blocks."""
+    """The largest bytes_n / V_n over the clients. A group counts with its member with the most blocks."""
     fullest = active_bytes_of(active, problem)
     if isinstance(problem, Groups):
-        # Blocks cost the same in a group, and are dealt so that numbers of blocks differ by at most 1.
+        # In a group all blocks cost the same, and `deal` gives its members numbers of blocks that differ by at most 1.
         level = -(-active.sum(axis=1, dtype=np.int64) // problem.size)
         fullest = np.where(problem.size > 1, level * problem.active_bytes[:, 0], fullest)
     return float(((problem.base_bytes + fullest) / problem.budget_bytes).max())
 
 
 def client_seconds(active: np.ndarray, problem: Rows) -> np.ndarray:
-    """[rows] float64: time_n = Σ_b t_{n,b} (1 + s_{n,b}) + Σ_{b frozen} stream_{n,b}, s = 1 from A_n's first.
+    """[rows] float64: time_n = Σ_b t_{n,b} (1 + s_{n,b}) + Σ_{b frozen} stream_{n,b}; s = 1 from the first active
+    block.
 
-    One forward pair with the prefix shared: blocks before the first active one run once, the others for both signs.
-    Rows must stand for one client each. Raises ConfigError where the problem has no times.
+    This is one forward pair with a shared prefix: blocks before the first active one run once, the others run for both
+    signs. Each row must be one client.
+
+    Raises:
+        ConfigError: the problem has no times.
     """
     if problem.block_seconds is None:
         raise ConfigError("allocation: the round time needs block_seconds [N, L]")
-    held = active.astype(bool)
-    seconds = (problem.block_seconds * (1 + np.logical_or.accumulate(held, axis=1))).sum(axis=1)
+    is_active = active.astype(bool)
+    seconds = (problem.block_seconds * (1 + np.logical_or.accumulate(is_active, axis=1))).sum(axis=1)
     if problem.stream_seconds is not None:
-        seconds = seconds + np.where(held, 0.0, problem.stream_seconds).sum(axis=1)
+        seconds = seconds + np.where(is_active, 0.0, problem.stream_seconds).sum(axis=1)
     return seconds
 
 
@@ -104,8 +107,8 @@ def value(objective: Objective, active: np.ndarray, problem: Rows) -> float:
 
 
 def unavoidable(objective: Objective, problem: Rows) -> float:
-    """What every allocation has of the objective, in its unit: for "vram" the bytes of all bases, or the largest share
-    of a budget that a base takes; 0 for the others, which have no such part."""
+    """The part of the objective's value that every allocation has, in its unit: for "vram" the bytes of all bases, or
+    the largest share of a budget that a base takes; 0 for the other objectives."""
     if objective != "vram":
         return 0.0
     if _source(problem).vram_objective == "worst_share":
@@ -114,10 +117,12 @@ def unavoidable(objective: Objective, problem: Rows) -> float:
 
 
 def relative_gap(objective: Objective, value: float, bound: float, problem: Rows) -> float:
-    """(value − bound) / (value − unavoidable), never negative: how much of what the allocation decides may be too much.
+    """(value − bound) / (value − unavoidable), never negative: the distance from the optimum, relative to what the
+    allocation decides.
 
-    The base of a client often outweighs its active blocks a hundred times; counted in, a gap would be small for any
-    allocation. 0 where nothing is decided, infinite without a bound or a value. Source: docs/algorithm.md section 7.
+    The base of a client is often a hundred times larger than its active blocks. With the base in the denominator every
+    allocation would have a small gap. 0 if the allocation decides nothing; infinite without a bound or a value.
+    Source: docs/algorithm.md section 7.
     """
     if not np.isfinite(value) or not np.isfinite(bound):
         return float("inf")
@@ -126,13 +131,13 @@ def relative_gap(objective: Objective, value: float, bound: float, problem: Rows
 
 
 def counting_bound(problem: Groups, objective: Objective) -> float:
-    """A number (f1, bytes, share or seconds) below which no valid allocation can be: weak, instant, without a solver.
+    """A lower bound (f1, bytes, share or seconds) of all valid allocations. It is weak, but needs no solver.
 
-    Needs enough clients that can hold each block.
+    Every block must have enough clients that can hold it.
     """
     source = problem.source
     if objective == "convergence":
-        # Every block on its own best whole number of holders. Convex, so that is next to the root of the derivative.
+        # Every block has its best whole number of holders. The term is convex, so that is next to its minimum `root`.
         rare, shared = f1_terms(problem)
         high = np.maximum(problem.high.sum(axis=0), source.coverage)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -141,10 +146,10 @@ def counting_bound(problem: Groups, objective: Objective) -> float:
         above = np.minimum(below + 1, high)
         return float(np.minimum(rare / below + shared * below, rare / above + shared * above).sum())
     if objective == "time":
-        # With nothing active and nothing streamed every block runs once.
+        # The least time: nothing is active and nothing is streamed, so every block runs once.
         nothing = replace(problem, stream_seconds=None)
         return round_seconds(np.zeros(problem.active_bytes.shape, dtype=bool), nothing)
-    # Every client its cheapest block, or those that it must hold.
+    # The least memory: every client has its cheapest block, or those that it must hold.
     open_bytes = np.where(problem.forbidden, problem.active_bytes.max(), problem.active_bytes).min(axis=1)
     cheapest = np.maximum(active_bytes_of(problem.required, problem), open_bytes)
     if source.vram_objective == "worst_share":
@@ -184,15 +189,15 @@ Caps = tuple[Cap, ...]
 
 
 def are_kept(caps: Caps, counts: np.ndarray, problem: Groups) -> bool:
-    """Whether the counts keep all caps."""
+    """Whether the counts satisfy all caps."""
     return all(cap.over(counts, problem) == 0 for cap in caps)
 
 
 def within_share(problem: Groups, caps: Caps) -> Groups:
-    """The problem with a cap on the worst share written into the budgets; unchanged where there is no such cap.
+    """The problem with smaller budgets, in place of a cap on the worst share. Unchanged if there is no such cap.
 
-    Exact in bytes: the new budget is the largest B with B / V_n <= limit in the same float64 division that evaluates
-    the share, so that a point whose own share is the limit stays feasible.
+    The new budget is the largest B with B / V_n <= limit, in the float64 division that also computes a share. So a
+    point whose share is exactly the limit stays feasible.
     """
     shares = [cap.limit for cap in caps if cap.is_share(problem)]
     if not shares:

@@ -1,7 +1,7 @@
-"""The allocation problem: numbers only, frozen, validated.
+"""The allocation problem: checked numbers that cannot be changed.
 
-Shapes: N clients, L blocks. All memory is in bytes (int64), all times in seconds, all weights float64 without a unit.
-Source: docs/algorithm.md sections 5 to 7; the memory model, the bound behind f1 and the constraints are this project's.
+Shapes: N clients, L blocks. Memory is in bytes (int64), times are in seconds, weights are float64 without a unit.
+Source: docs/algorithm.md sections 5 to 7; the memory model, the bound behind f1 and the constraints are ours.
 """
 
 from dataclasses import dataclass, field
@@ -20,26 +20,28 @@ MOST_BYTES = 2**62
 
 @dataclass(frozen=True, eq=False)
 class AllocationProblem:
-    """Which client may activate which blocks, under which budgets, and what is to be minimised.
+    """Which client may activate which blocks, with which budgets, and what is minimised.
 
-    What has a default may be left out: clients are then numbered, blocks weigh the same, and every
-    client draws directions of its own. An array of no dimension stands for a whole one. An [N, L] array that is a
-    broadcast of one row (np.broadcast_to) is kept as one row.
-    Raises ConfigError from the constructor, naming the setting, the value and the rule.
+    By default clients are numbered, all blocks have the same weight, and every client draws its own directions. A
+    number in place of an array stands for an array of that number. An [N, L] array that is a broadcast of one row
+    (np.broadcast_to) is kept as one row.
+
+    Raises:
+        ConfigError: a wrong argument; names the setting, the value and the rule.
     """
 
     base_bytes: np.ndarray
-    """[N] int64 > 0: what client n holds with no block active (weights, scratch, stream buffers, activations)."""
+    """[N] int64 > 0: bytes of client n with no active block (weights, scratch, stream buffers, activations)."""
     active_bytes: np.ndarray
     """[N, L] int64 >= 0: extra bytes on client n when block b is active there."""
     budget_bytes: np.ndarray
-    """[N] int64 > 0: what client n may use on its accelerator (V_n)."""
+    """[N] int64 > 0: V_n, the bytes that client n may use on its accelerator."""
     client_names: tuple[str, ...] = ()
     """N names for messages, such as "client 3 (class small)"."""
     block_weight: np.ndarray = field(default_factory=lambda: np.ones(()))
-    """[L] float64 > 0: ω_b, how much block b loses by being seen by few clients."""
+    """[L] float64 > 0: ω_b, how much convergence suffers if few clients activate block b."""
     shared_cost: np.ndarray = field(default_factory=lambda: np.zeros(()))
-    """[L] float64 >= 0: γ_b, what one more holder of block b costs when all clients share one seed."""
+    """[L] float64 >= 0: γ_b, the cost of one more client with block b if all clients share one seed."""
     beta: float = 0.0
     """β >= 0: weight of the shared-seed term; 0 for per-client seeds."""
     epsilon: float = 0.0
@@ -61,9 +63,9 @@ class AllocationProblem:
     block_seconds: np.ndarray | None = None
     """[N, L] float64 >= 0: t_{n,b}, seconds of one forward of block b on client n, one sign. Needed for "time"."""
     stream_seconds: np.ndarray | None = None
-    """[N, L] float64 >= 0: seconds to bring block b to client n while it is frozen there (both signs share one visit);
-    an active block stays on the accelerator. None for 0. Added to the compute, so an upper bound where the two
-    overlap."""
+    """[N, L] float64 >= 0: seconds to copy block b to client n if it is frozen there (once for both signs). An active
+    block stays on the accelerator. None for 0. It is added to the compute time, so the sum is an upper bound where
+    copying and computing overlap."""
 
     def __post_init__(self) -> None:
         if np.ndim(self.active_bytes) != 2 or not np.size(self.active_bytes):
@@ -73,12 +75,12 @@ class AllocationProblem:
         names = tuple(self.client_names) or tuple(f"client {n}" for n in range(clients))
         if len(names) != clients or not all(isinstance(name, str) and name for name in names):
             raise ConfigError(f"allocation: client_names = {names!r} must be {clients} non-empty strings")
-        # The checked copies replace what was passed, and nobody can write to them afterwards.
+        # The checked copies replace the arguments, and are read-only.
         fixed: dict[str, Any] = {"client_names": names, "order": self._checked_order()}
         for name, (shape, dtype, rule) in _ARRAYS.items():
-            given = getattr(self, name)
-            if given is not None:
-                fixed[name] = _array(name, given, tuple({"N": clients, "L": blocks}[axis] for axis in shape), dtype)
+            argument = getattr(self, name)
+            if argument is not None:
+                fixed[name] = _array(name, argument, tuple({"N": clients, "L": blocks}[axis] for axis in shape), dtype)
                 _require_least(name, fixed[name], rule)
         fixed["min_blocks"] = _count("min_blocks", self.min_blocks, clients)
         fixed["max_blocks"] = None if self.max_blocks is None else _count("max_blocks", self.max_blocks, clients)
@@ -110,13 +112,13 @@ class AllocationProblem:
     def _require_sums(self) -> None:
         most = self.clients * (int(self.base_bytes.max()) + self.blocks * int(self.active_bytes.max()))
         if most >= MOST_BYTES:
-            raise ConfigError(f"allocation: the fleet could hold {most:,} bytes; at most 2**62 can be counted")
+            raise ConfigError(f"allocation: the fleet could hold {most:,} bytes; at most 2**62 - 1 can be counted")
         scale = float(self.block_weight.sum()) + self.clients * self.beta * float(self.shared_cost.sum())
         if not scale < float("inf"):
             raise ConfigError(
                 f"allocation: Σ block_weight + N · beta · Σ shared_cost, by which f1 is divided, overflows (beta = "
-                f"{self.beta!r}, largest block_weight {self.block_weight.max():.3g}, N = {self.clients}); take smaller "
-                "ones"
+                f"{self.beta!r}, largest block_weight {self.block_weight.max():.3g}, N = {self.clients}); choose "
+                "smaller values"
             )
 
     def _require_no_contradiction(self) -> None:
@@ -145,37 +147,37 @@ class AllocationProblem:
 
     @property
     def slack_bytes(self) -> np.ndarray:
-        """[N] int64: budget less base, what is left for active blocks; negative where even the base does not fit."""
+        """[N] int64: budget minus base, the bytes for active blocks; negative if even the base does not fit."""
         return self.budget_bytes - self.base_bytes
 
     @property
     def least_blocks(self) -> np.ndarray:
-        """[N] int64: the fewest blocks each client may hold."""
+        """[N] int64: the smallest number of blocks of each client."""
         return np.broadcast_to(np.asarray(self.min_blocks, dtype=np.int64), (self.clients,))
 
     @property
     def most_blocks(self) -> np.ndarray:
-        """[N] int64: the most blocks each client may hold, by `max_blocks` and L alone."""
+        """[N] int64: the largest number of blocks of each client, by `max_blocks` and L (not by its budget)."""
         most = self.blocks if self.max_blocks is None else np.minimum(self.max_blocks, self.blocks)
         return np.broadcast_to(np.asarray(most, dtype=np.int64), (self.clients,))
 
     @property
     def has_rules(self) -> bool:
-        """Whether some entry is prescribed."""
+        """Whether some entries are prescribed."""
         return self.must_hold is not None or self.must_not_hold is not None
 
     @property
     def required(self) -> np.ndarray:
-        """[N, L] bool: `must_hold`, without None."""
+        """[N, L] bool: `must_hold`; all False if it is None."""
         return self._flags(self.must_hold)
 
     @property
     def forbidden(self) -> np.ndarray:
-        """[N, L] bool: `must_not_hold`, without None."""
+        """[N, L] bool: `must_not_hold`; all False if it is None."""
         return self._flags(self.must_not_hold)
 
-    def _flags(self, given: np.ndarray | None) -> np.ndarray:
-        return np.broadcast_to(np.False_, (self.clients, self.blocks)) if given is None else given
+    def _flags(self, entries: np.ndarray | None) -> np.ndarray:
+        return np.broadcast_to(np.False_, (self.clients, self.blocks)) if entries is None else entries
 
 
 # Name -> (shape in N and L, dtype, rule of every entry).
@@ -192,17 +194,17 @@ _ARRAYS: dict[str, tuple[str, type, str]] = {
 }
 
 
-def _array(name: str, given: Any, shape: tuple[int, ...], dtype: type) -> np.ndarray:
-    """A read-only copy of `given` at `dtype`, after its shape, its finiteness and its whole numbers were checked.
+def _array(name: str, argument: Any, shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    """A read-only copy of `argument` at `dtype`. Checks that it has the shape, is finite, and is whole for int64.
 
-    A broadcast of one row stays one: a million clients with the same bytes take the memory of one of them.
+    A broadcast of one row stays a broadcast: a million equal clients take the memory of one.
     """
     try:
-        values = np.asarray(given)
+        values = np.asarray(argument)
         # Integers must not pass through float64: bytes above 2**53 would change.
         values = values if values.dtype.kind in "iub" else values.astype(np.float64)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"allocation: {name} = {given!r} is not an array of numbers") from error
+        raise ConfigError(f"allocation: {name} = {argument!r} is not an array of numbers") from error
     if values.ndim == 0:
         values = np.broadcast_to(values, shape)
     if values.shape != shape:

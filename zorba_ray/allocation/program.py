@@ -2,8 +2,8 @@
 
 Indices: r group of equal clients (one client where nothing merges), b block, k chord. Variables and constraints:
 
-    y[r,b]            how many members of group r hold block b, 0 .. size (0/1 for a single client); fixed by its bounds
-                      where they must or must not hold it
+    y[r,b]            how many members of group r hold block b, 0 .. size (0/1 for a single client); its bounds fix it
+                      if they must or must not hold the block
     holders[b] = N_b  count[b]:         N_b = Σ_r y[r,b]; a variable of its own keeps chord rows at two entries
     inverse[b] = U_b  chord[b,k]:       U_b ≥ N (2k + 1 − N_b) / (k (k + 1)), so U_b = N / N_b at whole N_b; U_b ≥ 1
     share             worst_share[r]:   share ≥ bytes_r / V_r − the largest base_r / V_r
@@ -11,8 +11,8 @@ Indices: r group of equal clients (one client where nothing merges), b block, k 
     slowest           wait[r]:          slowest ≥ Σ_b t_b (1 + started[r,b]) + stream_b (1 − y[r,b])
                       budget[r], coverage[b], at_least[r], at_most[r], cap_convergence, cap_vram, cap_time
 
-Variables and rows that only one objective needs are there only where it is minimised or capped.
-U_b = N / N_b and not 1 / N_b: at large N the latter lies below the solver's tolerances.
+Variables and rows of an objective are added only if it is minimised or has a cap (an upper limit).
+U_b is N / N_b and not 1 / N_b, because at large N the latter is smaller than the solver's tolerances.
 Source: docs/algorithm.md section 7 (ours).
 """
 
@@ -27,20 +27,21 @@ from zorba_ray.allocation.classes import Groups
 from zorba_ray.allocation.objectives import Cap, Caps
 from zorba_ray.allocation.problem import Objective
 
-# Up to this many clients every chord is a row from the start; above, rows are added where the solver needs them.
+# Up to this many clients every chord is a row from the start; with more clients, rows are added as the solver needs
+# them.
 ALL_CHORDS_UP_TO = 32
-# Where else they are put around a known point, in parts of N_b: the error between two such chords is 1e-4 and less.
+# Around a known point, chords are also added at these multiples of N_b. The error between two of them is at most 1e-4.
 CHORDS_AROUND = (0.7, 0.85, 0.95, 0.98, 0.99, 1.01, 1.02, 1.05, 1.2, 1.4)
-# The worst share and the longest time are stretched to this, so that the solver's absolute tolerances mean little.
+# The worst share and the longest time are scaled to this size, so that the solver's absolute tolerances matter little.
 SCALE = 1000.0
-# Whole-number rows are exact for the solver up to about this size (its integrality tolerance is 1e-6).
+# The solver treats rows of whole numbers exactly up to about this size (its integrality tolerance is 1e-6).
 EXACT_UNITS = 100_000
 
 
 class Program:
     """The program of one step: minimise `objective`, with caps on the other ones.
 
-    A cap on the worst share must have been written into the budgets before (`objectives.within_share`).
+    A cap on the worst share must already be in the budgets (`objectives.within_share`).
     """
 
     def __init__(self, groups: Groups, objective: Objective, caps: Caps) -> None:
@@ -48,11 +49,12 @@ class Program:
         caps = tuple(cap for cap in caps if not cap.is_share(groups))
         used = {objective, *(cap.objective for cap in caps)}
         self.is_lazy = "convergence" in used and groups.source.clients > ALL_CHORDS_UP_TO
-        """Whether some chord rows are missing until they are needed."""
+        """Whether chord rows are added only when they are needed."""
         self.unavoidable = objectives.unavoidable(objective, groups)
-        """Not in the program's objective, whose relative gap is that of what is decided. In natural units."""
+        """Subtracted from the program's objective, so that the solver's relative gap is `relative_gap`. In natural
+        units."""
         self.units: dict[Objective, float] = {"convergence": 1.0}
-        """What one unit of the program's expression of an objective is in natural units."""
+        """Objective -> natural units (bytes, seconds) per unit of its expression in the program."""
         self.model = new_model("allocation")
         self._chords: set[tuple[int, int]] = set()
         self._limits: dict[Objective, float] = {}
@@ -65,7 +67,7 @@ class Program:
             self._add_time()
         self.model.goal = pyo.Objective(expr=self._goals(objective))
         for cap in caps:
-            # Bytes are subtracted as whole numbers: the row counts what is above the bases.
+            # The row counts the bytes above the bases. They are subtracted as whole numbers, which is exact.
             bases = int(groups.source.base_bytes.sum())
             limit = int(cap.limit) - bases if cap.objective == "vram" else cap.limit
             self._set_cap(cap.objective, limit / self.units[cap.objective])
@@ -83,21 +85,21 @@ class Program:
         model.coverage = pyo.Constraint(model.B, rule=lambda m, b: m.holders[b] >= source.coverage)
         least, most = (groups.size * groups.least).tolist(), (groups.size * groups.capacity).tolist()
 
-        def held(m: Any, r: int) -> Any:
+        def total_of(m: Any, r: int) -> Any:
             return sum(m.y[r, b] for b in m.B)
 
         def budget(m: Any, r: int) -> Any:
             if groups.equal[r]:
-                # Equal blocks: the byte budget is a whole number of blocks, exactly.
-                return held(m, r) <= most[r]
+                # Blocks are equal, so the budget is exactly a whole number of blocks.
+                return total_of(m, r) <= most[r]
             row, slack = groups.active_bytes[r], int(groups.slack_bytes[r])
             unit = _unit(row, slack, otherwise=int(row.max()))
             return sum(int(row[b]) / unit * m.y[r, b] for b in m.B) <= slack / unit
 
         model.budget = pyo.Constraint(model.R, rule=budget)
-        model.at_least = pyo.Constraint(model.R, rule=lambda m, r: held(m, r) >= least[r])
+        model.at_least = pyo.Constraint(model.R, rule=lambda m, r: total_of(m, r) >= least[r])
         if source.max_blocks is not None:
-            model.at_most = pyo.Constraint(model.R, rule=lambda m, r: held(m, r) <= most[r])
+            model.at_most = pyo.Constraint(model.R, rule=lambda m, r: total_of(m, r) <= most[r])
         model.cover = pyo.ConstraintList()  # exact cuts, see `forbid`
 
     def _add_convergence(self) -> None:
@@ -107,7 +109,7 @@ class Program:
         terms, slopes = objectives.f1_terms(self.groups)
         rare, shared = (terms / clients).tolist(), slopes.tolist()
         model.f1 = pyo.Expression(expr=sum(rare[b] * model.inverse[b] + shared[b] * model.holders[b] for b in model.B))
-        # The coarse grid is to start from; the relaxation and the incumbent say where more are needed.
+        # A coarse grid is enough to start; the relaxation and the best point show where more chords are needed.
         coarse = {min(2**i, clients - 1) for i in range(1 + math.ceil(math.log2(clients)))}
         for k in sorted(coarse if self.is_lazy else range(1, clients)):
             for b in model.B:
@@ -123,7 +125,8 @@ class Program:
             return
         self.units["vram"] = 1.0 / SCALE
         model.share = pyo.Var(domain=pyo.NonNegativeReals)
-        # A merged group's fullest member holds `level` blocks: with counts dealt round robin, the mean rounded up.
+        # `level` is the number of blocks of the fullest member of a merged group. `deal` gives blocks in turn, so it is
+        # the mean rounded up.
         model.M = pyo.Set(initialize=np.flatnonzero(groups.equal).tolist())
         model.level = pyo.Var(model.M, domain=pyo.Integers, bounds=(0, groups.source.blocks))
         model.fullest = pyo.Constraint(
@@ -141,14 +144,14 @@ class Program:
         model.worst_share = pyo.Constraint(model.R, rule=worst)
 
     def _add_time(self) -> None:
-        """Rows stand for one client each: nothing is merged where time is an objective."""
+        """Each row is one client, because clients are not merged if time is an objective."""
         model, groups = self.model, self.groups
-        assert groups.block_seconds is not None, "the problem refuses an order with time and no seconds"
+        assert groups.block_seconds is not None, "AllocationProblem refuses an order with time and without seconds"
         streamed = np.zeros_like(groups.block_seconds) if groups.stream_seconds is None else groups.stream_seconds
         longest = float((2 * groups.block_seconds.sum(axis=1)).max()) + float(streamed.sum(axis=1).max())
         unit = self.units["time"] = longest / SCALE or 1.0
         compute, stream = (groups.block_seconds / unit).tolist(), (streamed / unit).tolist()
-        # Not whole by declaration: between whole y the smallest value that keeps the rows is 0 or 1.
+        # `started` need not be declared integer: with whole y, the smallest value that satisfies the rows is 0 or 1.
         model.started = pyo.Var(model.R, model.B, bounds=(0, 1))
         model.start = pyo.Constraint(model.R, model.B, rule=lambda m, r, b: m.started[r, b] >= m.y[r, b])
 
@@ -185,32 +188,32 @@ class Program:
         model.chord[block, k] = model.inverse[block] + slope * model.holders[block] >= slope * (2 * k + 1)
         return True
 
-    # --- what the solver's loop does with it ----------------------------------------------------------------------
+    # --- used by the loop around the solver -----------------------------------------------------------------------
 
-    def add_chords_at(self, held: np.ndarray) -> None:
-        """Chords around N_b = `held` [L]: exact next to it, and spread in proportion to it."""
-        for block, count in enumerate(held.tolist() if self.is_lazy else []):
+    def add_chords_at(self, holders: np.ndarray) -> None:
+        """Adds chords around N_b = `holders` [L]: at its neighbours, and at the multiples in CHORDS_AROUND."""
+        for block, count in enumerate(holders.tolist() if self.is_lazy else []):
             near = [count + step for step in range(-2, 2)]
             for k in {*near, *(round(count * factor) for factor in CHORDS_AROUND)}:
                 self._add_chord(block, k)
 
     def add_violated_chords(self) -> int:
-        """Chords that the present values of N_b and U_b break by more than 1e-7. Returns how many are new."""
+        """Adds the chords that the present values of N_b and U_b violate by more than 1e-7. Returns how many."""
         if not self.is_lazy:
             return 0
         new, clients = 0, self.groups.source.clients
         for block in self.model.B:
-            held, inverse = self.model.holders[block].value, self.model.inverse[block].value
-            k = min(max(math.floor(held), 1), clients - 1)
-            if inverse < clients * (2 * k + 1 - held) / (k * (k + 1)) - 1e-7:
-                # Both neighbours: at a whole N_b either line alone would let U_b fall on its other side.
+            holders, inverse = self.model.holders[block].value, self.model.inverse[block].value
+            k = min(max(math.floor(holders), 1), clients - 1)
+            if inverse < clients * (2 * k + 1 - holders) / (k * (k + 1)) - 1e-7:
+                # Two chords meet at a whole N_b. With only one of them U_b would be too small on the other side.
                 new += self._add_chord(block, k) + self._add_chord(block, k - 1)
         return new
 
     def forbid(self, entries: np.ndarray) -> bool:
-        """A cover cut: these entries of [G, L] cannot all be 1, because their exact bytes are too many.
+        """Adds a cover cut: these entries of [G, L] cannot all be 1, because their exact bytes are too many.
 
-        Returns False, adding nothing, where an entry lies in a merged group (a count does not say whose it is).
+        Returns False and adds nothing if an entry is in a merged group, where a count does not name single clients.
         """
         listed = np.argwhere(entries > 0).tolist()
         if any(self.groups.size[r] > 1 for r, _ in listed):
@@ -219,7 +222,7 @@ class Program:
         return True
 
     def tighten(self, cap: Cap, by: float) -> None:
-        """Lower a cap row's right-hand side by `by` (f1, bytes or seconds), after an answer broke it in tolerance."""
+        """Lowers a cap by `by` (f1, bytes or seconds), after an answer exceeded it within the solver's tolerance."""
         self._set_cap(cap.objective, self._limits[cap.objective] - by / self.units[cap.objective])
 
     def counts(self) -> np.ndarray:
@@ -230,14 +233,14 @@ class Program:
         return counts
 
     def suggest(self, counts: np.ndarray) -> None:
-        """Write known feasible counts [G, L] into the variables, for the solver to start from."""
+        """Writes feasible counts [G, L] into the variables, as the starting point of the solver."""
         m, groups = self.model, self.groups
         for entry, variable in m.y.items():
             variable.set_value(int(counts[entry]), skip_validation=True)
-        for b, held in enumerate(counts.sum(axis=0).tolist()):
-            m.holders[b].set_value(held, skip_validation=True)
+        for b, holders in enumerate(counts.sum(axis=0).tolist()):
+            m.holders[b].set_value(holders, skip_validation=True)
             if hasattr(m, "inverse"):
-                m.inverse[b].set_value(groups.source.clients / held, skip_validation=True)
+                m.inverse[b].set_value(groups.source.clients / holders, skip_validation=True)
         if hasattr(m, "share"):
             for r in m.M:
                 m.level[r].set_value(-(-int(counts[r].sum()) // int(groups.size[r])), skip_validation=True)
@@ -251,11 +254,11 @@ class Program:
 
 
 def new_model(name: str) -> Any:
-    """An empty Pyomo model. Typed Any: its components are attributes that no type checker can know."""
+    """An empty Pyomo model. Its type is Any, because a type checker does not know its components."""
     return pyo.ConcreteModel(name=name)
 
 
 def _unit(sizes: np.ndarray, largest: int, otherwise: int) -> int:
-    """The unit of a row of bytes: the common divisor where it leaves small whole numbers."""
+    """The unit of a row of bytes: the common divisor if that gives small whole numbers, else `otherwise`."""
     divisor = int(np.gcd.reduce(sizes, axis=None))
     return divisor if largest // divisor <= EXACT_UNITS else otherwise

@@ -1,8 +1,8 @@
-"""One minimisation, end to end: program, HiGHS, rounding, exact evaluation, repair.
+"""One minimisation: builds the program, solves it with HiGHS, rounds, evaluates exactly, and repairs.
 
-The solver works within tolerances; what is kept here is exact. An answer that breaks a budget or the byte cap by a few
-bytes is cut off by a cover cut, one that breaks another cap is answered by a tighter cap, missing chords are added, and
-the program is solved again. Source: docs/algorithm.md section 7 (ours).
+The solver works within tolerances; the result here is exact. If an answer exceeds a budget or the byte cap by a few
+bytes, a cover cut excludes it. If it exceeds another cap, that cap is made tighter. Missing chords are added. Then the
+program is solved again. Source: docs/algorithm.md section 7 (ours).
 """
 
 import time
@@ -24,19 +24,19 @@ from zorba_ray.allocation.objectives import Caps
 from zorba_ray.allocation.problem import Objective
 from zorba_ray.allocation.program import Program
 
-# HiGHS's own default is 1e-6; answers are re-evaluated exactly, so a finer one saves repairs.
+# HiGHS's default is 1e-6. A smaller tolerance saves repairs.
 FEASIBILITY_TOLERANCE = 1e-7
-# A gap of exactly 0 is never proven in floating point: this close counts as closed.
+# A gap of exactly 0 is never proven in floating point, so a gap may be larger by this.
 GAP_SLACK = 1e-6
-# Solver runs after which a step stops repairing; seen: at most 3.
+# Largest number of solver runs in a step; at most 3 were ever needed.
 MAX_RUNS = 20
-# Part of the remaining time one run may take while chords are missing, so that a run is left to repair with.
+# Share of the remaining time that a run may take while chords are missing, so that time is left for another run.
 LAZY_SHARE = 0.6
 
 
 @dataclass(frozen=True)
 class StepAnswer:
-    """What a minimisation ends with. `counts` [G, L] are the best known, the start included; None without any."""
+    """The result of a minimisation. `counts` [G, L] is the best known point, which may be the start; None: no point."""
 
     counts: np.ndarray | None
     bound: float
@@ -54,9 +54,9 @@ def minimise(
     gap: float,
     deadline: float,
 ) -> StepAnswer:
-    """Minimise `objective` under the problem's constraints and `caps`, until `deadline` (of time.monotonic).
+    """Minimises `objective` under the problem's constraints and `caps`, until `deadline` (of time.monotonic).
 
-    `start` [G, L] must be valid and keep the caps; the answer is never worse than it.
+    `start` [G, L] must be valid and satisfy the caps; the answer is never worse.
     """
     best, bound, bound_is_open, found = start, float("-inf"), True, False
     if time.monotonic() >= deadline:
@@ -66,7 +66,7 @@ def minimise(
     if start is not None:
         program.add_chords_at(start.sum(axis=0))
     if start is None or not groups.equal.all():
-        # Where all blocks are equal, whole programs are as cheap as relaxed ones, and the start is near the optimum.
+        # Not needed if all blocks are equal: the integer program is then as quick as the relaxed one.
         _add_chords_by_relaxation(program, gap, deadline)
     for _ in range(MAX_RUNS):
         left = deadline - time.monotonic()
@@ -87,7 +87,7 @@ def minimise(
         broken = [(cap, over) for cap in caps if (over := cap.over(counts, groups)) > 0]
         if not broken and narrowed.accepts(counts):
             found = True
-            # Ties keep the earlier point, so that a step never moves without a reason.
+            # Of equal points the earlier one is kept, so that a step never moves without a reason.
             value = objectives.value(objective, counts, groups)
             if best is None or value < objectives.value(objective, best, groups):
                 best = counts
@@ -97,8 +97,9 @@ def minimise(
             continue
         if not broken:
             break
-        # The cap was broken within the solver's tolerance. Too many bytes: exactly these entries are out (and all that
-        # hold more). Otherwise a tighter row, which may cut off true points, so no new bound from here on.
+        # The cap was exceeded within the solver's tolerance. For bytes, a cut excludes exactly these entries and
+        # supersets of them. For others the cap is tightened. That may exclude valid points, so later bounds do not
+        # count.
         cap, over = broken[0]
         if not (cap.objective == "vram" and program.forbid(counts)):
             program.tighten(cap, 2 * over)
@@ -113,7 +114,8 @@ def is_closed(objective: Objective, groups: Groups, counts: np.ndarray, bound: f
 
 
 def _add_chords_by_relaxation(program: Program, gap: float, deadline: float) -> None:
-    """Chords the linear relaxation asks for, until it asks for none: cheap, and close to what the integers need."""
+    """Adds the chords that the linear relaxation violates, until there are none. It is quick, and the integer program
+    needs nearly the same chords."""
     while program.is_lazy and (left := deadline - time.monotonic()) > 0:
         run = run_highs(program.model, left * LAZY_SHARE, gap, relax=True)
         if not run.found or program.add_violated_chords() == 0:
@@ -121,7 +123,7 @@ def _add_chords_by_relaxation(program: Program, gap: float, deadline: float) -> 
 
 
 def _forbid_overfull(program: Program, counts: np.ndarray) -> int:
-    """A cover cut for every single client whose blocks, in exact bytes, are over its budget. Returns how many."""
+    """Adds a cover cut for every single client whose blocks exceed its budget in exact bytes. Returns how many."""
     groups = program.groups
     used = objectives.active_bytes_of(counts, groups)
     over = np.flatnonzero(~groups.equal & (used > groups.slack_bytes))
@@ -137,7 +139,7 @@ def _forbid_overfull(program: Program, counts: np.ndarray) -> int:
 
 @dataclass(frozen=True)
 class Minimisation:
-    """What a run of HiGHS gave. `found` says whether the model's variables now hold a feasible point."""
+    """The result of a run of HiGHS. `found`: whether the model's variables now have a feasible point."""
 
     status: Literal["optimal", "limit", "infeasible"]
     found: bool
@@ -146,10 +148,10 @@ class Minimisation:
 
 
 class _StartingHighs(Highs):
-    """Pyomo's HiGHS interface plus a starting point, which Pyomo 6.10 has no option for."""
+    """Pyomo's HiGHS interface with a starting point, for which Pyomo 6.10 has no option."""
 
     def start_from(self, model: Any) -> None:
-        """Build the solver's model and hand it the values that the Pyomo variables hold now."""
+        """Builds the solver's model, with the present values of the Pyomo variables as the starting point."""
         self.set_instance(model)
         start = highspy.HighsSolution()
         columns: Mapping[int, int] = self._pyomo_var_to_solver_var_map
@@ -162,12 +164,16 @@ class _StartingHighs(Highs):
 
 
 def run_highs(model: Any, time_limit_s: float, gap: float, start: bool = False, relax: bool = False) -> Minimisation:
-    """Minimise the model's objective with one thread and a fixed seed.
+    """Minimises the model's objective with one thread and a fixed seed. A solution is loaded into the model's
+    variables.
 
-    `gap` is relative to the model's objective. `start`: the variables hold a feasible point to begin with. `relax`:
-    drop integrality. Found values are loaded into the model's variables.
-    Pyomo may raise where another version returns a status (infeasible models, limits without a point): both are turned
-    into the same Run.
+    For an infeasible model, or a limit without a point, some versions of Pyomo raise and others return a status. Both
+    give the same result here.
+
+    Args:
+        gap: relative to the model's objective.
+        start: the variables have a feasible point to start from.
+        relax: drop integrality.
     """
     solver = _StartingHighs()
     options = {
@@ -190,7 +196,7 @@ def run_highs(model: Any, time_limit_s: float, gap: float, start: bool = False, 
             solver_options=options,
         )
     except PyomoException:
-        # The exception says less than the solver does: ask HiGHS itself whether it proved infeasibility.
+        # HiGHS itself knows whether it proved infeasibility; the exception does not say it.
         core: Any = solver._solver_model
         proofs = (highspy.HighsModelStatus.kInfeasible, highspy.HighsModelStatus.kUnboundedOrInfeasible)
         is_proven = core is not None and core.getModelStatus() in proofs
@@ -210,6 +216,6 @@ def run_highs(model: Any, time_limit_s: float, gap: float, start: bool = False, 
 
 @cache
 def solver_version() -> str:
-    """Such as "highs 1.15.1 via pyomo 6.10.1"."""
+    """As "highs 1.15.1 via pyomo 6.10.1"."""
     number = ".".join(str(part) for part in Highs().version())
     return f"highs {number} via pyomo {pyomo.version.version}"

@@ -1,4 +1,4 @@
-"""What lies in the directory of a run, sweep or comparison: typed records, one reader, one writer. No torch."""
+"""The files of a run, sweep or comparison, as typed records with one reader and one writer. No torch."""
 
 from zorba_ray.artifacts.files import held, making, raise_storage_error, write_json
 from zorba_ray.artifacts.metrics import (

@@ -1,4 +1,4 @@
-"""allocation.json: who activates which blocks, what that costs, and what was proven."""
+"""The record of allocation.json: which client activates which blocks, the bytes, and what was proven."""
 
 from typing import Annotated
 
@@ -9,7 +9,7 @@ from zorba_ray.artifacts.record import Count, Record, Seconds
 
 
 class AssignedClient(Record, kw_only=True):
-    """One client under the last assignment."""
+    """One client with its blocks in the last assignment."""
 
     client: Count
     kind: str = msgspec.field(name="class")
@@ -19,12 +19,13 @@ class AssignedClient(Record, kw_only=True):
     budget_bytes: Count | None
     """VRAM budget; None: no budget."""
     bytes: Count
-    """VRAM of its active set, of the allocation's `bytes_source`; 0 while it is absent."""
+    """VRAM of its active set, by the allocation's `bytes_source`; 0 while it is absent."""
     blocks: tuple[int, ...]
     present: bool = True
     frozen: str | None = None
-    """Where frozen blocks live: device or host. `master`: so for the fp32 weights of active ones."""
+    """Where frozen blocks are kept: device or host."""
     master: str | None = None
+    """Where the fp32 weights of active blocks are kept: device or host."""
 
     @property
     def share(self) -> float | None:
@@ -33,23 +34,23 @@ class AssignedClient(Record, kw_only=True):
 
     @property
     def spare_bytes(self) -> int | None:
-        """What the budget leaves; negative where it is exceeded, None without a budget."""
+        """Bytes of the budget that are not used; negative if it is exceeded, None without a budget."""
         return None if self.budget_bytes is None else self.budget_bytes - self.bytes
 
 
 class PlacementBytes(Record, kw_only=True):
-    """Bytes of the clients whose blocks live in one way."""
+    """Bytes of the clients with one placement."""
 
     frozen: str
     master: str
     parts: dict[str, int]
-    """Of a client with nothing active, by part."""
+    """Bytes of a client without active blocks, by part."""
     active_extra_bytes: tuple[int, ...]
-    """By block: what it costs more when it is active."""
+    """Extra bytes of each block when it is active."""
 
 
 class SolverStep(Record, kw_only=True):
-    """One minimisation of the lexicographic program (`zorba_ray.allocation.StepResult`); None: no finite number."""
+    """One minimisation of the lexicographic algorithm (`zorba_ray.allocation.StepResult`); None: not finite."""
 
     name: str
     objective: str
@@ -62,7 +63,7 @@ class SolverStep(Record, kw_only=True):
 
 
 class ProvenObjective(Record, kw_only=True):
-    """What is known of one objective at the allocation; None: no finite number."""
+    """Value and bounds of one objective at the allocation (`zorba_ray.allocation.front.Proven`); None: not finite."""
 
     objective: str
     value: float | None
@@ -72,17 +73,17 @@ class ProvenObjective(Record, kw_only=True):
 
 
 class ExactVariance(Record, kw_only=True):
-    """The exact variance of one round's update that f1 stands for, under each weighting of the clients."""
+    """The exact variance of one round's update, with each of the two weightings of clients. f1 is a surrogate of it."""
 
     data: float
     inverse_noise: float
     all_active: dict[str, float]
     energies: str
-    """Of the gradient in each block: `uniform`, or `measured` by a probe."""
+    """Source of the gradient energies of the blocks: `uniform`, or `measured` by a probe."""
 
 
 class BlockProbe(Record, kw_only=True):
-    """What the clients said of the blocks before a round, and what asking cost. Lists are by block (`zo.probe`)."""
+    """The estimates of a block probe before a round, and its cost. Lists are by block (`zo.probe`)."""
 
     round: Count
     energy: tuple[float, ...]
@@ -90,21 +91,22 @@ class BlockProbe(Record, kw_only=True):
     dissimilarity_error: tuple[float, ...]
     noise: tuple[float, ...]
     weights: tuple[float, ...]
-    """ω that follows from them."""
+    """ω_b, computed from the estimates."""
     pairs: Count
     """Forward pairs per client, block and batch."""
     forward_pairs: Count
-    """Forward pairs of all clients together. Frozen prefixes are shared, so each costs less than two forwards."""
+    """Forward pairs of all clients together. A frozen prefix is shared, so a pair costs less than two forward
+    passes."""
     clients: Count = 0
-    """Whose answers were used."""
+    """Number of clients whose answers were used."""
     bytes_up: Count
-    """All reports' frames."""
+    """Bytes of all reports' frames."""
     bytes_down: Count
-    """The plan's frame, to each client asked."""
+    """Bytes of the plan's frame, times the asked clients."""
 
 
 class Assignment(Record, kw_only=True):
-    """Who holds which blocks from a round on, until the next assignment."""
+    """Which client holds which blocks from a round on, until the next assignment."""
 
     round: Count
     reason: str
@@ -114,13 +116,13 @@ class Assignment(Record, kw_only=True):
     gap: float | None
     solver: str = ""
     clients_changed: Count
-    """Clients that hold other blocks than before."""
+    """Number of clients that hold other blocks than before."""
     active: ActiveSets
-    """In JSON one text of 0 and 1 per client."""
+    """In JSON: for each client a text of 0 and 1."""
 
 
 class AllocationRecord(Record, kw_only=True):
-    """allocation.json. What is not in `assignments` and `probes` describes the last assignment."""
+    """allocation.json. All fields except `assignments` and `probes` describe the last assignment."""
 
     clients: tuple[AssignedClient, ...]
     blocks: Annotated[int, msgspec.Meta(ge=1)]
@@ -128,15 +130,15 @@ class AllocationRecord(Record, kw_only=True):
     block_parameters_in_scope: tuple[int, ...] = ()
     placements: tuple[PlacementBytes, ...] = ()
     memory_parts: dict[str, int] = {}
-    """Bytes of a client without a budget and with nothing active, by part."""
+    """Bytes of a client without a budget and without active blocks, by part."""
     active_extra_bytes: tuple[int, ...] = ()
     epsilon: float
     f1: float | None
-    """None where some block is active nowhere."""
+    """None if a block is active on no client."""
     f2_bytes: Count
     worst_share: float | None
     gap: float | None
-    """None where nothing is proven."""
+    """None if nothing is proven."""
     solver: str
     steps: tuple[SolverStep, ...]
     vram_objective: str = "total_bytes"
@@ -144,16 +146,16 @@ class AllocationRecord(Record, kw_only=True):
     objectives: tuple[ProvenObjective, ...] = ()
     exact_variance: ExactVariance | None = None
     bytes_all_active: Count | None = None
-    """VRAM of one client with every block active; None where the file does not say."""
+    """VRAM of one client with all blocks active; None in files without it."""
     bytes_source: str
-    """Where the bytes come from: modelled, counted or measured."""
+    """How the bytes were found: modelled, counted or measured."""
     accelerator: str
     partition_sha256: str = ""
     probe: BlockProbe | None = None
-    """What ω rests on, if a probe was made."""
+    """The probe from which ω was computed, if there was one."""
     probes: tuple[BlockProbe, ...] = ()
     assignments: tuple[Assignment, ...] = ()
-    """In order of their rounds; none in files that were not written by a run."""
+    """In order of their rounds; empty in files of `zorba-ray allocate`."""
 
     @property
     def present(self) -> tuple[AssignedClient, ...]:
@@ -161,16 +163,15 @@ class AllocationRecord(Record, kw_only=True):
         return tuple(client for client in self.clients if client.present)
 
     def bytes_all_active_of(self, client: AssignedClient) -> int | None:
-        """VRAM of a client if it activated every block where its blocks live now: same placement, batch and scope.
-        None where the file does not say."""
+        """VRAM of a client if all blocks were active, with the same placement, batch and scope; None if not known."""
         for where in self.placements:
             if (where.frozen, where.master) == (client.frozen, client.master):
                 return sum(where.parts.values()) + sum(where.active_extra_bytes)
-        return None if self.placements else self.bytes_all_active  # older files: one placement for all
+        return None if self.placements else self.bytes_all_active  # older files have one placement for all clients
 
     @property
     def fleet_bytes_all_active(self) -> int | None:
-        """`bytes_all_active_of` all clients that take part; None where one is not on record."""
-        whole = [self.bytes_all_active_of(client) for client in self.present]
-        known = [bytes for bytes in whole if bytes is not None]
-        return sum(known) if known and len(known) == len(whole) else None
+        """Sum of `bytes_all_active_of` over all clients that take part; None if one is not known."""
+        all_active = [self.bytes_all_active_of(client) for client in self.present]
+        known = [bytes for bytes in all_active if bytes is not None]
+        return sum(known) if known and len(known) == len(all_active) else None

@@ -1,4 +1,4 @@
-"""sweep.json and compare.json: which runs a sweep or a comparison is made of, and how far each is."""
+"""The records of sweep.json and compare.json: the runs of a sweep or a comparison, and the state of each."""
 
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
@@ -9,7 +9,7 @@ from zorba_ray.artifacts.record import Count, Record, Seconds, read_record
 
 
 class Cell(Record, kw_only=True):
-    """One run of many."""
+    """One run of a sweep or comparison."""
 
     status: str = "pending"
     """pending, running, finished, stopped (early, by a scheduler), diverged, failed or interrupted."""
@@ -17,7 +17,7 @@ class Cell(Record, kw_only=True):
     round: Count | None = None
     """Rounds done; None: not known."""
     rounds: Count = 0
-    """Asked for; 0 where the settings were refused, so that there is no run."""
+    """Rounds by the settings; 0 if the settings were refused, so that there is no run."""
 
 
 class Trial(Cell, kw_only=True):
@@ -29,18 +29,18 @@ class Trial(Cell, kw_only=True):
     """Its run directory, relative to the sweep's."""
     name: str
     log: str = ""
-    """What it said, relative to the sweep's directory."""
+    """Its log file, relative to the sweep's directory."""
     values: dict[str, Any]
-    """Swept key -> value, or its label; None where it is inactive."""
+    """Swept key -> value, or its label; None if the key is not used in this trial."""
     picks: dict[str, tuple[Any, str | None]] = {}
-    """Swept key -> (value, label) as picked: what a resume starts from."""
+    """Swept key -> (value, label) as picked; a resume starts from them."""
     figures: dict[str, float | None] = {}
-    """What trials are compared by; of the last evaluation while the trial is under way."""
+    """Figures by which trials are compared. While the trial runs they are those of its last evaluation."""
     weights_sha256: str | None = None
 
 
 class Metric(Record, kw_only=True):
-    """A figure that a sweep looks at."""
+    """A figure that a sweep minimises or maximises."""
 
     name: str
     mode: Literal["min", "max"]
@@ -54,22 +54,22 @@ class Sweep(Record, kw_only=True):
 
     name: str
     question: str = ""
-    """In one sentence."""
+    """What the sweep should answer, in one sentence."""
     status: str = "running"
-    """running, finished or interrupted; `running` is also what a killed sweep left behind."""
+    """running, finished or interrupted. After a kill it is still `running`."""
     command: tuple[str, ...] = ()
     started: str | None = None
     wall_s: Seconds | None = None
-    """Over all sessions."""
+    """Wall seconds of all sessions together."""
     sessions: Count = 1
     metrics: Annotated[tuple[Metric, ...], msgspec.Meta(min_length=1)]
-    """One or two; the first is the one that ranks."""
+    """One or two; the first ranks the trials."""
     space: dict[str, Any]
     """Swept key -> how it varies, as in {"grid": [0, 0.5, 1]}."""
     settings: dict[str, Any] = {}
-    """The sweep's own."""
+    """Settings of the sweep itself."""
     base: dict[str, Any] = {}
-    """The run that is varied, as far as it was set."""
+    """Settings of the run that is varied, those that the user set."""
     trials: list[Trial]
 
     @property
@@ -86,7 +86,7 @@ class ComparisonCell(Cell, kw_only=True):
     rate: float
     """Learning rate."""
     tuning: bool = False
-    """It judges a rate, and is in no mean."""
+    """True: the run only serves to choose a rate, and is not in any mean."""
     final_loss: float | None = None
     """Of validation; of a reward, its mean with the sign turned."""
 
@@ -100,17 +100,17 @@ class Comparison(Record, kw_only=True):
     name: str
     command: tuple[str, ...] = ()
     asked: dict[str, Any]
-    """What is compared: a resume must not change it."""
+    """What is compared. A resume must not change it."""
     passes: Count
-    """Forward passes of each client in all."""
+    """Forward passes of each client, over the whole run."""
     chosen: dict[str, float] = {}
     """Method -> learning rate of its runs."""
     tried: dict[str, dict[str, float | None]] = {}
-    """Method -> rate -> final validation loss; None: it did not end."""
+    """Method -> rate -> final validation loss; None: the run did not end."""
     cells: dict[str, ComparisonCell] = {}
     """Run directory -> run."""
     inputs: dict[str, str] = {}
-    """Data or weights -> their SHA-256, the same for all runs that share them."""
+    """Name of data or weights -> SHA-256; runs that share them have the same."""
 
     @property
     def every_cell(self) -> "list[ComparisonCell]":
@@ -118,11 +118,12 @@ class Comparison(Record, kw_only=True):
         return list(self.cells.values())
 
     def is_chosen(self, method: str, rate: str) -> bool:
-        """Whether a tried rate, as `tried` spells it, is the one that the method's runs have."""
+        """Whether a tried rate, written as in `tried`, is the chosen rate of the method."""
         return method in self.chosen and f"{self.chosen[method]:g}" == rate
 
     def end_of_ladder(self, method: str) -> str | None:
-        """'lowest' or 'highest' where the chosen rate is that of those tried; None elsewhere, or with one tried."""
+        """'lowest' or 'highest' if the chosen rate is the lowest or highest of the tried ones; else None. Also None if
+        only one rate was tried."""
         ladder = sorted(self.tried.get(method, {}), key=float)
         if len(ladder) < 2:
             return None
@@ -134,7 +135,7 @@ State = TypeVar("State", Sweep, Comparison)
 
 
 def read_campaign(path: Path, kind: type[State]) -> State:
-    """The state of a sweep's or comparison's directory.
+    """The record in the directory of a sweep or comparison.
 
     Raises:
         RunDirError: missing or damaged; names file and key.

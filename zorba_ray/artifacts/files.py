@@ -1,4 +1,4 @@
-"""Files and folders that outlive a kill: written aside and renamed, locked while in use, faults told by their place."""
+"""Writes files and folders so that a kill does not damage them, locks run directories, and explains write errors."""
 
 import contextlib
 import errno
@@ -16,25 +16,25 @@ from zorba_ray.printable import UNPRINTABLE, shown
 from zorba_ray.protocol.ledger import sync_folder
 
 _STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ENOTDIR}
-"""What the operating system says where a file cannot be written."""
+"""Error numbers of the operating system if a file cannot be written."""
 
 
 def write_json(path: Path, tree: Any, durably: bool = False) -> None:
-    """Writes aside and renames: a reader sees the old file or the new one, never half.
+    """Writes JSON to another name and renames the file: a reader sees the old file or the new one, never a part.
 
     Args:
-        tree: JSON-ready.
-        durably: the file is there also after the machine went down.
+        tree: values that JSON can hold.
+        durably: with fsync, so that the file survives a crash of the machine.
 
     Raises:
         OSError: it cannot be written; the old file stays.
-        ValueError: `tree` holds a number that is not finite.
+        ValueError: `tree` has a number that is not finite.
     """
     replace_text(path, json.dumps(tree, indent=1, ensure_ascii=False, allow_nan=False) + "\n", durably)
 
 
 def replace_text(path: Path, text: str, durably: bool = False) -> None:
-    """`write_json` of any text."""
+    """As `write_json`, for any text."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with aside.open("w", encoding="utf-8") as file:
@@ -51,14 +51,14 @@ def replace_text(path: Path, text: str, durably: bool = False) -> None:
 
 @contextlib.contextmanager
 def held(folder: Path, wait_s: float = 0.0) -> Iterator[None]:
-    """The directory of a run, sweep or comparison, for this process alone.
+    """Locks the directory of a run, sweep or comparison for this process.
 
     Args:
-        wait_s: seconds to wait for a holder that is on its way out, such as the driver of a killed run.
+        wait_s: seconds to wait for another process that is about to end, such as the driver of a killed run.
 
     Raises:
-        RunDirError: another process uses it, or its .lock is no plain file.
-        StorageError: nothing can be written in it.
+        RunDirError: another process uses the directory, or its .lock is not a plain file.
+        StorageError: the directory cannot be written to.
     """
     with _lock_file(folder / ".lock") as file:
         end = time.monotonic() + wait_s
@@ -68,44 +68,48 @@ def held(folder: Path, wait_s: float = 0.0) -> Iterator[None]:
                 break
             except OSError as error:
                 if time.monotonic() >= end:
-                    raise RunDirError(f"run directory {folder} is in use by another process") from error
+                    raise RunDirError(
+                        f"run directory {folder} is in use by another process: wait until it ends, or name another "
+                        "directory"
+                    ) from error
                 time.sleep(0.2)
         yield
 
 
 def _lock_file(path: Path) -> IO[str]:
-    """The lock file, made where it is missing; its content is never touched. A link would lock, or make, another file.
+    """The lock file, created if it is missing; its content is not changed. A link is refused, as it leads to another
+    file.
 
     Raises:
         RunDirError, StorageError: as `held`.
     """
     try:
-        # Without waiting: a pipe in its place would be waited for.
+        # O_NONBLOCK: if there is a pipe of this name, opening it would wait.
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
-            raise RunDirError(f"{path} is no plain file: remove it, or name another directory") from error
+            raise RunDirError(f"{path} is not a plain file: remove it, or name another directory") from error
         raise_storage_error(path.parent, error)
         raise
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise RunDirError(f"{path} is no plain file: remove it, or name another directory")
+        raise RunDirError(f"{path} is not a plain file: remove it, or name another directory")
     return os.fdopen(handle, "r+")
 
 
 @contextlib.contextmanager
 def making(what: str, path: Path) -> Iterator[None]:
-    """What the operating system says of a folder that is made, as a message.
+    """Turns errors of the operating system, while a folder is created, into messages.
 
     Args:
-        what: its role.
+        what: the role of the folder, for messages.
 
     Raises:
-        RunDirError: the place cannot hold it: a file or a dangling link stands there, /proc, no permission.
+        RunDirError: the folder cannot be created there: a file or a dangling link is in the way, /proc, no permission.
         StorageError: the disk is full.
     """
     if UNPRINTABLE.search(str(path)) or any(sign in str(path) for sign in "\n\t"):
-        raise RunDirError(f"{what} {shown(str(path))} has control characters in its name: name another")
+        raise RunDirError(f"{what} {shown(str(path))} has control characters in its name: choose another name")
     try:
         yield
     except OSError as error:
@@ -117,10 +121,10 @@ def making(what: str, path: Path) -> Iterator[None]:
 
 
 def raise_storage_error(path: Path, error: BaseException) -> None:
-    """Raises what a failed write in run directory `path` means to the user; returns where the disk is not to blame.
+    """Raises StorageError if `error` says that a file in run directory `path` cannot be written; else returns.
 
     Raises:
-        StorageError: from `error`.
+        StorageError: names the file and the reason.
     """
     if not isinstance(error, OSError) or error.errno not in _STORAGE:
         return

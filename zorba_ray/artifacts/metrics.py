@@ -1,6 +1,6 @@
-"""metrics.jsonl: one JSON object per line, appended and flushed; the truth for reports.
+"""The records of metrics.jsonl, from which reports are made. Each line is a JSON object, appended and flushed.
 
-A kill can tear the last line and nothing else. A torn line is one that does not end in a line feed or is not JSON.
+A kill can cut off only the last line. A line that does not end in a line feed, or is not JSON, was cut off.
 """
 
 import json
@@ -13,7 +13,7 @@ from zorba_ray.errors import RunDirError
 
 
 class AssignmentChange(Record, kw_only=True):
-    """What changed in a round that began with another assignment."""
+    """What changed in a round that began with a new assignment."""
 
     reason: str
     f1: float | None = None
@@ -22,7 +22,7 @@ class AssignmentChange(Record, kw_only=True):
 
 
 class Round(Record, tag_field="kind", tag="round", kw_only=True):
-    """One round. Of a round recovered after a kill little more than the number is known."""
+    """One round. A round that was recovered after a kill has little more than its number."""
 
     round: Count
     loss: float | None = None
@@ -31,7 +31,8 @@ class Round(Record, tag_field="kind", tag="round", kw_only=True):
     """Training loss by client; empty in a large federation."""
     lr: float | None = None
     scalar_rms: float | None = None
-    """Of the scalars of all reports; None where a commit has none. So `scalar_mean`."""
+    """Root mean square of the scalars of all reports, and `scalar_mean`, their mean; None if a commit has no
+    scalars."""
     scalar_mean: float | None = None
     clients_asked: Count | None = None
     clients_ok: Count | None = None
@@ -42,20 +43,20 @@ class Round(Record, tag_field="kind", tag="round", kw_only=True):
     failures: dict[int, str] = {}
     """Client -> why it did not answer, or not in time."""
     report_bytes: Count | None = None
-    """Frames of all reports."""
+    """Bytes of the frames of all reports."""
     plan_bytes: Count | None = None
-    """Of the frame, to each client asked; active sets left out. So `commit_bytes`."""
+    """Bytes of the plan's frame, and `commit_bytes` of the commit's, for each client; both without active sets."""
     commit_bytes: Count | None = None
     active_set_bytes: Count = 0
     bytes_up: Count | None = None
-    """All clients together."""
+    """Of all clients together."""
     bytes_down: Count | None = None
-    """All clients together, active sets included; commits of scalars also to those that were not asked."""
+    """Of all clients together, with active sets. Commits of scalars also go to clients that were not asked."""
     distance: float | None = None
     """‖θ − θ0‖."""
     assignment: AssignmentChange | None = None
     time: dict[str, float] = {}
-    """Seconds by part; `round_s` is the whole."""
+    """Seconds by part; `round_s` is the whole round."""
     peak_rss_bytes: Count | None = None
     """Of the driver's process."""
     recovered: bool = False
@@ -69,7 +70,7 @@ class Interval(Record, kw_only=True):
 
 
 class ClientRange(Record, kw_only=True):
-    """A figure over the clients, each on its own rows."""
+    """A figure over the clients, each with its own rows of the split."""
 
     min: float
     median: float
@@ -83,18 +84,18 @@ class Eval(Record, tag_field="kind", tag="eval", kw_only=True):
         "loss", "perplexity", "accuracy", "balanced_accuracy", "macro_f1", "mcc",
         "exact_match", "token_f1", "rouge_l", "number_match", "reward",
     )  # fmt: skip
-    """Fields that say how good the answers are."""
+    """Fields that measure the quality of the answers."""
 
     round: Count
     split: str
     loss: float
     accuracy: float | None = None
-    """None of a language model."""
+    """None for a language model."""
     items: Count | None = None
-    """What loss and accuracy are means over: rows, or tokens of a language model."""
+    """Number of items in the means: rows, or tokens of a language model."""
     rows: Count | None = None
     balanced_accuracy: float | None = None
-    """Mean recall of the labels. So `macro_f1`, the mean F1, and `mcc`, Matthews' correlation; None of a language model
+    """Mean recall of the labels; `macro_f1` is their mean F1, `mcc` Matthews' correlation. None for a language model
     and in older files."""
     macro_f1: float | None = None
     mcc: float | None = None
@@ -109,33 +110,34 @@ class Eval(Record, tag_field="kind", tag="eval", kw_only=True):
     rouge_l: float | None = None
     number_match: float | None = None
     intervals: dict[str, Interval] = {}
-    """By figure, as in `macro_f1`; without those that the rows cannot tell."""
+    """Name of a figure, such as `macro_f1` -> its interval; without figures whose interval cannot be computed."""
     majority: dict[str, float] = {}
-    """The same figures if every row got the label that most training rows have."""
+    """The same figures, if every row were given the most frequent label of the training rows."""
     confusion: tuple[tuple[Count, ...], ...] = ()
-    """confusion[i][j]: rows of label i that are given label j. Empty beyond 100 labels."""
+    """confusion[i][j]: number of rows with label i that were given label j. Empty for more than 100 labels."""
     clients: Count | None = None
-    """Clients that rows of the split are dealt to, as the training rows are."""
+    """Number of clients among which the rows of the split are divided, like the training rows."""
     by_client: dict[str, ClientRange] = {}
-    """Figure -> what these clients have of it, and `rows`: how many."""
+    """Figure -> its range over these clients; also `rows`, the number of rows of a client."""
     spread: float | None = None
-    """How much the logits depend on the row."""
+    """How much the logits differ between rows."""
     predicted_label: Count | None = None
-    """The label that most rows are given. So `predicted_rows`, and the `labels` that the split has."""
+    """The label that most rows were given; `predicted_rows` is their number, `labels` the number of labels in the
+    split."""
     predicted_rows: Count | None = None
     labels: Count | None = None
     eval_s: Seconds = 0.0
 
     def __post_init__(self) -> None:
         if any(len(row) != len(self.confusion) for row in self.confusion):
-            raise ValueError("confusion: not as many columns as rows")
+            raise ValueError("confusion: a row has not as many columns as there are rows")
 
 
 Line = TypeVar("Line", Round, Eval)
 
 
 def append_record(path: Path, record: Round | Eval) -> None:
-    """Writes one line and hands it to the operating system.
+    """Appends one line and flushes it to the operating system.
 
     Raises:
         OSError: the file cannot be written.
@@ -145,13 +147,13 @@ def append_record(path: Path, record: Round | Eval) -> None:
 
 
 def read_metrics(path: Path, printable: bool = False) -> list[Round | Eval]:
-    """Rounds and evaluations in file order; a torn last line and records of unknown kinds are left out.
+    """Rounds and evaluations in file order, without a torn last line and records of unknown kinds.
 
     Args:
-        printable: as of `read_tree`.
+        printable: as in `read_tree`.
 
     Raises:
-        RunDirError: a line other than the last is no record, or a value breaks a rule; names file, line and key.
+        RunDirError: a line before the last is not a record, or a value breaks a rule; names file, line and key.
         OSError: the file cannot be read.
     """
     kinds: dict[str, type[Round] | type[Eval]] = {"round": Round, "eval": Eval}
@@ -163,15 +165,15 @@ def read_metrics(path: Path, printable: bool = False) -> list[Round | Eval]:
 
 
 def records_of(path: Path, kind: type[Line]) -> list[Line]:
-    """The rounds, or the evaluations, of `read_metrics`; none where there is no file yet."""
+    """The rounds, or the evaluations, of `read_metrics`; empty if there is no file yet."""
     return [record for record in read_metrics(path) if isinstance(record, kind)] if path.exists() else []
 
 
 def keep_rounds(path: Path, last_round: int) -> None:
-    """Rewrites the file so that every round, and every evaluation of a round and split, up to `last_round` stands once.
+    """Rewrites the file with every round up to `last_round` once, and every evaluation of a round and split once.
 
-    Of duplicates the first is kept; records keep their order and their unknown keys. The file is replaced at once: a
-    kill leaves the old or the new one. After this nothing in it is torn.
+    Of duplicates the first is kept. Records keep their order and their unknown keys. The file is replaced in one step,
+    so that a kill leaves the old file or the new one. A torn line is removed.
 
     Raises:
         RunDirError: as `read_metrics`.
@@ -185,45 +187,45 @@ def keep_rounds(path: Path, last_round: int) -> None:
 
 
 def cut_torn_tail(path: Path) -> None:
-    """Before the first record of a session is appended: what a kill left of a last line is cut off."""
+    """Removes a last line that a kill cut off. To be called before a session appends its first record."""
     if not path.exists():
         return
     with path.open("r+b") as file:
         content = file.read()
         if not content or content.endswith(b"\n"):
             return
-        whole, _, tail = content.rpartition(b"\n")
+        complete_lines, _, tail = content.rpartition(b"\n")
         if _parse(tail) is not None:
-            file.write(b"\n")  # a whole record that lacks its line feed only
+            file.write(b"\n")  # a whole record; only its line feed is missing
         else:
-            file.truncate(len(whole) + 1 if whole else 0)
+            file.truncate(len(complete_lines) + 1 if complete_lines else 0)
 
 
 def _line(tree: dict[str, Any]) -> str:
-    """A line names a version from the second on only."""
+    """The record as a line. It has no version, because there is only version 1 yet."""
     return json.dumps(tree, ensure_ascii=False) + "\n"
 
 
 def _trees(path: Path, printable: bool = False) -> list[tuple[int, dict[str, Any]]]:
-    """(Line number, record) in file order, of all kinds."""
+    """(line number, record) in file order, of all kinds."""
     lines = path.read_bytes().split(b"\n")
-    found = []
+    trees = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         tree = _parse(line, printable)
         if tree is not None:
-            found.append((number, tree))
+            trees.append((number, tree))
         elif any(later.strip() for later in lines[number:]):
-            raise RunDirError(f"{path}, line {number}: not a record; only the last line may be torn by a kill")
-    return found
+            raise RunDirError(f"{path}, line {number}: not a record; a kill can cut off only the last line")
+    return trees
 
 
 def _parse(line: bytes, printable: bool = False) -> dict[str, Any] | None:
-    """None where it is no record: an object of a kind and a round."""
+    """The record in a line; None: the line is not an object with a kind and a round."""
     try:
         tree = parse_json(line.decode("utf-8"), printable)
     except (ValueError, RecursionError):
         return None
-    whole = isinstance(tree, dict) and isinstance(tree.get("kind"), str) and isinstance(tree.get("round"), int)
-    return tree if whole else None
+    is_record = isinstance(tree, dict) and isinstance(tree.get("kind"), str) and isinstance(tree.get("round"), int)
+    return tree if is_record else None

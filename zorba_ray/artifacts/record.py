@@ -1,7 +1,7 @@
-"""What a file of a run, sweep or comparison holds, as a typed record: one reader and one writer for all of them.
+"""The base class of typed records, and the reader and writer of all files of a run, sweep or comparison.
 
-A record of a newer program may hold keys that this one does not know. They are ignored, kept in the record, and written
-back with it. A newer *version* of a record says that known keys mean something else: it is refused by its number.
+A record of a newer program may have keys that this one does not know. They are ignored, kept in the record, and written
+back with it. A newer *version* of a record means that known keys changed their meaning: it is refused, with its number.
 """
 
 import json
@@ -22,21 +22,21 @@ Seconds = Annotated[float, msgspec.Meta(ge=0)]
 
 
 class Record(msgspec.Struct, kw_only=True, dict=True):
-    """Base of all records. Equal where all known keys are equal; a reader does not change one."""
+    """Base of all records. Two records are equal if all known keys are equal."""
 
     VERSION: ClassVar[int] = 1
-    """Of the kind. To be raised where a known key gets another meaning, not where one is added."""
+    """Version of this kind of record. Raise it if a known key gets another meaning, not if a key is added."""
 
     @property
     def unknown(self) -> dict[str, Any]:
-        """What the file said under keys that this program does not know."""
+        """Keys of the file that this program does not know, with their values."""
         return self.__dict__.get("_unknown", {})
 
     def tree(self) -> dict[str, Any]:
-        """JSON-ready, with the unknown keys."""
+        """The record as values that JSON can hold, with the unknown keys."""
         tree = msgspec.to_builtins(self, str_keys=True, enc_hook=_encoded)
-        for record, own in _records(self, tree):
-            own.update(record.unknown)
+        for record, node in _records(self, tree):
+            node.update(record.unknown)
         return tree
 
 
@@ -44,7 +44,7 @@ Kind = TypeVar("Kind", bound=Record)
 
 
 def write_record(path: Path, record: Record, durably: bool = False) -> None:
-    """Writes a record as a file of its own, aside and renamed.
+    """Writes a record as a JSON file, as `write_json` does.
 
     Raises:
         OSError: it cannot be written; the old file stays.
@@ -54,11 +54,11 @@ def write_record(path: Path, record: Record, durably: bool = False) -> None:
 
 
 def read_record(path: Path, kind: type[Kind], of: str = "run", printable: bool = False) -> Kind:
-    """Reads a record that is a file of its own.
+    """Reads a record from a JSON file.
 
     Args:
-        of: what the folder is, for messages.
-        printable: as of `read_tree`.
+        of: kind of the folder, for messages.
+        printable: as in `read_tree`.
 
     Raises:
         RunDirError: missing, damaged, of a newer version, or with a value that breaks a rule; names file and key.
@@ -79,7 +79,7 @@ def record_of(kind: type[Kind], tree: dict[str, Any], where: str) -> Kind:
     if type(version) is not int or not 1 <= version <= kind.VERSION:
         raise RunDirError(
             f"{where}: {kind.__name__} of version {shown(version)}; this program reads versions 1 to {kind.VERSION}: "
-            "use the zorba-ray that wrote it (provenance.json of a run names it), or a newer one"
+            "use the version of zorba-ray that wrote it (provenance.json of a run names it), or a newer one"
         )
     try:
         record = msgspec.convert(tree, kind, str_keys=True, dec_hook=_decoded)
@@ -87,10 +87,10 @@ def record_of(kind: type[Kind], tree: dict[str, Any], where: str) -> Kind:
         rule, _, key = str(error).partition(" - at ")
         key = key.strip("`").removeprefix("$").lstrip(".")
         raise RunDirError(f"{where}: {f'{key}: ' if key else ''}{rule}") from error
-    for part, own in _records(record, tree):
-        known = {field.encode_name for field in msgspec.structs.fields(part)}
-        known |= {"version", part.__struct_config__.tag_field}
-        if unknown := {key: value for key, value in own.items() if key not in known}:
+    for part, node in _records(record, tree):
+        known_keys = {field.encode_name for field in msgspec.structs.fields(part)}
+        known_keys |= {"version", part.__struct_config__.tag_field}
+        if unknown := {key: value for key, value in node.items() if key not in known_keys}:
             msgspec.structs.force_setattr(part, "_unknown", unknown)
     return record
 
@@ -99,11 +99,11 @@ def read_tree(path: Path, of: str = "run", printable: bool = False) -> dict[str,
     """The JSON object in a file.
 
     Args:
-        of: what the folder is, for messages.
-        printable: characters that XML and UTF-8 cannot hold, or that turn the text around them, become U+FFFD.
+        of: kind of the folder, for messages.
+        printable: replace characters by U+FFFD that XML or UTF-8 cannot hold, or that change the direction of text.
 
     Raises:
-        RunDirError: missing, unreadable or no object; names the file.
+        RunDirError: missing, unreadable or not a JSON object; names the file.
     """
     try:
         tree = parse_json(path.read_text(encoding="utf-8"), printable)
@@ -111,22 +111,22 @@ def read_tree(path: Path, of: str = "run", printable: bool = False) -> dict[str,
         raise RunDirError(f"{path.parent} is not a complete {of} directory: {path.name} is missing") from error
     except OSError as error:
         raise RunDirError(f"{path} cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, a number of thousands of digits, too deep
+    except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, a number of thousands of digits, too deep
         raise RunDirError(f"{path} cannot be read as JSON ({error})") from error
     if not isinstance(tree, dict):
-        raise RunDirError(f"{path} holds no JSON object")
+        raise RunDirError(f"{path} does not hold a JSON object")
     return tree
 
 
 def parse_json(text: str, printable: bool = False) -> Any:
-    """`json.loads`, with text made `printable` as in `read_tree`."""
+    """As `json.loads`; `printable` as in `read_tree`."""
     tree = json.loads(text)
-    # Most texts hold neither an escape nor such a character, and are not walked.
+    # Most files have no such character and no escape, and need no second pass.
     return _printable(tree) if printable and ("\\u" in text or UNPRINTABLE.search(text)) else tree
 
 
 def _encoded(value: Any) -> Any:
-    """JSON of the one type that it does not know."""
+    """ActiveSets as JSON, the only type in records that msgspec does not know."""
     if isinstance(value, ActiveSets):
         return value.marks
     raise TypeError(f"{type(value).__name__} in a record")
@@ -147,7 +147,7 @@ def _printable(node: Any) -> Any:
 
 
 def _records(value: Any, tree: Any) -> Iterator[tuple[Record, dict[str, Any]]]:
-    """Every record in `value`, itself included, with its object in `tree`."""
+    """Every record in `value`, also itself, together with its JSON object in `tree`."""
     if isinstance(value, Record):
         yield value, tree
         for field in msgspec.structs.fields(value):
@@ -160,5 +160,5 @@ def _records(value: Any, tree: Any) -> Iterator[tuple[Record, dict[str, Any]]]:
                 return  # a mapping has values of one kind
             yield from _records(inner, tree[str(key)])
     elif isinstance(value, (list, tuple)) and value and isinstance(value[0], Record):
-        for inner, own in zip(value, tree, strict=True):
-            yield from _records(inner, own)
+        for inner, node in zip(value, tree, strict=True):
+            yield from _records(inner, node)

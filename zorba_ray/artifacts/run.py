@@ -1,4 +1,4 @@
-"""A run as its directory tells it: settings, records, summary, allocation, and the records as tables."""
+"""`Run`: a run read from its directory, with settings, metrics, summary and allocation; also as pandas tables."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
 
 class Run:
-    """A run, finished, under way or cut off, as it stood when the object was made.
+    """A run, as its files were when the object was made. The run may be finished, running or interrupted.
 
     Attributes:
         path: its directory.
-        config: its settings, defaults included.
-        unknown_settings: dotted names of settings that this program does not know, as of a newer one; ignored.
+        config: its settings, with defaults.
+        unknown_settings: dotted names of settings of a newer program, which this one does not know and ignores.
         provenance: versions, machine and command of its last session.
-        partition: who has how many training rows of which label; None where the file is missing, as in older runs.
-        answers: some test rows with the answers before and after training; None where they were not kept.
-        allocation: who holds which blocks, and what it costs.
+        partition: number of training rows of each client and label; None if the file is missing, as in older runs.
+        answers: some test rows with the answers before and after training; None if they were not kept.
+        allocation: which client holds which blocks, and the bytes.
         rounds: in order of their number, each once.
         evals: evaluations in order of round and split, each once.
-        summary: None while the run is under way, or where the file is older than the last rounds.
-        profile: None where it was not asked for.
+        summary: None while the run goes on, or if the file is older than the last rounds.
+        profile: None if the run was not profiled.
 
-    Text that cannot be shown safely (control characters, marks of direction) is U+FFFD throughout.
+    Characters that cannot be shown safely (control characters, marks of text direction) are replaced by U+FFFD.
     """
 
     def __init__(self, directory: str | Path) -> None:
@@ -59,14 +59,14 @@ class Run:
             raise RunDirError(f"{path} is not a complete run directory: {files.metrics.name} is missing") from error
         except OSError as error:
             raise RunDirError(f"{files.metrics} cannot be read ({error.strerror})") from error
-        # Of duplicates, as a kill may leave them until the run is resumed, the first counts.
+        # After a kill there may be duplicates, until the run is resumed. The first one counts.
         rounds = {record.round: record for record in reversed(records) if isinstance(record, Round)}
         evals = {(record.round, record.split): record for record in reversed(records) if isinstance(record, Eval)}
         self.rounds: tuple[Round, ...] = tuple(rounds[number] for number in sorted(rounds))
         self.evals: tuple[Eval, ...] = tuple(evals[key] for key in sorted(evals))
         self.summary = read_record(files.summary, Summary, printable=True) if files.summary.exists() else None
         if self.summary is not None and self.summary.rounds_done < len(self.rounds):
-            self.summary = None  # of an earlier session; this one is under way
+            self.summary = None  # it is of an earlier session, and the present session goes on
         self.profile = read_record(files.profile, Profile, printable=True) if files.profile.exists() else None
 
     def split(self, name: str) -> tuple[Eval, ...]:
@@ -75,15 +75,15 @@ class Run:
 
     @property
     def kept_round(self) -> int | None:
-        """Of a finished run, the round whose θ is its result; None of any other."""
+        """The round whose θ is the result of a finished run; None if the run is not finished."""
         if self.summary is None or self.summary.status != "finished":
             return None
         return self.rounds_done if self.summary.kept_round is None else self.summary.kept_round
 
     def until_kept(self, split: str) -> tuple[Eval, ...]:
         """The evaluations of one split, by round, up to the round that is kept."""
-        kept = self.kept_round
-        return tuple(record for record in self.split(split) if kept is None or record.round <= kept)
+        kept_round = self.kept_round
+        return tuple(record for record in self.split(split) if kept_round is None or record.round <= kept_round)
 
     @property
     def status(self) -> str:
@@ -92,7 +92,7 @@ class Run:
 
     @property
     def rounds_done(self) -> int:
-        """Number of the last round on record."""
+        """Number of the last round in metrics.jsonl."""
         return self.rounds[-1].round if self.rounds else 0
 
     def rounds_frame(self) -> "pandas.DataFrame":
@@ -120,11 +120,11 @@ def run_names(runs: Sequence[Run]) -> list[str]:
 
 
 def told_apart(named: Sequence[tuple[str, Path]]) -> list[str]:
-    """Names, all different: each with its directory where names repeat."""
+    """Names that are all different: a name that occurs twice gets its directory."""
     names = [name for name, _ in named]
     short = [f"{name} ({path.name})" for name, path in named]
-    found = []
+    unique = []
     for brief, (name, path) in zip(short, named, strict=True):
         alone = names.count(name) == 1
-        found.append(name if alone else brief if short.count(brief) == 1 else f"{name} ({path})")
-    return found
+        unique.append(name if alone else brief if short.count(brief) == 1 else f"{name} ({path})")
+    return unique

@@ -1,4 +1,4 @@
-"""The records of a run directory that are files of their own: provenance, summary, profile."""
+"""The records of provenance.json, partition.json, summary.json and profile.json."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from zorba_ray.artifacts.record import Count, Record, Seconds
 
 
 class HubPin(Record, kw_only=True):
-    """What a name on the Hugging Face hub stood for when the run began."""
+    """The commit of a repository of the Hugging Face hub when the run began."""
 
     path: str
     asked: str | None = None
@@ -19,44 +19,45 @@ class HubPin(Record, kw_only=True):
 
 
 class Provenance(Record, kw_only=True):
-    """provenance.json: what a run was made with."""
+    """provenance.json: versions, machine, command and sources of a run."""
 
     run_id: str = ""
-    """Drawn once and kept by every later session; trackers know the run by it."""
+    """A random id, the same in all sessions of the run. Trackers use it."""
     started: str | None = None
     """Local time with its zone."""
     command: tuple[str, ...] = ()
-    """As it was typed."""
+    """The command line as typed."""
     python: str | None = None
     versions: dict[str, str | None] = {}
     """Package -> version; None: not installed."""
     git: dict[str, Any] | None = None
     machine: dict[str, Any] = {}
     hub: dict[str, HubPin] = {}
-    """`model` and `data`, where they are on the hub."""
+    """`model` and `data`, if they are on the hub."""
 
 
 class PartitionRecord(Record, kw_only=True):
-    """partition.json: how many training rows of which label each client has."""
+    """partition.json: the number of training rows of each client and label."""
 
     labelled: bool
     """Whether the rows have labels; if not, all count as label 0."""
     clients: tuple[dict[int, Count], ...]
-    """By client: label -> rows, ascending, those without rows left out."""
+    """For each client: label -> rows, ascending, without labels that have no rows."""
 
 
 class Budget(Record, kw_only=True):
-    """The fullest client of one class."""
+    """The client of a class that uses the largest share of its budget."""
 
     kind: str = msgspec.field(name="class")
     clients: Count
-    """Of the class."""
+    """Number of clients of the class."""
     client: Count
+    """Id of the client."""
     frozen: str | None = None
     master: str | None = None
     peak_bytes: Count
     source: str
-    """`measured` on a real GPU, else what the allocation counted with."""
+    """`measured` on a real GPU, else the source of the allocation's bytes."""
     budget_bytes: Count | None = None
     share: float | None = None
     """peak_bytes / budget_bytes; None without a budget."""
@@ -70,30 +71,30 @@ class CutRows(Record, kw_only=True):
     rows: Count
     total: Count
     tokens_before: Count
-    """Of the rows that were cut, all together. So `tokens_after`."""
+    """Tokens of all cut rows together before the cut; `tokens_after`: after it."""
     tokens_after: Count
 
 
 class Summary(Record, kw_only=True):
-    """summary.json: a run in one object; absent while it is under way.
+    """summary.json: the result of a run. It is missing while the run goes on.
 
-    Bytes are per client and round: a report's frame up; a plan's and a commit's frame down, active sets left out.
-    Losses and accuracies are None where there is no such evaluation. Probes are counted apart, for all clients.
+    Bytes are per client and round: up is a report's frame, down are a plan's and a commit's frame without active sets.
+    Losses and accuracies are None if there is no such evaluation. Probes are counted separately, for all clients.
     """
 
     status: str
     """finished, interrupted, diverged, lost_clients or failed."""
     error: str | None = None
     warnings: tuple[str, ...] = ()
-    """What makes the figures mean less than they seem to."""
+    """Reasons to doubt the figures, each in a sentence."""
     method: str = ""
     rounds: Count = 0
-    """Asked for."""
+    """Rounds by the settings."""
     rounds_done: Count
     start_loss: float | None = None
-    """Of the validation split before the first round. So `start_accuracy`."""
+    """Loss on the validation split before the first round. `start_accuracy`: the same for the accuracy."""
     final_loss: float | None = None
-    """Of the validation split after the round that is kept. So `final_accuracy`; those of the test split too."""
+    """Loss on the validation split after `kept_round`. `final_accuracy` and the figures of the test split likewise."""
     start_accuracy: float | None = None
     final_accuracy: float | None = None
     start_test_accuracy: float | None = None
@@ -101,24 +102,25 @@ class Summary(Record, kw_only=True):
     start_test_loss: float | None = None
     test_loss: float | None = None
     evaluations: dict[str, Eval] = {}
-    """The evaluations behind the figures above, whole: `start`, `final`, `start_test` and `test`, as far as made."""
+    """The complete evaluations with the figures above: `start`, `final`, `start_test` and `test`, if they were made."""
     cut_rows: dict[str, CutRows] = {}
     """By split."""
     weights_sha256: str
-    """Of θ after `kept_round`."""
+    """SHA-256 of θ after `kept_round`."""
     kept_round: Count | None = None
-    """The best round of a finished run with eval.keep=best, else the last; None in older files: the last."""
+    """The round whose θ is the result: with eval.keep=best the best round of a finished run, else the last. None in
+    older files: the last."""
     distance: float | None = None
     """‖θ − θ0‖."""
     bytes_up_per_client_round: float | None = None
     bytes_down_per_client_round: float | None = None
     active_set_bytes: Count | None = None
-    """Of all rounds."""
+    """Bytes of active sets in all rounds."""
     ledger_bytes: Count | None = None
     forward_pairs_per_client: Count | None = None
     forward_passes_per_client: Count | None = None
     peak_rss_bytes: Count | None = None
-    """Of the largest process."""
+    """Of the process with the largest peak."""
     vram_bytes_per_client: dict[str, Any] = {}
     budgets: tuple[Budget, ...] = ()
     allocation_gap: float | None = None
@@ -128,7 +130,7 @@ class Summary(Record, kw_only=True):
     probe_bytes_up: Count = 0
     probe_bytes_down: Count = 0
     clients_failed: Count = 0
-    """Over all rounds. So `clients_late` and `clients_rejected`."""
+    """Sum over all rounds; `clients_late` and `clients_rejected` likewise."""
     clients_late: Count = 0
     clients_rejected: Count = 0
     retries: Count = 0
@@ -136,7 +138,7 @@ class Summary(Record, kw_only=True):
     """Figures of each worker process."""
     resumed_after_round: Count = 0
     wall_s: Seconds
-    """Of the last session. So `cpu_s`, of all its processes."""
+    """Wall seconds of the last session; `cpu_s`: CPU seconds of all its processes."""
     cpu_s: Seconds | None = None
 
 
@@ -151,7 +153,7 @@ class ProfilePart(Record, kw_only=True):
 
 
 class ProfiledRounds(Record, kw_only=True):
-    """Which rounds were measured: those of one session."""
+    """The measured rounds, which are those of one session."""
 
     first: Count
     last: Count
@@ -163,10 +165,10 @@ class Profile(Record, kw_only=True):
 
     rounds: ProfiledRounds
     workers: Count | None
-    """Worker processes; None: clients ran in the driver's."""
+    """Number of worker processes; None: clients ran in the driver's process."""
     start_s: float
     check_s: float
-    """Of `start_s`, to check forward pairs."""
+    """The part of `start_s` that the check of forward pairs took."""
     wall_s: float
     cpu_s: float
     """Of all processes."""

@@ -1,4 +1,4 @@
-"""A run's directory: which file is what, made once, taken up again by the same settings only."""
+"""A run's directory: the names of its files. It is created once, and a resume needs the same settings."""
 
 import contextlib
 from collections.abc import Mapping
@@ -36,10 +36,11 @@ class RunDir:
 
     @classmethod
     def create(cls, path: Path, config: ExperimentConfig) -> "RunDir":
-        """A new run directory with its resolved settings; one whose run never reached its ledger is used again.
+        """A new run directory with its resolved settings. A directory without a ledger, of a run that stopped before
+        it began, is used again.
 
         Raises:
-            RunDirError: it exists and holds a ledger, is something else, cannot be made there, or is in use.
+            RunDirError: it exists and has a ledger, is something else, cannot be created there, or is in use.
             StorageError: the disk is full.
         """
         run = cls(path)
@@ -59,39 +60,41 @@ class RunDir:
         return run
 
     def withdraw(self) -> None:
-        """Takes back `create` for a run that was refused before it had a ledger; anything else is left alone."""
+        """Removes the directory of a run that was refused before it had a ledger. Other directories are not touched."""
         if self.ledger.exists():
             return
         for file in (self.config, self.provenance, self.path / ".lock"):
             file.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # a folder with files of somebody else stays
+        with contextlib.suppress(OSError):  # a folder with other files stays
             self.path.rmdir()
 
     @classmethod
     def reopen(cls, path: Path, config: ExperimentConfig) -> "RunDir":
-        """The directory of a run that is to be resumed with `config`; nothing is written.
+        """The directory of a run that will be resumed with `config`. Nothing is written.
 
-        More `rounds` are no difference where none of the rounds so far depends on them (`fixed_length`).
+        `rounds` may be larger, if the rounds so far do not depend on it (`fixed_length`).
 
         Raises:
-            RunDirError: not a run directory, or settings that change results differ (they are listed), or there are
-                some that this program does not know.
+            RunDirError: not a run directory, or settings that change results differ (they are listed), or the run has
+                settings that this program does not know.
         """
         run = cls(path)
         old, unknown = read_run_settings(run.config)
         if unknown:
             raise RunDirError(
                 f"resume of {path}: it has settings that this program does not know: {', '.join(unknown)}; resume it "
-                "with the zorba-ray that began it (provenance.json names it), or start a new run in another directory"
+                "with the version of zorba-ray that began it (provenance.json names it), or start a new run in another "
+                "directory"
             )
-        if config.zo.scope == "auto":  # what it chose stands in the settings of the run
+        if config.zo.scope == "auto":  # the run's settings have the scope that was chosen
             config = config.model_copy(update={"zo": config.zo.model_copy(update={"scope": old.zo.scope})})
         changes = changed_numbers(pinned(old, run.hub()).numbers(), pinned(config, run.hub()).numbers())
         longer = len(changes) == 1 and config.rounds > old.rounds
         if changes and not (longer and config.fixed_length is None):
             listing = "\n  ".join(changes)
             why = (
-                f"{config.fixed_length} spreads the rate over all rounds: a longer run is another run. "
+                f"{config.fixed_length} spreads the rate over all rounds, so a longer run has other rates from the "
+                "first round on. "
                 if longer
                 else ""
             )
@@ -102,23 +105,23 @@ class RunDir:
         return run
 
     def hub(self) -> dict[str, HubPin]:
-        """What this run's names on the hub stood for when it began."""
+        """The commits of this run's repositories on the hub when it began."""
         with contextlib.suppress(RunDirError):
             return read_record(self.provenance, Provenance).hub
         return {}
 
     def finished(self) -> Summary | None:
-        """The summary of a run that ran to its last round; None of any other.
+        """The summary if the run is finished, else None.
 
         Raises:
-            RunDirError: it is damaged.
+            RunDirError: summary.json is damaged.
         """
         summary = read_record(self.summary, Summary) if self.summary.exists() else None
         return summary if summary is not None and summary.status == "finished" else None
 
 
 def pinned(config: ExperimentConfig, hub: Mapping[str, HubPin]) -> ExperimentConfig:
-    """`config` with the commits of `hub` in the place of the branches and tags that were asked for."""
+    """`config` with the commits of `hub` in place of branches and tags."""
     for part, pin in hub.items():
         section = getattr(config, part)
         if section.revision == pin.asked:
@@ -127,13 +130,13 @@ def pinned(config: ExperimentConfig, hub: Mapping[str, HubPin]) -> ExperimentCon
 
 
 def read_run_settings(path: Path, printable: bool = False) -> tuple[ExperimentConfig, tuple[str, ...]]:
-    """config.resolved.json, and the dotted names of its settings that this program does not know, which are ignored.
+    """(the settings in config.resolved.json, dotted names of settings that this program does not know and ignores).
 
     Args:
-        printable: as of `read_tree`.
+        printable: as in `read_tree`.
 
     Raises:
-        RunDirError: missing or damaged, or a setting that is known is refused; names file, key and rule.
+        RunDirError: missing or damaged, or a known setting is refused; names file, key and rule.
     """
     tree = read_tree(path, printable=printable)
     try:
@@ -143,7 +146,7 @@ def read_run_settings(path: Path, printable: bool = False) -> tuple[ExperimentCo
         extra = [_taken_out(tree, fault["loc"]) for fault in faults if fault["type"] == "extra_forbidden"]
         unknown = tuple(dict.fromkeys(key for key in extra if key is not None))
     except (ArithmeticError, LookupError, TypeError, AttributeError, RecursionError):
-        unknown = ()  # told by `config_from_tree`
+        unknown = ()  # `config_from_tree` below reports the fault
     else:
         unknown = ()
     try:
@@ -153,10 +156,11 @@ def read_run_settings(path: Path, printable: bool = False) -> tuple[ExperimentCo
 
 
 def _taken_out(tree: Any, location: tuple[int | str, ...]) -> str | None:
-    """Takes an unknown key out of a tree; its dotted name. None where it is known, but by another part of a union.
+    """Removes an unknown key from a tree, and returns its dotted name. None: the key is known, but in another part of a
+    union, and stays.
 
     Args:
-        location: pydantic's; it names the parts of unions beside keys and places.
+        location: of pydantic; besides keys and list positions it has names of parts of unions.
     """
     dotted = []
     for part in location[:-1]:

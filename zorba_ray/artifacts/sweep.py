@@ -1,4 +1,4 @@
-"""A sweep as its directory tells it, finished, under way or killed: every trial with its run."""
+"""A sweep read from its directory: every trial with its run. The sweep may be finished, running or killed."""
 
 import json
 import math
@@ -16,38 +16,38 @@ from zorba_ray.errors import RunDirError
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """A trial with what its run directory holds."""
+    """A trial with its run."""
 
     entry: Trial
-    """Of sweep.json; values other than numbers and text are JSON."""
+    """The trial in sweep.json. Values other than numbers and text are JSON text."""
     path: Path
     run: Run | None
-    """None where the directory is missing or cannot be read."""
+    """None if the run directory is missing or cannot be read."""
     fault: str
-    """Why there is no `run`; empty if there is one, or if the trial has not begun."""
+    """Why `run` is None; empty if there is a run, or if the trial has not begun."""
 
     @property
     def finished(self) -> bool:
-        """Ran to its last round."""
+        """Whether it reached its last round."""
         return self.entry.status == "finished"
 
     @property
     def broken(self) -> bool:
-        """Failed or diverged: what it reached before says nothing about its settings."""
+        """Whether it failed or diverged; its figures then say nothing about its settings."""
         return self.entry.status in ("failed", "diverged")
 
     @property
     def round(self) -> int:
-        """Last round on record."""
+        """Last round that is known."""
         return self.entry.round if self.entry.round is not None else self.run.rounds_done if self.run else 0
 
     def figure(self, name: str) -> float | None:
-        """A figure of sweep.json (`validation_loss`, `fleet_vram_bytes`, …), else the same from the run's files; None
-        where it is unknown or not finite."""
-        found = self.entry.figures.get(name)
-        if (found is None or not math.isfinite(found)) and self.run is not None and name in FIGURES:
-            found = FIGURES[name](self.run)
-        return found if found is not None and math.isfinite(found) else None
+        """A figure such as `validation_loss` or `fleet_vram_bytes`, from sweep.json or else from the run's files; None
+        if it is unknown or not finite."""
+        number = self.entry.figures.get(name)
+        if (number is None or not math.isfinite(number)) and self.run is not None and name in FIGURES:
+            number = FIGURES[name](self.run)
+        return number if number is not None and math.isfinite(number) else None
 
 
 @dataclass(frozen=True)
@@ -73,16 +73,16 @@ class SweepRecord:
 
 
 def is_sweep(path: str | Path) -> bool:
-    """Whether a directory is a sweep's."""
+    """Whether a directory is that of a sweep."""
     return (Path(path) / Sweep.FILE).is_file()
 
 
 def read_sweep(path: str | Path) -> SweepRecord:
-    """Reads a sweep directory with the run directories of its trials; a run that is missing or damaged is a fault of
-    its trial, not an error.
+    """Reads a sweep directory and the run directories of its trials. A missing or damaged run is no error: its trial
+    has a `fault`.
 
     Raises:
-        RunDirError: no such directory; sweep.json is missing or damaged, or names a run outside the directory.
+        RunDirError: no such directory; sweep.json is missing or damaged, or has a run outside the directory.
     """
     path = Path(path)
     if not path.is_dir():
@@ -104,19 +104,19 @@ def _trial(entry: Trial, path: Path) -> TrialRecord:
     try:
         return TrialRecord(entry, path, Run(path), "")
     except RunDirError as error:
-        # Before its run directory is whole, a trial has nothing to show and nothing is wrong.
+        # While the run directory of a new trial is being created, its absence is no fault.
         begun = entry.status not in ("pending", "running")
         return TrialRecord(entry, path, None, str(error) if begun else "")
 
 
 def _scalar(value: Any) -> int | float | str | None:
-    """Finite numbers, text and None as they are; anything else as JSON text."""
+    """Finite numbers, text and None unchanged; anything else as JSON text."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     return value if value is None or number or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _last(split: str, field: str, after: int = 0) -> Callable[[Run], float | None]:
-    """Of the evaluations from round `after` on, up to the round that is kept."""
+    """A function for the last value of a field in the evaluations of a split, from round `after` to the kept round."""
 
     def find(run: Run) -> float | None:
         first = after if run.kept_round is None else min(after, run.kept_round)
@@ -143,4 +143,4 @@ FIGURES: dict[str, Callable[[Run], float | None]] = {
     "fleet_vram_bytes": lambda run: float(run.allocation.f2_bytes),
     "worst_share": lambda run: run.allocation.worst_share,
 }
-"""What trials are compared by, read from a run."""
+"""Name of a figure by which trials are compared -> function that reads it from a run."""

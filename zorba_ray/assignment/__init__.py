@@ -1,4 +1,4 @@
-"""Who holds which blocks, round by round: the fleet, its allocation problem, the probe, the schedule of assignments."""
+"""Assigns blocks to clients, round by round: the fleet, its allocation problem, the probe, the schedule."""
 
 from zorba_ray.assignment.fleet import Client, FleetSchedule
 from zorba_ray.assignment.probe import Ask, run_probe

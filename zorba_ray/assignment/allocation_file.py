@@ -1,8 +1,9 @@
-"""allocation.json on disk: written with a digest that ties it to the ledger, and read back only where that holds.
+"""Reads and writes allocation.json. The file has a digest that ties it to the ledger, and it is read only if that fits.
 
-`digest` names the ledger's chain before the round of the last assignment, and a SHA-256 of the content with that chain.
-A flipped bit, a digit changed by hand, a file cut off and one of another run do not pass. It has no key: whoever
-computes it anew can write what he likes. The ledger contradicts him for every round that it holds, not for the next.
+`digest` has the ledger's chain before the round of the last assignment, and a SHA-256 of the content with that chain.
+So a flipped bit, a digit changed by hand, a file that was cut off and a file of another run are all refused. The digest
+has no key: somebody who computes it again can change the file. A change of a round that is in the ledger is then still
+found; a change of the next round is not.
 """
 
 import hashlib
@@ -17,26 +18,26 @@ from zorba_ray.protocol.ledger import LedgerContents
 
 
 def write_allocation(path: Path, record: AllocationRecord, chain: bytes) -> None:
-    """Writes allocation.json of a run, durably.
+    """Writes allocation.json of a run, with fsync.
 
     Args:
-        chain: of the ledger before the round of the last assignment.
+        chain: the ledger's chain before the round of the last assignment.
 
     Raises:
         OSError: it cannot be written.
     """
     tree, round = {"version": record.VERSION, **record.tree()}, record.assignments[-1].round
-    tree.pop("digest", None)  # of a file that was read: a key that the record does not know
+    tree.pop("digest", None)  # a record that was read from a file has the old digest as an unknown key
     digest = {"round": round, "chain": chain.hex(), "sha256": _sha256(tree, round, chain.hex())}
     write_json(path, {**tree, "digest": digest}, durably=True)
 
 
 def read_allocation(path: Path, contents: LedgerContents) -> AllocationRecord:
-    """The record of allocation.json of the run whose ledger has `contents`.
+    """The record in allocation.json of the run whose ledger is `contents`.
 
     Raises:
-        RunDirError: missing, no JSON object, or of another form.
-        LedgerError: its digest is missing, is not that of its content, or names another ledger.
+        RunDirError: missing, not a JSON object, or of another form.
+        LedgerError: the digest is missing, does not fit the content, or belongs to another ledger.
     """
     tree = read_tree(path)
     digest = tree.pop("digest", None)
@@ -44,11 +45,11 @@ def read_allocation(path: Path, contents: LedgerContents) -> AllocationRecord:
         raise LedgerError(f"{path} has no digest")
     number, chain = digest.get("round"), digest.get("chain")
     if _sha256(tree, number, chain) != digest.get("sha256"):
-        raise LedgerError(f"{path} was changed: its content is not that of its SHA-256")
+        raise LedgerError(f"{path} was changed: its content does not fit its SHA-256")
     if not isinstance(number, int) or not 1 <= number <= contents.last_round + 1:
-        raise LedgerError(f"{path} is of another ledger: it goes up to round {number}")
+        raise LedgerError(f"{path} is of another ledger: its last assignment is of round {number}")
     if contents.chain_after(number - 1).hex() != chain:
-        raise LedgerError(f"{path} is of another ledger: another chain comes before round {number}")
+        raise LedgerError(f"{path} is of another ledger: its chain before round {number} is another")
     record = record_of(AllocationRecord, tree, str(path))
     if not record.assignments or record.assignments[0].round != 1:
         raise RunDirError(f"{path} has no assignment of round 1")
@@ -56,6 +57,6 @@ def read_allocation(path: Path, contents: LedgerContents) -> AllocationRecord:
 
 
 def _sha256(tree: dict[str, Any], round: Any, chain: Any) -> str:
-    """Of what the file says, however it is laid out; hex."""
+    """SHA-256 (hex) of the content; the layout of the file does not matter."""
     text = json.dumps([tree, round, chain], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

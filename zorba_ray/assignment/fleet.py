@@ -13,11 +13,11 @@ class Client:
 
     id: int
     kind: str
-    """Its class, or the distribution that its budget was drawn from."""
+    """Its class, or the distribution from which its budget was drawn."""
     budget: int | None
-    """Bytes; None where the fleet sets none."""
+    """Bytes; None: no budget."""
     present: bool = True
-    """Whether it takes part; who is absent holds no block."""
+    """Whether it takes part. An absent client holds no block."""
 
     @property
     def label(self) -> str:
@@ -25,22 +25,22 @@ class Client:
 
 
 class FleetSchedule:
-    """The clients in id order, as the settings begin with them and as `federation.changes` changes them."""
+    """The clients of every round, in id order: those of the settings, with the changes of `federation.changes`."""
 
     def __init__(self, config: ExperimentConfig) -> None:
         changes = sorted(config.federation.changes, key=lambda change: change.round)
-        fleet, moved = _first_fleet(config), set[int]()
+        fleet, seen = _first_fleet(config), set[int]()
         for change in changes:
             for client in config.federation.changed(change) if change.vram is None else ():
-                if client not in moved and change.present:  # who joins before leaving is absent at first
+                if client not in seen and change.present:  # a client that joins first is absent from the start
                     fleet[client] = replace(fleet[client], present=False)
-                moved.add(client)
+                seen.add(client)
         fleets = {1: fleet}
         for change in changes:
             fleet = fleets.setdefault(change.round, list(fleet))
             for client in config.federation.changed(change):
-                news = {"present": change.present} if change.vram is None else {"budget": change.vram}
-                fleet[client] = replace(fleet[client], **news)
+                changed = {"present": change.present} if change.vram is None else {"budget": change.vram}
+                fleet[client] = replace(fleet[client], **changed)
         self.rounds = tuple(fleets)
         """Round 1 and the rounds before which the fleet changes, ascending."""
         self._fleets = list(fleets.values())
@@ -48,18 +48,18 @@ class FleetSchedule:
 
     def at(self, number: int) -> list[Client]:
         """The fleet in round `number`; the same list for all rounds between two changes."""
-        return self._fleets[self._place(number)]
+        return self._fleets[self._index(number)]
 
     def budgets_at(self, number: int) -> list[int | None]:
-        """The budget of every client in round `number`, in bytes; None where there is none."""
-        return self._budgets[self._place(number)]
+        """The budget of every client in round `number`, in bytes; None: no budget."""
+        return self._budgets[self._index(number)]
 
     @property
     def largest_budgets(self) -> list[int | None]:
-        """The largest budget that each client has in the run: what its actor asks room for."""
+        """The largest budget of each client in the run. Its actor reserves this much memory."""
         return [None if None in budgets else max(budgets) for budgets in zip(*self._budgets, strict=True)]
 
-    def _place(self, number: int) -> int:
+    def _index(self, number: int) -> int:
         return bisect.bisect_right(self.rounds, max(number, 1)) - 1
 
 

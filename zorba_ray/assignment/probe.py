@@ -1,4 +1,4 @@
-"""The probe of the blocks as a question to the clients: a plan out, scalars back, estimates from them."""
+"""Runs the block probe: sends a plan to the clients, reads their scalars, and computes the estimates."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -22,14 +22,15 @@ Ask = Callable[[bytes, Sequence[int]], Mapping[int, Answer]]
 def run_probe(
     inputs: AssignmentInputs, fleet: Sequence[Client], number: int, chain: bytes, ask: Ask, watch: Watch = UNWATCHED
 ) -> BlockProbe:
-    """Asks all clients that are present, and have room for a block, before round `number`; θ does not move.
+    """Runs the probe before round `number` on all clients that are present and have memory for a block. θ stays as it
+    is.
 
     Args:
-        chain: of the ledger, where every replica must be.
-        watch: the driver's; the asking is the part `ask`, as a round's is.
+        chain: of the ledger; every replica must be at it.
+        watch: the driver's; the time of the probe is added to the part `ask`, like that of a round.
 
     Raises:
-        LostClients: fewer good answers than `federation.quorum`; names who failed and why.
+        LostClients: fewer valid answers than `federation.quorum`; names the clients that failed and the reasons.
     """
     config = inputs.config
     probed = _probed(inputs, fleet)
@@ -64,7 +65,7 @@ def run_probe(
 
 
 def _probed(inputs: AssignmentInputs, fleet: Sequence[Client]) -> ActiveSets:
-    """The blocks that each client has room for, one at a time; none of who is absent."""
+    """The blocks that fit each client's budget one at a time. An absent client has none."""
     room = np.zeros((len(fleet), inputs.header.blocks), dtype=bool)
     for client in fleet:
         if client.present:
@@ -74,14 +75,15 @@ def _probed(inputs: AssignmentInputs, fleet: Sequence[Client]) -> ActiveSets:
 
 
 def _scalars(answer: bytes, client: int, digest: bytes, plan: ProbePlan, probed: np.ndarray) -> np.ndarray:
-    """float64 [2, L, pairs] of a report, NaN where the client did not probe (`probed`: bool [L]).
+    """The scalars of a report, float64 [2, L, pairs]; NaN for blocks that the client did not probe (`probed`: bool
+    [L]).
 
     Raises:
-        MessageError, ReportRejected: with the reason.
+        MessageError, ReportRejected: names the reason.
     """
     report = decode(answer, ProbeReport)
     if (report.round, report.client, report.plan) != (plan.round, client, digest):
-        raise ReportRejected(f"of client {report.client} for round {report.round}, or to another plan")
+        raise ReportRejected(f"from client {report.client} for round {report.round}, or an answer to another plan")
     shape = (2, int(probed.sum()), plan.pairs)
     expected = 4 * shape[0] * shape[1] * shape[2]
     if len(report.scalars) != expected:

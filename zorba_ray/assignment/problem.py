@@ -1,4 +1,4 @@
-"""What a round's fleet, the model and the settings ask of the solver: the allocation problem, numbers only."""
+"""Builds the allocation problem, which has numbers only, from the fleet of a round, the model and the settings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,17 +20,17 @@ from zorba_ray.zo import BlockEnergies
 
 @dataclass(frozen=True)
 class AssignmentInputs:
-    """What assigning blocks to clients rests on."""
+    """All that is needed to assign blocks to clients."""
 
     config: ExperimentConfig
     manifest: Manifest
     memory: FleetMemory
-    """Bytes of a client, by budget and active set."""
+    """Bytes of a client, by its budget and active set."""
     header: LedgerHeader
-    """Of the run's ledger: |D_n|, L, and the chain that the first assignment hangs on."""
+    """Header of the run's ledger. It has |D_n| and L, and its chain comes before the first assignment."""
     fleet: FleetSchedule
     accelerator: str
-    """What clients compute on: cuda or simulated."""
+    """The clients' accelerator: cuda or simulated."""
 
     @property
     def samples(self) -> tuple[int, ...]:
@@ -42,21 +42,21 @@ def problem_of(inputs: AssignmentInputs, fleet: Sequence[Client], probe: BlockPr
     """The problem of the clients that are present, in id order.
 
     Args:
-        probe: what ω rests on under block_weights: probe; without one ω is uniform and γ by parameters.
+        probe: source of ω and γ with block_weights=probe. Without one ω is uniform, and γ is by parameters.
 
     Raises:
-        ConfigError: budgets are set, but an active block costs no more than a frozen one, so that none can bind; a
-            rule names a class, client or block that does not exist; rules that contradict each other.
+        ConfigError: there are budgets, but an active block costs no more memory than a frozen one; a rule names a
+            class, client or block that does not exist; rules contradict each other.
     """
     config, settings = inputs.config, inputs.config.allocation
-    here = [client for client in fleet if client.present]
-    memories = [inputs.memory.of(client.budget) for client in here]
+    present_clients = [client for client in fleet if client.present]
+    memories = [inputs.memory.of(client.budget) for client in present_clients]
     extra = np.stack([memory.active_extra for memory in memories])
     base = np.array([memory.base for memory in memories], dtype=np.int64)
-    _require_binding_budgets(inputs, here, extra)
-    # A client without a budget has room for everything.
+    _require_binding_budgets(inputs, present_clients, extra)
+    # A client without a budget can hold all blocks.
     full = base + extra.sum(axis=1)
-    budgets = [full[row] if client.budget is None else client.budget for row, client in enumerate(here)]
+    budgets = [full[row] if client.budget is None else client.budget for row, client in enumerate(present_clients)]
     cost = np.array(inputs.manifest.sizes(config.zo.fixed_scope), dtype=np.float64)
     weights = cost if settings.block_weights == "params" else np.ones(len(cost))
     if probe is not None:
@@ -65,7 +65,7 @@ def problem_of(inputs: AssignmentInputs, fleet: Sequence[Client], probe: BlockPr
     shared = config.federation.seeds == "shared"
     kinds = [client.kind for client in inputs.fleet.at(1)]
     streamed = np.array([inputs.memory.placement(client.budget).frozen == "host" for client in fleet])
-    present = [client.id for client in here]
+    present = [client.id for client in present_clients]
     restricted: dict[str, Any] = {
         name: value[present] if isinstance(value, np.ndarray) else value
         for name, value in rules(config, kinds, inputs.manifest, streamed).items()
@@ -74,7 +74,7 @@ def problem_of(inputs: AssignmentInputs, fleet: Sequence[Client], probe: BlockPr
         base_bytes=base,
         active_bytes=extra,
         budget_bytes=np.array(budgets, dtype=np.int64),
-        client_names=tuple(client.label for client in here),
+        client_names=tuple(client.label for client in present_clients),
         block_weight=weights,
         shared_cost=cost / cost.sum(),
         beta=float(shared),
@@ -94,14 +94,14 @@ def energies_of(probe: BlockProbe | None) -> BlockEnergies | None:
     return BlockEnergies(*(np.array(values, dtype=np.float64) for values in lists))
 
 
-def _require_binding_budgets(inputs: AssignmentInputs, here: Sequence[Client], extra: np.ndarray) -> None:
-    # Where `auto` chose so, because everything fits, that is an answer and no mistake.
-    if extra.any() or inputs.memory.chooses or all(client.budget is None for client in here):
+def _require_binding_budgets(inputs: AssignmentInputs, present_clients: Sequence[Client], extra: np.ndarray) -> None:
+    # With `auto` this is no mistake: all blocks fit, so they are all kept on the accelerator.
+    if extra.any() or inputs.memory.chooses or all(client.budget is None for client in present_clients):
         return
     config = inputs.config
     raise ConfigError(
         f"federation.fleet sets budgets, but with memory.frozen={config.memory.frozen}, memory.master="
         f"{config.memory.master}, memory.compute_dtype={config.memory.compute_dtype} and "
-        f"zo.scope={config.zo.scope} an active block holds no more bytes than a frozen one, so no budget can bind; set "
-        "memory.frozen=host, or drop the fleet"
+        f"zo.scope={config.zo.scope} an active block takes no more bytes than a frozen one, so budgets cannot decide "
+        "which blocks are active; set memory.frozen=host, or drop federation.fleet"
     )

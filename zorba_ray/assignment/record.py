@@ -1,4 +1,4 @@
-"""A solved allocation as allocation.json says it: clients and bytes, proven bounds, the heuristic, the variance."""
+"""Turns an allocation into the record of allocation.json: clients, bytes, proven bounds, variance."""
 
 import math
 from typing import Any
@@ -26,13 +26,13 @@ from zorba_ray.memory import require_within
 
 
 def allocation_record(inputs: AssignmentInputs, solved: Solved) -> AllocationRecord:
-    """allocation.json of an allocation that no run has used yet.
+    """The record of an allocation that no run has used yet.
 
     Raises:
         BudgetExceeded: a client would hold more than its budget.
     """
     allocation, probe, header = solved.allocation, solved.probe, inputs.header
-    active, roomy = solved.active, inputs.memory.of(None)
+    active, unlimited = solved.active, inputs.memory.of(None)
     for client in solved.fleet:
         require_within(client.label, client.budget, inputs.memory.of(client.budget), active.of(client.id))
     placements = {inputs.memory.placement(client.budget): client.budget for client in solved.fleet}
@@ -50,8 +50,8 @@ def allocation_record(inputs: AssignmentInputs, solved: Solved) -> AllocationRec
             )
             for where, memory in ((where, inputs.memory.of(budget)) for where, budget in placements.items())
         ),
-        memory_parts=roomy.parts,
-        active_extra_bytes=tuple(roomy.active_extra.tolist()),
+        memory_parts=unlimited.parts,
+        active_extra_bytes=tuple(unlimited.active_extra.tolist()),
         epsilon=inputs.config.allocation.epsilon,
         f1=_finite(allocation.f1),
         f2_bytes=allocation.f2_bytes,
@@ -63,8 +63,8 @@ def allocation_record(inputs: AssignmentInputs, solved: Solved) -> AllocationRec
         weights=inputs.config.federation.weights,
         objectives=tuple(_known(entry) for entry in proven(solved.problem, solved.allocation)),
         exact_variance=_variance(inputs, solved),
-        bytes_all_active=roomy.bytes_of(frozenset(range(header.blocks))),
-        bytes_source=roomy.source,
+        bytes_all_active=unlimited.bytes_of(frozenset(range(header.blocks))),
+        bytes_source=unlimited.source,
         accelerator=inputs.accelerator,
         partition_sha256=header.partition_sha256,
         probe=probe,
@@ -74,7 +74,7 @@ def allocation_record(inputs: AssignmentInputs, solved: Solved) -> AllocationRec
 def with_assignment(
     inputs: AssignmentInputs, record: AllocationRecord, number: int, reason: str, active: ActiveSets
 ) -> AllocationRecord:
-    """The record with one more assignment, from round `number` on, which its clients then hold."""
+    """The record with one more assignment, in force from round `number` on."""
     earlier = [assignment for assignment in record.assignments if assignment.round < number]
     before = earlier[-1].active if earlier else active
     changed = int(active.changed(before).sum())
@@ -93,7 +93,7 @@ def with_assignment(
 
 
 def front_record(inputs: AssignmentInputs, solved: Solved, front: Front) -> dict[str, Any]:
-    """front.json: the points with bounds, gaps and the exact variance of each."""
+    """The content of front.json: the points, each with bounds, gaps and the exact variance."""
     points = []
     for point in front.points:
         answer = point.allocation
@@ -108,14 +108,14 @@ def front_record(inputs: AssignmentInputs, solved: Solved, front: Front) -> dict
                 "exact_variance": _variances(inputs, solved, answer.active),
             }
         )
-    return {"points": points, "left_out": [vars(entry).copy() for entry in front.left], "solved": front.solved}
+    return {"points": points, "left_out": [vars(entry).copy() for entry in front.omitted], "solved": front.solved}
 
 
 def what_if_record(problem: AllocationProblem) -> dict[str, Any]:
-    """what_if.json: the budgets that must rise, and the factor on all of them that would do instead.
+    """The content of what_if.json: the budgets that must be raised, or one factor for all budgets.
 
     Raises:
-        AllocationInfeasible: no budget would do.
+        AllocationInfeasible: no budgets are enough.
     """
     answer = smallest_budgets(problem)
     clients = [
@@ -133,14 +133,14 @@ def what_if_record(problem: AllocationProblem) -> dict[str, Any]:
 
 
 def _client(inputs: AssignmentInputs, client: Client, active: ActiveSets) -> AssignedClient:
-    held, placement = active.of(client.id), inputs.memory.placement(client.budget)
+    blocks, placement = active.of(client.id), inputs.memory.placement(client.budget)
     return AssignedClient(
         client=client.id,
         kind=client.kind,
         examples=inputs.samples[client.id],
         budget_bytes=client.budget,
-        bytes=inputs.memory.of(client.budget).bytes_of(held) if client.present else 0,
-        blocks=tuple(sorted(held)),
+        bytes=inputs.memory.of(client.budget).bytes_of(blocks) if client.present else 0,
+        blocks=tuple(sorted(blocks)),
         present=client.present,
         frozen=placement.frozen,
         master=placement.master,
@@ -149,30 +149,31 @@ def _client(inputs: AssignmentInputs, client: Client, active: ActiveSets) -> Ass
 
 def _variance(inputs: AssignmentInputs, solved: Solved) -> ExactVariance:
     active = solved.allocation.active
-    here = _variances(inputs, solved, active)
+    variances = _variances(inputs, solved, active)
     everything = _variances(inputs, solved, ActiveSets.of_all(active.clients, active.blocks))
     energies = "uniform" if solved.probe is None else "measured"
-    return ExactVariance(**here, all_active=everything, energies=energies)
+    return ExactVariance(**variances, all_active=everything, energies=energies)
 
 
 def _variances(inputs: AssignmentInputs, solved: Solved, active: ActiveSets) -> dict[str, float]:
-    """Weighting -> the exact variance of one round's update that f1 stands for (algorithm.md section 5).
+    """Weighting -> the exact variance of one round's update, for which f1 is a surrogate (algorithm.md section 5).
 
-    By a probe a client's own gradient in block c has the energy g_c² + ζ_c² (1 − Σ p_n²) in the mean. Without one it is
-    equal in all blocks, in all 1. `active` is of the clients of the problem.
+    With a probe, the gradient of a client in block c has the mean energy g_c² + ζ_c² (1 − Σ p_n²). Without one all
+    blocks have the same energy, with a sum of 1. `active` has the clients of the problem.
     """
     energies = energies_of(solved.probe)
     samples = np.array([inputs.samples[client.id] for client in solved.fleet if client.present], dtype=np.float64)
     share = samples / samples.sum()
     if energies is None:
-        each = np.full(active.blocks, 1.0 / active.blocks)
+        block_energy = np.full(active.blocks, 1.0 / active.blocks)
     else:
         spread = energies.dissimilarity * (1.0 - float((share**2).sum()))
-        each = energies.energy + spread + energies.noise
+        block_energy = energies.energy + spread + energies.noise
     sizes = np.array(inputs.manifest.sizes(inputs.config.zo.fixed_scope), dtype=np.int64)
     directions = inputs.config.zo.directions
     return {
-        weighting: exact_variance(active.matrix, share, weighting, sizes, directions, each) for weighting in WEIGHTINGS
+        weighting: exact_variance(active.matrix, share, weighting, sizes, directions, block_energy)
+        for weighting in WEIGHTINGS
     }
 
 
@@ -182,5 +183,5 @@ def _known(entry: Proven) -> ProvenObjective:
 
 
 def _finite(number: float) -> float | None:
-    """JSON knows no infinity: no number where some block is active nowhere, or nothing is proven."""
+    """The number, or None for infinity, which JSON does not have."""
     return number if math.isfinite(number) else None

@@ -1,17 +1,18 @@
-"""A new deal of the same worth: other clients hold a block, nothing that was optimised changes.
+"""Rotation: gives blocks to other clients, without a change of the objectives.
 
-Three moves keep every client's bytes within its budget, its rules, f1, the total bytes and the worst share:
+Three moves keep budgets, rules, f1, the total bytes and the worst share:
 
-- clients that are equal in bytes, budget, limits and rules hand their whole sets on, in a circle;
-- blocks that are equal in bytes, ω, γ and rules hand their holders on, in a circle: who holds few comes to all of them;
-- a client with block b and not c and one with c and not b exchange them, where b and c cost each of them the same and
-  no rule is about them there.
+- Clients that are equal in bytes, budget, limits and rules pass their whole sets on, in a circle.
+- Blocks that are equal in bytes, ω, γ and rules pass their clients on, in a circle. So a client with few blocks holds
+  all of them in turn.
+- Two clients exchange block b of one for block c of the other, if b and c cost each of them the same and no rule
+  prescribes b or c for them.
 
-The round time f3 asks which blocks a client holds: where it is an objective, only whole sets move, between clients of
-equal times. Where it is not, it may change.
+The round time f3 depends on which blocks a client holds. If it is an objective, only whole sets are passed on, between
+clients with equal times. If it is not, it may change.
 
-Source: the bias term ζ² (1/N_b − 1/N) of algorithm.md section 5 is one round's; over rounds in which every client comes
-to hold a block its data is seen. The moves are this project's own.
+Source: the bias term ζ² (1/N_b − 1/N) of algorithm.md section 5 is that of one round. With rotation every block is
+trained on every client's data over the rounds. The moves are ours.
 """
 
 from itertools import combinations
@@ -22,66 +23,69 @@ from zorba_ray.active_sets import ActiveSets
 from zorba_ray.allocation.problem import AllocationProblem
 
 _SWEEPS = 16
-"""Passes over all pairs of blocks; each exchange lowers a whole number, and a few passes reach the end of it."""
+"""Most passes over all pairs of blocks. Each exchange lowers a whole number, so a few passes are enough."""
 
 
-def rotate(active: ActiveSets, seen: np.ndarray, problem: AllocationProblem) -> ActiveSets:
-    """The next assignment after `active`, which prefers what clients have held least; `active` itself where nothing can
-    move.
+def rotate(active: ActiveSets, rounds_held: np.ndarray, problem: AllocationProblem) -> ActiveSets:
+    """The next assignment after `active`. It prefers blocks that a client has held for few rounds. If nothing can move,
+    it is `active` itself.
 
-    Deterministic: ties go by client and block number.
+    Deterministic: equal candidates are ordered by client and block number.
 
     Args:
-        active: the assignment in force; valid for `problem`, as is the next one.
-        seen: [N, L] float64, rounds for which each client has held each block.
+        active: the present assignment, valid for `problem`; the result is valid, too.
+        rounds_held: [N, L] float64, number of rounds in which each client has held each block.
     """
-    dealt = _pass_on_sets(active.matrix, problem)
+    matrix = _pass_on_sets(active.matrix, problem)
     if "time" in problem.order:
-        return ActiveSets(dealt)
-    dealt = _pass_on_holders(dealt, problem)
+        return ActiveSets(matrix)
+    matrix = _pass_on_holders(matrix, problem)
     free = ~(problem.required | problem.forbidden)
     for _ in range(_SWEEPS):
-        if not sum(_exchange(dealt, seen, problem, free, b, c) for b, c in combinations(range(problem.blocks), 2)):
+        if not sum(
+            _exchange(matrix, rounds_held, problem, free, b, c) for b, c in combinations(range(problem.blocks), 2)
+        ):
             break
-    return ActiveSets(dealt)
+    return ActiveSets(matrix)
 
 
 def _pass_on_sets(active: np.ndarray, problem: AllocationProblem) -> np.ndarray:
-    """Equal clients hand their sets to the one before them."""
+    """Each client of a group of equal clients gets the set of the next one."""
     figures = [problem.active_bytes, problem.base_bytes, problem.budget_bytes, problem.least_blocks]
     figures += [problem.most_blocks, problem.required, problem.forbidden]
     if "time" in problem.order:
-        figures += [each for each in (problem.block_seconds, problem.stream_seconds) if each is not None]
-    dealt = active.copy()
+        figures += [seconds for seconds in (problem.block_seconds, problem.stream_seconds) if seconds is not None]
+    passed_on = active.copy()
     for members in _alike(figures):
-        dealt[members] = active[np.roll(members, -1)]
-    return dealt
+        passed_on[members] = active[np.roll(members, -1)]
+    return passed_on
 
 
 def _pass_on_holders(active: np.ndarray, problem: AllocationProblem) -> np.ndarray:
-    """Equal blocks hand their holders to the one before them. Rules are equal on them, so each stays kept."""
+    """Each block of a group of equal blocks gets the clients of the next one. Rules are the same for these blocks."""
     figures = [problem.active_bytes.T, problem.block_weight, problem.shared_cost]
     figures += [problem.required.T, problem.forbidden.T]
-    dealt = active.copy()
+    passed_on = active.copy()
     for members in _alike(figures):
-        dealt[:, members] = active[:, np.roll(members, -1)]
-    return dealt
+        passed_on[:, members] = active[:, np.roll(members, -1)]
+    return passed_on
 
 
 def _alike(figures: list[np.ndarray]) -> list[list[int]]:
-    """Rows that are equal, to the byte, in every one of `figures`."""
-    found: dict[bytes, list[int]] = {}
+    """Groups of rows whose bytes are equal in every one of `figures`."""
+    groups: dict[bytes, list[int]] = {}
     for row in range(len(figures[0])):
-        found.setdefault(b"".join(each[row].tobytes() for each in figures), []).append(row)
-    return list(found.values())
+        groups.setdefault(b"".join(array[row].tobytes() for array in figures), []).append(row)
+    return list(groups.values())
 
 
 def _exchange(
-    active: np.ndarray, seen: np.ndarray, problem: AllocationProblem, free: np.ndarray, b: int, c: int
+    active: np.ndarray, rounds_held: np.ndarray, problem: AllocationProblem, free: np.ndarray, b: int, c: int
 ) -> int:
-    """Exchanges b for c between pairs of clients, in place, where that lowers Σ seen · active; returns how often."""
+    """Exchanges b for c between pairs of clients, in place, if that lowers Σ rounds_held · active. Returns how
+    often."""
     able = (problem.active_bytes[:, b] == problem.active_bytes[:, c]) & free[:, b] & free[:, c]
-    gain = seen[:, b] - seen[:, c]  # of giving b for c
+    gain = rounds_held[:, b] - rounds_held[:, c]  # of a client that gives b and gets c
     givers = np.flatnonzero(able & active[:, b] & ~active[:, c])
     takers = np.flatnonzero(able & active[:, c] & ~active[:, b])
     givers = givers[np.argsort(-gain[givers], kind="stable")]

@@ -1,4 +1,4 @@
-"""What the settings say about single clients, as the arrays of the allocation problem: rules, limits, and times."""
+"""Turns `allocation.rules` and the memory settings into arrays of the allocation problem: rules, limits and times."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,19 +17,19 @@ def rules(config: ExperimentConfig, kinds: Sequence[str], manifest: Manifest, st
 
     Args:
         kinds: [N], class names of the clients.
-        streamed: [N] bool, whose frozen blocks are streamed from the host.
+        streamed: [N] bool, whether a client's frozen blocks are streamed from the host.
 
     Raises:
         ConfigError: a rule names a class, client or block that does not exist.
     """
     settings, blocks = config.allocation, manifest.blocks
     speed = np.ones(len(kinds))
-    found: dict[str, Any] = {"max_blocks": settings.max_blocks}
+    restrictions: dict[str, Any] = {"max_blocks": settings.max_blocks}
     if settings.rules:
         low, high = np.ones(len(kinds), dtype=np.int64), np.full(len(kinds), settings.max_blocks or blocks)
-        held, barred = np.zeros((2, len(kinds), blocks), dtype=bool)
-        for place, rule in enumerate(settings.rules):
-            where = f"allocation.rules[{place}]"
+        must_hold, must_not_hold = np.zeros((2, len(kinds), blocks), dtype=bool)
+        for index, rule in enumerate(settings.rules):
+            where = f"allocation.rules[{index}]"
             chosen = _clients(where, rule, kinds)
             if rule.min_blocks is not None:
                 low[chosen] = rule.min_blocks
@@ -37,36 +37,36 @@ def rules(config: ExperimentConfig, kinds: Sequence[str], manifest: Manifest, st
                 high[chosen] = rule.max_blocks
             if rule.speed is not None:
                 speed[chosen] = rule.speed
-            for name, entries, flags in (("require", rule.require, held), ("forbid", rule.forbid, barred)):
+            for name, entries, flags in (("require", rule.require, must_hold), ("forbid", rule.forbid, must_not_hold)):
                 wrong = [block for block in entries if not 0 <= block < blocks]
                 if wrong:
                     raise ConfigError(f"{where}.{name} names {wrong}; the model has blocks 0 to {blocks - 1}")
                 flags[chosen[:, None], list(entries)] = True
-        found |= {
+        restrictions |= {
             "min_blocks": low,
             "max_blocks": high,
-            "must_hold": held if held.any() else None,
-            "must_not_hold": barred if barred.any() else None,
+            "must_hold": must_hold if must_hold.any() else None,
+            "must_not_hold": must_not_hold if must_not_hold.any() else None,
         }
     seconds, stream = _times(config, speed, manifest, streamed)
-    return {**found, "block_seconds": seconds, "stream_seconds": stream}
+    return {**restrictions, "block_seconds": seconds, "stream_seconds": stream}
 
 
 def _times(
     config: ExperimentConfig, speed: np.ndarray, manifest: Manifest, streamed: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """t_{n,b} = 2 × parameters × tokens / FLOP/s of one forward of one sign, and bytes / bandwidth of a streamed block.
+    """(compute, stream): modelled seconds of each block on each client, [N, L] each; stream is None if nobody streams.
 
-    [N, L] seconds each; the latter None where nobody streams. Modelled, not measured.
+    compute: t_{n,b} = 2 × parameters × tokens / FLOP/s, one forward of one sign. stream: bytes / bandwidth.
 
     Args:
-        speed: [N], multiple of the modelled accelerator's.
+        speed: [N], multiple of the speed of the modelled accelerator.
     """
     memory, tokens = config.memory, config.data.most_tokens
     size = COMPUTE_BYTES[memory.compute_dtype]
     tensors = [manifest.by_block[block] for block in range(manifest.blocks)]
     flops = np.array([2.0 * tokens * sum(t.numel for t in block) for block in tensors])
-    held = np.array([float(sum(t.numel * (size if len(t.shape) >= 2 else 4) for t in block)) for block in tensors])
+    sizes = np.array([float(sum(t.numel * (size if len(t.shape) >= 2 else 4) for t in block)) for block in tensors])
 
     def spread(seconds: np.ndarray) -> np.ndarray:
         if (speed == 1).all():
@@ -75,21 +75,23 @@ def _times(
 
     stream = None
     if streamed.any():
-        stream = spread(held / memory.host_bytes_per_s)
+        stream = spread(sizes / memory.host_bytes_per_s)
         stream = stream if streamed.all() else stream * streamed[:, None]
     return spread(flops / memory.flops_per_s), stream
 
 
 def _clients(where: str, rule: ClientRule, kinds: Sequence[str]) -> np.ndarray:
-    """Ids of the clients that a rule is about."""
+    """Ids of the clients to which a rule applies."""
     if rule.clients is not None:
         wrong = [client for client in rule.clients if client >= len(kinds)]
         if wrong:
-            raise ConfigError(f"{where}.clients names {wrong}; there are clients 0 to {len(kinds) - 1}")
+            raise ConfigError(f"{where}.clients names {wrong}; the federation has clients 0 to {len(kinds) - 1}")
         return np.array(rule.clients)
     if rule.kind is None:
         return np.arange(len(kinds))
     chosen = np.flatnonzero(np.array(kinds) == rule.kind)
     if not len(chosen):
-        raise ConfigError(f"{where}.kind = {rule.kind!r} is no class of the fleet; there are {sorted(set(kinds))}")
+        raise ConfigError(
+            f"{where}.kind = {rule.kind!r} is not a class of the fleet; its classes are {sorted(set(kinds))}"
+        )
     return chosen

@@ -1,8 +1,8 @@
-"""The schedule of assignments: who holds which blocks in which round.
+"""The schedule of assignments: which client holds which blocks in which round.
 
-It is kept in allocation.json, which is written before the first plan that uses an assignment and read back on resume,
-so that nothing is solved or probed twice. The ledger has the last word. Where the file is missing, damaged, of another
-ledger or says otherwise, the assignments are read from the ledger, whose commits name the active sets.
+It is stored in allocation.json. The file is written before the first plan that uses an assignment, and read when a run
+is resumed, so that nothing is solved or probed twice. If the file is missing, damaged, of another ledger, or
+contradicts the ledger, the assignments are read from the ledger, whose commits have the active sets.
 """
 
 from collections.abc import Callable
@@ -34,42 +34,44 @@ from zorba_ray.protocol.ledger import LedgerContents, first_chain
 from zorba_ray.stopwatch import UNWATCHED, Watch
 
 PROVISIONAL = "provisional"
-"""Reason of the assignment that a probe before round 1 will replace."""
+"""Reason of an assignment that the probe before round 1 will replace."""
 
 
 class Due(NamedTuple):
-    """What comes before a round."""
+    """What has to be done before a round."""
 
     change: bool
-    """The fleet becomes another."""
+    """The fleet changes."""
     probe: bool
-    """One that can change the assignment."""
+    """A probe that can change the assignment."""
     rotation: bool
+    """Blocks go to other clients, by `allocation.every`."""
 
 
 class AssignmentSchedule:
-    """The assignments of one run. Each holds from its round until the next one's."""
+    """The assignments of one run. Each is in force from its round until the round of the next one."""
 
     def __init__(self, inputs: AssignmentInputs, file: Path, record: AllocationRecord) -> None:
-        """`file`: allocation.json; `record`: what it says, or will say."""
+        """`file`: the path of allocation.json; `record`: its content."""
         self._inputs, self._file = inputs, file
         self.record = record
 
     @classmethod
     def begin(cls, inputs: AssignmentInputs, file: Path) -> "AssignmentSchedule":
-        """The first assignment of a new run, written to `file`: solved, or, where a probe comes first, a quick one.
+        """The first assignment of a new run, written to `file`. It is solved. If a probe comes first, it is a quick
+        one.
 
         Raises:
-            AllocationInfeasible: there is none now, or none after a change of the fleet that the settings name.
-            ConfigError: budgets that cannot bind.
+            AllocationInfeasible: there is no allocation at the start, or none after a change of the fleet.
+            ConfigError: budgets that cannot decide which blocks are active.
             OSError: the file cannot be written.
         """
         require_later_fleets(inputs)
         fleet = inputs.fleet.at(1)
-        waits = probe_decides(inputs, fleet)
-        solved = solve_quickly(inputs, fleet) if waits else solve(inputs, fleet)
+        probe_first = probe_decides(inputs, fleet)
+        solved = solve_quickly(inputs, fleet) if probe_first else solve(inputs, fleet)
         schedule = cls(inputs, file, allocation_record(inputs, solved))
-        schedule._add(1, PROVISIONAL if waits else "start", solved.active)
+        schedule._add(1, PROVISIONAL if probe_first else "start", solved.active)
         write_allocation(file, schedule.record, first_chain(inputs.header))
         return schedule
 
@@ -77,14 +79,14 @@ class AssignmentSchedule:
     def resume(
         cls, inputs: AssignmentInputs, file: Path, contents: LedgerContents, note: Callable[[str], None]
     ) -> "AssignmentSchedule":
-        """The assignments up to the end of a ledger, from which the next ones follow as in an undisturbed run.
+        """The assignments up to the end of a ledger. The next ones follow as in a run without an interruption.
 
         Args:
-            note: is told where the file was passed over.
+            note: is called with a sentence if the file is passed over.
 
         Raises:
-            LedgerError: the file is lost, and with it a probe that later assignments rest on.
-            AllocationInfeasible, ConfigError: as `begin`, where the ledger has no round yet.
+            LedgerError: the file is lost, and later assignments need a probe that was in it.
+            AllocationInfeasible, ConfigError: as `begin`, if the ledger has no round yet.
         """
         try:
             schedule = cls(inputs, file, read_allocation(file, contents))
@@ -95,12 +97,12 @@ class AssignmentSchedule:
             if fault is None:
                 return schedule
         schedule = cls._of_ledger(inputs, file, contents) if contents.records else cls.begin(inputs, file)
-        note(f"allocation.json is passed over ({fault}); its assignments are made again, and are those of the ledger")
+        note(f"allocation.json is passed over ({fault}); it is written again, with the assignments of the ledger")
         return schedule
 
     @classmethod
     def _of_ledger(cls, inputs: AssignmentInputs, file: Path, contents: LedgerContents) -> "AssignmentSchedule":
-        """What the commits say, with its figures; nothing of it is proven any more."""
+        """The assignments of the commits. Figures are computed again; nothing is proven about them any more."""
         changes = contents.active_changes()
         active = _sets_of(inputs, changes[1])
         schedule = cls(inputs, file, allocation_record(inputs, as_it_is(inputs, inputs.fleet.at(1), active)))
@@ -108,8 +110,8 @@ class AssignmentSchedule:
             due = schedule._due(number)
             if due.probe:
                 raise LedgerError(
-                    f"{file} is missing, damaged or not of this ledger, and the probe before round {number} is in no "
-                    "other file: put back the file that the run wrote, or begin anew. The ledger itself is whole, and "
+                    f"{file} is missing, damaged or not of this ledger, and no other file has the probe before round "
+                    f"{number}: put back the file that the run wrote, or start a new run. The ledger itself is whole: "
                     "`zorba-ray replay` reads it"
                 )
             if number in changes or any(due):
@@ -121,21 +123,21 @@ class AssignmentSchedule:
         return schedule
 
     def _fault(self, contents: LedgerContents) -> str | None:
-        """What speaks against a record that was read: its assignments are not those that the rounds of the ledger were
-        made with, or one that was due since is not in it. None: nothing."""
+        """Why the record does not fit the ledger: rounds of the ledger have other assignments, or an assignment is
+        missing. None: it fits."""
         changes, packed = contents.active_changes(), b""
         for number in sorted({*changes, *(assignment.round for assignment in self.record.assignments)}):
             packed = changes.get(number, packed)
             if number <= contents.last_round and self.active(number).packed != packed:
-                return f"its active sets in round {number} are not those of the ledger"
+                return f"its active sets of round {number} are not those of the ledger"
         first = 1 if self.provisional else self.record.assignments[-1].round + 1
         for number in range(first, contents.last_round + 1):
             if any(self._due(number)):
-                return f"the assignment of round {number} is not in it"
+                return f"it lacks the assignment of round {number}"
         return None
 
     def active(self, number: int) -> ActiveSets:
-        """Who holds which blocks in round `number`."""
+        """The active sets of round `number`."""
         return [assignment for assignment in self.record.assignments if assignment.round <= number][-1].active
 
     @property
@@ -144,13 +146,13 @@ class AssignmentSchedule:
         return self.record.assignments[0].reason == PROVISIONAL
 
     def asked(self, number: int) -> tuple[int, ...]:
-        """S_t: who is asked in round `number`, of the clients that are present."""
+        """S_t: the clients that are asked in round `number`; only clients that are present."""
         config = self._inputs.config
         absent = frozenset(client.id for client in self._inputs.fleet.at(number) if not client.present)
         return participants(config.seed, number, config.federation.clients, config.federation.participants, absent)
 
     def present(self, number: int) -> int:
-        """Clients that are in the federation in round `number`, asked or not."""
+        """Number of clients that are in the federation in round `number`, asked or not."""
         return sum(client.present for client in self._inputs.fleet.at(number))
 
     def before(
@@ -161,19 +163,21 @@ class AssignmentSchedule:
         emit: Callable[[dict[str, Any]], None],
         watch: Watch = UNWATCHED,
     ) -> Assignment | None:
-        """Probes and assigns anew where that is due before round `number`; returns the assignment that begins with it.
+        """Does what is due before round `number`: a probe, a new allocation, a rotation.
+
+        Returns the assignment that begins with the round; None: it does not change.
 
         Args:
-            chain, ask, watch: see `run_probe`.
-            emit: is told of a new assignment.
+            chain, ask, watch: as in `run_probe`.
+            emit: is called with an event for a new assignment.
 
         Raises:
             LostClients: too few answers to a probe.
-            AllocationInfeasible: there is none with the weights found, in time.
+            AllocationInfeasible: no allocation was found in time.
         """
         last = self.record.assignments[-1]
         if last.round == number and last.reason != PROVISIONAL:
-            return last  # made at the start, or by an earlier session that ended before the round did
+            return last  # made at the start, or by an earlier session that ended during this round
         due, fleet = self._due(number), self._inputs.fleet.at(number)
         if not any(due):
             return None
@@ -190,19 +194,19 @@ class AssignmentSchedule:
         if number == 1:
             emit({"kind": "allocation", **self.record.tree()})
         else:
-            what = f"round {number}: blocks assigned anew ({added.reason}), "
-            emit({"kind": "note", "text": f"{what}{added.clients_changed} clients hold other blocks"})
+            text = f"round {number}: blocks assigned again ({added.reason}), "
+            emit({"kind": "note", "text": f"{text}{added.clients_changed} clients hold other blocks"})
         return added
 
     def _due(self, number: int) -> Due:
         settings, fleet = self._inputs.config.allocation, self._inputs.fleet.at(number)
         changed = number in self._inputs.fleet.rounds[1:] and fleet != self._inputs.fleet.at(number - 1)
-        # Of a fleet for which no probe was needed there is none, when a change makes one needed.
+        # A change of the fleet needs a probe if there is none yet, because the first fleet needed none.
         probe = number == 1 or _begins(number, settings.probe_every) or (changed and not self.record.probes)
         return Due(changed, probe and probe_decides(self._inputs, fleet), _begins(number, settings.every))
 
     def _describe(self, solved: Solved) -> None:
-        """Makes what describes the last assignment that of another one; the history stays."""
+        """Replaces the figures of the record by those of `solved`, and keeps its history."""
         before, record = self.record, allocation_record(self._inputs, solved)
         self.record = msgspec.structs.replace(record, probes=before.probes, assignments=before.assignments)
 
@@ -212,25 +216,25 @@ class AssignmentSchedule:
 
     @property
     def _probe(self) -> BlockProbe | None:
-        """The last one."""
+        """The last probe."""
         return self.record.probes[-1] if self.record.probes else None
 
     def _rotated(self, number: int) -> ActiveSets:
         fleet, assignments = self._inputs.fleet.at(number), self.record.assignments
         if activation_is_free(self._inputs, fleet):
-            return assignments[-1].active  # everybody holds everything
+            return assignments[-1].active  # every client holds all blocks
         ends = [*(assignment.round for assignment in assignments[1:]), number]
-        held = sum((end - each.round) * each.active.matrix for each, end in zip(assignments, ends, strict=True))
+        rounds_held = sum((end - past.round) * past.active.matrix for past, end in zip(assignments, ends, strict=True))
         present = np.array([client.present for client in fleet])
         active = assignments[-1].active.matrix.copy()
         problem = problem_of(self._inputs, fleet, self._probe)
-        seen = np.asarray(held, dtype=np.float64)[present]
-        active[present] = rotate(ActiveSets(active[present]), seen, problem).matrix
+        of_present = np.asarray(rounds_held, dtype=np.float64)[present]
+        active[present] = rotate(ActiveSets(active[present]), of_present, problem).matrix
         return ActiveSets(active)
 
 
 def _begins(number: int, every: int | None) -> bool:
-    """Whether round `number` begins a period of `every` rounds that is not the run's first."""
+    """Whether round `number` begins a period of `every` rounds. The first period of a run does not count."""
     return every is not None and number > 1 and (number - 1) % every == 0
 
 

@@ -1,4 +1,4 @@
-"""Who activates which blocks: solved from the settings, the fleet of a round and, if asked for, a probe."""
+"""Solves the allocation for the settings, the fleet of a round and, if there is one, a probe."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,78 +16,77 @@ from zorba_ray.errors import AllocationInfeasible, ConfigError
 
 @dataclass(frozen=True)
 class Solved:
-    """An allocation, and the question that it answers."""
+    """An allocation together with its problem."""
 
     allocation: Allocation
-    """Of the clients that are present, as `problem`."""
+    """Of the clients that are present, like `problem`."""
     problem: AllocationProblem
     fleet: Sequence[Client]
     probe: BlockProbe | None = None
-    """What ω rests on, if a probe was made."""
+    """The probe from which ω was computed, if there was one."""
 
     @property
     def active(self) -> ActiveSets:
-        """Of every client of the federation; absent ones hold nothing."""
+        """The sets of every client of the federation; those of absent clients are empty."""
         matrix = np.zeros((len(self.fleet), self.problem.blocks), dtype=bool)
         matrix[[client.present for client in self.fleet]] = self.allocation.active.matrix
         return ActiveSets(matrix)
 
 
 def solve(inputs: AssignmentInputs, fleet: Sequence[Client], probe: BlockProbe | None = None) -> Solved:
-    """Who activates which blocks, by `allocation.algorithm`.
+    """Decides which client activates which blocks, by `allocation.algorithm`.
 
-    Where activating costs no memory at all, without a fleet or because `auto` found room for everything, everybody
-    activates everything.
+    If active blocks cost no memory (`activation_is_free`), every client activates all blocks.
 
     Raises:
         AllocationInfeasible: names client, constraint and missing bytes.
-        ConfigError: budgets that cannot bind, and as `problem_of`.
+        ConfigError: as `problem_of`, or a rule that forbids blocks although active blocks cost no memory.
     """
     settings, problem = inputs.config.allocation, problem_of(inputs, fleet, probe)
     if activation_is_free(inputs, fleet):
-        found = _everything(inputs, fleet, problem)
+        allocation = _everything(inputs, fleet, problem)
     elif settings.algorithm == "lexicographic":
-        found = allocate(problem, settings.time_limit_s, settings.gap)
+        allocation = allocate(problem, settings.time_limit_s, settings.gap)
     else:
-        found = allocate_simply(problem, settings.algorithm, _draws(inputs, problem))
-    return Solved(found, problem, fleet, probe)
+        allocation = allocate_simply(problem, settings.algorithm, _draws(inputs, problem))
+    return Solved(allocation, problem, fleet, probe)
 
 
 def solve_quickly(inputs: AssignmentInputs, fleet: Sequence[Client]) -> Solved:
-    """An allocation that keeps budgets and rules, without a claim to be good and with uniform ω: that there is one.
+    """An allocation that keeps budgets and rules. It shows that there is one, and need not be good. ω is uniform.
 
     Raises:
         AllocationInfeasible, ConfigError: as `solve`.
     """
     settings, problem = inputs.config.allocation, problem_of(inputs, fleet)
     try:
-        found = allocate_simply(problem, "greedy", _draws(inputs, problem))
+        allocation = allocate_simply(problem, "greedy", _draws(inputs, problem))
     except AllocationInfeasible:  # the heuristic may fail where the solver does not
-        found = allocate(problem, settings.time_limit_s, settings.gap)
-    return Solved(found, problem, fleet)
+        allocation = allocate(problem, settings.time_limit_s, settings.gap)
+    return Solved(allocation, problem, fleet)
 
 
 def as_it_is(inputs: AssignmentInputs, fleet: Sequence[Client], active: ActiveSets) -> Solved:
-    """Active sets that are known and were not solved for: their figures, and nothing proven."""
+    """Known active sets as a `Solved`, with their figures; nothing is proven about them."""
     problem = problem_of(inputs, fleet)
-    here = active.matrix[[client.present for client in fleet]]
-    found = Allocation(
-        active=ActiveSets(here),
+    matrix = active.matrix[[client.present for client in fleet]]
+    allocation = Allocation(
+        active=ActiveSets(matrix),
         steps=(),
-        f1=objectives.f1(here, problem),
-        f2_bytes=objectives.f2_bytes(here, problem),
-        worst_share=objectives.worst_share(here, problem),
+        f1=objectives.f1(matrix, problem),
+        f2_bytes=objectives.f2_bytes(matrix, problem),
+        worst_share=objectives.worst_share(matrix, problem),
         gap=float("inf"),
         solver="none: read from the ledger",
     )
-    return Solved(found, problem, fleet)
+    return Solved(allocation, problem, fleet)
 
 
 def require_later_fleets(inputs: AssignmentInputs) -> None:
-    """Whether there is an allocation after each change of the fleet, as far as can be told before the run.
+    """Checks before the run that there is an allocation after each change of the fleet.
 
     Raises:
-        AllocationInfeasible, ConfigError: there is none from some round on, which is named.
+        AllocationInfeasible, ConfigError: there is none; names the round from which on.
     """
     for number in inputs.fleet.rounds[1:]:
         if not activation_is_free(inputs, inputs.fleet.at(number)):
@@ -98,21 +97,21 @@ def require_later_fleets(inputs: AssignmentInputs) -> None:
 
 
 def activation_is_free(inputs: AssignmentInputs, fleet: Sequence[Client]) -> bool:
-    """Whether activating costs no memory: without a fleet, or because `auto` found room for everything."""
+    """Whether active blocks cost no memory: there are no budgets, or with `auto` all blocks fit on the accelerator."""
     if any(inputs.memory.of(client.budget).active_extra.any() for client in fleet if client.present):
         return False
     return inputs.config.federation.fleet is None or inputs.memory.chooses
 
 
 def probe_decides(inputs: AssignmentInputs, fleet: Sequence[Client], epsilon: float | None = None) -> bool:
-    """Whether the settings ask for a probe and what it says can change the allocation of this fleet.
+    """Whether the settings ask for a probe, and a probe can change the allocation of this fleet.
 
-    It cannot where activating costs nothing. Nor can it where convergence comes first, nothing of it may be given up,
-    all directions are the clients' own, and everybody may hold everything and has room for it: then everybody does,
-    whatever ω is.
+    It cannot if active blocks cost no memory. It also cannot if every client will hold all blocks for any ω:
+    convergence is the first objective, ε = 0, every client has its own directions, and all blocks are allowed and fit
+    everywhere.
 
     Args:
-        epsilon: None is that of the settings.
+        epsilon: ε; None: that of the settings.
     """
     if inputs.config.allocation.block_weights != "probe" or activation_is_free(inputs, fleet):
         return False
@@ -132,9 +131,9 @@ def _everything(inputs: AssignmentInputs, fleet: Sequence[Client], problem: Allo
     for client in np.flatnonzero(may_hold < problem.blocks)[:1]:
         raise ConfigError(
             f"allocation.max_blocks or rules: {problem.client_names[client]} may hold {may_hold[client]} of "
-            f"{problem.blocks} blocks. But with this memory policy an active block costs no more than a frozen one, so "
-            "that everybody activates everything and there is nothing to optimise: set memory.frozen=host, or drop the "
-            "rule"
+            f"{problem.blocks} blocks. But with these memory settings an active block costs no more than a frozen one, "
+            "so every client activates all blocks and there is nothing to optimise: set memory.frozen=host, or drop "
+            "the rule"
         )
     return Allocation(
         active=ActiveSets.of_all(problem.clients, problem.blocks),

@@ -1,4 +1,4 @@
-"""The variance of a round's update, exactly: what the surrogate f1 of the allocation stands for."""
+"""The exact variance of a round's update. The allocation's f1 is a surrogate of it."""
 
 from typing import Literal, get_args
 
@@ -20,12 +20,12 @@ def exact_variance(
 ) -> float:
     """Variance of one round's update with per-client seeds, Σ_b (d_b/P) Σ_{n∈N_b} w_{n,b}² Σ_{c∈A_n} e_c.
 
-    f1 is a surrogate of this. A block that nobody holds does not move and adds nothing.
+    A block that no client holds does not move and adds nothing.
 
     Args:
         active: bool [N, L].
         data_weight: float64 [N], p_n of sum 1.
-        weighting: "data" is p_n over the holders of the block, "inverse_noise" is ∝ p_n / |A_n|.
+        weighting: w is ∝ p_n ("data") or ∝ p_n / |A_n| ("inverse_noise"), over the clients that hold the block.
         block_sizes: [L] d_b, parameters in scope.
         directions: P >= 1.
         energies: [L] e_c = g_c² + σ_c²; 1 for every block when not given.

@@ -1,1 +1,1 @@
-"""Many runs as one: a sweep varies settings on Ray Tune, a comparison holds methods against each other."""
+"""Many runs: a sweep varies settings on Ray Tune, a comparison compares methods."""

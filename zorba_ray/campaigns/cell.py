@@ -1,4 +1,4 @@
-"""One run of a sweep or a comparison: taken up where its ledger ends, run to its end, never repeated after that."""
+"""Runs one cell (run) of a sweep or comparison, from the end of its ledger on. A finished cell is not run again."""
 
 import traceback
 from collections.abc import Callable
@@ -18,17 +18,17 @@ class Ending:
     status: str
     """finished, diverged or failed."""
     error: str | None = None
-    """Its name and message; None of a finished run."""
+    """Name and message of the error; None for a finished run."""
     rounds_done: int | None = None
     """None: not known."""
     summary: Summary | None = None
-    """Of a finished run."""
+    """Of a finished run; else None."""
     trace: str = ""
     """The traceback of a run that did not finish."""
 
 
 def is_done(cell: Cell, path: Path) -> bool:
-    """Whether a run is not to be run again: it is finished, or it diverged and would do so again.
+    """Whether a run must not be run again: it is finished, or it diverged and would diverge again.
 
     Args:
         path: its run directory.
@@ -40,17 +40,17 @@ def is_done(cell: Cell, path: Path) -> bool:
 
 
 def run_cell(path: Path, config: ExperimentConfig, work: Callable[[RunDir], object]) -> Ending:
-    """Runs what is left of a run; nothing where it is finished.
+    """Runs the remaining rounds of a run; none if it is finished.
 
     Args:
-        path: its run directory, which is made where there is none.
-        work: runs the rest of the directory's run.
+        path: its run directory, which is created if it is missing.
+        work: runs the remaining rounds.
 
     Raises:
         Interrupted: asked to stop; the directory can be resumed.
         StorageError: the disk is full.
-        ConfigError: settings or directory are refused. Whoever calls decides whether other runs go on.
-        Exception: a fault that is no `ZorbaError`, as it came.
+        ConfigError: settings or directory are refused. The caller decides whether other runs go on.
+        Exception: any error that is not a `ZorbaError`, unchanged.
     """
     try:
         run = RunDir(path)

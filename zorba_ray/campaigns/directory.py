@@ -1,8 +1,8 @@
-"""What a sweep and a comparison share: a directory that is begun once, resumed by the same question, and never redone.
+"""The directory of a campaign, which is a sweep or a comparison. It can be resumed after any kill.
 
-A campaign is a list of cells, each the settings of a run and its run directory. The state file (sweep.json,
-compare.json) is rewritten at once whenever a cell ends; how far a cell is stands in its own ledger. So after any kill
-a resume repeats no finished cell, and the others go on from their last round (`cell.run_cell`).
+A campaign is a list of cells; each has the settings of a run and its run directory. The state file (sweep.json,
+compare.json) is rewritten whenever a cell ends. The ledger of a cell knows its last round. So a resume repeats no
+finished cell, and the others go on from their last round (`cell.run_cell`).
 """
 
 import json
@@ -16,7 +16,7 @@ from zorba_ray.artifacts.campaigns import Cell, State, read_campaign
 from zorba_ray.errors import RunDirError, SweepIncomplete
 
 _FOLDERS = {"trials", "logs", "tune"}
-"""What a sweep makes before its state file."""
+"""Folders that a sweep creates before its state file."""
 _LISTED = 10
 
 
@@ -33,16 +33,16 @@ class CampaignDir(Generic[State]):
         """A new campaign; its state is not written yet.
 
         Args:
-            option: of the command line, that names the directory.
+            option: the command line option for the directory, for messages.
 
         Raises:
-            RunDirError: the directory holds a campaign that began, or something else, or cannot be made there.
+            RunDirError: the directory has a campaign that began, or other files, or cannot be created.
             StorageError: the disk is full.
         """
         with making(option, path):
             if path.exists() and not _is_free(path, type(state)):
                 raise RunDirError(
-                    f"{state.WHAT} directory {path} exists: go on with --resume, or name another with {option} DIR"
+                    f"{state.WHAT} directory {path} exists: continue it with --resume, or name another: {option} DIR"
                 )
             path.mkdir(0o700, parents=True, exist_ok=True)
         return cls(path, state)
@@ -72,13 +72,13 @@ class CampaignDir(Generic[State]):
             raise
 
     def require_whole(self, cells: Sequence[tuple[str, Cell, str]]) -> None:
-        """Whether no cell failed.
+        """Checks that no cell failed.
 
         Args:
-            cells: run directory, cell, and where to read more.
+            cells: (run directory, cell, text that says where to read more).
 
         Raises:
-            SweepIncomplete: names those that did, and why.
+            SweepIncomplete: some failed; names them and the reasons.
         """
         failed = [entry for entry in cells if entry[1].status == "failed"]
         if failed:
@@ -86,22 +86,23 @@ class CampaignDir(Generic[State]):
                 f"\n  {run}: {_one_line(cell.error or 'unknown')}{more}" for run, cell, more in failed[:_LISTED]
             )
             raise SweepIncomplete(
-                f"{len(failed)} of {len(cells)} runs failed, the others are whole; --resume tries them again:{listing}"
+                f"{len(failed)} of {len(cells)} runs failed, the others are complete; --resume tries them again:"
+                f"{listing}"
             )
 
 
 def require_same(path: Path, lines: Sequence[str], what: str) -> None:
-    """Whether a campaign is resumed by the question that it began with.
+    """Checks that a campaign is resumed with the settings with which it began.
 
     Args:
-        lines: of `changes`.
+        lines: differences, from `changes`.
 
     Raises:
-        RunDirError: lists what differs.
+        RunDirError: there are differences; lists them.
     """
     if lines:
         raise RunDirError(
-            f"resume of {path}: the {what} is another than the one that was started (old -> new):\n  "
+            f"resume of {path}: the settings of the {what} differ from those it began with (old -> new):\n  "
             + "\n  ".join(lines)
             + f"\nresume with the old values, or start a new {what} in another directory"
         )
@@ -109,11 +110,11 @@ def require_same(path: Path, lines: Sequence[str], what: str) -> None:
 
 def changes(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
     """One line "key: old -> new" per dotted key that differs."""
-    left, right = _flat(old), _flat(json.loads(json.dumps(new)))
+    before, after = _flat(old), _flat(json.loads(json.dumps(new)))
     return [
-        f"{prefix}{key}: {left.get(key, 'not set')!r} -> {right.get(key, 'not set')!r}"
-        for key in sorted(left.keys() | right.keys())
-        if left.get(key, "not set") != right.get(key, "not set")
+        f"{prefix}{key}: {before.get(key, 'not set')!r} -> {after.get(key, 'not set')!r}"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key, "not set") != after.get(key, "not set")
     ]
 
 
@@ -123,7 +124,7 @@ def _one_line(error: str) -> str:
 
 
 def _is_free(path: Path, kind: type[State]) -> bool:
-    """Whether a new campaign may stand there: nothing, or what one left of which no run has begun."""
+    """Whether a new campaign may use the folder: it is empty, or has a campaign of which no run has begun."""
     if not path.is_dir() or any(path.glob("*/*/ledger.zl")):
         return False
     names = {entry.name for entry in path.iterdir() if not entry.name.startswith(".")}
@@ -133,10 +134,10 @@ def _is_free(path: Path, kind: type[State]) -> bool:
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, dict) and value:
-            found.update(_flat(value, f"{prefix}{key}."))
+            flat.update(_flat(value, f"{prefix}{key}."))
         else:
-            found[f"{prefix}{key}"] = value
-    return found
+            flat[f"{prefix}{key}"] = value
+    return flat

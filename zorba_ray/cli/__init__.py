@@ -1,1 +1,1 @@
-"""The command line: one file per verb; heavy imports stand inside the commands."""
+"""The command line: one file per command. Large libraries are imported inside the commands."""

@@ -1,4 +1,4 @@
-"""`zorba-ray allocate`: who would activate which blocks, what that is proven to be, and what else could be had."""
+"""`zorba-ray allocate`: which client would activate which blocks, with proven bounds, alternatives and what-if."""
 
 import tempfile
 from collections.abc import Iterator
@@ -20,9 +20,9 @@ def allocate(
     config: str = typer.Argument(help="A YAML file, or a preset (demo)."),
     overrides: list[str] = typer.Argument(None, help="Settings as key=value, e.g. allocation.epsilon=0.2."),
     front: int = typer.Option(
-        None, "--front", metavar="K", help="Also the Pareto front at K values of ε; each may take the time limit."
+        None, "--front", metavar="K", help="Also the Pareto front at K values of ε. Each may take the time limit."
     ),
-    what_if: bool = typer.Option(False, "--what-if", help="Also the smallest budgets that would do."),
+    what_if: bool = typer.Option(False, "--what-if", help="Also the smallest budgets that are enough."),
     out: Path = typer.Option(
         None,
         "--out",
@@ -33,7 +33,7 @@ def allocate(
     json_out: bool = typer.Option(False, "--json", help="Print JSON instead of tables."),
     allow_code: list[str] = ALLOW_CODE,
 ) -> None:
-    """Show which client would hold which blocks, and how far that is proven to be the best."""
+    """Show which client would hold which blocks, and how near to the best that is proven to be."""
     import json
 
     from zorba_ray.allocation.front import require_count
@@ -45,7 +45,7 @@ def allocate(
     from zorba_ray.experiment.scope import with_scope
 
     settings = load_config(config, overrides)
-    # What is wrong with the question is said before minutes are spent on an answer.
+    # Wrong options are refused before minutes are spent on an answer.
     if front is not None:
         require_count(front)
     if out is not None:
@@ -55,14 +55,14 @@ def allocate(
                 pass
     if what_if and settings.federation.fleet is None:
         raise ConfigError(
-            f"--what-if: federation.fleet is null, so that none of the {settings.federation.clients} clients has a "
-            "budget that could be too small; set federation.fleet"
+            f"--what-if: federation.fleet is null, so none of the {settings.federation.clients} clients has a budget; "
+            "set federation.fleet"
         )
     setup = prepare(with_scope(settings)[0], reward=allowed_reward(settings, config, allow_code))
     answers: dict[str, Any] = {}
 
     def answer(name: str, tree: Any) -> None:
-        """Each as soon as it is there: a front that is interrupted takes nothing with it."""
+        """Prints and writes an answer at once, so that it is not lost if a later one is interrupted."""
         answers[name] = tree
         if not json_out:
             print_answer(name, answers)
@@ -70,7 +70,7 @@ def allocate(
             _write(out, name, answers)
 
     try:
-        # A front needs ω at its other values of ε even where the settings' own does not.
+        # A front may need a probe at other values of ε, even if the ε of the settings does not.
         solved = solve_allocation(setup, epsilon=None if front is None else 1.0)
         answer("allocation", allocation_record(setup, solved).tree())
         if what_if:
@@ -90,17 +90,17 @@ def _front(setup: "Setup", solved: "Solved", count: int) -> dict[str, Any]:
     from zorba_ray.allocation.front import pareto_front
     from zorba_ray.assignment import front_record
 
-    def told(epsilon: float) -> None:
+    def announce(epsilon: float) -> None:
         say(f"front: solving ε = {epsilon:.3g}", err=True)
 
     limits = setup.config.allocation
-    found = pareto_front(solved.problem, count, limits.time_limit_s, limits.gap, told)
-    return front_record(setup, solved, found)
+    points = pareto_front(solved.problem, count, limits.time_limit_s, limits.gap, announce)
+    return front_record(setup, solved, points)
 
 
 @contextmanager
 def _storing(out: Path) -> Iterator[None]:
-    """Turns what the operating system says about files in `out` into a message with exit code 8.
+    """Turns an error of the operating system about files in `out` into a message with exit code 8.
 
     Raises:
         StorageError: from the OSError.
@@ -111,13 +111,13 @@ def _storing(out: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(
-            f"--out {out}: {error.strerror or error} ({error.filename or out}): name a folder that can be written, or "
-            "make room"
+            f"--out {out}: {error.strerror or error} ({error.filename or out}): name a folder that can be written to, "
+            "or free some space"
         ) from error
 
 
 def _write(out: Path, name: str, answers: dict[str, Any]) -> None:
-    """One answer as JSON, and as a picture where there is something to see."""
+    """Writes one answer as JSON; allocation and front also as a picture."""
     from zorba_ray.artifacts import record_of, write_json
     from zorba_ray.artifacts.allocation import AllocationRecord
     from zorba_ray.report.allocation_pictures import write_allocation_picture, write_front_picture

@@ -1,4 +1,4 @@
-"""Who activates which blocks, in a terminal: clients (or groups of them) down, blocks across."""
+"""The map of active blocks in a terminal: one row per client, or per group of clients, and one character per block."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -12,15 +12,15 @@ from zorba_ray.tables.text import text_percent
 from zorba_ray.units import format_bytes
 
 ROWS = 24
-"""More clients are shown in groups."""
+"""With more clients than this, they are shown in groups."""
 LEAST_CELLS = 8
-"""Columns beside the map are left out before it gets narrower than this."""
+"""Least width of the map in characters; other columns are left out first."""
 _SHADES = "·░▒▓█"
-"""Nobody, under a third, under two thirds, not all, all."""
+"""Share of clients with the block: none, under a third, under two thirds, not all, all."""
 
 
 def shades(share: np.ndarray, cells: int) -> str:
-    """One sign per block; with more blocks than `cells`, one sign for several blocks in a row, by their mean.
+    """One character per block. With more blocks than `cells`, one character stands for several blocks, by their mean.
 
     Args:
         share: float [L] in [0, 1].
@@ -32,17 +32,17 @@ def shades(share: np.ndarray, cells: int) -> str:
 
 
 def allocation_map(allocation: AllocationRecord, width: int) -> Table[FleetRow]:
-    """Blocks, bytes and budget of every client, or of groups of clients where there are many.
+    """Blocks, bytes and budget of every client, or of groups of clients if there are many.
 
-    The map takes a third of the `width`, at least LEAST_CELLS characters; `Table.terminal` leaves out what else does
-    not fit.
+    The map takes a third of the `width`, and at least LEAST_CELLS characters. `Table.terminal` leaves out columns that
+    do not fit.
     """
     rows = fleet_rows(allocation, ROWS)
     grouped = len(rows) < len(allocation.clients)
     what = f"{len(allocation.clients):,} clients in {len(rows)} groups" if grouped else f"{len(rows)} clients"
     cells = max(LEAST_CELLS, width // 3)
     columns: list[Column[FleetRow]] = [
-        # What tells the groups apart stays on the narrowest terminal.
+        # The column that identifies a row is never left out.
         Column("clients" if grouped else "client", lambda row: row.clients if grouped else row.name, str),
         Column("class", lambda row: _cut(row.kind or "mixed"), keep=-5),
         Column("examples", lambda row: row.examples, "{:,}".format, keep=-6),
@@ -59,19 +59,19 @@ def allocation_map(allocation: AllocationRecord, width: int) -> Table[FleetRow]:
 
 
 def map_legend(allocation: AllocationRecord, width: int) -> str:
-    """What the signs mean, and how many clients hold a block."""
-    held = np.zeros(allocation.blocks, dtype=np.int64)
+    """The meaning of the characters, and how many clients hold a block."""
+    holders = np.zeros(allocation.blocks, dtype=np.int64)
     for client in allocation.clients:
-        held[list(client.blocks)] += 1
-    least = int(held.argmin())
+        holders[list(client.blocks)] += 1
+    least = int(holders.argmin())
     signs = "█ active, · not"
     if len(allocation.clients) > ROWS:
         signs = "share of a group's clients: · none, ░ under 1/3, ▒ under 2/3, ▓ more, █ all"
     elif allocation.blocks > max(LEAST_CELLS, width // 3):
-        signs = "where blocks share a sign: · none, ░ under 1/3, ▒ under 2/3, ▓ more, █ all active"
+        signs = "share of active ones among the blocks of a sign: · none, ░ under 1/3, ▒ under 2/3, ▓ more, █ all"
     return (
-        f"{signs}. Clients per block: {int(held.min()):,} to {int(held.max()):,} (fewest: block {least}); "
-        f"VRAM figures are {allocation.bytes_source}, accelerators {allocation.accelerator}."
+        f"{signs}. Clients per block: {int(holders.min()):,} to {int(holders.max()):,} (fewest: block {least}); "
+        f"VRAM figures are {allocation.bytes_source}; accelerators are {allocation.accelerator}."
     )
 
 

@@ -1,4 +1,4 @@
-"""What `zorba-ray allocate` prints: the map, objectives with their bounds, steps, front, what-if."""
+"""The output of `zorba-ray allocate`: the map, objectives with their bounds, steps, front, what-if."""
 
 import math
 from typing import Any
@@ -9,16 +9,16 @@ from zorba_ray.tables.text import text_gap
 from zorba_ray.units import format_bytes
 
 _NAMED = 12
-"""Kinds of clients in the what-if table."""
+"""Most rows of the what-if table."""
 _NAMES = {"convergence": "f1", "vram": "f2", "time": "f3"}
 
 Row = dict[str, Any]
 Kind = tuple[tuple[int, int], list[str]]
-"""(budget, needed bytes) and the names of the clients of which that is true."""
+"""((budget, needed bytes), names of the clients with these figures)."""
 
 
 def print_answer(name: str, answers: dict[str, Any]) -> None:
-    """One of "allocation", "what_if" and "front", on stdout."""
+    """Prints one of the answers "allocation", "what_if" and "front" on stdout."""
     console = Console()
     tree = answers[name]
     if name == "allocation":
@@ -39,14 +39,15 @@ def print_answer(name: str, answers: dict[str, Any]) -> None:
 
 
 _BOUNDS = (
-    "bound here: proven, nothing that keeps the constraint of the objective's last step has less; bound at all: "
-    "nothing has less. gap: (value − bound) / value, of f2 without what the bases take."
+    "bound here: proven lower bound under the constraint of the objective's last step. bound at all: proven "
+    "lower bound over all allocations. gap: (value − bound) / value; for f2 without the bytes of clients with no "
+    "active block."
 )
 
 
 def print_map(console: Console, record: dict[str, Any]) -> None:
-    """Who activates which blocks, and what each holds against its budget; `record` is allocation.json."""
-    # Here, as reports load matplotlib, which `--help` must not wait for.
+    """Prints which client activates which blocks, and its bytes and budget. `record` is allocation.json."""
+    # Imported here, because reports load matplotlib, and `--help` must be quick.
     from zorba_ray.artifacts import record_of
     from zorba_ray.artifacts.allocation import AllocationRecord
     from zorba_ray.cli.allocation_map import allocation_map, map_legend
@@ -57,7 +58,7 @@ def print_map(console: Console, record: dict[str, Any]) -> None:
 
 
 def fleet_text(record: dict[str, Any]) -> str:
-    """The fleet's bytes, against everything active, and where the others go."""
+    """The fleet's bytes compared with all blocks active, and the parts of a client without active blocks."""
     from zorba_ray.artifacts import record_of
     from zorba_ray.artifacts.allocation import AllocationRecord
 
@@ -65,17 +66,17 @@ def fleet_text(record: dict[str, Any]) -> str:
     parts = ", ".join(f"{name} {format_bytes(size)}" for name, size in record["memory_parts"].items())
     return (
         f"Fleet: {format_bytes(record['f2_bytes'])}; with all blocks active everywhere {format_bytes(total)} "
-        f"({1 - record['f2_bytes'] / total:.1%} less). One client with nothing active: {parts}. "
+        f"({1 - record['f2_bytes'] / total:.1%} less). A client with no active block: {parts}. "
         f"Solver: {record['solver']}."
     )
 
 
 def objectives_table(record: dict[str, Any]) -> Table[Row]:
-    """Each objective: its value, and what is proven about it."""
+    """Value and proven bounds of each objective."""
     share = record["vram_objective"] == "worst_share"
     columns: list[Column[Row]] = [
         Column("objective", lambda row: _name(row["objective"], share)),
-        # Without a value: f1 where a block is on no client.
+        # f1 has no value if a block is active on no client.
         Column("value", lambda row: "∞" if row["value"] is None else _text(row["objective"], row["value"], share), str),
     ]
     if record["steps"]:
@@ -88,12 +89,12 @@ def objectives_table(record: dict[str, Any]) -> Table[Row]:
 
 
 def variance_table(record: dict[str, Any]) -> Table[str]:
-    """The exact variance that f1 stands for, for both weightings, against the weighting of this run."""
+    """The exact variance for both weightings of clients; f1 is a surrogate of it."""
     exact = record["exact_variance"]
 
     def ratio(kind: str) -> float | None:
-        whole = exact["all_active"][kind]
-        return exact[kind] / whole if whole > 0 else None  # a probe may find no energy at all
+        all_active = exact["all_active"][kind]
+        return exact[kind] / all_active if all_active > 0 else None  # a probe may find no energy at all
 
     columns: list[Column[str]] = [
         Column("weights", lambda kind: f"{kind} (this run)" if kind == record["weights"] else kind),
@@ -101,13 +102,13 @@ def variance_table(record: dict[str, Any]) -> Table[str]:
         Column("all active", lambda kind: exact["all_active"][kind], "{:.5g}".format, keep=-2),
         Column("ratio", ratio, "{:.4g}".format),
     ]
-    energies = "equal in all blocks, 1 in all" if exact["energies"] == "uniform" else "as measured"
+    energies = "assumed equal in all blocks" if exact["energies"] == "uniform" else "as measured"
     caption = f"Exact variance of a round with per-client seeds, gradient energies {energies}"
     return Table(caption, ("data", "inverse_noise"), columns)
 
 
 def bounds_table(record: dict[str, Any]) -> Table[Row]:
-    """What the solver did and proved, step by step."""
+    """The steps of the solver, with values and proven bounds."""
     share = record["vram_objective"] == "worst_share"
     columns: list[Column[Row]] = [
         Column("step", lambda step: step["name"].replace("_", " ")),
@@ -122,14 +123,14 @@ def bounds_table(record: dict[str, Any]) -> Table[Row]:
 
 
 def front_table(front: dict[str, Any], share: bool) -> Table[Row]:
-    """The Pareto front: one row per undominated point."""
+    """The Pareto front: one row per point."""
     points = front["points"]
 
     def entry(point: Row, objective: str) -> Row:
-        return next(found for found in point["objectives"] if found["objective"] == objective)
+        return next(row for row in point["objectives"] if row["objective"] == objective)
 
     columns: list[Column[Row]] = [Column("ε", lambda point: point["epsilon"], "{:.3g}".format)]
-    for objective in [found["objective"] for found in points[0]["objectives"]]:
+    for objective in [row["objective"] for row in points[0]["objectives"]]:
         for title, key, keep in (("", "value", 0), (" bound", "bound", -3)):
             columns.append(
                 Column(
@@ -149,27 +150,27 @@ def front_table(front: dict[str, Any], share: bool) -> Table[Row]:
 
 
 def front_text(front: dict[str, Any]) -> str:
-    """What the table leaves out, and which points are not proven to the gap asked for."""
+    """A sentence about the omitted values of ε, and about points that are not proven within the gap."""
     grid = len(front["points"]) + len(front["left_out"])
     same = sum(entry["reason"] == "same point" for entry in front["left_out"])
     open_points = [f"{p['epsilon']:.3g}" for p in front["points"] if p["statuses"] != ["optimal"]]
     return (
-        f"{grid} values of ε, {front['solved']} solved; {same} gave a point again, {len(front['left_out']) - same} "
-        "were dominated. "
+        f"{grid} values of ε, {front['solved']} solved; {same} gave the same point as another, "
+        f"{len(front['left_out']) - same} were dominated. "
         + (
-            f"Stopped by allocation.time_limit_s at ε = {', '.join(open_points)}: the true front may lie lower there, "
-            "down to the bounds."
+            f"Stopped by allocation.time_limit_s at ε = {', '.join(open_points)}: better points may exist there, down "
+            "to the bounds."
             if open_points
-            else "Every step is proven to allocation.gap."
+            else "Every step is proven within allocation.gap."
         )
     )
 
 
 def what_if_table(record: dict[str, Any]) -> Table[Kind]:
-    """The clients whose budgets must rise, and to what; those that are alike are one row."""
-    alike: dict[tuple[int, int], list[str]] = {}
+    """The clients whose budgets must be raised, and to how much. Clients with the same figures share a row."""
+    by_figures: dict[tuple[int, int], list[str]] = {}
     for client in record["clients"]:
-        alike.setdefault((client["budget_bytes"], client["needed_bytes"]), []).append(client["name"])
+        by_figures.setdefault((client["budget_bytes"], client["needed_bytes"]), []).append(client["name"])
 
     def label(kind: Kind) -> str:
         names = kind[1]
@@ -178,28 +179,28 @@ def what_if_table(record: dict[str, Any]) -> Table[Kind]:
     columns: list[Column[Kind]] = [
         Column("client", label),
         Column("budget", lambda kind: kind[0][0], "{:,}".format, keep=-1),
-        Column("would do", lambda kind: kind[0][1], "{:,}".format),
+        Column("needed", lambda kind: kind[0][1], "{:,}".format),
         Column("missing", lambda kind: kind[0][1] - kind[0][0], "{:,}".format, keep=-2),
     ]
-    return Table("What if: the smallest budgets in bytes, least raise in all", list(alike.items())[:_NAMED], columns)
+    return Table("What if: budgets in bytes, with the smallest total raise", list(by_figures.items())[:_NAMED], columns)
 
 
 def what_if_text(record: dict[str, Any]) -> str:
-    """The same in words, and by one factor for the whole fleet."""
-    least = "" if record["proven"] else " (enough; not proven to be the least)"
-    factor = f"{math.ceil(1e6 * record['factor']) / 1e6:.6f}"  # rounded down it might not do
+    """The same in words, and as one factor for the whole fleet."""
+    least = "" if record["proven"] else " (enough; not proven to be the smallest)"
+    factor = f"{math.ceil(1e6 * record['factor']) / 1e6:.6f}"  # rounded up, because less may not be enough
     if record["feasible"]:
-        return f"The fleet is feasible as it is, and would be with every budget at {factor} of its size{least}."
+        return f"The budgets are large enough. They would be, too, with every budget at {factor} of its size{least}."
     kinds = len({(client["budget_bytes"], client["needed_bytes"]) for client in record["clients"]})
     more = f" {kinds - _NAMED} more kinds of clients are in --json." if kinds > _NAMED else ""
     return (
-        f"{record['missing_bytes']:,} bytes missing in all, on {len(record['clients'])} clients{least}.{more} Or every "
-        f"budget × {factor}."
+        f"{record['missing_bytes']:,} bytes missing in all, on {len(record['clients'])} clients{least}.{more} Another "
+        f"way: every budget × {factor}."
     )
 
 
 def _objective(title: str, key: str, share: bool, keep: int = 0) -> Column[Row]:
-    """A figure of an objective, in the objective's unit."""
+    """A column with a figure of objectives, each in its unit."""
     return Column(title, lambda row: _text(row["objective"], row[key], share), str, keep)
 
 
@@ -221,7 +222,7 @@ def _text(objective: str, value: float | None, share: bool) -> str | None:
 
 
 def _exact_bytes(count: float) -> str:
-    """Seven digits: two answers may differ by one block of one client in a whole fleet."""
+    """Bytes with seven digits, because two answers may differ by one block of one client in a whole fleet."""
     for power, name in ((40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")):
         if count >= 2**power:
             return f"{count / 2**power:.7g} {name}"

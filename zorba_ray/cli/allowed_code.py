@@ -1,4 +1,4 @@
-"""`--allow-code`: which code that is not of zorba-ray a command may run."""
+"""`--allow-code`: the modules of the user that a command may run."""
 
 import shlex
 import sys
@@ -13,26 +13,26 @@ if TYPE_CHECKING:
     from zorba_ray.tasks.reward_code import RewardCode
 
 ALLOW_CODE: list[str] = typer.Option(
-    None, "--allow-code", metavar="MODULE", help="Run this module, which task.reward names; code of yours needs it."
+    None, "--allow-code", metavar="MODULE", help="Allow this module of your own, which task.reward names, to run."
 )
 
 
 def allowed_reward(settings: "ExperimentConfig", source: str, modules: Collection[str] | None) -> "RewardCode | None":
-    """The code of a run's reward; None where its task is none.
+    """The code of a run's reward; None if its task is not a reward.
 
     Args:
         source: the run file, or a preset.
-        modules: those of --allow-code.
+        modules: the modules that --allow-code names.
 
     Raises:
-        ConfigError: there is no such module, or it is not allowed; says what to type.
+        ConfigError: no such module, or it is not allowed; the message has the command to type.
     """
     named = [settings.task.reward] if settings.task.reward else []
     return next(iter(allowed_rewards(named, source, modules).values()), None)
 
 
 def allowed_rewards(names: Iterable[str], source: str, modules: Collection[str] | None) -> "dict[str, RewardCode]":
-    """The code of each reward, by its name; as `allowed_reward`."""
+    """Name of each reward -> its code; see `allowed_reward`."""
     from zorba_ray.tasks.reward_code import read_reward
 
     again = shlex.join(["zorba-ray", *sys.argv[1:]])

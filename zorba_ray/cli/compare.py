@@ -1,4 +1,4 @@
-"""`zorba-ray compare`: methods side by side, at equal forward passes."""
+"""`zorba-ray compare`: compares methods with the same number of forward passes."""
 
 import json
 import sys
@@ -17,17 +17,21 @@ if TYPE_CHECKING:
 def compare(
     config: str = typer.Argument(help="A YAML file with zorba's settings, or a preset (demo)."),
     overrides: list[str] = typer.Argument(None, help="Settings as key=value."),
-    methods: str = typer.Option(None, "--methods", help="Names with commas. Left out: all without backpropagation."),
-    seeds: int = typer.Option(3, "--seeds", help="Runs of each method: seed, seed + 1, … of the settings."),
+    methods: str = typer.Option(
+        None, "--methods", help="Methods, with commas between (default: all without backpropagation)."
+    ),
+    seeds: int = typer.Option(3, "--seeds", help="Runs of each method, with the seeds seed, seed + 1, …"),
     rates: list[str] = typer.Option(None, "--rates", help="Learning rates to choose from: method=1e-4,3e-4."),
-    tune_share: float = typer.Option(0.25, "--tune-share", help="Share of a run's rounds in which rates are judged."),
-    settings: list[str] = typer.Option(None, "--set", help="A method's own setting: method:key=value."),
-    folder: Path = typer.Option(None, "--dir", help="Where the comparison is kept (default: runs/compare/NAME)."),
-    resume: bool = typer.Option(False, "--resume", help="Go on; finished runs are not repeated."),
-    as_json: bool = typer.Option(False, "--json", help="The table as JSON on stdout."),
+    tune_share: float = typer.Option(
+        0.25, "--tune-share", help="A rate is chosen by shorter runs: their share of a run's rounds."
+    ),
+    settings: list[str] = typer.Option(None, "--set", help="A setting of one method: method:key=value."),
+    folder: Path = typer.Option(None, "--dir", help="Directory of the comparison (default: runs/compare/NAME)."),
+    resume: bool = typer.Option(False, "--resume", help="Continue the comparison. Finished runs are not repeated."),
+    as_json: bool = typer.Option(False, "--json", help="Print the table as JSON."),
     allow_code: list[str] = ALLOW_CODE,
 ) -> None:
-    """Compare methods: equal data, batches, seeds and forward passes, each at its best rate of a ladder."""
+    """Compare methods with the same data, batches, seeds and forward passes. Each has the best of several rates."""
     from zorba_ray.artifacts import raise_storage_error
     from zorba_ray.campaigns.comparison import open_comparison, plan_comparison, run_comparison
     from zorba_ray.cli.progress import CompareProgress
@@ -50,7 +54,7 @@ def compare(
             run_comparison(plan, directory, sys.argv, progress.show, stop.is_set, write_run_report, reward)
     except ZorbaError as ended:
         error = ended
-    if isinstance(error, RunDirError):  # another program's, or one that must be mended first
+    if isinstance(error, RunDirError):  # another process uses the directory, or the user must repair it first
         raise error
     try:
         record = load_comparison(path)
@@ -83,26 +87,26 @@ def _print_results(record: "ComparisonRecord") -> None:
 def _rates(texts: list[str]) -> dict[str, tuple[float, ...]]:
     from zorba_ray.errors import ConfigError
 
-    found: dict[str, Any] = {}
+    rates_of: dict[str, Any] = {}
     for text in texts:
         method, sign, listing = text.partition("=")
         try:
             values = tuple(float(value) for value in listing.split(","))
         except ValueError as error:
             raise ConfigError(f"--rates {text!r}: write method=rate,rate, as in zorba=1e-4,3e-4") from error
-        if not sign or method in found:
+        if not sign or method in rates_of:
             raise ConfigError(f"--rates {text!r}: write method=rate,rate once per method, as in zorba=1e-4,3e-4")
-        found[method] = values
-    return found
+        rates_of[method] = values
+    return rates_of
 
 
 def _settings(texts: list[str]) -> dict[str, tuple[str, ...]]:
     from zorba_ray.errors import ConfigError
 
-    found: dict[str, tuple[str, ...]] = {}
+    settings_of: dict[str, tuple[str, ...]] = {}
     for text in texts:
         method, sign, setting = text.partition(":")
         if not sign or "=" not in setting:
             raise ConfigError(f"--set {text!r}: write method:key=value, as in zorba:zo.directions=10")
-        found[method] = (*found.get(method, ()), setting)
-    return found
+        settings_of[method] = (*settings_of.get(method, ()), setting)
+    return settings_of

@@ -1,4 +1,4 @@
-"""`zorba-ray run --dry-run`: whether the settings would run, who would hold what, what it would cost."""
+"""`zorba-ray run --dry-run`: whether the settings would run, the blocks and bytes of clients, the cost."""
 
 import json
 import os
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 def preview(config: "ExperimentConfig", path: Path, reward: "RewardCode | None" = None) -> None:
-    """Loads and checks what a run would, prints the answer, and writes nothing.
+    """Loads and checks all that a run would, prints the answer, and writes nothing.
 
     Args:
-        path: where the run would be kept.
-        reward: the code of `task.reward`, where the user allowed it.
+        path: the run directory that the run would have.
+        reward: the code of `task.reward`, if the user allowed it.
 
     Raises:
-        ZorbaError: what a run would end with before its first round.
+        ZorbaError: a run would end with this before its first round.
     """
     from zorba_ray.artifacts import record_of
     from zorba_ray.artifacts.allocation import AllocationRecord
@@ -42,15 +42,16 @@ def preview(config: "ExperimentConfig", path: Path, reward: "RewardCode | None" 
     where = "in this process" if config.federation.backend == "sequential" else "on Ray"
     console.print(
         f"This would run: {config.rounds:,} rounds of {config.method} with {config.federation.clients:,} clients "
-        f"{where}. " + ("The folder is there already: " if os.path.exists(path) else "Kept in ") + str(path) + "."
+        f"{where}. Run directory: {path}{' (it exists already)' if os.path.exists(path) else ''}."
     )
     for text in warnings:
         console.print(f"warning: {text}", style="yellow")
     print_map(console, tree)
     for line in (_memory(allocation), _data(setup), _passes(setup, allocation), _traffic(setup), *_answers(setup)):
         console.print(line)
-    if probe is not None:
-        console.print(probe.line())
+    for line in (setup.prefix_note, "" if probe is None else probe.line()):
+        if line:
+            console.print(line)
     console.print("Settings that differ from the defaults:")
     for key, value in config.differing().items():
         console.print(f"  {key}: {json.dumps(value, ensure_ascii=False)}", soft_wrap=True)
@@ -61,7 +62,7 @@ def _memory(allocation: "AllocationRecord") -> str:
     if not budgets:
         return "Memory: no client has a budget (federation.fleet)."
     fullest = max(budgets, key=lambda client: client.share or 0.0)
-    return f"Memory: the fullest client ({fullest.client}, {fullest.kind}) holds {fullest.share:.1%} of its budget."
+    return f"Memory: the fullest client ({fullest.client}, {fullest.kind}) uses {fullest.share:.1%} of its budget."
 
 
 def _data(setup: "Setup") -> str:
@@ -86,8 +87,8 @@ def _passes(setup: "Setup", allocation: "AllocationRecord") -> str:
         cost += (passes * (blocks - first) + config.local_steps * first) / blocks
     most = "at most " if config.data.batch_tokens is not None else ""
     return (
-        f"A round: {clients:,} clients × {passes} forward passes of {most}{config.data.batch_size} examples; blocks "
-        f"before the first active one run once, so that it costs about {cost:.1f} passes of the whole model."
+        f"A round: {clients:,} clients × {passes} forward passes of {most}{config.data.batch_size} examples. Blocks "
+        f"before the first active one run only once, so a round costs about {cost:.1f} passes of the whole model."
     )
 
 
@@ -111,7 +112,7 @@ def _answers(setup: "Setup") -> list[str]:
 
 
 def _traffic(setup: "Setup") -> str:
-    """Bytes of the frames of a round in which everybody who is asked reports."""
+    """Bytes of the messages of a round in which every asked client reports."""
     from zorba_ray.federation.round import participant_count
     from zorba_ray.protocol.messages import ClientReport, RoundCommit, RoundPlan, encode
 
@@ -125,7 +126,7 @@ def _traffic(setup: "Setup") -> str:
     scalars = bytes(4 * header.local_steps * header.directions_per_step)
     report = encode(ClientReport(config.rounds, clients - 1, bytes(8), bytes(4), max(header.samples), scalars))
     plan = encode(RoundPlan(config.rounds, config.zo.lr, config.zo.perturbation_scale, bytes(8)))
-    each = header.commits == "scalars"
-    named = bytes(4 * asked) if each and asked < clients else b""
-    commit = encode(RoundCommit(config.rounds, config.zo.lr, named, scalars * asked if each else scalars))
+    per_client = header.commits == "scalars"
+    named = bytes(4 * asked) if per_client and asked < clients else b""
+    commit = encode(RoundCommit(config.rounds, config.zo.lr, named, scalars * asked if per_client else scalars))
     return f"Bytes per client and round: about {len(report)} up, {len(plan) + len(commit):,} down."

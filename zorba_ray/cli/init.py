@@ -1,4 +1,4 @@
-"""`zorba-ray init`: a first configuration for a file of your own, with a comment on every line that is a guess."""
+"""`zorba-ray init`: writes a first configuration for the user's own data, with a comment at every guess."""
 
 import json
 import os
@@ -20,7 +20,7 @@ _ROWS_PER_CLIENT = 40
 def init(
     data: Path = typer.Argument(help="A CSV, JSONL or parquet file, or a folder with train.csv and so on."),
     model: str = typer.Option("builtin", "--model", help="A folder, a hub id, or builtin (small, for a first try)."),
-    out: Path = typer.Option(None, "--out", "-o", help="The file to write (default: NAME.yaml here, after the data)."),
+    out: Path = typer.Option(None, "--out", "-o", help="The file to write (default: the name of the data, as .yaml)."),
 ) -> None:
     """Look at data and write a first configuration: task, prompt, label words, clients, batch and rate."""
     from zorba_ray.data.proposal import propose_data
@@ -35,13 +35,13 @@ def init(
     try:
         say(f"checked: {_check(path)}")
     except ZorbaError as error:
-        say(f"to mend: a run of {path} would say:", err=True)
+        say(f"to correct: a run of {path} would end with:", err=True)
         raise error
-    say(f"next: read its comments, then\n  zorba-ray lr {path}     # which rate\n  zorba-ray run {path}")
+    say(f"next: read its comments, then\n  zorba-ray lr {path}     # finds a learning rate\n  zorba-ray run {path}")
 
 
 def _check(path: Path) -> str:
-    """Loads what a run would load, and says what its clients would hold.
+    """Loads all that a run would load. Returns a sentence about its clients' blocks and bytes.
 
     Raises:
         ZorbaError: a run would be refused.
@@ -54,9 +54,11 @@ def _check(path: Path) -> str:
     setup = prepare(load_config(str(path)))
     record = allocation_record(setup, solve_allocation(setup))
     counts = [len(client.blocks) for client in record.clients]
-    held = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
+    block_range = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
     most = text_bytes(max(client.bytes for client in record.clients))
-    return f"data and model load; each client activates {held} of {setup.header.blocks} blocks, in at most {most}"
+    return (
+        f"data and model load; each client activates {block_range} of {setup.header.blocks} blocks, in at most {most}"
+    )
 
 
 def configuration(proposal: "DataProposal", data: Path, model: str, name: str, memory: int, device: str) -> str:
@@ -65,7 +67,7 @@ def configuration(proposal: "DataProposal", data: Path, model: str, name: str, m
     Args:
         name: of the run.
         memory: bytes of this machine's GPU, or of its main memory.
-        device: which of the two, in words.
+        device: "GPU memory" or "main memory".
     """
     small = model == "builtin"
     words = proposal.label_words if proposal.named or not small else _builtin_words(proposal.label_words)
@@ -77,7 +79,7 @@ def configuration(proposal: "DataProposal", data: Path, model: str, name: str, m
     lines = [
         f"# {name}: written by `zorba-ray init`. `zorba-ray schema` lists every setting.",
         f"name: {name}",
-        "rounds: 20                        # for a first look; some hundred to train",
+        "rounds: 20                        # for a first look; use some hundred to train",
         f"model: {{path: {_text(model)}}}",
         *_task_lines(proposal),
         "data:",
@@ -110,10 +112,10 @@ def configuration(proposal: "DataProposal", data: Path, model: str, name: str, m
         "  scope: bias_norm                # norms and biases are perturbed; `all`: every tensor",
         f"  lr: {0.01 if small else 0.003}                        # a guess: `zorba-ray lr` tries several",
         "  directions: 4                   # forward pairs of a client in a round",
-        "memory: {frozen: host}            # blocks that a client does not activate wait in main memory",
+        "memory: {frozen: host}            # blocks that a client does not activate stay in main memory",
         "federation:",
         f"  clients: {clients}",
-        "  backend: sequential             # one after the other, in one process; `ray`: in parallel",
+        "  backend: sequential             # clients one after another, in one process; `ray`: in parallel",
         f"  fleet:                          # this machine has {gib:g} GiB of {device}",
         f"    - {{name: this_size, count: {clients - halves}, vram: {gib:g} GiB}}",
         f"    - {{name: half_size, count: {halves}, vram: {gib / 2:g} GiB}}",
@@ -125,21 +127,21 @@ def configuration(proposal: "DataProposal", data: Path, model: str, name: str, m
 _FOLLOWS = {
     "classification": "The label word follows it.",
     "multiple_choice": "One of the row's options follows it.",
-    "completion": "The answer follows it, and it alone is learnt.",
-    "language_model": "It learns to go on with the text: no column is a label.",
+    "completion": "The answer follows it. The model learns only the answer.",
+    "language_model": "No column is a label: the model learns the text itself.",
 }
 
 
 def _task_lines(proposal: "DataProposal") -> list[str]:
-    """The section that says what is learnt; nothing for a classification."""
+    """The section `task`; empty for a classification."""
     columns = {
         "answer": proposal.answer_column and f"{{{proposal.answer_column}}}",
         "options_column": proposal.options_column,
         "messages_column": proposal.messages_column,
     }
-    given = [f"{name}: {_text(value)}" for name, value in columns.items() if value]
+    settings = [f"{name}: {_text(value)}" for name, value in columns.items() if value]
     if proposal.kind != "classification":
-        return [f"task: {{{', '.join([f'kind: {proposal.kind}', *given])}}}"]
+        return [f"task: {{{', '.join([f'kind: {proposal.kind}', *settings])}}}"]
     return []
 
 
@@ -152,16 +154,18 @@ def _label_comments(proposal: "DataProposal", words: tuple[str, ...], small: boo
     lines = [f"  # Rows of each: {counts}" if len(counts) <= 90 else f"  # {len(proposal.label_words)} labels"]
     if small and not {*words} <= {*TASK_LABEL_WORDS}:
         lines.append(
-            f"  # The built-in model knows the words {', '.join(TASK_LABEL_WORDS)}. Take another with --model, or"
+            f"  # The built-in model knows the words {', '.join(TASK_LABEL_WORDS)}. Choose another with --model, or"
         )
-        lines.append("  # write these, and say in a labels.json beside the data which label is which (docs/data.md).")
+        lines.append(
+            "  # write these words, and say in labels.json, beside the data, which label each is (docs/data.md)."
+        )
     if not proposal.named:
-        lines.append("  # The data have bare numbers. Write words here that say what each means, in the same order.")
+        lines.append("  # The labels are numbers. Write a word for each here, in the same order.")
     return lines
 
 
 def _builtin_words(numbers: tuple[str, ...]) -> tuple[str, ...]:
-    """Words that the built-in model knows, for up to four labels; more stay numbers."""
+    """Words that the built-in model knows, for up to four labels; if there are more, the numbers."""
     from zorba_ray.data.grammar import TASK_LABEL_WORDS
 
     chosen = {2: (0, 3), 3: (0, 2, 3), 4: (0, 1, 2, 3)}.get(len(numbers)) if numbers[0] == "0" else None
@@ -179,7 +183,7 @@ def _task(proposal: "DataProposal") -> str:
 
 
 def _text(value: str) -> str:
-    """A YAML scalar: bare where nothing can be read into it, else in double quotes, as JSON has them."""
+    """A YAML scalar: without quotes if YAML cannot misread it, else in double quotes as in JSON."""
     plain = re.fullmatch(r"[A-Za-z][\w./-]*", value, re.ASCII) and value.lower() not in _YAML_WORDS
     return value if plain else json.dumps(value, ensure_ascii=False)
 
@@ -188,7 +192,7 @@ _YAML_WORDS = ("y", "n", "yes", "no", "true", "false", "on", "off", "null", "nan
 
 
 def _memory() -> tuple[int, str]:
-    """Bytes of the first GPU, else of main memory, and which it is."""
+    """(bytes of the first GPU, or of main memory if there is none; which of the two)."""
     import torch
 
     if torch.cuda.is_available():

@@ -1,4 +1,4 @@
-"""`zorba-ray lr`: a learning rate, from a few rounds at each rate of a ladder."""
+"""`zorba-ray lr`: finds a learning rate by a few rounds at each of several rates."""
 
 import math
 from typing import TYPE_CHECKING
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 _WIDTH = 32
 """Characters of the longest bar."""
 _BLOWN = 0.3
-"""Of the start's loss: what rises by more is no noise."""
+"""If the loss rises by more than this share of the start's loss, it is not noise."""
 
 
 def lr(
     config: str = typer.Argument(help="A YAML file, or a preset (demo)."),
     overrides: list[str] = typer.Argument(None, help="Settings as key=value, e.g. zo.directions=4."),
     rates: str = typer.Option(
-        None, "--rates", help="Rates, with commas. Left out: zo.lr, and up to 30 times less and more."
+        None, "--rates", help="Rates, with commas between (default: zo.lr, and up to 30 times less and more)."
     ),
     rounds: int = typer.Option(4, "--rounds", min=1, help="Rounds at each rate."),
     clients: int = typer.Option(4, "--clients", min=1, help="Clients asked in a round."),
     json_out: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
-    """Find a learning rate: several are tried for a few rounds each, from the same start."""
+    """Find a learning rate: try several rates for a few rounds each, from the same start."""
     import dataclasses
     import json
 
@@ -37,7 +37,7 @@ def lr(
 
     console = Console()
     settings = anchored(load_config(config, overrides))
-    with console.status("taking rounds"):
+    with console.status("running rounds"):
         ladder = find_rate(settings, _numbers(rates), rounds, clients)
     if json_out:
         rate, why = ladder.advice
@@ -47,7 +47,7 @@ def lr(
 
 
 def print_ladder(console: "Console", ladder: "Ladder") -> None:
-    """The table with a bar per rate, and what is suggested."""
+    """Prints a table with a bar per rate, and the suggested rate."""
     from zorba_ray.tables import Column, Table
     from zorba_ray.tables.text import text_loss
 
@@ -73,15 +73,15 @@ def print_ladder(console: "Console", ladder: "Ladder") -> None:
     )
     console.print(table.terminal(console.width))
     if ladder.suggested is not None:
-        edge = "no rate of the ladder raises the loss" if ladder.edge is None else f"from {ladder.edge:.3g} on it rises"
+        edge = "no rate raises the loss" if ladder.edge is None else f"from {ladder.edge:.3g} on the loss rises"
         console.print(f"by these rounds: zo.lr={ladder.suggested:.3g} ({edge})")
     if ladder.suited is not None:
         console.print(
-            f"by the curvature of the logits, without a round: zo.lr={ladder.suited:.3g} ({ladder.suited_pairs} "
+            f"by the curvature of the logits, without rounds: zo.lr={ladder.suited:.3g} ({ladder.suited_pairs} "
             "forward pairs)"
         )
     rate, why = ladder.advice
-    console.print(f"no rate is suggested: {why}" if rate is None else f"take zo.lr={rate:.3g}: {why}")
+    console.print(f"no rate is suggested: {why}" if rate is None else f"use zo.lr={rate:.3g}: {why}")
 
 
 def _numbers(text: str | None) -> list[float] | None:
@@ -92,4 +92,4 @@ def _numbers(text: str | None) -> list[float] | None:
     try:
         return [float(part) for part in text.split(",")]
     except ValueError as error:
-        raise ConfigError(f"--rates={text}: numbers with commas between, as in 0.001,0.01") from error
+        raise ConfigError(f"--rates={text}: numbers with commas between are expected, as in 0.001,0.01") from error

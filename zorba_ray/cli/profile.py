@@ -1,4 +1,4 @@
-"""`zorba-ray profile`: what a client holds, by method, policy and share of active blocks."""
+"""`zorba-ray profile`: the memory of a client, by method, placement and share of active blocks."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
     from zorba_ray.tables import Table
 
 LABELS = 2
-"""Label words where the settings name none."""
+"""Number of label words if the settings have none."""
 
 
 def profile(
     config: str = typer.Argument(
-        help="A named shape (as qwen2.5-0.5b), a hub id, a model's folder, a YAML file, or a preset (demo)."
+        help="A named shape (qwen2.5-0.5b), a hub id, a model's folder, a YAML file, or a preset (demo)."
     ),
     overrides: list[str] = typer.Argument(None, help="Settings as key=value, e.g. memory.compute_dtype=fp32."),
-    batch: int = typer.Option(None, "--batch", help="Examples of a forward pass; default: data.batch_size."),
-    length: int = typer.Option(None, "--length", help="Tokens of an example; default: data.max_length."),
-    parts: bool = typer.Option(False, "--parts", help="Also what the bytes are made of."),
+    batch: int = typer.Option(None, "--batch", help="Examples of a forward pass (default: data.batch_size)."),
+    length: int = typer.Option(None, "--length", help="Tokens of an example (default: data.max_length)."),
+    parts: bool = typer.Option(False, "--parts", help="Also the bytes of every part."),
     json_out: bool = typer.Option(False, "--json", help="Print JSON, with the bytes of every part."),
 ) -> None:
     """Show the bytes that a client's accelerator would hold. No weights are loaded."""
@@ -29,24 +29,24 @@ def profile(
 
     from zorba_ray.cli.terminal import Console, say
 
-    found = profiled(config, overrides, batch, length)
-    rows = list(found.rows())
+    model_profile = profiled(config, overrides, batch, length)
+    rows = list(model_profile.rows())
     if json_out:
-        record = {"model": found.model.path, **found.facts(), "rows": [row.to_dict() for row in rows]}
+        record = {"model": model_profile.model.path, **model_profile.facts(), "rows": [row.to_dict() for row in rows]}
         say(json.dumps(record, indent=1))
         return
     console = Console()
-    console.print(_table(found, rows, parts).terminal(console.width))
-    for line in _assumptions(found):
+    console.print(_table(model_profile, rows, parts).terminal(console.width))
+    for line in _assumptions(model_profile):
         console.print(line)
 
 
 def profiled(source: str, overrides: list[str] | None, batch: int | None, length: int | None) -> "ModelProfile":
-    """The profile of a preset's or file's model, or of a model that is named itself.
+    """The profile of the model of a preset or file, or of the model `source`.
 
     Raises:
-        ConfigError, ModelError: nothing of that name, a refused setting, a batch or length below 1, or a length that
-            exceeds the model's positions.
+        ConfigError, ModelError: an unknown name, a refused setting, a batch or length that is too small, or a length
+            above the model's positions.
     """
     from zorba_ray.errors import ConfigError
     from zorba_ray.memory.table import model_profile
@@ -56,16 +56,18 @@ def profiled(source: str, overrides: list[str] | None, batch: int | None, length
     tokens = length if length is not None else config.data.max_length
     for option, value, least in (("--batch", rows, 1), ("--length", tokens, 2)):
         if value < least:
-            raise ConfigError(f"{option}={value}: at least {least}")
+            raise ConfigError(f"{option}={value}: must be at least {least}")
     if config.zo.rank:
-        raise ConfigError("zo.rank: profile knows dense directions only; set zo.rank=null")
-    found = model_profile(
+        raise ConfigError(f"zo.rank={config.zo.rank}: profile knows only dense directions; set zo.rank=null")
+    profile = model_profile(
         config.model, config.memory.compute_dtype, config.zo.fixed_scope, rows, tokens,
         (len(config.data.label_words) or LABELS) if config.row_kind == "classification" else None,
     )  # fmt: skip
-    if found.positions is not None and tokens > found.positions:
-        raise ConfigError(f"--length={tokens} exceeds the {found.positions} positions of {config.model.path}")
-    return found
+    if profile.positions is not None and tokens > profile.positions:
+        raise ConfigError(
+            f"--length={tokens}: {config.model.path} has only {profile.positions} positions; choose a smaller length"
+        )
+    return profile
 
 
 def _settings(source: str, overrides: list[str]) -> "ExperimentConfig":
@@ -79,8 +81,8 @@ def _settings(source: str, overrides: list[str]) -> "ExperimentConfig":
     hub = source.count("/") == 1 and not source.startswith((".", "/", "~"))
     if source not in SHAPES and not hub and not Path(source).expanduser().is_dir() and ":" not in source:
         raise ConfigError(
-            f"profile {source!r}: neither a named shape ({', '.join(SHAPES)}), a preset ({', '.join(presets())}), a "
-            f"YAML file, a model's folder nor a hub id (owner/name){meant(source, [*SHAPES, *presets()])}"
+            f"profile {source!r} is not known; name a shape ({', '.join(SHAPES)}), a preset ({', '.join(presets())}), "
+            f"a YAML file, a model's folder or a hub id (owner/name){meant(source, [*SHAPES, *presets()])}"
         )
     from zorba_ray.config import config_from_tree
     from zorba_ray.config.base import apply_override, parse_override
@@ -91,8 +93,8 @@ def _settings(source: str, overrides: list[str]) -> "ExperimentConfig":
     return config_from_tree(tree, source)
 
 
-def _table(found: "ModelProfile", rows: "list[Row]", parts: bool) -> "Table[Row]":
-    """One row per client; `parts`: with a column of all parts that it holds."""
+def _table(profile: "ModelProfile", rows: "list[Row]", parts: bool) -> "Table[Row]":
+    """One row per client. `parts`: with a column of the bytes of all parts."""
     from zorba_ray.tables import Column, Table
     from zorba_ray.units import format_bytes
 
@@ -102,10 +104,10 @@ def _table(found: "ModelProfile", rows: "list[Row]", parts: bool) -> "Table[Row]
     def parts_of(row: "Row") -> str:
         return ", ".join(f"{part} {format_bytes(size)}" for part, size in row.footprint.parts.items() if size)
 
-    work = found.work
+    work = profile.work
     return Table(
-        f"{found.model.path}: {found.manifest.numel:,} parameters in {found.manifest.blocks} blocks and stem; "
-        f"batch {work.batch_size} × {work.length}, {found.compute}",
+        f"{profile.model.path}: {profile.manifest.numel:,} parameters in {profile.manifest.blocks} blocks and stem; "
+        f"batch {work.batch_size} × {work.length}, {profile.compute}",
         rows,
         [
             Column("method", lambda row: row.client.label),
@@ -117,17 +119,17 @@ def _table(found: "ModelProfile", rows: "list[Row]", parts: bool) -> "Table[Row]
     )
 
 
-def _assumptions(found: "ModelProfile") -> list[str]:
-    """What the numbers rest on."""
+def _assumptions(profile: "ModelProfile") -> list[str]:
+    """The assumptions behind the numbers."""
     from zorba_ray.config import DEFAULT_METHOD
     from zorba_ray.memory.table import ACCELERATOR, FLOPS, LINK, MEMORY
 
-    head = "next-token loss" if found.work.positions > 1 else f"{found.work.logits} labels"
+    head = "next-token loss" if profile.work.positions > 1 else f"{profile.work.logits} labels"
     return [
-        f"Rows named by where blocks live are {DEFAULT_METHOD}'s, modelled by a formula; the others are counted. Parts "
-        "are those at the peak; the CUDA context (some hundred MiB) and the allocator's rounding are beside them.",
-        f"Head: {head}. Active blocks are spread evenly; scope {found.scope}. No row uses activation checkpointing.",
-        f"Round: modelled, one step, P = K = 1, {ACCELERATOR} with {FLOPS / 1e12:.0f} TFLOP/s, "
-        f"{LINK / 1e9:.0f} GB/s to the host, {MEMORY / 1e12:.1f} TB/s of its own; copies overlap "
-        "with compute.",
+        f"Rows that begin with frozen or all blocks are {DEFAULT_METHOD}: their bytes are modelled by a formula. The "
+        "other rows are counted. Bytes are those at the peak, without the CUDA context (some hundred MiB) and the "
+        "allocator's rounding.",
+        f"Head: {head}. Active blocks are spread evenly; scope {profile.scope}. No row uses activation checkpointing.",
+        f"Round: modelled, one step, P = K = 1, on an {ACCELERATOR} with {FLOPS / 1e12:.0f} TFLOP/s, "
+        f"{LINK / 1e9:.0f} GB/s to the host, {MEMORY / 1e12:.1f} TB/s to its own memory; copies overlap with compute.",
     ]

@@ -1,4 +1,4 @@
-"""What a run, a sweep and a comparison look like in a terminal while they go on; on a pipe, plain lines."""
+"""The progress of a run, a sweep or a comparison in a terminal: a live bar and lines; in a pipe, only lines."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ from zorba_ray.tables.text import text_bytes, text_figure
 
 
 class _Bar(Bars):
-    """One bar, and a line of its own below it for the figures: both fit 80 columns."""
+    """A bar, and below it a line with figures. Both fit into 80 columns."""
 
     detail = ""
 
@@ -39,7 +39,7 @@ class _Bar(Bars):
 
 
 class _Progress:
-    """A console with one bar below what it prints; entered, the bar is live."""
+    """A console with a bar below its lines. As a context manager it shows the bar."""
 
     def __init__(self, what: str, total: int | None = None, stderr: bool | None = None) -> None:
         self.console = Console(stderr=not sys.stdout.isatty() if stderr is None else stderr)
@@ -53,7 +53,7 @@ class _Progress:
         self.bar.stop()
 
     def show(self, event: dict[str, Any]) -> None:
-        """One event of what is under way."""
+        """Shows one event."""
         if event["kind"] == "status":
             self.bar.detail = event["text"]
             self.console.print(f"{event['text']} …", style="dim")
@@ -98,7 +98,7 @@ class RunProgress(_Progress):
             + f" · ↑{text_bytes(self._up)} ↓{text_bytes(self._down)}{self._share}"
         )
         self.bar.update(self.bar.task, completed=event["round"])
-        for client, reason in event["failures"].items():  # of who is rejected a note says so
+        for client, reason in event["failures"].items():  # for rejected clients there is a note
             self.console.print(f"round {event['round']}: client {client}: {reason}", style="yellow")
 
 
@@ -106,7 +106,7 @@ class SweepProgress(_Progress):
     """A line per trial that begins or ends.
 
     Args:
-        metrics: names of the figures that are told of a trial that ended.
+        metrics: names of the figures in the line of a trial that ended.
     """
 
     def __init__(self, metrics: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""`zorba-ray report`: run directories or a sweep directory -> one HTML file; and the report that a run ends with."""
+"""`zorba-ray report`: writes an HTML file from run directories or a sweep directory. A run also ends with a report."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ def report(
     out: Path = typer.Option(None, "--out", "-o", help="File to write (default: report.html in the first directory)."),
     rows: bool = typer.Option(True, "--rows/--no-rows", help="Show some test rows and the answers to them."),
 ) -> None:
-    """Write the HTML report of one run, of several side by side, or of a sweep: one file."""
+    """Write the report of one run, of several runs side by side, or of a sweep, as one HTML file."""
     from zorba_ray.report import write_report
 
     target = out or run_dirs[0] / "report.html"
@@ -21,7 +21,7 @@ def report(
 
 
 def write_run_report(run_path: Path, rows: bool) -> Path:
-    """report.html of one run directory, when a run ends; crosses to a driver actor by its name.
+    """Writes report.html of a run directory when the run ends. A driver actor finds this function by its name.
 
     Args:
         rows: as of `write_report`.
@@ -36,8 +36,8 @@ def write_run_report(run_path: Path, rows: bool) -> Path:
 
 
 def write_page(path: Path, name: str, err: bool = False) -> None:
-    """The page of a sweep or comparison in its folder `path`. It is a view: its failure must not turn finished work
-    into failed work, so that it ends in a warning."""
+    """Writes the page of a sweep or comparison to its folder `path`. An error is only a warning, because all runs are
+    finished."""
     from zorba_ray.report import write_report
 
     try:

@@ -1,4 +1,4 @@
-"""`zorba-ray schema`: every setting, for people and editors."""
+"""`zorba-ray schema`: lists all settings, as text or as a JSON schema for editors."""
 
 import os
 import sys
@@ -9,10 +9,10 @@ from zorba_ray.cli.terminal import say
 
 
 def schema(
-    part: str = typer.Argument(None, help="A setting (zo.scope), a section (zo), or a part of a name (lora)."),
-    as_json: bool = typer.Option(False, "--json", help="The JSON schema of all settings, for editors."),
+    part: str = typer.Argument(None, help="Only this setting (zo.scope), section (zo), or part of a name (lora)."),
+    as_json: bool = typer.Option(False, "--json", help="Print the JSON schema of all settings, for editors."),
 ) -> None:
-    """List the settings: default, possible values, meaning. In a pipe, one line per setting."""
+    """List the settings with their default, possible values and meaning. In a pipe, each is one line."""
     from zorba_ray.config import ExperimentConfig
     from zorba_ray.config.listing import listed_settings
     from zorba_ray.errors import ConfigError

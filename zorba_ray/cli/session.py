@@ -1,9 +1,8 @@
-"""What a command needs that computes for long: a place for its results that lasts, and a way to be stopped.
+"""For long commands: a run directory that is not deleted, and a way to stop.
 
-A Ray job runs in a copy of the submitted folder, which Ray deletes: a run directory in it would be lost with it. So
-inside a job a relative run directory stands under ZORBA_HOME (default: ~/zorba-ray), on the node where the job's
-command runs. The same command then works in a terminal and in a job, and a second job finds the run of the first with
---resume.
+A Ray job runs in a copy of the submitted folder, which Ray deletes later, with all run directories in it. So inside a
+job a relative run directory is under ZORBA_HOME (default: ~/zorba-ray), on the node of the job's command. The same
+command works in a terminal and in a job, and a second job finds the run of the first with --resume.
 """
 
 import json
@@ -21,7 +20,7 @@ _UNPACKED = "working_dir_files"
 
 
 def job_id() -> str | None:
-    """Submission id of the Ray job whose command this process is, or None outside a job."""
+    """Submission id of the Ray job that runs this process; None outside a job."""
     try:
         metadata = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")).get("metadata") or {}
     except ValueError:
@@ -30,7 +29,7 @@ def job_id() -> str | None:
 
 
 def lasting(path: Path) -> Path:
-    """Where a run (or sweep) directory stands: `path` itself, but inside a job a relative one under ZORBA_HOME.
+    """The directory of a run or sweep: `path`; inside a job, a relative path is under ZORBA_HOME.
 
     Raises:
         RunDirError: inside a job, an absolute path in the unpacked copy of the working directory.
@@ -41,16 +40,16 @@ def lasting(path: Path) -> Path:
     path = home / path.expanduser()
     if _UNPACKED in path.resolve().parts:
         raise RunDirError(
-            f"run directory {path} lies in the job's unpacked working directory, which Ray deletes: give a relative "
-            "path (it stands under ZORBA_HOME, default ~/zorba-ray) or one on a lasting volume"
+            f"run directory {path} is in the job's copy of the working directory, which Ray deletes: use a relative "
+            "path (it is under ZORBA_HOME, default ~/zorba-ray), or a path on a permanent volume"
         )
-    # The job's log is all that a user sees: it says where the run is, also when the run ends in an error.
+    # A user only sees the job's log. It says where the run is, also if the run ends in an error.
     say(f"Ray job {job_id()} on {platform.node()}: run directory {path}", err=True)
     return path
 
 
 class StopFlag:
-    """The first SIGINT or SIGTERM asks for a stop after the round in progress; a second SIGINT breaks off."""
+    """The first SIGINT or SIGTERM asks for a stop after the present round. A second SIGINT stops at once."""
 
     def __init__(self) -> None:
         self._set = False
@@ -61,8 +60,8 @@ class StopFlag:
         if self._set and number == signal.SIGINT:
             raise KeyboardInterrupt
         self._set = True
-        say("stopping after this round (Ctrl-C again: at once); the ledger keeps every finished round", err=True)
+        say("stopping after this round (Ctrl-C again stops at once); the ledger keeps every finished round", err=True)
 
     def is_set(self) -> bool:
-        """Whether a stop was asked for."""
+        """Whether a stop was requested."""
         return self._set

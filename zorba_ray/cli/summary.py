@@ -1,4 +1,4 @@
-"""The tables that stand at the end of a run."""
+"""The tables at the end of a run."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,10 +12,10 @@ from zorba_ray.units import format_bytes, format_seconds
 
 
 def _figure_rows(record: Summary, split: str, start: str, end: str, names: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    """(figure, at the start, at the end, its 95 % interval) of what is known of a split."""
+    """(figure, at the start, at the end, its 95 % interval) for each known figure of a split."""
     before, after = record.evaluations.get(start), record.evaluations.get(end)
     for name in names:
-        values = [each and getattr(each, name) for each in (before, after)]
+        values = [evaluation and getattr(evaluation, name) for evaluation in (before, after)]
         span = after.intervals.get(name) if after else None
         if values != [None, None]:
             yield (
@@ -26,14 +26,14 @@ def _figure_rows(record: Summary, split: str, start: str, end: str, names: Seque
 
 
 def _rows_note(record: Summary) -> str:
-    """On how many rows the intervals rest; empty where there is none."""
-    known = {split: record.evaluations.get(end) for split, end in (("validation", "final"), ("test", "test"))}
-    told = [f"{last.rows:,} {split}" for split, last in known.items() if last and last.rows and last.intervals]
-    return f"95 % intervals of the end, over {' and '.join(told)} rows." if told else ""
+    """The number of rows behind the intervals; empty if there are no intervals."""
+    last = {split: record.evaluations.get(end) for split, end in (("validation", "final"), ("test", "test"))}
+    counts = [f"{final.rows:,} {split}" for split, final in last.items() if final and final.rows and final.intervals]
+    return f"95 % intervals of the end, over {' and '.join(counts)} rows." if counts else ""
 
 
 def print_summary(summary: dict[str, Any], path: Path) -> None:
-    """The last lines of a run, on stdout."""
+    """Prints the last lines of a run, on stdout."""
     from zorba_ray.report.run_tables import budgets_table
 
     console, record = Console(), record_of(Summary, summary, "summary")
@@ -47,10 +47,12 @@ def print_summary(summary: dict[str, Any], path: Path) -> None:
         ("ledger", "", format_bytes(record.ledger_bytes or 0), ""),
         ("time (CPU)", "", f"{format_seconds(record.wall_s)} ({format_seconds(record.cpu_s or 0)})", ""),
     ]
-    kept = record.kept_round
-    which = f", round {kept} is kept" if record.status == "finished" and kept != record.rounds_done else ""
+    kept_round = record.kept_round
+    kept_note = (
+        f", round {kept_round} is kept" if record.status == "finished" and kept_round != record.rounds_done else ""
+    )
     table = Table(
-        f"{record.method}: {record.rounds_done} rounds, {record.status}{which}",
+        f"{record.method}: {record.rounds_done} rounds, {record.status}{kept_note}",
         rows,
         [
             Column("figure", lambda row: row[0]),

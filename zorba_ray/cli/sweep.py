@@ -1,4 +1,4 @@
-"""`zorba-ray sweep`: many runs on Ray Tune."""
+"""`zorba-ray sweep`: runs many trials on Ray Tune."""
 
 import os
 import sys
@@ -18,8 +18,8 @@ def sweep(
     overrides: list[str] = typer.Argument(
         None, help="Settings of the run as key=value, or of the sweep as sweep.key=value, e.g. sweep.concurrency=1."
     ),
-    sweep_dir: Path = typer.Option(None, "--sweep-dir", help="Where the sweep is kept (default: runs/sweeps/NAME)."),
-    resume: bool = typer.Option(False, "--resume", help="Go on; failed trials are tried again."),
+    sweep_dir: Path = typer.Option(None, "--sweep-dir", help="Directory of the sweep (default: runs/sweeps/NAME)."),
+    resume: bool = typer.Option(False, "--resume", help="Continue the sweep. Failed trials are tried again."),
     dry_run: bool = typer.Option(
         False, "--dry-run", help="List the trials and the CPUs and GPUs of each. Run nothing."
     ),
@@ -57,7 +57,7 @@ def sweep(
 
 
 def _print_best(path: Path) -> None:
-    """How the sweep ended, and the page's table of the best configurations, on stdout."""
+    """Prints how the sweep ended, and the table of the best configurations, on stdout."""
     from zorba_ray.artifacts.sweep import read_sweep
     from zorba_ray.cli.terminal import Console
     from zorba_ray.report.sweep_page import configurations
@@ -70,7 +70,7 @@ def _print_best(path: Path) -> None:
 
 
 def _preview(settings: "SweepConfig", base: dict[str, Any]) -> None:
-    """A line per trial with what it would reserve."""
+    """Prints a line per trial with its resources."""
     from zorba_ray.campaigns.sweep.plan import plan_trials
     from zorba_ray.campaigns.sweep.resources import trial_needs
     from zorba_ray.cli.terminal import Console
@@ -78,7 +78,9 @@ def _preview(settings: "SweepConfig", base: dict[str, Any]) -> None:
     from zorba_ray.tables import Column, Table
 
     if settings.search.type == "optuna":
-        raise ConfigError("--dry-run: search.type=optuna proposes its trials as it runs; there is no list to show")
+        raise ConfigError(
+            "--dry-run: search.type=optuna proposes trials while it runs, so they cannot be listed; drop --dry-run"
+        )
     table = Table(
         f"{settings.name}: {settings.question}",
         [(plan.name, trial_needs(plan.config, None)) for plan in plan_trials(settings, base)],

@@ -1,7 +1,7 @@
-"""The one way to the terminal: names, paths, label words and messages reach it as text, never as commands to it.
+"""Safe output to the terminal: names, paths, label words and messages are shown as text, never as control codes.
 
-Whoever names a client class `\\x1b[2J` or `[red]` sees just that. Commands print by `say` and by a `Console` of this
-file; what libraries print passes `guarded`.
+For example, a client class named `\\x1b[2J` or `[red]` is shown like this. Commands print by `say` and by the `Console`
+of this file. The output of libraries goes through `guarded`.
 """
 
 import contextlib
@@ -19,17 +19,17 @@ from rich.text import Text
 from zorba_ray.printable import UNPRINTABLE, printable
 
 _ANSI = re.compile("\x1b\\[[0-9;?]*[A-Za-z]")
-"""Colours and cursor movements, as progress bars and Ray's messages have them."""
+"""Codes for colours and cursor movements, as in progress bars and in messages of Ray."""
 
 
 _PIPE = 10_000
-"""Characters of a line where nobody's terminal sets a width: nothing is cut or wrapped."""
+"""Width if the output is not a terminal: so large that nothing is cut or wrapped."""
 
 
 class Console(rich.console.Console):
-    """rich's, without markup, emoji codes and highlighting in text, and with control characters written out.
+    """The console of rich, without markup, emoji codes and highlighting; control characters are shown as text.
 
-    On a pipe or in a file tables and lines are as wide as they need to be, unless COLUMNS says otherwise.
+    In a pipe or a file tables and lines are as wide as they need, unless COLUMNS is set.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -56,12 +56,12 @@ def say(text: str, err: bool = False) -> None:
 
 
 class _Guarded:
-    """A stream whose text passes `printable`; carriage returns pass, colours and cursor movements are dropped."""
+    """A stream whose text goes through `printable`. Carriage returns stay; colours and cursor movements are removed."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
         self.rich_proxied_file = stream
-        """Where rich's consoles write: what they say in colour is the program's own, or passed `Console`."""
+        """The stream for rich's consoles. Their colours are safe, because their text went through `Console`."""
 
     def write(self, text: str) -> int:
         self._stream.write("\r".join(printable(part) for part in _ANSI.sub("", text).split("\r")))
@@ -77,7 +77,7 @@ class _Guarded:
 
 @contextlib.contextmanager
 def guarded() -> Iterator[None]:
-    """stdout and stderr are guarded, and then what they were."""
+    """Replaces stdout and stderr by guarded streams, and restores them at the end."""
     streams = {name: getattr(sys, name) for name in ("stdout", "stderr")}
     guards = {name: _Guarded(stream) for name, stream in streams.items()}
     for name, guard in guards.items():
@@ -86,5 +86,5 @@ def guarded() -> Iterator[None]:
         yield
     finally:
         for name, stream in streams.items():
-            if getattr(sys, name) is guards[name]:  # a broken pipe puts something else there
+            if getattr(sys, name) is guards[name]:  # after a broken pipe it is another stream
                 setattr(sys, name, stream)

@@ -1,4 +1,4 @@
-"""Typed settings of one run. Imports no torch, Ray or transformers."""
+"""Typed settings of a run and of a sweep. Imports no torch, Ray or transformers."""
 
 from zorba_ray.config.allocation import AllocationConfig
 from zorba_ray.config.data import DataConfig

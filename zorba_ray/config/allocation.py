@@ -1,4 +1,4 @@
-"""Who activates which blocks: the ε-constraint lexicographic program (algorithm.md §7)."""
+"""Settings of the allocation, which decides which client activates which blocks (algorithm.md §7)."""
 
 from typing import Literal
 
@@ -8,31 +8,32 @@ from zorba_ray.config.base import StrictModel
 
 
 class ClientRule(StrictModel):
-    """What some clients must hold and can do: one class, or clients by id; all clients where neither is said."""
+    """Bounds for the clients of one class (`kind`), or for single clients (`clients`); without either, for all."""
 
     kind: str | None = None
     """Name of a class in federation.fleet."""
     clients: tuple[int, ...] | None = None
     """Client ids, from 0."""
     min_blocks: int | None = Field(default=None, ge=1)
-    """Each holds at least this many blocks; 1 where nothing is said."""
+    """Least number of active blocks of each of these clients; None is 1."""
     max_blocks: int | None = Field(default=None, ge=1)
-    """Each holds at most this many blocks, in place of allocation.max_blocks."""
+    """Largest number of active blocks of each of these clients; None is allocation.max_blocks."""
     require: tuple[int, ...] = ()
-    """Blocks that they must hold, from 0."""
+    """Blocks that each must activate, numbered from 0."""
     forbid: tuple[int, ...] = ()
-    """Blocks that they must not hold, from 0."""
+    """Blocks that none may activate, numbered from 0."""
     speed: float | None = Field(default=None, gt=0)
-    """Multiple of memory.flops_per_s and host_bytes_per_s at which they compute and stream; 0.5 is half as fast."""
+    """Speed of these clients, as a multiple of memory.flops_per_s and memory.host_bytes_per_s; 0.5 is half as fast."""
 
     @model_validator(mode="after")
-    def _about_somebody(self) -> "ClientRule":
+    def _kind_or_clients(self) -> "ClientRule":
         if self.kind is not None and self.clients is not None:
             raise ValueError(
-                f"kind ({self.kind}) and clients ({list(self.clients)}) both say whom it is about: drop one"
+                f"kind ({self.kind}) and clients ({list(self.clients)}) are both set: a rule is for a class or for "
+                "clients by id; drop one"
             )
         if self.clients is not None and (not self.clients or min(self.clients) < 0):
-            raise ValueError(f"clients {list(self.clients)} must be ids from 0, at least one")
+            raise ValueError(f"clients {list(self.clients)} must be one or more ids, numbered from 0")
         return self
 
 
@@ -40,39 +41,41 @@ class AllocationConfig(StrictModel):
     """Objectives, constraints and solver limits."""
 
     epsilon: float = Field(default=0.0, ge=0, le=1)
-    """ε, how much convergence may be given up for less memory: 0 none, 1 all the way to the smallest memory."""
+    """ε, how much convergence (f1) may be given up for less memory: 0 is none, 1 is as much as the smallest memory
+    needs."""
     algorithm: Literal["lexicographic", "greedy", "random", "last"] = "lexicographic"
-    """`lexicographic` decides; the others are comparators that fill the same budgets without a proof: `greedy` adds the
-    block that lowers f1 most per byte, `random` takes blocks in random order, `last` the last blocks that fit (blocks
-    that then nobody holds are never trained)."""
+    """`lexicographic`: the program of the paper, solved with a proof. The others are for comparison; they fill the same
+    budgets without a proof. `greedy` adds the block that lowers f1 most per byte. `random` takes blocks in random
+    order. `last` takes the last blocks that fit; a block that no client then holds is never trained."""
     block_weights: Literal["uniform", "params", "probe"] = "uniform"
-    """ω_b: equal, the block's parameters in scope, or what a probe of the clients' gradients finds."""
+    """ω_b: `uniform`: all equal. `params`: the block's number of parameters in scope. `probe`: from a probe of the
+    clients' gradients."""
     probe_pairs: int = Field(default=16, ge=2)
     """Forward pairs of a probe per client, block and batch; a probe takes two batches."""
     probe_every: int | None = Field(default=None, ge=1)
-    """Rounds after which the blocks are probed and assigned anew; None probes once, before round 1."""
+    """Rounds after which the blocks are probed and assigned again; None probes once, before round 1."""
     every: int | None = Field(default=None, ge=1)
-    """Rounds after which the blocks are dealt anew at equal bytes and equal f1, so that each block comes to see every
-    client's data; None keeps a deal until the fleet changes."""
+    """Rounds after which the blocks are assigned to other clients, at equal bytes and equal f1, so that in time each
+    block is trained on every client's data. None keeps an assignment until the fleet changes."""
     coverage: int = Field(default=1, ge=1)
-    """Every block is active on at least this many clients (2f+1 for f Byzantine clients)."""
+    """Every block is active on at least this many clients (2f + 1 for f Byzantine clients)."""
     max_blocks: int | None = Field(default=None, ge=1)
     """At most this many active blocks per client; None is no bound."""
     rules: tuple[ClientRule, ...] = ()
-    """What is known of single clients or classes; where two entries say the same thing, the later one wins."""
+    """Bounds for single clients or classes. If two entries set the same bound of a client, the later one wins."""
     vram: Literal["total_bytes", "worst_share"] = "total_bytes"
-    """f2: the fleet's bytes, or the largest share of a budget."""
+    """f2, the memory that is minimised: `total_bytes`: the bytes of all clients. `worst_share`: the largest share of a
+    budget that any client uses."""
     order: tuple[Literal["convergence", "vram", "time"], ...] = Field(
         default=("convergence", "vram"), min_length=2, max_length=3
     )
-    """Lexicographic order of two or three objectives; time is that of the slowest client, for which a round waits.
-    Clients are not merged where time is one."""
+    """Two or three objectives, the most important first. `time` is the time of the slowest client, for which a round
+    waits; with it, equal clients are not merged, so the solver is slower."""
     time_limit_s: float = Field(default=30.0, gt=0)
-    """Seconds for all steps together."""
+    """Seconds for all steps of the solver together."""
     gap: float = Field(default=1e-3, ge=0, lt=1)
-    """A step counts as solved when (value − bound) / value is at most this. The value of f2 in the denominator is
-    without the bases, which no allocation changes: bytes above the sum of the bases, or the share above the largest
-    share that a base takes."""
+    """A step counts as solved when (value − bound) / value is at most this. For f2, the denominator counts only what an
+    allocation can change: the bytes, or the largest share, above what the clients need without active blocks."""
 
     @model_validator(mode="after")
     def _probe_and_comparators(self) -> "AllocationConfig":
@@ -83,17 +86,17 @@ class AllocationConfig(StrictModel):
             )
         if self.block_weights == "probe" and self.algorithm in ("random", "last"):
             raise ValueError(
-                f"block_weights=probe with algorithm={self.algorithm}: it deals the same blocks whatever they weigh, "
-                "so a probe would cost forward passes and change nothing; set block_weights=uniform or params, or "
-                "another algorithm"
+                f"block_weights=probe with algorithm={self.algorithm}: this algorithm does not use the weights of "
+                "blocks, so a probe would cost forward passes and change nothing; set block_weights=uniform or params, "
+                "or another algorithm"
             )
         if self.algorithm != "lexicographic" and self.epsilon > 0:
             raise ValueError(
-                f"epsilon={self.epsilon:g} with algorithm={self.algorithm}: the comparators fill the budgets and know "
-                "no ε; set epsilon=0, or algorithm=lexicographic"
+                f"epsilon={self.epsilon:g} with algorithm={self.algorithm}: only algorithm=lexicographic uses ε; set "
+                "epsilon=0, or algorithm=lexicographic"
             )
         if self.algorithm == "last" and self.every is not None:
             raise ValueError(
-                f"every={self.every} with algorithm=last: a new deal would move clients off the last blocks; drop one"
+                f"every={self.every} with algorithm=last: other assignments would not be the last blocks; drop one"
             )
         return self

@@ -1,4 +1,7 @@
-"""Strict settings: unknown keys, wrong types and contradictions are errors that name key, value and rule."""
+"""Base of all settings, and their errors: each names the key, the value and the rule.
+
+Unknown keys, wrong types and contradictions are refused.
+"""
 
 from collections.abc import Iterator
 from typing import Annotated, Any, TypeVar, get_args
@@ -28,32 +31,32 @@ ByteCount = Annotated[
     Field(le=2**62),
     WithJsonSchema({"type": ["integer", "string"], "format": "bytes"}),
 ]
-"""Bytes; accepts an integer or text with a unit ("24 GiB"). Sums and differences with int64 must not wrap."""
+"""Bytes: an integer, or text with a unit ("24 GiB"). The bound keeps sums and differences within int64."""
 
 
 def _within_64_bits(value: Any) -> Any:
-    """Python's integers have no end; what computes with them has."""
+    """Refuses integers that the libraries which compute with them cannot hold."""
     if isinstance(value, int) and not -(2**64) <= value <= 2**64:
-        raise ValueError("beyond 64 bits")
+        raise ValueError("an integer of at most 64 bits is expected")
     return value
 
 
 def _path_text(value: str) -> str:
     if UNPRINTABLE.search(value) or any(sign in value for sign in "\n\t"):
-        raise ValueError("a path or name on the hub has no control characters")
+        raise ValueError("a path or hub id must not have control characters")
     if any(len(part.encode("utf-8")) > 255 for part in value.split("/")):
-        raise ValueError("a path has no part of more than 255 bytes")
+        raise ValueError("each part of a path has at most 255 bytes")
     return value
 
 
 PathText = Annotated[str, Field(min_length=1, max_length=4_000), AfterValidator(_path_text)]
-"""Text that names a file or folder, or something on the hub: what any file system can be asked for."""
+"""Text that names a file, a folder or a repository of the hub, and that every file system accepts."""
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
 
 class StrictModel(BaseModel):
-    """Frozen settings that refuse unknown keys, non-finite numbers and truth values in the place of numbers."""
+    """Frozen settings. They refuse unknown keys, numbers that are not finite, and true or false for a number."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
@@ -63,25 +66,27 @@ class StrictModel(BaseModel):
         # pydantic reads true as the number 1, and YAML 1.1 reads yes, no, on and off as truth values.
         annotation = cls.model_fields[info.field_name or ""].annotation
         if isinstance(value, bool) and bool not in (annotation, *get_args(annotation)):
-            raise ValueError("true and false are neither numbers nor text")
+            raise ValueError("true and false are neither numbers nor text here")
         return _within_64_bits(value)
 
     @classmethod
     def open_sections(cls) -> dict[str, list[type["StrictModel"]]]:
-        """Sections whose settings depend on a value -> all classes that they can be of."""
+        """Section whose settings depend on another setting -> all classes that the section can have."""
         return {}
 
     @field_validator("*", mode="after")
     @classmethod
     def _no_endless_integer(cls, value: Any) -> Any:
-        return _within_64_bits(value)  # once more: pydantic reads text of 4,300 digits as an integer
+        return _within_64_bits(value)  # again, after conversion: pydantic reads text of 4,300 digits as an integer
 
 
 def parse_override(text: str) -> tuple[list[str], Any]:
-    """'zo.lr=1e-3' -> (['zo', 'lr'], '1e-3'); values are YAML, typed fields repair numbers that YAML 1.1 reads as text.
+    """'zo.lr=1e-3' -> (['zo', 'lr'], '1e-3').
+
+    The value is YAML. YAML 1.1 reads 1e-3 as text; a field of type float converts it.
 
     Raises:
-        ConfigError: no '=', an empty key, or no value that settings can have.
+        ConfigError: no '=', an empty key, or a value that is not YAML for settings.
     """
     key, sign, value = text.partition("=")
     parts = key.strip().split(".")
@@ -91,7 +96,7 @@ def parse_override(text: str) -> tuple[list[str], Any]:
         return parts, parse_yaml(value)
     except yaml.YAMLError as error:
         raise ConfigError(
-            f"override {shown(text)}: the value is not YAML for settings ({error}); text with braces or colons stands "
+            f"override {shown(text)}: the value is not YAML for settings ({error}); put text with braces or colons "
             "in quotes, as in data.prompt='\"{text} It was\"'"
         ) from error
 
@@ -114,7 +119,7 @@ def apply_override(tree: dict[str, Any], parts: list[str], value: Any) -> None:
 
 
 def known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
-    """All dotted keys of a settings tree, sections included; places in lists are left out."""
+    """All dotted keys of a settings tree, with its sections. Positions in lists are left out."""
     keys = []
     chosen = model.open_sections() if issubclass(model, StrictModel) else {}
     for name, field in model.model_fields.items():
@@ -133,12 +138,12 @@ def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 LISTED = 20
-"""Faults that are told one by one."""
+"""Most faults that one message lists."""
 
 
 def explain(error: ValidationError, model: type[BaseModel], origin: str) -> str:
-    """One line per fault, up to LISTED: key, value, rule, and for unknown keys the nearest known one."""
-    # A default that follows from other settings is none where those are refused: no fault of its own.
+    """One line per fault, up to LISTED: key, value, rule; for an unknown key also the nearest known one."""
+    # A default that follows from other settings is missing if those are refused. This is not reported as a fault.
     faults = [
         fault
         for fault in error.errors(include_url=False, include_context=False)
@@ -154,7 +159,7 @@ def explain(error: ValidationError, model: type[BaseModel], origin: str) -> str:
             near = nearest_setting(dotted, names)
             hint = f"; did you mean {near}?" if near else "; `zorba-ray schema` lists all settings"
             if dotted in names:
-                hint = "; another value of `method` has it, this one has not"
+                hint = "; it belongs to another value of `method`"
             lines.append(f"  {key}: unknown setting (value {shown(fault['input'])}){hint}")
         else:
             message = shortened(fault["msg"].removeprefix("Value error, "), 1_000)
@@ -162,7 +167,7 @@ def explain(error: ValidationError, model: type[BaseModel], origin: str) -> str:
                 "" if fault["type"] == "missing" or isinstance(fault["input"], dict) else f" = {shown(fault['input'])}"
             )
             if fault["type"] in ("model_type", "model_attributes_type"):
-                message = f"a section with settings of its own; write {key}: {{SETTING: VALUE}}"
+                message = f"this is a section; write {key}: {{SETTING: VALUE}}"
                 message += f", as in {key}: {{path: {fault['input']}}}" if f"{key}.path" in names else ""
             if fault["type"] == "string_type" and isinstance(fault["input"], dict):
                 message += f", not {shown(fault['input'])}: put text with braces in quotes"
@@ -176,21 +181,21 @@ def explain(error: ValidationError, model: type[BaseModel], origin: str) -> str:
 
 
 def validated(model: type[Settings], tree: Any, origin: str) -> Settings:
-    """`tree` as settings.
+    """`tree` as checked settings.
 
     Args:
-        origin: where it is from, for messages.
+        origin: where the settings are from, for messages.
 
     Raises:
-        ConfigError: any fault, each with key, value and rule.
+        ConfigError: lists all faults, each with key, value and rule.
     """
     try:
         return model.model_validate(tree)
     except ValidationError as error:
         raise ConfigError(explain(error, model, origin)) from error
     except (ArithmeticError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        # A check stumbled over input that it was not written for: refused like any other, and said to be our fault too.
+        # A check failed on input that it was not written for.
         raise ConfigError(
             f"{printable(shortened(origin, 200))}: the settings cannot be checked ({type(error).__name__}: {error}). "
-            "This message should name one of them: please report it as a defect of zorba-ray"
+            "This is also a defect of zorba-ray, which should name the setting: please report it"
         ) from error

@@ -1,4 +1,4 @@
-"""The fleet of clients and where it runs."""
+"""Settings of the clients, their budgets, and the processes that run them."""
 
 from typing import Annotated, Any, Literal
 
@@ -36,26 +36,26 @@ class FleetDistribution(StrictModel):
 
 
 class FleetChange(StrictModel):
-    """What changes in the fleet before a round; the blocks are then dealt anew."""
+    """A change of the fleet before a round. The blocks are then assigned again."""
 
     round: int = Field(ge=2)
-    """The first round that it holds for."""
+    """First round with the change."""
     client: int | None = Field(default=None, ge=0)
-    """The client it is about; or `kind`."""
+    """Id of the client that changes; set this or `kind`."""
     kind: str | None = None
-    """A class of `fleet`: it is about all its clients."""
+    """Name of a class of `fleet`: all its clients change."""
     vram: ByteCount | None = Field(default=None, gt=0)
-    """The new budget."""
+    """The new budget; set this or `present`."""
     present: bool | None = None
-    """false: gone from this round on, not asked, and holding no block. true: here from this round on; who has not left
-    before is absent from the start."""
+    """false: the client leaves; from this round on it is not asked and activates no block. true: the client joins. A
+    client that joins and has not left before is absent from the start."""
 
     @model_validator(mode="after")
     def _one_of_each(self) -> "FleetChange":
         if (self.client is None) == (self.kind is None):
-            raise ValueError(f"a change of round {self.round} names a client or a class (kind), not both or neither")
+            raise ValueError(f"a change of round {self.round} needs either client or kind (a class), and not both")
         if (self.vram is None) == (self.present is None):
-            raise ValueError(f"a change of round {self.round} needs either vram or present: true or false")
+            raise ValueError(f"a change of round {self.round} needs either vram or present, and not both")
         return self
 
 
@@ -80,7 +80,7 @@ Fleet = Annotated[
         custom_error_message="a list of classes {name, count, vram}, or one distribution {distribution, low, high}",
     ),
 ]
-"""Told apart by form, so that a fault is reported for the one that was meant."""
+"""A list means classes, a mapping means a distribution. So a fault is reported for the form that was written."""
 
 
 class FederationConfig(StrictModel):
@@ -89,41 +89,42 @@ class FederationConfig(StrictModel):
     clients: int = Field(default=8, ge=1, le=10**6)
     """N, number of clients."""
     fleet: Fleet | None = None
-    """Classes of clients with counts (they must add up to `clients`) and budgets, or a distribution.
-    None: no budgets, every client may hold every block."""
+    """Budgets of the clients: classes with counts that add up to `clients`, or a distribution. None: no budgets, so
+    every client may activate every block."""
     changes: tuple[FleetChange, ...] = ()
     """Clients that join, leave or get another budget during the run."""
     seeds: Literal["per_client", "shared"] = "per_client"
-    """Every client its own directions, or one direction for all (as DeComFL)."""
+    """`per_client`: every client draws its own directions. `shared`: all clients use the same ones, as in DeComFL."""
     weights: Literal["data", "inverse_noise"] = "data"
     """Weight of a client in the update of a block: its share p_n of the examples (`data`), or p_n divided by the number
     of its active blocks (`inverse_noise`); algorithm.md §5."""
     participants: int | float | None = None
     """Clients asked per round: a count ≥ 1, a share in (0, 1), or None for all."""
     backend: Literal["sequential", "ray"] = "sequential"
-    """In this process, or on Ray actors; same numbers, bit for bit. The Ray is the one at RAY_ADDRESS, if that is set,
-    else a private one on this machine for this run."""
+    """`sequential`: all in this process. `ray`: on Ray actors, with the same results bit for bit. Ray is the cluster at
+    RAY_ADDRESS if that is set, else a private Ray on this machine for this run."""
     mode: Literal["pinned", "packed"] = "packed"
     """`pinned`: one client per actor. `packed`: many clients per actor on one replica of θ."""
     workers: int = Field(default=2, ge=1, le=10**6)
     """Actors in packed mode."""
     threads: int = Field(default=1, ge=1)
-    """CPU threads of torch in each process. Matrix kernels may round otherwise with another number, so it counts among
-    the settings that change results. One thread per worker and more workers is the faster way to use the cores."""
+    """CPU threads of torch in each process. Another number may round differently, so this setting counts as one that
+    changes results. To use more cores, more workers with one thread each are faster."""
     gpus: Annotated[Literal["auto", "simulated"] | int, BeforeValidator(_gpus)] = "auto"
-    """Real GPUs of the federation (a number), `simulated` (logical ones, marked so in all outputs), or `auto`:
-    the real ones if there are any, else simulated."""
+    """A number: so many real GPUs. `simulated`: clients compute on the CPU, and GPUs are only counted; all outputs say
+    so. `auto`: the real GPUs if there are any, else simulated."""
     gpu_memory: ByteCount = Field(default=80 * 2**30, gt=0)
     """Bytes of one simulated GPU; an actor's fraction is budget / gpu_memory, rounded down to 1e-4, at least 1e-4."""
     deadline_s: float = Field(default=600.0, gt=0)
-    """Seconds a round waits for reports; later ones are recorded as late."""
+    """Seconds that a round waits for reports. Reports that come later are recorded as late and not used."""
     quorum: float = Field(default=0.5, gt=0, le=1)
-    """Share of the asked clients whose reports a round needs; below it the run stops with exit code 5."""
+    """Share of the asked clients that must report. With fewer reports the run stops with exit code 5."""
     retries: int = Field(default=3, ge=0)
     """How often a client whose actor died is asked again within a round."""
     snapshot_every: int | None = Field(default=200, ge=1)
-    """Rounds between snapshots of what the run moved: a new or restarted replica replays the rounds since the newest
-    one. Two are kept in the run directory. None keeps none, and a replica replays the whole ledger."""
+    """Rounds between snapshots of the tensors that the run trains. A new or restarted worker loads the newest one and
+    replays only the rounds after it. Two are kept in the run directory. None: no snapshots, the whole ledger is
+    replayed."""
 
     @field_validator("participants")
     @classmethod
@@ -154,7 +155,7 @@ class FederationConfig(StrictModel):
         return self
 
     def changed(self, change: FleetChange) -> range:
-        """The clients that a change is about."""
+        """The ids of the clients that change."""
         if change.client is not None:
             return range(change.client, change.client + 1)
         first = 0
@@ -166,20 +167,23 @@ class FederationConfig(StrictModel):
 
     def _check_changes(self) -> None:
         """Raises ValueError: an unknown client or class, a budget without a fleet, or a client that leaves twice."""
-        here: dict[int, bool] = {}
+        present: dict[int, bool] = {}
         for change in sorted(self.changes, key=lambda change: change.round):
-            who = f"federation.changes, round {change.round}"
+            where = f"federation.changes, round {change.round}"
             clients = self.changed(change)
             if not clients or clients[-1] >= self.clients:
                 named = f"class {change.kind!r}" if change.client is None else f"client {change.client}"
-                raise ValueError(f"{who}: there is no {named}; clients are 0 … {self.clients - 1}, classes as in fleet")
+                raise ValueError(
+                    f"{where}: there is no {named}; clients are 0 … {self.clients - 1}, classes are those of "
+                    "federation.fleet"
+                )
             if change.vram is not None:
                 if self.fleet is None:
-                    raise ValueError(f"{who}: a new budget (vram) needs federation.fleet, which sets the first ones")
+                    raise ValueError(f"{where}: a new budget (vram) needs federation.fleet, which sets the first ones")
                 continue
             for client in clients:
-                if here.get(client, not change.present) == change.present:
+                if present.get(client, not change.present) == change.present:
                     raise ValueError(
-                        f"{who}: client {client} cannot {'join' if change.present else 'leave'} twice in a row"
+                        f"{where}: client {client} cannot {'join' if change.present else 'leave'} twice in a row"
                     )
-                here[client] = bool(change.present)
+                present[client] = bool(change.present)

@@ -1,4 +1,4 @@
-"""All settings of a run as a list: key, values, default and meaning, from the JSON schema of their types."""
+"""The list of all settings of a run (key, values, default, meaning), made from the JSON schema of their types."""
 
 import re
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ _KINDS = {
     "array": "list",
 }
 _BEYOND = 2.0**62
-"""Bounds from here on only keep numbers within 64 bits."""
+"""Bounds of this size or more only keep numbers within 64 bits, and are not listed."""
 
 
 class Setting(NamedTuple):
@@ -32,11 +32,11 @@ class Setting(NamedTuple):
     key: str
     """With dots; `[]` stands for an entry of a list, as in federation.fleet[].count."""
     values: str
-    """What it may be, in words."""
+    """Allowed values, in words."""
     default: str
-    """As it would stand in a YAML file; in words where there is none."""
+    """The default as YAML; in words if there is none."""
     meaning: str
-    """On one line."""
+    """One line of text."""
 
 
 def listed_settings(part: str | None = None) -> list[Setting]:
@@ -46,18 +46,18 @@ def listed_settings(part: str | None = None) -> list[Setting]:
         part: a key, a section, or a part of a key; None: all settings.
 
     Raises:
-        ConfigError: no key has this part; names the nearest one.
+        ConfigError: no key has this part; the message names the nearest key.
     """
     every = list(_of_run())
     if part is None:
         return every
     exact = [entry for entry in every if entry.key == part or entry.key.startswith((f"{part}.", f"{part}[]"))]
-    wanted = exact or [entry for entry in every if part.lower() in entry.key]
-    if not wanted:
+    settings = exact or [entry for entry in every if part.lower() in entry.key]
+    if not settings:
         near = nearest_setting(part, [entry.key for entry in every])
-        hint = f"did you mean {near}?" if near else "`zorba-ray schema` lists all of them"
-        raise ConfigError(f"schema {shown(part)}: no setting has this in its name; {hint}")
-    return wanted
+        hint = f"did you mean {near}?" if near else "`zorba-ray schema` lists all settings"
+        raise ConfigError(f"schema {shown(part)}: no setting has this text in its name; {hint}")
+    return settings
 
 
 def _of_run() -> Iterator[Setting]:
@@ -69,9 +69,9 @@ def _of_run() -> Iterator[Setting]:
         if entry.key == "method":
             yield Setting("method_settings", "section", "by method", _meaning(of_methods))
             for name in method_names():
-                own = load_method(name).Settings.model_json_schema()
-                for each in _walk(own, own.get("$defs", {}), "method_settings."):
-                    yield each._replace(meaning=f"Of method={name}. {each.meaning}")
+                method_schema = load_method(name).Settings.model_json_schema()
+                for setting in _walk(method_schema, method_schema.get("$defs", {}), "method_settings."):
+                    yield setting._replace(meaning=f"Of method={name}. {setting.meaning}")
 
 
 def _walk(schema: dict[str, Any], definitions: dict[str, Any], prefix: str) -> Iterator[Setting]:
@@ -102,7 +102,7 @@ def _values(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
 
 
 def _forms(schema: dict[str, Any], definitions: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The alternatives of a union, however they are nested."""
+    """The alternatives of a union, also of unions in it."""
     schema = _resolved(schema, definitions)
     for alternatives in (schema.get("anyOf"), schema.get("oneOf")):
         for form in alternatives or ():
@@ -112,7 +112,7 @@ def _forms(schema: dict[str, Any], definitions: dict[str, Any]) -> Iterator[dict
 
 
 def _meaning(schema: dict[str, Any]) -> str:
-    """On one line, with YAML's word for Python's None."""
+    """The description on one line, with `null` for `None`."""
     return re.sub(r"\bNone\b", "null", " ".join(schema.get("description", "").split()))
 
 

@@ -1,8 +1,8 @@
-"""What the settings ask of a federated method, and how a method is found by its name.
+"""`MethodSpec`, what a federated method declares about itself, and how a method is found by its name.
 
-`method: NAME` is the module zorba_ray.methods.NAME; a name with dots, as in `method: my_lab.my_method`, is that module,
-wherever Python finds it. The module holds one class, a `MethodSpec`. Nothing is registered, and a Ray worker finds the
-method as the driver did. The import goes by name (importlib) because settings lie below methods and know none of them.
+`method: NAME` is the module zorba_ray.methods.NAME. A name with dots, as in `method: my_lab.my_method`, is that module,
+on the path of Python. The module has one class, a `MethodSpec`. No registry is needed, and a Ray worker finds the
+method in the same way as the driver. The import uses importlib, because the package `config` may not import `methods`.
 """
 
 import difflib
@@ -22,63 +22,63 @@ if TYPE_CHECKING:
     from zorba_ray.config.experiment import ExperimentConfig
 
 Commits = Literal["scalars", "mean", "pool", "tensors"]
-"""How replicas read a method's commits: as `LedgerHeader.commits` says."""
+"""The kinds of commits; `LedgerHeader.commits` explains them."""
 DEFAULT_METHOD = "zorba"
 PACKAGE = "zorba_ray.methods"
 _Settings = TypeVar("_Settings", bound=StrictModel)
 
 
 class NoSettings(StrictModel):
-    """Of a method that has no settings of its own."""
+    """The section `method_settings` of a method that has no settings."""
 
 
 @dataclass(frozen=True)
 class LocalStep:
-    """One local step of a client that holds its whole model on the accelerator, as far as its memory depends on it."""
+    """What decides the memory of a local step, for a client that has its whole model on the accelerator."""
 
     backward: bool = False
-    """By backpropagation; else a forward pair that moves θ in place, z drawn again tensor by tensor, as MeZO does."""
+    """true: backpropagation. false: a forward pair that changes θ in place and draws z again tensor by tensor, as MeZO
+    does."""
     moments: bool = False
-    """Whether AdamW keeps two of every trained parameter, in the compute dtype: the least that it can hold."""
+    """Whether AdamW keeps two moments of every trained parameter, here in the compute dtype, the smallest choice."""
     rank: int = 0
-    """r of the LoRA adapters that alone are trained; 0: the model itself is."""
+    """r of the LoRA adapters, if only these are trained; 0: the model itself is trained."""
     targets: Targets = "attention"
     """Layers of a block with adapters."""
     seeds: int = 0
-    """Candidate seeds, with an fp32 accumulator each."""
+    """Number of candidate seeds, with an fp32 accumulator each."""
     stored: bool = False
     """Whether one flat z is kept from the first perturbation to the update."""
     scope: FixedScope | None = None
-    """Tensors of the blocks that alone are trained, as in a run (without adapters); None: all of the model, as
-    published."""
+    """The trained tensors of the blocks, as in a run without adapters; None: the whole model, as in the publication."""
 
 
 class MethodSpec:
-    """What a method says of itself before anything runs; `zorba_ray.methods.Method` adds the round. No torch here."""
+    """What a method declares about itself. `zorba_ray.methods.Method` adds the computations of a round. No torch
+    here."""
 
     commits: ClassVar[Commits] = "scalars"
     allocates: ClassVar[bool] = False
-    """Whether the server decides which blocks a client activates, under the budgets of `federation.fleet`. If not,
+    """Whether the server decides which blocks a client activates, within the budgets of `federation.fleet`. If not,
     every client holds and trains every block."""
     backward: ClassVar[bool] = False
-    """Whether clients backpropagate; else they run forward passes alone."""
+    """Whether clients backpropagate; if not, they run only forward passes."""
     adapters: ClassVar[bool] = False
-    """Whether LoRA adapters are all that is trained."""
+    """Whether only LoRA adapters are trained."""
     central: ClassVar[bool] = False
-    """Whether one client holds all examples, so that nothing travels."""
+    """Whether one client holds all examples, so that nothing is sent."""
     one_rate: ClassVar[bool] = False
     """Whether the learning rate must be the same in all rounds."""
     steps_in: ClassVar[Literal["zo", "method_settings"]] = "zo"
-    """The section that holds lr, schedule and local_steps."""
+    """The section that has lr, schedule and local_steps."""
     Settings: ClassVar[type[StrictModel]] = NoSettings
-    """The section `method_settings`; its defaults are those that the authors published."""
+    """Class of the section `method_settings`; its defaults are those that the authors published."""
     published: ClassVar[Mapping[str, Any]] = {}
-    """Dotted setting of another section -> the value that the authors published, which stands where nothing else was
-    said."""
+    """Dotted setting of another section -> the value that the authors published. It is the default for this method."""
 
     profiles: ClassVar[Mapping[str, LocalStep]] = {}
-    """Label -> local step as published; rows of `zorba-ray profile`. None of a method that allocates: its rows are the
-    places where blocks live."""
+    """Label -> local step as published: the rows of `zorba-ray profile`. Empty for a method that allocates: its rows
+    are the placements of blocks."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -90,36 +90,36 @@ class MethodSpec:
 
     @classmethod
     def local_steps(cls, config: "ExperimentConfig") -> int:
-        """K: minibatches that a client takes in a round."""
+        """K: minibatches of a client in a round."""
         return getattr(config, cls.steps_in).local_steps
 
     @classmethod
     def forward_passes(cls, config: "ExperimentConfig") -> int:
-        """Forward passes of a client in a round. One that backpropagates makes as many backward passes beside."""
+        """Forward passes of a client in a round. A client that backpropagates makes as many backward passes as well."""
         directions = config.zo.directions
-        each = directions + 1 if config.zo.difference == "forward" else 2 * directions
-        return cls.local_steps(config) * (1 if cls.backward else each)
+        per_step = directions + 1 if config.zo.difference == "forward" else 2 * directions
+        return cls.local_steps(config) * (1 if cls.backward else per_step)
 
     @classmethod
     def pool(cls, config: "ExperimentConfig") -> int:
-        """Candidate seeds of commits of kind `pool`."""
+        """Number of candidate seeds, for commits of kind `pool`."""
         return 0
 
     @classmethod
     def keeps(cls, config: "ExperimentConfig") -> LocalStep:
-        """What a local step keeps beside model and activations, whatever it trains."""
+        """What a local step of this run keeps besides model and activations."""
         return LocalStep()
 
     @classmethod
     def refuse(cls, config: "ExperimentConfig") -> None:
-        """Raises ValueError: a setting that the method knows nothing of, or cannot follow."""
+        """Raises ValueError: a setting that the method does not know, or cannot follow."""
         if cls.allocates:
             return
         method, zo, memory = config.method, config.zo, config.memory
         if config.federation.fleet is not None:
             raise ValueError(
-                f"method={method} activates every block at every client, so no VRAM budget can be kept: drop "
-                f"federation.fleet, or set method={DEFAULT_METHOD}"
+                f"federation.fleet is set, but method={method} activates every block on every client and cannot keep "
+                f"VRAM budgets: drop federation.fleet, or set method={DEFAULT_METHOD}"
             )
         if (memory.frozen, memory.master) != ("device", "device"):
             raise ValueError(
@@ -132,25 +132,27 @@ class MethodSpec:
             raise ValueError(f"zo.rank={zo.rank}: method={method} is defined with dense directions only")
         if cls.commits not in ("scalars", "mean") and zo.clip_spread is not None:
             raise ValueError(
-                f"zo.clip_spread={zo.clip_spread:g}: only methods whose commits are the scalars of one round know it, "
-                f"not method={method}; drop it"
+                f"zo.clip_spread={zo.clip_spread:g}: only methods whose commits are the scalars of one round use it, "
+                f"and method={method} does not; drop it"
             )
         if cls.commits not in ("scalars", "mean") and zo.scope == "auto":
-            raise ValueError(f"zo.scope=auto: method={method} probes nothing; name a scope, such as zo.scope=all")
+            raise ValueError(
+                f"zo.scope=auto: method={method} cannot choose a scope by a probe; name a scope, such as zo.scope=all"
+            )
         if cls.adapters and config.model.lora is None:
             raise ValueError(f"method={method} trains LoRA adapters: set model.lora, as in model.lora.rank=8")
         if cls.adapters and zo.scope != "lora":
-            raise ValueError(f"zo.scope={zo.scope}: method={method} trains the adapters alone; set zo.scope=lora")
+            raise ValueError(f"zo.scope={zo.scope}: method={method} trains only the adapters; set zo.scope=lora")
 
 
 def settings_of(config: "ExperimentConfig", kind: type[_Settings]) -> _Settings:
-    """`config.method_settings` as the settings of a method that has them."""
+    """`config.method_settings`, with the type that the method gave it."""
     assert isinstance(config.method_settings, kind), (config.method, kind)
     return config.method_settings
 
 
 def method_names() -> tuple[str, ...]:
-    """The methods of this package, the default first. None of them is imported."""
+    """The methods of this package, the default first. This imports none of them."""
     spec = importlib.util.find_spec(PACKAGE)
     assert spec is not None
     names = sorted(item.name for item in pkgutil.iter_modules(spec.submodule_search_locations) if not item.ispkg)
@@ -162,24 +164,24 @@ def load_method(name: str) -> type[MethodSpec]:
     """The class of a method.
 
     Args:
-        name: of a method of this package, or the dotted path of a module.
+        name: a method of this package, or the dotted path of a module.
 
     Raises:
-        ValueError: no such method or module, or not one method in it.
+        ValueError: no such method or module, or a module without exactly one method.
     """
     if "." not in name and name not in method_names():
         near = difflib.get_close_matches(name, method_names(), n=1)
         raise ValueError(
-            f"there is no such method; there are {', '.join(method_names())}, and a method of your own is named by its "
-            "module, as in method=my_lab.my_method" + (f"; did you mean {near[0]}?" if near else "")
+            f"unknown method; known methods are {', '.join(method_names())}; for your own method write its module, as "
+            "in method=my_lab.my_method" + (f"; did you mean {near[0]}?" if near else "")
         )
     path = name if "." in name else f"{PACKAGE}.{name}"
     try:
         module = importlib.import_module(path)
-    except Exception as error:  # whatever a module of others raises
+    except Exception as error:  # a foreign module may raise anything
         raise ValueError(
             f"the module {path} cannot be imported ({type(error).__name__}: {error}): install it, or put its folder on "
-            "PYTHONPATH, where workers run too"
+            "PYTHONPATH, on the machines of the workers as well"
         ) from error
     kinds = [
         kind
@@ -187,19 +189,19 @@ def load_method(name: str) -> type[MethodSpec]:
         if isinstance(kind, type) and issubclass(kind, MethodSpec) and kind.__module__ == path
     ]
     if len(kinds) != 1:
-        raise ValueError(f"the module {path} defines {len(kinds)} classes of a method, and must define one")
+        raise ValueError(f"the module {path} defines {len(kinds)} subclasses of Method; it must define exactly one")
     return kinds[0]
 
 
 def with_published(tree: dict[str, Any]) -> dict[str, Any]:
-    """`tree` with the published settings of its method where it says nothing; the argument is left as it is."""
+    """A copy of `tree` in which settings that are not set have the values published for its method."""
     try:
         published = load_method(tree.get("method", DEFAULT_METHOD)).published
-    except (ValueError, TypeError):  # a name that is none: the field says so
+    except (ValueError, TypeError):  # an unknown name; the check of the field `method` reports it
         return tree
     for key, value in published.items():
         section, name = key.split(".")
-        given = tree.get(section)
-        if given is None or (isinstance(given, dict) and name not in given):
-            tree = {**tree, section: {**(given or {}), name: value}}
+        settings = tree.get(section)
+        if settings is None or (isinstance(settings, dict) and name not in settings):
+            tree = {**tree, section: {**(settings or {}), name: value}}
     return tree

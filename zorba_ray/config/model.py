@@ -1,4 +1,4 @@
-"""Which model is fine-tuned, and how a label is read from it."""
+"""Settings of the model, its head and its adapters."""
 
 from typing import Literal
 
@@ -17,24 +17,25 @@ class LoraConfig(StrictModel):
     alpha: float = Field(default=16.0, gt=0)
     """Scale α: an adapter adds α/r · B A x."""
     targets: Targets = "attention"
-    """Projections of attention (`attention`: query, key, value and output), or every linear layer of a block."""
+    """Linear layers with adapters: some or all projections of the attention (`attention` is query, key, value and
+    output), or every linear layer of a block (`all`)."""
     path: PathText | None = None
-    """A folder of PEFT (adapter_config.json) to begin with; None: adapters that change nothing yet."""
+    """A PEFT folder (adapter_config.json) with the first adapters; None: new adapters, with B = 0."""
 
 
 class ModelConfig(StrictModel):
     """The transformer and its head."""
 
     path: PathText = "builtin"
-    """`builtin`, a local folder in Hugging Face layout, a `.gguf` file, `package:NAME` (an installed package that has
-    such a file, or `get_model_path()`), or a hub id such as facebook/opt-125m."""
+    """`builtin`, a folder in Hugging Face format, a `.gguf` file, `package:NAME` (an installed package with such a file
+    or a function `get_model_path`), or a hub id such as facebook/opt-125m."""
     revision: str | None = None
     """Commit, tag or branch of a hub id; None is the hub's default branch. A run keeps the commit."""
     head: Literal["auto", "label_words", "label_prompts", "lm"] = "auto"
-    """How a classification is read. `label_words`: likelihood of the label words after the prompt (causal LM).
+    """How labels are scored. `label_words`: likelihood of the label words after the prompt (causal LM).
     `label_prompts`: temperature × cosine between the mean-pooled text and the pooled label prompts (sentence encoder).
     `auto`: label_words for a causal LM, label_prompts for an encoder. `lm` is short for `task.kind=language_model`."""
     temperature: float = Field(default=20.0, gt=0)
     """τ of `label_prompts`."""
     lora: LoraConfig | None = None
-    """Adapters that are part of the model from the start, B = 0; what is trained is `zo.scope`'s business."""
+    """LoRA adapters, which are part of the model from the start. To train only them, set `zo.scope=lora`."""

@@ -1,4 +1,4 @@
-"""What somebody may have meant by a key or name that does not exist."""
+"""Suggestions for a key or name that does not exist."""
 
 import difflib
 import re
@@ -35,13 +35,15 @@ _KNOWN_ELSEWHERE = {other: setting for setting, others in _BY_SETTING.items() fo
 
 
 def nearest_setting(key: str, settings: Collection[str]) -> str | None:
-    """The one of `settings` that `key` most likely means: by its name in other programs, by its last part in another
-    section, then by spelling; None where nothing is near."""
+    """The setting that `key` most likely means; None: no setting is near.
+
+    Tried in this order: its name in other programs, its last part in another section, similar spelling.
+    """
     section, _, last = key.lower().rpartition(".")
     elsewhere = _KNOWN_ELSEWHERE.get(key.lower()) or _KNOWN_ELSEWHERE.get(last)
     if elsewhere is not None:
-        beside = f"{section}.{elsewhere.rpartition('.')[2]}"  # as in method_settings.learning_rate
-        return next((name for name in (beside, elsewhere) if name in settings), None)
+        in_section = f"{section}.{elsewhere.rpartition('.')[2]}"  # as in method_settings.learning_rate
+        return next((name for name in (in_section, elsewhere) if name in settings), None)
     ends = {name.rpartition(".")[2]: name for name in reversed(list(settings))}
     if last in ends:
         return ends[last]
@@ -52,7 +54,7 @@ def nearest_setting(key: str, settings: Collection[str]) -> str | None:
 
 
 def meant(name: str, names: Iterable[str]) -> str:
-    """'; did you mean NAME?', or nothing. Names with other digits are other things: qwen2.5-7b is no qwen2.5-3b."""
+    """'; did you mean NAME?', or ''. Names must have the same digits: qwen2.5-7b is never suggested for qwen2.5-3b."""
     alike = [other for other in names if re.sub(r"\D", "", other) == re.sub(r"\D", "", name)]
     near = difflib.get_close_matches(name.lower(), alike, n=1, cutoff=0.6)
     return f"; did you mean {near[0]}?" if near else ""

@@ -1,4 +1,4 @@
-"""Templates: text with the names of columns in braces."""
+"""The type of templates: text with names of columns in braces."""
 
 import string
 from typing import Annotated
@@ -13,12 +13,12 @@ def _template(value: str) -> str:
         parts = [part for part in string.Formatter().parse(value) if part[1] is not None]
     except ValueError as error:
         raise ValueError(f"not a template: {error}; columns stand in braces, as in '{{text}} It was'") from error
-    # Nothing is formatted here: a width is a number of characters that would be made.
+    # Formats are refused: a width such as {text:9999999999} would make that many characters.
     for _, name, form, conversion in parts:
         if form or conversion:
             raise ValueError(
-                f"not a template for text: the field {shown(name)} has a format or a conversion; write columns "
-                "plainly, as in '{text}'"
+                f"not a template for text: the field {shown(name)} has a format or a conversion; write only the name "
+                "of the column, as in '{text}'"
             )
     if not parts or not all(name and name.isidentifier() for _, name, _, _ in parts):
         raise ValueError(
@@ -28,4 +28,4 @@ def _template(value: str) -> str:
 
 
 TemplateText = Annotated[str, Field(max_length=20_000), AfterValidator(_template)]
-"""Text with at least one column in braces, and no format of its own."""
+"""Text with at least one column in braces, without formats."""

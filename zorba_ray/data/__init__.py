@@ -6,6 +6,7 @@ from zorba_ray.data.files import SPLITS
 from zorba_ray.data.options import OptionTable
 from zorba_ray.data.partition import partition, partition_digest
 from zorba_ray.data.prompts import Cut, EncodedRows, encode_rows, prompt_tail, render_prompts
+from zorba_ray.data.shared_prefix import shared_length, with_shared
 from zorba_ray.data.tasks import Split, Task, load_task, read_rows
 from zorba_ray.data.validation_parts import clients_of
 
@@ -31,4 +32,6 @@ __all__ = [
     "prompt_tail",
     "read_rows",
     "render_prompts",
+    "shared_length",
+    "with_shared",
 ]

@@ -33,6 +33,8 @@ class BatchArrays(NamedTuple):
     """The right answers of each example, where answers are judged as texts."""
     choices: tuple[Sequence[str], ...] | None = None
     """Of a reward: the texts that each example's answer is one of."""
+    shared: int = 0
+    """First tokens that all rows have in common, and that are computed once."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class TokenTable:
     """The right answers of each example, where answers are judged as texts."""
     choices: Sequence[Sequence[str]] | None = None
     """Of a reward: the texts that each example's answer is one of."""
+    shared: int = 0
+    """First tokens that all examples have in common, and that are computed once per batch (`shared_prefix`)."""
 
     @classmethod
     def from_lists(
@@ -91,6 +95,11 @@ class TokenTable:
         within = places[last] - self.starts[:-1] if len(places) else np.full(len(lengths), -1)
         return np.where((last >= 0) & (within >= 0), within, lengths)
 
+    @property
+    def own_lengths(self) -> np.ndarray:
+        """Of `lengths`, the tokens that each example computes for itself, int64 [examples]."""
+        return self.lengths - self.shared
+
     def collate(self, rows: np.ndarray, pad: int) -> BatchArrays:
         """A batch of these examples."""
         parts = [slice(self.starts[row], self.starts[row + 1]) for row in rows]
@@ -110,7 +119,7 @@ class TokenTable:
         mask = (np.arange(ids.shape[1]) < lengths[:, None]).astype(np.int64)
         references = None if self.references is None else tuple(self.references[int(row)] for row in rows)
         choices = None if self.choices is None else tuple(self.choices[int(row)] for row in rows)
-        return BatchArrays(ids, mask, self.labels[rows], scored, options, references, choices)
+        return BatchArrays(ids, mask, self.labels[rows], scored, options, references, choices, self.shared)
 
 
 @dataclass(frozen=True)
@@ -162,9 +171,13 @@ class Shards:
     table: TokenTable
     rows: ClientRows
 
-    def lengths(self, client: int) -> np.ndarray:
-        """Tokens of each example, int64 [|D_n|]."""
-        return self.table.lengths[self.rows[client]]
+    def own_lengths(self, client: int) -> np.ndarray:
+        """Tokens of each example that it computes for itself, int64 [|D_n|]."""
+        return self.table.own_lengths[self.rows[client]]
+
+    def own_tokens(self, batch_tokens: int | None) -> int | None:
+        """What is left of `batch_tokens` where the shared ones are computed; None: no limit."""
+        return None if batch_tokens is None else batch_tokens - self.table.shared
 
     def collate(self, client: int, examples: np.ndarray, pad: int) -> BatchArrays:
         """A batch of the client's `examples`, as `TokenTable.collate`."""

@@ -1,4 +1,4 @@
-"""A column of chats: lists of {role, content}, whose last words are the assistant's."""
+"""A column of chats: each row is a list of messages {role, content}, with at least one of the assistant."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ def read_chats(table: DataTable, column: str, answered: bool = True) -> list[Cha
         answered: the assistant must have said something.
 
     Raises:
-        DataError: no list of objects with a role and a content of text, or none of the assistant's.
+        DataError: a row is not a list of messages with role and content, or has no message of the assistant.
     """
     return [
         _chat(value, f"{table.row(row)}: column {shown(column)}", answered)
@@ -32,23 +32,24 @@ def _chat(value: Any, where: str, answered: bool) -> Chat:
             f'{where} holds {shown(value)}; write a list of messages as {{"role": "user", "content": "Hello"}}, in '
             "JSON or parquet"
         )
-    for place, message in enumerate(value, start=1):
+    for number, message in enumerate(value, start=1):
         for key in ("role", "content"):
             text = message.get(key) if isinstance(message, dict) else None
             if not isinstance(text, str) or not text.strip():
                 raise DataError(
-                    f"{where}: message {place} has no {key} of text ({shown(message)}); write one, or leave the row out"
+                    f"{where}: message {number} has no text as its {key} ({shown(message)}); write it, or leave the "
+                    "row out"
                 )
     if answered and all(message["role"] != ASSISTANT for message in value):
         raise DataError(
-            f"{where} has no message of the role {ASSISTANT}, so that there is nothing to learn; add the answers, or "
-            "leave the row out"
+            f"{where} has no message of the role {ASSISTANT}, so there is nothing to learn; add the answers, or leave "
+            "the row out"
         )
     return [{"role": message["role"], "content": message["content"]} for message in value]
 
 
 def chat_text(chat: Chat) -> str:
-    """A chat as plain text, by which rows are told apart."""
+    """A chat as plain text. Two rows are the same if these texts are."""
     return "\n".join(f"{message['role']}: {message['content']}" for message in chat)
 
 

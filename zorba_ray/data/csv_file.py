@@ -1,4 +1,4 @@
-"""CSV (RFC 4180), with `,`, `;` or tabs between the fields: the first that gives the columns that are wanted."""
+"""CSV (RFC 4180). The delimiter is the first of `,`, `;` and tab whose header has the wanted columns."""
 
 import csv
 import sys
@@ -16,7 +16,7 @@ def read_csv(file: TableFile) -> DataTable:
     """The columns that were asked for.
 
     Raises:
-        DataError: the file is no CSV, or a row has more or fewer fields than the header.
+        DataError: the file is not CSV, or a row has more or fewer fields than the header.
     """
     limit = csv.field_size_limit(sys.maxsize)
     try:
@@ -43,21 +43,21 @@ def _rows(file: TableFile, opened: TextIO) -> DataTable:
     reader, header = _header(file, opened)
     if not header:
         raise DataError(f"data.path={file.origin}: the file is empty")
-    names = file.taken(header)
+    names = file.present_columns(header)
     columns: list[list[str]] = [[] for _ in names]
-    places = [header.index(name) for name in names]
+    positions = [header.index(name) for name in names]
     lines = array("q")
     start = reader.line_num + 1
     try:
         for fields in reader:
-            if fields:  # else a line without anything on it
+            if fields:  # an empty line is not a row
                 lines.append(start)
                 if len(fields) != len(header):
                     raise file.unreadable(
                         f"row {len(lines)} (line {start}) has {len(fields)} fields and the header has {len(header)}; "
                         "put text with a delimiter or a line break in double quotes"
                     )
-                for column, index in zip(columns, places, strict=True):
+                for column, index in zip(columns, positions, strict=True):
                     column.append(fields[index])
             start = reader.line_num + 1
     except csv.Error as error:
@@ -69,7 +69,7 @@ def _rows(file: TableFile, opened: TextIO) -> DataTable:
 
 
 def _header(file: TableFile, opened: TextIO) -> tuple[Any, list[str]]:
-    """A reader behind the header, and the header; of the comma where no delimiter gives what is wanted."""
+    """A reader placed after the header, and the header. Without a delimiter that fits, the comma is used."""
     for delimiter in _DELIMITERS:
         try:
             reader, header = _start(opened, delimiter)

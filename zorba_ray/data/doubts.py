@@ -1,4 +1,4 @@
-"""What about the data makes a run mean little: sentences with numbers, said before the first round."""
+"""Warnings about the data, before the first round: faults that make the figures of a run mean little."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -17,16 +17,16 @@ def data_doubts(
     samples: Sequence[int],
     cuts: Mapping[str, Cut],
 ) -> list[str]:
-    """Warnings, worst first; none for data without such faults.
+    """Warnings, worst first; an empty list for data without faults.
 
     Args:
         template: `data.prompt`.
         words: `data.label_words`; none where the head has no labels.
         samples: |D_n|, training examples of each client.
-        cuts: by split, of `encode_rows`.
+        cuts: by split, the rows that data.max_length shortened; from `encode_rows`.
 
     Raises:
-        DataError: labels, but all training rows have the same one: every model is right that says it always.
+        DataError: all training rows have the same label, so a model that always says it is always right.
     """
     return [
         *(_classes(task, words) if words else []),
@@ -50,11 +50,11 @@ def _classes(task: Task, words: Sequence[str]) -> Iterator[str]:
             "model can only learn never to say them"
         )
     for name, split in (("validation", task.validation), ("test", task.test)):
-        only = np.unique(split.labels)
-        if len(only) == 1:
+        labels = np.unique(split.labels)
+        if len(labels) == 1:
             yield (
-                f"all {len(split):,} {name} rows have label {only[0]} ({shown(words[only[0]])}): accuracy says "
-                "nothing about the others"
+                f"all {len(split):,} {name} rows have label {labels[0]} ({shown(words[labels[0]])}): accuracy says "
+                "nothing about the other labels"
             )
 
 
@@ -67,10 +67,12 @@ def _texts(task: Task, template: str) -> Iterator[str]:
             yield f"{_share(len(blank), len(rows))} {name} rows have no text (the first is row {blank[0] + 1})"
     prompts = {name: render_prompts(split.columns, template) for name, split in splits.items()}
     for first, second in (("training", "validation"), ("training", "test"), ("validation", "test")):
-        known = set(prompts[first])
-        if again := sum(text in known for text in prompts[second]):
-            rows_again = _share(again, len(prompts[second]))
-            yield f"{rows_again} {second} rows have a prompt that is in the {first} rows too: {second} figures flatter"
+        earlier = set(prompts[first])
+        if again := sum(text in earlier for text in prompts[second]):
+            yield (
+                f"{_share(again, len(prompts[second]))} {second} rows have a prompt that is in the {first} rows too: "
+                f"the {second} figures look better than they are"
+            )
 
 
 def _others(samples: Sequence[int], cuts: Mapping[str, Cut]) -> Iterator[str]:

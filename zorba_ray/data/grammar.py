@@ -98,7 +98,7 @@ class _Stream:
 
 
 def _phrase(rng: _Stream, grade: int) -> str:
-    """A phrase of the grade: a plain adjective, or a modifier that brings another adjective to it."""
+    """A phrase of the grade: an adjective of the grade, or a modifier and an adjective that together have it."""
     form = rng.below(5)
     strong = grade in (0, 3)
     if form < 2:
@@ -135,7 +135,10 @@ def _bucket(text: str) -> int:
 
 
 def _reviews(owner: str, seed: int) -> Iterator[tuple[str, str, int, _Stream]]:
-    """Endless different (text, domain, grade, stream) of the owner's buckets; each four in a row hold every grade."""
+    """(text, domain, grade, stream) without end, from the owner's buckets.
+
+    No text comes twice. Of every four reviews, each has another grade.
+    """
     rng = _Stream(owner, seed)
     seen: set[str] = set()
     while True:

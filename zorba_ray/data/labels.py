@@ -1,4 +1,4 @@
-"""A column of labels -> positions in `data.label_words`: each label has one reading, or is refused.
+"""A column of labels -> positions in `data.label_words`. A label that can be read in two ways is an error.
 
 `labels.json`, a file beside the data, may name the labels.
 """
@@ -25,7 +25,7 @@ _WHOLE = re.compile("-?(0|[1-9][0-9]{0,17})")
 
 @dataclass(frozen=True)
 class LabelListing:
-    """What labels.json says; nothing where there is none."""
+    """What labels.json says; empty without such a file."""
 
     positions: dict[str, int] = field(default_factory=dict)
     """Name of a label -> its position in `data.label_words`."""
@@ -37,7 +37,7 @@ def read_listing(folder: Path, words: Sequence[str]) -> LabelListing:
     """labels.json of a folder: ["negative", "positive"], {"negative": 0, "positive": 1} or {"0": "negative", …}.
 
     Raises:
-        DataError: none of these forms, or it puts a label word elsewhere than `data.label_words` does.
+        DataError: another form, or a label word at another position than in `data.label_words`.
     """
     path = folder / LISTING
     where = on_one_line(str(path))
@@ -53,11 +53,11 @@ def read_listing(folder: Path, words: Sequence[str]) -> LabelListing:
     spelled = {word.strip().casefold(): position for position, word in enumerate(words)}
     exact = {word: position for position, word in enumerate(words)}
     for name, position in listing.positions.items():
-        wanted = exact.get(name, spelled.get(name.strip().casefold()))
-        if wanted not in (None, position):
+        word_position = exact.get(name, spelled.get(name.strip().casefold()))
+        if word_position not in (None, position):
             raise DataError(
-                f"{where} says that {shown(name)} is label {position}, and data.label_words that it is label {wanted}; "
-                "put data.label_words in the order of the labels"
+                f"{where} says that {shown(name)} is label {position}, and data.label_words that it is label "
+                f"{word_position}; put data.label_words in the order of the labels"
             )
     return listing
 
@@ -89,7 +89,7 @@ def _listing(tree: Any, where: str) -> LabelListing:
 
 @dataclass(frozen=True)
 class _Label:
-    """One of the values that stand in the column, and what it can mean; without word and number: no label."""
+    """A distinct value of the column, and what it can mean. With neither word nor number the row has no label."""
 
     value: Any
     word: int | None = None
@@ -97,7 +97,7 @@ class _Label:
     number: int | None = None
     """The value as a position, in range or not."""
     settled: bool = False
-    """A word whatever the number says: text of JSON and parquet, or explicit in labels.json."""
+    """The word counts, even if the number differs: text in JSON or parquet, or a name in an explicit labels.json."""
     where: str = ""
     """File and row of the first."""
     split: str = ""
@@ -108,12 +108,13 @@ def label_positions(
 ) -> dict[str, np.ndarray]:
     """Positions of each split's labels in `words`, int64 [rows], table after table.
 
-    A label that is a label word, or a name in labels.json, is that word. A whole number is a position where no word
-    reads so. Where numbers are words at other positions, the reading is taken that serves all labels of all splits,
-    and if both do, neither.
+    A value that is a label word, or a name in labels.json, is that label. Any other whole number is a position. A
+    number may also be the word of another position, as in ["1", "0"]: then the words count if every value is a word
+    and not every value is a position; else it is an error.
 
     Raises:
-        DataError: no label, no word and no position, or two readings that differ; names file and row.
+        DataError: a row without a label, a value that is neither word nor position, or one with two readings; the
+            message names file and row.
     """
     if not words:
         raise DataError("data.label_words is empty: give one word or sentence per label, in label order")
@@ -145,7 +146,7 @@ def label_positions(
 
 
 def _keys(table: DataTable, column: str) -> Iterator[Any]:
-    """One key per row that tells 1, 1.0, True and text apart; what no label can be has the key of its type."""
+    """One key per row. 1, 1.0, True and text differ; a value that cannot be a label has its type as key."""
     for value in table.columns[column]:
         if isinstance(value, str):
             yield table.typed, value
@@ -156,11 +157,11 @@ def _keys(table: DataTable, column: str) -> Iterator[Any]:
 
 
 class _NoLabel(Exception):
-    """Of a value, and why it is no label."""
+    """A value cannot be a label; the message says why."""
 
 
 def _read(value: Any, typed: bool, words: Sequence[str], listing: LabelListing) -> _Label:
-    """What a value can mean; `typed`: its file tells text from numbers. Raises: _NoLabel."""
+    """What a value can mean; `typed`: its file has text and numbers as different types. Raises: _NoLabel."""
     codes = {**listing.positions, **{word: position for position, word in enumerate(words)}}
 
     def named(text: str, number: int | None, settled: bool = False) -> _Label:
@@ -199,7 +200,7 @@ def _read(value: Any, typed: bool, words: Sequence[str], listing: LabelListing) 
 
 
 def _refuse_doubtful(labels: Sequence[_Label], words: Sequence[str]) -> None:
-    """Numbers that are also words, of other positions: all labels together say which is meant, or nothing does."""
+    """Raises a DataError for numbers that are also words of other positions, unless only the words fit all labels."""
     classes = range(len(words))
     doubtful = [
         label

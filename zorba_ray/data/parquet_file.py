@@ -11,14 +11,14 @@ def read_parquet(file: TableFile) -> DataTable:
     """The columns that were asked for.
 
     Raises:
-        DataError: the file is no parquet, or a column is missing.
+        DataError: the file is not parquet, or a column is missing.
     """
     import pyarrow
     from pyarrow import parquet
 
     try:
         with parquet.ParquetFile(file.path) as opened:
-            names = file.taken(opened.schema_arrow.names)
+            names = file.present_columns(opened.schema_arrow.names)
             columns = opened.read(columns=names)
             return DataTable(file.origin, {name: _values(file, columns.column(name), name) for name in names}, True)
     except DataError:

@@ -9,7 +9,7 @@ from zorba_ray.directions import permutation, uniforms
 from zorba_ray.errors import DataError
 
 _SWAPS = 10
-"""Of labels between clients, per shard: who holds which labels together is then random."""
+"""Random swaps of labels between clients, per shard: they make it random which labels a client has together."""
 
 
 def partition(
@@ -18,7 +18,7 @@ def partition(
     """Row numbers (sorted, int64) of each client.
 
     Raises:
-        DataError: fewer examples than clients, labels that cannot be dealt out, or owners that cannot fill the clients.
+        DataError: fewer examples than clients, too few or too many labels for label_shards, or too few owners.
     """
     rows = len(labels)
     if rows < clients:
@@ -40,7 +40,7 @@ def partition(
 
 
 def partition_digest(parts: list[np.ndarray]) -> str:
-    """SHA-256 (hex) of who holds what; in the ledger's header."""
+    """SHA-256 (hex) of all clients' row numbers; in the ledger's header."""
     hasher = hashlib.sha256()
     for part in parts:
         hasher.update(len(part).to_bytes(8, "little"))
@@ -64,56 +64,58 @@ def _cut(rows: np.ndarray, draws: np.ndarray) -> list[np.ndarray]:
     return np.split(rows, np.round(np.cumsum(draws / draws.sum())[:-1] * len(rows)).astype(np.int64))
 
 
-def _label_shards(labels: np.ndarray, clients: int, each: int, seed: int) -> list[np.ndarray]:
-    """Rows sorted by label are cut into `each` shards per client, all of one label and of about one size. A client gets
-    shards of `each` different labels. McMahan et al. 2017, arXiv 1602.05629, where a shard may have two labels.
+def _label_shards(labels: np.ndarray, clients: int, per_client: int, seed: int) -> list[np.ndarray]:
+    """Cuts the rows of each label into shards, and gives each client `per_client` shards of different labels.
+
+    McMahan et al. 2017, arXiv 1602.05629; there a shard may have two labels. Shards have about the same size.
 
     A single client, as of a central method, has all rows.
 
     Raises:
-        DataError: fewer labels than `each`, more labels than shards, or fewer rows than the shards need.
+        DataError: fewer labels than `per_client`, more labels than shards, or fewer rows than the shards need.
     """
     if clients == 1:
         return [np.arange(len(labels))]
     names, counts = np.unique(labels, return_counts=True)
-    rule = f"data.labels_per_client={each}"
-    if len(names) < each:
+    rule = f"data.labels_per_client={per_client}"
+    if len(names) < per_client:
         raise DataError(f"{rule}: the training rows have {len(names)} label(s); set it to {len(names)} or less")
-    if len(names) > clients * each:
+    if len(names) > clients * per_client:
         raise DataError(
-            f"{rule}: {clients} clients take {clients * each} labels, and the training rows have {len(names)}: some "
-            f"would be with nobody; set it to {-(-len(names) // clients)} or more"
+            f"{rule}: {clients} clients take {clients * per_client} labels, and the training rows have {len(names)}, "
+            f"so some labels would be with no client; set it to {-(-len(names) // clients)} or more"
         )
-    most = np.minimum(counts, clients)
-    if most.sum() < clients * each:
+    max_shards = np.minimum(counts, clients)
+    if max_shards.sum() < clients * per_client:
         raise DataError(
-            f"{rule}: {clients} clients need {clients * each} shards of one row at least, and the labels give "
-            f"{most.sum()} (a label at most one per row and per client); lower it, or federation.clients"
+            f"{rule}: {clients} clients need {clients * per_client} shards of one row at least, and the labels give "
+            f"{max_shards.sum()} (a label at most one per row and per client); lower it, or federation.clients"
         )
     shards = np.ones(len(names), np.int64)
-    for _ in range(clients * each - len(names)):  # the next shard to the label whose shards are the largest
-        shards[np.argmax(np.where(shards < most, counts / shards, -1.0))] += 1
-    held = _held_labels(np.repeat(np.arange(len(names)), shards), clients, each, seed)
+    for _ in range(clients * per_client - len(names)):  # the next shard to the label whose shards are the largest
+        shards[np.argmax(np.where(shards < max_shards, counts / shards, -1.0))] += 1
+    held = _held_labels(np.repeat(np.arange(len(names)), shards), clients, per_client, seed)
     parts: list[list[np.ndarray]] = [[] for _ in range(clients)]
-    for place, label in enumerate(names):
+    for position, label in enumerate(names):
         rows = np.flatnonzero(labels == label)
         rows = rows[permutation(seed, "partition", 1, int(label), len(rows))]
-        holders = [client for client in range(clients) if place in held[client]]
-        for client, shard in zip(holders, np.array_split(rows, shards[place]), strict=True):
+        holders = [client for client in range(clients) if position in held[client]]
+        for client, shard in zip(holders, np.array_split(rows, shards[position]), strict=True):
             parts[client].append(shard)
     return [np.sort(np.concatenate(pieces)) for pieces in parts]
 
 
-def _held_labels(shards: np.ndarray, clients: int, each: int, seed: int) -> list[list[int]]:
-    """`each` different labels per client.
+def _held_labels(shards: np.ndarray, clients: int, per_client: int, seed: int) -> list[list[int]]:
+    """`per_client` different labels for each client.
 
     Args:
-        shards: int64 [clients · each], the label of each shard, ascending; none has more shards than there are clients.
+        shards: int64 [clients · per_client], the label of each shard, ascending; no label has more shards than there
+            are clients.
     """
     # Dealt in turn, a client never gets a label twice. Then clients swap labels at random, where both keep differing.
-    held = shards.reshape(each, clients).T.tolist()
+    held = shards.reshape(per_client, clients).T.tolist()
     draws = uniforms(seed, "partition", 0, 1, 4 * _SWAPS * len(shards)).reshape(-1, 4)
-    for a, b, i, j in (draws * (clients, clients, each, each)).astype(np.int64).tolist():
+    for a, b, i, j in (draws * (clients, clients, per_client, per_client)).astype(np.int64).tolist():
         if held[a][i] not in held[b] and held[b][j] not in held[a]:
             held[a][i], held[b][j] = held[b][j], held[a][i]
     return held
@@ -131,15 +133,15 @@ def _gammas(alpha: float, count: int, seed: int, label: int) -> np.ndarray:
     c = 1.0 / np.sqrt(9.0 * d)
     normal = NormalDist()
     logs, boosts = np.empty(count), np.empty(count)
-    for place in range(count):
+    for client in range(count):
         for attempt in range(1000):
-            u = uniforms(seed, "partition", 2 + place, label << 16 | attempt, 3)
+            u = uniforms(seed, "partition", 2 + client, label << 16 | attempt, 3)
             x = normal.inv_cdf(float(u[0]))
             v = (1.0 + c * x) ** 3
             if v > 0 and np.log(u[1]) < 0.5 * x * x + d - d * v + d * np.log(v):
                 with np.errstate(over="ignore"):
-                    logs[place] = np.log(d * v) + np.log(u[2]) / alpha
-                boosts[place] = np.log(u[2])
+                    logs[client] = np.log(d * v) + np.log(u[2]) / alpha
+                boosts[client] = np.log(u[2])
                 break
     if not np.isfinite(logs.max()):  # alpha so small that one client takes all: the limit
         return (boosts == boosts.max()).astype(np.float64)
@@ -150,17 +152,24 @@ def _by_owner(config: DataConfig, clients: int, owners: list[str] | None) -> lis
     if owners is None:
         raise DataError(
             f"data.partition={config.partition}: the training data has no "
-            + (f"column {config.partition_column!r}" if config.partition == "column" else "train-* files")
+            + (
+                f"column {config.partition_column!r}; set data.partition_column to the column of owners"
+                if config.partition == "column"
+                else "train-* files; point data.path to a folder with one file train-NAME per client"
+            )
         )
     names = sorted(set(owners))
     exact = config.partition == "files"
     if len(names) < clients or (exact and len(names) != clients):
         what = "training files" if exact else f"values in column {config.partition_column!r}"
         rule = "exactly as many are needed" if exact else "at least as many are needed"
-        raise DataError(f"data.partition={config.partition}: {len(names)} {what} for {clients} clients; {rule}")
-    client_of = {name: place % clients for place, name in enumerate(names)}
-    home = np.array([client_of[owner] for owner in owners])
-    return [np.flatnonzero(home == client) for client in range(clients)]
+        raise DataError(
+            f"data.partition={config.partition}: {len(names)} {what} for {clients} clients; {rule}: set "
+            f"federation.clients to {len(names)}{'' if exact else ' or less'}"
+        )
+    client_of = {name: position % clients for position, name in enumerate(names)}
+    client_of_row = np.array([client_of[owner] for owner in owners])
+    return [np.flatnonzero(client_of_row == client) for client in range(clients)]
 
 
 def _fill_empty(parts: list[np.ndarray]) -> list[np.ndarray]:

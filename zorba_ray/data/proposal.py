@@ -1,4 +1,4 @@
-"""A file of rows -> what its columns may be for: text for the prompt, labels, owners. Its user corrects it."""
+"""Proposes what the columns of a data file are for: text of the prompt, labels, owners. The user may correct it."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -15,14 +15,14 @@ from zorba_ray.errors import DataError
 from zorba_ray.printable import listed, shown
 
 _LABEL_NAMES = ("label", "class", "category", "target", "sentiment", "stars", "rating", "intent", "topic")
-"""What the name of a label column begins with, the surest first."""
+"""How the name of a label column begins; the best sign first."""
 _OWNER_NAMES = ("client", "client_id", "hospital", "site", "user", "user_id", "owner", "author", "speaker", "subject")
 _ANSWER_NAMES = ("output", "answer", "response", "completion", "reply", "summary", "translation")
-"""What the name of a column of answers begins with."""
+"""How the name of a column of answers begins."""
 _MOST_LABELS = 20
-"""Of a column whose name says nothing."""
+"""Most distinct values of a label column whose name is not one of `_LABEL_NAMES`."""
 _LETTERS_PER_TOKEN = 4
-"""Of English, about; the run counts the tokens themselves."""
+"""A guess for English; the run itself counts tokens."""
 
 
 @dataclass(frozen=True)
@@ -30,29 +30,29 @@ class DataProposal:
     """How a file may be read."""
 
     rows: int
-    """Of the training file."""
+    """Rows of the training file."""
     prompt: str
     """Template with the text columns in braces."""
     label_column: str | None
-    """None: no column can be a label, so the model learns the text itself."""
+    """None: no column looks like a label, so the model learns the text itself."""
     label_words: tuple[str, ...]
     """One per label, in label order."""
     label_rows: tuple[int, ...]
     """Rows of each label."""
     named: bool
-    """Whether the words say what the labels mean: names in the file or in labels.json, not bare numbers."""
+    """The label words are names, from the file or labels.json; False: bare numbers, which say nothing to a model."""
     owner_column: str | None
-    """Column that may say whose each row is."""
+    """Column that may name the owner of each row."""
     owners: int
-    """Its distinct values."""
+    """Number of its distinct values; 0 without such a column."""
     max_length: int
-    """Tokens for 19 of 20 rows, as guessed from their letters; a power of two."""
+    """Tokens that are enough for 19 of 20 rows, guessed from their letters; a power of two."""
     answer_column: str | None = None
-    """A completion: column of the answer. None: no column reads so."""
+    """Of a completion: the column of the answer. None: no column looks like one."""
     options_column: str | None = None
-    """A multiple choice: column of lists of text, one of which `label_column` names."""
+    """Of a multiple choice: the column of the lists of options. `label_column` says which option is right."""
     messages_column: str | None = None
-    """A completion of chats."""
+    """Of a completion of chats: the column of the messages."""
 
     @property
     def kind(self) -> TaskName:
@@ -65,39 +65,39 @@ class DataProposal:
 
 
 def propose_data(path: Path) -> DataProposal:
-    """Looks at all rows of a file, or of a folder's training file.
+    """Reads all rows of a file, or of a folder's training file.
 
     Raises:
-        DataError: nothing there that can be read, a column of lists, or no text whose column a prompt can name.
+        DataError: the file cannot be read, a column has lists of unknown use, or no text column fits into a prompt.
     """
     file, kind = training_file(path)
     table = read_table(file, kind, column_names(file, kind))
     names = list(table.columns)
     chats = next((name for name in names if _are(table.columns[name], _is_chat)), None)
     options = next((name for name in names if _are(table.columns[name], _is_choice)), None)
-    right = None if options is None else _right_column(table, options)
+    right_column = None if options is None else _right_column(table, options)
     lists = next((name for name in names if any(isinstance(v, (list, dict)) for v in table.columns[name])), None)
-    if lists is not None and chats is None and right is None:
+    if lists is not None and chats is None and right_column is None:
         raise DataError(
             f"data.path={table.origin}: the column {shown(lists)} holds lists, and they are neither chats (lists of "
             "role and content) nor options with a column that says which is right; drop the column, or write text"
         )
     owner = next((name for name in names if name.lower() in _OWNER_NAMES), None)
-    label = right or (None if chats else _label_column(table))
+    label = right_column or (None if chats else _label_column(table))
     plain = [name for name in names if name not in (label, owner, options) and name != chats]
     answer = None if label or chats else _answer_column(table, plain)
-    before = plain if answer is None else plain[: plain.index(answer)]
-    texts = [chats] if chats else _text_columns(table, before)
+    before_answer = plain if answer is None else plain[: plain.index(answer)]
+    texts = [chats] if chats else _text_columns(table, before_answer)
     words, counts, named = ((), (), True)
-    if label is not None and right is None:
+    if label is not None and right_column is None:
         words, counts, named = _label_words(table, label, file.parent)
-    told = [name for name in (*texts, answer) if name is not None]
-    lengths = [sum(_letters(table.columns[name][row]) for name in told) for row in range(len(table))]
+    text_names = [name for name in (*texts, answer) if name is not None]
+    lengths = [sum(_letters(table.columns[name][row]) for name in text_names) for row in range(len(table))]
     tokens = sorted(lengths)[int(0.95 * (len(lengths) - 1))] / _LETTERS_PER_TOKEN + 8
-    asked = "\nAnswer:" if answer or right else " It was" if label else ""
+    ending = "\nAnswer:" if answer or right_column else " It was" if label else ""
     return DataProposal(
         rows=len(table),
-        prompt=" ".join(f"{{{name}}}" for name in texts) + asked,
+        prompt=" ".join(f"{{{name}}}" for name in texts) + ending,
         label_column=label,
         label_words=words,
         label_rows=counts,
@@ -106,7 +106,7 @@ def propose_data(path: Path) -> DataProposal:
         owners=len(set(map(str, table.columns[owner]))) if owner else 0,
         max_length=min(512, max(32, 2 ** (int(tokens) - 1).bit_length())),
         answer_column=answer,
-        options_column=options if right else None,
+        options_column=options if right_column else None,
         messages_column=chats,
     )
 
@@ -137,7 +137,7 @@ def _right_column(table: DataTable, options: str) -> str | None:
 
 
 def _answer_column(table: DataTable, names: list[str]) -> str | None:
-    """A column of text whose name says that it answers, behind another one of text."""
+    """A text column with the name of an answer, after at least one other text column."""
     texts = [name for name in names if all(isinstance(value, str) for value in table.columns[name])]
     return next((name for name in texts[1:] if name.lower().startswith(_ANSWER_NAMES) and name.isidentifier()), None)
 
@@ -147,23 +147,26 @@ def _letters(value: Any) -> int:
 
 
 def _label_column(table: DataTable) -> str | None:
-    """A column of few values, each on two rows or more: by its name, else the one of the fewest values."""
+    """A column of few distinct values, each in at least two rows.
+
+    First choice is a column with a name of `_LABEL_NAMES`, then the one with the fewest values.
+    """
     counts = {
         name: Counter(str(value) for value in column if not _missing(value))
         for name, column in table.columns.items()
         if name.lower() not in _OWNER_NAMES and all(isinstance(v, (str, int)) or _missing(v) for v in column)
     }
     fit = {name: count for name, count in counts.items() if len(count) >= 2 and min(count.values()) >= 2}
-    for wanted in _LABEL_NAMES:
+    for prefix in _LABEL_NAMES:
         for name in fit:
-            if name.lower().startswith(wanted):
+            if name.lower().startswith(prefix):
                 return name
-    few = {name: len(count) for name, count in fit.items() if len(count) <= min(_MOST_LABELS, len(table) // 2)}
-    return min(few, key=few.__getitem__, default=None)
+    candidates = {name: len(count) for name, count in fit.items() if len(count) <= min(_MOST_LABELS, len(table) // 2)}
+    return min(candidates, key=candidates.__getitem__, default=None)
 
 
 def _text_columns(table: DataTable, names: list[str]) -> list[str]:
-    """Columns of text among `names`, in their order; where there are several, those that hold words with spaces."""
+    """The text columns among `names`, in their order. Columns of single words are left out if others have spaces."""
     texts = [
         name
         for name in names
@@ -173,17 +176,17 @@ def _text_columns(table: DataTable, names: list[str]) -> list[str]:
     chosen = spaced or texts[:1]
     if not chosen:
         raise DataError(f"data.path={table.origin}: no column of text (columns: {listed(list(table.columns))})")
-    bad = next((name for name in chosen if not name.isidentifier()), None)
-    if bad is not None:
+    unusable = next((name for name in chosen if not name.isidentifier()), None)
+    if unusable is not None:
         raise DataError(
-            f"data.path={table.origin}: the column {shown(bad)} cannot stand in a prompt's braces: rename it, with "
-            "letters, digits and _ only, as in review_text"
+            f"data.path={table.origin}: the column {shown(unusable)} cannot stand in a prompt's braces: rename it; "
+            "use letters, digits and _ only, as in review_text"
         )
     return chosen
 
 
 def _label_words(table: DataTable, column: str, folder: Path) -> tuple[tuple[str, ...], tuple[int, ...], bool]:
-    """Words, rows of each, and whether they say what labels mean."""
+    """The label words, the rows of each, and `DataProposal.named`."""
     counts = Counter(str(value) for value in table.columns[column] if not _missing(value))
     listing = read_listing(folder, ())
     if listing.positions:

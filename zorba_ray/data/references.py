@@ -1,4 +1,4 @@
-"""A column of right answers, any of which counts: a text, a list of texts, or SQuAD's {"text": [...]}."""
+"""A column of right answers per row: a text, a list of texts, or {"text": [...]} as in SQuAD. Any of them is right."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ def read_references(table: DataTable, column: str) -> list[list[str]]:
     """The right answers of each row, each once.
 
     Raises:
-        DataError: none, one that is empty, or one that is no text.
+        DataError: a row has no right answer, an empty one, or one that is not text.
     """
     return [
         _references(value, f"{table.row(row)}: column {shown(column)} (task.references_column)")
@@ -28,7 +28,7 @@ def _references(value: Any, where: str) -> list[str]:
     for answer in answers:
         if not isinstance(answer, str) or not answer.strip():
             raise DataError(
-                f"{where} holds {shown(answer)}; a right answer is a text that is not empty: write it so (18 as "
+                f"{where} holds {shown(answer)}; a right answer must be text and not empty: write it as text (18 as "
                 '"18"), or leave the row out'
             )
     return list(dict.fromkeys(map(str, answers)))

@@ -22,17 +22,17 @@ class DataTable:
     origin: str
     """The file, for messages."""
     columns: dict[str, list[Any]]
-    """Values as Python has them: text in CSV, what JSON and parquet say else."""
+    """Values of each column: text from CSV, Python values of any type from JSON and parquet."""
     typed: bool
     """False for CSV, where everything is text."""
     lines: Sequence[int] | None = None
-    """Where each row begins, counted from 1; None for parquet and lists in JSON."""
+    """The line at which each row begins, from 1; None for parquet and for a JSON list."""
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
 
     def row(self, index: int) -> str:
-        """'data.path=rows.csv: row 3 (line 4)'; rows count from 1, and a CSV's header is none of them."""
+        """'data.path=rows.csv: row 3 (line 4)'. Rows count from 1, without a CSV's header."""
         line = "" if self.lines is None else f" (line {self.lines[index]})"
         return f"data.path={self.origin}: row {index + 1}{line}"
 
@@ -40,26 +40,27 @@ class DataTable:
         """A column of text.
 
         Raises:
-            DataError: the first value that is none: a number, a date, a list, nothing at all.
+            DataError: a value is missing, or is a number, a date or a list; the message names the first.
         """
         values = self.columns[name]
         for index, value in enumerate(values):
             if not isinstance(value, str):
-                what = "has no text" if value is None else f"holds {shown(value)} ({type(value).__name__}), no text,"
+                what = "has no text" if value is None else f"has {shown(value)} ({type(value).__name__}), not text,"
                 raise DataError(
-                    f"{self.row(index)} {what} in column {shown(name)}: a template takes text as it stands; "
-                    "write it as text, or leave the row out"
+                    f"{self.row(index)} {what} in column {shown(name)}: a prompt is made of text only; write the "
+                    "value as text, or leave the row out"
                 )
             if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
                 raise DataError(
-                    f"{self.row(index)}: column {shown(name)} holds half of a surrogate pair, which is no character"
+                    f"{self.row(index)}: column {shown(name)} has half of a surrogate pair, which is not a character; "
+                    "write the text anew, or leave the row out"
                 )
         return values
 
 
 @dataclass(frozen=True)
 class TableFile:
-    """What is read of which file."""
+    """A file, and the columns to read from it."""
 
     path: Path
     kind: Kind
@@ -72,18 +73,18 @@ class TableFile:
 
     @property
     def more(self) -> list[str]:
-        """The optional column, unless it is wanted anyway."""
+        """The optional column, unless it is among `wanted` too."""
         return [] if self.optional is None or self.optional in self.wanted else [self.optional]
 
     def unreadable(self, why: str) -> DataError:
         """The error for a file that is not what its ending says."""
         return DataError(f"data.path={self.origin}: could not be read as {self.kind}: {why}")
 
-    def taken(self, names: Sequence[str]) -> list[str]:
+    def present_columns(self, names: Sequence[str]) -> list[str]:
         """The columns to read, of those that the file has.
 
         Raises:
-            DataError: a wanted one is missing, or one of them is there twice.
+            DataError: a wanted column is missing, or a column to read occurs twice.
         """
         absent = next((name for name in self.wanted if name not in names), None)
         if absent is not None:
@@ -91,13 +92,13 @@ class TableFile:
                 f"data.path={self.origin} has no column {shown(absent)} (columns: {listed(names)}); "
                 "set data.prompt, data.label_column or the template and columns under task accordingly"
             )
-        taken = [*self.wanted, *(name for name in self.more if name in names)]
-        twice = next((name for name in taken if list(names).count(name) > 1), None)
+        columns = [*self.wanted, *(name for name in self.more if name in names)]
+        twice = next((name for name in columns if list(names).count(name) > 1), None)
         if twice is not None:
             raise DataError(
                 f"data.path={self.origin} has more than one column {shown(twice)}; rename or drop the others"
             )
-        return taken
+        return columns
 
     def raw_lines(self) -> Iterator[tuple[int, bytes]]:
         """(number from 1, line), without the byte order mark of UTF-8."""

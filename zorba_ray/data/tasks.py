@@ -27,14 +27,14 @@ from zorba_ray.printable import listed, on_one_line, shown
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of one split: columns of text, integer labels, and who owns each row (partition column or files)."""
+    """Rows of one split: columns of text, integer labels, and the owner of each row (partition column or files)."""
 
     columns: dict[str, list[str]]
     labels: np.ndarray
     """int64 [rows]; zeros where a task has none."""
     owners: list[str] | None = None
     options: list[list[str]] | None = None
-    """Of each row, where it brings its own; a label is then a position among them."""
+    """The options of each row, of a multiple choice; a label is then a position among them."""
     chats: list[Chat] | None = None
     references: list[list[str]] | None = None
     """Of each row, its right answers, where a column has them."""
@@ -65,7 +65,7 @@ def load_task(config: DataConfig, seed: int, labelled: bool, task: TaskConfig | 
     """Reads `config.path`; `labelled` is True for a classification.
 
     Raises:
-        DataError: nothing there, a missing column, a template's column that is no text, empty or unlabelled data, a
+        DataError: no such data, a missing column, a template's column that is not text, empty or unlabelled data, a
             label without a label word, or a label with a single training example.
     """
     origin = f"data.path={on_one_line(config.path)}"
@@ -154,14 +154,14 @@ def _read(config: DataConfig, origin: str, labelled: bool, task: TaskConfig) -> 
 
 
 def read_rows(file: Path, config: DataConfig, labelled: bool, task: TaskConfig, gold: bool = True) -> Split:
-    """The rows of a file beside `config.path`, read as those are.
+    """The rows of another file, read with the settings of the run's own data.
 
     Args:
         gold: labels and right options are read too; False: the rows need none, all have label 0, and a chat may wait
             for its answer.
 
     Raises:
-        DataError: no such file, of another kind, or without the columns that are needed; rows as of `load_task`.
+        DataError: no such file, an ending that cannot be read, a missing column, or rows that `load_task` refuses.
     """
     if not file.is_file():
         raise DataError(f"data.path={on_one_line(str(file))}: no such file")
@@ -173,15 +173,15 @@ def read_rows(file: Path, config: DataConfig, labelled: bool, task: TaskConfig, 
             "data.prompt, data.label_column or task asks for; rename or add it"
         )
     listing = read_listing(file.parent, config.label_words) if gold else LabelListing()
-    if gold and not listing.positions and os.path.exists(base):  # names of labels that the run's own data have
+    if gold and not listing.positions and os.path.exists(base):  # else the names of labels beside the run's data
         listing = read_listing(base if base.is_dir() else base.parent, config.label_words)
-    given = config.model_copy(update={"partition": "iid"})
-    (split,) = _splits_of({file.name: [(file, kind)]}, listing, given, labelled and gold, task, gold).values()
+    undivided = config.model_copy(update={"partition": "iid"})
+    (split,) = _splits_of({file.name: [(file, kind)]}, listing, undivided, labelled and gold, task, gold).values()
     return split
 
 
 def _wanted_columns(config: DataConfig, labelled: bool, task: TaskConfig, gold: bool = True) -> list[str]:
-    """What a file must have."""
+    """Columns that a file must have."""
     lists = [task.options_column, task.messages_column, task.references_column]
     labels = [config.label_column] if labelled or (gold and task.options_column is not None) else []
     return [*_text_columns(config, task), *labels, *(column for column in lists if column is not None)]
@@ -190,7 +190,7 @@ def _wanted_columns(config: DataConfig, labelled: bool, task: TaskConfig, gold: 
 def _splits_of(
     files: Files, listing: LabelListing, config: DataConfig, labelled: bool, task: TaskConfig, gold: bool = True
 ) -> dict[str, Split]:
-    """The rows of each split's files; `gold`: with the position of the right one among options."""
+    """The rows of each split's files; `gold`: with the position of the right option."""
     names, choices = _text_columns(config, task), task.options_column
     wanted = _wanted_columns(config, labelled, task, gold)
     optional = config.partition_column if config.partition == "column" else None
@@ -202,10 +202,13 @@ def _splits_of(
     for split, parts in tables.items():
         owners, options, chats, references = None, None, None, None
         if choices is not None:
-            each = [read_options(table, choices) for table in parts]
-            options = [row for table in each for row in table]
+            option_lists = [read_options(table, choices) for table in parts]
+            options = [row for table in option_lists for row in table]
             if gold:
-                right = [right_options(table, config.label_column, own) for table, own in zip(parts, each, strict=True)]
+                right = [
+                    right_options(table, config.label_column, row_options)
+                    for table, row_options in zip(parts, option_lists, strict=True)
+                ]
                 labels[split] = np.concatenate([np.array(part, dtype=np.int64) for part in right])
         if config.partition == "files":
             names_of_files = [_file_owner(path, split) for path, _ in files[split]]
@@ -223,7 +226,7 @@ def _splits_of(
 
 
 def _file_owner(path: Path, split: str) -> str:
-    """train-A.jsonl and validation-A.jsonl are of one owner; validation.jsonl is nobody's."""
+    """train-A.jsonl and validation-A.jsonl have the same owner; validation.jsonl has none, ""."""
     if split == "train":
         return path.stem
     return f"train-{path.stem.removeprefix(f'{split}-')}" if path.stem.startswith(f"{split}-") else ""
@@ -233,7 +236,7 @@ def _column_owners(tables: Sequence[DataTable], column: str, required: bool) -> 
     """The owner of each row as the column says it: `01` and `1` are two. None: the first table has no such column.
 
     Args:
-        required: every row needs one; else a row without an owner is nobody's, "".
+        required: every row needs an owner; else a row without one has the owner "".
 
     Raises:
         DataError: an owner that is missing, empty, or of another type than the first.

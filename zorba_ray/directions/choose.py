@@ -1,4 +1,7 @@
-"""Which implementation of the directions computes, on which device; what stands around one; and whether it is right."""
+"""Chooses the implementation of the directions for a device, and checks a Triton one against the numpy reference.
+
+Two wrappers are here as well: one copies tensors between devices, the other measures time.
+"""
 
 import functools
 import importlib.util
@@ -17,7 +20,8 @@ from zorba_ray.stopwatch import Watch
 
 logger = logging.getLogger(__name__)
 
-_SIZE, _OFFSET = 2500, 37  # no multiples of a word, a group or a program
+# The check below draws this many elements from this offset: neither is a multiple of a word, a group or a program.
+_SIZE, _OFFSET = 2500, 37
 _SEED = 2**64 - 1
 _COMMITS = ((-0.07, 0.03, 0.13), (0.011,))
 _DISTRIBUTIONS: tuple[Distribution, ...] = ("rademacher", "gaussian")
@@ -26,11 +30,12 @@ _DISTRIBUTIONS: tuple[Distribution, ...] = ("rademacher", "gaussian")
 def direction_backend(name: str, device: str = "cpu") -> DirectionBackend:
     """The implementation called `name` ("auto", "numpy", "numba", "triton") for tensors on `device`.
 
-    auto is numba; on a CUDA device it is triton where that works, and numba on the CPU with copies where it does not.
+    On the CPU, auto is numba. On a CUDA device, auto is triton if it works there. If not, numba draws on the CPU and
+    the tensors are copied.
 
     Raises:
-        ConfigError: triton for tensors on the CPU.
-        ClusterError: triton asked for where it is missing, does not compile or differs from the reference.
+        ConfigError: `name` is triton and the tensors are on the CPU.
+        ClusterError: `name` is triton, and triton is missing, does not compile or differs from the reference.
     """
     if device == "cpu":
         if name == "triton":
@@ -40,19 +45,20 @@ def direction_backend(name: str, device: str = "cpu") -> DirectionBackend:
             )
         return cpu_directions(name)
     if name in ("auto", "triton") and torch.device(device).type == "cuda":
-        found = _triton(device)
-        if not isinstance(found, str):
-            return found
+        triton = _triton(device)
+        if not isinstance(triton, str):
+            return triton
         if name == "triton":
             raise ClusterError(
-                f"directions.backend=triton: {found}; set directions.backend=auto, which draws on the CPU instead"
+                f"directions.backend=triton: {triton}; set directions.backend=auto, which draws on the CPU instead"
             )
-        logger.info("directions are drawn on the CPU and copied to %s: %s", device, found)
+        logger.info("directions are drawn on the CPU and copied to %s: %s", device, triton)
     return StagedDirections(cpu_directions(name))
 
 
 def cpu_directions(name: str) -> DirectionBackend:
-    """For a replica that stays on the CPU wherever clients compute (a driver's, a replay's): triton is auto here."""
+    """The implementation for tensors on the CPU. "triton" counts as "auto": a driver and a replay keep their replica on
+    the CPU, also where the clients compute on GPUs."""
     if name == "numpy":
         from zorba_ray.directions.reference import NumpyDirections
 
@@ -64,7 +70,7 @@ def cpu_directions(name: str) -> DirectionBackend:
 
 @functools.cache
 def _triton(device: str) -> DirectionBackend | str:
-    """Triton's directions, checked once per process and device against the reference; or why there are none."""
+    """The Triton implementation, checked once per process and device against the reference; or why it does not work."""
     if importlib.util.find_spec("triton") is None:
         return "triton is not installed (torch's wheels for CUDA bring it)"
     if not torch.cuda.is_available():
@@ -74,21 +80,21 @@ def _triton(device: str) -> DirectionBackend | str:
 
         backend = TritonDirections()
         difference = first_difference(backend, device)
-    except Exception as error:  # no C compiler, an old driver, a card it cannot compile for: the CPU's kernels remain
+    except Exception as error:  # no C compiler, an old driver, an unknown card: the kernels of the CPU still work
         return f"triton fails on {device} ({type(error).__name__}: {error})"
     return backend if difference is None else f"triton differs from the reference on {device} in {difference}"
 
 
 def first_difference(backend: DirectionBackend, device: str) -> str | None:
-    """Which operation on tensors of `device` differs in any byte from the numpy reference; None: they agree.
+    """The first operation that differs in any byte from the numpy reference on tensors of `device`; None: none does.
 
-    Compilers and drivers have faults, so a backend is asked where it is about to be used: both operations,
-    distributions and scratch types, on 2,500 elements.
+    Compilers and drivers have faults, so the check runs on the device that will be used. It covers both operations,
+    both distributions and both scratch types, on 2,500 elements.
     """
     for distribution in _DISTRIBUTIONS:
-        wanted = _operations(cpu_directions("numpy"), "cpu", distribution)
-        got = _operations(backend, device, distribution)
-        for (name, expected), (_, result) in zip(wanted, got, strict=True):
+        references = _operations(cpu_directions("numpy"), "cpu", distribution)
+        results = _operations(backend, device, distribution)
+        for (name, expected), (_, result) in zip(references, results, strict=True):
             if not torch.equal(expected, result):
                 return name
     return None
@@ -97,8 +103,8 @@ def first_difference(backend: DirectionBackend, device: str) -> str | None:
 def _operations(
     backend: DirectionBackend, device: str, distribution: Distribution
 ) -> Iterator[tuple[str, torch.Tensor]]:
-    """(operation, the bytes that it gives): perturbations, then two commits of three and one terms."""
-    theta = torch.linspace(-2.0, 2.0, _SIZE).to(device)  # made on the CPU: a device may round its own otherwise
+    """(name of an operation, the bytes of its result): perturbations, then two commits with three terms and one."""
+    theta = torch.linspace(-2.0, 2.0, _SIZE).to(device)  # made on the CPU: a device may round it differently
     for dtype, scale in itertools.product((torch.float32, torch.bfloat16), (1e-3, -1e-3)):
         scratch = torch.empty(_SIZE, dtype=dtype, device=device)
         backend.perturb_into(scratch, theta, tensor_stream(_SEED, 1, 2, 3, distribution), scale, _OFFSET)
@@ -113,7 +119,7 @@ def _operations(
 
 
 class StagedDirections:
-    """A CPU implementation for tensors on another device: same bits, one copy there and back per tensor."""
+    """A CPU implementation for tensors on another device. Each tensor is copied to the CPU and back; same bits."""
 
     def __init__(self, inner: DirectionBackend) -> None:
         self._inner = inner
@@ -135,13 +141,15 @@ class StagedDirections:
 
 
 def timed(inner: DirectionBackend, watch: Watch) -> DirectionBackend:
-    """`inner`, timed if the watch runs, else itself."""
+    """`inner` with its time measured if the watch runs, else `inner` itself."""
     return TimedDirections(inner, watch) if watch.running else inner
 
 
 class TimedDirections:
-    """Another implementation, with its time charged to the parts `perturb` and `commit`; of each the first call, which
-    loads or compiles a kernel, to `kernels`. Used only where a run is profiled."""
+    """Another implementation whose time is added to the parts `perturb` and `commit` of a profile.
+
+    The first call of each loads or compiles a kernel: its time is added to the part `kernels`. Used only in profiles.
+    """
 
     def __init__(self, inner: DirectionBackend, watch: Watch) -> None:
         self._inner = inner
@@ -171,6 +179,6 @@ class TimedDirections:
 
 
 def _await_device(tensor: torch.Tensor) -> None:
-    """A GPU works behind the program's back: what it still has to do is waited for, and belongs to who asked for it."""
+    """Waits for the GPU, which works asynchronously, so that its time is added to the part that started the work."""
     if tensor.is_cuda:
         torch.cuda.synchronize(tensor.device)

@@ -1,7 +1,7 @@
-"""Compiled kernels that are kept on disk where that works, and compiled anew where it does not.
+"""Kernels compiled by numba and cached on disk. Where the cache cannot be written, they are compiled at every start.
 
-numba's own `cache=True` stops the program where its folder cannot be written: at import where there is none, at the
-first call where the disk is full.
+numba's own `cache=True` stops the program in that case: at import if there is no folder to write to, at the first call
+if the disk is full.
 """
 
 import logging
@@ -36,7 +36,7 @@ class _OptionalCache(FunctionCache):
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """`numba.njit` with a cache on disk that may fail."""
+    """`numba.njit` with a cache on disk; a cache that fails is only logged."""
 
     def compile(function: Callable[..., Any]) -> Any:
         kernel: Any = njit(**options)(function)

@@ -1,10 +1,11 @@
 """Low-rank directions: z = U Vᵀ/√r for a matrix [m, n], U [m, r] and V [n, r] of signs from the tensor's own stream.
 
-Elements 0 … m·r − 1 of the stream are U row by row, the n·r that follow are V. An entry of U Vᵀ is an integer of size r
-at most, so with coefficients c/√r on a grid whose sum stays below 2^24/r quanta (`zo.update.on_grid`) every partial sum
-of a commit is exact in fp32, in any order, with or without fused multiply-adds: a commit by matrix product gives the
-same bytes on every device and library, as dense signs do. Only signs have this property: gaussian factors are refused
-by the settings.
+Elements 0 … m·r − 1 of the stream are U row by row, the n·r that follow are V row by row.
+
+A commit gives the same bytes on every device and library, as with dense signs. The reason: an entry of U Vᵀ is an
+integer of size r at most, and the coefficients c/√r are multiples of one grid step with a sum below 2^24/r steps
+(`zo.update.on_grid`). So every partial sum is exact in fp32, in any order, with or without fused multiply-adds. Only
+signs have this property; the settings refuse gaussian factors.
 
 The form of LOZO (Chen et al., "Enhancing zeroth-order fine-tuning for language models with low-rank
 structures", arXiv 2410.07698), drawn from our streams.
@@ -18,15 +19,15 @@ from zorba_ray.directions.streams import TensorStream, tensor_stream
 from zorba_ray.directions.terms import DirectionBackend, Terms
 
 _SUM_BYTES = 1 << 22
-"""Of the sum that is held beside θ while it grows."""
+"""Size of the buffer that a commit's sum is built in, before it is added to θ."""
 _COLUMNS = 1024
-"""Columns of factors in one product."""
+"""Columns of the stacked factors that one matrix product takes."""
 
 
 def factors(
     backend: DirectionBackend, stream: TensorStream, shape: tuple[int, int], rank: int, device: torch.device | str
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(U fp32 [m, r], V fp32 [n, r]), entries ±1."""
+    """(U fp32 [m, r], V fp32 [n, r]) of one direction, entries ±1."""
     rows, columns = shape
     drawn = torch.empty((rows + columns) * rank, dtype=torch.float32, device=device)
     backend.perturb_into(drawn, torch.zeros_like(drawn), stream, 1.0)
@@ -42,7 +43,8 @@ def apply_low_rank(
     rank: int,
     commits: Sequence[Terms],
 ) -> None:
-    """θ [m·n] (fp32, in place) ← RN(θ + Σ coefficient · U Vᵀ) for each commit in turn; one without terms moves no byte.
+    """θ [m·n] (fp32, in place) ← RN(θ + Σ coefficient · U Vᵀ), one commit after another. A commit without terms changes
+    nothing.
 
     Args:
         block, slot: the tensor's place in the manifest.
@@ -72,15 +74,15 @@ def _stacked(
     terms: Terms,
     device: torch.device,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """([m, K·r] with the coefficients, [K·r, n]) of all terms side by side."""
+    """The factors of all K terms side by side: ([m, K·r] times the coefficients, [K·r, n])."""
     left = torch.empty(shape[0], len(terms) * rank, dtype=torch.float32, device=device)
     right = torch.empty(len(terms) * rank, shape[1], dtype=torch.float32, device=device)
-    for place, (seed, direction, coefficient) in enumerate(
+    for term, (seed, direction, coefficient) in enumerate(
         zip(terms.seeds.tolist(), terms.directions.tolist(), terms.coefficients.tolist(), strict=True)
     ):
-        own = slice(place * rank, (place + 1) * rank)
+        span = slice(term * rank, (term + 1) * rank)
         stream = tensor_stream(seed, block, slot, direction, terms.distribution)
         u, v = factors(backend, stream, shape, rank, device)
-        left[:, own] = u * coefficient
-        right[own] = v.T
+        left[:, span] = u * coefficient
+        right[span] = v.T
     return left, right

@@ -1,8 +1,8 @@
 """Directions compiled by numba for one CPU thread; bit-equal to `reference`.
 
-Words are drawn for a tile of 8 groups (2,048 signs) and, in a commit, for up to 32 seeds of it (8 KiB): they stay in
-the first-level cache while rows of 32 elements gather their terms in registers. What does not fill a tile (an offset
-within a group, the tail) goes through a buffer of one tile.
+Random words are drawn for a tile of 8 groups (2,048 signs); in a commit for up to 32 seeds of a tile (8 KiB). So they
+stay in the first-level cache while rows of 32 elements sum their terms in registers. Elements that do not fill a tile
+(an offset within a group, the end of a tensor) go through a buffer of one tile.
 """
 
 from collections.abc import Sequence
@@ -31,8 +31,8 @@ _TILE = GROUPS * _GROUP
 _ROWS = _TILE // LANES
 _VALUES = GROUPS << 4  # gaussian entries of a tile
 _BEYOND_CACHES = 2**22
-"""Bytes of θ from which a perturbed copy would push out of the caches what it needs next. Measured: at 9 MB streaming
-takes 0.74 of the time of plain stores, at 2 MB 0.9 (docs/log)."""
+"""From this many bytes of θ on, a perturbed copy is written past the caches: otherwise it would push out the data that
+is needed next. Measured: at 9 MB this takes 0.74 of the time of plain stores, at 2 MB 0.9 (docs/log)."""
 
 
 @compiled()
@@ -49,7 +49,10 @@ def _stream_tile(out, theta, at, bits, step):
 
 @compiled()
 def _perturb_signs(out, theta, k0, c1, c2, step, offset, streamed):
-    """out (float32, or uint16 for bfloat16) ← RN(θ̄ ± step); `streamed`: past the caches, out[−offset] on a line."""
+    """out (float32, or uint16 for bfloat16) ← RN(θ̄ ± step).
+
+    `streamed`: writes past the caches; then out[−offset] must begin on a cache line.
+    """
     drawn = np.empty(_WORDS, dtype=np.uint64)
     bits = drawn.view(np.int32)
     before = np.zeros(_TILE, dtype=np.float32)
@@ -76,7 +79,7 @@ def _perturb_signs(out, theta, k0, c1, c2, step, offset, streamed):
 
 @compiled()
 def _narrow(out, values, shift):
-    """out ← bits of float32 as bfloat16's, half to even, shifted left again by `shift`."""
+    """out ← the bfloat16 bits of `values` (float32 bits), rounded half to even, then shifted left by `shift`."""
     for e in range(values.size):
         value = values[e]
         rounded = (value + np.uint32(0x7FFF) + ((value >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
@@ -85,7 +88,7 @@ def _narrow(out, values, shift):
 
 @compiled()
 def _perturb_quantiles(out, theta, table, k0, c1, c2, offset):
-    """out ← RN(θ + table[·]); the table holds the products, each rounded once."""
+    """out ← RN(θ + table[·]); the table holds the products ±μ z, each rounded once."""
     drawn = np.empty(_WORDS, dtype=np.uint64)
     lanes = drawn.view(np.uint16)
     first = np.uint64(offset >> 4)
@@ -100,7 +103,7 @@ def _perturb_quantiles(out, theta, table, k0, c1, c2, offset):
 
 @compiled()
 def _commit_signs(theta, k0, c1, c2, coefficients, ends, offset):
-    """Commits one after another on each tile; the entries of commit r end before ends[r]."""
+    """Adds the commits one after another to each tile. The terms of commit r end before index ends[r]."""
     drawn = np.empty(_SEEDS * _WORDS, dtype=np.uint64)
     bits = drawn.view(np.int32)
     acc = np.empty(_TILE, dtype=np.float32)
@@ -173,10 +176,10 @@ class NumbaDirections:
     def apply_commits(
         self, theta: torch.Tensor, block: int, slot: int, commits: Sequence[Terms], offset: int = 0
     ) -> None:
-        drawn = joined(commits)
-        if drawn is None:
+        terms_and_ends = joined(commits)
+        if terms_and_ends is None:
             return
-        terms, ends = drawn
+        terms, ends = terms_and_ends
         target, c1 = flat_fp32(theta), np.uint64(tensor_counter(block, slot))
         c2 = terms.directions + np.uint64(direction_counter(0, terms.distribution))
         if terms.distribution == "rademacher":
@@ -186,6 +189,6 @@ class NumbaDirections:
 
 
 def _may_stream(source: np.ndarray, target: np.ndarray, offset: int) -> bool:
-    """Whether a perturbed copy is large and every full tile of it begins on a cache line."""
+    """Whether writing past the caches pays (a large copy) and is allowed (every full tile begins on a cache line)."""
     first_tile = target.ctypes.data + (-offset % _GROUP) * target.itemsize
     return source.nbytes >= _BEYOND_CACHES and first_tile % STREAM_ALIGNMENT == 0

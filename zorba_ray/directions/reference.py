@@ -8,7 +8,7 @@ import torch
 from zorba_ray.directions.streams import KEY1, TensorStream, gaussian_table, tensor_stream, words
 from zorba_ray.directions.terms import Terms, flat_fp32, flat_scratch
 
-_TILE = 1 << 16  # elements at a time: keeps the temporaries in cache
+_TILE = 1 << 16  # elements at a time, so that the temporary arrays stay in the cache
 _LANES = 16  # u16 lanes of a 256-bit group
 
 # Row v holds the signs of byte v, least significant bit first.

@@ -1,11 +1,11 @@
-"""Where every random number of a run sits. The ONLY place where seeds are made ("zdir v1").
+"""Every random number of a run, as a function of its seed and a counter ("zdir v1"). Seeds are made ONLY here.
 
-z(run seed, round, stream, step, direction, tensor, element) is a pure function; nothing draws from a generator that has
-state. Sampling (batches, participants, partition, budgets) uses the same cipher under a key of its own.
+z(run seed, round, stream, step, direction, tensor, element) is a pure function: no generator has a state. Sampling
+(batches, participants, partition, budgets) uses the same cipher with another key.
 
-The cipher is Philox4x64-10 (Salmon et al., SC'11; constants of Random123). `words` is numpy's own, brought to our
-counters: the reference that every kernel must reproduce bit for bit. The definition in plain integers stands in
-tests/support/philox.py, with known answers.
+The cipher is Philox4x64-10 (Salmon et al., SC'11; constants of Random123). `words` calls numpy's implementation with
+our counters. It is the reference: every kernel must give the same bits. tests/support/philox.py has the definition in
+plain integers, with known answers.
 """
 
 import functools
@@ -22,15 +22,15 @@ _SEED_KEY1 = 0x5A425F534545445F  # "ZB_SEED_"
 _SAMPLE_KEY1 = 0x5A425F53414D504C  # "ZB_SAMPL"
 
 EMBEDDINGS, FINAL_NORM, HEAD = 0xFFFF0000, 0xFFFF0001, 0xFFFF0002
-"""Block ids of what is not a transformer block."""
+"""Block ids of the tensors outside the transformer blocks."""
 
 PROBE = 2**32
-"""The stream of probes, shared by all clients: beyond every client id."""
+"""Stream of the block probe, shared by all clients. It is larger than every client id."""
 
 SCOPE_PROBE = 0xFFFF_FFFE
-"""The stream of the probe of `zo.scope: auto`, in round 0, where no client has one."""
+"""Stream of the probe of `zo.scope: auto`. It draws in round 0, in which no client draws."""
 POOL = 2**32 + 1
-"""The stream of a pool of candidate seeds, shared by all clients and rounds."""
+"""Stream of a pool of candidate seeds, shared by all clients and rounds."""
 
 Distribution = Literal["rademacher", "gaussian"]
 _PURPOSE: dict[str, int] = {"rademacher": 0, "gaussian": 1}
@@ -64,7 +64,7 @@ class TensorStream(NamedTuple):
 
 
 def direction_seed(master: int, round: int, stream: int, step: int) -> int:
-    """seed64 of one (round, stream, step). `stream` is the client id (seeds: per_client) or 0 (shared)."""
+    """The 64-bit seed of one (round, stream, step). `stream` is the client id (seeds: per_client) or 0 (shared)."""
     return int(words((master, _SEED_KEY1), (step, stream, round, 0), 1)[0])
 
 
@@ -74,8 +74,8 @@ def direction_seeds(master: int, round: int, streams: np.ndarray, steps: int) ->
 
 
 def pool_seeds(master: int, size: int) -> np.ndarray:
-    """Candidate seeds 0 … `size` − 1 of a run: uint64 [size], each a `direction_seed`. Rounds begin at 1; these are
-    of round 0."""
+    """Candidate seeds 0 … `size` − 1 of a run: uint64 [size], each a `direction_seed` of round 0. Rounds begin at 1, so
+    no round uses the same seeds."""
     return direction_seeds(master, 0, np.array([POOL]), size)[0]
 
 
@@ -106,14 +106,14 @@ def sample_words(master: int, purpose: Sample, a: int, b: int, count: int) -> np
 
 
 def permutation(master: int, purpose: Sample, a: int, b: int, count: int) -> np.ndarray:
-    """A permutation of 0 … count−1 as int64; the order of 64-bit keys, so no library's shuffle is involved."""
-    if count <= 1:  # nothing to order; a client with one batch per epoch asks for this every epoch
+    """A permutation of 0 … count − 1, int64. It sorts random 64-bit keys, so it depends on no library's shuffle."""
+    if count <= 1:  # a shortcut: a client with one batch per epoch calls this in every epoch
         return np.arange(count)
     return np.argsort(sample_words(master, purpose, a, b, count), kind="stable")
 
 
 def uniforms(master: int, purpose: Sample, a: int, b: int, count: int) -> np.ndarray:
-    """float64 [count], uniform in (0, 1): the top 52 bits, at mid-points, each exactly representable."""
+    """float64 [count], uniform in (0, 1): mid-points of 2^52 equal intervals, each exactly representable."""
     return ((sample_words(master, purpose, a, b, count) >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
 
 
@@ -130,8 +130,9 @@ _TABLE_SHA256 = "87d2297bd6f503ad9b582cb87a6d8d21e20633747144ac688b90f4efcde6a2e
 
 
 def first_words(counters: tuple[np.ndarray, np.ndarray, np.ndarray], key: tuple[int, int]) -> np.ndarray:
-    """First word of each block (c0, c1, c2, 0) under one key: uint64, as the counters broadcast."""
-    c0, c1, c2, c3 = np.broadcast_arrays(*(np.asarray(own, dtype=np.uint64) for own in counters), np.uint64(0))
+    """The first word of each counter (c0, c1, c2, 0) under one key: uint64, in the shape to which the counters
+    broadcast."""
+    c0, c1, c2, c3 = np.broadcast_arrays(*(np.asarray(part, dtype=np.uint64) for part in counters), np.uint64(0))
     k0, k1 = key
     for _ in range(ROUNDS):
         high0, low0 = _product(c0, M0)
@@ -155,7 +156,7 @@ def _product(value: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:
 def words(key: tuple[int, int], counter: tuple[int, int, int, int], groups: int) -> np.ndarray:
     """Words of `groups` consecutive counters (c0, c0+1, …), uint64 [4 · groups].
 
-    numpy increments its counter before each group, so it is started one lower.
+    numpy increments its counter before each group, so the start is lower by one.
     """
     c0, c1, c2, c3 = counter
     start = ((c0 | c1 << 64 | c2 << 128 | c3 << 192) - 1) % 2**256
@@ -174,6 +175,9 @@ def gaussian_table() -> np.ndarray:
     half = np.array(upper, dtype=np.float64).astype("<f4")
     table = np.concatenate([-half[::-1], half])
     if hashlib.sha256(table.tobytes()).hexdigest() != _TABLE_SHA256:
-        raise RuntimeError("the table of normal quantiles differs from its definition; this Python's math is unusual")
+        raise RuntimeError(
+            "statistics.NormalDist of this Python gives other normal quantiles than the definition (SHA-256 of the "
+            "table); use CPython on a machine with IEEE 754 arithmetic, or zo.distribution=rademacher"
+        )
     table.setflags(write=False)
     return table

@@ -1,10 +1,11 @@
-"""The two operations on directions, which every implementation gives bit for bit, and what a commit adds to θ.
+"""The interface of all implementations of directions, and `Terms`: what a commit adds to θ.
 
-Both read θ in fp32 and address elements by their row-major index in the whole logical tensor (`offset` for a shard).
+There are two operations. Every implementation must give the same bits. Both read θ in fp32 and address an element by
+its row-major index in the whole tensor; `offset` is the index of the first element of a shard.
 
 - `perturb_into`: scratch = RN(fp32(θ̄) + a), θ̄ = RN_dtype(θ), a = ±μ z rounded once; θ is never written.
-- `apply_commits`: for one commit after another θ = RN(θ + acc), acc = Σ_k c_k z_k in fp32 in ledger order, each product
-  rounded before it is added. Several commits in one call are one pass over memory and the same bytes.
+- `apply_commits`: θ = RN(θ + acc) for each commit in turn, acc = Σ_k c_k z_k in fp32 in ledger order, each product
+  rounded before it is added. Several commits in one call give the same bytes, in one pass over the memory.
 """
 
 from collections.abc import Sequence
@@ -33,30 +34,32 @@ class Terms:
         return len(self.coefficients)
 
     def moving(self) -> "Terms":
-        """Without the terms whose coefficient is zero."""
-        kept = self.coefficients != 0
-        return Terms(self.seeds[kept], self.directions[kept], self.coefficients[kept], self.distribution)
+        """These terms without those whose coefficient is zero."""
+        nonzero = self.coefficients != 0
+        return Terms(self.seeds[nonzero], self.directions[nonzero], self.coefficients[nonzero], self.distribution)
 
 
 def joined(commits: Sequence[Terms]) -> tuple[Terms, np.ndarray] | None:
-    """The terms of several commits end to end, and int64 [commits] of where each ends; commits without terms are left
-    out. None: no commit has any."""
+    """The terms of several commits one after another, and where each commit ends, int64 [commits].
+
+    Commits without terms are left out. None: no commit has terms.
+    """
     commits = [terms for terms in commits if len(terms)]
     if not commits:
         return None
     distribution = commits[0].distribution
-    assert all(own.distribution == distribution for own in commits), "commits along directions of two kinds"
+    assert all(terms.distribution == distribution for terms in commits), "commits of two distributions in one call"
     terms = Terms(
-        np.concatenate([own.seeds for own in commits]),
-        np.concatenate([own.directions for own in commits]),
-        np.concatenate([own.coefficients for own in commits]),
+        np.concatenate([commit.seeds for commit in commits]),
+        np.concatenate([commit.directions for commit in commits]),
+        np.concatenate([commit.coefficients for commit in commits]),
         distribution,
     )
-    return terms, np.cumsum([len(own) for own in commits], dtype=np.int64)
+    return terms, np.cumsum([len(commit) for commit in commits], dtype=np.int64)
 
 
 class DirectionBackend(Protocol):
-    """Interface of all implementations; they agree bit for bit."""
+    """Interface of all implementations; they give the same bits."""
 
     name: str
 
@@ -69,7 +72,8 @@ class DirectionBackend(Protocol):
     def apply_commits(
         self, theta: torch.Tensor, block: int, slot: int, commits: Sequence[Terms], offset: int = 0
     ) -> None:
-        """θ [n] (fp32, in place) ← RN(θ + Σ coefficient · z) for each commit in turn; one without terms moves no byte.
+        """θ [n] (fp32, in place) ← RN(θ + Σ coefficient · z), one commit after another. A commit without terms changes
+        nothing.
 
         `block`, `slot`: the tensor's place in the manifest. All commits draw from one distribution.
         """
@@ -84,7 +88,7 @@ def flat_fp32(tensor: torch.Tensor) -> np.ndarray:
 
 
 def flat_scratch(tensor: torch.Tensor) -> np.ndarray:
-    """As `flat_fp32`; a bfloat16 tensor is seen as uint16 bit patterns."""
+    """As `flat_fp32`; a bfloat16 tensor is returned as its uint16 bit patterns."""
     assert tensor.is_contiguous(), tensor.stride()
     if tensor.dtype == torch.bfloat16:
         return tensor.detach().view(torch.int16).numpy().view(np.uint16).reshape(-1)

@@ -2,9 +2,12 @@
 
 With TRITON_INTERPRET=1 in the environment before the first import, the kernels run on CPU tensors.
 
-Workspace of a call on the device, at most 45 MiB for any number of seeds and elements: 32 MiB of words; gaussian tables
-of 16 KiB for each of up to 512 seeds; 4 MiB that carry the sums of 2^20 elements where the seeds are too many to be
-staged at once (more than 255, gaussian 15; of a smaller tensor more than 512).
+A call needs at most 45 MiB of workspace on the device, for any number of seeds and elements:
+
+- 32 MiB of random words;
+- gaussian tables of 16 KiB for each of up to 512 seeds;
+- 4 MiB of partial sums (2^20 elements), where there are too many seeds for one launch: more than 255 (gaussian: 15), or
+  more than 512 on a small tensor.
 """
 
 import functools
@@ -28,7 +31,7 @@ _LANES = {"rademacher": torch.int32, "gaussian": torch.int16}
 
 
 class TritonDirections:
-    """`DirectionBackend` on Triton. Tensors are contiguous and on one device; nothing waits for the device."""
+    """`DirectionBackend` on Triton. Tensors are contiguous and on one device; no call waits for the device."""
 
     name = "triton"
 
@@ -60,19 +63,19 @@ class TritonDirections:
     def apply_commits(
         self, theta: torch.Tensor, block: int, slot: int, commits: Sequence[Terms], offset: int = 0
     ) -> None:
-        drawn = joined(commits)
-        if drawn is None:
+        terms_and_ends = joined(commits)
+        if terms_and_ends is None:
             return
-        terms, ends = drawn
+        terms, ends = terms_and_ends
         target, k0 = _flat(theta, torch.float32), terms.seeds
         c2 = terms.directions + np.uint64(direction_counter(0, terms.distribution))
         work = _Work(target.device, k0, tensor_counter(block, slot), c2, terms.coefficients, terms.distribution)
         ends = ends.astype(np.int32)
-        ends_there = _moved(ends, target.device)
+        ends_on_device = _moved(ends, target.device)
         for start, count in work.tiles(target.numel()):
             part = target[start : start + count]
             chunk = work.seeds_at_once(offset + start, count)
-            carry = torch.empty_like(part) if chunk < len(k0) else part  # part: neither read nor written as carry
+            carry = torch.empty_like(part) if chunk < len(k0) else part  # one launch: the carry is never used
             for first in range(0, len(k0), chunk):
                 last = min(first + chunk, len(k0))
                 lead, words = work.draw(first, last, offset + start, count)
@@ -84,7 +87,7 @@ class TritonDirections:
                     carry,
                     words,
                     work.values(first, last),
-                    ends_there[ended:ending],
+                    ends_on_device[ended:ending],
                     ending - ended,
                     first,
                     last - first,
@@ -100,7 +103,7 @@ class TritonDirections:
 
 
 class _Work:
-    """Keys and coefficients of a call on its device, and how it is cut to a bounded workspace."""
+    """Keys and coefficients of one call, on its device. Cuts the call into parts that fit the workspace."""
 
     def __init__(
         self,
@@ -111,7 +114,7 @@ class _Work:
         coefficients: np.ndarray,
         distribution: Distribution,
     ) -> None:
-        """k0, c2: uint64 [K]; c1: of the tensor; coefficients: float32 [K]."""
+        """k0, c2: uint64 [K]; c1: the tensor's counter; coefficients: float32 [K]."""
         self.gaussian = distribution == "gaussian"
         self._device = device
         self._entries = len(k0)
@@ -123,7 +126,7 @@ class _Work:
         self.width = 1 if self._table is None else len(self._table)
 
     def tiles(self, size: int) -> Iterator[tuple[int, int]]:
-        """(start, count) of parts whose words for all seeds fit the workspace, or of the smallest tile."""
+        """(start, count) of parts whose words for all seeds fit the workspace; a part has at least _TILE elements."""
         tile = max(_TILE, (_WORDS // (4 * self._entries) - 1) * self._group)
         for start in range(0, size, tile):
             yield start, min(tile, size - start)
@@ -133,10 +136,10 @@ class _Work:
         return min(_SEEDS, max(1, _WORDS // (4 * self._span(position, count)[1])))
 
     def draw(self, first: int, last: int, position: int, count: int) -> tuple[int, torch.Tensor]:
-        """Entries before `position` in its group, and the words of seeds `first` … `last` − 1.
+        """(entries before `position` in its group, the words of seeds `first` … `last` − 1).
 
-        The words are seen as what the second kernel reads: int32 [seeds, 8 · groups] of 32 signs each, or int16
-        [seeds, 16 · groups], a gaussian each.
+        The words have the type that the second kernel reads: int32 [seeds, 8 · groups] with 32 signs each, or int16
+        [seeds, 16 · groups] with one gaussian each.
         """
         lead, groups = self._span(position, count)
         words = torch.empty((last - first, 4 * groups), dtype=torch.int64, device=self._device)
@@ -167,7 +170,7 @@ def _flat(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 
 def _moved(values: np.ndarray, device: torch.device) -> torch.Tensor:
-    """A copy on `device`. Pageable memory is staged before the call returns, so there is nothing to wait for."""
+    """A copy on `device`. CUDA has read pageable memory before the call returns, so nothing has to wait."""
     return torch.from_numpy(values.copy()).to(device, non_blocking=True)
 
 
@@ -176,6 +179,6 @@ def _table(device: torch.device) -> torch.Tensor:
     return _moved(gaussian_table(), device)
 
 
-def _programs(places: int) -> tuple[int]:
-    """Grid of the second kernel for `places` elements, those before the shard in its first group included."""
-    return (-(-places // (32 * _ROWS)),)
+def _programs(elements: int) -> tuple[int]:
+    """Grid of the second kernel for `elements`, which include those before the shard in its first group."""
+    return (-(-elements // (32 * _ROWS)),)

@@ -1,8 +1,10 @@
-"""Triton's kernels for directions: words to a workspace, and their expansion onto θ (`triton_cuda` launches them).
+"""Triton's kernels for directions (`triton_cuda` launches them).
 
-The first kernel writes Philox words, the others expand them: words that were drawn where they are used would be drawn
-again by every thread that shares them. What is added is never a product: ±c is c with its sign flipped by a bit, a
-gaussian term comes from a table scaled beforehand, so nothing can contract to a fused multiply-add.
+The first kernel writes Philox words to a workspace. The others turn them into ±c or gaussian terms and add these to θ.
+Two kernels, because many threads share a word, and each would have to draw it again.
+
+No kernel adds a product: ±c is c with its sign flipped by a bit, and a gaussian term comes from a table scaled
+beforehand. So the compiler cannot form a fused multiply-add, which would round differently.
 
 Shapes: a program of the expanding kernels has [ROWS, 32] elements, 32 being the signs of one 32-bit word.
 """
@@ -46,10 +48,10 @@ def write_words(words, keys, first, groups, GROUPS: tl.constexpr):
     c0 = block + (first.to(tl.int64) + start).to(tl.uint64)
     nothing = block ^ block
     w0, w1, w2, w3 = _philox(c0, nothing + c1, nothing + c2, k0)
-    # Side by side in one block, so that a thread stores whole groups.
+    # The four words of a counter stand side by side, so that a thread stores whole groups.
     drawn = tl.interleave(tl.interleave(w0, w2), tl.interleave(w1, w3))
-    place = 4 * start + tl.arange(0, 4 * GROUPS)
-    tl.store(words + seed * 4 * groups + place, drawn.to(tl.int64, bitcast=True), mask=place < 4 * groups)
+    column = 4 * start + tl.arange(0, 4 * GROUPS)
+    tl.store(words + seed * 4 * groups + column, drawn.to(tl.int64, bitcast=True), mask=column < 4 * groups)
 
 
 @triton.jit
@@ -60,10 +62,10 @@ def _narrow(value):
 
 
 @triton.jit
-def _terms(words, values, row, column, place, inside, last, GAUSSIAN: tl.constexpr):
-    """c z of one seed, fp32 [ROWS, 32]; values: c itself, or the table times c."""
+def _terms(words, values, row, column, element, inside, last, GAUSSIAN: tl.constexpr):
+    """c z of one seed, fp32 [ROWS, 32]. values: c, or for gaussian the table times c."""
     if GAUSSIAN:
-        lane = tl.load(words + place, mask=inside, other=0).to(tl.uint16, bitcast=True)
+        lane = tl.load(words + element, mask=inside, other=0).to(tl.uint16, bitcast=True)
         term = tl.load(values + (lane.to(tl.int32) >> 4), mask=inside, other=0.0)
     else:
         word = tl.load(words + row, mask=row * 32 < last, other=0).to(tl.uint32, bitcast=True)
@@ -76,16 +78,19 @@ def _terms(words, values, row, column, place, inside, last, GAUSSIAN: tl.constex
 def perturb(
     scratch, theta, words, values, lead, size, GAUSSIAN: tl.constexpr, NARROW: tl.constexpr, ROWS: tl.constexpr
 ):
-    """scratch [size] ← RN(θ̄ + c z); the first `lead` entries of the words lie before the shard. NARROW: int16 bits."""
+    """scratch [size] ← RN(θ̄ + c z). The first `lead` entries of the words lie before the shard.
+
+    NARROW: scratch is bfloat16, as int16 bits.
+    """
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     column = tl.arange(0, 32)
-    place = row[:, None] * 32 + column[None, :]
-    element = place - lead
+    position = row[:, None] * 32 + column[None, :]
+    element = position - lead
     inside = (element >= 0) & (element < size)
     value = tl.load(theta + element, mask=inside, other=0.0)
     if NARROW:
         value = (_narrow(value) << 16).to(tl.float32, bitcast=True)
-    value += _terms(words, values, row, column, place, inside, lead + size, GAUSSIAN)
+    value += _terms(words, values, row, column, position, inside, lead + size, GAUSSIAN)
     if NARROW:
         tl.store(scratch + element, _narrow(value).to(tl.uint16).to(tl.int16, bitcast=True), mask=inside)
     else:
@@ -111,15 +116,16 @@ def commit(
     OPEN: tl.constexpr,
     ROWS: tl.constexpr,
 ):
-    """acc += c_k z_k for the staged seeds, first, first + 1, …, in order; θ ← RN(θ + acc), acc ← 0 where a commit ends.
+    """acc += c_k z_k for the seeds first, first + 1, … of one launch; where a commit ends: θ ← RN(θ + acc), acc ← 0.
 
-    ends: int32 [commits], the seed after the last one of each commit that ends in this staging. CARRIED: the first
-    began before it, its acc is in carry. OPEN: another ends after it, its acc goes to carry.
+    ends: int32 [commits], the index after the last seed of each commit that ends in this launch.
+    CARRIED: the first commit began in an earlier launch; its acc is read from carry.
+    OPEN: the last commit ends in a later launch; its acc is written to carry.
     """
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     column = tl.arange(0, 32)
-    place = row[:, None] * 32 + column[None, :]
-    element = place - lead
+    position = row[:, None] * 32 + column[None, :]
+    element = position - lead
     inside = (element >= 0) & (element < size)
     value = tl.load(theta + element, mask=inside, other=0.0)
     total = tl.load(carry + element, mask=inside, other=0.0) if CARRIED else tl.zeros([ROWS, 32], dtype=tl.float32)
@@ -128,7 +134,7 @@ def commit(
         end = (tl.load(ends + ended) - first).to(tl.int32)
         for seed in range(start, end):
             total += _terms(
-                words + seed * stride, values + seed * WIDTH, row, column, place, inside, lead + size, GAUSSIAN
+                words + seed * stride, values + seed * WIDTH, row, column, position, inside, lead + size, GAUSSIAN
             )
         value += total
         total = tl.zeros([ROWS, 32], dtype=tl.float32)
@@ -137,6 +143,6 @@ def commit(
     if OPEN:
         for seed in range(start, seeds):
             total += _terms(
-                words + seed * stride, values + seed * WIDTH, row, column, place, inside, lead + size, GAUSSIAN
+                words + seed * stride, values + seed * WIDTH, row, column, position, inside, lead + size, GAUSSIAN
             )
         tl.store(carry + element, total, mask=inside)

@@ -1,14 +1,15 @@
-"""The parts of the numba kernels that are written in LLVM's own vector terms.
+"""The parts of the numba kernels that are written as LLVM vector instructions.
 
-`draw_groups`: Philox4x64-10 for eight counters at once. A 64 × 64 bit product is made of four 32 × 32 bit ones, which
-vector units have (AVX2: vpmuludq). On a CPU with AVX2 this takes 0.6 of the time of a loop over single counters.
+`draw_groups`: Philox4x64-10 for eight counters at once. A 64 × 64 bit product is made of four 32 × 32 bit products,
+which vector units have (AVX2: vpmuludq). On a CPU with AVX2 this takes 0.6 of the time of a loop over single counters.
 
 `fold_signs`, `shift_row`, `stream_row`: rows of 32 signs. One 32-bit word of the stream holds the signs of 32 elements.
-As a vector of 32 lanes, lane j is the word shifted left by 31 − j, so that bit j stands where a float keeps its sign;
-flipping −c by that bit gives +c where the bit is set and −c where it is not. That is four vector operations per seed
-(shift, and, xor, add), no table and no branch, and the accumulators stay in registers over all seeds. LLVM splits the
-32 lanes into what the machine has (4 × AVX2, 2 × AVX-512, 8 × NEON). Nothing is reassociated or contracted: a lane adds
-its terms one by one, in order.
+In a vector of 32 lanes, lane j is the word shifted left by 31 − j. So bit j stands where a float has its sign bit.
+An exclusive or of that bit with −c gives +c where the bit is set, and −c where it is not.
+
+That is four vector operations per seed (shift, and, xor, add), without a table or a branch. The accumulators stay in
+registers over all seeds. LLVM splits the 32 lanes into the vectors of the machine (4 × AVX2, 2 × AVX-512, 8 × NEON).
+Sums are never reordered or fused: a lane adds its terms one by one, in order.
 """
 
 from typing import Any
@@ -77,7 +78,7 @@ def draw_groups(typingctx: Any, out: Any, at: Any, first: Any, k0: Any, c1: Any,
             x2 = b.xor(b.xor(high0, x3), _constant(_WORDS, (KEY1 + number * W1) & MASK))
             x1, x3 = low1, low0
             key = b.add(key, ir.Constant(_I64, W0))
-        # Four words of one counter stand side by side.
+        # The four words of a counter stand side by side.
         pairs = list(range(2 * GROUPS))
         places = [group + word * GROUPS for group in range(GROUPS) for word in range(4)]
         words = _shuffle(b, _shuffle(b, x0, x1, pairs), _shuffle(b, x2, x3, pairs), places)
@@ -137,14 +138,14 @@ def fold_signs(typingctx: Any, acc: Any, at: Any, bits: Any, row: Any, stride: A
         body, after = builder.append_basic_block("seed"), builder.append_basic_block("done")
         builder.cbranch(builder.icmp_signed("<", first, last), body, after)
         builder.position_at_end(body)
-        k, place, total = builder.phi(_I64), builder.phi(_I64), builder.phi(_FLOATS)
-        word = builder.load(builder.gep(bits_at, [place]))
+        k, word_index, total = builder.phi(_I64), builder.phi(_I64), builder.phi(_FLOATS)
+        word = builder.load(builder.gep(bits_at, [word_index]))
         negative = _negated(builder, builder.load(builder.gep(coefs_at, [k])))
         added = builder.fadd(total, _signed(builder, word, negative))
         following = builder.add(k, ir.Constant(_I64, 1))
         for phi, begin, again in (
             (k, first, following),
-            (place, row, builder.add(place, stride)),
+            (word_index, row, builder.add(word_index, stride)),
             (total, before, added),
         ):
             phi.add_incoming(begin, entry)
@@ -162,7 +163,7 @@ def fold_signs(typingctx: Any, acc: Any, at: Any, bits: Any, row: Any, stride: A
 
 
 def _shift(streamed: bool) -> Any:
-    """The intrinsic `shift_row`; `streamed`: its stores go past the caches."""
+    """Builds the intrinsic `shift_row`, or `stream_row` (`streamed`), whose stores go past the caches."""
 
     def shift(typingctx: Any, out: Any, theta: Any, at: Any, word: Any, step: Any):
         narrow = out.dtype == types.uint16
@@ -192,17 +193,18 @@ def _shift(streamed: bool) -> Any:
 shift_row = _shift(streamed=False)
 """shift_row(out, theta, at, word, step): out[at : at + 32] ← theta[at : at + 32] ± step by the bits of `word` (int32).
 
-theta: float32. out: float32, or uint16 for bfloat16 bit patterns: then θ̄ = RN(θ) is moved and rounded again.
+theta: float32. out: float32, or uint16 for bfloat16 bit patterns. For bfloat16, θ is rounded, moved and rounded again.
 """
 
 stream_row = _shift(streamed=True)
-"""`shift_row` whose stores do not first fetch the lines they overwrite: a third less traffic where `out` is beyond the
-caches. The address of out[at] must be a multiple of STREAM_ALIGNMENT, and `settle_stores` must follow the last one."""
+"""`shift_row` whose stores do not first load the cache lines that they overwrite: a third less memory traffic where
+`out` is larger than the caches. The address of out[at] must be a multiple of STREAM_ALIGNMENT. Call `settle_stores`
+after the last one."""
 
 
 @intrinsic
 def settle_stores(typingctx: Any):
-    """Waits for the stores of `stream_row`, which other threads may see late otherwise."""
+    """Waits for the stores of `stream_row`; without it other threads may see old values."""
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         builder.fence("seq_cst")

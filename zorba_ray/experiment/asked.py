@@ -11,12 +11,24 @@ import numpy as np
 
 from zorba_ray.artifacts import Eval, PartitionRecord, RunDir, read_record, records_of
 from zorba_ray.config import DECODED, ExperimentConfig
-from zorba_ray.data import Cut, Split, clients_of, load_task, partition, partition_digest, read_rows
+from zorba_ray.data import (
+    Cut,
+    Split,
+    TokenTable,
+    clients_of,
+    load_task,
+    partition,
+    partition_digest,
+    read_rows,
+    with_shared,
+)
 from zorba_ray.errors import DataError, LedgerError
 from zorba_ray.experiment.build import table_digest
+from zorba_ray.experiment.client_memory import shared_tokens
 from zorba_ray.experiment.evaluate import Evaluator, evaluation_order, figures_of
 from zorba_ray.experiment.examples import tokenised, tokenised_prompts, tokenised_splits
 from zorba_ray.experiment.row_texts import RowTexts, waiting_prompts
+from zorba_ray.experiment.shared_prefix import shared_tables
 from zorba_ray.experiment.trained import Trained, task_settings, trained
 from zorba_ray.models import Evaluation, LoadedModel
 from zorba_ray.printable import on_one_line
@@ -100,7 +112,7 @@ def predict_rows(
     given = _GivenRows(data, config, gold=config.row_kind in _LOSS_ALONE)
     model = trained(source, round, settings, base)
     tokens = given.tokens(model.model.loaded)
-    asked = Evaluator(model.model, given.name, tokens.table)
+    asked = Evaluator(model.model, given.name, _as_shared(model, tokens.table))
     places = np.argsort(evaluation_order(tokens.table)).tolist()
     if given.unwritten:
         written, prompts = asked.written(), waiting_prompts(given.split, config)
@@ -130,7 +142,8 @@ def _of_splits(model: Trained) -> list[Evaluator]:
     """Validation and test, as the run has them."""
     config = model.config
     task = load_task(config.data, config.seed, config.row_kind == "classification", config.task)
-    train, validation, test = tokenised(task, config, model.model.loaded).tables
+    shared = 0 if model.header is None else shared_tokens(model.header.sections)
+    train, validation, test = shared_tables(shared, tokenised(task, config, model.model.loaded).tables)
     clients = None
     if model.header is not None:
         parts = partition(config.data, config.federation.clients, task.train.labels, task.train.owners, config.seed)
@@ -149,9 +162,15 @@ def _of_splits(model: Trained) -> list[Evaluator]:
 
 
 def _of_file(model: Trained, given: "_GivenRows") -> Evaluator:
-    table = given.tokens(model.model.loaded).table
+    table = _as_shared(model, given.tokens(model.model.loaded).table)
     figures = figures_of(model.config, _GIVEN, table, _training_labels(model.run))
     return Evaluator(model.model, given.name, table, figures)
+
+
+def _as_shared(model: Trained, table: TokenTable) -> TokenTable:
+    """The rows of a file, whose common first tokens a batch computes once as far as those of the run are."""
+    shared = 0 if model.header is None else shared_tokens(model.header.sections)
+    return with_shared(table, table.tokens[:shared]) if shared else table
 
 
 class _GivenRows:

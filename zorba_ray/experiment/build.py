@@ -27,10 +27,11 @@ from zorba_ray.data import (
 )
 from zorba_ray.directions import VERSION, DirectionBackend, cpu_directions, direction_backend, timed
 from zorba_ray.errors import ConfigError
-from zorba_ray.experiment.client_memory import fleet_memory, option_sizes, workload
+from zorba_ray.experiment.client_memory import fleet_memory, option_sizes, prefix_section, shared_tokens, workload
 from zorba_ray.experiment.examples import tokenised
 from zorba_ray.experiment.pair_check import require_right_pairs
 from zorba_ray.experiment.sampled_answers import SampledRows
+from zorba_ray.experiment.shared_prefix import settled_prefix, shared_tables
 from zorba_ray.experiment.unfamiliar import unfamiliar_memory
 from zorba_ray.federation import ClientAccelerator, ClientHost
 from zorba_ray.methods import build_method
@@ -58,6 +59,8 @@ class Setup(AssignmentInputs):
     """By split: rows longer than data.max_length."""
     doubts: Sequence[str]
     """What makes the data mean little, as sentences."""
+    prefix_note: str
+    """What all rows begin with, as a sentence; empty where they do not begin alike."""
     sampled: SampledRows
     """Test rows whose answers are kept."""
     reward: RewardCode | None = None
@@ -71,6 +74,7 @@ def prepare(
     clients_here: bool = False,
     accelerator: str = "simulated",
     reward: RewardCode | None = None,
+    begun: LedgerHeader | None = None,
 ) -> Setup:
     """Loads and derives; nothing is written and no client runs.
 
@@ -80,6 +84,7 @@ def prepare(
         accelerator: what clients compute on, here or elsewhere.
         reward: the code of `task.reward`, where the user allowed it; None is enough where there is none, or one of
             this package.
+        begun: header of the ledger of a run that goes on; None: the run is new.
 
     Raises:
         ConfigError, DataError, ModelError: what is wrong with settings, data or model.
@@ -94,20 +99,25 @@ def prepare(
     with watch.part("load"):
         loaded = load_model(config.model)
     examples = tokenised(task, config, loaded)
-    train, validation, test = examples.tables
     model = task_model(loaded, config, device, watch, host_store(config, device) if clients_here else None, judge)
+
+    def check(shared: bool) -> None:
+        require_right_pairs(config, model, shared)
+        _emulate(config, accelerator, device, watch, shared)
+
     with watch.part("check"):
-        weights = require_right_pairs(config, model)
+        known = None if begun is None else shared_tokens(begun.sections)
+        prefix = settled_prefix(model, examples.tables[0], known, check)
+        train, validation, test = shared_tables(prefix.tokens, examples.tables)
         if judge is not None:
             first = train.collate(
                 np.arange(min(len(train), config.data.batch_size)), int(loaded.tokenizer.pad_token_id)
             )
             model.evaluate([Batch.of(*first).to(device)])
-        _emulate(config, accelerator, device, watch)
     parts = partition(config.data, config.federation.clients, task.train.labels, task.train.owners, config.seed)
     scored = config.data.label_words if labelled else ()
     samples = [len(part) for part in parts]
-    sections = option_sizes(train)
+    sections = option_sizes(train) | prefix_section(train.shared)
     if reward is not None:
         sections["reward"] = Section(1, reward.digest)
     memory, fleet = fleet_memory(config, model, sections), FleetSchedule(config)
@@ -119,7 +129,7 @@ def prepare(
         format=FORMAT,
         directions=VERSION,
         method=config.method,
-        weights_sha256=weights,
+        weights_sha256=model.replica.digest(),
         manifest_sha256=manifest.digest,
         config_sha256=config.digest(),
         partition_sha256=partition_digest(parts),
@@ -154,6 +164,7 @@ def prepare(
         test=test,
         cuts=examples.cuts,
         doubts=doubts,
+        prefix_note=prefix.note,
         sampled=SampledRows.drawn(task.test, test, config),
         reward=reward,
     )
@@ -190,11 +201,11 @@ def set_threads(config: ExperimentConfig) -> None:
     torch.set_num_threads(threads)
 
 
-def _emulate(config: ExperimentConfig, accelerator: str, device: str, watch: Watch) -> None:
+def _emulate(config: ExperimentConfig, accelerator: str, device: str, watch: Watch, shared: bool) -> None:
     """The check of pairs in 16 bits on this CPU, where clients will compute so on GPUs of other processes."""
     if accelerator == "cuda" and device == "cpu" and config.memory.compute_dtype == "bf16":
         store = HostStore(torch.bfloat16, True)
-        require_right_pairs(config, task_model(load_model(config.model), config, "cpu", watch, store))
+        require_right_pairs(config, task_model(load_model(config.model), config, "cpu", watch, store), shared)
 
 
 def task_model(
@@ -302,7 +313,7 @@ def worker_host(
         model = task_model(load_model(config.model), config, device, own, host_store(config, device), judge)
         if device == "cuda":  # what the driver emulated, on the real thing
             with own.part("check"):
-                require_right_pairs(config, model)
+                require_right_pairs(config, model, bool(shared_tokens(header.sections)))
         return build_host(config, header, model, own)
 
 

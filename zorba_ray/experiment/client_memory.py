@@ -26,11 +26,23 @@ def option_sizes(table: TokenTable) -> dict[str, Section]:
     return {"options": Section(1, struct.pack("<II", options.most_sequences, options.longest))}
 
 
+def prefix_section(shared: int) -> dict[str, Section]:
+    """First tokens of all training rows that a batch computes once; no section where there are none."""
+    return {"shared_prefix": Section(1, struct.pack("<I", shared))} if shared else {}
+
+
+def shared_tokens(sections: Mapping[str, Section]) -> int:
+    """What `prefix_section` says."""
+    section = sections.get("shared_prefix")
+    return 0 if section is None else struct.unpack("<I", section.content)[0]
+
+
 def workload(config: ExperimentConfig, loaded: LoadedModel, sections: Mapping[str, Section]) -> Workload:
     data = config.data
     options = sections.get("options")
     labels = len(data.label_words) if config.row_kind == "classification" and options is None else None
     work = workload_of(loaded.network.config, config.model.path, data.batch_size, data.max_length, labels)
+    work = replace(work, shared=shared_tokens(sections))
     if options is not None:
         if data.batch_tokens is not None:
             raise ConfigError(
@@ -44,5 +56,5 @@ def workload(config: ExperimentConfig, loaded: LoadedModel, sections: Mapping[st
     if data.batch_tokens is None:
         return work
     # No batch has more tokens than these rows of full length, nor larger attention masks; but it may have more rows.
-    rows = min(data.batch_size, -(-data.batch_tokens // data.max_length))
+    rows = min(data.batch_size, -(-(data.batch_tokens - work.shared) // (data.max_length - work.shared)))
     return replace(work, batch_size=rows, most_rows=data.batch_size)

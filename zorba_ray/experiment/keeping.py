@@ -1,4 +1,4 @@
-"""Which round of a run is kept, and when a run ends early: by its validation evaluations alone."""
+"""Decides by the validation evaluations which round of a run is kept, and when a run ends early."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from zorba_ray.artifacts import Eval
 from zorba_ray.config import EvalConfig, ExperimentConfig
 
 _LOWER = ("loss", "perplexity")
-"""Metrics of which less is better."""
+"""Metrics for which a lower value is better."""
 
 
 def is_due(config: ExperimentConfig, round: int) -> bool:
@@ -15,24 +15,24 @@ def is_due(config: ExperimentConfig, round: int) -> bool:
 
 
 def decides(settings: EvalConfig) -> bool:
-    """Whether anything depends on what the evaluations say."""
+    """Whether the kept round or the end of the run depends on evaluations."""
     return settings.keep == "best" or settings.patience is not None
 
 
 def best_round(config: ExperimentConfig, evals: Sequence[Eval]) -> int:
-    """The round with the best `eval.metric`, of equal ones the first. The start, which is round 0, counts too.
+    """The round with the best `eval.metric`; of equal ones the first. The start counts as round 0.
 
     Args:
-        evals: of one split, by round. Those that these settings would not make are passed over, so that a run that was
-            taken up again, or given more rounds, decides as a run in one go.
+        evals: of one split, by round. Evaluations that are not due by these settings are ignored, so that a resumed or
+            extended run decides as a run without interruption.
     """
     sign = 1.0 if config.eval.metric in _LOWER else -1.0
-    known = [(sign * float(value), record.round) for record, value in _values(config, evals)]
-    return min(known, default=(0.0, 0))[1]
+    values = [(sign * float(value), record.round) for record, value in _values(config, evals)]
+    return min(values, default=(0.0, 0))[1]
 
 
 def ends_early(config: ExperimentConfig, evals: Sequence[Eval]) -> bool:
-    """Whether the last `eval.patience` evaluations were no better than the best before; `evals` as of `best_round`."""
+    """Whether the last `eval.patience` evaluations had no new best metric; `evals` as in `best_round`."""
     patience = config.eval.patience
     if patience is None or not evals:
         return False

@@ -19,10 +19,15 @@ from zorba_ray.models.plain_loss import PlainLoss
 
 _LENGTHS = ((6, 3, 4), (4, 4))
 """Tokens of the rows of each batch: one with padding, one without."""
+_SHARED = 3
+"""Tokens that stand before all rows, where rows begin alike."""
 
 
-def require_right_pairs(config: ExperimentConfig, model: TaskModel) -> str:
+def require_right_pairs(config: ExperimentConfig, model: TaskModel, shared: bool = False) -> str:
     """Checks a model's pairs as the run computes them; returns θ's SHA-256.
+
+    Args:
+        shared: rows begin alike, and their first tokens are computed once.
 
     Raises:
         ModelError: the losses are not those of the model.
@@ -33,6 +38,8 @@ def require_right_pairs(config: ExperimentConfig, model: TaskModel) -> str:
     batches = list(_batches(model, len(data.label_words), data.max_length))
     if isinstance(model.head, OptionsHead):
         batches = [_with_options(model, batch, data.max_length) for batch in batches]
+    if shared:
+        batches = [_beginning_alike(batch) for batch in batches]
     if config.row_kind in ("completion", "generation"):
         batches = [dataclasses.replace(batch, scored_BT=_answers(batch)) for batch in batches]
     check_pairs(model, plain, batches, _path(config, model))
@@ -69,6 +76,16 @@ def _batches(model: TaskModel, labels: int, max_length: int) -> Iterator[Batch]:
             mask[row, :length] = 1
             place += length + 1
         yield Batch(ids, mask, torch.arange(len(lengths), device=model.device) % max(labels, 1))
+
+
+def _beginning_alike(batch: Batch) -> Batch:
+    """The same rows behind the first one's first tokens, which are computed once."""
+    lead = batch.ids_BT[:1, :_SHARED].expand(len(batch.ids_BT), -1)
+    ids, mask = (torch.cat(parts, dim=1) for parts in ((lead, batch.ids_BT), (torch.ones_like(lead), batch.mask_BT)))
+    if (options := batch.options) is not None:
+        moved = options.positions_N + _SHARED * (options.positions_N // batch.ids_BT.shape[1] + 1)
+        options = dataclasses.replace(options, positions_N=moved)
+    return dataclasses.replace(batch, ids_BT=ids, mask_BT=mask, options=options, shared=_SHARED)
 
 
 def _with_options(model: TaskModel, batch: Batch, max_length: int) -> Batch:

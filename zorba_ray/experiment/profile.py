@@ -1,8 +1,8 @@
-"""profile.json: where the wall time of a session's rounds went. Its parts add up to the whole.
+"""Makes profile.json: where the wall time of a session's rounds went. The parts add up to the whole.
 
-Clients in the driver's process are parts of its own time. Clients elsewhere: of the driver's waiting for them, the
-workers' mean is forward, perturb, …; what the slowest of a round took beyond the mean is imbalance; what is left of
-the waiting is Ray's. CPU seconds are those of all processes.
+If clients run in the driver's process, their parts are parts of its time. If they run in workers, the time in which the
+driver waits for them is divided: the mean over the workers is forward, perturb and so on; what the slowest worker of a
+round took beyond the mean is imbalance; the remaining time is Ray's. CPU seconds are those of all processes.
 """
 
 from collections.abc import Sequence
@@ -14,32 +14,32 @@ from zorba_ray.stopwatch import Path, Reading, Spent
 _PARTS = {
     "forward": "forward passes: prefix, pairs, head, estimate",
     "perturb": "directions: θ ± μz",
-    "local_steps": "directions: commits on clients' overlays",
+    "local_steps": "directions: updates of local steps",
     "kernels": "directions: first calls, which load or compile kernels",
     "batches": "minibatches",
-    "messages": "plans and reports, client side",
+    "messages": "plans and reports, on the client side",
     "imbalance": "slowest worker beyond the mean",
-    "ray": "Ray: calls, transport, queues, commits under way",
-    "assignment": "assigning the blocks: solver, rotation, what a probe says",
+    "ray": "Ray: calls, transport, queues, sending commits",
+    "assignment": "assigning the blocks: solver, rotation, probe",
     "aggregate": "checking and aggregating reports",
     "ledger": "appending to the ledger, with fsync",
     "apply": "directions: the commit on the driver's θ",
     "distance": "distance ‖θ − θ₀‖",
     "evaluation": "evaluation",
     "records": "metrics.jsonl and trackers",
-    "watchers": "terminal, or the sweep that a trial waits for",
+    "watchers": "terminal; in a trial, waiting for the sweep",
     "snapshots": "snapshots",
-    "rest": "the rest",
+    "rest": "everything else",
 }
 
 
 def round_profile(driver: Reading, usage: Sequence[Usage] | None, first: int, last: int) -> Profile:
-    """profile.json of rounds `first` … `last`.
+    """The profile of rounds `first` … `last`.
 
     Args:
-        driver: its paths begin with `start` or `rounds`.
-        usage: of the workers, whose paths begin with `answer`, of which a lap is a round, or `apply`; None: clients
-            ran in the driver's process. What a restarted worker did before is not in it, and counts as Ray's.
+        driver: times of the driver; their paths begin with `start` or `rounds`.
+        usage: of the workers; their paths begin with `answer`, whose laps are rounds, or with `apply`. None: clients
+            ran in the driver's process. The time of a worker before a restart is lost, and counts as Ray's.
     """
     workers = [worker.reading for worker in usage or () if worker.reading is not None]
     spent = dict.fromkeys(_PARTS, Spent())
@@ -52,7 +52,7 @@ def round_profile(driver: Reading, usage: Sequence[Usage] | None, first: int, la
     applied = [time for worker in workers for path, time in worker.parts.items() if path[:1] == ("apply",)]
 
     def driver_seconds(*path: str) -> float:
-        return sum(time.wall_s for each, time in driver.parts.items() if each[: len(path)] == path)
+        return sum(time.wall_s for open_parts, time in driver.parts.items() if open_parts[: len(path)] == path)
 
     return Profile(
         rounds=ProfiledRounds(first=first, last=last, count=count),
@@ -74,27 +74,27 @@ def round_profile(driver: Reading, usage: Sequence[Usage] | None, first: int, la
     )
 
 
-def _part(path: Path, here: bool) -> str:
-    """The part that a path of the stopwatch is of; `here`: clients run in the driver's process."""
+def _part(path: Path, in_driver: bool) -> str:
+    """The part to which a path of the stopwatch belongs; `in_driver`: clients run in the driver's process."""
     name = path[-1]
     if "apply" in path and name != "kernels":
-        return "apply"  # low-rank commits draw their factors in it
+        return "apply"  # low-rank commits draw their factors inside this part
     names = {
         "commit": "local_steps",
         "rounds": "rest",
         "answer": "messages",
-        "ask": "messages" if here else "ray",
-        "send": "apply" if here else "ray",
+        "ask": "messages" if in_driver else "ray",
+        "send": "apply" if in_driver else "ray",
     }
     return names.get(name, name)
 
 
 def _share_out(spent: dict[str, Spent], workers: Sequence[Reading]) -> None:
-    """Divides the waiting for workers, which stands under `ray`, among what they did, imbalance and Ray."""
+    """Divides the time in which the driver waited (in `ray`) among the parts of the workers, imbalance and Ray."""
     rounds = {number for worker in workers for number in worker.laps}
     busiest = sum(max(worker.laps.get(number, 0.0) for worker in workers) for number in rounds)
     waited = spent["ray"].wall_s
-    # An answer given up at its deadline can have gone on beyond the waiting.
+    # After a deadline a worker may have gone on computing while nobody waited.
     scale = min(1.0, waited / busiest) if busiest else 1.0
     mean = 0.0
     for worker in workers:

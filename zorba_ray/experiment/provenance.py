@@ -1,4 +1,4 @@
-"""What a run was made with: versions, commit, machine, command."""
+"""The provenance of a run: versions, commit, machine and command."""
 
 import importlib.metadata
 import os
@@ -25,7 +25,7 @@ _PACKAGES = (
 
 
 def hub_pins(config: ExperimentConfig) -> dict[str, HubPin]:
-    """The commits that model and data are now, where they are names on the hub."""
+    """The present commits of model and data, if they are on the hub."""
     model, data = config.model, config.data
     commits = {
         "model": (model, hub_commit("model", model.path, model.revision)),
@@ -39,14 +39,14 @@ def hub_pins(config: ExperimentConfig) -> dict[str, HubPin]:
 
 
 def provenance(path: Path, command: list[str], hub: dict[str, HubPin]) -> Provenance:
-    """What goes into provenance.json. Paths of this machine are left out, but for the command as it was typed.
+    """The content of provenance.json. It has no path of this machine, except in the command as it was typed.
 
-    `run_id` is drawn once and kept by every later session, wherever it runs: trackers know the run by it. It is no
-    function of the folder's name: another run in a folder of the same name is another run.
+    `run_id` is random, and the same in all sessions of the run. Trackers know the run by it. It does not depend on the
+    name of the folder, so that two runs in folders of the same name have different ids.
 
     Args:
         path: provenance.json of an earlier session, if there was one.
-        hub: of the run's beginning.
+        hub: commits at the start of the run.
     """
     run_id = ""
     with suppress(RunDirError):
@@ -74,7 +74,7 @@ def provenance(path: Path, command: list[str], hub: dict[str, HubPin]) -> Proven
 
 
 def _git() -> dict[str, Any] | None:
-    """Commit of the source tree that this package runs from, None outside a checkout."""
+    """Commit of the source tree of this package; None if it is not a git checkout."""
     folder = Path(__file__).resolve().parents[1]
 
     def git(*args: str) -> str:
@@ -84,7 +84,7 @@ def _git() -> dict[str, Any] | None:
     try:
         top, commit = git("rev-parse", "--show-toplevel", "HEAD").splitlines()
         if Path(top).resolve() != folder.parent:
-            return None  # some other repository around an installed package
+            return None  # the package is installed inside another repository
         return {"commit": commit, "dirty": bool(git("status", "--porcelain").strip())}
     except (OSError, ValueError, subprocess.SubprocessError):
         return None

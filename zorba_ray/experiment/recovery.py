@@ -1,4 +1,4 @@
-"""What a run leaves for a resume, and how one begins: the ledger is the truth, metrics.jsonl follows it."""
+"""Resuming a run: checks the ledger's header, repairs metrics.jsonl by the ledger, and writes snapshots."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,20 +16,20 @@ from zorba_ray.protocol.snapshot import write_snapshot
 from zorba_ray.stopwatch import Watch
 
 _REMEDY = {
-    "weights_sha256": "model.path holds other weights",
-    "manifest_sha256": "model.path holds a model of another shape",
+    "weights_sha256": "model.path has other weights",
+    "manifest_sha256": "model.path has a model of another shape",
     "config_sha256": "settings that change results differ",
-    "partition_sha256": "the examples are dealt to the clients differently",
-    "data_sha256": "data.path holds other examples, or the tokenizer differs",
-    "directions": "this program draws directions by another version",
+    "partition_sha256": "the examples are divided among the clients in another way",
+    "data_sha256": "data.path has other examples, or the tokenizer differs",
+    "directions": "this version of zorba-ray draws other directions",
 }
 
 
 def check_header(header: LedgerHeader, expected: LedgerHeader, name: str) -> None:
-    """Whether a ledger belongs to this model, data and configuration.
+    """Checks that a ledger belongs to this model, data and configuration.
 
     Raises:
-        LedgerError: names every field that differs, with both values.
+        LedgerError: it does not; names every field that differs, with both values.
     """
     faults = []
     for field in LedgerHeader.__struct_fields__:
@@ -45,13 +45,17 @@ def check_header(header: LedgerHeader, expected: LedgerHeader, name: str) -> Non
                 f"{field}: ledger {str(old)[:24]}, here {str(new)[:24]} ({_REMEDY.get(field, 'settings differ')})"
             )
     if faults:
-        raise LedgerError(f"{name} belongs to another run:\n  " + "\n  ".join(faults))
+        raise LedgerError(
+            f"{name} belongs to another run:\n  "
+            + "\n  ".join(faults)
+            + "\nrestore what the run began with, or start a new run in another directory"
+        )
 
 
 def repair_metrics(run: RunDir, contents: LedgerContents) -> None:
-    """Every round of the ledger exactly once in metrics.jsonl, none beyond it.
+    """Makes metrics.jsonl have every round of the ledger exactly once, and no others.
 
-    A round whose record was lost in a kill comes back from pending.json, or, with its loss unknown, from the ledger.
+    A record that was lost in a kill is taken from pending.json; if it is not there, from the ledger, without its loss.
     """
     if run.metrics.exists():
         keep_rounds(run.metrics, contents.last_round)
@@ -60,7 +64,7 @@ def repair_metrics(run: RunDir, contents: LedgerContents) -> None:
     if not missing:
         return
     pending = None
-    with suppress(RunDirError):  # none, or none that can be read
+    with suppress(RunDirError):  # there is no such file, or it cannot be read
         pending = read_record(run.pending, Round)
     for record, commit in zip(contents.records, contents.commits(), strict=True):
         if record.round in present:
@@ -73,21 +77,21 @@ def repair_metrics(run: RunDir, contents: LedgerContents) -> None:
             clients, scalars = unpack_scalars(commit, contents.header)
             scalars, reported = scalars.astype("f8"), len(clients)
         commit_bytes = len(record.body) - len(commit.active or b"")
-        known = Round(
+        recovered = Round(
             round=record.round,
             lr=commit.lr,
             scalar_rms=None if scalars is None else float((scalars**2).mean() ** 0.5),
             scalar_mean=None if scalars is None else float(scalars.mean()),
             clients_ok=None if contents.header.commits == "mean" else reported,
-            # The ledger has the SHA-256 of tensors where the wire had the tensors.
+            # With commits of tensors the ledger has only their SHA-256, so the size of the message is not known.
             commit_bytes=None if contents.header.commits == "tensors" else commit_bytes,
             recovered=True,
         )
-        append_record(run.metrics, known)
+        append_record(run.metrics, recovered)
 
 
 class Snapshots:
-    """When a session writes its snapshots, and what it means where one cannot be written."""
+    """Writes the snapshots of a session, and handles errors of writing."""
 
     def __init__(
         self, folder: Path, commits: str, every: int | None, watch: Watch, note: Callable[[str], None]
@@ -98,10 +102,10 @@ class Snapshots:
         self._every = every
 
     def before_telling(self, state: ReplicaState) -> None:
-        """Of a round whose tensors are nowhere else, before anybody is told of it: without it the round is done again.
+        """Writes a snapshot before the round is reported, if the tensors are in no other file (commits of tensors).
 
         Raises:
-            StorageError: it cannot be written.
+            StorageError: it cannot be written; a resume then does the round again.
         """
         if not self._alone:
             return
@@ -109,18 +113,18 @@ class Snapshots:
             self._write(state)
         except (OSError, SafetensorError) as error:
             raise StorageError(
-                f"{self._folder}: the tensors of round {state.round} cannot be written ({error}), and they are "
-                "nowhere else: make room, then continue with --resume, which does the round again"
+                f"{self._folder}: the tensors of round {state.round} cannot be written ({error}), and they are in no "
+                "other file: free some space, then continue with --resume, which does the round again"
             ) from error
 
     def after_telling(self, state: ReplicaState) -> None:
-        """Of a round that the ledger holds whole, every so often: a shortcut, so that nothing is lost without it."""
+        """Writes a snapshot after every `every` rounds. It only saves time on a resume, so an error is only a note."""
         if self._alone or self._every is None or state.round % self._every:
             return
         try:
             self._write(state)
         except (OSError, SafetensorError) as error:
-            self._note(f"warning: no snapshot of round {state.round} ({error})")
+            self._note(f"warning: the snapshot of round {state.round} cannot be written ({error}); the run goes on")
 
     def _write(self, state: ReplicaState) -> None:
         with self._watch.part("snapshots"):

@@ -1,4 +1,4 @@
-"""A run's θ, rebuilt from base weights and ledger in a fresh process."""
+"""Replays a run: rebuilds θ from base weights and ledger in a new process."""
 
 import time
 from dataclasses import dataclass
@@ -18,27 +18,27 @@ from zorba_ray.protocol.states import TensorState, replica_state
 
 @dataclass(frozen=True)
 class Replayed:
-    """Outcome of a replay."""
+    """The result of a replay."""
 
     round: int
     last_round: int
     digest: str
     confirmed: bool
-    """The run's summary names the same digest for this round."""
+    """Whether the run's summary has the same SHA-256 for this round."""
     ledger_bytes: int
     torn_bytes: int
     """Bytes of a record whose write was cut off, after the last round."""
     seconds: float
-    """Of applying the commits alone."""
+    """Time to apply the commits, without loading the model."""
     adapter: bool = False
-    """What was exported is a folder of PEFT with the adapters alone."""
+    """Whether the export is a PEFT folder, with the adapters only."""
     remark: str | None = None
-    """Why the summary could not be asked; None where it was, or is not there."""
+    """Why θ could not be compared with the summary; None if it was, or if there is no summary."""
 
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """A run directory with what a replay needs of it."""
+    """A run directory, read for a replay."""
 
     run: RunDir
     config: ExperimentConfig
@@ -46,17 +46,17 @@ class RecordedRun:
     until: int | None
     """The round to rebuild; None: the last one in the ledger."""
     kept: int | None
-    """The round whose θ the summary names; None: there is no summary of all of the ledger."""
+    """The round of the summary's θ; None: no summary, or one that does not cover the whole ledger."""
     weights_sha256: str
-    """Of that round; empty without one."""
+    """SHA-256 of θ of that round; empty without one."""
     remark: str | None
-    """Why the summary could not be asked; None where it was, or is not there."""
+    """Why θ cannot be compared with the summary; None if it can, or if there is no summary."""
 
     def rebuild(self, state: ReplicaState) -> None:
-        """Moves a replica from θ0 to the round that is asked for; where commits are tensors, by a snapshot.
+        """Moves a replica from θ0 to round `until`. If commits are tensors, a snapshot is loaded.
 
         Raises:
-            LedgerError: a commit cannot be applied, or tensors are not those that the ledger names.
+            LedgerError: a commit cannot be applied, or tensors have another SHA-256 than in the ledger.
             ConfigError: the tensors of this round are not kept.
         """
         if isinstance(state, TensorState):
@@ -65,28 +65,28 @@ class RecordedRun:
             state.catch_up(record.body for record in self.contents.records[: self.until])
 
     def confirm(self, round: int, digest: str) -> bool:
-        """Whether the summary names this SHA-256 of θ; False where it names none of this round.
+        """Whether the summary has this SHA-256 of θ; False if it has none of this round.
 
         Raises:
-            LedgerError: it names another one.
+            LedgerError: it has another one.
         """
         if round != self.kept:
             return False
         if self.weights_sha256 != digest:
             raise LedgerError(
-                f"replay of {self.run.path} gives {digest}, its summary says {self.weights_sha256}: report this as a "
-                "defect"
+                f"the replay of {self.run.path} gives {digest}, its summary says {self.weights_sha256}: please report "
+                "this as a defect of zorba-ray"
             )
         return True
 
 
 def recorded_run(path: Path, until: int | None) -> RecordedRun:
-    """Reads what a replay of `path` up to round `until` (None: the one that is kept) needs.
+    """Reads what a replay of `path` up to round `until` (None: the kept round) needs.
 
     Raises:
-        RunDirError, LedgerError: not a run, or a damaged ledger, or, where all rounds are asked for, fewer than the
-            run's summary counts.
-        ConfigError: a round beyond the ledger.
+        RunDirError, LedgerError: not a run; a damaged ledger; or, without `until`, fewer rounds than the run's summary
+            counts.
+        ConfigError: a round that is not in the ledger.
     """
     run = RunDir(path)
     config, _ = read_run_settings(run.config)
@@ -95,7 +95,7 @@ def recorded_run(path: Path, until: int | None) -> RecordedRun:
         raise ConfigError(f"--round {until}: the ledger of {path} ends at round {contents.last_round}")
     summary, remark = _summary(run)
     if summary is None and until is None and config.eval.keep == "best":
-        remark = f"{remark or 'there is no summary'}: which round is kept is not known, this is the last one"
+        remark = f"{remark or 'there is no summary'}, so the best round is not known: this is the last round"
     if summary is not None and until is None and contents.last_round < summary.rounds_done:
         raise LedgerError(
             f"the ledger of {path} ends at round {contents.last_round}, its summary counts "
@@ -110,15 +110,15 @@ def recorded_run(path: Path, until: int | None) -> RecordedRun:
 
 
 def replay_run(path: Path, until: int | None, folder: Path | None, model: str | None, merged: bool = False) -> Replayed:
-    """Replays the ledger of `path` up to round `until` (None: the one that is kept) and exports to `folder` if given.
+    """Replays the ledger of `path` up to round `until` (None: the kept round), and exports to `folder` if it is given.
 
-    Where the run moved adapters alone (zo.scope=lora), they are exported as PEFT has them, unless `merged`.
+    If the run trained only adapters (zo.scope=lora), they are exported in PEFT format, unless `merged`.
 
-    Where commits are tensors the ledger has their SHA-256 alone: the newest snapshot is restored and held against it.
+    If commits are tensors, the ledger has only their SHA-256. Then the newest snapshot is loaded and compared with it.
 
     Raises:
-        RunDirError, LedgerError: as `recorded_run`, or a ledger of another model, or tensors that it does not name.
-        ConfigError: a round beyond the ledger, or one whose tensors are not kept, or a folder that exists.
+        RunDirError, LedgerError: as `recorded_run`; a ledger of another model; or tensors with another SHA-256.
+        ConfigError: a round that is not in the ledger, or whose tensors are not kept, or a folder that is not empty.
     """
     recorded = recorded_run(path, until)
     config, contents = recorded.config, recorded.contents
@@ -150,7 +150,7 @@ def replay_run(path: Path, until: int | None, folder: Path | None, model: str | 
 
 
 def _summary(run: RunDir) -> tuple[Summary | None, str | None]:
-    """The run's summary, and why there is none where a file is there: it is a view, and a replay does without."""
+    """(the run's summary or None, the reason if summary.json exists and cannot be read). A replay works without it."""
     if not run.summary.exists():
         return None, None
     try:
@@ -160,11 +160,11 @@ def _summary(run: RunDir) -> tuple[Summary | None, str | None]:
 
 
 def _from_snapshot(state: TensorState, run: RunDir, contents: LedgerContents, until: int | None) -> None:
-    """Brings a replica at θ0 to the newest snapshot, whose tensors must be those that the ledger names.
+    """Sets a replica to the newest snapshot. The SHA-256 of its tensors must be that in the ledger.
 
     Raises:
-        ConfigError: it is of another round than `until`.
-        LedgerError: there is none, or its tensors are others.
+        ConfigError: there is no snapshot of round `until`.
+        LedgerError: there is no snapshot, or its tensors have another SHA-256.
     """
     if until == 0 or not contents.records:
         return
@@ -172,11 +172,13 @@ def _from_snapshot(state: TensorState, run: RunDir, contents: LedgerContents, un
     if until is not None and (snapshot is None or snapshot.round != until):
         snapshot = newest_snapshot(run.best, contents, of_round=until) or snapshot
     if snapshot is None:
-        raise LedgerError(f"{run.snapshots}: no snapshot of this ledger, and the tensors of the run are nowhere else")
+        raise LedgerError(
+            f"{run.snapshots}: there is no snapshot of this ledger, and the tensors of the run are in no other file"
+        )
     if until not in (None, snapshot.round):
         raise ConfigError(
-            f"--round {until}: tensors are not in the ledger, and {contents.header.method} keeps those of its newest "
-            f"rounds alone; here that is round {snapshot.round}"
+            f"--round {until}: tensors are not in the ledger, and {contents.header.method} keeps only those of its "
+            f"newest rounds; here only round {snapshot.round} can be replayed"
         )
     restore(state, snapshot)
     state.require(contents.records[snapshot.round - 1].body)

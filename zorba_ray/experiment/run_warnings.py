@@ -1,4 +1,4 @@
-"""What makes a run's figures mean less than they seem to: told at the start and at the end, kept in summary.json."""
+"""Warnings: reasons to doubt a run's figures. They are shown at the start and the end, and stand in summary.json."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,22 +15,22 @@ from zorba_ray.printable import printable
 from zorba_ray.zo.resolution import resolution
 
 _MANY, _NEARLY_ALL = 0.05, 0.9
-"""Shares of the weights that μ does not move: from the first on a warning, from the second on an error."""
+"""If μ leaves at least this share of the weights unchanged: the first is a warning, the second an error."""
 _RISE = 1.01
-"""Of the start's validation loss; what is less may be noise."""
+"""A final validation loss above this multiple of the start's is a warning. A smaller rise may be noise."""
 
 
 def start_warnings(setup: Setup) -> list[str]:
-    """Sentences with numbers, known before the first round: about the settings, then about the data.
+    """Warnings before the first round, each a sentence with numbers: about the settings, then about the data.
 
     Raises:
-        ConfigError: no run can make sense.
+        ConfigError: a run with these settings cannot learn.
     """
     return [*_below_resolution(setup), *_packed(setup.config), *setup.doubts]
 
 
 def end_warnings(config: ExperimentConfig, evals: Sequence[Eval]) -> list[str]:
-    """Sentences with numbers about what the evaluations show.
+    """Warnings from the evaluations, each a sentence with numbers.
 
     Args:
         evals: records of metrics.jsonl, in file order.
@@ -46,17 +46,18 @@ def _below_resolution(setup: Setup) -> list[str]:
     half = setup.accelerator == "cuda" and config.memory.compute_dtype == "bf16"
     dtype = torch.bfloat16 if half else torch.float32
     scale = config.zo.perturbation_scale
-    found = resolution(setup.model.replica, config.zo.fixed_scope, scale, dtype)
-    if found.share < _MANY:
+    result = resolution(setup.model.replica, config.zo.fixed_scope, scale, dtype)
+    if result.share < _MANY:
         return []
     text = (
-        f"zo.perturbation_scale={scale:g}: θ ± μ is θ itself for {100 * found.share:.3g} % of the weights in scope "
-        f"({found.unmoved:,} of {found.looked_at:,} looked at, zo.scope={config.zo.fixed_scope}, "
+        f"zo.perturbation_scale={scale:g} is so small that θ ± μ rounds to θ for {100 * result.share:.3g} % of the "
+        f"weights in scope ({result.unmoved:,} of {result.looked_at:,} checked, zo.scope={config.zo.fixed_scope}, "
         f"{config.memory.compute_dtype if half else 'fp32'})"
     )
-    if found.share >= _NEARLY_ALL:
-        raise ConfigError(f"{text}, so that no difference can be measured: 99 % move from {found.enough:.1g} on")
-    return [f"{text}; 99 % move from {found.enough:.1g} on"]
+    remedy = f"with {result.enough:.1g} or more, 99 % of them change"
+    if result.share >= _NEARLY_ALL:
+        raise ConfigError(f"{text}, so that no difference can be measured: {remedy}")
+    return [f"{text}; {remedy}"]
 
 
 def _packed(config: ExperimentConfig) -> list[str]:
@@ -65,46 +66,47 @@ def _packed(config: ExperimentConfig) -> list[str]:
     if kinds is None:
         return []
     return [
-        f"the weights of {config.model.path} were unpacked from {printable(kinds)[:80]}: the figures are of these, and "
-        "not of the model in 16 bits"
+        f"the weights of {config.model.path} were quantised ({printable(kinds)[:80]}) and are unpacked here: the "
+        "figures are those of the quantised weights, not of the original model in 16 bits"
     ]
 
 
 def _worse(evals: Sequence[Eval]) -> list[str]:
-    own = [record for record in evals if record.split == "validation"]
-    if not own or own[0].round != 0:
+    validation = [record for record in evals if record.split == "validation"]
+    if not validation or validation[0].round != 0:
         return []
-    before, now = own[0].reward, own[-1].reward
+    before, now = validation[0].reward, validation[-1].reward
     if before is not None and now is not None:
         if now >= before:
             return []
         return [
-            f"the mean validation reward fell from {before:.4f} at the start to {now:.4f} after round {own[-1].round}: "
-            "the run did the model no good"
+            f"the mean validation reward fell from {before:.4f} at the start to {now:.4f} after round "
+            f"{validation[-1].round}: the run made the model worse"
         ]
-    if own[-1].loss <= _RISE * own[0].loss:
+    if validation[-1].loss <= _RISE * validation[0].loss:
         return []
     return [
-        f"the validation loss rose from {own[0].loss:.4f} at the start to {own[-1].loss:.4f} after round "
-        f"{own[-1].round}: the run made the model worse"
+        f"the validation loss rose from {validation[0].loss:.4f} at the start to {validation[-1].loss:.4f} after round "
+        f"{validation[-1].round}: the run made the model worse"
     ]
 
 
 def _constant(config: ExperimentConfig, split: str, evals: Sequence[Eval]) -> list[str]:
-    """Whether all rows of a split get one label, though it has several."""
-    own = [record for record in evals if record.split == split and record.predicted_rows is not None]
-    if not own or not _is_constant(own[-1]):
+    """A warning if all rows of a split are given the same label, although the split has several."""
+    evaluations = [record for record in evals if record.split == split and record.predicted_rows is not None]
+    if not evaluations or not _is_constant(evaluations[-1]):
         return []
-    last, words = own[-1], config.data.label_words
+    last, words = evaluations[-1], config.data.label_words
     label = last.predicted_label or 0
     name = repr(words[label]) if label < len(words) else str(label)
     text = (
-        f"all {last.items or 0:,} {split} rows are given the label {name} after round {last.round}, though they have "
+        f"all {last.items or 0:,} {split} rows are given the label {name} after round {last.round}, although they have "
         f"{last.labels} labels"
     )
     if last.round == 0:
         return [text]
-    return [f"{text}; so they were at the start" if _is_constant(own[0]) else f"{text}; at the start they were not"]
+    at_start = "this was so at the start, too" if _is_constant(evaluations[0]) else "at the start this was not so"
+    return [f"{text}; {at_start}"]
 
 
 def _is_constant(record: Eval) -> bool:

@@ -1,7 +1,8 @@
-"""`zo.scope: auto`: what is perturbed, chosen once before a run has a ledger, and read from the ledger afterwards.
+"""`zo.scope: auto`: chooses the tensors to perturb, before a run has a ledger. Later the choice is read from the
+ledger.
 
-The examples that the probe takes are those that a simulation has in this process. In a federation of separate machines
-the same scalars would be asked of the clients, as a probe of the blocks asks them.
+The probe takes its examples in this process, as a simulation can. A real federation would ask clients for the same
+scalars, as in the block probe.
 """
 
 from collections.abc import Sequence
@@ -27,22 +28,22 @@ from zorba_ray.zo.scope_probe import (
 )
 
 PAIRS = 6
-"""Forward pairs per set and client."""
+"""Forward pairs per set of tensors and client."""
 CLIENTS = 4
-"""Clients with the most examples, which are asked."""
+"""Number of clients in the probe: those with the most examples."""
 
 
 @dataclass(frozen=True)
 class ScopeProbe:
-    """What forward pairs on one set of tensors at a time say of the sets."""
+    """The curvature of each set of tensors, from forward pairs on one set at a time."""
 
     curvatures: dict[Scope, float]
     """tr G_S of the sets that the model has, the largest set first."""
     lr: float
-    """η that a set is to suit."""
+    """The run's η, which the chosen set must suit."""
     pairs_per_round: int
     forward_pairs: int
-    """All that were taken."""
+    """Number of forward pairs of the probe."""
 
     @property
     def scope(self) -> Scope:
@@ -50,15 +51,18 @@ class ScopeProbe:
         return choose_scope(self.curvatures, self.lr, self.pairs_per_round)
 
     def suited_rate(self, scope: Scope) -> float | None:
-        """The η that suits a measured set, by the curvature of the logits; None where they do not change."""
+        """The η that suits a measured set, by the curvature of the logits; None if the logits do not change."""
         return suited_rate(self.curvatures[scope], self.pairs_per_round)
 
     def line(self) -> str:
-        """What was chosen and by which figures, for people."""
-        ratios = {name: curvature_ratio(each, self.lr, self.pairs_per_round) for name, each in self.curvatures.items()}
+        """A line for the user: the choice and its figures."""
+        ratios = {
+            name: curvature_ratio(curvature, self.lr, self.pairs_per_round)
+            for name, curvature in self.curvatures.items()
+        }
         figures = ", ".join(f"{name} {ratio:.2g}" for name, ratio in ratios.items())
         return (
-            f"zo.scope=auto: {self.scope} (curvature ratio at this rate, {SUITED_RATIO:g} suits: {figures}; "
+            f"zo.scope=auto: {self.scope} is nearest to a curvature ratio of {SUITED_RATIO:g} at this rate ({figures}; "
             f"{self.forward_pairs} forward pairs)"
         )
 
@@ -69,33 +73,34 @@ def probe_scopes(config: ExperimentConfig, kinds: Sequence[Scope], device: str =
     Raises:
         ConfigError, DataError, ModelError: as `prepare`.
     """
-    # Dense directions, no budgets and all blocks at home: what is measured belongs to θ and the data alone.
+    # With dense directions, no budgets and all blocks on the device, the result depends only on θ and the data.
     scope = "all" if config.zo.scope == "auto" else config.zo.scope
     zo = config.zo.model_copy(update={"rank": None, "difference": "central", "scope": scope})
     federation = config.federation.model_copy(update={"fleet": None})
     setup = prepare(config.model_copy(update={"zo": zo, "federation": federation}), device)
     largest = sorted(range(len(setup.samples)), key=lambda client: (-setup.samples[client], client))[:CLIENTS]
-    # A central method's one client gives independent batches instead.
-    asked = sorted(largest) if len(largest) > 1 else largest * CLIENTS
-    batches = [_batch(setup, client, place) for place, client in enumerate(asked)]
-    there, rule = present(setup.manifest, kinds), rule_of(setup.header)
-    curvatures = scope_curvatures(setup.model, rule, zo.perturbation_scale, there, PAIRS, batches)
-    return ScopeProbe(curvatures, config.zo.lr, pairs_per_round(config), PAIRS * len(asked) * len(there))
+    # A method with one client takes several independent batches of it instead.
+    probed = sorted(largest) if len(largest) > 1 else largest * CLIENTS
+    batches = [_batch(setup, client, number) for number, client in enumerate(probed)]
+    scopes, rule = present(setup.manifest, kinds), rule_of(setup.header)
+    curvatures = scope_curvatures(setup.model, rule, zo.perturbation_scale, scopes, PAIRS, batches)
+    return ScopeProbe(curvatures, config.zo.lr, pairs_per_round(config), PAIRS * len(probed) * len(scopes))
 
 
 def with_scope(config: ExperimentConfig, device: str = "cpu") -> tuple[ExperimentConfig, ScopeProbe | None]:
-    """The settings with what `auto` chose in its place, and what it was chosen by; both as they are without `auto`."""
+    """(the settings with the chosen scope in place of `auto`, its probe). Without `auto`: (config, None)."""
     if config.zo.scope != "auto":
         return config, None
-    low_rank = config.zo.family == "low_rank"  # its directions cannot take 1-D tensors alone
+    low_rank = config.zo.family == "low_rank"  # with low rank, vectors alone cannot be the scope
     probe = probe_scopes(config, [scope for scope in CHOICES if not low_rank or scope != "bias_norm"], device)
     return _fixed(config, probe.scope), probe
 
 
 def resolved_scope(config: ExperimentConfig, run: RunDir, device: str) -> tuple[ExperimentConfig, str]:
-    """`with_scope` of a run under `auto`: probed and written to its settings without a ledger, else the ledger's.
+    """The scope of a run with `auto`. Without a ledger it is probed and written to the run's settings; else it is read
+    from the ledger.
 
-    Returns the settings and a line that says what was chosen.
+    Returns (settings, a line for the user with the choice).
 
     Raises:
         LedgerError: the ledger is damaged.
@@ -103,7 +108,7 @@ def resolved_scope(config: ExperimentConfig, run: RunDir, device: str) -> tuple[
     """
     if run.ledger.exists():
         scope = read_ledger(run.ledger).header.scope
-        return _fixed(config, scope), f"zo.scope=auto: {scope}, as this run began"
+        return _fixed(config, scope), f"zo.scope=auto: {scope}, as chosen when this run began"
     resolved, probe = with_scope(config, device)
     assert probe is not None
     write_json(run.config, resolved.resolved())
@@ -111,7 +116,7 @@ def resolved_scope(config: ExperimentConfig, run: RunDir, device: str) -> tuple[
 
 
 def pairs_per_round(config: ExperimentConfig) -> int:
-    """Forward pairs of a round along directions of their own: of all participants, or of one where they share them."""
+    """Forward pairs of a round along different directions: those of all participants, or of one if they share them."""
     federation = config.federation
     if federation.seeds == "shared":
         return config.zo.directions
@@ -122,8 +127,8 @@ def _fixed(config: ExperimentConfig, scope: str) -> ExperimentConfig:
     return config.model_copy(update={"zo": config.zo.model_copy(update={"scope": scope})})
 
 
-def _batch(setup: Setup, client: int, place: int) -> Batch:
+def _batch(setup: Setup, client: int, number: int) -> Batch:
     shards, size = setup.shards, setup.config.data.batch_size
-    draws = uniforms(setup.config.seed, "probe", client, 0, (place + 1) * size)[place * size :]
+    draws = uniforms(setup.config.seed, "probe", client, 0, (number + 1) * size)[number * size :]
     pad = int(setup.model.loaded.tokenizer.pad_token_id)
     return ClientBatches(setup.config, shards, pad, setup.model.device).drawn(client, draws)

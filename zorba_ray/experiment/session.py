@@ -144,7 +144,10 @@ def open_session(
         config, chosen = resolved_scope(config, run, device)
         say(chosen, "note")
     say("loading model and data")
-    setup = prepare(config, device, watch, clients_here=sequential, accelerator=accelerator, reward=reward)
+    begun = read_ledger(run.ledger).header if run.ledger.exists() else None
+    setup = prepare(config, device, watch, clients_here=sequential, accelerator=accelerator, reward=reward, begun=begun)
+    if setup.prefix_note:
+        say(setup.prefix_note, "note")
     warnings = start_warnings(setup)
     setup = _as_begun(setup, run)
     size = setup.model.replica.size()

@@ -1,4 +1,4 @@
-"""Rounds over a backend: in this process, or on Ray."""
+"""Runs rounds over a backend: in this process, or on Ray."""
 
 from zorba_ray.federation.backend import Answer, Backend, Failure, Usage
 from zorba_ray.federation.client_accelerator import ClientAccelerator

@@ -1,4 +1,4 @@
-"""Whether clients compute on real GPUs or on simulated ones."""
+"""Decides whether clients compute on real GPUs or on simulated ones."""
 
 import math
 from typing import Literal
@@ -10,15 +10,16 @@ from zorba_ray.units import format_bytes
 Accelerator = Literal["simulated", "cuda"]
 
 LEAST_BUDGET = 256 * 2**20
-"""Bytes that a budget on a real GPU must have: workspaces of CUDA's libraries take tens of MiB."""
+"""Smallest budget in bytes on a real GPU: workspaces of CUDA's libraries take tens of MiB."""
 
 
 def choose_accelerator(config: ExperimentConfig) -> Accelerator:
-    """`cuda` when real GPUs are asked for, or are there under `auto` and the fleet's budgets are those of real GPUs.
+    """`cuda` if `federation.gpus` is a number; with `auto`, if there are real GPUs and all budgets are large enough for
+    them. Else `simulated`.
 
     Raises:
         ClusterError: fewer CUDA devices than `federation.gpus`.
-        ConfigError: real GPUs asked for with a budget that none of them can keep, or triton without real GPUs.
+        ConfigError: a budget that is too small for a real GPU, or triton without real GPUs.
     """
     accelerator = _choose(config.federation)
     if accelerator == "simulated" and config.directions.backend == "triton":
@@ -41,14 +42,14 @@ def _choose(federation: FederationConfig) -> Accelerator:
         return "cuda" if present else "simulated"
     if present < int(gpus):
         raise ClusterError(
-            f"federation.gpus={gpus} asks for real GPUs, this machine has {present}; "
-            "set federation.gpus=simulated (logical GPUs, marked so in all outputs) or run where there are enough"
+            f"federation.gpus={gpus} needs {gpus} real GPUs, this machine has {present}; set federation.gpus=simulated "
+            "(GPUs are then only counted, and all outputs say so), or run on a machine with enough GPUs"
         )
     if least < LEAST_BUDGET:
         raise ConfigError(
-            f"federation.gpus={gpus}: the smallest budget of federation.fleet is {format_bytes(least)}, and the "
-            f"workspaces of CUDA's libraries alone need more; give every client {format_bytes(LEAST_BUDGET)} or more, "
-            "or set federation.gpus=simulated"
+            f"federation.gpus={gpus}: the smallest budget of federation.fleet is {format_bytes(least)}, which is too "
+            "small for the workspaces of CUDA's libraries; give every client at least "
+            f"{format_bytes(LEAST_BUDGET)}, or set federation.gpus=simulated"
         )
     return "cuda"
 
@@ -62,7 +63,7 @@ def _least_budget(federation: FederationConfig) -> float:
 
 
 def with_counted_gpus(config: ExperimentConfig, accelerator: Accelerator) -> ExperimentConfig:
-    """`federation.gpus=auto` as a number where GPUs are real: a driver actor or a trial sees none to count."""
+    """With real GPUs, `federation.gpus=auto` is replaced by their number: a driver actor or a trial sees no GPUs."""
     if accelerator != "cuda":
         return config
     federation = config.federation.model_copy(update={"gpus": gpu_count(config)})
@@ -70,7 +71,7 @@ def with_counted_gpus(config: ExperimentConfig, accelerator: Accelerator) -> Exp
 
 
 def gpu_count(config: ExperimentConfig) -> int:
-    """Real GPUs of a federation on `cuda`."""
+    """Number of real GPUs of a federation on `cuda`."""
     import torch
 
     return torch.cuda.device_count() if config.federation.gpus == "auto" else int(config.federation.gpus)

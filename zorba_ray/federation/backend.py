@@ -1,4 +1,4 @@
-"""Where clients run: the interface that the sequential and the Ray backend share."""
+"""The interface of a backend, which runs the clients: the sequential one and the one on Ray."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,26 +14,26 @@ class Failure:
     kind: Literal["failed", "late"]
     reason: str
     diverged: bool = False
-    """Failed because its numbers are no longer finite."""
+    """Whether it failed because its numbers are no longer finite."""
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What one worker process used so far."""
+    """What one worker process has used so far."""
 
     worker: str
     pid: int
-    """Of the process."""
+    """Process id."""
     cpu_s: float
     peak_rss_bytes: int
     reading: Reading | None = None
-    """Where its time went; None where the run is not profiled."""
+    """Where its time went; None if the run is not profiled."""
     vram_peaks: Mapping[int, int] = field(default_factory=dict)
     """Client -> bytes measured on a real GPU."""
 
     @property
     def figures(self) -> dict[str, Any]:
-        """What a summary says of it."""
+        """The part of it that is in summary.json."""
         return {"worker": self.worker, "cpu_s": self.cpu_s, "peak_rss_bytes": self.peak_rss_bytes}
 
 
@@ -42,22 +42,22 @@ Answer = bytes | Failure
 
 
 class Backend(Protocol):
-    """Asks clients and spreads commits. Holds no algorithm."""
+    """Sends plans and commits to clients. It contains no part of the algorithm."""
 
     def ask(self, plan: bytes, clients: Sequence[int]) -> dict[int, Answer]:
-        """One answer per asked client, within the deadline; a client's error is a `Failure`, never an exception."""
+        """One answer per asked client, within the deadline. A client's error is a `Failure`, never an exception."""
         ...
 
     def apply(self, body: bytes) -> None:
-        """Gives a commit, which is in the ledger already, to every worker's replica."""
+        """Sends a commit to every worker's replica. The commit must already be in the ledger."""
         ...
 
     def usage(self) -> list[Usage]:
-        """CPU time and peak memory of the worker processes; empty where clients run in the driver's process."""
+        """CPU time and peak memory of the worker processes; empty if clients run in the driver's process."""
         ...
 
     def retries(self) -> int:
-        """How often a client was asked again so far."""
+        """How often a client was asked again in this session."""
         ...
 
     def close(self) -> None:

@@ -1,6 +1,7 @@
-"""The accelerator as one client at a time sees it: its blocks placed by its budget, on a GPU capped and measured.
+"""The accelerator of one client at a time: places its blocks by its budget; a real GPU is also limited and measured.
 
-On a real GPU a budget is a cap on what torch allocates; the CUDA context is no part of it, nor of the measured peak.
+On a real GPU a budget limits the bytes that torch allocates. Neither the limit nor the measured peak includes the CUDA
+context.
 """
 
 import contextlib
@@ -14,7 +15,7 @@ from zorba_ray.models import TaskModel
 
 
 class ClientAccelerator:
-    """Of the clients that a process serves, one after another."""
+    """The accelerator of the clients that a process serves, one after another."""
 
     def __init__(
         self, model: TaskModel, memory: FleetMemory, budgets_at: Callable[[int], Sequence[int | None]]
@@ -31,10 +32,10 @@ class ClientAccelerator:
 
     @contextlib.contextmanager
     def serving(self, client: int, round: int, active: frozenset[int]) -> Iterator[None]:
-        """Blocks live where the client's placement says while this runs; on a real GPU within its budget.
+        """Inside this context, blocks are at the client's placement. A real GPU is limited to its budget.
 
         Raises:
-            BudgetExceeded: on a real GPU, with the client, the bytes and the largest part.
+            BudgetExceeded: a real GPU needed more; names the client, the bytes and the largest part.
         """
         budget = self._budgets_at(round)[client]
         if self._model.store is not None:
@@ -43,33 +44,33 @@ class ClientAccelerator:
             yield
             return
         if client != self._served:
-            self._model.clear()  # the peak of a client holds nothing of the one before
+            self._model.clear()  # so that a client's peak has nothing of the client before
             self._served = client
         with self._gpu.serving(client, active, budget):
             yield
 
 
 class GpuBudgets:
-    """Caps and measures the clients that a process serves on one GPU."""
+    """Limits and measures the clients that a process serves on one GPU."""
 
     def __init__(self, memory: FleetMemory) -> None:
         self._memory = memory
         self._device = torch.cuda.current_device()
         self._total = torch.cuda.get_device_properties(self._device).total_memory
         self.peaks: dict[int, int] = {}
-        """Client -> most bytes that torch held allocated while it was served (max_memory_allocated)."""
+        """Client -> largest number of bytes that torch had allocated while it was served (max_memory_allocated)."""
 
     @contextlib.contextmanager
     def serving(self, client: int, active: frozenset[int], budget: int | None) -> Iterator[None]:
-        """Caps and measures what runs inside; `budget` in bytes, None: no more than the process may take.
+        """Limits and measures the code inside; `budget` in bytes, None: the limit of the process.
 
         Raises:
             BudgetExceeded: the client needed more than its budget; names it, the bytes and the largest part.
         """
-        torch.cuda.empty_cache()  # what the allocator keeps unused counts against the cap
-        whole = torch.cuda.get_per_process_memory_fraction(self._device)
+        torch.cuda.empty_cache()  # memory that the allocator keeps unused counts against the limit
+        process_fraction = torch.cuda.get_per_process_memory_fraction(self._device)
         if budget is not None:
-            torch.cuda.set_per_process_memory_fraction(min(whole, budget / self._total), self._device)
+            torch.cuda.set_per_process_memory_fraction(min(process_fraction, budget / self._total), self._device)
         torch.cuda.reset_peak_memory_stats(self._device)
         try:
             yield
@@ -78,14 +79,15 @@ class GpuBudgets:
         finally:
             peak = torch.cuda.max_memory_allocated(self._device)
             self.peaks[client] = max(peak, self.peaks.get(client, 0))
-            torch.cuda.set_per_process_memory_fraction(whole, self._device)
+            torch.cuda.set_per_process_memory_fraction(process_fraction, self._device)
         if budget is not None and peak > budget:
             raise BudgetExceeded(self._over(client, active, budget, f"{peak:,} bytes were allocated (measured)"))
 
-    def _over(self, client: int, active: frozenset[int], budget: int | None, seen: str) -> str:
+    def _over(self, client: int, active: frozenset[int], budget: int | None, reason: str) -> str:
         memory = self._memory.of(budget)
         limit = f"{self._total:,} bytes of the GPU" if budget is None else f"its budget of {budget:,} bytes"
         return (
-            f"client {client} needs more than {limit}: {seen}; {memory.source} are {memory.bytes_of(active):,} bytes, "
-            f"{largest(memory.parts_of(active))}"
+            f"client {client} needs more than {limit}: {reason}; {memory.bytes_of(active):,} bytes were "
+            f"{memory.source}, {largest(memory.parts_of(active))}: raise its budget, or lower data.batch_size or "
+            "data.max_length"
         )

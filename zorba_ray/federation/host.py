@@ -1,5 +1,6 @@
-"""A process that serves clients from one replica: the part that every backend shares, and the backend that is no more
-than that."""
+"""`ClientHost` serves clients from one replica, in every backend. `SequentialBackend` is a host in the driver's
+process.
+"""
 
 import dataclasses
 import functools
@@ -33,13 +34,13 @@ from zorba_ray.stopwatch import UNWATCHED, Watch
 from zorba_ray.zo import probe_scalars, scheduled
 
 _TOGETHER = 16
-"""Clients that go through the model together where they share directions: their hidden states are held at once."""
+"""Most clients with shared directions that go through the model together: the hidden states of all are held at once."""
 _ORDERS = 256
-"""Clients whose batch order of the current epoch is kept; others' is made anew from its counters."""
+"""Number of clients whose batch order is kept in memory; those of others are computed again when needed."""
 
 
 class ClientBatches:
-    """Batches of the clients of `shards`, on `device`, corrected for label shares where settings ask for it."""
+    """Batches of the clients of `shards`, on `device`; with `data.label_shift`, corrected for label shares."""
 
     def __init__(self, config: ExperimentConfig, shards: Shards, pad: int, device: str) -> None:
         self.shards = shards
@@ -49,7 +50,7 @@ class ClientBatches:
         self._order = functools.lru_cache(maxsize=_ORDERS)(self._make_order)
 
     def batch(self, client: int, examples: np.ndarray, round: int = 1) -> Batch:
-        """Some of a client's examples (int64, by their place among its own), corrected as in `round` (1 … rounds)."""
+        """A batch of some of a client's examples (int64: positions among its own), as in `round` (1 … rounds)."""
         batch = Batch.of(*self.shards.collate(client, examples, self._pad))
         if self._share:
             share = scheduled(self._config.data.label_shift_schedule, self._share, round, self._config.rounds)
@@ -63,23 +64,25 @@ class ClientBatches:
         return [self.batch(client, order.rows(step), round) for step in range((round - 1) * steps, round * steps)]
 
     def of_probe(self, client: int, round: int) -> list[Batch]:
-        """Two batches, drawn with replacement: independent of each other however few examples the client has."""
+        """Two batches drawn with replacement, so that they are independent also for a client with few examples."""
         draws = uniforms(self._config.seed, "probe", client, round, 2 * self._config.data.batch_size)
-        return [self.drawn(client, own, round) for own in draws.reshape(2, -1)]
+        return [self.drawn(client, half, round) for half in draws.reshape(2, -1)]
 
     def drawn(self, client: int, draws: np.ndarray, round: int = 1) -> Batch:
-        """A batch of the examples that `draws`, float64 in (0, 1), stand for, or of the first that fit into it."""
+        """A batch of random examples, chosen by `draws` (float64 in (0, 1)); only the first that fit into a batch."""
         examples = (draws * len(self.shards.rows[client])).astype(np.int64)
-        fit = fitting_rows(self.shards.lengths(client)[examples], self._config.data.batch_tokens)
+        limit = self.shards.own_tokens(self._config.data.batch_tokens)
+        fit = fitting_rows(self.shards.own_lengths(client)[examples], limit)
         return self.batch(client, examples[:fit], round)
 
     def _make_order(self, client: int) -> BatchOrder:
-        data = self._config.data
-        return BatchOrder(self._config.seed, client, self.shards.lengths(client), data.batch_size, data.batch_tokens)
+        data, lengths = self._config.data, self.shards.own_lengths(client)
+        limit = self.shards.own_tokens(data.batch_tokens)
+        return BatchOrder(self._config.seed, client, lengths, data.batch_size, limit)
 
 
 class ClientHost:
-    """Answers plans for its clients; their examples stay here."""
+    """Answers plans for its clients. Their examples are in this process and are not sent."""
 
     def __init__(
         self,
@@ -90,16 +93,16 @@ class ClientHost:
         watch: Watch = UNWATCHED,
         accelerator: ClientAccelerator | None = None,
     ) -> None:
-        """Nobody lives here before `load_shards`.
+        """The host has no clients before `load_shards`.
 
         Args:
-            watch: of this process.
-            accelerator: what places and measures clients; None: all blocks are where the model is, unmeasured.
+            watch: the stopwatch of this process.
+            accelerator: places and measures clients; None: all blocks stay where the model is, and nothing is measured.
         """
         self.state = state
         self.watch = watch
         self._config, self._method, self._model, self._accelerator = config, method, model, accelerator
-        # An accelerator holds the blocks of one client at a time.
+        # An accelerator has the blocks of one client at a time.
         alone = accelerator is not None or config.federation.seeds != "shared"
         self._group = 1 if alone else _TOGETHER
         self.batches: ClientBatches | None = None
@@ -110,24 +113,25 @@ class ClientHost:
         return {} if self._accelerator is None else self._accelerator.peaks
 
     def load_shards(self, shards: Shards) -> None:
-        """Takes in clients with their training examples."""
+        """Adds clients with their training examples."""
         pad = int(self._model.loaded.tokenizer.pad_token_id)
         self.batches = ClientBatches(self._config, shards, pad, self._model.device)
 
     def answer(self, frame: bytes, clients: Sequence[int], seconds: float = float("inf")) -> dict[int, Answer]:
-        """Answers to a plan's frame: of the first of `clients` at least, then of the next ones until `seconds` passed.
+        """Answers of `clients` to a plan's frame: at least the first, then the next ones until `seconds` have passed.
 
-        A client's report is a pure function of plan, θ and the client's data; its error is a `Failure` of its own.
+        A client's report is a pure function of plan, θ and the client's data. An error of a client becomes its
+        `Failure`.
 
         Raises:
-            StaleReplica: this replica is not where the plan expects it, or has no clients yet.
+            StaleReplica: this replica is not at the round that the plan needs, or has no clients yet.
         """
         end = time.monotonic() + seconds
         plan = decode_question(frame)
         if self.batches is None:
-            raise StaleReplica("no client has been loaded here yet")
+            raise StaleReplica("this worker has no clients yet")
         if plan.parent != self.state.chain[:8]:
-            raise StaleReplica(f"replica at round {self.state.round} was given the plan of round {plan.round}")
+            raise StaleReplica(f"a replica at round {self.state.round} was given the plan of round {plan.round}")
         if isinstance(plan, RoundPlan) and plan.active is not None:
             self.state.set_active(plan.active)
         digest = frame_digest(frame)
@@ -136,13 +140,13 @@ class ClientHost:
             if reports and time.monotonic() > end:
                 break
             reports.update(self._together(plan, digest, self.batches, clients[start : start + self._group]))
-        # Encoded in one go: right after a forward pass the processor's caches hold other things.
-        return {client: own if isinstance(own, Failure) else encode(own) for client, own in reports.items()}
+        # All are encoded at the end: right after a forward pass the processor's caches hold other data.
+        return {client: report if isinstance(report, Failure) else encode(report) for client, report in reports.items()}
 
     def _together(
         self, plan: RoundPlan | ProbePlan, digest: bytes, examples: ClientBatches, clients: Sequence[int]
     ) -> Mapping[int, ClientReport | ProbeReport | Failure]:
-        """Reports of some clients at once; where that fails, of one after another, to know whose fault it is."""
+        """Reports of some clients at once. If that fails, of one after another, to find the client at fault."""
         try:
             if isinstance(plan, ProbePlan):
                 with self.watch.part("forward"):
@@ -167,8 +171,8 @@ class ClientHost:
     def _probe(self, plan: ProbePlan, digest: bytes, examples: ClientBatches, client: int) -> ProbeReport:
         state, blocks = self.state, list(range(self.state.active.blocks))
         if plan.blocks is not None:
-            room = ActiveSets.unpacked(plan.blocks, state.active.clients, len(blocks))
-            blocks = sorted(room.of(client))
+            fitting = ActiveSets.unpacked(plan.blocks, state.active.clients, len(blocks))
+            blocks = sorted(fitting.of(client))
         batches = examples.of_probe(client, plan.round)
         with self._serving(client, plan.round, frozenset(blocks[:1])):
             scalars = probe_scalars(
@@ -178,8 +182,8 @@ class ClientHost:
 
 
 class SequentialBackend:
-    """`Backend` without processes: all clients one after another here, on the driver's own replica. The reference, and
-    the debugger; no deadline, no retry."""
+    """`Backend` without other processes: all clients run one after another here, on the driver's replica. It is the
+    reference, and useful for debugging. It has no deadline and no retries."""
 
     def __init__(self, host: ClientHost) -> None:
         self._host = host
@@ -188,7 +192,7 @@ class SequentialBackend:
         return self._host.answer(plan, clients)
 
     def apply(self, body: bytes) -> None:
-        """The driver applied it to the replica that is shared with it."""
+        """Nothing to do: the driver shares this replica, and has applied the commit."""
 
     def usage(self) -> list[Usage]:
         return []
@@ -197,4 +201,4 @@ class SequentialBackend:
         return 0
 
     def close(self) -> None:
-        """Nothing runs on its own."""
+        """Nothing to do: there are no workers."""

@@ -1,4 +1,4 @@
-"""The client actor: a thin shell around a `ClientHost`."""
+"""The client actor: a Ray actor around a `ClientHost`."""
 
 import importlib
 import os
@@ -17,7 +17,7 @@ from zorba_ray.tasks.reward_code import RewardCode
 
 
 class ClientActor:
-    """Serves its clients from one replica. A restart begins at θ0 and catches up from the ledger."""
+    """Serves its clients from one replica. After a restart it begins at θ0 and catches up from the ledger."""
 
     def __init__(
         self,
@@ -28,7 +28,7 @@ class ClientActor:
         header: LedgerHeader,
         reward: RewardCode | None = None,
     ) -> None:
-        """`builder`: "module:function" that makes a ClientHost from (tree, accelerator, header, reward)."""
+        """`builder`: "module:function" that builds a ClientHost from (tree, accelerator, header, reward)."""
         if accelerator == "cuda":
             import torch
 
@@ -38,29 +38,29 @@ class ClientActor:
         self._fault: ZorbaError | None = None
         try:
             self._host: ClientHost = build(tree, accelerator, header, reward)
-        except ZorbaError as error:  # Ray would tell of it as text alone; `position`, which is asked first, raises it
+        except ZorbaError as error:  # from a constructor Ray would pass it on as text only; `position` raises it
             self._fault = error
 
     def position(self) -> int:
-        """The last round applied.
+        """The last round that was applied.
 
         Raises:
-            ZorbaError: what kept the actor from being built, as other weights than the ledger's.
+            ZorbaError: the actor could not be built, for example because its weights are not those of the ledger.
         """
         if self._fault is not None:
             raise self._fault
         return self._host.state.round
 
     def load_shards(self, table: TokenTable, rows: ClientRows) -> None:
-        """Takes in its clients.
+        """Adds its clients.
 
-        `table`: tokens of all clients, shared by the actors of a node; `rows`: those of each that lives here.
+        `table`: tokens of all clients, shared by the actors of a node. `rows`: the rows of each client of this actor.
         """
         with self._host.watch.part("start"):
             self._host.load_shards(Shards(table, rows))
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Takes over a snapshot of this run."""
+        """Sets the replica to a snapshot of this run."""
         restore(self._host.state, snapshot)
 
     def catch_up(self, bodies: Sequence[bytes]) -> None:
@@ -69,12 +69,12 @@ class ClientActor:
             self._host.state.catch_up(bodies)
 
     def answer(self, plan: bytes, clients: Sequence[int], seconds: float) -> dict[int, Answer]:
-        """Answers of the first clients, as many as fit into `seconds`."""
+        """Answers of the first of `clients`, as many as can be computed in `seconds`."""
         with self._host.watch.part("answer", lap=self._host.state.round + 1):
             return self._host.answer(plan, clients, seconds)
 
     def usage(self, name: str) -> Usage:
-        """What this process used."""
+        """What this process has used so far."""
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         host = self._host
         return Usage(name, os.getpid(), time.process_time(), peak, host.watch.read(), host.vram_peaks)

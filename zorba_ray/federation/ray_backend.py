@@ -1,7 +1,7 @@
-"""Clients as Ray actors: started, brought to the ledger's end, asked (`ray_call`), ended.
+"""Clients as Ray actors: the backend starts them, brings them to the ledger's end, asks them (`ray_call`), ends them.
 
-A client's answer is a pure function of the ledger, the plan and its data, so an actor that died is restarted by Ray,
-caught up from the ledger and asked again: the run's numbers do not change.
+A client's answer is a pure function of the ledger, the plan and its data. So if an actor dies, Ray restarts it, it
+catches up from the ledger and is asked again, and the run's numbers do not change.
 """
 
 import time
@@ -26,7 +26,7 @@ from zorba_ray.protocol.snapshot import newest_snapshot
 from zorba_ray.tasks.reward_code import RewardCode
 
 _LARGE = 1 << 16
-"""Bytes of a commit."""
+"""A commit with more bytes is put into Ray's object store."""
 
 
 class RayBackend:
@@ -47,9 +47,9 @@ class RayBackend:
         """Starts the actors and brings them to the ledger's end.
 
         Args:
-            builder, accelerator, reward: see `ClientActor`.
+            builder, accelerator, reward: as in `ClientActor`.
             snapshots: folder of the run's snapshots.
-            shards: training examples of all clients; the table is put into each node's memory once.
+            shards: training examples of all clients. Their table is stored once per node.
 
         Raises:
             ClusterError: an actor cannot be placed or cannot start.
@@ -57,8 +57,9 @@ class RayBackend:
         self._specs, self._ledger, self._snapshots = list(specs), ledger, snapshots
         self._retried = 0
         self._snapshot: tuple[int, int, Any] | None = None
-        """(ledger's last round when it was looked for, its round, reference): read once for all actors that start."""
-        # Not arguments of the actor: Ray could not restart it once such an object is lost.
+        """(last round of the ledger when the snapshot was read, round of the snapshot, its reference). It is read once
+        for all actors that start."""
+        # These are not arguments of the actor's constructor: Ray cannot restart an actor whose arguments are lost.
         self._table = ray.put(shards.table)
         self._rows = [ray.put(shards.rows.take(spec.clients)) for spec in self._specs]
         tree, actor, handles = config.resolved(), ray.remote(ClientActor), {}
@@ -89,7 +90,8 @@ class RayBackend:
             if not ready:
                 names = ", ".join(self._specs[number].name for number in waiting.values())
                 raise ClusterError(
-                    f"{names} did not start within {START_S:.0f} s; the cluster has {ray.available_resources()} free"
+                    f"{names} did not start within {START_S:.0f} s; free resources of the cluster: "
+                    f"{ray.available_resources()}. Start it with more resources, or lower federation.workers"
                 )
             for call in ready:
                 number = waiting.pop(call)
@@ -103,12 +105,12 @@ class RayBackend:
         inner = getattr(cause, "cause", None) or cause
         if isinstance(inner, ZorbaError):
             return inner
-        # Ray tells of an actor's death by the traceback of it, whose last line says why.
+        # Ray reports the death of an actor with its traceback, whose last line has the reason.
         reason = (str(cause).strip() or type(cause).__name__).splitlines()[-1]
         return ClusterError(f"actor {self._specs[number].name} could not start: {reason}")
 
     def _bring_up(self, number: int, position: int) -> None:
-        """Gives an actor that has started its clients and the commits it lacks."""
+        """Sends an actor that has started its clients, and the commits that it lacks."""
         actor = self._pool.handles[number]
         actor.load_shards.remote(self._table, self._rows[number])
         contents = read_ledger(self._ledger)
@@ -117,10 +119,10 @@ class RayBackend:
         if self._snapshot is None or self._snapshot[0] != contents.last_round:
             newest = newest_snapshot(self._snapshots, contents)
             self._snapshot = (contents.last_round, newest.round if newest else 0, ray.put(newest))
-        _, known, snapshot = self._snapshot
-        if position < known:
+        _, snapshot_round, snapshot = self._snapshot
+        if position < snapshot_round:
             actor.restore.remote(snapshot)
-            position = known
+            position = snapshot_round
         actor.catch_up.remote([record.body for record in contents.records[position:]])
 
     def ask(self, plan: bytes, clients: Sequence[int]) -> dict[int, Answer]:
@@ -130,8 +132,8 @@ class RayBackend:
         return answers
 
     def apply(self, body: bytes) -> None:
-        """Sent, not awaited: an actor that misses a commit is caught when it is asked next."""
-        # Large ones, of methods that send tensors, go into the object store once, not once per actor.
+        """Sends the commit and does not wait. If an actor misses it, this is found when the actor is asked next."""
+        # A large commit (trained tensors) goes into the object store once, not once per actor.
         bodies: Any = ray.put([body]) if len(body) > _LARGE else [body]
         for handle in self._pool.handles:
             handle.catch_up.remote(bodies)
@@ -159,9 +161,10 @@ class RayBackend:
 
 
 def _bundle(turn: int, actors: int) -> Any:
-    """Where the actor that is started at `turn` goes: in a trial's placement group into the bundle of that number.
+    """Ray's scheduling strategy for the actor that is started at `turn`. In the placement group of a trial, the actor
+    gets the bundle with this number.
 
-    Left to Ray, a small actor may take a large one's bundle, and the large one waits for ever.
+    If Ray chose, a small actor could take the bundle of a large one, and the large one would wait for ever.
     """
     group = ray.util.get_current_placement_group()
     if group is None:

@@ -1,6 +1,7 @@
-"""One plan put to the clients of Ray actors. All waiting is in one loop with a deadline; no bare `ray.get` of many.
+"""Sends one plan to clients on Ray actors and collects their answers. All waiting is in one loop with a deadline.
 
-An actor that died is restarted by Ray. It is asked for its position, gets what it missed, and is asked again.
+If an actor dies, Ray restarts it. It is then asked for its position, gets the commits that it missed, and is asked
+again.
 """
 
 import time
@@ -18,8 +19,8 @@ START_S = 300.0
 """Seconds for all actors to load the model, once."""
 _BACKOFF_S = 0.2
 _SLICE_S = 0.25
-"""Seconds after which an actor hands over the answers it has. Short, so that few clients are late where they are slow;
-not shorter, so that few calls are made where they are quick."""
+"""Seconds after which an actor returns the answers that it has so far. A short time keeps few slow clients late; a
+longer one needs fewer calls for quick clients."""
 
 
 @dataclass
@@ -31,35 +32,35 @@ class WorkerPool:
     home: Mapping[int, int]
     """Client -> the actor that serves it."""
     bring_up: Callable[[int, int], None]
-    """(actor, its last round): gives an actor that has started its clients and the commits it lacks."""
+    """(actor, its last round): sends an actor that has started its clients, and the commits that it lacks."""
     deadline_s: float
     """Seconds for all answers to a plan."""
     retries: int
     """How often a client whose actor was lost is asked again."""
     returning: dict[int, float] = field(default_factory=dict)
-    """Actors that were lost and have not told their position since -> when they were lost (monotonic)."""
+    """Lost actors that have not reported their position again -> when they were lost (time.monotonic)."""
 
 
 class RoundCall:
-    """One plan put to some clients: which calls are out, and who must be asked again."""
+    """The calls for one plan: which are open, and which clients must be asked again."""
 
     def __init__(self, pool: WorkerPool, plan: bytes, clients: Sequence[int]) -> None:
-        """The deadline runs from here on."""
+        """The time until the deadline begins now."""
         self._pool = pool
         self._plan = plan
         self._end = time.monotonic() + pool.deadline_s
         self._answers: dict[int, Answer] = {}
         self._lost = dict.fromkeys(clients, 0)
-        """Client -> how often its actor was lost while it owed an answer."""
+        """Client -> how often its actor was lost before the client had answered."""
         self._calls: dict[Any, tuple[int, list[int]]] = {}
-        """Object reference -> (actor, clients asked); no clients: the position of an actor that was lost."""
+        """Open calls: object reference -> (actor, asked clients). Without clients the call asks for the position."""
         self._to_ask_again: dict[int, list[int]] = {}
-        """Lost actor -> its clients that still owe an answer."""
+        """Lost actor -> its clients without an answer."""
         self.retried = 0
-        """Clients that were asked again."""
+        """How often a client was asked again."""
 
     def run(self) -> dict[int, Answer]:
-        """One answer per client; those still out at the deadline are late and their actors are restarted."""
+        """One answer per client. Clients without an answer at the deadline are late, and their actors are restarted."""
         by_actor: dict[int, list[int]] = {}
         for client in self._lost:
             by_actor.setdefault(self._pool.home[client], []).append(client)
@@ -92,14 +93,14 @@ class RoundCall:
                 self._fail_all(actor, [], f"its actor cannot be restarted: {cause}")
             elif isinstance(cause, StaleReplica):
                 self._lose(actor, clients)
-            elif len(clients) > 1:  # one of them is at fault
+            elif len(clients) > 1:  # ask one by one, to find the client at fault
                 for client in clients:
                     self._ask(actor, [client])
             else:
                 reason = f"{type(cause).__name__}: {cause}"
                 self._answers[clients[0]] = Failure("failed", reason, isinstance(cause, Diverged))
         except ActorDiedError as error:
-            # Restarts are unlimited, so this actor cannot be built again.
+            # The number of restarts is not limited, so this means that the actor cannot be built again.
             self._fail_all(actor, clients, f"its actor cannot be restarted: {str(error).strip().splitlines()[0]}")
         except RayError:
             self._lose(actor, clients)
@@ -113,16 +114,16 @@ class RoundCall:
                 self._ask(actor, self._to_ask_again.pop(actor))
 
     def _lose(self, actor: int, clients: list[int]) -> None:
-        """An actor died, is restarting, or is behind: take back what it owes, and ask where it stands."""
-        owing = self._take_back(actor, clients)
+        """An actor died, is restarting, or lacks commits: closes its calls, and asks for its position."""
+        unanswered = self._take_back(actor, clients)
         if not clients:
             time.sleep(min(_BACKOFF_S, max(0.0, self._end - time.monotonic())))
         else:
-            self.retried += len(owing)
-            for client in owing:
+            self.retried += len(unanswered)
+            for client in unanswered:
                 self._lost[client] += 1
         again = []
-        for client in owing:
+        for client in unanswered:
             if self._lost[client] > self._pool.retries:
                 reason = f"its actor was lost {self._lost[client]} times, federation.retries={self._pool.retries}"
                 self._answers[client] = Failure("failed", reason)
@@ -131,7 +132,7 @@ class RoundCall:
         self._await_return(actor, again)
 
     def _await_return(self, actor: int, clients: list[int]) -> None:
-        """Asks a lost actor for its position; `clients` are asked again when it answers."""
+        """Asks a lost actor for its position. When it answers, `clients` are asked again."""
         waiting = self._to_ask_again.setdefault(actor, [])
         waiting.extend(clients)
         self._pool.returning.setdefault(actor, time.monotonic())
@@ -139,7 +140,7 @@ class RoundCall:
             self._calls[self._pool.handles[actor].position.remote()] = (actor, [])
 
     def _take_back(self, actor: int, clients: list[int]) -> list[int]:
-        """Forgets all calls to an actor; returns the clients that they and `clients` are, in order."""
+        """Closes all calls to an actor. Returns their clients together with `clients`, sorted."""
         calls = [call for call, (other, _) in self._calls.items() if other == actor]
         return sorted([*clients, *(client for call in calls for client in self._calls.pop(call)[1])])
 
@@ -148,14 +149,15 @@ class RoundCall:
             self._answers[client] = Failure("failed", reason)
 
     def _give_up(self) -> None:
-        """The deadline: a hung process cannot be told from a slow one, so both are restarted.
+        """The deadline has passed: late clients get a `Failure`, and their actors are restarted, whether hung or slow.
 
-        An actor that is on its way back already is left alone, or a deadline shorter than a start would keep it away.
+        An actor that is restarting already is left alone. Otherwise it could never start if a start takes longer than
+        the deadline.
         """
         pool, now = self._pool, time.monotonic()
         late = [client for client in self._lost if client not in self._answers]
         for client in late:
-            self._answers[client] = Failure("late", f"no report within federation.deadline_s={pool.deadline_s:g}")
+            self._answers[client] = Failure("late", f"no report within federation.deadline_s={pool.deadline_s:g} s")
         for actor in {pool.home[client] for client in late}:
             if now - pool.returning.get(actor, -START_S) >= START_S:
                 ray.kill(pool.handles[actor], no_restart=False)

@@ -1,4 +1,4 @@
-"""The driver actor: runs one function next to the run directory, and lets the terminal watch and stop it."""
+"""The driver actor: runs one function on the node of the run directory. The terminal can follow and stop it."""
 
 import importlib
 import threading
@@ -15,12 +15,12 @@ _POLL_S = 0.2
 
 
 class DriverActor:
-    """Holds events for whoever asks; sees no GPU."""
+    """Runs a function and keeps its events until they are fetched. It sees no GPU."""
 
     def __init__(self) -> None:
         self._events: list[dict[str, Any]] = []
         self._fetched = 0
-        """Events that were handed over already, and are no longer held."""
+        """Number of events that were fetched and are no longer kept."""
         self._stop = threading.Event()
 
     def run(self, entry: str, payload: dict[str, Any]) -> Any:
@@ -30,35 +30,35 @@ class DriverActor:
         return function(payload, self._events.append, self._stop.is_set)
 
     def events(self, start: int) -> list[dict[str, Any]]:
-        """Events from number `start` on; those before it are forgotten."""
+        """Events from number `start` on. Earlier ones are deleted."""
         done, self._fetched = start - self._fetched, start
         del self._events[:done]
         return list(self._events)
 
     def stop(self) -> None:
-        """Asks the function to end at its next convenience."""
+        """Asks the function to stop; it does so between two rounds."""
         self._stop.set()
 
 
 def launch(
     entry: str, payload: dict[str, Any], emit: Callable[[dict[str, Any]], None], should_stop: Callable[[], bool]
 ) -> Any:
-    """Runs `entry` in a driver actor on this node, passing its events on; returns what it returns.
+    """Runs `entry` in a driver actor on this node, and passes its events to `emit`. Returns its result.
 
     Raises:
-        ZorbaError: what the function raised.
+        ZorbaError: raised by the function.
         ClusterError: the driver actor died.
     """
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    this_node = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     actor: Any = ray.remote(DriverActor)
-    driver = actor.options(num_cpus=0, num_gpus=0, max_concurrency=4, scheduling_strategy=here).remote()
+    driver = actor.options(num_cpus=0, num_gpus=0, max_concurrency=4, scheduling_strategy=this_node).remote()
     result = driver.run.remote(entry, payload)
-    seen, stopping, done = 0, False, False
+    event_count, stopping, done = 0, False, False
     try:
         while not done:
             done = bool(ray.wait([result], timeout=_POLL_S)[0])
-            for event in ray.get(driver.events.remote(seen)):
-                seen += 1
+            for event in ray.get(driver.events.remote(event_count)):
+                event_count += 1
                 emit(event)
             if should_stop() and not stopping:
                 stopping = True

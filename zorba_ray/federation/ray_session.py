@@ -1,4 +1,4 @@
-"""A Ray to run on: a private one on this machine, or a cluster that is joined; never a silent wait."""
+"""Connects to Ray: joins a cluster, or starts a private Ray on this machine. It never waits without a message."""
 
 import contextlib
 import logging
@@ -22,15 +22,15 @@ _REMEDY = {
 
 
 def set_ray_environment(address: str | None) -> None:
-    """Ray's switches, which count only before Ray is imported first.
+    """Sets environment variables of Ray. They have an effect only before the first import of Ray.
 
     Args:
-        address: of the Ray that will be joined; None: a private one.
+        address: of the cluster that will be joined; None: a private Ray.
     """
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")  # an actor without GPUs sees none
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # The clients are the job: at Ray's own 15 any other load starves them.
+    # Ray's default niceness of 15 would give workers no CPU while other programs are busy.
     os.environ.setdefault("RAY_worker_niceness", "0")
     if not address:
         # Ray's switch for one machine: without it 127.0.0.1 is replaced by the address of a network card, and Ray
@@ -40,15 +40,15 @@ def set_ray_environment(address: str | None) -> None:
 
 @contextlib.contextmanager
 def ray_session(cpus: int, gpus: int) -> Iterator[Mapping[str, float]]:
-    """Joins RAY_ADDRESS, else starts a private Ray on loopback and ends it afterwards.
+    """Joins the cluster at RAY_ADDRESS, or starts a private Ray on the loopback interface and ends it afterwards.
 
-    A Ray that this process has joined before is used as it is, and left running. Yields what the cluster has in all.
+    If this process has joined a Ray before, that one is used and left running. Yields all resources of the cluster.
 
     Args:
-        cpus, gpus: what a private Ray offers at least (logical ones count as well as real ones).
+        cpus, gpus: least resources of a private Ray; they may be logical.
 
     Raises:
-        ClusterError: no answer at the address.
+        ClusterError: no cluster answers at the address.
     """
     address = os.environ.get("RAY_ADDRESS")
     set_ray_environment(address)
@@ -59,7 +59,8 @@ def ray_session(cpus: int, gpus: int) -> Iterator[Mapping[str, float]]:
         return
     if address and address.startswith("ray://"):
         raise ClusterError(
-            f"RAY_ADDRESS={address}: a Ray Client cannot hold a run; give HOST:PORT of a node, or use `ray job submit`"
+            f"RAY_ADDRESS={address}: a run does not work over Ray Client; set RAY_ADDRESS to HOST:PORT of a node, or "
+            "use `ray job submit`"
         )
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     with contextlib.ExitStack() as stack:
@@ -82,8 +83,11 @@ def ray_session(cpus: int, gpus: int) -> Iterator[Mapping[str, float]]:
             if not address:
                 raise
             reason = str(error).strip().splitlines()[0]
-            raise ClusterError(f"no Ray cluster answers at {address!r} (RAY_ADDRESS): {reason}") from error
-        # `ray.init` takes SIGTERM: its own handler ends the process at once, without a summary.
+            raise ClusterError(
+                f"no Ray cluster answers at {address!r} (RAY_ADDRESS): {reason}. Start the cluster, correct the "
+                "address, or unset RAY_ADDRESS for a private Ray"
+            ) from error
+        # `ray.init` replaces the handler of SIGTERM by one that ends the process at once, without a summary.
         if threading.current_thread() is threading.main_thread():
             for number, handler in handlers.items():
                 signal.signal(number, handler)
@@ -91,10 +95,10 @@ def ray_session(cpus: int, gpus: int) -> Iterator[Mapping[str, float]]:
 
 
 def require_capacity(specs: list[ActorSpec], resources: Mapping[str, float]) -> None:
-    """Whether a cluster can ever hold all actors.
+    """Checks that a cluster has enough resources for all actors.
 
     Raises:
-        ClusterError: with what is needed, what there is, and what is missing.
+        ClusterError: it has not; names what it has, what is needed, and what is missing.
     """
     needs = {"GPU": float(gpus_needed(specs)), "CPU": float(cpus_needed(specs))}
     for kind, need in needs.items():

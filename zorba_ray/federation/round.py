@@ -1,6 +1,6 @@
-"""One round over any backend: ask, read what came back, check, aggregate.
+"""One round over any backend: ask clients, read and check their reports, aggregate them to a commit.
 
-What is written and applied is the experiment's business.
+The package `experiment` then writes the commit to the ledger and applies it.
 """
 
 import math
@@ -29,23 +29,23 @@ class RoundResult:
     plan_frame: bytes
     asked: tuple[int, ...]
     reports: tuple[ClientReport, ...]
-    """Accepted, by client id."""
+    """Accepted reports, by client id."""
     frames: tuple[bytes, ...]
-    """All reports that arrived, as encoded."""
+    """Frames of all reports that arrived."""
     commit: RoundCommit
     body: bytes
-    """Frame of the commit: the ledger's record and the wire's message."""
+    """Frame of the commit. It is sent to the workers, and is the body of the ledger's record."""
     failed: dict[int, str] = field(default_factory=dict)
     late: dict[int, str] = field(default_factory=dict)
     rejected: dict[int, str] = field(default_factory=dict)
     clients_s: float = 0.0
-    """Wall seconds until all answers were in."""
+    """Wall seconds until all answers had arrived."""
     aggregate_s: float = 0.0
     """Wall seconds of checks and aggregation."""
 
     @property
     def loss(self) -> float:
-        """Mean training loss over the accepted clients, by examples."""
+        """Mean training loss over the accepted clients, weighted by their examples."""
         total = sum(report.samples for report in self.reports)
         return sum(report_loss(report) * report.samples for report in self.reports) / total
 
@@ -61,71 +61,84 @@ class RoundResult:
 
 
 def participants(
-    seed: int, number: int, clients: int, wanted: int | float | None, absent: frozenset[int] = frozenset()
+    seed: int, number: int, clients: int, setting: int | float | None, absent: frozenset[int] = frozenset()
 ) -> tuple[int, ...]:
-    """S_t: who is asked in round `number`, ascending; sampled where `wanted` is a count or a share (of those here)."""
-    here = clients - len(absent)
-    count = participant_count(here, wanted)
-    if count >= here:
+    """S_t: the clients that are asked in round `number`, ascending. They are a sample if `setting` is a number.
+
+    Args:
+        setting: `federation.participants`: a count, a share of the clients that are present, or None for all.
+    """
+    present = clients - len(absent)
+    count = participant_count(present, setting)
+    if count >= present:
         return tuple(client for client in range(clients) if client not in absent)
     order = permutation(seed, "participants", number, 0, clients).tolist()
     return tuple(sorted([client for client in order if client not in absent][:count]))
 
 
-def participant_count(clients: int, wanted: int | float | None) -> int:
-    """Clients asked in a round, of so many that are here: all, a count, or a share rounded half up."""
-    if wanted is None:
+def participant_count(clients: int, setting: int | float | None) -> int:
+    """Number of clients that are asked in a round, of `clients` that are present: all, a count, or a share rounded half
+    up."""
+    if setting is None:
         return clients
-    if isinstance(wanted, int):
-        return wanted
-    return max(1, math.floor(wanted * clients + 0.5))
+    if isinstance(setting, int):
+        return setting
+    return max(1, math.floor(setting * clients + 0.5))
 
 
 @dataclass(frozen=True)
 class Replies(Generic[T]):
-    """Every client asked is in one of the four."""
+    """The answers to a plan. Every asked client is in exactly one of accepted, failed, late and rejected."""
 
     accepted: dict[int, T] = field(default_factory=dict)
-    """Client -> what was read, by client id."""
+    """Client -> its answer as read; ascending."""
     failed: dict[int, str] = field(default_factory=dict)
     late: dict[int, str] = field(default_factory=dict)
     rejected: dict[int, str] = field(default_factory=dict)
     not_finite: set[int] = field(default_factory=set)
-    """Those of the failed and rejected whose numbers are no longer finite, or too large to be used."""
+    """Failed and rejected clients whose numbers are no longer finite, or too large to be used."""
     frames: list[bytes] = field(default_factory=list)
-    """All answers that arrived, as encoded."""
+    """Frames of all answers that arrived."""
 
     def reject(self, client: int, reason: str) -> None:
-        """Takes back an accepted answer whose numbers are too large to be used."""
+        """Rejects an answer that was accepted before, because its numbers are too large to be used."""
         del self.accepted[client]
         self.rejected[client] = reason
         self.not_finite.add(client)
 
-    def require_quorum(self, question: str, quorum: float) -> None:
-        """Whether enough clients answered well. `question` names it for people, as in "round 3".
+    def require_quorum(self, label: str, quorum: float) -> None:
+        """Checks that enough answers were accepted.
+
+        Args:
+            label: subject of the error message, as in "round 3".
 
         Raises:
-            LostClients: fewer than the quorum; names who failed and why.
-            Diverged: fewer than the quorum, which it would not be but for numbers that are no longer finite.
+            LostClients: fewer than the quorum; names the clients that failed, and why.
+            Diverged: fewer than the quorum, because numbers of clients are no longer finite.
         """
         reasons = {**self.failed, **self.late, **self.rejected}
         asked = len(self.accepted) + len(reasons)
         needed = needed_reports(asked, quorum)
         if len(self.accepted) < needed <= len(self.accepted) + len(self.not_finite):
             raise Diverged(
-                f"{question}: the numbers of {len(self.not_finite)} of {asked} clients are no longer finite or too "
-                f"large, federation.quorum={quorum} needs {needed}: lower the learning rate or set zo.clip"
+                f"{label}: the numbers of {len(self.not_finite)} of {asked} clients are no longer finite or too large, "
+                f"and federation.quorum={quorum} needs {needed} reports: lower the learning rate or set zo.clip"
             )
         if len(self.accepted) < needed:
             listing = "; ".join(f"client {client}: {reason}" for client, reason in sorted(reasons.items())[:5])
             raise LostClients(
-                f"{question}: {len(self.accepted)} of {asked} reports, federation.quorum={quorum} needs {needed} "
+                f"{label}: {len(self.accepted)} of {asked} reports, federation.quorum={quorum} needs {needed} "
                 f"({listing}). The ledger is intact: resume with --resume when the clients are back"
             )
 
 
 def read_replies(asked: Sequence[int], answers: Mapping[int, Answer], read: Callable[[int, bytes], T]) -> Replies[T]:
-    """`read` makes of a client's frame what is kept; its MessageError or ReportRejected rejects the frame."""
+    """Sorts answers into accepted and other ones.
+
+    Args:
+        read: makes the accepted value from (client, frame). If it raises MessageError or ReportRejected, the answer is
+            rejected.
+    """
     replies: Replies[T] = Replies()
     for client in sorted(asked):
         answer = answers[client]
@@ -145,7 +158,7 @@ def read_replies(asked: Sequence[int], answers: Mapping[int, Answer], read: Call
 
 
 def needed_reports(asked: int, quorum: float) -> int:
-    """Reports that a question needs: ⌈quorum · asked⌉, at least one."""
+    """Number of reports that are needed: ⌈quorum · asked⌉, at least one."""
     return max(1, math.ceil(quorum * asked - 1e-9))
 
 
@@ -158,18 +171,18 @@ def run_round(
     judge: Callable[[bytes], None] = lambda body: None,
     watch: Watch = UNWATCHED,
 ) -> RoundResult:
-    """Asks the participants and aggregates what passes the checks.
+    """Asks the participants and aggregates the reports that pass the checks.
 
-    A commit that `judge` refuses is never returned: every report that alone would make one that is refused is rejected,
-    and the others are aggregated as if its client had not been asked.
+    A commit that `judge` refuses is never returned. In that case each report is tried as a commit of its own. Those
+    that `judge` refuses are rejected, and the others are aggregated without them.
 
     Args:
-        judge: raises Diverged of a commit's frame that cannot be applied (`ReplicaState.check`).
-        watch: the driver's; the asking is the part `ask`.
+        judge: raises Diverged for a commit's frame that cannot be applied (`ReplicaState.check`).
+        watch: the driver's; the time for the answers is added to the part `ask`.
 
     Raises:
-        LostClients, Diverged: fewer accepted reports than the quorum, as `Replies.require_quorum` tells them apart.
-        Diverged: no report alone is at fault, but all together cannot be applied.
+        LostClients, Diverged: fewer accepted reports than the quorum, as in `Replies.require_quorum`.
+        Diverged: all reports together cannot be applied, although each alone could.
     """
     frame = encode(plan)
     digest = frame_digest(frame)
@@ -204,10 +217,10 @@ def run_round(
 def _refused(
     method: Method, plan: RoundPlan, reports: Sequence[ClientReport], body: bytes, judge: Callable[[bytes], None]
 ) -> dict[int, str]:
-    """Client -> reason, of those whose report alone makes a commit that is refused; nobody if all together pass.
+    """Client -> reason, for each report that alone would make a refused commit. Empty if all together are accepted.
 
     Raises:
-        Diverged: all together are refused, and none alone.
+        Diverged: all together are refused, and no report alone is.
     """
     try:
         judge(body)

@@ -1,4 +1,4 @@
-"""What a client's accelerator holds."""
+"""The memory of a client's accelerator, by a formula and by counting."""
 
 from zorba_ray.memory.activations import Workload, workload_of
 from zorba_ray.memory.fleet_memory import FleetMemory, placed_by_budget, resident_everywhere

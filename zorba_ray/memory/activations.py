@@ -1,9 +1,10 @@
-"""What memory depends on beside the weights: the batch, how blocks are made, and the hidden states of a forward pair.
+"""The formula for the memory of activations: it depends on the batch, on how blocks are built, and on the head.
 
-The model is ours (algorithm.md §6). Unit: h = B·T·H·s bytes, one hidden state of one sign in the compute dtype of s
-bytes. A tensor of fp32 is 4/s h, the widest layer inside a block `inner` h, the queries `query` h. Nothing is saved for
-a backward pass: a tensor dies when it was read. Each line was read off the operators that transformers runs; `count` is
-the judge.
+The formula is ours (algorithm.md §6). Its unit is h = N·H·s bytes: one hidden state of one sign, in the compute dtype
+with s bytes. N is B·T tokens, or P + B·(T − P) if all rows share their first P tokens. An fp32 tensor of the same shape
+takes 4/s h, the widest layer inside a block takes `inner` h, the queries take `query` h. Nothing is saved for a
+backward pass: a tensor is freed after its last use. Each line follows the operators that transformers runs; `count`
+checks the formula.
 """
 
 from dataclasses import dataclass
@@ -14,13 +15,13 @@ from zorba_ray.errors import ModelError
 from zorba_ray.models import Manifest
 
 _HIDDEN = ("hidden_size", "d_model", "n_embd", "dim", "emb_dim")
-"""Names that architectures give to the width of a hidden state."""
+"""Names of the hidden width in configurations of different architectures."""
 Nonlinearity = Literal["relu", "gelu", "written-out gelu", "swiglu"]
 
 
 @dataclass(frozen=True)
 class Workload:
-    """Sizes of a batch and of what a head computes from it."""
+    """Sizes of a batch and of the logits that a head computes from it."""
 
     batch_size: int
     """B, rows of one sign."""
@@ -31,30 +32,40 @@ class Workload:
     logits: int
     """C: logits per counted position (label words, label prompts, or the vocabulary)."""
     positions: int
-    """Counted positions per row: 1 for a label, T for a next-token loss; for options one more than the longest has."""
+    """Positions per row with a loss: 1 for a label, T for a next-token loss, the longest option plus 1 for options."""
     most_rows: int = 0
-    """Most rows of a batch that is limited by tokens, of which `batch_size` rows of T tokens are the largest; 0: B."""
+    """Most rows of a batch limited by `data.batch_tokens`; such a batch has at most `batch_size` rows of T tokens.
+    0: B."""
     written: int = 0
-    """Most tokens that are written behind a prompt of T, where answers are judged as texts; 0: losses are."""
+    """Most tokens that the model writes after a prompt of T tokens, if its answers are judged as texts; 0: it writes
+    none."""
+    shared: int = 0
+    """P, first tokens of all rows that are computed once."""
+
+    @property
+    def tokens(self) -> int:
+        """N, computed tokens of one sign."""
+        return self.batch_size * (self.length - self.shared) + self.shared
 
 
 def workload_of(settings: Any, label: str, batch_size: int, length: int, labels: int | None) -> Workload:
-    """The workload of a model of these transformers settings.
+    """The workload of a model.
 
     Args:
+        settings: configuration of the transformers library.
         label: `model.path`, for messages.
         labels: C of a label head; None: the loss of a language model, over the vocabulary.
 
     Raises:
-        ModelError: the settings do not say how wide a hidden state is.
+        ModelError: the configuration does not have the hidden width.
     """
     text = settings.get_text_config()
     widths = (getattr(text, name, None) for name in _HIDDEN)
     hidden = next((width for width in widths if isinstance(width, int) and width > 0), None)
     if hidden is None:
         raise ModelError(
-            f"model.path={label}: the settings of {type(settings).__name__} do not say how wide a hidden state is "
-            f"({', '.join(_HIDDEN)}), so that memory cannot be modelled; take another model"
+            f"model.path={label}: {type(settings).__name__} has none of {', '.join(_HIDDEN)}, so the width of a hidden "
+            "state is not known and memory cannot be modelled; choose another model"
         )
     return Workload(
         batch_size=batch_size,
@@ -67,26 +78,28 @@ def workload_of(settings: Any, label: str, batch_size: int, length: int, labels:
 
 @dataclass(frozen=True)
 class Architecture:
-    """How a block is made. Widths are multiples of the hidden width H."""
+    """How a block is built. Widths are multiples of the hidden width H."""
 
     inner: float
-    """Widest layer inside a block."""
+    """Width of the widest layer inside a block."""
     query: float
-    """All query heads."""
+    """Width of all query heads together."""
     value: float
-    """All value heads: less than `query` where heads share them."""
+    """Width of all value heads together; less than `query` if query heads share them."""
     nonlinearity: Nonlinearity
-    """Of the feed-forward layer: OPT's, BERT's, GPT-2's (five operators), or Llama's with gate and up projection."""
+    """Of the feed-forward layer: as in OPT (relu), BERT (gelu), GPT-2 (gelu of five operators), or Llama (swiglu, with
+    a gate and an up projection)."""
     rms: bool
-    """RMS norms, written out in fp32, or fused layer norms."""
+    """True: RMS norms, computed by several operators in fp32. False: layer norms, one operator each."""
     post_norm: bool
-    """Norms stand behind attention and feed-forward layer, as in BERT, or before them and once behind all blocks."""
+    """True: norms come after attention and feed-forward layer, as in BERT. False: before them, and once after all
+    blocks."""
     stem: int
-    """Hidden states that making the first one takes, that one included."""
+    """Number of hidden states that exist while the first hidden state is computed, with itself."""
 
 
 def architecture(manifest: Manifest, hidden: int) -> Architecture:
-    """Names and shapes of block 0 and of the stem; what they do not tell is taken from the common case.
+    """The architecture by names and shapes in block 0 and the stem. What these do not show is assumed to be as usual.
 
     `hidden`: H.
     """
@@ -122,7 +135,7 @@ def architecture(manifest: Manifest, hidden: int) -> Architecture:
 
 @dataclass(frozen=True)
 class Activations:
-    """For one architecture, batch and compute dtype."""
+    """Bytes of activations, for one architecture, batch and compute dtype."""
 
     shape: Architecture
     work: Workload
@@ -132,51 +145,70 @@ class Activations:
     @property
     def hidden(self) -> float:
         """h in bytes."""
-        return self.work.batch_size * self.work.length * self.work.hidden * self.size
+        return self.work.tokens * self.work.hidden * self.size
 
     def inputs(self, batches: int, masks: int) -> float:
         """Bytes of `batches` copies of the token ids and mask (int64), and of `masks` of the attention mask
-        [B, 1, T, T] (one byte) with the position ids (int64)."""
-        return self.work.batch_size * self.work.length * (16 * batches + (8 + self.work.length) * masks)
+        [B, 1, T, T] (one byte) with the position ids (int64).
+
+        With shared tokens: of the batch as it is, of the packed one with its position ids, and of the attention mask
+        [B, 1, T − P, T], which is the same for one sign and two.
+        """
+        work = self.work
+        whole = work.batch_size * work.length
+        if not work.shared:
+            return whole * (16 * batches + (8 + work.length) * masks)
+        own = whole - work.batch_size * work.shared
+        return 16 * whole + 24 * batches * work.tokens + own * work.length * (masks + 1) // 2
 
     def norm(self) -> float:
         """Peak of a norm above its input, in h.
 
-        A layer norm is one kernel: its output, 1; beside fp32 weights a 16-bit input is copied to fp32 first, and the
-        output is fp32: 2 · 4/s. An RMS norm is written out: the input in fp32 and its product with the root, 2 · 4/s;
-        beside fp32 weights, of a 16-bit input, the product with the weight too, 4/s.
+        A layer norm is one operator, with its output: 1. For a 16-bit input and fp32 weights, the input is first copied
+        to fp32, and the output is fp32: 2 · 4/s. An RMS norm is several operators: the input in fp32 and its product
+        with the root, 2 · 4/s; for a 16-bit input also the product with the fp32 weight, 4/s.
         """
         fp32, mixed = 4 / self.size, self.size < 4
         if self.shape.rms:
             return 2 * fp32 + (fp32 if mixed else 0.0)
         return 2 * fp32 if mixed else 1.0
 
-    def block(self) -> float:
-        """Peak of a block's forward above its input, in h: the largest of three moments.
+    def block(self, both: bool = False) -> float:
+        """Peak of a block's forward pass above its input, in h: the largest of three moments.
 
-        - attention: the norm's output, 1, and what stands at the projections and the rotation of queries and keys (RMS
-          models), or queries, keys, values and the result;
-        - feed-forward layer: the hidden state in the middle, 1; the norm's output where it is still held; the widest
-          tensors, as many as the nonlinearity has at once;
-        - the norm before the layer, beside the middle, 1; or behind it (BERT), beside the middle, the layer's output
-          and their sum, 3, and the widest tensor, which is still held.
+        - In the attention: the norm's output, 1; and the tensors of the projections and of the rotation of queries and
+          keys (RMS models), or queries, keys, values and the result. With shared tokens also the keys and values of
+          whole rows, `rows` h each.
+        - In the feed-forward layer: the hidden state after the attention, 1; the norm's output if it is still held;
+          and as many of the widest tensors as the nonlinearity has at once.
+        - In the second norm: before the layer, the hidden state after the attention, 1. After the layer (BERT), that
+          state, the layer's output and their sum, 3, and the widest tensor, which is still held.
+
+        Args:
+            both: it runs on two signs at once. With shared tokens that takes copies of the rows' queries and the mask.
         """
-        a = self.shape
-        mask = self.work.length / self.work.hidden  # [B, 1, T, T] in one byte of s · H per token
+        a, work = self.shape, self.work
+        rows = work.batch_size * work.length / work.tokens  # tokens of whole rows for each one that is computed
+        own = work.batch_size * (work.length - work.shared) / work.tokens
+        mask = own * work.length / work.hidden  # [B, 1, T, T] in one byte of s · H per token
+        joined = 2 * rows * a.value if work.shared else 0.0
+        if work.shared and both:
+            joined += own * a.query + mask / self.size
         if a.rms:
-            shared = a.query if a.value < a.query else 0.0  # keys and values repeated for all query heads
-            attention = 1 + max(4 * a.query + 2 * a.value, 2 * a.query + 2 * a.value + 2 * shared + mask)
+            repeated = a.query if a.value < a.query else 0.0  # keys and values for all query heads
+            at_product = 2 * a.query + 2 * a.value + joined + 2 * rows * repeated + mask
+            attention = 1 + max(4 * a.query + 2 * a.value, at_product)
         else:
-            attention = 1 + 4 * a.query + max(mask, 1)
-        # OPT drops the norm's output before the nonlinearity; GPT-2 keeps that of attention's norm too.
-        kept = {"relu": 0, "gelu": 0 if a.post_norm else 1, "written-out gelu": 2, "swiglu": 1}[a.nonlinearity]
+            attention = 1 + 4 * a.query + joined + max(mask, 1)
+        # OPT frees the norm's output before the nonlinearity; GPT-2 also keeps the output of the attention's norm.
+        norm_outputs = {"relu": 0, "gelu": 0 if a.post_norm else 1, "written-out gelu": 2, "swiglu": 1}[a.nonlinearity]
         wide = {"relu": 2, "gelu": 2, "written-out gelu": 4, "swiglu": 3}[a.nonlinearity]
-        feed = 1 + kept + wide * a.inner
+        feed = 1 + norm_outputs + wide * a.inner
         normed = a.inner + 3 + self.norm() if a.post_norm else 1 + self.norm()
         return max(attention, feed, normed)
 
     def logits(self) -> float:
-        """Bytes of a head at one sign: the hidden states that it reads, its logits in fp32, and their log-softmax."""
+        """Bytes of a head for one sign: the hidden states that it reads, its logits in fp32, and their log-softmax."""
         by_row = max(self.work.most_rows, self.work.batch_size)
         rows = by_row if self.work.positions == 1 else self.work.batch_size * (self.work.positions - 1)
         return rows * (self.work.hidden * self.size + 8 * self.work.logits)
@@ -204,24 +236,26 @@ class Activations:
         return (round(head), round(logits)) if head + logits > body else (round(body), 0)
 
     def peak(self, doubled: bool, several: bool) -> tuple[int, int]:
-        """Bytes of (activations, logits) at the peak of a forward pair: in a block, at the final norm, or at the head.
+        """(activations, logits) in bytes at the peak of a forward pair: in a block, at the final norm, or at the head.
 
-        The kept prefix [B], 1, and the doubled batch [2B], 2, stand all along; once an active block has run, so do its
-        two halves until the next one ends, 2. Token ids and masks are those of the batch and of the doubled batch, 3;
-        attention masks too, and at the norm those of the embeddings' pass, 2 more.
+        Two things are held all the time: the prefix [B], 1, and the doubled batch [2B], 2. After an active block, its
+        two halves are held until the next active block ends, 2. Token ids and masks are those of the batch and of the
+        doubled batch, 3, and so are attention masks; at the norm those of the pass through the embeddings come on top,
+        2 more.
 
-        - an active block runs on [B], the second sign beside the result of the first, 1, above its input;
-        - a frozen block behind the first active one runs on [2B];
-        - the final norm (or that of BERT's embeddings) runs on [2B] beside what made the doubled batch's first state;
-        - the head runs on one sign at a time.
+        - An active block runs on [B]. While it runs for the second sign, the result of the first sign is held, 1.
+        - A frozen block after the first active one runs on [2B].
+        - The final norm (or that of BERT's embeddings) runs on [2B], while the tensors that made the first hidden state
+          of the doubled batch are held.
+        - The head runs on one sign at a time.
 
         Args:
-            doubled: a frozen block lies behind the first active one.
+            doubled: there is a frozen block after the first active one.
             several: more than one block is active.
         """
-        block, norm = self.block(), 2 * self.norm()
-        active = 1 + 2 + 2 * several + 1 + block
-        frozen = 1 + 2 + 2 + 2 * block if doubled else 0.0
+        norm = 2 * self.norm()
+        active = 1 + 2 + 2 * several + 1 + self.block()
+        frozen = 1 + 2 + 2 + 2 * self.block(both=True) if doubled else 0.0
         in_blocks = self.hidden * max(active, frozen) + self.inputs(3, 3)
         at_norm = self.hidden * (1 + 2 + 2 + 2 * self.shape.stem + norm) + self.inputs(3, 5)
         body = max(in_blocks, at_norm)

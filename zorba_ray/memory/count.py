@@ -1,4 +1,4 @@
-"""What a client holds, counted: its real step runs on tensors without memory, and every live one is added up."""
+"""Counts the bytes of a client: its real step runs on fake tensors, which have no memory; the live ones are summed."""
 
 import contextlib
 import gc
@@ -21,13 +21,14 @@ from zorba_ray.models.decode import Decoder, Ending
 from zorba_ray.models.heads import LabelPromptsHead, LabelWordsHead
 from zorba_ray.models.logits import LinearLogits
 from zorba_ray.models.shapes import skeleton
+from zorba_ray.models.shared_prefix import packed_inputs
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 Step = PairedStep | LocalStep
 
 
 def counted(model: ModelConfig, dtype: str, work: Workload, step: Step) -> Footprint:
-    """Bytes by part at the peak of a step. Nothing is allocated; rows have no padding. Takes seconds.
+    """Bytes by part at the peak of a step, with rows without padding. No memory is allocated. Takes seconds.
 
     Raises:
         ModelError: as `skeleton`.
@@ -44,9 +45,11 @@ def counted(model: ModelConfig, dtype: str, work: Workload, step: Step) -> Footp
 def prepared(
     loaded: LoadedModel, work: Workload, step: Step, counter: StorageCounter, device: str = "cpu"
 ) -> Callable[[], None]:
-    """A function that takes one step of the client."""
+    """Builds the client, and returns a function that takes one of its steps."""
     ids = torch.zeros(work.batch_size, work.length, dtype=torch.long, device=device)
-    batch = Batch(ids, torch.ones_like(ids), torch.zeros(work.batch_size, dtype=torch.long, device=device))
+    labels = torch.zeros(work.batch_size, dtype=torch.long, device=device)
+    # A method's own walk takes whole rows.
+    batch = Batch(ids, torch.ones_like(ids), labels, shared=work.shared if isinstance(step, PairedStep) else 0)
     inputs = {"input_ids": batch.ids_BT, "attention_mask": batch.mask_BT}
     write = _writer(loaded, work, counter) if work.written else None
     if isinstance(step, PairedStep):
@@ -57,7 +60,7 @@ def prepared(
 
         def pair() -> None:
             with torch.no_grad():
-                halves = paired.pair(batch, inputs).chunk(2)
+                halves = paired.pair(batch, packed_inputs(batch) if batch.shared else inputs).chunk(2)
                 with counter.part("logits"):
                     for half in halves:
                         head(half)
@@ -110,11 +113,11 @@ def _moved(paired: PairedClient, write: Callable[[], torch.Tensor], counter: Sto
 
 
 def _head_loss(loaded: LoadedModel, work: Workload, batch: Batch) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Hidden states [B, T, H] -> mean loss: label words or label prompts, or with `work.positions` > 1 the next-token
-    loss over the last of T − 1 positions.
+    """A function from hidden states [B, T, H] to the mean loss.
 
-    That one is written out here, because `LanguageModelHead` picks the real tokens by value, which a tensor without
-    memory does not have; on a batch without padding it holds the same bytes.
+    The head is label words or label prompts; with `work.positions` > 1 it is the next-token loss over the last of
+    T − 1 positions. This loss is written out here: `LanguageModelHead` selects tokens by their values, which a fake
+    tensor does not have. On a batch without padding both hold the same bytes.
     """
     if not loaded.causal:
         prompts = LabelPromptsHead(torch.empty(work.logits, work.hidden, device=batch.ids_BT.device), 1.0)
@@ -129,16 +132,18 @@ def _head_loss(loaded: LoadedModel, work: Workload, batch: Batch) -> Callable[[t
 
     def next_token(hidden: torch.Tensor) -> torch.Tensor:
         read = hidden[:, -work.positions : -1].flatten(0, 1)
+        if batch.shared:  # of packed rows, any that are as many
+            read = hidden[0, torch.zeros(work.batch_size * (work.positions - 1), dtype=torch.long)]
         logits = functional.linear(read, output.weight, bias).float()
-        wanted = batch.ids_BT[:, 1 - work.positions :].flatten()
-        return functional.cross_entropy(logits, wanted, reduction="none").mean()
+        targets = batch.ids_BT[:, 1 - work.positions :].flatten()
+        return functional.cross_entropy(logits, targets, reduction="none").mean()
 
     return next_token
 
 
 def _unread(loaded: LoadedModel, work: Workload) -> frozenset[str]:
-    """Names of the parameters that the loss does not read: BERT's pooler, and for label words an output layer that is
-    not tied."""
+    """Names of the parameters that the loss does not use: BERT's pooler, and for label words an output layer that is
+    not tied to the embeddings."""
     if not loaded.causal:
         return frozenset(name for name, _ in loaded.network.named_parameters() if name.startswith("pooler."))
     if work.positions > 1:

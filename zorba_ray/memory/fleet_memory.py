@@ -1,4 +1,4 @@
-"""What each client of a fleet holds: where its blocks live, and the bytes of that (algorithm.md §6)."""
+"""The memory of each client of a fleet: where its blocks are kept, and the bytes of that (algorithm.md §6)."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -14,28 +14,29 @@ from zorba_ray.models import RESIDENT, Manifest, Placement, Scope
 
 
 class FleetMemory:
-    """Placement and bytes of a client, by its budget; all else is equal for the clients of a run.
+    """Placement and bytes of a client, by its budget. Nothing else differs between the clients of a run.
 
-    Where several placements are open, a client is placed by the first rule that holds:
+    With `auto` several placements are possible. The first rule that applies decides:
 
-    1. no budget: everything on the accelerator;
-    2. all blocks active fit: the first of (frozen, master) = (device, device), (device, host), (host, device),
-       (host, host) in which they do, the earlier the less is copied;
-    3. its forward pair takes at least `MemoryConfig.break_even_tokens` tokens: streamed, as a block's copy is hidden
-       behind the compute of another, and active blocks as compute-dtype copies, of which the budget holds the most;
-    4. everything on the accelerator, if that leaves room for one active block;
-    5. streamed, as in 3.
+    1. No budget: everything is on the accelerator.
+    2. The budget holds all blocks as active ones: the first placement in which it does, of (frozen, master) = (device,
+       device), (device, host), (host, device), (host, host). Earlier ones copy less.
+    3. A forward pair has at least `MemoryConfig.break_even_tokens` tokens, so the copy of a block is hidden behind the
+       computation of another: frozen blocks are streamed. Active blocks are copies in the compute dtype, because the
+       budget holds the most of these.
+    4. With everything on the accelerator, at least one active block fits: everything is on the accelerator.
+    5. Else as in 3.
     """
 
     def __init__(
         self, placements: Sequence[Placement], memory_at: Callable[[Placement], ClientMemory], hidden: bool = False
     ) -> None:
-        """`placements`: the open ones, the least copied first. `hidden`: whether rule 3 holds."""
+        """`placements`: the possible ones; those that copy less come first. `hidden`: whether rule 3 applies."""
         self._placements = placements
         self._memory_at = functools.cache(memory_at)
         self._hidden = hidden
         self.placement = functools.cache(self._choose)
-        """Where the blocks of a client with this budget (bytes; None: no limit) live."""
+        """Where the blocks of a client with this budget (bytes; None: no limit) are kept."""
 
     @property
     def chooses(self) -> bool:
@@ -65,7 +66,7 @@ class FleetMemory:
 def placed_by_budget(
     manifest: Manifest, config: MemoryConfig, scope: Scope, work: Workload, rank: int = 0
 ) -> FleetMemory:
-    """Of a method whose server allocates blocks: modelled, at the placements that the settings leave open."""
+    """The memory for a method whose server allocates blocks: by formula, at the placements that the settings allow."""
     placements = [
         Placement(frozen, master)
         for frozen in ("device", "host")
@@ -83,10 +84,10 @@ def placed_by_budget(
 def resident_everywhere(
     manifest: Manifest, model: ModelConfig, compute: str, work: Workload, step: LocalStep
 ) -> FleetMemory:
-    """Of a method whose clients hold every block, all alike and on the accelerator: one local step, counted when it is
-    asked for. A block's extra is its weights, so that with all of them active the sum is the count.
+    """The memory for a method whose clients hold all blocks on the accelerator: one local step, counted when needed.
 
-    Where a step of this architecture cannot be counted, `modelled` bytes are those of the weights alone.
+    The extra bytes of a block are its weights, so that with all blocks active the sum is the count. If a step of this
+    architecture cannot be counted, the bytes are those of the weights only, with source `modelled`.
     """
     plain = Manifest(tuple(t for t in manifest.tensors if not t.in_scope("lora")), manifest.blocks)
     size = COMPUTE_BYTES[compute]
@@ -96,15 +97,15 @@ def resident_everywhere(
         try:
             network = model.model_copy(update={"lora": None}).model_dump_json()
             parts = _counted_parts(network, plain.digest, compute, work, step)
-        except Exception:  # whatever a model's own code raises on tensors without memory
+        except Exception:  # a model's code may raise anything on tensors without memory
             return ClientMemory({"stem": size * plain.numel - int(blocks.sum())}, blocks)
-        held = "frozen" if step.rank else "active"
-        return ClientMemory(parts | {held: parts[held] - int(blocks.sum())}, blocks, "counted")
+        part = "frozen" if step.rank else "active"
+        return ClientMemory(parts | {part: parts[part] - int(blocks.sum())}, blocks, "counted")
 
     return FleetMemory((RESIDENT,), memory_at)
 
 
 @functools.lru_cache(maxsize=32)
 def _counted_parts(model: str, manifest: str, compute: str, work: Workload, step: LocalStep) -> dict[str, int]:
-    """`model`: its settings as JSON. `manifest`: its digest: another model at the same path is another count."""
+    """As `counted`, cached. `model`: ModelConfig as JSON. `manifest`: its digest; the model at a path may change."""
     return counted(ModelConfig.model_validate_json(model), compute, work, step).parts

@@ -1,4 +1,4 @@
-"""Bytes by part: what a client holds at one moment, for any set of active blocks, and against its budget."""
+"""The bytes of a client by part: at its peak, for any set of active blocks, and compared with its budget."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,18 +10,19 @@ from zorba_ray.errors import BudgetExceeded
 from zorba_ray.units import format_bytes
 
 Source = Literal["modelled", "counted", "measured"]
-"""From the formula; from every live tensor of a run in which nothing is allocated; from a GPU's allocator."""
+"""modelled: by formula. counted: the sum of all live tensors in a run without memory. measured: by a GPU's
+allocator."""
 
 PARTS = (
     "stem", "frozen", "active", "scratch", "stream buffers", "activations", "logits", "gradients", "optimizer state",
 )  # fmt: skip
-"""What a client's accelerator holds. `active`: what is trained or perturbed (adapters of LoRA too). `scratch`: what a
-perturbation is made in. The CUDA context is beside all of this."""
+"""Parts of the accelerator's memory. `active`: tensors that are trained or perturbed, also LoRA adapters. `scratch`:
+buffer for a perturbed tensor. The CUDA context is not included."""
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """What a client holds at its peak."""
+    """The bytes of a client at its peak."""
 
     parts: dict[str, int]
     """Part -> bytes at the moment of the largest sum."""
@@ -40,7 +41,7 @@ class ClientMemory:
     parts: dict[str, int]
     """Bytes of the base, by part, with every block frozen."""
     active_extra: np.ndarray
-    """int64 [L]: what block b costs more when active than when frozen."""
+    """int64 [L]: extra bytes of block b when it is active, compared with frozen."""
     source: Source = "modelled"
 
     @property
@@ -53,21 +54,21 @@ class ClientMemory:
         return self.base + int(self.active_extra[list(active)].sum())
 
     def parts_of(self, active: frozenset[int]) -> dict[str, int]:
-        """Bytes by part with `active` active; `active blocks` is what they cost beyond being frozen."""
+        """Bytes by part with these active blocks; the part `active blocks` is their extra bytes."""
         return {**self.parts, "active blocks": self.bytes_of(active) - self.base}
 
 
 def require_within(client: str, budget: int | None, memory: ClientMemory, active: frozenset[int]) -> None:
-    """Whether a client's active set fits its budget.
+    """Checks that a client's active set fits its budget.
 
     Raises:
-        BudgetExceeded: names client, bytes, what is over, and the largest part.
+        BudgetExceeded: it does not; names client, bytes, the excess, and the largest part.
     """
-    held = memory.bytes_of(active)
-    if budget is not None and held > budget:
+    needed = memory.bytes_of(active)
+    if budget is not None and needed > budget:
         raise BudgetExceeded(
-            f"{client} would hold {held:,} bytes ({memory.source}) with blocks {sorted(active)} active, "
-            f"{held - budget:,} over its budget of {budget:,}; {largest(memory.parts_of(active))}: raise its budget, "
+            f"{client} would hold {needed:,} bytes ({memory.source}) with blocks {sorted(active)} active, "
+            f"{needed - budget:,} over its budget of {budget:,}; {largest(memory.parts_of(active))}: raise its budget, "
             "lower data.batch_size or data.max_length, or set memory.frozen=host"
         )
 

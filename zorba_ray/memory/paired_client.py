@@ -1,7 +1,7 @@
-"""A zorba client with its blocks placed as asked, on tensors that need not exist, running what a run runs.
+"""A zorba client for counting: it runs the code of a real run, on tensors without memory, with a given placement.
 
-That is `models.replica`, `models.offload` and `models.paired`, with 16-bit matrices (`models.mixed_precision`) where
-the compute dtype is bf16. θ's masters and the images of streamed blocks are in host memory: labelled so, not counted.
+The code is `models.replica`, `models.offload` and `models.paired`, with 16-bit matrices (`models.mixed_precision`) if
+the compute dtype is bf16. The masters of θ and the images of streamed blocks are in host memory and are not counted.
 """
 
 from collections.abc import Sequence
@@ -27,18 +27,18 @@ class PairedStep:
     active: frozenset[int] = frozenset({0})
     scope: Scope = "all"
     resident: bool = True
-    """Whether active blocks stay on the accelerator; False streams them too, as ZO2 does."""
+    """Whether active blocks stay on the accelerator. False: they are streamed, too, as in ZO2."""
 
     @property
     def label(self) -> str:
-        """Where blocks live, for tables."""
+        """The placement in words, for tables."""
         if not self.resident:
             return "all blocks streamed, none resident"
         return f"frozen {self.placement.frozen}, master {self.placement.master}"
 
 
 class SilentDirections:
-    """Draws nothing: copies θ, as one fused kernel writes θ ± μz without storage of its own."""
+    """Copies θ in place of drawing a direction: the real kernel also writes θ ± μz without memory of its own."""
 
     name = "silent"
 
@@ -54,10 +54,10 @@ class SilentDirections:
 
 
 class PairedClient:
-    """The backbone in pairs, with blocks placed as the step says."""
+    """Runs forward pairs through the backbone, with the placement of the step."""
 
     def __init__(self, loaded: LoadedModel, step: PairedStep, counter: StorageCounter) -> None:
-        """`loaded`: a skeleton in the compute dtype, made under `counter` where the client computes."""
+        """`loaded`: a skeleton in the compute dtype on the client's device, made while `counter` counts."""
         self._active = step.active
         first = next(parameter for parameter in loaded.network.parameters() if parameter.ndim >= 2)
         compute, device = first.dtype, str(first.device)
@@ -65,7 +65,7 @@ class PairedClient:
             replica = Replica(loaded)
         with counter.part("stem"):
             move_rest(loaded, device)
-            # Fake tensors of one device stand for both memories: a count needs the two apart.
+            # All fake tensors are on one device. A count needs host and accelerator apart.
             store = HostStore(compute, apart=True)
             offload = Offload(replica, device, step.scope, store)
         for buffer in loaded.network.buffers():
@@ -76,11 +76,11 @@ class PairedClient:
             self._backbone = PairedBackbone(
                 loaded, replica, step.scope, SilentDirections(), compute=compute, offload=offload
             )
-        # One pass makes the stream buffers, which are then known as such.
+        # A first pass makes the stream buffers, so that they can be labelled.
         ids = torch.zeros(1, 2, dtype=torch.long, device=device)
         offload.enter(STREAMED, frozenset())
         self._backbone.hidden({"input_ids": ids, "attention_mask": torch.ones_like(ids)})
-        # Where no block is resident, an active one comes by as a frozen one does.
+        # If no block is resident, active blocks are streamed like frozen ones.
         offload.enter(step.placement, step.active if step.resident else frozenset())
         for part, tensor in offload.pieces():
             counter.label(tensor, part)
@@ -91,6 +91,6 @@ class PairedClient:
 
     @torch.no_grad()
     def pair(self, batch: Batch, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Last hidden states [2B, T, H] of one direction, with the prefix held as several directions would."""
+        """Last hidden states [2B, T, H] of one direction. The prefix is held, as it is with several directions."""
         prepared = self._backbone.prepare(batch, inputs, self._active)
         return self._backbone.perturbed([prepared], Perturbation(0, 0, 1e-3, "rademacher"))[0]

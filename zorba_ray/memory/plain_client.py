@@ -1,7 +1,7 @@
-"""A client that holds its whole model on the accelerator, in plain PyTorch: one local step, to be counted.
+"""A client for counting that holds its whole model on the accelerator: one local step in plain PyTorch.
 
-Written from the published algorithms. All weights are in the compute dtype. Where a published program makes temporaries
-that a fused call does not, the fused call stands here, which favours the method.
+It is written from the published algorithms. All weights are in the compute dtype. Where a published program makes
+temporary tensors that a fused call avoids, the fused call is used here. This favours the published method.
 """
 
 from collections.abc import Callable
@@ -28,8 +28,8 @@ class PlainClient:
         unread: frozenset[str],
         counter: StorageCounter,
     ) -> None:
-        """`loss`: one full forward on the batch, and the head. `unread`: parameters that it does not depend on; they
-        get no gradient."""
+        """`loss`: one full forward pass on the batch, with the head. `unread`: parameters that the loss does not use;
+        they get no gradient."""
         self._kind = step
         self._loss = loss
         self._counter = counter
@@ -64,7 +64,7 @@ class PlainClient:
                 self._zeroth_order()
 
     def _zeroth_order(self) -> None:
-        """θ + μz, F⁺, θ − μz, F⁻, θ, θ − ηρz: Algorithm 1 of MeZO, as other methods walk too."""
+        """θ + μz, F⁺, θ − μz, F⁻, θ, θ − ηρz: Algorithm 1 of MeZO; other zeroth-order methods do the same."""
         stored = None
         if self._kind.stored:
             with self._counter.part("scratch"):
@@ -111,8 +111,8 @@ class PlainClient:
 
 
 def _trained(loaded: LoadedModel, step: LocalStep, unread: frozenset[str]) -> list[torch.nn.Parameter]:
-    """Parameters of the tensors that a step moves, but for those that no gradient reaches."""
+    """The parameters that a step moves, without those that get no gradient."""
     manifest = model_manifest(loaded.network, loaded.blocks_name, len(loaded.blocks))
     tensors = manifest.tensors if step.scope is None else manifest.moved(step.scope)
-    wanted = {tensor.name for tensor in tensors} - unread
-    return [parameter for name, parameter in loaded.network.named_parameters() if name in wanted]
+    names = {tensor.name for tensor in tensors} - unread
+    return [parameter for name, parameter in loaded.network.named_parameters() if name in names]

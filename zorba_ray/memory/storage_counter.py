@@ -1,9 +1,11 @@
-"""Bytes of all live tensors, by part, at their peak.
+"""Counts the bytes of all live tensors, by part, at their peak.
 
-A dispatch mode sees every tensor that an operator returns; what is counted is its storage, once, until it dies. Under
-`FakeTensorMode` nothing is allocated, so a model of any size is counted in seconds. Storage inside a kernel and the
-rounding of an allocator (512 bytes on CUDA) are not seen. Count without gradients under `torch.no_grad`: in inference
-mode a dispatch mode is given composite operators whole, and does not see what they make on the way.
+A dispatch mode of torch sees every tensor that an operator returns. Its storage is counted once, until it is freed.
+Under `FakeTensorMode` nothing is allocated, so a model of any size is counted in seconds. Memory inside a kernel and
+the rounding of an allocator (512 bytes on CUDA) are not seen.
+
+To count without gradients use `torch.no_grad`. In inference mode the dispatch mode sees composite operators as one, and
+misses the tensors that they make inside.
 """
 
 import contextlib
@@ -15,11 +17,12 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 HOST = "host"
-"""The part that is not counted: what lies in host memory. Fake tensors of another device need a torch built for it."""
+"""The part that is not counted: host memory. It needs a label, because fake tensors of another device need a torch
+built for that device."""
 
 
 class StorageCounter(TorchDispatchMode):
-    """Counts while it is entered. New storage belongs to the part named by the innermost `part`."""
+    """Counts inside a `with` block. New storage belongs to the part named by the innermost `part`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -27,7 +30,7 @@ class StorageCounter(TorchDispatchMode):
         self._live: dict[str, int] = {}
         self._total = 0
         self._known: dict[int, tuple[str, int, weakref.ref[Any]]] = {}
-        """Address of a live storage -> part, bytes, and a watch over its end."""
+        """Address of a live storage -> part, bytes, and a weak reference that tells when it is freed."""
         self._peak: dict[str, int] = {}
         self._peak_total = 0
 
@@ -37,12 +40,12 @@ class StorageCounter(TorchDispatchMode):
         return dict(self._peak)
 
     def restart(self) -> None:
-        """Forgets the peak, not what is live."""
+        """Sets the peak to what is live now."""
         self._peak, self._peak_total = self._live.copy(), self._total
 
     @contextlib.contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Where storage made inside belongs."""
+        """Storage that is made inside belongs to this part."""
         before, self._part = self._part, name
         try:
             yield
@@ -62,9 +65,9 @@ class StorageCounter(TorchDispatchMode):
         if isinstance(out, torch.Tensor):
             self._note(out)
         elif isinstance(out, (tuple, list)):
-            for one in out:
-                if isinstance(one, torch.Tensor):
-                    self._note(one)
+            for tensor in out:
+                if isinstance(tensor, torch.Tensor):
+                    self._note(tensor)
         return out
 
     def _note(self, tensor: torch.Tensor) -> int:

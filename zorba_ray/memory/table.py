@@ -1,4 +1,4 @@
-"""The table of a model: zorba by where blocks live and by share of active ones, and every other method."""
+"""The memory table of a model: zorba by placement and share of active blocks, and every other method."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,62 +20,65 @@ from zorba_ray.models.shapes import skeleton
 
 FRACTIONS = (Fraction(1, 8), Fraction(1, 4), Fraction(1, 2), Fraction(1))
 ACCELERATOR, FLOPS, LINK, MEMORY = "RTX 4090", 140e12, 25e9, 1.0e12
-"""Usable rates of a device, as assumed: FLOP/s in bf16, bytes/s to the host, bytes/s of its own memory."""
+"""A device and its assumed speeds: FLOP/s in bf16, bytes/s to the host, bytes/s of its own memory."""
 
 
 @dataclass(frozen=True)
 class ProfiledClient:
-    """What a row is about."""
+    """The client of a row: its method and step."""
 
     method: str
     label: str
     step: Step
     fraction: Fraction | None = None
-    """Share of active blocks; None where the method knows none."""
+    """Share of active blocks; None for a method without active blocks."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One client."""
+    """The memory and time of one client."""
 
     client: ProfiledClient
     modelled: Footprint | None
-    """None of a method that is only counted."""
+    """By formula; None for a method that is only counted."""
     counted: Footprint | None
-    """None where it was not asked for."""
+    """None if it was not requested."""
     seconds: float
-    """Of a round, modelled."""
+    """Modelled time of a round."""
 
     @property
     def footprint(self) -> Footprint:
-        """The formula's where there is one."""
+        """The modelled one if there is one, else the counted one."""
         footprint = self.modelled or self.counted
         assert footprint is not None
         return footprint
 
     @property
     def error(self) -> float | None:
-        """Formula against count, relative."""
+        """Relative difference of formula and count."""
         if self.counted is None or self.modelled is None:
             return None
         return self.modelled.total / self.counted.total - 1
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        step, told = self.client.step, {"modelled": self.modelled, "counted": self.counted}
+        step, footprints = self.client.step, {"modelled": self.modelled, "counted": self.counted}
         return {
             "method": self.client.method,
             "label": self.client.label,
             "fraction": None if self.client.fraction is None else float(self.client.fraction),
             "active_blocks": len(step.active) if isinstance(step, PairedStep) else None,
-            **{source: found and {"bytes": found.total, "parts": found.parts} for source, found in told.items()},
+            **{
+                source: footprint and {"bytes": footprint.total, "parts": footprint.parts}
+                for source, footprint in footprints.items()
+            },
             "round_seconds_modelled": self.seconds,
         }
 
 
 @dataclass(frozen=True)
 class ModelProfile:
-    """A model's manifest and workload, from its configuration alone."""
+    """A model's manifest and workload, from its configuration only, without weights."""
 
     model: ModelConfig
     compute: str
@@ -86,7 +89,7 @@ class ModelProfile:
     """Longest input that the model takes; None: not stated."""
 
     def facts(self) -> dict[str, Any]:
-        """What was asked, for JSON."""
+        """The arguments of the profile, for JSON."""
         return {
             "parameters": self.manifest.numel,
             "blocks": self.manifest.blocks,
@@ -98,17 +101,17 @@ class ModelProfile:
         }
 
     def rows(self) -> Iterator[Row]:
-        """One after another; where there is no formula a count takes seconds."""
+        """The rows, one after another. Counting, where there is no formula, takes seconds."""
         for client in clients(self.manifest.blocks, self.scope, FRACTIONS):
             yield self.row(client)
 
     def row(self, client: ProfiledClient, count: bool = False) -> Row:
-        """One client. `count`: also where there is a formula."""
+        """The row of one client. `count`: count also if there is a formula."""
         step, modelled = client.step, None
         if isinstance(step, PairedStep):
-            held = Inventory(self.manifest, step.placement, step.scope, COMPUTE_BYTES[self.compute], step.resident)
-            modelled = zorba_footprint(held, self.work, step.active)
-            seconds = _pair_seconds(held, self.work, step.active)
+            inventory = Inventory(self.manifest, step.placement, step.scope, COMPUTE_BYTES[self.compute], step.resident)
+            modelled = zorba_footprint(inventory, self.work, step.active)
+            seconds = _pair_seconds(inventory, self.work, step.active)
         else:
             seconds = _plain_seconds(self.manifest, COMPUTE_BYTES[self.compute], self.work, step)
         live = counted(self.model, self.compute, self.work, step) if count or modelled is None else None
@@ -116,8 +119,11 @@ class ModelProfile:
 
 
 def clients(blocks: int, scope: Scope, fractions: Sequence[Fraction]) -> Iterator[ProfiledClient]:
-    """Every method; zorba by placement and by share of active blocks, spread evenly over all from the first on: the set
-    that takes the most activations, as frozen blocks behind an active one run on both signs at once."""
+    """The clients of all methods. Zorba has one per placement and share of active blocks.
+
+    Active blocks are spread evenly, from the first block on. This takes the most activations, because frozen blocks
+    after an active one run on both signs at once.
+    """
     places = [(Placement(frozen, master), True) for frozen in ("device", "host") for master in ("device", "host")]
     for placement, resident in (*places, (STREAMED, False)):
         for fraction in fractions if resident else fractions[-1:]:
@@ -133,13 +139,13 @@ def clients(blocks: int, scope: Scope, fractions: Sequence[Fraction]) -> Iterato
 def model_profile(
     model: ModelConfig, compute: str, scope: Scope, batch_size: int, length: int, labels: int | None
 ) -> ModelProfile:
-    """Reads a model's configuration; no weights are loaded or fetched.
+    """Reads a model's configuration; no weights are loaded or downloaded.
 
     Args:
-        labels: label words or label prompts; None: a next-token loss, over the vocabulary.
+        labels: number of label words or label prompts; None: a next-token loss, over the vocabulary.
 
     Raises:
-        ModelError: no such model, or one that the memory model does not know.
+        ModelError: no such model, or a model whose memory cannot be modelled.
     """
     with FakeTensorMode():
         loaded = skeleton(model, torch.float32)
@@ -149,33 +155,34 @@ def model_profile(
     return ModelProfile(model, compute, scope, work, manifest, getattr(settings, "max_position_embeddings", None))
 
 
-def _pair_seconds(held: Inventory, work: Workload, active: frozenset[int]) -> float:
-    """Seconds of one forward pair (P = K = 1) by arithmetic alone, never a measurement.
+def _pair_seconds(inventory: Inventory, work: Workload, active: frozenset[int]) -> float:
+    """Modelled seconds of one forward pair (P = K = 1); nothing is measured.
 
-    A forward takes 2 FLOP per block parameter and token; label words make the head free. Blocks below the first active
-    one run once, all others twice; each block that is not resident crosses the link once, and with the master on the
-    host the copies of active blocks too. Compute and link overlap fully, so the larger counts; θ is read and scratch
-    written once per sign. Host work, network and attention's own product, 2·B·T²·H per layer, are left out.
+    A forward pass takes 2 FLOP per block parameter and token; the head costs nothing. Blocks before the first active
+    one run once, all others twice. Each block that is not resident is copied from the host once; with masters on the
+    host, so are the copies of active blocks. Computing and copying overlap fully, so the longer one counts. θ is read
+    and scratch is written once per sign. Not included: work of the host, network, and the product inside the attention,
+    2·B·T²·H per layer.
     """
-    manifest, tokens = held.manifest, work.batch_size * work.length
+    manifest, tokens = inventory.manifest, work.batch_size * work.length
     compute = sum(
         2 * tensor.numel * tokens * (1 if block < min(active) else 2)
-        for block in held.blocks
+        for block in inventory.blocks
         for tensor in manifest.by_block[block]
     )
-    streamed = held.streamed(active)
-    if held.resident and held.placement.master == "host":
-        streamed += sum(held.moved(block) for block in active)
-    drawn = sum(2 * 2 * held.moved(block) for block in active)
+    streamed = inventory.streamed(active)
+    if inventory.resident and inventory.placement.master == "host":
+        streamed += sum(inventory.moved(block) for block in active)
+    drawn = sum(2 * 2 * inventory.moved(block) for block in active)
     return max(compute / FLOPS, streamed / LINK) + drawn / MEMORY
 
 
 def _plain_seconds(manifest: Manifest, size: int, work: Workload, step: LocalStep) -> float:
-    """The same of one local step with everything on the accelerator.
+    """As `_pair_seconds`, for one local step with everything on the accelerator.
 
-    Backpropagation: three forwards' worth, with adapters two (no gradients of frozen weights), and the optimizer reads
-    and writes what it moves. Else two forwards, and four passes that read and write all weights; over adapters alone a
-    pass is next to nothing.
+    Backpropagation takes as long as three forward passes; with adapters two, because frozen weights need no gradients.
+    The optimizer reads and writes the weights that it moves. A zeroth-order step takes two forward passes, and four
+    passes that read and write all weights. A pass over adapters costs almost nothing.
     """
     inside = sum(tensor.numel for block in range(manifest.blocks) for tensor in manifest.by_block[block])
     forwards = (2 if step.rank else 3) if step.backward else 2

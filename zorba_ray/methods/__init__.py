@@ -1,7 +1,7 @@
-"""Federated methods, one file each; `base` holds what they share.
+"""Federated methods, one file each. `base` has the code that they share.
 
-A method's file is imported when settings name it (`config.method`), so it imports no torch: what runs a model is
-imported inside its functions.
+A method's file is imported while settings are checked (`config.method`), so it must not import torch. Code that runs a
+model is imported inside functions.
 """
 
 from zorba_ray.methods.base import Method, build_method, method_of, report_loss

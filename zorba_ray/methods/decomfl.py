@@ -1,9 +1,9 @@
 """DeComFL: dimension-free communication by shared seeds and averaged scalars.
 
 Li, Ying, Liu, Dong, Yang: Achieving Dimension-Free Communication in Federated Learning via Zeroth-Order Optimization,
-ICLR 2025. All clients perturb all blocks along the same P directions of each of K local steps; the server averages
-their scalars, clients equally, and every replica walks −η (1/P) Σ_{k,p} ρ̄_{k,p} z(k, p).
-Defaults: README and run scripts, OPT-125M.
+ICLR 2025. All clients perturb all blocks along the same P directions in each of K local steps. The server averages
+their scalars with equal weights, and every replica moves by −η (1/P) Σ_{k,p} ρ̄_{k,p} z(k, p).
+Defaults: README and run scripts of the authors, OPT-125M.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from zorba_ray.protocol.messages import ClientReport, RoundCommit, RoundPlan
 
 
 class DeComFL(Zorba):
-    """Zorba's client step on all blocks. Commits carry the mean scalars alone, whoever reported: 4 K P bytes."""
+    """Zorba's client step, on all blocks. A commit has only the mean scalars: 4 K P bytes for any number of clients."""
 
     allocates = False
     commits = "mean"
@@ -30,12 +30,12 @@ class DeComFL(Zorba):
     }
     profiles = {  # noqa: RUF012
         "DeComFL, stored z": LocalStep(stored=True),
-        "DeComFL, per tensor": LocalStep(),  # z drawn again; the copy of the pulled model lies in host memory
+        "DeComFL, per tensor": LocalStep(),  # z is drawn again; the copy of the received model is in host memory
     }
 
     def aggregate(self, plan: RoundPlan, reports: Sequence[ClientReport]) -> RoundCommit:
         scalars = np.stack([np.frombuffer(report.scalars, dtype="<f4") for report in reports]).astype(np.float64)
-        mean = np.cumsum(scalars, axis=0)[-1] / len(reports)  # left to right, as everywhere
+        mean = np.cumsum(scalars, axis=0)[-1] / len(reports)  # summed left to right, the same on every machine
         return RoundCommit(plan.round, plan.lr, b"", mean.astype("<f4").tobytes(), plan.active)
 
     @classmethod
@@ -45,7 +45,7 @@ class DeComFL(Zorba):
 
 
 def require_shared_directions(config: ExperimentConfig) -> None:
-    """Raises ValueError: scalars of different directions would be averaged."""
+    """Raises ValueError: clients have different directions, so that their scalars cannot be averaged."""
     if config.federation.seeds != "shared":
         raise ValueError(
             f"federation.seeds={config.federation.seeds}: {config.method} averages scalars, which needs "

@@ -1,7 +1,7 @@
-"""FedIT: LoRA adapters trained by AdamW at the clients, averaged by examples.
+"""FedIT: clients train LoRA adapters by AdamW, and the server averages them by number of examples.
 
-Zhang, Vahidian, Kuo, Li, Zhang, Yu, Wang, Chen: Towards Building the FederatedGPT, ICASSP 2024. `model.lora` says which
-adapters; A and B are averaged each by itself, as published, though the mean of products is not the product of means.
+Zhang, Vahidian, Kuo, Li, Zhang, Yu, Wang, Chen: Towards Building the FederatedGPT, ICASSP 2024. `model.lora` sets the
+adapters. As published, A and B are averaged separately, although the product of the means is not the mean of products.
 Defaults: FederatedGPT-Shepherd, main.py.
 """
 
@@ -17,13 +17,13 @@ class FedITSettings(BackpropSettings):
     """`method_settings` of FedIT."""
 
     optimizer: Literal["sgd", "adamw"] = "adamw"
-    """Of a client's local steps; its state begins anew in every round, as no client keeps any."""
+    """Optimizer of a client's local steps. Its state is new in every round, because clients keep no state."""
     lr: float = Field(default=3e-4, gt=0)
-    """η at round 1; `schedule` gives the rest."""
+    """η, the learning rate, in round 1. `schedule` lowers it in later rounds."""
 
 
 class FedIT(BackpropMethod):
-    """4 d bytes each way, d of the adapters."""
+    """4 d bytes up and 4 d bytes down, for d parameters of the adapters."""
 
     adapters = True
     Settings = FedITSettings

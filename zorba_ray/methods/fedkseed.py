@@ -1,12 +1,12 @@
 """FedKSeed: full-parameter tuning with a finite pool of seeds.
 
 Qin, Chen, Qian, Ding, Li, Deng: Federated Full-Parameter Tuning of Billion-Sized Language Models with Communication
-Cost under 18 Kilobytes, ICML 2024. A client takes K local steps, each one central difference along a direction of the
-pool drawn by chance, and walks with it; it reports (seed, ρ) of every step. The server adds up, seed by seed, and every
-replica is θ0 − η Σ_j A_j z_j, however many rounds it missed.
+Cost under 18 Kilobytes, ICML 2024. A client takes K local steps. Each step is one central difference along a random
+direction of the pool, and moves the client's θ. The client reports (seed, ρ) of every step. The server adds up the
+scalars of each seed in A_j, and every replica is θ0 − η Σ_j A_j z_j, no matter how many rounds it missed.
 
-The published program draws by a generator that all clients may share, sums in half precision, and rebuilds by one pass
-per seed: here draws are counters of (client, round), sums are float64, and θ is one fused pass from θ0.
+Differences from the published program: seeds are drawn from counters of (client, round), not from a generator that
+clients may share; sums are float64, not half precision; θ is rebuilt from θ0 in one pass, not in one pass per seed.
 Defaults: FederatedScope, branch FedKSeed.
 """
 
@@ -35,11 +35,12 @@ class PoolSettings(StrictModel):
     """`method_settings` of FedKSeed."""
 
     pool: int = Field(default=4096, ge=1, le=10**6)
-    """Candidate seeds; every direction of a run is one of theirs."""
+    """Number of candidate seeds. Every direction of a run is that of one of them."""
 
 
 class FedKSeed(Method):
-    """Reports are (seed, ρ) pairs, 8 K bytes; commits what the round adds to each accumulator, 4 bytes a seed."""
+    """A report is K pairs (seed, ρ): 8 K bytes. A commit is what the round adds to each accumulator: 4 bytes per
+    seed."""
 
     commits = "pool"
     one_rate = True
@@ -77,7 +78,7 @@ class FedKSeed(Method):
     def check(self, report: ClientReport, client: int, plan: RoundPlan, digest: bytes) -> None:
         super().check(report, client, plan, digest)
         if not np.array_equal(_steps(report)["seed"], self._drawn(client, plan.round)):
-            raise ReportRejected("its seeds are not those that it had to draw")
+            raise ReportRejected("its seeds are not those of this client and round")
 
     def check_scalars(self, report: ClientReport, plan: RoundPlan) -> None:
         expected = _STEP.itemsize * self._rule.local_steps
@@ -86,12 +87,13 @@ class FedKSeed(Method):
         check_differences(_steps(report)["scalar"], report, plan, self._config)
 
     def aggregate(self, plan: RoundPlan, reports: Sequence[ClientReport]) -> RoundCommit:
-        """Σ_n p_n Σ ρ per seed, with p_n by examples over the clients that reported; client by client, step by step."""
+        """Σ_n p_n Σ ρ for each seed, summed client by client and step by step. p_n is client n's share of the examples
+        of the clients that reported."""
         sums = np.zeros(self.pool(self._config))
         for report, share in zip(reports, data_shares(reports), strict=True):
             steps = _steps(report)
             np.add.at(sums, steps["seed"], share * steps["scalar"].astype(np.float64))
-        with np.errstate(over="ignore"):  # what fp32 cannot hold is refused before it is committed
+        with np.errstate(over="ignore"):  # an overflow of fp32 is refused before the commit
             added = sums.astype("<f4").tobytes()
         return RoundCommit(plan.round, plan.lr, reporters(reports), added, plan.active)
 
@@ -113,8 +115,8 @@ class FedKSeed(Method):
         super().refuse(config)
         if config.zo.schedule != "constant":
             raise ValueError(
-                f"zo.schedule={config.zo.schedule}: fedkseed sums the scalars of a seed over rounds, which needs one "
-                "rate for all of them; set zo.schedule=constant"
+                f"zo.schedule={config.zo.schedule}: fedkseed sums the scalars of a seed over all rounds, so all rounds "
+                "need the same rate; set zo.schedule=constant"
             )
         require_one_central_difference(config)
 

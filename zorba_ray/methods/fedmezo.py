@@ -1,7 +1,7 @@
-"""FedMeZO: K local steps of MeZO on LoRA adapters, adapters averaged by examples.
+"""FedMeZO: clients take K local steps of MeZO on LoRA adapters, and the server averages the adapters by examples.
 
-Ling, Chen, Yao, Li, Shen: On the Convergence of Zeroth-Order Federated Tuning for Large Language Models, KDD 2024. No
-seeds travel: a client's directions are its own business, here counters of (round, client, step).
+Ling, Chen, Yao, Li, Shen: On the Convergence of Zeroth-Order Federated Tuning for Large Language Models, KDD 2024.
+Seeds are not sent: nobody else needs a client's directions, which follow from (round, client, step).
 Defaults: FederatedScope, branch FedMeZO.
 """
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class FedMeZO(TensorMethod):
-    """4 d bytes each way, d of the adapters."""
+    """4 d bytes up and 4 d bytes down, for d parameters of the adapters."""
 
     adapters = True
     published = {  # noqa: RUF012

@@ -1,7 +1,7 @@
-"""MeZO, the central reference: one client that holds all data, one central difference per step on all blocks.
+"""MeZO, a reference without a federation: one client holds all data and all blocks. A round is one step.
 
-Malladi et al.: Fine-Tuning Language Models with Just Forward Passes, NeurIPS 2023. A round is a step. Defaults: OPT,
-rate 1e-6 and central differences.
+Malladi et al.: Fine-Tuning Language Models with Just Forward Passes, NeurIPS 2023. A step is a central difference.
+Defaults: those for OPT, with rate 1e-6.
 """
 
 from zorba_ray.config import ExperimentConfig, LocalStep
@@ -9,7 +9,7 @@ from zorba_ray.methods.zorba import Zorba
 
 
 class MeZO(Zorba):
-    """Zorba's round with one client and all blocks; nothing would have to travel."""
+    """Zorba's round with one client and all blocks. Nothing would have to be sent."""
 
     allocates = False
     central = True
@@ -27,4 +27,6 @@ class MeZO(Zorba):
         super().refuse(config)
         clients = config.federation.clients
         if clients != 1:
-            raise ValueError(f"federation.clients={clients}: mezo is central; set federation.clients=1")
+            raise ValueError(
+                f"federation.clients={clients}: mezo has one client with all data; set federation.clients=1"
+            )

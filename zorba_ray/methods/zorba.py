@@ -1,19 +1,19 @@
-"""ZorBA: zeroth-order federated fine-tuning with heterogeneous block activation. One round, as one reads it.
+"""ZorBA: zeroth-order federated fine-tuning with heterogeneous block activation. One round, step by step.
 
-Meng, Tang, Wong: arXiv 2603.04436. The server gives every client n a set A_n of blocks that it activates (allocation/);
-a client moves no block but its own, and sends nothing but scalars. In a round:
+Meng, Tang, Wong: arXiv 2603.04436. The server gives every client n a set A_n of active blocks (allocation/). A client
+moves only its active blocks, and sends only scalars. A round has five steps:
 
-1. plan        the server tells η, μ and the position in the ledger; the sets A_n when they change
-2. client step client n perturbs its active blocks along P directions z in each of K local steps, both signs on one
+1. plan        the server sends η, μ and the position in the ledger, and the sets A_n when they change
+2. client step client n perturbs its active blocks along P directions z in each of K local steps, with both signs on one
                minibatch, and reports   ρ_{n,k,p} = [F_n(θ + μ z) − F_n(θ − μ z)] / 2μ
-3. check       the server refuses a report that no model can have given, by the client's name
-4. aggregate   the commit is the raw ρ of all accepted reports; it is in the ledger before anybody applies it
-5. update      every replica, the server's too, moves every block b by
+3. check       the server refuses a report that no model can give, and names the client
+4. aggregate   the commit is the raw ρ of all accepted reports; it is written to the ledger before it is applied
+5. update      every replica, also the server's, moves every block b by
                Δθ_b = −η Σ_{n ∈ N_b} w_{n,b} (1/P) Σ_{k,p} ρ_{n,k,p} z_b(n, k, p)
-               over the clients N_b that hold b and reported, with weights w_{n,b} that add up to 1 for each block
+               N_b: the clients that hold b and reported; their weights w_{n,b} add up to 1 for each block
 
-z_b(n, k, p) is a pure function of seed, round, client, step and direction (directions/streams.py), so no direction is
-ever sent. Step 5 is the same function on the server, on workers and in a replay of the ledger: zo/update.py.
+z_b(n, k, p) is a pure function of seed, round, client, step and direction (directions/streams.py), so directions are
+never sent. Step 5 is the same function on the server, on workers and in a replay of the ledger: zo/update.py.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
 
 class Zorba(Method):
-    """The method of the paper. Directions of each client's own (`federation.seeds: per_client`) are ours; one for all
-    (`shared`) are as in DeComFL."""
+    """The method of the paper. Different directions for each client (`federation.seeds: per_client`) are our choice.
+    The same ones for all clients (`shared`) are as in DeComFL."""
 
     allocates = True
 
     def plan(self, round: int, chain: bytes, active: bytes | None) -> RoundPlan:
-        """Step 1. A client whose θ is not at `chain` must not answer."""
+        """Step 1. A client whose replica is not at `chain` must not answer."""
         return RoundPlan(round, self.rate(round), self._config.zo.perturbation_scale, chain[:8], active)
 
     def work(
@@ -54,28 +54,28 @@ class Zorba(Method):
         return {client: (loss, scalars.astype("<f4").tobytes()) for client, (scalars, loss) in reports.items()}
 
     def check_scalars(self, report: ClientReport, plan: RoundPlan) -> None:
-        """Step 3, beside what `check` asks of every report: K · P scalars, and such as the report's loss allows."""
+        """Step 3, in addition to `check`: there must be K · P scalars, of sizes that the report's loss allows."""
         expected = self._rule.local_steps * self._rule.directions
         if len(report.scalars) != 4 * expected:
             raise ReportRejected(f"{len(report.scalars)} bytes of scalars, {4 * expected} expected")
         check_differences(np.frombuffer(report.scalars, dtype="<f4"), report, plan, self._config)
 
     def aggregate(self, plan: RoundPlan, reports: Sequence[ClientReport]) -> RoundCommit:
-        """Step 4. Client ids are left out where every client of the federation reported."""
+        """Step 4. Client ids are left out if every client of the federation reported."""
         scalars = b"".join(report.scalars for report in reports)
         clients = b"" if len(reports) == len(self._rule.samples) else reporters(reports)
         return RoundCommit(plan.round, plan.lr, clients, scalars, plan.active)
 
 
 def check_differences(scalars: np.ndarray, report: ClientReport, plan: RoundPlan, config: ExperimentConfig) -> None:
-    """Judges the scalars of a report by their size, and by its loss.
+    """Checks the scalars of a report by `zo.clip` and by the report's loss.
 
     Args:
         scalars: float32, ρ, of any shape.
 
     Raises:
-        NotFinite: a scalar or the loss is not.
-        ReportRejected: a scalar is beyond `zo.clip`, to which clients clip, or no losses can give these scalars.
+        NotFinite: a scalar or the loss is not finite.
+        ReportRejected: a scalar is larger than `zo.clip`, or no losses can give these scalars.
     """
     zo = config.zo
     if not np.isfinite(scalars).all():
@@ -91,7 +91,7 @@ def check_differences(scalars: np.ndarray, report: ClientReport, plan: RoundPlan
 
 
 def require_one_central_difference(config: ExperimentConfig) -> None:
-    """Raises ValueError: several directions a step, or one-sided differences."""
+    """Raises ValueError: several directions per step, or forward differences."""
     zo = config.zo
     if zo.directions != 1 or zo.difference != "central":
         raise ValueError(

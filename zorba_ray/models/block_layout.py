@@ -1,4 +1,4 @@
-"""Tensors as one run of bytes in the compute dtype: what is copied to an accelerator, or perturbed, at once."""
+"""The layout of several tensors in one buffer of bytes, in the compute dtype, to copy or perturb them together."""
 
 from collections.abc import Collection, Sequence
 
@@ -9,10 +9,10 @@ from zorba_ray.models.swap import ALIGNMENT
 
 
 class BlockLayout:
-    """Spans of tensors in the order given, each 64-byte aligned; in fp32 those of the arena."""
+    """Byte spans of tensors in the given order, each aligned to 64 bytes. In fp32 they are the same as in the arena."""
 
     def __init__(self, entries: Sequence[TensorEntry], dtype: torch.dtype) -> None:
-        """`dtype`: of matrices."""
+        """`dtype`: compute dtype of matrices; vectors are fp32."""
         self._spans: dict[str, tuple[slice, torch.dtype]] = {}
         self.nbytes = 0
         for entry in entries:
@@ -31,7 +31,7 @@ class BlockLayout:
         return {name: self.view(buffer, name) for name in self._spans}
 
     def runs(self, names: Collection[str]) -> list[slice]:
-        """The bytes of some tensors, neighbours together."""
+        """Byte spans of the tensors in `names`; spans that touch are joined."""
         runs: list[slice] = []
         for name, (span, _) in self._spans.items():
             if name not in names:

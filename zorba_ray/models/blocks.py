@@ -1,4 +1,4 @@
-"""A module tree -> its ordered transformer blocks and the manifest of its parameters."""
+"""Finds the transformer blocks of a network, and makes the manifest of its parameters."""
 
 from collections.abc import Callable, Collection
 
@@ -11,12 +11,12 @@ from zorba_ray.models.manifest import Manifest, build_manifest
 
 
 def find_blocks(model: nn.Module, label: str, forward: Callable[[], object] | None = None) -> tuple[str, nn.ModuleList]:
-    """(dotted name, list) of the model's transformer blocks: its one ModuleList of modules with parameters that is in
-    no other such list.
+    """(dotted name, list) of the model's transformer blocks: its only ModuleList of modules with parameters that is not
+    inside another such list.
 
     Args:
-        forward: runs the model on text; where there are several lists, those count whose modules it runs, so that the
-            blocks of a vision tower are none. None: all count.
+        forward: runs the model on text. If there are several lists, those are ignored whose modules it does not run,
+            such as the blocks of a vision tower. None: no list is ignored.
 
     Raises:
         ModelError: no such list, several (an encoder-decoder), or blocks that share parameters.
@@ -35,28 +35,28 @@ def find_blocks(model: nn.Module, label: str, forward: Callable[[], object] | No
     if not lists:
         raise ModelError(
             f"model.path={label}: no list of transformer blocks (a ModuleList of modules with parameters) in "
-            f"{type(model).__name__}; a decoder or encoder in Hugging Face layout is needed"
+            f"{type(model).__name__}; choose a decoder or encoder in Hugging Face format"
         )
     if len(lists) > 1:
         names = ", ".join(f"{name} ({len(blocks)})" for name, blocks in lists)
         raise ModelError(
-            f"model.path={label}: several block lists ({names}); a model with all its blocks in one list is needed"
+            f"model.path={label}: several lists of blocks ({names}); choose a model with all its blocks in one list"
         )
     name, blocks = lists[0]
-    seen: set[int] = set()
+    used: set[int] = set()
     for block in blocks:
         parameters = {id(parameter) for parameter in block.parameters()}
-        if parameters & seen:
+        if parameters & used:
             raise ModelError(
-                f"model.path={label}: blocks of {name} share parameters, so that they cannot be activated apart; a "
-                "model whose blocks have parameters of their own is needed"
+                f"model.path={label}: blocks of {name} share parameters, so they cannot be activated separately; "
+                "choose a model whose blocks share none"
             )
-        seen |= parameters
+        used |= parameters
     return name, blocks
 
 
 def _is_block(module: nn.Module) -> bool:
-    """Whether it has parts of its own: a list of plain layers is no list of blocks."""
+    """Whether the module has child modules and parameters; a single layer is not a block."""
     return next(module.children(), None) is not None and next(module.parameters(), None) is not None
 
 
@@ -64,7 +64,7 @@ def model_manifest(model: nn.Module, list_name: str, blocks: int, unused: Collec
     """Manifest of all parameters of `model`; tied weights appear once, under the first name in (block, name) order.
 
     Args:
-        unused: names of parameters that do not reach the loss; they are no part of θ.
+        unused: names of parameters that do not reach the loss; they are not part of θ.
     """
     names: dict[int, tuple[int, str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
@@ -76,7 +76,7 @@ def model_manifest(model: nn.Module, list_name: str, blocks: int, unused: Collec
 
 
 def _home(name: str, list_name: str) -> int:
-    """Block id of a parameter: its block, or the part of the stem that its name tells."""
+    """Block id of a parameter: its block, or its part of the stem by its name."""
     if name.startswith(f"{list_name}."):
         return int(name[len(list_name) + 1 :].split(".", 1)[0])
     parts = name.lower().split(".")

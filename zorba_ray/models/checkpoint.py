@@ -1,4 +1,4 @@
-"""Whether a checkpoint is whole: every weight that reaches the loss is one that the files hold."""
+"""Checks that a checkpoint is complete: every weight that reaches the loss must come from the files."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -12,51 +12,54 @@ from zorba_ray.models.folder import Stored
 from zorba_ray.models.loaded import LoadedModel
 
 _LISTED = 6
-"""Keys that a message lists."""
+"""Most keys in a message."""
 _TABLES = re.compile(
     r"(inv_freq|masked_bias|causal_mask|attn_mask|position_ids|token_type_ids|num_batches_tracked|relative_position_index)$"
 )
-"""Tables that earlier versions of transformers saved among the weights, and that are now computed."""
+"""Tables that earlier versions of transformers saved together with the weights. Now they are computed."""
 _WHOLE = ("I64", "I32", "int64", "int32")
 _STEM = re.compile(r"embed|wpe|wte|norm|ln_|project|position", re.IGNORECASE)
 _ADAPTER = re.compile(r"(^|\.)(lora_|ia3_|adapter)")
 
 
 def require_whole(loaded: LoadedModel, report: Mapping[str, Any], stored: Mapping[str, Stored]) -> None:
-    """Whether the files gave every weight that reaches the loss, of the shape that config.json says, as finite numbers
-    that can be trained, and none of them is passed over.
+    """Checks that the files have every weight that reaches the loss, with the shape by config.json, as finite numbers
+    that can be trained, and that no weight of the model's computation was ignored.
 
     Args:
         report: the loading information of transformers.
-        stored: what the files hold.
+        stored: tensors of the files.
 
     Raises:
-        ModelError: lists the keys.
+        ModelError: a check fails; lists the keys.
     """
     for what, keys, more in _faults(loaded, report, stored):
         if keys:
             raise ModelError(f"model.path={loaded.label}: {what} {_listed(sorted(keys))}{more}")
     for name, tensor in loaded.network.state_dict().items():
         if name not in loaded.unused and tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise ModelError(f"model.path={loaded.label}: {name} holds NaN or infinity; the files are damaged")
+            raise ModelError(
+                f"model.path={loaded.label}: {name} has NaN or infinite numbers; the files are damaged, download them "
+                "again"
+            )
 
 
 def _faults(
     loaded: LoadedModel, report: Mapping[str, Any], stored: Mapping[str, Stored]
 ) -> Iterator[tuple[str, list[str], str]]:
-    """(what is wrong, with which keys, what more is to be said), the worst first; of no keys nothing is wrong."""
+    """(fault, keys with this fault, remedy), the worst first. Without keys there is no such fault."""
     yield (
-        "weights of another shape than config.json says:",
-        [f"{name} {list(held)} for {list(wanted)}" for name, held, wanted in report["mismatched_keys"]],
-        "; take config.json and weights from the same model",
+        "weights of another shape than in config.json:",
+        [f"{name} {list(stored)} for {list(expected)}" for name, stored, expected in report["mismatched_keys"]],
+        "; use config.json and weights of the same model",
     )
     missing = sorted(key for key in map(str, report["missing_keys"]) if key not in loaded.unused)
     unexpected = sorted(map(str, report["unexpected_keys"]))
-    beside = f"; they hold {_listed(unexpected)}, which the model does not know" if unexpected else ""
+    extra = f"; they have {_listed(unexpected)}, which the model does not know" if unexpected else ""
     yield (
         "the files lack weights that the model needs:",
         missing,
-        f"{beside}{_renamed(missing, unexpected)}. Freshly drawn weights are never trained on: take a whole "
+        f"{extra}{_renamed(missing, unexpected)}. Training does not start from random weights: use a complete "
         "checkpoint, or save the model again with save_pretrained",
     )
     yield (
@@ -66,35 +69,35 @@ def _faults(
             for key, tensor in stored.items()
             if not tensor.trainable and key not in unexpected and not _is_table(key, loaded.network, tensor.kind)
         ],
-        "; take the model in 16 or 32 bits",
+        "; use the model in 16 or 32 bits",
     )
     yield (
-        "the files hold weights of the blocks, embeddings, norms or output layer that this architecture does not use:",
+        "the files have weights of the blocks, embeddings, norms or output layer that this architecture does not use:",
         [key for key in unexpected if _belongs(key, loaded, stored)],
-        "; without them the model is another one: see that config.json is this model's, and merge adapters into the "
-        "weights first",
+        "; without them it would be another model: check that config.json belongs to this model, and merge adapters "
+        "into the weights first",
     )
 
 
 def _listed(keys: list[str]) -> str:
-    rest = len(keys) - _LISTED
-    return ", ".join(key[:120] for key in keys[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")
+    others = len(keys) - _LISTED
+    return ", ".join(key[:120] for key in keys[:_LISTED]) + (f" and {others} more" if others > 0 else "")
 
 
 def _renamed(missing: list[str], unexpected: list[str]) -> str:
-    """What all of the files' own keys begin with, where that is all that keeps them apart."""
+    """A hint if the keys of the files only differ from the missing ones by a prefix; else ''."""
     for key in unexpected:
-        for wanted in missing:
-            if key.endswith(wanted) and key != wanted:
-                begin = key.removesuffix(wanted)
-                return f" (the files' own keys begin with {begin!r}: take it off, or save the unwrapped model)"
+        for name in missing:
+            if key.endswith(name) and key != name:
+                prefix = key.removesuffix(name)
+                return f" (keys in the files begin with {prefix!r}: remove this prefix, or save the unwrapped model)"
     return ""
 
 
 def _belongs(key: str, loaded: LoadedModel, stored: Mapping[str, Stored]) -> bool:
-    """Whether a weight that was not used is a part of what the model computes: a weight of a block, one more tensor of
-    a layer that runs, or a layer beside the embeddings. Heads of other tasks and towers of other inputs are none.
-    """
+    """Whether an unused weight of the files belongs to the model's computation: it is a weight of a block, another
+    tensor of a layer that runs, or a layer next to the embeddings. Heads of other tasks and towers for other inputs do
+    not belong to it."""
     network: Any = loaded.network
     if _ADAPTER.search(key):
         return True
@@ -105,7 +108,7 @@ def _belongs(key: str, loaded: LoadedModel, stored: Mapping[str, Stored]) -> boo
         return True
     layer = name.rpartition(".")[0]
     if (owner := _module(network, layer)) is not None:
-        read = [f"{layer}.{own}" for own in owner._parameters]
+        read = [f"{layer}.{parameter}" for parameter in owner._parameters]
         return any(tensor not in loaded.unused for tensor in read)
     parent, _, last = layer.rpartition(".")
     beside_backbone = bool(parent) or network.base_model is network
@@ -113,9 +116,9 @@ def _belongs(key: str, loaded: LoadedModel, stored: Mapping[str, Stored]) -> boo
 
 
 def _within(key: str, network: Any, stored: Mapping[str, Stored]) -> str | None:
-    """The name that a key of the files has in the network; None: it is of a head, which the network does not have.
+    """The name of a key of the files in the network; None: the key is of a head, which the network does not have.
 
-    Checkpoints of a model with a head put a prefix before the backbone's names, those of a bare backbone do not.
+    Checkpoints of a model with a head have a prefix before the names of the backbone; those of a backbone alone do not.
     """
     prefix = f"{network.base_model_prefix}."
     bare = network.base_model is network
@@ -128,18 +131,22 @@ def _within(key: str, network: Any, stored: Mapping[str, Stored]) -> str | None:
 
 
 def _is_table(key: str, network: Any, kind: str = "") -> bool:
-    """Whether a tensor of the files is no weight: a mask, or a table of positions, tokens or experts."""
+    """Whether a tensor of the files is a mask, or a table of positions, tokens or experts, and not a weight."""
     if _TABLES.search(key):
         return True
     prefix = f"{network.base_model_prefix}."
     for name in (key, key.removeprefix(prefix), f"{prefix}{key}"):
-        layer, _, own = name.rpartition(".")
+        layer, _, tensor_name = name.rpartition(".")
         owner = _module(network, layer)
         if owner is not None:
-            # A layer's bias stands in the layer; beside layers stands the causal mask of old attentions.
-            mask = own == "bias" and own not in owner._parameters and next(owner.children(), None) is not None
-            return mask or own in owner._buffers
-    return kind in _WHOLE  # under another name in the network: weights are not kept in so many bits
+            # "bias" is a parameter in a layer; in a module with child layers it is the causal mask of old attentions.
+            mask = (
+                tensor_name == "bias"
+                and tensor_name not in owner._parameters
+                and next(owner.children(), None) is not None
+            )
+            return mask or tensor_name in owner._buffers
+    return kind in _WHOLE  # integers are not weights, whatever their name
 
 
 def _module(network: nn.Module, name: str) -> nn.Module | None:

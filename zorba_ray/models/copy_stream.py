@@ -1,6 +1,7 @@
-"""How bytes reach the two stream buffers: by plain copies, or on a CUDA stream beside the one that computes.
+"""Fills the two stream buffers: by plain copies, or on a CUDA stream that runs parallel to the computing stream.
 
-A buffer is filled, awaited by what computes with it, and left to be filled again. The CUDA stream was not run on a GPU.
+The life of a buffer: `fill` starts the copies, `arrive` makes the computation wait for them, `leave` releases the
+buffer for the next `fill`. The CUDA stream has not been run on a GPU yet.
 """
 
 from collections.abc import Sequence
@@ -9,10 +10,10 @@ import torch
 
 
 class CopyStream:
-    """Fills buffers 0 and 1 by copies within host memory, which are done when they return."""
+    """Fills buffers 0 and 1 by copies within host memory; a copy is done when `fill` returns."""
 
     def fill(self, buffer: int, copies: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
-        """Starts to fill a buffer, once what was computed with it before is done.
+        """Starts to fill a buffer, after all earlier computations with it are done.
 
         Args:
             copies: (target, source), of equal size and dtype.
@@ -21,17 +22,17 @@ class CopyStream:
             target.copy_(source)
 
     def arrive(self, buffer: int) -> None:
-        """What computes from now on finds the buffer filled."""
+        """Computations that are started from now on wait until the buffer is filled."""
 
     def leave(self, buffer: int) -> None:
-        """What was asked to compute so far is the last that needs the buffer's content."""
+        """Computations that are started from now on do not need the buffer's content."""
 
     def drain(self) -> None:
-        """Returns when no copy is under way: sources and buffers may then be written or freed."""
+        """Waits until all copies are done. Then sources and buffers may be written or freed."""
 
 
 class CudaCopyStream(CopyStream):
-    """Copies from pinned memory on a stream of their own; events order them against the computing stream."""
+    """Copies from pinned memory on a separate CUDA stream. Events order the copies and the computing stream."""
 
     def __init__(self, device: str) -> None:
         self._device = torch.device(device)

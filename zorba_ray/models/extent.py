@@ -1,8 +1,8 @@
-"""How large a network may be that is built from somebody's settings: no larger than its weights can fill.
+"""Limits the size of a network that is built from a foreign config.json: it must not be larger than its weights.
 
-transformers builds a network on torch's meta device first, where tensors take no memory. What is registered there is
-counted as it comes, so that a hostile size ends the building, whatever setting it stands in. Some settings are sizes of
-tables that are made while the network runs (MPT's positions, Mamba's chunks); those end its first pass.
+transformers first builds a network on torch's meta device, where tensors take no memory. Tensors are counted there as
+they are registered, so that a hostile size stops the construction, in whatever setting it is. Some settings are sizes
+of tables that are made while the network runs (MPT's positions, Mamba's chunks); such a size stops the first pass.
 """
 
 import contextlib
@@ -18,13 +18,13 @@ from zorba_ray.errors import ModelError
 from zorba_ray.models.folder import Weights
 
 _SPARE_ELEMENTS = 1 << 22
-"""Parameters beyond those of the files: heads and poolers that are built and not used."""
+"""Allowed parameters in addition to those of the files: heads and poolers that are built but not used."""
 _SPARE_MODULES = 10_000
 _MODULES_PER_TENSOR = 8
 _MODULES = 300_000
-"""Where only settings are known: the largest mixtures of experts have 100,000."""
+"""Most modules if the weights are not known; the largest mixtures of experts have 100,000."""
 _BUFFER_BYTES = 128 << 20
-"""Tables that are computed (masks, positions), where the weights are smaller than that."""
+"""Allowed bytes of computed tables (masks, positions), if the weights are smaller."""
 _TABLE_ELEMENTS = 1 << 26
 _OF_SIZES = frozenset(
     {"zeros", "ones", "full", "empty", "rand", "randn", "new_zeros", "new_ones", "new_full", "new_empty"}
@@ -33,14 +33,14 @@ _OF_SIZES = frozenset(
 
 @contextlib.contextmanager
 def within(weights: Weights | None, label: str) -> Iterator[None]:
-    """A network that is built inside on the meta device has no more than `weights` (None: not known) can fill.
+    """Inside this context, a network on the meta device must not be larger than `weights` (None: not known).
 
     Raises:
-        ModelError: it has more; at the module or tensor with which it would.
+        ModelError: it is larger; names the module or tensor at which the limit is exceeded.
     """
-    held, modules, elements, size = "", float(_MODULES), float("inf"), float("inf")
+    known, modules, elements, size = "", float(_MODULES), float("inf"), float("inf")
     if weights is not None:
-        held = f", and the weights have {weights.bytes:,} bytes"
+        known = f", and the weights have {weights.bytes:,} bytes"
         modules = _MODULES_PER_TENSOR * len(weights.tensors) + _SPARE_MODULES
         elements = 2 * weights.elements + _SPARE_ELEMENTS  # tied weights are built twice, and joined later
         size = max(_BUFFER_BYTES, weights.bytes)
@@ -54,7 +54,7 @@ def within(weights: Weights | None, label: str) -> Iterator[None]:
             if total > most:
                 raise ModelError(
                     f"model.path={label}: config.json makes a network of more than {most:,.0f} {what} (at "
-                    f"{name[:80]!r}){held}; take config.json and weights from the same model"
+                    f"{name[:80]!r}){known}; use config.json and weights of the same model"
                 )
 
         return count
@@ -80,7 +80,7 @@ def _is_meta(part: Any) -> bool:
 
 
 class SmallTables(TorchDispatchMode):
-    """Inside, no function of torch makes a tensor of more than 2^26 elements out of numbers alone."""
+    """Inside this context, torch functions that make a tensor from sizes must not make more than 2^26 elements."""
 
     def __init__(self, label: str) -> None:
         super().__init__()
@@ -90,14 +90,14 @@ class SmallTables(TorchDispatchMode):
         size = _made(func.overloadpacket.__name__, args)
         if size > _TABLE_ELEMENTS:
             raise ModelError(
-                f"model.path={self._label}: on a few tokens the model makes a table of {size:.3g} numbers; see that "
-                "the sizes in config.json (positions, windows, chunks) are this model's"
+                f"model.path={self._label}: for a few tokens the model makes a table of {size:.3g} numbers; check that "
+                "the sizes in config.json (positions, windows, chunks) are those of this model"
             )
         return func(*args, **(kwargs or {}))
 
 
 def _made(name: str, args: Any) -> float:
-    """Elements of what a function makes of sizes; 0 where it makes nothing of sizes."""
+    """Number of elements of the tensor that a function makes from sizes; 0 if it does not make one from sizes."""
     numbers = [float(value) for value in args if isinstance(value, (int, float))]
     if name == "linspace" and numbers:
         return numbers[-1]
@@ -113,7 +113,7 @@ def _made(name: str, args: Any) -> float:
         return float(math.prod(sizes)) * args[0].numel()
     if name == "constant_pad_nd":  # pairs of sizes, the last axis first
         shape = list(args[0].shape)
-        for place, more in enumerate(sizes):
-            shape[-1 - place // 2] += more
+        for index, more in enumerate(sizes):
+            shape[-1 - index // 2] += more
         return float(math.prod(shape))
     return 0.0

@@ -1,7 +1,7 @@
-"""What a `.gguf` file says of itself: settings, and the shapes and kinds of its tensors. No tensor is read.
+"""Reads the header of a `.gguf` file: settings, and the shapes and kinds of its tensors. It reads no tensor.
 
-The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. Every length is held against the file before it
-is believed, so that a damaged or hostile file ends here, in milliseconds.
+The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. Every length is compared with the size of the
+file before it is used, so that a damaged or hostile file is refused in milliseconds.
 """
 
 import math
@@ -23,32 +23,32 @@ KINDS = {
     13: ("Q5_K", 256, 176), 14: ("Q6_K", 256, 210), 20: ("IQ4_NL", 32, 18), 23: ("IQ4_XS", 256, 136),
     30: ("BF16", 1, 2),
 }  # fmt: skip
-"""Number of a kind of tensor -> (name, numbers in a block, bytes of a block). Others are not read."""
+"""Number of a kind of tensor -> (name, numbers in a block, bytes of a block). Other kinds are refused."""
 _FORMS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _TEXT, _ARRAY = 8, 9
 _VERSIONS = (2, 3)
 _MOST_ENTRIES = 1_500_000
-"""Of all lists together; a vocabulary of 262,144 has 790,000."""
+"""Most entries of all lists together; a vocabulary of 262,144 has 790,000."""
 _MOST_AXES = 4
 
 
 @dataclass(frozen=True)
 class GgufHeader:
-    """A file's settings and tensors."""
+    """Settings and tensors of a file."""
 
     settings: dict[str, Any]
-    """Numbers and texts by name; of a list its length."""
+    """Name -> number or text; for a list, its length."""
     tensors: dict[str, Stored]
-    """Shapes in torch's order of axes, kinds as in `Q4_1`."""
+    """Shapes in torch's order of axes; kinds such as `Q4_1`."""
 
     @property
     def elements(self) -> int:
-        """Numbers of all tensors together."""
+        """How many numbers all tensors have together."""
         return sum(math.prod(tensor.shape) for tensor in self.tensors.values())
 
     @property
     def kinds(self) -> str:
-        """The kinds of tensors, the one with the most numbers first, as in `Q4_1, Q8_0, F32`."""
+        """The kinds of tensors, the one with the most numbers first, such as `Q4_1, Q8_0, F32`."""
         sizes: Counter[str] = Counter()
         for tensor in self.tensors.values():
             sizes[tensor.kind] += math.prod(tensor.shape)
@@ -59,8 +59,8 @@ def read_gguf_header(file: Path, label: str) -> GgufHeader:
     """The header of `file`; `label` is `model.path`, for messages.
 
     Raises:
-        ModelError: no such format or version, lengths beyond the file's end, a kind of tensor that is not read, or a
-            file that holds less than its header names.
+        ModelError: another format or version, a length beyond the end of the file, an unsupported kind of tensor, or a
+            file that ends before the last tensor in its header.
     """
     try:
         with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -69,7 +69,7 @@ def read_gguf_header(file: Path, label: str) -> GgufHeader:
         raise ModelError(f"model.path={label}: {error}") from None
     except (struct.error, UnicodeDecodeError, OSError, ValueError) as error:  # an empty file cannot be mapped
         why = error.strerror if isinstance(error, OSError) else "it ends too early, or is damaged"
-        raise ModelError(f"model.path={label}: the file is no whole .gguf file ({why}); fetch it again") from error
+        raise ModelError(f"model.path={label}: not a complete .gguf file ({why}); download it again") from error
 
 
 class _Refused(Exception):
@@ -82,11 +82,13 @@ class _Reader:
 
     def header(self) -> GgufHeader:
         if self._data[:4] != b"GGUF":
-            raise _Refused("the file does not begin as a .gguf file; fetch it again (a pointer of git-lfs?)")
+            raise _Refused("the file does not begin like a .gguf file (is it a git-lfs pointer?); download it again")
         self._at = 4
         version, tensors, count = self._number("I"), self._number("Q"), self._number("Q")
         if version not in _VERSIONS:
-            raise _Refused(f"version {version} of the format is not read, only 2 and 3 in little-endian; convert it")
+            raise _Refused(
+                f"version {version} of the format is not supported, only 2 and 3 in little-endian; convert the file"
+            )
         settings: dict[str, Any] = {}
         for _ in range(count):
             name = self._text()
@@ -95,7 +97,7 @@ class _Reader:
         infos = dict(self._infos(tensors))
         align = settings.get("general.alignment", 32)
         if not isinstance(align, int) or align < 1 or align & (align - 1):
-            raise _Refused(f"general.alignment={shown(align)} is no power of two; fetch the file again")
+            raise _Refused(f"general.alignment={shown(align)} is not a power of two; download the file again")
         self._require_held(infos, len(self._data) - -(-self._at // align) * align)
         return GgufHeader(settings, {name: tensor for name, (tensor, _, _) in infos.items()})
 
@@ -121,7 +123,9 @@ class _Reader:
         inner, count = self._number("I"), self._number("Q")
         self._entries += count
         if self._entries > _MOST_ENTRIES:
-            raise _Refused(f"its lists have more than {_MOST_ENTRIES:,} entries; no model's vocabulary has so many")
+            raise _Refused(
+                f"its lists have more than {_MOST_ENTRIES:,} entries, more than any vocabulary; download the file again"
+            )
         for _ in range(count):
             if inner == _TEXT:
                 self._text()
@@ -130,37 +134,37 @@ class _Reader:
         return count
 
     def _infos(self, count: int) -> Iterator[tuple[str, tuple[Stored, int, int]]]:
-        """(name, (tensor, its first byte within the data, its bytes))."""
-        seen: set[str] = set()
+        """(name, (tensor, offset of its first byte in the data, number of its bytes))."""
+        names: set[str] = set()
         for _ in range(count):
             name, axes = self._text(), self._number("I")
-            self._require_new(name, seen)
-            seen.add(name)
+            self._require_new(name, names)
+            names.add(name)
             if not 1 <= axes <= _MOST_AXES:
                 raise ValueError("no shape")
             shape = tuple(reversed([self._number("Q") for _ in range(axes)]))
             kind, start = self._number("I"), self._number("Q")
             if kind not in KINDS:
-                known = ", ".join(name for name, _, _ in KINDS.values())
+                supported = ", ".join(name for name, _, _ in KINDS.values())
                 raise _Refused(
-                    f"tensor {_short(name)} is of kind {kind} (ggml_type), which is not read; take a file "
-                    f"whose tensors are of {known}"
+                    f"tensor {_short(name)} is of kind {kind} (ggml_type), which is not supported; use a file with "
+                    f"tensors of the kinds {supported}"
                 )
             label, block, size = KINDS[kind]
             if shape[-1] % block or min(shape) < 1:
                 raise ValueError("no whole blocks")
             yield name, (Stored(shape, label), start, math.prod(shape) // block * size)
 
-    def _require_held(self, infos: dict[str, tuple[Stored, int, int]], held: int) -> None:
+    def _require_held(self, infos: dict[str, tuple[Stored, int, int]], data_bytes: int) -> None:
         total = 0
         for name, (_, start, size) in infos.items():
             total += size
-            if start + size > held or total > held:
-                raise _Refused(f"the file ends before its tensor {_short(name)} does; fetch it again")
+            if start + size > data_bytes or total > data_bytes:
+                raise _Refused(f"the file ends before the end of its tensor {_short(name)}; download it again")
 
-    def _require_new(self, name: str, seen: Any) -> None:
-        if name in seen:
-            raise _Refused(f"the file names {_short(name)} twice; fetch it again")
+    def _require_new(self, name: str, names: Any) -> None:
+        if name in names:
+            raise _Refused(f"the file has {_short(name)} twice; download it again")
 
 
 def _short(name: str) -> str:

@@ -65,6 +65,8 @@ class Batch:
     """[B]: the right answers of each row, where answers are judged as texts."""
     choices: tuple[Sequence[str], ...] | None = None
     """Of a reward, [B]: the texts that the answer is one of."""
+    shared: int = 0
+    """First tokens that are the same in all rows, are real, and are computed once for all of them (`shared_prefix`)."""
 
     @classmethod
     def of(
@@ -76,6 +78,7 @@ class Batch:
         options: Sequence[np.ndarray] | None = None,
         references: tuple[Sequence[str], ...] | None = None,
         choices: tuple[Sequence[str], ...] | None = None,
+        shared: int = 0,
     ) -> "Batch":
         """Of the arrays of a collated batch, on the CPU."""
         marks = None if scored is None else torch.from_numpy(scored)
@@ -88,6 +91,7 @@ class Batch:
             options=chosen,
             references=references,
             choices=choices,
+            shared=shared,
         )
 
     def __len__(self) -> int:
@@ -107,7 +111,7 @@ class Batch:
     def _each(self, change: Callable[[Any], Any]) -> "Batch":
         parts = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         changed: dict[str, Any] = {
-            name: part if part is None or isinstance(part, tuple) else change(part) for name, part in parts.items()
+            name: change(part) if isinstance(part, (torch.Tensor, Options)) else part for name, part in parts.items()
         }
         return Batch(**changed)
 
@@ -121,10 +125,14 @@ class Head(ABC):
 
     @abstractmethod
     def logits(self, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """fp32 [items, C or V], whose softmax the losses are of."""
+        """fp32 [items, C or V], whose softmax the losses are of.
+
+        Args:
+            hidden: [B, T, H]; of a batch with shared tokens [1, N, H], packed.
+        """
 
     def losses(self, hidden: torch.Tensor, batch: Batch) -> Losses:
-        """Losses and predictions of a batch with these last hidden states [B, T, H]."""
+        """Losses and predictions of a batch with these last hidden states, as of `logits`."""
         return self.losses_of(self.logits(hidden, batch), batch)
 
     def losses_of(self, logits: torch.Tensor, batch: Batch) -> Losses:
@@ -145,7 +153,7 @@ class LabelWordsHead(Head):
         self._logits = logits
 
     def logits(self, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
-        last_BH = hidden[torch.arange(len(batch)), last_positions(batch.mask_BT)]
+        last_BH = _read(hidden, batch, torch.arange(len(batch)), last_positions(batch.mask_BT))
         return _shifted(self._logits(last_BH), batch)
 
 
@@ -159,7 +167,9 @@ class OptionsHead(Head):
     def logits(self, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
         options = batch.options
         assert options is not None
-        logits_NV = self._logits(hidden.flatten(0, 1)[options.positions_N])
+        places = options.positions_N
+        length = batch.ids_BT.shape[1]
+        logits_NV = self._logits(_read(hidden, batch, places // length, places % length))
         chosen_BCL = logits_NV[options.read_BCL, options.tokens_BCL] - logits_NV.logsumexp(dim=1)[options.read_BCL]
         scores_BC = chosen_BCL.masked_fill(~options.real_BCL, 0.0).sum(dim=2)
         count_BC = options.real_BCL.sum(dim=2)
@@ -191,7 +201,7 @@ class LanguageModelHead(Head):
         self._logits = logits
 
     def logits(self, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
-        return self._logits(hidden[:, :-1][_counted(batch)])
+        return self._logits(_read(hidden, batch, *_counted(batch).nonzero(as_tuple=True)))
 
     def losses_of(self, logits: torch.Tensor, batch: Batch) -> Losses:
         wanted = batch.ids_BT[:, 1:][_counted(batch)]
@@ -199,6 +209,14 @@ class LanguageModelHead(Head):
 
     def row_items(self, batch: Batch) -> torch.Tensor:
         return _counted(batch).sum(dim=1)
+
+
+def _read(hidden: torch.Tensor, batch: Batch, rows: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    """Hidden states [N, H] of tokens, given by row and position (int64 [N])."""
+    if not batch.shared:
+        return hidden[rows, positions]
+    own = batch.ids_BT.shape[1] - batch.shared
+    return hidden[0, torch.where(positions < batch.shared, positions, positions + rows * own)]
 
 
 def _shifted(logits_BC: torch.Tensor, batch: Batch) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Label words as a causal LM reads them: the tokens that follow the prompt, and rows that end where they begin."""
+"""The tokens of label words after a prompt, for causal LMs, and checks that rows are tokenised accordingly."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -91,7 +91,7 @@ def read_label_tokens(tokenizer: Any, prompt: str, words: Sequence[str]) -> Labe
         if not option or tokenizer.unk_token_id in option:
             what = "no token of its own" if len(option) < 2 else "a token that this tokenizer does not know"
             raise ConfigError(
-                f"data.label_words: {shown(word)} has {what} after the prompt {shown(prompt)}: take a word that this "
+                f"data.label_words: {shown(word)} has {what} after the prompt {shown(prompt)}: choose a word that this "
                 "model's tokenizer knows, or another model"
             )
         if option in options:

@@ -1,4 +1,4 @@
-"""What a model can take: tokens within its table, and texts within its positions. Measured before a run begins."""
+"""Checks before a run that the model has all tokens in its table, and enough positions for the longest text."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,10 +13,10 @@ _POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len")
 
 
 def require_positions(loaded: LoadedModel, max_length: int) -> None:
-    """Whether `data.max_length` is within what the model's settings say.
+    """Checks that `data.max_length` is not above the positions in the model's settings.
 
     Raises:
-        ConfigError: it is not.
+        ConfigError: it is.
     """
     stated = _stated(loaded)
     if stated and max_length > stated:
@@ -52,13 +52,13 @@ def require_room(loaded: LoadedModel, longest: int, new: int) -> None:
 
 
 def require_tokens(loaded: LoadedModel, highest: Mapping[str, int]) -> None:
-    """Whether the model's table has all tokens.
+    """Checks that the model's table has all tokens.
 
     Args:
-        highest: what is asked about -> its highest token id, as in {"the training texts": 49151}.
+        highest: description of texts -> their highest token id, as in {"the training texts": 49151}.
 
     Raises:
-        ModelError: names the token, the table and the remedy.
+        ModelError: it has not; names the token, the table and the remedy.
     """
     rows = int(loaded.network.get_input_embeddings().weight.shape[0])
     pad = int(loaded.tokenizer.pad_token_id)
@@ -67,22 +67,22 @@ def require_tokens(loaded: LoadedModel, highest: Mapping[str, int]) -> None:
             text = str(loaded.tokenizer.convert_ids_to_tokens(token))
             raise ModelError(
                 f"model.path={loaded.label}: token {token} ({text!r:.60}) of {what} is beyond the model's table of "
-                f"{rows} tokens (0 … {rows - 1}): the tokenizer is not this model's; take the one that belongs to it, "
+                f"{rows} tokens (0 … {rows - 1}): the tokenizer does not belong to this model; use its own tokenizer, "
                 "or save the model again after resize_token_embeddings"
             )
 
 
 @torch.inference_mode()
 def require_length(loaded: LoadedModel, longest: int, setting: str) -> None:
-    """Whether the model can be run on `longest` tokens: some count positions from an offset, so that their table ends
-    before their settings say.
+    """Checks by a forward pass that the model works with `longest` tokens. Some models count positions from an offset,
+    so that they have fewer than their settings say.
 
     Args:
-        loaded: on the CPU, nothing in it wrapped.
-        setting: what the length comes from and how it is changed, as in "data.max_length=66".
+        loaded: on the CPU, without wrapped modules.
+        setting: the setting that decides the length, as in "data.max_length=66".
 
     Raises:
-        ConfigError: names the largest length that it takes.
+        ConfigError: it does not; names the largest length that works.
     """
     error = _failure(loaded, longest)
     if error is None:
@@ -101,13 +101,13 @@ def require_length(loaded: LoadedModel, longest: int, setting: str) -> None:
 
 
 def _failure(loaded: LoadedModel, length: int) -> str | None:
-    """What the model says of a text of `length` tokens; None: it takes it."""
+    """The error of the model for a text of `length` tokens; None: it works."""
     tokens = sample_ids(loaded.network, loaded.label).flatten()
     ids: Any = tokens.repeat(-(-length // len(tokens)))[:length].unsqueeze(0)
     try:
         loaded.backbone(input_ids=ids, attention_mask=torch.ones_like(ids), **loaded.trace.options)
     except MemoryError:
         raise
-    except Exception as error:  # of the model's own code
+    except Exception as error:  # the model's code may raise anything
         return first_line(error, 120)
     return None

@@ -28,15 +28,15 @@ _CAUSAL = ("ForCausalLM", "LMHeadModel")
 _AS_IT_STANDS = ("TokenizersBackend", "PreTrainedTokenizerFast")
 """Classes of tokenizers that are tokenizer.json and nothing else."""
 _REASON = 300
-"""Characters of another library's message that are passed on."""
+"""Most characters of another library's message in our own."""
 
 
 def load_model(config: ModelConfig) -> LoadedModel:
-    """Network, blocks and tokenizer for `config`. No code of the model's folder is run, and nobody is asked to.
+    """Network, blocks and tokenizer for `config`. No code of the model's folder is run.
 
     Raises:
-        ModelError: nothing there, not fetchable, files that are damaged or not this model's, weights that are missing,
-            of other shapes or not finite, no block list, or a head that the architecture cannot serve.
+        ModelError: no such model, a failed download, files that are damaged or of another model, weights that are
+            missing, of other shapes or not finite, no list of blocks, or a head that does not fit the architecture.
     """
     source = _Source(config)
     causal = is_causal(source.settings(), config)
@@ -48,7 +48,7 @@ def load_model(config: ModelConfig) -> LoadedModel:
             kind.from_pretrained,
             dtype=torch.float32,
             output_loading_info=True,
-            ignore_mismatched_sizes=True,  # they are listed, and refused
+            ignore_mismatched_sizes=True,  # the report lists them, and require_whole refuses them
         )
     weights = weights or source.folder.weights()  # the hub's files are here by now
     rows = max((tensor.shape[0] for tensor in weights.tensors.values() if len(tensor.shape) == 2), default=0)
@@ -71,22 +71,22 @@ def load_settings(config: ModelConfig) -> Any:
     """The transformers configuration of a model: its config.json.
 
     Raises:
-        ModelError: nothing there, not fetchable, or no configuration of a model.
+        ModelError: no such model, a failed download, or a file that is not a model's configuration.
     """
     return _Source(config).settings()
 
 
 def is_causal(settings: Any, config: ModelConfig) -> bool:
-    """Whether `model.head` reads a causal LM (else an encoder) of this transformers configuration.
+    """Whether the model is loaded as a causal LM (else as an encoder), by its configuration and `model.head`.
 
     Raises:
-        ModelError: the head needs a causal LM, and this is none.
+        ModelError: the head needs a causal LM, and the model is not one.
     """
     names = getattr(settings, "architectures", None) or []
     kind = str(getattr(settings, "model_type", ""))
     known = kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
     causal = any(name.endswith(_CAUSAL) for name in names)
-    if known and names and not causal:  # an LM inside a model of pictures and text
+    if known and names and not causal:  # a language model that is part of a model for images and text
         causal = any(name == MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[kind] for name in names)
     if known and not names:
         causal = kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
@@ -96,12 +96,12 @@ def is_causal(settings: Any, config: ModelConfig) -> bool:
 
 
 class _Source:
-    """Where a model is, and what from_pretrained is given for it."""
+    """The place of a model, and the arguments of from_pretrained for it."""
 
     def __init__(self, config: ModelConfig) -> None:
         self._label = config.path
         self._name, self.local = locate(config.path)
-        # Said aloud: where it is left out, transformers asks on the terminal whether to run the folder's code.
+        # Given explicitly: without it, transformers asks on the terminal whether to run the folder's code.
         self._options: dict[str, Any] = {"trust_remote_code": False}
         self._options["local_files_only"] = self.local or not hub_answers()
         if config.revision is not None:
@@ -114,9 +114,9 @@ class _Source:
         return self.fetched("config.json", transformers.AutoConfig.from_pretrained)
 
     def fetched(self, what: str, load: Callable[..., Any], **more: Any) -> Any:
-        """What `load` gives for the model; whatever it raises becomes a `ModelError`.
+        """Calls `load` for the model and returns its result; anything it raises becomes a `ModelError`.
 
-        No progress bars or load reports of transformers: what matters is said by our own errors.
+        Progress bars and load reports of transformers are off; our own errors name the faults.
         """
         level = transformers.logging.get_verbosity()
         transformers.logging.set_verbosity(logging.CRITICAL)
@@ -133,21 +133,21 @@ class _Source:
     def _failure(self, what: str, error: BaseException) -> ModelError:
         lines = str(error).strip().splitlines()
         reason = " ".join(line.strip() for line in lines[:3] if line.strip()) or type(error).__name__
-        remedy = "fetch the folder again, or save the model again with save_pretrained"
+        remedy = "download the folder again, or save the model again with save_pretrained"
         if "trust_remote_code" in reason:
             reason = "it needs code that comes with the model, which is never run"
-            remedy = "take a model that transformers itself knows"
+            remedy = "choose a model that transformers itself knows"
         elif (closed := gate(error)) is not None:
             reason, remedy = "the hub refuses it", closed
         elif not self.local:
-            reason = reason if hub_answers() else "the hub does not answer, and it was not fetched before"
+            reason = reason if hub_answers() else "the hub does not answer, and it was not downloaded before"
             remedy = (
-                "see that the name is right; without a network, download the model elsewhere (`hf download OWNER/NAME "
-                "--local-dir DIR`) and set model.path=DIR; with a filled cache HF_HUB_OFFLINE=1 asks nobody"
+                "check the name; without a network, download the model elsewhere (`hf download OWNER/NAME --local-dir "
+                "DIR`) and set model.path=DIR; with a filled cache, HF_HUB_OFFLINE=1 does not ask the hub"
             )
-        fetched = "" if self.local else " or fetched"
+        or_downloaded = "" if self.local else " or downloaded"
         return ModelError(
-            f"model.path={self._label}: the {what} could not be loaded{fetched} "
+            f"model.path={self._label}: the {what} could not be loaded{or_downloaded} "
             f"({shortened(printable(reason), _REASON)}); {remedy}"
         )
 
@@ -157,10 +157,10 @@ def _hub_settings(name: str, trust_remote_code: bool, **options: Any) -> str:
 
 
 def _tokenizer(name: str, own_file: bool, **options: Any) -> Any:
-    """The tokenizer as its folder has it.
+    """The tokenizer of the folder.
 
-    For some model types transformers builds one of their own from the vocabulary alone, though tokenizer_config.json
-    asks for tokenizer.json as it stands.
+    If tokenizer_config.json asks for tokenizer.json unchanged, that file is used. For some model types transformers
+    would build another tokenizer from the vocabulary.
     """
     tokenizer = transformers.AutoTokenizer.from_pretrained(name, **options)
     named = get_tokenizer_config(name, **options).get("tokenizer_class")
@@ -170,11 +170,11 @@ def _tokenizer(name: str, own_file: bool, **options: Any) -> Any:
 
 
 def locate(path: str) -> tuple[str, bool]:
-    """(what from_pretrained is given, whether it is on this machine).
+    """(folder or hub id for from_pretrained, whether it is a folder on this machine).
 
     Raises:
-        ModelError: a package that is not installed or has no model, a `.gguf` file that is refused, or a path that does
-            not exist.
+        ModelError: a package that is not installed or has no model, a `.gguf` file that cannot be used, or a path that
+            does not exist.
     """
     if path == "builtin":
         return str(resources.files("zorba_ray") / "models" / "builtin"), True
@@ -191,7 +191,7 @@ def locate(path: str) -> tuple[str, bool]:
 
 
 def _package(path: str) -> str:
-    """The folder of the model that an installed package has. A package with a `.gguf` file is not imported."""
+    """The model folder of an installed package. A package with a `.gguf` file is not imported."""
     name = path.removeprefix("package:")
     module = name.replace("-", "_")
     spec = importlib.util.find_spec(module) if module.isidentifier() else None
@@ -211,5 +211,6 @@ def _package(path: str) -> str:
         ) from error
     except AttributeError as error:
         raise ModelError(
-            f"model.path={path}: the package has no .gguf file and no get_model_path(); give its model's folder"
+            f"model.path={path}: the package has no .gguf file and no get_model_path(); set model.path to the folder "
+            "of its model"
         ) from error

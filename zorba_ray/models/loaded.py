@@ -1,4 +1,4 @@
-"""A network as the rest of the program takes it: its blocks found, one forward pass watched, adapters added."""
+"""A network, prepared for the program: its blocks are found, adapters added, and one forward pass watched."""
 
 import contextlib
 from collections.abc import Collection, Iterator
@@ -22,23 +22,23 @@ from zorba_ray.printable import first_line
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A Hugging Face model, in eval mode, on one device, nothing in it wrapped."""
+    """A Hugging Face model, in eval mode, on one device; its modules are not wrapped."""
 
     network: Any
     backbone: nn.Module
-    """The part without head: inputs -> last hidden state [B, T, H]."""
+    """The network without its head: inputs -> last hidden state [B, T, H]."""
     blocks: nn.ModuleList
     blocks_name: str
     """Dotted name of the list of blocks inside `network`."""
     tokenizer: Any
     causal: bool
-    """A causal LM with an output embedding, or an encoder."""
+    """True: a causal LM with an output embedding. False: an encoder."""
     label: str
     """`model.path`, for messages."""
     trace: Trace
     """What one forward pass showed."""
     unused: frozenset[str]
-    """Names of parameters that do not reach the loss (an encoder's pooler): no part of θ."""
+    """Names of parameters that the loss does not depend on (an encoder's pooler). They are not part of θ."""
     fresh: frozenset[str] = frozenset()
     """Names of tensors that the checkpoint lacks."""
 
@@ -54,8 +54,8 @@ def loaded_model(
     """Finds the blocks of `network`, adds adapters to them, and watches one forward pass.
 
     Raises:
-        ModelError: no block list; a network that cannot run on text alone, or changes its weights as it runs; a block
-            that does not run.
+        ModelError: no list of blocks; a network that cannot run on text alone, or changes its weights when it runs; a
+            block that does not run.
     """
     network.eval().requires_grad_(False)
     ids = sample_ids(network, label)
@@ -84,8 +84,8 @@ def loaded_model(
     for tensor, parameter in network.named_parameters():
         if parameter._version != versions.get(tensor, parameter._version):
             raise ModelError(
-                f"model.path={label}: its forward pass changes {tensor} itself, so that θ is not what the checkpoint "
-                "says; switch that off in its config.json, or take another model"
+                f"model.path={label}: its forward pass changes the weights {tensor}, so θ would differ from the "
+                "checkpoint; switch that off in its config.json, or choose another model"
             )
     idle = sorted(set(range(len(blocks))) - set(trace.order))
     if idle:
@@ -97,7 +97,7 @@ def loaded_model(
 
 
 def sample_ids(network: Any, label: str) -> torch.Tensor:
-    """[ROWS, LENGTH] different tokens of the model's vocabulary, none of which pads, on the model's device.
+    """[ROWS, LENGTH] different tokens of the model's vocabulary, without padding tokens, on the model's device.
 
     Raises:
         ModelError: the model has no input embedding.
@@ -107,21 +107,21 @@ def sample_ids(network: Any, label: str) -> torch.Tensor:
         vocabulary = int(embedding.weight.shape[0])
     except (NotImplementedError, AttributeError) as error:
         raise ModelError(
-            f"model.path={label}: {type(network).__name__} has no input embedding that tokens are looked up in"
+            f"model.path={label}: {type(network).__name__} has no input embedding for tokens; choose a language model"
         ) from error
     settings = network.config.get_text_config()
     pads = {getattr(settings, "pad_token_id", None), getattr(embedding, "padding_idx", None)}
     tokens = [token for token in range(min(vocabulary, 4 * ROWS * LENGTH)) if token not in pads] or [0]
-    spread = [tokens[(7 + 13 * place) % len(tokens)] for place in range(ROWS * LENGTH)]
+    spread = [tokens[(7 + 13 * position) % len(tokens)] for position in range(ROWS * LENGTH)]
     return torch.tensor(spread, device=embedding.weight.device).view(ROWS, LENGTH)
 
 
 @contextlib.contextmanager
 def running(label: str) -> Iterator[None]:
-    """What a network's own code raises inside is a `ModelError`: it cannot be run as this program runs models.
+    """A context in which errors of a network's own code become a `ModelError`.
 
     Raises:
-        ModelError: names the model and what its code says.
+        ModelError: names the model and quotes the error.
     """
     try:
         yield
@@ -136,9 +136,10 @@ def running(label: str) -> Iterator[None]:
 
 
 def _unused(network: Any, causal: bool, ids: torch.Tensor, trace: Trace, blocks: str) -> frozenset[str]:
-    """Parameters outside the blocks that can be NaN without a trace in the model's answer.
+    """Parameters outside the blocks that do not change the model's answer, tested with NaN in their place.
 
-    Only those can be which the forward pass reads late or not at all. Tensors without memory cannot tell: none.
+    Only parameters are tested that the forward pass reads late or never. Tensors without memory cannot be tested: the
+    set is empty.
     """
     if isinstance(next(network.parameters()), FakeTensor):
         return frozenset()
@@ -149,10 +150,10 @@ def _unused(network: Any, causal: bool, ids: torch.Tensor, trace: Trace, blocks:
             owners.setdefault(network.get_submodule(name.rpartition(".")[0]), []).append(name)
     unused: set[str] = set()
     for owner, names in owners.items():
-        held = [(owner, key, nan_like(tensor)) for key, tensor in owner._parameters.items() if tensor is not None]
-        with TensorsSwapped(held), torch.no_grad():
+        nans = [(owner, key, nan_like(tensor)) for key, tensor in owner._parameters.items() if tensor is not None]
+        with TensorsSwapped(nans), torch.no_grad():
             answer = network(input_ids=ids, attention_mask=torch.ones_like(ids), **trace.options)
-        seen = answer.logits if causal else answer[0]
-        if not bool(seen.isnan().any()):
+        output = answer.logits if causal else answer[0]
+        if not bool(output.isnan().any()):
             unused.update(names)
     return frozenset(unused)

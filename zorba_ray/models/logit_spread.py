@@ -1,13 +1,13 @@
-"""How much logits depend on the item that they are of, over batches of any size."""
+"""How much logits differ from item to item, over batches of any size."""
 
 import torch
 
 _PIECE = 1 << 22
-"""Logits that are looked at together: those of a language model are many."""
+"""Most logits that are processed at once; a language model has many."""
 
 
 class LogitSpread:
-    """Mean over classes of the standard deviation over items; what shifts all logits of an item is taken out.
+    """Mean over classes of the standard deviation over items. First each item's mean logit is subtracted.
 
     Means and sums of squares are merged batch by batch (Chan, Golub and LeVeque, 1979), in float64.
     """
@@ -20,13 +20,13 @@ class LogitSpread:
     def add(self, logits: torch.Tensor) -> None:
         """Logits [items, C] of a batch."""
         for part in logits.split(max(1, _PIECE // logits.shape[1])):
-            own = part.double()
-            if bool((absent := own == -torch.inf).any()):  # of an item with fewer options: as its average one
-                own = own.masked_fill(absent, torch.nan)
-                own = torch.where(absent, own.nanmean(dim=1, keepdim=True), own)
-            own -= own.mean(dim=1, keepdim=True)
-            count, mean_C = len(own), own.mean(dim=0)
-            squares_C = ((own - mean_C) ** 2).sum(dim=0)
+            logits_IC = part.double()
+            if bool((absent := logits_IC == -torch.inf).any()):  # an item with fewer options: use its mean logit
+                logits_IC = logits_IC.masked_fill(absent, torch.nan)
+                logits_IC = torch.where(absent, logits_IC.nanmean(dim=1, keepdim=True), logits_IC)
+            logits_IC -= logits_IC.mean(dim=1, keepdim=True)
+            count, mean_C = len(logits_IC), logits_IC.mean(dim=0)
+            squares_C = ((logits_IC - mean_C) ** 2).sum(dim=0)
             if not self._items:
                 self._items, self._mean_C, self._squares_C = count, mean_C, squares_C
                 continue
@@ -36,5 +36,5 @@ class LogitSpread:
             self._items = both
 
     def value(self) -> float:
-        """Over all that was added."""
+        """The spread of all logits that were added."""
         return float((self._squares_C / self._items).sqrt().mean())

@@ -1,8 +1,8 @@
-"""From a last hidden state to logits, as the model itself makes them.
+"""Logits from a last hidden state, equal to the model's own.
 
-Most causal LMs multiply by the output weight and add a bias. Some scale or cap the result (Gemma 2, Granite, Cohere).
-Those are asked themselves: their own forward runs, with a backbone that hands over the given state, and an output layer
-that has the wanted rows alone.
+Most causal LMs multiply by the output weight and add a bias. Some also scale or cap the result (Gemma 2, Granite,
+Cohere). For these the model's own forward runs. Meanwhile its backbone is replaced by a function that returns the given
+state, and its output layer has only the needed rows.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from zorba_ray.models.loaded import LoadedModel, sample_ids
 from zorba_ray.models.swap import ForwardsSwapped, TensorsSwapped
 
 _LARGE = 1_000.0
-"""Logits at which a linear map is told from another: a cap shows on large ones only."""
+"""Size of the logits at which a linear map is tested: a cap changes large logits only."""
 
 
 CLOSE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
@@ -27,7 +27,7 @@ Logits = Callable[[torch.Tensor], torch.Tensor]
 
 
 class LinearLogits:
-    """W h + b; beside a 16-bit weight the bias is fp32, and added in fp32."""
+    """W h + b. With a 16-bit weight, the bias is in fp32 and added in fp32."""
 
     def __init__(self, weight_CH: torch.Tensor, bias_C: torch.Tensor | None) -> None:
         self._weight_CH, self._bias_C = weight_CH, bias_C
@@ -41,7 +41,7 @@ class LinearLogits:
 
 
 class OwnLogits:
-    """What the model's forward makes of a last hidden state, whatever that is."""
+    """Logits by the model's own forward."""
 
     def __init__(self, loaded: LoadedModel, weight_CH: torch.Tensor, bias_C: torch.Tensor | None) -> None:
         """`weight_CH`, `bias_C`: rows of the output layer."""
@@ -64,36 +64,39 @@ class OwnLogits:
 
 
 def logits_of(loaded: LoadedModel, tokens: torch.Tensor | None) -> Logits:
-    """Logits of `tokens`, or of the whole vocabulary (None). A copy of the rows, as the stem is never perturbed.
+    """Logits of `tokens`, or of the whole vocabulary (None). The rows are copied: the head is never perturbed.
 
     Raises:
-        ModelError: the model's logits are no function of its last hidden state and its output layer.
+        ModelError: the model's logits depend on more than its last hidden state and its output layer.
     """
     output = loaded.network.get_output_embeddings()
     if output is None or getattr(output, "weight", None) is None:
-        raise ModelError(f"model.path={loaded.label}: {type(loaded.network).__name__} has no output layer to read")
+        raise ModelError(
+            f"model.path={loaded.label}: {type(loaded.network).__name__} has no output layer; choose another model"
+        )
     weight, bias = output.weight, getattr(output, "bias", None)
     ids = sample_ids(loaded.network, loaded.label)
     mask = torch.ones_like(ids)
-    wanted = loaded.network(input_ids=ids, attention_mask=mask, **loaded.trace.options).logits.float().flatten(0, 1)
-    if not bool(wanted.isfinite().all()):
+    expected = loaded.network(input_ids=ids, attention_mask=mask, **loaded.trace.options).logits.float().flatten(0, 1)
+    if not bool(expected.isfinite().all()):
         raise ModelError(
-            f"model.path={loaded.label}: its logits are not finite before any step; the weights are damaged"
+            f"model.path={loaded.label}: its logits are not finite before training; the weights are damaged, download "
+            "them again"
         )
     hidden = loaded.backbone(input_ids=ids, attention_mask=mask, **loaded.trace.options)[0].flatten(0, 1)
     close = 1e-4 if weight.dtype == torch.float32 else 0.02
     linear = LinearLogits(weight, bias)
-    own: OwnLogits | None = None  # the model's own way, if it can be asked for a hidden state
-    with contextlib.suppress(Exception):  # a forward that takes more from its backbone than the last hidden state
-        asked = OwnLogits(loaded, weight, bias)
-        own = asked if torch.allclose(asked(hidden), wanted, close, close) else None
-    large = _LARGE / max(float(wanted.abs().max()), 1e-6) * hidden
+    own: OwnLogits | None = None  # stays None if the model's forward does not work on a hidden state alone
+    with contextlib.suppress(Exception):  # a forward that needs more from its backbone than the last hidden state
+        candidate = OwnLogits(loaded, weight, bias)
+        own = candidate if torch.allclose(candidate(hidden), expected, close, close) else None
+    large = _LARGE / max(float(expected.abs().max()), 1e-6) * hidden
     fits = hidden.shape[1] == weight.shape[1]  # else the head has layers before its output layer (ELECTRA)
     is_linear = own is None or (fits and all(torch.allclose(own(h), linear(h), close, close) for h in (hidden, large)))
-    if is_linear and not (fits and torch.allclose(linear(hidden), wanted, close, close)):
-        apart = f" (largest difference {float((linear(hidden) - wanted).abs().max()):.3g})" if fits else ""
+    if is_linear and not (fits and torch.allclose(linear(hidden), expected, close, close)):
+        apart = f" (largest difference {float((linear(hidden) - expected).abs().max()):.3g})" if fits else ""
         raise ModelError(
-            f"model.path={loaded.label}: its logits are not made of its last hidden state alone{apart}; take another "
+            f"model.path={loaded.label}: its logits depend on more than its last hidden state{apart}; choose another "
             "model"
         )
     if tokens is not None:
@@ -102,6 +105,6 @@ def logits_of(loaded: LoadedModel, tokens: torch.Tensor | None) -> Logits:
 
 
 def differentiable_copy(tensor: torch.Tensor) -> torch.Tensor:
-    """A copy that a backward pass may go through, though heads are built in inference mode."""
+    """A copy that allows a backward pass; heads are built in inference mode, whose tensors do not."""
     with torch.inference_mode(False):
         return tensor.clone()

@@ -1,7 +1,8 @@
 """LoRA adapters on linear layers: y = W x + (α/r) B A x with A [r, n], B [m, r] (Hu et al., 2021).
 
-They are parameters of the leaf module that they stand beside, so that they have places in the manifest and the arena
-like any other tensor. A is drawn by counters, the same for every run of a model: adapters are part of θ0. B is 0.
+Adapters are parameters of the linear layer that they adapt, so that they are in the manifest and the arena like any
+other tensor. A is drawn from counters and is the same for every run of a model, because adapters are part of θ0. B is
+0.
 """
 
 import math
@@ -19,19 +20,19 @@ from zorba_ray.models.manifest import ADAPTER
 Targets = Literal["query", "query_value", "attention", "all"]
 _ATTENTION = ("attn", "attention")
 _QUERY = ("q_proj", "query", "q_lin", "q", "c_attn", "query_key_value", "qkv_proj", "wqkv")
-"""The last four make query, key and value at once, and are adapted as a whole."""
+"""The last four compute query, key and value together, and are adapted as a whole."""
 _VALUE = ("v_proj", "value", "v_lin", "v")
 _DOWN, _UP = f"{ADAPTER}down", f"{ADAPTER}up"
 _SCALE = f"{ADAPTER}scale"
-"""α/r, kept beside the parameters."""
+"""Attribute of a layer: α/r."""
 _DRAWN_FROM = 0
-"""Master seed of A."""
+"""Master seed from which A is drawn."""
 
 
 def add_lora(blocks: nn.ModuleList, rank: int, alpha: float, targets: Targets, label: str) -> list[nn.Parameter]:
-    """Adapters, all 0, on the linear layers of the blocks that `targets` names.
+    """Adds adapters, all 0, to the linear layers of the blocks in `targets`.
 
-    Returns their parameters, in the dtype of the weights that they stand beside.
+    Returns their parameters, in the dtype of the layers' weights.
 
     Raises:
         ModelError: there is no such layer; `label` names the model.
@@ -39,21 +40,23 @@ def add_lora(blocks: nn.ModuleList, rank: int, alpha: float, targets: Targets, l
     leaves = [leaf for name, leaf in blocks.named_modules() if is_linear(leaf) and is_target(name, targets)]
     adapters = [parameter for leaf in leaves for parameter in _adapt(leaf, rank, alpha / rank)]
     if not adapters:
-        hint = "; model.lora.targets=attention goes by other names" if targets.startswith("query") else ""
-        raise ModelError(f"model.lora: the blocks of {label} have no linear layers for targets={targets}{hint}")
+        hint = "; try model.lora.targets=attention, which looks for other names" if targets.startswith("query") else ""
+        raise ModelError(
+            f"model.lora.targets={targets}: the blocks of {label} have no linear layers with such names{hint}"
+        )
     return adapters
 
 
 def draw_lora(blocks: nn.ModuleList) -> None:
     """Fills A of every adapter, uniform in ±1/√n as `nn.Linear` draws its weights."""
-    place = 0
+    number = 0
     for leaf in blocks.modules():
         down = leaf._parameters.get(_DOWN)
         if down is not None:
-            draws = 2.0 * uniforms(_DRAWN_FROM, "adapters", place, 0, down.numel()) - 1.0
+            draws = 2.0 * uniforms(_DRAWN_FROM, "adapters", number, 0, down.numel()) - 1.0
             with torch.no_grad():
                 down.copy_(torch.from_numpy(draws / math.sqrt(down.shape[1])).view(down.shape))
-            place += 1
+            number += 1
 
 
 def adapters_of(network: nn.Module) -> Iterator[tuple[str, nn.Module, torch.Tensor, torch.Tensor]]:
@@ -65,15 +68,15 @@ def adapters_of(network: nn.Module) -> Iterator[tuple[str, nn.Module, torch.Tens
 
 
 def adapted(leaf: nn.Module, x: torch.Tensor) -> torch.Tensor | None:
-    """(α/r) B A x of a leaf module, None where it has no adapter."""
+    """(α/r) B A x of a layer; None: it has no adapter."""
     down, up = leaf._parameters.get(_DOWN), leaf._parameters.get(_UP)
     if down is None or up is None:
         return None
-    return ((x @ down.T) @ up.T).mul_(leaf.__dict__[_SCALE])  # in place: no backward pass asks for the product
+    return ((x @ down.T) @ up.T).mul_(leaf.__dict__[_SCALE])  # in place: no backward pass needs the product
 
 
 def merge_lora(network: nn.Module) -> None:
-    """W ← W + (α/r) B A for every adapter of `network`, which is then gone."""
+    """W ← W + (α/r) B A for every adapter of `network`, and removes the adapters."""
     for _, leaf, down, up in adapters_of(network):
         change = up.data @ down.data * leaf.__dict__[_SCALE]
         weight = leaf.get_parameter("weight")
@@ -82,21 +85,21 @@ def merge_lora(network: nn.Module) -> None:
 
 
 def drop_lora(network: nn.Module) -> None:
-    """Takes every adapter of `network` away, and leaves its weights as they are."""
+    """Removes every adapter of `network`, without a change of its weights."""
     for _, leaf, _, _ in adapters_of(network):
         del leaf._parameters[_DOWN], leaf._parameters[_UP]
         leaf.__dict__.pop("forward", None)
 
 
 def is_target(name: str, targets: Targets) -> bool:
-    """Whether a linear layer, or its weight, of this dotted name gets an adapter."""
+    """Whether a linear layer with this dotted name (or that of its weight) gets an adapter."""
     parts = name.lower().split(".")
     if targets == "all":
         return True
     if targets == "attention":
         return any(mark in part for part in parts for mark in _ATTENTION)
-    wanted = _QUERY if targets == "query" else _QUERY + _VALUE
-    return any(part in wanted for part in parts)
+    names = _QUERY if targets == "query" else _QUERY + _VALUE
+    return any(part in names for part in parts)
 
 
 def _adapt(leaf: nn.Module, rank: int, scale: float) -> tuple[nn.Parameter, nn.Parameter]:

@@ -1,7 +1,7 @@
-"""The run's MANIFEST: which parameter tensor sits in which block and slot (rng.md).
+"""The manifest of a run: the list of parameter tensors, each with its block and slot (rng.md).
 
-Fixed at the start of a run, hashed into the ledger's header, independent of the order in which modules are registered:
-within a block the slots follow the tensors' names. Tied weights have one entry.
+It is fixed at the start of a run, and its SHA-256 is in the ledger's header. It does not depend on the order in which
+modules are registered: within a block, slots follow the names of the tensors. Tied weights have one entry.
 """
 
 import hashlib
@@ -18,10 +18,10 @@ from zorba_ray.directions import EMBEDDINGS, FINAL_NORM, HEAD
 Scope = Literal["all", "matrices", "bias_norm", "lora", "biases", "norm_weights", "attention", "feed_forward"]
 
 ADAPTER = "lora_"
-"""How the last part of an adapter's name begins."""
+"""The last part of an adapter's name begins with this."""
 
 ALIGNMENT = 16
-"""fp32 elements: 64 bytes, so that every tensor of the arena is aligned alike on every replica."""
+"""In fp32 elements: 64 bytes, so that every tensor of the arena has the same alignment on every replica."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class TensorEntry:
         return math.prod(self.shape)
 
     def compute_dtype(self, matrices: torch.dtype) -> torch.dtype:
-        """dtype in which the tensor computes: matrices in `matrices`, vectors in fp32 (algorithm.md §6)."""
+        """The dtype in computations: `matrices` for matrices, fp32 for vectors (algorithm.md §6)."""
         return matrices if len(self.shape) >= 2 else torch.float32
 
     def in_scope(self, scope: Scope) -> bool:
@@ -72,13 +72,13 @@ class Manifest:
 
     @cached_property
     def size(self) -> int:
-        """Elements of the arena, padding included."""
+        """Number of elements of the arena, with padding."""
         last = self.tensors[-1]
         return last.offset + padded(last.numel)
 
     @property
     def numel(self) -> int:
-        """Parameters of the model."""
+        """Number of parameters of the model."""
         return sum(entry.numel for entry in self.tensors)
 
     def scoped(self, block: int, scope: Scope) -> tuple[TensorEntry, ...]:
@@ -90,7 +90,7 @@ class Manifest:
         return tuple(entry for block in range(self.blocks) for entry in self.scoped(block, scope))
 
     def sizes(self, scope: Scope = "all") -> list[int]:
-        """d_b of every block: parameters that a perturbation of `scope` moves."""
+        """d_b of every block: number of parameters that a perturbation of `scope` moves."""
         return [sum(entry.numel for entry in self.scoped(block, scope)) for block in range(self.blocks)]
 
     @cached_property

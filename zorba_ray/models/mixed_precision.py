@@ -1,7 +1,7 @@
-"""16-bit matrices beside fp32 vectors, as the modelled accelerator computes (algorithm.md §6).
+"""Matrices in 16 bits and vectors in fp32, as the modelled accelerator computes (algorithm.md §6).
 
-Norms compute in fp32 and cast their output; a bias is added in fp32 and the sum is cast. What a table or a vector in
-fp32 lifts is cast back where a linear layer, a block, or a matrix product in a block's own code takes it.
+Norms compute in fp32 and cast their output. A bias is added in fp32 and the sum is cast. A tensor that became fp32
+through such a vector or table is cast back at the next linear layer, block, or matrix product in a block's own code.
 """
 
 from typing import Any
@@ -17,12 +17,12 @@ from zorba_ray.models.swap import Forward, Holder, TensorsSwapped
 
 
 def mix_precision(loaded: LoadedModel, dtype: torch.dtype) -> None:
-    """Wraps the blocks and the modules without children that hold tensors, on the instance; for inference only.
+    """Replaces the forwards of the blocks, and of modules with tensors but no children; for inference only.
 
-    A vector that is read beside matrices, by a module with children or by another than its own, is cast to their dtype.
+    A vector that another module reads, or whose own module has children, is cast to the dtype of the matrices.
 
     Args:
-        dtype: of matrices.
+        dtype: dtype of the matrices.
     """
     network = loaded.network
     for module in network.modules():
@@ -33,13 +33,13 @@ def mix_precision(loaded: LoadedModel, dtype: torch.dtype) -> None:
             module.forward = _linear(module)
         elif any(parameter.ndim == 1 for parameter in parameters.values()):
             module.forward = _in_fp32(module, module.forward)
-    guests: dict[str, list[Holder]] = {}
+    vectors_of: dict[str, list[Holder]] = {}
     for name, reader in loaded.trace.readers.items():
         owner, _, key = name.rpartition(".")
-        home = network.get_submodule(owner)
-        if network.get_parameter(name).ndim == 1 and (reader != owner or next(home.children(), None) is not None):
-            guests.setdefault(reader, []).append((home, key))
-    for reader, vectors in guests.items():
+        holder = network.get_submodule(owner)
+        if network.get_parameter(name).ndim == 1 and (reader != owner or next(holder.children(), None) is not None):
+            vectors_of.setdefault(reader, []).append((holder, key))
+    for reader, vectors in vectors_of.items():
         module = network.get_submodule(reader)
         module.forward = _casting(module.forward, vectors, dtype)
     for module in network.modules():
@@ -92,7 +92,7 @@ def _held(module: nn.Module, key: str) -> torch.Tensor:
 
 
 def _cast_first(plain: Forward, dtype: torch.dtype) -> Forward:
-    """A block's forward that takes its hidden state in the dtype of its matrices."""
+    """A block's forward that first casts its hidden state to the dtype of its matrices."""
 
     def forward(*args: Any, **kwargs: Any) -> Any:
         if args and _floats(args[0]):
@@ -105,10 +105,10 @@ def _cast_first(plain: Forward, dtype: torch.dtype) -> Forward:
 
 
 class _Products(TorchFunctionMode):
-    """Casts what a matrix product is given to one dtype, in networks whose code multiplies several.
+    """Casts the factors of a matrix product to one dtype, for networks whose code multiplies different dtypes.
 
-    Torch refuses such a product. Most networks have none, and are spared the cost of a look at every call of torch: the
-    first refusal in a block switches it on for all.
+    Torch refuses such a product. Most networks have none, and watching every call of torch costs time. So the mode is
+    off until a block fails with such a product; then it is on for all blocks.
     """
 
     _NAMES = frozenset(
@@ -121,7 +121,7 @@ class _Products(TorchFunctionMode):
         self._needed = False
 
     def around(self, plain: Forward) -> Forward:
-        """A block's forward under it, where it is needed."""
+        """A block's forward, in this mode if it is on."""
 
         def forward(*args: Any, **kwargs: Any) -> Any:
             if not self._needed:

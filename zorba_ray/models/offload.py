@@ -1,14 +1,15 @@
-"""Which blocks an accelerator holds, in what form, and how the others come by (algorithm.md §6).
+"""Offloading: which tensors are on the accelerator, in which form, and how the others are streamed (algorithm.md §6).
 
-The fp32 master of every block is in host memory (`Replica`). A tensor of a block is, for the client at hand,
+The fp32 master of every block is in host memory (`Replica`). For the present client, a tensor of a block is one of:
 
-- streamed: copied in compute dtype into one of two buffers of one block when its block runs; the next streamed block is
-  copied into the other meanwhile;
-- a copy: held in compute dtype, copied anew when its block moved;
-- a master: held in fp32, and moved by the commits itself;
-- at home: the host's own, where host memory stands in for the accelerator's and both forms are the same bytes.
+- streamed: when its block runs, it is copied in the compute dtype into one of two buffers, each of the size of a block.
+  Meanwhile the next streamed block is copied into the other buffer.
+- copy: on the accelerator in the compute dtype; copied again after its block was updated.
+- master: on the accelerator in fp32; commits are applied to it there.
+- home: the tensor in host memory itself. This is possible in fp32 on a CPU, where host memory serves as the
+  accelerator's memory.
 
-Commits that a block lacks are applied to its host master on the way, several rounds in one pass.
+Before a block is copied, the commits that it lacks are applied to its host master, several rounds in one pass.
 """
 
 from collections.abc import Iterable, Iterator
@@ -29,7 +30,7 @@ Part = Literal["frozen", "active"]
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a client's blocks live: `memory.frozen` and `memory.master`, resolved."""
+    """Where a client's blocks are kept: `memory.frozen` and `memory.master`, without `auto`."""
 
     frozen: Literal["device", "host"] = "device"
     master: Literal["device", "host"] = "device"
@@ -41,12 +42,13 @@ STREAMED = Placement("host", "host")
 
 @dataclass(frozen=True)
 class HostStore:
-    """θ lives in host memory, and the accelerator holds what a client's placement says."""
+    """Settings of offloading: θ is in host memory, and the accelerator has tensors by a client's placement."""
 
     dtype: torch.dtype = torch.float32
     """Compute dtype of matrices."""
     apart: bool = False
-    """The accelerator's memory is not the host's: nothing is at home. Needed with a 16-bit dtype or on a GPU."""
+    """Whether the accelerator has its own memory, so that no tensor has the form `home`. Needed with a 16-bit dtype or
+    on a GPU."""
 
 
 @dataclass
@@ -57,7 +59,7 @@ class _Held:
     form: Form
     part: Part
     position: int = -1
-    """Of its content, in commits."""
+    """Number of commits that its content has."""
 
 
 @dataclass
@@ -70,10 +72,10 @@ class _Buffer:
 
 
 class Offload:
-    """The blocks of one model on one accelerator; holds one client's at a time."""
+    """The blocks of one model on one accelerator, for one client at a time."""
 
     def __init__(self, replica: Replica, device: str, scope: Scope, store: HostStore) -> None:
-        """Moves the stem to `device` for good; nothing else is there before `enter`."""
+        """Moves the stem to `device`, where it stays. No block is there before `enter`."""
         if store.dtype != torch.float32 or device != "cpu":
             assert store.apart, "host memory can stand in for the accelerator's only on a CPU in fp32"
         manifest = replica.manifest
@@ -90,14 +92,14 @@ class Offload:
         self._held: dict[str, _Held] = {}
         self._entered: tuple[Placement, frozenset[int], int] | None = None
         self.visits = 0
-        """Blocks copied into a stream buffer so far."""
+        """Number of blocks that were copied into a stream buffer so far."""
         self.tensors: dict[str, torch.Tensor] = dict(replica.parameters)
-        """Name -> flat tensor that stands for θ on the accelerator, of what is not streamed."""
+        """Name -> flat tensor of θ on the accelerator, for tensors that are not streamed."""
         self._homes = {
             name: [(module, key, module._parameters[key]) for module, key in holders]
             for name, holders in replica.holders.items()
         }
-        """Name -> (module, its name there, the parameter at home)."""
+        """Name -> (module, name in the module, the parameter in host memory)."""
         if store.apart:
             for entry in manifest.tensors:
                 if entry.block >= manifest.blocks:
@@ -105,11 +107,11 @@ class Offload:
                     self._bind(entry, replica.parameters[entry.name].to(device, dtype, copy=True))
 
     def enter(self, placement: Placement, active: frozenset[int]) -> None:
-        """Brings in what a client holds, and frees what it does not; all of it at the commits' present position."""
+        """Loads the tensors of a client, with all commits applied, and frees all others."""
         key = (placement, active, self._replica.position)
         if self._entered == key:
             return
-        wanted: dict[str, tuple[Form, Part]] = {}
+        forms: dict[str, tuple[Form, Part]] = {}
         self._streamed = {}
         for block, entries in enumerate(self._blocks):
             streamed: list[str] = []
@@ -122,16 +124,16 @@ class Offload:
                 form = "copy" if not on_device else "home" if not self._store.apart else "master"
                 if form == "master" and not is_active:
                     form = "copy"
-                wanted[entry.name] = form, "active" if is_active else "frozen"
+                forms[entry.name] = form, "active" if is_active else "frozen"
             if streamed:
                 self._streamed[block] = frozenset(streamed)
-        self._free(name for name, held in self._held.items() if wanted.get(name, ("",))[0] != held.form)
+        self._free(name for name, held in self._held.items() if forms.get(name, ("",))[0] != held.form)
         for block in range(len(self._blocks)):
-            self._hold(block, wanted)
+            self._hold(block, forms)
         self._entered = key
 
     def clear(self) -> None:
-        """Frees everything; the next `enter` brings in anew."""
+        """Frees all blocks; the next `enter` loads them again."""
         self._streamed, self._entered = {}, None
         self._free(self._held)
 
@@ -143,8 +145,8 @@ class Offload:
         return sums
 
     def pieces(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """(part, tensor) of all memory of its own: of blocks on the accelerator now, and `host`, the images of streamed
-        blocks in host memory."""
+        """(part, tensor) of all memory that was allocated here: blocks on the accelerator, stream buffers, and `host`:
+        images of streamed blocks in host memory."""
         for held in self._held.values():
             if held.form != "home":
                 yield held.part, held.tensor
@@ -154,7 +156,7 @@ class Offload:
             yield "host", image
 
     def around(self, index: int, forward: Forward) -> Forward:
-        """A block's forward that finds the block's tensors on the accelerator."""
+        """Wraps a block's forward, so that the block's tensors are on the accelerator while it runs."""
 
         def visit(*args: Any, **kwargs: Any) -> Any:
             names = self._streamed.get(index)
@@ -177,17 +179,17 @@ class Offload:
         return visit
 
     def prefetch(self, after: int) -> None:
-        """Starts to bring in the first streamed block behind block `after`."""
+        """Starts to copy the first streamed block after block `after`."""
         upcoming = min((block for block in self._streamed if block > after), default=None)
         if upcoming is not None:
             self._load(upcoming)
 
     def _load(self, index: int) -> int:
-        """Number of the buffer that holds, or is being filled with, a block."""
+        """Number of the buffer that has a block, or is being filled with it."""
         if not self._buffers:
             size = max(layout.nbytes for layout in self._layouts)
             self._buffers = [_Buffer(torch.empty(size, dtype=torch.uint8, device=self.device)) for _ in range(2)]
-            for number in range(2):  # what the memory served before must be done
+            for number in range(2):  # copies wait until earlier uses of this memory are done
                 self._copies.leave(number)
         names = self._streamed[index]
         position, image = self._image(index)
@@ -209,11 +211,11 @@ class Offload:
         if self._store.dtype == torch.float32:
             start = entries[0].offset
             return position, self._replica.theta[start : start + layout.nbytes // 4].view(torch.uint8)
-        made, image = self._images.get(block, (-1, None))
+        image_position, image = self._images.get(block, (-1, None))
         if image is None:
             pinned = torch.device(self.device).type == "cuda"
             image = torch.zeros(layout.nbytes, dtype=torch.uint8, device="cpu", pin_memory=pinned)
-        if made != position:
+        if image_position != position:
             self._copies.drain()
             for entry in entries:
                 layout.view(image, entry.name).copy_(self._replica.parameters[entry.name])
@@ -235,16 +237,16 @@ class Offload:
             self._copies.drain()
             self._buffers = []
 
-    def _hold(self, block: int, wanted: dict[str, tuple[Form, Part]]) -> None:
-        """Tensors of one block that are held: present, and at the present position."""
+    def _hold(self, block: int, forms: dict[str, tuple[Form, Part]]) -> None:
+        """Makes the tensors of one block in `forms` present, with all commits applied."""
         commits, position = self._replica.commits, self._replica.position
         stale: list[TensorEntry] = []
         moving: dict[str, torch.Tensor] = {}
         begin = position
         for entry in self._blocks[block]:
-            if entry.name not in wanted:
+            if entry.name not in forms:
                 continue
-            form, part = wanted[entry.name]
+            form, part = forms[entry.name]
             held = self._held.get(entry.name)
             if held is None:
                 held = self._held[entry.name] = _Held(self._room(entry, form), form, part)
@@ -267,7 +269,7 @@ class Offload:
                     held.tensor.copy_(self._replica.parameters[entry.name].to(held.tensor.dtype))
 
     def _room(self, entry: TensorEntry, form: Form) -> torch.Tensor:
-        """Memory of a tensor on the accelerator, in the place of the host's."""
+        """Allocates memory for a tensor on the accelerator, and puts it into the modules."""
         if form == "home":
             return self._replica.parameters[entry.name]
         dtype = torch.float32 if form == "master" else entry.compute_dtype(self._store.dtype)

@@ -21,6 +21,7 @@ tensors. Several clients that share a direction take each perturbed block togeth
 rows may depend on how many there are: a client's numbers are its own.
 """
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,6 +36,7 @@ from zorba_ray.models.manifest import Scope
 from zorba_ray.models.offload import Offload
 from zorba_ray.models.perturbed_tensors import Perturbation, PerturbedTensors
 from zorba_ray.models.replica import Replica
+from zorba_ray.models.shared_prefix import packed_attention
 from zorba_ray.models.swap import Forward, ForwardsSwapped
 from zorba_ray.models.trace import split_hidden
 
@@ -123,9 +125,13 @@ class PairedBackbone:
         too."""
         return ForwardsSwapped([*self.tensors.plain, *self._plain])
 
-    def hidden(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Last hidden state [B, T, H] at θ."""
-        return self.backbone(**inputs, **self._trace.options)[0]
+    def hidden(self, inputs: dict[str, torch.Tensor], batch: Batch | None = None) -> torch.Tensor:
+        """Last hidden state [B, T, H] at θ, or [1, N, H] of a batch with shared tokens, which its inputs pack.
+
+        `batch`: None: nothing is shared.
+        """
+        with packed_attention(batch) if batch is not None else contextlib.nullcontext():
+            return self.backbone(**inputs, **self._trace.options)[0]
 
     def prepare(
         self, batch: Batch, inputs: dict[str, torch.Tensor], active: frozenset[int], signs: int = 2
@@ -139,11 +145,11 @@ class PairedBackbone:
         beyond = frozenset(range(first, len(self._forwards)))
         singly = frozenset(b for b in active if not self.tensors.at_once[b]) if signs == 2 else beyond
         single = _Pass(first, singly, calls)
-        self._run(single, inputs)
+        self._run(single, inputs, batch)
         if signs == 2:
             inputs = {name: torch.cat([value, value]) for name, value in inputs.items()}
             if at_once := beyond - singly:
-                self._run(_Pass(0, at_once, calls), inputs)
+                self._run(_Pass(0, at_once, calls), inputs, batch)
         return PreparedBatch(batch, inputs, active, both, first, single.reached, calls)
 
     def perturbed(self, batches: Sequence[PreparedBatch], move: Perturbation) -> list[torch.Tensor]:
@@ -176,22 +182,26 @@ class PairedBackbone:
                     )
             for row, *parts in zip(moved, *halves, strict=True):
                 hidden[row] = torch.cat(parts)
-        return [self._run(_Pass(0, result=result), batch.inputs) for batch, result in zip(batches, hidden, strict=True)]
+        return [
+            self._run(_Pass(0, result=result), batch.inputs, batch.batch)
+            for batch, result in zip(batches, hidden, strict=True)
+        ]
 
     def _whole(self, batch: PreparedBatch, move: Perturbation) -> torch.Tensor:
         """A whole forward pass for each sign."""
         passes = [_Pass(len(self._forwards), perturbed=batch.active, move=move, sign=sign) for sign in batch.signs]
-        return torch.cat([self._run(each, batch.inputs) for each in passes])
+        return torch.cat([self._run(each, batch.inputs, batch.batch) for each in passes])
 
     def _apply(self, index: int, hidden: torch.Tensor, batch: PreparedBatch) -> torch.Tensor:
         rest, named = batch.calls[index]
-        output = self._forwards[index](hidden, *rest, **named)
+        with packed_attention(batch.batch):
+            output = self._forwards[index](hidden, *rest, **named)
         return output[0] if isinstance(output, tuple) else output
 
-    def _run(self, state: _Pass, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    def _run(self, state: _Pass, inputs: dict[str, torch.Tensor], batch: Batch) -> torch.Tensor:
         self._pass = state
         try:
-            return self.hidden(inputs)
+            return self.hidden(inputs, batch)
         finally:
             self._pass = None
 

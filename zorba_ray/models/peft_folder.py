@@ -1,7 +1,7 @@
-"""Adapters as `PeftModel.from_pretrained` reads them: adapter_config.json and adapter_model.safetensors.
+"""Reads and writes adapters in PEFT format: adapter_config.json and adapter_model.safetensors.
 
-Nothing here needs PEFT. The layout is that of peft 0.21: `base_model.model.LAYER.lora_A.weight` is A [r, n], and
-`lora_B.weight` is B [m, r].
+The package PEFT is not needed. The format is that of peft 0.21, which `PeftModel.from_pretrained` reads:
+`base_model.model.LAYER.lora_A.weight` is A [r, n], and `lora_B.weight` is B [m, r].
 """
 
 import json
@@ -27,19 +27,19 @@ _SAID = frozenset({
     "r", "lora_alpha", "lora_dropout", "target_modules", "exclude_modules", "fan_in_fan_out", "init_lora_weights",
     "layers_to_transform", "layers_pattern", "megatron_core", "runtime_config", "qalora_group_size",
 })  # fmt: skip
-"""Settings that the tensors' names and shapes say again, or that have nothing to do with what an adapter computes."""
+"""Settings that follow from the tensors' names and shapes, or do not change what an adapter computes."""
 _PLAIN_STARTS = (True, False, "gaussian")
-"""Ways to begin an adapter that leave the base weights as they are."""
+"""Values of init_lora_weights that do not change the base weights."""
 
 
 def write_adapter(folder: Path, network: nn.Module, lora: LoraConfig, base: str, causal: bool) -> None:
     """Writes the adapters of `network` into `folder`.
 
     Args:
-        base: what adapter_config.json names as the base model: `model.path`.
+        base: `model.path`, the base model in adapter_config.json.
 
     Raises:
-        ModelError: a layer of a kind that PEFT does not adapt.
+        ModelError: a kind of layer that PEFT cannot adapt.
     """
     tensors: dict[str, torch.Tensor] = {}
     layers: dict[str, nn.Module] = {}
@@ -48,7 +48,9 @@ def write_adapter(folder: Path, network: nn.Module, lora: LoraConfig, base: str,
         tensors[f"{_PREFIX}{name}{_DOWN}"] = down.detach().cpu().clone()
         tensors[f"{_PREFIX}{name}{_UP}"] = up.detach().cpu().clone()
         if not isinstance(leaf, nn.Linear) and not is_transposed(leaf):
-            raise ModelError(f"{base}: PEFT adapts no {type(leaf).__name__} ({name}); export with --merged")
+            raise ModelError(
+                f"{base}: PEFT cannot adapt a layer of type {type(leaf).__name__} ({name}); export with --merged"
+            )
     alpha = int(lora.alpha) if lora.alpha.is_integer() else lora.alpha
     settings = {
         "peft_type": "LORA",
@@ -68,11 +70,11 @@ def write_adapter(folder: Path, network: nn.Module, lora: LoraConfig, base: str,
 
 
 def read_adapter(network: nn.Module, lora: LoraConfig) -> None:
-    """Fills the adapters of `network`, which `add_lora` has put there, from the folder `lora.path`.
+    """Fills the adapters of `network`, which `add_lora` has added, from the folder `lora.path`.
 
     Raises:
-        ModelError: no such folder, damaged files, an adapter that computes otherwise, or one of other layers, rank or
-            scale than `model.lora` says.
+        ModelError: no such folder, damaged files, an adapter with another computation, or with other layers, rank or
+            scale than in `model.lora`.
     """
     assert lora.path is not None
     folder = Path(lora.path).expanduser()
@@ -82,7 +84,7 @@ def read_adapter(network: nn.Module, lora: LoraConfig) -> None:
 
     settings = adapter_settings(folder, "model.lora.path", lora.path)
     if settings.get("peft_type") != "LORA":
-        raise refused(f"the adapter is of the type {shown(settings.get('peft_type'))}; only LORA is read")
+        raise refused(f"the adapter is of type {shown(settings.get('peft_type'))}; only LORA is supported")
     odd = [
         name for name, value in settings.items() if value and name not in _SAID and (name, value) != ("bias", "none")
     ]
@@ -95,22 +97,25 @@ def read_adapter(network: nn.Module, lora: LoraConfig) -> None:
         )
     for name, key, ours in (("r", "rank", lora.rank), ("lora_alpha", "alpha", lora.alpha)):
         if settings.get(name) != ours:
-            raise refused(f"its {name} is {shown(settings.get(name))}; set model.lora.{key} to it")
-    held = _tensors(folder / _WEIGHTS, refused)
+            raise refused(f"its {name} is {shown(settings.get(name))}; set model.lora.{key} to this value")
+    unread = _tensors(folder / _WEIGHTS, refused)
     with torch.no_grad():
         for name, _, down, up in adapters_of(network):
             for ours, key in ((down, f"{_PREFIX}{name}{_DOWN}"), (up, f"{_PREFIX}{name}{_UP}")):
-                stored = held.pop(key, None)
+                stored = unread.pop(key, None)
                 if stored is None:
-                    raise refused(f"it has no {key}; set model.lora.targets to what it adapts")
+                    raise refused(f"it has no {key}; set model.lora.targets to the layers that it adapts")
                 if stored.shape != ours.shape or not bool(torch.isfinite(stored).all()):
                     raise refused(
-                        f"{key} is {list(stored.shape)} of {stored.dtype}, and finite numbers of {list(ours.shape)} "
-                        "are needed; see that model.path is its base model"
+                        f"{key} has shape {list(stored.shape)} and dtype {stored.dtype}; finite numbers of shape "
+                        f"{list(ours.shape)} are needed; check that model.path is its base model"
                     )
                 ours.copy_(stored)
-    if held:
-        raise refused(f"it adapts more than model.lora.targets={lora.targets} ({listed(sorted(held), 3)})")
+    if unread:
+        raise refused(
+            f"it adapts more layers than model.lora.targets={lora.targets} ({listed(sorted(unread), 3)}); set "
+            "model.lora.targets to the layers that it adapts"
+        )
 
 
 def is_adapter(folder: Path) -> bool:
@@ -122,7 +127,7 @@ def adapter_settings(folder: Path, setting: str, value: str) -> dict[str, Any]:
     """The adapter_config.json of a folder; `setting` and `value` for messages.
 
     Raises:
-        ModelError: there is none, or it is no JSON object.
+        ModelError: there is none, or it is not a JSON object.
     """
     path = folder / _SETTINGS
     try:
@@ -130,11 +135,11 @@ def adapter_settings(folder: Path, setting: str, value: str) -> dict[str, Any]:
             raise ValueError(f"more than {_SETTINGS_BYTES >> 10} KiB")
         settings = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(settings, dict):
-            raise ValueError("no JSON object")
+            raise ValueError("not a JSON object")
     except (OSError, ValueError, RecursionError) as error:
         why = error.strerror if isinstance(error, OSError) else first_line(error)
         raise ModelError(
-            f"{setting}={value}: {_SETTINGS} cannot be read ({why}); give a folder that PEFT's save_pretrained wrote"
+            f"{setting}={value}: {_SETTINGS} cannot be read ({why}); name a folder written by PEFT's save_pretrained"
         ) from error
     return settings
 
@@ -150,7 +155,7 @@ def _tensors(file: Path, refused: Any) -> dict[str, torch.Tensor]:
 
 
 def _targets(network: nn.Module, layers: dict[str, nn.Module]) -> list[str]:
-    """Last parts of the layers' names, as `q_proj`, where they name these layers and no others; else whole names."""
+    """The last parts of the layers' names, such as `q_proj`, if no other layers have them; else whole names."""
     ends = {name.rpartition(".")[2] for name in layers}
     named = {name for name, _ in network.named_modules() if name.rpartition(".")[2] in ends}
     return sorted(ends if named == set(layers) else layers)

@@ -1,4 +1,4 @@
-"""Where a prompt ends and what is learnt begins, as a tokenizer writes it."""
+"""Where a prompt ends and the answer begins, in the tokens of a tokenizer."""
 
 import string
 from collections.abc import Sequence
@@ -12,16 +12,16 @@ class PromptEnd:
 
     tokenizer: Any
     spacer: str
-    """What stands between prompt and answer: a space, or nothing after a line break."""
+    """The text between prompt and answer: a space, or nothing after a line break."""
     ending: tuple[int, ...]
-    """What the tokenizer appends to every text (EOS, SEP); prompts are read without it."""
+    """Tokens that the tokenizer appends to every text (EOS, SEP). They are removed from prompts."""
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of prompts up to where the answer begins."""
         return self._without_ending([self.bare(text) for text in texts])
 
     def bare(self, text: str) -> str:
-        """A prompt as it stands before an answer, which brings its space with it."""
+        """A prompt without spaces at its end; the space belongs to the answer."""
         return text.rstrip(" ") if self.spacer else text
 
     def answered(self, texts: Sequence[str], answers: Sequence[str]) -> list[list[int]]:
@@ -39,10 +39,10 @@ class PromptEnd:
 
 
 def read_prompt_end(tokenizer: Any, prompt: str, answers: Sequence[str] = ("a", "b")) -> PromptEnd:
-    """How a tokenizer goes on after a template's prompts.
+    """The end of a template's prompts with this tokenizer.
 
     Args:
-        answers: texts that differ, by which it is seen what the tokenizer puts behind every text.
+        answers: different texts; the tokens that all of them end with are the tokenizer's ending.
     """
     before = short_prompt(prompt)
     spacer = "" if before.endswith("\n") else " "
@@ -58,7 +58,7 @@ def short_prompt(prompt: str, text: str = "a") -> str:
 
 
 def _ending(whole: Sequence[int], answer: Sequence[int]) -> list[int]:
-    """The tokens at the end of both texts that are not the beginning of both."""
+    """The tokens that both texts end with, without those that both begin with."""
     shared = 0
     while shared < min(len(whole), len(answer)) and whole[shared] == answer[shared]:
         shared += 1

@@ -1,4 +1,4 @@
-"""θ: one aligned fp32 arena that all parameters of a model are views of."""
+"""The replica of a process: θ as one aligned fp32 tensor (the arena); all parameters of the model are views of it."""
 
 import hashlib
 import math
@@ -21,12 +21,12 @@ _TILE = 1 << 16
 
 
 class Commits(Protocol):
-    """Commits of a run that blocks may still lack, known by how many came before."""
+    """Commits of a run that some blocks may still lack. A position is a number of commits."""
 
     position: int
-    """Commits so far."""
+    """Number of commits so far."""
     oldest: int
-    """Tensors that stand at an earlier position cannot be brought up to date from here."""
+    """Commits before this position are no longer kept, so tensors at an earlier position cannot be updated."""
 
     def sync(self, block: int, theta: Mapping[str, torch.Tensor], position: int) -> None:
         """Applies the commits since `position` to a block's tensors in scope (name -> flat fp32), in place."""
@@ -36,18 +36,18 @@ class Commits(Protocol):
 class Replica:
     """The master weights of one process, in the manifest's order, each tensor 64-byte aligned.
 
-    With `commits` set, a block may lack the newest ones: whoever reads it brings it up to date first.
+    With `commits` set, a block may lack the newest ones. Call `sync` before you read it.
     """
 
     def __init__(self, loaded: LoadedModel, device: str = "cpu", pinned: bool = False) -> None:
         """Moves the parameters of `loaded.network` into an arena on `device`; tied weights stay tied.
 
-        `pinned`: page-locked host memory, from which a GPU copies by itself.
+        `pinned`: in page-locked host memory, from which a GPU can copy without the CPU.
         """
         network, blocks = loaded.network, len(loaded.blocks)
         self.manifest: Manifest = model_manifest(network, loaded.blocks_name, blocks, loaded.unused)
         self.held: Manifest = model_manifest(network, loaded.blocks_name, blocks)
-        """What an accelerator holds: tensors that do not reach the loss are computed with all the same."""
+        """All tensors of an accelerator, with those that do not reach the loss, because they are computed with, too."""
         self.theta = torch.zeros(self.manifest.size, dtype=torch.float32, device=device, pin_memory=pinned)
         assert is_aligned(self.theta), "the arena must be 64-byte aligned"
         self.parameters: dict[str, torch.Tensor] = {}
@@ -65,11 +65,11 @@ class Replica:
 
     @property
     def position(self) -> int:
-        """Commits so far."""
+        """Number of commits so far."""
         return 0 if self.commits is None else self.commits.position
 
     def sync(self, block: int) -> int:
-        """Applies to a block the commits that it lacks; returns its position."""
+        """Applies the commits that a block lacks. Returns its position."""
         if self.commits is not None and self.lacks(block):
             self.commits.sync(block, self.parameters, self._positions[block])
             self._positions[block] = self.commits.position
@@ -81,11 +81,11 @@ class Replica:
             self.sync(block)
 
     def lacks(self, block: int) -> bool:
-        """Whether `sync` would write the block."""
+        """Whether a block lacks commits."""
         return self.commits is not None and self._positions[block] != self.commits.position
 
     def overwritten(self) -> None:
-        """All blocks were written to the commits' present position from elsewhere."""
+        """Call it after all blocks were overwritten, as by a snapshot, with all commits applied."""
         if self.commits is not None:
             self._positions = [self.commits.position] * self.manifest.blocks
 
@@ -125,11 +125,11 @@ class Replica:
 
 
 def export(replica: Replica, loaded: LoadedModel, folder: Path, adapter: LoraConfig | None = None) -> None:
-    """Writes a `save_pretrained` folder (weights and tokenizer) of θ. Unbinds the network from the arena.
+    """Writes θ and the tokenizer to a folder in Hugging Face format. The network no longer uses the arena afterwards.
 
     Args:
-        adapter: what the model's adapters are: they alone are written, as a folder of PEFT. None: all weights, with
-            the adapters merged into them.
+        adapter: settings of the model's adapters: only these are written, in PEFT format. None: all weights are
+            written, with merged adapters.
     """
     replica.sync_all()
     if adapter is not None:
@@ -140,17 +140,17 @@ def export(replica: Replica, loaded: LoadedModel, folder: Path, adapter: LoraCon
         parameter = loaded.network.get_parameter(entry.name)
         parameter.data = parameter.data.clone()
     for module in loaded.network.modules():
-        module.__dict__.pop("forward", None)  # the wrappers of the paired forward
+        module.__dict__.pop("forward", None)  # removes the wrappers of forward pairs
     merge_lora(loaded.network)
-    # What the checkpoint lacked and the loss does not read was drawn at random: another model each time.
+    # Weights that the checkpoint lacked and the loss does not use are random, so they are left out.
     state = {name: tensor for name, tensor in loaded.network.state_dict().items() if name not in loaded.fresh}
     loaded.network.save_pretrained(folder, state_dict=state)
     loaded.tokenizer.save_pretrained(folder)
 
 
 def move_rest(loaded: LoadedModel, device: str, dtype: torch.dtype = torch.float32) -> None:
-    """Moves what is no part of θ to `device`: buffers (rotary tables, positions), and tensors that do not reach the
-    loss, whose matrices take `dtype`."""
+    """Moves all that is not part of θ to `device`: buffers (rotary tables, positions), and tensors that do not reach
+    the loss; their matrices get `dtype`."""
     for module in loaded.network.modules():
         for name, buffer in module.named_buffers(recurse=False):
             module._buffers[name] = buffer.to(device)

@@ -1,4 +1,4 @@
-"""Named model shapes, and networks built from a configuration alone: no weights, no tokenizer, no download."""
+"""Named model shapes, and networks built only from a configuration, without weights, tokenizer or download."""
 
 import json
 from importlib import resources
@@ -17,14 +17,14 @@ from zorba_ray.models.loaded import LoadedModel, loaded_model
 SHAPES: dict[str, dict[str, Any]] = json.loads(
     resources.files("zorba_ray.models").joinpath("shapes.json").read_text(encoding="utf-8")
 )
-"""Name -> architecture and sizes, as their publishers' config.json states them."""
+"""Name -> architecture and sizes, from the config.json of its publisher."""
 
 
 def shape_settings(model: ModelConfig) -> Any:
     """The transformers configuration of a named shape, a folder or a hub id (its config.json only).
 
     Raises:
-        ModelError: neither a shape nor a model that can be found or fetched.
+        ModelError: neither a named shape nor a model that can be found or downloaded.
     """
     if model.path in SHAPES:
         return transformers.AutoConfig.for_model(**SHAPES[model.path])
@@ -36,12 +36,12 @@ def shape_settings(model: ModelConfig) -> Any:
 
 
 def skeleton(model: ModelConfig, dtype: torch.dtype) -> LoadedModel:
-    """A network in eval mode with weights of `dtype` that hold nothing in particular, made from its configuration.
+    """A network in eval mode from a configuration, with arbitrary weights of `dtype` and without a tokenizer.
 
-    Under `FakeTensorMode` nothing is allocated. It has no tokenizer.
+    Under `FakeTensorMode` nothing is allocated.
 
     Raises:
-        ModelError: as `settings_of`; no list of transformer blocks; a head that the architecture cannot serve.
+        ModelError: as `shape_settings`; no list of transformer blocks; a head that the architecture cannot have.
     """
     settings = shape_settings(model)
     causal = is_causal(settings, model)

@@ -1,4 +1,4 @@
-"""Other tensors and other forwards in the modules of a network, for a while."""
+"""Contexts in which modules of a network have other tensors or other forwards."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -8,19 +8,19 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor
 
 Forward = Callable[..., Any]
-"""What a module computes."""
+"""A module's forward function."""
 Holder = tuple[nn.Module, str]
 """A module, and the name under which it holds a parameter."""
 
 ALIGNMENT = 64
-"""Bytes. Matrix kernels may answer differently at other alignments."""
+"""Bytes. Matrix kernels may give other last bits at other alignments."""
 
 
 class TensorsSwapped:
     """A context in which modules hold other tensors."""
 
     def __init__(self, tensors: Iterable[tuple[nn.Module, str, torch.Tensor | None]]) -> None:
-        """`tensors`: module, name of a parameter of it, and what stands there meanwhile."""
+        """`tensors`: module, name of its parameter, and the tensor that replaces it."""
         self._tensors = tensors
         self._kept: list[tuple[nn.Module, str, Any]] = []
 
@@ -59,34 +59,34 @@ class ForwardsSwapped:
 
 
 def nan_like(tensor: torch.Tensor) -> torch.Tensor:
-    """NaN in the shape of a tensor; it holds one number."""
+    """NaN in the shape of a tensor, with memory for one number only."""
     return torch.full((), float("nan"), dtype=tensor.dtype, device=tensor.device).expand(tensor.shape)
 
 
 def storage_key(tensor: torch.Tensor) -> tuple[int, int]:
-    """Where a tensor begins: equal for two views that begin at the same number, as tied weights do.
+    """A key that is equal for two views that begin at the same number, as tied weights do.
 
-    Tensors without memory have one too, as a client's bytes are counted with those.
+    Tensors without memory have a key too; a client's bytes are counted with such tensors.
     """
     return tensor.untyped_storage()._cdata, int(tensor.storage_offset())
 
 
 def holders_of(network: nn.Module, tensors: Mapping[str, torch.Tensor]) -> dict[str, list[Holder]]:
-    """Name of each tensor -> every module that holds it: several where it is tied.
+    """Name of each tensor -> every module that holds it; tied tensors have several.
 
     Args:
-        tensors: views of what the network's parameters are views of.
+        tensors: views of the same storage as the network's parameters.
     """
     names = {storage_key(tensor): name for name, tensor in tensors.items()}
     holders: dict[str, list[Holder]] = {name: [] for name in tensors}
     for module in network.modules():
         for name, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
             key = storage_key(parameter)
-            if key in names:  # else it does not reach the loss
+            if key in names:  # else the loss does not depend on it
                 holders[names[key]].append((module, name))
     return holders
 
 
 def is_aligned(tensor: torch.Tensor) -> bool:
-    """Whether it begins at a multiple of 64 bytes; a tensor without memory has no address that could be wrong."""
+    """Whether a tensor begins at a multiple of 64 bytes; True for a tensor without memory, which has no address."""
     return isinstance(tensor, FakeTensor) or tensor.data_ptr() % ALIGNMENT == 0

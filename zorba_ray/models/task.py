@@ -23,6 +23,7 @@ from zorba_ray.models.paired import PairedBackbone, PreparedBatch
 from zorba_ray.models.perturbed_tensors import Perturbation
 from zorba_ray.models.replica import Replica, move_rest
 from zorba_ray.models.rewarded import RewardFunction, chosen_texts
+from zorba_ray.models.shared_prefix import packed_inputs
 from zorba_ray.models.swap import ForwardsSwapped, TensorsSwapped
 
 
@@ -251,7 +252,7 @@ class TaskModel:
         parts = [(name.rpartition("."), tensor) for name, tensor in tensors.items()]
         network = self.loaded.network
         with TensorsSwapped((network.get_submodule(module), key, tensor) for (module, _, key), tensor in parts):
-            return self.head.losses(self._backbone.hidden(self._inputs(batch)), batch)[0].mean()
+            return self.head.losses(self._backbone.hidden(self._inputs(batch), batch), batch)[0].mean()
 
     @torch.inference_mode()
     def evaluate(self, batches: Iterable[Batch], scores: bool = False) -> Evaluation:
@@ -265,7 +266,7 @@ class TaskModel:
         texts: list[str] = []
         every_loss, every_count, every_label, every_score, every_reward = [], [], [], [], []
         for batch in batches:
-            logits = self.head.logits(self._backbone.hidden(self._inputs(batch)), batch)
+            logits = self.head.logits(self._backbone.hidden(self._inputs(batch), batch), batch)
             losses, correct, count = self.head.losses_of(logits, batch)
             total += float(losses.double().sum())
             items += count
@@ -307,4 +308,6 @@ class TaskModel:
             self._offload.enter(RESIDENT if at_home else self._placement, active)
 
     def _inputs(self, batch: Batch) -> dict[str, torch.Tensor]:
+        if batch.shared:
+            return packed_inputs(batch)
         return model_inputs(self.loaded, batch.ids_BT, batch.mask_BT)

@@ -1,10 +1,11 @@
-"""One plain forward pass, watched: how a network runs its blocks, and in which module each tensor is read.
+"""Observes one plain forward pass: how a network runs its blocks, and in which module each tensor is read.
 
-Two things follow from it. A tensor of a block is perturbed around the module in which it is read: its own module as a
-rule, a parent where that reads `self.conv.weight` without calling `conv`. And blocks are driven one by one only where
-nothing but the hidden state passes from one to the next; else a pair is two whole forward passes (`models.paired`).
+Two decisions follow from it. First, a tensor of a block is perturbed while the module runs that reads it. Usually this
+is its own module; it is a parent if that reads `self.conv.weight` without calling `conv`. Second, blocks are run one by
+one only if a block gets nothing from the block before except the hidden state. Otherwise a pair is two whole forward
+passes (`models.paired`).
 
-What is seen here is structure, the same in every process. Whether it suffices is judged by numbers: `pair_check`.
+This file only looks at the structure, which is the same in every process. `pair_check` then checks the numbers.
 """
 
 import inspect
@@ -19,7 +20,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 ROWS, LENGTH = 3, 5
-"""Of the watched batch: two different numbers, so that an axis is known by its length."""
+"""Shape of the observed batch. The two numbers differ, so that an axis can be recognised by its length."""
 
 _VIEWS = frozenset({"data", "T", "mT", "H", "mH", "real", "imag"})
 """Attributes of a tensor that give its values; the others (shape, dtype, …) do not."""
@@ -34,36 +35,37 @@ Options = dict[str, Any]
 
 @dataclass(frozen=True)
 class Trace:
-    """What a forward pass showed."""
+    """The structure that a forward pass showed."""
 
     options: Options
-    """Arguments that a forward pass of the backbone takes beside its inputs: no cache."""
+    """Further arguments of the backbone's forward: they switch the cache off."""
     order: tuple[int, ...]
     """Blocks in the order in which they ran."""
     why_not: str
-    """Why the blocks are not chained; empty where they are."""
+    """Why the blocks cannot be run one by one; empty: they can."""
     extra_outputs: tuple[int, ...]
-    """Of each block: None's behind the hidden state in its output; -1: the output is the hidden state itself."""
+    """For each block: number of None values after the hidden state in its output; -1: the output is the hidden state
+    itself."""
     readers: Mapping[str, str]
-    """Name of a tensor of a block -> name of the module in which it is read: what to swap it around."""
+    """Name of a tensor of a block -> name of the module that reads it, and while which it is perturbed."""
     elsewhere: tuple[str, ...]
     """Tensors of blocks that were read outside their block."""
     rows_first: frozenset[str]
-    """Modules without children that were always given, and gave, a tensor with the batch, or all tokens row by row, on
-    its first axis."""
+    """Modules without children whose inputs and outputs always have the batch, or all tokens row by row, on their first
+    axis."""
     early: frozenset[str]
-    """Parameters that were read before the last block was done; the others may not reach the loss."""
+    """Parameters that were read before the last block had ended; the others may not reach the loss."""
 
     @property
     def chained(self) -> bool:
-        """Whether nothing but the hidden state [B, …] passes from block to block."""
+        """Whether a block gets only the hidden state [B, …] from the block before."""
         return not self.why_not
 
 
 def watch(network: nn.Module, backbone: nn.Module, blocks: nn.ModuleList, ids: torch.Tensor) -> Trace:
-    """Runs `network` on `ids` [ROWS, LENGTH], all of them real tokens.
+    """Runs `network` on `ids` [ROWS, LENGTH], without padding, and returns what was observed.
 
-    The network must be as it was loaded: on one device, nothing wrapped.
+    The network must be as it was loaded: on one device, without wrapped modules.
     """
     assert tuple(ids.shape) == (ROWS, LENGTH)
     observer = _Observer(network, blocks)
@@ -75,14 +77,14 @@ def watch(network: nn.Module, backbone: nn.Module, blocks: nn.ModuleList, ids: t
         except TypeError:
             if not options or "use_cache" in inspect.signature(backbone.forward).parameters:
                 raise
-            options = {}  # `**kwargs` of the backbone do not take it
+            options = {}  # the backbone's `**kwargs` do not accept use_cache
             observer = _Observer(network, blocks)
             observer.run(inputs, options)
     return observer.conclude(options)
 
 
 def without_cache(backbone: nn.Module) -> Options:
-    """A cache of keys would carry one sign's or direction's values into the next."""
+    """Arguments that switch the cache off: it would carry values of one sign or direction into the next."""
     accepted = inspect.signature(backbone.forward).parameters
     anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values())
     return {"use_cache": False} if anything or "use_cache" in accepted else {}
@@ -99,23 +101,23 @@ class _Visit:
 
 
 class _Observer(TorchFunctionMode):
-    """Keeps the stack of running modules, and notes for every function of torch which parameters it was given."""
+    """Keeps the stack of running modules, and records which parameters each torch function gets."""
 
     def __init__(self, network: nn.Module, blocks: nn.ModuleList) -> None:
         super().__init__()
         self._network = network
         self._visits: list[_Visit] = []
         self._names = {module: name for name, module in network.named_modules()}
-        self._index = {block: place for place, block in enumerate(blocks)}
+        self._index = {block: index for index, block in enumerate(blocks)}
         self._parameters = {id(p): name for name, p in network.named_parameters()}
         self._owners: dict[str, str] = {}
         """Tensor of a block -> the block; a tied tensor under the first of its names, as in the manifest."""
         for block in blocks:
-            within = self._names[block]
-            held = {f"{within}.{own}": p for own, p in block.named_parameters(remove_duplicate=False)}
-            first = {id(held[name]): name for name in sorted(held, reverse=True)}
+            block_name = self._names[block]
+            tensors = {f"{block_name}.{key}": p for key, p in block.named_parameters(remove_duplicate=False)}
+            first = {id(tensors[name]): name for name in sorted(tensors, reverse=True)}
             self._parameters.update(first)
-            self._owners.update(dict.fromkeys(first.values(), within))
+            self._owners.update(dict.fromkeys(first.values(), block_name))
         self._stack: list[nn.Module] = []
         self._reads: dict[str, list[tuple[nn.Module, ...]]] = defaultdict(list)
         self._entered: set[nn.Module] = set()
@@ -123,15 +125,16 @@ class _Observer(TorchFunctionMode):
         self._other_axis: set[nn.Module] = set()
 
     def run(self, inputs: dict[str, torch.Tensor], options: Options) -> None:
-        """One forward pass under observation: by a forward of every module, as some are called without hooks."""
-        kept = [(module, module.__dict__.get("forward")) for module in self._names]
+        """Observes one forward pass. It replaces the forward of every module, because some modules are called without
+        hooks."""
+        replaced = [(module, module.__dict__.get("forward")) for module in self._names]
         try:
             for module in self._names:
                 module.forward = self._observed(module, module.forward)
             with self:
                 self._network(**inputs, **options)
         finally:
-            for module, forward in kept:
+            for module, forward in replaced:
                 del module.forward
                 if forward is not None:
                     module.forward = forward
@@ -140,7 +143,7 @@ class _Observer(TorchFunctionMode):
         def observed(*args: Any, **kwargs: Any) -> Any:
             self._stack.append(module)
             self._entered.add(module)
-            given = next(_tensors((args, kwargs)), None)
+            first_input = next(_tensors((args, kwargs)), None)
             visit = None
             if module in self._index:
                 hidden, rest = split_hidden(args, kwargs)
@@ -150,7 +153,7 @@ class _Observer(TorchFunctionMode):
             if visit is not None:
                 visit.output = output
                 self._early = frozenset(self._reads)
-            if not (_has_rows(given) and _has_rows(output)):
+            if not (_has_rows(first_input) and _has_rows(output)):
                 self._other_axis.add(module)
             self._stack.pop()
             return output
@@ -166,7 +169,7 @@ class _Observer(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
     def conclude(self, options: Options) -> Trace:
-        """The trace of the pass that was run."""
+        """The trace of the observed pass."""
         extra = [-1] * len(self._index)
         for visit in self._visits:
             if isinstance(visit.output, tuple):
@@ -185,25 +188,25 @@ class _Observer(TorchFunctionMode):
         )
 
     def _unchained(self) -> str:
-        """The first reason why blocks cannot be driven one by one; empty: they can."""
+        """The first reason why blocks cannot be run one by one; empty: they can."""
         order = [visit.block for visit in self._visits]
         if order != list(range(len(self._index))):
             return f"its blocks run in the order {order}"
         passed: list[torch.Tensor] = []
         for visit in self._visits:
             if not isinstance(visit.hidden, torch.Tensor):
-                return f"block {visit.block} is not given its hidden state first or as hidden_states"
+                return f"block {visit.block} does not get its hidden state as the first argument or as hidden_states"
             if visit.hidden.shape[0] != ROWS:
-                return f"block {visit.block} has another axis first than the batch"
+                return f"the first axis of the hidden state of block {visit.block} is not the batch"
             if passed and visit.hidden is not passed[-1]:
                 return f"something is computed between blocks {visit.block - 1} and {visit.block}"
             if not all(_is_plain(value) for value in visit.rest):
-                return f"block {visit.block} is given an object that blocks could pass state through"
+                return f"block {visit.block} gets an object through which blocks could pass state"
             if any(value is earlier for value in _tensors(visit.rest) for earlier in passed):
-                return f"block {visit.block} is given what earlier blocks answered, beside its hidden state"
+                return f"block {visit.block} gets outputs of earlier blocks in addition to its hidden state"
             answer = visit.output if isinstance(visit.output, tuple) else (visit.output,)
             if not isinstance(answer[0], torch.Tensor) or any(value is not None for value in answer[1:]):
-                return f"block {visit.block} answers with more than its hidden state"
+                return f"block {visit.block} returns more than its hidden state"
             passed.append(answer[0])
         return ""
 
@@ -219,7 +222,7 @@ class _Observer(TorchFunctionMode):
             inside = [reader for reader in _ancestors(owner, block) if all(reader in stack for stack in stacks)]
             level = _ancestors(owner, block).index(inside[0])
             levels[_kind(name)] = max(level, levels.get(_kind(name), 0))
-        # An expert that no token reached is read as its like are.
+        # An expert that got no token in this pass is read like the other experts.
         readers = {
             name: _ancestors(name.rpartition(".")[0], block)[levels.get(_kind(name), 0)]
             for name, block in self._owners.items()
@@ -228,15 +231,16 @@ class _Observer(TorchFunctionMode):
 
 
 def split_hidden(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, tuple[tuple[Any, ...], dict[str, Any]]]:
-    """(hidden state, other arguments) of a block's call; None where it is neither first nor called hidden_states."""
+    """(hidden state, other arguments) of a block's call. The hidden state is the first argument or `hidden_states`;
+    None: there is neither."""
     if args:
         return args[0], (args[1:], kwargs)
-    rest = {name: value for name, value in kwargs.items() if name != "hidden_states"}
-    return kwargs.get("hidden_states"), ((), rest)
+    others = {name: value for name, value in kwargs.items() if name != "hidden_states"}
+    return kwargs.get("hidden_states"), ((), others)
 
 
 def _ancestors(owner: str, block: str) -> list[str]:
-    """A module's name and its parents' up to the block's, innermost first."""
+    """The names of a module and its parents, up to the block, innermost first."""
     names = [owner]
     while names[-1] != block:
         names.append(names[-1].rpartition(".")[0])
@@ -244,7 +248,7 @@ def _ancestors(owner: str, block: str) -> list[str]:
 
 
 def _kind(name: str) -> str:
-    """A tensor's name without numbers: of all blocks and experts alike."""
+    """A tensor's name without numbers; it is the same for all blocks and experts."""
     return re.sub(r"\d+", "#", name)
 
 
@@ -271,7 +275,8 @@ def _tensors(value: Any) -> Iterator[torch.Tensor]:
 
 
 def _is_plain(value: Any) -> bool:
-    """A tensor, a constant, or a tuple of such: nothing that a block could leave something in for the next."""
+    """Whether a value is a tensor, a constant, or a tuple of these, in which a block cannot leave state for the
+    next."""
     if isinstance(value, tuple):
         return all(_is_plain(part) for part in value)
     return value is None or isinstance(

@@ -1,1 +1,1 @@
-"""Messages, frames, the ledger and its replay, and the count of bytes."""
+"""Messages and their bytes, the ledger, its replay, and the count of traffic."""

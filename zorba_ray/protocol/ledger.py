@@ -7,8 +7,9 @@ Layout: magic, then records. A record is
 little-endian; chain = SHA-256(previous chain ‖ body), from SHA-256(magic) on. Record 0 is the header (round 0), then
 one record per round, ascending, the body being the frame of a RoundCommit.
 
-The length has a CRC of its own: fewer bytes than a verified length are a torn tail (the write was cut off) and may be
-cut; a complete record that fails any check is damage and is refused with its offset.
+The length has a CRC of its own, so that two faults can be told apart. A record with fewer bytes than its verified
+length is a torn tail: its write was cut off, and it may be removed. A complete record that fails a check is damaged: it
+is refused, with its offset.
 """
 
 import dataclasses
@@ -41,11 +42,11 @@ class LedgerRecord:
     offset: int
     """Of its first byte in the file."""
     chain: bytes
-    """After it."""
+    """Hash chain after this record."""
 
     @property
     def end(self) -> int:
-        """Offset of the byte after it."""
+        """Offset of the first byte after the record."""
         return self.offset + _HEAD.size + len(self.body) + _TAIL.size
 
 
@@ -57,9 +58,9 @@ class LedgerContents:
     records: tuple[LedgerRecord, ...]
     """Commits, ascending by round, without gaps."""
     size: int
-    """Bytes up to the last whole record."""
+    """Bytes up to the end of the last whole record."""
     torn_bytes: int
-    """Bytes after it: a record whose write was cut off."""
+    """Bytes after that: a record whose write was cut off."""
     header_chain: bytes
 
     @property
@@ -79,16 +80,16 @@ class LedgerContents:
             yield decode(record.body, RoundCommit)
 
     def chain_after(self, number: int) -> bytes:
-        """Chain after round `number`; 0: after the header."""
+        """Chain after round `number`; for 0, after the header."""
         return self.records[number - 1].chain if number else self.header_chain
 
     def active_after(self, number: int) -> bytes:
-        """Active sets in force after round `number` (`ActiveSets.packed`); empty where no commit has named any."""
+        """Active sets in force after round `number` (`ActiveSets.packed`); empty if no commit has any."""
         named = (decode(record.body, RoundCommit).active for record in reversed(self.records[:number]))
         return next((active for active in named if active is not None), b"")
 
     def active_changes(self) -> dict[int, bytes]:
-        """Round -> active sets that hold from it on; ascending, the rounds whose commits name others than before."""
+        """Round -> active sets from that round on; only the rounds in which they changed, ascending."""
         changes: dict[int, bytes] = {}
         active = b""
         for commit in self.commits():
@@ -116,7 +117,7 @@ def read_ledger(path: Path) -> LedgerContents:
     """Reads and verifies every byte.
 
     Raises:
-        LedgerError: no such file, not a ledger, or damaged: names the offset and what is wrong.
+        LedgerError: no such file, not a ledger, or damaged; the message names the offset and the fault.
     """
     try:
         data = path.read_bytes()
@@ -128,7 +129,7 @@ def read_ledger(path: Path) -> LedgerContents:
         raise LedgerError(f"{path}: not a ledger of this version (offset 0: {data[:8]!r}, expected {MAGIC!r})")
     records = tuple(_records(path, data))
     if not records:
-        raise LedgerError(f"{path}: the header record is incomplete; no round can be in this file: start the run anew")
+        raise LedgerError(f"{path}: the header record is incomplete, so the file holds no round: start the run anew")
     first, size = records[0], records[-1].end
     try:
         fields = msgspec.msgpack.decode(first.body)
@@ -142,7 +143,7 @@ def read_ledger(path: Path) -> LedgerContents:
 
 
 def _records(path: Path, data: bytes) -> Iterator[LedgerRecord]:
-    """The whole records in order, verified, up to the end of the file or to a torn tail.
+    """The complete records in order, verified, up to the end of the file or to a torn tail.
 
     Raises:
         LedgerError: as `read_ledger`.
@@ -165,13 +166,15 @@ def _records(path: Path, data: bytes) -> Iterator[LedgerRecord]:
         if chain != stored_chain:
             raise LedgerError(f"{path}: offset {start + length + 4}: the hash chain breaks at round {number}")
         if number != expected:
-            raise LedgerError(f"{path}: offset {offset}: round {number} where round {expected} belongs")
+            raise LedgerError(f"{path}: offset {offset}: the record is of round {number}, round {expected} is expected")
         try:
-            filed = decode(body, RoundCommit).round if number else 0
+            commit_round = decode(body, RoundCommit).round if number else 0
         except MessageError as error:
             raise LedgerError(f"{path}: offset {start}: round {number}: {error}") from error
-        if filed != number:
-            raise LedgerError(f"{path}: offset {start}: the commit of round {filed} is filed under {number}")
+        if commit_round != number:
+            raise LedgerError(
+                f"{path}: offset {start}: the record of round {number} has the commit of round {commit_round}"
+            )
         record = LedgerRecord(number, body, offset, chain)
         yield record
         offset = record.end
@@ -184,13 +187,13 @@ class LedgerWriter:
         self.path = path
         self.chain = chain
         self.last_round = last_round
-        # Unbuffered: what a full disk refused must not be written by a later close.
+        # Unbuffered: bytes that a full disk refused must not be written later, when the file is closed.
         self._file = path.open("r+b", buffering=0)
         self._file.seek(0, os.SEEK_END)
 
     @classmethod
     def create(cls, path: Path, header: LedgerHeader) -> "LedgerWriter":
-        """A new ledger; written aside and renamed, so that a kill leaves a whole header or none.
+        """A new ledger. It is written to another name and then renamed, so that a kill leaves a whole header or none.
 
         Raises:
             LedgerError: the file exists.
@@ -210,7 +213,7 @@ class LedgerWriter:
 
     @classmethod
     def resume(cls, path: Path, until: int | None = None) -> tuple["LedgerWriter", LedgerContents]:
-        """Opens an existing ledger for appending; a torn tail is cut off, and what comes after round `until`.
+        """Opens an existing ledger for appending. A torn tail is cut off, and so are the records after round `until`.
 
         Raises:
             LedgerError: as `read_ledger`.
@@ -230,13 +233,14 @@ class LedgerWriter:
         """Writes and syncs the record of `round`; returns the chain after it.
 
         Raises:
-            OSError: not all was written, as on a full disk; what was is a torn tail, which `resume` cuts off.
+            OSError: the record could not be written whole, as on a full disk. The written part is a torn tail, which
+                `resume` cuts off.
         """
         assert round == self.last_round + 1, (round, self.last_round)
         chain = next_chain(self.chain, body)
-        rest = memoryview(_record(round, body, chain))
-        while rest:
-            rest = rest[self._file.write(rest) :]
+        unwritten = memoryview(_record(round, body, chain))
+        while unwritten:
+            unwritten = unwritten[self._file.write(unwritten) :]
         os.fsync(self._file.fileno())
         self.chain, self.last_round = chain, round
         return chain

@@ -1,13 +1,14 @@
-"""What crosses the wire, and how it becomes bytes.
+"""The messages between driver and clients, and how they become bytes.
 
-Seeds are implied by (round, client, step), and scalars are sent; tensors only by the methods that train them, in the
-place of scalars. fp32 values travel as little-endian bytes.
+Scalars are sent; seeds are not, because they follow from (round, client, step). Methods that train tensors send tensors
+in the place of scalars. fp32 values are sent as little-endian bytes.
 
-A frame is: version and kind, a byte each; the fields as a msgpack array; CRC-32. `len(frame)` is what traffic counts.
+A frame is the bytes of one message: version and kind, a byte each; the fields as a msgpack array; CRC-32. Traffic
+counts `len(frame)`.
 
-The fields of a message are fixed. What a later feature adds travels in `sections`, by name: a frame without any has no
-byte for them. A reader keeps sections that it does not know, and encodes them again as they were, unless the writer
-marked one as required: then it refuses the message. The header of a ledger and its records do the same.
+The fields of a message are fixed. A later feature adds a named section to `sections`; a frame without sections has no
+byte for them. A reader that does not know a section keeps it and encodes it again as it was. If the writer marked it as
+required, the reader refuses the message. The header of a ledger and its records follow the same rule.
 """
 
 import hashlib
@@ -22,18 +23,18 @@ import msgspec
 from zorba_ray.errors import MessageError
 
 VERSION = 1
-KNOWN_SECTIONS: dict[str, int] = {"options": 1, "reward": 1}
-"""Name -> newest version that this program reads. A feature that adds a section adds its line."""
+KNOWN_SECTIONS: dict[str, int] = {"options": 1, "shared_prefix": 1, "reward": 1}
+"""Name of a section -> the newest version that this program reads. A feature that adds a section adds a line here."""
 
 
 class Section(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """What one feature adds to a message or to a ledger's header."""
+    """The data that one feature adds to a message or to a ledger's header."""
 
     version: int
     """Of the feature's own format."""
     content: bytes
     required: bool = False
-    """Whether who does not know it must not use the message."""
+    """Whether a reader that does not know the section must refuse the message."""
 
 
 class _Message(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, kw_only=True):
@@ -50,13 +51,13 @@ class RoundPlan(_Message, frozen=True):
     perturbation_scale: float
     """μ."""
     parent: bytes
-    """First 8 bytes of the ledger's hash chain before this round: a client on another θ must not answer."""
+    """First 8 bytes of the ledger's hash chain before this round. A client at another chain must not answer."""
     active: bytes | None = None
-    """Active sets of all clients (`ActiveSets.packed`); None: as before."""
+    """Active sets of all clients (`ActiveSets.packed`); None: unchanged."""
 
 
 class ClientReport(_Message, frozen=True):
-    """Client to driver. Nothing else of a client's data leaves it."""
+    """Client to driver. It is all that a client sends about its data in a round."""
 
     round: int
     client: int
@@ -77,16 +78,15 @@ class RoundCommit(_Message, frozen=True):
     lr: float
     """η."""
     clients: bytes
-    """uint32 [n]: R_t, ascending; empty where a commit of all clients' scalars says that every client of the federation
-    reported."""
+    """uint32 [n]: R_t, ascending. Empty: every client of the federation reported its scalars."""
     scalars: bytes
     """fp32 [n · K · P]: the raw ρ in the same order."""
     active: bytes | None = None
-    """Active sets of all clients when they changed; None: as before."""
+    """Active sets of all clients, if they changed; None: unchanged."""
 
 
 class ProbePlan(_Message, frozen=True):
-    """Driver to clients, before a round that the blocks are dealt for: forward pairs on one block at a time."""
+    """Driver to clients, before blocks are assigned by a probe: asks for forward pairs on one block at a time."""
 
     round: int
     """The round that comes next."""
@@ -97,7 +97,7 @@ class ProbePlan(_Message, frozen=True):
     parent: bytes
     """As in a round's plan."""
     blocks: bytes | None = None
-    """Blocks that each client has room to probe (`ActiveSets.packed`); None: all."""
+    """Blocks that each client has memory to probe (`ActiveSets.packed`); None: all."""
 
 
 class ProbeReport(_Message, frozen=True):
@@ -108,7 +108,7 @@ class ProbeReport(_Message, frozen=True):
     plan: bytes
     """First 8 bytes of SHA-256 of the plan's frame."""
     scalars: bytes
-    """fp32 [2 batches · probed blocks, ascending · pairs]: ρ."""
+    """fp32 [2 batches · probed blocks · pairs], blocks ascending: ρ."""
 
 
 class LedgerHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -171,14 +171,15 @@ def decode(frame: bytes, kind: type[Message]) -> Message:
     """The message of a frame.
 
     Raises:
-        MessageError: too short, damaged, of another version or kind, with other fields, or with a section that must be
-            known and is not.
+        MessageError: too short, damaged, of another version or kind, with other fields, or with a required section that
+            this program does not know.
     """
     if len(frame) < 6 or zlib.crc32(frame[:-4]) != struct.unpack("<I", frame[-4:])[0]:
         raise MessageError(f"{kind.__name__}: a frame of {len(frame)} bytes is damaged (CRC)")
     if frame[0] != VERSION:
         raise MessageError(
-            f"{kind.__name__}: version {frame[0]}, this program speaks {VERSION}; use equal versions everywhere"
+            f"{kind.__name__}: version {frame[0]}, this program speaks {VERSION}; install the same version of "
+            "zorba-ray on all machines"
         )
     if frame[1] != _KINDS[kind]:
         raise MessageError(f"{kind.__name__} expected, got message kind {frame[1]}")
@@ -191,22 +192,25 @@ def decode(frame: bytes, kind: type[Message]) -> Message:
 
 
 def require_known(sections: Mapping[str, Section], where: str) -> None:
-    """Whether all sections that must be known are.
+    """Checks that this program knows all required sections.
 
     Raises:
-        MessageError: names the first that is not, and its version.
+        MessageError: it does not; names the first such section and its version.
     """
     for name, section in sections.items():
         if section.required and section.version > KNOWN_SECTIONS.get(name, 0):
             raise MessageError(
-                f"{where}: section {name!r}, version {section.version}, must be known to whoever reads this, and this "
-                f"program reads {KNOWN_SECTIONS.get(name) or 'none of that name'}: use the version of zorba-ray that "
-                "wrote it"
+                f"{where}: section {name!r} has version {section.version} and is required, and this program reads "
+                f"{_up_to(KNOWN_SECTIONS.get(name))}: use the version of zorba-ray that wrote it"
             )
 
 
+def _up_to(version: int | None) -> str:
+    return "no section of this name" if version is None else f"versions up to {version}"
+
+
 def decode_question(frame: bytes) -> RoundPlan | ProbePlan:
-    """What the driver asks of clients.
+    """The message that the driver sent to clients: a plan of a round or of a probe.
 
     Raises:
         MessageError: as `decode`.
@@ -217,28 +221,28 @@ def decode_question(frame: bytes) -> RoundPlan | ProbePlan:
 
 
 def frame_digest(frame: bytes) -> bytes:
-    """First 8 bytes of SHA-256: what a report quotes of its plan."""
+    """First 8 bytes of the frame's SHA-256; a report quotes them of its plan."""
     return hashlib.sha256(frame).digest()[:8]
 
 
 @dataclass(frozen=True)
 class RoundTraffic:
-    """One round's frames. Active sets ride in the plan and the commit of the rounds in which they change."""
+    """The bytes of one round. Plan and commit carry active sets only in rounds in which these change."""
 
     plan: int
-    """Bytes of the plan's frame, to each asked client; active sets left out."""
+    """Bytes of the plan's frame without active sets; it is sent to each asked client."""
     commit: int
-    """Bytes of the commit's frame, to every client that is to keep up; active sets left out."""
+    """Bytes of the commit's frame without active sets; it is sent to every client that follows the run."""
     active_sets: int
-    """Bytes of active sets in both frames."""
+    """Bytes of the active sets in both frames."""
     reports: int
-    """Bytes of all reports' frames together."""
+    """Bytes of the frames of all reports together."""
 
 
 def count_round(
     plan: RoundPlan, frame: bytes, commit: RoundCommit, body: bytes, reports: Sequence[bytes]
 ) -> RoundTraffic:
-    """Traffic of a round from its messages and their frames."""
+    """The traffic of a round, from its messages and their frames."""
     plan_alone = len(encode(msgspec.structs.replace(plan, active=None)))
     commit_alone = len(encode(msgspec.structs.replace(commit, active=None)))
     return RoundTraffic(

@@ -1,4 +1,4 @@
-"""A replica and its place in the ledger: θ is a fold over commits."""
+"""A replica and its position in the ledger. θ is θ0 with the commits up to that position applied in order."""
 
 from collections.abc import Iterable
 
@@ -14,7 +14,7 @@ from zorba_ray.protocol.messages import LedgerHeader, RoundCommit, decode
 from zorba_ray.zo import PendingCommits, RoundUpdate, UpdateRule, apply_rounds, reach, require_within_reach
 
 _FUSED_TERMS = 2048
-"""Scalars of the commits of one pass: 20 bytes each, per block."""
+"""Scalars after which the collected commits are applied, in one pass over θ. A scalar takes 20 bytes per block."""
 
 
 def rule_of(header: LedgerHeader) -> UpdateRule:
@@ -45,8 +45,10 @@ class ReplicaState:
     ) -> None:
         """`replica` must hold θ0.
 
-        `directions`: of the device that computes. `lazily_with`: of the host, where θ is; commits are then applied to a
-        block when it is next read. None: at once.
+        Args:
+            directions: implementation on the device that computes.
+            lazily_with: implementation on the host, where θ is: then a commit is applied to a block when the block is
+                read next. None: commits are applied at once.
 
         Raises:
             LedgerError: the manifest or the weights differ from the header's.
@@ -59,15 +61,15 @@ class ReplicaState:
         weights = replica.digest()
         if weights != header.weights_sha256:
             raise LedgerError(
-                f"the ledger begins at weights {header.weights_sha256[:16]}…, this model holds {weights[:16]}…: "
-                "the files behind model.path changed, or are of another model; give the base model of the run"
+                f"the ledger begins at weights {header.weights_sha256[:16]}…, this model's are {weights[:16]}…: the "
+                "files at model.path changed, or are of another model; set model.path to the base model of the run"
             )
         self.replica = replica
         self.directions = directions
         self.rule = rule_of(header)
         self.header = header
         self.active = ActiveSets(np.zeros((len(header.samples), header.blocks), dtype=bool))
-        """In force; nobody holds anything before the first plan."""
+        """The active sets in force. Before the first plan no client has an active block."""
         self.round = 0
         self.chain = first_chain(header)
         self._pending = None
@@ -76,10 +78,10 @@ class ReplicaState:
             replica.commits = self._pending
 
     def set_active(self, packed: bytes) -> None:
-        """Takes over active sets from a plan or commit.
+        """Sets the active sets to those of a plan or commit.
 
         Raises:
-            LedgerError: not one set per client over this model's blocks.
+            LedgerError: not one set per client, or a set with blocks that this model lacks.
         """
         try:
             self.active = ActiveSets.unpacked(packed, self.active.clients, self.active.blocks)
@@ -87,13 +89,13 @@ class ReplicaState:
             raise LedgerError(f"round {self.round + 1}: {error}") from error
 
     def movable(self) -> dict[str, torch.Tensor]:
-        """Name -> flat fp32 tensor of θ, of those that commits of this run can move; all commits are in them."""
+        """Name -> flat fp32 tensor, for the tensors of θ that commits of this run can move. All commits are applied."""
         self.replica.sync_all()
         manifest = self.replica.manifest
         return {entry.name: self.replica.parameters[entry.name] for entry in manifest.moved(self.rule.scope)}
 
     def jump(self, round: int, chain: bytes) -> None:
-        """`movable` was written from elsewhere, as it stands after `round`."""
+        """Sets the position. Call it after the tensors of `movable` were overwritten with those after `round`."""
         if self._pending is not None:
             self._pending.jump()
             self.replica.overwritten()
@@ -109,22 +111,23 @@ class ReplicaState:
         self.catch_up([body])
 
     def check(self, body: bytes) -> None:
-        """Whether the next commit can be applied, before it is written: afterwards it is too late. Nothing is changed.
+        """Checks that the next commit can be applied, and changes nothing. Call it before the commit is written to the
+        ledger, from which it cannot be removed.
 
-        Its active sets must be those that the plan of the round set here.
+        The commit's active sets must be those that the plan of the round set here.
 
         Raises:
             LedgerError: as `apply`.
-            Diverged: it would move weights further than `zo.require_within_reach` allows.
+            Diverged: it would move weights further than `zo.LIMIT`.
         """
         commit = decode(body, RoundCommit)
         require_within_reach(reach(self._update(commit), self.rule), f"round {commit.round}: its scalars")
 
     def catch_up(self, bodies: Iterable[bytes]) -> None:
-        """Applies several commits in order, as many in one pass over θ as stay within _FUSED_TERMS.
+        """Applies several commits in order, up to about _FUSED_TERMS scalars in one pass over θ.
 
         Raises:
-            LedgerError, Diverged: as `apply`; θ stands at the last pass before the fault.
+            LedgerError, Diverged: as `apply`; θ has the commits of the passes before the fault.
         """
         updates: list[RoundUpdate] = []
         terms, chain = 0, self.chain
@@ -140,14 +143,14 @@ class ReplicaState:
             self._take(updates, chain)
 
     def read_commit(self, body: bytes, number: int) -> RoundCommit:
-        """The commit of round `number`, whose active sets are taken over.
+        """Decodes the commit of round `number`, and sets the active sets if it has any.
 
         Raises:
             LedgerError: of another round, or active sets of another model.
         """
         commit = decode(body, RoundCommit)
         if commit.round != number:
-            raise LedgerError(f"commit of round {commit.round} where round {number} is next")
+            raise LedgerError(f"the commit is of round {commit.round}, round {number} is expected")
         if commit.active is not None:
             self.set_active(commit.active)
         return commit
@@ -155,9 +158,9 @@ class ReplicaState:
     def _update(self, commit: RoundCommit) -> RoundUpdate:
         """A commit as arrays, with the active sets in force."""
         clients, scalars = unpack_scalars(commit, self.header)
-        # A mean is everybody's, of all blocks: client 0, who stands for all, may be away and hold none.
-        everybodys = self.header.commits == "mean"
-        active = ActiveSets.of_all(self.active.clients, self.active.blocks) if everybodys else self.active
+        # The mean of all clients is stored as a report of client 0 and moves all blocks, whatever client 0 activates.
+        is_mean = self.header.commits == "mean"
+        active = ActiveSets.of_all(self.active.clients, self.active.blocks) if is_mean else self.active
         return RoundUpdate(commit.round, commit.lr, clients, scalars, active)
 
     def _take(self, updates: list[RoundUpdate], chain: bytes) -> None:
@@ -173,14 +176,15 @@ class ReplicaState:
 
 
 def unpack_scalars(commit: RoundCommit, header: LedgerHeader) -> tuple[np.ndarray, np.ndarray]:
-    """(client ids int64 [n], ρ float32 [n, K, P]) of a commit; of mean scalars, as if client 0 alone had reported them,
-    whose weight is then 1 and whose directions, being shared, are everybody's.
+    """(client ids int64 [n], ρ float32 [n, K, P]) of a commit.
+
+    Mean scalars are returned as a report of client 0 alone: its weight is then 1, and all clients share its directions.
 
     Raises:
-        LedgerError: counts do not fit, ids not ascending or unknown, or a scalar is not finite.
+        LedgerError: counts do not fit, ids are not ascending or unknown, or a scalar is not finite.
     """
     if len(commit.clients) % 4:
-        raise LedgerError(f"round {commit.round}: {len(commit.clients)} bytes of client ids, 4 for each expected")
+        raise LedgerError(f"round {commit.round}: {len(commit.clients)} bytes of client ids, which take 4 bytes each")
     clients = np.frombuffer(commit.clients, dtype="<u4").astype(np.int64)
     if header.commits == "mean":
         clients = np.zeros(1, dtype=np.int64)

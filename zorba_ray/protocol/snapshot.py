@@ -1,8 +1,9 @@
-"""A replica's place in the ledger on disk, so that a new replica replays the rounds since and not all of them.
+"""Snapshots: θ after a round, on disk. A new replica loads the newest one and replays only the rounds after it.
 
-A snapshot is a shortcut, never a source: it names the ledger's chain at its round, and a SHA-256 that covers this label
-and the tensors with their names, types and shapes. One that does not fit the ledger or itself is passed over. Active
-sets are not in it: the ledger has them. Replays that prove a run do without.
+A snapshot only saves time; the ledger decides what θ is. The label of a snapshot has the ledger's chain at its round,
+and a SHA-256 of label and tensors (names, types, shapes, values). A snapshot that does not fit the ledger or its own
+SHA-256 is passed over. Active sets are read from the ledger. `zorba-ray replay` needs a snapshot only where commits are
+tensors.
 """
 
 import hashlib
@@ -23,7 +24,7 @@ from zorba_ray.protocol.replay import ReplicaState
 
 _OTHER_FORM = (ArithmeticError, LookupError, TypeError, ValueError)
 _KEPT = 2
-"""The newest two: the last may be the one whose write a kill cut off."""
+"""How many of the newest snapshots stay on disk: two, because a kill may have damaged the last one."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Snapshot:
     tensors: dict[str, np.ndarray]
     """Name -> [numel], as `ReplicaState.movable` has it."""
     active: bytes = b""
-    """Active sets in force at `round`: from the ledger, not from the file."""
+    """Active sets in force at `round`, from the ledger."""
 
 
 class _Label(msgspec.Struct, frozen=True):
@@ -46,7 +47,7 @@ class _Label(msgspec.Struct, frozen=True):
 
 
 def write_snapshot(folder: Path, state: ReplicaState) -> Path:
-    """Writes the state's snapshot below `folder`, durably, and removes all but the newest two.
+    """Writes a snapshot of `state` to `folder`, with fsync, and removes all but the newest two.
 
     Raises:
         OSError: it cannot be written.
@@ -75,35 +76,37 @@ def newest_snapshot(
     note: Callable[[str], None] = lambda text: None,
     of_round: int | None = None,
 ) -> Snapshot | None:
-    """The newest whole snapshot below `folder` that lies on this ledger; None if there is none.
+    """The newest valid snapshot in `folder` that belongs to this ledger; None: there is none.
 
     Args:
-        of_round: of this round alone; None: of any.
-        note: is told of each that is passed over, and why.
+        note: is called with a sentence for each snapshot that is passed over, and the reason.
+        of_round: only a snapshot of this round; None: of any round.
     """
     for path in _paths(folder):
-        found = _read(path)
-        if isinstance(found, str):
-            note(f"snapshot {path.name} is passed over: {found}")
-        elif not 1 <= found.round <= contents.last_round or contents.chain_after(found.round) != found.chain:
-            note(f"snapshot {path.name} is passed over: round {found.round} of this ledger is another, or not there")
-        elif of_round in (None, found.round):
-            return replace(found, active=contents.active_after(found.round))
+        snapshot = _read(path)
+        if isinstance(snapshot, str):
+            note(f"snapshot {path.name} is passed over: {snapshot}")
+        elif not 1 <= snapshot.round <= contents.last_round or contents.chain_after(snapshot.round) != snapshot.chain:
+            note(f"snapshot {path.name} is passed over: its round {snapshot.round} is not the one of this ledger")
+        elif of_round in (None, snapshot.round):
+            return replace(snapshot, active=contents.active_after(snapshot.round))
     return None
 
 
 def restore(state: ReplicaState, snapshot: Snapshot) -> None:
-    """Moves a replica of the same run to the snapshot's round.
+    """Sets a replica of the same run to the snapshot's round.
 
     Raises:
-        LedgerError: the tensors are not those that this run moves.
+        LedgerError: the snapshot has other tensors than this run moves.
     """
-    own = state.movable()
-    if {name: tensor.numel() for name, tensor in own.items()} != {n: v.size for n, v in snapshot.tensors.items()}:
-        raise LedgerError(f"the snapshot of round {snapshot.round} holds other tensors than this run moves")
+    tensors = state.movable()
+    if {name: tensor.numel() for name, tensor in tensors.items()} != {n: v.size for n, v in snapshot.tensors.items()}:
+        raise LedgerError(
+            f"the snapshot of round {snapshot.round} holds other tensors than this run moves: delete the snapshot"
+        )
     if snapshot.active:
         state.set_active(snapshot.active)
-    for name, tensor in own.items():
+    for name, tensor in tensors.items():
         tensor.copy_(torch.from_numpy(snapshot.tensors[name].copy()))
     state.jump(snapshot.round, snapshot.chain)
 
@@ -122,15 +125,16 @@ def _read(path: Path) -> Snapshot | str:
     except (OSError, SafetensorError, msgspec.MsgspecError, *_OTHER_FORM) as error:
         return f"it is cut off, damaged or of another version ({type(error).__name__}: {str(error)[:80]!r})"
     if _digest(label.round, label.chain, tensors) != label.content:
-        return "its SHA-256 is another than its label says"
+        return "its SHA-256 is not the one in its label"
     return Snapshot(label.round, label.chain, tensors)
 
 
 def _digest(round: int, chain: bytes, tensors: dict[str, np.ndarray]) -> str:
-    """SHA-256 (hex) of the label and the tensors, every part after a line that says what and how long it is."""
+    """SHA-256 (hex) of the label and the tensors. A line with name, type and shape stands before the bytes of each
+    tensor."""
     hasher = hashlib.sha256(b"%d %s\n" % (round, chain.hex().encode()))
     for name in sorted(tensors):
-        own = tensors[name].astype(tensors[name].dtype.newbyteorder("<"), order="C", copy=False)
-        hasher.update(f"{name!r} {own.dtype.str} {own.shape}\n".encode())
-        hasher.update(own.data)
+        values = tensors[name].astype(tensors[name].dtype.newbyteorder("<"), order="C", copy=False)
+        hasher.update(f"{name!r} {values.dtype.str} {values.shape}\n".encode())
+        hasher.update(values.data)
     return hasher.hexdigest()

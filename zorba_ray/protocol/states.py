@@ -1,9 +1,9 @@
-"""Replicas whose commits are no scalars of clients, and the replica state that a ledger's header asks for.
+"""Replica states for the two kinds of commits that are not scalars of clients, and `replica_state`, which chooses one.
 
-- A pool of seeds (FedKSeed): commits add to the accumulators of the seeds, and θ = θ0 + Σ_j c_j z_j in one pass.
-  Catching up takes as long after a thousand rounds as after one, and a snapshot is the accumulators.
-- Tensors: commits are the trained tensors themselves. They are too large for a ledger: its records keep their SHA-256,
-  and the newest rounds' tensors are in snapshots, which these runs write after every round.
+- A pool of seeds (FedKSeed): a commit adds to the accumulator of each seed, and θ = θ0 + Σ_j c_j z_j in one pass.
+  Catching up takes as long after a thousand rounds as after one. A snapshot holds the accumulators.
+- Tensors: a commit is the trained tensors themselves. They are too large for a ledger, whose records keep their
+  SHA-256 instead. The tensors of the newest rounds are in snapshots, which these runs write after every round.
 """
 
 import hashlib
@@ -26,26 +26,29 @@ from zorba_ray.zo import on_grid, require_within_reach
 def replica_state(
     replica: Replica, directions: DirectionBackend, header: LedgerHeader, lazily_with: DirectionBackend | None = None
 ) -> ReplicaState:
-    """A state at θ0; arguments and errors as of `ReplicaState`.
+    """The state at θ0 that fits the header's kind of commits; arguments and errors as in `ReplicaState`.
 
     Raises:
-        LedgerError: commits of a kind that this program does not know.
+        LedgerError: a kind of commits that this program does not know.
     """
     if header.commits in ("scalars", "mean"):
         return ReplicaState(replica, directions, header, lazily_with)
-    assert lazily_with is None, "only scalars can wait for the reader of a block"
+    assert lazily_with is None, "only commits of scalars can be applied later"
     if header.commits == "pool":
         return PoolState(replica, directions, header)
     if header.commits == "tensors":
         return TensorState(replica, directions, header)
-    raise LedgerError(f"the ledger's commits are {header.commits!r}, which this program does not know")
+    raise LedgerError(
+        f"the ledger's commits are {header.commits!r}, which this program does not know: use the version of zorba-ray "
+        "that wrote it"
+    )
 
 
 class PoolState(ReplicaState):
-    """`ReplicaState` for `commits: pool`; keeps the tensors in scope as they were at θ0."""
+    """`ReplicaState` for `commits: pool`. It keeps a copy of the tensors in scope at θ0."""
 
     def __init__(self, replica: Replica, directions: DirectionBackend, header: LedgerHeader) -> None:
-        """As `ReplicaState`; θ is where `directions` compute."""
+        """As `ReplicaState`; θ must be on the device of `directions`."""
         super().__init__(replica, directions, header)
         self._start = replica.scoped_copy(self.rule.scope)
         self._seeds = pool_seeds(self.rule.seed, header.pool)
@@ -53,11 +56,11 @@ class PoolState(ReplicaState):
         """A_j of every seed, and η."""
 
     def movable(self) -> dict[str, torch.Tensor]:
-        """The accumulators with the rate, from which θ follows."""
+        """The accumulators and the learning rate, which determine θ."""
         return {"accumulators": self._sums}
 
     def jump(self, round: int, chain: bytes) -> None:
-        """`movable` was written from elsewhere, as it stands after `round`.
+        """As `ReplicaState.jump`; θ is rebuilt.
 
         Raises:
             Diverged: a coefficient overflows.
@@ -66,11 +69,11 @@ class PoolState(ReplicaState):
         self.round, self.chain = round, chain
 
     def check(self, body: bytes) -> None:
-        """As `ReplicaState.check`: η Σ_j of what the commit adds to |A_j|, and then of all |A_j|.
+        """As `ReplicaState.check`. The bounded step is η times the sum of the sizes that the commit adds.
 
         Raises:
-            LedgerError: as `catch_up`, but for sums that are not finite.
-            Diverged: too far, or not finite.
+            LedgerError: as `catch_up`, except for sums that are not finite.
+            Diverged: the step is too large or not finite, or a coefficient overflows.
         """
         commit, sums = decode(body, RoundCommit), self._sums.numpy().copy()
         with np.errstate(invalid="ignore"):
@@ -83,8 +86,8 @@ class PoolState(ReplicaState):
         """Adds up commits in order, then rebuilds θ once.
 
         Raises:
-            LedgerError: not the next round, a wrong number of sums or one that is not finite, or another rate.
-            Diverged: a coefficient overflows; θ is as before then.
+            LedgerError: not the next round, a wrong number of sums, a sum that is not finite, or another rate.
+            Diverged: a coefficient overflows; then θ is unchanged.
         """
         sums, chain, number = self._sums.numpy().copy(), self.chain, self.round
         for body in bodies:
@@ -97,26 +100,29 @@ class PoolState(ReplicaState):
             self.round, self.chain = number, chain
 
     def _add(self, sums: np.ndarray, commit: RoundCommit) -> None:
-        """Adds a commit to accumulators, with the rate at their end (float64 [pool + 1]).
+        """Adds a commit to `sums`: float64 [pool + 1], the accumulators and then the rate.
 
         Raises:
             LedgerError: as `catch_up`.
         """
-        whole = len(commit.scalars) == 4 * (len(sums) - 1)
-        own = np.frombuffer(commit.scalars if whole else b"", dtype="<f4").astype(np.float64)
-        if not whole or not np.isfinite(own).all():
-            sums_found = len(commit.scalars) // 4
-            raise LedgerError(f"round {commit.round}: {sums_found} sums, {len(sums) - 1} finite ones expected")
+        complete = len(commit.scalars) == 4 * (len(sums) - 1)
+        added = np.frombuffer(commit.scalars if complete else b"", dtype="<f4").astype(np.float64)
+        if not complete or not np.isfinite(added).all():
+            count = len(commit.scalars) // 4
+            raise LedgerError(f"round {commit.round}: {count} sums, {len(sums) - 1} finite ones expected")
         if sums[-1] not in (0.0, commit.lr):
-            raise LedgerError(f"round {commit.round}: rate {commit.lr:g} after {sums[-1]:g}; a pool of seeds needs one")
-        sums[:-1] += own
+            raise LedgerError(
+                f"round {commit.round}: rate {commit.lr:g} after {sums[-1]:g}; with a pool of seeds all rounds need "
+                "the same rate"
+            )
+        sums[:-1] += added
         sums[-1] = commit.lr
 
     def _rebuild(self, sums: np.ndarray) -> None:
-        """θ from θ0 by these accumulators, which are kept: every seed in one pass over each tensor.
+        """Computes θ from θ0 and `sums`, all seeds in one pass over each tensor, and keeps `sums`.
 
         Raises:
-            Diverged: a coefficient overflows; nothing is changed then.
+            Diverged: a coefficient overflows; then nothing is changed.
         """
         coefficients = on_grid(-sums[-1] * sums[:-1])
         terms = Terms(self._seeds, np.zeros(len(self._seeds), np.uint64), coefficients, self.rule.distribution).moving()
@@ -128,7 +134,7 @@ class PoolState(ReplicaState):
 
 
 def ledger_body(body: bytes, commits: str) -> bytes:
-    """What the ledger keeps of a commit's frame: all of it, or of tensors the frame with their SHA-256 instead.
+    """What the ledger keeps of a commit's frame: the frame itself. Of tensors, a frame with their SHA-256 instead.
 
     Args:
         commits: `LedgerHeader.commits`.
@@ -140,28 +146,28 @@ def ledger_body(body: bytes, commits: str) -> bytes:
 
 
 class TensorState(ReplicaState):
-    """`ReplicaState` for `commits: tensors`; θ in scope is what the last commit says."""
+    """`ReplicaState` for `commits: tensors`; the tensors of the last commit are θ in scope."""
 
     def check(self, body: bytes) -> None:
-        """As `ReplicaState.check`: how far any weight is from where it is now.
+        """As `ReplicaState.check`. The bounded step is the largest change of any weight.
 
         Raises:
             LedgerError: tensors of another model.
-            Diverged: too far, or not finite.
+            Diverged: a change is too large or not finite.
         """
         commit = decode(body, RoundCommit)
-        own = self.movable().values()
+        tensors = self.movable().values()
         furthest = 0.0
-        for tensor, new in zip(own, self._tensors(commit), strict=True):
+        for tensor, new in zip(tensors, self._tensors(commit), strict=True):
             step = torch.from_numpy(new.astype(np.float64)).sub_(tensor.cpu()).abs_()
             furthest = max(furthest, float(step.max())) if bool(step.isfinite().all()) else math.inf
         require_within_reach(furthest, f"round {commit.round}: its tensors")
 
     def catch_up(self, bodies: Iterable[bytes]) -> None:
-        """Takes over the tensors of commits in order.
+        """Copies the tensors of commits to θ, in order.
 
         Raises:
-            LedgerError: not the next round, a record of the ledger, which has no tensors, or tensors of another model.
+            LedgerError: not the next round, a record of the ledger (which has no tensors), or tensors of another model.
         """
         for body in bodies:
             commit = self.read_commit(body, self.round + 1)
@@ -173,26 +179,27 @@ class TensorState(ReplicaState):
         """fp32 [numel] of each movable tensor.
 
         Raises:
-            LedgerError: a record of the ledger, which has none, or tensors of another model.
+            LedgerError: a record of the ledger (which has no tensors), or tensors of another model.
         """
         sizes = [tensor.numel() for tensor in self.movable().values()]
         if len(commit.scalars) != 4 * sum(sizes):
             raise LedgerError(
-                f"round {commit.round}: {len(commit.scalars)} bytes of tensors; a ledger keeps none, they are in "
-                "the run's snapshots"
+                f"round {commit.round}: {len(commit.scalars)} bytes of tensors, {4 * sum(sizes)} expected; a ledger "
+                "keeps no tensors, they are in the run's snapshots"
             )
         return np.split(np.frombuffer(commit.scalars, dtype="<f4"), np.cumsum(sizes)[:-1])
 
     def require(self, body: bytes) -> None:
-        """Whether θ in scope is what a record of the ledger names.
+        """Checks that θ in scope has the SHA-256 of a ledger's record.
 
         Raises:
-            LedgerError: it is not.
+            LedgerError: it has another.
         """
         hasher = hashlib.sha256()
         for tensor in self.movable().values():
             hasher.update(tensor.cpu().numpy().astype("<f4").tobytes())
         if hasher.digest() != decode(body, RoundCommit).scalars:
             raise LedgerError(
-                f"round {self.round}: the snapshot's tensors are not those that the ledger names; delete the snapshot"
+                f"round {self.round}: the SHA-256 of the snapshot's tensors is not the one in the ledger; delete the "
+                "snapshot"
             )

@@ -1,4 +1,4 @@
-"""Run, sweep and comparison directories -> one self-contained HTML page. Reads files only; imports no torch, no Ray."""
+"""Writes the report of runs, a sweep or a comparison as an HTML page. Reads only files; imports no torch, no Ray."""
 
 from zorba_ray.report.write import write_report
 

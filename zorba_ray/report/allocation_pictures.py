@@ -1,4 +1,4 @@
-"""Who activates which blocks, drawn for a run's page and for `zorba-ray allocate`; and the front of allocations."""
+"""Figures of active blocks, for a run's page and for `zorba-ray allocate`; and the Pareto front of allocations."""
 
 import math
 from collections.abc import Sequence
@@ -28,17 +28,17 @@ from zorba_ray.report.fleet_rows import FleetRow, fleet_rows
 from zorba_ray.tables.text import text_gap, text_value
 
 SINGLE_CLIENTS = 24
-"""Up to so many clients have a row each in figures; more are shown in groups."""
+"""Up to this many clients have a row each in figures; more are shown in groups."""
 
 
 def allocation_plots(allocation: AllocationRecord) -> list[Plot]:
-    """Active blocks, for a page; none without clients."""
+    """The figure of active blocks for a page; empty without clients."""
     if not allocation.clients:
         return []
     rows = fleet_rows(allocation, SINGLE_CLIENTS)
     holders = np.bincount([block for c in allocation.clients for block in c.blocks], minlength=allocation.blocks)
     grouped = len(rows) < len(allocation.clients)
-    note = "Blue: active" + (", paler where only some clients of the row hold the block. " if grouped else ". ")
+    note = "Blue: active" + (", paler if only some clients of the row hold the block. " if grouped else ". ")
     note += f"Every block is active on {holders.min()} to {holders.max()} of {len(allocation.clients)} clients."
 
     def draw(figure: Figure) -> None:
@@ -48,7 +48,7 @@ def allocation_plots(allocation: AllocationRecord) -> list[Plot]:
 
 
 def write_allocation_picture(allocation: AllocationRecord, path: Path) -> Path:
-    """Active blocks of clients, or of groups of them where there are many, as a PNG.
+    """Writes the figure of active blocks of clients, or of groups if there are many, as a PNG.
 
     Raises:
         OSError: the file cannot be written.
@@ -67,7 +67,7 @@ def write_allocation_picture(allocation: AllocationRecord, path: Path) -> Path:
 
 
 def active_blocks(axes: Axes, rows: Sequence[FleetRow]) -> None:
-    """A row of cells per client or group; the bluer, the more of its clients hold the block."""
+    """Draws a row of cells per client or group. A cell is bluer if more of its clients hold the block."""
     share = np.stack([row.share for row in rows])
     shaded_cells(axes, share)
     axes.set_xlim(-0.5, share.shape[1] - 0.5)
@@ -82,8 +82,8 @@ def active_blocks(axes: Axes, rows: Sequence[FleetRow]) -> None:
 
 
 def write_front_picture(front: dict[str, Any], record: dict[str, Any], path: Path) -> Path:
-    """Two objectives of every point of the front (f1 upwards where it is one of them), these settings' own answer and
-    the heuristic's.
+    """Draws two objectives of every point of the front, and the allocation of these settings. f1 is on the vertical
+    axis if it is one of the two.
 
     `front` and `record` are front.json and allocation.json.
 
@@ -104,9 +104,11 @@ def write_front_picture(front: dict[str, Any], record: dict[str, Any], path: Pat
         x = np.array([_objective(point, across) for point in points]) / scale
         y = np.array([_objective(point, up) for point in points])
         axes.plot(x, y, "o-", color=BLUE, label="front", linewidth=1, zorder=3)
-        here = {entry["objective"]: entry["value"] for entry in record["objectives"]}
+        these_settings = {entry["objective"]: entry["value"] for entry in record["objectives"]}
         label = f"these settings, ε = {record['epsilon']:g}"
-        axes.plot(here[across] / scale, here[up], "o", ms=12, mfc="none", mew=1.6, label=label, color=RED)
+        axes.plot(
+            these_settings[across] / scale, these_settings[up], "o", ms=12, mfc="none", mew=1.6, label=label, color=RED
+        )
         name_points(axes, x, y, [f"{point['epsilon']:.3g}" for point in points])
         if across == "vram" and share:
             percent(axes.xaxis)
@@ -123,7 +125,7 @@ def _objective(point: dict[str, Any], name: str) -> float:
 
 
 def _row_name(row: FleetRow) -> str:
-    """As in '3  phone', or 'phone × 1,200' for a group."""
+    """A name such as '3  phone', or 'phone × 1,200' for a group."""
     if row.clients == 1:
         return f"{row.name}  {short(row.kind)}"
     return f"{short(row.kind) or 'mixed'} × {row.clients:,}"

@@ -1,4 +1,4 @@
-"""A comparison of methods, read from its folder: every figure with its mean and 95 % interval over the seeds."""
+"""Reads a comparison of methods from its folder: every figure with its mean and 95 % interval over the seeds."""
 
 import csv
 from collections.abc import Sequence
@@ -16,45 +16,45 @@ from zorba_ray.tables import Spread
 
 @dataclass(frozen=True)
 class MethodResult:
-    """One method: its finished runs, seed by seed, and those that were not."""
+    """One method: its finished runs by seed, and its other runs."""
 
     method: str
     rate: float | None
     runs: dict[int, Run]
     """Seed -> finished run."""
     others: tuple[ComparisonCell, ...]
-    """Runs that diverged, failed or are under way; in no mean."""
+    """Runs that diverged, failed or are not finished; they are in no mean."""
 
     @property
     def lost(self) -> tuple[ComparisonCell, ...]:
-        """Seeds that came to nothing."""
+        """Runs that diverged or failed."""
         return tuple(cell for cell in self.others if cell.status in ("diverged", "failed"))
 
     @property
     def first_run(self) -> Run | None:
-        """For what all runs of the method share."""
+        """The first finished run, for figures that all runs of the method share; None: no run is finished."""
         return next(iter(self.runs.values()), None)
 
     def over(self, measure: Measure) -> Spread | None:
-        """Over the runs that know it."""
+        """The spread of a figure over the finished runs that have it."""
         return Spread.of(measure(run) for run in self.runs.values())
 
 
 @dataclass(frozen=True)
 class ComparisonRecord:
-    """All of a comparison."""
+    """A comparison with the results of its methods."""
 
     path: Path
     entry: Comparison
     results: tuple[MethodResult, ...]
 
     def missing(self, result: MethodResult) -> tuple[int, ...]:
-        """Seeds whose run has not begun, or is under way for the first time."""
+        """Seeds whose run has no result yet."""
         begun = {*result.runs, *(cell.seed for cell in result.others)}
         return tuple(seed for seed in self.entry.asked["seeds"] if seed not in begun)
 
     def difference(self, result: MethodResult) -> Spread | None:
-        """Final validation loss less the first method's, seed by seed; positive where the first is better."""
+        """Final validation loss minus that of the first method, for each seed; positive if the first is better."""
         first = self.results[0].runs
         pairs = [(measures.final_loss(run), measures.final_loss(first[seed]))
                  for seed, run in result.runs.items() if seed in first]  # fmt: skip
@@ -62,7 +62,7 @@ class ComparisonRecord:
 
 
 def is_comparison(path: str | Path) -> bool:
-    """Whether a folder holds a comparison."""
+    """Whether a folder is that of a comparison."""
     return (Path(path) / Comparison.FILE).is_file()
 
 
@@ -70,7 +70,7 @@ def load_comparison(path: str | Path) -> ComparisonRecord:
     """Reads a comparison, finished or not.
 
     Raises:
-        RunDirError: a file is missing or damaged, or a folder holds another run; names it.
+        RunDirError: a file is missing or damaged, or a folder has another run; names it.
     """
     path = Path(path)
     entry = read_record(path / Comparison.FILE, Comparison, "comparison", printable=True)
@@ -87,14 +87,14 @@ def _run_of(path: Path, cell: ComparisonCell) -> Run:
     run = Run(path)
     if (run.config.method, run.config.seed) != (cell.method, cell.seed):
         raise RunDirError(
-            f"{path} holds a run of {run.config.method}, seed {run.config.seed}, where the comparison had "
-            f"{cell.method}, seed {cell.seed}: put its own back, or remove it and go on with --resume"
+            f"{path} has a run of {run.config.method}, seed {run.config.seed}, and should have one of {cell.method}, "
+            f"seed {cell.seed}: restore that run, or remove the folder and go on with --resume"
         )
     return run
 
 
 def comparison_rows(record: ComparisonRecord) -> list[dict[str, Any]]:
-    """One row per method, JSON-ready: each figure with `_mean` and `_half`, and `n`, the runs behind it."""
+    """One row per method, as JSON values. Each figure has `_mean`, and `_half`, half of its 95 % interval."""
     rows = []
     for result in record.results:
         row: dict[str, Any] = {
@@ -115,13 +115,13 @@ def comparison_rows(record: ComparisonRecord) -> list[dict[str, Any]]:
 
 
 def write_comparison_csv(record: ComparisonRecord, path: Path) -> Path:
-    """`comparison_rows` as a table."""
+    """Writes `comparison_rows` as CSV."""
     write_csv(comparison_rows(record), path)
     return path
 
 
 def write_csv(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """All rows, floats with all their digits; unknown is empty."""
+    """Writes rows as CSV: floats with all their digits; unknown values are empty."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
         writer.writeheader()

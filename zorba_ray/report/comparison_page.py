@@ -1,4 +1,4 @@
-"""The page of a comparison: which method ends where, what it took, and the curves."""
+"""The page of a comparison: results and cost of each method, curves, and rates."""
 
 from collections.abc import Callable
 from functools import partial
@@ -16,23 +16,23 @@ from zorba_ray.tables.text import figure_name, text_count, text_figure, text_los
 
 
 def comparison_page(record: ComparisonRecord) -> Page:
-    """All of it."""
+    """The page of a comparison."""
     judged, better = ("reward", max) if _is_rewarded(record) else ("loss", min)
     measure = FIGURES[f"final_{judged}"]
     ends = [(end, result) for result in record.results if not result.lost and (end := result.over(measure))]
     best = better(ends, key=lambda pair: pair[0].mean, default=None)
     seeds = record.entry.asked["seeds"]
-    done, asked = sum(len(result.runs) for result in record.results), len(record.results) * len(seeds)
+    done, planned = sum(len(result.runs) for result in record.results), len(record.results) * len(seeds)
     named = ", ".join(map(str, seeds[:8])) + (", …" if seeds[8:] else "")
     tiles = [
-        Tile("Runs finished", f"{done} of {asked}", f"seeds: {named}"),
+        Tile("Runs finished", f"{done} of {planned}", f"seeds: {named}"),
         Tile("Forward passes of a client", f"{record.entry.passes:,}", "by each method; a backward pass counts as two"),
     ]
     if best is not None:
         which = "Highest" if judged == "reward" else "Lowest"
         tiles.insert(0, Tile(f"{which} final validation {judged}", best[1].method, with_interval(text_loss)(best[0])))
     intervals = "Intervals are 95 %, by Student's t over the seeds. " if len(seeds) > 2 else ""
-    intervals += "One seed or two have no interval: their values stand, by seed."
+    intervals += "With one or two seeds there is no interval: the values are shown."
     *tables, rates = comparison_tables(record)
     lines = [Line(result.method, list(result.runs.values())) for result in record.results]
     passes, note = passes_of_client(record), _central_note(record)
@@ -64,13 +64,13 @@ def comparison_page(record: ComparisonRecord) -> Page:
 
 
 def passes_of_client(record: ComparisonRecord) -> Cost:
-    """Forward passes, on one axis for all methods: a central method makes those of all clients in one place, and its
-    are divided by their number."""
+    """Forward passes per client, as one axis for all methods. A method with one client makes the passes of all clients,
+    so they are divided by their number."""
 
     def at(run: Run, round: int) -> float:
         config, passes = run.config, measures.passes_at(run, round)
-        whole = config.cost_per_round * config.rounds
-        return passes / max(1.0, whole / record.entry.passes) if config.spec.central else float(passes)
+        passes_of_run = config.cost_per_round * config.rounds
+        return passes / max(1.0, passes_of_run / record.entry.passes) if config.spec.central else float(passes)
 
     return Cost("forward passes per client", at)
 
@@ -79,11 +79,11 @@ def _central_note(record: ComparisonRecord) -> str:
     central = [result.method for result in record.results if result.first_run and result.first_run.config.spec.central]
     if not central:
         return ""
-    return f"{', '.join(central)}: all data in one place; its passes are divided by the number of clients."
+    return f"{', '.join(central)}: one client has all data; its passes are divided by the number of clients."
 
 
 def comparison_warnings(record: ComparisonRecord) -> list[str]:
-    """Runs that are in no mean, rates at an end of those tried, and passes beyond what all have; a line per kind."""
+    """Warnings, one line per kind: runs in no mean, rates at an end of those tried, more passes than others."""
     kinds: dict[str, list[str]] = {}
 
     def add(kind: str, what: str) -> None:
@@ -92,7 +92,7 @@ def comparison_warnings(record: ComparisonRecord) -> list[str]:
     for result in record.results:
         for cell in result.others:
             where = "" if cell.round is None else f" after round {cell.round}"
-            add("In no mean", f"{result.method}, seed {cell.seed} ({cell.status}{where})")
+            add("Not in any mean", f"{result.method}, seed {cell.seed} ({cell.status}{where})")
         if missing := record.missing(result):
             add("No run yet", f"{result.method}, seed{'s' if len(missing) > 1 else ''} {', '.join(map(str, missing))}")
         _add_rate(record, result, add)
@@ -106,30 +106,33 @@ def _add_rate(record: ComparisonRecord, result: MethodResult, add: Callable[[str
         return
     what = f"{result.method}, {result.rate:g} ({end} of {len(tried)})"
     ended = any(loss is not None for loss in tried.values())
-    add("The best rate may lie beyond those tried" if ended else "A rate was taken although none tried ended", what)
+    add(
+        "The best rate may be beyond those that were tried" if ended else "No run that tried a rate ended; used is",
+        what,
+    )
 
 
 def _add_passes(record: ComparisonRecord, result: MethodResult, add: Callable[[str, str], None]) -> None:
-    """A probe's passes, or one round dearer than what all have."""
+    """Warns of the passes of probes, and of a method whose single round has more passes than the comparison gives."""
     run = result.first_run
     if run is None or run.config.spec.central:
         return
     passes = run.config.cost_per_round * run.config.rounds
     if passes > record.entry.passes:
-        add("One round takes more forward passes than all have", f"{result.method}, {passes:,}")
+        add("More forward passes than the others, in a single round", f"{result.method}, {passes:,}")
     if probe := measures.probe_passes(run):
-        add("Forward passes of probes beside, per client", f"{result.method}, {probe:,}")
+        add("Additional forward passes of probes, per client", f"{result.method}, {probe:,}")
 
 
 def comparison_tables(record: ComparisonRecord) -> list[Table]:
-    """All tables, for the page and the terminal; the rates last."""
+    """All tables, for the page and the terminal; the table of rates is the last."""
     return [learning_table(record), cost_table(record), rates_table(record)]
 
 
 def _over(
     title: str, name: str, suffix: Callable[[MethodResult], str] = lambda result: "", keep: int = 0
 ) -> Column[MethodResult]:
-    """A figure's mean over the seeds with its interval."""
+    """A column with a figure's mean over the seeds and its interval."""
     show = with_interval(partial(text_figure, name))
 
     def get(result: MethodResult) -> str | None:
@@ -144,7 +147,7 @@ def _is_rewarded(record: ComparisonRecord) -> bool:
 
 
 def learning_table(record: ComparisonRecord) -> Table:
-    """Losses and accuracies."""
+    """The table of losses and accuracies."""
     first = record.results[0]
     return Table(
         "Learning",
@@ -168,13 +171,14 @@ def learning_table(record: ComparisonRecord) -> Table:
                 if any(result.over(FIGURES[f"test_{name}"]) for result in record.results)
             ),
         ],
-        f"Losses and accuracies of the validation split unless said. Loss above {first.method}: paired by seed."
+        f"Losses and accuracies are those of the validation split, except the test columns. Loss above {first.method}: "
+        "the difference for each seed."
         f"{_start(record)}",
     )
 
 
 def _start(record: ComparisonRecord) -> str:
-    """The test accuracy before round 1, and chance; empty where they are not known."""
+    """A sentence with the test accuracy before round 1, and chance; empty if they are not known."""
     run = next((result.first_run for result in record.results if result.first_run), None)
     if run is None or (guess := measures.chance(run)) is None:
         return ""
@@ -184,7 +188,7 @@ def _start(record: ComparisonRecord) -> str:
 
 
 def cost_table(record: ComparisonRecord) -> Table:
-    """Bytes, memory, time."""
+    """The table of bytes, memory and time."""
 
     def source(result: MethodResult) -> str:
         if result.first_run is None:
@@ -205,13 +209,14 @@ def cost_table(record: ComparisonRecord) -> Table:
             _over("VRAM of a client", "vram_bytes", source),
             _over("CPU time", "cpu_s"),
         ],
-        "Bytes of a client that takes part in every round, from encoded frames. VRAM: of the largest client. Frozen "
-        "blocks live in host memory (streamed) or on the accelerator (resident): these do not compare like for like.",
+        "Bytes are those of the encoded messages, for a client that takes part in every round. VRAM is that of the "
+        "largest client. Frozen blocks are in host memory (streamed) or on the accelerator (resident): do not compare "
+        "the VRAM of the two kinds directly.",
     )
 
 
 def rates_table(record: ComparisonRecord) -> Table:
-    """Every rate that was tried, on the tuning seed, and those that were given."""
+    """The table of all rates that were tried, and of those that were given by --rates."""
     rows: list[tuple[Cell, ...]] = []
     for method, tried in record.entry.tried.items():
         if not tried and method in record.entry.chosen:
@@ -229,6 +234,6 @@ def rates_table(record: ComparisonRecord) -> Table:
             Column("Final loss", lambda row: row[2], text_loss),
             Column("Choice", lambda row: row[3]),
         ],
-        f"Judged on a seed of their own, in {100 * share:g} % of the rounds{larger}; – is a run that did not end; a "
-        "given rate is not judged.",
+        f"Each rate was tried with another seed, in {100 * share:g} % of the rounds{larger}. –: the run did not end. A "
+        "given rate was not tried.",
     )

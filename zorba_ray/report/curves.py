@@ -1,6 +1,6 @@
-"""Curves of evaluations: of a run, of runs side by side, of a sweep's configurations, of compared methods.
+"""Curves of evaluations, for a run, runs side by side, a sweep's configurations, and compared methods.
 
-Runs on other data or of another model never share an axis (`apart`).
+Runs with different data or models are never drawn on one axis (`apart`).
 """
 
 from collections.abc import Callable, Sequence
@@ -21,22 +21,22 @@ from zorba_ray.tables.text import text_percent
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a figure: the mean over runs that differ in their seed, each of which is drawn thin beside it."""
+    """One line of a figure: the mean over runs that differ only in their seed. Each run is drawn as a thin line."""
 
     name: str
     runs: Sequence[Run]
     split: str = "validation"
     interval: bool = False
-    """Whether accuracies have their 95 % interval over the rows of the split; of a single run."""
+    """Whether to draw the 95 % interval of accuracies over the rows of the split; for a single run."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What evaluations are shown against."""
+    """The horizontal axis: rounds, forward passes or bytes."""
 
     label: str
     at: Callable[[Run, int], float | None]
-    """Where a run is after a round; None for every round where that is not known."""
+    """(run, round) -> position on the axis; None for every round if it is not known."""
     log: bool = False
 
 
@@ -51,13 +51,13 @@ BYTES = Cost("bytes per client, up and down", bytes_at, log=True)
 
 
 def task_of(run: Run) -> str:
-    """Model and data in words. Losses and accuracies of runs that differ in it do not compare."""
+    """Model and data in words. Losses and accuracies of runs with another model or data cannot be compared."""
     model = run.config.model
     return f"{model.path}{f' at {model.revision}' if model.revision else ''} on {run.config.data.path}"
 
 
 def apart(lines: Sequence[Line]) -> dict[str, list[Line]]:
-    """`task_of` -> the lines that may share an axis; none without a run."""
+    """`task_of` -> lines that may share an axis, each with at least one run."""
     groups: dict[str, list[Line]] = {}
     for line in lines:
         for task in dict.fromkeys(map(task_of, line.runs)):
@@ -67,19 +67,19 @@ def apart(lines: Sequence[Line]) -> dict[str, list[Line]]:
 
 
 def apart_warning(tasks: Sequence[str], what: str) -> list[str]:
-    """For the top of a page whose runs differ in `task_of`; nothing where they do not."""
+    """A warning for a page whose runs differ in `task_of`; empty if they do not."""
     if len(tasks) < 2:
         return []
     return [
-        f"These {what} differ in model or data. Their losses, accuracies and ranks do not compare, so each kind has "
-        f"figures of its own: {'; '.join(tasks)}."
+        f"These {what} differ in model or data, so their losses, accuracies and ranks cannot be compared. Each kind "
+        f"has its own figures: {'; '.join(tasks)}."
     ]
 
 
 def levels_of(runs: Sequence[Run]) -> dict[str, float]:
-    """Horizontal lines of a figure of accuracies, where all runs agree: chance, the majority class if that is more, and
-    the accuracy before round 1."""
-    found: dict[str, float] = {}
+    """Name -> height of horizontal lines in a figure of accuracies: chance, the majority class if that is more, and the
+    accuracy before round 1. Only those that are the same for all runs."""
+    lines: dict[str, float] = {}
     levels: dict[str, set[float | None]] = {
         "chance": {measures.chance(run) for run in runs},
         "majority class": {measures.majority(run) for run in runs},
@@ -87,8 +87,8 @@ def levels_of(runs: Sequence[Run]) -> dict[str, float]:
     }
     for name, values in levels.items():
         if len(values) == 1 and (value := values.pop()) is not None:
-            found[f"{name} {text_percent(value)}"] = value
-    return found
+            lines[f"{name} {text_percent(value)}"] = value
+    return lines
 
 
 def _starts(run: Run) -> bool:
@@ -98,16 +98,16 @@ def _starts(run: Run) -> bool:
 def curves_plot(
     title: str, lines: Sequence[Line], field: str = "loss", cost: Cost = ROUNDS, note: str = ""
 ) -> Plot | None:
-    """`field`, loss, accuracy or reward, of each line against a cost; None where no line has a value on the axis."""
+    """A figure of `field` (loss, accuracy or reward) over a cost, with all lines; None if no line has a value."""
     known = [(index, line, points) for index, line in enumerate(lines) if len(points := mean_curve(line, field, cost))]
     if not known:
         return None
 
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
-        for index, line, points in known:  # each in the colour that it has in every figure
+        for index, line, points in known:  # a line has the same colour in every figure
             kind: dict[str, Any] = look(index) | {"markersize": 4}
-            if line.split == "test":  # evaluated at the start and the end only
+            if line.split == "test":  # evaluated only at the start and the end
                 kind |= {"linestyle": "none", "markersize": 8, "markerfacecolor": "none", "markeredgewidth": 1.8}
             from_round = 1 if cost.log else 0
             axes.plot(*points[from_round:].T, label=line.name, **kind)
@@ -139,13 +139,13 @@ def curves_plot(
 
 
 def _draw_interval(axes: Axes, line: Line, field: str, color: str) -> None:
-    """The 95 % interval of each figure of a single run, in rounds: a band, or bars where there is no curve."""
+    """Draws the 95 % interval of each figure of a single run over rounds: as a band, for the test split as bars."""
     spans = [
         (r.round, span) for run in line.runs for r in run.split(line.split) if (span := measures.interval_of(r, field))
     ]
     if not spans:
         return
-    rounds, low, high = (list(column) for column in zip(*((at, *span) for at, span in spans), strict=True))
+    rounds, low, high = (list(column) for column in zip(*((number, *span) for number, span in spans), strict=True))
     if line.split == "test":
         axes.vlines(rounds, low, high, color=color, linewidth=1.2)
     else:
@@ -153,15 +153,15 @@ def _draw_interval(axes: Axes, line: Line, field: str, color: str) -> None:
 
 
 def mean_curve(line: Line, field: str, cost: Cost) -> np.ndarray:
-    """float64 [k, 2]: (place, value), means over the runs that are on the axis, at the rounds that all of them know."""
+    """float64 [k, 2]: (position on the axis, value). Both are means over the runs, at rounds that all runs have."""
     runs = [run for run in line.runs if cost.at(run, 0) is not None]
-    known = [
+    by_run = [
         {r.round: value for r in run.split(line.split) if (value := getattr(r, field)) is not None} for run in runs
     ]
-    rounds = sorted(set.intersection(*map(set, known))) if known else []
+    rounds = sorted(set.intersection(*map(set, by_run))) if by_run else []
     points = [
-        (fmean(cost.at(run, number) or 0.0 for run in runs), fmean(values[number] for values in known))
+        (fmean(cost.at(run, number) or 0.0 for run in runs), fmean(values[number] for values in by_run))
         for number in rounds
     ]
-    found = np.array(points, dtype=np.float64).reshape(-1, 2)
-    return found[np.isfinite(found).all(axis=1)]
+    curve = np.array(points, dtype=np.float64).reshape(-1, 2)
+    return curve[np.isfinite(curve).all(axis=1)]

@@ -1,7 +1,7 @@
-"""One kit of figures for pages, pictures and print: colours, two styles, legends, and where a drawing goes.
+"""Common code of all figures, for pages, pictures and print: colours, styles, legends and output.
 
-Colours are Okabe and Ito's, safe for colour-blind readers; markers and dashes differ too. A page's figures are narrow
-(4.6 inches) so that their text stays readable when a phone shrinks them. The same input gives the same bytes.
+Colours are those of Okabe and Ito, which colour-blind readers can tell apart; markers and dashes differ, too. Figures
+of a page are narrow (4.6 inches), so that their text stays readable on a phone. The same input gives the same bytes.
 """
 
 import io
@@ -44,7 +44,7 @@ _BOTH: Any = {
     "axes.grid": True,
     "axes.axisbelow": True,
     "axes.formatter.useoffset": False,
-    "text.parse_math": False,  # a '$' in a name is a '$'
+    "text.parse_math": False,  # a '$' in a name is shown as it is
 }
 _PAGE: Any = _BOTH | {
     "font.size": 10,
@@ -86,7 +86,7 @@ _PRINT: Any = _BOTH | {
     "savefig.dpi": 300,
 }
 _SHADES = 10
-"""Of cells."""
+"""Number of shades of cells."""
 _KEY, _LINE_EM = 9, 1.5
 """Width of a legend's key in characters, height of a line in font sizes."""
 
@@ -107,8 +107,12 @@ def plot(
     note: str = "",
     tips: Mapping[str, str] | None = None,
 ) -> Plot:
-    """Draws on a fresh figure, `height_in` inches high, for a page; `tips` says by gid what an artist stands for. The
-    text alternative is read off the drawing."""
+    """Draws a figure for a page. Its text alternative is made from the drawing.
+
+    Args:
+        height_in: height in inches.
+        tips: gid of an artist -> its tooltip.
+    """
     with _style(_PAGE):
         figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
         draw(figure)
@@ -119,22 +123,22 @@ def plot(
 
 
 def _alternative(axes: Axes) -> str:
-    """What a panel shows, in words: its axes, and where each named line begins and ends."""
-    told = []
+    """A panel in words: its axes, and the first and last point of each named line."""
+    lines = []
     for line in axes.get_lines():
         x, y = (np.asarray(values, dtype=float) for values in (line.get_xdata(), line.get_ydata()))
-        known = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
-        if len(known) and not str(line.get_label()).startswith("_") and len(told) < 24:
-            ends = dict.fromkeys((known[0], known[-1]))
-            points = " to ".join(f"{y[at]:.4g} at {x[at]:.6g}" for at in ends)
-            told.append(f"{line.get_label()}: {points}")
+        finite = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
+        if len(finite) and not str(line.get_label()).startswith("_") and len(lines) < 24:
+            ends = dict.fromkeys((finite[0], finite[-1]))
+            points = " to ".join(f"{y[index]:.4g} at {x[index]:.6g}" for index in ends)
+            lines.append(f"{line.get_label()}: {points}")
     what = f"{axes.get_ylabel()} against {axes.get_xlabel()}" if axes.get_ylabel() else axes.get_xlabel()
     what = f"{what[:1].upper()}{what[1:]}"
-    return f"{what}{': ' if what and told else ''}{'; '.join(told)}." if what or told else ""
+    return f"{what}{': ' if what and lines else ''}{'; '.join(lines)}." if what or lines else ""
 
 
 def picture(path: Path, draw: Callable[[Figure], None], width_in: float, height_in: float) -> Path:
-    """Draws in the page's style, into a PNG of 200 dots per inch on white.
+    """Draws a figure in the page's style, as a PNG with 200 dots per inch on white.
 
     Raises:
         OSError: the file cannot be written.
@@ -147,7 +151,7 @@ def picture(path: Path, draw: Callable[[Figure], None], width_in: float, height_
 
 
 def print_style() -> Any:
-    """A context: figures made and saved inside are for print."""
+    """A context in which figures are made and saved for print."""
     return _style(_PRINT)
 
 
@@ -176,7 +180,7 @@ def look(index: int) -> dict[str, Any]:
 
 
 def legend(figure: Figure, axes: Axes, title: str = "") -> None:
-    """Under the panels, where it hides nothing: the figure grows. The title alone where there is one unnamed series."""
+    """Draws the legend below the panels, and makes the figure higher for it. Without named series only the title."""
     handles, names = axes.get_legend_handles_labels()
     named = [(handle, name) for handle, name in zip(handles, names, strict=True) if name]
     if not named:
@@ -196,7 +200,7 @@ def legend(figure: Figure, axes: Axes, title: str = "") -> None:
 
 
 def name_points(axes: Axes, x: np.ndarray, y: np.ndarray, names: Sequence[str]) -> None:
-    """Names beside points; of points that lie on each other in the picture only the first is named."""
+    """Writes names beside points. Of points that overlap in the picture only the first is named."""
     spans = [max(float(np.ptp(values)), 1e-12) for values in (x, y)]
     named: list[tuple[float, float]] = []
     for a, b, name in zip(x, y, names, strict=True):
@@ -208,7 +212,7 @@ def name_points(axes: Axes, x: np.ndarray, y: np.ndarray, names: Sequence[str]) 
 
 
 def letters(panels: Iterable[Axes], names: Sequence[str] = (), room: int = 40) -> None:
-    """(a), (b), … over the panels, and behind them their names, in lines of `room` characters."""
+    """Writes (a), (b), … over the panels, with their names, in lines of `room` characters."""
     for index, axes in enumerate(panels):
         name = names[index] if index < len(names) else ""
         text = textwrap.fill(f"({chr(ord('a') + index)}) {name}".strip(), max(10, room))
@@ -216,13 +220,13 @@ def letters(panels: Iterable[Axes], names: Sequence[str] = (), room: int = 40) -
 
 
 def shaded_cells(axes: Axes, share: np.ndarray) -> None:
-    """A grid of cells, the bluer the nearer a share [rows, columns] is to 1."""
-    # One path per shade: drawn in the page's colours, and small for many cells. A small share is never shown as none.
+    """Draws a grid of cells. A cell is bluer if its share [rows, columns] is nearer to 1."""
+    # One path per shade keeps the file small for many cells. A share above 0 is never drawn as 0.
     shade = np.ceil(share * _SHADES).astype(int)
     half = 0.45 if share.shape[1] <= 64 else 0.5
     corners = np.array([(-half, -half), (half, -half), (half, half), (-half, half)])
     for level in np.unique(np.append(shade, 0)).tolist():
-        cells = np.argwhere(shade == level if level else shade >= 0)[:, ::-1]  # the ground lies under all of them
+        cells = np.argwhere(shade == level if level else shade >= 0)[:, ::-1]  # level 0 is the background of all cells
         outline = Outline.make_compound_path_from_polys(cells[:, None, :] + corners)
         color, alpha = (BLUE, level / _SHADES) if level else (OFF, 1.0)
         axes.add_patch(PathPatch(outline, facecolor=color, alpha=alpha if alpha < 1 else None, edgecolor="none"))
@@ -230,7 +234,7 @@ def shaded_cells(axes: Axes, share: np.ndarray) -> None:
 
 
 def unit_of(largest: float) -> tuple[int, str]:
-    """Bytes per unit and its name, so that axis marks are small numbers."""
+    """(bytes per unit, name of the unit), so that the numbers on an axis are small."""
     for power, name in ((40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")):
         if largest >= 2**power:
             return 2**power, name
@@ -238,12 +242,12 @@ def unit_of(largest: float) -> tuple[int, str]:
 
 
 def percent(axis: Axis) -> None:
-    """Shares read as percent."""
+    """Shows the numbers of an axis as percent."""
     axis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g} %"))
 
 
 def whole_rounds(axes: Axes, most: int = 8) -> None:
-    """Marks at whole rounds only."""
+    """Puts ticks only at whole rounds."""
     axes.xaxis.set_major_locator(MaxNLocator(most, integer=True, steps=[1, 2, 5, 10]))
 
 

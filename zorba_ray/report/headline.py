@@ -1,4 +1,4 @@
-"""What a run's page says first: a sentence, doubts, four figures, and a table of what else there is to say."""
+"""The top of a run's page: a sentence, warnings, four headline figures, and a table with further figures."""
 
 from collections.abc import Sequence
 
@@ -24,7 +24,7 @@ from zorba_ray.tables.text import (
 
 
 def run_sentence(run: Run) -> str:
-    """What was run, in one sentence; then how many texts were too long, if any were."""
+    """A sentence about the run; and a second one if texts were too long."""
     config, clients = run.config, run.allocation.clients
     where = "on Ray actors" if config.federation.backend == "ray" else "in one process"
     cut = [
@@ -41,23 +41,24 @@ def run_sentence(run: Run) -> str:
 
 
 def run_warnings(run: Run) -> list[str]:
-    """What stands at the top of the page: how the run ended, if early, and what its figures are to be doubted for."""
+    """The warnings at the top of the page: an early end, and reasons to doubt the figures."""
     doubts = [f"Warning: {text}." for text in (run.summary.warnings if run.summary else ())]
     if run.status == "finished":
         return doubts
     if run.summary is None:
         return [
-            f"This run is unfinished: {run.rounds_done} of {run.config.rounds} rounds are on record, no summary yet."
+            f"This run is not finished: {run.rounds_done} of {run.config.rounds} rounds are done; there is no summary "
+            "yet."
         ]
     status, error = run.status.replace("_", " "), f" ({run.summary.error})" if run.summary.error else ""
     return [f"This run ended early: {status}, after {run.rounds_done} of {run.config.rounds} rounds{error}.", *doubts]
 
 
 def run_tiles(run: Run) -> list[Tile]:
-    """The headline: unequal clients, learning, bytes, memory."""
+    """The headline figures: active blocks, learning, bytes, memory."""
     allocation, summary, test = run.allocation, run.summary, run.until_kept("test")
     counts = [len(client.blocks) for client in allocation.present]
-    held = "–".join(map(str, sorted({min(counts), max(counts)}))) if counts else NONE
+    blocks = "–".join(map(str, sorted({min(counts), max(counts)}))) if counts else NONE
     field = "loss" if test and all(record.accuracy is None for record in run.evals) else "accuracy"
     field = "reward" if any(record.reward is not None for record in run.evals) else field
     learning = [_span(test), *_interval_texts(test, field)]
@@ -66,11 +67,11 @@ def run_tiles(run: Run) -> list[Tile]:
     sets = ""
     if summary is not None and summary.active_set_bytes:
         sets = f"; active sets {text_bytes(summary.active_set_bytes)} down in all"
-    saved, whole = vram_saved(run), run.allocation.fleet_bytes_all_active
+    saved, all_active = vram_saved(run), run.allocation.fleet_bytes_all_active
     fleet = f"{text_bytes(allocation.f2_bytes)} for all clients"
-    against = f"; with all blocks active {text_bytes(whole)}" if whole else ""
+    against = f"; with all blocks active {text_bytes(all_active)}" if all_active else ""
     return [
-        Tile("Active blocks of a client", f"{held} of {allocation.blocks}", f"{_by_class(run)}; {met_text(run)}"),
+        Tile("Active blocks of a client", f"{blocks} of {allocation.blocks}", f"{_by_class(run)}; {met_text(run)}"),
         Tile(f"Test {field}", change(test, field), "; ".join(learning)),
         Tile(
             "Bytes of a client per round",
@@ -82,12 +83,12 @@ def run_tiles(run: Run) -> list[Tile]:
 
 
 def sent(run: Run, way: str) -> str:
-    """Bytes per client and round, `way` being up or down."""
+    """Bytes per client and round as text; `way` is up or down."""
     return text_bytes(getattr(run.summary, f"bytes_{way}_per_client_round") if run.summary else None)
 
 
 def change(records: Sequence[Eval], field: str) -> str:
-    """'first → last' of `loss` or `accuracy`."""
+    """'first → last' value of `loss` or `accuracy`."""
     values = [value for record in records if (value := getattr(record, field)) is not None]
     if not values:
         return NONE
@@ -95,9 +96,9 @@ def change(records: Sequence[Eval], field: str) -> str:
 
 
 def kept_text(run: Run) -> tuple[str, str]:
-    """Of a finished run, the round that is kept and why, as in ('40 of 100', 'best validation loss')."""
+    """(the kept round of a finished run, the reason), as in ('40 of 100', 'best validation loss')."""
     settings, rounds = run.config.eval, run.config.rounds
-    why = f"best validation {settings.metric} (eval.keep=best)" if settings.keep == "best" else "the last one"
+    why = f"best validation {settings.metric} (eval.keep=best)" if settings.keep == "best" else "the last round"
     if run.rounds_done < rounds:
         why += f"; ended early after round {run.rounds_done}: eval.patience={settings.patience}"
     return f"{run.kept_round} of {rounds}", why
@@ -111,33 +112,33 @@ def _span(records: Sequence[Eval]) -> str:
 
 
 def interval_text(records: Sequence[Eval], field: str = "accuracy") -> str | None:
-    """As in '94.5–97.8 %', of the last loss or accuracy after training; None where it is not known."""
+    """The interval of the last loss or accuracy after training, such as '94.5–97.8 %'; None if it is not known."""
     span = interval_of(records[-1], field) if records and records[-1].round else None
     return None if span is None else text_span(field, *span)
 
 
 def _interval_texts(records: Sequence[Eval], field: str = "accuracy") -> list[str]:
-    """As in '95 % interval 94.5–97.8 % over 480 rows'; empty where it is not known."""
+    """As '95 % interval 94.5–97.8 % over 480 rows'; empty if it is not known."""
     text = interval_text(records, field)
     return [] if text is None else [f"95 % interval {text} over {records[-1].rows or records[-1].items:,} rows"]
 
 
 def _by_class(run: Run) -> str:
-    """As in '2 × workstation: 5, 3 × laptop: 1–2'; of more than four classes their number alone."""
+    """As '2 × workstation: 5, 3 × laptop: 1–2'. For more than four classes only their number."""
     kinds: dict[str, list[int]] = {}
     for client in run.allocation.present:
         kinds.setdefault(client.kind, []).append(len(client.blocks))
     if len(kinds) > 4:
         return f"{len(run.allocation.present):,} clients of {len(kinds)} classes"
     texts = [
-        f"{len(held):,}\u00a0×\u00a0{kind}:\u00a0{'–'.join(map(str, sorted({min(held), max(held)})))}"
-        for kind, held in kinds.items()
+        f"{len(counts):,}\u00a0×\u00a0{kind}:\u00a0{'–'.join(map(str, sorted({min(counts), max(counts)})))}"
+        for kind, counts in kinds.items()
     ]
     return ", ".join(texts)
 
 
 def summary_table(run: Run) -> Table:
-    """What the headline does not say: the validation split, the fullest client, time, digest."""
+    """Further figures: validation split, fullest client, time, SHA-256."""
     summary, validation, test = run.summary, run.until_kept("validation"), run.until_kept("test")
     rows = [("Validation loss", change(validation, "loss"), _span(validation))]
     if any(record.accuracy is not None for record in validation):
@@ -147,7 +148,7 @@ def summary_table(run: Run) -> Table:
             ("Test loss", change(test, "loss"), _span(test)),
         ]
     if run.kept_round is not None and (run.config.eval.keep == "best" or run.rounds_done < run.config.rounds):
-        rows.append(("Round that is kept", *kept_text(run)))
+        rows.append(("Kept round", *kept_text(run)))
     if run.partition is not None:
         rows.append(("Partition of the training rows", partition_text(run), spread_text(run.partition)))
     shared = [client for client in run.allocation.clients if client.share is not None]
@@ -161,8 +162,8 @@ def summary_table(run: Run) -> Table:
             session += f"; last session only, resumed after round {summary.resumed_after_round}"
         rows.append(("Wall time", text_seconds(summary.wall_s), session))
     columns = [
-        Column[tuple[str, str, str]](name, lambda row, at=at: row[at])
-        for at, name in enumerate(("What", "Value", "More"))
+        Column[tuple[str, str, str]](name, lambda row, index=index: row[index])
+        for index, name in enumerate(("What", "Value", "More"))
     ]
     when = "at the end" if run.kept_round in (None, run.rounds_done) else f"after round {run.kept_round}"
     digest = f"SHA-256 of θ {when}: {summary.weights_sha256}" if summary else ""
@@ -170,6 +171,6 @@ def summary_table(run: Run) -> Table:
 
 
 def met_text(run: Run) -> str:
-    """As in '8 of 8 budgets met'."""
+    """As '8 of 8 budgets met'."""
     spare = [client.spare_bytes for client in run.allocation.clients if client.spare_bytes is not None]
     return f"{sum(value >= 0 for value in spare)} of {len(spare)} budgets met" if spare else "no budgets"

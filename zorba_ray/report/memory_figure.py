@@ -1,4 +1,4 @@
-"""What each client holds against its budget, and what it would hold with every block active."""
+"""The figure of memory: bytes of each client, its budget, and its bytes with all blocks active."""
 
 from collections.abc import Sequence
 
@@ -11,35 +11,35 @@ from zorba_ray.report.figure import BLUE, GREY, INK, OFF, PALE, Plot, plot, shor
 from zorba_ray.tables.text import text_count
 
 BARS = 24
-"""Up to so many clients have a bar each; more are drawn as lines over the sorted clients."""
+"""Up to this many clients have a bar each; more are drawn as lines over the sorted clients."""
 _HELD, _ALL, _BUDGET = "held", "all blocks active", "budget"
 
 
 def memory_plot(allocation: AllocationRecord, source: str) -> Plot | None:
-    """Bytes of every client that takes part, the largest budget first; None without clients or without bytes.
+    """The figure for all clients that take part, the largest budget first; None if no client has bytes.
 
-    `source` says where the bytes come from.
+    `source`: `memory_label` of the run.
     """
     clients = sorted(allocation.present, key=lambda c: (-(c.budget_bytes or 0), -c.bytes, c.client))
     if not any(client.bytes for client in clients):
         return None
-    held = np.array([client.bytes for client in clients], dtype=float)
-    whole = np.array([allocation.bytes_all_active_of(client) or np.nan for client in clients], dtype=float)
+    sizes = np.array([client.bytes for client in clients], dtype=float)
+    all_active = np.array([allocation.bytes_all_active_of(client) or np.nan for client in clients], dtype=float)
     budgets = np.array([client.budget_bytes or np.nan for client in clients], dtype=float)
-    largest = float(np.nanmax([held, whole, budgets]))
+    largest = float(np.nanmax([sizes, all_active, budgets]))
     size, unit = unit_of(largest)
 
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
         panel = _bars if len(clients) <= BARS else _lines
-        panel(axes, clients, held / size, whole / size, budgets / size, allocation.blocks)
+        panel(axes, clients, sizes / size, all_active / size, budgets / size, allocation.blocks)
         handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
         shown = [name for name in (_HELD, _ALL, _BUDGET) if name in handles]
         figure.legend([handles[name] for name in shown], shown, loc="outside lower center", ncols=len(shown))
 
     note = f"Bytes are {source}."
-    if np.isfinite(whole).all():
-        over = int((whole > budgets).sum())
+    if np.isfinite(all_active).all():
+        over = int((all_active > budgets).sum())
         fit = "no client" if over == len(clients) else f"only {len(clients) - over:,} of {len(clients):,} clients"
         then = f"Then {fit} would fit. " if over else ""
         note = f"All blocks active: same placement, batch and tensors. {then}{note}"
@@ -48,16 +48,21 @@ def memory_plot(allocation: AllocationRecord, source: str) -> Plot | None:
 
 
 def _bars(
-    axes: Axes, clients: Sequence[AssignedClient], held: np.ndarray, whole: np.ndarray, budgets: np.ndarray, blocks: int
+    axes: Axes,
+    clients: Sequence[AssignedClient],
+    sizes: np.ndarray,
+    all_active: np.ndarray,
+    budgets: np.ndarray,
+    blocks: int,
 ) -> None:
-    """A bar per client, from the top; inside it how many blocks are active."""
+    """A bar per client, with its number of active blocks."""
     rows = np.arange(len(clients))
-    if np.isfinite(whole).any():
-        axes.barh(rows, whole, 0.72, color=OFF, edgecolor=GREY, linewidth=0.8, linestyle=(0, (3, 2)), label=_ALL)
-    axes.barh(rows, held, 0.72, color=BLUE, label=_HELD)
+    if np.isfinite(all_active).any():
+        axes.barh(rows, all_active, 0.72, color=OFF, edgecolor=GREY, linewidth=0.8, linestyle=(0, (3, 2)), label=_ALL)
+    axes.barh(rows, sizes, 0.72, color=BLUE, label=_HELD)
     if np.isfinite(budgets).any():
         axes.plot(budgets, rows, "|", color=INK, markersize=13, markeredgewidth=2.2, label=_BUDGET)
-    right = float(np.nanmax([held, whole, budgets]))
+    right = float(np.nanmax([sizes, all_active, budgets]))
     for row, client in zip(rows, clients, strict=True):
         text = f"{len(client.blocks)} of {text_count(blocks, 'block')}"
         axes.annotate(text, (right, row), (8, 0), textcoords="offset points", va="center", fontsize=9)
@@ -70,13 +75,18 @@ def _bars(
 
 
 def _lines(
-    axes: Axes, clients: Sequence[AssignedClient], held: np.ndarray, whole: np.ndarray, budgets: np.ndarray, blocks: int
+    axes: Axes,
+    clients: Sequence[AssignedClient],
+    sizes: np.ndarray,
+    all_active: np.ndarray,
+    budgets: np.ndarray,
+    blocks: int,
 ) -> None:
-    """The same over the clients from the largest budget to the smallest, of which there are many."""
+    """Lines over many clients, from the largest budget to the smallest."""
     edges = np.arange(len(clients) + 1)
-    axes.stairs(held, edges, fill=True, color=PALE)
-    axes.stairs(held, edges, baseline=None, color=BLUE, label=_HELD)
-    for values, color, dash, label in ((whole, GREY, (0, (3, 2)), _ALL), (budgets, INK, "-", _BUDGET)):
+    axes.stairs(sizes, edges, fill=True, color=PALE)
+    axes.stairs(sizes, edges, baseline=None, color=BLUE, label=_HELD)
+    for values, color, dash, label in ((all_active, GREY, (0, (3, 2)), _ALL), (budgets, INK, "-", _BUDGET)):
         if np.isfinite(values).any():
             axes.stairs(values, edges, baseline=None, color=color, linestyle=dash, linewidth=1.4, label=label)
     axes.set_ylim(bottom=0)

@@ -1,4 +1,4 @@
-"""What a page is made of, and the page as text; page.html.j2 shows it. All text is plain: the template escapes it."""
+"""The parts of a page, and the page as HTML by the template page.html.j2, which escapes all text."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,31 +21,31 @@ class Tile:
 
 @dataclass(frozen=True)
 class PageSection:
-    """A part of the page under one heading; left out where it has nothing to show."""
+    """A part of the page with a heading; left out if it is empty."""
 
     title: str
     note: str = ""
     plots: Sequence[Plot] = ()
     tables: Sequence[Table] = ()
     commands: Sequence[tuple[str, str]] = ()
-    """(what it is, shell line)"""
+    """(description, shell command)."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """All of it."""
+    """A whole page."""
 
     title: str
     lead: str
     sections: Sequence[PageSection]
     again: Sequence[PageSection]
-    """What folds away: commands and settings to run it again."""
+    """Sections that are folded at first: commands and settings to run it again."""
     warnings: Sequence[str] = ()
     tiles: Sequence[Tile] = ()
 
 
 def render_page(page: Page) -> str:
-    """The page as text. Everything that comes from a run is escaped."""
+    """The page as HTML. All text that comes from a run is escaped."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,

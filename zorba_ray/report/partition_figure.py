@@ -1,4 +1,4 @@
-"""Which client has how many training rows of which label."""
+"""The figure and texts of the partition: the number of training rows of each client and label."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ from zorba_ray.report.figure import GREY, Plot, legend, look, plot, short
 from zorba_ray.tables.text import text_count
 
 BARS = 24
-"""Up to so many clients have a bar each; more are shown in so many groups."""
+"""Up to this many clients have a bar each; more are shown in this many groups."""
 COLORS = 6
 """The most frequent labels have a colour each; the others share one."""
 
 
 def partition_text(run: Run) -> str:
-    """As in 'dirichlet, alpha = 0.5'."""
+    """As 'dirichlet, alpha = 0.5'."""
     data = run.config.data
     more = {
         "dirichlet": f", alpha = {data.alpha:g}",
@@ -30,30 +30,32 @@ def partition_text(run: Run) -> str:
 
 
 def spread_text(record: PartitionRecord) -> str:
-    """As in 'rows of a client: 12–340, median 60; labels of a client: 1–4'."""
-    rows = [sum(own.values()) for own in record.clients]
+    """As 'rows of a client: 12–340, median 60; labels of a client: 1–4'."""
+    rows = [sum(counts.values()) for counts in record.clients]
     text = f"rows of a client: {_span(rows)}, median {median(rows):,g}"
-    return f"{text}; labels of a client: {_span([len(own) for own in record.clients])}" if record.labelled else text
+    return (
+        f"{text}; labels of a client: {_span([len(counts) for counts in record.clients])}" if record.labelled else text
+    )
 
 
 def partition_plot(run: Run) -> Plot | None:
-    """A bar per client, cut by label; of many clients the means of groups. None where the file is missing."""
+    """A bar per client, divided by label; for many clients, means of groups. None if partition.json is missing."""
     record = run.partition
     if record is None or not record.clients:
         return None
     groups = partition_groups(record.clients)
-    totals = sum((Counter(own) for own in record.clients), Counter[int]())
+    totals = sum((Counter(counts) for counts in record.clients), Counter[int]())
     named = [label for label, _ in totals.most_common(COLORS if len(totals) > COLORS + 1 else COLORS + 1)]
     means = [{label: sum(o.get(label, 0) for o in part) / len(part) for label in totals} for _, part in groups]
 
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
-        rows, left = np.arange(len(groups)), np.zeros(len(groups))
+        rows, offsets = np.arange(len(groups)), np.zeros(len(groups))
 
         def bars(width: list[float], name: str, color: str) -> None:
-            nonlocal left
-            axes.barh(rows, width, 0.72, left=left, color=color, label=name)
-            left = left + np.array(width)
+            nonlocal offsets
+            axes.barh(rows, width, 0.72, left=offsets, color=color, label=name)
+            offsets = offsets + np.array(width)
 
         for index, label in enumerate(sorted(named)):
             bars([mean[label] for mean in means], _label(run, label), str(look(index)["color"]))
@@ -69,18 +71,18 @@ def partition_plot(run: Run) -> Plot | None:
 
     note = f"Partition: {partition_text(run)}; {spread_text(record)}."
     if len(record.clients) > BARS:
-        note += " Clients of a group are alike in their most frequent labels; its bar is their mean."
+        note += " Clients of a group have similar most frequent labels; its bar is their mean."
     return plot("Training rows by client and label", draw, 1.1 + 0.22 * max(5, len(groups)), note)
 
 
 def partition_groups(clients: Sequence[dict[int, int]]) -> list[tuple[str, list[dict[int, int]]]]:
-    """(Name, label counts of its clients). Clients of a group are alike in their most frequent labels, or in size."""
+    """(name, label counts of its clients) of each group. Its clients have similar most frequent labels, or sizes."""
     if len(clients) <= BARS:
-        return [(str(client), [own]) for client, own in enumerate(clients)]
+        return [(str(client), [counts]) for client, counts in enumerate(clients)]
 
     def likeness(client: int) -> tuple[list[int], int]:
-        own = clients[client]
-        return sorted(own, key=lambda label: (-own[label], label))[:2], -sum(own.values())
+        counts = clients[client]
+        return sorted(counts, key=lambda label: (-counts[label], label))[:2], -sum(counts.values())
 
     order = sorted(range(len(clients)), key=likeness)
     parts = np.array_split(np.array(order), BARS)

@@ -24,7 +24,7 @@ from zorba_ray.tables.text import text_bytes, text_percent, text_seconds
 
 
 def run_page(run: Run, rows: bool = True) -> Page:
-    """Of one run; `rows`: with test rows."""
+    """The page of one run; `rows`: with test rows."""
     answered = [table for table in [answered_rows_table(run)] if rows and table.items]
     return Page(
         title=run.config.name,
@@ -41,7 +41,7 @@ def run_page(run: Run, rows: bool = True) -> Page:
 
 
 def runs_page(runs: Sequence[Run]) -> Page:
-    """Of several."""
+    """The page of several runs side by side."""
     names = run_names(runs)
     lines = apart([Line(name, [run]) for name, run in zip(names, runs, strict=True)])
     tables = [runs_table(list(zip(names, runs, strict=True))), differences_table(runs, names)]
@@ -64,7 +64,7 @@ def runs_page(runs: Sequence[Run]) -> Page:
 
 
 def runs_table(named: Sequence[tuple[str, Run]]) -> Table:
-    """One row per run, of (name, run)."""
+    """The table with one row per (name, run)."""
     source = memory_label(*(run for _, run in named))
     alike = all(memory_label(run) == source for _, run in named)
 
@@ -92,9 +92,9 @@ def runs_table(named: Sequence[tuple[str, Run]]) -> Table:
             Column("Wall time", lambda pair: pair[1].summary and pair[1].summary.wall_s, text_seconds),
             Column("SHA-256 of θ", lambda pair: pair[1].summary and pair[1].summary.weights_sha256[:12]),
         ],
-        "Up and down: per client and round. The interval is over the rows of the test split. VRAM share: the largest "
-        "of a budget. SHA-256: its first 12 digits. "
-        f"VRAM figures are {source if alike else 'of the source named beside them'}.",
+        "Up and down: bytes per client and round. The interval is over the rows of the test split. VRAM share: the "
+        "largest share of a budget. SHA-256: its first 12 digits. "
+        f"VRAM figures are {source if alike else 'of the source in brackets'}.",
     )
 
 
@@ -104,7 +104,7 @@ def _again(name: str, run: Run) -> PageSection:
 
 
 def run_plots(run: Run) -> list[Plot]:
-    """All figures of one run; those without data are left out."""
+    """All figures of one run that have data."""
     lines = [Line(split, [run], split, interval=True) for split in ("validation", "test")]
     plots = [
         memory_plot(run.allocation, memory_label(run)),
@@ -120,24 +120,24 @@ def run_plots(run: Run) -> list[Plot]:
 
 
 def _rows_note(run: Run) -> str:
-    """On how many rows the accuracies rest; empty where that is not on record."""
+    """A note with the number of rows behind the accuracies; empty if it is not recorded."""
     rows = {split: run.split(split)[-1].items for split in ("validation", "test") if run.split(split)}
-    known = [f"{count:,} {split} rows" for split, count in rows.items() if count]
+    counts = [f"{count:,} {split} rows" for split, count in rows.items() if count]
     return (
-        f"Band and bars: 95 % intervals over the {' and '.join(known)} (Wilson). Dashed: validation before round 1."
-        if known
+        f"Band and bars: 95 % intervals over the {' and '.join(counts)} (Wilson). Dashed: validation before round 1."
+        if counts
         else ""
     )
 
 
 def compared_plots(lines: Sequence[Line]) -> list[Plot]:
-    """Validation curves of several runs of one model and data set over each other."""
+    """Validation curves of several runs with the same model and data, in common figures."""
     plots = [curves_plot(f"Validation {field}", lines, field) for field in ("loss", "accuracy", "reward")]
     return [plot for plot in plots if plot is not None]
 
 
 def _training(run: Run) -> Plot | None:
-    """Training loss above, spread of the scalars below."""
+    """A figure with the training loss above and the scalars below."""
     losses = _points(run, "loss")
     if not len(losses):
         return None
@@ -162,6 +162,6 @@ def _training(run: Run) -> Plot | None:
 
 
 def _points(run: Run, field: str) -> np.ndarray:
-    """float64 [k, 2]: (round, value) of the rounds that know it."""
-    known = [(record.round, value) for record in run.rounds if (value := getattr(record, field)) is not None]
-    return np.array(known, dtype=np.float64).reshape(-1, 2)
+    """float64 [k, 2]: (round, value) of the rounds that have the value."""
+    points = [(record.round, value) for record in run.rounds if (value := getattr(record, field)) is not None]
+    return np.array(points, dtype=np.float64).reshape(-1, 2)

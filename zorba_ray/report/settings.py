@@ -1,4 +1,4 @@
-"""Settings and provenance as tables, and the commands that make a run again."""
+"""Tables of settings and provenance, and the commands that repeat a run."""
 
 import json
 import shlex
@@ -9,30 +9,30 @@ from zorba_ray.artifacts import Run
 from zorba_ray.tables import Column, Table
 
 
-def flatten(tree: Mapping[str, Any], whole: frozenset[str] = frozenset(), prefix: str = "") -> dict[str, Any]:
-    """Sections to dotted keys; lists, empty sections and the keys named `whole` stay as they are."""
+def flatten(tree: Mapping[str, Any], unflattened: frozenset[str] = frozenset(), prefix: str = "") -> dict[str, Any]:
+    """Dotted key -> value of a tree. Lists, empty sections and the keys in `unflattened` stay as they are."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         name = f"{prefix}{key}"
-        nested = isinstance(value, Mapping) and value and name not in whole
-        flat |= flatten(value, whole, f"{name}.") if nested else {name: value}
+        nested = isinstance(value, Mapping) and value and name not in unflattened
+        flat |= flatten(value, unflattened, f"{name}.") if nested else {name: value}
     return flat
 
 
 def settings_table(caption: str, tree: Mapping[str, Any]) -> Table:
-    """Dotted keys and JSON values of any tree of settings."""
+    """A table with dotted keys and JSON values of a tree of settings."""
     return Table.pairs(caption, "Setting", "Value", [(key, _json(value)) for key, value in flatten(tree).items()])
 
 
 def provenance_table(run: Run) -> Table:
-    """Versions, commit and machine."""
+    """The table of versions, commit and machine."""
     flat = {key: value for key, value in flatten(run.provenance.tree()).items() if key != "command"}
     rows = [(key, "none" if value is None else str(value)) for key, value in flat.items()]
     return Table.pairs("Provenance", "What", "Value", rows)
 
 
 def differences_table(runs: Sequence[Run], names: Sequence[str]) -> Table:
-    """Settings that are not the same in all runs."""
+    """The table of settings that differ between the runs."""
     every = [{key: _json(value) for key, value in flatten(run.config.resolved()).items()} for run in runs]
     keys = sorted({key for tree in every for key in tree if key != "name"})
     columns = [Column[str]("Setting", lambda key: key)]
@@ -43,12 +43,12 @@ def differences_table(runs: Sequence[Run], names: Sequence[str]) -> Table:
 
 
 def typed_command(command: Sequence[str]) -> list[tuple[str, str]]:
-    """The command line as it was typed, under its name; nothing where none is on record."""
+    """The command line as it was typed, with its description; empty if it is not recorded."""
     return [("as it was typed", shlex.join(map(str, command)))] if command else []
 
 
 def run_commands(run: Run) -> list[tuple[str, str]]:
-    """(what it is, shell line) that remake the run."""
+    """(description, shell command) of the commands that repeat the run."""
     again = ["zorba-ray", "run", f"{run.path}/config.resolved.json", "--run-dir", f"{run.path}-again"]
     return [*typed_command(run.provenance.command), ("from the resolved settings", shlex.join(again))]
 

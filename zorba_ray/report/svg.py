@@ -1,7 +1,7 @@
-"""matplotlib's SVG -> SVG that stands inside the page: small, themed by CSS variables, with points that have tips.
+"""Turns matplotlib's SVG into SVG for a page: smaller, with CSS variables as colours, and tooltips on points.
 
-Text stays text (the browser draws it, in any script), and colours become variables of the page's style so that both
-schemes work. Nothing here knows what is drawn.
+Text stays text, so that the browser draws it in any script. Colours become CSS variables, so that the light and the
+dark scheme both work.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ _REFERENCE = re.compile(r"#([\w-]+)")
 
 
 def inline_svg(source: str, label: str, tips: Mapping[str, str]) -> Markup:
-    """The figure as an element of the page; `label` is its alternative text, `tips` says by gid what an artist is.
+    """The figure as an HTML element. `label` is its alternative text; `tips`: gid of an artist -> its tooltip.
 
     Raises:
         xml.etree.ElementTree.ParseError: `source` is not XML.
@@ -42,7 +42,7 @@ def inline_svg(source: str, label: str, tips: Mapping[str, str]) -> Markup:
     box = root.attrib["viewBox"]
     root.attrib.clear()
     root.attrib |= {"class": "plot", "viewBox": box, "role": "img", "aria-label": label}
-    # HTML knows these elements by name: without namespaces the page stays free of addresses.
+    # HTML knows these elements by name, so namespaces, which are web addresses, are not needed.
     return Markup(ET.tostring(root, encoding="unicode", short_empty_elements=True))
 
 
@@ -63,7 +63,7 @@ def _shrink(node: ET.Element, prefix: str, used: set[str], tips: Mapping[str, st
         elif key == "transform" and value.startswith("rotate(-0 "):
             continue
         elif key in ("d", "x", "y", "points", "transform", "width", "height"):
-            value = _LONG_NUMBER.sub(lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), value)
+            value = _LONG_NUMBER.sub(lambda number: f"{float(number[0]):.2f}".rstrip("0").rstrip("."), value)
             value = " ".join(value.split())
         if value:
             node.set(key, value)
@@ -77,7 +77,7 @@ def _shrink(node: ET.Element, prefix: str, used: set[str], tips: Mapping[str, st
 
 
 def _style(text: str, tag: str) -> str:
-    kept = []
+    declarations = []
     for part in text.split(";"):
         key, value = (side.strip() for side in part.partition(":")[::2])
         if tag == "text" and key not in _TEXT_STYLE | {"fill", "opacity"}:
@@ -85,5 +85,5 @@ def _style(text: str, tag: str) -> str:
         if not key or (key, value) in (("stroke-linejoin", "miter"), ("stroke-linecap", "square")):
             continue
         variable = COLOURS.get(value.lower())
-        kept.append(f"{key}:{f'var(--{variable})' if variable else value}")
-    return ";".join(kept)
+        declarations.append(f"{key}:{f'var(--{variable})' if variable else value}")
+    return ";".join(declarations)

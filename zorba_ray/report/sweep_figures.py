@@ -28,11 +28,11 @@ from zorba_ray.tables.text import figure_name, text_swept
 
 _TASK_KEYS = ("model.path", "model.revision", "data.path")
 _LINES = 7
-"""Configurations whose curves are drawn."""
+"""Most configurations whose curves are drawn."""
 
 
 def tasks_of(sweep: SweepRecord) -> dict[str, SweepRecord]:
-    """Model and data, in words -> the trials on them; one entry where neither is swept."""
+    """Model and data in words -> a sweep with only these trials; one entry if neither model nor data is swept."""
     kinds: dict[str, list[TrialRecord]] = {}
     for trial in sweep.trials:
         values = [str(trial.entry.values[key]) for key in _TASK_KEYS if key in trial.entry.values]
@@ -41,8 +41,12 @@ def tasks_of(sweep: SweepRecord) -> dict[str, SweepRecord]:
 
 
 def sweep_plots(sweep: SweepRecord, groups: Sequence[Group], memory: str) -> list[Plot]:
-    """All figures of trials on one model and data set that have something to show; `memory`: where VRAM figures come
-    from. Seeds repeat a trial and are no effect, unless nothing else is swept."""
+    """All figures with data, for trials with one model and data set. The seed has a figure only if nothing else is
+    swept.
+
+    Args:
+        memory: source of the VRAM figures, for a note.
+    """
     keys = swept_keys(sweep)
     name = sweep.metrics[0].name
     field = "reward" if name.endswith("_reward") else "accuracy" if "accuracy" in name else "loss"
@@ -56,8 +60,8 @@ def sweep_plots(sweep: SweepRecord, groups: Sequence[Group], memory: str) -> lis
 
 
 def front_plot(sweep: SweepRecord, groups: Sequence[Group], keys: Sequence[str], memory: str) -> Plot | None:
-    """The first metric against what it is traded for, one point per configuration; None where fewer than two values of
-    the latter are known."""
+    """The first metric against the second one or the fleet's VRAM, one point per configuration; None if there are fewer
+    than two values on the horizontal axis."""
     metric, other = sweep.metrics[0], traded(sweep)
     points = [(g, x, y) for g in groups if (x := g.spread(other.name)) and (y := g.spread(metric.name))]
     if len({x.mean for _, x, _ in points}) < 2:
@@ -67,14 +71,14 @@ def front_plot(sweep: SweepRecord, groups: Sequence[Group], keys: Sequence[str],
 
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
-        line = sorted((points[at][1].mean / size, points[at][2].mean) for at in front)
-        # The front stands where nothing better is known: between two points it keeps the worse value.
+        line = sorted((points[index][1].mean / size, points[index][2].mean) for index in front)
+        # Between two points of the front the line keeps the worse value, because nothing better is known.
         steps = "steps-post" if other.mode == "min" else "steps-pre"
         axes.plot(*zip(*line, strict=True), color=PALE, linewidth=2, drawstyle=steps)
         for index, (_, x, y) in enumerate(points):
-            color, at = BLUE if index in front else GREY, (x.mean / size, y.mean)
-            axes.vlines(at[0], y.low, y.high, color=color, linewidth=1)
-            axes.plot(*at, "o", color=color, markersize=9, markeredgecolor=CARD)[0].set_gid(f"group-{index}")
+            color, point = BLUE if index in front else GREY, (x.mean / size, y.mean)
+            axes.vlines(point[0], y.low, y.high, color=color, linewidth=1)
+            axes.plot(*point, "o", color=color, markersize=9, markeredgecolor=CARD)[0].set_gid(f"group-{index}")
         axes.margins(0.1)
         axes.set(xlabel=f"{figure_name(other.name)}{f', {unit}' if unit else ''}", ylabel=figure_name(metric.name))
         _format(axes.yaxis, metric.name)
@@ -93,14 +97,14 @@ def front_plot(sweep: SweepRecord, groups: Sequence[Group], keys: Sequence[str],
 
 
 def effect_plot(sweep: SweepRecord, key: str, keys: Sequence[str]) -> Plot | None:
-    """The first metric against one key: a dot per trial that ran to the end, and mean and range where several share a
-    value. Text and seeds are spread evenly, numbers on a scale."""
+    """The first metric against one key: a dot per finished trial. If several trials have the same value, also their
+    mean and range. Text and seeds are placed evenly, numbers on a scale."""
     metric = sweep.metrics[0]
-    known = [(t, value) for t in sweep.with_status("finished") if (value := t.figure(metric.name)) is not None]
-    labelled = key == SEED or any(isinstance(trial.entry.values.get(key), str) for trial, _ in known)
-    # On a scale, a trial that lacks the key has no place.
-    known = [(trial, y) for trial, y in known if labelled or trial.entry.values.get(key) is not None]
-    values = distinct_values([trial.entry.values.get(key) for trial, _ in known])
+    finished = [(t, value) for t in sweep.with_status("finished") if (value := t.figure(metric.name)) is not None]
+    labelled = key == SEED or any(isinstance(trial.entry.values.get(key), str) for trial, _ in finished)
+    # A trial without the key cannot be placed on a scale of numbers.
+    finished = [(trial, y) for trial, y in finished if labelled or trial.entry.values.get(key) is not None]
+    values = distinct_values([trial.entry.values.get(key) for trial, _ in finished])
     if len(values) < 2:
         return None
     log = not labelled and is_log(values)
@@ -112,11 +116,11 @@ def effect_plot(sweep: SweepRecord, key: str, keys: Sequence[str]) -> Plot | Non
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
         for value in values:
-            some = [trial for trial, _ in known if trial.entry.values.get(key) == value]
-            if len(some) > 1 and (spread := spread_of(some, metric.name)):
-                axes.vlines(place(some[0]), spread.low, spread.high, color=PALE, linewidth=3)
-                axes.plot(place(some[0]), spread.mean, "_", color=GREY, markersize=14, markeredgewidth=2)
-        for trial, y in known:
+            same = [trial for trial, _ in finished if trial.entry.values.get(key) == value]
+            if len(same) > 1 and (spread := spread_of(same, metric.name)):
+                axes.vlines(place(same[0]), spread.low, spread.high, color=PALE, linewidth=3)
+                axes.plot(place(same[0]), spread.mean, "_", color=GREY, markersize=14, markeredgewidth=2)
+        for trial, y in finished:
             dot = axes.plot(place(trial), y, "o", color=BLUE, markersize=5, markeredgewidth=0)[0]
             dot.set_gid(f"trial-{trial.entry.trial}")
         if labelled:
@@ -133,21 +137,21 @@ def effect_plot(sweep: SweepRecord, key: str, keys: Sequence[str]) -> Plot | Non
 
     tips = {
         f"trial-{t.entry.trial}": tip(f"Trial {t.entry.trial}: {values_text(t.entry.values, keys)}", {metric.name: y})
-        for t, y in known
+        for t, y in finished
     }
-    note = "Dots: trials that ran to the end; behind them mean and range of those that share a value."
+    note = "Dots: finished trials. Behind them: mean and range of trials with the same value."
     return plot(f"{figure_title(metric.name)} against {key_name(key, keys)}", draw, 2.9, note, tips)
 
 
 def distinct_values(values: Sequence[int | float | str | None]) -> list[int | float | str | None]:
-    """Each once: numbers by size, then text in the order it came, then None."""
+    """Each value once: numbers by size, then texts in their order, then None."""
     kinds = dict.fromkeys(values)
     numbers = sorted(value for value in kinds if isinstance(value, (int, float)))
     return [*numbers, *(value for value in kinds if isinstance(value, str)), *([None] if None in kinds else [])]
 
 
 def is_log(distinct: Sequence[int | float | str | None]) -> bool:
-    """Positive numbers, from small to large, that span a factor of fifty."""
+    """Whether the axis should be logarithmic: more than two positive ascending numbers that span a factor of 50."""
     numbers = [value for value in distinct if isinstance(value, (int, float))]
     return len(numbers) > 2 and numbers[0] > 0 and numbers[-1] >= 50 * numbers[0]
 

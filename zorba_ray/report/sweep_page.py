@@ -34,7 +34,7 @@ from zorba_ray.tables.text import NONE, figure_name, text_figure, text_seconds, 
 
 
 def sweep_page(sweep: SweepRecord, folder: Path) -> Page:
-    """`folder` is where the page will lie: links are relative to it."""
+    """The page of a sweep. Links are relative to `folder`, in which the page will be."""
     groups, tasks = group_trials(sweep), tasks_of(sweep)
     return Page(
         title=sweep.name,
@@ -54,7 +54,7 @@ def sweep_page(sweep: SweepRecord, folder: Path) -> Page:
 
 
 def sweep_sentence(sweep: SweepRecord) -> str:
-    """What was asked and tried, in one sentence after the question."""
+    """The question of the sweep, and a sentence about its trials."""
     counts = {key: len({trial.entry.values.get(key) for trial in sweep.trials}) for key in sweep.space}
     space = ", ".join(f"{key} ({count} value{'s' if count > 1 else ''})" for key, count in counts.items())
     metric = sweep.metrics[0]
@@ -66,20 +66,20 @@ def sweep_sentence(sweep: SweepRecord) -> str:
 
 
 def statuses_text(sweep: SweepRecord) -> str:
-    """As in '20 finished, 3 stopped, 1 failed'."""
+    """As '20 finished, 3 stopped, 1 failed'."""
     counts = Counter(trial.entry.status for trial in sweep.trials)
     return ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "none"
 
 
 def sweep_warnings(sweep: SweepRecord) -> list[str]:
-    """For the top of the page."""
+    """The warnings at the top of the page."""
     lines = []
     if sweep.status == "interrupted":
-        lines.append("This sweep was interrupted; what follows is what it had.")
+        lines.append("This sweep was interrupted; the page shows the results so far.")
     elif sweep.status != "finished":
         lines.append(
-            f"sweep.json says: {sweep.status}. The sweep is under way, or its process was killed; write this page anew "
-            "for its news."
+            f"The status in sweep.json is {sweep.status}: the sweep goes on, or its process was killed. Write this "
+            "page again for later results."
         )
     if failed := sweep.with_status("failed"):
         lines.append(f"{len(failed)} of {len(sweep.trials)} trials failed: see their rows.")
@@ -90,12 +90,12 @@ def sweep_warnings(sweep: SweepRecord) -> list[str]:
             lines.append(f"Trial {trial.entry.trial}: its files cannot be read: {trial.fault}")
     versions = {_version(trial) for trial in sweep.trials if trial.run is not None}
     if len(versions) > 1:
-        lines.append(f"The trials were not run by one version of the code: {'; '.join(sorted(versions))}.")
+        lines.append(f"The trials were run by different versions of the code: {'; '.join(sorted(versions))}.")
     return lines
 
 
 def sweep_tiles(sweep: SweepRecord, groups: Sequence[Group]) -> list[Tile]:
-    """The headline. Where configurations have several seeds, the best is that of the first row of `configurations`."""
+    """The headline figures. With several seeds the best value is that of the first row of `configurations`."""
     metric, best = sweep.metrics[0], best_trial(sweep)
     value, note = NONE, "no trial has a value yet"
     if best is not None:
@@ -119,12 +119,12 @@ def sweep_tiles(sweep: SweepRecord, groups: Sequence[Group]) -> list[Tile]:
 
 
 def memory_sources(sweep: SweepRecord) -> str:
-    """Where the VRAM figures come from."""
+    """The source of the VRAM figures."""
     return memory_label(*(trial.run for trial in sweep.trials if trial.run is not None))
 
 
 def configurations(sweep: SweepRecord, groups: Sequence[Group], limit: int = 12) -> list[Table]:
-    """The best configurations, each over its seeds; none before the first has ended."""
+    """The table of the best configurations, each over its seeds; empty before the first trial has ended."""
     settled = [group for group in groups if group.spread(sweep.metrics[0].name)]
     if not settled:
         return []
@@ -139,14 +139,14 @@ def configurations(sweep: SweepRecord, groups: Sequence[Group], limit: int = 12)
     for name in names:
         show = with_interval(partial(text_figure, name))
         columns.append(Column(figure_title(name), lambda group, name=name: group.spread(name), show))
-    note = "Mean over the finished seeds ± half of its 95 % interval; of one seed or two, their values."
+    note = "Mean over the finished seeds ± half of its 95 % interval; for one or two seeds, their values."
     if len(settled) > limit:
-        note += f" The first {limit} of {len(settled)}; the rest stand among the trials."
+        note += f" These are the first {limit} of {len(settled)}; the table of trials has all."
     return [Table("Best configurations", settled[:limit], columns, note)]
 
 
 def trials_table(sweep: SweepRecord, folder: Path) -> Table:
-    """All trials, those with a value of the metric first, the best on top; `folder` is where the page lies."""
+    """The table of all trials, the best first, those without a value last. Links are relative to `folder`."""
     more = (
         "validation_accuracy",
         "test_loss",
@@ -165,7 +165,7 @@ def trials_table(sweep: SweepRecord, folder: Path) -> Table:
         entry = trial.entry
         if not trial.broken:
             return entry.status
-        text = f"{entry.status}: {entry.error or trial.fault or 'no error on record'}"
+        text = f"{entry.status}: {entry.error or trial.fault or 'no error was recorded'}"
         return Link(text, address(sweep.path / entry.log, folder) if entry.log else "")
 
     columns: list[Column[TrialRecord]] = [
@@ -181,20 +181,20 @@ def trials_table(sweep: SweepRecord, folder: Path) -> Table:
         Column("Run directory", lambda trial: trial.entry.run),
     ]
     note = (
-        "A number leads to a trial's report, an error to its log. VRAM share: the largest of a budget. Bytes: per "
-        "client and round. SHA-256 of θ: its first 12 digits."
+        "The number of a trial is a link to its report, an error is a link to its log. VRAM share: the largest share "
+        "of a budget. Bytes: per client and round. SHA-256 of θ: its first 12 digits."
     )
     return Table("Trials", ranked(sweep), columns, note)
 
 
 def address(path: Path, folder: Path) -> str:
-    """Relative address of a file from a page in `folder`; empty where there is no such file."""
+    """Relative address of a file from a page in `folder`; empty if there is no such file."""
     return quote(os.path.relpath(path, folder).replace(os.sep, "/")) if path.is_file() else ""
 
 
 def again(sweep: SweepRecord) -> list[PageSection]:
     """Commands, settings and provenance."""
-    report = ("this page anew", shlex.join(["zorba-ray", "report", str(sweep.path)]))
+    report = ("writes this page again", shlex.join(["zorba-ray", "report", str(sweep.path)]))
     started = f"Started {sweep.started}." if sweep.started else ""
     tables = [
         settings_table("Space", sweep.space),
@@ -215,7 +215,7 @@ def _known(sweep: SweepRecord, name: str) -> bool:
 
 
 def _key_columns(sweep: SweepRecord, keys: Sequence[str]) -> list[Column]:
-    """Of trials or groups of them: numbers flush right, text and labels left."""
+    """Columns for swept keys of trials or groups: numbers aligned right, text and labels left."""
     columns = []
     for key in keys:
         words = any(isinstance(trial.entry.values.get(key), str) for trial in sweep.trials)
@@ -229,6 +229,6 @@ def _key_columns(sweep: SweepRecord, keys: Sequence[str]) -> list[Column]:
 
 
 def _version(trial: TrialRecord) -> str:
-    made = trial.run.provenance if trial.run else Provenance()
-    commit = str(made.git.get("commit"))[:12] if made.git else "none"
-    return f"zorba-ray {made.versions.get('zorba-ray')}, commit {commit}"
+    provenance = trial.run.provenance if trial.run else Provenance()
+    commit = str(provenance.git.get("commit"))[:12] if provenance.git else "none"
+    return f"zorba-ray {provenance.versions.get('zorba-ray')}, commit {commit}"

@@ -1,4 +1,4 @@
-"""Trials of a sweep: named, grouped over their seeds, ranked, and the Pareto front of the groups."""
+"""Trials of a sweep: names, groups over seeds, ranks, and the Pareto front of the groups."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,40 +15,41 @@ SEED, VRAM = "seed", "fleet_vram_bytes"
 
 @dataclass(frozen=True)
 class Group:
-    """Trials with the same values of every swept key but the seed; a single trial where no seed is swept."""
+    """Trials with the same values of all swept keys except the seed; a single trial if the seed is not swept."""
 
     values: dict[str, int | float | str | None]
-    """Without the seed."""
+    """Swept key -> value, without the seed."""
     trials: tuple[TrialRecord, ...]
 
     @property
     def settled(self) -> tuple[TrialRecord, ...]:
-        """Its trials that ran to the end: only these are compared."""
+        """Its finished trials; only these are compared."""
         return tuple(trial for trial in self.trials if trial.finished)
 
     @property
     def runs(self) -> tuple[Run, ...]:
-        """Of the settled trials."""
+        """The runs of the finished trials."""
         return tuple(trial.run for trial in self.settled if trial.run is not None)
 
     def spread(self, name: str) -> Spread | None:
-        """Of a figure over the trials that ran to the end; None where none knows it."""
+        """The spread of a figure over the finished trials; None if no trial has it."""
         return spread_of(self.settled, name)
 
 
 def spread_of(trials: Sequence[TrialRecord], name: str) -> Spread | None:
-    """A figure over the trials that know it; None where none does."""
+    """The spread of a figure over the trials that have it; None if no trial has it."""
     return Spread.of(trial.figure(name) for trial in trials)
 
 
 def swept_keys(sweep: SweepRecord) -> list[str]:
-    """Keys of the space that take at least two values, in the order of the sweep file; the seed stands last."""
+    """Keys of the space with at least two values, in the order of the sweep file; the seed is last."""
     keys = [key for key in sweep.space if len({trial.entry.values.get(key) for trial in sweep.trials}) > 1]
     return sorted(keys, key=lambda key: key == SEED)
 
 
 def group_trials(sweep: SweepRecord) -> list[Group]:
-    """Best first by the first metric; groups of which no trial has ended come last, in the order of their trials."""
+    """The groups, best first by the first metric. Groups without a finished trial are last, in order of their
+    trials."""
     together: dict[tuple[tuple[str, object], ...], list[TrialRecord]] = {}
     for trial in sweep.trials:
         together.setdefault(tuple((k, v) for k, v in trial.entry.values.items() if k != SEED), []).append(trial)
@@ -65,7 +66,7 @@ def group_trials(sweep: SweepRecord) -> list[Group]:
 
 
 def ranked(sweep: SweepRecord) -> list[TrialRecord]:
-    """Best first by the first metric, then those without a value, then those that failed or diverged."""
+    """The trials, best first by the first metric; then those without a value; then those that failed or diverged."""
     metric = sweep.metrics[0]
 
     def rank(trial: TrialRecord) -> tuple[bool, float]:
@@ -76,24 +77,24 @@ def ranked(sweep: SweepRecord) -> list[TrialRecord]:
 
 
 def best_trial(sweep: SweepRecord) -> TrialRecord | None:
-    """Of the trials that ran to the end, else of those under way with a value yet; None before the first value."""
-    known = [trial for trial in ranked(sweep) if trial.figure(sweep.metrics[0].name) is not None and not trial.broken]
-    return next((trial for trial in known if trial.finished), known[0] if known else None)
+    """The best finished trial; if none is finished, the best one with a value so far; None before the first value."""
+    valued = [trial for trial in ranked(sweep) if trial.figure(sweep.metrics[0].name) is not None and not trial.broken]
+    return next((trial for trial in valued if trial.finished), valued[0] if valued else None)
 
 
 def cost(value: float, metric: Metric) -> float:
-    """Turned so that less is better."""
+    """The value with its sign changed if more is better, so that less is always better."""
     return value if metric.mode == "min" else -value
 
 
 def traded(sweep: SweepRecord) -> Metric:
-    """What the first metric is traded against: the second one, or the fleet's VRAM."""
+    """The second axis of the Pareto front: the second metric, or the fleet's VRAM."""
     return sweep.metrics[1] if len(sweep.metrics) > 1 else Metric(name=VRAM, mode="min")
 
 
 def best_trials(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Indices of the points that no other one dominates, both coordinates minimised; ordered by the first. Of equal
-    points all are kept."""
+    """Indices of the points that no other point dominates, if both coordinates are minimised; ordered by the first. All
+    of several equal points are kept."""
     front: list[int] = []
     for index in sorted(range(len(points)), key=lambda index: points[index]):
         last = points[front[-1]] if front else (math.inf, math.inf)
@@ -108,17 +109,17 @@ def figure_title(name: str) -> str:
 
 
 def key_name(key: str, keys: Sequence[str]) -> str:
-    """The last part of a dotted key where no other swept key ends on it."""
+    """The last part of a dotted key; the whole key if another swept key has the same last part."""
     last = key.rpartition(".")[2]
     return last if sum(other.rpartition(".")[2] == last for other in keys) == 1 else key
 
 
 def values_text(values: Mapping[str, int | float | str | None], keys: Sequence[str]) -> str:
-    """As in 'epsilon 0.5, fleet equal'; only the swept keys."""
+    """As 'epsilon 0.5, fleet equal'; only the keys in `keys`."""
     return ", ".join(f"{key_name(key, keys)} {text_swept(values[key])}" for key in keys if key in values)
 
 
 def tip(title: str, figures: Mapping[str, float | None]) -> str:
-    """What stands beside a point: `title`, and a line per figure that is known."""
-    known = [f"{figure_name(name)}: {text_figure(name, value)}" for name, value in figures.items() if value is not None]
-    return "\n".join([title, *known])
+    """The tooltip of a point: `title`, and a line per known figure."""
+    lines = [f"{figure_name(name)}: {text_figure(name, value)}" for name, value in figures.items() if value is not None]
+    return "\n".join([title, *lines])

@@ -1,4 +1,4 @@
-"""Directories -> one HTML file that loads nothing else: a run, several side by side, a sweep, or a comparison."""
+"""Writes one HTML file, which loads no other file, for a run, several runs, a sweep, or a comparison."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,15 +15,16 @@ from zorba_ray.report.sweep_page import sweep_page
 
 
 def write_report(run_dirs: Sequence[str | Path], out: str | Path, rows: bool = True) -> Path:
-    """Writes the HTML report of one or several run directories, or of one sweep or comparison, to `out`, replacing
-    it at once; returns `out`. Links of a sweep's page to its trials are relative to `out`.
+    """Writes the report of one or several run directories, or of one sweep or comparison, to `out`. Returns `out`.
+
+    An old file is replaced in one step. Links of a sweep's page to its trials are relative to `out`.
 
     Args:
         rows: the page of a run shows the test rows that it kept.
 
     Raises:
-        RunDirError: no directory given; one is missing, incomplete or damaged (names the file); a sweep among several;
-            `out` is a directory.
+        RunDirError: no directory; a directory is missing, incomplete or damaged (names the file); a sweep together with
+            other directories; `out` is a directory.
         OSError: `out` cannot be written.
     """
     out = Path(out)
@@ -41,8 +42,8 @@ def _page(run_dirs: Sequence[str | Path], folder: Path, rows: bool) -> Page:
     sweeps = [path for path in run_dirs if is_sweep(path)]
     if sweeps and len(run_dirs) > 1:
         raise RunDirError(
-            f"{sweeps[0]} is a sweep: it has a report of its own; runs side by side are named singly, as in "
-            f"{sweeps[0]}/trials/NAME"
+            f"{sweeps[0]} is a sweep, which needs its own report; for trials side by side name their directories, as "
+            f"in {sweeps[0]}/trials/NAME"
         )
     if sweeps:
         return sweep_page(read_sweep(sweeps[0]), folder)

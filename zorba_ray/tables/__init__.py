@@ -1,4 +1,4 @@
-"""One kit of tables for pages and terminals, and how numbers read in all of them. Light to import."""
+"""Tables for pages and terminals, and the format of numbers in them. Quick to import."""
 
 from zorba_ray.tables.spread import Spread, wilson
 from zorba_ray.tables.table import Cell, Column, Link, Table, with_interval

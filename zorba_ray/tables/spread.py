@@ -1,4 +1,4 @@
-"""What a few seeds say about one number: mean, range, standard deviation, interval; and what rows say of a share."""
+"""Mean, range, standard deviation and interval of a number over a few seeds; interval of a share over rows."""
 
 import math
 from collections.abc import Iterable
@@ -22,19 +22,19 @@ class Spread:
 
     @classmethod
     def of(cls, values: Iterable[float | None]) -> "Spread | None":
-        """Of the known values; None where there is none."""
-        known = tuple(value for value in values if value is not None)
-        return cls(known) if known else None
+        """The spread of the values that are not None; None: there is no such value."""
+        numbers = tuple(value for value in values if value is not None)
+        return cls(numbers) if numbers else None
 
     @classmethod
     def of_all(cls, values: Iterable[float | None]) -> "Spread | None":
-        """As `of`, but None where a single value is unknown: a mean over the others would not be the group's."""
+        """As `of`, but None if any value is None: a mean over the others would not be that of the group."""
         every = list(values)
         return None if None in every else cls.of(every)
 
     @property
     def count(self) -> int:
-        """How many values."""
+        """Number of values."""
         return len(self.values)
 
     @property
@@ -59,19 +59,20 @@ class Spread:
 
     @property
     def half(self) -> float | None:
-        """Half the width of the mean's 95 % interval, by Student's t; None for one value."""
+        """Half the width of the 95 % interval of the mean, by Student's t; None for one value."""
         return None if self.sd is None else quantile(self.count - 1) * self.sd / math.sqrt(self.count)
 
 
 def quantile(freedom: int) -> float:
-    """97.5 % of Student's t; beyond the table by the first term of its expansion about the normal's, right to 1e-3."""
+    """97.5 % quantile of Student's t. Beyond the table it is the first term of an expansion around the normal quantile,
+    with an error below 1e-3."""
     if freedom <= len(_T975):
         return _T975[freedom - 1]
     return _NORMAL975 + (_NORMAL975**3 + _NORMAL975) / (4 * freedom)
 
 
 def wilson(share: float, count: int) -> tuple[float, float]:
-    """95 % interval of a share that was seen in `count` rows (Wilson, JASA 22, 1927): (low, high), both in [0, 1]."""
+    """95 % interval (low, high) of a share in `count` rows, both in [0, 1] (Wilson, JASA 22, 1927)."""
     z2 = _NORMAL975**2 / count
     half = math.sqrt(z2 * share * (1 - share) + z2**2 / 4)
     return max(0.0, (share + z2 / 2 - half) / (1 + z2)), min(1.0, (share + z2 / 2 + half) / (1 + z2))

@@ -1,6 +1,6 @@
-"""A table: things, one per row, and columns that say which value of a thing they show and how it reads.
+"""A table: one item per row, and columns. A column says which value of an item it shows, and in which format.
 
-The same table is rendered to a page (`rows`, by the report's template) and to a terminal.
+The same table is shown on a page (`rows`, by the report's template) and in a terminal.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,16 +18,16 @@ _BORDERS = 3
 
 T = TypeVar("T")
 Text = Callable[[Any], str]
-"""A value -> how it reads."""
+"""A value -> its text."""
 
 
 @dataclass(frozen=True)
 class Link:
-    """A value that leads to a file."""
+    """A value with a link to a file."""
 
     value: str | float
     href: str
-    """Relative address; empty for none."""
+    """Relative address; empty: no link."""
 
 
 Cell = str | int | float | None | Spread | Link
@@ -39,19 +39,19 @@ class Column(Generic[T]):
 
     name: str
     get: Callable[[T], Cell]
-    """The value of a row's thing; None is unknown."""
+    """The value of a row's item; None: unknown."""
     text: Text | None = None
-    """How a value reads that is neither text nor None. A column with it holds numbers and is set flush right."""
+    """Format of values that are neither text nor None. A column with a format has numbers, and is aligned right."""
     keep: int = 0
-    """In a terminal that is too narrow, columns with the smallest number go first, equal ones together; 0 and above
-    stay."""
+    """Priority in a terminal that is too narrow: columns with the smallest number are left out first, equal ones
+    together. Columns with 0 or more are never left out."""
     fold: bool = False
-    """On a page a long text is folded to its beginning."""
+    """On a page, only the beginning of a long text is shown; the rest unfolds."""
     style: str = ""
-    """Of the cells in a terminal, in the words of rich."""
+    """Style of the cells in a terminal, as rich names it."""
 
     def show(self, cell: Cell) -> str:
-        """A cell's text; '–' for unknown."""
+        """The text of a cell; '–' for unknown."""
         value = cell.value if isinstance(cell, Link) else cell
         if value is None:
             return NONE
@@ -60,7 +60,7 @@ class Column(Generic[T]):
 
 @dataclass(frozen=True)
 class Table(Generic[T]):
-    """Rows under a caption, with a note below."""
+    """Rows with a caption above and a note below."""
 
     caption: str
     items: Sequence[T]
@@ -70,56 +70,59 @@ class Table(Generic[T]):
 
     @classmethod
     def pairs(cls, caption: str, what: str, value: str, pairs: Sequence[tuple[str, str]], note: str = "") -> "Table":
-        """Of names and texts, under the headers `what` and `value`."""
+        """A table of (name, text) pairs with the headers `what` and `value`."""
         return Table(caption, pairs, [Column(what, lambda pair: pair[0]), Column(value, lambda pair: pair[1])], note)
 
     def texts(self) -> list[list[str]]:
-        """The cells as they read, row by row."""
+        """The texts of the cells, row by row."""
         return [[column.show(column.get(item)) for column in self.columns] for item in self.items]
 
     def rows(self) -> list[list[tuple[str, str]]]:
-        """The cells of a page, row by row: text, and the address that it leads to, if any."""
+        """The cells for a page, row by row: (text, address of its link or '')."""
         cells = [[(column, column.get(item)) for column in self.columns] for item in self.items]
         return [
             [(column.show(cell), cell.href if isinstance(cell, Link) else "") for column, cell in row] for row in cells
         ]
 
     def terminal(self, width: int | None = None) -> "rich.table.Table":
-        """For rich's console: the columns that fit `width` characters, all where None. Longer text is folded."""
+        """A table of rich, with the columns that fit into `width` characters (None: all). Longer texts are folded."""
         import rich.table
 
         texts = self.texts()
-        kept = self.fitting(width, texts)
+        columns = self.fitting(width, texts)
         table = rich.table.Table(
             title=self.caption, title_justify="left", caption=self.note or None, caption_justify="left"
         )
-        for column in (self.columns[place] for place in kept):
+        for column in (self.columns[index] for index in columns):
             justify = "right" if column.text else "left"
             table.add_column(column.name, justify=justify, overflow="fold", style=column.style)
         for row in texts:
-            table.add_row(*(row[place] for place in kept))
+            table.add_row(*(row[index] for index in columns))
         return table
 
     def fitting(self, width: int | None, texts: Sequence[Sequence[str]]) -> list[int]:
-        """The columns that stay at `width`, by their place: what matters least goes before anything is cut."""
+        """Indices of the columns that are shown at `width`; columns with a low `keep` are left out first."""
         from rich.cells import cell_len
 
-        takes = [
-            _BORDERS + max(map(cell_len, (column.name, *(row[place] for row in texts))))
-            for place, column in enumerate(self.columns)
+        widths = [
+            _BORDERS + max(map(cell_len, (column.name, *(row[index] for row in texts))))
+            for index, column in enumerate(self.columns)
         ]
-        kept = list(range(len(self.columns)))
-        while width is not None and sum(takes[place] for place in kept) + 1 > width:
-            least = min(self.columns[place].keep for place in kept)
+        columns = list(range(len(self.columns)))
+        while width is not None and sum(widths[index] for index in columns) + 1 > width:
+            least = min(self.columns[index].keep for index in columns)
             if least >= 0:
                 break
-            kept = [place for place in kept if self.columns[place].keep > least]
-        return kept
+            columns = [index for index in columns if self.columns[index].keep > least]
+        return columns
 
 
 def with_interval(text: Text) -> Text:
-    """For a `Spread`: '0.3471 ± 0.0210', half of the 95 % interval. One value or two stand as they are, in the order of
-    their seeds and once where they read alike: an interval from two values says nothing."""
+    """A format for a `Spread`: '0.3471 ± 0.0210', the mean and half of its 95 % interval.
+
+    One or two values are shown themselves, in the order of their seeds (equal texts once), because an interval from two
+    values says nothing.
+    """
 
     def show(spread: Spread) -> str:
         if spread.count <= 2:

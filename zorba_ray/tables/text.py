@@ -1,4 +1,4 @@
-"""How numbers read, on a page, in a terminal and in a figure."""
+"""The format of numbers on pages, in terminals and in figures."""
 
 import math
 
@@ -41,7 +41,7 @@ def text_seconds(seconds: float | None) -> str:
 
 
 def text_value(value: float | None) -> str:
-    """Six digits, whole numbers with thousands' marks; '–' for None, '∞' for no bound."""
+    """Six digits; whole numbers with commas; '–' for None, '∞' for infinity."""
     if value is None or math.isnan(value):
         return NONE
     if math.isinf(value):
@@ -50,12 +50,12 @@ def text_value(value: float | None) -> str:
 
 
 def text_count(count: int, singular: str, plural: str = "") -> str:
-    """'1 seed', '3 seeds', '1,200 passes'; `plural` where it is not `singular` and an s."""
+    """'1 seed', '3 seeds', '1,200 passes'. Give `plural` if it is not `singular` with an s."""
     return f"{count:,} {singular if count == 1 else plural or singular + 's'}"
 
 
 def text_gap(gap: float | None) -> str:
-    """A relative gap in percent; what rounding leaves counts as 0."""
+    """A relative gap in percent; a gap that comes from rounding counts as 0."""
     if gap is None or math.isnan(gap):
         return NONE
     if math.isinf(gap):
@@ -64,7 +64,7 @@ def text_gap(gap: float | None) -> str:
 
 
 def text_figure(name: str, value: float | None) -> str:
-    """A figure by the unit in its name: 'fleet_vram_bytes' in bytes, '…_accuracy' in percent, '…_s' in seconds."""
+    """A figure in the unit of its name: 'fleet_vram_bytes' in bytes, '…_accuracy' in percent, '…_s' in seconds."""
     if name.endswith(("loss", "reward")):
         return text_loss(value)
     if name.endswith(("accuracy", "share", "exact_match", "number_match")):
@@ -79,7 +79,7 @@ def text_figure(name: str, value: float | None) -> str:
 
 
 def text_span(name: str, low: float, high: float) -> str:
-    """The interval of a figure, by the unit in its name: '94.5–97.8 %', '0.386–0.474'."""
+    """The interval of a figure, in the unit of its name: '94.5–97.8 %', '0.386–0.474'."""
     return f"{text_figure(name, low).removesuffix(' %')}–{text_figure(name, high)}"
 
 

@@ -1,4 +1,4 @@
-"""The zeroth-order step: projected gradients at the clients, one update for all replicas."""
+"""The zeroth-order step: clients estimate projected gradients, and every replica derives the same update from them."""
 
 from zorba_ray.zo.estimator import Estimator, Overlay, projected_gradient
 from zorba_ray.zo.probe import BlockEnergies, block_energies, probe_scalars, probe_weights

@@ -1,4 +1,4 @@
-"""A client's share of a round: K local steps of P forward pairs each (algorithm.md §3 step 2)."""
+"""What a client computes in a round: K local steps of P forward pairs each (algorithm.md §3 step 2)."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,18 +11,23 @@ from zorba_ray.models import Batch, Perturbation, PreparedBatch, TaskModel
 from zorba_ray.zo.update import RoundUpdate, UpdateRule, apply_terms, commit_terms
 
 Overlay = dict[tuple[int, int], torch.Tensor]
-"""(block, slot) -> fp32 [numel] that stands for θ there while a client walks."""
+"""(block, slot) -> fp32 [numel]: the client's local copy of a tensor of θ, which its local steps change."""
 
 
 def projected_gradient(plus: float, minus: float, scale: float, signs: int = 2) -> np.float32:
-    """ρ = (F⁺ − F⁻) / (2μ), or (F⁺ − F) / μ with one sign: fp32 losses, difference and quotient in float64, one
-    rounding to fp32."""
+    """ρ = (F⁺ − F⁻) / (2μ), or (F⁺ − F) / μ with `signs` = 1.
+
+    The losses are fp32; difference and quotient are float64 and are rounded once, to fp32.
+    """
     with np.errstate(over="ignore"):
         return np.float32((plus - minus) / (signs * scale))
 
 
 class Estimator:
-    """Takes the steps of clients on one replica, whose θ is read only. A client's numbers are those it has alone."""
+    """Takes the steps of one or more clients on one replica, whose θ it only reads.
+
+    A client's numbers do not depend on which other clients share the replica.
+    """
 
     def __init__(
         self,
@@ -36,10 +41,10 @@ class Estimator:
     ) -> None:
         """
         Args:
-            directions: of the device that computes, for local steps.
-            lr: η, for local steps.
+            directions: implementation on the device that computes; used by local steps.
+            lr: η; used by local steps.
             scale: μ.
-            clip: |ρ| is clipped to this; None: not at all.
+            clip: largest |ρ|; None: no clipping.
             one_sided: ρ = [F(θ + μz) − F(θ)] / μ with one F(θ) for all directions of a step, instead of
                 [F⁺ − F⁻] / 2μ.
         """
@@ -50,32 +55,34 @@ class Estimator:
     def round(
         self, number: int, active: ActiveSets, batches: Mapping[int, Sequence[Batch]]
     ) -> dict[int, tuple[np.ndarray, float]]:
-        """Client -> (ρ float32 [K, P], mean training loss) of clients with one batch per local step each.
+        """Client -> (ρ float32 [K, P], mean training loss).
 
-        The loss is the mean of (F⁺ + F⁻)/2 over all pairs, or of F(θ) over the local steps where differences are
-        one-sided. Clients that share a direction (seeds: shared, K = 1) go through the model together, so that each
-        tensor is perturbed once for all of them; their hidden states are held at the same time.
+        The loss is the mean of (F⁺ + F⁻)/2 over all pairs; with one-sided differences it is the mean of F(θ) over the
+        local steps. Clients that share their directions (seeds: shared, K = 1) go through the model together: each
+        tensor is perturbed once for all of them, and the hidden states of all are held at the same time.
+
+        Args:
+            batches: client -> one batch per local step.
         """
         rule = self._rule
         if rule.seeds == "shared" and rule.local_steps == 1:
-            prepared = [self._model.prepare(own[0], active.of(n), self._signs) for n, own in batches.items()]
+            prepared = [self._model.prepare(batch, active.of(n), self._signs) for n, (batch,) in batches.items()]
             reports = self.step(direction_seed(rule.seed, number, 0, 0), prepared)
             return {n: (scalars[None, :], loss) for n, (scalars, loss) in zip(batches, reports, strict=True)}
         seeds = {
             n: [direction_seed(rule.seed, number, rule.stream_of(n), step) for step in range(rule.local_steps)]
             for n in batches
         }
-        return {n: self.local_steps(active.of(n), own, seeds[n]) for n, own in batches.items()}
+        return {n: self.local_steps(active.of(n), steps, seeds[n]) for n, steps in batches.items()}
 
     def local_steps(
         self, active: frozenset[int], batches: Sequence[Batch], seeds: Sequence[int]
     ) -> tuple[np.ndarray, float]:
-        """(ρ float32 [K, P], loss) of one client: each step from where its own scalars led it so far.
-
-        It walks an overlay of its active blocks; after scalars that are not finite it stays where it is.
+        """(ρ float32 [K, P], loss) of one client. After each step it updates its own copy of its active blocks, the
+        overlay, and takes the next step from there. Scalars that are not finite change nothing.
 
         Args:
-            seeds: seed64 of every step.
+            seeds: the `direction_seed` of every step.
         """
         scalars = np.zeros((len(batches), self._rule.directions), dtype=np.float32)
         overlay: Overlay = {}
@@ -91,7 +98,8 @@ class Estimator:
     def step(
         self, seed: int, prepared: Sequence[PreparedBatch], overlay: Overlay | None = None
     ) -> list[tuple[np.ndarray, float]]:
-        """(ρ float32 [P], loss) of each prepared batch along the directions of `seed`, at θ or where `overlay` is."""
+        """(ρ float32 [P], loss) of each prepared batch along the directions of `seed`, at θ with the tensors of
+        `overlay` in place of its own."""
         rule, overlay = self._rule, overlay or {}
         scalars = np.zeros((len(prepared), rule.directions), dtype=np.float32)
         totals = [0.0] * len(prepared)
@@ -100,18 +108,18 @@ class Estimator:
             bases = self._model.losses(prepared, Perturbation(seed, 0, 0.0, rule.distribution, overlay))
         for direction in range(rule.directions):
             perturbation = Perturbation(seed, direction, self._scale, rule.distribution, overlay)
-            for place, losses in enumerate(self._model.losses(prepared, perturbation)):
-                plus, minus = (losses[0], bases[place][0]) if bases else losses
-                totals[place] += minus if bases else (plus + minus) / 2.0
-                rho = projected_gradient(plus, minus, self._scale, self._signs)
+            for index, losses in enumerate(self._model.losses(prepared, perturbation)):
+                plus, other = (losses[0], bases[index][0]) if bases else losses  # other: F(θ), or F⁻
+                totals[index] += other if bases else (plus + other) / 2.0
+                rho = projected_gradient(plus, other, self._scale, self._signs)
                 if self._clip is not None:
                     rho = np.clip(rho, np.float32(-self._clip), np.float32(self._clip))
-                scalars[place, direction] = rho
-        return [(own, total / rule.directions) for own, total in zip(scalars, totals, strict=True)]
+                scalars[index, direction] = rho
+        return [(rhos, total / rule.directions) for rhos, total in zip(scalars, totals, strict=True)]
 
     def walk(self, seed: int, scalars: np.ndarray, active: frozenset[int], overlay: Overlay) -> None:
-        """One local step along the directions of `seed`: the update of a commit in which this client alone reported,
-        on the overlay, which is created from θ at the first step.
+        """Updates the overlay by one local step along the directions of `seed`, as a commit would in which only this
+        client reported. A tensor that the overlay lacks is first copied from θ.
 
         Args:
             scalars: float32 [P], ρ.

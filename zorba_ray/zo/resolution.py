@@ -1,4 +1,5 @@
-"""Whether weights can be told from themselves plus μ: a step below half the distance between floats moves nothing."""
+"""Checks whether μ is large enough to change weights: a step below half the distance between two floats is rounded
+away."""
 
 from dataclasses import dataclass
 
@@ -8,28 +9,28 @@ from zorba_ray.models import Scope
 from zorba_ray.models.replica import Replica
 
 SAMPLE = 1 << 20
-"""Weights that are looked at, evenly spread over those in scope."""
+"""Number of weights that are checked, evenly spread over those in scope."""
 
 
 @dataclass(frozen=True)
 class Resolution:
-    """What a perturbation scale moves."""
+    """How many weights a perturbation scale changes."""
 
     looked_at: int
-    """Weights of the sample that are not zero; a zero moves by any step."""
+    """Weights of the sample that are not zero (any step changes a zero)."""
     unmoved: int
-    """Of these, those for which θ + μ and θ − μ are θ."""
+    """Those of them for which both θ + μ and θ − μ round to θ."""
     enough: float
-    """The μ that would move 99 % of them."""
+    """The μ that would change 99 % of them."""
 
     @property
     def share(self) -> float:
-        """unmoved / looked_at; 0 where nothing was looked at."""
+        """unmoved / looked_at; 0 where no weight was checked."""
         return self.unmoved / self.looked_at if self.looked_at else 0.0
 
 
 def resolution(replica: Replica, scope: Scope, scale: float, compute: torch.dtype) -> Resolution:
-    """How many of the weights in scope θ ± μ leaves as they are.
+    """How many of the weights in scope are the same after θ ± μ, on a sample.
 
     Args:
         scale: μ.
@@ -42,10 +43,10 @@ def resolution(replica: Replica, scope: Scope, scale: float, compute: torch.dtyp
         theta = replica.parameters[entry.name][::step].float().cpu()
         theta = theta[theta != 0]
         dtype = compute if len(entry.shape) > 1 else torch.float32
-        held = theta.to(dtype)
-        unmoved += int((((theta + scale).to(dtype) == held) & ((theta - scale).to(dtype) == held)).sum())
+        rounded = theta.to(dtype)
+        unmoved += int((((theta + scale).to(dtype) == rounded) & ((theta - scale).to(dtype) == rounded)).sum())
         # θ = m · 2^e with m in [1/2, 1): floats there are 2^(e − 1) · eps apart.
         halves.append(torch.ldexp(torch.full_like(theta, torch.finfo(dtype).eps / 4), torch.frexp(theta).exponent))
-    found = torch.cat(halves) if halves else torch.empty(0)
-    enough = float(torch.quantile(found, 0.99)) if len(found) else 0.0
-    return Resolution(len(found), unmoved, enough)
+    all_halves = torch.cat(halves) if halves else torch.empty(0)
+    enough = float(torch.quantile(all_halves, 0.99)) if len(all_halves) else 0.0
+    return Resolution(len(all_halves), unmoved, enough)

@@ -1,11 +1,11 @@
-"""What falls over the rounds: the learning rate, and the correction of label shares."""
+"""Values that fall over the rounds: the learning rate, and the correction of label shares."""
 
 import math
 from typing import Literal
 
 
 def scheduled(schedule: Literal["constant", "linear", "cosine"], value: float, round: int, rounds: int) -> float:
-    """What is left of `value` in `round` (1 … rounds): all in round 1; linear and cosine would reach 0 at round
+    """`value` as it is in `round` (1 … rounds). Round 1 has all of it; linear and cosine would reach 0 in round
     `rounds` + 1."""
     passed = (round - 1) / rounds
     if schedule == "constant":

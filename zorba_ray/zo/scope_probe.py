@@ -1,16 +1,17 @@
-"""What to perturb: the curvature that forward pairs on one set of tensors at a time show, before the first round.
+"""Chooses which tensors to perturb (`zo.scope: auto`), by the curvature along each set of tensors before round 1.
 
-Along a direction z with E[z zᵀ] = 1 on a set S of tensors' elements, E[zᵀ G z] = tr G_S, G being the Gauss–Newton part
-of the Hessian, which the logits of a forward pair give (`TaskModel.gauss_newton_quadratic`): never negative and known
-within a fifth after 24 pairs, where differences of losses give tr H_S = −26 ± 130.
+Let z be a direction with E[z zᵀ] = 1 on the elements of a set S of tensors, and G the Gauss–Newton part of the Hessian.
+Then E[zᵀ G z] = tr G_S. The logits of a forward pair give zᵀ G z (`TaskModel.gauss_newton_quadratic`). It is never
+negative, and its mean is known within a fifth after 24 pairs. Differences of losses are too noisy for this: they gave
+tr H_S = −26 ± 130.
 
-A round's step −η mean(ρ z) over n pairs gains η ‖g_S‖² to first order and costs (η²/2n) E[ρ²] tr G_S to second. Both ρ
-and zᵀ G z come from the change of the logits along z, and so E[ρ²] / tr G_S is found to be the same for every set (the
-built-in model: 0.34 to 0.36, MiniLM on TREC: 0.19 to 0.25): no set is better than another at a rate of its own.
+A round's step −η mean(ρ z) over n pairs gains η ‖g_S‖² to first order and costs (η²/2n) E[ρ²] tr G_S to second order.
+Both ρ and zᵀ G z come from the change of the logits along z. Measured, E[ρ²] / tr G_S is the same for every set (the
+built-in model: 0.34 to 0.36, MiniLM on TREC: 0.19 to 0.25). So with its own best rate no set is better than another.
 
-What differs between sets at one rate η is the curvature ratio η tr G_S / n. Rates known to learn well over 40 to 222
-rounds have one of 0.019 to 0.033 on three models. At twice as much they turned back before the end, at less they learn
-more slowly in proportion. Fewer rounds stand more: 33 on TREC learnt best at 0.06.
+At one rate η, the sets differ in the curvature ratio η tr G_S / n. Rates that learn well over 40 to 222 rounds have a
+ratio of 0.019 to 0.033 on three models. At twice the ratio the loss rose again before the end; at a lower one learning
+is slower in proportion. Short runs allow more: 33 rounds on TREC learnt best at 0.06.
 """
 
 import math
@@ -21,23 +22,23 @@ from zorba_ray.models import Batch, Manifest, Perturbation, Scope, TaskModel
 from zorba_ray.zo.update import UpdateRule
 
 CHOICES: tuple[Scope, ...] = ("all", "matrices", "bias_norm")
-"""Sets that are chosen among, the largest first."""
+"""The sets to choose from, the largest first."""
 SUITED_RATIO = 0.02
-"""Curvature ratio of a rate that suits the set."""
+"""Curvature ratio at which a set learns well."""
 
 
 def present(manifest: Manifest, kinds: Sequence[Scope]) -> list[Scope]:
-    """Those of `kinds` of which every block has tensors."""
+    """Those of `kinds` that have tensors in every block."""
     return [scope for scope in kinds if all(manifest.sizes(scope))]
 
 
 def scope_curvatures(
     model: TaskModel, rule: UpdateRule, scale: float, kinds: Sequence[Scope], pairs: int, batches: Sequence[Batch]
 ) -> dict[Scope, float]:
-    """tr G_S of each of `kinds`, the mean of `pairs` forward pairs on each batch along shared directions.
+    """tr G_S of each of `kinds`: the mean over `pairs` forward pairs on each batch. All sets share the directions.
 
     Args:
-        model: with dense directions and scope `all`; θ is read only.
+        model: with dense directions and scope `all`; θ is only read.
         scale: μ.
     """
     everything = frozenset(range(model.replica.manifest.blocks))
@@ -53,7 +54,7 @@ def scope_curvatures(
 
 
 def curvature_ratio(curvature: float, lr: float, pairs: int) -> float:
-    """η tr G_S / n for rounds of n forward pairs along directions of their own."""
+    """η tr G_S / n, for rounds of n forward pairs along different directions."""
     return lr * curvature / pairs
 
 
@@ -63,16 +64,16 @@ def suited_rate(curvature: float, pairs: int) -> float | None:
 
 
 def choose_scope(curvatures: Mapping[Scope, float], lr: float, pairs: int) -> Scope:
-    """The set whose curvature ratio is the fewest times above or below SUITED_RATIO; of equals the first.
+    """The set whose curvature ratio is nearest to SUITED_RATIO on a logarithmic scale; of equal ones the first.
 
     Args:
         curvatures: set -> tr G_S, larger sets first.
         lr: η at round 1.
-        pairs: n, as of `curvature_ratio`.
+        pairs: n, as in `curvature_ratio`.
     """
 
-    def away(scope: Scope) -> float:
+    def distance(scope: Scope) -> float:
         ratio = curvature_ratio(curvatures[scope], lr, pairs)
         return abs(math.log(ratio / SUITED_RATIO)) if ratio > 0 else math.inf
 
-    return min(curvatures, key=away)
+    return min(curvatures, key=distance)

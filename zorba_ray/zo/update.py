@@ -1,11 +1,12 @@
-"""The one update: from the scalars of a commit to θ, the same on the server, on every worker and in a replay.
+"""The update of θ from the scalars of a commit: the same bytes on the server, on every worker and in a replay.
 
-algorithm.md §3 steps 4–7. For every block b that a client of R_t holds,
+algorithm.md §3 steps 4–7. For every block b that a client of R_t activates,
 
     θ_b ← θ_b − η Σ_{n ∈ R_t, b ∈ A_n} w_{n,b} (1/P) Σ_{k,p} ρ_{n,k,p} z_b(n, k, p)        (`commit_terms`)
 
-Coefficients are derived in float64 with + − × ÷ in a fixed order and put on one power-of-two grid per commit and block,
-so that fp32 sums of ±c are exact. They become `Terms`, which are added to θ tensor by tensor (`apply_terms`).
+The coefficient c of a term is everything in front of its z. Coefficients are computed in float64 with + − × ÷ in a
+fixed order. They are then rounded to a power-of-two grid, one grid per commit and block, so that fp32 sums of ±c are
+exact. `apply_terms` adds the terms c z to θ, tensor by tensor.
 """
 
 import functools
@@ -26,14 +27,14 @@ _MANTISSA = 24
 _SMALLEST = -149  # exponent of the smallest positive fp32
 
 LIMIT = 2.0**24
-"""How far a commit may move a weight. Beside a weight of this size fp32, whose mantissa has 24 bits, holds no 1:
-whatever the model knew there is rounded away, and a few layers of such weights overflow. No step along a gradient is
-meant to do that. It lies far below fp32's largest number (2^128), so θ stays finite under any number of commits."""
+"""A commit must move every weight by less than this. fp32 has a mantissa of 24 bits: next to a number of this size, a
+weight of 1 is rounded away, so the model forgets what it knew. A few layers of such weights overflow. No useful step is
+that large. The limit is far below the largest fp32 number (2^128), so θ stays finite after any number of commits."""
 
 
 @dataclass(frozen=True)
 class UpdateRule:
-    """What every replica knows, beside the commits, to derive the update: fixed for a run, in the ledger's header."""
+    """The constants of the update. They are fixed for a run and stand in the ledger's header."""
 
     seed: int
     """Master seed of the directions."""
@@ -48,9 +49,9 @@ class UpdateRule:
     samples: tuple[int, ...]
     """|D_n| of every client, in client order."""
     rank: int = 0
-    """r of U Vᵀ/√r, the directions of matrices; 0: dense."""
+    """r of U Vᵀ/√r, the directions of matrices; 0: dense directions."""
     clip_spread: float = 0.0
-    """Scalars beyond this multiple of the commit's median |ρ| are shrunk to it; 0: none are."""
+    """Scalars beyond this multiple of the commit's median |ρ| are shrunk to it; 0: no scalar is."""
 
     @functools.cached_property
     def counts(self) -> np.ndarray:
@@ -64,7 +65,7 @@ class UpdateRule:
 
 @dataclass(frozen=True)
 class RoundUpdate:
-    """What a commit says of one round, as arrays."""
+    """The content of a round's commit, as arrays."""
 
     round: int
     lr: float
@@ -78,14 +79,15 @@ class RoundUpdate:
 
 
 def commit_terms(rule: UpdateRule, update: RoundUpdate, seeds: np.ndarray, block: int, rank: int = 0) -> Terms:
-    """Every non-zero term of `block`, in ledger order: client, step, direction; the formula above.
+    """Every non-zero term of `block` by the formula above, in ledger order: client, step, direction.
 
-    Where all clients share the directions and z is ±1, the coefficients of one direction are added up: they lie on one
-    grid, so the sum is exact in any order, and a commit costs P · K directions however many clients there are.
+    If all clients share the directions and z is ±1, the coefficients of one direction are added up first. The sum is
+    exact in any order, because they are on one grid. Then a commit costs P · K directions for any number of clients.
 
     Args:
         seeds: uint64 [n, K], `round_seeds` of the update.
-        rank: 0 for tensors with dense directions; r for matrices with U Vᵀ/√r: the coefficients are c/√r.
+        rank: 0 for tensors with dense directions. r for matrices with directions U Vᵀ/√r: then the coefficients are
+            c/√r.
 
     Raises:
         Diverged: a coefficient overflows.
@@ -104,9 +106,12 @@ def commit_terms(rule: UpdateRule, update: RoundUpdate, seeds: np.ndarray, block
 
 
 def block_weights(rule: UpdateRule, clients: np.ndarray, active: ActiveSets) -> np.ndarray:
-    """w_{n,b} float64 [n] of the `clients` (reported and holding the block, ascending); their sum is 1 up to rounding.
+    """w_{n,b} of `clients`, float64 [n]; the sum is 1 up to rounding.
 
-    `data`: p_n / Σ p_m. `inverse_noise`: ∝ p_n / |A_n|.
+    rule.weights = data: w ∝ p_n. rule.weights = inverse_noise: w ∝ p_n / |A_n|.
+
+    Args:
+        clients: those that reported and activate the block, ascending.
     """
     raw = rule.counts[clients]
     if rule.weights == "inverse_noise":
@@ -115,18 +120,21 @@ def block_weights(rule: UpdateRule, clients: np.ndarray, active: ActiveSets) -> 
 
 
 def clipped_scalars(rule: UpdateRule, scalars: np.ndarray) -> np.ndarray:
-    """float32 [...] -> float64 [...]: ρ, those beyond `clip_spread` times the median |ρ| shrunk to it.
+    """ρ as float64 [...], where |ρ| is at most `clip_spread` times the median |ρ|.
 
-    One set of scalars at a time: all of a commit, or those of one local step of one client. Every replica derives this
-    from the raw scalars in the ledger, so that nothing more has to travel.
+    The ledger keeps the raw scalars; every replica derives this from them.
+
+    Args:
+        scalars: float32 [...], all of one commit, or of one local step of one client.
     """
     values = scalars.astype(np.float64)
     bound = rule.clip_spread * median_size(values) if rule.clip_spread else 0.0
-    return np.clip(values, -bound, bound) if bound > 0 else values  # a median of 0 says nothing
+    return np.clip(values, -bound, bound) if bound > 0 else values  # a median of 0 would shrink all to 0
 
 
 def median_size(values: np.ndarray) -> float:
-    """Median of |v| of float64 [...]: of an even number the mean of the middle two; 0 of nothing."""
+    """The median of |v|, v float64 [...]. Of an even number of values it is the mean of the middle two; of none it is
+    0."""
     ordered = np.sort(np.abs(values), axis=None)
     if not ordered.size:
         return 0.0
@@ -134,10 +142,10 @@ def median_size(values: np.ndarray) -> float:
 
 
 def on_grid(coefficients: np.ndarray, rank: int = 1) -> np.ndarray:
-    """float64 [k] -> float32 [k], all multiples of one δ = 2^x with Σ|m_k| < 2^24 / rank.
+    """float64 [k] -> float32 [k]: coefficients c_k rounded to multiples m_k δ of one δ = 2^x; Σ|m_k| < 2^24 / rank.
 
-    So fp32 sums of ±c_k, or of c_k times integers up to `rank`, are exact. x starts at e − 24, e the frexp exponent of
-    Σ|c|, and is raised until the ROUNDED integers fit (rng.md).
+    So fp32 sums of ±c_k, or of c_k times integers up to `rank`, are exact. x starts at e − 24, where e is the frexp
+    exponent of Σ|c|. It is raised until the sum of the ROUNDED integers fits (rng.md).
 
     Raises:
         Diverged: a coefficient is not finite, or the sum exceeds fp32.
@@ -156,13 +164,13 @@ def on_grid(coefficients: np.ndarray, rank: int = 1) -> np.ndarray:
 
 
 def _total(values: np.ndarray) -> float:
-    """Sum of float64 [k], left to right: numpy's own adds in an order that depends on its version and the machine."""
+    """Sum of float64 [k], left to right. The order of np.sum depends on numpy's version and the machine."""
     with np.errstate(over="ignore"):
         return float(np.cumsum(values)[-1]) if len(values) else 0.0
 
 
 def round_seeds(rule: UpdateRule, update: RoundUpdate) -> np.ndarray:
-    """seed64 of every reported client and step, uint64 [n, K]."""
+    """The `direction_seed` of every reported client and step, uint64 [n, K]."""
     streams = update.clients if rule.seeds == "per_client" else np.zeros_like(update.clients)
     return direction_seeds(rule.seed, update.round, streams, rule.local_steps)
 
@@ -174,8 +182,8 @@ def apply_terms(
     theta: torch.Tensor,
     commits: Mapping[int, Sequence[Terms]],
 ) -> None:
-    """Commits on one tensor (fp32 [numel], in place), along the directions that it has: U Vᵀ/√r if it is a matrix and
-    the run's are low-rank, else dense.
+    """Adds commits to one tensor (fp32 [numel], in place). The directions are U Vᵀ/√r for a matrix in a run with
+    `zo.rank`, else dense.
 
     Args:
         commits: rank of the directions -> terms of each commit on the tensor's block.
@@ -188,11 +196,11 @@ def apply_terms(
 
 
 def reach(update: RoundUpdate, rule: UpdateRule) -> float:
-    """Bound of how far a commit moves any weight, as entries of z are of size about 1: of Σ|c| over every block,
-    η max_n Σ_{k,p} |ρ_{n,k,p}| / P.
+    """Upper bound of how far a commit moves any weight: η max_n Σ_{k,p} |ρ_{n,k,p}| / P.
 
-    The weights of a block's holders add up to 1, so no mix of reports reaches further than the one of them that reaches
-    furthest alone: where a commit is beyond the limit, at least one report is so by itself.
+    Entries of z have a size of about 1, so a weight moves by at most Σ|c| of its block. The weights w of a block's
+    clients add up to 1, so no mix of reports moves further than the largest of them alone. If a commit is beyond the
+    limit, at least one of its reports is beyond it, too.
     """
     sizes = np.abs(clipped_scalars(rule, update.scalars))
     furthest = float(sizes.reshape(len(sizes), -1).sum(axis=1).max(initial=0.0))
@@ -200,25 +208,28 @@ def reach(update: RoundUpdate, rule: UpdateRule) -> float:
 
 
 def require_within_reach(distance: float, what: str) -> None:
-    """Whether a weight moves by less than LIMIT.
+    """Checks that every weight moves by less than LIMIT.
 
     Args:
-        distance: bound of |Δθ|; NaN and infinity are beyond.
-        what: of whom it is said, as in "round 3: its scalars".
+        distance: upper bound of |Δθ|; NaN and infinity are refused.
+        what: subject of the error message, as in "round 3: its scalars".
 
     Raises:
-        Diverged: it may move as far, or further.
+        Diverged: a weight may move by LIMIT or more.
     """
     if not (math.isfinite(distance) and distance < LIMIT):
         raise Diverged(
-            f"{what} would move weights by up to {distance:.4g}, and fp32 holds no 1 beside {LIMIT:.0f}: lower the "
-            "learning rate or set zo.clip"
+            f"{what} would move weights by up to {distance:.4g}, and the limit is {LIMIT:.0f}, next to which fp32 "
+            "rounds a weight of 1 away: lower the learning rate or set zo.clip"
         )
 
 
 class PendingCommits:
-    """`models.Commits` of one run: commits that blocks still lack, each applied when a block is read, several rounds in
-    one pass over its memory. Any grouping into passes gives the bytes of one commit after another."""
+    """The `models.Commits` of one run: commits that some blocks have not applied yet.
+
+    A block applies them when it is read next, several rounds in one pass over its memory. The result has the same bytes
+    as one commit after another.
+    """
 
     def __init__(
         self, rule: UpdateRule, manifest: Manifest, on_host: DirectionBackend, on_device: DirectionBackend
@@ -227,17 +238,17 @@ class PendingCommits:
         self.position = 0
         self.oldest = 0
         self.scalars = 0
-        """Scalars of the commits that are kept."""
+        """Number of scalars in the commits that are kept."""
         self._rule, self._manifest = rule, manifest
         self._on_host, self._on_device = on_host, on_device
         self._table: dict[tuple[int, int], list[Terms]] = {}
-        """(block, rank of the directions) -> terms of each commit in order, also of those that have none."""
+        """(block, rank of the directions) -> the terms of each commit in order; a commit may have none."""
 
     def add(self, updates: Sequence[RoundUpdate]) -> None:
-        """The next commits.
+        """Adds the next commits.
 
         Raises:
-            Diverged: a coefficient overflows; none of `updates` is taken then.
+            Diverged: a coefficient overflows; then none of `updates` is added.
         """
         commits = [(update, round_seeds(self._rule, update)) for update in updates]
         table = {
@@ -252,7 +263,7 @@ class PendingCommits:
 
     def sync(self, block: int, theta: Mapping[str, torch.Tensor], position: int) -> None:
         """Applies the commits since `position` to a block's tensors in scope (name -> fp32 [numel]), in place."""
-        assert position >= self.oldest, "commits that were forgotten"
+        assert position >= self.oldest, "the block needs commits that are no longer kept"
         table = {rank: self._table[block, rank][position - self.oldest :] for rank in {0, self._rule.rank}}
         for tensor in self._manifest.scoped(block, self._rule.scope):
             flat = theta[tensor.name]
@@ -260,12 +271,12 @@ class PendingCommits:
             apply_terms(directions, self._rule, tensor, flat, table)
 
     def forget(self) -> None:
-        """Lets go of all commits: the host's blocks have them."""
+        """Drops all commits. Call it when every block on the host has applied them."""
         self._table.clear()
         self.oldest, self.scalars = self.position, 0
 
     def jump(self) -> None:
-        """θ was written from elsewhere: a position that nothing held before it can be brought to."""
+        """Call it when θ was overwritten, as by a snapshot. Copies made before can then not be updated any more."""
         self.position += 1
         self.forget()
 
@@ -277,10 +288,10 @@ def apply_rounds(
     theta: Mapping[str, torch.Tensor],
     updates: Sequence[RoundUpdate],
 ) -> None:
-    """Commits on one replica at once: every block, also those that its clients never perturb.
+    """Applies commits to every block of a replica, also to blocks that its clients never perturb.
 
     Raises:
-        Diverged: a coefficient overflows; θ is untouched then.
+        Diverged: a coefficient overflows; then θ is unchanged.
     """
     pending = PendingCommits(rule, manifest, directions, directions)
     pending.add(updates)

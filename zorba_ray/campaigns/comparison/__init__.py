@@ -1,4 +1,4 @@
-"""Methods side by side: the same data, batches, seeds and forward passes for each."""
+"""Compares methods with the same data, batch size, seeds and forward passes."""
 
 from zorba_ray.campaigns.comparison.cells import ComparisonPlan, PlannedRun, cell_config, ladder_of, plan_comparison
 from zorba_ray.campaigns.comparison.run import open_comparison, run_comparison

@@ -1,9 +1,11 @@
-"""Which runs a comparison is made of: one configuration per method and seed, derived from zorba's.
+"""The runs of a comparison: one configuration per method and seed, derived from that of zorba.
 
-Equal for all methods: examples, partition, model, clients, participants, batch size, evaluation, seeds, and the forward
-passes that a client makes in all (by a method that backpropagates a step counts three: its backward pass costs two).
-Of each method: what its authors published (see its file), the schedule of the rate where the method allows one, the
-number of rounds that the passes suffice for.
+The same for all methods: examples, partition, model, clients, participants, batch size, evaluation, seeds, and the
+forward passes of each client in the whole run. A step with backpropagation counts as three passes, because its backward
+pass costs two.
+
+Different for each method: the settings that its authors published (see its file), the schedule of the rate if the
+method allows one, and the number of rounds that these passes allow.
 """
 
 import math
@@ -22,34 +24,34 @@ _FEDERATION = (
     "quorum", "retries", "snapshot_every",
 )  # fmt: skip
 _LEAST_ROUNDS = 10
-"""Local steps are cut to leave this many rounds."""
+"""Local steps are reduced so that there are at least this many rounds."""
 _NO_LORA = {"lora": None}
 _GIVEN = ("name", "rounds", "eval")
-"""Settings of a cell that follow from the comparison, whatever a method says."""
+"""Settings of a run that the comparison determines for every method."""
 _MOST_SEEDS = 1000
 _MOST_RATES = 100
 TUNING_SEED = 1000
-"""Added to the configuration's seed: rates are judged on another partition and other batches than methods are."""
+"""Added to the seed for runs that choose a rate, so that these use another partition and other batches."""
 
 
 @dataclass(frozen=True)
 class ComparisonPlan:
-    """What is compared."""
+    """The question of a comparison: methods, seeds, rates and base settings."""
 
     base: ExperimentConfig
-    """Zorba's configuration."""
+    """The configuration of zorba."""
     methods: tuple[str, ...]
     seeds: tuple[int, ...]
     rates: Mapping[str, tuple[float, ...]]
     """Method -> learning rates to choose from."""
     tune_share: float
-    """Share of a run's rounds in which rates are judged."""
+    """Share of a run's rounds in the runs that choose a rate."""
     overrides: Mapping[str, tuple[str, ...]]
-    """Method -> settings as key=value, on top of all."""
+    """Method -> settings as key=value, applied last."""
 
     @property
     def passes(self) -> int:
-        """Forward passes of each client in all."""
+        """Forward passes of each client in a whole run."""
         return self.base.passes_per_round * self.base.rounds
 
 
@@ -61,7 +63,7 @@ class PlannedRun:
     seed: int
     rate: float
     tuning: bool
-    """Whether it judges a rate."""
+    """Whether it serves to choose a rate."""
     config: ExperimentConfig
 
     @property
@@ -78,66 +80,70 @@ def plan_comparison(
     tune_share: float,
     overrides: Mapping[str, tuple[str, ...]],
 ) -> ComparisonPlan:
-    """Derives every run, so that none is refused after others have run.
+    """Derives the settings of every run, so that wrong ones are refused before anything runs.
 
     Raises:
-        ConfigError: a method unknown or named twice, no seeds or too many, rates that are none, settings for a method
-            that takes no part or that are equal for all, a share outside (0, 1], a configuration of another method than
-            zorba or of changing clients, or one that a method cannot be derived from.
+        ConfigError: a wrong argument, or settings from which the runs cannot be derived; names the option or setting.
     """
     if not methods:
-        raise ConfigError(f"--methods: none; name one or more, as in {DEFAULT_METHOD}")
+        raise ConfigError(f"--methods: no method; name one or more, as in --methods {DEFAULT_METHOD}")
     for name in methods:
         try:
             load_method(name)
         except ValueError as error:
-            raise ConfigError(f"--methods: unknown method {name}: {error}") from error
+            raise ConfigError(f"--methods: {name}: {error}") from error
     twice = sorted({name for name in methods if methods.count(name) > 1})
     if twice:
-        raise ConfigError(f"--methods: {', '.join(twice)} stands twice; a method is compared once")
+        raise ConfigError(f"--methods: {', '.join(twice)} stands twice; name each method once")
     if not 1 <= seeds <= _MOST_SEEDS:
-        raise ConfigError(f"--seeds {seeds}: at least one seed, at most {_MOST_SEEDS:,}")
+        raise ConfigError(f"--seeds {seeds}: must be 1 to {_MOST_SEEDS:,}")
     if not 0 < tune_share <= 1:
-        raise ConfigError(f"--tune-share {tune_share:g}: a share of the rounds in (0, 1]")
+        raise ConfigError(f"--tune-share {tune_share:g}: must be a share of the rounds, above 0 and at most 1")
     if base.method != DEFAULT_METHOD:
         raise ConfigError(
-            f"method={base.method}: a comparison starts from {DEFAULT_METHOD}'s configuration, and derives the others "
-            "from it"
+            f"method={base.method}: a comparison starts from a configuration of {DEFAULT_METHOD} and derives those of "
+            f"the other methods; set method={DEFAULT_METHOD}, and name {base.method} in --methods"
         )
     if base.federation.changes:
-        raise ConfigError("federation.changes: a comparison keeps its clients and their budgets; drop it")
+        raise ConfigError("federation.changes: a comparison cannot change clients or budgets during a run; drop it")
     if base.eval.patience is not None:
         raise ConfigError(
-            f"eval.patience={base.eval.patience}: a comparison gives every method the same forward passes, and a run "
-            "that ends early has fewer; set eval.patience=null (eval.keep=best is compared)"
+            f"eval.patience={base.eval.patience}: in a comparison every method has the same forward passes, and a run "
+            "that ends early would have fewer; set eval.patience=null (eval.keep=best is allowed)"
         )
     if base.data.batch_tokens is not None:
         raise ConfigError(
             f"data.batch_tokens={base.data.batch_tokens}: a comparison counts forward passes of data.batch_size rows, "
-            "and a pass would have fewer where rows are long; set data.batch_tokens=null"
+            "and a batch of long rows would have fewer; set data.batch_tokens=null"
         )
     central = [name for name in methods if load_method(name).central]
     if base.data.partition == "files" and central:
         raise ConfigError(
-            f"data.partition=files: a file per client, and central {central[0]} has one client; leave it out"
+            f"data.partition=files has a file per client, but {central[0]} has one client with all data; drop "
+            f"{central[0]} from --methods"
         )
-    strangers = sorted(({*rates} | {*overrides}) - {*methods})
-    if strangers:
-        raise ConfigError(f"--rates, --set: {', '.join(strangers)} takes no part; --methods names {', '.join(methods)}")
+    unnamed = sorted(({*rates} | {*overrides}) - {*methods})
+    if unnamed:
+        raise ConfigError(
+            f"--rates, --set: {', '.join(unnamed)} is not in the comparison; --methods names {', '.join(methods)}"
+        )
     _check_rates(rates)
     for method, texts in overrides.items():
         for text in texts:
             if text.split("=")[0].split(".")[0].strip() in _GIVEN:
-                raise ConfigError(f"--set {method}:{text}: this follows from the comparison; set it for all methods")
+                raise ConfigError(
+                    f"--set {method}:{text}: the comparison determines this setting; set it in the base configuration, "
+                    "for all methods"
+                )
     plan = ComparisonPlan(
         base, tuple(methods), tuple(range(base.seed, base.seed + seeds)), dict(rates), tune_share, dict(overrides)
     )
     for method in methods:
-        known = rates.get(method, (1e-3,))
-        for rate in known:
-            for seed in {plan.seeds[0], plan.seeds[-1]}:  # those between are in range with them
+        candidates = rates.get(method, (1e-3,))
+        for rate in candidates:
+            for seed in {plan.seeds[0], plan.seeds[-1]}:  # if the first and last seed are valid, so are the others
                 planned_run(plan, method, seed, rate, tuning=False)
-            if len(known) > 1 or method not in rates:
+            if len(candidates) > 1 or method not in rates:
                 planned_run(plan, method, base.seed + TUNING_SEED, rate, tuning=True)
     return plan
 
@@ -145,22 +151,22 @@ def plan_comparison(
 def _check_rates(rates: Mapping[str, tuple[float, ...]]) -> None:
     for name, values in rates.items():
         if not values or not all(0 < rate < math.inf for rate in values):
-            raise ConfigError(f"--rates {name}: one or more positive rates, as in {name}=1e-4,3e-4")
+            raise ConfigError(f"--rates {name}: one or more positive rates are expected, as in {name}=1e-4,3e-4")
         if len(values) > _MOST_RATES:
-            raise ConfigError(f"--rates {name}: {len(values):,} rates, at most {_MOST_RATES}")
+            raise ConfigError(f"--rates {name}: {len(values):,} rates; at most {_MOST_RATES} are allowed")
         if len({f"{rate:g}" for rate in values}) < len(values):
-            raise ConfigError(f"--rates {name}: two rates are the same to six digits")
+            raise ConfigError(f"--rates {name}: two rates are equal in their first six digits; drop one")
 
 
 def ladder_of(plan: ComparisonPlan, method: str, size_of: Callable[[ExperimentConfig], int]) -> tuple[float, ...]:
-    """The rates that a method chooses from: those given, else three.
+    """The rates from which a method's rate is chosen: those of `--rates`, else three: c / 3, c and 3 c.
 
-    Zorba: a third, once and three times its configured rate. Backpropagation: the same around the published rate. The
-    others: the same around zorba's rate · √(d_zorba / d) · n / n_zorba with n the scalars behind a step, as
-    zeroth-order steps become noise at a rate that falls with √d and rises with n.
+    c is for zorba its configured rate, for backpropagation the published rate, and for other methods zorba's rate times
+    √(d_zorba / d) · n / n_zorba. Here n is the number of scalars of a step. (The rate at which a zeroth-order step
+    becomes noise falls with √d and grows with n.)
 
     Args:
-        size_of: a configuration -> d, the parameters that its scope moves in all blocks.
+        size_of: a configuration -> d, the number of parameters in its scope, over all blocks.
     """
     if method in plan.rates:
         return plan.rates[method]
@@ -176,13 +182,16 @@ def ladder_of(plan: ComparisonPlan, method: str, size_of: Callable[[ExperimentCo
 
 
 def _scalars(config: ExperimentConfig) -> int:
-    """Scalars that a step of all clients together rests on; of local steps, one."""
+    """Number of scalars in a step, of all clients together; with local steps, in one of them."""
     return config.zo.directions * participant_count(config.federation.clients, config.federation.participants)
 
 
 def planned_run(plan: ComparisonPlan, method: str, seed: int, rate: float, tuning: bool) -> PlannedRun:
-    """One run of the comparison. What judges a rate takes it as much larger as its rounds are fewer: the best step of
-    T noisy ones goes with 1/√T (Ghadimi and Lan, SIAM J. Optim. 23, 2013, which has zeroth-order steps too)."""
+    """One run of the comparison.
+
+    A run that serves to choose a rate has fewer rounds, and its rate is larger: the best rate for T noisy steps is
+    proportional to 1/√T (Ghadimi and Lan, SIAM J. Optim. 23, 2013, also for zeroth-order steps).
+    """
     share = plan.tune_share if tuning else 1.0
     return PlannedRun(method, seed, rate, tuning, cell_config(plan, method, seed, rate / share**0.5, share))
 
@@ -194,7 +203,7 @@ def cell_config(plan: ComparisonPlan, method: str, seed: int, rate: float, share
         share: of the rounds.
 
     Raises:
-        ConfigError: the derived settings, or those of `overrides`, are refused, or would void the comparison.
+        ConfigError: the derived settings or the overrides are refused, or would make the comparison unfair.
     """
     base, tree, kind = plan.base, plan.base.resolved(), load_method(method)
     if method != DEFAULT_METHOD:
@@ -233,7 +242,7 @@ def cell_config(plan: ComparisonPlan, method: str, seed: int, rate: float, share
 
 
 def _refuse_unequal(plan: ComparisonPlan, derived: ExperimentConfig, method: str, seed: int, rate: float) -> None:
-    """What is equal for all methods, or has an option of its own, is no method's setting."""
+    """Raises ConfigError: overrides change a setting that must be the same for all methods, or that has an option."""
     base = plan.base
     pairs: dict[str, tuple[Any, Any]] = {
         "method": (derived.method, method),
@@ -255,18 +264,18 @@ def _refuse_unequal(plan: ComparisonPlan, derived: ExperimentConfig, method: str
 
 
 def _published_steps(kind: type[MethodSpec]) -> int:
-    """K as the authors published it."""
+    """K as published by the authors."""
     settings = ZOConfig if kind.steps_in == "zo" else kind.Settings
     return kind.published.get(f"{kind.steps_in}.local_steps", settings.model_fields["local_steps"].default)
 
 
 def _steps(plan: ComparisonPlan, published: int, cost: int) -> int:
-    """Local steps of `cost` passes each: those published, or as many as leave _LEAST_ROUNDS."""
+    """Number of local steps, of `cost` passes each: as published, or fewer, so that there are _LEAST_ROUNDS rounds."""
     return max(1, min(published, plan.passes // (cost * _LEAST_ROUNDS)))
 
 
 def rounds_for(plan: ComparisonPlan, config: ExperimentConfig) -> int:
-    """Rounds that the comparison's forward passes suffice for."""
+    """Number of rounds that the comparison's forward passes allow."""
     total = plan.passes
     if config.spec.central:  # one client makes the passes of all participants
         total *= participant_count(plan.base.federation.clients, plan.base.federation.participants)
@@ -274,7 +283,7 @@ def rounds_for(plan: ComparisonPlan, config: ExperimentConfig) -> int:
 
 
 def describe(plan: ComparisonPlan) -> dict[str, Any]:
-    """What decides the numbers, JSON-ready: a resume must not change it."""
+    """All that decides the results, as JSON values. A resume must not change it."""
     return {
         "settings": plan.base.numbers(),
         "eval": {"rows": plan.base.eval.rows, "every": plan.base.eval.every}

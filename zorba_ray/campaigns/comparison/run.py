@@ -1,4 +1,5 @@
-"""Runs a comparison: rates first, then every method on every seed; what is finished is never done again."""
+"""Runs a comparison: first it chooses rates, then it runs every method on every seed. Finished runs are not
+repeated."""
 
 import functools
 import traceback
@@ -27,19 +28,19 @@ from zorba_ray.tasks.reward_code import RewardCode
 
 
 def open_comparison(path: Path, plan: ComparisonPlan, resume: bool, command: list[str]) -> CampaignDir[Comparison]:
-    """A new comparison in an empty folder or where none has begun, or one that goes on.
+    """The directory of a new comparison, or with `resume` of one that goes on.
 
     Raises:
-        RunDirError: the folder is taken and `resume` is not said, or there is nothing to resume, or what is compared
+        RunDirError: without `resume`, the folder is not free; with it, there is nothing to resume, or the comparison
             differs.
         StorageError: it cannot be written.
     """
-    asked = describe(plan)
+    description = describe(plan)
     if resume:
         directory = CampaignDir.resume(path, Comparison)
-        require_same(path, changes(directory.state.asked, asked), "comparison")
+        require_same(path, changes(directory.state.asked, description), "comparison")
         return directory
-    state = Comparison(name=plan.base.name, command=tuple(command), asked=asked, passes=plan.passes)
+    state = Comparison(name=plan.base.name, command=tuple(command), asked=description, passes=plan.passes)
     directory = CampaignDir.begin(path, state, "--dir")
     directory.write()
     return directory
@@ -54,12 +55,12 @@ def run_comparison(
     closing: Closing | None,
     reward: RewardCode | None = None,
 ) -> None:
-    """To the last run. Runs that failed before are tried again.
+    """Runs all runs that are not finished. Runs that failed before are tried again.
 
     Raises:
-        Interrupted: asked to stop; every run's ledger is whole.
-        SweepIncomplete: some runs failed; the others are whole. A run that diverged has not failed.
-        RunDirError: another process is at it, or data or weights are not those of the runs before.
+        Interrupted: asked to stop; every run can be resumed.
+        SweepIncomplete: some runs failed; the others are complete. A run that diverged has not failed.
+        RunDirError: another process uses the directory, or data or weights are not those of earlier runs.
         StorageError: the disk is full.
     """
     with held(directory.path):
@@ -91,13 +92,13 @@ class _Session:
         self.directory.require_whole([(path, cell, "") for path, cell in self.state.cells.items()])
 
     def _choose(self, method: str, ladder: tuple[float, ...]) -> float | None:
-        """The rate with the lowest final validation loss, or the highest reward; the smallest of the ladder where all
-        diverge; None where a run failed, which says nothing about its rate."""
+        """The rate with the lowest final validation loss or the highest reward; the smallest rate if all diverge; None
+        if a run failed, which says nothing about its rate."""
         tried: dict[str, float | None] = {}
         for rate in ladder if len(ladder) > 1 else ():
-            judging = planned(self.plan, method, self.plan.base.seed + TUNING_SEED, rate, tuning=True)
-            self._run(judging, None)
-            cell = self.state.cells[judging.path]
+            tuning = planned(self.plan, method, self.plan.base.seed + TUNING_SEED, rate, tuning=True)
+            self._run(tuning, None)
+            cell = self.state.cells[tuning.path]
             if cell.status == "failed":
                 return None
             tried[f"{rate:g}"] = cell.final_loss
@@ -110,8 +111,8 @@ class _Session:
     def _run(self, cell: PlannedRun, closing: Closing | None) -> None:
         """One run, unless it is done."""
         path = self.directory.path / cell.path
-        known = self.state.cells.get(cell.path)
-        if known is not None and known.status in ("finished", "diverged") and is_done(known, path):
+        earlier = self.state.cells.get(cell.path)
+        if earlier is not None and earlier.status in ("finished", "diverged") and is_done(earlier, path):
             return
         self.emit({"kind": "cell", "path": cell.path, "rounds": cell.config.rounds})
         accelerator = choose_accelerator(cell.config)
@@ -125,16 +126,16 @@ class _Session:
             if ending.summary is not None:
                 check_inputs(self.state, cell, read_ledger(RunDir(path).ledger).header, path)
         except (Interrupted, StorageError) as error:
-            with suppress(StorageError):  # the first one says it all
+            with suppress(StorageError):  # the first error is the one to report
                 self._note(cell, Ending("interrupted"))
             if isinstance(error, StorageError):
                 raise
             raise Interrupted(
                 f"stopped in {cell.path}; continue with `zorba-ray compare … --dir {self.directory.path} --resume`"
             ) from error
-        except ConfigError:  # would fail for every seed alike, and is the user's to mend
+        except ConfigError:  # every seed would fail in the same way, and the user must correct it
             raise
-        except Exception as error:  # ours to mend; the other runs go on
+        except Exception as error:  # a defect of the program; the other runs go on
             ending = Ending("failed", traceback.format_exc())
             self.emit({"kind": "note", "text": f"{cell.path} failed: {type(error).__name__}: {error}"})
         else:
@@ -143,7 +144,7 @@ class _Session:
         self._note(cell, ending)
 
     def _note(self, cell: PlannedRun, ending: Ending) -> None:
-        """Writes down how a run ended."""
+        """Writes to compare.json how a run ended."""
         self.state.cells[cell.path] = ComparisonCell(
             method=cell.method, seed=cell.seed, rate=cell.rate, tuning=cell.tuning, status=ending.status,
             error=ending.error, round=ending.rounds_done, rounds=cell.config.rounds,
@@ -161,22 +162,21 @@ def _final_objective(ending: Ending) -> float | None:
 
 
 def check_inputs(state: Comparison, cell: PlannedRun, header: LedgerHeader, path: Path) -> None:
-    """Notes the digests of a seed's training examples and of the weights, which are others with other adapters, and
-    holds later runs against them.
+    """Checks that a run has the training examples and weights of earlier runs with the same seed and adapters.
 
     Raises:
-        RunDirError: they differ, so that the runs must not stand in one table.
+        RunDirError: they differ, so that the runs cannot be compared.
     """
     inputs = {
         "data": (cell.seed, header.data_sha256),
         "weights": (header.manifest_sha256[:8], header.weights_sha256),
     }
     for what, (of, digest) in inputs.items():
-        known = state.inputs.setdefault(f"{what} of {of}", digest)
-        if known != digest:
+        first_digest = state.inputs.setdefault(f"{what} of {of}", digest)
+        if first_digest != digest:
             raise RunDirError(
-                f"{path}: its {what} are not those of the runs before it ({digest[:8]}…, then {known[:8]}…): put these "
-                "back, remove that folder, and go on with --resume"
+                f"{path}: its {what} are not those of the earlier runs (SHA-256 {digest[:8]}…, before "
+                f"{first_digest[:8]}…): restore those, remove this folder, and go on with --resume"
             )
 
 

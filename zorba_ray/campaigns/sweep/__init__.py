@@ -1,4 +1,4 @@
-"""Many runs on Ray Tune: a space over the settings of one, each trial an ordinary run directory."""
+"""Sweeps: many runs on Ray Tune over a space of settings. Each trial has an ordinary run directory."""
 
 from zorba_ray.campaigns.sweep.plan import TrialPlan, plan_trials
 from zorba_ray.campaigns.sweep.run import run_sweep

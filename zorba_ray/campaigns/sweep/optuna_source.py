@@ -1,7 +1,7 @@
-"""Trials proposed by Optuna's TPE from the figures of those before; one metric, or two for a Pareto front.
+"""Proposes trials by Optuna's TPE from the figures of earlier trials, for one metric, or two with a Pareto front.
 
-A resumed sweep tells a fresh study everything that ended. The sampler is seeded anew for every proposal, so that a
-proposal depends on the seed, its number and what was told before it, and on no hidden state.
+When a sweep is resumed, a new study gets all trials that ended. The sampler gets a new seed for every proposal. So a
+proposal depends only on the seed, its number and the earlier trials, not on a hidden state.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,11 +15,11 @@ from zorba_ray.errors import ClusterError, ConfigError
 
 
 class OptunaSource:
-    """Makes new trials while a sweep runs. Grids and random draws are planned before and need none.
+    """Proposes trials while a sweep runs. Grids and random searches are planned before, and do not need it.
 
     Args:
         state: of the sweep; refused proposals are added to it.
-        admit: adds a trial, or refuses one that the cluster could never hold (`ClusterError`).
+        admit: adds a trial; raises ClusterError if the cluster can never run it.
     """
 
     def __init__(
@@ -50,18 +50,18 @@ class OptunaSource:
             self.tell(trial)
 
     def next(self) -> Trial | None:
-        """The next proposal that makes a valid trial; refused ones are kept as failed trials, with the reason."""
+        """The next proposal that is a valid trial. Refused proposals become failed trials, with the reason."""
         while len(self._state.trials) < self._sweep.samples:
             number = len(self._state.trials)
             seed = (self._sweep.search.seed + number) % 2**32
             self._study.sampler = self._optuna.samplers.TPESampler(seed=seed)
-            asked = self._study.ask(self._distributions)
-            # What becomes of it is told as a trial of its own, in this session as after a resume.
-            self._study.tell(asked, state=self._optuna.trial.TrialState.FAIL)
+            proposal = self._study.ask(self._distributions)
+            # Its result is added as a new trial by `tell`, so that a resumed sweep has the same study.
+            self._study.tell(proposal, state=self._optuna.trial.TrialState.FAIL)
             point: Point = {}
             for key, dimension in self._sweep.space.items():
                 if active(dimension, point, self._defaults):
-                    point[key] = _pick(dimension, asked.params[key])
+                    point[key] = _pick(dimension, proposal.params[key])
             try:
                 return self._admit(make_trial(self._sweep, self._base, number, point))
             except (ConfigError, ClusterError) as error:
@@ -69,12 +69,14 @@ class OptunaSource:
         return None
 
     def tell(self, trial: Trial) -> None:
-        """Its figures become values of the study; a trial that failed or diverged has none."""
+        """Adds a trial with its figures to the study; a trial that failed or diverged is not added."""
         values = [trial.figures.get(metric.name) for metric in self._sweep.metric]
         if trial.status in ("finished", "stopped") and all(value is not None for value in values):
             params = {key: _proposed(self._sweep.space[key], Pick(*pick)) for key, pick in trial.picks.items()}
-            told = {key: self._distributions[key] for key in params}
-            self._study.add_trial(self._optuna.trial.create_trial(values=values, params=params, distributions=told))
+            distributions = {key: self._distributions[key] for key in params}
+            self._study.add_trial(
+                self._optuna.trial.create_trial(values=values, params=params, distributions=distributions)
+            )
 
     def _refuse(self, number: int, point: Point, reason: str) -> None:
         name = f"{number:03d}-refused"
@@ -98,7 +100,7 @@ def import_optuna() -> Any:
 
 
 def _pick(dimension: Dimension, proposed: Any) -> Pick:
-    """Options are proposed by their place: Optuna takes plain values only."""
+    """A proposal as a Pick. Options are proposed by their index, because Optuna only takes simple values."""
     if dimension.form == "choice":
         label, value = dimension.options[proposed]
         return Pick(value, label)
@@ -111,7 +113,7 @@ def _proposed(dimension: Dimension, pick: Pick) -> Any:
     if dimension.form != "choice":
         return pick.value
     return next(
-        place
-        for place, (label, value) in enumerate(dimension.options)
+        index
+        for index, (label, value) in enumerate(dimension.options)
         if (label == pick.label if pick.label is not None else value == pick.value)
     )

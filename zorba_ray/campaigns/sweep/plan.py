@@ -1,7 +1,7 @@
-"""From a space to its trials before they run: each a whole, validated run configuration with a name of its own.
+"""Plans the trials of a sweep from its space. Each trial is a complete, checked run configuration with its own name.
 
-Grids are crossed; the rest is drawn by counters, so that draw i is the same whenever asked. A point of the space is
-{dotted key: Pick}; keys whose `when` does not hold are absent.
+Grids are combined in all ways. Other values are drawn by counters, so that draw i never changes. A point of the space
+is {dotted key: Pick}, without keys whose `when` does not hold.
 """
 
 import copy
@@ -24,7 +24,7 @@ class Pick(NamedTuple):
 
     value: Any
     label: str | None = None
-    """How it is shown, where the space names it."""
+    """Name of the value, if the space gives it one."""
 
 
 Point = dict[str, Pick]
@@ -32,15 +32,15 @@ Point = dict[str, Pick]
 
 @dataclass(frozen=True)
 class TrialPlan:
-    """One trial: a point of the space, and the run that it makes."""
+    """One trial: a point of the space, and its run configuration."""
 
     number: int
     name: str
     """Of its run directory."""
     values: dict[str, Any]
-    """Swept key -> value as typed by the settings, or its label; None where it is inactive."""
+    """Swept key -> value with the type of the setting, or its label; None if the key is not used in this trial."""
     point: Point
-    """As picked: what a resume starts from."""
+    """The picked values; a resume starts from them."""
     config: ExperimentConfig
 
 
@@ -51,8 +51,8 @@ def plan_trials(sweep: SweepConfig, base: Mapping[str, Any]) -> list[TrialPlan]:
         ConfigError: a trial's settings are refused (names the trial's values), or two trials are the same run.
     """
     samples = sweep.samples if sweep.search.type == "random" else 1
-    found = points(sweep.space, defaults(base), samples, sweep.search.seed)
-    trials = [make_trial(sweep, base, number, point) for number, point in enumerate(found)]
+    planned_points = points(sweep.space, defaults(base), samples, sweep.search.seed)
+    trials = [make_trial(sweep, base, number, point) for number, point in enumerate(planned_points)]
     never = [key for key in sweep.space if not any(key in trial.point for trial in trials)]
     if never:
         raise ConfigError(f"sweep {sweep.name}: space.{never[0]}.when holds for no trial; correct it, or drop the key")
@@ -61,10 +61,10 @@ def plan_trials(sweep: SweepConfig, base: Mapping[str, Any]) -> list[TrialPlan]:
 
 
 def typical_trials(sweep: SweepConfig, base: Mapping[str, Any]) -> list[TrialPlan]:
-    """Trials at both ends and in the middle of a space whose trials are proposed as it runs.
+    """Trials at both ends and in the middle of a space, for a search that proposes trials while it runs.
 
     Raises:
-        ConfigError: none of them is valid; the last one's fault.
+        ConfigError: none of them is valid; the fault of the last one.
     """
     trials: list[TrialPlan] = []
     fault: ConfigError | None = None
@@ -97,32 +97,32 @@ def make_trial(sweep: SweepConfig, base: Mapping[str, Any], number: int, point: 
     _require_metrics(sweep, config, f"sweep {sweep.name}, trial {number} ({shown})")
     if sweep.scheduler.type != "fifo" and config.rounds <= sweep.scheduler.grace_rounds:
         raise ConfigError(
-            f"sweep {sweep.name}: scheduler.grace_rounds={sweep.scheduler.grace_rounds} leaves nothing to stop of "
-            f"rounds={config.rounds}: lower it, or use scheduler.type=fifo"
+            f"sweep {sweep.name}: scheduler.grace_rounds={sweep.scheduler.grace_rounds} is not below "
+            f"rounds={config.rounds}, so no trial could be stopped early: lower it, or use scheduler.type=fifo"
         )
     values = {key: _typed(config, key, point.get(key)) for key in sweep.space}
     return TrialPlan(number, _name(number, values), values, dict(point), config)
 
 
 def require_different(trials: Iterable[TrialPlan]) -> None:
-    """Whether every trial is a run of its own.
+    """Checks that no two trials are the same run.
 
     Raises:
         ConfigError: two are the same; names both.
     """
-    seen: dict[str, TrialPlan] = {}
+    by_settings: dict[str, TrialPlan] = {}
     for trial in trials:
         settings = {key: value for key, value in trial.config.resolved().items() if key != "name"}
-        other = seen.setdefault(json.dumps(settings, sort_keys=True), trial)
+        other = by_settings.setdefault(json.dumps(settings, sort_keys=True), trial)
         if other is not trial:
             raise ConfigError(
-                f"trials {other.name} and {trial.name} are the same run: {_values(other)} and {_values(trial)} make "
-                "equal settings; name every value once"
+                f"trials {other.name} and {trial.name} are the same run: {_values(other)} and {_values(trial)} give "
+                "equal settings; list every value once"
             )
 
 
 def defaults(base: Mapping[str, Any]) -> dict[str, Any]:
-    """The run's own settings with defaults, as far as they are valid on their own: what `when` falls back on."""
+    """The settings of the base run with defaults. `when` reads them for keys that are not swept."""
     try:
         return config_from_tree(dict(base), "base").resolved()
     except ConfigError:
@@ -138,7 +138,7 @@ def _require_metrics(sweep: SweepConfig, config: ExperimentConfig, origin: str) 
     for metric in sweep.metric:
         figure = metric.name.removeprefix("validation_").removeprefix("test_")
         if not config.reports(figure):
-            why = "it is of texts; " if figure == "perplexity" else ""
+            why = "only language models and completions have it; " if figure == "perplexity" else ""
             raise ConfigError(
                 f"{origin}: metric {metric.name} is never reported with task.kind={config.task_kind}: {why}use a loss"
             )
@@ -162,7 +162,7 @@ def _values(trial: TrialPlan) -> str:
 
 
 def _name(number: int, values: Mapping[str, Any]) -> str:
-    """'003-epsilon=0.5-seed=1', at most 80 characters, safe as a folder's name."""
+    """A name such as '003-epsilon=0.5-seed=1', of at most 80 characters, that can be the name of a folder."""
     parts = [
         f"{key.rsplit('.', 1)[-1]}={value:.6g}" if isinstance(value, float) else f"{key.rsplit('.', 1)[-1]}={value}"
         for key, value in values.items()
@@ -173,16 +173,17 @@ def _name(number: int, values: Mapping[str, Any]) -> str:
 
 
 def points(space: Mapping[str, Dimension], base: Mapping[str, Any], samples: int, seed: int) -> Iterator[Point]:
-    """All grids crossed, the last key varying fastest, `samples` times with fresh draws; equal points once.
+    """All combinations of the grids, `samples` times with new draws. The last key varies fastest; equal points occur
+    once.
 
     Args:
-        base: the run's own settings, which `when` falls back on.
+        base: settings of the base run, as in `defaults`.
     """
     grids = [key for key, dimension in space.items() if dimension.form == "grid"]
-    seen: list[Point] = []
+    unique: list[Point] = []
     corners = list(itertools.product(*(space[key].options for key in grids)))
     for draw in range(samples):
-        for place, corner in enumerate(corners):
+        for corner_number, corner in enumerate(corners):
             fixed = dict(zip(grids, corner, strict=True))
             point: Point = {}
             for axis, (key, dimension) in enumerate(space.items()):
@@ -192,25 +193,25 @@ def points(space: Mapping[str, Dimension], base: Mapping[str, Any], samples: int
                     label, value = fixed[key]
                     point[key] = Pick(value, label)
                 else:
-                    share = uniforms(seed, "sweep", draw * len(corners) + place, axis, 1)[0]
+                    share = uniforms(seed, "sweep", draw * len(corners) + corner_number, axis, 1)[0]
                     point[key] = drawn_at(dimension, float(share))
-            if point not in seen:
-                seen.append(point)
+            if point not in unique:
+                unique.append(point)
                 yield point
 
 
 def active(dimension: Dimension, point: Mapping[str, Pick], base: Mapping[str, Any]) -> bool:
-    """Whether `when` holds, for what was picked before or the run's own settings."""
-    for key, wanted in (dimension.when or {}).items():
-        found = point[key] if key in point else Pick(_look_up(base, key))
-        choices = wanted if isinstance(wanted, list) else [wanted]
-        if not any(_same(found.value, choice) or found.label == choice for choice in choices):
+    """Whether the dimension's `when` holds, by the values picked so far and the settings of the base run."""
+    for key, condition in (dimension.when or {}).items():
+        pick = point[key] if key in point else Pick(_look_up(base, key))
+        choices = condition if isinstance(condition, list) else [condition]
+        if not any(_same(pick.value, choice) or pick.label == choice for choice in choices):
             return False
     return True
 
 
 def drawn_at(dimension: Dimension, share: float) -> Pick:
-    """The value of a non-grid dimension at `share` of (0, 1)."""
+    """The value of a dimension that is not a grid, for a random number `share` in (0, 1)."""
     if dimension.form == "choice":
         options = dimension.options
         label, value = options[min(int(share * len(options)), len(options) - 1)]
@@ -221,20 +222,20 @@ def drawn_at(dimension: Dimension, share: float) -> Pick:
 
 
 def rounded(value: float, low: float, high: float, q: float) -> float:
-    """The nearest multiple of q within [low, high]; ten digits, so that 3 · 0.1 reads 0.3."""
+    """The nearest multiple of q in [low, high], rounded to ten digits, so that 3 · 0.1 is 0.3."""
     steps = min(max(round(value / q), math.ceil(low / q - 1e-9)), math.floor(high / q + 1e-9))
     return float(f"{steps * q:.10g}")
 
 
-def _same(found: Any, wanted: Any) -> bool:
-    """Equal, also where YAML 1.1 reads one number as text (1e-3)."""
-    if found == wanted:
+def _same(value: Any, choice: Any) -> bool:
+    """Whether two values are equal. YAML 1.1 reads 1e-3 as text, so text may equal a number."""
+    if value == choice:
         return True
     try:
         return (
-            isinstance(found, (int, float, str))
-            and isinstance(wanted, (int, float, str))
-            and (float(found) == float(wanted))
+            isinstance(value, (int, float, str))
+            and isinstance(choice, (int, float, str))
+            and (float(value) == float(choice))
         )
     except (ValueError, OverflowError):
         return False

@@ -1,4 +1,4 @@
-"""What a trial reserves: a placement group computed from the trial's own settings, and whether it can ever be had."""
+"""The resources of a trial: computes its placement group from its settings, and checks that the cluster can have it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,58 +11,58 @@ from zorba_ray.federation.accelerator import Accelerator, choose_accelerator
 from zorba_ray.federation.placement import cpus_needed, gpus_needed, largest_first
 
 _NODE_SHARE = 0.001
-"""Of a node's own resource `node:IP`: binds a bundle to that node and takes nothing from it."""
+"""Amount of Ray's resource `node:IP` that binds a bundle to a node."""
 
 _HERE = (
-    "a trial's own process runs on the node of the sweep directory (nodes: driver): give that node a CPU, or set "
+    "the process of a trial runs on the node of the sweep directory (sweep.nodes=driver): give that node a CPU, or set "
     "sweep.nodes=any with the sweep directory on shared storage"
 )
 
 
 @dataclass(frozen=True)
 class TrialNeeds:
-    """Bundles of one trial: the first is the trial's own process (loop, evaluation; the clients too where they run in
-    it), then one for each client actor, the largest share of a GPU first."""
+    """Bundles of one trial. The first is for the trial's process (loop, evaluation, with backend=sequential also the
+    clients). Then there is one for each client actor, the largest share of a GPU first."""
 
     accelerator: Accelerator
     bundles: tuple[dict[str, float], ...]
     cpus: int
     gpus: int
-    """Whole GPUs that hold all fractions."""
+    """Number of GPUs that hold all fractions."""
 
 
 def trial_needs(config: ExperimentConfig, node: str | None) -> TrialNeeds:
-    """What a trial of `config` uses, no more and no less.
+    """The exact needs of a trial with these settings.
 
     Args:
-        node: resource name of the node that the trial's own process is bound to, as in node:10.0.0.1; None: any node.
+        node: Ray's resource name of the node for the trial's process, as in node:10.0.0.1; None: any node.
     """
     accelerator = choose_accelerator(config)
-    own: dict[str, float] = {"CPU": 1.0}
+    process_bundle: dict[str, float] = {"CPU": 1.0}
     if node is not None:
-        own[node] = _NODE_SHARE
+        process_bundle[node] = _NODE_SHARE
     if config.federation.backend == "sequential":
         gpus = 1 if accelerator == "cuda" else 0
         if gpus:
-            own["GPU"] = 1.0
-        return TrialNeeds(accelerator, (own,), 1, gpus)
+            process_bundle["GPU"] = 1.0
+        return TrialNeeds(accelerator, (process_bundle,), 1, gpus)
     specs = fleet_actors(config, accelerator)
     actors = tuple(
         {kind: amount for kind, amount in (("CPU", spec.cpus), ("GPU", spec.gpu_fraction)) if amount}
-        for spec in (specs[place] for place in largest_first(specs))
+        for spec in (specs[number] for number in largest_first(specs))
     )
-    return TrialNeeds(accelerator, (own, *actors), 1 + cpus_needed(specs), gpus_needed(specs))
+    return TrialNeeds(accelerator, (process_bundle, *actors), 1 + cpus_needed(specs), gpus_needed(specs))
 
 
 def require_room(name: str, needs: TrialNeeds, total: Mapping[str, float], nodes: Sequence[Mapping[str, Any]]) -> None:
-    """Whether the cluster, empty, could hold a trial.
+    """Checks that the cluster could run a trial if nothing else ran.
 
     Args:
         total: resources of the cluster.
         nodes: resources of each of its nodes.
 
     Raises:
-        ClusterError: with what the trial needs, what there is, and what is missing.
+        ClusterError: it could not; names what the trial needs, what the cluster has, and what is missing.
     """
     remedy = {
         "CPU": "lower federation.workers or federation.clients, or add CPUs",
@@ -78,8 +78,8 @@ def require_room(name: str, needs: TrialNeeds, total: Mapping[str, float], nodes
             )
     for bundle in needs.bundles:
         if not any(all(float(node.get(kind, 0.0)) >= need for kind, need in bundle.items()) for node in nodes):
-            wanted = ", ".join(f"{need:g} {kind}" for kind, need in bundle.items())
+            listing = ", ".join(f"{need:g} {kind}" for kind, need in bundle.items())
             raise ClusterError(
-                f"trial {name} needs {wanted} together on one node, and no node of the cluster has that, so that it "
+                f"trial {name} needs {listing} together on one node, and no node of the cluster has that, so that it "
                 "could never start: " + (_HERE if any(kind.startswith("node:") for kind in bundle) else remedy["CPU"])
             )

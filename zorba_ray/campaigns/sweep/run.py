@@ -1,7 +1,8 @@
-"""A sweep on Ray Tune: plan, refuse what can never run, run what is left, keep sweep.json true.
+"""Runs a sweep on Ray Tune: plans trials, refuses those that can never run, runs the others, keeps sweep.json up to
+date.
 
-Tune schedules and stops trials; it keeps nothing that counts: sweep.json says which trials there are, each trial's
-ledger how far it is.
+Tune schedules and stops trials. It stores nothing that is needed later: sweep.json has the list of trials, and a
+trial's ledger has its rounds.
 """
 
 import logging
@@ -33,9 +34,9 @@ from zorba_ray.federation.ray_session import ray_session
 from zorba_ray.tasks.reward_code import RewardCode
 
 _GPU_TRIALS = 4
-"""Trials at a time that a private Ray has logical GPUs for."""
+"""A private Ray has logical GPUs for this many trials at a time."""
 _RETRIES = 2
-"""How often a trial whose process died goes on from its ledger."""
+"""How often a trial is started again after its process died; it goes on from its ledger."""
 
 
 def run_sweep(
@@ -49,19 +50,19 @@ def run_sweep(
     closing: Closing | None = None,
     rewards: Mapping[str, RewardCode] | None = None,
 ) -> Sweep:
-    """Runs all trials that are not finished; returns the state, which is in sweep.json whatever happens.
+    """Runs all trials that are not finished. Returns the state, which is always in sweep.json, too.
 
     Args:
-        base: settings of the run that is varied, as `load_sweep` gives them.
+        base: settings of the run that is varied, from `load_sweep`.
         emit: receives {"kind": "trial", …}, {"kind": "status", "text": …} and at the end {"kind": "sweep", …}.
         closing: writes the report of a finished trial's run directory.
         rewards: the code of every `task.reward` that a trial may have, by its name.
 
     Raises:
         ConfigError: a trial's settings are refused, before anything runs.
-        ClusterError: no Ray, or a trial that it could never hold, before anything runs.
+        ClusterError: no Ray, or a trial that the cluster can never run, before anything runs.
         RunDirError: the directory exists, is in use, or belongs to another sweep.
-        Interrupted: asked to stop; every trial is resumable.
+        Interrupted: asked to stop; every trial can be resumed.
         SweepIncomplete: all trials ended, some of them failed.
         StorageError: sweep.json could not be written.
     """
@@ -76,11 +77,11 @@ def run_sweep(
         CampaignDir.resume(path, Sweep)
     else:
         begin_sweep(path, sweep, base, command)
-    with held(path, wait_s=15.0):  # whoever had it may have gone on, or begun
+    with held(path, wait_s=15.0):  # read again: another process may have changed it while we waited
         if resume:
             directory = resume_sweep(path, sweep, base)
             for trial in directory.state.trials:
-                if trial.rounds and trial.trial not in plans:  # one that was proposed
+                if trial.rounds and trial.trial not in plans:  # it was proposed by Optuna
                     point = {key: Pick(*pick) for key, pick in trial.picks.items()}
                     plans[trial.trial] = make_trial(sweep, base, trial.trial, point)
         else:
@@ -102,7 +103,7 @@ class _Sweep:
     directory: CampaignDir[Sweep]
     plans: dict[int, TrialPlan]
     typical: list[TrialPlan]
-    """What a private Ray is sized for, and the longest trial is taken from."""
+    """Trials by which a private Ray is sized, and from which the longest is taken."""
     command: list[str]
     emit: Emit
     closing: Closing | None
@@ -131,13 +132,13 @@ class _Sweep:
     def _tune(self) -> None:
         state, sweep, watch = self.directory.state, self.sweep, self.watch
         waiting = [trial for trial in state.trials if trial.status == "pending"]
-        left = len(waiting)
+        remaining = len(waiting)
         if sweep.search.type == "optuna":
             watch.source = OptunaSource(sweep, self.base, state, self._admit)
-            left += max(0, sweep.samples - len(state.trials))
-        if not left:
+            remaining += max(0, sweep.samples - len(state.trials))
+        if not remaining:
             return
-        # Tune's own table, warnings and Ctrl-C handler stand aside: the sweep has its own.
+        # Tune's table, warnings and Ctrl-C handler are switched off; the sweep has its own.
         os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
         os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
         logging.getLogger("ray.tune").setLevel(logging.ERROR)
@@ -146,7 +147,7 @@ class _Sweep:
             tune_config=tune.TuneConfig(
                 search_alg=PlannedSearch(waiting, self._payload, watch),
                 scheduler=make_scheduler(sweep, max(plan.config.rounds for plan in self.typical)),
-                num_samples=left,
+                num_samples=remaining,
                 max_concurrent_trials=sweep.concurrency,
                 reuse_actors=True,
                 trial_name_creator=_trial_name,
@@ -177,7 +178,7 @@ class _Sweep:
         self.emit({"kind": "sweep", **state.tree()})
         if state.status == "interrupted":
             raise Interrupted(
-                f"sweep stopped with {len(waiting)} trial(s) under way or waiting; continue with "
+                f"sweep stopped with {len(waiting)} trial(s) not finished; continue with "
                 f"`zorba-ray sweep … --sweep-dir {directory.path} --resume`"
             )
         directory.require_whole(
@@ -197,12 +198,12 @@ class _Sweep:
         return trial_needs(plan.config, self.node)
 
     def _require_room(self, plan: TrialPlan) -> None:
-        """Refuses a trial that the whole cluster could not hold."""
+        """Refuses a trial that the whole cluster could not run."""
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         require_room(plan.name, self._needs(plan), ray.cluster_resources(), nodes)
 
     def _admit(self, plan: TrialPlan) -> Trial:
-        """A trial that was proposed while the sweep runs."""
+        """Adds a trial that was proposed while the sweep runs."""
         self._require_room(plan)
         self.plans[plan.number] = plan
         return add_trial(self.directory.state, plan)
@@ -213,7 +214,7 @@ class _Sweep:
 
 
 def _private_gpus(needs: list[tuple[TrialPlan, TrialNeeds]]) -> int:
-    """GPUs of a private Ray: the real ones, or logical ones for a few trials at a time."""
+    """Number of GPUs of a private Ray: the real ones, or logical ones for _GPU_TRIALS trials at a time."""
     real = [gpu_count(plan.config) for plan, need in needs if need.accelerator == "cuda"]
     return max(real) if real else _GPU_TRIALS * max(need.gpus for _, need in needs)
 

@@ -1,4 +1,5 @@
-"""Early stopping by Ray Tune's schedulers. They judge a session's trials; a resumed trial reports its past again."""
+"""Early stopping by Ray Tune's schedulers. A scheduler only knows the present session; a resumed trial reports its
+earlier evaluations again."""
 
 from typing import Any
 
@@ -7,11 +8,11 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, MedianSt
 from zorba_ray.config import SweepConfig
 
 _FOR_A_MEDIAN = 3
-"""Trials."""
+"""Smallest number of trials for a median."""
 
 
 def make_scheduler(sweep: SweepConfig, rounds: int) -> TrialScheduler:
-    """The sweep's scheduler; `rounds`: of the longest trial."""
+    """The sweep's scheduler. `rounds`: number of rounds of the longest trial."""
     settings, metric = sweep.scheduler, sweep.metric[0]
     if settings.type == "fifo":
         return FIFOScheduler()
@@ -24,12 +25,12 @@ def make_scheduler(sweep: SweepConfig, rounds: int) -> TrialScheduler:
         max_t=rounds,
         grace_period=settings.grace_rounds,
         reduction_factor=settings.reduction_factor,
-        stop_last_trials=False,  # the last evaluation is not the end: test split, summary and report follow
+        stop_last_trials=False,  # after the last evaluation the test split, summary and report still follow
     )
 
 
 class _Median(MedianStoppingRule):
-    """Tune's rule, without its pauses, which would load model and data again."""
+    """Tune's median rule without pauses: after a pause a trial would load model and data again."""
 
     def __init__(self, metric: str, mode: str, grace_rounds: int) -> None:
         super().__init__("round", metric, mode, grace_rounds, _FOR_A_MEDIAN)
@@ -38,7 +39,7 @@ class _Median(MedianStoppingRule):
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         heard = (trial.trial_id, result.get("round"))
-        if heard in self._heard:  # a trial whose process was replaced repeats its evaluations
+        if heard in self._heard:  # a trial with a new process repeats its evaluations
             return TrialScheduler.CONTINUE
         self._heard.add(heard)
         verdict = super().on_trial_result(tune_controller, trial, result)

@@ -1,4 +1,4 @@
-"""A sweep's trials in sweep.json: planned, brought in line with their run directories, compared by figures."""
+"""The state of a sweep (sweep.json): begins it, resumes it by the run directories, and reads figures of trials."""
 
 import time
 from pathlib import Path
@@ -36,21 +36,21 @@ def begin_sweep(path: Path, sweep: SweepConfig, base: dict[str, Any], command: l
 
 
 def resume_sweep(path: Path, sweep: SweepConfig, base: dict[str, Any]) -> CampaignDir[Sweep]:
-    """The directory of a sweep that goes on with the same space; what finished is finished, whatever sweep.json says.
+    """The directory of a sweep that is resumed. Whether a trial is finished is read from its run directory.
 
     Raises:
-        RunDirError: no sweep there, its space or run was another (the differences are listed), or a summary is damaged.
+        RunDirError: there is no sweep, its space or base run differs (differences are listed), or a summary is damaged.
     """
     directory = CampaignDir.resume(path, Sweep)
     state, settings = directory.state, sweep.resolved()
-    kept = {key: value for key, value in settings.items() if key not in MAY_CHANGE}
+    fixed = {key: value for key, value in settings.items() if key not in MAY_CHANGE}
     old = {key: value for key, value in state.settings.items() if key not in MAY_CHANGE}
-    require_same(path, [*changes(old, kept), *changes(state.base, base, "run.")], "sweep")
+    require_same(path, [*changes(old, fixed), *changes(state.base, base, "run.")], "sweep")
     state.sessions += 1
     state.settings = settings
     for trial in state.trials:
         if not trial.rounds:
-            continue  # a proposal that was refused: there is no run
+            continue  # a refused proposal, which has no run
         if not is_done(trial, path / trial.run):
             trial.status = trial.status if trial.status == "stopped" else "pending"
         elif trial.status != "diverged":
@@ -60,14 +60,14 @@ def resume_sweep(path: Path, sweep: SweepConfig, base: dict[str, Any]) -> Campai
 
 
 def add_trial(state: Sweep, plan: TrialPlan) -> Trial:
-    """A trial is known from now on."""
+    """Adds a trial to the state."""
     trial = new_trial(plan.number, plan.name, plan.values, plan.point, plan.config.rounds)
     state.trials.append(trial)
     return trial
 
 
 def new_trial(number: int, name: str, values: dict[str, Any], point: Point, rounds: int) -> Trial:
-    """A trial of which no round is done."""
+    """A trial without a finished round."""
     return Trial(
         trial=number,
         name=name,
@@ -81,6 +81,6 @@ def new_trial(number: int, name: str, values: dict[str, Any], point: Point, roun
 
 
 def figures_of(path: Path) -> tuple[dict[str, float | None], str | None]:
-    """Figures and digest of θ of a finished run's directory."""
+    """(figures, SHA-256 of θ) of a finished run."""
     run = Run(path)
     return {name: figure(run) for name, figure in FIGURES.items()}, run.summary and run.summary.weights_sha256

@@ -1,8 +1,8 @@
-"""A trial as Ray Tune sees it: an ordinary run in its run directory, paused at every evaluation until Tune goes on.
+"""A trial for Ray Tune: an ordinary run in its run directory that waits at every evaluation until Tune continues it.
 
-The run stands in a thread of the trial's process. It hands over each evaluation and waits for the next `step`, so that
-a scheduler's decision comes before the next round. A trial that is ended early is asked to stop as Ctrl-C would: its
-run directory is whole and resumable. Nothing is checkpointed through Tune: the ledger is the checkpoint.
+The run is in a thread of the trial's process. It passes on each evaluation and waits for the next `step`, so that a
+scheduler decides before the next round. A trial that is stopped early ends as after Ctrl-C: its run directory can be
+resumed. Tune makes no checkpoints; the ledger is the checkpoint.
 """
 
 import gc
@@ -64,15 +64,15 @@ class FederationTrial(tune.Trainable):
         return self._session.next_report()
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self._session.stop()  # to its end: two runs must never share a process
+        self._session.stop()  # waits for its end, because two runs must never share a process
         self._session = _Session(new_config, self._closing, self._rewards)
         return True
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Nothing: the ledger is the checkpoint. Tune asks once at the end, whatever it was told."""
+        """Does nothing: the ledger is the checkpoint. Tune calls this once at the end in any case."""
 
     def load_checkpoint(self, checkpoint: Any) -> None:
-        """Nothing: a trial that is started again goes on from its ledger."""
+        """Does nothing: a trial that is started again goes on from its ledger."""
 
     def cleanup(self) -> None:
         self._session.stop()
@@ -98,7 +98,7 @@ class _Session:
         """The run's next evaluation, or its end (`done`).
 
         Raises:
-            Exception: an error that is no `ZorbaError`: Tune tries the trial again.
+            Exception: an error that is not a `ZorbaError`; Tune then tries the trial again.
         """
         self._go.release()
         report = self._reports.get()
@@ -107,7 +107,7 @@ class _Session:
         return report
 
     def stop(self) -> None:
-        """Ends the run after the round in progress; it stays resumable."""
+        """Ends the run after its present round; it can be resumed."""
         self._stop.set()
         self._go.release()
         self._thread.join()
@@ -135,7 +135,7 @@ class _Session:
         finally:
             logger.removeHandler(handler)
             handler.close()
-            # A model stands in reference cycles: without this the next trial starts beside this one's weights.
+            # A model has reference cycles: without this its weights would still be in memory in the next trial.
             gc.collect()
 
     def _run(self) -> dict[str, Any]:
@@ -159,16 +159,16 @@ class _Session:
         return {"done": True, "ended": "finished", "round": ending.rounds_done, "weights_sha256": digest, **figures}
 
     def _ending(self) -> bool:
-        """Whether this trial is ended early, or the whole sweep is to stop."""
+        """Whether this trial is stopped early, or the whole sweep must stop."""
         return self._stop.is_set() or stop_file(Path(self._payload["sweep"])).exists()
 
     def _repeat(self, run: RunDir) -> None:
-        """A resumed run reports what it evaluated before: a scheduler that started anew hears all of it."""
+        """A resumed run reports its earlier evaluations again, because the scheduler is new."""
         for record in records_of(run.metrics, Eval):
             self._hear(record.tree())
 
     def _hear(self, event: dict[str, Any]) -> None:
-        """An `Emit`: evaluations go to Tune, everything but single rounds to the trial's log."""
+        """The `Emit` of the run: evaluations go to Tune; everything except rounds goes to the trial's log."""
         if event["kind"] in ("status", "note"):
             self._note(event["text"])
         elif event["kind"] == "eval":
@@ -180,7 +180,7 @@ class _Session:
         self._go.acquire()
 
     def _note(self, text: str) -> None:
-        """A line of the trial's log; a log that cannot be written stops nothing."""
+        """Writes a line to the trial's log. If the log cannot be written, the trial goes on."""
         try:
             with Path(self._payload["log"]).open("a", encoding="utf-8") as file:
                 file.write(text.rstrip("\n") + "\n")

@@ -1,4 +1,4 @@
-"""Between Ray Tune and sweep.json: which trial is next, what became of it, and how a sweep ends early."""
+"""Connects Ray Tune and sweep.json: the next trial, the results of trials, and the early end of a sweep."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -17,24 +17,24 @@ from zorba_ray.errors import StorageError
 from zorba_ray.experiment.session import Emit
 
 _START_S = 60.0
-"""Seconds without a first trial after which the user is told why."""
+"""If no trial could start in this many seconds, a message says why."""
 _END_S = 60.0
-"""Seconds that running trials have for their round, summary and report. Tune itself would give them ten."""
+"""Seconds in which running trials must finish their round, summary and report. Tune itself would give them ten."""
 _WRITE_EVERY_S = 1.0
 
 
 def stop_file(sweep: Path) -> Path:
-    """While it is there, no trial of the sweep begins another round."""
+    """While this file exists, no trial of the sweep begins another round."""
     return sweep / ".stop"
 
 
 def _forgotten(self: Any) -> dict[str, Any]:
-    """A `__getstate__`: Tune pickles its parts for a restore of its own, which a sweep never asks for."""
+    """A `__getstate__` without state: Tune pickles its parts for its own restore, which a sweep does not use."""
     return {}
 
 
 class SweepWatch(tune.Callback, Stopper):
-    """Keeps the state of every trial, and says when the sweep is to end: asked to, or its disk is full."""
+    """Records the state of every trial, and ends the sweep if it is asked to stop or the disk is full."""
 
     __getstate__ = _forgotten
 
@@ -48,7 +48,7 @@ class SweepWatch(tune.Callback, Stopper):
         self._asked: float | None = None
         self.source: OptunaSource | None = None
         self.broken: StorageError | None = None
-        """Why sweep.json could not be written: in Tune's callbacks an exception would be lost."""
+        """Why sweep.json could not be written. It is kept here, because Tune would lose an exception of a callback."""
         stop_file(directory.path).unlink(missing_ok=True)
 
     def write(self, every_s: float = 0.0) -> None:
@@ -60,7 +60,7 @@ class SweepWatch(tune.Callback, Stopper):
             self.broken = error
 
     def ending(self) -> bool:
-        """Whether the sweep is to end; asks the trials the first time."""
+        """Whether the sweep must end. The first time, trials are asked to stop."""
         if self._asked is None and (self._should_stop() or self.broken is not None):
             self._asked = time.monotonic()
             stop_file(self._directory.path).touch()
@@ -70,17 +70,17 @@ class SweepWatch(tune.Callback, Stopper):
         return False
 
     def stop_all(self) -> bool:
-        """Whether Tune may end what is left: nothing runs any more, or it had its time."""
+        """Whether Tune may end all trials: none runs any more, or their time is over."""
         if not self.ending() or self._asked is None:
             return False
         running = any(trial.status == "running" for trial in self._directory.state.trials)
         return not running or time.monotonic() - self._asked > _END_S
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Says once that nothing could start: the resources exist, but somebody else holds them."""
+        """Says once that no trial could start, because other work uses the cluster's resources."""
         if not self._started and time.monotonic() - self._session > _START_S:
             self._started = True
-            text = f"no trial could start for {_START_S:.0f} s: the cluster is occupied; waiting"
+            text = f"no trial could start for {_START_S:.0f} s: other work uses the cluster; waiting"
             self._emit({"kind": "status", "text": text})
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -131,12 +131,12 @@ class SweepWatch(tune.Callback, Stopper):
 
 
 class PlannedSearch(Searcher):
-    """Tune asks it for the next trial: first what earlier sessions left, by number, then new ones of the source.
+    """Gives Tune the next trial: first those of earlier sessions, by number, then new ones of the source.
 
     Args:
         waiting: trials to run, in order.
         payload: trial -> the `config` of its Tune trial.
-        watch: knows the source, and whether the sweep is to end; no trial is handed out then.
+        watch: has the source, and knows whether the sweep must end; then no more trials are given.
     """
 
     __getstate__ = _forgotten
@@ -148,10 +148,10 @@ class PlannedSearch(Searcher):
         self._watch = watch
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
-        return True  # metric and space are the plan's
+        return True  # metric and space are those of the plan
 
     def suggest(self, trial_id: str) -> Any:
-        """The next trial's `config`, or Tune's mark that there is none."""
+        """The next trial's `config`, or Tune's constant for "no more trials"."""
         if self._watch.ending():
             return Searcher.FINISHED
         if self._waiting:
@@ -163,10 +163,10 @@ class PlannedSearch(Searcher):
         return self._payload(fresh)
 
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
-        """`Watch` tells the source: it knows why a trial ended."""
+        """Does nothing: `SweepWatch` passes results to the source."""
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: sweep.json is the state."""
+        """Does nothing: sweep.json is the state."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing: sweep.json is the state."""
+        """Does nothing: sweep.json is the state."""

@@ -1,4 +1,4 @@
-"""`zorba-ray doctor`: checks before a run, each with a remedy for what it finds wrong."""
+"""`zorba-ray doctor`: checks before a run, with a remedy for every fault."""
 
 from typing import Literal, NamedTuple
 
@@ -6,10 +6,10 @@ Level = Literal["ok", "note", "fault"]
 
 
 class Finding(NamedTuple):
-    """One line of the doctor's answer. A fault always has a remedy."""
+    """One line of the output. A fault always has a remedy."""
 
     level: Level
     what: str
     remedy: str = ""
     exit_code: int = 4
-    """Of the command, where this is the first fault."""
+    """Exit code of the command if this is the first fault."""

@@ -1,4 +1,4 @@
-"""A cluster: does it answer, to whom, with which version, and does it hold the run. Nothing here waits for long."""
+"""Checks of a cluster: whether it answers, needs a token, has the same version of Ray, and has enough resources."""
 
 import json
 import os
@@ -18,8 +18,8 @@ from zorba_ray.errors import ClusterError
 _ANSWER_S = 5.0
 _JOIN_S = 30.0
 _NEED_TOKEN = (
-    "start every node with RAY_AUTH_MODE=token and one secret RAY_AUTH_TOKEN: without it anybody who reaches the port "
-    "runs code"
+    "start every node with RAY_AUTH_MODE=token and the same secret RAY_AUTH_TOKEN: without it everybody who can reach "
+    "the port can run code on the cluster"
 )
 
 _JOIN = """
@@ -30,7 +30,7 @@ print(json.dumps(ray.cluster_resources()))
 
 
 def check_cluster(address: str | None, config: ExperimentConfig | None) -> Iterator[Finding]:
-    """Findings about the cluster at `address`, else at RAY_API_SERVER_ADDRESS or RAY_ADDRESS; a note without any."""
+    """Findings about the cluster at `address`, RAY_API_SERVER_ADDRESS or RAY_ADDRESS; a note if none is set."""
     address = address or os.environ.get("RAY_API_SERVER_ADDRESS") or os.environ.get("RAY_ADDRESS")
     if address is None:
         remedy = "runs start a private Ray on this machine; set it to join a cluster"
@@ -45,14 +45,14 @@ def check_cluster(address: str | None, config: ExperimentConfig | None) -> Itera
 
 
 def _jobs_api(url: str) -> Iterator[Finding]:
-    """Version and authentication of the jobs API; the generator returns the cluster's resources, or None."""
+    """Version and authentication of the jobs API. The generator returns the cluster's resources, or None."""
     import ray
 
     host = urllib.parse.urlsplit(url).hostname or ""
     if url.startswith("http://") and host not in ("127.0.0.1", "localhost", "::1"):
         yield Finding(
             "note",
-            f"{url} is not encrypted: the token crosses the network in the clear",
+            f"{url} is not encrypted: the token is sent over the network as plain text",
             "tunnel it (`ssh -L 8265:127.0.0.1:8265 HEAD`, `ray dashboard`, `kubectl port-forward`) or use https",
         )
     bare, _ = _get(f"{url}/api/version", None)
@@ -62,7 +62,7 @@ def _jobs_api(url: str) -> Iterator[Finding]:
     if bare == 200:
         yield Finding("fault", f"{url} answers without a token", _NEED_TOKEN)
     else:
-        yield Finding("ok", f"{url} refuses without a token ({bare})")
+        yield Finding("ok", f"{url} refuses requests without a token (status {bare})")
     token = _token()
     if bare != 200 and token is None:
         remedy = "export RAY_AUTH_MODE=token and RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH, as on the head"
@@ -70,7 +70,7 @@ def _jobs_api(url: str) -> Iterator[Finding]:
         return None
     status, body = _get(f"{url}/api/version", token)
     if status != 200:
-        yield Finding("fault", f"{url} refuses this token ({status})", "take the token of the head")
+        yield Finding("fault", f"{url} refuses this token (status {status})", "use the token of the head node")
         return None
     theirs = body.get("ray_version")
     if theirs == ray.__version__:
@@ -81,13 +81,15 @@ def _jobs_api(url: str) -> Iterator[Finding]:
     status, body = _get(f"{url}/api/cluster_status", token)
     usage = (((body.get("data") or {}).get("clusterStatus") or {}).get("loadMetricsReport") or {}).get("usage")
     if status != 200 or not isinstance(usage, dict):
-        yield Finding("note", f"{url} does not say its resources ({status})", "`ray status` on the head shows them")
+        yield Finding(
+            "note", f"{url} does not report its resources (status {status})", "`ray status` on the head shows them"
+        )
         return None
     return {kind: float(total) for kind, (_, total) in usage.items()}
 
 
 def _join(address: str) -> Iterator[Finding]:
-    """Joins as a driver does, in a process of its own, since a join of a wrong address waits for many minutes."""
+    """Joins like a driver, in another process, because joining a wrong address would wait for many minutes."""
     try:
         answer = subprocess.run(
             [sys.executable, "-c", _JOIN.format(address=address)], capture_output=True, text=True, timeout=_JOIN_S
@@ -101,7 +103,7 @@ def _join(address: str) -> Iterator[Finding]:
         yield Finding(
             "fault",
             f"cannot join {address}: {reason}",
-            "start the cluster, take its token (RAY_AUTH_MODE=token, RAY_AUTH_TOKEN) and its versions of Python and "
+            "start the cluster, use its token (RAY_AUTH_MODE=token, RAY_AUTH_TOKEN) and its versions of Python and "
             "Ray, or unset RAY_ADDRESS",
         )
         return None
@@ -128,7 +130,7 @@ def _capacity(address: str, config: ExperimentConfig | None, resources: dict[str
 
 
 def _token() -> str | None:
-    """As Ray looks for it: RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH, ~/.ray/auth_token."""
+    """The token from where Ray looks for it: RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH, ~/.ray/auth_token."""
     if os.environ.get("RAY_AUTH_TOKEN"):
         return os.environ["RAY_AUTH_TOKEN"]
     path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
@@ -139,7 +141,7 @@ def _token() -> str | None:
 
 
 def _get(url: str, token: str | None) -> tuple[int, dict[str, Any]]:
-    """Status and JSON body of a GET; status 0 where nothing answers."""
+    """(status, JSON body) of a GET request; status 0 if nothing answers."""
     request = urllib.request.Request(url, headers={} if token is None else {"Authorization": f"Bearer {token}"})
     try:
         with urllib.request.urlopen(request, timeout=_ANSWER_S) as answer:

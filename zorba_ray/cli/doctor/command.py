@@ -1,5 +1,8 @@
-"""The command: runs the checks and prints their findings. Its exit code is that of the first fault: what a run would
-end with where settings, model, data or allocation are refused, else 4."""
+"""The command `zorba-ray doctor`: runs the checks and prints their findings.
+
+The exit code is that of the first fault. If settings, model, data or allocation are refused, it is the exit code that a
+run would have; else it is 4.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -14,15 +17,15 @@ if TYPE_CHECKING:
 
 
 def doctor(
-    config: str = typer.Argument(None, help="A run or sweep file, or a preset: is loaded as a run would."),
+    config: str = typer.Argument(None, help="A run file, a sweep file or a preset. It is loaded as a run would."),
     address: str = typer.Option(
         None,
         "--address",
-        help="Cluster to ask: http://HOST:8265 (jobs) or HOST:6379; else RAY_API_SERVER_ADDRESS or RAY_ADDRESS.",
+        help="Cluster to check: http://HOST:8265 (jobs) or HOST:6379 (default: RAY_API_SERVER_ADDRESS or RAY_ADDRESS).",
     ),
-    working_dir: Path = typer.Option(None, "--working-dir", help="Folder that `ray job submit` is to upload."),
+    working_dir: Path = typer.Option(None, "--working-dir", help="Folder that `ray job submit` will upload."),
 ) -> None:
-    """Check this machine, your file and a cluster before a run. Every fault comes with its cure."""
+    """Check this machine, your file and a cluster before a run. Every fault comes with its remedy."""
     from zorba_ray.cli.terminal import Console
 
     console = Console(soft_wrap=True)
@@ -38,8 +41,8 @@ def doctor(
 
 
 def read_settings(source: str) -> "tuple[ExperimentConfig, list[Path]]":
-    """The settings that are to run, and the files that they stand in: a run file, a sweep file and the run file that
-    it names, none for a preset.
+    """(settings of the run, files with these settings). The files are a run file, or a sweep file with its run file;
+    none for a preset.
 
     Raises:
         ConfigError: the settings are refused.
@@ -53,8 +56,8 @@ def read_settings(source: str) -> "tuple[ExperimentConfig, list[Path]]":
     tree = load_tree(source)
     if "space" in tree:
         sweep, tree = load_sweep(source)
-        beside = Path(source).parent / sweep.run
-        files += [beside] if os.path.isfile(beside) else []
+        run_file = Path(source).parent / sweep.run
+        files += [run_file] if os.path.isfile(run_file) else []
     return config_from_tree(tree, source), files
 
 
@@ -68,7 +71,7 @@ def _findings(source: str | None, address: str | None, working_dir: Path | None)
             config, files = read_settings(source)
             yield Finding("ok", f"{source}: settings are valid")
         except ConfigError as error:
-            remedy = "correct the settings; `zorba-ray schema` lists all"
+            remedy = "correct the settings; `zorba-ray schema` lists all settings"
             yield Finding("fault", str(error), remedy, error.exit_code)
     checks: dict[str, Callable[[], Iterable[Finding]]] = {
         "versions": machine.versions,
@@ -80,7 +83,7 @@ def _findings(source: str | None, address: str | None, working_dir: Path | None)
         "shared memory": machine.shared_memory,
         "cluster": lambda: cluster.check_cluster(address, config),
     }
-    if config is not None and working_dir is None:  # an upload has its paths elsewhere
+    if config is not None and working_dir is None:  # the paths of an upload are those of the cluster
         checks["model and data"] = lambda: loads.check_loading(config)
     if working_dir is not None:
         checks["upload"] = lambda: upload.check_upload(working_dir, config, files)

@@ -1,4 +1,4 @@
-"""What a run of a file would load before its first round: model, data, labels, allocation."""
+"""Loads all that a run would load before its first round: model, data, labels, allocation."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from zorba_ray.errors import ZorbaError
 
 
 def check_loading(config: ExperimentConfig) -> Iterator[Finding]:
-    """Loads as a run does and writes nothing; a fault has the exit code of the run that it would end."""
+    """Loads as a run does, and writes nothing. A fault has the exit code that the run would have."""
     from zorba_ray.experiment import prepare, solve_allocation
     from zorba_ray.experiment.run_warnings import start_warnings
     from zorba_ray.experiment.scope import with_scope
@@ -20,9 +20,9 @@ def check_loading(config: ExperimentConfig) -> Iterator[Finding]:
         warnings = start_warnings(setup)
         solve_allocation(setup)
     except ZorbaError as error:
-        yield Finding("fault", str(error), "a run would end with this", error.exit_code)
+        yield Finding("fault", str(error), "a run would end with this error", error.exit_code)
         return
     rows, blocks = len(setup.shards.table), setup.manifest.blocks
     yield Finding("ok", f"model ({blocks} blocks), data ({rows:,} training rows), labels and allocation are in order")
     for text in warnings:
-        yield Finding("note", text, "a run would warn of this")
+        yield Finding("note", text, "a run would give this warning")

@@ -1,4 +1,4 @@
-"""This machine: versions, solver, kernels, accelerators, W&B, disk and shared memory."""
+"""Checks of this machine: versions, solver, kernels, accelerators, W&B, disk and shared memory."""
 
 import importlib.metadata
 import os
@@ -15,18 +15,20 @@ _STORE_BYTES = 256 * 2**20
 
 
 def versions() -> Iterator[Finding]:
-    """Python and the libraries that results depend on."""
+    """Python and the libraries on which results depend."""
     names = ("torch", "transformers", "ray", "datasets", "pyomo", "highspy", "numba", "msgspec", "pydantic")
     try:
         listing = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
     except importlib.metadata.PackageNotFoundError as error:
-        yield Finding("fault", f"{error.name} is missing", "`make install` (pip install -c constraints.txt -e .)")
+        yield Finding(
+            "fault", f"{error.name} is missing", "install with `make install` (pip install -c constraints.txt -e .)"
+        )
     else:
         yield Finding("ok", f"Python {sys.version.split()[0]}, {listing}")
 
 
 def solver() -> Iterator[Finding]:
-    """A problem of two clients with one known answer: three active blocks, 32 bytes."""
+    """Solves a problem of two clients with a known answer: three active blocks, 32 bytes."""
     import numpy as np
 
     from zorba_ray.allocation import AllocationProblem, allocate
@@ -40,18 +42,20 @@ def solver() -> Iterator[Finding]:
     if answer.active.counts.sum() == 3 and answer.f2_bytes == 32:
         yield Finding("ok", f"allocation solved by {answer.solver}")
     else:
-        yield Finding("fault", f"{answer.solver} solves a known allocation wrongly", "reinstall highspy")
+        yield Finding("fault", f"{answer.solver} gives a wrong answer to a known allocation", "reinstall highspy")
 
 
 def kernels() -> Iterator[Finding]:
-    """The compiled directions against the reference."""
+    """Compares the compiled directions with the reference."""
     from zorba_ray.directions.choose import cpu_directions, first_difference
 
     difference = first_difference(cpu_directions("numba"), "cpu")
     if difference is None:
         yield Finding("ok", "numpy and numba directions agree bit for bit")
     else:
-        yield Finding("fault", f"numpy and numba directions differ in {difference}", "report this")
+        yield Finding(
+            "fault", f"numpy and numba directions differ in {difference}", "please report it as a defect of zorba-ray"
+        )
 
 
 def accelerators() -> Iterator[Finding]:
@@ -64,15 +68,15 @@ def accelerators() -> Iterator[Finding]:
         from zorba_ray.directions import direction_backend
 
         drawn = direction_backend("auto", "cuda").name
-        yield Finding("ok", f"CUDA: {names}; directions by {drawn}", "real where memory is fp32, device, device")
+        yield Finding("ok", f"CUDA: {names}; directions by {drawn}")
     else:
-        yield Finding("note", "no CUDA device", "GPUs are simulated: memory is modelled and marked so")
+        yield Finding("note", "no CUDA device", "GPUs are simulated: clients compute on the CPU, memory is modelled")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     yield Finding("ok", f"{os.cpu_count()} cores, {format_bytes(memory)}")
 
 
 def wandb(setting: Literal["auto", "online", "offline", "disabled"]) -> Iterator[Finding]:
-    """What `tracking.wandb` comes to here; on a cluster the key must be in the environment of the nodes."""
+    """The mode of W&B that `tracking.wandb` has on this machine. On a cluster the nodes' environment needs the key."""
     from zorba_ray.experiment.tracking.mode import has_credentials, resolve_mode
 
     mode = resolve_mode(setting)
@@ -85,24 +89,29 @@ def wandb(setting: Literal["auto", "online", "offline", "disabled"]) -> Iterator
         )
         return
     hints = {
-        "offline": "`wandb sync` uploads a run later; WANDB_API_KEY makes it live",
-        "disabled": "no key: WANDB_API_KEY turns it on, tracking.wandb=offline keeps files for `wandb sync`",
+        "offline": "`wandb sync` uploads a run later; with WANDB_API_KEY runs are online",
+        "disabled": "no key is configured; WANDB_API_KEY switches it on, tracking.wandb=offline writes files for "
+        "`wandb sync`",
     }
     hint = hints.get(mode, "") if setting != "disabled" else ""
     yield Finding("ok", f"W&B: tracking.wandb={setting} means {mode} here", hint)
 
 
 def disk() -> Iterator[Finding]:
-    """Space where runs are kept."""
+    """Free space of the disk for runs."""
     free = shutil.disk_usage(".").free
     if free > 2 * 2**30:
-        yield Finding("ok", f"{format_bytes(free)} free here")
+        yield Finding("ok", f"{format_bytes(free)} free on the disk of this folder")
     else:
-        yield Finding("fault", f"{format_bytes(free)} free here", "a run needs a few MB, Ray about 1 GiB per session")
+        yield Finding(
+            "fault",
+            f"{format_bytes(free)} free on the disk of this folder",
+            "free some space: a run needs a few MB, Ray about 1 GiB per session",
+        )
 
 
 def shared_memory() -> Iterator[Finding]:
-    """Where Ray keeps its object store."""
+    """Free shared memory, in which Ray keeps its object store."""
     folder = "/dev/shm"
     if not os.path.isdir(folder):
         return
@@ -112,7 +121,7 @@ def shared_memory() -> Iterator[Finding]:
     else:
         yield Finding(
             "fault",
-            f"{format_bytes(free)} free in {folder}, the object store of a run takes {format_bytes(_STORE_BYTES)}",
-            "give the container more (docker --shm-size=1g; Kubernetes: an emptyDir with medium Memory), else Ray "
-            "keeps objects on disk",
+            f"{format_bytes(free)} free in {folder}, and the object store of a run takes {format_bytes(_STORE_BYTES)}",
+            "give the container more shared memory (docker --shm-size=1g; Kubernetes: an emptyDir with medium Memory); "
+            "without it Ray keeps objects on disk",
         )

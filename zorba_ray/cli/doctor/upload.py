@@ -1,6 +1,6 @@
-"""What `ray job submit --working-dir` would upload: its size, and the files of a run that it would leave behind.
+"""Checks the upload of `ray job submit --working-dir`: its size, and whether all files of a run are in it.
 
-The folder is walked by Ray's own function, so that ignore files mean here what they mean there.
+The list of files is made by Ray's own function, so that ignore files have the same effect.
 """
 
 import logging
@@ -15,9 +15,9 @@ from zorba_ray.units import format_bytes
 
 
 def check_upload(folder: Path, config: ExperimentConfig | None, files: list[Path]) -> Iterator[Finding]:
-    """Size against the cap of Ray's jobs API, and whether `files` and what the settings name would be there."""
+    """Compares the size with the limit of Ray's jobs API, and looks for `files` and the paths in the settings."""
     if not folder.is_dir():
-        yield Finding("fault", f"--working-dir {folder} is no folder", "name the folder that holds config and data")
+        yield Finding("fault", f"--working-dir {folder} is not a folder", "name the folder with config and data")
         return
     root = folder.resolve()
     packed = packed_files(root)
@@ -32,33 +32,36 @@ def check_upload(folder: Path, config: ExperimentConfig | None, files: list[Path
             yield _named(root, packed, what, value)
         elif value != "builtin" and not value.startswith("package:"):
             remedy = "correct the path; or, if it is on the hub, the nodes need a network or a filled cache"
-            yield Finding("note", f"{what}={value} is no path under {root}", remedy)
+            yield Finding("note", f"{what}={value} is not a path under {root}", remedy)
 
 
 def packed_files(root: Path) -> dict[Path, int]:
-    """Files that Ray would upload, relative to `root`, with their bytes: .gitignore, .rayignore and Ray's default
-    excludes are left out, as RAY_RUNTIME_ENV_IGNORE_GITIGNORE and RAY_OVERRIDE_RUNTIME_ENV_DEFAULT_EXCLUDES say."""
+    """Files that Ray would upload, relative to `root` -> their bytes.
+
+    Files in .gitignore, .rayignore and Ray's default excludes are left out, according to the variables
+    RAY_RUNTIME_ENV_IGNORE_GITIGNORE and RAY_OVERRIDE_RUNTIME_ENV_DEFAULT_EXCLUDES.
+    """
     from ray._private import ray_constants
     from ray._private.runtime_env import packaging
 
-    found: dict[Path, int] = {}
+    packed: dict[Path, int] = {}
 
     def take(path: Path) -> None:
         if path.is_file():
-            found[path.relative_to(root)] = path.stat().st_size
+            packed[path.relative_to(root)] = path.stat().st_size
 
     excludes = [packaging._get_excludes(root, ray_constants.get_runtime_env_default_excludes())]
     gitignore = os.environ.get(ray_constants.RAY_RUNTIME_ENV_IGNORE_GITIGNORE, "0") != "1"
     packaging._dir_travel(root, excludes, take, include_gitignore=gitignore, logger=logging.getLogger("zorba_ray.ray"))
-    return found
+    return packed
 
 
 def _size(folder: Path, packed: dict[Path, int]) -> Finding:
-    """Ray's archive is not compressed: it is about as large as its files."""
+    """The size of the upload. Ray's archive is not compressed, so it is about as large as its files."""
     from ray._private.ray_constants import DASHBOARD_CLIENT_MAX_SIZE as cap
 
     total = sum(packed.values())
-    line = f"{folder} uploads {len(packed)} files, {format_bytes(total)} (Ray takes {format_bytes(cap)})"
+    line = f"{folder} uploads {len(packed)} files, {format_bytes(total)} (Ray's limit is {format_bytes(cap)})"
     if total < cap:
         return Finding("ok", line)
     parts: Counter[str] = Counter()
@@ -70,19 +73,19 @@ def _size(folder: Path, packed: dict[Path, int]) -> Finding:
 
 
 def _named(root: Path, packed: dict[Path, int], what: str, value: str) -> Finding:
-    """Whether a file, or every file of a folder, goes along."""
+    """Whether a file, or every file of a folder, is uploaded."""
     path = Path(os.path.abspath(root / value))
     if not path.is_relative_to(root):
         remedy = "move it into the working directory, or onto a volume that all nodes mount and name it absolutely"
         return Finding("fault", f"{what}={value} is outside {root} and is not uploaded", remedy)
-    wanted = [path] if path.is_file() else [file for file in sorted(path.rglob("*")) if file.is_file()]
-    left = [file.relative_to(root) for file in wanted if file.relative_to(root) not in packed]
-    if not left:
+    files = [path] if path.is_file() else [file for file in sorted(path.rglob("*")) if file.is_file()]
+    missing = [file.relative_to(root) for file in files if file.relative_to(root) not in packed]
+    if not missing:
         return Finding("ok", f"{what}={value} is uploaded")
     return Finding(
         "fault",
-        f"{what}={value}: {len(left)} of {len(wanted)} files would be left behind ({left[0]}), by a .gitignore, a "
-        ".rayignore or Ray's default excludes",
-        "take the pattern out; or, for .gitignore, submit with RAY_RUNTIME_ENV_IGNORE_GITIGNORE=1 and a .rayignore; or "
-        "put it on a volume that all nodes mount",
+        f"{what}={value}: {len(missing)} of {len(files)} files would not be uploaded ({missing[0]}), because of a "
+        ".gitignore, a .rayignore or Ray's default excludes",
+        "remove the pattern; or, for .gitignore, submit with RAY_RUNTIME_ENV_IGNORE_GITIGNORE=1 and a .rayignore; or "
+        "put the files on a volume that all nodes mount",
     )

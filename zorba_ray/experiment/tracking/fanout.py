@@ -1,6 +1,7 @@
-"""What a sink of metrics is, and several of them behind one face: one that fails is switched off, the run goes on.
+"""`Monitor`, the interface of trackers, and `Fanout`, which calls several of them. A tracker that fails is switched
+off.
 
-metrics.jsonl is no member: a run whose numbers cannot be written must stop.
+metrics.jsonl is not a tracker: if it cannot be written, the run must stop.
 """
 
 import logging
@@ -12,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 class Monitor(Protocol):
-    """A place that hears of a run. May raise anywhere: `Fanout` turns a raising sink off, the run goes on."""
+    """A tracker of runs. Its methods may raise: `Fanout` then switches it off, and the run goes on."""
 
     def start(self, config: dict[str, Any], provenance: dict[str, Any]) -> None:
         """Called once per session, before the first record; resolved settings and provenance.json."""
@@ -32,7 +33,7 @@ class Monitor(Protocol):
 
 
 class Fanout:
-    """Passes every call to every sink that still works. Never raises an `Exception`; warns once per failed sink."""
+    """Passes every call to every tracker that still works. Never raises; warns once for each tracker that fails."""
 
     def __init__(self, monitors: Sequence[Monitor]) -> None:
         self._working = list(monitors)
@@ -47,7 +48,7 @@ class Fanout:
         self._each(lambda sink: sink.artifact(path, kind))
 
     def finish(self, summary: dict[str, Any]) -> list[str]:
-        """Lines for the user, one per sink that has one (as the `wandb sync` line of an offline run)."""
+        """Lines for the user, at most one per tracker, such as the `wandb sync` command of an offline run."""
         return [line for line in self._each(lambda sink: sink.finish(summary)) if line is not None]
 
     def _each(self, call: Callable[[Monitor], str | None]) -> list[str | None]:
@@ -58,7 +59,7 @@ class Fanout:
             except Exception as error:
                 self._working.remove(sink)
                 logger.warning(
-                    "%s failed (%s: %s) and is off from now on; metrics.jsonl has every record",
+                    "%s failed (%s: %s) and is switched off; metrics.jsonl still gets every record",
                     type(sink).__name__,
                     type(error).__name__,
                     error,

@@ -1,4 +1,4 @@
-"""Whether W&B is used online, offline or not at all: decided here, before wandb is imported, without asking."""
+"""Decides whether W&B is used online, offline or not at all, before wandb is imported, without asking the user."""
 
 import configparser
 import os
@@ -8,14 +8,14 @@ from typing import Literal
 Mode = Literal["online", "offline", "disabled"]
 
 PUBLIC_HOSTS = ("https://api.wandb.ai", "https://api.forge.coreweave.com")
-"""W&B's own service: which of them is the default depends on wandb's version, and keys serve both."""
+"""Hosts of W&B's service. The default depends on wandb's version; keys work on both."""
 
 
 def resolve_mode(setting: Literal["auto", "online", "offline", "disabled"]) -> Mode:
     """The mode for a value of `tracking.wandb`.
 
-    `auto` is what WANDB_MODE says if that is `offline` or `disabled`, else online where a key is configured
-    (`has_credentials`), else disabled. The other settings stand for themselves.
+    `auto` is the value of WANDB_MODE if that is `offline` or `disabled`; else online if a key is configured
+    (`has_credentials`), else disabled. Other values are returned unchanged.
     """
     if setting != "auto":
         return setting
@@ -36,12 +36,12 @@ def has_credentials() -> bool:
 
     url = (os.environ.get("WANDB_BASE_URL") or _configured_url()).rstrip("/")
     hosts = (url,) if url and url not in PUBLIC_HOSTS else PUBLIC_HOSTS
-    found = (get_netrc_auth(host) for host in hosts)
-    return any(login is not None and login[1] for login in found)
+    logins = (get_netrc_auth(host) for host in hosts)
+    return any(login is not None and login[1] for login in logins)
 
 
 def _configured_url() -> str:
-    """base_url of wandb's settings file, "" where there is none."""
+    """base_url in wandb's settings file; "" if there is none."""
     folder = os.environ.get("WANDB_CONFIG_DIR") or Path.home() / ".config" / "wandb"
     settings = configparser.ConfigParser(interpolation=None)
     try:

@@ -1,8 +1,8 @@
-"""A run's records as Ray metrics, beside Ray's own on the metrics port of the node (cluster/grafana_dashboard.json).
+"""Exports a run's records as Ray metrics, on the metrics port of the node (cluster/grafana_dashboard.json).
 
-Ray prefixes names with `ray_` and appends `_total` to counters. A node exports every few seconds and drops a gauge that
-is not set again, so each round sets all of them anew. What the last seconds of a run brought may never be seen there:
-metrics.jsonl is the record, this is a window.
+Ray adds the prefix `ray_` to names and `_total` to counters. A node exports every few seconds, and drops a gauge that
+is not set again; so each round sets all gauges. The last seconds of a run may be missing here: metrics.jsonl has the
+full record.
 """
 
 import json
@@ -43,7 +43,7 @@ SERIES = {
 """Every metric that a run exports."""
 
 MAX_CLIENTS = 64
-"""Clients shown one by one: each is a series, and a metrics server keeps every series it has ever seen."""
+"""Most clients with metrics of their own: a metrics server keeps every series that it has ever seen."""
 
 
 def exported_name(name: str) -> str:
@@ -52,7 +52,7 @@ def exported_name(name: str) -> str:
 
 
 def ray_monitors() -> list[Monitor]:
-    """A `RayMetricsMonitor` where this process is connected to a Ray, else nothing. Imports no ray by itself."""
+    """A `RayMetricsMonitor` if this process is connected to Ray, else nothing. It does not import Ray."""
     ray = sys.modules.get("ray")
     return [RayMetricsMonitor()] if ray is not None and ray.is_initialized() else []
 
@@ -103,7 +103,7 @@ class RayMetricsMonitor:
             self._set("zorba_client_budget_bytes", client["budget_bytes"], client=str(client["client"]))
 
     def finish(self, summary: dict[str, Any]) -> str | None:
-        """Nothing to do: the series end with this process."""
+        """Nothing to do: the metrics end with this process."""
         return None
 
     def _set(self, name: str, value: float | None, **tags: str) -> None:

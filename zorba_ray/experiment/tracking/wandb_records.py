@@ -1,4 +1,4 @@
-"""Our records in W&B's shapes: flat rows of numbers, and a table. Imports no wandb."""
+"""Turns our records into the forms of W&B: flat rows of numbers, and a table. Does not import wandb."""
 
 from typing import Any
 
@@ -8,7 +8,8 @@ _KEYS = frozenset({"kind", "round", "split"})
 def history_row(record: dict[str, Any]) -> dict[str, float]:
     """A record of metrics.jsonl as one row: `round`, then round/NAME or eval/SPLIT/NAME.
 
-    Nested figures get a path (round/time/round_s), `rejected` and `failures` their count; nulls and text are left out.
+    Nested figures have a path (round/time/round_s). `rejected` and `failures` become counts. Nulls and text are left
+    out.
     """
     prefix = f"eval/{record['split']}" if record["kind"] == "eval" else "round"
     row: dict[str, float] = {"round": record["round"]}
@@ -26,10 +27,10 @@ def summary_values(summary: dict[str, Any]) -> dict[str, Any]:
 
 
 def allocation_values(allocation: dict[str, Any]) -> dict[str, float]:
-    """Figures of the allocation: f1, and memory against budget as vram/NAME.
+    """Figures of the allocation: f1, and memory as vram/NAME.
 
-    Bytes are the fleet's, as allocated; `vram/worst_share` is the fullest client's share of
-    its budget, left out where no client has one.
+    `vram/fleet_bytes` are the bytes of all clients. `vram/worst_share` is the largest share of a budget that a client
+    uses; it is left out if no client has a budget.
     """
     clients = allocation["clients"]
     values = {
@@ -41,9 +42,9 @@ def allocation_values(allocation: dict[str, Any]) -> dict[str, float]:
 
 
 def allocation_table(allocation: dict[str, Any]) -> tuple[list[Any], list[Any]]:
-    """Columns and rows of allocation.json, one row per client; its blocks are drawn with one sign each, █ active.
+    """(columns, rows) of a table of allocation.json, one row per client. Each block is a character, █ if it is active.
 
-    `bytes` carries its source, `share` is of the budget.
+    The column of bytes names their source. `share` is the share of the budget.
     """
     source = f"bytes ({allocation['bytes_source']}, {allocation['accelerator']})"
     columns = ["client", "class", "examples", "budget_bytes", source, "share", f"blocks 0–{allocation['blocks'] - 1}"]

@@ -1,4 +1,4 @@
-"""What federated methods share: the class that each of them fills in, and the judgement of reports."""
+"""What federated methods share: their base class, and the checks of reports."""
 
 from zorba_ray.methods.base.backprop import BackpropMethod, BackpropSettings
 from zorba_ray.methods.base.method import (

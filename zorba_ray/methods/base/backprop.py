@@ -1,4 +1,4 @@
-"""Local training by backpropagation, for the methods that do it."""
+"""Local training by backpropagation, for FedAvg and FedIT."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
@@ -21,13 +21,13 @@ class BackpropSettings(StrictModel):
     """`method_settings` of a method that backpropagates."""
 
     optimizer: Literal["sgd", "adamw"] = "sgd"
-    """Of a client's local steps; its state begins anew in every round, as no client keeps any."""
+    """Optimizer of a client's local steps. Its state is new in every round, because clients keep no state."""
     lr: float = Field(default=1e-3, gt=0)
-    """η at round 1; `schedule` gives the rest."""
+    """η, the learning rate, in round 1. `schedule` lowers it in later rounds."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """How η falls to 0 over `rounds`."""
     local_steps: int = Field(default=10, ge=1)
-    """K, minibatches that a client trains on before it reports."""
+    """K, the number of minibatches that a client trains on before it reports."""
 
 
 class BackpropMethod(TensorMethod):

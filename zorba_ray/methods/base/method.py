@@ -1,7 +1,7 @@
-"""What a federated method is: pure functions around one round; no I/O, no clock, no process.
+"""The base class of federated methods: pure functions for the steps of a round, without I/O, clock or processes.
 
-The driver calls `plan`, `check` and `aggregate`; a client's host calls `client_steps`; everybody applies the commit
-(`protocol.replay.ReplicaState`), in the way that `commits` names.
+The driver calls `plan`, `check` and `aggregate`. A client's host calls `client_steps`. Every replica applies the commit
+(`protocol.replay.ReplicaState`), according to `commits`.
 """
 
 import math
@@ -33,7 +33,7 @@ class Method(MethodSpec, ABC):
         self._manifest = manifest
 
     def plan(self, round: int, chain: bytes, active: bytes | None) -> RoundPlan:
-        """What every participant of `round` is told: η, and μ where clients perturb.
+        """The message to every participant of `round`: η, and μ if clients perturb.
 
         Args:
             chain: of the ledger before this round.
@@ -46,17 +46,21 @@ class Method(MethodSpec, ABC):
     def work(
         self, state: "ReplicaState", model: "TaskModel", plan: RoundPlan, batches: Mapping[int, Sequence["Batch"]]
     ) -> Mapping[int, tuple[float, bytes]]:
-        """What some clients of one worker do, each on its own batches, one per local step; θ is read only.
+        """The work of the clients of one worker in a round. θ is only read.
 
-        Returns client -> (mean training loss, `ClientReport.scalars`). A client's are those that it gives alone.
+        Returns client -> (mean training loss, `ClientReport.scalars`). A client's result must not depend on the other
+        clients.
+
+        Args:
+            batches: client -> its batches, one per local step.
         """
 
     @abstractmethod
     def check_scalars(self, report: ClientReport, plan: RoundPlan) -> None:
-        """Judges `report.scalars`.
+        """Checks `report.scalars`.
 
         Raises:
-            ReportRejected: with the reason.
+            ReportRejected: names the reason.
         """
 
     @abstractmethod
@@ -64,7 +68,7 @@ class Method(MethodSpec, ABC):
         """The commit of the accepted reports, which are sorted by client id."""
 
     def rate(self, round: int) -> float:
-        """η of a round, from the section that holds the method's steps."""
+        """η of a round, by lr and schedule of the method's section (`steps_in`)."""
         from zorba_ray.zo import scheduled
 
         steps = getattr(self._config, self.steps_in)
@@ -78,26 +82,26 @@ class Method(MethodSpec, ABC):
         digest: bytes,
         batches: Mapping[int, Sequence["Batch"]],
     ) -> list[ClientReport]:
-        """`work` as reports to a plan of this digest."""
+        """The results of `work` as reports to the plan with this digest."""
         return [
             ClientReport(plan.round, client, digest, np.float32(loss).tobytes(), self._rule.samples[client], scalars)
             for client, (loss, scalars) in self.work(state, model, plan, batches).items()
         ]
 
     def check(self, report: ClientReport, client: int, plan: RoundPlan, digest: bytes) -> None:
-        """Judges a report by itself before it is used; whether θ can hold what follows, `ReplicaState.check` asks.
+        """Checks one report before it is used. (`ReplicaState.check` later checks the size of the update.)
 
         Raises:
-            ReportRejected: with the reason.
+            ReportRejected: names the reason.
         """
         if report.round != plan.round:
-            raise ReportRejected(f"for round {report.round}, asked was round {plan.round}")
+            raise ReportRejected(f"for round {report.round}, round {plan.round} was asked for")
         if report.client != client:
-            raise ReportRejected(f"from client {report.client}, asked was client {client}")
+            raise ReportRejected(f"from client {report.client}, client {client} was asked")
         if report.plan != digest:
-            raise ReportRejected("answers another plan")
+            raise ReportRejected("an answer to another plan")
         if report.samples != self._rule.samples[client]:
-            raise ReportRejected(f"{report.samples} examples, the client joined with {self._rule.samples[client]}")
+            raise ReportRejected(f"{report.samples} examples, the client has {self._rule.samples[client]}")
         if len(report.loss) != 4:
             raise ReportRejected(f"{len(report.loss)} bytes of loss, 4 expected")
         self.check_scalars(report, plan)
@@ -105,10 +109,10 @@ class Method(MethodSpec, ABC):
 
     @classmethod
     def local_step(cls, config: ExperimentConfig) -> LocalStep:
-        """`keeps`, on the tensors that the run trains.
+        """The local step of this run: `keeps`, with the tensors that the run trains.
 
         Raises:
-            ConfigError: zo.scope=auto, before anything was chosen.
+            ConfigError: zo.scope=auto, and no scope is chosen yet.
         """
         scope, lora = config.zo.fixed_scope, config.model.lora
         if scope != "lora" or lora is None:
@@ -117,7 +121,7 @@ class Method(MethodSpec, ABC):
 
     @classmethod
     def memory(cls, config: ExperimentConfig, manifest: "Manifest", work: "Workload") -> "FleetMemory":
-        """Where the blocks of a client live by its budget, and the bytes that it holds."""
+        """Where the blocks of a client are kept, by its budget, and how many bytes it holds."""
         from zorba_ray.memory import placed_by_budget, resident_everywhere
 
         if cls.allocates:
@@ -128,7 +132,7 @@ class Method(MethodSpec, ABC):
 def method_of(config: ExperimentConfig) -> type[Method]:
     """The class of `config.method`."""
     kind = config.spec
-    assert issubclass(kind, Method), f"{kind} says what a method is, and has no round: derive it from Method"
+    assert issubclass(kind, Method), f"{kind} cannot run a round: derive it from zorba_ray.methods.Method"
     return kind
 
 
@@ -138,12 +142,12 @@ def build_method(config: ExperimentConfig, rule: "UpdateRule", manifest: "Manife
 
 
 def reporters(reports: Sequence[ClientReport]) -> bytes:
-    """`RoundCommit.clients`."""
+    """The clients that reported, as `RoundCommit.clients`."""
     return np.array([report.client for report in reports], dtype="<u4").tobytes()
 
 
 def data_shares(reports: Sequence[ClientReport]) -> list[float]:
-    """p_n of each report, by examples over the clients that reported."""
+    """p_n of each report: its share of the examples of all clients that reported."""
     total = float(sum(report.samples for report in reports))
     return [report.samples / total for report in reports]
 

@@ -1,4 +1,4 @@
-"""What the methods share whose clients train tensors and report them: everything but the local training."""
+"""Base class of methods whose clients train tensors and report them: all but the local training."""
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class TensorMethod(Method):
-    """A report is fp32 [d]: all trained tensors in the manifest's order; the commit is their mean by examples. Both
+    """A report is fp32 [d]: all trained tensors in the manifest's order. The commit is their mean by examples. Both
     take 4 d bytes."""
 
     commits = "tensors"
@@ -27,7 +27,7 @@ class TensorMethod(Method):
     def train(
         self, state: "ReplicaState", model: "TaskModel", plan: RoundPlan, client: int, batches: Sequence["Batch"]
     ) -> tuple[dict[str, "torch.Tensor"], float]:
-        """(name -> trained tensor, for each tensor in scope; mean training loss) of one client; θ is read only."""
+        """(name -> trained tensor, for each tensor in scope; mean training loss) of one client. θ is only read."""
 
     def work(
         self, state: "ReplicaState", model: "TaskModel", plan: RoundPlan, batches: Mapping[int, Sequence["Batch"]]
@@ -48,10 +48,11 @@ class TensorMethod(Method):
             raise NotFinite("a trained tensor is not finite: its training diverged")
 
     def aggregate(self, plan: RoundPlan, reports: Sequence[ClientReport]) -> RoundCommit:
-        """Σ p_n x_n with p_n by examples over the clients that reported, in float64, client by client, rounded once."""
+        """Σ p_n x_n in float64, client by client, rounded once. p_n is client n's share of the examples of the clients
+        that reported."""
         mean = np.zeros(len(reports[0].scalars) // 4)
         for report, share in zip(reports, data_shares(reports), strict=True):
             mean += share * np.frombuffer(report.scalars, dtype="<f4").astype(np.float64)
-        with np.errstate(over="ignore"):  # what fp32 cannot hold is refused before it is committed
+        with np.errstate(over="ignore"):  # an overflow of fp32 is refused before the commit
             tensors = mean.astype("<f4").tobytes()
         return RoundCommit(plan.round, plan.lr, reporters(reports), tensors, plan.active)
