@@ -19,6 +19,8 @@ from zorba_ray.experiment.build import Setup, prepare
 from zorba_ray.experiment.evaluate import Evaluations
 from zorba_ray.models import Batch
 from zorba_ray.models.decode import prompts_of
+from zorba_ray.report.headline import run_tiles
+from zorba_ray.report.run_page import run_plots
 from zorba_ray.stopwatch import UNWATCHED
 
 TURNS = [
@@ -118,7 +120,10 @@ def test_a_run_judges_by_its_score(tmp_path: Path) -> None:
     scores = {r.round: r.token_f1 or 0.0 for r in records if r.split == "validation"}
     kept = [r.round for r in records if r.split == "test"][-1]
     assert scores[kept] == max(scores.values())
-    answered = Run(tmp_path / "run").answers
+    run = Run(tmp_path / "run")
+    assert [tile.title for tile in run_tiles(run)][1] == "Test token F1"
+    assert "Answers: token F1" in [plot.title for plot in run_plots(run)]
+    answered = run.answers
     assert answered is not None
     assert answered.rows[0].gold in {" / ".join(row["answers"]) for row in rows}
     for answer in (answered.rows[0].before, answered.rows[0].after):

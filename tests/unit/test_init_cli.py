@@ -69,6 +69,10 @@ TASKS: dict[str, tuple[list[dict[str, object]], str]] = {
         rows_of(messages=lambda i: [{"role": "user", "content": "a"}, {"role": "assistant", "content": f"b {i}"}]),
         "task: {kind: completion, messages_column: messages}",
     ),
+    "right answers": (
+        rows_of(answers=lambda i: [f"the answer is {i}", str(i)]),
+        "task: {kind: generation, references_column: answers, max_new_tokens: 16}",
+    ),
     "text": (rows_of(), "task: {kind: language_model}"),
 }
 

@@ -82,7 +82,7 @@ class Eval(Record, tag_field="kind", tag="eval", kw_only=True):
 
     FIGURES: ClassVar[tuple[str, ...]] = (
         "loss", "perplexity", "accuracy", "balanced_accuracy", "macro_f1", "mcc",
-        "exact_match", "token_f1", "rouge_l", "number_match", "reward",
+        "token_f1", "exact_match", "rouge_l", "number_match", "reward",
     )  # fmt: skip
     """Fields that measure the quality of the answers."""
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _CLIENTS = 8
 _ROWS_PER_CLIENT = 40
+_NEW_TOKENS = 16
+"""Of a short answer."""
 
 
 def init(
@@ -76,6 +78,7 @@ def configuration(proposal: "DataProposal", data: Path, model: str, name: str, m
     halves = clients // 2
     gib = max(1, memory * 10 // 2**30) / 10
     labels = proposal.label_column
+    room = 64 - (_NEW_TOKENS if proposal.kind == "generation" else 0)
     lines = [
         f"# {name}: written by `zorba-ray init`. `zorba-ray schema` lists every setting.",
         f"name: {name}",
@@ -98,7 +101,7 @@ def configuration(proposal: "DataProposal", data: Path, model: str, name: str, m
             *_label_comments(proposal, words, small),
         ]
     lines += [
-        f"  max_length: {min(proposal.max_length, 64) if small else proposal.max_length}"
+        f"  max_length: {min(proposal.max_length, room) if small else proposal.max_length}"
         f"                  # tokens; {'the built-in model has 64 positions' if small else '19 of 20 rows fit, about'}",
         f"  batch_size: {batch}",
     ]
@@ -128,6 +131,7 @@ _FOLLOWS = {
     "classification": "The label word follows it.",
     "multiple_choice": "One of the row's options follows it.",
     "completion": "The answer follows it. The model learns only the answer.",
+    "generation": "The model writes an answer after it. It learns the first right one.",
     "language_model": "No column is a label: the model learns the text itself.",
 }
 
@@ -138,8 +142,10 @@ def _task_lines(proposal: "DataProposal") -> list[str]:
         "answer": proposal.answer_column and f"{{{proposal.answer_column}}}",
         "options_column": proposal.options_column,
         "messages_column": proposal.messages_column,
+        "references_column": proposal.references_column,
     }
     settings = [f"{name}: {_text(value)}" for name, value in columns.items() if value]
+    settings += [f"max_new_tokens: {_NEW_TOKENS}"] if proposal.references_column else []
     if proposal.kind != "classification":
         return [f"task: {{{', '.join([f'kind: {proposal.kind}', *settings])}}}"]
     return []
@@ -177,6 +183,8 @@ def _task(proposal: "DataProposal") -> str:
         return f"options in column {proposal.options_column!r}, the right one in {proposal.label_column!r}"
     if proposal.kind == "completion":
         return f"the model learns the answers in column {proposal.answer_column or proposal.messages_column!r}"
+    if proposal.kind == "generation":
+        return f"the model writes answers, and column {proposal.references_column!r} has the right ones"
     if proposal.kind == "language_model":
         return "no column of labels: the model learns the text itself"
     return f"{len(proposal.label_words)} labels in column {proposal.label_column!r}"

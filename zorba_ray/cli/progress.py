@@ -12,8 +12,8 @@ from rich.text import Text
 from zorba_ray.artifacts import Profile, record_of
 from zorba_ray.cli.allocation_view import print_map
 from zorba_ray.cli.terminal import Console
-from zorba_ray.config import ExperimentConfig
-from zorba_ray.tables.text import text_bytes, text_figure
+from zorba_ray.config import SCORES, ExperimentConfig
+from zorba_ray.tables.text import figure_name, text_bytes, text_figure
 
 
 class _Bar(Bars):
@@ -153,5 +153,6 @@ class CompareProgress(_Progress):
 
 def _evaluated(event: dict[str, Any]) -> str:
     accuracy = "" if event["accuracy"] is None else f"  accuracy {event['accuracy']:.3f}"
+    scores = [f"  {figure_name(name)} {event[name]:.3f}" for name in SCORES if event.get(name) is not None]
     reward = "" if event.get("reward") is None else f"  reward {event['reward']:.4f}"
-    return f"loss {event['loss']:.4f}{accuracy}{reward}"
+    return f"loss {event['loss']:.4f}{accuracy}{''.join(scores[:2])}{reward}"

@@ -6,6 +6,7 @@ from typing import Any
 
 from zorba_ray.artifacts import Eval, Summary, record_of
 from zorba_ray.cli.terminal import Console
+from zorba_ray.config import SCORES
 from zorba_ray.tables import Column, Table
 from zorba_ray.tables.text import figure_name, text_bytes, text_figure, text_span
 from zorba_ray.units import format_bytes, format_seconds
@@ -38,7 +39,7 @@ def print_summary(summary: dict[str, Any], path: Path) -> None:
 
     console, record = Console(), record_of(Summary, summary, "summary")
     rows: list[tuple[str, ...]] = [
-        *_figure_rows(record, "validation", "start", "final", ("loss", "perplexity", "accuracy", "reward")),
+        *_figure_rows(record, "validation", "start", "final", ("loss", "perplexity", "accuracy", *SCORES, "reward")),
         *_figure_rows(record, "test", "start_test", "test", Eval.FIGURES),
         *(
             (f"bytes per client and round, {way}", "", text_bytes(summary[f"bytes_{way}_per_client_round"]), "")

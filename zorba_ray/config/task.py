@@ -9,7 +9,7 @@ from zorba_ray.config.template import TemplateText
 
 RowKind = Literal["classification", "multiple_choice", "completion", "generation", "language_model"]
 TaskName = RowKind | Literal["reward"]
-ScoreName = Literal["exact_match", "token_f1", "rouge_l", "number_match"]
+ScoreName = Literal["token_f1", "exact_match", "rouge_l", "number_match"]
 SCORES: tuple[ScoreName, ...] = get_args(ScoreName)
 DECODED: tuple[RowKind, ...] = ("generation",)
 """Tasks in which the model writes answers."""
@@ -71,9 +71,10 @@ class TaskConfig(StrictModel):
     until: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = Field(default=(), max_length=20)
     """Texts before the first of which an answer of a generation ends, beside the tokenizer's end of text, as in
     ["\\n"]."""
-    scores: tuple[ScoreName, ...] = Field(default=("exact_match", "token_f1", "rouge_l"), min_length=1, max_length=4)
-    """What the answers of a generation are scored by. `exact_match` and `token_f1`: as SQuAD does. `rouge_l`: ROUGE-L.
-    `number_match`: the last number of the answer is that of the reference, as for GSM8K."""
+    scores: tuple[ScoreName, ...] = Field(default=("token_f1", "exact_match", "rouge_l"), min_length=1, max_length=4)
+    """What the answers of a generation are scored by; a report's headline has the first. `token_f1` and `exact_match`:
+    as SQuAD does. `rouge_l`: ROUGE-L. `number_match`: the last number of the answer is that of the reference, as for
+    GSM8K."""
     options_column: str | None = None
     """Column of a multiple choice: lists of text. `data.label_column` is the position of the right one, counted from 0,
     or its text."""

@@ -53,10 +53,14 @@ class DataProposal:
     """Of a multiple choice: the column of the lists of options. `label_column` says which option is right."""
     messages_column: str | None = None
     """Of a completion of chats: the column of the messages."""
+    references_column: str | None = None
+    """Of a generation: the column of the lists of right answers."""
 
     @property
     def kind(self) -> TaskName:
         """The task."""
+        if self.references_column:
+            return "generation"
         if self.answer_column or self.messages_column:
             return "completion"
         if self.options_column:
@@ -76,17 +80,21 @@ def propose_data(path: Path) -> DataProposal:
     chats = next((name for name in names if _are(table.columns[name], _is_chat)), None)
     options = next((name for name in names if _are(table.columns[name], _is_choice)), None)
     right_column = None if options is None else _right_column(table, options)
-    lists = next((name for name in names if any(isinstance(v, (list, dict)) for v in table.columns[name])), None)
-    if lists is not None and chats is None and right_column is None:
+    lists = [name for name in names if any(isinstance(value, (list, dict)) for value in table.columns[name])]
+    answers = None if chats or right_column else next((name for name in lists if _are_answers(table, name)), None)
+    other = next((name for name in lists if name != answers), None)
+    if other is not None and chats is None and right_column is None:
         raise DataError(
-            f"data.path={table.origin}: the column {shown(lists)} holds lists, and they are neither chats (lists of "
-            "role and content) nor options with a column that says which is right; drop the column, or write text"
+            f"data.path={table.origin}: the column {shown(other)} holds lists, and they are neither chats (lists of "
+            "role and content) nor options with a column that says which is right, nor right answers (lists of text in "
+            "a column with such a name); drop the column, or write text"
         )
     owner = next((name for name in names if name.lower() in _OWNER_NAMES), None)
-    label = right_column or (None if chats else _label_column(table))
-    plain = [name for name in names if name not in (label, owner, options) and name != chats]
-    answer = None if label or chats else _answer_column(table, plain)
-    before_answer = plain if answer is None else plain[: plain.index(answer)]
+    label = right_column or (None if chats or answers else _label_column(table))
+    plain = [name for name in names if name not in (label, owner, options, answers) and name != chats]
+    answer = None if label or chats or answers else _answer_column(table, plain)
+    end = answer or answers
+    before_answer = [name for name in plain if end is None or names.index(name) < names.index(end)] or plain
     texts = [chats] if chats else _text_columns(table, before_answer)
     words, counts, named = ((), (), True)
     if label is not None and right_column is None:
@@ -94,7 +102,7 @@ def propose_data(path: Path) -> DataProposal:
     text_names = [name for name in (*texts, answer) if name is not None]
     lengths = [sum(_letters(table.columns[name][row]) for name in text_names) for row in range(len(table))]
     tokens = sorted(lengths)[int(0.95 * (len(lengths) - 1))] / _LETTERS_PER_TOKEN + 8
-    ending = "\nAnswer:" if answer or right_column else " It was" if label else ""
+    ending = "\nAnswer:" if answer or answers or right_column else " It was" if label else ""
     return DataProposal(
         rows=len(table),
         prompt=" ".join(f"{{{name}}}" for name in texts) + ending,
@@ -108,6 +116,7 @@ def propose_data(path: Path) -> DataProposal:
         answer_column=answer,
         options_column=options if right_column else None,
         messages_column=chats,
+        references_column=answers,
     )
 
 
@@ -121,6 +130,14 @@ def _is_chat(value: list[Any]) -> bool:
 
 def _is_choice(value: list[Any]) -> bool:
     return all(isinstance(option, str) for option in value)
+
+
+def _are_answers(table: DataTable, name: str) -> bool:
+    """Whether a column has lists of right answers, as SQuAD has them, and a name that says so."""
+    if not name.lower().startswith(_ANSWER_NAMES):
+        return False
+    values = [value.get("text") if isinstance(value, dict) else value for value in table.columns[name]]
+    return _are(values, _is_choice)
 
 
 def _right_column(table: DataTable, options: str) -> str | None:

@@ -59,8 +59,8 @@ def metrics_table(run: Run) -> Table:
         )
         columns.insert(2, show)
     note = (
-        "In brackets: 95 % intervals over the rows; of accuracies Wilson's, else by bootstrap. They know nothing of "
-        "other seeds."
+        "In brackets: 95 % intervals over the rows; of accuracies and matches Wilson's, else by bootstrap. They know "
+        "nothing of other seeds."
     )
     if len(columns) > 6:
         note += " Majority class: every row gets the label that most training rows have."

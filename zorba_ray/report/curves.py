@@ -16,7 +16,7 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 from zorba_ray.artifacts import Run
 from zorba_ray.report import measures
 from zorba_ray.report.figure import GREY, INK, Plot, legend, look, percent, plot, whole_rounds
-from zorba_ray.tables.text import text_percent
+from zorba_ray.tables.text import figure_name, text_percent
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def _starts(run: Run) -> bool:
 def curves_plot(
     title: str, lines: Sequence[Line], field: str = "loss", cost: Cost = ROUNDS, note: str = ""
 ) -> Plot | None:
-    """A figure of `field` (loss, accuracy or reward) over a cost, with all lines; None if no line has a value."""
+    """A figure of `field`, which is a figure of evaluations, over a cost, with all lines; None if no line has a value."""
     known = [(index, line, points) for index, line in enumerate(lines) if len(points := mean_curve(line, field, cost))]
     if not known:
         return None
@@ -114,7 +114,7 @@ def curves_plot(
             for run in line.runs if len(line.runs) > 1 else ():
                 seed = mean_curve(replace(line, runs=[run]), field, cost)[from_round:]
                 axes.plot(*seed.T, color=kind["color"], linewidth=0.7, alpha=0.55)
-            if line.interval and field in ("accuracy", "reward"):
+            if line.interval and field != "loss":
                 _draw_interval(axes, line, field, str(kind["color"]))
         if cost.log:
             axes.set_xscale("log", base=10)
@@ -131,7 +131,7 @@ def curves_plot(
             for (name, value), (color, dash) in zip(levels.items(), styles, strict=False):
                 axes.axhline(value, color=color, linestyle=dash, linewidth=1.1, label=name, zorder=1)
         splits = " and ".join(dict.fromkeys(line.split for _, line, _ in known))
-        axes.set(xlabel=cost.label, ylabel=f"{splits} {field}")
+        axes.set(xlabel=cost.label, ylabel=f"{splits} {figure_name(field)}")
         if len(axes.get_legend_handles_labels()[1]) > 1:
             legend(figure, axes)
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from zorba_ray.artifacts import Eval, Run
 from zorba_ray.report.measures import (
     chance,
+    headline_figure,
     interval_of,
     memory_label,
     vram_saved,
@@ -14,6 +15,7 @@ from zorba_ray.report.partition_figure import partition_text, spread_text
 from zorba_ray.tables import Column, Table
 from zorba_ray.tables.text import (
     NONE,
+    figure_name,
     text_bytes,
     text_count,
     text_figure,
@@ -59,8 +61,7 @@ def run_tiles(run: Run) -> list[Tile]:
     allocation, summary, test = run.allocation, run.summary, run.until_kept("test")
     counts = [len(client.blocks) for client in allocation.present]
     blocks = "–".join(map(str, sorted({min(counts), max(counts)}))) if counts else NONE
-    field = "loss" if test and all(record.accuracy is None for record in run.evals) else "accuracy"
-    field = "reward" if any(record.reward is not None for record in run.evals) else field
+    field = headline_figure(run)
     learning = [_span(test), *_interval_texts(test, field)]
     if field == "accuracy" and (guess := chance(run)) is not None:
         learning.append(f"chance {text_percent(guess)}")
@@ -72,7 +73,7 @@ def run_tiles(run: Run) -> list[Tile]:
     against = f"; with all blocks active {text_bytes(all_active)}" if all_active else ""
     return [
         Tile("Active blocks of a client", f"{blocks} of {allocation.blocks}", f"{_by_class(run)}; {met_text(run)}"),
-        Tile(f"Test {field}", change(test, field), "; ".join(learning)),
+        Tile(f"Test {figure_name(field)}", change(test, field), "; ".join(learning)),
         Tile(
             "Bytes of a client per round",
             f"{sent(run, 'up')} up, {sent(run, 'down')} down",
@@ -88,7 +89,7 @@ def sent(run: Run, way: str) -> str:
 
 
 def change(records: Sequence[Eval], field: str) -> str:
-    """'first → last' value of `loss` or `accuracy`."""
+    """'first → last' value of a figure of evaluations."""
     values = [value for record in records if (value := getattr(record, field)) is not None]
     if not values:
         return NONE
@@ -141,10 +142,11 @@ def summary_table(run: Run) -> Table:
     """Further figures: validation split, fullest client, time, SHA-256."""
     summary, validation, test = run.summary, run.until_kept("validation"), run.until_kept("test")
     rows = [("Validation loss", change(validation, "loss"), _span(validation))]
-    if any(record.accuracy is not None for record in validation):
-        note = "; ".join([_span(validation), *_interval_texts(validation)])
+    field = headline_figure(run)
+    if any(getattr(record, field) is not None for record in validation) and field != "loss":
+        note = "; ".join([_span(validation), *_interval_texts(validation, field)])
         rows += [
-            ("Validation accuracy", change(validation, "accuracy"), note),
+            (f"Validation {figure_name(field)}", change(validation, field), note),
             ("Test loss", change(test, "loss"), _span(test)),
         ]
     if run.kept_round is not None and (run.config.eval.keep == "best" or run.rounds_done < run.config.rounds):

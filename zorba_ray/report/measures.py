@@ -8,6 +8,7 @@ from collections.abc import Callable
 from statistics import median
 
 from zorba_ray.artifacts import Eval, Run
+from zorba_ray.config import DECODED
 from zorba_ray.tables import wilson
 
 Measure = Callable[[Run], float | None]
@@ -87,6 +88,15 @@ def majority(run: Run) -> float | None:
     above chance."""
     recorded = [record.majority["accuracy"] for record in run.split("validation") if "accuracy" in record.majority]
     return recorded[-1] if recorded and recorded[-1] > (chance(run) or 0) + 1e-9 else None
+
+
+def headline_figure(run: Run) -> str:
+    """The figure that says most of the answers: reward, else the first of `task.scores`, else accuracy, else loss."""
+    if run.config.task.is_reward:
+        return "reward"
+    if run.config.task_kind in DECODED:
+        return run.config.task.scores[0]
+    return "accuracy" if not run.evals or any(record.accuracy is not None for record in run.evals) else "loss"
 
 
 def accuracy_interval(record: Eval) -> tuple[float, float] | None:

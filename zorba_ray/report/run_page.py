@@ -7,12 +7,13 @@ from matplotlib.figure import Figure
 
 from zorba_ray.artifacts import Run
 from zorba_ray.artifacts.run import run_names
+from zorba_ray.config import SCORES
 from zorba_ray.report.allocation_pictures import allocation_plots
 from zorba_ray.report.answers import answer_plots
 from zorba_ray.report.curves import Line, apart, apart_warning, curves_plot
 from zorba_ray.report.figure import BLUE, GREY, PALE, RED, Plot, plot, whole_rounds
 from zorba_ray.report.headline import change, interval_text, run_sentence, run_tiles, run_warnings, sent
-from zorba_ray.report.measures import memory_label
+from zorba_ray.report.measures import headline_figure, memory_label
 from zorba_ray.report.memory_figure import memory_plot
 from zorba_ray.report.page import Page, PageSection
 from zorba_ray.report.partition_figure import partition_plot
@@ -20,7 +21,7 @@ from zorba_ray.report.rows import answered_rows_table
 from zorba_ray.report.run_tables import run_tables
 from zorba_ray.report.settings import differences_table, provenance_table, run_commands, settings_table
 from zorba_ray.tables import Column, Table
-from zorba_ray.tables.text import text_bytes, text_percent, text_seconds
+from zorba_ray.tables.text import figure_name, text_bytes, text_percent, text_seconds
 
 
 def run_page(run: Run, rows: bool = True) -> Page:
@@ -109,6 +110,7 @@ def run_plots(run: Run) -> list[Plot]:
     plots = [
         memory_plot(run.allocation, memory_label(run)),
         curves_plot("Accuracy", lines, "accuracy", note=_rows_note(run)),
+        _scores_plot("Answers", lines),
         curves_plot("Reward", lines, "reward"),
         curves_plot("Loss", lines),
         *answer_plots(run),
@@ -133,7 +135,14 @@ def _rows_note(run: Run) -> str:
 def compared_plots(lines: Sequence[Line]) -> list[Plot]:
     """Validation curves of several runs with the same model and data, in common figures."""
     plots = [curves_plot(f"Validation {field}", lines, field) for field in ("loss", "accuracy", "reward")]
+    plots.append(_scores_plot("Validation answers", lines))
     return [plot for plot in plots if plot is not None]
+
+
+def _scores_plot(title: str, lines: Sequence[Line]) -> Plot | None:
+    """The headline score of answers that the model writes; None of runs in which it writes none."""
+    name = headline_figure(lines[0].runs[0])
+    return curves_plot(f"{title}: {figure_name(name)}", lines, name) if name in SCORES else None
 
 
 def _training(run: Run) -> Plot | None:
