@@ -98,7 +98,7 @@ def _starts(run: Run) -> bool:
 def curves_plot(
     title: str, lines: Sequence[Line], field: str = "loss", cost: Cost = ROUNDS, note: str = ""
 ) -> Plot | None:
-    """A figure of `field`, which is a figure of evaluations, over a cost, with all lines; None if no line has a value."""
+    """`field`, a figure of evaluations, over a cost, with all lines; None if no line has a value."""
     known = [(index, line, points) for index, line in enumerate(lines) if len(points := mean_curve(line, field, cost))]
     if not known:
         return None
