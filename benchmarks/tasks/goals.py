@@ -57,7 +57,8 @@ _REWARD = (
     "tracking.wandb=disabled",
 )  # fmt: skip
 _FIRST_ORDER = (
-    "federation.fleet=null", "allocation={}", "memory.frozen=device", "rounds=4", "eval.every=4", "eval.rows=200",
+    "federation.fleet=null", "allocation={}", "memory.frozen=device", "rounds=3", "eval.every=3", "eval.rows=150",
+    "data.batch_size=8", "zo={scope: lora}", "method_settings={local_steps: 5, lr: 0.001}",
 )  # fmt: skip
 _PLAIN, _FEW = "SST-2, plain prompt", "≥ .78 in ≤ 600 forward passes"
 
@@ -67,7 +68,7 @@ TRAINING = (
         "alpaca", "instructions, held-out perplexity of the answer", "smollm2_alpaca", "alpaca_small",
         "falls ≥ 5 %, beyond its interval", falls(0.05), 120, "perplexity",
     ),
-    Training("copa", "multiple choice, COPA", "smollm2_copa", "copa", "runs, an honest number", no_goal, 200),
+    Training("copa", "multiple choice, COPA", "smollm2_copa", "copa", "runs, an honest number", no_goal, 100),
     *(
         Training(
             f"reward_{seed}", "built-in task, accuracy itself as the reward", "demo", "", "above zero-shot, beyond its "
@@ -77,7 +78,7 @@ TRAINING = (
     ),
     Training(
         "sst2_fedit", f"{_PLAIN}, first-order LoRA", "smollm2_sst2", "sst2", "beside it", no_goal,
-        overrides=("method=fedit", "model.lora.rank=8", "zo={scope: lora}", *_FIRST_ORDER),
+        overrides=("method=fedit", "model.lora.rank=8", *_FIRST_ORDER),
     ),
 )  # fmt: skip
 """In the order in which they matter."""

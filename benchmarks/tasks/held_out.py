@@ -9,6 +9,7 @@ import json
 import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,8 @@ class HeldOut:
     accuracy_after: Span | None = None
     perplexity: Span | None = None
     perplexity_after: Span | None = None
+    chance: float | None = None
+    """Accuracy of guessing among each row's own options; None where rows have none."""
 
     @property
     def perplexity_share(self) -> Span | None:
@@ -84,7 +87,11 @@ def _measure(path: Path, rows: int | None) -> HeldOut:
     setup = prepare(config.model_copy(update={"eval": config.eval.model_copy(update={"rows": rows})}))
     before = _evaluation(setup)
     catch_up(setup, path)
-    return figures(before, _evaluation(setup), config.seed)
+    found = figures(before, _evaluation(setup), config.seed)
+    options = setup.test.options
+    if options is None or config.task_kind != "multiple_choice":
+        return found
+    return replace(found, chance=fmean(1 / len(options.of(row)) for row in range(found.rows)))
 
 
 def _own_figures(before: Eval, after: Eval) -> HeldOut:

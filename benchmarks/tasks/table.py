@@ -53,7 +53,7 @@ def details(run: Run, held: HeldOut) -> dict[str, str]:
         "steps": _steps(run),
         "rows": f"validation {text_value(end.rows)}, test {held.rows:,}{''.join(cut)}",
         "test": _before_after(held),
-        "beside": _beside(run),
+        "beside": _beside(run, held),
         "loss, validation": f"{start.loss:.4f} → {end.loss:.4f} (round {summary.kept_round})",
         "loss, test": f"{held.loss[0]:.4f} → {held.loss[1]:.4f}"
         + (f", change row by row{_span(held.loss_change)}" if held.loss_change else ""),
@@ -102,12 +102,12 @@ def _span(span: Span | None) -> str:
     return "" if span is None else f" [{span[0]:.4g} … {span[1]:.4g}]"
 
 
-def _beside(run: Run) -> str:
+def _beside(run: Run, held: HeldOut) -> str:
     """What no learning gives."""
     test = run.split("test")[-1]
     texts = [
         f"{name} {value:.4g}"
-        for name, value in (("chance", chance(run)), ("majority class", test.majority.get("accuracy")))
+        for name, value in (("chance", chance(run) or held.chance), ("majority class", test.majority.get("accuracy")))
         if value
     ]
-    return ", ".join(texts) or "no labels that all rows share"
+    return ", ".join(texts) or "nothing to guess"

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
+import zorba_ray.experiment.build as build
 from tests.contract.test_methods import TINY
 from tests.support.task_data import TASKS, chat_model, review_rows, write_rows
-from tests.support.tiny_run import run_here, tiny_config
+from tests.support.tiny_run import ALIKE, run_here, tiny_config, whole_rows
 from zorba_ray.config import load_method
 from zorba_ray.errors import ConfigError
 from zorba_ray.experiment.replay import replay_run
+from zorba_ray.protocol.ledger import read_ledger
 
 QUICK = ("zorba", "fedavg")
 """A method of scalars and one that backpropagates, in the default tier; the others are slow together."""
@@ -42,3 +44,19 @@ def test_a_run_moves_the_weights_and_is_replayed(method: str, task: str, tmp_pat
     replayed = replay_run(tmp_path / "run", None, None, None)
     assert replayed.confirmed
     assert replayed.digest == summary["weights_sha256"]
+
+
+@pytest.mark.parametrize("method", [pytest.param(name, marks=pytest.mark.slow) for name in TINY])
+def test_rows_that_begin_alike_have_the_losses_of_whole_rows(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A rate at which rounding stays rounding.
+    config = tiny_config(f"method={method}", *TINY[method], *ALIKE, "rounds=2", "zo.lr=0.0005")
+    packed = run_here(config, tmp_path / "packed")
+    assert replay_run(tmp_path / "packed", None, None, None).confirmed
+    monkeypatch.setattr(build, "settled_prefix", whole_rows)
+    whole = run_here(config, tmp_path / "whole")
+    sections = [read_ledger(tmp_path / name / "ledger.zl").header.sections for name in ("packed", "whole")]
+    assert [list(each) for each in sections] == [["shared_prefix"], []]
+    assert packed["final_loss"] == pytest.approx(whole["final_loss"], abs=1e-4)
+    assert packed["final_loss"] != packed["start_loss"]

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from zorba_ray.models import Perturbation
 from zorba_ray.models.paired import PairedBackbone
 from zorba_ray.protocol.ledger import read_ledger
 from zorba_ray.tasks.reward_code import RewardCode, read_reward
+from zorba_ray.tasks.rewards import exact_match
 
 FEW = ("rounds=3", "eval.every=3", "data.train_rows=64", "eval.rows=16", "federation.workers=2")
 JUDGE = """
@@ -48,6 +50,12 @@ def judge(folder: Path, source: str = JUDGE) -> RewardCode:
     return read_reward("judge:nearness", ["judge"], folder)
 
 
+def written_config(folder: Path) -> ExperimentConfig:
+    """Of answers that the model writes."""
+    data = write_rows(folder / "data", review_rows(32))
+    return tiny_config(f"data.path={data}", "data.label_words=[]", *TASKS["reward of written answers"], "rounds=2")
+
+
 def last_eval(summary: dict[str, Any]) -> Eval:
     return record_of(Summary, summary, "summary").evaluations["final"]
 
@@ -69,6 +77,23 @@ def test_the_scalars_are_differences_of_the_mean_reward() -> None:
         assert loss * 16 == round(loss * 16)
     still = model.losses([model.prepare(batch, frozenset({1}), 1)], Perturbation(3, 0, 0.0, "rademacher"))
     assert still == [(-plain.accuracy,)]
+
+
+def test_written_answers_are_rewarded_at_both_signs(tmp_path: Path) -> None:
+    setup = prepare(written_config(tmp_path))
+    (batch,), model = batches_of(setup, 0), setup.model
+    prepared = model.prepare(batch, frozenset(range(6)))
+    assert prepared.hidden_BTH is None, "nothing is computed that no text needs"
+    move = Perturbation(3, 0, 0.5, "rademacher")
+    plus, minus = model.decode_pair(prepared, move)
+    assert plus != minus
+    assert batch.references is not None
+    right = [row[0] for row in batch.references]
+    assert model.pair(prepared, move) == (-fmean(exact_match(plus, right)), -fmean(exact_match(minus, right)))
+    plain = model.evaluate([batch])
+    assert plain.row_rewards is not None
+    assert plain.row_rewards.tolist() == exact_match(model.decode(batch), right)
+    assert model.losses([prepared], Perturbation(3, 0, 0.0, "rademacher")) == [(-plain.row_rewards.mean(),) * 2]
 
 
 def test_a_run_is_the_same_after_a_resume_and_in_a_replay(tmp_path: Path) -> None:
@@ -101,6 +126,14 @@ def test_a_run_is_the_same_after_a_resume_and_in_a_replay(tmp_path: Path) -> Non
 def test_a_run_without_a_reward_has_no_byte_of_it(tmp_path: Path) -> None:
     run_here(tiny_config(*FEW, "rounds=1"), tmp_path / "run")
     assert read_ledger(tmp_path / "run" / "ledger.zl").header.sections == {}
+
+
+@pytest.mark.slow
+def test_written_answers_on_ray_equal_the_sequential_ones(ray_cluster: None, tmp_path: Path) -> None:
+    own = written_config(tmp_path)
+    here, there = run_here(own, tmp_path / "here"), run_here(own, tmp_path / "there", ray_backend)
+    assert there["weights_sha256"] == here["weights_sha256"]
+    assert here["final_loss"] != here["start_loss"]
 
 
 def test_a_run_on_ray_equals_the_sequential_one(ray_cluster: None, tmp_path: Path) -> None:
@@ -209,3 +242,39 @@ def test_the_command_says_what_allows_a_module(cli: Cli, tiny_tree: dict[str, An
     assert last_eval(json.loads((folder / "summary.json").read_text("utf-8"))).reward is not None
     page = (folder / "report.html").read_text("utf-8")
     assert "reward" in page
+
+
+def test_a_sweep_names_every_reward_that_must_be_allowed(cli: Cli, tiny_tree: dict[str, Any], tmp_path: Path) -> None:
+    judge(tmp_path)
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(tiny_tree), "utf-8")
+    sweep = {
+        "name": "rewards",
+        "run": "tiny.yaml",
+        "space": {"task.reward": {"grid": ["zorba_ray.tasks.rewards:exact_match", "judge:nearness"]}},
+        "metric": {"name": "validation_reward", "mode": "max"},
+    }
+    file = tmp_path / "sweep.yaml"
+    file.write_text(yaml.safe_dump(sweep), "utf-8")
+    refused = cli("sweep", file, "--dry-run")
+    assert refused.code == 2
+    assert "task.reward=judge:nearness" in refused.err
+    assert cli("sweep", file, "--dry-run", "--allow-code", "judge").code == 0
+
+
+@pytest.mark.slow
+def test_a_comparison_chooses_rates_by_the_reward(cli: Cli, tiny_tree: dict[str, Any], tmp_path: Path) -> None:
+    judge(tmp_path)
+    tiny_tree["task"] = {"reward": "judge:nearness"}
+    tiny_tree["zo"] |= {"perturbation_scale": 0.1}
+    tiny_tree["memory"] = {"frozen": "device"}
+    file, folder = tmp_path / "tiny.yaml", tmp_path / "c"
+    file.write_text(yaml.safe_dump(tiny_tree), "utf-8")
+    asked = ("compare", file, "--methods", "zorba,mezo", "--seeds", "1", "--dir", folder, "--allow-code", "judge")
+    done = cli(*asked, "--rates", "zorba=0.01,0.05", "--rates", "mezo=0.01")
+    assert done.code == 0, done.err
+    record = json.loads((folder / "compare.json").read_text("utf-8"))
+    assert set(record["tried"]["zorba"]) == {"0.01", "0.05"}
+    assert all(-1 <= objective <= 0 for objective in record["tried"]["zorba"].values())
+    for run in ("zorba/seed-3", "mezo/seed-3"):
+        settings = json.loads((folder / run / "config.resolved.json").read_text("utf-8"))
+        assert settings["task"]["reward"] == "judge:nearness"

@@ -1,27 +1,20 @@
 """Runs whose rows begin alike: what stands in the ledger, resumes of either kind, memory, batches by tokens."""
 
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
 import zorba_ray.experiment.build as build
-from tests.support.tiny_run import ALIKE, batches_of, run_here, tiny_config
+from tests.support.tiny_run import ALIKE, batches_of, run_here, tiny_config, whole_rows
+from zorba_ray.experiment.asked import evaluate_model
 from zorba_ray.experiment.build import prepare
 from zorba_ray.experiment.client_memory import shared_tokens
 from zorba_ray.experiment.replay import replay_run
-from zorba_ray.experiment.shared_prefix import SharedPrefix
 from zorba_ray.protocol.ledger import read_ledger
 
 SMALL = ("data.max_length=56", "data.batch_size=8", "eval.rows=16", "rounds=1", "zo.schedule=constant")
 LONG = (*SMALL, *ALIKE)
-
-
-def whole_rows(model: Any, train: Any, begun: int | None, check: Any) -> SharedPrefix:
-    """As a program had it that knew of no shared tokens."""
-    check(False)
-    return SharedPrefix(0, "")
 
 
 def test_what_rows_share_is_a_fact_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,6 +29,7 @@ def test_what_rows_share_is_a_fact_of_the_run(tmp_path: Path, monkeypatch: pytes
     straight = run_here(tiny_config(*LONG, "rounds=2"), tmp_path / "straight")
     assert on["weights_sha256"] == straight["weights_sha256"]
     assert replay_run(run, None, None, None).confirmed
+    assert evaluate_model(str(run)).recorded() == {"validation": True, "test": True}
     # A run that began with whole rows goes on with them.
     old = tmp_path / "old"
     with monkeypatch.context() as before:

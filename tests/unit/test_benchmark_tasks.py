@@ -114,7 +114,15 @@ def test_a_measured_row_is_kept_and_one_without_a_figure_is_not(tmp_path: Path) 
     assert stored("a", lambda: measure(first)) == first
     assert len(calls) == 1
     stored("b", lambda: not_run("b", "s", "≤ 2"))
+    assert stored("c", lambda: measure(first), run=False).device == "not measured yet"
+    assert len(calls) == 1
     assert [path.name for path in (tmp_path / "tasks").iterdir()] == ["a.json"]
+
+
+def test_quick_runs_nothing() -> None:
+    found = tasks.rows(quick=True)
+    assert len(found) == len(tasks.NAMES)
+    assert all(row.value != row.value for row in found)
 
 
 def test_every_row_has_a_file_of_settings() -> None:

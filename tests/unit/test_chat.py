@@ -64,9 +64,9 @@ def test_a_long_chat_loses_its_last_turns(model: Path, tmp_path: Path) -> None:
         (LONG[:1], r"row 2 \(line 2\): column 'messages' \(task\.messages_column\) has no message of the role assist"),
         ("hello", r"holds 'hello'; write a list of messages"),
         ([], r"holds \[\]; write a list of messages"),
-        ([LONG[0], {"role": "assistant"}], r"message 2 has no content of text"),
-        ([{"content": "a"}, LONG[1]], r"message 1 has no role of text"),
-        ([LONG[0], {"role": "assistant", "content": " "}], r"message 2 has no content"),
+        ([LONG[0], {"role": "assistant"}], r"message 2 has no text as its content"),
+        ([{"content": "a"}, LONG[1]], r"message 1 has no text as its role"),
+        ([LONG[0], {"role": "assistant", "content": " "}], r"message 2 has no text as its content"),
         (
             [LONG[0], LONG[0], LONG[1]],
             r"row 2 of \w+: the chat template refuses the roles user, user.*user and assistant must alternate.*change",

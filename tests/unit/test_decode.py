@@ -152,6 +152,13 @@ def test_an_answer_ends_before_a_text() -> None:
         assert len(stopped.tokens([row])[0]) < NEW, "it stops as soon as the text stands there"
 
 
+@pytest.mark.parametrize("rank", [0, 2])
+def test_in_16_bits_what_is_written_is_held_against_16_bits(rank: int) -> None:
+    model = task_model("gpt2", rank, HostStore(torch.bfloat16, True))
+    plain = PlainLoss(model, ModelConfig(), "{text}", (), cpu_directions("auto"), TASK)
+    check_decoding(model, plain, tiny_batch("gpt2", 4, 7), (1.0, -1.0))
+
+
 def test_a_model_without_an_end_of_text_needs_one(monkeypatch: pytest.MonkeyPatch) -> None:
     model, _ = loaded("llama")
     assert ending_of(model, NEW).tokens == {2}, "of generation_config"

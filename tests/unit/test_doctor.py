@@ -296,15 +296,15 @@ def test_a_file_is_loaded_as_a_run_would(
     tiny_tree: dict[str, Any], override: dict[str, Any], code: int, said: str
 ) -> None:
     config = config_from_tree({**tiny_tree, "data": {**tiny_tree["data"], **override}}, "tiny")
-    finding = next(loads.check_loading(config))
+    finding = next(loads.check_loading(config, "demo"))
     assert said in finding.what
     assert (finding.level, finding.exit_code if code else 0) == ("fault" if code else "ok", code)
 
 
 def test_an_allocation_that_does_not_fit_has_the_code_of_the_run(tiny_tree: dict[str, Any]) -> None:
     tiny_tree["federation"]["fleet"] = [{"name": "tiny", "count": 4, "vram": 1000}]
-    [fault] = faults(loads.check_loading(config_from_tree(tiny_tree, "tiny")))
+    [fault] = faults(loads.check_loading(config_from_tree(tiny_tree, "tiny"), "tiny"))
     assert fault.exit_code == 3
     tiny_tree["federation"] = {"clients": 4, "gpus": 64}
-    [fault] = faults(loads.check_loading(config_from_tree(tiny_tree, "tiny")))
+    [fault] = faults(loads.check_loading(config_from_tree(tiny_tree, "tiny"), "tiny"))
     assert fault.exit_code == 4

@@ -151,6 +151,7 @@ class TestFormulaAgainstCount:
 class TestFormulaOfWrittenAnswers:
     """A reward of what the model writes: copies of the active blocks, keys and values, one sign at a time."""
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("compute", ["bf16", "fp32"])
     @pytest.mark.parametrize(("kind", "written", "step"), [("opt", 1, PLACEMENTS[3]), ("llama", 12, PLACEMENTS[0])])
     def test_by_kind_and_length(self, tmp_path: Path, kind: str, compute: str, written: int, step: PairedStep) -> None:

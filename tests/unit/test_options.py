@@ -215,7 +215,7 @@ def test_rows_that_are_refused(change: dict[str, Any], message: str, tmp_path: P
     [
         (["data.label_words=[good, bad]"], r"data\.label_words with task\.kind=multiple_choice"),
         (["task.kind=multiple_choice", "task.options_column=null"], r"needs task\.options_column"),
-        (["task.kind=classification"], r"task\.options_column with task\.kind=classification"),
+        (["task.kind=classification"], r"task\.options_column=options with task\.kind=classification"),
         (["data.label_shift=1"], r"data\.label_shift=1 with task\.kind=multiple_choice"),
         (["model.head=label_words"], r"model\.head=label_words with task\.kind=multiple_choice"),
     ],

@@ -258,7 +258,9 @@ def test_a_model_that_changes_its_weights_as_it_runs_is_refused() -> None:
 
         block.forward = forward
 
-    with pytest.raises(ModelError, match=r"model\.path=tampered: .* changes model\.layers\.1\.mlp\.up_proj\.weight"):
+    with pytest.raises(
+        ModelError, match=r"model\.path=tampered: .* changes the weights model\.layers\.1\.mlp\.up_proj"
+    ):
         _tampered(halve_once)
 
 

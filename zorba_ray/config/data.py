@@ -30,9 +30,9 @@ class DataConfig(StrictModel):
     batch_size: int = Field(default=16, ge=1, le=10**6)
     """Examples per forward pair; with `batch_tokens` at most so many."""
     batch_tokens: int | None = Field(default=None, ge=4, le=10**9)
-    """Most tokens of a batch, its padding included: a batch of long rows has fewer rows, and needs no more memory.
-    None: every batch has `batch_size` rows. The loss stays a mean over the rows of its batch, so that a long row counts
-    for more than a short one; p_n stays the client's share of the rows."""
+    """Most tokens of a batch, its padding included, and what all rows begin with once: a batch of long rows has fewer
+    rows, and needs no more memory. None: every batch has `batch_size` rows. The loss stays a mean over the rows of its
+    batch, so that a long row counts for more than a short one; p_n stays the client's share of the rows."""
     partition: Literal["iid", "dirichlet", "label_shards", "quantity_skew", "column", "files"] = "iid"
     """`iid`: shuffled and dealt out. `dirichlet`: label shares per client drawn with `alpha`. `label_shards`: every
     client has `labels_per_client` labels. `quantity_skew`: shuffled, the number of rows per client drawn with `alpha`.

@@ -3,7 +3,7 @@
 import contextlib
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,26 +11,15 @@ import numpy as np
 
 from zorba_ray.artifacts import Eval, PartitionRecord, RunDir, read_record, records_of
 from zorba_ray.config import DECODED, ExperimentConfig
-from zorba_ray.data import (
-    Cut,
-    Split,
-    TokenTable,
-    clients_of,
-    load_task,
-    partition,
-    partition_digest,
-    read_rows,
-    with_shared,
-)
+from zorba_ray.data import Cut, Split, clients_of, load_task, partition, partition_digest, read_rows
 from zorba_ray.errors import DataError, LedgerError
 from zorba_ray.experiment.build import table_digest
-from zorba_ray.experiment.client_memory import shared_tokens
 from zorba_ray.experiment.evaluate import Evaluator, evaluation_order, figures_of
 from zorba_ray.experiment.examples import tokenised, tokenised_prompts, tokenised_splits
 from zorba_ray.experiment.row_texts import RowTexts, waiting_prompts
 from zorba_ray.experiment.shared_prefix import shared_tables
 from zorba_ray.experiment.trained import Trained, task_settings, trained
-from zorba_ray.models import Evaluation, LoadedModel
+from zorba_ray.models import Evaluation
 from zorba_ray.printable import on_one_line
 from zorba_ray.tasks import TokenSplit
 from zorba_ray.tasks.reward_code import RewardCode, read_reward
@@ -111,8 +100,8 @@ def predict_rows(
     config = task_settings(source, round, settings, base)
     given = _GivenRows(data, config, gold=config.row_kind in _LOSS_ALONE)
     model = trained(source, round, settings, base)
-    tokens = given.tokens(model.model.loaded)
-    asked = Evaluator(model.model, given.name, _as_shared(model, tokens.table))
+    tokens = given.tokens(model)
+    asked = Evaluator(model.model, given.name, tokens.table)
     places = np.argsort(evaluation_order(tokens.table)).tolist()
     if given.unwritten:
         written, prompts = asked.written(), waiting_prompts(given.split, config)
@@ -142,8 +131,7 @@ def _of_splits(model: Trained) -> list[Evaluator]:
     """Validation and test, as the run has them."""
     config = model.config
     task = load_task(config.data, config.seed, config.row_kind == "classification", config.task)
-    shared = 0 if model.header is None else shared_tokens(model.header.sections)
-    train, validation, test = shared_tables(shared, tokenised(task, config, model.model.loaded).tables)
+    train, validation, test = shared_tables(model.shared, tokenised(task, config, model.model.loaded).tables)
     clients = None
     if model.header is not None:
         parts = partition(config.data, config.federation.clients, task.train.labels, task.train.owners, config.seed)
@@ -162,15 +150,9 @@ def _of_splits(model: Trained) -> list[Evaluator]:
 
 
 def _of_file(model: Trained, given: "_GivenRows") -> Evaluator:
-    table = _as_shared(model, given.tokens(model.model.loaded).table)
+    table = given.tokens(model).table
     figures = figures_of(model.config, _GIVEN, table, _training_labels(model.run))
     return Evaluator(model.model, given.name, table, figures)
-
-
-def _as_shared(model: Trained, table: TokenTable) -> TokenTable:
-    """The rows of a file, whose common first tokens a batch computes once as far as those of the run are."""
-    shared = 0 if model.header is None else shared_tokens(model.header.sections)
-    return with_shared(table, table.tokens[:shared]) if shared else table
 
 
 class _GivenRows:
@@ -190,12 +172,13 @@ class _GivenRows:
         with _named_as_told():
             self.split = read_rows(file, config.data, config.row_kind == "classification", task, gold)
 
-    def tokens(self, loaded: LoadedModel) -> TokenSplit:
+    def tokens(self, model: Trained) -> TokenSplit:
         """Raises ConfigError, DataError, ModelError: rows that model and tokenizer cannot serve."""
         with _named_as_told():
             if self.unwritten:
-                return tokenised_prompts(self.split, self.name, self._config, loaded)
-            return tokenised_splits({self.name: self.split}, self._config, loaded)[self.name]
+                return tokenised_prompts(self.split, self.name, self._config, model.model.loaded)
+            tokens = tokenised_splits({self.name: self.split}, self._config, model.model.loaded)[self.name]
+            return replace(tokens, table=shared_tables(model.shared, [tokens.table])[0])
 
 
 @contextlib.contextmanager

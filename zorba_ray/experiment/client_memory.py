@@ -52,7 +52,7 @@ def workload(config: ExperimentConfig, loaded: LoadedModel, sections: Mapping[st
         sequences, tokens = struct.unpack("<II", options.content)
         return replace(work, batch_size=work.batch_size * sequences, positions=min(tokens + 1, work.length))
     if config.task_kind == "reward" and config.row_kind in DECODED:
-        return replace(work, positions=1, written=config.task.max_new_tokens)
+        return replace(work, positions=1, written=config.task.max_new_tokens, shared=0)  # prompts are read whole
     if data.batch_tokens is None:
         return work
     # No batch has more tokens than these rows of full length, nor larger attention masks; but it may have more rows.

@@ -9,6 +9,7 @@ from zorba_ray.artifacts import RunDir, read_run_settings
 from zorba_ray.config import ExperimentConfig, ModelConfig
 from zorba_ray.errors import ConfigError, LedgerError, ModelError
 from zorba_ray.experiment.build import build_host, compute_device, host_store, set_threads, task_model
+from zorba_ray.experiment.client_memory import shared_tokens
 from zorba_ray.experiment.replay import recorded_run
 from zorba_ray.federation.accelerator import choose_accelerator
 from zorba_ray.models import TaskModel, load_model
@@ -32,6 +33,11 @@ class Trained:
     """Of the run's ledger."""
     remarks: Sequence[str] = ()
     """What is to be known about the model, as sentences."""
+
+    @property
+    def shared(self) -> int:
+        """First tokens of all rows that the run computes once per batch."""
+        return 0 if self.header is None else shared_tokens(self.header.sections)
 
 
 def task_settings(

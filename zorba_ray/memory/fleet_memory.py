@@ -78,7 +78,7 @@ def placed_by_budget(
         fixed = config.model_copy(update={"frozen": placement.frozen, "master": placement.master})
         return client_memory(manifest, fixed, scope, work, rank)
 
-    return FleetMemory(placements, memory_at, 2 * work.batch_size * work.length >= config.break_even_tokens)
+    return FleetMemory(placements, memory_at, 2 * work.tokens >= config.break_even_tokens)
 
 
 def resident_everywhere(

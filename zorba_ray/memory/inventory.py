@@ -66,7 +66,7 @@ class Inventory:
 
     def scratch(self, work: Workload, rank: int) -> int:
         """Bytes of the scratch part, for the largest leaf module in scope."""
-        rows = 2 * work.batch_size * work.length
+        rows = 2 * work.tokens
         cast = self.placement.master == "device" and self.size < 4
         leaves: dict[tuple[int, str], int] = {}
         for block in self.blocks:

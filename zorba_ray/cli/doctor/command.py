@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from zorba_ray.cli.allowed_code import ALLOW_CODE
 from zorba_ray.cli.doctor import Finding
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def doctor(
         help="Cluster to check: http://HOST:8265 (jobs) or HOST:6379 (default: RAY_API_SERVER_ADDRESS or RAY_ADDRESS).",
     ),
     working_dir: Path = typer.Option(None, "--working-dir", help="Folder that `ray job submit` will upload."),
+    allow_code: list[str] = ALLOW_CODE,
 ) -> None:
     """Check this machine, your file and a cluster before a run. Every fault comes with its remedy."""
     from zorba_ray.cli.terminal import Console
@@ -31,7 +33,7 @@ def doctor(
     console = Console(soft_wrap=True)
     colours = {"ok": "green", "note": "yellow", "fault": "red"}
     code = 0
-    for finding in _findings(config, address, working_dir):
+    for finding in _findings(config, address, working_dir, allow_code):
         if finding.level == "fault":
             code = code or finding.exit_code
         console.print(f"{finding.level:<5} ", style=colours[finding.level], end="")
@@ -61,7 +63,9 @@ def read_settings(source: str) -> "tuple[ExperimentConfig, list[Path]]":
     return config_from_tree(tree, source), files
 
 
-def _findings(source: str | None, address: str | None, working_dir: Path | None) -> Iterator[Finding]:
+def _findings(
+    source: str | None, address: str | None, working_dir: Path | None, allow_code: list[str] | None
+) -> Iterator[Finding]:
     from zorba_ray.cli.doctor import cluster, loads, machine, upload
     from zorba_ray.errors import ConfigError
 
@@ -83,8 +87,8 @@ def _findings(source: str | None, address: str | None, working_dir: Path | None)
         "shared memory": machine.shared_memory,
         "cluster": lambda: cluster.check_cluster(address, config),
     }
-    if config is not None and working_dir is None:  # the paths of an upload are those of the cluster
-        checks["model and data"] = lambda: loads.check_loading(config)
+    if config is not None and source is not None and working_dir is None:  # the paths of an upload are on the cluster
+        checks["model and data"] = lambda: loads.check_loading(config, source, allow_code)
     if working_dir is not None:
         checks["upload"] = lambda: upload.check_upload(working_dir, config, files)
     for name, check in checks.items():

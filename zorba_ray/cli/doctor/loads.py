@@ -2,13 +2,19 @@
 
 from collections.abc import Iterator
 
+from zorba_ray.cli.allowed_code import allowed_reward
 from zorba_ray.cli.doctor import Finding
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import ZorbaError
 
 
-def check_loading(config: ExperimentConfig) -> Iterator[Finding]:
-    """Loads as a run does, and writes nothing. A fault has the exit code that the run would have."""
+def check_loading(config: ExperimentConfig, source: str, allow_code: list[str] | None = None) -> Iterator[Finding]:
+    """Loads as a run does, and writes nothing. A fault has the exit code that the run would have.
+
+    Args:
+        source: the run file, or a preset.
+        allow_code: modules that `task.reward` may name.
+    """
     from zorba_ray.experiment import prepare, solve_allocation
     from zorba_ray.experiment.run_warnings import start_warnings
     from zorba_ray.experiment.scope import with_scope
@@ -16,7 +22,7 @@ def check_loading(config: ExperimentConfig) -> Iterator[Finding]:
 
     try:
         choose_accelerator(config)
-        setup = prepare(with_scope(config)[0])
+        setup = prepare(with_scope(config)[0], reward=allowed_reward(config, source, allow_code))
         warnings = start_warnings(setup)
         solve_allocation(setup)
     except ZorbaError as error:
