@@ -21,6 +21,7 @@ from zorba_ray.data.grammar import TASK_LABEL_WORDS
 from zorba_ray.errors import ConfigError, DataError, LedgerError, ModelError, RunDirError
 from zorba_ray.experiment.asked import evaluate_model, predict_rows
 from zorba_ray.experiment.replay import replay_run
+from zorba_ray.protocol.ledger import read_ledger
 from zorba_ray.tasks.reward_code import read_reward
 
 WORDS = list(TASK_LABEL_WORDS)
@@ -78,6 +79,16 @@ def test_so_has_a_file_of_the_same_rows(run: Path, data: Path, tmp_path: Path) -
             evaluate_model(str(run))
     finally:
         moved.rename(data)
+
+
+def test_tokens_that_a_run_computes_once_are_so_computed_again(data: Path, tmp_path: Path) -> None:
+    """Losses depend on it by their rounding."""
+    told = "the film was great . the film was poor . the film was good . the film was terrible . {text} It was"
+    run_here(tiny_config(f"data.path={data}", f'data.prompt="{told}"', "data.max_length=60"), tmp_path / "run")
+    assert "shared_prefix" in read_ledger(RunDir(tmp_path / "run").ledger).header.sections
+    assert evaluate_model(str(tmp_path / "run")).recorded() == {"validation": True, "test": True}
+    past = next(r for r in records_of(RunDir(tmp_path / "run").metrics, Eval) if (r.round, r.split) == (3, "test"))
+    same(evaluate_model(str(tmp_path / "run"), data=data / "test.jsonl").evals[0], past, "split")
 
 
 @pytest.mark.parametrize("frozen", ["device", pytest.param("host", marks=pytest.mark.slow)])
