@@ -11,8 +11,8 @@ from benchmarks.shapes import OPT_125M, PROMPT, WORDS, loaded, network
 from zorba_ray.artifacts import RunDir
 from zorba_ray.config import ExperimentConfig, config_from_tree, load_config
 from zorba_ray.experiment import run_experiment
-from zorba_ray.experiment.build import task_model
 from zorba_ray.experiment.pair_check import require_right_pairs
+from zorba_ray.experiment.task_model import task_model
 from zorba_ray.models import load_model
 
 

@@ -13,7 +13,7 @@ import torch
 from benchmarks.rows import Row, make_row, not_run
 from zorba_ray.config import load_config
 from zorba_ray.directions import DirectionBackend, Distribution, Terms, direction_backend, tensor_stream
-from zorba_ray.experiment.build import task_model
+from zorba_ray.experiment.task_model import task_model
 from zorba_ray.models import load_model
 
 DISTRIBUTIONS: tuple[Distribution, ...] = ("rademacher", "gaussian")

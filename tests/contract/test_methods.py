@@ -11,9 +11,10 @@ from tests.support.hostile_client import without_the_last
 from tests.support.tiny_run import run_here, tiny_config
 from zorba_ray.config import ExperimentConfig, load_method, method_names
 from zorba_ray.errors import ConfigError, Interrupted
-from zorba_ray.experiment.build import Setup, host_store, prepare
+from zorba_ray.experiment.build import Setup, prepare
 from zorba_ray.experiment.client_memory import workload
 from zorba_ray.experiment.replay import replay_run
+from zorba_ray.experiment.task_model import host_store
 from zorba_ray.memory.count import counted
 from zorba_ray.memory.footprint import Footprint
 from zorba_ray.methods import method_of

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from zorba_ray.config import ExperimentConfig, FederationConfig
 from zorba_ray.errors import ConfigError
-from zorba_ray.experiment.build import set_threads
+from zorba_ray.experiment.task_model import set_threads
 from zorba_ray.federation.placement import (
     ActorSpec,
     cpus_needed,

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,17 +23,17 @@ from zorba_ray.data import (
     partition,
     partition_digest,
 )
-from zorba_ray.directions import VERSION, DirectionBackend, cpu_directions, direction_backend, timed
-from zorba_ray.errors import ConfigError
+from zorba_ray.directions import VERSION
 from zorba_ray.experiment.client_memory import fleet_memory, option_sizes, prefix_section, shared_tokens, workload
 from zorba_ray.experiment.examples import tokenised
 from zorba_ray.experiment.pair_check import require_right_pairs
 from zorba_ray.experiment.sampled_answers import SampledRows
 from zorba_ray.experiment.shared_prefix import settled_prefix, shared_tables
+from zorba_ray.experiment.task_model import compute_device, directions_of, host_store, set_threads, task_model
 from zorba_ray.experiment.unfamiliar import unfamiliar_memory
 from zorba_ray.federation import ClientAccelerator, ClientHost
 from zorba_ray.methods import build_method
-from zorba_ray.models import Batch, HostStore, LoadedModel, Manifest, Scope, TaskModel, load_model
+from zorba_ray.models import Batch, HostStore, TaskModel, load_model
 from zorba_ray.protocol.ledger import FORMAT
 from zorba_ray.protocol.messages import LedgerHeader, Section
 from zorba_ray.protocol.states import replica_state
@@ -170,92 +168,11 @@ def prepare(
     )
 
 
-def host_store(config: ExperimentConfig, device: str) -> HostStore | None:
-    """How a process that serves clients keeps θ; None: on `device`, in fp32, all of it.
-
-    Methods whose commits are not scalars cannot defer updates, so their θ always
-    stays on the compute device.
-    """
-    memory = config.memory
-    if config.spec.commits not in ("scalars", "mean"):
-        return None
-    apart = device != "cpu"
-    dtype = torch.bfloat16 if apart and memory.compute_dtype == "bf16" else torch.float32
-    if dtype == torch.float32 and memory.frozen == memory.master == "device":
-        return None
-    return HostStore(dtype, apart)
-
-
-def set_threads(config: ExperimentConfig) -> None:
-    """torch's threads in this process: matrix kernels may answer otherwise with another number (algorithm.md §3).
-
-    Raises:
-        ConfigError: more than this machine has cores.
-    """
-    threads, cores = config.federation.threads, os.cpu_count() or 1
-    if threads > cores:
-        raise ConfigError(
-            f"federation.threads={threads} exceeds the {cores} cores of this machine ({platform.node()}): set "
-            f"federation.threads to {cores} or less on every node"
-        )
-    torch.set_num_threads(threads)
-
-
 def _emulate(config: ExperimentConfig, accelerator: str, device: str, watch: Watch, shared: bool) -> None:
     """The check of pairs in 16 bits on this CPU, where clients will compute so on GPUs of other processes."""
     if accelerator == "cuda" and device == "cpu" and config.memory.compute_dtype == "bf16":
         store = HostStore(torch.bfloat16, True)
         require_right_pairs(config, task_model(load_model(config.model), config, "cpu", watch, store), shared)
-
-
-def task_model(
-    loaded: LoadedModel,
-    config: ExperimentConfig,
-    device: str,
-    watch: Watch = UNWATCHED,
-    store: HostStore | None = None,
-    reward: Reward | None = None,
-) -> TaskModel:
-    """The model at θ0 with its head, on `device`, from a network that was just loaded; `store` and `reward` as of
-    `TaskModel`."""
-    directions = _directions(config, device, watch)
-    data, scope, rank = config.data, config.zo.fixed_scope, config.zo.rank or 0
-    longest = data.max_length + config.task.max_new_tokens
-    model = TaskModel(
-        loaded,
-        config.model,
-        data.prompt,
-        data.label_words,
-        scope,
-        directions,
-        device,
-        rank,
-        store,
-        config.task,
-        longest,
-        reward,
-    )
-    _check_scope(model.replica.manifest, scope)
-    _check_rank(rank, model.replica.manifest, scope)
-    return model
-
-
-def _check_scope(manifest: Manifest, scope: Scope) -> None:
-    empty = [block for block, size in enumerate(manifest.sizes(scope)) if not size]
-    if empty:
-        raise ConfigError(f"zo.scope={scope}: block {empty[0]} of this model has no such tensor; set another scope")
-
-
-def _check_rank(rank: int, manifest: Manifest, scope: Scope) -> None:
-    for block in range(manifest.blocks):
-        for tensor in manifest.scoped(block, scope):
-            side = min(tensor.shape[0], tensor.numel // tensor.shape[0])
-            if len(tensor.shape) >= 2 and rank > side:
-                shape = " × ".join(map(str, tensor.shape))
-                raise ConfigError(
-                    f"zo.rank={rank} exceeds {side}, the smaller side of {tensor.name} ({shape}): lower it, or set "
-                    "zo.rank=null"
-                )
 
 
 def build_host(
@@ -266,8 +183,8 @@ def build_host(
     Raises:
         LedgerError: the model is not the header's.
     """
-    lazily = _directions(config, "cpu", watch) if model.store is not None else None
-    state = replica_state(model.replica, _directions(config, model.device, watch), header, lazily)
+    lazily = directions_of(config, "cpu", watch) if model.store is not None else None
+    state = replica_state(model.replica, directions_of(config, model.device, watch), header, lazily)
     served = model.store is not None or model.device == "cuda"
     accelerator = (
         ClientAccelerator(model, fleet_memory(config, model, header.sections), FleetSchedule(config).budgets_at)
@@ -315,16 +232,6 @@ def worker_host(
             with own.part("check"):
                 require_right_pairs(config, model, bool(shared_tokens(header.sections)))
         return build_host(config, header, model, own)
-
-
-def compute_device(accelerator: str) -> str:
-    """Where clients compute: simulated accelerators are this machine's CPU."""
-    return "cuda" if accelerator == "cuda" else "cpu"
-
-
-def _directions(config: ExperimentConfig, device: str, watch: Watch) -> DirectionBackend:
-    name = config.directions.backend
-    return timed(cpu_directions(name) if device == "cpu" else direction_backend(name, device), watch)
 
 
 def table_digest(table: TokenTable) -> str:

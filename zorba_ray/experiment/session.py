@@ -27,13 +27,14 @@ from zorba_ray.artifacts import (
 )
 from zorba_ray.assignment import AssignmentSchedule
 from zorba_ray.config import ExperimentConfig, TrackingConfig
-from zorba_ray.experiment.build import Setup, build_host, compute_device, prepare
+from zorba_ray.experiment.build import Setup, build_host, prepare
 from zorba_ray.experiment.evaluate import Evaluations, evaluation_order
 from zorba_ray.experiment.provenance import hub_pins, provenance
 from zorba_ray.experiment.recovery import Snapshots, check_header, repair_metrics
 from zorba_ray.experiment.run_warnings import start_warnings
 from zorba_ray.experiment.sampled_answers import AnswersFile
 from zorba_ray.experiment.scope import resolved_scope
+from zorba_ray.experiment.task_model import compute_device
 from zorba_ray.experiment.tracking import Fanout, Monitor, WandbMonitor, resolve_mode
 from zorba_ray.experiment.tracking.ray_metrics import ray_monitors
 from zorba_ray.federation import ClientHost

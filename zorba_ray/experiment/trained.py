@@ -8,9 +8,10 @@ from typing import Any
 from zorba_ray.artifacts import RunDir, read_run_settings
 from zorba_ray.config import ExperimentConfig, ModelConfig
 from zorba_ray.errors import ConfigError, LedgerError, ModelError
-from zorba_ray.experiment.build import build_host, compute_device, host_store, set_threads, task_model
+from zorba_ray.experiment.build import build_host
 from zorba_ray.experiment.client_memory import shared_tokens
 from zorba_ray.experiment.replay import recorded_run
+from zorba_ray.experiment.task_model import compute_device, host_store, set_threads, task_model
 from zorba_ray.federation.accelerator import choose_accelerator
 from zorba_ray.models import TaskModel, load_model
 from zorba_ray.models.peft_folder import adapter_settings, is_adapter

@@ -1,5 +1,6 @@
 """Transformers as ordered blocks: loading, θ in one arena, the paired forward, and heads."""
 
+from zorba_ray.models.evaluation import Evaluation
 from zorba_ray.models.heads import Batch
 from zorba_ray.models.load import load_model
 from zorba_ray.models.loaded import LoadedModel, loaded_model
@@ -8,7 +9,7 @@ from zorba_ray.models.offload import RESIDENT, STREAMED, HostStore, Placement
 from zorba_ray.models.paired import PreparedBatch
 from zorba_ray.models.perturbed_tensors import Perturbation
 from zorba_ray.models.replica import Commits, Replica, export
-from zorba_ray.models.task import Evaluation, TaskModel
+from zorba_ray.models.task import TaskModel
 
 __all__ = [
     "RESIDENT",

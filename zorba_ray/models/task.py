@@ -3,7 +3,6 @@
 import contextlib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from zorba_ray.config import DECODED, ModelConfig, TaskConfig
 from zorba_ray.directions import DirectionBackend
 from zorba_ray.models.cache_check import cache_is_right
 from zorba_ray.models.decode import Decoder, ending_of, prompts_of
+from zorba_ray.models.evaluation import Evaluation
 from zorba_ray.models.heads import Batch, build_head, model_inputs
 from zorba_ray.models.loaded import LoadedModel, running
 from zorba_ray.models.logit_spread import LogitSpread
@@ -25,33 +25,6 @@ from zorba_ray.models.replica import Replica, move_rest
 from zorba_ray.models.rewarded import RewardFunction, chosen_texts
 from zorba_ray.models.shared_prefix import packed_inputs
 from zorba_ray.models.swap import ForwardsSwapped, TensorsSwapped
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Mean loss and accuracy (None for the LM head) over `items` examples or tokens."""
-
-    loss: float
-    accuracy: float | None
-    items: int
-    spread: float
-    """How much the logits depend on the item: mean over classes of their standard deviation over items, each item's
-    mean taken out, as a shift of all of its logits changes nothing."""
-    predicted: tuple[int, ...] | None
-    """Items by predicted label; None for the LM head."""
-    row_losses: np.ndarray = field(compare=False)
-    """Loss of each row, its items added up: float64 [rows], in the order of the batches. So the next two."""
-    row_items: np.ndarray = field(compare=False)
-    """int64 [rows]."""
-    row_labels: np.ndarray | None = field(compare=False)
-    """Predicted label of each row, int64 [rows]; None for the LM head."""
-    row_scores: np.ndarray | None = field(default=None, compare=False)
-    """Probability of each label or option, float64 [rows, C], 0 where a row has fewer; None for the LM head, and where
-    they were not asked for."""
-    row_texts: tuple[str, ...] | None = field(default=None, compare=False)
-    """What the model writes behind the prompt of each row; None of a task that writes nothing."""
-    row_rewards: np.ndarray | None = field(default=None, compare=False)
-    """Reward of each row, float64 [rows]; None where the task is no reward."""
 
 
 class TaskModel:
