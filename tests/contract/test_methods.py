@@ -158,7 +158,7 @@ def counted_step(own: ExperimentConfig, setup: Setup) -> Footprint:
         (["zo.scope=lora"], "this model has no adapters"),
         (["method=fedkseed", "zo.schedule=linear"], "need the same rate"),
         (["method=fedkseed", "zo.schedule=constant", "zo.directions=3"], "zo.directions=3"),
-        (["zo.difference=forward", "zo.rank=1", "zo.scope=all"], "both signs at once"),
+        (["zo.difference=forward", "zo.rank=1", "zo.scope=all"], "always run both signs"),
     ],
 )
 def test_what_a_method_cannot_do_is_refused(overrides: list[str], message: str) -> None:

@@ -137,6 +137,6 @@ def test_a_snapshot_that_cannot_be_written_is_a_warning(
     )
     assert summary["status"] == "finished"
     assert summary["weights_sha256"] == straight["weights_sha256"]
-    assert len([note for note in notes if "no snapshot of round" in note]) == 3
+    assert len([note for note in notes if "cannot be written" in note]) == 3
     assert list((tmp_path / "run/snapshots").iterdir()) == []
     assert json.loads((tmp_path / "run/summary.json").read_text("utf-8"))["error"] is None

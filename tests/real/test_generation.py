@@ -2,6 +2,7 @@
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ def test_smollm2_writes_what_generate_writes(shared_folder: Path) -> None:
     batch = Batch.of(*setup.test.collate(np.arange(8), int(model.loaded.tokenizer.pad_token_id)))
     written = model.decode(batch)
     folder = smollm2()
-    network = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    network: Any = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     wanted = []
     for prompt in prompts_of(batch):
