@@ -14,21 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from zorba_ray.artifacts import Eval, Run, RunDir
-from zorba_ray.data import in_length_order
-from zorba_ray.directions import cpu_directions
+from zorba_ray.artifacts import Eval, Run
 from zorba_ray.experiment import prepare
-from zorba_ray.experiment.build import Setup
+from zorba_ray.experiment.evaluate import Evaluator
+from zorba_ray.experiment.trained import trained
 from zorba_ray.metrics import percentiles, resamples
-from zorba_ray.models import Batch, Evaluation
-from zorba_ray.protocol.ledger import read_ledger
-from zorba_ray.protocol.states import TensorState, replica_state
+from zorba_ray.models import Evaluation
 from zorba_ray.report.measures import interval_of
 from zorba_ray.tables import wilson
 
 _STREAM = 2
 """Of the draws behind intervals; the run's own evaluations have 0 and 1."""
-_BATCH = 64
 Span = tuple[float, float]
 
 
@@ -85,9 +81,12 @@ def _measure(path: Path, rows: int | None) -> HeldOut:
         assert run.summary is not None
         return _own_figures(*(run.summary.evaluations[name] for name in ("start_test", "test")))
     setup = prepare(config.model_copy(update={"eval": config.eval.model_copy(update={"rows": rows})}))
-    before = _evaluation(setup)
-    catch_up(setup, path)
-    found = figures(before, _evaluation(setup), config.seed)
+    kept = trained(str(path), None, None, None)
+    before, after = (
+        Evaluator(model, "test", setup.test).answers(round)
+        for model, round in ((setup.model, 0), (kept.model, kept.round))
+    )
+    found = figures(before, after, config.seed)
     options = setup.test.options
     if options is None or config.task_kind != "multiple_choice":
         return found
@@ -103,23 +102,6 @@ def _own_figures(before: Eval, after: Eval) -> HeldOut:
         after.rows or 0, (before.loss, after.loss), accuracy=(before.accuracy, after.accuracy),
         accuracy_before=spans[0], accuracy_after=spans[1],
     )  # fmt: skip
-
-
-def catch_up(setup: Setup, path: Path) -> None:
-    """Brings the replica of `setup`, at θ0, to the θ that the run in `path` kept."""
-    contents, run = read_ledger(RunDir(path).ledger), Run(path)
-    state = replica_state(setup.model.replica, cpu_directions(setup.config.directions.backend), contents.header)
-    assert not isinstance(state, TensorState), "their commits are not in the ledger"
-    state.catch_up(record.body for record in contents.records[: run.kept_round])
-    assert run.summary is not None
-    assert setup.model.replica.digest() == run.summary.weights_sha256
-
-
-def _evaluation(setup: Setup) -> Evaluation:
-    pad = int(setup.model.loaded.tokenizer.pad_token_id)
-    return setup.model.evaluate(
-        Batch.of(*setup.test.collate(rows, pad)) for rows in in_length_order(setup.test.lengths, _BATCH)
-    )
 
 
 def figures(before: Evaluation, after: Evaluation, seed: int) -> HeldOut:
