@@ -72,17 +72,27 @@ def generation() -> Row:
     setup = prepare(config_from_tree(tree, "generation"))
     model, batch = setup.model, _batch(setup, _ANSWERS)
     written, plain, tokenizer = model.decode(batch), _plain_model(), model.loaded.tokenizer
-    wanted = []
-    for prompt in prompts_of(batch):
-        ids = torch.tensor([prompt])
-        answer = plain.generate(
-            input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=16, do_sample=False,
-            pad_token_id=tokenizer.pad_token_id,
-        )[0, len(prompt) :]  # fmt: skip
-        wanted.append(tokenizer.decode(answer, skip_special_tokens=True).partition("\n")[0].strip())
+    wanted = first_lines(plain, tokenizer, prompts_of(batch), 16)
     wrong = sum(ours != theirs for ours, theirs in zip(written, wanted, strict=True))
     details = {"answers": f"{len(set(wanted))} different ones"}
     return make_row(name, [wrong], "rows", goal, wrong == 0, details=details)
+
+
+def first_lines(plain: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], most: int) -> list[str]:
+    """What transformers' own `generate` writes behind each prompt by itself, greedily, up to a line break.
+
+    Args:
+        most: tokens that are written.
+    """
+    lines = []
+    for prompt in prompts:
+        ids = torch.tensor([prompt])
+        answer = plain.generate(
+            input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=most, do_sample=False,
+            pad_token_id=tokenizer.pad_token_id,
+        )[0, len(prompt) :]  # fmt: skip
+        lines.append(tokenizer.decode(answer, skip_special_tokens=True).partition("\n")[0].strip())
+    return lines
 
 
 def peft_round_trip() -> Row:

@@ -9,6 +9,7 @@ import pytest
 import torch
 import transformers
 
+from benchmarks.tasks.checks import first_lines
 from zorba_ray.config import config_from_tree
 from zorba_ray.experiment import prepare
 from zorba_ray.models import Batch
@@ -47,13 +48,6 @@ def test_smollm2_writes_what_generate_writes(shared_folder: Path) -> None:
     folder = smollm2()
     network: Any = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    wanted = []
-    for prompt in prompts_of(batch):
-        ids = torch.tensor([prompt])
-        answer = network.generate(
-            input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=16, do_sample=False,
-            pad_token_id=tokenizer.pad_token_id,
-        )[0, len(prompt) :]  # fmt: skip
-        wanted.append(tokenizer.decode(answer, skip_special_tokens=True).partition("\n")[0].strip())
+    wanted = first_lines(network, tokenizer, prompts_of(batch), 16)
     assert written == wanted
     assert len(set(written)) > 5

@@ -260,3 +260,15 @@ def test_trec_as_downloaded(shared_folder: Path) -> None:
     task = load(shared_folder / "data" / "trec", label_words=tuple("abcdef"))
     assert set(task.train.labels.tolist()) == set(range(6))
     assert len(task.test) == 399  # as its README says
+
+
+def test_a_row_is_named_as_its_file_has_it(tmp_path: Path) -> None:
+    """Whatever split it is in, and however often that was drawn from."""
+    write(tmp_path / "rows.csv", ROWS)
+    task = load_task(
+        DataConfig(path=str(tmp_path / "rows.csv"), label_words=WORDS, train_rows=17, holdout=0.2), 3, True
+    )
+    for name, split in (("train", task.train), ("validation", task.validation), ("test", task.test)):
+        for index, text in enumerate(split.columns["text"]):
+            number = int(text.removeprefix("example ")) + 1
+            assert split.row(index, name) == f"row {number} (line {number + 1}) of rows.csv"
