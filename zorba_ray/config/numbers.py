@@ -33,6 +33,8 @@ have digests of their own; the allocation is read back from the run directory.""
 LATER: dict[str, Any] = {
     "data.labels_per_client": 2,
     "data.batch_tokens": None,
+    "memory.frozen_format": "compute",
+    "memory.stem_format": "compute",
     **{f"task.{key}": value for key, value in TaskConfig().model_dump(mode="json").items()},
 }
 """Settings that came after the first release -> the value that is as if they were not there. They count from another

@@ -42,6 +42,11 @@ class TensorEntry:
         """The dtype in computations: `matrices` for matrices, fp32 for vectors (algorithm.md §6)."""
         return matrices if len(self.shape) >= 2 else torch.float32
 
+    @property
+    def packable(self) -> bool:
+        """Whether a packed format may hold it: a matrix of the model itself. Adapters are small, and not packed."""
+        return len(self.shape) >= 2 and not self.in_scope("lora")
+
     def in_scope(self, scope: Scope) -> bool:
         """Whether `scope` perturbs this tensor when its block is active."""
         if scope == "lora":

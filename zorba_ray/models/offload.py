@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import torch
 
+from zorba_ray.formats import Format
 from zorba_ray.models.block_layout import BlockLayout
 from zorba_ray.models.copy_stream import CopyStream, CudaCopyStream
 from zorba_ray.models.manifest import Scope, TensorEntry
@@ -30,10 +31,12 @@ Part = Literal["frozen", "active"]
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a client's blocks are kept: `memory.frozen` and `memory.master`, without `auto`."""
+    """Where a client's blocks are kept: `memory.frozen`, `memory.master` and `memory.frozen_format`, without `auto`."""
 
     frozen: Literal["device", "host"] = "device"
     master: Literal["device", "host"] = "device"
+    format: Format = "compute"
+    """How the matrices of frozen blocks are kept, wherever they are."""
 
 
 RESIDENT = Placement()
