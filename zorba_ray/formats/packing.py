@@ -10,6 +10,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensor
 
 from zorba_ray.directions.terms import flat_fp32, flat_scratch
+from zorba_ray.formats.on_device import int8_on_device, nf4_on_device
 from zorba_ray.formats.sizes import PackedFormat, slab
 
 
@@ -59,17 +60,24 @@ def unpack_into(
     assert rows is None or format == "int8", format
     if isinstance(target, FakeTensor):
         return
+    scales = slab_u8[parts.scales].view(torch.float32)
+    block_scales, codes = slab_u8[parts.block_scales], slab_u8[parts.codes]
+    if format == "int8":
+        scales, codes = scales[first:last], codes.view(torch.int8).view(-1, columns)[first:last]
+    if target.device.type != "cpu":
+        if format == "int8":
+            int8_on_device(target, scales, codes)
+        else:
+            nf4_on_device(target, scales, block_scales, codes)
+        return
     from zorba_ray.formats.numba_cpu import unpack_int8, unpack_nf4
 
-    out, narrow = flat_scratch(target), target.dtype == torch.bfloat16
-    out = out if narrow else out.view(np.uint32)
-    packed = slab_u8.numpy()
-    scales, codes = packed[parts.scales].view(np.float32), packed[parts.codes]
+    narrow = target.dtype == torch.bfloat16
+    out = flat_scratch(target) if narrow else flat_scratch(target).view(np.uint32)
     if format == "int8":
-        codes = codes.view(np.int8).reshape(-1, columns)
-        unpack_int8(out.reshape(-1, columns), scales[first:last], codes[first:last], narrow)
+        unpack_int8(out.reshape(codes.shape), scales.numpy(), codes.numpy(), narrow)
     else:
-        unpack_nf4(out, scales, packed[parts.block_scales], codes, narrow)
+        unpack_nf4(out, scales.numpy(), block_scales.numpy(), codes.numpy(), narrow)
 
 
 def unpack_rows(slab_u8: torch.Tensor, shape: tuple[int, ...], rows: torch.Tensor) -> torch.Tensor:
