@@ -20,7 +20,7 @@ def pack_into(slab_u8: torch.Tensor, matrix: torch.Tensor, shape: tuple[int, ...
     Padding bytes become zero. Fake tensors are left alone.
 
     Raises:
-        ValueError: the matrix has NaN or infinite values. The slab's content is then undefined.
+        ValueError: a value is NaN, infinite, or above 2^127 in magnitude. The slab's content is then undefined.
     """
     parts = slab(format, shape)
     assert slab_u8.shape == (parts.nbytes,), (slab_u8.shape, parts)
@@ -38,7 +38,10 @@ def pack_into(slab_u8: torch.Tensor, matrix: torch.Tensor, shape: tuple[int, ...
     else:
         finite = pack_nf4(scales, packed[parts.block_scales], codes, values)
     if not finite:
-        raise ValueError(f"a matrix of shape {tuple(shape)} has values that are not finite; it cannot become {format}")
+        raise ValueError(
+            f"a matrix of shape {tuple(shape)} has values that are not finite, or beyond 1.7e38: "
+            f"it cannot become {format}"
+        )
 
 
 def unpack_into(
