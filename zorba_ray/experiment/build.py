@@ -101,7 +101,8 @@ def prepare(
 
     def check(shared: bool) -> None:
         require_right_pairs(config, model, shared)
-        _emulate(config, accelerator, device, watch, shared)
+        if (store := _elsewhere(config, accelerator, device, clients_here)) is not None:
+            require_right_pairs(config, task_model(load_model(config.model), config, "cpu", watch, store), shared)
 
     with watch.part("check"):
         known = None if begun is None else shared_tokens(begun.sections)
@@ -168,11 +169,13 @@ def prepare(
     )
 
 
-def _emulate(config: ExperimentConfig, accelerator: str, device: str, watch: Watch, shared: bool) -> None:
-    """The check of pairs in 16 bits on this CPU, where clients will compute so on GPUs of other processes."""
+def _elsewhere(config: ExperimentConfig, accelerator: str, device: str, clients_here: bool) -> HostStore | None:
+    """How clients of other processes keep θ, so that their pairs are checked in this one: in 16 bits on a GPU, or with
+    packed matrices. None: as this process keeps it."""
+    packs = config.memory.frozen_format != "compute"
     if accelerator == "cuda" and device == "cpu" and config.memory.compute_dtype == "bf16":
-        store = HostStore(torch.bfloat16, True)
-        require_right_pairs(config, task_model(load_model(config.model), config, "cpu", watch, store), shared)
+        return HostStore(torch.bfloat16, True, packs)
+    return host_store(config, "cpu") if packs and not clients_here else None
 
 
 def build_host(

@@ -24,9 +24,10 @@ def host_store(config: ExperimentConfig, device: str) -> HostStore | None:
         return None
     apart = device != "cpu"
     dtype = torch.bfloat16 if apart and memory.compute_dtype == "bf16" else torch.float32
-    if dtype == torch.float32 and memory.frozen == memory.master == "device":
+    packs = memory.frozen_format != "compute"
+    if dtype == torch.float32 and memory.frozen == memory.master == "device" and not packs:
         return None
-    return HostStore(dtype, apart)
+    return HostStore(dtype, apart, packs)
 
 
 def set_threads(config: ExperimentConfig) -> None:
