@@ -189,9 +189,7 @@ class _PairCheck:
             wanted = self._wanted(active, move)
             if not all(math.isfinite(loss) for losses in wanted for loss in losses):
                 break
-            effect = max(
-                abs(loss - start) for losses, start in zip(wanted, starts, strict=True) for loss in losses
-            )
+            effect = max(abs(loss - start) for losses, start in zip(wanted, starts, strict=True) for loss in losses)
             allowed = self._allowed(active, move, wanted)
             trial = move, wanted, allowed
             clear = effect >= _CLEAR[self._model.compute] * allowed
