@@ -126,6 +126,18 @@ class MethodSpec:
                 f"memory.frozen={memory.frozen}, memory.master={memory.master}: method={method} keeps its whole model "
                 "on the accelerator; set both to device"
             )
+        packed = (memory.frozen_format, memory.stem_format) != ("compute", "compute")
+        named = f"memory.frozen_format={memory.frozen_format}, memory.stem_format={memory.stem_format}"
+        if packed and not cls.adapters:
+            raise ValueError(
+                f"{named}: method={method} trains the matrices of every block and keeps its model in the compute "
+                "dtype; set both to compute, or take a method that trains adapters, such as method=fedit"
+            )
+        if packed and memory.frozen_format == "auto":
+            raise ValueError(
+                f"{named}: method={method} has no budgets by which a format could be chosen; set "
+                "memory.frozen_format=compute, int8 or nf4"
+            )
         if config.allocation != type(config.allocation)():
             raise ValueError(f"method={method} has no blocks to allocate: drop the section allocation")
         if zo.rank is not None:

@@ -16,6 +16,8 @@ from zorba_ray.models import Manifest
 
 _HIDDEN = ("hidden_size", "d_model", "n_embd", "dim", "emb_dim")
 """Names of the hidden width in configurations of different architectures."""
+HEAD_ROWS = 8192
+"""Rows of a packed head that are unpacked at once."""
 Nonlinearity = Literal["relu", "gelu", "written-out gelu", "swiglu"]
 
 
@@ -141,6 +143,8 @@ class Activations:
     work: Workload
     size: int
     """s."""
+    packed_head: bool = False
+    """Whether the matrix of a head over the vocabulary is packed, and unpacked `HEAD_ROWS` rows at a time."""
 
     @property
     def hidden(self) -> float:
@@ -208,10 +212,19 @@ class Activations:
         return max(attention, feed, normed)
 
     def logits(self) -> float:
-        """Bytes of a head for one sign: the hidden states that it reads, its logits in fp32, and their log-softmax."""
-        by_row = max(self.work.most_rows, self.work.batch_size)
-        rows = by_row if self.work.positions == 1 else self.work.batch_size * (self.work.positions - 1)
-        return rows * (self.work.hidden * self.size + 8 * self.work.logits)
+        """Bytes of a head for one sign: the hidden states that it reads, its logits in fp32, and their log-softmax.
+
+        A packed head over the vocabulary holds, before the log-softmax, some of its rows in the compute dtype and their
+        logits in it and in fp32. The rows of label words are copied once, and are never packed.
+        """
+        work, size = self.work, self.size
+        by_row = max(work.most_rows, work.batch_size)
+        rows = by_row if work.positions == 1 else work.batch_size * (work.positions - 1)
+        late = 4 * work.logits * rows
+        if self.packed_head and (work.positions > 1 or work.written):
+            chunk = min(HEAD_ROWS, work.logits)
+            late = max(late, chunk * (work.hidden * size + rows * ((size if size < 4 else 0) + 4)))
+        return rows * (work.hidden * size + 4 * work.logits) + late
 
     def decoding(self, blocks: int) -> tuple[int, int]:
         """Bytes of (activations, logits) at the peak of writing answers at one sign, copies of active blocks left out:

@@ -125,7 +125,9 @@ class Method(MethodSpec, ABC):
         from zorba_ray.memory import placed_by_budget, resident_everywhere
 
         if cls.allocates:
-            return placed_by_budget(manifest, config.memory, config.zo.fixed_scope, work, config.zo.rank or 0)
+            places = manifest.blocks * config.allocation.coverage
+            share = min(-(-places // config.federation.clients), manifest.blocks)
+            return placed_by_budget(manifest, config.memory, config.zo.fixed_scope, work, config.zo.rank or 0, share)
         return resident_everywhere(manifest, config.model, config.memory.compute_dtype, work, cls.local_step(config))
 
 
