@@ -112,6 +112,24 @@ def test_what_would_not_stay_finite_is_refused(format: PackedFormat, value: floa
 
 
 @pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("shape", [(1000, 1049), (3, 400001)], ids=str)
+def test_threads_change_no_byte(format: PackedFormat, shape: tuple[int, ...]) -> None:
+    """A value that is not finite is seen in the part of every thread."""
+    matrix = matrix_of(shape)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        found = slab_of(matrix, format)
+        matrix[-1, -1] = np.inf
+        with pytest.raises(ValueError, match="not finite"):
+            slab_of(matrix, format)
+    finally:
+        torch.set_num_threads(before)
+    matrix[-1, -1] = 0
+    assert np.array_equal(found.numpy(), image_of(matrix, format))
+
+
+@pytest.mark.parametrize("format", FORMATS)
 def test_bytes_per_value(format: PackedFormat) -> None:
     """Of a matrix of OPT-1.3B."""
     assert slab(format, (2048, 8192)).nbytes / 2**24 == pytest.approx({"int8": 1.0005, "nf4": 0.5159}[format], abs=1e-4)

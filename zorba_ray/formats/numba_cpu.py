@@ -1,4 +1,4 @@
-"""Packing and unpacking compiled by numba for one CPU thread; the same bytes on every machine.
+"""Packing and unpacking compiled by numba; the same bytes on every machine.
 
 Every product and quotient is rounded once, to fp32, and nothing is summed. The largest magnitude of a row is found
 among the bit patterns: as integers they have the same order, and NaN and infinity stand above all finite numbers.
@@ -36,7 +36,7 @@ def _bits(value, narrow):
     return bits
 
 
-@compiled(error_model="numpy")
+@compiled(error_model="numpy", nogil=True)
 def pack_int8(scales, codes, values):
     """scales float32 [rows] and codes int8 [rows, n] ← values float32 [rows, n].
 
@@ -72,7 +72,7 @@ def _code(value):
     return above
 
 
-@compiled(error_model="numpy")
+@compiled(error_model="numpy", nogil=True)
 def pack_nf4(scales, block_scales, codes, values):
     """scales float32 [groups], block_scales uint8 [blocks], codes uint8 [⌈n / 2⌉] ← values float32 [n].
 
