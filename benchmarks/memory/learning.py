@@ -1,7 +1,7 @@
 """What packed frozen blocks cost in learning: the same runs at equal passes and active blocks, in three formats.
 
-Every run is kept below the folder that ZORBA_TASKS names, as those of `benchmarks tasks`. What is done is not run again,
-and what was cut off goes on. No budgets: they would give a client more active blocks in a smaller format.
+Every run is kept below the folder that ZORBA_TASKS names, as those of `benchmarks tasks`. What is done is not run
+again, and what was cut off goes on. No budgets: they would give a client more active blocks in a smaller format.
 """
 
 from collections.abc import Sequence
