@@ -57,9 +57,9 @@ def rules(
 def _times(
     config: ExperimentConfig, speed: np.ndarray, manifest: Manifest, placements: Sequence[Placement]
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """(compute, stream): modelled seconds of each block on each client, [N, L] each; stream is None if nobody streams.
+    """(compute, stream): modelled seconds of each block on each client, [N, L] each; stream: None if nobody streams.
 
-    compute: t_{n,b} = 2 × parameters × tokens / FLOP/s, one forward of one sign. stream: bytes of a frozen block, in the
+    compute: t_{n,b} = 2 × parameters × tokens / FLOP/s, one forward of one sign. stream: bytes of a frozen block in the
     format in which it is streamed, / bandwidth.
 
     Args:
