@@ -26,7 +26,8 @@ def int8_on_device(target: torch.Tensor, scales: torch.Tensor, codes: torch.Tens
 
 def nf4_on_device(target: torch.Tensor, scales: torch.Tensor, block_scales: torch.Tensor, codes: torch.Tensor) -> None:
     """target [n] (fp32 or bfloat16) ← level · (block scale · group scale); scales fp32, the others uint8."""
-    unpack = launch_nf4 if kernel_works(target.device) else nf4_by_torch
+    countable = len(target) < 2**31  # the kernel counts in int32
+    unpack = launch_nf4 if countable and kernel_works(target.device) else nf4_by_torch
     unpack(target, scales, block_scales, codes)
 
 
