@@ -114,6 +114,17 @@ class TestFormulaAgainstCount:
         """The first block active, frozen ones behind it: they run on both signs at once."""
         assert error(tiny(tmp_path, kind), step) < 0.03
 
+    @pytest.mark.parametrize(
+        ("placement", "scope"),
+        [
+            (Placement("device", "host", "nf4"), "all"),
+            (Placement("host", "host", "int8"), "all"),
+            (Placement("device", "device", "int8"), "bias_norm"),
+        ],
+    )
+    def test_packed(self, tmp_path: Path, placement: Placement, scope: Scope) -> None:
+        assert error(tiny(tmp_path, "llama"), PairedStep(placement, scope=scope)) < 0.03
+
     @pytest.mark.parametrize("active", [{0, 1, 2}, {2}, {0, 2}], ids=str)
     @pytest.mark.parametrize("compute", ["bf16", "fp32"])
     def test_by_active_set(self, tmp_path: Path, compute: str, active: set[int]) -> None:

@@ -109,7 +109,8 @@ class ModelProfile:
         """The row of one client. `count`: count also if there is a formula."""
         step, modelled = client.step, None
         if isinstance(step, PairedStep):
-            inventory = Inventory(self.manifest, step.placement, step.scope, COMPUTE_BYTES[self.compute], step.resident)
+            size = COMPUTE_BYTES[self.compute]
+            inventory = Inventory(self.manifest, step.placement, step.scope, size, step.resident, step.stem_format)
             modelled = zorba_footprint(inventory, self.work, step.active)
             seconds = _pair_seconds(inventory, self.work, step.active)
         else:
