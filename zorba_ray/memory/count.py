@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
 
 from zorba_ray.config import LocalStep, ModelConfig
-from zorba_ray.memory.activations import Workload
+from zorba_ray.memory.activations import HEAD_ROWS, Workload
 from zorba_ray.memory.footprint import PARTS, Footprint
 from zorba_ray.memory.paired_client import PairedClient, PairedStep
 from zorba_ray.memory.plain_client import PlainClient
@@ -72,8 +72,13 @@ def prepared(
 
     def loss() -> torch.Tensor:
         hidden = loaded.backbone(**inputs, **({"use_cache": False} if loaded.causal else {}))[0]
+        unpacked = min(HEAD_ROWS, work.logits) if step.stem_format != "compute" and work.positions > 1 else 0
+        with counter.part("scratch"):
+            rows = torch.empty(unpacked, work.hidden, dtype=hidden.dtype, device=device)
         with counter.part("logits"):
-            return head(hidden)
+            value = head(hidden)
+        del rows
+        return value
 
     return PlainClient(loaded, step, loss, _unread(loaded, work), counter).step
 

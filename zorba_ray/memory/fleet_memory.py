@@ -8,12 +8,12 @@ from typing import get_args
 import numpy as np
 
 from zorba_ray.config import LocalStep, MemoryConfig, ModelConfig
-from zorba_ray.formats import Format
+from zorba_ray.formats import Format, slab
 from zorba_ray.memory.activations import Workload
 from zorba_ray.memory.count import counted
 from zorba_ray.memory.footprint import ClientMemory
 from zorba_ray.memory.inventory import COMPUTE_BYTES, Inventory, client_memory
-from zorba_ray.models import RESIDENT, Manifest, Placement, Scope
+from zorba_ray.models import RESIDENT, Manifest, Placement, Scope, TensorEntry
 
 
 class FleetMemory:
@@ -142,14 +142,20 @@ def resident_everywhere(
     """
     plain = Manifest(tuple(t for t in manifest.tensors if not t.in_scope("lora")), manifest.blocks)
     size = COMPUTE_BYTES[compute]
-    blocks = np.array([size * sum(t.numel for t in plain.by_block[b]) for b in range(plain.blocks)], dtype=np.int64)
+
+    def kept(tensor: TensorEntry, format: Format) -> int:
+        return slab(format, tensor.shape).nbytes if format != "compute" and tensor.packable else size * tensor.numel
+
+    sizes = [sum(kept(tensor, step.base_format) for tensor in plain.by_block[b]) for b in range(plain.blocks)]
+    stem = sum(kept(tensor, step.stem_format) for tensor in plain.tensors if tensor.block >= plain.blocks)
+    blocks = np.array(sizes, dtype=np.int64)
 
     def memory_at(placement: Placement) -> ClientMemory:
         try:
             network = model.model_copy(update={"lora": None}).model_dump_json()
             parts = _counted_parts(network, plain.digest, compute, work, step)
         except Exception:  # a model's code may raise anything on tensors without memory
-            return ClientMemory({"stem": size * plain.numel - int(blocks.sum())}, blocks)
+            return ClientMemory({"stem": stem}, blocks)
         part = "frozen" if step.rank else "active"
         return ClientMemory(parts | {part: parts[part] - int(blocks.sum())}, blocks, "counted")
 

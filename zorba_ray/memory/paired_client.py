@@ -35,9 +35,11 @@ class PairedStep:
     def label(self) -> str:
         """The placement in words, for tables."""
         if not self.resident:
-            return "all blocks streamed, none resident"
-        packed = "" if self.placement.format == "compute" else f" {self.placement.format}"
-        return f"frozen {self.placement.frozen}{packed}, master {self.placement.master}"
+            return "all streamed"
+        frozen = "resident" if self.placement.frozen == "device" else "streamed"
+        packed = "" if self.placement.format == "compute" else f" in {self.placement.format}"
+        masters = ", fp32 masters" if self.placement.master == "device" else ""
+        return f"frozen {frozen}{packed}{masters}"
 
 
 class SilentDirections:
