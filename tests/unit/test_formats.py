@@ -61,7 +61,7 @@ def test_bytes_and_values_are_those_of_the_reference(format: PackedFormat, shape
 
 
 @pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("magnitude", [1e-45, 1e-38, 3e-37, 4e-37, 7e-37, 8e-37, 1e-30, 1e30, 3.4e38])
+@pytest.mark.parametrize("magnitude", [1e-45, 1e-38, 3e-37, 4e-37, 7e-37, 8e-37, 1e-30, 1e30, 2.0**127])
 def test_the_ends_of_fp32(format: PackedFormat, magnitude: float) -> None:
     """Values too small for a finite reciprocal become zero, and the largest stay finite."""
     matrix = (np.linspace(-1, 1, 300) * magnitude).astype(np.float32).reshape(3, 100)
@@ -102,15 +102,31 @@ def test_rows_of_int8(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("value", [np.nan, -np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("value", [np.nan, -np.nan, np.inf, -np.inf, 1.71e38])
 @pytest.mark.parametrize("position", [0, 63, 20000, 20480])
-def test_what_is_not_finite_is_refused(format: PackedFormat, value: float, position: int) -> None:
+def test_what_would_not_stay_finite_is_refused(format: PackedFormat, value: float, position: int) -> None:
     matrix = np.zeros((3, 6827), dtype=np.float32)
     matrix.reshape(-1)[position] = value
-    with pytest.raises(
-        ValueError, match=rf"shape \(3, 6827\) has values that are not finite; it cannot become {format}"
-    ):
+    with pytest.raises(ValueError, match=rf"shape \(3, 6827\) .* not finite, or beyond 1\.7e38: .* become {format}"):
         slab_of(matrix, format)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("shape", [(1000, 1049), (3, 400001)], ids=str)
+def test_threads_change_no_byte(format: PackedFormat, shape: tuple[int, ...]) -> None:
+    """A value that is not finite is seen in the part of every thread."""
+    matrix = matrix_of(shape)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        found = slab_of(matrix, format)
+        matrix[-1, -1] = np.inf
+        with pytest.raises(ValueError, match="not finite"):
+            slab_of(matrix, format)
+    finally:
+        torch.set_num_threads(before)
+    matrix[-1, -1] = 0
+    assert np.array_equal(found.numpy(), image_of(matrix, format))
 
 
 @pytest.mark.parametrize("format", FORMATS)

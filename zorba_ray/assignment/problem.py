@@ -64,11 +64,11 @@ def problem_of(inputs: AssignmentInputs, fleet: Sequence[Client], probe: BlockPr
         cost = energy if energy.any() else cost
     shared = config.federation.seeds == "shared"
     kinds = [client.kind for client in inputs.fleet.at(1)]
-    streamed = np.array([inputs.memory.placement(client.budget).frozen == "host" for client in fleet])
+    placements = [inputs.memory.placement(client.budget) for client in fleet]
     present = [client.id for client in present_clients]
     restricted: dict[str, Any] = {
         name: value[present] if isinstance(value, np.ndarray) else value
-        for name, value in rules(config, kinds, inputs.manifest, streamed).items()
+        for name, value in rules(config, kinds, inputs.manifest, placements).items()
     }
     return AllocationProblem(
         base_bytes=base,

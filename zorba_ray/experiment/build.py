@@ -181,7 +181,7 @@ def _elsewhere(config: ExperimentConfig, accelerator: str, device: str, clients_
     packed matrices. None: as this process keeps it."""
     packs = config.memory.frozen_format != "compute"
     if accelerator == "cuda" and device == "cpu" and config.memory.compute_dtype == "bf16":
-        return HostStore(torch.bfloat16, True, packs)
+        return HostStore(torch.bfloat16, True, packs, config.memory.stem_format)
     return host_store(config, "cpu") if packs and not clients_here else None
 
 

@@ -45,7 +45,7 @@ def host_store(config: ExperimentConfig, device: str) -> HostStore | None:
     packs = memory.frozen_format != "compute"
     if dtype == torch.float32 and memory.frozen == memory.master == "device" and not packs:
         return None
-    return HostStore(dtype, apart, packs)
+    return HostStore(dtype, apart, packs, memory.stem_format)
 
 
 def set_threads(config: ExperimentConfig) -> None:

@@ -1,4 +1,4 @@
-"""Packing and unpacking compiled by numba for one CPU thread; the same bytes on every machine.
+"""Packing and unpacking compiled by numba; the same bytes on every machine.
 
 Every product and quotient is rounded once, to fp32, and nothing is summed. The largest magnitude of a row is found
 among the bit patterns: as integers they have the same order, and NaN and infinity stand above all finite numbers.
@@ -11,6 +11,8 @@ from zorba_ray.formats.levels import LEVELS, MIDPOINTS
 from zorba_ray.formats.sizes import BLOCK, GROUP
 
 _LEVELS = np.array(LEVELS, dtype=np.float32)
+_LIMIT = np.float32(2.0**127)
+"""The largest magnitude that is packed. Above it, the product of code and scale could round to infinity."""
 
 
 @compiled(error_model="numpy")
@@ -34,12 +36,15 @@ def _bits(value, narrow):
     return bits
 
 
-@compiled(error_model="numpy")
+@compiled(error_model="numpy", nogil=True)
 def pack_int8(scales, codes, values):
-    """scales float32 [rows] and codes int8 [rows, n] ← values float32 [rows, n]. False: a value is not finite."""
+    """scales float32 [rows] and codes int8 [rows, n] ← values float32 [rows, n].
+
+    False: a value is not finite, or above 2^127.
+    """
     for row in range(scales.size):
         most = _largest(values[row])
-        if not np.isfinite(most):
+        if not most <= _LIMIT:  # NaN too
             return False
         inverse, scale = np.float32(127) / most, most / np.float32(127)
         if not np.isfinite(inverse):  # a row of zeros, or of magnitudes below 4e-37
@@ -67,11 +72,11 @@ def _code(value):
     return above
 
 
-@compiled(error_model="numpy")
+@compiled(error_model="numpy", nogil=True)
 def pack_nf4(scales, block_scales, codes, values):
     """scales float32 [groups], block_scales uint8 [blocks], codes uint8 [⌈n / 2⌉] ← values float32 [n].
 
-    False: a value is not finite.
+    False: a value is not finite, or above 2^127.
     """
     largest = np.empty(GROUP, dtype=np.float32)
     block_codes = np.zeros(BLOCK + 1, dtype=np.uint8)
@@ -82,7 +87,7 @@ def pack_nf4(scales, block_scales, codes, values):
             start = (first + b) * BLOCK
             largest[b] = _largest(values[start : start + BLOCK])
         most = _largest(largest[:count])
-        if not np.isfinite(most):
+        if not most <= _LIMIT:  # NaN too
             return False
         unit = most / np.float32(255)
         if not np.isfinite(np.float32(1) / unit):  # zeros, or magnitudes below 8e-37

@@ -3,23 +3,35 @@
 Unpacked values are fp32 products, each rounded once, and rounded once more where the target is bfloat16.
 """
 
+import functools
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 from torch._subclasses.fake_tensor import FakeTensor
 
 from zorba_ray.directions.terms import flat_fp32, flat_scratch
-from zorba_ray.formats.sizes import PackedFormat, slab
+from zorba_ray.formats.on_device import int8_on_device, nf4_on_device
+from zorba_ray.formats.sizes import BLOCK, GROUP, PackedFormat, slab
+
+_VALUES_OF_A_THREAD = 2**18
+"""At least; fewer take less time than waking a thread."""
+
+
+@functools.cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="pack")
 
 
 def pack_into(slab_u8: torch.Tensor, matrix: torch.Tensor, shape: tuple[int, ...], format: PackedFormat) -> None:
     """slab_u8 [slab(format, shape).nbytes] (uint8) ← matrix (fp32, flat, of this shape), both on the CPU.
 
-    Padding bytes become zero. Fake tensors are left alone.
+    Padding bytes become zero. Large matrices are packed by as many threads as torch uses; the bytes do not depend on
+    it. Fake tensors are left alone.
 
     Raises:
-        ValueError: the matrix has NaN or infinite values. The slab's content is then undefined.
+        ValueError: a value is NaN, infinite, or above 2^127 in magnitude. The slab's content is then undefined.
     """
     parts = slab(format, shape)
     assert slab_u8.shape == (parts.nbytes,), (slab_u8.shape, parts)
@@ -30,14 +42,26 @@ def pack_into(slab_u8: torch.Tensor, matrix: torch.Tensor, shape: tuple[int, ...
 
     slab_u8.zero_()
     packed, values = slab_u8.numpy(), flat_fp32(matrix)
-    scales, codes = packed[parts.scales].view(np.float32), packed[parts.codes]
+    scales, block_scales, codes = packed[parts.scales].view(np.float32), packed[parts.block_scales], packed[parts.codes]
     if format == "int8":
-        rows = scales.size
-        finite = pack_int8(scales, codes.view(np.int8).reshape(rows, -1), values.reshape(rows, -1))
-    else:
-        finite = pack_nf4(scales, packed[parts.block_scales], codes, values)
+        codes, values = codes.view(np.int8).reshape(-1, shape[-1]), values.reshape(-1, shape[-1])
+
+    def pack(first: int, last: int) -> bool:
+        """Packs rows, or groups of blocks, from the first number up to the second, without it."""
+        if format == "int8":
+            return pack_int8(scales[first:last], codes[first:last], values[first:last])
+        blocks, numbers = (slice(first * size, last * size) for size in (GROUP, GROUP * BLOCK))
+        halves = slice(numbers.start // 2, numbers.stop // 2)
+        return pack_nf4(scales[first:last], block_scales[blocks], codes[halves], values[numbers])
+
+    threads = max(1, min(torch.get_num_threads(), len(scales), values.size // _VALUES_OF_A_THREAD))
+    edges = [len(scales) * number // threads for number in range(threads + 1)]
+    finite = all(list(_pool(threads).map(pack, edges, edges[1:]))) if threads > 1 else pack(*edges)
     if not finite:
-        raise ValueError(f"a matrix of shape {tuple(shape)} has values that are not finite; it cannot become {format}")
+        raise ValueError(
+            f"a matrix of shape {tuple(shape)} has values that are not finite, or beyond 1.7e38: "
+            f"it cannot become {format}"
+        )
 
 
 def unpack_into(
@@ -59,17 +83,24 @@ def unpack_into(
     assert rows is None or format == "int8", format
     if isinstance(target, FakeTensor):
         return
+    scales = slab_u8[parts.scales].view(torch.float32)
+    block_scales, codes = slab_u8[parts.block_scales], slab_u8[parts.codes]
+    if format == "int8":
+        scales, codes = scales[first:last], codes.view(torch.int8).view(-1, columns)[first:last]
+    if target.device.type != "cpu":
+        if format == "int8":
+            int8_on_device(target, scales, codes)
+        else:
+            nf4_on_device(target, scales, block_scales, codes)
+        return
     from zorba_ray.formats.numba_cpu import unpack_int8, unpack_nf4
 
-    out, narrow = flat_scratch(target), target.dtype == torch.bfloat16
-    out = out if narrow else out.view(np.uint32)
-    packed = slab_u8.numpy()
-    scales, codes = packed[parts.scales].view(np.float32), packed[parts.codes]
+    narrow = target.dtype == torch.bfloat16
+    out = flat_scratch(target) if narrow else flat_scratch(target).view(np.uint32)
     if format == "int8":
-        codes = codes.view(np.int8).reshape(-1, columns)
-        unpack_int8(out.reshape(-1, columns), scales[first:last], codes[first:last], narrow)
+        unpack_int8(out.reshape(codes.shape), scales.numpy(), codes.numpy(), narrow)
     else:
-        unpack_nf4(out, scales, packed[parts.block_scales], codes, narrow)
+        unpack_nf4(out, scales.numpy(), block_scales.numpy(), codes.numpy(), narrow)
 
 
 def unpack_rows(slab_u8: torch.Tensor, shape: tuple[int, ...], rows: torch.Tensor) -> torch.Tensor:

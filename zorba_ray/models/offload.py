@@ -22,10 +22,11 @@ from typing import Any, Literal
 
 import torch
 
-from zorba_ray.formats import Format, PackedFormat
+from zorba_ray.formats import Format, PackedFormat, pack_into, slab
 from zorba_ray.models.copy_stream import CopyStream, CudaCopyStream
 from zorba_ray.models.host_images import HostImages
 from zorba_ray.models.manifest import Scope, TensorEntry
+from zorba_ray.models.packed_rows import PackedRows
 from zorba_ray.models.replica import Replica
 from zorba_ray.models.swap import Forward, nan_like
 
@@ -58,6 +59,8 @@ class HostStore:
     on a GPU."""
     packs: bool = False
     """Whether frozen matrices of some client are packed."""
+    stem_format: Format = "compute"
+    """How the accelerator keeps the matrices outside the blocks: compute or int8."""
 
 
 @dataclass
@@ -116,8 +119,19 @@ class Offload:
         if store.apart:
             for entry in manifest.tensors:
                 if entry.block >= manifest.blocks:
-                    dtype = entry.compute_dtype(store.dtype)
-                    self._bind(entry, replica.parameters[entry.name].to(device, dtype, copy=True))
+                    self._bring(entry)
+
+    def _bring(self, entry: TensorEntry) -> None:
+        """Puts a copy of a tensor outside the blocks onto the accelerator, for good."""
+        theta, dtype = self._replica.parameters[entry.name], entry.compute_dtype(self._store.dtype)
+        if self._store.stem_format != "int8" or len(entry.shape) != 2:
+            self._bind(entry, theta.to(self.device, dtype, copy=True))
+            return
+        packed = torch.empty(slab("int8", entry.shape).nbytes, dtype=torch.uint8)
+        pack_into(packed, theta, entry.shape, "int8")
+        rows = PackedRows.of(packed.to(self.device), entry.shape, dtype, entry.name)
+        for module, key, _ in self._homes[entry.name]:
+            module._parameters[key] = rows  # type: ignore[assignment]
 
     def enter(self, placement: Placement, active: frozenset[int]) -> None:
         """Loads the tensors of a client, with all commits applied, and frees all others."""
