@@ -125,7 +125,10 @@ class TestFormulaAgainstCount:
         ],
     )
     def test_packed(self, tmp_path: Path, placement: Placement, scope: Scope) -> None:
-        assert error(tiny(tmp_path, "llama"), PairedStep(placement, scope=scope)) < 0.03
+        profile, step = tiny(tmp_path, "llama"), PairedStep(placement, scope=scope, stem_format="int8")
+        assert error(profile, step) < 0.03
+        stem = counted(profile.model, "bf16", profile.work, step).parts["stem"]
+        assert stem < counted(profile.model, "bf16", profile.work, replace(step, stem_format="compute")).parts["stem"]
 
     @pytest.mark.parametrize("active", [{0, 1, 2}, {2}, {0, 2}], ids=str)
     @pytest.mark.parametrize("compute", ["bf16", "fp32"])
@@ -158,6 +161,8 @@ class TestFormulaAgainstCount:
         profile = model_profile(model, "bf16", "all", 8, 64, 0)
         step = PairedStep(active=frozenset(range(12)))
         assert error(profile, step) < 0.03
+        packed = replace(profile, work=replace(profile.work, batch_size=1, length=8, positions=8))
+        assert error(packed, replace(step, stem_format="int8")) < 0.03
         assert counted(model, "bf16", profile.work, step).parts["logits"] >= 8 * 63 * 50272 * 8
 
 

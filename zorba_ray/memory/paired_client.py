@@ -71,7 +71,8 @@ class PairedClient:
         with counter.part("stem"):
             move_rest(loaded, device)
             # All fake tensors are on one device. A count needs host and accelerator apart.
-            store = HostStore(compute, apart=True, packs=step.placement.format != "compute")
+            packs = step.placement.format != "compute"
+            store = HostStore(compute, apart=True, packs=packs, stem_format=step.stem_format)
             offload = Offload(replica, device, step.scope, store)
         for buffer in loaded.network.buffers():
             counter.label(buffer, "stem")
