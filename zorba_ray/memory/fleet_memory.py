@@ -1,7 +1,7 @@
 """The memory of each client of a fleet: where its blocks are kept, and the bytes of that (algorithm.md §6)."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import get_args
 
@@ -40,17 +40,20 @@ class FleetMemory:
         memory_at: Callable[[Placement], ClientMemory],
         is_hidden: Callable[[Placement], bool] = lambda placement: False,
         share: int = 1,
+        changed: Callable[[Mapping[str, str]], "FleetMemory"] | None = None,
     ) -> None:
         """
         Args:
             placements: the possible ones; of those in one format, those that copy less come first.
             is_hidden: whether rule 3 applies to frozen blocks that are streamed so.
             share: active blocks that a client should have room for.
+            changed: the memory with other settings of the section `memory`; None: it would stay the same.
         """
         self._placements = placements
         self._memory_at = functools.cache(memory_at)
         self._is_hidden = is_hidden
         self._share = share
+        self.changed = changed or (lambda settings: self)
         self.placement = functools.cache(self._choose)
         """Where the blocks of a client with this budget (bytes; None: no limit) are kept."""
 
@@ -129,7 +132,10 @@ def placed_by_budget(
         share_of_bf16 = frozen.buffers() / plain.buffers()
         return 2 * work.tokens >= config.break_even_tokens * share_of_bf16
 
-    return FleetMemory(placements, memory_at, is_hidden, share)
+    def changed(settings: Mapping[str, str]) -> FleetMemory:
+        return placed_by_budget(manifest, config.model_copy(update=dict(settings)), scope, work, rank, share)
+
+    return FleetMemory(placements, memory_at, is_hidden, share, changed)
 
 
 def resident_everywhere(
