@@ -12,7 +12,8 @@ from zorba_ray.assignment import problem_of
 from zorba_ray.config import load_config
 from zorba_ray.experiment import prepare
 
-STEPS = 8
+STEPS = 5
+"""Budgets; from one to the next the smallest client has room for one block more, or for several."""
 DEVICE = "modelled"
 
 
