@@ -18,9 +18,8 @@ from zorba_ray.memory.activations import Workload
 from zorba_ray.memory.inventory import Inventory
 from zorba_ray.models import TensorEntry
 
-PACKING = {"int8": 0.5e-9, "nf4": 1.0e-9}
-"""Packed format -> seconds per fp32 value on one core. Measured: .42 and .90 ns on an idle EPYC core of 2.6 GHz, from
-268 MB that were in no cache."""
+PACKING = {"int8": 0.4e-9, "nf4": 1.0e-9}
+"""Packed format -> seconds per fp32 value on one core: `python -m benchmarks speed`, on an EPYC core of 2.6 GHz."""
 
 
 @dataclass(frozen=True)
