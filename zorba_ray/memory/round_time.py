@@ -3,8 +3,8 @@
 A round is one step (P = K = 1). Three things run at the same time, and the longest one counts: the accelerator
 computes, the link copies from the host, and the host packs. A commit moves every block. So what was made of a master on
 the host is made anew and copied anew, whether it is then streamed or resident: frozen blocks, and active blocks without
-a master on the accelerator. That all of it overlaps is an assumption: `models.offload` makes resident blocks anew before
-the first pass.
+a master on the accelerator. That all of it overlaps is an assumption: `models.offload` makes resident blocks anew
+before the first pass.
 
 Not included: the network, the host's own updates, casting to 16 bits on the host (quicker than the link), and the
 product inside the attention, 2·B·T²·H per layer.
