@@ -125,6 +125,12 @@ def test_what_is_held_packed_is_what_the_memory_model_counts(placement: Placemen
     check_held(placement, scope, HostStore(apart=True, packs=True))
 
 
+def test_low_rank_directions_need_no_copy_of_a_matrix() -> None:
+    model = streamed_model("opt", rule_of(rank=2), HostStore(apart=True))
+    norms = 2 * 32 * 4
+    assert model.held_bytes()["scratch"] == norms, "weight and bias of a norm are perturbed into a copy"
+
+
 def check_held(placement: Placement, scope: Scope, store: HostStore) -> None:
     rule = rule_of(scope)
     model = streamed_model("opt", rule, store)
