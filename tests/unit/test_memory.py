@@ -176,7 +176,7 @@ class TestPacked:
         words = Workload(3, 5, 64, logits=10_000, positions=5)
         plain, packed = (self.memory(work=words, stem_format=format).parts["logits"] for format in ("compute", "int8"))
         assert plain == 12 * (128 + 80_000)
-        assert packed == 12 * (128 + 40_000) + 8192 * (128 + 12 * 6)
+        assert packed == 12 * 128 + 2 * (120_000 + 8192 * (64 + 12))
 
     def test_a_matrix_that_packing_makes_larger_never_costs_less_than_nothing(self) -> None:
         assert (memory(frozen_format="int8", master="host").active_extra >= 0).all()

@@ -100,8 +100,9 @@ def _require_binding_budgets(inputs: AssignmentInputs, present_clients: Sequence
         return
     config = inputs.config
     raise ConfigError(
-        f"federation.fleet sets budgets, but with memory.frozen={config.memory.frozen}, memory.master="
-        f"{config.memory.master}, memory.compute_dtype={config.memory.compute_dtype} and "
-        f"zo.scope={config.zo.scope} an active block takes no more bytes than a frozen one, so budgets cannot decide "
-        "which blocks are active; set memory.frozen=host, or drop federation.fleet"
+        f"federation.fleet sets budgets, but with memory.frozen={config.memory.frozen}, memory.frozen_format="
+        f"{config.memory.frozen_format}, memory.master={config.memory.master}, memory.compute_dtype="
+        f"{config.memory.compute_dtype} and zo.scope={config.zo.scope} an active block takes no more bytes than a "
+        "frozen one (what is out of scope is kept alike in both), so budgets cannot decide which blocks are active; "
+        "set memory.frozen=host, or drop federation.fleet"
     )

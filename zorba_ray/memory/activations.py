@@ -13,11 +13,10 @@ from typing import Any, Literal
 from zorba_ray.directions import EMBEDDINGS, FINAL_NORM
 from zorba_ray.errors import ModelError
 from zorba_ray.models import Manifest
+from zorba_ray.models.packed_rows import AT_ONCE
 
 _HIDDEN = ("hidden_size", "d_model", "n_embd", "dim", "emb_dim")
 """Names of the hidden width in configurations of different architectures."""
-HEAD_ROWS = 8192
-"""Rows of a packed head that are unpacked at once."""
 Nonlinearity = Literal["relu", "gelu", "written-out gelu", "swiglu"]
 
 
@@ -144,7 +143,7 @@ class Activations:
     size: int
     """s."""
     packed_head: bool = False
-    """Whether the matrix of a head over the vocabulary is packed, and unpacked `HEAD_ROWS` rows at a time."""
+    """Whether the matrix of a head over the vocabulary is packed (`models.packed_rows`)."""
 
     @property
     def hidden(self) -> float:
@@ -214,17 +213,16 @@ class Activations:
     def logits(self) -> float:
         """Bytes of a head for one sign: the hidden states that it reads, its logits in fp32, and their log-softmax.
 
-        A packed head over the vocabulary holds, before the log-softmax, some of its rows in the compute dtype and their
-        logits in it and in fp32. The rows of label words are copied once, and are never packed.
+        A packed head over the vocabulary holds, before they are fp32, the logits in the compute dtype, some of its rows
+        and their logits. The rows of label words are copied once, and are never packed.
         """
         work, size = self.work, self.size
         by_row = max(work.most_rows, work.batch_size)
         rows = by_row if work.positions == 1 else work.batch_size * (work.positions - 1)
-        late = 4 * work.logits * rows
+        logits = 8 * work.logits * rows
         if self.packed_head and (work.positions > 1 or work.written):
-            chunk = min(HEAD_ROWS, work.logits)
-            late = max(late, chunk * (work.hidden * size + rows * ((size if size < 4 else 0) + 4)))
-        return rows * (work.hidden * size + 4 * work.logits) + late
+            logits = max(logits, size * (work.logits * rows + min(AT_ONCE, work.logits) * (work.hidden + rows)))
+        return rows * work.hidden * size + logits
 
     def decoding(self, blocks: int) -> tuple[int, int]:
         """Bytes of (activations, logits) at the peak of writing answers at one sign, copies of active blocks left out:

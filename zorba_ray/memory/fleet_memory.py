@@ -1,19 +1,19 @@
 """The memory of each client of a fleet: where its blocks are kept, and the bytes of that (algorithm.md §6)."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import get_args
 
 import numpy as np
 
 from zorba_ray.config import LocalStep, MemoryConfig, ModelConfig
-from zorba_ray.formats import Format
+from zorba_ray.formats import Format, slab
 from zorba_ray.memory.activations import Workload
 from zorba_ray.memory.count import counted
 from zorba_ray.memory.footprint import ClientMemory
 from zorba_ray.memory.inventory import COMPUTE_BYTES, Inventory, client_memory
-from zorba_ray.models import RESIDENT, Manifest, Placement, Scope
+from zorba_ray.models import RESIDENT, Manifest, Placement, Scope, TensorEntry
 
 
 class FleetMemory:
@@ -40,17 +40,20 @@ class FleetMemory:
         memory_at: Callable[[Placement], ClientMemory],
         is_hidden: Callable[[Placement], bool] = lambda placement: False,
         share: int = 1,
+        changed: Callable[[Mapping[str, str]], "FleetMemory"] | None = None,
     ) -> None:
         """
         Args:
             placements: the possible ones; of those in one format, those that copy less come first.
             is_hidden: whether rule 3 applies to frozen blocks that are streamed so.
             share: active blocks that a client should have room for.
+            changed: the memory with other settings of the section `memory`; None: it would stay the same.
         """
         self._placements = placements
         self._memory_at = functools.cache(memory_at)
         self._is_hidden = is_hidden
         self._share = share
+        self.changed = changed or (lambda settings: self)
         self.placement = functools.cache(self._choose)
         """Where the blocks of a client with this budget (bytes; None: no limit) are kept."""
 
@@ -129,7 +132,10 @@ def placed_by_budget(
         share_of_bf16 = frozen.buffers() / plain.buffers()
         return 2 * work.tokens >= config.break_even_tokens * share_of_bf16
 
-    return FleetMemory(placements, memory_at, is_hidden, share)
+    def changed(settings: Mapping[str, str]) -> FleetMemory:
+        return placed_by_budget(manifest, config.model_copy(update=dict(settings)), scope, work, rank, share)
+
+    return FleetMemory(placements, memory_at, is_hidden, share, changed)
 
 
 def resident_everywhere(
@@ -142,14 +148,20 @@ def resident_everywhere(
     """
     plain = Manifest(tuple(t for t in manifest.tensors if not t.in_scope("lora")), manifest.blocks)
     size = COMPUTE_BYTES[compute]
-    blocks = np.array([size * sum(t.numel for t in plain.by_block[b]) for b in range(plain.blocks)], dtype=np.int64)
+
+    def kept(tensor: TensorEntry, format: Format) -> int:
+        return slab(format, tensor.shape).nbytes if format != "compute" and tensor.packable else size * tensor.numel
+
+    sizes = [sum(kept(tensor, step.base_format) for tensor in plain.by_block[b]) for b in range(plain.blocks)]
+    stem = sum(kept(tensor, step.stem_format) for tensor in plain.tensors if tensor.block >= plain.blocks)
+    blocks = np.array(sizes, dtype=np.int64)
 
     def memory_at(placement: Placement) -> ClientMemory:
         try:
             network = model.model_copy(update={"lora": None}).model_dump_json()
             parts = _counted_parts(network, plain.digest, compute, work, step)
         except Exception:  # a model's code may raise anything on tensors without memory
-            return ClientMemory({"stem": size * plain.numel - int(blocks.sum())}, blocks)
+            return ClientMemory({"stem": stem}, blocks)
         part = "frozen" if step.rank else "active"
         return ClientMemory(parts | {part: parts[part] - int(blocks.sum())}, blocks, "counted")
 

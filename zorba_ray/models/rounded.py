@@ -17,7 +17,13 @@ def round_matrices(loaded: LoadedModel, format: PackedFormat, blocks: bool) -> N
     inside = f"{loaded.blocks_name}."
     for name, parameter in loaded.network.named_parameters():
         adapter = name.rsplit(".", 1)[-1].startswith(ADAPTER)
-        if parameter.ndim < 2 or adapter or (not blocks and parameter.ndim > 2) or name.startswith(inside) != blocks or name in loaded.unused:
+        if (
+            parameter.ndim < 2
+            or adapter
+            or (not blocks and parameter.ndim > 2)
+            or name.startswith(inside) != blocks
+            or name in loaded.unused
+        ):
             continue
         shape, theta = tuple(parameter.shape), parameter.data.reshape(-1)
         packed = torch.empty(slab(format, shape).nbytes, dtype=torch.uint8)

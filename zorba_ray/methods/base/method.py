@@ -117,7 +117,11 @@ class Method(MethodSpec, ABC):
         scope, lora = config.zo.fixed_scope, config.model.lora
         if scope != "lora" or lora is None:
             return replace(cls.keeps(config), scope=scope)
-        return replace(cls.keeps(config), rank=lora.rank, targets=lora.targets)
+        base, memory = config.memory.frozen_format, config.memory
+        step = replace(cls.keeps(config), rank=lora.rank, targets=lora.targets)
+        if not cls.adapters or base == "auto":  # a method without a packed base
+            return step
+        return replace(step, base_format=base, stem_format=memory.stem_format)
 
     @classmethod
     def memory(cls, config: ExperimentConfig, manifest: "Manifest", work: "Workload") -> "FleetMemory":
