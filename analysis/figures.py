@@ -109,6 +109,13 @@ def budget_variation(group: Group) -> float | None:
     return round(fmean(variation(budgets(run)) for run in group.runs), 6)
 
 
+def mean_budget(group: Group) -> float | None:
+    """Bytes, over the clients; None where a client has no budget."""
+    if not all(budgets(run) for run in group.runs):
+        return None
+    return fmean(fmean(budgets(run)) for run in group.runs)
+
+
 def totals_that_differ(rows: Rows) -> list[str]:
     """A warning, where the fleets do not have the same bytes in all (within 1 %)."""
     totals = rows.column("budget_total_bytes_mean")
@@ -206,6 +213,24 @@ FIGURES: dict[str, Curves | Ends] = {
         },
         across=3,
         noted=totals_that_differ,
+    ),
+    "budget": Ends(
+        [
+            Panel("budget", "blocks", "budget of a client ({unit})", "active blocks of a client"),
+            Panel(
+                "budget",
+                "saved",
+                "budget of a client ({unit})",
+                "bytes below all blocks active\n({source})",
+                shares=True,
+            ),
+            Panel("budget", "loss", "budget of a client ({unit})", "final validation loss"),
+        ],
+        "budget",
+        mean_budget,
+        ["federation.fleet"],
+        {"blocks": lambda run: fmean(blocks(run)), "saved": vram_saved, "loss": final_loss},
+        across=3,
     ),
     "non_iid": Ends(
         _final("alpha", "α of the Dirichlet partition", log=True, level="iid"),
