@@ -42,7 +42,7 @@ def unfamiliar_memory(config: ExperimentConfig, loaded: LoadedModel, memory: Fle
     everything = frozenset(range(len(loaded.blocks)))
     for placement, budget in {memory.placement(budget): budget for budget in budgets}.items():
         for active in (everything, frozenset({0})):
-            step = PairedStep(placement, active, config.zo.fixed_scope)
+            step = PairedStep(placement, active, config.zo.fixed_scope, stem_format=config.memory.stem_format)
             try:
                 count = counted(config.model, config.memory.compute_dtype, work, step).total
             except Exception as error:
