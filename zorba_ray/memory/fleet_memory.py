@@ -54,6 +54,7 @@ class FleetMemory:
         self._is_hidden = is_hidden
         self._share = share
         self.changed = changed or (lambda settings: self)
+        """Settings of the section `memory` -> the memory of the same fleet with these."""
         self.placement = functools.cache(self._choose)
         """Where the blocks of a client with this budget (bytes; None: no limit) are kept."""
 
