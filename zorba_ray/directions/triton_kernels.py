@@ -62,14 +62,19 @@ def _narrow(value):
 
 
 @triton.jit
-def _terms(words, values, row, column, element, inside, last, GAUSSIAN: tl.constexpr):
-    """c z of one seed, fp32 [ROWS, 32]. values: c, or for gaussian the table times c."""
+def _terms(words, values, row, column, last, GAUSSIAN: tl.constexpr):
+    """c z of one seed, fp32 [ROWS, 32]. values: c, or for gaussian the table times c. From `last` on: any number.
+
+    The words end with a group. A group is read whole or not at all, so that loads are vectors for every `last`.
+    """
     if GAUSSIAN:
-        lane = tl.load(words + element, mask=inside, other=0).to(tl.uint16, bitcast=True)
-        term = tl.load(values + (lane.to(tl.int32) >> 4), mask=inside, other=0.0)
+        position = row[:, None] * 32 + column[None, :]
+        lane = tl.load(words + position, mask=position // 16 * 16 < last, other=0).to(tl.uint16, bitcast=True)
+        term = tl.load(values + (lane.to(tl.int32) >> 4))
     else:
-        word = tl.load(words + row, mask=row * 32 < last, other=0).to(tl.uint32, bitcast=True)
-        minus = ((~word)[:, None] << (31 - column)[None, :]) & 0x80000000  # the sign bit where the bit is clear
+        word = tl.load(words + tl.minimum(row, (last - 1) // 32)).to(tl.uint32, bitcast=True)
+        plus = (word[:, None] << (31 - column)[None, :]) & 0x80000000
+        minus = plus ^ 0x80000000  # the sign bit where the bit is clear
         term = (tl.load(values).to(tl.uint32, bitcast=True) ^ minus).to(tl.float32, bitcast=True)
     return term
 
@@ -90,7 +95,7 @@ def perturb(
     value = tl.load(theta + element, mask=inside, other=0.0)
     if NARROW:
         value = (_narrow(value) << 16).to(tl.float32, bitcast=True)
-    value += _terms(words, values, row, column, position, inside, lead + size, GAUSSIAN)
+    value += _terms(words, values, row, column, lead + size, GAUSSIAN)
     if NARROW:
         tl.store(scratch + element, _narrow(value).to(tl.uint16).to(tl.int16, bitcast=True), mask=inside)
     else:
@@ -128,21 +133,20 @@ def commit(
     element = position - lead
     inside = (element >= 0) & (element < size)
     value = tl.load(theta + element, mask=inside, other=0.0)
-    total = tl.load(carry + element, mask=inside, other=0.0) if CARRIED else tl.zeros([ROWS, 32], dtype=tl.float32)
+    # Zeros. Signs: tied to θ, so that sums are in the registers in which θ is, and a thread needs few words for its
+    # elements. With `tl.zeros` it would load eight words per seed, and each commit would go through shared memory.
+    nothing = tl.zeros([ROWS, 32], dtype=tl.float32) if GAUSSIAN else tl.where(inside, 0.0, value)
+    total = tl.load(carry + element, mask=inside, other=0.0) if CARRIED else nothing
     start = 0
     for ended in range(commits):
         end = (tl.load(ends + ended) - first).to(tl.int32)
         for seed in range(start, end):
-            total += _terms(
-                words + seed * stride, values + seed * WIDTH, row, column, position, inside, lead + size, GAUSSIAN
-            )
+            total += _terms(words + seed * stride, values + seed * WIDTH, row, column, lead + size, GAUSSIAN)
         value += total
-        total = tl.zeros([ROWS, 32], dtype=tl.float32)
+        total = nothing
         start = end
     tl.store(theta + element, value, mask=inside)
     if OPEN:
         for seed in range(start, seeds):
-            total += _terms(
-                words + seed * stride, values + seed * WIDTH, row, column, position, inside, lead + size, GAUSSIAN
-            )
+            total += _terms(words + seed * stride, values + seed * WIDTH, row, column, lead + size, GAUSSIAN)
         tl.store(carry + element, total, mask=inside)
