@@ -1,14 +1,19 @@
-"""Direction arithmetic against MeZO's pass and against the machine's own in-place add."""
+"""Direction arithmetic against MeZO's pass and the machine's own in-place add; packed formats against bitsandbytes."""
+
+import importlib
+import importlib.util
 
 import numpy as np
 import torch
 
 from benchmarks.alternate import alternate, at_least, at_most, cost_row, ratio_rows
-from benchmarks.rows import Row
+from benchmarks.rows import Row, not_run
 from benchmarks.twins import mezo_pass
 from zorba_ray.directions import Distribution, Terms, direction_backend, tensor_stream
+from zorba_ray.formats import PackedFormat, pack_into, slab, unpack_into
 
 ELEMENTS = 2**24
+MATRIX = (4096, 2048)
 PASSES = 8
 MU = 1e-3
 
@@ -20,6 +25,9 @@ def rows(quick: bool) -> list[Row]:
         *perturbation(turns),
         *commits(64, 2**20 if quick else 2**22, turns),
         *commits(512, 2**18 if quick else 2**21, turns),
+        *packing("int8", turns),
+        *packing("nf4", turns),
+        *bitsandbytes(3),
     ]
 
 
@@ -69,3 +77,34 @@ def commits(seeds: int, elements: int, turns: int) -> list[Row]:
         cost_row(f"{name}: per element and seed", ours, "ns", at_most(0.25, " ns"), 1e9 / (elements * seeds)),
         cost_row(f"{name}: MeZO's pass per element", mezo, "ns", None, 1e9 / (elements * PASSES)),
     ]
+
+
+def packing(format: PackedFormat, turns: int) -> list[Row]:
+    """A matrix of 8M values packed, and unpacked to fp32 and to bf16, per value."""
+    matrix = torch.randn(MATRIX).flatten()
+    packed = torch.empty(slab(format, MATRIX).nbytes, dtype=torch.uint8)
+    wide, narrow = torch.empty_like(matrix), torch.empty_like(matrix, dtype=torch.bfloat16)
+    times = alternate(
+        [
+            lambda: pack_into(packed, matrix, MATRIX, format),
+            lambda: unpack_into(wide, packed, MATRIX, format),
+            lambda: unpack_into(narrow, packed, MATRIX, format),
+        ],
+        turns,
+    )
+    works = (("pack", at_most(2, " ns")), ("unpack to fp32", None), ("unpack to bf16", None))
+    return [
+        cost_row(f"{format}: {work}, per parameter", taken, "ns", goal, 1e9 / len(matrix))
+        for (work, goal), taken in zip(works, times, strict=True)
+    ]
+
+
+def bitsandbytes(turns: int) -> list[Row]:
+    """What bitsandbytes takes for nf4 on this CPU."""
+    name = "nf4: bitsandbytes packs, per parameter"
+    if importlib.util.find_spec("bitsandbytes") is None:
+        return [not_run(name, "ns", "none, for comparison", "bitsandbytes is not installed")]
+    functional = importlib.import_module("bitsandbytes.functional")
+    matrix = torch.randn(MATRIX)
+    (times,) = alternate([lambda: functional.quantize_4bit(matrix, blocksize=64, quant_type="nf4")], turns)
+    return [cost_row(name, times, "ns", None, 1e9 / matrix.numel())]

@@ -129,7 +129,7 @@ def _of_pyomo(name: str) -> bool:
 
 
 PRIVATE: dict[str, Callable[[str], bool]] = {
-    **dict.fromkeys(("_parameters", "_buffers", "_version", "_cdata"), _of_torch),
+    **dict.fromkeys(("_parameters", "_buffers", "_version", "_cdata", "_make_wrapper_subclass"), _of_torch),
     "_cache": _of_numba,
     "_solver_model": _of_pyomo,
     **dict.fromkeys(

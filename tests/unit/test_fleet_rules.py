@@ -1,6 +1,6 @@
 """Rules, limits and speeds of the settings become arrays of the allocation problem."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from zorba_ray.assignment.rules import rules
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import ConfigError
+from zorba_ray.models import Placement
 from zorba_ray.models.manifest import build_manifest
 
 KINDS = ["small", "small", "large"]
@@ -16,11 +17,10 @@ KINDS = ["small", "small", "large"]
 MANIFEST = build_manifest({"a": (2, 3), "b": (3,), "c": (4, 5)}, {"a": 0, "b": 0, "c": 1}, 2)
 
 
-def made(frozen: str = "host", **allocation: Any) -> dict[str, Any]:
+def made(frozen: Literal["device", "host"] = "host", **allocation: Any) -> dict[str, Any]:
     memory = {"frozen": frozen, "flops_per_s": 100.0, "host_bytes_per_s": 8.0}
     settings = {"allocation": allocation, "memory": memory, "data": {"batch_size": 2, "max_length": 5}}
-    streamed = np.array([frozen == "host"] * len(KINDS))
-    return rules(ExperimentConfig.model_validate(settings), KINDS, MANIFEST, streamed)
+    return rules(ExperimentConfig.model_validate(settings), KINDS, MANIFEST, [Placement(frozen)] * len(KINDS))
 
 
 def test_nothing_asked_for_is_nothing_prescribed():
@@ -85,3 +85,11 @@ def test_a_rule_about_nobody_in_particular_is_about_all():
 def test_a_rule_is_about_one_class_or_a_list_of_clients(rule: dict[str, Any]):
     with pytest.raises(ValidationError, match="clients"):
         made(rules=[rule])
+
+
+def test_packed_blocks_stream_as_many_bytes_as_their_slabs():
+    """int8: 64 bytes for the scales and 64 for the codes of each matrix. A resident client streams nothing."""
+    settings = ExperimentConfig.model_validate({"memory": {"frozen": "host", "host_bytes_per_s": 8.0}})
+    placements = [Placement("host", "host", "int8"), Placement("host", "host"), Placement()]
+    found = rules(settings, KINDS, MANIFEST, placements)
+    np.testing.assert_allclose(found["stream_seconds"], [[(128 + 12) / 8, 16.0], [3.0, 5.0], [0.0, 0.0]])

@@ -123,6 +123,65 @@ def test_activations_grow_with_batch_and_length() -> None:
     assert memory(work=Workload(3, 10, 4, 2, 1)).parts["activations"] == 30 * 138 + 4560
 
 
+class TestPacked:
+    """Blocks of attn 64×64 with a bias, mlp 128×64 and a norm. In bf16: 8,192 + 16,384 + 2·256 = 25,088 bytes.
+
+    int8  attn 64·4 + 4,096, mlp 128·4 + 8,192, vectors 512: 13,568
+    nf4   64 bytes for the maximum of a group; attn 64 + 2,048, mlp 128 + 4,096, vectors 512: 6,976
+    """
+
+    FROZEN = {"int8": 13568, "nf4": 6976}  # noqa: RUF012
+
+    @staticmethod
+    def manifest() -> Manifest:
+        shapes: dict[str, tuple[int, ...]] = {"embed.weight": (100, 64), "norm.weight": (64,)}
+        homes = {"embed.weight": EMBEDDINGS, "norm.weight": FINAL_NORM}
+        for block in (0, 1):
+            own = {"attn.weight": (64, 64), "attn.bias": (64,), "mlp.weight": (128, 64), "norm.weight": (64,)}
+            shapes |= {f"h.{block}.{name}": shape for name, shape in own.items()}
+            homes |= {f"h.{block}.{name}": block for name in own}
+        return build_manifest(shapes, homes, 2)
+
+    def memory(self, scope: Scope = "all", work: Workload = WORK, rank: int = 0, **changes: str) -> ClientMemory:
+        return client_memory(self.manifest(), MemoryConfig.model_validate(changes), scope, work, rank)
+
+    @pytest.mark.parametrize("format", FROZEN)
+    def test_a_frozen_block_is_packed_and_an_active_one_is_not(self, format: str) -> None:
+        size = self.FROZEN[format]
+        for master, active in (("host", 25088), ("device", 4 * (4096 + 8192 + 128))):
+            found = self.memory(frozen_format=format, master=master)
+            assert found.parts["frozen"] == 2 * size
+            assert found.active_extra.tolist() == [active - size] * 2
+            assert found.parts["scratch"] == 16384  # mlp, perturbed or unpacked
+        streamed = self.memory(frozen_format=format, master="host", frozen="host")
+        assert (streamed.parts["frozen"], streamed.parts["stream buffers"]) == (0, 2 * size)
+        assert streamed.active_extra.tolist() == [25088] * 2
+
+    def test_what_is_out_of_scope_is_packed_in_active_blocks_too(self) -> None:
+        """Vectors alone move: a budget cannot bind. A layer with a perturbed bias also unpacks its matrix."""
+        found = self.memory("bias_norm", frozen_format="nf4", master="host")
+        assert found.active_extra.tolist() == [0, 0]
+        assert found.parts["scratch"] == 16384
+        assert self.memory("biases", frozen_format="nf4", master="host").parts["scratch"] == 16384
+        assert self.memory("attention", frozen_format="nf4", master="host").active_extra.tolist() == [8192 - 2176] * 2
+
+    def test_factors_are_apart_from_the_unpacked_matrix(self) -> None:
+        slim, dense = (self.memory(rank=2, frozen_format=format, master="host") for format in ("nf4", "compute"))
+        assert slim.parts["scratch"] == dense.parts["scratch"] + 16384
+
+    def test_a_packed_stem(self) -> None:
+        """100 × 64 and the norm. Its head is unpacked in rows where the loss is over the vocabulary."""
+        assert self.memory(stem_format="int8").parts["stem"] == 448 + 6400 + 256
+        assert self.memory(stem_format="int8").parts["logits"] == self.memory().parts["logits"]
+        words = Workload(3, 5, 64, logits=10_000, positions=5)
+        plain, packed = (self.memory(work=words, stem_format=format).parts["logits"] for format in ("compute", "int8"))
+        assert plain == 12 * (128 + 80_000)
+        assert packed == 12 * 128 + 2 * (120_000 + 8192 * (64 + 12))
+
+    def test_a_matrix_that_packing_makes_larger_never_costs_less_than_nothing(self) -> None:
+        assert (memory(frozen_format="int8", master="host").active_extra >= 0).all()
+
+
 @pytest.mark.parametrize("kind", ["opt", "llama", "bert"])
 @pytest.mark.parametrize(("frozen", "master"), list(itertools.product(("device", "host"), repeat=2)))
 def test_more_active_blocks_never_take_less(kind: str, frozen: str, master: str) -> None:
@@ -157,12 +216,14 @@ def test_low_rank_needs_factors_instead_of_a_copy(master: str, scratch: int) -> 
 
 
 @pytest.mark.parametrize("kind", ["opt", "llama", "bert"])
-@pytest.mark.parametrize(("frozen", "master"), list(itertools.product(("device", "host"), repeat=2)))
-def test_no_active_set_holds_more_than_the_sum_says(kind: str, frozen: str, master: str) -> None:
+@pytest.mark.parametrize(
+    ("frozen", "master", "format"), list(itertools.product(("device", "host"), ("device", "host"), ("compute", "nf4")))
+)
+def test_no_active_set_holds_more_than_the_sum_says(kind: str, frozen: str, master: str, format: str) -> None:
     """What the solver is given bounds the exact bytes of every active set from above."""
     manifest = Replica(tiny_loaded(kind)).manifest
-    config = MemoryConfig.model_validate({"frozen": frozen, "master": master})
-    held = Inventory(manifest, Placement(frozen, master), "all", 2)  # type: ignore[arg-type]
+    config = MemoryConfig.model_validate({"frozen": frozen, "master": master, "frozen_format": format})
+    held = Inventory(manifest, Placement(frozen, master, format), "all", 2)  # type: ignore[arg-type]
     work = Workload(4, 16, HIDDEN, 3, 1)
     bound = client_memory(manifest, config, "all", work)
     for bits in range(1, 1 << BLOCKS):

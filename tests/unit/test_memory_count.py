@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
+from transformers.pytorch_utils import Conv1D
 
 from tests.support.task_data import REWARD
 from tests.support.tiny_models import tiny_loaded
 from tests.support.tiny_run import tiny_config
 from zorba_ray.config import LocalStep, ModelConfig, method_names
 from zorba_ray.experiment.build import prepare
-from zorba_ray.memory import Workload, fleet_memory, resident_everywhere
+from zorba_ray.formats import PackedFormat, pack_into, slab, unpack_into
+from zorba_ray.memory import Workload, fleet_memory, packed_layers, resident_everywhere, table
 from zorba_ray.memory.count import counted
 from zorba_ray.memory.footprint import Footprint
 from zorba_ray.memory.inventory import COMPUTE_BYTES, Inventory, zorba_footprint
@@ -114,6 +116,20 @@ class TestFormulaAgainstCount:
         """The first block active, frozen ones behind it: they run on both signs at once."""
         assert error(tiny(tmp_path, kind), step) < 0.03
 
+    @pytest.mark.parametrize(
+        ("placement", "scope"),
+        [
+            (Placement("device", "host", "nf4"), "all"),
+            (Placement("host", "host", "int8"), "all"),
+            (Placement("device", "device", "int8"), "bias_norm"),
+        ],
+    )
+    def test_packed(self, tmp_path: Path, placement: Placement, scope: Scope) -> None:
+        profile, step = tiny(tmp_path, "llama"), PairedStep(placement, scope=scope, stem_format="int8")
+        assert error(profile, step) < 0.03
+        stem = counted(profile.model, "bf16", profile.work, step).parts["stem"]
+        assert stem < counted(profile.model, "bf16", profile.work, replace(step, stem_format="compute")).parts["stem"]
+
     @pytest.mark.parametrize("active", [{0, 1, 2}, {2}, {0, 2}], ids=str)
     @pytest.mark.parametrize("compute", ["bf16", "fp32"])
     def test_by_active_set(self, tmp_path: Path, compute: str, active: set[int]) -> None:
@@ -145,6 +161,8 @@ class TestFormulaAgainstCount:
         profile = model_profile(model, "bf16", "all", 8, 64, 0)
         step = PairedStep(active=frozenset(range(12)))
         assert error(profile, step) < 0.03
+        packed = replace(profile, work=replace(profile.work, batch_size=1, length=8, positions=8))
+        assert error(packed, replace(step, stem_format="int8")) < 0.03
         assert counted(model, "bf16", profile.work, step).parts["logits"] >= 8 * 63 * 50272 * 8
 
 
@@ -229,6 +247,29 @@ class TestParts:
         assert seen.parts["active"] == adapters
         assert 2 * adapters <= seen.parts["optimizer state"] <= 2 * adapters + 2 * rank * 32
 
+    @pytest.mark.parametrize("backward", [True, False])
+    def test_a_packed_base(self, tmp_path: Path, backward: bool) -> None:
+        """Slabs in the places of matrices; of the largest layer (96 × 32) one copy at a time."""
+        profile = tiny(tmp_path, "llama")
+        plain = LocalStep(backward=backward, rank=4)
+        packed = replace(plain, base_format="nf4", stem_format="int8")
+        before, seen = (counted(profile.model, "bf16", profile.work, step).parts for step in (plain, packed))
+        blocks = [tensor for block in range(3) for tensor in profile.manifest.by_block[block]]
+        matrices = [tensor for tensor in blocks if tensor.packable]
+        slabs = sum(slab("nf4", tensor.shape).nbytes for tensor in matrices)
+        assert before["frozen"] - seen["frozen"] == sum(2 * tensor.numel for tensor in matrices) - slabs
+        assert seen["scratch"] in (0, 2 * 32 * 32, 2 * 96 * 32)
+        assert before["stem"] - seen["stem"] == 2 * (2 * 40 * 32 - slab("int8", (40, 32)).nbytes)
+
+    def test_checkpointing_keeps_a_block_s_input(self, tmp_path: Path) -> None:
+        """Of three blocks one is run anew at a time."""
+        profile, step = tiny(tmp_path, "llama"), LocalStep(backward=True, rank=4)
+        kept, anew = (
+            counted(profile.model, "bf16", profile.work, replace(step, checkpoint=on)).parts["activations"]
+            for on in (False, True)
+        )
+        assert anew < 0.6 * kept
+
     def test_a_forward_pair_in_place(self, tmp_path: Path) -> None:
         """It holds one tensor of z or one forward; a stored z is as large as the model, a pool 4 bytes a seed."""
         profile = tiny(tmp_path, "opt")
@@ -252,10 +293,47 @@ def test_a_model_that_cannot_be_counted_is_known_by_its_weights(monkeypatch: pyt
     assert memory.bytes_of(frozenset(range(manifest.blocks))) == 2 * manifest.numel
 
 
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_packed_layer_has_the_gradients_of_its_unpacked_weight(transposed: bool) -> None:
+    torch.manual_seed(0)
+    layer: Any = Conv1D(6, 4) if transposed else torch.nn.Linear(4, 6)
+    x = torch.randn(2, 3, 4, requires_grad=True)
+    slabs: list[torch.Tensor] = []
+    with StorageCounter() as counter, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            packed_layers, "_slab", lambda weight, format, *_: slabs.append(packed(weight, format)) or slabs[0]
+        )
+        weight = layer.weight.detach().clone()
+        packed_layers.pack_linear(torch.nn.ModuleList([layer]), "int8", "frozen", counter)
+        layer(x).square().sum().backward()
+    unpacked = torch.empty(24)
+    unpack_into(unpacked, slabs[0], tuple(weight.shape), "int8")
+    twin = x.detach().clone().requires_grad_(True)
+    y = twin @ (unpacked.view(weight.shape) if transposed else unpacked.view(weight.shape).T) + layer.bias
+    y.square().sum().backward()
+    gradient, expected = x.grad, twin.grad
+    assert gradient is not None
+    assert expected is not None
+    assert torch.equal(gradient, expected)
+    assert not torch.equal(unpacked.view(weight.shape), weight)
+
+
+def packed(weight: torch.Tensor, format: PackedFormat) -> torch.Tensor:
+    shape = tuple(weight.shape)
+    held = torch.empty(slab(format, shape).nbytes, dtype=torch.uint8)
+    pack_into(held, weight.detach().flatten(), shape, format)
+    return held
+
+
 def test_the_table_names_every_method_policy_and_share() -> None:
     found = list(clients(24, "all", (Fraction(1, 4), Fraction(1))))
     assert {client.method for client in found} == set(method_names())
     paired = [(client.step, client.fraction) for client in found if isinstance(client.step, PairedStep)]
-    assert {(step.placement, step.resident) for step, _ in paired} == {(s.placement, s.resident) for s in PLACEMENTS}
+    assert {step.placement for step, _ in paired} == set(table.PLACEMENTS)
+    assert {client.label for client in found if client.method == "fedit"} == {
+        f"FedIT: LoRA r 16 + AdamW{format}{checkpointed}"
+        for format in ("", ", int8", ", nf4")
+        for checkpointed in ("", ", checkpointed")
+    }
     assert next(step for step, share in paired if share == Fraction(1, 4)).active == {0, 4, 8, 12, 16, 20}
     assert [share for step, share in paired if not step.resident] == [Fraction(1)]

@@ -1,5 +1,6 @@
 """`zorba-ray profile`: what it prints, and what it says to wrong input."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from typer.testing import CliRunner
 from zorba_ray.cli.main import app
 from zorba_ray.cli.profile import profiled
 from zorba_ray.errors import ConfigError, ModelError
+from zorba_ray.memory import table
+from zorba_ray.memory.footprint import PARTS, Footprint
 from zorba_ray.models.shapes import SHAPES
 
 PARAMETERS = {
@@ -33,7 +36,13 @@ def test_every_named_shape_has_the_parameters_of_the_published_model(shape: str)
     assert profiled(shape, None, None, None).manifest.numel == PARAMETERS[shape]
 
 
-def test_a_table_with_every_source_named() -> None:
+@pytest.fixture
+def uncounted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counting takes seconds: one byte in its place."""
+    monkeypatch.setattr(table, "counted", lambda *_: Footprint(dict.fromkeys(PARTS, 0) | {"stem": 1}, "counted"))
+
+
+def test_a_table_with_every_source_named(uncounted: None) -> None:
     found = CliRunner().invoke(app, ["profile", "demo", "--batch", "2", "--length", "32"], env={"COLUMNS": "80"})
     assert found.exit_code == 0, found.output
     assert max(map(len, found.output.splitlines())) <= 80
@@ -41,7 +50,8 @@ def test_a_table_with_every_source_named() -> None:
         "modelled",
         "batch 2 × 32",
         "full backprop, AdamW",
-        "all blocks streamed, none resident",
+        "zorba, all streamed",
+        "FedIT: LoRA r 16 + AdamW, nf4, checkpointed",
         "CUDA context",
     ):
         assert text in found.output
@@ -52,12 +62,27 @@ def test_json_has_parts_that_add_up() -> None:
     assert found.exit_code == 0, found.output
     record = json.loads(found.output)
     assert (record["batch_size"], record["length"], record["logits"], record["scope"]) == (4, 32, 4, "all")
-    assert len(record["rows"]) == 4 * 4 + 1 + 8
+    assert len(record["rows"]) == 7 * 4 + 1 + 17
     for row in record["rows"]:
         told = row["modelled"] or row["counted"]
         assert sum(told["parts"].values()) == told["bytes"] > 0
         assert (row["modelled"] is None) == (row["method"] != "zorba") == (row["counted"] is not None)
         assert row["round_seconds_modelled"] > 0
+
+
+def test_csv_has_the_same_rows_and_every_part(uncounted: None) -> None:
+    stems = {}
+    for format in ("compute", "int8"):
+        found = CliRunner().invoke(app, ["profile", "demo", "--csv", f"memory.stem_format={format}"])
+        assert found.exit_code == 0, found.output
+        rows = list(csv.DictReader(found.output.splitlines()))
+        assert len(rows) == 7 * 4 + 1 + 17
+        for row in rows:
+            assert sum(int(row[part]) for part in PARTS) == int(row["bytes"])
+        stems[format] = int(rows[0]["stem"])
+    assert stems["int8"] < 0.6 * stems["compute"]
+    both = CliRunner().invoke(app, ["profile", "demo", "--csv", "--json"])
+    assert both.exit_code != 0
 
 
 def test_batch_and_length_come_from_the_settings(tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ class AssignedClient(Record, kw_only=True):
     """Where frozen blocks are kept: device or host."""
     master: str | None = None
     """Where the fp32 weights of active blocks are kept: device or host."""
+    format: str = "compute"
+    """How the matrices of frozen blocks are kept: compute, int8 or nf4."""
 
     @property
     def share(self) -> float | None:
@@ -47,6 +49,11 @@ class PlacementBytes(Record, kw_only=True):
     """Bytes of a client without active blocks, by part."""
     active_extra_bytes: tuple[int, ...]
     """Extra bytes of each block when it is active."""
+    format: str = "compute"
+
+    def holds(self, client: AssignedClient) -> bool:
+        """Whether a client's blocks are kept so."""
+        return (self.frozen, self.master, self.format) == (client.frozen, client.master, client.format)
 
 
 class SolverStep(Record, kw_only=True):
@@ -165,7 +172,7 @@ class AllocationRecord(Record, kw_only=True):
     def bytes_all_active_of(self, client: AssignedClient) -> int | None:
         """VRAM of a client if all blocks were active, with the same placement, batch and scope; None if not known."""
         for where in self.placements:
-            if (where.frozen, where.master) == (client.frozen, client.master):
+            if where.holds(client):
                 return sum(where.parts.values()) + sum(where.active_extra_bytes)
         return None if self.placements else self.bytes_all_active  # older files have one placement for all clients
 

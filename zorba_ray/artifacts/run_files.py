@@ -55,6 +55,8 @@ class Budget(Record, kw_only=True):
     """Id of the client."""
     frozen: str | None = None
     master: str | None = None
+    format: str = "compute"
+    """Of frozen matrices: compute, int8 or nf4."""
     peak_bytes: Count
     source: str
     """`measured` on a real GPU, else the source of the allocation's bytes."""

@@ -64,11 +64,11 @@ def problem_of(inputs: AssignmentInputs, fleet: Sequence[Client], probe: BlockPr
         cost = energy if energy.any() else cost
     shared = config.federation.seeds == "shared"
     kinds = [client.kind for client in inputs.fleet.at(1)]
-    streamed = np.array([inputs.memory.placement(client.budget).frozen == "host" for client in fleet])
+    placements = [inputs.memory.placement(client.budget) for client in fleet]
     present = [client.id for client in present_clients]
     restricted: dict[str, Any] = {
         name: value[present] if isinstance(value, np.ndarray) else value
-        for name, value in rules(config, kinds, inputs.manifest, streamed).items()
+        for name, value in rules(config, kinds, inputs.manifest, placements).items()
     }
     return AllocationProblem(
         base_bytes=base,
@@ -100,8 +100,9 @@ def _require_binding_budgets(inputs: AssignmentInputs, present_clients: Sequence
         return
     config = inputs.config
     raise ConfigError(
-        f"federation.fleet sets budgets, but with memory.frozen={config.memory.frozen}, memory.master="
-        f"{config.memory.master}, memory.compute_dtype={config.memory.compute_dtype} and "
-        f"zo.scope={config.zo.scope} an active block takes no more bytes than a frozen one, so budgets cannot decide "
-        "which blocks are active; set memory.frozen=host, or drop federation.fleet"
+        f"federation.fleet sets budgets, but with memory.frozen={config.memory.frozen}, memory.frozen_format="
+        f"{config.memory.frozen_format}, memory.master={config.memory.master}, memory.compute_dtype="
+        f"{config.memory.compute_dtype} and zo.scope={config.zo.scope} an active block takes no more bytes than a "
+        "frozen one (what is out of scope is kept alike in both), so budgets cannot decide which blocks are active; "
+        "set memory.frozen=host, or drop federation.fleet"
     )

@@ -45,6 +45,7 @@ def allocation_record(inputs: AssignmentInputs, solved: Solved) -> AllocationRec
             PlacementBytes(
                 frozen=where.frozen,
                 master=where.master,
+                format=where.format,
                 parts=memory.parts,
                 active_extra_bytes=tuple(memory.active_extra.tolist()),
             )
@@ -144,6 +145,7 @@ def _client(inputs: AssignmentInputs, client: Client, active: ActiveSets) -> Ass
         present=client.present,
         frozen=placement.frozen,
         master=placement.master,
+        format=placement.format,
     )
 
 

@@ -8,16 +8,18 @@ import numpy as np
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.config.allocation import ClientRule
 from zorba_ray.errors import ConfigError
-from zorba_ray.memory.inventory import COMPUTE_BYTES
-from zorba_ray.models import Manifest
+from zorba_ray.memory.inventory import COMPUTE_BYTES, Inventory
+from zorba_ray.models import Manifest, Placement
 
 
-def rules(config: ExperimentConfig, kinds: Sequence[str], manifest: Manifest, streamed: np.ndarray) -> dict[str, Any]:
+def rules(
+    config: ExperimentConfig, kinds: Sequence[str], manifest: Manifest, placements: Sequence[Placement]
+) -> dict[str, Any]:
     """Keyword arguments of AllocationProblem: min_blocks, max_blocks, must_hold, must_not_hold, times.
 
     Args:
         kinds: [N], class names of the clients.
-        streamed: [N] bool, whether a client's frozen blocks are streamed from the host.
+        placements: [N], where the blocks of each client are kept.
 
     Raises:
         ConfigError: a rule names a class, client or block that does not exist.
@@ -48,35 +50,40 @@ def rules(config: ExperimentConfig, kinds: Sequence[str], manifest: Manifest, st
             "must_hold": must_hold if must_hold.any() else None,
             "must_not_hold": must_not_hold if must_not_hold.any() else None,
         }
-    seconds, stream = _times(config, speed, manifest, streamed)
+    seconds, stream = _times(config, speed, manifest, placements)
     return {**restrictions, "block_seconds": seconds, "stream_seconds": stream}
 
 
 def _times(
-    config: ExperimentConfig, speed: np.ndarray, manifest: Manifest, streamed: np.ndarray
+    config: ExperimentConfig, speed: np.ndarray, manifest: Manifest, placements: Sequence[Placement]
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """(compute, stream): modelled seconds of each block on each client, [N, L] each; stream is None if nobody streams.
+    """(compute, stream): modelled seconds of each block on each client, [N, L] each; stream: None if nobody streams.
 
-    compute: t_{n,b} = 2 × parameters × tokens / FLOP/s, one forward of one sign. stream: bytes / bandwidth.
+    compute: t_{n,b} = 2 × parameters × tokens / FLOP/s, one forward of one sign. stream: bytes of a frozen block in the
+    format in which it is streamed, / bandwidth.
 
     Args:
         speed: [N], multiple of the speed of the modelled accelerator.
     """
     memory, tokens = config.memory, config.data.most_tokens
-    size = COMPUTE_BYTES[memory.compute_dtype]
-    tensors = [manifest.by_block[block] for block in range(manifest.blocks)]
-    flops = np.array([2.0 * tokens * sum(t.numel for t in block) for block in tensors])
-    sizes = np.array([float(sum(t.numel * (size if len(t.shape) >= 2 else 4) for t in block)) for block in tensors])
+    flops = 2.0 * tokens * np.array(manifest.sizes(), dtype=np.float64)
 
     def spread(seconds: np.ndarray) -> np.ndarray:
         if (speed == 1).all():
             return np.broadcast_to(seconds, (len(speed), len(seconds)))
         return seconds / speed[:, None]
 
+    def streaming(placement: Placement) -> np.ndarray:
+        held = Inventory(manifest, placement, config.zo.fixed_scope, COMPUTE_BYTES[memory.compute_dtype])
+        sizes = [float(held.whole(block)) if placement.frozen == "host" else 0.0 for block in held.blocks]
+        return np.array(sizes) / memory.host_bytes_per_s
+
+    streams = {placement: streaming(placement) for placement in set(placements)}
     stream = None
-    if streamed.any():
-        stream = spread(sizes / memory.host_bytes_per_s)
-        stream = stream if streamed.all() else stream * streamed[:, None]
+    if len(streams) == 1 and any(placement.frozen == "host" for placement in streams):
+        stream = spread(streams[placements[0]])
+    elif any(placement.frozen == "host" for placement in streams):
+        stream = np.stack([streams[placement] for placement in placements]) / speed[:, None]
     return spread(flops / memory.flops_per_s), stream
 
 

@@ -9,6 +9,7 @@ from zorba_ray.active_sets import ActiveSets
 from zorba_ray.allocation import Allocation, AllocationProblem, allocate, allocate_simply, objectives
 from zorba_ray.artifacts.allocation import BlockProbe
 from zorba_ray.assignment.fleet import Client
+from zorba_ray.assignment.other_formats import other_formats
 from zorba_ray.assignment.problem import AssignmentInputs, problem_of
 from zorba_ray.directions import uniforms
 from zorba_ray.errors import AllocationInfeasible, ConfigError
@@ -44,12 +45,23 @@ def solve(inputs: AssignmentInputs, fleet: Sequence[Client], probe: BlockProbe |
     """
     settings, problem = inputs.config.allocation, problem_of(inputs, fleet, probe)
     if activation_is_free(inputs, fleet):
-        allocation = _everything(inputs, fleet, problem)
-    elif settings.algorithm == "lexicographic":
-        allocation = allocate(problem, settings.time_limit_s, settings.gap)
-    else:
-        allocation = allocate_simply(problem, settings.algorithm, _draws(inputs, problem))
+        return Solved(_everything(inputs, fleet, problem), problem, fleet, probe)
+    try:
+        if settings.algorithm == "lexicographic":
+            allocation = allocate(problem, settings.time_limit_s, settings.gap)
+        else:
+            allocation = allocate_simply(problem, settings.algorithm, _draws(inputs, problem))
+    except AllocationInfeasible as error:
+        raise _advised(error, inputs, fleet, problem) from error
     return Solved(allocation, problem, fleet, probe)
+
+
+def _advised(
+    error: AllocationInfeasible, inputs: AssignmentInputs, fleet: Sequence[Client], problem: AllocationProblem
+) -> AllocationInfeasible:
+    """The error, which also says what other formats of frozen blocks would do."""
+    advice = other_formats(inputs, fleet, problem)
+    return AllocationInfeasible(f"{error}. {advice}") if advice else error
 
 
 def solve_quickly(inputs: AssignmentInputs, fleet: Sequence[Client]) -> Solved:
@@ -62,7 +74,10 @@ def solve_quickly(inputs: AssignmentInputs, fleet: Sequence[Client]) -> Solved:
     try:
         allocation = allocate_simply(problem, "greedy", _draws(inputs, problem))
     except AllocationInfeasible:  # the heuristic may fail where the solver does not
-        allocation = allocate(problem, settings.time_limit_s, settings.gap)
+        try:
+            allocation = allocate(problem, settings.time_limit_s, settings.gap)
+        except AllocationInfeasible as error:
+            raise _advised(error, inputs, fleet, problem) from error
     return Solved(allocation, problem, fleet)
 
 

@@ -22,18 +22,26 @@ def profile(
     batch: int = typer.Option(None, "--batch", help="Examples of a forward pass (default: data.batch_size)."),
     length: int = typer.Option(None, "--length", help="Tokens of an example (default: data.max_length)."),
     parts: bool = typer.Option(False, "--parts", help="Also the bytes of every part."),
+    csv_out: bool = typer.Option(False, "--csv", help="Print CSV, with a column for every part."),
     json_out: bool = typer.Option(False, "--json", help="Print JSON, with the bytes of every part."),
 ) -> None:
     """Show the bytes that a client's accelerator would hold. No weights are loaded."""
     import json
 
     from zorba_ray.cli.terminal import Console, say
+    from zorba_ray.errors import ConfigError
 
+    if csv_out and json_out:
+        raise ConfigError("--csv with --json: these are two forms of the same table; choose one")
     model_profile = profiled(config, overrides, batch, length)
     rows = list(model_profile.rows())
     if json_out:
         record = {"model": model_profile.model.path, **model_profile.facts(), "rows": [row.to_dict() for row in rows]}
         say(json.dumps(record, indent=1))
+        return
+    if csv_out:
+        for line in _csv(rows):
+            say(line)
         return
     console = Console()
     console.print(_table(model_profile, rows, parts).terminal(console.width))
@@ -62,6 +70,7 @@ def profiled(source: str, overrides: list[str] | None, batch: int | None, length
     profile = model_profile(
         config.model, config.memory.compute_dtype, config.zo.fixed_scope, rows, tokens,
         (len(config.data.label_words) or LABELS) if config.row_kind == "classification" else None,
+        config.memory.stem_format,
     )  # fmt: skip
     if profile.positions is not None and tokens > profile.positions:
         raise ConfigError(
@@ -94,11 +103,11 @@ def _settings(source: str, overrides: list[str]) -> "ExperimentConfig":
 
 
 def _table(profile: "ModelProfile", rows: "list[Row]", parts: bool) -> "Table[Row]":
-    """One row per client. `parts`: with a column of the bytes of all parts."""
+    """One row per client. `parts`: with the bytes of all parts, even if lines must be broken for it."""
     from zorba_ray.tables import Column, Table
     from zorba_ray.units import format_bytes
 
-    def active(row: "Row") -> str | None:
+    def share(row: "Row") -> str | None:
         return None if row.client.fraction is None else str(row.client.fraction)
 
     def parts_of(row: "Row") -> str:
@@ -110,26 +119,55 @@ def _table(profile: "ModelProfile", rows: "list[Row]", parts: bool) -> "Table[Ro
         f"batch {work.batch_size} × {work.length}, {profile.compute}",
         rows,
         [
-            Column("method", lambda row: row.client.label),
-            Column("active", active),
+            Column("method", _name),
+            Column("active", share),
             Column("bytes", lambda row: row.footprint.total, format_bytes),
             Column("round", lambda row: 1000 * row.seconds, "{:.0f} ms".format),
-            *([Column("parts", parts_of)] if parts else []),
+            Column("parts", parts_of, keep=0 if parts else -1),
         ],
     )
+
+
+def _name(row: "Row") -> str:
+    return row.client.label if row.client.fraction is None else f"{row.client.method}, {row.client.label}"
+
+
+def _csv(rows: "list[Row]") -> list[str]:
+    """Lines of CSV: a header, and one line per client. Bytes are whole numbers, times are milliseconds."""
+    import csv
+    import io
+
+    from zorba_ray.memory.footprint import PARTS
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["method", "placement", "active", "bytes", "source", "round_ms", *PARTS])
+    for row in rows:
+        client, footprint = row.client, row.footprint
+        writer.writerow(
+            [client.method, client.label, client.fraction, footprint.total, footprint.source,
+             round(1000 * row.seconds, 3), *(footprint.parts.get(part, 0) for part in PARTS)]
+        )  # fmt: skip
+    return text.getvalue().splitlines()
 
 
 def _assumptions(profile: "ModelProfile") -> list[str]:
     """The assumptions behind the numbers."""
     from zorba_ray.config import DEFAULT_METHOD
-    from zorba_ray.memory.table import ACCELERATOR, FLOPS, LINK, MEMORY
+    from zorba_ray.memory.round_time import ACCELERATOR, PACKING, SPEEDS
 
     head = "next-token loss" if profile.work.positions > 1 else f"{profile.work.logits} labels"
+    packed = profile.stem_format != "compute"
+    stem = f"; stem in {profile.stem_format}, where the method can take it" if packed else ""
+    packing = ", ".join(f"{1e9 * seconds:g} ns a value for {format}" for format, seconds in PACKING.items())
     return [
-        f"Rows that begin with frozen or all blocks are {DEFAULT_METHOD}: their bytes are modelled by a formula. The "
-        "other rows are counted. Bytes are those at the peak, without the CUDA context (some hundred MiB) and the "
-        "allocator's rounding.",
-        f"Head: {head}. Active blocks are spread evenly; scope {profile.scope}. No row uses activation checkpointing.",
-        f"Round: modelled, one step, P = K = 1, on an {ACCELERATOR} with {FLOPS / 1e12:.0f} TFLOP/s, "
-        f"{LINK / 1e9:.0f} GB/s to the host, {MEMORY / 1e12:.1f} TB/s to its own memory; copies overlap with compute.",
+        f"Rows of {DEFAULT_METHOD} are modelled by a formula; active is the share of active blocks. The others are "
+        "counted. Bytes are those at the peak, without the CUDA context (some hundred MiB) and the allocator's "
+        "rounding.",
+        f"Head: {head}. Active blocks are spread evenly; scope {profile.scope}{stem}.",
+        f"Round: modelled, one step, P = K = 1, on an {ACCELERATOR} with {SPEEDS.flops / 1e12:.0f} TFLOP/s, "
+        f"{SPEEDS.link / 1e9:.0f} GB/s to the host, {SPEEDS.memory / 1e12:.1f} TB/s to its own memory. After a commit "
+        f"blocks are copied anew, and packed anew by {SPEEDS.cores} cores ({packing}). Copies and packing overlap with "
+        "compute.",
+        "What a format costs in learning: docs/memory.md.",
     ]

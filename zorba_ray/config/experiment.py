@@ -141,14 +141,14 @@ class ExperimentConfig(StrictModel):
         if late:
             raise ValueError(f"federation.changes names round {late[0]}, the run ends with round {self.rounds}")
         # Where an active block costs the same bytes as a frozen one, no budget can bind: choosing by budget is void.
-        same = self.memory.master == "host" and self.memory.frozen == "device"
-        fp32 = self.memory.compute_dtype == "fp32" and self.memory.frozen == "device"
-        if self.federation.fleet is not None and (same or fp32):
+        memory = self.memory
+        plain = memory.frozen == "device" and memory.frozen_format == "compute"
+        if self.federation.fleet is not None and plain and (memory.master == "host" or memory.compute_dtype == "fp32"):
             raise ValueError(
-                f"memory.frozen={self.memory.frozen}, memory.master={self.memory.master}, memory.compute_dtype="
-                f"{self.memory.compute_dtype}: an active block holds as many bytes as a frozen one, so no VRAM budget "
-                "can bind; set memory.frozen=host, or memory.master=device with a 16-bit memory.compute_dtype, or drop "
-                "federation.fleet"
+                f"memory.frozen={memory.frozen}, memory.frozen_format={memory.frozen_format}, memory.master="
+                f"{memory.master}, memory.compute_dtype={memory.compute_dtype}: an active block holds as many bytes as "
+                "a frozen one, so no VRAM budget can bind; set memory.frozen_format=int8 or nf4, memory.frozen=host, "
+                "or memory.master=device with a 16-bit memory.compute_dtype, or drop federation.fleet"
             )
         return self
 

@@ -6,6 +6,10 @@ from pydantic import Field
 
 from zorba_ray.config.base import StrictModel
 
+FixedFormat = Literal["compute", "int8", "nf4"]
+"""How frozen matrices are kept: in the compute dtype, or packed."""
+StemFormat = Literal["compute", "int8"]
+
 
 class MemoryConfig(StrictModel):
     """Where the weights are kept. A simulated accelerator follows the same rules, in fp32 on the CPU."""
@@ -18,12 +22,12 @@ class MemoryConfig(StrictModel):
     master: Literal["device", "host", "auto"] = "device"
     """Where the fp32 weights (masters) of active blocks are kept. `device`: on the accelerator. `host`: in host memory,
     and the accelerator has a copy in the compute dtype, renewed once per round. `auto`: per client, by its budget."""
-    frozen_format: Literal["compute", "int8", "nf4", "auto"] = "compute"
+    frozen_format: FixedFormat | Literal["auto"] = "compute"
     """How the matrices of frozen blocks are kept, on the accelerator or on the way to it. `compute`: in the compute
     dtype. `int8`: one byte per value and a scale per row. `nf4`: four bits per value, with scales per 64 values. Active
     blocks are perturbed, so their tensors in scope are never packed; the others are. `auto`: per client, the finest
     format with which its budget allows its share of blocks."""
-    stem_format: Literal["compute", "int8"] = "compute"
+    stem_format: StemFormat = "compute"
     """How the matrices outside the blocks (embeddings, head) are kept, which nobody perturbs."""
     flops_per_s: float = Field(default=1.4e14, gt=0)
     """FLOP per second of the modelled accelerator, used for round times (f3) and for `auto`. The default is that of an

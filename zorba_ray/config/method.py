@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from zorba_ray.config.base import StrictModel
+from zorba_ray.config.memory import FixedFormat, StemFormat
 from zorba_ray.config.model import Targets
 from zorba_ray.config.zo import FixedScope
 
@@ -49,6 +50,13 @@ class LocalStep:
     """Number of candidate seeds, with an fp32 accumulator each."""
     stored: bool = False
     """Whether one flat z is kept from the first perturbation to the update."""
+    checkpoint: bool = False
+    """Whether the forward pass keeps the input of each block alone, and the backward pass runs the block once more
+    (activation checkpointing)."""
+    base_format: FixedFormat = "compute"
+    """How the frozen matrices of the blocks are kept, if only adapters are trained."""
+    stem_format: StemFormat = "compute"
+    """How the matrices outside the blocks are kept, if only adapters are trained."""
     scope: FixedScope | None = None
     """The trained tensors of the blocks, as in a run without adapters; None: the whole model, as in the publication."""
 
@@ -125,6 +133,18 @@ class MethodSpec:
             raise ValueError(
                 f"memory.frozen={memory.frozen}, memory.master={memory.master}: method={method} keeps its whole model "
                 "on the accelerator; set both to device"
+            )
+        packed = (memory.frozen_format, memory.stem_format) != ("compute", "compute")
+        named = f"memory.frozen_format={memory.frozen_format}, memory.stem_format={memory.stem_format}"
+        if packed and not cls.adapters:
+            raise ValueError(
+                f"{named}: method={method} trains the matrices of every block and keeps its model in the compute "
+                "dtype; set both to compute, or take a method that trains adapters, such as method=fedit"
+            )
+        if packed and memory.frozen_format == "auto":
+            raise ValueError(
+                f"{named}: method={method} has no budgets by which a format could be chosen; set "
+                "memory.frozen_format=compute, int8 or nf4"
             )
         if config.allocation != type(config.allocation)():
             raise ValueError(f"method={method} has no blocks to allocate: drop the section allocation")

@@ -29,11 +29,18 @@ from zorba_ray.experiment.examples import tokenised
 from zorba_ray.experiment.pair_check import require_right_pairs
 from zorba_ray.experiment.sampled_answers import SampledRows
 from zorba_ray.experiment.shared_prefix import settled_prefix, shared_tables
-from zorba_ray.experiment.task_model import compute_device, directions_of, host_store, set_threads, task_model
+from zorba_ray.experiment.task_model import (
+    compute_device,
+    directions_of,
+    host_store,
+    set_threads,
+    start_model,
+    task_model,
+)
 from zorba_ray.experiment.unfamiliar import unfamiliar_memory
 from zorba_ray.federation import ClientAccelerator, ClientHost
 from zorba_ray.methods import build_method
-from zorba_ray.models import Batch, HostStore, TaskModel, load_model
+from zorba_ray.models import Batch, HostStore, TaskModel
 from zorba_ray.protocol.ledger import FORMAT
 from zorba_ray.protocol.messages import LedgerHeader, Section
 from zorba_ray.protocol.states import replica_state
@@ -95,13 +102,14 @@ def prepare(
     judge = None if reward is None else Reward(reward)
     task = load_task(config.data, config.seed, labelled, config.task)
     with watch.part("load"):
-        loaded = load_model(config.model)
+        loaded = start_model(config)
     examples = tokenised(task, config, loaded)
     model = task_model(loaded, config, device, watch, host_store(config, device) if clients_here else None, judge)
 
     def check(shared: bool) -> None:
         require_right_pairs(config, model, shared)
-        _emulate(config, accelerator, device, watch, shared)
+        if (store := _elsewhere(config, accelerator, device, clients_here)) is not None:
+            require_right_pairs(config, task_model(start_model(config), config, "cpu", watch, store), shared)
 
     with watch.part("check"):
         known = None if begun is None else shared_tokens(begun.sections)
@@ -168,11 +176,13 @@ def prepare(
     )
 
 
-def _emulate(config: ExperimentConfig, accelerator: str, device: str, watch: Watch, shared: bool) -> None:
-    """The check of pairs in 16 bits on this CPU, where clients will compute so on GPUs of other processes."""
+def _elsewhere(config: ExperimentConfig, accelerator: str, device: str, clients_here: bool) -> HostStore | None:
+    """How clients of other processes keep θ, so that their pairs are checked in this one: in 16 bits on a GPU, or with
+    packed matrices. None: as this process keeps it."""
+    packs = config.memory.frozen_format != "compute"
     if accelerator == "cuda" and device == "cpu" and config.memory.compute_dtype == "bf16":
-        store = HostStore(torch.bfloat16, True)
-        require_right_pairs(config, task_model(load_model(config.model), config, "cpu", watch, store), shared)
+        return HostStore(torch.bfloat16, True, packs, config.memory.stem_format)
+    return host_store(config, "cpu") if packs and not clients_here else None
 
 
 def build_host(
@@ -227,7 +237,7 @@ def worker_host(
     with own.part("start"):
         device = compute_device(accelerator)
         judge = None if reward is None else Reward(reward)
-        model = task_model(load_model(config.model), config, device, own, host_store(config, device), judge)
+        model = task_model(start_model(config), config, device, own, host_store(config, device), judge)
         if device == "cuda":  # what the driver emulated, on the real thing
             with own.part("check"):
                 require_right_pairs(config, model, bool(shared_tokens(header.sections)))

@@ -10,7 +10,8 @@ from zorba_ray.config import ExperimentConfig
 from zorba_ray.data import OptionTable, TokenTable
 from zorba_ray.directions import cpu_directions
 from zorba_ray.errors import ModelError
-from zorba_ray.models import Batch, TaskModel
+from zorba_ray.formats import Format
+from zorba_ray.models import RESIDENT, STREAMED, Batch, TaskModel
 from zorba_ray.models.decode_check import check_decoding
 from zorba_ray.models.heads import OptionsHead
 from zorba_ray.models.loaded import sample_ids
@@ -42,22 +43,34 @@ def require_right_pairs(config: ExperimentConfig, model: TaskModel, shared: bool
         batches = [_beginning_alike(batch) for batch in batches]
     if config.row_kind in ("completion", "generation"):
         batches = [dataclasses.replace(batch, scored_BT=_answers(batch)) for batch in batches]
-    check_pairs(model, plain, batches, _path(config, model))
-    if model.decoder is not None:
-        path = _path(config, model) if config.task_kind == "reward" else None
-        check_decoding(model, plain, batches[0], (1.0, -1.0)[: path.signs] if path else ())
+    for format in _formats(config, model):
+        if model.store is not None:
+            model.use_placement(dataclasses.replace(STREAMED if model.store.apart else RESIDENT, format=format))
+        path = _path(config, model, format)
+        check_pairs(model, plain, batches, path)
+        if model.decoder is not None:
+            signs = (1.0, -1.0)[: path.signs] if path and config.task_kind == "reward" else ()
+            check_decoding(model, plain, batches[0], signs, format)
     if model.replica.digest() != before:
         raise ModelError(f"model.path={model.loaded.label}: a forward pair wrote θ: report this as a defect")
     return before
 
 
-def _path(config: ExperimentConfig, model: TaskModel) -> PairPath | None:
+def _formats(config: ExperimentConfig, model: TaskModel) -> tuple[Format, ...]:
+    """Those in which frozen matrices of some client are kept."""
+    if model.store is None or not model.store.packs:
+        return ("compute",)
+    chosen = config.memory.frozen_format
+    return ("compute", "int8", "nf4") if chosen == "auto" else (chosen,)
+
+
+def _path(config: ExperimentConfig, model: TaskModel, format: Format) -> PairPath | None:
     if config.spec.backward:
         return None
     zo = config.zo
     # Blocks that come and go serve one client at a time.
     together = config.federation.seeds == "shared" and config.local_steps == 1 and model.store is None
-    return PairPath(1 if zo.difference == "forward" else 2, together, zo.distribution)
+    return PairPath(1 if zo.difference == "forward" else 2, together, zo.distribution, format)
 
 
 def _batches(model: TaskModel, labels: int, max_length: int) -> Iterator[Batch]:

@@ -8,7 +8,8 @@ from zorba_ray.artifacts import RunDir, Summary, read_record, read_run_settings
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.directions import cpu_directions
 from zorba_ray.errors import ConfigError, LedgerError, RunDirError
-from zorba_ray.models import Replica, load_model
+from zorba_ray.experiment.task_model import start_model
+from zorba_ray.models import Replica
 from zorba_ray.models import export as export_model
 from zorba_ray.protocol.ledger import LedgerContents, read_ledger
 from zorba_ray.protocol.replay import ReplicaState
@@ -126,7 +127,7 @@ def replay_run(path: Path, until: int | None, folder: Path | None, model: str | 
     adapter = source.lora if folder is not None and contents.header.scope == "lora" and not merged else None
     if folder is not None and folder.exists() and any(folder.iterdir()):
         raise ConfigError(f"--export {folder}: the folder exists and is not empty")
-    loaded = load_model(source)
+    loaded = start_model(config, source)
     replica = Replica(loaded)
     state = replica_state(replica, cpu_directions(config.directions.backend), contents.header)
     start = time.perf_counter()

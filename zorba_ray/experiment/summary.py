@@ -147,11 +147,7 @@ def budgets(allocation: AllocationRecord, peaks: Mapping[int, int]) -> tuple[Bud
     rows = []
     for kind, clients in classes.items():
         fullest = max(clients, key=lambda each: (peak_of(each) / (each.budget_bytes or 1), -each.client))
-        parts = next(
-            where.parts
-            for where in allocation.placements
-            if (where.frozen, where.master) == (fullest.frozen, fullest.master)
-        )
+        parts = next(where.parts for where in allocation.placements if where.holds(fullest))
         parts = {**parts, "active blocks": fullest.bytes - sum(parts.values())}
         largest = max(parts, key=lambda name: parts[name])
         budget, peak = fullest.budget_bytes, peak_of(fullest)
@@ -162,6 +158,7 @@ def budgets(allocation: AllocationRecord, peaks: Mapping[int, int]) -> tuple[Bud
                 client=fullest.client,
                 frozen=fullest.frozen,
                 master=fullest.master,
+                format=fullest.format,
                 peak_bytes=peak,
                 source="measured" if fullest.client in peaks else allocation.bytes_source,
                 budget_bytes=budget,

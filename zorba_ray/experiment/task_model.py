@@ -5,12 +5,30 @@ import platform
 
 import torch
 
-from zorba_ray.config import ExperimentConfig
+from zorba_ray.config import ExperimentConfig, ModelConfig
 from zorba_ray.directions import DirectionBackend, cpu_directions, direction_backend, timed
 from zorba_ray.errors import ConfigError
-from zorba_ray.models import HostStore, LoadedModel, Manifest, Scope, TaskModel
+from zorba_ray.models import HostStore, LoadedModel, Manifest, Scope, TaskModel, load_model
+from zorba_ray.models.rounded import round_matrices
 from zorba_ray.stopwatch import UNWATCHED, Watch
 from zorba_ray.tasks.reward import Reward
+
+
+def start_model(config: ExperimentConfig, source: ModelConfig | None = None) -> LoadedModel:
+    """The model of a run at θ0: as it was loaded, but matrices that stay packed for the whole run are rounded.
+
+    Args:
+        source: another place of the same model; None: `config.model`.
+
+    Raises:
+        ModelError: as `load_model`.
+    """
+    loaded, memory = load_model(source or config.model), config.memory
+    if memory.stem_format != "compute":
+        round_matrices(loaded, memory.stem_format, blocks=False)
+    if memory.frozen_format in ("int8", "nf4") and not config.spec.allocates:  # a base that nobody trains
+        round_matrices(loaded, memory.frozen_format, blocks=True)
+    return loaded
 
 
 def host_store(config: ExperimentConfig, device: str) -> HostStore | None:
@@ -24,9 +42,10 @@ def host_store(config: ExperimentConfig, device: str) -> HostStore | None:
         return None
     apart = device != "cpu"
     dtype = torch.bfloat16 if apart and memory.compute_dtype == "bf16" else torch.float32
-    if dtype == torch.float32 and memory.frozen == memory.master == "device":
+    packs = memory.frozen_format != "compute"
+    if dtype == torch.float32 and memory.frozen == memory.master == "device" and not packs:
         return None
-    return HostStore(dtype, apart)
+    return HostStore(dtype, apart, packs, memory.stem_format)
 
 
 def set_threads(config: ExperimentConfig) -> None:

@@ -11,9 +11,9 @@ from zorba_ray.errors import ConfigError, LedgerError, ModelError
 from zorba_ray.experiment.build import build_host
 from zorba_ray.experiment.client_memory import shared_tokens
 from zorba_ray.experiment.replay import recorded_run
-from zorba_ray.experiment.task_model import compute_device, host_store, set_threads, task_model
+from zorba_ray.experiment.task_model import compute_device, host_store, set_threads, start_model, task_model
 from zorba_ray.federation.accelerator import choose_accelerator
-from zorba_ray.models import TaskModel, load_model
+from zorba_ray.models import TaskModel
 from zorba_ray.models.peft_folder import adapter_settings, is_adapter
 from zorba_ray.protocol.messages import LedgerHeader
 from zorba_ray.tasks.reward import Reward
@@ -173,4 +173,4 @@ def _task_model(config: ExperimentConfig, judge: Reward | None) -> TaskModel:
     sequential = config.federation.backend == "sequential"
     device = compute_device(choose_accelerator(config)) if sequential else "cpu"
     store = host_store(config, device) if sequential else None
-    return task_model(load_model(config.model), config, device, store=store, reward=judge)
+    return task_model(start_model(config), config, device, store=store, reward=judge)

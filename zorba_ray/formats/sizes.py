@@ -3,7 +3,7 @@
 A packed matrix is one run of bytes, its slab. The parts follow each other, each beginning at a multiple of 64 bytes:
 
 - int8: fp32 scales, one per row; codes, one signed byte per value.
-- nf4: fp32 maxima, one per group of 256 blocks; scales, one byte per block of 64 values; codes, four bits per value:
+- nf4: fp32 scales, one per group of 256 blocks; 8-bit scales, one per block of 64 values; codes, four bits per value:
   the value with the even index in the lower half of a byte.
 
 A row is what the last axis holds. Blocks run over the flat matrix, from its first value on; the last may be shorter.
@@ -28,9 +28,9 @@ _ALIGNMENT = 64
 class Slab:
     """The parts of one packed matrix: byte offsets and lengths inside its slab."""
 
-    maxima: slice
-    """Bytes of the fp32 numbers: scales of rows (int8), or maxima of groups (nf4)."""
     scales: slice
+    """Bytes of the fp32 scales: of rows (int8), or of groups (nf4)."""
+    block_scales: slice
     """Bytes of the 8-bit scales of blocks; empty for int8."""
     codes: slice
     nbytes: int
@@ -41,13 +41,17 @@ def slab(format: PackedFormat, shape: tuple[int, ...]) -> Slab:
     """Where the parts of a matrix of this shape (two axes or more) are."""
     numel = math.prod(shape)
     if format == "int8":
-        numbers, scales, codes = numel // shape[-1], 0, numel
+        scales, block_scales, codes = numel // shape[-1], 0, numel
     else:
-        blocks = -(-numel // BLOCK)
-        numbers, scales, codes = -(-blocks // GROUP), blocks, -(-numel // 2)
-    parts: list[slice] = []
-    start = 0
-    for size in (4 * numbers, scales, codes):
-        parts.append(slice(start, start + size))
-        start += -(-size // _ALIGNMENT) * _ALIGNMENT
-    return Slab(*parts, start)
+        block_scales, codes = -(-numel // BLOCK), -(-numel // 2)
+        scales = -(-block_scales // GROUP)
+    second = _aligned(4 * scales)
+    third = second + _aligned(block_scales)
+    return Slab(
+        slice(0, 4 * scales), slice(second, second + block_scales), slice(third, third + codes), third + _aligned(codes)
+    )
+
+
+def _aligned(size: int) -> int:
+    """The next multiple of 64."""
+    return -(-size // _ALIGNMENT) * _ALIGNMENT

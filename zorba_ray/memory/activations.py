@@ -13,6 +13,7 @@ from typing import Any, Literal
 from zorba_ray.directions import EMBEDDINGS, FINAL_NORM
 from zorba_ray.errors import ModelError
 from zorba_ray.models import Manifest
+from zorba_ray.models.packed_rows import AT_ONCE
 
 _HIDDEN = ("hidden_size", "d_model", "n_embd", "dim", "emb_dim")
 """Names of the hidden width in configurations of different architectures."""
@@ -141,6 +142,8 @@ class Activations:
     work: Workload
     size: int
     """s."""
+    packed_head: bool = False
+    """Whether the matrix of a head over the vocabulary is packed (`models.packed_rows`)."""
 
     @property
     def hidden(self) -> float:
@@ -208,10 +211,18 @@ class Activations:
         return max(attention, feed, normed)
 
     def logits(self) -> float:
-        """Bytes of a head for one sign: the hidden states that it reads, its logits in fp32, and their log-softmax."""
-        by_row = max(self.work.most_rows, self.work.batch_size)
-        rows = by_row if self.work.positions == 1 else self.work.batch_size * (self.work.positions - 1)
-        return rows * (self.work.hidden * self.size + 8 * self.work.logits)
+        """Bytes of a head for one sign: the hidden states that it reads, its logits in fp32, and their log-softmax.
+
+        A packed head over the vocabulary holds, before they are fp32, the logits in the compute dtype, some of its rows
+        and their logits. The rows of label words are copied once, and are never packed.
+        """
+        work, size = self.work, self.size
+        by_row = max(work.most_rows, work.batch_size)
+        rows = by_row if work.positions == 1 else work.batch_size * (work.positions - 1)
+        logits = 8 * work.logits * rows
+        if self.packed_head and (work.positions > 1 or work.written):
+            logits = max(logits, size * (work.logits * rows + min(AT_ONCE, work.logits) * (work.hidden + rows)))
+        return rows * work.hidden * size + logits
 
     def decoding(self, blocks: int) -> tuple[int, int]:
         """Bytes of (activations, logits) at the peak of writing answers at one sign, copies of active blocks left out:

@@ -20,6 +20,7 @@ from zorba_ray.models import Batch, LoadedModel
 from zorba_ray.models.decode import Decoder, Ending
 from zorba_ray.models.heads import LabelPromptsHead, LabelWordsHead
 from zorba_ray.models.logits import LinearLogits
+from zorba_ray.models.packed_rows import AT_ONCE
 from zorba_ray.models.shapes import skeleton
 from zorba_ray.models.shared_prefix import packed_inputs
 
@@ -72,8 +73,13 @@ def prepared(
 
     def loss() -> torch.Tensor:
         hidden = loaded.backbone(**inputs, **({"use_cache": False} if loaded.causal else {}))[0]
+        unpacked = min(AT_ONCE, work.logits) if step.stem_format != "compute" and work.positions > 1 else 0
+        with counter.part("scratch"):
+            rows = torch.empty(unpacked, work.hidden, dtype=hidden.dtype, device=device)
         with counter.part("logits"):
-            return head(hidden)
+            value = head(hidden)
+        del rows
+        return value
 
     return PlainClient(loaded, step, loss, _unread(loaded, work), counter).step
 
@@ -125,8 +131,8 @@ def _head_loss(loaded: LoadedModel, work: Workload, batch: Batch) -> Callable[[t
     output = loaded.network.get_output_embeddings()
     bias = getattr(output, "bias", None)
     if work.positions == 1:
-        rows = slice(0, work.logits)
-        linear = LinearLogits(output.weight.detach()[rows].clone(), None if bias is None else bias[rows].clone())
+        rows = torch.arange(work.logits, device=batch.ids_BT.device)
+        linear = LinearLogits(output.weight[rows].detach(), None if bias is None else bias[rows].detach())
         words = LabelWordsHead(linear)
         return lambda hidden: words.losses(hidden, batch)[0].mean()
 

@@ -69,7 +69,7 @@ def require_within(client: str, budget: int | None, memory: ClientMemory, active
         raise BudgetExceeded(
             f"{client} would hold {needed:,} bytes ({memory.source}) with blocks {sorted(active)} active, "
             f"{needed - budget:,} over its budget of {budget:,}; {largest(memory.parts_of(active))}: raise its budget, "
-            "lower data.batch_size or data.max_length, or set memory.frozen=host"
+            "lower data.batch_size or data.max_length, or set memory.frozen_format=nf4 or memory.frozen=host"
         )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from zorba_ray.config import MemoryConfig
+from zorba_ray.formats import Format, slab
 from zorba_ray.memory.activations import Activations, Workload, architecture
 from zorba_ray.memory.footprint import PARTS, ClientMemory, Footprint
 from zorba_ray.models import Manifest, Placement, Scope, TensorEntry
@@ -19,17 +20,19 @@ COMPUTE_BYTES = {"bf16": 2, "fp32": 4}
 class Inventory:
     """The weights on the accelerator of one client, by placement.
 
-    - stem: embeddings, final norm and head, in the compute dtype.
-    - frozen block: a copy in the compute dtype; 0 if it is streamed from the host.
+    - stem: embeddings, final norm and head, in the compute dtype; the matrices packed if `stem_format` says so.
+    - frozen block: a copy in the compute dtype, with matrices packed in the placement's format; 0 if it is streamed
+      from the host.
     - active block: its tensors in scope as fp32 masters (4 bytes), or in the compute dtype if masters are on the host.
       Its other tensors are as in a frozen block. 0 if no block is resident.
-    - scratch: the largest leaf module (weight and bias) in scope, in the compute dtype, because θ ± μz exists for one
-      leaf at a time. With directions of rank r a matrix [m, n] needs its factors instead, r (m + n) in the compute
-      dtype, and r columns of the doubled batch. If its fp32 master is on the accelerator, also a copy in the compute
-      dtype.
+    - scratch: what the neediest leaf module (weight and bias) needs, because θ ± μz exists for one leaf at a time. In
+      an active block these are its tensors in scope, perturbed, in the compute dtype. A packed matrix, in an active or
+      a frozen block, is unpacked into the same buffer, in the compute dtype. With directions of rank r a matrix [m, n]
+      in scope needs its factors instead, r (m + n) in the compute dtype, and r columns of the doubled batch. If its
+      fp32 master is on the accelerator, also a copy in the compute dtype.
     - copies: if the model writes answers, a copy of every active block's tensors in scope, in the compute dtype, until
       the last token.
-    - stream buffers: two buffers of the largest block, if blocks are streamed.
+    - stream buffers: two buffers of the largest frozen block, if blocks are streamed.
     """
 
     manifest: Manifest
@@ -38,19 +41,31 @@ class Inventory:
     size: int
     """s."""
     resident: bool = True
-    """Whether active blocks stay on the accelerator. False: they are streamed, too, as in ZO2."""
+    """Whether active blocks stay on the accelerator. False: they are streamed, too, as in ZO2; not in a packed format,
+    because a perturbed block needs the compute dtype."""
+    stem_format: Format = "compute"
 
     def copy(self, tensor: TensorEntry) -> int:
         """Bytes of a copy in the compute dtype; vectors are fp32."""
         return tensor.numel * (self.size if len(tensor.shape) >= 2 else 4)
 
+    def kept(self, tensor: TensorEntry, format: Format) -> int:
+        """Bytes of a tensor in a format. What cannot be packed is a copy in the compute dtype."""
+        return slab(format, tensor.shape).nbytes if format != "compute" and tensor.packable else self.copy(tensor)
+
     def stem(self) -> int:
         """Bytes of all tensors outside the blocks."""
-        return sum(self.copy(tensor) for tensor in self.manifest.tensors if tensor.block not in self.blocks)
+        outside = (tensor for tensor in self.manifest.tensors if tensor.block not in self.blocks)
+        return sum(self.kept(tensor, self.stem_format) for tensor in outside)
 
     def whole(self, block: int) -> int:
-        """Bytes of a block's copy in the compute dtype."""
-        return sum(self.copy(tensor) for tensor in self.manifest.by_block[block])
+        """Bytes of a frozen block."""
+        return sum(self.kept(tensor, self.placement.format) for tensor in self.manifest.by_block[block])
+
+    def rest(self, block: int) -> int:
+        """Bytes of the tensors of a block that are out of scope, as they are kept in a frozen or active block."""
+        scoped = self.manifest.scoped(block, self.scope)
+        return self.whole(block) - sum(self.kept(tensor, self.placement.format) for tensor in scoped)
 
     def moved(self, block: int) -> int:
         """Bytes of a copy of the block's tensors in scope, in the compute dtype."""
@@ -65,19 +80,24 @@ class Inventory:
         return sum(4 * tensor.numel for tensor in self.manifest.scoped(block, self.scope))
 
     def scratch(self, work: Workload, rank: int) -> int:
-        """Bytes of the scratch part, for the largest leaf module in scope."""
+        """Bytes of the scratch part, for the neediest leaf module of a frozen or active block."""
         rows = 2 * work.tokens
         cast = self.placement.master == "device" and self.size < 4
-        leaves: dict[tuple[int, str], int] = {}
-        for block in self.blocks:
-            for tensor in self.manifest.scoped(block, self.scope):
-                leaf, needed = (block, tensor.name.rpartition(".")[0]), self.copy(tensor)
+        packed = self.placement.format != "compute"
+        frozen: dict[tuple[int, str], int] = {}
+        active: dict[tuple[int, str], int] = {}
+        for tensor in (tensor for block in self.blocks for tensor in self.manifest.by_block[block]):
+            leaf, copy = (tensor.block, tensor.name.rpartition(".")[0]), self.copy(tensor)
+            unpacked = needed = copy if packed and tensor.packable else 0
+            if tensor.in_scope(self.scope):
+                needed = copy
                 if rank and len(tensor.shape) >= 2:
                     first = tensor.shape[0]
-                    slim = rank * (first + tensor.numel // first + rows) * self.size
-                    needed = slim + (needed if cast else 0)
-                leaves[leaf] = leaves.get(leaf, 0) + needed
-        return max(leaves.values())
+                    needed = rank * (first + tensor.numel // first + rows) * self.size + (copy if cast else 0)
+            frozen[leaf] = frozen.get(leaf, 0) + unpacked
+            active[leaf] = active.get(leaf, 0) + needed
+        sizes = max(frozen.values()), max(active.values())
+        return sum(sizes) if rank else max(sizes)  # factors are not in the buffer into which matrices are unpacked
 
     def copies(self, block: int, work: Workload) -> int:
         """What an active block's perturbed copy holds while answers are written."""
@@ -87,16 +107,16 @@ class Inventory:
         """Bytes of the frozen blocks, and of the tensors out of scope in active blocks."""
         if self.placement.frozen == "host":
             return 0
-        return sum(self.whole(b) - (self.moved(b) if b in active else 0) for b in self.blocks)
+        return sum(self.rest(b) if b in active else self.whole(b) for b in self.blocks)
 
     def streamed(self, active: frozenset[int]) -> int:
         """Bytes that are copied from the host in one pass over the blocks."""
         if self.placement.frozen == "device":
             return 0
-        return sum(self.whole(b) - (self.moved(b) if self.resident and b in active else 0) for b in self.blocks)
+        return sum(self.rest(b) if self.resident and b in active else self.whole(b) for b in self.blocks)
 
     def buffers(self) -> int:
-        """Bytes of two buffers of the largest block."""
+        """Bytes of two buffers of the largest frozen block."""
         return 2 * max(self.whole(block) for block in self.blocks)
 
     @property
@@ -124,16 +144,21 @@ def client_memory(
     set.
 
     Args:
-        config: `frozen` and `master` must not be `auto`.
+        config: `frozen`, `master` and `frozen_format` must not be `auto`.
         rank: r of low-rank directions; 0: dense.
     """
-    placement = Placement(config.frozen, config.master)  # pyright: ignore[reportArgumentType]
-    inventory = Inventory(manifest, placement, scope, COMPUTE_BYTES[config.compute_dtype])
+    placement = Placement(config.frozen, config.master, config.frozen_format)  # pyright: ignore[reportArgumentType]
+    size = COMPUTE_BYTES[config.compute_dtype]
+    inventory = Inventory(manifest, placement, scope, size, stem_format=config.stem_format)
     streamed, several = placement.frozen == "host", manifest.blocks > 1
     extra = [
-        inventory.active(block) + inventory.copies(block, work) - (0 if streamed else inventory.moved(block))
+        inventory.active(block)
+        + inventory.copies(block, work)
+        - (0 if streamed else inventory.whole(block) - inventory.rest(block))
         for block in inventory.blocks
     ]
+    # A matrix of a few values takes more bytes packed than not. The sum is then a bound from above.
+    extra = [max(0, size) for size in extra]
     return ClientMemory(_base(inventory, work, frozenset(), several, several, rank), np.array(extra, dtype=np.int64))
 
 
@@ -141,7 +166,8 @@ def _base(
     inventory: Inventory, work: Workload, active: frozenset[int], doubled: bool, several: bool, rank: int
 ) -> dict[str, int]:
     """Bytes by part, without those of active blocks; `doubled` and `several` as in `Activations.peak`."""
-    live = Activations(architecture(inventory.manifest, work.hidden), work, inventory.size)
+    packed_head = inventory.stem_format != "compute"
+    live = Activations(architecture(inventory.manifest, work.hidden), work, inventory.size, packed_head)
     activations, logits = live.decoding(inventory.manifest.blocks) if work.written else live.peak(doubled, several)
     return {
         "stem": inventory.stem(),

@@ -6,11 +6,12 @@ the compute dtype is bf16. The masters of θ and the images of streamed blocks a
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from zorba_ray.directions import TensorStream, Terms
+from zorba_ray.formats import Format
 from zorba_ray.memory.storage_counter import HOST, StorageCounter
 from zorba_ray.models import RESIDENT, STREAMED, Batch, HostStore, LoadedModel, Perturbation, Placement, Replica, Scope
 from zorba_ray.models.mixed_precision import mix_precision
@@ -28,13 +29,17 @@ class PairedStep:
     scope: Scope = "all"
     resident: bool = True
     """Whether active blocks stay on the accelerator. False: they are streamed, too, as in ZO2."""
+    stem_format: Format = "compute"
 
     @property
     def label(self) -> str:
         """The placement in words, for tables."""
         if not self.resident:
-            return "all blocks streamed, none resident"
-        return f"frozen {self.placement.frozen}, master {self.placement.master}"
+            return "all streamed"
+        frozen = "resident" if self.placement.frozen == "device" else "streamed"
+        packed = "" if self.placement.format == "compute" else f" in {self.placement.format}"
+        masters = ", fp32 masters" if self.placement.master == "device" else ""
+        return f"frozen {frozen}{packed}{masters}"
 
 
 class SilentDirections:
@@ -66,7 +71,8 @@ class PairedClient:
         with counter.part("stem"):
             move_rest(loaded, device)
             # All fake tensors are on one device. A count needs host and accelerator apart.
-            store = HostStore(compute, apart=True)
+            packs = step.placement.format != "compute"
+            store = HostStore(compute, apart=True, packs=packs, stem_format=step.stem_format)
             offload = Offload(replica, device, step.scope, store)
         for buffer in loaded.network.buffers():
             counter.label(buffer, "stem")
@@ -78,7 +84,7 @@ class PairedClient:
             )
         # A first pass makes the stream buffers, so that they can be labelled.
         ids = torch.zeros(1, 2, dtype=torch.long, device=device)
-        offload.enter(STREAMED, frozenset())
+        offload.enter(replace(STREAMED, format=step.placement.format), frozenset())
         self._backbone.hidden({"input_ids": ids, "attention_mask": torch.ones_like(ids)})
         # If no block is resident, active blocks are streamed like frozen ones.
         offload.enter(step.placement, step.active if step.resident else frozenset())

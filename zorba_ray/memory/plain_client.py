@@ -5,14 +5,18 @@ temporary tensors that a fused call avoids, the fused call is used here. This fa
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
+from torch.utils.checkpoint import checkpoint
 
 from zorba_ray.config import LocalStep
+from zorba_ray.memory.packed_layers import pack_in_place_of, pack_linear
 from zorba_ray.memory.storage_counter import StorageCounter
 from zorba_ray.models import LoadedModel
 from zorba_ray.models.blocks import model_manifest
 from zorba_ray.models.lora import add_lora
+from zorba_ray.models.swap import Forward
 
 MU, RATE = 1e-3, 1e-6
 
@@ -39,6 +43,11 @@ class PlainClient:
             counter.label(parameter, block_part if id(parameter) in inside else "stem")
         for buffer in loaded.network.buffers():
             counter.label(buffer, "stem")
+        if step.stem_format != "compute":
+            outside = [p for p in loaded.network.parameters() if id(p) not in inside and p.ndim >= 2]
+            self._packed_stem = [pack_in_place_of(parameter, "stem", counter) for parameter in outside]
+        if step.base_format != "compute":
+            pack_linear(loaded.blocks, step.base_format, "frozen", counter)
         if step.rank:
             with counter.part("active"):
                 self._moved = add_lora(loaded.blocks, step.rank, step.rank, step.targets, loaded.label)
@@ -50,6 +59,9 @@ class PlainClient:
                 self._moments = [(torch.zeros_like(p), torch.zeros_like(p)) for p in self._moved]
             if step.seeds:
                 self._accumulators = torch.zeros(step.seeds, device=self._moved[0].device)
+        if step.checkpoint:
+            for block in loaded.blocks:
+                block.forward = _checkpointed(block.forward)
         if step.backward:
             for parameter in self._moved:
                 parameter.requires_grad_(True)
@@ -108,6 +120,15 @@ class PlainClient:
     def _label_gradient(self, parameter: torch.Tensor) -> None:
         assert parameter.grad is not None
         self._counter.label(parameter.grad, "gradients")
+
+
+def _checkpointed(forward: Forward) -> Forward:
+    """A block's forward that keeps its input alone; the backward pass runs it once more."""
+
+    def checkpointed(*args: Any, **kwargs: Any) -> Any:
+        return checkpoint(forward, *args, use_reentrant=False, preserve_rng_state=False, **kwargs)
+
+    return checkpointed
 
 
 def _trained(loaded: LoadedModel, step: LocalStep, unread: frozenset[str]) -> list[torch.nn.Parameter]:

@@ -1,26 +1,28 @@
-"""The memory table of a model: zorba by placement and share of active blocks, and every other method."""
+"""The memory table of a model: every method, in every placement that a user would choose, at equal batch and length."""
 
+import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from zorba_ray.config import DEFAULT_METHOD, LocalStep, ModelConfig, load_method, method_names
+from zorba_ray.config import DEFAULT_METHOD, ModelConfig, load_method, method_names
+from zorba_ray.config.memory import StemFormat
+from zorba_ray.formats import Format
 from zorba_ray.memory.activations import Workload, workload_of
 from zorba_ray.memory.count import Step, counted
 from zorba_ray.memory.footprint import Footprint
 from zorba_ray.memory.inventory import COMPUTE_BYTES, Inventory, zorba_footprint
 from zorba_ray.memory.paired_client import PairedStep
-from zorba_ray.models import STREAMED, Manifest, Placement, Scope
+from zorba_ray.memory.round_time import pair_seconds, plain_seconds
+from zorba_ray.models import RESIDENT, STREAMED, Manifest, Placement, Scope
 from zorba_ray.models.blocks import model_manifest
 from zorba_ray.models.shapes import skeleton
 
 FRACTIONS = (Fraction(1, 8), Fraction(1, 4), Fraction(1, 2), Fraction(1))
-ACCELERATOR, FLOPS, LINK, MEMORY = "RTX 4090", 140e12, 25e9, 1.0e12
-"""A device and its assumed speeds: FLOP/s in bf16, bytes/s to the host, bytes/s of its own memory."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,8 @@ class ModelProfile:
     manifest: Manifest
     positions: int | None
     """Longest input that the model takes; None: not stated."""
+    stem_format: StemFormat = "compute"
+    """Of the stem, with methods that can take one."""
 
     def facts(self) -> dict[str, Any]:
         """The arguments of the profile, for JSON."""
@@ -95,6 +99,7 @@ class ModelProfile:
             "blocks": self.manifest.blocks,
             "compute_dtype": self.compute,
             "scope": self.scope,
+            "stem_format": self.stem_format,
             "batch_size": self.work.batch_size,
             "length": self.work.length,
             "logits": self.work.logits,
@@ -102,42 +107,66 @@ class ModelProfile:
 
     def rows(self) -> Iterator[Row]:
         """The rows, one after another. Counting, where there is no formula, takes seconds."""
-        for client in clients(self.manifest.blocks, self.scope, FRACTIONS):
+        for client in clients(self.manifest.blocks, self.scope, FRACTIONS, self.stem_format):
             yield self.row(client)
 
     def row(self, client: ProfiledClient, count: bool = False) -> Row:
         """The row of one client. `count`: count also if there is a formula."""
         step, modelled = client.step, None
         if isinstance(step, PairedStep):
-            inventory = Inventory(self.manifest, step.placement, step.scope, COMPUTE_BYTES[self.compute], step.resident)
+            size = COMPUTE_BYTES[self.compute]
+            inventory = Inventory(self.manifest, step.placement, step.scope, size, step.resident, step.stem_format)
             modelled = zorba_footprint(inventory, self.work, step.active)
-            seconds = _pair_seconds(inventory, self.work, step.active)
+            seconds = pair_seconds(inventory, self.work, step.active)
         else:
-            seconds = _plain_seconds(self.manifest, COMPUTE_BYTES[self.compute], self.work, step)
+            inventory = Inventory(self.manifest, RESIDENT, self.scope, COMPUTE_BYTES[self.compute])
+            seconds = plain_seconds(inventory, self.work, step)
         live = counted(self.model, self.compute, self.work, step) if count or modelled is None else None
         return Row(client, modelled, live, seconds)
 
 
-def clients(blocks: int, scope: Scope, fractions: Sequence[Fraction]) -> Iterator[ProfiledClient]:
-    """The clients of all methods. Zorba has one per placement and share of active blocks.
+PLACEMENTS = (
+    RESIDENT,
+    *(Placement("device", "host", format) for format in get_args(Format)),
+    *(Placement("host", "host", format) for format in get_args(Format)),
+)
+"""Where blocks are kept, as a user would choose. Masters on the accelerator copy less and hold more, so of these there
+is one."""
+
+
+def clients(
+    blocks: int, scope: Scope, fractions: Sequence[Fraction], stem_format: StemFormat = "compute"
+) -> Iterator[ProfiledClient]:
+    """The clients of all methods. Zorba has one per placement and share of active blocks; other methods one per choice
+    that their authors or a user would make: the format of a frozen base, and activation checkpointing.
 
     Active blocks are spread evenly, from the first block on. This takes the most activations, because frozen blocks
     after an active one run on both signs at once.
     """
-    places = [(Placement(frozen, master), True) for frozen in ("device", "host") for master in ("device", "host")]
-    for placement, resident in (*places, (STREAMED, False)):
+    for placement, resident in (*((placement, True) for placement in PLACEMENTS), (STREAMED, False)):
         for fraction in fractions if resident else fractions[-1:]:
             number = max(1, round(fraction * blocks))
             active = frozenset(index * blocks // number for index in range(number))
-            step = PairedStep(placement, active, scope, resident)
+            step = PairedStep(placement, active, scope, resident, stem_format)
             yield ProfiledClient(DEFAULT_METHOD, step.label, step, fraction)
     for name in method_names():
-        for label, step in load_method(name).profiles.items():
-            yield ProfiledClient(name, label, step)
+        for label, published in load_method(name).profiles.items():
+            for format, checkpointed in itertools.product(get_args(Format), (False, True)):
+                if (published.rank or format == "compute") and (published.backward or not checkpointed):
+                    base = "" if format == "compute" else f", {format}"
+                    stem: StemFormat = stem_format if published.rank else "compute"
+                    step = replace(published, checkpoint=checkpointed, base_format=format, stem_format=stem)
+                    yield ProfiledClient(name, label + base + (", checkpointed" if checkpointed else ""), step)
 
 
 def model_profile(
-    model: ModelConfig, compute: str, scope: Scope, batch_size: int, length: int, labels: int | None
+    model: ModelConfig,
+    compute: str,
+    scope: Scope,
+    batch_size: int,
+    length: int,
+    labels: int | None,
+    stem_format: StemFormat = "compute",
 ) -> ModelProfile:
     """Reads a model's configuration; no weights are loaded or downloaded.
 
@@ -152,40 +181,5 @@ def model_profile(
         manifest = model_manifest(loaded.network, loaded.blocks_name, len(loaded.blocks))
     settings = loaded.network.config
     work = workload_of(settings, model.path, batch_size, length, None if model.head == "lm" else labels)
-    return ModelProfile(model, compute, scope, work, manifest, getattr(settings, "max_position_embeddings", None))
-
-
-def _pair_seconds(inventory: Inventory, work: Workload, active: frozenset[int]) -> float:
-    """Modelled seconds of one forward pair (P = K = 1); nothing is measured.
-
-    A forward pass takes 2 FLOP per block parameter and token; the head costs nothing. Blocks before the first active
-    one run once, all others twice. Each block that is not resident is copied from the host once; with masters on the
-    host, so are the copies of active blocks. Computing and copying overlap fully, so the longer one counts. θ is read
-    and scratch is written once per sign. Not included: work of the host, network, and the product inside the attention,
-    2·B·T²·H per layer.
-    """
-    manifest, tokens = inventory.manifest, work.batch_size * work.length
-    compute = sum(
-        2 * tensor.numel * tokens * (1 if block < min(active) else 2)
-        for block in inventory.blocks
-        for tensor in manifest.by_block[block]
-    )
-    streamed = inventory.streamed(active)
-    if inventory.resident and inventory.placement.master == "host":
-        streamed += sum(inventory.moved(block) for block in active)
-    drawn = sum(2 * 2 * inventory.moved(block) for block in active)
-    return max(compute / FLOPS, streamed / LINK) + drawn / MEMORY
-
-
-def _plain_seconds(manifest: Manifest, size: int, work: Workload, step: LocalStep) -> float:
-    """As `_pair_seconds`, for one local step with everything on the accelerator.
-
-    Backpropagation takes as long as three forward passes; with adapters two, because frozen weights need no gradients.
-    The optimizer reads and writes the weights that it moves. A zeroth-order step takes two forward passes, and four
-    passes that read and write all weights. A pass over adapters costs almost nothing.
-    """
-    inside = sum(tensor.numel for block in range(manifest.blocks) for tensor in manifest.by_block[block])
-    forwards = (2 if step.rank else 3) if step.backward else 2
-    passes = 0 if step.rank else 2 if step.backward else 4 * 2
-    tokens = work.batch_size * work.length
-    return forwards * 2 * inside * tokens / FLOPS + passes * size * manifest.numel / MEMORY
+    positions = getattr(settings, "max_position_embeddings", None)
+    return ModelProfile(model, compute, scope, work, manifest, positions, stem_format)

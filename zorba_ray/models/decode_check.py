@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 
 from zorba_ray.errors import ModelError
+from zorba_ray.formats import Format
 from zorba_ray.models.decode import prompts_of
 from zorba_ray.models.heads import Batch
 from zorba_ray.models.loaded import running
@@ -23,11 +24,14 @@ _MOVE = Perturbation(0x5EED, 0, 0.01, "rademacher")
 
 
 @torch.inference_mode()
-def check_decoding(model: TaskModel, plain: PlainLoss, batch: Batch, signs: Sequence[float] = ()) -> None:
+def check_decoding(
+    model: TaskModel, plain: PlainLoss, batch: Batch, signs: Sequence[float] = (), format: Format = "compute"
+) -> None:
     """Holds the answers of a model at θ, and at θ + sign · μz for each sign, against the plain model.
 
     Args:
         batch: rows of different length.
+        format: of frozen matrices, in which the model's placement keeps them.
 
     Raises:
         ModelError: a token that is not the likeliest, or an answer that ends too early.
@@ -41,7 +45,7 @@ def check_decoding(model: TaskModel, plain: PlainLoss, batch: Batch, signs: Sequ
         for sign in signs:
             with model.moved(every, _MOVE, sign):
                 answers = model.decoder.tokens(prompts, _NEW)
-            _hold(model, plain, prompts, answers, PlainStep(every, _MOVE, sign))
+            _hold(model, plain, prompts, answers, PlainStep(every, _MOVE, sign, format=format))
 
 
 def _hold(

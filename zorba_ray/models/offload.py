@@ -8,6 +8,10 @@ The fp32 master of every block is in host memory (`Replica`). For the present cl
 - master: on the accelerator in fp32; commits are applied to it there.
 - home: the tensor in host memory itself. This is possible in fp32 on a CPU, where host memory serves as the
   accelerator's memory.
+- int8, nf4: a frozen matrix that is packed (`formats`). Host memory has a packed image of the block, made anew after
+  the block was updated; the accelerator has a copy of it. `unpacked_tensors` says how it is computed with.
+
+Streamed matrices may be packed as well: then the buffers are as large as a packed block.
 
 Before a block is copied, the commits that it lacks are applied to its host master, several rounds in one pass.
 """
@@ -18,14 +22,15 @@ from typing import Any, Literal
 
 import torch
 
-from zorba_ray.formats import Format
-from zorba_ray.models.block_layout import BlockLayout
+from zorba_ray.formats import Format, PackedFormat, pack_into, slab
 from zorba_ray.models.copy_stream import CopyStream, CudaCopyStream
+from zorba_ray.models.host_images import HostImages
 from zorba_ray.models.manifest import Scope, TensorEntry
+from zorba_ray.models.packed_rows import PackedRows
 from zorba_ray.models.replica import Replica
-from zorba_ray.models.swap import Forward
+from zorba_ray.models.swap import Forward, nan_like
 
-Form = Literal["copy", "master", "home"]
+Form = Literal["copy", "master", "home", "int8", "nf4"]
 Part = Literal["frozen", "active"]
 
 
@@ -52,6 +57,10 @@ class HostStore:
     apart: bool = False
     """Whether the accelerator has its own memory, so that no tensor has the form `home`. Needed with a 16-bit dtype or
     on a GPU."""
+    packs: bool = False
+    """Whether frozen matrices of some client are packed."""
+    stem_format: Format = "compute"
+    """How the accelerator keeps the matrices outside the blocks: compute or int8."""
 
 
 @dataclass
@@ -70,8 +79,8 @@ class _Buffer:
     """One of the two stream buffers."""
 
     memory: torch.Tensor
-    holds: tuple[int, int, frozenset[str]] | None = None
-    """(block, position, names of the tensors)."""
+    holds: tuple[int, int, Format, frozenset[str]] | None = None
+    """(block, position, format of packed matrices, names of the tensors)."""
 
 
 class Offload:
@@ -86,9 +95,13 @@ class Offload:
         self.device = device
         self._blocks = [manifest.by_block[block] for block in range(manifest.blocks)]
         self._scoped = [{entry.name for entry in manifest.scoped(b, scope)} for b in range(manifest.blocks)]
-        self._layouts = [BlockLayout(entries, store.dtype) for entries in self._blocks]
-        self._images: dict[int, tuple[int, torch.Tensor]] = {}
-        self._copies = CudaCopyStream(device) if torch.device(device).type == "cuda" else CopyStream()
+        self._format: Format = "compute"
+        self.packs = store.packs
+        self.packed: dict[str, tuple[PackedFormat, torch.Tensor]] = {}
+        """Name of a tensor that is packed at present -> its format and slab; of a streamed one while its block runs."""
+        cuda = torch.device(device).type == "cuda"
+        self._copies = CudaCopyStream(device) if cuda else CopyStream()
+        self._images = HostImages(replica, store.dtype, cuda, self._copies)
         self._buffers: list[_Buffer] = []
         self._using = 1
         self._streamed: dict[int, frozenset[str]] = {}
@@ -106,16 +119,29 @@ class Offload:
         if store.apart:
             for entry in manifest.tensors:
                 if entry.block >= manifest.blocks:
-                    dtype = entry.compute_dtype(store.dtype)
-                    self._bind(entry, replica.parameters[entry.name].to(device, dtype, copy=True))
+                    self._bring(entry)
+
+    def _bring(self, entry: TensorEntry) -> None:
+        """Puts a copy of a tensor outside the blocks onto the accelerator, for good."""
+        theta, dtype = self._replica.parameters[entry.name], entry.compute_dtype(self._store.dtype)
+        if self._store.stem_format != "int8" or len(entry.shape) != 2:
+            self._bind(entry, theta.to(self.device, dtype, copy=True))
+            return
+        packed = torch.empty(slab("int8", entry.shape).nbytes, dtype=torch.uint8)
+        pack_into(packed, theta, entry.shape, "int8")
+        rows = PackedRows.of(packed.to(self.device), entry.shape, dtype, entry.name)
+        for module, key, _ in self._homes[entry.name]:
+            module._parameters[key] = rows  # type: ignore[assignment]
 
     def enter(self, placement: Placement, active: frozenset[int]) -> None:
         """Loads the tensors of a client, with all commits applied, and frees all others."""
         key = (placement, active, self._replica.position)
         if self._entered == key:
             return
+        assert self.packs or placement.format == "compute"
         forms: dict[str, tuple[Form, Part]] = {}
-        self._streamed = {}
+        self._streamed, self._format = {}, placement.format
+        packed = [layout.packed for layout in self._images.layouts(placement.format)]
         for block, entries in enumerate(self._blocks):
             streamed: list[str] = []
             for entry in entries:
@@ -124,9 +150,11 @@ class Offload:
                 if not on_device and not is_active:
                     streamed.append(entry.name)
                     continue
-                form = "copy" if not on_device else "home" if not self._store.apart else "master"
+                form: Form = "copy" if not on_device else "home" if not self._store.apart else "master"
                 if form == "master" and not is_active:
                     form = "copy"
+                if entry.name in packed[block] and not is_active and placement.format != "compute":
+                    form = placement.format
                 forms[entry.name] = form, "active" if is_active else "frozen"
             if streamed:
                 self._streamed[block] = frozenset(streamed)
@@ -155,7 +183,7 @@ class Offload:
                 yield held.part, held.tensor
         for buffer in self._buffers:
             yield "stream buffers", buffer.memory
-        for _, image in self._images.values():
+        for image in self._images.pieces():
             yield "host", image
 
     def around(self, index: int, forward: Forward) -> Forward:
@@ -167,10 +195,10 @@ class Offload:
                 return forward(*args, **kwargs)
             number = self._load(index)
             self._copies.arrive(number)
-            buffer, layout = self._buffers[number].memory, self._layouts[index]
+            buffer, layout = self._buffers[number].memory, self._images.layouts(self._format)[index]
             for entry in self._blocks[index]:
                 if entry.name in names:
-                    self._bind(entry, layout.view(buffer, entry.name))
+                    self._present(entry, layout.view(buffer, entry.name), entry.name in layout.packed)
             self._using = number
             self.prefetch(index)
             try:
@@ -189,46 +217,24 @@ class Offload:
 
     def _load(self, index: int) -> int:
         """Number of the buffer that has a block, or is being filled with it."""
-        if not self._buffers:
-            size = max(layout.nbytes for layout in self._layouts)
+        size = max(layout.nbytes for layout in self._images.layouts(self._format))
+        if not self._buffers or len(self._buffers[0].memory) != size:
+            self._copies.drain()
             self._buffers = [_Buffer(torch.empty(size, dtype=torch.uint8, device=self.device)) for _ in range(2)]
             for number in range(2):  # copies wait until earlier uses of this memory are done
                 self._copies.leave(number)
-        names = self._streamed[index]
-        position, image = self._image(index)
-        key = (index, position, names)
+        names, layout = self._streamed[index], self._images.layouts(self._format)[index]
+        position, image = self._images.of(index, self._format)
+        key = (index, position, self._format, names)
         for number, buffer in enumerate(self._buffers):
             if buffer.holds == key:
                 return number
         number = 1 - self._using
         buffer = self._buffers[number]
-        self._copies.fill(number, [(buffer.memory[run], image[run]) for run in self._layouts[index].runs(names)])
+        self._copies.fill(number, [(buffer.memory[run], image[run]) for run in layout.runs(names)])
         buffer.holds = key
         self.visits += 1
         return number
-
-    def _image(self, block: int) -> tuple[int, torch.Tensor]:
-        """(position, bytes of the block in compute dtype in host memory)."""
-        position = self._sync(block)
-        entries, layout = self._blocks[block], self._layouts[block]
-        if self._store.dtype == torch.float32:
-            start = entries[0].offset
-            return position, self._replica.theta[start : start + layout.nbytes // 4].view(torch.uint8)
-        image_position, image = self._images.get(block, (-1, None))
-        if image is None:
-            pinned = torch.device(self.device).type == "cuda"
-            image = torch.zeros(layout.nbytes, dtype=torch.uint8, device="cpu", pin_memory=pinned)
-        if image_position != position:
-            self._copies.drain()
-            for entry in entries:
-                layout.view(image, entry.name).copy_(self._replica.parameters[entry.name])
-            self._images[block] = (position, image)
-        return position, image
-
-    def _sync(self, block: int) -> int:
-        if self._replica.lacks(block):
-            self._copies.drain()
-        return self._replica.sync(block)
 
     def _free(self, names: Iterable[str]) -> None:
         names = list(names)
@@ -265,21 +271,43 @@ class Offload:
             assert commits is not None
             commits.sync(block, moving, begin)
         if stale:
-            self._sync(block)
+            self._images.sync(block)
             for entry in stale:
                 held = self._held[entry.name]
-                if held.form != "home":
+                if held.form == "int8" or held.form == "nf4":
+                    slab = self._slab(entry, held.form)
+                    if self._store.apart:
+                        held.tensor.copy_(slab)
+                elif held.form != "home":
                     held.tensor.copy_(self._replica.parameters[entry.name].to(held.tensor.dtype))
 
     def _room(self, entry: TensorEntry, form: Form) -> torch.Tensor:
         """Allocates memory for a tensor on the accelerator, and puts it into the modules."""
         if form == "home":
             return self._replica.parameters[entry.name]
+        if form == "int8" or form == "nf4":
+            tensor = self._slab(entry, form)
+            if self._store.apart:
+                tensor = torch.empty_like(tensor, device=self.device)
+            self._present(entry, tensor, True)
+            return tensor
         dtype = torch.float32 if form == "master" else entry.compute_dtype(self._store.dtype)
         tensor = torch.empty(entry.numel, dtype=dtype, device=self.device)
         self.tensors[entry.name] = tensor
         self._bind(entry, tensor)
         return tensor
+
+    def _slab(self, entry: TensorEntry, format: PackedFormat) -> torch.Tensor:
+        """A packed matrix in host memory."""
+        return self._images.layouts(format)[entry.block].view(self._images.of(entry.block, format)[1], entry.name)
+
+    def _present(self, entry: TensorEntry, tensor: torch.Tensor, packed: bool) -> None:
+        """Puts a tensor of a frozen block into the modules; a packed one is NaN there, and unpacked by who reads it."""
+        if packed:
+            assert self._format != "compute"
+            self.packed[entry.name] = self._format, tensor
+            tensor = nan_like(self._replica.parameters[entry.name])
+        self._bind(entry, tensor)
 
     def _bind(self, entry: TensorEntry, tensor: torch.Tensor) -> None:
         for module, key, _ in self._homes[entry.name]:
@@ -287,5 +315,6 @@ class Offload:
 
     def _unbind(self, names: Iterable[str]) -> None:
         for name in names:
+            self.packed.pop(name, None)
             for module, key, parameter in self._homes[name]:
                 module._parameters[key] = parameter

@@ -20,6 +20,7 @@ import torch
 
 from zorba_ray.directions import Distribution
 from zorba_ray.errors import ModelError
+from zorba_ray.formats import Format
 from zorba_ray.models.heads import Batch
 from zorba_ray.models.loaded import running
 from zorba_ray.models.perturbed_tensors import Perturbation
@@ -50,6 +51,8 @@ class PairPath:
     together: bool
     """Clients that share directions go through the model together."""
     distribution: Distribution
+    format: Format = "compute"
+    """Of frozen matrices."""
 
 
 @dataclass(frozen=True)
@@ -178,14 +181,15 @@ class _PairCheck:
         largest at which the model itself has a number; whether one can be told."""
         trial: tuple[Perturbation, list[list[float]], float] | None = None
         clear = False
+        starts = self._starts
+        if self._path.format != "compute":
+            starts = [losses[0] for losses in self._wanted(active, self._move(0.0))]
         for scale in SCALES:
             move = self._move(scale)
             wanted = self._wanted(active, move)
             if not all(math.isfinite(loss) for losses in wanted for loss in losses):
                 break
-            effect = max(
-                abs(loss - start) for losses, start in zip(wanted, self._starts, strict=True) for loss in losses
-            )
+            effect = max(abs(loss - start) for losses, start in zip(wanted, starts, strict=True) for loss in losses)
             allowed = self._allowed(active, move, wanted)
             trial = move, wanted, allowed
             clear = effect >= _CLEAR[self._model.compute] * allowed
@@ -197,14 +201,14 @@ class _PairCheck:
 
     def _wanted(self, active: frozenset[int], move: Perturbation, rounded_in: bool = False) -> list[list[float]]:
         """The plain model's loss of each batch at each sign."""
-        steps = [PlainStep(active, move, sign, rounded_in=rounded_in) for sign in self._signs]
+        steps = [self._step(active, move, sign, rounded_in) for sign in self._signs]
         return [[self._plain(batch, step) for step in steps] for batch in self._batches]
 
     def _allowed(self, active: frozenset[int], move: Perturbation, wanted: list[list[float]]) -> float:
         """Difference that is rounding after a step."""
         allowed = self._tolerance
         if active == self._every or move.scale != SCALES[0]:
-            step = PlainStep(active, move, 1.0)
+            step = self._step(active, move, 1.0)
             allowed = max(allowed, _CHANGE * self._change(self._batches[0], wanted[0][0], step))
         # A low-rank step has a product of its own in 16 bits, rounded in another order than the plain model's: what an
         # order is worth is seen where the step is rounded into the weight.
@@ -224,7 +228,10 @@ class _PairCheck:
             for batch, losses, plain in zip(self._batches, pairs, wanted, strict=True):
                 within = max(allowed, self._rounding * max(map(abs, plain)))
                 for loss, held, sign in zip(losses, plain, self._signs, strict=True):
-                    self._hold(what, batch, PlainStep(active, move, sign), loss, held, within)
+                    self._hold(what, batch, self._step(active, move, sign), loss, held, within)
+
+    def _step(self, active: frozenset[int], move: Perturbation, sign: float, rounded_in: bool = False) -> PlainStep:
+        return PlainStep(active, move, sign, rounded_in=rounded_in, format=self._path.format)
 
     def _move(self, scale: float) -> Perturbation:
         return Perturbation(_SEED, 0, scale, self._path.distribution)

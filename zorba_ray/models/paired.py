@@ -36,9 +36,11 @@ from zorba_ray.models.manifest import Scope
 from zorba_ray.models.offload import Offload
 from zorba_ray.models.perturbed_tensors import Perturbation, PerturbedTensors
 from zorba_ray.models.replica import Replica
+from zorba_ray.models.scratch import Scratch
 from zorba_ray.models.shared_prefix import packed_attention
 from zorba_ray.models.swap import Forward, ForwardsSwapped
 from zorba_ray.models.trace import split_hidden
+from zorba_ray.models.unpacked_tensors import UnpackedTensors
 
 _Call = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -112,8 +114,15 @@ class PairedBackbone:
         self._pass: _Pass | None = None
         self._plain: list[tuple[torch.nn.Module, Forward]] = [(block, block.forward) for block in loaded.blocks]
         theta = replica.parameters if offload is None else offload.tensors
-        device = replica.theta.device if offload is None else offload.device
-        self.tensors = PerturbedTensors(loaded, replica, theta, scope, directions, rank, compute, device)
+        scratch = Scratch()
+        self.tensors = PerturbedTensors(loaded, replica, theta, scope, directions, rank, compute, scratch)
+        wrapped = list(self.tensors.plain)
+        if offload is not None and offload.packs:
+            wrapped = [*UnpackedTensors(loaded, replica, offload.packed, scope, compute, scratch).plain, *wrapped]
+        scratch.allocate(replica.theta.device if offload is None else offload.device)
+        self.scratch_bytes = scratch.memory.nbytes
+        """Bytes of the buffer for copies of a module's tensors, perturbed or unpacked."""
+        self._plain = [*wrapped, *self._plain]
         self._forwards: list[Forward] = []
         for index, block in enumerate(loaded.blocks):
             forward = block.forward if offload is None else offload.around(index, block.forward)
@@ -123,7 +132,7 @@ class PairedBackbone:
     def lifted(self) -> ForwardsSwapped:
         """A context: the network runs as it did before its blocks were wrapped; what brings blocks to an accelerator
         too."""
-        return ForwardsSwapped([*self.tensors.plain, *self._plain])
+        return ForwardsSwapped(self._plain)
 
     def hidden(self, inputs: dict[str, torch.Tensor], batch: Batch | None = None) -> torch.Tensor:
         """Last hidden state [B, T, H] at θ, or [1, N, H] of a batch with shared tokens, which its inputs pack.

@@ -20,6 +20,7 @@ from zorba_ray.models.linear import is_linear, is_transposed, linear_along
 from zorba_ray.models.loaded import LoadedModel
 from zorba_ray.models.manifest import Scope, TensorEntry
 from zorba_ray.models.replica import Replica
+from zorba_ray.models.scratch import Scratch, readers
 from zorba_ray.models.swap import Forward, TensorsSwapped, is_aligned, nan_like
 
 _PIECE = 1 << 20
@@ -54,15 +55,14 @@ class PerturbedTensors:
         directions: DirectionBackend,
         rank: int,
         compute: torch.dtype,
-        device: torch.device | str,
+        scratch: Scratch,
     ) -> None:
-        """No tensor in scope is read outside its block.
+        """No tensor in scope is read outside its block. `scratch` is to be allocated afterwards.
 
         Args:
             theta: manifest name -> flat tensor that stands for θ where it computes.
             rank: of the directions of matrices; 0: dense.
             compute: dtype of perturbed matrices; vectors are fp32.
-            device: of what computes.
         """
         self._replica, self._theta, self._directions = replica, theta, directions
         self._rank, self._compute = rank, compute
@@ -76,33 +76,26 @@ class PerturbedTensors:
         directions, and every module that reads a tensor in scope has the rows of the batch on its first axis."""
         self.plain: list[tuple[nn.Module, Forward]] = []
         """What is wrapped, as it ran before."""
-        self._used = 0
-        """Bytes of the scratch buffer that modules in progress hold."""
-        largest = max(self._wrap(loaded, scoped) for scoped in self._scoped)
-        self.scratch = torch.empty(largest, dtype=torch.uint8, device=device)
-        """uint8: the buffer of one client."""
-        assert is_aligned(self.scratch), "the buffer must be 64-byte aligned"
-        self._block_scratch = self.scratch[:0]
+        self._scratch = scratch
+        self._block_scratch = torch.empty(0, dtype=torch.uint8)
+        for scoped in self._scoped:
+            self._wrap(loaded, scoped)
 
-    def _wrap(self, loaded: LoadedModel, scoped: Sequence[TensorEntry]) -> int:
-        """Takes over the modules that read a block's tensors in scope; the most bytes that they hold at a time."""
-        sites: dict[str, list[TensorEntry]] = {}
-        for entry in scoped:
-            owner = entry.name.rpartition(".")[0]  # of a tensor that was added after the trace
-            sites.setdefault(loaded.trace.readers.get(entry.name, owner), []).append(entry)
+    def _wrap(self, loaded: LoadedModel, scoped: Sequence[TensorEntry]) -> None:
+        """Takes over the modules that read a block's tensors in scope."""
+        sites = readers(loaded, scoped)
         layouts = {site: BlockLayout(entries, self._compute) for site, entries in sites.items()}
+        self._scratch.require({site: layout.nbytes for site, layout in layouts.items()})
         for site, entries in sites.items():
             module = loaded.network.get_submodule(site)
             self.plain.append((module, module.forward))
             module.forward = self._reader(module, module.forward, entries, layouts[site])
         self.at_once.append(self._rank > 0 and sites.keys() <= loaded.trace.rows_first)
-        return max(
-            (
-                sum(layout.nbytes for other, layout in layouts.items() if f"{site}.".startswith(f"{other}."))
-                for site in sites
-            ),
-            default=0,
-        )
+
+    @property
+    def _device(self) -> torch.device:
+        """Of what computes."""
+        return self._scratch.memory.device
 
     @contextlib.contextmanager
     def at(self, move: Perturbation, signs: tuple[float, ...], shared: int | None = None) -> Iterator[None]:
@@ -125,7 +118,7 @@ class PerturbedTensors:
         that are as many as the tokens of a text. Low-rank steps are rounded into the copies."""
         entries = [entry for block in sorted(active) for entry in self._scoped[block]]
         layout = BlockLayout(entries, self._compute)
-        memory = torch.empty(layout.nbytes, dtype=torch.uint8, device=self.scratch.device)
+        memory = torch.empty(layout.nbytes, dtype=torch.uint8, device=self._device)
         assert is_aligned(memory), "the buffer must be 64-byte aligned"
         copies = layout.views(memory)
         with self.at(move, (sign,)):
@@ -159,22 +152,16 @@ class PerturbedTensors:
 
         def swapped(*args: Any, **kwargs: Any) -> Any:
             """`forward` with perturbed copies of the tensors that it reads."""
-            start = self._used
-            try:
+            with contextlib.ExitStack() as stack:
                 copies = self._together
                 if not copies:
-                    if start not in rooms:
-                        rooms[start] = layout.views(self.scratch[start:])
-                    copies = rooms[start]
-                    self._used += layout.nbytes
+                    copies = stack.enter_context(self._scratch.take(layout, rooms))
                     for entry in entries:
                         self._perturb(copies[entry.name], entry)
                 with TensorsSwapped(
                     [(m, key, copies[e.name].view(e.shape)) for e in entries for m, key in holders[e.name]]
                 ):
                     return forward(*args, **kwargs)
-            finally:
-                self._used = start
 
         def halves(*args: Any, **kwargs: Any) -> Any:
             rows, signs, answers = args[0].shape[0], self._signs, []
@@ -204,7 +191,7 @@ class PerturbedTensors:
             tensors[key] = self._at(entry).view(entry.shape).to(entry.compute_dtype(self._compute))
         step = None
         if "bias" in keys:
-            step = torch.empty(keys["bias"].numel, dtype=torch.float32, device=self.scratch.device)
+            step = torch.empty(keys["bias"].numel, dtype=torch.float32, device=self._device)
             stream = self._stream(keys["bias"])
             self._directions.perturb_into(step, torch.zeros_like(step), stream, self._move.scale)
         weight, matrix = tensors["weight"], self._factors(keys["weight"]) if "weight" in keys else None
@@ -224,13 +211,13 @@ class PerturbedTensors:
 
     def _factors(self, entry: TensorEntry) -> tuple[torch.Tensor, torch.Tensor]:
         shape = (entry.shape[0], entry.numel // entry.shape[0])
-        return factors(self._directions, self._stream(entry), shape, self._rank, self.scratch.device)
+        return factors(self._directions, self._stream(entry), shape, self._rank, self._device)
 
     def _perturb_block(self, index: int) -> dict[str, torch.Tensor]:
         """All scoped tensors of a block at the current sign."""
         if not len(self._block_scratch):
             size = max(BlockLayout(scoped, self._compute).nbytes for scoped in self._scoped)
-            self._block_scratch = torch.empty(size, dtype=torch.uint8, device=self.scratch.device)
+            self._block_scratch = torch.empty(size, dtype=torch.uint8, device=self._device)
         copies = BlockLayout(self._scoped[index], self._compute).views(self._block_scratch)
         for entry in self._scoped[index]:
             self._perturb(copies[entry.name], entry)

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from zorba_ray.config import ModelConfig, TaskConfig
 from zorba_ray.directions import DirectionBackend, factors, tensor_stream
+from zorba_ray.formats import Format, pack_into, slab, unpack_into
 from zorba_ray.models.heads import Batch, Options, encoded_prompts, head_kind, model_inputs
 from zorba_ray.models.label_tokens import read_label_tokens
 from zorba_ray.models.linear import is_linear, is_transposed
@@ -36,6 +37,8 @@ class PlainStep:
     rounded_in: bool = False
     """Low-rank steps of 16-bit weights are added to the weight, and rounded with it; else they are products of their
     own, as in a pair."""
+    format: Format = "compute"
+    """Of all matrices that are not perturbed: packed, and unpacked again."""
 
 
 class PlainLoss:
@@ -85,9 +88,14 @@ class PlainLoss:
             )
         return answer.logits[0].float()
 
-    def tensor(self, entry: TensorEntry, step: PlainStep | None) -> torch.Tensor:
-        """A copy of a tensor, perturbed where `step` says."""
-        value = self._replica.parameters[entry.name].cpu().to(entry.compute_dtype(self._dtype)).float()
+    def tensor(self, entry: TensorEntry, step: PlainStep | None, format: Format = "compute") -> torch.Tensor:
+        """A copy of a tensor, perturbed where `step` says; or as it is after it was packed in `format`."""
+        value = self._replica.parameters[entry.name].cpu()
+        if format != "compute":
+            packed, value = torch.empty(slab(format, entry.shape).nbytes, dtype=torch.uint8), torch.empty_like(value)
+            pack_into(packed, self._replica.parameters[entry.name].cpu(), entry.shape, format)
+            unpack_into(value, packed, entry.shape, format)
+        value = value.to(entry.compute_dtype(self._dtype)).float()
         if step is not None:
             value = torch.add(value, self._direction(entry, step.move), alpha=step.sign * step.move.scale)
         return self._on_device(entry, value)
@@ -112,13 +120,14 @@ class PlainLoss:
         """A context: blocks run with their tensors after the step."""
         apart = self._model.device != "cpu" or self._dtype != torch.float32
         active = frozenset() if step is None else step.active
+        format: Format = "compute" if step is None else step.format
         return ForwardsSwapped(
-            (block, self._bound(index, block.forward, step if index in active else None))
+            (block, self._bound(index, block.forward, step if index in active else None, format))
             for index, block in enumerate(self._loaded.blocks)
-            if index in active or apart
+            if index in active or apart or format != "compute"
         )
 
-    def _bound(self, index: int, forward: Forward, step: PlainStep | None) -> Forward:
+    def _bound(self, index: int, forward: Forward, step: PlainStep | None, format: Format) -> Forward:
         def bound(*args: Any, **kwargs: Any) -> Any:
             with ExitStack() as stack:
                 for entry in self._replica.manifest.by_block[index]:
@@ -132,7 +141,8 @@ class PlainLoss:
                         changed = _stepping(layer, layer.forward, self._on_device(entry, change))
                         stack.enter_context(ForwardsSwapped([(layer, changed)]))
                         moved = None
-                    value = self.tensor(entry, moved)
+                    frozen = entry.packable and (step is None or not entry.in_scope(self._model.scope))
+                    value = self.tensor(entry, moved, format if frozen else "compute")
                     stack.enter_context(TensorsSwapped([(module, key, value) for module, key in holders]))
                 return forward(*args, **kwargs)
 

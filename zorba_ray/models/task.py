@@ -108,7 +108,7 @@ class TaskModel:
     def held_bytes(self) -> dict[str, int]:
         """Bytes of blocks that the accelerator holds now, by part, and of the scratch buffer."""
         blocks = {} if self._offload is None else self._offload.held_bytes()
-        return {**blocks, "scratch": self._backbone.tensors.scratch.nbytes}
+        return {**blocks, "scratch": self._backbone.scratch_bytes}
 
     def master(self, tensor: TensorEntry) -> torch.Tensor:
         """A copy of a block's tensor at θ, fp32 [numel], on the device that computes."""
@@ -275,10 +275,15 @@ class TaskModel:
         )
 
     def _enter(self, active: frozenset[int]) -> None:
-        """The blocks of a client, or those of an evaluation, which needs no master."""
-        if self._offload is not None:
-            at_home = self.store is not None and not self.store.apart and not active
-            self._offload.enter(RESIDENT if at_home else self._placement, active)
+        """The blocks of a client, or those of an evaluation: it needs no master, and packed matrices would not be θ."""
+        if self._offload is None:
+            return
+        placement = self._placement
+        if not active and placement.format != "compute":
+            placement = STREAMED
+        if not active and self.store is not None and not self.store.apart:
+            placement = RESIDENT
+        self._offload.enter(placement, active)
 
     def _inputs(self, batch: Batch) -> dict[str, torch.Tensor]:
         if batch.shared:

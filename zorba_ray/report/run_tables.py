@@ -158,6 +158,13 @@ def faults_table(run: Run, limit: int = 50) -> Table:
     return Table("Faults", rows[:limit], columns, note)
 
 
+def _placement(row: Budget) -> str | None:
+    if row.frozen is None:
+        return None
+    packed = "" if row.format == "compute" else f" in {row.format}"
+    return f"frozen {row.frozen}{packed}, master {row.master}"
+
+
 def budgets_table(budgets: Sequence[Budget]) -> Table:
     """Peak against budget, class by class."""
     return Table(
@@ -166,9 +173,7 @@ def budgets_table(budgets: Sequence[Budget]) -> Table:
         [
             Column("Class", lambda row: f"{row.clients:,} × {row.kind}"),
             Column("Client", lambda row: row.client, str, keep=-1),
-            Column(
-                "Blocks live", lambda row: f"frozen {row.frozen}, master {row.master}" if row.frozen else None, keep=-3
-            ),
+            Column("Blocks live", _placement, keep=-3),
             Column("Peak", lambda row: row.peak_bytes, text_bytes),
             Column("Source", lambda row: row.source),
             Column("Budget", lambda row: row.budget_bytes, text_bytes),

@@ -117,7 +117,11 @@ class Method(MethodSpec, ABC):
         scope, lora = config.zo.fixed_scope, config.model.lora
         if scope != "lora" or lora is None:
             return replace(cls.keeps(config), scope=scope)
-        return replace(cls.keeps(config), rank=lora.rank, targets=lora.targets)
+        base, memory = config.memory.frozen_format, config.memory
+        step = replace(cls.keeps(config), rank=lora.rank, targets=lora.targets)
+        if not cls.adapters or base == "auto":  # a method without a packed base
+            return step
+        return replace(step, base_format=base, stem_format=memory.stem_format)
 
     @classmethod
     def memory(cls, config: ExperimentConfig, manifest: "Manifest", work: "Workload") -> "FleetMemory":
@@ -125,7 +129,9 @@ class Method(MethodSpec, ABC):
         from zorba_ray.memory import placed_by_budget, resident_everywhere
 
         if cls.allocates:
-            return placed_by_budget(manifest, config.memory, config.zo.fixed_scope, work, config.zo.rank or 0)
+            places = manifest.blocks * config.allocation.coverage
+            share = min(-(-places // config.federation.clients), manifest.blocks)
+            return placed_by_budget(manifest, config.memory, config.zo.fixed_scope, work, config.zo.rank or 0, share)
         return resident_everywhere(manifest, config.model, config.memory.compute_dtype, work, cls.local_step(config))
 
 

@@ -1,0 +1,76 @@
+"""Whole runs whose frozen blocks are packed: one SHA-256 of θ, wherever they are and whoever computes."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.tiny_run import run_here, tiny_config
+from zorba_ray.experiment.backends import ray_backend
+from zorba_ray.experiment.replay import replay_run
+
+SETTINGS = ("zo.scope=all", "zo.lr=1e-4", "rounds=4", "allocation.max_blocks=2")
+NF4 = (*SETTINGS, "memory.frozen_format=nf4")
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Summary of the sequential run with everything on the accelerator, frozen blocks in nf4."""
+    return run_here(tiny_config(*NF4), tmp_path_factory.mktemp("packed") / "run")
+
+
+def test_where_packed_blocks_are_kept_changes_nothing(packed: dict[str, Any], tmp_path: Path) -> None:
+    for name, where in (("streamed", "host"), ("chosen", "auto")):
+        summary = run_here(tiny_config(*NF4, f"memory.frozen={where}", "memory.master=host"), tmp_path / name)
+        assert summary["weights_sha256"] == packed["weights_sha256"]
+        assert summary["final_loss"] == packed["final_loss"]
+
+
+def test_every_format_is_another_run(packed: dict[str, Any], tmp_path: Path) -> None:
+    """But all begin at the same θ, which is what is evaluated."""
+    others = [
+        run_here(tiny_config(*SETTINGS, f"memory.frozen_format={format}"), tmp_path / format)
+        for format in ("compute", "int8")
+    ]
+    assert len({each["weights_sha256"] for each in (packed, *others)}) == 3
+    assert len({each["evaluations"]["start"]["loss"] for each in (packed, *others)}) == 1
+
+
+@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.timeout(600)
+def test_packed_on_ray_with_two_workers(packed: dict[str, Any], tmp_path: Path) -> None:
+    """Stopped after two rounds and resumed: new workers take a snapshot and the commit since."""
+    config = tiny_config(
+        *NF4, "federation.backend=ray", "federation.workers=2", "federation.snapshot_every=1",
+        "federation.deadline_s=120",
+    )  # fmt: skip
+    done: list[int] = []
+
+    def watch(event: dict[str, Any]) -> None:
+        if event["kind"] == "round":
+            done.append(event["round"])
+
+    with pytest.raises(Exception, match="stopped after round 2"):
+        run_here(config, tmp_path / "run", ray_backend, watch, lambda: 2 in done)
+    summary = run_here(config, tmp_path / "run", ray_backend)
+    assert summary["resumed_after_round"] == 2
+    assert summary["weights_sha256"] == packed["weights_sha256"]
+    assert replay_run(tmp_path / "run", None, None, None).digest == packed["weights_sha256"]
+
+
+def test_a_packed_stem_is_rounded_at_the_start_and_in_a_replay(packed: dict[str, Any], tmp_path: Path) -> None:
+    summary = run_here(tiny_config(*NF4, "memory.stem_format=int8"), tmp_path / "run")
+    assert summary["evaluations"]["start"]["loss"] != packed["evaluations"]["start"]["loss"]
+    assert replay_run(tmp_path / "run", None, None, None).digest == summary["weights_sha256"]
+
+
+@pytest.mark.parametrize("method", ["fedit", "fedmezo"])
+def test_adapters_on_a_packed_base(method: str, tmp_path: Path) -> None:
+    """The base is rounded once, and never moves: the run is that of a rounded model."""
+    adapters = (f"method={method}", "model.lora.rank=2", "zo.scope=lora", "zo.lr=1e-6", "rounds=2")
+    plain, packed = (
+        run_here(tiny_config(*adapters, f"memory.frozen_format={format}"), tmp_path / format)
+        for format in ("compute", "int8")
+    )
+    assert packed["weights_sha256"] != plain["weights_sha256"]
+    assert replay_run(tmp_path / "int8", None, None, None).digest == packed["weights_sha256"]
