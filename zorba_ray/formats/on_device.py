@@ -50,6 +50,7 @@ def launch_nf4(target: torch.Tensor, scales: torch.Tensor, block_scales: torch.T
             len(codes),
             NARROW=narrow,
             BLOCKS=_BLOCKS,
+            enable_fp_fusion=False,
         )
 
 
