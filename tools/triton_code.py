@@ -25,6 +25,8 @@ from triton.runtime.driver import driver  # pyright: ignore[reportMissingImports
 
 from zorba_ray.directions import Distribution, Terms, tensor_stream
 from zorba_ray.directions.triton_cuda import TritonDirections
+from zorba_ray.formats import slab
+from zorba_ray.formats.on_device import launch_nf4
 
 TARGETS = (80, 90, 100)
 """Compute capabilities: A100, H100 and H200, B200."""
@@ -138,10 +140,23 @@ def _widths(ptx: str, operation: str) -> Counter[int]:
     return Counter(int(lanes or 1) * int(bits) for lanes, bits in found)
 
 
+def nf4(dtype: torch.dtype, rows: int, columns: int) -> None:
+    """Unpacking of a matrix."""
+    parts = slab("nf4", (rows, columns))
+    packed = torch.zeros(parts.nbytes, dtype=torch.uint8)
+    scales = packed[parts.scales].view(torch.float32)
+    target = torch.empty(rows * columns, dtype=dtype)
+    launch_nf4(target, scales, packed[parts.block_scales], packed[parts.codes])
+
+
 LAUNCHES: dict[str, Callable[[], None]] = {
     f"directions, {distribution}, {shape}": functools.partial(directions, distribution, *tensor)
     for distribution in DISTRIBUTIONS
     for shape, tensor in {"even": EVEN, "odd": ODD}.items()
+} | {
+    f"nf4, {name}, {shape}": functools.partial(nf4, dtype, *matrix)
+    for name, dtype in {"fp32": torch.float32, "bf16": torch.bfloat16}.items()
+    for shape, matrix in {"even": (576, 1536), "odd": (129, 257)}.items()
 }
 """What launches our kernels in all their forms."""
 

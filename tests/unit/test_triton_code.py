@@ -49,6 +49,22 @@ def test_directions_spill_nothing_and_round_every_operation(
             assert gaussian or code.barriers == 0, code
 
 
+@pytest.mark.parametrize("shape", ["even", pytest.param("odd", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+@pytest.mark.parametrize("target", [pytest.param(75, marks=pytest.mark.slow), 80, 90, 100])
+def test_unpacking_nf4_spills_nothing_and_rounds_every_product(target: int, dtype: str, shape: str) -> None:
+    """A thread reads the codes of 16 values at once, and looks up each of them."""
+    from tools.triton_code import LAUNCHES, compiled
+
+    [code] = compiled(target, LAUNCHES[f"nf4, {dtype}, {shape}"])
+    assert (code.kernel, code.flags) == ("nf4_values", ("NARROW",) if dtype == "bf16" else ())
+    assert code.local == 0, code
+    assert code.rounds, code
+    if shape == "even":
+        assert code.loads == {64: 1, 32: 17, 8: 1}, code  # codes; levels and the scale of a group; that of a block
+        assert set(code.stores) == {128}, code
+
+
 def test_a_spill_and_a_fused_operation_are_seen() -> None:
     """What is looked for is found in the code of a kernel that is given too few registers and may fuse."""
     import torch
