@@ -17,7 +17,7 @@ from zorba_ray.memory.activations import Workload
 from zorba_ray.memory.inventory import Inventory
 from zorba_ray.models import TensorEntry
 
-PACKING = {"int8": 0.25e-9, "nf4": 1.5e-9}
+PACKING = {"int8": 0.4e-9, "nf4": 1.0e-9}
 """Packed format -> seconds per value on one core (`python -m benchmarks speed`)."""
 
 
