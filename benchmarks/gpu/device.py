@@ -17,8 +17,8 @@ class Device:
         return torch.cuda.get_device_name()
 
     def seconds(self, call: Callable[[], object], times: int = 1) -> float:
-        """Seconds of one of `times` calls in a row, by the device's clock; one before them is not counted."""
-        call()
+        """Seconds of one of `times` calls in a row, by the device's clock, which does not wait for the host between
+        them."""
         begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
         begin.record()
         for _ in range(times):
@@ -26,6 +26,11 @@ class Device:
         end.record()
         end.synchronize()
         return begin.elapsed_time(end) / 1e3 / times
+
+    def turns(self, call: Callable[[], object], turns: int, times: int = 1) -> list[float]:
+        """`seconds`, so many times; a call before them is not counted (compilation, first touch of memory)."""
+        call()
+        return [self.seconds(call, times) for _ in range(turns)]
 
     def allocated(self) -> int:
         """Bytes that torch has given out now, with those that its library of matrix products keeps from its first call

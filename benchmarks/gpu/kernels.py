@@ -45,27 +45,24 @@ def copied(session: Session) -> list[float]:
     """GB/s within the device, read and written."""
     source = torch.ones(session.sizes.elements, device=session.device.name)
     target = torch.empty_like(source)
-    seconds = [session.device.seconds(lambda: target.copy_(source), _CALLS) for _ in range(session.sizes.turns)]
-    return [2 * source.nbytes / each / 1e9 for each in seconds]
+    found = session.device.turns(lambda: target.copy_(source), session.sizes.turns, _CALLS)
+    return [2 * source.nbytes / seconds / 1e9 for seconds in found]
 
 
 def linked(session: Session) -> list[float]:
     """GB/s from the host."""
     source = torch.ones(session.sizes.elements, pin_memory=session.device.name == "cuda")
     target = torch.empty_like(source, device=session.device.name)
-
-    def copy() -> None:
-        target.copy_(source, non_blocking=True)
-
-    return [source.nbytes / session.device.seconds(copy) / 1e9 for _ in range(session.sizes.turns)]
+    found = session.device.turns(lambda: target.copy_(source, non_blocking=True), session.sizes.turns)
+    return [source.nbytes / seconds / 1e9 for seconds in found]
 
 
 def multiplied(session: Session) -> list[float]:
     """TFLOP/s of a product of bf16 matrices."""
     size = session.sizes.product
     left, right = (torch.randn(size, size, device=session.device.name).bfloat16() for _ in range(2))
-    seconds = [session.device.seconds(lambda: left @ right, _CALLS) for _ in range(session.sizes.turns)]
-    return [2 * size**3 / each / 1e12 for each in seconds]
+    found = session.device.turns(lambda: left @ right, session.sizes.turns, _CALLS)
+    return [2 * size**3 / seconds / 1e12 for seconds in found]
 
 
 def _perturb(session: Session, distribution: Distribution, dtype: torch.dtype) -> Callable[[], object]:
@@ -95,6 +92,7 @@ def _row(session: Session, name: str, make: Callable[[], Callable[[], object]], 
         call, device = make(), session.device
         source = torch.ones(session.sizes.elements, device=device.name)
         target, found = torch.empty_like(source), []
+        call()
         for _ in range(session.sizes.turns):
             copy, ours = device.seconds(lambda: target.copy_(source), _CALLS), device.seconds(call, _CALLS)
             found.append(moved / ours / (2 * source.nbytes / copy))

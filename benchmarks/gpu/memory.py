@@ -6,9 +6,7 @@ from fractions import Fraction
 
 import torch
 
-from benchmarks.alternate import at_most
-from benchmarks.gpu.session import Session
-from benchmarks.gpu.steps import DISTANCE
+from benchmarks.gpu.session import DISTANCE, WITHIN, Session
 from benchmarks.shapes import WORDS
 from zorba_ray.config import ModelConfig
 from zorba_ray.memory.count import DTYPES, counted, prepared
@@ -26,7 +24,7 @@ def measure(session: Session) -> None:
     for client in clients(profile.manifest.blocks, "all", (_SHARE,)):
         name = f"{client.label}, {client.fraction} active" if client.fraction else client.label
         values = functools.partial(_distance, session, profile, client)
-        session.row(f"bytes of {client.method}, {name}: {DISTANCE}", "%", at_most(5, " %"), values)
+        session.row(f"bytes of {client.method}, {name}: {DISTANCE}", "%", WITHIN, values)
 
 
 def _distance(session: Session, profile: ModelProfile, client: ProfiledClient) -> list[float]:
@@ -37,4 +35,4 @@ def _distance(session: Session, profile: ModelProfile, client: ProfiledClient) -
         step = prepared(skeleton(profile.model, DTYPES["bf16"]), profile.work, client.step, counter, device.name)
     step()
     peak = device.peak(step) - before
-    return [100 * abs(counted(profile.model, "bf16", profile.work, client.step).total / peak - 1)]
+    return session.distance(counted(profile.model, "bf16", profile.work, client.step).total, peak)

@@ -1,7 +1,7 @@
 """What the rows of a GPU are taken with: device, sizes, and a time after which no more rows are begun."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,9 @@ from benchmarks.gpu.device import Device
 from benchmarks.rows import Row, not_run, to_json
 from benchmarks.shapes import batch
 from zorba_ray.models import Batch
+
+DISTANCE = "count / peak − 1"
+WITHIN: Goal = "within 5 %", lambda found: abs(found) <= 5
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Session:
         self.sizes = sizes
         self.rows: list[Row] = []
         self._device, self._file = device, file
+        self._notes: dict[str, str] = {}
         self._begin = time.monotonic()
 
     @property
@@ -53,6 +57,15 @@ class Session:
         """The device. Rows ask for it when they are run, not before."""
         assert self._device is not None
         return self._device
+
+    def note(self, name: str, text: str) -> None:
+        """A detail of the row that is being taken."""
+        self._notes[name] = text
+
+    def distance(self, count: int, peak: int) -> list[float]:
+        """Percent by which a count of bytes is above (below: negative) the peak of the allocator."""
+        self.note("bytes", f"{count:,} counted, {peak:,} at the peak")
+        return [100 * (count / peak - 1)]
 
     def batch(self) -> Batch:
         """Random tokens without padding, on the device."""
@@ -64,9 +77,9 @@ class Session:
         unit: str,
         goal: Goal | None,
         values: Callable[[], Sequence[float]],
-        details: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
-        """Takes a row: its value is the median of `values`. `details` is called after it."""
+        """Takes a row: its value is the median of `values`, which may `note` what belongs to it."""
+        self._notes = {}
         told = goal[0] if goal else "none, for comparison"
         if self._device is None:
             made = not_run(name, unit, told)
@@ -74,7 +87,7 @@ class Session:
             made = not_run(name, unit, told, f"left out: {self.sizes.seconds:g} s are over")
         else:
             try:
-                made = judged(name, values(), unit, goal, self._device.label(), details())
+                made = judged(name, values(), unit, goal, self._device.label(), self._notes)
             except Exception as error:  # the rows after it are worth as much
                 made = not_run(name, unit, told, f"failed: {type(error).__name__}: {error}")
         self.rows.append(made)

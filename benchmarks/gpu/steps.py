@@ -17,9 +17,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from benchmarks.alternate import at_most
 from benchmarks.gpu.kernels import copied, linked, multiplied
-from benchmarks.gpu.session import Session
+from benchmarks.gpu.session import DISTANCE, WITHIN, Session
 from benchmarks.shapes import PROMPT, WORDS, tokenizer
 from benchmarks.twins import MezoTwin, plain_loss
 from zorba_ray.active_sets import ActiveSets
@@ -29,13 +28,12 @@ from zorba_ray.memory.count import counted
 from zorba_ray.memory.inventory import COMPUTE_BYTES, Inventory
 from zorba_ray.memory.paired_client import PairedStep
 from zorba_ray.memory.round_time import Speeds, pair_seconds
-from zorba_ray.memory.table import model_profile
+from zorba_ray.memory.table import ModelProfile, model_profile
 from zorba_ray.models import RESIDENT, STREAMED, HostStore, LoadedModel, Perturbation, Placement, TaskModel
 from zorba_ray.models.heads import build_head
 from zorba_ray.models.shapes import skeleton
 from zorba_ray.zo import PendingCommits, RoundUpdate, UpdateRule
 
-DISTANCE = "count / peak, distance from 1"
 MU, LR = 1e-3, 1e-6
 _RULE = UpdateRule(1, "per_client", "data", "rademacher", "all", 1, 1, (1,))
 _TURNS = 3
@@ -74,7 +72,7 @@ def measure(session: Session) -> None:
             about = f"{name}, {case}"
             session.row(f"{about}: step", "ms", None, partial(whole.step, case))
             session.row(f"{about}: MeZO's step / ours", "×", None, partial(whole.against_mezo, case))
-            session.row(f"{about}: {DISTANCE}", "%", at_most(5, " %"), partial(whole.distance, case))
+            session.row(f"{about}: {DISTANCE}", "%", WITHIN, partial(whole.distance, case))
             session.row(f"{about}: commit and step", "ms", None, partial(whole.round, case))
             told = "commit and step / modelled with the speeds of this machine"
             session.row(f"{about}: {told}", "×", None, partial(whole.against_model, case))
@@ -87,11 +85,7 @@ class Whole:
     """One model: what several rows need is measured once, by the first of them."""
 
     def __init__(self, session: Session, shape: str) -> None:
-        sizes = session.sizes
         self._session, self._shape = session, shape
-        self._profile = model_profile(
-            ModelConfig(path=shape), "bf16", "all", sizes.batch, sizes.length, labels=len(WORDS)
-        )
         self._client: Client | None = None
         self._mezo: list[float] = []
         self._steps: dict[Case, list[float]] = {}
@@ -103,6 +97,11 @@ class Whole:
         if self._client is None:
             self._client = Client(self._session, self._shape)
         return self._client
+
+    @functools.cached_property
+    def _profile(self) -> ModelProfile:
+        sizes = self._session.sizes
+        return model_profile(ModelConfig(path=self._shape), "bf16", "all", sizes.batch, sizes.length, len(WORDS))
 
     def free(self) -> None:
         """Gives the memory back."""
@@ -117,7 +116,7 @@ class Whole:
             head = build_head(ModelConfig(), plain, PROMPT, WORDS, None)
         twin = MezoTwin([parameter.data for parameter in plain.network.parameters()], MU, LR)
         loss = plain_loss(plain, head, self._session.batch())
-        self._mezo = [device.seconds(lambda: twin.step(loss, next(numbers))) for _ in range(_TURNS)]
+        self._mezo = device.turns(lambda: twin.step(loss, next(numbers)), _TURNS)
         return [1e3 * seconds for seconds in self._mezo]
 
     def step(self, case: Case) -> list[float]:
@@ -125,7 +124,7 @@ class Whole:
         if case not in self._steps:
             client, active = self.client, self._active(case)
             client.model.use_placement(case.placement)
-            self._steps[case] = [self._session.device.seconds(lambda: client.step(active)) for _ in range(_TURNS)]
+            self._steps[case] = self._session.device.turns(lambda: client.step(active), _TURNS)
         return [1e3 * seconds for seconds in self._steps[case]]
 
     def against_mezo(self, case: Case) -> list[float]:
@@ -133,13 +132,13 @@ class Whole:
         return [1e3 * _middle(self._mezo) / ours for ours in self.step(case)]
 
     def distance(self, case: Case) -> list[float]:
-        """Percent between count and peak of the step."""
+        """Percent from the peak of the step to its count."""
         client, active = self.client, self._active(case)
         client.model.use_placement(case.placement)
         client.step(active)
         peak = self._session.device.peak(lambda: client.step(active)) - client.before
         step = PairedStep(case.placement, active)
-        return [100 * abs(counted(self._profile.model, "bf16", self._profile.work, step).total / peak - 1)]
+        return self._session.distance(counted(self._profile.model, "bf16", self._profile.work, step).total, peak)
 
     def round(self, case: Case) -> list[float]:
         """Milliseconds of a commit and the step behind it."""
@@ -148,10 +147,10 @@ class Whole:
             client.model.use_placement(case.placement)
 
             def round() -> None:
-                client.commit(active)
+                client.commit()
                 client.step(active)
 
-            self._rounds[case] = [self._session.device.seconds(round) for _ in range(_TURNS)]
+            self._rounds[case] = self._session.device.turns(round, _TURNS)
         return [1e3 * seconds for seconds in self._rounds[case]]
 
     def against_model(self, case: Case) -> list[float]:
@@ -161,14 +160,11 @@ class Whole:
 
     def hidden(self) -> list[float]:
         """What streaming hides: (computing + copying − both) / the shorter of the two."""
-        computing, copying, both = self.streaming()
-        return [(computing + copying - both) / min(computing, copying)]
-
-    def streaming(self) -> tuple[float, float, float]:
-        """Milliseconds of a step with copies that are there, of copying what is streamed, and of the streamed step."""
         moved = self._inventory(_STREAMED).streamed(self._active(_STREAMED))
         copying = 1e3 * moved / _speeds(self._session).link
-        return _middle(self.step(_COPIES)), copying, _middle(self.step(_STREAMED))
+        computing, both = _middle(self.step(_COPIES)), _middle(self.step(_STREAMED))
+        self._session.note("ms", f"{computing:.1f} computing, {copying:.1f} copying, {both:.1f} both at once")
+        return [(computing + copying - both) / min(computing, copying)]
 
     def _active(self, case: Case) -> frozenset[int]:
         """Spread evenly, as in the table of `zorba-ray profile`."""
@@ -204,7 +200,7 @@ class Client:
         seed = direction_seed(_RULE.seed, next(self._numbers), 0, 0)
         return self.model.pair(prepared, Perturbation(seed, 0, MU, _RULE.distribution))
 
-    def commit(self, active: frozenset[int]) -> None:
+    def commit(self) -> None:
         """A commit with one scalar; all blocks move, as in a federation that activates each of them somewhere."""
         every = ActiveSets.of_all(1, self.model.replica.manifest.blocks)
         scalars = np.ones((1, 1, 1), dtype=np.float32)
