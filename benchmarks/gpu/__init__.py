@@ -16,9 +16,13 @@ from benchmarks.rows import Row
 OUT = Path("build") / "gpu.json"
 
 
-def rows(quick: bool, out: Path = OUT) -> list[Row]:
-    """All rows; without a CUDA device each says that it was not run."""
-    session = Session(Device() if torch.cuda.is_available() else None, QUICK if quick else FULL, out)
+def rows(quick: bool, out: Path | None = None) -> list[Row]:
+    """All rows; without a CUDA device each says that it was not run.
+
+    `out`: their file; None: OUT, which is left alone where there is no device.
+    """
+    device = Device() if torch.cuda.is_available() else None
+    session = Session(device, QUICK if quick else FULL, out or (OUT if device else None))
     measure(session)
     return session.rows
 

@@ -24,10 +24,11 @@ PER_THREAD = 8
 def test_directions_spill_nothing_and_round_every_operation(
     target: int, distribution: Distribution, shape: str
 ) -> None:
-    """And where the tensor's size allows it, θ and scratch go in vectors of 128 bits, the words in few loads.
+    """And where the tensor's size allows it, θ and scratch go in vectors, nothing through shared memory, and few words
+    are loaded.
 
-    A thread loads the coefficient and one word for each four of its elements (rademacher), or a table entry for each
-    element (gaussian); the end of a commit; all but the last twice where a commit stays open.
+    Besides θ a thread loads per seed a word for each four of its elements, and the coefficient (rademacher) or a table
+    entry for each element (gaussian); for a commit, where it ends; if one stays open, there are two loops over seeds.
     """
     from tools.triton_code import LAUNCHES, compiled
 
@@ -42,11 +43,13 @@ def test_directions_spill_nothing_and_round_every_operation(
         assert code.local == 0, code
         assert code.rounds, code
         if shape == "even" and code.kernel != "write_words":
-            assert set(code.stores) == {128}, code
-            per_seed = PER_THREAD if gaussian else 1 + PER_THREAD // 4
-            assert code.loads[32] <= per_seed * (1 + ("OPEN" in code.flags)) + (code.kernel == "commit"), code
-            assert set(code.loads) == {32, 128}, code
-            assert gaussian or code.barriers == 0, code
+            loops, words = 1 + ("OPEN" in code.flags), PER_THREAD // 4
+            assert set(code.stores) == {64 if gaussian and "NARROW" in code.flags else 128}, code
+            assert code.loads[128] == 2 * (1 + ("CARRIED" in code.flags)), code
+            assert code.loads[64] == (loops * words if gaussian else 0), code
+            per_seed = PER_THREAD if gaussian else 1 + words
+            assert code.loads[32] <= loops * per_seed + (code.kernel == "commit"), code
+            assert code.barriers == 0, code
 
 
 @pytest.mark.parametrize("shape", ["even", pytest.param("odd", marks=pytest.mark.slow)])
@@ -73,7 +76,7 @@ def test_a_spill_and_a_fused_operation_are_seen() -> None:
     from zorba_ray.directions.triton_kernels import commit
 
     theta, words = torch.zeros(1024), torch.zeros(32, dtype=torch.int32)
-    arguments = (theta, theta, words, theta, words, 1, 0, 1, 32, 0, 1024, False, 1, False, False, 32)
+    arguments = (theta, theta, words, theta, words, 1, 0, 1, 32, 0, 1024, False, 1, False, False, 1024)
     kernel: Any = commit
     [code] = compiled(90, lambda: kernel[(1,)](*arguments, maxnreg=16, enable_fp_fusion=True))
     assert code.local > 0
