@@ -23,7 +23,7 @@ from zorba_ray.models.logits import LinearLogits
 ADAMW_STEPS, ADAMW_LR = 400, 1e-3
 MEZO = [
     "federation.clients=1", "federation.fleet=null", "data.partition=iid", "data.batch_size=32", "zo.scope=bias_norm",
-    "zo.directions=1", "zo.lr=0.001",
+    "zo.directions=1", "zo.lr=0.001", "memory={frozen: device}",
 ]  # fmt: skip
 """Settings that turn the demo into central MeZO. It learns from norms and biases: of all tensors, in batches of 4, one
 direction at a time did not learn at rates from 1e-4 to 1e-3. 1,920 pairs are half of the demo's passes, on four times

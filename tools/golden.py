@@ -19,7 +19,7 @@ GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
 REPLAYED = ("config.resolved.json", "ledger.zl")
 """Files of a run directory from which its θ can be rebuilt."""
 _LITTLE = ("rounds=3", "data.train_rows=96", "data.batch_size=8", "eval.every=3", "eval.rows=24")
-_RESIDENT = ("memory.frozen=device", "memory.master=device")
+_RESIDENT = ("memory={frozen: device}",)
 COMMANDS: dict[str, tuple[str, ...]] = {
     "demo": ("run", "demo", "rounds=6", "eval.every=3", "federation.backend=sequential", "--run-dir"),
     "comparison": (

@@ -129,7 +129,7 @@ def run_arm(task: Task, comparison: str, arm: str, seed: int) -> Outcome:
 def arm_config(task: Task, comparison: str, arm: str, seed: int) -> ExperimentConfig:
     """Settings of an arm; budgets in bytes are those that leave room for exactly the blocks of `ROOM`."""
     plain = [
-        *task.overrides, f"seed={seed}", f"data.alpha={SKEW[comparison]}", "memory.frozen=host", "memory.master=device",
+        *task.overrides, f"seed={seed}", f"data.alpha={SKEW[comparison]}", "memory={frozen: host, master: device}",
         "federation.backend=sequential", "federation.fleet=null", f"eval.every={EVERY}",
         "tracking.wandb=disabled", *RATE[comparison],
     ]  # fmt: skip

@@ -53,7 +53,7 @@ def no_goal(run: Run, found: HeldOut) -> None:
 _REWARD = (
     "task.reward=zorba_ray.tasks.rewards:exact_match", "eval.metric=reward", "rounds=40", "zo.scope=bias_norm",
     "zo.perturbation_scale=0.1", "zo.directions=16", "zo.lr=0.1", "data.batch_size=32", "federation.clients=4",
-    "federation.fleet=null", "federation.backend=sequential", "memory.frozen=device", "eval.rows=512",
+    "federation.fleet=null", "federation.backend=sequential", "memory={frozen: device}", "eval.rows=512",
     "tracking.wandb=disabled",
 )  # fmt: skip
 _FIRST_ORDER = (

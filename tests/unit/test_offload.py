@@ -114,9 +114,29 @@ def test_clients_of_one_replica_may_be_placed_differently(store: str) -> None:
 @pytest.mark.parametrize("store", STORES)
 def test_what_is_held_is_what_the_memory_model_counts(placement: Placement, scope: Scope, store: str) -> None:
     """Whenever a leaf runs, frozen + active + buffers + scratch are the model's bytes, to the byte."""
+    check_held(placement, scope, STORES[store])
+
+
+@pytest.mark.parametrize("scope", ["all", "bias_norm"])
+@pytest.mark.parametrize(
+    "placement", [Placement("device", "host", "nf4"), Placement("host", "host", "int8"), Placement(format="int8")]
+)
+def test_what_is_held_packed_is_what_the_memory_model_counts(placement: Placement, scope: Scope) -> None:
+    check_held(placement, scope, HostStore(apart=True, packs=True))
+
+
+def test_low_rank_directions_need_no_copy_of_a_matrix() -> None:
+    model = streamed_model("opt", rule_of(rank=2), HostStore(apart=True))
+    norms = 2 * 32 * 4
+    assert model.held_bytes()["scratch"] == norms, "weight and bias of a norm are perturbed into a copy"
+
+
+def check_held(placement: Placement, scope: Scope, store: HostStore) -> None:
     rule = rule_of(scope)
-    model = streamed_model("opt", rule, STORES[store])
-    settings = MemoryConfig(frozen=placement.frozen, master=placement.master, compute_dtype="fp32")
+    model = streamed_model("opt", rule, store)
+    settings = MemoryConfig(
+        frozen=placement.frozen, master=placement.master, frozen_format=placement.format, compute_dtype="fp32"
+    )
     modelled = client_memory(model.replica.manifest, settings, scope, Workload(3, 6, 32, 3, 1))
     active = frozenset({1, 3})
     seen = watch_bytes(model)

@@ -45,4 +45,4 @@ def test_the_fleets_have_one_total() -> None:
         for fleet in fleets
         if isinstance(fleet, tuple)
     }
-    assert totals == {8 * 3_275_552}
+    assert totals == {8 * 2_914_272}

@@ -85,12 +85,21 @@ class PerturbedTensors:
         """Takes over the modules that read a block's tensors in scope."""
         sites = readers(loaded, scoped)
         layouts = {site: BlockLayout(entries, self._compute) for site, entries in sites.items()}
-        self._scratch.require({site: layout.nbytes for site, layout in layouts.items()})
+        modules = {site: loaded.network.get_submodule(site) for site in sites}
+        self._scratch.require(
+            {site: layouts[site].nbytes for site in sites if not self._is_corrected(modules[site], sites[site])}
+        )
         for site, entries in sites.items():
-            module = loaded.network.get_submodule(site)
+            module = modules[site]
             self.plain.append((module, module.forward))
             module.forward = self._reader(module, module.forward, entries, layouts[site])
         self.at_once.append(self._rank > 0 and sites.keys() <= loaded.trace.rows_first)
+
+    def _is_corrected(self, module: nn.Module, entries: Sequence[TensorEntry]) -> bool:
+        """Whether a low-rank step of the module is a product of its own, so that it needs no perturbed copy."""
+        alone = module._parameters.keys() <= {"weight", "bias"}
+        held_once = all(len(self._replica.holders[entry.name]) == 1 for entry in entries)
+        return bool(self._rank) and alone and held_once and is_linear(module)
 
     @property
     def _device(self) -> torch.device:
@@ -143,8 +152,7 @@ class PerturbedTensors:
         self, module: nn.Module, forward: Forward, entries: Sequence[TensorEntry], layout: BlockLayout
     ) -> Forward:
         holders = {entry.name: self._replica.holders[entry.name] for entry in entries}
-        alone = module._parameters.keys() <= {"weight", "bias"} and all(len(held) == 1 for held in holders.values())
-        corrected = bool(self._rank) and alone and is_linear(module)
+        corrected = self._is_corrected(module, entries)
         keys = {holders[entry.name][0][1]: entry for entry in entries}
 
         rooms: dict[int, dict[str, torch.Tensor]] = {}
