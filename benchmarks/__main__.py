@@ -1,7 +1,8 @@
-"""`python -m benchmarks NAME [--quick] [--json] [--row NAME]`."""
+"""`python -m benchmarks NAME [--quick] [--json] [--row NAME] [--out FILE]`."""
 
 import argparse
 import importlib
+from pathlib import Path
 
 from benchmarks.rows import Row, print_rows
 
@@ -16,6 +17,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="under a minute; figures are for a look only")
     parser.add_argument("--json", action="store_true", help="one JSON list")
     parser.add_argument("--row", help="of `tasks`: this row alone")
+    parser.add_argument("--out", type=Path, help="of `gpu`: the file of its rows (build/gpu.json)")
     arguments = parser.parse_args()
     if arguments.row is not None:
         if arguments.name != "tasks":
@@ -25,6 +27,13 @@ def main() -> None:
         if arguments.row not in tasks.NAMES:
             parser.error(f"no row {arguments.row}; there are {', '.join(tasks.NAMES)}")
         print_rows(tasks.rows(arguments.quick, arguments.row), arguments.json)
+        return
+    if arguments.out is not None:
+        if arguments.name != "gpu":
+            parser.error(f"--out is known to `gpu`, not to `{arguments.name}`")
+        from benchmarks import gpu
+
+        print_rows(gpu.rows(arguments.quick, arguments.out), arguments.json)
         return
     names = NAMES if arguments.name == "all" else (arguments.name,)
     print_rows([row for name in names for row in _rows(name, arguments.quick)], arguments.json)

@@ -1,7 +1,7 @@
 """Two or more pieces of work in turns within one process, so that whatever else the machine does hits all alike."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -76,9 +76,16 @@ def cost_row(name: str, times: Times, unit: str, goal: Goal | None, scale: float
     return judged(f"{name} (CPU)", [scale * value for value in times.cpu], unit, goal)
 
 
-def judged(name: str, values: Sequence[float], unit: str, goal: Goal | None, device: str = DEVICE) -> Row:
-    """A row on one CPU thread, its median judged."""
+def judged(
+    name: str,
+    values: Sequence[float],
+    unit: str,
+    goal: Goal | None,
+    device: str = DEVICE,
+    details: Mapping[str, str] | None = None,
+) -> Row:
+    """A row on one CPU thread or another `device`, its median judged."""
     if goal is None:
-        return make_row(name, values, unit, "none, for comparison", None, device)
+        return make_row(name, values, unit, "none, for comparison", None, device, details)
     median = sorted(values)[len(values) // 2]
-    return make_row(name, values, unit, goal[0], goal[1](median), device)
+    return make_row(name, values, unit, goal[0], goal[1](median), device, details)

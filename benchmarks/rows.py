@@ -41,11 +41,16 @@ def make_row(
     return Row(row, median, unit, goal, met, device, commit(), ordered[0], median, ordered[-1], details or {})
 
 
+def to_json(rows: Sequence[Row]) -> str:
+    """One JSON list; a value that was not measured is null."""
+    plain = [{key: None if value != value else value for key, value in asdict(row).items()} for row in rows]
+    return json.dumps(plain, indent=1)
+
+
 def print_rows(rows: Sequence[Row], as_json: bool) -> None:
-    """A table, or one JSON list; a value that was not measured is null."""
+    """A table, or one JSON list."""
     if as_json:
-        plain = [{key: None if value != value else value for key, value in asdict(row).items()} for row in rows]
-        print(json.dumps(plain, indent=1))
+        print(to_json(rows))
         return
     for row in rows:
         if math.isnan(row.value):

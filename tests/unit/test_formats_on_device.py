@@ -1,6 +1,6 @@
-"""Unpacking for an accelerator, without one: torch's operations, Triton's kernel in its interpreter, and its code.
+"""Unpacking for an accelerator, without one: torch's operations, and Triton's kernel in its interpreter.
 
-On a CUDA device: tests/gpu/test_formats_gpu.py.
+The kernel's machine code: test_triton_code.py. On a CUDA device: tests/gpu/test_formats_gpu.py.
 """
 
 import importlib.util
@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -76,38 +75,6 @@ def test_in_the_interpreter() -> None:
     assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-1000:]
     assert "passed" in ran.stdout
     assert "skipped" not in ran.stdout
-
-
-@needs_triton
-@pytest.mark.skipif(INTERPRETED, reason="the interpreter compiles nothing")
-@pytest.mark.parametrize("capability", [80, 90, 100])
-@pytest.mark.parametrize("narrow", [False, True])
-def test_compiled_code_rounds_every_product_and_moves_vectors(capability: int, narrow: bool) -> None:
-    """PTX made without a card: nothing is fused or flushed to zero; a thread reads 8 bytes and writes 16 at once."""
-    from triton import compile  # pyright: ignore[reportMissingImports]
-    from triton.backends.compiler import GPUTarget  # pyright: ignore[reportMissingImports]
-    from triton.compiler import ASTSource  # pyright: ignore[reportMissingImports]
-
-    from zorba_ray.formats import triton_kernels
-
-    kernel: Any = triton_kernels.nf4_values
-    constants: dict[str, Any] = {"NARROW": narrow, "BLOCKS": 32}
-    types = {"target": "*i16" if narrow else "*i32", "scales": "*fp32", "block_scales": "*u8", "codes": "*u8",
-             "levels": "*fp32", **dict.fromkeys(constants, "constexpr")}  # fmt: skip
-    aligned = {
-        (number,): [["tt.divisibility", 16]] for number, name in enumerate(kernel.arg_names) if name not in constants
-    }
-    built = compile(
-        ASTSource(kernel, {name: types.get(name, "i32") for name in kernel.arg_names}, constants, aligned),
-        target=GPUTarget("cuda", capability, 32),
-        options={"enable_fp_fusion": False},
-    )
-    code = built.asm["ptx"]
-    for absent in ("fma.", ".ftz", ".local"):
-        assert absent not in code
-    assert "ld.global.v2.b32" in code
-    assert "st.global.v4.b32" in code
-    assert "cubin" in built.asm
 
 
 def test_where_triton_fails_torch_unpacks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,12 +22,12 @@ from zorba_ray.directions.terms import Terms, joined
 from zorba_ray.directions.triton_kernels import commit, perturb, write_words
 
 _GROUPS = 128  # counters per program of the first kernel
-_ROWS = 32  # 1,024 elements per program of the second
+_ELEMENTS = 1024  # per program of the second
 _WORDS = 1 << 22  # 64-bit words staged at a time: 32 MiB
 _TILE = 1 << 20  # elements of the smallest tile: enough programs to fill a device
 _SEEDS = 512  # at a time
 _PER_GROUP: dict[Distribution, int] = {"rademacher": 256, "gaussian": 16}
-_LANES = {"rademacher": torch.int32, "gaussian": torch.int16}
+_LANES = {"rademacher": torch.int32, "gaussian": torch.int64}
 
 
 class TritonDirections:
@@ -57,7 +57,7 @@ class TritonDirections:
                 count,
                 GAUSSIAN=work.gaussian,
                 NARROW=narrow,
-                ROWS=_ROWS,
+                ELEMENTS=_ELEMENTS,
             )
 
     def apply_commits(
@@ -98,7 +98,7 @@ class TritonDirections:
                     WIDTH=work.width,
                     CARRIED=first > 0 and first not in ends,
                     OPEN=last not in ends,
-                    ROWS=_ROWS,
+                    ELEMENTS=_ELEMENTS,
                 )
 
 
@@ -138,8 +138,8 @@ class _Work:
     def draw(self, first: int, last: int, position: int, count: int) -> tuple[int, torch.Tensor]:
         """(entries before `position` in its group, the words of seeds `first` … `last` − 1).
 
-        The words have the type that the second kernel reads: int32 [seeds, 8 · groups] with 32 signs each, or int16
-        [seeds, 16 · groups] with one gaussian each.
+        The words have the type that the second kernel reads: int32 [seeds, 8 · groups] with 32 signs each, or int64
+        [seeds, 4 · groups] with 4 gaussian entries each.
         """
         lead, groups = self._span(position, count)
         words = torch.empty((last - first, 4 * groups), dtype=torch.int64, device=self._device)
@@ -181,4 +181,4 @@ def _table(device: torch.device) -> torch.Tensor:
 
 def _programs(elements: int) -> tuple[int]:
     """Grid of the second kernel for `elements`, which include those before the shard in its first group."""
-    return (-(-elements // (32 * _ROWS)),)
+    return (-(-elements // _ELEMENTS),)

@@ -6,7 +6,8 @@ Two kernels, because many threads share a word, and each would have to draw it a
 No kernel adds a product: ±c is c with its sign flipped by a bit, and a gaussian term comes from a table scaled
 beforehand. So the compiler cannot form a fused multiply-add, which would round differently.
 
-Shapes: a program of the expanding kernels has [ROWS, 32] elements, 32 being the signs of one 32-bit word.
+Shapes: a program of the expanding kernels has ELEMENTS, a row for each word: 32 columns are the signs of a 32-bit word,
+4 the gaussian entries of a 64-bit word. So a thread has whole vectors of θ, and few words for them.
 """
 
 import triton  # pyright: ignore[reportMissingImports]  (comes with torch's wheels for CUDA)
@@ -62,35 +63,40 @@ def _narrow(value):
 
 
 @triton.jit
-def _terms(words, values, row, column, element, inside, last, GAUSSIAN: tl.constexpr):
-    """c z of one seed, fp32 [ROWS, 32]. values: c, or for gaussian the table times c."""
+def _terms(words, values, row, column, last, GAUSSIAN: tl.constexpr):
+    """c z of one seed, fp32, a row for each word. values: c, or for gaussian the table times c.
+
+    Rows behind entry `last` − 1, which have no words, are given those of the row in which it is.
+    """
     if GAUSSIAN:
-        lane = tl.load(words + element, mask=inside, other=0).to(tl.uint16, bitcast=True)
-        term = tl.load(values + (lane.to(tl.int32) >> 4), mask=inside, other=0.0)
+        word = tl.load(words + tl.minimum(row, (last - 1) // 4)).to(tl.uint64, bitcast=True)
+        index = (word[:, None] >> (16 * column + 4).to(tl.uint64)[None, :]) & 0xFFF
+        term = tl.load(values + index.to(tl.int32))
     else:
-        word = tl.load(words + row, mask=row * 32 < last, other=0).to(tl.uint32, bitcast=True)
-        minus = ((~word)[:, None] << (31 - column)[None, :]) & 0x80000000  # the sign bit where the bit is clear
+        word = tl.load(words + tl.minimum(row, (last - 1) // 32)).to(tl.uint32, bitcast=True)
+        plus = (word[:, None] << (31 - column)[None, :]) & 0x80000000
+        minus = plus ^ 0x80000000  # the sign bit where the bit is clear
         term = (tl.load(values).to(tl.uint32, bitcast=True) ^ minus).to(tl.float32, bitcast=True)
     return term
 
 
 @triton.jit
 def perturb(
-    scratch, theta, words, values, lead, size, GAUSSIAN: tl.constexpr, NARROW: tl.constexpr, ROWS: tl.constexpr
+    scratch, theta, words, values, lead, size, GAUSSIAN: tl.constexpr, NARROW: tl.constexpr, ELEMENTS: tl.constexpr
 ):
     """scratch [size] ← RN(θ̄ + c z). The first `lead` entries of the words lie before the shard.
 
     NARROW: scratch is bfloat16, as int16 bits.
     """
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    column = tl.arange(0, 32)
-    position = row[:, None] * 32 + column[None, :]
-    element = position - lead
+    LANES: tl.constexpr = 4 if GAUSSIAN else 32
+    row = tl.program_id(0) * (ELEMENTS // LANES) + tl.arange(0, ELEMENTS // LANES)
+    column = tl.arange(0, LANES)
+    element = row[:, None] * LANES + column[None, :] - lead
     inside = (element >= 0) & (element < size)
     value = tl.load(theta + element, mask=inside, other=0.0)
     if NARROW:
         value = (_narrow(value) << 16).to(tl.float32, bitcast=True)
-    value += _terms(words, values, row, column, position, inside, lead + size, GAUSSIAN)
+    value += _terms(words, values, row, column, lead + size, GAUSSIAN)
     if NARROW:
         tl.store(scratch + element, _narrow(value).to(tl.uint16).to(tl.int16, bitcast=True), mask=inside)
     else:
@@ -114,7 +120,7 @@ def commit(
     WIDTH: tl.constexpr,
     CARRIED: tl.constexpr,
     OPEN: tl.constexpr,
-    ROWS: tl.constexpr,
+    ELEMENTS: tl.constexpr,
 ):
     """acc += c_k z_k for the seeds first, first + 1, … of one launch; where a commit ends: θ ← RN(θ + acc), acc ← 0.
 
@@ -122,27 +128,26 @@ def commit(
     CARRIED: the first commit began in an earlier launch; its acc is read from carry.
     OPEN: the last commit ends in a later launch; its acc is written to carry.
     """
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    column = tl.arange(0, 32)
-    position = row[:, None] * 32 + column[None, :]
-    element = position - lead
+    LANES: tl.constexpr = 4 if GAUSSIAN else 32
+    row = tl.program_id(0) * (ELEMENTS // LANES) + tl.arange(0, ELEMENTS // LANES)
+    column = tl.arange(0, LANES)
+    element = row[:, None] * LANES + column[None, :] - lead
     inside = (element >= 0) & (element < size)
     value = tl.load(theta + element, mask=inside, other=0.0)
-    total = tl.load(carry + element, mask=inside, other=0.0) if CARRIED else tl.zeros([ROWS, 32], dtype=tl.float32)
+    # Zeros, tied to θ so that sums are in the registers in which θ is, and a thread needs few words for its elements.
+    # With `tl.zeros` it would load a word for each of them, and each commit would go through shared memory.
+    nothing = tl.where(inside, 0.0, value)
+    total = tl.load(carry + element, mask=inside, other=0.0) if CARRIED else nothing
     start = 0
     for ended in range(commits):
         end = (tl.load(ends + ended) - first).to(tl.int32)
         for seed in range(start, end):
-            total += _terms(
-                words + seed * stride, values + seed * WIDTH, row, column, position, inside, lead + size, GAUSSIAN
-            )
+            total += _terms(words + seed * stride, values + seed * WIDTH, row, column, lead + size, GAUSSIAN)
         value += total
-        total = tl.zeros([ROWS, 32], dtype=tl.float32)
+        total = nothing
         start = end
     tl.store(theta + element, value, mask=inside)
     if OPEN:
         for seed in range(start, seeds):
-            total += _terms(
-                words + seed * stride, values + seed * WIDTH, row, column, position, inside, lead + size, GAUSSIAN
-            )
+            total += _terms(words + seed * stride, values + seed * WIDTH, row, column, lead + size, GAUSSIAN)
         tl.store(carry + element, total, mask=inside)

@@ -80,7 +80,8 @@ class PlainClient:
         stored = None
         if self._kind.stored:
             with self._counter.part("scratch"):
-                stored = torch.randn(sum(p.numel() for p in self._moved), dtype=self._moved[0].dtype)
+                first = self._moved[0]
+                stored = torch.randn(sum(p.numel() for p in self._moved), dtype=first.dtype, device=first.device)
         self._walk(MU, stored)
         self._loss()
         self._walk(-2 * MU, stored)
