@@ -25,7 +25,7 @@ def _philox(c0, c1, c2, k0):
     c3 = c0 ^ c0
     k1 = c3 + _K1
     k0 = c3 + k0  # a block, not a scalar: sums wrap in the interpreter, too
-    for _ in tl.static_range(_ROUNDS):
+    for _ in tl.static_range(_ROUNDS):  # pyright: ignore[reportGeneralTypeIssues]
         low0, high0 = c0 * _M0, tl.umulhi(c0, c3 * 0 + _M0)
         low1, high1 = c2 * _M1, tl.umulhi(c2, c3 * 0 + _M1)
         c0 = high1 ^ c1 ^ k0
@@ -48,7 +48,7 @@ def write_words(words, keys, first, groups, GROUPS: tl.constexpr):
     c2 = tl.load(keys + 3 * seed + 2).to(tl.uint64, bitcast=True)
     c0 = block + (first.to(tl.int64) + start).to(tl.uint64)
     nothing = block ^ block
-    w0, w1, w2, w3 = _philox(c0, nothing + c1, nothing + c2, k0)
+    w0, w1, w2, w3 = _philox(c0, nothing + c1, nothing + c2, k0)  # pyright: ignore[reportGeneralTypeIssues]
     # The four words of a counter stand side by side, so that a thread stores whole groups.
     drawn = tl.interleave(tl.interleave(w0, w2), tl.interleave(w1, w3))
     column = 4 * start + tl.arange(0, 4 * GROUPS)
@@ -88,7 +88,7 @@ def perturb(
 
     NARROW: scratch is bfloat16, as int16 bits.
     """
-    LANES: tl.constexpr = 4 if GAUSSIAN else 32
+    LANES: tl.constexpr = 4 if GAUSSIAN else 32  # pyright: ignore[reportAssignmentType]
     row = tl.program_id(0) * (ELEMENTS // LANES) + tl.arange(0, ELEMENTS // LANES)
     column = tl.arange(0, LANES)
     element = row[:, None] * LANES + column[None, :] - lead
@@ -128,7 +128,7 @@ def commit(
     CARRIED: the first commit began in an earlier launch; its acc is read from carry.
     OPEN: the last commit ends in a later launch; its acc is written to carry.
     """
-    LANES: tl.constexpr = 4 if GAUSSIAN else 32
+    LANES: tl.constexpr = 4 if GAUSSIAN else 32  # pyright: ignore[reportAssignmentType]
     row = tl.program_id(0) * (ELEMENTS // LANES) + tl.arange(0, ELEMENTS // LANES)
     column = tl.arange(0, LANES)
     element = row[:, None] * LANES + column[None, :] - lead
