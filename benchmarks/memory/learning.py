@@ -44,8 +44,8 @@ SERIES = (
     ),
     Series(
         "smollm2", "SST-2 on SmolLM2, norms of ten of thirty blocks active", "smollm2_sst2", "sst2", (1,),
-        ("federation.fleet=null", "allocation.max_blocks=10", "allocation.rules=[{forbid: [25, 26, 27, 28, 29]}]",
-         "zo.lr=0.05", "rounds=17", "eval.every=17", "eval.rows=500"),
+        ("federation.fleet=null", "allocation.max_blocks=10", "data.batch_size=16", "rounds=17", "eval.every=17",
+         "eval.rows=500"),
     ),
 )  # fmt: skip
 

@@ -60,10 +60,38 @@ _FIRST_ORDER = (
     "federation.fleet=null", "allocation={}", "memory.frozen=device", "rounds=3", "eval.every=3", "eval.rows=150",
     "data.batch_size=8", "zo={scope: lora}", "method_settings={local_steps: 5, lr: 0.001}",
 )  # fmt: skip
+_SHORT = (
+    "rounds=22", "data.batch_size=16", "federation.fleet=[{name: third, count: 4, vram: 100601000}]", "zo.lr=0.025",
+)  # fmt: skip
+"""A third of the passes, in half the batch."""
 _PLAIN, _FEW = "SST-2, plain prompt", "≥ .78 in ≤ 600 forward passes"
 
 TRAINING = (
     Training("sst2_plain", _PLAIN, "smollm2_sst2", "sst2", _FEW, reaches(0.78), 500),
+    Training(
+        "sst2_good", "SST-2, good prompt", "smollm2_sst2", "sst2", "above zero-shot, beyond its interval",
+        beyond_interval, 500, overrides=(
+            'data.prompt="Review: {text}\\nSentiment:"', "data.label_words=[negative, positive]", *_SHORT,
+        ),
+    ),
+    Training(
+        "trec", "TREC", "smollm2_sst2", "trec", "+ ≥ 8 points", gains(8), overrides=(
+            'data.prompt="{text}\\nAsks for:"', "data.max_length=48", *_SHORT, "zo.lr=0.0125", "federation.fleet=null",
+            "allocation.max_blocks=10",
+            "data.label_words=[abbreviation, description, entity, human, location, number]",
+        ),
+    ),
+    Training(
+        "fin_sentiment", "financial sentiment", "smollm2_sst2", "fin_sentiment", "+ ≥ 8 points", gains(8), overrides=(
+            'data.prompt="{text}\\nSentiment:"', "data.label_words=[negative, neutral, positive]", *_SHORT,
+        ),
+    ),
+    Training(
+        "ag_news", "AG News", "smollm2_sst2", "ag_news", "+ ≥ 8 points", gains(8), 500, overrides=(
+            'data.prompt="{text}\\nTopic:"', "data.label_words=[World, Sports, Business, Technology]", *_SHORT,
+            "data.max_length=80", "federation.fleet=null", "allocation.max_blocks=10",
+        ),
+    ),
     Training(
         "alpaca", "instructions, held-out perplexity of the answer", "smollm2_alpaca", "alpaca_small",
         "falls ≥ 5 %, beyond its interval", falls(0.05), 120, "perplexity",
