@@ -13,7 +13,7 @@ from tests.support.tiny_models import LABEL_WORDS, tiny_batch, tiny_loaded, tiny
 from tests.unit.test_offload import ACTIVE, NUMPY, PLACEMENTS, rule_of, scalars_of, streamed_model, update_of
 from zorba_ray.config import ModelConfig
 from zorba_ray.directions import cpu_directions
-from zorba_ray.errors import ModelError
+from zorba_ray.errors import Diverged, ModelError
 from zorba_ray.formats import PackedFormat, pack_into, slab, unpack_into
 from zorba_ray.models import RESIDENT, STREAMED, HostStore, Placement, Scope, TaskModel
 from zorba_ray.models.manifest import TensorEntry
@@ -134,3 +134,13 @@ def test_the_pair_check_finds_a_matrix_that_is_not_packed(monkeypatch: pytest.Mo
     monkeypatch.setattr(type(offload), "_present", lambda self, entry, tensor, packed: None)  # θ stays in the modules
     with pytest.raises(ModelError, match="not the model's own"):
         checked("nf4", model)
+
+
+def test_a_matrix_that_cannot_be_packed_is_named() -> None:
+    """As after steps that were too large."""
+    model = tiny_task_model("opt", store=STORES["apart"])
+    entry = next(entry for entry in model.replica.manifest.by_block[2] if entry.packable)
+    model.replica.parameters[entry.name][3] = torch.inf
+    model.use_placement(Placement(format="nf4"))
+    with pytest.raises(Diverged, match=rf"{entry.name} cannot be packed in nf4.*zo\.lr"):
+        model.prepare(tiny_batch("opt", 3, 6), frozenset({0}))

@@ -64,3 +64,10 @@ def test_another_use_of_the_matrix_is_refused(use: Callable[[torch.Tensor], torc
     made, _ = packed_rows(6, 4)
     with pytest.raises(ModelError, match=r"memory\.stem_format=int8: embed\.weight is read by"):
         use(made)
+
+
+def test_a_stem_that_cannot_be_packed_is_named() -> None:
+    loaded = tiny_loaded("llama")
+    loaded.network.get_input_embeddings().weight[5, 1] = torch.nan
+    with pytest.raises(ModelError, match=r"embed_tokens\.weight cannot be packed in int8"):
+        round_matrices(loaded, "int8", blocks=False)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import torch
 
+from zorba_ray.errors import Diverged
 from zorba_ray.formats import Format, pack_into
 from zorba_ray.models.block_layout import BlockLayout
 from zorba_ray.models.copy_stream import CopyStream
@@ -43,7 +44,7 @@ class HostImages:
         """(position, bytes) of a block, in the compute dtype or with packed matrices.
 
         Raises:
-            ValueError: a matrix has a value that is not finite, so it cannot be packed.
+            Diverged: a matrix has a value that cannot be packed: it is not finite, or nearly as large as fp32 allows.
         """
         position = self.sync(block)
         entries, layout = self._blocks[block], self.layouts(format)[block]
@@ -58,7 +59,13 @@ class HostImages:
             for entry in entries:
                 tensor, theta = layout.view(image, entry.name), self._replica.parameters[entry.name]
                 if format != "compute" and entry.name in layout.packed:
-                    pack_into(tensor, theta, entry.shape, format)
+                    try:
+                        pack_into(tensor, theta, entry.shape, format)
+                    except ValueError as error:
+                        raise Diverged(
+                            f"{entry.name} cannot be packed in {format}: its values are not finite, or above 2^127. "
+                            "The steps were too large: lower zo.lr or set zo.clip"
+                        ) from error
                 else:
                     tensor.copy_(theta)
             self._images[block, format] = (position, image)
