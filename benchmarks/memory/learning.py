@@ -40,7 +40,7 @@ SERIES = (
     Series("built_in", "built-in task, all of three of six blocks active", "demo", "", (1, 2, 3), _EQUAL),
     Series(
         "trec", "TREC on MiniLM, biases and norms of three of six blocks active", "trec_minilm", "trec", (1, 2, 3),
-        (*_EQUAL, "rounds=40", "eval.every=40"),
+        (*_EQUAL, "rounds=15", "eval.every=15"),
     ),
     Series(
         "smollm2", "SST-2 on SmolLM2, norms of ten of thirty blocks active", "smollm2_sst2", "sst2", (1,),
