@@ -27,40 +27,12 @@ from zorba_ray.models.copy_stream import CopyStream, CudaCopyStream
 from zorba_ray.models.host_images import HostImages
 from zorba_ray.models.manifest import Scope, TensorEntry
 from zorba_ray.models.packed_rows import PackedRows
+from zorba_ray.models.placement import HostStore, Placement
 from zorba_ray.models.replica import Replica
 from zorba_ray.models.swap import Forward, nan_like
 
 Form = Literal["copy", "master", "home", "int8", "nf4"]
 Part = Literal["frozen", "active"]
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Where a client's blocks are kept: `memory.frozen`, `memory.master` and `memory.frozen_format`, without `auto`."""
-
-    frozen: Literal["device", "host"] = "device"
-    master: Literal["device", "host"] = "device"
-    format: Format = "compute"
-    """How the matrices of frozen blocks are kept, wherever they are."""
-
-
-RESIDENT = Placement()
-STREAMED = Placement("host", "host")
-
-
-@dataclass(frozen=True)
-class HostStore:
-    """Settings of offloading: θ is in host memory, and the accelerator has tensors by a client's placement."""
-
-    dtype: torch.dtype = torch.float32
-    """Compute dtype of matrices."""
-    apart: bool = False
-    """Whether the accelerator has its own memory, so that no tensor has the form `home`. Needed with a 16-bit dtype or
-    on a GPU."""
-    packs: bool = False
-    """Whether frozen matrices of some client are packed."""
-    stem_format: Format = "compute"
-    """How the accelerator keeps the matrices outside the blocks: compute or int8."""
 
 
 @dataclass
