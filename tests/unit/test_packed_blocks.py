@@ -76,7 +76,7 @@ def check_equal(kind: str, rule: UpdateRule, store: HostStore, placements: Seque
 @pytest.mark.parametrize("store", STORES)
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("placement", PLACEMENTS, ids=str)
-@pytest.mark.parametrize("kind", ["opt", "gpt2", "llama", "bert"])
+@pytest.mark.parametrize("kind", ["gpt2", "bert", *(pytest.param(k, marks=pytest.mark.slow) for k in ("opt", "llama"))])
 def test_scalars_are_those_of_rounded_frozen_blocks(
     kind: str, placement: Placement, format: PackedFormat, store: str
 ) -> None:
