@@ -48,6 +48,10 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     ],
     "clients": [{"blocks": ((2,),) * n} for n in (2, 4, 8)],
     "vram_heterogeneity": FLEETS,
+    "budget": [
+        {"budgets": (2000, 2000), "blocks": ((0,), (1,))},
+        {"budgets": (3000, 3000), "blocks": ((0, 1), (2, 3))},
+    ],
     "non_iid": [
         *settings("data.alpha", 0.1, 1.0, **{"data.partition": "dirichlet"}),
         *settings("data.partition", "iid"),
@@ -122,6 +126,11 @@ HAND: dict[str, dict[str, list[float]]] = {
         "budget_total_bytes_mean": [6000, 6000],
         "bytes_ratio_mean": [1, 1300 / 1100],
         "blocks_ratio_mean": [1, 3],
+    },
+    "budget": {
+        "budget": [2000, 3000],
+        "blocks_mean": [1, 2],
+        "saved_mean": [1 - 22 / 28, 1 - 24 / 28],
     },
     "non_iid": {"alpha": [0.1, 1.0, float("inf")]},
     "perturbation_scale": {"perturbation_scale": [1e-4, 1e-3, 1e-2]},
