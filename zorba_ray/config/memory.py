@@ -22,7 +22,7 @@ class MemoryConfig(StrictModel):
     master: Literal["device", "host", "auto"] = "device"
     """Where the fp32 weights (masters) of active blocks are kept. `device`: on the accelerator. `host`: in host memory,
     and the accelerator has a copy in the compute dtype, renewed once per round. `auto`: per client, by its budget."""
-    frozen_format: FixedFormat | Literal["auto"] = "compute"
+    frozen_format: Literal["compute", "int8", "nf4", "auto"] = "compute"
     """How the matrices of frozen blocks are kept, on the accelerator or on the way to it. `compute`: in the compute
     dtype. `int8`: one byte per value and a scale per row. `nf4`: four bits per value, with scales per 64 values. Active
     blocks are perturbed, so their tensors in scope are never packed; the others are. `auto`: per client, the finest
