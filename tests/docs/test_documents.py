@@ -131,10 +131,14 @@ def test_a_page_is_walked_through(page: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_readmes_own_data_on_the_built_in_model(tmp_path: Path) -> None:
-    """As it stands it needs the hub: only the model is another."""
-    written("README.md", tmp_path)
+    """As it stands it needs the hub and some dozens of rows: the model is another, and its rows are repeated."""
+    shown = {block.language: block.text for block in blocks("README.md") if block.language in ("csv", "yaml")}
+    header, *rows = shown["csv"].splitlines()
+    repeated = [f"{row[:-3]} {number}{row[-3:]}" for number in range(30) for row in rows]
+    (tmp_path / "reviews.csv").write_text("\n".join([header, *repeated, ""]), "utf-8")
+    (tmp_path / "reviews.yaml").write_text(shown["yaml"], "utf-8")
     changed = ["model.path=builtin", "data.max_length=64", "--dry-run"]
-    assert "8 clients" in run([sys.executable, "-m", "zorba_ray", "run", "my.yaml", *changed], tmp_path)
+    assert "8 clients" in run([sys.executable, "-m", "zorba_ray", "run", "reviews.yaml", *changed], tmp_path)
 
 
 @pytest.mark.slow
