@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.tiny_run import run_here, tiny_config
-from zorba_ray.experiment.backends import ray_backend
+from tests.support.tiny_run import run_here, stopped_and_resumed_on_ray, tiny_config
 from zorba_ray.experiment.replay import replay_run
 
 SETTINGS = ("zo.scope=all", "zo.lr=1e-4", "rounds=4", "allocation.max_blocks=2")
@@ -39,21 +38,7 @@ def test_every_format_is_another_run(packed: dict[str, Any], tmp_path: Path) -> 
 @pytest.mark.usefixtures("ray_cluster")
 @pytest.mark.timeout(600)
 def test_packed_on_ray_with_two_workers(packed: dict[str, Any], tmp_path: Path) -> None:
-    """Stopped after two rounds and resumed: new workers take a snapshot and the commit since."""
-    config = tiny_config(
-        *NF4, "federation.backend=ray", "federation.workers=2", "federation.snapshot_every=1",
-        "federation.deadline_s=120",
-    )  # fmt: skip
-    done: list[int] = []
-
-    def watch(event: dict[str, Any]) -> None:
-        if event["kind"] == "round":
-            done.append(event["round"])
-
-    with pytest.raises(Exception, match="stopped after round 2"):
-        run_here(config, tmp_path / "run", ray_backend, watch, lambda: 2 in done)
-    summary = run_here(config, tmp_path / "run", ray_backend)
-    assert summary["resumed_after_round"] == 2
+    summary = stopped_and_resumed_on_ray(tmp_path / "run", *NF4)
     assert summary["weights_sha256"] == packed["weights_sha256"]
     assert replay_run(tmp_path / "run", None, None, None).digest == packed["weights_sha256"]
 

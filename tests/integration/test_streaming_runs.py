@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.tiny_run import run_here, tiny_config
+from tests.support.tiny_run import run_here, stopped_and_resumed_on_ray, tiny_config
 from zorba_ray.errors import BudgetExceeded
-from zorba_ray.experiment.backends import ray_backend
 from zorba_ray.experiment.build import prepare
 from zorba_ray.experiment.replay import replay_run
 from zorba_ray.report import write_report
@@ -48,19 +47,7 @@ def test_shared_seeds_one_client_at_a_time(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("ray_cluster")
 @pytest.mark.timeout(600)
 def test_streamed_on_ray_with_two_workers(resident: dict[str, Any], tmp_path: Path) -> None:
-    """Stopped after two rounds and resumed: new workers take a snapshot and the commit since."""
-    settings = (*ALL_BLOCKS, *HOST, "federation.backend=ray", "federation.workers=2", "federation.snapshot_every=1")
-    config = tiny_config(*settings, "federation.deadline_s=120")
-    done: list[int] = []
-
-    def watch(event: dict[str, Any]) -> None:
-        if event["kind"] == "round":
-            done.append(event["round"])
-
-    with pytest.raises(Exception, match="stopped after round 2"):
-        run_here(config, tmp_path / "run", ray_backend, watch, lambda: 2 in done)
-    summary = run_here(config, tmp_path / "run", ray_backend)
-    assert summary["resumed_after_round"] == 2
+    summary = stopped_and_resumed_on_ray(tmp_path / "run", *ALL_BLOCKS, *HOST)
     assert summary["weights_sha256"] == resident["weights_sha256"]
     assert replay_run(tmp_path / "run", None, None, None).digest == resident["weights_sha256"]
 

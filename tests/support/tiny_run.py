@@ -4,10 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from zorba_ray.artifacts import RunDir
 from zorba_ray.config import ExperimentConfig, load_config
 from zorba_ray.experiment import run_experiment
-from zorba_ray.experiment.backends import BackendFactory
+from zorba_ray.experiment.backends import BackendFactory, ray_backend
 from zorba_ray.experiment.build import Setup, build_host
 from zorba_ray.experiment.shared_prefix import SharedPrefix
 from zorba_ray.models import Batch
@@ -55,6 +57,26 @@ def run_here(
     return run_experiment(
         config, run, "simulated", ["test"], emit, should_stop, make_backend=make_backend, reward=reward
     )
+
+
+def stopped_and_resumed_on_ray(path: Path, *overrides: str) -> dict[str, Any]:
+    """Summary of a tiny run with two workers that is stopped after two rounds: new workers take a snapshot and the
+    commits since."""
+    config = tiny_config(
+        *overrides, "federation.backend=ray", "federation.workers=2", "federation.snapshot_every=1",
+        "federation.deadline_s=120",
+    )  # fmt: skip
+    done: list[int] = []
+
+    def watch(event: dict[str, Any]) -> None:
+        if event["kind"] == "round":
+            done.append(event["round"])
+
+    with pytest.raises(Exception, match="stopped after round 2"):
+        run_here(config, path, ray_backend, watch, lambda: 2 in done)
+    summary = run_here(config, path, ray_backend)
+    assert summary["resumed_after_round"] == 2
+    return summary
 
 
 def batches_of(setup: Setup, client: int, number: int = 1) -> list[Batch]:

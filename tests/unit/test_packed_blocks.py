@@ -14,7 +14,7 @@ from tests.unit.test_offload import ACTIVE, NUMPY, PLACEMENTS, rule_of, scalars_
 from zorba_ray.config import ModelConfig
 from zorba_ray.directions import cpu_directions
 from zorba_ray.errors import Diverged, ModelError
-from zorba_ray.formats import PackedFormat, pack_into, slab, unpack_into
+from zorba_ray.formats import PackedFormat, round_trip, slab
 from zorba_ray.models import RESIDENT, STREAMED, HostStore, Placement, Scope, TaskModel
 from zorba_ray.models.manifest import TensorEntry
 from zorba_ray.models.pair_check import PairPath, check_pairs
@@ -23,13 +23,6 @@ from zorba_ray.zo import PendingCommits, UpdateRule, apply_rounds
 
 FORMATS: tuple[PackedFormat, ...] = ("int8", "nf4")
 STORES = {"in host memory": HostStore(packs=True), "apart": HostStore(apart=True, packs=True)}
-
-
-def round_trip(theta: torch.Tensor, shape: tuple[int, ...], format: PackedFormat) -> torch.Tensor:
-    packed, value = torch.empty(slab(format, shape).nbytes, dtype=torch.uint8), torch.empty_like(theta)
-    pack_into(packed, theta, shape, format)
-    unpack_into(value, packed, shape, format)
-    return value
 
 
 def is_packed(entry: TensorEntry, active: frozenset[int], scope: Scope) -> bool:

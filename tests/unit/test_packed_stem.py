@@ -10,7 +10,7 @@ from tests.support.tiny_models import KINDS, LABEL_WORDS, tiny_batch, tiny_loade
 from zorba_ray.config import ModelConfig
 from zorba_ray.directions import cpu_directions
 from zorba_ray.errors import ModelError
-from zorba_ray.formats import pack_into, slab
+from zorba_ray.formats import packed
 from zorba_ray.models import HostStore, TaskModel
 from zorba_ray.models.packed_rows import AT_ONCE, PackedRows
 from zorba_ray.models.rounded import round_matrices
@@ -44,9 +44,9 @@ def test_the_pair_check_runs_on_a_packed_stem(store: HostStore) -> None:
 def packed_rows(rows: int, columns: int) -> tuple[PackedRows, torch.Tensor]:
     """With the fp32 values that it stands for."""
     matrix = torch.randn(rows, columns, generator=torch.Generator().manual_seed(1))
-    packed = torch.empty(slab("int8", (rows, columns)).nbytes, dtype=torch.uint8)
-    pack_into(packed, matrix.view(-1), (rows, columns), "int8")
-    made = PackedRows.of(packed, (rows, columns), torch.float32, "embed.weight")
+    made = PackedRows.of(
+        packed(matrix.view(-1), (rows, columns), "int8"), (rows, columns), torch.float32, "embed.weight"
+    )
     return made, made.rows(torch.arange(rows))
 
 

@@ -80,10 +80,9 @@ def _times(
 
     streams = {placement: streaming(placement) for placement in set(placements)}
     stream = None
-    if len(streams) == 1 and any(placement.frozen == "host" for placement in streams):
-        stream = spread(streams[placements[0]])
-    elif any(placement.frozen == "host" for placement in streams):
-        stream = np.stack([streams[placement] for placement in placements]) / speed[:, None]
+    if any(placement.frozen == "host" for placement in streams):
+        each = [streams[placement] for placement in placements]
+        stream = spread(each[0]) if len(streams) == 1 else np.stack(each) / speed[:, None]
     return spread(flops / memory.flops_per_s), stream
 
 

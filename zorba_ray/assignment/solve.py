@@ -1,6 +1,7 @@
 """Solves the allocation for the settings, the fleet of a round and, if there is one, a probe."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,22 +47,24 @@ def solve(inputs: AssignmentInputs, fleet: Sequence[Client], probe: BlockProbe |
     settings, problem = inputs.config.allocation, problem_of(inputs, fleet, probe)
     if activation_is_free(inputs, fleet):
         return Solved(_everything(inputs, fleet, problem), problem, fleet, probe)
-    try:
+    with _advising(inputs, fleet, problem):
         if settings.algorithm == "lexicographic":
             allocation = allocate(problem, settings.time_limit_s, settings.gap)
         else:
             allocation = allocate_simply(problem, settings.algorithm, _draws(inputs, problem))
-    except AllocationInfeasible as error:
-        raise _advised(error, inputs, fleet, problem) from error
     return Solved(allocation, problem, fleet, probe)
 
 
-def _advised(
-    error: AllocationInfeasible, inputs: AssignmentInputs, fleet: Sequence[Client], problem: AllocationProblem
-) -> AllocationInfeasible:
-    """The error, which also says what other formats of frozen blocks would do."""
-    advice = other_formats(inputs, fleet, problem)
-    return AllocationInfeasible(f"{error}. {advice}") if advice else error
+@contextlib.contextmanager
+def _advising(inputs: AssignmentInputs, fleet: Sequence[Client], problem: AllocationProblem) -> Iterator[None]:
+    """A context in which the error of a fleet without an allocation also says what other formats would do."""
+    try:
+        yield
+    except AllocationInfeasible as error:
+        advice = other_formats(inputs, fleet, problem)
+        if not advice:
+            raise
+        raise AllocationInfeasible(f"{error}. {advice}") from error
 
 
 def solve_quickly(inputs: AssignmentInputs, fleet: Sequence[Client]) -> Solved:
@@ -74,10 +77,8 @@ def solve_quickly(inputs: AssignmentInputs, fleet: Sequence[Client]) -> Solved:
     try:
         allocation = allocate_simply(problem, "greedy", _draws(inputs, problem))
     except AllocationInfeasible:  # the heuristic may fail where the solver does not
-        try:
+        with _advising(inputs, fleet, problem):
             allocation = allocate(problem, settings.time_limit_s, settings.gap)
-        except AllocationInfeasible as error:
-            raise _advised(error, inputs, fleet, problem) from error
     return Solved(allocation, problem, fleet)
 
 

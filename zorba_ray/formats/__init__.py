@@ -1,6 +1,18 @@
 """Packed formats of frozen matrices: int8 by row, and nf4 by block; deterministic, the same bytes on every device."""
 
-from zorba_ray.formats.packing import pack_into, unpack_into, unpack_rows
+from zorba_ray.formats.packing import pack_into, packed, round_trip, unpack_into, unpack_rows
 from zorba_ray.formats.sizes import BLOCK, GROUP, Format, PackedFormat, Slab, slab
 
-__all__ = ["BLOCK", "GROUP", "Format", "PackedFormat", "Slab", "pack_into", "slab", "unpack_into", "unpack_rows"]
+__all__ = [
+    "BLOCK",
+    "GROUP",
+    "Format",
+    "PackedFormat",
+    "Slab",
+    "pack_into",
+    "packed",
+    "round_trip",
+    "slab",
+    "unpack_into",
+    "unpack_rows",
+]

@@ -64,6 +64,28 @@ def pack_into(slab_u8: torch.Tensor, matrix: torch.Tensor, shape: tuple[int, ...
         )
 
 
+def packed(matrix: torch.Tensor, shape: tuple[int, ...], format: PackedFormat) -> torch.Tensor:
+    """The slab of a matrix, as `pack_into`.
+
+    Raises:
+        ValueError: as `pack_into`.
+    """
+    made = torch.empty(slab(format, shape).nbytes, dtype=torch.uint8)
+    pack_into(made, matrix, shape, format)
+    return made
+
+
+def round_trip(matrix: torch.Tensor, shape: tuple[int, ...], format: PackedFormat) -> torch.Tensor:
+    """What a matrix (fp32, flat, on the CPU) is after it was packed: fp32, flat.
+
+    Raises:
+        ValueError: as `pack_into`.
+    """
+    values = torch.empty_like(matrix)
+    unpack_into(values, packed(matrix, shape, format), shape, format)
+    return values
+
+
 def unpack_into(
     target: torch.Tensor,
     slab_u8: torch.Tensor,

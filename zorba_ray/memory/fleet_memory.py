@@ -8,7 +8,7 @@ from typing import get_args
 import numpy as np
 
 from zorba_ray.config import LocalStep, MemoryConfig, ModelConfig
-from zorba_ray.formats import Format, slab
+from zorba_ray.formats import Format
 from zorba_ray.memory.activations import Workload
 from zorba_ray.memory.count import counted
 from zorba_ray.memory.footprint import ClientMemory
@@ -151,7 +151,7 @@ def resident_everywhere(
     size = COMPUTE_BYTES[compute]
 
     def kept(tensor: TensorEntry, format: Format) -> int:
-        return slab(format, tensor.shape).nbytes if format != "compute" and tensor.packable else size * tensor.numel
+        return tensor.kept(format, size * tensor.numel)
 
     sizes = [sum(kept(tensor, step.base_format) for tensor in plain.by_block[b]) for b in range(plain.blocks)]
     stem = sum(kept(tensor, step.stem_format) for tensor in plain.tensors if tensor.block >= plain.blocks)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from zorba_ray.config import MemoryConfig
-from zorba_ray.formats import Format, slab
+from zorba_ray.formats import Format
 from zorba_ray.memory.activations import Activations, Workload, architecture
 from zorba_ray.memory.footprint import PARTS, ClientMemory, Footprint
 from zorba_ray.models import Manifest, Placement, Scope, TensorEntry
@@ -51,7 +51,7 @@ class Inventory:
 
     def kept(self, tensor: TensorEntry, format: Format) -> int:
         """Bytes of a tensor in a format. What cannot be packed is a copy in the compute dtype."""
-        return slab(format, tensor.shape).nbytes if format != "compute" and tensor.packable else self.copy(tensor)
+        return tensor.kept(format, self.copy(tensor))
 
     def stem(self) -> int:
         """Bytes of all tensors outside the blocks."""

@@ -44,7 +44,7 @@ class PlainClient:
         for buffer in loaded.network.buffers():
             counter.label(buffer, "stem")
         if step.stem_format != "compute":
-            outside = [p for p in loaded.network.parameters() if id(p) not in inside and p.ndim >= 2]
+            outside = [p for p in loaded.network.parameters() if id(p) not in inside and p.ndim == 2]
             self._packed_stem = [pack_in_place_of(parameter, "stem", counter) for parameter in outside]
         if step.base_format != "compute":
             pack_linear(loaded.blocks, step.base_format, "frozen", counter)

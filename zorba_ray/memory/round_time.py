@@ -48,7 +48,7 @@ def pair_seconds(inventory: Inventory, work: Workload, active: frozenset[int], s
     in an active block once per sign.
     """
     manifest, format = inventory.manifest, inventory.placement.format
-    compute = link = packing = own = 0.0
+    compute = link = packing = traffic = 0.0
     for block in inventory.blocks:
         tensors = manifest.by_block[block]
         held = inventory.resident and block in active
@@ -61,11 +61,11 @@ def pair_seconds(inventory: Inventory, work: Workload, active: frozenset[int], s
         if format != "compute":
             packed = [tensor for tensor in frozen if tensor.packable]
             packing += PACKING[format] * sum(tensor.numel for tensor in packed)
-            own += (2 if held else 1) * sum(_unpacking(inventory, tensor, format) for tensor in packed)
+            traffic += (2 if held else 1) * sum(_unpacking(inventory, tensor, format) for tensor in packed)
         if block in active:
-            own += 2 * 2 * inventory.moved(block)
+            traffic += 2 * 2 * inventory.moved(block)
     longest = max(compute / speeds.flops, link / speeds.link, packing / speeds.cores)
-    return longest + own / speeds.memory
+    return longest + traffic / speeds.memory
 
 
 def plain_seconds(inventory: Inventory, work: Workload, step: LocalStep, speeds: Speeds = SPEEDS) -> float:
@@ -80,11 +80,11 @@ def plain_seconds(inventory: Inventory, work: Workload, step: LocalStep, speeds:
     tensors = [tensor for block in inventory.blocks for tensor in manifest.by_block[block]]
     forwards = (2 if step.rank else 3) + step.checkpoint if step.backward else 2
     passes = 0 if step.rank else 2 if step.backward else 4 * 2
-    own = passes * size * manifest.numel
+    traffic = passes * size * manifest.numel
     if step.base_format != "compute":
         packed = [tensor for tensor in tensors if tensor.packable]
-        own += forwards * sum(_unpacking(inventory, tensor, step.base_format) for tensor in packed)
-    return forwards * 2 * sum(tensor.numel for tensor in tensors) * work.tokens / speeds.flops + own / speeds.memory
+        traffic += forwards * sum(_unpacking(inventory, tensor, step.base_format) for tensor in packed)
+    return forwards * 2 * sum(tensor.numel for tensor in tensors) * work.tokens / speeds.flops + traffic / speeds.memory
 
 
 def _unpacking(inventory: Inventory, tensor: TensorEntry, format: Format) -> int:

@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 
 from zorba_ray.directions import EMBEDDINGS, FINAL_NORM, HEAD
+from zorba_ray.formats import Format, slab
 
 Scope = Literal["all", "matrices", "bias_norm", "lora", "biases", "norm_weights", "attention", "feed_forward"]
 
@@ -44,8 +45,14 @@ class TensorEntry:
 
     @property
     def packable(self) -> bool:
-        """Whether a packed format may hold it: a matrix of the model itself. Adapters are small, and not packed."""
-        return len(self.shape) >= 2 and not self.in_scope("lora")
+        """Whether a packed format may hold it: a matrix of a block, or one of two axes outside the blocks, whose rows
+        are read. Adapters are small, and not packed."""
+        outside = self.block in (EMBEDDINGS, FINAL_NORM, HEAD)
+        return (len(self.shape) == 2 if outside else len(self.shape) >= 2) and not self.in_scope("lora")
+
+    def kept(self, format: Format, copy: int) -> int:
+        """Bytes in a format; `copy`: bytes in the compute dtype, also of what cannot be packed."""
+        return slab(format, self.shape).nbytes if format != "compute" and self.packable else copy
 
     def in_scope(self, scope: Scope) -> bool:
         """Whether `scope` perturbs this tensor when its block is active."""

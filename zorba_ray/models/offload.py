@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 import torch
 
-from zorba_ray.formats import Format, PackedFormat, pack_into, slab
+from zorba_ray.formats import Format, PackedFormat, packed
 from zorba_ray.models.copy_stream import CopyStream, CudaCopyStream
 from zorba_ray.models.host_images import HostImages
 from zorba_ray.models.manifest import Scope, TensorEntry
@@ -96,12 +96,11 @@ class Offload:
     def _bring(self, entry: TensorEntry) -> None:
         """Puts a copy of a tensor outside the blocks onto the accelerator, for good."""
         theta, dtype = self._replica.parameters[entry.name], entry.compute_dtype(self._store.dtype)
-        if self._store.stem_format != "int8" or len(entry.shape) != 2:
+        if self._store.stem_format != "int8" or not entry.packable:
             self._bind(entry, theta.to(self.device, dtype, copy=True))
             return
-        packed = torch.empty(slab("int8", entry.shape).nbytes, dtype=torch.uint8)
-        pack_into(packed, theta, entry.shape, "int8")
-        rows = PackedRows.of(packed.to(self.device), entry.shape, dtype, entry.name)
+        slab = packed(theta, entry.shape, "int8").to(self.device)
+        rows = PackedRows.of(slab, entry.shape, dtype, entry.name)
         for module, key, _ in self._homes[entry.name]:
             module._parameters[key] = rows  # type: ignore[assignment]
 
@@ -113,7 +112,7 @@ class Offload:
         assert self.packs or placement.format == "compute"
         forms: dict[str, tuple[Form, Part]] = {}
         self._streamed, self._format = {}, placement.format
-        packed = [layout.packed for layout in self._images.layouts(placement.format)]
+        layouts = self._images.layouts(placement.format)
         for block, entries in enumerate(self._blocks):
             streamed: list[str] = []
             for entry in entries:
@@ -125,7 +124,7 @@ class Offload:
                 form: Form = "copy" if not on_device else "home" if not self._store.apart else "master"
                 if form == "master" and not is_active:
                     form = "copy"
-                if entry.name in packed[block] and not is_active and placement.format != "compute":
+                if entry.name in layouts[block].packed and not is_active and placement.format != "compute":
                     form = placement.format
                 forms[entry.name] = form, "active" if is_active else "frozen"
             if streamed:

@@ -68,18 +68,19 @@ class PackedRows(torch.Tensor):
             with torch._C.DisableTorchFunctionSubclass():
                 return func(*args, **named)
         label = next(value.label for value in (*args, *named.values()) if isinstance(value, PackedRows))
-        raise ModelError(
-            f"memory.stem_format=int8: {label} is read by {getattr(func, '__name__', func)}, which needs the whole "
-            "matrix; set memory.stem_format=compute"
-        )
+        raise _refused(label, getattr(func, "__name__", func))
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         label = next((value.label for value in args if isinstance(value, PackedRows)), "a matrix outside the blocks")
-        raise ModelError(
-            f"memory.stem_format=int8: {label} is read by {func}, which needs the whole matrix; set "
-            "memory.stem_format=compute"
-        )
+        raise _refused(label, func)
+
+
+def _refused(label: str, operation: Any) -> ModelError:
+    return ModelError(
+        f"memory.stem_format=int8: {label} is read by {operation}, which needs the whole matrix; set "
+        "memory.stem_format=compute"
+    )
 
 
 _HARMLESS = frozenset({"__get__", "size", "dim", "numel", "stride", "is_floating_point", "requires_grad_", "detach"})

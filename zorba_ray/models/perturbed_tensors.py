@@ -160,16 +160,19 @@ class PerturbedTensors:
 
         def swapped(*args: Any, **kwargs: Any) -> Any:
             """`forward` with perturbed copies of the tensors that it reads."""
-            with contextlib.ExitStack() as stack:
+            start = self._scratch.used
+            try:
                 copies = self._together
                 if not copies:
-                    copies = stack.enter_context(self._scratch.take(layout, rooms))
+                    copies = self._scratch.take(layout, rooms)
                     for entry in entries:
                         self._perturb(copies[entry.name], entry)
                 with TensorsSwapped(
                     [(m, key, copies[e.name].view(e.shape)) for e in entries for m, key in holders[e.name]]
                 ):
                     return forward(*args, **kwargs)
+            finally:
+                self._scratch.used = start
 
         def halves(*args: Any, **kwargs: Any) -> Any:
             rows, signs, answers = args[0].shape[0], self._signs, []

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from zorba_ray.config import ModelConfig, TaskConfig
 from zorba_ray.directions import DirectionBackend, factors, tensor_stream
-from zorba_ray.formats import Format, pack_into, slab, unpack_into
+from zorba_ray.formats import Format, round_trip
 from zorba_ray.models.heads import Batch, Options, encoded_prompts, head_kind, model_inputs
 from zorba_ray.models.label_tokens import read_label_tokens
 from zorba_ray.models.linear import is_linear, is_transposed
@@ -92,9 +92,7 @@ class PlainLoss:
         """A copy of a tensor, perturbed where `step` says; or as it is after it was packed in `format`."""
         value = self._replica.parameters[entry.name].cpu()
         if format != "compute":
-            packed, value = torch.empty(slab(format, entry.shape).nbytes, dtype=torch.uint8), torch.empty_like(value)
-            pack_into(packed, self._replica.parameters[entry.name].cpu(), entry.shape, format)
-            unpack_into(value, packed, entry.shape, format)
+            value = round_trip(value, entry.shape, format)
         value = value.to(entry.compute_dtype(self._dtype)).float()
         if step is not None:
             value = torch.add(value, self._direction(entry, step.move), alpha=step.sign * step.move.scale)

@@ -3,9 +3,9 @@
 import torch
 
 from zorba_ray.errors import ModelError
-from zorba_ray.formats import PackedFormat, pack_into, slab, unpack_into
+from zorba_ray.formats import PackedFormat, round_trip
+from zorba_ray.models.blocks import model_manifest
 from zorba_ray.models.loaded import LoadedModel
-from zorba_ray.models.manifest import ADAPTER
 
 
 @torch.no_grad()
@@ -15,26 +15,16 @@ def round_matrices(loaded: LoadedModel, format: PackedFormat, blocks: bool) -> N
     Raises:
         ModelError: a matrix has a value that is not finite, or nearly as large as fp32 allows.
     """
-    inside = f"{loaded.blocks_name}."
-    for name, parameter in loaded.network.named_parameters():
-        adapter = name.rsplit(".", 1)[-1].startswith(ADAPTER)
-        if (
-            parameter.ndim < 2
-            or adapter
-            or (not blocks and parameter.ndim > 2)
-            or name.startswith(inside) != blocks
-            or name in loaded.unused
-        ):
+    network, count = loaded.network, len(loaded.blocks)
+    for entry in model_manifest(network, loaded.blocks_name, count, loaded.unused).tensors:
+        if not entry.packable or (entry.block < count) != blocks:
             continue
-        shape, theta = tuple(parameter.shape), parameter.data.reshape(-1)
-        packed = torch.empty(slab(format, shape).nbytes, dtype=torch.uint8)
-        value = torch.empty(theta.numel())
+        theta = network.get_parameter(entry.name).data
         try:
-            pack_into(packed, theta.float().cpu(), shape, format)
+            values = round_trip(theta.reshape(-1).float().cpu(), entry.shape, format)
         except ValueError as error:
             raise ModelError(
-                f"model.path={loaded.label}: {name} cannot be packed in {format}: its values are not finite, or above "
-                "2^127; keep it in the compute dtype (memory.frozen_format, memory.stem_format)"
+                f"model.path={loaded.label}: {entry.name} cannot be packed in {format}: its values are not finite, or "
+                "above 2^127; keep it in the compute dtype (memory.frozen_format, memory.stem_format)"
             ) from error
-        unpack_into(value, packed, shape, format)
-        parameter.data.copy_(value.view(shape))
+        theta.copy_(values.view(entry.shape))

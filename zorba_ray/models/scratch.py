@@ -3,8 +3,7 @@
 Modules in progress hold pieces of it like a stack: a parent's piece lies before those of its children.
 """
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -28,7 +27,8 @@ class Scratch:
 
     def __init__(self) -> None:
         self._size = 0
-        self._used = 0
+        self.used = 0
+        """Bytes that modules in progress hold. Who takes a piece sets it back to what it was before."""
         self.memory = torch.empty(0, dtype=torch.uint8)
         """uint8: the buffer."""
 
@@ -47,18 +47,15 @@ class Scratch:
         self.memory = torch.empty(self._size, dtype=torch.uint8, device=device)
         assert is_aligned(self.memory), "the buffer must be 64-byte aligned"
 
-    @contextlib.contextmanager
-    def take(self, layout: BlockLayout, rooms: dict[int, dict[str, torch.Tensor]]) -> Iterator[dict[str, torch.Tensor]]:
-        """The tensors of a layout, in a piece that is held inside this context.
+    def take(self, layout: BlockLayout, rooms: dict[int, dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+        """The tensors of a layout, in a piece behind those that are held. A plain call, because it is made for every
+        module of a pass.
 
         Args:
             rooms: bytes before the piece -> its tensors: kept by the caller, because making views takes time.
         """
-        start = self._used
+        start = self.used
         if start not in rooms:
             rooms[start] = layout.views(self.memory[start:])
-        self._used += layout.nbytes
-        try:
-            yield rooms[start]
-        finally:
-            self._used = start
+        self.used += layout.nbytes
+        return rooms[start]

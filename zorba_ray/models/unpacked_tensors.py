@@ -66,7 +66,9 @@ class UnpackedTensors:
             names = tuple(entry.name for entry in packed)
             if names not in rooms:
                 rooms[names] = BlockLayout(packed, compute), {}
-            with self._scratch.take(*rooms[names]) as copies:
+            start = self._scratch.used
+            try:
+                copies = self._scratch.take(*rooms[names])
                 for entry in packed:
                     format, slab = self._packed[entry.name]
                     unpack_into(copies[entry.name], slab, entry.shape, format)
@@ -76,5 +78,7 @@ class UnpackedTensors:
                     for module, key in self._replica.holders[entry.name]
                 ):
                     return forward(*args, **kwargs)
+            finally:
+                self._scratch.used = start
 
         return unpacking
