@@ -6,7 +6,10 @@ from typing import Any
 import pytest
 
 from tests.support.tiny_run import run_here, stopped_and_resumed_on_ray, tiny_config
+from zorba_ray.artifacts import Run
+from zorba_ray.experiment.build import prepare
 from zorba_ray.experiment.replay import replay_run
+from zorba_ray.report.run_tables import budgets_table
 
 SETTINGS = ("zo.scope=all", "zo.lr=1e-4", "rounds=4", "allocation.max_blocks=2")
 NF4 = (*SETTINGS, "memory.frozen_format=nf4")
@@ -47,6 +50,23 @@ def test_a_packed_stem_is_rounded_at_the_start_and_in_a_replay(packed: dict[str,
     summary = run_here(tiny_config(*NF4, "memory.stem_format=int8"), tmp_path / "run")
     assert summary["evaluations"]["start"]["loss"] != packed["evaluations"]["start"]["loss"]
     assert replay_run(tmp_path / "run", None, None, None).digest == summary["weights_sha256"]
+
+
+def test_auto_gives_each_class_the_format_that_its_budget_allows(tmp_path: Path) -> None:
+    """Large clients keep every block in the compute dtype, small ones pack what they freeze; the records tell both."""
+    auto = (*SETTINGS[:2], "rounds=1", "memory.frozen_format=auto", "memory.master=host")
+    memory = prepare(tiny_config(*auto)).memory
+    nf4 = memory.changed({"frozen_format": "nf4"}).of(None)
+    large, small = memory.of(None).bytes_of(frozenset(range(6))), nf4.bytes_of(frozenset({0, 1}))
+    fleet = f"federation.fleet=[{{name: s, count: 2, vram: {small}}}, {{name: l, count: 2, vram: {large}}}]"
+    run_here(tiny_config(*auto, fleet), tmp_path / "run")
+    run = Run(tmp_path / "run")
+    assert [client.format for client in run.allocation.clients] == ["nf4", "nf4", "compute", "compute"]
+    assert run.summary is not None
+    resident = next(budget for budget in run.summary.budgets if budget.kind == "l")
+    assert (resident.largest_part, resident.largest_part_bytes) == ("frozen", memory.of(None).parts["frozen"])
+    shown = [cell for row in budgets_table(run.summary.budgets).texts() for cell in row]
+    assert {"frozen device in nf4, master host", "frozen device, master host"} <= set(shown)
 
 
 @pytest.mark.parametrize("method", ["fedit", "fedmezo"])
