@@ -11,11 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from zorba_ray.directions import DirectionBackend, Distribution, TensorStream, factors, tensor_stream
 from zorba_ray.models.block_layout import BlockLayout
+from zorba_ray.models.example_steps import ExampleGroups, is_norm, linear_by_example, spread, takes_rows
 from zorba_ray.models.linear import is_linear, is_transposed, linear_along
 from zorba_ray.models.loaded import LoadedModel
 from zorba_ray.models.manifest import Scope, TensorEntry
@@ -41,6 +43,11 @@ class Perturbation:
     """(block, slot) -> flat fp32 tensor that stands for θ there (local steps); absent: θ itself."""
     only: Scope | None = None
     """Of the tensors that the model perturbs, those in this scope alone; None: all. Dense directions only."""
+    shared_by: int = 0
+    """b: of the examples of a batch, so many one after another share a direction; 0: all of them. Group g of `groups`
+    has direction `direction` · groups + g. Directions of rank 1 only."""
+    groups: int = 0
+    """G, of a full batch."""
 
 
 class PerturbedTensors:
@@ -68,6 +75,8 @@ class PerturbedTensors:
         self._rank, self._compute = rank, compute
         self._move: Perturbation | None = None
         self._signs: tuple[float, ...] = ()
+        self._groups: ExampleGroups | None = None
+        """Of the batch that runs, where each of its groups has a direction of its own."""
         self._together: dict[str, torch.Tensor] = {}
         """Name -> perturbed tensor of the block at hand, where several clients take it together."""
         self._scoped = [replica.manifest.scoped(block, scope) for block in range(replica.manifest.blocks)]
@@ -76,6 +85,8 @@ class PerturbedTensors:
         directions, and every module that reads a tensor in scope has the rows of the batch on its first axis."""
         self.plain: list[tuple[nn.Module, Forward]] = []
         """What is wrapped, as it ran before."""
+        self.not_by_example: list[tuple[str, str]] = []
+        """(module, a tensor that it reads) that cannot compute with a direction for each example."""
         self._scratch = scratch
         self._block_scratch = torch.empty(0, dtype=torch.uint8)
         for scoped in self._scoped:
@@ -93,6 +104,8 @@ class PerturbedTensors:
             module = modules[site]
             self.plain.append((module, module.forward))
             module.forward = self._reader(module, module.forward, entries, layouts[site])
+            if site not in loaded.trace.rows_first or not self._takes_examples(module, entries):
+                self.not_by_example.append((f"{site} ({type(module).__name__})", entries[0].name))
         self.at_once.append(self._rank > 0 and sites.keys() <= loaded.trace.rows_first)
 
     def _is_corrected(self, module: nn.Module, entries: Sequence[TensorEntry]) -> bool:
@@ -101,25 +114,37 @@ class PerturbedTensors:
         held_once = all(len(self._replica.holders[entry.name]) == 1 for entry in entries)
         return bool(self._rank) and alone and held_once and is_linear(module)
 
+    def _takes_examples(self, module: nn.Module, entries: Sequence[TensorEntry]) -> bool:
+        """Whether the module's tensors may have a step for each example."""
+        held_once = all(self._replica.holders[entry.name] == [(module, _key(entry))] for entry in entries)
+        return held_once and (self._is_corrected(module, entries) or takes_rows(module))
+
     @property
     def _device(self) -> torch.device:
         """Of what computes."""
         return self._scratch.memory.device
 
     @contextlib.contextmanager
-    def at(self, move: Perturbation, signs: tuple[float, ...], shared: int | None = None) -> Iterator[None]:
+    def at(
+        self,
+        move: Perturbation,
+        signs: tuple[float, ...],
+        shared: int | None = None,
+        groups: ExampleGroups | None = None,
+    ) -> Iterator[None]:
         """Blocks that run inside are at θ + sign · μz; for two signs they are given [x⁺; x⁻].
 
         Args:
             shared: a block that is perturbed once for all that run it; one sign only.
+            groups: of the batch that runs, where each has a direction of its own; None: it has one.
         """
-        self._move, self._signs = move, signs
+        self._move, self._signs, self._groups = move, signs, groups
         try:
             if shared is not None:
                 self._together = self._perturb_block(shared)
             yield
         finally:
-            self._signs, self._together = (), {}
+            self._signs, self._together, self._groups = (), {}, None
 
     @contextlib.contextmanager
     def held(self, active: frozenset[int], move: Perturbation, sign: float) -> Iterator[None]:
@@ -188,6 +213,10 @@ class PerturbedTensors:
         def compute(*args: Any, **kwargs: Any) -> Any:
             if not self._signs:
                 return forward(*args, **kwargs)
+            if self._groups is not None:
+                if corrected:
+                    return self._linear_by_example(module, keys, args[0], self._groups)
+                return self._rows_by_example(module, forward, keys, self._groups, *args, **kwargs)
             if corrected and not self._together:
                 return linear_along(args[0], *self._terms(module, keys), self._signs)
             return swapped(*args, **kwargs) if len(self._signs) == 1 else halves(*args, **kwargs)
@@ -209,6 +238,65 @@ class PerturbedTensors:
         if is_transposed(leaf):
             weight, matrix = weight.T, matrix and (matrix[1], matrix[0])
         return weight, tensors["bias"], matrix, step, self._move.scale
+
+    def _linear_by_example(
+        self, leaf: nn.Module, keys: Mapping[str, TensorEntry], x: torch.Tensor, groups: ExampleGroups
+    ) -> torch.Tensor:
+        tensors: dict[str, Any] = dict(leaf._parameters)
+        for key, entry in keys.items():
+            tensors[key] = self._at(entry).view(entry.shape).to(entry.compute_dtype(self._compute))
+        weight, steps, bias_steps = tensors["weight"], None, None
+        if "weight" in keys:
+            entry = keys["weight"]
+            drawn = self._drawn(entry, entry.shape[0] + entry.numel // entry.shape[0], groups)
+            u, v = drawn[:, : entry.shape[0]], drawn[:, entry.shape[0] :]
+            u, v = (v, u) if is_transposed(leaf) else (u, v)
+            steps = self._signed(u), torch.cat([v] * len(self._signs))
+        if "bias" in keys:
+            bias_steps = self._signed(self._drawn(keys["bias"], keys["bias"].numel, groups))
+        weight = weight.T if is_transposed(leaf) else weight
+        return linear_by_example(x, weight, tensors.get("bias"), steps, bias_steps, groups, len(self._signs))
+
+    def _rows_by_example(
+        self,
+        module: nn.Module,
+        forward: Forward,
+        keys: Mapping[str, TensorEntry],
+        groups: ExampleGroups,
+        x: torch.Tensor,
+        *rest: Any,
+        **named: Any,
+    ) -> torch.Tensor:
+        """A module that has vectors alone, computed with rows of them."""
+        rows: dict[str, Any] = {key: module._parameters[key] for key in module._parameters}
+        for key, entry in keys.items():
+            steps = self._signed(self._drawn(entry, entry.numel, groups))
+            rows[key] = spread(steps.add_(self._at(entry)), x, groups, len(self._signs))
+        if not is_norm(module):
+            with TensorsSwapped([(module, key, rows[key]) for key in keys]):
+                return forward(x, *rest, **named)
+        with TensorsSwapped([(module, key, None) for key in rows]):
+            normed = forward(x.float())
+        if rows["weight"] is not None:
+            normed.mul_(rows["weight"])
+        if rows.get("bias") is not None:
+            normed.add_(rows["bias"])
+        return normed.to(x.dtype)
+
+    def _drawn(self, entry: TensorEntry, size: int, groups: ExampleGroups) -> torch.Tensor:
+        """The first entries of each group's direction, fp32 [G, size]."""
+        move = self._move
+        assert move is not None
+        out = torch.empty(groups.count, size, dtype=torch.float32, device=self._device)
+        numbers = np.arange(groups.count, dtype=np.uint64) + np.uint64(move.direction * move.groups)
+        seeds = np.full(groups.count, move.seed, dtype=np.uint64)
+        self._directions.draw_signs(out, seeds, numbers, entry.block, entry.slot)
+        return out
+
+    def _signed(self, drawn: torch.Tensor) -> torch.Tensor:
+        """A table of steps: sign · μ · z for each sign and group, fp32 [S·G, ...]."""
+        assert self._move is not None
+        return torch.cat([drawn * (sign * self._move.scale) for sign in self._signs])
 
     def _at(self, entry: TensorEntry) -> torch.Tensor:
         """θ of a tensor, or what stands for it."""
@@ -250,6 +338,10 @@ class PerturbedTensors:
             for start in range(0, entry.numel, _PIECE):
                 piece = slice(start, start + _PIECE)
                 self._directions.perturb_into(target[piece], theta[piece].float(), self._stream(entry), scale, start)
+
+
+def _key(entry: TensorEntry) -> str:
+    return entry.name.rpartition(".")[2]
 
 
 def _half(value: Any, rows: int, half: int) -> Any:
