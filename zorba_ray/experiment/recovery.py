@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import msgspec
+import numpy as np
 from safetensors import SafetensorError
 
 from zorba_ray.artifacts import Round, RunDir, append_record, keep_rounds, read_record, records_of

@@ -46,8 +46,8 @@ class Zorba(Method):
     def work(
         self, state: "ReplicaState", model: "TaskModel", plan: RoundPlan, batches: Mapping[int, Sequence["Batch"]]
     ) -> Mapping[int, tuple[float, bytes]]:
-        """Step 2. The report is fp32 [K · P], ρ; the loss is the mean over all pairs. With directions per example it has
-        P · G_k scalars of step k, of G_k groups of examples."""
+        """Step 2. The report is fp32 [K · P], ρ; the loss is the mean over all pairs. With directions per example,
+        step k has P · G_k scalars, with G_k the groups of its batch."""
         from zorba_ray.zo import Estimator
 
         zo = self._config.zo
@@ -104,13 +104,17 @@ class Zorba(Method):
 
 
 def check_differences(
-    scalars: np.ndarray, report: ClientReport, plan: RoundPlan, config: ExperimentConfig, among: np.ndarray | None = None
+    scalars: np.ndarray,
+    report: ClientReport,
+    plan: RoundPlan,
+    config: ExperimentConfig,
+    among: np.ndarray | None = None,
 ) -> None:
     """Checks the scalars of a report by `zo.clip` and by the report's loss.
 
     Args:
         scalars: float32, ρ, of any shape.
-        among: as `scalars`: the report's loss has 1 / among of the losses that each scalar is of; None: they count alike.
+        among: as of `require_scalars`.
 
     Raises:
         NotFinite: a scalar or the loss is not finite.

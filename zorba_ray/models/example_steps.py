@@ -4,7 +4,7 @@ Shapes: R rows of a batch, G groups of them, S signs, N tokens (with all of a mo
 
 z of a matrix [m, n] is r sᵀ, signs. So a linear layer is x Wᵀ + b + μ (x·s_g) r_g + μ z_g: a product with each token's
 own s, and one more vector for each token. No copy of a weight is needed. Vectors are plain: norms and the like compute
-with rows of vectors, w + μ z_g. A table has the vectors of all groups and signs: [S·G, n], those of θ + μz first.
+with rows of vectors, w + μ z_g.
 """
 
 from dataclasses import dataclass, field
@@ -49,7 +49,7 @@ class ExampleGroups:
         return cls(rows, int(groups[-1]) + 1, groups)
 
     def of_tokens(self, tokens: int, signs: int) -> np.ndarray:
-        """int64 [N]: for each token of a module's input, which row of a table is its own.
+        """int64 [N]: for each token of a module's input, its group + G · its sign (0: θ + μz, 1: θ − μz).
 
         Raises:
             ModelError: the input does not have the rows of the batch one after another.
@@ -88,48 +88,100 @@ def is_norm(module: nn.Module) -> bool:
     return type(module).forward in _NORMS
 
 
-def spread(table: torch.Tensor, x: torch.Tensor, groups: ExampleGroups, signs: int) -> torch.Tensor:
-    """The row of a table that each vector of x [..., n] takes, in a shape that broadcasts with x."""
-    if x.shape[0] == signs * len(groups.of_row):
-        own = groups.of_tokens(x.shape[0], signs)
-        shape = (x.shape[0], *[1] * (x.ndim - 2), table.shape[1])
+def spread(signs: torch.Tensor, x: torch.Tensor, groups: ExampleGroups, steps: np.ndarray) -> torch.Tensor:
+    """step · z for each vector of x [..., n], fp32, in a shape that broadcasts with x.
+
+    Args:
+        signs: z of each group, fp32 [G, n].
+        steps: sign · μ of each sign, float32 [S].
+    """
+    rows = len(steps) * len(groups.of_row)
+    if x.shape[0] == rows:
+        own, shape = groups.of_tokens(rows, len(steps)), (rows, *[1] * (x.ndim - 2), signs.shape[1])
     else:
-        own, shape = groups.of_tokens(x.numel() // x.shape[-1], signs), x.shape
-    return table[torch.from_numpy(own).to(table.device)].view(shape)
+        own, shape = groups.of_tokens(x.numel() // x.shape[-1], len(steps)), x.shape
+    return _steps_of(signs, own, steps).view(shape)
 
 
 def linear_by_example(
     x: torch.Tensor,
     weight: torch.Tensor,
     bias: torch.Tensor | None,
-    steps: tuple[torch.Tensor, torch.Tensor] | None,
-    bias_steps: torch.Tensor | None,
+    signs: torch.Tensor | None,
+    bias_signs: torch.Tensor | None,
     groups: ExampleGroups,
-    signs: int,
+    steps: np.ndarray,
+    transposed: bool,
 ) -> torch.Tensor:
-    """y of a linear layer whose weight is W + r sᵀ for each token.
+    """y of a linear layer whose weight is W + step · r sᵀ for each token, and whose bias is b + step · z.
 
     Args:
         x: [..., n], the rows of all signs on the first axis.
         weight: [m, n].
-        steps: tables (r with sign and μ in it [S·G, m], s [S·G, n]); None: the weight is not perturbed.
-        bias_steps: table [S·G, m] of steps of the bias.
+        signs: of each group [r, s], fp32 [G, m + n]; None: the weight is not perturbed.
+        bias_signs: of each group, fp32 [G, m].
+        steps: sign · μ of each sign, float32 [S].
+        transposed: the layer holds Wᵀ, so that signs are [s, r].
     """
     x = x.to(weight.dtype)
     y = product(x, weight, bias)
     flat_x, flat_y = x.reshape(-1, x.shape[-1]), y.view(-1, y.shape[-1])
-    own = groups.of_tokens(len(flat_x), signs)
-    if y.device.type == "cpu" and y.dtype == torch.float32:
-        nothing = np.empty((0, 0), dtype=np.float32)
-        far, near = (nothing, nothing) if steps is None else (steps[0].numpy(), steps[1].numpy())
-        _add_steps(flat_y.numpy(), flat_x.numpy(), own, far, near, nothing if bias_steps is None else bias_steps.numpy())
+    own = groups.of_tokens(len(flat_x), len(steps))
+    far, near = (x.shape[-1], 0) if transposed else (0, y.shape[-1])
+    if _is_plain(y):
+        _add_steps(flat_y.numpy(), flat_x.numpy(), own, steps, _array(signs), far, near, _array(bias_signs))
         return y
-    rows, moved = torch.from_numpy(own).to(y.device), flat_y.float()
-    if steps is not None:
-        moved = moved + (flat_x.float() * steps[1][rows]).sum(dim=1, keepdim=True) * steps[0][rows]
-    if bias_steps is not None:
-        moved = moved + bias_steps[rows]
+    moved = flat_y.float()
+    if signs is not None:
+        r, s = signs[:, far : far + y.shape[-1]], signs[:, near : near + x.shape[-1]]
+        length = (flat_x.float() * _steps_of(s, own, steps)).sum(dim=1, keepdim=True)
+        moved = moved + length * _steps_of(r, own, np.ones_like(steps))
+    if bias_signs is not None:
+        moved = moved + _steps_of(bias_signs, own, steps)
     return moved.to(y.dtype).view(y.shape)
+
+
+def scale_by_example(
+    normed: torch.Tensor,
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    signs: torch.Tensor | None,
+    bias_signs: torch.Tensor | None,
+    groups: ExampleGroups,
+    steps: np.ndarray,
+) -> None:
+    """normed (fp32, in place) ← normed · (w + step · z) + b + step · z, with the z of each token's group.
+
+    Args:
+        weight, bias: fp32 [n]; None: 1 and 0.
+        signs, bias_signs: fp32 [G, n]; None: that tensor is not perturbed.
+        steps: sign · μ of each sign, float32 [S].
+    """
+    if _is_plain(normed) and weight is not None:
+        flat = normed.view(-1, normed.shape[-1])
+        own = groups.of_tokens(len(flat), len(steps))
+        offset = torch.zeros_like(weight) if bias is None else bias
+        _scale(flat.numpy(), own, steps, weight.numpy(), _array(signs), offset.numpy(), _array(bias_signs))
+        return
+    if weight is not None:
+        normed.mul_(weight if signs is None else weight + spread(signs, normed, groups, steps))
+    if bias is not None:
+        normed.add_(bias if bias_signs is None else bias + spread(bias_signs, normed, groups, steps))
+
+
+def _steps_of(signs: torch.Tensor, own: np.ndarray, steps: np.ndarray) -> torch.Tensor:
+    """step · z of each token, fp32 [N, n]."""
+    groups, sizes = own % len(signs), steps[own // len(signs)]
+    return signs[torch.from_numpy(groups).to(signs.device)] * torch.from_numpy(sizes).to(signs.device)[:, None]
+
+
+def _is_plain(tensor: torch.Tensor) -> bool:
+    """Whether the kernels of this file can change it."""
+    return tensor.device.type == "cpu" and tensor.dtype == torch.float32 and tensor.is_contiguous()
+
+
+def _array(signs: torch.Tensor | None) -> np.ndarray:
+    return np.empty((0, 0), dtype=np.float32) if signs is None else signs.numpy()
 
 
 @compiled(fastmath={"reassoc", "contract"})
@@ -141,14 +193,49 @@ def _dot(a, b):
 
 
 @compiled()
-def _add_steps(y, x, own, far, near, shift):
-    """y [N, m] += (x · near) far + shift, of the row `own` of each table; a table without rows is left out."""
+def _add_steps(y, x, own, steps, signs, far, near, shift):
+    """y [N, m] += step · ((x · s) r + z); r and s begin at `far` and `near` in the rows of `signs`.
+
+    `signs` or `shift`, the z, may have no rows.
+    """
+    groups = max(signs.shape[0], shift.shape[0])
     for token in range(y.shape[0]):
-        row = own[token]
-        if far.size:
-            length = _dot(x[token], near[row])
-            for e in range(y.shape[1]):
-                y[token, e] += length * far[row, e]
+        row, step = own[token] % groups, steps[own[token] // groups]
+        target = y[token]
+        if signs.size:
+            length = step * _dot(x[token], signs[row, near : near + x.shape[1]])
+            r = signs[row, far : far + target.size]
+            if shift.size:
+                z = shift[row]
+                for e in range(target.size):
+                    target[e] += length * r[e] + step * z[e]
+            else:
+                for e in range(target.size):
+                    target[e] += length * r[e]
+        else:
+            z = shift[row]
+            for e in range(target.size):
+                target[e] += step * z[e]
+
+
+@compiled()
+def _scale(y, own, steps, weight, signs, bias, shift):
+    """y [N, n] ← y (w + step · z) + b + step · z'; `signs`, the z, or `shift`, the z', may have no rows."""
+    groups = max(signs.shape[0], shift.shape[0])
+    for token in range(y.shape[0]):
+        row, step = own[token] % groups, steps[own[token] // groups]
+        target = y[token]
+        if signs.size:
+            z = signs[row]
+            for e in range(target.size):
+                target[e] *= weight[e] + step * z[e]
+        else:
+            for e in range(target.size):
+                target[e] *= weight[e]
         if shift.size:
-            for e in range(y.shape[1]):
-                y[token, e] += shift[row, e]
+            z = shift[row]
+            for e in range(target.size):
+                target[e] += bias[e] + step * z[e]
+        else:
+            for e in range(target.size):
+                target[e] += bias[e]

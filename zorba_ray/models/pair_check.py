@@ -203,7 +203,9 @@ class _PairCheck:
             wanted = self._wanted(active, move)
             if not all(math.isfinite(loss) for losses in wanted for loss in losses):
                 break
-            pairs = (pair for after, before in zip(wanted, still, strict=True) for pair in zip(after, before, strict=True))
+            pairs = (
+                pair for after, before in zip(wanted, still, strict=True) for pair in zip(after, before, strict=True)
+            )
             effect = max(abs(loss - start) for loss, start in pairs)
             allowed = self._allowed(active, move, wanted)
             trial = move, wanted, allowed
@@ -270,9 +272,7 @@ class _PairCheck:
     def _move(self, scale: float) -> Perturbation:
         most = max(map(len, self._batches))
         groups = -(-most // self._path.shared_by) if self._path.shared_by else 0
-        return Perturbation(
-            _SEED, 0, scale, self._path.distribution, shared_by=self._path.shared_by, groups=groups
-        )
+        return Perturbation(_SEED, 0, scale, self._path.distribution, shared_by=self._path.shared_by, groups=groups)
 
     def _pairs(self, batches: Sequence[Batch], active: frozenset[int], move: Perturbation) -> list[tuple[float, ...]]:
         prepared = [self._model.prepare(batch, active, self._path.signs) for batch in batches]

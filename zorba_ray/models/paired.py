@@ -205,9 +205,7 @@ class PairedBackbone:
     def _whole(self, batch: PreparedBatch, move: Perturbation, groups: ExampleGroups | None) -> torch.Tensor:
         """A whole forward pass for each sign."""
         every = len(self._forwards)
-        passes = [
-            _Pass(every, perturbed=batch.active, move=move, sign=sign, groups=groups) for sign in batch.signs
-        ]
+        passes = [_Pass(every, perturbed=batch.active, move=move, sign=sign, groups=groups) for sign in batch.signs]
         return torch.cat([self._run(each, batch.inputs, batch.batch) for each in passes])
 
     def _apply(self, index: int, hidden: torch.Tensor, batch: PreparedBatch) -> torch.Tensor:

@@ -17,7 +17,14 @@ from torch import nn
 
 from zorba_ray.directions import DirectionBackend, Distribution, TensorStream, factors, tensor_stream
 from zorba_ray.models.block_layout import BlockLayout
-from zorba_ray.models.example_steps import ExampleGroups, is_norm, linear_by_example, spread, takes_rows
+from zorba_ray.models.example_steps import (
+    ExampleGroups,
+    is_norm,
+    linear_by_example,
+    scale_by_example,
+    spread,
+    takes_rows,
+)
 from zorba_ray.models.linear import is_linear, is_transposed, linear_along
 from zorba_ray.models.loaded import LoadedModel
 from zorba_ray.models.manifest import Scope, TensorEntry
@@ -245,17 +252,14 @@ class PerturbedTensors:
         tensors: dict[str, Any] = dict(leaf._parameters)
         for key, entry in keys.items():
             tensors[key] = self._at(entry).view(entry.shape).to(entry.compute_dtype(self._compute))
-        weight, steps, bias_steps = tensors["weight"], None, None
+        weight, signs, bias_signs, transposed = tensors["weight"], None, None, is_transposed(leaf)
         if "weight" in keys:
-            entry = keys["weight"]
-            drawn = self._drawn(entry, entry.shape[0] + entry.numel // entry.shape[0], groups)
-            u, v = drawn[:, : entry.shape[0]], drawn[:, entry.shape[0] :]
-            u, v = (v, u) if is_transposed(leaf) else (u, v)
-            steps = self._signed(u), torch.cat([v] * len(self._signs))
+            shape = keys["weight"].shape
+            signs = self._drawn(keys["weight"], shape[0] + keys["weight"].numel // shape[0], groups)
         if "bias" in keys:
-            bias_steps = self._signed(self._drawn(keys["bias"], keys["bias"].numel, groups))
-        weight = weight.T if is_transposed(leaf) else weight
-        return linear_by_example(x, weight, tensors.get("bias"), steps, bias_steps, groups, len(self._signs))
+            bias_signs = self._drawn(keys["bias"], keys["bias"].numel, groups)
+        weight, steps = weight.T if transposed else weight, self._steps()
+        return linear_by_example(x, weight, tensors.get("bias"), signs, bias_signs, groups, steps, transposed)
 
     def _rows_by_example(
         self,
@@ -268,19 +272,17 @@ class PerturbedTensors:
         **named: Any,
     ) -> torch.Tensor:
         """A module that has vectors alone, computed with rows of them."""
-        rows: dict[str, Any] = {key: module._parameters[key] for key in module._parameters}
-        for key, entry in keys.items():
-            steps = self._signed(self._drawn(entry, entry.numel, groups))
-            rows[key] = spread(steps.add_(self._at(entry)), x, groups, len(self._signs))
+        signs, steps = {key: self._drawn(entry, entry.numel, groups) for key, entry in keys.items()}, self._steps()
+        own = {key: self._at(entry) for key, entry in keys.items()}
         if not is_norm(module):
-            with TensorsSwapped([(module, key, rows[key]) for key in keys]):
+            rows = [(module, key, own[key] + spread(signs[key], x, groups, steps)) for key in keys]
+            with TensorsSwapped(rows):
                 return forward(x, *rest, **named)
-        with TensorsSwapped([(module, key, None) for key in rows]):
+        tensors = dict(module._parameters) | own
+        with TensorsSwapped([(module, key, None) for key in tensors]):
             normed = forward(x.float())
-        if rows["weight"] is not None:
-            normed.mul_(rows["weight"])
-        if rows.get("bias") is not None:
-            normed.add_(rows["bias"])
+        vectors = (tensors["weight"], tensors.get("bias"), signs.get("weight"), signs.get("bias"))
+        scale_by_example(normed, *vectors, groups, steps)
         return normed.to(x.dtype)
 
     def _drawn(self, entry: TensorEntry, size: int, groups: ExampleGroups) -> torch.Tensor:
@@ -293,10 +295,10 @@ class PerturbedTensors:
         self._directions.draw_signs(out, seeds, numbers, entry.block, entry.slot)
         return out
 
-    def _signed(self, drawn: torch.Tensor) -> torch.Tensor:
-        """A table of steps: sign · μ · z for each sign and group, fp32 [S·G, ...]."""
+    def _steps(self) -> np.ndarray:
+        """sign · μ of each sign, float32 [S]."""
         assert self._move is not None
-        return torch.cat([drawn * (sign * self._move.scale) for sign in self._signs])
+        return np.array(self._signs, dtype=np.float32) * np.float32(self._move.scale)
 
     def _at(self, entry: TensorEntry) -> torch.Tensor:
         """θ of a tensor, or what stands for it."""

@@ -9,9 +9,9 @@ import torch
 
 from zorba_ray.config import DECODED, ModelConfig, TaskConfig
 from zorba_ray.directions import DirectionBackend
+from zorba_ray.errors import ModelError
 from zorba_ray.models.cache_check import cache_is_right
 from zorba_ray.models.decode import Decoder, ending_of, prompts_of
-from zorba_ray.errors import ModelError
 from zorba_ray.models.evaluation import Evaluation
 from zorba_ray.models.example_steps import ExampleGroups
 from zorba_ray.models.heads import Batch, build_head, model_inputs

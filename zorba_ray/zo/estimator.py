@@ -83,8 +83,8 @@ class Estimator:
     def local_steps(
         self, active: frozenset[int], batches: Sequence[Batch], seeds: Sequence[int]
     ) -> tuple[np.ndarray, float]:
-        """(ρ float32 [K, P] or [K, P · G], loss) of one client. After each step it updates its own copy of its active blocks, the
-        overlay, and takes the next step from there. Scalars that are not finite change nothing.
+        """(ρ float32 [K, P] or [K, P · G], loss) of one client. After each step it updates its own copy of its active
+        blocks, the overlay, and takes the next step from there. Scalars that are not finite change nothing.
 
         Args:
             seeds: the `direction_seed` of every step.
@@ -96,7 +96,9 @@ class Estimator:
             prepared = self._model.prepare(batch, active, self._signs)
             if self._rule.groups:
                 own, loss = self._step_by_example(seed, prepared, overlay)
-                scalars[step] = np.pad(own, [(0, 0), (0, self._rule.groups - own.shape[1])], constant_values=np.nan).flat
+                scalars[step] = np.pad(
+                    own, [(0, 0), (0, self._rule.groups - own.shape[1])], constant_values=np.nan
+                ).flat
             else:
                 ((own, loss),) = self.step(seed, [prepared], overlay)
                 scalars[step] = own
@@ -124,14 +126,10 @@ class Estimator:
                 scalars[index, direction] = self._clipped(plus, other)
         return [(rhos, total / rule.directions) for rhos, total in zip(scalars, totals, strict=True)]
 
-    def _step_by_example(
-        self, seed: int, prepared: PreparedBatch, overlay: Overlay
-    ) -> tuple[np.ndarray, float]:
-        """As `step`, of one batch whose G_n groups of examples have directions of their own: (ρ float32 [P, G_n], loss)."""
+    def _step_by_example(self, seed: int, prepared: PreparedBatch, overlay: Overlay) -> tuple[np.ndarray, float]:
+        """(ρ float32 [P, G_n], loss) of a batch whose G_n groups of examples have directions of their own."""
         rule = self._rule
-        move = Perturbation(
-            seed, 0, 0.0, rule.distribution, overlay, shared_by=self._shared_by, groups=rule.groups
-        )
+        move = Perturbation(seed, 0, 0.0, rule.distribution, overlay, shared_by=self._shared_by, groups=rule.groups)
         base = self._model.example_losses(prepared, move)[0] if self._signs == 1 else None
         scalars, total = [], 0.0
         for direction in range(rule.directions):
