@@ -32,7 +32,7 @@ class ExampleGroups:
     """G."""
     items: np.ndarray
     """int64 [examples]: the group of each example. An example has several rows where its options are scored."""
-    _known: dict[tuple[int, int], np.ndarray] = field(default_factory=dict)
+    _known: dict[tuple[torch.Size, int], np.ndarray] = field(default_factory=dict)
     """Answers of `of_tokens`, which is asked for every module of a pass."""
 
     @classmethod
@@ -48,23 +48,26 @@ class ExampleGroups:
             rows[places // batch.ids_BT.shape[1]] = groups[row]
         return cls(rows, int(groups[-1]) + 1, groups)
 
-    def of_tokens(self, tokens: int, signs: int) -> np.ndarray:
-        """int64 [N]: for each token of a module's input, its group + G · its sign (0: θ + μz, 1: θ − μz).
+    def of_tokens(self, shape: torch.Size, signs: int) -> np.ndarray:
+        """int64 [N]: for each vector of a module's input, its group + G · its sign (0: θ + μz, 1: θ − μz).
+
+        Args:
+            shape: of the input without its last axis: the rows of all signs, or all of their tokens, on the first one.
 
         Raises:
             ModelError: the input does not have the rows of the batch one after another.
         """
-        if (known := self._known.get((tokens, signs))) is not None:
+        if (known := self._known.get((shape, signs))) is not None:
             return known
-        each, rest = divmod(tokens, signs * len(self.of_row))
+        each, rest = divmod(shape.numel(), signs * len(self.of_row))
         if rest:
             raise ModelError(
-                f"a module in scope is given {tokens} vectors for {len(self.of_row)} rows, so that an example cannot "
-                "have a direction of its own: set zo.directions_per=batch"
+                f"a module in scope is given {list(shape)} vectors for {len(self.of_row)} rows, so that an example "
+                "cannot have a direction of its own: set zo.directions_per=batch"
             )
         both = np.concatenate([self.of_row + sign * self.count for sign in range(signs)])
-        self._known[tokens, signs] = np.repeat(both, each)
-        return self._known[tokens, signs]
+        self._known[shape, signs] = np.repeat(both, each)
+        return self._known[shape, signs]
 
     def sums(self, values: torch.Tensor, items: torch.Tensor) -> np.ndarray:
         """Per group its share of a mean over all items, times G: float64 [G], whose mean is the mean over all items.
@@ -95,11 +98,10 @@ def spread(signs: torch.Tensor, x: torch.Tensor, groups: ExampleGroups, steps: n
         signs: z of each group, fp32 [G, n].
         steps: sign · μ of each sign, float32 [S].
     """
-    rows = len(steps) * len(groups.of_row)
-    if x.shape[0] == rows:
-        own, shape = groups.of_tokens(rows, len(steps)), (rows, *[1] * (x.ndim - 2), signs.shape[1])
+    if x.shape[0] == len(steps) * len(groups.of_row):
+        own, shape = groups.of_tokens(x.shape[:1], len(steps)), (x.shape[0], *[1] * (x.ndim - 2), signs.shape[1])
     else:
-        own, shape = groups.of_tokens(x.numel() // x.shape[-1], len(steps)), x.shape
+        own, shape = groups.of_tokens(x.shape[:-1], len(steps)), x.shape
     return _steps_of(signs, own, steps).view(shape)
 
 
@@ -126,7 +128,7 @@ def linear_by_example(
     x = x.to(weight.dtype)
     y = product(x, weight, bias)
     flat_x, flat_y = x.reshape(-1, x.shape[-1]), y.view(-1, y.shape[-1])
-    own = groups.of_tokens(len(flat_x), len(steps))
+    own = groups.of_tokens(x.shape[:-1], len(steps))
     far, near = (x.shape[-1], 0) if transposed else (0, y.shape[-1])
     if _is_plain(y):
         _add_steps(flat_y.numpy(), flat_x.numpy(), own, steps, _array(signs), far, near, _array(bias_signs))
@@ -159,7 +161,7 @@ def scale_by_example(
     """
     if _is_plain(normed) and weight is not None:
         flat = normed.view(-1, normed.shape[-1])
-        own = groups.of_tokens(len(flat), len(steps))
+        own = groups.of_tokens(normed.shape[:-1], len(steps))
         offset = torch.zeros_like(weight) if bias is None else bias
         _scale(flat.numpy(), own, steps, weight.numpy(), _array(signs), offset.numpy(), _array(bias_signs))
         return
