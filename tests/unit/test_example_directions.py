@@ -22,7 +22,7 @@ from zorba_ray.errors import ConfigError, ModelError, ReportRejected
 from zorba_ray.experiment import prepare
 from zorba_ray.experiment.replay import replay_run
 from zorba_ray.methods import build_method
-from zorba_ray.models import Batch, Perturbation, TaskModel
+from zorba_ray.models import Batch, Perturbation, TaskModel, example_steps
 from zorba_ray.models.example_steps import ExampleGroups
 from zorba_ray.models.manifest import TensorEntry
 from zorba_ray.models.pair_check import PairPath
@@ -108,7 +108,7 @@ def test_a_still_pass_has_the_bits_of_a_perturbed_one(kind: str) -> None:
         model.example_losses(prepared, Perturbation(SEED, 1, scale, "rademacher", shared_by=1, groups=GROUPS))
         for scale in (0.0, 1e-30)
     ]
-    assert np.array_equal(*losses)
+    assert np.array_equal(losses[0], losses[1])
 
 
 def test_rows_of_options_belong_to_their_example() -> None:
@@ -360,3 +360,21 @@ def test_bytes_of_a_report_are_four_for_each_pair_and_example(tmp_path: Any) -> 
     extra = example["bytes_up_per_client_round"] - batch["bytes_up_per_client_round"]
     assert 4 * 2 * 7 - 8 * 4 <= extra <= 4 * 2 * 7 + 30
     assert counts[1] > counts[0]
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_other_devices_compute_what_the_kernel_does(transposed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The path without the kernel, in fp32 on the CPU; rows of both signs, of which two share a group."""
+    generator = torch.Generator().manual_seed(1)
+    x, weight, bias = (torch.randn(*shape, generator=generator) for shape in ((6, 4, 5), (7, 5), (7,)))
+    drawn, shift = torch.randn(2, 12, generator=generator).sign(), torch.randn(2, 7, generator=generator).sign()
+    groups = ExampleGroups(np.array([0, 0, 1]), 2, np.array([0, 0, 1]))
+    given = (x, weight, bias, drawn, shift, groups, np.array([0.1, -0.1], dtype=np.float32), transposed)
+    by_kernel = example_steps.linear_by_example(*given)
+    wanted = []
+    for row, (group, step) in enumerate([(0, 0.1), (0, 0.1), (1, 0.1), (0, -0.1), (0, -0.1), (1, -0.1)]):
+        r, s = (drawn[group, 5:], drawn[group, :5]) if transposed else (drawn[group, :7], drawn[group, 7:])
+        wanted.append(x[row] @ (weight + step * torch.outer(r, s)).T + bias + step * shift[group])
+    assert torch.allclose(by_kernel, torch.stack(wanted), atol=1e-5)
+    monkeypatch.setattr(example_steps, "_is_plain", lambda tensor: False)
+    assert torch.allclose(example_steps.linear_by_example(*given), by_kernel, atol=1e-5)

@@ -7,6 +7,7 @@ own s, and one more vector for each token. No copy of a weight is needed. Vector
 with rows of vectors, w + μ z_g.
 """
 
+import itertools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -133,14 +134,16 @@ def linear_by_example(
     if _is_plain(y):
         _add_steps(flat_y.numpy(), flat_x.numpy(), own, steps, _array(signs), far, near, _array(bias_signs))
         return y
-    moved = flat_y.float()
-    if signs is not None:
-        r, s = signs[:, far : far + y.shape[-1]], signs[:, near : near + x.shape[-1]]
-        length = (flat_x.float() * _steps_of(s, own, steps)).sum(dim=1, keepdim=True)
-        moved = moved + length * _steps_of(r, own, np.ones_like(steps))
-    if bias_signs is not None:
-        moved = moved + _steps_of(bias_signs, own, steps)
-    return moved.to(y.dtype).view(y.shape)
+    turns = np.flatnonzero(np.diff(own)) + 1  # tokens of one group follow one another, so nothing is copied per token
+    for begin, end in itertools.pairwise([0, *turns.tolist(), len(own)]):
+        sign, group = divmod(int(own[begin]), groups.count)
+        step, part = float(steps[sign]), flat_y[begin:end]
+        if signs is not None:
+            r, s = (signs[group, at : at + size].to(y.dtype) for at, size in ((far, y.shape[-1]), (near, x.shape[-1])))
+            part.addr_(flat_x[begin:end] @ s, r, alpha=step)
+        if bias_signs is not None:
+            part.add_(bias_signs[group], alpha=step)
+    return y
 
 
 def scale_by_example(
