@@ -98,7 +98,7 @@ def test_bytes_are_those_of_the_methods_own_step() -> None:
         memory = setup.memory.of(machine.budget_bytes)
         assert machine.placement.bytes <= machine.budget_bytes
         assert machine.placement.blocks == setup.memory.room(machine.budget_bytes) > 0
-        assert machine.placement.bytes == memory.bytes_of(frozenset(range(machine.placement.blocks)))
+        assert machine.placement.bytes == memory.bytes_of(frozenset(range(machine.placement.blocks or 0)))
     only = method_fit(config, setup, ("checkpointed",), ("int8",))
     assert [(where.name, where.format) for where in only.placements] == [("checkpointed", "int8")]
     with pytest.raises(ConfigError, match="a client of fedit has none of these; it can be resident or checkpointed"):

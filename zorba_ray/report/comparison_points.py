@@ -90,7 +90,7 @@ def draw_points(axes: Axes, points: Sequence[Points], cost: str) -> None:
         axes.plot(np.sort(where), y, color=kind["color"], linewidth=0.8)
         axes.plot(where[full:], y[full:], markerfacecolor=CARD, **alone)
         reach = [[max(0.0, point.quality - point.low)], [max(0.0, point.high - point.quality)]]
-        axes.errorbar(where[:1], y[:1], yerr=reach, capsize=2, elinewidth=0.8, **alone)
+        axes.errorbar(where[:1], y[:1], yerr=reach, capsize=2, elinewidth=0.8, fmt="none", ecolor=kind["color"])
         axes.plot(where[:full], y[:full], label=point.method, **alone)
     axes.set_xscale("log", base=10)
     axes.margins(x=0.08)

@@ -76,6 +76,32 @@ def run_comparison(
         _Session(plan, directory, command, emit, should_stop, closing, reward).run()
 
 
+def judge_machines(
+    plan: ComparisonPlan, directory: CampaignDir[Comparison], emit: Emit, reward: RewardCode | None = None
+) -> ComparisonPlan:
+    """Finds out which machines can take part in which method, once: a resume reads it from compare.json. Without
+    `federation.fleet` the plan is as it was.
+
+    Raises:
+        ConfigError, DataError, ModelError: as `prepare` and `method_fit`.
+    """
+    if plan.base.federation.fleet is None:
+        return plan
+    fits = directory.state.fits
+    missing = [name for name in plan.methods if name not in fits]
+    setup = prepare(plan.base, reward=reward) if missing else None
+    for name in missing:
+        assert setup is not None
+        emit({"kind": "note", "text": f"{name}: which machines can take part?"})
+        config = cell_config(plan, name, plan.base.seed, 1e-3, 1.0)
+        format = config.memory.frozen_format
+        given = any(text.startswith("memory.frozen_format=") for text in plan.overrides.get(name, ()))
+        formats = (format,) if given and format != "auto" else ()
+        fits[name] = method_fit(config, setup, plan.placements.get(name, PLACEMENTS), formats)
+        directory.write()
+    return replace(plan, fits=fits)
+
+
 @dataclass
 class _Session:
     plan: ComparisonPlan
@@ -91,8 +117,7 @@ class _Session:
         return self.directory.state
 
     def run(self) -> None:
-        if self.plan.base.federation.fleet is not None:
-            self._judge_machines()
+        self.plan = judge_machines(self.plan, self.directory, self.emit, self.reward)
         plan, chosen = self.plan, self.state.chosen
         able = [name for name in plan.methods if self._has_clients(name)]
         ladders = {name: ladder_of(plan, name, _size_of) for name in able if name not in chosen}
@@ -102,22 +127,6 @@ class _Session:
                 for seed in plan.seeds:
                     self._run(planned(plan, method, seed, rate, tuning=False), self.closing)
         self.directory.require_whole([(path, cell, "") for path, cell in self.state.cells.items()])
-
-    def _judge_machines(self) -> None:
-        """Finds out once which machines can take part in which method; a resume reads it."""
-        plan, fits = self.plan, self.state.fits
-        missing = [name for name in plan.methods if name not in fits]
-        setup = prepare(plan.base, reward=self.reward) if missing else None
-        for name in missing:
-            assert setup is not None
-            self.emit({"kind": "note", "text": f"{name}: which machines can take part?"})
-            config = cell_config(plan, name, plan.base.seed, 1e-3, 1.0)
-            format = config.memory.frozen_format
-            given = any(text.startswith("memory.frozen_format=") for text in plan.overrides.get(name, ()))
-            formats = (format,) if given and format != "auto" else ()
-            fits[name] = method_fit(config, setup, plan.placements.get(name, PLACEMENTS), formats)
-            self.directory.write()
-        self.plan = replace(plan, fits=fits)
 
     def _has_clients(self, method: str) -> bool:
         """Whether a machine of the fleet can take part; a method with all data in one place needs none."""
