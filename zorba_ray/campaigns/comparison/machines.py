@@ -17,8 +17,8 @@ from zorba_ray.errors import ConfigError
 from zorba_ray.experiment.build import Setup
 from zorba_ray.experiment.client_memory import workload
 from zorba_ray.formats import Format
-from zorba_ray.memory import FleetMemory, Workload
-from zorba_ray.memory.count import Step, counted
+from zorba_ray.memory import FleetMemory, Workload, counted_bare
+from zorba_ray.memory.count import Step
 from zorba_ray.memory.inventory import COMPUTE_BYTES, Inventory
 from zorba_ray.memory.paired_client import PairedStep
 from zorba_ray.memory.round_time import pair_seconds, plain_seconds
@@ -131,14 +131,14 @@ def _counted(
         counting: Step = PairedStep(STREAMED, every, scope, resident=False)
         seconds = pair_seconds(replace(inventory, placement=STREAMED, resident=False), work, every)
     try:
-        footprint = counted(config.model.model_copy(update={"lora": None}), compute, work, counting)
+        parts = counted_bare(config.model, manifest, compute, work, counting)
     except Exception as error:  # a model's code may raise anything on tensors without memory
         raise ConfigError(
             f"federation.fleet: a step of {config.method} cannot be counted on this model ({type(error).__name__}: "
             f"{error}), so that nobody knows which machines can take part; drop {config.method} from --methods, or set "
             "federation.fleet=null"
         ) from error
-    held = footprint.total + 4 * step.seeds * (name == "streamed")  # accumulators, one per candidate seed
+    held = sum(parts.values()) + 4 * step.seeds * (name == "streamed")  # accumulators, one per candidate seed
     return MethodPlacement(name=name, format=format, bytes=held, seconds=seconds)
 
 
