@@ -86,12 +86,16 @@ def test_bytes_are_those_of_the_methods_own_step() -> None:
     config = planned_run(plan("fedit", base=base), "fedit", 1, 0.1, tuning=False).config
     fit = method_fit(config, setup)
     assert [(where.name, where.format) for where in fit.placements] == [
-        (name, format) for format in ("compute", "int8", "nf4") for name in ("resident", "checkpointed")
+        (name, format) for format in ("compute", "int8", "nf4") for name in ("resident", "checkpointed", "streamed")
     ]
     step = replace(method_of(config).local_step(config), base_format="nf4", checkpoint=True)
     work = workload(config, setup.model.loaded, setup.header.sections)
     bare = config.model.model_copy(update={"lora": None})
-    assert fit.placements[-1].bytes == counted(bare, config.memory.compute_dtype, work, step).total
+    footprint = counted(bare, config.memory.compute_dtype, work, step)
+    assert fit.placements[-2].bytes == footprint.total
+    # Streamed: instead of six blocks two buffers of one, which keep vectors in fp32.
+    assert footprint.total - fit.placements[-1].bytes == pytest.approx(footprint.parts["frozen"] * 4 / 6, rel=0.02)
+    assert fit.placements[-1].seconds > fit.placements[-2].seconds
     own = method_fit(base, setup)
     assert own.source == "modelled"
     for machine in own.machines:
@@ -101,8 +105,8 @@ def test_bytes_are_those_of_the_methods_own_step() -> None:
         assert machine.placement.bytes == memory.bytes_of(frozenset(range(machine.placement.blocks or 0)))
     only = method_fit(config, setup, ("checkpointed",), ("int8",))
     assert [(where.name, where.format) for where in only.placements] == [("checkpointed", "int8")]
-    with pytest.raises(ConfigError, match="a client of fedit has none of these; it can be resident or checkpointed"):
-        method_fit(config, setup, ("streamed",))
+    with pytest.raises(ConfigError, match="a client of mezo has none of these; it can be resident or streamed"):
+        method_fit(planned_run(plan("mezo", base=base), "mezo", 1, 0.1, tuning=False).config, setup, ("checkpointed",))
 
 
 def test_a_run_has_the_format_and_without_the_clients_that_are_too_small() -> None:

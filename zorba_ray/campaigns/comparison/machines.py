@@ -21,15 +21,16 @@ from zorba_ray.memory import FleetMemory, Workload, counted_bare
 from zorba_ray.memory.count import Step
 from zorba_ray.memory.inventory import COMPUTE_BYTES, Inventory
 from zorba_ray.memory.paired_client import PairedStep
-from zorba_ray.memory.round_time import pair_seconds, plain_seconds
+from zorba_ray.memory.round_time import SPEEDS, pair_seconds, plain_seconds
 from zorba_ray.memory.table import spread_evenly
 from zorba_ray.methods import method_of
 from zorba_ray.models import RESIDENT, STREAMED, Manifest
 
 PLACEMENTS = ("resident", "checkpointed", "streamed")
-"""Where a method without active blocks keeps its model. resident: on the accelerator. checkpointed: there, and the
+"""Where a method without active blocks keeps its blocks. resident: on the accelerator. checkpointed: there, and the
 activations of a block are computed again for the backward pass. streamed: in host memory, block by block through two
-buffers, as ZO2 does for MeZO."""
+buffers: the base of adapters (checkpointed too, if there is a backward pass), and the whole model of a method of
+forward passes, as ZO2 does for MeZO. Full backpropagation is not streamed."""
 
 
 def method_fit(
@@ -107,16 +108,15 @@ def _classes(fleet: Sequence[Client]) -> Iterator[tuple[str, int, tuple[int, ...
 def _ways(
     step: LocalStep, formats: Sequence[Format], allowed: Sequence[str]
 ) -> Iterator[tuple[tuple[str, Format], LocalStep]]:
-    """((placement, format of the base), step). Streamed: whoever trains the model itself by forward passes; what is
-    perturbed is in the compute dtype."""
+    """((placement, format of the base), step)."""
     for format in formats:
         based = replace(step, base_format=format)
         if "resident" in allowed:
             yield ("resident", format), based
         if step.backward and "checkpointed" in allowed:
             yield ("checkpointed", format), replace(based, checkpoint=True)
-        if not step.backward and not step.rank and "streamed" in allowed:
-            yield ("streamed", format), based
+        if (step.rank or not step.backward) and "streamed" in allowed:
+            yield ("streamed", format), replace(based, checkpoint=step.backward)
 
 
 def _counted(
@@ -126,10 +126,11 @@ def _counted(
     compute, scope, counting = config.memory.compute_dtype, config.zo.fixed_scope, step
     inventory = Inventory(manifest, RESIDENT, scope, COMPUTE_BYTES[compute])
     seconds = plain_seconds(inventory, work, step)
-    if name == "streamed":
-        every = frozenset(range(manifest.blocks))
+    from_host = replace(inventory, placement=replace(STREAMED, format=format), resident=False)
+    every = frozenset(range(manifest.blocks))
+    if name == "streamed" and not step.rank:
         counting: Step = PairedStep(STREAMED, every, scope, resident=False)
-        seconds = pair_seconds(replace(inventory, placement=STREAMED, resident=False), work, every)
+        seconds = pair_seconds(from_host, work, every)
     try:
         parts = counted_bare(config.model, manifest, compute, work, counting)
     except Exception as error:  # a model's code may raise anything on tensors without memory
@@ -138,7 +139,12 @@ def _counted(
             f"{error}), so that nobody knows which machines can take part; drop {config.method} from --methods, or set "
             "federation.fleet=null"
         ) from error
-    held = sum(parts.values()) + 4 * step.seeds * (name == "streamed")  # accumulators, one per candidate seed
+    held = sum(parts.values())
+    if name == "streamed" and step.rank:  # a base that is read twice: for both signs, or forward and backward
+        held += from_host.buffers() - parts["frozen"]
+        seconds = max(seconds, 2 * from_host.streamed(frozenset()) / SPEEDS.link)
+    elif name == "streamed":
+        held += 4 * step.seeds  # accumulators, one per candidate seed
     return MethodPlacement(name=name, format=format, bytes=held, seconds=seconds)
 
 
