@@ -36,7 +36,7 @@ def place(name: str, bytes: int, seconds: float, format: str = "compute") -> Met
 
 
 RESIDENT, CHECKPOINTED = place("resident", 100, 1.0), place("checkpointed", 60, 1.5)
-PACKED_RESIDENT, PACKED_CHECKPOINTED = place("resident", 70, 1.6, "nf4"), place("checkpointed", 30, 2.4, "nf4")
+PACKED_RESIDENT, PACKED_CHECKPOINTED = place("resident", 70, 1.4, "nf4"), place("checkpointed", 30, 2.4, "nf4")
 ALL = (RESIDENT, CHECKPOINTED, PACKED_RESIDENT, PACKED_CHECKPOINTED)
 
 
@@ -57,7 +57,8 @@ def test_a_machine_takes_the_quickest_placement_that_fits(budget: int, taken: Me
 @pytest.mark.parametrize(
     ("budgets", "format", "left_out"),
     [
-        ((200, 60), "compute", ()),  # both formats suit everybody, and this one is quicker
+        ((200, 60), "compute", ()),  # both formats suit everybody, and this one is finer
+        ((70, 71), "compute", ()),  # although a packed base would be quicker than checkpointing
         ((200, 59), "nf4", ()),  # only a packed base lets the second in, with checkpointing
         ((200, 29), "compute", (1,)),  # no format helps the second
         ((29, 10), "compute", (0, 1)),
