@@ -19,6 +19,7 @@ from zorba_ray.artifacts import Run
 from zorba_ray.campaigns.comparison import ComparisonPlan
 from zorba_ray.campaigns.comparison.cells import planned_run
 from zorba_ray.config import ExperimentConfig, load_method
+from zorba_ray.federation.round import participant_count
 
 MOST_HOURS = 18.0
 _FEW = 32
@@ -64,12 +65,20 @@ def seconds_of(plan: ComparisonPlan, method: str) -> float:
 
 
 def _timed(config: ExperimentConfig) -> tuple[float, float, float]:
-    """CPU seconds of the start, of a round, and of an evaluated row (this one in wall time)."""
-    short = {"rounds": 2, "eval": config.eval.model_copy(update={"every": 2, "rows": _FEW})}
+    """CPU seconds of the start, of a round, and of an evaluated row (this one in wall time). One client is asked, and
+    the time of a round taken as often as a run asks clients."""
+    federation = config.federation
+    short = {
+        "rounds": 2,
+        "eval": config.eval.model_copy(update={"every": 2, "rows": _FEW}),
+        "federation": federation.model_copy(update={"participants": 1}),
+    }
+    present = federation.clients - len(federation.changes)
+    asked = min(present, participant_count(federation.clients, federation.participants))
     began = time.process_time()
     with tempfile.TemporaryDirectory(prefix="zb-") as folder:
-        a_round = run_rounds(config.model_copy(update=short), Path(folder)).cpu[-1]
+        alone = run_rounds(config.model_copy(update=short), Path(folder)).cpu[-1]
         evals = Run(Path(folder) / next(iter(os.listdir(folder)))).evals
     evaluated = sum(record.eval_s for record in evals)
     rows = sum(record.rows or 0 for record in evals)
-    return max(0.0, time.process_time() - began - 2 * a_round - evaluated), a_round, evaluated / max(rows, 1)
+    return max(0.0, time.process_time() - began - 2 * alone - evaluated), asked * alone, evaluated / max(rows, 1)

@@ -82,5 +82,5 @@ def classes_table(record: ComparisonRecord) -> Table:
             Column("Placement", lambda pair: how(pair[1])),
         ],
         "A class takes the quickest placement that its budget holds. The format of a frozen base is one for all "
-        "clients of a method: the one with which most can take part, and of equals the quickest.",
+        "clients of a method: the finest of those with which most can take part.",
     )

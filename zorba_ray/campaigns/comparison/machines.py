@@ -1,8 +1,8 @@
 """Which machines of the fleet can take part in a method, and how they keep its step in memory.
 
 A client's bytes depend on the method and on its placement. Checkpointing and streaming change bytes and time alone, so
-each machine takes the quickest placement that its budget holds. A packed base changes θ. So its format is one for all
-clients of a method: the one with which most can take part, and of these the one whose slowest client is quickest.
+each machine takes the quickest placement that its budget holds. A packed base changes θ, and may cost quality. So its
+format is one for all clients of a method: the finest of those with which most can take part.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -68,7 +68,8 @@ def method_fit(
 
 
 def fit_of(fleet: Sequence[Client], placements: Sequence[MethodPlacement]) -> MethodFit:
-    """The machines of a fleet with a method that has these placements, in the format that most machines can use."""
+    """The machines of a fleet with a method that has these placements, those of finer formats first: in the format
+    that most machines can use."""
     formats = list(dict.fromkeys(placement.format for placement in placements))
     fits = [
         tuple(
@@ -79,12 +80,10 @@ def fit_of(fleet: Sequence[Client], placements: Sequence[MethodPlacement]) -> Me
         for format in formats
     ]  # fmt: skip
 
-    def rank(machines: Sequence[MachineFit]) -> tuple[int, float]:
-        taking_part = [machine for machine in machines if not machine.missing_bytes]
-        slowest = max((machine.placement.seconds for machine in taking_part), default=0.0)
-        return -sum(len(machine.clients) for machine in taking_part), slowest
+    def taking_part(machines: Sequence[MachineFit]) -> int:
+        return sum(len(machine.clients) for machine in machines if not machine.missing_bytes)
 
-    return MethodFit(machines=min(fits, key=rank), placements=tuple(placements))
+    return MethodFit(machines=max(fits, key=taking_part), placements=tuple(placements))
 
 
 def quickest(budget: int, placements: Sequence[MethodPlacement]) -> MethodPlacement:
