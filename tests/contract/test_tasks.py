@@ -17,15 +17,20 @@ QUICK = ("zorba", "fedavg")
 """A method of scalars and one that backpropagates, in the default tier; the others are slow together."""
 
 
+def _of(task: str, folder: Path) -> tuple[str, ...]:
+    """What a tiny run of a task sets."""
+    data = write_rows(folder / "data", review_rows(32))
+    words = [] if task in ("classification", "whole words", "reward") else ["data.label_words=[]"]
+    model = [f"model.path={chat_model(folder / 'model')}"] if task == "chat" else []
+    return (f"data.path={data}", *words, *model, *TASKS[task], "rounds=2")
+
+
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize(
     "method", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in TINY]
 )
 def test_a_run_moves_the_weights_and_is_replayed(method: str, task: str, tmp_path: Path) -> None:
-    folder = write_rows(tmp_path / "data", review_rows(32))
-    words = [] if task in ("classification", "whole words", "reward") else ["data.label_words=[]"]
-    model = [f"model.path={chat_model(tmp_path / 'model')}"] if task == "chat" else []
-    overrides = (f"data.path={folder}", f"method={method}", *TINY[method], *words, *model, *TASKS[task], "rounds=2")
+    overrides = (f"method={method}", *TINY[method], *_of(task, tmp_path))
     if task.startswith("reward") and load_method(method).backward:
         with pytest.raises(ConfigError, match=f"task.kind=reward with method={method}: a reward has no derivative"):
             tiny_config(*overrides)
@@ -60,3 +65,17 @@ def test_rows_that_begin_alike_have_the_losses_of_whole_rows(
     assert [list(each) for each in sections] == [["shared_prefix"], []]
     assert packed["final_loss"] == pytest.approx(whole["final_loss"], abs=1e-4)
     assert packed["final_loss"] != packed["start_loss"]
+
+
+@pytest.mark.parametrize(
+    "task", [name if name == "multiple_choice" else pytest.param(name, marks=pytest.mark.slow) for name in TASKS]
+)
+def test_examples_have_directions_of_their_own(task: str, tmp_path: Path) -> None:
+    overrides = ("zo.directions_per=example", "zo.directions=2", "zo.scope=all", "zo.lr=1e-3", *_of(task, tmp_path))
+    if task.startswith("reward"):
+        with pytest.raises(ConfigError, match="a reward is known of the whole batch alone"):
+            tiny_config(*overrides)
+        return
+    summary = run_here(tiny_config(*overrides), tmp_path / "run")
+    assert summary["final_loss"] != summary["start_loss"]
+    assert replay_run(tmp_path / "run", None, None, None).digest == summary["weights_sha256"]
