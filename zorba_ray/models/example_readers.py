@@ -37,11 +37,10 @@ class ExampleReaders:
         """`scoped`: the tensors in scope of each block. `compute`: dtype of matrices; vectors are fp32."""
         self._directions, self._scoped, self._compute = directions, scoped, compute
         self.running = False
-        self._drawn = -1
-        """The block whose signs are in the buffer; −1: none."""
-        self._buffer = torch.empty(0)
-        self._views: dict[tuple[int, int], dict[str, torch.Tensor]] = {}
-        """(block, groups) -> signs of its tensors, fp32 [groups, …], in the buffer."""
+        self._block = -1
+        """The block whose signs were drawn last; −1: none of this pass."""
+        self._drawn: dict[str, torch.Tensor] = {}
+        """Its signs by name of a tensor."""
 
     def begin(self, move: Perturbation, signs: tuple[float, ...], groups: ExampleGroups, device: torch.device) -> None:
         """From here on modules are given the rows of all signs, one sign after another."""
@@ -49,7 +48,7 @@ class ExampleReaders:
         self._numbers = np.arange(groups.count, dtype=np.uint64) + np.uint64(move.direction * move.groups)
         self._steps = np.array(signs, dtype=np.float32) * np.float32(move.scale)
         self._groups, self._device = groups, device
-        self.running, self._drawn = True, -1
+        self.running, self._block = True, -1
 
     def end(self) -> None:
         self.running = False
@@ -101,20 +100,20 @@ class ExampleReaders:
 
     def _signs(self, keys: Mapping[str, TensorEntry]) -> dict[str, torch.Tensor]:
         """Signs of every group, fp32 [G, …], of the tensors of one module."""
-        block, count = next(iter(keys.values())).block, self._groups.count
-        entries = self._scoped[block]
-        if block != self._drawn:
-            total = count * sum(map(signs_of, entries))
-            if total > len(self._buffer):
-                self._buffer = torch.empty(total, dtype=torch.float32, device=self._device)
-                self._views.clear()
-            parts = [(entry.slot, signs_of(entry)) for entry in entries]
-            self._directions.draw_signs(self._buffer[:total], self._seeds, self._numbers, block, parts)
-            self._drawn = block
-        if (block, count) not in self._views:
-            views = self._buffer[: count * sum(map(signs_of, entries))].split([count * signs_of(e) for e in entries])
-            self._views[block, count] = {
-                entry.name: view.view(count, -1) for entry, view in zip(entries, views, strict=True)
-            }
-        views = self._views[block, count]
-        return {key: views[entry.name] for key, entry in keys.items()}
+        block = next(iter(keys.values())).block
+        if self._device.type != "cpu":  # an accelerator has no room for those of a whole block
+            drawn = self._draw(block, list(keys.values()))
+        else:
+            if block != self._block:
+                self._block, self._drawn = block, self._draw(block, self._scoped[block])
+            drawn = self._drawn
+        return {key: drawn[entry.name] for key, entry in keys.items()}
+
+    def _draw(self, block: int, entries: Sequence[TensorEntry]) -> dict[str, torch.Tensor]:
+        """Signs of every group, by name of a tensor."""
+        count, sizes = self._groups.count, [signs_of(entry) for entry in entries]
+        buffer = torch.empty(count * sum(sizes), dtype=torch.float32, device=self._device)
+        parts = [(entry.slot, size) for entry, size in zip(entries, sizes, strict=True)]
+        self._directions.draw_signs(buffer, self._seeds, self._numbers, block, parts)
+        views = buffer.split([count * size for size in sizes])
+        return {entry.name: view.view(count, -1) for entry, view in zip(entries, views, strict=True)}
