@@ -42,6 +42,8 @@ class Workload:
     none."""
     shared: int = 0
     """P, first tokens of all rows that are computed once."""
+    unpadded: bool = False
+    """Whether padding is left out. Then rows are copied side by side for their attention."""
 
     @property
     def tokens(self) -> int:

@@ -55,6 +55,9 @@ class Trace:
     axis."""
     early: frozenset[str]
     """Parameters that were read before the last block had ended; the others may not reach the loss."""
+    behind: str | None
+    """Name of the module that makes the backbone's answer of what the last block returned, and of nothing else; empty:
+    that is the answer; None: more is done."""
 
     @property
     def chained(self) -> bool:
@@ -68,7 +71,7 @@ def watch(network: nn.Module, backbone: nn.Module, blocks: nn.ModuleList, ids: t
     The network must be as it was loaded: on one device, without wrapped modules.
     """
     assert tuple(ids.shape) == (ROWS, LENGTH)
-    observer = _Observer(network, blocks)
+    observer = _Observer(network, backbone, blocks)
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     options = without_cache(backbone)
     with torch.no_grad():
@@ -78,7 +81,7 @@ def watch(network: nn.Module, backbone: nn.Module, blocks: nn.ModuleList, ids: t
             if not options or "use_cache" in inspect.signature(backbone.forward).parameters:
                 raise
             options = {}  # the backbone's `**kwargs` do not accept use_cache
-            observer = _Observer(network, blocks)
+            observer = _Observer(network, backbone, blocks)
             observer.run(inputs, options)
     return observer.conclude(options)
 
@@ -103,9 +106,9 @@ class _Visit:
 class _Observer(TorchFunctionMode):
     """Keeps the stack of running modules, and records which parameters each torch function gets."""
 
-    def __init__(self, network: nn.Module, blocks: nn.ModuleList) -> None:
+    def __init__(self, network: nn.Module, backbone: nn.Module, blocks: nn.ModuleList) -> None:
         super().__init__()
-        self._network = network
+        self._network, self._backbone = network, backbone
         self._visits: list[_Visit] = []
         self._names = {module: name for name, module in network.named_modules()}
         self._index = {block: index for index, block in enumerate(blocks)}
@@ -123,6 +126,10 @@ class _Observer(TorchFunctionMode):
         self._entered: set[nn.Module] = set()
         self._early: frozenset[str] = frozenset()
         self._other_axis: set[nn.Module] = set()
+        self._calls: list[tuple[nn.Module, Any, Any]] = []
+        """Modules, what they were given and what they answered, since the last block ended."""
+        self._answer: Any = None
+        """Of the backbone."""
 
     def run(self, inputs: dict[str, torch.Tensor], options: Options) -> None:
         """Observes one forward pass. It replaces the forward of every module, because some modules are called without
@@ -152,7 +159,11 @@ class _Observer(TorchFunctionMode):
             output = forward(*args, **kwargs)
             if visit is not None:
                 visit.output = output
-                self._early = frozenset(self._reads)
+                self._early, self._calls = frozenset(self._reads), []
+            elif self._answer is None:
+                self._calls.append((module, (args, kwargs), output))
+            if module is self._backbone:
+                self._answer = output[0]
             if not (_has_rows(first_input) and _has_rows(output)):
                 self._other_axis.add(module)
             self._stack.pop()
@@ -185,7 +196,18 @@ class _Observer(TorchFunctionMode):
             elsewhere,
             frozenset(self._names[module] for module in childless - self._other_axis),
             self._early,
+            self._behind(),
         )
+
+    def _behind(self) -> str | None:
+        last = self._visits[-1].output if self._visits else None
+        last = last[0] if isinstance(last, tuple) else last
+        if last is self._answer:
+            return ""
+        for module, given, answer in self._calls:
+            if answer is self._answer and all(value is last for value in _tensors(given)):
+                return self._names[module]
+        return None
 
     def _unchained(self) -> str:
         """The first reason why blocks cannot be run one by one; empty: they can."""

@@ -24,7 +24,7 @@ from zorba_ray.models.heads import OptionsHead
 from zorba_ray.models.logits import logits_of
 from zorba_ray.models.pair_check import check_pairs
 from zorba_ray.models.plain_loss import PlainLoss
-from zorba_ray.models.shared_prefix import packed_attention, packed_inputs
+from zorba_ray.models.packed_attention import packed_attention
 
 SHARED = 4
 MOVE = Perturbation(0xABCDEF, 0, 0.02, "rademacher")
