@@ -27,11 +27,11 @@ class Head(ABC):
         """fp32 [items, C or V], whose softmax the losses are of.
 
         Args:
-            hidden: [B, T, H]; of a packed batch [1, N, H], or [1, R, H] where only the tokens of `read` have one.
+            hidden: [B, T, H]; of a packed batch [1, N, H]; only those of `read` need to be right.
         """
 
     def read(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """Row and position of the tokens whose hidden states it reads, int64 [R] each, row by row; None: all tokens."""
+        """Row and position of the tokens whose hidden states it reads, int64 each; None: all tokens."""
         return None
 
     def losses(self, hidden: torch.Tensor, batch: Batch) -> Losses:
@@ -128,7 +128,7 @@ def _states(hidden: torch.Tensor, batch: Batch, read: tuple[torch.Tensor, torch.
     """Hidden states [R, H] of the tokens that are read, given by row and position."""
     if batch.packing is None:
         return hidden[read]
-    return hidden[0] if batch.packing.read is not None else hidden[0, batch.packing.places(*read)]
+    return hidden[0, batch.packing.places(*read)]
 
 
 def _pooled(hidden: torch.Tensor, batch: Batch) -> torch.Tensor:

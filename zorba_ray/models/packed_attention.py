@@ -4,8 +4,7 @@ The attention function is called on rows, padded and masked: on the shared token
 tokens of each row, whose keys and values are the shared ones with its own behind them. What it answers is packed again.
 Masks are made by the model's own mask function, so that a sliding window stays what it is.
 
-The last block may answer for some tokens alone. It runs twice then: on all tokens up to its attention, which notes keys
-and values and goes no further; and on the tokens that are read, whose attention takes the noted keys and values.
+The last block may answer for some tokens alone (`last_block`): only their queries attend.
 
 This goes by transformers' registries of attention and mask functions. A network that does not use them (a recurrence, a
 convolution over tokens, biases by distance) answers otherwise than with whole rows, or not at all. Numbers judge that
@@ -61,7 +60,7 @@ class PackedMask:
         """[B, 1, r, T] of the tokens that are read."""
         packing = self.packing
         assert packing.read is not None
-        positions = packing.read.grid.padded(packing.read.positions_R[None])[0]
+        positions = packing.read.grid.padded(packing.positions_N[packing.read.places_R][None])[0]
         whole = self._whole(packing.longest, 0)
         rows = torch.arange(len(whole), device=whole.device)[:, None]
         return whole[rows, 0, positions][:, None]
@@ -88,53 +87,14 @@ class PackedMask:
         return not bool((sees & (keys > queries)).any())
 
 
-class _Noted(Exception):
-    """Keys and values of the last block are noted."""
-
-
-class KeysAndValues:
-    """Of all tokens in the last block, while it answers for those that are read."""
-
-    def __init__(self) -> None:
-        self._held: tuple[torch.Tensor, torch.Tensor] | None = None
-        self._noting = False
-
-    def note(self, run: Callable[[], object]) -> None:
-        """Runs a block up to its attention, inside `packed_attention` with this object.
-
-        Raises:
-            RuntimeError: it has no attention that transformers' registries know.
-        """
-        self._noting = True
-        try:
-            run()
-        except _Noted:
-            return
-        finally:
-            self._noting = False
-        raise RuntimeError("the last block has no attention that can be taken for some tokens alone")
-
-    def at_attention(self, key: torch.Tensor, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The noted keys and values in place of these; while it notes, these are noted, and the block ends here."""
-        if self._noting:
-            self._held = key, value
-            raise _Noted
-        if self._held is None:
-            raise RuntimeError("the last block has more than one attention, or none on all tokens")
-        held, self._held = self._held, None
-        return held
-
-
 @contextlib.contextmanager
-def packed_attention(packing: Packing | None, last: KeysAndValues | None = None) -> Iterator[None]:
-    """A context in which networks take a batch packed so; None: as they are.
-
-    `last`: what runs is the last block, for the tokens that are read alone.
-    """
+def packed_attention(packing: Packing | None) -> Iterator[None]:
+    """A context in which networks take a batch packed so, and blocks any batch with the mask that they made of it then;
+    None: as they are."""
     with contextlib.ExitStack() as stack:
         for kind in _KINDS if packing is not None else ():
             plain = ALL_ATTENTION_FUNCTIONS.get(kind, _written_out)
-            stack.enter_context(_replaced(ALL_ATTENTION_FUNCTIONS, kind, partial(_attend, plain, last)))
+            stack.enter_context(_replaced(ALL_ATTENTION_FUNCTIONS, kind, partial(_attend, plain)))
             masks = partial(_masks, ALL_MASK_ATTENTION_FUNCTIONS[kind], packing)
             stack.enter_context(_replaced(ALL_MASK_ATTENTION_FUNCTIONS, kind, masks))
         yield
@@ -163,7 +123,6 @@ def _masks(plain: Callable[..., Any], packing: Packing, **kwargs: Any) -> Packed
 
 def _attend(
     plain: Callable[..., Any],
-    last: KeysAndValues | None,
     module: nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
@@ -171,8 +130,7 @@ def _attend(
     attention_mask: Any,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention [S, N, heads, width] of queries, keys and values [S, heads, N, width]; of the tokens that are read [S,
-    R, heads, width] of queries [S, heads, R, width]."""
+    """Attention [S, N, heads, width] of queries, keys and values [S, heads, N, width]."""
     mask = attention_mask
     if not isinstance(mask, PackedMask):
         return plain(module, query, key, value, mask, **kwargs)
@@ -197,11 +155,12 @@ def _attend(
         answer = plain(module, by_row(queries), joined(keys), joined(values), mask, **kwargs)[0]
         return answer.reshape(signs, -1, *answer.shape[2:])  # [S, B · t, heads, width]
 
-    if last is not None:
-        keys, values = last.at_attention(key, value)
-        assert packing.read is not None
-        grid = packing.read.grid
-        return grid.packed(attended(grid.padded(query.transpose(1, 2)), keys, values, mask.read)), None
+    read = packing.read
+    if read is not None and read.reading:
+        read.attended = True
+        queries = read.grid.padded(query.transpose(1, 2).index_select(1, read.places_R))
+        answer = read.grid.packed(attended(queries, key, value, mask.read))
+        return read.among_all(answer, query.shape[2]), None
     answer = own.packed(attended(behind(query), key, value, mask.rows))
     if shared:
         parts = (states[:, :, :shared] for states in (query, key, value))

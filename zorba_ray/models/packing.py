@@ -6,7 +6,8 @@ R tokens that the head reads, S signs.
 Hidden states of a packed batch are [S, N, H]: first the shared tokens, then the others of row after row, in order.
 Norms and linear layers do not look beyond a token, so they run as they are; `packed_attention` says how attention runs.
 
-Where the head reads few tokens, the last block answers for these alone: its hidden states are [S, R, H] then.
+Where the head reads few tokens, the last block answers for these alone (`last_block`): its modules with a matrix are
+given [S, R, H] from the attention on.
 """
 
 from collections.abc import Sequence
@@ -60,7 +61,7 @@ class Packing:
         Args:
             lengths: real tokens of each row, the shared ones too; rows are padded on the right, if at all.
             shared: P.
-            read: row and position of the tokens that the head reads, int64 [R] each, row by row; None: all.
+            read: row and position of the tokens that the head reads, int64 each; None: all.
         """
         self.lengths, self.shared = tuple(lengths), shared
         own = [length - shared for length in lengths]
@@ -98,10 +99,22 @@ class Packing:
 
 
 class ReadTokens:
-    """The tokens of a packed batch for which the last block answers."""
+    """The tokens of a packed batch for which the last block answers: each once, in their order among the N."""
 
     def __init__(self, rows: torch.Tensor, positions: torch.Tensor, packing: Packing) -> None:
-        self.rows_R, self.positions_R = rows, positions
-        self.places_R = packing.places(rows, positions)
+        self.places_R = packing.places(rows, positions).unique()
         """int64 [R]: where they are among the N."""
-        self.grid = Grid(torch.bincount(rows, minlength=len(packing.lengths)).tolist(), rows.device)
+        self.rows_R = packing.rows_N[self.places_R]
+        """int64 [R]: as `Packing.rows_N`."""
+        # Shared tokens stand before all rows: they attend as tokens of the first.
+        in_row = self.rows_R.clamp_min(0)
+        self.grid = Grid(torch.bincount(in_row, minlength=len(packing.lengths)).tolist(), rows.device)
+        self.reading = False
+        """Whether the last block runs now."""
+        self.attended = False
+        """Whether its attention has run."""
+
+    def among_all(self, answers: torch.Tensor, tokens: int) -> torch.Tensor:
+        """[S, R, …] among zeros, as [S, `tokens`, …]."""
+        zeros = answers.new_zeros(len(answers), tokens, *answers.shape[2:])
+        return zeros.index_copy_(1, self.places_R, answers)

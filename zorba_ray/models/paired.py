@@ -12,7 +12,7 @@ The model's own outer forward is kept: embeddings, masks and rotary tables come 
   trace names, or the outer forward on [2B], with the last block handing over the result.
 
 The arguments of a packed batch have one row, and hold for both signs. Where its head reads few tokens, the last block
-and what follows it answer for these alone.
+answers for these alone (`last_block`).
 
 That holds where nothing but the hidden state passes from block to block (`trace.chained`). Where more does (keys that
 blocks share, several streams, work between blocks), a pair is two whole forward passes, each with its sign's tensors.
@@ -34,10 +34,11 @@ from torch import nn
 from zorba_ray.directions import DirectionBackend
 from zorba_ray.errors import ModelError
 from zorba_ray.models.batch import Batch
+from zorba_ray.models.last_block import LastBlock
 from zorba_ray.models.loaded import LoadedModel
 from zorba_ray.models.manifest import Scope
 from zorba_ray.models.offload import Offload
-from zorba_ray.models.packed_attention import KeysAndValues, packed_attention
+from zorba_ray.models.packed_attention import packed_attention
 from zorba_ray.models.perturbed_tensors import Perturbation, PerturbedTensors
 from zorba_ray.models.replica import Replica
 from zorba_ray.models.scratch import Scratch
@@ -65,8 +66,6 @@ class PreparedBatch:
     calls: dict[int, _Call] = field(default_factory=dict)
     """Block from `first` on -> its arguments beside the hidden state, for the rows that it runs on: [B] where a sign
     at a time, else [S·B]; [1] where the batch is packed."""
-    read_call: _Call | None = None
-    """Those of the last block for the tokens that are read alone; None: it answers for all."""
 
 
 @dataclass
@@ -127,13 +126,15 @@ class PairedBackbone:
         scratch.allocate(replica.theta.device if offload is None else offload.device)
         self.scratch_bytes = scratch.memory.nbytes
         """Bytes of the buffer for copies of a module's tensors, perturbed or unpacked."""
-        self._plain = [*wrapped, *self._plain]
+        self._last = LastBlock(loaded.blocks[-1])
+        self._plain = [*self._last.plain, *wrapped, *self._plain]
         behind = loaded.trace.behind
-        self._behind = nn.Identity() if behind == "" else behind and loaded.network.get_submodule(behind)
+        self._behind = nn.Identity() if behind == "" else behind and loaded.backbone.get_submodule(behind)
         """What follows the blocks; None: the outer forward says it."""
         self._forwards: list[Forward] = []
         for index, block in enumerate(loaded.blocks):
-            forward = block.forward if offload is None else offload.around(index, block.forward)
+            forward = block.forward if block is not loaded.blocks[-1] else self._last.around(block.forward)
+            forward = forward if offload is None else offload.around(index, forward)
             self._forwards.append(forward)
             block.forward = self._block(index, forward)
 
@@ -143,16 +144,12 @@ class PairedBackbone:
         return ForwardsSwapped(self._plain)
 
     def hidden(self, inputs: dict[str, torch.Tensor], batch: Batch | None = None) -> torch.Tensor:
-        """Last hidden state [B, T, H] at θ, or [1, N, H] of a packed batch, or [1, R, H] of the tokens that are read.
+        """Last hidden state [B, T, H] at θ, or [1, N, H] of a packed batch, right for tokens that are read.
 
         `batch`: None: of whole rows.
         """
-        if batch is not None and batch.packing is not None and batch.packing.read is not None:
-            last = len(self._forwards) - 1
-            prepared = self.prepare(batch, inputs, frozenset({last}), signs=1)
-            assert prepared.hidden_BTH is not None
-            return self._finished(self._apply(last, prepared.hidden_BTH, prepared), prepared)
-        with packed_attention(None if batch is None else batch.packing):
+        self._last.packing = None if batch is None else batch.packing
+        with packed_attention(self._last.packing):
             return self.backbone(**inputs, **self._trace.options)[0]
 
     def prepare(
@@ -168,17 +165,11 @@ class PairedBackbone:
         singly = frozenset(b for b in active if not self.tensors.at_once[b]) if signs == 2 and not packed else beyond
         single = _Pass(first, singly, calls)
         self._run(single, inputs, batch)
-        read_call = None
-        if batch.packing is not None and batch.packing.read is not None:
-            inputs = {name: value[:, batch.packing.read.places_R] for name, value in inputs.items()}
-            noted = _Pass(0, frozenset({last}))
-            self._run(noted, inputs, batch)
-            read_call = noted.calls[last]
         if signs == 2:
             inputs = {name: torch.cat([value, value]) for name, value in inputs.items()}
             if at_once := beyond - singly:
                 self._run(_Pass(0, at_once, calls), inputs, batch)
-        return PreparedBatch(batch, inputs, active, both, first, single.reached, calls, read_call)
+        return PreparedBatch(batch, inputs, active, both, first, single.reached, calls)
 
     def perturbed(self, batches: Sequence[PreparedBatch], move: Perturbation) -> list[torch.Tensor]:
         """Last hidden states [S·B, T, H] of each batch: rows 0 … B−1 at θ + μz, rows B … 2B−1 at θ − μz.
@@ -191,6 +182,15 @@ class PairedBackbone:
             self._offload.prefetch(begin - 1)
         if not self._trace.chained:
             return [self._whole(batch, move) for batch in batches]
+        packings = [batch.batch.packing for batch in batches if batch.batch.packing is not None]
+        with packed_attention(packings[0] if packings else None):
+            hidden = self._blocks(batches, move, begin, signs)
+        return [self._finished(result, batch) for batch, result in zip(batches, hidden, strict=True)]
+
+    def _blocks(
+        self, batches: Sequence[PreparedBatch], move: Perturbation, begin: int, signs: tuple[float, ...]
+    ) -> list[torch.Tensor]:
+        """What the last block returns of each batch."""
         hidden = [torch.cat([batch.hidden_BTH] * len(signs)) for batch in batches]  # type: ignore[list-item]
         for index in range(begin, len(self._forwards)):
             moved = [row for row, batch in enumerate(batches) if index in batch.active]
@@ -210,7 +210,7 @@ class PairedBackbone:
                     )
             for row, *parts in zip(moved, *halves, strict=True):
                 hidden[row] = torch.cat(parts)
-        return [self._finished(result, batch) for batch, result in zip(batches, hidden, strict=True)]
+        return hidden
 
     def _whole(self, batch: PreparedBatch, move: Perturbation) -> torch.Tensor:
         """A whole forward pass for each sign."""
@@ -219,18 +219,8 @@ class PairedBackbone:
 
     def _apply(self, index: int, hidden: torch.Tensor, batch: PreparedBatch) -> torch.Tensor:
         rest, named = batch.calls[index]
-        forward, packing, read_call = self._forwards[index], batch.batch.packing, batch.read_call
-        if read_call is None or index < len(self._forwards) - 1:
-            with packed_attention(packing):
-                output = forward(hidden, *rest, **named)
-        else:
-            assert packing is not None
-            assert packing.read is not None
-            keys_and_values = KeysAndValues()
-            with packed_attention(packing, keys_and_values):
-                keys_and_values.note(lambda: forward(hidden, *rest, **named))
-                rest, named = read_call
-                output = forward(hidden[:, packing.read.places_R], *rest, **named)
+        self._last.packing = batch.batch.packing
+        output = self._forwards[index](hidden, *rest, **named)
         return output[0] if isinstance(output, tuple) else output
 
     def _finished(self, result: torch.Tensor, batch: PreparedBatch) -> torch.Tensor:
@@ -243,8 +233,7 @@ class PairedBackbone:
         """An outer forward."""
         self._pass = state
         try:
-            with packed_attention(batch.packing):
-                return self.backbone(**inputs, **self._trace.options)[0]
+            return self.hidden(inputs, batch)
         finally:
             self._pass = None
 

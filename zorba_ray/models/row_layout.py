@@ -9,6 +9,9 @@ from zorba_ray.models.heads import Head, model_inputs
 from zorba_ray.models.loaded import LoadedModel
 from zorba_ray.models.packing import Packing
 
+WORTH = 1 / 16
+"""Share of padding in a batch from which on leaving it out is quicker than the copies that this takes."""
+
 
 @dataclass(frozen=True)
 class RowLayout:
@@ -22,10 +25,14 @@ class RowLayout:
     def of(self, batch: Batch, head: Head) -> Batch:
         """The batch with its packing, where that leaves something out."""
         rows, length = batch.ids_BT.shape
-        lengths = batch.mask_BT.sum(dim=1).tolist() if self.unpadded else [length] * rows
+        lengths, own = [length] * rows, rows * (length - batch.shared)
+        if self.unpadded:
+            real = batch.mask_BT.sum(dim=1).tolist()
+            if sum(real) - rows * batch.shared <= (1 - WORTH) * own:
+                lengths = real
         tokens = sum(lengths) - batch.shared * (rows - 1)
         read = head.read(batch) if self.reads else None
-        if read is not None and len(read[0]) > tokens // 2:
+        if read is not None and 4 * len(read[0]) > 3 * tokens:
             read = None  # the last block computes the projections of what is read twice
         if tokens == rows * length and read is None:
             return batch

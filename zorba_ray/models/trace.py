@@ -12,7 +12,7 @@ import inspect
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -56,8 +56,8 @@ class Trace:
     early: frozenset[str]
     """Parameters that were read before the last block had ended; the others may not reach the loss."""
     behind: str | None
-    """Name of the module that makes the backbone's answer of what the last block returned, and of nothing else; empty:
-    that is the answer; None: more is done."""
+    """Name in the backbone of the module that makes its answer of what the last block returned, and of nothing else;
+    empty: that is the answer; None: more is done."""
 
     @property
     def chained(self) -> bool:
@@ -83,6 +83,10 @@ def watch(network: nn.Module, backbone: nn.Module, blocks: nn.ModuleList, ids: t
             options = {}  # the backbone's `**kwargs` do not accept use_cache
             observer = _Observer(network, backbone, blocks)
             observer.run(inputs, options)
+        if observer.answer is None:  # the network calls a part of its backbone
+            again = _Observer(backbone, backbone, blocks)
+            again.run(inputs, options)
+            return replace(observer.conclude(options), behind=again.behind())
     return observer.conclude(options)
 
 
@@ -128,7 +132,7 @@ class _Observer(TorchFunctionMode):
         self._other_axis: set[nn.Module] = set()
         self._calls: list[tuple[nn.Module, Any, Any]] = []
         """Modules, what they were given and what they answered, since the last block ended."""
-        self._answer: Any = None
+        self.answer: Any = None
         """Of the backbone."""
 
     def run(self, inputs: dict[str, torch.Tensor], options: Options) -> None:
@@ -160,10 +164,10 @@ class _Observer(TorchFunctionMode):
             if visit is not None:
                 visit.output = output
                 self._early, self._calls = frozenset(self._reads), []
-            elif self._answer is None:
+            elif self.answer is None:
                 self._calls.append((module, (args, kwargs), output))
             if module is self._backbone:
-                self._answer = output[0]
+                self.answer = output[0]
             if not (_has_rows(first_input) and _has_rows(output)):
                 self._other_axis.add(module)
             self._stack.pop()
@@ -196,17 +200,18 @@ class _Observer(TorchFunctionMode):
             elsewhere,
             frozenset(self._names[module] for module in childless - self._other_axis),
             self._early,
-            self._behind(),
+            self.behind(),
         )
 
-    def _behind(self) -> str | None:
+    def behind(self) -> str | None:
+        """As `Trace.behind`."""
         last = self._visits[-1].output if self._visits else None
         last = last[0] if isinstance(last, tuple) else last
-        if last is self._answer:
+        if last is self.answer:
             return ""
         for module, given, answer in self._calls:
-            if answer is self._answer and all(value is last for value in _tensors(given)):
-                return self._names[module]
+            if answer is self.answer and all(value is last for value in _tensors(given)):
+                return next(name for name, part in self._backbone.named_modules() if part is module)
         return None
 
     def _unchained(self) -> str:
