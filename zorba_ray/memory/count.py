@@ -52,9 +52,10 @@ def prepared(
     labels = torch.zeros(work.batch_size, dtype=torch.long, device=device)
     batch = Batch(ids, torch.ones_like(ids), labels)
     # A method's own walk takes whole rows.
-    if isinstance(step, PairedStep) and (work.unpadded or work.shared):
+    if isinstance(step, PairedStep) and work.packed:
         batch = replace(batch, packing=Packing(_lengths(work), work.shared, device=device))
-    inputs = inputs_of(loaded, batch)
+    whole = {"input_ids": batch.ids_BT, "attention_mask": batch.mask_BT}
+    inputs = whole if batch.packing is None else inputs_of(loaded, batch)
     write = _writer(loaded, work, counter) if work.written else None
     if isinstance(step, PairedStep):
         paired = PairedClient(loaded, step, counter)

@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import unset_fake_temporarily
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
@@ -80,11 +81,12 @@ class PackedMask:
     @cached_property
     def _causal(self) -> bool:
         """Whether no token sees a later one, so that no real token sees padding."""
-        places = torch.arange(self.packing.longest, device=self.packing.own.real_BT.device)
-        queries, keys = places[None, None, :, None], places[None, None, None, :]
-        zero = torch.zeros_like(queries[:, :, :1])
-        sees = self._arguments["mask_function"](zero, zero, queries, keys)
-        return not bool((sees & (keys > queries)).any())
+        with unset_fake_temporarily():
+            places = torch.arange(self.packing.longest)
+            queries, keys = places[None, None, :, None], places[None, None, None, :]
+            zero = torch.zeros_like(queries[:, :, :1])
+            sees = self._arguments["mask_function"](zero, zero, queries, keys)
+            return not bool((sees & (keys > queries)).any())
 
 
 @contextlib.contextmanager

@@ -19,6 +19,8 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from zorba_ray.models.swap import storage_key
+
 ROWS, LENGTH = 3, 5
 """Shape of the observed batch. The two numbers differ, so that an axis can be recognised by its length."""
 
@@ -207,10 +209,10 @@ class _Observer(TorchFunctionMode):
         """As `Trace.behind`."""
         last = self._visits[-1].output if self._visits else None
         last = last[0] if isinstance(last, tuple) else last
-        if last is self.answer:
+        if _is_same(last, self.answer):
             return ""
         for module, given, answer in self._calls:
-            if answer is self.answer and all(value is last for value in _tensors(given)):
+            if _is_same(answer, self.answer) and all(value is last for value in _tensors(given)):
                 return next(name for name, part in self._backbone.named_modules() if part is module)
         return None
 
@@ -289,6 +291,12 @@ def _gives_values(func: Any) -> bool:
     if name == "__get__":
         return getattr(func.__self__, "__name__", "") in _VIEWS
     return name not in _FACTS
+
+
+def _is_same(value: Any, other: Any) -> bool:
+    """Whether two are tensors of one shape in the same memory."""
+    pair = [each for each in (value, other) if isinstance(each, torch.Tensor)]
+    return len(pair) == 2 and value.shape == other.shape and storage_key(value) == storage_key(other)
 
 
 def _tensors(value: Any) -> Iterator[torch.Tensor]:
