@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -142,7 +142,7 @@ class TestTheLosses:
         batch = alike(tiny_batch("llama", 5, 6))
         real = int(batch.mask_BT.sum())
         model, shapes = tiny_task_model("llama"), dict[str, list[tuple[int, ...]]]()
-        first, last = model.loaded.blocks[0], model.loaded.blocks[-1]
+        first, last = model.loaded.blocks[0], cast(Any, model.loaded.blocks[-1])
         for name, module in (("first", first), ("keys", last.self_attn.k_proj), ("feed-forward", last.mlp.up_proj)):
             noted = shapes[name] = []
             module.register_forward_pre_hook(lambda _, args, noted=noted: noted.append(tuple(args[0].shape[:2])))

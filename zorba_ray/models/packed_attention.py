@@ -94,7 +94,9 @@ def packed_attention(packing: Packing | None) -> Iterator[None]:
     """A context in which networks take a batch packed so, and blocks any batch with the mask that they made of it then;
     None: as they are."""
     with contextlib.ExitStack() as stack:
-        for kind in _KINDS if packing is not None else ():
+        for kind in _KINDS:
+            if packing is None:
+                break
             plain = ALL_ATTENTION_FUNCTIONS.get(kind, _written_out)
             stack.enter_context(_replaced(ALL_ATTENTION_FUNCTIONS, kind, partial(_attend, plain)))
             masks = partial(_masks, ALL_MASK_ATTENTION_FUNCTIONS[kind], packing)

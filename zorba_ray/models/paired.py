@@ -129,7 +129,7 @@ class PairedBackbone:
         self._last = LastBlock(loaded.blocks[-1])
         self._plain = [*self._last.plain, *wrapped, *self._plain]
         behind = loaded.trace.behind
-        self._behind = nn.Identity() if behind == "" else behind and loaded.backbone.get_submodule(behind)
+        self._behind = None if behind is None else loaded.backbone.get_submodule(behind) if behind else nn.Identity()
         """What follows the blocks; None: the outer forward says it."""
         self._forwards: list[Forward] = []
         for index, block in enumerate(loaded.blocks):
