@@ -6,7 +6,19 @@ from pathlib import Path
 
 from benchmarks.rows import Row, print_rows
 
-NAMES = ("reference", "sweeps", "speed", "scale", "memory", "gpu", "allocation", "comparison", "check", "tasks")
+NAMES = (
+    "reference",
+    "sweeps",
+    "speed",
+    "scale",
+    "memory",
+    "gpu",
+    "allocation",
+    "comparison",
+    "check",
+    "tasks",
+    "headline",
+)
 """Modules of this package with a function `rows(quick)`."""
 
 
@@ -16,17 +28,16 @@ def main() -> None:
     parser.add_argument("name", choices=[*NAMES, "all"])
     parser.add_argument("--quick", action="store_true", help="under a minute; figures are for a look only")
     parser.add_argument("--json", action="store_true", help="one JSON list")
-    parser.add_argument("--row", help="of `tasks`: this row alone")
+    parser.add_argument("--row", help="of `tasks` and `headline`: this row alone")
     parser.add_argument("--out", type=Path, help="of `gpu`: the file of its rows (build/gpu.json)")
     arguments = parser.parse_args()
     if arguments.row is not None:
-        if arguments.name != "tasks":
-            parser.error(f"--row is known to `tasks`, not to `{arguments.name}`")
-        from benchmarks import tasks
-
-        if arguments.row not in tasks.NAMES:
-            parser.error(f"no row {arguments.row}; there are {', '.join(tasks.NAMES)}")
-        print_rows(tasks.rows(arguments.quick, arguments.row), arguments.json)
+        if arguments.name not in ("tasks", "headline"):
+            parser.error(f"--row is known to `tasks` and `headline`, not to `{arguments.name}`")
+        module = importlib.import_module(f"benchmarks.{arguments.name}")
+        if arguments.row not in module.NAMES:
+            parser.error(f"no row {arguments.row}; there are {', '.join(module.NAMES)}")
+        print_rows(module.rows(arguments.quick, arguments.row), arguments.json)
         return
     if arguments.out is not None:
         if arguments.name != "gpu":

@@ -58,13 +58,24 @@ _REWARD = (
 )  # fmt: skip
 _FIRST_ORDER = (
     "federation.fleet=null", "allocation={}", "memory.frozen=device", "rounds=3", "eval.every=3", "eval.rows=150",
-    "data.batch_size=8", "zo={scope: lora}", "method_settings={local_steps: 5, lr: 0.001}",
+    "data.batch_size=8", "method_settings={local_steps: 5, lr: 0.001}",
 )  # fmt: skip
 _SHORT = (
     "rounds=22", "data.batch_size=16", "federation.fleet=[{name: third, count: 4, vram: 100601000}]", "zo.lr=0.025",
 )  # fmt: skip
 """A third of the passes, in half the batch."""
 _PLAIN, _FEW = "SST-2, plain prompt", "≥ .78 in ≤ 600 forward passes"
+
+_SQUAD = (
+    'data.prompt="{context}\\nQuestion: {question}\\nAnswer:"',
+    "data.max_length=320",
+    "eval={every: 20, rows: 80}",
+    'task={references_column: answers, max_new_tokens: 12, until: ["\\n"]}',
+    "rounds=20",
+    "zo.directions=4",
+    "zo.lr=0.02",
+)
+"""Answers from a passage."""
 
 TRAINING = (
     Training("sst2_plain", _PLAIN, "smollm2_sst2", "sst2", _FEW, reaches(0.78), 500),
@@ -96,6 +107,17 @@ TRAINING = (
         "alpaca", "instructions, held-out perplexity of the answer", "smollm2_alpaca", "alpaca_small",
         "falls ≥ 5 %, beyond its interval", falls(0.05), 120, "perplexity",
     ),
+    Training(
+        "squad", "SQuAD, loss on the answer", "smollm2_alpaca", "squad_small", "runs, the numbers", no_goal, None,
+        "token_f1", (*_SQUAD, "data.batch_tokens=1280"),
+    ),
+    Training(
+        "squad_f1", "SQuAD, F1 of the answer itself as the reward", "smollm2_alpaca", "squad_small",
+        "runs, the numbers", no_goal, None, "token_f1", (
+            *_SQUAD, "task.reward=zorba_ray.tasks.rewards:token_f1", "data.batch_tokens=null", "data.batch_size=8",
+            "federation.clients=2", "zo.perturbation_scale=0.01",
+        ),
+    ),
     Training("copa", "multiple choice, COPA", "smollm2_copa", "copa", "runs, an honest number", no_goal, 100),
     *(
         Training(
@@ -104,9 +126,15 @@ TRAINING = (
         )
         for seed in (1, 2, 3)
     ),
-    Training(
-        "sst2_fedit", f"{_PLAIN}, first-order LoRA", "smollm2_sst2", "sst2", "beside it", no_goal,
-        overrides=("method=fedit", "model.lora.rank=8", *_FIRST_ORDER),
+    *(
+        Training(
+            f"sst2_{method}", f"{_PLAIN}, {what}", "smollm2_sst2", "sst2", "beside it", no_goal,
+            overrides=(f"method={method}", *_FIRST_ORDER, *more),
+        )
+        for method, what, more in (
+            ("fedit", "first-order LoRA", ("model.lora.rank=8", "zo={scope: lora}")),
+            ("fedavg", "first-order, all tensors of the blocks", ("zo={}", "method_settings.lr=0.01")),
+        )
     ),
 )  # fmt: skip
 """In the order in which they matter."""

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from zorba_ray.artifacts import Eval, Run
+from zorba_ray.artifacts import Run
+from zorba_ray.config import DECODED
 from zorba_ray.experiment import prepare
 from zorba_ray.experiment.evaluate import Evaluator
 from zorba_ray.experiment.trained import trained
@@ -42,6 +43,9 @@ class HeldOut:
     accuracy_after: Span | None = None
     perplexity: Span | None = None
     perplexity_after: Span | None = None
+    token_f1: Span | None = None
+    """Of written answers, as SQuAD counts."""
+    token_f1_after: Span | None = None
     chance: float | None = None
     """Accuracy of guessing among each row's own options; None where rows have none."""
 
@@ -77,9 +81,8 @@ def _with_spans(tree: dict[str, Any]) -> dict[str, Any]:
 def _measure(path: Path, rows: int | None) -> HeldOut:
     run = Run(path)
     config = run.config
-    if config.spec.backward:
-        assert run.summary is not None
-        return _own_figures(*(run.summary.evaluations[name] for name in ("start_test", "test")))
+    if config.spec.backward or config.row_kind in DECODED:
+        return _own_figures(run)
     setup = prepare(config.model_copy(update={"eval": config.eval.model_copy(update={"rows": rows})}))
     kept = trained(str(path), None, None, None)
     before, after = (
@@ -93,15 +96,18 @@ def _measure(path: Path, rows: int | None) -> HeldOut:
     return replace(found, chance=fmean(1 / len(options.of(row)) for row in range(found.rows)))
 
 
-def _own_figures(before: Eval, after: Eval) -> HeldOut:
-    """Of a run's own evaluations."""
-    assert before.accuracy is not None
-    assert after.accuracy is not None
-    spans = [interval_of(record, "accuracy") for record in (before, after)]
-    return HeldOut(
-        after.rows or 0, (before.loss, after.loss), accuracy=(before.accuracy, after.accuracy),
-        accuracy_before=spans[0], accuracy_after=spans[1],
-    )  # fmt: skip
+def _own_figures(run: Run) -> HeldOut:
+    """Of the run's own evaluations: θ is not in its ledger, or answers are written, which takes long."""
+    assert run.summary is not None
+    before, after = (run.summary.evaluations[name] for name in ("start_test", "test"))
+    spans: dict[str, Any] = {}
+    for name in ("accuracy", "perplexity", "token_f1"):
+        pair = getattr(before, name), getattr(after, name)
+        if None not in pair:
+            spans |= {name: pair, f"{name}_after": interval_of(after, name)}
+    if "accuracy" in spans:
+        spans["accuracy_before"] = interval_of(before, "accuracy")
+    return HeldOut(after.rows or 0, (before.loss, after.loss), **spans)
 
 
 def figures(before: Evaluation, after: Evaluation, seed: int) -> HeldOut:

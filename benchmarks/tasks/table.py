@@ -92,6 +92,9 @@ def _before_after(held: HeldOut) -> str:
     if held.accuracy is not None:
         old, new = held.accuracy
         return f"zero-shot {old:.4g}{_span(held.accuracy_before)} → {new:.4g}{_span(held.accuracy_after)}"
+    if held.token_f1 is not None:
+        old, new = held.token_f1
+        return f"F1 of answers, zero-shot {old:.4g} → {new:.4g}{_span(held.token_f1_after)}"
     assert held.perplexity is not None
     old, new = held.perplexity
     share = f"; after / before, row by row{_span(held.perplexity_share)}"

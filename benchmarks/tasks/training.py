@@ -34,7 +34,7 @@ class Training:
     met: Verdict
     rows: int | None = None
     """Test rows that the row is judged by, the first ones; None: all."""
-    figure: Literal["accuracy", "perplexity"] = "accuracy"
+    figure: Literal["accuracy", "perplexity", "token_f1"] = "accuracy"
     overrides: tuple[str, ...] = ()
 
     @property

@@ -108,12 +108,16 @@ def test_a_comparison_shows_its_tables_curves_and_warnings(browser: Any, pages: 
         second = page.locator("table").first.locator("tbody tr").nth(1).locator("td").all_inner_texts()
         assert second[:5] == [method_names()[1], "0.003", "3", "0.5625 ± 0.1553", "0.0625 ± 0.0776"]
         titles = page.locator("figure h3").all_inner_texts()
-        assert titles == ["Loss against forward passes", "Accuracy against forward passes", "Loss against bytes"]
-        axes = ("forward passes per client", "forward passes per client", "bytes per client, up and down")
+        assert titles == [
+            "Quality against memory", "Quality against bytes sent", "Loss against forward passes",
+            "Accuracy against forward passes", "Loss against bytes",
+        ]  # fmt: skip
+        sent, passes = "bytes per client, up and down", "forward passes per client"
+        axes = ("bytes of a client's accelerator", sent, passes, passes, sent)
         boxes = page.locator(".plot").evaluate_all("plots => plots.map(plot => plot.getBoundingClientRect())")
         assert all(box["width"] > 300 and box["height"] > 200 for box in boxes)
         for plot, axis in zip(page.locator(".plot").all(), axes, strict=True):
-            drawn = {*method_names()} - ({"mezo"} if axis.startswith("bytes") else set())  # it is central
+            drawn = {*method_names()} - ({"adamw", "mezo"} if axis == sent else set())  # they are central
             assert {*plot.locator("text").all_text_contents()} & {*method_names()} == drawn
         warning = "The best rate may be beyond those that were tried: mezo, 0.001 (lowest of 2)."
         assert page.locator(".warning").all_inner_texts() == [warning]

@@ -171,7 +171,7 @@ def test_a_run_that_diverged_is_in_no_mean(tmp_path: Path) -> None:
         (["--methods", "zorba,zorba"], "zorba stands twice"),
         (["--methods", "nonesuch"], "nonesuch: unknown method"),
         (["--seeds", "0"], "--seeds 0"),
-        (["--rates", "zorba"], "write method=rate,rate"),
+        (["--rates", "zorba"], "write method=value,value"),
         (["--set", "zorba"], "write method:key=value"),
         (["--set", "zorba:zo.lt=3"], "did you mean zo.lr"),
         (["--resume"], "compare.json is missing"),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.fake_family import BLOCKS, edit, edit_records, write_member
-from zorba_ray.config import ExperimentConfig, config_from_tree, method_names
+from zorba_ray.config import ExperimentConfig, config_from_tree, load_method, method_names
 
 PASSES, DIRECTIONS = 24, 2
 """Forward passes of each client in all; directions of a zorba client's round."""
@@ -30,7 +30,7 @@ def write_fake_comparison(
     endings: Mapping[str, str] | None = None,
     todo: Sequence[str] = (),
 ) -> Path:
-    """Runs of `methods` on seeds 1, 2, … of two clients, mezo of one. Returns `path`.
+    """Runs of `methods` on seeds 1, 2, … of two clients, central methods of one. Returns `path`.
 
     Final validation loss of the method at place p and the seed at distance s from the middle one:
     1/2 + p/16 + (p mod 3 + 1) s SPREAD, from 1 in a straight line. Test accuracy: from START to 3/4 − p/32 + s SPREAD.
@@ -77,7 +77,7 @@ def write_fake_comparison(
 def fake_config(method: str, seed: int, rate: float) -> ExperimentConfig:
     """Of one run: as many rounds as the passes suffice for."""
     tree = _tree(method, seed, rate)
-    total = PASSES * (len(BLOCKS) if method == "mezo" else 1)
+    total = PASSES * (len(BLOCKS) if load_method(method).central else 1)
     return config_from_tree(tree | {"rounds": total // config_from_tree(tree, method).cost_per_round}, method)
 
 
@@ -94,10 +94,10 @@ def _tree(method: str, seed: int, rate: float) -> dict[str, Any]:
         "seed": seed,
         "model": {"path": "facebook/opt-350m"},
         "data": {"path": "data/sst2", "prompt": "{sentence} It was", "label_words": ["terrible", "great"]},
-        "federation": {"clients": 1 if method == "mezo" else len(BLOCKS), "backend": "sequential"},
+        "federation": {"clients": 1 if load_method(method).central else len(BLOCKS), "backend": "sequential"},
         "eval": {"every": 1},
     }
-    if method in ("fedavg", "fedit"):
+    if load_method(method).backward:
         return tree | {"method_settings": {"lr": rate, "local_steps": 2}}
     own: dict[str, dict[str, Any]] = {
         "zorba": {"directions": DIRECTIONS, "difference": "central"},
@@ -117,7 +117,7 @@ def _write_run(path: Path, method: str, seed: int, rate: float, final: float, te
         losses=losses,
         accuracies=[1 - loss / 2 for loss in losses],
         test_accuracy=test_accuracy,
-        blocks=(range(4),) if method == "mezo" else BLOCKS,
+        blocks=(range(4),) if load_method(method).central else BLOCKS,
     )
     (path / "config.resolved.json").write_text(json.dumps(config.resolved()), encoding="utf-8")
     edit(path / "summary.json", lambda tree: tree.update(method=method, cpu_s=2.0 * rounds))

@@ -41,7 +41,7 @@ def test_what_all_methods_share(method: str) -> None:
     assert own.method == method
     assert own.data == base.data
     assert own.seed == 7
-    assert own.federation.clients == (1 if method == "mezo" else base.federation.clients)
+    assert own.federation.clients == (1 if own.spec.central else base.federation.clients)
     assert own.model.path == base.model.path
     assert 3 <= own.rounds // own.eval.every <= 10 or own.rounds < 4
 
@@ -50,15 +50,15 @@ def test_what_all_methods_share(method: str) -> None:
     ("method", "rounds", "cost"),
     # 20 rounds of 3 pairs: 120 passes a client.
     [("zorba", 20, 6), ("decomfl", 20, 6), ("fedkseed", 10, 12), ("fedmezo", 10, 12), ("mezo", 240, 2),
-     ("fedit", 10, 12), ("fedavg", 10, 12)],
+     ("fedit", 10, 12), ("fedavg", 10, 12), ("adamw", 10, 48)],
 )  # fmt: skip
 def test_every_client_makes_the_same_passes(method: str, rounds: int, cost: int) -> None:
-    """decomfl: 5 one-sided differences are 6 passes; backpropagation counts three a step; mezo's one client makes those
-    of all four."""
+    """decomfl: 5 one-sided differences are 6 passes; backpropagation counts three a step; a central client
+    makes those of all four."""
     own = derived(method)
     assert own.rounds == rounds
-    assert own.passes_per_round * (3 if method in ("fedit", "fedavg") else 1) == own.cost_per_round == cost
-    assert rounds * cost <= 120 * (4 if method == "mezo" else 1)
+    assert own.passes_per_round * (3 if own.spec.backward else 1) == own.cost_per_round == cost
+    assert rounds * cost <= 120 * (4 if own.spec.central else 1)
 
 
 def test_published_settings_hold_and_a_setting_of_ones_own_wins() -> None:

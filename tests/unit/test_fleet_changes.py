@@ -46,7 +46,7 @@ def test_order_in_the_file_does_not_count():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"round": 1, "client": 0, "present": False}, "greater than or equal to 2"),
+        ({"round": 0, "client": 0, "present": False}, "greater than or equal to 1"),
         ({"round": 10, "client": 0, "present": False}, "names round 10, the run ends with round 9"),
         ({"round": 3, "client": 4, "present": False}, "there is no client 4"),
         ({"round": 3, "kind": "c", "present": False}, "there is no class 'c'"),
@@ -60,6 +60,16 @@ def test_order_in_the_file_does_not_count():
 def test_a_change_that_makes_no_sense_is_refused(change: dict[str, object], message: str):
     with pytest.raises(ConfigError, match=message):
         config(change)
+
+
+def test_whoever_leaves_in_round_1_is_never_there():
+    found = FleetSchedule(
+        config({"round": 1, "client": 1, "present": False}, {"round": 1, "kind": "b", "present": False})
+    )
+    assert {tuple(client.present for client in found.at(number)) for number in range(1, 10)} == {(True, *[False] * 3)}
+    assert found.rounds == (1,)
+    with pytest.raises(ConfigError, match="round 1: every client is absent"):
+        config({"round": 1, "kind": "a", "present": False}, {"round": 1, "kind": "b", "present": False})
 
 
 def test_nobody_leaves_twice():

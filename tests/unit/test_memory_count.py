@@ -336,7 +336,7 @@ def packed(weight: torch.Tensor, format: PackedFormat) -> torch.Tensor:
 
 def test_the_table_names_every_method_policy_and_share() -> None:
     found = list(clients(24, "all", (Fraction(1, 4), Fraction(1))))
-    assert {client.method for client in found} == set(method_names())
+    assert {client.method for client in found} == set(method_names()) - {"adamw"}  # its step is fedavg's
     paired = [(client.step, client.fraction) for client in found if isinstance(client.step, PairedStep)]
     assert {step.placement for step, _ in paired} == set(table.PLACEMENTS)
     assert {client.label for client in found if client.method == "fedit"} == {

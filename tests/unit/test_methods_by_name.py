@@ -29,7 +29,7 @@ def test_every_file_is_a_method_whose_published_settings_hold(name: str) -> None
 @pytest.mark.parametrize(
     ("tree", "message"),
     [
-        ({"method": "fedprox"}, "unknown method; known methods are zorba, decomfl"),
+        ({"method": "fedprox"}, "unknown method; known methods are zorba, adamw, decomfl"),
         ({"method": "fedmzo"}, "did you mean fedmezo"),
         ({"method": "no.such.module"}, "the module no.such.module cannot be imported"),
         ({"method": "json.tool"}, "defines 0 subclasses of Method; it must define exactly one"),

@@ -24,7 +24,7 @@ from zorba_ray.models.heads import OptionsHead
 from zorba_ray.models.logits import logits_of
 from zorba_ray.models.packed_attention import packed_attention
 from zorba_ray.models.packing import Packing
-from zorba_ray.models.pair_check import check_pairs
+from zorba_ray.models.pair_check import PairPath, check_pairs
 from zorba_ray.models.plain_loss import PlainLoss
 from zorba_ray.models.row_layout import RowLayout, inputs_of
 
@@ -244,6 +244,14 @@ class TestThePairCheck:
         model, plain = checked("llama", **mode)
         for model.layout in LAYOUTS:
             check_pairs(model, plain, rows_alike(model), PAIRS)
+
+    @pytest.mark.parametrize("signs", [1, 2])
+    @pytest.mark.parametrize("name", ["llama", "gpt2", "bert"])
+    def test_a_direction_for_each_example(self, name: str, signs: int) -> None:
+        model, plain = checked(name)
+        path = PairPath(signs, False, "rademacher", shared_by=1)
+        for model.layout in LAYOUTS if is_causal(name) else LAYOUTS[:2]:
+            check_pairs(model, plain, [ragged(batch) for batch in rows_alike(model)], path)
 
     @pytest.mark.parametrize("name", WHOLE)
     def test_families_that_cannot_are_found_out(self, name: str) -> None:

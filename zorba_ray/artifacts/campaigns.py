@@ -91,6 +91,67 @@ class ComparisonCell(Cell, kw_only=True):
     """Of validation; of a reward, its mean with the sign turned."""
 
 
+class MethodPlacement(Record, kw_only=True):
+    """One way in which a client of a method can keep its step, and what that takes."""
+
+    name: str
+    """resident, checkpointed or streamed; of a method that allocates, where and how its frozen blocks are."""
+    format: str = "compute"
+    """Of frozen matrices, as in `memory.frozen_format`."""
+    bytes: Count
+    """At the peak of a step."""
+    seconds: Seconds
+    """Modelled time of a step, P = K = 1."""
+    blocks: Count | None = None
+    """Active blocks, of a method that allocates."""
+
+    @property
+    def text(self) -> str:
+        """As in 'checkpointed, nf4 base'."""
+        packed = self.format != "compute" and self.blocks is None
+        return f"{self.name}, {self.format} base" if packed else self.name
+
+
+class MachineFit(Record, kw_only=True):
+    """Whether the machines of a class can take part in a method, and how."""
+
+    kind: str = msgspec.field(name="class")
+    clients: tuple[Count, ...]
+    budget_bytes: Count
+    placement: MethodPlacement
+    """The quickest one that the budget holds; if there is none, the smallest."""
+
+    @property
+    def missing_bytes(self) -> int:
+        """Bytes by which the budget is too small; 0 if the machines can take part."""
+        return max(0, self.placement.bytes - self.budget_bytes)
+
+
+class MethodFit(Record, kw_only=True):
+    """The machines of the fleet with one method."""
+
+    machines: tuple[MachineFit, ...]
+    """By class, in the order of federation.fleet."""
+    placements: tuple[MethodPlacement, ...] = ()
+    """All that were looked at; empty for a method that allocates."""
+    source: str = "counted"
+
+    @property
+    def format(self) -> str:
+        """Of frozen matrices on all machines: θ depends on it."""
+        return self.machines[0].placement.format
+
+    @property
+    def left_out(self) -> tuple[int, ...]:
+        """The clients whose machine is too small."""
+        return tuple(client for machine in self.machines if machine.missing_bytes for client in machine.clients)
+
+    @property
+    def clients(self) -> int:
+        """Clients of the fleet."""
+        return sum(len(machine.clients) for machine in self.machines)
+
+
 class Comparison(Record, kw_only=True):
     """compare.json."""
 
@@ -109,6 +170,8 @@ class Comparison(Record, kw_only=True):
     """Method -> rate -> final validation loss; None: the run did not end."""
     cells: dict[str, ComparisonCell] = {}
     """Run directory -> run."""
+    fits: dict[str, MethodFit] = {}
+    """Method -> who can take part; empty without federation.fleet, or before it is known."""
     inputs: dict[str, str] = {}
     """Name of data or weights -> SHA-256; runs that share them have the same."""
 

@@ -33,7 +33,7 @@ def allocation_record(inputs: AssignmentInputs, solved: Solved) -> AllocationRec
     """
     allocation, probe, header = solved.allocation, solved.probe, inputs.header
     active, unlimited = solved.active, inputs.memory.of(None)
-    for client in solved.fleet:
+    for client in (client for client in solved.fleet if client.present):
         require_within(client.label, client.budget, inputs.memory.of(client.budget), active.of(client.id))
     placements = {inputs.memory.placement(client.budget): client.budget for client in solved.fleet}
     return AllocationRecord(

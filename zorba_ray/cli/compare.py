@@ -2,8 +2,9 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
@@ -12,6 +13,8 @@ from zorba_ray.cli.terminal import say
 
 if TYPE_CHECKING:
     from zorba_ray.report.comparison import ComparisonRecord
+
+T = TypeVar("T")
 
 
 def compare(
@@ -26,6 +29,9 @@ def compare(
         0.25, "--tune-share", help="A rate is chosen by shorter runs: their share of a run's rounds."
     ),
     settings: list[str] = typer.Option(None, "--set", help="A setting of one method: method:key=value."),
+    placements: list[str] = typer.Option(
+        None, "--placements", help="Where a method may keep its model: method=resident,checkpointed,streamed."
+    ),
     folder: Path = typer.Option(None, "--dir", help="Directory of the comparison (default: runs/compare/NAME)."),
     resume: bool = typer.Option(False, "--resume", help="Continue the comparison. Finished runs are not repeated."),
     as_json: bool = typer.Option(False, "--json", help="Print the table as JSON."),
@@ -45,7 +51,9 @@ def compare(
     reward = allowed_reward(base, config, allow_code)
     forward_only = (name for name in method_names() if not load_method(name).backward)
     names = tuple(name.strip() for name in (methods or ",".join(forward_only)).split(",") if name.strip())
-    plan = plan_comparison(base, names, seeds, _rates(rates or []), tune_share, _settings(settings or []))
+    tried = _lists("--rates", rates or [], float, "zorba=1e-4,3e-4")
+    allowed = _lists("--placements", placements or [], str.strip, "fedit=resident,checkpointed")
+    plan = plan_comparison(base, names, seeds, tried, tune_share, _settings(settings or []), allowed)
     path = lasting(folder or Path("runs") / "compare" / base.name)
     directory = open_comparison(path, plan, resume, sys.argv)
     stop, error = StopFlag(), None
@@ -84,20 +92,21 @@ def _print_results(record: "ComparisonRecord") -> None:
         console.print(line, style="yellow")
 
 
-def _rates(texts: list[str]) -> dict[str, tuple[float, ...]]:
+def _lists(option: str, texts: list[str], read: Callable[[str], T], example: str) -> dict[str, tuple[T, ...]]:
+    """Method -> values, of texts METHOD=VALUE,VALUE."""
     from zorba_ray.errors import ConfigError
 
-    rates_of: dict[str, Any] = {}
+    found: dict[str, tuple[T, ...]] = {}
     for text in texts:
         method, sign, listing = text.partition("=")
         try:
-            values = tuple(float(value) for value in listing.split(","))
-        except ValueError as error:
-            raise ConfigError(f"--rates {text!r}: write method=rate,rate, as in zorba=1e-4,3e-4") from error
-        if not sign or method in rates_of:
-            raise ConfigError(f"--rates {text!r}: write method=rate,rate once per method, as in zorba=1e-4,3e-4")
-        rates_of[method] = values
-    return rates_of
+            values = tuple(read(value) for value in listing.split(","))
+        except ValueError:
+            sign, values = "", ()
+        if not sign or method in found:
+            raise ConfigError(f"{option} {text!r}: write method=value,value once per method, as in {example}")
+        found[method] = values
+    return found
 
 
 def _settings(texts: list[str]) -> dict[str, tuple[str, ...]]:

@@ -38,8 +38,8 @@ class FleetDistribution(StrictModel):
 class FleetChange(StrictModel):
     """A change of the fleet before a round. The blocks are then assigned again."""
 
-    round: int = Field(ge=2)
-    """First round with the change."""
+    round: int = Field(ge=1)
+    """First round with the change; 1: from the start."""
     client: int | None = Field(default=None, ge=0)
     """Id of the client that changes; set this or `kind`."""
     kind: str | None = None
@@ -187,3 +187,6 @@ class FederationConfig(StrictModel):
                         f"{where}: client {client} cannot {'join' if change.present else 'leave'} twice in a row"
                     )
                 present[client] = bool(change.present)
+        absent = {n for c in self.changes if c.round == 1 and c.present is False for n in self.changed(c)}
+        if len(absent) == self.clients:
+            raise ValueError("federation.changes, round 1: every client is absent; keep one or more")

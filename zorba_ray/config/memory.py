@@ -6,8 +6,8 @@ from pydantic import Field
 
 from zorba_ray.config.base import StrictModel
 
-FixedFormat = Literal["compute", "int8", "nf4"]
-"""How frozen matrices are kept: in the compute dtype, or packed."""
+Format = Literal["compute", "int8", "nf4"]
+"""How a frozen matrix is kept: `compute` is the compute dtype itself, the other two are packed."""
 StemFormat = Literal["compute", "int8"]
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from zorba_ray.config.base import StrictModel
-from zorba_ray.config.memory import FixedFormat, StemFormat
+from zorba_ray.config.memory import Format, StemFormat
 from zorba_ray.config.model import Targets
 from zorba_ray.config.zo import FixedScope
 
@@ -53,7 +53,7 @@ class LocalStep:
     checkpoint: bool = False
     """Whether the forward pass keeps the input of each block alone, and the backward pass runs the block once more
     (activation checkpointing)."""
-    base_format: FixedFormat = "compute"
+    base_format: Format = "compute"
     """How the frozen matrices of the blocks are kept, if only adapters are trained."""
     stem_format: StemFormat = "compute"
     """How the matrices outside the blocks are kept, if only adapters are trained."""
@@ -150,6 +150,11 @@ class MethodSpec:
             raise ValueError(f"method={method} has no blocks to allocate: drop the section allocation")
         if zo.rank is not None:
             raise ValueError(f"zo.rank={zo.rank}: method={method} is defined with dense directions only")
+        if zo.directions_per != "batch":
+            raise ValueError(
+                f"zo.directions_per={zo.directions_per}: method={method} is defined with one direction per batch; set "
+                f"zo.directions_per=batch, or method={DEFAULT_METHOD}"
+            )
         if cls.commits not in ("scalars", "mean") and zo.clip_spread is not None:
             raise ValueError(
                 f"zo.clip_spread={zo.clip_spread:g}: only methods whose commits are the scalars of one round use it, "

@@ -150,6 +150,23 @@ def _commit_quantiles(theta, table, k0, c1, c2, coefficients, ends, offset):
         first += np.uint64(GROUPS)
 
 
+@compiled()
+def _draw_signs(out, k0, c1, c2):
+    """out [K, n] ← ±1, a direction in each row."""
+    drawn = np.empty(_WORDS, dtype=np.uint64)
+    bits = drawn.view(np.int32)
+    zeros = np.zeros(_TILE, dtype=np.float32)
+    signs = np.empty(_TILE, dtype=np.float32)
+    size = out.shape[1]
+    for k in range(out.shape[0]):
+        for start in range(0, size, _TILE):
+            draw_groups(drawn, 0, np.uint64(start >> 8), k0[k], c1, c2[k])
+            count = min(_TILE, size - start)
+            for row in range((count + LANES - 1) // LANES):
+                shift_row(signs, zeros, row * LANES, bits[row], np.float32(1))
+            out[k, start : start + count] = signs[:count]
+
+
 class NumbaDirections:
     """`DirectionBackend` on numba, one thread."""
 
@@ -186,6 +203,10 @@ class NumbaDirections:
             _commit_signs(target, terms.seeds, c1, c2, terms.coefficients, ends, offset)
         else:
             _commit_quantiles(target, gaussian_table(), terms.seeds, c1, c2, terms.coefficients, ends, offset)
+
+    def draw_signs(self, out: torch.Tensor, seeds: np.ndarray, directions: np.ndarray, block: int, slot: int) -> None:
+        c1, c2 = np.uint64(tensor_counter(block, slot)), directions + np.uint64(direction_counter(0, "rademacher"))
+        _draw_signs(flat_fp32(out).reshape(out.shape), seeds, c1, c2)
 
 
 def _may_stream(source: np.ndarray, target: np.ndarray, offset: int) -> bool:

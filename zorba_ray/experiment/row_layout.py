@@ -30,21 +30,26 @@ class SettledRows:
 
 
 def settled_rows(
-    model: TaskModel, train: TokenTable, begun: SettledRows | None, check: Callable[[bool], None]
+    model: TaskModel,
+    train: TokenTable,
+    begun: SettledRows | None,
+    check: Callable[[bool], None],
+    alike: bool = True,
 ) -> SettledRows:
     """Judges the model's pairs, with all that its batches can leave out, else with less. The model has the layout then.
 
     Args:
         begun: what the ledger of a run that goes on says; None: the run is new.
         check: judges pairs with the model's layout, on batches with shared tokens, or without.
+        alike: tokens that all rows share may be computed once.
 
     Raises:
         ModelError: the pairs are wrong on whole rows, or with the layout that the run began with.
     """
     shared = shared_length(train, None if begun is None else train.tokens[: begun.shared])
-    if not model.loaded.causal:
+    if not (alike and model.loaded.causal):
         shared = 0
-    alike = f"all training rows begin with the same {shared:,} tokens"
+    begin = f"all training rows begin with the same {shared:,} tokens"
     if begun is not None:
         found = replace(begun, shared=shared)
         try:
@@ -56,15 +61,15 @@ def settled_rows(
                 f"{error} By its ledger this run leaves out tokens that need not be computed: go on with the versions "
                 "of torch and transformers with which it began, or begin a new run"
             ) from error
-        return replace(found, note=f"{alike}: a batch computes them once" if shared else "")
+        return replace(found, note=f"{begin}: a batch computes them once" if shared else "")
     for layout in _layouts(model):
         try:
             _judge(model, train, SettledRows(shared, layout), check)
         except ModelError:
             continue
-        return SettledRows(shared, layout, f"{alike}: a batch computes them once" if shared else "")
+        return SettledRows(shared, layout, f"{begin}: a batch computes them once" if shared else "")
     whole = SettledRows(
-        0, RowLayout(), f"{alike}: each row computes them, as this model cannot take them once" if shared else ""
+        0, RowLayout(), f"{begin}: each row computes them, as this model cannot take them once" if shared else ""
     )
     _judge(model, train, whole, check)
     return whole

@@ -13,8 +13,6 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-Format = Literal["compute", "int8", "nf4"]
-"""How a frozen matrix is kept: `compute` is the compute dtype itself, the other two are packed."""
 PackedFormat = Literal["int8", "nf4"]
 
 BLOCK = 64

@@ -1,7 +1,7 @@
 """The memory of a client's accelerator, by a formula and by counting."""
 
 from zorba_ray.memory.activations import Workload, workload_of
-from zorba_ray.memory.fleet_memory import FleetMemory, placed_by_budget, resident_everywhere
+from zorba_ray.memory.fleet_memory import FleetMemory, counted_bare, placed_by_budget, resident_everywhere
 from zorba_ray.memory.footprint import ClientMemory, largest, require_within
 from zorba_ray.memory.inventory import client_memory
 
@@ -10,6 +10,7 @@ __all__ = [
     "FleetMemory",
     "Workload",
     "client_memory",
+    "counted_bare",
     "largest",
     "placed_by_budget",
     "require_within",

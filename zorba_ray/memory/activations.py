@@ -46,6 +46,9 @@ class Workload:
     unpadded: bool = False
     """Whether padding is left out. Then rows are copied side by side for their attention."""
 
+    groups: int = 0
+    """G, groups of examples with directions of their own (`zo.directions_per`); 0: the batch has one."""
+
     @property
     def packed(self) -> bool:
         """Whether batches are one sequence of their tokens."""

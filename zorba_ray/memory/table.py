@@ -145,8 +145,7 @@ def clients(
     """
     for placement, resident in (*((placement, True) for placement in PLACEMENTS), (STREAMED, False)):
         for fraction in fractions if resident else fractions[-1:]:
-            number = max(1, round(fraction * blocks))
-            active = frozenset(index * blocks // number for index in range(number))
+            active = spread_evenly(max(1, round(fraction * blocks)), blocks)
             step = PairedStep(placement, active, scope, resident, stem_format)
             yield ProfiledClient(DEFAULT_METHOD, step.label, step, fraction)
     for name in method_names():
@@ -157,6 +156,11 @@ def clients(
                     stem: StemFormat = stem_format if published.rank else "compute"
                     step = replace(published, checkpoint=checkpointed, base_format=format, stem_format=stem)
                     yield ProfiledClient(name, label + base + (", checkpointed" if checkpointed else ""), step)
+
+
+def spread_evenly(number: int, blocks: int) -> frozenset[int]:
+    """`number` of the blocks, from the first one on."""
+    return frozenset(index * blocks // number for index in range(number))
 
 
 def model_profile(

@@ -1,18 +1,27 @@
 """The page of a comparison: results and cost of each method, curves, and rates."""
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
+
+from matplotlib.figure import Figure
 
 from zorba_ray.artifacts import Run
 from zorba_ray.config import SCORES
 from zorba_ray.report import measures
 from zorba_ray.report.comparison import ComparisonRecord, MethodResult
+from zorba_ray.report.comparison_machines import classes_table, machines_table, over
+from zorba_ray.report.comparison_points import SENT, VRAM, Points, draw_points, points_of
 from zorba_ray.report.curves import BYTES, Cost, Line, curves_plot
+from zorba_ray.report.figure import Plot, legend, plot
 from zorba_ray.report.measures import FIGURES
 from zorba_ray.report.page import Page, PageSection, Tile
 from zorba_ray.report.settings import settings_table, typed_command
 from zorba_ray.tables import Cell, Column, Table, with_interval
-from zorba_ray.tables.text import figure_name, text_count, text_figure, text_loss, text_percent
+from zorba_ray.tables.text import (
+    figure_name,
+    text_count,
+    text_loss,
+    text_percent,
+)
 
 
 def comparison_page(record: ComparisonRecord) -> Page:
@@ -36,7 +45,17 @@ def comparison_page(record: ComparisonRecord) -> Page:
     *tables, rates = comparison_tables(record)
     lines = [Line(result.method, list(result.runs.values())) for result in record.results]
     passes, note = passes_of_client(record), _central_note(record)
+    shown = points_of(record)
+    spread = "95 % interval over " + ("the seeds" if len(seeds) > 2 else "the test rows")
+    marks = f"Bars: {spread}. "
     plots = [
+        _points_plot(
+            "Quality against memory",
+            shown,
+            VRAM,
+            f"{marks}Full marks: what clients hold, by class. Open marks: other placements with the same quality.",
+        ),
+        _points_plot("Quality against bytes sent", shown, SENT, marks),
         curves_plot("Loss against forward passes", lines, cost=passes, note=note),
         curves_plot("Accuracy against forward passes", lines, "accuracy", passes, note),
         curves_plot("Reward against forward passes", lines, "reward", passes, note),
@@ -61,6 +80,19 @@ def comparison_page(record: ComparisonRecord) -> Page:
             ),
         ],
     )
+
+
+def _points_plot(title: str, points: Sequence[Points], cost: str, note: str) -> Plot | None:
+    shown = [point for point in points if cost == VRAM or point.sent is not None]
+    if not shown:
+        return None
+
+    def draw(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        draw_points(axes, shown, cost)
+        legend(figure, axes)
+
+    return plot(title, draw, 3.0, note)
 
 
 def passes_of_client(record: ComparisonRecord) -> Cost:
@@ -126,20 +158,8 @@ def _add_passes(record: ComparisonRecord, result: MethodResult, add: Callable[[s
 
 def comparison_tables(record: ComparisonRecord) -> list[Table]:
     """All tables, for the page and the terminal; the table of rates is the last."""
-    return [learning_table(record), cost_table(record), rates_table(record)]
-
-
-def _over(
-    title: str, name: str, suffix: Callable[[MethodResult], str] = lambda result: "", keep: int = 0
-) -> Column[MethodResult]:
-    """A column with a figure's mean over the seeds and its interval."""
-    show = with_interval(partial(text_figure, name))
-
-    def get(result: MethodResult) -> str | None:
-        spread = result.over(FIGURES[name])
-        return None if spread is None else show(spread) + suffix(result)
-
-    return Column(title, get, str, keep)
+    machines = [machines_table(record), classes_table(record)] if record.entry.fits else []
+    return [learning_table(record), *machines, cost_table(record), rates_table(record)]
 
 
 def _is_rewarded(record: ComparisonRecord) -> bool:
@@ -156,17 +176,17 @@ def learning_table(record: ComparisonRecord) -> Table:
             Column("Method", lambda result: result.method),
             Column("Rate", lambda result: result.rate, "{:g}".format),
             Column("Seeds", lambda result: len(result.runs), str),
-            _over("Final loss", "final_loss"),
+            over("Final loss", "final_loss"),
             Column(
                 f"Loss above {first.method}",
                 lambda result: None if result is first else record.difference(result),
                 with_interval(text_loss),
             ),
-            _over("Final accuracy", "final_accuracy"),
-            _over("Test loss", "test_loss"),
-            _over("Test accuracy", "test_accuracy"),
+            over("Final accuracy", "final_accuracy"),
+            over("Test loss", "test_loss"),
+            over("Test accuracy", "test_accuracy"),
             *(
-                _over(f"Test {figure_name(name)}", f"test_{name}", keep=-1)
+                over(f"Test {figure_name(name)}", f"test_{name}", keep=-1)
                 for name in ("macro_f1", "perplexity", *SCORES, "reward")
                 if any(result.over(FIGURES[f"test_{name}"]) for result in record.results)
             ),
@@ -184,11 +204,13 @@ def _start(record: ComparisonRecord) -> str:
         return ""
     zero_shot = next((test.accuracy for test in run.split("test") if test.round == 0), None)
     before = "" if zero_shot is None else f" Test accuracy before round 1 (zero-shot): {text_percent(zero_shot)}."
-    return f"{before} Chance: {text_percent(guess)}."
+    most = [test.majority["accuracy"] for test in run.split("test") if "accuracy" in test.majority]
+    majority = f" Majority class: {text_percent(most[-1])}." if most else ""
+    return f"{before}{majority} Chance: {text_percent(guess)}."
 
 
 def cost_table(record: ComparisonRecord) -> Table:
-    """The table of bytes, memory and time."""
+    """The table of passes, bytes, memory and time."""
 
     def source(result: MethodResult) -> str:
         if result.first_run is None:
@@ -198,20 +220,30 @@ def cost_table(record: ComparisonRecord) -> Table:
         where = {"host": ", streamed", "device": ", resident"}.get(frozen or "", "")
         return f" ({allocation.bytes_source}{where})"
 
+    judged = bool(record.entry.fits)
     return Table(
         "Cost",
         record.results,
         [
             Column("Method", lambda result: result.method),
             Column("Rounds", lambda result: result.first_run and result.first_run.config.rounds, str),
-            _over("Sent up", "bytes_up"),
-            _over("Sent down", "bytes_down"),
-            _over("VRAM of a client", "vram_bytes", source),
-            _over("CPU time", "cpu_s"),
+            over("Passes", "passes"),
+            over("Examples", "examples"),
+            over("Up a round", "bytes_up_per_round"),
+            over("Down a round", "bytes_down_per_round"),
+            over("Sent up", "bytes_up", keep=-2),
+            over("Sent down", "bytes_down", keep=-2),
+            *(() if judged else (over("VRAM of a client", "vram_bytes", source),)),
+            over("CPU time", "cpu_s"),
         ],
-        "Bytes are those of the encoded messages, for a client that takes part in every round. VRAM is that of the "
-        "largest client. Frozen blocks are in host memory (streamed) or on the accelerator (resident): do not compare "
-        "the VRAM of the two kinds directly.",
+        "Passes (a backward pass counts as two), examples and bytes are those of a client that takes part in every "
+        "round; bytes are those of the encoded messages. CPU time is that of all clients on this machine."
+        + (
+            ""
+            if judged
+            else " VRAM is that of the largest client. Frozen blocks are in host memory (streamed) or on the "
+            "accelerator (resident): do not compare the VRAM of the two kinds directly."
+        ),
     )
 
 

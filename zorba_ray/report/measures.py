@@ -74,6 +74,18 @@ def vram_saved(run: Run) -> float | None:
     return 1 - run.allocation.f2_bytes / all_active if all_active else None
 
 
+def examples_of_client(run: Run) -> float | None:
+    """Examples of a client that takes part in every round, each counted as often as it is read by a step; None if
+    batches are limited by tokens."""
+    config = run.config
+    return None if config.data.batch_tokens else float(run.rounds_done * config.local_steps * config.data.batch_size)
+
+
+def data_share(run: Run) -> float:
+    """Share of the training examples that clients hold which take part."""
+    return sum(client.examples for client in run.allocation.present) / sum(c.examples for c in run.allocation.clients)
+
+
 def chance(run: Run) -> float | None:
     """Accuracy of a random guess among the labels; None for a language model, for rows with options of their own, or if
     the labels are not known."""
@@ -137,6 +149,11 @@ def seconds_per_round(run: Run) -> float | None:
 FIGURES: dict[str, Measure] = {
     **{f"final_{name}": _last("validation", name) for name in Eval.FIGURES},
     **{f"test_{name}": _last("test", name, after=1) for name in Eval.FIGURES},
+    "passes": lambda run: float(run.config.cost_per_round * run.rounds_done),
+    "examples": examples_of_client,
+    "data_share": data_share,
+    "bytes_up_per_round": lambda run: None if run.config.spec.central else bytes_per_round(run, "up"),
+    "bytes_down_per_round": lambda run: None if run.config.spec.central else bytes_per_round(run, "down"),
     "bytes_up": lambda run: bytes_of_client(run, "up"),
     "bytes_down": lambda run: bytes_of_client(run, "down"),
     "vram_bytes": vram,

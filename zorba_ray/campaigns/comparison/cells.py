@@ -8,12 +8,21 @@ Different for each method: the settings that its authors published (see its file
 method allows one, and the number of rounds that these passes allow.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from zorba_ray.config import DEFAULT_METHOD, ExperimentConfig, MethodSpec, ZOConfig, config_from_tree, load_method
+from zorba_ray.artifacts.campaigns import MethodFit
+from zorba_ray.campaigns.comparison.machines import without
+from zorba_ray.campaigns.comparison.refusals import require_comparable
+from zorba_ray.config import (
+    DEFAULT_METHOD,
+    ExperimentConfig,
+    MethodSpec,
+    ZOConfig,
+    config_from_tree,
+    load_method,
+)
 from zorba_ray.config.base import apply_override, parse_override
 from zorba_ray.errors import ConfigError
 from zorba_ray.federation.round import participant_count
@@ -26,10 +35,6 @@ _FEDERATION = (
 _LEAST_ROUNDS = 10
 """Local steps are reduced so that there are at least this many rounds."""
 _NO_LORA = {"lora": None}
-_GIVEN = ("name", "rounds", "eval")
-"""Settings of a run that the comparison determines for every method."""
-_MOST_SEEDS = 1000
-_MOST_RATES = 100
 TUNING_SEED = 1000
 """Added to the seed for runs that choose a rate, so that these use another partition and other batches."""
 
@@ -48,6 +53,10 @@ class ComparisonPlan:
     """Share of a run's rounds in the runs that choose a rate."""
     overrides: Mapping[str, tuple[str, ...]]
     """Method -> settings as key=value, applied last."""
+    placements: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Method -> of `machines.PLACEMENTS`, those that it may use; others may use all."""
+    fits: Mapping[str, MethodFit] = field(default_factory=dict)
+    """Method -> the machines that can take part; empty without a fleet, and until it is known."""
 
     @property
     def passes(self) -> int:
@@ -79,65 +88,19 @@ def plan_comparison(
     rates: Mapping[str, tuple[float, ...]],
     tune_share: float,
     overrides: Mapping[str, tuple[str, ...]],
+    placements: Mapping[str, tuple[str, ...]] | None = None,
 ) -> ComparisonPlan:
     """Derives the settings of every run, so that wrong ones are refused before anything runs.
 
     Raises:
         ConfigError: a wrong argument, or settings from which the runs cannot be derived; names the option or setting.
     """
-    if not methods:
-        raise ConfigError(f"--methods: no method; name one or more, as in --methods {DEFAULT_METHOD}")
-    for name in methods:
-        try:
-            load_method(name)
-        except ValueError as error:
-            raise ConfigError(f"--methods: {name}: {error}") from error
-    twice = sorted({name for name in methods if methods.count(name) > 1})
-    if twice:
-        raise ConfigError(f"--methods: {', '.join(twice)} stands twice; name each method once")
-    if not 1 <= seeds <= _MOST_SEEDS:
-        raise ConfigError(f"--seeds {seeds}: must be 1 to {_MOST_SEEDS:,}")
-    if not 0 < tune_share <= 1:
-        raise ConfigError(f"--tune-share {tune_share:g}: must be a share of the rounds, above 0 and at most 1")
-    if base.method != DEFAULT_METHOD:
-        raise ConfigError(
-            f"method={base.method}: a comparison starts from a configuration of {DEFAULT_METHOD} and derives those of "
-            f"the other methods; set method={DEFAULT_METHOD}, and name {base.method} in --methods"
-        )
-    if base.federation.changes:
-        raise ConfigError("federation.changes: a comparison cannot change clients or budgets during a run; drop it")
-    if base.eval.patience is not None:
-        raise ConfigError(
-            f"eval.patience={base.eval.patience}: in a comparison every method has the same forward passes, and a run "
-            "that ends early would have fewer; set eval.patience=null (eval.keep=best is allowed)"
-        )
-    if base.data.batch_tokens is not None:
-        raise ConfigError(
-            f"data.batch_tokens={base.data.batch_tokens}: a comparison counts forward passes of data.batch_size rows, "
-            "and a batch of long rows would have fewer; set data.batch_tokens=null"
-        )
-    central = [name for name in methods if load_method(name).central]
-    if base.data.partition == "files" and central:
-        raise ConfigError(
-            f"data.partition=files has a file per client, but {central[0]} has one client with all data; drop "
-            f"{central[0]} from --methods"
-        )
-    unnamed = sorted(({*rates} | {*overrides}) - {*methods})
-    if unnamed:
-        raise ConfigError(
-            f"--rates, --set: {', '.join(unnamed)} is not in the comparison; --methods names {', '.join(methods)}"
-        )
-    _check_rates(rates)
-    for method, texts in overrides.items():
-        for text in texts:
-            if text.split("=")[0].split(".")[0].strip() in _GIVEN:
-                raise ConfigError(
-                    f"--set {method}:{text}: the comparison determines this setting; set it in the base configuration, "
-                    "for all methods"
-                )
+    placements = placements or {}
+    require_comparable(base, methods, seeds, rates, tune_share, overrides, placements)
     plan = ComparisonPlan(
-        base, tuple(methods), tuple(range(base.seed, base.seed + seeds)), dict(rates), tune_share, dict(overrides)
-    )
+        base, tuple(methods), tuple(range(base.seed, base.seed + seeds)), dict(rates), tune_share, dict(overrides),
+        dict(placements),
+    )  # fmt: skip
     for method in methods:
         candidates = rates.get(method, (1e-3,))
         for rate in candidates:
@@ -146,16 +109,6 @@ def plan_comparison(
             if len(candidates) > 1 or method not in rates:
                 planned_run(plan, method, base.seed + TUNING_SEED, rate, tuning=True)
     return plan
-
-
-def _check_rates(rates: Mapping[str, tuple[float, ...]]) -> None:
-    for name, values in rates.items():
-        if not values or not all(0 < rate < math.inf for rate in values):
-            raise ConfigError(f"--rates {name}: one or more positive rates are expected, as in {name}=1e-4,3e-4")
-        if len(values) > _MOST_RATES:
-            raise ConfigError(f"--rates {name}: {len(values):,} rates; at most {_MOST_RATES} are allowed")
-        if len({f"{rate:g}" for rate in values}) < len(values):
-            raise ConfigError(f"--rates {name}: two rates are equal in their first six digits; drop one")
 
 
 def ladder_of(plan: ComparisonPlan, method: str, size_of: Callable[[ExperimentConfig], int]) -> tuple[float, ...]:
@@ -205,7 +158,7 @@ def cell_config(plan: ComparisonPlan, method: str, seed: int, rate: float, share
     Raises:
         ConfigError: the derived settings or the overrides are refused, or would make the comparison unfair.
     """
-    base, tree, kind = plan.base, plan.base.resolved(), load_method(method)
+    base, tree, kind, fit = plan.base, plan.base.resolved(), load_method(method), plan.fits.get(method)
     if method != DEFAULT_METHOD:
         federation = {key: tree["federation"][key] for key in _FEDERATION}
         memory = {key: tree["memory"][key] for key in ("compute_dtype",)}
@@ -216,21 +169,31 @@ def cell_config(plan: ComparisonPlan, method: str, seed: int, rate: float, share
             "federation": federation,
             "zo": {"distribution": base.zo.distribution},
         }
+        if base.federation.fleet is not None and kind.adapters:
+            tree["memory"]["stem_format"] = base.memory.stem_format
+        if base.federation.fleet is not None and kind.allocates:
+            tree |= {"memory": base.resolved()["memory"], "allocation": base.resolved()["allocation"]}
+            federation["fleet"] = base.resolved()["federation"]["fleet"]
         if not kind.one_rate:
             tree["zo"]["schedule"] = base.zo.schedule
         if kind.central:
             federation |= {"clients": 1, "participants": None}
         steps = tree.setdefault(kind.steps_in, {})
         if kind.backward:
-            steps |= {"schedule": base.zo.schedule, "local_steps": _steps(plan, _published_steps(kind), 3)}
+            steps |= {"schedule": base.zo.schedule, "local_steps": _steps(plan, kind, 3)}
         elif _published_steps(kind) > 1:
-            steps["local_steps"] = _steps(plan, _published_steps(kind), 2)
+            steps["local_steps"] = _steps(plan, kind, 2)
     tree["seed"] = seed
     tree["name"] = f"{base.name}-{method}"
     tree.setdefault(kind.steps_in, {})["lr"] = rate
     for text in plan.overrides.get(method, ()):
         parts, value = parse_override(text)
         apply_override(tree, parts, value)
+    if fit is not None:
+        if not kind.allocates:
+            tree["memory"]["frozen_format"] = fit.format
+        if not kind.central:
+            tree["federation"]["changes"] = without(fit)
     origin = f"{method} in this comparison"
     derived = config_from_tree(tree, origin)
     _refuse_unequal(plan, derived, method, seed, rate)
@@ -251,8 +214,9 @@ def _refuse_unequal(plan: ComparisonPlan, derived: ExperimentConfig, method: str
         "model": (derived.model.model_copy(update=_NO_LORA), base.model.model_copy(update=_NO_LORA)),
         "task": (derived.task, base.task),
         "eval": (derived.eval, base.eval),
-        "federation.changes": (derived.federation.changes, base.federation.changes),
     }
+    if method not in plan.fits:
+        pairs["federation.changes"] = (derived.federation.changes, base.federation.changes)
     if not load_method(method).central:
         pairs["federation.clients"] = (derived.federation.clients, base.federation.clients)
         pairs["federation.participants"] = (derived.federation.participants, base.federation.participants)
@@ -269,21 +233,25 @@ def _published_steps(kind: type[MethodSpec]) -> int:
     return kind.published.get(f"{kind.steps_in}.local_steps", settings.model_fields["local_steps"].default)
 
 
-def _steps(plan: ComparisonPlan, published: int, cost: int) -> int:
+def _steps(plan: ComparisonPlan, kind: type[MethodSpec], cost: int) -> int:
     """Number of local steps, of `cost` passes each: as published, or fewer, so that there are _LEAST_ROUNDS rounds."""
-    return max(1, min(published, plan.passes // (cost * _LEAST_ROUNDS)))
+    return max(1, min(_published_steps(kind), _passes(plan, kind) // (cost * _LEAST_ROUNDS)))
 
 
 def rounds_for(plan: ComparisonPlan, config: ExperimentConfig) -> int:
     """Number of rounds that the comparison's forward passes allow."""
-    total = plan.passes
-    if config.spec.central:  # one client makes the passes of all participants
-        total *= participant_count(plan.base.federation.clients, plan.base.federation.participants)
-    return max(1, total // config.cost_per_round)
+    return max(1, _passes(plan, config.spec) // config.cost_per_round)
+
+
+def _passes(plan: ComparisonPlan, kind: type[MethodSpec]) -> int:
+    """Forward passes of a client in a whole run. One client with all data makes those of all participants."""
+    federation = plan.base.federation
+    return plan.passes * (participant_count(federation.clients, federation.participants) if kind.central else 1)
 
 
 def describe(plan: ComparisonPlan) -> dict[str, Any]:
     """All that decides the results, as JSON values. A resume must not change it."""
+    allowed = {name: list(names) for name, names in sorted(plan.placements.items())}
     return {
         "settings": plan.base.numbers(),
         "eval": {"rows": plan.base.eval.rows, "every": plan.base.eval.every}
@@ -293,4 +261,4 @@ def describe(plan: ComparisonPlan) -> dict[str, Any]:
         "rates": {name: list(values) for name, values in sorted(plan.rates.items())},
         "tune_share": plan.tune_share,
         "overrides": {name: list(values) for name, values in sorted(plan.overrides.items())},
-    }
+    } | ({"placements": allowed} if allowed else {})

@@ -5,17 +5,26 @@ import functools
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zorba_ray.artifacts import RunDir, held
 from zorba_ray.artifacts.campaigns import Comparison, ComparisonCell
 from zorba_ray.campaigns.cell import Ending, is_done, run_cell
-from zorba_ray.campaigns.comparison.cells import TUNING_SEED, ComparisonPlan, PlannedRun, describe, ladder_of
+from zorba_ray.campaigns.comparison.cells import (
+    TUNING_SEED,
+    ComparisonPlan,
+    PlannedRun,
+    cell_config,
+    describe,
+    ladder_of,
+)
 from zorba_ray.campaigns.comparison.cells import planned_run as planned
+from zorba_ray.campaigns.comparison.machines import PLACEMENTS, method_fit
 from zorba_ray.campaigns.directory import CampaignDir, changes, require_same
-from zorba_ray.config import ExperimentConfig, ModelConfig
+from zorba_ray.config import ExperimentConfig, ModelConfig, load_method
 from zorba_ray.errors import ConfigError, Interrupted, RunDirError, StorageError
+from zorba_ray.experiment.build import prepare
 from zorba_ray.experiment.execute import execute
 from zorba_ray.experiment.run import Closing
 from zorba_ray.experiment.session import Emit
@@ -67,6 +76,32 @@ def run_comparison(
         _Session(plan, directory, command, emit, should_stop, closing, reward).run()
 
 
+def judge_machines(
+    plan: ComparisonPlan, directory: CampaignDir[Comparison], emit: Emit, reward: RewardCode | None = None
+) -> ComparisonPlan:
+    """Finds out which machines can take part in which method, once: a resume reads it from compare.json. Without
+    `federation.fleet` the plan is as it was.
+
+    Raises:
+        ConfigError, DataError, ModelError: as `prepare` and `method_fit`.
+    """
+    if plan.base.federation.fleet is None:
+        return plan
+    fits = directory.state.fits
+    missing = [name for name in plan.methods if name not in fits]
+    setup = prepare(plan.base, reward=reward) if missing else None
+    for name in missing:
+        assert setup is not None
+        emit({"kind": "note", "text": f"{name}: which machines can take part?"})
+        config = cell_config(plan, name, plan.base.seed, 1e-3, 1.0)
+        format = config.memory.frozen_format
+        given = any(text.startswith("memory.frozen_format=") for text in plan.overrides.get(name, ()))
+        formats = (format,) if given and format != "auto" else ()
+        fits[name] = method_fit(config, setup, plan.placements.get(name, PLACEMENTS), formats)
+        directory.write()
+    return replace(plan, fits=fits)
+
+
 @dataclass
 class _Session:
     plan: ComparisonPlan
@@ -82,14 +117,21 @@ class _Session:
         return self.directory.state
 
     def run(self) -> None:
+        self.plan = judge_machines(self.plan, self.directory, self.emit, self.reward)
         plan, chosen = self.plan, self.state.chosen
-        ladders = {name: ladder_of(plan, name, _size_of) for name in plan.methods if name not in chosen}
-        for method in plan.methods:
+        able = [name for name in plan.methods if self._has_clients(name)]
+        ladders = {name: ladder_of(plan, name, _size_of) for name in able if name not in chosen}
+        for method in able:
             rate = chosen[method] if method in chosen else self._choose(method, ladders[method])
             if rate is not None:
                 for seed in plan.seeds:
                     self._run(planned(plan, method, seed, rate, tuning=False), self.closing)
         self.directory.require_whole([(path, cell, "") for path, cell in self.state.cells.items()])
+
+    def _has_clients(self, method: str) -> bool:
+        """Whether a machine of the fleet can take part; a method with all data in one place needs none."""
+        fit = self.plan.fits.get(method)
+        return fit is None or load_method(method).central or len(fit.left_out) < fit.clients
 
     def _choose(self, method: str, ladder: tuple[float, ...]) -> float | None:
         """The rate with the lowest final validation loss or the highest reward; the smallest rate if all diverge; None
