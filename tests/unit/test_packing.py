@@ -248,7 +248,7 @@ class TestThePairCheck:
     @pytest.mark.parametrize("signs", [1, 2])
     @pytest.mark.parametrize("name", ["llama", "gpt2", "bert"])
     def test_a_direction_for_each_example(self, name: str, signs: int) -> None:
-        model, plain = checked(name)
+        model, plain = checked(name, rank=1)
         path = PairPath(signs, False, "rademacher", shared_by=1)
         for model.layout in LAYOUTS if is_causal(name) else LAYOUTS[:2]:
             check_pairs(model, plain, [ragged(batch) for batch in rows_alike(model)], path)
