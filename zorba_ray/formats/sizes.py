@@ -13,8 +13,6 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from zorba_ray.config.memory import Format
-
 PackedFormat = Literal["int8", "nf4"]
 
 BLOCK = 64
