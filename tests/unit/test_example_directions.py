@@ -23,6 +23,7 @@ from zorba_ray.experiment import prepare
 from zorba_ray.experiment.replay import replay_run
 from zorba_ray.methods import build_method
 from zorba_ray.models import Batch, Perturbation, TaskModel, example_steps
+from zorba_ray.models.example_readers import ExampleReaders
 from zorba_ray.models.example_steps import ExampleGroups
 from zorba_ray.models.manifest import TensorEntry
 from zorba_ray.models.pair_check import PairPath
@@ -318,8 +319,12 @@ class _Wrong:
 
     @staticmethod
     def one_direction_for_all(patch: pytest.MonkeyPatch) -> None:
-        plain = PerturbedTensors._drawn
-        patch.setattr(PerturbedTensors, "_drawn", lambda *args: plain(*args)[:1].expand(args[3].count, -1).contiguous())
+        plain = ExampleReaders._signs
+
+        def signs(self: ExampleReaders, keys: Any) -> dict[str, torch.Tensor]:
+            return {key: drawn[:1].repeat(len(drawn), 1) for key, drawn in plain(self, keys).items()}
+
+        patch.setattr(ExampleReaders, "_signs", signs)
 
     @staticmethod
     def directions_of_the_next_pair(patch: pytest.MonkeyPatch) -> None:

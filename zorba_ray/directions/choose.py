@@ -117,8 +117,8 @@ def _operations(
     backend.apply_commits(theta, 1, 2, commits, _OFFSET)
     yield f"apply_commits ({distribution})", theta.cpu().view(torch.uint8)
     if distribution == "rademacher":
-        drawn = torch.empty(2, _SIZE).to(device)
-        backend.draw_signs(drawn, np.full(2, _SEED, dtype=np.uint64), np.arange(2, dtype=np.uint64), 1, 2)
+        drawn, numbers = torch.empty(4 * _SIZE).to(device), np.arange(2, dtype=np.uint64)
+        backend.draw_signs(drawn, np.full(2, _SEED, dtype=np.uint64), numbers, 1, [(2, _SIZE), (7, _SIZE)])
         yield "draw_signs", drawn.cpu().view(torch.uint8)
 
 
@@ -143,9 +143,16 @@ class StagedDirections:
         self._inner.apply_commits(moved, block, slot, commits, offset)
         theta.copy_(moved)
 
-    def draw_signs(self, out: torch.Tensor, seeds: np.ndarray, directions: np.ndarray, block: int, slot: int) -> None:
+    def draw_signs(
+        self,
+        out: torch.Tensor,
+        seeds: np.ndarray,
+        directions: np.ndarray,
+        block: int,
+        parts: Sequence[tuple[int, int]],
+    ) -> None:
         moved = torch.empty(out.shape)
-        self._inner.draw_signs(moved, seeds, directions, block, slot)
+        self._inner.draw_signs(moved, seeds, directions, block, parts)
         out.copy_(moved)
 
 
@@ -180,9 +187,16 @@ class TimedDirections:
             self._inner.apply_commits(theta, block, slot, commits, offset)
             _await_device(theta)
 
-    def draw_signs(self, out: torch.Tensor, seeds: np.ndarray, directions: np.ndarray, block: int, slot: int) -> None:
+    def draw_signs(
+        self,
+        out: torch.Tensor,
+        seeds: np.ndarray,
+        directions: np.ndarray,
+        block: int,
+        parts: Sequence[tuple[int, int]],
+    ) -> None:
         with self._part("perturb", out):
-            self._inner.draw_signs(out, seeds, directions, block, slot)
+            self._inner.draw_signs(out, seeds, directions, block, parts)
             _await_device(out)
 
     def _part(self, name: str, theta: torch.Tensor) -> AbstractContextManager[None]:

@@ -76,8 +76,10 @@ def _stacked(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The factors of all K terms side by side: ([m, K·r] times the coefficients, [K·r, n])."""
     (rows, columns), count = shape, len(terms)
-    drawn = torch.empty(count, (rows + columns) * rank, dtype=torch.float32, device=device)
-    backend.draw_signs(drawn, terms.seeds, terms.directions, block, slot)
+    size = (rows + columns) * rank
+    drawn = torch.empty(count * size, dtype=torch.float32, device=device)
+    backend.draw_signs(drawn, terms.seeds, terms.directions, block, [(slot, size)])
+    drawn = drawn.view(count, size)
     scales = torch.from_numpy(terms.coefficients).to(device).repeat_interleave(rank)
     left = drawn[:, : rows * rank].reshape(count, rows, rank).transpose(0, 1).reshape(rows, -1).mul_(scales)
     right = drawn[:, rows * rank :].reshape(count, columns, rank).transpose(1, 2).reshape(-1, columns)

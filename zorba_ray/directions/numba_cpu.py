@@ -151,20 +151,22 @@ def _commit_quantiles(theta, table, k0, c1, c2, coefficients, ends, offset):
 
 
 @compiled()
-def _draw_signs(out, k0, c1, c2):
-    """out [K, n] ← ±1, a direction in each row."""
+def _draw_signs(out, k0, c1, c2, sizes):
+    """out ← ±1: for each part the directions one after another."""
     drawn = np.empty(_WORDS, dtype=np.uint64)
     bits = drawn.view(np.int32)
     zeros = np.zeros(_TILE, dtype=np.float32)
     signs = np.empty(_TILE, dtype=np.float32)
-    size = out.shape[1]
-    for k in range(out.shape[0]):
-        for start in range(0, size, _TILE):
-            draw_groups(drawn, 0, np.uint64(start >> 8), k0[k], c1, c2[k])
-            count = min(_TILE, size - start)
-            for row in range((count + LANES - 1) // LANES):
-                shift_row(signs, zeros, row * LANES, bits[row], np.float32(1))
-            out[k, start : start + count] = signs[:count]
+    at = 0
+    for part in range(c1.size):
+        for k in range(k0.size):
+            for start in range(0, sizes[part], _TILE):
+                draw_groups(drawn, 0, np.uint64(start >> 8), k0[k], c1[part], c2[k])
+                count = min(_TILE, sizes[part] - start)
+                for row in range((count + LANES - 1) // LANES):
+                    shift_row(signs, zeros, row * LANES, bits[row], np.float32(1))
+                out[at : at + count] = signs[:count]
+                at += count
 
 
 class NumbaDirections:
@@ -204,9 +206,17 @@ class NumbaDirections:
         else:
             _commit_quantiles(target, gaussian_table(), terms.seeds, c1, c2, terms.coefficients, ends, offset)
 
-    def draw_signs(self, out: torch.Tensor, seeds: np.ndarray, directions: np.ndarray, block: int, slot: int) -> None:
-        c1, c2 = np.uint64(tensor_counter(block, slot)), directions + np.uint64(direction_counter(0, "rademacher"))
-        _draw_signs(flat_fp32(out).reshape(out.shape), seeds, c1, c2)
+    def draw_signs(
+        self,
+        out: torch.Tensor,
+        seeds: np.ndarray,
+        directions: np.ndarray,
+        block: int,
+        parts: Sequence[tuple[int, int]],
+    ) -> None:
+        c1 = np.array([tensor_counter(block, slot) for slot, _ in parts], dtype=np.uint64)
+        c2 = directions + np.uint64(direction_counter(0, "rademacher"))
+        _draw_signs(flat_fp32(out), seeds, c1, c2, np.array([size for _, size in parts]))
 
 
 def _may_stream(source: np.ndarray, target: np.ndarray, offset: int) -> bool:

@@ -80,23 +80,40 @@ class DirectionBackend(Protocol):
         """
         ...
 
-    def draw_signs(self, out: torch.Tensor, seeds: np.ndarray, directions: np.ndarray, block: int, slot: int) -> None:
-        """out [K, n] (fp32) ← the first n entries, ±1, of the tensor's direction directions[k] under seeds[k] in row k.
+    def draw_signs(
+        self,
+        out: torch.Tensor,
+        seeds: np.ndarray,
+        directions: np.ndarray,
+        block: int,
+        parts: Sequence[tuple[int, int]],
+    ) -> None:
+        """out (fp32, flat) ← for each part [K, n]: in row k the first n entries, ±1, of direction directions[k] under
+        seeds[k].
 
         Args:
             seeds, directions: uint64 [K], as of `Terms`.
-            block, slot: the tensor's place in the manifest.
+            block: of all tensors.
+            parts: (slot of a tensor in the manifest, n), one after another.
         """
         ...
 
 
 def row_by_row(
-    backend: DirectionBackend, out: torch.Tensor, seeds: np.ndarray, directions: np.ndarray, block: int, slot: int
+    backend: DirectionBackend,
+    out: torch.Tensor,
+    seeds: np.ndarray,
+    directions: np.ndarray,
+    block: int,
+    parts: Sequence[tuple[int, int]],
 ) -> None:
     """`draw_signs` by `perturb_into`, a call for each row."""
-    nothing = torch.zeros_like(out[0])
-    for row, seed, number in zip(out, seeds.tolist(), directions.tolist(), strict=True):
-        backend.perturb_into(row, nothing, tensor_stream(seed, block, slot, number, "rademacher"), 1.0)
+    nothing, at = torch.zeros_like(out), 0
+    for slot, size in parts:
+        for seed, number in zip(seeds.tolist(), directions.tolist(), strict=True):
+            stream = tensor_stream(seed, block, slot, number, "rademacher")
+            backend.perturb_into(out[at : at + size], nothing[:size], stream, 1.0)
+            at += size
 
 
 def flat_fp32(tensor: torch.Tensor) -> np.ndarray:

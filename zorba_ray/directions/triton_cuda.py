@@ -101,8 +101,15 @@ class TritonDirections:
                     ELEMENTS=_ELEMENTS,
                 )
 
-    def draw_signs(self, out: torch.Tensor, seeds: np.ndarray, directions: np.ndarray, block: int, slot: int) -> None:
-        row_by_row(self, out, seeds, directions, block, slot)
+    def draw_signs(
+        self,
+        out: torch.Tensor,
+        seeds: np.ndarray,
+        directions: np.ndarray,
+        block: int,
+        parts: Sequence[tuple[int, int]],
+    ) -> None:
+        row_by_row(self, out, seeds, directions, block, parts)
 
 
 class _Work:

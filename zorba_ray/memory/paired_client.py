@@ -58,7 +58,14 @@ class SilentDirections:
     ) -> None:
         raise AssertionError("a forward pair commits nothing")
 
-    def draw_signs(self, out: torch.Tensor, seeds: np.ndarray, directions: np.ndarray, block: int, slot: int) -> None:
+    def draw_signs(
+        self,
+        out: torch.Tensor,
+        seeds: np.ndarray,
+        directions: np.ndarray,
+        block: int,
+        parts: Sequence[tuple[int, int]],
+    ) -> None:
         out.fill_(1.0)
 
 

@@ -12,16 +12,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from torch import nn
 
 from zorba_ray.directions.compiled import compiled
 from zorba_ray.errors import ModelError
 from zorba_ray.models.batch import Batch
 from zorba_ray.models.linear import product
 from zorba_ray.models.packing import Packing
-
-_NORMS = (nn.LayerNorm.forward, nn.RMSNorm.forward)
-"""Norms that take one weight for all rows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,16 +83,6 @@ class ExampleGroups:
         groups = np.repeat(self.items, items.cpu().numpy())
         total = np.bincount(groups, values.double().cpu().numpy(), self.count)
         return total * (self.count / len(groups))
-
-
-def takes_rows(module: nn.Module) -> bool:
-    """Whether a module without children has vectors alone, so that it may compute with rows of them."""
-    return all(tensor is None or tensor.ndim == 1 for tensor in module._parameters.values())
-
-
-def is_norm(module: nn.Module) -> bool:
-    """Whether it is a norm that takes one weight for all rows, so that its weight is applied behind it."""
-    return type(module).forward in _NORMS
 
 
 def spread(signs: torch.Tensor, x: torch.Tensor, groups: ExampleGroups, steps: np.ndarray) -> torch.Tensor:

@@ -24,7 +24,7 @@ from zorba_ray.errors import ModelError
 from zorba_ray.formats import Format
 from zorba_ray.models.batch import Batch
 from zorba_ray.models.loaded import running
-from zorba_ray.models.perturbed_tensors import Perturbation
+from zorba_ray.models.perturbation import Perturbation
 from zorba_ray.models.plain_loss import PlainLoss, PlainStep
 from zorba_ray.models.task import TaskModel
 

@@ -40,7 +40,8 @@ from zorba_ray.models.loaded import LoadedModel
 from zorba_ray.models.manifest import Scope
 from zorba_ray.models.offload import Offload
 from zorba_ray.models.packed_attention import packed_attention
-from zorba_ray.models.perturbed_tensors import Perturbation, PerturbedTensors
+from zorba_ray.models.perturbation import Perturbation
+from zorba_ray.models.perturbed_tensors import PerturbedTensors
 from zorba_ray.models.replica import Replica
 from zorba_ray.models.scratch import Scratch
 from zorba_ray.models.swap import Forward, ForwardsSwapped

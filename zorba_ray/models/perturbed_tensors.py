@@ -8,53 +8,25 @@ from a buffer as large as the largest block, so that each is drawn once for all 
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
-from zorba_ray.directions import DirectionBackend, Distribution, TensorStream, factors, tensor_stream
+from zorba_ray.directions import DirectionBackend, TensorStream, factors, tensor_stream
 from zorba_ray.models.block_layout import BlockLayout
-from zorba_ray.models.example_steps import (
-    ExampleGroups,
-    is_norm,
-    linear_by_example,
-    scale_by_example,
-    spread,
-    takes_rows,
-)
+from zorba_ray.models.example_readers import ExampleReaders, takes_rows
+from zorba_ray.models.example_steps import ExampleGroups
 from zorba_ray.models.linear import is_linear, is_transposed, linear_along
 from zorba_ray.models.loaded import LoadedModel
 from zorba_ray.models.manifest import Scope, TensorEntry
+from zorba_ray.models.perturbation import Perturbation
 from zorba_ray.models.replica import Replica
 from zorba_ray.models.scratch import Scratch, readers
 from zorba_ray.models.swap import Forward, TensorsSwapped, is_aligned, nan_like
 
 _PIECE = 1 << 20
 """Elements of a 16-bit tensor that exist in fp32 at once."""
-
-
-@dataclass(frozen=True)
-class Perturbation:
-    """θ ± μz on the active blocks, for one direction of one client and step."""
-
-    seed: int
-    """seed64 of (round, stream, step)."""
-    direction: int
-    scale: float
-    """μ."""
-    distribution: Distribution
-    overlay: Mapping[tuple[int, int], torch.Tensor] = field(default_factory=dict)
-    """(block, slot) -> flat fp32 tensor that stands for θ there (local steps); absent: θ itself."""
-    only: Scope | None = None
-    """Of the tensors that the model perturbs, those in this scope alone; None: all. Dense directions only."""
-    shared_by: int = 0
-    """b: of the examples of a batch, so many one after another share a direction; 0: all of them. Group g of `groups`
-    has direction `direction` · groups + g. Directions of rank 1 only."""
-    groups: int = 0
-    """G, of a full batch."""
 
 
 class PerturbedTensors:
@@ -82,11 +54,10 @@ class PerturbedTensors:
         self._rank, self._compute = rank, compute
         self._move: Perturbation | None = None
         self._signs: tuple[float, ...] = ()
-        self._groups: ExampleGroups | None = None
-        """Of the batch that runs, where each of its groups has a direction of its own."""
         self._together: dict[str, torch.Tensor] = {}
         """Name -> perturbed tensor of the block at hand, where several clients take it together."""
         self._scoped = [replica.manifest.scoped(block, scope) for block in range(replica.manifest.blocks)]
+        self._examples = ExampleReaders(directions, self._scoped, compute)
         self.at_once: list[bool] = []
         """Of each block: whether it runs once on [x⁺; x⁻] where it is active, and not once per sign: low-rank
         directions, and every module that reads a tensor in scope has the rows of the batch on its first axis."""
@@ -145,13 +116,16 @@ class PerturbedTensors:
             shared: a block that is perturbed once for all that run it; one sign only.
             groups: of the batch that runs, where each has a direction of its own; None: it has one.
         """
-        self._move, self._signs, self._groups = move, signs, groups
+        self._move, self._signs = move, signs
+        if groups is not None:
+            self._examples.begin(move, signs, groups, self._device)
         try:
             if shared is not None:
                 self._together = self._perturb_block(shared)
             yield
         finally:
-            self._signs, self._together, self._groups = (), {}, None
+            self._signs, self._together = (), {}
+            self._examples.end()
 
     @contextlib.contextmanager
     def held(self, active: frozenset[int], move: Perturbation, sign: float) -> Iterator[None]:
@@ -220,10 +194,11 @@ class PerturbedTensors:
         def compute(*args: Any, **kwargs: Any) -> Any:
             if not self._signs:
                 return forward(*args, **kwargs)
-            if self._groups is not None:
+            if self._examples.running:
+                theta = {key: self._at(entry) for key, entry in keys.items()}
                 if corrected:
-                    return self._linear_by_example(module, keys, args[0], self._groups)
-                return self._rows_by_example(module, forward, keys, self._groups, *args, **kwargs)
+                    return self._examples.linear(module, keys, theta, args[0])
+                return self._examples.rows(module, forward, keys, theta, *args, **kwargs)
             if corrected and not self._together:
                 return linear_along(args[0], *self._terms(module, keys), self._signs)
             return swapped(*args, **kwargs) if len(self._signs) == 1 else halves(*args, **kwargs)
@@ -245,60 +220,6 @@ class PerturbedTensors:
         if is_transposed(leaf):
             weight, matrix = weight.T, matrix and (matrix[1], matrix[0])
         return weight, tensors["bias"], matrix, step, self._move.scale
-
-    def _linear_by_example(
-        self, leaf: nn.Module, keys: Mapping[str, TensorEntry], x: torch.Tensor, groups: ExampleGroups
-    ) -> torch.Tensor:
-        tensors: dict[str, Any] = dict(leaf._parameters)
-        for key, entry in keys.items():
-            tensors[key] = self._at(entry).view(entry.shape).to(entry.compute_dtype(self._compute))
-        weight, signs, bias_signs, transposed = tensors["weight"], None, None, is_transposed(leaf)
-        if "weight" in keys:
-            shape = keys["weight"].shape
-            signs = self._drawn(keys["weight"], shape[0] + keys["weight"].numel // shape[0], groups)
-        if "bias" in keys:
-            bias_signs = self._drawn(keys["bias"], keys["bias"].numel, groups)
-        weight, steps = weight.T if transposed else weight, self._steps()
-        return linear_by_example(x, weight, tensors.get("bias"), signs, bias_signs, groups, steps, transposed)
-
-    def _rows_by_example(
-        self,
-        module: nn.Module,
-        forward: Forward,
-        keys: Mapping[str, TensorEntry],
-        groups: ExampleGroups,
-        x: torch.Tensor,
-        *rest: Any,
-        **named: Any,
-    ) -> torch.Tensor:
-        """A module that has vectors alone, computed with rows of them."""
-        signs, steps = {key: self._drawn(entry, entry.numel, groups) for key, entry in keys.items()}, self._steps()
-        own = {key: self._at(entry) for key, entry in keys.items()}
-        if not is_norm(module):
-            rows = [(module, key, own[key] + spread(signs[key], x, groups, steps)) for key in keys]
-            with TensorsSwapped(rows):
-                return forward(x, *rest, **named)
-        tensors = dict(module._parameters) | own
-        with TensorsSwapped([(module, key, None) for key in tensors]):
-            normed = forward(x.float())
-        vectors = (tensors["weight"], tensors.get("bias"), signs.get("weight"), signs.get("bias"))
-        scale_by_example(normed, *vectors, groups, steps)
-        return normed.to(x.dtype)
-
-    def _drawn(self, entry: TensorEntry, size: int, groups: ExampleGroups) -> torch.Tensor:
-        """The first entries of each group's direction, fp32 [G, size]."""
-        move = self._move
-        assert move is not None
-        out = torch.empty(groups.count, size, dtype=torch.float32, device=self._device)
-        numbers = np.arange(groups.count, dtype=np.uint64) + np.uint64(move.direction * move.groups)
-        seeds = np.full(groups.count, move.seed, dtype=np.uint64)
-        self._directions.draw_signs(out, seeds, numbers, entry.block, entry.slot)
-        return out
-
-    def _steps(self) -> np.ndarray:
-        """sign · μ of each sign, float32 [S]."""
-        assert self._move is not None
-        return np.array(self._signs, dtype=np.float32) * np.float32(self._move.scale)
 
     def _at(self, entry: TensorEntry) -> torch.Tensor:
         """θ of a tensor, or what stands for it."""

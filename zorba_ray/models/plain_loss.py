@@ -21,7 +21,7 @@ from zorba_ray.models.heads import encoded_prompts, head_kind, model_inputs
 from zorba_ray.models.label_tokens import read_label_tokens
 from zorba_ray.models.linear import is_linear, is_transposed
 from zorba_ray.models.manifest import TensorEntry
-from zorba_ray.models.perturbed_tensors import Perturbation
+from zorba_ray.models.perturbation import Perturbation
 from zorba_ray.models.swap import Forward, ForwardsSwapped, TensorsSwapped
 from zorba_ray.models.task import TaskModel
 

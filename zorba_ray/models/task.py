@@ -23,7 +23,7 @@ from zorba_ray.models.manifest import Scope, TensorEntry
 from zorba_ray.models.mixed_precision import mix_precision
 from zorba_ray.models.offload import Offload
 from zorba_ray.models.paired import PairedBackbone, PreparedBatch
-from zorba_ray.models.perturbed_tensors import Perturbation
+from zorba_ray.models.perturbation import Perturbation
 from zorba_ray.models.placement import RESIDENT, STREAMED, HostStore, Placement
 from zorba_ray.models.replica import Replica, move_rest
 from zorba_ray.models.rewarded import RewardFunction, chosen_texts
