@@ -99,20 +99,39 @@ def headline_table(name: str, record: ComparisonRecord) -> Table[MethodResult]:
     )
 
 
+def markdown(table: Table[MethodResult], record: ComparisonRecord) -> str:
+    """The table for a document, with its notes: when, at which commit, where and by which command it was made."""
+    lines = [[column.name for column in table.columns], ["---"] * len(table.columns), *table.texts()]
+    rows = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    made = [run.provenance for result in record.results for run in result.runs.values()]
+    days = sorted({(entry.started or "")[:10] for entry in made})
+    commits = sorted({str((entry.git or {}).get("commit", "unknown"))[:8] for entry in made})
+    machine = {key: value for entry in made[:1] for key, value in entry.machine.items() if key in ("cpu", "cores")}
+    program, *arguments = record.entry.command or ("",)
+    notes = [
+        f"{table.note}.",
+        f"Made {', '.join(days)}, commit {', '.join(commits)}, {machine.get('cores')} cores of {machine.get('cpu')}.",
+        f"Command: `{' '.join([Path(program).parent.name, *arguments])}`.",
+    ]
+    return f"**{table.caption}**\n\n{rows}\n\n" + "\n".join(notes) + "\n"
+
+
 def write(named: Sequence[Named], found: Rows, out: Path) -> list[Path]:
-    """Prints the tables; OUT.tex, OUT.pdf, OUT.png."""
+    """Prints the tables; OUT.tex, OUT.md, OUT.pdf, OUT.png."""
     from zorba_ray.cli.terminal import Console
 
-    console, path = Console(), out.with_name(out.name + ".tex")
+    console, path, document = Console(), out.with_name(out.name + ".tex"), out.with_name(out.name + ".md")
     tables = [(name, headline_table(name, record)) for name, record in named]
     for _, table in tables:
         console.print(table.terminal(console.width))
     path.write_text("\n".join(latex(name, table) for name, table in tables), encoding="utf-8")
-    return [path, *drawn_by(partial(draw, named))(found, out)]
+    texts = (markdown(table, record) for (_, table), (_, record) in zip(tables, named, strict=True))
+    document.write_text("\n".join(texts), encoding="utf-8")
+    return [path, document, *drawn_by(partial(draw, named))(found, out)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """OUT.csv, OUT.tex, OUT.pdf, OUT.png. Returns the exit code."""
+    """OUT.csv, OUT.tex, OUT.md, OUT.pdf, OUT.png. Returns the exit code."""
     given = parser_of(__doc__, "directories of zorba-ray compare").parse_args(arguments)
     named: list[Named] = []
 

@@ -116,7 +116,10 @@ SAME_TENSORS = Task(
     settings={"decomfl": ("zo.scope=norm_weights",)},
 )  # fmt: skip
 """DeComFL on the tensors that zorba perturbs: what of the distance is the scope's."""
-ALPACA = Task("alpaca", "headline_alpaca", "alpaca_small", ("zorba", "decomfl", "fedit"), rates=_SMOLLM2)
+ALPACA = Task(
+    "alpaca", "headline_alpaca", "alpaca_small", ("zorba", "decomfl", "fedit"),
+    rates=_SMOLLM2 | {"zorba": (0.025, 0.05, 0.1)},
+)  # fmt: skip
 TASKS = (SST2, TREC, AG_NEWS, SAME_TENSORS, ALPACA)
 """In the order of their importance."""
 

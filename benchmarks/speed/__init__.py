@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.rows import Row
-from benchmarks.speed import kernels, replay, rounds, step
+from benchmarks.speed import kernels, language_model, replay, rounds, step
 
 
 def rows(quick: bool) -> list[Row]:
@@ -16,4 +16,5 @@ def rows(quick: bool) -> list[Row]:
             *step.rows(quick),
             *rounds.rows(quick, folder),
             *replay.rows(quick, folder),
+            *language_model.rows(quick, folder),
         ]

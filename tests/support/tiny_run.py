@@ -11,8 +11,9 @@ from zorba_ray.config import ExperimentConfig, load_config
 from zorba_ray.experiment import run_experiment
 from zorba_ray.experiment.backends import BackendFactory, ray_backend
 from zorba_ray.experiment.build import Setup, build_host
-from zorba_ray.experiment.shared_prefix import SharedPrefix
+from zorba_ray.experiment.row_layout import SettledRows
 from zorba_ray.models import Batch
+from zorba_ray.models.row_layout import RowLayout
 from zorba_ray.tasks.reward_code import RewardCode
 
 TINY = [
@@ -87,7 +88,7 @@ def batches_of(setup: Setup, client: int, number: int = 1) -> list[Batch]:
     return host.batches.of_round(client, number)
 
 
-def whole_rows(model: Any, train: Any, begun: int | None, check: Any) -> SharedPrefix:
-    """`settled_prefix` of a program that knows of no shared tokens."""
+def whole_rows(model: Any, train: Any, begun: SettledRows | None, check: Any) -> SettledRows:
+    """`settled_rows` of a program that computes all tokens of its rows."""
     check(False)
-    return SharedPrefix(0, "")
+    return SettledRows(0, RowLayout())

@@ -50,7 +50,10 @@ def test_a_comparison_from_its_task_to_its_figures(tmp_path: Path, capsys: pytes
         name: row.value for name, row in made.items() if row.value == row.value
     }
     assert drawn.main([str(TINY.path), "-o", str(tmp_path / "out" / "fig")]) == 0
-    assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".csv", ".tex", ".pdf", ".png"}
+    assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".csv", ".tex", ".md", ".pdf", ".png"}
+    text = (tmp_path / "out" / "fig.md").read_text()
+    assert "| fedavg | 0 of 8 | – |" in text
+    assert "Command: `" in text
     shown = capsys.readouterr().out
     assert "no client fits" in shown
     assert "0 of 8" in shown

@@ -174,6 +174,10 @@ def test_a_method_that_no_machine_can_run_is_a_row(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "c" / "compare.json").read_text())["fits"] == state["fits"]
     assert "0 of 4" in again.output
     assert "No run yet" not in again.output
+    state["fits"] = {}  # as an older program left it
+    (tmp_path / "c" / "compare.json").write_text(json.dumps(state))
+    assert CliRunner().invoke(app, [*arguments, "--resume"]).exit_code == 0
+    assert json.loads((tmp_path / "c" / "compare.json").read_text())["fits"] == {}
 
 
 def test_the_page_says_who_fits_and_draws_both_figures(tmp_path: Path) -> None:

@@ -217,7 +217,7 @@ def test_what_is_sent_and_read_again() -> None:
     setup = prepare(tiny_config("zo.directions_per=example", "zo.scope=all", "zo.directions=2", "data.batch_size=3"))
     header = msgspec.structs.replace(setup.header, samples=(1, 3, 2))
     assert rule_of(header).groups == 3
-    assert header.sections == groups_section(3)
+    assert header.sections.items() >= groups_section(3).items()
     method = build_method(setup.config, rule_of(header), setup.manifest)
     plan = RoundPlan(1, 0.1, 1e-3, bytes(8))
     reports = [

@@ -12,6 +12,7 @@ from zorba_ray.config import ExperimentConfig
 from zorba_ray.data import ClientRows, Shards, TokenTable
 from zorba_ray.federation import ClientBatches
 from zorba_ray.models import Batch
+from zorba_ray.models.row_layout import inputs_of
 
 LABELS = np.array([0, 0, 0, 0, 1, 1, 2])
 PARTS = [np.array([0, 1, 2]), np.array([3, 4, 5, 6])]
@@ -38,7 +39,7 @@ def test_the_loss_is_that_of_shifted_logits(kind: str) -> None:
     shift = torch.linspace(-2, 1, len(LABEL_WORDS))
     shifted = Batch(batch.ids_BT, batch.mask_BT, batch.labels_B, shift)
     with torch.inference_mode():
-        hidden = model._backbone.hidden(model._inputs(batch))
+        hidden = model._backbone.hidden(inputs_of(model.loaded, batch))
         logits = model.head.logits(hidden, batch)
     wanted = functional.cross_entropy(logits + shift, batch.labels_B)
     assert model.evaluate([shifted]).loss == pytest.approx(float(wanted), abs=1e-6)

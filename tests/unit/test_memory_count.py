@@ -151,6 +151,15 @@ class TestFormulaAgainstCount:
         parts = [each.row(client).footprint.parts["activations"] for each in (packed, whole)]
         assert parts[0] < 0.6 * parts[1]
 
+    @pytest.mark.parametrize("shared", [0, 9])
+    @pytest.mark.parametrize("active", [{0}, {0, 1, 2}], ids=str)
+    @pytest.mark.parametrize("kind", TINY)
+    def test_without_padding(self, tmp_path: Path, kind: str, active: set[int], shared: int) -> None:
+        """The longest batch that may come: rows of full length, but for one token."""
+        profile, step = tiny(tmp_path, kind), PairedStep(STREAMED, frozenset(active))
+        work = replace(profile.work, batch_size=8, length=12, unpadded=True, shared=shared if kind != "bert" else 0)
+        assert error(replace(profile, work=work), step) < 0.03
+
     def test_a_real_shape(self) -> None:
         profile = model_profile(ModelConfig(path="opt-125m"), "bf16", "all", 16, 128, 2)
         assert error(profile, PairedStep(STREAMED, frozenset({0, 4, 8}))) < 0.03

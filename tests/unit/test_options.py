@@ -23,6 +23,7 @@ from zorba_ray.models import Batch, Perturbation, TaskModel
 from zorba_ray.models.heads import LabelWordsHead, OptionsHead
 from zorba_ray.models.pair_check import check_pairs
 from zorba_ray.models.plain_loss import PlainLoss
+from zorba_ray.models.row_layout import inputs_of
 
 PROMPTS = [[5, 6, 7, 8], [9, 20, 21], [22, 23], [24, 25, 26, 27, 28]]
 OPTIONS: list[list[tuple[int, ...]]] = [
@@ -67,7 +68,7 @@ def test_scores_are_those_of_a_plain_loop(kind: str, per_token: bool) -> None:
     scores = [loop(network, row, per_token) for row in range(4)]
     given = batch(kind)
     with torch.inference_mode():
-        found = model.head.logits(model._backbone.hidden(model._inputs(given)), given)
+        found = model.head.logits(model._backbone.hidden(inputs_of(model.loaded, given)), given)
     for row, wanted in enumerate(scores):
         assert torch.allclose(found[row, : len(wanted)], wanted, atol=1e-5)
         assert bool((found[row, len(wanted) :] == -torch.inf).all())

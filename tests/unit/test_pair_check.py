@@ -12,7 +12,7 @@ from tests.support.pair_checks import PAIRS, batches, check, checked_model
 from tests.support.tiny_models import HIDDEN, KINDS, TinyTokenizer, tiny_loaded, tiny_network
 from zorba_ray.errors import ModelError
 from zorba_ray.models import LoadedModel, Scope, TensorEntry, heads, loaded_model
-from zorba_ray.models.heads import Batch
+from zorba_ray.models.batch import Batch
 from zorba_ray.models.pair_check import PairPath
 from zorba_ray.models.paired import PairedBackbone
 from zorba_ray.models.perturbation import Perturbation

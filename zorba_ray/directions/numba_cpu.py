@@ -221,5 +221,7 @@ class NumbaDirections:
 
 def _may_stream(source: np.ndarray, target: np.ndarray, offset: int) -> bool:
     """Whether writing past the caches pays (a large copy) and is allowed (every full tile begins on a cache line)."""
+    if source.nbytes < _BEYOND_CACHES:
+        return False
     first_tile = target.ctypes.data + (-offset % _GROUP) * target.itemsize
-    return source.nbytes >= _BEYOND_CACHES and first_tile % STREAM_ALIGNMENT == 0
+    return first_tile % STREAM_ALIGNMENT == 0

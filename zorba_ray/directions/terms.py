@@ -120,7 +120,8 @@ def flat_fp32(tensor: torch.Tensor) -> np.ndarray:
     """The memory of a contiguous fp32 CPU tensor as float32 [numel], shared, not copied."""
     assert tensor.dtype == torch.float32, tensor.dtype
     assert tensor.is_contiguous(), tensor.stride()
-    return tensor.detach().numpy().reshape(-1)
+    array = (tensor.detach() if tensor.requires_grad else tensor).numpy()
+    return array if array.ndim == 1 else array.reshape(-1)
 
 
 def flat_scratch(tensor: torch.Tensor) -> np.ndarray:

@@ -16,8 +16,8 @@ from zorba_ray.errors import DataError, LedgerError
 from zorba_ray.experiment.build import table_digest
 from zorba_ray.experiment.evaluate import Evaluator, evaluation_order, figures_of
 from zorba_ray.experiment.examples import tokenised, tokenised_prompts, tokenised_splits
+from zorba_ray.experiment.row_layout import shared_tables
 from zorba_ray.experiment.row_texts import RowTexts, waiting_prompts
-from zorba_ray.experiment.shared_prefix import shared_tables
 from zorba_ray.experiment.trained import Trained, task_settings, trained
 from zorba_ray.models import Evaluation
 from zorba_ray.printable import on_one_line

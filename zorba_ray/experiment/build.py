@@ -24,11 +24,19 @@ from zorba_ray.data import (
     partition_digest,
 )
 from zorba_ray.directions import VERSION
-from zorba_ray.experiment.client_memory import fleet_memory, option_sizes, prefix_section, shared_tokens, workload
+from zorba_ray.experiment.client_memory import (
+    fleet_memory,
+    layout_section,
+    option_sizes,
+    prefix_section,
+    row_layout,
+    shared_tokens,
+    workload,
+)
 from zorba_ray.experiment.examples import tokenised
 from zorba_ray.experiment.pair_check import require_right_pairs
+from zorba_ray.experiment.row_layout import SettledRows, settled_rows, shared_tables
 from zorba_ray.experiment.sampled_answers import SampledRows
-from zorba_ray.experiment.shared_prefix import settled_prefix, shared_tables
 from zorba_ray.experiment.task_model import (
     compute_device,
     directions_of,
@@ -110,14 +118,17 @@ def prepare(
     def check(shared: bool) -> None:
         require_right_pairs(config, model, shared)
         if (store := _elsewhere(config, accelerator, device, clients_here)) is not None:
-            require_right_pairs(config, task_model(start_model(config), config, "cpu", watch, store), shared)
+            other = task_model(start_model(config), config, "cpu", watch, store)
+            other.layout = model.layout
+            require_right_pairs(config, other, shared)
 
     with watch.part("check"):
-        known = None if begun is None else shared_tokens(begun.sections)
-        if config.zo.shared_by:  # tokens of an example have the steps of its own direction
-            known = 0
-        prefix = settled_prefix(model, examples.tables[0], known, check)
-        train, validation, test = shared_tables(prefix.tokens, examples.tables)
+        known = None
+        if begun is not None:
+            known = SettledRows(shared_tokens(begun.sections), row_layout(begun.sections))
+        alike = not config.zo.shared_by  # else tokens of an example have the steps of its own direction
+        rows = settled_rows(model, examples.tables[0], known, check, alike)
+        train, validation, test = shared_tables(rows.shared, examples.tables)
         if judge is not None:
             first = train.collate(
                 np.arange(min(len(train), config.data.batch_size)), int(loaded.tokenizer.pad_token_id)
@@ -126,7 +137,7 @@ def prepare(
     parts = partition(config.data, config.federation.clients, task.train.labels, task.train.owners, config.seed)
     scored = config.data.label_words if labelled else ()
     samples = [len(part) for part in parts]
-    sections = option_sizes(train) | prefix_section(train.shared)
+    sections = option_sizes(train) | prefix_section(train.shared) | layout_section(rows.layout)
     if reward is not None:
         sections["reward"] = Section(1, reward.digest)
     sections |= groups_section(config.direction_groups)
@@ -174,7 +185,7 @@ def prepare(
         test=test,
         cuts=examples.cuts,
         doubts=doubts,
-        prefix_note=prefix.note,
+        prefix_note=rows.note,
         sampled=SampledRows.drawn(task.test, test, config),
         reward=reward,
     )
@@ -197,6 +208,7 @@ def build_host(
     Raises:
         LedgerError: the model is not the header's.
     """
+    model.layout = row_layout(header.sections)
     lazily = directions_of(config, "cpu", watch) if model.store is not None else None
     state = replica_state(model.replica, directions_of(config, model.device, watch), header, lazily)
     served = model.store is not None or model.device == "cuda"
@@ -242,6 +254,7 @@ def worker_host(
         device = compute_device(accelerator)
         judge = None if reward is None else Reward(reward)
         model = task_model(start_model(config), config, device, own, host_store(config, device), judge)
+        model.layout = row_layout(header.sections)
         if device == "cuda":  # what the driver emulated, on the real thing
             with own.part("check"):
                 require_right_pairs(config, model, bool(shared_tokens(header.sections)))

@@ -10,6 +10,7 @@ from zorba_ray.errors import ConfigError
 from zorba_ray.memory import FleetMemory, Workload, workload_of
 from zorba_ray.methods import method_of
 from zorba_ray.models import LoadedModel, TaskModel
+from zorba_ray.models.row_layout import RowLayout
 from zorba_ray.protocol.messages import Section
 
 
@@ -31,6 +32,19 @@ def prefix_section(shared: int) -> dict[str, Section]:
     return {"shared_prefix": Section(1, struct.pack("<I", shared))} if shared else {}
 
 
+def layout_section(layout: RowLayout) -> dict[str, Section]:
+    """What else batches leave out; no section where that is nothing."""
+    content = bytes([layout.unpadded + 2 * layout.reads])
+    return {"row_layout": Section(1, content)} if content != b"\0" else {}
+
+
+def row_layout(sections: Mapping[str, Section]) -> RowLayout:
+    """What `layout_section` says."""
+    section = sections.get("row_layout")
+    flags = 0 if section is None else section.content[0]
+    return RowLayout(bool(flags & 1), bool(flags & 2))
+
+
 def shared_tokens(sections: Mapping[str, Section]) -> int:
     """What `prefix_section` says."""
     section = sections.get("shared_prefix")
@@ -42,7 +56,8 @@ def workload(config: ExperimentConfig, loaded: LoadedModel, sections: Mapping[st
     options = sections.get("options")
     labels = len(data.label_words) if config.row_kind == "classification" and options is None else None
     work = workload_of(loaded.network.config, config.model.path, data.batch_size, data.max_length, labels)
-    work = replace(work, shared=shared_tokens(sections), groups=config.direction_groups)
+    work = replace(work, shared=shared_tokens(sections), unpadded=row_layout(sections).unpadded)
+    work = replace(work, groups=config.direction_groups)
     if options is not None:
         if data.batch_tokens is not None:
             raise ConfigError(

@@ -45,6 +45,8 @@ def require_right_pairs(config: ExperimentConfig, model: TaskModel, shared: bool
         batches = [_beginning_alike(batch) for batch in batches]
     if config.row_kind in ("completion", "generation"):
         batches = [dataclasses.replace(batch, scored_BT=_answers(batch)) for batch in batches]
+    if model.layout.reads and all(_computes_all(model, batch) for batch in batches):
+        raise ModelError(f"model.path={model.loaded.label}: this task reads nearly all tokens, so none can be left out")
     for format in _formats(config, model):
         if model.store is not None:
             model.use_placement(dataclasses.replace(STREAMED if model.store.apart else RESIDENT, format=format))
@@ -56,6 +58,12 @@ def require_right_pairs(config: ExperimentConfig, model: TaskModel, shared: bool
     if model.replica.digest() != before:
         raise ModelError(f"model.path={model.loaded.label}: a forward pair wrote θ: report this as a defect")
     return before
+
+
+def _computes_all(model: TaskModel, batch: Batch) -> bool:
+    """Whether the last block answers for all tokens of a batch."""
+    packing = model.layout.of(batch, model.head).packing
+    return packing is None or packing.read is None
 
 
 def _formats(config: ExperimentConfig, model: TaskModel) -> tuple[Format, ...]:

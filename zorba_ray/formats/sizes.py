@@ -9,6 +9,7 @@ A packed matrix is one run of bytes, its slab. The parts follow each other, each
 A row is what the last axis holds. Blocks run over the flat matrix, from its first value on; the last may be shorter.
 """
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Literal
@@ -35,6 +36,7 @@ class Slab:
     """Bytes of all of it, a multiple of 64."""
 
 
+@functools.cache
 def slab(format: PackedFormat, shape: tuple[int, ...]) -> Slab:
     """Where the parts of a matrix of this shape (two axes or more) are."""
     numel = math.prod(shape)

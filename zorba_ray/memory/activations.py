@@ -1,7 +1,8 @@
 """The formula for the memory of activations: it depends on the batch, on how blocks are built, and on the head.
 
 The formula is ours (algorithm.md §6). Its unit is h = N·H·s bytes: one hidden state of one sign, in the compute dtype
-with s bytes. N is B·T tokens, or P + B·(T − P) if all rows share their first P tokens. An fp32 tensor of the same shape
+with s bytes. N is B·T tokens, or P + B·(T − P) if all rows share their first P tokens: the most that a batch can have,
+so that one whose padding is left out needs less. An fp32 tensor of the same shape
 takes 4/s h, the widest layer inside a block takes `inner` h, the queries take `query` h. Nothing is saved for a
 backward pass: a tensor is freed after its last use. Each line follows the operators that transformers runs; `count`
 checks the formula.
@@ -42,12 +43,20 @@ class Workload:
     none."""
     shared: int = 0
     """P, first tokens of all rows that are computed once."""
+    unpadded: bool = False
+    """Whether padding is left out. Then rows are copied side by side for their attention."""
+
     groups: int = 0
     """G, groups of examples with directions of their own (`zo.directions_per`); 0: the batch has one."""
 
     @property
+    def packed(self) -> bool:
+        """Whether batches are one sequence of their tokens."""
+        return self.unpadded or self.shared > 0
+
+    @property
     def tokens(self) -> int:
-        """N, computed tokens of one sign."""
+        """N, computed tokens of one sign, at most."""
         return self.batch_size * (self.length - self.shared) + self.shared
 
 
@@ -156,15 +165,25 @@ class Activations:
         """Bytes of `batches` copies of the token ids and mask (int64), and of `masks` of the attention mask
         [B, 1, T, T] (one byte) with the position ids (int64).
 
-        With shared tokens: of the batch as it is, of the packed one with its position ids, and of the attention mask
-        [B, 1, T − P, T], which is the same for one sign and two.
+        With packed tokens: of the batch as it is, of the packed one with its position ids, of where its tokens are, and
+        of one attention mask, which is the same for one sign and two.
         """
         work = self.work
         whole = work.batch_size * work.length
-        if not work.shared:
+        if not work.packed:
             return whole * (16 * batches + (8 + work.length) * masks)
         own = whole - work.batch_size * work.shared
-        return 16 * whole + 24 * batches * work.tokens + own * work.length * (masks + 1) // 2
+        places = 16 * work.tokens + 17 * own
+        return 16 * whole + 24 * batches * work.tokens + places + self._packed_mask()
+
+    def _packed_mask(self) -> int:
+        """Elements of the attention mask of a packed batch: [B, 1, T − P, T] where padding must be told, else of one
+        row; none where rows are causal and share nothing."""
+        work = self.work
+        row = (work.length - work.shared) * work.length
+        if work.unpadded and (work.shared or self.shape.post_norm):
+            return work.batch_size * row
+        return row if work.shared else 0
 
     def norm(self) -> float:
         """Peak of a norm above its input, in h.
@@ -183,7 +202,7 @@ class Activations:
 
         - In the attention: the norm's output, 1; and the tensors of the projections and of the rotation of queries and
           keys (RMS models), or queries, keys, values and the result. With shared tokens also the keys and values of
-          whole rows, `rows` h each.
+          whole rows, `rows` h each; where padding is left out, queries too.
         - In the feed-forward layer: the hidden state after the attention, 1; the norm's output if it is still held;
           and as many of the widest tensors as the nonlinearity has at once.
         - In the second norm: before the layer, the hidden state after the attention, 1. After the layer (BERT), that
@@ -196,15 +215,19 @@ class Activations:
         rows = work.batch_size * work.length / work.tokens  # tokens of whole rows for each one that is computed
         own = work.batch_size * (work.length - work.shared) / work.tokens
         mask = own * work.length / work.hidden  # [B, 1, T, T] in one byte of s · H per token
-        joined = 2 * rows * a.value if work.shared else 0.0
-        if work.shared and both:
-            joined += own * a.query + mask / self.size
+        if work.packed:
+            mask = self._packed_mask() / (work.tokens * work.hidden)
+        joined = 2 * rows * a.value if work.packed else 0.0
+        if work.unpadded or (work.shared and both):
+            joined += own * a.query
+        if both and work.unpadded:
+            joined += mask / self.size
         if a.rms:
             repeated = a.query if a.value < a.query else 0.0  # keys and values for all query heads
             at_product = 2 * a.query + 2 * a.value + joined + 2 * rows * repeated + mask
             attention = 1 + max(4 * a.query + 2 * a.value, at_product)
         else:
-            attention = 1 + 4 * a.query + joined + max(mask, 1)
+            attention = 1 + 4 * a.query + max(joined + mask, 1)
         # OPT frees the norm's output before the nonlinearity; GPT-2 also keeps the output of the attention's norm.
         norm_outputs = {"relu": 0, "gelu": 0 if a.post_norm else 1, "written-out gelu": 2, "swiglu": 1}[a.nonlinearity]
         wide = {"relu": 2, "gelu": 2, "written-out gelu": 4, "swiglu": 3}[a.nonlinearity]
@@ -253,13 +276,13 @@ class Activations:
 
         Two things are held all the time: the prefix [B], 1, and the doubled batch [2B], 2. After an active block, its
         two halves are held until the next active block ends, 2. Token ids and masks are those of the batch and of the
-        doubled batch, 3, and so are attention masks; at the norm those of the pass through the embeddings come on top,
-        2 more.
+        doubled batch, 3, and so are attention masks. A last block that answers for some tokens alone needs less: that
+        is not counted.
 
         - An active block runs on [B]. While it runs for the second sign, the result of the first sign is held, 1.
         - A frozen block after the first active one runs on [2B].
-        - The final norm (or that of BERT's embeddings) runs on [2B], while the tensors that made the first hidden state
-          of the doubled batch are held.
+        - The embeddings (and BERT's norm of them) make the first hidden state of the doubled batch.
+        - The final norm runs on [2B].
         - The head runs on one sign at a time.
 
         Args:
@@ -270,7 +293,8 @@ class Activations:
         active = 1 + 2 + 2 * several + 1 + self.block()
         frozen = 1 + 2 + 2 + 2 * self.block(both=True) if doubled else 0.0
         in_blocks = self.hidden * max(active, frozen) + self.inputs(3, 3)
-        at_norm = self.hidden * (1 + 2 + 2 + 2 * self.shape.stem + norm) + self.inputs(3, 5)
-        body = max(in_blocks, at_norm)
+        at_stem = 1 + 2 * self.shape.stem + (norm if self.shape.post_norm else 0.0)
+        at_norm = 1 + 2 + (0.0 if self.shape.post_norm else norm)
+        body = max(in_blocks, self.hidden * at_stem + self.inputs(3, 4), self.hidden * at_norm + self.inputs(3, 3))
         head, logits = self.hidden * (1 + 2) + self.inputs(3, 3), self.logits()
         return (round(head), round(logits)) if head + logits > body else (round(body), 0)

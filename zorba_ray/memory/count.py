@@ -21,8 +21,9 @@ from zorba_ray.models.decode import Decoder, Ending
 from zorba_ray.models.heads import LabelPromptsHead, LabelWordsHead
 from zorba_ray.models.logits import LinearLogits
 from zorba_ray.models.packed_rows import AT_ONCE
+from zorba_ray.models.packing import Packing
+from zorba_ray.models.row_layout import inputs_of
 from zorba_ray.models.shapes import skeleton
-from zorba_ray.models.shared_prefix import packed_inputs
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 Step = PairedStep | LocalStep
@@ -49,9 +50,12 @@ def prepared(
     """Builds the client, and returns a function that takes one of its steps."""
     ids = torch.zeros(work.batch_size, work.length, dtype=torch.long, device=device)
     labels = torch.zeros(work.batch_size, dtype=torch.long, device=device)
+    batch = Batch(ids, torch.ones_like(ids), labels)
     # A method's own walk takes whole rows.
-    batch = Batch(ids, torch.ones_like(ids), labels, shared=work.shared if isinstance(step, PairedStep) else 0)
-    inputs = {"input_ids": batch.ids_BT, "attention_mask": batch.mask_BT}
+    if isinstance(step, PairedStep) and work.packed:
+        batch = replace(batch, packing=Packing(_lengths(work), work.shared, device=device))
+    whole = {"input_ids": batch.ids_BT, "attention_mask": batch.mask_BT}
+    inputs = whole if batch.packing is None else inputs_of(loaded, batch)
     write = _writer(loaded, work, counter) if work.written else None
     if isinstance(step, PairedStep):
         paired = PairedClient(loaded, step, counter)
@@ -61,7 +65,7 @@ def prepared(
 
         def pair() -> None:
             with torch.no_grad():
-                halves = paired.pair(batch, packed_inputs(batch) if batch.shared else inputs).chunk(2)
+                halves = paired.pair(batch, inputs).chunk(2)
                 with counter.part("logits"):
                     for half in halves:
                         head(half)
@@ -82,6 +86,12 @@ def prepared(
         return value
 
     return PlainClient(loaded, step, loss, _unread(loaded, work), counter).step
+
+
+def _lengths(work: Workload) -> list[int]:
+    """Of the rows that take most: full ones, but where padding is left out for one token, so that rows are copied side
+    by side for their attention."""
+    return [work.length] * (work.batch_size - 1) + [work.length - (work.unpadded and work.batch_size > 1)]
 
 
 def _writer(loaded: LoadedModel, work: Workload, counter: StorageCounter) -> Callable[[], torch.Tensor]:
@@ -138,7 +148,7 @@ def _head_loss(loaded: LoadedModel, work: Workload, batch: Batch) -> Callable[[t
 
     def next_token(hidden: torch.Tensor) -> torch.Tensor:
         read = hidden[:, -work.positions : -1].flatten(0, 1)
-        if batch.shared:  # of packed rows, any that are as many
+        if batch.packing is not None:  # of packed rows, any that are as many
             read = hidden[0, torch.zeros(work.batch_size * (work.positions - 1), dtype=torch.long)]
         logits = functional.linear(read, output.weight, bias).float()
         targets = batch.ids_BT[:, 1 - work.positions :].flatten()

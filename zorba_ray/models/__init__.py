@@ -1,7 +1,7 @@
 """Transformers as ordered blocks: loading, θ in one arena, the paired forward, and heads."""
 
+from zorba_ray.models.batch import Batch
 from zorba_ray.models.evaluation import Evaluation
-from zorba_ray.models.heads import Batch
 from zorba_ray.models.load import load_model
 from zorba_ray.models.loaded import LoadedModel, loaded_model
 from zorba_ray.models.manifest import Manifest, Scope, TensorEntry

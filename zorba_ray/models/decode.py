@@ -19,7 +19,7 @@ import torch
 from transformers import DynamicCache
 
 from zorba_ray.errors import ConfigError
-from zorba_ray.models.heads import Batch
+from zorba_ray.models.batch import Batch
 from zorba_ray.models.loaded import LoadedModel
 from zorba_ray.models.logits import Logits
 

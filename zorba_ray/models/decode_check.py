@@ -10,8 +10,8 @@ import torch
 
 from zorba_ray.errors import ModelError
 from zorba_ray.formats import Format
+from zorba_ray.models.batch import Batch
 from zorba_ray.models.decode import prompts_of
-from zorba_ray.models.heads import Batch
 from zorba_ray.models.loaded import running
 from zorba_ray.models.logits import CLOSE
 from zorba_ray.models.perturbation import Perturbation

@@ -15,8 +15,9 @@ import torch
 
 from zorba_ray.directions.compiled import compiled
 from zorba_ray.errors import ModelError
-from zorba_ray.models.heads import Batch
+from zorba_ray.models.batch import Batch
 from zorba_ray.models.linear import product
+from zorba_ray.models.packing import Packing
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +30,8 @@ class ExampleGroups:
     """G."""
     items: np.ndarray
     """int64 [examples]: the group of each example. An example has several rows where its options are scored."""
+    packing: Packing | None = None
+    """Where the tokens of a packed batch are."""
     _known: dict[tuple[torch.Size, int], np.ndarray] = field(default_factory=dict)
     """Answers of `of_tokens`, which is asked for every module of a pass."""
 
@@ -43,7 +46,7 @@ class ExampleGroups:
             places = options.positions_N.cpu().numpy()[options.read_BCL.cpu().numpy()[row, column, token]]
             rows = np.zeros(len(batch.ids_BT), dtype=np.int64)
             rows[places // batch.ids_BT.shape[1]] = groups[row]
-        return cls(rows, int(groups[-1]) + 1, groups)
+        return cls(rows, int(groups[-1]) + 1, groups, batch.packing)
 
     def of_tokens(self, shape: torch.Size, signs: int) -> np.ndarray:
         """int64 [N]: for each vector of a module's input, its group + G · its sign (0: θ + μz, 1: θ − μz).
@@ -57,6 +60,10 @@ class ExampleGroups:
         if (known := self._known.get((shape, signs))) is not None:
             return known
         each, rest = divmod(shape.numel(), signs * len(self.of_row))
+        if self.packing is not None:
+            rows = self.of_row[self.packing.rows_of(shape.numel() // signs).cpu().numpy()]
+            self._known[shape, signs] = np.concatenate([rows + sign * self.count for sign in range(signs)])
+            return self._known[shape, signs]
         if rest:
             raise ModelError(
                 f"a module in scope is given {list(shape)} vectors for {len(self.of_row)} rows, so that an example "
@@ -85,7 +92,7 @@ def spread(signs: torch.Tensor, x: torch.Tensor, groups: ExampleGroups, steps: n
         signs: z of each group, fp32 [G, n].
         steps: sign · μ of each sign, float32 [S].
     """
-    if x.shape[0] == len(steps) * len(groups.of_row):
+    if groups.packing is None and x.shape[0] == len(steps) * len(groups.of_row):
         own, shape = groups.of_tokens(x.shape[:1], len(steps)), (x.shape[0], *[1] * (x.ndim - 2), signs.shape[1])
     else:
         own, shape = groups.of_tokens(x.shape[:-1], len(steps)), x.shape

@@ -3,118 +3,17 @@
 Shapes: B rows, T tokens, H width, C labels, V vocabulary. `rows` may be 2B: the two signs of a forward pair.
 """
 
-import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
 from torch.nn import functional
 
 from zorba_ray.config import ModelConfig, RowKind, TaskConfig
 from zorba_ray.errors import ConfigError
+from zorba_ray.models.batch import Batch
 from zorba_ray.models.label_tokens import read_label_tokens
 from zorba_ray.models.loaded import LoadedModel
 from zorba_ray.models.logits import Logits, differentiable_copy, logits_of
-
-
-@dataclass(frozen=True)
-class Options:
-    """Which logits say how likely the options of B examples are: C of them, of L tokens at most."""
-
-    positions_N: torch.Tensor
-    """int64: places (sequence · T + position) whose next token is read."""
-    read_BCL: torch.Tensor
-    """int64: for each token of an option, which of the N says how likely it is."""
-    tokens_BCL: torch.Tensor
-    """int64."""
-    real_BCL: torch.Tensor
-    """bool: false behind an option's end, and where an example has fewer options."""
-
-    def to(self, device: str) -> "Options":
-        """The same on `device`."""
-        return Options(*(getattr(self, field.name).to(device) for field in dataclasses.fields(self)))
-
-    def twice(self, places: int) -> "Options":
-        """Every example two times; `places`: S · T."""
-        one, read = self.positions_N, self.read_BCL
-        parts = (self.tokens_BCL, self.real_BCL)
-        both = (torch.cat([part, part]) for part in parts)
-        return Options(torch.cat([one, one + places]), torch.cat([read, read + len(one)]), *both)
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Tokens [B, T] with their mask (1 = real) and labels [B] (unused where the loss has none).
-
-    Where options are scored, S sequences stand for B examples: tokens and mask are [S, T].
-    """
-
-    ids_BT: torch.Tensor
-    mask_BT: torch.Tensor
-    labels_B: torch.Tensor
-    shift_C: torch.Tensor | None = None
-    """fp32 [C], added to the logits of the labels; None: nothing."""
-    scored_BT: torch.Tensor | None = None
-    """bool [B, T]: the tokens that a next-token loss counts; None: all real ones that follow a real one."""
-    options: Options | None = None
-    """Where options are scored."""
-    references: tuple[Sequence[str], ...] | None = None
-    """[B]: the right answers of each row, where answers are judged as texts."""
-    choices: tuple[Sequence[str], ...] | None = None
-    """Of a reward, [B]: the texts that the answer is one of."""
-    shared: int = 0
-    """First tokens that are the same in all rows, are real, and are computed once for all of them (`shared_prefix`)."""
-
-    @classmethod
-    def of(
-        cls,
-        ids: np.ndarray,
-        mask: np.ndarray,
-        labels: np.ndarray,
-        scored: np.ndarray | None = None,
-        options: Sequence[np.ndarray] | None = None,
-        references: tuple[Sequence[str], ...] | None = None,
-        choices: tuple[Sequence[str], ...] | None = None,
-        shared: int = 0,
-    ) -> "Batch":
-        """Of the arrays of a collated batch, on the CPU."""
-        marks = None if scored is None else torch.from_numpy(scored)
-        chosen = None if options is None else Options(*map(torch.from_numpy, options))
-        return cls(
-            torch.from_numpy(ids),
-            torch.from_numpy(mask),
-            torch.from_numpy(labels),
-            scored_BT=marks,
-            options=chosen,
-            references=references,
-            choices=choices,
-            shared=shared,
-        )
-
-    def __len__(self) -> int:
-        return self.labels_B.shape[0]
-
-    def to(self, device: str) -> "Batch":
-        """The same batch on `device`."""
-        return self._each(lambda tensor: tensor.to(device))
-
-    def twice(self) -> "Batch":
-        """Every example two times, for its loss."""
-        options = None if self.options is None else self.options.twice(self.ids_BT.numel())
-        bare = dataclasses.replace(self, shift_C=None, options=None, references=None, choices=None)
-        doubled = bare._each(lambda tensor: torch.cat([tensor, tensor]))
-        return dataclasses.replace(doubled, shift_C=self.shift_C, options=options)
-
-    def _each(self, change: Callable[[Any], Any]) -> "Batch":
-        parts = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        changed: dict[str, Any] = {
-            name: change(part) if isinstance(part, (torch.Tensor, Options)) else part for name, part in parts.items()
-        }
-        return Batch(**changed)
-
 
 Losses = tuple[torch.Tensor, torch.Tensor | None, int]
 """(loss per counted item, whether each prediction is right or None, number of items)."""
@@ -128,8 +27,12 @@ class Head(ABC):
         """fp32 [items, C or V], whose softmax the losses are of.
 
         Args:
-            hidden: [B, T, H]; of a batch with shared tokens [1, N, H], packed.
+            hidden: [B, T, H]; of a packed batch [1, N, H]; only those of `read` need to be right.
         """
+
+    def read(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Row and position of the tokens whose hidden states it reads, int64 each; None: all tokens."""
+        return None
 
     def losses(self, hidden: torch.Tensor, batch: Batch) -> Losses:
         """Losses and predictions of a batch with these last hidden states, as of `logits`."""
@@ -153,8 +56,11 @@ class LabelWordsHead(Head):
         self._logits = logits
 
     def logits(self, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
-        last_BH = _read(hidden, batch, torch.arange(len(batch)), last_positions(batch.mask_BT))
-        return _shifted(self._logits(last_BH), batch)
+        return _shifted(self._logits(_states(hidden, batch, self.read(batch))), batch)
+
+    def read(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        last_B = last_positions(batch.mask_BT)
+        return torch.arange(len(batch), device=last_B.device), last_B
 
 
 class OptionsHead(Head):
@@ -167,15 +73,18 @@ class OptionsHead(Head):
     def logits(self, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
         options = batch.options
         assert options is not None
-        places = options.positions_N
-        length = batch.ids_BT.shape[1]
-        logits_NV = self._logits(_read(hidden, batch, places // length, places % length))
+        logits_NV = self._logits(_states(hidden, batch, self.read(batch)))
         chosen_BCL = logits_NV[options.read_BCL, options.tokens_BCL] - logits_NV.logsumexp(dim=1)[options.read_BCL]
         scores_BC = chosen_BCL.masked_fill(~options.real_BCL, 0.0).sum(dim=2)
         count_BC = options.real_BCL.sum(dim=2)
         if self._per_token:
             scores_BC = scores_BC / count_BC.clamp_min(1)
         return _shifted(scores_BC.masked_fill(count_BC == 0, -torch.inf), batch)
+
+    def read(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        assert batch.options is not None
+        places, length = batch.options.positions_N, batch.ids_BT.shape[1]
+        return places // length, places % length
 
 
 class LabelPromptsHead(Head):
@@ -189,7 +98,7 @@ class LabelPromptsHead(Head):
         self._temperature = temperature
 
     def logits(self, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
-        pooled_BH = functional.normalize(mean_pool(hidden, batch.mask_BT), dim=1)
+        pooled_BH = functional.normalize(_pooled(hidden, batch), dim=1)
         return _shifted(self._temperature * functional.linear(pooled_BH, self._prompts_CH), batch)
 
 
@@ -201,7 +110,11 @@ class LanguageModelHead(Head):
         self._logits = logits
 
     def logits(self, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
-        return self._logits(_read(hidden, batch, *_counted(batch).nonzero(as_tuple=True)))
+        return self._logits(_states(hidden, batch, self.read(batch)))
+
+    def read(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        rows, positions = _counted(batch).nonzero(as_tuple=True)
+        return rows, positions
 
     def losses_of(self, logits: torch.Tensor, batch: Batch) -> Losses:
         wanted = batch.ids_BT[:, 1:][_counted(batch)]
@@ -211,12 +124,18 @@ class LanguageModelHead(Head):
         return _counted(batch).sum(dim=1)
 
 
-def _read(hidden: torch.Tensor, batch: Batch, rows: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-    """Hidden states [N, H] of tokens, given by row and position (int64 [N])."""
-    if not batch.shared:
-        return hidden[rows, positions]
-    own = batch.ids_BT.shape[1] - batch.shared
-    return hidden[0, torch.where(positions < batch.shared, positions, positions + rows * own)]
+def _states(hidden: torch.Tensor, batch: Batch, read: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    """Hidden states [R, H] of the tokens that are read, given by row and position."""
+    if batch.packing is None:
+        return hidden[read]
+    return hidden[0, batch.packing.places(*read)]
+
+
+def _pooled(hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """fp32 [B, H]: the mean of each row."""
+    if batch.packing is None:
+        return mean_pool(hidden, batch.mask_BT)
+    return batch.packing.mean_BN @ hidden[0].float()
 
 
 def _shifted(logits_BC: torch.Tensor, batch: Batch) -> torch.Tensor:

@@ -22,7 +22,7 @@ import torch
 from zorba_ray.directions import Distribution
 from zorba_ray.errors import ModelError
 from zorba_ray.formats import Format
-from zorba_ray.models.heads import Batch
+from zorba_ray.models.batch import Batch
 from zorba_ray.models.loaded import running
 from zorba_ray.models.perturbation import Perturbation
 from zorba_ray.models.plain_loss import PlainLoss, PlainStep

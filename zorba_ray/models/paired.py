@@ -1,6 +1,6 @@
 """The cheap forward pair (algorithm.md §4): prefix once, frozen blocks on [h⁺; h⁻], active blocks once per sign.
 
-Shapes: B batch rows, T tokens, H hidden width, S signs.
+Shapes: B batch rows, T tokens, H hidden width, S signs; a packed batch is one row of N tokens (`packing`).
 
 The model's own outer forward is kept: embeddings, masks and rotary tables come from it, in any architecture. Only the
 `forward` of the blocks, and of the leaf modules inside them, is wrapped on the instance; parameter names do not change.
@@ -8,8 +8,11 @@ The model's own outer forward is kept: embeddings, masks and rotary tables come 
 - `prepare` runs the outer forward on the batch [B]: blocks below s (the first active one) compute, blocks from s on
   only note what they were given. Once more on the doubled batch [2B], with no block computing, for what frozen blocks
   from s on are given there. So no argument is ever doubled or halved by guessing.
-- `perturbed` runs the blocks from s on with these arguments, block by block, then the outer forward on [2B] with the
-  last block handing over the result, for what follows the blocks.
+- `perturbed` runs the blocks from s on with these arguments, block by block, then what follows them: a module that the
+  trace names, or the outer forward on [2B], with the last block handing over the result.
+
+The arguments of a packed batch have one row, and hold for both signs. Where its head reads few tokens, the last block
+answers for these alone (`last_block`).
 
 That holds where nothing but the hidden state passes from block to block (`trace.chained`). Where more does (keys that
 blocks share, several streams, work between blocks), a pair is two whole forward passes, each with its sign's tensors.
@@ -21,25 +24,26 @@ tensors. Several clients that share a direction take each perturbed block togeth
 rows may depend on how many there are: a client's numbers are its own.
 """
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import nn
 
 from zorba_ray.directions import DirectionBackend
 from zorba_ray.errors import ModelError
+from zorba_ray.models.batch import Batch
 from zorba_ray.models.example_steps import ExampleGroups
-from zorba_ray.models.heads import Batch
+from zorba_ray.models.last_block import LastBlock
 from zorba_ray.models.loaded import LoadedModel
 from zorba_ray.models.manifest import Scope
 from zorba_ray.models.offload import Offload
+from zorba_ray.models.packed_attention import packed_attention
 from zorba_ray.models.perturbation import Perturbation
 from zorba_ray.models.perturbed_tensors import PerturbedTensors
 from zorba_ray.models.replica import Replica
 from zorba_ray.models.scratch import Scratch
-from zorba_ray.models.shared_prefix import packed_attention
 from zorba_ray.models.swap import Forward, ForwardsSwapped
 from zorba_ray.models.trace import split_hidden
 from zorba_ray.models.unpacked_tensors import UnpackedTensors
@@ -63,7 +67,7 @@ class PreparedBatch:
     """What it is given; None where blocks are not chained, and nothing is shared."""
     calls: dict[int, _Call] = field(default_factory=dict)
     """Block from `first` on -> its arguments beside the hidden state, for the rows that it runs on: [B] where a sign
-    at a time, else [S·B]."""
+    at a time, else [S·B]; [1] where the batch is packed."""
 
 
 @dataclass
@@ -116,7 +120,7 @@ class PairedBackbone:
         self._trace = loaded.trace
         self._offload = offload
         self._pass: _Pass | None = None
-        self._plain: list[tuple[torch.nn.Module, Forward]] = [(block, block.forward) for block in loaded.blocks]
+        self._plain: list[tuple[nn.Module, Forward]] = [(block, block.forward) for block in loaded.blocks]
         theta = replica.parameters if offload is None else offload.tensors
         scratch = Scratch()
         self.tensors = PerturbedTensors(loaded, replica, theta, scope, directions, rank, compute, scratch)
@@ -126,10 +130,15 @@ class PairedBackbone:
         scratch.allocate(replica.theta.device if offload is None else offload.device)
         self.scratch_bytes = scratch.memory.nbytes
         """Bytes of the buffer for copies of a module's tensors, perturbed or unpacked."""
-        self._plain = [*wrapped, *self._plain]
+        self._last = LastBlock(loaded.blocks[-1])
+        self._plain = [*self._last.plain, *wrapped, *self._plain]
+        behind = loaded.trace.behind
+        self._behind = None if behind is None else loaded.backbone.get_submodule(behind) if behind else nn.Identity()
+        """What follows the blocks; None: the outer forward says it."""
         self._forwards: list[Forward] = []
         for index, block in enumerate(loaded.blocks):
-            forward = block.forward if offload is None else offload.around(index, block.forward)
+            forward = block.forward if block is not loaded.blocks[-1] else self._last.around(block.forward)
+            forward = forward if offload is None else offload.around(index, forward)
             self._forwards.append(forward)
             block.forward = self._block(index, forward)
 
@@ -139,11 +148,12 @@ class PairedBackbone:
         return ForwardsSwapped(self._plain)
 
     def hidden(self, inputs: dict[str, torch.Tensor], batch: Batch | None = None) -> torch.Tensor:
-        """Last hidden state [B, T, H] at θ, or [1, N, H] of a batch with shared tokens, which its inputs pack.
+        """Last hidden state [B, T, H] at θ, or [1, N, H] of a packed batch, right for tokens that are read.
 
-        `batch`: None: nothing is shared.
+        `batch`: None: of whole rows.
         """
-        with packed_attention(batch) if batch is not None else contextlib.nullcontext():
+        self._last.packing = None if batch is None else batch.packing
+        with packed_attention(self._last.packing):
             return self.backbone(**inputs, **self._trace.options)[0]
 
     def prepare(
@@ -154,9 +164,9 @@ class PairedBackbone:
         both = (1.0, -1.0)[:signs]
         if not self._trace.chained:
             return PreparedBatch(batch, inputs, active, both)
-        first, calls = min(active), dict[int, _Call]()
-        beyond = frozenset(range(first, len(self._forwards)))
-        singly = frozenset(b for b in active if not self.tensors.at_once[b]) if signs == 2 else beyond
+        first, last, calls = min(active), len(self._forwards) - 1, dict[int, _Call]()
+        beyond, packed = frozenset(range(first, last + 1)), batch.packing is not None
+        singly = frozenset(b for b in active if not self.tensors.at_once[b]) if signs == 2 and not packed else beyond
         single = _Pass(first, singly, calls)
         self._run(single, inputs, batch)
         if signs == 2:
@@ -179,6 +189,20 @@ class PairedBackbone:
             self._offload.prefetch(begin - 1)
         if not self._trace.chained:
             return [self._whole(batch, move, groups) for batch in batches]
+        packings = [batch.batch.packing for batch in batches if batch.batch.packing is not None]
+        with packed_attention(packings[0] if packings else None):
+            hidden = self._blocks(batches, move, begin, signs, groups)
+        return [self._finished(result, batch) for batch, result in zip(batches, hidden, strict=True)]
+
+    def _blocks(
+        self,
+        batches: Sequence[PreparedBatch],
+        move: Perturbation,
+        begin: int,
+        signs: tuple[float, ...],
+        groups: ExampleGroups | None,
+    ) -> list[torch.Tensor]:
+        """What the last block returns of each batch."""
         hidden = [torch.cat([batch.hidden_BTH] * len(signs)) for batch in batches]  # type: ignore[list-item]
         for index in range(begin, len(self._forwards)):
             moved = [row for row, batch in enumerate(batches) if index in batch.active]
@@ -198,10 +222,7 @@ class PairedBackbone:
                     )
             for row, *parts in zip(moved, *halves, strict=True):
                 hidden[row] = torch.cat(parts)
-        return [
-            self._run(_Pass(0, result=result), batch.inputs, batch.batch)
-            for batch, result in zip(batches, hidden, strict=True)
-        ]
+        return hidden
 
     def _whole(self, batch: PreparedBatch, move: Perturbation, groups: ExampleGroups | None) -> torch.Tensor:
         """A whole forward pass for each sign."""
@@ -211,11 +232,18 @@ class PairedBackbone:
 
     def _apply(self, index: int, hidden: torch.Tensor, batch: PreparedBatch) -> torch.Tensor:
         rest, named = batch.calls[index]
-        with packed_attention(batch.batch):
-            output = self._forwards[index](hidden, *rest, **named)
+        self._last.packing = batch.batch.packing
+        output = self._forwards[index](hidden, *rest, **named)
         return output[0] if isinstance(output, tuple) else output
 
+    def _finished(self, result: torch.Tensor, batch: PreparedBatch) -> torch.Tensor:
+        """What follows the blocks, on what the last one returned."""
+        if self._behind is not None:
+            return self._behind(result)
+        return self._run(_Pass(0, result=result), batch.inputs, batch.batch)
+
     def _run(self, state: _Pass, inputs: dict[str, torch.Tensor], batch: Batch) -> torch.Tensor:
+        """An outer forward."""
         self._pass = state
         try:
             return self.hidden(inputs, batch)

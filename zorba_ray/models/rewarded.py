@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from zorba_ray.errors import Diverged
-from zorba_ray.models.heads import Batch
+from zorba_ray.models.batch import Batch
 
 RewardFunction = Callable[[Sequence[str], Sequence[Sequence[str]]], np.ndarray]
 """(answers [B], right answers of each [B, …]) -> float64 [B], all finite."""

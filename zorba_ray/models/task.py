@@ -10,11 +10,12 @@ import torch
 from zorba_ray.config import DECODED, ModelConfig, TaskConfig
 from zorba_ray.directions import DirectionBackend
 from zorba_ray.errors import ModelError
+from zorba_ray.models.batch import Batch
 from zorba_ray.models.cache_check import cache_is_right
 from zorba_ray.models.decode import Decoder, ending_of, prompts_of
 from zorba_ray.models.evaluation import Evaluation
 from zorba_ray.models.example_steps import ExampleGroups
-from zorba_ray.models.heads import Batch, build_head, model_inputs
+from zorba_ray.models.heads import build_head
 from zorba_ray.models.loaded import LoadedModel, running
 from zorba_ray.models.logit_spread import LogitSpread
 from zorba_ray.models.logits import logits_of
@@ -26,7 +27,7 @@ from zorba_ray.models.perturbation import Perturbation
 from zorba_ray.models.placement import RESIDENT, STREAMED, HostStore, Placement
 from zorba_ray.models.replica import Replica, move_rest
 from zorba_ray.models.rewarded import RewardFunction, chosen_texts
-from zorba_ray.models.shared_prefix import packed_inputs
+from zorba_ray.models.row_layout import RowLayout, inputs_of
 from zorba_ray.models.swap import ForwardsSwapped, TensorsSwapped
 
 
@@ -55,6 +56,8 @@ class TaskModel:
         references are judged by; None: by the loss of the task, all of them.
         """
         self._reward = reward
+        self.layout = RowLayout()
+        """Which tokens of a batch are computed: settled before a run, the same in all of its processes."""
         self.loaded = loaded
         self.device = device
         self.store = store
@@ -127,7 +130,8 @@ class TaskModel:
         self._enter(active)
         if self._is_written(batch):  # every sign reads the prompts anew, and writes behind them
             return PreparedBatch(batch, {}, active, (1.0, -1.0)[:signs])
-        return self._backbone.prepare(batch, self._inputs(batch), active, signs)
+        batch = self.layout.of(batch, self.head)
+        return self._backbone.prepare(batch, inputs_of(self.loaded, batch), active, signs)
 
     def pair(self, prepared: PreparedBatch, perturbation: Perturbation) -> tuple[float, float]:
         """(F(θ + μz), F(θ − μz)) on the prepared batch: mean losses in fp32."""
@@ -255,7 +259,9 @@ class TaskModel:
         parts = [(name.rpartition("."), tensor) for name, tensor in tensors.items()]
         network = self.loaded.network
         with TensorsSwapped((network.get_submodule(module), key, tensor) for (module, _, key), tensor in parts):
-            return self.head.losses(self._backbone.hidden(self._inputs(batch), batch), batch)[0].mean()
+            batch = self.layout.of(batch, self.head)
+            hidden = self._backbone.hidden(inputs_of(self.loaded, batch), batch)
+            return self.head.losses(hidden, batch)[0].mean()
 
     @torch.inference_mode()
     def evaluate(self, batches: Iterable[Batch], scores: bool = False) -> Evaluation:
@@ -268,8 +274,9 @@ class TaskModel:
         predicted, spread = None, LogitSpread()
         texts: list[str] = []
         every_loss, every_count, every_label, every_score, every_reward = [], [], [], [], []
-        for batch in batches:
-            logits = self.head.logits(self._backbone.hidden(self._inputs(batch), batch), batch)
+        for whole in batches:
+            batch = self.layout.of(whole, self.head)
+            logits = self.head.logits(self._backbone.hidden(inputs_of(self.loaded, batch), batch), batch)
             losses, correct, count = self.head.losses_of(logits, batch)
             total += float(losses.double().sum())
             items += count
@@ -314,8 +321,3 @@ class TaskModel:
         if not active and self.store is not None and not self.store.apart:
             placement = RESIDENT
         self._offload.enter(placement, active)
-
-    def _inputs(self, batch: Batch) -> dict[str, torch.Tensor]:
-        if batch.shared:
-            return packed_inputs(batch)
-        return model_inputs(self.loaded, batch.ids_BT, batch.mask_BT)

@@ -12,12 +12,14 @@ import inspect
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
+
+from zorba_ray.models.swap import storage_key
 
 ROWS, LENGTH = 3, 5
 """Shape of the observed batch. The two numbers differ, so that an axis can be recognised by its length."""
@@ -55,6 +57,9 @@ class Trace:
     axis."""
     early: frozenset[str]
     """Parameters that were read before the last block had ended; the others may not reach the loss."""
+    behind: str | None
+    """Name in the backbone of the module that makes its answer of what the last block returned, and of nothing else;
+    empty: that is the answer; None: more is done."""
 
     @property
     def chained(self) -> bool:
@@ -68,7 +73,7 @@ def watch(network: nn.Module, backbone: nn.Module, blocks: nn.ModuleList, ids: t
     The network must be as it was loaded: on one device, without wrapped modules.
     """
     assert tuple(ids.shape) == (ROWS, LENGTH)
-    observer = _Observer(network, blocks)
+    observer = _Observer(network, backbone, blocks)
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     options = without_cache(backbone)
     with torch.no_grad():
@@ -78,8 +83,12 @@ def watch(network: nn.Module, backbone: nn.Module, blocks: nn.ModuleList, ids: t
             if not options or "use_cache" in inspect.signature(backbone.forward).parameters:
                 raise
             options = {}  # the backbone's `**kwargs` do not accept use_cache
-            observer = _Observer(network, blocks)
+            observer = _Observer(network, backbone, blocks)
             observer.run(inputs, options)
+        if observer.answer is None:  # the network calls a part of its backbone
+            again = _Observer(backbone, backbone, blocks)
+            again.run(inputs, options)
+            return replace(observer.conclude(options), behind=again.behind())
     return observer.conclude(options)
 
 
@@ -103,9 +112,9 @@ class _Visit:
 class _Observer(TorchFunctionMode):
     """Keeps the stack of running modules, and records which parameters each torch function gets."""
 
-    def __init__(self, network: nn.Module, blocks: nn.ModuleList) -> None:
+    def __init__(self, network: nn.Module, backbone: nn.Module, blocks: nn.ModuleList) -> None:
         super().__init__()
-        self._network = network
+        self._network, self._backbone = network, backbone
         self._visits: list[_Visit] = []
         self._names = {module: name for name, module in network.named_modules()}
         self._index = {block: index for index, block in enumerate(blocks)}
@@ -123,6 +132,10 @@ class _Observer(TorchFunctionMode):
         self._entered: set[nn.Module] = set()
         self._early: frozenset[str] = frozenset()
         self._other_axis: set[nn.Module] = set()
+        self._calls: list[tuple[nn.Module, Any, Any]] = []
+        """Modules, what they were given and what they answered, since the last block ended."""
+        self.answer: Any = None
+        """Of the backbone."""
 
     def run(self, inputs: dict[str, torch.Tensor], options: Options) -> None:
         """Observes one forward pass. It replaces the forward of every module, because some modules are called without
@@ -152,7 +165,11 @@ class _Observer(TorchFunctionMode):
             output = forward(*args, **kwargs)
             if visit is not None:
                 visit.output = output
-                self._early = frozenset(self._reads)
+                self._early, self._calls = frozenset(self._reads), []
+            elif self.answer is None:
+                self._calls.append((module, (args, kwargs), output))
+            if module is self._backbone:
+                self.answer = output[0]
             if not (_has_rows(first_input) and _has_rows(output)):
                 self._other_axis.add(module)
             self._stack.pop()
@@ -185,7 +202,19 @@ class _Observer(TorchFunctionMode):
             elsewhere,
             frozenset(self._names[module] for module in childless - self._other_axis),
             self._early,
+            self.behind(),
         )
+
+    def behind(self) -> str | None:
+        """As `Trace.behind`."""
+        last = self._visits[-1].output if self._visits else None
+        last = last[0] if isinstance(last, tuple) else last
+        if _is_same(last, self.answer):
+            return ""
+        for module, given, answer in self._calls:
+            if _is_same(answer, self.answer) and all(value is last for value in _tensors(given)):
+                return next(name for name, part in self._backbone.named_modules() if part is module)
+        return None
 
     def _unchained(self) -> str:
         """The first reason why blocks cannot be run one by one; empty: they can."""
@@ -262,6 +291,12 @@ def _gives_values(func: Any) -> bool:
     if name == "__get__":
         return getattr(func.__self__, "__name__", "") in _VIEWS
     return name not in _FACTS
+
+
+def _is_same(value: Any, other: Any) -> bool:
+    """Whether two are tensors of one shape in the same memory."""
+    pair = [each for each in (value, other) if isinstance(each, torch.Tensor)]
+    return len(pair) == 2 and value.shape == other.shape and storage_key(value) == storage_key(other)
 
 
 def _tensors(value: Any) -> Iterator[torch.Tensor]:

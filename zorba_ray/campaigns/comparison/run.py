@@ -79,15 +79,15 @@ def run_comparison(
 def judge_machines(
     plan: ComparisonPlan, directory: CampaignDir[Comparison], emit: Emit, reward: RewardCode | None = None
 ) -> ComparisonPlan:
-    """Finds out which machines can take part in which method, once: a resume reads it from compare.json. Without
-    `federation.fleet` the plan is as it was.
+    """Finds out which machines can take part in which method, once: a resume reads it from compare.json. The plan is as
+    it was without `federation.fleet`, and if runs began before machines were judged.
 
     Raises:
         ConfigError, DataError, ModelError: as `prepare` and `method_fit`.
     """
-    if plan.base.federation.fleet is None:
-        return plan
     fits = directory.state.fits
+    if plan.base.federation.fleet is None or (directory.state.cells and not fits):
+        return plan
     missing = [name for name in plan.methods if name not in fits]
     setup = prepare(plan.base, reward=reward) if missing else None
     for name in missing:

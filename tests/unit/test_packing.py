@@ -1,8 +1,8 @@
-"""Rows that begin alike, packed: the losses of whole rows, in every head, family and way to compute a pair."""
+"""Packed batches have the losses of whole rows, in every head, family and way to compute a pair."""
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -18,21 +18,24 @@ from zorba_ray.config import ModelConfig
 from zorba_ray.data import OptionTable, TokenTable
 from zorba_ray.directions import cpu_directions
 from zorba_ray.errors import ModelError
-from zorba_ray.experiment.shared_prefix import require_same_losses, settled_prefix, shared_tables
-from zorba_ray.models import STREAMED, Batch, HostStore, Perturbation, TaskModel
+from zorba_ray.experiment.row_layout import SettledRows, require_same_losses, settled_rows, shared_tables
+from zorba_ray.models import STREAMED, Batch, Evaluation, HostStore, Perturbation, TaskModel
 from zorba_ray.models.heads import OptionsHead
 from zorba_ray.models.logits import logits_of
-from zorba_ray.models.pair_check import check_pairs
+from zorba_ray.models.packed_attention import packed_attention
+from zorba_ray.models.packing import Packing
+from zorba_ray.models.pair_check import PairPath, check_pairs
 from zorba_ray.models.plain_loss import PlainLoss
-from zorba_ray.models.shared_prefix import packed_attention, packed_inputs
+from zorba_ray.models.row_layout import RowLayout, inputs_of
 
 SHARED = 4
 MOVE = Perturbation(0xABCDEF, 0, 0.02, "rademacher")
 SPREAD = frozenset({1, 3})
 """A frozen block behind an active one, and a prefix of blocks."""
+LAYOUTS = (RowLayout(), RowLayout(unpadded=True), RowLayout(unpadded=True, reads=True))
 TAKEN = ("gemma", "gemma2", "gemma3_text", "gpt2", "llama", "mistral", "mixtral", "opt", "phi3", "qwen2", "qwen3")
-WHOLE = ("bloom", "falcon", "mamba")
-"""Biases by distance, an attention of its own, a recurrence."""
+WHOLE = ("bloom", "falcon", "mamba", "roberta")
+"""Biases by distance, an attention of its own, a recurrence, positions that do not begin at 0."""
 
 
 def alike(batch: Batch, shared: int = SHARED) -> Batch:
@@ -47,6 +50,11 @@ def whole(batch: Batch) -> Batch:
     return dataclasses.replace(batch, shared=0)
 
 
+def ragged(batch: Batch) -> Batch:
+    """The same rows without what they share."""
+    return dataclasses.replace(batch, ids_BT=batch.ids_BT[:, SHARED:], mask_BT=batch.mask_BT[:, SHARED:], shared=0)
+
+
 def pairs(
     model: TaskModel, batches: Sequence[Batch], active: frozenset[int], signs: int = 2
 ) -> list[tuple[float, ...]]:
@@ -54,9 +62,22 @@ def pairs(
 
 
 def apart(model: TaskModel, batch: Batch, active: frozenset[int] = SPREAD, signs: int = 2) -> float:
-    """Largest difference between the losses of a batch with its shared tokens and of its whole rows."""
-    (packed,), (plain,) = (pairs(model, [each], active, signs) for each in (batch, whole(batch)))
-    return max(abs(one - other) for one, other in zip(packed, plain, strict=True))
+    """Largest difference between the losses of a batch in any layout and of its whole rows."""
+    model.layout = RowLayout()
+    ((plain),) = pairs(model, [whole(batch)], active, signs)
+    found = []
+    for model.layout in LAYOUTS:
+        (packed,) = pairs(model, [batch], active, signs)
+        found += [abs(one - other) for one, other in zip(packed, plain, strict=True)]
+    return max(found)
+
+
+def evaluations(model: TaskModel, batch: Batch) -> list[Evaluation]:
+    """Of its whole rows, then in every layout."""
+    found = []
+    for model.layout, each in ((RowLayout(), whole(batch)), *((layout, batch) for layout in LAYOUTS)):
+        found.append(model.evaluate([each]))
+    return found
 
 
 def with_answers(batch: Batch) -> Batch:
@@ -80,23 +101,26 @@ def with_options(rows: int = 3) -> Batch:
 
 class TestTheLosses:
     @pytest.mark.parametrize("active", [SPREAD, frozenset(range(BLOCKS)), frozenset({BLOCKS - 1})], ids=str)
-    @pytest.mark.parametrize("kind", DECODERS)
+    @pytest.mark.parametrize("kind", [*DECODERS, "bert"])
     def test_are_those_of_whole_rows(self, kind: str, active: frozenset[int]) -> None:
         model, batch = tiny_task_model(kind), alike(tiny_batch(kind, 5, 6))
-        assert apart(model, batch, active) < 1e-5
-        assert apart(model, batch, active, signs=1) < 1e-5
-        packed, plain = (model.evaluate([each]) for each in (batch, whole(batch)))
-        assert packed.predicted == plain.predicted
-        np.testing.assert_allclose(packed.row_losses, plain.row_losses, atol=1e-5)
+        for each in (batch, ragged(batch)) if kind in DECODERS else (ragged(batch),):
+            assert apart(model, each, active) < 1e-5
+            assert apart(model, each, active, signs=1) < 1e-5
+            plain, *packed = evaluations(model, each)
+            for found in packed:
+                assert found.predicted == plain.predicted
+                np.testing.assert_allclose(found.row_losses, plain.row_losses, atol=1e-5)
 
     @pytest.mark.parametrize("rank", [0, 2])
     def test_of_a_language_model_and_of_answers(self, rank: int) -> None:
         model, batch = tiny_task_model("llama", head="lm", rank=rank), alike(tiny_batch("llama", 4, 6))
         for each in (batch, with_answers(batch)):
             assert apart(model, each) < 1e-5
-            packed, plain = (model.evaluate([one]) for one in (each, whole(each)))
-            assert packed.items == plain.items
-            np.testing.assert_allclose(packed.row_losses, plain.row_losses, atol=1e-4)
+            plain, *packed = evaluations(model, each)
+            for found in packed:
+                assert found.items == plain.items
+                np.testing.assert_allclose(found.row_losses, plain.row_losses, atol=1e-4)
 
     def test_of_options(self) -> None:
         model = tiny_task_model("qwen2")
@@ -106,28 +130,61 @@ class TestTheLosses:
     def test_of_backpropagation(self) -> None:
         model, batch = tiny_task_model("gpt2"), alike(tiny_batch("gpt2", 3, 5))
         gradients = []
-        for each in (batch, whole(batch)):
+        for model.layout, each in ((RowLayout(), whole(batch)), *((layout, batch) for layout in LAYOUTS)):
             tensors = {
                 e.name: model.master(e).view(e.shape).requires_grad_() for e in model.replica.manifest.moved("all")
             }
             model.training_loss(each, tensors).backward()
             gradients.append(torch.cat([tensor.grad.flatten() for tensor in tensors.values()]))  # type: ignore[union-attr]
-        assert torch.allclose(*gradients, atol=1e-5)
+        assert all(torch.allclose(gradients[0], other, atol=1e-5) for other in gradients[1:])
 
     def test_every_token_is_computed_once(self) -> None:
         batch = alike(tiny_batch("llama", 5, 6))
-        model, lengths = tiny_task_model("llama"), []
-        block = model.loaded.blocks[0]
-        block.register_forward_pre_hook(lambda _, args: lengths.append(args[0].shape[:2]))
-        model.evaluate([batch])
-        assert lengths == [(1, SHARED + 5 * 6)]
+        real = int(batch.mask_BT.sum())
+        model, shapes = tiny_task_model("llama"), dict[str, list[tuple[int, ...]]]()
+        first, last = model.loaded.blocks[0], cast(Any, model.loaded.blocks[-1])
+        for name, module in (("first", first), ("keys", last.self_attn.k_proj), ("feed-forward", last.mlp.up_proj)):
+            noted = shapes[name] = []
+            module.register_forward_pre_hook(lambda _, args, noted=noted: noted.append(tuple(args[0].shape[:2])))
+        for model.layout in LAYOUTS:
+            model.evaluate([batch])
+        packed = real - 4 * SHARED
+        assert shapes["first"] == [(1, SHARED + 5 * 6), (1, packed), (1, packed)]
+        assert shapes["keys"] == shapes["first"]
+        assert shapes["feed-forward"] == [(1, SHARED + 5 * 6), (1, packed), (1, 5)]
+
+    def test_with_little_padding_rows_are_computed_whole(self) -> None:
+        model, batch = tiny_task_model("bert"), tiny_batch("bert", 5, 20, "none")
+        batch.mask_BT[0, -1] = 0
+        assert RowLayout(unpadded=True).of(batch, model.head).packing is None
+        batch.mask_BT[1:, -2:] = 0
+        assert RowLayout(unpadded=True).of(batch, model.head).packing is not None
+        assert RowLayout().of(batch, model.head).packing is None
+
+
+def test_a_packing_knows_the_row_and_the_position_of_every_token() -> None:
+    packing = Packing((5, 3, 4), 2)
+    assert packing.rows_N.tolist() == [-1, -1, 0, 0, 0, 1, 2, 2]
+    assert packing.positions_N.tolist() == [0, 1, 2, 3, 4, 2, 2, 3]
+    assert packing.places(torch.tensor([0, 1, 2]), torch.tensor([4, 1, 3])).tolist() == [4, 1, 7]
+    states = torch.arange(8.0)[None, :, None]
+    mean = packing.mean_BN @ states[0]
+    assert mean.flatten().tolist() == pytest.approx([2.0, 2.0, 3.5])
+    assert packing.own.packed(packing.own.padded(states[:, 2:]).flatten(1, 2)).equal(states[:, 2:])
+    some = Packing((5, 3), 0, (torch.tensor([1, 0]), torch.tensor([2, 4])))
+    assert some.read is not None
+    assert some.rows_of(2).tolist() == [0, 1]
+    assert some.rows_of(8).tolist() == [0] * 5 + [1] * 3
+    assert some.read.among_all(torch.ones(1, 2, 1), 8).flatten().tolist() == [0, 0, 0, 0, 1, 0, 0, 1]
 
 
 class TestAClientsNumbers:
     """They are its own, whoever shares its direction and wherever its blocks live."""
 
-    def test_together_and_alone(self) -> None:
+    @pytest.mark.parametrize("layout", LAYOUTS, ids=["padded", "unpadded", "read"])
+    def test_together_and_alone(self, layout: RowLayout) -> None:
         model = tiny_task_model("llama")
+        model.layout = layout
         batches = [alike(tiny_batch("llama", rows, length, seed=rows)) for rows, length in ((3, 6), (1, 4), (4, 2))]
         alone = [pairs(model, [batch], SPREAD)[0] for batch in batches]
         assert pairs(model, batches, SPREAD) == alone
@@ -137,9 +194,11 @@ class TestAClientsNumbers:
     @pytest.mark.parametrize("store", [HostStore(), HostStore(apart=True)], ids=["at home", "apart"])
     def test_resident_and_streamed(self, store: HostStore, rank: int) -> None:
         batch = alike(tiny_batch("qwen2", 3, 6))
-        streamed = tiny_task_model("qwen2", store=store, rank=rank)
+        streamed, resident = tiny_task_model("qwen2", store=store, rank=rank), tiny_task_model("qwen2", rank=rank)
         streamed.use_placement(STREAMED)
-        assert pairs(streamed, [batch], SPREAD) == pairs(tiny_task_model("qwen2", rank=rank), [batch], SPREAD)
+        for layout in LAYOUTS:
+            streamed.layout = resident.layout = layout
+            assert pairs(streamed, [batch], SPREAD) == pairs(resident, [batch], SPREAD)
 
     def test_nothing_of_the_way_stays(self) -> None:
         """After a packed pass transformers' functions are its own, also after one that fails."""
@@ -147,7 +206,8 @@ class TestAClientsNumbers:
         model, batch = tiny_task_model("llama"), alike(tiny_batch("llama", 3, 6))
         clean = pairs(model, [whole(batch)], SPREAD)
         pairs(model, [batch], SPREAD)
-        with pytest.raises(ZeroDivisionError), packed_attention(batch), packed_attention(batch):
+        packing = Packing((6, 5), 2)
+        with pytest.raises(ZeroDivisionError), packed_attention(packing), packed_attention(packing):
             raise ZeroDivisionError
         assert [dict(each) for each in (ALL_ATTENTION_FUNCTIONS, ALL_MASK_ATTENTION_FUNCTIONS)] == before
         assert pairs(model, [whole(batch)], SPREAD) == clean
@@ -170,47 +230,70 @@ class TestThePairCheck:
     @pytest.mark.parametrize("name", TAKEN)
     def test_families_that_can(self, name: str, attention: str | None) -> None:
         model, plain = checked(name, attention=attention)
-        assert check_pairs(model, plain, rows_alike(model), PAIRS).largest < 1e-5
+        for model.layout in LAYOUTS:
+            assert check_pairs(model, plain, rows_alike(model), PAIRS).largest < 1e-5
+
+    @pytest.mark.parametrize("name", ["bert", "modernbert"])
+    def test_encoders_that_can(self, name: str) -> None:
+        model, plain = checked(name)
+        model.layout = RowLayout(unpadded=True)
+        check_pairs(model, plain, [ragged(batch) for batch in rows_alike(model)], PAIRS)
 
     @pytest.mark.parametrize("mode", [{"rank": 2}, {"sixteen_bits": True}], ids=["low rank", "16 bits"])
     def test_ways_to_compute(self, mode: dict[str, Any]) -> None:
         model, plain = checked("llama", **mode)
-        check_pairs(model, plain, rows_alike(model), PAIRS)
+        for model.layout in LAYOUTS:
+            check_pairs(model, plain, rows_alike(model), PAIRS)
+
+    @pytest.mark.parametrize("signs", [1, 2])
+    @pytest.mark.parametrize("name", ["llama", "gpt2", "bert"])
+    def test_a_direction_for_each_example(self, name: str, signs: int) -> None:
+        model, plain = checked(name, rank=1)
+        path = PairPath(signs, False, "rademacher", shared_by=1)
+        for model.layout in LAYOUTS if is_causal(name) else LAYOUTS[:2]:
+            check_pairs(model, plain, [ragged(batch) for batch in rows_alike(model)], path)
 
     @pytest.mark.parametrize("name", WHOLE)
     def test_families_that_cannot_are_found_out(self, name: str) -> None:
         model, plain = checked(name)
         batches = rows_alike(model)
-        with pytest.raises(ModelError):
-            check_pairs(model, plain, batches, None)
+        for model.layout, rows in ((LAYOUTS[0], batches), (LAYOUTS[1], [ragged(batch) for batch in batches])):
+            with pytest.raises(ModelError):
+                check_pairs(model, plain, rows, None)
+        model.layout = RowLayout()
         check_pairs(model, plain, [whole(batch) for batch in batches], None)
 
-    @pytest.mark.parametrize("fault", ["positions", "masks", "future", "keys"])
+    @pytest.mark.parametrize("fault", ["positions", "masks", "future", "keys", "read"])
     def test_faults_are_found(self, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        import zorba_ray.models.shared_prefix as module
+        import zorba_ray.models.packed_attention as module
 
-        def positions(batch: Batch) -> dict[str, torch.Tensor]:
-            inputs = packed_inputs(batch)
+        def positions(loaded: Any, batch: Batch) -> dict[str, torch.Tensor]:
+            inputs = inputs_of(loaded, batch)
             return {**inputs, "position_ids": torch.arange(inputs["input_ids"].shape[1])[None]}
 
-        real = module._masks
+        real = module.PackedMask.rows.func
 
-        def masks(plain: Any, batch: Batch, **kwargs: Any) -> Any:
-            made = real(plain, batch, **kwargs)
-            rows = made.rows.clone()
+        def rows(mask: Any) -> torch.Tensor:
+            made = real(mask)
+            length = mask.packing.longest
+            made = torch.ones(length, length, dtype=torch.bool).tril()[None, None] if made is None else made.clone()
             if fault == "masks":
-                rows[..., : batch.shared] = False  # rows do not see what they share
+                made[..., : mask.packing.shared] = False  # rows do not see what they share
             elif fault == "future":
-                rows[:] = True
+                made[:] = True
             else:
-                rows[..., 0] = False
-            return dataclasses.replace(made, rows=rows)
+                made[..., 0] = False
+            return made
 
-        if fault == "positions":
-            monkeypatch.setattr("zorba_ray.models.task.packed_inputs", positions)
-        else:
-            monkeypatch.setattr(module, "_masks", masks)
         model, plain = checked("llama")
+        model.layout = LAYOUTS[-1]
+        if fault == "positions":
+            monkeypatch.setattr("zorba_ray.models.task.inputs_of", positions)
+        elif fault == "read":
+            seen = module.PackedMask.read.func
+            monkeypatch.setattr(module.PackedMask, "read", property(lambda mask: torch.ones_like(seen(mask))))
+        else:
+            monkeypatch.setattr(module.PackedMask, "rows", property(rows))
         with pytest.raises(ModelError, match="not the model's own"):
             check_pairs(model, plain, rows_alike(model), PAIRS)
 
@@ -222,33 +305,45 @@ def table_of(*rows: Sequence[int], shared: int = 0) -> TokenTable:
 class TestSettling:
     LEAD = tuple(range(13, 31))
 
-    def test_it_is_taken_where_the_pairs_are_right(self) -> None:
+    def test_it_is_taken_where_the_pairs_are_right(self, monkeypatch: pytest.MonkeyPatch) -> None:
         model, asked = tiny_task_model("llama"), []
         train = table_of((*self.LEAD, 5, 6), (*self.LEAD, 7))
-        found = settled_prefix(model, train, None, asked.append)
-        assert (found.tokens, asked) == (18, [True])
+        found = settled_rows(model, train, None, asked.append)
+        assert (found.shared, found.layout, asked) == (18, LAYOUTS[1], [True])
         assert found.note == "all training rows begin with the same 18 tokens: a batch computes them once"
-        assert settled_prefix(model, train, 0, asked.append).tokens == 0, "a run that began without goes on without"
-        assert settled_prefix(tiny_task_model("bert"), train, None, asked.append).tokens == 0
+        begun = SettledRows(0, RowLayout())
+        assert settled_rows(model, train, begun, asked.append) == begun, "a run goes on as it began"
+        assert model.layout == RowLayout()
+        encoder = settled_rows(tiny_task_model("bert"), train, None, asked.append)
+        assert (encoder.shared, encoder.layout) == (0, LAYOUTS[1])
         assert asked == [True, False, False]
+        monkeypatch.setattr("zorba_ray.experiment.row_layout.LEAST", 1)
+        assert settled_rows(model, train, None, asked.append).layout == LAYOUTS[2], "blocks are large"
+        assert model.layout == LAYOUTS[2]
+        assert settled_rows(tiny_task_model("bert"), train, None, asked.append).layout == LAYOUTS[1]
 
-    def test_whole_rows_where_they_are_wrong(self) -> None:
+    def test_less_is_left_out_where_that_is_wrong(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("zorba_ray.experiment.row_layout.LEAST", 1)
+        model = tiny_task_model("llama")
+
         def check(shared: bool) -> None:
-            if shared:
+            if shared or model.layout.reads:
                 raise ModelError("not the model's own")
 
         train = table_of((*self.LEAD, 5, 6), (*self.LEAD, 7))
-        found = settled_prefix(tiny_task_model("llama"), train, None, check)
-        assert found.tokens == 0
+        found = settled_rows(model, train, None, check)
+        assert (found.shared, found.layout, model.layout) == (0, RowLayout(), RowLayout())
         assert "each row computes them" in found.note
-        with pytest.raises(ModelError, match=r"not the model's own.*18 tokens.*with which it began"):
-            settled_prefix(tiny_task_model("llama"), train, 18, check)
+        assert settled_rows(model, table_of((5, 6), (7,)), None, check).layout == LAYOUTS[1]
+        for begun in (SettledRows(18, RowLayout()), SettledRows(0, LAYOUTS[2])):
+            with pytest.raises(ModelError, match=r"not the model's own.*leaves out tokens.*with which it began"):
+                settled_rows(model, train, begun, check)
 
     def test_real_rows_are_held_against_each_other(self) -> None:
         """A window that the model's mask does not tell of shows in rows that are longer than it, not in short ones."""
         model = tiny_task_model("llama")
         require_same_losses(model, table_of((*self.LEAD, 5, 6), (*self.LEAD, 7), shared=18))
-        with pytest.raises(ModelError, match="first 18 tokens shared"):
+        with pytest.raises(ModelError, match="without padding and their first 18 tokens shared"):
             require_same_losses(model, table_of((*self.LEAD, 5, 6), (*self.LEAD[:-1], 5, 7), shared=18))
 
     def test_other_splits_share_what_they_have(self) -> None:

@@ -33,7 +33,7 @@ def test_what_rows_share_is_a_fact_of_the_run(tmp_path: Path, monkeypatch: pytes
     # A run that began with whole rows goes on with them.
     old = tmp_path / "old"
     with monkeypatch.context() as before:
-        before.setattr(build, "settled_prefix", whole_rows)
+        before.setattr(build, "settled_rows", whole_rows)
         run_here(tiny_config(*LONG), old)
         plain = run_here(tiny_config(*LONG, "rounds=2"), tmp_path / "plain")
     resumed = run_here(tiny_config(*LONG, "rounds=2"), old)
@@ -56,13 +56,15 @@ def test_memory_and_batches_count_what_is_computed() -> None:
     assert most > 96, "more fits in than whole rows would need"
     packed, plain = (prepare(tiny_config(*each)) for each in (LONG, SMALL))
     assert packed.memory.of(None).parts["activations"] < plain.memory.of(None).parts["activations"]
-    assert plain.header.sections == {}
+    assert list(plain.header.sections) == ["row_layout"]
     assert plain.prefix_note == ""
 
 
 def test_a_ledger_that_says_otherwise_than_the_rows(tmp_path: Path) -> None:
     """As where training rows were exchanged: the header does not fit."""
     setup = prepare(tiny_config(*LONG))
-    sections = {"shared_prefix": msgspec.structs.replace(setup.header.sections["shared_prefix"], content=b"\x63\0\0\0")}
+    sections = setup.header.sections | {
+        "shared_prefix": msgspec.structs.replace(setup.header.sections["shared_prefix"], content=b"\x63\0\0\0")
+    }
     begun = msgspec.structs.replace(setup.header, sections=sections)
     assert prepare(tiny_config(*LONG), begun=begun).header.sections == setup.header.sections != sections
