@@ -31,7 +31,7 @@ class Inventory:
       in scope needs its factors instead, r (m + n) in the compute dtype, and r columns of the doubled batch. If its
       fp32 master is on the accelerator, also a copy in the compute dtype. With directions for G groups of examples a
       tensor needs their signs in fp32, G (m + n) or G n. Vectors are needed for each row of the doubled batch too, in
-      fp32, two times.
+      fp32, two times; for each token where padding is left out.
     - copies: if the model writes answers, a copy of every active block's tensors in scope, in the compute dtype, until
       the last token.
     - stream buffers: two buffers of the largest frozen block, if blocks are streamed.
@@ -106,7 +106,8 @@ class Inventory:
     def _steps(self, tensor: TensorEntry, work: Workload, rows: int) -> int:
         """Bytes of the steps of all groups, and of those of each of `rows` tokens."""
         if len(tensor.shape) == 1:
-            return 4 * tensor.numel * (work.groups + 4 * (work.most_rows or work.batch_size))
+            vectors = rows if work.unpadded else 2 * (work.most_rows or work.batch_size)
+            return 4 * tensor.numel * (work.groups + 2 * vectors)
         return 4 * work.groups * (tensor.shape[0] + tensor.numel // tensor.shape[0]) + rows * self.size
 
     def copies(self, block: int, work: Workload) -> int:

@@ -59,17 +59,18 @@ class ExampleGroups:
         """
         if (known := self._known.get((shape, signs))) is not None:
             return known
-        each, rest = divmod(shape.numel(), signs * len(self.of_row))
-        if self.packing is not None:
-            rows = self.of_row[self.packing.rows_of(shape.numel() // signs).cpu().numpy()]
-            self._known[shape, signs] = np.concatenate([rows + sign * self.count for sign in range(signs)])
-            return self._known[shape, signs]
-        if rest:
+        of_row, rest = self.of_row, 0
+        if self.packing is not None:  # [S, N, …], or [S · N]
+            tokens = shape[1] if len(shape) > 1 else shape[0] // signs
+            of_row = of_row[self.packing.rows_of(tokens).cpu().numpy()]
+            rest = tokens - len(of_row)
+        each, more = divmod(shape.numel(), signs * len(of_row))
+        if rest or more:
             raise ModelError(
                 f"a module in scope is given {list(shape)} vectors for {len(self.of_row)} rows, so that an example "
                 "cannot have a direction of its own: set zo.directions_per=batch"
             )
-        both = np.concatenate([self.of_row + sign * self.count for sign in range(signs)])
+        both = np.concatenate([of_row + sign * self.count for sign in range(signs)])
         self._known[shape, signs] = np.repeat(both, each)
         return self._known[shape, signs]
 
