@@ -22,6 +22,10 @@ _LITTLE = ("rounds=3", "data.train_rows=96", "data.batch_size=8", "eval.every=3"
 _RESIDENT = ("memory={frozen: device}",)
 COMMANDS: dict[str, tuple[str, ...]] = {
     "demo": ("run", "demo", "rounds=6", "eval.every=3", "federation.backend=sequential", "--run-dir"),
+    "examples": (
+        "run", "demo", *_LITTLE, *_RESIDENT, "federation.fleet=null", "federation.backend=sequential", "zo.lr=0.001",
+        "zo.scope=all", "zo.directions=2", "zo.directions_per=example", "--run-dir",
+    ),
     "comparison": (
         "compare", "demo", *_LITTLE, *_RESIDENT, "federation.fleet=null", "federation.backend=sequential",
         "--methods", "zorba,decomfl,fedkseed,mezo", "--seeds", "1",

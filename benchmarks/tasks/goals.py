@@ -67,8 +67,12 @@ _SHORT = (
 _PLAIN, _FEW = "SST-2, plain prompt", "≥ .78 in ≤ 600 forward passes"
 
 _SQUAD = (
-    'data.prompt="{context}\\nQuestion: {question}\\nAnswer:"', "data.max_length=320", "eval={every: 20, rows: 80}",
-    'task={references_column: answers, max_new_tokens: 12, until: ["\\n"]}', "rounds=20", "zo.directions=4",
+    'data.prompt="{context}\\nQuestion: {question}\\nAnswer:"',
+    "data.max_length=320",
+    "eval={every: 20, rows: 80}",
+    'task={references_column: answers, max_new_tokens: 12, until: ["\\n"]}',
+    "rounds=20",
+    "zo.directions=4",
     "zo.lr=0.02",
 )
 """Answers from a passage."""

@@ -21,6 +21,14 @@ RUNS = {
     "shared": ("federation.seeds=shared",),
     "low rank": ("zo.rank=2", "zo.scope=all", "zo.lr=1e-4"),
     "lazily": ("memory.frozen=host", "federation.seeds=shared"),
+    "per example": (
+        "zo.directions_per=example",
+        "zo.scope=all",
+        "zo.local_steps=2",
+        "zo.examples_per_direction=3",
+        "federation.seeds=shared",
+        "memory.frozen=host",
+    ),
     "decomfl": ("method=decomfl", "federation.seeds=shared", "zo.directions=2", "federation.participants=null"),
 }
 

@@ -60,6 +60,18 @@ class OnDevice:
         self._inner.apply_commits(moved, block, slot, commits, offset)
         theta.copy_(moved)
 
+    def draw_signs(
+        self,
+        out: torch.Tensor,
+        seeds: np.ndarray,
+        directions: np.ndarray,
+        block: int,
+        parts: Sequence[tuple[int, int]],
+    ) -> None:
+        moved = out.to(self._device)
+        self._inner.draw_signs(moved, seeds, directions, block, parts)
+        out.copy_(moved)
+
 
 def interpreted() -> DirectionBackend:
     """Triton's kernels run by its interpreter, on CPU tensors."""
@@ -346,3 +358,13 @@ def test_an_empty_tensor_is_no_trouble(backend: DirectionBackend) -> None:
     theta = torch.empty(0)
     backend.perturb_into(torch.empty(0), theta, stream_of("rademacher"), 1e-3)
     backend.apply_commits(theta, 3, 2, [terms_of("gaussian", [1.0])])
+
+
+@pytest.mark.parametrize("size", [1, 31, 33, 257, 2049, 4097])
+def test_signs_side_by_side_are_those_of_each_direction(backend: DirectionBackend, size: int) -> None:
+    terms = terms_of("rademacher", [0.0] * 3, [5, 0, 2**20])
+    out = torch.full((3 * size + 3 * 9,), 7.0)
+    backend.draw_signs(out, terms.seeds, terms.directions, 3, [(2, size), (4, 9)])
+    for slot, part in ((2, out[: 3 * size].view(3, size)), (4, out[3 * size :].view(3, 9))):
+        for row, number in zip(part, (5, 0, 2**20), strict=True):
+            assert np.array_equal(row.numpy(), plain(stream_of("rademacher", number, slot), 0, len(row)))

@@ -90,10 +90,11 @@ def test_ray_equals_sequential(reference: str, tmp_path: Path, overrides: tuple[
     [
         ("federation.seeds=shared", "federation.clients=6"),
         ("zo.rank=2", "zo.scope=all", "zo.lr=1e-4"),
+        ("zo.directions_per=example", "zo.directions=2", "zo.scope=all", "zo.lr=1e-3", "data.batch_size=6"),
         CLIPPED,
         (*ALIKE, "memory.frozen=host"),
     ],
-    ids=["shared seeds", "low rank", "clipped, labels shifted", "rows that begin alike, streamed"],
+    ids=["shared seeds", "low rank", "per example", "clipped, labels shifted", "rows that begin alike, streamed"],
 )
 def test_other_directions_on_ray_equal_sequential(tmp_path: Path, settings: tuple[str, ...]):
     """Six clients dealt to two workers share blocks three by three, in one process six by six."""

@@ -18,7 +18,7 @@ from zorba_ray.models.cache_check import cache_is_right
 from zorba_ray.models.decode import Decoder, Ending, ending_of, prompts_of
 from zorba_ray.models.decode_check import check_decoding
 from zorba_ray.models.logits import logits_of
-from zorba_ray.models.perturbed_tensors import Perturbation
+from zorba_ray.models.perturbation import Perturbation
 from zorba_ray.models.plain_loss import PlainLoss, PlainStep
 
 NEW = 7

@@ -15,7 +15,8 @@ from zorba_ray.models import LoadedModel, Scope, TensorEntry, heads, loaded_mode
 from zorba_ray.models.heads import Batch
 from zorba_ray.models.pair_check import PairPath
 from zorba_ray.models.paired import PairedBackbone
-from zorba_ray.models.perturbed_tensors import Perturbation, PerturbedTensors
+from zorba_ray.models.perturbation import Perturbation
+from zorba_ray.models.perturbed_tensors import PerturbedTensors
 
 
 @pytest.mark.parametrize("kind", KINDS)

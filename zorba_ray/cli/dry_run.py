@@ -115,6 +115,7 @@ def _traffic(setup: "Setup") -> str:
     """Bytes of the messages of a round in which every asked client reports."""
     from zorba_ray.federation.round import participant_count
     from zorba_ray.protocol.messages import ClientReport, RoundCommit, RoundPlan, encode
+    from zorba_ray.protocol.replay import rule_of
 
     config, header = setup.config, setup.header
     if config.spec.central:
@@ -123,7 +124,7 @@ def _traffic(setup: "Setup") -> str:
         return f"Bytes: method={config.method} sends more than scalars; the run counts them."
     clients = config.federation.clients
     asked = participant_count(clients, config.federation.participants)
-    scalars = bytes(4 * header.local_steps * header.directions_per_step)
+    scalars = bytes(4 * header.local_steps * rule_of(header).scalars)
     report = encode(ClientReport(config.rounds, clients - 1, bytes(8), bytes(4), max(header.samples), scalars))
     plan = encode(RoundPlan(config.rounds, config.zo.lr, config.zo.perturbation_scale, bytes(8)))
     per_client = header.commits == "scalars"

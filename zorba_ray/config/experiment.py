@@ -159,6 +159,11 @@ class ExperimentConfig(StrictModel):
                 f"task.kind=reward with method={self.method}: a reward has no derivative, and this method "
                 "backpropagates; take one of forward passes alone, such as method=zorba, or a task with a loss"
             )
+        if self.zo.directions_per == "example":
+            raise ValueError(
+                "zo.directions_per=example with task.kind=reward: a reward is known of the whole batch alone; set "
+                "zo.directions_per=batch"
+            )
         if self.data.batch_tokens is not None and self.row_kind in DECODED:
             raise ValueError(
                 f"data.batch_tokens={self.data.batch_tokens} with task.kind=reward: what is written is none of the "
@@ -183,6 +188,11 @@ class ExperimentConfig(StrictModel):
     def reports(self, figure: str) -> bool:
         """Whether an evaluation of this run tells a figure: `loss`, `accuracy`, `reward`, …"""
         return is_reported(figure, self.task, self.row_kind)
+
+    @property
+    def direction_groups(self) -> int:
+        """G: directions beside each other in a full batch, one per group of examples; 0: the batch has one."""
+        return -(-self.data.batch_size // self.zo.shared_by) if self.zo.shared_by else 0
 
     @property
     def passes_per_round(self) -> int:

@@ -150,6 +150,11 @@ class MethodSpec:
             raise ValueError(f"method={method} has no blocks to allocate: drop the section allocation")
         if zo.rank is not None:
             raise ValueError(f"zo.rank={zo.rank}: method={method} is defined with dense directions only")
+        if zo.directions_per != "batch":
+            raise ValueError(
+                f"zo.directions_per={zo.directions_per}: method={method} is defined with one direction per batch; set "
+                f"zo.directions_per=batch, or method={DEFAULT_METHOD}"
+            )
         if cls.commits not in ("scalars", "mean") and zo.clip_spread is not None:
             raise ValueError(
                 f"zo.clip_spread={zo.clip_spread:g}: only methods whose commits are the scalars of one round use it, "

@@ -35,6 +35,8 @@ LATER: dict[str, Any] = {
     "data.batch_tokens": None,
     "memory.frozen_format": "compute",
     "memory.stem_format": "compute",
+    "zo.directions_per": "batch",
+    "zo.examples_per_direction": 1,
     **{f"task.{key}": value for key, value in TaskConfig().model_dump(mode="json").items()},
 }
 """Settings that came after the first release -> the value that is as if they were not there. They count from another

@@ -33,7 +33,15 @@ class ZOConfig(StrictModel):
     """Entries of z: `rademacher` is ±1, `gaussian` is a table of 4,096 normal quantiles."""
     rank: int | None = Field(default=None, ge=1)
     """r: the directions of a matrix have rank r, U Vᵀ/√r with U and V of ±1. No perturbed copy of a matrix is then
-    needed. Directions of vectors stay dense. None: all directions are dense."""
+    needed. Directions of vectors stay dense. None: all directions are dense, or of rank 1 with `directions_per:
+    example`."""
+    directions_per: Literal["batch", "example"] = "batch"
+    """What has a direction and a scalar of its own in each of the P pairs: the batch, or each of its examples. With
+    `example`, the directions of matrices have rank 1, and a report has P scalars per example. It helps where clients
+    have different labels, and needs no counts of labels."""
+    examples_per_direction: int = Field(default=1, ge=1)
+    """With `directions_per: example`: so many examples of a batch, one after another, share a direction and a
+    scalar."""
     difference: Literal["central", "forward"] = Field(default_factory=_cheaper_difference)
     """How ρ is computed. `central`: [F(θ + μz) − F(θ − μz)] / 2μ, 2P passes per step. `forward`: [F(θ + μz) − F(θ)] / μ
     with one F(θ) for all directions, P + 1 passes per step. Default: `forward` if P ≥ 2 and directions are dense, else
@@ -50,6 +58,32 @@ class ZOConfig(StrictModel):
     clip_spread: float | None = Field(default=None, ge=1)
     """Scalars beyond this multiple of the round's median |ρ| are shrunk to it in the update. The ledger keeps them as
     they were reported. None: no shrinking."""
+
+    @model_validator(mode="after")
+    def _per_example(self) -> "ZOConfig":
+        if self.directions_per == "batch":
+            if self.examples_per_direction != 1:
+                raise ValueError(
+                    f"examples_per_direction={self.examples_per_direction} with directions_per=batch: all examples of "
+                    "a batch share their directions; set zo.directions_per=example"
+                )
+            return self
+        if self.rank is not None:
+            raise ValueError(
+                f"rank={self.rank} with directions_per=example: the direction of an example has rank 1; set "
+                "zo.rank=null"
+            )
+        if self.distribution != "rademacher":
+            raise ValueError(
+                f"distribution={self.distribution} with directions_per=example: directions of rank 1 must be signs, "
+                "because only then updates are exact on every device; set zo.distribution=rademacher"
+            )
+        if self.scope in ("lora", "auto"):
+            what = "adapters take dense directions" if self.scope == "lora" else "the choice goes by dense directions"
+            raise ValueError(
+                f"scope={self.scope} with directions_per=example: {what}; name another scope, such as zo.scope=all"
+            )
+        return self
 
     @model_validator(mode="after")
     def _low_rank(self) -> "ZOConfig":
@@ -71,8 +105,18 @@ class ZOConfig(StrictModel):
 
     @property
     def family(self) -> Literal["dense", "low_rank"]:
-        """Kind of directions of matrices, by `rank`."""
-        return "dense" if self.rank is None else "low_rank"
+        """Kind of directions of matrices."""
+        return "low_rank" if self.matrix_rank else "dense"
+
+    @property
+    def matrix_rank(self) -> int:
+        """Rank of the directions of matrices; 0: dense."""
+        return 1 if self.directions_per == "example" else self.rank or 0
+
+    @property
+    def shared_by(self) -> int:
+        """b, examples of a batch that share a direction; 0: all of them."""
+        return self.examples_per_direction if self.directions_per == "example" else 0
 
     @property
     def fixed_scope(self) -> FixedScope:

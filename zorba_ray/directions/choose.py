@@ -88,7 +88,7 @@ def _triton(device: str) -> DirectionBackend | str:
 def first_difference(backend: DirectionBackend, device: str) -> str | None:
     """The first operation that differs in any byte from the numpy reference on tensors of `device`; None: none does.
 
-    Compilers and drivers have faults, so the check runs on the device that will be used. It covers both operations,
+    Compilers and drivers have faults, so the check runs on the device that will be used. It covers all operations,
     both distributions and both scratch types, on 2,500 elements.
     """
     for distribution in _DISTRIBUTIONS:
@@ -116,6 +116,10 @@ def _operations(
         commits.append(Terms(seeds, numbers, np.array(coefficients, dtype=np.float32), distribution))
     backend.apply_commits(theta, 1, 2, commits, _OFFSET)
     yield f"apply_commits ({distribution})", theta.cpu().view(torch.uint8)
+    if distribution == "rademacher":
+        drawn, numbers = torch.empty(4 * _SIZE).to(device), np.arange(2, dtype=np.uint64)
+        backend.draw_signs(drawn, np.full(2, _SEED, dtype=np.uint64), numbers, 1, [(2, _SIZE), (7, _SIZE)])
+        yield "draw_signs", drawn.cpu().view(torch.uint8)
 
 
 class StagedDirections:
@@ -138,6 +142,18 @@ class StagedDirections:
         moved = theta.cpu()
         self._inner.apply_commits(moved, block, slot, commits, offset)
         theta.copy_(moved)
+
+    def draw_signs(
+        self,
+        out: torch.Tensor,
+        seeds: np.ndarray,
+        directions: np.ndarray,
+        block: int,
+        parts: Sequence[tuple[int, int]],
+    ) -> None:
+        moved = torch.empty(out.shape)
+        self._inner.draw_signs(moved, seeds, directions, block, parts)
+        out.copy_(moved)
 
 
 def timed(inner: DirectionBackend, watch: Watch) -> DirectionBackend:
@@ -170,6 +186,18 @@ class TimedDirections:
         with self._part("commit", theta):
             self._inner.apply_commits(theta, block, slot, commits, offset)
             _await_device(theta)
+
+    def draw_signs(
+        self,
+        out: torch.Tensor,
+        seeds: np.ndarray,
+        directions: np.ndarray,
+        block: int,
+        parts: Sequence[tuple[int, int]],
+    ) -> None:
+        with self._part("perturb", out):
+            self._inner.draw_signs(out, seeds, directions, block, parts)
+            _await_device(out)
 
     def _part(self, name: str, theta: torch.Tensor) -> AbstractContextManager[None]:
         _await_device(theta)

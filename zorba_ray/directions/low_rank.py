@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import torch
 
-from zorba_ray.directions.streams import TensorStream, tensor_stream
+from zorba_ray.directions.streams import TensorStream
 from zorba_ray.directions.terms import DirectionBackend, Terms
 
 _SUM_BYTES = 1 << 22
@@ -75,14 +75,12 @@ def _stacked(
     device: torch.device,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The factors of all K terms side by side: ([m, K·r] times the coefficients, [K·r, n])."""
-    left = torch.empty(shape[0], len(terms) * rank, dtype=torch.float32, device=device)
-    right = torch.empty(len(terms) * rank, shape[1], dtype=torch.float32, device=device)
-    for term, (seed, direction, coefficient) in enumerate(
-        zip(terms.seeds.tolist(), terms.directions.tolist(), terms.coefficients.tolist(), strict=True)
-    ):
-        span = slice(term * rank, (term + 1) * rank)
-        stream = tensor_stream(seed, block, slot, direction, terms.distribution)
-        u, v = factors(backend, stream, shape, rank, device)
-        left[:, span] = u * coefficient
-        right[span] = v.T
+    (rows, columns), count = shape, len(terms)
+    size = (rows + columns) * rank
+    drawn = torch.empty(count * size, dtype=torch.float32, device=device)
+    backend.draw_signs(drawn, terms.seeds, terms.directions, block, [(slot, size)])
+    drawn = drawn.view(count, size)
+    scales = torch.from_numpy(terms.coefficients).to(device).repeat_interleave(rank)
+    left = drawn[:, : rows * rank].reshape(count, rows, rank).transpose(0, 1).reshape(rows, -1).mul_(scales)
+    right = drawn[:, rows * rank :].reshape(count, columns, rank).transpose(1, 2).reshape(-1, columns)
     return left, right

@@ -150,6 +150,25 @@ def _commit_quantiles(theta, table, k0, c1, c2, coefficients, ends, offset):
         first += np.uint64(GROUPS)
 
 
+@compiled()
+def _draw_signs(out, k0, c1, c2, sizes):
+    """out ← ±1: for each part the directions one after another."""
+    drawn = np.empty(_WORDS, dtype=np.uint64)
+    bits = drawn.view(np.int32)
+    zeros = np.zeros(_TILE, dtype=np.float32)
+    signs = np.empty(_TILE, dtype=np.float32)
+    at = 0
+    for part in range(c1.size):
+        for k in range(k0.size):
+            for start in range(0, sizes[part], _TILE):
+                draw_groups(drawn, 0, np.uint64(start >> 8), k0[k], c1[part], c2[k])
+                count = min(_TILE, sizes[part] - start)
+                for row in range((count + LANES - 1) // LANES):
+                    shift_row(signs, zeros, row * LANES, bits[row], np.float32(1))
+                out[at : at + count] = signs[:count]
+                at += count
+
+
 class NumbaDirections:
     """`DirectionBackend` on numba, one thread."""
 
@@ -186,6 +205,18 @@ class NumbaDirections:
             _commit_signs(target, terms.seeds, c1, c2, terms.coefficients, ends, offset)
         else:
             _commit_quantiles(target, gaussian_table(), terms.seeds, c1, c2, terms.coefficients, ends, offset)
+
+    def draw_signs(
+        self,
+        out: torch.Tensor,
+        seeds: np.ndarray,
+        directions: np.ndarray,
+        block: int,
+        parts: Sequence[tuple[int, int]],
+    ) -> None:
+        c1 = np.array([tensor_counter(block, slot) for slot, _ in parts], dtype=np.uint64)
+        c2 = directions + np.uint64(direction_counter(0, "rademacher"))
+        _draw_signs(flat_fp32(out), seeds, c1, c2, np.array([size for _, size in parts]))
 
 
 def _may_stream(source: np.ndarray, target: np.ndarray, offset: int) -> bool:

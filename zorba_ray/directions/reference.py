@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from zorba_ray.directions.streams import KEY1, TensorStream, gaussian_table, tensor_stream, words
-from zorba_ray.directions.terms import Terms, flat_fp32, flat_scratch
+from zorba_ray.directions.terms import Terms, flat_fp32, flat_scratch, row_by_row
 
 _TILE = 1 << 16  # elements at a time, so that the temporary arrays stay in the cache
 _LANES = 16  # u16 lanes of a 256-bit group
@@ -84,3 +84,13 @@ class NumpyDirections:
                 for stream, coefficient in listing:
                     total += direction(stream, offset + start, part.size) * coefficient
                 part += total
+
+    def draw_signs(
+        self,
+        out: torch.Tensor,
+        seeds: np.ndarray,
+        directions: np.ndarray,
+        block: int,
+        parts: Sequence[tuple[int, int]],
+    ) -> None:
+        row_by_row(self, out, seeds, directions, block, parts)

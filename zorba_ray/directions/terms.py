@@ -1,11 +1,12 @@
 """The interface of all implementations of directions, and `Terms`: what a commit adds to θ.
 
-There are two operations. Every implementation must give the same bits. Both read θ in fp32 and address an element by
+There are three operations. Every implementation must give the same bits. Both read θ in fp32 and address an element by
 its row-major index in the whole tensor; `offset` is the index of the first element of a shard.
 
 - `perturb_into`: scratch = RN(fp32(θ̄) + a), θ̄ = RN_dtype(θ), a = ±μ z rounded once; θ is never written.
 - `apply_commits`: θ = RN(θ + acc) for each commit in turn, acc = Σ_k c_k z_k in fp32 in ledger order, each product
   rounded before it is added. Several commits in one call give the same bytes, in one pass over the memory.
+- `draw_signs`: the first entries of many directions of ±1 side by side, as factors of low rank need them.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from zorba_ray.directions.streams import Distribution, TensorStream
+from zorba_ray.directions.streams import Distribution, TensorStream, tensor_stream
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,41 @@ class DirectionBackend(Protocol):
         `block`, `slot`: the tensor's place in the manifest. All commits draw from one distribution.
         """
         ...
+
+    def draw_signs(
+        self,
+        out: torch.Tensor,
+        seeds: np.ndarray,
+        directions: np.ndarray,
+        block: int,
+        parts: Sequence[tuple[int, int]],
+    ) -> None:
+        """out (fp32, flat) ← for each part [K, n]: in row k the first n entries, ±1, of direction directions[k] under
+        seeds[k].
+
+        Args:
+            seeds, directions: uint64 [K], as of `Terms`.
+            block: of all tensors.
+            parts: (slot of a tensor in the manifest, n), one after another.
+        """
+        ...
+
+
+def row_by_row(
+    backend: DirectionBackend,
+    out: torch.Tensor,
+    seeds: np.ndarray,
+    directions: np.ndarray,
+    block: int,
+    parts: Sequence[tuple[int, int]],
+) -> None:
+    """`draw_signs` by `perturb_into`, a call for each row."""
+    nothing, at = torch.zeros_like(out), 0
+    for slot, size in parts:
+        for seed, number in zip(seeds.tolist(), directions.tolist(), strict=True):
+            stream = tensor_stream(seed, block, slot, number, "rademacher")
+            backend.perturb_into(out[at : at + size], nothing[:size], stream, 1.0)
+            at += size
 
 
 def flat_fp32(tensor: torch.Tensor) -> np.ndarray:

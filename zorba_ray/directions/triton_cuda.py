@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from zorba_ray.directions.streams import Distribution, TensorStream, direction_counter, gaussian_table, tensor_counter
-from zorba_ray.directions.terms import Terms, joined
+from zorba_ray.directions.terms import Terms, joined, row_by_row
 from zorba_ray.directions.triton_kernels import commit, perturb, write_words
 
 _GROUPS = 128  # counters per program of the first kernel
@@ -100,6 +100,16 @@ class TritonDirections:
                     OPEN=last not in ends,
                     ELEMENTS=_ELEMENTS,
                 )
+
+    def draw_signs(
+        self,
+        out: torch.Tensor,
+        seeds: np.ndarray,
+        directions: np.ndarray,
+        block: int,
+        parts: Sequence[tuple[int, int]],
+    ) -> None:
+        row_by_row(self, out, seeds, directions, block, parts)
 
 
 class _Work:

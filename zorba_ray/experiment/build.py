@@ -41,6 +41,7 @@ from zorba_ray.experiment.unfamiliar import unfamiliar_memory
 from zorba_ray.federation import ClientAccelerator, ClientHost
 from zorba_ray.methods import build_method
 from zorba_ray.models import Batch, HostStore, TaskModel
+from zorba_ray.protocol.example_groups import groups_section
 from zorba_ray.protocol.ledger import FORMAT
 from zorba_ray.protocol.messages import LedgerHeader, Section
 from zorba_ray.protocol.states import replica_state
@@ -113,6 +114,8 @@ def prepare(
 
     with watch.part("check"):
         known = None if begun is None else shared_tokens(begun.sections)
+        if config.zo.shared_by:  # tokens of an example have the steps of its own direction
+            known = 0
         prefix = settled_prefix(model, examples.tables[0], known, check)
         train, validation, test = shared_tables(prefix.tokens, examples.tables)
         if judge is not None:
@@ -126,6 +129,7 @@ def prepare(
     sections = option_sizes(train) | prefix_section(train.shared)
     if reward is not None:
         sections["reward"] = Section(1, reward.digest)
+    sections |= groups_section(config.direction_groups)
     memory, fleet = fleet_memory(config, model, sections), FleetSchedule(config)
     doubts = unfamiliar_memory(config, loaded, memory, workload(config, loaded, sections))
     template = config.data.prompt if config.task.messages_column is None else "{messages}"
@@ -150,7 +154,7 @@ def prepare(
         samples=tuple(samples),
         blocks=manifest.blocks,
         family=config.zo.family,
-        rank=config.zo.rank or 0,
+        rank=config.zo.matrix_rank,
         commits=config.spec.commits,
         pool=config.spec.pool(config),
         clip_spread=config.zo.clip_spread or 0.0,

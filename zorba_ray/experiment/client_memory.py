@@ -42,7 +42,7 @@ def workload(config: ExperimentConfig, loaded: LoadedModel, sections: Mapping[st
     options = sections.get("options")
     labels = len(data.label_words) if config.row_kind == "classification" and options is None else None
     work = workload_of(loaded.network.config, config.model.path, data.batch_size, data.max_length, labels)
-    work = replace(work, shared=shared_tokens(sections))
+    work = replace(work, shared=shared_tokens(sections), groups=config.direction_groups)
     if options is not None:
         if data.batch_tokens is not None:
             raise ConfigError(

@@ -20,6 +20,8 @@ from zorba_ray.models.plain_loss import PlainLoss
 
 _LENGTHS = ((6, 3, 4), (4, 4))
 """Tokens of the rows of each batch: one with padding, one without."""
+_MOST_SHARED = 2
+"""Most examples of those rows that share a direction, so that there are two groups."""
 _SHARED = 3
 """Tokens that stand before all rows, where rows begin alike."""
 
@@ -70,7 +72,9 @@ def _path(config: ExperimentConfig, model: TaskModel, format: Format) -> PairPat
     zo = config.zo
     # Blocks that come and go serve one client at a time.
     together = config.federation.seeds == "shared" and config.local_steps == 1 and model.store is None
-    return PairPath(1 if zo.difference == "forward" else 2, together, zo.distribution, format)
+    together = together and not zo.shared_by
+    shared_by = min(zo.shared_by, _MOST_SHARED)
+    return PairPath(1 if zo.difference == "forward" else 2, together, zo.distribution, format, shared_by)
 
 
 def _batches(model: TaskModel, labels: int, max_length: int) -> Iterator[Batch]:

@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import msgspec
+import numpy as np
 from safetensors import SafetensorError
 
 from zorba_ray.artifacts import Round, RunDir, append_record, keep_rounds, read_record, records_of
@@ -74,8 +75,8 @@ def repair_metrics(run: RunDir, contents: LedgerContents) -> None:
             continue
         scalars, reported = None, len(commit.clients) // 4
         if contents.header.commits in ("scalars", "mean"):
-            clients, scalars = unpack_scalars(commit, contents.header)
-            scalars, reported = scalars.astype("f8"), len(clients)
+            reported = len(unpack_scalars(commit, contents.header)[0])
+            scalars = np.frombuffer(commit.scalars, dtype="<f4").astype("f8")
         commit_bytes = len(record.body) - len(commit.active or b"")
         recovered = Round(
             round=record.round,

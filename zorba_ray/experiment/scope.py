@@ -75,7 +75,8 @@ def probe_scopes(config: ExperimentConfig, kinds: Sequence[Scope], device: str =
     """
     # With dense directions, no budgets and all blocks on the device, the result depends only on θ and the data.
     scope = "all" if config.zo.scope == "auto" else config.zo.scope
-    zo = config.zo.model_copy(update={"rank": None, "difference": "central", "scope": scope})
+    dense = {"rank": None, "directions_per": "batch", "examples_per_direction": 1}
+    zo = config.zo.model_copy(update=dense | {"difference": "central", "scope": scope})
     federation = config.federation.model_copy(update={"fleet": None})
     setup = prepare(config.model_copy(update={"zo": zo, "federation": federation}), device)
     largest = sorted(range(len(setup.samples)), key=lambda client: (-setup.samples[client], client))[:CLIENTS]

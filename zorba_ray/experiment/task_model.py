@@ -74,7 +74,7 @@ def task_model(
     """The model at θ0 with its head, on `device`, from a network that was just loaded; `store` and `reward` as of
     `TaskModel`."""
     directions = directions_of(config, device, watch)
-    data, scope, rank = config.data, config.zo.fixed_scope, config.zo.rank or 0
+    data, scope, rank = config.data, config.zo.fixed_scope, config.zo.matrix_rank
     longest = data.max_length + config.task.max_new_tokens
     model = TaskModel(
         loaded,
@@ -92,6 +92,8 @@ def task_model(
     )
     _check_scope(model.replica.manifest, scope)
     _check_rank(rank, model.replica.manifest, scope)
+    if config.zo.shared_by:
+        model.require_examples()
     return model
 
 

@@ -42,6 +42,8 @@ class Workload:
     none."""
     shared: int = 0
     """P, first tokens of all rows that are computed once."""
+    groups: int = 0
+    """G, groups of examples with directions of their own (`zo.directions_per`); 0: the batch has one."""
 
     @property
     def tokens(self) -> int:

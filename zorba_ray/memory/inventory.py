@@ -29,7 +29,9 @@ class Inventory:
       an active block these are its tensors in scope, perturbed, in the compute dtype. A packed matrix, in an active or
       a frozen block, is unpacked into the same buffer, in the compute dtype. With directions of rank r a matrix [m, n]
       in scope needs its factors instead, r (m + n) in the compute dtype, and r columns of the doubled batch. If its
-      fp32 master is on the accelerator, also a copy in the compute dtype.
+      fp32 master is on the accelerator, also a copy in the compute dtype. With directions for G groups of examples a
+      tensor needs their signs in fp32, G (m + n) or G n. Vectors are needed for each token of the doubled batch too, in
+      fp32, two times: an upper bound.
     - copies: if the model writes answers, a copy of every active block's tensors in scope, in the compute dtype, until
       the last token.
     - stream buffers: two buffers of the largest frozen block, if blocks are streamed.
@@ -94,10 +96,18 @@ class Inventory:
                 if rank and len(tensor.shape) >= 2:
                     first = tensor.shape[0]
                     needed = rank * (first + tensor.numel // first + rows) * self.size + (copy if cast else 0)
+                if work.groups:
+                    needed = self._steps(tensor, work, rows) + (copy if cast and len(tensor.shape) >= 2 else 0)
             frozen[leaf] = frozen.get(leaf, 0) + unpacked
             active[leaf] = active.get(leaf, 0) + needed
         sizes = max(frozen.values()), max(active.values())
         return sum(sizes) if rank else max(sizes)  # factors are not in the buffer into which matrices are unpacked
+
+    def _steps(self, tensor: TensorEntry, work: Workload, rows: int) -> int:
+        """Bytes of the steps of all groups, and of those of each of `rows` tokens."""
+        if len(tensor.shape) == 1:
+            return 4 * tensor.numel * (work.groups + 2 * rows)
+        return 4 * work.groups * (tensor.shape[0] + tensor.numel // tensor.shape[0]) + rows * self.size
 
     def copies(self, block: int, work: Workload) -> int:
         """What an active block's perturbed copy holds while answers are written."""

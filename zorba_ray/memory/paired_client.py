@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from zorba_ray.directions import TensorStream, Terms
@@ -56,6 +57,16 @@ class SilentDirections:
         self, theta: torch.Tensor, block: int, slot: int, commits: Sequence[Terms], offset: int = 0
     ) -> None:
         raise AssertionError("a forward pair commits nothing")
+
+    def draw_signs(
+        self,
+        out: torch.Tensor,
+        seeds: np.ndarray,
+        directions: np.ndarray,
+        block: int,
+        parts: Sequence[tuple[int, int]],
+    ) -> None:
+        out.fill_(1.0)
 
 
 class PairedClient:

@@ -19,11 +19,13 @@ never sent. Step 5 is the same function on the server, on workers and in a repla
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from zorba_ray.config import ExperimentConfig
-from zorba_ray.errors import NotFinite, ReportRejected
+from zorba_ray.errors import MessageError, NotFinite, ReportRejected
 from zorba_ray.methods.base import Method, report_loss, reporters, require_loss, require_scalars, require_size
+from zorba_ray.protocol.example_groups import compact, counts_of, counts_section
 from zorba_ray.protocol.messages import ClientReport, RoundCommit, RoundPlan
 
 if TYPE_CHECKING:
@@ -44,34 +46,75 @@ class Zorba(Method):
     def work(
         self, state: "ReplicaState", model: "TaskModel", plan: RoundPlan, batches: Mapping[int, Sequence["Batch"]]
     ) -> Mapping[int, tuple[float, bytes]]:
-        """Step 2. The report is fp32 [K · P], ρ; the loss is the mean over all pairs."""
+        """Step 2. The report is fp32 [K · P], ρ; the loss is the mean over all pairs. With directions per example,
+        step k has P · G_k scalars, with G_k the groups of its batch."""
         from zorba_ray.zo import Estimator
 
         zo = self._config.zo
         mu, one_sided = plan.perturbation_scale, zo.difference == "forward"
-        estimator = Estimator(model, state.directions, self._rule, plan.lr, mu, zo.clip, one_sided)
+        estimator = Estimator(model, state.directions, self._rule, plan.lr, mu, zo.clip, one_sided, zo.shared_by)
         reports = estimator.round(plan.round, state.active, batches)
-        return {client: (loss, scalars.astype("<f4").tobytes()) for client, (scalars, loss) in reports.items()}
+        return {
+            client: (loss, compact(scalars, self._counts(batches[client]), self._rule.directions))
+            for client, (scalars, loss) in reports.items()
+        }
+
+    def client_steps(
+        self,
+        state: "ReplicaState",
+        model: "TaskModel",
+        plan: RoundPlan,
+        digest: bytes,
+        batches: Mapping[int, Sequence["Batch"]],
+    ) -> list[ClientReport]:
+        reports = super().client_steps(state, model, plan, digest, batches)
+        sections = (counts_section(self._counts(batches[report.client]), self._full) for report in reports)
+        return [msgspec.structs.replace(r, sections=own) for r, own in zip(reports, sections, strict=True)]
+
+    @property
+    def _full(self) -> int:
+        """G, groups with scalars of their own in a full batch; 1 where a batch has one."""
+        return max(1, self._rule.groups)
+
+    def _counts(self, batches: Sequence["Batch"]) -> np.ndarray:
+        """G_k of each step, int64 [K]."""
+        size = self._config.zo.shared_by
+        return np.array([-(-len(batch) // size) if size else 1 for batch in batches])
 
     def check_scalars(self, report: ClientReport, plan: RoundPlan) -> None:
-        """Step 3, in addition to `check`: there must be K · P scalars, of sizes that the report's loss allows."""
-        expected = self._rule.local_steps * self._rule.directions
-        if len(report.scalars) != 4 * expected:
-            raise ReportRejected(f"{len(report.scalars)} bytes of scalars, {4 * expected} expected")
-        check_differences(np.frombuffer(report.scalars, dtype="<f4"), report, plan, self._config)
+        """Step 3, in addition to `check`: there must be P · G_k scalars of each step, of sizes that the report's loss
+        allows."""
+        steps, pairs = self._rule.local_steps, self._rule.directions
+        try:
+            counts = counts_of(report, steps, self._full)
+        except MessageError as error:
+            raise ReportRejected(str(error)) from error
+        if len(report.scalars) != 4 * pairs * int(counts.sum()):
+            raise ReportRejected(f"{len(report.scalars)} bytes of scalars, {4 * pairs * int(counts.sum())} expected")
+        scalars = np.frombuffer(report.scalars, dtype="<f4")
+        check_differences(scalars, report, plan, self._config, np.repeat(steps * pairs * counts, pairs * counts))
 
     def aggregate(self, plan: RoundPlan, reports: Sequence[ClientReport]) -> RoundCommit:
         """Step 4. Client ids are left out if every client of the federation reported."""
         scalars = b"".join(report.scalars for report in reports)
         clients = b"" if len(reports) == len(self._rule.samples) else reporters(reports)
-        return RoundCommit(plan.round, plan.lr, clients, scalars, plan.active)
+        counts = np.concatenate([counts_of(report, self._rule.local_steps, self._full) for report in reports])
+        sections = counts_section(counts, self._full)
+        return RoundCommit(plan.round, plan.lr, clients, scalars, plan.active, sections=sections)
 
 
-def check_differences(scalars: np.ndarray, report: ClientReport, plan: RoundPlan, config: ExperimentConfig) -> None:
+def check_differences(
+    scalars: np.ndarray,
+    report: ClientReport,
+    plan: RoundPlan,
+    config: ExperimentConfig,
+    among: np.ndarray | None = None,
+) -> None:
     """Checks the scalars of a report by `zo.clip` and by the report's loss.
 
     Args:
         scalars: float32, ρ, of any shape.
+        among: as of `require_scalars`.
 
     Raises:
         NotFinite: a scalar or the loss is not finite.
@@ -87,7 +130,7 @@ def check_differences(scalars: np.ndarray, report: ClientReport, plan: RoundPlan
     if rewarded:
         require_size(scalars, plan.perturbation_scale)
         return
-    require_scalars(scalars, loss, plan.perturbation_scale, zo.difference == "forward")
+    require_scalars(scalars, loss, plan.perturbation_scale, zo.difference == "forward", among)
 
 
 def require_one_central_difference(config: ExperimentConfig) -> None:

@@ -6,7 +6,7 @@ from zorba_ray.models.load import load_model
 from zorba_ray.models.loaded import LoadedModel, loaded_model
 from zorba_ray.models.manifest import Manifest, Scope, TensorEntry
 from zorba_ray.models.paired import PreparedBatch
-from zorba_ray.models.perturbed_tensors import Perturbation
+from zorba_ray.models.perturbation import Perturbation
 from zorba_ray.models.placement import RESIDENT, STREAMED, HostStore, Placement
 from zorba_ray.models.replica import Commits, Replica, export
 from zorba_ray.models.task import TaskModel

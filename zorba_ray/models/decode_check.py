@@ -14,7 +14,7 @@ from zorba_ray.models.decode import prompts_of
 from zorba_ray.models.heads import Batch
 from zorba_ray.models.loaded import running
 from zorba_ray.models.logits import CLOSE
-from zorba_ray.models.perturbed_tensors import Perturbation
+from zorba_ray.models.perturbation import Perturbation
 from zorba_ray.models.plain_loss import PlainLoss, PlainStep
 from zorba_ray.models.task import TaskModel
 

@@ -5,7 +5,8 @@ Two parts, on a few short rows, padded and not, for the run's own scope, family,
 - Poison. Tensors in scope are NaN wherever a perturbed copy is not in their place. The loss must keep every bit, else a
   tensor is read somewhere else.
 - Numbers. Pairs are held against the untouched model with its weights perturbed (`plain_loss`), for four sets of active
-  blocks: the first, the last, every third, all.
+  blocks: the first, the last, every third, all. Where groups of examples have directions of their own, the loss of each
+  group is held against the model with that group's weights.
 
 What cannot be told apart from rounding is not judged: a set whose perturbation moves the loss too little is looked at
 with a larger μ, and a run in which no set can be judged is refused.
@@ -23,7 +24,7 @@ from zorba_ray.errors import ModelError
 from zorba_ray.formats import Format
 from zorba_ray.models.heads import Batch
 from zorba_ray.models.loaded import running
-from zorba_ray.models.perturbed_tensors import Perturbation
+from zorba_ray.models.perturbation import Perturbation
 from zorba_ray.models.plain_loss import PlainLoss, PlainStep
 from zorba_ray.models.task import TaskModel
 
@@ -53,6 +54,18 @@ class PairPath:
     distribution: Distribution
     format: Format = "compute"
     """Of frozen matrices."""
+    shared_by: int = 0
+    """Examples of a batch that share a direction; 0: all of them."""
+
+
+@dataclass(frozen=True)
+class _Aim:
+    """A step, and the rows of a batch whose loss is looked at after it."""
+
+    step: PlainStep
+    rows: slice
+    among: int
+    """G, groups of the batch: the loss of a group is its part of the mean over all items, times G."""
 
 
 @dataclass(frozen=True)
@@ -123,25 +136,26 @@ class _PairCheck:
         """How far the plain model's loss moves where the same rows are given twice."""
         return abs(self._plain(batch.twice(), step) - loss)
 
-    def _hold(self, what: str, batch: Batch, step: PlainStep | None, loss: float, plain: float, allowed: float) -> None:
-        """`step`: after which both losses are; None: at θ."""
+    def _hold(self, what: str, batch: Batch, aim: _Aim | None, loss: float, plain: float, allowed: float) -> None:
+        """`aim`: what both losses are of; None: of the batch at θ."""
         apart, before = abs(loss - plain), self.verdict
         if apart <= allowed:
             largest = (apart, allowed) if apart >= before.largest else (before.largest, before.allowed)
             self.verdict = Verdict(*largest, before.compared + 1)
             return
-        suspect = "" if step is None else f" ({self._suspect(loss, batch, step, allowed)})"
+        suspect = "" if aim is None else f" ({self._suspect(loss, batch, aim, allowed)})"
         raise ModelError(
             f"{self._label}: a loss of this program is not the model's own: {what} {loss:.7g}, plain model "
             f"{plain:.7g}, {apart:.2g} apart where {allowed:.2g} is rounding{suspect}. {_REMEDY}"
         )
 
-    def _suspect(self, loss: float, batch: Batch, step: PlainStep, allowed: float) -> str:
+    def _suspect(self, loss: float, batch: Batch, aim: _Aim, allowed: float) -> str:
         """The tensor that explains a loss if it is left as it is, or the blocks that were active."""
+        step = aim.step
         for block in sorted(step.active):
             for entry in self._model.replica.manifest.scoped(block, self._model.scope):
-                without = dataclasses.replace(step, left_out=entry.name)
-                if abs(self._plain(batch, without) - loss) <= allowed:
+                without = dataclasses.replace(aim, step=dataclasses.replace(step, left_out=entry.name))
+                if abs(self._loss(batch, without) - loss) <= allowed:
                     return f"block {block}: {entry.name} is not perturbed"
         return f"blocks {', '.join(map(str, sorted(step.active)))} active, sign {step.sign:+.0f}"
 
@@ -181,15 +195,18 @@ class _PairCheck:
         largest at which the model itself has a number; whether one can be told."""
         trial: tuple[Perturbation, list[list[float]], float] | None = None
         clear = False
-        starts = self._starts
-        if self._path.format != "compute":
-            starts = [losses[0] for losses in self._wanted(active, self._move(0.0))]
+        still = [[start] * len(self._signs) for start in self._starts]
+        if self._path.format != "compute" or self._path.shared_by:
+            still = self._wanted(active, self._move(0.0))
         for scale in SCALES:
             move = self._move(scale)
             wanted = self._wanted(active, move)
             if not all(math.isfinite(loss) for losses in wanted for loss in losses):
                 break
-            effect = max(abs(loss - start) for losses, start in zip(wanted, starts, strict=True) for loss in losses)
+            pairs = (
+                pair for after, before in zip(wanted, still, strict=True) for pair in zip(after, before, strict=True)
+            )
+            effect = max(abs(loss - start) for loss, start in pairs)
             allowed = self._allowed(active, move, wanted)
             trial = move, wanted, allowed
             clear = effect >= _CLEAR[self._model.compute] * allowed
@@ -200,16 +217,35 @@ class _PairCheck:
         return clear
 
     def _wanted(self, active: frozenset[int], move: Perturbation, rounded_in: bool = False) -> list[list[float]]:
-        """The plain model's loss of each batch at each sign."""
-        steps = [self._step(active, move, sign, rounded_in) for sign in self._signs]
-        return [[self._plain(batch, step) for step in steps] for batch in self._batches]
+        """The plain model's losses of each batch: of each sign, and of each group of examples."""
+        return [
+            [self._loss(batch, aim) for aim in self._aims(batch, active, move, rounded_in)] for batch in self._batches
+        ]
+
+    def _loss(self, batch: Batch, aim: _Aim) -> float:
+        if aim.among == 1:
+            return self._plain(batch, aim.step)
+        sums, items = self._plain.rows(batch, aim.step)
+        return float(sums[aim.rows].sum()) * aim.among / int(items.sum())
+
+    def _aims(self, batch: Batch, active: frozenset[int], move: Perturbation, rounded_in: bool = False) -> list[_Aim]:
+        """What a pair of a batch measures, in its order."""
+        size, aims = move.shared_by or len(batch), []
+        starts = range(0, len(batch), size)
+        for sign in self._signs:
+            for group, start in enumerate(starts):
+                own = dataclasses.replace(move, direction=move.direction * max(1, move.groups) + group)
+                step = self._step(active, own, sign, rounded_in)
+                aims.append(_Aim(step, slice(start, start + size), len(starts)))
+        return aims
 
     def _allowed(self, active: frozenset[int], move: Perturbation, wanted: list[list[float]]) -> float:
         """Difference that is rounding after a step."""
         allowed = self._tolerance
         if active == self._every or move.scale != SCALES[0]:
             step = self._step(active, move, 1.0)
-            allowed = max(allowed, _CHANGE * self._change(self._batches[0], wanted[0][0], step))
+            start = wanted[0][0] if not move.shared_by else self._plain(self._batches[0], step)
+            allowed = max(allowed, _CHANGE * self._change(self._batches[0], start, step))
         # A low-rank step has a product of its own in 16 bits, rounded in another order than the plain model's: what an
         # order is worth is seen where the step is rounded into the weight.
         if self._model.rank and self._model.compute != torch.float32:
@@ -227,14 +263,19 @@ class _PairCheck:
         for what, pairs in answers:
             for batch, losses, plain in zip(self._batches, pairs, wanted, strict=True):
                 within = max(allowed, self._rounding * max(map(abs, plain)))
-                for loss, held, sign in zip(losses, plain, self._signs, strict=True):
-                    self._hold(what, batch, self._step(active, move, sign), loss, held, within)
+                for loss, held, aim in zip(losses, plain, self._aims(batch, active, move), strict=True):
+                    self._hold(what, batch, aim, loss, held, within)
 
     def _step(self, active: frozenset[int], move: Perturbation, sign: float, rounded_in: bool = False) -> PlainStep:
         return PlainStep(active, move, sign, rounded_in=rounded_in, format=self._path.format)
 
     def _move(self, scale: float) -> Perturbation:
-        return Perturbation(_SEED, 0, scale, self._path.distribution)
+        most = max(map(len, self._batches))
+        groups = -(-most // self._path.shared_by) if self._path.shared_by else 0
+        return Perturbation(_SEED, 0, scale, self._path.distribution, shared_by=self._path.shared_by, groups=groups)
 
     def _pairs(self, batches: Sequence[Batch], active: frozenset[int], move: Perturbation) -> list[tuple[float, ...]]:
-        return self._model.losses([self._model.prepare(batch, active, self._path.signs) for batch in batches], move)
+        prepared = [self._model.prepare(batch, active, self._path.signs) for batch in batches]
+        if move.shared_by:
+            return [tuple(self._model.example_losses(each, move).flat) for each in prepared]
+        return self._model.losses(prepared, move)

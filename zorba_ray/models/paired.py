@@ -30,11 +30,13 @@ import torch
 
 from zorba_ray.directions import DirectionBackend
 from zorba_ray.errors import ModelError
+from zorba_ray.models.example_steps import ExampleGroups
 from zorba_ray.models.heads import Batch
 from zorba_ray.models.loaded import LoadedModel
 from zorba_ray.models.manifest import Scope
 from zorba_ray.models.offload import Offload
-from zorba_ray.models.perturbed_tensors import Perturbation, PerturbedTensors
+from zorba_ray.models.perturbation import Perturbation
+from zorba_ray.models.perturbed_tensors import PerturbedTensors
 from zorba_ray.models.replica import Replica
 from zorba_ray.models.scratch import Scratch
 from zorba_ray.models.shared_prefix import packed_attention
@@ -81,6 +83,8 @@ class _Pass:
     """Computing blocks that are at θ + sign · μz, along `move`."""
     move: Perturbation | None = None
     sign: float = 0.0
+    groups: ExampleGroups | None = None
+    """Of the batch, where each has a direction of its own."""
 
 
 class PairedBackbone:
@@ -165,13 +169,16 @@ class PairedBackbone:
         """Last hidden states [S·B, T, H] of each batch: rows 0 … B−1 at θ + μz, rows B … 2B−1 at θ − μz.
 
         Each batch is computed by itself, all with equally many signs; a tensor that several of them perturb is
-        perturbed once per sign.
+        perturbed once per sign. Where groups of examples have directions of their own there is one batch.
         """
-        begin, signs = min(batch.first for batch in batches), batches[0].signs
+        begin, signs, groups = min(batch.first for batch in batches), batches[0].signs, None
+        if move.shared_by:
+            assert len(batches) == 1, "directions of single examples are those of one batch"
+            groups = ExampleGroups.of(batches[0].batch, move.shared_by)
         if self._offload is not None:
             self._offload.prefetch(begin - 1)
         if not self._trace.chained:
-            return [self._whole(batch, move) for batch in batches]
+            return [self._whole(batch, move, groups) for batch in batches]
         hidden = [torch.cat([batch.hidden_BTH] * len(signs)) for batch in batches]  # type: ignore[list-item]
         for index in range(begin, len(self._forwards)):
             moved = [row for row, batch in enumerate(batches) if index in batch.active]
@@ -179,13 +186,13 @@ class PairedBackbone:
                 if index >= batch.first and index not in batch.active:
                     hidden[row] = self._apply(index, hidden[row], batch)
             if len(signs) == 2 and self.tensors.at_once[index]:
-                with self.tensors.at(move, signs):
+                with self.tensors.at(move, signs, groups=groups):
                     for row in moved:
                         hidden[row] = self._apply(index, hidden[row], batches[row])
                 continue
             halves: list[list[torch.Tensor]] = []
             for half, sign in enumerate(signs):
-                with self.tensors.at(move, (sign,), index if len(moved) > 1 else None):
+                with self.tensors.at(move, (sign,), index if len(moved) > 1 else None, groups):
                     halves.append(
                         [self._apply(index, hidden[row].chunk(len(signs))[half], batches[row]) for row in moved]
                     )
@@ -196,9 +203,10 @@ class PairedBackbone:
             for batch, result in zip(batches, hidden, strict=True)
         ]
 
-    def _whole(self, batch: PreparedBatch, move: Perturbation) -> torch.Tensor:
+    def _whole(self, batch: PreparedBatch, move: Perturbation, groups: ExampleGroups | None) -> torch.Tensor:
         """A whole forward pass for each sign."""
-        passes = [_Pass(len(self._forwards), perturbed=batch.active, move=move, sign=sign) for sign in batch.signs]
+        every = len(self._forwards)
+        passes = [_Pass(every, perturbed=batch.active, move=move, sign=sign, groups=groups) for sign in batch.signs]
         return torch.cat([self._run(each, batch.inputs, batch.batch) for each in passes])
 
     def _apply(self, index: int, hidden: torch.Tensor, batch: PreparedBatch) -> torch.Tensor:
@@ -221,7 +229,7 @@ class PairedBackbone:
                 if state is None or index not in state.perturbed:
                     return forward(*args, **kwargs)
                 assert state.move is not None
-                with self.tensors.at(state.move, (state.sign,)):
+                with self.tensors.at(state.move, (state.sign,), groups=state.groups):
                     return forward(*args, **kwargs)
             hidden, call = split_hidden(args, kwargs)
             if index == state.computing:

@@ -8,39 +8,25 @@ from a buffer as large as the largest block, so that each is drawn once for all 
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
 
-from zorba_ray.directions import DirectionBackend, Distribution, TensorStream, factors, tensor_stream
+from zorba_ray.directions import DirectionBackend, TensorStream, factors, tensor_stream
 from zorba_ray.models.block_layout import BlockLayout
+from zorba_ray.models.example_readers import ExampleReaders, takes_rows
+from zorba_ray.models.example_steps import ExampleGroups
 from zorba_ray.models.linear import is_linear, is_transposed, linear_along
 from zorba_ray.models.loaded import LoadedModel
 from zorba_ray.models.manifest import Scope, TensorEntry
+from zorba_ray.models.perturbation import Perturbation
 from zorba_ray.models.replica import Replica
 from zorba_ray.models.scratch import Scratch, readers
 from zorba_ray.models.swap import Forward, TensorsSwapped, is_aligned, nan_like
 
 _PIECE = 1 << 20
 """Elements of a 16-bit tensor that exist in fp32 at once."""
-
-
-@dataclass(frozen=True)
-class Perturbation:
-    """θ ± μz on the active blocks, for one direction of one client and step."""
-
-    seed: int
-    """seed64 of (round, stream, step)."""
-    direction: int
-    scale: float
-    """μ."""
-    distribution: Distribution
-    overlay: Mapping[tuple[int, int], torch.Tensor] = field(default_factory=dict)
-    """(block, slot) -> flat fp32 tensor that stands for θ there (local steps); absent: θ itself."""
-    only: Scope | None = None
-    """Of the tensors that the model perturbs, those in this scope alone; None: all. Dense directions only."""
 
 
 class PerturbedTensors:
@@ -71,11 +57,14 @@ class PerturbedTensors:
         self._together: dict[str, torch.Tensor] = {}
         """Name -> perturbed tensor of the block at hand, where several clients take it together."""
         self._scoped = [replica.manifest.scoped(block, scope) for block in range(replica.manifest.blocks)]
+        self._examples = ExampleReaders(directions, self._scoped, compute)
         self.at_once: list[bool] = []
         """Of each block: whether it runs once on [x⁺; x⁻] where it is active, and not once per sign: low-rank
         directions, and every module that reads a tensor in scope has the rows of the batch on its first axis."""
         self.plain: list[tuple[nn.Module, Forward]] = []
         """What is wrapped, as it ran before."""
+        self.not_by_example: list[tuple[str, str]] = []
+        """(module, a tensor that it reads) that cannot compute with a direction for each example."""
         self._scratch = scratch
         self._block_scratch = torch.empty(0, dtype=torch.uint8)
         for scoped in self._scoped:
@@ -93,6 +82,8 @@ class PerturbedTensors:
             module = modules[site]
             self.plain.append((module, module.forward))
             module.forward = self._reader(module, module.forward, entries, layouts[site])
+            if site not in loaded.trace.rows_first or not self._takes_examples(module, entries):
+                self.not_by_example.append((f"{site} ({type(module).__name__})", entries[0].name))
         self.at_once.append(self._rank > 0 and sites.keys() <= loaded.trace.rows_first)
 
     def _is_corrected(self, module: nn.Module, entries: Sequence[TensorEntry]) -> bool:
@@ -101,25 +92,40 @@ class PerturbedTensors:
         held_once = all(len(self._replica.holders[entry.name]) == 1 for entry in entries)
         return bool(self._rank) and alone and held_once and is_linear(module)
 
+    def _takes_examples(self, module: nn.Module, entries: Sequence[TensorEntry]) -> bool:
+        """Whether the module's tensors may have a step for each example."""
+        held_once = all(self._replica.holders[entry.name] == [(module, _key(entry))] for entry in entries)
+        return held_once and (self._is_corrected(module, entries) or takes_rows(module))
+
     @property
     def _device(self) -> torch.device:
         """Of what computes."""
         return self._scratch.memory.device
 
     @contextlib.contextmanager
-    def at(self, move: Perturbation, signs: tuple[float, ...], shared: int | None = None) -> Iterator[None]:
+    def at(
+        self,
+        move: Perturbation,
+        signs: tuple[float, ...],
+        shared: int | None = None,
+        groups: ExampleGroups | None = None,
+    ) -> Iterator[None]:
         """Blocks that run inside are at θ + sign · μz; for two signs they are given [x⁺; x⁻].
 
         Args:
             shared: a block that is perturbed once for all that run it; one sign only.
+            groups: of the batch that runs, where each has a direction of its own; None: it has one.
         """
         self._move, self._signs = move, signs
+        if groups is not None:
+            self._examples.begin(move, signs, groups, self._device)
         try:
             if shared is not None:
                 self._together = self._perturb_block(shared)
             yield
         finally:
             self._signs, self._together = (), {}
+            self._examples.end()
 
     @contextlib.contextmanager
     def held(self, active: frozenset[int], move: Perturbation, sign: float) -> Iterator[None]:
@@ -188,6 +194,11 @@ class PerturbedTensors:
         def compute(*args: Any, **kwargs: Any) -> Any:
             if not self._signs:
                 return forward(*args, **kwargs)
+            if self._examples.running:
+                theta = {key: self._at(entry) for key, entry in keys.items()}
+                if corrected:
+                    return self._examples.linear(module, keys, theta, args[0])
+                return self._examples.rows(module, forward, keys, theta, *args, **kwargs)
             if corrected and not self._together:
                 return linear_along(args[0], *self._terms(module, keys), self._signs)
             return swapped(*args, **kwargs) if len(self._signs) == 1 else halves(*args, **kwargs)
@@ -250,6 +261,10 @@ class PerturbedTensors:
             for start in range(0, entry.numel, _PIECE):
                 piece = slice(start, start + _PIECE)
                 self._directions.perturb_into(target[piece], theta[piece].float(), self._stream(entry), scale, start)
+
+
+def _key(entry: TensorEntry) -> str:
+    return entry.name.rpartition(".")[2]
 
 
 def _half(value: Any, rows: int, half: int) -> Any:

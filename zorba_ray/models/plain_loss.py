@@ -20,7 +20,7 @@ from zorba_ray.models.heads import Batch, Options, encoded_prompts, head_kind, m
 from zorba_ray.models.label_tokens import read_label_tokens
 from zorba_ray.models.linear import is_linear, is_transposed
 from zorba_ray.models.manifest import TensorEntry
-from zorba_ray.models.perturbed_tensors import Perturbation
+from zorba_ray.models.perturbation import Perturbation
 from zorba_ray.models.swap import Forward, ForwardsSwapped, TensorsSwapped
 from zorba_ray.models.task import TaskModel
 
@@ -72,12 +72,17 @@ class PlainLoss:
 
     def __call__(self, batch: Batch, step: PlainStep | None = None) -> float:
         """The mean loss; None: at θ."""
+        sums, items = self.rows(batch, step)
+        return float(sums.sum() / items.sum())
+
+    def rows(self, batch: Batch, step: PlainStep | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """(sum of the losses, number of losses) of each example; None: at θ."""
         with self._model.lifted():
             if self.prompts is not None and self._prompts_CH is None:
                 with self._stepped(None):
                     self._prompts_CH = self._pooled(*self.prompts)
             with self._stepped(step):
-                return float(self._loss(batch))
+                return self._sums(batch)
 
     def logits(self, text: Sequence[int], step: PlainStep | None = None) -> torch.Tensor:
         """What the model says after each token of one text, fp32 [T, V]; None: at θ."""
@@ -154,28 +159,29 @@ class PlainLoss:
         module = holders[0][0]
         return len(holders) == 1 and module._parameters.keys() <= {"weight", "bias"} and is_linear(module)
 
-    def _loss(self, batch: Batch) -> torch.Tensor:
+    def _sums(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        single = torch.ones_like(batch.labels_B)
         if batch.options is not None:
-            scores = self._option_scores(batch, batch.options)
-            return torch.stack(
-                [functional.cross_entropy(row, label) for row, label in zip(scores, batch.labels_B, strict=True)]
-            ).mean()
+            scores = zip(self._option_scores(batch, batch.options), batch.labels_B, strict=True)
+            return torch.stack([functional.cross_entropy(row, label) for row, label in scores]), single
         inputs = model_inputs(self._loaded, batch.ids_BT, batch.mask_BT)
         if self.kind == "label_prompts":
             assert self._prompts_CH is not None
             logits = self.temperature * functional.cosine_similarity(
                 self._pooled(batch.ids_BT, batch.mask_BT)[:, None], self._prompts_CH[None], dim=-1
             )
-            return functional.cross_entropy(logits, batch.labels_B)
+            return functional.cross_entropy(logits, batch.labels_B, reduction="none"), single
         logits = self._loaded.network(**inputs, **self._loaded.trace.options).logits.float()
         if self.kind == "label_words":
             rows = [row[: int(mask.nonzero().max()) + 1][-1] for row, mask in zip(logits, batch.mask_BT, strict=True)]
-            return functional.cross_entropy(torch.stack(rows)[:, list(self.tokens)], batch.labels_B)
+            read = torch.stack(rows)[:, list(self.tokens)]
+            return functional.cross_entropy(read, batch.labels_B, reduction="none"), single
         wanted = batch.ids_BT.masked_fill(batch.mask_BT == 0, -100)
         if batch.scored_BT is not None:
             wanted = wanted.masked_fill(~batch.scored_BT, -100)
         wanted = wanted[:, 1:]
-        return functional.cross_entropy(logits[:, :-1].flatten(0, 1), wanted.flatten())
+        losses = functional.cross_entropy(logits[:, :-1].transpose(1, 2), wanted, reduction="none")
+        return losses.sum(dim=1), (wanted != -100).sum(dim=1)
 
     def _option_scores(self, batch: Batch, options: Options) -> list[torch.Tensor]:
         """Of each example its options' scores: prompt and whole option are one text each, side by side."""

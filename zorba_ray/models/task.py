@@ -9,9 +9,11 @@ import torch
 
 from zorba_ray.config import DECODED, ModelConfig, TaskConfig
 from zorba_ray.directions import DirectionBackend
+from zorba_ray.errors import ModelError
 from zorba_ray.models.cache_check import cache_is_right
 from zorba_ray.models.decode import Decoder, ending_of, prompts_of
 from zorba_ray.models.evaluation import Evaluation
+from zorba_ray.models.example_steps import ExampleGroups
 from zorba_ray.models.heads import Batch, build_head, model_inputs
 from zorba_ray.models.loaded import LoadedModel, running
 from zorba_ray.models.logit_spread import LogitSpread
@@ -20,7 +22,7 @@ from zorba_ray.models.manifest import Scope, TensorEntry
 from zorba_ray.models.mixed_precision import mix_precision
 from zorba_ray.models.offload import Offload
 from zorba_ray.models.paired import PairedBackbone, PreparedBatch
-from zorba_ray.models.perturbed_tensors import Perturbation
+from zorba_ray.models.perturbation import Perturbation
 from zorba_ray.models.placement import RESIDENT, STREAMED, HostStore, Placement
 from zorba_ray.models.replica import Replica, move_rest
 from zorba_ray.models.rewarded import RewardFunction, chosen_texts
@@ -149,6 +151,33 @@ class TaskModel:
             ]
         states = self._backbone.perturbed(prepared, perturbation)
         return [self._mean_losses(each, hidden) for each, hidden in zip(prepared, states, strict=True)]
+
+    @torch.inference_mode()
+    def example_losses(self, prepared: PreparedBatch, perturbation: Perturbation) -> np.ndarray:
+        """float64 [S, G]: losses of the groups of a batch (`Perturbation.shared_by`), each along its own direction, at
+        θ + μz and, with two signs, at θ − μz.
+
+        The loss of a group is the sum over its items, over the mean number of items in a group. So the mean over the
+        groups is the mean loss of the batch. μ = 0 gives the losses at θ, by the passes that give those at θ + μz.
+        """
+        self._enter(prepared.active)
+        (hidden,) = self._backbone.perturbed([prepared], perturbation)
+        batch, groups = prepared.batch, ExampleGroups.of(prepared.batch, perturbation.shared_by)
+        items = self.head.row_items(batch)
+        parts = hidden.chunk(len(prepared.signs))
+        return np.stack([groups.sums(self.head.losses(part, batch)[0], items) for part in parts])
+
+    def require_examples(self) -> None:
+        """Checks that every module which reads a tensor in scope can compute with a direction for each example.
+
+        Raises:
+            ModelError: names the first that cannot.
+        """
+        for module, tensor in self._backbone.tensors.not_by_example:
+            raise ModelError(
+                f"model.path={self.loaded.label}: {module} reads {tensor}, and cannot do so with a direction for each "
+                "example: set zo.directions_per=batch, or a zo.scope without that tensor"
+            )
 
     @torch.inference_mode()
     def decode(self, batch: Batch) -> list[str]:

@@ -23,7 +23,7 @@ import msgspec
 from zorba_ray.errors import MessageError
 
 VERSION = 1
-KNOWN_SECTIONS: dict[str, int] = {"options": 1, "shared_prefix": 1, "reward": 1}
+KNOWN_SECTIONS: dict[str, int] = {"options": 1, "shared_prefix": 1, "reward": 1, "example_groups": 1}
 """Name of a section -> the newest version that this program reads. A feature that adds a section adds a line here."""
 
 

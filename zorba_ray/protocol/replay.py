@@ -7,8 +7,9 @@ import torch
 
 from zorba_ray.active_sets import ActiveSets
 from zorba_ray.directions import DirectionBackend
-from zorba_ray.errors import LedgerError
+from zorba_ray.errors import LedgerError, MessageError
 from zorba_ray.models import Replica
+from zorba_ray.protocol.example_groups import counts_of, groups_of, padded
 from zorba_ray.protocol.ledger import first_chain, next_chain
 from zorba_ray.protocol.messages import LedgerHeader, RoundCommit, decode
 from zorba_ray.zo import PendingCommits, RoundUpdate, UpdateRule, apply_rounds, reach, require_within_reach
@@ -30,6 +31,7 @@ def rule_of(header: LedgerHeader) -> UpdateRule:
         samples=header.samples,
         rank=header.rank,
         clip_spread=header.clip_spread,
+        groups=groups_of(header.sections),
     )
 
 
@@ -176,7 +178,7 @@ class ReplicaState:
 
 
 def unpack_scalars(commit: RoundCommit, header: LedgerHeader) -> tuple[np.ndarray, np.ndarray]:
-    """(client ids int64 [n], ρ float32 [n, K, P]) of a commit.
+    """(client ids int64 [n], ρ float32 [n, K, P] or [n, K, P · G], as of `RoundUpdate`) of a commit.
 
     Mean scalars are returned as a report of client 0 alone: its weight is then 1, and all clients share its directions.
 
@@ -190,13 +192,17 @@ def unpack_scalars(commit: RoundCommit, header: LedgerHeader) -> tuple[np.ndarra
         clients = np.zeros(1, dtype=np.int64)
     elif not len(clients):
         clients = np.arange(len(header.samples), dtype=np.int64)
-    shape = (len(clients), header.local_steps, header.directions_per_step)
-    if len(commit.scalars) != 4 * shape[0] * shape[1] * shape[2]:
-        raise LedgerError(f"round {commit.round}: {len(commit.scalars)} bytes of scalars for {shape[0]} clients")
+    full, steps = max(1, groups_of(header.sections)), len(clients) * header.local_steps
+    try:
+        values = np.frombuffer(commit.scalars, dtype="<f4").astype(np.float32)
+        scalars = padded(values, counts_of(commit, steps, full), header.directions_per_step, full)
+    except (MessageError, ValueError) as error:
+        raise LedgerError(
+            f"round {commit.round}: {len(commit.scalars)} bytes of scalars for {len(clients)} clients ({error})"
+        ) from error
     if (np.diff(clients) <= 0).any() or (len(clients) and clients[-1] >= len(header.samples)):
         listing = clients.tolist()
         raise LedgerError(f"round {commit.round}: client ids {listing} are not ascending ids of this federation")
-    scalars = np.frombuffer(commit.scalars, dtype="<f4").astype(np.float32).reshape(shape)
-    if not np.isfinite(scalars).all():
+    if not np.isfinite(values).all():
         raise LedgerError(f"round {commit.round}: a scalar is not finite")
-    return clients, scalars
+    return clients, scalars.reshape(len(clients), header.local_steps, -1)

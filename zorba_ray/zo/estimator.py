@@ -1,6 +1,8 @@
 """What a client computes in a round: K local steps of P forward pairs each (algorithm.md §3 step 2)."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,10 +16,10 @@ Overlay = dict[tuple[int, int], torch.Tensor]
 """(block, slot) -> fp32 [numel]: the client's local copy of a tensor of θ, which its local steps change."""
 
 
-def projected_gradient(plus: float, minus: float, scale: float, signs: int = 2) -> np.float32:
-    """ρ = (F⁺ − F⁻) / (2μ), or (F⁺ − F) / μ with `signs` = 1.
+def projected_gradient(plus: Any, minus: Any, scale: float, signs: int = 2) -> Any:
+    """ρ = (F⁺ − F⁻) / (2μ), or (F⁺ − F) / μ with `signs` = 1; of two losses, or of arrays of them.
 
-    The losses are fp32; difference and quotient are float64 and are rounded once, to fp32.
+    Difference and quotient are float64 and are rounded once, to fp32.
     """
     with np.errstate(over="ignore"):
         return np.float32((plus - minus) / (signs * scale))
@@ -38,6 +40,7 @@ class Estimator:
         scale: float,
         clip: float | None = None,
         one_sided: bool = False,
+        shared_by: int = 0,
     ) -> None:
         """
         Args:
@@ -47,15 +50,17 @@ class Estimator:
             clip: largest |ρ|; None: no clipping.
             one_sided: ρ = [F(θ + μz) − F(θ)] / μ with one F(θ) for all directions of a step, instead of
                 [F⁺ − F⁻] / 2μ.
+            shared_by: b, examples of a batch that share a direction and a scalar; 0: all of them.
         """
         self._model, self._directions, self._rule = model, directions, rule
         self._lr, self._scale, self._clip = lr, scale, clip
         self._signs = 1 if one_sided else 2
+        self._shared_by = shared_by
 
     def round(
         self, number: int, active: ActiveSets, batches: Mapping[int, Sequence[Batch]]
     ) -> dict[int, tuple[np.ndarray, float]]:
-        """Client -> (ρ float32 [K, P], mean training loss).
+        """Client -> (ρ float32 [K, P] or [K, P · G], as of `RoundUpdate`; mean training loss).
 
         The loss is the mean of (F⁺ + F⁻)/2 over all pairs; with one-sided differences it is the mean of F(θ) over the
         local steps. Clients that share their directions (seeds: shared, K = 1) go through the model together: each
@@ -65,7 +70,7 @@ class Estimator:
             batches: client -> one batch per local step.
         """
         rule = self._rule
-        if rule.seeds == "shared" and rule.local_steps == 1:
+        if rule.seeds == "shared" and rule.local_steps == 1 and not rule.groups:
             prepared = [self._model.prepare(batch, active.of(n), self._signs) for n, (batch,) in batches.items()]
             reports = self.step(direction_seed(rule.seed, number, 0, 0), prepared)
             return {n: (scalars[None, :], loss) for n, (scalars, loss) in zip(batches, reports, strict=True)}
@@ -78,20 +83,27 @@ class Estimator:
     def local_steps(
         self, active: frozenset[int], batches: Sequence[Batch], seeds: Sequence[int]
     ) -> tuple[np.ndarray, float]:
-        """(ρ float32 [K, P], loss) of one client. After each step it updates its own copy of its active blocks, the
-        overlay, and takes the next step from there. Scalars that are not finite change nothing.
+        """(ρ float32 [K, P] or [K, P · G], loss) of one client. After each step it updates its own copy of its active
+        blocks, the overlay, and takes the next step from there. Scalars that are not finite change nothing.
 
         Args:
             seeds: the `direction_seed` of every step.
         """
-        scalars = np.zeros((len(batches), self._rule.directions), dtype=np.float32)
+        scalars = np.zeros((len(batches), self._rule.scalars), dtype=np.float32)
         overlay: Overlay = {}
         total = 0.0
         for step, (batch, seed) in enumerate(zip(batches, seeds, strict=True)):
             prepared = self._model.prepare(batch, active, self._signs)
-            ((scalars[step], loss),) = self.step(seed, [prepared], overlay)
+            if self._rule.groups:
+                own, loss = self._step_by_example(seed, prepared, overlay)
+                scalars[step] = np.pad(
+                    own, [(0, 0), (0, self._rule.groups - own.shape[1])], constant_values=np.nan
+                ).flat
+            else:
+                ((own, loss),) = self.step(seed, [prepared], overlay)
+                scalars[step] = own
             total += loss
-            if step + 1 < len(batches) and np.isfinite(scalars[step]).all():
+            if step + 1 < len(batches) and np.isfinite(own).all():
                 self.walk(seed, scalars[step], active, overlay)
         return scalars, total / len(batches)
 
@@ -111,11 +123,26 @@ class Estimator:
             for index, losses in enumerate(self._model.losses(prepared, perturbation)):
                 plus, other = (losses[0], bases[index][0]) if bases else losses  # other: F(θ), or F⁻
                 totals[index] += other if bases else (plus + other) / 2.0
-                rho = projected_gradient(plus, other, self._scale, self._signs)
-                if self._clip is not None:
-                    rho = np.clip(rho, np.float32(-self._clip), np.float32(self._clip))
-                scalars[index, direction] = rho
+                scalars[index, direction] = self._clipped(plus, other)
         return [(rhos, total / rule.directions) for rhos, total in zip(scalars, totals, strict=True)]
+
+    def _step_by_example(self, seed: int, prepared: PreparedBatch, overlay: Overlay) -> tuple[np.ndarray, float]:
+        """(ρ float32 [P, G_n], loss) of a batch whose G_n groups of examples have directions of their own."""
+        rule = self._rule
+        move = Perturbation(seed, 0, 0.0, rule.distribution, overlay, shared_by=self._shared_by, groups=rule.groups)
+        base = self._model.example_losses(prepared, move)[0] if self._signs == 1 else None
+        scalars, total = [], 0.0
+        for direction in range(rule.directions):
+            losses = self._model.example_losses(prepared, replace(move, direction=direction, scale=self._scale))
+            plus, other = losses[0], losses[1] if base is None else base
+            total += float(((plus + other) / 2.0 if base is None else other).mean())
+            scalars.append(self._clipped(plus, other))
+        return np.stack(scalars), total / rule.directions
+
+    def _clipped(self, plus: Any, other: Any) -> Any:
+        """ρ of losses, within `clip`."""
+        rho = projected_gradient(plus, other, self._scale, self._signs)
+        return rho if self._clip is None else np.clip(rho, np.float32(-self._clip), np.float32(self._clip))
 
     def walk(self, seed: int, scalars: np.ndarray, active: frozenset[int], overlay: Overlay) -> None:
         """Updates the overlay by one local step along the directions of `seed`, as a commit would in which only this

@@ -52,6 +52,13 @@ class UpdateRule:
     """r of U Vᵀ/√r, the directions of matrices; 0: dense directions."""
     clip_spread: float = 0.0
     """Scalars beyond this multiple of the commit's median |ρ| are shrunk to it; 0: no scalar is."""
+    groups: int = 0
+    """G: groups of examples in a full batch, each with a direction and a scalar of its own; 0: the batch has one."""
+
+    @property
+    def scalars(self) -> int:
+        """Scalars of a step with a full batch: P, or P · G, pair by pair."""
+        return self.directions * max(1, self.groups)
 
     @functools.cached_property
     def counts(self) -> np.ndarray:
@@ -73,13 +80,16 @@ class RoundUpdate:
     clients: np.ndarray
     """int64 [n]: R_t, ascending client ids."""
     scalars: np.ndarray
-    """float32 [n, K, P]: the raw ρ."""
+    """float32 [n, K, P], or [n, K, P · G]: the raw ρ. Groups that a batch lacks have NaN."""
     active: ActiveSets
     """A_n of every client of the federation."""
 
 
 def commit_terms(rule: UpdateRule, update: RoundUpdate, seeds: np.ndarray, block: int, rank: int = 0) -> Terms:
     """Every non-zero term of `block` by the formula above, in ledger order: client, step, direction.
+
+    Where groups of examples have directions of their own, direction p · G + g is that of group g in pair p. The sum of
+    a step is then divided by P · G_n, with G_n the groups of the client's batch.
 
     If all clients share the directions and z is ±1, the coefficients of one direction are added up first. The sum is
     exact in any order, because they are on one grid. Then a commit costs P · K directions for any number of clients.
@@ -95,10 +105,12 @@ def commit_terms(rule: UpdateRule, update: RoundUpdate, seeds: np.ndarray, block
     holders = np.flatnonzero(update.active.matrix[update.clients, block])
     weights = block_weights(rule, update.clients[holders], update.active)
     rho = clipped_scalars(rule, update.scalars)[holders]
-    raw = ((-update.lr * weights)[:, None, None] * rho / rule.directions).reshape(-1)
+    there = _reported(rule, rho)
+    steps = (-update.lr * weights)[:, None, None] * rho / there.sum(axis=2, keepdims=True)
+    raw = np.where(there, steps, 0.0).reshape(-1)
     coefficients = on_grid(raw / math.sqrt(rank), rank) if rank else on_grid(raw)
     seed = np.broadcast_to(seeds[holders][:, :, None], rho.shape)
-    number = np.broadcast_to(np.arange(rule.directions, dtype=np.uint64), rho.shape)
+    number = np.broadcast_to(np.arange(rule.scalars, dtype=np.uint64), rho.shape)
     if rule.seeds == "shared" and rule.distribution == "rademacher" and len(holders):
         coefficients = coefficients.reshape(len(seed), -1).astype(np.float64).sum(axis=0).astype(np.float32)
         seed, number = seed[0], number[0]
@@ -128,8 +140,13 @@ def clipped_scalars(rule: UpdateRule, scalars: np.ndarray) -> np.ndarray:
         scalars: float32 [...], all of one commit, or of one local step of one client.
     """
     values = scalars.astype(np.float64)
-    bound = rule.clip_spread * median_size(values) if rule.clip_spread else 0.0
+    bound = rule.clip_spread * median_size(values[_reported(rule, values)]) if rule.clip_spread else 0.0
     return np.clip(values, -bound, bound) if bound > 0 else values  # a median of 0 would shrink all to 0
+
+
+def _reported(rule: UpdateRule, scalars: np.ndarray) -> np.ndarray:
+    """bool, as `scalars`: those of groups that their batch has."""
+    return ~np.isnan(scalars) if rule.groups else np.ones(scalars.shape, dtype=bool)
 
 
 def median_size(values: np.ndarray) -> float:
@@ -196,15 +213,17 @@ def apply_terms(
 
 
 def reach(update: RoundUpdate, rule: UpdateRule) -> float:
-    """Upper bound of how far a commit moves any weight: η max_n Σ_{k,p} |ρ_{n,k,p}| / P.
+    """Upper bound of how far a commit moves any weight: η max_n Σ_{k,p} |ρ_{n,k,p}| / P (P · G_n as in
+    `commit_terms`).
 
     Entries of z have a size of about 1, so a weight moves by at most Σ|c| of its block. The weights w of a block's
     clients add up to 1, so no mix of reports moves further than the largest of them alone. If a commit is beyond the
     limit, at least one of its reports is beyond it, too.
     """
     sizes = np.abs(clipped_scalars(rule, update.scalars))
-    furthest = float(sizes.reshape(len(sizes), -1).sum(axis=1).max(initial=0.0))
-    return abs(update.lr) * furthest / rule.directions
+    there = _reported(rule, sizes)
+    steps = np.where(there, sizes, 0.0).sum(axis=2) / there.sum(axis=2)
+    return abs(update.lr) * float(steps.sum(axis=1).max(initial=0.0))
 
 
 def require_within_reach(distance: float, what: str) -> None:

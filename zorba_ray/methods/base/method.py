@@ -131,7 +131,7 @@ class Method(MethodSpec, ABC):
         if cls.allocates:
             places = manifest.blocks * config.allocation.coverage
             share = min(-(-places // config.federation.clients), manifest.blocks)
-            return placed_by_budget(manifest, config.memory, config.zo.fixed_scope, work, config.zo.rank or 0, share)
+            return placed_by_budget(manifest, config.memory, config.zo.fixed_scope, work, config.zo.matrix_rank, share)
         return resident_everywhere(manifest, config.model, config.memory.compute_dtype, work, cls.local_step(config))
 
 
@@ -198,12 +198,15 @@ def require_loss(loss: float, rewarded: bool) -> None:
         raise NotFinite(f"a loss of {loss:.4g}: from {LIMIT:.0f} on fp32 has no digit after the point")
 
 
-def require_scalars(scalars: np.ndarray, loss: float, scale: float, one_sided: bool) -> None:
+def require_scalars(
+    scalars: np.ndarray, loss: float, scale: float, one_sided: bool, among: np.ndarray | None = None
+) -> None:
     """Judges float32 ρ of any shape by the loss over the same pairs.
 
     Args:
         scale: μ.
         one_sided: as `zo.difference: forward`.
+        among: as `scalars`: 1 / among of the loss is of that scalar's losses; None: all count alike.
 
     Raises:
         ReportRejected: no losses can give these scalars.
@@ -211,7 +214,8 @@ def require_scalars(scalars: np.ndarray, loss: float, scale: float, one_sided: b
     require_size(scalars, scale)
     values = scalars.astype(np.float64) * scale
     bound = _SLACK[0] * max(loss, 0.0) + _SLACK[1]
-    if float((np.maximum(-values, 0.0) if one_sided else np.abs(values)).mean()) > bound:
+    sizes = np.maximum(-values, 0.0) if one_sided else np.abs(values)
+    if float((sizes / (values.size if among is None else among)).sum()) > bound:
         raise ReportRejected(
             f"|ρ| up to {np.abs(scalars).max():.4g} with a loss of {loss:.4g} and μ = {scale:g}: losses cannot differ "
             "by more than they are, so these scalars are of no model"
