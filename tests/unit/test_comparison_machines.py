@@ -18,9 +18,11 @@ from zorba_ray.campaigns.comparison.cells import planned_run
 from zorba_ray.campaigns.comparison.machines import fit_of, method_fit, quickest
 from zorba_ray.cli.main import app
 from zorba_ray.config import ExperimentConfig
+from zorba_ray.config.memory import MemoryConfig
 from zorba_ray.errors import ConfigError
 from zorba_ray.experiment.build import prepare
 from zorba_ray.experiment.client_memory import workload
+from zorba_ray.memory import client_memory
 from zorba_ray.memory.count import counted
 from zorba_ray.methods import method_of
 from zorba_ray.report import write_report
@@ -104,6 +106,14 @@ def test_bytes_are_those_of_the_methods_own_step() -> None:
         assert machine.placement.bytes <= machine.budget_bytes
         assert machine.placement.blocks == setup.memory.room(machine.budget_bytes) > 0
         assert machine.placement.bytes == memory.bytes_of(frozenset(range(machine.placement.blocks or 0)))
+    tight = tiny_config(
+        *PACKED, "memory={frozen: auto, master: auto, frozen_format: auto}", FLEET.replace("2 MB", "1 B")
+    )
+    (_, small), placements = method_fit(tight, prepare(tight)).machines, [
+        client_memory(setup.manifest, MemoryConfig(frozen=frozen, master=master, frozen_format=format), "all", work)
+        for frozen in ("device", "host") for master in ("device", "host") for format in ("compute", "int8", "nf4")
+    ]  # fmt: skip
+    assert small.missing_bytes == min(one.base + one.active_extra.min() for one in placements) - 1
     only = method_fit(config, setup, ("checkpointed",), ("int8",))
     assert [(where.name, where.format) for where in only.placements] == [("checkpointed", "int8")]
     with pytest.raises(ConfigError, match="a client of mezo has none of these; it can be resident or streamed"):

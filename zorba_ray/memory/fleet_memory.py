@@ -100,6 +100,11 @@ class FleetMemory:
         memory = self._memory_at(resident[0])
         return resident[0] if memory.base + int(memory.active_extra.min()) <= budget else None
 
+    def smallest(self) -> tuple[Placement, ClientMemory]:
+        """The placement in which a client with one active block holds the fewest bytes."""
+        memories = {placement: self._memory_at(placement) for placement in self._placements}
+        return min(memories.items(), key=lambda item: item[1].base + int(item[1].active_extra.min()))
+
     def of(self, budget: int | None) -> ClientMemory:
         """The bytes of a client with this budget."""
         return self._memory_at(self.placement(budget))

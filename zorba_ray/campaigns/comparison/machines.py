@@ -150,8 +150,11 @@ def _counted(
 def _of_budget(
     config: ExperimentConfig, manifest: Manifest, memory: FleetMemory, work: Workload, budget: int
 ) -> MethodPlacement:
-    """A client of a method that allocates, with as many active blocks as it has room for; with one if it has none."""
+    """A client of a method that allocates, with as many active blocks as it has room for. If it has none: with one, in
+    the smallest placement."""
     placement, held = memory.placement(budget), memory.of(budget)
+    if not memory.room(budget):
+        placement, held = memory.smallest()
     most = config.allocation.max_blocks or manifest.blocks
     blocks = max(1, min(memory.room(budget, placement), most))
     smallest = held.active_extra.argsort(kind="stable")[:blocks].tolist()
