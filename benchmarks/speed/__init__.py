@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.rows import Row
-from benchmarks.speed import kernels, language_model, replay, rounds, step
+from benchmarks.speed import kernels, language_model, per_example, replay, rounds, step
 
 
 def rows(quick: bool) -> list[Row]:
@@ -13,6 +13,7 @@ def rows(quick: bool) -> list[Row]:
         folder = Path(name)
         return [
             *kernels.rows(quick),
+            *per_example.rows(quick),
             *step.rows(quick),
             *rounds.rows(quick, folder),
             *replay.rows(quick, folder),
