@@ -193,7 +193,7 @@ def test_a_shared_block_is_perturbed_once_per_sign() -> None:
 
     class Counting:
         name = "counting"
-        apply_commits = DIRECTIONS.apply_commits
+        apply_commits, draw_signs = DIRECTIONS.apply_commits, DIRECTIONS.draw_signs
 
         def perturb_into(
             self, scratch: torch.Tensor, theta: torch.Tensor, stream: TensorStream, scale: float, offset: int = 0
