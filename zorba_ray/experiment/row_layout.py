@@ -14,7 +14,8 @@ from zorba_ray.models.pair_check import ROUNDING
 from zorba_ray.models.row_layout import RowLayout
 
 LEAST = 2**19
-"""Parameters of a block from which on it is quicker for the tokens that are read alone. Measured."""
+"""Parameters of a block from which on it answers for the tokens that are read alone. Measured: no gain at 150,000, but
+most of the block at 3.5 million."""
 
 
 @dataclass(frozen=True)
