@@ -61,7 +61,7 @@ _FIRST_ORDER = (
     "data.batch_size=8", "method_settings={local_steps: 5, lr: 0.001}",
 )  # fmt: skip
 _SHORT = (
-    "rounds=22", "data.batch_size=16", "federation.fleet=[{name: third, count: 4, vram: 100601000}]", "zo.lr=0.025",
+    "rounds=22", "data.batch_size=16", "federation.fleet=null", "allocation.max_blocks=10", "zo.lr=0.025",
 )  # fmt: skip
 """A third of the passes, in half the batch."""
 _PLAIN, _FEW = "SST-2, plain prompt", "≥ .78 in ≤ 600 forward passes"
@@ -87,8 +87,7 @@ TRAINING = (
     ),
     Training(
         "trec", "TREC", "smollm2_sst2", "trec", "+ ≥ 8 points", gains(8), overrides=(
-            'data.prompt="{text}\\nAsks for:"', "data.max_length=48", *_SHORT, "zo.lr=0.0125", "federation.fleet=null",
-            "allocation.max_blocks=10",
+            'data.prompt="{text}\\nAsks for:"', "data.max_length=48", *_SHORT, "zo.lr=0.0125",
             "data.label_words=[abbreviation, description, entity, human, location, number]",
         ),
     ),
@@ -100,7 +99,7 @@ TRAINING = (
     Training(
         "ag_news", "AG News", "smollm2_sst2", "ag_news", "+ ≥ 8 points", gains(8), 500, overrides=(
             'data.prompt="{text}\\nTopic:"', "data.label_words=[World, Sports, Business, Technology]", *_SHORT,
-            "data.max_length=80", "federation.fleet=null", "allocation.max_blocks=10",
+            "data.max_length=80",
         ),
     ),
     Training(
