@@ -125,7 +125,7 @@ def test_a_run_is_the_same_after_a_resume_and_in_a_replay(tmp_path: Path) -> Non
 
 def test_a_run_without_a_reward_has_no_byte_of_it(tmp_path: Path) -> None:
     run_here(tiny_config(*FEW, "rounds=1"), tmp_path / "run")
-    assert read_ledger(tmp_path / "run" / "ledger.zl").header.sections == {}
+    assert "reward" not in read_ledger(tmp_path / "run" / "ledger.zl").header.sections
 
 
 @pytest.mark.slow

@@ -70,7 +70,9 @@ def room(config: ExperimentConfig) -> tuple[dict[str, int], int, int]:
     data = config.data
     manifest, hidden = shape(config.model.path, config.model.head)
     sequences = len(data.label_words) if config.name in LONG_WORDS else 1
-    work = Workload(data.batch_size * sequences, data.max_length, hidden, len(data.label_words), positions=1)
+    work = Workload(
+        data.batch_size * sequences, data.max_length, hidden, len(data.label_words), positions=1, unpadded=True
+    )
     memory = placed_by_budget(manifest, config.memory, config.zo.fixed_scope, work).of(1)
     [extra] = set(memory.active_extra.tolist())
     kinds = [kind for kind in config.federation.fleet or () if isinstance(kind, FleetClass)]
