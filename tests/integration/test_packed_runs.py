@@ -46,6 +46,15 @@ def test_packed_on_ray_with_two_workers(packed: dict[str, Any], tmp_path: Path) 
     assert replay_run(tmp_path / "run", None, None, None).digest == packed["weights_sha256"]
 
 
+def test_directions_per_example_beside_packed_blocks(packed: dict[str, Any], tmp_path: Path) -> None:
+    examples = (*NF4, "zo.directions_per=example", "zo.directions=2")
+    resident = run_here(tiny_config(*examples), tmp_path / "resident")
+    streamed = run_here(tiny_config(*examples, "memory.frozen=host", "memory.master=host"), tmp_path / "streamed")
+    assert resident["weights_sha256"] != packed["weights_sha256"]
+    assert streamed["weights_sha256"] == resident["weights_sha256"]
+    assert replay_run(tmp_path / "streamed", None, None, None).digest == resident["weights_sha256"]
+
+
 def test_a_packed_stem_is_rounded_at_the_start_and_in_a_replay(packed: dict[str, Any], tmp_path: Path) -> None:
     summary = run_here(tiny_config(*NF4, "memory.stem_format=int8"), tmp_path / "run")
     assert summary["evaluations"]["start"]["loss"] != packed["evaluations"]["start"]["loss"]
