@@ -181,8 +181,9 @@ class PlainLoss:
         if batch.scored_BT is not None:
             wanted = wanted.masked_fill(~batch.scored_BT, -100)
         wanted = wanted[:, 1:]
-        losses = functional.cross_entropy(logits[:, :-1].transpose(1, 2), wanted, reduction="none")
-        return losses.sum(dim=1), (wanted != -100).sum(dim=1)
+        # Over a last axis: across another one, torch adds up a large vocabulary with larger errors.
+        flat = functional.cross_entropy(logits[:, :-1].flatten(0, 1), wanted.flatten(), reduction="none")
+        return flat.view(wanted.shape).sum(dim=1), (wanted != -100).sum(dim=1)
 
     def _option_scores(self, batch: Batch, options: Options) -> list[torch.Tensor]:
         """Of each example its options' scores: prompt and whole option are one text each, side by side."""
