@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from zorba_ray.directions.streams import KEY1, TensorStream, gaussian_table, tensor_stream, words
-from zorba_ray.directions.terms import Terms, flat_fp32, flat_scratch, row_by_row
+from zorba_ray.directions.terms import DirectionBackend, Terms, flat_fp32, flat_scratch
 
 _TILE = 1 << 16  # elements at a time, so that the temporary arrays stay in the cache
 _LANES = 16  # u16 lanes of a 256-bit group
@@ -45,7 +45,7 @@ def round_to_bf16(values: np.ndarray) -> np.ndarray:
     return ((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)).astype(np.uint16)
 
 
-class NumpyDirections:
+class NumpyDirections(DirectionBackend):
     """`DirectionBackend` on numpy."""
 
     name = "numpy"
@@ -84,13 +84,3 @@ class NumpyDirections:
                 for stream, coefficient in listing:
                     total += direction(stream, offset + start, part.size) * coefficient
                 part += total
-
-    def draw_signs(
-        self,
-        out: torch.Tensor,
-        seeds: np.ndarray,
-        directions: np.ndarray,
-        block: int,
-        parts: Sequence[tuple[int, int]],
-    ) -> None:
-        row_by_row(self, out, seeds, directions, block, parts)

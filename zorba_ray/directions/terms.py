@@ -89,31 +89,19 @@ class DirectionBackend(Protocol):
         parts: Sequence[tuple[int, int]],
     ) -> None:
         """out (fp32, flat) ← for each part [K, n]: in row k the first n entries, ±1, of direction directions[k] under
-        seeds[k].
+        seeds[k]. Here by `perturb_into`, a call for each row; a backend that has a quicker way overrides it.
 
         Args:
             seeds, directions: uint64 [K], as of `Terms`.
             block: of all tensors.
             parts: (slot of a tensor in the manifest, n), one after another.
         """
-        ...
-
-
-def row_by_row(
-    backend: DirectionBackend,
-    out: torch.Tensor,
-    seeds: np.ndarray,
-    directions: np.ndarray,
-    block: int,
-    parts: Sequence[tuple[int, int]],
-) -> None:
-    """`draw_signs` by `perturb_into`, a call for each row."""
-    nothing, at = torch.zeros_like(out), 0
-    for slot, size in parts:
-        for seed, number in zip(seeds.tolist(), directions.tolist(), strict=True):
-            stream = tensor_stream(seed, block, slot, number, "rademacher")
-            backend.perturb_into(out[at : at + size], nothing[:size], stream, 1.0)
-            at += size
+        nothing, at = torch.zeros_like(out), 0
+        for slot, size in parts:
+            for seed, number in zip(seeds.tolist(), directions.tolist(), strict=True):
+                stream = tensor_stream(seed, block, slot, number, "rademacher")
+                self.perturb_into(out[at : at + size], nothing[:size], stream, 1.0)
+                at += size
 
 
 def flat_fp32(tensor: torch.Tensor) -> np.ndarray:

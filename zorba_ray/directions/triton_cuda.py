@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from zorba_ray.directions.streams import Distribution, TensorStream, direction_counter, gaussian_table, tensor_counter
-from zorba_ray.directions.terms import Terms, joined, row_by_row
+from zorba_ray.directions.terms import DirectionBackend, Terms, joined
 from zorba_ray.directions.triton_kernels import commit, perturb, write_words
 
 _GROUPS = 128  # counters per program of the first kernel
@@ -30,7 +30,7 @@ _PER_GROUP: dict[Distribution, int] = {"rademacher": 256, "gaussian": 16}
 _LANES = {"rademacher": torch.int32, "gaussian": torch.int64}
 
 
-class TritonDirections:
+class TritonDirections(DirectionBackend):
     """`DirectionBackend` on Triton. Tensors are contiguous and on one device; no call waits for the device."""
 
     name = "triton"
@@ -100,16 +100,6 @@ class TritonDirections:
                     OPEN=last not in ends,
                     ELEMENTS=_ELEMENTS,
                 )
-
-    def draw_signs(
-        self,
-        out: torch.Tensor,
-        seeds: np.ndarray,
-        directions: np.ndarray,
-        block: int,
-        parts: Sequence[tuple[int, int]],
-    ) -> None:
-        row_by_row(self, out, seeds, directions, block, parts)
 
 
 class _Work:

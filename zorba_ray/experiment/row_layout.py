@@ -51,6 +51,7 @@ def settled_rows(
     if not (alike and model.loaded.causal):
         shared = 0
     begin = f"all training rows begin with the same {shared:,} tokens"
+    once = f"{begin}: a batch computes them once" if shared else ""
     if begun is not None:
         found = replace(begun, shared=shared)
         try:
@@ -62,13 +63,13 @@ def settled_rows(
                 f"{error} By its ledger this run leaves out tokens that need not be computed: go on with the versions "
                 "of torch and transformers with which it began, or begin a new run"
             ) from error
-        return replace(found, note=f"{begin}: a batch computes them once" if shared else "")
+        return replace(found, note=once)
     for layout in _layouts(model):
         try:
             _judge(model, train, SettledRows(shared, layout), check)
         except ModelError:
             continue
-        return SettledRows(shared, layout, f"{begin}: a batch computes them once" if shared else "")
+        return SettledRows(shared, layout, once)
     whole = SettledRows(
         0, RowLayout(), f"{begin}: each row computes them, as this model cannot take them once" if shared else ""
     )
