@@ -16,11 +16,12 @@ from matplotlib.figure import Figure
 
 from analysis.command import drawn_by, make, parser_of
 from analysis.comparison_table import latex, load
+from analysis.printed import SHEET_IN, letters
 from analysis.rows import Row, Rows
 from zorba_ray.errors import RunDirError
 from zorba_ray.report.comparison import ComparisonRecord, MethodResult
 from zorba_ray.report.comparison_points import SENT, VRAM, Points, draw_points, points_of
-from zorba_ray.report.figure import SHEET_IN, legend, letters
+from zorba_ray.report.figure import legend
 from zorba_ray.report.measures import FIGURES, headline_figure
 from zorba_ray.tables import Column, Table
 from zorba_ray.tables.text import text_bytes, text_figure, text_percent, text_seconds, text_value

@@ -11,7 +11,7 @@ This file only looks at the structure, which is the same in every process. `pair
 import inspect
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +19,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from zorba_ray.models.swap import storage_key
+from zorba_ray.models.swap import ForwardsSwapped, storage_key
 
 ROWS, LENGTH = 3, 5
 """Shape of the observed batch. The two numbers differ, so that an axis can be recognised by its length."""
@@ -140,17 +140,9 @@ class _Observer(TorchFunctionMode):
     def run(self, inputs: dict[str, torch.Tensor], options: Options) -> None:
         """Observes one forward pass. It replaces the forward of every module, because some modules are called without
         hooks."""
-        replaced = [(module, module.__dict__.get("forward")) for module in self._names]
-        try:
-            for module in self._names:
-                module.forward = self._observed(module, module.forward)
-            with self:
-                self._network(**inputs, **options)
-        finally:
-            for module, forward in replaced:
-                del module.forward
-                if forward is not None:
-                    module.forward = forward
+        watched = [(module, self._observed(module, module.forward)) for module in self._names]
+        with ForwardsSwapped(watched), self:
+            self._network(**inputs, **options)
 
     def _observed(self, module: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
         def observed(*args: Any, **kwargs: Any) -> Any:
@@ -192,17 +184,10 @@ class _Observer(TorchFunctionMode):
             if isinstance(visit.output, tuple):
                 extra[visit.block] = len(visit.output) - 1
         childless = {module for module in self._entered if next(module.children(), None) is None}
-        readers, elsewhere = self._readers()
+        order, rows_first = tuple(visit.block for visit in self._visits), childless - self._other_axis
+        names = frozenset(self._names[module] for module in rows_first)
         return Trace(
-            options,
-            tuple(visit.block for visit in self._visits),
-            self._unchained(),
-            tuple(extra),
-            readers,
-            elsewhere,
-            frozenset(self._names[module] for module in childless - self._other_axis),
-            self._early,
-            self.behind(),
+            options, order, self._unchained(), tuple(extra), *self._readers(), names, self._early, self.behind()
         )
 
     def behind(self) -> str | None:
@@ -304,8 +289,7 @@ def _tensors(value: Any) -> Iterator[torch.Tensor]:
     if isinstance(value, torch.Tensor):
         yield value
     elif isinstance(value, (tuple, list, dict)):
-        inside: Iterable[Any] = value.values() if isinstance(value, dict) else value
-        for part in inside:
+        for part in value.values() if isinstance(value, dict) else value:
             yield from _tensors(part)
 
 

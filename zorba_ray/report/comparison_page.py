@@ -16,12 +16,7 @@ from zorba_ray.report.measures import FIGURES
 from zorba_ray.report.page import Page, PageSection, Tile
 from zorba_ray.report.settings import settings_table, typed_command
 from zorba_ray.tables import Cell, Column, Table, with_interval
-from zorba_ray.tables.text import (
-    figure_name,
-    text_count,
-    text_loss,
-    text_percent,
-)
+from zorba_ray.tables.text import figure_name, text_count, text_loss, text_percent
 
 
 def comparison_page(record: ComparisonRecord) -> Page:
@@ -77,7 +72,7 @@ def comparison_page(record: ComparisonRecord) -> Page:
                 "Command and settings",
                 tables=[settings_table("Zorba's settings", record.entry.asked["settings"])],
                 commands=typed_command(record.entry.command),
-            ),
+            )
         ],
     )
 

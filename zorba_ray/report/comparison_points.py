@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from zorba_ray.report import measures
 from zorba_ray.report.comparison import ComparisonRecord, MethodResult
-from zorba_ray.report.figure import CARD, look, percent
+from zorba_ray.report.figure import CARD, bytes_axis, look, percent
 from zorba_ray.tables.text import figure_name
 
 VRAM, SENT = "bytes of a client's accelerator", "bytes per client, up and down"
@@ -92,12 +91,8 @@ def draw_points(axes: Axes, points: Sequence[Points], cost: str) -> None:
         reach = [[max(0.0, point.quality - point.low)], [max(0.0, point.high - point.quality)]]
         axes.errorbar(where[:1], y[:1], yerr=reach, capsize=2, elinewidth=0.8, fmt="none", ecolor=kind["color"])
         axes.plot(where[:full], y[:full], label=point.method, **alone)
-    axes.set_xscale("log", base=10)
     axes.margins(x=0.08)
-    low, high = axes.get_xlim()
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 50 * low else (1,)))
-    axes.xaxis.set_major_formatter(EngFormatter("B"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    bytes_axis(axes)
     figure = points[0].figure
     if figure in ("accuracy", "exact_match", "number_match"):
         percent(axes.yaxis)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from zorba_ray.artifacts import PartitionRecord, Run
 from zorba_ray.report.figure import GREY, Plot, legend, look, plot, short
-from zorba_ray.tables.text import text_count
+from zorba_ray.tables.text import text_count, text_range
 
 BARS = 24
 """Up to this many clients have a bar each; more are shown in this many groups."""
@@ -32,10 +32,9 @@ def partition_text(run: Run) -> str:
 def spread_text(record: PartitionRecord) -> str:
     """As 'rows of a client: 12–340, median 60; labels of a client: 1–4'."""
     rows = [sum(counts.values()) for counts in record.clients]
-    text = f"rows of a client: {_span(rows)}, median {median(rows):,g}"
-    return (
-        f"{text}; labels of a client: {_span([len(counts) for counts in record.clients])}" if record.labelled else text
-    )
+    text = f"rows of a client: {text_range(rows)}, median {median(rows):,g}"
+    labels = text_range([len(counts) for counts in record.clients])
+    return f"{text}; labels of a client: {labels}" if record.labelled else text
 
 
 def partition_plot(run: Run) -> Plot | None:
@@ -92,8 +91,3 @@ def partition_groups(clients: Sequence[dict[int, int]]) -> list[tuple[str, list[
 def _label(run: Run, label: int) -> str:
     words = run.config.data.label_words
     return short(words[label], 24) if label < len(words) else ("rows" if not words else f"label {label}")
-
-
-def _span(values: Sequence[int]) -> str:
-    low, high = min(values), max(values)
-    return f"{low:,}" if low == high else f"{low:,}–{high:,}"

@@ -10,13 +10,7 @@ from zorba_ray.report.answers import by_client_table, labels_table, metrics_tabl
 from zorba_ray.report.headline import met_text, summary_table
 from zorba_ray.report.measures import memory_label
 from zorba_ray.tables import Column, Table
-from zorba_ray.tables.text import (
-    text_bytes,
-    text_gap,
-    text_percent,
-    text_seconds,
-    text_value,
-)
+from zorba_ray.tables.text import text_bytes, text_gap, text_percent, text_seconds, text_value
 
 
 def run_tables(run: Run) -> list[Table]:

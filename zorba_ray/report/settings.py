@@ -6,17 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zorba_ray.artifacts import Run
+from zorba_ray.config.base import flatten
 from zorba_ray.tables import Column, Table
-
-
-def flatten(tree: Mapping[str, Any], unflattened: frozenset[str] = frozenset(), prefix: str = "") -> dict[str, Any]:
-    """Dotted key -> value of a tree. Lists, empty sections and the keys in `unflattened` stay as they are."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        name = f"{prefix}{key}"
-        nested = isinstance(value, Mapping) and value and name not in unflattened
-        flat |= flatten(value, unflattened, f"{name}.") if nested else {name: value}
-    return flat
 
 
 def settings_table(caption: str, tree: Mapping[str, Any]) -> Table:

@@ -69,9 +69,9 @@ class Table(Generic[T]):
     note: str = ""
 
     @classmethod
-    def pairs(cls, caption: str, what: str, value: str, pairs: Sequence[tuple[str, str]], note: str = "") -> "Table":
+    def pairs(cls, caption: str, what: str, value: str, pairs: Sequence[tuple[str, str]]) -> "Table":
         """A table of (name, text) pairs with the headers `what` and `value`."""
-        return Table(caption, pairs, [Column(what, lambda pair: pair[0]), Column(value, lambda pair: pair[1])], note)
+        return Table(caption, pairs, [Column(what, lambda pair: pair[0]), Column(value, lambda pair: pair[1])])
 
     def texts(self) -> list[list[str]]:
         """The texts of the cells, row by row."""

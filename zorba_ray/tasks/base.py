@@ -8,6 +8,7 @@ from zorba_ray.config import DECODED, ExperimentConfig
 from zorba_ray.data import Cut, Split, TokenTable, encode_rows
 from zorba_ray.errors import DataError
 from zorba_ray.models import LoadedModel
+from zorba_ray.models.prompt_end import read_prompt_end, short_prompt
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class TaskRows(ABC):
 
     def require_tokens_of(self, rows: Sequence[Sequence[int]], split: Split, name: str) -> None:
         """Raises DataError: a row with fewer tokens than `least`."""
-        short = next((place for place, row in enumerate(rows) if len(row) < self.least), None)
+        short = next((row for row, tokens in enumerate(rows) if len(tokens) < self.least), None)
         if short is not None:
             raise DataError(
                 f"data.path={self.data.path}: {split.row(short, name)} has fewer than {self.least} token(s); drop "
@@ -59,3 +60,25 @@ class PromptRows(TaskRows):
         )
         self.require_tokens_of(encoded.tokens, split, name)
         return TokenSplit(TokenTable.from_lists(encoded.tokens, split.labels), encoded.cut)
+
+
+class AnswerRows(TaskRows):
+    """Prompts up to where an answer begins, and what the tokenizer writes for answers behind them."""
+
+    def __init__(self, config: ExperimentConfig, loaded: LoadedModel) -> None:
+        super().__init__(config, loaded)
+        self.end = read_prompt_end(self.tokenizer, self.data.prompt)
+
+    def answer_lengths(self, answers: Sequence[str]) -> tuple[list[int], int]:
+        """(tokens of each answer behind a short prompt, tokens of the prompt's own words)."""
+        before = short_prompt(self.data.prompt)
+        (prompt,), (bare,) = (self.end.encode([text]) for text in (before, short_prompt(self.data.prompt, "")))
+        return [len(row) - len(prompt) for row in self.end.answered([before] * len(answers), answers)], len(bare)
+
+    def too_long(self, what: str, row: str, answer: int, prompt: int) -> DataError:
+        """The error for a row that its answer makes too long; `what`: "the answer" or "an option"."""
+        return DataError(
+            f"data.max_length={self.data.max_length}: {what} of {row} has {answer} tokens, and the prompt {prompt} "
+            f"even without its columns. {what.split()[-1].capitalize()}s are never cut: set data.max_length to "
+            f"{answer + prompt} or more, or leave the row out"
+        )

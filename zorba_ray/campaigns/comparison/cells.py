@@ -15,14 +15,7 @@ from typing import Any
 from zorba_ray.artifacts.campaigns import MethodFit
 from zorba_ray.campaigns.comparison.machines import without
 from zorba_ray.campaigns.comparison.refusals import require_comparable
-from zorba_ray.config import (
-    DEFAULT_METHOD,
-    ExperimentConfig,
-    MethodSpec,
-    ZOConfig,
-    config_from_tree,
-    load_method,
-)
+from zorba_ray.config import DEFAULT_METHOD, ExperimentConfig, MethodSpec, ZOConfig, config_from_tree, load_method
 from zorba_ray.config.base import apply_override, parse_override
 from zorba_ray.errors import ConfigError
 from zorba_ray.federation.round import participant_count

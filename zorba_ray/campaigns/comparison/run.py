@@ -209,10 +209,7 @@ def check_inputs(state: Comparison, cell: PlannedRun, header: LedgerHeader, path
     Raises:
         RunDirError: they differ, so that the runs cannot be compared.
     """
-    inputs = {
-        "data": (cell.seed, header.data_sha256),
-        "weights": (header.manifest_sha256[:8], header.weights_sha256),
-    }
+    inputs = {"data": (cell.seed, header.data_sha256), "weights": (header.manifest_sha256[:8], header.weights_sha256)}
     for what, (of, digest) in inputs.items():
         first_digest = state.inputs.setdefault(f"{what} of {of}", digest)
         if first_digest != digest:

@@ -52,10 +52,7 @@ class FederationTrial(tune.Trainable):
     """One process that runs trials one after another."""
 
     def setup(
-        self,
-        config: dict[str, Any],
-        closing: Closing | None = None,
-        rewards: Mapping[str, RewardCode] | None = None,
+        self, config: dict[str, Any], closing: Closing | None = None, rewards: Mapping[str, RewardCode] | None = None
     ) -> None:
         self._closing, self._rewards = closing, rewards or {}
         self._session = _Session(config, closing, self._rewards)
