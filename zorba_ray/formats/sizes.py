@@ -23,7 +23,8 @@ BLOCK = 64
 """Values of an nf4 block."""
 GROUP = 256
 """Blocks of an nf4 group."""
-_ALIGNMENT = 64
+ALIGNMENT = 64
+"""Bytes. Matrix kernels may give other last bits at other alignments."""
 LEVELS = (
     -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453,
     -0.28444138169288635, -0.18477343022823334, -0.09105003625154495, 0.0,
@@ -58,13 +59,13 @@ def slab(format: PackedFormat, shape: tuple[int, ...]) -> Slab:
     else:
         block_scales, codes = -(-numel // BLOCK), -(-numel // 2)
         scales = -(-block_scales // GROUP)
-    second = _aligned(4 * scales)
-    third = second + _aligned(block_scales)
+    second = aligned(4 * scales)
+    third = second + aligned(block_scales)
     return Slab(
-        slice(0, 4 * scales), slice(second, second + block_scales), slice(third, third + codes), third + _aligned(codes)
+        slice(0, 4 * scales), slice(second, second + block_scales), slice(third, third + codes), third + aligned(codes)
     )
 
 
-def _aligned(size: int) -> int:
-    """The next multiple of 64."""
-    return -(-size // _ALIGNMENT) * _ALIGNMENT
+def aligned(size: int) -> int:
+    """The next multiple of 64, in bytes."""
+    return -(-size // ALIGNMENT) * ALIGNMENT

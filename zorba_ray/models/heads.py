@@ -10,8 +10,8 @@ from torch.nn import functional
 
 from zorba_ray.config import ModelConfig, RowKind, TaskConfig
 from zorba_ray.errors import ConfigError, Diverged
+from zorba_ray.models.answer_tokens import read_label_tokens
 from zorba_ray.models.batch import Batch
-from zorba_ray.models.label_tokens import read_label_tokens
 from zorba_ray.models.loaded import LoadedModel
 from zorba_ray.models.logits import Logits, differentiable_copy, logits_of
 

@@ -16,9 +16,9 @@ from torch.nn import functional
 from zorba_ray.config import ModelConfig, TaskConfig
 from zorba_ray.directions import DirectionBackend, factors, tensor_stream
 from zorba_ray.formats import Format, round_trip
+from zorba_ray.models.answer_tokens import read_label_tokens
 from zorba_ray.models.batch import Batch, Options
 from zorba_ray.models.heads import encoded_prompts, head_kind, model_inputs
-from zorba_ray.models.label_tokens import read_label_tokens
 from zorba_ray.models.linear import is_linear, is_transposed
 from zorba_ray.models.manifest import TensorEntry
 from zorba_ray.models.perturbation import Perturbation

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from zorba_ray.config import DECODED, ExperimentConfig
-from zorba_ray.data import Cut, Split, TokenTable, encode_rows
+from zorba_ray.data import Cut, EncodedRows, Split, TokenTable, encode_rows
+from zorba_ray.data.prompts import Encode
 from zorba_ray.errors import DataError
 from zorba_ray.models import LoadedModel
-from zorba_ray.models.prompt_end import read_prompt_end, short_prompt
+from zorba_ray.models.answer_tokens import read_prompt_end, short_prompt
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,17 @@ class TaskRows(ABC):
             DataError: names the first row that cannot serve.
         """
 
+    def prompts_alone(self, split: Split, name: str, encode: Encode) -> TokenSplit:
+        """As `encode`, of rows that are their prompts."""
+        encoded = self.encoded_prompts(split, name, encode)
+        return TokenSplit(TokenTable.from_lists(encoded.tokens, split.labels), encoded.cut)
+
+    def encoded_prompts(self, split: Split, name: str, encode: Encode, following: Sequence[int] = ()) -> EncodedRows:
+        """The prompts of a split, as of `encode_rows`, each with `least` tokens."""
+        encoded = encode_rows(split.columns, self.data.prompt, encode, self.data.max_length, following)
+        self.require_tokens_of(encoded.tokens, split, name)
+        return encoded
+
     def require_tokens_of(self, rows: Sequence[Sequence[int]], split: Split, name: str) -> None:
         """Raises DataError: a row with fewer tokens than `least`."""
         short = next((row for row, tokens in enumerate(rows) if len(tokens) < self.least), None)
@@ -55,11 +67,7 @@ class PromptRows(TaskRows):
     """The prompt as the tokenizer writes it, its special tokens too."""
 
     def encode(self, split: Split, name: str) -> TokenSplit:
-        encoded = encode_rows(
-            split.columns, self.data.prompt, lambda texts: self.tokenizer(texts)["input_ids"], self.data.max_length
-        )
-        self.require_tokens_of(encoded.tokens, split, name)
-        return TokenSplit(TokenTable.from_lists(encoded.tokens, split.labels), encoded.cut)
+        return self.prompts_alone(split, name, lambda texts: self.tokenizer(texts)["input_ids"])
 
 
 class AnswerRows(TaskRows):

@@ -3,10 +3,10 @@
 import dataclasses
 
 from zorba_ray.config import ExperimentConfig
-from zorba_ray.data import Split, TokenTable, encode_rows, render_prompts
+from zorba_ray.data import Split, TokenTable, render_prompts
 from zorba_ray.errors import DataError
 from zorba_ray.models import LoadedModel
-from zorba_ray.models.prompt_end import end_of
+from zorba_ray.models.answer_tokens import end_of
 from zorba_ray.tasks.base import AnswerRows, TokenSplit
 
 
@@ -23,8 +23,7 @@ class CompletionRows(AnswerRows):
         # One space, which the answer brings, is enough.
         answers = [answer.lstrip(" ") for answer in learnt]
         following = self._lengths(answers, split, name)
-        encoded = encode_rows(split.columns, self.data.prompt, self.end.encode, self.data.max_length, following)
-        self.require_tokens_of(encoded.tokens, split, name)
+        encoded = self.encoded_prompts(split, name, self.end.encode, following)
         rows: list[list[int]] = []
         for number, (prompt, whole) in enumerate(
             zip(encoded.tokens, self.end.answered(encoded.texts, answers), strict=True)
@@ -50,9 +49,7 @@ class CompletionRows(AnswerRows):
 
     def prompts(self, split: Split, name: str) -> TokenSplit:
         """As `encode`, of rows without answers: what is read before one is written."""
-        encoded = encode_rows(split.columns, self.data.prompt, self.end.encode, self.data.max_length)
-        self.require_tokens_of(encoded.tokens, split, name)
-        return TokenSplit(TokenTable.from_lists(encoded.tokens, split.labels), encoded.cut)
+        return self.prompts_alone(split, name, self.end.encode)
 
     def _learnt(self, split: Split) -> list[str]:
         """The answer of each row: of the template, else its first right one."""

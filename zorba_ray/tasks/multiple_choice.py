@@ -2,9 +2,9 @@
 
 import dataclasses
 
-from zorba_ray.data import OptionTable, Split, TokenTable, encode_rows
+from zorba_ray.data import OptionTable, Split, TokenTable
 from zorba_ray.errors import DataError
-from zorba_ray.models.prompt_end import end_of
+from zorba_ray.models.answer_tokens import end_of
 from zorba_ray.printable import shown
 from zorba_ray.tasks.base import AnswerRows, TokenSplit
 
@@ -17,10 +17,7 @@ class MultipleChoiceRows(AnswerRows):
         choices = [[option.lstrip(" ") for option in row] for row in split.options]
         rows = [row for row, options in enumerate(choices) for _ in options]
         options = [option for row in choices for option in row]
-        encoded = encode_rows(
-            split.columns, self.data.prompt, self.end.encode, self.data.max_length, self._longest(choices, split, name)
-        )
-        self.require_tokens_of(encoded.tokens, split, name)
+        encoded = self.encoded_prompts(split, name, self.end.encode, self._longest(choices, split, name))
         tokens: list[list[tuple[int, ...]]] = [[] for _ in choices]
         asked = self.end.answered([encoded.texts[row] for row in rows], options)
         for row, option, ids in zip(rows, options, asked, strict=True):
