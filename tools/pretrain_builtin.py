@@ -113,7 +113,9 @@ def pretrain(model: OPTForCausalLM, tokenizer: PreTrainedTokenizerFast, steps: i
 
 
 @torch.no_grad()
-def task_score(model: OPTForCausalLM, tokenizer: PreTrainedTokenizerFast, split: grammar.Split) -> tuple[float, float]:
+def task_score(
+    model: OPTForCausalLM, tokenizer: PreTrainedTokenizerFast, split: grammar.SplitName
+) -> tuple[float, float]:
     """(accuracy, cross-entropy) over the label words at the prompt's last position, untouched model."""
     words = [tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in grammar.TASK_LABEL_WORDS]
     rows = grammar.task_split(split)

@@ -338,7 +338,7 @@ def test_the_table_names_every_method_policy_and_share() -> None:
     found = list(clients(24, "all", (Fraction(1, 4), Fraction(1))))
     assert {client.method for client in found} == set(method_names()) - {"adamw"}  # its step is fedavg's
     paired = [(client.step, client.fraction) for client in found if isinstance(client.step, PairedStep)]
-    assert {step.placement for step, _ in paired} == set(table.PLACEMENTS)
+    assert {step.placement for step, _ in paired} == set(table.USUAL_PLACEMENTS)
     assert {client.label for client in found if client.method == "fedit"} == {
         f"FedIT: LoRA r 16 + AdamW{format}{checkpointed}"
         for format in ("", ", int8", ", nf4")

@@ -30,7 +30,7 @@ from importlib import resources
 from itertools import islice
 from typing import Any, Literal
 
-Split = Literal["train", "validation", "test"]
+SplitName = Literal["train", "validation", "test"]
 
 TASK_PROMPT = "{text} It was"
 """How a task text is put to the model; the label words compete for the next token."""
@@ -38,7 +38,7 @@ TASK_PROMPT = "{text} It was"
 TASK_LABEL_WORDS = ["terrible", "poor", "good", "great"]
 """Label i is the word TASK_LABEL_WORDS[i]; each is one token of the built-in tokenizer, with or without a space."""
 
-TASK_SIZES: dict[Split, int] = {"train": 4096, "validation": 512, "test": 1024}
+TASK_SIZES: dict[SplitName, int] = {"train": 4096, "validation": 512, "test": 1024}
 """Rows of each split when `task_split` is given no size."""
 
 TASK_SEED = 2026
@@ -137,7 +137,7 @@ def reviews(owner: str, seed: int) -> Iterator[tuple[str, str, int, _Stream]]:
             yield text, domain, grade, rng
 
 
-def task_split(split: Split, n: int | None = None, seed: int = TASK_SEED) -> list[tuple[str, int]]:
+def task_split(split: SplitName, n: int | None = None, seed: int = TASK_SEED) -> list[tuple[str, int]]:
     """The first n rows (text, label) of a split; no text occurs twice, in another split or in the pretraining text."""
     size = TASK_SIZES[split] if n is None else n
     return [(text, grade) for text, _, grade, _ in islice(reviews(split, seed), size)]

@@ -9,7 +9,7 @@ from typing import Any
 from zorba_ray.errors import ConfigError, DataError
 from zorba_ray.printable import shown
 
-SAMPLE = 512
+SAMPLED_TEXTS = 512
 """Texts, row and label word, of a split that are compared at least, if there are as many."""
 
 _ASKED = "the model would be asked another question than the one that is scored"
@@ -115,7 +115,7 @@ class LabelTokens(PromptEnd):
             DataError: names the first such row, what stands there, and what helps.
         """
         labels = range(len(self.words))
-        step = max(1, len(texts) * len(labels) // SAMPLE)
+        step = max(1, len(texts) * len(labels) // SAMPLED_TEXTS)
         pairs = [(row, label) for row in range(0, len(texts), step) for label in labels]
         if every:
             pairs += [(row, row % len(labels)) for row in range(len(texts))]

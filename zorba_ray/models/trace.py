@@ -32,14 +32,12 @@ _FACTS = frozenset(
 )  # fmt: skip
 """Methods of a tensor that do not give its values."""
 
-Options = dict[str, Any]
-
 
 @dataclass(frozen=True)
 class Trace:
     """The structure that a forward pass showed."""
 
-    options: Options
+    options: dict[str, Any]
     """Further arguments of the backbone's forward: they switch the cache off."""
     order: tuple[int, ...]
     """Blocks in the order in which they ran."""
@@ -92,7 +90,7 @@ def watch(network: nn.Module, backbone: nn.Module, blocks: nn.ModuleList, ids: t
     return observer.conclude(options)
 
 
-def without_cache(backbone: nn.Module) -> Options:
+def without_cache(backbone: nn.Module) -> dict[str, Any]:
     """Arguments that switch the cache off: it would carry values of one sign or direction into the next."""
     accepted = inspect.signature(backbone.forward).parameters
     anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values())
@@ -137,7 +135,7 @@ class _Observer(TorchFunctionMode):
         self.answer: Any = None
         """Of the backbone."""
 
-    def run(self, inputs: dict[str, torch.Tensor], options: Options) -> None:
+    def run(self, inputs: dict[str, torch.Tensor], options: dict[str, Any]) -> None:
         """Observes one forward pass. It replaces the forward of every module, because some modules are called without
         hooks."""
         watched = [(module, self._observed(module, module.forward)) for module in self._names]
@@ -177,7 +175,7 @@ class _Observer(TorchFunctionMode):
                     self._reads[name].append(tuple(self._stack))
         return func(*args, **(kwargs or {}))
 
-    def conclude(self, options: Options) -> Trace:
+    def conclude(self, options: dict[str, Any]) -> Trace:
         """The trace of the observed pass."""
         extra = [-1] * len(self._index)
         for visit in self._visits:

@@ -9,7 +9,7 @@ from zorba_ray.config import SCORES
 from zorba_ray.report import measures
 from zorba_ray.report.comparison import ComparisonRecord, MethodResult
 from zorba_ray.report.comparison_machines import classes_table, machines_table, over
-from zorba_ray.report.comparison_points import SENT, VRAM, Points, draw_points, points_of
+from zorba_ray.report.comparison_points import SENT_AXIS, VRAM_AXIS, Points, draw_points, points_of
 from zorba_ray.report.curves import BYTES, Cost, Line, curves_plot
 from zorba_ray.report.figure import Plot, legend, plot
 from zorba_ray.report.measures import FIGURES
@@ -47,10 +47,10 @@ def comparison_page(record: ComparisonRecord) -> Page:
         _points_plot(
             "Quality against memory",
             shown,
-            VRAM,
+            VRAM_AXIS,
             f"{marks}Full marks: what clients hold, by class. Open marks: other placements with the same quality.",
         ),
-        _points_plot("Quality against bytes sent", shown, SENT, marks),
+        _points_plot("Quality against bytes sent", shown, SENT_AXIS, marks),
         curves_plot("Loss against forward passes", lines, cost=passes, note=note),
         curves_plot("Accuracy against forward passes", lines, "accuracy", passes, note),
         curves_plot("Reward against forward passes", lines, "reward", passes, note),
@@ -78,7 +78,7 @@ def comparison_page(record: ComparisonRecord) -> Page:
 
 
 def _points_plot(title: str, points: Sequence[Points], cost: str, note: str) -> Plot | None:
-    shown = [point for point in points if cost == VRAM or point.sent is not None]
+    shown = [point for point in points if cost == VRAM_AXIS or point.sent is not None]
     if not shown:
         return None
 
@@ -236,8 +236,8 @@ def cost_table(record: ComparisonRecord) -> Table:
         + (
             ""
             if judged
-            else " VRAM is that of the largest client. Frozen blocks are in host memory (streamed) or on the "
-            "accelerator (resident): do not compare the VRAM of the two kinds directly."
+            else " VRAM_AXIS is that of the largest client. Frozen blocks are in host memory (streamed) or on the "
+            "accelerator (resident): do not compare the VRAM_AXIS of the two kinds directly."
         ),
     )
 

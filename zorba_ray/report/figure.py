@@ -32,6 +32,8 @@ INK, CARD, PALE, OFF = "#000000", "#ffffff", "#9ecae8", "#eef1f4"
 _CYCLE = (BLUE, RED, GREEN, "#CC79A7", "#E69F00", "#56B4E9", INK)
 _MARKERS = "osD^vPX<>"
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)), (0, (8, 1.5, 2.5, 1.5)))
+SINGLE_CLIENTS = 24
+"""Up to this many clients have a row or bar each; more are shown in groups, or as lines."""
 WIDTH_IN = 4.6
 """Width of a page's figures."""
 

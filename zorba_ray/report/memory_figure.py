@@ -7,11 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from zorba_ray.artifacts.allocation import AllocationRecord, AssignedClient
-from zorba_ray.report.figure import BLUE, GREY, INK, OFF, PALE, Plot, plot, short, unit_of, whole_rounds
+from zorba_ray.report.figure import BLUE, GREY, INK, OFF, PALE, SINGLE_CLIENTS, Plot, plot, short, unit_of, whole_rounds
 from zorba_ray.tables.text import text_count
 
-BARS = 24
-"""Up to this many clients have a bar each; more are drawn as lines over the sorted clients."""
 _HELD, _ALL, _BUDGET = "held", "all blocks active", "budget"
 
 
@@ -31,7 +29,7 @@ def memory_plot(allocation: AllocationRecord, source: str) -> Plot | None:
 
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
-        panel = _bars if len(clients) <= BARS else _lines
+        panel = _bars if len(clients) <= SINGLE_CLIENTS else _lines
         panel(axes, clients, sizes / size, all_active / size, budgets / size, allocation.blocks)
         handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
         shown = [name for name in (_HELD, _ALL, _BUDGET) if name in handles]
@@ -44,7 +42,7 @@ def memory_plot(allocation: AllocationRecord, source: str) -> Plot | None:
         then = f"Then {fit} would fit. " if over else ""
         note = f"All blocks active: same placement, batch and tensors. {then}{note}"
     title = f"Memory (VRAM) of a client, in {unit}" + (", against its budget" if np.isfinite(budgets).any() else "")
-    return plot(title, draw, 1.1 + 0.24 * max(6, len(clients)) if len(clients) <= BARS else 3.0, note)
+    return plot(title, draw, 1.1 + 0.24 * max(6, len(clients)) if len(clients) <= SINGLE_CLIENTS else 3.0, note)
 
 
 def _bars(

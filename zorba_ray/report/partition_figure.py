@@ -8,11 +8,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from zorba_ray.artifacts import PartitionRecord, Run
-from zorba_ray.report.figure import GREY, Plot, legend, look, plot, short
+from zorba_ray.report.figure import GREY, SINGLE_CLIENTS, Plot, legend, look, plot, short
 from zorba_ray.tables.text import text_count, text_range
 
-BARS = 24
-"""Up to this many clients have a bar each; more are shown in this many groups."""
 COLORS = 6
 """The most frequent labels have a colour each; the others share one."""
 
@@ -69,14 +67,14 @@ def partition_plot(run: Run) -> Plot | None:
             legend(figure, axes)
 
     note = f"Partition: {partition_text(run)}; {spread_text(record)}."
-    if len(record.clients) > BARS:
+    if len(record.clients) > SINGLE_CLIENTS:
         note += " Clients of a group have similar most frequent labels; its bar is their mean."
     return plot("Training rows by client and label", draw, 1.1 + 0.22 * max(5, len(groups)), note)
 
 
 def partition_groups(clients: Sequence[dict[int, int]]) -> list[tuple[str, list[dict[int, int]]]]:
     """(name, label counts of its clients) of each group. Its clients have similar most frequent labels, or sizes."""
-    if len(clients) <= BARS:
+    if len(clients) <= SINGLE_CLIENTS:
         return [(str(client), [counts]) for client, counts in enumerate(clients)]
 
     def likeness(client: int) -> tuple[list[int], int]:
@@ -84,7 +82,7 @@ def partition_groups(clients: Sequence[dict[int, int]]) -> list[tuple[str, list[
         return sorted(counts, key=lambda label: (-counts[label], label))[:2], -sum(counts.values())
 
     order = sorted(range(len(clients)), key=likeness)
-    parts = np.array_split(np.array(order), BARS)
+    parts = np.array_split(np.array(order), SINGLE_CLIENTS)
     return [(text_count(len(part), "client"), [clients[client] for client in part.tolist()]) for part in parts]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from zorba_ray.artifacts import RunDir, held
 from zorba_ray.artifacts.campaigns import Comparison, ComparisonCell
-from zorba_ray.campaigns.cell import Ending, is_done, run_cell
+from zorba_ray.campaigns.cell import CellEnding, is_done, run_cell
 from zorba_ray.campaigns.comparison.cells import (
     TUNING_SEED,
     ComparisonPlan,
@@ -169,7 +169,7 @@ class _Session:
                 check_inputs(self.state, cell, read_ledger(RunDir(path).ledger).header, path)
         except (Interrupted, StorageError) as error:
             with suppress(StorageError):  # the first error is the one to report
-                self._note(cell, Ending("interrupted"))
+                self._note(cell, CellEnding("interrupted"))
             if isinstance(error, StorageError):
                 raise
             raise Interrupted(
@@ -178,14 +178,14 @@ class _Session:
         except ConfigError:  # every seed would fail in the same way, and the user must correct it
             raise
         except Exception as error:  # a defect of the program; the other runs go on
-            ending = Ending("failed", traceback.format_exc())
+            ending = CellEnding("failed", traceback.format_exc())
             self.emit({"kind": "note", "text": f"{cell.path} failed: {type(error).__name__}: {error}"})
         else:
             if ending.error is not None:
                 self.emit({"kind": "note", "text": f"{cell.path} {ending.status}: {ending.error}"})
         self._note(cell, ending)
 
-    def _note(self, cell: PlannedRun, ending: Ending) -> None:
+    def _note(self, cell: PlannedRun, ending: CellEnding) -> None:
         """Writes to compare.json how a run ended."""
         self.state.cells[cell.path] = ComparisonCell(
             method=cell.method, seed=cell.seed, rate=cell.rate, tuning=cell.tuning, status=ending.status,
@@ -195,7 +195,7 @@ class _Session:
         self.directory.write()
 
 
-def _final_objective(ending: Ending) -> float | None:
+def _final_objective(ending: CellEnding) -> float | None:
     """What rates are judged by: the validation loss, or the mean reward with its sign turned; None without an end."""
     if ending.summary is None:
         return None
