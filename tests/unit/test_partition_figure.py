@@ -5,8 +5,8 @@ from pathlib import Path
 
 from tests.support.fake_run import write_fake_run
 from zorba_ray.artifacts import PartitionRecord, Run
-from zorba_ray.report.headline import summary_table
 from zorba_ray.report.figure import SINGLE_CLIENTS
+from zorba_ray.report.headline import summary_table
 from zorba_ray.report.partition_figure import partition_groups, partition_plot, partition_text, spread_text
 
 

@@ -252,15 +252,10 @@ def rates_table(record: ComparisonRecord) -> Table:
             rows.append((method, rate, loss, "chosen" if record.entry.is_chosen(method, rate) else ""))
     share = record.entry.asked["tune_share"]
     larger = f", {share**-0.5:.3g} times as large" if share < 1 else ""
-    return Table(
+    return Table.of_rows(
         "Rates tried",
+        {"Method": None, "Rate": str, "Final loss": text_loss, "Choice": None},
         rows,
-        [
-            Column("Method", lambda row: row[0]),
-            Column("Rate", lambda row: row[1], str),
-            Column("Final loss", lambda row: row[2], text_loss),
-            Column("Choice", lambda row: row[3]),
-        ],
         f"Each rate was tried with another seed, in {100 * share:g} % of the rounds{larger}. –: the run did not end. A "
         "given rate was not tried.",
     )

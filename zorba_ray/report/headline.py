@@ -6,7 +6,7 @@ from zorba_ray.artifacts import Eval, Run
 from zorba_ray.report.measures import chance, headline_figure, interval_of, memory_label, vram_saved
 from zorba_ray.report.page import Tile
 from zorba_ray.report.partition_figure import partition_text, spread_text
-from zorba_ray.tables import Column, Table
+from zorba_ray.tables import Table
 from zorba_ray.tables.text import (
     NONE,
     figure_name,
@@ -154,13 +154,9 @@ def summary_table(run: Run) -> Table:
         if summary.resumed_after_round:
             session += f"; last session only, resumed after round {summary.resumed_after_round}"
         rows.append(("Wall time", text_seconds(summary.wall_s), session))
-    columns = [
-        Column[tuple[str, str, str]](name, lambda row, index=index: row[index])
-        for index, name in enumerate(("What", "Value", "More"))
-    ]
     when = "at the end" if run.kept_round in (None, run.rounds_done) else f"after round {run.kept_round}"
     digest = f"SHA-256 of θ {when}: {summary.weights_sha256}" if summary else ""
-    return Table("Summary", rows, columns, digest)
+    return Table.of_rows("Summary", {"What": None, "Value": None, "More": None}, rows, digest)
 
 
 def met_text(run: Run) -> str:

@@ -143,13 +143,8 @@ def faults_table(run: Run, limit: int = 50) -> Table:
             rows.append((record.round, None, f"{record.clients_failed or 0} failed, {record.clients_late or 0} late"))
         if record.recovered:
             rows.append((record.round, None, "metrics recovered after a kill"))
-    columns: list[Column[tuple[int, int | None, str]]] = [
-        Column("Round", lambda row: row[0], str),
-        Column("Client", lambda row: row[1], str),
-        Column("What happened", lambda row: row[2]),
-    ]
     note = f"The first {limit} of {len(rows)}." if len(rows) > limit else ""
-    return Table("Faults", rows[:limit], columns, note)
+    return Table.of_rows("Faults", {"Round": str, "Client": str, "What happened": None}, rows[:limit], note)
 
 
 def _placement(row: Budget) -> str | None:

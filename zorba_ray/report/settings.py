@@ -12,14 +12,15 @@ from zorba_ray.tables import Column, Table
 
 def settings_table(caption: str, tree: Mapping[str, Any]) -> Table:
     """A table with dotted keys and JSON values of a tree of settings."""
-    return Table.pairs(caption, "Setting", "Value", [(key, _json(value)) for key, value in flatten(tree).items()])
+    rows = [(key, _json(value)) for key, value in flatten(tree).items()]
+    return Table.of_rows(caption, {"Setting": None, "Value": None}, rows)
 
 
 def provenance_table(run: Run) -> Table:
     """The table of versions, commit and machine."""
     flat = {key: value for key, value in flatten(run.provenance.tree()).items() if key != "command"}
     rows = [(key, "none" if value is None else str(value)) for key, value in flat.items()]
-    return Table.pairs("Provenance", "What", "Value", rows)
+    return Table.of_rows("Provenance", {"What": None, "Value": None}, rows)
 
 
 def differences_table(runs: Sequence[Run], names: Sequence[str]) -> Table:
