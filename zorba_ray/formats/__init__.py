@@ -2,15 +2,12 @@
 
 from zorba_ray.config.memory import Format
 from zorba_ray.formats.packing import pack_into, packed, round_trip, unpack_into, unpack_rows
-from zorba_ray.formats.sizes import ALIGNMENT, BLOCK, GROUP, PackedFormat, Slab, aligned, slab
+from zorba_ray.formats.sizes import ALIGNMENT, PackedFormat, aligned, slab
 
 __all__ = [
     "ALIGNMENT",
-    "BLOCK",
-    "GROUP",
     "Format",
     "PackedFormat",
-    "Slab",
     "aligned",
     "pack_into",
     "packed",

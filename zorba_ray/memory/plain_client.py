@@ -4,6 +4,7 @@ It is written from the published algorithms. All weights are in the compute dtyp
 temporary tensors that a fused call avoids, the fused call is used here. This favours the published method.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -163,9 +164,8 @@ def pack_linear(modules: nn.Module, format: PackedFormat, part: str, counter: St
     The weights must not be trained. Other code that reads them sees NaN.
     """
     for layer in [layer for layer in modules.modules() if is_linear(layer)]:
-        weight, bias = layer.get_parameter("weight"), layer._parameters.get("bias")
-        packed = _slab(weight, format, part, counter)
-        layer.forward = _forward(packed, weight, bias, format, is_transposed(layer), counter)
+        weight = layer.get_parameter("weight")
+        layer.forward = _forward(layer, _slab(weight, format, part, counter), format, counter)
         with counter.part(HOST):
             weight.data = nan_like(weight)
 
@@ -183,19 +183,14 @@ def _slab(weight: torch.Tensor, format: PackedFormat, part: str, counter: Storag
         return torch.zeros(slab(format, tuple(weight.shape)).nbytes, dtype=torch.uint8, device=weight.device)
 
 
-def _forward(
-    packed: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-    format: PackedFormat,
-    transposed: bool,
-    counter: StorageCounter,
-) -> Callable[[torch.Tensor], torch.Tensor]:
-    shape, dtype = tuple(weight.shape), weight.dtype
+def _forward(layer: nn.Module, packed: torch.Tensor, format: PackedFormat, counter: StorageCounter) -> Forward:
+    """A linear layer's forward with its packed weight."""
+    weight, bias = layer.get_parameter("weight"), layer._parameters.get("bias")
+    shape, dtype, transposed = tuple(weight.shape), weight.dtype, is_transposed(layer)
 
     def unpacked() -> torch.Tensor:
         with counter.part("scratch"):
-            copy = torch.empty(weight.numel(), dtype=dtype, device=packed.device)
+            copy = torch.empty(math.prod(shape), dtype=dtype, device=packed.device)
         unpack_into(copy, packed, shape, format)
         return copy.view(shape) if transposed else copy.view(shape).T
 

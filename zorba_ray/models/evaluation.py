@@ -71,7 +71,7 @@ class LogitSpread:
         return float((self._squares_C / self._items).sqrt().mean())
 
 
-class Gathering:
+class EvaluationSums:
     """What batches say, one after another, and the evaluation of all of them."""
 
     def __init__(self, scores: bool) -> None:

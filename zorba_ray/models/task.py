@@ -13,7 +13,7 @@ from zorba_ray.errors import ModelError
 from zorba_ray.models.batch import Batch
 from zorba_ray.models.cache_check import cache_is_right
 from zorba_ray.models.decode import Decoder, ending_of, prompts_of
-from zorba_ray.models.evaluation import Evaluation, Gathering
+from zorba_ray.models.evaluation import Evaluation, EvaluationSums
 from zorba_ray.models.example_steps import ExampleGroups
 from zorba_ray.models.heads import build_head, chosen_texts
 from zorba_ray.models.loaded import LoadedModel, running
@@ -271,7 +271,7 @@ class TaskModel:
         `scores`: with `row_scores`.
         """
         self._enter(frozenset())
-        gathering = Gathering(scores)
+        sums = EvaluationSums(scores)
         for whole in batches:
             batch = self.layout.of(whole, self.head)
             logits = self.head.logits(self._backbone.hidden(inputs_of(self.loaded, batch), batch), batch)
@@ -280,8 +280,8 @@ class TaskModel:
             if self._reward is not None and batch.references is not None:
                 rewards = self._reward(texts or chosen_texts(logits, batch), batch.references)
             losses, right = self.head.losses_of(logits, batch)
-            gathering.add(logits, losses, right, self.head.row_items(batch), texts, rewards)
-        return gathering.evaluation()
+            sums.add(logits, losses, right, self.head.row_items(batch), texts, rewards)
+        return sums.evaluation()
 
     def _enter(self, active: frozenset[int]) -> None:
         """The blocks of a client, or those of an evaluation: it needs no master, and packed matrices would not be θ."""

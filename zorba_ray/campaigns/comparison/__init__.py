@@ -1,12 +1,10 @@
 """Compares methods with the same data, batch size, seeds and forward passes."""
 
-from zorba_ray.campaigns.comparison.cells import ComparisonPlan, PlannedRun, cell_config, ladder_of, plan_comparison
+from zorba_ray.campaigns.comparison.cells import ComparisonPlan, ladder_of, plan_comparison
 from zorba_ray.campaigns.comparison.run import judge_machines, open_comparison, run_comparison
 
 __all__ = [
     "ComparisonPlan",
-    "PlannedRun",
-    "cell_config",
     "judge_machines",
     "ladder_of",
     "open_comparison",
