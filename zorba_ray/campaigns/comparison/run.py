@@ -3,7 +3,7 @@ repeated."""
 
 import functools
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,6 +34,9 @@ from zorba_ray.models.blocks import model_manifest
 from zorba_ray.protocol.ledger import read_ledger
 from zorba_ray.protocol.messages import LedgerHeader
 from zorba_ray.tasks.reward_code import RewardCode
+
+BEYOND = 2
+"""Most rates that are tried beyond the ends of a ladder."""
 
 
 def open_comparison(path: Path, plan: ComparisonPlan, resume: bool, command: list[str]) -> CampaignDir[Comparison]:
@@ -135,18 +138,22 @@ class _Session:
 
     def _choose(self, method: str, ladder: tuple[float, ...]) -> float | None:
         """The rate with the lowest final validation loss or the highest reward; the smallest rate if all diverge; None
-        if a run failed, which says nothing about its rate."""
-        tried: dict[str, float | None] = {}
-        for rate in ladder if len(ladder) > 1 else ():
-            tuning = planned(self.plan, method, self.plan.base.seed + TUNING_SEED, rate, tuning=True)
-            self._run(tuning, None)
-            cell = self.state.cells[tuning.path]
-            if cell.status == "failed":
-                return None
-            tried[f"{rate:g}"] = cell.final_loss
-        losses = {rate: loss for rate in ladder if (loss := tried.get(f"{rate:g}")) is not None}
-        best = min(losses, key=losses.__getitem__) if losses else min(ladder)
-        self.state.tried[method], self.state.chosen[method] = tried, best
+        if a run failed, which says nothing about its rate. A ladder of three or more goes on until the best has a worse
+        rate on each side, by at most BEYOND rates."""
+        tried: dict[float, float | None] = {}
+        left = ladder if len(ladder) > 1 else ()
+        while left:
+            for rate in left:
+                tuning = planned(self.plan, method, self.plan.base.seed + TUNING_SEED, rate, tuning=True)
+                self._run(tuning, None)
+                cell = self.state.cells[tuning.path]
+                if cell.status == "failed":
+                    return None
+                tried[rate] = cell.final_loss
+            beyond = rate_beyond(tried) if 2 < len(tried) < len(ladder) + BEYOND else None
+            left = () if beyond is None else (beyond,)
+        self.state.tried[method] = {f"{rate:g}": loss for rate, loss in sorted(tried.items())}
+        self.state.chosen[method] = best = best_rate(tried or dict.fromkeys(ladder))
         self.directory.write()
         return best
 
@@ -193,6 +200,22 @@ class _Session:
             final_loss=_final_objective(ending),
         )  # fmt: skip
         self.directory.write()
+
+
+def best_rate(tried: Mapping[float, float | None]) -> float:
+    """The rate with the lowest loss, the smaller of equal ones; the smallest if all diverged (None)."""
+    losses = {rate: loss for rate, loss in sorted(tried.items()) if loss is not None}
+    return min(losses, key=losses.__getitem__) if losses else min(tried)
+
+
+def rate_beyond(tried: Mapping[float, float | None]) -> float | None:
+    """The next rate to try where the best of several is at an end: as far beyond it as its neighbour is before it.
+    None: the best has a worse rate on each side."""
+    rates, best = sorted(tried), best_rate(tried)
+    if best not in (rates[0], rates[-1]):
+        return None
+    neighbour = rates[1] if best == rates[0] else rates[-2]
+    return float(f"{best * best / neighbour:.3g}")
 
 
 def _final_objective(ending: CellEnding) -> float | None:
