@@ -181,12 +181,14 @@ class _Observer(TorchFunctionMode):
         for visit in self._visits:
             if isinstance(visit.output, tuple):
                 extra[visit.block] = len(visit.output) - 1
+        readers, elsewhere = self._readers()
         childless = {module for module in self._entered if next(module.children(), None) is None}
-        order, rows_first = tuple(visit.block for visit in self._visits), childless - self._other_axis
-        names = frozenset(self._names[module] for module in rows_first)
+        rows_first = frozenset(self._names[module] for module in childless - self._other_axis)
+        order = tuple(visit.block for visit in self._visits)
         return Trace(
-            options, order, self._unchained(), tuple(extra), *self._readers(), names, self._early, self.behind()
-        )
+            options=options, order=order, why_not=self._unchained(), extra_outputs=tuple(extra), readers=readers,
+            elsewhere=elsewhere, rows_first=rows_first, early=self._early, behind=self.behind(),
+        )  # fmt: skip
 
     def behind(self) -> str | None:
         """As `Trace.behind`."""
