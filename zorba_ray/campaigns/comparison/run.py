@@ -11,16 +11,10 @@ from pathlib import Path
 from zorba_ray.artifacts import RunDir, held
 from zorba_ray.artifacts.campaigns import Comparison, ComparisonCell
 from zorba_ray.campaigns.cell import CellEnding, is_done, run_cell
-from zorba_ray.campaigns.comparison.cells import (
-    TUNING_SEED,
-    ComparisonPlan,
-    PlannedRun,
-    cell_config,
-    describe,
-    ladder_of,
-)
+from zorba_ray.campaigns.comparison.cells import TUNING_SEED, PlannedRun, cell_config, describe, ladder_of
 from zorba_ray.campaigns.comparison.cells import planned_run as planned
 from zorba_ray.campaigns.comparison.machines import PLACEMENTS, method_fit
+from zorba_ray.campaigns.comparison.plan import ComparisonPlan
 from zorba_ray.campaigns.directory import CampaignDir, changes, require_same
 from zorba_ray.config import ExperimentConfig, ModelConfig, load_method
 from zorba_ray.errors import ConfigError, Interrupted, RunDirError, StorageError
