@@ -1,4 +1,4 @@
-"""Columns whose values are lists: chats, options, right answers. They come from JSON or parquet.
+"""Columns whose values may be lists: chats, options, right answers. Lists come from JSON or parquet.
 
 - Chats: each row is a list of messages {role, content}, with at least one of the assistant.
 - Options: each row is a list of text, one of which is right.
