@@ -103,7 +103,7 @@ def test_patience_ends_a_run_at_one_round(tmp_path: Path) -> None:
     ended = "best validation loss (eval.keep=best); ended early after round 5: eval.patience=3"
     assert rows["Kept round"] == ("2 of 30", ended)
     assert run.until_kept("validation")[-1].round == run.kept_round == 2
-    assert loss_of_test(run) == losses(path, "test")[2]
+    assert FIGURES["test_loss"](run) == losses(path, "test")[2]
 
 
 def test_the_start_can_be_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
