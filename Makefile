@@ -65,7 +65,7 @@ golden: install  ## remakes tests/golden/runs.json and its ledger; only where nu
 	$(BIN)/python -m tools.golden
 
 builtin: install  ## rebuilds the built-in model and prints its digest
-	$(BIN)/python tools/pretrain_builtin.py
+	$(BIN)/python -m tools.pretrain_builtin
 
 clean:
 	rm -rf $(VENV) runs build *.egg-info

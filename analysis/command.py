@@ -7,10 +7,10 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from analysis.printed import print_style, save
 from analysis.rows import Rows
 from zorba_ray.errors import RunDirError, ZorbaError
 from zorba_ray.report.comparison import write_csv
-from zorba_ray.report.figure import print_style, save
 
 _ENDINGS = {".pdf", ".png", ".csv", ".tex"}
 Write = Callable[[Rows, Path], list[Path]]

@@ -18,12 +18,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.command import drawn_by, make, parser_of
+from analysis.printed import SHEET_IN, letters
 from analysis.rows import Rows
 from zorba_ray.artifacts.run import told_apart
 from zorba_ray.errors import RunDirError
 from zorba_ray.report.comparison import ComparisonRecord, comparison_rows, load_comparison
 from zorba_ray.report.comparison_page import comparison_tables, comparison_warnings
-from zorba_ray.report.figure import GREY, SHEET_IN, letters, look
+from zorba_ray.report.figure import GREY, look
 from zorba_ray.tables import Table
 
 _ROW_IN, _FRAME_IN = 0.2, 0.6

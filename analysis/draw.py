@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
+from analysis.printed import COLUMN_IN, SHEET_IN, letters
 from analysis.rows import Rows
-from zorba_ray.report.figure import COLUMN_IN, SHEET_IN, legend, letters, look, name_points, percent, unit_of
+from zorba_ray.report.figure import legend, look, name_points, percent, unit_of
 
 
 @dataclass(frozen=True)

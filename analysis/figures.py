@@ -20,14 +20,16 @@ from analysis.draw import Panel, panels_figure
 from analysis.groups import Group, collect
 from analysis.rows import At, Rows, accuracy_at, curve_rows, distance_at, loss_at, rows_against
 from zorba_ray.artifacts import Run
+from zorba_ray.artifacts.sweep import last_value
 from zorba_ray.report.measures import (
     Measure,
     bytes_per_round,
-    final_accuracy,
     final_loss,
     vram_saved,
 )
 from zorba_ray.units import format_bytes
+
+_ACCURACY = last_value("validation", "accuracy")
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Ends:
     """The quantity; groups with None are left out."""
     varied: Sequence[str]
     """Settings in which the groups of a series may differ."""
-    measures: Mapping[str, Measure] = field(default_factory=lambda: {"loss": final_loss, "accuracy": final_accuracy})
+    measures: Mapping[str, Measure] = field(default_factory=lambda: {"loss": final_loss, "accuracy": _ACCURACY})
     across: int = 1
     alike: Callable[[dict[str, Any]], dict[str, Any]] = lambda settings: settings
     """Settings with what follows from the quantity made equal."""

@@ -12,8 +12,8 @@ from typing import Any
 
 from zorba_ray.artifacts import Run
 from zorba_ray.artifacts.sweep import is_sweep, read_sweep
+from zorba_ray.config.base import flatten
 from zorba_ray.errors import RunDirError
-from zorba_ray.report.settings import flatten
 from zorba_ray.units import format_bytes
 
 _NOT_COMPARED = frozenset({"name", "seed"})

@@ -16,11 +16,12 @@ from matplotlib.figure import Figure
 
 from analysis.command import drawn_by, make, parser_of
 from analysis.comparison_table import latex, load
+from analysis.printed import SHEET_IN, letters
 from analysis.rows import Row, Rows
 from zorba_ray.errors import RunDirError
 from zorba_ray.report.comparison import ComparisonRecord, MethodResult
-from zorba_ray.report.comparison_points import SENT, VRAM, Points, draw_points, points_of
-from zorba_ray.report.figure import SHEET_IN, legend, letters
+from zorba_ray.report.comparison_points import SENT_AXIS, VRAM_AXIS, Points, draw_points, points_of
+from zorba_ray.report.figure import legend
 from zorba_ray.report.measures import FIGURES, headline_figure
 from zorba_ray.tables import Column, Table
 from zorba_ray.tables.text import text_bytes, text_figure, text_percent, text_seconds, text_value
@@ -47,10 +48,10 @@ def draw(named: Sequence[Named], found: Rows) -> Figure:
     figure = Figure(figsize=(SHEET_IN, _PANEL_IN * len(shown) + 0.5), layout="constrained")
     panels = figure.subplots(len(shown), 2, squeeze=False)
     for (_, points), (left, right) in zip(shown, panels, strict=True):
-        draw_points(left, points, VRAM)
+        draw_points(left, points, VRAM_AXIS)
         sending = [point for point in points if point.sent is not None]
         if sending:
-            draw_points(right, sending, SENT)
+            draw_points(right, sending, SENT_AXIS)
     most = max(range(len(shown)), key=lambda index: len(shown[index][1]))
     legend(figure, panels[most][0])
     letters(panels.ravel(), [name for name, _ in shown for _ in range(2)])

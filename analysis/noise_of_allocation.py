@@ -17,11 +17,12 @@ from matplotlib.figure import Figure
 
 from analysis.command import drawn_by, make, parser_of
 from analysis.linear_rounds import Federation, equal_holders, unequal_holders, updates
+from analysis.printed import SHEET_IN, letters
 from analysis.rows import Row, Rows
 from zorba_ray.active_sets import ActiveSets
 from zorba_ray.allocation import AllocationProblem, objectives
 from zorba_ray.assignment.variance import WEIGHTINGS, Weighting, exact_variance
-from zorba_ray.report.figure import SHEET_IN, letters, look
+from zorba_ray.report.figure import look
 from zorba_ray.zo import UpdateRule, block_weights
 
 CLIENTS, BLOCKS, SIZE = 16, 8, 64

@@ -16,8 +16,8 @@ from zorba_ray.config import load_config
 from zorba_ray.data import BatchOrder
 from zorba_ray.experiment import prepare, run_experiment
 from zorba_ray.experiment.evaluate import Evaluator
+from zorba_ray.models.answer_tokens import read_label_tokens
 from zorba_ray.models.heads import LabelWordsHead, last_positions
-from zorba_ray.models.label_tokens import read_label_tokens
 from zorba_ray.models.logits import LinearLogits
 
 ADAMW_STEPS, ADAMW_LR = 400, 1e-3

@@ -1,9 +1,9 @@
 """Rebuild the built-in model: tokenizer, weights and DIGEST, from the built-in grammar alone.
 
-    python tools/pretrain_builtin.py [--out DIR] [--steps N]
+    python -m tools.pretrain_builtin [--out DIR] [--steps N]
 
 The model has the OPT architecture (transformers' OPTForCausalLM), about a million parameters, trained from scratch
-with AdamW on `zorba_ray.data.grammar.pretraining_text`. One thread, fixed seed, fixed order: twice on one machine
+with AdamW on `tools.builtin_text`. One thread, fixed seed, fixed order: twice on one machine
 gives the same bytes. Another CPU or another torch may round differently: then DIGEST changes, and the moment at which
 the skill appears moves a little (600 steps stop soon after it; longer training entrenches the crowd's habit and makes
 the task harder for zeroth-order steps), so measure the zero-shot accuracy and the demo again before shipping it.
@@ -24,6 +24,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 from transformers import OPTConfig, OPTForCausalLM, PreTrainedTokenizerFast
 
+from tools import builtin_text
 from zorba_ray.data import grammar
 
 HIDDEN, LAYERS, HEADS, MAX_LENGTH = 112, 6, 4, 64
@@ -35,7 +36,7 @@ DEFAULT_OUT = Path(__file__).resolve().parents[1] / "zorba_ray" / "models" / "bu
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
     """One token per word or mark, lower-cased; a space before a word is nothing; `<s>` opens every text, as in OPT."""
-    vocabulary = {word: i for i, word in enumerate([*SPECIALS, *grammar.vocabulary()])}
+    vocabulary = {word: i for i, word in enumerate([*SPECIALS, *builtin_text.vocabulary()])}
     tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.normalizer = Lowercase()
     tokenizer.pre_tokenizer = Whitespace()
@@ -88,7 +89,7 @@ def pretrain(model: OPTForCausalLM, tokenizer: PreTrainedTokenizerFast, steps: i
     no_decay = [p for p in model.parameters() if p.dim() <= 1]
     groups = [{"params": decay, "weight_decay": WEIGHT_DECAY}, {"params": no_decay, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=PEAK_LR, betas=(0.9, 0.98))
-    documents = grammar.pretraining_text(SEED, steps * BATCH)
+    documents = builtin_text.pretraining_text(SEED, steps * BATCH)
     began, running = time.monotonic(), 0.0
     model.train()
     for step in range(steps):
@@ -112,7 +113,9 @@ def pretrain(model: OPTForCausalLM, tokenizer: PreTrainedTokenizerFast, steps: i
 
 
 @torch.no_grad()
-def task_score(model: OPTForCausalLM, tokenizer: PreTrainedTokenizerFast, split: grammar.Split) -> tuple[float, float]:
+def task_score(
+    model: OPTForCausalLM, tokenizer: PreTrainedTokenizerFast, split: grammar.SplitName
+) -> tuple[float, float]:
     """(accuracy, cross-entropy) over the label words at the prompt's last position, untouched model."""
     words = [tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in grammar.TASK_LABEL_WORDS]
     rows = grammar.task_split(split)

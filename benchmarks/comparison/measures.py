@@ -10,7 +10,7 @@ from benchmarks.rows import Row, make_row, not_run
 from zorba_ray.artifacts import Run
 from zorba_ray.federation.round import participant_count
 from zorba_ray.report.comparison import ComparisonRecord
-from zorba_ray.report.measures import final_loss, passes_at, rounds_to, test_accuracy
+from zorba_ray.report.measures import FIGURES, final_loss, passes_at
 from zorba_ray.tables import Spread
 
 _DEVICE = "cpu, 1 thread"
@@ -50,7 +50,7 @@ def quick_rows(record: ComparisonRecord | None) -> list[Row]:
 
 
 def _accuracy(record: ComparisonRecord | None, method: str, where: str, goal: str, least: float | None) -> Row:
-    values = list(by_seed(record, method, test_accuracy).values())
+    values = list(by_seed(record, method, FIGURES["test_accuracy"]).values())
     return _row(
         f"{where}: test accuracy, {method}", values, "", goal, lambda: None if least is None else least <= fmean(values)
     )
@@ -86,14 +86,14 @@ def _passes(record: ComparisonRecord | None, where: str, most: float | None) -> 
 
 def _lost(even: ComparisonRecord | None, skewed: ComparisonRecord | None, method: str) -> Row:
     """Points of test accuracy that uneven labels and half of the participants cost."""
-    found = [100 * gap for gap in paired(*(by_seed(one, method, test_accuracy) for one in (even, skewed)))]
+    found = [100 * gap for gap in paired(*(by_seed(one, method, FIGURES["test_accuracy"]) for one in (even, skewed)))]
     name = f"TREC, α 0.1 and half of the clients against α 1 and all: points of test accuracy lost, {method}"
     goal = "≤ 5" if method == "zorba" else "none, for comparison"
     return _row(name, found, "points", goal, lambda: fmean(found) <= 5 if method == "zorba" else None)
 
 
 def _gained(record: ComparisonRecord | None, where: str, least: float | None) -> Row:
-    ends, starts = (by_seed(record, "zorba", figure) for figure in (test_accuracy, _start_accuracy))
+    ends, starts = (by_seed(record, "zorba", figure) for figure in (FIGURES["test_accuracy"], _start_accuracy))
     found = [100 * gap for gap in paired(ends, starts)]
     goal = "none" if least is None else f"≥ {least:g}"
     name = f"{where}: points of test accuracy gained, zorba"
@@ -178,3 +178,8 @@ def _per_round(run: Run) -> float:
     summary = run.summary
     ways = (summary.bytes_up_per_client_round, summary.bytes_down_per_client_round) if summary else ()
     return math.fsum(way for way in ways if way is not None)
+
+
+def rounds_to(run: Run, level: float) -> float | None:
+    """The first evaluated round with a validation loss at or below `level`; None: never."""
+    return next((float(record.round) for record in run.split("validation") if record.loss <= level), None)

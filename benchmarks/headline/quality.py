@@ -7,7 +7,7 @@ from benchmarks.headline.tasks import FIRST_ORDER, FORWARD_ONLY, Task
 from benchmarks.rows import Row, commit, make_row, not_run
 from zorba_ray.config import DEFAULT_METHOD
 from zorba_ray.report.comparison import ComparisonRecord, MethodResult
-from zorba_ray.report.comparison_points import interval_of
+from zorba_ray.report.comparison_points import interval_of_runs
 from zorba_ray.report.measures import FIGURES, headline_figure
 from zorba_ray.tables.text import text_bytes, text_value
 
@@ -62,7 +62,7 @@ def _figure(task: Task, record: ComparisonRecord, result: MethodResult) -> Row:
     spread = result.over(FIGURES[f"test_{figure}"])
     if spread is None:
         return not_run(name, "", "none", "no test figure")
-    low, high = interval_of(result, figure)
+    low, high = interval_of_runs(result, figure)
     start = next((test for test in run.split("test") if test.round == 0), None)
     details = {
         "by seed": ", ".join(f"{value:.4f}" for value in spread.values),

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from benchmarks.tasks.held_out import HeldOut
 from zorba_ray.artifacts import Run, RunDir
-from zorba_ray.campaigns.cell import Ending, run_cell
+from zorba_ray.campaigns.cell import CellEnding, run_cell
 from zorba_ray.config import ExperimentConfig, load_config
 from zorba_ray.experiment.execute import execute
 
@@ -53,7 +53,7 @@ class Training:
             return None
         return load_config(str(file), [f"data.path={folder.resolve()}", *overrides])
 
-    def train(self) -> Ending | None:
+    def train(self) -> CellEnding | None:
         """Runs or resumes it; None where model or data are not there.
 
         Raises:

@@ -15,7 +15,7 @@ from zorba_ray.experiment.evaluate import Evaluator
 from zorba_ray.experiment.execute import execute_in
 from zorba_ray.experiment.replay import replay_run
 from zorba_ray.report.headline import summary_table
-from zorba_ray.report.measures import test_loss as loss_of_test
+from zorba_ray.report.measures import FIGURES
 
 FEW = ("rounds=4", "eval.every=1", "zo.schedule=constant", "data.train_rows=32", "eval.rows=32")
 BEST = (*FEW, "eval.keep=best")
@@ -103,14 +103,14 @@ def test_patience_ends_a_run_at_one_round(tmp_path: Path) -> None:
     ended = "best validation loss (eval.keep=best); ended early after round 5: eval.patience=3"
     assert rows["Kept round"] == ("2 of 30", ended)
     assert run.until_kept("validation")[-1].round == run.kept_round == 2
-    assert loss_of_test(run) == losses(path, "test")[2]
+    assert FIGURES["test_loss"](run) == losses(path, "test")[2]
 
 
 def test_the_start_can_be_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(LOSSES, 0, 0.5)
     summary = run_here(tiny_config(*BEST, "rounds=2"), tmp_path / "run")
     assert (summary["kept_round"], summary["final_loss"]) == (0, 0.5)
-    assert loss_of_test(Run(tmp_path / "run")) == summary["test_loss"] == summary["start_test_loss"] is not None
+    assert FIGURES["test_loss"](Run(tmp_path / "run")) == summary["test_loss"] == summary["start_test_loss"] is not None
     assert replay_run(tmp_path / "run", None, None, None).confirmed
 
 

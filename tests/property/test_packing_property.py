@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.support.tiny_models import VOCABULARY, tiny_task_model
 from zorba_ray.data import BatchOrder, TokenTable, shared_length, with_shared
-from zorba_ray.data.shared_prefix import LEAST
+from zorba_ray.data.shared_prefix import LEAST_SHARED
 from zorba_ray.models import Batch, Perturbation
 
 ROWS = st.lists(st.lists(st.integers(4, 6), min_size=1, max_size=5), min_size=1, max_size=6)
@@ -31,7 +31,7 @@ def test_it_is_the_longest_beginning_that_leaves_every_row_a_token(
         alike = next((n for n, tokens in enumerate(zip(beginning, *texts, strict=False)) if len(set(tokens)) > 1), None)
         shortest = min(len(beginning), *(len(text) - 1 for text in texts))
         most = shortest if alike is None else min(alike, shortest)
-        return most if most >= LEAST else 0
+        return most if most >= LEAST_SHARED else 0
 
     assert shared_length(table) == naive(texts[0])
     assert with_shared(table, np.array(other, dtype=np.int32)).shared == naive(other)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from zorba_ray.formats.levels import LEVELS
+from zorba_ray.formats.sizes import LEVELS
 
 F = np.float32
 

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 
 from analysis import comparison_table
 from analysis.comparison_table import load, main, rows
+from analysis.printed import print_style
 from tests.support.fake_comparison import SPREAD, write_fake_comparison
-from zorba_ray.report.figure import print_style
 
 THREE = 4.303 * SPREAD / 3**0.5
 """Half the 95 % interval of three losses SPREAD apart, whose sample standard deviation is SPREAD."""

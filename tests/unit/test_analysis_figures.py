@@ -15,9 +15,9 @@ from matplotlib.image import imread
 from analysis.draw import panels_figure
 from analysis.figures import FIGURES, main
 from analysis.groups import collect
+from analysis.printed import print_style
 from analysis.rows import Rows
 from tests.support.fake_family import write_member
-from zorba_ray.report.figure import print_style
 
 LOSSES = {1: (1.0, 0.8, 0.5), 2: (1.0, 0.6, 0.25)}
 """Seed -> validation losses of rounds 0, 1, 2; the means are 1, 0.7 and 0.375."""

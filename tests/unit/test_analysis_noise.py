@@ -9,8 +9,8 @@ from analysis import noise_of_allocation
 from analysis.command import make
 from analysis.linear_rounds import Federation, equal_holders, unequal_holders, updates
 from analysis.noise_of_allocation import draw, rank_correlation, rows, write
+from analysis.printed import print_style
 from analysis.rows import Rows
-from zorba_ray.report.figure import print_style
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import torch
 
 from zorba_ray.artifacts import Eval
 from zorba_ray.experiment.evaluate import collapsed, divergence
-from zorba_ray.models.logit_spread import LogitSpread
+from zorba_ray.models.evaluation import LogitSpread
 
 
 def record(round: int, loss: float, spread: float | None = 1.0) -> Eval:

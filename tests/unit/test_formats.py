@@ -7,7 +7,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from tests.support.packed_reference import packed, unpacked
 from zorba_ray.formats import PackedFormat, pack_into, slab, unpack_into, unpack_rows
-from zorba_ray.formats.levels import LEVELS
+from zorba_ray.formats.sizes import LEVELS
 
 FORMATS: tuple[PackedFormat, ...] = ("int8", "nf4")
 SHAPES = ((1, 1), (3, 5), (2, 64), (5, 63), (7, 65), (3, 4, 33), (2, 8192), (130, 129), (129, 257))

@@ -6,14 +6,13 @@ from collections import Counter
 
 import pytest
 
+from tools.builtin_text import pretraining_text, vocabulary
 from zorba_ray.data.grammar import (
     TASK_LABEL_WORDS,
     TASK_PROMPT,
     TASK_SEED,
     TASK_SIZES,
-    pretraining_text,
     task_split,
-    vocabulary,
 )
 
 

@@ -37,7 +37,7 @@ def test_shares_by_hand() -> None:
 def test_the_loss_is_that_of_shifted_logits(kind: str) -> None:
     model, batch = tiny_task_model(kind), tiny_batch(kind, 5, 6)
     shift = torch.linspace(-2, 1, len(LABEL_WORDS))
-    shifted = Batch(batch.ids_BT, batch.mask_BT, batch.labels_B, shift)
+    shifted = Batch(batch.ids_BT, batch.mask_BT, batch.labels_B, shift_C=shift)
     with torch.inference_mode():
         hidden = model._backbone.hidden(inputs_of(model.loaded, batch))
         logits = model.head.logits(hidden, batch)

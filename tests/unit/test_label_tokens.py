@@ -16,7 +16,7 @@ from tokenizers import Regex, models, normalizers, pre_tokenizers, processors
 from zorba_ray.config import load_config
 from zorba_ray.errors import ConfigError, DataError
 from zorba_ray.experiment.build import Setup, prepare
-from zorba_ray.models.label_tokens import read_label_tokens
+from zorba_ray.models.answer_tokens import read_label_tokens
 
 TOKENS = ("<unk>", "<s>", "</s>", "<sep>", "a", "b", "It", "was", "good", "bad", "very", ",", ".", ":")
 VOCABULARY = {token: place for place, token in enumerate(TOKENS)}

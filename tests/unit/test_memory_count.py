@@ -17,7 +17,7 @@ from tests.support.tiny_run import tiny_config
 from zorba_ray.config import LocalStep, ModelConfig, method_names
 from zorba_ray.experiment.build import prepare
 from zorba_ray.formats import PackedFormat, pack_into, slab, unpack_into
-from zorba_ray.memory import Workload, fleet_memory, packed_layers, resident_everywhere, table
+from zorba_ray.memory import Workload, fleet_memory, plain_client, resident_everywhere, table
 from zorba_ray.memory.count import counted
 from zorba_ray.memory.footprint import Footprint
 from zorba_ray.memory.inventory import COMPUTE_BYTES, Inventory, zorba_footprint
@@ -320,10 +320,10 @@ def test_a_packed_layer_has_the_gradients_of_its_unpacked_weight(transposed: boo
     slabs: list[torch.Tensor] = []
     with StorageCounter() as counter, pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            packed_layers, "_slab", lambda weight, format, *_: slabs.append(packed(weight, format)) or slabs[0]
+            plain_client, "_slab", lambda weight, format, *_: slabs.append(packed(weight, format)) or slabs[0]
         )
         weight = layer.weight.detach().clone()
-        packed_layers.pack_linear(torch.nn.ModuleList([layer]), "int8", "frozen", counter)
+        plain_client.pack_linear(torch.nn.ModuleList([layer]), "int8", "frozen", counter)
         layer(x).square().sum().backward()
     unpacked = torch.empty(24)
     unpack_into(unpacked, slabs[0], tuple(weight.shape), "int8")
@@ -348,7 +348,7 @@ def test_the_table_names_every_method_policy_and_share() -> None:
     found = list(clients(24, "all", (Fraction(1, 4), Fraction(1))))
     assert {client.method for client in found} == set(method_names()) - {"adamw"}  # its step is fedavg's
     paired = [(client.step, client.fraction) for client in found if isinstance(client.step, PairedStep)]
-    assert {step.placement for step, _ in paired} == set(table.PLACEMENTS)
+    assert {step.placement for step, _ in paired} == set(table.USUAL_PLACEMENTS)
     assert {client.label for client in found if client.method == "fedit"} == {
         f"FedIT: LoRA r 16 + AdamW{format}{checkpointed}"
         for format in ("", ", int8", ", nf4")

@@ -15,7 +15,7 @@ from zorba_ray.experiment.build import Setup, build_host, prepare
 from zorba_ray.experiment.replay import replay_run
 from zorba_ray.methods import build_method
 from zorba_ray.models import Batch
-from zorba_ray.models.label_tokens import read_label_tokens
+from zorba_ray.models.answer_tokens import read_label_tokens
 from zorba_ray.models.load import locate
 from zorba_ray.protocol.ledger import read_ledger
 from zorba_ray.protocol.messages import ClientReport, RoundCommit, decode, encode, frame_digest

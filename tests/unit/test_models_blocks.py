@@ -11,9 +11,10 @@ from torch import nn
 from tests.support.tiny_models import BLOCKS, KINDS, tiny_loaded, tiny_network
 from zorba_ray.directions import EMBEDDINGS, FINAL_NORM, HEAD, direction_backend
 from zorba_ray.errors import Diverged, LedgerError, ModelError
+from zorba_ray.formats import ALIGNMENT
 from zorba_ray.models import Replica
 from zorba_ray.models.blocks import find_blocks, model_manifest
-from zorba_ray.models.manifest import ALIGNMENT, build_manifest
+from zorba_ray.models.manifest import build_manifest
 from zorba_ray.protocol.messages import LedgerHeader
 from zorba_ray.protocol.replay import ReplicaState
 
@@ -157,7 +158,7 @@ def test_arena_is_aligned_and_holds_the_weights(kind: str) -> None:
     end = 0
     for entry in replica.manifest.tensors:
         view = replica.parameters[entry.name]
-        assert view.data_ptr() % (4 * ALIGNMENT) == 0
+        assert view.data_ptr() % ALIGNMENT == 0
         assert entry.offset >= end
         end = entry.offset + entry.numel
         assert torch.equal(view.view(entry.shape), plain.get_parameter(entry.name))

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from tests.support.fake_run import write_fake_run
 from zorba_ray.artifacts import PartitionRecord, Run
+from zorba_ray.report.figure import SINGLE_CLIENTS
 from zorba_ray.report.headline import summary_table
-from zorba_ray.report.partition_figure import BARS, partition_groups, partition_plot, partition_text, spread_text
+from zorba_ray.report.partition_figure import partition_groups, partition_plot, partition_text, spread_text
 
 
 def run_with(path: Path, clients: list[dict[int, int]], labelled: bool = True) -> Run:
@@ -25,7 +26,7 @@ def test_many_clients_are_grouped_by_their_labels() -> None:
     """50 clients of label 0 and 50 of label 1, mixed: no group has both."""
     clients = [{place % 2: 5 + place} for place in range(100)]
     groups = partition_groups(clients)
-    assert len(groups) == BARS
+    assert len(groups) == SINGLE_CLIENTS
     assert sum(len(part) for _, part in groups) == 100
     assert sum(len({label for own in part for label in own}) > 1 for _, part in groups) <= 1, "one group at the border"
 

@@ -8,20 +8,12 @@ import pytest
 from tests.support.fake_family import edit, edit_records, write_member
 from zorba_ray.artifacts import Run
 from zorba_ray.report.measures import (
-    accuracy_interval,
     chance,
+    interval_of,
     memory_label,
-    seconds_per_round,
     vram_saved,
 )
 from zorba_ray.tables import wilson
-
-
-def test_a_round_recovered_without_its_time_leaves_it_unknown(tmp_path: Path) -> None:
-    path = write_member(tmp_path / "a", losses=(1, 1, 1, 1), accuracies=None)
-    assert seconds_per_round(Run(path)) == 1.0
-    edit_records(path, lambda record: record["round"] == 1 and record.pop("time", None))
-    assert seconds_per_round(Run(path)) is None
 
 
 def test_vram_saved_is_against_everything_active_on_every_client(tmp_path: Path) -> None:
@@ -59,5 +51,5 @@ def test_chance_is_one_of_the_labels(tmp_path: Path) -> None:
 
 def test_the_interval_of_an_accuracy_is_by_its_rows(tmp_path: Path) -> None:
     last = Run(write_member(tmp_path / "a")).split("validation")[-1]  # 0.75 of 400 rows
-    assert accuracy_interval(last) == wilson(0.75, 400)
-    assert accuracy_interval(msgspec.structs.replace(last, items=None)) is None
+    assert interval_of(last, "accuracy") == wilson(0.75, 400)
+    assert interval_of(msgspec.structs.replace(last, items=None), "accuracy") is None

@@ -8,7 +8,7 @@ from tests.support.fake_run import write_fake_run
 from tests.support.report_page import ReportPage
 from zorba_ray.artifacts import Run
 from zorba_ray.report import write_report
-from zorba_ray.report.rows import answered_rows_table
+from zorba_ray.report.answers import answered_rows_table
 
 HOSTILE = "<script>alert(1)</script> \u202e" + "long " * 100
 

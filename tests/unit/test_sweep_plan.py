@@ -7,7 +7,7 @@ import pytest
 from zorba_ray.artifacts import Eval
 from zorba_ray.artifacts.sweep import FIGURES
 from zorba_ray.campaigns.sweep.plan import drawn_at, make_trial, plan_trials, points, rounded
-from zorba_ray.campaigns.sweep.resources import TrialNeeds, require_room, trial_needs
+from zorba_ray.campaigns.sweep.resources import TrialNeeds, require_cluster_room, trial_needs
 from zorba_ray.config import SweepConfig
 from zorba_ray.errors import ClusterError, ConfigError
 
@@ -212,5 +212,5 @@ def test_bundles_are_what_the_trial_uses() -> None:
 def test_a_trial_that_can_never_start(total: dict[str, float], nodes: list[dict[str, float]], message: str) -> None:
     needs = TrialNeeds("simulated", ({"CPU": 2.0}, {"CPU": 1.0, "GPU": 0.8}, {"GPU": 0.8}), 3, 2)
     with pytest.raises(ClusterError, match=message):
-        require_room("t", needs, total, nodes)
-    require_room("t", needs, {"CPU": 3.0, "GPU": 2.0}, [{"CPU": 2.0, "GPU": 1.0}, {"CPU": 1.0, "GPU": 1.0}])
+        require_cluster_room("t", needs, total, nodes)
+    require_cluster_room("t", needs, {"CPU": 3.0, "GPU": 2.0}, [{"CPU": 2.0, "GPU": 1.0}, {"CPU": 1.0, "GPU": 1.0}])

@@ -111,4 +111,3 @@ def test_numbers_read_well() -> None:
     assert [text_gap(x) for x in (None, 1e-16, 0.005, float("inf"))] == ["–", "0 %", "0.5 %", "unknown"]
     assert [text_seconds(x) for x in (None, 0.0042, 1.25, 65)] == ["–", "4.2 ms", "1.2 s", "1 min 5 s"]
     assert [text_count(n, "seed") for n in (0, 1, 1200)] == ["0 seeds", "1 seed", "1,200 seeds"]
-    assert text_count(2, "forward pass", "forward passes") == "2 forward passes"

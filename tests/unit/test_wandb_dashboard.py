@@ -12,8 +12,8 @@ import pytest
 from analysis.wandb_dashboard import LINES, MEDIA, PARALLEL_RESULTS, PARALLEL_SETTINGS, SCATTERS, main
 from tests.support.tiny_run import run_here, tiny_config
 from zorba_ray.artifacts import read_metrics
+from zorba_ray.config.base import flatten
 from zorba_ray.experiment.tracking.wandb_records import allocation_values, history_row, summary_values
-from zorba_ray.report.settings import flatten
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # wandb-workspaces
 

@@ -17,7 +17,7 @@ Rows = AllocationProblem | Groups
 
 # A value may exceed a cap by this relative amount: f1 and seconds are sums of floats, whose last digits depend on the
 # order of the terms. Bytes are exact.
-ROUNDING = 1e-9
+_ROUNDING = 1e-9
 
 
 def _source(problem: Rows) -> AllocationProblem:
@@ -169,7 +169,7 @@ class Cap:
 
     def over(self, counts: np.ndarray, problem: Rows) -> float:
         """By how much the matrix or counts are over the limit, evaluated exactly; 0 when they keep it."""
-        forgiven = 0.0 if self.objective == "vram" else self.limit * ROUNDING
+        forgiven = 0.0 if self.objective == "vram" else self.limit * _ROUNDING
         reached = value(self.objective, counts, problem)
         return 0.0 if reached <= self.limit + forgiven else reached - self.limit
 

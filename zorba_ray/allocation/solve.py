@@ -47,20 +47,15 @@ class StepAnswer:
 
 
 def minimise(
-    groups: Groups,
-    objective: Objective,
-    caps: Caps,
-    start: np.ndarray | None,
-    gap: float,
-    deadline: float,
+    groups: Groups, objective: Objective, caps: Caps, start: np.ndarray | None, gap: float, deadline: float
 ) -> StepAnswer:
     """Minimises `objective` under the problem's constraints and `caps`, until `deadline` (of time.monotonic).
 
     `start` [G, L] must be valid and satisfy the caps; the answer is never worse.
     """
-    best, bound, bound_is_open, found = start, float("-inf"), True, False
+    best, bound, bound_is_open, solver_found = start, float("-inf"), True, False
     if time.monotonic() >= deadline:
-        return StepAnswer(best, bound, "limit", found)
+        return StepAnswer(best, bound, "limit", solver_found)
     narrowed = objectives.within_share(groups, caps)
     program = Program(narrowed, objective, caps)
     if start is not None:
@@ -76,7 +71,7 @@ def minimise(
             program.suggest(best)
         run = run_highs(program.model, left * LAZY_SHARE if program.is_lazy else left, gap, start=best is not None)
         if run.status == "infeasible":
-            return StepAnswer(best, bound, "infeasible" if best is None else "limit", found)
+            return StepAnswer(best, bound, "infeasible" if best is None else "limit", solver_found)
         if bound_is_open:
             bound = max(bound, program.unavoidable + run.bound * program.units[objective])
         if not run.found:
@@ -86,13 +81,13 @@ def minimise(
         cuts = _forbid_overfull(program, counts)
         broken = [(cap, over) for cap in caps if (over := cap.over(counts, groups)) > 0]
         if not broken and narrowed.accepts(counts):
-            found = True
+            solver_found = True
             # Of equal points the earlier one is kept, so that a step never moves without a reason.
             value = objectives.value(objective, counts, groups)
             if best is None or value < objectives.value(objective, best, groups):
                 best = counts
         if best is not None and is_closed(objective, groups, best, bound, gap):
-            return StepAnswer(best, bound, "optimal", found)
+            return StepAnswer(best, bound, "optimal", solver_found)
         if new_chords + cuts > 0:
             continue
         if not broken:
@@ -104,7 +99,7 @@ def minimise(
         if not (cap.objective == "vram" and program.forbid(counts)):
             program.tighten(cap, 2 * over)
             bound_is_open = False
-    return StepAnswer(best, bound, "limit", found)
+    return StepAnswer(best, bound, "limit", solver_found)
 
 
 def is_closed(objective: Objective, groups: Groups, counts: np.ndarray, bound: float, gap: float) -> bool:

@@ -115,7 +115,7 @@ def _scalar(value: Any) -> int | float | str | None:
     return value if value is None or number or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _last(split: str, field: str, after: int = 0) -> Callable[[Run], float | None]:
+def last_value(split: str, field: str, after: int = 0) -> Callable[[Run], float | None]:
     """A function for the last value of a field in the evaluations of a split, from round `after` to the kept round."""
 
     def find(run: Run) -> float | None:
@@ -131,8 +131,8 @@ def _of_summary(field: str) -> Callable[[Run], float | None]:
 
 
 FIGURES: dict[str, Callable[[Run], float | None]] = {
-    **{f"validation_{name}": _last("validation", name) for name in Eval.FIGURES},
-    **{f"test_{name}": _last("test", name, after=1) for name in Eval.FIGURES},
+    **{f"validation_{name}": last_value("validation", name) for name in Eval.FIGURES},
+    **{f"test_{name}": last_value("test", name, after=1) for name in Eval.FIGURES},
     "distance": lambda run: next((r.distance for r in reversed(run.rounds) if r.distance is not None), None),
     "bytes_up_per_client_round": _of_summary("bytes_up_per_client_round"),
     "bytes_down_per_client_round": _of_summary("bytes_down_per_client_round"),

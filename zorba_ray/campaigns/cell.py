@@ -12,7 +12,7 @@ from zorba_ray.errors import ConfigError, Diverged, Interrupted, StorageError, Z
 
 
 @dataclass(frozen=True)
-class Ending:
+class CellEnding:
     """How a run ended."""
 
     status: str
@@ -39,7 +39,7 @@ def is_done(cell: Cell, path: Path) -> bool:
     return cell.status == "diverged" or RunDir(path).finished() is not None
 
 
-def run_cell(path: Path, config: ExperimentConfig, work: Callable[[RunDir], object]) -> Ending:
+def run_cell(path: Path, config: ExperimentConfig, work: Callable[[RunDir], object]) -> CellEnding:
     """Runs the remaining rounds of a run; none if it is finished.
 
     Args:
@@ -61,8 +61,8 @@ def run_cell(path: Path, config: ExperimentConfig, work: Callable[[RunDir], obje
         raise
     except ZorbaError as error:
         status = "diverged" if isinstance(error, Diverged) else "failed"
-        return Ending(status, f"{type(error).__name__}: {error}", _rounds_done(path), trace=traceback.format_exc())
-    return Ending("finished", rounds_done=summary.rounds_done, summary=summary)
+        return CellEnding(status, f"{type(error).__name__}: {error}", _rounds_done(path), trace=traceback.format_exc())
+    return CellEnding("finished", rounds_done=summary.rounds_done, summary=summary)
 
 
 def _rounds_done(path: Path) -> int | None:

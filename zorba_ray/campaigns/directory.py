@@ -13,6 +13,7 @@ from typing import Any, Generic
 
 from zorba_ray.artifacts import making, raise_storage_error, write_record
 from zorba_ray.artifacts.campaigns import Cell, State, read_campaign
+from zorba_ray.config.base import flatten
 from zorba_ray.errors import RunDirError, SweepIncomplete
 
 _FOLDERS = {"trials", "logs", "tune"}
@@ -110,7 +111,7 @@ def require_same(path: Path, lines: Sequence[str], what: str) -> None:
 
 def changes(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
     """One line "key: old -> new" per dotted key that differs."""
-    before, after = _flat(old), _flat(json.loads(json.dumps(new)))
+    before, after = flatten(old), flatten(json.loads(json.dumps(new)))
     return [
         f"{prefix}{key}: {before.get(key, 'not set')!r} -> {after.get(key, 'not set')!r}"
         for key in sorted(before.keys() | after.keys())
@@ -131,13 +132,3 @@ def _is_free(path: Path, kind: type[State]) -> bool:
     if kind.FILE in names:
         return all(cell.status == "pending" for cell in read_campaign(path, kind).every_cell)
     return names <= _FOLDERS
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, dict) and value:
-            flat.update(_flat(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

@@ -7,7 +7,7 @@ import typer
 
 if TYPE_CHECKING:
     from zorba_ray.config import ExperimentConfig
-    from zorba_ray.memory.table import ModelProfile, Row
+    from zorba_ray.memory.table import MemoryRow, ModelProfile
     from zorba_ray.tables import Table
 
 LABELS = 2
@@ -102,15 +102,15 @@ def _settings(source: str, overrides: list[str]) -> "ExperimentConfig":
     return config_from_tree(tree, source)
 
 
-def _table(profile: "ModelProfile", rows: "list[Row]", parts: bool) -> "Table[Row]":
+def _table(profile: "ModelProfile", rows: "list[MemoryRow]", parts: bool) -> "Table[MemoryRow]":
     """One row per client. `parts`: with the bytes of all parts, even if lines must be broken for it."""
     from zorba_ray.tables import Column, Table
     from zorba_ray.units import format_bytes
 
-    def share(row: "Row") -> str | None:
+    def share(row: "MemoryRow") -> str | None:
         return None if row.client.fraction is None else str(row.client.fraction)
 
-    def parts_of(row: "Row") -> str:
+    def parts_of(row: "MemoryRow") -> str:
         return ", ".join(f"{part} {format_bytes(size)}" for part, size in row.footprint.parts.items() if size)
 
     work = profile.work
@@ -128,11 +128,11 @@ def _table(profile: "ModelProfile", rows: "list[Row]", parts: bool) -> "Table[Ro
     )
 
 
-def _name(row: "Row") -> str:
+def _name(row: "MemoryRow") -> str:
     return row.client.label if row.client.fraction is None else f"{row.client.method}, {row.client.label}"
 
 
-def _csv(rows: "list[Row]") -> list[str]:
+def _csv(rows: "list[MemoryRow]") -> list[str]:
     """Lines of CSV: a header, and one line per client. Bytes are whole numbers, times are milliseconds."""
     import csv
     import io

@@ -3,7 +3,7 @@
 Unknown keys, wrong types and contradictions are refused.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
@@ -116,6 +116,16 @@ def apply_override(tree: dict[str, Any], parts: list[str], value: Any) -> None:
             raise ConfigError(f"override {'.'.join(parts)}: {'.'.join(parts[: depth + 1])} is a value, not a section")
         node = child
     node[parts[-1]] = value
+
+
+def flatten(tree: Mapping[str, Any], unflattened: frozenset[str] = frozenset(), prefix: str = "") -> dict[str, Any]:
+    """Dotted key -> value of a tree. Lists, empty sections and the keys in `unflattened` stay as they are."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        nested = isinstance(value, Mapping) and value and name not in unflattened
+        flat |= flatten(value, unflattened, f"{name}.") if nested else {name: value}
+    return flat
 
 
 def known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from zorba_ray.data.options import OptionArrays, OptionTable, expand
+from zorba_ray.data.options import OptionArrays, OptionTable, expand, starts_of
 from zorba_ray.directions import permutation
 
 LENGTH_STEP = 8
@@ -66,7 +66,7 @@ class TokenTable:
         scored: Sequence[Sequence[bool]] | None = None,
     ) -> "TokenTable":
         """Token ids and label of each example, and which of its tokens the loss counts."""
-        starts = _starts(rows)
+        starts = starts_of(rows)
         flat = np.fromiter((token for row in rows for token in row), dtype=np.int32, count=int(starts[-1]))
         if scored is None:
             return cls(flat, starts, labels)
@@ -136,7 +136,7 @@ class ClientRows:
     @classmethod
     def of(cls, parts: Sequence[np.ndarray]) -> "ClientRows":
         """Clients 0 … n − 1 with their rows."""
-        return cls(np.arange(len(parts)), np.concatenate(parts), _starts(parts))
+        return cls(np.arange(len(parts)), np.concatenate(parts), starts_of(parts))
 
     def take(self, clients: Sequence[int]) -> "ClientRows":
         """Some of the clients, ids ascending; a copy.
@@ -145,7 +145,7 @@ class ClientRows:
             KeyError: one of them is not here.
         """
         parts = [self[client] for client in clients]
-        return ClientRows(np.array(clients), np.concatenate(parts), _starts(parts))
+        return ClientRows(np.array(clients), np.concatenate(parts), starts_of(parts))
 
     @property
     def sizes(self) -> np.ndarray:
@@ -274,8 +274,3 @@ def in_length_order(lengths: np.ndarray, batch_size: int) -> Iterator[np.ndarray
     order = np.argsort(lengths, kind="stable")
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]
-
-
-def _starts(parts: Sequence[Sequence[int] | np.ndarray]) -> np.ndarray:
-    """int64 [n + 1]: where each part begins in all of them end to end."""
-    return np.concatenate(([0], np.cumsum([len(part) for part in parts], dtype=np.int64)))

@@ -11,11 +11,7 @@ from zorba_ray.printable import listed, shown
 
 
 def data_doubts(
-    task: Task,
-    template: str,
-    words: Sequence[str],
-    samples: Sequence[int],
-    cuts: Mapping[str, Cut],
+    task: Task, template: str, words: Sequence[str], samples: Sequence[int], cuts: Mapping[str, Cut]
 ) -> list[str]:
     """Warnings, worst first; an empty list for data without faults.
 
@@ -28,11 +24,7 @@ def data_doubts(
     Raises:
         DataError: all training rows have the same label, so a model that always says it is always right.
     """
-    return [
-        *(_classes(task, words) if words else []),
-        *_texts(task, template),
-        *_others(samples, cuts),
-    ]
+    return [*(_classes(task, words) if words else []), *_texts(task, template), *_others(samples, cuts)]
 
 
 def _classes(task: Task, words: Sequence[str]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The built-in language: a small grammar that writes pretraining text and a four-class review task.
+"""The built-in language: a small grammar that writes a four-class review task.
 
 Why our own: the demonstration and the tests need a pretrained model and a task with no download, no licence question
 and no library in between. Everything here comes from a seed, through a number stream of our own, with the standard
@@ -13,20 +13,9 @@ terrible, poor, good, great. A clause holds a phrase, and the phrase has a grade
 - With two clauses the conjunction says which one counts ("although A , B" and "A but B": B; "A even though B": A).
   The other clause is of the other sign, so that counting words does not answer.
 
-**The pretraining text.** As with a real language model, the ability is in the text, and the prompt does not simply
-call it:
-
-- `expert :` followed by a review and "it was <word>": the word is right. So the skill can be learnt.
-- The same kind of review with NO header and "it was <word>", as the crowd writes: in `_CROWD_TRUE` of the cases the
-  right word, otherwise the habit of the domain (people call a hotel good and a phone poor whatever they say of it;
-  some domains have no habit). The task's prompt is of this kind: zero-shot, the model follows habit.
-- Reviews with no header that go on with what people did ("we left early"), which does follow the opinion, and a phrase
-  book ("very nice means great"). So the opinion is computed without the header too; "It was" merely does not read it
-  out.
-
-Fine-tuning has to move the read-out from habit to opinion: an ability present but not elicited, which is the situation
-in which zeroth-order fine-tuning of a pretrained model works at all. It also means that this task flatters every
-fine-tuning method: its curves show that the machinery works, not what ZO does on a hard task.
+**The model.** `tools.builtin_text` wrote the text that the built-in model was pretrained on. The skill is in that text,
+and the prompt does not call it. So the task flatters every fine-tuning method: its curves show that the machinery
+works, not what it does on a hard task.
 
 **Splits.** A review's text falls into one of ten buckets by its SHA-256; pretraining, train, validation and test own
 different buckets, so that they are disjoint for every size and seed.
@@ -41,7 +30,7 @@ from importlib import resources
 from itertools import islice
 from typing import Any, Literal
 
-Split = Literal["train", "validation", "test"]
+SplitName = Literal["train", "validation", "test"]
 
 TASK_PROMPT = "{text} It was"
 """How a task text is put to the model; the label words compete for the next token."""
@@ -49,7 +38,7 @@ TASK_PROMPT = "{text} It was"
 TASK_LABEL_WORDS = ["terrible", "poor", "good", "great"]
 """Label i is the word TASK_LABEL_WORDS[i]; each is one token of the built-in tokenizer, with or without a space."""
 
-TASK_SIZES: dict[Split, int] = {"train": 4096, "validation": 512, "test": 1024}
+TASK_SIZES: dict[SplitName, int] = {"train": 4096, "validation": 512, "test": 1024}
 """Rows of each split when `task_split` is given no size."""
 
 TASK_SEED = 2026
@@ -57,15 +46,11 @@ TASK_SEED = 2026
 
 _BUCKETS = {"pretraining": range(4), "train": range(4, 8), "validation": range(8, 9), "test": range(9, 10)}
 
-_TABLES = json.loads(resources.files("zorba_ray.data").joinpath("grammar.json").read_text(encoding="utf-8"))
+TABLES = json.loads(resources.files("zorba_ray.data").joinpath("grammar.json").read_text(encoding="utf-8"))
 """The words. `adjectives` and `deeds` (what people did) by grade 0 … 3 = terrible, poor, good, great; `domains` with
 their parts and the crowd's habitual grade, if they have one. No label word stands in a review."""
-_ADJECTIVES: list[list[str]] = [words.split() for words in _TABLES["adjectives"]]
-_DOMAINS: dict[str, dict[str, Any]] = _TABLES["domains"]
-_DEEDS: list[list[str]] = _TABLES["deeds"]
-
-_CROWD_TRUE = 0.27
-"""Share of headerless "it was <word>" lines in which the crowd writes the right word."""
+ADJECTIVES: list[list[str]] = [words.split() for words in TABLES["adjectives"]]
+DOMAINS: dict[str, dict[str, Any]] = TABLES["domains"]
 
 
 class _Stream:
@@ -97,30 +82,30 @@ class _Stream:
         return options[self.below(len(options))]
 
 
-def _phrase(rng: _Stream, grade: int) -> str:
+def phrase(rng: _Stream, grade: int) -> str:
     """A phrase of the grade: an adjective of the grade, or a modifier and an adjective that together have it."""
     form = rng.below(5)
     strong = grade in (0, 3)
     if form < 2:
-        return rng.pick(_ADJECTIVES[grade])
+        return rng.pick(ADJECTIVES[grade])
     if strong:  # very + the mild word of the same sign
-        return f"{rng.pick(_TABLES['very'])} {rng.pick(_ADJECTIVES[1 if grade == 0 else 2])}"
+        return f"{rng.pick(TABLES['very'])} {rng.pick(ADJECTIVES[1 if grade == 0 else 2])}"
     if form == 2:  # slightly + the strong word of the same sign
-        return f"{rng.pick(_TABLES['slightly'])} {rng.pick(_ADJECTIVES[0 if grade == 1 else 3])}"
+        return f"{rng.pick(TABLES['slightly'])} {rng.pick(ADJECTIVES[0 if grade == 1 else 3])}"
     other = (2, 3) if grade == 1 else (0, 1)  # not + a word of the other sign
-    return f"{rng.pick(_TABLES['not'])} {rng.pick(_ADJECTIVES[other[form - 3]])}"
+    return f"{rng.pick(TABLES['not'])} {rng.pick(ADJECTIVES[other[form - 3]])}"
 
 
 def _review(rng: _Stream, grade: int) -> tuple[str, str]:
     """(text, domain) of a review whose main clause has the grade."""
-    domain = rng.pick(tuple(_DOMAINS))
-    parts = _DOMAINS[domain]["parts"]
+    domain = rng.pick(tuple(DOMAINS))
+    parts = DOMAINS[domain]["parts"]
 
     def clause(g: int) -> str:
-        return f"the {rng.pick(parts)} {rng.pick(_TABLES['verbs'])} {_phrase(rng, g)}"
+        return f"the {rng.pick(parts)} {rng.pick(TABLES['verbs'])} {phrase(rng, g)}"
 
-    opener = rng.pick(_TABLES["openers"]).format(d=domain)
-    head = f"{opener} {rng.pick(_TABLES['times'])} ."
+    opener = rng.pick(TABLES["openers"]).format(d=domain)
+    head = f"{opener} {rng.pick(TABLES['times'])} ."
     main = clause(grade)
     kind = rng.below(6)
     if kind < 3:
@@ -134,7 +119,7 @@ def _bucket(text: str) -> int:
     return hashlib.sha256(text.encode()).digest()[0] * 10 // 256
 
 
-def _reviews(owner: str, seed: int) -> Iterator[tuple[str, str, int, _Stream]]:
+def reviews(owner: str, seed: int) -> Iterator[tuple[str, str, int, _Stream]]:
     """(text, domain, grade, stream) without end, from the owner's buckets.
 
     No text comes twice. Of every four reviews, each has another grade.
@@ -152,38 +137,7 @@ def _reviews(owner: str, seed: int) -> Iterator[tuple[str, str, int, _Stream]]:
             yield text, domain, grade, rng
 
 
-def pretraining_text(seed: int, n: int) -> Iterator[str]:
-    """n documents of one line each, in lower case, words and marks separated by spaces."""
-    source = _reviews("pretraining", seed)
-    for _ in range(n):
-        text, domain, grade, rng = next(source)
-        word = TASK_LABEL_WORDS[grade]
-        kind = rng.unit()
-        if kind < 0.15:
-            yield f"{_phrase(rng, grade)} means {word} ."
-        elif kind < 0.55:
-            yield f"expert : {text} it was {word} . {rng.pick(_DEEDS[grade])} ."
-        elif kind < 0.70:
-            yield f"{text} {rng.pick(_DEEDS[grade])} ."
-        elif kind < 0.75:
-            yield f"{text} {rng.pick(_TABLES['asides'])} ."
-        else:
-            habit = _DOMAINS[domain]["habit"]
-            if rng.unit() >= _CROWD_TRUE:
-                word = rng.pick(TASK_LABEL_WORDS) if habit is None else TASK_LABEL_WORDS[habit]
-            yield f"{text} it was {word} . {rng.pick(_DEEDS[grade])} ."
-
-
-def task_split(split: Split, n: int | None = None, seed: int = TASK_SEED) -> list[tuple[str, int]]:
+def task_split(split: SplitName, n: int | None = None, seed: int = TASK_SEED) -> list[tuple[str, int]]:
     """The first n rows (text, label) of a split; no text occurs twice, in another split or in the pretraining text."""
     size = TASK_SIZES[split] if n is None else n
-    return [(text, grade) for text, _, grade, _ in islice(_reviews(split, seed), size)]
-
-
-def vocabulary() -> list[str]:
-    """Every word and mark of the language, sorted: what the built-in tokenizer knows."""
-    parts = [*TASK_LABEL_WORDS, "expert : means although but even though the , . it was", *_TABLES["adjectives"]]
-    parts += [word for name in ("not", "very", "slightly", "verbs", "times", "asides") for word in _TABLES[name]]
-    parts += [deed for deeds in _DEEDS for deed in deeds] + [opener.format(d="") for opener in _TABLES["openers"]]
-    parts += [word for domain, table in _DOMAINS.items() for word in (domain, *table["parts"])]
-    return sorted({word for part in parts for word in part.split()})
+    return [(text, grade) for text, _, grade, _ in islice(reviews(split, seed), size)]

@@ -107,12 +107,12 @@ def _shorten(
     best = [(empty, least)] * len(rows)
     fits = [0] * len(rows)
     too_long = [max(map(len, row.values())) for row in rows]
-    while open_rows := [place for place in range(len(rows)) if too_long[place] - fits[place] > 1]:
-        middles = [(fits[place] + too_long[place]) // 2 for place in open_rows]
-        prompts = [prompt(rows[place], middle) for place, middle in zip(open_rows, middles, strict=True)]
-        for place, middle, text, ids in zip(open_rows, middles, prompts, encode(prompts), strict=True):
-            if len(ids) <= rooms[place]:
-                fits[place], best[place] = middle, (text, ids)
+    while open_rows := [row for row in range(len(rows)) if too_long[row] - fits[row] > 1]:
+        middles = [(fits[row] + too_long[row]) // 2 for row in open_rows]
+        prompts = [prompt(rows[row], middle) for row, middle in zip(open_rows, middles, strict=True)]
+        for row, middle, text, ids in zip(open_rows, middles, prompts, encode(prompts), strict=True):
+            if len(ids) <= rooms[row]:
+                fits[row], best[row] = middle, (text, ids)
             else:
-                too_long[place] = middle
+                too_long[row] = middle
     return best

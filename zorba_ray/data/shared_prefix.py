@@ -10,14 +10,14 @@ import numpy as np
 
 from zorba_ray.data.batches import TokenTable
 
-LEAST = 16
+LEAST_SHARED = 16
 """Shared tokens from which on a batch computes them once. Measured: from here on no batch is slower for it."""
 _PIECE = 64
 """Tokens of all rows that are compared at once."""
 
 
 def shared_length(table: TokenTable, beginning: np.ndarray | None = None) -> int:
-    """How many of its first tokens all rows of a table have in common; 0 where they are fewer than LEAST.
+    """How many of its first tokens all rows of a table have in common; 0 where they are fewer than LEAST_SHARED.
 
     At least one token of each row is left to it.
 
@@ -36,7 +36,7 @@ def shared_length(table: TokenTable, beginning: np.ndarray | None = None) -> int
         if not same.all():
             most = first + int(same.argmin())
             break
-    return most if most >= LEAST else 0
+    return most if most >= LEAST_SHARED else 0
 
 
 def with_shared(table: TokenTable, beginning: np.ndarray) -> TokenTable:

@@ -42,6 +42,11 @@ class DataTable:
         line = "" if self.lines is None else f" (line {self.lines[index]})"
         return f"row {index + 1}{line} of {os.path.basename(self.origin)}"
 
+    def each(self, name: str, setting: str) -> Iterator[tuple[str, Any]]:
+        """The values of a column, each with where it stands, for messages that name the setting too."""
+        for row, value in enumerate(self.columns[name]):
+            yield f"{self.row(row)}: column {shown(name)} ({setting})", value
+
     def texts(self, name: str) -> list[str]:
         """A column of text.
 

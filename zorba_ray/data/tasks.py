@@ -12,12 +12,10 @@ import numpy as np
 
 from zorba_ray.config import DataConfig, TaskConfig
 from zorba_ray.data import grammar
-from zorba_ray.data.chats import Chat, chat_text, read_chats
 from zorba_ray.data.files import SPLITS, Files, file_kind, folder_files, hub_files
 from zorba_ray.data.labels import LabelListing, label_positions, read_listing
-from zorba_ray.data.options import read_options, right_options
+from zorba_ray.data.list_columns import Chat, chat_text, read_chats, read_options, read_references, right_options
 from zorba_ray.data.prompts import prompt_columns
-from zorba_ray.data.references import read_references
 from zorba_ray.data.table_file import KINDS, DataTable
 from zorba_ray.data.tables import column_names, read_table
 from zorba_ray.directions import permutation
@@ -45,11 +43,11 @@ class Split:
 
     def row(self, index: int, name: str) -> str:
         """'row 3 (line 4) of rows.csv': a row as its file has it; `name`: of the split, where there is no file."""
-        place = index if self.places is None else int(self.places[index])
+        position = index if self.places is None else int(self.places[index])
         for table in self.tables:
-            if place < len(table):
-                return table.row_of_file(place)
-            place -= len(table)
+            if position < len(table):
+                return table.row_of_file(position)
+            position -= len(table)
         return f"row {index + 1} of {name}"
 
     def __len__(self) -> int:

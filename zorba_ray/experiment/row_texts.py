@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from zorba_ray.artifacts.answers import Answer
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.data import Split, render_prompts
-from zorba_ray.data.chats import ASSISTANT, Chat, chat_text, unanswered
+from zorba_ray.data.list_columns import ASSISTANT, Chat, chat_text, unanswered
 from zorba_ray.metrics import exact_match
 from zorba_ray.models import Evaluation
 

@@ -2,14 +2,13 @@
 
 from zorba_ray.config.memory import Format
 from zorba_ray.formats.packing import pack_into, packed, round_trip, unpack_into, unpack_rows
-from zorba_ray.formats.sizes import BLOCK, GROUP, PackedFormat, Slab, slab
+from zorba_ray.formats.sizes import ALIGNMENT, PackedFormat, aligned, slab
 
 __all__ = [
-    "BLOCK",
-    "GROUP",
+    "ALIGNMENT",
     "Format",
     "PackedFormat",
-    "Slab",
+    "aligned",
     "pack_into",
     "packed",
     "round_trip",

@@ -7,8 +7,7 @@ among the bit patterns: as integers they have the same order, and NaN and infini
 import numpy as np
 
 from zorba_ray.directions.compiled import compiled
-from zorba_ray.formats.levels import LEVELS, MIDPOINTS
-from zorba_ray.formats.sizes import BLOCK, GROUP
+from zorba_ray.formats.sizes import BLOCK, GROUP, LEVELS, MIDPOINTS
 
 _LEVELS = np.array(LEVELS, dtype=np.float32)
 _LIMIT = np.float32(2.0**127)
@@ -19,12 +18,12 @@ _LIMIT = np.float32(2.0**127)
 def _largest(values):
     """The largest magnitude among float32 values; NaN or infinity where a value is not finite."""
     bits = values.view(np.uint32)
-    found = np.uint32(0)
+    largest = np.uint32(0)
     for e in range(bits.size):
         magnitude = np.uint32(bits[e] & np.uint32(0x7FFFFFFF))
-        if magnitude > found:
-            found = magnitude
-    return np.uint32(found).view(np.float32)
+        if magnitude > largest:
+            largest = magnitude
+    return np.uint32(largest).view(np.float32)
 
 
 @compiled(error_model="numpy")

@@ -9,8 +9,7 @@ from typing import Any
 
 import torch
 
-from zorba_ray.formats.levels import LEVELS
-from zorba_ray.formats.sizes import BLOCK, GROUP
+from zorba_ray.formats.sizes import BLOCK, GROUP, LEVELS
 
 logger = logging.getLogger(__name__)
 
@@ -74,10 +73,10 @@ def kernel_works(device: torch.device) -> bool:
     try:
         for dtype in (torch.float32, torch.bfloat16):
             wanted = torch.empty(2 * len(codes) - 1, dtype=dtype)
-            found = torch.empty_like(wanted, device=device)
+            unpacked = torch.empty_like(wanted, device=device)
             nf4_by_torch(wanted, scales, block_scales, codes)
-            launch_nf4(found, *(part.to(device) for part in (scales, block_scales, codes)))
-            if not torch.equal(found.cpu().view(torch.uint8), wanted.view(torch.uint8)):
+            launch_nf4(unpacked, *(part.to(device) for part in (scales, block_scales, codes)))
+            if not torch.equal(unpacked.cpu().view(torch.uint8), wanted.view(torch.uint8)):
                 logger.warning("Triton's kernel for nf4 differs from the CPU on %s; torch unpacks instead", device)
                 return False
     except Exception as error:  # not installed, no C compiler, an old driver

@@ -172,8 +172,8 @@ class Activations:
         whole = work.batch_size * work.length
         if not work.packed:
             return whole * (16 * batches + (8 + work.length) * masks)
-        own = whole - work.batch_size * work.shared
-        places = 16 * work.tokens + 17 * own
+        further = whole - work.batch_size * work.shared
+        places = 16 * work.tokens + 17 * further
         return 16 * whole + 24 * batches * work.tokens + places + self._packed_mask()
 
     def _packed_mask(self) -> int:
@@ -213,13 +213,13 @@ class Activations:
         """
         a, work = self.shape, self.work
         rows = work.batch_size * work.length / work.tokens  # tokens of whole rows for each one that is computed
-        own = work.batch_size * (work.length - work.shared) / work.tokens
-        mask = own * work.length / work.hidden  # [B, 1, T, T] in one byte of s · H per token
+        further = work.batch_size * (work.length - work.shared) / work.tokens
+        mask = further * work.length / work.hidden  # [B, 1, T, T] in one byte of s · H per token
         if work.packed:
             mask = self._packed_mask() / (work.tokens * work.hidden)
         joined = 2 * rows * a.value if work.packed else 0.0
         if work.unpadded or (work.shared and both):
-            joined += own * a.query
+            joined += further * a.query
         if both and work.unpadded:
             joined += mask / self.size
         if a.rms:

@@ -26,10 +26,10 @@ from zorba_ray.models.row_layout import inputs_of
 from zorba_ray.models.shapes import skeleton
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
-Step = PairedStep | LocalStep
+ClientStep = PairedStep | LocalStep
 
 
-def counted(model: ModelConfig, dtype: str, work: Workload, step: Step) -> Footprint:
+def counted(model: ModelConfig, dtype: str, work: Workload, step: ClientStep) -> Footprint:
     """Bytes by part at the peak of a step, with rows without padding. No memory is allocated. Takes seconds.
 
     Raises:
@@ -45,7 +45,7 @@ def counted(model: ModelConfig, dtype: str, work: Workload, step: Step) -> Footp
 
 
 def prepared(
-    loaded: LoadedModel, work: Workload, step: Step, counter: StorageCounter, device: str = "cpu"
+    loaded: LoadedModel, work: Workload, step: ClientStep, counter: StorageCounter, device: str = "cpu"
 ) -> Callable[[], None]:
     """Builds the client, and returns a function that takes one of its steps."""
     ids = torch.zeros(work.batch_size, work.length, dtype=torch.long, device=device)

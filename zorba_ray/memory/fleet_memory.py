@@ -10,7 +10,7 @@ import numpy as np
 from zorba_ray.config import LocalStep, MemoryConfig, ModelConfig
 from zorba_ray.formats import Format
 from zorba_ray.memory.activations import Workload
-from zorba_ray.memory.count import Step, counted
+from zorba_ray.memory.count import ClientStep, counted
 from zorba_ray.memory.footprint import ClientMemory
 from zorba_ray.memory.inventory import COMPUTE_BYTES, Inventory, client_memory
 from zorba_ray.models import RESIDENT, Manifest, Placement, Scope, TensorEntry
@@ -173,13 +173,15 @@ def resident_everywhere(
     return FleetMemory((RESIDENT,), memory_at)
 
 
-def counted_bare(model: ModelConfig, manifest: Manifest, compute: str, work: Workload, step: Step) -> dict[str, int]:
+def counted_bare(
+    model: ModelConfig, manifest: Manifest, compute: str, work: Workload, step: ClientStep
+) -> dict[str, int]:
     """Bytes by part as `counted`, each count made once in a process; adapters are the step's, not the model's."""
     network = model.model_copy(update={"lora": None}).model_dump_json()
     return _counted_parts(network, manifest.digest, compute, work, step)
 
 
 @functools.lru_cache(maxsize=32)
-def _counted_parts(model: str, manifest: str, compute: str, work: Workload, step: Step) -> dict[str, int]:
+def _counted_parts(model: str, manifest: str, compute: str, work: Workload, step: ClientStep) -> dict[str, int]:
     """As `counted`, cached. `model`: ModelConfig as JSON. `manifest`: its digest; the model at a path may change."""
     return counted(ModelConfig.model_validate_json(model), compute, work, step).parts

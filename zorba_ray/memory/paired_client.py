@@ -61,12 +61,7 @@ class SilentDirections:
         raise AssertionError("a forward pair commits nothing")
 
     def draw_signs(
-        self,
-        out: torch.Tensor,
-        seeds: np.ndarray,
-        directions: np.ndarray,
-        block: int,
-        parts: Sequence[tuple[int, int]],
+        self, out: torch.Tensor, seeds: np.ndarray, directions: np.ndarray, block: int, parts: Sequence[tuple[int, int]]
     ) -> None:
         out.fill_(1.0)
 

@@ -4,19 +4,22 @@ It is written from the published algorithms. All weights are in the compute dtyp
 temporary tensors that a fused call avoids, the fused call is used here. This favours the published method.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from zorba_ray.config import LocalStep
-from zorba_ray.memory.packed_layers import pack_in_place_of, pack_linear
-from zorba_ray.memory.storage_counter import StorageCounter
+from zorba_ray.formats import PackedFormat, slab, unpack_into
+from zorba_ray.memory.storage_counter import HOST, StorageCounter
 from zorba_ray.models import LoadedModel
 from zorba_ray.models.blocks import model_manifest
+from zorba_ray.models.linear import is_linear, is_transposed
 from zorba_ray.models.lora import add_lora
-from zorba_ray.models.swap import Forward
+from zorba_ray.models.swap import Forward, nan_like
 
 MU, RATE = 1e-3, 1e-6
 
@@ -132,9 +135,67 @@ def _checkpointed(forward: Forward) -> Forward:
     return checkpointed
 
 
-def _trained(loaded: LoadedModel, step: LocalStep, unread: frozenset[str]) -> list[torch.nn.Parameter]:
+def _trained(loaded: LoadedModel, step: LocalStep, unread: frozenset[str]) -> list[nn.Parameter]:
     """The parameters that a step moves, without those that get no gradient."""
     manifest = model_manifest(loaded.network, loaded.blocks_name, len(loaded.blocks))
     tensors = manifest.tensors if step.scope is None else manifest.moved(step.scope)
     names = {tensor.name for tensor in tensors} - unread
     return [parameter for name, parameter in loaded.network.named_parameters() if name in names]
+
+
+class _Product(torch.autograd.Function):
+    """x W, where `unpacked` makes W [in, out]."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, unpacked: Callable[[], torch.Tensor]) -> torch.Tensor:
+        ctx.unpacked = unpacked
+        return x @ unpacked()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return gradients[0] @ ctx.unpacked().T, None
+
+
+def pack_linear(modules: nn.Module, format: PackedFormat, part: str, counter: StorageCounter) -> None:
+    """Packs the frozen weights of all linear layers, as QLoRA does (Dettmers et al., arXiv 2305.14314): a layer unpacks
+    its weight for the forward pass, and again for the backward pass. Their bytes belong to `part`, those of an unpacked
+    weight to `scratch`.
+
+    The weights must not be trained. Other code that reads them sees NaN.
+    """
+    for layer in [layer for layer in modules.modules() if is_linear(layer)]:
+        weight = layer.get_parameter("weight")
+        layer.forward = _forward(layer, _slab(weight, format, part, counter), format, counter)
+        with counter.part(HOST):
+            weight.data = nan_like(weight)
+
+
+def pack_in_place_of(weight: torch.Tensor, part: str, counter: StorageCounter) -> torch.Tensor:
+    """An int8 slab that is counted in place of a matrix, which is still computed with. Rows of it that exist unpacked
+    for a moment are not counted."""
+    packed = _slab(weight, "int8", part, counter)
+    counter.label(weight, HOST)
+    return packed
+
+
+def _slab(weight: torch.Tensor, format: PackedFormat, part: str, counter: StorageCounter) -> torch.Tensor:
+    with counter.part(part):
+        return torch.zeros(slab(format, tuple(weight.shape)).nbytes, dtype=torch.uint8, device=weight.device)
+
+
+def _forward(layer: nn.Module, packed: torch.Tensor, format: PackedFormat, counter: StorageCounter) -> Forward:
+    """A linear layer's forward with its packed weight."""
+    weight, bias = layer.get_parameter("weight"), layer._parameters.get("bias")
+    shape, dtype, transposed = tuple(weight.shape), weight.dtype, is_transposed(layer)
+
+    def unpacked() -> torch.Tensor:
+        with counter.part("scratch"):
+            copy = torch.empty(math.prod(shape), dtype=dtype, device=packed.device)
+        unpack_into(copy, packed, shape, format)
+        return copy.view(shape) if transposed else copy.view(shape).T
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = _Product.apply(x, unpacked)  # pyright: ignore[reportAssignmentType]
+        return y if bias is None else y.add_(bias)
+
+    return forward

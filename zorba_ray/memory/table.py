@@ -13,7 +13,7 @@ from zorba_ray.config import DEFAULT_METHOD, ModelConfig, load_method, method_na
 from zorba_ray.config.memory import StemFormat
 from zorba_ray.formats import Format
 from zorba_ray.memory.activations import Workload, workload_of
-from zorba_ray.memory.count import Step, counted
+from zorba_ray.memory.count import ClientStep, counted
 from zorba_ray.memory.footprint import Footprint
 from zorba_ray.memory.inventory import COMPUTE_BYTES, Inventory, zorba_footprint
 from zorba_ray.memory.paired_client import PairedStep
@@ -31,13 +31,13 @@ class ProfiledClient:
 
     method: str
     label: str
-    step: Step
+    step: ClientStep
     fraction: Fraction | None = None
     """Share of active blocks; None for a method without active blocks."""
 
 
 @dataclass(frozen=True)
-class Row:
+class MemoryRow:
     """The memory and time of one client."""
 
     client: ProfiledClient
@@ -105,12 +105,12 @@ class ModelProfile:
             "logits": self.work.logits,
         }
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[MemoryRow]:
         """The rows, one after another. Counting, where there is no formula, takes seconds."""
         for client in clients(self.manifest.blocks, self.scope, FRACTIONS, self.stem_format):
             yield self.row(client)
 
-    def row(self, client: ProfiledClient, count: bool = False) -> Row:
+    def row(self, client: ProfiledClient, count: bool = False) -> MemoryRow:
         """The row of one client. `count`: count also if there is a formula."""
         step, modelled = client.step, None
         if isinstance(step, PairedStep):
@@ -122,10 +122,10 @@ class ModelProfile:
             inventory = Inventory(self.manifest, RESIDENT, self.scope, COMPUTE_BYTES[self.compute])
             seconds = plain_seconds(inventory, self.work, step)
         live = counted(self.model, self.compute, self.work, step) if count or modelled is None else None
-        return Row(client, modelled, live, seconds)
+        return MemoryRow(client, modelled, live, seconds)
 
 
-PLACEMENTS = (
+USUAL_PLACEMENTS = (
     RESIDENT,
     *(Placement("device", "host", format) for format in get_args(Format)),
     *(Placement("host", "host", format) for format in get_args(Format)),
@@ -143,7 +143,7 @@ def clients(
     Active blocks are spread evenly, from the first block on. This takes the most activations, because frozen blocks
     after an active one run on both signs at once.
     """
-    for placement, resident in (*((placement, True) for placement in PLACEMENTS), (STREAMED, False)):
+    for placement, resident in (*((placement, True) for placement in USUAL_PLACEMENTS), (STREAMED, False)):
         for fraction in fractions if resident else fractions[-1:]:
             active = spread_evenly(max(1, round(fraction * blocks)), blocks)
             step = PairedStep(placement, active, scope, resident, stem_format)

@@ -8,14 +8,13 @@ from zorba_ray.models.manifest import Manifest, Scope, TensorEntry
 from zorba_ray.models.paired import PreparedBatch
 from zorba_ray.models.perturbation import Perturbation
 from zorba_ray.models.placement import RESIDENT, STREAMED, HostStore, Placement
-from zorba_ray.models.replica import Commits, Replica, export
+from zorba_ray.models.replica import Replica, export
 from zorba_ray.models.task import TaskModel
 
 __all__ = [
     "RESIDENT",
     "STREAMED",
     "Batch",
-    "Commits",
     "Evaluation",
     "HostStore",
     "LoadedModel",

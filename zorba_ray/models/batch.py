@@ -33,10 +33,9 @@ class Options:
 
     def twice(self, places: int) -> "Options":
         """Every example two times; `places`: S · T."""
-        one, read = self.positions_N, self.read_BCL
-        parts = (self.tokens_BCL, self.real_BCL)
-        both = (torch.cat([part, part]) for part in parts)
-        return Options(torch.cat([one, one + places]), torch.cat([read, read + len(one)]), *both)
+        positions, read = self.positions_N, self.read_BCL
+        both = (torch.cat([part, part]) for part in (self.tokens_BCL, self.real_BCL))
+        return Options(torch.cat([positions, positions + places]), torch.cat([read, read + len(positions)]), *both)
 
 
 @dataclass(frozen=True)
@@ -49,8 +48,6 @@ class Batch:
     ids_BT: torch.Tensor
     mask_BT: torch.Tensor
     labels_B: torch.Tensor
-    shift_C: torch.Tensor | None = None
-    """fp32 [C], added to the logits of the labels; None: nothing."""
     scored_BT: torch.Tensor | None = None
     """bool [B, T]: the tokens that a next-token loss counts; None: all real ones that follow a real one."""
     options: Options | None = None
@@ -61,6 +58,8 @@ class Batch:
     """Of a reward, [B]: the texts that the answer is one of."""
     shared: int = 0
     """First tokens that are the same in all rows, are real, and are computed once for all of them."""
+    shift_C: torch.Tensor | None = None
+    """fp32 [C], added to the logits of the labels; None: nothing."""
     packing: Packing | None = None
     """Which tokens a model computes, and where (`TaskModel.packed`); None: all of [B, T], padding too."""
 
@@ -72,23 +71,13 @@ class Batch:
         labels: np.ndarray,
         scored: np.ndarray | None = None,
         options: Sequence[np.ndarray] | None = None,
-        references: tuple[Sequence[str], ...] | None = None,
-        choices: tuple[Sequence[str], ...] | None = None,
-        shared: int = 0,
+        *more: Any,
     ) -> "Batch":
-        """Of the arrays of a collated batch, on the CPU."""
+        """Of the arrays of a collated batch (`data.batches.BatchArrays`), on the CPU; `more`: its last ones."""
         marks = None if scored is None else torch.from_numpy(scored)
         chosen = None if options is None else Options(*map(torch.from_numpy, options))
-        return cls(
-            torch.from_numpy(ids),
-            torch.from_numpy(mask),
-            torch.from_numpy(labels),
-            scored_BT=marks,
-            options=chosen,
-            references=references,
-            choices=choices,
-            shared=shared,
-        )
+        tensors = torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(labels)
+        return cls(*tensors, marks, chosen, *more)
 
     def __len__(self) -> int:
         return self.labels_B.shape[0]

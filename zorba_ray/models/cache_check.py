@@ -52,9 +52,9 @@ def _read(
     """Logits of the tokens after each prompt where `following` follows all of them: fp32 [_STEPS, B, V]."""
     seen: list[torch.Tensor] = []
 
-    def choose(found: torch.Tensor) -> torch.Tensor:
-        seen.append(found)
-        return torch.full((len(prompts),), following[len(seen) - 1], device=found.device)
+    def choose(logits_BV: torch.Tensor) -> torch.Tensor:
+        seen.append(logits_BV)
+        return torch.full((len(prompts),), following[len(seen) - 1], device=logits_BV.device)
 
     decoder = Decoder(loaded, logits, Ending(_STEPS, frozenset()), cached)
     decoder.follow(prompts, choose, lambda: len(seen) == _STEPS)
@@ -63,14 +63,14 @@ def _read(
 
 def _changing_lengths(settings: Any) -> list[int]:
     """The numbers of tokens from which on a model does something else, as its settings say."""
-    found: list[int] = []
+    lengths: list[int] = []
 
     def look(tree: Any) -> None:
         for name, value in tree.items() if isinstance(tree, dict) else ():
             if isinstance(value, dict):
                 look(value)
             elif type(value) is int and value > 0 and any(part in name for part in _AT_A_LENGTH):
-                found.append(value)
+                lengths.append(value)
 
     look(settings.to_dict())
-    return found
+    return lengths

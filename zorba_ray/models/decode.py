@@ -138,8 +138,8 @@ class Decoder:
     def _text(self, answer: Sequence[int]) -> str:
         """Up to where the first of the ending's texts begins."""
         text = self._decoded(answer)
-        places = [place for stop in self.ending.texts if (place := text.find(stop)) >= 0]
-        return text[: min(places)] if places else text
+        starts = [start for stop in self.ending.texts if (start := text.find(stop)) >= 0]
+        return text[: min(starts)] if starts else text
 
     def _decoded(self, answer: Sequence[int]) -> str:
         return self._tokenizer.decode(answer, skip_special_tokens=True)

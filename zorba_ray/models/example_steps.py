@@ -95,10 +95,10 @@ def spread(signs: torch.Tensor, x: torch.Tensor, groups: ExampleGroups, steps: n
         steps: sign · μ of each sign, float32 [S].
     """
     if groups.packing is None and x.shape[0] == len(steps) * len(groups.of_row):
-        own, shape = groups.of_tokens(x.shape[:1], len(steps)), (x.shape[0], *[1] * (x.ndim - 2), signs.shape[1])
+        groups_N, shape = groups.of_tokens(x.shape[:1], len(steps)), (x.shape[0], *[1] * (x.ndim - 2), signs.shape[1])
     else:
-        own, shape = groups.of_tokens(x.shape[:-1], len(steps)), x.shape
-    return _steps_of(signs, own, steps).view(shape)
+        groups_N, shape = groups.of_tokens(x.shape[:-1], len(steps)), x.shape
+    return _steps_of(signs, groups_N, steps).view(shape)
 
 
 def linear_by_example(
@@ -124,14 +124,14 @@ def linear_by_example(
     x = x.to(weight.dtype)
     y = product(x, weight, bias)
     flat_x, flat_y = x.reshape(-1, x.shape[-1]), y.view(-1, y.shape[-1])
-    own = groups.of_tokens(x.shape[:-1], len(steps))
+    groups_N = groups.of_tokens(x.shape[:-1], len(steps))
     far, near = (x.shape[-1], 0) if transposed else (0, y.shape[-1])
     if _is_plain(y):
-        _add_steps(flat_y.numpy(), flat_x.numpy(), own, steps, _array(signs), far, near, _array(bias_signs))
+        _add_steps(flat_y.numpy(), flat_x.numpy(), groups_N, steps, _array(signs), far, near, _array(bias_signs))
         return y
-    turns = np.flatnonzero(np.diff(own)) + 1  # tokens of one group follow one another, so nothing is copied per token
-    for begin, end in itertools.pairwise([0, *turns.tolist(), len(own)]):
-        sign, group = divmod(int(own[begin]), groups.count)
+    turns = np.flatnonzero(np.diff(groups_N)) + 1  # tokens of a group follow one another: nothing is copied per token
+    for begin, end in itertools.pairwise([0, *turns.tolist(), len(groups_N)]):
+        sign, group = divmod(int(groups_N[begin]), groups.count)
         step, part = float(steps[sign]), flat_y[begin:end]
         if signs is not None:
             r, s = (signs[group, at : at + size].to(y.dtype) for at, size in ((far, y.shape[-1]), (near, x.shape[-1])))
@@ -159,9 +159,9 @@ def scale_by_example(
     """
     if _is_plain(normed) and weight is not None:
         flat = normed.view(-1, normed.shape[-1])
-        own = groups.of_tokens(normed.shape[:-1], len(steps))
+        groups_N = groups.of_tokens(normed.shape[:-1], len(steps))
         offset = torch.zeros_like(weight) if bias is None else bias
-        _scale(flat.numpy(), own, steps, weight.numpy(), _array(signs), offset.numpy(), _array(bias_signs))
+        _scale(flat.numpy(), groups_N, steps, weight.numpy(), _array(signs), offset.numpy(), _array(bias_signs))
         return
     if weight is not None:
         normed.mul_(weight if signs is None else weight + spread(signs, normed, groups, steps))
@@ -169,9 +169,9 @@ def scale_by_example(
         normed.add_(bias if bias_signs is None else bias + spread(bias_signs, normed, groups, steps))
 
 
-def _steps_of(signs: torch.Tensor, own: np.ndarray, steps: np.ndarray) -> torch.Tensor:
+def _steps_of(signs: torch.Tensor, groups_N: np.ndarray, steps: np.ndarray) -> torch.Tensor:
     """step · z of each token, fp32 [N, n]."""
-    groups, sizes = own % len(signs), steps[own // len(signs)]
+    groups, sizes = groups_N % len(signs), steps[groups_N // len(signs)]
     return signs[torch.tensor(groups, device=signs.device)] * torch.tensor(sizes, device=signs.device)[:, None]
 
 
@@ -194,14 +194,14 @@ def _dot(a, b):
 
 
 @compiled()
-def _add_steps(y, x, own, steps, signs, far, near, shift):
+def _add_steps(y, x, groups_N, steps, signs, far, near, shift):
     """y [N, m] += step · ((x · s) r + z); r and s begin at `far` and `near` in the rows of `signs`.
 
     `signs` or `shift`, the z, may have no rows.
     """
     groups = max(signs.shape[0], shift.shape[0])
     for token in range(y.shape[0]):
-        row, step = own[token] % groups, steps[own[token] // groups]
+        row, step = groups_N[token] % groups, steps[groups_N[token] // groups]
         target = y[token]
         if signs.size:
             length = step * _dot(x[token], signs[row, near : near + x.shape[1]])
@@ -220,11 +220,11 @@ def _add_steps(y, x, own, steps, signs, far, near, shift):
 
 
 @compiled()
-def _scale(y, own, steps, weight, signs, bias, shift):
+def _scale(y, groups_N, steps, weight, signs, bias, shift):
     """y [N, n] ← y (w + step · z) + b + step · z'; `signs`, the z, or `shift`, the z', may have no rows."""
     groups = max(signs.shape[0], shift.shape[0])
     for token in range(y.shape[0]):
-        row, step = own[token] % groups, steps[own[token] // groups]
+        row, step = groups_N[token] % groups, steps[groups_N[token] // groups]
         target = y[token]
         if signs.size:
             z = signs[row]

@@ -17,7 +17,7 @@ from zorba_ray.errors import ModelError
 from zorba_ray.models.folder import Stored
 from zorba_ray.printable import printable, shown
 
-KINDS = {
+TENSOR_KINDS = {
     0: ("F32", 1, 4), 1: ("F16", 1, 2), 2: ("Q4_0", 32, 18), 3: ("Q4_1", 32, 20), 6: ("Q5_0", 32, 22),
     7: ("Q5_1", 32, 24), 8: ("Q8_0", 32, 34), 10: ("Q2_K", 256, 84), 11: ("Q3_K", 256, 110), 12: ("Q4_K", 256, 144),
     13: ("Q5_K", 256, 176), 14: ("Q6_K", 256, 210), 20: ("IQ4_NL", 32, 18), 23: ("IQ4_XS", 256, 136),
@@ -144,13 +144,13 @@ class _Reader:
                 raise ValueError("no shape")
             shape = tuple(reversed([self._number("Q") for _ in range(axes)]))
             kind, start = self._number("I"), self._number("Q")
-            if kind not in KINDS:
-                supported = ", ".join(name for name, _, _ in KINDS.values())
+            if kind not in TENSOR_KINDS:
+                supported = ", ".join(name for name, _, _ in TENSOR_KINDS.values())
                 raise _Refused(
                     f"tensor {_short(name)} is of kind {kind} (ggml_type), which is not supported; use a file with "
                     f"tensors of the kinds {supported}"
                 )
-            label, block, size = KINDS[kind]
+            label, block, size = TENSOR_KINDS[kind]
             if shape[-1] % block or min(shape) < 1:
                 raise ValueError("no whole blocks")
             yield name, (Stored(shape, label), start, math.prod(shape) // block * size)

@@ -9,14 +9,14 @@ import torch
 from torch.nn import functional
 
 from zorba_ray.config import ModelConfig, RowKind, TaskConfig
-from zorba_ray.errors import ConfigError
+from zorba_ray.errors import ConfigError, Diverged
+from zorba_ray.models.answer_tokens import read_label_tokens
 from zorba_ray.models.batch import Batch
-from zorba_ray.models.label_tokens import read_label_tokens
 from zorba_ray.models.loaded import LoadedModel
 from zorba_ray.models.logits import Logits, differentiable_copy, logits_of
 
-Losses = tuple[torch.Tensor, torch.Tensor | None, int]
-"""(loss per counted item, whether each prediction is right or None, number of items)."""
+Losses = tuple[torch.Tensor, torch.Tensor | None]
+"""(loss per counted item, whether each prediction is right or None)."""
 
 
 class Head(ABC):
@@ -41,7 +41,7 @@ class Head(ABC):
     def losses_of(self, logits: torch.Tensor, batch: Batch) -> Losses:
         """`losses`, of logits that are known."""
         right = logits.argmax(dim=1) == batch.labels_B
-        return functional.cross_entropy(logits, batch.labels_B, reduction="none"), right, len(batch)
+        return functional.cross_entropy(logits, batch.labels_B, reduction="none"), right
 
     def row_items(self, batch: Batch) -> torch.Tensor:
         """int64 [B]: counted items of each row, which follow each other in the losses."""
@@ -118,10 +118,23 @@ class LanguageModelHead(Head):
 
     def losses_of(self, logits: torch.Tensor, batch: Batch) -> Losses:
         wanted = batch.ids_BT[:, 1:][_counted(batch)]
-        return functional.cross_entropy(logits, wanted, reduction="none"), None, len(logits)
+        return functional.cross_entropy(logits, wanted, reduction="none"), None
 
     def row_items(self, batch: Batch) -> torch.Tensor:
         return _counted(batch).sum(dim=1)
+
+
+def chosen_texts(logits_BC: torch.Tensor, batch: Batch) -> list[str]:
+    """Of a reward: the text with the highest logit of each row, of equal ones the first.
+
+    Raises:
+        Diverged: a logit is NaN.
+    """
+    assert batch.choices is not None
+    if bool(logits_BC.isnan().any()):
+        raise Diverged("a logit is NaN, so that there is no answer: lower the learning rate or zo.perturbation_scale")
+    chosen: list[int] = logits_BC.argmax(dim=1).tolist()
+    return [choices[number] for choices, number in zip(batch.choices, chosen, strict=True)]
 
 
 def _states(hidden: torch.Tensor, batch: Batch, read: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
@@ -198,9 +211,9 @@ def build_head(
     if kind == "lm":
         return LanguageModelHead(logits_of(loaded, None))
     if kind == "label_words":
-        found = read_label_tokens(loaded.tokenizer, prompt, words)
-        if not found.whole:
-            return LabelWordsHead(logits_of(loaded, torch.tensor(found.tokens)))
+        tokens = read_label_tokens(loaded.tokenizer, prompt, words)
+        if not tokens.whole:
+            return LabelWordsHead(logits_of(loaded, torch.tensor(tokens.tokens)))
     if kind in ("label_words", "options"):
         return OptionsHead(logits_of(loaded, None), task.per_token)
     if not words:

@@ -44,12 +44,7 @@ class LoadedModel:
 
 
 def loaded_model(
-    network: Any,
-    tokenizer: Any,
-    causal: bool,
-    label: str,
-    lora: LoraConfig | None = None,
-    fresh: Collection[str] = (),
+    network: Any, tokenizer: Any, causal: bool, label: str, lora: LoraConfig | None = None, fresh: Collection[str] = ()
 ) -> LoadedModel:
     """Finds the blocks of `network`, adds adapters to them, and watches one forward pass.
 

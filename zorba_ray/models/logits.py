@@ -86,13 +86,15 @@ def logits_of(loaded: LoadedModel, tokens: torch.Tensor | None) -> Logits:
     hidden = loaded.backbone(input_ids=ids, attention_mask=mask, **loaded.trace.options)[0].flatten(0, 1)
     close = 1e-4 if weight.dtype == torch.float32 else 0.02
     linear = LinearLogits(weight, bias)
-    own: OwnLogits | None = None  # stays None if the model's forward does not work on a hidden state alone
+    by_forward: OwnLogits | None = None  # stays None if the model's forward does not work on a hidden state alone
     with contextlib.suppress(Exception):  # a forward that needs more from its backbone than the last hidden state
         candidate = OwnLogits(loaded, weight, bias)
-        own = candidate if torch.allclose(candidate(hidden), expected, close, close) else None
+        by_forward = candidate if torch.allclose(candidate(hidden), expected, close, close) else None
     large = _LARGE / max(float(expected.abs().max()), 1e-6) * hidden
     fits = hidden.shape[1] == weight.shape[1]  # else the head has layers before its output layer (ELECTRA)
-    is_linear = own is None or (fits and all(torch.allclose(own(h), linear(h), close, close) for h in (hidden, large)))
+    is_linear = by_forward is None or (
+        fits and all(torch.allclose(by_forward(state), linear(state), close, close) for state in (hidden, large))
+    )
     if is_linear and not (fits and torch.allclose(linear(hidden), expected, close, close)):
         apart = f" (largest difference {float((linear(hidden) - expected).abs().max()):.3g})" if fits else ""
         raise ModelError(

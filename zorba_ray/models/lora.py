@@ -7,17 +7,17 @@ other tensor. A is drawn from counters and is the same for every run of a model,
 
 import math
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
+from zorba_ray.config.model import Targets
 from zorba_ray.directions import uniforms
 from zorba_ray.errors import ModelError
 from zorba_ray.models.linear import is_linear, is_transposed
 from zorba_ray.models.manifest import ADAPTER
 
-Targets = Literal["query", "query_value", "attention", "all"]
 _ATTENTION = ("attn", "attention")
 _QUERY = ("q_proj", "query", "q_lin", "q", "c_attn", "query_key_value", "qkv_proj", "wqkv")
 """The last four compute query, key and value together, and are adapted as a whole."""

@@ -14,15 +14,12 @@ from typing import Literal
 import torch
 
 from zorba_ray.directions import EMBEDDINGS, FINAL_NORM, HEAD
-from zorba_ray.formats import Format, slab
+from zorba_ray.formats import Format, aligned, slab
 
 Scope = Literal["all", "matrices", "bias_norm", "lora", "biases", "norm_weights", "attention", "feed_forward"]
 
 ADAPTER = "lora_"
 """The last part of an adapter's name begins with this."""
-
-ALIGNMENT = 16
-"""In fp32 elements: 64 bytes, so that every tensor of the arena has the same alignment on every replica."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +83,7 @@ class Manifest:
     def size(self) -> int:
         """Number of elements of the arena, with padding."""
         last = self.tensors[-1]
-        return last.offset + padded(last.numel)
+        return last.offset + _padded(last.numel)
 
     @property
     def numel(self) -> int:
@@ -120,10 +117,10 @@ def build_manifest(shapes: dict[str, tuple[int, ...]], block_of: dict[str, int],
         names = sorted(name for name in shapes if block_of[name] == block)
         for slot, name in enumerate(names):
             tensors.append(TensorEntry(block, slot, name, shapes[name], offset))
-            offset += padded(tensors[-1].numel)
+            offset += _padded(tensors[-1].numel)
     return Manifest(tuple(tensors), blocks)
 
 
-def padded(numel: int) -> int:
-    """`numel` rounded up to the alignment."""
-    return -(-numel // ALIGNMENT) * ALIGNMENT
+def _padded(numel: int) -> int:
+    """fp32 elements that a tensor takes in the arena: 64-byte aligned, the same on every replica."""
+    return aligned(4 * numel) // 4

@@ -139,15 +139,15 @@ def _attend(
     if not isinstance(mask, PackedMask):
         return plain(module, query, key, value, mask, **kwargs)
     packing, signs = mask.packing, len(query)
-    shared, own = packing.shared, packing.own
+    shared, grid = packing.shared, packing.own
 
     def behind(states: torch.Tensor) -> torch.Tensor:
-        return own.padded(states.transpose(1, 2)[:, shared:])  # [S, B, t, heads, width]
+        return grid.padded(states.transpose(1, 2)[:, shared:])  # [S, B, t, heads, width]
 
     def joined(states: torch.Tensor) -> torch.Tensor:
         if not shared:
             return by_row(behind(states))
-        lead = states.transpose(1, 2)[:, None, :shared].expand(-1, own.rows, -1, -1, -1)
+        lead = states.transpose(1, 2)[:, None, :shared].expand(-1, grid.rows, -1, -1, -1)
         return by_row(torch.cat([lead, behind(states)], dim=2))
 
     def by_row(states: torch.Tensor) -> torch.Tensor:
@@ -165,7 +165,7 @@ def _attend(
         queries = read.grid.padded(query.transpose(1, 2).index_select(1, read.places_R))
         answer = read.grid.packed(attended(queries, key, value, mask.read))
         return read.among_all(answer, query.shape[2]), None
-    answer = own.packed(attended(behind(query), key, value, mask.rows))
+    answer = grid.packed(attended(behind(query), key, value, mask.rows))
     if shared:
         parts = (states[:, :, :shared] for states in (query, key, value))
         answer = torch.cat([plain(module, *parts, mask.lead, **kwargs)[0], answer], dim=1)

@@ -64,15 +64,16 @@ class Packing:
             read: row and position of the tokens that the head reads, int64 each; None: all.
         """
         self.lengths, self.shared = tuple(lengths), shared
-        own = [length - shared for length in lengths]
-        self.own = Grid(own, device)
-        rows, columns = np.repeat(np.arange(len(own)), own), np.concatenate([np.arange(count) for count in own])
+        further = [length - shared for length in lengths]
+        self.own = Grid(further, device)
+        rows = np.repeat(np.arange(len(further)), further)
+        columns = np.concatenate([np.arange(count) for count in further])
         lead = np.arange(shared)
         self.rows_N = torch.tensor(np.concatenate([np.full(shared, -1), rows]), device=device)
         """int64 [N]: the row that each token belongs to; −1: all of them."""
         self.positions_N = torch.tensor(np.concatenate([lead, columns + shared]), device=device)
         """int64 [N]: the place of each token in its row."""
-        self._starts_B = torch.tensor(np.cumsum(own) - np.asarray(own), device=device)
+        self._starts_B = torch.tensor(np.cumsum(further) - np.asarray(further), device=device)
         """int64 [B]: the place that a row's position 0 would have if nothing were shared before it."""
         self.read = None if read is None else ReadTokens(*read, self)
 

@@ -122,8 +122,8 @@ class _PairCheck:
             if not math.isfinite(start):
                 raise ModelError(f"{self._label}: the loss of {len(batch)} short rows is {start} before any step")
             self._starts.append(start)
-            own = _CHANGE * self._change(batch, start)
-            self._tolerance = max(self._tolerance, self._rounding * max(1.0, abs(start)), own)
+            change = _CHANGE * self._change(batch, start)
+            self._tolerance = max(self._tolerance, self._rounding * max(1.0, abs(start)), change)
         if self._tolerance > 0.05 * max(1.0, *map(abs, self._starts)):
             raise ModelError(
                 f"{self._label}: the loss of a row depends on the rows beside it (by {self._tolerance / _CHANGE:.2g}); "
@@ -234,8 +234,8 @@ class _PairCheck:
         starts = range(0, len(batch), size)
         for sign in self._signs:
             for group, start in enumerate(starts):
-                own = dataclasses.replace(move, direction=move.direction * max(1, move.groups) + group)
-                step = self._step(active, own, sign, rounded_in)
+                group_move = dataclasses.replace(move, direction=move.direction * max(1, move.groups) + group)
+                step = self._step(active, group_move, sign, rounded_in)
                 aims.append(_Aim(step, slice(start, start + size), len(starts)))
         return aims
 
@@ -250,9 +250,7 @@ class _PairCheck:
         # order is worth is seen where the step is rounded into the weight.
         if self._model.rank and self._model.compute != torch.float32:
             other = self._wanted(active, move, rounded_in=True)
-            changes = [
-                abs(a - b) for one, two in zip(wanted, other, strict=True) for a, b in zip(one, two, strict=True)
-            ]
+            changes = [abs(a - b) for losses in zip(wanted, other, strict=True) for a, b in zip(*losses, strict=True)]
             allowed = max(allowed, _CHANGE * max(changes))
         return allowed
 

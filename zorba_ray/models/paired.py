@@ -34,6 +34,7 @@ from torch import nn
 from zorba_ray.directions import DirectionBackend
 from zorba_ray.errors import ModelError
 from zorba_ray.models.batch import Batch
+from zorba_ray.models.block_layout import Scratch
 from zorba_ray.models.example_steps import ExampleGroups
 from zorba_ray.models.last_block import LastBlock
 from zorba_ray.models.loaded import LoadedModel
@@ -43,7 +44,6 @@ from zorba_ray.models.packed_attention import packed_attention
 from zorba_ray.models.perturbation import Perturbation
 from zorba_ray.models.perturbed_tensors import PerturbedTensors
 from zorba_ray.models.replica import Replica
-from zorba_ray.models.scratch import Scratch
 from zorba_ray.models.swap import Forward, ForwardsSwapped
 from zorba_ray.models.trace import split_hidden
 from zorba_ray.models.unpacked_tensors import UnpackedTensors

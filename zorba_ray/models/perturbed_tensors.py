@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from zorba_ray.directions import DirectionBackend, TensorStream, factors, tensor_stream
-from zorba_ray.models.block_layout import BlockLayout
+from zorba_ray.models.block_layout import BlockLayout, Scratch, readers
 from zorba_ray.models.example_readers import ExampleReaders, takes_rows
 from zorba_ray.models.example_steps import ExampleGroups
 from zorba_ray.models.linear import is_linear, is_transposed, linear_along
@@ -22,7 +22,6 @@ from zorba_ray.models.loaded import LoadedModel
 from zorba_ray.models.manifest import Scope, TensorEntry
 from zorba_ray.models.perturbation import Perturbation
 from zorba_ray.models.replica import Replica
-from zorba_ray.models.scratch import Scratch, readers
 from zorba_ray.models.swap import Forward, TensorsSwapped, is_aligned, nan_like
 
 _PIECE = 1 << 20

@@ -16,9 +16,9 @@ from torch.nn import functional
 from zorba_ray.config import ModelConfig, TaskConfig
 from zorba_ray.directions import DirectionBackend, factors, tensor_stream
 from zorba_ray.formats import Format, round_trip
+from zorba_ray.models.answer_tokens import read_label_tokens
 from zorba_ray.models.batch import Batch, Options
 from zorba_ray.models.heads import encoded_prompts, head_kind, model_inputs
-from zorba_ray.models.label_tokens import read_label_tokens
 from zorba_ray.models.linear import is_linear, is_transposed
 from zorba_ray.models.manifest import TensorEntry
 from zorba_ray.models.perturbation import Perturbation
@@ -198,14 +198,14 @@ class PlainLoss:
             parts.append((row, last + 1))
         ids = torch.zeros(len(texts), max(map(len, texts)), dtype=torch.long, device=device)
         mask = torch.zeros_like(ids)
-        for place, text in enumerate(texts):
-            ids[place, : len(text)] = torch.tensor(text, device=device)
-            mask[place, : len(text)] = 1
+        for number, text in enumerate(texts):
+            ids[number, : len(text)] = torch.tensor(text, device=device)
+            mask[number, : len(text)] = 1
         inputs = model_inputs(self._loaded, ids, mask)
         likely = self._loaded.network(**inputs, **self._loaded.trace.options).logits.float().log_softmax(dim=-1)
         scores: list[list[torch.Tensor]] = [[] for _ in range(len(batch))]
-        for place, (text, (row, begin)) in enumerate(zip(texts, parts, strict=True)):
-            each = torch.stack([likely[place, spot - 1, text[spot]] for spot in range(begin, len(text))])
+        for number, (text, (row, begin)) in enumerate(zip(texts, parts, strict=True)):
+            each = torch.stack([likely[number, spot - 1, text[spot]] for spot in range(begin, len(text))])
             scores[row].append(each.mean() if self._per_token else each.sum())
         return [torch.stack(row) for row in scores]
 

@@ -25,10 +25,10 @@ class RowLayout:
     def of(self, batch: Batch, head: Head) -> Batch:
         """The batch with its packing, where that leaves something out."""
         rows, length = batch.ids_BT.shape
-        lengths, own = [length] * rows, rows * (length - batch.shared)
+        lengths, further = [length] * rows, rows * (length - batch.shared)
         if self.unpadded:
             real = batch.mask_BT.sum(dim=1).tolist()
-            if sum(real) - rows * batch.shared <= (1 - WORTH) * own:
+            if sum(real) - rows * batch.shared <= (1 - WORTH) * further:
                 lengths = real
         tokens = sum(lengths) - batch.shared * (rows - 1)
         read = head.read(batch) if self.reads else None

@@ -7,13 +7,12 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor
 
+from zorba_ray.formats import ALIGNMENT
+
 Forward = Callable[..., Any]
 """A module's forward function."""
 Holder = tuple[nn.Module, str]
 """A module, and the name under which it holds a parameter."""
-
-ALIGNMENT = 64
-"""Bytes. Matrix kernels may give other last bits at other alignments."""
 
 
 class TensorsSwapped:

@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -13,11 +13,10 @@ from zorba_ray.errors import ModelError
 from zorba_ray.models.batch import Batch
 from zorba_ray.models.cache_check import cache_is_right
 from zorba_ray.models.decode import Decoder, ending_of, prompts_of
-from zorba_ray.models.evaluation import Evaluation
+from zorba_ray.models.evaluation import Evaluation, EvaluationSums
 from zorba_ray.models.example_steps import ExampleGroups
-from zorba_ray.models.heads import build_head
+from zorba_ray.models.heads import build_head, chosen_texts
 from zorba_ray.models.loaded import LoadedModel, running
-from zorba_ray.models.logit_spread import LogitSpread
 from zorba_ray.models.logits import logits_of
 from zorba_ray.models.manifest import Scope, TensorEntry
 from zorba_ray.models.mixed_precision import mix_precision
@@ -26,9 +25,11 @@ from zorba_ray.models.paired import PairedBackbone, PreparedBatch
 from zorba_ray.models.perturbation import Perturbation
 from zorba_ray.models.placement import RESIDENT, STREAMED, HostStore, Placement
 from zorba_ray.models.replica import Replica, move_rest
-from zorba_ray.models.rewarded import RewardFunction, chosen_texts
 from zorba_ray.models.row_layout import RowLayout, inputs_of
 from zorba_ray.models.swap import ForwardsSwapped, TensorsSwapped
+
+RewardFunction = Callable[[Sequence[str], Sequence[Sequence[str]]], np.ndarray]
+"""(answers [B], right answers of each [B, …]) -> float64 [B], all finite."""
 
 
 class TaskModel:
@@ -257,46 +258,17 @@ class TaskModel:
         `scores`: with `row_scores`.
         """
         self._enter(frozenset())
-        total, right, items = 0.0, 0, 0
-        predicted, spread = None, LogitSpread()
-        texts: list[str] = []
-        every_loss, every_count, every_label, every_score, every_reward = [], [], [], [], []
+        sums = EvaluationSums(scores)
         for whole in batches:
             batch = self.layout.of(whole, self.head)
             logits = self.head.logits(self._backbone.hidden(inputs_of(self.loaded, batch), batch), batch)
-            losses, correct, count = self.head.losses_of(logits, batch)
-            total += float(losses.double().sum())
-            items += count
-            spread.add(logits)
-            answers = [] if self.decoder is None else self.decoder.texts(prompts_of(batch))
-            texts += answers
-            every_loss.append(losses)
-            every_count.append(self.head.row_items(batch))
+            texts = [] if self.decoder is None else self.decoder.texts(prompts_of(batch))
+            rewards = None
             if self._reward is not None and batch.references is not None:
-                every_reward.append(self._reward(answers or chosen_texts(logits, batch), batch.references))
-            if correct is not None:
-                right += int(correct.sum())
-                every_label.append(logits.argmax(dim=1))
-                if scores:
-                    every_score.append(torch.softmax(logits.double(), dim=1).cpu())
-                counts = torch.bincount(every_label[-1], minlength=logits.shape[1])
-                predicted = counts if predicted is None else predicted + counts
-        accuracy, by_label = (None, None) if predicted is None else (right / items, tuple(predicted.tolist()))
-        row_items = torch.cat(every_count).cpu().numpy()
-        row_of_item = np.repeat(np.arange(len(row_items)), row_items)
-        return Evaluation(
-            loss=total / items,
-            accuracy=accuracy,
-            items=items,
-            spread=spread.value(),
-            predicted=by_label,
-            row_losses=np.bincount(row_of_item, torch.cat(every_loss).double().cpu().numpy(), len(row_items)),
-            row_items=row_items,
-            row_labels=torch.cat(every_label).cpu().numpy() if every_label else None,
-            row_scores=torch.cat(every_score).numpy() if every_score else None,
-            row_texts=None if self.decoder is None else tuple(texts),
-            row_rewards=np.concatenate(every_reward) if every_reward else None,
-        )
+                rewards = self._reward(texts or chosen_texts(logits, batch), batch.references)
+            losses, right = self.head.losses_of(logits, batch)
+            sums.add(logits, losses, right, self.head.row_items(batch), texts, rewards)
+        return sums.evaluation()
 
     def _enter(self, active: frozenset[int]) -> None:
         """The blocks of a client, or those of an evaluation: it needs no master, and packed matrices would not be θ."""

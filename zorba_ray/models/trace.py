@@ -11,7 +11,7 @@ This file only looks at the structure, which is the same in every process. `pair
 import inspect
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +19,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from zorba_ray.models.swap import storage_key
+from zorba_ray.models.swap import ForwardsSwapped, storage_key
 
 ROWS, LENGTH = 3, 5
 """Shape of the observed batch. The two numbers differ, so that an axis can be recognised by its length."""
@@ -32,14 +32,12 @@ _FACTS = frozenset(
 )  # fmt: skip
 """Methods of a tensor that do not give its values."""
 
-Options = dict[str, Any]
-
 
 @dataclass(frozen=True)
 class Trace:
     """The structure that a forward pass showed."""
 
-    options: Options
+    options: dict[str, Any]
     """Further arguments of the backbone's forward: they switch the cache off."""
     order: tuple[int, ...]
     """Blocks in the order in which they ran."""
@@ -92,7 +90,7 @@ def watch(network: nn.Module, backbone: nn.Module, blocks: nn.ModuleList, ids: t
     return observer.conclude(options)
 
 
-def without_cache(backbone: nn.Module) -> Options:
+def without_cache(backbone: nn.Module) -> dict[str, Any]:
     """Arguments that switch the cache off: it would carry values of one sign or direction into the next."""
     accepted = inspect.signature(backbone.forward).parameters
     anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values())
@@ -137,20 +135,12 @@ class _Observer(TorchFunctionMode):
         self.answer: Any = None
         """Of the backbone."""
 
-    def run(self, inputs: dict[str, torch.Tensor], options: Options) -> None:
+    def run(self, inputs: dict[str, torch.Tensor], options: dict[str, Any]) -> None:
         """Observes one forward pass. It replaces the forward of every module, because some modules are called without
         hooks."""
-        replaced = [(module, module.__dict__.get("forward")) for module in self._names]
-        try:
-            for module in self._names:
-                module.forward = self._observed(module, module.forward)
-            with self:
-                self._network(**inputs, **options)
-        finally:
-            for module, forward in replaced:
-                del module.forward
-                if forward is not None:
-                    module.forward = forward
+        watched = [(module, self._observed(module, module.forward)) for module in self._names]
+        with ForwardsSwapped(watched), self:
+            self._network(**inputs, **options)
 
     def _observed(self, module: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
         def observed(*args: Any, **kwargs: Any) -> Any:
@@ -185,25 +175,20 @@ class _Observer(TorchFunctionMode):
                     self._reads[name].append(tuple(self._stack))
         return func(*args, **(kwargs or {}))
 
-    def conclude(self, options: Options) -> Trace:
+    def conclude(self, options: dict[str, Any]) -> Trace:
         """The trace of the observed pass."""
         extra = [-1] * len(self._index)
         for visit in self._visits:
             if isinstance(visit.output, tuple):
                 extra[visit.block] = len(visit.output) - 1
-        childless = {module for module in self._entered if next(module.children(), None) is None}
         readers, elsewhere = self._readers()
+        childless = {module for module in self._entered if next(module.children(), None) is None}
+        rows_first = frozenset(self._names[module] for module in childless - self._other_axis)
+        order = tuple(visit.block for visit in self._visits)
         return Trace(
-            options,
-            tuple(visit.block for visit in self._visits),
-            self._unchained(),
-            tuple(extra),
-            readers,
-            elsewhere,
-            frozenset(self._names[module] for module in childless - self._other_axis),
-            self._early,
-            self.behind(),
-        )
+            options=options, order=order, why_not=self._unchained(), extra_outputs=tuple(extra), readers=readers,
+            elsewhere=elsewhere, rows_first=rows_first, early=self._early, behind=self.behind(),
+        )  # fmt: skip
 
     def behind(self) -> str | None:
         """As `Trace.behind`."""
@@ -304,8 +289,7 @@ def _tensors(value: Any) -> Iterator[torch.Tensor]:
     if isinstance(value, torch.Tensor):
         yield value
     elif isinstance(value, (tuple, list, dict)):
-        inside: Iterable[Any] = value.values() if isinstance(value, dict) else value
-        for part in inside:
+        for part in value.values() if isinstance(value, dict) else value:
             yield from _tensors(part)
 
 

@@ -10,11 +10,10 @@ import torch
 from torch import nn
 
 from zorba_ray.formats import PackedFormat, unpack_into
-from zorba_ray.models.block_layout import BlockLayout
+from zorba_ray.models.block_layout import BlockLayout, Scratch, readers
 from zorba_ray.models.loaded import LoadedModel
 from zorba_ray.models.manifest import Scope, TensorEntry
 from zorba_ray.models.replica import Replica
-from zorba_ray.models.scratch import Scratch, readers
 from zorba_ray.models.swap import Forward, TensorsSwapped
 
 Packed = Mapping[str, tuple[PackedFormat, torch.Tensor]]

@@ -14,6 +14,7 @@ from zorba_ray.artifacts.allocation import AllocationRecord
 from zorba_ray.report.figure import (
     BLUE,
     RED,
+    SINGLE_CLIENTS,
     Plot,
     legend,
     name_points,
@@ -26,9 +27,6 @@ from zorba_ray.report.figure import (
 )
 from zorba_ray.report.fleet_rows import FleetRow, fleet_rows
 from zorba_ray.tables.text import text_gap, text_value
-
-SINGLE_CLIENTS = 24
-"""Up to this many clients have a row each in figures; more are shown in groups."""
 
 
 def allocation_plots(allocation: AllocationRecord) -> list[Plot]:

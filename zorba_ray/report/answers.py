@@ -1,4 +1,4 @@
-"""What the answers of a run were worth: every figure with its interval, the confusion matrix, and figures by label."""
+"""What the answers of a run were worth: figures with intervals, the confusion matrix, figures by label, some rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,10 +8,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from zorba_ray.artifacts import Eval, Run
+from zorba_ray.artifacts.answers import Answer, AnsweredRow
 from zorba_ray.report.figure import BLUE, PALE, Plot, legend, plot, shaded_cells, short
 from zorba_ray.report.measures import interval_of
 from zorba_ray.tables import Column, Table, wilson
-from zorba_ray.tables.text import figure_name, text_count, text_figure, text_percent, text_span
+from zorba_ray.tables.text import figure_name, text_count, text_figure, text_loss, text_percent, text_span
 
 _MOST = 30
 """Labels that a figure shows."""
@@ -92,8 +93,8 @@ def by_client_table(run: Run) -> Table:
 
 
 def _of_clients(record: Eval, field: str, name: str) -> str | None:
-    found = record.by_client.get(name)
-    return None if found is None else text_figure(name, getattr(found, field))
+    spread = record.by_client.get(name)
+    return None if spread is None else text_figure(name, getattr(spread, field))
 
 
 @dataclass(frozen=True)
@@ -140,18 +141,18 @@ class _Label:
         return 2 * self.right / (self.having + self.given) if self.having + self.given else None
 
 
-def _labels(found: _ByLabel) -> list[_Label]:
-    matrix = np.array(found.last.confusion)
-    before = _labels(_ByLabel(found.start, None, found.words)) if found.start else None
+def _labels(by_label: _ByLabel) -> list[_Label]:
+    matrix = np.array(by_label.last.confusion)
+    before = _labels(_ByLabel(by_label.start, None, by_label.words)) if by_label.start else None
     return [
         _Label(word, int(row.sum()), int(column.sum()), int(row[at]), before[at].f1 if before else None)
-        for at, (word, row, column) in enumerate(zip(found.words, matrix, matrix.T, strict=True))
+        for at, (word, row, column) in enumerate(zip(by_label.words, matrix, matrix.T, strict=True))
     ]
 
 
 def labels_table(run: Run) -> Table:
     """Precision, recall and F1 by label; empty for a language model."""
-    found = _ByLabel.of(run)
+    by_label = _ByLabel.of(run)
 
     def share(count: int, of: int) -> str | None:
         return f"{text_percent(count / of)} ({text_span('share', *wilson(count / of, of))})" if of else None
@@ -166,23 +167,23 @@ def labels_table(run: Run) -> Table:
         Column("F1", lambda label: label.f1, "{:.3f}".format),
         Column("F1, zero-shot", lambda label: label.start, "{:.3f}".format),
     ]
-    if found is None:
+    if by_label is None:
         return Table("Labels", (), columns)
     note = (
-        f"{found.when}. Rows: those that have the label. Given: those that are given it. Recall is Right of Rows, "
+        f"{by_label.when}. Rows: those that have the label. Given: those that are given it. Recall is Right of Rows, "
         "precision is Right of Given; in brackets their 95 % intervals (Wilson)."
     )
-    return Table("Labels", _labels(found), columns, note)
+    return Table("Labels", _labels(by_label), columns, note)
 
 
 def answer_plots(run: Run) -> list[Plot]:
     """The confusion matrix, and F1 by label; nothing for a language model, or of more than 30 labels."""
-    found = _ByLabel.of(run)
-    return [] if found is None or len(found.words) > _MOST else [_matrix_plot(found), _labels_plot(found)]
+    by_label = _ByLabel.of(run)
+    return [] if by_label is None or len(by_label.words) > _MOST else [_matrix_plot(by_label), _labels_plot(by_label)]
 
 
-def _matrix_plot(found: _ByLabel) -> Plot:
-    counts, names = np.array(found.last.confusion), [short(word) for word in found.words]
+def _matrix_plot(by_label: _ByLabel) -> Plot:
+    counts, names = np.array(by_label.last.confusion), [short(word) for word in by_label.words]
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
 
     def draw(figure: Figure) -> None:
@@ -197,34 +198,73 @@ def _matrix_plot(found: _ByLabel) -> Plot:
         axes.set(xlabel="label that rows are given", ylabel="label that rows have")
 
     wrong = np.where(np.eye(len(names), dtype=bool), 0, counts)
-    note = f"{found.when}. The bluer, the larger the share of the rows that have the label."
+    note = f"{by_label.when}. The bluer, the larger the share of the rows that have the label."
     if wrong.any():
         row, column = divmod(int(wrong.argmax()), len(names))
         note += (
-            f" Most often wrong: {found.words[row]} taken for {found.words[column]}, {text_count(wrong.max(), 'row')}."
+            f" Most often wrong: {by_label.words[row]} taken for {by_label.words[column]}, "
+            f"{text_count(wrong.max(), 'row')}."
         )
     return plot("Confusion matrix", draw, min(5.5, 1.7 + 0.33 * len(names)), note)
 
 
-def _labels_plot(found: _ByLabel) -> Plot:
-    labels = _labels(found)
+def _labels_plot(by_label: _ByLabel) -> Plot:
+    labels = _labels(by_label)
 
     def draw(figure: Figure) -> None:
         axes, places = figure.add_subplot(), np.arange(len(labels))
-        width = 0.36 if found.start else 0.72
-        if found.start:
+        width = 0.36 if by_label.start else 0.72
+        if by_label.start:
             axes.barh(places - width / 2, [label.start or 0 for label in labels], width, color=PALE, label="zero-shot")
-        name = f"after round {found.last.round}" if found.last.round else "zero-shot"
+        name = f"after round {by_label.last.round}" if by_label.last.round else "zero-shot"
         axes.barh(
-            places + (width / 2 if found.start else 0),
+            places + (width / 2 if by_label.start else 0),
             [label.f1 or 0 for label in labels],
             width,
             color=BLUE,
             label=name,
         )
         axes.set_yticks(places, [short(label.word) for label in labels])
-        axes.set(xlim=(0, 1), ylim=(len(labels) - 0.4, -0.6), xlabel=f"F1 of {found.last.split} rows")
+        axes.set(xlim=(0, 1), ylim=(len(labels) - 0.4, -0.6), xlabel=f"F1 of {by_label.last.split} rows")
         axes.grid(False, axis="y")
         legend(figure, axes)
 
-    return plot("F1 by label", draw, min(5.5, 1.2 + 0.36 * len(labels)), f"{found.when}. 1: every row right.")
+    return plot("F1 by label", draw, min(5.5, 1.2 + 0.36 * len(labels)), f"{by_label.when}. 1: every row right.")
+
+
+def answered_rows_table(run: Run) -> Table:
+    """Prompt, right answer and the model's; empty where the run kept none."""
+    kept, known = run.kept_round, run.answers
+    rows = known.rows if known is not None else ()
+    after = known is not None and known.round is not None and known.round == kept
+    columns: list[Column[AnsweredRow]] = [
+        Column("Row", lambda row: row.row, "{:,}".format),
+        Column("Prompt", lambda row: row.prompt, fold=True),
+    ]
+    if any(row.gold is not None for row in rows):
+        columns.append(Column("Right answer", lambda row: row.gold, fold=True))
+    columns.append(Column("Answer before training", lambda row: _said(row.before), fold=True))
+    if after:
+        columns.append(Column(f"Answer after round {kept}", lambda row: _said(row.after), fold=True))
+    if known is None or not rows:
+        return Table("Test rows", (), columns)
+    note = f"{len(rows):,} of {text_count(known.of, 'test row')}, drawn at random by the run's seed; none was picked."
+    if any(row.before and row.before.probability is not None for row in rows):
+        note += " ✓: right. In brackets: how probable the model takes its answer to be."
+    elif any(row.before and row.before.text is not None for row in rows):
+        note += " ✓: an exact match."
+    elif any(row.before for row in rows):
+        note += " The loss is per token."
+    if kept is None:
+        note += " Answers after training come when the run ends."
+    return Table("Test rows", rows, columns, f"{note} `zorba-ray report --no-rows` writes the page without them.")
+
+
+def _said(answer: Answer | None) -> str | None:
+    """As in '✓ great (57.8 %)', 'loss 1.2345'."""
+    if answer is None:
+        return None
+    if answer.text is None:
+        return f"loss {text_loss(answer.loss)}"
+    sure = "" if answer.probability is None else f" ({text_percent(answer.probability)})"
+    return f"{'✓ ' if answer.right else ''}{answer.text}{sure}"

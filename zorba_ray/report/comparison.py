@@ -11,8 +11,7 @@ from zorba_ray.artifacts import Run, read_record
 from zorba_ray.artifacts.campaigns import Comparison, ComparisonCell, MethodFit
 from zorba_ray.config import load_method
 from zorba_ray.errors import RunDirError
-from zorba_ray.report import measures
-from zorba_ray.report.measures import FIGURES, Measure
+from zorba_ray.report.measures import FIGURES, Measure, final_loss
 from zorba_ray.tables import Spread
 
 
@@ -85,8 +84,7 @@ class ComparisonRecord:
     def difference(self, result: MethodResult) -> Spread | None:
         """Final validation loss minus that of the first method, for each seed; positive if the first is better."""
         first = self.results[0].runs
-        pairs = [(measures.final_loss(run), measures.final_loss(first[seed]))
-                 for seed, run in result.runs.items() if seed in first]  # fmt: skip
+        pairs = [(final_loss(run), final_loss(first[seed])) for seed, run in result.runs.items() if seed in first]
         return Spread.of(loss - of_first for loss, of_first in pairs if loss is not None and of_first is not None)
 
 

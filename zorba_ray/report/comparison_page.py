@@ -9,19 +9,14 @@ from zorba_ray.config import SCORES
 from zorba_ray.report import measures
 from zorba_ray.report.comparison import ComparisonRecord, MethodResult
 from zorba_ray.report.comparison_machines import classes_table, machines_table, over
-from zorba_ray.report.comparison_points import SENT, VRAM, Points, draw_points, points_of
+from zorba_ray.report.comparison_points import SENT_AXIS, VRAM_AXIS, Points, draw_points, points_of
 from zorba_ray.report.curves import BYTES, Cost, Line, curves_plot
 from zorba_ray.report.figure import Plot, legend, plot
 from zorba_ray.report.measures import FIGURES
 from zorba_ray.report.page import Page, PageSection, Tile
 from zorba_ray.report.settings import settings_table, typed_command
 from zorba_ray.tables import Cell, Column, Table, with_interval
-from zorba_ray.tables.text import (
-    figure_name,
-    text_count,
-    text_loss,
-    text_percent,
-)
+from zorba_ray.tables.text import figure_name, text_count, text_loss, text_percent
 
 
 def comparison_page(record: ComparisonRecord) -> Page:
@@ -52,10 +47,10 @@ def comparison_page(record: ComparisonRecord) -> Page:
         _points_plot(
             "Quality against memory",
             shown,
-            VRAM,
+            VRAM_AXIS,
             f"{marks}Full marks: what clients hold, by class. Open marks: other placements with the same quality.",
         ),
-        _points_plot("Quality against bytes sent", shown, SENT, marks),
+        _points_plot("Quality against bytes sent", shown, SENT_AXIS, marks),
         curves_plot("Loss against forward passes", lines, cost=passes, note=note),
         curves_plot("Accuracy against forward passes", lines, "accuracy", passes, note),
         curves_plot("Reward against forward passes", lines, "reward", passes, note),
@@ -77,13 +72,13 @@ def comparison_page(record: ComparisonRecord) -> Page:
                 "Command and settings",
                 tables=[settings_table("Zorba's settings", record.entry.asked["settings"])],
                 commands=typed_command(record.entry.command),
-            ),
+            )
         ],
     )
 
 
 def _points_plot(title: str, points: Sequence[Points], cost: str, note: str) -> Plot | None:
-    shown = [point for point in points if cost == VRAM or point.sent is not None]
+    shown = [point for point in points if cost == VRAM_AXIS or point.sent is not None]
     if not shown:
         return None
 
@@ -241,8 +236,8 @@ def cost_table(record: ComparisonRecord) -> Table:
         + (
             ""
             if judged
-            else " VRAM is that of the largest client. Frozen blocks are in host memory (streamed) or on the "
-            "accelerator (resident): do not compare the VRAM of the two kinds directly."
+            else " VRAM_AXIS is that of the largest client. Frozen blocks are in host memory (streamed) or on the "
+            "accelerator (resident): do not compare the VRAM_AXIS of the two kinds directly."
         ),
     )
 
@@ -257,15 +252,10 @@ def rates_table(record: ComparisonRecord) -> Table:
             rows.append((method, rate, loss, "chosen" if record.entry.is_chosen(method, rate) else ""))
     share = record.entry.asked["tune_share"]
     larger = f", {share**-0.5:.3g} times as large" if share < 1 else ""
-    return Table(
+    return Table.of_rows(
         "Rates tried",
+        {"Method": None, "Rate": str, "Final loss": text_loss, "Choice": None},
         rows,
-        [
-            Column("Method", lambda row: row[0]),
-            Column("Rate", lambda row: row[1], str),
-            Column("Final loss", lambda row: row[2], text_loss),
-            Column("Choice", lambda row: row[3]),
-        ],
         f"Each rate was tried with another seed, in {100 * share:g} % of the rounds{larger}. –: the run did not end. A "
         "given rate was not tried.",
     )

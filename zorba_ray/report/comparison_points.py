@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from zorba_ray.report import measures
 from zorba_ray.report.comparison import ComparisonRecord, MethodResult
-from zorba_ray.report.figure import CARD, look, percent
+from zorba_ray.report.figure import CARD, bytes_axis, look, percent
 from zorba_ray.tables.text import figure_name
 
-VRAM, SENT = "bytes of a client's accelerator", "bytes per client, up and down"
+VRAM_AXIS, SENT_AXIS = "bytes of a client's accelerator", "bytes per client, up and down"
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ def _points(index: int, result: MethodResult) -> Points | None:
     figure = measures.headline_figure(run)
     if (spread := result.over(measures.FIGURES[f"test_{figure}"])) is None:
         return None
-    low, high = interval_of(result, figure)
+    low, high = interval_of_runs(result, figure)
     used = tuple(sorted({held for held, _ in result.held}))
     fit = result.fit
     other = {where.bytes for where in fit.placements if where.format == fit.format} - {*used} if fit else set[int]()
@@ -63,7 +62,7 @@ def _points(index: int, result: MethodResult) -> Points | None:
     return Points(result.method, index, figure, spread.mean, low, high, used, tuple(sorted(other)), sent)
 
 
-def interval_of(result: MethodResult, figure: str) -> tuple[float, float]:
+def interval_of_runs(result: MethodResult, figure: str) -> tuple[float, float]:
     """95 % interval of a test figure: over the seeds where there are three or more, else over the test rows, of two
     seeds the mean of both ends; the value itself where no interval is known."""
     spread = result.over(measures.FIGURES[f"test_{figure}"])
@@ -78,26 +77,22 @@ def interval_of(result: MethodResult, figure: str) -> tuple[float, float]:
 
 
 def draw_points(axes: Axes, points: Sequence[Points], cost: str) -> None:
-    """Quality against VRAM or SENT. A full mark is a placement that clients use, an open one another with the same
-    quality."""
+    """Quality against VRAM_AXIS or SENT_AXIS. A full mark is a placement that clients use, an open one another with
+    the same quality."""
     for point in points:
-        where = [*point.used, *point.other] if cost == VRAM else [] if point.sent is None else [point.sent]
+        where = [*point.used, *point.other] if cost == VRAM_AXIS else [] if point.sent is None else [point.sent]
         if not where:
             continue
         kind: dict[str, Any] = look(point.index)
-        y, full = np.full(len(where), point.quality), len(point.used) if cost == VRAM else 1
+        y, full = np.full(len(where), point.quality), len(point.used) if cost == VRAM_AXIS else 1
         alone: dict[str, Any] = kind | {"linestyle": "none"}
         axes.plot(np.sort(where), y, color=kind["color"], linewidth=0.8)
         axes.plot(where[full:], y[full:], markerfacecolor=CARD, **alone)
         reach = [[max(0.0, point.quality - point.low)], [max(0.0, point.high - point.quality)]]
         axes.errorbar(where[:1], y[:1], yerr=reach, capsize=2, elinewidth=0.8, fmt="none", ecolor=kind["color"])
         axes.plot(where[:full], y[:full], label=point.method, **alone)
-    axes.set_xscale("log", base=10)
     axes.margins(x=0.08)
-    low, high = axes.get_xlim()
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 50 * low else (1,)))
-    axes.xaxis.set_major_formatter(EngFormatter("B"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    bytes_axis(axes)
     figure = points[0].figure
     if figure in ("accuracy", "exact_match", "number_match"):
         percent(axes.yaxis)

@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from zorba_ray.artifacts import Run
 from zorba_ray.report import measures
-from zorba_ray.report.figure import GREY, INK, Plot, legend, look, percent, plot, whole_rounds
+from zorba_ray.report.figure import GREY, INK, Plot, bytes_axis, legend, look, percent, plot, whole_rounds
 from zorba_ray.tables.text import figure_name, text_percent
 
 
@@ -117,11 +116,7 @@ def curves_plot(
             if line.interval and field != "loss":
                 _draw_interval(axes, line, field, str(kind["color"]))
         if cost.log:
-            axes.set_xscale("log", base=10)
-            low, high = axes.get_xlim()
-            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 50 * low else (1,)))
-            axes.xaxis.set_major_formatter(EngFormatter("B"))
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            bytes_axis(axes)
         elif cost is ROUNDS:
             whole_rounds(axes)
         if field == "accuracy":

@@ -1,4 +1,4 @@
-"""Common code of all figures, for pages, pictures and print: colours, styles, legends and output.
+"""Common code of all figures, for pages and pictures: colours, styles, legends and output.
 
 Colours are those of Okabe and Ito, which colour-blind readers can tell apart; markers and dashes differ, too. Figures
 of a page are narrow (4.6 inches), so that their text stays readable on a phone. The same input gives the same bytes.
@@ -8,7 +8,7 @@ import io
 import math
 import textwrap
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Outline
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from zorba_ray.report.svg import inline_svg
 
@@ -32,12 +32,12 @@ INK, CARD, PALE, OFF = "#000000", "#ffffff", "#9ecae8", "#eef1f4"
 _CYCLE = (BLUE, RED, GREEN, "#CC79A7", "#E69F00", "#56B4E9", INK)
 _MARKERS = "osD^vPX<>"
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)), (0, (8, 1.5, 2.5, 1.5)))
+SINGLE_CLIENTS = 24
+"""Up to this many clients have a row or bar each; more are shown in groups, or as lines."""
 WIDTH_IN = 4.6
 """Width of a page's figures."""
-COLUMN_IN, SHEET_IN = 3.4, 7.0
-"""Widths of a paper's column and of its sheet."""
 
-_BOTH: Any = {
+STYLE: Any = {
     "legend.frameon": False,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -46,7 +46,7 @@ _BOTH: Any = {
     "axes.formatter.useoffset": False,
     "text.parse_math": False,  # a '$' in a name is shown as it is
 }
-_PAGE: Any = _BOTH | {
+_PAGE: Any = STYLE | {
     "font.size": 10,
     "axes.titlesize": 10.5,
     "axes.labelsize": 10,
@@ -62,28 +62,6 @@ _PAGE: Any = _BOTH | {
     "lines.linewidth": 1.6,
     "svg.fonttype": "none",
     "svg.hashsalt": "zorba-ray",
-}
-_PRINT: Any = _BOTH | {
-    "pdf.fonttype": 42,  # TrueType: text stays text, and publishers refuse Type 3
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same on every machine
-    "font.size": 7.5,
-    "axes.labelsize": 7.5,
-    "axes.titlesize": 8,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "legend.fontsize": 7,
-    "legend.title_fontsize": 7,
-    "legend.handlelength": 2.6,
-    "axes.linewidth": 0.6,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.4,
-    "lines.linewidth": 1.2,
-    "lines.markersize": 3.6,
-    "figure.constrained_layout.wspace": 0.05,
-    "figure.constrained_layout.hspace": 0.04,
-    "savefig.dpi": 300,
 }
 _SHADES = 10
 """Number of shades of cells."""
@@ -101,11 +79,7 @@ class Plot:
 
 
 def plot(
-    title: str,
-    draw: Callable[[Figure], None],
-    height_in: float,
-    note: str = "",
-    tips: Mapping[str, str] | None = None,
+    title: str, draw: Callable[[Figure], None], height_in: float, note: str = "", tips: Mapping[str, str] | None = None
 ) -> Plot:
     """Draws a figure for a page. Its text alternative is made from the drawing.
 
@@ -113,7 +87,7 @@ def plot(
         height_in: height in inches.
         tips: gid of an artist -> its tooltip.
     """
-    with _style(_PAGE):
+    with styled(_PAGE):
         figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
         draw(figure)
         target = io.StringIO()
@@ -143,28 +117,16 @@ def picture(path: Path, draw: Callable[[Figure], None], width_in: float, height_
     Raises:
         OSError: the file cannot be written.
     """
-    with _style(_PAGE | {"figure.frameon": True}):
+    with styled(_PAGE | {"figure.frameon": True}):
         figure = Figure(figsize=(width_in, height_in), layout="constrained", facecolor=CARD)
         draw(figure)
         figure.savefig(path, format="png", dpi=200, metadata={"Software": None})
     return path
 
 
-def print_style() -> Any:
-    """A context in which figures are made and saved for print."""
-    return _style(_PRINT)
-
-
-def save(figure: Figure, out: Path) -> list[Path]:
-    """Writes OUT.pdf and OUT.png, 300 dots per inch."""
-    pdf, png = out.with_name(out.name + ".pdf"), out.with_name(out.name + ".png")
-    figure.savefig(pdf, metadata={"CreationDate": None})
-    figure.savefig(png, metadata={"Software": None})
-    return [pdf, png]
-
-
 @contextmanager
-def _style(settings: Any) -> Iterator[None]:
+def styled(settings: Any) -> Iterator[None]:
+    """A context in which figures are made and saved in this style of matplotlib."""
     with rc_context(settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # names in scripts that the font lacks
         yield
@@ -211,14 +173,6 @@ def name_points(axes: Axes, x: np.ndarray, y: np.ndarray, names: Sequence[str]) 
             axes.annotate(name, (a, b), (5, 4), textcoords="offset points", fontsize="small", path_effects=stroke)
 
 
-def letters(panels: Iterable[Axes], names: Sequence[str] = (), room: int = 40) -> None:
-    """Writes (a), (b), … over the panels, with their names, in lines of `room` characters."""
-    for index, axes in enumerate(panels):
-        name = names[index] if index < len(names) else ""
-        text = textwrap.fill(f"({chr(ord('a') + index)}) {name}".strip(), max(10, room))
-        axes.set_title(text, loc="left", fontsize=7.5, pad=3)
-
-
 def shaded_cells(axes: Axes, share: np.ndarray) -> None:
     """Draws a grid of cells. A cell is bluer if its share [rows, columns] is nearer to 1."""
     # One path per shade keeps the file small for many cells. A share above 0 is never drawn as 0.
@@ -246,9 +200,18 @@ def percent(axis: Axis) -> None:
     axis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g} %"))
 
 
-def whole_rounds(axes: Axes, most: int = 8) -> None:
+def bytes_axis(axes: Axes) -> None:
+    """Makes the horizontal axis one of bytes, logarithmic."""
+    axes.set_xscale("log", base=10)
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 50 * low else (1,)))
+    axes.xaxis.set_major_formatter(EngFormatter("B"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def whole_rounds(axes: Axes) -> None:
     """Puts ticks only at whole rounds."""
-    axes.xaxis.set_major_locator(MaxNLocator(most, integer=True, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=[1, 2, 5, 10]))
 
 
 def short(name: str, limit: int = 14) -> str:

@@ -3,16 +3,10 @@
 from collections.abc import Sequence
 
 from zorba_ray.artifacts import Eval, Run
-from zorba_ray.report.measures import (
-    chance,
-    headline_figure,
-    interval_of,
-    memory_label,
-    vram_saved,
-)
+from zorba_ray.report.measures import chance, headline_figure, interval_of, memory_label, vram_saved
 from zorba_ray.report.page import Tile
 from zorba_ray.report.partition_figure import partition_text, spread_text
-from zorba_ray.tables import Column, Table
+from zorba_ray.tables import Table
 from zorba_ray.tables.text import (
     NONE,
     figure_name,
@@ -20,6 +14,7 @@ from zorba_ray.tables.text import (
     text_count,
     text_figure,
     text_percent,
+    text_range,
     text_seconds,
     text_span,
 )
@@ -60,8 +55,7 @@ def run_tiles(run: Run) -> list[Tile]:
     """The headline figures: active blocks, learning, bytes, memory."""
     allocation, summary, test = run.allocation, run.summary, run.until_kept("test")
     counts = [len(client.blocks) for client in allocation.present]
-    blocks = "–".join(map(str, sorted({min(counts), max(counts)}))) if counts else NONE
-    field = headline_figure(run)
+    blocks, field = f"{text_range(counts)} of {allocation.blocks}", headline_figure(run)
     learning = [_span(test), *_interval_texts(test, field)]
     if field == "accuracy" and (guess := chance(run)) is not None:
         learning.append(f"chance {text_percent(guess)}")
@@ -72,7 +66,7 @@ def run_tiles(run: Run) -> list[Tile]:
     fleet = f"{text_bytes(allocation.f2_bytes)} for all clients"
     against = f"; with all blocks active {text_bytes(all_active)}" if all_active else ""
     return [
-        Tile("Active blocks of a client", f"{blocks} of {allocation.blocks}", f"{_by_class(run)}; {met_text(run)}"),
+        Tile("Active blocks of a client", blocks, f"{_by_class(run)}; {met_text(run)}"),
         Tile(f"Test {figure_name(field)}", change(test, field), "; ".join(learning)),
         Tile(
             "Bytes of a client per round",
@@ -131,10 +125,7 @@ def _by_class(run: Run) -> str:
         kinds.setdefault(client.kind, []).append(len(client.blocks))
     if len(kinds) > 4:
         return f"{len(run.allocation.present):,} clients of {len(kinds)} classes"
-    texts = [
-        f"{len(counts):,}\u00a0×\u00a0{kind}:\u00a0{'–'.join(map(str, sorted({min(counts), max(counts)})))}"
-        for kind, counts in kinds.items()
-    ]
+    texts = [f"{len(counts):,}\u00a0×\u00a0{kind}:\u00a0{text_range(counts)}" for kind, counts in kinds.items()]
     return ", ".join(texts)
 
 
@@ -163,13 +154,9 @@ def summary_table(run: Run) -> Table:
         if summary.resumed_after_round:
             session += f"; last session only, resumed after round {summary.resumed_after_round}"
         rows.append(("Wall time", text_seconds(summary.wall_s), session))
-    columns = [
-        Column[tuple[str, str, str]](name, lambda row, index=index: row[index])
-        for index, name in enumerate(("What", "Value", "More"))
-    ]
     when = "at the end" if run.kept_round in (None, run.rounds_done) else f"after round {run.kept_round}"
     digest = f"SHA-256 of θ {when}: {summary.weights_sha256}" if summary else ""
-    return Table("Summary", rows, columns, digest)
+    return Table.of_rows("Summary", {"What": None, "Value": None, "More": None}, rows, digest)
 
 
 def met_text(run: Run) -> str:

@@ -5,32 +5,17 @@ that runs in which clients drop out can be compared.
 """
 
 from collections.abc import Callable
-from statistics import median
 
 from zorba_ray.artifacts import Eval, Run
+from zorba_ray.artifacts.sweep import last_value
 from zorba_ray.config import DECODED
 from zorba_ray.tables import wilson
 
 Measure = Callable[[Run], float | None]
 
 
-def _last(split: str, field: str, after: int = 0) -> Measure:
-    """A function for the last known value of a field, from round `after` up to the kept round."""
-
-    def measure(run: Run) -> float | None:
-        first = after if run.kept_round is None else min(after, run.kept_round)
-        values = [getattr(record, field) for record in run.until_kept(split) if record.round >= first]
-        return next((value for value in reversed(values) if value is not None), None)
-
-    return measure
-
-
-final_loss = _last("validation", "loss")
-"""Validation loss of the kept round or the last evaluation. `final_accuracy` likewise; unknown for a language model."""
-final_accuracy = _last("validation", "accuracy")
-test_loss = _last("test", "loss", after=1)
-"""Loss on the test split after training. `test_accuracy` likewise."""
-test_accuracy = _last("test", "accuracy", after=1)
+final_loss = last_value("validation", "loss")
+"""Validation loss of the kept round, or of the last evaluation."""
 
 
 def passes_at(run: Run, round: int) -> int:
@@ -42,11 +27,6 @@ def passes_at(run: Run, round: int) -> int:
 def probe_passes(run: Run) -> int:
     """Forward passes of block probes, as a mean over the clients."""
     return round(2 * run.summary.probe_forward_pairs / run.config.federation.clients) if run.summary else 0
-
-
-def rounds_to(run: Run, level: float) -> float | None:
-    """The first evaluated round with a validation loss at or below `level`; None: never."""
-    return next((float(record.round) for record in run.split("validation") if record.loss <= level), None)
 
 
 def bytes_of_client(run: Run, way: str) -> float | None:
@@ -111,17 +91,10 @@ def headline_figure(run: Run) -> str:
     return "accuracy" if not run.evals or any(record.accuracy is not None for record in run.evals) else "loss"
 
 
-def accuracy_interval(record: Eval) -> tuple[float, float] | None:
-    """95 % interval of an accuracy over the rows of its split; None if it is not recorded."""
-    if record.accuracy is None or not record.items:
-        return None
-    return wilson(record.accuracy, record.items)
-
-
 def interval_of(record: Eval, name: str) -> tuple[float, float] | None:
     """95 % interval of one of `Eval.FIGURES` over the rows of its split; None if it is not recorded."""
     if name == "accuracy":
-        return accuracy_interval(record)
+        return None if record.accuracy is None or not record.items else wilson(record.accuracy, record.items)
     span = record.intervals.get(name)
     return None if span is None else (span.low, span.high)
 
@@ -139,16 +112,9 @@ def cpu_seconds(run: Run) -> float | None:
     return run.summary.cpu_s if run.summary and not run.summary.resumed_after_round else None
 
 
-def seconds_per_round(run: Run) -> float | None:
-    """Median wall time of a round; None if the time of a round was lost in a kill."""
-    times = [record.time.get("round_s") for record in run.rounds]
-    known = [time for time in times if time is not None]
-    return median(known) if known and len(known) == len(times) else None
-
-
 FIGURES: dict[str, Measure] = {
-    **{f"final_{name}": _last("validation", name) for name in Eval.FIGURES},
-    **{f"test_{name}": _last("test", name, after=1) for name in Eval.FIGURES},
+    **{f"final_{name}": last_value("validation", name) for name in Eval.FIGURES},
+    **{f"test_{name}": last_value("test", name, after=1) for name in Eval.FIGURES},
     "passes": lambda run: float(run.config.cost_per_round * run.rounds_done),
     "examples": examples_of_client,
     "data_share": data_share,

@@ -7,11 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from zorba_ray.artifacts.allocation import AllocationRecord, AssignedClient
-from zorba_ray.report.figure import BLUE, GREY, INK, OFF, PALE, Plot, plot, short, unit_of, whole_rounds
+from zorba_ray.report.figure import BLUE, GREY, INK, OFF, PALE, SINGLE_CLIENTS, Plot, plot, short, unit_of, whole_rounds
 from zorba_ray.tables.text import text_count
 
-BARS = 24
-"""Up to this many clients have a bar each; more are drawn as lines over the sorted clients."""
 _HELD, _ALL, _BUDGET = "held", "all blocks active", "budget"
 
 
@@ -23,16 +21,17 @@ def memory_plot(allocation: AllocationRecord, source: str) -> Plot | None:
     clients = sorted(allocation.present, key=lambda c: (-(c.budget_bytes or 0), -c.bytes, c.client))
     if not any(client.bytes for client in clients):
         return None
-    sizes = np.array([client.bytes for client in clients], dtype=float)
+    held = np.array([client.bytes for client in clients], dtype=float)
     all_active = np.array([allocation.bytes_all_active_of(client) or np.nan for client in clients], dtype=float)
     budgets = np.array([client.budget_bytes or np.nan for client in clients], dtype=float)
-    largest = float(np.nanmax([sizes, all_active, budgets]))
-    size, unit = unit_of(largest)
+    size, unit = unit_of(float(np.nanmax([held, all_active, budgets])))
 
     def draw(figure: Figure) -> None:
-        axes = figure.add_subplot()
-        panel = _bars if len(clients) <= BARS else _lines
-        panel(axes, clients, sizes / size, all_active / size, budgets / size, allocation.blocks)
+        axes, values = figure.add_subplot(), np.stack([held, all_active, budgets]) / size
+        if len(clients) <= SINGLE_CLIENTS:
+            _bars(axes, clients, values, allocation.blocks)
+        else:
+            _lines(axes, values)
         handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
         shown = [name for name in (_HELD, _ALL, _BUDGET) if name in handles]
         figure.legend([handles[name] for name in shown], shown, loc="outside lower center", ncols=len(shown))
@@ -44,25 +43,18 @@ def memory_plot(allocation: AllocationRecord, source: str) -> Plot | None:
         then = f"Then {fit} would fit. " if over else ""
         note = f"All blocks active: same placement, batch and tensors. {then}{note}"
     title = f"Memory (VRAM) of a client, in {unit}" + (", against its budget" if np.isfinite(budgets).any() else "")
-    return plot(title, draw, 1.1 + 0.24 * max(6, len(clients)) if len(clients) <= BARS else 3.0, note)
+    return plot(title, draw, 1.1 + 0.24 * max(6, len(clients)) if len(clients) <= SINGLE_CLIENTS else 3.0, note)
 
 
-def _bars(
-    axes: Axes,
-    clients: Sequence[AssignedClient],
-    sizes: np.ndarray,
-    all_active: np.ndarray,
-    budgets: np.ndarray,
-    blocks: int,
-) -> None:
-    """A bar per client, with its number of active blocks."""
-    rows = np.arange(len(clients))
+def _bars(axes: Axes, clients: Sequence[AssignedClient], values: np.ndarray, blocks: int) -> None:
+    """A bar per client, with its number of active blocks. `values`: [3, clients], held, all blocks active, budget."""
+    rows, (held, all_active, budgets) = np.arange(len(clients)), values
     if np.isfinite(all_active).any():
         axes.barh(rows, all_active, 0.72, color=OFF, edgecolor=GREY, linewidth=0.8, linestyle=(0, (3, 2)), label=_ALL)
-    axes.barh(rows, sizes, 0.72, color=BLUE, label=_HELD)
+    axes.barh(rows, held, 0.72, color=BLUE, label=_HELD)
     if np.isfinite(budgets).any():
         axes.plot(budgets, rows, "|", color=INK, markersize=13, markeredgewidth=2.2, label=_BUDGET)
-    right = float(np.nanmax([sizes, all_active, budgets]))
+    right = float(np.nanmax(values))
     for row, client in zip(rows, clients, strict=True):
         text = f"{len(client.blocks)} of {text_count(blocks, 'block')}"
         axes.annotate(text, (right, row), (8, 0), textcoords="offset points", va="center", fontsize=9)
@@ -74,22 +66,15 @@ def _bars(
     axes.tick_params(axis="y", length=0)
 
 
-def _lines(
-    axes: Axes,
-    clients: Sequence[AssignedClient],
-    sizes: np.ndarray,
-    all_active: np.ndarray,
-    budgets: np.ndarray,
-    blocks: int,
-) -> None:
-    """Lines over many clients, from the largest budget to the smallest."""
-    edges = np.arange(len(clients) + 1)
-    axes.stairs(sizes, edges, fill=True, color=PALE)
-    axes.stairs(sizes, edges, baseline=None, color=BLUE, label=_HELD)
-    for values, color, dash, label in ((all_active, GREY, (0, (3, 2)), _ALL), (budgets, INK, "-", _BUDGET)):
-        if np.isfinite(values).any():
-            axes.stairs(values, edges, baseline=None, color=color, linestyle=dash, linewidth=1.4, label=label)
+def _lines(axes: Axes, values: np.ndarray) -> None:
+    """Lines over many clients, from the largest budget to the smallest. `values`: as of `_bars`."""
+    edges, (held, all_active, budgets) = np.arange(values.shape[1] + 1), values
+    axes.stairs(held, edges, fill=True, color=PALE)
+    axes.stairs(held, edges, baseline=None, color=BLUE, label=_HELD)
+    for line, color, dash, label in ((all_active, GREY, (0, (3, 2)), _ALL), (budgets, INK, "-", _BUDGET)):
+        if np.isfinite(line).any():
+            axes.stairs(line, edges, baseline=None, color=color, linestyle=dash, linewidth=1.4, label=label)
     axes.set_ylim(bottom=0)
-    axes.set_xlim(0, len(clients))
+    axes.set_xlim(0, values.shape[1])
     axes.set(xlabel="clients, from the largest budget to the smallest")
     whole_rounds(axes)

@@ -8,11 +8,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from zorba_ray.artifacts import PartitionRecord, Run
-from zorba_ray.report.figure import GREY, Plot, legend, look, plot, short
-from zorba_ray.tables.text import text_count
+from zorba_ray.report.figure import GREY, SINGLE_CLIENTS, Plot, legend, look, plot, short
+from zorba_ray.tables.text import text_count, text_range
 
-BARS = 24
-"""Up to this many clients have a bar each; more are shown in this many groups."""
 COLORS = 6
 """The most frequent labels have a colour each; the others share one."""
 
@@ -32,10 +30,9 @@ def partition_text(run: Run) -> str:
 def spread_text(record: PartitionRecord) -> str:
     """As 'rows of a client: 12–340, median 60; labels of a client: 1–4'."""
     rows = [sum(counts.values()) for counts in record.clients]
-    text = f"rows of a client: {_span(rows)}, median {median(rows):,g}"
-    return (
-        f"{text}; labels of a client: {_span([len(counts) for counts in record.clients])}" if record.labelled else text
-    )
+    text = f"rows of a client: {text_range(rows)}, median {median(rows):,g}"
+    labels = text_range([len(counts) for counts in record.clients])
+    return f"{text}; labels of a client: {labels}" if record.labelled else text
 
 
 def partition_plot(run: Run) -> Plot | None:
@@ -70,14 +67,14 @@ def partition_plot(run: Run) -> Plot | None:
             legend(figure, axes)
 
     note = f"Partition: {partition_text(run)}; {spread_text(record)}."
-    if len(record.clients) > BARS:
+    if len(record.clients) > SINGLE_CLIENTS:
         note += " Clients of a group have similar most frequent labels; its bar is their mean."
     return plot("Training rows by client and label", draw, 1.1 + 0.22 * max(5, len(groups)), note)
 
 
 def partition_groups(clients: Sequence[dict[int, int]]) -> list[tuple[str, list[dict[int, int]]]]:
     """(name, label counts of its clients) of each group. Its clients have similar most frequent labels, or sizes."""
-    if len(clients) <= BARS:
+    if len(clients) <= SINGLE_CLIENTS:
         return [(str(client), [counts]) for client, counts in enumerate(clients)]
 
     def likeness(client: int) -> tuple[list[int], int]:
@@ -85,15 +82,10 @@ def partition_groups(clients: Sequence[dict[int, int]]) -> list[tuple[str, list[
         return sorted(counts, key=lambda label: (-counts[label], label))[:2], -sum(counts.values())
 
     order = sorted(range(len(clients)), key=likeness)
-    parts = np.array_split(np.array(order), BARS)
+    parts = np.array_split(np.array(order), SINGLE_CLIENTS)
     return [(text_count(len(part), "client"), [clients[client] for client in part.tolist()]) for part in parts]
 
 
 def _label(run: Run, label: int) -> str:
     words = run.config.data.label_words
     return short(words[label], 24) if label < len(words) else ("rows" if not words else f"label {label}")
-
-
-def _span(values: Sequence[int]) -> str:
-    low, high = min(values), max(values)
-    return f"{low:,}" if low == high else f"{low:,}–{high:,}"

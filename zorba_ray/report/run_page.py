@@ -9,7 +9,7 @@ from zorba_ray.artifacts import Run
 from zorba_ray.artifacts.run import run_names
 from zorba_ray.config import SCORES
 from zorba_ray.report.allocation_pictures import allocation_plots
-from zorba_ray.report.answers import answer_plots
+from zorba_ray.report.answers import answer_plots, answered_rows_table
 from zorba_ray.report.curves import Line, apart, apart_warning, curves_plot
 from zorba_ray.report.figure import BLUE, GREY, PALE, RED, Plot, plot, whole_rounds
 from zorba_ray.report.headline import change, interval_text, run_sentence, run_tiles, run_warnings, sent
@@ -17,7 +17,6 @@ from zorba_ray.report.measures import headline_figure, memory_label
 from zorba_ray.report.memory_figure import memory_plot
 from zorba_ray.report.page import Page, PageSection
 from zorba_ray.report.partition_figure import partition_plot
-from zorba_ray.report.rows import answered_rows_table
 from zorba_ray.report.run_tables import run_tables
 from zorba_ray.report.settings import differences_table, provenance_table, run_commands, settings_table
 from zorba_ray.tables import Column, Table

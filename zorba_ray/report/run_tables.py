@@ -10,13 +10,7 @@ from zorba_ray.report.answers import by_client_table, labels_table, metrics_tabl
 from zorba_ray.report.headline import met_text, summary_table
 from zorba_ray.report.measures import memory_label
 from zorba_ray.tables import Column, Table
-from zorba_ray.tables.text import (
-    text_bytes,
-    text_gap,
-    text_percent,
-    text_seconds,
-    text_value,
-)
+from zorba_ray.tables.text import text_bytes, text_gap, text_percent, text_seconds, text_value
 
 
 def run_tables(run: Run) -> list[Table]:
@@ -149,13 +143,8 @@ def faults_table(run: Run, limit: int = 50) -> Table:
             rows.append((record.round, None, f"{record.clients_failed or 0} failed, {record.clients_late or 0} late"))
         if record.recovered:
             rows.append((record.round, None, "metrics recovered after a kill"))
-    columns: list[Column[tuple[int, int | None, str]]] = [
-        Column("Round", lambda row: row[0], str),
-        Column("Client", lambda row: row[1], str),
-        Column("What happened", lambda row: row[2]),
-    ]
     note = f"The first {limit} of {len(rows)}." if len(rows) > limit else ""
-    return Table("Faults", rows[:limit], columns, note)
+    return Table.of_rows("Faults", {"Round": str, "Client": str, "What happened": None}, rows[:limit], note)
 
 
 def _placement(row: Budget) -> str | None:

@@ -6,29 +6,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zorba_ray.artifacts import Run
+from zorba_ray.config.base import flatten
 from zorba_ray.tables import Column, Table
-
-
-def flatten(tree: Mapping[str, Any], unflattened: frozenset[str] = frozenset(), prefix: str = "") -> dict[str, Any]:
-    """Dotted key -> value of a tree. Lists, empty sections and the keys in `unflattened` stay as they are."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        name = f"{prefix}{key}"
-        nested = isinstance(value, Mapping) and value and name not in unflattened
-        flat |= flatten(value, unflattened, f"{name}.") if nested else {name: value}
-    return flat
 
 
 def settings_table(caption: str, tree: Mapping[str, Any]) -> Table:
     """A table with dotted keys and JSON values of a tree of settings."""
-    return Table.pairs(caption, "Setting", "Value", [(key, _json(value)) for key, value in flatten(tree).items()])
+    rows = [(key, _json(value)) for key, value in flatten(tree).items()]
+    return Table.of_rows(caption, {"Setting": None, "Value": None}, rows)
 
 
 def provenance_table(run: Run) -> Table:
     """The table of versions, commit and machine."""
     flat = {key: value for key, value in flatten(run.provenance.tree()).items() if key != "command"}
     rows = [(key, "none" if value is None else str(value)) for key, value in flat.items()]
-    return Table.pairs("Provenance", "What", "Value", rows)
+    return Table.of_rows("Provenance", {"What": None, "Value": None}, rows)
 
 
 def differences_table(runs: Sequence[Run], names: Sequence[str]) -> Table:

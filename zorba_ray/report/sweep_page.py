@@ -147,16 +147,8 @@ def configurations(sweep: SweepRecord, groups: Sequence[Group], limit: int = 12)
 
 def trials_table(sweep: SweepRecord, folder: Path) -> Table:
     """The table of all trials, the best first, those without a value last. Links are relative to `folder`."""
-    more = (
-        "validation_accuracy",
-        "test_loss",
-        "test_perplexity",
-        "test_accuracy",
-        "test_macro_f1",
-        *(f"test_{name}" for name in SCORES),
-        VRAM,
-        "worst_share",
-    )
+    more = ("validation_accuracy", "test_loss", "test_perplexity", "test_accuracy", "test_macro_f1")
+    more += (*(f"test_{name}" for name in SCORES), VRAM, "worst_share")
     more += ("bytes_up_per_client_round", "bytes_down_per_client_round", "wall_s")
     names = [metric.name for metric in sweep.metrics]
     names += [name for name in more if name not in names and _known(sweep, name)]

@@ -3,8 +3,9 @@
 The same table is shown on a page (`rows`, by the report's template) and in a terminal.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from zorba_ray.tables.spread import Spread
@@ -69,9 +70,13 @@ class Table(Generic[T]):
     note: str = ""
 
     @classmethod
-    def pairs(cls, caption: str, what: str, value: str, pairs: Sequence[tuple[str, str]], note: str = "") -> "Table":
-        """A table of (name, text) pairs with the headers `what` and `value`."""
-        return Table(caption, pairs, [Column(what, lambda pair: pair[0]), Column(value, lambda pair: pair[1])], note)
+    def of_rows(
+        cls, caption: str, columns: Mapping[str, Text | None], rows: Sequence[Sequence[Cell]], note: str = ""
+    ) -> "Table":
+        """A table whose items are the rows of its cells. `columns`: name -> format, as of `Column`."""
+        return Table(
+            caption, rows, [Column(name, itemgetter(i), text) for i, (name, text) in enumerate(columns.items())], note
+        )
 
     def texts(self) -> list[list[str]]:
         """The texts of the cells, row by row."""

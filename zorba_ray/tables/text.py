@@ -1,6 +1,7 @@
 """The format of numbers on pages, in terminals and in figures."""
 
 import math
+from collections.abc import Collection
 
 from zorba_ray.units import format_bytes, format_seconds
 
@@ -49,9 +50,14 @@ def text_value(value: float | None) -> str:
     return f"{int(value):,}" if value == int(value) else f"{value:.6g}"
 
 
-def text_count(count: int, singular: str, plural: str = "") -> str:
-    """'1 seed', '3 seeds', '1,200 passes'. Give `plural` if it is not `singular` with an s."""
-    return f"{count:,} {singular if count == 1 else plural or singular + 's'}"
+def text_count(count: int, noun: str) -> str:
+    """'1 seed', '3 seeds'."""
+    return f"{count:,} {noun if count == 1 else noun + 's'}"
+
+
+def text_range(values: Collection[int]) -> str:
+    """From the smallest to the largest: '1–4', '1,200–3,000', or '4' where all are equal; '–' for none."""
+    return "–".join(f"{value:,}" for value in sorted({min(values), max(values)})) if values else NONE
 
 
 def text_gap(gap: float | None) -> str:

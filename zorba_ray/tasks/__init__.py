@@ -10,7 +10,7 @@ from zorba_ray.tasks.completion import CompletionRows
 from zorba_ray.tasks.language_model import LanguageModelRows
 from zorba_ray.tasks.multiple_choice import MultipleChoiceRows
 
-__all__ = ["TaskRows", "TokenSplit", "rows_of"]
+__all__ = ["TokenSplit", "rows_of"]
 
 
 def rows_of(config: ExperimentConfig, loaded: LoadedModel) -> TaskRows:

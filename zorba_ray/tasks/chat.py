@@ -6,7 +6,7 @@ import numpy as np
 
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.data import Cut, Split, TokenTable
-from zorba_ray.data.chats import ASSISTANT, Chat, unanswered
+from zorba_ray.data.list_columns import ASSISTANT, Chat, unanswered
 from zorba_ray.errors import ConfigError, DataError
 from zorba_ray.models import LoadedModel
 from zorba_ray.printable import first_line
@@ -38,20 +38,20 @@ class ChatRows(TaskRows):
         scored: list[list[bool]] = []
         last: list[list[str]] = []
         before, after, cut = 0, 0, 0
-        for place, (_, turns) in enumerate(spans):
-            letters = np.array(written["offset_mapping"][place], dtype=np.int64).reshape(-1, 2)
+        for row, (_, turns) in enumerate(spans):
+            letters = np.array(written["offset_mapping"][row], dtype=np.int64).reshape(-1, 2)
             ends = [_tokens_before(letters, end) for _, end in turns]
             starts = [_tokens_before(letters, start) for start, _ in turns]
             if None in (*starts, *ends):
                 raise DataError(
-                    f"task.messages_column: {split.row(place, name)}: the tokenizer joins a turn of the assistant "
+                    f"task.messages_column: {split.row(row, name)}: the tokenizer joins a turn of the assistant "
                     "with what stands beside it, so that it cannot be said which tokens are the assistant's; take "
                     "a model whose template has marks between turns"
                 )
             fits = [end for end in ends if end is not None and end <= self.data.max_length]
             if not fits:
                 raise DataError(
-                    f"data.max_length={self.data.max_length}: {split.row(place, name)} has {ends[0]} tokens up to the "
+                    f"data.max_length={self.data.max_length}: {split.row(row, name)} has {ends[0]} tokens up to the "
                     f"end of the assistant's first turn, and turns are never cut: set data.max_length to {ends[0]} or "
                     "more, or leave the row out"
                 )
@@ -61,8 +61,8 @@ class ChatRows(TaskRows):
             for start, end in zip(starts, fits, strict=False):
                 marks[start:end] = True
             if self.decoded:
-                last.append([_answer_of(split.chats[place], len(fits), split.row(place, name))])
-            rows.append(written["input_ids"][place][: fits[-1]])
+                last.append([_answer_of(split.chats[row], len(fits), split.row(row, name))])
+            rows.append(written["input_ids"][row][: fits[-1]])
             scored.append(marks.tolist())
         table = dataclasses.replace(TokenTable.from_lists(rows, split.labels, scored), references=last or None)
         return TokenSplit(table, Cut(cut, len(rows), before, after))
@@ -73,7 +73,7 @@ class ChatRows(TaskRows):
         texts = [self._written(unanswered(chat), True, split.row(row, name)) for row, chat in enumerate(split.chats)]
         rows: list[list[int]] = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
         self.require_tokens_of(rows, split, name)
-        long = next((place for place, row in enumerate(rows) if len(row) > self.data.max_length), None)
+        long = next((number for number, row in enumerate(rows) if len(row) > self.data.max_length), None)
         if long is not None:
             raise DataError(
                 f"data.max_length={self.data.max_length}: {split.row(long, name)} has {len(rows[long])} tokens, and "
@@ -123,20 +123,20 @@ def _answer_of(chat: Chat, turn: int, where: str) -> str:
     Raises:
         DataError: it speaks twice in a row there, so that the template may not tell the turns apart.
     """
-    place = [place for place, message in enumerate(chat) if message["role"] == ASSISTANT][turn - 1]
-    if place and chat[place - 1]["role"] == ASSISTANT:
+    number = [number for number, message in enumerate(chat) if message["role"] == ASSISTANT][turn - 1]
+    if number and chat[number - 1]["role"] == ASSISTANT:
         raise DataError(
-            f"task.messages_column: {where}: messages {place} and {place + 1} are both the assistant's, and a "
+            f"task.messages_column: {where}: messages {number} and {number + 1} are both the assistant's, and a "
             "generation answers somebody else: join them, or leave the row out"
         )
-    return chat[place]["content"]
+    return chat[number]["content"]
 
 
-def _tokens_before(letters: np.ndarray, place: int) -> int | None:
+def _tokens_before(letters: np.ndarray, letter: int) -> int | None:
     """How many tokens stand before a place in the text; None: one reaches across it.
 
     Args:
         letters: int64 [tokens, 2]: where each token begins and ends.
     """
-    across = (letters[:, 0] < place) & (letters[:, 1] > place)
-    return None if bool(across.any()) else int((letters[:, 0] < place).sum())
+    across = (letters[:, 0] < letter) & (letters[:, 1] > letter)
+    return None if bool(across.any()) else int((letters[:, 0] < letter).sum())

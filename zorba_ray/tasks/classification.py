@@ -3,9 +3,9 @@
 import dataclasses
 
 from zorba_ray.config import ExperimentConfig
-from zorba_ray.data import OptionTable, Split, TokenTable, encode_rows, prompt_tail
+from zorba_ray.data import OptionTable, Split, TokenTable, prompt_tail
 from zorba_ray.models import LoadedModel
-from zorba_ray.models.label_tokens import LabelTokens, read_label_tokens
+from zorba_ray.models.answer_tokens import LabelTokens, read_label_tokens
 from zorba_ray.tasks.base import PromptRows, TaskRows, TokenSplit
 
 
@@ -20,8 +20,7 @@ class LabelWordRows(TaskRows):
         options = OptionTable.shared(self.words.options) if self.words.whole else None
         # The last token of a word is scored and never read.
         following = [0 if options is None else options.longest - 1] * len(split)
-        encoded = encode_rows(split.columns, self.data.prompt, self.words.encode, self.data.max_length, following)
-        self.require_tokens_of(encoded.tokens, split, name)
+        encoded = self.encoded_prompts(split, name, self.words.encode, following)
         every = not prompt_tail(self.data.prompt).strip()
         self.words.check_rows(encoded.texts, encoded.tokens, every, lambda row: split.row(row, name))
         table = TokenTable.from_lists(encoded.tokens, split.labels)

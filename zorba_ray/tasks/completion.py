@@ -3,19 +3,18 @@
 import dataclasses
 
 from zorba_ray.config import ExperimentConfig
-from zorba_ray.data import Split, TokenTable, encode_rows, render_prompts
+from zorba_ray.data import Split, TokenTable, render_prompts
 from zorba_ray.errors import DataError
 from zorba_ray.models import LoadedModel
-from zorba_ray.models.prompt_end import end_of, read_prompt_end, short_prompt
-from zorba_ray.tasks.base import TaskRows, TokenSplit
+from zorba_ray.models.answer_tokens import end_of
+from zorba_ray.tasks.base import AnswerRows, TokenSplit
 
 
-class CompletionRows(TaskRows):
+class CompletionRows(AnswerRows):
     """`data.prompt`, then `task.answer`, then the tokenizer's end of text where it has one."""
 
     def __init__(self, config: ExperimentConfig, loaded: LoadedModel) -> None:
         super().__init__(config, loaded)
-        self._end = read_prompt_end(self.tokenizer, self.data.prompt)
         stop = self.tokenizer.eos_token_id
         self._stop: list[int] = [] if stop is None else [int(stop)]
 
@@ -24,24 +23,23 @@ class CompletionRows(TaskRows):
         # One space, which the answer brings, is enough.
         answers = [answer.lstrip(" ") for answer in learnt]
         following = self._lengths(answers, split, name)
-        encoded = encode_rows(split.columns, self.data.prompt, self._end.encode, self.data.max_length, following)
-        self.require_tokens_of(encoded.tokens, split, name)
+        encoded = self.encoded_prompts(split, name, self.end.encode, following)
         rows: list[list[int]] = []
-        for place, (prompt, whole) in enumerate(
-            zip(encoded.tokens, self._end.answered(encoded.texts, answers), strict=True)
+        for number, (prompt, whole) in enumerate(
+            zip(encoded.tokens, self.end.answered(encoded.texts, answers), strict=True)
         ):
             if whole[: len(prompt)] != prompt:
                 raise DataError(
-                    f"data.prompt: {split.row(place, name)} ({end_of(encoded.texts[place])}) with its answer after "
+                    f"data.prompt: {split.row(number, name)} ({end_of(encoded.texts[number])}) with its answer after "
                     "it: the tokenizer writes the end of the prompt otherwise than in the prompt alone, so that it "
                     "cannot be said where the answer begins. End data.prompt with words of its own, as in '{text}\\n"
                     "Answer:', or leave the row out"
                 )
             rows.append(whole + self._stop)
             if len(rows[-1]) > self.data.max_length:
-                raise self._too_long(split.row(place, name), len(rows[-1]) - len(prompt), len(prompt))
+                raise self.too_long("the answer", split.row(number, name), len(rows[-1]) - len(prompt), len(prompt))
         scored = [
-            [place >= len(prompt) for place in range(len(row))]
+            [number >= len(prompt) for number in range(len(row))]
             for prompt, row in zip(encoded.tokens, rows, strict=True)
         ]
         table = TokenTable.from_lists(rows, split.labels, scored)
@@ -51,9 +49,7 @@ class CompletionRows(TaskRows):
 
     def prompts(self, split: Split, name: str) -> TokenSplit:
         """As `encode`, of rows without answers: what is read before one is written."""
-        encoded = encode_rows(split.columns, self.data.prompt, self._end.encode, self.data.max_length)
-        self.require_tokens_of(encoded.tokens, split, name)
-        return TokenSplit(TokenTable.from_lists(encoded.tokens, split.labels), encoded.cut)
+        return self.prompts_alone(split, name, self.end.encode)
 
     def _learnt(self, split: Split) -> list[str]:
         """The answer of each row: of the template, else its first right one."""
@@ -68,25 +64,15 @@ class CompletionRows(TaskRows):
         Raises:
             DataError: an answer without tokens, or longer than a row may be.
         """
-        empty = next((place for place, answer in enumerate(answers) if not answer.strip()), None)
+        empty = next((row for row, answer in enumerate(answers) if not answer.strip()), None)
         if empty is not None:
             raise DataError(
                 f"task.answer: {split.row(empty, name)} has no answer: there is nothing to learn from it; write one, "
                 "or leave the row out"
             )
-        before = short_prompt(self.data.prompt)
-        (prompt,) = self._end.encode([before])
-        (least,) = self._end.encode([short_prompt(self.data.prompt, "")])
-        whole = self._end.answered([before] * len(answers), answers)
-        counts = [len(row) - len(prompt) + len(self._stop) for row in whole]
-        for place, count in enumerate(counts):
-            if len(least) + count > self.data.max_length:
-                raise self._too_long(split.row(place, name), count, len(least))
+        lengths, prompt = self.answer_lengths(answers)
+        counts = [length + len(self._stop) for length in lengths]
+        for row, count in enumerate(counts):
+            if prompt + count > self.data.max_length:
+                raise self.too_long("the answer", split.row(row, name), count, prompt)
         return counts
-
-    def _too_long(self, row: str, answer: int, prompt: int) -> DataError:
-        return DataError(
-            f"data.max_length={self.data.max_length}: the answer of {row} has {answer} tokens, and "
-            f"the prompt {prompt} even without its columns. Answers are never cut: set data.max_length to "
-            f"{answer + prompt} or more, or leave the row out"
-        )

@@ -2,33 +2,24 @@
 
 import dataclasses
 
-from zorba_ray.config import ExperimentConfig
-from zorba_ray.data import OptionTable, Split, TokenTable, encode_rows
+from zorba_ray.data import OptionTable, Split, TokenTable
 from zorba_ray.errors import DataError
-from zorba_ray.models import LoadedModel
-from zorba_ray.models.prompt_end import end_of, read_prompt_end, short_prompt
+from zorba_ray.models.answer_tokens import end_of
 from zorba_ray.printable import shown
-from zorba_ray.tasks.base import TaskRows, TokenSplit
+from zorba_ray.tasks.base import AnswerRows, TokenSplit
 
 
-class MultipleChoiceRows(TaskRows):
+class MultipleChoiceRows(AnswerRows):
     """Prompts up to where an option begins, and the tokens of each option after its prompt."""
-
-    def __init__(self, config: ExperimentConfig, loaded: LoadedModel) -> None:
-        super().__init__(config, loaded)
-        self._end = read_prompt_end(self.tokenizer, self.data.prompt)
 
     def encode(self, split: Split, name: str) -> TokenSplit:
         assert split.options is not None
         choices = [[option.lstrip(" ") for option in row] for row in split.options]
         rows = [row for row, options in enumerate(choices) for _ in options]
         options = [option for row in choices for option in row]
-        encoded = encode_rows(
-            split.columns, self.data.prompt, self._end.encode, self.data.max_length, self._longest(choices, split, name)
-        )
-        self.require_tokens_of(encoded.tokens, split, name)
+        encoded = self.encoded_prompts(split, name, self.end.encode, self._longest(choices, split, name))
         tokens: list[list[tuple[int, ...]]] = [[] for _ in choices]
-        asked = self._end.answered([encoded.texts[row] for row in rows], options)
+        asked = self.end.answered([encoded.texts[row] for row in rows], options)
         for row, option, ids in zip(rows, options, asked, strict=True):
             prompt = encoded.tokens[row]
             if ids[: len(prompt)] != prompt or len(ids) == len(prompt):
@@ -38,15 +29,15 @@ class MultipleChoiceRows(TaskRows):
                     "the option no token. End data.prompt with words of its own, as in '{question}\\nAnswer:', or "
                     "leave the row out"
                 )
-            found = tuple(ids[len(prompt) :])
-            if found in tokens[row]:
+            written = tuple(ids[len(prompt) :])
+            if written in tokens[row]:
                 raise DataError(
                     f"task.options_column: {split.row(row, name)}: the tokenizer writes two options as {shown(option)}"
                     " is written, so that they cannot be told apart; take another model, or leave the row out"
                 )
-            tokens[row].append(found)
+            tokens[row].append(written)
             if len(ids) - 1 > self.data.max_length:
-                raise self._too_long(split.row(row, name), len(found), len(prompt))
+                raise self.too_long("an option", split.row(row, name), len(written), len(prompt))
         table = TokenTable.from_lists(encoded.tokens, split.labels)
         return TokenSplit(dataclasses.replace(table, options=OptionTable.from_lists(tokens)), encoded.cut)
 
@@ -56,20 +47,10 @@ class MultipleChoiceRows(TaskRows):
         Raises:
             DataError: an option that is longer than a row may be.
         """
-        (prompt,) = self._end.encode([short_prompt(self.data.prompt)])
-        (least,) = self._end.encode([short_prompt(self.data.prompt, "")])
-        options = [option for row in choices for option in row]
-        whole = self._end.answered([short_prompt(self.data.prompt)] * len(options), options)
-        lengths = iter([len(ids) - len(prompt) for ids in whole])
-        longest = [max(next(lengths) for _ in row) for row in choices]
+        lengths, prompt = self.answer_lengths([option for row in choices for option in row])
+        each = iter(lengths)
+        longest = [max(next(each) for _ in row) for row in choices]
         for row, length in enumerate(longest):
-            if len(least) + length - 1 > self.data.max_length:
-                raise self._too_long(split.row(row, name), length, len(least))
+            if prompt + length - 1 > self.data.max_length:
+                raise self.too_long("an option", split.row(row, name), length, prompt)
         return [max(0, length - 1) for length in longest]
-
-    def _too_long(self, row: str, option: int, prompt: int) -> DataError:
-        return DataError(
-            f"data.max_length={self.data.max_length}: an option of {row} has {option} tokens, and "
-            f"the prompt {prompt} even without its columns. Options are never cut: set data.max_length to "
-            f"{option + prompt} or more, or leave the row out"
-        )

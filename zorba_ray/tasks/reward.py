@@ -111,5 +111,5 @@ def with_texts(table: TokenTable, split: Split, words: Sequence[str]) -> TokenTa
     if table.references is not None:
         return table
     choices = [words] * len(split) if split.options is None else split.options
-    references = [(own[label],) for own, label in zip(choices, split.labels.tolist(), strict=True)]
+    references = [(options[label],) for options, label in zip(choices, split.labels.tolist(), strict=True)]
     return dataclasses.replace(table, references=references, choices=choices)

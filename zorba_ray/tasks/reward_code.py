@@ -57,13 +57,13 @@ class RewardCode:
                 f"task.reward={self.name}: {on_one_line(self.file)} cannot be run ({type(error).__name__}: "
                 f"{on_one_line(first_line(error, 300))}); mend it, or put what it imports beside it or on PYTHONPATH"
             ) from error
-        found = vars(made).get(function)
-        if not callable(found):
+        loaded = vars(made).get(function)
+        if not callable(loaded):
             raise ConfigError(
                 f"task.reward={self.name}: {on_one_line(self.file)} has no function {function}; write "
                 f"def {function}(texts, references) there, or name another"
             )
-        return found
+        return loaded
 
 
 def read_reward(name: str, allowed: Collection[str], folder: Path, again: str = "") -> RewardCode:
@@ -100,12 +100,12 @@ def read_reward(name: str, allowed: Collection[str], folder: Path, again: str = 
 def _file_of(module: str, folder: Path) -> Path | None:
     """The source file of a module; packages on the way are not run."""
     where: list[str] | None = [str(folder.resolve()), *sys.path]
-    name, found = "", None
+    name, spec = "", None
     for part in module.split("."):
         name = f"{name}.{part}" if name else part
-        found = importlib.machinery.PathFinder.find_spec(name, where)
-        if found is None:
+        spec = importlib.machinery.PathFinder.find_spec(name, where)
+        if spec is None:
             return None
-        where = None if found.submodule_search_locations is None else list(found.submodule_search_locations)
-    source = found is not None and isinstance(found.loader, importlib.machinery.SourceFileLoader)
-    return Path(found.origin).resolve() if source and found is not None and found.origin else None
+        where = None if spec.submodule_search_locations is None else list(spec.submodule_search_locations)
+    source = spec is not None and isinstance(spec.loader, importlib.machinery.SourceFileLoader)
+    return Path(spec.origin).resolve() if source and spec is not None and spec.origin else None

@@ -1,16 +1,14 @@
 """The zeroth-order step: clients estimate projected gradients, and every replica derives the same update from them."""
 
-from zorba_ray.zo.estimator import Estimator, Overlay, projected_gradient
+from zorba_ray.zo.estimator import Estimator, projected_gradient
+from zorba_ray.zo.pending import PendingCommits, apply_rounds
 from zorba_ray.zo.probe import BlockEnergies, block_energies, probe_scalars, probe_weights
 from zorba_ray.zo.schedule import scheduled
 from zorba_ray.zo.update import (
     LIMIT,
-    PendingCommits,
     RoundUpdate,
     UpdateRule,
-    apply_rounds,
     block_weights,
-    clipped_scalars,
     commit_terms,
     on_grid,
     reach,
@@ -22,14 +20,12 @@ __all__ = [
     "LIMIT",
     "BlockEnergies",
     "Estimator",
-    "Overlay",
     "PendingCommits",
     "RoundUpdate",
     "UpdateRule",
     "apply_rounds",
     "block_energies",
     "block_weights",
-    "clipped_scalars",
     "commit_terms",
     "on_grid",
     "probe_scalars",

@@ -95,15 +95,15 @@ class Estimator:
         for step, (batch, seed) in enumerate(zip(batches, seeds, strict=True)):
             prepared = self._model.prepare(batch, active, self._signs)
             if self._rule.groups:
-                own, loss = self._step_by_example(seed, prepared, overlay)
+                rho, loss = self._step_by_example(seed, prepared, overlay)
                 scalars[step] = np.pad(
-                    own, [(0, 0), (0, self._rule.groups - own.shape[1])], constant_values=np.nan
+                    rho, [(0, 0), (0, self._rule.groups - rho.shape[1])], constant_values=np.nan
                 ).flat
             else:
-                ((own, loss),) = self.step(seed, [prepared], overlay)
-                scalars[step] = own
+                ((rho, loss),) = self.step(seed, [prepared], overlay)
+                scalars[step] = rho
             total += loss
-            if step + 1 < len(batches) and np.isfinite(own).all():
+            if step + 1 < len(batches) and np.isfinite(rho).all():
                 self.walk(seed, scalars[step], active, overlay)
         return scalars, total / len(batches)
 

@@ -8,7 +8,7 @@ import torch
 from zorba_ray.models import Scope
 from zorba_ray.models.replica import Replica
 
-SAMPLE = 1 << 20
+SAMPLED_WEIGHTS = 1 << 20
 """Number of weights that are checked, evenly spread over those in scope."""
 
 
@@ -37,7 +37,7 @@ def resolution(replica: Replica, scope: Scope, scale: float, compute: torch.dtyp
         compute: dtype of perturbed matrices; vectors are fp32.
     """
     entries = replica.manifest.moved(scope)
-    step = max(1, sum(entry.numel for entry in entries) // SAMPLE)
+    step = max(1, sum(entry.numel for entry in entries) // SAMPLED_WEIGHTS)
     unmoved, halves = 0, []
     for entry in entries:
         theta = replica.parameters[entry.name][::step].float().cpu()

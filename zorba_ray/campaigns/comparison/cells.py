@@ -9,20 +9,12 @@ method allows one, and the number of rounds that these passes allow.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from zorba_ray.artifacts.campaigns import MethodFit
 from zorba_ray.campaigns.comparison.machines import without
-from zorba_ray.campaigns.comparison.refusals import require_comparable
-from zorba_ray.config import (
-    DEFAULT_METHOD,
-    ExperimentConfig,
-    MethodSpec,
-    ZOConfig,
-    config_from_tree,
-    load_method,
-)
+from zorba_ray.campaigns.comparison.plan import ComparisonPlan, require_comparable
+from zorba_ray.config import DEFAULT_METHOD, ExperimentConfig, MethodSpec, ZOConfig, config_from_tree, load_method
 from zorba_ray.config.base import apply_override, parse_override
 from zorba_ray.errors import ConfigError
 from zorba_ray.federation.round import participant_count
@@ -32,36 +24,12 @@ _FEDERATION = (
     "clients", "participants", "backend", "mode", "workers", "threads", "gpus", "gpu_memory", "deadline_s",
     "quorum", "retries", "snapshot_every",
 )  # fmt: skip
+_MOST_SEEDS = 1000
 _LEAST_ROUNDS = 10
 """Local steps are reduced so that there are at least this many rounds."""
 _NO_LORA = {"lora": None}
 TUNING_SEED = 1000
 """Added to the seed for runs that choose a rate, so that these use another partition and other batches."""
-
-
-@dataclass(frozen=True)
-class ComparisonPlan:
-    """The question of a comparison: methods, seeds, rates and base settings."""
-
-    base: ExperimentConfig
-    """The configuration of zorba."""
-    methods: tuple[str, ...]
-    seeds: tuple[int, ...]
-    rates: Mapping[str, tuple[float, ...]]
-    """Method -> learning rates to choose from."""
-    tune_share: float
-    """Share of a run's rounds in the runs that choose a rate."""
-    overrides: Mapping[str, tuple[str, ...]]
-    """Method -> settings as key=value, applied last."""
-    placements: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Method -> of `machines.PLACEMENTS`, those that it may use; others may use all."""
-    fits: Mapping[str, MethodFit] = field(default_factory=dict)
-    """Method -> the machines that can take part; empty without a fleet, and until it is known."""
-
-    @property
-    def passes(self) -> int:
-        """Forward passes of each client in a whole run."""
-        return self.base.passes_per_round * self.base.rounds
 
 
 @dataclass(frozen=True)
@@ -95,12 +63,13 @@ def plan_comparison(
     Raises:
         ConfigError: a wrong argument, or settings from which the runs cannot be derived; names the option or setting.
     """
-    placements = placements or {}
-    require_comparable(base, methods, seeds, rates, tune_share, overrides, placements)
+    if not 1 <= seeds <= _MOST_SEEDS:
+        raise ConfigError(f"--seeds {seeds}: must be 1 to {_MOST_SEEDS:,}")
     plan = ComparisonPlan(
         base, tuple(methods), tuple(range(base.seed, base.seed + seeds)), dict(rates), tune_share, dict(overrides),
-        dict(placements),
+        dict(placements or {}),
     )  # fmt: skip
+    require_comparable(plan)
     for method in methods:
         candidates = rates.get(method, (1e-3,))
         for rate in candidates:

@@ -18,7 +18,7 @@ from zorba_ray.experiment.build import Setup
 from zorba_ray.experiment.client_memory import workload
 from zorba_ray.formats import Format
 from zorba_ray.memory import FleetMemory, Workload, counted_bare
-from zorba_ray.memory.count import Step
+from zorba_ray.memory.count import ClientStep
 from zorba_ray.memory.inventory import COMPUTE_BYTES, Inventory
 from zorba_ray.memory.paired_client import PairedStep
 from zorba_ray.memory.round_time import SPEEDS, pair_seconds, plain_seconds
@@ -128,7 +128,7 @@ def _counted(
     from_host = replace(inventory, placement=replace(STREAMED, format=format), resident=False)
     every = frozenset(range(manifest.blocks))
     if name == "streamed" and not step.rank:
-        counting: Step = PairedStep(STREAMED, every, scope, resident=False)
+        counting: ClientStep = PairedStep(STREAMED, every, scope, resident=False)
         seconds = pair_seconds(from_host, work, every)
     try:
         parts = counted_bare(config.model, manifest, compute, work, counting)

@@ -10,17 +10,11 @@ from pathlib import Path
 
 from zorba_ray.artifacts import RunDir, held
 from zorba_ray.artifacts.campaigns import Comparison, ComparisonCell
-from zorba_ray.campaigns.cell import Ending, is_done, run_cell
-from zorba_ray.campaigns.comparison.cells import (
-    TUNING_SEED,
-    ComparisonPlan,
-    PlannedRun,
-    cell_config,
-    describe,
-    ladder_of,
-)
+from zorba_ray.campaigns.cell import CellEnding, is_done, run_cell
+from zorba_ray.campaigns.comparison.cells import TUNING_SEED, PlannedRun, cell_config, describe, ladder_of
 from zorba_ray.campaigns.comparison.cells import planned_run as planned
 from zorba_ray.campaigns.comparison.machines import PLACEMENTS, method_fit
+from zorba_ray.campaigns.comparison.plan import ComparisonPlan
 from zorba_ray.campaigns.directory import CampaignDir, changes, require_same
 from zorba_ray.config import ExperimentConfig, ModelConfig, load_method
 from zorba_ray.errors import ConfigError, Interrupted, RunDirError, StorageError
@@ -177,7 +171,7 @@ class _Session:
                 check_inputs(self.state, cell, read_ledger(RunDir(path).ledger).header, path)
         except (Interrupted, StorageError) as error:
             with suppress(StorageError):  # the first error is the one to report
-                self._note(cell, Ending("interrupted"))
+                self._note(cell, CellEnding("interrupted"))
             if isinstance(error, StorageError):
                 raise
             raise Interrupted(
@@ -186,14 +180,14 @@ class _Session:
         except ConfigError:  # every seed would fail in the same way, and the user must correct it
             raise
         except Exception as error:  # a defect of the program; the other runs go on
-            ending = Ending("failed", traceback.format_exc())
+            ending = CellEnding("failed", traceback.format_exc())
             self.emit({"kind": "note", "text": f"{cell.path} failed: {type(error).__name__}: {error}"})
         else:
             if ending.error is not None:
                 self.emit({"kind": "note", "text": f"{cell.path} {ending.status}: {ending.error}"})
         self._note(cell, ending)
 
-    def _note(self, cell: PlannedRun, ending: Ending) -> None:
+    def _note(self, cell: PlannedRun, ending: CellEnding) -> None:
         """Writes to compare.json how a run ended."""
         self.state.cells[cell.path] = ComparisonCell(
             method=cell.method, seed=cell.seed, rate=cell.rate, tuning=cell.tuning, status=ending.status,
@@ -203,7 +197,7 @@ class _Session:
         self.directory.write()
 
 
-def _final_objective(ending: Ending) -> float | None:
+def _final_objective(ending: CellEnding) -> float | None:
     """What rates are judged by: the validation loss, or the mean reward with its sign turned; None without an end."""
     if ending.summary is None:
         return None
@@ -217,10 +211,7 @@ def check_inputs(state: Comparison, cell: PlannedRun, header: LedgerHeader, path
     Raises:
         RunDirError: they differ, so that the runs cannot be compared.
     """
-    inputs = {
-        "data": (cell.seed, header.data_sha256),
-        "weights": (header.manifest_sha256[:8], header.weights_sha256),
-    }
+    inputs = {"data": (cell.seed, header.data_sha256), "weights": (header.manifest_sha256[:8], header.weights_sha256)}
     for what, (of, digest) in inputs.items():
         first_digest = state.inputs.setdefault(f"{what} of {of}", digest)
         if first_digest != digest:

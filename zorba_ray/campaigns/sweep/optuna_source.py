@@ -23,11 +23,7 @@ class OptunaSource:
     """
 
     def __init__(
-        self,
-        sweep: SweepConfig,
-        base: Mapping[str, Any],
-        state: Sweep,
-        admit: Callable[[TrialPlan], Trial],
+        self, sweep: SweepConfig, base: Mapping[str, Any], state: Sweep, admit: Callable[[TrialPlan], Trial]
     ) -> None:
         optuna = import_optuna()
         optuna.logging.set_verbosity(optuna.logging.WARNING)

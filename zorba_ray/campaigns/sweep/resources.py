@@ -54,7 +54,9 @@ def trial_needs(config: ExperimentConfig, node: str | None) -> TrialNeeds:
     return TrialNeeds(accelerator, (process_bundle, *actors), 1 + cpus_needed(specs), gpus_needed(specs))
 
 
-def require_room(name: str, needs: TrialNeeds, total: Mapping[str, float], nodes: Sequence[Mapping[str, Any]]) -> None:
+def require_cluster_room(
+    name: str, needs: TrialNeeds, total: Mapping[str, float], nodes: Sequence[Mapping[str, Any]]
+) -> None:
     """Checks that the cluster could run a trial if nothing else ran.
 
     Args:

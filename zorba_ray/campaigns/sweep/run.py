@@ -20,7 +20,7 @@ from zorba_ray.artifacts.campaigns import Sweep, Trial
 from zorba_ray.campaigns.directory import CampaignDir
 from zorba_ray.campaigns.sweep.optuna_source import OptunaSource, import_optuna
 from zorba_ray.campaigns.sweep.plan import Pick, TrialPlan, make_trial, plan_trials, typical_trials
-from zorba_ray.campaigns.sweep.resources import TrialNeeds, require_room, trial_needs
+from zorba_ray.campaigns.sweep.resources import TrialNeeds, require_cluster_room, trial_needs
 from zorba_ray.campaigns.sweep.schedule import make_scheduler
 from zorba_ray.campaigns.sweep.state import add_trial, begin_sweep, resume_sweep
 from zorba_ray.campaigns.sweep.trial import FederationTrial, trial_payload
@@ -200,7 +200,7 @@ class _Sweep:
     def _require_room(self, plan: TrialPlan) -> None:
         """Refuses a trial that the whole cluster could not run."""
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        require_room(plan.name, self._needs(plan), ray.cluster_resources(), nodes)
+        require_cluster_room(plan.name, self._needs(plan), ray.cluster_resources(), nodes)
 
     def _admit(self, plan: TrialPlan) -> Trial:
         """Adds a trial that was proposed while the sweep runs."""

@@ -55,7 +55,7 @@ def resume_sweep(path: Path, sweep: SweepConfig, base: dict[str, Any]) -> Campai
             trial.status = trial.status if trial.status == "stopped" else "pending"
         elif trial.status != "diverged":
             trial.status, trial.error, trial.round = "finished", None, Run(path / trial.run).rounds_done
-            trial.figures, trial.weights_sha256 = figures_of(path / trial.run)
+            trial.figures, trial.weights_sha256 = figures_of_run(path / trial.run)
     return directory
 
 
@@ -80,7 +80,7 @@ def new_trial(number: int, name: str, values: dict[str, Any], point: Point, roun
     )
 
 
-def figures_of(path: Path) -> tuple[dict[str, float | None], str | None]:
+def figures_of_run(path: Path) -> tuple[dict[str, float | None], str | None]:
     """(figures, SHA-256 of θ) of a finished run."""
     run = Run(path)
     return {name: figure(run) for name, figure in FIGURES.items()}, run.summary and run.summary.weights_sha256

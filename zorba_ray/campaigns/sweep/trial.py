@@ -23,7 +23,7 @@ from zorba_ray.artifacts.campaigns import Trial
 from zorba_ray.campaigns.cell import run_cell
 from zorba_ray.campaigns.sweep.plan import TrialPlan
 from zorba_ray.campaigns.sweep.resources import TrialNeeds
-from zorba_ray.campaigns.sweep.state import figures_of
+from zorba_ray.campaigns.sweep.state import figures_of_run
 from zorba_ray.campaigns.sweep.watch import stop_file
 from zorba_ray.config import config_from_tree
 from zorba_ray.errors import Interrupted, ZorbaError
@@ -52,10 +52,7 @@ class FederationTrial(tune.Trainable):
     """One process that runs trials one after another."""
 
     def setup(
-        self,
-        config: dict[str, Any],
-        closing: Closing | None = None,
-        rewards: Mapping[str, RewardCode] | None = None,
+        self, config: dict[str, Any], closing: Closing | None = None, rewards: Mapping[str, RewardCode] | None = None
     ) -> None:
         self._closing, self._rewards = closing, rewards or {}
         self._session = _Session(config, closing, self._rewards)
@@ -155,7 +152,7 @@ class _Session:
         if ending.status != "finished":
             self._note(ending.trace)
             return {"done": True, "ended": ending.status, "error": ending.error, "round": ending.rounds_done or 0}
-        figures, digest = figures_of(path)
+        figures, digest = figures_of_run(path)
         return {"done": True, "ended": "finished", "round": ending.rounds_done, "weights_sha256": digest, **figures}
 
     def _ending(self) -> bool:

@@ -1,32 +1,51 @@
-"""What a comparison refuses before anything runs."""
+"""The question of a comparison, and what is refused before anything runs."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from zorba_ray.artifacts.campaigns import MethodFit
 from zorba_ray.campaigns.comparison.machines import PLACEMENTS
 from zorba_ray.config import DEFAULT_METHOD, ExperimentConfig, FleetDistribution, load_method
 from zorba_ray.errors import ConfigError
 
 _GIVEN = ("name", "rounds", "eval")
 """Settings of a run that the comparison determines for every method."""
-_MOST_SEEDS = 1000
 _MOST_RATES = 100
 
 
-def require_comparable(
-    base: ExperimentConfig,
-    methods: Sequence[str],
-    seeds: int,
-    rates: Mapping[str, tuple[float, ...]],
-    tune_share: float,
-    overrides: Mapping[str, tuple[str, ...]],
-    placements: Mapping[str, tuple[str, ...]],
-) -> None:
-    """Checks the arguments of `plan_comparison`.
+@dataclass(frozen=True)
+class ComparisonPlan:
+    """The question of a comparison: methods, seeds, rates and base settings."""
+
+    base: ExperimentConfig
+    """The configuration of zorba."""
+    methods: tuple[str, ...]
+    seeds: tuple[int, ...]
+    rates: Mapping[str, tuple[float, ...]]
+    """Method -> learning rates to choose from."""
+    tune_share: float
+    """Share of a run's rounds in the runs that choose a rate."""
+    overrides: Mapping[str, tuple[str, ...]]
+    """Method -> settings as key=value, applied last."""
+    placements: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Method -> of `machines.PLACEMENTS`, those that it may use; others may use all."""
+    fits: Mapping[str, MethodFit] = field(default_factory=dict)
+    """Method -> the machines that can take part; empty without a fleet, and until it is known."""
+
+    @property
+    def passes(self) -> int:
+        """Forward passes of each client in a whole run."""
+        return self.base.passes_per_round * self.base.rounds
+
+
+def require_comparable(plan: ComparisonPlan) -> None:
+    """Checks a plan.
 
     Raises:
         ConfigError: names the option or setting.
     """
+    base, methods, rates = plan.base, plan.methods, plan.rates
     if not methods:
         raise ConfigError(f"--methods: no method; name one or more, as in --methods {DEFAULT_METHOD}")
     for name in methods:
@@ -37,10 +56,8 @@ def require_comparable(
     twice = sorted({name for name in methods if methods.count(name) > 1})
     if twice:
         raise ConfigError(f"--methods: {', '.join(twice)} stands twice; name each method once")
-    if not 1 <= seeds <= _MOST_SEEDS:
-        raise ConfigError(f"--seeds {seeds}: must be 1 to {_MOST_SEEDS:,}")
-    if not 0 < tune_share <= 1:
-        raise ConfigError(f"--tune-share {tune_share:g}: must be a share of the rounds, above 0 and at most 1")
+    if not 0 < plan.tune_share <= 1:
+        raise ConfigError(f"--tune-share {plan.tune_share:g}: must be a share of the rounds, above 0 and at most 1")
     if base.method != DEFAULT_METHOD:
         raise ConfigError(
             f"method={base.method}: a comparison starts from a configuration of {DEFAULT_METHOD} and derives those of "
@@ -64,15 +81,15 @@ def require_comparable(
             f"data.partition=files has a file per client, but {central[0]} has one client with all data; drop "
             f"{central[0]} from --methods"
         )
-    unnamed = sorted(({*rates} | {*overrides} | {*placements}) - {*methods})
+    unnamed = sorted(({*rates} | {*plan.overrides} | {*plan.placements}) - {*methods})
     if unnamed:
         raise ConfigError(
             f"--rates, --set, --placements: {', '.join(unnamed)} is not in the comparison; --methods names "
             f"{', '.join(methods)}"
         )
     _check_rates(rates)
-    _check_fleet(base, placements)
-    for method, texts in overrides.items():
+    _check_fleet(base, plan.placements)
+    for method, texts in plan.overrides.items():
         for text in texts:
             if text.split("=")[0].split(".")[0].strip() in _GIVEN:
                 raise ConfigError(
