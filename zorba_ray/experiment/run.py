@@ -143,8 +143,9 @@ def one_round(session: Session, backend: Backend, number: int) -> None:
         if assignment is not None:
             change = msgspec.convert(assignment, AssignmentChange, from_attributes=True)
             record = msgspec.structs.replace(record, assignment=change)
-        # The record waits aside until the round counts: a kill between ledger and metrics then loses nothing.
-        write_record(session.run.pending, record)
+        # The record waits aside until the round counts: a kill between ledger and metrics then loses nothing. A crash
+        # of the machine may take it, with this round's loss; to sync it would take three times as long as the ledger.
+        write_record(session.run.pending, record, synced=False)
 
     # The commit counts when it is in the ledger; only then does anybody apply it.
     committing = time.perf_counter()
