@@ -87,6 +87,7 @@ def test_a_flipped_bit_of_the_ledger_is_put_back(ran: Ran, tmp_path: Path, seed:
     path = ran.copy(tmp_path / "run")
     ledger, chance = path / "ledger.zl", random.Random(seed)
     data = ledger.read_bytes()
+    damaged = bytearray()
     for _ in range(20):
         bit = chance.randrange(8 * len(data))
         damaged = bytearray(data)

@@ -91,8 +91,14 @@ def recorded_run(path: Path, until: int | None) -> RecordedRun:
         ConfigError: a round that is not in the ledger.
     """
     run = RunDir(path)
-    config, _ = read_run_settings(run.config)
+    config, unknown = read_run_settings(run.config)
     contents = read_ledger(run.ledger, until)
+    began = contents.header.config_sha256
+    if not unknown and config.digest() != began and not config.began_as(began):
+        raise RunDirError(
+            f"{run.config}: these are not the settings that the ledger began with, so the file is damaged or was "
+            "changed: put it back, or resume the run with its run file, which makes it anew"
+        )
     if until is not None and until > contents.last_round:
         raise ConfigError(f"--round {until}: the ledger of {path} ends at round {contents.last_round}")
     summary, remark = _summary(run)

@@ -134,8 +134,13 @@ def one_round(session: Session, backend: Backend, number: int) -> None:
 
     # The clients' forward pairs, checked and aggregated to one commit.
     quorum = session.config.federation.quorum
+
+    def judge(body: bytes) -> None:
+        state.check(body, session.size)
+
     with part("aggregate"):
-        result = run_round(backend, method, plan, asked, quorum, state.check, session.watch)
+        result = run_round(backend, method, plan, asked, quorum, judge, session.watch)
+    session.patience.round_made(number, result.too_large, result.rejected)
     for client, reason in result.rejected.items():
         session.journal.note(f"round {number}: client {client} is left out: {reason}")
     with part("records"):

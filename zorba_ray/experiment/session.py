@@ -29,6 +29,7 @@ from zorba_ray.assignment import AssignmentSchedule
 from zorba_ray.config import ExperimentConfig, TrackingConfig
 from zorba_ray.experiment.build import Setup, build_host, prepare
 from zorba_ray.experiment.evaluate import Evaluations, evaluation_order
+from zorba_ray.experiment.patience import Patience
 from zorba_ray.experiment.provenance import hub_pins, provenance
 from zorba_ray.experiment.recovery import Snapshots, check_header, repair_metrics
 from zorba_ray.experiment.run_warnings import start_warnings
@@ -99,6 +100,7 @@ class Session:
     journal: Journal
     evaluations: Evaluations
     watch: Watch
+    patience: Patience
     began: tuple[float, float] = field(default_factory=lambda: (time.perf_counter(), time.process_time()))
     """Wall and CPU seconds of the clocks."""
 
@@ -186,6 +188,7 @@ def open_session(
         journal=journal,
         evaluations=Evaluations(setup, records_of(run.metrics, Eval), journal.log, watch, answers),
         watch=watch,
+        patience=Patience(config.federation.patience, run.path),
         began=began,
     )
 
