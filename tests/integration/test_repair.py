@@ -15,7 +15,7 @@ from tests.support.tiny_run import run_here, tiny_config
 from zorba_ray.artifacts import Round, Run, records_of
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import ConfigError, Interrupted, LedgerError, RunDirError
-from zorba_ray.experiment.repair import diagnose, repair
+from zorba_ray.experiment.repair import diagnose, repair_run
 from zorba_ray.experiment.replay import recorded_run
 from zorba_ray.protocol.ledger import read_ledger
 
@@ -96,7 +96,7 @@ def test_a_flipped_bit_of_the_ledger_is_put_back(ran: Ran, tmp_path: Path, seed:
         found = diagnose(path)
         assert (found.flipped, found.contents.last_round, list(found.lost)) == ((bit,), 5, [])
         assert ledger.read_bytes() == damaged, "a diagnosis changes nothing"
-    found, copies = repair(path)
+    found, copies = repair_run(path)
     assert copies is not None
     assert (copies / "ledger.zl").read_bytes() == damaged
     assert ledger.read_bytes() == data
@@ -147,7 +147,7 @@ def test_a_resume_computes_lost_rounds_again(ran: Ran, tmp_path: Path, last: int
     os.truncate(path / "ledger.zl", size)
     with (path / "ledger.zl").open("ab") as file:
         file.write(bytes(1000))
-    repair(path)
+    repair_run(path)
     ran.require_same_end(path)
 
 
@@ -170,7 +170,7 @@ def test_a_finished_run_goes_back_on_purpose(ran: Ran, tmp_path: Path, cli: Any)
 def test_there_is_no_such_round(ran: Ran, tmp_path: Path) -> None:
     path = ran.copy(tmp_path / "run")
     with pytest.raises(ConfigError, match=r"--rollback-to 6: the good part of the ledger ends at round 5"):
-        repair(path, 6)
+        repair_run(path, 6)
     with pytest.raises(RunDirError, match="is not a run directory"):
         diagnose(tmp_path)
 
@@ -180,7 +180,7 @@ def test_assignments_and_probes_of_lost_rounds_are_taken_out(tmp_path: Path) -> 
     ran = Ran(tmp_path, *ROTATED)
     path = ran.copy(tmp_path / "run", finished=True)
     rounds = {key: [entry["round"] for entry in _allocation(path)[key]] for key in ("assignments", "probes")}
-    repair(path, 3)
+    repair_run(path, 3)
     for key, numbers in rounds.items():
         assert [entry["round"] for entry in _allocation(path)[key]] == [number for number in numbers if number <= 3]
     ran.require_same_end(path)
@@ -196,8 +196,8 @@ def test_tensors_that_are_not_kept_are_no_place_to_go_back_to(tmp_path: Path) ->
     ran = Ran(tmp_path, *settings)
     path = ran.copy(tmp_path / "run", finished=True)
     with pytest.raises(ConfigError, match=r"--rollback-to 2: tensors are not in the ledger.*there are none"):
-        repair(path, 2)
-    repair(path, 5)
+        repair_run(path, 2)
+    repair_run(path, 5)
     ran.require_same_end(path)
 
 
@@ -212,7 +212,7 @@ def test_small_files_are_made_anew(ran: Ran, tmp_path: Path, name: str) -> None:
     (path / name).write_bytes(data)
     (fault,) = diagnose(path).faults
     assert fault.file == path / name
-    _, copies = repair(path)
+    _, copies = repair_run(path)
     if name == "config.resolved.json":
         assert copies is None
     else:

@@ -21,7 +21,10 @@ from zorba_ray.zo.resolution import resolution
 
 def evaluations(path: Path) -> list[dict[str, Any]]:
     lines = (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    return [record for record in map(json.loads, lines) if record["kind"] == "eval"]
+    records = [json.loads(line) for line in lines]
+    for record in records:
+        del record["crc"]
+    return [record for record in records if record["kind"] == "eval"]
 
 
 def summary_of(path: Path) -> dict[str, Any]:

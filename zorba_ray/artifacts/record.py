@@ -120,7 +120,10 @@ def read_tree(path: Path, of: str = "run", printable: bool = False) -> dict[str,
         raise RunDirError(f"{path} does not hold a JSON object")
     digest = tree.pop("sha256", None)  # files of older programs have none
     if digest is not None and digest != _digest(tree):
-        raise RunDirError(f"{path} is damaged or was changed: its content does not fit its sha256")
+        raise RunDirError(
+            f"{path} is damaged or was changed: its content does not fit its sha256: put back a copy; "
+            "`zorba-ray repair` takes such a file out of a run, and a resume makes it anew"
+        )
     return _printable(tree) if printable else tree
 
 

@@ -19,11 +19,10 @@ def repair(
     Copies of all that is changed are kept in the directory. Rounds that are lost are computed again by
     `zorba-ray run FILE --resume`, which gives the same bytes.
     """
-    from zorba_ray.experiment.repair import diagnose
-    from zorba_ray.experiment.repair import repair as repaired
+    from zorba_ray.experiment.repair import diagnose, repair_run
     from zorba_ray.units import format_seconds
 
-    found, copies = (diagnose(run_dir, rollback_to), None) if dry_run else repaired(run_dir, rollback_to)
+    found, copies = (diagnose(run_dir, rollback_to), None) if dry_run else repair_run(run_dir, rollback_to)
     if not found.faults:
         say(f"{run_dir}: nothing is damaged; the ledger ends at round {found.contents.last_round}")
         return
@@ -34,4 +33,4 @@ def repair(
         took = f", which took {format_seconds(found.lost_s)}" if found.lost_s else ""
         say(f"lost: rounds {found.lost.start} to {found.lost.stop - 1}{took}; a resume computes them again")
     if copies is not None:
-        say(f"copies of what was changed: {copies}")
+        say(f"what was changed is kept as it was in {copies}")

@@ -2,12 +2,13 @@
 
 The ledger decides. Flipped bits are put back where its hash chain confirms it. Else the ledger is cut before the first
 damaged record; the rounds that are lost are computed again by a resume, which gives the same bytes. The other files are
-made to fit the ledger. Whatever is changed or removed is copied first.
+made to fit the ledger. What is changed is copied first, and what is removed is
+kept with these copies.
 """
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,7 +84,7 @@ def diagnose(path: Path, rollback_to: int | None = None) -> Diagnosis:
     return Diagnosis(run, contents, flipped, faults, lost, seconds)
 
 
-def repair(path: Path, rollback_to: int | None = None) -> tuple[Diagnosis, Path | None]:
+def repair_run(path: Path, rollback_to: int | None = None) -> tuple[Diagnosis, Path | None]:
     """Does what `diagnose` says. Returns (diagnosis, folder with copies of what was changed; None: nothing was).
 
     Raises:
@@ -99,13 +100,22 @@ def repair(path: Path, rollback_to: int | None = None) -> tuple[Diagnosis, Path 
         changed = [fault for fault in found.faults if fault.file != run.config]
         if not changed:
             return found, None
-        copies = _copied(run, [fault.file for fault in changed])
+        copies = next(
+            path / name for number in range(1, 10**6) if not (path / (name := f"before-repair-{number}")).exists()
+        )
+        copies.mkdir(0o700)
+        for file in dict.fromkeys(fault.file for fault in changed if not fault.removed):
+            _copy(file, copies / file.name)
+        sync_folder(copies)
+        sync_folder(path)
         for bit in found.flipped:
             _flip(run.ledger, bit)
         cut(run.ledger, found.contents.size)
         for fault in changed:
             if fault.removed:
-                fault.file.unlink()
+                aside = copies / fault.file.relative_to(path)
+                aside.parent.mkdir(0o700, exist_ok=True)
+                fault.file.replace(aside)
         if run.allocation in {fault.file for fault in changed if not fault.removed}:
             allocation = allocation_until(run.allocation, found.contents.last_round)
             chain = found.contents.chain_after(allocation.assignments[-1].round - 1)
@@ -207,21 +217,12 @@ def _without_name(text: object, file: Path) -> str:
     return str(text).removeprefix(str(file)).lstrip(": ")
 
 
-def _copied(run: RunDir, files: Iterable[Path]) -> Path:
-    """A new folder in the run directory, with synced copies of `files`."""
-    base = run.path
-    folder = next(path for number in range(1, 10**6) if not (path := base / f"before-repair-{number}").exists())
-    folder.mkdir(0o700)
-    for file in dict.fromkeys(files):
-        copy = folder / file.relative_to(base)
-        copy.parent.mkdir(0o700, exist_ok=True)
-        with file.open("rb") as old, open(copy, "wb", opener=private) as new:
-            shutil.copyfileobj(old, new)
-            new.flush()
-            os.fsync(new.fileno())
-        sync_folder(copy.parent)
-    sync_folder(base)
-    return folder
+def _copy(file: Path, to: Path) -> None:
+    """A synced copy that is open to its owner alone."""
+    with file.open("rb") as old, open(to, "xb", opener=private) as new:
+        shutil.copyfileobj(old, new)
+        new.flush()
+        os.fsync(new.fileno())
 
 
 def _flip(path: Path, bit: int) -> None:

@@ -129,11 +129,11 @@ class ReplicaState:
         The commit's active sets must be those that the plan of the round set here.
 
         Args:
-            size: ‖θ0‖ of the whole model, by which the commit may move θ at most.
+            size: ‖θ0‖ of the whole model.
 
         Raises:
             LedgerError: as `apply`.
-            Diverged: it would move a weight by `zo.LIMIT` or more, or θ by more than `size`.
+            Diverged: it would move a weight by `zo.LIMIT` or more, or θ by more than `zo.FAR` · `size`.
         """
         commit = decode(body, RoundCommit)
         update = self._update(commit)

@@ -8,6 +8,9 @@ from zorba_ray.errors import Diverged
 from zorba_ray.models import Manifest
 from zorba_ray.zo.update import RoundUpdate, UpdateRule, commit_terms, round_seeds
 
+FAR = 10.0
+"""Times the length of the whole model: no update that has moved θ so far has left anything of the model."""
+
 
 def step_length(update: RoundUpdate, rule: UpdateRule, manifest: Manifest) -> float:
     """‖Δθ‖ of a commit, on the mean over directions: ‖Δθ_b‖² = d_b Σ c².
@@ -30,7 +33,7 @@ def step_length(update: RoundUpdate, rule: UpdateRule, manifest: Manifest) -> fl
 
 
 def require_short(length: float, model: float, what: str) -> None:
-    """Checks that a round moves θ by no more than the model is long.
+    """Checks that a round leaves something of the model.
 
     Args:
         length: ‖Δθ‖.
@@ -38,10 +41,10 @@ def require_short(length: float, model: float, what: str) -> None:
         what: subject of the error message, as in "round 3".
 
     Raises:
-        Diverged: it moves θ further; NaN is refused too.
+        Diverged: it moves θ further than FAR times that; NaN is refused too.
     """
-    if not length <= model:
+    if not length <= FAR * model:
         raise Diverged(
             f"{what} would move the weights by {length:.3g} in all, and the whole model has the length {model:.3g}: "
-            "lower the learning rate or set zo.clip"
+            "nothing of it would be left; lower the learning rate or set zo.clip"
         )
