@@ -132,7 +132,7 @@ def test_twenty_kills_in_one_run(tmp_path: Path):
     """One actor killed in each of 20 rounds: the same SHA-256, nothing lost."""
     expected = run_here(tiny_config("rounds=24"), tmp_path / "sequential")["weights_sha256"]
     saboteur = Saboteur(range(2, 22), signal.SIGKILL)
-    config = tiny_config("rounds=24", *RAY, "federation.workers=2")
+    config = tiny_config("rounds=24", *RAY, "federation.workers=2", "federation.deadline_s=900")
     summary = run_here(config, tmp_path / "run", saboteur.backend, saboteur.watch)
     assert len(saboteur.hit) == 20
     assert summary["weights_sha256"] == expected
@@ -140,17 +140,16 @@ def test_twenty_kills_in_one_run(tmp_path: Path):
 
 
 def test_stopped_actor_meets_the_deadline(tmp_path: Path):
-    """SIGSTOP: the round ends at the deadline with the quorum recorded, and the actor comes back later."""
+    """SIGSTOP: one round ends at the deadline with the quorum recorded. Then the other actor has all clients."""
     saboteur = Saboteur([2], signal.SIGSTOP, delay_s=0.0)
-    config = tiny_config("rounds=40", "federation.backend=ray", "federation.workers=2", "federation.deadline_s=20")
+    config = tiny_config("rounds=12", "federation.backend=ray", "federation.workers=2", "federation.deadline_s=20")
     began = time.monotonic()
     summary = run_here(config, tmp_path / "run", saboteur.backend, saboteur.watch)
     late = [record for record in saboteur.records if record["clients_late"]]
-    assert late
-    assert all(record["clients_ok"] == 2 and record["clients_late"] == 2 for record in late)
-    assert all(record["time"]["round_s"] < 21 for record in late)
-    assert saboteur.records[-1]["clients_ok"] == 4, "the stopped actor never came back"
-    assert summary["rounds_done"] == 40
+    assert [(record["clients_ok"], record["clients_late"]) for record in late] == [(2, 2)]
+    assert late[0]["time"]["round_s"] < 21
+    assert all(record["clients_ok"] == 4 for record in saboteur.records if record not in late)
+    assert summary["rounds_done"] == 12
     assert time.monotonic() - began < 300
     # A round in which a deadline fired is outside the promise of equal runs, but its ledger replays.
     assert replay_run(tmp_path / "run", None, None, None).digest == summary["weights_sha256"]

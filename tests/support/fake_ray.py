@@ -152,7 +152,7 @@ class FakeActor:
 
     def send(self, round: int) -> None:
         """Clients and commits up to a round."""
-        self._call(0.5, lambda: setattr(self, "round", round))
+        self._call(0.5, lambda: setattr(self, "round", max(self.round, round)))
 
     def apply(self, round: int) -> None:
         """The commit of one round, if it has those before."""

@@ -86,14 +86,13 @@ class RayBackend:
         )
         self._pool.start([spec.name for spec in self._specs])
 
-    def _bring_up(self, number: int, position: int) -> bool:
-        """Sends an actor its clients, or the next commits that it lacks. True: it has all of them."""
+    def _bring_up(self, number: int, position: int) -> int | None:
+        """Sends an actor its clients and the commits that it lacks, or as many as go at once. The last round if it has
+        all now, or will have when it has done what it was sent; else None."""
         actor, contents = self._pool.handles[number], read_ledger(self._ledger)
         if position < 0:
             actor.load_shards.remote(self._table, self._rows[number])
             position = 0
-        elif position == contents.last_round:
-            return True
         if position == 0 or contents.header.commits == "tensors":
             if self._snapshot is None or self._snapshot[0] != contents.last_round:
                 newest = newest_snapshot(self._snapshots, contents)
@@ -104,7 +103,7 @@ class RayBackend:
                 position = snapshot_round
         if missing := contents.records[position : position + _COMMITS]:
             actor.catch_up.remote([record.body for record in missing])
-        return False
+        return contents.last_round if position + len(missing) == contents.last_round else None
 
     def ask(self, plan: bytes, clients: Sequence[int]) -> dict[int, Answer]:
         settings = self._settings

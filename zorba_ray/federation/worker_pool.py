@@ -35,20 +35,27 @@ class _Away:
     """When it may be asked for its position (time.monotonic)."""
     position: int = -2
     """The last one that it gave."""
+    goal: int | None = None
+    """The position at which it is at work again: it was sent all up to there, and later commits are sent to all."""
 
 
 class WorkerPool:
     """The actors, each known by its number. At first all are away."""
 
     def __init__(
-        self, handles: Sequence[Any], home: Mapping[int, int], shared: bool, bring_up: Callable[[int, int], bool]
+        self,
+        handles: Sequence[Any],
+        home: Mapping[int, int],
+        shared: bool,
+        bring_up: Callable[[int, int], int | None],
     ) -> None:
         """
         Args:
             handles: Ray's handle of each actor.
             home: client -> the actor that serves it.
             shared: whether any actor can serve any client (federation.mode=packed).
-            bring_up: (actor, its position) -> whether it is at the ledger's end. If not, it was sent what comes next.
+            bring_up: (actor, its position) -> the ledger's last round, up to which it has or was sent all now. None: it
+                was sent a part.
         """
         self.handles, self.home, self.shared = handles, home, shared
         self._bring_up = bring_up
@@ -125,7 +132,9 @@ class WorkerPool:
         except RayError:
             away.again = time.monotonic() + _BACKOFF_S
         else:
-            if self._bring_up(actor, position):
+            if away.goal is None or position < away.goal:
+                away.goal = self._bring_up(actor, position)
+            if away.goal is not None and position >= away.goal:
                 del self._away[actor]
             elif position != away.position:
                 away.since, away.position = time.monotonic(), position
