@@ -118,6 +118,11 @@ class FakeActor:
         """Its process is stopped; calls stay open."""
         self.hangs = self._up
 
+    def wake(self) -> None:
+        """Its process goes on."""
+        self.hangs = False
+        self._finish(self._life)
+
     def _call(self, seconds: float, action: Callable[[], Any]) -> Call:
         call = Call()
         if self._life and not self._up:  # at its first start Ray lets calls wait

@@ -48,12 +48,14 @@ class Federation:
             self.actors[actor].send(self.round)
         return self.round
 
-    def play(self, *faults: tuple[float, Callable[[], None]]) -> tuple[dict[int, Answer], float]:
+    def play(
+        self, *faults: tuple[float, Callable[[], None]], enough: int | None = None
+    ) -> tuple[dict[int, Answer], float]:
         """A round with faults some seconds after its begin: answers, and its seconds."""
         began = self.ray.now
         for after, fault in faults:
             self.ray.at(began + after, fault)
-        call = RoundCall(self.pool, b"plan", range(CLIENTS), *self._settings)
+        call = RoundCall(self.pool, b"plan", range(CLIENTS), *self._settings, enough)
         answers = call.run()
         self.retried += call.retried
         seconds = self.ray.now - began
@@ -137,6 +139,20 @@ def test_a_client_that_kills_its_actors_takes_nobody_with_it() -> None:
         failure = answers[3]
         assert isinstance(failure, Failure)
         assert failure.reason == "its actor was lost 4 times, federation.retries=3"
+
+
+def test_spare_clients_save_the_deadline() -> None:
+    """Eight actors, one client each: six reports are needed. A slow actor is passed by, not started again."""
+    with Federation(8, False) as federation:
+        answers, seconds = federation.play(enough=6)
+        assert seconds <= SECOND + 0.001, "the participants are there, so nobody waits for a spare client"
+        answers, seconds = federation.play((0.05, federation.actors[0].hang), enough=6)
+        assert reports(answers) == 7
+        assert seconds == pytest.approx(2 * SECOND)
+        federation.actors[0].wake()
+        federation.play(enough=6)
+        assert reports(federation.play()[0]) == 8
+        assert not any(actor.deaths for actor in federation.actors)
 
 
 def test_all_actors_lost_at_once() -> None:

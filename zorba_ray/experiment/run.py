@@ -136,7 +136,7 @@ def one_round(session: Session, backend: Backend, number: int) -> None:
     # The clients' forward pairs, checked and aggregated to one commit.
     quorum = session.config.federation.quorum
     with part("aggregate"):
-        result = run_round(backend, method, plan, asked, quorum, state.check, session.watch)
+        result = run_round(backend, method, plan, asked, quorum, state.check, session.watch, schedule.spares(number))
     for client, reason in result.rejected.items():
         session.journal.note(f"round {number}: client {client} is left out: {reason}")
     with part("records"):

@@ -105,9 +105,9 @@ class RayBackend:
             actor.catch_up.remote([record.body for record in missing])
         return contents.last_round if position + len(missing) == contents.last_round else None
 
-    def ask(self, plan: bytes, clients: Sequence[int]) -> dict[int, Answer]:
+    def ask(self, plan: bytes, clients: Sequence[int], enough: int | None = None) -> dict[int, Answer]:
         settings = self._settings
-        call = RoundCall(self._pool, plan, clients, settings.deadline_s, settings.quorum, settings.retries)
+        call = RoundCall(self._pool, plan, clients, settings.deadline_s, settings.quorum, settings.retries, enough)
         answers = call.run()
         self._retried += call.retried
         return answers

@@ -28,16 +28,26 @@ class RoundCall:
     """The calls for one plan: which are open, and which clients must be asked again."""
 
     def __init__(
-        self, pool: WorkerPool, plan: bytes, clients: Sequence[int], deadline_s: float, quorum: float, retries: int
+        self,
+        pool: WorkerPool,
+        plan: bytes,
+        clients: Sequence[int],
+        deadline_s: float,
+        quorum: float,
+        retries: int,
+        enough: int | None = None,
     ) -> None:
         """The time until the deadline begins now.
 
         Args:
             deadline_s, quorum, retries: as in the settings of the federation.
+            enough: as of `Backend.ask`.
         """
+        self._first = frozenset(clients[:enough])
+        """The clients whose reports are used if they come."""
         self._pool, self._plan = pool, plan
         self._deadline_s, self._retries = deadline_s, retries
-        self._needed = needed_reports(len(clients), quorum)
+        self._needed = needed_reports(len(self._first), quorum)
         self._began = self._last = time.monotonic()
         self._answers: dict[int, Answer] = {}
         self._lost = dict.fromkeys(clients, 0)
@@ -72,13 +82,15 @@ class RoundCall:
         return self._answers
 
     def _end(self) -> float:
-        """When the round ends as it stands (time.monotonic): at the deadline; or, if only actors are left that have
-        missed one before, soon after the answers of the others."""
+        """When the round ends as it stands (time.monotonic): at the deadline; or soon after the last answer, if only
+        actors are left that have missed a deadline, or if spare clients have reported in place of those left."""
         left = [actor for actor, _ in self._calls.values()]
         left += [actor for client in self._waiting for actor in self._pool.serving(client)]
-        reports = sum(isinstance(answer, bytes) for answer in self._answers.values())
-        deadline = self._began + self._deadline_s
-        if reports >= self._needed and all(self._pool.missed(actor) for actor in left):
+        reports = {client for client, answer in self._answers.items() if isinstance(answer, bytes)}
+        if reports >= self._first:
+            return self._last
+        deadline, replaced = self._began + self._deadline_s, len(reports) >= len(self._first)
+        if replaced or (len(reports) >= self._needed and all(self._pool.missed(actor) for actor in left)):
             return min(deadline, self._last + _GRACE * (self._last - self._began))
         return deadline
 
@@ -151,10 +163,14 @@ class RoundCall:
         """The round ends: clients without an answer are late, and what they wait for is not waited for again."""
         asked = {client: actor for actor, clients in self._calls.values() for client in clients}
         reason = f"no report within federation.deadline_s={self._deadline_s:g} s"
-        if time.monotonic() < self._began + self._deadline_s:
-            reason = "its actor, which missed a deadline, is not back yet"
+        early = time.monotonic() < self._began + self._deadline_s
+        if early:
+            reason = "the others had reported, and its actor was slow, or not back since it missed a deadline"
         for client in [client for client in self._lost if client not in self._answers]:
             away = [actor for actor in self._pool.serving(client) if actor not in self._pool.at_work()]
             for actor in [asked[client]] if client in asked else away:
-                self._pool.late(actor)
+                if not early:
+                    self._pool.late(actor)
+                elif client in self._first:
+                    self._pool.pass_by(actor)
             self._answer(client, Failure("late", reason))

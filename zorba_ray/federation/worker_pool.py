@@ -91,6 +91,11 @@ class WorkerPool:
             self._restart(actor)
         self._away[actor].missed = True
 
+    def pass_by(self, actor: int) -> None:
+        """A round has ended without an actor that is at work, and may be slow or hang. Later ones do not wait for it
+        until it gives its position."""
+        self._away.setdefault(actor, _Away(time.monotonic(), missed=True))
+
     def _restart(self, actor: int) -> None:
         ray.kill(self.handles[actor], no_restart=False)
         self._away[actor] = _Away(time.monotonic(), missed=True)
