@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psutil
 import pytest
 
 from tests.support.tiny_run import ALIKE, run_here, tiny_config
@@ -170,7 +171,7 @@ def test_lost_quorum_stops_the_run_and_resumes(reference: str, tmp_path: Path):
             for pid in held[-1].processes().values():
                 os.kill(pid, signal.SIGSTOP)
 
-    config = tiny_config("rounds=6", "federation.backend=ray", "federation.workers=2", "federation.deadline_s=4")
+    config = tiny_config("rounds=6", "federation.backend=ray", "federation.workers=2", "federation.deadline_s=20")
     with pytest.raises(LostClients, match=r"round 4: 0 of 4 reports, federation.quorum=0.5 needs 2"):
         run_here(config, tmp_path / "run", factory, stop_all)
     assert Run(tmp_path / "run").status == "lost_clients"
@@ -193,6 +194,28 @@ def test_driver_actor_runs_and_stops(reference: str, tmp_path: Path):
     assert any(event["kind"] == "allocation" for event in seen)
     summary = launch(ENTRY, payload, seen.append, lambda: False)
     assert summary["weights_sha256"] == reference
+
+
+def test_a_stopped_driver_is_named_and_the_run_resumes(reference: str, tmp_path: Path):
+    """SIGSTOP of the driver: an error within 30 s, and the driver has let go of the run."""
+    from zorba_ray.federation.ray_driver import launch
+
+    config = tiny_config("rounds=6", *RAY, "federation.workers=1")
+    run = RunDir.create(tmp_path / "run", config)
+    payload = driver_payload(config.resolved(), run.path, "simulated", ["test"])
+    stopped: list[float] = []
+
+    def watch(event: dict[str, Any]) -> None:
+        if event["kind"] == "round" and event["round"] == 2:
+            processes = [process for process in psutil.process_iter() if "ray::DriverActor" in process.name()]
+            mine = [process for process in processes if os.getpid() in [parent.pid for parent in process.parents()]]
+            mine[0].suspend()
+            stopped.append(time.monotonic())
+
+    with pytest.raises(ClusterError, match=r"the driver .* was stopped from outside .* continue with --resume"):
+        launch(ENTRY, payload, watch, lambda: False)
+    assert time.monotonic() - stopped[0] < 30
+    assert run_here(config, run.path)["weights_sha256"] == reference
 
 
 def test_an_actor_that_finds_other_weights_says_so(tmp_path: Path):
