@@ -301,7 +301,7 @@ def test_a_ledger_of_other_data_is_refused_by_field(stopped: Path, tmp_path: Pat
 
 
 def test_a_directory_in_use_is_refused(stopped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_module, "held", lambda path, wait_s: held(path, min(wait_s, 0.3)))
+    monkeypatch.setattr(run_module, "held", lambda path, wait_s, tell: held(path, 0.3))
     with held(stopped), pytest.raises(RunDirError, match="in use by another process"):
         execute(stopped)
 

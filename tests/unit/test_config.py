@@ -116,6 +116,8 @@ def test_all_faults_are_reported_together(tmp_path: Path) -> None:
         (["allocation.coverage=9"], ["allocation.coverage (9)", "federation.clients (8)"]),
         (["allocation.order=[vram,vram]"], ["allocation.order", "['vram', 'vram']", "both objectives"]),
         (["federation.participants=9"], ["federation.participants (9)", "federation.clients (8)"]),
+        (["federation.spares=2"], ["federation.spares=2", "federation.participants to a count"]),
+        (["federation.participants=7", "federation.spares=2"], ["federation.spares (2)", "federation.clients (8)"]),
         (
             ["memory.frozen=host", "federation.fleet=[{name: a, count: 7, vram: 1 GiB}]"],
             ["federation.fleet", "add up to 7", "federation.clients is 8"],

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from zorba_ray.config import ExperimentConfig, ZOConfig
 from zorba_ray.errors import Diverged, LostClients, NotFinite, ReportRejected
 from zorba_ray.federation.backend import Answer, Failure, Usage
-from zorba_ray.federation.round import RoundResult, needed_reports, participants, run_round
+from zorba_ray.federation.round import RoundResult, needed_reports, participants, run_round, spare_clients
 from zorba_ray.methods.zorba import Zorba
 from zorba_ray.models import Manifest
 from zorba_ray.protocol.messages import ClientReport, RoundCommit, decode, encode, frame_digest
@@ -44,7 +44,7 @@ class Script:
     def __init__(self, answers: dict[int, Answer]) -> None:
         self._answers = answers
 
-    def ask(self, plan: bytes, clients: Sequence[int]) -> dict[int, Answer]:
+    def ask(self, plan: bytes, clients: Sequence[int], enough: int | None = None) -> dict[int, Answer]:
         assert plan == encode(PLAN)
         return {client: self._answers.get(client, encode(report(client))) for client in reversed(clients)}
 
@@ -282,3 +282,41 @@ def test_everybody_has_a_turn() -> None:
         counts[list(participants(1, round, 8, 3))] += 1
     assert (np.abs(counts - 750) < 5 * 21.7).all()
     assert participants(1, 1, 8, 3) != participants(2, 1, 8, 3) or participants(1, 2, 8, 3) != participants(2, 2, 8, 3)
+
+
+SPARED: list[tuple[dict[int, Answer], list[int]]] = [
+    ({}, [0, 1]),
+    ({3: Failure("late", "slow"), 2: Failure("late", "slow")}, [0, 1]),
+    ({0: Failure("failed", "gone")}, [1, 3]),
+    ({0: encode(report(0, loss=fp32(np.nan))), 1: Failure("late", "slow")}, [2, 3]),
+    ({0: Failure("failed", "gone"), 3: Failure("late", "slow")}, [1, 2]),
+    ({0: Failure("failed", "gone"), 2: Failure("late", "slow"), 3: Failure("late", "slow")}, [1]),
+]
+"""Answers of clients 0 and 1 with the spares 3 and 2, in this order; and whose reports are used."""
+
+
+@pytest.mark.parametrize(("answers", "used"), SPARED)
+def test_a_spare_client_stands_in_only_where_a_report_is_missing(answers: dict[int, Answer], used: list[int]) -> None:
+    result = run_round(Script(answers), METHOD, PLAN, (0, 1), 0.5, spares=(3, 2))
+    assert committed(result) == used
+    assert not set(result.late) - {0, 1}, "nobody waits for a spare client"
+    if not answers:
+        assert result.body == run_round(Script({}), METHOD, PLAN, (0, 1), 0.5).body
+
+
+def test_the_quorum_is_of_the_participants() -> None:
+    """With federation.quorum=1 two of two reports are needed, whoever's; a failed participant does not raise that."""
+    gone: dict[int, Answer] = {0: Failure("failed", "gone")}
+    assert committed(run_round(Script(gone), METHOD, PLAN, (0, 1), 1.0, spares=(3, 2))) == [1, 3]
+    with pytest.raises(LostClients, match=r"1 of 4 reports, federation.quorum=1\.0 needs 2"):
+        run_round(Script(dict.fromkeys((0, 2, 3), gone[0])), METHOD, PLAN, (0, 1), 1.0, spares=(3, 2))
+
+
+@given(st.integers(1, 30), st.integers(0, 40), st.integers(0, 2**32), st.sets(st.integers(0, 39), max_size=5))
+def test_spare_clients_come_next_in_the_draw(count: int, spares: int, seed: int, absent: set[int]) -> None:
+    """They and the participants are the participants of a larger sample."""
+    away = frozenset(absent)
+    asked = participants(seed, 3, 40, count, away)
+    more = spare_clients(seed, 3, 40, count, spares, away)
+    assert not set(asked) & set(more)
+    assert {*asked, *more} == set(participants(seed, 3, 40, min(count + spares, 40 - len(away)), away))

@@ -7,10 +7,11 @@ import json
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from zorba_ray.artifacts.lease import leased
 from zorba_ray.errors import RunDirError, StorageError, refused_place
 from zorba_ray.printable import UNPRINTABLE, shown
 from zorba_ray.protocol.ledger import private, sync_folder
@@ -61,11 +62,12 @@ def replace_text(path: Path, text: str, synced: bool = True) -> None:
 
 
 @contextlib.contextmanager
-def held(folder: Path, wait_s: float = 0.0) -> Iterator[None]:
-    """Locks the directory of a run, sweep or comparison for this process.
+def held(folder: Path, wait_s: float = 0.0, tell: Callable[[str], None] = lambda text: None) -> Iterator[None]:
+    """Locks the directory of a run, sweep or comparison for this process, also against other machines.
 
     Args:
         wait_s: seconds to wait for another process that is about to end, such as the driver of a killed run.
+        tell: as of `leased`.
 
     Raises:
         RunDirError: another process uses the directory, or its .lock is not a plain file.
@@ -84,7 +86,13 @@ def held(folder: Path, wait_s: float = 0.0) -> Iterator[None]:
                         "directory"
                     ) from error
                 time.sleep(0.2)
-        yield
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(leased(folder, tell))
+            except OSError as error:
+                raise_storage_error(folder, error)
+                raise
+            yield
 
 
 def _lock_file(path: Path) -> IO[str]:

@@ -29,7 +29,7 @@ from zorba_ray.assignment.solve import (
     solve_quickly,
 )
 from zorba_ray.errors import LedgerError, RunDirError
-from zorba_ray.federation import participants
+from zorba_ray.federation import participants, spare_clients
 from zorba_ray.protocol.ledger import LedgerContents, first_chain
 from zorba_ray.stopwatch import UNWATCHED, Watch
 
@@ -158,6 +158,13 @@ class AssignmentSchedule:
         config = self._inputs.config
         absent = frozenset(client.id for client in self._inputs.fleet.at(number) if not client.present)
         return participants(config.seed, number, config.federation.clients, config.federation.participants, absent)
+
+    def spares(self, number: int) -> tuple[int, ...]:
+        """The clients that are asked in round `number` beyond `asked`, the first to stand in first."""
+        config = self._inputs.config
+        absent = frozenset(client.id for client in self._inputs.fleet.at(number) if not client.present)
+        settings = config.federation
+        return spare_clients(config.seed, number, settings.clients, settings.participants, settings.spares, absent)
 
     def present(self, number: int) -> int:
         """Number of clients that are in the federation in round `number`, asked or not."""

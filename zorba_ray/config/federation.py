@@ -100,6 +100,9 @@ class FederationConfig(StrictModel):
     of its active blocks (`inverse_noise`); algorithm.md §5."""
     participants: int | float | None = None
     """Clients asked per round: a count ≥ 1, a share in (0, 1), or None for all."""
+    spares: int = Field(default=0, ge=0, le=10**6)
+    """Clients asked per round beyond `participants`, who must be set. The report of a spare client counts only in place
+    of one that is missing or refused. On Ray a round ends soon after `participants` reports of any clients."""
     backend: Literal["sequential", "ray"] = "sequential"
     """`sequential`: all in this process. `ray`: on Ray actors, with the same results bit for bit. Ray is the cluster at
     RAY_ADDRESS if that is set, else a private Ray on this machine for this run."""
@@ -154,6 +157,16 @@ class FederationConfig(StrictModel):
         if isinstance(self.participants, int) and self.participants > self.clients:
             raise ValueError(
                 f"federation.participants ({self.participants}) exceeds federation.clients ({self.clients})"
+            )
+        if self.spares and self.participants is None:
+            raise ValueError(
+                f"federation.spares={self.spares}: without federation.participants all clients are asked already; set "
+                "federation.participants to a count or a share, or federation.spares=0"
+            )
+        if self.spares and isinstance(self.participants, int) and self.participants + self.spares > self.clients:
+            raise ValueError(
+                f"federation.participants ({self.participants}) and federation.spares ({self.spares}) together exceed "
+                f"federation.clients ({self.clients}); lower one of them"
             )
         return self
 

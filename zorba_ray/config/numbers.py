@@ -33,6 +33,7 @@ have digests of their own; the allocation is read back from the run directory.""
 
 LATER: dict[str, Any] = {
     "data.labels_per_client": 2,
+    "federation.spares": 0,
     "data.batch_tokens": None,
     "memory.frozen_format": "compute",
     "memory.stem_format": "compute",

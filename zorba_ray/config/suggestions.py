@@ -13,6 +13,7 @@ _BY_SETTING = {
     "zo.directions": "num_directions num_perturbations perturbations queries",
     "federation.clients": "num_clients n_clients",
     "federation.participants": "clients_per_round fraction_fit client_fraction participation",
+    "federation.spares": "over_selection overselection spare_clients",
     "federation.workers": "num_workers",
     "federation.gpus": "num_gpus",
     "federation.fleet": "vram budgets",

@@ -22,6 +22,7 @@ from zorba_ray.artifacts import (
     records_of,
     write_record,
 )
+from zorba_ray.artifacts.lease import require_owned
 from zorba_ray.artifacts.metrics import AssignmentChange
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import Interrupted, ZorbaError
@@ -66,7 +67,7 @@ def run_experiment(
         StorageError: a file of the run directory cannot be written, as on a full disk.
     """
     with contextlib.ExitStack() as resources:
-        resources.enter_context(held(run.path, wait_s=15.0))
+        resources.enter_context(held(run.path, 15.0, lambda text: emit({"kind": "status", "text": text})))
         watch, session, backend = watch_if(config.tracking.profile), None, None
         try:
             with watch.part("start"):
@@ -139,7 +140,7 @@ def one_round(session: Session, backend: Backend, number: int) -> None:
         state.check(body, session.size)
 
     with part("aggregate"):
-        result = run_round(backend, method, plan, asked, quorum, judge, session.watch)
+        result = run_round(backend, method, plan, asked, quorum, judge, session.watch, schedule.spares(number))
     session.patience.round_made(number, result.too_large, result.rejected)
     for client, reason in result.rejected.items():
         session.journal.note(f"round {number}: client {client} is left out: {reason}")
@@ -155,6 +156,7 @@ def one_round(session: Session, backend: Backend, number: int) -> None:
     # The commit counts when it is in the ledger; only then does anybody apply it.
     committing = time.perf_counter()
     with part("ledger"):
+        require_owned(session.run.path)
         session.writer.append(number, ledger_body(result.body, method.commits))
     committed = time.perf_counter()
     with part("send"):

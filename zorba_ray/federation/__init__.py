@@ -3,7 +3,7 @@
 from zorba_ray.federation.backend import Answer, Backend, Failure, Usage
 from zorba_ray.federation.client_accelerator import ClientAccelerator
 from zorba_ray.federation.host import ClientBatches, ClientHost, SequentialBackend
-from zorba_ray.federation.round import RoundResult, participants, read_replies, run_round
+from zorba_ray.federation.round import RoundResult, participants, read_replies, run_round, spare_clients
 
 __all__ = [
     "Answer",
@@ -18,4 +18,5 @@ __all__ = [
     "participants",
     "read_replies",
     "run_round",
+    "spare_clients",
 ]

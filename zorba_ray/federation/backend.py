@@ -44,8 +44,13 @@ Answer = bytes | Failure
 class Backend(Protocol):
     """Sends plans and commits to clients. It contains no part of the algorithm."""
 
-    def ask(self, plan: bytes, clients: Sequence[int]) -> dict[int, Answer]:
-        """One answer per asked client, within the deadline. A client's error is a `Failure`, never an exception."""
+    def ask(self, plan: bytes, clients: Sequence[int], enough: int | None = None) -> dict[int, Answer]:
+        """One answer per asked client, within the deadline. A client's error is a `Failure`, never an exception.
+
+        Args:
+            enough: number of reports that are needed, best of the first `enough` clients; the others may be late then.
+                None: all.
+        """
         ...
 
     def apply(self, body: bytes) -> None:

@@ -188,7 +188,7 @@ class SequentialBackend:
     def __init__(self, host: ClientHost) -> None:
         self._host = host
 
-    def ask(self, plan: bytes, clients: Sequence[int]) -> dict[int, Answer]:
+    def ask(self, plan: bytes, clients: Sequence[int], enough: int | None = None) -> dict[int, Answer]:
         return self._host.answer(plan, clients)
 
     def apply(self, body: bytes) -> None:

@@ -42,19 +42,19 @@ class ClientActor:
             self._fault = error
 
     def position(self) -> int:
-        """The last round that was applied.
+        """The last round that was applied; −1: it has no clients yet.
 
         Raises:
             ZorbaError: the actor could not be built, for example because its weights are not those of the ledger.
         """
         if self._fault is not None:
             raise self._fault
-        return self._host.state.round
+        return -1 if self._host.batches is None else self._host.state.round
 
     def load_shards(self, table: TokenTable, rows: ClientRows) -> None:
-        """Adds its clients.
+        """Adds the clients that it may serve.
 
-        `table`: tokens of all clients, shared by the actors of a node. `rows`: the rows of each client of this actor.
+        `table`: tokens of all clients, shared by the actors of a node. `rows`: the rows of each of these clients.
         """
         with self._host.watch.part("start"):
             self._host.load_shards(Shards(table, rows))

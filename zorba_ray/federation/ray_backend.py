@@ -4,27 +4,30 @@ A client's answer is a pure function of the ledger, the plan and its data. So if
 catches up from the ledger and is asked again, and the run's numbers do not change.
 """
 
-import time
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
+from ray.exceptions import RayError
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.data import Shards
-from zorba_ray.errors import ClusterError, ZorbaError
+from zorba_ray.errors import ClusterError
 from zorba_ray.federation.backend import Answer, Usage
 from zorba_ray.federation.placement import ActorSpec, largest_first
 from zorba_ray.federation.ray_actors import ClientActor
-from zorba_ray.federation.ray_call import START_S, RoundCall, WorkerPool
+from zorba_ray.federation.ray_call import RoundCall
+from zorba_ray.federation.worker_pool import READY_S, WorkerPool
 from zorba_ray.protocol.ledger import read_ledger
 from zorba_ray.protocol.messages import LedgerHeader
 from zorba_ray.protocol.snapshot import newest_snapshot
 from zorba_ray.tasks.reward_code import RewardCode
 
+_COMMITS = 256
+"""Most commits that a starting actor is sent at once: between two parts it is known to get on."""
 _LARGE = 1 << 16
 """A commit with more bytes is put into Ray's object store."""
 
@@ -55,13 +58,15 @@ class RayBackend:
             ClusterError: an actor cannot be placed or cannot start.
         """
         self._specs, self._ledger, self._snapshots = list(specs), ledger, snapshots
-        self._retried = 0
+        self._settings, self._retried = config.federation, 0
         self._snapshot: tuple[int, int, Any] | None = None
         """(last round of the ledger when the snapshot was read, round of the snapshot, its reference). It is read once
         for all actors that start."""
         # These are not arguments of the actor's constructor: Ray cannot restart an actor whose arguments are lost.
         self._table = ray.put(shards.table)
-        self._rows = [ray.put(shards.rows.take(spec.clients)) for spec in self._specs]
+        shared = config.federation.mode == "packed"
+        everybody = [ray.put(shards.rows)] * len(self._specs) if shared else []
+        self._rows = everybody or [ray.put(shards.rows.take(spec.clients)) for spec in self._specs]
         tree, actor, handles = config.resolved(), ray.remote(ClientActor), {}
         for turn, number in enumerate(largest_first(self._specs)):
             spec = self._specs[number]
@@ -76,57 +81,33 @@ class RayBackend:
         self._pool = WorkerPool(
             handles=[handles[number] for number in range(len(self._specs))],
             home={client: number for number, spec in enumerate(self._specs) for client in spec.clients},
+            shared=shared,
             bring_up=self._bring_up,
-            deadline_s=config.federation.deadline_s,
-            retries=config.federation.retries,
         )
-        self._await_start()
+        self._pool.start([spec.name for spec in self._specs])
 
-    def _await_start(self) -> None:
-        waiting = {handle.position.remote(): number for number, handle in enumerate(self._pool.handles)}
-        end = time.monotonic() + START_S
-        while waiting:
-            ready, _ = ray.wait(list(waiting), timeout=max(0.0, end - time.monotonic()))
-            if not ready:
-                names = ", ".join(self._specs[number].name for number in waiting.values())
-                raise ClusterError(
-                    f"{names} did not start within {START_S:.0f} s; free resources of the cluster: "
-                    f"{ray.available_resources()}. Start it with more resources, or lower federation.workers"
-                )
-            for call in ready:
-                number = waiting.pop(call)
-                try:
-                    self._bring_up(number, ray.get(call))
-                except (RayTaskError, RayActorError) as error:
-                    cause = error.cause if isinstance(error, RayTaskError) else error
-                    raise self._start_error(number, cause) from error
+    def _bring_up(self, number: int, position: int) -> int | None:
+        """Sends an actor its clients and the commits that it lacks, or as many as go at once. The last round if it has
+        all now, or will have when it has done what it was sent; else None."""
+        actor, contents = self._pool.handles[number], read_ledger(self._ledger)
+        if position < 0:
+            actor.load_shards.remote(self._table, self._rows[number])
+            position = 0
+        if position == 0 or contents.header.commits == "tensors":
+            if self._snapshot is None or self._snapshot[0] != contents.last_round:
+                newest = newest_snapshot(self._snapshots, contents)
+                self._snapshot = (contents.last_round, newest.round if newest else 0, ray.put(newest))
+            _, snapshot_round, snapshot = self._snapshot
+            if position < snapshot_round:
+                actor.restore.remote(snapshot)
+                position = snapshot_round
+        if missing := contents.records[position : position + _COMMITS]:
+            actor.catch_up.remote([record.body for record in missing])
+        return contents.last_round if position + len(missing) == contents.last_round else None
 
-    def _start_error(self, number: int, cause: BaseException) -> ZorbaError:
-        inner = getattr(cause, "cause", None) or cause
-        if isinstance(inner, ZorbaError):
-            return inner
-        # Ray reports the death of an actor with its traceback, whose last line has the reason.
-        reason = (str(cause).strip() or type(cause).__name__).splitlines()[-1]
-        return ClusterError(f"actor {self._specs[number].name} could not start: {reason}")
-
-    def _bring_up(self, number: int, position: int) -> None:
-        """Sends an actor that has started its clients, and the commits that it lacks."""
-        actor = self._pool.handles[number]
-        actor.load_shards.remote(self._table, self._rows[number])
-        contents = read_ledger(self._ledger)
-        if position >= contents.last_round:
-            return
-        if self._snapshot is None or self._snapshot[0] != contents.last_round:
-            newest = newest_snapshot(self._snapshots, contents)
-            self._snapshot = (contents.last_round, newest.round if newest else 0, ray.put(newest))
-        _, snapshot_round, snapshot = self._snapshot
-        if position < snapshot_round:
-            actor.restore.remote(snapshot)
-            position = snapshot_round
-        actor.catch_up.remote([record.body for record in contents.records[position:]])
-
-    def ask(self, plan: bytes, clients: Sequence[int]) -> dict[int, Answer]:
-        call = RoundCall(self._pool, plan, clients)
+    def ask(self, plan: bytes, clients: Sequence[int], enough: int | None = None) -> dict[int, Answer]:
+        settings = self._settings
+        call = RoundCall(self._pool, plan, clients, settings.deadline_s, settings.quorum, settings.retries, enough)
         answers = call.run()
         self._retried += call.retried
         return answers
@@ -140,12 +121,11 @@ class RayBackend:
 
     def usage(self) -> list[Usage]:
         """Actors that do not answer within 10 s are left out."""
+        calls = [handle.usage.remote(spec.name) for spec, handle in zip(self._specs, self._pool.handles, strict=True)]
         answered = []
-        for spec, handle in zip(self._specs, self._pool.handles, strict=True):
-            try:
-                answered.append(ray.get(handle.usage.remote(spec.name), timeout=10))
-            except (RayError, GetTimeoutError):
-                continue
+        for call in ray.wait(calls, num_returns=len(calls), timeout=10)[0]:
+            with contextlib.suppress(RayError):
+                answered.append(ray.get(call, timeout=READY_S))
         return answered
 
     def retries(self) -> int:

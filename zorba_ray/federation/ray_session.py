@@ -3,17 +3,19 @@
 import contextlib
 import logging
 import os
-import shutil
+import resource
 import signal
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from zorba_ray.errors import ClusterError
 from zorba_ray.federation.placement import ActorSpec, cpus_needed, gpus_needed
+from zorba_ray.federation.ray_folder import ray_folder
 
 _OBJECT_STORE = 256 * 2**20
+_FILES, _FILES_PER_CPU = 192, 16
+"""Files that each process of a private Ray may have to open. Measured: 60 with two workers."""
 _REMEDY = {
     "GPU": "raise federation.gpu_memory, use federation.mode=packed with fewer federation.workers, or start Ray with "
     "--num-gpus (logical GPUs are enough for a simulation)",
@@ -66,10 +68,11 @@ def ray_session(cpus: int, gpus: int) -> Iterator[Mapping[str, float]]:
     with contextlib.ExitStack() as stack:
         settings: dict[str, Any] = {"address": address}
         if not address:
-            folder = tempfile.mkdtemp(prefix="zr-")  # short: Ray puts unix sockets inside
-            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            cpus = max(os.cpu_count() or 1, cpus)
+            require_limits(cpus)
+            folder = str(stack.enter_context(ray_folder()))
             settings = {
-                "num_cpus": max(os.cpu_count() or 1, cpus),
+                "num_cpus": cpus,
                 "num_gpus": gpus,
                 "include_dashboard": False,
                 "object_store_memory": _OBJECT_STORE,
@@ -80,9 +83,12 @@ def ray_session(cpus: int, gpus: int) -> Iterator[Mapping[str, float]]:
         try:
             ray.init(**settings, logging_level=logging.WARNING, log_to_driver=False)
         except Exception as error:  # Ray raises ConnectionError, ValueError, AuthenticationError, …
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             if not address:
-                raise
-            reason = str(error).strip().splitlines()[0]
+                raise ClusterError(
+                    f"Ray cannot start on this machine ({type(error).__name__}: {reason}). `zorba-ray doctor` checks "
+                    "the machine; TMPDIR should be short, such as /tmp; federation.backend=sequential needs no Ray"
+                ) from error
             raise ClusterError(
                 f"no Ray cluster answers at {address!r} (RAY_ADDRESS): {reason}. Start the cluster, correct the "
                 "address, or unset RAY_ADDRESS for a private Ray"
@@ -92,6 +98,26 @@ def ray_session(cpus: int, gpus: int) -> Iterator[Mapping[str, float]]:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
         yield ray.cluster_resources()
+
+
+def require_limits(cpus: int) -> None:
+    """Raises the number of files that Ray's processes may open to what this user may have.
+
+    Args:
+        cpus: of a private Ray.
+
+    Raises:
+        ClusterError: that is too few.
+    """
+    need = _FILES + _FILES_PER_CPU * cpus
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if resource.RLIM_INFINITY not in (soft, hard) and hard < need:
+        raise ClusterError(
+            f"a process may open {hard} files here (ulimit -Hn), and a private Ray of {cpus} CPUs needs {need}: raise "
+            "the limit, or set federation.backend=sequential, which gives the same results"
+        )
+    if soft != resource.RLIM_INFINITY and soft < need:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (need, hard))
 
 
 def require_capacity(specs: list[ActorSpec], resources: Mapping[str, float]) -> None:

@@ -6,7 +6,7 @@ The package `experiment` then writes the commit to the ledger and applies it.
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -78,6 +78,20 @@ def participants(
     return tuple(sorted([client for client in order if client not in absent][:count]))
 
 
+def spare_clients(
+    seed: int,
+    number: int,
+    clients: int,
+    setting: int | float | None,
+    spares: int,
+    absent: frozenset[int] = frozenset(),
+) -> tuple[int, ...]:
+    """The clients that come after `participants` in the order in which these were drawn, at most `spares`."""
+    count = participant_count(clients - len(absent), setting)
+    order = permutation(seed, "participants", number, 0, clients).tolist() if spares else []
+    return tuple([client for client in order if client not in absent][count : count + spares])
+
+
 def participant_count(clients: int, setting: int | float | None) -> int:
     """Number of clients that are asked in a round, of `clients` that are present: all, a count, or a share rounded half
     up."""
@@ -101,6 +115,16 @@ class Replies(Generic[T]):
     """Failed and rejected clients whose numbers are no longer finite, or too large to be used."""
     frames: list[bytes] = field(default_factory=list)
     """Frames of all answers that arrived."""
+    wanted: int | None = None
+    """Number of answers that are used if there are so many; None: all."""
+
+    def standing_in(self, asked: Sequence[int], spares: Sequence[int]) -> "Replies[T]":
+        """With answers of spare clients, in their order, only in place of asked ones that are missing."""
+        missing = sum(client not in self.accepted for client in asked)
+        used = {*asked, *[client for client in spares if client in self.accepted][:missing]}
+        accepted = {client: answer for client, answer in self.accepted.items() if client in used}
+        late = {client: reason for client, reason in self.late.items() if client not in spares}
+        return replace(self, accepted=accepted, late=late, wanted=len(asked))
 
     def reject(self, client: int, reason: str) -> None:
         """Rejects an answer that was accepted before, because its numbers are too large to be used."""
@@ -120,7 +144,7 @@ class Replies(Generic[T]):
         """
         reasons = {**self.failed, **self.late, **self.rejected}
         asked = len(self.accepted) + len(reasons)
-        needed = needed_reports(asked, quorum)
+        needed = needed_reports(self.wanted or asked, quorum)
         if len(self.accepted) < needed <= len(self.accepted) + len(self.not_finite):
             first = min(self.not_finite)
             raise Diverged(
@@ -174,6 +198,7 @@ def run_round(
     quorum: float,
     judge: Callable[[bytes], None] = lambda body: None,
     watch: Watch = UNWATCHED,
+    spares: Sequence[int] = (),
 ) -> RoundResult:
     """Asks the participants and aggregates the reports that pass the checks.
 
@@ -182,6 +207,7 @@ def run_round(
 
     Args:
         judge: raises Diverged for a commit's frame that cannot be applied (`ReplicaState.check`).
+        spares: clients that are asked too; their reports count as in `Replies.standing_in`.
         watch: the driver's; the time for the answers is added to the part `ask`.
 
     Raises:
@@ -192,7 +218,7 @@ def run_round(
     digest = frame_digest(frame)
     start = time.perf_counter()
     with watch.part("ask"):
-        answers = backend.ask(frame, asked)
+        answers = backend.ask(frame, [*asked, *spares], len(asked)) if spares else backend.ask(frame, asked)
     answered = time.perf_counter()
 
     def read(client: int, answer: bytes) -> ClientReport:
@@ -200,7 +226,9 @@ def run_round(
         method.check(report, client, plan, digest)
         return report
 
-    replies = read_replies(asked, answers, read)
+    replies = read_replies([*asked, *spares], answers, read)
+    if spares:
+        replies = replies.standing_in(asked, spares)
     too_large: list[int] = []
     while True:
         replies.require_quorum(f"round {plan.round}", quorum)
@@ -216,7 +244,7 @@ def run_round(
     seconds = (answered - start, time.perf_counter() - answered)
     outcome = (replies.failed, replies.late, replies.rejected, tuple(too_large))
     return RoundResult(
-        plan, frame, tuple(asked), tuple(reports), tuple(replies.frames), commit, body, *outcome, *seconds
+        plan, frame, (*asked, *spares), tuple(reports), tuple(replies.frames), commit, body, *outcome, *seconds
     )
 
 
