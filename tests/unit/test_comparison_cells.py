@@ -11,10 +11,11 @@ from tests.support.tiny_run import tiny_config
 from zorba_ray.artifacts.campaigns import ComparisonCell
 from zorba_ray.campaigns.comparison import ComparisonPlan, ladder_of, open_comparison, plan_comparison
 from zorba_ray.campaigns.comparison.cells import planned_run, rounds_for
-from zorba_ray.campaigns.comparison.run import best_rate, check_inputs, rate_beyond
+from zorba_ray.campaigns.comparison.run import check_inputs
 from zorba_ray.config import ExperimentConfig, method_names
 from zorba_ray.errors import ConfigError, RunDirError
 from zorba_ray.experiment.build import prepare
+from zorba_ray.zo.ladder import best_rate, rate_beyond
 
 BASE = ("rounds=20", "zo.directions=3", "zo.difference=central", "eval.every=5", "zo.lr=0.02", "seed=7")
 

@@ -3,7 +3,7 @@ repeated."""
 
 import functools
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +28,7 @@ from zorba_ray.models.blocks import model_manifest
 from zorba_ray.protocol.ledger import read_ledger
 from zorba_ray.protocol.messages import LedgerHeader
 from zorba_ray.tasks.reward_code import RewardCode
+from zorba_ray.zo.ladder import best_rate, rate_beyond
 
 BEYOND = 2
 """Most rates that are tried beyond the ends of a ladder."""
@@ -194,22 +195,6 @@ class _Session:
             final_loss=_final_objective(ending),
         )  # fmt: skip
         self.directory.write()
-
-
-def best_rate(tried: Mapping[float, float | None]) -> float:
-    """The rate with the lowest loss, the smaller of equal ones; the smallest if all diverged (None)."""
-    losses = {rate: loss for rate, loss in sorted(tried.items()) if loss is not None}
-    return min(losses, key=losses.__getitem__) if losses else min(tried)
-
-
-def rate_beyond(tried: Mapping[float, float | None]) -> float | None:
-    """The next rate to try where the best of several is at an end: as far beyond it as its neighbour is before it.
-    None: the best has a worse rate on each side."""
-    rates, best = sorted(tried), best_rate(tried)
-    if best not in (rates[0], rates[-1]):
-        return None
-    neighbour = rates[1] if best == rates[0] else rates[-2]
-    return float(f"{best * best / neighbour:.3g}")
 
 
 def _final_objective(ending: CellEnding) -> float | None:
