@@ -88,7 +88,7 @@ def batches_of(setup: Setup, client: int, number: int = 1) -> list[Batch]:
     return host.batches.of_round(client, number)
 
 
-def whole_rows(model: Any, train: Any, begun: SettledRows | None, check: Any) -> SettledRows:
+def whole_rows(model: Any, train: Any, begun: SettledRows | None, check: Any, alike: bool = True) -> SettledRows:
     """`settled_rows` of a program that computes all tokens of its rows."""
     check(False)
     return SettledRows(0, RowLayout())
