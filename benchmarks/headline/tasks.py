@@ -105,7 +105,7 @@ class Task:
 SST2 = Task("sst2", "headline_sst2", "sst2", seeds=2, rates=_SMOLLM2)
 TREC = Task(
     "trec", "headline_trec", "trec", seeds=3,
-    rates={"zorba": (7e-4, 2e-3, 6e-3), "fedavg": (1e-2, 5e-2, 2.5e-1), "fedit": (3e-4, 1e-3, 3e-3)},
+    rates={"fedavg": (1e-2, 5e-2, 2.5e-1), "fedit": (3e-4, 1e-3, 3e-3)},
 )  # fmt: skip
 AG_NEWS = Task(
     "ag_news", "headline_agnews", "ag_news", ("zorba", "decomfl", "fedit"),

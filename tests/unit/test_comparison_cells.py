@@ -15,6 +15,7 @@ from zorba_ray.campaigns.comparison.run import check_inputs
 from zorba_ray.config import ExperimentConfig, method_names
 from zorba_ray.errors import ConfigError, RunDirError
 from zorba_ray.experiment.build import prepare
+from zorba_ray.zo.ladder import best_rate, rate_beyond
 
 BASE = ("rounds=20", "zo.directions=3", "zo.difference=central", "eval.every=5", "zo.lr=0.02", "seed=7")
 
@@ -191,3 +192,19 @@ def test_runs_on_other_data_are_told_apart(tmp_path: Path) -> None:
     check("fedit", manifest_sha256="3" * 64, weights_sha256="2" * 64)  # adapters are part of the weights
     with pytest.raises(RunDirError, match="its weights are not"):
         check("mezo", weights_sha256="1" * 64)
+
+
+@pytest.mark.parametrize(
+    ("tried", "best", "beyond"),
+    [
+        ({0.1: 2.0, 0.3: 1.0, 0.9: 3.0}, 0.3, None),
+        ({0.1: 1.0, 0.3: 2.0, 0.9: 3.0}, 0.1, 0.0333),
+        ({0.1: 3.0, 0.3: 2.0, 0.9: 1.0}, 0.9, 2.7),
+        ({0.1: 1.0, 0.3: 1.0, 0.9: None}, 0.1, 0.0333),
+        ({0.1: None, 0.3: None, 0.9: None}, 0.1, 0.0333),
+    ],
+)
+def test_a_ladder_goes_on_where_its_best_rate_is_at_an_end(
+    tried: dict[float, float | None], best: float, beyond: float | None
+) -> None:
+    assert (best_rate(tried), rate_beyond(tried)) == (best, beyond)

@@ -20,14 +20,10 @@ _BLOWN = 0.3
 def lr(
     config: str = typer.Argument(help="A YAML file, or a preset (demo)."),
     overrides: list[str] = typer.Argument(None, help="Settings as key=value, e.g. zo.directions=4."),
-    rates: str = typer.Option(
-        None, "--rates", help="Rates, with commas between (default: zo.lr, and up to 30 times less and more)."
-    ),
-    rounds: int = typer.Option(4, "--rounds", min=1, help="Rounds at each rate."),
-    clients: int = typer.Option(4, "--clients", min=1, help="Clients asked in a round."),
+    rates: str = typer.Option(None, "--rates", help="Rates, with commas between (default: from zo.lr up and down)."),
     json_out: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
-    """Find a learning rate: try several rates for a few rounds each, from the same start."""
+    """Find a learning rate: take the steps of four rounds at once, at several rates, from the same start."""
     import dataclasses
     import json
 
@@ -38,16 +34,18 @@ def lr(
     console = Console()
     settings = anchored(load_config(config, overrides))
     with console.status("running rounds"):
-        ladder = find_rate(settings, _numbers(rates), rounds, clients)
+        ladder = find_rate(settings, _numbers(rates))
     if json_out:
-        rate, why = ladder.advice
-        say(json.dumps({**dataclasses.asdict(ladder), "take": rate, "why": why}, indent=1))
+        say(
+            json.dumps({**dataclasses.asdict(ladder), "lowest": ladder.lowest, "suggested": ladder.suggested}, indent=1)
+        )
         return
     print_ladder(console, ladder)
 
 
 def print_ladder(console: "Console", ladder: "Ladder") -> None:
     """Prints a table with a bar per rate, and the suggested rate."""
+    from zorba_ray.experiment.rounds_at_start import ROUNDS
     from zorba_ray.tables import Column, Table
     from zorba_ray.tables.text import text_loss
 
@@ -58,11 +56,11 @@ def print_ladder(console: "Console", ladder: "Ladder") -> None:
             return "destroys the model"
         if step.change >= 0:
             return "blows up" if step.change > _BLOWN * ladder.start_loss else "rises"
-        return "█" * math.ceil(_WIDTH * -step.change / largest) + ("  ◀" if step.lr == ladder.suggested else "")
+        return "█" * math.ceil(_WIDTH * -step.change / largest) + ("  ◀" if step.lr == ladder.lowest else "")
 
     table = Table(
-        f"validation loss {ladder.start_loss:.4f} at the start; {ladder.rounds} rounds of {ladder.clients} clients "
-        f"at each rate, {ladder.forward_pairs} forward pairs",
+        f"validation loss {ladder.start_loss:.4f} at the start; after the steps of {ROUNDS} rounds of "
+        f"{ladder.clients} clients at once",
         ladder.steps,
         [
             Column("zo.lr", lambda step: step.lr, "{:.3g}".format),
@@ -72,16 +70,14 @@ def print_ladder(console: "Console", ladder: "Ladder") -> None:
         ],
     )
     console.print(table.terminal(console.width))
-    if ladder.suggested is not None:
-        edge = "no rate raises the loss" if ladder.edge is None else f"from {ladder.edge:.3g} on the loss rises"
-        console.print(f"by these rounds: zo.lr={ladder.suggested:.3g} ({edge})")
-    if ladder.suited is not None:
-        console.print(
-            f"by the curvature of the logits, without rounds: zo.lr={ladder.suited:.3g} ({ladder.suited_pairs} "
-            "forward pairs)"
-        )
-    rate, why = ladder.advice
-    console.print(f"no rate is suggested: {why}" if rate is None else f"use zo.lr={rate:.3g}: {why}")
+    console.print(
+        f"{ladder.passes:,} forward passes of all clients, and {ladder.rows:,} validation rows for each of "
+        f"{len(ladder.steps)} rates"
+    )
+    if ladder.suggested is None:
+        console.print("no rate lowers the loss: try smaller ones (--rates), or more directions (zo.directions)")
+    else:
+        console.print(f"use zo.lr={ladder.suggested:.3g}, half of the marked rate: a run has more rounds than these")
 
 
 def _numbers(text: str | None) -> list[float] | None:

@@ -51,8 +51,8 @@ class ZOConfig(StrictModel):
     ] = "all"
     """Tensors of an active block that are perturbed. `all`. `matrices`: those with two or more axes; of these
     `attention` or `feed_forward`. `bias_norm`: those with one axis; of these `biases` or `norm_weights`. `lora`: the
-    adapters of `model.lora`. `auto` chooses all, matrices or bias_norm by a few forward pairs before round 1; the run
-    keeps the choice."""
+    adapters of `model.lora`. `auto` tries all, matrices and bias_norm before round 1, and takes what lowers the loss
+    most at this rate; the run keeps the choice."""
     clip: float | None = Field(default=None, gt=0)
     """Largest |ρ|. Clients clip ρ to it, and the driver refuses a report beyond it. None: no clipping."""
     clip_spread: float | None = Field(default=None, ge=1)

@@ -26,9 +26,6 @@ EMBEDDINGS, FINAL_NORM, HEAD = 0xFFFF0000, 0xFFFF0001, 0xFFFF0002
 
 PROBE = 2**32
 """Stream of the block probe, shared by all clients. It is larger than every client id."""
-
-SCOPE_PROBE = 0xFFFF_FFFE
-"""Stream of the probe of `zo.scope: auto`. It draws in round 0, in which no client draws."""
 POOL = 2**32 + 1
 """Stream of a pool of candidate seeds, shared by all clients and rounds."""
 

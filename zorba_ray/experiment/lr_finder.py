@@ -1,31 +1,28 @@
-"""Finds a learning rate: takes a few rounds at each rate, always from θ0, with the same directions and batches."""
+"""Finds a learning rate: takes the steps of a few rounds at once, at several rates, always from θ0.
+
+Half of the rate that lowers the loss most in this way suited whole runs on the models that were tried (docs/log,
+2026-11-30).
+"""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import msgspec
-
-from zorba_ray.artifacts import Eval
 from zorba_ray.config import ExperimentConfig
-from zorba_ray.errors import ConfigError, Diverged, LostClients
-from zorba_ray.experiment.build import Setup, build_host, prepare, solve_allocation
-from zorba_ray.experiment.evaluate import Evaluator, collapsed, require_near
-from zorba_ray.experiment.scope import probe_scopes, with_scope
-from zorba_ray.federation import SequentialBackend, participants, run_round
-from zorba_ray.methods import build_method
-from zorba_ray.protocol.replay import rule_of
+from zorba_ray.errors import ConfigError
+from zorba_ray.experiment.build import prepare
+from zorba_ray.experiment.rounds_at_start import ROWS, RoundsAtStart
+from zorba_ray.experiment.scope import with_scope
+from zorba_ray.zo.ladder import best_rate, rate_beyond
 
-ROUNDS = 4
-"""With fewer rounds no rate is suggested: the effect of a rate cannot be told from noise."""
-CLIENTS = 4
-"""Most clients that are asked in a round."""
-ROWS = 256
-"""Most validation examples."""
-BELOW = 3.0
-"""A suggested rate is at least this many times smaller than the first rate that raises the loss: a run has more rounds
-than this test, and noise adds up. An example, norms and biases of the built-in task: four rounds first raise the loss
-at 0.095; over 40 rounds 0.03 learns, and 0.06 does not."""
+SHARE = 0.5
+"""Of the rate with the lowest loss. A run has more rounds than these, and their noise adds up."""
+_FACTOR = 10**0.5
+"""Between neighbouring rates."""
+_MOST = 14
+"""Rates that are tried at most."""
+_CHANGE = 1e-4
+"""Of the start's loss: a smaller change says nothing."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,7 @@ class Step:
 
     lr: float
     loss: float | None
-    """Validation loss after the rounds; None: it diverged."""
+    """Validation loss after the rounds' steps; None: nothing is left of the model."""
     change: float | None
     """Change of the loss, compared with θ0."""
 
@@ -47,124 +44,96 @@ class Ladder:
     """By rate, ascending."""
     start_loss: float
     """Validation loss at θ0."""
-    edge: float | None
-    """The smallest rate from which on no rate lowers the loss; None: all rates are below it."""
-    suggested: float | None
-    """None: no rate lowers the loss, or there were fewer than ROUNDS rounds."""
-    rounds: int
     clients: int
-    forward_pairs: int
-    """Of all rates and clients together."""
-    suited: float | None
-    """The rate that suits the curvature of the logits, from `suited_pairs` forward pairs, without rounds
-    (`scope_probe`)."""
-    suited_pairs: int
+    """Asked in a round."""
+    passes: int
+    """Forward passes of all clients together."""
+    rows: int
+    """Validation rows behind each loss."""
 
     @property
-    def advice(self) -> tuple[float | None, str]:
-        """(the rate to use, or None if no rate can be recommended; the reason in a sentence)."""
-        if self.rounds < ROUNDS:
-            return None, f"{self.rounds} rounds are too few to tell a rate from noise: use --rounds {ROUNDS} or more"
-        if self.suggested is None:
-            return None, "no rate lowers the loss: try smaller ones (--rates), or more directions (zo.directions)"
-        if self.suited is None or self.suggested <= self.suited:
-            return self.suggested, "the rounds above measured it, and it is not too large by the curvature either"
-        return self.suited, (
-            "the smaller of the two: a rate that is too small learns slowly, one that is too large destroys the "
-            "model; if the loss falls too slowly, go up by a factor of 3"
-        )
+    def lowest(self) -> float | None:
+        """The rate with the lowest loss; None: no rate lowers it."""
+        lowering = [step for step in self.steps if step.change is not None and step.change < -_CHANGE * self.start_loss]
+        return min(lowering, key=lambda step: (step.change, step.lr)).lr if lowering else None
+
+    @property
+    def suggested(self) -> float | None:
+        """The rate for a run, SHARE of the lowest; None: no rate lowers the loss."""
+        return None if self.lowest is None else float(f"{SHARE * self.lowest:.2g}")
 
 
-def find_rate(
-    config: ExperimentConfig, rates: Sequence[float] | None = None, rounds: int = ROUNDS, clients: int = CLIENTS
-) -> Ladder:
-    """Runs `rounds` rounds from θ0 at each rate. Nothing is written.
+def find_rate(config: ExperimentConfig, rates: Sequence[float] | None = None) -> Ladder:
+    """Tries rates from θ0. Nothing is written.
 
     Args:
-        rates: None: two per factor of 10, from zo.lr / 32 to zo.lr · 32.
+        rates: to try. None: from zo.lr up and down, until the best has a worse one on each side; then between them.
 
     Raises:
         ConfigError: a method whose commits are not scalars, a task that is a reward, or a rate that is not positive.
     """
     if config.task_kind == "reward":
         raise ConfigError(
-            "task.kind=reward: lr judges a rate by the loss after a few rounds and by its curvature. A reward has no "
-            "curvature, and its change in a few rounds is mostly noise. Compare rates by whole runs: a sweep over "
-            "zo.lr with the metric validation_reward"
+            "task.kind=reward: lr judges a rate by the loss after the steps of a few rounds. The change of a reward in "
+            "so few rounds is mostly noise. Compare rates by whole runs: a sweep over zo.lr with the metric "
+            "validation_reward"
         )
-    rates = sorted(rates or [config.zo.lr * 10.0 ** (step / 2) for step in range(-3, 4)])
-    if min(rates) <= 0 or not math.isfinite(max(rates)):
-        raise ConfigError(f"--rates {list(rates)}: rates must be positive and finite")
+    given = sorted(rates or [config.zo.lr])
+    if min(given) <= 0 or not math.isfinite(max(given)):
+        raise ConfigError(f"--rates {list(given)}: rates must be positive and finite")
     if config.spec.commits not in ("scalars", "mean"):
         raise ConfigError(
             f"method={config.method}: `zorba-ray lr` works only for methods whose clients report scalars, such as "
             "method=zorba"
         )
-    config, probe = with_scope(config)
+    config, _ = with_scope(config)
     few = config.eval.model_copy(update={"rows": min(ROWS, config.eval.rows or ROWS)})
     setup = prepare(config.model_copy(update={"eval": few}))
-    absent = frozenset(client.id for client in setup.fleet.at(1) if not client.present)
-    participant_count = min(clients, config.federation.clients - len(absent))
-    asked_by_round = [
-        participants(config.seed, number, config.federation.clients, participant_count, absent)
-        for number in range(1, rounds + 1)
-    ]
-    evaluator = Evaluator(setup.model, "validation", setup.validation)
-    before, active = evaluator.record(0), solve_allocation(setup).active.packed
-    steps = []
-    for lr in rates:
-        after = _after_rounds(setup, lr, asked_by_round, active, evaluator)
-        loss = None if after is None or collapsed(after, before) else after.loss
-        steps.append(Step(lr, loss, None if loss is None else loss - before.loss))
-    probe = probe or probe_scopes(config, (config.zo.fixed_scope,))
-    edge, suggested = suggest(steps)
-    suggested = suggested if rounds >= ROUNDS else None
-    return Ladder(
-        steps=tuple(steps),
-        start_loss=before.loss,
-        edge=edge,
-        suggested=suggested,
-        rounds=rounds,
-        clients=participant_count,
-        forward_pairs=len(rates) * rounds * participant_count * config.zo.local_steps * config.zo.directions,
-        suited=probe.suited_rate(config.zo.fixed_scope),
-        suited_pairs=probe.forward_pairs,
-    )
+    rounds = RoundsAtStart(setup)
+    losses: dict[float, float | None] = {}
+    following: float | None = given[0]
+    while following is not None:
+        after = rounds.after(following)
+        losses[following] = None if after is None else after.loss
+        if rates:
+            following = next((rate for rate in given if rate not in losses), None)
+        else:
+            following = next_rate(losses, rounds.start.loss)
+    steps = [Step(lr, loss, None if loss is None else loss - rounds.start.loss) for lr, loss in sorted(losses.items())]
+    return Ladder(tuple(steps), rounds.start.loss, rounds.clients, rounds.passes, len(setup.validation.labels))
 
 
-def suggest(steps: Sequence[Step]) -> tuple[float | None, float | None]:
-    """(edge, suggested) as in `Ladder`: of the rates at least `BELOW` times smaller than the edge, the one with the
-    lowest loss."""
-    lowering = [index for index, step in enumerate(steps) if step.change is not None and step.change < 0]
-    after = lowering[-1] + 1 if lowering else 0
-    edge = steps[after].lr if after < len(steps) else None
-    low = [steps[index] for index in lowering if edge is None or steps[index].lr * BELOW <= edge]
-    return edge, min(low, key=lambda step: (step.change, step.lr)).lr if low else None
+def next_rate(losses: Mapping[float, float | None], start: float) -> float | None:
+    """The rate to try next; None: the best is known.
 
-
-def _after_rounds(
-    setup: Setup, lr: float, asked_by_round: Sequence[Sequence[int]], active: bytes, evaluator: Evaluator
-) -> Eval | None:
-    """The evaluation after the rounds at one rate; None: they diverged. Afterwards θ is θ0 again.
+    First comes the nearest rate beyond an end, until the best has a worse one on each side and changes the loss. Then
+    the lowest point of the parabola through these three.
 
     Args:
-        asked_by_round: the clients that are asked, for each round.
+        losses: rate -> loss, as in `Ladder`.
+        start: the loss at θ0.
     """
-    method = build_method(setup.config, rule_of(setup.header), setup.manifest)
-    host = build_host(setup.config, setup.header, setup.model)
-    size = setup.model.replica.size()
-    host.load_shards(setup.shards)
-    state = host.state
-    origin = {name: tensor.clone() for name, tensor in state.movable().items()}
-    try:
-        for number, clients in enumerate(asked_by_round, start=1):
-            default_plan = method.plan(number, state.chain, active if number == 1 else None)
-            plan = msgspec.structs.replace(default_plan, lr=lr)
-            state.apply(run_round(SequentialBackend(host), method, plan, clients, 1.0, state.check).body)
-        require_near(len(asked_by_round), setup.model.replica.distance(origin), size)
-        return evaluator.record(len(asked_by_round))
-    except (Diverged, ArithmeticError, LostClients):
+    rates, best = sorted(losses), best_rate(losses)
+    if len(rates) >= _MOST:
         return None
-    finally:
-        for name, tensor in state.movable().items():
-            tensor.copy_(origin[name])
+    if all(loss is not None and abs(loss - start) < _CHANGE * start for loss in losses.values()):
+        return _rounded(rates[-1] * _FACTOR)
+    if len(rates) == 1:
+        return _rounded(best * _FACTOR)
+    if (beyond := rate_beyond(losses)) is not None:
+        return beyond
+    at = rates.index(best)
+    around = rates[at - 1 : at + 2]
+    if around[2] / around[0] < 0.9 * _FACTOR**2:
+        return None  # the parabola's rate is among them
+    low, middle, high = (losses[rate] for rate in around)
+    if low is None or middle is None or high is None:
+        return None
+    left, right = best - around[0], around[2] - best
+    fall, rise = (middle - low) / left, (high - middle) / right
+    rate = best if fall == rise else _rounded(best - (rise * left + fall * right) / (2 * (rise - fall)))
+    return None if rate in losses else rate
+
+
+def _rounded(rate: float) -> float:
+    return float(f"{rate:.2g}")

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 import torch
 
 from zorba_ray.directions import Distribution
-from zorba_ray.models.manifest import Scope
 
 
 @dataclass(frozen=True)
@@ -21,8 +20,6 @@ class Perturbation:
     distribution: Distribution
     overlay: Mapping[tuple[int, int], torch.Tensor] = field(default_factory=dict)
     """(block, slot) -> flat fp32 tensor that stands for θ there (local steps); absent: θ itself."""
-    only: Scope | None = None
-    """Of the tensors that the model perturbs, those in this scope alone; None: all. Dense directions only."""
     shared_by: int = 0
     """b: of the examples of a batch, so many one after another share a direction; 0: all of them. Group g of `groups`
     has direction `direction` · groups + g. Directions of rank 1 only."""

@@ -249,9 +249,7 @@ class PerturbedTensors:
         """target ← θ ± μz of one tensor."""
         assert self._move is not None
         scale, theta = self._signs[0] * self._move.scale, self._at(entry)
-        if self._move.only is not None and not entry.in_scope(self._move.only):
-            target.copy_(theta)
-        elif self._rank and len(entry.shape) >= 2:
+        if self._rank and len(entry.shape) >= 2:
             u, v = self._factors(entry)
             rounded = theta.to(target.dtype).float()  # as in `perturb_into`
             torch.add(rounded, (u @ v.T).view(-1), alpha=scale / self._rank**0.5, out=target)

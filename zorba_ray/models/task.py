@@ -237,19 +237,6 @@ class TaskModel:
         # The exact sum, rounded once: it depends on no order of adding.
         return -math.fsum(self._reward(texts, batch.references)) / len(batch)
 
-    @torch.inference_mode()
-    def gauss_newton_quadratic(self, prepared: PreparedBatch, perturbation: Perturbation) -> tuple[float, float]:
-        """(ρ, zᵀ G z) along one direction, G the Gauss–Newton part of the Hessian of F, which is never negative: with y
-        the logits of an item and p the softmax of (y⁺ + y⁻)/2, the mean over items of Var_p[(y⁺ − y⁻) / 2μ]."""
-        self._enter(prepared.active)
-        (hidden,) = self._backbone.perturbed([prepared], perturbation)
-        plus, minus = self._mean_losses(prepared, hidden)
-        upper, lower = (self.head.logits(part, prepared.batch).double() for part in hidden.chunk(2))
-        slopes = ((upper - lower) / (2 * perturbation.scale)).masked_fill(upper == -torch.inf, 0.0)
-        likely = torch.softmax((upper + lower) / 2, dim=-1)
-        spread = (likely * slopes**2).sum(dim=-1) - (likely * slopes).sum(dim=-1) ** 2
-        return (plus - minus) / (2 * perturbation.scale), float(spread.mean())
-
     def training_loss(self, batch: Batch, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Mean loss on a batch with `tensors` (by their names) in the places of θ's, to be differentiated by them.
 

@@ -113,6 +113,7 @@ def plan_comparison(
 
 def ladder_of(plan: ComparisonPlan, method: str, size_of: Callable[[ExperimentConfig], int]) -> tuple[float, ...]:
     """The rates from which a method's rate is chosen: those of `--rates`, else three: c / 3, c and 3 c.
+    Where the best of them is at an end, up to two more are tried.
 
     c is for zorba its configured rate, for backpropagation the published rate, and for other methods zorba's rate times
     √(d_zorba / d) · n / n_zorba. Here n is the number of scalars of a step. (The rate at which a zeroth-order step

@@ -34,6 +34,10 @@ from zorba_ray.models.blocks import model_manifest
 from zorba_ray.protocol.ledger import read_ledger
 from zorba_ray.protocol.messages import LedgerHeader
 from zorba_ray.tasks.reward_code import RewardCode
+from zorba_ray.zo.ladder import best_rate, rate_beyond
+
+BEYOND = 2
+"""Most rates that are tried beyond the ends of a ladder."""
 
 
 def open_comparison(path: Path, plan: ComparisonPlan, resume: bool, command: list[str]) -> CampaignDir[Comparison]:
@@ -135,18 +139,22 @@ class _Session:
 
     def _choose(self, method: str, ladder: tuple[float, ...]) -> float | None:
         """The rate with the lowest final validation loss or the highest reward; the smallest rate if all diverge; None
-        if a run failed, which says nothing about its rate."""
-        tried: dict[str, float | None] = {}
-        for rate in ladder if len(ladder) > 1 else ():
-            tuning = planned(self.plan, method, self.plan.base.seed + TUNING_SEED, rate, tuning=True)
-            self._run(tuning, None)
-            cell = self.state.cells[tuning.path]
-            if cell.status == "failed":
-                return None
-            tried[f"{rate:g}"] = cell.final_loss
-        losses = {rate: loss for rate in ladder if (loss := tried.get(f"{rate:g}")) is not None}
-        best = min(losses, key=losses.__getitem__) if losses else min(ladder)
-        self.state.tried[method], self.state.chosen[method] = tried, best
+        if a run failed, which says nothing about its rate. A ladder of three or more goes on until the best has a worse
+        rate on each side, by at most BEYOND rates."""
+        tried: dict[float, float | None] = {}
+        left = ladder if len(ladder) > 1 else ()
+        while left:
+            for rate in left:
+                tuning = planned(self.plan, method, self.plan.base.seed + TUNING_SEED, rate, tuning=True)
+                self._run(tuning, None)
+                cell = self.state.cells[tuning.path]
+                if cell.status == "failed":
+                    return None
+                tried[rate] = cell.final_loss
+            beyond = rate_beyond(tried) if 2 < len(tried) < len(ladder) + BEYOND else None
+            left = () if beyond is None else (beyond,)
+        self.state.tried[method] = {f"{rate:g}": loss for rate, loss in sorted(tried.items())}
+        self.state.chosen[method] = best = best_rate(tried or dict.fromkeys(ladder))
         self.directory.write()
         return best
 
