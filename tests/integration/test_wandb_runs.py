@@ -73,7 +73,6 @@ def test_plain_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     notes = execute(config, path)
     (run,) = read_offline_runs(path)
     assert not [file for file in path.rglob("*") if file.is_file() and b"not-to-be-kept" in file.read_bytes()]
-    assert (path / "wandb").stat().st_mode & 0o077 == 0
     assert notes == [f"W&B: kept offline; upload it with `wandb sync {run.folder}`"]
     assert_all_metrics(path, [run])
     check_session(run, path, config)

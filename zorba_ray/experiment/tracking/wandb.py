@@ -182,7 +182,6 @@ class WandbMonitor:
             reinit="create_new",
             x_disable_meta=True,  # it has the command line with its secrets; ours is logged without
         )
-        (self._run_dir / "wandb").mkdir(0o700, exist_ok=True)
         if hasattr(settings, "x_transaction_log_flush_interval"):  # newer wandb only
             settings.x_transaction_log_flush_interval = FLUSH_S
         return wandb.init(
