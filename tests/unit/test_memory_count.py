@@ -116,6 +116,16 @@ class TestFormulaAgainstCount:
         """The first block active, frozen ones behind it: they run on both signs at once."""
         assert error(tiny(tmp_path, kind), step) < 0.03
 
+    @pytest.mark.parametrize(("name", "scope", "shared_by"), [("opt-125m", "all", 1), ("smollm2-135m", "all", 4)])
+    def test_directions_per_example(self, name: str, scope: Scope, shared_by: int) -> None:
+        """Never too little. (Tiny models are no measure: their norms' fp32 copies outweigh their matrices.)"""
+        profile = model_profile(ModelConfig(path=name), "bf16", scope, 8, 40, 2)
+        profile = replace(profile, work=replace(profile.work, groups=8 // shared_by))
+        step = PairedStep(Placement("host", "host"), frozenset({0, 1}), scope, shared_by=shared_by)
+        row = profile.row(ProfiledClient("zorba", step.label, step), count=True)
+        assert row.error is not None
+        assert 0 <= row.error < 0.03
+
     @pytest.mark.parametrize(
         ("placement", "scope"),
         [

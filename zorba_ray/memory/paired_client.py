@@ -31,6 +31,8 @@ class PairedStep:
     resident: bool = True
     """Whether active blocks stay on the accelerator. False: they are streamed, too, as in ZO2."""
     stem_format: Format = "compute"
+    shared_by: int = 0
+    """b, examples that share a direction (`zo.directions_per: example`); 0: all of a batch."""
 
     @property
     def label(self) -> str:
@@ -74,7 +76,7 @@ class PairedClient:
 
     def __init__(self, loaded: LoadedModel, step: PairedStep, counter: StorageCounter) -> None:
         """`loaded`: a skeleton in the compute dtype on the client's device, made while `counter` counts."""
-        self._active = step.active
+        self._active, self._shared_by = step.active, step.shared_by
         first = next(parameter for parameter in loaded.network.parameters() if parameter.ndim >= 2)
         compute, device = first.dtype, str(first.device)
         with counter.part(HOST):
@@ -91,7 +93,7 @@ class PairedClient:
             mix_precision(loaded, compute)
         with counter.part("scratch"):
             self._backbone = PairedBackbone(
-                loaded, replica, step.scope, SilentDirections(), compute=compute, offload=offload
+                loaded, replica, step.scope, SilentDirections(), int(step.shared_by > 0), compute, offload
             )
         # A first pass makes the stream buffers, so that they can be labelled.
         ids = torch.zeros(1, 2, dtype=torch.long, device=device)
@@ -104,10 +106,15 @@ class PairedClient:
 
     def moved(self) -> AbstractContextManager[None]:
         """Inside, the active blocks are perturbed copies, as while answers are written."""
-        return self._backbone.tensors.held(self._active, Perturbation(0, 0, 1e-3, "rademacher"), 1.0)
+        return self._backbone.tensors.held(self._active, _move(0, 0), 1.0)
 
     @torch.no_grad()
     def pair(self, batch: Batch, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Last hidden states [2B, T, H] of one direction. The prefix is held, as it is with several directions."""
         prepared = self._backbone.prepare(batch, inputs, self._active)
-        return self._backbone.perturbed([prepared], Perturbation(0, 0, 1e-3, "rademacher"))[0]
+        return self._backbone.perturbed([prepared], _move(self._shared_by, len(batch)))[0]
+
+
+def _move(shared_by: int, examples: int) -> Perturbation:
+    groups = -(-examples // shared_by) if shared_by else 0
+    return Perturbation(0, 0, 1e-3, "rademacher", shared_by=shared_by, groups=groups)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 
 from zorba_ray.directions.compiled import compiled
 from zorba_ray.errors import ModelError
@@ -171,12 +172,13 @@ def scale_by_example(
 def _steps_of(signs: torch.Tensor, own: np.ndarray, steps: np.ndarray) -> torch.Tensor:
     """step · z of each token, fp32 [N, n]."""
     groups, sizes = own % len(signs), steps[own // len(signs)]
-    return signs[torch.from_numpy(groups).to(signs.device)] * torch.from_numpy(sizes).to(signs.device)[:, None]
+    return signs[torch.tensor(groups, device=signs.device)] * torch.tensor(sizes, device=signs.device)[:, None]
 
 
 def _is_plain(tensor: torch.Tensor) -> bool:
     """Whether the kernels of this file can change it."""
-    return tensor.device.type == "cpu" and tensor.dtype == torch.float32 and tensor.is_contiguous()
+    fake = isinstance(tensor, FakeTensor)  # one that is counted, and has no memory
+    return not fake and tensor.device.type == "cpu" and tensor.dtype == torch.float32 and tensor.is_contiguous()
 
 
 def _array(signs: torch.Tensor | None) -> np.ndarray:
