@@ -269,7 +269,7 @@ def test_damaged_runs_are_named_and_the_others_drawn(tmp_path: Path, capsys: pyt
     assert run_script("epsilon", *runs, "-o", tmp_path / "fig") == 0
     errors = capsys.readouterr().err
     assert errors.startswith(f"left out: {runs[1]}: ")
-    assert "metrics.jsonl, line 1: not a record" in errors
+    assert "metrics.jsonl, line 1: damaged, or not a record" in errors
     with (tmp_path / "fig.csv").open(encoding="utf-8", newline="") as file:
         assert [row["seeds"] for row in csv.DictReader(file)] == ["1", "1 2"]
     (tmp_path / "file").write_text("", encoding="utf-8")
