@@ -11,10 +11,13 @@ import pytest
 
 from tests.support.hostile_client import Change, gone, hostile, scalars_of, steps_of
 from tests.support.tiny_run import run_here, tiny_config
+from zorba_ray.artifacts import Round, records_of
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import Diverged, LostClients
 from zorba_ray.experiment.backends import ray_backend
 from zorba_ray.experiment.replay import replay_run
+from zorba_ray.protocol import replay as replay_module
+from zorba_ray.protocol import states as states_module
 from zorba_ray.protocol.ledger import read_ledger
 from zorba_ray.protocol.messages import ProbeReport
 
@@ -78,6 +81,7 @@ def test_3e38_is_named_and_left_out(method: str, tmp_path: Path) -> None:
         (scalars_of(3e38, loss=3e38), "no digit after the point"),
         # Losses that would explain the scalars: what they do to θ is judged.
         (scalars_of(1e9, loss=1.6e7), "would move weights by up to 2e"),
+        (scalars_of(1e6, loss=1.1e4), "in all, and the whole model has the length"),
         (scalars_of(1.0, loss=-1.0), "never negative"),
     ],
 )
@@ -119,6 +123,39 @@ def test_a_rate_that_no_weight_survives_is_divergence_before_the_ledger(tmp_path
     with pytest.raises(Diverged, match="round 1: the numbers of 8 of 8 clients are no longer finite or too large"):
         run_here(config("zo.lr=1e30"), tmp_path / "run")
     assert read_ledger(tmp_path / "run" / "ledger.zl").last_round == 0
+
+
+def test_rounds_that_are_too_large_again_and_again_end_the_run(tmp_path: Path) -> None:
+    """What was committed stays, and an honest resume goes on from there."""
+    settings = config("zo.lr=0.02", "zo.perturbation_scale=0.01", "federation.patience=2")
+    too_large = hostile(CULPRIT, None, scalars_of(1e6, loss=1.1e4))
+    with pytest.raises(Diverged, match=rf"round 2: in 2 rounds in a row .*client {CULPRIT}: .*--rollback-to 0"):
+        run_here(settings, tmp_path / "run", too_large)
+    assert read_ledger(tmp_path / "run" / "ledger.zl").last_round == 1
+    summary = run_here(settings, tmp_path / "run")
+    assert (summary["status"], summary["rounds_done"], summary["clients_rejected"]) == ("finished", 6, 1)
+
+
+LENGTHS: dict[str, tuple[str, ...]] = {
+    **METHODS,
+    "zorba, low rank": ("zo.rank=2", "zo.scope=matrices", "zo.lr=0.001"),
+    "zorba, gaussian": ("zo.distribution=gaussian", "zo.scope=all", "zo.lr=1e-4", "zo.directions=3"),
+    "zorba, shared": ("federation.seeds=shared", "zo.directions=2"),
+    "zorba, per example": ("zo.directions_per=example", "zo.scope=all", "zo.lr=1e-4"),
+}
+
+
+@pytest.mark.parametrize("method", LENGTHS)
+def test_the_length_of_a_round_is_known_before_it_is_applied(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """‖Δθ‖ as it is judged, against ‖θ1 − θ0‖ as it then is."""
+    judged: list[float] = []
+    for module in (replay_module, states_module):
+        monkeypatch.setattr(module, "require_short", lambda length, size, what: judged.append(length))
+    run_here(config(f"method={method.split(',')[0]}", *LENGTHS[method], "rounds=1"), tmp_path / "run")
+    (first, *_) = records_of(tmp_path / "run" / "metrics.jsonl", Round)
+    assert judged[0] == pytest.approx(first.distance, rel=0.1)
 
 
 def test_a_probe_of_3e38_is_left_out(tmp_path: Path) -> None:

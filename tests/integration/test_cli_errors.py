@@ -125,7 +125,7 @@ def test_a_rate_that_destroys_the_model_ends_the_run(cli: Cli, tiny_file: Path, 
     """At once, though no evaluation is due and all numbers are finite."""
     outcome = cli("run", tiny_file, "zo.lr=1e6", "eval.every=4", "--run-dir", tmp_path / "r")
     assert outcome.code == 7, outcome.err
-    assert "round 1: the updates have moved the weights by" in outcome.err
+    assert "round 1: the numbers of 4 of 4 clients are no longer finite or too large" in " ".join(outcome.err.split())
     assert cli("run", tiny_file, "zo.lr=1e6", "eval.every=4", "--run-dir", tmp_path / "r", "--resume").code == 7
 
 

@@ -116,10 +116,10 @@ def test_disk_full_for_everything(tmp_path: Path, reference: str, monkeypatch: p
     path = tmp_path / "run"
     write = run_module.write_record
 
-    def full(target: Path, record: Any) -> None:
+    def full(target: Path, record: Any, **how: Any) -> None:
         if target.name == "summary.json" or (target.name == "pending.json" and record.round == 5):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
-        write(target, record)
+        write(target, record, **how)
 
     with monkeypatch.context() as patch:
         patch.setattr(run_module, "write_record", full)

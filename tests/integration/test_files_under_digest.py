@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,16 @@ from safetensors.numpy import save_file
 
 from tests.support.tiny_run import run_here, tiny_config
 from zorba_ray.active_sets import ActiveSets
-from zorba_ray.artifacts import RunDir
+from zorba_ray.artifacts import (
+    Record,
+    Round,
+    RunDir,
+    Summary,
+    read_record,
+    read_run_settings,
+    records_of,
+    write_record,
+)
 from zorba_ray.artifacts.allocation import AllocationRecord, Assignment
 from zorba_ray.assignment import schedule
 from zorba_ray.assignment.allocation_file import read_allocation, write_allocation
@@ -277,11 +287,12 @@ def _drill(rotated: Rotated, folder: Path, count: int, seed: int) -> tuple[int, 
     tally = [0, 0, 0]
     for place in range(count):
         path = rotated.copy(folder / f"run-{place}")
-        snapshots = sorted((path / "snapshots").iterdir())
-        victim = [snapshots[-1], path / "allocation.json"][place % 2]
+        newest = sorted((path / "snapshots").iterdir())[-1]
+        small = ("metrics.jsonl", "config.resolved.json", "summary.json", "allocation.json")
+        victim = [*(path / name for name in small), newest][place % 5]
         data = victim.read_bytes()
         # Of a snapshot half of the bits are of its header.
-        end = 8 * len(data) if place % 2 or place % 4 else header_bits(data)
+        end = header_bits(data) if victim == newest and place % 2 else 8 * len(data)
         bit = chance.randrange(end)
         victim.write_bytes(data[: bit // 8] + bytes([data[bit // 8] ^ 1 << bit % 8]) + data[bit // 8 + 1 :])
         command = [sys.executable, "-m", "zorba_ray", "run", str(settings), "--run-dir", str(path), "--resume"]
@@ -309,6 +320,40 @@ def test_fifty_flipped_bits_through_the_command_line(rotated: Rotated, tmp_path:
     same_digest, refused, other = _drill(rotated, tmp_path, 50, seed=2)
     print(f"the same SHA-256: {same_digest}, refused: {refused}, anything else: {other}")
     assert (same_digest + refused, other) == (50, 0)
+
+
+@pytest.mark.parametrize("every", [53, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["summary.json", "pending.json", "config.resolved.json"])
+def test_no_bit_of_a_small_file_counts_for_another(
+    stopped: Path, monkeypatch: pytest.MonkeyPatch, name: str, every: int
+) -> None:
+    """It is read as it was written, or refused. Settings that change results have their digest in the ledger."""
+    run = RunDir(stopped)
+    if name == "pending.json":
+        write_record(run.pending, records_of(run.metrics, Round)[-1])
+    kinds: dict[str, type[Record]] = {"summary.json": Summary, "pending.json": Round}
+    path = stopped / name
+    data = path.read_bytes()
+
+    def read() -> Any:
+        if name in kinds:
+            return read_record(path, kinds[name])
+        config, unknown = read_run_settings(path)
+        return unknown or config.digest()
+
+    whole, accepted = read(), 0
+    damaged = bytearray(data)
+    monkeypatch.setattr(Path, "read_text", lambda path, encoding: damaged.decode(encoding))
+    for bit in range(0, 8 * len(data), every):
+        damaged[:] = data
+        damaged[bit // 8] ^= 1 << bit % 8
+        with suppress(RunDirError):
+            found = read()
+            accepted += found == whole
+            if name in kinds:
+                assert msgspec.structs.asdict(found) == msgspec.structs.asdict(whole), bit
+    if name in kinds:
+        assert accepted < 0.2 * 8 * len(data) / every, "white space, and the name of the digest"
 
 
 @pytest.mark.parametrize("text", [b"\xff", b"{}", b"[1]", b'{"rounds_done": "many"}', b'{"a":' * 100_000])

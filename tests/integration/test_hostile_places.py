@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Cli, Outcome
+from zorba_ray.experiment.provenance import without_secrets
 
 
 def assert_refused(found: Outcome, *fragments: str) -> None:
@@ -131,3 +132,38 @@ def test_names_in_tables_progress_and_summary(cli: Cli, tiny_file: Path, tmp_pat
     assert "\x1b" not in found.err
     assert "[red]\\x1b[2Jx" in found.err
     assert json.loads((run / "allocation.json").read_text(encoding="utf-8"))["clients"][0]["class"] == "[red]\x1b[2Jx"
+
+
+def test_files_of_a_run_are_their_owners_alone(cli: Cli, tiny_file: Path, tmp_path: Path) -> None:
+    """Also in a folder that others may read. A file that its owner opened to others stays open when it is replaced."""
+    run = tmp_path / "run"
+    run.mkdir(0o755)
+    mask = os.umask(0o022)
+    try:
+        assert cli("run", tiny_file, "--run-dir", run, "federation.snapshot_every=2", "eval.keep=best").code == 0
+        modes = {path.name: path.stat().st_mode & 0o777 for path in run.rglob("*")}
+        assert {name for name, mode in modes.items() if mode & 0o077} == set()
+        assert {"ledger.zl", "report.html", "metrics.jsonl", "snapshots", ".lock"} <= modes.keys()
+        (run / "report.html").chmod(0o644)
+        assert cli("report", run).code == 0
+        assert (run / "report.html").stat().st_mode & 0o777 == 0o644
+    finally:
+        os.umask(mask)
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [
+        ("run my.yaml rounds=3 data.batch_tokens=512", "run my.yaml rounds=3 data.batch_tokens=512"),
+        ("--token abc run", "--token *** run"),
+        ("--api-key=abc run", "--api-key=*** run"),
+        ("tracking.api_key=abc WANDB_API_KEY=abc", "tracking.api_key=*** WANDB_API_KEY=***"),
+        ("--token --resume", "--token --resume"),
+        ("data.path=https://me:word@host/x?token=abc&row=1", "data.path=https://***@host/x?token=***&row=1"),
+        ("model.path=hf_abcdefghijklmnopqrstuv", "model.path=***"),
+        ("model.revision=" + "0a" * 20, "model.revision=" + "0a" * 20),
+        ("model.lora.path=monkey", "model.lora.path=monkey"),
+    ],
+)
+def test_secrets_of_a_command_line_are_not_kept(typed: str, kept: str) -> None:
+    assert " ".join(without_secrets(typed.split())) == kept

@@ -21,7 +21,10 @@ from zorba_ray.zo.resolution import resolution
 
 def evaluations(path: Path) -> list[dict[str, Any]]:
     lines = (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    return [record for record in map(json.loads, lines) if record["kind"] == "eval"]
+    records = [json.loads(line) for line in lines]
+    for record in records:
+        del record["crc"]
+    return [record for record in records if record["kind"] == "eval"]
 
 
 def summary_of(path: Path) -> dict[str, Any]:
@@ -53,9 +56,9 @@ def test_a_rate_far_too_large_ends_as_diverged_and_stays_so(cli: Cli, tiny_file:
 
 def test_a_rate_of_a_thousand_ends_in_the_first_round(tmp_path: Path) -> None:
     """No evaluation is due there."""
-    with pytest.raises(Diverged, match=r"round 1: the updates have moved the weights by .* begin anew"):
+    with pytest.raises(Diverged, match=r"round 1: .* would move the weights by .* in all, and the whole model has"):
         run_here(tiny_config("zo.lr=1000", "rounds=8", "eval.every=4"), tmp_path / "run")
-    assert summary_of(tmp_path / "run")["rounds_done"] == 1
+    assert summary_of(tmp_path / "run")["rounds_done"] == 0, "nothing is committed"
 
 
 def test_a_first_order_method_too(tmp_path: Path) -> None:
@@ -173,6 +176,7 @@ def test_warnings_are_text_in_a_page(tmp_path: Path) -> None:
     path = tmp_path / "run"
     run_here(tiny_config("rounds=1"), path)
     summary = summary_of(path)
+    del summary["sha256"]  # changed on purpose
     summary["warnings"] = ["<script>alert(1)</script> \x1b[31m"]
     (path / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
     page = write_report([path], tmp_path / "page.html").read_text(encoding="utf-8")

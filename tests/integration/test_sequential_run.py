@@ -374,6 +374,7 @@ def test_replay_confirms_the_digest(cli: Cli, straight: Path, stopped: Path, sha
 def test_replay_notices_a_summary_that_disagrees(straight: Path, tmp_path: Path) -> None:
     path = Path(shutil.copytree(straight, tmp_path / "run"))
     summary = json.loads((path / "summary.json").read_text(encoding="utf-8"))
+    del summary["sha256"]  # changed on purpose
     (path / "summary.json").write_text(json.dumps({**summary, "weights_sha256": "0" * 64}), encoding="utf-8")
     with pytest.raises(LedgerError, match="its summary says 0000"):
         replay_run(path, None, None, None)

@@ -1,6 +1,9 @@
 """metrics.jsonl: appending, torn lines, and one record per round after a resume."""
 
 import json
+import os
+import random
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zorba_ray.artifacts import Eval, Round, append_record, cut_torn_tail, keep_rounds, read_metrics, records_of
+from zorba_ray.artifacts.metrics import damaged_lines
 from zorba_ray.errors import RunDirError
 
 FIRST = '{"kind": "round", "round": 1}'
@@ -56,7 +60,7 @@ def test_a_whole_record_without_its_line_feed_is_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"kind"', "line 2: not a record; a kill can cut off only the last line"),
+        ('{"kind"', "line 2: damaged, or not a record: `zorba-ray repair"),
         ('{"kind": "round", "round": -2}', "line 2: round: Expected `int` >= 0"),
         ('{"kind": "round", "round": 2, "rejected": {"one": "x"}}', "line 2: .*Expected `int`, got `str`"),
         ('{"kind": "eval", "round": 2, "loss": 1.0}', "line 2: Object missing required field `split`"),
@@ -83,7 +87,7 @@ def test_what_a_newer_program_wrote_is_read_and_kept(tmp_path: Path) -> None:
     assert (record.unknown, record.assignment.unknown) == ({"energy_j": 3.5}, {"cause": 7})
     assert (record.tree()["energy_j"], record.tree()["assignment"]["cause"]) == (3.5, 7)
     keep_rounds(path, 1)
-    assert path.read_text(encoding="utf-8").splitlines() == lines
+    assert [_checked(line) for line in path.read_text(encoding="utf-8").splitlines()] == list(map(json.loads, lines))
 
 
 _ROUND = st.builds(lambda n, x: {"kind": "round", "round": n, "loss": x}, st.integers(1, 6), st.integers(0, 99))
@@ -95,6 +99,13 @@ _EVAL = st.builds(
 )
 
 
+def _checked(line: str) -> dict[str, Any]:
+    """The record of a line, whose CRC fits."""
+    text, _, check = line.removesuffix('"}').rpartition(', "crc": "')
+    assert zlib.crc32(f"{text}}}".encode()) == int(check, 16)
+    return json.loads(f"{text}}}")
+
+
 def _key(record: dict[str, Any]) -> tuple[Any, ...]:
     return record["kind"], record["round"], record.get("split")
 
@@ -104,7 +115,7 @@ def test_keep_rounds(tmp_path_factory: pytest.TempPathFactory, records: list[dic
     torn_line = '{"kind"' if torn else ""
     path = metrics(tmp_path_factory.mktemp("keep"), "".join(json.dumps(r) + "\n" for r in records) + torn_line)
     keep_rounds(path, last)
-    kept = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    kept = [_checked(line) for line in path.read_text(encoding="utf-8").splitlines()]
     keys = [_key(record) for record in kept]
     # Exactly once, exactly those up to the last round, the first of duplicates, in the old order.
     assert len(set(keys)) == len(keys)
@@ -116,3 +127,28 @@ def test_keep_rounds(tmp_path_factory: pytest.TempPathFactory, records: list[dic
     keep_rounds(path, last)
     assert path.read_bytes() == before
     assert [item.name for item in path.parent.iterdir()] == ["metrics.jsonl"]
+
+
+def test_no_bit_of_a_line_counts_for_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bits of three lines, one at a time: a reader refuses the file, and `keep_rounds` leaves the line out."""
+    monkeypatch.setattr(os, "fsync", lambda handle: None)  # thousands of rewritten files
+    path = tmp_path / "metrics.jsonl"
+    records = [Round(round=number, loss=1.5 / number, client_loss={0: 0.25}) for number in (1, 2, 3)]
+    for record in records:
+        append_record(path, record)
+    data = path.read_bytes()
+    idle = 0
+    bits = random.Random(3).sample(range(8 * len(data)), 300)
+    for bit in bits:
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        try:
+            idle += read_metrics(path) == records
+        except RunDirError:
+            assert damaged_lines(path)
+        else:
+            assert all(record in records for record in read_metrics(path)), bit
+        keep_rounds(path, 3)
+        assert all(record in records for record in read_metrics(path)), bit
+    assert idle < 0.05 * len(bits), "white space, and the name of the CRC"

@@ -108,7 +108,7 @@ def changed(change: Callable[[dict[str, Any]], object]) -> Callable[[str], str]:
         ("allocation.json", changed(lambda tree: tree["clients"][1].pop("blocks")), r"clients\[1\].*`blocks`"),
         ("provenance.json", lambda text: "[]", r"provenance\.json does not hold a JSON object"),
         ("config.resolved.json", lambda text: '{"rounds": 0}', r"config\.resolved\.json: 1 setting.*\n.*rounds = 0"),
-        ("metrics.jsonl", lambda text: "{\n" + text, r"metrics\.jsonl, line 1: not a record"),
+        ("metrics.jsonl", lambda text: "{\n" + text, r"metrics\.jsonl, line 1: damaged, or not a record"),
     ],
 )
 def test_a_damaged_file_is_named(run_dir: Path, name: str, change: Callable[[str], str], message: str) -> None:

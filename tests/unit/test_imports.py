@@ -31,8 +31,8 @@ for arguments in {commands}:
 assert time.process_time() < {seconds}, time.process_time()
 """
 COMMANDS = (
-    "run", "sweep", "compare", "allocate", "lr", "profile", "replay", "evaluate", "predict", "report", "doctor",
-    "schema", "init",
+    "run", "sweep", "compare", "allocate", "lr", "profile", "replay", "repair", "evaluate", "predict", "report",
+    "doctor", "schema", "init",
 )  # fmt: skip
 
 

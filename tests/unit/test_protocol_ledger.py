@@ -62,8 +62,8 @@ def test_what_is_written_is_read(ledger: Path) -> None:
     assert [record.offset for record in found.records] == marks[:-1]
     assert (found.size, found.torn_bytes, found.last_round) == (marks[-1], 0, 5)
     assert [commit.round for commit in found.commits()] == [1, 2, 3, 4, 5]
-    assert [commit.round for commit in found.commits(until=2)] == [1, 2]
-    assert list(found.commits(until=0)) == []
+    assert [record.round for record in found.up_to(2).records] == [1, 2]
+    assert (found.up_to(2).size, found.up_to(0).last_round, found.up_to(9)) == (marks[2], 0, found)
 
 
 def test_the_format_is_the_documented_one(ledger: Path) -> None:

@@ -14,37 +14,48 @@ from typing import IO, Any
 from zorba_ray.artifacts.lease import leased
 from zorba_ray.errors import RunDirError, StorageError, refused_place
 from zorba_ray.printable import UNPRINTABLE, shown
-from zorba_ray.protocol.ledger import sync_folder
+from zorba_ray.protocol.ledger import private, sync_folder
 
 _STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 """Error numbers of the operating system if a file cannot be written."""
 
 
-def write_json(path: Path, tree: Any, durably: bool = False) -> None:
-    """Writes JSON to another name and renames the file: a reader sees the old file or the new one, never a part.
+def write_json(path: Path, tree: Any, synced: bool = True) -> None:
+    """Writes JSON as `replace_text` writes text.
 
     Args:
         tree: values that JSON can hold.
-        durably: with fsync, so that the file survives a crash of the machine.
+        synced: as of `replace_text`.
 
     Raises:
         OSError: it cannot be written; the old file stays.
         ValueError: `tree` has a number that is not finite.
     """
-    replace_text(path, json.dumps(tree, indent=1, ensure_ascii=False, allow_nan=False) + "\n", durably)
+    replace_text(path, json.dumps(tree, indent=1, ensure_ascii=False, allow_nan=False) + "\n", synced)
 
 
-def replace_text(path: Path, text: str, durably: bool = False) -> None:
-    """As `write_json`, for any text."""
+def replace_text(path: Path, text: str, synced: bool = True) -> None:
+    """Writes text to another name and renames the file: a reader sees the old file or the new one, never a part.
+
+    A new file is open to its owner alone; a file that is replaced keeps its mode.
+
+    Args:
+        synced: file and folder are synced, so that the new file survives a crash of the machine.
+
+    Raises:
+        OSError: it cannot be written; the old file stays.
+    """
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with aside.open("w", encoding="utf-8") as file:
+        with open(aside, "w", encoding="utf-8", opener=private) as file:
             file.write(text)
-            if durably:
+            with contextlib.suppress(FileNotFoundError):
+                os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode))
+            if synced:
                 file.flush()
                 os.fsync(file.fileno())
         aside.replace(path)
-        if durably:
+        if synced:
             sync_folder(path.parent)
     finally:
         aside.unlink(missing_ok=True)
@@ -93,7 +104,7 @@ def _lock_file(path: Path) -> IO[str]:
     """
     try:
         # O_NONBLOCK: if there is a pipe of this name, opening it would wait.
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
             raise RunDirError(f"{path} is not a plain file: remove it, or name another directory") from error

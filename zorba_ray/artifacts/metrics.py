@@ -1,15 +1,20 @@
 """The records of metrics.jsonl, from which reports are made. Each line is a JSON object, appended and flushed.
 
-A kill can cut off only the last line. A line that does not end in a line feed, or is not JSON, was cut off.
+A kill can cut off only the last line: it has no line feed. The last key of a line, `crc`, is the CRC-32 of the line
+without it. A line that is not JSON or does not fit its CRC is damaged. Lines of older programs have no CRC.
 """
 
 import json
+import os
+import re
+import zlib
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from zorba_ray.artifacts.files import replace_text
 from zorba_ray.artifacts.record import Count, Record, Seconds, parse_json, record_of
 from zorba_ray.errors import RunDirError
+from zorba_ray.protocol.ledger import private
 
 
 class AssignmentChange(Record, kw_only=True):
@@ -137,13 +142,16 @@ Line = TypeVar("Line", Round, Eval)
 
 
 def append_record(path: Path, record: Round | Eval) -> None:
-    """Appends one line and flushes it to the operating system.
+    """Appends one line and flushes it to the operating system. An evaluation is synced, with all lines before it.
 
     Raises:
         OSError: the file cannot be written.
     """
-    with path.open("a", encoding="utf-8") as file:
+    with open(path, "a", encoding="utf-8", opener=private) as file:
         file.write(_line(record.tree()))
+        if isinstance(record, Eval):
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def read_metrics(path: Path, printable: bool = False) -> list[Round | Eval]:
@@ -156,34 +164,55 @@ def read_metrics(path: Path, printable: bool = False) -> list[Round | Eval]:
         RunDirError: a line before the last is not a record, or a value breaks a rule; names file, line and key.
         OSError: the file cannot be read.
     """
-    kinds: dict[str, type[Round] | type[Eval]] = {"round": Round, "eval": Eval}
-    return [
-        record_of(kinds[tree["kind"]], tree, f"{path}, line {number}")
-        for number, tree in _trees(path, printable)
-        if tree["kind"] in kinds
-    ]
+    records = (_typed(tree, f"{path}, line {number}") for number, tree in _trees(path, printable))
+    return [record for record in records if record is not None]
 
 
 def records_of(path: Path, kind: type[Line]) -> list[Line]:
-    """The rounds, or the evaluations, of `read_metrics`; empty if there is no file yet."""
-    return [record for record in read_metrics(path) if isinstance(record, kind)] if path.exists() else []
+    """The rounds, or the evaluations, of `read_metrics`, by round; empty if there is no file yet. What was made anew
+    after damage stands at the end of the file."""
+    records = read_metrics(path) if path.exists() else []
+    return sorted((record for record in records if isinstance(record, kind)), key=lambda record: record.round)
 
 
-def keep_rounds(path: Path, last_round: int) -> None:
+def keep_rounds(path: Path, last_round: int) -> list[int]:
     """Rewrites the file with every round up to `last_round` once, and every evaluation of a round and split once.
 
     Of duplicates the first is kept. Records keep their order and their unknown keys. The file is replaced in one step,
-    so that a kill leaves the old file or the new one. A torn line is removed.
+    so that a kill leaves the old file or the new one. A torn line is removed, and so are damaged ones.
+
+    Returns the numbers of the damaged lines.
 
     Raises:
-        RunDirError: as `read_metrics`.
+        RunDirError: a record of a newer version; names the line.
         OSError: the file cannot be read or replaced.
     """
     first: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for _, tree in _trees(path):
-        if tree["round"] <= last_round:
+    damaged = damaged_lines(path)
+    for number, tree in _trees(path, damaged=[]):
+        if tree["round"] <= last_round and number not in damaged:
             first.setdefault((tree["kind"], tree["round"], tree.get("split")), tree)
-    replace_text(path, "".join(_line(tree) for tree in first.values()), durably=True)
+    replace_text(path, "".join(_line(tree) for tree in first.values()))
+    return damaged
+
+
+def damaged_lines(path: Path) -> list[int]:
+    """The numbers of the lines, counted from 1, that are no records, or whose values break a rule. A torn last line
+    does not count.
+
+    Raises:
+        RunDirError: a record of a newer version.
+        OSError: the file cannot be read.
+    """
+    damaged: list[int] = []
+    for number, tree in _trees(path, damaged=damaged):
+        try:
+            _typed(tree, f"{path}, line {number}")
+        except RunDirError:
+            if tree.get("version", 1) != 1:
+                raise
+            damaged.append(number)
+    return sorted(damaged)
 
 
 def cut_torn_tail(path: Path) -> None:
@@ -201,13 +230,27 @@ def cut_torn_tail(path: Path) -> None:
             file.truncate(len(complete_lines) + 1 if complete_lines else 0)
 
 
+_CRC = re.compile(rb', "crc": "([0-9a-f]{8})"\}\r?$')
+
+
 def _line(tree: dict[str, Any]) -> str:
-    """The record as a line. It has no version, because there is only version 1 yet."""
-    return json.dumps(tree, ensure_ascii=False) + "\n"
+    """The record as a line, with its CRC. It has no version, because there is only version 1 yet."""
+    text = json.dumps(tree, ensure_ascii=False)
+    return f'{text[:-1]}, "crc": "{zlib.crc32(text.encode()):08x}"}}\n'
 
 
-def _trees(path: Path, printable: bool = False) -> list[tuple[int, dict[str, Any]]]:
-    """(line number, record) in file order, of all kinds."""
+def _typed(tree: dict[str, Any], where: str) -> Round | Eval | None:
+    """A record; None: of an unknown kind."""
+    kinds: dict[str, type[Round] | type[Eval]] = {"round": Round, "eval": Eval}
+    return record_of(kinds[tree["kind"]], tree, where) if tree["kind"] in kinds else None
+
+
+def _trees(path: Path, printable: bool = False, damaged: list[int] | None = None) -> list[tuple[int, dict[str, Any]]]:
+    """(line number, record) in file order, of all kinds.
+
+    Args:
+        damaged: gets the numbers of damaged lines, which are passed over. None: they are an error.
+    """
     lines = path.read_bytes().split(b"\n")
     trees = []
     for number, line in enumerate(lines, start=1):
@@ -216,16 +259,24 @@ def _trees(path: Path, printable: bool = False) -> list[tuple[int, dict[str, Any
         tree = _parse(line, printable)
         if tree is not None:
             trees.append((number, tree))
-        elif any(later.strip() for later in lines[number:]):
-            raise RunDirError(f"{path}, line {number}: not a record; a kill can cut off only the last line")
+        elif damaged is not None and number < len(lines):
+            damaged.append(number)
+        elif number < len(lines):  # the last piece has no line feed: it is torn
+            raise RunDirError(
+                f"{path}, line {number}: damaged, or not a record: `zorba-ray repair {path.parent}` makes the file anew"
+            )
     return trees
 
 
 def _parse(line: bytes, printable: bool = False) -> dict[str, Any] | None:
-    """The record in a line; None: the line is not an object with a kind and a round."""
+    """The record in a line; None: the line is not an object with a kind and a round, or does not fit its CRC."""
+    if check := _CRC.search(line):
+        line = line[: check.start()] + b"}"
+        if zlib.crc32(line) != int(check[1], 16):
+            return None
     try:
         tree = parse_json(line.decode("utf-8"), printable)
     except (ValueError, RecursionError):
         return None
     is_record = isinstance(tree, dict) and isinstance(tree.get("kind"), str) and isinstance(tree.get("round"), int)
-    return tree if is_record else None
+    return tree if is_record and "crc" not in tree else None

@@ -4,6 +4,7 @@ A record of a newer program may have keys that this one does not know. They are 
 back with it. A newer *version* of a record means that known keys changed their meaning: it is refused, with its number.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,14 +44,16 @@ class Record(msgspec.Struct, kw_only=True, dict=True):
 Kind = TypeVar("Kind", bound=Record)
 
 
-def write_record(path: Path, record: Record, durably: bool = False) -> None:
-    """Writes a record as a JSON file, as `write_json` does.
+def write_record(path: Path, record: Record, synced: bool = True) -> None:
+    """Writes a record as a JSON file, as `write_json` does. Its key `sha256` is the digest of the others, by which
+    `read_tree` sees damage.
 
     Raises:
         OSError: it cannot be written; the old file stays.
         ValueError: a number is not finite.
     """
-    write_json(path, {"version": record.VERSION, **record.tree()}, durably)
+    tree = {"version": record.VERSION, **record.tree()}
+    write_json(path, {**tree, "sha256": _digest(tree)}, synced)
 
 
 def read_record(path: Path, kind: type[Kind], of: str = "run", printable: bool = False) -> Kind:
@@ -96,17 +99,17 @@ def record_of(kind: type[Kind], tree: dict[str, Any], where: str) -> Kind:
 
 
 def read_tree(path: Path, of: str = "run", printable: bool = False) -> dict[str, Any]:
-    """The JSON object in a file.
+    """The JSON object in a file, without its digest.
 
     Args:
         of: kind of the folder, for messages.
         printable: replace characters by U+FFFD that XML or UTF-8 cannot hold, or that change the direction of text.
 
     Raises:
-        RunDirError: missing, unreadable or not a JSON object; names the file.
+        RunDirError: missing, unreadable, not a JSON object, or not as it was written; names the file.
     """
     try:
-        tree = parse_json(path.read_text(encoding="utf-8"), printable)
+        tree = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise RunDirError(f"{path.parent} is not a complete {of} directory: {path.name} is missing") from error
     except OSError as error:
@@ -115,7 +118,19 @@ def read_tree(path: Path, of: str = "run", printable: bool = False) -> dict[str,
         raise RunDirError(f"{path} cannot be read as JSON ({error})") from error
     if not isinstance(tree, dict):
         raise RunDirError(f"{path} does not hold a JSON object")
-    return tree
+    digest = tree.pop("sha256", None)  # files of older programs have none
+    if digest is not None and digest != _digest(tree):
+        raise RunDirError(
+            f"{path} is damaged or was changed: its content does not fit its sha256: put back a copy; "
+            "`zorba-ray repair` takes such a file out of a run, and a resume makes it anew"
+        )
+    return _printable(tree) if printable else tree
+
+
+def _digest(tree: dict[str, Any]) -> str:
+    """SHA-256 (hex) of a JSON object; the layout of the file does not matter."""
+    text = json.dumps(tree, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def parse_json(text: str, printable: bool = False) -> Any:

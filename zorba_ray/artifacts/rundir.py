@@ -7,9 +7,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from zorba_ray.artifacts.answers import SampledAnswers
 from zorba_ray.artifacts.files import held, making, write_json
-from zorba_ray.artifacts.record import read_record, read_tree
-from zorba_ray.artifacts.run_files import HubPin, Provenance, Summary
+from zorba_ray.artifacts.metrics import Round
+from zorba_ray.artifacts.record import Record, read_record, read_tree
+from zorba_ray.artifacts.run_files import HubPin, PartitionRecord, Profile, Provenance, Summary
 from zorba_ray.config import ExperimentConfig, changed_numbers, config_from_tree
 from zorba_ray.config.base import known_keys
 from zorba_ray.errors import ConfigError, RunDirError
@@ -72,14 +74,20 @@ class RunDir:
     def reopen(cls, path: Path, config: ExperimentConfig) -> "RunDir":
         """The directory of a run that will be resumed with `config`. Nothing is written.
 
-        `rounds` may be larger, if the rounds so far do not depend on it (`fixed_length`).
+        `rounds` may be larger, if the rounds so far do not depend on it (`fixed_length`). If config.resolved.json is
+        damaged or missing, nothing is compared here: the session compares digests with the ledger's header.
 
         Raises:
             RunDirError: not a run directory, or settings that change results differ (they are listed), or the run has
                 settings that this program does not know.
         """
         run = cls(path)
-        old, unknown = read_run_settings(run.config)
+        try:
+            old, unknown = read_run_settings(run.config)
+        except RunDirError:
+            if run.ledger.exists():
+                return run
+            raise
         if unknown:
             raise RunDirError(
                 f"resume of {path}: it has settings that this program does not know: {', '.join(unknown)}; resume it "
@@ -111,13 +119,35 @@ class RunDir:
         return {}
 
     def finished(self) -> Summary | None:
-        """The summary if the run is finished, else None.
+        """The summary if the run is finished, else None. A damaged one counts as none: a resume makes it anew."""
+        with contextlib.suppress(RunDirError):
+            summary = read_record(self.summary, Summary)
+            return summary if summary.status == "finished" else None
+        return None
 
-        Raises:
-            RunDirError: summary.json is damaged.
-        """
-        summary = read_record(self.summary, Summary) if self.summary.exists() else None
-        return summary if summary is not None and summary.status == "finished" else None
+    def damaged(self) -> dict[Path, str]:
+        """The small files that are there and cannot be read -> why. The ledger decides without them, and a resume makes
+        them anew."""
+        kinds: dict[Path, type[Record]] = {
+            self.provenance: Provenance,
+            self.partition: PartitionRecord,
+            self.answers: SampledAnswers,
+            self.pending: Round,
+            self.summary: Summary,
+            self.profile: Profile,
+        }
+        faults = {}
+        for path, kind in kinds.items():
+            try:
+                if path.exists():
+                    read_record(path, kind)
+            except RunDirError as error:
+                faults[path] = str(error)
+        try:
+            read_run_settings(self.config)
+        except RunDirError as error:
+            faults[self.config] = str(error)
+        return faults
 
 
 def pinned(config: ExperimentConfig, hub: Mapping[str, HubPin]) -> ExperimentConfig:

@@ -11,6 +11,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from zorba_ray.artifacts import read_tree, record_of, write_json
 from zorba_ray.artifacts.allocation import AllocationRecord
 from zorba_ray.errors import LedgerError, RunDirError
@@ -29,7 +31,7 @@ def write_allocation(path: Path, record: AllocationRecord, chain: bytes) -> None
     tree, round = {"version": record.VERSION, **record.tree()}, record.assignments[-1].round
     tree.pop("digest", None)  # a record that was read from a file has the old digest as an unknown key
     digest = {"round": round, "chain": chain.hex(), "sha256": _sha256(tree, round, chain.hex())}
-    write_json(path, {**tree, "digest": digest}, durably=True)
+    write_json(path, {**tree, "digest": digest})
 
 
 def read_allocation(path: Path, contents: LedgerContents) -> AllocationRecord:
@@ -39,6 +41,35 @@ def read_allocation(path: Path, contents: LedgerContents) -> AllocationRecord:
         RunDirError: missing, not a JSON object, or of another form.
         LedgerError: the digest is missing, does not fit the content, or belongs to another ledger.
     """
+    record, number, chain = _read(path)
+    if not 1 <= number <= contents.last_round + 1:
+        raise LedgerError(f"{path} is of another ledger: its last assignment is of round {number}")
+    if contents.chain_after(number - 1).hex() != chain:
+        raise LedgerError(f"{path} is of another ledger: its chain before round {number} is another")
+    return record
+
+
+def allocation_until(path: Path, last: int) -> AllocationRecord:
+    """allocation.json without the assignments and probes of the rounds after `last`, for a ledger that was cut. What
+    else the record says is of the last assignment; a resume computes it again.
+
+    Raises:
+        RunDirError, LedgerError: the file is missing, damaged or without a digest, or `last` is 0.
+    """
+    record = _read(path)[0]
+    if not last:
+        raise LedgerError(f"{path}: the ledger has no round; a resume assigns anew")
+    given = tuple(assignment for assignment in record.assignments if assignment.round <= last)
+    probes = tuple(probe for probe in record.probes if probe.round <= last)
+    return msgspec.structs.replace(record, assignments=given, probes=probes)
+
+
+def _read(path: Path) -> tuple[AllocationRecord, int, str]:
+    """(record, round of the last assignment, the ledger's chain before it), as the file has them.
+
+    Raises:
+        RunDirError, LedgerError: as `read_allocation`, but for the ledger.
+    """
     tree = read_tree(path)
     digest = tree.pop("digest", None)
     if not isinstance(digest, dict):
@@ -46,14 +77,10 @@ def read_allocation(path: Path, contents: LedgerContents) -> AllocationRecord:
     number, chain = digest.get("round"), digest.get("chain")
     if _sha256(tree, number, chain) != digest.get("sha256"):
         raise LedgerError(f"{path} was changed: its content does not fit its SHA-256")
-    if not isinstance(number, int) or not 1 <= number <= contents.last_round + 1:
-        raise LedgerError(f"{path} is of another ledger: its last assignment is of round {number}")
-    if contents.chain_after(number - 1).hex() != chain:
-        raise LedgerError(f"{path} is of another ledger: its chain before round {number} is another")
     record = record_of(AllocationRecord, tree, str(path))
-    if not record.assignments or record.assignments[0].round != 1:
+    if not record.assignments or record.assignments[0].round != 1 or not isinstance(number, int):
         raise RunDirError(f"{path} has no assignment of round 1")
-    return record
+    return record, number, str(chain)
 
 
 def _sha256(tree: dict[str, Any], round: Any, chain: Any) -> str:

@@ -95,6 +95,7 @@ class AssignmentSchedule:
             fault = str(error)
         else:
             if fault is None:
+                schedule._describe_last()
                 return schedule
         schedule = cls._of_ledger(inputs, file, contents) if contents.records else cls.begin(inputs, file)
         note(f"allocation.json is passed over ({fault}); it is written again, with the assignments of the ledger")
@@ -121,6 +122,13 @@ class AssignmentSchedule:
                 schedule._add(number, "start" if number == 1 else reason, active)
         write_allocation(file, schedule.record, contents.chain_after(schedule.record.assignments[-1].round - 1))
         return schedule
+
+    def _describe_last(self) -> None:
+        """Computes the figures of the last assignment again if the record has those of a later one, which was cut
+        off."""
+        last = self.record.assignments[-1]
+        if any(client.blocks != tuple(sorted(last.active.of(client.client))) for client in self.record.clients):
+            self._describe(as_it_is(self._inputs, self._inputs.fleet.at(last.round), last.active))
 
     def _fault(self, contents: LedgerContents) -> str | None:
         """Why the record does not fit the ledger: rounds of the ledger have other assignments, or an assignment is

@@ -9,7 +9,21 @@ from typing import NoReturn
 import typer
 
 from zorba_ray import __version__
-from zorba_ray.cli import allocate, compare, evaluate, init, lr, predict, profile, replay, report, run, schema, sweep
+from zorba_ray.cli import (
+    allocate,
+    compare,
+    evaluate,
+    init,
+    lr,
+    predict,
+    profile,
+    repair,
+    replay,
+    report,
+    run,
+    schema,
+    sweep,
+)
 from zorba_ray.cli.doctor.command import doctor
 from zorba_ray.cli.terminal import guarded, say
 from zorba_ray.errors import ConfigError, ZorbaError, refused_place
@@ -37,6 +51,7 @@ app.command("allocate", no_args_is_help=True)(allocate.allocate)
 app.command("lr", no_args_is_help=True)(lr.lr)
 app.command("profile", no_args_is_help=True)(profile.profile)
 app.command("replay", no_args_is_help=True)(replay.replay)
+app.command("repair", no_args_is_help=True)(repair.repair)
 app.command("evaluate", no_args_is_help=True)(evaluate.evaluate)
 app.command("predict", no_args_is_help=True)(predict.predict)
 app.command("report", no_args_is_help=True)(report.report)

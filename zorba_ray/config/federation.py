@@ -122,6 +122,9 @@ class FederationConfig(StrictModel):
     """Seconds that a round waits for reports. Reports that come later are recorded as late and not used."""
     quorum: float = Field(default=0.5, gt=0, le=1)
     """Share of the asked clients that must report. With fewer reports the run stops with exit code 5."""
+    patience: int = Field(default=5, ge=1)
+    """Rounds in a row whose update is too large to be applied. Each is made without the reports that make it so; after
+    so many the run ends as diverged (exit code 7), and can go on from there."""
     retries: int = Field(default=3, ge=0)
     """How often a client whose actor died is asked again within a round."""
     snapshot_every: int | None = Field(default=200, ge=1)

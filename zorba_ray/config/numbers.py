@@ -23,6 +23,7 @@ NOT_NUMBERS = (
     "federation.deadline_s",
     "federation.retries",
     "federation.quorum",
+    "federation.patience",
     "federation.snapshot_every",
     "allocation.time_limit_s",
     "allocation.gap",

@@ -15,13 +15,12 @@ from zorba_ray.experiment.sampled_answers import AnswersFile
 from zorba_ray.experiment.split_figures import SplitFigures
 from zorba_ray.models import Batch, Evaluation, TaskModel
 from zorba_ray.stopwatch import Watch
+from zorba_ray.zo import FAR
 
 COLLAPSED = 0.01
 """Of the start's spread: below it the logits no longer depend on the row."""
 RISE = 1.0
 """Above the start's validation loss, in nats."""
-FAR = 10.0
-"""Times the length of the whole model: no update that has moved θ so far has left anything of the model."""
 IN_A_ROW = 3
 """Evaluations with such a loss."""
 BATCH_SIZE = 64

@@ -3,10 +3,12 @@
 import importlib.metadata
 import os
 import platform
+import re
 import secrets
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,15 @@ _PACKAGES = (
     "zorba-ray", "torch", "transformers", "numpy", "numba", "ray", "pyomo", "highspy", "datasets",
     "scikit-learn", "wandb",
 )  # fmt: skip
+
+_HIDDEN = "***"
+_SECRET_NAME = re.compile(
+    r"(?i)(^|[._-])(token|secret|password|passwd|passphrase|credentials?|((api|access|auth)[_-]?)?key)$"
+)
+_SECRET_PART = re.compile(
+    r"(?i)(?<=://)[^/@\s]+(?=@)|(?<=[?&]token=)[^&\s]+|(?<=[?&]sig=)[^&\s]+"
+    r"|\b(hf_\w{16,}|gh[pousr]_\w{20,}|github_pat_\w{20,}|sk-[\w-]{16,}|xox[abp]-[\w-]{10,}|AKIA[0-9A-Z]{16})"
+)
 
 
 def hub_pins(config: ExperimentConfig) -> dict[str, HubPin]:
@@ -39,7 +50,8 @@ def hub_pins(config: ExperimentConfig) -> dict[str, HubPin]:
 
 
 def provenance(path: Path, command: list[str], hub: dict[str, HubPin]) -> Provenance:
-    """The content of provenance.json. It has no path of this machine, except in the command as it was typed.
+    """The content of provenance.json. It has no path of this machine, except in the command as it was typed, without
+    secrets.
 
     `run_id` is random, and the same in all sessions of the run. Trackers know the run by it. It does not depend on the
     name of the folder, so that two runs in folders of the same name have different ids.
@@ -58,7 +70,7 @@ def provenance(path: Path, command: list[str], hub: dict[str, HubPin]) -> Proven
     return Provenance(
         run_id=run_id or secrets.token_hex(8),
         started=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        command=tuple(command),
+        command=without_secrets(command),
         python=sys.version.split()[0],
         versions=versions,
         git=_git(),
@@ -71,6 +83,21 @@ def provenance(path: Path, command: list[str], hub: dict[str, HubPin]) -> Proven
         },
         hub=hub,
     )
+
+
+def without_secrets(command: Sequence[str]) -> tuple[str, ...]:
+    """A command line with `***` in the place of what looks like a secret: the value of an option or setting whose name
+    says so, a password in an address, a key of a known form."""
+    shown, hide = [], False
+    for word in command:
+        name, _, value = word.partition("=")
+        if hide and not word.startswith("-"):
+            word = _HIDDEN
+        elif value and _SECRET_NAME.search(name):
+            word = f"{name}={_HIDDEN}"
+        hide = word.startswith("-") and not value and bool(_SECRET_NAME.search(word))
+        shown.append(_SECRET_PART.sub(_HIDDEN, word))
+    return tuple(shown)
 
 
 def _git() -> dict[str, Any] | None:

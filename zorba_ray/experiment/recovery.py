@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 
 from zorba_ray.artifacts import Round, RunDir, append_record, keep_rounds, read_record, records_of
 from zorba_ray.errors import LedgerError, RunDirError, StorageError
+from zorba_ray.printable import listed
 from zorba_ray.protocol.ledger import LedgerContents
 from zorba_ray.protocol.messages import LedgerHeader
 from zorba_ray.protocol.replay import ReplicaState, unpack_scalars
@@ -53,13 +54,20 @@ def check_header(header: LedgerHeader, expected: LedgerHeader, name: str) -> Non
         )
 
 
-def repair_metrics(run: RunDir, contents: LedgerContents) -> None:
+def repair_metrics(run: RunDir, contents: LedgerContents, note: Callable[[str], None]) -> None:
     """Makes metrics.jsonl have every round of the ledger exactly once, and no others.
 
-    A record that was lost in a kill is taken from pending.json; if it is not there, from the ledger, without its loss.
+    A record that was lost in a kill, or is damaged, is taken from pending.json; if it is not there, from the ledger,
+    without its loss.
+
+    Args:
+        note: is called with a sentence if lines are damaged.
     """
-    if run.metrics.exists():
-        keep_rounds(run.metrics, contents.last_round)
+    if run.metrics.exists() and (damaged := keep_rounds(run.metrics, contents.last_round)):
+        note(
+            f"metrics.jsonl: damaged lines are left out ({listed(damaged)}); their rounds are read from the ledger, "
+            "which has no losses"
+        )
     present = {record.round for record in records_of(run.metrics, Round)}
     missing = [record for record in contents.records if record.round not in present]
     if not missing:

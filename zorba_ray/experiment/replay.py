@@ -82,7 +82,8 @@ class RecordedRun:
 
 
 def recorded_run(path: Path, until: int | None) -> RecordedRun:
-    """Reads what a replay of `path` up to round `until` (None: the kept round) needs.
+    """Reads what a replay of `path` up to round `until` (None: the kept round) needs. Damage of the ledger behind
+    `until` does not count.
 
     Raises:
         RunDirError, LedgerError: not a run; a damaged ledger; or, without `until`, fewer rounds than the run's summary
@@ -90,8 +91,14 @@ def recorded_run(path: Path, until: int | None) -> RecordedRun:
         ConfigError: a round that is not in the ledger.
     """
     run = RunDir(path)
-    config, _ = read_run_settings(run.config)
-    contents = read_ledger(run.ledger)
+    config, unknown = read_run_settings(run.config)
+    contents = read_ledger(run.ledger, until)
+    began = contents.header.config_sha256
+    if not unknown and config.digest() != began and not config.began_as(began):
+        raise RunDirError(
+            f"{run.config}: these are not the settings that the ledger began with, so the file is damaged or was "
+            "changed: put it back, or resume the run with its run file, which makes it anew"
+        )
     if until is not None and until > contents.last_round:
         raise ConfigError(f"--round {until}: the ledger of {path} ends at round {contents.last_round}")
     summary, remark = _summary(run)
@@ -103,6 +110,8 @@ def recorded_run(path: Path, until: int | None) -> RecordedRun:
             f"{summary.rounds_done}: records were cut off, or the file is an older copy; put back the whole one, or "
             f"replay what is there with --round {contents.last_round}"
         )
+    if contents.damage:
+        remark = f"{contents.damage}; the rounds before it are good"
     kept, digest = None, ""
     if summary is not None and contents.last_round == summary.rounds_done:
         kept = summary.rounds_done if summary.kept_round is None else summary.kept_round

@@ -135,8 +135,13 @@ def one_round(session: Session, backend: Backend, number: int) -> None:
 
     # The clients' forward pairs, checked and aggregated to one commit.
     quorum = session.config.federation.quorum
+
+    def judge(body: bytes) -> None:
+        state.check(body, session.size)
+
     with part("aggregate"):
-        result = run_round(backend, method, plan, asked, quorum, state.check, session.watch, schedule.spares(number))
+        result = run_round(backend, method, plan, asked, quorum, judge, session.watch, schedule.spares(number))
+    session.patience.round_made(number, result.too_large, result.rejected)
     for client, reason in result.rejected.items():
         session.journal.note(f"round {number}: client {client} is left out: {reason}")
     with part("records"):
@@ -144,8 +149,9 @@ def one_round(session: Session, backend: Backend, number: int) -> None:
         if assignment is not None:
             change = msgspec.convert(assignment, AssignmentChange, from_attributes=True)
             record = msgspec.structs.replace(record, assignment=change)
-        # The record waits aside until the round counts: a kill between ledger and metrics then loses nothing.
-        write_record(session.run.pending, record)
+        # The record waits aside until the round counts: a kill between ledger and metrics then loses nothing. A crash
+        # of the machine may take it, with this round's loss; to sync it would take three times as long as the ledger.
+        write_record(session.run.pending, record, synced=False)
 
     # The commit counts when it is in the ledger; only then does anybody apply it.
     committing = time.perf_counter()

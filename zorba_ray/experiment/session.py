@@ -29,6 +29,7 @@ from zorba_ray.assignment import AssignmentSchedule
 from zorba_ray.config import ExperimentConfig, TrackingConfig
 from zorba_ray.experiment.build import Setup, build_host, prepare
 from zorba_ray.experiment.evaluate import Evaluations, evaluation_order
+from zorba_ray.experiment.patience import Patience
 from zorba_ray.experiment.provenance import hub_pins, provenance
 from zorba_ray.experiment.recovery import Snapshots, check_header, repair_metrics
 from zorba_ray.experiment.run_warnings import start_warnings
@@ -40,6 +41,7 @@ from zorba_ray.experiment.tracking.ray_metrics import ray_monitors
 from zorba_ray.federation import ClientHost
 from zorba_ray.methods import Method, build_method
 from zorba_ray.protocol.ledger import LedgerContents, LedgerWriter, read_ledger
+from zorba_ray.protocol.messages import LedgerHeader
 from zorba_ray.protocol.snapshot import newest_snapshot
 from zorba_ray.stopwatch import Watch
 from zorba_ray.tasks.reward_code import RewardCode
@@ -98,6 +100,7 @@ class Session:
     journal: Journal
     evaluations: Evaluations
     watch: Watch
+    patience: Patience
     began: tuple[float, float] = field(default_factory=lambda: (time.perf_counter(), time.process_time()))
     """Wall and CPU seconds of the clocks."""
 
@@ -145,12 +148,16 @@ def open_session(
         config, chosen = resolved_scope(config, run, device)
         say(chosen, "note")
     say("loading model and data")
-    begun = read_ledger(run.ledger).header if run.ledger.exists() else None
+    begun = None
+    if run.ledger.exists():
+        begun = read_ledger(run.ledger).header
+        for fault in run.damaged().values():
+            say(f"passed over and made anew: {fault}", "note")
     setup = prepare(config, device, watch, clients_here=sequential, accelerator=accelerator, reward=reward, begun=begun)
     if setup.prefix_note:
         say(setup.prefix_note, "note")
     warnings = start_warnings(setup)
-    setup = _as_begun(setup, run)
+    setup = _as_begun(setup, begun)
     size = setup.model.replica.size()
     origin = setup.model.replica.scoped_copy(config.zo.fixed_scope)
     host = build_host(config, setup.header, setup.model, watch)
@@ -181,6 +188,7 @@ def open_session(
         journal=journal,
         evaluations=Evaluations(setup, records_of(run.metrics, Eval), journal.log, watch, answers),
         watch=watch,
+        patience=Patience(config.federation.patience, run.path),
         began=began,
     )
 
@@ -203,7 +211,7 @@ def _open_ledger(
             say(f"ledger: cut {contents.torn_bytes} bytes of a torn record after round {last}")
         if last < whole.last_round:
             say(f"ledger: cut back from round {whole.last_round} to {last}, the newest with a snapshot")
-        repair_metrics(run, contents)
+        repair_metrics(run, contents, lambda text: say(text, "note"))
         say(f"resuming after round {last}")
         schedule = AssignmentSchedule.resume(setup, run.allocation, contents, lambda text: say(text, "note"))
         return writer, contents, schedule
@@ -224,14 +232,12 @@ def partition_record(setup: Setup) -> PartitionRecord:
     )
 
 
-def _as_begun(setup: Setup, run: RunDir) -> Setup:
+def _as_begun(setup: Setup, begun: LedgerHeader | None) -> Setup:
     """With the digest of settings that the run's ledger has, where since then only `rounds` was raised."""
-    if setup.config.fixed_length is not None or not run.ledger.exists():
+    if begun is None or not setup.config.began_as(begun.config_sha256):
         return setup
-    digest = read_ledger(run.ledger).header.config_sha256
-    if digest == setup.header.config_sha256 or not setup.config.began_as(digest):
-        return setup
-    return dataclasses.replace(setup, header=msgspec.structs.replace(setup.header, config_sha256=digest))
+    header = msgspec.structs.replace(setup.header, config_sha256=begun.config_sha256)
+    return dataclasses.replace(setup, header=header)
 
 
 def _kept_until(run: RunDir, contents: LedgerContents) -> int | None:

@@ -38,6 +38,8 @@ class RoundResult:
     failed: dict[int, str] = field(default_factory=dict)
     late: dict[int, str] = field(default_factory=dict)
     rejected: dict[int, str] = field(default_factory=dict)
+    too_large: tuple[int, ...] = ()
+    """The rejected clients without whose reports the update is small enough to be applied."""
     clients_s: float = 0.0
     """Wall seconds until all answers had arrived."""
     aggregate_s: float = 0.0
@@ -144,9 +146,11 @@ class Replies(Generic[T]):
         asked = len(self.accepted) + len(reasons)
         needed = needed_reports(self.wanted or asked, quorum)
         if len(self.accepted) < needed <= len(self.accepted) + len(self.not_finite):
+            first = min(self.not_finite)
             raise Diverged(
-                f"{label}: the numbers of {len(self.not_finite)} of {asked} clients are no longer finite or too large, "
-                f"and federation.quorum={quorum} needs {needed} reports: lower the learning rate or set zo.clip"
+                f"{label}: the numbers of {len(self.not_finite)} of {asked} clients are no longer finite or too large "
+                f"(client {first}: {reasons[first]}), and federation.quorum={quorum} needs {needed} reports: lower the "
+                "learning rate or set zo.clip"
             )
         if len(self.accepted) < needed:
             listing = "; ".join(f"client {client}: {reason}" for client, reason in sorted(reasons.items())[:5])
@@ -225,6 +229,7 @@ def run_round(
     replies = read_replies([*asked, *spares], answers, read)
     if spares:
         replies = replies.standing_in(asked, spares)
+    too_large: list[int] = []
     while True:
         replies.require_quorum(f"round {plan.round}", quorum)
         reports = list(replies.accepted.values())
@@ -235,8 +240,9 @@ def run_round(
             break
         for client, reason in refused.items():
             replies.reject(client, reason)
+        too_large += refused
     seconds = (answered - start, time.perf_counter() - answered)
-    outcome = (replies.failed, replies.late, replies.rejected)
+    outcome = (replies.failed, replies.late, replies.rejected, tuple(too_large))
     return RoundResult(
         plan, frame, (*asked, *spares), tuple(reports), tuple(replies.frames), commit, body, *outcome, *seconds
     )

@@ -14,7 +14,6 @@ is refused, with its offset.
 
 import dataclasses
 import hashlib
-import itertools
 import os
 import struct
 import zlib
@@ -29,8 +28,12 @@ from zorba_ray.protocol.messages import LedgerHeader, RoundCommit, decode, requi
 
 MAGIC = b"ZORBALG1"
 FORMAT = 3
+START = hashlib.sha256(MAGIC).digest()
+"""The chain before record 0."""
 _HEAD = struct.Struct("<III")
 _TAIL = struct.Struct("<I32s")
+HEAD_BYTES, TAIL_BYTES = _HEAD.size, _TAIL.size
+"""Bytes of a record before its body, and after it."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,10 @@ class LedgerContents:
     size: int
     """Bytes up to the end of the last whole record."""
     torn_bytes: int
-    """Bytes after that: a record whose write was cut off."""
+    """Bytes after that: a record whose write was cut off, or all that follows a damaged record."""
     header_chain: bytes
+    damage: str | None = None
+    """What is wrong with the record after the last one that is here, as a sentence; None: the whole file is good."""
 
     @property
     def chain(self) -> bytes:
@@ -72,12 +77,16 @@ class LedgerContents:
     def last_round(self) -> int:
         return self.records[-1].round if self.records else 0
 
-    def commits(self, until: int | None = None) -> Iterator[RoundCommit]:
-        """The commits up to and including round `until` (None: all)."""
-        for record in self.records:
-            if until is not None and record.round > until:
-                return
-            yield decode(record.body, RoundCommit)
+    def up_to(self, number: int) -> "LedgerContents":
+        """The contents without the records after round `number`."""
+        if number >= self.last_round:
+            return self
+        size = self.records[number].offset
+        return dataclasses.replace(self, records=self.records[:number], size=size)
+
+    def commits(self) -> Iterator[RoundCommit]:
+        """The commits in order."""
+        return (decode(record.body, RoundCommit) for record in self.records)
 
     def chain_after(self, number: int) -> bytes:
         """Chain after round `number`; for 0, after the header."""
@@ -110,14 +119,68 @@ def header_body(header: LedgerHeader) -> bytes:
 
 def first_chain(header: LedgerHeader) -> bytes:
     """Chain after record 0."""
-    return next_chain(hashlib.sha256(MAGIC).digest(), header_body(header))
+    return next_chain(START, header_body(header))
 
 
-def read_ledger(path: Path) -> LedgerContents:
+def read_ledger(path: Path, until: int | None = None) -> LedgerContents:
     """Reads and verifies every byte.
+
+    Args:
+        until: only the records up to this round are needed. If a later one is damaged, the contents end before it, and
+            `damage` says what is wrong. None: all are needed.
 
     Raises:
         LedgerError: no such file, not a ledger, or damaged; the message names the offset and the fault.
+    """
+    contents = scan_ledger(path)
+    if contents.damage and (until is None or until > contents.last_round):
+        raise LedgerError(
+            f"{contents.damage}. The {contents.last_round} rounds before it are good: `zorba-ray repair {path.parent}` "
+            "says what can be saved"
+        )
+    return contents
+
+
+def scan_ledger(path: Path, data: bytes | None = None) -> LedgerContents:
+    """Reads and verifies the records up to the first damaged one, which `damage` then describes.
+
+    Args:
+        data: the content of the file; None: it is read.
+
+    Raises:
+        LedgerError: no such file, not a ledger, or a damaged header.
+    """
+    data = _ledger_bytes(path) if data is None else data
+    chain, damage = START, None
+    records: list[LedgerRecord] = []
+    offset = len(MAGIC)
+    try:
+        while (record := parse_record(data, offset, chain, len(records))) is not None:
+            records.append(record)
+            chain, offset = record.chain, record.end
+    except LedgerError as error:
+        damage = f"{path}: {error}"
+        if not records:
+            raise LedgerError(f"{damage}: without its header no round can be read. Put back a copy") from error
+    if not records:
+        raise LedgerError(f"{path}: the header record is incomplete, so the file holds no round: start the run anew")
+    first = records[0]
+    try:
+        fields = msgspec.msgpack.decode(first.body)
+        if isinstance(fields, dict) and fields.get("format") != FORMAT:
+            raise LedgerError(f"{path}: ledger format {fields.get('format')}, this program writes and reads {FORMAT}")
+        header = msgspec.convert(fields, LedgerHeader)
+        require_known(header.sections, "the header")
+    except (msgspec.MsgspecError, UnicodeDecodeError, MessageError) as error:
+        raise LedgerError(f"{path}: offset {first.offset}: the header cannot be read ({error})") from error
+    return LedgerContents(header, tuple(records[1:]), offset, len(data) - offset, first.chain, damage)
+
+
+def _ledger_bytes(path: Path) -> bytes:
+    """The content of a ledger.
+
+    Raises:
+        LedgerError: it cannot be read, or is no ledger.
     """
     try:
         data = path.read_bytes()
@@ -127,57 +190,49 @@ def read_ledger(path: Path) -> LedgerContents:
         raise LedgerError(f"{path}: cannot be read ({error.strerror})") from error
     if data[: len(MAGIC)] != MAGIC:
         raise LedgerError(f"{path}: not a ledger of this version (offset 0: {data[:8]!r}, expected {MAGIC!r})")
-    records = tuple(_records(path, data))
-    if not records:
-        raise LedgerError(f"{path}: the header record is incomplete, so the file holds no round: start the run anew")
-    first, size = records[0], records[-1].end
-    try:
-        fields = msgspec.msgpack.decode(first.body)
-        if isinstance(fields, dict) and fields.get("format") != FORMAT:
-            raise LedgerError(f"{path}: ledger format {fields.get('format')}, this program writes and reads {FORMAT}")
-        header = msgspec.convert(fields, LedgerHeader)
-        require_known(header.sections, "the header")
-    except (msgspec.MsgspecError, UnicodeDecodeError, MessageError) as error:
-        raise LedgerError(f"{path}: offset {first.offset}: the header cannot be read ({error})") from error
-    return LedgerContents(header, records[1:], size, len(data) - size, first.chain)
+    return data
 
 
-def _records(path: Path, data: bytes) -> Iterator[LedgerRecord]:
-    """The complete records in order, verified, up to the end of the file or to a torn tail.
+def body_bytes(data: bytes | bytearray, offset: int) -> int | None:
+    """The length of the body of the record at `offset`; None: the length is damaged (CRC)."""
+    length, _, check = _HEAD.unpack_from(data, offset)
+    return length if zlib.crc32(data[offset : offset + 8]) == check else None
+
+
+def parse_record(data: bytes | bytearray, offset: int, chain: bytes, expected: int) -> LedgerRecord | None:
+    """The record at `offset`, verified; None: it is torn, or there is none.
+
+    Args:
+        chain: before the record.
+        expected: its round.
 
     Raises:
-        LedgerError: as `read_ledger`.
+        LedgerError: damaged; the message names offset and fault, but not the file.
     """
-    chain, offset = hashlib.sha256(MAGIC).digest(), len(MAGIC)
-    for expected in itertools.count():
-        if len(data) < offset + _HEAD.size:
-            return
-        length, number, check = _HEAD.unpack_from(data, offset)
-        if zlib.crc32(data[offset : offset + 8]) != check:
-            raise LedgerError(f"{path}: offset {offset}: the record's length and round are damaged (CRC)")
-        start = offset + _HEAD.size
-        if len(data) < start + length + _TAIL.size:
-            return
-        body = data[start : start + length]
-        stored_check, stored_chain = _TAIL.unpack_from(data, start + length)
-        if zlib.crc32(body) != stored_check:
-            raise LedgerError(f"{path}: offset {start}: the record of round {number} is damaged (CRC)")
-        chain = next_chain(chain, body)
-        if chain != stored_chain:
-            raise LedgerError(f"{path}: offset {start + length + 4}: the hash chain breaks at round {number}")
-        if number != expected:
-            raise LedgerError(f"{path}: offset {offset}: the record is of round {number}, round {expected} is expected")
-        try:
-            commit_round = decode(body, RoundCommit).round if number else 0
-        except MessageError as error:
-            raise LedgerError(f"{path}: offset {start}: round {number}: {error}") from error
-        if commit_round != number:
-            raise LedgerError(
-                f"{path}: offset {start}: the record of round {number} has the commit of round {commit_round}"
-            )
-        record = LedgerRecord(number, body, offset, chain)
-        yield record
-        offset = record.end
+    start = offset + _HEAD.size
+    if len(data) < start:
+        return None
+    length, number = body_bytes(data, offset), _HEAD.unpack_from(data, offset)[1]
+    if length is None:
+        raise LedgerError(f"offset {offset}: the record's length and round are damaged (CRC)")
+    if len(data) < start + length + _TAIL.size:
+        return None
+    body = bytes(data[start : start + length])
+    stored_check, stored_chain = _TAIL.unpack_from(data, start + length)
+    if zlib.crc32(body) != stored_check:
+        raise LedgerError(f"offset {start}: the record of round {number} is damaged (CRC)")
+    chain = next_chain(chain, body)
+    if chain != stored_chain:
+        raise LedgerError(f"offset {start + length + 4}: the hash chain breaks at round {number}")
+    if number != expected:
+        raise LedgerError(f"offset {offset}: the record is of round {number}, round {expected} is expected")
+    try:
+        commit_round = decode(body, RoundCommit).round if number else 0
+    except MessageError as error:
+        raise LedgerError(f"offset {start}: round {number}: {error}") from error
+    if commit_round != number:
+        raise LedgerError(f"offset {start}: the record of round {number} has the commit of round {commit_round}")
+    return LedgerRecord(number, body, offset, chain)
 
 
 class LedgerWriter:
@@ -203,7 +258,7 @@ class LedgerWriter:
         body = header_body(header)
         chain = first_chain(header)
         aside = path.with_suffix(".tmp")
-        with aside.open("wb") as file:
+        with open(aside, "wb", opener=private) as file:
             file.write(MAGIC + _record(0, body, chain))
             file.flush()
             os.fsync(file.fileno())
@@ -219,14 +274,9 @@ class LedgerWriter:
             LedgerError: as `read_ledger`.
         """
         contents = read_ledger(path)
-        if until is not None and until < contents.last_round:
-            size = contents.records[until].offset
-            contents = dataclasses.replace(contents, records=contents.records[:until], size=size)
-        if contents.size < path.stat().st_size:
-            with path.open("r+b") as file:
-                file.truncate(contents.size)
-                file.flush()
-                os.fsync(file.fileno())
+        if until is not None:
+            contents = contents.up_to(until)
+        cut(path, contents.size)
         return cls(path, contents.chain, contents.last_round), contents
 
     def append(self, round: int, body: bytes) -> bytes:
@@ -252,6 +302,20 @@ class LedgerWriter:
 def _record(round: int, body: bytes, chain: bytes) -> bytes:
     head = struct.pack("<II", len(body), round)
     return head + struct.pack("<I", zlib.crc32(head)) + body + _TAIL.pack(zlib.crc32(body), chain)
+
+
+def private(path: str, flags: int) -> int:
+    """An opener for `open`: a file that is made is open to its owner alone, whatever the umask allows."""
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+
+
+def cut(path: Path, size: int) -> None:
+    """Cuts a file to `size` bytes if it has more, with fsync."""
+    if size < path.stat().st_size:
+        with path.open("r+b") as file:
+            file.truncate(size)
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:

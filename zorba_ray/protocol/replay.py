@@ -1,5 +1,6 @@
 """A replica and its position in the ledger. θ is θ0 with the commits up to that position applied in order."""
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -12,7 +13,16 @@ from zorba_ray.models import Replica
 from zorba_ray.protocol.example_groups import counts_of, groups_of, padded
 from zorba_ray.protocol.ledger import first_chain, next_chain
 from zorba_ray.protocol.messages import LedgerHeader, RoundCommit, decode
-from zorba_ray.zo import PendingCommits, RoundUpdate, UpdateRule, apply_rounds, reach, require_within_reach
+from zorba_ray.zo import (
+    PendingCommits,
+    RoundUpdate,
+    UpdateRule,
+    apply_rounds,
+    reach,
+    require_short,
+    require_within_reach,
+    step_length,
+)
 
 _FUSED_TERMS = 2048
 """Scalars after which the collected commits are applied, in one pass over θ. A scalar takes 20 bytes per block."""
@@ -112,18 +122,24 @@ class ReplicaState:
         """
         self.catch_up([body])
 
-    def check(self, body: bytes) -> None:
+    def check(self, body: bytes, size: float = math.inf) -> None:
         """Checks that the next commit can be applied, and changes nothing. Call it before the commit is written to the
         ledger, from which it cannot be removed.
 
         The commit's active sets must be those that the plan of the round set here.
 
+        Args:
+            size: ‖θ0‖ of the whole model.
+
         Raises:
             LedgerError: as `apply`.
-            Diverged: it would move weights further than `zo.LIMIT`.
+            Diverged: it would move a weight by `zo.LIMIT` or more, or θ by more than `zo.FAR` · `size`.
         """
         commit = decode(body, RoundCommit)
-        require_within_reach(reach(self._update(commit), self.rule), f"round {commit.round}: its scalars")
+        update = self._update(commit)
+        require_within_reach(reach(update, self.rule), f"round {commit.round}: its scalars")
+        length = step_length(update, self.rule, self.replica.manifest)
+        require_short(length, size, f"round {commit.round}: its scalars")
 
     def catch_up(self, bodies: Iterable[bytes]) -> None:
         """Applies several commits in order, up to about _FUSED_TERMS scalars in one pass over θ.

@@ -8,7 +8,7 @@ tensors.
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -54,12 +54,13 @@ def write_snapshot(folder: Path, state: ReplicaState) -> Path:
     """
     tensors = {name: tensor.cpu().numpy() for name, tensor in state.movable().items()}
     label = _Label(state.round, state.chain, _digest(state.round, state.chain, tensors))
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(0o700, exist_ok=True)
     path = folder / f"round-{state.round:08d}.safetensors"
     aside = path.with_suffix(".tmp")
     try:
         save_file(tensors, aside, {"label": msgspec.json.encode(label).decode()})
         with aside.open("rb") as file:
+            os.fchmod(file.fileno(), 0o600)
             os.fsync(file.fileno())
         aside.rename(path)
     finally:
@@ -82,15 +83,24 @@ def newest_snapshot(
         note: is called with a sentence for each snapshot that is passed over, and the reason.
         of_round: only a snapshot of this round; None: of any round.
     """
-    for path in _paths(folder):
-        snapshot = _read(path)
+    for path, snapshot in checked_snapshots(folder, contents):
         if isinstance(snapshot, str):
             note(f"snapshot {path.name} is passed over: {snapshot}")
-        elif not 1 <= snapshot.round <= contents.last_round or contents.chain_after(snapshot.round) != snapshot.chain:
-            note(f"snapshot {path.name} is passed over: its round {snapshot.round} is not the one of this ledger")
         elif of_round in (None, snapshot.round):
             return replace(snapshot, active=contents.active_after(snapshot.round))
     return None
+
+
+def checked_snapshots(folder: Path, contents: LedgerContents) -> Iterator[tuple[Path, Snapshot | str]]:
+    """Every file of a snapshot in `folder`, newest first: the snapshot, or why it cannot be used with this ledger."""
+    for path in _paths(folder):
+        snapshot = _read(path)
+        if isinstance(snapshot, str):
+            yield path, snapshot
+        elif not 1 <= snapshot.round <= contents.last_round or contents.chain_after(snapshot.round) != snapshot.chain:
+            yield path, f"its round {snapshot.round} is not the one of this ledger"
+        else:
+            yield path, snapshot
 
 
 def restore(state: ReplicaState, snapshot: Snapshot) -> None:

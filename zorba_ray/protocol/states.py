@@ -20,7 +20,7 @@ from zorba_ray.models import Replica
 from zorba_ray.protocol.ledger import next_chain
 from zorba_ray.protocol.messages import LedgerHeader, RoundCommit, decode, encode
 from zorba_ray.protocol.replay import ReplicaState
-from zorba_ray.zo import on_grid, require_within_reach
+from zorba_ray.zo import on_grid, require_short, require_within_reach
 
 
 def replica_state(
@@ -68,7 +68,7 @@ class PoolState(ReplicaState):
         self._rebuild(self._sums.numpy().copy())
         self.round, self.chain = round, chain
 
-    def check(self, body: bytes) -> None:
+    def check(self, body: bytes, size: float = math.inf) -> None:
         """As `ReplicaState.check`. The bounded step is η times the sum of the sizes that the commit adds.
 
         Raises:
@@ -77,8 +77,11 @@ class PoolState(ReplicaState):
         """
         commit, sums = decode(body, RoundCommit), self._sums.numpy().copy()
         with np.errstate(invalid="ignore"):
-            distance = commit.lr * float(np.abs(np.frombuffer(commit.scalars, dtype="<f4").astype(np.float64)).sum())
+            added = commit.lr * np.frombuffer(commit.scalars, dtype="<f4").astype(np.float64)
+            distance, square = float(np.abs(added).sum()), float((added**2).sum())
         require_within_reach(distance, f"round {commit.round}: its sums")
+        weights = sum(tensor.numel for tensor in self.replica.manifest.moved(self.rule.scope))
+        require_short(math.sqrt(square * weights), size, f"round {commit.round}: its sums")
         self._add(sums, commit)
         on_grid(-sums[-1] * sums[:-1])
 
@@ -148,7 +151,7 @@ def ledger_body(body: bytes, commits: str) -> bytes:
 class TensorState(ReplicaState):
     """`ReplicaState` for `commits: tensors`; the tensors of the last commit are θ in scope."""
 
-    def check(self, body: bytes) -> None:
+    def check(self, body: bytes, size: float = math.inf) -> None:
         """As `ReplicaState.check`. The bounded step is the largest change of any weight.
 
         Raises:
@@ -157,11 +160,13 @@ class TensorState(ReplicaState):
         """
         commit = decode(body, RoundCommit)
         tensors = self.movable().values()
-        furthest = 0.0
+        furthest, square = 0.0, 0.0
         for tensor, new in zip(tensors, self._tensors(commit), strict=True):
             step = torch.from_numpy(new.astype(np.float64)).sub_(tensor.cpu()).abs_()
             furthest = max(furthest, float(step.max())) if bool(step.isfinite().all()) else math.inf
+            square += float(step.square().sum())
         require_within_reach(furthest, f"round {commit.round}: its tensors")
+        require_short(math.sqrt(square), size, f"round {commit.round}: its tensors")
 
     def catch_up(self, bodies: Iterable[bytes]) -> None:
         """Copies the tensors of commits to θ, in order.

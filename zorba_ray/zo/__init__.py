@@ -3,6 +3,7 @@
 from zorba_ray.zo.estimator import Estimator, Overlay, projected_gradient
 from zorba_ray.zo.probe import BlockEnergies, block_energies, probe_scalars, probe_weights
 from zorba_ray.zo.schedule import scheduled
+from zorba_ray.zo.step_length import FAR, require_short, step_length
 from zorba_ray.zo.update import (
     LIMIT,
     PendingCommits,
@@ -19,6 +20,7 @@ from zorba_ray.zo.update import (
 )
 
 __all__ = [
+    "FAR",
     "LIMIT",
     "BlockEnergies",
     "Estimator",
@@ -36,7 +38,9 @@ __all__ = [
     "probe_weights",
     "projected_gradient",
     "reach",
+    "require_short",
     "require_within_reach",
     "round_seeds",
     "scheduled",
+    "step_length",
 ]
