@@ -1,6 +1,7 @@
 """A damaged run directory is repaired: what the chain confirms is kept, the rest is computed again to the same
 bytes."""
 
+import errno
 import json
 import os
 import random
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.tiny_run import run_here, tiny_config
-from zorba_ray.artifacts import Round, Run, records_of
+from zorba_ray.artifacts import Round, Run, held, records_of
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import ConfigError, Interrupted, LedgerError, RunDirError
 from zorba_ray.experiment.repair import diagnose, repair_run
@@ -239,3 +240,26 @@ def test_a_replay_needs_the_records_up_to_its_round(ran: Ran, tmp_path: Path, cl
     for asked in (None, 5):
         with pytest.raises(LedgerError, match="The 4 rounds before it are good: `zorba-ray repair"):
             recorded_run(path, asked)
+
+
+def test_a_run_in_use_or_a_full_disk_is_left_as_it_is(
+    ran: Ran, tmp_path: Path, cli: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = ran.copy(tmp_path / "run")
+    with (path / "ledger.zl").open("ab") as file:
+        file.write(bytes(100))
+    before = content(path)
+    with held(path):
+        done = cli("repair", path)
+    assert (done.code, "in use by another process" in done.err) == (2, True)
+
+    def full(*arguments: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfileobj", full)
+        done = cli("repair", path)
+    assert (done.code, "No space left on device: a repair needs room for copies" in done.err) == (8, True)
+    assert {name: data for name, data in content(path).items() if name in before} == before
+    assert cli("repair", path).code == 0
+    assert read_ledger(path / "ledger.zl").torn_bytes == 0

@@ -66,11 +66,13 @@ def check_session(run: OfflineRun, path: Path, config: ExperimentConfig) -> None
     assert f"allocation-{run.run_id}" in run.artifacts
 
 
-def test_plain_run(tmp_path: Path) -> None:
+def test_plain_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "run"
     config = tiny_config("memory.frozen=host", *OFFLINE, FLEET)
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--token", "not-to-be-kept"])
     notes = execute(config, path)
     (run,) = read_offline_runs(path)
+    assert not [file for file in path.rglob("*") if file.is_file() and b"not-to-be-kept" in file.read_bytes()]
     assert notes == [f"W&B: kept offline; upload it with `wandb sync {run.folder}`"]
     assert_all_metrics(path, [run])
     check_session(run, path, config)

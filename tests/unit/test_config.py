@@ -291,6 +291,7 @@ EXEMPT = {
     "federation.deadline_s",
     "federation.retries",
     "federation.quorum",
+    "federation.patience",
     "allocation.time_limit_s",
     "allocation.gap",
 }

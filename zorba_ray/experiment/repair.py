@@ -6,16 +6,17 @@ made to fit the ledger. What is changed is copied first, and what is removed is
 kept with these copies.
 """
 
+import itertools
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from zorba_ray.artifacts import RunDir, Summary, held, read_metrics, read_record
 from zorba_ray.artifacts.metrics import Round, damaged_lines
 from zorba_ray.assignment.allocation_file import allocation_until, read_allocation, write_allocation
-from zorba_ray.errors import ConfigError, LedgerError, RunDirError
+from zorba_ray.errors import ConfigError, LedgerError, RunDirError, StorageError
 from zorba_ray.experiment.recovery import repair_metrics
 from zorba_ray.printable import listed
 from zorba_ray.protocol.flipped_bits import flipped_bits
@@ -90,38 +91,48 @@ def repair_run(path: Path, rollback_to: int | None = None) -> tuple[Diagnosis, P
     Raises:
         RunDirError: as `diagnose`, or another process uses the directory.
         LedgerError, ConfigError: as `diagnose`.
-        StorageError, OSError: a copy or a file cannot be written. What was not copied was not changed.
+        StorageError: a copy or a file cannot be written. What has no copy was not changed.
     """
     if not path.is_dir():
         raise RunDirError(f"{path}: no such run directory")
     with held(path):
         found = diagnose(path, rollback_to)
-        run = found.run
-        changed = [fault for fault in found.faults if fault.file != run.config]
+        changed = [fault for fault in found.faults if fault.file != found.run.config]
         if not changed:
             return found, None
-        copies = next(
-            path / name for number in range(1, 10**6) if not (path / (name := f"before-repair-{number}")).exists()
-        )
-        copies.mkdir(0o700)
-        for file in dict.fromkeys(fault.file for fault in changed if not fault.removed):
-            _copy(file, copies / file.name)
-        sync_folder(copies)
-        sync_folder(path)
-        for bit in found.flipped:
-            _flip(run.ledger, bit)
-        cut(run.ledger, found.contents.size)
-        for fault in changed:
-            if fault.removed:
-                aside = copies / fault.file.relative_to(path)
-                aside.parent.mkdir(0o700, exist_ok=True)
-                fault.file.replace(aside)
-        if run.allocation in {fault.file for fault in changed if not fault.removed}:
-            allocation = allocation_until(run.allocation, found.contents.last_round)
-            chain = found.contents.chain_after(allocation.assignments[-1].round - 1)
-            write_allocation(run.allocation, allocation, chain)
-        repair_metrics(run, found.contents, lambda text: None)
+        names = (f"before-repair-{number}" for number in itertools.count(1))
+        copies = next(path / name for name in names if not (path / name).exists())
+        try:
+            copies.mkdir(0o700)
+            for file in dict.fromkeys(fault.file for fault in changed if not fault.removed):
+                _copy(file, copies / file.name)
+            sync_folder(copies)
+            sync_folder(path)
+            _change(found, changed, copies)
+        except OSError as error:
+            raise StorageError(
+                f"{path}: {error.strerror or error}: a repair needs room for copies of what it changes, and a folder "
+                "that can be written. Make room and repair again; nothing was changed that has no copy"
+            ) from error
         return found, copies
+
+
+def _change(found: Diagnosis, changed: Sequence[Fault], copies: Path) -> None:
+    """The ledger first: after a kill here a second repair does the rest."""
+    run = found.run
+    for bit in found.flipped:
+        _flip(run.ledger, bit)
+    cut(run.ledger, found.contents.size)
+    for fault in changed:
+        if fault.removed:
+            aside = copies / fault.file.relative_to(run.path)
+            aside.parent.mkdir(0o700, exist_ok=True)
+            fault.file.replace(aside)
+    if run.allocation in {fault.file for fault in changed if not fault.removed}:
+        allocation = allocation_until(run.allocation, found.contents.last_round)
+        chain = found.contents.chain_after(allocation.assignments[-1].round - 1)
+        write_allocation(run.allocation, allocation, chain)
+    repair_metrics(run, found.contents, lambda text: None)
 
 
 def _scan(run: RunDir, flipped: tuple[int, ...]) -> LedgerContents:

@@ -180,6 +180,7 @@ class WandbMonitor:
             disable_git=True,
             disable_code=True,
             reinit="create_new",
+            x_disable_meta=True,  # it has the command line with its secrets; ours is logged without
         )
         if hasattr(settings, "x_transaction_log_flush_interval"):  # newer wandb only
             settings.x_transaction_log_flush_interval = FLUSH_S
