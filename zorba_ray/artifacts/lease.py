@@ -88,7 +88,8 @@ class _Lease:
                     raise self._in_use()
         aside = self.path.with_name(f"{self.path.name}.{self._token}")
         try:
-            aside.write_bytes(self._content())
+            with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(self._content())
             aside.replace(self.path)
         finally:
             aside.unlink(missing_ok=True)
