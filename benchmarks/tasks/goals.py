@@ -133,6 +133,9 @@ TRAINING = (
         for method, what, more in (
             ("fedit", "first-order LoRA", ("model.lora.rank=8", "zo={scope: lora}")),
             ("fedavg", "first-order, all tensors of the blocks", ("zo={}", "method_settings.lr=0.01")),
+            ("adamw", "first-order, all data in one place", (
+                "zo={}", "federation.clients=1", "method_settings={local_steps: 20, lr: 3.0e-5}",
+            )),
         )
     ),
 )  # fmt: skip
