@@ -3,6 +3,7 @@
 import io
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,18 +55,24 @@ def test_a_search_ends_where_every_rate_raises_the_loss() -> None:
 def ladder(*changes: float | None) -> Ladder:
     """Rates 1, 2, 4, …"""
     steps = (Step(2.0**place, None if change is None else 1.0 + change, change) for place, change in enumerate(changes))
-    return Ladder(tuple(steps), 1.0, 4, 16, 64)
+    return Ladder(tuple(steps), 1.0, 4, 16, 64, 32)
 
 
 @pytest.mark.parametrize(
     ("changes", "rate"),
     [((-0.1, -0.3, -0.2, 0.3), 2.0), ((-0.1, -0.2, None), 2.0), ((0.1, None), None), ((-1e-6, 0.1), None)],
 )
-def test_half_of_the_rate_that_lowers_the_loss_most_is_suggested(
+def test_a_share_of_the_rate_that_lowers_the_loss_most_is_suggested(
     changes: tuple[float | None, ...], rate: float | None
 ) -> None:
     assert ladder(*changes).lowest == rate
-    assert ladder(*changes).suggested == (None if rate is None else rate / 2)
+    assert ladder(*changes).suggested == (None if rate is None else rate / 2), "√(8/32)"
+
+
+def test_short_runs_take_the_rate_as_it_is() -> None:
+    assert replace(ladder(-0.1, -0.3, 0.2), rounds=8).suggested == 2.0
+    assert replace(ladder(-0.1, -0.3, 0.2), rounds=3).suggested == 2.0
+    assert replace(ladder(-0.1, -0.3, 0.2), rounds=800).suggested == 0.2
 
 
 def test_every_rate_begins_at_the_start() -> None:
@@ -111,7 +118,9 @@ def test_a_rate_that_blows_up_is_marked() -> None:
     stream = io.StringIO()
     print_ladder(Console(file=stream, width=80), ladder(-0.1, 0.1, 0.7, None))
     text = stream.getvalue()
-    assert [word in text for word in ("rises", "blows up", "destroys the model", "use zo.lr=0.5")] == [True] * 4
+    assert [
+        word in text for word in ("rises", "blows up", "destroys the model", "use zo.lr=0.5 for a run of 32 rounds")
+    ] == [True] * 4
     assert text.count("◀") == 1
     assert max(map(len, text.splitlines())) <= 80
 

@@ -77,7 +77,7 @@ def print_ladder(console: "Console", ladder: "Ladder") -> None:
     if ladder.suggested is None:
         console.print("no rate lowers the loss: try smaller ones (--rates), or more directions (zo.directions)")
     else:
-        console.print(f"use zo.lr={ladder.suggested:.3g}, half of the marked rate: a run has more rounds than these")
+        console.print(f"use zo.lr={ladder.suggested:.3g} for a run of {ladder.rounds:,} rounds; longer ones need less")
 
 
 def _numbers(text: str | None) -> list[float] | None:

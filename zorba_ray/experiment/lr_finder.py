@@ -1,7 +1,8 @@
 """Finds a learning rate: takes the steps of a few rounds at once, at several rates, always from θ0.
 
-Half of the rate that lowers the loss most in this way suited whole runs on the models that were tried (docs/log,
-2026-11-30).
+A run has more rounds than these, and the noise of its steps adds up: the best rate for T noisy steps falls with 1/√T
+(Ghadimi and Lan, SIAM J. Optim. 23, 2013). So of the rate that lowers the loss most, √(8/T) is suggested. The 8 was
+measured on whole runs (docs/log/2026-11-30.md).
 """
 
 import math
@@ -15,8 +16,8 @@ from zorba_ray.experiment.rounds_at_start import ROWS, RoundsAtStart
 from zorba_ray.experiment.scope import with_scope
 from zorba_ray.zo.ladder import best_rate, rate_beyond
 
-SHARE = 0.5
-"""Of the rate with the lowest loss. A run has more rounds than these, and their noise adds up."""
+FULL = 8
+"""Rounds of a run up to which the rate with the lowest loss is suggested as it is."""
 _FACTOR = 10**0.5
 """Between neighbouring rates."""
 _MOST = 14
@@ -50,6 +51,8 @@ class Ladder:
     """Forward passes of all clients together."""
     rows: int
     """Validation rows behind each loss."""
+    rounds: int
+    """T, of the run for which a rate is wanted."""
 
     @property
     def lowest(self) -> float | None:
@@ -59,8 +62,8 @@ class Ladder:
 
     @property
     def suggested(self) -> float | None:
-        """The rate for a run, SHARE of the lowest; None: no rate lowers the loss."""
-        return None if self.lowest is None else float(f"{SHARE * self.lowest:.2g}")
+        """The rate for a run of T rounds; None: no rate lowers the loss."""
+        return None if self.lowest is None else _rounded(self.lowest * min(1.0, (FULL / self.rounds) ** 0.5))
 
 
 def find_rate(config: ExperimentConfig, rates: Sequence[float] | None = None) -> Ladder:
@@ -100,7 +103,9 @@ def find_rate(config: ExperimentConfig, rates: Sequence[float] | None = None) ->
         else:
             following = next_rate(losses, rounds.start.loss)
     steps = [Step(lr, loss, None if loss is None else loss - rounds.start.loss) for lr, loss in sorted(losses.items())]
-    return Ladder(tuple(steps), rounds.start.loss, rounds.clients, rounds.passes, len(setup.validation.labels))
+    return Ladder(
+        tuple(steps), rounds.start.loss, rounds.clients, rounds.passes, len(setup.validation.labels), config.rounds
+    )
 
 
 def next_rate(losses: Mapping[float, float | None], start: float) -> float | None:
