@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from tests.support.tiny_run import run_here, tiny_config
+from tests.support.tiny_run import run_here, stopped_after, tiny_config
 from zorba_ray.active_sets import ActiveSets
 from zorba_ray.artifacts import (
     Record,
@@ -32,8 +32,7 @@ from zorba_ray.artifacts import (
 from zorba_ray.artifacts.allocation import AllocationRecord, Assignment
 from zorba_ray.assignment import schedule
 from zorba_ray.assignment.allocation_file import read_allocation, write_allocation
-from zorba_ray.config import ExperimentConfig
-from zorba_ray.errors import Interrupted, LedgerError, RunDirError
+from zorba_ray.errors import LedgerError, RunDirError
 from zorba_ray.experiment import prepare
 from zorba_ray.protocol.ledger import LedgerContents, read_ledger
 from zorba_ray.protocol.snapshot import Snapshot, newest_snapshot
@@ -47,18 +46,6 @@ POOL = (
 )
 """A run whose snapshots are one small tensor."""
 BLOCKS = ("rounds=6", "federation.snapshot_every=2", "eval.every=6", "eval.rows=16")
-
-
-def stopped_after(number: int, config: ExperimentConfig, path: Path) -> Path:
-    rounds: list[int] = []
-    with pytest.raises(Interrupted):
-        run_here(
-            config,
-            path,
-            emit=lambda event: rounds.append(1) if event["kind"] == "round" else None,
-            should_stop=lambda: len(rounds) >= number,
-        )
-    return path
 
 
 @pytest.fixture(scope="module", params=["scalars", "pool"])

@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.tiny_run import run_here, tiny_config
+from tests.support.tiny_run import run_here, stopped_after, tiny_config
 from zorba_ray.artifacts import Round, Run, held, records_of
-from zorba_ray.config import ExperimentConfig
-from zorba_ray.errors import ConfigError, Interrupted, LedgerError, RunDirError
+from zorba_ray.errors import ConfigError, LedgerError, RunDirError
 from zorba_ray.experiment.repair import diagnose, repair_run
 from zorba_ray.experiment.replay import recorded_run
 from zorba_ray.protocol.ledger import read_ledger
@@ -51,18 +50,6 @@ class Ran:
         """A resume ends as the undisturbed run did, with every round once."""
         assert run_here(self.config, path)["weights_sha256"] == self.digest
         assert [record.round for record in records_of(path / "metrics.jsonl", Round)] == list(range(1, 7))
-
-
-def stopped_after(number: int, config: ExperimentConfig, path: Path) -> Path:
-    rounds: list[int] = []
-    with pytest.raises(Interrupted):
-        run_here(
-            config,
-            path,
-            emit=lambda event: rounds.append(1) if event["kind"] == "round" else None,
-            should_stop=lambda: len(rounds) >= number,
-        )
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import pytest
 
 from zorba_ray.artifacts import RunDir
 from zorba_ray.config import ExperimentConfig, load_config
+from zorba_ray.errors import Interrupted
 from zorba_ray.experiment import run_experiment
 from zorba_ray.experiment.backends import BackendFactory, ray_backend
 from zorba_ray.experiment.build import Setup, build_host
@@ -58,6 +59,19 @@ def run_here(
     return run_experiment(
         config, run, "simulated", ["test"], emit, should_stop, make_backend=make_backend, reward=reward
     )
+
+
+def stopped_after(number: int, config: ExperimentConfig, path: Path) -> Path:
+    """A run in this process that is stopped after `number` rounds."""
+    rounds: list[int] = []
+    with pytest.raises(Interrupted):
+        run_here(
+            config,
+            path,
+            emit=lambda event: rounds.append(1) if event["kind"] == "round" else None,
+            should_stop=lambda: len(rounds) >= number,
+        )
+    return path
 
 
 def stopped_and_resumed_on_ray(path: Path, *overrides: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import IO, Any
 from zorba_ray.artifacts.lease import leased
 from zorba_ray.errors import RunDirError, StorageError, refused_place
 from zorba_ray.printable import UNPRINTABLE, shown
-from zorba_ray.protocol.ledger import private, sync_folder
+from zorba_ray.protocol.files import private, sync_folder
 
 _STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 """Error numbers of the operating system if a file cannot be written."""

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, TypeVar
 from zorba_ray.artifacts.files import replace_text
 from zorba_ray.artifacts.record import Count, Record, Seconds, parse_json, record_of
 from zorba_ray.errors import RunDirError
-from zorba_ray.protocol.ledger import private
+from zorba_ray.protocol.files import private
 
 
 class AssignmentChange(Record, kw_only=True):

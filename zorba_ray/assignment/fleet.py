@@ -50,6 +50,10 @@ class FleetSchedule:
         """The fleet in round `number`; the same list for all rounds between two changes."""
         return self._fleets[self._index(number)]
 
+    def absent_at(self, number: int) -> frozenset[int]:
+        """The clients that are not present in round `number`."""
+        return frozenset(client.id for client in self.at(number) if not client.present)
+
     def budgets_at(self, number: int) -> list[int | None]:
         """The budget of every client in round `number`, in bytes; None: no budget."""
         return self._budgets[self._index(number)]

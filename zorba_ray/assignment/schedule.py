@@ -156,13 +156,13 @@ class AssignmentSchedule:
     def asked(self, number: int) -> tuple[int, ...]:
         """S_t: the clients that are asked in round `number`; only clients that are present."""
         config = self._inputs.config
-        absent = frozenset(client.id for client in self._inputs.fleet.at(number) if not client.present)
+        absent = self._inputs.fleet.absent_at(number)
         return participants(config.seed, number, config.federation.clients, config.federation.participants, absent)
 
     def spares(self, number: int) -> tuple[int, ...]:
         """The clients that are asked in round `number` beyond `asked`, the first to stand in first."""
         config = self._inputs.config
-        absent = frozenset(client.id for client in self._inputs.fleet.at(number) if not client.present)
+        absent = self._inputs.fleet.absent_at(number)
         settings = config.federation
         return spare_clients(config.seed, number, settings.clients, settings.participants, settings.spares, absent)
 

@@ -22,15 +22,15 @@ def repair(
     from zorba_ray.experiment.repair import diagnose, repair_run
     from zorba_ray.units import format_seconds
 
-    found, copies = (diagnose(run_dir, rollback_to), None) if dry_run else repair_run(run_dir, rollback_to)
-    if not found.faults:
-        say(f"{run_dir}: nothing is damaged; the ledger ends at round {found.contents.last_round}")
+    diagnosis, copies = (diagnose(run_dir, rollback_to), None) if dry_run else repair_run(run_dir, rollback_to)
+    if not diagnosis.faults:
+        say(f"{run_dir}: nothing is damaged; the ledger ends at round {diagnosis.contents.last_round}")
         return
-    for fault in found.faults:
+    for fault in diagnosis.faults:
         say(f"{fault.file.relative_to(run_dir)}: {fault.text} → {fault.remedy}")
-    say(f"the ledger {'would end' if dry_run else 'ends'} at round {found.contents.last_round}")
-    if found.lost:
-        took = f", which took {format_seconds(found.lost_s)}" if found.lost_s else ""
-        say(f"lost: rounds {found.lost.start} to {found.lost.stop - 1}{took}; a resume computes them again")
+    say(f"the ledger {'would end' if dry_run else 'ends'} at round {diagnosis.contents.last_round}")
+    if diagnosis.lost:
+        took = f", which took {format_seconds(diagnosis.lost_s)}" if diagnosis.lost_s else ""
+        say(f"lost: rounds {diagnosis.lost.start} to {diagnosis.lost.stop - 1}{took}; a resume computes them again")
     if copies is not None:
         say(f"what was changed is kept as it was in {copies}")

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import ConfigError
-from zorba_ray.experiment.build import prepare
-from zorba_ray.experiment.rounds_at_start import ROWS, RoundsAtStart
+from zorba_ray.experiment.rounds_at_start import RoundsAtStart, prepared_at_start
 from zorba_ray.experiment.scope import with_scope
 from zorba_ray.zo.ladder import best_rate, rate_beyond
 
@@ -90,8 +89,7 @@ def find_rate(config: ExperimentConfig, rates: Sequence[float] | None = None) ->
             "method=zorba"
         )
     config, _ = with_scope(config)
-    few = config.eval.model_copy(update={"rows": min(ROWS, config.eval.rows or ROWS)})
-    setup = prepare(config.model_copy(update={"eval": few}))
+    setup = prepared_at_start(config)
     rounds = RoundsAtStart(setup)
     losses: dict[float, float | None] = {}
     following: float | None = given[0]

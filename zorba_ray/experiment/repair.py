@@ -2,8 +2,7 @@
 
 The ledger decides. Flipped bits are put back where its hash chain confirms it. Else the ledger is cut before the first
 damaged record; the rounds that are lost are computed again by a resume, which gives the same bytes. The other files are
-made to fit the ledger. What is changed is copied first, and what is removed is
-kept with these copies.
+made to fit the ledger. What is changed is copied first, and what is removed is kept with these copies.
 """
 
 import itertools
@@ -19,8 +18,9 @@ from zorba_ray.assignment.allocation_file import allocation_until, read_allocati
 from zorba_ray.errors import ConfigError, LedgerError, RunDirError, StorageError
 from zorba_ray.experiment.recovery import repair_metrics
 from zorba_ray.printable import listed
-from zorba_ray.protocol.flipped_bits import flipped_bits
-from zorba_ray.protocol.ledger import LedgerContents, cut, private, scan_ledger, sync_folder
+from zorba_ray.protocol.files import cut, private, sync_folder
+from zorba_ray.protocol.flipped_bits import healed
+from zorba_ray.protocol.ledger import LedgerContents, scan_ledger
 from zorba_ray.protocol.snapshot import checked_snapshots
 
 
@@ -66,8 +66,8 @@ def diagnose(path: Path, rollback_to: int | None = None) -> Diagnosis:
     run = RunDir(path)
     if not path.is_dir() or not (run.config.exists() or run.ledger.exists()):
         raise RunDirError(f"{path} is not a run directory: it has neither settings nor a ledger")
-    flipped = tuple(flipped_bits(run.ledger)) if run.ledger.exists() else ()
-    whole = _scan(run, flipped)
+    data, bits = healed(run.ledger)
+    whole, flipped = scan_ledger(run.ledger, data), tuple(bits)
     if rollback_to is not None and rollback_to > whole.last_round:
         raise ConfigError(f"--rollback-to {rollback_to}: the good part of the ledger ends at round {whole.last_round}")
     contents = whole if rollback_to is None else whole.up_to(rollback_to)
@@ -96,10 +96,10 @@ def repair_run(path: Path, rollback_to: int | None = None) -> tuple[Diagnosis, P
     if not path.is_dir():
         raise RunDirError(f"{path}: no such run directory")
     with held(path):
-        found = diagnose(path, rollback_to)
-        changed = [fault for fault in found.faults if fault.file != found.run.config]
+        diagnosis = diagnose(path, rollback_to)
+        changed = [fault for fault in diagnosis.faults if fault.file != diagnosis.run.config]
         if not changed:
-            return found, None
+            return diagnosis, None
         names = (f"before-repair-{number}" for number in itertools.count(1))
         copies = next(path / name for name in names if not (path / name).exists())
         try:
@@ -108,41 +108,31 @@ def repair_run(path: Path, rollback_to: int | None = None) -> tuple[Diagnosis, P
                 _copy(file, copies / file.name)
             sync_folder(copies)
             sync_folder(path)
-            _change(found, changed, copies)
+            _change(diagnosis, changed, copies)
         except OSError as error:
             raise StorageError(
                 f"{path}: {error.strerror or error}: a repair needs room for copies of what it changes, and a folder "
                 "that can be written. Make room and repair again; nothing was changed that has no copy"
             ) from error
-        return found, copies
+        return diagnosis, copies
 
 
-def _change(found: Diagnosis, changed: Sequence[Fault], copies: Path) -> None:
+def _change(diagnosis: Diagnosis, changed: Sequence[Fault], copies: Path) -> None:
     """The ledger first: after a kill here a second repair does the rest."""
-    run = found.run
-    for bit in found.flipped:
+    run = diagnosis.run
+    for bit in diagnosis.flipped:
         _flip(run.ledger, bit)
-    cut(run.ledger, found.contents.size)
+    cut(run.ledger, diagnosis.contents.size)
     for fault in changed:
         if fault.removed:
             aside = copies / fault.file.relative_to(run.path)
             aside.parent.mkdir(0o700, exist_ok=True)
             fault.file.replace(aside)
     if run.allocation in {fault.file for fault in changed if not fault.removed}:
-        allocation = allocation_until(run.allocation, found.contents.last_round)
-        chain = found.contents.chain_after(allocation.assignments[-1].round - 1)
+        allocation = allocation_until(run.allocation, diagnosis.contents.last_round)
+        chain = diagnosis.contents.chain_after(allocation.assignments[-1].round - 1)
         write_allocation(run.allocation, allocation, chain)
-    repair_metrics(run, found.contents, lambda text: None)
-
-
-def _scan(run: RunDir, flipped: tuple[int, ...]) -> LedgerContents:
-    """The good part of the ledger, with the flipped bits put back in memory only."""
-    if not flipped:
-        return scan_ledger(run.ledger)
-    data = bytearray(run.ledger.read_bytes())
-    for bit in flipped:
-        data[bit // 8] ^= 1 << bit % 8
-    return scan_ledger(run.ledger, bytes(data))
+    repair_metrics(run, diagnosis.contents, lambda text: None)
 
 
 def _metrics(run: RunDir) -> tuple[list[Round], list[int]]:

@@ -9,8 +9,9 @@ in one of them.
 import msgspec
 
 from zorba_ray.artifacts import Eval
+from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import Diverged
-from zorba_ray.experiment.build import Setup, build_host, solve_allocation
+from zorba_ray.experiment.build import Setup, build_host, prepare, solve_allocation
 from zorba_ray.experiment.evaluate import Evaluator, collapsed, require_near
 from zorba_ray.federation import SequentialBackend, participants, run_round
 from zorba_ray.methods import build_method
@@ -25,6 +26,12 @@ ROWS = 256
 """Most validation examples."""
 _STANDSTILL = 1e-30
 """A rate at which local steps, too, are measured at θ0."""
+
+
+def prepared_at_start(config: ExperimentConfig, device: str = "cpu") -> Setup:
+    """`prepare` with at most ROWS validation examples."""
+    few = config.eval.model_copy(update={"rows": min(ROWS, config.eval.rows or ROWS)})
+    return prepare(config.model_copy(update={"eval": few}), device)
 
 
 class RoundsAtStart:
@@ -47,7 +54,7 @@ class RoundsAtStart:
         self._evaluator = Evaluator(setup.model, "validation", setup.validation)
         self.start = self._evaluator.record(0)
         """The evaluation at θ0."""
-        absent = frozenset(client.id for client in setup.fleet.at(1) if not client.present)
+        absent = setup.fleet.absent_at(1)
         self.clients = min(CLIENTS, config.federation.clients - len(absent))
         """Number of clients that are asked in a round."""
         self.passes = ROUNDS * self.clients * config.passes_per_round

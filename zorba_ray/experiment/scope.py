@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from zorba_ray.artifacts import RunDir, write_json
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import AllocationInfeasible, ConfigError
-from zorba_ray.experiment.build import prepare
-from zorba_ray.experiment.rounds_at_start import ROWS, RoundsAtStart
+from zorba_ray.experiment.rounds_at_start import RoundsAtStart, prepared_at_start
 from zorba_ray.models import Scope
 from zorba_ray.protocol.ledger import read_ledger
 
@@ -58,13 +57,12 @@ def probe_scopes(config: ExperimentConfig, device: str = "cpu") -> ScopeProbe:
         AllocationInfeasible: no set fits the clients' memory.
         DataError, ModelError: as `prepare`.
     """
-    few = config.eval.model_copy(update={"rows": min(ROWS, config.eval.rows or ROWS)})
     changes: dict[Scope, float | None] = {}
     passes, unfit = 0, None
     for scope in CHOICES:
         if scope == "bias_norm" and config.zo.family == "low_rank":
             continue  # with low rank, vectors alone cannot be the scope
-        setup = prepare(_fixed(config, scope).model_copy(update={"eval": few}), device)
+        setup = prepared_at_start(_fixed(config, scope), device)
         if not all(setup.manifest.sizes(scope)):
             continue
         try:

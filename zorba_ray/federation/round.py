@@ -74,8 +74,7 @@ def participants(
     count = participant_count(present, setting)
     if count >= present:
         return tuple(client for client in range(clients) if client not in absent)
-    order = permutation(seed, "participants", number, 0, clients).tolist()
-    return tuple(sorted([client for client in order if client not in absent][:count]))
+    return tuple(sorted(_drawn(seed, number, clients, absent)[:count]))
 
 
 def spare_clients(
@@ -88,8 +87,13 @@ def spare_clients(
 ) -> tuple[int, ...]:
     """The clients that come after `participants` in the order in which these were drawn, at most `spares`."""
     count = participant_count(clients - len(absent), setting)
-    order = permutation(seed, "participants", number, 0, clients).tolist() if spares else []
-    return tuple([client for client in order if client not in absent][count : count + spares])
+    return tuple(_drawn(seed, number, clients, absent)[count : count + spares]) if spares else ()
+
+
+def _drawn(seed: int, number: int, clients: int, absent: frozenset[int]) -> list[int]:
+    """The clients that are present, in the order in which round `number` draws them."""
+    order = permutation(seed, "participants", number, 0, clients).tolist()
+    return [client for client in order if client not in absent]
 
 
 def participant_count(clients: int, setting: int | float | None) -> int:

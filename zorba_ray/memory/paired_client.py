@@ -18,6 +18,7 @@ from zorba_ray.models import RESIDENT, STREAMED, Batch, HostStore, LoadedModel, 
 from zorba_ray.models.mixed_precision import mix_precision
 from zorba_ray.models.offload import Offload
 from zorba_ray.models.paired import PairedBackbone
+from zorba_ray.models.perturbation import group_count
 from zorba_ray.models.replica import move_rest
 
 
@@ -111,5 +112,4 @@ class PairedClient:
 
 
 def _move(shared_by: int, examples: int) -> Perturbation:
-    groups = -(-examples // shared_by) if shared_by else 0
-    return Perturbation(0, 0, 1e-3, "rademacher", shared_by=shared_by, groups=groups)
+    return Perturbation(0, 0, 1e-3, "rademacher", shared_by=shared_by, groups=group_count(examples, shared_by))

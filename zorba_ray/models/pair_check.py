@@ -24,7 +24,7 @@ from zorba_ray.errors import ModelError
 from zorba_ray.formats import Format
 from zorba_ray.models.batch import Batch
 from zorba_ray.models.loaded import running
-from zorba_ray.models.perturbation import Perturbation
+from zorba_ray.models.perturbation import Perturbation, group_count
 from zorba_ray.models.plain_loss import PlainLoss, PlainStep
 from zorba_ray.models.task import TaskModel
 
@@ -269,7 +269,7 @@ class _PairCheck:
 
     def _move(self, scale: float) -> Perturbation:
         most = max(map(len, self._batches))
-        groups = -(-most // self._path.shared_by) if self._path.shared_by else 0
+        groups = group_count(most, self._path.shared_by)
         return Perturbation(_SEED, 0, scale, self._path.distribution, shared_by=self._path.shared_by, groups=groups)
 
     def _pairs(self, batches: Sequence[Batch], active: frozenset[int], move: Perturbation) -> list[tuple[float, ...]]:

@@ -8,6 +8,12 @@ import torch
 from zorba_ray.directions import Distribution
 
 
+def group_count(examples: int, shared_by: int) -> int:
+    """The number of groups of `shared_by` examples, one after another, the last of which may be smaller; 0 groups of
+    0."""
+    return -(-examples // shared_by) if shared_by else 0
+
+
 @dataclass(frozen=True)
 class Perturbation:
     """θ ± μz on the active blocks, for one direction of one client and step."""

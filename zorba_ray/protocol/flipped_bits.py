@@ -7,27 +7,32 @@ SHA-256, confirms one of them or none. So what is put back is certain.
 from pathlib import Path
 
 from zorba_ray.errors import LedgerError
-from zorba_ray.protocol.ledger import HEAD_BYTES, MAGIC, START, TAIL_BYTES, body_bytes, parse_record
+from zorba_ray.protocol.ledger import HEAD_BYTES, MAGIC, START, TAIL_BYTES, body_bytes, ledger_bytes, parse_record
 
 _LONGEST = 65_536
 """Bytes of a body up to which its bits are tried: the time grows with the square of the length."""
 
 
-def flipped_bits(path: Path) -> list[int]:
-    """The numbers of the bits, counted from the start of the file, that were flipped and can be put back. Beyond the
-    first damage that cannot be undone nothing is tried.
+def healed(path: Path) -> tuple[bytes, list[int]]:
+    """(a ledger's content with flipped bits put back, the numbers of these bits from the start of the file). The file
+    is not changed. Beyond the first damage that cannot be undone nothing is tried.
 
     Raises:
         LedgerError: the file cannot be read.
     """
-    try:
-        data = bytearray(path.read_bytes())
-    except OSError as error:
-        raise LedgerError(f"{path}: cannot be read ({error.strerror})") from error
+    data = bytearray(ledger_bytes(path))
+    bits = _put_back(data)
+    return bytes(data), bits
+
+
+def _put_back(data: bytearray) -> list[int]:
+    """Puts flipped bits back, and returns their numbers."""
     differing = int.from_bytes(data[: len(MAGIC)], "little") ^ int.from_bytes(MAGIC, "little")
     bits = [differing.bit_length() - 1] if differing.bit_count() == 1 and len(data) > len(MAGIC) else []
     if differing and not bits:
         return []
+    for bit in bits:
+        data[bit // 8] ^= 1 << bit % 8
     chain, offset, number = START, len(MAGIC), 0
     while True:
         try:

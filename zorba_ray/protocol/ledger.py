@@ -24,6 +24,7 @@ from pathlib import Path
 import msgspec
 
 from zorba_ray.errors import LedgerError, MessageError
+from zorba_ray.protocol.files import cut, private, sync_folder
 from zorba_ray.protocol.messages import LedgerHeader, RoundCommit, decode, require_known
 
 MAGIC = b"ZORBALG1"
@@ -150,7 +151,9 @@ def scan_ledger(path: Path, data: bytes | None = None) -> LedgerContents:
     Raises:
         LedgerError: no such file, not a ledger, or a damaged header.
     """
-    data = _ledger_bytes(path) if data is None else data
+    data = ledger_bytes(path) if data is None else data
+    if data[: len(MAGIC)] != MAGIC:
+        raise LedgerError(f"{path}: not a ledger of this version (offset 0: {data[:8]!r}, expected {MAGIC!r})")
     chain, damage = START, None
     records: list[LedgerRecord] = []
     offset = len(MAGIC)
@@ -176,21 +179,18 @@ def scan_ledger(path: Path, data: bytes | None = None) -> LedgerContents:
     return LedgerContents(header, tuple(records[1:]), offset, len(data) - offset, first.chain, damage)
 
 
-def _ledger_bytes(path: Path) -> bytes:
-    """The content of a ledger.
+def ledger_bytes(path: Path) -> bytes:
+    """The content of a ledger's file, as it is.
 
     Raises:
-        LedgerError: it cannot be read, or is no ledger.
+        LedgerError: it cannot be read.
     """
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError as error:
         raise LedgerError(f"{path}: no such ledger") from error
     except OSError as error:
         raise LedgerError(f"{path}: cannot be read ({error.strerror})") from error
-    if data[: len(MAGIC)] != MAGIC:
-        raise LedgerError(f"{path}: not a ledger of this version (offset 0: {data[:8]!r}, expected {MAGIC!r})")
-    return data
 
 
 def body_bytes(data: bytes | bytearray, offset: int) -> int | None:
@@ -302,26 +302,3 @@ class LedgerWriter:
 def _record(round: int, body: bytes, chain: bytes) -> bytes:
     head = struct.pack("<II", len(body), round)
     return head + struct.pack("<I", zlib.crc32(head)) + body + _TAIL.pack(zlib.crc32(body), chain)
-
-
-def private(path: str, flags: int) -> int:
-    """An opener for `open`: a file that is made is open to its owner alone, whatever the umask allows."""
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)
-
-
-def cut(path: Path, size: int) -> None:
-    """Cuts a file to `size` bytes if it has more, with fsync."""
-    if size < path.stat().st_size:
-        with path.open("r+b") as file:
-            file.truncate(size)
-            file.flush()
-            os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes a rename in `folder` durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

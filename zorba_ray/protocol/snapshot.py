@@ -19,7 +19,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from zorba_ray.errors import LedgerError
-from zorba_ray.protocol.ledger import LedgerContents, sync_folder
+from zorba_ray.protocol.files import sync_folder
+from zorba_ray.protocol.ledger import LedgerContents
 from zorba_ray.protocol.replay import ReplicaState
 
 _OTHER_FORM = (ArithmeticError, LookupError, TypeError, ValueError)
