@@ -17,6 +17,7 @@ NAMES = (
     "comparison",
     "check",
     "tasks",
+    "privacy",
     "headline",
 )
 """Modules of this package with a function `rows(quick)`."""
