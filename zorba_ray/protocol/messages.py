@@ -206,7 +206,7 @@ def require_known(sections: Mapping[str, Section], where: str) -> None:
         MessageError: it does not; names the first such section and its version.
     """
     for name, section in sections.items():
-        if section.required and section.version > KNOWN_SECTIONS.get(name, 0):
+        if section.required and section.version > KNOWN_SECTIONS.get(name, -1):
             raise MessageError(
                 f"{where}: section {name!r} has version {section.version} and is required, and this program reads "
                 f"{_up_to(KNOWN_SECTIONS.get(name))}: use the version of zorba-ray that wrote it"
