@@ -1,6 +1,6 @@
 """What a run learns at an ε: the built-in task with 512 clients, few rounds and one direction.
 
-Noise for an ε grows with √rounds, so that more rounds or more directions do not bring more. What is left of the noise in
+Noise for an ε grows with √rounds, so that more rounds or more directions do not bring more. How much of it is left in
 the mean depends on ε and on the number of clients alone.
 """
 
