@@ -89,6 +89,9 @@ def test_the_scalars_of_the_ledger_are_noisy_and_on_the_grid(tmp_path: Path) -> 
     assert len(scalars) == 3 * 4 * 10
     noise.require(scalars)
     assert scalars.std() == pytest.approx(noise.deviation, rel=0.25)
+    by_round = scalars.reshape(3, 40)  # each plan has noise of its own, and so has each client
+    for first, second in ((by_round[0], by_round[1]), (by_round[1, :10], by_round[1, 10:20])):
+        assert abs(np.corrcoef(first, second)[0, 1]) < 0.75
 
 
 def test_epsilon_stands_in_every_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,7 +32,8 @@ def refusal(*overrides: str) -> str:
         ((*PRIVATE, "method=tests.methods.feedsign", "federation.seeds=shared"), "privacy with method=tests.methods"),
         (("privacy.clip=0", "privacy.target_epsilon=8"), "privacy.clip"),
         (("privacy.clip=1", "privacy.noise_multiplier=501"), "less than or equal to 500"),
-        (("privacy.clip=1", "privacy.target=8"), "did you mean privacy.target_epsilon?"),
+        (("privacy.clip=1", "privacy.epsilon=8"), "did you mean privacy.target_epsilon?"),
+        (("privacy.clip=1", "privacy.sigma=8"), "did you mean privacy.noise_multiplier?"),
     ],
 )
 def test_refused(overrides: tuple[str, ...], said: str) -> None:
@@ -62,6 +63,11 @@ def test_a_target_needs_noise_by_how_often_a_client_is_asked() -> None:
     some = tiny_config(*PRIVATE, "rounds=400", "federation.participants=1")
     most = int(rounds_asked(some, FleetSchedule(some), 400).max())
     assert noise_of(some) == pytest.approx(always * (most / 400) ** 0.5, rel=1e-3)
+
+
+def test_spare_clients_are_asked_too() -> None:
+    own = tiny_config(*PRIVATE, "federation.participants=1", "federation.spares=2")
+    assert rounds_asked(own, FleetSchedule(own), 50).sum() == 50 * 3
 
 
 def test_who_left_is_not_asked() -> None:
