@@ -135,6 +135,7 @@ def test_the_run_ends_when_its_privacy_is_spent(tmp_path: Path) -> None:
     assert epsilon_of(2.0, last, 1e-5) <= 16 < epsilon_of(2.0, last + 1, 1e-5)
     assert summary["status"] == "finished"
     assert summary["privacy"]["spent"]
+    assert summary["evaluations"]["final"]["round"] == summary["kept_round"] == last
     assert any(f"ended after round {last} of 12: another would spend more than" in note for note in notes)
     assert "privacy.target_epsilon is spent" in page_of(tmp_path / "run")
     again: list[str] = []
