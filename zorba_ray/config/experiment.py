@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator, model_validator
 
+from zorba_ray.config.adversaries import AdversaryConfig, refuse_adversaries
 from zorba_ray.config.allocation import AllocationConfig
 from zorba_ray.config.base import StrictModel
 from zorba_ray.config.data import DataConfig
@@ -48,6 +49,8 @@ class ExperimentConfig(StrictModel):
     memory: MemoryConfig = MemoryConfig()
     allocation: AllocationConfig = AllocationConfig()
     federation: FederationConfig = FederationConfig()
+    adversaries: tuple[AdversaryConfig, ...] = ()
+    """Clients that attack the federation, for research. Every output of such a run says so."""
     eval: EvalConfig = EvalConfig()
     tracking: TrackingConfig = TrackingConfig()
 
@@ -100,6 +103,7 @@ class ExperimentConfig(StrictModel):
                 "(convergence, vram), or time too"
             )
         self.task.require_consistent(self.model.head)
+        refuse_adversaries(self.adversaries, self)
         if self.row_kind == "multiple_choice" and self.data.label_words:
             raise ValueError(
                 f"data.label_words with task.kind={self.task_kind}: each row brings its own options; set "

@@ -32,6 +32,7 @@ NOT_NUMBERS = (
 have digests of their own; the allocation is read back from the run directory."""
 
 LATER: dict[str, Any] = {
+    "adversaries": [],
     "data.labels_per_client": 2,
     "federation.spares": 0,
     "data.batch_tokens": None,

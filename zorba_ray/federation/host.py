@@ -8,10 +8,12 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
+import msgspec
 import numpy as np
 import torch
 
 from zorba_ray.active_sets import ActiveSets
+from zorba_ray.adversaries import attacks_of
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.data import BatchOrder, Shards, fitting_rows
 from zorba_ray.directions import uniforms
@@ -105,6 +107,7 @@ class ClientHost:
         # An accelerator has the blocks of one client at a time.
         alone = accelerator is not None or config.federation.seeds != "shared"
         self._group = 1 if alone else _TOGETHER
+        self._attacks = attacks_of(config)
         self.batches: ClientBatches | None = None
 
     @property
@@ -155,13 +158,24 @@ class ClientHost:
                 batches = {client: examples.of_round(client, plan.round) for client in clients}
             active = self.state.active.of(clients[0])
             with self.watch.part("forward"), self._serving(clients[0], plan.round, active):
-                reports = self._method.client_steps(self.state, self._model, plan, digest, batches)
+                honest = {client: own for client, own in batches.items() if client not in self._attacks}
+                reports = self._method.client_steps(self.state, self._model, plan, digest, honest) if honest else []
+                reports += [self._attacked(plan, digest, n, batches[n]) for n in clients if n in self._attacks]
             return {report.client: report for report in reports}
         except ZorbaError as error:
             if len(clients) == 1:
                 return {clients[0]: Failure("failed", f"{type(error).__name__}: {error}", isinstance(error, Diverged))}
         alone = [self._together(plan, digest, examples, [client]) for client in clients]
         return {client: report for reports in alone for client, report in reports.items()}
+
+    def _attacked(self, plan: RoundPlan, digest: bytes, client: int, batches: Sequence[Batch]) -> ClientReport:
+        """The report of a hostile client (`adversaries`)."""
+        attack, method, state = self._attacks[client], self._method, self.state
+        own = {client: attack.batches(batches)}
+        (report,) = method.client_steps(state, self._model, attack.plan(plan), digest, own)
+        values = attack.values(method.reported(report, state), plan.round)
+        report = msgspec.structs.replace(report, round=plan.round)
+        return method.reporting(report, values, state)
 
     def _serving(self, client: int, round: int, active: frozenset[int]) -> AbstractContextManager[None]:
         if self._accelerator is None:

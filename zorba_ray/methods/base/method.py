@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from zorba_ray.config import ExperimentConfig, LocalStep, MethodSpec
@@ -87,6 +88,15 @@ class Method(MethodSpec, ABC):
             ClientReport(plan.round, client, digest, np.float32(loss).tobytes(), self._rule.samples[client], scalars)
             for client, (loss, scalars) in self.work(state, model, plan, batches).items()
         ]
+
+    def reported(self, report: ClientReport, state: "ReplicaState") -> np.ndarray:
+        """What a report says about its client's data, float32 [k]: scalars ρ, or how far each trained weight moved.
+        Attacks change it (`zorba_ray.adversaries`)."""
+        return np.frombuffer(report.scalars, dtype="<f4")
+
+    def reporting(self, report: ClientReport, values: np.ndarray, state: "ReplicaState") -> ClientReport:
+        """The report with other values than those that `reported` gives."""
+        return msgspec.structs.replace(report, scalars=values.astype("<f4").tobytes())
 
     def check(self, report: ClientReport, client: int, plan: RoundPlan, digest: bytes) -> None:
         """Checks one report before it is used. (`ReplicaState.check` later checks the size of the update.)
