@@ -13,7 +13,8 @@ from zorba_ray.experiment.replay import replay_run
 from zorba_ray.protocol.ledger import read_ledger
 
 ALL = (
-    "rounds=7", "zo.clip_spread=2", "zo.lr=3e-3", "federation.participants=3", "data.label_shift=0.5",
+    "rounds=7", "federation.aggregate=clip_spread", "federation.spread=2",
+    "zo.lr=3e-3", "federation.participants=3", "data.label_shift=0.5",
 )  # fmt: skip
 RUNS = {
     "all": (),
@@ -62,7 +63,9 @@ def test_resumed_from_a_snapshot_or_from_the_start_and_replayed(name: str, tmp_p
 
 def test_clipping_moves_something_and_stands_in_the_header(tmp_path: Path) -> None:
     off = run_here(tiny_config("zo.directions=2"), tmp_path / "off")
-    on = run_here(tiny_config("zo.directions=2", "zo.clip_spread=1"), tmp_path / "on")
+    on = run_here(
+        tiny_config("zo.directions=2", "federation.aggregate=clip_spread", "federation.spread=1"), tmp_path / "on"
+    )
     assert on["weights_sha256"] != off["weights_sha256"]
     assert read_ledger(tmp_path / "on" / "ledger.zl").header.clip_spread == 1.0
 
@@ -95,9 +98,12 @@ def test_a_correction_that_falls_falls_for_the_clients(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["zo.clip_spread=0.5"], "zo.clip_spread"),
-        (["method=fedavg", "zo.clip_spread=2"], "method=fedavg does not"),
-        (["method=fedkseed", "zo.schedule=constant", "zo.clip_spread=2"], "method=fedkseed does not"),
+        (["federation.aggregate=clip_spread", "federation.spread=0.5"], "zo.clip_spread"),
+        (["method=fedavg", "federation.aggregate=clip_spread", "federation.spread=2"], "method=fedavg does not"),
+        (
+            ["method=fedkseed", "zo.schedule=constant", "federation.aggregate=clip_spread", "federation.spread=2"],
+            "method=fedkseed does not",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused(overrides: list[str], message: str) -> None:

@@ -24,7 +24,9 @@ from zorba_ray.federation.placement import place_clients
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
 
 CLIPPED = (
-    "zo.clip_spread=2", "zo.local_steps=2", "zo.directions=2", "zo.lr=3e-3", "federation.snapshot_every=2", "rounds=7",
+    "federation.aggregate=clip_spread",
+    "federation.spread=2", "zo.local_steps=2", "zo.directions=2", "zo.lr=3e-3",
+    "federation.snapshot_every=2", "rounds=7",
     "data.label_shift=0.5", "data.label_shift_schedule=linear",
 )  # fmt: skip
 RAY = ("federation.backend=ray", "federation.deadline_s=120")

@@ -21,7 +21,8 @@ from zorba_ray.zo import (
     apply_rounds,
     projected_gradient,
 )
-from zorba_ray.zo.update import clipped_scalars, median_size
+from zorba_ray.zo.aggregation import median_size
+from zorba_ray.zo.update import clipped_scalars
 
 NUMPY = direction_backend("numpy")
 SAMPLES = (10, 30, 60)

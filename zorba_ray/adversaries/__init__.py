@@ -1,11 +1,12 @@
 """Attacks of clients on the federation, one file each. They are for research: how much harm is done, what helps?
 
-An attack runs where the client runs, in its process, and has what a client has: the plan, θ, and its own data. It changes
-what this client reports, and nothing else. Like an honest answer, the report depends on the plan, θ and the data alone, so
-that a client that is asked again gives the same bytes. So a run under attack has one SHA-256 too, and a replay confirms it.
+An attack runs where the client runs, in its process, and has what a client has: the plan, θ, and its own data. It
+changes what this client reports, and nothing else. Like an honest answer, the report depends on the plan, θ and the
+data alone, so that a client that is asked again gives the same bytes. So a run under attack has one SHA-256 too, and a
+replay confirms it.
 
-A file of this package has one class derived from `Attack`. It overrides what it needs of `plan`, `batches` and `values`.
-`adversaries: [{clients: [3], kind: my_lab.my_attack}]` names a module of your own.
+A file of this package has one class derived from `Attack`. It overrides what it needs of `plan`, `batches` and
+`values`. `adversaries: [{clients: [3], kind: my_lab.my_attack}]` names a module of your own.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """Copies: all clients of the entry report the same normal numbers of the size `scale`, so they look alike and agree.
 
-A rule that takes the report with the nearest neighbours, such as Krum, takes theirs where they are enough. Sybils, as in
-Fung, Yoon, Beschastnikh: The Limitations of Federated Learning in Sybil Settings, RAID 2020.
+A rule that takes the report with the nearest neighbours, such as Krum, takes theirs where they are enough. Sybils, as
+in Fung, Yoon, Beschastnikh: The Limitations of Federated Learning in Sybil Settings, RAID 2020.
 """
 
 import numpy as np

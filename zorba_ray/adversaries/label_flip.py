@@ -25,6 +25,6 @@ class LabelFlip(Attack):
     def refuse(cls, config: ExperimentConfig) -> None:
         if config.task_kind != "classification":
             raise ValueError(
-                f"adversaries: kind label_flip with task.kind={config.task_kind}: its rows have no labels; take another "
-                "kind, such as sign_flip"
+                f"adversaries: kind label_flip with task.kind={config.task_kind}: its rows have no labels; take "
+                "another kind, such as sign_flip"
             )

@@ -1,6 +1,7 @@
 """Stale: the client answers with scalars along the directions of the round before, as if it had missed this plan.
 
-They are of an honest size and say nothing about this round's directions. A frame that says another round is refused anyway.
+They are of an honest size and say nothing about this round's directions. A frame that says another round is refused
+anyway.
 """
 
 import msgspec

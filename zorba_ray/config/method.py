@@ -1,8 +1,8 @@
 """`MethodSpec`, what a federated method declares about itself, and how a method is found by its name.
 
 `method: NAME` is the module zorba_ray.methods.NAME. A name with dots, as in `method: my_lab.my_method`, is that module,
-on the path of Python. The module has one class, a `MethodSpec`. The import uses importlib (`config.modules`), because the
-package `config` may not import `methods`.
+on the path of Python. The module has one class, a `MethodSpec`. The import uses importlib (`config.modules`), because
+the package `config` may not import `methods`.
 """
 
 import functools
@@ -72,6 +72,8 @@ class MethodSpec:
     """Whether only LoRA adapters are trained."""
     central: ClassVar[bool] = False
     """Whether one client holds all examples, so that nothing is sent."""
+    aggregates: ClassVar[bool] = False
+    """Whether `federation.aggregate` may be another than the mean."""
     one_rate: ClassVar[bool] = False
     """Whether the learning rate must be the same in all rounds."""
     steps_in: ClassVar[Literal["zo", "method_settings"]] = "zo"
@@ -151,11 +153,6 @@ class MethodSpec:
             raise ValueError(
                 f"zo.directions_per={zo.directions_per}: method={method} is defined with one direction per batch; set "
                 f"zo.directions_per=batch, or method={DEFAULT_METHOD}"
-            )
-        if cls.commits not in ("scalars", "mean") and zo.clip_spread is not None:
-            raise ValueError(
-                f"zo.clip_spread={zo.clip_spread:g}: only methods whose commits are the scalars of one round use it, "
-                f"and method={method} does not; drop it"
             )
         if cls.commits not in ("scalars", "mean") and zo.scope == "auto":
             raise ValueError(

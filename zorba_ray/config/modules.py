@@ -49,5 +49,6 @@ def class_named(name: str, package: str, known: Sequence[str], base: type, what:
         if isinstance(kind, type) and issubclass(kind, base) and kind.__module__ == path
     ]
     if len(kinds) != 1:
-        raise ValueError(f"the module {path} defines {len(kinds)} subclasses of {base.__name__.removesuffix('Spec')}; it must define exactly one")
+        called = base.__name__.removesuffix("Spec")
+        raise ValueError(f"the module {path} defines {len(kinds)} subclasses of {called}; it must define exactly one")
     return kinds[0]

@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from zorba_ray.config.aggregation import participant_count
 from zorba_ray.directions import permutation
 from zorba_ray.errors import Diverged, LostClients, MessageError, NotFinite, ReportRejected
 from zorba_ray.federation.backend import Answer, Backend, Failure
@@ -94,16 +95,6 @@ def _drawn(seed: int, number: int, clients: int, absent: frozenset[int]) -> list
     """The clients that are present, in the order in which round `number` draws them."""
     order = permutation(seed, "participants", number, 0, clients).tolist()
     return [client for client in order if client not in absent]
-
-
-def participant_count(clients: int, setting: int | float | None) -> int:
-    """Number of clients that are asked in a round, of `clients` that are present: all, a count, or a share rounded half
-    up."""
-    if setting is None:
-        return clients
-    if isinstance(setting, int):
-        return setting
-    return max(1, math.floor(setting * clients + 0.5))
 
 
 @dataclass(frozen=True)
@@ -203,6 +194,7 @@ def run_round(
     judge: Callable[[bytes], None] = lambda body: None,
     watch: Watch = UNWATCHED,
     spares: Sequence[int] = (),
+    leave_out: Callable[[Sequence[ClientReport]], Mapping[int, str]] = lambda reports: {},
 ) -> RoundResult:
     """Asks the participants and aggregates the reports that pass the checks.
 
@@ -211,6 +203,7 @@ def run_round(
 
     Args:
         judge: raises Diverged for a commit's frame that cannot be applied (`ReplicaState.check`).
+        leave_out: client -> why its report, which passed the checks, is left out (`Outliers.left_out`).
         spares: clients that are asked too; their reports count as in `Replies.standing_in`.
         watch: the driver's; the time for the answers is added to the part `ask`.
 
@@ -231,6 +224,9 @@ def run_round(
         return report
 
     replies = read_replies([*asked, *spares], answers, read)
+    for client, reason in leave_out(list(replies.accepted.values())).items():
+        del replies.accepted[client]
+        replies.rejected[client] = reason
     if spares:
         replies = replies.standing_in(asked, spares)
     too_large: list[int] = []

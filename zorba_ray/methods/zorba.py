@@ -38,6 +38,7 @@ class Zorba(Method):
     The same ones for all clients (`shared`) are as in DeComFL."""
 
     allocates = True
+    aggregates = True
 
     def plan(self, round: int, chain: bytes, active: bytes | None) -> RoundPlan:
         """Step 1. A client whose replica is not at `chain` must not answer."""

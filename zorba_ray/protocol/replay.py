@@ -10,6 +10,7 @@ from zorba_ray.active_sets import ActiveSets
 from zorba_ray.directions import DirectionBackend
 from zorba_ray.errors import LedgerError, MessageError
 from zorba_ray.models import Replica
+from zorba_ray.protocol.aggregation import aggregate_of
 from zorba_ray.protocol.example_groups import counts_of, groups_of, padded
 from zorba_ray.protocol.ledger import first_chain, next_chain
 from zorba_ray.protocol.messages import LedgerHeader, RoundCommit, decode
@@ -30,6 +31,7 @@ _FUSED_TERMS = 2048
 
 def rule_of(header: LedgerHeader) -> UpdateRule:
     """The constants of the update that a ledger's header fixes."""
+    aggregate, byzantine = aggregate_of(header.sections)
     return UpdateRule(
         seed=header.seed,
         seeds=header.seeds,  # type: ignore[arg-type]
@@ -41,6 +43,8 @@ def rule_of(header: LedgerHeader) -> UpdateRule:
         samples=header.samples,
         rank=header.rank,
         clip_spread=header.clip_spread,
+        aggregate=aggregate,
+        byzantine=byzantine,
         groups=groups_of(header.sections),
     )
 
