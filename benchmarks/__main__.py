@@ -18,6 +18,7 @@ NAMES = (
     "check",
     "tasks",
     "headline",
+    "adversaries",
 )
 """Modules of this package with a function `rows(quick)`."""
 
