@@ -1,4 +1,4 @@
-"""Runs with `zo.clip_spread` and `data.label_shift` keep the promises of others: one SHA-256, however computed."""
+"""Runs with `federation.spread` and `data.label_shift` keep the promises of others: one SHA-256, however computed."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.tiny_run import run_here, tiny_config
 from zorba_ray.config import ExperimentConfig
-from zorba_ray.errors import ConfigError, Interrupted
+from zorba_ray.errors import Interrupted
 from zorba_ray.experiment.replay import replay_run
 from zorba_ray.protocol.ledger import read_ledger
 
@@ -93,19 +93,3 @@ def test_a_correction_that_falls_falls_for_the_clients(tmp_path: Path) -> None:
     (first, second), (also_first, less) = rounds
     assert first == also_first
     assert all(second[client] != less[client] for client in "0123")
-
-
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (["federation.aggregate=clip_spread", "federation.spread=0.5"], "zo.clip_spread"),
-        (["method=fedavg", "federation.aggregate=clip_spread", "federation.spread=2"], "method=fedavg does not"),
-        (
-            ["method=fedkseed", "zo.schedule=constant", "federation.aggregate=clip_spread", "federation.spread=2"],
-            "method=fedkseed does not",
-        ),
-    ],
-)
-def test_what_cannot_be_is_refused(overrides: list[str], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        tiny_config(*overrides)

@@ -1,4 +1,4 @@
-"""`zo.clip_spread` against a plain twin, and several rounds with it against dense sums in float64."""
+"""`federation.spread` against a plain twin, and several rounds with it against dense sums in float64."""
 
 import math
 import statistics
