@@ -32,11 +32,11 @@ AGGREGATIONS: dict[str, tuple[str, ...]] = {
 ATTACKS: dict[str, tuple[str, float]] = {
     "×−100": ("sign_flip", 100.0),
     "×−3": ("sign_flip", 3.0),
-    "NaN": ("not_finite", 1.0),
-    "3e38": ("constant", 3e38),
+    "flipped labels": ("label_flip", 1.0),
     "stale": ("stale", 1.0),
     "another's seed": ("other_seed", 1.0),
-    "flipped labels": ("label_flip", 1.0),
+    "NaN": ("not_finite", 1.0),
+    "3e38": ("constant", 3e38),
 }
 CHECKED = ("NaN", "3e38")
 """What the checks of reports refuse, whatever the aggregation."""
@@ -127,13 +127,13 @@ def _silent(event: dict[str, Any]) -> None:
 
 
 TOGETHER = (1, 3)
-_ONE = [Arm(aggregation) for aggregation in AGGREGATIONS]
+"""Two of eight."""
 _ATTACKED = [
-    Arm(aggregation, attack) for aggregation in AGGREGATIONS if aggregation != "shared mean" for attack in ATTACKS
+    Arm(aggregation, attack) for attack in ATTACKS for aggregation in AGGREGATIONS if aggregation != "shared mean"
 ]
 _TWO = [
     Arm(aggregation, attack, TOGETHER)
-    for aggregation in ("shared mean", "median", "trimmed_mean")
     for attack in (None, "×−100", "×−3")
+    for aggregation in ("shared mean", "median", "trimmed_mean")
 ]
-ARMS: tuple[Arm, ...] = (*_ONE, *_ATTACKED, *_TWO)
+ARMS: tuple[Arm, ...] = (*(Arm(aggregation) for aggregation in AGGREGATIONS), *_ATTACKED, *_TWO)

@@ -72,7 +72,7 @@ def test_scalars_per_example_cannot_be_compared() -> None:
     own = ("zo.directions_per=example", "zo.scope=all", SHARED, "allocation.coverage=3")
     with pytest.raises(ConfigError, match="a batch with fewer rows has fewer scalars"):
         tiny_config(*own, "federation.aggregate=trimmed_mean")
-    assert tiny_config(*own, "federation.aggregate=clip_spread").federation.spread == 3.0
+    assert tiny_config(*own, "federation.aggregate=clip_spread").federation.spread == 6.0
 
 
 # --- zo.clip_spread ---------------------------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ def test_an_older_run_keeps_its_digest_and_its_meaning(spread: float | None, tmp
 
 def test_another_aggregation_is_another_run() -> None:
     plain, clipped = tiny_config(), tiny_config("federation.aggregate=clip_spread")
-    assert changed_numbers(plain.numbers(), clipped.numbers()) == ["federation.spread: None -> 3.0"]
+    assert changed_numbers(plain.numbers(), clipped.numbers()) == ["federation.spread: None -> 6.0"]
     median = tiny_config(SHARED, "federation.aggregate=median", "allocation.coverage=3")
     changes = changed_numbers(tiny_config(SHARED, "allocation.coverage=3").numbers(), median.numbers())
     assert changes == ["federation.aggregate: 'mean' -> 'median'", "federation.byzantine: None -> 1"]
