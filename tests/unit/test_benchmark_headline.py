@@ -49,8 +49,21 @@ def test_a_comparison_from_its_task_to_its_figures(tmp_path: Path, capsys: pytes
     assert {name: row.value for name, row in again.items() if row.value == row.value} == {
         name: row.value for name, row in made.items() if row.value == row.value
     }
-    assert drawn.main([str(TINY.path), "-o", str(tmp_path / "out" / "fig")]) == 0
+    page, other = tmp_path / "page.md", "<!-- headline other -->\nkept\n<!-- end -->\n"
+    page.write_text(
+        f"a\n<!-- headline tiny short -->\n<!-- end -->\nb\n<!-- headline tiny -->\nold\n<!-- end -->\n{other}"
+    )
+    command = [str(TINY.path), "-o", str(tmp_path / "out" / "fig"), "--into", str(page)]
+    assert drawn.main(command) == drawn.main(command) == 0
+    short, long, kept = page.read_text().split("<!-- headline ")[1:]
+    assert "| Method | Fit | Largest | Up | Down | Test accuracy |" in short
+    assert "Command" not in short
+    assert "Command: `" in long
+    assert "old" not in long
+    assert kept in other
     assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".csv", ".tex", ".md", ".pdf", ".png"}
+    page.write_text(other)
+    assert drawn.main(command) != 0
     text = (tmp_path / "out" / "fig.md").read_text()
     assert "| fedavg | 0 of 8 | – |" in text
     assert "Command: `" in text

@@ -79,15 +79,19 @@ def _data(setup: "Setup") -> str:
 
 
 def _passes(setup: "Setup", allocation: "AllocationRecord") -> str:
+    from zorba_ray.federation.round import participant_count
+
     config, blocks = setup.config, setup.header.blocks
     passes, clients = config.passes_per_round, len(allocation.clients)
+    asked = participant_count(clients, config.federation.participants)
     cost = 0.0
     for client in allocation.clients:
         first = min(client.blocks, default=blocks)
-        cost += (passes * (blocks - first) + config.local_steps * first) / blocks
+        cost += (passes * (blocks - first) + config.local_steps * first) / blocks * asked / clients
+    named = f"{clients:,} clients" if asked == clients else f"{asked:,} of {clients:,} clients"
     most = "at most " if config.data.batch_tokens is not None else ""
     return (
-        f"A round: {clients:,} clients × {passes} forward passes of {most}{config.data.batch_size} examples. Blocks "
+        f"A round: {named} × {passes} forward passes of {most}{config.data.batch_size} examples. Blocks "
         f"before the first active one run only once, so a round costs about {cost:.1f} passes of the whole model."
     )
 

@@ -58,7 +58,7 @@ def refuse_aggregation(config: "ExperimentConfig") -> None:
         )
     if aggregate == "mean":
         return
-    if not config.spec.aggregates:
+    if not config.spec.scalar_reports:
         raise ValueError(
             f"federation.aggregate={aggregate} with method={method}: only methods whose clients report the scalars of "
             "one round can do this, and this one does not; set federation.aggregate=mean"

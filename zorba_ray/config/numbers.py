@@ -25,6 +25,7 @@ NOT_NUMBERS = (
     "federation.quorum",
     "federation.patience",
     "federation.snapshot_every",
+    "privacy.secret_file",
     "allocation.time_limit_s",
     "allocation.gap",
 )
@@ -38,6 +39,7 @@ LATER: dict[str, Any] = {
     "federation.aggregate": "mean",
     "federation.spread": None,
     "federation.byzantine": None,
+    "privacy": None,
     "data.batch_tokens": None,
     "memory.frozen_format": "compute",
     "memory.stem_format": "compute",

@@ -12,7 +12,6 @@ class MeZO(Zorba):
     """Zorba's round with one client and all blocks. Nothing would have to be sent."""
 
     allocates = False
-    aggregates = False
     central = True
     published = {  # noqa: RUF012
         "zo.lr": 1e-6,

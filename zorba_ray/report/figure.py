@@ -204,7 +204,8 @@ def bytes_axis(axes: Axes) -> None:
     """Makes the horizontal axis one of bytes, logarithmic."""
     axes.set_xscale("log", base=10)
     low, high = axes.get_xlim()
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 50 * low else (1,)))
+    ticks = MaxNLocator(4) if high < 5 * low else LogLocator(subs=(1, 2, 5) if high < 50 * low else (1,))
+    axes.xaxis.set_major_locator(ticks)
     axes.xaxis.set_major_formatter(EngFormatter("B"))
     axes.xaxis.set_minor_formatter(NullFormatter())
 

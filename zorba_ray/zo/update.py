@@ -22,6 +22,7 @@ from zorba_ray.active_sets import ActiveSets
 from zorba_ray.directions import DirectionBackend, Distribution, Terms, apply_low_rank, direction_seeds
 from zorba_ray.errors import Diverged
 from zorba_ray.models import Scope, TensorEntry
+from zorba_ray.privacy import GaussianMechanism
 from zorba_ray.zo.aggregation import clipped_to_spread, combined
 
 _MANTISSA = 24
@@ -59,6 +60,8 @@ class UpdateRule:
     """f of those that compare."""
     groups: int = 0
     """G: groups of examples in a full batch, each with a direction and a scalar of its own; 0: the batch has one."""
+    noise: GaussianMechanism | None = None
+    """How clients make their scalars private before they report them; None: they report them as they are."""
 
     @property
     def scalars(self) -> int:

@@ -19,7 +19,7 @@ from zorba_ray.config.aggregation import participant_count
 from zorba_ray.config.base import apply_override, parse_override
 from zorba_ray.errors import ConfigError
 
-_SHARED = ("name", "seed", "data", "task", "directions", "eval", "tracking")
+_SHARED = ("name", "seed", "data", "task", "directions", "privacy", "eval", "tracking")
 _FEDERATION = (
     "clients", "participants", "backend", "mode", "workers", "threads", "gpus", "gpu_memory", "deadline_s",
     "quorum", "retries", "snapshot_every",
@@ -146,7 +146,7 @@ def cell_config(plan: ComparisonPlan, method: str, seed: int, rate: float, share
             federation["fleet"] = base.resolved()["federation"]["fleet"]
         if not kind.one_rate:
             tree["zo"]["schedule"] = base.zo.schedule
-        if kind.aggregates and not kind.central:
+        if kind.scalar_reports and not kind.central:
             federation |= {key: base.resolved()["federation"][key] for key in ("aggregate", "spread", "byzantine")}
         if not kind.central:
             tree["adversaries"] = base.resolved()["adversaries"]
@@ -188,6 +188,7 @@ def _refuse_unequal(plan: ComparisonPlan, derived: ExperimentConfig, method: str
         "model": (derived.model.model_copy(update=_NO_LORA), base.model.model_copy(update=_NO_LORA)),
         "task": (derived.task, base.task),
         "eval": (derived.eval, base.eval),
+        "privacy": (derived.privacy, base.privacy),
     }
     if method not in plan.fits:
         pairs["federation.changes"] = (derived.federation.changes, base.federation.changes)
