@@ -14,10 +14,10 @@ from zorba_ray.experiment import run_experiment
 
 SEEDS = (1, 2, 3)
 PLAIN = (
-    "rounds=40", "federation.backend=sequential", "federation.fleet=null", "memory={frozen: device}", "eval.every=40",
+    "rounds=60", "federation.backend=sequential", "federation.fleet=null", "memory={frozen: device}", "eval.every=60",
     "eval.rows=512", "tracking.wandb=disabled",
 )  # fmt: skip
-"""The built-in task, cut to 40 rounds. All of eight clients hold all six blocks."""
+"""The built-in task, cut to 60 rounds. All of eight clients hold all six blocks."""
 FIVE_HOLDERS = ("allocation.coverage=5", "allocation.max_blocks=4")
 """Five or six of eight clients hold a block: two attackers of five holders is what f = 2 allows."""
 SHARED = "federation.seeds=shared"

@@ -8,6 +8,7 @@ import pytest
 
 from tests.contract.test_methods import FEDERATED, TINY
 from tests.contract.test_tasks import _of
+from tests.support.hostile_client import gone, hostile
 from tests.support.task_data import TASKS
 from tests.support.tiny_run import run_here, stopped_after, tiny_config
 from zorba_ray.artifacts import Round, RunDir, records_of
@@ -90,19 +91,39 @@ def test_resumed_in_the_middle_of_an_attack(aggregation: str, tmp_path: Path) ->
         assert again == rejected
 
 
-def test_a_round_with_too_few_reports_moves_no_block_and_says_so(tmp_path: Path) -> None:
-    """Two of four clients report what is refused: two holders are left, and the median needs three."""
+def noted(settings: ExperimentConfig, path: Path, *backend: Any) -> tuple[dict[str, Any], list[str]]:
+    """Summary, and the notes about blocks that stay."""
     notes: list[str] = []
 
     def emit(event: dict[str, Any]) -> None:
-        if event["kind"] == "note":
+        if event["kind"] == "note" and "as before" in event["text"]:
             notes.append(event["text"])
 
-    both = "adversaries=[{clients: [0, 2], kind: not_finite}]"
-    summary = run_here(tiny_config(*AGGREGATIONS["median"], both), tmp_path / "run", emit=emit)
+    return run_here(settings, path, *backend, emit=emit), notes
+
+
+def test_a_round_with_too_few_reports_moves_no_block_and_says_so(tmp_path: Path) -> None:
+    """Two of four clients do not answer: the median of two others could be a hostile one's."""
+    missing = hostile(0, None, gone, hostile(2, None, gone))
+    summary, notes = noted(tiny_config(*AGGREGATIONS["median"]), tmp_path / "run", missing)
     assert (summary["status"], summary["distance"]) == ("finished", 0.0)
-    told = "stay as before: fewer than 3 reports, of which median withstands 1 (federation.byzantine)"
-    assert sum(told in note for note in notes) == 3
+    assert len(notes) == 3
+    assert "stay as before: fewer than 3 reports, of which median withstands 1 (federation.byzantine)" in notes[0]
+
+
+@pytest.mark.parametrize("method", ["zorba", pytest.param("decomfl", marks=pytest.mark.slow)])
+def test_hostile_clients_that_are_refused_cannot_hold_a_block_up(method: str, tmp_path: Path) -> None:
+    """Two of four report NaN: they are known, and no unknown one is feared beside them."""
+    own = (
+        AGGREGATIONS["median"]
+        if method == "zorba"
+        else ("federation.aggregate=median", "method=decomfl", *TINY[method])
+    )
+    settings = tiny_config(*own, "adversaries=[{clients: [0, 2], kind: not_finite}]")
+    summary, notes = noted(settings, tmp_path / "run")
+    assert notes == []
+    assert summary["distance"] > 0
+    assert replay_run(tmp_path / "run", None, None, None).confirmed
 
 
 def test_the_header_says_how_scalars_are_aggregated(tmp_path: Path) -> None:

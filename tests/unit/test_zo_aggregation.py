@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 
 from zorba_ray.active_sets import ActiveSets
 from zorba_ray.config.aggregation import COMPARING, reports_needed
+from zorba_ray.errors import MessageError
+from zorba_ray.protocol.aggregation import refused_of, refused_section
+from zorba_ray.protocol.messages import RoundCommit, Section
 from zorba_ray.zo import RoundUpdate, UpdateRule, commit_terms, round_seeds
 from zorba_ray.zo.aggregation import combined
 
@@ -108,3 +111,24 @@ def test_gaussian_directions_have_the_same_terms() -> None:
     ]
     assert np.array_equal(found[0].coefficients, found[1].coefficients)
     assert np.array_equal(found[0].seeds, found[1].seeds)
+
+
+def test_a_refused_client_is_no_longer_an_unknown_one() -> None:
+    """Three holders, of which one was refused: the two others suffice for f = 1, but only on blocks that it holds."""
+    scalars, own = np.array([[1.0, 2.0], [3.0, -1.0]]), rule("median")
+    active = np.array([[1, 1], [1, 1], [1, 0], [0, 0], [0, 0]], dtype=bool)
+    whole = RoundUpdate(1, 0.5, np.arange(2), scalars[:, None].astype("f4"), ActiveSets(active), np.array([2]))
+    seeds = round_seeds(own, whole)
+    assert commit_terms(own, whole, seeds, 0).coefficients.tolist() == [-0.5, -0.125]
+    assert len(commit_terms(own, whole, seeds, 1)) == 0
+
+
+def test_refused_clients_in_a_commit() -> None:
+    commit = RoundCommit(1, 0.1, b"", b"", sections=refused_section([1, 4]))
+    assert refused_of(commit, 5).tolist() == [1, 4]
+    assert refused_of(RoundCommit(1, 0.1, b"", b""), 5).tolist() == []
+    assert refused_section([]) == {}
+    for content in (b"abc", b"\x05\0\0\0", b"\1\0\0\0\1\0\0\0"):
+        strange = RoundCommit(1, 0.1, b"", b"", sections={"refused": Section(1, content, required=True)})
+        with pytest.raises(MessageError, match="refused"):
+            refused_of(strange, 5)

@@ -75,8 +75,8 @@ class MethodSpec:
     one_rate: ClassVar[bool] = False
     """Whether the learning rate must be the same in all rounds."""
     scalar_reports: ClassVar[bool] = False
-    """Whether a report is fp32 projected gradients and nothing else, so that `privacy` can put noise on it. It is not
-    inherited: a method that is derived from another may report something else."""
+    """Whether a report is fp32 projected gradients and nothing else, as `privacy` and `federation.aggregate` need. It
+    is not inherited: a method that is derived from another may report something else."""
     steps_in: ClassVar[Literal["zo", "method_settings"]] = "zo"
     """The section that has lr, schedule and local_steps."""
     Settings: ClassVar[type[StrictModel]] = NoSettings

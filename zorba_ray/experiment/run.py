@@ -155,7 +155,7 @@ def one_round(session: Session, backend: Backend, number: int) -> None:
     for client, reason in result.rejected.items():
         session.journal.note(f"round {number}: client {client} is left out: {reason}")
     clients = [report.client for report in result.reports]
-    if text := too_few_text(session.config, clients, state.active):
+    if text := too_few_text(session.config, clients, result.rejected, state.active):
         session.journal.note(f"round {number}: {text}")
     with part("records"):
         record = round_record(result, method.commits, schedule.present(number), peak_rss())

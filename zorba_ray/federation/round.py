@@ -235,7 +235,7 @@ def run_round(
     while True:
         replies.require_quorum(f"round {plan.round}", quorum)
         reports = list(replies.accepted.values())
-        commit = method.aggregate(plan, reports)
+        commit = method.commit(plan, reports, sorted(replies.rejected))
         body = encode(commit)
         refused = _refused(method, plan, reports, body, judge)
         if not refused:

@@ -10,7 +10,7 @@ from zorba_ray.active_sets import ActiveSets
 from zorba_ray.directions import DirectionBackend
 from zorba_ray.errors import LedgerError, MessageError
 from zorba_ray.models import Replica
-from zorba_ray.protocol.aggregation import aggregate_of
+from zorba_ray.protocol.aggregation import aggregate_of, refused_of
 from zorba_ray.protocol.example_groups import counts_of, groups_of, padded
 from zorba_ray.protocol.ledger import first_chain, next_chain
 from zorba_ray.protocol.messages import LedgerHeader, RoundCommit, decode
@@ -185,7 +185,11 @@ class ReplicaState:
         # The mean of all clients is stored as a report of client 0 and moves all blocks, whatever client 0 activates.
         is_mean = self.header.commits == "mean"
         active = ActiveSets.of_all(self.active.clients, self.active.blocks) if is_mean else self.active
-        return RoundUpdate(commit.round, commit.lr, clients, scalars, active)
+        try:
+            refused = refused_of(commit, active.clients)
+        except MessageError as error:
+            raise LedgerError(f"round {commit.round}: {error}") from error
+        return RoundUpdate(commit.round, commit.lr, clients, scalars, active, refused)
 
     def _take(self, updates: list[RoundUpdate], chain: bytes) -> None:
         if self._pending is None:

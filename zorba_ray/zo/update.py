@@ -12,7 +12,7 @@ exact. `apply_terms` adds the terms c z to θ, tensor by tensor.
 import functools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -91,6 +91,8 @@ class RoundUpdate:
     """float32 [n, K, P], or [n, K, P · G]: the raw ρ. Groups that a batch lacks have NaN."""
     active: ActiveSets
     """A_n of every client of the federation."""
+    refused: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    """int64 [k]: clients whose reports were refused; only where `UpdateRule.byzantine` counts."""
 
 
 def commit_terms(rule: UpdateRule, update: RoundUpdate, seeds: np.ndarray, block: int, rank: int = 0) -> Terms:
@@ -118,7 +120,8 @@ def commit_terms(rule: UpdateRule, update: RoundUpdate, seeds: np.ndarray, block
     if rule.aggregate == "mean":
         weights = block_weights(rule, update.clients[holders], update.active)
     else:  # one report, which stands for all
-        rho = combined(rule.aggregate, rule.byzantine, rho)
+        known = int(update.active.matrix[update.refused, block].sum())
+        rho = combined(rule.aggregate, max(0, rule.byzantine - known), rho)
         holders, weights = holders[: len(rho)], np.ones(len(rho))
     there = _reported(rule, rho)
     steps = (-update.lr * weights)[:, None, None] * rho / there.sum(axis=2, keepdims=True)

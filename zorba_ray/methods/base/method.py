@@ -16,6 +16,7 @@ import numpy as np
 
 from zorba_ray.config import ExperimentConfig, LocalStep, MethodSpec
 from zorba_ray.errors import NotFinite, ReportRejected
+from zorba_ray.protocol.aggregation import refused_section
 from zorba_ray.protocol.messages import ClientReport, RoundCommit, RoundPlan
 
 if TYPE_CHECKING:
@@ -67,6 +68,17 @@ class Method(MethodSpec, ABC):
     @abstractmethod
     def aggregate(self, plan: RoundPlan, reports: Sequence[ClientReport]) -> RoundCommit:
         """The commit of the accepted reports, which are sorted by client id."""
+
+    def commit(self, plan: RoundPlan, reports: Sequence[ClientReport], refused: Sequence[int]) -> RoundCommit:
+        """`aggregate`; and where f hostile clients may be among the reports, whose reports were refused.
+
+        Args:
+            refused: ascending; those who did not answer are not among them.
+        """
+        commit = self.aggregate(plan, reports)
+        if self._config.federation.byzantine is None or not refused:
+            return commit
+        return msgspec.structs.replace(commit, sections={**commit.sections, **refused_section(refused)})
 
     def rate(self, round: int) -> float:
         """η of a round, by lr and schedule of the method's section (`steps_in`)."""
