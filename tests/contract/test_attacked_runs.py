@@ -76,7 +76,7 @@ def test_no_attack_ends_a_run(kind: str, aggregation: str, tmp_path: Path) -> No
     "aggregation", [name if name == "median" else pytest.param(name, marks=pytest.mark.slow) for name in AGGREGATIONS]
 )
 def test_resumed_in_the_middle_of_an_attack(aggregation: str, tmp_path: Path) -> None:
-    """With a client left out again and again: stopped before and after the first round that leaves it out."""
+    """With a client left out again and again: stopped after the first round that leaves it out."""
     settings = attacked(
         "sign_flip", 100.0, *AGGREGATIONS[aggregation], "zo.lr=3e-4", "rounds=7", "zo.directions=4", "eval.rows=16",
         "federation.snapshot_every=2",
@@ -84,11 +84,10 @@ def test_resumed_in_the_middle_of_an_attack(aggregation: str, tmp_path: Path) ->
     straight = run_here(settings, tmp_path / "straight")
     rejected = [sorted(record.rejected) for record in records_of(RunDir(tmp_path / "straight").metrics, Round)]
     assert rejected == [[], [], [], *[[2]] * 4]
-    for number in (2, 4):
-        resumed = run_here(settings, stopped_after(number, settings, tmp_path / str(number)))
-        assert resumed["weights_sha256"] == straight["weights_sha256"]
-        again = [sorted(record.rejected) for record in records_of(RunDir(tmp_path / str(number)).metrics, Round)]
-        assert again == rejected
+    resumed = run_here(settings, stopped_after(4, settings, tmp_path / "stopped"))
+    assert resumed["weights_sha256"] == straight["weights_sha256"]
+    again = [sorted(record.rejected) for record in records_of(RunDir(tmp_path / "stopped").metrics, Round)]
+    assert again == rejected
 
 
 def noted(settings: ExperimentConfig, path: Path, *backend: Any) -> tuple[dict[str, Any], list[str]]:
