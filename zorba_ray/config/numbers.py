@@ -39,6 +39,7 @@ LATER: dict[str, Any] = {
     "federation.aggregate": "mean",
     "federation.spread": None,
     "federation.byzantine": None,
+    "federation.authenticated": False,
     "privacy": None,
     "data.batch_tokens": None,
     "memory.frozen_format": "compute",

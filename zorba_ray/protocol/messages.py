@@ -32,6 +32,7 @@ KNOWN_SECTIONS: dict[str, int] = {
     "aggregate": 1,
     "refused": 1,
     "privacy": 1,
+    "tag": 1,
 }
 """Name of a section -> the newest version that this program reads. A feature that adds a section adds a line here."""
 
