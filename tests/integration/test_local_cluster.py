@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.token_head import status_of
+from benchmarks.chaos.token_head import status_of
 
 SCRIPT = Path(__file__).parents[2] / "cluster" / "local.py"
 PORTS = ("--port", "27300", "--dashboard-port", "27301")

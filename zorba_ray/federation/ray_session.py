@@ -34,6 +34,8 @@ def set_ray_environment(address: str | None) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray's default niceness of 15 would give workers no CPU while other programs are busy.
     os.environ.setdefault("RAY_worker_niceness", "0")
+    # Ray's default of 30 s is too short for a busy machine.
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")
     if not address:
         # Ray's switch for one machine: without it 127.0.0.1 is replaced by the address of a network card, and Ray
         # listens on all interfaces.
