@@ -1,8 +1,8 @@
 """Forged bytes: frames of the wire, reports of clients and ledgers, by the hundred thousand, in one process.
 
-Noise, flipped bits and cuts are to be refused by the frame itself. A forged report is a valid frame whose content is not
-what the plan asks for. A forged ledger is noise behind a valid start. All are to be refused with the documented error,
-in bounded memory.
+Noise, flipped bits and cuts are to be refused by the frame itself. A forged report is a valid frame whose content is
+not what the plan asks for. A forged ledger is noise behind a valid start. All are to be refused with the documented
+error, in bounded memory.
 """
 
 import random

@@ -148,7 +148,10 @@ class Tally:
 
     def resumed(self, path: Path, fault: str) -> None:
         """Resumes a run and notes what came of it."""
-        end = call(*run_arguments(path))
+        self.noted(call(*run_arguments(path)), path, fault)
+
+    def noted(self, end: Ended, path: Path, fault: str) -> None:
+        """Notes what came of a resume that has ended."""
         found = digest_in(path) if end.code == 0 else None
         if found == self.digest:
             self.same += 1

@@ -36,6 +36,17 @@ def test_zorba_keeps_its_configuration() -> None:
     assert own.numbers() == tiny_config(*BASE, "zo.lr=0.01").numbers()
 
 
+def test_privacy_is_that_of_all_or_the_comparison_is_refused() -> None:
+    base = tiny_config(*BASE, "privacy.clip=1", "privacy.target_epsilon=8")
+    plan = compared(("zorba", "decomfl"), base=base)
+    for method in plan.methods:
+        assert planned_run(plan, method, 7, 0.01, tuning=True).config.privacy == base.privacy
+    with pytest.raises(ConfigError, match="privacy with method=mezo: noise is put on reports"):
+        compared(("zorba", "mezo"), base=base)
+    with pytest.raises(ConfigError, match="privacy is the same for all methods"):
+        compared(("zorba", "decomfl"), base=base, overrides={"decomfl": ("privacy.clip=2",)})
+
+
 @pytest.mark.parametrize("method", method_names())
 def test_what_all_methods_share(method: str) -> None:
     base, own = tiny_config(*BASE), derived(method)

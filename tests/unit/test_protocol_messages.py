@@ -152,6 +152,9 @@ def test_a_section_that_must_be_known_is_refused_by_name(monkeypatch: pytest.Mon
         decode(frame, RoundPlan)
     monkeypatch.setitem(messages.KNOWN_SECTIONS, "masks", 2)
     assert decode(frame, RoundPlan).sections["masks"].version == 2
+    frame = encode(msgspec.structs.replace(PLAN, sections={"veils": Section(0, b"", required=True)}))
+    with pytest.raises(MessageError, match="section 'veils' has version 0"):
+        decode(frame, RoundPlan)
 
 
 def test_the_digest_of_a_frame() -> None:

@@ -14,7 +14,16 @@ from zorba_ray.artifacts.metrics import (
 )
 from zorba_ray.artifacts.record import Record, read_record, read_tree, record_of, write_record
 from zorba_ray.artifacts.run import Run
-from zorba_ray.artifacts.run_files import Budget, CutRows, HubPin, PartitionRecord, Profile, Provenance, Summary
+from zorba_ray.artifacts.run_files import (
+    Budget,
+    CutRows,
+    HubPin,
+    PartitionRecord,
+    PrivacyRecord,
+    Profile,
+    Provenance,
+    Summary,
+)
 from zorba_ray.artifacts.rundir import RunDir, pinned, read_run_settings
 
 __all__ = [
@@ -25,6 +34,7 @@ __all__ = [
     "HubPin",
     "Interval",
     "PartitionRecord",
+    "PrivacyRecord",
     "Profile",
     "Provenance",
     "Record",

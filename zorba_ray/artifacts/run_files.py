@@ -77,6 +77,21 @@ class CutRows(Record, kw_only=True):
     tokens_after: Count
 
 
+class PrivacyRecord(Record, kw_only=True):
+    """What the clients of a run with `privacy` have spent. It is of this run alone: runs on the same data add up."""
+
+    epsilon: float
+    """ε of the client that was asked most often, whatever other data it might have had."""
+    delta: float
+    clip: float
+    noise_multiplier: float
+    """The standard deviation of the noise on a scalar, over the clip."""
+    reports: Count
+    """Times that this client was asked."""
+    spent: bool = False
+    """Whether the run ended because another round would have exceeded `privacy.target_epsilon`."""
+
+
 class Summary(Record, kw_only=True):
     """summary.json: the result of a run. It is missing while the run goes on.
 
@@ -131,6 +146,8 @@ class Summary(Record, kw_only=True):
     probe_forward_pairs: Count = 0
     probe_bytes_up: Count = 0
     probe_bytes_down: Count = 0
+    privacy: PrivacyRecord | None = None
+    """None of a run without noise on what clients report."""
     clients_failed: Count = 0
     """Sum over all rounds; `clients_late` and `clients_rejected` likewise."""
     clients_late: Count = 0

@@ -137,6 +137,7 @@ FIGURES: dict[str, Callable[[Run], float | None]] = {
     "bytes_up_per_client_round": _of_summary("bytes_up_per_client_round"),
     "bytes_down_per_client_round": _of_summary("bytes_down_per_client_round"),
     "forward_pairs_per_client": _of_summary("forward_pairs_per_client"),
+    "privacy_epsilon": lambda run: run.summary.privacy.epsilon if run.summary and run.summary.privacy else None,
     "wall_s": _of_summary("wall_s"),
     "cpu_s": _of_summary("cpu_s"),
     "f1": lambda run: run.allocation.f1,

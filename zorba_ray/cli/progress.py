@@ -93,7 +93,7 @@ class RunProgress(_Progress):
         self._down += event["bytes_down"]
         lost = event["clients_failed"] + event["clients_late"] + len(event["rejected"])
         self.bar.detail = (
-            f"loss {event['loss']:.4f} · {event['clients_ok']} ok"
+            f"{_training_loss(event)} · {event['clients_ok']} ok"
             + (f", {lost} lost" if lost else "")
             + f" · ↑{text_bytes(self._up)} ↓{text_bytes(self._down)}{self._share}"
         )
@@ -145,10 +145,14 @@ class CompareProgress(_Progress):
             self.bar.reset(self.bar.task, total=self._rounds, description=self._path)
             self.console.print(f"{self._path}: {self._rounds} rounds")
         elif event["kind"] == "round":
-            self.bar.detail = f"loss {event['loss']:.4f}"
+            self.bar.detail = _training_loss(event)
             self.bar.update(self.bar.task, completed=event["round"])
         elif event["kind"] == "eval" and event["round"] == self._rounds:
             self.console.print(f"{self._path}: {event['split']} {_evaluated(event)}")
+
+
+def _training_loss(event: dict[str, Any]) -> str:
+    return "loss not told" if event["loss"] is None else f"loss {event['loss']:.4f}"
 
 
 def _evaluated(event: dict[str, Any]) -> str:

@@ -35,6 +35,7 @@ def _rows_note(record: Summary) -> str:
 
 def print_summary(summary: dict[str, Any], path: Path) -> None:
     """Prints the last lines of a run, on stdout."""
+    from zorba_ray.report.headline import text_privacy
     from zorba_ray.report.run_tables import budgets_table
 
     console, record = Console(), record_of(Summary, summary, "summary")
@@ -45,6 +46,7 @@ def print_summary(summary: dict[str, Any], path: Path) -> None:
             (f"bytes per client and round, {way}", "", text_bytes(summary[f"bytes_{way}_per_client_round"]), "")
             for way in ("up", "down")
         ),
+        *([("privacy", "", text_privacy(record.privacy), "")] if record.privacy else []),
         ("ledger", "", format_bytes(record.ledger_bytes or 0), ""),
         ("time (CPU)", "", f"{format_seconds(record.wall_s)} ({format_seconds(record.cpu_s or 0)})", ""),
     ]

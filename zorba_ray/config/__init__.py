@@ -10,6 +10,7 @@ from zorba_ray.config.memory import MemoryConfig
 from zorba_ray.config.method import DEFAULT_METHOD, LocalStep, MethodSpec, load_method, method_names, settings_of
 from zorba_ray.config.model import LoraConfig, ModelConfig
 from zorba_ray.config.numbers import changed_numbers
+from zorba_ray.config.privacy import PrivacyConfig
 from zorba_ray.config.sweep import SweepConfig, load_sweep
 from zorba_ray.config.task import DECODED, SCORES, RowKind, TaskConfig, TaskName
 from zorba_ray.config.tracking import EvalConfig, TrackingConfig
@@ -33,6 +34,7 @@ __all__ = [
     "MemoryConfig",
     "MethodSpec",
     "ModelConfig",
+    "PrivacyConfig",
     "RowKind",
     "SweepConfig",
     "TaskConfig",

@@ -12,6 +12,7 @@ from zorba_ray.config.memory import MemoryConfig
 from zorba_ray.config.method import DEFAULT_METHOD, MethodSpec, NoSettings, load_method, method_names, with_published
 from zorba_ray.config.model import ModelConfig
 from zorba_ray.config.numbers import numbers_digest, numbers_of
+from zorba_ray.config.privacy import PrivacyConfig, require_private
 from zorba_ray.config.task import DECODED, RowKind, TaskConfig, TaskName, is_reported
 from zorba_ray.config.tracking import EvalConfig, TrackingConfig
 from zorba_ray.config.zo import DirectionsConfig, ZOConfig
@@ -48,6 +49,8 @@ class ExperimentConfig(StrictModel):
     memory: MemoryConfig = MemoryConfig()
     allocation: AllocationConfig = AllocationConfig()
     federation: FederationConfig = FederationConfig()
+    privacy: PrivacyConfig | None = None
+    """Differential privacy of clients. None: their reports have no noise."""
     eval: EvalConfig = EvalConfig()
     tracking: TrackingConfig = TrackingConfig()
 
@@ -99,6 +102,7 @@ class ExperimentConfig(StrictModel):
                 f"allocation.order {list(self.allocation.order)} must name each objective once: both objectives "
                 "(convergence, vram), or time too"
             )
+        require_private(self)
         self.task.require_consistent(self.model.head)
         if self.row_kind == "multiple_choice" and self.data.label_words:
             raise ValueError(
@@ -242,6 +246,8 @@ class ExperimentConfig(StrictModel):
             f"{self.spec.steps_in}.schedule": getattr(self, self.spec.steps_in).schedule,
             "data.label_shift_schedule": self.data.label_shift_schedule,
         }
+        if self.privacy is not None and self.privacy.noise_multiplier is None:
+            spread["privacy.target_epsilon"] = f"{self.privacy.target_epsilon:g}"
         return next((f"{key}={value}" for key, value in spread.items() if value != "constant"), None)
 
     def began_as(self, digest: str) -> bool:

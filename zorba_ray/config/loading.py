@@ -75,7 +75,8 @@ def meant_file(source: str) -> str:
 
 
 def anchored(config: ExperimentConfig) -> ExperimentConfig:
-    """Paths of model, adapter and data made absolute where they name something: a Ray worker's folder is another."""
+    """Paths of model, adapter, data and secret made absolute where they name something: a Ray worker has another
+    folder."""
 
     def section(settings: Any) -> Any:
         path = Path(settings.path)
@@ -85,4 +86,7 @@ def anchored(config: ExperimentConfig) -> ExperimentConfig:
     model, lora = section(config.model), config.model.lora
     if lora is not None and lora.path is not None:
         model = model.model_copy(update={"lora": section(lora)})
-    return config.model_copy(update={"model": model, "data": section(config.data)})
+    privacy = config.privacy
+    if privacy is not None and privacy.secret_file is not None:
+        privacy = privacy.model_copy(update={"secret_file": str(Path(privacy.secret_file).expanduser().resolve())})
+    return config.model_copy(update={"model": model, "data": section(config.data), "privacy": privacy})

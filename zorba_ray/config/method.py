@@ -77,6 +77,9 @@ class MethodSpec:
     """Whether one client holds all examples, so that nothing is sent."""
     one_rate: ClassVar[bool] = False
     """Whether the learning rate must be the same in all rounds."""
+    scalar_reports: ClassVar[bool] = False
+    """Whether a report is fp32 projected gradients and nothing else, so that `privacy` can put noise on it. It is not
+    inherited: a method that is derived from another may report something else."""
     steps_in: ClassVar[Literal["zo", "method_settings"]] = "zo"
     """The section that has lr, schedule and local_steps."""
     Settings: ClassVar[type[StrictModel]] = NoSettings
@@ -90,6 +93,7 @@ class MethodSpec:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        cls.scalar_reports = cls.__dict__.get("scalar_reports", False)
         if cls.allocates and cls.commits != "scalars":
             raise TypeError(
                 f"{cls.__name__}: allocates=True with commits={cls.commits}: only the scalars of each client say which "

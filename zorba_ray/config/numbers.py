@@ -25,6 +25,7 @@ NOT_NUMBERS = (
     "federation.quorum",
     "federation.patience",
     "federation.snapshot_every",
+    "privacy.secret_file",
     "allocation.time_limit_s",
     "allocation.gap",
 )
@@ -34,6 +35,7 @@ have digests of their own; the allocation is read back from the run directory.""
 LATER: dict[str, Any] = {
     "data.labels_per_client": 2,
     "federation.spares": 0,
+    "privacy": None,
     "data.batch_tokens": None,
     "memory.frozen_format": "compute",
     "memory.stem_format": "compute",

@@ -6,6 +6,7 @@ from zorba_ray.artifacts import RunDir
 from zorba_ray.assignment import FleetSchedule
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.experiment.build import Setup
+from zorba_ray.experiment.privacy import read_secret
 from zorba_ray.federation import Backend, ClientHost, SequentialBackend
 from zorba_ray.federation.accelerator import gpu_count
 from zorba_ray.federation.placement import ActorSpec, place_clients
@@ -35,6 +36,7 @@ def ray_backend(setup: Setup, host: ClientHost, run: RunDir) -> Backend:
         run.ledger,
         run.snapshots,
         setup.reward,
+        read_secret(setup.config, run),
     )
 
 

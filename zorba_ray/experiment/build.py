@@ -35,6 +35,7 @@ from zorba_ray.experiment.client_memory import (
 )
 from zorba_ray.experiment.examples import tokenised
 from zorba_ray.experiment.pair_check import require_right_pairs
+from zorba_ray.experiment.privacy import noise_for
 from zorba_ray.experiment.row_layout import SettledRows, settled_rows, shared_tables
 from zorba_ray.experiment.sampled_answers import SampledRows
 from zorba_ray.experiment.task_model import (
@@ -49,9 +50,11 @@ from zorba_ray.experiment.unfamiliar import unfamiliar_memory
 from zorba_ray.federation import ClientAccelerator, ClientHost
 from zorba_ray.methods import build_method
 from zorba_ray.models import Batch, HostStore, TaskModel
+from zorba_ray.privacy import Secret
 from zorba_ray.protocol.example_groups import groups_section
 from zorba_ray.protocol.ledger import FORMAT
 from zorba_ray.protocol.messages import LedgerHeader, Section
+from zorba_ray.protocol.noise import noise_section
 from zorba_ray.protocol.states import replica_state
 from zorba_ray.stopwatch import UNWATCHED, Watch, watch_if
 from zorba_ray.tasks.reward import Reward
@@ -142,6 +145,7 @@ def prepare(
         sections["reward"] = Section(1, reward.digest)
     sections |= groups_section(config.direction_groups)
     memory, fleet = fleet_memory(config, model, sections), FleetSchedule(config)
+    sections |= noise_section(noise_for(config, fleet))
     doubts = unfamiliar_memory(config, loaded, memory, workload(config, loaded, sections))
     template = config.data.prompt if config.task.messages_column is None else "{messages}"
     doubts += data_doubts(task, template, scored, samples, examples.cuts)
@@ -201,9 +205,13 @@ def _elsewhere(config: ExperimentConfig, accelerator: str, device: str, clients_
 
 
 def build_host(
-    config: ExperimentConfig, header: LedgerHeader, model: TaskModel, watch: Watch = UNWATCHED
+    config: ExperimentConfig,
+    header: LedgerHeader,
+    model: TaskModel,
+    watch: Watch = UNWATCHED,
+    secret: Secret | None = None,
 ) -> ClientHost:
-    """A host on a model at θ0, with nobody in it yet.
+    """A host on a model at θ0, with nobody in it yet. `secret` is as of `ClientHost`.
 
     Raises:
         LedgerError: the model is not the header's.
@@ -217,9 +225,8 @@ def build_host(
         if served
         else None
     )
-    return ClientHost(
-        config, build_method(config, state.rule, model.replica.manifest), model, state, watch, accelerator
-    )
+    method = build_method(config, state.rule, model.replica.manifest)
+    return ClientHost(config, method, model, state, watch, accelerator, secret)
 
 
 def solve_allocation(setup: Setup, epsilon: float | None = None) -> Solved:
@@ -243,10 +250,14 @@ def solve_allocation(setup: Setup, epsilon: float | None = None) -> Solved:
 
 
 def worker_host(
-    tree: dict[str, Any], accelerator: str, header: LedgerHeader, reward: RewardCode | None = None
+    tree: dict[str, Any],
+    accelerator: str,
+    header: LedgerHeader,
+    reward: RewardCode | None = None,
+    secret: Secret | None = None,
 ) -> ClientHost:
-    """`build_host` for a fresh process: loads the model itself. What Ray actors call; `reward`: as the driver read
-    it."""
+    """`build_host` for a fresh process: loads the model itself. What Ray actors call; `reward` and `secret`: as the
+    driver read them."""
     config = ExperimentConfig.model_validate(tree)
     set_threads(config)
     own = watch_if(config.tracking.profile)
@@ -258,7 +269,7 @@ def worker_host(
         if device == "cuda":  # what the driver emulated, on the real thing
             with own.part("check"):
                 require_right_pairs(config, model, bool(shared_tokens(header.sections)))
-        return build_host(config, header, model, own)
+        return build_host(config, header, model, own, secret)
 
 
 def table_digest(table: TokenTable) -> str:

@@ -57,7 +57,10 @@ def execute_in(
 
 
 def _used_up(run: RunDir, config: ExperimentConfig) -> bool:
-    """Whether a finished run would end again where it did, by `eval.patience`."""
+    """Whether a finished run would end again where it did, by `eval.patience` or `privacy.target_epsilon`."""
+    summary = run.finished()
+    if summary is not None and summary.privacy is not None and summary.privacy.spent:
+        return True
     return ends_early(config, [record for record in records_of(run.metrics, Eval) if record.split == "validation"])
 
 

@@ -42,6 +42,12 @@ def check_header(header: LedgerHeader, expected: LedgerHeader, name: str) -> Non
                 "was, or begin a new run"
             )
             old, new = ({name: part for name, part in each.items() if name != "reward"} for each in (old, new))
+        if field == "sections" and old.get("privacy") != new.get("privacy"):
+            faults.append(
+                "section privacy: other noise, or another secret of the clients: put secret.key back as the run made "
+                "it, or begin a new run"
+            )
+            old, new = ({name: part for name, part in each.items() if name != "privacy"} for each in (old, new))
         if old != new:
             faults.append(
                 f"{field}: ledger {str(old)[:24]}, here {str(new)[:24]} ({_REMEDY.get(field, 'settings differ')})"

@@ -10,7 +10,7 @@ import msgspec
 
 from zorba_ray.artifacts import Eval
 from zorba_ray.config import ExperimentConfig
-from zorba_ray.errors import Diverged
+from zorba_ray.errors import ConfigError, Diverged
 from zorba_ray.experiment.build import Setup, build_host, prepare, solve_allocation
 from zorba_ray.experiment.evaluate import Evaluator, collapsed, require_near
 from zorba_ray.federation import SequentialBackend, participants, run_round
@@ -29,7 +29,16 @@ _STANDSTILL = 1e-30
 
 
 def prepared_at_start(config: ExperimentConfig, device: str = "cpu") -> Setup:
-    """`prepare` with at most ROWS validation examples."""
+    """`prepare` with at most ROWS validation examples.
+
+    Raises:
+        ConfigError: clients tell only noisy scalars, or as of `prepare`.
+    """
+    if config.privacy is not None:
+        raise ConfigError(
+            "privacy: to find a rate, clients are asked for scalars without noise; drop the section privacy, and look "
+            "for the rate on data that need no privacy"
+        )
     few = config.eval.model_copy(update={"rows": min(ROWS, config.eval.rows or ROWS)})
     return prepare(config.model_copy(update={"eval": few}), device)
 

@@ -29,6 +29,7 @@ from zorba_ray.errors import Interrupted, ZorbaError
 from zorba_ray.experiment.backends import BACKENDS, BackendFactory
 from zorba_ray.experiment.catch_up import catch_up, go_back, hold_best
 from zorba_ray.experiment.evaluate import require_near
+from zorba_ray.experiment.privacy import privacy_record
 from zorba_ray.experiment.profile import round_profile
 from zorba_ray.experiment.run_warnings import end_warnings
 from zorba_ray.experiment.session import Emit, Session, open_session
@@ -97,7 +98,7 @@ def run_rounds(session: Session, backend: Backend, should_stop: Callable[[], boo
     """
     config, evaluations = session.config, session.evaluations
     for number in range(session.first_round, config.rounds + 1):
-        if evaluations.end_early:
+        if evaluations.end_early or number > session.private_until:
             break
         if should_stop():
             raise Interrupted(
@@ -110,7 +111,12 @@ def run_rounds(session: Session, backend: Backend, should_stop: Callable[[], boo
             hold_best(session)
             evaluations.require_a_model()
     last, best = session.host.state.round, evaluations.best_round
-    if last < config.rounds:
+    if last < config.rounds and last == session.private_until and config.privacy is not None:
+        session.journal.note(
+            f"ended after round {last} of {config.rounds}: another would spend more than privacy.target_epsilon="
+            f"{config.privacy.target_epsilon:g}"
+        )
+    elif last < config.rounds:
         session.journal.note(
             f"ended after round {last} of {config.rounds}: eval.patience={config.eval.patience} evaluations in a row "
             f"without a better validation {config.eval.metric} than after round {best}"
@@ -196,6 +202,8 @@ def finish(
     wall_s, cpu_s = session.began
     peaks = dict(ChainMap(*(dict(process.vram_peaks) for process in (session.host, *usage))))
     kept = session.host.state.round if status == "finished" else None
+    # A round that did not come to its commit may have been asked for, too.
+    asked = len(rounds) if status == "finished" else min(len(rounds) + 1, session.config.rounds)
     until_kept = [record for record in evals if kept is None or record.round <= kept]
     summary = Summary(
         status=status,
@@ -207,6 +215,7 @@ def finish(
         ledger_bytes=run.ledger.stat().st_size,
         peak_rss_bytes=max([peak_rss(), *(worker.peak_rss_bytes for worker in usage)]),
         workers=tuple(worker.figures for worker in usage),
+        privacy=privacy_record(session.config, setup.fleet, session.host.state.rule.noise, asked),
         retries=retries,
         resumed_after_round=session.first_round - 1,
         wall_s=time.perf_counter() - wall_s,

@@ -30,6 +30,7 @@ from zorba_ray.config import ExperimentConfig, TrackingConfig
 from zorba_ray.experiment.build import Setup, build_host, prepare
 from zorba_ray.experiment.evaluate import Evaluations, evaluation_order
 from zorba_ray.experiment.patience import Patience
+from zorba_ray.experiment.privacy import last_private_round, read_secret
 from zorba_ray.experiment.provenance import hub_pins, provenance
 from zorba_ray.experiment.recovery import Snapshots, check_header, repair_metrics
 from zorba_ray.experiment.run_warnings import start_warnings
@@ -40,8 +41,10 @@ from zorba_ray.experiment.tracking import Fanout, Monitor, WandbMonitor, resolve
 from zorba_ray.experiment.tracking.ray_metrics import ray_monitors
 from zorba_ray.federation import ClientHost
 from zorba_ray.methods import Method, build_method
+from zorba_ray.privacy import GaussianMechanism, Secret
 from zorba_ray.protocol.ledger import LedgerContents, LedgerWriter, read_ledger
 from zorba_ray.protocol.messages import LedgerHeader
+from zorba_ray.protocol.noise import noise_of, noise_section
 from zorba_ray.protocol.snapshot import newest_snapshot
 from zorba_ray.stopwatch import Watch
 from zorba_ray.tasks.reward_code import RewardCode
@@ -101,6 +104,8 @@ class Session:
     evaluations: Evaluations
     watch: Watch
     patience: Patience
+    private_until: int
+    """The last round that `privacy.target_epsilon` allows; without privacy the last one of the settings."""
     began: tuple[float, float] = field(default_factory=lambda: (time.perf_counter(), time.process_time()))
     """Wall and CPU seconds of the clocks."""
 
@@ -157,10 +162,13 @@ def open_session(
     if setup.prefix_note:
         say(setup.prefix_note, "note")
     warnings = start_warnings(setup)
-    setup = _as_begun(setup, begun)
+    noise = noise_of(setup.header.sections)
+    private_until = last_private_round(config, setup.fleet, noise)
+    secret = read_secret(config, run)
+    setup = _as_begun(_with_mark(setup, noise, secret), begun)
     size = setup.model.replica.size()
     origin = setup.model.replica.scoped_copy(config.zo.fixed_scope)
-    host = build_host(config, setup.header, setup.model, watch)
+    host = build_host(config, setup.header, setup.model, watch, secret)
     method = build_method(config, host.state.rule, setup.manifest)
     info = provenance(run.provenance, command, hub)
     write_record(run.provenance, info)
@@ -189,6 +197,7 @@ def open_session(
         evaluations=Evaluations(setup, records_of(run.metrics, Eval), journal.log, watch, answers),
         watch=watch,
         patience=Patience(config.federation.patience, run.path),
+        private_until=private_until,
         began=began,
     )
 
@@ -230,6 +239,12 @@ def partition_record(setup: Setup) -> PartitionRecord:
         labelled=labelled,
         clients=tuple({int(label): int(own[label]) for label in np.flatnonzero(own)} for own in counts),
     )
+
+
+def _with_mark(setup: Setup, noise: GaussianMechanism | None, secret: Secret | None) -> Setup:
+    """With the mark of the clients' secret in the ledger's header: a resume needs the same secret."""
+    sections = setup.header.sections | noise_section(noise, secret)
+    return dataclasses.replace(setup, header=msgspec.structs.replace(setup.header, sections=sections))
 
 
 def _as_begun(setup: Setup, begun: LedgerHeader | None) -> Setup:

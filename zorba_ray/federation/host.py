@@ -4,10 +4,12 @@ process.
 
 import dataclasses
 import functools
+import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
+import msgspec
 import numpy as np
 import torch
 
@@ -15,11 +17,12 @@ from zorba_ray.active_sets import ActiveSets
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.data import BatchOrder, Shards, fitting_rows
 from zorba_ray.directions import uniforms
-from zorba_ray.errors import Diverged, StaleReplica, ZorbaError
+from zorba_ray.errors import ConfigError, Diverged, StaleReplica, ZorbaError
 from zorba_ray.federation.backend import Answer, Failure, Usage
 from zorba_ray.federation.client_accelerator import ClientAccelerator
 from zorba_ray.methods import Method
 from zorba_ray.models import Batch, TaskModel
+from zorba_ray.privacy import Secret, client_key
 from zorba_ray.protocol.messages import (
     ClientReport,
     ProbePlan,
@@ -92,16 +95,19 @@ class ClientHost:
         state: ReplicaState,
         watch: Watch = UNWATCHED,
         accelerator: ClientAccelerator | None = None,
+        secret: Secret | None = None,
     ) -> None:
         """The host has no clients before `load_shards`.
 
         Args:
             watch: the stopwatch of this process.
+            secret: of the run's clients, with `privacy`; None: this host is asked nothing.
             accelerator: places and measures clients; None: all blocks stay where the model is, and nothing is measured.
         """
         self.state = state
         self.watch = watch
         self._config, self._method, self._model, self._accelerator = config, method, model, accelerator
+        self._secret = secret
         # An accelerator has the blocks of one client at a time.
         alone = accelerator is not None or config.federation.seeds != "shared"
         self._group = 1 if alone else _TOGETHER
@@ -156,12 +162,29 @@ class ClientHost:
             active = self.state.active.of(clients[0])
             with self.watch.part("forward"), self._serving(clients[0], plan.round, active):
                 reports = self._method.client_steps(self.state, self._model, plan, digest, batches)
-            return {report.client: report for report in reports}
+            return {report.client: self._private(report, plan) for report in reports}
         except ZorbaError as error:
             if len(clients) == 1:
                 return {clients[0]: Failure("failed", f"{type(error).__name__}: {error}", isinstance(error, Diverged))}
         alone = [self._together(plan, digest, examples, [client]) for client in clients]
         return {client: report for reports in alone for client, report in reports.items()}
+
+    def _private(self, report: ClientReport, plan: RoundPlan) -> ClientReport:
+        """The report as it is sent. With `privacy` its scalars have noise that is a function of the client's secret and
+        of the plan, and it has no loss.
+
+        Raises:
+            ConfigError: this host has no secret; or too many scalars.
+        """
+        noise = self.state.rule.noise
+        if noise is None:
+            return report
+        if self._secret is None:
+            raise ConfigError(
+                "privacy: clients are asked outside of a run, and nobody would account for what they tell"
+            )
+        key = client_key(self._secret, report.client, "noise", hashlib.sha256(encode(plan)).digest())
+        return msgspec.structs.replace(report, loss=b"", scalars=noise.release(report.scalars, key))
 
     def _serving(self, client: int, round: int, active: frozenset[int]) -> AbstractContextManager[None]:
         if self._accelerator is None:

@@ -11,6 +11,7 @@ from zorba_ray.data import ClientRows, Shards, TokenTable
 from zorba_ray.errors import ZorbaError
 from zorba_ray.federation.backend import Answer, Usage
 from zorba_ray.federation.host import ClientHost
+from zorba_ray.privacy import Secret
 from zorba_ray.protocol.messages import LedgerHeader
 from zorba_ray.protocol.snapshot import Snapshot, restore
 from zorba_ray.tasks.reward_code import RewardCode
@@ -33,8 +34,9 @@ class ClientActor:
         gpu_fraction: float,
         header: LedgerHeader,
         reward: RewardCode | None = None,
+        secret: Secret | None = None,
     ) -> None:
-        """`builder`: "module:function" that builds a ClientHost from (tree, accelerator, header, reward)."""
+        """`builder`: "module:function" that builds a ClientHost from (tree, accelerator, header, reward, secret)."""
         if accelerator == "cuda":
             import torch
 
@@ -42,7 +44,7 @@ class ClientActor:
         build = imported(builder)
         self._fault: ZorbaError | None = None
         try:
-            self._host: ClientHost = build(tree, accelerator, header, reward)
+            self._host: ClientHost = build(tree, accelerator, header, reward, secret)
         except ZorbaError as error:  # from a constructor Ray would pass it on as text only; `position` raises it
             self._fault = error
 

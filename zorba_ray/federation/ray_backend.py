@@ -21,6 +21,7 @@ from zorba_ray.federation.placement import ActorSpec, largest_first
 from zorba_ray.federation.ray_actors import ClientActor, imported
 from zorba_ray.federation.ray_call import RoundCall
 from zorba_ray.federation.worker_pool import READY_S, WorkerPool
+from zorba_ray.privacy import Secret
 from zorba_ray.protocol.ledger import read_ledger
 from zorba_ray.protocol.messages import LedgerHeader
 from zorba_ray.protocol.snapshot import newest_snapshot
@@ -46,11 +47,12 @@ class RayBackend:
         ledger: Path,
         snapshots: Path,
         reward: RewardCode | None = None,
+        secret: Secret | None = None,
     ) -> None:
         """Starts the actors and brings them to the ledger's end.
 
         Args:
-            builder, accelerator, reward: as in `ClientActor`.
+            builder, accelerator, reward, secret: as in `ClientActor`.
             snapshots: folder of the run's snapshots.
             shards: training examples of all clients. Their table is stored once per node.
 
@@ -78,7 +80,7 @@ class RayBackend:
                 max_task_retries=0,
                 scheduling_strategy=_bundle(turn, len(self._specs)),
             )
-            handles[number] = options.remote(builder, tree, accelerator, spec.gpu_fraction, header, reward)
+            handles[number] = options.remote(builder, tree, accelerator, spec.gpu_fraction, header, reward, secret)
         self._pool = WorkerPool(
             handles=[handles[number] for number in range(len(self._specs))],
             home={client: number for number, spec in enumerate(self._specs) for client in spec.clients},

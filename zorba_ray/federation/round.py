@@ -46,15 +46,17 @@ class RoundResult:
     """Wall seconds of checks and aggregation."""
 
     @property
-    def loss(self) -> float:
-        """Mean training loss over the accepted clients, weighted by their examples."""
+    def loss(self) -> float | None:
+        """Mean training loss over the accepted clients, weighted by their examples; None if they do not tell it."""
+        if not self.client_loss:
+            return None
         total = sum(report.samples for report in self.reports)
         return sum(report_loss(report) * report.samples for report in self.reports) / total
 
     @property
     def client_loss(self) -> dict[int, float]:
         """Training loss of each accepted client, by client id."""
-        return {report.client: report_loss(report) for report in self.reports}
+        return {report.client: report_loss(report) for report in self.reports if report.loss}
 
     @property
     def scalars(self) -> np.ndarray:

@@ -20,6 +20,7 @@ class DeComFL(Zorba):
 
     allocates = False
     commits = "mean"
+    scalar_reports = True
     published = {  # noqa: RUF012
         "zo.lr": 5e-6,
         "zo.schedule": "constant",

@@ -38,6 +38,7 @@ class Zorba(Method):
     The same ones for all clients (`shared`) are as in DeComFL."""
 
     allocates = True
+    scalar_reports = True
 
     def plan(self, round: int, chain: bytes, active: bytes | None) -> RoundPlan:
         """Step 1. A client whose replica is not at `chain` must not answer."""
@@ -92,6 +93,9 @@ class Zorba(Method):
         if len(report.scalars) != 4 * pairs * int(counts.sum()):
             raise ReportRejected(f"{len(report.scalars)} bytes of scalars, {4 * pairs * int(counts.sum())} expected")
         scalars = np.frombuffer(report.scalars, dtype="<f4")
+        if self._rule.noise is not None:
+            self._rule.noise.require(scalars)
+            return
         check_differences(scalars, report, plan, self._config, np.repeat(steps * pairs * counts, pairs * counts))
 
     def aggregate(self, plan: RoundPlan, reports: Sequence[ClientReport]) -> RoundCommit:

@@ -29,6 +29,7 @@ KNOWN_SECTIONS: dict[str, int] = {
     "row_layout": 1,
     "reward": 1,
     "example_groups": 1,
+    "privacy": 1,
 }
 """Name of a section -> the newest version that this program reads. A feature that adds a section adds a line here."""
 
@@ -70,11 +71,11 @@ class ClientReport(_Message, frozen=True):
     plan: bytes
     """First 8 bytes of SHA-256 of the plan's frame."""
     loss: bytes
-    """fp32: mean training loss over the pairs."""
+    """fp32: mean training loss over the pairs. Empty with `privacy`: it is not told."""
     samples: int
     """Examples behind the report."""
     scalars: bytes
-    """fp32 [K · P]: ρ, step by step, direction by direction."""
+    """fp32 [K · P]: ρ, step by step, direction by direction; with `privacy`, with noise."""
 
 
 class RoundCommit(_Message, frozen=True):
@@ -204,7 +205,7 @@ def require_known(sections: Mapping[str, Section], where: str) -> None:
         MessageError: it does not; names the first such section and its version.
     """
     for name, section in sections.items():
-        if section.required and section.version > KNOWN_SECTIONS.get(name, 0):
+        if section.required and section.version > KNOWN_SECTIONS.get(name, -1):
             raise MessageError(
                 f"{where}: section {name!r} has version {section.version} and is required, and this program reads "
                 f"{_up_to(KNOWN_SECTIONS.get(name))}: use the version of zorba-ray that wrote it"

@@ -13,6 +13,7 @@ from zorba_ray.models import Replica
 from zorba_ray.protocol.example_groups import counts_of, groups_of, padded
 from zorba_ray.protocol.ledger import first_chain, next_chain
 from zorba_ray.protocol.messages import LedgerHeader, RoundCommit, decode
+from zorba_ray.protocol.noise import noise_of
 from zorba_ray.zo import (
     PendingCommits,
     RoundUpdate,
@@ -42,6 +43,7 @@ def rule_of(header: LedgerHeader) -> UpdateRule:
         rank=header.rank,
         clip_spread=header.clip_spread,
         groups=groups_of(header.sections),
+        noise=noise_of(header.sections),
     )
 
 

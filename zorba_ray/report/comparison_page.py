@@ -230,6 +230,11 @@ def cost_table(record: ComparisonRecord) -> Table:
             over("Sent down", "bytes_down", keep=-2),
             *(() if judged else (over("VRAM of a client", "vram_bytes", source),)),
             over("CPU time", "cpu_s"),
+            *(
+                (over("Privacy ε", "privacy_epsilon"),)
+                if any(result.over(FIGURES["privacy_epsilon"]) for result in record.results)
+                else ()
+            ),
         ],
         "Passes (a backward pass counts as two), examples and bytes are those of a client that takes part in every "
         "round; bytes are those of the encoded messages. CPU time is that of all clients on this machine."

@@ -1,8 +1,9 @@
 """The top of a run's page: a sentence, warnings, four headline figures, and a table with further figures."""
 
+import math
 from collections.abc import Sequence
 
-from zorba_ray.artifacts import Eval, Run
+from zorba_ray.artifacts import Eval, PrivacyRecord, Run
 from zorba_ray.report.measures import chance, headline_figure, interval_of, memory_label, vram_saved
 from zorba_ray.report.page import Tile
 from zorba_ray.report.partition_figure import partition_text, spread_text
@@ -77,6 +78,11 @@ def run_tiles(run: Run) -> list[Tile]:
     ]
 
 
+def text_privacy(privacy: PrivacyRecord) -> str:
+    """As 'ε = 7.98, δ = 1e-05'. ε is rounded up."""
+    return f"ε = {math.ceil(privacy.epsilon * 1000) / 1000:g}, δ = {privacy.delta:g}"
+
+
 def sent(run: Run, way: str) -> str:
     """Bytes per client and round as text; `way` is up or down."""
     return text_bytes(getattr(run.summary, f"bytes_{way}_per_client_round") if run.summary else None)
@@ -95,7 +101,9 @@ def kept_text(run: Run) -> tuple[str, str]:
     settings, rounds = run.config.eval, run.config.rounds
     why = f"best validation {settings.metric} (eval.keep=best)" if settings.keep == "best" else "the last round"
     if run.rounds_done < rounds:
-        why += f"; ended early after round {run.rounds_done}: eval.patience={settings.patience}"
+        spent = run.summary is not None and run.summary.privacy is not None and run.summary.privacy.spent
+        why += f"; ended early after round {run.rounds_done}: "
+        why += "privacy.target_epsilon is spent" if spent else f"eval.patience={settings.patience}"
     return f"{run.kept_round} of {rounds}", why
 
 
@@ -142,6 +150,12 @@ def summary_table(run: Run) -> Table:
         ]
     if run.kept_round is not None and (run.config.eval.keep == "best" or run.rounds_done < run.config.rounds):
         rows.append(("Kept round", *kept_text(run)))
+    if summary is not None and (privacy := summary.privacy) is not None:
+        note = (
+            f"of a client that was asked {privacy.reports:,} times, whatever its data are; clip {privacy.clip:g}, "
+            f"noise multiplier {privacy.noise_multiplier:g}. It is of scalars and θ, not of this page"
+        )
+        rows.append(("Differential privacy", text_privacy(privacy), note))
     if run.partition is not None:
         rows.append(("Partition of the training rows", partition_text(run), spread_text(run.partition)))
     shared = [client for client in run.allocation.clients if client.share is not None]

@@ -7,6 +7,7 @@ that runs in which clients drop out can be compared.
 from collections.abc import Callable
 
 from zorba_ray.artifacts import Eval, Run
+from zorba_ray.artifacts.sweep import FIGURES as OF_TRIALS
 from zorba_ray.artifacts.sweep import last_value
 from zorba_ray.config import DECODED
 from zorba_ray.tables import wilson
@@ -124,5 +125,6 @@ FIGURES: dict[str, Measure] = {
     "bytes_down": lambda run: bytes_of_client(run, "down"),
     "vram_bytes": vram,
     "cpu_s": cpu_seconds,
+    "privacy_epsilon": OF_TRIALS["privacy_epsilon"],
 }
 """Name in compare.csv -> figure of a comparison."""

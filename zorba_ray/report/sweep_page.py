@@ -130,7 +130,7 @@ def configurations(sweep: SweepRecord, groups: Sequence[Group], limit: int = 12)
         return []
     test = "test_accuracy" if _known(sweep, "test_accuracy") else "test_loss"
     names = [metric.name for metric in sweep.metrics]
-    names += [name for name in (test, VRAM) if name not in names and _known(sweep, name)]
+    names += [name for name in (test, VRAM, "privacy_epsilon") if name not in names and _known(sweep, name)]
     columns: list[Column[Group]] = [
         Column("Rank", lambda group: settled.index(group) + 1, str),
         *_key_columns(sweep, [key for key in swept_keys(sweep) if key != SEED]),
@@ -148,7 +148,7 @@ def configurations(sweep: SweepRecord, groups: Sequence[Group], limit: int = 12)
 def trials_table(sweep: SweepRecord, folder: Path) -> Table:
     """The table of all trials, the best first, those without a value last. Links are relative to `folder`."""
     more = ("validation_accuracy", "test_loss", "test_perplexity", "test_accuracy", "test_macro_f1")
-    more += (*(f"test_{name}" for name in SCORES), VRAM, "worst_share")
+    more += (*(f"test_{name}" for name in SCORES), VRAM, "worst_share", "privacy_epsilon")
     more += ("bytes_up_per_client_round", "bytes_down_per_client_round", "wall_s")
     names = [metric.name for metric in sweep.metrics]
     names += [name for name in more if name not in names and _known(sweep, name)]

@@ -22,6 +22,7 @@ from zorba_ray.active_sets import ActiveSets
 from zorba_ray.directions import DirectionBackend, Distribution, Terms, apply_low_rank, direction_seeds
 from zorba_ray.errors import Diverged
 from zorba_ray.models import Scope, TensorEntry
+from zorba_ray.privacy import GaussianMechanism
 
 _MANTISSA = 24
 _SMALLEST = -149  # exponent of the smallest positive fp32
@@ -54,6 +55,8 @@ class UpdateRule:
     """Scalars beyond this multiple of the commit's median |ρ| are shrunk to it; 0: no scalar is."""
     groups: int = 0
     """G: groups of examples in a full batch, each with a direction and a scalar of its own; 0: the batch has one."""
+    noise: GaussianMechanism | None = None
+    """How clients make their scalars private before they report them; None: they report them as they are."""
 
     @property
     def scalars(self) -> int:

@@ -19,7 +19,7 @@ from zorba_ray.config.base import apply_override, parse_override
 from zorba_ray.errors import ConfigError
 from zorba_ray.federation.round import participant_count
 
-_SHARED = ("name", "seed", "data", "task", "directions", "eval", "tracking")
+_SHARED = ("name", "seed", "data", "task", "directions", "privacy", "eval", "tracking")
 _FEDERATION = (
     "clients", "participants", "spares", "backend", "mode", "workers", "threads", "gpus", "gpu_memory", "deadline_s",
     "quorum", "patience", "retries", "snapshot_every",
@@ -184,6 +184,7 @@ def _refuse_unequal(plan: ComparisonPlan, derived: ExperimentConfig, method: str
         "model": (derived.model.model_copy(update=_NO_LORA), base.model.model_copy(update=_NO_LORA)),
         "task": (derived.task, base.task),
         "eval": (derived.eval, base.eval),
+        "privacy": (derived.privacy, base.privacy),
     }
     if method not in plan.fits:
         pairs["federation.changes"] = (derived.federation.changes, base.federation.changes)

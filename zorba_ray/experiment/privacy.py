@@ -1,0 +1,124 @@
+"""The privacy of a run: how much noise, whose secret, and the ε that is spent.
+
+A client spends privacy in every round in which it is asked, whether its report counts or not. Spare clients are asked,
+too. Who is asked is public, so that drawing the participants at random makes ε no smaller.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from zorba_ray.artifacts import PrivacyRecord, RunDir
+from zorba_ray.artifacts.files import replace_text
+from zorba_ray.assignment import FleetSchedule
+from zorba_ray.config import ExperimentConfig
+from zorba_ray.errors import ConfigError, RunDirError
+from zorba_ray.federation import participants, spare_clients
+from zorba_ray.privacy import GaussianMechanism, Secret, epsilon_of, multiplier_for
+
+
+def rounds_asked(config: ExperimentConfig, fleet: FleetSchedule, last: int) -> np.ndarray:
+    """How often each client is asked in rounds 1 … `last`: int64 [N]."""
+    settings, counts = config.federation, np.zeros(config.federation.clients, dtype=np.int64)
+    if settings.participants is None and not settings.changes:
+        return counts + last
+    for number in range(1, last + 1):
+        absent = fleet.absent_at(number)
+        arguments = (config.seed, number, settings.clients, settings.participants)
+        counts[list(participants(*arguments, absent))] += 1
+        counts[list(spare_clients(*arguments, settings.spares, absent))] += 1
+    return counts
+
+
+def noise_for(config: ExperimentConfig, fleet: FleetSchedule) -> GaussianMechanism | None:
+    """How the reports of a run are made private; None without `privacy`.
+
+    Raises:
+        ConfigError: no noise reaches `privacy.target_epsilon`.
+    """
+    privacy = config.privacy
+    if privacy is None or privacy.clip is None:
+        return None
+    multiplier, target = privacy.noise_multiplier, privacy.target_epsilon
+    if multiplier is None and target is not None:
+        most = int(rounds_asked(config, fleet, config.rounds).max())
+        try:
+            multiplier = multiplier_for(target, privacy.delta, most)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+    assert multiplier is not None
+    return GaussianMechanism(privacy.clip, multiplier)
+
+
+def last_private_round(config: ExperimentConfig, fleet: FleetSchedule, noise: GaussianMechanism | None) -> int:
+    """The last round after which no client has spent more than `privacy.target_epsilon`; at most `rounds`.
+
+    Raises:
+        ConfigError: the first round would already spend more.
+    """
+    privacy, last = config.privacy, config.rounds
+    if noise is None or privacy is None or privacy.target_epsilon is None:
+        return last
+    target, low = privacy.target_epsilon, 0
+    while low < last:  # ε grows with the rounds
+        middle = (low + last + 1) // 2
+        most = int(rounds_asked(config, fleet, middle).max())
+        spent = epsilon_of(noise.multiplier, most, privacy.delta)
+        low, last = (middle, last) if spent <= target * (1 + 1e-9) else (low, middle - 1)
+    if low == 0:
+        spent = epsilon_of(noise.multiplier, 1, privacy.delta)
+        raise ConfigError(
+            f"privacy.target_epsilon={target:g} with privacy.noise_multiplier={noise.multiplier:g}: the first round "
+            f"alone spends ε = {spent:.3g}; set a larger target or more noise, or leave noise_multiplier out"
+        )
+    return low
+
+
+def privacy_record(
+    config: ExperimentConfig, fleet: FleetSchedule, noise: GaussianMechanism | None, last: int
+) -> PrivacyRecord | None:
+    """What clients have spent after they were asked in rounds 1 … `last`; None without `privacy`."""
+    if noise is None or config.privacy is None:
+        return None
+    most = int(rounds_asked(config, fleet, last).max())
+    return PrivacyRecord(
+        epsilon=epsilon_of(noise.multiplier, most, config.privacy.delta),
+        delta=config.privacy.delta,
+        clip=noise.clip,
+        noise_multiplier=noise.multiplier,
+        reports=most,
+        spent=last < config.rounds and last >= last_private_round(config, fleet, noise),
+    )
+
+
+def read_secret(config: ExperimentConfig, run: RunDir) -> Secret | None:
+    """The secret of a run's clients; None without `privacy`. A run that begins gets one: that of
+    `privacy.secret_file`, or a new one.
+
+    Raises:
+        ConfigError: a file holds no secret, or cannot be read.
+        RunDirError: the run has begun, and its secret is gone.
+    """
+    if config.privacy is None:
+        return None
+    if run.secret.exists():
+        return _of_file(run.secret)
+    if run.ledger.exists():
+        raise RunDirError(
+            f"{run.secret} is gone: without it clients cannot answer as they did; put it back, or begin a new run in "
+            "another directory"
+        )
+    given = config.privacy.secret_file
+    secret = Secret.new() if given is None else _of_file(Path(given).expanduser())
+    replace_text(run.secret, secret.text)
+    return secret
+
+
+def _of_file(path: Path) -> Secret:
+    try:
+        text = path.read_text("ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{path}: the secret of the clients cannot be read ({error}); name a file that holds one"
+        ) from error
+    return Secret.of_text(text, str(path))
