@@ -19,7 +19,7 @@ EVERY = 5
 """Rounds from one kill to the next."""
 LENGTHS = {"short": 2, "long": 40}
 """Rounds of two lengths: forward pairs of a client."""
-DEADLINE_S = 8.0
+DEADLINE_S = 20.0
 
 
 def rows(quick: bool) -> list[Row]:
@@ -53,8 +53,9 @@ def killed(folder: Path, length: str, rounds: int, every: int = EVERY) -> list[R
         "longest round": f"{max(calm.seconds[1:]):.1f} s without kills, {max(kills.seconds[1:]):.1f} s with",
     }
     ratio = sum(kills.seconds[1:]) / sum(calm.seconds[1:])
+    goal = at_most(1.5, "×") if rounds >= 200 else None  # a few rounds end before the first actor is back
     return [
-        judged(f"{name}: time, with kills / without", [ratio], "×", at_most(1.5, "×"), DEVICE, details),
+        judged(f"{name}: time, with kills / without", [ratio], "×", goal, DEVICE, details),
         judged(f"{name}: reports lost", [lost], "", at_most(0), DEVICE),
         _same(name, summary["weights_sha256"], expected["weights_sha256"]),
     ]
@@ -70,9 +71,10 @@ def stopped(folder: Path, which: str, rounds: int) -> list[Row]:
     # The model is loaded and kernels are compiled in the first round.
     longest, *others = sorted(stop.seconds[1:], reverse=True)
     name = f"{which} of {2 * len(stop.hit)} actors stopped (SIGSTOP), deadline {DEADLINE_S:g} s"
+    short = sum(count < 4 for count in stop.reports)
     details = {
         "rounds": f"{summary['rounds_done']} of {rounds}",
-        "rounds without all reports": str(sum(count < 4 for count in stop.reports)),
+        "rounds without all reports": str(short),
         "seconds of the next longest rounds": ", ".join(f"{value:.2f}" for value in others[:3]),
         "median": f"{_median(stop.seconds):.2f} s",
     }
@@ -81,6 +83,8 @@ def stopped(folder: Path, which: str, rounds: int) -> list[Row]:
     return [
         judged(f"{name}: longest round", [longest], "s", at_most(DEADLINE_S + 1, " s"), DEVICE, details),
         judged(f"{name}: rounds that took the whole deadline", [whole], "", at_most(1), DEVICE),
+        # Packed, the other actors have its clients from then on.
+        *([judged(f"{name}: rounds without all reports", [short], "", at_most(1), DEVICE)] if which == "one" else []),
         _same(f"{name}, replayed", found, summary["weights_sha256"]),
     ]
 

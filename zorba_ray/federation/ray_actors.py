@@ -17,12 +17,6 @@ from zorba_ray.protocol.snapshot import Snapshot, restore
 from zorba_ray.tasks.reward_code import RewardCode
 
 
-def imported(name: str) -> Any:
-    """The object "module:name"."""
-    module, _, attribute = name.partition(":")
-    return getattr(importlib.import_module(module), attribute)
-
-
 class ClientActor:
     """Serves its clients from one replica. After a restart it begins at θ0 and catches up from the ledger."""
 
@@ -41,7 +35,8 @@ class ClientActor:
             import torch
 
             torch.cuda.set_per_process_memory_fraction(gpu_fraction)
-        build = imported(builder)
+        module, _, name = builder.partition(":")
+        build = getattr(importlib.import_module(module), name)
         self._fault: ZorbaError | None = None
         try:
             self._host: ClientHost = build(tree, accelerator, header, reward, secret)

@@ -18,7 +18,7 @@ from zorba_ray.data import Shards
 from zorba_ray.errors import ClusterError
 from zorba_ray.federation.backend import Answer, Usage
 from zorba_ray.federation.placement import ActorSpec, largest_first
-from zorba_ray.federation.ray_actors import ClientActor, imported
+from zorba_ray.federation.ray_actors import ClientActor
 from zorba_ray.federation.ray_call import RoundCall
 from zorba_ray.federation.worker_pool import READY_S, WorkerPool
 from zorba_ray.privacy import Secret
@@ -61,7 +61,6 @@ class RayBackend:
         """
         self._specs, self._ledger, self._snapshots = list(specs), ledger, snapshots
         self._settings, self._retried = config.federation, 0
-        self._builder, self._served = builder, set[int]()
         self._snapshot: tuple[int, int, Any] | None = None
         """(last round of the ledger when the snapshot was read, round of the snapshot, its reference). It is read once
         for all actors that start."""
@@ -96,9 +95,6 @@ class RayBackend:
         if position < 0:
             actor.load_shards.remote(self._table, self._rows[number])
             position = 0
-            if number in self._served:
-                self._stand_by()
-            self._served.add(number)
         if position == 0 or contents.header.commits == "tensors":
             if self._snapshot is None or self._snapshot[0] != contents.last_round:
                 newest = newest_snapshot(self._snapshots, contents)
@@ -110,14 +106,6 @@ class RayBackend:
         if missing := contents.records[position : position + _COMMITS]:
             actor.catch_up.remote([record.body for record in missing])
         return contents.last_round if position + len(missing) == contents.last_round else None
-
-    def _stand_by(self) -> None:
-        """An actor was lost: a process gets ready for the next one that is.
-
-        Most of a start is the import of torch and transformers. When a task that imports them has ended, Ray keeps its
-        process, and starts the next actor in it.
-        """
-        ray.remote(imported).options(num_cpus=0).remote(self._builder)
 
     def ask(self, plan: bytes, clients: Sequence[int], enough: int | None = None) -> dict[int, Answer]:
         settings = self._settings
