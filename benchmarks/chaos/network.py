@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.chaos.namespaces import Node, environment, inside, three_nodes
@@ -13,9 +13,9 @@ from benchmarks.chaos.program import Ended, after_round, call, command, digest_i
 from benchmarks.rows import Row, make_row, not_run
 
 DEVICE = "cpu, 3 Ray nodes in network namespaces of this machine"
-ROUNDS, CUT_AT = 120, 4
-SETTINGS = (f"rounds={ROUNDS}", f"eval.every={ROUNDS}")
-ON_RAY = (*SETTINGS, "federation.backend=ray", "federation.workers=2", "federation.deadline_s=300")
+CUT_AT = 4
+"""Round after which the network or the head fails."""
+ON_RAY = ("federation.backend=ray", "federation.workers=2", "federation.deadline_s=300")
 LIMIT_S = 900.0
 
 
@@ -35,72 +35,80 @@ def rows(quick: bool) -> list[Row]:
 def main() -> None:
     """Inside the namespaces: FILE [--quick]; writes the rows to FILE."""
     out, quick = Path(sys.argv[1]), "--quick" in sys.argv
-    folder = out.parent
-    calm = call(*run_arguments(folder / "calm", *SETTINGS))
+    folder, settings = out.parent, [f"rounds={30 if quick else 120}", "eval.every=30"]
+    calm = call(*run_arguments(folder / "calm", *settings))
     digest = digest_in(folder / "calm")
     assert digest is not None, calm.text
-    nodes = three_nodes(folder)
-    for node in nodes:
+    drill = Drill(three_nodes(folder), settings, digest)
+    for node in drill.nodes:
         node.start()
-    found = [cut_off(nodes, folder / "short", digest, 5.0)]
+    found = [drill.cut_off(folder / "short", 5.0)]
     if not quick:
-        found += [cut_off(nodes, folder / "long", digest, 60.0), head_killed(nodes, folder / "head", digest)]
-    for node in nodes:
+        found += [drill.cut_off(folder / "long", 60.0), drill.head_killed(folder / "head")]
+    for node in drill.nodes:
         node.kill()
     out.write_text(json.dumps([asdict(row) for row in found]), encoding="utf-8")
 
 
-def cut_off(nodes: list[Node], path: Path, digest: str, seconds: float) -> Row:
-    """The third node's cable is out for some seconds. If Ray has given the node up by then, it is started again."""
-    process, third = _start(nodes, path), nodes[2]
-    after_round(process, path, CUT_AT)
-    third.cut()
-    time.sleep(seconds)
-    third.heal()
-    end_s, again = time.monotonic() + LIMIT_S, 0
-    while process.poll() is None and time.monotonic() < end_s:
-        if not third.running():
-            again += 1
-            third.start()
-        time.sleep(0.5)
-    details = {"node started again": f"{again} times", "longest round": f"{_longest(path):.1f} s"}
-    name = f"1 of 3 nodes cut off for {seconds:g} s and healed"
-    return _judged(name, _faults(ended(process, 60), path, digest), details)
+@dataclass(frozen=True)
+class Drill:
+    """The cluster, and the run on it."""
 
+    nodes: list[Node]
+    settings: list[str]
+    digest: str
+    """Of the undisturbed run."""
 
-def head_killed(nodes: list[Node], path: Path, digest: str) -> Row:
-    """kill -9 of all Ray processes of the head; all nodes are started again, and the run is resumed."""
-    process = _start(nodes, path)
-    after_round(process, path, CUT_AT)
-    nodes[0].kill()
-    began = time.monotonic()
-    end = ended(process, LIMIT_S)
-    seconds = time.monotonic() - began
-    faults = [] if end.said else [f"exit code {end.code}: {end.text[-500:]}"]
-    for node in nodes:
-        node.kill()
-    for node in nodes:
-        node.start()
-    faults += _faults(ended(_start(nodes, path), LIMIT_S), path, digest)
-    sentence = next((line for line in end.text.splitlines() if line.startswith("error")), "")
-    details = {"the program ended": f"with exit code {end.code} after {seconds:.0f} s", "it said": sentence}
-    return _judged("head of 3 nodes killed (kill -9) and started again, then --resume", faults, details)
+    def start(self, path: Path) -> subprocess.Popen[str]:
+        """The program on the head's node."""
+        head = self.nodes[0]
+        words = head.words(*command(*run_arguments(path, *self.settings, *ON_RAY)))
+        return start(words, environment() | {"RAY_ADDRESS": f"{head.address}:6379"})
 
+    def cut_off(self, path: Path, seconds: float) -> Row:
+        """The third node's cable is out for some seconds. If Ray has given the node up by then, it is started again."""
+        process, third = self.start(path), self.nodes[2]
+        after_round(process, path, CUT_AT)
+        third.cut()
+        time.sleep(seconds)
+        third.heal()
+        end_s, again = time.monotonic() + LIMIT_S, 0
+        while process.poll() is None and time.monotonic() < end_s:
+            if not third.running():
+                again += 1
+                third.start()
+            time.sleep(0.5)
+        faults = self.faults(ended(process, 60), path)
+        details = {"node started again": f"{again} times", "longest round": f"{_longest(path):.1f} s"}
+        return _judged(f"1 of 3 nodes cut off for {seconds:g} s and healed", faults, details)
 
-def _start(nodes: list[Node], path: Path) -> subprocess.Popen[str]:
-    """The program on the head's node."""
-    words = nodes[0].words(*command(*run_arguments(path, *ON_RAY)))
-    return start(words, environment() | {"RAY_ADDRESS": f"{nodes[0].address}:6379"})
+    def head_killed(self, path: Path) -> Row:
+        """kill -9 of all Ray processes of the head; all nodes are started again, and the run is resumed."""
+        process = self.start(path)
+        after_round(process, path, CUT_AT)
+        self.nodes[0].kill()
+        began = time.monotonic()
+        end = ended(process, LIMIT_S)
+        seconds = time.monotonic() - began
+        faults = [] if end.said else [f"exit code {end.code}: {end.text[-500:]}"]
+        for node in self.nodes:
+            node.kill()
+        for node in self.nodes:
+            node.start()
+        faults += self.faults(ended(self.start(path), LIMIT_S), path)
+        sentence = next((line for line in end.text.splitlines() if line.startswith("error")), "")
+        details = {"the program ended": f"with exit code {end.code} after {seconds:.0f} s", "it said": sentence}
+        return _judged("head of 3 nodes killed (kill -9) and started again, then --resume", faults, details)
+
+    def faults(self, end: Ended, path: Path) -> list[str]:
+        """What is wrong at the end."""
+        found = digest_in(path)
+        return [] if end.code == 0 and found == self.digest else [f"exit code {end.code}, {found}: {end.text[-500:]}"]
 
 
 def _longest(path: Path) -> float:
     lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     return max(line["time"]["round_s"] for line in lines if line["kind"] == "round")
-
-
-def _faults(end: Ended, path: Path, digest: str) -> list[str]:
-    found = digest_in(path)
-    return [] if end.code == 0 and found == digest else [f"exit code {end.code}, {found}: {end.text[-500:]}"]
 
 
 def _judged(name: str, faults: list[str], details: dict[str, str]) -> Row:
