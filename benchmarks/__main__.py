@@ -17,7 +17,9 @@ NAMES = (
     "comparison",
     "check",
     "tasks",
+    "privacy",
     "headline",
+    "adversaries",
     "chaos",
 )
 """Modules of this package with a function `rows(quick)`."""

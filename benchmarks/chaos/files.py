@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from benchmarks.chaos.program import Tally, Undisturbed, call, undisturbed
+from benchmarks.chaos.program import Tally, Undisturbed, call_forked, undisturbed
 from benchmarks.rows import Row, make_row
 from zorba_ray.artifacts import Eval, Round, RunDir, Summary, read_record, read_run_settings, records_of, write_record
 from zorba_ray.errors import ZorbaError
@@ -163,7 +163,7 @@ def ledger_through_repair(base: Undisturbed, folder: Path, count: int) -> Row:
         contents = read_ledger(ledger)
         at = [*(record.offset for record in contents.records), contents.size]
         ledger.write_bytes(damage(ledger.read_bytes(), at, dice))
-        repaired = call("repair", path)
+        repaired = call_forked("repair", path)
         if repaired.code == 0:
             tally.resumed(path, kind)
         else:

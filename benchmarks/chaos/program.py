@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.chaos.forked import run_forked
 from benchmarks.rows import Row, make_row
 
 ROUNDS = 12
@@ -78,6 +79,11 @@ def ended(process: subprocess.Popen[str], limit_s: float = 600) -> Ended:
 def call(*arguments: object, **how: object) -> Ended:
     """`zorba-ray ARGUMENTS`, waited for; `how`: of `start`."""
     return ended(start(command(*arguments), **how))  # type: ignore[arg-type]
+
+
+def call_forked(*arguments: object, limit_s: float = 600) -> Ended:
+    """The same without the seconds of a start (`forked`); sequential runs alone."""
+    return Ended(*run_forked([str(word) for word in arguments], limit_s))
 
 
 def rounds_in(path: Path) -> int:
@@ -148,7 +154,7 @@ class Tally:
 
     def resumed(self, path: Path, fault: str) -> None:
         """Resumes a run and notes what came of it."""
-        self.noted(call(*run_arguments(path)), path, fault)
+        self.noted(call_forked(*run_arguments(path)), path, fault)
 
     def noted(self, end: Ended, path: Path, fault: str) -> None:
         """Notes what came of a resume that has ended."""

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from tests.support.tiny_run import run_here, stopped_after, tiny_config
-from zorba_ray.artifacts import Round, Run, held, records_of
+from zorba_ray.artifacts import Round, Run, RunDir, held, read_record, records_of
+from zorba_ray.artifacts.answers import SampledAnswers
 from zorba_ray.errors import ConfigError, LedgerError, RunDirError
 from zorba_ray.experiment.repair import diagnose, repair_run
 from zorba_ray.experiment.replay import recorded_run
@@ -141,7 +142,7 @@ def test_a_resume_computes_lost_rounds_again(ran: Ran, tmp_path: Path, last: int
 
 def test_a_finished_run_goes_back_on_purpose(ran: Ran, tmp_path: Path, cli: Any) -> None:
     path = ran.copy(tmp_path / "run", finished=True)
-    before = content(path)
+    before, answered = content(path), _answers(path)
     dry = cli("repair", path, "--rollback-to", 2, "--dry-run")
     assert "the ledger would end at round 2" in dry.out
     assert content(path) == before
@@ -149,10 +150,18 @@ def test_a_finished_run_goes_back_on_purpose(ran: Ran, tmp_path: Path, cli: Any)
     assert (done.code, "lost: rounds 3 to 6" in done.out) == (0, True)
     kept = content(path / "before-repair-1")
     assert {name: before[name] for name in kept} == kept
-    assert {"ledger.zl", "summary.json", "metrics.jsonl"} <= kept.keys()
+    assert {"ledger.zl", "summary.json", "metrics.jsonl", "answers.json"} <= kept.keys()
     assert not (path / "summary.json").exists()
     assert read_ledger(path / "ledger.zl").last_round == 2
+    assert _answers(path).round is None
+    assert [(row.before, row.after) for row in _answers(path).rows] == [(row.before, None) for row in answered.rows]
+    assert diagnose(path).faults == ()
     ran.require_same_end(path)
+    assert _answers(path) == answered
+
+
+def _answers(path: Path) -> SampledAnswers:
+    return read_record(RunDir(path).answers, SampledAnswers)
 
 
 def test_there_is_no_such_round(ran: Ran, tmp_path: Path) -> None:

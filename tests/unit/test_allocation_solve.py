@@ -11,8 +11,9 @@ from pyomo.contrib.solver.common.util import NoFeasibleSolutionError
 from benchmarks.allocation.families import five_classes
 from tests.support.fleets import equal_blocks, flags, fleet, unequal_blocks
 from zorba_ray.active_sets import ActiveSets
-from zorba_ray.allocation import allocate, check, lexicographic, program, solve
+from zorba_ray.allocation import allocate, check, highs, lexicographic, program, solve
 from zorba_ray.allocation.classes import merge
+from zorba_ray.allocation.highs import Minimisation, run_highs
 from zorba_ray.allocation.objectives import (
     Cap,
     client_seconds,
@@ -24,7 +25,7 @@ from zorba_ray.allocation.objectives import (
     worst_share,
 )
 from zorba_ray.allocation.program import Program
-from zorba_ray.allocation.solve import Minimisation, StepAnswer, minimise, run_highs
+from zorba_ray.allocation.solve import StepAnswer, minimise
 from zorba_ray.allocation.start import greedy
 from zorba_ray.errors import AllocationInfeasible, ConfigError
 
@@ -261,7 +262,7 @@ def test_budgets_hold_to_the_byte_where_tolerances_do_not():
                 made.append(self)  # noqa: B023
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(solve, "Program", Recorded)
+            patch.setattr(program, "Program", Recorded)
             answer = minimise(merge(problem), "convergence", (), None, 0.0, time.monotonic() + 30)
         assert answer.counts is not None
         assert check(problem, ActiveSets(answer.counts)) == []
@@ -339,12 +340,12 @@ def test_raising_and_returning_infeasible_are_one(monkeypatch):
     with pytest.raises(AllocationInfeasible, match="proven by the solver") as returned:
         allocate(problem, 30.0, 0.0)
 
-    ask = solve._StartingHighs.solve
+    ask = highs._StartingHighs.solve
 
     def raising(self, model, **options):
         return ask(self, model, **{**options, "raise_exception_on_nonoptimal_result": True})
 
-    monkeypatch.setattr(solve._StartingHighs, "solve", raising)
+    monkeypatch.setattr(highs._StartingHighs, "solve", raising)
     with pytest.raises(AllocationInfeasible, match="proven by the solver") as raised:
         allocate(problem, 30.0, 0.0)
     assert str(raised.value) == str(returned.value)
@@ -354,7 +355,7 @@ def test_an_exception_without_a_proof_is_a_limit(monkeypatch):
     def raising(self, model, **options):
         raise NoFeasibleSolutionError
 
-    monkeypatch.setattr(solve._StartingHighs, "solve", raising)
+    monkeypatch.setattr(highs._StartingHighs, "solve", raising)
     problem = unequal_blocks(4, 3)
     model = Program(merge(problem), "vram", ())
     assert run_highs(model.model, 1.0, 0.0) == Minimisation("limit", False, float("-inf"))

@@ -59,6 +59,13 @@ def test_settings_allocation_and_wire_types_are_light(module: str) -> None:
     assert not modules & {"torch", "ray", "transformers"}
 
 
+def test_a_client_actor_solves_no_program() -> None:
+    """What a restarted actor imports before it can serve: no Pyomo, by which numba's import would load scipy.stats."""
+    modules = _modules("import zorba_ray.experiment.build")
+    assert "torch" in modules
+    assert not modules & {"pyomo", "scipy.stats", "pandas", "wandb", "matplotlib", "ray"}
+
+
 def test_help_of_every_command_is_light_and_fits_80_columns() -> None:
     """Not even the settings are loaded: help is there at once; that of all commands takes less CPU than allowed for
     one and a start of Python for each other."""

@@ -20,7 +20,7 @@ from zorba_ray.allocation.classes import Groups, deal, merge
 from zorba_ray.allocation.feasibility import explain_infeasible, require_feasible
 from zorba_ray.allocation.objectives import Cap, Caps, counting_bound
 from zorba_ray.allocation.problem import AllocationProblem, Objective
-from zorba_ray.allocation.solve import StepAnswer, is_closed, minimise, solver_version
+from zorba_ray.allocation.solve import StepAnswer, is_closed, minimise
 from zorba_ray.allocation.start import greedy
 from zorba_ray.errors import AllocationInfeasible, ConfigError
 
@@ -69,8 +69,14 @@ def allocate(problem: AllocationProblem, time_limit_s: float, gap: float) -> All
         f2_bytes=objectives.f2_bytes(active.matrix, problem),
         worst_share=objectives.worst_share(active.matrix, problem),
         gap=max(step.gap for step in algorithm.steps),
-        solver=solver_version() if algorithm.solver_found else unsolved,
+        solver=_solver_version() if algorithm.solver_found else unsolved,
     )
+
+
+def _solver_version() -> str:
+    from zorba_ray.allocation.highs import solver_version
+
+    return solver_version()
 
 
 @dataclass

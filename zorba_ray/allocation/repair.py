@@ -4,13 +4,10 @@ Source: the constraints of docs/algorithm.md section 7 (ours).
 """
 
 import numpy as np
-import pyomo.environ as pyo
 
 from zorba_ray.allocation import objectives
 from zorba_ray.allocation.classes import capacities
 from zorba_ray.allocation.problem import AllocationProblem
-from zorba_ray.allocation.program import new_model
-from zorba_ray.allocation.solve import run_highs
 
 # Seconds for the repair program. A repair found by then is sufficient, though perhaps not the cheapest.
 REPAIR_LIMIT_S = 10.0
@@ -67,6 +64,11 @@ def _by_counting(problem: AllocationProblem) -> np.ndarray:
 
 def _by_program(problem: AllocationProblem) -> tuple[np.ndarray | None, bool]:
     """A program with binaries a[n, b] and extra bytes extra_n >= 0 in every budget; it minimises Σ extra_n."""
+    import pyomo.environ as pyo
+
+    from zorba_ray.allocation.highs import run_highs
+    from zorba_ray.allocation.program import new_model
+
     model = new_model("cheapest_repair")
     scale = float(problem.active_bytes.max())
     clients, blocks = range(problem.clients), range(problem.blocks)

@@ -14,6 +14,7 @@ from zorba_ray.artifacts.record import Record, read_record, read_tree
 from zorba_ray.artifacts.run_files import HubPin, PartitionRecord, Profile, Provenance, Summary
 from zorba_ray.config import ExperimentConfig, changed_numbers, config_from_tree
 from zorba_ray.config.base import known_keys
+from zorba_ray.config.migration import renamed
 from zorba_ray.errors import ConfigError, RunDirError
 
 
@@ -28,6 +29,7 @@ class RunDir:
         self.allocation = path / "allocation.json"
         self.ledger = path / "ledger.zl"
         self.secret = path / "secret.key"
+        self.report_keys = path / "reports.key"
         self.snapshots = path / "snapshots"
         self.best = path / "best"
         self.metrics = path / "metrics.jsonl"
@@ -66,7 +68,7 @@ class RunDir:
         """Removes the directory of a run that was refused before it had a ledger. Other directories are not touched."""
         if self.ledger.exists():
             return
-        for file in (self.config, self.provenance, self.secret, self.path / ".lock"):
+        for file in (self.config, self.provenance, self.secret, self.report_keys, self.path / ".lock"):
             file.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # a folder with other files stays
             self.path.rmdir()
@@ -169,7 +171,7 @@ def read_run_settings(path: Path, printable: bool = False) -> tuple[ExperimentCo
     Raises:
         RunDirError: missing or damaged, or a known setting is refused; names file, key and rule.
     """
-    tree = read_tree(path, printable=printable)
+    tree = renamed(read_tree(path, printable=printable))
     try:
         ExperimentConfig.model_validate(tree)
     except ValidationError as error:

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
+from zorba_ray.config.aggregation import Aggregate, default_byzantine, default_spread
 from zorba_ray.config.base import ByteCount, StrictModel
 
 
@@ -98,11 +99,24 @@ class FederationConfig(StrictModel):
     weights: Literal["data", "inverse_noise"] = "data"
     """Weight of a client in the update of a block: its share p_n of the examples (`data`), or p_n divided by the number
     of its active blocks (`inverse_noise`); algorithm.md §5."""
+    aggregate: Aggregate = "mean"
+    """How the scalars of the clients that hold a block become its step. `mean`: their weighted mean. `clip_spread`: the
+    same, but no scalar counts for more than `spread` times the round's median |ρ|, and a client beyond that in four
+    reports in a row is left out by name. `median`, `trimmed_mean`, `krum`: per direction and block; with `seeds:
+    shared` they withstand `byzantine` hostile clients."""
+    spread: float | None = Field(default_factory=default_spread, ge=1)
+    """Of `aggregate: clip_spread`: the bound of |ρ|, as a multiple of the round's median |ρ|."""
+    byzantine: int | None = Field(default_factory=default_byzantine, ge=1)
+    """f of `median`, `trimmed_mean` and `krum`: how many clients may report anything. A block needs 2f + 1 reports,
+    with `krum` 2f + 3: see `allocation.coverage`."""
     participants: int | float | None = None
     """Clients asked per round: a count ≥ 1, a share in (0, 1), or None for all."""
     spares: int = Field(default=0, ge=0, le=10**6)
     """Clients asked per round beyond `participants`, who must be set. The report of a spare client counts only in place
     of one that is missing or refused. On Ray a round ends soon after `participants` reports of any clients."""
+    authenticated: bool = False
+    """Each report has a tag, an HMAC under a key of its client. A report with another tag is refused, and `zorba-ray
+    replay --verify` checks all tags again. Only for commits that hold each client's scalars."""
     backend: Literal["sequential", "ray"] = "sequential"
     """`sequential`: all in this process. `ray`: on Ray actors, with the same results bit for bit. Ray is the cluster at
     RAY_ADDRESS if that is set, else a private Ray on this machine for this run."""

@@ -12,7 +12,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zorba_ray.artifacts import RunDir, Summary, held, read_metrics, read_record
+import msgspec
+
+from zorba_ray.artifacts import RunDir, Summary, held, read_metrics, read_record, write_record
+from zorba_ray.artifacts.answers import SampledAnswers
 from zorba_ray.artifacts.metrics import Round, damaged_lines
 from zorba_ray.assignment.allocation_file import allocation_until, read_allocation, write_allocation
 from zorba_ray.errors import ConfigError, LedgerError, RunDirError, StorageError
@@ -128,7 +131,12 @@ def _change(diagnosis: Diagnosis, changed: Sequence[Fault], copies: Path) -> Non
             aside = copies / fault.file.relative_to(run.path)
             aside.parent.mkdir(0o700, exist_ok=True)
             fault.file.replace(aside)
-    if run.allocation in {fault.file for fault in changed if not fault.removed}:
+    edited = {fault.file for fault in changed if not fault.removed}
+    if run.answers in edited:
+        known = read_record(run.answers, SampledAnswers)
+        rows = tuple(msgspec.structs.replace(row, after=None) for row in known.rows)
+        write_record(run.answers, msgspec.structs.replace(known, round=None, rows=rows))
+    if run.allocation in edited:
         allocation = allocation_until(run.allocation, diagnosis.contents.last_round)
         chain = diagnosis.contents.chain_after(allocation.assignments[-1].round - 1)
         write_allocation(run.allocation, allocation, chain)
@@ -193,6 +201,12 @@ def _other_faults(run: RunDir, contents: LedgerContents, damaged: list[int], sho
         yield Fault(run.metrics, f"damaged lines: {listed(damaged)}", "left out; their rounds are read from the ledger")
     elif shorter and run.metrics.exists():
         yield Fault(run.metrics, "has rounds that are not in the ledger", "their records are taken out")
+    if run.answers.exists() and run.answers not in faults:
+        round = read_record(run.answers, SampledAnswers).round
+        if round is not None and round > contents.last_round:
+            yield Fault(
+                run.answers, f"has answers after round {round}, which is not in the ledger", "they are taken out"
+            )
     if run.allocation.exists():
         yield from _allocation_faults(run, contents)
     for folder in (run.snapshots, run.best):

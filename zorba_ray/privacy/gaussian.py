@@ -17,8 +17,6 @@ numerical accountant is needed. Opacus' PRV accountant gives the same ε within 
 import math
 from collections.abc import Callable
 
-from scipy.special import log_ndtr, ndtr
-
 SENSITIVITY = 2.0
 """How far two reports of a client can be apart, in units of the clip, whatever its data are."""
 LEAST_MULTIPLIER, MOST_MULTIPLIER = 1e-3, 500.0
@@ -34,6 +32,8 @@ def delta_of(m: float, epsilon: float) -> float:
     """The smallest δ for which noise with ratio `m` is (ε, δ)-private."""
     if m == 0:
         return 0.0
+    from scipy.special import log_ndtr, ndtr  # half a second, and every command reads settings through this package
+
     second = math.exp(min(0.0, epsilon + float(log_ndtr(-m / 2 - epsilon / m))))
     return max(0.0, float(ndtr(m / 2 - epsilon / m)) - second)
 

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
-from scipy.special import ndtri
 
 from zorba_ray.errors import ConfigError, ReportRejected
 
@@ -103,6 +102,8 @@ class GaussianMechanism:
 
 def normals(key: bytes, count: int) -> np.ndarray:
     """Normal numbers of mean 0 and variance 1: float64 [count], a pure function of `key`."""
+    from scipy.special import ndtri  # as in `gaussian`: half a second
+
     stream = Cipher(ChaCha20(key, bytes(16)), mode=None).encryptor().update(bytes(8 * count))
     words = np.frombuffer(stream, dtype="<u8")
     return ndtri(((words >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52)

@@ -29,7 +29,10 @@ KNOWN_SECTIONS: dict[str, int] = {
     "row_layout": 1,
     "reward": 1,
     "example_groups": 1,
+    "aggregate": 1,
+    "refused": 1,
     "privacy": 1,
+    "tag": 1,
 }
 """Name of a section -> the newest version that this program reads. A feature that adds a section adds a line here."""
 
