@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -40,7 +41,7 @@ def _row(name: str, drill: Callable[[], None]) -> Row:
     faults = {}
     try:
         drill()
-    except AssertionError as error:
+    except (AssertionError, subprocess.TimeoutExpired) as error:
         faults = {"fault": str(error)[-600:]}
     return make_row(f"ray job submit, {name}", [len(faults)], "wrong", "0", not faults, DEVICE, faults)
 

@@ -19,7 +19,7 @@ from benchmarks.processes import family
 _UNSHARE = ("unshare", "--user", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--mount-proc",
             "--kill-child")  # fmt: skip
 _PORT = 6379
-_START_S = 180.0
+_START_S = 300.0
 _UP = "Ray runtime started."
 """What `ray start` prints when it is up."""
 

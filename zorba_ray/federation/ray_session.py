@@ -1,13 +1,16 @@
 """Connects to Ray: joins a cluster, or starts a private Ray on this machine. It never waits without a message."""
 
+import atexit
 import contextlib
 import logging
 import os
 import resource
 import signal
+import socket
+import sys
 import threading
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from zorba_ray.errors import ClusterError
 from zorba_ray.federation.placement import ActorSpec, cpus_needed, gpus_needed
@@ -81,7 +84,7 @@ def ray_session(cpus: int, gpus: int) -> Iterator[Mapping[str, float]]:
                 "_temp_dir": folder,
                 "_node_ip_address": "127.0.0.1",
             }
-        stack.callback(ray.shutdown)
+        stack.callback(_leave)
         try:
             ray.init(**settings, logging_level=logging.WARNING, log_to_driver=False)
         except Exception as error:  # Ray raises ConnectionError, ValueError, AuthenticationError, …
@@ -100,6 +103,29 @@ def ray_session(cpus: int, gpus: int) -> Iterator[Mapping[str, float]]:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
         yield ray.cluster_resources()
+
+
+def _leave() -> None:
+    """Ends this process's part in Ray.
+
+    If the raylet of this machine is dead, Ray would end this process as soon as it is told, or when Python ends: with
+    exit code 1, and before an error is printed. So it is told nothing, and this process ends before Ray hears of it.
+    """
+    import ray
+
+    node = ray._private.worker.global_worker.node
+    with socket.socket(socket.AF_UNIX) as probe:
+        if node is None or probe.connect_ex(node.raylet_socket_name) == 0:
+            ray.shutdown()
+        else:
+            node.kill_all_processes(check_alive=False)
+            atexit.register(_exit)
+
+
+def _exit() -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(ClusterError.exit_code)
 
 
 def require_limits(cpus: int) -> None:
