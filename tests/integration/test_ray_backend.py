@@ -11,8 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from benchmarks.chaos import actors
-from benchmarks.chaos.sabotage import DRIVER, Sabotage, actor_processes, run_with
+from benchmarks.chaos.sabotage import Sabotage, run_with
 from tests.support.tiny_run import ALIKE, run_here, tiny_config
 from zorba_ray.artifacts import Run, RunDir
 from zorba_ray.config import ExperimentConfig
@@ -107,11 +106,6 @@ def test_killed_actor_goes_on_from_a_snapshot(tmp_path: Path):
     assert summary["weights_sha256"] == expected
 
 
-def test_stopped_actor_meets_the_deadline(tmp_path: Path):
-    """SIGSTOP: one round ends at the deadline with the quorum recorded. Then the other actor has all clients."""
-    assert [(row.row, row.details) for row in actors.stopped(tmp_path, "one", 12) if not row.met] == []
-
-
 def test_lost_quorum_stops_the_run_and_resumes(reference: str, tmp_path: Path):
     """Both actors hang: below the quorum the run ends with LostClients; the resume reaches the undisturbed SHA-256."""
     from zorba_ray.errors import LostClients
@@ -150,27 +144,6 @@ def test_driver_actor_runs_and_stops(reference: str, tmp_path: Path):
     assert any(event["kind"] == "allocation" for event in seen)
     summary = launch(ENTRY, payload, seen.append, lambda: False)
     assert summary["weights_sha256"] == reference
-
-
-def test_a_stopped_driver_is_named_and_the_run_resumes(reference: str, tmp_path: Path):
-    """SIGSTOP of the driver: an error within 30 s, and the driver has let go of the run."""
-    from zorba_ray.federation.ray_driver import launch
-
-    config = tiny_config("rounds=6", *RAY, "federation.workers=1")
-    run = RunDir.create(tmp_path / "run", config)
-    payload = driver_payload(config.resolved(), run.path, "simulated", ["test"])
-    stopped: list[float] = []
-
-    def watch(event: dict[str, Any]) -> None:
-        if event["kind"] == "round" and event["round"] == 2:
-            (driver,) = actor_processes(DRIVER)
-            os.kill(driver, signal.SIGSTOP)
-            stopped.append(time.monotonic())
-
-    with pytest.raises(ClusterError, match=r"the driver .* was stopped from outside .* continue with --resume"):
-        launch(ENTRY, payload, watch, lambda: False)
-    assert time.monotonic() - stopped[0] < 30
-    assert run_here(config, run.path)["weights_sha256"] == reference
 
 
 def test_an_actor_that_finds_other_weights_says_so(tmp_path: Path):

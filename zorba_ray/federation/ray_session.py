@@ -112,8 +112,9 @@ def _leave() -> None:
     exit code 1, and before an error is printed. So it is told nothing, and this process ends before Ray hears of it.
     """
     import ray
+    from ray._private.worker import global_worker
 
-    node = ray._private.worker.global_worker.node
+    node = global_worker.node
     with socket.socket(socket.AF_UNIX) as probe:
         if node is None or probe.connect_ex(node.raylet_socket_name) == 0:
             ray.shutdown()
