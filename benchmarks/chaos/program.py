@@ -18,7 +18,8 @@ from benchmarks.rows import Row, make_row
 
 ROUNDS = 12
 SETTINGS = (f"rounds={ROUNDS}", "eval.every=4", "federation.snapshot_every=4")
-_CONFIG = Path(__file__).parents[2] / "tune_configs" / "runs" / "tiny.yaml"
+CONFIG = Path(__file__).parents[2] / "tune_configs" / "runs" / "tiny.yaml"
+"""A run of seconds."""
 DOCUMENTED = {2, 3, 4, 6, 7, 8, 130}
 """Exit codes with a sentence (docs/troubleshooting.md)."""
 
@@ -46,7 +47,7 @@ def command(*arguments: object) -> list[str]:
 def run_arguments(path: Path, *settings: str) -> list[object]:
     """`run` of the small configuration in `path`; resumes where something of a run is there."""
     more = ["--resume"] if (path / "config.resolved.json").exists() else []
-    return ["run", _CONFIG, *SETTINGS, *settings, "--run-dir", path, *more]
+    return ["run", CONFIG, *SETTINGS, *settings, "--run-dir", path, *more]
 
 
 def start(
