@@ -17,6 +17,7 @@ NAMES = (
     "comparison",
     "check",
     "tasks",
+    "privacy",
     "headline",
     "chaos",
 )

@@ -28,6 +28,7 @@ class RunDir:
         self.allocation = path / "allocation.json"
         self.ledger = path / "ledger.zl"
         self.secret = path / "secret.key"
+        self.report_keys = path / "reports.key"
         self.snapshots = path / "snapshots"
         self.best = path / "best"
         self.metrics = path / "metrics.jsonl"
@@ -66,7 +67,7 @@ class RunDir:
         """Removes the directory of a run that was refused before it had a ledger. Other directories are not touched."""
         if self.ledger.exists():
             return
-        for file in (self.config, self.provenance, self.secret, self.path / ".lock"):
+        for file in (self.config, self.provenance, self.secret, self.report_keys, self.path / ".lock"):
             file.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # a folder with other files stays
             self.path.rmdir()

@@ -21,6 +21,9 @@ def replay(
     model: str = typer.Option(
         None, "--model", help="The base model, if it was moved (default: model.path of the run)."
     ),
+    verify: Path = typer.Option(
+        None, "--verify", metavar="KEYFILE", help="Check who sent each report, by the run's reports.key."
+    ),
 ) -> None:
     """Rebuild a run's weights θ from its ledger, print their SHA-256, and export them with --export.
 
@@ -29,6 +32,11 @@ def replay(
     from zorba_ray.experiment.replay import replay_run
     from zorba_ray.units import format_bytes, format_seconds
 
+    if verify is not None:
+        from zorba_ray.experiment.verify import verify_reports
+
+        verified = verify_reports(run_dir, verify, round)
+        say(f"{verified.reports:,} reports of {verified.rounds:,} rounds: each is of its client, and answers its plan")
     result = replay_run(run_dir, round, export, model, merged)
     say(
         f"round {result.round} of {result.last_round}, ledger {format_bytes(result.ledger_bytes)}, "

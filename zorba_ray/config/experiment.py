@@ -103,6 +103,11 @@ class ExperimentConfig(StrictModel):
                 "(convergence, vram), or time too"
             )
         require_private(self)
+        if self.federation.authenticated and not (self.spec.scalar_reports and self.spec.commits == "scalars"):
+            raise ValueError(
+                f"federation.authenticated=true with method={self.method}: its ledger does not hold the reports, so "
+                "that nobody could check their tags; set federation.authenticated=false, or method=zorba"
+            )
         self.task.require_consistent(self.model.head)
         if self.row_kind == "multiple_choice" and self.data.label_words:
             raise ValueError(

@@ -103,6 +103,9 @@ class FederationConfig(StrictModel):
     spares: int = Field(default=0, ge=0, le=10**6)
     """Clients asked per round beyond `participants`, who must be set. The report of a spare client counts only in place
     of one that is missing or refused. On Ray a round ends soon after `participants` reports of any clients."""
+    authenticated: bool = False
+    """Each report has a tag, an HMAC under a key of its client. A report with another tag is refused, and `zorba-ray
+    replay --verify` checks all tags again. Only for commits that hold each client's scalars."""
     backend: Literal["sequential", "ray"] = "sequential"
     """`sequential`: all in this process. `ray`: on Ray actors, with the same results bit for bit. Ray is the cluster at
     RAY_ADDRESS if that is set, else a private Ray on this machine for this run."""

@@ -35,6 +35,7 @@ have digests of their own; the allocation is read back from the run directory.""
 LATER: dict[str, Any] = {
     "data.labels_per_client": 2,
     "federation.spares": 0,
+    "federation.authenticated": False,
     "privacy": None,
     "data.batch_tokens": None,
     "memory.frozen_format": "compute",

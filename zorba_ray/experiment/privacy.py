@@ -15,6 +15,7 @@ from zorba_ray.config import ExperimentConfig
 from zorba_ray.errors import ConfigError, RunDirError
 from zorba_ray.federation import participants, spare_clients
 from zorba_ray.privacy import GaussianMechanism, Secret, epsilon_of, multiplier_for
+from zorba_ray.protocol.tags import report_keys
 
 
 def rounds_asked(config: ExperimentConfig, fleet: FleetSchedule, last: int) -> np.ndarray:
@@ -92,33 +93,47 @@ def privacy_record(
 
 
 def read_secret(config: ExperimentConfig, run: RunDir) -> Secret | None:
-    """The secret of a run's clients; None without `privacy`. A run that begins gets one: that of
+    """The secret of a run's clients; None if they need none. A run that begins gets one: that of
     `privacy.secret_file`, or a new one.
 
     Raises:
         ConfigError: a file holds no secret, or cannot be read.
         RunDirError: the run has begun, and its secret is gone.
     """
-    if config.privacy is None:
+    if config.privacy is None and not config.federation.authenticated:
         return None
     if run.secret.exists():
-        return _of_file(run.secret)
+        return secret_of_file(run.secret)
     if run.ledger.exists():
         raise RunDirError(
             f"{run.secret} is gone: without it clients cannot answer as they did; put it back, or begin a new run in "
             "another directory"
         )
-    given = config.privacy.secret_file
-    secret = Secret.new() if given is None else _of_file(Path(given).expanduser())
+    given = None if config.privacy is None else config.privacy.secret_file
+    secret = Secret.new() if given is None else secret_of_file(Path(given).expanduser())
     replace_text(run.secret, secret.text)
     return secret
 
 
-def _of_file(path: Path) -> Secret:
+def keys_of_reports(config: ExperimentConfig, run: RunDir, secret: Secret | None) -> Secret | None:
+    """The keys of the tags of a run's reports, which `reports.key` holds for others to check them; None without
+    `federation.authenticated`."""
+    if secret is None or not config.federation.authenticated:
+        return None
+    keys = report_keys(secret)
+    if not run.report_keys.exists():
+        replace_text(run.report_keys, keys.text)
+    return keys
+
+
+def secret_of_file(path: Path) -> Secret:
+    """The secret that a file holds.
+
+    Raises:
+        ConfigError: it holds none, or cannot be read.
+    """
     try:
         text = path.read_text("ascii")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"{path}: the secret of the clients cannot be read ({error}); name a file that holds one"
-        ) from error
+        raise ConfigError(f"{path}: the secret cannot be read ({error}); name a file that holds one") from error
     return Secret.of_text(text, str(path))

@@ -146,7 +146,8 @@ def one_round(session: Session, backend: Backend, number: int) -> None:
         state.check(body, session.size)
 
     with part("aggregate"):
-        result = run_round(backend, method, plan, asked, quorum, judge, session.watch, schedule.spares(number))
+        spares, keys = schedule.spares(number), session.report_keys
+        result = run_round(backend, method, plan, asked, quorum, judge, session.watch, spares, keys)
     session.patience.round_made(number, result.too_large, result.rejected)
     for client, reason in result.rejected.items():
         session.journal.note(f"round {number}: client {client} is left out: {reason}")

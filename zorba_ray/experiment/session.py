@@ -30,7 +30,7 @@ from zorba_ray.config import ExperimentConfig, TrackingConfig
 from zorba_ray.experiment.build import Setup, build_host, prepare
 from zorba_ray.experiment.evaluate import Evaluations, evaluation_order
 from zorba_ray.experiment.patience import Patience
-from zorba_ray.experiment.privacy import last_private_round, read_secret
+from zorba_ray.experiment.privacy import keys_of_reports, last_private_round, read_secret
 from zorba_ray.experiment.provenance import hub_pins, provenance
 from zorba_ray.experiment.recovery import Snapshots, check_header, repair_metrics
 from zorba_ray.experiment.run_warnings import start_warnings
@@ -104,6 +104,8 @@ class Session:
     evaluations: Evaluations
     watch: Watch
     patience: Patience
+    report_keys: Secret | None
+    """Of the tags that reports must have; None: they have none."""
     private_until: int
     """The last round that `privacy.target_epsilon` allows; without privacy the last one of the settings."""
     began: tuple[float, float] = field(default_factory=lambda: (time.perf_counter(), time.process_time()))
@@ -197,6 +199,7 @@ def open_session(
         evaluations=Evaluations(setup, records_of(run.metrics, Eval), journal.log, watch, answers),
         watch=watch,
         patience=Patience(config.federation.patience, run.path),
+        report_keys=keys_of_reports(config, run, secret),
         private_until=private_until,
         began=began,
     )

@@ -33,6 +33,7 @@ from zorba_ray.protocol.messages import (
     frame_digest,
 )
 from zorba_ray.protocol.replay import ReplicaState
+from zorba_ray.protocol.tags import report_keys, tagged
 from zorba_ray.stopwatch import UNWATCHED, Watch
 from zorba_ray.zo import probe_scalars, scheduled
 
@@ -101,7 +102,7 @@ class ClientHost:
 
         Args:
             watch: the stopwatch of this process.
-            secret: of the run's clients, with `privacy`; None: this host is asked nothing.
+            secret: of the run's clients, with `privacy` or `federation.authenticated`.
             accelerator: places and measures clients; None: all blocks stay where the model is, and nothing is measured.
         """
         self.state = state
@@ -162,29 +163,29 @@ class ClientHost:
             active = self.state.active.of(clients[0])
             with self.watch.part("forward"), self._serving(clients[0], plan.round, active):
                 reports = self._method.client_steps(self.state, self._model, plan, digest, batches)
-            return {report.client: self._private(report, plan) for report in reports}
+            return {report.client: self._sent(report, plan) for report in reports}
         except ZorbaError as error:
             if len(clients) == 1:
                 return {clients[0]: Failure("failed", f"{type(error).__name__}: {error}", isinstance(error, Diverged))}
         alone = [self._together(plan, digest, examples, [client]) for client in clients]
         return {client: report for reports in alone for client, report in reports.items()}
 
-    def _private(self, report: ClientReport, plan: RoundPlan) -> ClientReport:
+    def _sent(self, report: ClientReport, plan: RoundPlan) -> ClientReport:
         """The report as it is sent. With `privacy` its scalars have noise that is a function of the client's secret and
-        of the plan, and it has no loss.
+        of the plan, and it has no loss. With `federation.authenticated` it has a tag.
 
         Raises:
             ConfigError: this host has no secret; or too many scalars.
         """
-        noise = self.state.rule.noise
-        if noise is None:
+        noise, authenticated = self.state.rule.noise, self._config.federation.authenticated
+        if noise is None and not authenticated:
             return report
         if self._secret is None:
-            raise ConfigError(
-                "privacy: clients are asked outside of a run, and nobody would account for what they tell"
-            )
-        key = client_key(self._secret, report.client, "noise", hashlib.sha256(encode(plan)).digest())
-        return msgspec.structs.replace(report, loss=b"", scalars=noise.release(report.scalars, key))
+            raise ConfigError("clients are asked outside of a run, where they have no keys; set privacy=null")
+        if noise is not None:
+            key = client_key(self._secret, report.client, "noise", hashlib.sha256(encode(plan)).digest())
+            report = msgspec.structs.replace(report, loss=b"", scalars=noise.release(report.scalars, key))
+        return tagged(report, report_keys(self._secret)) if authenticated else report
 
     def _serving(self, client: int, round: int, active: frozenset[int]) -> AbstractContextManager[None]:
         if self._accelerator is None:

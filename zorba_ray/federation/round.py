@@ -15,7 +15,9 @@ from zorba_ray.directions import permutation
 from zorba_ray.errors import Diverged, LostClients, MessageError, NotFinite, ReportRejected
 from zorba_ray.federation.backend import Answer, Backend, Failure
 from zorba_ray.methods import Method, report_loss
+from zorba_ray.privacy import Secret
 from zorba_ray.protocol.messages import ClientReport, RoundCommit, RoundPlan, decode, encode, frame_digest
+from zorba_ray.protocol.tags import require_tag
 from zorba_ray.stopwatch import UNWATCHED, Watch
 
 T = TypeVar("T")
@@ -205,6 +207,7 @@ def run_round(
     judge: Callable[[bytes], None] = lambda body: None,
     watch: Watch = UNWATCHED,
     spares: Sequence[int] = (),
+    keys: Secret | None = None,
 ) -> RoundResult:
     """Asks the participants and aggregates the reports that pass the checks.
 
@@ -213,6 +216,7 @@ def run_round(
 
     Args:
         judge: raises Diverged for a commit's frame that cannot be applied (`ReplicaState.check`).
+        keys: of the tags that reports must have; None: they have none.
         spares: clients that are asked too; their reports count as in `Replies.standing_in`.
         watch: the driver's; the time for the answers is added to the part `ask`.
 
@@ -230,6 +234,8 @@ def run_round(
     def read(client: int, answer: bytes) -> ClientReport:
         report = decode(answer, ClientReport)
         method.check(report, client, plan, digest)
+        if keys is not None:
+            require_tag(report, keys)
         return report
 
     replies = read_replies([*asked, *spares], answers, read)

@@ -27,6 +27,7 @@ from zorba_ray.errors import MessageError, NotFinite, ReportRejected
 from zorba_ray.methods.base import Method, report_loss, reporters, require_loss, require_scalars, require_size
 from zorba_ray.protocol.example_groups import compact, counts_of, counts_section
 from zorba_ray.protocol.messages import ClientReport, RoundCommit, RoundPlan
+from zorba_ray.protocol.tags import tags_section
 
 if TYPE_CHECKING:
     from zorba_ray.models import Batch, TaskModel
@@ -103,7 +104,7 @@ class Zorba(Method):
         scalars = b"".join(report.scalars for report in reports)
         clients = b"" if len(reports) == len(self._rule.samples) else reporters(reports)
         counts = np.concatenate([counts_of(report, self._rule.local_steps, self._full) for report in reports])
-        sections = counts_section(counts, self._full)
+        sections = counts_section(counts, self._full) | tags_section(reports)
         return RoundCommit(plan.round, plan.lr, clients, scalars, plan.active, sections=sections)
 
 

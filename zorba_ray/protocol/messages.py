@@ -30,6 +30,7 @@ KNOWN_SECTIONS: dict[str, int] = {
     "reward": 1,
     "example_groups": 1,
     "privacy": 1,
+    "tag": 1,
 }
 """Name of a section -> the newest version that this program reads. A feature that adds a section adds a line here."""
 
