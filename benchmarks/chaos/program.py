@@ -81,9 +81,9 @@ def call(*arguments: object, **how: object) -> Ended:
     return ended(start(command(*arguments), **how))  # type: ignore[arg-type]
 
 
-def call_forked(*arguments: object, limit_s: float = 600) -> Ended:
-    """The same without the seconds of a start (`forked`); sequential runs alone."""
-    return Ended(*run_forked([str(word) for word in arguments], limit_s))
+def call_forked(*arguments: object, limit_s: float = 600, die_at: int = 0) -> Ended:
+    """The same without the seconds of a start; sequential runs alone. `die_at`: as of `run_forked`."""
+    return Ended(*run_forked([str(word) for word in arguments], limit_s, die_at))
 
 
 def rounds_in(path: Path) -> int:
