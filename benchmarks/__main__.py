@@ -19,6 +19,7 @@ NAMES = (
     "tasks",
     "privacy",
     "headline",
+    "adversaries",
     "chaos",
 )
 """Modules of this package with a function `rows(quick)`."""

@@ -8,7 +8,7 @@ from benchmarks.comparison.shape import BYTES_OPT
 from benchmarks.comparison.tasks import AG_NEWS, BANKING77, BYTES, CB, RIVALS, SST2, TREC, TREC_SHORT, TREC_SKEWED
 from benchmarks.rows import Row, make_row, not_run
 from zorba_ray.artifacts import Run
-from zorba_ray.federation.round import participant_count
+from zorba_ray.config.aggregation import participant_count
 from zorba_ray.report.comparison import ComparisonRecord
 from zorba_ray.report.measures import FIGURES, final_loss, passes_at
 from zorba_ray.tables import Spread

@@ -19,7 +19,7 @@ from zorba_ray.artifacts import Run
 from zorba_ray.campaigns.comparison import ComparisonPlan
 from zorba_ray.campaigns.comparison.cells import planned_run
 from zorba_ray.config import ExperimentConfig, load_method
-from zorba_ray.federation.round import participant_count
+from zorba_ray.config.aggregation import participant_count
 
 MOST_HOURS = 18.0
 _FEW = 32

@@ -1,4 +1,4 @@
-"""Runs with `zo.clip_spread` and `data.label_shift` keep the promises of others: one SHA-256, however computed."""
+"""Runs with `federation.spread` and `data.label_shift` keep the promises of others: one SHA-256, however computed."""
 
 import json
 from pathlib import Path
@@ -8,12 +8,13 @@ import pytest
 
 from tests.support.tiny_run import run_here, tiny_config
 from zorba_ray.config import ExperimentConfig
-from zorba_ray.errors import ConfigError, Interrupted
+from zorba_ray.errors import Interrupted
 from zorba_ray.experiment.replay import replay_run
 from zorba_ray.protocol.ledger import read_ledger
 
 ALL = (
-    "rounds=7", "zo.clip_spread=2", "zo.lr=3e-3", "federation.participants=3", "data.label_shift=0.5",
+    "rounds=7", "federation.aggregate=clip_spread", "federation.spread=2",
+    "zo.lr=3e-3", "federation.participants=3", "data.label_shift=0.5",
 )  # fmt: skip
 RUNS = {
     "all": (),
@@ -62,7 +63,9 @@ def test_resumed_from_a_snapshot_or_from_the_start_and_replayed(name: str, tmp_p
 
 def test_clipping_moves_something_and_stands_in_the_header(tmp_path: Path) -> None:
     off = run_here(tiny_config("zo.directions=2"), tmp_path / "off")
-    on = run_here(tiny_config("zo.directions=2", "zo.clip_spread=1"), tmp_path / "on")
+    on = run_here(
+        tiny_config("zo.directions=2", "federation.aggregate=clip_spread", "federation.spread=1"), tmp_path / "on"
+    )
     assert on["weights_sha256"] != off["weights_sha256"]
     assert read_ledger(tmp_path / "on" / "ledger.zl").header.clip_spread == 1.0
 
@@ -90,16 +93,3 @@ def test_a_correction_that_falls_falls_for_the_clients(tmp_path: Path) -> None:
     (first, second), (also_first, less) = rounds
     assert first == also_first
     assert all(second[client] != less[client] for client in "0123")
-
-
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (["zo.clip_spread=0.5"], "zo.clip_spread"),
-        (["method=fedavg", "zo.clip_spread=2"], "method=fedavg does not"),
-        (["method=fedkseed", "zo.schedule=constant", "zo.clip_spread=2"], "method=fedkseed does not"),
-    ],
-)
-def test_what_cannot_be_is_refused(overrides: list[str], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        tiny_config(*overrides)

@@ -97,7 +97,10 @@ def test_other_absurdities(change: Change, reason: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        ("zo.clip_spread=3",),
+        (
+            "federation.aggregate=clip_spread",
+            "federation.spread=3",
+        ),
         ("federation.seeds=shared", "zo.rank=2", "zo.scope=matrices", "zo.lr=0.001"),
         ("federation.weights=inverse_noise",),
     ],

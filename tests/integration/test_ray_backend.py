@@ -24,8 +24,15 @@ from zorba_ray.federation.placement import place_clients
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
 
 CLIPPED = (
-    "zo.clip_spread=2", "zo.local_steps=2", "zo.directions=2", "zo.lr=3e-3", "federation.snapshot_every=2", "rounds=7",
+    "federation.aggregate=clip_spread",
+    "federation.spread=2", "zo.local_steps=2", "zo.directions=2", "zo.lr=3e-3",
+    "federation.snapshot_every=2", "rounds=7",
     "data.label_shift=0.5", "data.label_shift_schedule=linear",
+    "adversaries=[{clients: [2], kind: noise, scale: 5}]",
+)  # fmt: skip
+MEDIAN = (
+    "federation.seeds=shared", "federation.clients=6", "federation.aggregate=median", "allocation.coverage=3",
+    "adversaries=[{clients: [1], kind: not_finite}, {clients: [4], kind: sign_flip, scale: 9}]",
 )  # fmt: skip
 RAY = ("federation.backend=ray", "federation.deadline_s=120")
 
@@ -88,13 +95,19 @@ def test_ray_equals_sequential(reference: str, tmp_path: Path, overrides: tuple[
 @pytest.mark.parametrize(
     "settings",
     [
-        ("federation.seeds=shared", "federation.clients=6"),
+        MEDIAN,
         ("zo.rank=2", "zo.scope=all", "zo.lr=1e-4"),
         ("zo.directions_per=example", "zo.directions=2", "zo.scope=all", "zo.lr=1e-3", "data.batch_size=6"),
         CLIPPED,
         (*ALIKE, "memory.frozen=host"),
     ],
-    ids=["shared seeds", "low rank", "per example", "clipped, labels shifted", "rows that begin alike, streamed"],
+    ids=[
+        "shared seeds, attacked",
+        "low rank",
+        "per example",
+        "clipped, attacked, labels shifted",
+        "rows that begin alike, streamed",
+    ],
 )
 def test_other_directions_on_ray_equal_sequential(tmp_path: Path, settings: tuple[str, ...]):
     """Six clients dealt to two workers share blocks three by three, in one process six by six."""

@@ -169,7 +169,7 @@ def budgets_for_two_blocks() -> str:
         ["federation.seeds=shared", "zo.distribution=gaussian"],
         ["federation.seeds=shared", "zo.directions=2", "federation.participants=3", "federation.snapshot_every=1"],
         ["zo.rank=2", "zo.scope=all", "zo.lr=1e-4", "zo.local_steps=2"],
-        ["zo.clip_spread=1.5", "zo.directions=2", "federation.snapshot_every=1"],
+        ["federation.aggregate=clip_spread", "federation.spread=1.5", "zo.directions=2", "federation.snapshot_every=1"],
         ["federation.weights=inverse_noise", "zo.local_steps=2", "federation.participants=3", "BUDGETS"],
         ["federation.participants=0.5", "zo.scope=all", "zo.lr=1e-4", "data.partition=dirichlet", "data.alpha=0.3"],
     ],

@@ -8,6 +8,7 @@ replica walks −η (1/P) Σ_p s_p z(p): a commit of kind `mean`. Up: P bits, in
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from zorba_ray.config import ExperimentConfig, LocalStep
@@ -37,6 +38,13 @@ class FeedSign(Zorba):
             client: (loss, np.packbits(np.frombuffer(scalars, dtype="<f4") > 0).tobytes())
             for client, (loss, scalars) in results.items()
         }
+
+    def reported(self, report: ClientReport, state: "ReplicaState") -> np.ndarray:
+        bits = np.unpackbits(np.frombuffer(report.scalars, dtype=np.uint8), count=self._rule.directions)
+        return 2 * bits.astype(np.float32) - 1
+
+    def reporting(self, report: ClientReport, values: np.ndarray, state: "ReplicaState") -> ClientReport:
+        return msgspec.structs.replace(report, scalars=np.packbits(values > 0).tobytes())
 
     def check_scalars(self, report: ClientReport, plan: RoundPlan) -> None:
         expected = -(-self._rule.directions // 8)

@@ -15,7 +15,7 @@ from benchmarks.shapes import THOUSANDS
 from tests.support.fake_comparison import write_fake_comparison
 from zorba_ray.campaigns.comparison import plan_comparison
 from zorba_ray.config import load_config, method_names
-from zorba_ray.federation.round import participant_count
+from zorba_ray.config.aggregation import participant_count
 from zorba_ray.report.comparison import ComparisonRecord, load_comparison
 
 CONFIGS = Path(__file__).resolve().parents[2] / "tune_configs" / "runs"

@@ -1,4 +1,4 @@
-"""`zo.clip_spread` against a plain twin, and several rounds with it against dense sums in float64."""
+"""`federation.spread` against a plain twin, and several rounds with it against dense sums in float64."""
 
 import math
 import statistics
@@ -21,7 +21,8 @@ from zorba_ray.zo import (
     apply_rounds,
     projected_gradient,
 )
-from zorba_ray.zo.update import clipped_scalars, median_size
+from zorba_ray.zo.aggregation import median_size
+from zorba_ray.zo.update import clipped_scalars
 
 NUMPY = direction_backend("numpy")
 SAMPLES = (10, 30, 60)

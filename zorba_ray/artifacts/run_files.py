@@ -104,6 +104,8 @@ class Summary(Record, kw_only=True):
     error: str | None = None
     warnings: tuple[str, ...] = ()
     """Reasons to doubt the figures, each in a sentence."""
+    adversaries: tuple[str, ...] = ()
+    """Clients that attacked, and how, an entry of the settings each."""
     method: str = ""
     rounds: Count = 0
     """Rounds by the settings."""

@@ -14,6 +14,7 @@ from zorba_ray.artifacts.record import Record, read_record, read_tree
 from zorba_ray.artifacts.run_files import HubPin, PartitionRecord, Profile, Provenance, Summary
 from zorba_ray.config import ExperimentConfig, changed_numbers, config_from_tree
 from zorba_ray.config.base import known_keys
+from zorba_ray.config.migration import renamed
 from zorba_ray.errors import ConfigError, RunDirError
 
 
@@ -170,7 +171,7 @@ def read_run_settings(path: Path, printable: bool = False) -> tuple[ExperimentCo
     Raises:
         RunDirError: missing or damaged, or a known setting is refused; names file, key and rule.
     """
-    tree = read_tree(path, printable=printable)
+    tree = renamed(read_tree(path, printable=printable))
     try:
         ExperimentConfig.model_validate(tree)
     except ValidationError as error:

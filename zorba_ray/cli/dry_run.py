@@ -117,7 +117,7 @@ def _answers(setup: "Setup") -> list[str]:
 
 def _traffic(setup: "Setup") -> str:
     """Bytes of the messages of a round in which every asked client reports."""
-    from zorba_ray.federation.round import participant_count
+    from zorba_ray.config.aggregation import participant_count
     from zorba_ray.protocol.messages import ClientReport, RoundCommit, RoundPlan, encode
     from zorba_ray.protocol.replay import rule_of
 

@@ -1,5 +1,6 @@
 """Typed settings of a run and of a sweep. Imports no torch, Ray or transformers."""
 
+from zorba_ray.config.adversaries import AdversaryConfig, attack_names, load_attack
 from zorba_ray.config.allocation import AllocationConfig
 from zorba_ray.config.data import DataConfig
 from zorba_ray.config.dimension import Dimension
@@ -20,6 +21,7 @@ __all__ = [
     "DECODED",
     "DEFAULT_METHOD",
     "SCORES",
+    "AdversaryConfig",
     "AllocationConfig",
     "DataConfig",
     "Dimension",
@@ -42,8 +44,10 @@ __all__ = [
     "TrackingConfig",
     "ZOConfig",
     "anchored",
+    "attack_names",
     "changed_numbers",
     "config_from_tree",
+    "load_attack",
     "load_config",
     "load_method",
     "load_sweep",

@@ -4,12 +4,15 @@ from typing import Any
 
 from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator, model_validator
 
+from zorba_ray.config.adversaries import AdversaryConfig, refuse_adversaries
+from zorba_ray.config.aggregation import refuse_aggregation
 from zorba_ray.config.allocation import AllocationConfig
 from zorba_ray.config.base import StrictModel
 from zorba_ray.config.data import DataConfig
 from zorba_ray.config.federation import FederationConfig
 from zorba_ray.config.memory import MemoryConfig
 from zorba_ray.config.method import DEFAULT_METHOD, MethodSpec, NoSettings, load_method, method_names, with_published
+from zorba_ray.config.migration import refuse_old_names
 from zorba_ray.config.model import ModelConfig
 from zorba_ray.config.numbers import numbers_digest, numbers_of
 from zorba_ray.config.privacy import PrivacyConfig, require_private
@@ -49,6 +52,8 @@ class ExperimentConfig(StrictModel):
     memory: MemoryConfig = MemoryConfig()
     allocation: AllocationConfig = AllocationConfig()
     federation: FederationConfig = FederationConfig()
+    adversaries: tuple[AdversaryConfig, ...] = ()
+    """Clients that attack the federation, for research. Every output of such a run says so."""
     privacy: PrivacyConfig | None = None
     """Differential privacy of clients. None: their reports have no noise."""
     eval: EvalConfig = EvalConfig()
@@ -57,7 +62,7 @@ class ExperimentConfig(StrictModel):
     @model_validator(mode="before")
     @classmethod
     def _published(cls, data: Any) -> Any:
-        return with_published(data) if isinstance(data, dict) else data
+        return with_published(refuse_old_names(data)) if isinstance(data, dict) else data
 
     @field_validator("method")
     @classmethod
@@ -109,6 +114,8 @@ class ExperimentConfig(StrictModel):
                 "that nobody could check their tags; set federation.authenticated=false, or method=zorba"
             )
         self.task.require_consistent(self.model.head)
+        refuse_aggregation(self)
+        refuse_adversaries(self.adversaries, self)
         if self.row_kind == "multiple_choice" and self.data.label_words:
             raise ValueError(
                 f"data.label_words with task.kind={self.task_kind}: each row brings its own options; set "
@@ -197,6 +204,14 @@ class ExperimentConfig(StrictModel):
     def reports(self, figure: str) -> bool:
         """Whether an evaluation of this run tells a figure: `loss`, `accuracy`, `reward`, …"""
         return is_reported(figure, self.task, self.row_kind)
+
+    @property
+    def attacked_text(self) -> str:
+        """As '1 of 8 clients attack (adversaries: client 3: sign_flip, scale 100)'; empty where all are honest."""
+        count = sum(len(entry.clients) for entry in self.adversaries)
+        listing = "; ".join(entry.text for entry in self.adversaries)
+        verb = "attacks" if count == 1 else "attack"
+        return f"{count} of {self.federation.clients} clients {verb} (adversaries: {listing})" if count else ""
 
     @property
     def direction_groups(self) -> int:

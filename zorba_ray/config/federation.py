@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
+from zorba_ray.config.aggregation import Aggregate, default_byzantine, default_spread
 from zorba_ray.config.base import ByteCount, StrictModel
 
 
@@ -98,6 +99,16 @@ class FederationConfig(StrictModel):
     weights: Literal["data", "inverse_noise"] = "data"
     """Weight of a client in the update of a block: its share p_n of the examples (`data`), or p_n divided by the number
     of its active blocks (`inverse_noise`); algorithm.md §5."""
+    aggregate: Aggregate = "mean"
+    """How the scalars of the clients that hold a block become its step. `mean`: their weighted mean. `clip_spread`: the
+    same, but no scalar counts for more than `spread` times the round's median |ρ|, and a client beyond that in four
+    reports in a row is left out by name. `median`, `trimmed_mean`, `krum`: per direction and block; with `seeds:
+    shared` they withstand `byzantine` hostile clients."""
+    spread: float | None = Field(default_factory=default_spread, ge=1)
+    """Of `aggregate: clip_spread`: the bound of |ρ|, as a multiple of the round's median |ρ|."""
+    byzantine: int | None = Field(default_factory=default_byzantine, ge=1)
+    """f of `median`, `trimmed_mean` and `krum`: how many clients may report anything. A block needs 2f + 1 reports,
+    with `krum` 2f + 3: see `allocation.coverage`."""
     participants: int | float | None = None
     """Clients asked per round: a count ≥ 1, a share in (0, 1), or None for all."""
     spares: int = Field(default=0, ge=0, le=10**6)

@@ -1,15 +1,11 @@
 """`MethodSpec`, what a federated method declares about itself, and how a method is found by its name.
 
 `method: NAME` is the module zorba_ray.methods.NAME. A name with dots, as in `method: my_lab.my_method`, is that module,
-on the path of Python. The module has one class, a `MethodSpec`. No registry is needed, and a Ray worker finds the
-method in the same way as the driver. The import uses importlib, because the package `config` may not import `methods`.
+on the path of Python. The module has one class, a `MethodSpec`. The import uses importlib (`config.modules`), because
+the package `config` may not import `methods`.
 """
 
-import difflib
 import functools
-import importlib
-import importlib.util
-import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
@@ -17,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 from zorba_ray.config.base import StrictModel
 from zorba_ray.config.memory import Format, StemFormat
 from zorba_ray.config.model import Targets
+from zorba_ray.config.modules import class_named, modules_of
 from zorba_ray.config.zo import FixedScope
 
 if TYPE_CHECKING:
@@ -78,8 +75,8 @@ class MethodSpec:
     one_rate: ClassVar[bool] = False
     """Whether the learning rate must be the same in all rounds."""
     scalar_reports: ClassVar[bool] = False
-    """Whether a report is fp32 projected gradients and nothing else, so that `privacy` can put noise on it. It is not
-    inherited: a method that is derived from another may report something else."""
+    """Whether a report is fp32 projected gradients and nothing else, as `privacy` and `federation.aggregate` need. It
+    is not inherited: a method that is derived from another may report something else."""
     steps_in: ClassVar[Literal["zo", "method_settings"]] = "zo"
     """The section that has lr, schedule and local_steps."""
     Settings: ClassVar[type[StrictModel]] = NoSettings
@@ -159,11 +156,6 @@ class MethodSpec:
                 f"zo.directions_per={zo.directions_per}: method={method} is defined with one direction per batch; set "
                 f"zo.directions_per=batch, or method={DEFAULT_METHOD}"
             )
-        if cls.commits not in ("scalars", "mean") and zo.clip_spread is not None:
-            raise ValueError(
-                f"zo.clip_spread={zo.clip_spread:g}: only methods whose commits are the scalars of one round use it, "
-                f"and method={method} does not; drop it"
-            )
         if cls.commits not in ("scalars", "mean") and zo.scope == "auto":
             raise ValueError(
                 f"zo.scope=auto: method={method} cannot choose a scope by a probe; name a scope, such as zo.scope=all"
@@ -182,10 +174,7 @@ def settings_of(config: "ExperimentConfig", kind: type[_Settings]) -> _Settings:
 
 def method_names() -> tuple[str, ...]:
     """The methods of this package, the default first. This imports none of them."""
-    spec = importlib.util.find_spec(PACKAGE)
-    assert spec is not None
-    names = sorted(item.name for item in pkgutil.iter_modules(spec.submodule_search_locations) if not item.ispkg)
-    return (DEFAULT_METHOD, *(name for name in names if name != DEFAULT_METHOD))
+    return (DEFAULT_METHOD, *(name for name in modules_of(PACKAGE) if name != DEFAULT_METHOD))
 
 
 @functools.cache
@@ -198,28 +187,7 @@ def load_method(name: str) -> type[MethodSpec]:
     Raises:
         ValueError: no such method or module, or a module without exactly one method.
     """
-    if "." not in name and name not in method_names():
-        near = difflib.get_close_matches(name, method_names(), n=1)
-        raise ValueError(
-            f"unknown method; known methods are {', '.join(method_names())}; for your own method write its module, as "
-            "in method=my_lab.my_method" + (f"; did you mean {near[0]}?" if near else "")
-        )
-    path = name if "." in name else f"{PACKAGE}.{name}"
-    try:
-        module = importlib.import_module(path)
-    except Exception as error:  # a foreign module may raise anything
-        raise ValueError(
-            f"the module {path} cannot be imported ({type(error).__name__}: {error}): install it, or put its folder on "
-            "PYTHONPATH, on the machines of the workers as well"
-        ) from error
-    kinds = [
-        kind
-        for kind in vars(module).values()
-        if isinstance(kind, type) and issubclass(kind, MethodSpec) and kind.__module__ == path
-    ]
-    if len(kinds) != 1:
-        raise ValueError(f"the module {path} defines {len(kinds)} subclasses of Method; it must define exactly one")
-    return kinds[0]
+    return class_named(name, PACKAGE, method_names(), MethodSpec, "method", "method")
 
 
 def with_published(tree: dict[str, Any]) -> dict[str, Any]:

@@ -33,8 +33,12 @@ NOT_NUMBERS = (
 have digests of their own; the allocation is read back from the run directory."""
 
 LATER: dict[str, Any] = {
+    "adversaries": [],
     "data.labels_per_client": 2,
     "federation.spares": 0,
+    "federation.aggregate": "mean",
+    "federation.spread": None,
+    "federation.byzantine": None,
     "federation.authenticated": False,
     "privacy": None,
     "data.batch_tokens": None,
@@ -46,6 +50,8 @@ LATER: dict[str, Any] = {
 }
 """Settings that came after the first release -> the value that is as if they were not there. They count from another
 value on, so that ledgers and digests of before still fit."""
+
+_OLD_SPREAD = "zo.clip_spread"
 
 
 def numbers_of(resolved: dict[str, Any]) -> dict[str, Any]:
@@ -66,6 +72,10 @@ def numbers_of(resolved: dict[str, Any]) -> dict[str, Any]:
             flat[prefix] = node
 
     walk(resolved, "")
+    # `federation.aggregate: clip_spread` was the setting zo.clip_spread: it counts as that, so that digests stay.
+    flat[_OLD_SPREAD] = flat.pop("federation.spread", flat.get(_OLD_SPREAD))
+    if flat[_OLD_SPREAD] is not None:
+        flat.pop("federation.aggregate", None)
     return flat
 
 
@@ -82,4 +92,9 @@ def changed_numbers(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """
     before, after = {**LATER, **old}, {**LATER, **new}
     keys = sorted(before.keys() | after.keys())
-    return [f"{key}: {before.get(key)!r} -> {after.get(key)!r}" for key in keys if before.get(key) != after.get(key)]
+    names = {_OLD_SPREAD: "federation.spread"}
+    return [
+        f"{names.get(key, key)}: {before.get(key)!r} -> {after.get(key)!r}"
+        for key in keys
+        if before.get(key) != after.get(key)
+    ]

@@ -55,9 +55,6 @@ class ZOConfig(StrictModel):
     most at this rate; the run keeps the choice."""
     clip: float | None = Field(default=None, gt=0)
     """Largest |ρ|. Clients clip ρ to it, and the driver refuses a report beyond it. None: no clipping."""
-    clip_spread: float | None = Field(default=None, ge=1)
-    """Scalars beyond this multiple of the round's median |ρ| are shrunk to it in the update. The ledger keeps them as
-    they were reported. None: no shrinking."""
 
     @model_validator(mode="after")
     def _per_example(self) -> "ZOConfig":

@@ -34,7 +34,7 @@ _PURPOSE: dict[str, int] = {"rademacher": 0, "gaussian": 1}
 
 Sample = Literal[
     "batches", "participants", "partition", "budgets", "rows", "sweep", "allocation", "probe", "pool", "adapters",
-    "bootstrap",
+    "bootstrap", "adversaries",
 ]  # fmt: skip
 _SAMPLE_PURPOSE: dict[str, int] = {
     "batches": 16,
@@ -48,6 +48,7 @@ _SAMPLE_PURPOSE: dict[str, int] = {
     "pool": 24,
     "adapters": 25,
     "bootstrap": 26,
+    "adversaries": 27,
 }
 
 
@@ -112,6 +113,12 @@ def permutation(master: int, purpose: Sample, a: int, b: int, count: int) -> np.
 def uniforms(master: int, purpose: Sample, a: int, b: int, count: int) -> np.ndarray:
     """float64 [count], uniform in (0, 1): mid-points of 2^52 equal intervals, each exactly representable."""
     return ((sample_words(master, purpose, a, b, count) >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
+
+
+def normals(master: int, purpose: Sample, a: int, b: int, count: int) -> np.ndarray:
+    """float64 [count]: draws of `gaussian_table`."""
+    places = (uniforms(master, purpose, a, b, count) * QUANTILES).astype(np.int64)
+    return gaussian_table()[places].astype(np.float64)
 
 
 # --- the cipher, and the table of normal quantiles --------------------------------------------------------------------

@@ -12,6 +12,7 @@ import torch
 
 from zorba_ray.assignment import AssignmentInputs, FleetSchedule, Solved, probe_decides, run_probe, solve
 from zorba_ray.config import ExperimentConfig
+from zorba_ray.config.aggregation import COMPARING
 from zorba_ray.data import (
     ClientRows,
     Cut,
@@ -51,6 +52,7 @@ from zorba_ray.federation import ClientAccelerator, ClientHost
 from zorba_ray.methods import build_method
 from zorba_ray.models import Batch, HostStore, TaskModel
 from zorba_ray.privacy import Secret
+from zorba_ray.protocol.aggregation import aggregate_section
 from zorba_ray.protocol.example_groups import groups_section
 from zorba_ray.protocol.ledger import FORMAT
 from zorba_ray.protocol.messages import LedgerHeader, Section
@@ -144,6 +146,9 @@ def prepare(
     if reward is not None:
         sections["reward"] = Section(1, reward.digest)
     sections |= groups_section(config.direction_groups)
+    federation, each = config.federation, config.spec.commits == "scalars"  # else the server aggregates
+    if each and federation.aggregate in COMPARING:
+        sections |= aggregate_section(federation.aggregate, federation.byzantine or 1)
     memory, fleet = fleet_memory(config, model, sections), FleetSchedule(config)
     sections |= noise_section(noise_for(config, fleet))
     doubts = unfamiliar_memory(config, loaded, memory, workload(config, loaded, sections))
@@ -172,7 +177,7 @@ def prepare(
         rank=config.zo.matrix_rank,
         commits=config.spec.commits,
         pool=config.spec.pool(config),
-        clip_spread=config.zo.clip_spread or 0.0,
+        clip_spread=(federation.spread or 0.0) if each else 0.0,
         sections=sections,
     )
     return Setup(

@@ -36,6 +36,8 @@ from zorba_ray.experiment.session import Emit, Session, open_session
 from zorba_ray.experiment.summary import figures, round_record, status_of
 from zorba_ray.experiment.tracking import resolve_mode
 from zorba_ray.federation import Backend, Usage, run_round
+from zorba_ray.federation.too_few import too_few_text
+from zorba_ray.protocol.replay import unpack_scalars
 from zorba_ray.protocol.states import ledger_body
 from zorba_ray.stopwatch import watch_if
 from zorba_ray.tasks.reward_code import RewardCode
@@ -147,11 +149,15 @@ def one_round(session: Session, backend: Backend, number: int) -> None:
         state.check(body, session.size)
 
     with part("aggregate"):
-        spares, keys = schedule.spares(number), session.report_keys
-        result = run_round(backend, method, plan, asked, quorum, judge, session.watch, spares, keys)
+        spares, keys, outliers = schedule.spares(number), session.report_keys, session.outliers
+        left_out = (lambda reports: {}) if outliers is None else outliers.left_out
+        result = run_round(backend, method, plan, asked, quorum, judge, session.watch, spares, keys, left_out)
     session.patience.round_made(number, result.too_large, result.rejected)
     for client, reason in result.rejected.items():
         session.journal.note(f"round {number}: client {client} is left out: {reason}")
+    clients = [report.client for report in result.reports]
+    if text := too_few_text(session.config, clients, result.rejected, state.active):
+        session.journal.note(f"round {number}: {text}")
     with part("records"):
         record = round_record(result, method.commits, schedule.present(number), peak_rss())
         if assignment is not None:
@@ -167,6 +173,8 @@ def one_round(session: Session, backend: Backend, number: int) -> None:
         require_owned(session.run.path)
         session.writer.append(number, ledger_body(result.body, method.commits))
     committed = time.perf_counter()
+    if outliers is not None:
+        outliers.committed(*unpack_scalars(result.commit, session.setup.header))
     with part("send"):
         backend.apply(result.body)
     with part("apply"):

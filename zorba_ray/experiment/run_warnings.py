@@ -26,7 +26,7 @@ def start_warnings(setup: Setup) -> list[str]:
     Raises:
         ConfigError: a run with these settings cannot learn.
     """
-    return [*_below_resolution(setup), *_packed(setup.config), *setup.doubts]
+    return [*_attacked(setup.config), *_below_resolution(setup), *_packed(setup.config), *setup.doubts]
 
 
 def end_warnings(config: ExperimentConfig, evals: Sequence[Eval]) -> list[str]:
@@ -37,6 +37,11 @@ def end_warnings(config: ExperimentConfig, evals: Sequence[Eval]) -> list[str]:
     """
     constant = [text for split in ("validation", "test") for text in _constant(config, split, evals)]
     return [*_worse(evals), *constant]
+
+
+def _attacked(config: ExperimentConfig) -> list[str]:
+    text = config.attacked_text
+    return [f"{text}: the figures are not those of an honest federation"] if text else []
 
 
 def _below_resolution(setup: Setup) -> list[str]:

@@ -27,6 +27,7 @@ from zorba_ray.artifacts import (
 )
 from zorba_ray.assignment import AssignmentSchedule
 from zorba_ray.config import ExperimentConfig, TrackingConfig
+from zorba_ray.config.aggregation import SPREAD
 from zorba_ray.experiment.build import Setup, build_host, prepare
 from zorba_ray.experiment.evaluate import Evaluations, evaluation_order
 from zorba_ray.experiment.patience import Patience
@@ -39,12 +40,13 @@ from zorba_ray.experiment.scope import resolved_scope
 from zorba_ray.experiment.task_model import compute_device
 from zorba_ray.experiment.tracking import Fanout, Monitor, WandbMonitor, resolve_mode
 from zorba_ray.experiment.tracking.ray_metrics import ray_monitors
-from zorba_ray.federation import ClientHost
+from zorba_ray.federation import ClientHost, Outliers
 from zorba_ray.methods import Method, build_method
 from zorba_ray.privacy import GaussianMechanism, Secret
 from zorba_ray.protocol.ledger import LedgerContents, LedgerWriter, read_ledger
 from zorba_ray.protocol.messages import LedgerHeader
 from zorba_ray.protocol.noise import noise_of, noise_section
+from zorba_ray.protocol.replay import unpack_scalars
 from zorba_ray.protocol.snapshot import newest_snapshot
 from zorba_ray.stopwatch import Watch
 from zorba_ray.tasks.reward_code import RewardCode
@@ -104,6 +106,8 @@ class Session:
     evaluations: Evaluations
     watch: Watch
     patience: Patience
+    outliers: Outliers | None
+    """None where all reports count that pass the checks."""
     report_keys: Secret | None
     """Of the tags that reports must have; None: they have none."""
     private_until: int
@@ -199,10 +203,22 @@ def open_session(
         evaluations=Evaluations(setup, records_of(run.metrics, Eval), journal.log, watch, answers),
         watch=watch,
         patience=Patience(config.federation.patience, run.path),
+        outliers=_outliers(config, contents),
         report_keys=keys_of_reports(config, run, secret),
         private_until=private_until,
         began=began,
     )
+
+
+def _outliers(config: ExperimentConfig, contents: LedgerContents | None) -> Outliers | None:
+    """Who was an outlier in the last reports of the ledger. A ledger of means does not say whose scalars were large."""
+    if config.federation.aggregate == "mean" or config.spec.commits != "scalars":
+        return None
+    outliers = Outliers(config.federation.clients, config.federation.spread or SPREAD)
+    if contents is not None:
+        for commit in contents.commits():
+            outliers.committed(*unpack_scalars(commit, contents.header))
+    return outliers
 
 
 def _open_ledger(

@@ -94,6 +94,7 @@ def figures(
     pairs = 0 if config.spec.backward else config.zo.directions * config.zo.local_steps
     probes = allocation.probes
     return {
+        "adversaries": tuple(entry.text for entry in config.adversaries),
         "method": config.method,
         "rounds": config.rounds,
         "rounds_done": len(rounds),

@@ -3,6 +3,7 @@
 from zorba_ray.federation.backend import Answer, Backend, Failure, Usage
 from zorba_ray.federation.client_accelerator import ClientAccelerator
 from zorba_ray.federation.host import ClientBatches, ClientHost, SequentialBackend
+from zorba_ray.federation.outliers import Outliers
 from zorba_ray.federation.round import RoundResult, participants, read_replies, run_round, spare_clients
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "ClientBatches",
     "ClientHost",
     "Failure",
+    "Outliers",
     "RoundResult",
     "SequentialBackend",
     "Usage",

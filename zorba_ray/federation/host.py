@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from zorba_ray.active_sets import ActiveSets
+from zorba_ray.adversaries import attacks_of
 from zorba_ray.config import ExperimentConfig
 from zorba_ray.data import BatchOrder, Shards, fitting_rows
 from zorba_ray.directions import uniforms
@@ -112,6 +113,7 @@ class ClientHost:
         # An accelerator has the blocks of one client at a time.
         alone = accelerator is not None or config.federation.seeds != "shared"
         self._group = 1 if alone else _TOGETHER
+        self._attacks = attacks_of(config)
         self.batches: ClientBatches | None = None
 
     @property
@@ -162,7 +164,9 @@ class ClientHost:
                 batches = {client: examples.of_round(client, plan.round) for client in clients}
             active = self.state.active.of(clients[0])
             with self.watch.part("forward"), self._serving(clients[0], plan.round, active):
-                reports = self._method.client_steps(self.state, self._model, plan, digest, batches)
+                honest = {client: own for client, own in batches.items() if client not in self._attacks}
+                reports = self._method.client_steps(self.state, self._model, plan, digest, honest) if honest else []
+                reports += [self._attacked(plan, digest, n, batches[n]) for n in clients if n in self._attacks]
             return {report.client: self._sent(report, plan) for report in reports}
         except ZorbaError as error:
             if len(clients) == 1:
@@ -178,14 +182,22 @@ class ClientHost:
             ConfigError: this host has no secret; or too many scalars.
         """
         noise, authenticated = self.state.rule.noise, self._config.federation.authenticated
-        if noise is None and not authenticated:
-            return report
-        if self._secret is None:
+        if self._secret is None and (noise is not None or authenticated):
             raise ConfigError("clients are asked outside of a run, where they have no keys; set privacy=null")
-        if noise is not None:
+        if noise is not None and self._secret is not None:
             key = client_key(self._secret, report.client, "noise", hashlib.sha256(encode(plan)).digest())
             report = msgspec.structs.replace(report, loss=b"", scalars=noise.release(report.scalars, key))
-        return tagged(report, report_keys(self._secret)) if authenticated else report
+        if (attack := self._attacks.get(report.client)) is not None:  # behind the noise, which it need not add
+            values = attack.values(self._method.reported(report, self.state), plan.round)
+            report = self._method.reporting(report, values, self.state)
+        return tagged(report, report_keys(self._secret)) if authenticated and self._secret is not None else report
+
+    def _attacked(self, plan: RoundPlan, digest: bytes, client: int, batches: Sequence[Batch]) -> ClientReport:
+        """What a hostile client (`adversaries`) computes; `_sent` changes what it reports."""
+        attack = self._attacks[client]
+        own = {client: attack.batches(batches)}
+        (report,) = self._method.client_steps(self.state, self._model, attack.plan(plan), digest, own)
+        return msgspec.structs.replace(report, round=plan.round)
 
     def _serving(self, client: int, round: int, active: frozenset[int]) -> AbstractContextManager[None]:
         if self._accelerator is None:

@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from zorba_ray.config.aggregation import participant_count
 from zorba_ray.directions import permutation
 from zorba_ray.errors import Diverged, LostClients, MessageError, NotFinite, ReportRejected
 from zorba_ray.federation.backend import Answer, Backend, Failure
@@ -98,16 +99,6 @@ def _drawn(seed: int, number: int, clients: int, absent: frozenset[int]) -> list
     """The clients that are present, in the order in which round `number` draws them."""
     order = permutation(seed, "participants", number, 0, clients).tolist()
     return [client for client in order if client not in absent]
-
-
-def participant_count(clients: int, setting: int | float | None) -> int:
-    """Number of clients that are asked in a round, of `clients` that are present: all, a count, or a share rounded half
-    up."""
-    if setting is None:
-        return clients
-    if isinstance(setting, int):
-        return setting
-    return max(1, math.floor(setting * clients + 0.5))
 
 
 @dataclass(frozen=True)
@@ -208,6 +199,7 @@ def run_round(
     watch: Watch = UNWATCHED,
     spares: Sequence[int] = (),
     keys: Secret | None = None,
+    leave_out: Callable[[Sequence[ClientReport]], Mapping[int, str]] = lambda reports: {},
 ) -> RoundResult:
     """Asks the participants and aggregates the reports that pass the checks.
 
@@ -217,6 +209,7 @@ def run_round(
     Args:
         judge: raises Diverged for a commit's frame that cannot be applied (`ReplicaState.check`).
         keys: of the tags that reports must have; None: they have none.
+        leave_out: client -> why its report, which passed the checks, is left out (`Outliers.left_out`).
         spares: clients that are asked too; their reports count as in `Replies.standing_in`.
         watch: the driver's; the time for the answers is added to the part `ask`.
 
@@ -231,21 +224,27 @@ def run_round(
         answers = backend.ask(frame, [*asked, *spares], len(asked)) if spares else backend.ask(frame, asked)
     answered = time.perf_counter()
 
+    authentic: set[int] = set()  # not: those in whose name somebody else may have answered
+
     def read(client: int, answer: bytes) -> ClientReport:
         report = decode(answer, ClientReport)
-        method.check(report, client, plan, digest)
         if keys is not None:
             require_tag(report, keys)
+        authentic.add(client)
+        method.check(report, client, plan, digest)
         return report
 
     replies = read_replies([*asked, *spares], answers, read)
+    for client, reason in leave_out(list(replies.accepted.values())).items():
+        del replies.accepted[client]
+        replies.rejected[client] = reason
     if spares:
         replies = replies.standing_in(asked, spares)
     too_large: list[int] = []
     while True:
         replies.require_quorum(f"round {plan.round}", quorum)
         reports = list(replies.accepted.values())
-        commit = method.aggregate(plan, reports)
+        commit = method.commit(plan, reports, sorted(authentic & replies.rejected.keys()))
         body = encode(commit)
         refused = _refused(method, plan, reports, body, judge)
         if not refused:

@@ -35,8 +35,21 @@ class DeComFL(Zorba):
     }
 
     def aggregate(self, plan: RoundPlan, reports: Sequence[ClientReport]) -> RoundCommit:
+        return self.commit(plan, reports, ())
+
+    def commit(self, plan: RoundPlan, reports: Sequence[ClientReport], refused: Sequence[int]) -> RoundCommit:
+        """The mean of the scalars, or what `federation.aggregate` makes of them; 0 where there are too few."""
+        from zorba_ray.zo.aggregation import clipped_to_spread, combined
+
         scalars = np.stack([np.frombuffer(report.scalars, dtype="<f4") for report in reports]).astype(np.float64)
-        mean = np.cumsum(scalars, axis=0)[-1] / len(reports)  # summed left to right, the same on every machine
+        federation = self._config.federation
+        if federation.spread:
+            scalars = clipped_to_spread(scalars, federation.spread, np.ones(scalars.shape, dtype=bool))
+        if federation.byzantine:
+            rows = combined(federation.aggregate, max(0, federation.byzantine - len(refused)), scalars)
+            mean = rows[0] if len(rows) else np.zeros(scalars.shape[1])
+        else:
+            mean = np.cumsum(scalars, axis=0)[-1] / len(reports)  # summed left to right, the same on every machine
         return RoundCommit(plan.round, plan.lr, b"", mean.astype("<f4").tobytes(), plan.active)
 
     @classmethod

@@ -14,6 +14,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 from pydantic import Field
 
@@ -74,6 +75,14 @@ class FedKSeed(Method):
             steps["seed"], steps["scalar"] = drawn, scalars[:, 0]
             results[client] = (loss, steps.tobytes())
         return results
+
+    def reported(self, report: ClientReport, state: "ReplicaState") -> np.ndarray:
+        return _steps(report)["scalar"]
+
+    def reporting(self, report: ClientReport, values: np.ndarray, state: "ReplicaState") -> ClientReport:
+        steps = _steps(report).copy()
+        steps["scalar"] = values
+        return msgspec.structs.replace(report, scalars=steps.tobytes())
 
     def check(self, report: ClientReport, client: int, plan: RoundPlan, digest: bytes) -> None:
         super().check(report, client, plan, digest)

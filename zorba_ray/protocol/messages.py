@@ -29,6 +29,8 @@ KNOWN_SECTIONS: dict[str, int] = {
     "row_layout": 1,
     "reward": 1,
     "example_groups": 1,
+    "aggregate": 1,
+    "refused": 1,
     "privacy": 1,
     "tag": 1,
 }

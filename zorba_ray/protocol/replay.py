@@ -10,6 +10,7 @@ from zorba_ray.active_sets import ActiveSets
 from zorba_ray.directions import DirectionBackend
 from zorba_ray.errors import LedgerError, MessageError
 from zorba_ray.models import Replica
+from zorba_ray.protocol.aggregation import aggregate_of, refused_of
 from zorba_ray.protocol.example_groups import counts_of, groups_of, padded
 from zorba_ray.protocol.ledger import first_chain, next_chain
 from zorba_ray.protocol.messages import LedgerHeader, RoundCommit, decode
@@ -31,6 +32,7 @@ _FUSED_TERMS = 2048
 
 def rule_of(header: LedgerHeader) -> UpdateRule:
     """The constants of the update that a ledger's header fixes."""
+    aggregate, byzantine = aggregate_of(header.sections)
     return UpdateRule(
         seed=header.seed,
         seeds=header.seeds,  # type: ignore[arg-type]
@@ -42,6 +44,8 @@ def rule_of(header: LedgerHeader) -> UpdateRule:
         samples=header.samples,
         rank=header.rank,
         clip_spread=header.clip_spread,
+        aggregate=aggregate,
+        byzantine=byzantine,
         groups=groups_of(header.sections),
         noise=noise_of(header.sections),
     )
@@ -181,7 +185,11 @@ class ReplicaState:
         # The mean of all clients is stored as a report of client 0 and moves all blocks, whatever client 0 activates.
         is_mean = self.header.commits == "mean"
         active = ActiveSets.of_all(self.active.clients, self.active.blocks) if is_mean else self.active
-        return RoundUpdate(commit.round, commit.lr, clients, scalars, active)
+        try:
+            refused = refused_of(commit, active.clients)
+        except MessageError as error:
+            raise LedgerError(f"round {commit.round}: {error}") from error
+        return RoundUpdate(commit.round, commit.lr, clients, scalars, active, refused)
 
     def _take(self, updates: list[RoundUpdate], chain: bytes) -> None:
         if self._pending is None:

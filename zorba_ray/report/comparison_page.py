@@ -116,12 +116,17 @@ def comparison_warnings(record: ComparisonRecord) -> list[str]:
     def add(kind: str, what: str) -> None:
         kinds.setdefault(kind, []).append(what)
 
+    ways = {result.first_run.config.federation.aggregate for result in record.results if result.first_run is not None}
     for result in record.results:
+        if result.first_run is not None and result.first_run.config.adversaries:
+            add("Under attack", f"{result.method}, {result.first_run.config.attacked_text}")
         for cell in result.others:
             where = "" if cell.round is None else f" after round {cell.round}"
             add("Not in any mean", f"{result.method}, seed {cell.seed} ({cell.status}{where})")
         if missing := record.missing(result):
             add("No run yet", f"{result.method}, seed{'s' if len(missing) > 1 else ''} {', '.join(map(str, missing))}")
+        if len(ways) > 1 and result.first_run is not None:
+            add("Aggregated in different ways", f"{result.method}: {result.first_run.config.federation.aggregate}")
         _add_rate(record, result, add)
         _add_passes(record, result, add)
     return [f"{kind}: {'; '.join(what)}." for kind, what in kinds.items()]

@@ -34,6 +34,7 @@ def run_sentence(run: Run) -> str:
         f"{config.method} fine-tuned the model {config.model.path} on the data {config.data.path}: "
         f"{run.rounds_done} of {config.rounds} rounds, {text_count(len(clients), 'client')}, "
         f"{run.allocation.blocks} blocks, {where}, accelerator: {run.allocation.accelerator}."
+        + (f" UNDER ATTACK: {config.attacked_text}." if config.adversaries else "")
         + (f" Cut to data.max_length={config.data.max_length}: {'; '.join(cut)}." if cut else "")
     )
 

@@ -88,6 +88,10 @@ def sweep_warnings(sweep: SweepRecord) -> list[str]:
     for trial in sweep.trials:
         if trial.fault and not trial.broken:
             lines.append(f"Trial {trial.entry.trial}: its files cannot be read: {trial.fault}")
+    attacked = [trial for trial in sweep.trials if trial.run is not None and trial.run.config.adversaries]
+    if attacked:
+        kinds = sorted({trial.run.config.attacked_text for trial in attacked if trial.run is not None})
+        lines.append(f"{len(attacked)} of {len(sweep.trials)} trials are under attack: {' | '.join(kinds)}.")
     versions = {_version(trial) for trial in sweep.trials if trial.run is not None}
     if len(versions) > 1:
         lines.append(f"The trials were run by different versions of the code: {'; '.join(sorted(versions))}.")

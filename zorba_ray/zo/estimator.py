@@ -56,6 +56,7 @@ class Estimator:
         self._lr, self._scale, self._clip = lr, scale, clip
         self._signs = 1 if one_sided else 2
         self._shared_by = shared_by
+        self._alone = replace(rule, aggregate="mean")  # a client on its own has nobody to be compared with
 
     def round(
         self, number: int, active: ActiveSets, batches: Mapping[int, Sequence[Batch]]
@@ -154,7 +155,7 @@ class Estimator:
         Raises:
             Diverged: a coefficient overflows.
         """
-        rule = self._rule
+        rule = self._alone
         alone = RoundUpdate(0, self._lr, np.zeros(1, np.int64), scalars[None, None], ActiveSets.of_all(1, 1))
         seeds = np.array([[seed]], dtype=np.uint64)
         terms = {rank: [commit_terms(rule, alone, seeds, 0, rank)] for rank in {0, rule.rank}}

@@ -12,7 +12,7 @@ exact. `apply_terms` adds the terms c z to θ, tensor by tensor.
 import functools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -23,6 +23,7 @@ from zorba_ray.directions import DirectionBackend, Distribution, Terms, apply_lo
 from zorba_ray.errors import Diverged
 from zorba_ray.models import Scope, TensorEntry
 from zorba_ray.privacy import GaussianMechanism
+from zorba_ray.zo.aggregation import clipped_to_spread, combined
 
 _MANTISSA = 24
 _SMALLEST = -149  # exponent of the smallest positive fp32
@@ -53,6 +54,10 @@ class UpdateRule:
     """r of U Vᵀ/√r, the directions of matrices; 0: dense directions."""
     clip_spread: float = 0.0
     """Scalars beyond this multiple of the commit's median |ρ| are shrunk to it; 0: no scalar is."""
+    aggregate: str = "mean"
+    """`mean` by weights w, or one of `config.aggregation.COMPARING`: then all clients share the directions."""
+    byzantine: int = 0
+    """f of those that compare."""
     groups: int = 0
     """G: groups of examples in a full batch, each with a direction and a scalar of its own; 0: the batch has one."""
     noise: GaussianMechanism | None = None
@@ -86,6 +91,8 @@ class RoundUpdate:
     """float32 [n, K, P], or [n, K, P · G]: the raw ρ. Groups that a batch lacks have NaN."""
     active: ActiveSets
     """A_n of every client of the federation."""
+    refused: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    """int64 [k]: clients whose reports were refused; only where `UpdateRule.byzantine` counts."""
 
 
 def commit_terms(rule: UpdateRule, update: RoundUpdate, seeds: np.ndarray, block: int, rank: int = 0) -> Terms:
@@ -93,6 +100,9 @@ def commit_terms(rule: UpdateRule, update: RoundUpdate, seeds: np.ndarray, block
 
     Where groups of examples have directions of their own, direction p · G + g is that of group g in pair p. The sum of
     a step is then divided by P · G_n, with G_n the groups of the client's batch.
+
+    With `median`, `trimmed_mean` or `krum`, the holders' scalars become one row first, and a block with too few reports
+    has no terms.
 
     If all clients share the directions and z is ±1, the coefficients of one direction are added up first. The sum is
     exact in any order, because they are on one grid. Then a commit costs P · K directions for any number of clients.
@@ -106,8 +116,13 @@ def commit_terms(rule: UpdateRule, update: RoundUpdate, seeds: np.ndarray, block
         Diverged: a coefficient overflows.
     """
     holders = np.flatnonzero(update.active.matrix[update.clients, block])
-    weights = block_weights(rule, update.clients[holders], update.active)
     rho = clipped_scalars(rule, update.scalars)[holders]
+    if rule.aggregate == "mean":
+        weights = block_weights(rule, update.clients[holders], update.active)
+    else:  # one report, which stands for all
+        known = int(update.active.matrix[update.refused, block].sum())
+        rho = combined(rule.aggregate, max(0, rule.byzantine - known), rho)
+        holders, weights = holders[: len(rho)], np.ones(len(rho))
     there = _reported(rule, rho)
     steps = (-update.lr * weights)[:, None, None] * rho / there.sum(axis=2, keepdims=True)
     raw = np.where(there, steps, 0.0).reshape(-1)
@@ -137,28 +152,15 @@ def block_weights(rule: UpdateRule, clients: np.ndarray, active: ActiveSets) -> 
 def clipped_scalars(rule: UpdateRule, scalars: np.ndarray) -> np.ndarray:
     """ρ as float64 [...], where |ρ| is at most `clip_spread` times the median |ρ|.
 
-    The ledger keeps the raw scalars; every replica derives this from them.
-
-    Args:
-        scalars: float32 [...], all of one commit, or of one local step of one client.
+    The ledger keeps the raw scalars; every replica derives this from them (`zo.aggregation`).
     """
     values = scalars.astype(np.float64)
-    bound = rule.clip_spread * median_size(values[_reported(rule, values)]) if rule.clip_spread else 0.0
-    return np.clip(values, -bound, bound) if bound > 0 else values  # a median of 0 would shrink all to 0
+    return clipped_to_spread(values, rule.clip_spread, _reported(rule, values)) if rule.clip_spread else values
 
 
 def _reported(rule: UpdateRule, scalars: np.ndarray) -> np.ndarray:
     """bool, as `scalars`: those of groups that their batch has."""
     return ~np.isnan(scalars) if rule.groups else np.ones(scalars.shape, dtype=bool)
-
-
-def median_size(values: np.ndarray) -> float:
-    """The median of |v|, v float64 [...]. Of an even number of values it is the mean of the middle two; of none it is
-    0."""
-    ordered = np.sort(np.abs(values), axis=None)
-    if not ordered.size:
-        return 0.0
-    return float(ordered[(ordered.size - 1) // 2] + ordered[ordered.size // 2]) / 2.0
 
 
 def on_grid(coefficients: np.ndarray, rank: int = 1) -> np.ndarray:

@@ -15,9 +15,9 @@ from typing import Any
 from zorba_ray.campaigns.comparison.machines import without
 from zorba_ray.campaigns.comparison.plan import ComparisonPlan, require_comparable
 from zorba_ray.config import DEFAULT_METHOD, ExperimentConfig, MethodSpec, ZOConfig, config_from_tree, load_method
+from zorba_ray.config.aggregation import participant_count
 from zorba_ray.config.base import apply_override, parse_override
 from zorba_ray.errors import ConfigError
-from zorba_ray.federation.round import participant_count
 
 _SHARED = ("name", "seed", "data", "task", "directions", "privacy", "eval", "tracking")
 _FEDERATION = (
@@ -146,6 +146,10 @@ def cell_config(plan: ComparisonPlan, method: str, seed: int, rate: float, share
             federation["fleet"] = base.resolved()["federation"]["fleet"]
         if not kind.one_rate:
             tree["zo"]["schedule"] = base.zo.schedule
+        if kind.scalar_reports and not kind.central:
+            federation |= {key: base.resolved()["federation"][key] for key in ("aggregate", "spread", "byzantine")}
+        if not kind.central:
+            tree["adversaries"] = base.resolved()["adversaries"]
         if kind.central:
             federation |= {"clients": 1, "participants": None}
         steps = tree.setdefault(kind.steps_in, {})

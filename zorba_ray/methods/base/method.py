@@ -11,10 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from zorba_ray.config import ExperimentConfig, LocalStep, MethodSpec
 from zorba_ray.errors import NotFinite, ReportRejected
+from zorba_ray.protocol.aggregation import refused_section
 from zorba_ray.protocol.messages import ClientReport, RoundCommit, RoundPlan
 
 if TYPE_CHECKING:
@@ -67,6 +69,17 @@ class Method(MethodSpec, ABC):
     def aggregate(self, plan: RoundPlan, reports: Sequence[ClientReport]) -> RoundCommit:
         """The commit of the accepted reports, which are sorted by client id."""
 
+    def commit(self, plan: RoundPlan, reports: Sequence[ClientReport], refused: Sequence[int]) -> RoundCommit:
+        """`aggregate`; and where f hostile clients may be among the reports, whose reports were refused.
+
+        Args:
+            refused: ascending; those who did not answer are not among them.
+        """
+        commit = self.aggregate(plan, reports)
+        if self._config.federation.byzantine is None or not refused:
+            return commit
+        return msgspec.structs.replace(commit, sections={**commit.sections, **refused_section(refused)})
+
     def rate(self, round: int) -> float:
         """η of a round, by lr and schedule of the method's section (`steps_in`)."""
         from zorba_ray.zo import scheduled
@@ -87,6 +100,15 @@ class Method(MethodSpec, ABC):
             ClientReport(plan.round, client, digest, np.float32(loss).tobytes(), self._rule.samples[client], scalars)
             for client, (loss, scalars) in self.work(state, model, plan, batches).items()
         ]
+
+    def reported(self, report: ClientReport, state: "ReplicaState") -> np.ndarray:
+        """What a report says about its client's data, float32 [k]: scalars ρ, or how far each trained weight moved.
+        Attacks change it (`zorba_ray.adversaries`)."""
+        return np.frombuffer(report.scalars, dtype="<f4")
+
+    def reporting(self, report: ClientReport, values: np.ndarray, state: "ReplicaState") -> ClientReport:
+        """The report with other values than those that `reported` gives."""
+        return msgspec.structs.replace(report, scalars=values.astype("<f4").tobytes())
 
     def check(self, report: ClientReport, client: int, plan: RoundPlan, digest: bytes) -> None:
         """Checks one report before it is used. (`ReplicaState.check` later checks the size of the update.)

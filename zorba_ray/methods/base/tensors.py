@@ -40,6 +40,20 @@ class TensorMethod(Method):
             results[client] = (loss, tensors)
         return results
 
+    def reported(self, report: ClientReport, state: "ReplicaState") -> np.ndarray:
+        with np.errstate(over="ignore"):
+            return super().reported(report, state) - self._before(state)
+
+    def reporting(self, report: ClientReport, values: np.ndarray, state: "ReplicaState") -> ClientReport:
+        with np.errstate(over="ignore"):
+            return super().reporting(report, values + self._before(state), state)
+
+    def _before(self, state: "ReplicaState") -> np.ndarray:
+        """The trained tensors at θ of the plan, float32 [d]."""
+        tensors = state.movable()
+        parts = [tensors[entry.name].cpu().numpy().reshape(-1) for entry in self._manifest.moved(self._rule.scope)]
+        return np.concatenate(parts)
+
     def check_scalars(self, report: ClientReport, plan: RoundPlan) -> None:
         expected = 4 * sum(entry.numel for entry in self._manifest.moved(self._rule.scope))
         if len(report.scalars) != expected:
