@@ -193,6 +193,7 @@ def _refuse_unequal(plan: ComparisonPlan, derived: ExperimentConfig, method: str
     if method not in plan.fits:
         pairs["federation.changes"] = (derived.federation.changes, base.federation.changes)
     if not load_method(method).central:
+        pairs["adversaries"] = (derived.adversaries, base.adversaries)
         pairs["federation.clients"] = (derived.federation.clients, base.federation.clients)
         pairs["federation.participants"] = (derived.federation.participants, base.federation.participants)
     for key in type(base.data).model_fields.keys() - {"batch_size", "label_shift", "label_shift_schedule"}:
