@@ -163,10 +163,10 @@ def attack_rows(quick: bool) -> list[Row]:
 
 def _row(what: str, per_example: bool, epsilon: float | None, right: int, clients: int, chance: float) -> Row:
     low, high = wilson(right / clients, clients)
-    advantages = [(share - chance) / (1 - chance) for share in (low, right / clients, high)]
+    advantages = [float((share - chance) / (1 - chance)) for share in (low, right / clients, high)]
     bound = 1.0 if epsilon is None else delta_of(ratio(multiplier_for(epsilon, DELTA, ROUNDS), ROUNDS), 0.0)
     name = f"privacy_attack {what}, {'a scalar per example' if per_example else 'a scalar per batch'}, "
     name += "no noise" if epsilon is None else f"ε = {epsilon:g}"
     details = {"conditions": f"{ROUNDS} rounds of {PAIRS} pairs, batch {BATCH}, {clients} clients, 95 % interval"}
-    met = None if epsilon is None else advantages[0] <= bound
+    met = None if epsilon is None else bool(advantages[0] <= bound)
     return make_row(name, advantages, "advantage", "" if epsilon is None else f"<= {bound:.3f}", met, details=details)

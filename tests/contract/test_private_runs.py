@@ -89,6 +89,9 @@ def test_the_scalars_of_the_ledger_are_noisy_and_on_the_grid(tmp_path: Path) -> 
     assert len(scalars) == 3 * 4 * 10
     noise.require(scalars)
     assert scalars.std() == pytest.approx(noise.deviation, rel=0.25)
+    by_round = scalars.reshape(3, 40)  # each plan has noise of its own, and so has each client
+    for first, second in ((by_round[0], by_round[1]), (by_round[1, :10], by_round[1, 10:20])):
+        assert abs(np.corrcoef(first, second)[0, 1]) < 0.75
 
 
 def test_epsilon_stands_in_every_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -132,6 +135,7 @@ def test_the_run_ends_when_its_privacy_is_spent(tmp_path: Path) -> None:
     assert epsilon_of(2.0, last, 1e-5) <= 16 < epsilon_of(2.0, last + 1, 1e-5)
     assert summary["status"] == "finished"
     assert summary["privacy"]["spent"]
+    assert summary["evaluations"]["final"]["round"] == summary["kept_round"] == last
     assert any(f"ended after round {last} of 12: another would spend more than" in note for note in notes)
     assert "privacy.target_epsilon is spent" in page_of(tmp_path / "run")
     again: list[str] = []

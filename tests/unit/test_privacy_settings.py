@@ -6,7 +6,8 @@ from tests.support.tiny_run import tiny_config
 from zorba_ray.assignment import FleetSchedule
 from zorba_ray.config import ExperimentConfig, load_config, load_method, method_names
 from zorba_ray.errors import ConfigError
-from zorba_ray.experiment.privacy import last_private_round, noise_for, rounds_asked
+from zorba_ray.experiment.privacy import last_private_round, most_asked, noise_for, rounds_asked
+from zorba_ray.privacy import epsilon_of
 
 PRIVATE = ("privacy.clip=1", "privacy.target_epsilon=8")
 
@@ -32,7 +33,8 @@ def refusal(*overrides: str) -> str:
         ((*PRIVATE, "method=tests.methods.feedsign", "federation.seeds=shared"), "privacy with method=tests.methods"),
         (("privacy.clip=0", "privacy.target_epsilon=8"), "privacy.clip"),
         (("privacy.clip=1", "privacy.noise_multiplier=501"), "less than or equal to 500"),
-        (("privacy.clip=1", "privacy.target=8"), "did you mean privacy.target_epsilon?"),
+        (("privacy.clip=1", "privacy.epsilon=8"), "did you mean privacy.target_epsilon?"),
+        (("privacy.clip=1", "privacy.sigma=8"), "did you mean privacy.noise_multiplier?"),
     ],
 )
 def test_refused(overrides: tuple[str, ...], said: str) -> None:
@@ -60,14 +62,21 @@ def test_a_target_needs_noise_by_how_often_a_client_is_asked() -> None:
     always = noise_of(tiny_config(*PRIVATE, "rounds=400"))
     assert noise_of(tiny_config(*PRIVATE, "rounds=100")) == pytest.approx(always / 2, rel=1e-3)
     some = tiny_config(*PRIVATE, "rounds=400", "federation.participants=1")
-    most = int(rounds_asked(some, FleetSchedule(some), 400).max())
+    most = most_asked(some, FleetSchedule(some), 400)[-1]
     assert noise_of(some) == pytest.approx(always * (most / 400) ** 0.5, rel=1e-3)
+
+
+def test_spare_clients_are_asked_too() -> None:
+    own = tiny_config(*PRIVATE, "federation.participants=1", "federation.spares=2")
+    assert [int(counts.sum()) for counts in rounds_asked(own, FleetSchedule(own), 5)] == [0, 3, 6, 9, 12, 15]
 
 
 def test_who_left_is_not_asked() -> None:
     changes = 'federation.changes=[{"round": 5, "client": 2, "present": false}]'
     own = tiny_config(*PRIVATE, "rounds=10", changes)
-    assert rounds_asked(own, FleetSchedule(own), 10).tolist() == [10, 10, 4, 10]
+    *_, counts = rounds_asked(own, FleetSchedule(own), 10)
+    assert counts.tolist() == [10, 10, 4, 10]
+    assert most_asked(own, FleetSchedule(own), 10) == list(range(11))
 
 
 def test_a_target_that_cannot_be_kept() -> None:
@@ -77,6 +86,18 @@ def test_a_target_that_cannot_be_kept() -> None:
     own = tiny_config("privacy.clip=1", "privacy.target_epsilon=1", "privacy.noise_multiplier=1")
     with pytest.raises(ConfigError, match=r"the first round alone spends ε = 10"):
         last_private_round(own, FleetSchedule(own), noise_for(own, FleetSchedule(own)))
+
+
+def test_the_last_round_is_the_last_that_keeps_the_target() -> None:
+    for participants in ("null", "2"):
+        own = tiny_config("rounds=60", f"federation.participants={participants}", "privacy.clip=1",
+                          "privacy.noise_multiplier=5", "privacy.target_epsilon=10")  # fmt: skip
+        fleet = FleetSchedule(own)
+        last = last_private_round(own, fleet, noise_for(own, fleet))
+        most = most_asked(own, fleet, 60)
+        assert epsilon_of(5.0, most[last], 1e-5) <= 10 < epsilon_of(5.0, most[last + 1], 1e-5)
+    solved = tiny_config(*PRIVATE, "rounds=60", "federation.participants=2")
+    assert last_private_round(solved, FleetSchedule(solved), noise_for(solved, FleetSchedule(solved))) == 60
 
 
 def test_noise_for_a_target_is_that_of_a_fixed_number_of_rounds() -> None:

@@ -4,6 +4,9 @@ A client spends privacy in every round in which it is asked, whether its report 
 too. Who is asked is public, so that drawing the participants at random makes ε no smaller.
 """
 
+import bisect
+import functools
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,17 +21,23 @@ from zorba_ray.privacy import GaussianMechanism, Secret, epsilon_of, multiplier_
 from zorba_ray.protocol.tags import report_keys
 
 
-def rounds_asked(config: ExperimentConfig, fleet: FleetSchedule, last: int) -> np.ndarray:
-    """How often each client is asked in rounds 1 … `last`: int64 [N]."""
+def rounds_asked(config: ExperimentConfig, fleet: FleetSchedule, last: int) -> Iterator[np.ndarray]:
+    """How often each client was asked after rounds 0 … `last`: int64 [N], the same array each time."""
     settings, counts = config.federation, np.zeros(config.federation.clients, dtype=np.int64)
-    if settings.participants is None and not settings.changes:
-        return counts + last
+    yield counts
     for number in range(1, last + 1):
         absent = fleet.absent_at(number)
         arguments = (config.seed, number, settings.clients, settings.participants)
         counts[list(participants(*arguments, absent))] += 1
         counts[list(spare_clients(*arguments, settings.spares, absent))] += 1
-    return counts
+        yield counts
+
+
+def most_asked(config: ExperimentConfig, fleet: FleetSchedule, last: int) -> list[int]:
+    """How often the client that was asked most had been asked after rounds 0 … `last`."""
+    if config.federation.participants is None and not config.federation.changes:
+        return list(range(last + 1))
+    return [int(counts.max()) for counts in rounds_asked(config, fleet, last)]
 
 
 def noise_for(config: ExperimentConfig, fleet: FleetSchedule) -> GaussianMechanism | None:
@@ -42,7 +51,7 @@ def noise_for(config: ExperimentConfig, fleet: FleetSchedule) -> GaussianMechani
         return None
     multiplier, target = privacy.noise_multiplier, privacy.target_epsilon
     if multiplier is None and target is not None:
-        most = int(rounds_asked(config, fleet, config.rounds).max())
+        most = most_asked(config, fleet, config.rounds)[-1]
         try:
             multiplier = multiplier_for(target, privacy.delta, most)
         except ValueError as error:
@@ -60,19 +69,15 @@ def last_private_round(config: ExperimentConfig, fleet: FleetSchedule, noise: Ga
     privacy, last = config.privacy, config.rounds
     if noise is None or privacy is None or privacy.target_epsilon is None:
         return last
-    target, low = privacy.target_epsilon, 0
-    while low < last:  # ε grows with the rounds
-        middle = (low + last + 1) // 2
-        most = int(rounds_asked(config, fleet, middle).max())
-        spent = epsilon_of(noise.multiplier, most, privacy.delta)
-        low, last = (middle, last) if spent <= target * (1 + 1e-9) else (low, middle - 1)
-    if low == 0:
-        spent = epsilon_of(noise.multiplier, 1, privacy.delta)
+    target, reports = privacy.target_epsilon, most_asked(config, fleet, last)
+    spends = functools.partial(epsilon_of, noise.multiplier, delta=privacy.delta)
+    last = bisect.bisect_right(reports, target * (1 + 1e-9), key=spends) - 1  # ε grows with the reports
+    if last == 0:
         raise ConfigError(
             f"privacy.target_epsilon={target:g} with privacy.noise_multiplier={noise.multiplier:g}: the first round "
-            f"alone spends ε = {spent:.3g}; set a larger target or more noise, or leave noise_multiplier out"
+            f"alone spends ε = {spends(1):.3g}; set a larger target or more noise, or leave noise_multiplier out"
         )
-    return low
+    return last
 
 
 def privacy_record(
@@ -81,7 +86,7 @@ def privacy_record(
     """What clients have spent after they were asked in rounds 1 … `last`; None without `privacy`."""
     if noise is None or config.privacy is None:
         return None
-    most = int(rounds_asked(config, fleet, last).max())
+    most = most_asked(config, fleet, last)[-1]
     return PrivacyRecord(
         epsilon=epsilon_of(noise.multiplier, most, config.privacy.delta),
         delta=config.privacy.delta,

@@ -114,6 +114,7 @@ def run_rounds(session: Session, backend: Backend, should_stop: Callable[[], boo
             evaluations.require_a_model()
     last, best = session.host.state.round, evaluations.best_round
     if last < config.rounds and last == session.private_until and config.privacy is not None:
+        evaluations.make(last, "validation")
         session.journal.note(
             f"ended after round {last} of {config.rounds}: another would spend more than privacy.target_epsilon="
             f"{config.privacy.target_epsilon:g}"
