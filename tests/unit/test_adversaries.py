@@ -1,19 +1,26 @@
 """What each attack makes of a client's report, which are refused, and that a run says that it is under attack."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.support.fake_comparison import write_fake_comparison
+from tests.support.fake_sweep import write_fake_sweep
 from tests.support.tiny_models import tiny_batch
 from tests.support.tiny_run import run_here, tiny_config
 from zorba_ray.adversaries import Attack, attacks_of
-from zorba_ray.artifacts import Run
+from zorba_ray.artifacts import Run, write_json
+from zorba_ray.artifacts.sweep import read_sweep
 from zorba_ray.config import ExperimentConfig, attack_names, load_attack
 from zorba_ray.errors import ConfigError
 from zorba_ray.protocol.messages import RoundPlan
+from zorba_ray.report.comparison import load_comparison
+from zorba_ray.report.comparison_page import comparison_warnings
 from zorba_ray.report.run_page import run_page
+from zorba_ray.report.sweep_page import sweep_warnings
 
 VALUES = np.array([1.0, -2.0, 0.5, 4.0], dtype="f4")
 
@@ -130,3 +137,24 @@ def test_a_run_under_attack_says_so(tmp_path: Path) -> None:
     assert honest["adversaries"] == ()
     assert honest["weights_sha256"] != summary["weights_sha256"]
     assert "UNDER ATTACK" not in run_page(Run(tmp_path / "honest")).lead
+
+
+def attack(run: Path) -> None:
+    """Writes into the settings of a run that it was under attack."""
+    tree = json.loads((run / "config.resolved.json").read_text())
+    tree.pop("sha256", None)
+    write_json(run / "config.resolved.json", {**tree, "adversaries": [{"clients": [1], "kind": "stale", "scale": 1.0}]})
+
+
+def test_sweeps_and_comparisons_say_which_runs_are_under_attack(tmp_path: Path) -> None:
+    sweep = read_sweep(write_fake_sweep(tmp_path / "sweep"))
+    assert not any("attack" in text for text in sweep_warnings(sweep))
+    for trial in sweep.trials[:2]:
+        attack(trial.path)
+    (told,) = [text for text in sweep_warnings(read_sweep(tmp_path / "sweep")) if "attack" in text]
+    assert told.startswith("2 of 24 trials are under attack: 1 of 6 clients attacks (adversaries: client 1: stale")
+
+    folder = write_fake_comparison(tmp_path / "comparison", methods=["zorba", "decomfl"])
+    attack(folder / "zorba" / "seed-1")
+    (told,) = [text for text in comparison_warnings(load_comparison(folder)) if "attack" in text]
+    assert told.startswith("Under attack: zorba, 1 of 2 clients attacks")

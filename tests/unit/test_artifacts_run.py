@@ -124,13 +124,13 @@ def test_settings_of_a_newer_program(run_dir: Path) -> None:
 
     def add(tree: dict[str, Any]) -> None:
         tree["zo"]["annealing"] = {"from": 3}
-        tree["privacy"] = {"epsilon": 8}
+        tree["fairness"] = {"epsilon": 8}
         tree["federation"]["fleet"][0]["battery"] = 0.5
 
     edit(run_dir / "config.resolved.json", add)
     run = Run(run_dir)
     assert run.config == whole
-    assert set(run.unknown_settings) == {"zo.annealing", "privacy", "federation.fleet.battery"}
+    assert set(run.unknown_settings) == {"zo.annealing", "fairness", "federation.fleet.battery"}
     with pytest.raises(RunDirError, match=r"settings that this program does not know: .*zo\.annealing.*resume it with"):
         RunDir.reopen(run_dir, whole)
 

@@ -232,7 +232,7 @@ def altered(value: Any) -> Any:
     if isinstance(value, int | float):
         return value - 1
     if isinstance(value, dict):
-        return {"privacy": Section(1, b"")}
+        return {"fairness": Section(1, b"")}
     return (*value, 9) if isinstance(value, tuple) else "other" + value
 
 
@@ -271,7 +271,7 @@ def test_client_ids_that_are_none_are_refused(clients: bytes) -> None:
 
 def test_sections_of_the_header_are_kept_or_refused_by_name(ledger: Path) -> None:
     """As those of messages: a commit's section is under the chain like the rest of it."""
-    header = msgspec.structs.replace(HEADER, sections={"privacy": Section(1, b"budget")})
+    header = msgspec.structs.replace(HEADER, sections={"fairness": Section(1, b"budget")})
     commit = msgspec.structs.replace(decode(body(1), RoundCommit), sections={"masks": Section(1, b"seed")})
     writer = LedgerWriter.create(ledger, header)
     writer.append(1, encode(commit))
@@ -280,6 +280,6 @@ def test_sections_of_the_header_are_kept_or_refused_by_name(ledger: Path) -> Non
     assert (found.header, list(found.commits())) == (header, [commit])
     assert len(header_body(header)) > len(header_body(HEADER))
     ledger.unlink()
-    needed = msgspec.structs.replace(HEADER, sections={"privacy": Section(1, b"", required=True)})
+    needed = msgspec.structs.replace(HEADER, sections={"fairness": Section(1, b"", required=True)})
     LedgerWriter.create(ledger, needed).close()
-    assert "section 'privacy' has version 1 and is required" in refusal(ledger)
+    assert "section 'fairness' has version 1 and is required" in refusal(ledger)

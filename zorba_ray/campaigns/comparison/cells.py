@@ -193,6 +193,7 @@ def _refuse_unequal(plan: ComparisonPlan, derived: ExperimentConfig, method: str
     if method not in plan.fits:
         pairs["federation.changes"] = (derived.federation.changes, base.federation.changes)
     if not load_method(method).central:
+        pairs["adversaries"] = (derived.adversaries, base.adversaries)
         for key in ("clients", "participants", "spares"):
             pairs[f"federation.{key}"] = (getattr(derived.federation, key), getattr(base.federation, key))
     for key in type(base.data).model_fields.keys() - {"batch_size", "label_shift", "label_shift_schedule"}:
