@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 
-def family() -> list[int]:
-    """Ids of this process and its descendants: the driver, Ray's processes and the workers."""
+def family(ancestor: int | None = None) -> list[int]:
+    """Ids of a process, or of this one, and its descendants: the driver, Ray's processes and the workers."""
     parents: dict[int, int] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -13,7 +13,7 @@ def family() -> list[int]:
         except OSError:  # it has ended
             continue
         parents[int(path.parent.name)] = int(fields[1])
-    found = {os.getpid()}
+    found = {os.getpid() if ancestor is None else ancestor}
     grown = True
     while grown:
         more = {pid for pid, parent in parents.items() if parent in found} - found

@@ -10,13 +10,13 @@ else, on Ctrl-C or SIGTERM. GPUs are logical ones: enough for a simulation, and 
 import argparse
 import os
 import secrets
-import shutil
 import signal
 import socket
 import sys
-import tempfile
 import threading
 from pathlib import Path
+
+from zorba_ray.federation.ray_folder import ray_folder
 
 LOOPBACK = {
     # Ray's own switch for "one machine": without it 127.0.0.1 is replaced by the address of a network card, and the
@@ -46,7 +46,11 @@ def main() -> None:
     for number in (options.port, options.dashboard_port, agent_port):
         if _listening(number):
             sys.exit(f"port {number} is taken: choose others with --port and --dashboard-port (which takes two)")
-    folder = Path(tempfile.mkdtemp(prefix="zl-"))  # short: Ray puts unix sockets inside
+    with ray_folder() as folder:
+        _serve(options, folder, agent_port)
+
+
+def _serve(options: argparse.Namespace, folder: Path, agent_port: int) -> None:
     token = folder / "token"
     token.touch(mode=0o600)
     token.write_text(secrets.token_hex(32), encoding="ascii")
@@ -88,7 +92,6 @@ def main() -> None:
         stop.wait()
     finally:
         cluster.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _listening(port: int) -> bool:

@@ -9,7 +9,7 @@ import importlib
 
 from benchmarks.rows import Row
 
-NAMES = ("files", "frames", "machine", "kills")
+NAMES = ("files", "frames", "machine", "kills", "actors", "driver", "network", "jobs", "long_run")
 """Modules of this package with a function `rows(quick)`."""
 
 

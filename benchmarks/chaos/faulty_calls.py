@@ -1,12 +1,16 @@
-"""Calls of the operating system that go wrong in a drill: a clock set back, a pause between a write and its sync.
+"""Calls of the operating system that go wrong in a drill: a clock set back, a pause or an end before a sync.
 
 Python imports a module `sitecustomize` before a program, where one is on its path. The drills put one there that calls
 `install`. The program under test has no hook for it.
 """
 
+import itertools
 import os
+import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 _SITE = "from benchmarks.chaos import faulty_calls\n\nfaulty_calls.install()\n"
 _BACK, _PAUSE, _MARK = "CHAOS_CLOCK_BACK_S", "CHAOS_PAUSE_AT_SYNC", "CHAOS_MARK"
@@ -43,3 +47,18 @@ def install() -> None:
             sync(handle)
 
         os.fsync = paused
+
+
+def die_before(number: int) -> None:
+    """From now on this process kills itself (SIGKILL) before it syncs or renames a file for the `number`-th time."""
+    calls = itertools.count(1)
+
+    def deadly(call: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*arguments: Any, **more: Any) -> Any:
+            if next(calls) == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return call(*arguments, **more)
+
+        return called
+
+    os.fsync, os.replace, os.rename = deadly(os.fsync), deadly(os.replace), deadly(os.rename)

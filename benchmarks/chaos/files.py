@@ -9,9 +9,10 @@ from pathlib import Path
 
 from benchmarks.chaos.program import Tally, Undisturbed, call_forked, undisturbed
 from benchmarks.rows import Row, make_row
-from zorba_ray.artifacts import Eval, Round, RunDir, Summary, read_record, read_run_settings, records_of, write_record
+from zorba_ray.artifacts import Eval, Round, RunDir, Summary, read_record, records_of, write_record
 from zorba_ray.errors import ZorbaError
 from zorba_ray.experiment.repair import diagnose
+from zorba_ray.experiment.replay import recorded_run
 from zorba_ray.protocol.ledger import read_ledger, scan_ledger
 
 _SMALL = ("metrics.jsonl", "config.resolved.json", "summary.json", "allocation.json", "pending.json", "a snapshot")
@@ -38,7 +39,7 @@ def small_files(base: Undisturbed, folder: Path, every: int, lines: int) -> Iter
     readers: dict[str, tuple[Path, Callable[[], object]]] = {
         "pending.json": (run.pending, lambda: read_record(run.pending, Round)),
         "summary.json": (run.summary, lambda: read_record(run.summary, Summary)),
-        "config.resolved.json": (run.config, lambda: _settings(run.config)),
+        "config.resolved.json": (run.config, lambda: recorded_run(run.path, None).config.digest()),
     }
     for name, (path, read) in readers.items():
         bits = range(0, 8 * path.stat().st_size, every)
@@ -51,11 +52,6 @@ def small_files(base: Undisturbed, folder: Path, every: int, lines: int) -> Iter
         lambda found, whole: all(record in whole for record in found),
     )  # fmt: skip
     shutil.rmtree(run.path)
-
-
-def _settings(path: Path) -> object:
-    config, unknown = read_run_settings(path)
-    return unknown or config.digest()
 
 
 def _bits(name: str, path: Path, bits: "range | list[int]", read: Callable[[], object], same: Callable) -> Row:

@@ -18,7 +18,8 @@ from benchmarks.rows import Row, make_row
 
 ROUNDS = 12
 SETTINGS = (f"rounds={ROUNDS}", "eval.every=4", "federation.snapshot_every=4")
-_CONFIG = Path(__file__).parents[2] / "tune_configs" / "runs" / "tiny.yaml"
+CONFIG = Path(__file__).parents[2] / "tune_configs" / "runs" / "tiny.yaml"
+"""A run of seconds."""
 DOCUMENTED = {2, 3, 4, 6, 7, 8, 130}
 """Exit codes with a sentence (docs/troubleshooting.md)."""
 
@@ -46,7 +47,7 @@ def command(*arguments: object) -> list[str]:
 def run_arguments(path: Path, *settings: str) -> list[object]:
     """`run` of the small configuration in `path`; resumes where something of a run is there."""
     more = ["--resume"] if (path / "config.resolved.json").exists() else []
-    return ["run", _CONFIG, *SETTINGS, *settings, "--run-dir", path, *more]
+    return ["run", CONFIG, *SETTINGS, *settings, "--run-dir", path, *more]
 
 
 def start(
@@ -80,9 +81,9 @@ def call(*arguments: object, **how: object) -> Ended:
     return ended(start(command(*arguments), **how))  # type: ignore[arg-type]
 
 
-def call_forked(*arguments: object, limit_s: float = 600) -> Ended:
-    """The same without the seconds of a start (`forked`); sequential runs alone."""
-    return Ended(*run_forked([str(word) for word in arguments], limit_s))
+def call_forked(*arguments: object, limit_s: float = 600, die_at: int = 0) -> Ended:
+    """The same without the seconds of a start; sequential runs alone. `die_at`: as of `run_forked`."""
+    return Ended(*run_forked([str(word) for word in arguments], limit_s, die_at))
 
 
 def rounds_in(path: Path) -> int:

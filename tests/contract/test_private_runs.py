@@ -147,9 +147,11 @@ def test_the_run_ends_when_its_privacy_is_spent(tmp_path: Path) -> None:
 
 
 def test_what_does_not_fit_is_refused_by_name(tmp_path: Path, secret: str) -> None:
-    own = config("per client", secret)
+    own = config("per client")
     run = stopped_after(1, own, tmp_path / "run")
     whole = (run / "secret.key").read_text()
+    with pytest.raises(ConfigError, match=r"given.key: the run began with another secret, which is in .*secret.key"):
+        run_here(config("per client", secret), run)
     (run / "secret.key").write_text("cd" * 32)
     with pytest.raises(LedgerError, match=r"another secret of the clients: put secret\.key back"):
         run_here(own, run)

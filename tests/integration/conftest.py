@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.token_head import TokenHead, token_head
+from benchmarks.chaos.token_head import TokenHead, token_head
 
 
 @pytest.fixture(scope="session")

@@ -296,6 +296,23 @@ def test_no_bit_of_a_small_file_counts_for_another(stopped: Path, monkeypatch: p
         assert accepted < 0.2 * 8 * len(data) / every, "white space, and the name of the digest"
 
 
+@pytest.mark.parametrize("name", ["prompt", "label_words"])
+def test_settings_whose_name_is_damaged_answer_nothing(stopped: Path, tmp_path: Path, name: str, cli: Any) -> None:
+    """The default in their place would give figures of another task."""
+    path = Path(shutil.copytree(stopped, tmp_path / "run"))
+    text = (path / "config.resolved.json").read_text("utf-8")
+    (path / "config.resolved.json").write_text(text.replace(f'"{name}"', f'"{name[:-1]}!"'), "utf-8")
+    (tmp_path / "rows.csv").write_text("text\na fine film\n", "utf-8")
+    for command in (
+        ["replay", path],
+        ["predict", path, "--data", tmp_path / "rows.csv", "-o", "-"],
+        ["evaluate", path],
+    ):
+        done = cli(*command)
+        assert done.code == 2, done.out
+        assert f"settings that this program does not know: data.{name[:-1]}!" in " ".join(done.err.split())
+
+
 @pytest.mark.parametrize("text", [b"\xff", b"{}", b"[1]", b'{"rounds_done": "many"}', b'{"a":' * 100_000])
 def test_a_damaged_summary_is_passed_over_by_a_replay(stopped: Path, tmp_path: Path, text: bytes, cli: Any) -> None:
     path = Path(shutil.copytree(stopped, tmp_path / "run"))

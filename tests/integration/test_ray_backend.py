@@ -2,7 +2,6 @@
 
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from benchmarks.chaos.sabotage import Sabotage, run_with
 from tests.support.tiny_run import ALIKE, run_here, tiny_config
 from zorba_ray.artifacts import Run, RunDir
 from zorba_ray.config import ExperimentConfig
@@ -41,39 +41,6 @@ RAY = ("federation.backend=ray", "federation.deadline_s=120")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> str:
     """SHA-256 of θ after the sequential run of six rounds."""
     return run_here(tiny_config("rounds=6"), tmp_path_factory.mktemp("sequential") / "run")["weights_sha256"]
-
-
-class Saboteur:
-    """Sends a signal to one actor's process while a round is in progress."""
-
-    def __init__(self, rounds: Sequence[int], number: signal.Signals, delay_s: float = 0.03) -> None:
-        self._rounds = rounds
-        self._number = number
-        self._delay_s = delay_s
-        self._backend: Any = None
-        self.hit: list[int] = []
-        self.records: list[dict[str, Any]] = []
-
-    def backend(self, *arguments: Any) -> Any:
-        """A `BackendFactory` that keeps the backend in view."""
-        self._backend = ray_backend(*arguments)
-        return self._backend
-
-    def watch(self, event: dict[str, Any]) -> None:
-        """An `Emit`: after each chosen round, hits an actor early in the next one."""
-        if event["kind"] != "round":
-            return
-        self.records.append(event)
-        if event["round"] in self._rounds:
-            processes = list(self._backend.processes().values())
-            pid = processes[event["round"] % len(processes)]
-
-            def strike() -> None:
-                time.sleep(self._delay_s)
-                os.kill(pid, self._number)
-                self.hit.append(pid)
-
-            threading.Thread(target=strike).start()
 
 
 @pytest.mark.parametrize(
@@ -119,10 +86,10 @@ def test_other_directions_on_ray_equal_sequential(tmp_path: Path, settings: tupl
 
 def test_killed_actor_changes_nothing(reference: str, tmp_path: Path):
     """kill -9 of one of two actors mid-round: restarted, rebuilt from the ledger, asked again."""
-    saboteur = Saboteur([2], signal.SIGKILL)
+    kill = Sabotage([2], signal.SIGKILL)
     config = tiny_config("rounds=6", *RAY, "federation.workers=2")
-    summary = run_here(config, tmp_path / "run", saboteur.backend, saboteur.watch)
-    assert len(saboteur.hit) == 1
+    summary = run_with(config, tmp_path / "run", kill.hear)
+    assert len(kill.hit) == 1
     assert summary["weights_sha256"] == reference
     assert summary["clients_failed"] == summary["clients_late"] == 0
     assert summary["retries"] >= 1
@@ -131,41 +98,12 @@ def test_killed_actor_changes_nothing(reference: str, tmp_path: Path):
 def test_killed_actor_goes_on_from_a_snapshot(tmp_path: Path):
     """Killed in round 5: back from the snapshot of round 4."""
     expected = run_here(tiny_config(*CLIPPED, "federation.snapshot_every=null"), tmp_path / "here")["weights_sha256"]
-    saboteur = Saboteur([4], signal.SIGKILL)
+    kill = Sabotage([4], signal.SIGKILL)
     config = tiny_config(*CLIPPED, *RAY, "federation.workers=2")
-    summary = run_here(config, tmp_path / "run", saboteur.backend, saboteur.watch)
-    assert len(saboteur.hit) == 1
+    summary = run_with(config, tmp_path / "run", kill.hear)
+    assert len(kill.hit) == 1
     assert summary["retries"] >= 1
     assert summary["weights_sha256"] == expected
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(3000)
-def test_twenty_kills_in_one_run(tmp_path: Path):
-    """One actor killed in each of 20 rounds: the same SHA-256, nothing lost."""
-    expected = run_here(tiny_config("rounds=24"), tmp_path / "sequential")["weights_sha256"]
-    saboteur = Saboteur(range(2, 22), signal.SIGKILL)
-    config = tiny_config("rounds=24", *RAY, "federation.workers=2", "federation.deadline_s=900")
-    summary = run_here(config, tmp_path / "run", saboteur.backend, saboteur.watch)
-    assert len(saboteur.hit) == 20
-    assert summary["weights_sha256"] == expected
-    assert summary["clients_failed"] == summary["clients_late"] == 0
-
-
-def test_stopped_actor_meets_the_deadline(tmp_path: Path):
-    """SIGSTOP: one round ends at the deadline with the quorum recorded. Then the other actor has all clients."""
-    saboteur = Saboteur([2], signal.SIGSTOP, delay_s=0.0)
-    config = tiny_config("rounds=12", "federation.backend=ray", "federation.workers=2", "federation.deadline_s=20")
-    began = time.monotonic()
-    summary = run_here(config, tmp_path / "run", saboteur.backend, saboteur.watch)
-    late = [record for record in saboteur.records if record["clients_late"]]
-    assert [(record["clients_ok"], record["clients_late"]) for record in late] == [(2, 2)]
-    assert late[0]["time"]["round_s"] < 21
-    assert all(record["clients_ok"] == 4 for record in saboteur.records if record not in late)
-    assert summary["rounds_done"] == 12
-    assert time.monotonic() - began < 300
-    # A round in which a deadline fired is outside the promise of equal runs, but its ledger replays.
-    assert replay_run(tmp_path / "run", None, None, None).digest == summary["weights_sha256"]
 
 
 def test_lost_quorum_stops_the_run_and_resumes(reference: str, tmp_path: Path):
@@ -208,26 +146,6 @@ def test_driver_actor_runs_and_stops(reference: str, tmp_path: Path):
     assert summary["weights_sha256"] == reference
 
 
-def test_a_stopped_driver_is_named_and_the_run_resumes(reference: str, tmp_path: Path):
-    """SIGSTOP of the driver: an error within 30 s, and the driver has let go of the run."""
-    from zorba_ray.federation.ray_driver import launch
-
-    config = tiny_config("rounds=6", *RAY, "federation.workers=1")
-    run = RunDir.create(tmp_path / "run", config)
-    payload = driver_payload(config.resolved(), run.path, "simulated", ["test"])
-    stopped: list[float] = []
-
-    def watch(event: dict[str, Any]) -> None:
-        if event["kind"] == "round" and event["round"] == 2:
-            os.kill(_driver(), signal.SIGSTOP)
-            stopped.append(time.monotonic())
-
-    with pytest.raises(ClusterError, match=r"the driver .* was stopped from outside .* continue with --resume"):
-        launch(ENTRY, payload, watch, lambda: False)
-    assert time.monotonic() - stopped[0] < 30
-    assert run_here(config, run.path)["weights_sha256"] == reference
-
-
 def test_an_actor_that_finds_other_weights_says_so(tmp_path: Path):
     """A ledger's error with its own exit code, in one sentence, not the traceback of another process."""
 
@@ -241,17 +159,6 @@ def test_an_actor_that_finds_other_weights_says_so(tmp_path: Path):
     ) as caught:
         run_here(tiny_config(*RAY), tmp_path / "run", elsewhere)
     assert "Traceback" not in str(caught.value)
-
-
-def _driver() -> int:
-    """Process id of the driver actor of this session's Ray: a child of a child."""
-
-    def parent(pid: int) -> int:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-
-    names = [path for path in Path("/proc").glob("[0-9]*/comm") if path.read_text().startswith("ray::DriverAct")]
-    (driver,) = [int(path.parent.name) for path in names if parent(parent(int(path.parent.name))) == os.getpid()]
-    return driver
 
 
 def _after_round(seen: Sequence[dict[str, Any]], number: int) -> Callable[[], bool]:

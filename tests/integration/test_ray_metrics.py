@@ -6,8 +6,8 @@ import time
 import urllib.request
 from pathlib import Path
 
+from benchmarks.chaos.token_head import TokenHead
 from tests.support.tiny_run import TINY
-from tests.support.token_head import TokenHead
 from zorba_ray.experiment.tracking.ray_metrics import SERIES, exported_name
 
 _LINE = re.compile(r"^(ray_zorba_\w+)\{(.*)\} (\S+)$")

@@ -58,6 +58,13 @@ def test_what_all_methods_share(method: str) -> None:
     assert 3 <= own.rounds // own.eval.every <= 10 or own.rounds < 4
 
 
+@pytest.mark.parametrize("method", method_names())
+def test_spare_clients_are_kept(method: str) -> None:
+    base = tiny_config(*BASE, "federation.participants=2", "federation.spares=1")
+    own = derived(method, base=base)
+    assert own.federation.spares == (0 if own.spec.central else 1)
+
+
 @pytest.mark.parametrize(
     ("method", "rounds", "cost"),
     # 20 rounds of 3 pairs: 120 passes a client.

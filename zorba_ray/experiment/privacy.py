@@ -102,20 +102,27 @@ def read_secret(config: ExperimentConfig, run: RunDir) -> Secret | None:
     `privacy.secret_file`, or a new one.
 
     Raises:
-        ConfigError: a file holds no secret, or cannot be read.
+        ConfigError: a file holds no secret, cannot be read, or holds another one than the run began with.
         RunDirError: the run has begun, and its secret is gone.
     """
     if config.privacy is None and not config.federation.authenticated:
         return None
-    if run.secret.exists():
-        return secret_of_file(run.secret)
+    file = None if config.privacy is None else config.privacy.secret_file
+    given = None if file is None else secret_of_file(Path(file).expanduser())
+    if run.secret.exists() and (given is None or run.ledger.exists()):
+        kept = secret_of_file(run.secret)
+        if given not in (None, kept):
+            raise ConfigError(
+                f"privacy.secret_file={file}: the run began with another secret, which is in {run.secret}; set "
+                "privacy.secret_file=null, or begin a new run in another directory"
+            )
+        return kept
     if run.ledger.exists():
         raise RunDirError(
             f"{run.secret} is gone: without it clients cannot answer as they did; put it back, or begin a new run in "
             "another directory"
         )
-    given = None if config.privacy is None else config.privacy.secret_file
-    secret = Secret.new() if given is None else secret_of_file(Path(given).expanduser())
+    secret = given or Secret.new()
     replace_text(run.secret, secret.text)
     return secret
 

@@ -86,15 +86,21 @@ def recorded_run(path: Path, until: int | None) -> RecordedRun:
     `until` does not count.
 
     Raises:
-        RunDirError, LedgerError: not a run; a damaged ledger; or, without `until`, fewer rounds than the run's summary
-            counts.
+        RunDirError, LedgerError: not a run; its settings are not those that the ledger began with; a damaged ledger;
+            or, without `until`, fewer rounds than the run's summary counts.
         ConfigError: a round that is not in the ledger.
     """
     run = RunDir(path)
     config, unknown = read_run_settings(run.config)
     contents = read_ledger(run.ledger, until)
     began = contents.header.config_sha256
-    if not unknown and config.digest() != began and not config.began_as(began):
+    if unknown:  # without them the digest cannot be compared
+        raise RunDirError(
+            f"{run.config} has settings that this program does not know: {', '.join(unknown)}. The file is damaged, or "
+            "of a later version: put it back, or use the version of zorba-ray that began the run (provenance.json has "
+            "it)"
+        )
+    if config.digest() != began and not config.began_as(began):
         raise RunDirError(
             f"{run.config}: these are not the settings that the ledger began with, so the file is damaged or was "
             "changed: put it back, or resume the run with its run file, which makes it anew"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zorba_ray.artifacts import RunDir, read_run_settings
+from zorba_ray.artifacts import RunDir
 from zorba_ray.config import ExperimentConfig, ModelConfig
 from zorba_ray.errors import ConfigError, LedgerError, ModelError
 from zorba_ray.experiment.build import build_host
@@ -48,13 +48,13 @@ def task_settings(
 
     Raises:
         ConfigError: something is said of a run that belongs to a model, or the other way round.
-        RunDirError: the settings of a run cannot be read.
+        RunDirError, LedgerError: as `recorded_run`.
     """
     run = RunDir(Path(source).expanduser())
     if run.config.exists():
         if settings is not None:
             raise ConfigError(f"--config: {source} is a run and has its own settings; leave --config out")
-        return read_run_settings(run.config)[0]
+        return recorded_run(run.path, round).config
     for option, value in (("--round", round), ("--model", base)):
         if value is not None:
             raise ConfigError(f"{option}={value}: {source} is no run directory; leave {option} out")

@@ -1,13 +1,16 @@
 """Connects to Ray: joins a cluster, or starts a private Ray on this machine. It never waits without a message."""
 
+import atexit
 import contextlib
 import logging
 import os
 import resource
 import signal
+import socket
+import sys
 import threading
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from zorba_ray.errors import ClusterError
 from zorba_ray.federation.placement import ActorSpec, cpus_needed, gpus_needed
@@ -34,6 +37,8 @@ def set_ray_environment(address: str | None) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray's default niceness of 15 would give workers no CPU while other programs are busy.
     os.environ.setdefault("RAY_worker_niceness", "0")
+    # Ray's default of 30 s is too short for a busy machine.
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")
     if not address:
         # Ray's switch for one machine: without it 127.0.0.1 is replaced by the address of a network card, and Ray
         # listens on all interfaces.
@@ -79,7 +84,7 @@ def ray_session(cpus: int, gpus: int) -> Iterator[Mapping[str, float]]:
                 "_temp_dir": folder,
                 "_node_ip_address": "127.0.0.1",
             }
-        stack.callback(ray.shutdown)
+        stack.callback(_leave)
         try:
             ray.init(**settings, logging_level=logging.WARNING, log_to_driver=False)
         except Exception as error:  # Ray raises ConnectionError, ValueError, AuthenticationError, …
@@ -98,6 +103,30 @@ def ray_session(cpus: int, gpus: int) -> Iterator[Mapping[str, float]]:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
         yield ray.cluster_resources()
+
+
+def _leave() -> None:
+    """Ends this process's part in Ray.
+
+    If the raylet of this machine is dead, Ray would end this process as soon as it is told, or when Python ends: with
+    exit code 1, and before an error is printed. So it is told nothing, and this process ends before Ray hears of it.
+    """
+    import ray
+    from ray._private.worker import global_worker
+
+    node = global_worker.node
+    with socket.socket(socket.AF_UNIX) as probe:
+        if node is None or probe.connect_ex(node.raylet_socket_name) == 0:
+            ray.shutdown()
+        else:
+            node.kill_all_processes(check_alive=False)
+            atexit.register(_exit)
+
+
+def _exit() -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(ClusterError.exit_code)
 
 
 def require_limits(cpus: int) -> None:

@@ -21,8 +21,8 @@ from zorba_ray.errors import ConfigError
 
 _SHARED = ("name", "seed", "data", "task", "directions", "privacy", "eval", "tracking")
 _FEDERATION = (
-    "clients", "participants", "backend", "mode", "workers", "threads", "gpus", "gpu_memory", "deadline_s",
-    "quorum", "retries", "snapshot_every",
+    "clients", "participants", "spares", "backend", "mode", "workers", "threads", "gpus", "gpu_memory", "deadline_s",
+    "quorum", "patience", "retries", "snapshot_every",
 )  # fmt: skip
 _MOST_SEEDS = 1000
 _LEAST_ROUNDS = 10
@@ -151,7 +151,7 @@ def cell_config(plan: ComparisonPlan, method: str, seed: int, rate: float, share
         if not kind.central:
             tree["adversaries"] = base.resolved()["adversaries"]
         if kind.central:
-            federation |= {"clients": 1, "participants": None}
+            federation |= {"clients": 1, "participants": None, "spares": 0}
         steps = tree.setdefault(kind.steps_in, {})
         if kind.backward:
             steps |= {"schedule": base.zo.schedule, "local_steps": _steps(plan, kind, 3)}
@@ -194,8 +194,8 @@ def _refuse_unequal(plan: ComparisonPlan, derived: ExperimentConfig, method: str
         pairs["federation.changes"] = (derived.federation.changes, base.federation.changes)
     if not load_method(method).central:
         pairs["adversaries"] = (derived.adversaries, base.adversaries)
-        pairs["federation.clients"] = (derived.federation.clients, base.federation.clients)
-        pairs["federation.participants"] = (derived.federation.participants, base.federation.participants)
+        for key in ("clients", "participants", "spares"):
+            pairs[f"federation.{key}"] = (getattr(derived.federation, key), getattr(base.federation, key))
     for key in type(base.data).model_fields.keys() - {"batch_size", "label_shift", "label_shift_schedule"}:
         pairs[f"data.{key}"] = (getattr(derived.data, key), getattr(base.data, key))
     changed = sorted(key for key, (now, needed) in pairs.items() if now != needed)

@@ -61,6 +61,12 @@ class TokenHead:
         """What the job has printed so far."""
         return self.ray("job", "logs", submission_id).stdout
 
+    def submit(self, folder: Path, name: str, *command: str, flags: tuple[str, ...] = ()) -> tuple[int, str]:
+        """Submits a command with a working directory, and waits; exit code of `ray job submit` and what it printed."""
+        words = ("job", "submit", "--submission-id", name, "--working-dir", ".", *flags, "--", *command)
+        done = self.ray(*words, cwd=folder)
+        return done.returncode, done.stdout
+
     def ray(
         self, *arguments: str, token: str | None = TOKEN, cwd: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
@@ -72,7 +78,7 @@ class TokenHead:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=280,
+            timeout=600,
         )
 
 
@@ -91,6 +97,7 @@ def token_head(ports: int = 26500) -> Iterator[TokenHead]:
         "RAY_AUTH_TOKEN": TOKEN,
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_worker_niceness": "0",
+        "RAY_raylet_start_wait_time_s": "120",
         "RAY_metrics_report_interval_ms": "500",
         "AUTOSCALER_METRIC_PORT": str(ports + 20),
         "DASHBOARD_METRIC_PORT": str(ports + 21),
