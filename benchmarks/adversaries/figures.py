@@ -19,11 +19,12 @@ def attack_row(arm: Arm) -> Row:
         f"≤ {_POINTS:g} points lost" + (", named" if arm.attack in NAMED else "") if arm.promised else "none promised"
     )
     pairs = [(arm.read(seed), arm.honest.read(seed)) for seed in SEEDS]
-    done = [(own, honest) for own, honest in pairs if own is not None and _ended(own) and honest and _ended(honest)]
+    ended = [(own, honest) for own, honest in pairs if own is not None and _ended(own) and honest and _finished(honest)]
+    done = [(own, honest) for own, honest in ended if _finished(own)]
     name = f"{arm.name}: points of test accuracy"
+    died = [own for own, _ in ended if not _finished(own)]
     if not done:
-        return not_run(name, "points", goal, "not run")
-    died = [own for own, _ in done if own.status != "finished"]
+        return not_run(name, "points", goal, f"{len(died)} of {len(ended)} runs diverged" if died else "not run")
     points = [100 * (_accuracy(own) - _accuracy(honest)) for own, honest in done]
     told = [_named(own, arm.hostile) for own, _ in done]
     met = None
@@ -35,7 +36,7 @@ def attack_row(arm: Arm) -> Row:
         f"{sum(_honest_named(own, arm.hostile) for own, _ in done)}",
     }
     if died:
-        details["ended early"] = f"{len(died)} of {len(done)}: {died[0].status}"
+        details["not among these"] = f"{len(died)} of {len(ended)} runs, which diverged"
     return make_row(name, points, "points", goal, met, _DEVICE, details)
 
 
@@ -43,7 +44,7 @@ def honest_rows(arms: Sequence[Arm]) -> list[Row]:
     """What each aggregation costs where all are honest: points of accuracy, and time beside the mean."""
     made = []
     for arm in (each for each in arms if each.attack is None and len(each.hostile) == 1):
-        runs = [run for seed in SEEDS if (run := arm.read(seed)) is not None and _ended(run)]
+        runs = [run for seed in SEEDS if (run := arm.read(seed)) is not None and _finished(run)]
         if not runs:
             made.append(not_run(f"{arm.name}: test accuracy", "", "none", "not run"))
             continue
@@ -57,7 +58,7 @@ def honest_rows(arms: Sequence[Arm]) -> list[Row]:
 
 def _beside(arm: Arm, runs: Sequence[Run]) -> list[Row]:
     mean = Arm(_BESIDE[arm.aggregation])
-    pairs = [(own, other) for own in runs if (other := mean.read(own.config.seed)) is not None and _ended(other)]
+    pairs = [(own, other) for own in runs if (other := mean.read(own.config.seed)) is not None and _finished(other)]
     if not pairs:
         return []
     name = f"{arm.aggregation} beside {mean.aggregation}, all honest"
@@ -76,10 +77,13 @@ def _ended(run: Run) -> bool:
     return run.status in ("finished", "diverged")
 
 
+def _finished(run: Run) -> bool:
+    return run.status == "finished"
+
+
 def _accuracy(run: Run) -> float:
-    """On the test split; where the run ended as diverged, on the last validation."""
-    evals = run.split("test" if run.status == "finished" else "validation")
-    accuracy = evals[-1].accuracy
+    """On the test split, of a finished run."""
+    accuracy = run.split("test")[-1].accuracy
     assert accuracy is not None
     return accuracy
 
