@@ -27,7 +27,11 @@ DEVICE = "cpu, driver and 2 packed actors of 1 thread"
 
 def rows(quick: bool) -> list[Row]:
     """All rows of this file; quick has 120 rounds and counts from round 40."""
-    rounds, first, every = (120, 40, 20) if quick else (2_000, 100, 50)
+    return measured(120, 40, 20) if quick else measured(2_000, 100, 50)
+
+
+def measured(rounds: int, first: int, every: int) -> list[Row]:
+    """The rows of a run of `rounds`, with a sample every so many rounds from round `first` on."""
     with tempfile.TemporaryDirectory(prefix="zc-") as name:
         folder = Path(name)
         model = model_folder(folder / "model", THOUSANDS)
