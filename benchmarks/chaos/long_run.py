@@ -43,10 +43,11 @@ def measured(rounds: int, first: int, every: int) -> list[Row]:
             run_with(config, folder / "run", growth.hear, lambda: growth.round >= rounds - 1)
         (folder / "config.yaml").write_text(yaml.safe_dump(config.resolved()), encoding="utf-8")
         seconds = resumed(folder / "config.yaml", folder / "run", rounds)
+        goal = at_most(20, " s") if rounds >= 2_000 else None  # a short run is drilled while the machine does more
         name = f"{rounds:,} rounds of {CLIENTS} clients"
         return [
             *growth.rows(name),
-            judged(f"{name}: --resume, from the command to its first round (wall)", [seconds], "s", at_most(20, " s")),
+            judged(f"{name}: --resume, from the command to its first round (wall)", [seconds], "s", goal),
         ]
 
 
