@@ -78,7 +78,7 @@ def test_no_attack_ends_a_run(kind: str, aggregation: str, tmp_path: Path) -> No
 def test_resumed_in_the_middle_of_an_attack(aggregation: str, tmp_path: Path) -> None:
     """With a client left out again and again: stopped after the first round that leaves it out."""
     settings = attacked(
-        "sign_flip", 100.0, *AGGREGATIONS[aggregation], "zo.lr=3e-4", "rounds=7", "zo.directions=4", "eval.rows=16",
+        "sign_flip", 300.0, *AGGREGATIONS[aggregation], "zo.lr=3e-4", "rounds=7", "zo.directions=4", "eval.rows=16",
         "federation.snapshot_every=2",
     )  # fmt: skip
     straight = run_here(settings, tmp_path / "straight")
