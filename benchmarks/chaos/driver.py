@@ -6,7 +6,6 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.alternate import at_most, judged
@@ -17,13 +16,14 @@ from benchmarks.chaos.program import (
     command,
     digest_in,
     ended,
+    faults_row,
     rounds_in,
     run_arguments,
     start,
 )
 from benchmarks.chaos.sabotage import DRIVER, actor_processes
 from benchmarks.processes import family
-from benchmarks.rows import Row, make_row
+from benchmarks.rows import Row
 
 DEVICE = "cpu, private Ray, 2 actors of 1 thread"
 ROUNDS = 60
@@ -50,7 +50,9 @@ def stopped(path: Path, digest: str) -> list[Row]:
     faults = [] if said and end.code == 4 else [f"exit code {end.code}: {end.text[-300:]}"]
     return [
         judged(f"{name}: until the program has named it and ended", [seconds], "s", at_most(30, " s"), DEVICE),
-        _judged(f"{name}: exit code 4, a sentence, then --resume", [*faults, *_resumed(path, digest)]),
+        faults_row(
+            f"{name}: exit code 4, a sentence, then --resume", [*faults, *_resumed(path, digest)], device=DEVICE
+        ),
     ]
 
 
@@ -67,7 +69,7 @@ def killed(path: Path, digest: str, count: int) -> list[Row]:
     faults += _resumed(path, digest)
     name = f"driver killed (kill -9) {count} times in a run of {ROUNDS} rounds"
     return [
-        _judged(f"{name}, then --resume", faults),
+        faults_row(f"{name}, then --resume", faults, device=DEVICE),
         judged(f"{name}: until the program has named it and ended", seconds, "s", None, DEVICE),
     ]
 
@@ -92,8 +94,3 @@ def _resumed(path: Path, digest: str) -> list[str]:
     end = call(*run_arguments(path, *ON_RAY))
     found = digest_in(path)
     return [] if end.code == 0 and found == digest else [f"resumed: exit code {end.code}, {found}: {end.text[-300:]}"]
-
-
-def _judged(name: str, faults: Sequence[str]) -> Row:
-    details = {f"fault {number}": text for number, text in enumerate(faults)}
-    return make_row(name, [len(faults)], "wrong", "0", not faults, DEVICE, details)

@@ -3,12 +3,12 @@
 import random
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from benchmarks.chaos.program import Tally, Undisturbed, call_forked, undisturbed
-from benchmarks.rows import Row, make_row
+from benchmarks.chaos.program import Tally, Undisturbed, call_forked, faults_row, undisturbed
+from benchmarks.rows import Row
 from zorba_ray.artifacts import Eval, Round, RunDir, Summary, read_record, records_of, write_record
 from zorba_ray.errors import ZorbaError
 from zorba_ray.experiment.repair import diagnose
@@ -54,7 +54,7 @@ def small_files(base: Undisturbed, folder: Path, every: int, lines: int) -> Iter
     shutil.rmtree(run.path)
 
 
-def _bits(name: str, path: Path, bits: "range | list[int]", read: Callable[[], object], same: Callable) -> Row:
+def _bits(name: str, path: Path, bits: Sequence[int], read: Callable[[], object], same: Callable) -> Row:
     data, whole = path.read_bytes(), read()
     wrong, refused = [], 0
     for bit in bits:
@@ -67,8 +67,7 @@ def _bits(name: str, path: Path, bits: "range | list[int]", read: Callable[[], o
         except Exception as error:  # what a user would see as a traceback
             wrong.append(f"bit {bit}: {type(error).__name__}: {error}")
     path.write_bytes(data)
-    details = {"bits": f"{len(bits):,}", "refused": f"{refused:,}"} | {f"fault {n}": w for n, w in enumerate(wrong[:5])}
-    return make_row(name, [len(wrong)], "bits", "0", not wrong, details=details)
+    return faults_row(name, wrong, details={"bits": f"{len(bits):,}", "refused": f"{refused:,}"})
 
 
 def flipped(data: bytes, bit: int) -> bytes:
@@ -109,8 +108,7 @@ def ledger_in_process(base: Undisturbed, folder: Path, every: int) -> Iterator[R
         if found.flipped != (bit,) or found.contents.records != whole.records:
             wrong.append(f"bit {bit}: {found.flipped} put back, round {found.contents.last_round} is the last")
     details = {"bits": f"{len(bits):,}", "put back": f"{put_back:,}"}
-    details |= {f"fault {number}": text for number, text in enumerate(wrong[:5])}
-    yield make_row("ledger: bits that are not put back", [len(wrong)], "bits", "0", not wrong, details=details)
+    yield faults_row("ledger: bits that are not put back", wrong, details=details)
     wrong, refused = [], 0
     ends = [record.end for record in whole.records]
     tails = (b"", bytes(512), random.Random(3).randbytes(512))
@@ -123,10 +121,7 @@ def ledger_in_process(base: Undisturbed, folder: Path, every: int) -> Iterator[R
                 continue
             if list(records) != list(whole.records)[: sum(end <= size for end in ends)]:
                 wrong.append(f"cut at {size}, a tail of {len(tail)} bytes")
-    details = {"refused": f"{refused:,}"} | {f"fault {number}": text for number, text in enumerate(wrong[:5])}
-    yield make_row(
-        "ledger: cuts with tails that are not a prefix", [len(wrong)], "cuts", "0", not wrong, details=details
-    )
+    yield faults_row("ledger: cuts with tails that are not a prefix", wrong, details={"refused": f"{refused:,}"})
     shutil.rmtree(run.path)
 
 

@@ -18,12 +18,13 @@ from benchmarks.chaos.program import (
     command,
     digest_in,
     ended,
+    faults_row,
     rounds_in,
     run_arguments,
     start,
     undisturbed,
 )
-from benchmarks.rows import Row, make_row, not_run
+from benchmarks.rows import Row, not_run
 
 _DAY_S = 86_400.0
 _FULL_KIB = (64, 128)
@@ -38,15 +39,13 @@ def rows(quick: bool) -> list[Row]:
             *(_full_disk(base, folder, size) for size in (_FULL_KIB[:1] if quick else _FULL_KIB)),
             _read_only(base, folder),
             _few_handles(folder),
-            clock(base, folder, (_DAY_S,) if quick else (_DAY_S, 3600.0, 400 * _DAY_S)),
+            _clock(base, folder, (_DAY_S,) if quick else (_DAY_S, 3600.0, 400 * _DAY_S)),
             _two_owners(base, folder),
         ]
 
 
 def _judged(name: str, faults: list[str], said: str) -> Row:
-    details = {"said": said} | {f"fault {number}": text[-300:] for number, text in enumerate(faults)}
-    return make_row(name, [len(faults)], "wrong", "0: a sentence and an exit code, nothing lost", not faults,
-                    details=details)  # fmt: skip
+    return faults_row(name, faults, "0: a sentence and an exit code, nothing lost", {"said": said})
 
 
 def _sentence(text: str) -> str:
@@ -116,7 +115,7 @@ def _few_handles(folder: Path) -> Row:
     return _judged("ulimit -n 64, with Ray", [] if end.said else [end.text], f"{_sentence(end.text)}, code {end.code}")
 
 
-def clock(base: Undisturbed, folder: Path, backs: tuple[float, ...]) -> Row:
+def _clock(base: Undisturbed, folder: Path, backs: tuple[float, ...]) -> Row:
     """The clock is set back between an interrupted run and its resume."""
     tally = Tally(base.digest)
     for back in backs:

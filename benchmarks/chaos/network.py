@@ -9,8 +9,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.chaos.namespaces import Node, environment, inside, three_nodes
-from benchmarks.chaos.program import Ended, after_round, call, command, digest_in, ended, run_arguments, start
-from benchmarks.rows import Row, make_row, not_run
+from benchmarks.chaos.program import (
+    Ended,
+    after_round,
+    call,
+    command,
+    digest_in,
+    ended,
+    faults_row,
+    run_arguments,
+    start,
+)
+from benchmarks.rows import Row, not_run
 
 DEVICE = "cpu, 3 Ray nodes in network namespaces of this machine"
 CUT_AT = 4
@@ -112,8 +122,7 @@ def _longest(path: Path) -> float:
 
 
 def _judged(name: str, faults: list[str], details: dict[str, str]) -> Row:
-    details = details | {f"fault {number}": text for number, text in enumerate(faults)}
-    return make_row(name, [len(faults)], "wrong", "0: the same SHA-256", not faults, DEVICE, details)
+    return faults_row(name, faults, "0: the same SHA-256", details, DEVICE)
 
 
 if __name__ == "__main__":

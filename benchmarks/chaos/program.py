@@ -141,6 +141,14 @@ def undisturbed(after: int = 7) -> Iterator[Undisturbed]:
         yield Undisturbed(digest, finished, stopped)
 
 
+def faults_row(
+    name: str, faults: Sequence[str], goal: str = "0", details: Mapping[str, str] | None = None, device: str = "cpu"
+) -> Row:
+    """How many faults there were, which are to be none; the first five are told."""
+    told = {f"fault {number}": text[-500:] for number, text in enumerate(faults[:5])}
+    return make_row(name, [len(faults)], "wrong", goal, not faults, device, {**(details or {}), **told})
+
+
 @dataclass
 class Tally:
     """What came of many faults of one kind."""
@@ -169,8 +177,8 @@ class Tally:
     def row(self, name: str, may_refuse: bool = True) -> Row:
         """How many came to neither the same digest nor a refusal, which is to be none; with `may_refuse` false a
         refusal counts as well."""
-        bad = len(self.other) + (0 if may_refuse else self.refused)
         details = {"same SHA-256": str(self.same), "refused with a sentence": str(self.refused)}
-        details |= {f"fault {number}": text for number, text in enumerate(self.other[:5])}
-        goal = "0" if may_refuse else f"0: all {self.same + self.refused + len(self.other)} the same SHA-256"
-        return make_row(name, [bad], "wrong", goal, bad == 0, details=details)
+        if may_refuse:
+            return faults_row(name, self.other, details=details)
+        faults = [*self.other, *["refused"] * self.refused]
+        return faults_row(name, faults, f"0: all {self.same + len(faults)} the same SHA-256", details)

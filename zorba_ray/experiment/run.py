@@ -150,8 +150,7 @@ def one_round(session: Session, backend: Backend, number: int) -> None:
 
     with part("aggregate"):
         spares, keys, outliers = schedule.spares(number), session.report_keys, session.outliers
-        left_out = (lambda reports: {}) if outliers is None else outliers.left_out
-        result = run_round(backend, method, plan, asked, quorum, judge, session.watch, spares, keys, left_out)
+        result = run_round(backend, method, plan, asked, quorum, judge, session.watch, spares, keys, outliers)
     session.patience.round_made(number, result.too_large, result.rejected)
     for client, reason in result.rejected.items():
         session.journal.note(f"round {number}: client {client} is left out: {reason}")

@@ -110,6 +110,7 @@ class ClientHost:
         self.watch = watch
         self._config, self._method, self._model, self._accelerator = config, method, model, accelerator
         self._secret = secret
+        self._keys = report_keys(secret) if secret is not None and config.federation.authenticated else None
         # An accelerator has the blocks of one client at a time.
         alone = accelerator is not None or config.federation.seeds != "shared"
         self._group = 1 if alone else _TOGETHER
@@ -190,7 +191,7 @@ class ClientHost:
         if (attack := self._attacks.get(report.client)) is not None:  # behind the noise, which it need not add
             values = attack.values(self._method.reported(report, self.state), plan.round)
             report = self._method.reporting(report, values, self.state)
-        return tagged(report, report_keys(self._secret)) if authenticated and self._secret is not None else report
+        return report if self._keys is None else tagged(report, self._keys)
 
     def _attacked(self, plan: RoundPlan, digest: bytes, client: int, batches: Sequence[Batch]) -> ClientReport:
         """What a hostile client (`adversaries`) computes; `_sent` changes what it reports."""

@@ -15,6 +15,7 @@ from zorba_ray.config.aggregation import participant_count
 from zorba_ray.directions import permutation
 from zorba_ray.errors import Diverged, LostClients, MessageError, NotFinite, ReportRejected
 from zorba_ray.federation.backend import Answer, Backend, Failure
+from zorba_ray.federation.outliers import Outliers
 from zorba_ray.methods import Method, report_loss
 from zorba_ray.privacy import Secret
 from zorba_ray.protocol.messages import ClientReport, RoundCommit, RoundPlan, decode, encode, frame_digest
@@ -199,7 +200,7 @@ def run_round(
     watch: Watch = UNWATCHED,
     spares: Sequence[int] = (),
     keys: Secret | None = None,
-    leave_out: Callable[[Sequence[ClientReport]], Mapping[int, str]] = lambda reports: {},
+    outliers: Outliers | None = None,
 ) -> RoundResult:
     """Asks the participants and aggregates the reports that pass the checks.
 
@@ -209,7 +210,7 @@ def run_round(
     Args:
         judge: raises Diverged for a commit's frame that cannot be applied (`ReplicaState.check`).
         keys: of the tags that reports must have; None: they have none.
-        leave_out: client -> why its report, which passed the checks, is left out (`Outliers.left_out`).
+        outliers: says which reports that passed the checks are left out; None: none.
         spares: clients that are asked too; their reports count as in `Replies.standing_in`.
         watch: the driver's; the time for the answers is added to the part `ask`.
 
@@ -235,7 +236,8 @@ def run_round(
         return report
 
     replies = read_replies([*asked, *spares], answers, read)
-    for client, reason in leave_out(list(replies.accepted.values())).items():
+    left_out = {} if outliers is None else outliers.left_out(list(replies.accepted.values()))
+    for client, reason in left_out.items():
         del replies.accepted[client]
         replies.rejected[client] = reason
     if spares:
